@@ -1,0 +1,66 @@
+"""Every error of the REST API is problem details (https://www.rfc-editor.org/rfc/rfc9457)."""
+
+from typing import Any
+
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.http import Http404, JsonResponse
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from apps.core.errors import FlotillaError
+
+CONTENT_TYPE = "application/problem+json"
+
+
+class ProblemResponse(Response):
+    """A response whose body is a problem."""
+
+    def __init__(self, status: int, title: str, detail: str = "", **extra: Any) -> None:
+        body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **extra}
+        super().__init__({key: value for key, value in body.items() if value not in ("", None)}, status=status)
+
+    @property
+    def rendered_content(self) -> bytes:
+        """JSON, under the media type of problems."""
+        content: bytes = super().rendered_content  # type: ignore[misc]
+        self["Content-Type"] = CONTENT_TYPE
+        return content
+
+
+def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
+    """Turn what a view raised into a problem; None leaves a real defect to be a 500."""
+    set_rollback()
+    if isinstance(error, FlotillaError):
+        return ProblemResponse(error.status, error.title, error.message, hint=error.hint, field=error.field)
+    if isinstance(error, ValidationError):
+        return ProblemResponse(400, "Invalid request", "; ".join(error.messages))
+    if isinstance(error, Http404):
+        return ProblemResponse(404, "Not found", str(error))
+    if isinstance(error, PermissionDenied):
+        return ProblemResponse(403, "Not allowed", str(error))
+    if isinstance(error, exceptions.ValidationError):
+        return ProblemResponse(400, "Invalid request", _first_sentence(error.detail), errors=error.detail)
+    if isinstance(error, exceptions.APIException):
+        problem = ProblemResponse(error.status_code, str(error.default_detail).rstrip("."), str(error.detail))
+        if getattr(error, "auth_header", None):
+            problem["WWW-Authenticate"] = error.auth_header  # type: ignore[attr-defined]
+        if isinstance(error, exceptions.Throttled) and error.wait:
+            problem["Retry-After"] = str(int(error.wait) + 1)
+        return problem
+    return None
+
+
+def problem_json(status: int, title: str, detail: str = "") -> JsonResponse:
+    """The same for code outside of REST framework views."""
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    return JsonResponse(body, status=status, content_type=CONTENT_TYPE)
+
+
+def _first_sentence(detail: Any, path: str = "") -> str:
+    if isinstance(detail, dict):
+        name, first = next(iter(detail.items()), ("", ""))
+        return _first_sentence(first, name if name != "non_field_errors" else path)
+    if isinstance(detail, list) and detail:
+        return _first_sentence(detail[0], path)
+    return f"{path}: {detail}" if path else str(detail)

@@ -1,0 +1,75 @@
+"""The base of every REST view: a principal, a project, one door to objects, idempotent POSTs."""
+
+from typing import Any
+
+from rest_framework import viewsets
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.routers import SimpleRouter
+
+from apps.core.access import Principal, principal_of, project_or_404, visible_projects
+from apps.core.api.idempotency import once
+from apps.core.errors import Invalid
+from apps.core.models import Project
+from apps.core.states import Role
+
+TRUE = {"true", "1", "yes"}
+
+
+class ServiceViewSet(viewsets.GenericViewSet[Any]):
+    """A viewset whose writes call services. Subclasses implement `list`, `retrieve`, `create`… as they need."""
+
+    lookup_value_regex = r"[^/]+"
+
+    @property
+    def principal(self) -> Principal:
+        """Who calls."""
+        return principal_of(self.request._request)
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether `?dry_run=true` (or the body's `dry_run`) asks for a rehearsal."""
+        body = self.request.data if isinstance(self.request.data, dict) else {}
+        value = self.request.query_params.get("dry_run", body.get("dry_run", False))
+        return value is True or str(value).lower() in TRUE
+
+    def project(self, at_least: Role = Role.VIEWER) -> Project:
+        """The project that the request is about: `?project=`, the body's `project`, or the only visible one."""
+        body = self.request.data if isinstance(self.request.data, dict) else {}
+        name = self.request.query_params.get("project") or body.get("project")
+        if not name:
+            visible = list(visible_projects(self.principal)[:2])
+            if len(visible) != 1:
+                raise Invalid("Which project?", hint="Add ?project=<name> or a 'project' field.", field="project")
+            name = visible[0].name
+        return project_or_404(self.principal, str(name), at_least)
+
+    def project_filter(self, path: str = "project") -> dict[str, Any]:
+        """A filter for lists: the named project, or every visible one."""
+        name = self.request.query_params.get("project")
+        if name:
+            return {path: project_or_404(self.principal, name)}
+        return {f"{path}__in": visible_projects(self.principal)}
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """After authentication, make a POST's handler idempotent."""
+        super().initial(request, *args, **kwargs)
+        if request.method == "POST":
+            # Read the body first: after REST framework has parsed it, it can't be read for the digest.
+            _ = request._request.body
+            handler = getattr(self, "post")  # noqa: B009 - set by `as_view`, so the class does not declare it
+            setattr(self, "post", self._once(handler))  # noqa: B010
+
+    def _once(self, handler: Any) -> Any:
+        def act(request: Request, *args: Any, **kwargs: Any) -> Response:
+            return once(request, lambda: handler(request, *args, **kwargs))
+
+        return act
+
+
+class Router(SimpleRouter):
+    """Routes with and without the trailing slash."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trailing_slash = "/?"

@@ -1,0 +1,33 @@
+"""The audit trail: every change leaves a row in the transaction that makes it."""
+
+from typing import Any
+
+from django.db.models import Model
+
+from apps.core.access import Principal
+from apps.core.models import AuditEntry, Project
+from apps.core.scrub import scrub
+
+
+def record(
+    *,
+    principal: Principal,
+    action: str,
+    obj: Model,
+    project: Project | None = None,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+) -> AuditEntry:
+    """Append who did `action` ("deployment.scale") to `obj`, with the values before and after, scrubbed."""
+    return AuditEntry.objects.create(
+        actor=principal.label if principal.is_authenticated else "flotilla",
+        user=principal.user,
+        project=project,
+        action=action,
+        object_type=obj._meta.label_lower,
+        object_id=str(obj.pk),
+        object_name=str(obj)[:250],
+        before=scrub(before),
+        after=scrub(after),
+        source_ip=principal.ip,
+    )

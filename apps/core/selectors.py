@@ -1,0 +1,32 @@
+"""Reads of core."""
+
+from django.db.models import Q, QuerySet
+
+from apps.core.access import Principal, visible_projects
+from apps.core.models import ApiToken, AuditEntry, Membership, Project
+
+
+def projects(principal: Principal) -> QuerySet[Project]:
+    """The projects that the caller sees."""
+    return visible_projects(principal)
+
+
+def members(project: Project) -> QuerySet[Membership]:
+    """The people of a project, by name."""
+    return Membership.objects.filter(project=project).select_related("user").order_by("user__username")
+
+
+def tokens_of(principal: Principal) -> QuerySet[ApiToken]:
+    """The caller's own tokens that are not revoked, newest first; tokens of runs are not theirs to manage."""
+    mine = ApiToken.objects.filter(user=principal.user, run_uid="", revoked_at=None)
+    return mine.select_related("project").order_by("-id") if principal.user else ApiToken.objects.none()
+
+
+def activity(principal: Principal, *, project: Project | None = None) -> QuerySet[AuditEntry]:
+    """The audit trail of what the caller may see, newest first; rows without a project are for administrators."""
+    entries = AuditEntry.objects.select_related("project", "user").order_by("-id")
+    if project is not None:
+        return entries.filter(project=project)
+    if principal.is_platform_admin:
+        return entries
+    return entries.filter(Q(project__in=visible_projects(principal)))

@@ -1,0 +1,60 @@
+"""The one way in which a state changes: a conditional UPDATE that says who won, and a row that says why."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Model
+
+from apps.core.models import Transition
+
+Moves = Mapping[str, frozenset[str]]
+
+
+def advance(
+    instance: Model,
+    *,
+    to: str,
+    allowed: Moves,
+    reason: str = "",
+    message: str = "",
+    actor: str = "flotilla",
+    **fields: Any,
+) -> bool:
+    """Move `instance.state` to `to` and set `fields`, if nobody has moved it meanwhile.
+
+    Returns False, and changes nothing, when the row's state is no longer what `instance` says or when `allowed`
+    does not have the move. On success `instance` carries the new values.
+    """
+    old = str(getattr(instance, "state"))  # noqa: B009 - every model with states names the field so
+    if to not in allowed.get(old, frozenset()):
+        return False
+    manager = type(instance)._default_manager
+    with transaction.atomic():
+        won = manager.filter(pk=instance.pk, state=old).update(state=to, **fields)
+        if not won:
+            return False
+        log(instance, from_state=old, to_state=to, reason=reason, message=message, actor=actor)
+    for name, value in {"state": to, **fields}.items():
+        setattr(instance, name, value)
+    return True
+
+
+def log(
+    instance: Model, *, from_state: str, to_state: str, reason: str = "", message: str = "", actor: str = "flotilla"
+) -> Transition:
+    """Append the row alone: for a first state, which no UPDATE makes."""
+    return Transition.objects.create(
+        object_type=instance._meta.label_lower,
+        object_id=instance.pk,
+        from_state=from_state,
+        to_state=to_state,
+        reason=reason[:100],
+        message=message,
+        actor=actor[:200],
+    )
+
+
+def transitions_of(instance: Model) -> list[Transition]:
+    """The object's history, oldest first."""
+    return list(Transition.objects.filter(object_type=instance._meta.label_lower, object_id=instance.pk))

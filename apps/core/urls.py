@@ -1,0 +1,16 @@
+"""HTML URLs of core: signing in, the overview, activity, and the hint stream."""
+
+from django.urls import path
+
+from apps.core import views
+from apps.core.stream_view import events
+
+app_name = "core"
+urlpatterns = [
+    path("", views.home, name="home"),
+    path("login/", views.Login.as_view(), name="login"),
+    path("logout/", views.Logout.as_view(), name="logout"),
+    path("events", events, name="events"),
+    path("activity/", views.activity, name="activity"),
+    path("p/<slug:project>/", views.overview, name="overview"),
+]

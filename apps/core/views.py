@@ -1,0 +1,71 @@
+"""Pages of core."""
+
+from django.contrib.auth.views import LoginView, LogoutView
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+
+from apps.core import selectors
+from apps.core.api.problems import problem_json
+from apps.core.context import SESSION_PROJECT, current_project
+from apps.core.models import Project
+from apps.core.pages import PageRequest, page, render_page
+
+
+class Login(LoginView):
+    """Sign in with name and password."""
+
+    template_name = "core/login.html"
+    redirect_authenticated_user = True
+
+
+class Logout(LogoutView):
+    """Sign out (POST only)."""
+
+
+@page
+def home(request: PageRequest) -> HttpResponse:
+    """Go to the overview of the project visited last."""
+    projects = list(selectors.projects(request.principal))
+    current = current_project(request, projects)
+    if current is None:
+        return render(request, "core/no_project.html")
+    request.session[SESSION_PROJECT] = current.name
+    return redirect("core:overview", project=current.name)
+
+
+@page
+def overview(request: PageRequest, project: Project) -> HttpResponse:
+    """Is anything wrong, and what runs where."""
+    return render_page(request, "core/overview.html", {"project": project})
+
+
+@page
+def activity(request: PageRequest) -> HttpResponse:
+    """Who changed what."""
+    return render_page(request, "core/activity.html", {"entries": selectors.activity(request.principal)[:100]})
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """400 for a person or, under /api/, for a program."""
+    return _error(request, 400, "Bad request", "The request could not be understood.")
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """403."""
+    return _error(request, 403, "Not allowed", "Your role does not allow this.")
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """404."""
+    return _error(request, 404, "Not found", "There is nothing here that you can see.")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """500: says that it is our fault and where to look."""
+    return _error(request, 500, "Something broke", "This is our fault. The web process's log has the details.")
+
+
+def _error(request: HttpRequest, status: int, title: str, detail: str) -> HttpResponse:
+    if request.path.startswith("/api/"):
+        return problem_json(status, title, detail)
+    return render(request, "core/error.html", {"status": status, "title": title, "detail": detail}, status=status)

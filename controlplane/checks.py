@@ -1,0 +1,70 @@
+"""System checks: what is wrong with the settings, in a sentence that says what to do."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from cryptography.fernet import Fernet
+from django.conf import settings
+from django.core import checks
+from django.core.checks import CheckMessage, Critical, Error, register
+
+
+@register()
+def check_secrets(**_: Any) -> Iterable[CheckMessage]:
+    """Refuse a default or short secret in production, and unusable credential keys anywhere."""
+    found: list[CheckMessage] = []
+    if settings.PRODUCTION and settings.SECRET_KEY == settings.INSECURE_SECRET_KEY:
+        found.append(
+            Critical(
+                "FLOTILLA_SECRET_KEY is not set.",
+                hint="Set it to 50 random characters: python -c 'import secrets; print(secrets.token_urlsafe(50))'",
+                id="flotilla.C001",
+            )
+        )
+    elif settings.PRODUCTION and len(settings.SECRET_KEY) < 32:
+        found.append(Critical("FLOTILLA_SECRET_KEY is shorter than 32 characters.", id="flotilla.C002"))
+    keys = settings.CREDENTIALS_KEYS
+    if not keys and settings.PRODUCTION:
+        found.append(
+            Critical(
+                "FLOTILLA_CREDENTIALS_KEYS is not set, so cluster credentials can't be encrypted.",
+                hint="Make one: python manage.py shell -c "
+                "'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'",
+                id="flotilla.C003",
+            )
+        )
+    for position, key in enumerate(keys, start=1):
+        try:
+            Fernet(key)
+        except ValueError:
+            found.append(
+                Critical(f"Key {position} of FLOTILLA_CREDENTIALS_KEYS is not a Fernet key.", id="flotilla.C004")
+            )
+    return found
+
+
+@register()
+def check_addresses(**_: Any) -> Iterable[CheckMessage]:
+    """Say which host names are missing and where cookies would travel in the clear."""
+    found: list[CheckMessage] = []
+    if settings.PRODUCTION and not settings.ALLOWED_HOSTS:
+        found.append(
+            Error(
+                "FLOTILLA_ALLOWED_HOSTS is not set, so every request would be refused.",
+                hint="Set it to the host names that people use, separated by commas.",
+                id="flotilla.E001",
+            )
+        )
+    if settings.PRODUCTION and "*" in settings.ALLOWED_HOSTS:
+        found.append(Error("FLOTILLA_ALLOWED_HOSTS must not be '*' in production.", id="flotilla.E002"))
+    if settings.PRODUCTION and settings.DEBUG:
+        found.append(Error("FLOTILLA_DEBUG must be off in production.", id="flotilla.E003"))
+    if settings.PRODUCTION and not settings.SECURE_COOKIES:
+        found.append(
+            checks.Warning(
+                "FLOTILLA_PUBLIC_URL is not https, so session cookies travel in the clear.",
+                hint="Serve Flotilla behind TLS and set FLOTILLA_PUBLIC_URL=https://…",
+                id="flotilla.W001",
+            )
+        )
+    return found
