@@ -1,0 +1,5 @@
+"""What can go wrong before anything is supervised."""
+
+
+class EmbeddedError(Exception):
+    """A sentence for a person that says what is wrong and what to do."""
