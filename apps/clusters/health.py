@@ -1,0 +1,205 @@
+"""Observed pods and nodes → (health, reason, message, exit code). Pure.
+
+Reasons are those that Kubernetes gives, so that people can look them up. The order follows what `kubectl get pods`
+shows (pkg/printers/internalversion/printers.go, printPod) and Argo CD's gitops-engine (pkg/health/health_pod.go).
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from apps.core.states import Health
+
+Object = Mapping[str, Any]
+
+# Waiting reasons that do not pass by themselves, or that mean that an attempt has failed.
+_STUCK = frozenset(
+    {
+        "CrashLoopBackOff",
+        "ImagePullBackOff",
+        "ErrImagePull",
+        "ErrImageNeverPull",
+        "InvalidImageName",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "RunContainerError",
+        "StartError",
+    }
+)
+
+
+class Verdict(NamedTuple):
+    """Health with its reason (CamelCase) and a message for people; the exit code where a container ended."""
+
+    health: Health
+    reason: str
+    message: str
+    exit_code: int | None = None
+
+
+def pod_health(pod: Object) -> Verdict:
+    """What state a pod is in, and why."""
+    status = pod.get("status") or {}
+    phase = str(status.get("phase") or "Unknown")
+    if (pod.get("metadata") or {}).get("deletionTimestamp"):
+        if status.get("reason") == "NodeLost":
+            return Verdict(Health.UNKNOWN, "NodeLost", "The node stopped answering while the pod was being deleted.")
+        return Verdict(Health.PROGRESSING, "Terminating", "The pod is being deleted.")
+    if phase == "Succeeded":
+        return Verdict(Health.HEALTHY, "Completed", "All containers ended with exit code 0.", 0)
+    if phase == "Failed":
+        return _failed(status)
+    if phase == "Pending":
+        return _pending(status)
+    if phase == "Running":
+        return _running(pod, status)
+    return Verdict(Health.UNKNOWN, str(status.get("reason") or "Unknown"), _text(status, "The node does not report."))
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether the pod takes traffic: its Ready condition, and it is not being deleted."""
+    if (pod.get("metadata") or {}).get("deletionTimestamp"):
+        return False
+    ready = _condition(pod.get("status") or {}, "Ready")
+    return ready is not None and ready.get("status") == "True"
+
+
+def node_health(node: Object) -> Verdict:
+    """Whether a node takes work, and why not."""
+    status = node.get("status") or {}
+    ready = _condition(status, "Ready")
+    if ready is None or ready.get("status") == "Unknown":
+        return Verdict(Health.UNKNOWN, str((ready or {}).get("reason") or "NoReport"), _text(ready, "No report yet."))
+    if ready.get("status") != "True":
+        return Verdict(Health.DEGRADED, str(ready.get("reason") or "NotReady"), _text(ready, "The node is not ready."))
+    for found in status.get("conditions") or []:
+        if str(found.get("type", "")).endswith("Pressure") and found.get("status") == "True":
+            return Verdict(Health.DEGRADED, str(found["type"]), _text(found, f"The node reports {found['type']}."))
+    if (node.get("spec") or {}).get("unschedulable"):
+        return Verdict(Health.SUSPENDED, "Cordoned", "The node takes no new pods.")
+    return Verdict(Health.HEALTHY, "Ready", "The node is ready.")
+
+
+def _failed(status: Object) -> Verdict:
+    reason = str(status.get("reason") or "")
+    ended = _worst_end(_all_statuses(status))
+    if reason in {"Evicted", "DeadlineExceeded", "NodeLost", "Preempting", "UnexpectedAdmissionError", "Shutdown"}:
+        # The pod itself was stopped: its containers' exit codes only echo that.
+        return Verdict(Health.DEGRADED, reason, _text(status, "The pod was stopped."), _code(ended))
+    if ended is not None:
+        return _ended(*ended)
+    return Verdict(Health.DEGRADED, reason or "Failed", _text(status, "The pod failed."))
+
+
+def _pending(status: Object) -> Verdict:
+    scheduled = _condition(status, "PodScheduled")
+    if scheduled is not None and scheduled.get("status") == "False":
+        reason = str(scheduled.get("reason") or "Unschedulable")
+        if reason == "SchedulingGated":
+            return Verdict(Health.SUSPENDED, reason, _text(scheduled, "Scheduling is gated."))
+        return Verdict(Health.PROGRESSING, reason, _text(scheduled, "No node has room for the pod."))
+    return _waiting(status) or Verdict(
+        Health.PROGRESSING, "Pending", "Waiting for a node." if scheduled is None else "The containers are being made."
+    )
+
+
+def _running(pod: Object, status: Object) -> Verdict:
+    waiting = _waiting(status)
+    if waiting is not None:
+        return waiting
+    ended = _worst_end(status.get("containerStatuses") or [])
+    if ended is not None and ended[1].get("exitCode", 0) != 0:
+        return _ended(*ended)
+    if is_ready(pod):
+        return Verdict(Health.HEALTHY, "Running", _restarted(status) or "All containers are ready.")
+    ready = _condition(status, "Ready")
+    if _restarted(status):
+        return Verdict(Health.PROGRESSING, "NotReady", _restarted(status))
+    return Verdict(Health.PROGRESSING, "NotReady", _text(ready, "Started; the readiness probe has not passed yet."))
+
+
+def _waiting(status: Object) -> Verdict | None:
+    """The first container that can't go on, or None when all that wait do so for a moment only."""
+    moment: Verdict | None = None
+    for name, container in _named(_all_statuses(status)):
+        waiting = (container.get("state") or {}).get("waiting")
+        if not waiting:
+            continue
+        reason = str(waiting.get("reason") or "ContainerCreating")
+        if reason == "CrashLoopBackOff":
+            return _crash_loop(name, container, waiting)
+        if reason in _STUCK:
+            return Verdict(Health.DEGRADED, reason, _text(waiting, f"Container {name} can't start."))
+        moment = moment or Verdict(Health.PROGRESSING, reason, _text(waiting, f"Container {name} is being made."))
+    return moment
+
+
+def _crash_loop(name: str, container: Object, waiting: Object) -> Verdict:
+    last = (container.get("lastState") or {}).get("terminated")
+    if not last:
+        return Verdict(Health.DEGRADED, "CrashLoopBackOff", _text(waiting, f"Container {name} keeps ending."))
+    restarts = container.get("restartCount", 0)
+    why = _ended(name, last)
+    reason = "OOMKilled" if why.reason == "OOMKilled" else "CrashLoopBackOff"
+    return Verdict(Health.DEGRADED, reason, f"{why.message} Restarted {restarts}×; waiting.", why.exit_code)
+
+
+def _ended(name: str, ended: Object) -> Verdict:
+    code = int(ended.get("exitCode", 0))
+    reason = str(ended.get("reason") or ("Completed" if code == 0 else "Error"))
+    if code == 0 and reason == "Completed":
+        return Verdict(Health.HEALTHY, reason, f"Container {name} ended with exit code 0.", 0)
+    if reason == "OOMKilled":
+        return Verdict(
+            Health.DEGRADED, reason, f"Container {name} used more memory than its limit (exit {code}).", code
+        )
+    detail = str(ended.get("message") or "").strip()
+    by = f" (signal {code - 128})" if 128 < code < 160 else ""
+    return Verdict(
+        Health.DEGRADED,
+        reason,
+        f"Container {name} ended with exit code {code}{by}.{' ' + detail if detail else ''}",
+        code,
+    )
+
+
+def _worst_end(statuses: Iterable[Object]) -> tuple[str, Object] | None:
+    """The terminated container that explains most: out of memory, then a non-zero code, then any."""
+    ends = [
+        (name, container["state"]["terminated"])
+        for name, container in _named(statuses)
+        if (container.get("state") or {}).get("terminated")
+    ]
+    if not ends:
+        return None
+    return max(ends, key=lambda end: (end[1].get("reason") == "OOMKilled", end[1].get("exitCode", 0) != 0))
+
+
+def _restarted(status: Object) -> str:
+    """Why the container with most restarts was restarted last, or ""."""
+    restarted = [found for found in status.get("containerStatuses") or [] if found.get("restartCount")]
+    if not restarted:
+        return ""
+    most = max(restarted, key=lambda found: int(found["restartCount"]))
+    last = (most.get("lastState") or {}).get("terminated")
+    times = f"Restarted {most['restartCount']}×"
+    return f"{times}: {_ended(str(most.get('name', '')), last).message}" if last else f"{times}."
+
+
+def _all_statuses(status: Object) -> list[Object]:
+    return [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+
+
+def _named(statuses: Iterable[Object]) -> Iterable[tuple[str, Object]]:
+    return ((str(found.get("name", "")), found) for found in statuses)
+
+
+def _code(ended: tuple[str, Object] | None) -> int | None:
+    return int(ended[1].get("exitCode", 0)) if ended else None
+
+
+def _condition(status: Object, kind: str) -> Object | None:
+    return next((found for found in status.get("conditions") or [] if found.get("type") == kind), None)
+
+
+def _text(source: Object | None, otherwise: str) -> str:
+    return str((source or {}).get("message") or "").strip() or otherwise

@@ -1,0 +1,229 @@
+"""The one adapter through which services and reconciles talk to a cluster: plain dicts, short timeouts, no retries."""
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from apps.clusters.kube import paths
+from apps.clusters.kube.connection import Connection
+from apps.clusters.kube.errors import Gone, Invalid, NotFound
+from apps.clusters.kube.transport import READ_SECONDS, Transport, decode
+from apps.clusters.manifests import FIELD_MANAGER
+
+PAGE = 500
+# The adapter's own bound on a log that nobody limited.
+LOG_BYTES = 4 * 1024 * 1024
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ProxyReply:
+    """What a pod, or the API server in its place, answered to a proxied request."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class KubeClient:
+    """Calls to one cluster. Every method raises a `KubeError` of `kube.errors` on failure. Threads may share it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._transport = Transport(connection)
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._transport.close()
+
+    def version(self) -> Object:
+        """The server's version: `gitVersion` and others."""
+        return decode(self._transport.call("GET", "/version", timeout=5.0))
+
+    def ping(self) -> float:
+        """Seconds that the smallest request takes, TLS handshake included where none was made yet."""
+        started = time.monotonic()
+        self._transport.call("GET", "/version", timeout=5.0)
+        return time.monotonic() - started
+
+    def groups(self) -> set[str]:
+        """The API groups that the cluster serves, such as "metrics.k8s.io"."""
+        found = decode(self._transport.call("GET", "/apis"))
+        return {str(group.get("name")) for group in found.get("groups") or []}
+
+    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object:
+        """One object. Raises NotFound."""
+        return decode(self._transport.call("GET", paths.item(api_version, kind, name, namespace)))
+
+    def list(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> list[Object]:
+        """All objects of a kind that the selectors choose, read in pages; of all namespaces when none is given."""
+        path = paths.collection(api_version, kind, namespace)
+        query = {"labelSelector": label_selector, "fieldSelector": field_selector}
+        chosen = {key: value for key, value in query.items() if value}
+        try:
+            found = list(self._pages(path, chosen | {"limit": str(PAGE)}))
+        except Gone:
+            # The continue token expired between two pages: one unpaged answer is consistent.
+            found = list(self._pages(path, chosen))
+        for obj in found:
+            obj.setdefault("apiVersion", api_version)
+            obj.setdefault("kind", kind)
+        return found
+
+    def _pages(self, path: str, query: dict[str, str]) -> Iterator[Object]:
+        token = ""
+        while True:
+            page = decode(self._transport.call("GET", path, query=query | ({"continue": token} if token else {})))
+            yield from page.get("items") or []
+            token = (page.get("metadata") or {}).get("continue") or ""
+            if not token:
+                return
+
+    def apply(self, obj: Object, *, force: bool = True, dry_run: bool = False) -> Object:
+        """Server-side apply with the field manager `flotilla`: creates or changes, and repeats harmlessly.
+
+        Raises Conflict when another manager owns a field and `force` is off.
+        https://kubernetes.io/docs/reference/using-api/server-side-apply/
+        """
+        path = _path_of(obj)
+        query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower()} | ({"dryRun": "All"} if dry_run else {})
+        content_type = "application/apply-patch+yaml"
+        return decode(self._transport.call("PATCH", path, query=query, body=obj, content_type=content_type))
+
+    def create(self, obj: Object) -> Object:
+        """Create an object. Raises AlreadyExists."""
+        api_version, kind, _, namespace = _identity(obj)
+        path = paths.collection(api_version, kind, namespace)
+        return decode(self._transport.call("POST", path, query={"fieldManager": FIELD_MANAGER}, body=obj))
+
+    def merge_patch(
+        self,
+        api_version: str,
+        kind: str,
+        name: str,
+        patch: Object,
+        namespace: str | None = None,
+        subresource: str | None = None,
+    ) -> Object:
+        """Change the fields that `patch` names (RFC 7386; null removes)."""
+        path = paths.item(api_version, kind, name, namespace, subresource)
+        content_type = "application/merge-patch+json"
+        query = {"fieldManager": FIELD_MANAGER}
+        return decode(self._transport.call("PATCH", path, query=query, body=patch, content_type=content_type))
+
+    def delete(
+        self,
+        api_version: str,
+        kind: str,
+        name: str,
+        namespace: str | None = None,
+        *,
+        propagation: str = "Foreground",
+        grace_seconds: int | None = None,
+        uid: str = "",
+    ) -> bool:
+        """Ask for deletion; False when the object was gone. With `uid`, only that very object is deleted."""
+        path = paths.item(api_version, kind, name, namespace)
+        options: Object = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
+        if grace_seconds is not None:
+            options["gracePeriodSeconds"] = grace_seconds
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        try:
+            self._transport.call("DELETE", path, body=options)
+        except NotFound:
+            return False
+        return True
+
+    def pod_log(
+        self,
+        namespace: str,
+        name: str,
+        *,
+        container: str | None = None,
+        tail_lines: int | None = None,
+        since_time: str | None = None,
+        previous: bool = False,
+        timestamps: bool = False,
+        limit_bytes: int | None = None,
+    ) -> str:
+        """A container's log. `since_time` is RFC 3339; bytes that are not UTF-8 are replaced."""
+        query = {
+            "container": container,
+            "tailLines": tail_lines,
+            "sinceTime": since_time,
+            "previous": "true" if previous else None,
+            "timestamps": "true" if timestamps else None,
+            "limitBytes": limit_bytes or LOG_BYTES,
+        }
+        path = paths.item("v1", "Pod", name, namespace, "log")
+        given = {key: str(value) for key, value in query.items() if value is not None}
+        return self._transport.call("GET", path, query=given).decode("utf-8", "replace")
+
+    def proxy_pod(
+        self,
+        namespace: str,
+        pod: str,
+        port: int,
+        method: str,
+        path: str,
+        *,
+        body: bytes = b"",
+        content_type: str = "application/json",
+        timeout: float = 5.0,
+    ) -> ProxyReply:
+        """A request to a pod's port by way of the API server. Raises Unreachable when the API server is away.
+
+        The API server answers 502 to 504 itself when the pod can't be reached.
+        """
+        inner = path.lstrip("/")
+        if any(part in {".", ".."} for part in inner.split("?")[0].split("/")):
+            raise Invalid(0, "BadPath", "A proxied path must not contain '.' or '..'.")
+        base = paths.item("v1", "Pod", f"{pod}:{int(port)}" if pod else "", namespace, "proxy")
+        answer = self._transport.raw(method, f"{base}/{inner}", body=body, content_type=content_type, timeout=timeout)
+        return ProxyReply(answer.status, answer.headers, answer.body)
+
+    def access_review(
+        self, verb: str, group: str, resource: str, namespace: str | None = None, *, subresource: str = ""
+    ) -> bool:
+        """Whether our credential may `verb` the resource (SelfSubjectAccessReview)."""
+        attributes = {"verb": verb, "group": group, "resource": resource}
+        if namespace:
+            attributes["namespace"] = namespace
+        if subresource:
+            attributes["subresource"] = subresource
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        path = paths.collection("authorization.k8s.io/v1", "SelfSubjectAccessReview")
+        answer = decode(self._transport.call("POST", path, body=review, timeout=READ_SECONDS))
+        return bool((answer.get("status") or {}).get("allowed"))
+
+    def exists(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> bool:
+        """Whether the object is there."""
+        with suppress(NotFound):  # the absence is the answer
+            self.get(api_version, kind, name, namespace)
+            return True
+        return False
+
+
+def _identity(obj: Object) -> tuple[str, str, str, str | None]:
+    metadata = obj.get("metadata") or {}
+    return str(obj.get("apiVersion", "")), str(obj.get("kind", "")), metadata.get("name", ""), metadata.get("namespace")
+
+
+def _path_of(obj: Object) -> str:
+    api_version, kind, name, namespace = _identity(obj)
+    return paths.item(api_version, kind, name, namespace)

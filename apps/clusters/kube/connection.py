@@ -1,0 +1,73 @@
+"""What a connection to one API server needs, and its TLS context."""
+
+import os
+import ssl
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A checked address with a credential. `address` is the IP that was checked; nothing else is dialled."""
+
+    server: str
+    address: str
+    ca: str = ""
+    tls_server_name: str = ""
+    token: str = field(default="", repr=False)
+    client_certificate: str = field(default="", repr=False)
+    client_key: str = field(default="", repr=False)
+
+    @property
+    def host(self) -> str:
+        """The host of the URL: what certificates are checked against, unless the kubeconfig names another."""
+        return urlsplit(self.server).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """The port of the URL, 443 by default."""
+        return urlsplit(self.server).port or 443
+
+    @property
+    def expected_name(self) -> str:
+        """The name that the server's certificate must have."""
+        return self.tls_server_name or self.host
+
+    @property
+    def base_path(self) -> str:
+        """The URL's path, as with gateways that serve many clusters."""
+        return urlsplit(self.server).path.rstrip("/")
+
+    @property
+    def pinned_url(self) -> str:
+        """The URL with the checked IP instead of the name."""
+        ip = f"[{self.address}]" if ":" in self.address else self.address
+        return f"https://{ip}:{self.port}{self.base_path}"
+
+    def headers(self) -> dict[str, str]:
+        """Headers of every request."""
+        headers = {"Host": urlsplit(self.server).netloc, "User-Agent": "flotilla", "Accept": "application/json"}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        return headers
+
+
+def tls_context(connection: Connection) -> ssl.SSLContext:
+    """A context that trusts the kubeconfig's CA alone, or the system's when it has none."""
+    context = ssl.create_default_context(cadata=connection.ca or None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if connection.client_certificate:
+        _load_client_certificate(context, connection)
+    return context
+
+
+def _load_client_certificate(context: ssl.SSLContext, connection: Connection) -> None:
+    """OpenSSL reads a certificate chain from a file only: it lives in a private directory for a moment."""
+    with tempfile.TemporaryDirectory(prefix="flotilla-tls-") as folder:
+        path = Path(folder) / "client.pem"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"{connection.client_certificate}\n{connection.client_key}\n")
+        context.load_cert_chain(path)

@@ -1,0 +1,49 @@
+"""One client per (cluster, generation) and process: a TLS handshake costs more than most requests."""
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+
+from apps.clusters.kube.client import KubeClient
+
+MAX_CLIENTS = 128
+
+_clients: "OrderedDict[tuple[int, int], KubeClient]" = OrderedDict()
+_lock = threading.Lock()
+
+
+def pooled(pk: int, generation: int, make: Callable[[], KubeClient]) -> KubeClient:
+    """The client of this cluster and generation, made by `make` at the first call."""
+    key = (pk, generation)
+    with _lock:
+        known = _clients.get(key)
+        if known is not None:
+            _clients.move_to_end(key)
+            return known
+    made = make()
+    with _lock:
+        # Two threads may have made one each: the first one stays.
+        kept = _clients.setdefault(key, made)
+        for old in [other for other in _clients if other[0] == pk and other[1] < generation]:
+            _clients.pop(old)
+        while len(_clients) > MAX_CLIENTS:
+            _clients.popitem(last=False)
+    return kept
+
+
+def forget(pk: int) -> None:
+    """Drop a cluster's clients, so that the next call resolves its address again."""
+    with _lock:
+        for key in [key for key in _clients if key[0] == pk]:
+            _clients.pop(key)
+
+
+def _forget_all() -> None:
+    global _lock
+    _lock = threading.Lock()
+    _clients.clear()
+
+
+# A forked child must not share its parent's TLS connections: both would write to one stream.
+os.register_at_fork(after_in_child=_forget_all)

@@ -1,0 +1,138 @@
+"""The synchronous transport: the official client's pooled TLS connections, with plain JSON in and out.
+
+The client's typed models are not used: they drop fields that they do not know and cost seconds on large lists.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import urllib3
+from kubernetes.client.configuration import Configuration
+from kubernetes.client.exceptions import ApiException
+from kubernetes.client.rest import RESTClientObject
+
+from apps.clusters.kube.connection import Connection, tls_context
+from apps.clusters.kube.errors import KubeError, Unreachable, error_from
+
+CONNECT_SECONDS = 3.0
+READ_SECONDS = 10.0
+# Requests of one process to one cluster that keep their connection for the next.
+POOL_SIZE = 16
+MAX_ANSWER_BYTES = 128 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer: status, headers with lower-case names, body."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Transport:
+    """Sends requests to one API server. Threads may share it. Never retries and never follows a redirect."""
+
+    def __init__(self, connection: Connection) -> None:
+        configuration = Configuration(host=connection.pinned_url, connection_pool_maxsize=POOL_SIZE)
+        # A proxy out of the environment would dial another address than the checked one.
+        configuration.proxy = None
+        # False, unlike 0, also hands a redirect back instead of raising.
+        configuration.retries = False
+        self._base = connection.pinned_url
+        self._headers = connection.headers()
+        self._rest = RESTClientObject(configuration)
+        # The client takes certificates as file names only; a context is made in memory once, and names the host that
+        # the certificate must have although the URL holds an IP.
+        self._rest.pool_manager.connection_pool_kw.update(
+            ssl_context=tls_context(connection), server_hostname=connection.expected_name
+        )
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: dict[str, str] | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+        timeout: float = READ_SECONDS,
+    ) -> bytes:
+        """The body of a 2xx answer to a JSON request. Raises a KubeError for anything else."""
+        answer = self._send(
+            method, path, query, body, {"Content-Type": content_type} if body is not None else {}, timeout
+        )
+        if not 200 <= answer.status < 300:
+            raise error_from(answer.status, answer.body, retry_after=answer.headers.get("retry-after"))
+        return answer.body
+
+    def raw(self, method: str, path: str, *, body: bytes, content_type: str, timeout: float) -> Answer:
+        """Any answer to a request whose body is sent byte for byte. Raises Unreachable when there is none."""
+        headers = {"Content-Type": content_type, "Accept": "*/*"} if body else {"Accept": "*/*"}
+        return self._send(method, path, None, body, headers, timeout)
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._rest.close()
+
+    def _send(
+        self, method: str, path: str, query: dict[str, str] | None, body: Any, headers: dict[str, str], timeout: float
+    ) -> Answer:
+        url = f"{self._base}{path}" + (f"?{urlencode(query)}" if query else "")
+        limits = (CONNECT_SECONDS, timeout)
+        headers = self._headers | headers
+        try:
+            if isinstance(body, bytes):
+                response = self._rest.pool_manager.request(
+                    method,
+                    url,
+                    body=body or None,
+                    headers=headers,
+                    timeout=urllib3.Timeout(connect=limits[0], read=limits[1]),
+                    preload_content=False,
+                )
+            else:
+                send: Any = self._rest.request
+                response = send(method, url, headers=headers, body=body, _request_timeout=limits).response
+            return _read(response)
+        except (urllib3.exceptions.HTTPError, ApiException, OSError) as error:
+            raise unreachable(error) from error
+
+
+def _read(response: Any) -> Answer:
+    try:
+        body = response.read(MAX_ANSWER_BYTES + 1, decode_content=True)
+    finally:
+        response.release_conn()
+    if len(body) > MAX_ANSWER_BYTES:
+        response.close()
+        raise Unreachable(0, "AnswerTooLarge", f"The answer is larger than {MAX_ANSWER_BYTES} bytes.")
+    return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, body)
+
+
+def decode(body: bytes) -> dict[str, Any]:
+    """The JSON object in an answer. Raises KubeError when there is none: whatever answers is no API server."""
+    try:
+        value = json.loads(body)
+    except ValueError as error:
+        raise KubeError(0, "NotKubernetes", "The server's answer is not JSON; is this a Kubernetes API?") from error
+    if not isinstance(value, dict):
+        raise KubeError(0, "NotKubernetes", "The server's answer is not an object; is this a Kubernetes API?")
+    return value
+
+
+def unreachable(error: Exception) -> Unreachable:
+    """A transport's exception in words for people."""
+    text = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in text or "certificate verify failed" in text.lower():
+        detail = text.split("certificate verify failed:")[-1].split("(_ssl")[0].strip(" :'\")")
+        return Unreachable(0, "CertificateInvalid", f"The server's certificate is not trusted: {detail}.")
+    if "SSL" in text or "ssl" in type(error).__name__.lower():
+        return Unreachable(0, "TLSFailed", "The TLS handshake failed; is this an https port of an API server?")
+    if "timed out" in text.lower() or isinstance(error, TimeoutError):
+        return Unreachable(0, "Timeout", "The API server did not answer in time.")
+    if "refused" in text.lower():
+        return Unreachable(0, "ConnectionRefused", "The connection was refused; nothing listens at this address.")
+    return Unreachable(0, "ConnectionFailed", f"The connection failed ({type(error).__name__}).")

@@ -1,0 +1,240 @@
+"""Reads a submitted kubeconfig without trusting it. Pure.
+
+The official clients run `exec` and `auth-provider` commands and open files that a kubeconfig names, so a submitted one
+never reaches them: only inline values are taken, and everything else is refused with the reason.
+https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from apps.core.errors import Invalid
+
+MAX_BYTES = 128 * 1024
+_FIELD = "kubeconfig"
+
+_USER_REFUSED = {
+    "exec": "it would run a command on the Flotilla server",
+    "auth-provider": "it would run a plug-in on the Flotilla server",
+    "tokenFile": "it names a file on the Flotilla server; paste the token itself",
+    "client-certificate": "it names a file on the Flotilla server; use client-certificate-data",
+    "client-key": "it names a file on the Flotilla server; use client-key-data",
+    "username": "API servers no longer accept passwords; use a token or a client certificate",
+    "password": "API servers no longer accept passwords; use a token or a client certificate",
+    "as": "Flotilla acts as itself; impersonation is not supported",
+    "as-uid": "Flotilla acts as itself; impersonation is not supported",
+    "as-groups": "Flotilla acts as itself; impersonation is not supported",
+    "as-user-extra": "Flotilla acts as itself; impersonation is not supported",
+}
+_CLUSTER_REFUSED = {
+    "insecure-skip-tls-verify": "the server's identity would not be checked; add certificate-authority-data",
+    "proxy-url": "it would send the credential through another server",
+    "certificate-authority": "it names a file on the Flotilla server; use certificate-authority-data",
+}
+_USER_TAKEN = frozenset({"token", "client-certificate-data", "client-key-data", "extensions"})
+_CLUSTER_TAKEN = frozenset(
+    {"server", "certificate-authority-data", "tls-server-name", "extensions", "disable-compression"}
+)
+
+
+@dataclass(frozen=True)
+class Kubeconfig:
+    """What a connection needs. Secrets are left out of `repr`, so that no traceback or log shows them."""
+
+    server: str
+    ca: str = ""
+    tls_server_name: str = ""
+    token: str = field(default="", repr=False)
+    client_certificate: str = field(default="", repr=False)
+    client_key: str = field(default="", repr=False)
+
+    @property
+    def credential_kind(self) -> str:
+        """ "token" or "certificate"."""
+        return "token" if self.token else "certificate"
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader without aliases: a few lines of them can stand for gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Refuse an alias; compose everything else."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not allowed")
+        return super().compose_node(parent, index)
+
+
+def parse(text: str | bytes, context: str = "") -> Kubeconfig:
+    """The connection of `context`, else of current-context, else of the only one. Raises Invalid with the reason."""
+    document = _load(text)
+    chosen = _context(document, context)
+    cluster = _entry(document, "clusters", "cluster", _text(chosen, "cluster"))
+    user = _entry(document, "users", "user", _text(chosen, "user"))
+    _refuse(cluster, _CLUSTER_REFUSED, _CLUSTER_TAKEN, "The cluster entry")
+    _refuse(user, _USER_REFUSED, _USER_TAKEN, "The user entry")
+    token, certificate, key = _credential(user)
+    return Kubeconfig(
+        server=check_server(_text(cluster, "server")),
+        ca=_certificates(_decoded(cluster, "certificate-authority-data"), "certificate-authority-data"),
+        tls_server_name=_text(cluster, "tls-server-name"),
+        token=token,
+        client_certificate=certificate,
+        client_key=key,
+    )
+
+
+def check_server(server: str) -> str:
+    """The server's URL without a trailing slash. Raises Invalid unless it is plain https with a host."""
+    if not server:
+        raise _invalid("The cluster entry has no server address.")
+    try:
+        parts = urlsplit(server)
+        port = parts.port
+    except ValueError as error:
+        raise _invalid(f"{server[:200]!r} is not a valid server address.") from error
+    if parts.scheme != "https":
+        raise _invalid(f"The server address must start with https://, not {parts.scheme or 'nothing'}.")
+    if parts.username is not None or parts.password is not None:
+        raise _invalid("The server address must not contain a user name or password.")
+    if not parts.hostname or parts.query or parts.fragment or port == 0 or any(c in server for c in " \t\r\n\\"):
+        raise _invalid("The server address must be https://host, with a port and a path at most.")
+    return server.rstrip("/")
+
+
+def _load(text: str | bytes) -> Mapping[str, Any]:
+    size = len(text.encode() if isinstance(text, str) else text)
+    if size > MAX_BYTES:
+        raise _invalid(f"A kubeconfig of {size} bytes is too large; the limit is {MAX_BYTES}.")
+    try:
+        document = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with fewer abilities
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        # The parser's message may quote the text, and with it a secret: say the place only.
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1})" if mark is not None else ""
+        raise _invalid(f"This is not valid YAML{where}.") from None
+    if not isinstance(document, dict) or "clusters" not in document:
+        raise _invalid(
+            "This is not a kubeconfig: it has no clusters.", "Paste the output of: kubectl config view --raw"
+        )
+    if document.get("kind", "Config") != "Config":
+        raise _invalid("This is not a kubeconfig: its kind is not Config.")
+    return document
+
+
+def _context(document: Mapping[str, Any], wanted: str) -> Mapping[str, Any]:
+    contexts = {entry["name"]: entry.get("context") for entry in _named(document, "contexts")}
+    if not contexts:
+        raise _invalid("The kubeconfig has no contexts.", "Paste the output of: kubectl config view --raw --minify")
+    name = wanted or str(document.get("current-context") or "")
+    if not name:
+        if len(contexts) > 1:
+            raise _invalid(f"The kubeconfig has several contexts: {_names(contexts)}.", "Say which one to use.")
+        name = next(iter(contexts))
+    if name not in contexts:
+        raise _invalid(f"The kubeconfig has no context {name[:100]!r}; it has {_names(contexts)}.")
+    chosen = contexts[name]
+    if not isinstance(chosen, dict):
+        raise _invalid(f"The context {name[:100]!r} is empty.")
+    return chosen
+
+
+def _entry(document: Mapping[str, Any], section: str, key: str, name: str) -> Mapping[str, Any]:
+    for entry in _named(document, section):
+        if entry["name"] == name:
+            value = entry.get(key)
+            if isinstance(value, dict):
+                return value
+            break
+    raise _invalid(f"The context's {key} {name[:100]!r} is not in {section}.")
+
+
+def _named(document: Mapping[str, Any], section: str) -> list[Mapping[str, Any]]:
+    entries = document.get(section) or []
+    if not isinstance(entries, list):
+        raise _invalid(f"{section} must be a list.")
+    if not all(isinstance(entry, dict) and isinstance(entry.get("name"), str) for entry in entries):
+        raise _invalid(f"Every entry of {section} must have a name.")
+    return entries
+
+
+def _refuse(entry: Mapping[str, Any], refused: Mapping[str, str], taken: frozenset[str], what: str) -> None:
+    for key, value in entry.items():
+        # False, null and "" switch nothing on.
+        if key in taken or not value:
+            continue
+        reason = refused.get(str(key), "Flotilla does not know it")
+        raise _invalid(f"{what} has {str(key)[:60]!r}, which is refused: {reason}.")
+
+
+def _credential(user: Mapping[str, Any]) -> tuple[str, str, str]:
+    token = _text(user, "token").strip()
+    certificate = _certificates(_decoded(user, "client-certificate-data"), "client-certificate-data")
+    key = _decoded(user, "client-key-data")
+    if token:
+        if not token.isascii() or any(c.isspace() or not c.isprintable() for c in token):
+            raise _invalid("The token contains white space or characters that no token has.")
+        return token, "", ""
+    if not certificate and not key:
+        raise _invalid("The user entry has no credential.", "It needs a token, or a client certificate with its key.")
+    if not certificate or not key:
+        raise _invalid("A client certificate needs both client-certificate-data and client-key-data.")
+    _check_pair(certificate, key)
+    return "", certificate, key.decode()
+
+
+def _check_pair(certificate: str, key: bytes) -> None:
+    try:
+        private = serialization.load_pem_private_key(key, password=None)
+    except (ValueError, TypeError) as error:
+        raise _invalid("client-key-data is not an unencrypted private key in PEM form.") from error
+    found = x509.load_pem_x509_certificate(certificate.encode())
+    form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    if private.public_key().public_bytes(*form) != found.public_key().public_bytes(*form):
+        raise _invalid("client-key-data does not belong to client-certificate-data.")
+    if found.not_valid_after_utc < datetime.now(UTC):
+        raise _invalid(f"The client certificate expired on {found.not_valid_after_utc:%Y-%m-%d}.")
+
+
+def _certificates(pem: bytes, name: str) -> str:
+    if not pem:
+        return ""
+    try:
+        x509.load_pem_x509_certificates(pem)
+        return pem.decode()
+    except ValueError as error:
+        raise _invalid(f"{name} holds no certificate in PEM form.") from error
+
+
+def _decoded(entry: Mapping[str, Any], key: str) -> bytes:
+    text = _text(entry, key)
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except binascii.Error as error:
+        raise _invalid(f"{key} is not base64.") from error
+
+
+def _text(entry: Mapping[str, Any], key: str) -> str:
+    value = entry.get(key)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise _invalid(f"{key} must be text.")
+    return value
+
+
+def _names(names: Mapping[str, Any]) -> str:
+    shown = ", ".join(name[:60] for name in list(names)[:10])
+    return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
+
+
+def _invalid(message: str, hint: str = "") -> Invalid:
+    return Invalid(message, hint=hint, field=_FIELD)

@@ -1,0 +1,197 @@
+"""Clusters, and what the watcher has observed on them.
+
+Only the watcher writes `Node`, `Pod` and `KubeEvent`, and it writes them in bulk by SQL (`observed.py`).
+"""
+
+from typing import Any, ClassVar
+
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import Q
+
+from apps.clusters.states import ClusterState
+from apps.core.states import Health
+
+validate_cluster_name = RegexValidator(
+    r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$",
+    "Use at most 63 lower-case letters, digits and '-', with a letter or digit at both ends.",
+)
+
+
+def _choices(words: Any) -> list[tuple[str, str]]:
+    return [(word.value, word.value) for word in words]
+
+
+class Cluster(models.Model):
+    """A registered Kubernetes API server. `generation` grows with every change that must restart its streams."""
+
+    name = models.CharField(max_length=63, unique=True, validators=[validate_cluster_name])
+    labels = models.JSONField(default=dict, blank=True)
+    server = models.URLField(max_length=500, editable=False)
+    ca = models.TextField(blank=True, editable=False)
+    tls_server_name = models.CharField(max_length=253, blank=True, editable=False)
+    # JSON with a token, or with a client certificate and key, under `apps.core.crypto`.
+    credential_encrypted = models.TextField(editable=False)
+    credential_kind = models.CharField(max_length=20, editable=False)
+    generation = models.PositiveIntegerField(default=1, editable=False)
+    enabled = models.BooleanField(default=True)
+    state = models.CharField(
+        max_length=16, choices=_choices(ClusterState), default=ClusterState.PENDING, editable=False
+    )
+    reason = models.CharField(max_length=100, blank=True, editable=False)
+    message = models.TextField(blank=True, editable=False)
+    conditions = models.JSONField(default=list, blank=True, editable=False)
+    server_version = models.CharField(max_length=60, blank=True, editable=False)
+    has_metrics = models.BooleanField(default=False, editable=False)
+    last_seen_at = models.DateTimeField(null=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class WatcherLease(models.Model):
+    """Which watcher process holds a cluster. `fencing` grows with each new holder: writes carry it, so that a holder
+    that was thought dead can't overwrite what its successor saw."""
+
+    cluster = models.OneToOneField(Cluster, models.CASCADE, primary_key=True, related_name="lease")
+    holder = models.CharField(max_length=120)
+    fencing = models.BigIntegerField(default=1)
+    expires_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.cluster_id} held by {self.holder} (#{self.fencing})"
+
+
+class Node(models.Model):
+    """A node as last observed. CPU in millicores, memory in bytes."""
+
+    cluster = models.ForeignKey(Cluster, models.CASCADE, related_name="nodes")
+    uid = models.CharField(max_length=64)
+    resource_version = models.CharField(max_length=40, blank=True)
+    name = models.CharField(max_length=253)
+    labels = models.JSONField(default=dict)
+    ready = models.BooleanField(default=False)
+    schedulable = models.BooleanField(default=True)
+    health = models.CharField(max_length=16, choices=_choices(Health), default=Health.UNKNOWN)
+    reason = models.CharField(max_length=100, blank=True)
+    message = models.TextField(blank=True)
+    allocatable_cpu_m = models.BigIntegerField(default=0)
+    allocatable_memory_b = models.BigIntegerField(default=0)
+    allocatable_gpu = models.IntegerField(default=0)
+    allocatable_pods = models.IntegerField(default=0)
+    used_cpu_m = models.BigIntegerField(null=True)
+    used_memory_b = models.BigIntegerField(null=True)
+    kubelet_version = models.CharField(max_length=60, blank=True)
+    conditions = models.JSONField(default=list)
+    taints = models.JSONField(default=list)
+    created_at = models.DateTimeField(null=True)
+    observed_at = models.DateTimeField()
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["cluster", "uid"], name="node_once_per_cluster")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class PodQuerySet(models.QuerySet["Pod"]):
+    """Reads of pods that most callers want."""
+
+    def present(self) -> "PodQuerySet":
+        """Without those that are known to be deleted."""
+        return self.filter(deleted_at__isnull=True)
+
+
+class Pod(models.Model):
+    """A pod as last observed.
+
+    `project`, `run`, `deployment` and `revision` repeat our own labels as indexed columns; they are empty for a pod
+    that Flotilla did not make. `status` keeps what pages show: containers, conditions.
+    """
+
+    cluster = models.ForeignKey(Cluster, models.CASCADE, related_name="pods")
+    uid = models.CharField(max_length=64)
+    resource_version = models.CharField(max_length=40, blank=True)
+    namespace = models.CharField(max_length=63)
+    name = models.CharField(max_length=253)
+    labels = models.JSONField(default=dict)
+    project = models.CharField(max_length=63, blank=True)
+    run = models.CharField(max_length=63, blank=True)
+    deployment = models.CharField(max_length=63, blank=True)
+    revision = models.CharField(max_length=63, blank=True)
+    owner_kind = models.CharField(max_length=63, blank=True)
+    owner_name = models.CharField(max_length=253, blank=True)
+    node_name = models.CharField(max_length=253, blank=True)
+    pod_ip = models.CharField(max_length=45, blank=True)
+    phase = models.CharField(max_length=16, blank=True)
+    ready = models.BooleanField(default=False)
+    restarts = models.IntegerField(default=0)
+    health = models.CharField(max_length=16, choices=_choices(Health), default=Health.UNKNOWN)
+    reason = models.CharField(max_length=100, blank=True)
+    message = models.TextField(blank=True)
+    exit_code = models.IntegerField(null=True)
+    requests_cpu_m = models.BigIntegerField(default=0)
+    requests_memory_b = models.BigIntegerField(default=0)
+    requests_gpu = models.IntegerField(default=0)
+    used_cpu_m = models.BigIntegerField(null=True)
+    used_memory_b = models.BigIntegerField(null=True)
+    status = models.JSONField(default=dict)
+    created_at = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    deleted_at = models.DateTimeField(null=True)
+    observed_at = models.DateTimeField()
+
+    objects = PodQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["namespace", "name"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["cluster", "uid"], name="pod_once_per_cluster")]
+        indexes: ClassVar = [
+            models.Index(fields=["cluster", "namespace", "name"], name="pod_by_name"),
+            models.Index(fields=["cluster", "node_name"], name="pod_by_node"),
+            models.Index(fields=["project", "deployment"], condition=~Q(deployment=""), name="pod_of_deployment"),
+            models.Index(fields=["run"], condition=~Q(run=""), name="pod_of_run"),
+            models.Index(fields=["deleted_at"], condition=Q(deleted_at__isnull=False), name="pod_deleted"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class KubeEvent(models.Model):
+    """A Kubernetes event: every warning, and the normal ones in namespaces that Flotilla uses."""
+
+    cluster = models.ForeignKey(Cluster, models.CASCADE, related_name="events")
+    uid = models.CharField(max_length=64)
+    resource_version = models.CharField(max_length=40, blank=True)
+    namespace = models.CharField(max_length=63, blank=True)
+    involved_kind = models.CharField(max_length=63, blank=True)
+    involved_name = models.CharField(max_length=253, blank=True)
+    involved_uid = models.CharField(max_length=64, blank=True)
+    project = models.CharField(max_length=63, blank=True)
+    type = models.CharField(max_length=16)
+    reason = models.CharField(max_length=128, blank=True)
+    message = models.TextField(blank=True)
+    source = models.CharField(max_length=128, blank=True)
+    count = models.IntegerField(default=1)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+
+    class Meta:
+        ordering: ClassVar = ["-last_at"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["cluster", "uid"], name="event_once_per_cluster")]
+        indexes: ClassVar = [
+            models.Index(fields=["cluster", "-last_at"], name="event_by_age"),
+            models.Index(fields=["cluster", "namespace", "involved_name"], name="event_of_object"),
+            models.Index(fields=["last_at"], name="event_expiry"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.reason} {self.involved_kind} {self.involved_name}"

@@ -1,0 +1,114 @@
+"""States of a cluster, and which it is in by what was observed. Pure."""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+# Consecutive failed probes before a cluster counts as unreachable: one lost request must not make it flap.
+FAILURES_UNTIL_UNREACHABLE = 3
+
+
+class ClusterState(enum.StrEnum):
+    """What a cluster's page and every list say about it."""
+
+    PENDING = "Pending"
+    HEALTHY = "Healthy"
+    DEGRADED = "Degraded"
+    UNREACHABLE = "Unreachable"
+    DISABLED = "Disabled"
+
+
+# Observation alone decides, so any state may follow any other.
+MOVES: Mapping[str, frozenset[str]] = {
+    state: frozenset(other for other in ClusterState if other is not state) for state in ClusterState
+}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One condition as in meta/v1; `status` is "True", "False" or "Unknown"."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the watcher knows about one cluster now.
+
+    `failures` counts probes that failed one after another, `ever_seen` says whether any has succeeded, `streams` maps
+    a watched kind to the error that stops it ("" when it is in step, None before its first list).
+    """
+
+    enabled: bool = True
+    ever_seen: bool = False
+    failures: int = 0
+    error_reason: str = ""
+    error_message: str = ""
+    authorized: bool = True
+    streams: Mapping[str, str | None] | None = None
+    nodes: int = 0
+    nodes_ready: int = 0
+
+
+def conditions(seen: Observation) -> list[Condition]:
+    """The conditions, most fundamental first."""
+    return [_reachable(seen), _authorized(seen), _synced(seen), _nodes_ready(seen)]
+
+
+def derive(seen: Observation) -> tuple[ClusterState, str, str]:
+    """The state, and the reason and message of the condition that decides it."""
+    if not seen.enabled:
+        return ClusterState.DISABLED, "Disabled", "An administrator has disabled this cluster; nothing is watched."
+    reachable, *others = conditions(seen)
+    if reachable.status == "False":
+        return ClusterState.UNREACHABLE, reachable.reason, reachable.message
+    failing = next((found for found in others if found.status == "False"), None)
+    if failing is not None:
+        return ClusterState.DEGRADED, failing.reason, failing.message
+    waiting = next((found for found in (reachable, *others) if found.status == "Unknown"), None)
+    if waiting is not None:
+        return ClusterState.PENDING, waiting.reason, waiting.message
+    return ClusterState.HEALTHY, "AllWell", f"{seen.nodes_ready} of {seen.nodes} nodes are ready."
+
+
+def _reachable(seen: Observation) -> Condition:
+    if seen.failures >= FAILURES_UNTIL_UNREACHABLE:
+        return Condition("Reachable", "False", seen.error_reason or "Unreachable", seen.error_message)
+    if not seen.ever_seen:
+        if seen.failures:
+            return Condition("Reachable", "Unknown", seen.error_reason or "Connecting", seen.error_message)
+        return Condition("Reachable", "Unknown", "Connecting", "The first connection is being made.")
+    return Condition("Reachable", "True", "Answering", "The API server answers.")
+
+
+def _authorized(seen: Observation) -> Condition:
+    if not seen.authorized:
+        return Condition("Authorized", "False", "CredentialRefused", seen.error_message or "The credential is refused.")
+    status = "True" if seen.ever_seen else "Unknown"
+    return Condition("Authorized", status, "CredentialAccepted" if seen.ever_seen else "Connecting", "")
+
+
+def _synced(seen: Observation) -> Condition:
+    streams = seen.streams or {}
+    broken = {kind: error for kind, error in streams.items() if error}
+    if broken:
+        kinds = ", ".join(sorted(broken))
+        return Condition("Synced", "False", "WatchFailing", f"Not up to date: {kinds}. {next(iter(broken.values()))}")
+    if not streams or any(error is None for error in streams.values()):
+        return Condition("Synced", "Unknown", "Listing", "The first lists are being read.")
+    return Condition("Synced", "True", "Watching", f"{len(streams)} kinds are watched.")
+
+
+def _nodes_ready(seen: Observation) -> Condition:
+    if seen.streams is None or seen.streams.get("Node") is None:
+        return Condition("NodesReady", "Unknown", "Listing", "The nodes are not known yet.")
+    if seen.nodes == 0:
+        return Condition("NodesReady", "False", "NoNodes", "The cluster has no nodes, so nothing can run on it.")
+    if seen.nodes_ready < seen.nodes:
+        missing = seen.nodes - seen.nodes_ready
+        verb = "is" if missing == 1 else "are"
+        return Condition("NodesReady", "False", "NodesNotReady", f"{missing} of {seen.nodes} nodes {verb} not ready.")
+    return Condition("NodesReady", "True", "AllReady", f"All {seen.nodes} nodes are ready.")

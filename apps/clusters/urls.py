@@ -1,0 +1,6 @@
+"""URLs of clusters."""
+
+from django.urls import URLPattern, URLResolver
+
+app_name = "clusters"
+urlpatterns: list[URLPattern | URLResolver] = []
