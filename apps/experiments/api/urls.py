@@ -1,0 +1,5 @@
+"""URLs of experiments."""
+
+from django.urls import URLPattern, URLResolver
+
+urlpatterns: list[URLPattern | URLResolver] = []

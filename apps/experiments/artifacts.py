@@ -1,0 +1,201 @@
+"""Where runs and logged models keep files.
+
+A client's path is only ever a name in Postgres. The bytes lie under a random key in `settings.ARTIFACTS_DIR`, so no
+path, however it is encoded, reaches the file system; paths that try are refused all the same, because other clients
+write what they download to paths of that name on their own disks.
+"""
+
+import contextlib
+import os
+import unicodedata
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+from urllib.parse import unquote
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+
+from apps.core.errors import Invalid, Missing
+from apps.experiments.models import Artifact, LoggedModel, Run
+
+CHUNK = 1024 * 1024
+MAX_PATH = 1000
+# More rounds of percent-encoding than any client makes by accident.
+_MAX_DECODINGS = 5
+
+Owner = Run | LoggedModel
+
+
+class Readable(Protocol):
+    """Anything with `read(size)`, such as a request."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes; none at the end."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a listing. `path` is relative to the owner's root; `size` in bytes, None for a folder."""
+
+    path: str
+    is_dir: bool
+    size: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition("/")[2]
+
+
+def clean_path(path: str, *, allow_root: bool = False) -> str:
+    """The path in its one accepted form, or Invalid: relative, `/`-separated, no `..` in any encoding."""
+    text = path.strip("/") if allow_root else path
+    if allow_root and text in ("", "."):
+        return ""
+    decoded = text
+    for _ in range(_MAX_DECODINGS):
+        _check_parts(decoded)
+        again = unquote(decoded, errors="surrogateescape")
+        if again == decoded:
+            return text
+        decoded = again
+    raise Invalid("The artifact path is percent-encoded too often.", field="path")
+
+
+def _check_parts(text: str) -> None:
+    # NFKC turns look-alikes such as "．．" (full-width dots) and "／" into what some file systems take them for.
+    for form in (text, unicodedata.normalize("NFKC", text)):
+        if not form or len(form) > MAX_PATH or form.startswith("/") or "\\" in form:
+            raise Invalid("An artifact path is relative, uses '/' and is not empty.", field="path")
+        if any(part in ("", ".", "..") or part.strip(". ") == "" for part in form.split("/")):
+            raise Invalid("An artifact path has no empty, '.' or '..' parts.", field="path")
+        if any(ord(letter) < 32 or ord(letter) == 127 or 0xD800 <= ord(letter) <= 0xDFFF for letter in form):
+            raise Invalid("An artifact path has no control characters.", field="path")
+        if len(form) > 1 and form[1] == ":" and form[0].isalpha():
+            raise Invalid("An artifact path has no drive letter.", field="path")
+
+
+def artifacts_of(owner: Owner) -> QuerySet[Artifact]:
+    """All files of a run or a logged model."""
+    if isinstance(owner, Run):
+        return Artifact.objects.filter(run=owner)
+    return Artifact.objects.filter(logged_model=owner)
+
+
+def root_uri(owner: Owner) -> str:
+    """The MLflow URI of the owner's root: clients turn it into requests to us."""
+    if isinstance(owner, Run):
+        return f"mlflow-artifacts:/{owner.experiment_id}/{owner.uid}/artifacts"
+    return f"mlflow-artifacts:/{owner.experiment_id}/models/{owner.uid}/artifacts"
+
+
+def write(owner: Owner, path: str, body: Readable, *, max_bytes: int | None = None) -> Artifact:
+    """Store `body` under `path`, in place of what was there. The file is complete before its name appears.
+
+    Raises Invalid for a bad path or more than `max_bytes` (default: settings.ARTIFACT_MAX_BYTES).
+    """
+    name = clean_path(path)
+    limit = settings.ARTIFACT_MAX_BYTES if max_bytes is None else max_bytes
+    key = uuid.uuid4().hex
+    size = _store(key, body, limit)
+    try:
+        with transaction.atomic():
+            row, created = (
+                artifacts_of(owner)
+                .select_for_update()
+                .get_or_create(path=name, defaults={"key": key, "size": size, **_owner_field(owner)})
+            )
+            if not created:
+                replaced, row.key, row.size = row.key, key, size
+                row.save(update_fields=["key", "size"])
+                transaction.on_commit(lambda: _discard([replaced]))
+    except BaseException:
+        _discard([key])
+        raise
+    return row
+
+
+def _owner_field(owner: Owner) -> dict[str, Owner]:
+    return {"run": owner} if isinstance(owner, Run) else {"logged_model": owner}
+
+
+def _store(key: str, body: Readable, limit: int) -> int:
+    target = file_of(key)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{key}.part")
+    size = 0
+    try:
+        with partial.open("xb") as out:
+            while chunk := body.read(CHUNK):
+                size += len(chunk)
+                if size > limit:
+                    raise Invalid(f"The artifact is larger than {limit} bytes.", field="body")
+                out.write(chunk)
+            out.flush()
+            os.fsync(out.fileno())
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return size
+
+
+def file_of(key: str) -> Path:
+    """Where the bytes of a key lie; two levels of folders keep each small."""
+    return Path(settings.ARTIFACTS_DIR) / key[:2] / key[2:4] / key
+
+
+def get(owner: Owner, path: str) -> Artifact:
+    """The artifact under `path`. Raises Missing."""
+    name = clean_path(path)
+    row = artifacts_of(owner).filter(path=name).first()
+    if row is None:
+        raise Missing(f"There is no artifact {name!r}.")
+    return row
+
+
+def open_file(artifact: Artifact) -> BinaryIO:
+    """The bytes. Raises Missing when the row outlived its file."""
+    try:
+        return file_of(artifact.key).open("rb")
+    except FileNotFoundError as error:
+        raise Missing(f"The file of artifact {artifact.path!r} is gone from the store.") from error
+
+
+def list_folder(owner: Owner, path: str = "") -> list[Entry]:
+    """What lies directly below a folder, sorted by name. A file, or nothing, gives an empty list."""
+    folder = clean_path(path, allow_root=True)
+    rows = artifacts_of(owner)
+    if folder:
+        # "/" + 1 is "0": the index range of everything that starts with "folder/".
+        rows = rows.filter(path__gte=f"{folder}/", path__lt=f"{folder}0")
+    found: dict[str, Entry] = {}
+    skip = len(folder) + 1 if folder else 0
+    for full, size in rows.order_by("path").values_list("path", "size").iterator():
+        head, slash, _ = full[skip:].partition("/")
+        name = full[:skip] + head
+        found[name] = Entry(name, is_dir=True) if slash else Entry(name, is_dir=False, size=size)
+    return sorted(found.values(), key=lambda entry: entry.path)
+
+
+def delete(owner: Owner, path: str) -> int:
+    """Remove a file, or a folder with all below it; returns how many files went."""
+    name = clean_path(path)
+    rows = artifacts_of(owner)
+    below = rows.filter(path__gte=f"{name}/", path__lt=f"{name}0")
+    with transaction.atomic():
+        doomed = list((rows.filter(path=name) | below).select_for_update())
+        Artifact.objects.filter(pk__in=[row.pk for row in doomed]).delete()
+        keys = [row.key for row in doomed]
+        transaction.on_commit(lambda: _discard(keys))
+    return len(doomed)
+
+
+def _discard(keys: Iterable[str]) -> None:
+    for key in keys:
+        # The row is gone, so a file that is already missing is what was wanted.
+        with contextlib.suppress(FileNotFoundError):
+            file_of(key).unlink()

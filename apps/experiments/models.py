@@ -1,0 +1,289 @@
+"""Experiments, runs, what runs log, and the model registry.
+
+Params, tags and latest values carry their experiment too, so that "the runs of this experiment by loss" is one index
+range scan and never a join that grows with the whole table.
+"""
+
+import uuid
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Left
+
+from apps.clusters.models import Cluster
+from apps.core.models import Project
+from apps.experiments.states import RunKind, RunState
+
+KEY_LENGTH = 250
+PARAM_LENGTH = 6000
+TAG_LENGTH = 8000
+# A btree entry may hold 2,700 bytes; longer values are told apart by the heap.
+INDEXED_CHARS = 200
+
+
+def new_uid() -> str:
+    """32 hex digits, as MLflow's run ids are."""
+    return uuid.uuid4().hex
+
+
+def new_model_uid() -> str:
+    """An id of a logged model, as MLflow spells it."""
+    return f"m-{uuid.uuid4().hex}"
+
+
+class Experiment(models.Model):
+    """A named set of runs that are compared with each other."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="experiments")
+    name = models.CharField(max_length=500)
+    tags = models.JSONField(default=dict, blank=True)
+    created_by = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+    deleted_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["name", "id"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["project", "name"], name="experiment_name_in_project")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Run(models.Model):
+    """One execution: launched by us as a Kubernetes Job, or an external program that logs to us."""
+
+    uid = models.CharField(max_length=32, unique=True, default=new_uid, editable=False)
+    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="runs")
+    name = models.CharField(max_length=250, blank=True)
+    kind = models.CharField(max_length=16, choices=[(kind.value, kind.value) for kind in RunKind])
+    state = models.CharField(max_length=16, choices=[(state.value, state.value) for state in RunState])
+    created_by = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    deleted_at = models.DateTimeField(null=True, blank=True)
+
+    # What was asked for; empty for an external run.
+    spec = models.JSONField(default=dict, blank=True)
+    cluster = models.ForeignKey(Cluster, models.SET_NULL, null=True, blank=True, related_name="runs")
+    namespace = models.CharField(max_length=63, blank=True)
+    job_name = models.CharField(max_length=63, blank=True)
+    rerun_of = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="reruns")
+    # Set once the API server confirmed the Job: from then on its absence means that it vanished.
+    job_uid = models.CharField(max_length=64, blank=True)
+
+    # What was observed.
+    pod_name = models.CharField(max_length=253, blank=True)
+    node_name = models.CharField(max_length=253, blank=True)
+    exit_code = models.IntegerField(null=True, blank=True)
+    reason = models.CharField(max_length=100, blank=True)
+    message = models.TextField(blank=True)
+    log_tail = models.TextField(blank=True)
+    # The status that the client sent last. For a launched run the Job decides, and this is only shown.
+    client_status = models.CharField(max_length=16, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["cluster", "namespace", "job_name"], condition=~Q(job_name=""), name="one_run_per_job"
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["experiment", "-id"], name="run_newest"),
+            models.Index(fields=["experiment", "-started_at", "-id"], name="run_by_start"),
+            models.Index(
+                fields=["id"],
+                condition=Q(kind="launched", state__in=["Pending", "Queued", "Starting", "Running", "Canceling"]),
+                name="run_unsettled",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or self.uid
+
+
+class Param(models.Model):
+    """An input of a run; written once."""
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="params")
+    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="+", db_index=False)
+    key = models.CharField(max_length=KEY_LENGTH, db_collation="C")
+    value = models.CharField(max_length=PARAM_LENGTH)
+
+    class Meta:
+        ordering: ClassVar = ["key"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["run", "key"], name="one_param_per_key")]
+        indexes: ClassVar = [models.Index("experiment", "key", Left("value", INDEXED_CHARS), name="param_search")]
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.value}"
+
+
+class Tag(models.Model):
+    """A remark on a run; may change."""
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="tags")
+    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="+", db_index=False)
+    key = models.CharField(max_length=KEY_LENGTH, db_collation="C")
+    value = models.CharField(max_length=TAG_LENGTH)
+
+    class Meta:
+        ordering: ClassVar = ["key"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["run", "key"], name="one_tag_per_key")]
+        indexes: ClassVar = [models.Index("experiment", "key", Left("value", INDEXED_CHARS), name="tag_search")]
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.value}"
+
+
+class LatestMetric(models.Model):
+    """The value of a metric at its greatest (step, timestamp): what searches filter and sort by."""
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="latest_metrics")
+    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="+", db_index=False)
+    key = models.CharField(max_length=KEY_LENGTH, db_collation="C")
+    # May be NaN, which Postgres sorts above Infinity.
+    value = models.FloatField()
+    step = models.BigIntegerField()
+    # Milliseconds since the epoch, as the client sent it.
+    timestamp = models.BigIntegerField()
+
+    class Meta:
+        ordering: ClassVar = ["key"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["run", "key"], name="one_latest_per_key")]
+        indexes: ClassVar = [models.Index(fields=["experiment", "key", "value"], name="metric_search")]
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.value}"
+
+
+class MetricPoint(models.Model):
+    """One logged value. The whole row is the key, so that a client's retry changes nothing.
+
+    No foreign key: an append must not lock and look up its run for every point. Who deletes runs deletes points.
+    """
+
+    pk = models.CompositePrimaryKey("run_id", "key", "step", "timestamp", "value")
+    run_id = models.BigIntegerField()
+    step = models.BigIntegerField()
+    timestamp = models.BigIntegerField()
+    value = models.FloatField()
+    key = models.CharField(max_length=KEY_LENGTH, db_collation="C")
+
+    def __str__(self) -> str:
+        return f"{self.key}[{self.step}]={self.value}"
+
+
+class LoggedModel(models.Model):
+    """A model as MLflow 3 logs it: it has artifacts of its own and belongs to the run that made it."""
+
+    uid = models.CharField(max_length=40, unique=True, default=new_model_uid, editable=False)
+    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="logged_models")
+    run = models.ForeignKey(Run, models.SET_NULL, null=True, blank=True, related_name="logged_models")
+    name = models.CharField(max_length=500)
+    model_type = models.CharField(max_length=500, blank=True)
+    status = models.CharField(max_length=40, default="LOGGED_MODEL_PENDING")
+    params = models.JSONField(default=dict, blank=True)
+    tags = models.JSONField(default=dict, blank=True)
+    # The step at which the run put it out, once the client said so.
+    step = models.BigIntegerField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+    deleted_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.uid})"
+
+
+class Artifact(models.Model):
+    """A file that a run or a logged model keeps. `path` is a name only; the bytes lie under the opaque `key`."""
+
+    run = models.ForeignKey(Run, models.CASCADE, null=True, blank=True, related_name="artifacts")
+    logged_model = models.ForeignKey(LoggedModel, models.CASCADE, null=True, blank=True, related_name="artifacts")
+    # Collation C, so that "everything below this folder" is an index range.
+    path = models.CharField(max_length=1000, db_collation="C")
+    key = models.CharField(max_length=32, unique=True)
+    size = models.BigIntegerField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar = ["path"]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(run__isnull=False) ^ Q(logged_model__isnull=False), name="artifact_has_one_owner"
+            ),
+            models.UniqueConstraint(fields=["run", "path"], name="artifact_of_run"),
+            models.UniqueConstraint(fields=["logged_model", "path"], name="artifact_of_logged_model"),
+        ]
+
+    def __str__(self) -> str:
+        return self.path
+
+
+class RegisteredModel(models.Model):
+    """A name under which versions of a model are kept."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="registered_models")
+    name = models.CharField(max_length=250)
+    description = models.TextField(blank=True)
+    tags = models.JSONField(default=dict, blank=True)
+    # Numbers are never used again, even after the newest version is deleted.
+    last_version = models.PositiveIntegerField(default=0)
+    created_by = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering: ClassVar = ["name", "id"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["project", "name"], name="model_name_in_project")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ModelVersion(models.Model):
+    """An immutable, numbered model: what a deployment serves."""
+
+    model = models.ForeignKey(RegisteredModel, models.CASCADE, related_name="versions")
+    version = models.PositiveIntegerField()
+    run = models.ForeignKey(Run, models.SET_NULL, null=True, blank=True, related_name="model_versions")
+    logged_model = models.ForeignKey(LoggedModel, models.SET_NULL, null=True, blank=True, related_name="model_versions")
+    # The URI as the client gave it; shown, and never opened on the server.
+    source = models.CharField(max_length=1000, blank=True)
+    # Where the model lies among the artifacts of `logged_model`, else of `run`.
+    artifact_path = models.CharField(max_length=1000, blank=True)
+    state = models.CharField(max_length=32, default="READY")
+    description = models.TextField(blank=True)
+    tags = models.JSONField(default=dict, blank=True)
+    created_by = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering: ClassVar = ["-version"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["model", "version"], name="version_of_model")]
+
+    def __str__(self) -> str:
+        return f"{self.model} v{self.version}"
+
+
+class ModelAlias(models.Model):
+    """A movable name for one version, such as `champion`."""
+
+    model = models.ForeignKey(RegisteredModel, models.CASCADE, related_name="aliases")
+    name = models.CharField(max_length=250)
+    version = models.ForeignKey(ModelVersion, models.CASCADE, related_name="aliases")
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["model", "name"], name="alias_of_model")]
+
+    def __str__(self) -> str:
+        return f"{self.model}@{self.name}"

@@ -1,0 +1,207 @@
+"""Every read that pages and endpoints need, with its prefetches."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import Count, Max, OuterRef, Prefetch, Q, QuerySet, Subquery
+
+from apps.clusters.models import KubeEvent, Pod
+from apps.core.access import Principal, get_scoped, visible_projects
+from apps.core.errors import Missing
+from apps.core.models import Project
+from apps.core.states import Role
+from apps.experiments.models import (
+    Experiment,
+    LatestMetric,
+    LoggedModel,
+    MetricPoint,
+    ModelAlias,
+    ModelVersion,
+    Param,
+    RegisteredModel,
+    Run,
+    Tag,
+)
+from apps.experiments.states import FAILURES, SETTLED, UNSETTLED, RunKind
+
+
+def experiments(**scope: Any) -> QuerySet[Experiment]:
+    """Experiments that are not deleted, newest activity first, with `run_count`, `active_count` and `last_run_at`."""
+    runs = Run.objects.filter(experiment=OuterRef("pk"), deleted_at=None).order_by().values("experiment")
+    return (
+        Experiment.objects.filter(deleted_at=None, **scope)
+        .select_related("project")
+        .annotate(
+            run_count=Subquery(runs.annotate(n=Count("pk")).values("n")),
+            active_count=Subquery(runs.filter(state__in=UNSETTLED).annotate(n=Count("pk")).values("n")),
+            failed_count=Subquery(runs.filter(state__in=FAILURES).annotate(n=Count("pk")).values("n")),
+            last_run_at=Subquery(runs.annotate(at=Max("created_at")).values("at")),
+        )
+    )
+
+
+def experiment(principal: Principal, name: str, at_least: Role = Role.VIEWER, **scope: Any) -> Experiment:
+    """One experiment by its name. Raises Missing, or Invalid when several projects have it."""
+    return get_scoped(Experiment.objects.filter(deleted_at=None, **scope), principal, at_least, name=name)
+
+
+def runs(**scope: Any) -> QuerySet[Run]:
+    """Runs that are not deleted, with what every list of runs shows."""
+    return Run.objects.filter(deleted_at=None, **scope).select_related("experiment__project", "cluster")
+
+
+def with_values(queryset: QuerySet[Run]) -> QuerySet[Run]:
+    """The same runs with their params, latest metrics and tags: three more queries, however many runs."""
+    return queryset.prefetch_related(
+        Prefetch("params", Param.objects.order_by("key")),
+        Prefetch("latest_metrics", LatestMetric.objects.order_by("key")),
+        Prefetch("tags", Tag.objects.order_by("key")),
+    )
+
+
+def run(principal: Principal, uid: str, at_least: Role = Role.VIEWER) -> Run:
+    """One run by its MLflow run id. Raises Missing."""
+    found = get_scoped(
+        Run.objects.filter(deleted_at=None), principal, at_least, project_field="experiment__project", uid=uid
+    )
+    return Run.objects.select_related("experiment__project", "cluster", "rerun_of").get(pk=found.pk)
+
+
+def unsettled_launched() -> list[int]:
+    """The ids of the runs that the sweep wakes."""
+    return list(Run.objects.filter(kind=RunKind.LAUNCHED, state__in=UNSETTLED).values_list("pk", flat=True))
+
+
+def summary(project: Project | None = None, *, principal: Principal | None = None, latest: int = 5) -> dict[str, Any]:
+    """What an overview shows: how many runs are under way, and the newest active and failed ones."""
+    scope: dict[str, Any] = {"experiment__project": project} if project else {}
+    if project is None and principal is not None:
+        scope = {"experiment__project__in": visible_projects(principal)}
+    rows = runs(**scope)
+    active = rows.filter(state__in=UNSETTLED)
+    return {
+        "active_count": active.count(),
+        "active": list(active.order_by("-id")[:latest]),
+        "failed": list(rows.filter(state__in=FAILURES).order_by("-id")[:latest]),
+    }
+
+
+@dataclass(frozen=True)
+class Series:
+    """The points of one metric of one run, by step and time; timestamps in milliseconds since the epoch."""
+
+    key: str
+    points: Sequence[tuple[int, int, float]] = field(default_factory=tuple)
+
+
+def metric_series(run_pk: int, keys: Iterable[str] | None = None, *, limit: int = 2000) -> list[Series]:
+    """The curves of a run, thinned to at most about `limit` points each, the last point always kept."""
+    wanted = (
+        list(keys)
+        if keys is not None
+        else list(LatestMetric.objects.filter(run_id=run_pk).order_by("key").values_list("key", flat=True))
+    )
+    curves = []
+    for key in wanted:
+        rows = list(
+            MetricPoint.objects.filter(run_id=run_pk, key=key)
+            .order_by("step", "timestamp", "value")
+            .values_list("step", "timestamp", "value")
+        )
+        stride = max(1, -(-len(rows) // limit))
+        thinned = rows[::stride]
+        if rows and thinned[-1] != rows[-1]:
+            thinned.append(rows[-1])
+        curves.append(Series(key, tuple(thinned)))
+    return curves
+
+
+def pods_of(target: Run) -> list[Pod]:
+    """The observed pods of a launched run, newest first."""
+    if target.cluster_id is None:
+        return []
+    return list(
+        Pod.objects.filter(cluster_id=target.cluster_id, namespace=target.namespace, run=str(target.pk)).order_by("-id")
+    )
+
+
+def events_of(target: Run, pods: Iterable[Pod] = (), *, limit: int = 30) -> list[KubeEvent]:
+    """What the cluster said about the run's Job and pods, newest first."""
+    if target.cluster_id is None or not target.job_name:
+        return []
+    names = {target.job_name, target.pod_name, *(pod.name for pod in pods)} - {""}
+    rows = KubeEvent.objects.filter(
+        cluster_id=target.cluster_id, namespace=target.namespace, involved_name__in=sorted(names)
+    )
+    return list(rows.order_by("-last_at")[:limit])
+
+
+def models(**scope: Any) -> QuerySet[RegisteredModel]:
+    """Registered models with `version_count`, and their aliases prefetched."""
+    versions = ModelVersion.objects.filter(model=OuterRef("pk")).order_by().values("model")
+    return (
+        RegisteredModel.objects.filter(**scope)
+        .select_related("project")
+        .annotate(
+            version_count=Subquery(versions.annotate(n=Count("pk")).values("n")),
+            newest=Subquery(versions.annotate(n=Max("version")).values("n")),
+        )
+        .prefetch_related(Prefetch("aliases", ModelAlias.objects.select_related("version").order_by("name")))
+    )
+
+
+def model(principal: Principal, name: str, at_least: Role = Role.VIEWER, **scope: Any) -> RegisteredModel:
+    """One registered model by its name. Raises Missing, or Invalid when several projects have it."""
+    return get_scoped(RegisteredModel.objects.filter(**scope), principal, at_least, name=name)
+
+
+def versions(registered: RegisteredModel) -> QuerySet[ModelVersion]:
+    """The versions of a model, newest first, with aliases, source run and its latest metrics and params."""
+    return (
+        ModelVersion.objects.filter(model=registered)
+        .select_related("model__project", "run__experiment__project", "logged_model__experiment")
+        .prefetch_related(
+            Prefetch("aliases", ModelAlias.objects.order_by("name")),
+            Prefetch("run__latest_metrics", LatestMetric.objects.order_by("key")),
+            Prefetch("run__params", Param.objects.order_by("key")),
+        )
+        .order_by("-version")
+    )
+
+
+def model_version(project: Project, name: str, version: int | str) -> ModelVersion:
+    """A version by number ("3" or 3) or by alias ("champion" or "@champion"). Raises Missing."""
+    rows = ModelVersion.objects.select_related("model__project", "run__experiment", "logged_model__experiment").filter(
+        model__project=project, model__name=name
+    )
+    text = str(version)
+    if text.isascii() and text.isdecimal() and len(text) < 10:
+        found = rows.filter(version=int(text)).first()
+    else:
+        found = rows.filter(aliases__name=text.removeprefix("@")).first()
+    if found is None:
+        raise Missing(f"Model {name!r} of project {project.name} has no version or alias {text!r}.", field="version")
+    return found
+
+
+def logged_model_of(target: Run, name: str = "") -> LoggedModel | None:
+    """The newest model that a run logged, of that name where one is given."""
+    rows = LoggedModel.objects.filter(run=target, deleted_at=None)
+    return (rows.filter(name=name) if name else rows).order_by("-id").first()
+
+
+def duration_seconds(target: Run, now: Any) -> float | None:
+    """How long a run took, or has taken so far."""
+    if target.started_at is None:
+        return None
+    end = target.ended_at or (None if target.state in SETTLED else now)
+    return (end - target.started_at).total_seconds() if end else None
+
+
+def search_text(queryset: QuerySet[Run], text: str) -> QuerySet[Run]:
+    """Runs whose name, id or state contains `text`."""
+    text = text.strip()
+    return (
+        queryset.filter(Q(name__icontains=text) | Q(uid__startswith=text) | Q(state__iexact=text)) if text else queryset
+    )

@@ -1,0 +1,51 @@
+"""Every write of experiments: one transaction, audit, wake after commit."""
+
+from apps.experiments.services.experiments import (
+    create_experiment,
+    delete_experiment,
+    rename_experiment,
+    restore_experiment,
+    set_experiment_tag,
+)
+from apps.experiments.services.launching import cancel_run, launch_run, launch_runs, preview_run, rerun
+from apps.experiments.services.logged import create_logged_model, finish_logged_model
+from apps.experiments.services.registry import (
+    create_model,
+    create_version,
+    delete_alias,
+    delete_model,
+    delete_version,
+    register_version,
+    set_alias,
+    update_model,
+    update_version,
+)
+from apps.experiments.services.tracking import create_external_run, delete_run, restore_run, update_run
+
+__all__ = [
+    "cancel_run",
+    "create_experiment",
+    "create_external_run",
+    "create_logged_model",
+    "create_model",
+    "create_version",
+    "delete_alias",
+    "delete_experiment",
+    "delete_model",
+    "delete_run",
+    "delete_version",
+    "finish_logged_model",
+    "launch_run",
+    "launch_runs",
+    "preview_run",
+    "register_version",
+    "rename_experiment",
+    "rerun",
+    "restore_experiment",
+    "restore_run",
+    "set_alias",
+    "set_experiment_tag",
+    "update_model",
+    "update_run",
+    "update_version",
+]

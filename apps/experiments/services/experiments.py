@@ -1,0 +1,93 @@
+"""Writes of experiments."""
+
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from apps.core import audit
+from apps.core.access import Principal, require_role
+from apps.core.errors import Conflict, Invalid
+from apps.core.hints import hint
+from apps.core.models import Project
+from apps.core.states import Role
+from apps.experiments.models import Experiment
+
+MAX_NAME = 500
+
+
+def create_experiment(
+    *, principal: Principal, project: Project, name: str, tags: dict[str, str] | None = None
+) -> Experiment:
+    """Make an experiment. Raises Conflict when the project has one of that name, deleted ones included."""
+    require_role(principal, project, Role.DEVELOPER)
+    name = _checked_name(name)
+    try:
+        with transaction.atomic():
+            made = Experiment.objects.create(project=project, name=name, tags=tags or {}, created_by=principal.label)
+            audit.record(principal=principal, action="experiment.create", obj=made, project=project)
+            hint("runs", project.pk)
+    except IntegrityError as error:
+        raise Conflict(f"Experiment {name!r} exists already in project {project.name}.", field="name") from error
+    return made
+
+
+def _checked_name(name: str) -> str:
+    name = name.strip()
+    if not name or len(name) > MAX_NAME:
+        raise Invalid(f"An experiment's name has 1 to {MAX_NAME} letters.", field="name")
+    if name in (".", "..") or name.startswith("/") or any(ord(letter) < 32 for letter in name):
+        raise Invalid("An experiment's name has no control characters and does not start with '/'.", field="name")
+    return name
+
+
+@transaction.atomic
+def rename_experiment(*, principal: Principal, experiment: Experiment, name: str) -> Experiment:
+    """Give an experiment another name. Raises Conflict when it is taken or the experiment is deleted."""
+    require_role(principal, experiment.project, Role.DEVELOPER)
+    if experiment.deleted_at is not None:
+        raise Conflict("A deleted experiment can't be renamed.", hint="Restore it first.")
+    before, experiment.name = experiment.name, _checked_name(name)
+    try:
+        with transaction.atomic():
+            experiment.save(update_fields=["name", "updated_at"])
+    except IntegrityError as error:
+        raise Conflict(f"Experiment {experiment.name!r} exists already.", field="name") from error
+    audit.record(
+        principal=principal,
+        action="experiment.rename",
+        obj=experiment,
+        project=experiment.project,
+        before={"name": before},
+        after={"name": experiment.name},
+    )
+    hint(f"experiment:{experiment.pk}", experiment.project_id)
+    return experiment
+
+
+def delete_experiment(*, principal: Principal, experiment: Experiment) -> None:
+    """Mark an experiment as deleted; `restore_experiment` brings it back."""
+    _mark(principal, experiment, "experiment.delete", deleted=True)
+
+
+def restore_experiment(*, principal: Principal, experiment: Experiment) -> None:
+    """Bring a deleted experiment back."""
+    _mark(principal, experiment, "experiment.restore", deleted=False)
+
+
+@transaction.atomic
+def _mark(principal: Principal, experiment: Experiment, action: str, *, deleted: bool) -> None:
+    require_role(principal, experiment.project, Role.DEVELOPER)
+    experiment.deleted_at = timezone.now() if deleted else None
+    experiment.save(update_fields=["deleted_at", "updated_at"])
+    audit.record(principal=principal, action=action, obj=experiment, project=experiment.project)
+    hint(f"experiment:{experiment.pk}", experiment.project_id)
+
+
+def set_experiment_tag(*, principal: Principal, experiment: Experiment, key: str, value: str) -> None:
+    """Set one tag; two clients that set different tags at once both succeed."""
+    require_role(principal, experiment.project, Role.DEVELOPER)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE experiments_experiment SET tags = tags || jsonb_build_object(%s::text, %s::text),"
+            " updated_at = now() WHERE id = %s",
+            [key, value, experiment.pk],
+        )

@@ -1,0 +1,270 @@
+"""Writes of the model registry."""
+
+import re
+
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from apps.core import audit
+from apps.core.access import Principal, require_role
+from apps.core.errors import Conflict, Invalid, Missing
+from apps.core.hints import hint
+from apps.core.models import Project
+from apps.core.states import Role
+from apps.experiments import artifacts, selectors
+from apps.experiments.models import LoggedModel, ModelAlias, ModelVersion, RegisteredModel, Run
+
+MAX_NAME = 250
+_ALIAS = re.compile(r"^[\w.-]{1,250}$")
+# MLflow keeps these for version numbers: "v3" and "latest" would be ambiguous in `models:/name@alias`.
+_RESERVED_ALIAS = re.compile(r"^(v\d+|latest|\d+)$", re.IGNORECASE)
+DEFAULT_ARTIFACT_PATH = "model"
+
+
+def create_model(
+    *, principal: Principal, project: Project, name: str, description: str = "", tags: dict[str, str] | None = None
+) -> RegisteredModel:
+    """Make an empty registered model. Raises Conflict when the name is taken."""
+    require_role(principal, project, Role.DEVELOPER)
+    name = _checked_name(name)
+    try:
+        with transaction.atomic():
+            made = RegisteredModel.objects.create(
+                project=project, name=name, description=description, tags=tags or {}, created_by=principal.label
+            )
+            audit.record(principal=principal, action="model.create", obj=made, project=project)
+            hint("models", project.pk)
+    except IntegrityError as error:
+        raise Conflict(f"Model {name!r} exists already in project {project.name}.", field="name") from error
+    return made
+
+
+def _checked_name(name: str) -> str:
+    if not name or len(name) > MAX_NAME or any(letter in "/:" or ord(letter) < 32 for letter in name):
+        raise Invalid(f"A model's name has 1 to {MAX_NAME} letters, without '/' and ':'.", field="name")
+    if name in (".", ".."):
+        raise Invalid("A model can't be called '.' or '..'.", field="name")
+    return name
+
+
+def register_version(
+    *,
+    principal: Principal,
+    model_name: str,
+    run: Run,
+    artifact_path: str = "",
+    description: str = "",
+    tags: dict[str, str] | None = None,
+) -> ModelVersion:
+    """Make the next version of `model_name` (and the model, when it is new) from what a run kept.
+
+    `artifact_path` names a model that the run logged, or a folder of its artifacts; by default the newest logged
+    model, else the folder "model". Raises Missing when there are no such files.
+    """
+    logged = selectors.logged_model_of(run, artifact_path)
+    path = "" if logged else artifacts.clean_path(artifact_path or DEFAULT_ARTIFACT_PATH)
+    source = f"models:/{logged.uid}" if logged else f"runs:/{run.uid}/{path}"
+    return create_version(
+        principal=principal,
+        project=run.experiment.project,
+        model_name=model_name,
+        run=run,
+        logged_model=logged,
+        artifact_path=path,
+        source=source,
+        description=description,
+        tags=tags,
+        create_missing=True,
+    )
+
+
+def create_version(
+    *,
+    principal: Principal,
+    project: Project,
+    model_name: str,
+    run: Run | None,
+    logged_model: LoggedModel | None,
+    artifact_path: str = "",
+    source: str = "",
+    description: str = "",
+    tags: dict[str, str] | None = None,
+    create_missing: bool = False,
+) -> ModelVersion:
+    """Append a version whose files are those of `logged_model`, else of `run` below `artifact_path`."""
+    require_role(principal, project, Role.DEVELOPER)
+    _require_files(run, logged_model, artifact_path)
+    if create_missing and not RegisteredModel.objects.filter(project=project, name=model_name).exists():
+        try:
+            create_model(principal=principal, project=project, name=model_name)
+        except Conflict:
+            # Somebody made it in between, which is as good.
+            model_name = str(model_name)
+    with transaction.atomic():
+        model = RegisteredModel.objects.select_for_update().filter(project=project, name=model_name).first()
+        if model is None:
+            raise Missing(f"There is no model {model_name!r} in project {project.name}.", field="name")
+        model.last_version += 1
+        model.save(update_fields=["last_version", "updated_at"])
+        made = ModelVersion.objects.create(
+            model=model,
+            version=model.last_version,
+            run=run,
+            logged_model=logged_model,
+            source=source[:1000],
+            artifact_path=artifact_path,
+            description=description,
+            tags=tags or {},
+            created_by=principal.label,
+        )
+        audit.record(
+            principal=principal,
+            action="model.version",
+            obj=made,
+            project=project,
+            after={"source": source, "run": run.uid if run else ""},
+        )
+        hint("models", project.pk)
+        if run is not None:
+            hint(f"run:{run.pk}", project.pk)
+    return made
+
+
+def _require_files(run: Run | None, logged_model: LoggedModel | None, path: str) -> None:
+    owner = logged_model or run
+    if owner is None:
+        raise Invalid("A version is made from a run or a logged model.", field="run")
+    rows = artifacts.artifacts_of(owner)
+    if path:
+        rows = rows.filter(path=path) | rows.filter(path__gte=f"{path}/", path__lt=f"{path}0")
+    if not rows.exists():
+        where = f"run {run.uid}" if run and logged_model is None else str(logged_model)
+        raise Missing(
+            f"{where} keeps no files{f' below {path!r}' if path else ''}, so there is nothing to register.",
+            hint="Log the model first, or name the folder that it was logged to.",
+            field="artifact_path",
+        )
+
+
+@transaction.atomic
+def set_alias(*, principal: Principal, version: ModelVersion, alias: str) -> ModelAlias:
+    """Point `alias` at a version, moving it from another one where it is set already."""
+    project = version.model.project
+    require_role(principal, project, Role.DEVELOPER)
+    if not _ALIAS.match(alias) or _RESERVED_ALIAS.match(alias):
+        raise Invalid(
+            f"{alias!r} can't be an alias.",
+            hint="Use letters, digits, '.', '_' and '-', but no number, 'v1' or 'latest'.",
+            field="alias",
+        )
+    old = ModelAlias.objects.filter(model=version.model, name=alias).select_related("version").first()
+    made, _ = ModelAlias.objects.update_or_create(model=version.model, name=alias, defaults={"version": version})
+    _touched(version.model)
+    audit.record(
+        principal=principal,
+        action="model.alias",
+        obj=version.model,
+        project=project,
+        before={alias: old.version.version} if old else None,
+        after={alias: version.version},
+    )
+    return made
+
+
+@transaction.atomic
+def delete_alias(*, principal: Principal, model: RegisteredModel, alias: str) -> bool:
+    """Remove an alias; False when there was none."""
+    require_role(principal, model.project, Role.DEVELOPER)
+    gone, _ = ModelAlias.objects.filter(model=model, name=alias).delete()
+    if gone:
+        _touched(model)
+        audit.record(
+            principal=principal, action="model.alias", obj=model, project=model.project, before={"alias": alias}
+        )
+    return bool(gone)
+
+
+@transaction.atomic
+def update_model(
+    *,
+    principal: Principal,
+    model: RegisteredModel,
+    name: str | None = None,
+    description: str | None = None,
+    tags: dict[str, str | None] | None = None,
+) -> RegisteredModel:
+    """Rename, describe or tag a model; a tag whose value is None is removed."""
+    require_role(principal, model.project, Role.DEVELOPER)
+    before = {"name": model.name, "description": model.description}
+    if name is not None and name != model.name:
+        model.name = _checked_name(name)
+    if description is not None:
+        model.description = description
+    model.tags = _merged(model.tags, tags)
+    try:
+        with transaction.atomic():
+            model.save()
+    except IntegrityError as error:
+        raise Conflict(f"Model {model.name!r} exists already.", field="name") from error
+    after = {"name": model.name, "description": model.description}
+    audit.record(
+        principal=principal, action="model.update", obj=model, project=model.project, before=before, after=after
+    )
+    hint("models", model.project_id)
+    return model
+
+
+@transaction.atomic
+def update_version(
+    *,
+    principal: Principal,
+    version: ModelVersion,
+    description: str | None = None,
+    tags: dict[str, str | None] | None = None,
+) -> ModelVersion:
+    """Describe or tag a version; what it is made from never changes."""
+    require_role(principal, version.model.project, Role.DEVELOPER)
+    before = {"description": version.description}
+    if description is not None:
+        version.description = description
+    version.tags = _merged(version.tags, tags)
+    version.save(update_fields=["description", "tags", "updated_at"])
+    _touched(version.model)
+    audit.record(
+        principal=principal,
+        action="model.version.update",
+        obj=version,
+        project=version.model.project,
+        before=before,
+        after={"description": version.description},
+    )
+    return version
+
+
+def _merged(old: dict[str, str], changes: dict[str, str | None] | None) -> dict[str, str]:
+    merged: dict[str, str | None] = {**old, **(changes or {})}
+    return {key: value for key, value in merged.items() if value is not None}
+
+
+@transaction.atomic
+def delete_version(*, principal: Principal, version: ModelVersion) -> None:
+    """Remove a version and the aliases that point at it; its files stay with the run. Needs the admin role."""
+    require_role(principal, version.model.project, Role.DEVELOPER)
+    audit.record(principal=principal, action="model.version.delete", obj=version, project=version.model.project)
+    _touched(version.model)
+    version.delete()
+
+
+@transaction.atomic
+def delete_model(*, principal: Principal, model: RegisteredModel) -> None:
+    """Remove a model with all its versions and aliases; the runs and their files stay."""
+    require_role(principal, model.project, Role.DEVELOPER)
+    audit.record(principal=principal, action="model.delete", obj=model, project=model.project)
+    hint("models", model.project_id)
+    model.delete()
+
+
+def _touched(model: RegisteredModel) -> None:
+    RegisteredModel.objects.filter(pk=model.pk).update(updated_at=timezone.now(), last_version=F("last_version"))
+    hint("models", model.project_id)

@@ -1,0 +1,121 @@
+"""Writes of external runs, and what any client may change about a run."""
+
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from apps.core import audit, transitions
+from apps.core.access import Principal, require_role
+from apps.core.errors import Conflict, Invalid
+from apps.core.hints import hint
+from apps.core.states import Role
+from apps.experiments.models import Experiment, Run, Tag
+from apps.experiments.states import EXTERNAL_MOVES, FROM_MLFLOW, SETTLED, RunKind, RunState
+
+RUN_NAME_TAG = "mlflow.runName"
+# How often a state is read again when somebody else moved it between our read and our conditional UPDATE.
+_ATTEMPTS = 3
+
+
+@transaction.atomic
+def create_external_run(
+    *,
+    principal: Principal,
+    experiment: Experiment,
+    name: str,
+    started_at: datetime | None = None,
+    user: str = "",
+    tags: dict[str, str] | None = None,
+) -> Run:
+    """Open a run for a program that runs elsewhere. Raises Conflict when the experiment is deleted."""
+    require_role(principal, experiment.project, Role.DEVELOPER)
+    if experiment.deleted_at is not None:
+        raise Conflict(f"The experiment {experiment.pk} is deleted.", hint="Restore it first.")
+    run = Run.objects.create(
+        experiment=experiment,
+        name=name[:250],
+        kind=RunKind.EXTERNAL,
+        state=RunState.RUNNING,
+        client_status="RUNNING",
+        started_at=started_at or timezone.now(),
+        created_by=user or principal.label,
+    )
+    transitions.log(run, from_state="", to_state=run.state, reason="Created", actor=principal.label)
+    rows = {**(tags or {}), RUN_NAME_TAG: name}
+    Tag.objects.bulk_create(Tag(run=run, experiment=experiment, key=key, value=rows[key]) for key in sorted(rows))
+    _hints(run)
+    return run
+
+
+@transaction.atomic
+def update_run(
+    *,
+    principal: Principal,
+    run: Run,
+    status: str = "",
+    ended_at: datetime | None = None,
+    name: str = "",
+) -> Run:
+    """What MLflow's `runs/update` does: a status, an end time, a name; each only where given.
+
+    For an external run the status is the state. For a launched run it is only noted, because its Job decides: the
+    client says FINISHED before the process has ended, and a killed process says nothing at all.
+    """
+    require_role(principal, run.experiment.project, Role.DEVELOPER)
+    if run.deleted_at is not None:
+        raise Conflict(f"The run {run.uid} is deleted.", hint="Restore it first.")
+    if status and status not in FROM_MLFLOW:
+        raise Invalid(f"{status!r} is not a run's status.", hint=f"One of {', '.join(FROM_MLFLOW)}.", field="status")
+    if status:
+        run.client_status = status
+        Run.objects.filter(pk=run.pk).update(client_status=status, updated_at=timezone.now())
+        if run.kind == RunKind.EXTERNAL:
+            _move_external(run, FROM_MLFLOW[status], ended_at, principal.label)
+    if name and name != run.name:
+        run.name = name[:250]
+        run.save(update_fields=["name", "updated_at"])
+        Tag.objects.update_or_create(run=run, key=RUN_NAME_TAG, defaults={"value": name, "experiment": run.experiment})
+    _hints(run)
+    return run
+
+
+def _move_external(run: Run, to: RunState, ended_at: datetime | None, actor: str) -> None:
+    for _ in range(_ATTEMPTS):
+        end = (ended_at or timezone.now()) if to in SETTLED else None
+        if run.state == to:
+            if end is not None and ended_at is not None:
+                Run.objects.filter(pk=run.pk).update(ended_at=end)
+                run.ended_at = end
+            return
+        if transitions.advance(run, to=to, allowed=EXTERNAL_MOVES, actor=actor, reason="Client", ended_at=end):
+            return
+        run.refresh_from_db(fields=["state", "ended_at"])
+    raise Conflict("Several clients change this run's status at once.", hint="Try again.")
+
+
+def delete_run(*, principal: Principal, run: Run) -> None:
+    """Mark a run as deleted. Raises Conflict while a launched one is under way: cancel it first."""
+    if run.kind == RunKind.LAUNCHED and run.state not in SETTLED:
+        raise Conflict("This run is under way.", hint="Cancel it first.")
+    _mark(principal, run, "run.delete", deleted=True)
+
+
+def restore_run(*, principal: Principal, run: Run) -> None:
+    """Bring a deleted run back."""
+    _mark(principal, run, "run.restore", deleted=False)
+
+
+@transaction.atomic
+def _mark(principal: Principal, run: Run, action: str, *, deleted: bool) -> None:
+    require_role(principal, run.experiment.project, Role.DEVELOPER)
+    run.deleted_at = timezone.now() if deleted else None
+    run.save(update_fields=["deleted_at", "updated_at"])
+    audit.record(principal=principal, action=action, obj=run, project=run.experiment.project)
+    _hints(run)
+
+
+def _hints(run: Run) -> None:
+    project = run.experiment.project_id
+    for topic in (f"run:{run.pk}", f"experiment:{run.experiment_id}", "runs"):
+        hint(topic, project)

@@ -1,0 +1,131 @@
+"""What a run is asked to be: frozen dataclasses that manifests and decisions are made from. Pure."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from apps.clusters.quantities import parse
+from apps.core.errors import Invalid
+
+# https://kubernetes.io/docs/tasks/inject-data-application/define-environment-variable-container/
+_ENV_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_.-]*$")
+MAX_ARGUMENTS = 500
+MAX_TEXT = 100_000
+MAX_DEADLINE_SECONDS = 90 * 24 * 3600
+# What Flotilla itself sets in a run's environment: a spec that sets them too would cut the run off from us.
+RESERVED_ENV = frozenset(
+    {"MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_WORKSPACE"}
+)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Requests and limits of the one container, as Kubernetes quantities; GPUs are whole."""
+
+    cpu: str = "500m"
+    memory: str = "512Mi"
+    gpu: int = 0
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """A container to run once."""
+
+    image: str
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    resources: Resources = Resources()
+    deadline_seconds: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The form that is stored and shown."""
+        return {
+            "image": self.image,
+            "command": list(self.command),
+            "args": list(self.args),
+            "env": dict(self.env),
+            "resources": {"cpu": self.resources.cpu, "memory": self.resources.memory, "gpu": self.resources.gpu},
+            "deadline_seconds": self.deadline_seconds,
+        }
+
+
+def parse_spec(data: Mapping[str, Any]) -> RunSpec:
+    """Check what a person or a program asked for. Raises Invalid naming the field and what it should be."""
+    image = data.get("image")
+    if not isinstance(image, str) or not image.strip() or len(image) > 500 or re.search(r"\s", image.strip()):
+        raise Invalid("A run needs the name of a container image.", field="image", hint='For example "python:3.11".')
+    return RunSpec(
+        image=image.strip(),
+        command=_words(data.get("command"), "command"),
+        args=_words(data.get("args"), "args"),
+        env=_env(data.get("env")),
+        resources=_resources(data.get("resources")),
+        deadline_seconds=_deadline(data.get("deadline_seconds")),
+    )
+
+
+def _words(value: Any, name: str) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise Invalid(f"{name} is a list of strings.", field=name, hint='For example ["python", "train.py"].')
+    if len(value) > MAX_ARGUMENTS or sum(map(len, value)) > MAX_TEXT:
+        raise Invalid(f"{name} is too long.", field=name, hint=f"At most {MAX_ARGUMENTS} items and {MAX_TEXT} letters.")
+    return tuple(value)
+
+
+def _env(value: Any) -> dict[str, str]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise Invalid("env is an object of names and values.", field="env")
+    checked: dict[str, str] = {}
+    for name, text in value.items():
+        if not isinstance(name, str) or not _ENV_NAME.match(name):
+            raise Invalid(f"{name!r} can't be the name of an environment variable.", field="env")
+        if name in RESERVED_ENV:
+            raise Invalid(f"{name} is set by Flotilla in every run.", field="env", hint="Leave it out.")
+        if not isinstance(text, str | int | float) or isinstance(text, bool):
+            raise Invalid(f"The value of {name} is not a string.", field="env")
+        checked[name] = str(text)
+    if sum(len(name) + len(text) for name, text in checked.items()) > MAX_TEXT:
+        raise Invalid("env is too long.", field="env", hint=f"At most {MAX_TEXT} letters in all.")
+    return checked
+
+
+def _resources(value: Any) -> Resources:
+    if value is None:
+        return Resources()
+    if not isinstance(value, Mapping):
+        raise Invalid("resources is an object with cpu, memory and gpu.", field="resources")
+    default = Resources()
+    sizes = {}
+    for name in ("cpu", "memory"):
+        given = value.get(name)
+        text = getattr(default, name) if given in (None, "") else str(given)
+        _check_positive(text, name)
+        sizes[name] = text
+    gpu = value.get("gpu") or 0
+    if not isinstance(gpu, int) or isinstance(gpu, bool) or not 0 <= gpu <= 1024:
+        raise Invalid("gpu is a whole number of GPUs.", field="resources.gpu")
+    return Resources(cpu=sizes["cpu"], memory=sizes["memory"], gpu=gpu)
+
+
+def _check_positive(text: str, name: str) -> None:
+    hint = 'Write "500m" or "2".' if name == "cpu" else 'Write "512Mi" or "4Gi".'
+    try:
+        positive = parse(text) > 0
+    except ValueError as error:
+        raise Invalid(str(error), field=f"resources.{name}", hint=hint) from error
+    if not positive:
+        raise Invalid(f"{name} must be more than nothing.", field=f"resources.{name}", hint=hint)
+
+
+def _deadline(value: Any) -> int | None:
+    if value in (None, ""):
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_DEADLINE_SECONDS:
+        raise Invalid("deadline_seconds is a whole number of seconds, at most 90 days.", field="deadline_seconds")
+    return value

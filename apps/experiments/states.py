@@ -1,0 +1,90 @@
+"""States of runs and the table of allowed moves; the words of MLflow for them. Pure."""
+
+import enum
+from collections.abc import Mapping
+from types import MappingProxyType
+
+
+class RunKind(enum.StrEnum):
+    """Who runs it: Flotilla as a Kubernetes Job, or somebody's own program that logs to us."""
+
+    LAUNCHED = "launched"
+    EXTERNAL = "external"
+
+
+class RunState(enum.StrEnum):
+    """Where a run stands."""
+
+    PENDING = "Pending"
+    """The intent is stored; no Job is known to exist yet."""
+    QUEUED = "Queued"
+    """The Job exists; its pod waits for a node."""
+    STARTING = "Starting"
+    """The pod has a node; its image is pulled or its container is created."""
+    RUNNING = "Running"
+    CANCELING = "Canceling"
+    """Somebody asked for the end; the Job's absence confirms it."""
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    CANCELED = "Canceled"
+    LOST = "Lost"
+    """The Job vanished without telling its outcome."""
+
+
+SETTLED = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELED, RunState.LOST})
+"""States that nothing but a client of an external run leaves."""
+UNSETTLED = frozenset(RunState) - SETTLED
+FAILURES = frozenset({RunState.FAILED, RunState.LOST})
+
+_S = RunState
+
+# A Job may be seen for the first time in any later phase (a fast run, a watcher that was away), so moves forward may
+# skip states; none goes back, except that a pod which lost its node is replaced and waits again.
+LAUNCHED_MOVES: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        _S.PENDING: frozenset({_S.QUEUED, _S.STARTING, _S.RUNNING, _S.CANCELING, *SETTLED}),
+        _S.QUEUED: frozenset({_S.STARTING, _S.RUNNING, _S.CANCELING, *SETTLED}),
+        _S.STARTING: frozenset({_S.QUEUED, _S.RUNNING, _S.CANCELING, *SETTLED}),
+        _S.RUNNING: frozenset({_S.QUEUED, _S.STARTING, _S.CANCELING, *SETTLED}),
+        _S.CANCELING: frozenset({_S.CANCELED, _S.SUCCEEDED, _S.FAILED}),
+    }
+)
+
+_EXTERNAL = frozenset({_S.QUEUED, _S.RUNNING, _S.SUCCEEDED, _S.FAILED, _S.CANCELED})
+
+# MLflow lets a client set any status at any time: `start_run(run_id=…)` opens a finished run again.
+EXTERNAL_MOVES: Mapping[str, frozenset[str]] = MappingProxyType(
+    {state: _EXTERNAL - {state} for state in sorted(_EXTERNAL)}
+)
+
+
+def moves_of(kind: str) -> Mapping[str, frozenset[str]]:
+    """The table of allowed moves for a run of this kind."""
+    return LAUNCHED_MOVES if kind == RunKind.LAUNCHED else EXTERNAL_MOVES
+
+
+MLFLOW_STATUS: Mapping[str, str] = MappingProxyType(
+    {
+        _S.PENDING: "SCHEDULED",
+        _S.QUEUED: "SCHEDULED",
+        _S.STARTING: "SCHEDULED",
+        _S.RUNNING: "RUNNING",
+        _S.CANCELING: "RUNNING",
+        _S.SUCCEEDED: "FINISHED",
+        _S.FAILED: "FAILED",
+        _S.CANCELED: "KILLED",
+        _S.LOST: "FAILED",
+    }
+)
+"""What an MLflow client is told."""
+
+FROM_MLFLOW: Mapping[str, RunState] = MappingProxyType(
+    {
+        "SCHEDULED": _S.QUEUED,
+        "RUNNING": _S.RUNNING,
+        "FINISHED": _S.SUCCEEDED,
+        "FAILED": _S.FAILED,
+        "KILLED": _S.CANCELED,
+    }
+)
+"""What a client's status means for an external run."""

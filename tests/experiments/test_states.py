@@ -1,0 +1,46 @@
+"""The table of allowed moves of runs."""
+
+import pytest
+
+from apps.experiments.states import (
+    EXTERNAL_MOVES,
+    FROM_MLFLOW,
+    LAUNCHED_MOVES,
+    MLFLOW_STATUS,
+    SETTLED,
+    UNSETTLED,
+    RunKind,
+    RunState,
+    moves_of,
+)
+
+
+def test_nothing_leaves_a_settled_state_of_a_launched_run() -> None:
+    assert SETTLED.isdisjoint(LAUNCHED_MOVES)
+
+
+@pytest.mark.parametrize("state", sorted(UNSETTLED))
+def test_every_unsettled_state_has_a_way_to_an_end(state: RunState) -> None:
+    assert LAUNCHED_MOVES[state] & SETTLED
+
+
+def test_who_asked_for_the_end_is_never_running_again() -> None:
+    assert LAUNCHED_MOVES[RunState.CANCELING].isdisjoint(UNSETTLED)
+
+
+def test_nothing_returns_to_the_intent() -> None:
+    assert all(RunState.PENDING not in moves for moves in LAUNCHED_MOVES.values())
+
+
+def test_a_client_may_open_a_finished_external_run_again() -> None:
+    assert RunState.RUNNING in EXTERNAL_MOVES[RunState.SUCCEEDED]
+
+
+def test_every_state_has_an_mlflow_status_and_every_status_a_state() -> None:
+    assert set(MLFLOW_STATUS) == set(RunState)
+    assert {MLFLOW_STATUS[state] for state in FROM_MLFLOW.values()} == set(FROM_MLFLOW)
+
+
+def test_the_kind_chooses_the_table() -> None:
+    assert moves_of(RunKind.LAUNCHED) is LAUNCHED_MOVES
+    assert moves_of(RunKind.EXTERNAL) is EXTERNAL_MOVES
