@@ -1,0 +1,65 @@
+"""Every URL that the project answers, with sample values in the place of parameters."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from django.urls import URLPattern, URLResolver, get_resolver
+
+SAMPLES = {"int": "1", "uuid": "00000000-0000-0000-0000-000000000000"}
+_CONVERTER = re.compile(r"<(?:(\w+):)?(\w+)>")
+
+
+@dataclass(frozen=True)
+class Url:
+    """One address: `route` as written, `path` with samples, `params` by name."""
+
+    route: str
+    path: str
+    params: frozenset[str]
+    name: str
+
+
+def every_url(project: str = "theirs") -> Iterator[Url]:
+    """Walk the URL configuration; `project` stands where a URL names a project."""
+    seen: set[str] = set()
+    for route, name in _routes("", get_resolver().url_patterns, ""):
+        path, params = _fill(route, project)
+        if path not in seen:
+            seen.add(path)
+            yield Url(route, "/" + path, params, name)
+
+
+def _routes(prefix: str, patterns: list[URLPattern | URLResolver], space: str) -> Iterator[tuple[str, str]]:
+    for pattern in patterns:
+        route = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from _routes(route, pattern.url_patterns, f"{space}{pattern.namespace or ''}:")
+        else:
+            yield route, f"{space}{pattern.name or ''}".strip(":")
+
+
+def _fill(route: str, project: str) -> tuple[str, frozenset[str]]:
+    params: set[str] = set()
+
+    def sample(kind: str, name: str) -> str:
+        params.add(name)
+        return project if name == "project" else SAMPLES.get(kind, "sample")
+
+    text = _CONVERTER.sub(lambda match: sample(match[1] or "", match[2]), _named_groups(route, sample))
+    text = re.sub(r"\\(.)", r"\1", text.replace("\\Z", "").replace("/?", "").replace("^", "").replace("$", ""))
+    return text, frozenset(params)
+
+
+def _named_groups(route: str, sample: object) -> str:
+    """Replace `(?P<name>…)`, whose body may hold brackets of its own."""
+    while (start := route.find("(?P<")) >= 0:
+        name_end = route.index(">", start)
+        depth, end = 1, name_end
+        while depth:
+            end += 1
+            depth += {"(": 1, ")": -1}.get(route[end], 0)
+        name = route[start + 4 : name_end]
+        value = sample("int" if route[name_end + 1 : end] == r"\d+" else "", name)  # type: ignore[operator]
+        route = route[:start] + value + route[end + 1 :]
+    return route
