@@ -1,0 +1,157 @@
+"""Observed replicas → health, reason and message of a deployment; and when a heal begins and ends. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from apps.clusters.health import is_ready, pod_health
+from apps.core.states import Health
+from apps.deployments.rollout import ObservedRevision
+from apps.deployments.states import RolloutState
+
+_SIGNALS = {1: "SIGHUP", 2: "SIGINT", 4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV"}
+_SIGNALS |= {13: "SIGPIPE", 15: "SIGTERM"}
+# Restarts that are older than this say nothing about now.
+RECENT = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class ReplicaSeen:
+    """One pod of a deployment, as far as its health goes."""
+
+    name: str
+    revision: int
+    ready: bool
+    health: Health
+    reason: str
+    message: str
+    restarts: int = 0
+    last_exit_code: int | None = None
+    last_reason: str = ""
+    last_ended_at: datetime | None = None
+
+    @property
+    def restarted(self) -> str:
+        """Why it was restarted last ("restarted 1×, exit 137 SIGKILL"), or nothing."""
+        if not self.restarts:
+            return ""
+        return f"restarted {self.restarts}×{self._how()}"
+
+    def _how(self) -> str:
+        if self.last_exit_code is None:
+            return ""
+        signal = signal_name(self.last_exit_code)
+        special = f" {self.last_reason}" if self.last_reason not in ("", "Error", "Completed") else ""
+        return f", exit {self.last_exit_code}{f' {signal}' if signal else ''}{special}"
+
+
+class Verdict(NamedTuple):
+    """Health with its reason (CamelCase) and a message for people."""
+
+    health: Health
+    reason: str
+    message: str
+
+
+def signal_name(exit_code: int) -> str:
+    """The signal behind an exit code above 128, or nothing."""
+    return _SIGNALS.get(exit_code - 128, f"signal {exit_code - 128}") if 128 < exit_code < 160 else ""
+
+
+def observed_revision(workload: Mapping[str, Any]) -> ObservedRevision:
+    """What a revision's Kubernetes Deployment says of itself."""
+    spec, status = workload.get("spec") or {}, workload.get("status") or {}
+    generation = int((workload.get("metadata") or {}).get("generation") or 0)
+    return ObservedRevision(
+        wanted=int(spec.get("replicas", 1)),
+        existing=int(status.get("replicas") or 0),
+        ready=int(status.get("readyReplicas") or 0),
+        fresh=int(status.get("observedGeneration") or 0) >= generation,
+    )
+
+
+def replica_seen(pod: Mapping[str, Any], revision: int) -> ReplicaSeen:
+    """A replica out of its pod object."""
+    verdict = pod_health(pod)
+    containers = (pod.get("status") or {}).get("containerStatuses") or []
+    most: Mapping[str, Any] = max(containers, key=lambda container: int(container.get("restartCount") or 0), default={})
+    last = (most.get("lastState") or {}).get("terminated") or (most.get("state") or {}).get("terminated") or {}
+    ended = last.get("finishedAt")
+    return ReplicaSeen(
+        name=str((pod.get("metadata") or {}).get("name", "")),
+        revision=revision,
+        ready=is_ready(pod),
+        health=verdict.health,
+        reason=verdict.reason,
+        message=verdict.message,
+        restarts=int(most.get("restartCount") or 0),
+        last_exit_code=int(last["exitCode"]) if "exitCode" in last else None,
+        last_reason=str(last.get("reason") or ""),
+        last_ended_at=datetime.fromisoformat(str(ended)) if ended else None,
+    )
+
+
+def deployment_health(
+    *,
+    desired: int,
+    target: int,
+    ready: int,
+    rollout: RolloutState | None,
+    waiting: str,
+    replicas: Iterable[ReplicaSeen],
+) -> Verdict:
+    """How a deployment fares.
+
+    `ready` counts ready replicas of all revisions; `rollout` is the state of the unfinished rollout, `waiting` its
+    sentence. A crashing replica is told even while Kubernetes calls enough of the others ready.
+    """
+    seen = list(replicas)
+    broken = [replica for replica in seen if replica.health is Health.DEGRADED]
+    if rollout is RolloutState.DEGRADED:
+        why = f" {_first(broken)}" if broken else ""
+        return Verdict(Health.DEGRADED, "ProgressDeadlineExceeded", f"{waiting}{why}")
+    if rollout is not None:
+        if broken:
+            return Verdict(Health.DEGRADED, broken[0].reason, f"{waiting} {_first(broken)}")
+        return Verdict(Health.PROGRESSING, "RollingOut", waiting)
+    if desired == 0:
+        return Verdict(Health.SUSPENDED, "ScaledToZero", "Scaled to zero: nothing serves.")
+    count = f"{ready} of {desired} ready"
+    if broken:
+        return Verdict(Health.DEGRADED, broken[0].reason, f"{count}. {_first(broken)}")
+    if ready >= desired:
+        return Verdict(Health.HEALTHY, "AllReady", f"{count}.")
+    if not seen:
+        return Verdict(Health.MISSING, "NoReplicas", f"{count}: no replica of revision {target} exists.")
+    unready = next((replica for replica in seen if not replica.ready), None)
+    detail = f" {unready.name}: {unready.message}" if unready else ""
+    return Verdict(Health.PROGRESSING, "WaitingForReady", f"{count}.{detail}")
+
+
+def cause_of_drop(replicas: Iterable[ReplicaSeen], *, since: datetime | None) -> tuple[str, str]:
+    """(replica, why) of the end or restart that most likely took a replica down, or ("", "") when none is known."""
+    ended = [
+        replica
+        for replica in replicas
+        if replica.last_ended_at is not None and (since is None or replica.last_ended_at >= since)
+    ]
+    if ended:
+        last = max(ended, key=lambda replica: (not replica.ready, replica.last_ended_at))
+        how = f"ended with exit {last.last_exit_code}" if last.last_exit_code is not None else "ended"
+        signal = signal_name(last.last_exit_code or 0)
+        oom = ", out of memory" if last.last_reason == "OOMKilled" else ""
+        return last.name, f"{last.name} {how}{f' {signal}' if signal else ''}{oom}."
+    unready = next((replica for replica in replicas if not replica.ready), None)
+    return (unready.name, f"{unready.name}: {unready.message}") if unready else ("", "")
+
+
+def healed_message(wanted: int, seconds: float) -> str:
+    """ "3 of 3 ready again after 2.1 s." """
+    span = f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    return f"{wanted} of {wanted} ready again after {span}."
+
+
+def _first(broken: list[ReplicaSeen]) -> str:
+    others = f" And {len(broken) - 1} more." if len(broken) > 1 else ""
+    return f"{broken[0].name}: {broken[0].message}{others}"

@@ -1,0 +1,209 @@
+"""A revision's spec → Kubernetes objects (dicts). Pure; tested by whole-object equality."""
+
+import hashlib
+import json
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from apps.clusters.manifests import base_labels, secure_pod_spec
+from apps.deployments.specs import RevisionSpec
+
+# Hash of the object as we last applied it: while it is the same, there is nothing to apply.
+APPLIED = "flotilla.dev/applied"
+# Which token's value a Secret holds (the token's public prefix, never its value).
+TOKEN_PREFIX = "flotilla.dev/token-prefix"  # noqa: S105 - the name of an annotation
+TOKEN_KEY = "token"  # noqa: S105 - the name of a Secret's key
+SERVICE_PORT = 80
+PORT_NAME = "http"
+CONTAINER = "server"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whose objects these are: names and labels are a function of it."""
+
+    project: str
+    deployment: str
+    namespace: str
+
+    @property
+    def selector(self) -> str:
+        """The label selector of everything that belongs to the deployment."""
+        labels = self.labels()
+        return ",".join(f"{key}={labels[key]}" for key in sorted(labels) if not key.endswith("/name"))
+
+    def labels(self, **extra: str | int) -> dict[str, str]:
+        """Labels of one object; keywords as in `base_labels`."""
+        return base_labels(self.project, self.deployment, deployment=self.deployment, **extra)
+
+    def workload(self, revision: int) -> str:
+        """The name of a revision's Kubernetes Deployment."""
+        return f"{self.deployment}-r{revision}"
+
+    @property
+    def service(self) -> str:
+        """The name of the one Service."""
+        return self.deployment
+
+    @property
+    def secret(self) -> str:
+        """The name of the Secret with the token that fetches the model."""
+        return f"{self.deployment}-model-access"
+
+
+def workload(
+    identity: Identity, revision: int, spec: RevisionSpec, replicas: int, *, tracking_uri: str
+) -> dict[str, Any]:
+    """The Kubernetes Deployment of one revision."""
+    labels = identity.labels(revision=revision)
+    chosen = {key: value for key, value in labels.items() if key.startswith("flotilla.dev/")}
+    pod = {
+        "metadata": {"labels": labels},
+        "spec": secure_pod_spec([_container(identity, spec, tracking_uri=tracking_uri)]),
+    }
+    return _stamped(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": identity.workload(revision), "namespace": identity.namespace, "labels": labels},
+            "spec": {
+                "replicas": replicas,
+                "revisionHistoryLimit": 1,
+                "progressDeadlineSeconds": spec.strategy.progress_deadline_seconds,
+                "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+                "selector": {"matchLabels": chosen},
+                "template": pod,
+            },
+        }
+    )
+
+
+def service(identity: Identity) -> dict[str, Any]:
+    """The Service that selects the pods of every revision."""
+    return _stamped(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {
+                "name": identity.service,
+                "namespace": identity.namespace,
+                "labels": identity.labels(),
+            },
+            "spec": {
+                "type": "ClusterIP",
+                "selector": {key: value for key, value in identity.labels().items() if key.startswith("flotilla.dev/")},
+                "ports": [{"name": PORT_NAME, "port": SERVICE_PORT, "targetPort": PORT_NAME, "protocol": "TCP"}],
+            },
+        }
+    )
+
+
+def token_secret(identity: Identity, *, prefix: str, token: str) -> dict[str, Any]:
+    """The Secret with the deployment token. `token` is the secret text: never log this object."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": identity.secret,
+            "namespace": identity.namespace,
+            "labels": identity.labels(),
+            "annotations": {TOKEN_PREFIX: prefix},
+        },
+        "type": "Opaque",
+        "data": {TOKEN_KEY: b64encode(token.encode()).decode()},
+    }
+
+
+def is_in_place(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether applying `wanted` would change nothing, as far as our own last apply and the fields that matter say."""
+    live_meta = live.get("metadata") or {}
+    applied = (live_meta.get("annotations") or {}).get(APPLIED)
+    if applied != wanted["metadata"]["annotations"][APPLIED]:
+        return False
+    live_spec, wanted_spec = live.get("spec") or {}, wanted["spec"]
+    if wanted["kind"] == "Deployment":
+        return bool(live_spec.get("replicas", 1) == wanted_spec["replicas"]) and _images(live_spec) == _images(
+            wanted_spec
+        )
+    return bool(live_spec.get("selector") == wanted_spec["selector"])
+
+
+def _container(identity: Identity, spec: RevisionSpec, *, tracking_uri: str) -> dict[str, Any]:
+    resources: dict[str, str] = {
+        "cpu": spec.container.resources.cpu,
+        "memory": spec.container.resources.memory,
+    }
+    if spec.container.resources.gpu:
+        resources["nvidia.com/gpu"] = str(spec.container.resources.gpu)
+    container: dict[str, Any] = {
+        "name": CONTAINER,
+        "image": spec.container.image,
+        "env": _env(identity, spec, tracking_uri=tracking_uri),
+        "ports": [{"name": PORT_NAME, "containerPort": spec.port, "protocol": "TCP"}],
+        "resources": {"requests": dict(resources), "limits": dict(resources)},
+        # The end of the log stands in for a message when the server dies without one.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        **_probes(spec),
+    }
+    if spec.container.command:
+        container["command"] = list(spec.container.command)
+    if spec.container.args:
+        container["args"] = list(spec.container.args)
+    return container
+
+
+def _env(identity: Identity, spec: RevisionSpec, *, tracking_uri: str) -> list[dict[str, Any]]:
+    env: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in spec.container.env.items()]
+    env.append({"name": "HOST", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}})
+    env.append({"name": "PORT", "value": str(spec.port)})
+    if spec.model is not None:
+        env += [
+            {"name": "FLOTILLA_MODEL_NAME", "value": spec.model.name},
+            {"name": "FLOTILLA_MODEL_VERSION", "value": str(spec.model.version)},
+            {"name": "MLFLOW_TRACKING_URI", "value": tracking_uri},
+            {
+                "name": "MLFLOW_TRACKING_TOKEN",
+                "valueFrom": {"secretKeyRef": {"name": identity.secret, "key": TOKEN_KEY}},
+            },
+        ]
+    return env
+
+
+def _probes(spec: RevisionSpec) -> dict[str, Any]:
+    """Readiness each second, so that a healed replica gets traffic soon; liveness only once it has started."""
+    probes: dict[str, Any] = {}
+    if spec.probes.ready_path:
+        probes["readinessProbe"] = {
+            "httpGet": {"path": spec.probes.ready_path, "port": PORT_NAME},
+            "periodSeconds": 1,
+            "timeoutSeconds": 2,
+            "failureThreshold": 3,
+        }
+    if spec.probes.live_path:
+        get = {"path": spec.probes.live_path, "port": PORT_NAME}
+        probes["startupProbe"] = {
+            "httpGet": get,
+            "periodSeconds": 1,
+            "timeoutSeconds": 2,
+            "failureThreshold": spec.probes.startup_seconds,
+        }
+        probes["livenessProbe"] = {
+            "httpGet": dict(get),
+            "periodSeconds": 5,
+            "timeoutSeconds": 3,
+            "failureThreshold": 6,
+        }
+    return probes
+
+
+def _stamped(manifest: dict[str, Any]) -> dict[str, Any]:
+    digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]
+    manifest["metadata"]["annotations"] = {APPLIED: digest}
+    return manifest
+
+
+def _images(spec: Mapping[str, Any]) -> list[str]:
+    containers = ((spec.get("template") or {}).get("spec") or {}).get("containers") or []
+    return [str(container.get("image", "")) for container in containers]

@@ -1,0 +1,19 @@
+"""Every write of deployments: one transaction, an audit row, a wake-up after commit."""
+
+from apps.deployments.services.common import identity_of
+from apps.deployments.services.deployments import create_deployment, delete_deployment, preview_deployment, scale
+from apps.deployments.services.revisions import deploy_revision, preview_revision, rollback
+from apps.deployments.services.targets import create_target, delete_target
+
+__all__ = [
+    "create_deployment",
+    "create_target",
+    "delete_deployment",
+    "delete_target",
+    "deploy_revision",
+    "identity_of",
+    "preview_deployment",
+    "preview_revision",
+    "rollback",
+    "scale",
+]

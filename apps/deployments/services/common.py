@@ -1,0 +1,154 @@
+"""What every write of a deployment needs: the locked row, the checked spec, the next revision, the announcement."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+
+from apps.core import audit
+from apps.core.access import Principal
+from apps.core.errors import Conflict, Invalid
+from apps.core.hints import hint
+from apps.core.models import Project, validate_name
+from apps.core.transitions import advance, log
+from apps.core.wake import wake
+from apps.deployments import manifests
+from apps.deployments.models import Deployment, Revision, Rollout
+from apps.deployments.specs import RevisionSpec, parse_revision
+from apps.deployments.states import ROLLOUT_MOVES, UNFINISHED, DeploymentState, RolloutState
+from apps.experiments.models import ModelVersion
+from apps.experiments.selectors import model_version
+
+RECONCILE = "deployments.reconcile"
+
+
+def identity_of(deployment: Deployment) -> manifests.Identity:
+    """What the names and labels of the deployment's objects are made of."""
+    return manifests.Identity(deployment.project.name, deployment.name, deployment.target.namespace)
+
+
+def resolve(project: Project, spec: Mapping[str, Any]) -> tuple[RevisionSpec, ModelVersion | None]:
+    """Check the spec and find its model version: `model` is a name, with `version` or `alias` beside it."""
+    name = spec.get("model")
+    if not name:
+        return parse_revision({**spec, "model": None}), None
+    number, alias = spec.get("version"), str(spec.get("alias") or "")
+    if number in (None, "") and not alias:
+        raise Invalid("Which version of the model?", field="version", hint="Give a version or an alias.")
+    found = model_version(project, str(name), alias if number in (None, "") else str(number))
+    model = {"name": found.model.name, "version": found.version, "alias": alias}
+    return parse_revision({**spec, "model": model}), found
+
+
+def hold(deployment: Deployment) -> Deployment:
+    """The row, locked, with what services need. Raises Conflict when it is being deleted."""
+    held = (
+        Deployment.objects.select_for_update(of=("self",))
+        .select_related("project", "target", "current", "stable")
+        .filter(pk=deployment.pk)
+        .first()
+    )
+    if held is None or held.state != DeploymentState.ACTIVE:
+        raise Conflict(f"{deployment.name} is being deleted.")
+    return held
+
+
+def roll(
+    held: Deployment,
+    spec: RevisionSpec,
+    version: ModelVersion | None,
+    principal: Principal,
+    *,
+    action: str,
+    copied_from: int | None = None,
+) -> Revision:
+    """Add a revision and start its rollout, with an audit row under `action`."""
+    before = held.current
+    revision = add_revision(held, spec, version, principal, copied_from=copied_from)
+    start_rollout(held, revision, principal)
+    after = {"revision": revision.number, "spec": revision.spec}
+    if copied_from is not None:
+        after["copied_from"] = copied_from
+    audit.record(
+        principal=principal,
+        action=action,
+        obj=held,
+        project=held.project,
+        before={"revision": before.number, "spec": before.spec} if before else None,
+        after=after,
+    )
+    announce(held)
+    return revision
+
+
+def add_revision(
+    deployment: Deployment,
+    spec: RevisionSpec,
+    version: ModelVersion | None,
+    principal: Principal,
+    *,
+    copied_from: int | None = None,
+) -> Revision:
+    """Insert the next revision. The caller saves `last_revision` (`start_rollout` does)."""
+    deployment.last_revision += 1
+    return Revision.objects.create(
+        deployment=deployment,
+        number=deployment.last_revision,
+        spec=spec.to_json(),
+        digest=spec.digest,
+        model_version=version,
+        copied_from=copied_from,
+        created_by=principal.label,
+    )
+
+
+def start_rollout(deployment: Deployment, revision: Revision, principal: Principal) -> Rollout:
+    """Make `revision` the wanted one; a rollout that is still under way is superseded."""
+    why = f"Revision {revision.number} was deployed meanwhile."
+    end_unfinished(deployment, RolloutState.SUPERSEDED, why, principal)
+    rollout = Rollout.objects.create(
+        deployment=deployment,
+        from_revision=deployment.stable or deployment.current,
+        to_revision=revision,
+        state=RolloutState.PENDING,
+        reason="Waiting",
+        message="Waiting for the first round.",
+        created_by=principal.label,
+    )
+    log(rollout, from_state="", to_state=rollout.state, actor=principal.label)
+    deployment.current = revision
+    deployment.generation += 1
+    deployment.save(update_fields=["current", "last_revision", "generation", "updated_at"])
+    return rollout
+
+
+def end_unfinished(deployment: Deployment, to: RolloutState, message: str, principal: Principal) -> None:
+    """End the rollout that is under way, if there is one, as superseded or canceled."""
+    for rollout in Rollout.objects.select_for_update().filter(deployment=deployment, state__in=UNFINISHED):
+        advance(
+            rollout,
+            to=to,
+            allowed=ROLLOUT_MOVES,
+            reason=to.value,
+            message=message,
+            actor=principal.label,
+            ended_at=timezone.now(),
+        )
+        # `reason` and `message` of `advance` belong to the transition; the row shows them too.
+        Rollout.objects.filter(pk=rollout.pk).update(reason=to.value, message=message)
+
+
+def announce(deployment: Deployment) -> None:
+    """After commit: wake the reconcile, and tell whoever shows the deployment."""
+    wake(RECONCILE, deployment.pk)
+    for topic in (f"deployment:{deployment.pk}", "deployments", "overview"):
+        hint(topic, deployment.project_id)
+
+
+def check_name(value: str, field: str) -> None:
+    """Raise Invalid unless `value` can be a name."""
+    try:
+        validate_name(value)
+    except ValidationError as error:
+        raise Invalid(error.messages[0], field=field) from error

@@ -1,0 +1,148 @@
+"""Writes of deployments: make, scale, delete."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+
+from apps.core import audit
+from apps.core.access import Principal, require_role
+from apps.core.errors import Conflict, Missing
+from apps.core.models import Project
+from apps.core.states import Health, Role
+from apps.core.transitions import advance, log
+from apps.deployments import manifests
+from apps.deployments.models import Deployment, Target
+from apps.deployments.services.common import (
+    add_revision,
+    announce,
+    check_name,
+    end_unfinished,
+    hold,
+    resolve,
+    start_rollout,
+)
+from apps.deployments.specs import RevisionSpec, check_replicas
+from apps.deployments.states import DEPLOYMENT_MOVES, DeploymentState, RolloutState
+from apps.experiments.models import ModelVersion
+
+
+def create_deployment(
+    *,
+    principal: Principal,
+    project: Project,
+    name: str,
+    target: str,
+    replicas: int = 1,
+    spec: Mapping[str, Any],
+) -> Deployment:
+    """Make a deployment with its first revision and roll it out. Needs the developer role.
+
+    `spec` holds image, command, args, env, resources, port, probes, strategy, and model with version or alias.
+    """
+    require_role(principal, project, Role.DEVELOPER)
+    place, parsed, version = _checked(project, name=name, target=target, spec=spec)
+    count = check_replicas(replicas)
+    try:
+        with transaction.atomic():
+            deployment = Deployment.objects.create(
+                project=project,
+                name=name,
+                target=place,
+                state=DeploymentState.ACTIVE,
+                desired_replicas=count,
+                created_by=principal.label,
+                health=Health.PROGRESSING,
+                reason="Creating",
+                message="Waiting for the first round.",
+            )
+            log(deployment, from_state="", to_state=deployment.state, actor=principal.label)
+            revision = add_revision(deployment, parsed, version, principal)
+            start_rollout(deployment, revision, principal)
+            audit.record(
+                principal=principal,
+                action="deployment.create",
+                obj=deployment,
+                project=project,
+                after={"target": target, "replicas": count, "spec": revision.spec},
+            )
+            announce(deployment)
+    except IntegrityError as error:
+        raise Conflict(f"There is a deployment {name!r} already.", field="name") from error
+    return deployment
+
+
+def preview_deployment(
+    *, principal: Principal, project: Project, name: str, target: str, replicas: int = 1, spec: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The Kubernetes objects that `create_deployment` would make, without making anything."""
+    require_role(principal, project, Role.DEVELOPER)
+    place, parsed, _ = _checked(project, name=name, target=target, spec=spec)
+    identity = manifests.Identity(project.name, name, place.namespace)
+    return [
+        manifests.workload(identity, 1, parsed, check_replicas(replicas), tracking_uri=settings.PUBLIC_URL),
+        manifests.service(identity),
+    ]
+
+
+def scale(*, principal: Principal, deployment: Deployment, replicas: int) -> Deployment:
+    """Ask for another number of replicas; it is no new revision. Needs the developer role."""
+    require_role(principal, deployment.project, Role.DEVELOPER)
+    count = check_replicas(replicas)
+    with transaction.atomic():
+        held = hold(deployment)
+        if held.desired_replicas != count:
+            before = held.desired_replicas
+            held.desired_replicas = count
+            held.generation += 1
+            held.save(update_fields=["desired_replicas", "generation", "updated_at"])
+            audit.record(
+                principal=principal,
+                action="deployment.scale",
+                obj=held,
+                project=held.project,
+                before={"replicas": before},
+                after={"replicas": count},
+            )
+        announce(held)
+    return held
+
+
+def delete_deployment(*, principal: Principal, deployment: Deployment) -> Deployment:
+    """Take the deployment down; its row goes when the cluster confirms that nothing is left.
+
+    Needs the developer role. Doing it again is harmless.
+    """
+    require_role(principal, deployment.project, Role.DEVELOPER)
+    with transaction.atomic():
+        held = Deployment.objects.select_for_update(of=("self",)).select_related("project").get(pk=deployment.pk)
+        moved = advance(
+            held,
+            to=DeploymentState.DELETING,
+            allowed=DEPLOYMENT_MOVES,
+            reason="Asked",
+            actor=principal.label,
+            health=Health.PROGRESSING,
+            generation=held.generation + 1,
+        )
+        if moved:
+            waiting = "Waiting until the cluster confirms that nothing is left."
+            Deployment.objects.filter(pk=held.pk).update(reason="Deleting", message=waiting)
+            end_unfinished(held, RolloutState.CANCELED, "The deployment was deleted.", principal)
+            audit.record(principal=principal, action="deployment.delete", obj=held, project=held.project)
+        announce(held)
+    return held
+
+
+def _checked(
+    project: Project, *, name: str, target: str, spec: Mapping[str, Any]
+) -> tuple[Target, RevisionSpec, ModelVersion | None]:
+    check_name(name, "name")
+    place = Target.objects.filter(project=project, name=target).select_related("cluster").first()
+    if place is None:
+        known = ", ".join(Target.objects.filter(project=project).values_list("name", flat=True)[:5])
+        hint_text = f"There is {known}." if known else "A project admin makes the first one."
+        raise Missing(f"There is no target {target!r} in {project.name}.", field="target", hint=hint_text)
+    parsed, version = resolve(project, spec)
+    return place, parsed, version

@@ -1,0 +1,94 @@
+"""Writes that start a rollout: a new revision, and the way back to an earlier one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from apps.core.access import Principal, require_role
+from apps.core.errors import Conflict, Invalid, Missing
+from apps.core.states import Role
+from apps.deployments import manifests
+from apps.deployments.models import Deployment, Revision
+from apps.deployments.services.common import hold, identity_of, resolve, roll
+from apps.deployments.specs import RevisionSpec, parse_revision
+from apps.experiments.models import ModelVersion
+
+
+def deploy_revision(
+    *, principal: Principal, deployment: Deployment, changes: Mapping[str, Any]
+) -> tuple[Revision, bool]:
+    """Roll out the present spec with `changes` (a new model version, another image …). Needs the developer role.
+
+    Returns the revision and whether it is new: what is already wanted is not rolled out again.
+    """
+    require_role(principal, deployment.project, Role.DEVELOPER)
+    parsed, version = _changed_spec(deployment, changes)
+    with transaction.atomic():
+        held = hold(deployment)
+        if held.current is not None and held.current.digest == parsed.digest:
+            return held.current, False
+        return roll(held, parsed, version, principal, action="deployment.revise"), True
+
+
+def preview_revision(
+    *, principal: Principal, deployment: Deployment, changes: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The Kubernetes objects that `deploy_revision` would make, without making anything."""
+    require_role(principal, deployment.project, Role.DEVELOPER)
+    parsed, _ = _changed_spec(deployment, changes)
+    number, replicas = deployment.last_revision + 1, deployment.desired_replicas
+    identity = identity_of(deployment)
+    return [manifests.workload(identity, number, parsed, replicas, tracking_uri=settings.PUBLIC_URL)]
+
+
+def rollback(*, principal: Principal, deployment: Deployment, revision: int | None = None) -> Revision:
+    """Roll out a copy of an earlier revision, as `kubectl rollout undo` does. Needs the developer role.
+
+    Without a number it is the revision that served before this one. The copy gets a number of its own, so that the
+    history tells what happened in order.
+    """
+    require_role(principal, deployment.project, Role.DEVELOPER)
+    with transaction.atomic():
+        held = hold(deployment)
+        source = _rollback_source(held, revision)
+        if held.current is not None and held.current.digest == source.digest:
+            raise Conflict(
+                f"Revision {held.current.number} already runs what revision {source.number} ran.", field="revision"
+            )
+        spec = parse_revision(source.spec)
+        version = source.model_version
+        return roll(held, spec, version, principal, action="deployment.rollback", copied_from=source.number)
+
+
+def _changed_spec(deployment: Deployment, changes: Mapping[str, Any]) -> tuple[RevisionSpec, ModelVersion | None]:
+    """The current spec with what `changes` names, where a new version or alias replaces the old pair."""
+    current = deployment.current
+    if current is None:
+        raise Conflict("The deployment has no revision to change.")
+    model = current.spec["model"] or {}
+    base = {**current.spec, "model": model.get("name")}
+    given = {key: value for key, value in changes.items() if value is not None}
+    if "version" not in given and "alias" not in given:
+        base |= {"version": model.get("version"), "alias": model.get("alias", "")}
+        if given.get("model", base["model"]) != base["model"]:
+            raise Invalid("Which version of the model?", field="version", hint="Give a version or an alias.")
+    return resolve(deployment.project, {**base, **given})
+
+
+def _rollback_source(held: Deployment, number: int | None) -> Revision:
+    if number is not None:
+        found = held.revisions.filter(number=number).select_related("model_version").first()
+        if found is None:
+            raise Missing(f"{held.name} has no revision {number}.", field="revision")
+        return found
+    if held.current is None:
+        raise Conflict("There is no earlier revision to go back to.")
+    if held.stable is not None and held.stable.number != held.current.number:
+        return held.stable
+    earlier = held.revisions.filter(number__lt=held.current.number).exclude(digest=held.current.digest)
+    found = earlier.select_related("model_version").first()
+    if found is None:
+        raise Conflict("There is no earlier revision to go back to.")
+    return found

@@ -1,0 +1,185 @@
+"""What a deployment's revision is asked to be: frozen dataclasses that manifests and decisions are made from. Pure."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from apps.core.errors import Invalid
+from apps.experiments.specs import RunSpec, parse_spec
+
+DEFAULT_PORT = 8080
+MAX_REPLICAS = 1000
+MAX_PROGRESS_DEADLINE_SECONDS = 24 * 3600
+# What Flotilla itself sets in a replica's environment, beside what `parse_spec` reserves for every container of ours.
+RESERVED_ENV = frozenset({"HOST", "PORT", "FLOTILLA_MODEL_NAME", "FLOTILLA_MODEL_VERSION"})
+_PATH = re.compile(r"^/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]{0,200}$")
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """The model version that a revision serves; `alias` is how it was named when the revision was made."""
+
+    name: str
+    version: int
+    alias: str = ""
+
+
+@dataclass(frozen=True)
+class Probes:
+    """HTTP paths that answer 200: when the replica may get traffic, and while it needs no restart.
+
+    An empty path means no such probe.
+    """
+
+    ready_path: str = "/v2/health/ready"
+    live_path: str = "/v2/health/live"
+    # How long a replica may take to start (to load its model), in seconds.
+    startup_seconds: int = 600
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """Rolling update, in replicas; as in a Kubernetes Deployment, both can't be 0."""
+
+    max_surge: int = 1
+    max_unavailable: int = 0
+    progress_deadline_seconds: int = 600
+
+    @property
+    def progress_deadline(self) -> timedelta:
+        """How long a rollout may stand still before it is Degraded."""
+        return timedelta(seconds=self.progress_deadline_seconds)
+
+
+@dataclass(frozen=True)
+class RevisionSpec:
+    """Everything that a replica is made from. Two revisions with equal specs run the same thing."""
+
+    container: RunSpec
+    model: ModelRef | None = None
+    port: int = DEFAULT_PORT
+    probes: Probes = Probes()
+    strategy: Strategy = field(default_factory=Strategy)
+
+    def to_json(self) -> dict[str, Any]:
+        """The form that is stored and shown."""
+        container = self.container.to_json()
+        container.pop("deadline_seconds")
+        return {
+            "model": (
+                {"name": self.model.name, "version": self.model.version, "alias": self.model.alias}
+                if self.model
+                else None
+            ),
+            **container,
+            "port": self.port,
+            "probes": {
+                "ready_path": self.probes.ready_path,
+                "live_path": self.probes.live_path,
+                "startup_seconds": self.probes.startup_seconds,
+            },
+            "strategy": {
+                "max_surge": self.strategy.max_surge,
+                "max_unavailable": self.strategy.max_unavailable,
+                "progress_deadline_seconds": self.strategy.progress_deadline_seconds,
+            },
+        }
+
+    @property
+    def digest(self) -> str:
+        """A short hash of the whole spec."""
+        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def parse_revision(data: Mapping[str, Any]) -> RevisionSpec:
+    """Check what a person or a program asked for. Raises Invalid naming the field and what it should be."""
+    if not data.get("image"):
+        raise Invalid(
+            "A deployment needs the name of a container image.",
+            field="image",
+            hint="An image that serves HTTP on $PORT.",
+        )
+    for name in data.get("env") or {}:
+        if name in RESERVED_ENV:
+            raise Invalid(f"{name} is set by Flotilla in every replica.", field="env", hint="Leave it out.")
+    return RevisionSpec(
+        container=parse_spec({key: data.get(key) for key in ("image", "command", "args", "env", "resources")}),
+        model=_model(data.get("model")),
+        port=_whole(data.get("port"), "port", DEFAULT_PORT, 1, 65535),
+        probes=_probes(_object(data.get("probes"), "probes")),
+        strategy=_strategy(_object(data.get("strategy"), "strategy")),
+    )
+
+
+def check_replicas(value: Any) -> int:
+    """The number of replicas, if it is one. Raises Invalid."""
+    return _whole(value, "replicas", 1, 0, MAX_REPLICAS)
+
+
+def _model(value: Any) -> ModelRef | None:
+    if value is None:
+        return None
+    return ModelRef(name=str(value["name"]), version=int(value["version"]), alias=str(value.get("alias", "")))
+
+
+def _object(value: Any, name: str) -> Mapping[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise Invalid(f"{name} is an object.", field=name)
+    return value
+
+
+def _whole(value: Any, name: str, default: int, least: int, most: int) -> int:
+    if value is None or value == "":
+        return default
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise Invalid(f"{name} is a whole number from {least} to {most}.", field=name)
+    return value
+
+
+def _path(value: Any, name: str, default: str) -> str:
+    if value is None:
+        return default
+    if value != "" and (not isinstance(value, str) or not _PATH.match(value)):
+        raise Invalid(f"{value!r} is no path of a probe.", field=name, hint='Write "/healthz", or "" for no probe.')
+    return str(value)
+
+
+def _probes(value: Mapping[str, Any]) -> Probes:
+    default = Probes()
+    return Probes(
+        ready_path=_path(value.get("ready_path"), "probes.ready_path", default.ready_path),
+        live_path=_path(value.get("live_path"), "probes.live_path", default.live_path),
+        startup_seconds=_whole(
+            value.get("startup_seconds"), "probes.startup_seconds", default.startup_seconds, 1, 24 * 3600
+        ),
+    )
+
+
+def _strategy(value: Mapping[str, Any]) -> Strategy:
+    default = Strategy()
+    strategy = Strategy(
+        max_surge=_whole(value.get("max_surge"), "strategy.max_surge", default.max_surge, 0, MAX_REPLICAS),
+        max_unavailable=_whole(
+            value.get("max_unavailable"), "strategy.max_unavailable", default.max_unavailable, 0, MAX_REPLICAS
+        ),
+        progress_deadline_seconds=_whole(
+            value.get("progress_deadline_seconds"),
+            "strategy.progress_deadline_seconds",
+            default.progress_deadline_seconds,
+            1,
+            MAX_PROGRESS_DEADLINE_SECONDS,
+        ),
+    )
+    if strategy.max_surge == 0 and strategy.max_unavailable == 0:
+        raise Invalid(
+            "max_surge and max_unavailable can't both be 0: no replica could ever be replaced.",
+            field="strategy.max_surge",
+        )
+    return strategy
