@@ -1,0 +1,73 @@
+"""Events about objects, aggregated as client-go's recorder does: the same again only counts up."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from localcluster.meta import object_reference, parse_time
+from localcluster.quantities import now
+
+if TYPE_CHECKING:
+    from localcluster.registry import Registry
+
+_Sameness = tuple[str, str, str, str, str]
+
+#: How long an event is kept (kube-apiserver's ``--event-ttl``), in seconds.
+TTL = 3600
+
+
+class Recorder:
+    """Writes ``v1.Event`` objects into a registry."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._names: dict[_Sameness, tuple[str, str]] = {}
+
+    def record(self, obj: dict[str, Any], type_: str, reason: str, message: str, component: str) -> None:
+        """Say that ``reason`` befell ``obj``. Nothing is said in a namespace that is gone or going."""
+        namespace = obj["metadata"].get("namespace") or "default"
+        if not self._registry.accepts_objects(namespace):
+            return
+        reference = object_reference(obj)
+        sameness = (reference.get("uid", ""), type_, reason, message, component)
+        if (known := self._names.get(sameness)) and self._registry.exists("events", known[1], known[0]):
+            self._registry.mutate("events", known[1], known[0], _count_up)
+            return
+        moment = now()
+        name = f"{reference['name']}.{time.time_ns():x}"
+        event = {
+            "metadata": {"name": name, "namespace": namespace},
+            "involvedObject": reference,
+            "reason": reason,
+            "message": message[:1024],
+            "source": {"component": component},
+            "firstTimestamp": moment,
+            "lastTimestamp": moment,
+            "eventTime": None,
+            "count": 1,
+            "type": type_,
+            "reportingComponent": component,
+            "reportingInstance": "",
+        }
+        self._registry.create("events", event, namespace=namespace)
+        self._names[sameness] = (namespace, name)
+
+    def expire(self, ttl: float = TTL) -> int:
+        """Delete the events last seen more than ``ttl`` seconds ago; gives how many."""
+        old = [event for event in self._registry.list("events") if _age(event) > ttl]
+        for event in old:
+            self._registry.delete("events", event["metadata"]["name"], event["metadata"]["namespace"])
+        kept = {(event["metadata"]["namespace"], event["metadata"]["name"]) for event in self._registry.list("events")}
+        self._names = {sameness: name for sameness, name in self._names.items() if name in kept}
+        return len(old)
+
+
+def _count_up(event: dict[str, Any]) -> None:
+    event["count"] = (event.get("count") or 1) + 1
+    event["lastTimestamp"] = now()
+
+
+def _age(event: dict[str, Any]) -> float:
+    stamp = event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"]
+    return time.time() - parse_time(stamp).timestamp()

@@ -1,0 +1,454 @@
+"""What the API server's generic registry does, for the HTTP handlers and for the controllers alike.
+
+Everything is synchronous and runs in one event loop, so that each call is atomic. **Objects that come out are frozen
+by convention: never change one; use** :meth:`Registry.mutate` (or :func:`localcluster.meta.thaw`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from localcluster import managers
+from localcluster.defaults import apply_defaults
+from localcluster.errors import StatusError, already_exists, bad_request, conflict, forbidden, invalid, not_found
+from localcluster.meta import thaw
+from localcluster.quantities import now
+from localcluster.recorder import Recorder
+from localcluster.resources import BY_PLURAL, Resource
+from localcluster.selectors import parse_fields, parse_labels
+from localcluster.store import Change, Store, Stored
+from localcluster.strategies import allocate_cluster_ip, prepare_create, prepare_update
+from localcluster.validation import validate_create, validate_update
+
+Obj = dict[str, Any]
+
+FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
+_PROTECTED_NAMESPACES = frozenset({"default", "kube-system", "kube-public"})
+_SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A change as controllers see it. ``type`` is ADDED, MODIFIED or DELETED."""
+
+    type: str
+    resource: str
+    object: Obj
+    old: Obj | None
+
+
+class Subscription(AsyncIterator[Event]):
+    """Endless: first ADDED of everything that exists, then every change in order. Close it when done."""
+
+    def __init__(self, store: Store, resources: tuple[str, ...]) -> None:
+        self._events: deque[Event] = deque(
+            Event("ADDED", resource, stored.obj, None) for resource in resources for stored in store.scan(resource)
+        )
+        self._wake = asyncio.Event()
+        self._stop = store.listen(resources, self._put)
+
+    def _put(self, change: Change) -> None:
+        old = change.old.obj if change.old else None
+        self._events.append(Event(change.type, change.resource, change.stored.obj, old))
+        self._wake.set()
+
+    async def __anext__(self) -> Event:
+        while not self._events:
+            self._wake.clear()
+            await self._wake.wait()
+        return self._events.popleft()
+
+    def close(self) -> None:
+        """Hear no more changes."""
+        self._stop()
+
+
+class Registry:
+    """Objects with the API server's rules. ``resource`` is always the plural, e.g. ``"pods"``."""
+
+    def __init__(self, store: Store, *, seed: int | None = None) -> None:
+        self.store = store
+        self._recorder = Recorder(self)
+        self._random = random.Random(seed)  # noqa: S311 - names and addresses, not secrets
+
+    # -- reading
+
+    def get(self, resource: str, name: str, namespace: str | None = None) -> Obj:
+        """The object. Raises StatusError 404."""
+        return self.stored(resource, name, namespace).obj
+
+    def stored(self, resource: str, name: str, namespace: str | None = None) -> Stored:
+        """The object with its JSON. Raises StatusError 404."""
+        row = BY_PLURAL[resource]
+        stored = self.store.get(resource, (namespace or "" if row.namespaced else "", name))
+        if stored is None:
+            raise not_found(resource, name, row.group)
+        return stored
+
+    def exists(self, resource: str, name: str, namespace: str | None = None) -> bool:
+        """Is there such an object?"""
+        row = BY_PLURAL[resource]
+        return self.store.get(resource, (namespace or "" if row.namespaced else "", name)) is not None
+
+    def select(
+        self,
+        resource: str,
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        after: tuple[str, str] | None = None,
+    ) -> Iterator[Stored]:
+        """The objects that match, ordered by namespace and name, those after the key ``after`` only."""
+        found = self.store.scan(resource, namespace, after)
+        if label_selector:
+            labels_match = parse_labels(label_selector)
+            found = (each for each in found if labels_match(each.obj["metadata"].get("labels") or {}))
+        if field_selector:
+            fields_match = parse_fields(field_selector, BY_PLURAL[resource])
+            found = (each for each in found if fields_match(each.obj))
+        return found
+
+    def list(
+        self, resource: str, namespace: str | None = None, *, label_selector: str = "", field_selector: str = ""
+    ) -> list[Obj]:
+        """The objects that match, all namespaces when ``namespace`` is None. Raises StatusError 400."""
+        found = self.select(resource, namespace, label_selector=label_selector, field_selector=field_selector)
+        return [each.obj for each in found]
+
+    def subscribe(self, *resources: str) -> Subscription:
+        """Everything that exists, then every change."""
+        return Subscription(self.store, resources)
+
+    def accepts_objects(self, namespace: str) -> bool:
+        """Is the namespace there, and not being deleted?"""
+        found = self.store.get("namespaces", ("", namespace))
+        return found is not None and not found.obj["metadata"].get("deletionTimestamp")
+
+    # -- writing
+
+    def create(
+        self, resource: str, obj: Obj, *, namespace: str | None = None, manager: str = "", dry_run: bool = False
+    ) -> Obj:
+        """Create an object; ``manager`` is recorded in managedFields when given.
+
+        Raises StatusError 400, 403, 404 (no such namespace), 409 and 422.
+        """
+        row = BY_PLURAL[resource]
+        new = thaw(obj)
+        self._complete(row, new, namespace)
+        if row.namespaced:
+            self._check_namespace(row, new)
+        apply_defaults(resource, new)
+        if row.has_status and row.resets_status:
+            new.pop("status", None)
+        prepare_create(resource, new)
+        self._raise_invalid(row, new, validate_create(resource, new))
+        metadata = new["metadata"]
+        if self.exists(resource, metadata["name"], metadata.get("namespace")):
+            raise already_exists(resource, metadata["name"], row.group)
+        if resource == "services":
+            taken = {each["spec"].get("clusterIP", "") for each in self.list("services")}
+            allocate_cluster_ip(new, taken, self._random)
+        if manager:
+            managers.track_update(row, None, new, manager)
+        if dry_run:
+            return new
+        stored = self.store.put(resource, new)
+        if resource == "namespaces" and not self.exists("serviceaccounts", "default", metadata["name"]):
+            self.create("serviceaccounts", {"metadata": {"name": "default"}}, namespace=metadata["name"])
+        return stored.obj
+
+    def _complete(self, row: Resource, new: Obj, namespace: str | None) -> None:
+        new["apiVersion"], new["kind"] = row.api_version, row.kind
+        metadata = new["metadata"] = new.get("metadata") or {}
+        if metadata.get("resourceVersion"):
+            raise bad_request("resourceVersion should not be set on objects to be created")
+        if not row.namespaced:
+            metadata.pop("namespace", None)
+        elif namespace and metadata.get("namespace", namespace) not in ("", namespace):
+            raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+        else:
+            metadata["namespace"] = namespace or metadata.get("namespace") or "default"
+        for field in ("selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "managedFields"):
+            metadata.pop(field, None)
+        if not metadata.get("name") and metadata.get("generateName"):
+            suffix = "".join(self._random.choices(_SUFFIX, k=5))
+            metadata["name"] = f"{metadata['generateName'][:58]}{suffix}"
+        metadata["uid"] = str(uuid.uuid4())
+        metadata["creationTimestamp"] = now()
+        if row.counts_generations:
+            metadata["generation"] = 1
+
+    def _check_namespace(self, row: Resource, new: Obj) -> None:
+        name = new["metadata"]["namespace"]
+        if not self.exists("namespaces", name):
+            raise not_found("namespaces", name)
+        if not self.accepts_objects(name):
+            raise forbidden(
+                row.plural,
+                new["metadata"].get("name", ""),
+                f"unable to create new content in namespace {name} because it is being terminated",
+                row.group,
+            )
+
+    def update(
+        self, resource: str, obj: Obj, *, subresource: str | None = None, manager: str = "", dry_run: bool = False
+    ) -> Obj:
+        """Replace an object, or its ``status`` alone. Nothing is written when nothing changed.
+
+        Raises StatusError 404, 409 (obj's resourceVersion is set and old, or its uid is another's) and 422.
+        """
+        metadata = obj["metadata"]
+        old = self.get(resource, metadata["name"], metadata.get("namespace"))
+        row = BY_PLURAL[resource]
+        version = metadata.get("resourceVersion")
+        if version and version != old["metadata"]["resourceVersion"]:
+            raise conflict(resource, metadata["name"], group=row.group)
+        self._check_uid(row, old, metadata.get("uid"))
+        return self._write(row, old, thaw(obj), subresource=subresource, manager=manager, dry_run=dry_run)
+
+    def mutate(
+        self,
+        resource: str,
+        name: str,
+        namespace: str | None,
+        fn: Callable[[Obj], None],
+        *,
+        subresource: str | None = None,
+        manager: str = "",
+    ) -> Obj:
+        """Read, let ``fn`` change a copy, write: atomically. No event when nothing changed.
+
+        As over HTTP, a change of ``status`` needs ``subresource="status"``, and then only the status is written.
+        Raises what ``fn`` raises, and StatusError 404 and 422.
+        """
+        old = self.get(resource, name, namespace)
+        new = thaw(old)
+        fn(new)
+        return self._write(BY_PLURAL[resource], old, new, subresource=subresource, manager=manager)
+
+    def bind(self, name: str, namespace: str, node: str) -> Obj:
+        """What the scheduler does: put a pod on a node and mark it PodScheduled. Raises StatusError 404, 409."""
+
+        def place(pod: Obj) -> None:
+            if pod["spec"].get("nodeName"):
+                raise conflict("pods", name, f"pod {name} is already assigned to node \"{pod['spec']['nodeName']}\"")
+            pod["spec"]["nodeName"] = node
+            conditions = [each for each in pod["status"].get("conditions") or () if each["type"] != "PodScheduled"]
+            scheduled = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now()}
+            pod["status"]["conditions"] = [*conditions, scheduled]
+
+        return self.mutate("pods", name, namespace, place, subresource="binding")
+
+    def write(
+        self,
+        row: Resource,
+        old: Obj,
+        new: Obj,
+        *,
+        subresource: str | None = None,
+        manager: str = "",
+        fields: Obj | None = None,
+        dry_run: bool = False,
+    ) -> Obj:
+        """For patches: ``new`` (which the registry then owns) replaces ``old``, which was just read."""
+        return self._write(
+            row, old, new, subresource=subresource, manager=manager, managed=fields, dry_run=dry_run
+        )
+
+    def _write(
+        self,
+        row: Resource,
+        old: Obj,
+        new: Obj,
+        *,
+        subresource: str | None = None,
+        manager: str = "",
+        managed: Any = None,
+        dry_run: bool = False,
+    ) -> Obj:
+        resource = row.plural
+        new = _restrict(row, old, new, subresource)
+        _keep_identity(row, old, new)
+        if subresource is None:
+            prepare_update(resource, old, new)
+            apply_defaults(resource, new)
+        if row.counts_generations and new.get("spec") != old.get("spec"):
+            new["metadata"]["generation"] = (old["metadata"].get("generation") or 0) + 1
+        self._raise_invalid(row, new, validate_update(resource, old, new, subresource))
+        if managed is not None:
+            new["metadata"]["managedFields"] = managed
+        elif manager:
+            managers.track_update(row, old, new, manager, subresource)
+        if managers.same_but_for_times(old, new):
+            return old
+        if dry_run:
+            return new
+        stored = self.store.put(resource, new)
+        if _is_finished(row, new):
+            return self.store.remove(resource, (new["metadata"].get("namespace", ""), new["metadata"]["name"])).obj
+        return stored.obj
+
+    def _raise_invalid(self, row: Resource, obj: Obj, causes: Any) -> None:
+        if causes:
+            raise invalid(row.kind, obj["metadata"].get("name", ""), causes, row.group)
+
+    def _check_uid(self, row: Resource, old: Obj, uid: str | None) -> None:
+        have = old["metadata"]["uid"]
+        if uid and uid != have:
+            raise conflict(
+                row.plural,
+                old["metadata"]["name"],
+                f"Precondition failed: UID in precondition: {uid}, UID in object meta: {have}",
+                row.group,
+            )
+
+    # -- deleting
+
+    def delete(
+        self,
+        resource: str,
+        name: str,
+        namespace: str | None = None,
+        *,
+        propagation: str = "Background",
+        grace_seconds: int | None = None,
+        uid: str | None = None,
+        version: str | None = None,
+        dry_run: bool = False,
+    ) -> Obj:
+        """Delete, or begin to: the object stays, with a deletionTimestamp, while finalizers or a grace period hold it.
+
+        Pods on a node get their grace period; the kubelet then deletes them with ``grace_seconds=0``.
+        Raises StatusError 403, 404 and 409 (``uid`` or ``version`` is not the object's).
+        """
+        row = BY_PLURAL[resource]
+        old = self.get(resource, name, namespace)
+        self._check_uid(row, old, uid)
+        have = old["metadata"]["resourceVersion"]
+        if version and version != have:
+            raise conflict(
+                resource,
+                name,
+                f"Precondition failed: ResourceVersion in precondition: {version}, "
+                f"ResourceVersion in object meta: {have}",
+                row.group,
+            )
+        if resource == "namespaces" and name in _PROTECTED_NAMESPACES:
+            raise forbidden(resource, name, "this namespace may not be deleted")
+        grace = _grace(row, old, grace_seconds)
+        new = thaw(old)
+        _mark_deleted(new, grace, propagation)
+        if resource == "namespaces":
+            new["status"]["phase"] = "Terminating"
+        if dry_run:
+            return old
+        if _is_finished(row, new):
+            return self.store.remove(resource, (old["metadata"].get("namespace", ""), name)).obj
+        return old if new == old else self.store.put(resource, new).obj
+
+    # -- events
+
+    def record_event(self, obj: Obj, type_: str, reason: str, message: str, component: str) -> None:
+        """Write a v1 Event about ``obj``; the same once more only counts up. ``type_`` is Normal or Warning."""
+        self._recorder.record(obj, type_, reason, message, component)
+
+    def expire_events(self) -> int:
+        """Drop the events that are older than an hour; gives how many."""
+        return self._recorder.expire()
+
+
+def _restrict(row: Resource, old: Obj, new: Obj, subresource: str | None) -> Obj:
+    """What of ``new`` this door may write; all the rest stays as in ``old``."""
+    if subresource is None:
+        if row.has_status:
+            new.pop("status", None)
+            if "status" in old:
+                new["status"] = thaw(old["status"])
+        return new
+    kept = thaw(old)
+    if "managedFields" in new["metadata"]:
+        kept["metadata"]["managedFields"] = new["metadata"]["managedFields"]
+    if subresource == "finalize":
+        kept["spec"]["finalizers"] = (new.get("spec") or {}).get("finalizers") or []
+    else:
+        kept["status"] = new.get("status") or {}
+    if subresource == "binding":
+        kept["spec"]["nodeName"] = new["spec"].get("nodeName", "")
+    return kept
+
+
+def _keep_identity(row: Resource, old: Obj, new: Obj) -> None:
+    new["apiVersion"], new["kind"] = row.api_version, row.kind
+    metadata, was = new["metadata"], old["metadata"]
+    for field in (
+        "name",
+        "namespace",
+        "uid",
+        "creationTimestamp",
+        "generation",
+        "generateName",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "resourceVersion",
+    ):
+        metadata.pop(field, None)
+        if field in was:
+            metadata[field] = was[field]
+    metadata.pop("selfLink", None)
+    sent = metadata.get("managedFields")
+    if sent is None and was.get("managedFields"):
+        metadata["managedFields"] = was["managedFields"]
+    elif sent == [{}]:
+        # How a client asks to forget all managers.
+        metadata.pop("managedFields")
+
+
+def _grace(row: Resource, obj: Obj, asked: int | None) -> int:
+    if row.plural != "pods" or not obj["spec"].get("nodeName"):
+        return 0
+    if (obj.get("status") or {}).get("phase") in {"Succeeded", "Failed"}:
+        return 0
+    wanted = asked if asked is not None else obj["spec"].get("terminationGracePeriodSeconds")
+    return max(30 if wanted is None else int(wanted), 0)
+
+
+def _mark_deleted(new: Obj, grace: int, propagation: str) -> None:
+    metadata = new["metadata"]
+    finalizers = [each for each in metadata.get("finalizers") or () if each not in (FOREGROUND, ORPHAN)]
+    already = bool(metadata.get("deletionTimestamp"))
+    if propagation == "Foreground":
+        finalizers.append(FOREGROUND)
+    elif propagation == "Orphan":
+        finalizers.append(ORPHAN)
+    if already:
+        # What a first delete asked of the garbage collector stands; only the grace period can shrink.
+        grace = min(grace, metadata.get("deletionGracePeriodSeconds") or 0)
+    else:
+        metadata["finalizers"] = finalizers
+        if not finalizers:
+            del metadata["finalizers"]
+    if not already or grace != metadata.get("deletionGracePeriodSeconds"):
+        due = datetime.now(UTC) + timedelta(seconds=grace)
+        metadata["deletionTimestamp"] = due.strftime("%Y-%m-%dT%H:%M:%SZ")
+        metadata["deletionGracePeriodSeconds"] = grace
+
+
+def _is_finished(row: Resource, obj: Obj) -> bool:
+    metadata = obj["metadata"]
+    if not metadata.get("deletionTimestamp") or metadata.get("finalizers"):
+        return False
+    if row.plural == "namespaces":
+        return not obj["spec"].get("finalizers")
+    return not metadata.get("deletionGracePeriodSeconds")
+
+
+__all__ = ["Event", "Registry", "StatusError", "Subscription"]

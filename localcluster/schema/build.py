@@ -1,0 +1,58 @@
+"""Write ``kubernetes.json`` from the schemas that the ``kubernetes-validate`` package (a development tool) carries."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+from localcluster.resources import RESOURCES
+
+RELEASE = "1.33.0"
+_META = "io.k8s.apimachinery.pkg.apis.meta.v1"
+_ALSO = (
+    f"{_META}.DeleteOptions",
+    f"{_META}.Status",
+    "io.k8s.api.core.v1.Binding",
+    "io.k8s.api.autoscaling.v1.Scale",
+    "io.k8s.api.authorization.v1.SelfSubjectAccessReview",
+    "io.k8s.api.authorization.v1.SelfSubjectRulesReview",
+    "io.k8s.api.policy.v1.Eviction",
+)
+TARGET = Path(__file__).with_name("kubernetes.json")
+
+
+def _references(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        own = [node["$ref"].rsplit("/", 1)[-1]] if isinstance(node.get("$ref"), str) else []
+        return own + [name for value in node.values() for name in _references(value)]
+    if isinstance(node, list):
+        return [name for value in node for name in _references(value)]
+    return []
+
+
+def reachable(definitions: dict[str, Any]) -> dict[str, Any]:
+    """The definitions that the served kinds need, and what these need in turn."""
+    todo = [resource.definition for resource in RESOURCES] + list(_ALSO)
+    found: dict[str, Any] = {}
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found[name] = definitions[name]
+            todo += _references(definitions[name])
+    return dict(sorted(found.items()))
+
+
+def main() -> None:
+    """Read the package's definitions and write ours."""
+    spec = importlib.util.find_spec("kubernetes_validate")
+    if spec is None or spec.origin is None:
+        raise SystemExit("install kubernetes-validate (requirements/dev.txt) first")
+    folder = Path(spec.origin).parent / "kubernetes-json-schema" / f"v{RELEASE}-local"
+    definitions = json.loads((folder / "_definitions.json").read_text())["$defs"]
+    TARGET.write_text(json.dumps(reachable(definitions), separators=(",", ":"), sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()

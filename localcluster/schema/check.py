@@ -1,0 +1,64 @@
+"""Does a JSON document fit its kind's type? Unknown fields are found and dropped, as a real API server does.
+
+https://kubernetes.io/docs/reference/using-api/api-concepts/#validation-for-unrecognized-or-duplicate-fields
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from localcluster.errors import StatusError, bad_request
+from localcluster.resources import Resource
+from localcluster.schema.types import Type, type_of_resource
+
+_NAMES = {"object": "map", "array": "slice", "string": "string", "integer": "int32", "number": "float", "boolean": "bool"}
+
+
+def _json_type(value: Any) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int):
+        return "integer"
+    if isinstance(value, float):
+        return "number"
+    return {str: "string", list: "array", dict: "object"}.get(type(value), "null")
+
+
+def _fits(value: Any, types: frozenset[str]) -> bool:
+    found = _json_type(value)
+    if not types or found in types or found == "null":
+        return True
+    return found == "integer" and "number" in types
+
+
+def prune(obj: dict[str, Any], row: Resource) -> list[str]:
+    """Drop the fields that the kind doesn't have, in place; gives their paths. Raises StatusError 400 on wrong types."""
+    unknown: list[str] = []
+    _walk(obj, type_of_resource(row), "", unknown, row)
+    return unknown
+
+
+def _wrong(value: Any, type_: Type, path: str, row: Resource) -> StatusError:
+    wanted = " or ".join(sorted(_NAMES[each] for each in type_.json_types))
+    found = {"integer": "number"}.get(_json_type(value), _json_type(value))
+    return bad_request(
+        f'{row.kind} in version "{row.version}" cannot be handled as a {row.kind}: json: cannot unmarshal {found} '
+        f"into Go struct field {row.kind}.{path} of type {wanted}"
+    )
+
+
+def _walk(value: Any, type_: Type, path: str, unknown: list[str], row: Resource) -> None:
+    if not _fits(value, type_.json_types):
+        raise _wrong(value, type_, path, row)
+    if isinstance(value, dict) and type_.node is not None:
+        for name in list(value):
+            inner = f"{path}.{name}" if path else name
+            if type_.is_closed and name not in type_.fields:
+                unknown.append(inner)
+                del value[name]
+            else:
+                _walk(value[name], type_.field(name), inner, unknown, row)
+    elif isinstance(value, list):
+        item_type = type_.item()
+        for position, item in enumerate(value):
+            _walk(item, item_type, f"{path}[{position}]", unknown, row)

@@ -1,0 +1,356 @@
+"""What the API server refuses with 422: rules on single kinds, as causes (field, reason, message).
+
+Reasons are those of field errors: FieldValueRequired, FieldValueInvalid, FieldValueForbidden, FieldValueDuplicate,
+FieldValueNotSupported.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from localcluster import quantities
+from localcluster.selectors import label_selector_matches
+
+Obj = dict[str, Any]
+Cause = tuple[str, str, str]
+
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LABEL_NAME = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
+_LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
+_PATH_SEGMENT = re.compile(r"(?!\.{1,2}$)[^/%]+")
+_CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+")
+_ENV_NAME = re.compile(r"[^=\x00-\x1f\x7f-\U0010ffff]+")
+
+_SUBDOMAIN_RULE = (
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and "
+    "end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+)
+_LABEL_RULE = (
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with "
+    "an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
+    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+)
+_LABEL_VALUE_RULE = (
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and "
+    "end with an alphanumeric character"
+)
+
+
+def required(field: str, why: str = "") -> Cause:
+    """A field that must be there."""
+    return (field, "FieldValueRequired", f"Required value{': ' + why if why else ''}")
+
+
+def wrong(field: str, value: Any, why: str) -> Cause:
+    """A value that doesn't do."""
+    shown = f'"{value}"' if isinstance(value, str) else str(value)
+    return (field, "FieldValueInvalid", f"Invalid value: {shown}: {why}")
+
+
+def not_allowed(field: str, why: str) -> Cause:
+    """A field that may not be set or changed."""
+    return (field, "FieldValueForbidden", f"Forbidden: {why}")
+
+
+def unsupported(field: str, value: Any, known: tuple[str, ...]) -> Cause:
+    """A value that is none of the known words."""
+    words = ", ".join(f'"{word}"' for word in known)
+    return (field, "FieldValueNotSupported", f'Unsupported value: "{value}": supported values: {words}')
+
+
+def duplicate(field: str, value: Any) -> Cause:
+    """A value that is there already."""
+    return (field, "FieldValueDuplicate", f'Duplicate value: "{value}"')
+
+
+def _name(resource: str, name: str) -> Iterator[Cause]:
+    if not name:
+        yield required("metadata.name", "name or generateName is required")
+    elif resource in {"namespaces", "services"}:
+        if len(name) > 63 or not _LABEL.fullmatch(name):
+            yield wrong("metadata.name", name, _LABEL_RULE if len(name) <= 63 else "must be no more than 63 characters")
+    elif resource in {"roles", "rolebindings", "clusterroles", "clusterrolebindings"}:
+        if not _PATH_SEGMENT.fullmatch(name):
+            yield wrong("metadata.name", name, "may not be '.' or '..' or contain '/' or '%'")
+    elif len(name) > 253 or not _SUBDOMAIN.fullmatch(name):
+        yield wrong("metadata.name", name, _SUBDOMAIN_RULE if len(name) <= 253 else "must be no more than 253 characters")
+
+
+def labels(found: Obj | None, field: str) -> Iterator[Cause]:
+    """https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set"""
+    for key, value in (found or {}).items():
+        prefix, _, name = key.rpartition("/")
+        if len(name) > 63 or not _LABEL_NAME.fullmatch(name) or (prefix and not _SUBDOMAIN.fullmatch(prefix)):
+            yield wrong(field, key, "a valid label key is a name of at most 63 characters with an optional prefix and /")
+        if not isinstance(value, str) or len(value) > 63 or not _LABEL_VALUE.fullmatch(value):
+            too_long = isinstance(value, str) and len(value) > 63
+            yield wrong(field, value, "must be no more than 63 characters" if too_long else _LABEL_VALUE_RULE)
+
+
+def _quantity(value: Any, field: str) -> Iterator[Cause]:
+    try:
+        number = quantities.parse(value)
+    except ValueError:
+        yield wrong(
+            field, value, "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+        )
+        return
+    if number < 0:
+        yield wrong(field, value, "must be greater than or equal to 0")
+
+
+def _resources(resources: Obj, field: str) -> Iterator[Cause]:
+    limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
+    for kind, amounts in (("limits", limits), ("requests", requests)):
+        for name, value in amounts.items():
+            yield from _quantity(value, f"{field}.{kind}[{name}]")
+    for name, value in requests.items():
+        if name not in limits:
+            continue
+        try:
+            more = quantities.parse(value) > quantities.parse(limits[name])
+            differs = "/" in name and quantities.parse(value) != quantities.parse(limits[name])
+        except ValueError:
+            continue  # said above
+        if more:
+            yield wrong(
+                f"{field}.requests", value, f"must be less than or equal to {name} limit of {limits[name]}"
+            )
+        elif differs:
+            yield wrong(f"{field}.requests", value, f"must be equal to {name} limit of {limits[name]}")
+
+
+def _container(container: Obj, field: str) -> Iterator[Cause]:
+    name = container.get("name") or ""
+    if not name:
+        yield required(f"{field}.name")
+    elif len(name) > 63 or not _LABEL.fullmatch(name):
+        yield wrong(f"{field}.name", name, _LABEL_RULE)
+    if not (container.get("image") or "").strip():
+        yield required(f"{field}.image")
+    policy = container.get("imagePullPolicy")
+    if policy not in (None, "Always", "IfNotPresent", "Never"):
+        yield unsupported(f"{field}.imagePullPolicy", policy, ("Always", "IfNotPresent", "Never"))
+    for position, port in enumerate(container.get("ports") or ()):
+        number = port.get("containerPort")
+        if not isinstance(number, int) or not 0 < number < 65536:
+            yield wrong(f"{field}.ports[{position}].containerPort", number, "must be between 1 and 65535, inclusive")
+    for position, variable in enumerate(container.get("env") or ()):
+        at = f"{field}.env[{position}]"
+        if not variable.get("name"):
+            yield required(f"{at}.name")
+        elif not _ENV_NAME.fullmatch(variable["name"]):
+            yield wrong(f"{at}.name", variable["name"], "a valid environment variable name has printable ASCII, no '='")
+        if variable.get("value") and variable.get("valueFrom"):
+            yield wrong(f"{at}.valueFrom", "", "may not be specified when `value` is not empty")
+    yield from _resources(container.get("resources") or {}, f"{field}.resources")
+
+
+def pod_spec(spec: Obj, field: str) -> Iterator[Cause]:
+    """Rules on a PodSpec, in pods and in templates."""
+    containers = spec.get("containers") or []
+    if not containers:
+        yield required(f"{field}.containers")
+    volumes = [volume.get("name") for volume in spec.get("volumes") or ()]
+    for position, name in enumerate(volumes):
+        if not name or not _LABEL.fullmatch(name):
+            yield wrong(f"{field}.volumes[{position}].name", name or "", _LABEL_RULE)
+        if name in volumes[:position]:
+            yield duplicate(f"{field}.volumes[{position}].name", name)
+    seen: set[str] = set()
+    for kind in ("initContainers", "containers"):
+        for position, container in enumerate(spec.get(kind) or ()):
+            at = f"{field}.{kind}[{position}]"
+            yield from _container(container, at)
+            name = container.get("name")
+            if name and name in seen:
+                yield duplicate(f"{at}.name", name)
+            seen.add(name or "")
+            for index, mount in enumerate(container.get("volumeMounts") or ()):
+                if mount.get("name") not in volumes:
+                    yield (
+                        f"{at}.volumeMounts[{index}].name",
+                        "FieldValueNotFound",
+                        f'Not found: "{mount.get("name")}"',
+                    )
+                if not mount.get("mountPath"):
+                    yield required(f"{at}.volumeMounts[{index}].mountPath")
+    policy = spec.get("restartPolicy")
+    if policy not in ("Always", "OnFailure", "Never"):
+        yield unsupported(f"{field}.restartPolicy", policy, ("Always", "OnFailure", "Never"))
+    if (deadline := spec.get("activeDeadlineSeconds")) is not None and deadline < 1:
+        yield wrong(f"{field}.activeDeadlineSeconds", deadline, "must be between 1 and 2147483647, inclusive")
+
+
+def _pod(pod: Obj) -> Iterator[Cause]:
+    yield from pod_spec(pod["spec"], "spec")
+
+
+def _not_negative(spec: Obj, *names: str) -> Iterator[Cause]:
+    for name in names:
+        if (value := spec.get(name)) is not None and value < 0:
+            yield wrong(f"spec.{name}", value, "must be greater than or equal to 0")
+
+
+def _selected_template(spec: Obj) -> Iterator[Cause]:
+    selector = spec.get("selector")
+    template = spec["template"]
+    have = (template.get("metadata") or {}).get("labels") or {}
+    if selector is None:
+        yield required("spec.selector")
+    elif not selector.get("matchLabels") and not selector.get("matchExpressions"):
+        yield wrong("spec.selector", "{}", "empty selector is invalid for deployment")
+    elif not label_selector_matches(selector, have):
+        yield wrong("spec.template.metadata.labels", have, "`selector` does not match template `labels`")
+    yield from labels(have, "spec.template.metadata.labels")
+    yield from pod_spec(template["spec"], "spec.template.spec")
+    policy = template["spec"].get("restartPolicy")
+    if policy in ("OnFailure", "Never"):
+        yield unsupported("spec.template.spec.restartPolicy", policy, ("Always",))
+
+
+def _workload(obj: Obj) -> Iterator[Cause]:
+    spec = obj["spec"]
+    yield from _not_negative(
+        spec, "replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"
+    )
+    yield from _selected_template(spec)
+    strategy = spec.get("strategy") or {}
+    kind = strategy.get("type")
+    if kind not in (None, "Recreate", "RollingUpdate"):
+        yield unsupported("spec.strategy.type", kind, ("Recreate", "RollingUpdate"))
+    rolling = strategy.get("rollingUpdate")
+    if kind == "Recreate" and rolling:
+        yield not_allowed("spec.strategy.rollingUpdate", "may not be specified when strategy `type` is 'Recreate'")
+    if rolling and all(str(rolling.get(field)) in ("0", "0%") for field in ("maxUnavailable", "maxSurge")):
+        yield wrong("spec.strategy.rollingUpdate.maxUnavailable", 0, "may not be 0 when `maxSurge` is 0")
+
+
+def _job(job: Obj) -> Iterator[Cause]:
+    spec = job["spec"]
+    yield from _not_negative(spec, "parallelism", "completions", "backoffLimit", "ttlSecondsAfterFinished")
+    template = spec["template"]
+    yield from labels((template.get("metadata") or {}).get("labels"), "spec.template.metadata.labels")
+    yield from pod_spec(template["spec"], "spec.template.spec")
+    policy = template["spec"].get("restartPolicy")
+    if policy not in ("OnFailure", "Never"):
+        yield (
+            "spec.template.spec.restartPolicy",
+            "FieldValueRequired",
+            'Required value: valid values: "OnFailure", "Never"',
+        )
+    if spec.get("completionMode") not in (None, "NonIndexed", "Indexed"):
+        yield unsupported("spec.completionMode", spec["completionMode"], ("Indexed", "NonIndexed"))
+    if spec.get("completionMode") == "Indexed" and spec.get("completions") is None:
+        yield required("spec.completions", "when completion mode is Indexed")
+
+
+def _service(service: Obj) -> Iterator[Cause]:
+    spec = service["spec"]
+    kinds = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
+    if spec.get("type") not in kinds:
+        yield unsupported("spec.type", spec.get("type"), kinds)
+    ports = spec.get("ports") or []
+    if not ports and spec.get("clusterIP") != "None" and spec.get("type") != "ExternalName":
+        yield required("spec.ports")
+    for position, port in enumerate(ports):
+        number = port.get("port")
+        if not isinstance(number, int) or not 0 < number < 65536:
+            yield wrong(f"spec.ports[{position}].port", number, "must be between 1 and 65535, inclusive")
+        if len(ports) > 1 and not port.get("name"):
+            yield required(f"spec.ports[{position}].name")
+    yield from labels(spec.get("selector"), "spec.selector")
+
+
+def _data(obj: Obj) -> Iterator[Cause]:
+    for field in ("data", "binaryData"):
+        for key in obj.get(field) or {}:
+            if len(key) > 253 or not _CONFIG_KEY.fullmatch(key):
+                yield wrong(f"{field}[{key}]", key, "a valid config key must consist of alphanumeric characters, '-', '_' or '.'")
+
+
+_RULES: dict[str, Callable[[Obj], Iterator[Cause]]] = {
+    "pods": _pod,
+    "deployments": _workload,
+    "replicasets": _workload,
+    "jobs": _job,
+    "services": _service,
+    "configmaps": _data,
+    "secrets": _data,
+}
+
+
+def _whole(resource: str, obj: Obj) -> Iterator[Cause]:
+    metadata = obj["metadata"]
+    yield from _name(resource, metadata.get("name") or "")
+    yield from labels(metadata.get("labels"), "metadata.labels")
+    if rule := _RULES.get(resource):
+        yield from rule(obj)
+
+
+def validate_create(resource: str, obj: Obj) -> list[Cause]:
+    """Why ``obj`` (with defaults) can't be created; empty when it can."""
+    return list(_whole(resource, obj))
+
+
+def _immutable(old: Any, new: Any, field: str) -> Iterator[Cause]:
+    if old != new:
+        yield (field, "FieldValueInvalid", f"Invalid value: {new!r}: field is immutable")
+
+
+def _pod_changes(old: Obj, new: Obj) -> Iterator[Cause]:
+    def fixed(spec: Obj) -> Obj:
+        kept = {
+            name: value
+            for name, value in spec.items()
+            if name not in ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "nodeName")
+        }
+        for kind in ("containers", "initContainers"):
+            if kind in kept:
+                kept[kind] = [{**container, "image": ""} for container in kept[kind]]
+        return kept
+
+    was, now_ = old["spec"].get("nodeName"), new["spec"].get("nodeName")
+    if fixed(old["spec"]) != fixed(new["spec"]) or (was and was != now_):
+        yield not_allowed(
+            "spec",
+            "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
+            "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
+            "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)",
+        )
+
+
+def _changes(resource: str, old: Obj, new: Obj) -> Iterator[Cause]:
+    if resource == "pods":
+        yield from _pod_changes(old, new)
+    elif resource in ("deployments", "replicasets"):
+        yield from _immutable(old["spec"].get("selector"), new["spec"].get("selector"), "spec.selector")
+    elif resource == "jobs":
+        for field in ("completions", "selector", "completionMode", "manualSelector"):
+            yield from _immutable(old["spec"].get(field), new["spec"].get(field), f"spec.{field}")
+        if not old["spec"].get("suspend") or (old.get("status") or {}).get("startTime"):
+            yield from _immutable(old["spec"]["template"], new["spec"]["template"], "spec.template")
+    elif resource == "services" and old["spec"].get("clusterIP") and new["spec"].get("type") != "ExternalName":
+        yield from _immutable(old["spec"]["clusterIP"], new["spec"].get("clusterIP"), "spec.clusterIP")
+    elif resource in ("configmaps", "secrets"):
+        if old.get("immutable"):
+            for field in ("data", "binaryData", "immutable"):
+                if old.get(field) != new.get(field):
+                    yield not_allowed(field, "field is immutable when `immutable` is set")
+        if resource == "secrets":
+            yield from _immutable(old.get("type"), new.get("type"), "type")
+    elif resource in ("rolebindings", "clusterrolebindings"):
+        yield from _immutable(old.get("roleRef"), new.get("roleRef"), "roleRef")
+
+
+def validate_update(resource: str, old: Obj, new: Obj, subresource: str | None = None) -> list[Cause]:
+    """Why ``new`` can't replace ``old``; empty when it can. A status is taken as it is."""
+    if subresource is not None:
+        return []
+    if old.get("spec") == new.get("spec") and resource not in ("configmaps", "secrets"):
+        return list(labels(new["metadata"].get("labels"), "metadata.labels"))
+    return [*_whole(resource, new), *_changes(resource, old, new)]
