@@ -32,6 +32,11 @@ def new_model_uid() -> str:
     return f"m-{uuid.uuid4().hex}"
 
 
+def _copied_experiment() -> "models.ForeignKey[Experiment, Experiment]":
+    # A copy of the run's: the run's own constraint guards it, so appends need not look the experiment up again.
+    return models.ForeignKey("Experiment", models.CASCADE, related_name="+", db_index=False, db_constraint=False)
+
+
 class Experiment(models.Model):
     """A named set of runs that are compared with each other."""
 
@@ -110,7 +115,7 @@ class Param(models.Model):
     """An input of a run; written once."""
 
     run = models.ForeignKey(Run, models.CASCADE, related_name="params")
-    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="+", db_index=False)
+    experiment = _copied_experiment()
     key = models.CharField(max_length=KEY_LENGTH, db_collation="C")
     value = models.CharField(max_length=PARAM_LENGTH)
 
@@ -127,7 +132,7 @@ class Tag(models.Model):
     """A remark on a run; may change."""
 
     run = models.ForeignKey(Run, models.CASCADE, related_name="tags")
-    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="+", db_index=False)
+    experiment = _copied_experiment()
     key = models.CharField(max_length=KEY_LENGTH, db_collation="C")
     value = models.CharField(max_length=TAG_LENGTH)
 
@@ -144,7 +149,7 @@ class LatestMetric(models.Model):
     """The value of a metric at its greatest (step, timestamp): what searches filter and sort by."""
 
     run = models.ForeignKey(Run, models.CASCADE, related_name="latest_metrics")
-    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="+", db_index=False)
+    experiment = _copied_experiment()
     key = models.CharField(max_length=KEY_LENGTH, db_collation="C")
     # May be NaN, which Postgres sorts above Infinity.
     value = models.FloatField()

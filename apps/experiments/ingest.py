@@ -1,0 +1,235 @@
+"""The hot path: what clients log, parsed once and written with one statement for each kind.
+
+Two batches for the same run at the same time never deadlock: every statement touches its rows in the order of their
+keys, and the statements come in one order. A batch that a client sends again changes nothing.
+"""
+
+import functools
+import posixpath
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import connection, transaction
+
+from apps.core.errors import Invalid
+from apps.experiments.models import KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH
+
+# Limits of one request, as MLflow's server has them (mlflow/utils/validation.py).
+MAX_METRICS = 1000
+MAX_PARAMS = 100
+MAX_TAGS = 100
+MAX_ENTITIES = 1000
+MAX_BATCH_BYTES = 1_000_000
+
+_KEY = re.compile(r"[/\w.\- :]+")
+_INT64 = 2**63
+
+
+@dataclass
+class Batch:
+    """What one request logs. The four metric lists are columns of equal length; timestamps are milliseconds."""
+
+    keys: list[str] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+    timestamps: list[int] = field(default_factory=list)
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+
+    def add_metric(self, metric: Mapping[str, Any], where: str = "") -> None:
+        """Check and append one metric. Raises Invalid."""
+        self.keys.append(check_key(metric.get("key"), f"{where}name"))
+        self.values.append(_double(metric.get("value"), f"{where}value"))
+        timestamp = int64(metric.get("timestamp"), f"{where}timestamp")
+        if timestamp < 0:
+            raise Invalid(f"Invalid value for parameter '{where}timestamp': it must not be negative.")
+        self.timestamps.append(timestamp)
+        self.steps.append(int64(metric.get("step") or 0, f"{where}step"))
+
+
+def parse_batch(body: Mapping[str, Any]) -> Batch:
+    """The body of `runs/log-batch`. Raises Invalid when it breaks a limit or has no sense."""
+    metrics, params, tags = (_list(body, name) for name in ("metrics", "params", "tags"))
+    _limit("metrics", len(metrics), MAX_METRICS)
+    _limit("params", len(params), MAX_PARAMS)
+    _limit("tags", len(tags), MAX_TAGS)
+    _limit("metrics, params, and tags", len(metrics) + len(params) + len(tags), MAX_ENTITIES)
+    batch = Batch()
+    for index, metric in enumerate(metrics):
+        batch.add_metric(metric, f"metrics[{index}].")
+    for index, param in enumerate(params):
+        key, value = pair(param, PARAM_LENGTH, f"params[{index}].")
+        if key in batch.params:
+            raise Invalid(
+                f"Duplicate parameter keys have been submitted: ['{key}']. Please ensure the request contains only "
+                "one param value per param key."
+            )
+        batch.params[key] = value
+    for index, tag in enumerate(tags):
+        key, value = pair(tag, TAG_LENGTH, f"tags[{index}].")
+        batch.tags[key] = value
+    return batch
+
+
+def pair(item: Mapping[str, Any], limit: int, where: str = "") -> tuple[str, str]:
+    """The checked key and value of a param or a tag."""
+    key = check_key(item.get("key"), f"{where}key")
+    value = item.get("value")
+    return key, check_text("" if value is None else value, limit, f"{where}value")
+
+
+def check_text(value: Any, limit: int, where: str) -> str:
+    """A string that Postgres can keep, of at most `limit` characters."""
+    text = value if isinstance(value, str) else str(value)
+    if len(text) > limit:
+        raise Invalid(f"'{where}' exceeds the maximum length of {limit} characters")
+    if "\x00" in text or (not text.isascii() and any(0xD800 <= ord(letter) <= 0xDFFF for letter in text)):
+        raise Invalid(f"'{where}' has a NUL or half a surrogate pair, which can't be stored.")
+    return text
+
+
+@functools.lru_cache(maxsize=20_000)
+def _key_problem(key: str) -> str:
+    if len(key) > KEY_LENGTH:
+        return f"it exceeds the maximum length of {KEY_LENGTH} characters"
+    if not _KEY.fullmatch(key):
+        return "names may only contain letters, digits, underscores, dashes, periods, spaces, colons and slashes"
+    plain = posixpath.normpath(key)
+    if plain != key or plain == "." or plain.startswith(("..", "/")):
+        return f"names may be treated as files in certain cases, and must not resolve to other names; use {plain!r}"
+    return ""
+
+
+def check_key(key: Any, where: str) -> str:
+    """The name of a metric, param or tag, as MLflow allows it. Raises Invalid."""
+    if not isinstance(key, str) or not key:
+        raise Invalid(f"Missing value for required parameter '{where}'. A key name must be provided.")
+    problem = _key_problem(key)
+    if problem:
+        raise Invalid(f"Invalid value {key[:300]!r} for parameter '{where}' supplied: {problem}.")
+    return key
+
+
+def _list(body: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    value = body.get(name) or []
+    if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
+        raise Invalid(f"Invalid value for parameter '{name}' supplied: it is not a list of objects.")
+    return value
+
+
+def _limit(what: str, count: int, limit: int) -> None:
+    if count > limit:
+        raise Invalid(
+            f"A batch logging request can contain at most {limit} {what}. Got {count} {what}. Please split up {what} "
+            "across multiple requests and try again."
+        )
+
+
+def _double(value: Any, where: str) -> float:
+    # JSON has no NaN and Infinity: protobuf's JSON writes them as these strings, which float() reads.
+    if isinstance(value, float):
+        return value
+    if value is None:
+        raise Invalid(f"Missing value for required parameter '{where}'.")
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise Invalid(f"Invalid value {value!r} for parameter '{where}' supplied: it is not a number.")
+    try:
+        return float(value)
+    except (ValueError, OverflowError) as error:
+        raise Invalid(f"Invalid value {str(value)[:100]!r} for parameter '{where}': it is not a double.") from error
+
+
+def int64(value: Any, where: str) -> int:
+    """A 64-bit integer; protobuf's JSON may write it as a string."""
+    if type(value) is not int:
+        if value is None:
+            raise Invalid(f"Missing value for required parameter '{where}'.")
+        whole = isinstance(value, float) and value.is_integer()
+        if not whole and not (isinstance(value, str) and re.fullmatch(r"-?\d{1,19}", value)):
+            raise Invalid(f"Parameter '{where}' must be an integer, got '{str(value)[:100]}'.")
+        value = int(value)
+    if not -_INT64 <= value < _INT64:
+        raise Invalid(f"Parameter '{where}' must fit 64 bits, got {value}.")
+    return int(value)
+
+
+_METRICS = """
+WITH input AS MATERIALIZED (
+  SELECT key COLLATE "C" AS key, value, step, "timestamp"
+  FROM unnest(%(keys)s::text[], %(values)s::float8[], %(steps)s::int8[], %(timestamps)s::int8[])
+    AS given(key, value, step, "timestamp")
+), points AS (
+  INSERT INTO experiments_metricpoint (run_id, step, "timestamp", value, key)
+  SELECT %(run)s, step, "timestamp", value, key FROM input ORDER BY key, step, "timestamp", value
+  ON CONFLICT DO NOTHING
+)
+INSERT INTO experiments_latestmetric AS latest (run_id, experiment_id, key, value, step, "timestamp")
+SELECT DISTINCT ON (key) %(run)s, %(experiment)s, key, value, step, "timestamp"
+FROM input ORDER BY key, step DESC, "timestamp" DESC, value DESC
+ON CONFLICT (run_id, key) DO UPDATE
+SET value = EXCLUDED.value, step = EXCLUDED.step, "timestamp" = EXCLUDED."timestamp"
+WHERE (latest.step, latest."timestamp", latest.value) < (EXCLUDED.step, EXCLUDED."timestamp", EXCLUDED.value)
+"""
+
+# Writing the old value over itself returns what is stored, also when another client stored it a moment ago.
+_PARAMS = """
+INSERT INTO experiments_param AS stored (run_id, experiment_id, key, value)
+SELECT %(run)s, %(experiment)s, key, value FROM unnest(%(keys)s::text[], %(values)s::text[]) AS given(key, value)
+ON CONFLICT (run_id, key) DO UPDATE SET value = stored.value
+RETURNING key, value
+"""
+
+_TAGS = """
+INSERT INTO experiments_tag (run_id, experiment_id, key, value)
+SELECT %(run)s, %(experiment)s, key, value FROM unnest(%(keys)s::text[], %(values)s::text[]) AS given(key, value)
+ON CONFLICT (run_id, key) DO UPDATE SET value = EXCLUDED.value
+"""
+
+
+def store(*, run_pk: int, run_uid: str, experiment_pk: int, batch: Batch) -> None:
+    """Write a batch, all of it or nothing. Raises Invalid when a param has another value already."""
+    if sum(map(bool, (batch.keys, batch.params, batch.tags))) > 1:
+        with transaction.atomic():
+            _store(run_pk, run_uid, experiment_pk, batch)
+    elif batch.params:
+        with transaction.atomic():
+            _store_params(run_pk, run_uid, experiment_pk, batch.params)
+    else:
+        # One statement is a transaction by itself: no BEGIN and COMMIT to wait for.
+        _store(run_pk, run_uid, experiment_pk, batch)
+
+
+def _store(run_pk: int, run_uid: str, experiment_pk: int, batch: Batch) -> None:
+    if batch.keys:
+        columns: dict[str, Any] = {
+            "keys": batch.keys,
+            "values": batch.values,
+            "steps": batch.steps,
+            "timestamps": batch.timestamps,
+        }
+        with connection.cursor() as cursor:
+            cursor.execute(_METRICS, {"run": run_pk, "experiment": experiment_pk, **columns})
+    if batch.params:
+        _store_params(run_pk, run_uid, experiment_pk, batch.params)
+    if batch.tags:
+        with connection.cursor() as cursor:
+            cursor.execute(_TAGS, _columns(run_pk, experiment_pk, batch.tags))
+
+
+def _columns(run_pk: int, experiment_pk: int, pairs: Mapping[str, str]) -> dict[str, Any]:
+    keys = sorted(pairs)
+    return {"run": run_pk, "experiment": experiment_pk, "keys": keys, "values": [pairs[key] for key in keys]}
+
+
+def _store_params(run_pk: int, run_uid: str, experiment_pk: int, params: Mapping[str, str]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_PARAMS, _columns(run_pk, experiment_pk, params))
+        stored = dict(cursor.fetchall())
+    for key, value in stored.items():
+        if value != params[key]:
+            raise Invalid(
+                f"Changing param values is not allowed. Param with key='{key}' was already logged with "
+                f"value='{value}' for run ID='{run_uid}'. Attempted logging new value '{params[key]}'."
+            )
