@@ -4,15 +4,16 @@ import ctypes
 import functools
 import json
 import os
+import platform
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 PR_SET_PDEATHSIG = 1
+LINUX = platform.system() == "Linux"
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def start_mark(pid: int) -> str | None:
 
     Linux: field 22 of /proc/<pid>/stat (proc_pid_stat(5)) within this boot. Elsewhere what `ps` says.
     """
-    if sys.platform == "linux":
+    if LINUX:
         try:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
@@ -103,7 +104,7 @@ def _libc() -> ctypes.CDLL:
 
 def _die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
     """A function for the child between fork and exec that ties its life to ours; None where there is no such call."""
-    if sys.platform != "linux":
+    if not LINUX:
         return None
     libc, parent = _libc(), os.getpid()
 

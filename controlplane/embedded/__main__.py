@@ -1,0 +1,51 @@
+"""`python -m controlplane.embedded [--demo] [--once] [--port P] [--data-dir D]`: Flotilla by one command."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from controlplane.embedded.errors import EmbeddedError, RefusedError
+from controlplane.embedded.fleet import BASE_DIR
+from controlplane.embedded.up import Options, run
+
+DEFAULT_PORT = 8000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options; `manage.py up` has the same."""
+    parser.add_argument(
+        "--port",
+        default=os.environ.get("FLOTILLA_PORT") or str(DEFAULT_PORT),
+        help=f"port of the dashboard and the API (FLOTILLA_PORT, {DEFAULT_PORT})",
+    )
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        default=Path(os.environ.get("FLOTILLA_DATA_DIR") or BASE_DIR / ".flotilla"),
+        help="where everything is kept (FLOTILLA_DATA_DIR, .flotilla/)",
+    )
+    parser.add_argument("--demo", action="store_true", help="run the main job after the start")
+    parser.add_argument("--once", action="store_true", help="stop after the start, or after the main job (ONCE=1)")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code: 0, 1 when something failed, 2 when it can't start as asked."""
+    parser = argparse.ArgumentParser(prog="up", description="Start Flotilla and all that it needs on this machine.")
+    add_arguments(parser)
+    args = parser.parse_args(argv)
+    try:
+        return run(Options(args.data_dir, _port(args.port), args.demo, args.once or os.environ.get("ONCE") == "1"))
+    except EmbeddedError as error:
+        print(f"flotilla: {error}", file=sys.stderr)
+        return 2 if isinstance(error, RefusedError) else 1
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise RefusedError(f"FLOTILLA_PORT={text} is no port. Use a number from 1 to 65535.")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

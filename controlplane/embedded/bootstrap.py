@@ -1,0 +1,128 @@
+"""What a fresh start needs in the database, written through the same services that everybody uses.
+
+`python -m controlplane.embedded.bootstrap` runs once Postgres is up: the database, migrations, the administrator,
+the sample project, and the local cluster with its target. Every step may be repeated.
+"""
+
+import argparse
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import django
+import psycopg
+from psycopg import sql
+
+from controlplane.embedded.datadir import DataDir
+from controlplane.embedded.errors import EmbeddedError
+from controlplane.embedded.keys import ADMIN_NAME, Keys, load_or_make
+from controlplane.embedded.waiting import wait_for
+
+if TYPE_CHECKING:
+    from apps.clusters.models import Cluster
+    from apps.core.access import Principal
+    from apps.core.models import Project
+
+PROJECT, CLUSTER, TARGET, ENVIRONMENT = "demo", "local", "local-production", "production"
+LABELS = {"provider": "local", "region": "this-machine"}
+
+
+def create_database(url: str) -> None:
+    """Make the database that `url` names, unless it is there."""
+    server, _, name = url.rpartition("/")
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+        if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+
+
+def migrate(data: DataDir) -> None:
+    """Apply migrations and leave the mark that lets the other processes start."""
+    from django.core.management import call_command
+
+    call_command("migrate", interactive=False, verbosity=1)
+    data.migrated.touch()
+
+
+def administrator(keys: Keys) -> "Principal":
+    """The administrator, with the API token of `credentials.json`. A password that a person changed stays."""
+    from apps.core.access import Principal
+    from apps.core.models import ApiToken, User
+    from apps.core.states import Role
+    from apps.core.tokens import digest
+
+    admin = User.objects.filter(username=ADMIN_NAME).first()
+    if admin is None:
+        admin = User.objects.create_superuser(ADMIN_NAME, password=keys.admin_password)
+    ApiToken.objects.get_or_create(
+        digest=digest(keys.admin_token),
+        defaults={"name": "credentials.json", "prefix": keys.admin_token[:12], "user": admin, "role": Role.ADMIN},
+    )
+    return Principal(user=admin, ip="127.0.0.1")
+
+
+def sample_project(principal: "Principal") -> "Project":
+    """The project `demo`."""
+    from apps.core.models import Project
+    from apps.core.services import create_project
+
+    found = Project.objects.filter(name=PROJECT).first()
+    return found or create_project(principal=principal, name=PROJECT, description="A project to try things in.")
+
+
+def local_cluster(principal: "Principal", data: DataDir, port: int) -> "Cluster":
+    """Register the local cluster by its kubeconfig, as anybody would; a new port or token is brought up to date."""
+    from apps.clusters.services import ensure_registered
+
+    kubeconfig = _kubeconfig(data.kubeconfig, port)
+    return ensure_registered(principal=principal, name=CLUSTER, kubeconfig_text=kubeconfig, labels=LABELS)
+
+
+def sample_target(principal: "Principal", project: "Project", cluster: "Cluster") -> None:
+    """The target `local-production` of the project `demo`."""
+    from apps.deployments.models import Target
+    from apps.deployments.services.targets import create_target
+
+    if not Target.objects.filter(project=project, name=TARGET).exists():
+        create_target(principal=principal, project=project, name=TARGET, cluster=cluster.name, environment=ENVIRONMENT)
+
+
+def _kubeconfig(path: Path, port: int) -> str:
+    """The kubeconfig of the local cluster that listens on `port` now: an older one names another port."""
+
+    def current() -> bool:
+        return path.exists() and f"127.0.0.1:{port}" in path.read_text() and _listens(port)
+
+    wait_for(current, f"the local cluster to write {path} and to listen on port {port}", timeout=30, interval=0.1)
+    return path.read_text()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def main() -> int:
+    """Do all of it, in the environment that the supervisor set. Exit code 1 with a sentence when it can't."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--localcluster-port", type=int, required=True)
+    arguments = parser.parse_args()
+    data = DataDir(Path(os.environ["FLOTILLA_DATA_DIR"]))
+    create_database(os.environ["DATABASE_URL"])
+    django.setup()
+    migrate(data)
+    principal = administrator(load_or_make(data.root / "secrets.json"))
+    project = sample_project(principal)
+    try:
+        cluster = local_cluster(principal, data, arguments.localcluster_port)
+    except EmbeddedError as error:
+        print(error, file=sys.stderr)
+        return 1
+    sample_target(principal, project, cluster)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

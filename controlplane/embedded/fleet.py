@@ -1,0 +1,101 @@
+"""The processes of the embedded default: what is started, with which environment."""
+
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from controlplane.embedded import postgres, valkey
+from controlplane.embedded.datadir import DataDir
+from controlplane.embedded.keys import Keys
+from controlplane.embedded.processes import Command
+
+BASE_DIR = Path(__file__).resolve().parent.parent.parent
+WORKER_PROCESSES = 2
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """The ports of one start."""
+
+    web: int
+    postgres: int
+    valkey: int
+    localcluster: int
+
+    @property
+    def url(self) -> str:
+        """Where people and pods find Flotilla."""
+        return f"http://127.0.0.1:{self.web}"
+
+
+def environment(data: DataDir, keys: Keys, addresses: Addresses) -> dict[str, str]:
+    """What Flotilla's settings read: the same variables as in production."""
+    return {
+        "DJANGO_SETTINGS_MODULE": "controlplane.settings",
+        "FLOTILLA_ENV": "development",
+        "FLOTILLA_SECRET_KEY": keys.secret_key,
+        "FLOTILLA_CREDENTIALS_KEYS": keys.credentials_key,
+        "FLOTILLA_PUBLIC_URL": addresses.url,
+        "FLOTILLA_DATA_DIR": str(data.root),
+        "DATABASE_URL": postgres.url(addresses.postgres, keys.database_password),
+        "REDIS_URL": valkey.url(addresses.valkey, keys.valkey_password),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def local_cluster(data: DataDir, port: int) -> Command:
+    """The local cluster, which knows nothing of Flotilla."""
+    options = ("--data-dir", str(data.localcluster), "--port", str(port))
+    images = ("--images", str(BASE_DIR / "examples" / "images.toml"))
+    return Command(name="localcluster", argv=_python("-m", "localcluster", *options, *images), cwd=BASE_DIR)
+
+
+def bootstrap(env: dict[str, str], localcluster_port: int) -> Command:
+    """Migrations, the administrator, the sample project, the local cluster's registration."""
+    argv = _python("-m", "controlplane.embedded.bootstrap", "--localcluster-port", str(localcluster_port))
+    return Command(name="bootstrap", argv=argv, env=env, cwd=BASE_DIR)
+
+
+def web(env: dict[str, str], listener: int) -> Command:
+    """The web process, on the listening socket with the file descriptor `listener`."""
+    return Command(
+        name="web",
+        argv=_python("-m", "controlplane.embedded.web", "--fd", str(listener)),
+        env={**env, "FLOTILLA_DB_POOL": "1"},
+        cwd=BASE_DIR,
+        pass_fds=(listener,),
+    )
+
+
+def worker(env: dict[str, str]) -> Command:
+    """The Celery worker. When we die, SIGQUIT makes it drop its tasks: acknowledged late, they come again."""
+    options = ("--concurrency", str(WORKER_PROCESSES), "--without-gossip", "--without-mingle", "--loglevel", "INFO")
+    return Command(
+        name="worker",
+        argv=_python("-m", "celery", "-A", "controlplane", "worker", *options),
+        env=env,
+        cwd=BASE_DIR,
+        death_signal=signal.SIGQUIT,
+    )
+
+
+def beat(env: dict[str, str]) -> Command:
+    """The schedule of the minute sweeps."""
+    argv = _python("-m", "celery", "-A", "controlplane", "beat", "--pidfile=", "--loglevel", "INFO")
+    return Command(name="beat", argv=argv, env=env, cwd=BASE_DIR)
+
+
+def watcher(env: dict[str, str]) -> Command:
+    """The watch streams of all clusters."""
+    return Command(name="watcher", argv=_python("manage.py", "watch_clusters"), env=env, cwd=BASE_DIR)
+
+
+def demo(env: dict[str, str], data: DataDir) -> Command:
+    """The main job, driven through the REST API."""
+    argv = _python("-m", "controlplane.embedded.demo", "--data-dir", str(data.root))
+    return Command(name="demo", argv=argv, env=env, cwd=BASE_DIR)
+
+
+def _python(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, *arguments)

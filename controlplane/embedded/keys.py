@@ -1,0 +1,40 @@
+"""The secrets of one data directory: made once, kept in a file that only its owner may read."""
+
+import base64
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from controlplane.embedded.files import write_private
+
+ADMIN_NAME = "admin"
+
+
+@dataclass(frozen=True)
+class Keys:
+    """All of them are URL-safe, so that they stand in URLs and configuration files unquoted."""
+
+    secret_key: str
+    credentials_key: str
+    database_password: str
+    valkey_password: str
+    admin_password: str
+    admin_token: str
+
+
+def load_or_make(path: Path) -> Keys:
+    """The keys in `path`; made and written there (mode 0600) at the first call."""
+    if path.exists():
+        return Keys(**json.loads(path.read_text()))
+    keys = Keys(
+        secret_key=secrets.token_urlsafe(50),
+        credentials_key=base64.urlsafe_b64encode(os.urandom(32)).decode(),  # what Fernet.generate_key() returns
+        database_password=secrets.token_urlsafe(24),
+        valkey_password=secrets.token_urlsafe(24),
+        admin_password=secrets.token_urlsafe(15),
+        admin_token="flt_" + secrets.token_urlsafe(32),
+    )
+    write_private(path, json.dumps(asdict(keys), indent=2) + "\n")
+    return keys

@@ -1,0 +1,90 @@
+"""The order of a start: as many processes at once as their needs allow."""
+
+import http.client
+import socket
+
+from controlplane.embedded import fleet, logfiles, postgres, valkey
+from controlplane.embedded.datadir import DataDir
+from controlplane.embedded.errors import EmbeddedError
+from controlplane.embedded.keys import Keys
+from controlplane.embedded.ports import PortBook
+from controlplane.embedded.processes import Command
+from controlplane.embedded.supervisor import Supervisor
+
+TIMEOUT_S = 60.0
+
+
+def start_all(supervisor: Supervisor, data: DataDir, keys: Keys, port: int, listener: socket.socket) -> dict[str, str]:
+    """Start everything and wait until it serves. Returns the environment of Flotilla's own processes.
+
+    Raises EmbeddedError with the end of the log of what does not start.
+    """
+    book = PortBook(data.root / "ports.json")
+    addresses = fleet.Addresses(port, book.take("postgres"), book.take("valkey"), book.take("localcluster"))
+    env = fleet.environment(data, keys, addresses)
+    supervisor.start(valkey.command(data.valkey, addresses.valkey, keys.valkey_password))
+    supervisor.start(fleet.local_cluster(data, addresses.localcluster))
+    _start_postgres(supervisor, data, keys, addresses.postgres)
+    supervisor.wait(
+        lambda: valkey.is_ready(addresses.valkey, keys.valkey_password),
+        "Valkey to answer",
+        timeout=TIMEOUT_S,
+        log="valkey",
+    )
+    supervisor.progress.done(f"Valkey answers on port {addresses.valkey}")
+    _migrate(supervisor, data, fleet.bootstrap(env, addresses.localcluster))
+    for command in (fleet.web(env, listener.fileno()), fleet.worker(env), fleet.watcher(env), fleet.beat(env)):
+        supervisor.start(command)
+    _finish_bootstrap(supervisor, data)
+    supervisor.wait(lambda: is_ready(port), "the web process to be ready", timeout=TIMEOUT_S, log="web")
+    supervisor.progress.done("web, worker, watcher and beat run")
+    supervisor.starting = False
+    return env
+
+
+def is_ready(port: int) -> bool:
+    """Whether /readyz answers 200: the web process runs, with Postgres, Valkey and migrations behind it."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _start_postgres(supervisor: Supervisor, data: DataDir, keys: Keys, port: int) -> None:
+    made = postgres.initialise(data.postgres, keys.database_password)
+    supervisor.start(postgres.command(data.postgres, port))
+    supervisor.wait(
+        lambda: postgres.is_ready(data.postgres, supervisor.pid("postgres")),
+        "Postgres to take connections",
+        timeout=TIMEOUT_S,
+        log="postgres",
+    )
+    supervisor.progress.done(f"Postgres {'is made and ' if made else ''}takes connections on port {port}")
+
+
+def _migrate(supervisor: Supervisor, data: DataDir, bootstrap: Command) -> None:
+    """Start the bootstrap and return once the schema is there: the rest of it needs nobody to wait."""
+    data.migrated.unlink(missing_ok=True)
+    supervisor.start(bootstrap, lasting=False)
+    supervisor.wait(
+        lambda: data.migrated.exists() or supervisor.exit_code("bootstrap") is not None,
+        "migrations",
+        timeout=TIMEOUT_S,
+        log="bootstrap",
+    )
+    if not data.migrated.exists():
+        raise EmbeddedError(f"Migrating failed.\n{logfiles.tail(data.log('bootstrap'), 20)}")
+    supervisor.progress.done("migrations are applied")
+
+
+def _finish_bootstrap(supervisor: Supervisor, data: DataDir) -> None:
+    supervisor.wait(
+        lambda: supervisor.exit_code("bootstrap") is not None, "the set-up", timeout=TIMEOUT_S, log="bootstrap"
+    )
+    if supervisor.exit_code("bootstrap") != 0:
+        raise EmbeddedError(f"The set-up failed.\n{logfiles.tail(data.log('bootstrap'), 20)}")
+    supervisor.progress.done("project demo, cluster local and target local-production are there")

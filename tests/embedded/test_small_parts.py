@@ -1,0 +1,95 @@
+"""Ports, keys, logs, restarts: the parts of `controlplane.embedded` that need no server."""
+
+import json
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from controlplane.embedded import keys, logfiles, ports
+from controlplane.embedded.files import private_directory, write_private
+from controlplane.embedded.supervisor import how_it_ended, restart_delay
+
+
+def test_ports_are_below_those_of_outgoing_sockets() -> None:
+    found = {ports.free_port() for _ in range(50)}
+    assert all(ports.LOWEST <= port < ports.HIGHEST < 32_768 for port in found)
+
+
+def test_a_port_that_somebody_listens_on_is_not_free() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        assert not ports.is_free(listener.getsockname()[1])
+
+
+def test_a_port_is_kept_while_it_is_free_and_replaced_once_it_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "ports.json"
+    first = ports.PortBook(path).take("postgres")
+    assert ports.PortBook(path).take("postgres") == first
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", first))
+        listener.listen()
+        second = ports.PortBook(path).take("postgres")
+    assert second != first
+    assert json.loads(path.read_text()) == {"postgres": second}
+
+
+def test_two_servers_never_get_one_port(tmp_path: Path) -> None:
+    book = ports.PortBook(tmp_path / "ports.json")
+    assert len({book.take(f"server-{number}") for number in range(20)}) == 20
+
+
+def test_keys_are_made_once_and_only_their_owner_may_read_them(tmp_path: Path) -> None:
+    path = tmp_path / "secrets.json"
+    first = keys.load_or_make(path)
+    assert keys.load_or_make(path) == first
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert keys.load_or_make(tmp_path / "other.json").admin_password != first.admin_password
+
+
+def test_a_private_file_replaces_an_open_one_and_a_forgotten_half(tmp_path: Path) -> None:
+    path = tmp_path / "credentials.json"
+    path.write_text("old")
+    path.chmod(0o644)
+    (tmp_path / "credentials.json.new").write_text("half")
+    write_private(path, "new")
+    assert path.read_text() == "new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert os.listdir(tmp_path) == ["credentials.json"]
+
+
+def test_a_private_directory_is_closed_even_where_it_was_open(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    path.mkdir(mode=0o755)
+    assert stat.S_IMODE(private_directory(path).stat().st_mode) == 0o700
+
+
+def test_a_log_that_grew_is_moved_while_its_writer_goes_on(tmp_path: Path) -> None:
+    log = tmp_path / "web.log"
+    with log.open("ab", buffering=0) as writer:
+        writer.write(b"x" * 2000)
+        assert logfiles.bound(tmp_path, max_bytes=1000) == ["web.log"]
+        writer.write(b"after\n")
+    assert log.read_bytes() == b"after\n"
+    assert (tmp_path / "web.log.1").stat().st_size == 2000
+    assert logfiles.bound(tmp_path, max_bytes=1000) == []
+
+
+def test_the_tail_of_a_log_is_its_last_lines(tmp_path: Path) -> None:
+    log = tmp_path / "web.log"
+    assert logfiles.tail(log) == "(no log)"
+    log.write_text("\n".join(f"line {number}" for number in range(5000)))
+    assert logfiles.tail(log, 2) == "line 4998\nline 4999"
+
+
+@pytest.mark.parametrize(("deaths", "seconds"), [(1, 0.0), (2, 0.5), (3, 1.0), (5, 4.0), (20, 30.0)])
+def test_who_dies_is_started_at_once_then_with_growing_delays(deaths: int, seconds: float) -> None:
+    assert restart_delay(deaths) == seconds
+
+
+def test_an_end_is_told_in_words() -> None:
+    assert how_it_ended(-9) == "was ended by SIGKILL"
+    assert how_it_ended(3) == "ended with exit code 3"
