@@ -1,6 +1,6 @@
 """What a fresh start needs in the database, written through the same services that everybody uses.
 
-`python -m controlplane.embedded.bootstrap` runs once Postgres is up: the database, migrations, the administrator,
+`python -m controlplane.embedded.bootstrap` runs beside the start of Postgres: the database, migrations, the administrator,
 the sample project, and the local cluster with its target. Every step may be repeated.
 """
 
@@ -8,8 +8,9 @@ import argparse
 import os
 import socket
 import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import django
 import psycopg
@@ -27,14 +28,26 @@ if TYPE_CHECKING:
 
 PROJECT, CLUSTER, TARGET, ENVIRONMENT = "demo", "local", "local-production", "production"
 LABELS = {"provider": "local", "region": "this-machine"}
+POSTGRES_TIMEOUT_S = 30.0
 
 
 def create_database(url: str) -> None:
-    """Make the database that `url` names, unless it is there."""
+    """Make the database that `url` names, unless it is there. Waits for Postgres, which starts beside us."""
     server, _, name = url.rpartition("/")
-    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+    with _connected(f"{server}/postgres") as connection:
         if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+
+
+def _connected(url: str) -> psycopg.Connection[Any]:
+    deadline = time.monotonic() + POSTGRES_TIMEOUT_S
+    while True:
+        try:
+            return psycopg.connect(url, autocommit=True, connect_timeout=2)
+        except psycopg.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def migrate(data: DataDir) -> None:
@@ -110,8 +123,8 @@ def main() -> int:
     parser.add_argument("--localcluster-port", type=int, required=True)
     arguments = parser.parse_args()
     data = DataDir(Path(os.environ["FLOTILLA_DATA_DIR"]))
-    create_database(os.environ["DATABASE_URL"])
     django.setup()
+    create_database(os.environ["DATABASE_URL"])
     migrate(data)
     principal = administrator(load_or_make(data.root / "secrets.json"))
     project = sample_project(principal)

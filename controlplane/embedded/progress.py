@@ -3,7 +3,7 @@
 import sys
 import time
 
-WIDTH = 64
+WIDTH = 72
 
 
 class Progress:

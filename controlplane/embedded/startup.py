@@ -8,7 +8,6 @@ from controlplane.embedded.datadir import DataDir
 from controlplane.embedded.errors import EmbeddedError
 from controlplane.embedded.keys import Keys
 from controlplane.embedded.ports import PortBook
-from controlplane.embedded.processes import Command
 from controlplane.embedded.supervisor import Supervisor
 
 TIMEOUT_S = 60.0
@@ -24,6 +23,9 @@ def start_all(supervisor: Supervisor, data: DataDir, keys: Keys, port: int, list
     env = fleet.environment(data, keys, addresses)
     supervisor.start(valkey.command(data.valkey, addresses.valkey, keys.valkey_password))
     supervisor.start(fleet.local_cluster(data, addresses.localcluster))
+    # It imports Django while Postgres is made, and waits for it.
+    data.migrated.unlink(missing_ok=True)
+    supervisor.start(fleet.bootstrap(env, addresses.localcluster), lasting=False)
     _start_postgres(supervisor, data, keys, addresses.postgres)
     supervisor.wait(
         lambda: valkey.is_ready(addresses.valkey, keys.valkey_password),
@@ -32,7 +34,7 @@ def start_all(supervisor: Supervisor, data: DataDir, keys: Keys, port: int, list
         log="valkey",
     )
     supervisor.progress.done(f"Valkey answers on port {addresses.valkey}")
-    _migrate(supervisor, data, fleet.bootstrap(env, addresses.localcluster))
+    _wait_for_migrations(supervisor, data)
     for command in (fleet.web(env, listener.fileno()), fleet.worker(env), fleet.watcher(env), fleet.beat(env)):
         supervisor.start(command)
     _finish_bootstrap(supervisor, data)
@@ -66,10 +68,8 @@ def _start_postgres(supervisor: Supervisor, data: DataDir, keys: Keys, port: int
     supervisor.progress.done(f"Postgres {'is made and ' if made else ''}takes connections on port {port}")
 
 
-def _migrate(supervisor: Supervisor, data: DataDir, bootstrap: Command) -> None:
-    """Start the bootstrap and return once the schema is there: the rest of it needs nobody to wait."""
-    data.migrated.unlink(missing_ok=True)
-    supervisor.start(bootstrap, lasting=False)
+def _wait_for_migrations(supervisor: Supervisor, data: DataDir) -> None:
+    """Return once the schema is there: nobody needs to wait for the rest of the bootstrap."""
     supervisor.wait(
         lambda: data.migrated.exists() or supervisor.exit_code("bootstrap") is not None,
         "migrations",

@@ -1,7 +1,6 @@
 """Ports, keys, logs, restarts: the parts of `controlplane.embedded` that need no server."""
 
 import json
-import os
 import socket
 import stat
 from pathlib import Path
@@ -58,7 +57,7 @@ def test_a_private_file_replaces_an_open_one_and_a_forgotten_half(tmp_path: Path
     write_private(path, "new")
     assert path.read_text() == "new"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert os.listdir(tmp_path) == ["credentials.json"]
+    assert [file.name for file in tmp_path.iterdir()] == ["credentials.json"]
 
 
 def test_a_private_directory_is_closed_even_where_it_was_open(tmp_path: Path) -> None:

@@ -20,9 +20,7 @@ from controlplane.embedded.supervisor import Supervisor
 from controlplane.embedded.waiting import wait_for
 
 SLEEP = "import time; print('up', flush=True); time.sleep(600)"
-STUBBORN = (
-    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
-)
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + SLEEP
 
 
 def python(name: str, code: str) -> Command:
