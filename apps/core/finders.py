@@ -1,22 +1,26 @@
-"""Static files out of installed packages: nothing is vendored, nothing is downloaded by the browser from elsewhere."""
+"""Serves the static files that come inside installed packages, so that nothing is vendored."""
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from django.contrib.staticfiles.finders import BaseFinder
 from django.core.files.storage import FileSystemStorage, Storage
 
-# Path below /static/ → (package, path inside it).
-PACKAGE_FILES = {
-    "vendor/htmx.js": ("django_htmx", "static/django_htmx/htmx-2.min.js"),
-    "vendor/plotly.js": ("plotly", "package_data/plotly.min.js"),
+PACKAGE_FILES: dict[str, tuple[str, str]] = {
+    # static path → (package, file inside it)
+    "plotly/plotly.min.js": ("plotly", "package_data/plotly.min.js"),
 }
 
 
-def locate(package: str, inside: str) -> Path | None:
-    """Where the package keeps the file, without importing the package; None when it is not there."""
+def package_file(static_path: str) -> Path | None:
+    """The file on disk behind a static path, or None when it is not one of ours."""
+    entry = PACKAGE_FILES.get(static_path)
+    if entry is None:
+        return None
+    package, inside = entry
+    # The package is found, not imported: plotly's import would slow every start.
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         return None
@@ -24,31 +28,33 @@ def locate(package: str, inside: str) -> Path | None:
     return path if path.is_file() else None
 
 
+class PackageStorage(FileSystemStorage):
+    """Opens the files of `PACKAGE_FILES` by their static path; there is nothing else in it."""
+
+    def path(self, name: str) -> str:
+        """Where the file is. Raises FileNotFoundError for any other name."""
+        found = package_file(name)
+        if found is None:
+            raise FileNotFoundError(name)
+        return str(found)
+
+
 class PackageFinder(BaseFinder):
-    """Finds the files of `PACKAGE_FILES`."""
+    """A staticfiles finder for `PACKAGE_FILES`."""
+
+    storage = PackageStorage()
+
+    def check(self, **kwargs: Any) -> list[Any]:
+        """Nothing to configure, so nothing to check."""
+        return []
 
     def find(self, path: str, find_all: bool = False, **kwargs: Any) -> Any:
-        """The file's absolute path, or a list of them with `find_all`; an empty list when it is not ours."""
-        source = PACKAGE_FILES.get(path)
-        found = locate(*source) if source else None
+        """The absolute path of one file (a list of them with `find_all`)."""
+        found = package_file(path)
         if found is None:
             return []
         return [str(found)] if find_all else str(found)
 
-    def list(self, ignore_patterns: Any) -> Iterator[tuple[str, Storage]]:
-        """Every file, each with a storage that serves it under its path below /static/."""
-        for path, source in PACKAGE_FILES.items():
-            found = locate(*source)
-            if found is not None:
-                yield path, _OneFile(path, found)
-
-
-class _OneFile(FileSystemStorage):
-    """A storage with one file under another name."""
-
-    def __init__(self, name: str, source: Path) -> None:
-        super().__init__(location=str(source.parent))
-        self._name, self._source = name, source
-
-    def path(self, name: str) -> str:
-        return str(self._source) if name == self._name else super().path(name)
+    def list(self, ignore_patterns: Iterable[str] | None) -> Iterable[tuple[str, Storage]]:
+        """Every file with its storage, for collectstatic."""
+        return [(name, self.storage) for name in PACKAGE_FILES]

@@ -16,6 +16,12 @@ def members(project: Project) -> QuerySet[Membership]:
     return Membership.objects.filter(project=project).select_related("user").order_by("user__username")
 
 
+def memberships_of(principal: Principal) -> QuerySet[Membership]:
+    """Where the caller is a member, by project."""
+    mine = Membership.objects.filter(user=principal.user).select_related("project").order_by("project__name")
+    return mine if principal.user else Membership.objects.none()
+
+
 def tokens_of(principal: Principal) -> QuerySet[ApiToken]:
     """The caller's own tokens that are not revoked, newest first; tokens of runs are not theirs to manage."""
     mine = ApiToken.objects.filter(user=principal.user, run_uid="", revoked_at=None)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.core import views
+from apps.core import shell_views, views
 from apps.core.stream_view import events
 
 app_name = "core"
@@ -11,6 +11,10 @@ urlpatterns = [
     path("login/", views.Login.as_view(), name="login"),
     path("logout/", views.Logout.as_view(), name="logout"),
     path("events", events, name="events"),
+    path("search", shell_views.search, name="search"),
+    path("settings/", shell_views.profile, name="settings"),
+    path("settings/tokens/<int:pk>/revoke/", shell_views.revoke, name="token-revoke"),
+    path("_gallery", shell_views.gallery, name="gallery"),
     path("activity/", views.activity, name="activity"),
     path("p/<slug:project>/", views.overview, name="overview"),
 ]

@@ -1,0 +1,41 @@
+"""Forms of core."""
+
+from typing import Any
+
+from django import forms
+from django.db.models import QuerySet
+
+from apps.core.models import Project
+from apps.core.states import Role
+
+
+class TokenForm(forms.Form):
+    """A new API token of one's own."""
+
+    name = forms.CharField(max_length=100, help_text="What will use it: a notebook, a CI job.")
+    project = forms.ModelChoiceField(
+        queryset=Project.objects.none(),
+        required=False,
+        empty_label="All of my projects",
+        to_field_name="name",
+        help_text="Limit it to one project where you can.",
+    )
+    role = forms.TypedChoiceField(
+        choices=[(role.value, role.value) for role in Role],
+        coerce=Role,
+        initial=Role.DEVELOPER,
+        help_text="It never may do more than you.",
+    )
+    days = forms.ChoiceField(
+        label="Expires",
+        choices=[("30", "in 30 days"), ("90", "in 90 days"), ("365", "in a year"), ("", "never")],
+        initial="90",
+        required=False,
+    )
+    read_only = forms.BooleanField(label="May only read", required=False)
+
+    def __init__(self, *args: Any, projects: QuerySet[Project], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["project"]
+        assert isinstance(field, forms.ModelChoiceField)  # noqa: S101 - tells mypy what it is
+        field.queryset = projects

@@ -1,0 +1,156 @@
+"""How states, sizes and times are said to people: one word list and a few formats for all pages. Pure."""
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a state looks: a tone (its colour) and a lucide icon (its shape). The word itself is the third sign."""
+
+    tone: str
+    icon: str
+
+
+OK = Look("ok", "check")
+DONE = Look("ok", "circle-check")
+GO = Look("go", "loader-circle")
+WAIT = Look("idle", "clock")
+HOLD = Look("warn", "pause")
+GAP = Look("warn", "circle-dashed")
+WARN = Look("warn", "triangle-alert")
+BAD = Look("bad", "triangle-alert")
+DEAD = Look("bad", "circle-x")
+CUT = Look("bad", "unplug")
+LOST = Look("bad", "search-x")
+OFF = Look("idle", "circle-slash")
+DIM = Look("idle", "circle-dashed")
+ASK = Look("idle", "circle-question-mark")
+
+_WORDS: dict[Look, str] = {
+    OK: "healthy ready active connected available bound true allowed valid live normal promoted passed champion",
+    DONE: "succeeded finished completed complete approved",
+    GO: "progressing running launching starting started rolling pulling containercreating podinitializing initializing"
+    " terminating deleting stopping canceling cancelling killing connecting checking scaling rollingback restarting"
+    " progressing-rollout applying observing inprogress launched",
+    WAIT: "pending queued waiting scheduled new created requested submitted",
+    HOLD: "suspended paused held",
+    GAP: "missing stale notready incomplete expiring",
+    WARN: "warning unschedulable limited rolledback rolled-back",
+    BAD: "degraded crashloopbackoff oomkilled imagepullbackoff errimagepull createcontainerconfigerror invalidimagename"
+    " evicted backoff unhealthy denied forbidden",
+    DEAD: "failed error aborted rejected timedout deadlineexceeded invalid",
+    CUT: "unreachable unauthorized disconnected offline",
+    LOST: "lost vanished",
+    OFF: "canceled cancelled killed disabled retired superseded archived revoked expired deleted stopped off skipped",
+    DIM: "none idle inactive draft external empty absent",
+    ASK: "unknown",
+}
+_LOOKS: dict[str, Look] = {word: look for look, words in _WORDS.items() for word in words.split()}
+STATUS_ICONS: tuple[str, ...] = tuple(sorted({look.icon for look in _WORDS}))
+
+
+def look_of(state: str) -> Look:
+    """The look of any state word of the system. A word that is not known is grey, never an error."""
+    key = state.strip().lower().replace(" ", "").replace("_", "")
+    return _LOOKS.get(key, DIM)
+
+
+def bytes_text(value: float | None) -> str:
+    """Bytes in binary units with three significant digits: 1536 → "1.5 KiB"."""
+    if value is None:
+        return "–"
+    size = float(value)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(size) < 1024 or unit == "TiB":
+            return f"{size:.0f} {unit}" if unit == "B" else f"{_three(size)} {unit}"
+        size /= 1024
+    raise AssertionError("unreachable")
+
+
+def cpu_text(millicores: float | None) -> str:
+    """Millicores as cores: 250 → "0.25", 4000 → "4"."""
+    if millicores is None:
+        return "–"
+    cores = float(millicores) / 1000
+    return f"{cores:.3f}".rstrip("0").rstrip(".") if cores < 1 else _three(cores)
+
+
+def number_text(value: float | None) -> str:
+    """A figure for people: thousands apart, four significant digits behind a point, never "1e-05" for what is 0."""
+    if value is None:
+        return "–"
+    if isinstance(value, int) or (math.isfinite(value) and value == int(value) and abs(value) < 1e15):
+        return f"{int(value):,}"
+    if not math.isfinite(value):
+        return {math.inf: "∞", -math.inf: "−∞"}.get(value, "NaN")
+    if 1e-3 <= abs(value) < 1e6:
+        return f"{value:,.4f}".rstrip("0").rstrip(".") if abs(value) < 100 else f"{value:,.1f}"
+    return f"{value:.3g}"
+
+
+def duration_text(span: timedelta | float | None) -> str:
+    """A span of time in at most two units: 4335 s → "1 h 12 m". Below a second in milliseconds."""
+    if span is None:
+        return "–"
+    seconds = span.total_seconds() if isinstance(span, timedelta) else float(span)
+    if 0 < abs(seconds) < 1:
+        return f"{seconds * 1000:.0f} ms"
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        minutes, rest = divmod(whole, 60)
+        return f"{minutes} m {rest} s" if rest and minutes < 10 else f"{minutes} m"
+    if whole < 86_400:
+        hours, rest = divmod(whole, 3600)
+        return f"{hours} h {rest // 60} m" if rest >= 60 else f"{hours} h"
+    days, rest = divmod(whole, 86_400)
+    return f"{days} d {rest // 3600} h" if rest >= 3600 and days < 10 else f"{days} d"
+
+
+def age_text(then: datetime, now: datetime) -> str:
+    """How long ago `then` was, in one unit: "3 s", "12 min", "5 h", "6 d". live.js says the same while it ticks."""
+    seconds = max(0, int((now - then).total_seconds()))
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min"
+    if seconds < 172_800:
+        return f"{seconds // 3600} h"
+    return f"{seconds // 86_400} d"
+
+
+def percent(part: float | None, whole: float | None) -> float | None:
+    """`part` of `whole` in percent between 0 and 100; None where there is nothing to divide."""
+    if part is None or not whole or whole <= 0:
+        return None
+    return max(0.0, min(100.0, 100.0 * float(part) / float(whole)))
+
+
+def amount_text(value: float | None, unit: str) -> str:
+    """A figure of a capacity: `unit` is "cpu" (millicores), "bytes", or anything else for plain numbers."""
+    if unit == "cpu":
+        return cpu_text(value)
+    if unit == "bytes":
+        return bytes_text(value)
+    return number_text(value)
+
+
+def sparkline_points(values: list[float], width: float = 96, height: float = 24) -> str:
+    """`values` as the points of an SVG polyline, scaled to the box with 2 px around. Gaps (NaN) are left out."""
+    finite = [(i, v) for i, v in enumerate(values) if math.isfinite(v)]
+    if len(finite) < 2:
+        return ""
+    low, high = min(v for _, v in finite), max(v for _, v in finite)
+    span = (high - low) or 1.0
+    last = max(len(values) - 1, 1)
+    return " ".join(f"{2 + i * (width - 4) / last:.1f},{2 + (high - v) * (height - 4) / span:.1f}" for i, v in finite)
+
+
+def _three(value: float) -> str:
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    text = f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    return text.rstrip("0").rstrip(".")

@@ -1,0 +1,94 @@
+"""The rail: which pages there are, which one this is, and the counts beside them.
+
+Core knows the order of the entries; an entry whose page does not exist (yet) is not shown. Apps give counts in
+their AppConfig.ready(): `nav.count("deployments", fn)`, where `fn(principal, project)` returns a Count or None.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+
+from apps.core.access import Principal, principal_of
+from apps.core.models import Project
+
+
+@dataclass(frozen=True)
+class Item:
+    """A place in the rail. `views` are the URL names (without the app's namespace) that light it up."""
+
+    key: str
+    label: str
+    icon: str
+    url_name: str
+    views: tuple[str, ...]
+    in_project: bool = True
+    shortcut: str = ""
+
+
+@dataclass(frozen=True)
+class Count:
+    """What stands beside an entry; `bad` says how many of them need somebody."""
+
+    total: int | None = None
+    bad: int = 0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An item as shown."""
+
+    item: Item
+    url: str
+    current: bool
+    count: Count | None
+
+
+ITEMS: tuple[Item, ...] = (
+    Item("overview", "Overview", "layout-dashboard", "core:overview", ("core:overview", "core:home"), shortcut="o"),
+    Item("clusters", "Clusters", "server", "clusters:list", ("clusters:",), in_project=False, shortcut="c"),
+    Item("experiments", "Experiments", "flask-conical", "experiments:list", ("experiments:",), shortcut="e"),
+    Item("models", "Models", "box", "experiments:models", ("experiments:model",), shortcut="m"),
+    Item("deployments", "Deployments", "rocket", "deployments:list", ("deployments:",), shortcut="d"),
+    Item("activity", "Activity", "history", "core:activity", ("core:activity",), in_project=False, shortcut="a"),
+)
+Counter = Callable[[Principal, Project | None], Count | None]
+_counters: dict[str, Counter] = {}
+
+
+def count(key: str, counter: Counter) -> None:
+    """Let `counter` say what stands beside the entry `key`."""
+    _counters[key] = counter
+
+
+def entries(request: HttpRequest, project: Project | None) -> list[Entry]:
+    """The rail for a request. `project` is the one chosen; without one only the platform's pages are shown."""
+    principal = principal_of(request)
+    active = _active(request)
+    shown = []
+    for item in ITEMS:
+        url = _url(item, project)
+        if url is None:
+            continue
+        counter = _counters.get(item.key)
+        found = counter(principal, project) if counter else None
+        shown.append(Entry(item, url, item.key == active, found))
+    return shown
+
+
+def _url(item: Item, project: Project | None) -> str | None:
+    if item.in_project and project is None:
+        return None
+    try:
+        return reverse(item.url_name, kwargs={"project": project.name} if item.in_project and project else None)
+    except NoReverseMatch:
+        return None
+
+
+def _active(request: HttpRequest) -> str:
+    """The item whose views claim this page; the longest claim wins, so that models are not experiments."""
+    match = request.resolver_match
+    name = match.view_name if match else ""
+    claims = [(len(view), item.key) for item in ITEMS for view in item.views if name.startswith(view)]
+    return max(claims)[1] if claims else ""

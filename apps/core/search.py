@@ -1,0 +1,75 @@
+"""Search by name over everything: each app gives a provider, the caller's own permissions apply in each.
+
+`register("run", find_runs)` from AppConfig.ready(), where `find_runs(principal, query, limit)` returns Hits.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from django.urls import reverse
+
+from apps.core.access import Principal, visible_projects
+
+MIN_LENGTH = 2
+PER_KIND = 6
+ICONS = {
+    "project": "folder",
+    "cluster": "server",
+    "node": "cpu",
+    "pod": "boxes",
+    "experiment": "flask-conical",
+    "run": "play",
+    "model": "box",
+    "deployment": "rocket",
+}
+
+
+@dataclass(frozen=True)
+class Hit:
+    """Something found. `sub` says where it is or how it stands."""
+
+    label: str
+    sub: str
+    url: str
+    kind: str
+
+    @property
+    def icon(self) -> str:
+        """The icon of its kind."""
+        return ICONS.get(self.kind, "circle")
+
+
+Provider = Callable[[Principal, str, int], list[Hit]]
+_providers: dict[str, Provider] = {}
+
+
+def register(kind: str, provider: Provider) -> None:
+    """Let `provider` answer for `kind`."""
+    _providers[kind] = provider
+
+
+def find(principal: Principal, query: str, *, per_kind: int = PER_KIND) -> list[Hit]:
+    """What the caller may see whose name contains `query`: exact names first, then those that begin with it."""
+    wanted = query.strip()
+    if len(wanted) < MIN_LENGTH:
+        return []
+    hits = [hit for provider in _providers.values() for hit in provider(principal, wanted, per_kind)]
+    return sorted(hits, key=lambda hit: _rank(hit.label.lower(), wanted.lower()))
+
+
+def _rank(label: str, wanted: str) -> int:
+    if label == wanted:
+        return 0
+    return 1 if label.startswith(wanted) else 2
+
+
+def find_projects(principal: Principal, query: str, limit: int) -> list[Hit]:
+    """Projects by name."""
+    found = visible_projects(principal).filter(name__icontains=query)[:limit]
+    return [
+        Hit(project.name, project.description or "project", reverse("core:overview", args=[project.name]), "project")
+        for project in found
+    ]
+
+
+register("project", find_projects)

@@ -1,0 +1,79 @@
+"""Pages of the shell: search, one's own profile and API tokens, and the gallery of components."""
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils import timezone
+from django.views.decorators.http import require_POST
+
+from apps.core import gallery as samples
+from apps.core import search as finder
+from apps.core import selectors, services
+from apps.core.errors import Missing
+from apps.core.forms import TokenForm
+from apps.core.pages import PageRequest, page, render_page
+
+
+@page
+def search(request: PageRequest) -> HttpResponse:
+    """Everything by name: a page, and with `?part=hits` the list below the search box."""
+    query = request.GET.get("q", "")[:100]
+    per_kind = finder.PER_KIND if request.GET.get("part") else 50
+    hits = finder.find(request.principal, query, per_kind=per_kind)
+    context = {"q": query, "hits": hits, "short": len(query.strip()) < finder.MIN_LENGTH}
+    return render_page(request, "core/search.html", context)
+
+
+@page
+def profile(request: PageRequest) -> HttpResponse:
+    """Who I am, where I am a member, and my API tokens."""
+    form = TokenForm(request.POST or None, projects=selectors.projects(request.principal))
+    secret = ""
+    if request.method == "POST" and form.is_valid():
+        days = form.cleaned_data["days"]
+        _, secret = services.create_token(
+            principal=request.principal,
+            name=form.cleaned_data["name"],
+            project=form.cleaned_data["project"],
+            role=form.cleaned_data["role"],
+            read_only=form.cleaned_data["read_only"],
+            expires_at=timezone.now() + timedelta(days=int(days)) if days else None,
+        )
+        form = TokenForm(projects=selectors.projects(request.principal))
+    context = {
+        "form": form,
+        # Shown in this one answer and kept nowhere.
+        "secret": secret,
+        "tokens": selectors.tokens_of(request.principal),
+        "memberships": selectors.memberships_of(request.principal),
+        "mlflow_lines": f"export MLFLOW_TRACKING_URI={settings.PUBLIC_URL}\nexport MLFLOW_TRACKING_TOKEN=flt_…",
+        "curl_line": f"curl -H 'Authorization: Bearer flt_…' {settings.PUBLIC_URL}/api/v1/runs",
+        "now": timezone.now(),
+    }
+    response = render_page(request, "core/settings.html", context)
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+@page
+@require_POST
+def revoke(request: PageRequest, pk: int) -> HttpResponse:
+    """Revoke one of my tokens."""
+    token = services.revoke_token(principal=request.principal, pk=pk)
+    messages.success(request, f"Token {token.name} is revoked.")
+    return redirect("core:settings")
+
+
+@page
+def gallery(request: PageRequest) -> HttpResponse:
+    """Every component in each of its states."""
+    if not (settings.DEBUG or _is_staff(request)):
+        raise Missing("There is nothing here that you can see.")
+    return render_page(request, "core/gallery.html", samples.context())
+
+
+def _is_staff(request: HttpRequest) -> bool:
+    return bool(getattr(request.user, "is_staff", False))

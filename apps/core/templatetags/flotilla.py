@@ -1,0 +1,342 @@
+"""The template tags of every page: status, icon, ages, bars, pods, empty states, formats. See docs/frontend.md."""
+
+import functools
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+from xml.etree import ElementTree
+
+import lucide
+from django import template
+from django.conf import settings
+from django.http import HttpRequest
+from django.template.context import Context
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join, json_script
+from django.utils.safestring import SafeString, mark_safe
+
+from apps.core import look, nav
+
+register = template.Library()
+THEMES = ("light", "dark")
+
+
+@functools.lru_cache(maxsize=512)
+def _icon_body(name: str) -> str:
+    svg = lucide._load_icon(name)  # the package's only public door draws a whole <svg> with its own size
+    return "".join(ElementTree.tostring(child, encoding="unicode").strip() for child in svg)
+
+
+@register.simple_tag
+def icon(name: str, css: str = "", label: str = "") -> SafeString:
+    """A lucide icon, inline. Without `label` it is decoration and hidden from screen readers."""
+    hidden: Any = format_html('role="img" aria-label="{}"', label) if label else mark_safe('aria-hidden="true"')
+    return format_html(
+        '<svg class="icon {}" viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2" '
+        'stroke-linecap="round" stroke-linejoin="round" {}>{}</svg>',
+        css,
+        hidden,
+        mark_safe(_icon_body(name)),  # noqa: S308 - drawn by the package
+    )
+
+
+@register.simple_tag
+@functools.cache
+def status_sprite() -> SafeString:
+    """The shapes of all states, once a page; `status` and `pods` refer to them, so a grid of thousands stays small."""
+    symbols = "".join(
+        f'<symbol id="s-{name}" viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2.6" '
+        f'stroke-linecap="round" stroke-linejoin="round">{_icon_body(name)}</symbol>'
+        for name in look.STATUS_ICONS
+    )
+    return mark_safe(f'<svg hidden aria-hidden="true">{symbols}</svg>')  # noqa: S308 - drawn by the package
+
+
+@register.simple_tag
+def status(state: Any, text: str = "", pill: bool = False, css: str = "") -> SafeString:
+    """A state as shape + word + colour. `text` replaces the word shown; the state still chooses the look."""
+    word = str(state or "Unknown")
+    seen = look.look_of(word)
+    return format_html(
+        '<span class="status {}{}{}"><svg aria-hidden="true"><use href="#s-{}"></use></svg>{}</span>',
+        seen.tone,
+        " pill" if pill else "",
+        f" {css}" if css else "",
+        seen.icon,
+        text or word,
+    )
+
+
+@register.simple_tag
+def shape(state: Any) -> SafeString:
+    """Only the shape and colour of a state, for lists whose text says the word; screen readers hear the word."""
+    word = str(state or "Unknown")
+    seen = look.look_of(word)
+    return format_html(
+        '<span class="status {}"><svg role="img" aria-label="{}"><use href="#s-{}"></use></svg></span>',
+        seen.tone,
+        word,
+        seen.icon,
+    )
+
+
+def _time(when: datetime | None, kind: str, prefix: str, suffix: str, css: str, stale: int = 0) -> SafeString:
+    if when is None:
+        return format_html('<span class="{}">never</span>', css)
+    now = timezone.now()
+    old = " old" if stale and (now - when).total_seconds() > stale else ""
+    return format_html(
+        '<time class="{}{}" datetime="{}" title="{}" data-tick="{}"{}>{}{}{}</time>',
+        css,
+        old,
+        when.isoformat(),
+        f"{when:%Y-%m-%d %H:%M:%S} UTC",
+        kind,
+        format_html(' data-stale="{}"', stale) if stale else "",
+        prefix,
+        look.duration_text(now - when) if kind == "elapsed" else look.age_text(when, now),
+        suffix,
+    )
+
+
+@register.simple_tag
+def age(when: datetime | None, stale: int = 60) -> SafeString:
+    """The age of a live panel: "as of 3 s ago"; amber once older than `stale` seconds. Ticks in the page."""
+    return _time(when, "age", "as of ", " ago", "age", stale)
+
+
+@register.simple_tag
+def ago(when: datetime | None) -> SafeString:
+    """A moment as "2 min ago"."""
+    return _time(when, "ago", "", " ago", "one")
+
+
+@register.simple_tag
+def since(when: datetime | None, stale: int = 0) -> SafeString:
+    """A moment as a bare "2 min", for columns and the right edge of lists."""
+    return _time(when, "since", "", "", "one", stale)
+
+
+@register.simple_tag
+def elapsed(start: datetime | None, end: datetime | None = None) -> SafeString:
+    """How long something took, or, without `end`, takes so far (then it ticks)."""
+    if start is None:
+        return format_html('<span class="{}">–</span>', "faint")
+    if end is None:
+        return _time(start, "elapsed", "", "", "one")
+    return format_html(
+        '<span class="one" title="{} to {} UTC">{}</span>',
+        f"{start:%F %T}",
+        f"{end:%F %T}",
+        look.duration_text(end - start),
+    )
+
+
+@register.simple_tag
+def bar(
+    used: float | None = None,
+    asked: float | None = None,
+    total: float | None = None,
+    label: str = "",
+    unit: str = "",
+    hot: float = 90.0,
+) -> SafeString:
+    """Used (solid) and requested (pale) of what there is. `unit`: "cpu" (millicores), "bytes" or "" for figures."""
+    used_share, asked_share = look.percent(used, total), look.percent(asked, total)
+    name = f"{label}: " if label else ""
+    if used_share is None and asked_share is None:
+        return format_html('<svg class="bar none" role="img" aria-label="{}nothing to show"></svg>', name)
+    parts = [f"used {look.amount_text(used, unit)}" if used is not None else "use not measured"]
+    if asked is not None:
+        parts.append(f"requested {look.amount_text(asked, unit)}")
+    said = f"{name}{', '.join(parts)} of {look.amount_text(total, unit)}"
+    return format_html(
+        '<svg class="bar{}" role="img" aria-label="{}"><title>{}</title>'
+        '<rect class="asked" height="100%" rx="4" width="{}%"></rect>'
+        '<rect class="used" height="100%" rx="4" width="{}%"></rect></svg>',
+        " hot" if (used_share or 0.0) >= hot else "",
+        said,
+        said,
+        round(asked_share or 0.0, 1),
+        round(used_share or 0.0, 1),
+    )
+
+
+@register.simple_tag
+def spark(values: Iterable[float], label: str = "", width: int = 96, height: int = 24) -> SafeString:
+    """A small curve. Says its last value to screen readers."""
+    numbers = [float(v) for v in values or []]
+    points = look.sparkline_points(numbers, width, height)
+    if not points:
+        return format_html('<span class="faint small">{}</span>', "no curve yet")
+    last = points.rsplit(" ", 1)[-1].split(",")
+    return format_html(
+        '<svg class="spark" width="{0}" height="{1}" viewBox="0 0 {0} {1}" role="img" aria-label="{2} {3}">'
+        '<polyline points="{4}"></polyline><circle cx="{5}" cy="{6}" r="2"></circle></svg>',
+        width, height, label or "curve, now", look.number_text(numbers[-1]), points, *last,
+    )  # fmt: skip
+
+
+@register.simple_tag
+def pods(items: Iterable[Any], dense: bool = False, limit: int = 500, more_url: str = "") -> SafeString:
+    """Squares, one a pod or replica: objects or dicts with `name`, `state`, and optionally `url`, `detail`, `young`."""
+    everything = list(items)
+    squares = format_html_join("", "<li>{}</li>", ((_square(item),) for item in everything[:limit]))
+    hidden = len(everything) - limit
+    rest: Any = ""
+    if hidden > 0:
+        shell = (
+            '<li><a class="more" href="{1}">{0} more</a></li>'
+            if more_url
+            else '<li><span class="more">{0} more</span></li>'
+        )
+        rest = format_html(shell, hidden, more_url)
+    return format_html('<ul class="pods{}">{}{}</ul>', " dense" if dense else "", squares, rest)
+
+
+def _square(item: Any) -> SafeString:
+    get = item.get if isinstance(item, dict) else lambda key, default=None: getattr(item, key, default)
+    seen = look.look_of(str(get("state") or "Unknown"))
+    said = f"{get('name')}: {get('state')}" + (f", {get('detail')}" if get("detail") else "")
+    url = get("url")
+    return format_html(
+        '<{} class="{}{}" title="{}"{}><svg aria-hidden="true"><use href="#s-{}"></use></svg>'
+        '<span class="sr-only">{}</span></{}>',
+        "a" if url else "span",
+        seen.tone,
+        " young" if get("young") else "",
+        said,
+        format_html(' href="{}"', url) if url else "",
+        seen.icon,
+        said,
+        "a" if url else "span",
+    )
+
+
+@register.inclusion_tag("components/empty.html")
+def empty(
+    title: str,
+    sentence: str = "",
+    command: str = "",
+    kind: str = "nothing",
+    url: str = "",
+    action: str = "",
+    slim: bool = False,
+) -> dict[str, Any]:
+    """An empty state. `kind`: nothing (yet), filtered, forbidden, unreachable, well (nothing is wrong)."""
+    icons = {"filtered": "search-x", "forbidden": "lock", "unreachable": "unplug", "well": "circle-check"}
+    return {
+        "title": title, "sentence": sentence, "command": command, "url": url, "action": action, "slim": slim,
+        "kind": kind, "icon": icons.get(kind, "package-open"),
+    }  # fmt: skip
+
+
+@register.inclusion_tag("components/code.html")
+def code(text: str, wrap: bool = False, label: str = "Copy") -> dict[str, Any]:
+    """Text in a fixed-width box with a copy button."""
+    return {"text": text, "wrap": wrap, "label": label}
+
+
+@register.inclusion_tag("components/field.html")
+def field(bound: Any, help: str = "", label: str = "") -> dict[str, Any]:  # noqa: A002 - the word that forms use
+    """A form field with its label, control, help and errors, tied together for screen readers."""
+    widget = bound.field.widget
+    ids = [f"{bound.id_for_label}-help"] if (help or bound.help_text) else []
+    if bound.errors:
+        widget.attrs["aria-invalid"] = "true"
+        ids.append(f"{bound.id_for_label}-errors")
+    if ids:
+        widget.attrs["aria-describedby"] = " ".join(ids)
+    return {
+        "field": bound,
+        "help": help or bound.help_text,
+        "label": label or bound.label,
+        "check": getattr(widget, "input_type", "") == "checkbox",
+    }
+
+
+@register.inclusion_tag("components/log.html")
+def log_viewer(url: str, title: str = "Log", text: str = "", ended: bool = False, download: str = "") -> dict[str, Any]:
+    """A log that follows: `url` answers text/plain (the tail), with header `X-Log-End: 1` once nothing will come."""
+    return {"url": url, "title": title, "text": text, "ended": ended, "download": download}
+
+
+@register.inclusion_tag("components/chart.html")
+def chart(name: str, figure: Any, label: str, size: str = "") -> dict[str, Any]:
+    """A Plotly figure (an object of graph_objects, or its dict); chart.js draws and themes it. `size`: short, tall."""
+    data = figure.to_plotly_json() if hasattr(figure, "to_plotly_json") else figure
+    return {"name": name, "data": json_script(data, f"{name}-figure"), "label": label, "size": size}
+
+
+@register.inclusion_tag("components/pagination.html", takes_context=True)
+def pagination(context: Context, page: Any, param: str = "page") -> dict[str, Any]:
+    """Links to the pages before and after a django Page; keeps the filters in the address."""
+    return {"page": page, "param": param, "request": context.get("request")}
+
+
+@register.simple_tag(takes_context=True)
+def part_url(context: Context, part: str) -> str:
+    """The address of one part of this page, with the filters that are in the address now."""
+    request: HttpRequest = context["request"]
+    query = request.GET.copy()
+    query["part"] = part
+    return f"{request.path}?{query.urlencode()}"
+
+
+@register.inclusion_tag("components/sort.html", takes_context=True)
+def sort_th(context: Context, key: str, label: str, num: bool = False, param: str = "sort") -> dict[str, Any]:
+    """A column head that sorts: the order lives in the address as `sort=key` or `sort=-key`."""
+    request: HttpRequest = context["request"]
+    now = request.GET.get(param, "")
+    direction = {key: "ascending", f"-{key}": "descending"}.get(now, "")
+    query = request.GET.copy()
+    query.pop("part", None)
+    query.pop("page", None)
+    query[param] = f"-{key}" if direction == "ascending" else key
+    return {"label": label, "num": num, "direction": direction, "url": f"?{query.urlencode()}"}
+
+
+@register.simple_tag(takes_context=True)
+def navigation(context: Context) -> list[nav.Entry]:
+    """The entries of the rail for this page: those whose pages exist, with counts where an app gives them."""
+    return nav.entries(context["request"], (context.get("shell") or {}).get("project"))
+
+
+@register.simple_tag(takes_context=True)
+def theme(context: Context) -> str:
+    """`data-theme` of <html>, from the cookie: rendered on the server, so that nothing flashes."""
+    request = context.get("request")
+    chosen = request.COOKIES.get("theme", "") if request else ""
+    return mark_safe(f' data-theme="{chosen}"') if chosen in THEMES else ""  # noqa: S308 - one of two words
+
+
+@register.simple_tag
+def now_iso() -> str:
+    """The server's clock, so that ages in the page don't depend on the browser's."""
+    return timezone.now().isoformat()
+
+
+@register.simple_tag
+def debug() -> bool:
+    """Whether this is a development server."""
+    return bool(settings.DEBUG)
+
+
+register.filter("bytes", look.bytes_text)
+register.filter("cpu", look.cpu_text)
+register.filter("figure", look.number_text)
+register.filter("duration", look.duration_text)
+
+
+@register.filter
+def short(value: Any, length: int = 8) -> str:
+    """The first characters of a long id or digest (after `sha256:`)."""
+    text = str(value or "")
+    head, _, tail = text.partition(":")
+    return f"{head}:{tail[:length]}" if tail and head.startswith("sha") else text[:length]
+
+
+@register.filter
+def tone(state: Any) -> str:
+    """The tone of a state: ok, go, warn, bad or idle."""
+    return look.look_of(str(state or "Unknown")).tone
