@@ -8,3 +8,14 @@ class DeploymentsConfig(AppConfig):
 
     name = "apps.deployments"
     label = "deployments"
+
+    def ready(self) -> None:
+        """Let what happens to a deployment's objects on a cluster wake its reconcile."""
+        from apps.clusters.manifests import DEPLOYMENT
+        from apps.clusters.routing import route
+        from apps.deployments import selectors
+
+        def resolve(cluster_id: int, namespace: str, labels: dict[str, str]) -> list[tuple[str, int]]:
+            return [("deployments.reconcile", pk) for pk in selectors.ids_by_labels(cluster_id, namespace, labels)]
+
+        route(DEPLOYMENT, resolve, topic="deployment")

@@ -1,11 +1,10 @@
 """Observed replicas → health, reason and message of a deployment; and when a heal begins and ends. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from apps.clusters.health import is_ready, pod_health
 from apps.core.states import Health
 from apps.deployments.rollout import ObservedRevision
 from apps.deployments.states import RolloutState
@@ -71,20 +70,27 @@ def observed_revision(workload: Mapping[str, Any]) -> ObservedRevision:
     )
 
 
-def replica_seen(pod: Mapping[str, Any], revision: int) -> ReplicaSeen:
-    """A replica out of its pod object."""
-    verdict = pod_health(pod)
-    containers = (pod.get("status") or {}).get("containerStatuses") or []
-    most: Mapping[str, Any] = max(containers, key=lambda container: int(container.get("restartCount") or 0), default={})
+def replica_seen(
+    *,
+    name: str,
+    revision: int,
+    ready: bool,
+    health: Health,
+    reason: str,
+    message: str,
+    containers: Sequence[Mapping[str, Any]] = (),
+) -> ReplicaSeen:
+    """A replica with the last end of its container that was restarted most, out of `containerStatuses`."""
+    most: Mapping[str, Any] = max(containers, key=lambda found: int(found.get("restartCount") or 0), default={})
     last = (most.get("lastState") or {}).get("terminated") or (most.get("state") or {}).get("terminated") or {}
     ended = last.get("finishedAt")
     return ReplicaSeen(
-        name=str((pod.get("metadata") or {}).get("name", "")),
+        name=name,
         revision=revision,
-        ready=is_ready(pod),
-        health=verdict.health,
-        reason=verdict.reason,
-        message=verdict.message,
+        ready=ready,
+        health=health,
+        reason=reason,
+        message=message,
         restarts=int(most.get("restartCount") or 0),
         last_exit_code=int(last["exitCode"]) if "exitCode" in last else None,
         last_reason=str(last.get("reason") or ""),

@@ -1,0 +1,258 @@
+"""Predictions through Flotilla: a ready replica by turns, and another one when it does not answer.
+
+A prediction changes nothing, so asking a second replica is safe. As long as one replica becomes ready before the
+deadline, none is lost, whatever is killed or rolled out meanwhile. Nothing is written to Postgres.
+"""
+
+import functools
+import itertools
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from apps.clusters.kube.client import KubeClient, ProxyReply
+from apps.clusters.kube.errors import KubeError, Unreachable
+from apps.clusters.services import connect
+from apps.core.access import Principal, require_role
+from apps.core.errors import Conflict, FlotillaError, Invalid, Unavailable
+from apps.core.states import Role
+from apps.deployments import selectors
+from apps.deployments.models import Deployment
+from apps.deployments.states import DeploymentState
+
+logger = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 2 * 1024 * 1024
+DEADLINE_SECONDS = 10.0
+ATTEMPT_SECONDS = 5.0
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 0.5
+# What the API server, or a replica that is not ready, answers in place of the model.
+_TRY_ANOTHER = frozenset({429, 502, 503, 504})
+
+
+class ModelFailed(FlotillaError):
+    """The model server answered with an error of its own."""
+
+    status = 502
+    title = "The model server failed"
+
+
+class PredictionTimedOut(FlotillaError):
+    """No replica gave an answer before the deadline."""
+
+    status = 504
+    title = "No answer in time"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A replica that may be asked."""
+
+    name: str
+    revision: int
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The model's answer, who gave it, and what it took. `latency_ms` is of the attempt that succeeded."""
+
+    answer: dict[str, Any]
+    replica: str
+    revision: int
+    latency_ms: float
+    total_ms: float
+    attempts: int
+
+
+def choose(ready: Sequence[Candidate], tried: Collection[str], turn: int) -> Candidate | None:
+    """The replica whose turn it is, those that were not tried yet first. None when none is ready."""
+    fresh = [candidate for candidate in ready if candidate.name not in tried]
+    pool = fresh or list(ready)
+    return pool[turn % len(pool)] if pool else None
+
+
+def pauses() -> "itertools.chain[float]":
+    """Seconds to wait before the next look when every ready replica was tried: 0.05, 0.1, … 0.5, 0.5."""
+    growing = itertools.takewhile(
+        lambda pause: pause < LONGEST_PAUSE_SECONDS, (FIRST_PAUSE_SECONDS * 2**power for power in itertools.count())
+    )
+    return itertools.chain(growing, itertools.repeat(LONGEST_PAUSE_SECONDS))
+
+
+class _Turns:
+    """Round robin for each deployment, in this process."""
+
+    def __init__(self) -> None:
+        self._next: dict[int, int] = {}
+        self._lock = threading.Lock()
+
+    def take(self, pk: int) -> int:
+        with self._lock:
+            turn = self._next.get(pk, 0)
+            self._next[pk] = turn + 1
+            return turn
+
+
+_turns = _Turns()
+
+
+def predict(*, principal: Principal, deployment: Deployment, body: Any) -> Prediction:
+    """Ask the model. `body` is an Open Inference v2 request: `{"inputs": […]}`. Needs the developer role.
+
+    Raises Invalid for a bad body and for what the model server refuses (its own words), Unavailable when no replica
+    is ready, PredictionTimedOut when none answered in time, ModelFailed when the model server failed.
+    """
+    require_role(principal, deployment.project, Role.DEVELOPER)
+    payload = encode(body)
+    if deployment.state != DeploymentState.ACTIVE or deployment.current is None:
+        raise Conflict(f"{deployment.name} is being deleted.")
+    client = connect(deployment.target.cluster)
+    return _Asking(client, deployment, payload).run()
+
+
+def encode(body: Any) -> bytes:
+    """The request's bytes. Raises Invalid when it is no inference request or is too large."""
+    if not isinstance(body, dict) or not isinstance(body.get("inputs"), list) or not body["inputs"]:
+        raise Invalid(
+            "A prediction needs a list of inputs.",
+            field="inputs",
+            hint='{"inputs": [{"name": "x", "shape": [1, 64], "datatype": "FP64", "data": […]}]}',
+        )
+    known = {key: body[key] for key in ("id", "inputs", "parameters", "outputs") if key in body}
+    payload = json.dumps(known).encode()
+    if len(payload) > MAX_BODY_BYTES:
+        raise Invalid(f"The inputs are larger than {MAX_BODY_BYTES // 1024 // 1024} MiB.", field="inputs")
+    return payload
+
+
+class _Asking:
+    """One prediction on its way from replica to replica."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        deployment: Deployment,
+        payload: bytes,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._client, self._deployment, self._payload = client, deployment, payload
+        self._clock, self._sleep = clock, sleep
+        self._started = clock()
+        self._tried: set[str] = set()
+        self._attempts = 0
+        self._last_trouble = ""
+
+    def run(self) -> Prediction:
+        for pause in pauses():
+            found = self._round()
+            if found is not None:
+                return found
+            if self._left() <= pause:
+                raise self._gave_up()
+            self._sleep(pause)
+        raise AssertionError("unreachable: pauses never end")
+
+    def _round(self) -> Prediction | None:
+        """Ask every ready replica once, in turn; the ready set is read again before each attempt."""
+        self._tried.clear()
+        while self._left() > 0:
+            ready = [Candidate(*row) for row in selectors.ready_replicas(self._deployment)]
+            chosen = choose(ready, self._tried, _turns.take(self._deployment.pk))
+            if chosen is None or chosen.name in self._tried:
+                return None
+            self._tried.add(chosen.name)
+            found = self._attempt(chosen)
+            if found is not None:
+                return found
+        return None
+
+    def _attempt(self, replica: Candidate) -> Prediction | None:
+        """The answer of one replica, or None when another one shall be asked."""
+        self._attempts += 1
+        asked = self._clock()
+        port, model = _endpoint(self._deployment.pk, replica.revision)
+        try:
+            reply = self._client.proxy_pod(
+                self._deployment.target.namespace,
+                replica.name,
+                port,
+                "POST",
+                f"/v2/models/{quote(model or self._deployment.name, safe='')}/infer",
+                body=self._payload,
+                timeout=min(ATTEMPT_SECONDS, max(0.1, self._left())),
+            )
+        except Unreachable as error:
+            self._note(replica, error.message)
+            return None
+        except KubeError as error:
+            raise Unavailable(f"The cluster refuses to pass predictions on: {error.message}") from error
+        if reply.status in (401, 403) and _is_status(reply):
+            raise Unavailable(
+                "The cluster does not let Flotilla pass predictions on.", hint="Its role needs pods/proxy."
+            )
+        if reply.status in _TRY_ANOTHER or _is_status(reply):
+            self._note(replica, f"HTTP {reply.status}")
+            return None
+        latency = self._clock() - asked
+        return Prediction(
+            answer=self._checked(reply, replica),
+            replica=replica.name,
+            revision=replica.revision,
+            latency_ms=round(latency * 1000, 2),
+            total_ms=round((self._clock() - self._started) * 1000, 2),
+            attempts=self._attempts,
+        )
+
+    def _checked(self, reply: ProxyReply, replica: Candidate) -> dict[str, Any]:
+        try:
+            answer = json.loads(reply.body)
+        except ValueError:
+            answer = None
+        said = str(answer.get("error") or "") if isinstance(answer, dict) else ""
+        if 400 <= reply.status < 500:
+            raise Invalid(said or f"The model server refuses this with HTTP {reply.status}.", field="inputs")
+        if reply.status >= 500 or not isinstance(answer, dict):
+            raise ModelFailed(said or f"{replica.name} answered with HTTP {reply.status} and no JSON object.")
+        return answer
+
+    def _note(self, replica: Candidate, what: str) -> None:
+        self._last_trouble = f"{replica.name}: {what}"
+        logger.info("prediction of deployment %s: %s, asking another", self._deployment.pk, self._last_trouble)
+
+    def _left(self) -> float:
+        return DEADLINE_SECONDS - (self._clock() - self._started)
+
+    def _gave_up(self) -> FlotillaError:
+        name = self._deployment.name
+        if not self._attempts:
+            return Unavailable(
+                f"No replica of {name} is ready.", hint=self._deployment.message or "Look at its page for the reason."
+            )
+        return PredictionTimedOut(
+            f"No replica of {name} answered within {DEADLINE_SECONDS:.0f} s ({self._attempts} attempts).",
+            hint=f"The last: {self._last_trouble}",
+        )
+
+
+@functools.lru_cache(maxsize=1024)
+def _endpoint(deployment_pk: int, revision: int) -> tuple[int, str]:
+    """(port, model name) of a revision; while one model replaces another, replicas of both are asked."""
+    return selectors.endpoint(deployment_pk, revision)
+
+
+def _is_status(reply: ProxyReply) -> bool:
+    """Whether the API server itself answered (the pod is gone, say), and not the model server."""
+    if reply.status < 400 or b'"Status"' not in reply.body:
+        return False
+    try:
+        return bool(json.loads(reply.body).get("kind") == "Status")
+    except (ValueError, AttributeError):
+        return False

@@ -1,0 +1,173 @@
+"""Every read of deployments that a page, an endpoint or a reconcile needs, with its prefetches."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet
+
+from apps.clusters.manifests import DEPLOYMENT, PART_OF
+from apps.clusters.models import KubeEvent, Pod
+from apps.core.access import Principal, get_scoped
+from apps.core.models import Project
+from apps.core.states import Health, Role
+from apps.deployments.health import ReplicaSeen, replica_seen
+from apps.deployments.models import Deployment, Heal, Revision, Rollout, Target
+from apps.deployments.states import UNFINISHED, DeploymentState
+from apps.experiments.models import LatestMetric
+
+# A settled deployment is looked at this often even when no event came, so that a lost one costs no more.
+LOOK_AGAIN = timedelta(minutes=10)
+_SETTLED_HEALTH = (Health.HEALTHY, Health.SUSPENDED)
+
+
+def targets(**scope: Any) -> QuerySet[Target]:
+    """Targets with their cluster, and `deployment_count`."""
+    return (
+        Target.objects.filter(**scope)
+        .select_related("project", "cluster")
+        .annotate(deployment_count=Count("deployments"))
+    )
+
+
+def target(principal: Principal, name: str, at_least: Role = Role.VIEWER, **scope: Any) -> Target:
+    """One target by its name. Raises Missing, or Invalid when several projects have it."""
+    queryset = Target.objects.filter(**scope).select_related("cluster")
+    return get_scoped(queryset, principal, at_least, name=name)
+
+
+def deployments(**scope: Any) -> QuerySet[Deployment]:
+    """Deployments with what every list of them shows."""
+    return Deployment.objects.filter(**scope).select_related(
+        "project", "target__cluster", "current__model_version__model", "stable"
+    )
+
+
+def deployment(principal: Principal, name: str, at_least: Role = Role.VIEWER, **scope: Any) -> Deployment:
+    """One deployment by its name. Raises Missing, or Invalid when several projects have it."""
+    return get_scoped(deployments(**scope), principal, at_least, name=name)
+
+
+def for_reconcile(pk: int) -> Deployment | None:
+    """Everything that a round decides from, read afresh."""
+    return (
+        Deployment.objects.filter(pk=pk)
+        .select_related("project", "target__cluster", "current", "stable", "token")
+        .first()
+    )
+
+
+def unfinished_rollout(of: Deployment) -> Rollout | None:
+    """The rollout that is under way, if any."""
+    return (
+        Rollout.objects.filter(deployment=of, state__in=UNFINISHED)
+        .select_related("from_revision", "to_revision")
+        .first()
+    )
+
+
+def unsettled(now: datetime, *, token_margin: timedelta) -> list[int]:
+    """The ids that the sweep wakes: not as wanted, not healthy, not looked at for long, or with a token to renew."""
+    found = Deployment.objects.filter(
+        ~Q(state=DeploymentState.ACTIVE)
+        | ~Q(observed_generation=F("generation"))
+        | ~Q(health__in=_SETTLED_HEALTH)
+        | Q(observed_at=None)
+        | Q(observed_at__lt=now - LOOK_AGAIN)
+        | Q(token__expires_at__lt=now + token_margin)
+        | Exists(Rollout.objects.filter(deployment=OuterRef("pk"), state__in=UNFINISHED))
+        | Exists(Heal.objects.filter(deployment=OuterRef("pk"), restored_at=None))
+    )
+    return list(found.order_by("pk").values_list("pk", flat=True))
+
+
+def ids_by_labels(cluster_id: int, namespace: str, labels: dict[str, str]) -> list[int]:
+    """The deployment that a Kubernetes object with these labels belongs to."""
+    return list(
+        Deployment.objects.filter(
+            target__cluster_id=cluster_id,
+            target__namespace=namespace,
+            project__name=labels.get(PART_OF, ""),
+            name=labels.get(DEPLOYMENT, ""),
+        ).values_list("pk", flat=True)
+    )
+
+
+def pods_of(of: Deployment) -> QuerySet[Pod]:
+    """The deployment's observed pods that are not known to be deleted, newest revision first."""
+    return Pod.objects.present().filter(
+        cluster_id=of.target.cluster_id,
+        namespace=of.target.namespace,
+        project=of.project.name,
+        deployment=of.name,
+    )
+
+
+def ready_replicas(of: Deployment) -> list[tuple[str, int]]:
+    """(name, revision) of the replicas that take traffic, by name."""
+    rows = pods_of(of).filter(ready=True).order_by("name").values_list("name", "revision")
+    return [(name, int(revision) if revision.isdecimal() else 0) for name, revision in rows]
+
+
+def endpoint(deployment_pk: int, revision: int) -> tuple[int, str]:
+    """(port, model name or "") of a revision, which never change."""
+    spec = Revision.objects.values_list("spec", flat=True).get(deployment_id=deployment_pk, number=revision)
+    return int(spec["port"]), str((spec.get("model") or {}).get("name") or "")
+
+
+def replicas_of(pods: Iterable[Pod]) -> list[ReplicaSeen]:
+    """The replicas behind observed pods: those that ended for good (evicted, say) and were replaced are left out."""
+    return [seen_of(pod) for pod in pods if pod.phase not in ("Succeeded", "Failed")]
+
+
+def seen_of(pod: Pod) -> ReplicaSeen:
+    """One replica out of its observed row."""
+    return replica_seen(
+        name=pod.name,
+        revision=int(pod.revision) if pod.revision.isdecimal() else 0,
+        ready=pod.ready,
+        health=Health(pod.health),
+        reason=pod.reason,
+        message=pod.message,
+        containers=pod.status.get("containers") or [],
+    )
+
+
+def events_of(of: Deployment, pods: Sequence[Pod], *, limit: int = 20) -> list[KubeEvent]:
+    """What the cluster said about the deployment's objects, newest first."""
+    workloads = [f"{of.name}-r{entry['revision']}" for entry in of.observed]
+    names = sorted({of.name, *workloads, *(pod.name for pod in pods)})
+    rows = KubeEvent.objects.filter(
+        cluster_id=of.target.cluster_id, namespace=of.target.namespace, involved_name__in=names
+    )
+    return list(rows.order_by("-last_at")[:limit])
+
+
+def revisions_of(of: Deployment) -> QuerySet[Revision]:
+    """The revisions, newest first, with model version, run and the run's metrics."""
+    return (
+        Revision.objects.filter(deployment=of)
+        .select_related("model_version__model", "model_version__run__experiment")
+        .prefetch_related(
+            "model_version__aliases",
+            Prefetch("model_version__run__latest_metrics", LatestMetric.objects.order_by("key")),
+        )
+        .order_by("-number")
+    )
+
+
+def rollouts_of(of: Deployment) -> QuerySet[Rollout]:
+    """The rollouts, newest first."""
+    return Rollout.objects.filter(deployment=of).select_related("from_revision", "to_revision").order_by("-id")
+
+
+def heals_of(of: Deployment) -> QuerySet[Heal]:
+    """The heals, newest first."""
+    return Heal.objects.filter(deployment=of).order_by("-id")
+
+
+def summary(project: Project) -> dict[str, Any]:
+    """What an overview shows: the deployments, the worst first."""
+    rows = list(deployments(project=project))
+    rows.sort(key=lambda row: (-Health(row.health).severity, row.name))
+    return {"deployments": rows, "unhealthy": [row for row in rows if row.health not in _SETTLED_HEALTH]}

@@ -1,0 +1,176 @@
+"""What a round of the reconcile found, recorded: status, rollout, heals. No cluster is called here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+
+from apps.core.hints import hint
+from apps.core.states import Health
+from apps.core.transitions import advance, log
+from apps.deployments.health import ReplicaSeen, Verdict, cause_of_drop, deployment_health, healed_message
+from apps.deployments.models import Deployment, Heal, Rollout
+from apps.deployments.rollout import Decision, ObservedRevision
+from apps.deployments.services.access import revoke_model_tokens
+from apps.deployments.states import ROLLOUT_MOVES, RolloutState
+
+# Kubernetes gives times in whole seconds: the middle of the second is the best guess.
+HALF_A_SECOND = timedelta(seconds=0.5)
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round saw and decided."""
+
+    observed: Mapping[int, ObservedRevision]
+    decision: Decision
+    replicas: Sequence[ReplicaSeen]
+    now: datetime
+
+
+def record_round(deployment: Deployment, rollout: Rollout | None, seen: Round) -> Verdict:
+    """Store status, rollout and heals of a round that was decided from `deployment` as it was read; hint at changes."""
+    ready = sum(entry.ready for entry in seen.observed.values())
+    with transaction.atomic():
+        outcome = _record_rollout(rollout, seen) if rollout is not None else None
+        under_way = outcome is not None and not outcome.is_final
+        verdict = deployment_health(
+            desired=deployment.desired_replicas,
+            target=deployment.current.number if deployment.current else 0,
+            ready=ready,
+            rollout=outcome if under_way else None,
+            waiting=seen.decision.message,
+            replicas=seen.replicas,
+        )
+        if rollout is None:
+            _record_heal(deployment, ready, seen)
+        fields: dict[str, Any] = {
+            "observed_generation": deployment.generation,
+            "health": verdict.health,
+            "reason": verdict.reason,
+            "message": verdict.message,
+            "ready_replicas": ready,
+            "observed": _entries(seen),
+        }
+        if outcome is RolloutState.HEALTHY:
+            fields["stable_id"] = deployment.current_id
+        changed = any(getattr(deployment, name) != value for name, value in fields.items())
+        Deployment.objects.filter(pk=deployment.pk).update(**fields, observed_at=seen.now)
+        if changed:
+            _announce(deployment)
+    return verdict
+
+
+def record_unreachable(deployment: Deployment, reason: str, message: str) -> None:
+    """The cluster does not answer: health is Unknown, and what was seen last stays with its age."""
+    since = deployment.observed_at
+    last = f" What is shown is from {since:%Y-%m-%d %H:%M:%S} UTC." if since else ""
+    _record_trouble(deployment, Health.UNKNOWN, reason, f"{deployment.target.cluster.name}: {message}{last}")
+
+
+def record_refused(deployment: Deployment, reason: str, message: str) -> None:
+    """The cluster answers and refuses what is wanted: a person has to do something."""
+    _record_trouble(deployment, Health.DEGRADED, reason, f"{deployment.target.cluster.name} refuses: {message}")
+
+
+def record_deleting(deployment: Deployment, left: str) -> None:
+    """Say what the deletion waits for."""
+    _record_trouble(deployment, Health.PROGRESSING, "Deleting", f"Waiting until the cluster has removed {left}.")
+
+
+def record_gone(deployment: Deployment) -> None:
+    """The cluster confirmed that nothing is left: revoke the tokens and drop the row."""
+    with transaction.atomic():
+        revoke_model_tokens(deployment)
+        log(deployment, from_state=deployment.state, to_state="Deleted", reason="Gone")
+        _announce(deployment)
+        Deployment.objects.filter(pk=deployment.pk).update(current=None, stable=None)
+        Deployment.objects.filter(pk=deployment.pk).delete()
+
+
+def _record_trouble(deployment: Deployment, health: Health, reason: str, message: str) -> None:
+    if (deployment.health, deployment.reason, deployment.message) == (health, reason, message):
+        return
+    with transaction.atomic():
+        Deployment.objects.filter(pk=deployment.pk).update(health=health, reason=reason[:100], message=message)
+        _announce(deployment)
+
+
+def _record_rollout(rollout: Rollout, seen: Round) -> RolloutState:
+    """Move the rollout as decided; whoever superseded it meanwhile wins."""
+    decision, first = seen.decision, rollout.state == RolloutState.PENDING
+    fields: dict[str, Any] = {
+        "new_ready": max(rollout.new_ready, decision.new_ready),
+        "old_left": decision.old_left if first else min(rollout.old_left, decision.old_left),
+    }
+    if decision.progressed or first:
+        fields["progressed_at"] = seen.now
+    if decision.state.is_final:
+        fields["ended_at"] = seen.now
+    if decision.state != rollout.state:
+        moved = advance(
+            rollout,
+            to=decision.state,
+            allowed=ROLLOUT_MOVES,
+            reason=decision.reason,
+            message=decision.message,
+            **fields,
+        )
+        if not moved:
+            return RolloutState.SUPERSEDED
+    told = {"reason": decision.reason, "message": decision.message}
+    Rollout.objects.filter(pk=rollout.pk, state=decision.state).update(**fields, **told)
+    return decision.state
+
+
+def _record_heal(deployment: Deployment, ready: int, seen: Round) -> None:
+    """Open a heal when replicas were lost that nobody asked away; close it when as many are ready as wanted."""
+    wanted = deployment.desired_replicas
+    heal = Heal.objects.filter(deployment=deployment, restored_at=None).first()
+    if heal is not None:
+        if ready >= wanted:
+            heal.restored_at = seen.now
+            heal.message = healed_message(wanted, (seen.now - heal.dropped_at).total_seconds())
+        heal.lowest = min(heal.lowest, ready)
+        if not heal.cause:
+            heal.replica, heal.cause = cause_of_drop(seen.replicas, since=heal.dropped_at - timedelta(seconds=2))
+        heal.save()
+        return
+    nobody_asked = deployment.observed_generation == deployment.generation
+    if nobody_asked and deployment.ready_replicas >= wanted > ready:
+        replica, cause = cause_of_drop(seen.replicas, since=deployment.observed_at)
+        Heal.objects.create(
+            deployment=deployment,
+            wanted=wanted,
+            lowest=ready,
+            replica=replica,
+            cause=cause,
+            message=f"{ready} of {wanted} ready.",
+            dropped_at=_dropped_at(seen, replica),
+        )
+
+
+def _dropped_at(seen: Round, replica: str) -> datetime:
+    """When the replica ended, where Kubernetes says it; else now, which is later by the time that the news took."""
+    ended = next((one.last_ended_at for one in seen.replicas if one.name == replica and one.last_ended_at), None)
+    if ended is None or seen.now - ended > timedelta(minutes=1):
+        return seen.now
+    return min(seen.now, ended if ended.microsecond else ended + HALF_A_SECOND)
+
+
+def _entries(seen: Round) -> list[dict[str, int]]:
+    """Revisions that have, had or shall have replicas; retired ones say nothing."""
+    nothing = ObservedRevision(0)
+    entries = [
+        {"revision": number, "wanted": count, "existing": found.existing, "ready": found.ready}
+        for number, count in sorted(seen.decision.replicas.items(), reverse=True)
+        for found in [seen.observed.get(number, nothing)]
+    ]
+    return [entry for entry in entries if entry["wanted"] or entry["existing"] or entry is entries[0]]
+
+
+def _announce(deployment: Deployment) -> None:
+    for topic in (f"deployment:{deployment.pk}", "deployments", "overview"):
+        hint(topic, deployment.project_id)
