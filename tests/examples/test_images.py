@@ -1,0 +1,14 @@
+"""The examples' images, as the local cluster reads them."""
+
+from pathlib import Path
+
+from localcluster.kubelet.images import ImageTable
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+def test_the_digits_image_holds_the_example_and_lets_mlflow_report_to_nobody():
+    image = ImageTable.load(EXAMPLES / "images.toml").find("flotilla-examples/digits:1")
+    assert image is not None
+    assert {path.name for path in image.files.iterdir()} >= {"train.py", "serve.py", "data.py"}
+    assert image.env["MLFLOW_DISABLE_TELEMETRY"] == "true"
