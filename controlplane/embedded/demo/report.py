@@ -1,0 +1,58 @@
+"""What the demo tells: a line a step while it runs, and a table at its end."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+POLL_S = 0.2
+WIDTH = 72
+
+
+class StepFailedError(Exception):
+    """A step did not come to its end; the message says what was waited for or what was wrong."""
+
+
+@dataclass
+class Report:
+    """The lines of the summary, gathered while the steps run."""
+
+    began: float = field(default_factory=time.monotonic)
+    rows: list[tuple[str, str, float]] = field(default_factory=list)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[list[str]]:
+        """Run a step: what is put into the list is its result, printed with a check mark and the seconds it took."""
+        began, result = time.monotonic(), list[str]()
+        yield result
+        seconds = time.monotonic() - began
+        self.rows.append((name, "; ".join(result), seconds))
+        say(f"  ✓ {name:<{WIDTH}} {seconds:5.1f} s")
+        for line in result:
+            say(f"      {line}")
+
+    def summary(self) -> str:
+        """The table: step, result, seconds."""
+        width = max(len(name) for name, _, _ in self.rows)
+        lines = [f"  {name:<{width}}  {seconds:6.1f} s  {result}" for name, result, seconds in self.rows]
+        total = f"  {'the main job':<{width}}  {time.monotonic() - self.began:6.1f} s"
+        return "\n".join(["", "  " + "─" * (width + 60), *lines, total, "  " + "─" * (width + 60)])
+
+
+def say(text: str) -> None:
+    """A line on standard output, at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def wait_until(check: Callable[[], str], what: str, *, timeout: float) -> None:
+    """Ask `check` until it answers "" (it says what is missing otherwise).
+
+    Raises StepFailedError with what was waited for and what was missing last, after `timeout` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    while missing := check():
+        if time.monotonic() > deadline:
+            raise StepFailedError(f"Waited {timeout:.0f} s for {what}. Last: {missing}")
+        time.sleep(POLL_S)

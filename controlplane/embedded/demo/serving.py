@@ -1,0 +1,130 @@
+"""Steps 4 to 7: the deployment, predictions, a killed replica, a new version."""
+
+import json
+import os
+import signal
+import time
+from typing import Any
+
+from controlplane.embedded.demo.client import ApiError
+from controlplane.embedded.demo.predictions import Tally, predict_all, predicting
+from controlplane.embedded.demo.report import StepFailedError, wait_until
+from controlplane.embedded.demo.training import new_version
+from controlplane.embedded.demo.voyage import ALIAS, DEPLOYMENT, IMAGE, MODEL, REPLICAS, TARGET, Voyage
+
+ROLLOUT_TIMEOUT_S, HEAL_TIMEOUT_S = 180.0, 120.0
+# Well below what the runs reach in training, well above what guessing reaches.
+LEAST_ACCURACY = 0.8
+
+
+def deploy(voyage: Voyage) -> None:
+    """Step 4: a deployment of the version with three replicas becomes Healthy."""
+    name = f"4  Deployment {DEPLOYMENT} serves it with {REPLICAS} replicas"
+    with voyage.report.step(name) as result:
+        revision = _roll_to(voyage, voyage.version)
+        wait_until(lambda: _unsettled(voyage, revision), "the rollout to be Healthy", timeout=ROLLOUT_TIMEOUT_S)
+        result.append(f"revision {revision} on {TARGET}: {REPLICAS} of {REPLICAS} replicas Ready")
+
+
+def predict(voyage: Voyage) -> None:
+    """Step 5: the held-out digits are predicted through Flotilla."""
+    digits = voyage.digits()
+    with voyage.report.step(f"5  {len(digits.labels)} held-out digits are predicted through Flotilla") as result:
+        tally = predict_all(voyage.api, voyage.predict_path, digits)
+        _none_lost(tally)
+        if tally.accuracy < LEAST_ACCURACY:
+            raise StepFailedError(f"Only {tally.accuracy:.1%} of the predictions are right.")
+        result.append(f"accuracy {tally.accuracy:.4f}, median {tally.median_ms:.0f} ms")
+        result.append(
+            "answered by " + ", ".join(f"{name}: {count}" for name, count in sorted(tally.by_replica.items()))
+        )
+
+
+def heal(voyage: Voyage) -> None:
+    """Step 6: one replica's process is killed; it is restarted, and no prediction is lost meanwhile."""
+    with voyage.report.step("6  A replica is killed with SIGKILL and comes back") as result:
+        victim = _replicas(voyage)[0]
+        with predicting(voyage.api, voyage.predict_path, voyage.digits()) as tally:
+            os.kill(_process_of(voyage, victim), signal.SIGKILL)
+            killed = time.monotonic()
+            wait_until(lambda: _not_restarted(voyage, victim), "the restart to be seen", timeout=HEAL_TIMEOUT_S)
+            wait_until(lambda: _not_ready(voyage), "all replicas to be Ready again", timeout=HEAL_TIMEOUT_S)
+            healed = time.monotonic() - killed
+        _none_lost(tally)
+        result.append(f"{victim['name']} restarted; {REPLICAS} of {REPLICAS} Ready again after {healed:.1f} s")
+        result.append(_sent(tally))
+
+
+def roll(voyage: Voyage) -> None:
+    """Step 7: a version of another run is rolled out over the first; no prediction fails meanwhile."""
+    with voyage.report.step("7  A new version is rolled out over it") as result:
+        voyage.next_version = new_version(voyage, voyage.runs[1])
+        with predicting(voyage.api, voyage.predict_path, voyage.digits()) as tally:
+            revision = _roll_to(voyage, voyage.next_version)
+            wait_until(lambda: _unsettled(voyage, revision), "the rollout to be Healthy", timeout=ROLLOUT_TIMEOUT_S)
+        _none_lost(tally)
+        voyage.post(f"models/{MODEL}/aliases", {"alias": ALIAS, "version": voyage.next_version})
+        result.append(f"version {voyage.next_version} = run {voyage.runs[1].name}, revision {revision} is Healthy")
+        result.append(_sent(tally))
+
+
+def _roll_to(voyage: Voyage, version: str) -> int:
+    """Make the deployment, or a new revision of it; returns the revision's number."""
+    spec = {
+        "image": IMAGE,
+        "command": ["python", "serve.py"],
+        "model": {"name": MODEL, "version": version},
+        "resources": {"cpu": "500m", "memory": "512Mi"},
+    }
+    try:
+        voyage.get(f"deployments/{DEPLOYMENT}")
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        made = voyage.post("deployments", {"name": DEPLOYMENT, "target": TARGET, "replicas": REPLICAS, **spec})
+        return int(made["current_revision"])
+    return int(voyage.post(f"deployments/{DEPLOYMENT}/revisions", spec)["number"])
+
+
+def _unsettled(voyage: Voyage, revision: int) -> str:
+    """What keeps the deployment from serving `revision` alone with all replicas; "" when nothing does."""
+    seen = voyage.get(f"deployments/{DEPLOYMENT}")
+    state = f"{seen['health']}: {seen['message']} ({seen['ready_replicas']} of {REPLICAS} Ready)"
+    if seen["health"] == "Degraded" and seen["reason"] == "ProgressDeadlineExceeded":
+        raise StepFailedError(f"The rollout of revision {revision} is {state}")
+    done = seen["health"] == "Healthy" and seen["stable_revision"] == revision and seen["ready_replicas"] == REPLICAS
+    return "" if done else state
+
+
+def _replicas(voyage: Voyage) -> list[Any]:
+    return [replica for replica in voyage.list(f"deployments/{DEPLOYMENT}/replicas") if replica["ready"]]
+
+
+def _not_ready(voyage: Voyage) -> str:
+    ready = len(_replicas(voyage))
+    return "" if ready >= REPLICAS else f"{ready} of {REPLICAS} are Ready"
+
+
+def _not_restarted(voyage: Voyage, victim: dict[str, Any]) -> str:
+    for replica in voyage.list(f"deployments/{DEPLOYMENT}/replicas"):
+        if replica["name"] == victim["name"] and replica["restarts"] > victim["restarts"]:
+            return ""
+    return f"{victim['name']} shows no restart"
+
+
+def _process_of(voyage: Voyage, replica: dict[str, Any]) -> int:
+    """The process behind a replica: the local cluster keeps its number beside the pod's files."""
+    pods = voyage.data_dir / "localcluster" / "pods"
+    for record in pods.glob(f"{replica['namespace']}_{replica['name']}_*/*/pid"):
+        return int(json.loads(record.read_text())["pid"])
+    raise StepFailedError(f"The local cluster has no process for {replica['name']}.")
+
+
+def _none_lost(tally: Tally) -> None:
+    if tally.lost:
+        raise StepFailedError(f"{len(tally.lost)} of {tally.sent} predictions were lost. The first: {tally.lost[0]}")
+
+
+def _sent(tally: Tally) -> str:
+    again = f", {tally.resent} sent again while the web process was away" if tally.resent else ""
+    return f"{tally.sent} predictions meanwhile, none lost, {tally.retried} retried on another replica{again}"
