@@ -1,0 +1,163 @@
+"""The environment of a container: env, envFrom, references and $(VAR) expansion, as the kubelet resolves them.
+
+https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from localcluster import quantities
+
+Object = Mapping[str, Any]
+Lookup = Callable[[str, str], Object | None]  # ("configmaps" | "secrets", name) -> the object or None
+
+_REFERENCE = re.compile(r"\$(\$|\(([^()]*)\))")
+_SUBSCRIPT = re.compile(r"^metadata\.(labels|annotations)\['(.+)'\]$")
+_ENV_NAME = re.compile(r"^[-._a-zA-Z][-._a-zA-Z0-9]*$")
+
+
+class ConfigError(Exception):
+    """What a container needs is not there: CreateContainerConfigError with this message."""
+
+
+def expand(text: str, values: Mapping[str, str]) -> str:
+    """$(NAME) becomes its value, an unknown one stays as it is, and $$ is a literal dollar."""
+
+    def replace(match: re.Match[str]) -> str:
+        if match[1] == "$":
+            return "$"
+        return values.get(match[2], match[0])
+
+    return _REFERENCE.sub(replace, text)
+
+
+def resolve(container: Object, pod: Object, lookup: Lookup, node_amounts: Mapping[str, int]) -> dict[str, str]:
+    """Every variable that the pod's spec asks for. Raises ConfigError for what is missing.
+
+    `node_amounts` are the node's allocatable amounts, which stand in for limits that are not set.
+    """
+    namespace = pod["metadata"]["namespace"]
+    found: dict[str, str] = {}
+    for source in container.get("envFrom") or []:
+        found.update(_from_source(source, lookup))
+    for entry in container.get("env") or []:
+        name = entry["name"]
+        if entry.get("valueFrom"):
+            value = _from_reference(entry["valueFrom"], container, pod, lookup, namespace, node_amounts)
+            if value is not None:
+                found[name] = value
+        else:
+            found[name] = expand(entry.get("value") or "", found)
+    return found
+
+
+def data_of(kind: str, obj: Object) -> dict[str, bytes]:
+    """The content of a ConfigMap or Secret as bytes."""
+    if kind == "secrets":
+        content = {key: base64.b64decode(value or "") for key, value in (obj.get("data") or {}).items()}
+        content.update({key: value.encode() for key, value in (obj.get("stringData") or {}).items()})
+        return content
+    content = {key: value.encode() for key, value in (obj.get("data") or {}).items()}
+    content.update({key: base64.b64decode(value) for key, value in (obj.get("binaryData") or {}).items()})
+    return content
+
+
+def _from_source(source: Object, lookup: Lookup) -> dict[str, str]:
+    kind, reference = (
+        ("configmaps", source["configMapRef"]) if source.get("configMapRef") else ("secrets", source["secretRef"])
+    )
+    obj = lookup(kind, reference["name"])
+    if obj is None:
+        if reference.get("optional"):
+            return {}
+        raise ConfigError(f'{_word(kind).lower()} "{reference["name"]}" not found')
+    prefix = source.get("prefix") or ""
+    return {
+        prefix + key: value.decode(errors="replace")
+        for key, value in data_of(kind, obj).items()
+        if _ENV_NAME.match(prefix + key)
+    }
+
+
+def _from_reference(
+    source: Object, container: Object, pod: Object, lookup: Lookup, namespace: str, node_amounts: Mapping[str, int]
+) -> str | None:
+    if source.get("fieldRef"):
+        return field(pod, source["fieldRef"]["fieldPath"])
+    if source.get("resourceFieldRef"):
+        return resource_field(source["resourceFieldRef"], container, pod, node_amounts)
+    for key, kind in (("configMapKeyRef", "configmaps"), ("secretKeyRef", "secrets")):
+        if source.get(key):
+            return _from_key(kind, source[key], lookup, namespace)
+    raise ConfigError("valueFrom names none of fieldRef, resourceFieldRef, configMapKeyRef, secretKeyRef")
+
+
+def _from_key(kind: str, reference: Object, lookup: Lookup, namespace: str) -> str | None:
+    obj = lookup(kind, reference["name"])
+    if obj is None:
+        if reference.get("optional"):
+            return None
+        raise ConfigError(f'{_word(kind).lower()} "{reference["name"]}" not found')
+    value = data_of(kind, obj).get(reference["key"])
+    if value is None:
+        if reference.get("optional"):
+            return None
+        raise ConfigError(f"couldn't find key {reference['key']} in {_word(kind)} {namespace}/{reference['name']}")
+    return value.decode(errors="replace")
+
+
+def _word(kind: str) -> str:
+    return "ConfigMap" if kind == "configmaps" else "Secret"
+
+
+def field(pod: Object, path: str) -> str:
+    """The pod's field as the downward API gives it. Raises ConfigError for one that it does not offer."""
+    metadata, spec, status = pod["metadata"], pod["spec"], pod.get("status") or {}
+    subscript = _SUBSCRIPT.match(path)
+    if subscript:
+        return str((metadata.get(subscript[1]) or {}).get(subscript[2], ""))
+    if path in {"metadata.labels", "metadata.annotations"}:
+        entries = metadata.get(path.removeprefix("metadata.")) or {}
+        return "\n".join(f'{key}="{_escaped(value)}"' for key, value in sorted(entries.items()))
+    simple = {
+        "metadata.name": metadata["name"],
+        "metadata.namespace": metadata["namespace"],
+        "metadata.uid": metadata.get("uid", ""),
+        "spec.nodeName": spec.get("nodeName", ""),
+        "spec.serviceAccountName": spec.get("serviceAccountName", "default"),
+        "status.hostIP": status.get("hostIP", ""),
+        "status.hostIPs": status.get("hostIP", ""),
+        "status.podIP": status.get("podIP", ""),
+        "status.podIPs": status.get("podIP", ""),
+    }
+    if path not in simple:
+        raise ConfigError(f"unsupported fieldPath: {path}")
+    return str(simple[path])
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def resource_field(reference: Object, container: Object, pod: Object, node_amounts: Mapping[str, int]) -> str:
+    """limits.cpu and the like, divided by the divisor and rounded up; a limit that is not set is the node's."""
+    target = container
+    if reference.get("containerName"):
+        named = [c for c in pod["spec"]["containers"] if c["name"] == reference["containerName"]]
+        if not named:
+            raise ConfigError(f"container {reference['containerName']} not found")
+        target = named[0]
+    which, _, resource = reference["resource"].partition(".")
+    if which not in {"limits", "requests"} or not resource:
+        raise ConfigError(f"unsupported container resource: {reference['resource']}")
+    resources = target.get("resources") or {}
+    value = (resources.get(which) or {}).get(resource)
+    if value is None and which == "requests":
+        value = (resources.get("limits") or {}).get(resource, 0)
+    amount = node_amounts.get(resource, 0) if value is None else quantities.amount(resource, value)
+    divisor = quantities.amount(resource, reference.get("divisor") or "1") or quantities.amount(resource, "1")
+    return str(-(-amount // divisor))

@@ -1,0 +1,205 @@
+"""The kubelet of all virtual nodes: one worker for every pod that is bound to one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import shutil
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from localcluster.errors import StatusError
+from localcluster.kubelet.addresses import Addresses
+from localcluster.kubelet.env import Lookup
+from localcluster.kubelet.images import ImageTable
+from localcluster.kubelet.logs import path_of
+from localcluster.kubelet.plan import FINISHED
+from localcluster.kubelet.process import Spawner, end_strays
+from localcluster.kubelet.sandbox import pod_folder
+from localcluster.kubelet.usage import ContainerUsage, Meter
+from localcluster.kubelet.worker import Worker
+from localcluster.scheduler import allocatable
+
+if TYPE_CHECKING:
+    from localcluster.registry import Registry
+    from localcluster.store import Change
+
+log = logging.getLogger(__name__)
+
+Object = dict[str, Any]
+
+STOP_SECONDS = 5.0  # how long pods may take to end when the cluster stops
+
+
+class Kubelet:
+    """Runs pods as local processes."""
+
+    def __init__(self, registry: Registry, *, data_dir: Path, images: ImageTable) -> None:
+        self.registry = registry
+        self.images = images
+        self.pods_folder = data_dir / "pods"
+        self.addresses = Addresses()
+        self.spawner = Spawner()
+        self._workers: dict[str, Worker] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._meter = Meter()
+        self._stopped = False
+
+    # -- for the API
+
+    def log_path(self, namespace: str, pod: str, container: str, *, previous: bool = False) -> Path | None:
+        """The log of a container's present run, or of the one before; None when there is none."""
+        try:
+            found = self.registry.get("pods", pod, namespace)
+        except StatusError:
+            return None
+        status = found.get("status") or {}
+        entries = [*(status.get("containerStatuses") or []), *(status.get("initContainerStatuses") or [])]
+        restarts = next((e["restartCount"] for e in entries if e["name"] == container), None)
+        if restarts is None or (previous and restarts == 0):
+            return None
+        folder = pod_folder(self.pods_folder, found) / container / "logs"
+        path = path_of(folder, restarts - 1 if previous else restarts)
+        return path if path.exists() else None
+
+    def usage(self) -> dict[tuple[str, str], list[ContainerUsage]]:
+        """What the containers of each (namespace, pod) use, as last measured."""
+        return {
+            (worker.pod["metadata"]["namespace"], worker.pod["metadata"]["name"]): found
+            for uid, worker in self._workers.items()
+            if (found := self._meter.usage(uid))
+        }
+
+    def address_of(self, namespace: str, pod: str) -> str | None:
+        """The address of a pod, once it has one."""
+        try:
+            return (self.registry.get("pods", pod, namespace).get("status") or {}).get("podIP")
+        except StatusError:
+            return None
+
+    # -- for workers
+
+    def lookup(self, pod: Object) -> Lookup:
+        """Finds ConfigMaps and Secrets of the pod's namespace."""
+        namespace = pod["metadata"]["namespace"]
+
+        def find(resource: str, name: str) -> Object | None:
+            return (
+                self.registry.get(resource, name, namespace)
+                if self.registry.exists(resource, name, namespace)
+                else None
+            )
+
+        return find
+
+    def node_amounts(self, pod: Object) -> dict[str, int]:
+        """What the pod's node has to give."""
+        try:
+            return allocatable(self.registry.get("nodes", pod["spec"]["nodeName"]))
+        except StatusError:
+            return {}
+
+    def host_of(self, pod: Object) -> str:
+        """The address of the pod's node."""
+        try:
+            node = self.registry.get("nodes", pod["spec"]["nodeName"])
+        except StatusError:
+            return "127.0.0.1"
+        addresses = (node.get("status") or {}).get("addresses") or []
+        return next((str(a["address"]) for a in addresses if a["type"] == "InternalIP"), "127.0.0.1")
+
+    def confirm_deleted(self, pod: Object) -> None:
+        """The pod's processes have ended: the API may forget it."""
+        metadata = pod["metadata"]
+        # 404 or 409: somebody was faster, or the name belongs to another pod by now.
+        with contextlib.suppress(StatusError):
+            self.registry.delete("pods", metadata["name"], metadata["namespace"], grace_seconds=0, uid=metadata["uid"])
+
+    # -- its life
+
+    async def run(self) -> None:
+        """Run pods until cancelled. First ends what a killed cluster left behind."""
+        self.pods_folder.mkdir(parents=True, exist_ok=True)
+        ended = await asyncio.to_thread(end_strays, self.pods_folder)
+        if ended:
+            log.info("ended %d processes of an earlier run", ended)
+        stop = self.registry.store.listen(("pods", "configmaps", "secrets"), self._changed)
+        try:
+            for pod in self.registry.list("pods"):
+                self._take(pod)
+            await self._meter.run(self._workers)
+        finally:
+            stop()
+
+    async def stop(self) -> None:
+        """End every pod's process: SIGTERM, and SIGKILL after STOP_SECONDS. The API keeps the pods as they were."""
+        self._stopped = True
+        for task in self._tasks.values():
+            task.cancel()
+        processes = [r.process for w in self._workers.values() for r in w.runners.values() if r.process]
+        for worker in self._workers.values():
+            for runner in worker.runners.values():
+                runner.stop_probes()
+        for process in processes:
+            process.signal(signal.SIGTERM)
+        waiting = [process.exited for process in processes]
+        if waiting:
+            await asyncio.wait(waiting, timeout=STOP_SECONDS)
+        for process in processes:
+            process.kill()
+        await asyncio.gather(*(asyncio.shield(exited) for exited in waiting))
+        self.spawner.close()
+
+    def _changed(self, change: Change) -> None:
+        obj = change.stored.obj
+        if change.resource != "pods":
+            for worker in self._workers.values():
+                if worker.pod["metadata"]["namespace"] == obj["metadata"]["namespace"]:
+                    worker.inputs_changed()
+        elif change.type == "DELETED":
+            self._removed(obj)
+        else:
+            self._take(obj)
+
+    def _take(self, pod: Object) -> None:
+        uid = pod["metadata"]["uid"]
+        worker = self._workers.get(uid)
+        if worker is not None:
+            worker.update(pod)
+            return
+        if not pod["spec"].get("nodeName") or self._stopped:
+            return
+        finished = (pod.get("status") or {}).get("phase") in FINISHED
+        if finished and not pod["metadata"].get("deletionTimestamp"):
+            return
+        self._workers[uid] = worker = Worker(self, pod)
+        self._tasks[uid] = task = asyncio.get_running_loop().create_task(self._look_after(worker))
+        task.add_done_callback(lambda _: self._forget(uid))
+
+    async def _look_after(self, worker: Worker) -> None:
+        try:
+            await worker.run()
+        except Exception:
+            # A bug or a full disk: this pod must not take the others with it.
+            log.exception("the worker of pod %s failed", worker.pod["metadata"]["name"])
+
+    def _forget(self, uid: str) -> None:
+        if self._stopped:
+            return
+        worker = self._workers.pop(uid)
+        self._tasks.pop(uid)
+        for runner in worker.runners.values():
+            if runner.process is not None:
+                runner.process.kill()
+        self._meter.forget(uid)
+        self.addresses.release(uid)
+
+    def _removed(self, pod: Object) -> None:
+        worker = self._workers.get(pod["metadata"]["uid"])
+        if worker is not None:
+            worker.removed()
+        elif pod["spec"].get("nodeName"):
+            folder = pod_folder(self.pods_folder, pod)
+            asyncio.get_running_loop().run_in_executor(None, lambda: shutil.rmtree(folder, ignore_errors=True))

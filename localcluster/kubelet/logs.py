@@ -1,0 +1,83 @@
+"""A container's output on disk: one line each, "<RFC3339Nano> <text>", the newest two runs kept, rotated by size."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+MAX_BYTES = 10 * 1024 * 1024  # the kubelet's containerLogMaxSize
+MAX_FILES = 5  # the kubelet's containerLogMaxFiles
+_LONGEST = 16 * 1024  # as CRI: a longer line is split
+
+
+def stamp(nanoseconds: int) -> str:
+    """A Unix time in nanoseconds as RFC3339Nano, UTC."""
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:09d}Z"
+
+
+def path_of(folder: Path, restart: int) -> Path:
+    """Where the output of the container's n-th run lies."""
+    return folder / f"{restart}.log"
+
+
+class LogWriter:
+    """Writes what a container prints. Feed it bytes as they come; `close` writes what had no newline."""
+
+    def __init__(self, folder: Path, restart: int, *, max_bytes: int = MAX_BYTES) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("*.log*"):
+            if old.name.split(".", 1)[0].isdigit() and int(old.name.split(".", 1)[0]) < restart - 1:
+                old.unlink(missing_ok=True)
+        self._path = path_of(folder, restart)
+        self._max = max_bytes
+        self._rest = b""
+        self._file: BinaryIO = self._path.open("ab", buffering=0)
+        self._size = self._file.tell()
+
+    def feed(self, data: bytes) -> None:
+        """Write the complete lines of what came; keep the rest."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        while len(self._rest) > _LONGEST:
+            lines.append(self._rest[:_LONGEST])
+            self._rest = self._rest[_LONGEST:]
+        if lines:
+            self._write(lines)
+
+    def close(self) -> None:
+        """No more output comes."""
+        if self._rest:
+            self._write([self._rest])
+            self._rest = b""
+        self._file.close()
+
+    def _write(self, lines: list[bytes]) -> None:
+        prefix = stamp(time.time_ns()).encode() + b" "
+        block = b"".join(prefix + line + b"\n" for line in lines)
+        if self._size and self._size + len(block) > self._max:
+            self._rotate()
+        self._file.write(block)
+        self._size += len(block)
+
+    def _rotate(self) -> None:
+        self._file.close()
+        self._path.rename(self._path.with_name(f"{self._path.name}.{time.time_ns()}"))
+        rotated = sorted(self._path.parent.glob(f"{self._path.name}.*"))
+        for old in rotated[: max(0, len(rotated) - (MAX_FILES - 1))]:
+            old.unlink(missing_ok=True)
+        self._file = self._path.open("ab", buffering=0)
+        self._size = 0
+
+
+def tail(path: Path, *, lines: int = 80, limit: int = 2048) -> str:
+    """The last lines of a log without their times, at most `limit` bytes; "" when there is no log."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - 64 * 1024))
+            found = file.read().splitlines()[-lines:]
+    except FileNotFoundError:
+        return ""
+    text = b"\n".join(line.split(b" ", 1)[-1] for line in found)
+    return text[-limit:].decode(errors="replace")

@@ -1,0 +1,160 @@
+"""One container's process with its log and its probes. It tells the pod's worker what happened; it decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import signal
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from localcluster.kubelet import procfs
+from localcluster.kubelet.logs import LogWriter
+from localcluster.kubelet.probes import Counter, Result, Timing, perform, wait_after
+from localcluster.kubelet.process import Process, Record, Spawner
+from localcluster.kubelet.sandbox import Launch, Sandbox
+
+
+class Listener(Protocol):
+    """What a runner reports."""
+
+    def exited(self, name: str, code: int) -> None:
+        """The first process ended."""
+
+    def probed(self, name: str, kind: str, counter: Counter) -> None:
+        """A probe changed its mind."""
+
+    def unhealthy(self, name: str, kind: str, message: str) -> None:
+        """A probe failed."""
+
+
+def new_id() -> str:
+    """A container id as runtimes make them."""
+    return secrets.token_hex(32)
+
+
+class Runner:
+    """A running container."""
+
+    def __init__(
+        self, spec: dict[str, Any], address: str, launch: Launch, spawner: Spawner, sandbox: Sandbox, listener: Listener
+    ) -> None:
+        self.spec = spec
+        self.name = str(spec["name"])
+        self.process: Process | None = None
+        self.out_of_memory = False
+        self._address = address
+        self._launch = launch
+        self._spawner = spawner
+        self._sandbox = sandbox
+        self._listener = listener
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._since = 0.0
+
+    async def start(self, container_id: str, restart: int) -> None:
+        """Start the process and, where there is no startup probe, the other probes. Raises StartError."""
+        log = LogWriter(self._sandbox.logs(self.name), restart)
+        try:
+            self.process = await self._spawner.spawn(self._launch.argv, self._launch.env, self._launch.cwd, log.feed)
+        except BaseException:
+            log.close()
+            raise
+        pid = self.process.pid
+        found = procfs.stat(pid)
+        Record(container_id, pid, found.started if found else 0, procfs.boot_id()).save(self._sandbox.record(self.name))
+        self._since = time.monotonic()
+        self.process.exited.add_done_callback(lambda done: self._ended(log, done))
+        self._probe("startup") if self.spec.get("startupProbe") else self.probe_health()
+
+    def probe_health(self) -> None:
+        """Begin liveness and readiness probes: at once, or when the startup probe has succeeded."""
+        for kind in ("liveness", "readiness"):
+            if self.spec.get(f"{kind}Probe"):
+                self._probe(kind)
+
+    def _ended(self, log: LogWriter, done: asyncio.Future[int]) -> None:
+        self.stop_probes()
+        log.close()
+        self._sandbox.record(self.name).unlink(missing_ok=True)
+        self._listener.exited(self.name, done.result())
+
+    def stop_probes(self) -> None:
+        """No more probes."""
+        for task in self._tasks:
+            task.cancel()
+        self._tasks.clear()
+
+    async def stop(self, grace: Callable[[], float]) -> None:
+        """preStop hook, SIGTERM, and SIGKILL when the grace period is over; returns when the process has ended.
+
+        `grace` is asked again and again: a second delete may shorten it. Seconds since the stop began.
+        """
+        process = self.process
+        if process is None:
+            return
+        self.stop_probes()
+        began = time.monotonic()
+        hook = (self.spec.get("lifecycle") or {}).get("preStop")
+        if hook and grace() > 0:
+            with contextlib.suppress(TimeoutError):  # the hook has the grace period and no more
+                async with asyncio.timeout(grace()):
+                    await self._hook(hook)
+        process.signal(signal.SIGTERM)
+        while not process.exited.done() and (left := grace() - (time.monotonic() - began)) > 0:
+            await asyncio.wait({process.exited}, timeout=min(left, 1.0))
+        process.kill()
+        await asyncio.shield(process.exited)
+
+    async def _hook(self, hook: dict[str, Any]) -> None:
+        if hook.get("sleep"):
+            await asyncio.sleep(float(hook["sleep"].get("seconds") or 0))
+        elif hook.get("exec") or hook.get("httpGet"):
+            await perform({**hook, "timeoutSeconds": 3600}, self.spec, self._address, self.execute)
+
+    async def execute(self, command: list[str], seconds: float) -> tuple[int | None, str]:
+        """Run a command beside the container's process; (exit code or None when it took too long, output)."""
+        output = bytearray()
+        process = await self._spawner.spawn(command, self._launch.env, self._launch.cwd, output.extend)
+        try:
+            async with asyncio.timeout(seconds):
+                code: int | None = await asyncio.shield(process.exited)
+        except TimeoutError:
+            code = None
+        finally:
+            process.kill()
+        return code, output.decode(errors="replace")
+
+    def _probe(self, kind: str) -> None:
+        task = asyncio.create_task(self._probe_forever(kind))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _probe_forever(self, kind: str) -> None:
+        spec = self.spec[f"{kind}Probe"]
+        timing = Timing.of(spec)
+        counter = Counter(timing.success, timing.failure, state=True if kind == "liveness" else None)
+        if timing.initial_delay:
+            await asyncio.sleep(timing.initial_delay)
+        due = time.monotonic()
+        while True:
+            result = await self._once(spec)
+            now = time.monotonic()
+            # What comes before its time can only bring good news: the failures that count keep the spec's period.
+            if result.ok or now >= due:
+                before, counter = counter.state, counter.add(result.ok)
+                if not result.ok:
+                    self._listener.unhealthy(self.name, kind, result.message)
+                if counter.state is not before or (kind == "liveness" and counter.state is False):
+                    self._listener.probed(self.name, kind, counter)
+                due = now + timing.period
+            if kind == "startup" and counter.state is not None:
+                return
+            await asyncio.sleep(wait_after(kind, counter, due - now, now - self._since))
+
+    async def _once(self, spec: dict[str, Any]) -> Result:
+        try:
+            return await perform(spec, self.spec, self._address, self.execute)
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong in a probe is a failed probe, and says so
+            return Result(False, f"probe errored: {error}")

@@ -1,0 +1,144 @@
+"""The folders of a pod, and what a container is started with: command, environment, working directory.
+
+<data>/pods/<namespace>_<name>_<uid>/
+    volumes/<volume>/                shared by the pod's containers
+    <container>/root/<mountPath>     links to volumes (see localcluster.kubelet.volumes)
+    <container>/work/                the working directory: a fresh copy of the image's files for every run
+    <container>/logs/<restart>.log
+    <container>/pid                  the record of the running process
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from localcluster.kubelet import volumes
+from localcluster.kubelet.env import ConfigError, Lookup, expand, resolve
+from localcluster.kubelet.images import Image
+from localcluster.kubelet.process import ID_VARIABLE
+
+Object = Mapping[str, Any]
+
+_IGNORED = shutil.ignore_patterns("__pycache__", ".git", ".venv")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Everything that a start needs."""
+
+    argv: list[str]
+    env: dict[str, str]
+    cwd: Path
+
+
+def pod_folder(data: Path, pod: Object) -> Path:
+    """Where a pod's files lie. The uid keeps two pods of one name apart."""
+    metadata = pod["metadata"]
+    return data / f"{metadata['namespace']}_{metadata['name']}_{metadata['uid']}"
+
+
+class Sandbox:
+    """The files of one pod. The methods that write are slow (disk) and are meant for a thread."""
+
+    def __init__(self, data: Path, pod: Object) -> None:
+        self.folder = pod_folder(data, pod)
+        self.cache = data.parent / "pycache"
+
+    def container(self, name: str) -> Path:
+        """The folder of one container."""
+        return self.folder / name
+
+    def logs(self, name: str) -> Path:
+        """The folder of one container's logs."""
+        return self.container(name) / "logs"
+
+    def record(self, name: str) -> Path:
+        """The file that names the running process."""
+        return self.container(name) / "pid"
+
+    def termination_log(self, name: str) -> Path:
+        """Where the container may leave its last words."""
+        return self.container(name) / "root" / volumes.TERMINATION_LOG.lstrip("/")
+
+    def write_volumes(self, contents: Mapping[str, dict[str, volumes.File] | None]) -> None:
+        """Bring the files of every volume up to date."""
+        for name, files in contents.items():
+            folder = self.folder / "volumes" / name
+            folder.mkdir(parents=True, exist_ok=True)
+            if files is not None:
+                volumes.write(folder, files)
+
+    def prepare(self, pod: Object, container: Object, image: Image) -> dict[str, str]:
+        """Make root and working directory of a container; mount path → real path. Raises MountError."""
+        home = self.container(container["name"])
+        work = home / "work"
+        if work.exists():
+            shutil.rmtree(work)
+        if image.files is not None:
+            shutil.copytree(image.files, work, ignore=_IGNORED)
+        else:
+            work.mkdir(parents=True)
+        (home / "tmp").mkdir(exist_ok=True)
+        folders = {
+            volume["name"]: self.folder / "volumes" / volume["name"] for volume in pod["spec"].get("volumes") or []
+        }
+        folders |= {
+            v["name"]: Path(v["hostPath"]["path"]) for v in pod["spec"].get("volumes") or [] if v.get("hostPath")
+        }
+        mapping = volumes.place(container, home / "root", folders)
+        last_words = self.termination_log(container["name"])
+        last_words.parent.mkdir(parents=True, exist_ok=True)
+        last_words.unlink(missing_ok=True)
+        mapping[container.get("terminationMessagePath") or volumes.TERMINATION_LOG] = str(last_words)
+        return mapping
+
+    def remove(self) -> None:
+        """The pod is gone, and its files with it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def launch(
+    pod: Object,
+    container: Object,
+    image: Image,
+    sandbox: Sandbox,
+    mapping: Mapping[str, str],
+    lookup: Lookup,
+    node_amounts: Mapping[str, int],
+    container_id: str,
+) -> Launch:
+    """Command, environment and working directory of a container. Raises ConfigError."""
+    home = sandbox.container(container["name"])
+    wanted = resolve(container, pod, lookup, node_amounts)
+    address = (pod.get("status") or {}).get("podIP", "")
+    work = home / "work"
+    env = {
+        "PATH": image.search_path(),
+        "HOME": str(work),
+        "TMPDIR": str(home / "tmp"),
+        "LANG": "C.UTF-8",
+        "HOSTNAME": pod["spec"].get("hostname") or pod["metadata"]["name"],
+        # All pods share the loopback device: what listens must bind to its own pod's address, or the next one fails.
+        "HOST": address,
+        "LOCALCLUSTER_POD_IP": address,
+        "LOCALCLUSTER_ROOT": str(home / "root"),
+        "PYTHONPYCACHEPREFIX": str(sandbox.cache),
+        **image.env,
+        **{name: volumes.rewrite(value, mapping) for name, value in wanted.items()},
+        ID_VARIABLE: container_id,
+    }
+    words = container.get("command") or list(image.command)
+    if container.get("command") or container.get("args"):
+        words = [*words, *(container.get("args") or [])]
+    else:
+        words = [*words, *image.args]
+    if not words:
+        raise ConfigError("no command specified")
+    argv = [volumes.rewrite(expand(str(word), env), mapping) for word in words]
+    cwd = Path(volumes.rewrite(container["workingDir"], mapping)) if container.get("workingDir") else work
+    # A working directory of the image (/app) is its private copy; only a mounted one is somewhere else.
+    return Launch(argv, env, cwd if str(cwd).startswith(str(home)) else work)

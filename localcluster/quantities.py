@@ -1,0 +1,60 @@
+"""Kubernetes quantities ("500m", "2Gi", "1e3") as exact integers, and times as Kubernetes writes them.
+
+https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from decimal import ROUND_CEILING, Decimal
+from functools import lru_cache
+
+_QUANTITY = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+))(m|u|n|[kKMGTPE]i?|[eE][+-]?\d+)?$")
+_BINARY = {"Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "Ti": 1024**4, "Pi": 1024**5, "Ei": 1024**6}
+_DECIMAL = {"k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}
+_SMALL = {"m": Decimal("0.001"), "u": Decimal("0.000001"), "n": Decimal("0.000000001")}
+
+
+def parse(value: str | int | float) -> Decimal:
+    """The number that a quantity means. Raises ValueError when it is none."""
+    text = str(value).strip()
+    found = _QUANTITY.match(text)
+    if not found:
+        raise ValueError(f"{text!r} is not a quantity; write for instance 500m, 2, 128Mi or 2Gi")
+    number, suffix = Decimal(found[1]), found[2] or ""
+    if not suffix:
+        return number
+    if suffix in _SMALL:
+        return number * _SMALL[suffix]
+    if suffix in _BINARY:
+        return number * _BINARY[suffix]
+    if suffix in _DECIMAL:
+        return number * _DECIMAL[suffix]
+    return number * Decimal(10) ** int(suffix[1:])
+
+
+def millis(value: str | int | float) -> int:
+    """A CPU quantity in thousandths of a core, rounded up as the scheduler does."""
+    return int((parse(value) * 1000).to_integral_value(ROUND_CEILING))
+
+
+def whole(value: str | int | float) -> int:
+    """A quantity of bytes or devices as a whole number, rounded up."""
+    return int(parse(value).to_integral_value(ROUND_CEILING))
+
+
+@lru_cache(maxsize=4096)
+def amount(resource: str, value: str | int | float) -> int:
+    """The integer that the scheduler adds up: millicores for "cpu", units for everything else."""
+    return millis(value) if resource == "cpu" else whole(value)
+
+
+def now() -> str:
+    """This moment as metav1.Time: RFC 3339, whole seconds, UTC."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def time_of(seconds: float) -> str:
+    """A Unix time as metav1.Time."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
