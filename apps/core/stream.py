@@ -42,7 +42,8 @@ class HintHub:
                 try:
                     topic = await asyncio.wait_for(queue.get(), HEARTBEAT_SECONDS)
                 except TimeoutError:
-                    yield ": still here\n\n"
+                    # An event, not only a comment: a page can't see comments, and must notice a stream that died.
+                    yield ": still here\nevent: beat\ndata: ok\n\n"
                 else:
                     yield f"event: hint\ndata: {topic}\n\n"
         finally:

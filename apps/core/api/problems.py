@@ -21,9 +21,9 @@ class ProblemResponse(Response):
         super().__init__({key: value for key, value in body.items() if value not in ("", None)}, status=status)
 
     @property
-    def rendered_content(self) -> bytes:
+    def rendered_content(self) -> Any:
         """JSON, under the media type of problems."""
-        content: bytes = super().rendered_content  # type: ignore[misc]
+        content = super().rendered_content
         self["Content-Type"] = CONTENT_TYPE
         return content
 
@@ -45,8 +45,9 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
         problem = ProblemResponse(error.status_code, str(error.default_detail).rstrip("."), str(error.detail))
         if getattr(error, "auth_header", None):
             problem["WWW-Authenticate"] = error.auth_header  # type: ignore[attr-defined]
-        if isinstance(error, exceptions.Throttled) and error.wait:
-            problem["Retry-After"] = str(int(error.wait) + 1)
+        seconds = getattr(error, "wait", None)
+        if seconds:
+            problem["Retry-After"] = str(int(seconds) + 1)
         return problem
     return None
 

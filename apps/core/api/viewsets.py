@@ -30,7 +30,7 @@ class ServiceViewSet(viewsets.GenericViewSet[Any]):
     def dry_run(self) -> bool:
         """Whether `?dry_run=true` (or the body's `dry_run`) asks for a rehearsal."""
         body = self.request.data if isinstance(self.request.data, dict) else {}
-        value = self.request.query_params.get("dry_run", body.get("dry_run", False))
+        value: Any = self.request.query_params.get("dry_run", body.get("dry_run", False))
         return value is True or str(value).lower() in TRUE
 
     def project(self, at_least: Role = Role.VIEWER) -> Project:

@@ -1,0 +1,219 @@
+"""Rows as the system itself would have written them, for tests that need a busy project quickly.
+
+Nothing here stands in for a part that can run: it only saves the time of running it a hundred times.
+"""
+
+import itertools
+import secrets
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from apps.clusters.models import Cluster, KubeEvent, Node, Pod
+from apps.core import crypto
+from apps.core.models import Membership, Project, User
+from apps.core.states import Health, Role
+from apps.deployments.models import Deployment, Revision, Rollout, Target
+from apps.deployments.specs import parse_revision
+from apps.deployments.states import DeploymentState, RolloutState
+from apps.experiments.models import (
+    Experiment,
+    LatestMetric,
+    MetricPoint,
+    ModelAlias,
+    ModelVersion,
+    Param,
+    RegisteredModel,
+    Run,
+)
+from apps.experiments.states import RunKind, RunState
+
+GIB = 1024**3
+_numbers = itertools.count(1)
+
+
+def uid() -> str:
+    return secrets.token_hex(16)
+
+
+def member(project: Project, name: str = "ada", role: Role = Role.DEVELOPER) -> User:
+    user = User.objects.create_user(name, password="a long enough one")
+    Membership.objects.create(project=project, user=user, role=role)
+    return user
+
+
+def cluster(name: str, *, nodes: int = 3, state: str = "Healthy", **fields: Any) -> Cluster:
+    now = timezone.now()
+    made = Cluster.objects.create(
+        name=name,
+        labels={"provider": "local", "region": "here"},
+        server="https://127.0.0.1:6443",
+        ca="-----BEGIN CERTIFICATE-----",
+        credential_encrypted=crypto.encrypt(b'{"token": "t"}'),
+        credential_kind="token",
+        state=state,
+        server_version="v1.33.0",
+        last_seen_at=now,
+        **fields,
+    )
+    for number in range(nodes):
+        Node.objects.create(
+            cluster=made,
+            uid=uid(),
+            name=f"{name}-node-{number + 1}",
+            ready=True,
+            health=Health.HEALTHY,
+            allocatable_cpu_m=4000,
+            allocatable_memory_b=8 * GIB,
+            allocatable_gpu=2 if number == 0 else 0,
+            allocatable_pods=110,
+            used_cpu_m=900,
+            used_memory_b=2 * GIB,
+            created_at=now,
+            observed_at=now,
+        )
+    return made
+
+
+def pod(cluster: Cluster, project: Project | None, *, namespace: str = "", **fields: Any) -> Pod:
+    now = timezone.now()
+    number = next(_numbers)
+    values: dict[str, Any] = {
+        "name": f"pod-{number}",
+        "node_name": f"{cluster.name}-node-1",
+        "pod_ip": "127.10.0.1",
+        "phase": "Running",
+        "ready": True,
+        "health": Health.HEALTHY,
+        "requests_cpu_m": 250,
+        "requests_memory_b": GIB // 4,
+        "used_cpu_m": 100,
+        "used_memory_b": GIB // 8,
+        "created_at": now,
+        "started_at": now,
+        "observed_at": now,
+        "project": project.name if project else "",
+    }
+    space = namespace or (f"flotilla-{project.name}" if project else "default")
+    return Pod.objects.create(cluster=cluster, uid=uid(), namespace=space, **(values | fields))
+
+
+def warning(
+    cluster: Cluster, pod: Pod, reason: str = "Unhealthy", message: str = "Readiness probe failed"
+) -> KubeEvent:
+    now = timezone.now()
+    return KubeEvent.objects.create(
+        cluster=cluster,
+        uid=uid(),
+        namespace=pod.namespace,
+        involved_kind="Pod",
+        involved_name=pod.name,
+        involved_uid=pod.uid,
+        project=pod.project,
+        type="Warning",
+        reason=reason,
+        message=message,
+        source="kubelet",
+        first_at=now,
+        last_at=now,
+    )
+
+
+def run(experiment: Experiment, *, state: str = RunState.SUCCEEDED, points: int = 5, **fields: Any) -> Run:
+    now = timezone.now()
+    number = next(_numbers)
+    values: dict[str, Any] = {
+        "name": f"trial-{number}",
+        "kind": RunKind.EXTERNAL,
+        "created_by": "ada",
+        "started_at": now - timedelta(minutes=3),
+        "ended_at": now if state != RunState.RUNNING else None,
+    }
+    made = Run.objects.create(experiment=experiment, state=state, **(values | fields))
+    Param.objects.create(run=made, experiment=experiment, key="alpha", value=str(number / 1000))
+    at = _milliseconds(now)
+    MetricPoint.objects.bulk_create(
+        MetricPoint(run_id=made.pk, key="loss", step=step, timestamp=at + step, value=1 / (step + 1))
+        for step in range(points)
+    )
+    for key, value in (("loss", 1 / max(points, 1)), ("accuracy", 0.9 + number % 10 / 100)):
+        LatestMetric.objects.create(
+            run=made, experiment=experiment, key=key, value=value, step=points - 1, timestamp=at
+        )
+    return made
+
+
+def version(model: RegisteredModel, source: Run, *, alias: str = "") -> ModelVersion:
+    model.last_version += 1
+    model.save(update_fields=["last_version"])
+    made = ModelVersion.objects.create(model=model, version=model.last_version, run=source, artifact_path="model")
+    if alias:
+        ModelAlias.objects.update_or_create(model=model, name=alias, defaults={"version": made})
+    return made
+
+
+def deployment(
+    project: Project, cluster: Cluster, name: str, model_version: ModelVersion, *, replicas: int = 3
+) -> Deployment:
+    target, _ = Target.objects.get_or_create(
+        project=project,
+        name=f"{cluster.name}-production",
+        defaults={"cluster": cluster, "namespace": f"flotilla-{project.name}", "environment": "production"},
+    )
+    made = Deployment.objects.create(
+        project=project,
+        name=name,
+        target=target,
+        state=DeploymentState.ACTIVE,
+        desired_replicas=replicas,
+        ready_replicas=replicas,
+        health=Health.HEALTHY,
+        message=f"{replicas} of {replicas} replicas are ready.",
+        last_revision=1,
+        observed_generation=1,
+        observed=[{"revision": 1, "wanted": replicas, "existing": replicas, "ready": replicas}],
+        observed_at=timezone.now(),
+    )
+    revision = Revision.objects.create(
+        deployment=made,
+        number=1,
+        digest="d" * 16,
+        model_version=model_version,
+        spec=serving_spec(model_version),
+    )
+    Deployment.objects.filter(pk=made.pk).update(current=revision, stable=revision)
+    made.refresh_from_db()
+    Rollout.objects.create(deployment=made, to_revision=revision, state=RolloutState.HEALTHY, ended_at=timezone.now())
+    for _ in range(replicas):
+        pod(cluster, project, deployment=name, revision="1", name=f"{name}-r1-{uid()[:5]}")
+    return made
+
+
+def serving_spec(model_version: ModelVersion) -> dict[str, Any]:
+    asked = {
+        "model": {"name": model_version.model.name, "version": model_version.version},
+        "image": "flotilla-examples/digits:1",
+        "command": ["python", "serve.py"],
+    }
+    return parse_revision(asked).to_json()
+
+
+def busy_project(name: str = "demo", *, size: int = 3) -> Project:
+    """A project with `size` of everything, on one cluster of its own."""
+    project = Project.objects.create(name=name)
+    home = cluster(f"{name}-cluster", nodes=size)
+    for number in range(size):
+        experiment = Experiment.objects.create(project=project, name=f"digits-{number}" if number else "digits")
+        runs = [run(experiment) for _ in range(size)]
+        run(experiment, state=RunState.FAILED, reason="Error", exit_code=1, message="exit code 1")
+        model = RegisteredModel.objects.create(project=project, name=f"digits-{number}" if number else "digits")
+        versions = [version(model, source) for source in runs]
+        served = deployment(project, home, f"digits-{number}" if number else "digits", versions[0])
+        sick = pod(home, project, deployment=served.name, revision="1", ready=False, health=Health.DEGRADED)
+        warning(home, sick)
+    return project
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
