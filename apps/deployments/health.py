@@ -80,9 +80,9 @@ def replica_seen(
     message: str,
     containers: Sequence[Mapping[str, Any]] = (),
 ) -> ReplicaSeen:
-    """A replica with the last end of its container that was restarted most, out of `containerStatuses`."""
-    most: Mapping[str, Any] = max(containers, key=lambda found: int(found.get("restartCount") or 0), default={})
-    last = (most.get("lastState") or {}).get("terminated") or (most.get("state") or {}).get("terminated") or {}
+    """A replica with the last end of its most restarted container; `containers` are as the watcher stores them."""
+    most: Mapping[str, Any] = max(containers, key=lambda found: int(found.get("restarts") or 0), default={})
+    last = (most.get("state") or {}).get("terminated") or (most.get("last_state") or {}).get("terminated") or {}
     ended = last.get("finishedAt")
     return ReplicaSeen(
         name=name,
@@ -91,7 +91,7 @@ def replica_seen(
         health=health,
         reason=reason,
         message=message,
-        restarts=int(most.get("restartCount") or 0),
+        restarts=int(most.get("restarts") or 0),
         last_exit_code=int(last["exitCode"]) if "exitCode" in last else None,
         last_reason=str(last.get("reason") or ""),
         last_ended_at=datetime.fromisoformat(str(ended)) if ended else None,

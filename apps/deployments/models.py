@@ -70,6 +70,15 @@ class Deployment(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def under_way(self) -> "Rollout | None":
+        """The rollout that is not finished, if any. Prefetch `rollouts` as `unfinished` for lists."""
+        known: list[Rollout] | None = getattr(self, "unfinished", None)
+        if known is not None:
+            return known[0] if known else None
+        rows = self.rollouts.filter(state__in=UNFINISHED)
+        return rows.select_related("from_revision", "to_revision").first()
+
 
 class Revision(models.Model):
     """An immutable, numbered snapshot of a deployment's spec."""

@@ -69,7 +69,7 @@ def _uphold(client: KubeClient, deployment: Deployment, current: Revision) -> No
     identity = identity_of(deployment)
     live = _observe(client, identity)
     now = timezone.now()
-    rollout = selectors.unfinished_rollout(deployment)
+    rollout = deployment.under_way
     seen = {number: observed_revision(workload) for number, workload in live.workloads.items()}
     decision = decide(_wanted(deployment, current), _status(rollout, now), seen, now)
     _apply(client, deployment, identity, live, decision, now)

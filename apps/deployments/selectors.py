@@ -38,8 +38,11 @@ def target(principal: Principal, name: str, at_least: Role = Role.VIEWER, **scop
 
 def deployments(**scope: Any) -> QuerySet[Deployment]:
     """Deployments with what every list of them shows."""
-    return Deployment.objects.filter(**scope).select_related(
-        "project", "target__cluster", "current__model_version__model", "stable"
+    unfinished = Rollout.objects.filter(state__in=UNFINISHED).select_related("from_revision", "to_revision")
+    return (
+        Deployment.objects.filter(**scope)
+        .select_related("project", "target__cluster", "current__model_version__model", "stable")
+        .prefetch_related(Prefetch("rollouts", unfinished, to_attr="unfinished"))
     )
 
 
@@ -53,15 +56,6 @@ def for_reconcile(pk: int) -> Deployment | None:
     return (
         Deployment.objects.filter(pk=pk)
         .select_related("project", "target__cluster", "current", "stable", "token")
-        .first()
-    )
-
-
-def unfinished_rollout(of: Deployment) -> Rollout | None:
-    """The rollout that is under way, if any."""
-    return (
-        Rollout.objects.filter(deployment=of, state__in=UNFINISHED)
-        .select_related("from_revision", "to_revision")
         .first()
     )
 

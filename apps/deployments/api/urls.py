@@ -1,5 +1,11 @@
-"""URLs of deployments."""
+"""REST URLs of deployments."""
 
 from django.urls import URLPattern, URLResolver
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from apps.core.api.viewsets import Router
+from apps.deployments.api.views import DeploymentViewSet, TargetViewSet
+
+router = Router()
+router.register("targets", TargetViewSet, basename="target")
+router.register("deployments", DeploymentViewSet, basename="deployment")
+urlpatterns: list[URLPattern | URLResolver] = router.urls

@@ -1,0 +1,245 @@
+"""How deployments look in REST, and what may be asked for."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from apps.clusters.models import Pod
+from apps.deployments import selectors
+from apps.deployments.models import Deployment, Heal, Revision, Rollout, Target
+
+
+class Strict(serializers.Serializer[Any]):
+    """Refuses what it does not know: a misspelled field must not be ignored."""
+
+    also_known: tuple[str, ...] = ()
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Name the unknown fields."""
+        given = set(self.initial_data) if isinstance(self.initial_data, dict) else set()
+        unknown = sorted(given - set(self.fields) - set(self.also_known) - {"project", "dry_run"})
+        if unknown:
+            raise serializers.ValidationError(dict.fromkeys(unknown, "There is no such field."))
+        return attrs
+
+
+class TargetSerializer(serializers.ModelSerializer[Target]):
+    """A target."""
+
+    project = serializers.CharField(source="project.name")
+    cluster = serializers.CharField(source="cluster.name")
+
+    class Meta:
+        model = Target
+        fields = ("id", "name", "project", "cluster", "namespace", "environment", "created_by", "created_at")
+
+
+class NewTargetSerializer(Strict):
+    """What a new target shall be."""
+
+    project = serializers.CharField(required=False)
+    name = serializers.CharField()
+    cluster = serializers.CharField()
+    namespace = serializers.CharField(required=False, help_text="The project's own namespace unless given.")
+    environment = serializers.CharField(default="production")
+
+
+class ResourcesSerializer(serializers.Serializer[Any]):
+    """Requests and limits of the one container."""
+
+    cpu = serializers.CharField(required=False, help_text="Such as 500m or 2.")
+    memory = serializers.CharField(required=False, help_text="Such as 512Mi.")
+    gpu = serializers.IntegerField(required=False)
+
+
+class ProbesSerializer(serializers.Serializer[Any]):
+    """HTTP paths that Kubernetes asks; an empty one means no such probe."""
+
+    ready_path = serializers.CharField(required=False, allow_blank=True)
+    live_path = serializers.CharField(required=False, allow_blank=True)
+    startup_seconds = serializers.IntegerField(required=False)
+
+
+class StrategySerializer(serializers.Serializer[Any]):
+    """The rolling strategy, in replicas."""
+
+    max_surge = serializers.IntegerField(required=False)
+    max_unavailable = serializers.IntegerField(required=False)
+    progress_deadline_seconds = serializers.IntegerField(required=False)
+
+
+class NewRevisionSerializer(Strict):
+    """What changes in a new revision; what is left out stays as it is."""
+
+    model = serializers.CharField(required=False, help_text="The name of a registered model.")
+    version = serializers.IntegerField(required=False, min_value=1)
+    alias = serializers.CharField(required=False, help_text="Instead of a version; resolved now.")
+    image = serializers.CharField(required=False)
+    command = serializers.ListField(child=serializers.CharField(), required=False)
+    args = serializers.ListField(child=serializers.CharField(allow_blank=True), required=False)
+    env = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
+    resources = ResourcesSerializer(required=False)
+    port = serializers.IntegerField(required=False)
+    probes = ProbesSerializer(required=False)
+    strategy = StrategySerializer(required=False)
+
+
+class NewDeploymentSerializer(NewRevisionSerializer):
+    """What a new deployment shall be."""
+
+    project = serializers.CharField(required=False)
+    name = serializers.CharField()
+    target = serializers.CharField()
+    replicas = serializers.IntegerField(default=1)
+    image = serializers.CharField()
+
+
+class RollbackSerializer(Strict):
+    """Where to go back to; without a number, to the revision that served before."""
+
+    revision = serializers.IntegerField(required=False, min_value=1)
+
+
+class ScaleSerializer(Strict):
+    """How many replicas are wanted."""
+
+    replicas = serializers.IntegerField()
+
+
+class PredictSerializer(serializers.Serializer[Any]):
+    """An inference request of the Open Inference Protocol, version 2."""
+
+    id = serializers.CharField(required=False)
+    inputs = serializers.ListField(child=serializers.DictField())
+    parameters = serializers.DictField(required=False)
+
+
+class PredictionSerializer(serializers.Serializer[Any]):
+    """The model's answer, and who gave it."""
+
+    model_name = serializers.CharField(required=False)
+    model_version = serializers.CharField(required=False)
+    id = serializers.CharField(required=False)
+    outputs = serializers.ListField(child=serializers.DictField())
+    replica = serializers.CharField()
+    revision = serializers.IntegerField()
+    latency_ms = serializers.FloatField(help_text="Of the attempt that succeeded.")
+    total_ms = serializers.FloatField(help_text="With the attempts before it.")
+    attempts = serializers.IntegerField()
+
+
+class RevisionSerializer(serializers.ModelSerializer[Revision]):
+    """A revision."""
+
+    run_id = serializers.CharField(source="model_version.run.uid", default=None, allow_null=True)
+
+    class Meta:
+        model = Revision
+        fields = ("number", "spec", "digest", "run_id", "copied_from", "created_by", "created_at")
+
+
+class RolloutSerializer(serializers.ModelSerializer[Rollout]):
+    """A rollout."""
+
+    from_revision = serializers.IntegerField(source="from_revision.number", default=None, allow_null=True)
+    to_revision = serializers.IntegerField(source="to_revision.number")
+
+    class Meta:
+        model = Rollout
+        fields = (
+            "id", "from_revision", "to_revision", "state", "reason", "message", "new_ready", "old_left",
+            "created_by", "started_at", "progressed_at", "ended_at",
+        )  # fmt: skip
+
+
+class HealSerializer(serializers.ModelSerializer[Heal]):
+    """A loss of replicas that nobody asked for, and how long it took until all were ready again."""
+
+    seconds = serializers.FloatField(allow_null=True)
+
+    class Meta:
+        model = Heal
+        fields = ("id", "wanted", "lowest", "replica", "cause", "message", "dropped_at", "restored_at", "seconds")
+
+
+class ObservedSerializer(serializers.Serializer[Any]):
+    """Replicas of one revision as Kubernetes said it last."""
+
+    revision = serializers.IntegerField()
+    wanted = serializers.IntegerField()
+    existing = serializers.IntegerField()
+    ready = serializers.IntegerField()
+
+
+class ModelRefSerializer(serializers.Serializer[Any]):
+    """A model version."""
+
+    name = serializers.CharField()
+    version = serializers.IntegerField()
+    alias = serializers.CharField(allow_blank=True)
+
+
+class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
+    """A deployment: what is wanted and what was observed."""
+
+    project = serializers.CharField(source="project.name")
+    target = serializers.CharField(source="target.name")
+    cluster = serializers.CharField(source="target.cluster.name")
+    namespace = serializers.CharField(source="target.namespace")
+    environment = serializers.CharField(source="target.environment")
+    replicas = serializers.IntegerField(source="desired_replicas")
+    revision = serializers.IntegerField(source="current.number", default=None, allow_null=True)
+    stable_revision = serializers.IntegerField(source="stable.number", default=None, allow_null=True)
+    model = ModelRefSerializer(source="current.spec.model", default=None, allow_null=True)
+    image = serializers.CharField(source="current.spec.image", default="")
+    observed = ObservedSerializer(many=True)
+    rollout = RolloutSerializer(source="under_way", allow_null=True, help_text="The rollout that is under way.")
+
+    class Meta:
+        model = Deployment
+        fields = (
+            "id", "name", "project", "target", "cluster", "namespace", "environment", "state", "health", "reason",
+            "message", "replicas", "ready_replicas", "revision", "stable_revision", "model", "image", "generation",
+            "observed_generation", "observed", "observed_at", "rollout", "created_by", "created_at", "updated_at",
+        )  # fmt: skip
+
+
+class ReplicaSerializer(serializers.ModelSerializer[Pod]):
+    """A replica: its pod, as last observed."""
+
+    revision = serializers.SerializerMethodField()
+    restarted = serializers.SerializerMethodField(help_text="Why it was restarted last.")
+    last_exit_code = serializers.SerializerMethodField()
+    last_ended_at = serializers.SerializerMethodField()
+    node = serializers.CharField(source="node_name")
+
+    class Meta:
+        model = Pod
+        fields = (
+            "name", "revision", "ready", "health", "reason", "message", "restarts", "restarted", "last_exit_code",
+            "last_ended_at", "node", "pod_ip", "started_at", "observed_at",
+        )  # fmt: skip
+
+    def get_revision(self, pod: Pod) -> int:
+        """The number of the revision that it serves."""
+        return selectors.seen_of(pod).revision
+
+    def get_restarted(self, pod: Pod) -> str:
+        """A phrase such as "restarted 1×, exit 137 SIGKILL"."""
+        return selectors.seen_of(pod).restarted
+
+    def get_last_exit_code(self, pod: Pod) -> int | None:
+        """The exit code of the container that ended last."""
+        return selectors.seen_of(pod).last_exit_code
+
+    def get_last_ended_at(self, pod: Pod) -> str | None:
+        """When it ended (RFC 3339)."""
+        ended = selectors.seen_of(pod).last_ended_at
+        return ended.isoformat() if ended else None
+
+
+class ManifestsSerializer(serializers.Serializer[Any]):
+    """What would be applied."""
+
+    dry_run = serializers.BooleanField()
+    objects = serializers.ListField(child=serializers.DictField())

@@ -1,0 +1,238 @@
+"""REST: targets and deployments. Every write calls a service."""
+
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from apps.core.access import project_or_404
+from apps.core.api.etags import check_if_match, etag_of
+from apps.core.api.viewsets import ServiceViewSet
+from apps.core.errors import Missing
+from apps.core.states import Role
+from apps.deployments import predict, selectors, services
+from apps.deployments.api import serializers as forms
+from apps.deployments.models import Deployment, Target
+
+PROJECT = OpenApiParameter("project", OpenApiTypes.STR, description="Where the name is not unique.")
+DRY_RUN = OpenApiParameter("dry_run", OpenApiTypes.BOOL, description="Answer with the manifests; change nothing.")
+CURRENT = ("name", "target", "replicas", "project")
+
+
+@extend_schema_view(
+    list=extend_schema(operation_id="listTargets", parameters=[PROJECT], responses=forms.TargetSerializer(many=True)),
+    retrieve=extend_schema(operation_id="getTarget", parameters=[PROJECT], responses=forms.TargetSerializer),
+    create=extend_schema(
+        operation_id="createTarget", request=forms.NewTargetSerializer, responses={201: forms.TargetSerializer}
+    ),
+    destroy=extend_schema(operation_id="deleteTarget", parameters=[PROJECT], responses={204: None}),
+)
+class TargetViewSet(ServiceViewSet):
+    """Where deployments may go: cluster, namespace, environment."""
+
+    queryset = Target.objects.none()
+    serializer_class = forms.TargetSerializer
+    lookup_field = "name"
+
+    def list(self, request: Request) -> Response:
+        """List the targets of the visible projects."""
+        page = self.paginate_queryset(selectors.targets(**self.project_filter()))
+        return self.get_paginated_response(forms.TargetSerializer(page, many=True).data)
+
+    def retrieve(self, request: Request, name: str) -> Response:
+        """One target."""
+        found = selectors.target(self.principal, name, **self.project_filter())
+        return Response(forms.TargetSerializer(found).data)
+
+    def create(self, request: Request) -> Response:
+        """Make a target (project administrators)."""
+        body = forms.NewTargetSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        values = {key: value for key, value in body.validated_data.items() if key != "project"}
+        made = services.create_target(principal=self.principal, project=self.project(Role.ADMIN), **values)
+        return Response(forms.TargetSerializer(made).data, status=201)
+
+    def destroy(self, request: Request, name: str) -> Response:
+        """Forget a target that nothing is deployed to."""
+        found = selectors.target(self.principal, name, Role.ADMIN, **self.project_filter())
+        services.delete_target(principal=self.principal, target=found)
+        return Response(status=204)
+
+
+@extend_schema_view(
+    list=extend_schema(
+        operation_id="listDeployments", parameters=[PROJECT], responses=forms.DeploymentSerializer(many=True)
+    ),
+    retrieve=extend_schema(operation_id="getDeployment", parameters=[PROJECT], responses=forms.DeploymentSerializer),
+    create=extend_schema(
+        operation_id="createDeployment",
+        parameters=[DRY_RUN],
+        request=forms.NewDeploymentSerializer,
+        responses={201: forms.DeploymentSerializer, 200: forms.ManifestsSerializer},
+    ),
+    destroy=extend_schema(
+        operation_id="deleteDeployment", parameters=[PROJECT], responses={202: forms.DeploymentSerializer}
+    ),
+)
+class DeploymentViewSet(ServiceViewSet):
+    """Served models."""
+
+    queryset = Deployment.objects.none()
+    serializer_class = forms.DeploymentSerializer
+    lookup_field = "name"
+
+    def list(self, request: Request) -> Response:
+        """List the deployments of the visible projects."""
+        page = self.paginate_queryset(selectors.deployments(**self.project_filter()))
+        return self.get_paginated_response(forms.DeploymentSerializer(page, many=True).data)
+
+    def retrieve(self, request: Request, name: str) -> Response:
+        """One deployment. Its `ETag` changes with what is wanted, not with what is observed."""
+        return self._shown(self._found(name))
+
+    def create(self, request: Request) -> Response:
+        """Deploy a model version."""
+        body = forms.NewDeploymentSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        values = body.validated_data
+        asked: dict[str, Any] = {
+            "principal": self.principal,
+            "project": self.project(Role.DEVELOPER),
+            "name": values["name"],
+            "target": values["target"],
+            "replicas": values["replicas"],
+            "spec": {key: value for key, value in values.items() if key not in CURRENT},
+        }
+        if self.dry_run:
+            return _manifests(services.preview_deployment(**asked))
+        made = services.create_deployment(**asked)
+        return self._shown(made, status=201)
+
+    def destroy(self, request: Request, name: str) -> Response:
+        """Take a deployment down; it is gone when its page is."""
+        found = self._edited(name)
+        return self._shown(services.delete_deployment(principal=self.principal, deployment=found), status=202)
+
+    @extend_schema(
+        methods=["GET"],
+        operation_id="listRevisions",
+        parameters=[PROJECT],
+        responses=forms.RevisionSerializer(many=True),
+    )
+    @extend_schema(
+        methods=["POST"],
+        operation_id="createRevision",
+        parameters=[PROJECT, DRY_RUN],
+        request=forms.NewRevisionSerializer,
+        responses={201: forms.RevisionSerializer, 200: forms.RevisionSerializer},
+    )
+    @action(detail=True, methods=["get", "post"])
+    def revisions(self, request: Request, name: str) -> Response:
+        """The revisions; POST rolls out a new one, and answers 200 when it is what is wanted already."""
+        if request.method != "POST":
+            return self._page(selectors.revisions_of(self._found(name)), forms.RevisionSerializer)
+        body = forms.NewRevisionSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        asked: dict[str, Any] = {
+            "principal": self.principal,
+            "deployment": self._edited(name),
+            "changes": body.validated_data,
+        }
+        if self.dry_run:
+            return _manifests(services.preview_revision(**asked))
+        revision, new = services.deploy_revision(**asked)
+        return Response(forms.RevisionSerializer(revision).data, status=201 if new else 200)
+
+    @extend_schema(operation_id="listRollouts", parameters=[PROJECT], responses=forms.RolloutSerializer(many=True))
+    @action(detail=True)
+    def rollouts(self, request: Request, name: str) -> Response:
+        """The rollouts, newest first."""
+        return self._page(selectors.rollouts_of(self._found(name)), forms.RolloutSerializer)
+
+    @extend_schema(operation_id="listReplicas", parameters=[PROJECT], responses=forms.ReplicaSerializer(many=True))
+    @action(detail=True)
+    def replicas(self, request: Request, name: str) -> Response:
+        """The replicas as last observed."""
+        return self._page(selectors.pods_of(self._found(name)), forms.ReplicaSerializer)
+
+    @extend_schema(operation_id="listHeals", parameters=[PROJECT], responses=forms.HealSerializer(many=True))
+    @action(detail=True)
+    def heals(self, request: Request, name: str) -> Response:
+        """Losses of replicas that nobody asked for, and how long each took to heal."""
+        return self._page(selectors.heals_of(self._found(name)), forms.HealSerializer)
+
+    @extend_schema(
+        operation_id="rollbackDeployment",
+        parameters=[PROJECT],
+        request=forms.RollbackSerializer,
+        responses={201: forms.RevisionSerializer},
+    )
+    @action(detail=True, methods=["post"])
+    def rollback(self, request: Request, name: str) -> Response:
+        """Roll out a copy of an earlier revision."""
+        body = forms.RollbackSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        number = body.validated_data.get("revision")
+        made = services.rollback(principal=self.principal, deployment=self._edited(name), revision=number)
+        return Response(forms.RevisionSerializer(made).data, status=201)
+
+    @extend_schema(
+        operation_id="scaleDeployment",
+        parameters=[PROJECT],
+        request=forms.ScaleSerializer,
+        responses=forms.DeploymentSerializer,
+    )
+    @action(detail=True, methods=["post"])
+    def scale(self, request: Request, name: str) -> Response:
+        """Change the number of replicas."""
+        body = forms.ScaleSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        found = self._edited(name)
+        return self._shown(services.scale(principal=self.principal, deployment=found, **body.validated_data))
+
+    @extend_schema(
+        operation_id="predict",
+        parameters=[PROJECT],
+        request=forms.PredictSerializer,
+        responses=forms.PredictionSerializer,
+    )
+    @action(detail=True, methods=["post"])
+    def predict(self, request: Request, name: str) -> Response:
+        """Ask the model, through any ready replica; a replica that does not answer costs another attempt."""
+        found = self._found(name, Role.DEVELOPER)
+        made = predict.predict(principal=self.principal, deployment=found, body=request.data)
+        about = {
+            "replica": made.replica,
+            "revision": made.revision,
+            "latency_ms": made.latency_ms,
+            "total_ms": made.total_ms,
+            "attempts": made.attempts,
+        }
+        return Response({**made.answer, **about})
+
+    def _found(self, name: str, at_least: Role = Role.VIEWER) -> Deployment:
+        return selectors.deployment(self.principal, name, at_least, **self.project_filter())
+
+    def _edited(self, name: str) -> Deployment:
+        found = self._found(name, Role.DEVELOPER)
+        check_if_match(self.request, "deployment", found.pk, found.generation)
+        return found
+
+    def _shown(self, deployment: Deployment, status: int = 200) -> Response:
+        project = project_or_404(self.principal, deployment.project.name)
+        found = selectors.deployments(pk=deployment.pk, project=project).first()
+        if found is None:
+            raise Missing(f"{deployment.name} is gone.")
+        tag = etag_of("deployment", found.pk, found.generation)
+        return Response(forms.DeploymentSerializer(found).data, status=status, headers={"ETag": tag})
+
+    def _page(self, queryset: Any, serializer: Any) -> Response:
+        page = self.paginate_queryset(queryset)
+        return self.get_paginated_response(serializer(page, many=True).data)
+
+
+def _manifests(objects: list[dict[str, Any]]) -> Response:
+    return Response(forms.ManifestsSerializer({"dry_run": True, "objects": objects}).data)

@@ -1,0 +1,71 @@
+"""A project with people, a model with two versions, and a target, as the rows that the system itself writes."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from apps.clusters.models import Cluster
+from apps.core.access import Principal
+from apps.core.models import Membership, Project, User
+from apps.core.states import Role
+from apps.core.tokens import issue_token
+from apps.deployments import services
+from apps.deployments.models import Deployment, Target
+from apps.experiments.models import Experiment, RegisteredModel
+from tests import factories
+
+SPEC = {"model": "digits", "version": 1, "image": "flotilla-examples/digits:1", "command": ["python", "serve.py"]}
+
+
+@pytest.fixture
+def demo(db: None) -> Project:
+    return Project.objects.create(name="demo")
+
+
+@pytest.fixture
+def cluster(db: None) -> Cluster:
+    return factories.cluster("local")
+
+
+@pytest.fixture
+def root(db: None) -> Principal:
+    return Principal(user=User.objects.create_superuser("root", password="a long enough one"))
+
+
+@pytest.fixture
+def developer(demo: Project) -> Principal:
+    user = User.objects.create_user("dev", password="a long enough one")
+    Membership.objects.create(project=demo, user=user, role=Role.DEVELOPER)
+    return Principal(user=user)
+
+
+@pytest.fixture
+def model(demo: Project) -> RegisteredModel:
+    made = RegisteredModel.objects.create(project=demo, name="digits")
+    experiment = Experiment.objects.create(project=demo, name="digits")
+    factories.version(made, factories.run(experiment), alias="champion")
+    factories.version(made, factories.run(experiment), alias="next")
+    return made
+
+
+@pytest.fixture
+def target(root: Principal, demo: Project, cluster: Cluster) -> Target:
+    return services.create_target(principal=root, project=demo, name="local-production", cluster="local")
+
+
+@pytest.fixture
+def digits(developer: Principal, demo: Project, target: Target, model: RegisteredModel) -> Deployment:
+    return services.create_deployment(
+        principal=developer, project=demo, name="digits", target=target.name, replicas=3, spec=SPEC
+    )
+
+
+def client_of(user: User | None, **token: Any) -> Client:
+    _, text = issue_token(name="test", user=user, **token)
+    return Client(headers={"Authorization": f"Bearer {text}"})
+
+
+@pytest.fixture
+def api(developer: Principal) -> Client:
+    return client_of(developer.user)

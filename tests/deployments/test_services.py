@@ -1,0 +1,187 @@
+"""What services write: revisions, rollouts, roles, audit; and what they refuse, naming the field."""
+
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+
+from apps.clusters.models import Cluster
+from apps.core.access import Principal
+from apps.core.errors import Conflict, FlotillaError, Invalid, Missing, NotAllowed
+from apps.core.models import AuditEntry, Membership, Project, Transition, User
+from apps.core.states import Role
+from apps.deployments import services
+from apps.deployments.models import Deployment, Rollout, Target
+from apps.deployments.states import RolloutState
+from tests.deployments.conftest import SPEC
+
+pytestmark = pytest.mark.django_db
+
+
+def finish(deployment: Deployment) -> None:
+    """As if the rollout had ended well."""
+    deployment.rollouts.update(state=RolloutState.HEALTHY)
+    Deployment.objects.filter(pk=deployment.pk).update(stable=deployment.current)
+    deployment.refresh_from_db()
+
+
+def test_a_new_deployment_has_a_first_revision_a_rollout_and_an_audit_row(digits: Deployment) -> None:
+    assert digits.current is not None
+    assert digits.current.number == 1
+    assert digits.current.spec["model"] == {"name": "digits", "version": 1, "alias": ""}
+    assert digits.current.model_version is not None
+    rollout = Rollout.objects.get()
+    assert (rollout.state, rollout.from_revision, rollout.to_revision) == ("Pending", None, digits.current)
+    assert digits.generation > digits.observed_generation
+    entry = AuditEntry.objects.get(action="deployment.create")
+    assert (entry.project, entry.object_name, entry.after["replicas"]) == (digits.project, "digits", 3)
+
+
+def test_a_revision_never_changes(digits: Deployment) -> None:
+    assert digits.current is not None
+    digits.current.number = 9
+    with pytest.raises(ValidationError, match="immutable"):
+        digits.current.save()
+
+
+def test_a_new_version_is_a_new_revision_that_supersedes_the_rollout_under_way(
+    digits: Deployment, developer: Principal
+) -> None:
+    revision, new = services.deploy_revision(principal=developer, deployment=digits, changes={"alias": "next"})
+    assert new
+    assert (revision.number, revision.spec["model"]) == (2, {"name": "digits", "version": 2, "alias": "next"})
+    assert revision.spec["command"] == SPEC["command"]
+    assert list(Rollout.objects.order_by("id").values_list("state", flat=True)) == ["Superseded", "Pending"]
+    moves = Transition.objects.filter(object_type="deployments.rollout").values_list("from_state", "to_state")
+    assert list(moves) == [("", "Pending"), ("Pending", "Superseded"), ("", "Pending")]
+
+
+def test_what_is_wanted_already_is_not_rolled_out_again(digits: Deployment, developer: Principal) -> None:
+    revision, new = services.deploy_revision(principal=developer, deployment=digits, changes={"version": 1})
+    assert (revision.number, new) == (1, False)
+    assert Rollout.objects.count() == 1
+
+
+def test_other_settings_change_without_naming_the_version_again(digits: Deployment, developer: Principal) -> None:
+    revision, _ = services.deploy_revision(
+        principal=developer, deployment=digits, changes={"env": {"THREADS": "2"}, "strategy": {"max_surge": 2}}
+    )
+    assert revision.spec["model"]["version"] == 1
+    assert revision.spec["env"] == {"THREADS": "2"}
+    assert revision.spec["strategy"]["max_surge"] == 2
+
+
+def test_a_rollback_copies_the_old_revision_under_a_new_number(digits: Deployment, developer: Principal) -> None:
+    finish(digits)
+    services.deploy_revision(principal=developer, deployment=digits, changes={"version": 2})
+    back = services.rollback(principal=developer, deployment=digits, revision=1)
+    assert (back.number, back.copied_from, back.spec["model"]["version"]) == (3, 1, 1)
+    assert back.model_version is not None
+    assert back.model_version.version == 1
+    rollout = Rollout.objects.filter(state="Pending").get()
+    assert (rollout.from_revision.number, rollout.to_revision.number) == (1, 3)  # type: ignore[union-attr]
+
+
+def test_a_rollback_without_a_number_goes_to_what_served_before(digits: Deployment, developer: Principal) -> None:
+    finish(digits)
+    services.deploy_revision(principal=developer, deployment=digits, changes={"version": 2})
+    assert services.rollback(principal=developer, deployment=digits).copied_from == 1
+    digits.refresh_from_db()
+    finish(digits)
+    assert services.rollback(principal=developer, deployment=digits).copied_from == 2
+
+
+@pytest.mark.parametrize(("number", "error"), [(None, Conflict), (1, Conflict), (7, Missing)])
+def test_a_rollback_to_nowhere_is_refused(
+    digits: Deployment, developer: Principal, number: int | None, error: type[FlotillaError]
+) -> None:
+    with pytest.raises(error):
+        services.rollback(principal=developer, deployment=digits, revision=number)
+
+
+def test_scaling_is_no_revision(digits: Deployment, developer: Principal) -> None:
+    before = digits.generation
+    services.scale(principal=developer, deployment=digits, replicas=5)
+    digits.refresh_from_db()
+    assert (digits.desired_replicas, digits.generation, digits.last_revision) == (5, before + 1, 1)
+    services.scale(principal=developer, deployment=digits, replicas=5)
+    assert AuditEntry.objects.filter(action="deployment.scale").count() == 1
+
+
+def test_deleting_cancels_the_rollout_and_forbids_the_rest(digits: Deployment, developer: Principal) -> None:
+    services.delete_deployment(principal=developer, deployment=digits)
+    services.delete_deployment(principal=developer, deployment=digits)
+    digits.refresh_from_db()
+    assert (digits.state, digits.reason) == ("Deleting", "Deleting")
+    assert Rollout.objects.get().state == "Canceled"
+    assert AuditEntry.objects.filter(action="deployment.delete").count() == 1
+    with pytest.raises(Conflict, match="being deleted"):
+        services.scale(principal=developer, deployment=digits, replicas=1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "field"),
+    [
+        ({"name": "Not A Name"}, Invalid, "name"),
+        ({"target": "nowhere"}, Missing, "target"),
+        ({"replicas": -1}, Invalid, "replicas"),
+        ({"replicas": True}, Invalid, "replicas"),
+        ({"spec": {**SPEC, "image": ""}}, Invalid, "image"),
+        ({"spec": {**SPEC, "version": None}}, Invalid, "version"),
+        ({"spec": {**SPEC, "version": 9}}, Missing, "version"),
+        ({"spec": {**SPEC, "port": 99999}}, Invalid, "port"),
+        ({"spec": {**SPEC, "env": {"PORT": "1"}}}, Invalid, "env"),
+        ({"spec": {**SPEC, "env": {"MLFLOW_TRACKING_TOKEN": "x"}}}, Invalid, "env"),
+        ({"spec": {**SPEC, "env": ["PORT"]}}, Invalid, "env"),
+        ({"spec": {**SPEC, "probes": {"ready_path": "no slash"}}}, Invalid, "probes.ready_path"),
+        ({"spec": {**SPEC, "strategy": {"max_surge": 0}}}, Invalid, "strategy.max_surge"),
+        ({"spec": {**SPEC, "resources": {"cpu": "much"}}}, Invalid, "resources.cpu"),
+    ],
+)
+def test_what_is_wrong_is_named(
+    developer: Principal,
+    demo: Project,
+    target: Target,
+    model: Any,
+    asked: dict[str, Any],
+    error: type[FlotillaError],
+    field: str,
+) -> None:
+    values: dict[str, Any] = {"name": "digits", "target": target.name, "replicas": 1, "spec": SPEC, **asked}
+    with pytest.raises(error) as caught:
+        services.create_deployment(principal=developer, project=demo, **values)
+    assert caught.value.field == field
+    assert not Deployment.objects.exists()
+
+
+def test_a_viewer_and_a_stranger_change_nothing(digits: Deployment, demo: Project) -> None:
+    viewer = User.objects.create_user("viewer")
+    Membership.objects.create(project=demo, user=viewer, role=Role.VIEWER)
+    with pytest.raises(NotAllowed):
+        services.scale(principal=Principal(user=viewer), deployment=digits, replicas=1)
+    with pytest.raises(Missing):
+        services.scale(principal=Principal(user=User.objects.create_user("x")), deployment=digits, replicas=1)
+
+
+def test_a_target_in_a_foreign_namespace(root: Principal, demo: Project, cluster: Cluster) -> None:
+    admin = User.objects.create_user("admin")
+    Membership.objects.create(project=demo, user=admin, role=Role.ADMIN)
+    asked: dict[str, Any] = {"project": demo, "name": "elsewhere", "cluster": "local"}
+    with pytest.raises(NotAllowed):
+        services.create_target(principal=Principal(user=admin), namespace="serving", **asked)
+    for namespace in ("flotilla-other", "kube-system", "default", "Not/One"):
+        with pytest.raises(Invalid):
+            services.create_target(principal=root, namespace=namespace, **asked)
+    made = services.create_target(principal=root, namespace="serving", **asked)
+    assert made.namespace == "serving"
+    other = Project.objects.create(name="other")
+    with pytest.raises(Conflict, match="Another project"):
+        services.create_target(principal=root, project=other, name="x", cluster="local", namespace="serving")
+    assert services.create_target(principal=Principal(user=admin), **{**asked, "name": "own"}).namespace == (
+        "flotilla-demo"
+    )
+
+
+def test_a_used_target_stays(digits: Deployment, root: Principal) -> None:
+    with pytest.raises(Conflict, match="digits"):
+        services.delete_target(principal=root, target=digits.target)
