@@ -1,0 +1,31 @@
+"""`manage.py watch_clusters`: keeps Postgres in step with the clusters."""
+
+import asyncio
+import signal
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from apps.clusters.watcher.supervisor import Supervisor
+
+
+class Command(BaseCommand):
+    """Runs the watcher until SIGTERM or SIGINT."""
+
+    help = "Follow the nodes, pods and events of every enabled cluster. Start several: they share the clusters."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """`--limit`: how many clusters this process takes."""
+        parser.add_argument("--limit", type=int, default=0, help="take at most so many clusters (0: all that are free)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run."""
+        asyncio.run(_main(options["limit"]))
+
+
+async def _main(limit: int) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await Supervisor(limit=limit).run(stop)

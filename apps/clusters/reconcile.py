@@ -1,0 +1,77 @@
+"""Observed → recorded: a cluster's state and conditions, and the removal of what is too old to matter."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from apps.clusters.conditions import merge
+from apps.clusters.models import Cluster, KubeEvent, Pod, WatcherLease
+from apps.clusters.observed import hold
+from apps.clusters.states import MOVES, ClusterState, Observation, conditions, derive
+from apps.core import transitions
+from apps.core.hints import hint
+
+EVENTS_KEPT = timedelta(hours=24)
+DELETED_PODS_KEPT = timedelta(hours=1)
+# A cluster that no watcher has reported on for this long is not known to be well, whatever it said last.
+UNWATCHED_AFTER = timedelta(seconds=60)
+
+
+def record_state(
+    cluster_id: int,
+    fencing: int,
+    seen: Observation,
+    *,
+    server_version: str = "",
+    has_metrics: bool | None = None,
+    answered: bool = True,
+) -> bool:
+    """Store what the holder of lease `fencing` has seen; True when a page would look different.
+
+    Raises LeaseLost when the lease has changed hands.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        hold(cluster_id, fencing)
+        cluster = Cluster.objects.get(pk=cluster_id)
+        if not cluster.enabled:
+            return False
+        state, reason, message = derive(seen)
+        fields: dict[str, Any] = {
+            "reason": reason[:100],
+            "message": message,
+            "conditions": merge(cluster.conditions, conditions(seen), now),
+        }
+        if server_version:
+            fields["server_version"] = server_version[:60]
+        if has_metrics is not None:
+            fields["has_metrics"] = has_metrics
+        differs = any(getattr(cluster, name) != value for name, value in fields.items())
+        if answered:
+            fields["last_seen_at"] = now
+        if state != cluster.state:
+            return transitions.advance(cluster, to=state, allowed=MOVES, actor="watcher", **fields)
+        Cluster.objects.filter(pk=cluster_id, enabled=True).update(**fields)
+    return differs
+
+
+def sweep() -> None:
+    """Drop what is old, and say so of clusters that nobody watches. Harmless to repeat."""
+    now = timezone.now()
+    KubeEvent.objects.filter(last_at__lt=now - EVENTS_KEPT).delete()
+    Pod.objects.filter(deleted_at__lt=now - DELETED_PODS_KEPT).delete()
+    watched = WatcherLease.objects.filter(expires_at__gt=now).values("cluster_id")
+    silent = Cluster.objects.filter(enabled=True, created_at__lt=now - UNWATCHED_AFTER).exclude(pk__in=watched)
+    for cluster in silent.exclude(state__in=[ClusterState.UNREACHABLE, ClusterState.PENDING]):
+        if cluster.last_seen_at is not None and cluster.last_seen_at > now - UNWATCHED_AFTER:
+            continue
+        sentence = "No watcher follows this cluster, so nothing newer is known. Check the watcher process."
+        moved = transitions.advance(
+            cluster, to=ClusterState.PENDING, allowed=MOVES, reason="NotWatched", message=sentence
+        )
+        if moved:
+            Cluster.objects.filter(pk=cluster.pk).update(reason="NotWatched", message=sentence)
+            hint("clusters")
+            hint(f"cluster:{cluster.pk}")

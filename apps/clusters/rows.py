@@ -1,0 +1,234 @@
+"""Kubernetes objects → the rows that the watcher stores. Pure.
+
+A cluster is not trusted to be sane: texts are cut to their columns, numbers to theirs.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from apps.clusters import manifests, quantities
+from apps.clusters.health import is_ready, node_health, pod_health
+
+Object = Mapping[str, Any]
+Row = dict[str, Any]
+
+_BIGINT, _INT = 2**63 - 1, 2**31 - 1
+_ENDED = frozenset({"Succeeded", "Failed"})
+_MESSAGE = 4000
+
+
+def pod_row(pod: Object, now: datetime, *, deleted: bool = False) -> Row:
+    """The row of a pod. `deleted` says that the object is gone, whatever its last phase was."""
+    metadata, spec, status = _parts(pod)
+    labels = _labels(metadata)
+    ours = labels.get(manifests.MANAGED_BY) == "flotilla"
+    verdict = pod_health(pod)
+    owner: Object = next((found for found in metadata.get("ownerReferences") or [] if found.get("controller")), {})
+    phase = str(status.get("phase") or "")
+    asked = pod_requests(spec)
+    return {
+        "uid": _cut(metadata.get("uid"), 64),
+        "resource_version": _cut(metadata.get("resourceVersion"), 40),
+        "namespace": _cut(metadata.get("namespace"), 63),
+        "name": _cut(metadata.get("name"), 253),
+        "labels": labels,
+        "project": _cut(labels.get(manifests.PART_OF), 63) if ours else "",
+        "run": _cut(labels.get(manifests.RUN), 63) if ours else "",
+        "deployment": _cut(labels.get(manifests.DEPLOYMENT), 63) if ours else "",
+        "revision": _cut(labels.get(manifests.REVISION), 63) if ours else "",
+        "owner_kind": _cut(owner.get("kind"), 63),
+        "owner_name": _cut(owner.get("name"), 253),
+        "node_name": _cut(spec.get("nodeName"), 253),
+        "pod_ip": _cut(status.get("podIP"), 45),
+        "phase": phase[:16],
+        "ready": is_ready(pod) and not deleted,
+        "restarts": min(_INT, sum(int(c.get("restartCount") or 0) for c in status.get("containerStatuses") or [])),
+        "health": verdict.health.value,
+        "reason": verdict.reason[:100],
+        "message": verdict.message[:_MESSAGE],
+        "exit_code": verdict.exit_code,
+        "requests_cpu_m": asked["cpu"],
+        "requests_memory_b": asked["memory"],
+        "requests_gpu": min(_INT, asked["gpu"]),
+        "status": _pod_status(status),
+        "created_at": metadata.get("creationTimestamp"),
+        "started_at": status.get("startTime"),
+        "ended_at": _ended_at(status) if phase in _ENDED else None,
+        "deleted_at": now.isoformat() if deleted else None,
+        "observed_at": now.isoformat(),
+    }
+
+
+def node_row(node: Object, now: datetime) -> Row:
+    """The row of a node."""
+    metadata, spec, status = _parts(node)
+    verdict = node_health(node)
+    allocatable = status.get("allocatable") or status.get("capacity") or {}
+    found = resources(allocatable)
+    conditions = status.get("conditions") or []
+    return {
+        "uid": _cut(metadata.get("uid"), 64),
+        "resource_version": _cut(metadata.get("resourceVersion"), 40),
+        "name": _cut(metadata.get("name"), 253),
+        "labels": _labels(metadata),
+        "ready": any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions),
+        "schedulable": not spec.get("unschedulable"),
+        "health": verdict.health.value,
+        "reason": verdict.reason[:100],
+        "message": verdict.message[:_MESSAGE],
+        "allocatable_cpu_m": found["cpu"],
+        "allocatable_memory_b": found["memory"],
+        "allocatable_gpu": min(_INT, found["gpu"]),
+        "allocatable_pods": min(_INT, _amount(allocatable.get("pods"))),
+        "kubelet_version": _cut((status.get("nodeInfo") or {}).get("kubeletVersion"), 60),
+        "conditions": [_condition(c) for c in conditions],
+        "taints": [dict(taint) for taint in spec.get("taints") or []],
+        "created_at": metadata.get("creationTimestamp"),
+        "observed_at": now.isoformat(),
+    }
+
+
+def event_row(event: Object, now: datetime) -> Row:
+    """The row of an event, of core/v1 or as written through events.k8s.io."""
+    metadata = event.get("metadata") or {}
+    involved = event.get("involvedObject") or {}
+    series = event.get("series") or {}
+    first = event.get("firstTimestamp") or event.get("eventTime") or metadata.get("creationTimestamp")
+    last = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime") or first
+    source = (event.get("source") or {}).get("component") or event.get("reportingComponent")
+    return {
+        "uid": _cut(metadata.get("uid"), 64),
+        "resource_version": _cut(metadata.get("resourceVersion"), 40),
+        "namespace": _cut(involved.get("namespace") or metadata.get("namespace"), 63),
+        "involved_kind": _cut(involved.get("kind"), 63),
+        "involved_name": _cut(involved.get("name"), 253),
+        "involved_uid": _cut(involved.get("uid"), 64),
+        "type": _cut(event.get("type") or "Normal", 16),
+        "reason": _cut(event.get("reason"), 128),
+        "message": _cut(event.get("message"), _MESSAGE),
+        "source": _cut(source, 128),
+        "count": min(_INT, int(series.get("count") or event.get("count") or 1)),
+        "first_at": first or now.isoformat(),
+        "last_at": last or now.isoformat(),
+    }
+
+
+def usage_row(metrics: Object) -> Row:
+    """Used CPU and memory of a NodeMetrics or PodMetrics object."""
+    metadata = metrics.get("metadata") or {}
+    used = [metrics.get("usage") or {}, *((c.get("usage") or {}) for c in metrics.get("containers") or [])]
+    return {
+        "namespace": _cut(metadata.get("namespace"), 63),
+        "name": _cut(metadata.get("name"), 253),
+        "cpu": min(_BIGINT, sum(_millicores(found.get("cpu")) for found in used)),
+        "memory": min(_BIGINT, sum(_amount(found.get("memory")) for found in used)),
+    }
+
+
+def pod_requests(spec: Object) -> dict[str, int]:
+    """What the scheduler reserves for a pod: cpu in millicores, memory in bytes, gpu.
+
+    Ordinary init containers run one after another before the rest, so the larger of both counts; those with
+    restartPolicy Always run beside the rest. https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
+    """
+    inits = spec.get("initContainers") or []
+    sidecars = [found for found in inits if found.get("restartPolicy") == "Always"]
+    running = _sum(_requests(found) for found in [*(spec.get("containers") or []), *sidecars])
+    first = [_requests(found) for found in inits if found.get("restartPolicy") != "Always"]
+    overhead = resources(spec.get("overhead") or {})
+    return {key: min(_BIGINT, max([running[key], *(found[key] for found in first)]) + overhead[key]) for key in running}
+
+
+def resources(quantities_by_name: Mapping[str, Any]) -> dict[str, int]:
+    """cpu in millicores, memory in bytes and the number of GPUs of any make."""
+    gpus = sum(_amount(value) for name, value in quantities_by_name.items() if _is_gpu(str(name)))
+    return {
+        "cpu": _millicores(quantities_by_name.get("cpu")),
+        "memory": _amount(quantities_by_name.get("memory")),
+        "gpu": gpus,
+    }
+
+
+def _is_gpu(name: str) -> bool:
+    return name.endswith("/gpu") or name.startswith("nvidia.com/mig-")
+
+
+def _requests(container: Object) -> dict[str, int]:
+    asked = container.get("resources") or {}
+    # A limit without a request is the request, as the API server would default it.
+    return resources({**(asked.get("limits") or {}), **(asked.get("requests") or {})})
+
+
+def _sum(parts: Iterable[dict[str, int]]) -> dict[str, int]:
+    total = {"cpu": 0, "memory": 0, "gpu": 0}
+    for part in parts:
+        for key, value in part.items():
+            total[key] += value
+    return total
+
+
+def _pod_status(status: Object) -> Row:
+    return {
+        "containers": [_container(found) for found in status.get("containerStatuses") or []],
+        "init_containers": [_container(found) for found in status.get("initContainerStatuses") or []],
+        "conditions": [_condition(found) for found in status.get("conditions") or []],
+        "qos_class": status.get("qosClass") or "",
+    }
+
+
+def _container(found: Object) -> Row:
+    return {
+        "name": found.get("name") or "",
+        "image": found.get("image") or "",
+        "ready": bool(found.get("ready")),
+        "restarts": int(found.get("restartCount") or 0),
+        "state": found.get("state") or {},
+        "last_state": found.get("lastState") or {},
+    }
+
+
+def _condition(found: Object) -> Row:
+    return {
+        "type": found.get("type") or "",
+        "status": found.get("status") or "Unknown",
+        "reason": found.get("reason") or "",
+        "message": str(found.get("message") or "")[:_MESSAGE],
+        "last_transition_time": found.get("lastTransitionTime"),
+    }
+
+
+def _ended_at(status: Object) -> str | None:
+    states = [(found.get("state") or {}).get("terminated") or {} for found in status.get("containerStatuses") or []]
+    # All are RFC 3339 in UTC with the same width, so they sort as texts.
+    return max((str(found["finishedAt"]) for found in states if found.get("finishedAt")), default=None)
+
+
+def _parts(obj: Object) -> tuple[Object, Object, Object]:
+    return obj.get("metadata") or {}, obj.get("spec") or {}, obj.get("status") or {}
+
+
+def _labels(metadata: Object) -> dict[str, str]:
+    return {str(key): str(value) for key, value in (metadata.get("labels") or {}).items()}
+
+
+def _cut(value: Any, length: int) -> str:
+    return str(value or "")[:length]
+
+
+def _millicores(value: Any) -> int:
+    return _number(quantities.millicores, value)
+
+
+def _amount(value: Any) -> int:
+    return _number(quantities.amount, value)
+
+
+def _number(read: Any, value: Any) -> int:
+    if value is None:
+        return 0
+    try:
+        return max(0, min(_BIGINT, int(read(value))))
+    except ValueError:
+        # A quantity that no API server would accept: it must not stop the rest of the batch.
+        return 0

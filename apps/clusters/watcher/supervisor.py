@@ -1,0 +1,162 @@
+"""Which clusters this process watches: takes and renews leases, starts a watch for each, ends those that it must."""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+
+from django.db import Error as DatabaseError
+
+from apps.clusters import services
+from apps.clusters.kube.connection import Connection
+from apps.clusters.models import Cluster
+from apps.clusters.observed import LeaseLost
+from apps.clusters.reconcile import record_state
+from apps.clusters.states import FAILURES_UNTIL_UNREACHABLE, Observation
+from apps.clusters.watcher import lease
+from apps.clusters.watcher.cluster import ClusterWatch
+from apps.clusters.watcher.database import Database
+from apps.clusters.watcher.outbox import Outbox
+from apps.clusters.watcher.timing import Timing
+from apps.core.errors import FlotillaError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Held:
+    """A cluster whose lease is ours, and the task that watches it."""
+
+    generation: int
+    fencing: int
+    task: asyncio.Task[None]
+
+
+class Supervisor:
+    """Runs for ever; `limit` bounds how many clusters this process takes (0: all that are free)."""
+
+    def __init__(self, *, timing: Timing | None = None, limit: int = 0) -> None:
+        self._timing = timing or Timing()
+        self._limit = limit
+        self._holder = lease.holder_name()
+        self._held: dict[int, _Held] = {}
+        self._renewed_at = 0.0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Watch until `stop` is set, then give the leases back."""
+        self._database, self._outbox = Database(), Outbox()
+        sender = asyncio.create_task(self._outbox.run())
+        logger.info("watcher %s starts", self._holder)
+        try:
+            while not stop.is_set():
+                try:
+                    await self._round()
+                except DatabaseError as error:
+                    await self._without_database(error)
+                await _wait(stop, self._timing.poll)
+        finally:
+            held = {pk: found.fencing for pk, found in self._held.items()}
+            await self._end(list(self._held))
+            await self._release(held)
+            sender.cancel()
+            self._outbox.close()
+            await self._database.close()
+
+    async def _round(self) -> None:
+        """One look: which clusters there are, which of them are ours, what has changed."""
+        wanted = await self._database.run(_enabled_clusters)
+        await self._end([pk for pk, found in self._held.items() if wanted.get(pk) != found.generation])
+        if time.monotonic() - self._renewed_at >= self._timing.renew:
+            await self._renew()
+        free = [pk for pk in wanted if pk not in self._held]
+        if self._limit:
+            free = free[: max(0, self._limit - len(self._held))]
+        if free:
+            taken = await self._database.run(lease.acquire, free, self._holder, self._timing.lease)
+            for pk, fencing in taken.items():
+                self._start(pk, wanted[pk], fencing)
+
+    async def _renew(self) -> None:
+        held = {pk: found.fencing for pk, found in self._held.items()}
+        ours = await self._database.run(lease.renew, held, self._holder, self._timing.lease)
+        self._renewed_at = time.monotonic()
+        await self._end([pk for pk in held if pk not in ours])
+
+    async def _without_database(self, error: DatabaseError) -> None:
+        logger.warning("Postgres can't be reached (%s); trying again", type(error).__name__)
+        # Leases have surely ended by then, and somebody else may watch. Nothing can be written meanwhile anyway.
+        if self._held and time.monotonic() - self._renewed_at > self._timing.lease:
+            await self._end(list(self._held))
+
+    def _start(self, pk: int, generation: int, fencing: int) -> None:
+        logger.info("cluster %s: watching (generation %d, lease #%d)", pk, generation, fencing)
+        self._held[pk] = _Held(generation, fencing, asyncio.create_task(self._watch(pk, fencing)))
+
+    async def _watch(self, pk: int, fencing: int) -> None:
+        """Watch one cluster for as long as its lease is ours; begin again after a defect of our own."""
+        failures, lost = 0, False
+        while not lost:
+            failures += 1
+            try:
+                connection = await self._database.run(_connection, pk)
+                failures = 0
+                await ClusterWatch(pk, connection, fencing, self._database, self._outbox, self._timing).run()
+            except* LeaseLost:
+                logger.warning("cluster %s: the lease #%d was taken over", pk, fencing)
+                lost = True
+            except* FlotillaError as group:
+                await self._unusable(pk, fencing, _first(group))
+            except* DatabaseError as group:
+                logger.warning("cluster %s: %s", pk, type(_first(group)).__name__)
+            except* Exception:
+                logger.exception("cluster %s: the watch failed and begins again", pk)
+            await asyncio.sleep(self._timing.backoff(max(1, failures)))
+
+    async def _unusable(self, pk: int, fencing: int, error: BaseException) -> None:
+        """No connection can even be tried: the name does not resolve, the address is refused, the key is lost."""
+        sentence = error.sentence if isinstance(error, FlotillaError) else str(error)
+        seen = Observation(
+            failures=FAILURES_UNTIL_UNREACHABLE, error_reason="ConnectionImpossible", error_message=sentence
+        )
+        try:
+            changed = await self._database.run(record_state, pk, fencing, seen, answered=False)
+        except (DatabaseError, LeaseLost) as failure:
+            logger.warning("cluster %s: its state is not recorded: %s", pk, type(failure).__name__)
+            return
+        if changed:
+            self._outbox.add([], ["clusters", f"cluster:{pk}"])
+
+    async def _end(self, pks: list[int]) -> None:
+        tasks = []
+        for pk in pks:
+            task = self._held.pop(pk).task
+            task.cancel()
+            tasks.append(task)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _release(self, held: dict[int, int]) -> None:
+        try:
+            await self._database.run(lease.release, held, self._holder)
+        except DatabaseError as error:
+            logger.warning("the leases were not given back (%s); they end by themselves", type(error).__name__)
+
+
+def _enabled_clusters() -> dict[int, int]:
+    return dict(Cluster.objects.filter(enabled=True).order_by("pk").values_list("pk", "generation"))
+
+
+def _connection(pk: int) -> Connection:
+    return services.connection_of(Cluster.objects.get(pk=pk))
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return

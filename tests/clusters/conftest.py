@@ -1,0 +1,47 @@
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from apps.clusters.kube import pool
+from apps.core.access import Principal
+from apps.core.models import User
+from tests.clusters.fakeapi import FakeApi
+
+
+@pytest.fixture
+def api() -> Iterator[FakeApi]:
+    fake = FakeApi()
+    yield fake
+    fake.close()
+
+
+@pytest.fixture(autouse=True)
+def fresh_clients() -> Iterator[None]:
+    yield
+    pool._forget_all()
+
+
+@pytest.fixture
+def admin_user(db: None) -> User:
+    return User.objects.create_superuser("root", password="a-long-password-1")
+
+
+@pytest.fixture
+def admin(admin_user: User) -> Principal:
+    return Principal(user=admin_user)
+
+
+@pytest.fixture
+def viewer_user(db: None) -> User:
+    return User.objects.create_user("vera", password="a-long-password-2")
+
+
+def eventually(check: Callable[[], object], what: str, seconds: float = 10.0) -> None:
+    """Wait until `check` is true; fail with `what` when it never is."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if check():
+            return
+        time.sleep(0.03)
+    raise AssertionError(f"not within {seconds} s: {what}")

@@ -1,0 +1,308 @@
+"""A tiny Kubernetes API over TLS whose misbehaviour a test stages. Runs on a thread; every answer is scripted."""
+
+import asyncio
+import base64
+import datetime as dt
+import ipaddress
+import itertools
+import json
+import ssl
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import yaml
+from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+TOKEN = "fake-token-0123456789"
+PLURALS = {
+    "nodes": ("v1", "Node"),
+    "pods": ("v1", "Pod"),
+    "events": ("v1", "Event"),
+    "jobs": ("batch/v1", "Job"),
+    "deployments": ("apps/v1", "Deployment"),
+}
+
+
+def certificate(host: str = "127.0.0.1") -> tuple[bytes, bytes]:
+    """A self-signed certificate and its key, both PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "fake")])
+    now = dt.datetime.now(dt.UTC)
+    try:
+        alternative: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        alternative = x509.DNSName(host)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return made.public_bytes(serialization.Encoding.PEM), pem
+
+
+def server_context(certificate_pem: bytes, key_pem: bytes) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    with tempfile.NamedTemporaryFile(suffix=".pem") as file:
+        Path(file.name).write_bytes(certificate_pem + key_pem)
+        context.load_cert_chain(file.name)
+    return context
+
+
+class FakeApi:
+    """Objects by plural and uid, watches, and switches for failures. Methods may be called from the test's thread."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, dict[str, dict[str, Any]]] = {plural: {} for plural in PLURALS}
+        self.usage: dict[str, list[dict[str, Any]]] | None = None
+        self.requests: list[str] = []
+        self.authorization: list[str] = []
+        # Switches: each maps a plural (or "*") to how often the failure still happens.
+        self.gone_on_watch: dict[str, int] = {}
+        self.status_on_list: dict[str, list[int]] = {}
+        self.hang_lists = False
+        self.answer_nothing = False
+        self.mute_watches = False
+        self.token = TOKEN
+        self.allowed = True
+        self._versions = itertools.count(100)
+        self._history: list[tuple[int, str, str, dict[str, Any]]] = []
+        self._loop = asyncio.new_event_loop()
+        self._changed = asyncio.Condition()
+        self._ready = threading.Event()
+        self.ca, self._key = certificate()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+        assert self._ready.wait(10)
+
+    @property
+    def kubeconfig(self) -> str:
+        return kubeconfig(f"https://127.0.0.1:{self.port}", self.ca, {"token": TOKEN})
+
+    def put(self, plural: str, obj: dict[str, Any], *, silent: bool = False) -> dict[str, Any]:
+        """Add or change an object; `silent` keeps it from every watch, as a lost event would be."""
+        metadata = obj["metadata"]
+        metadata.setdefault("uid", f"uid-{plural}-{metadata['name']}")
+        known = metadata["uid"] in self.objects[plural]
+        metadata["resourceVersion"] = str(next(self._versions))
+        self.objects[plural][metadata["uid"]] = obj
+        if not silent:
+            self._tell(plural, "MODIFIED" if known else "ADDED", obj)
+        return obj
+
+    def remove(self, plural: str, name: str, *, silent: bool = False) -> None:
+        uid = next(uid for uid, obj in self.objects[plural].items() if obj["metadata"]["name"] == name)
+        obj = self.objects[plural].pop(uid)
+        obj = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(next(self._versions))}}
+        if not silent:
+            self._tell(plural, "DELETED", obj)
+
+    def send_raw(self, plural: str, event: dict[str, Any]) -> None:
+        """Any line into the watches of a kind."""
+        self._tell(plural, event["type"], event["object"])
+
+    def count(self, fragment: str) -> int:
+        return sum(fragment in request for request in self.requests)
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+
+    def _tell(self, plural: str, change: str, obj: dict[str, Any]) -> None:
+        async def tell() -> None:
+            async with self._changed:
+                version = int((obj.get("metadata") or {}).get("resourceVersion") or next(self._versions))
+                self._history.append((version, plural, change, json.loads(json.dumps(obj))))
+                self._changed.notify_all()
+
+        asyncio.run_coroutine_threadsafe(tell(), self._loop).result(5)
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._start())
+        self._ready.set()
+        self._loop.run_forever()
+        self._loop.run_until_complete(self._runner.cleanup())
+
+    async def _start(self) -> None:
+        app = web.Application(middlewares=[self._gate])
+        app.router.add_get("/version", self._version)
+        app.router.add_get("/apis", self._groups)
+        app.router.add_get("/apis/metrics.k8s.io/v1beta1/{plural}", self._metrics)
+        app.router.add_post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", self._review)
+        app.router.add_get("/redirect", self._redirect)
+        app.router.add_get("/api/v1/{plural}", self._collection)
+        app.router.add_get("/apis/{group}/v1/{plural}", self._collection)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
+        await self._runner.setup()
+        context = server_context(self.ca, self._key)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=context)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    @web.middleware
+    async def _gate(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        self.requests.append(f"{request.method} {request.path_qs}")
+        self.authorization.append(request.headers.get("Authorization", ""))
+        if self.answer_nothing:
+            await asyncio.sleep(3600)
+        if request.path != "/version" and request.headers.get("Authorization") != f"Bearer {self.token}":
+            return status(401, "Unauthorized", "the token is not known")
+        return await handler(request)
+
+    async def _version(self, request: web.Request) -> web.Response:
+        return web.json_response({"gitVersion": "v1.37.0-fake"})
+
+    async def _groups(self, request: web.Request) -> web.Response:
+        return web.json_response({"groups": [{"name": "metrics.k8s.io"}] if self.usage is not None else []})
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        if self.usage is None:
+            return status(404, "NotFound", "there is no metrics-server")
+        return web.json_response({"items": self.usage[request.match_info["plural"]], "metadata": {}})
+
+    async def _review(self, request: web.Request) -> web.Response:
+        return web.json_response({"status": {"allowed": self.allowed}}, status=201)
+
+    async def _redirect(self, request: web.Request) -> web.Response:
+        raise web.HTTPFound("https://169.254.169.254/latest/meta-data")
+
+    async def _collection(self, request: web.Request) -> web.StreamResponse:
+        plural = request.match_info["plural"]
+        if request.query.get("watch") == "true":
+            return await self._watch(request, plural)
+        if self.hang_lists:
+            await asyncio.sleep(3600)
+        wanted = self.status_on_list.get(plural) or []
+        if wanted:
+            code = wanted.pop(0)
+            headers = {"Retry-After": "1"} if code == 429 else {}
+            return status(code, {410: "Expired", 429: "TooManyRequests"}.get(code, "Broken"), "staged", headers)
+        found = list(self.objects[plural].values())
+        start, limit = int(request.query.get("continue") or 0), int(request.query.get("limit") or 500)
+        metadata: dict[str, Any] = {"resourceVersion": str(next(self._versions))}
+        if start + limit < len(found):
+            metadata["continue"] = str(start + limit)
+        return web.json_response({"items": found[start : start + limit], "metadata": metadata})
+
+    async def _watch(self, request: web.Request, plural: str) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        if self.gone_on_watch.get(plural, 0) > 0:
+            self.gone_on_watch[plural] -= 1
+            gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
+            await response.write(json.dumps({"type": "ERROR", "object": gone}).encode() + b"\n")
+            return response
+        seen = int(request.query.get("resourceVersion") or 0)
+        end = self._loop.time() + int(request.query.get("timeoutSeconds") or 60)
+        if self.mute_watches:
+            # Half-open: the connection stands, nothing comes, and the promised end does not come either.
+            await asyncio.sleep(3600)
+        while self._loop.time() < end:
+            for version, kind, change, obj in [entry for entry in self._history if entry[0] > seen]:
+                seen = version
+                if kind == plural:
+                    await response.write(json.dumps({"type": change, "object": obj}).encode() + b"\n")
+            if self.mute_watches:
+                await asyncio.sleep(3600)
+            async with self._changed:
+                try:
+                    async with asyncio.timeout(max(0.01, min(0.2, end - self._loop.time()))):
+                        await self._changed.wait()
+                except TimeoutError:
+                    continue
+        return response
+
+
+def status(code: int, reason: str, message: str, headers: dict[str, str] | None = None) -> web.Response:
+    body = {"kind": "Status", "apiVersion": "v1", "code": code, "reason": reason, "message": message}
+    return web.json_response(body, status=code, headers=headers)
+
+
+def kubeconfig(server: str, ca: bytes, user: dict[str, Any], **cluster: Any) -> str:
+    """A kubeconfig with one context."""
+    return yaml.safe_dump(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [
+                {
+                    "name": "c",
+                    "cluster": {
+                        "server": server,
+                        "certificate-authority-data": base64.b64encode(ca).decode(),
+                        **cluster,
+                    },
+                }
+            ],
+            "users": [{"name": "u", "user": user}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "x",
+        }
+    )
+
+
+def node(name: str, *, cpu: str = "4", memory: str = "8Gi", gpu: str = "", ready: str = "True") -> dict[str, Any]:
+    allocatable = {"cpu": cpu, "memory": memory, "pods": "110"} | ({"nvidia.com/gpu": gpu} if gpu else {})
+    conditions = [{"type": "Ready", "status": ready, "reason": "KubeletReady", "message": "staged"}]
+    status = {"allocatable": allocatable, "conditions": conditions, "nodeInfo": {"kubeletVersion": "v1.37.0"}}
+    return {"metadata": {"name": name, "labels": {}}, "spec": {}, "status": status}
+
+
+def pod(
+    name: str, *, namespace: str = "flotilla-demo", node_name: str = "n1", project: str = "demo", **labels: str
+) -> dict[str, Any]:
+    ours = {"app.kubernetes.io/managed-by": "flotilla", "app.kubernetes.io/part-of": project} if project else {}
+    return {
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": ours | {f"flotilla.dev/{key}": value for key, value in labels.items()},
+            "creationTimestamp": "2026-11-23T14:00:00Z",
+        },
+        "spec": {
+            "nodeName": node_name,
+            "containers": [
+                {"name": "main", "resources": {"requests": {"cpu": "500m", "memory": "1Gi", "nvidia.com/gpu": "1"}}}
+            ],
+        },
+        "status": {
+            "phase": "Running",
+            "podIP": "127.1.0.1",
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "containerStatuses": [{"name": "main", "ready": True, "restartCount": 0, "state": {"running": {}}}],
+        },
+    }
+
+
+def event(name: str, *, about: dict[str, Any], kind: str = "Pod", type_: str = "Warning") -> dict[str, Any]:
+    metadata = about["metadata"]
+    return {
+        "metadata": {"name": name, "namespace": metadata.get("namespace", "default")},
+        "involvedObject": {
+            "kind": kind,
+            "name": metadata["name"],
+            "namespace": metadata.get("namespace", ""),
+            "uid": metadata.get("uid", ""),
+        },
+        "type": type_,
+        "reason": "BackOff",
+        "message": "Back-off restarting failed container",
+        "count": 3,
+        "firstTimestamp": "2026-11-23T14:00:00Z",
+        "lastTimestamp": dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "source": {"component": "kubelet"},
+    }

@@ -1,0 +1,321 @@
+"""The watcher against an API server that misbehaves on purpose: one test for each way in which watches fail."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from apps.clusters import routing, services
+from apps.clusters.models import Cluster, KubeEvent, Node, Pod, WatcherLease
+from apps.clusters.watcher import outbox
+from apps.clusters.watcher.supervisor import Supervisor
+from apps.clusters.watcher.timing import Timing
+from apps.core.access import Principal
+from tests.clusters.conftest import eventually
+from tests.clusters.fakeapi import FakeApi, event, node, pod
+
+FAST = Timing(
+    poll=0.1, lease=3.0, renew=0.5, probe=0.2, probe_failed=0.1, probe_limit=0.5, metrics=0.3, batch=0.02,
+    watch=30, grace=5.0, page_limit=2.0, backoff_first=0.05, backoff_most=0.3,
+)  # fmt: skip
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Watching:
+    """A supervisor on a thread of its own."""
+
+    def __init__(self, timing: Timing = FAST) -> None:
+        self._timing = timing
+        self._loop = asyncio.new_event_loop()
+        self._stop: asyncio.Event | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        async def main() -> None:
+            self._stop = asyncio.Event()
+            self._task = asyncio.create_task(Supervisor(timing=self._timing).run(self._stop))
+            await self._task
+
+        try:
+            self._loop.run_until_complete(main())
+        except BaseException as error:  # noqa: BLE001 - shown by stop()
+            self.error = error
+
+    def stop(self) -> None:
+        if self._stop is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(15)
+        assert not self._thread.is_alive(), "the watcher did not stop"
+        assert self.error is None, repr(self.error)
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> tuple[list[tuple[str, int]], list[str]]:
+    """The wake-ups and hint topics that leave the watcher."""
+    wakes: list[tuple[str, int]] = []
+    topics: list[str] = []
+
+    def send(task: str, *args: Any, countdown: float | None = None) -> bool:
+        wakes.append((task, *args))
+        return True
+
+    monkeypatch.setattr(outbox, "send", send)
+    monkeypatch.setattr(outbox, "publish", lambda pairs: topics.extend(topic for topic, _ in pairs))
+    return wakes, topics
+
+
+@pytest.fixture
+def run_route(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routing, "_routes", {})
+    routing.route(
+        "flotilla.dev/run", lambda cluster, namespace, labels: [("wake", int(labels["flotilla.dev/run"]))], topic="run"
+    )
+
+
+@pytest.fixture
+def cluster(api: FakeApi, admin: Principal) -> Cluster:
+    api.put("nodes", node("n1", gpu="2"))
+    return services.register(principal=admin, name="fake", kubeconfig_text=api.kubeconfig)
+
+
+@pytest.fixture
+def watching(cluster: Cluster, sent: object, run_route: None) -> Iterator[Watching]:
+    found = Watching()
+    yield found
+    found.stop()
+
+
+def state() -> str:
+    return Cluster.objects.get().state
+
+
+def test_a_registered_cluster_becomes_healthy_and_its_objects_appear(
+    api: FakeApi, watching: Watching, sent: tuple[list[Any], list[str]]
+) -> None:
+    eventually(lambda: state() == "Healthy", "the cluster is Healthy")
+    found = Node.objects.get()
+    assert (found.name, found.ready, found.allocatable_cpu_m, found.allocatable_gpu) == ("n1", True, 4000, 2)
+    assert found.allocatable_memory_b == 8 * 1024**3
+
+    started = time.monotonic()
+    api.put("pods", pod("p1", run="7"))
+    eventually(lambda: Pod.objects.filter(name="p1", health="Healthy", ready=True).exists(), "the pod is stored")
+    eventually(lambda: ("wake", 7) in sent[0] and "run:7" in sent[1], "the run is woken and hinted")
+    assert time.monotonic() - started < 1.5, "a change takes far longer than the batch interval"
+    stored = Pod.objects.get(name="p1")
+    assert (stored.project, stored.run, stored.requests_cpu_m, stored.requests_gpu) == ("demo", "7", 500, 1)
+    cluster = Cluster.objects.get()
+    assert cluster.server_version == "v1.37.0-fake" and cluster.last_seen_at is not None
+    assert {c["type"]: c["status"] for c in cluster.conditions}["Synced"] == "True"
+
+
+def test_a_pod_deleted_while_its_phase_says_running_is_gone(api: FakeApi, watching: Watching) -> None:
+    api.put("pods", pod("p1"))
+    eventually(lambda: Pod.objects.present().exists(), "the pod is stored")
+    api.remove("pods", "p1")
+    eventually(lambda: not Pod.objects.present().exists(), "the pod is marked as deleted")
+    gone = Pod.objects.get()
+    assert gone.phase == "Running" and not gone.ready and gone.deleted_at is not None
+
+
+def test_after_410_the_list_finds_what_the_watch_has_missed(
+    api: FakeApi, watching: Watching, sent: tuple[list[Any], list[str]]
+) -> None:
+    api.put("pods", pod("stays"))
+    api.put("pods", pod("vanishes", run="8"))
+    api.put("jobs", pod("job-vanishes", run="9"))
+    eventually(lambda: Pod.objects.present().count() == 2 and ("wake", 9) in sent[0], "both are stored")
+    sent[0].clear()
+    api.remove("pods", "vanishes", silent=True)
+    api.remove("jobs", "job-vanishes", silent=True)
+    api.put("pods", pod("appears"), silent=True)
+    lists = api.count("GET /api/v1/pods?limit")
+    gone = {"code": 410, "reason": "Expired", "message": "too old"}
+    for plural in ("pods", "jobs"):
+        api.send_raw(plural, {"type": "ERROR", "object": gone})
+    eventually(
+        lambda: set(Pod.objects.present().values_list("name", flat=True)) == {"stays", "appears"}, "the list is applied"
+    )
+    assert api.count("GET /api/v1/pods?limit") == lists + 1
+    eventually(lambda: {("wake", 8), ("wake", 9)} <= set(sent[0]), "what vanished wakes its runs")
+
+
+def test_a_half_open_watch_is_noticed_and_replaced(
+    api: FakeApi, cluster: Cluster, sent: object, run_route: None
+) -> None:
+    timing = Timing(**{**FAST.__dict__, "watch": 1, "grace": 0.5})
+    api.mute_watches = True
+    watching = Watching(timing)
+    try:
+        eventually(lambda: api.count("watch=true") >= 5, "all kinds are watched")
+        api.put("pods", pod("p1"))
+        assert not Pod.objects.exists()
+        api.mute_watches = False
+        eventually(lambda: Pod.objects.filter(name="p1").exists(), "a new watch delivers what the mute one did not")
+    finally:
+        watching.stop()
+
+
+def test_after_an_outage_silent_watches_are_replaced_at_once(api: FakeApi, watching: Watching) -> None:
+    eventually(lambda: state() == "Healthy", "the cluster is Healthy")
+    api.mute_watches = api.answer_nothing = True
+    api.put("pods", pod("p1"))
+    eventually(lambda: state() == "Unreachable", "the outage is seen")
+    api.mute_watches = api.answer_nothing = False
+    eventually(lambda: Pod.objects.filter(name="p1").exists(), "the old watches were broken off", seconds=8)
+    eventually(lambda: state() == "Healthy", "the cluster is Healthy again")
+
+
+def test_one_failed_request_does_not_make_a_cluster_unreachable(api: FakeApi, watching: Watching) -> None:
+    eventually(lambda: state() == "Healthy", "the cluster is Healthy")
+    probes = api.count("GET /version")
+    api.answer_nothing = True
+    eventually(lambda: api.count("GET /version") > probes, "a probe hangs")
+    time.sleep(0.6)  # one probe's time limit has passed
+    api.answer_nothing = False
+    eventually(lambda: api.count("GET /version") > probes + 2, "probes go on")
+    from apps.core.models import Transition
+
+    assert "Unreachable" not in Transition.objects.values_list("to_state", flat=True)
+
+
+@pytest.mark.parametrize("code", [429, 500, 503])
+def test_an_overloaded_server_is_asked_again_later(
+    api: FakeApi, cluster: Cluster, sent: object, run_route: None, code: int
+) -> None:
+    api.status_on_list["pods"] = [code, code]
+    api.put("pods", pod("p1"))
+    watching = Watching()
+    try:
+        eventually(lambda: Pod.objects.filter(name="p1").exists(), "the third list succeeds")
+        assert api.count("GET /api/v1/pods?limit") == 3
+    finally:
+        watching.stop()
+
+
+def test_a_long_list_is_read_in_pages(api: FakeApi, cluster: Cluster, sent: object, run_route: None) -> None:
+    for number in range(1200):
+        api.objects["pods"][f"u{number}"] = {**pod(f"p{number}")}
+        api.objects["pods"][f"u{number}"]["metadata"] |= {"uid": f"u{number}", "resourceVersion": "1"}
+    watching = Watching()
+    try:
+        eventually(lambda: Pod.objects.present().count() == 1200, "all are stored")
+        assert api.count("GET /api/v1/pods?limit=500") == 3
+    finally:
+        watching.stop()
+
+
+def test_a_dead_cluster_does_not_delay_another(api: FakeApi, watching: Watching, admin: Principal) -> None:
+    eventually(lambda: state() == "Healthy", "the first cluster is Healthy")
+    dead = FakeApi()
+    dead.answer_nothing = True
+    try:
+        services.register(principal=admin, name="dead", kubeconfig_text=dead.kubeconfig)
+        eventually(lambda: Cluster.objects.get(name="dead").state == "Unreachable", "the dead one is noticed")
+        started = time.monotonic()
+        api.put("pods", pod("p1"))
+        eventually(lambda: Pod.objects.filter(name="p1").exists(), "the other goes on")
+        assert time.monotonic() - started < 1.0
+        assert Cluster.objects.get(name="fake").state == "Healthy"
+    finally:
+        dead.close()
+
+
+def test_a_refused_credential_is_said_and_is_not_called_unreachable(api: FakeApi, watching: Watching) -> None:
+    eventually(lambda: state() == "Healthy", "the cluster is Healthy")
+    api.token = "another"
+    gone = {"code": 410, "reason": "Expired", "message": "too old"}
+    api.send_raw("pods", {"type": "ERROR", "object": gone})
+    eventually(lambda: Cluster.objects.get().reason == "CredentialRefused", "the refusal is recorded")
+    assert state() == "Degraded"
+
+
+def test_changed_disabled_and_deleted_clusters_are_followed_within_two_seconds(
+    api: FakeApi, watching: Watching, admin: Principal
+) -> None:
+    eventually(lambda: state() == "Healthy", "the cluster is Healthy")
+    other = FakeApi()
+    other.put("nodes", node("elsewhere"))
+    cluster = Cluster.objects.get()
+    try:
+        services.replace_kubeconfig(principal=admin, cluster=cluster, kubeconfig_text=other.kubeconfig)
+        eventually(lambda: list(Node.objects.values_list("name", flat=True)) == ["elsewhere"], "the new server", 3)
+        services.update_cluster(principal=admin, cluster=cluster, enabled=False)
+        eventually(lambda: state() == "Disabled", "it is disabled", 2)
+        eventually(lambda: not watching_requests_grow(other), "nothing is asked any more", 3)
+        services.update_cluster(principal=admin, cluster=cluster, enabled=True)
+        eventually(lambda: state() == "Healthy", "it is watched again", 3)
+    finally:
+        other.close()
+
+
+def watching_requests_grow(api: FakeApi) -> bool:
+    before = len(api.requests)
+    time.sleep(0.5)
+    return len(api.requests) > before
+
+
+def test_a_second_watcher_takes_over_and_the_first_can_write_no_more(
+    api: FakeApi, cluster: Cluster, sent: object, run_route: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Watching()
+    try:
+        eventually(lambda: state() == "Healthy", "the first one watches")
+        lease = WatcherLease.objects.get()
+        WatcherLease.objects.update(holder="elsewhere/x/1/1", fencing=lease.fencing + 1)
+        api.put("pods", pod("p1"))
+        time.sleep(0.5)  # many batches: the first one must not write under the old number
+        assert not Pod.objects.exists()
+        WatcherLease.objects.update(expires_at="2000-01-01T00:00:00Z")
+        eventually(lambda: Pod.objects.filter(name="p1").exists(), "whoever holds the new lease writes")
+        assert WatcherLease.objects.get().fencing > lease.fencing + 1
+    finally:
+        first.stop()
+
+
+def test_metrics_fill_the_used_columns_and_their_loss_empties_them(api: FakeApi, watching: Watching) -> None:
+    api.put("pods", pod("p1"))
+    eventually(lambda: Pod.objects.exists(), "the pod is stored")
+    usage = {"cpu": "250m", "memory": "512Mi"}
+    api.usage = {
+        "nodes": [{"metadata": {"name": "n1"}, "usage": usage}],
+        "pods": [{"metadata": {"name": "p1", "namespace": "flotilla-demo"}, "containers": [{"usage": usage}] * 2}],
+    }
+    eventually(lambda: Pod.objects.filter(used_cpu_m=500, used_memory_b=1024**3).exists(), "the pod's usage")
+    assert Node.objects.get().used_cpu_m == 250
+    eventually(lambda: Cluster.objects.get().has_metrics, "the cluster is known to have metrics")
+    api.usage = None
+    eventually(lambda: Node.objects.get().used_cpu_m is None, "old figures are forgotten")
+
+
+def test_events_are_kept_when_they_warn_or_concern_us(api: FakeApi, watching: Watching) -> None:
+    ours, foreign = api.put("pods", pod("p1", run="3")), api.put("pods", pod("x", namespace="kube-system", project=""))
+    eventually(lambda: Pod.objects.count() == 2, "the pods are stored")
+    api.put("events", event("warning-of-ours", about=ours))
+    api.put("events", event("normal-of-ours", about=ours, type_="Normal"))
+    api.put("events", event("normal-of-others", about=foreign, type_="Normal"))
+    api.put("events", event("warning-of-others", about=foreign))
+    eventually(lambda: KubeEvent.objects.count() == 3, "three are kept")
+    assert set(KubeEvent.objects.values_list("involved_name", "type", "project")) == {
+        ("p1", "Warning", "demo"),
+        ("p1", "Normal", "demo"),
+        ("x", "Warning", ""),
+    }
+
+
+def test_one_object_that_can_not_be_stored_keeps_no_other_out(api: FakeApi, watching: Watching) -> None:
+    eventually(lambda: state() == "Healthy", "the cluster is Healthy")
+    broken = pod("broken")
+    broken["metadata"]["creationTimestamp"] = "yesterday, perhaps"
+    nul = pod("with-nul")
+    nul["status"]["message"] = "a\x00b"
+    nul["metadata"]["labels"]["note"] = "a\x00b"
+    for obj in (broken, nul, pod("fine")):
+        api.put("pods", obj)
+    eventually(lambda: set(Pod.objects.values_list("name", flat=True)) == {"fine", "with-nul"}, "the others are stored")
