@@ -17,7 +17,12 @@ def _each(parent: Obj, field: str) -> Iterable[Obj]:
 
 
 def _probe(probe: Obj) -> None:
-    for field, value in (("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)):
+    for field, value in (
+        ("timeoutSeconds", 1),
+        ("periodSeconds", 10),
+        ("successThreshold", 1),
+        ("failureThreshold", 3),
+    ):
         if not probe.get(field):
             probe[field] = value
     if http := probe.get("httpGet"):

@@ -10,7 +10,7 @@ import asyncio
 import random
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from localcluster import managers
 from localcluster.defaults import apply_defaults
 from localcluster.errors import StatusError, already_exists, bad_request, conflict, forbidden, invalid, not_found
-from localcluster.meta import thaw
+from localcluster.meta import key_of, thaw
 from localcluster.quantities import now
 from localcluster.recorder import Recorder
 from localcluster.resources import BY_PLURAL, Resource
@@ -127,6 +127,15 @@ class Registry:
         """Everything that exists, then every change."""
         return Subscription(self.store, resources)
 
+    def listen(self, resources: Iterable[str], listener: Callable[[Change], None]) -> Callable[[], None]:
+        """Call ``listener`` within every later write; gives the function that ends this."""
+        return self.store.listen(resources, listener)
+
+    @staticmethod
+    def kind_of(resource: str) -> str:
+        """The kind of a plural, e.g. ``Pod`` of ``pods``."""
+        return BY_PLURAL[resource].kind
+
     def accepts_objects(self, namespace: str) -> bool:
         """Is the namespace there, and not being deleted?"""
         found = self.store.get("namespaces", ("", namespace))
@@ -135,9 +144,16 @@ class Registry:
     # -- writing
 
     def create(
-        self, resource: str, obj: Obj, *, namespace: str | None = None, manager: str = "", dry_run: bool = False
+        self,
+        resource: str,
+        obj: Obj,
+        *,
+        namespace: str | None = None,
+        manager: str = "",
+        managed: list[Obj] | None = None,
+        dry_run: bool = False,
     ) -> Obj:
-        """Create an object; ``manager`` is recorded in managedFields when given.
+        """Create an object; ``manager`` is recorded in managedFields when given, or ``managed`` is what they say.
 
         Raises StatusError 400, 403, 404 (no such namespace), 409 and 422.
         """
@@ -159,6 +175,8 @@ class Registry:
             allocate_cluster_ip(new, taken, self._random)
         if manager:
             managers.track_update(row, None, new, manager)
+        if managed:
+            new["metadata"]["managedFields"] = managed
         if dry_run:
             return new
         stored = self.store.put(resource, new)
@@ -213,7 +231,7 @@ class Registry:
         if version and version != old["metadata"]["resourceVersion"]:
             raise conflict(resource, metadata["name"], group=row.group)
         self._check_uid(row, old, metadata.get("uid"))
-        return self._write(row, old, thaw(obj), subresource=subresource, manager=manager, dry_run=dry_run)
+        return self.write(row, old, thaw(obj), subresource=subresource, manager=manager, dry_run=dry_run)
 
     def mutate(
         self,
@@ -233,14 +251,14 @@ class Registry:
         old = self.get(resource, name, namespace)
         new = thaw(old)
         fn(new)
-        return self._write(BY_PLURAL[resource], old, new, subresource=subresource, manager=manager)
+        return self.write(BY_PLURAL[resource], old, new, subresource=subresource, manager=manager)
 
     def bind(self, name: str, namespace: str, node: str) -> Obj:
         """What the scheduler does: put a pod on a node and mark it PodScheduled. Raises StatusError 404, 409."""
 
         def place(pod: Obj) -> None:
             if pod["spec"].get("nodeName"):
-                raise conflict("pods", name, f"pod {name} is already assigned to node \"{pod['spec']['nodeName']}\"")
+                raise conflict("pods", name, f'pod {name} is already assigned to node "{pod["spec"]["nodeName"]}"')
             pod["spec"]["nodeName"] = node
             conditions = [each for each in pod["status"].get("conditions") or () if each["type"] != "PodScheduled"]
             scheduled = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now()}
@@ -256,25 +274,12 @@ class Registry:
         *,
         subresource: str | None = None,
         manager: str = "",
-        fields: Obj | None = None,
         dry_run: bool = False,
     ) -> Obj:
-        """For patches: ``new`` (which the registry then owns) replaces ``old``, which was just read."""
-        return self._write(
-            row, old, new, subresource=subresource, manager=manager, managed=fields, dry_run=dry_run
-        )
+        """Put ``new`` (which the registry then owns) in the place of ``old``, which was just read.
 
-    def _write(
-        self,
-        row: Resource,
-        old: Obj,
-        new: Obj,
-        *,
-        subresource: str | None = None,
-        manager: str = "",
-        managed: Any = None,
-        dry_run: bool = False,
-    ) -> Obj:
+        Raises StatusError 422.
+        """
         resource = row.plural
         new = _restrict(row, old, new, subresource)
         _keep_identity(row, old, new)
@@ -284,18 +289,15 @@ class Registry:
         if row.counts_generations and new.get("spec") != old.get("spec"):
             new["metadata"]["generation"] = (old["metadata"].get("generation") or 0) + 1
         self._raise_invalid(row, new, validate_update(resource, old, new, subresource))
-        if managed is not None:
-            new["metadata"]["managedFields"] = managed
-        elif manager:
+        if manager:
             managers.track_update(row, old, new, manager, subresource)
         if managers.same_but_for_times(old, new):
             return old
         if dry_run:
             return new
-        stored = self.store.put(resource, new)
         if _is_finished(row, new):
-            return self.store.remove(resource, (new["metadata"].get("namespace", ""), new["metadata"]["name"])).obj
-        return stored.obj
+            return self.store.remove(resource, key_of(old)).obj
+        return self.store.put(resource, new).obj
 
     def _raise_invalid(self, row: Resource, obj: Obj, causes: Any) -> None:
         if causes:
@@ -352,7 +354,7 @@ class Registry:
         if dry_run:
             return old
         if _is_finished(row, new):
-            return self.store.remove(resource, (old["metadata"].get("namespace", ""), name)).obj
+            return self.store.remove(resource, key_of(old)).obj
         return old if new == old else self.store.put(resource, new).obj
 
     # -- events

@@ -49,7 +49,7 @@ _RBAC = "rbac.authorization.k8s.io"
 
 RESOURCES: tuple[Resource, ...] = (
     Resource("namespaces", "Namespace", short=("ns",), namespaced=False, subresources=("status", "finalize")),
-    Resource("nodes", "Node", short=("no",), namespaced=False, subresources=("status", "proxy"), resets_status=False),
+    Resource("nodes", "Node", short=("no",), namespaced=False, subresources=("status",), resets_status=False),
     Resource(
         "pods",
         "Pod",

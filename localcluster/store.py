@@ -141,9 +141,7 @@ class Store:
         old = self._objects[resource][key]
         last = {**old.obj, "metadata": {**old.obj["metadata"], "resourceVersion": str(version)}}
         stored = Stored(last, dump(last), version)
-        self._commit(
-            version, "DELETE FROM objects WHERE resource = ? AND namespace = ? AND name = ?", (resource, *key)
-        )
+        self._commit(version, "DELETE FROM objects WHERE resource = ? AND namespace = ? AND name = ?", (resource, *key))
         del self._objects[resource][key]
         del self._by_namespace[resource][key[0]][key[1]]
         self._sorted.pop(resource, None)
@@ -170,9 +168,13 @@ class Store:
         for listener in tuple(self._listeners.get(change.resource, ())):
             listener(change)
 
+    def oldest(self, resource: str) -> int:
+        """The oldest version from which all changes of the resource are still known."""
+        return max(self._dropped.get(resource, 0), self._born)
+
     def since(self, resource: str, version: int) -> list[Change]:
         """The changes after ``version``. Raises StatusError 410 when the ring no longer reaches back so far."""
-        oldest = max(self._dropped.get(resource, 0), self._born)
+        oldest = self.oldest(resource)
         if version < oldest:
             raise gone(f"too old resource version: {version} ({oldest})")
         ring = self._rings.get(resource, ())

@@ -77,7 +77,9 @@ def _name(resource: str, name: str) -> Iterator[Cause]:
         if not _PATH_SEGMENT.fullmatch(name):
             yield wrong("metadata.name", name, "may not be '.' or '..' or contain '/' or '%'")
     elif len(name) > 253 or not _SUBDOMAIN.fullmatch(name):
-        yield wrong("metadata.name", name, _SUBDOMAIN_RULE if len(name) <= 253 else "must be no more than 253 characters")
+        yield wrong(
+            "metadata.name", name, _SUBDOMAIN_RULE if len(name) <= 253 else "must be no more than 253 characters"
+        )
 
 
 def labels(found: Obj | None, field: str) -> Iterator[Cause]:
@@ -85,7 +87,9 @@ def labels(found: Obj | None, field: str) -> Iterator[Cause]:
     for key, value in (found or {}).items():
         prefix, _, name = key.rpartition("/")
         if len(name) > 63 or not _LABEL_NAME.fullmatch(name) or (prefix and not _SUBDOMAIN.fullmatch(prefix)):
-            yield wrong(field, key, "a valid label key is a name of at most 63 characters with an optional prefix and /")
+            yield wrong(
+                field, key, "a valid label key is a name of at most 63 characters with an optional prefix and /"
+            )
         if not isinstance(value, str) or len(value) > 63 or not _LABEL_VALUE.fullmatch(value):
             too_long = isinstance(value, str) and len(value) > 63
             yield wrong(field, value, "must be no more than 63 characters" if too_long else _LABEL_VALUE_RULE)
@@ -117,9 +121,7 @@ def _resources(resources: Obj, field: str) -> Iterator[Cause]:
         except ValueError:
             continue  # said above
         if more:
-            yield wrong(
-                f"{field}.requests", value, f"must be less than or equal to {name} limit of {limits[name]}"
-            )
+            yield wrong(f"{field}.requests", value, f"must be less than or equal to {name} limit of {limits[name]}")
         elif differs:
             yield wrong(f"{field}.requests", value, f"must be equal to {name} limit of {limits[name]}")
 
@@ -215,9 +217,7 @@ def _selected_template(spec: Obj) -> Iterator[Cause]:
 
 def _workload(obj: Obj) -> Iterator[Cause]:
     spec = obj["spec"]
-    yield from _not_negative(
-        spec, "replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"
-    )
+    yield from _not_negative(spec, "replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds")
     yield from _selected_template(spec)
     strategy = spec.get("strategy") or {}
     kind = strategy.get("type")
@@ -270,7 +270,11 @@ def _data(obj: Obj) -> Iterator[Cause]:
     for field in ("data", "binaryData"):
         for key in obj.get(field) or {}:
             if len(key) > 253 or not _CONFIG_KEY.fullmatch(key):
-                yield wrong(f"{field}[{key}]", key, "a valid config key must consist of alphanumeric characters, '-', '_' or '.'")
+                yield wrong(
+                    f"{field}[{key}]",
+                    key,
+                    "a valid config key must consist of alphanumeric characters, '-', '_' or '.'",
+                )
 
 
 _RULES: dict[str, Callable[[Obj], Iterator[Cause]]] = {

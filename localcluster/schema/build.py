@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,9 @@ def _references(node: Any) -> list[str]:
     return []
 
 
-def reachable(definitions: dict[str, Any]) -> dict[str, Any]:
-    """The definitions that the served kinds need, and what these need in turn."""
-    todo = [resource.definition for resource in RESOURCES] + list(_ALSO)
+def reachable(definitions: dict[str, Any], wanted: Iterable[str]) -> dict[str, Any]:
+    """The wanted definitions, and those that they need in turn."""
+    todo = list(wanted)
     found: dict[str, Any] = {}
     while todo:
         name = todo.pop()
@@ -51,7 +52,8 @@ def main() -> None:
         raise SystemExit("install kubernetes-validate (requirements/dev.txt) first")
     folder = Path(spec.origin).parent / "kubernetes-json-schema" / f"v{RELEASE}-local"
     definitions = json.loads((folder / "_definitions.json").read_text())["$defs"]
-    TARGET.write_text(json.dumps(reachable(definitions), separators=(",", ":"), sort_keys=True) + "\n")
+    wanted = [*(resource.definition for resource in RESOURCES), *_ALSO]
+    TARGET.write_text(json.dumps(reachable(definitions, wanted), separators=(",", ":"), sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

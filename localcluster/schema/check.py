@@ -11,7 +11,14 @@ from localcluster.errors import StatusError, bad_request
 from localcluster.resources import Resource
 from localcluster.schema.types import Type, type_of_resource
 
-_NAMES = {"object": "map", "array": "slice", "string": "string", "integer": "int32", "number": "float", "boolean": "bool"}
+_NAMES = {
+    "object": "map",
+    "array": "slice",
+    "string": "string",
+    "integer": "int32",
+    "number": "float",
+    "boolean": "bool",
+}
 
 
 def _json_type(value: Any) -> str:

@@ -1,0 +1,65 @@
+"""``python -m localcluster``: run a local cluster in the foreground until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+from localcluster.config import DEFAULT_NODES, ClusterConfig, hollow_nodes
+from localcluster.kubelet import ImageError
+from localcluster.server import ClusterError, run_cluster
+
+
+def parse(arguments: list[str]) -> ClusterConfig:
+    """Read the command line; argparse exits with a message when it is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m localcluster", description=__doc__)
+    parser.add_argument("--data-dir", type=Path, required=True, help="state, credentials, kubeconfig and logs go here")
+    parser.add_argument("--port", type=int, default=6443, help="of the API on --host; 0 takes a free one")
+    parser.add_argument("--host", default="127.0.0.1", help="the IP address to listen on")
+    parser.add_argument("--images", type=Path, help="a TOML file that names further images")
+    parser.add_argument("--hollow", action="store_true", help="pods only pretend to run")
+    parser.add_argument("--hollow-nodes", type=int, metavar="N", help="that many big nodes (with --hollow)")
+    found = parser.parse_args(arguments)
+    if found.images and not found.images.is_file():
+        parser.error(f"--images {found.images}: no such file")
+    return ClusterConfig(
+        data_dir=found.data_dir.resolve(),
+        port=found.port,
+        host=found.host,
+        images=found.images,
+        hollow=found.hollow,
+        nodes=hollow_nodes(found.hollow_nodes) if found.hollow_nodes else DEFAULT_NODES,
+    )
+
+
+async def _main(config: ClusterConfig) -> None:
+    ready = asyncio.Event()
+
+    async def announce() -> None:
+        await ready.wait()
+        print(f"The local cluster is ready: export KUBECONFIG={config.kubeconfig}", flush=True)
+
+    telling = asyncio.create_task(announce())
+    try:
+        await run_cluster(config, ready=ready)
+    finally:
+        telling.cancel()
+
+
+def main() -> int:
+    """Run; gives the exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    config = parse(sys.argv[1:])
+    try:
+        asyncio.run(_main(config))
+    except (ClusterError, ImageError) as error:
+        print(f"localcluster: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,206 @@
+"""The ASGI application: who asks (a bearer token), what for (routing), and how the answer goes out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import logging
+
+from localcluster.api import handlers
+from localcluster.api.discovery import discover
+from localcluster.api.http import Message, Receive, Request, Response, Send, Stream, failure, text
+from localcluster.api.logs import NodeAgent, handle_log
+from localcluster.api.metrics import handle_metrics
+from localcluster.api.openapi import openapi
+from localcluster.api.pods import handle_binding, handle_eviction
+from localcluster.api.proxy import Proxy
+from localcluster.api.requestinfo import Target, parse_target
+from localcluster.api.reviews import handle_review
+from localcluster.api.scale import handle_scale
+from localcluster.errors import StatusError, method_not_allowed, no_such_path, unauthorized
+from localcluster.registry import Registry
+from localcluster.resources import BY_PATH, Resource
+
+log = logging.getLogger(__name__)
+
+_HEALTH = ("/healthz", "/readyz", "/livez")
+_REVIEWS = {
+    ("authorization.k8s.io", "selfsubjectaccessreviews"): "SelfSubjectAccessReview",
+    ("authorization.k8s.io", "selfsubjectrulesreviews"): "SelfSubjectRulesReview",
+    ("authentication.k8s.io", "selfsubjectreviews"): "SelfSubjectReview",
+}
+
+Answer = Response | Stream
+
+
+class Api:
+    """The API server over a registry."""
+
+    def __init__(self, registry: Registry, *, token: str, agent: NodeAgent | None = None) -> None:
+        self._registry = registry
+        self._token = token.encode()
+        self._agent = agent
+        self._proxy = Proxy(registry)
+        self._streams: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """End all watches, followed logs and proxied connections."""
+        for task in tuple(self._streams):
+            task.cancel()
+        await asyncio.gather(*self._streams, return_exceptions=True)
+        await self._proxy.close()
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """ASGI: one request."""
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            raise RuntimeError(f"{scope['type']} is not spoken here")
+        request = Request(scope, receive)
+        try:
+            self._authenticate(request)
+            response = await self._route(request)
+        except StatusError as error:
+            response = failure(error)
+        except Exception:
+            log.exception("%s %s failed", request.method, request.path)
+            response = failure(StatusError(500, "InternalError", "an error on the server; its log says more"))
+        if isinstance(response, Stream):
+            await self._send_stream(response, receive, send)
+        else:
+            await _send_whole(response, send)
+
+    def _authenticate(self, request: Request) -> None:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), self._token):
+            raise unauthorized()
+
+    async def _route(self, request: Request) -> Answer:
+        path = request.path
+        if path.startswith(_HEALTH):
+            return self._health(request)
+        if request.method == "GET":
+            for lookup in (discover, openapi):
+                if found := lookup(path.rstrip("/") or "/", request):
+                    return found
+        target = parse_target(path)
+        if target is None:
+            raise no_such_path()
+        if kind := _REVIEWS.get((target.group, target.resource)):
+            if request.method != "POST":
+                raise method_not_allowed()
+            return await handle_review(kind, request)
+        if target.group == "metrics.k8s.io":
+            return handle_metrics(self._registry, self._agent, target, request)
+        row = BY_PATH.get((target.group, target.version, target.resource))
+        if row is None or (target.namespace and not row.namespaced):
+            raise no_such_path()
+        if target.subresource and target.subresource != "status":
+            return await self._subresource(row, target, request)
+        return await self._stored(row, target, request)
+
+    def _health(self, request: Request) -> Response:
+        name = request.path.strip("/").split("/")[0]
+        if "verbose" in request.raw_query:
+            return text(f"[+]ping ok\n[+]store ok\n{name} check passed\n")
+        return text("ok")
+
+    async def _stored(self, row: Resource, target: Target, request: Request) -> Answer:
+        registry, method = self._registry, request.method
+        if target.subresource and "status" not in row.subresources:
+            raise no_such_path()
+        if target.name is None:
+            if method == "GET":
+                return handlers.list_objects(registry, row, target, request)
+            if method == "POST":
+                return await handlers.create_object(registry, row, target, request)
+            if method == "DELETE":
+                return await handlers.delete_collection(registry, row, target, request)
+            raise method_not_allowed()
+        if row.namespaced and not target.namespace:
+            raise no_such_path()
+        if method in ("GET", "HEAD"):
+            return handlers.get_object(registry, row, target, request)
+        if method == "PUT":
+            return await handlers.update_object(registry, row, target, request)
+        if method == "PATCH":
+            return await handlers.patch_object(registry, row, target, request)
+        if method == "DELETE" and not target.subresource:
+            return await handlers.delete_object(registry, row, target, request)
+        raise method_not_allowed()
+
+    async def _subresource(self, row: Resource, target: Target, request: Request) -> Answer:
+        name, method = target.subresource or "", request.method
+        if name not in row.subresources:
+            raise no_such_path()
+        if name == "proxy" and row.plural in ("pods", "services"):
+            return await self._proxy.handle(target, request)
+        if name == "log" and method == "GET":
+            return handle_log(self._registry, self._agent, target, request)
+        if name == "scale" and method in ("GET", "PUT", "PATCH"):
+            return await handle_scale(self._registry, row, target, request)
+        if name == "binding" and method == "POST":
+            return await handle_binding(self._registry, target, request)
+        if name == "eviction" and method == "POST":
+            return await handle_eviction(self._registry, target, request)
+        if name == "finalize" and method == "PUT":
+            return await handlers.update_object(self._registry, row, target, request)
+        raise method_not_allowed()
+
+    async def _send_stream(self, stream: Stream, receive: Receive, send: Send) -> None:
+        """Send piece by piece; stop when the client goes or the server closes."""
+        pump = asyncio.ensure_future(_pump(stream, send))
+        gone = asyncio.ensure_future(_disconnected(receive))
+        self._streams.add(pump)
+        try:
+            await asyncio.wait((pump, gone), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._streams.discard(pump)
+            for task in (pump, gone):
+                task.cancel()
+            results = await asyncio.gather(pump, gone, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+
+async def _pump(stream: Stream, send: Send) -> None:
+    await send(_start(stream))
+    try:
+        async with contextlib.aclosing(stream.parts) as parts:
+            async for part in parts:
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+    finally:
+        # Also when cancelled at shutdown: the client then sees an end, not a broken connection.
+        with contextlib.suppress(OSError):
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _start(response: Answer) -> Message:
+    headers = [("content-type", response.content_type)] if response.content_type else []
+    headers += [*response.headers, ("cache-control", "no-cache, private")]
+    encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    return {"type": "http.response.start", "status": response.status, "headers": encoded}
+
+
+async def _send_whole(response: Response, send: Send) -> None:
+    response.headers.append(("content-length", str(len(response.body))))
+    await send(_start(response))
+    await send({"type": "http.response.body", "body": response.body})
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            await send({"type": "lifespan.shutdown.complete"})
+            return

@@ -1,0 +1,344 @@
+"""The verbs on stored resources: list, get, create, update, patch, apply, delete, deletecollection, watch."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+from localcluster.api.http import Request, Response, Stream, answer, parse_document
+from localcluster.api.requestinfo import Target
+from localcluster.api.watch import open_watch
+from localcluster.apply import apply_object
+from localcluster.errors import StatusError, bad_request, gone, invalid, unsupported_media_type
+from localcluster.meta import dump
+from localcluster.patches import json_patch, merge_patch, strategic_merge
+from localcluster.registry import Registry
+from localcluster.resources import Resource
+from localcluster.schema.check import prune
+from localcluster.schema.types import type_of_resource
+from localcluster.store import Stored
+from localcluster.tables import partial, table
+
+Obj = dict[str, Any]
+
+#: Kinds whose DELETE answers with the object; the others answer with a Status.
+_RETURNED_WHEN_DELETED = {"pods", "services", "serviceaccounts"}
+
+JSON_PATCH, MERGE_PATCH = "application/json-patch+json", "application/merge-patch+json"
+STRATEGIC_PATCH, APPLY_PATCH = "application/strategic-merge-patch+json", "application/apply-patch+yaml"
+
+
+# -- answers in the shape that the client accepts
+
+
+def shape_of(request: Request) -> str:
+    """Table, PartialObjectMetadata or '' (the object itself). Raises StatusError 406."""
+    for accepted in request.accepted or ():
+        if accepted.media_type in ("application/json", "application/*", "*/*"):
+            if accepted.shape in ("Table", ""):
+                return accepted.shape
+            if accepted.shape.startswith("PartialObjectMetadata"):
+                return "PartialObjectMetadata"
+        elif accepted.media_type == "application/yaml":
+            return ""
+    if request.accepted:
+        only = "only the following media types are accepted: application/json"
+        raise StatusError(406, "NotAcceptable", only)
+    return ""
+
+
+def _single(request: Request, row: Resource, obj: Obj, status: int = 200) -> Response:
+    shape = shape_of(request)
+    if shape == "Table":
+        metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+        return _warned(request, answer(table(row, [obj], metadata, request.query("includeObject", "Metadata")), status))
+    return _warned(request, answer(partial(obj) if shape else obj, status))
+
+
+def _warned(request: Request, response: Response) -> Response:
+    response.headers += [("warning", f'299 - "{warning}"') for warning in request.warnings]
+    return response
+
+
+# -- reading
+
+
+def _encode_continue(version: int, key: tuple[str, str]) -> str:
+    token = {"v": "meta.k8s.io/v1", "rv": version, "start": f"{key[0]}/{key[1]}"}
+    return base64.urlsafe_b64encode(dump(token)).decode().rstrip("=")
+
+
+def _decode_continue(token: str) -> tuple[int, tuple[str, str]]:
+    try:
+        found = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        namespace, _, name = found["start"].partition("/")
+        return int(found["rv"]), (namespace, name)
+    except (ValueError, KeyError, TypeError, binascii.Error) as error:
+        raise bad_request("continue key is not valid: illegal base64 or JSON") from error
+
+
+def _check_version(registry: Registry, row: Resource, request: Request, version: int | None) -> None:
+    """Is the asked-for state one that we have? Raises StatusError 400, 410 and 504."""
+    now = registry.store.version
+    if version is not None:
+        if version < registry.store.oldest(row.plural) or version > now:
+            raise gone(
+                "The provided continue parameter is too old to display a consistent list result. You can start a new "
+                "list without the continue parameter."
+            )
+        return
+    asked = request.number("resourceVersion") or 0
+    if asked > now:
+        raise StatusError(504, "Timeout", f"Too large resource version: {asked}, current: {now}")
+    if request.query("resourceVersionMatch") == "Exact" and asked != now:
+        raise gone(f"The resourceVersion for the provided list is too old: {asked}")
+
+
+def list_objects(registry: Registry, row: Resource, target: Target, request: Request) -> Response | Stream:
+    """GET on a collection, and watches of it.
+
+    Pages: https://kubernetes.io/docs/reference/using-api/api-concepts/#retrieving-large-results-sets-in-chunks
+    All pages carry the resourceVersion of the first, so that a watch from there misses nothing that changed between.
+    """
+    if request.flag("watch"):
+        return watch(registry, row, target.namespace, None, request)
+    shape = shape_of(request)
+    first_version, after = None, None
+    if token := request.query("continue"):
+        first_version, after = _decode_continue(token)
+    _check_version(registry, row, request, first_version)
+    labels, fields = request.query("labelSelector"), request.query("fieldSelector")
+    found = registry.select(row.plural, target.namespace, label_selector=labels, field_selector=fields, after=after)
+    limit = request.number("limit") or 0
+    items = list(islice(found, limit)) if limit > 0 else list(found)
+    version = first_version or registry.store.version
+    metadata: Obj = {"resourceVersion": str(version)}
+    if limit > 0 and (left := sum(1 for _ in found)):
+        last = items[-1].obj["metadata"]
+        metadata["continue"] = _encode_continue(version, (last.get("namespace", ""), last["name"]))
+        if not labels and not fields:
+            metadata["remainingItemCount"] = left
+    return _collection(row, items, metadata, shape, request)
+
+
+def _collection(row: Resource, items: list[Stored], metadata: Obj, shape: str, request: Request) -> Response:
+    if shape == "Table":
+        include = request.query("includeObject", "Metadata")
+        return answer(table(row, [each.obj for each in items], metadata, include))
+    if shape:
+        kind, version = "PartialObjectMetadataList", "meta.k8s.io/v1"
+        bodies = [dump(partial(each.obj)) for each in items]
+    else:
+        kind, version = f"{row.kind}List", row.api_version
+        bodies = [each.raw for each in items]
+    head = dump({"kind": kind, "apiVersion": version, "metadata": metadata})[:-1]
+    return Response(head + b',"items":[' + b",".join(bodies) + b"]}")
+
+
+def watch(registry: Registry, row: Resource, namespace: str | None, name: str | None, request: Request) -> Stream:
+    """GET with ``watch=true``."""
+    shape = shape_of(request)
+    include = request.query("includeObject", "Metadata")
+
+    def as_table(stored: Stored) -> bytes:
+        version = {"resourceVersion": stored.obj["metadata"]["resourceVersion"]}
+        return dump(table(row, [stored.obj], version, include))
+
+    def as_partial(stored: Stored) -> bytes:
+        return dump(partial(stored.obj))
+
+    def as_is(stored: Stored) -> bytes:
+        return stored.raw
+
+    render: Callable[[Stored], bytes] = {"Table": as_table, "PartialObjectMetadata": as_partial}.get(shape, as_is)
+    return Stream(open_watch(registry, row, request, namespace, name).lines(render))
+
+
+def get_object(registry: Registry, row: Resource, target: Target, request: Request) -> Response | Stream:
+    """GET on one object, or on its status. Raises StatusError 404."""
+    name = target.name or ""
+    if request.flag("watch"):
+        return watch(registry, row, target.namespace, name, request)
+    stored = registry.stored(row.plural, name, target.namespace)
+    return Response(stored.raw) if not shape_of(request) else _single(request, row, stored.obj)
+
+
+# -- writing
+
+
+def checked(row: Resource, obj: Any, request: Request) -> Obj:
+    """A body as an object of the kind, without unknown fields. Raises StatusError 400.
+
+    https://kubernetes.io/docs/reference/using-api/api-concepts/#setting-the-field-validation-level
+    """
+    if not isinstance(obj, dict):
+        raise bad_request("the object provided is unrecognized: must be an object")
+    for field, wanted in (("kind", row.kind), ("apiVersion", row.api_version)):
+        if obj.get(field, wanted) != wanted:
+            raise bad_request(
+                f"the {'API version' if field == 'apiVersion' else field} in the data ({obj[field]}) does not match "
+                f"the expected {'API version' if field == 'apiVersion' else field} ({wanted})"
+            )
+    unknown = prune(obj, row)
+    level = request.query("fieldValidation", "Warn") or "Warn"
+    if unknown and level == "Strict":
+        problems = ", ".join(f'unknown field "{path}"' for path in unknown)
+        raise bad_request(
+            f'{row.kind} in version "{row.version}" cannot be handled as a {row.kind}: strict decoding error: {problems}'
+        )
+    if level == "Warn":
+        request.warnings += [f'unknown field \\"{path}\\"' for path in unknown]
+    return obj
+
+
+async def create_object(registry: Registry, row: Resource, target: Target, request: Request) -> Response:
+    """POST on a collection."""
+    obj = checked(row, await request.document(), request)
+    if row.namespaced and not target.namespace:
+        raise bad_request("an object can only be created in a namespace: POST to /namespaces/<name>/" + row.plural)
+    created = registry.create(
+        row.plural, obj, namespace=target.namespace, manager=request.manager, dry_run=request.dry_run
+    )
+    return _single(request, row, created, 201)
+
+
+async def update_object(registry: Registry, row: Resource, target: Target, request: Request) -> Response:
+    """PUT on an object, or on its status."""
+    obj = checked(row, await request.document(), request)
+    metadata = obj.setdefault("metadata", {})
+    name = metadata.setdefault("name", target.name)
+    if name != target.name:
+        raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({target.name})")
+    if row.namespaced and metadata.setdefault("namespace", target.namespace) != target.namespace:
+        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+    updated = registry.update(
+        row.plural, obj, subresource=target.subresource, manager=request.manager, dry_run=request.dry_run
+    )
+    return _single(request, row, updated)
+
+
+def patched(row: Resource, old: Obj, patch: Any, content_type: str) -> Obj:
+    """``old`` with a JSON, merge or strategic merge patch. Raises StatusError 400, 415 and 422."""
+    if content_type == JSON_PATCH:
+        new = json_patch(old, patch)
+    elif content_type == MERGE_PATCH:
+        new = merge_patch(old, patch)
+    elif content_type in (STRATEGIC_PATCH, ""):
+        new = strategic_merge(old, patch, type_of_resource(row))
+    else:
+        known = ", ".join((JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH))
+        raise unsupported_media_type(
+            f"the body of the request was in an unknown format - accepted media types include: {known}"
+        )
+    if not isinstance(new, dict) or not isinstance(new.get("metadata"), dict):
+        raise bad_request("the patch leaves no object")
+    # Strategic and merge patches may share parts with ``old``: the copy is what may be changed.
+    copied: Obj = json.loads(dump(new))
+    return copied
+
+
+async def patch_object(registry: Registry, row: Resource, target: Target, request: Request) -> Response:
+    """PATCH on an object, or on its status, in any of the four formats."""
+    body, content_type = await request.body(), request.content_type
+    if content_type == APPLY_PATCH:
+        return _apply(registry, row, target, request, parse_document(body, content_type))
+    old = registry.get(row.plural, target.name or "", target.namespace)
+    new = patched(row, old, parse_document(body, content_type), content_type)
+    checked(row, new, request)
+    if new["metadata"].get("name") != target.name:
+        raise invalid(row.kind, target.name or "", [("metadata.name", "FieldValueInvalid", "field is immutable")])
+    updated = registry.update(
+        row.plural, new, subresource=target.subresource, manager=request.manager, dry_run=request.dry_run
+    )
+    return _single(request, row, updated)
+
+
+def _apply(registry: Registry, row: Resource, target: Target, request: Request, obj: Any) -> Response:
+    """https://kubernetes.io/docs/reference/using-api/server-side-apply/"""
+    checked(row, obj, request)
+    manager = request.query("fieldManager")
+    if not manager:
+        cause = ("fieldManager", "FieldValueRequired", "Required value: is required for apply patch")
+        raise invalid("PatchOptions", "", [cause], "meta.k8s.io")
+    metadata = obj.setdefault("metadata", {}) or {}
+    if metadata.setdefault("name", target.name) != target.name:
+        raise bad_request("the name of the object does not match the name on the URL")
+    if metadata.get("managedFields"):
+        raise bad_request("metadata.managedFields must be nil")
+    if row.namespaced:
+        metadata["namespace"] = target.namespace
+    existed = registry.exists(row.plural, target.name or "", target.namespace)
+    applied = apply_object(
+        registry,
+        row,
+        obj,
+        manager=manager,
+        force=request.flag("force"),
+        subresource=target.subresource,
+        dry_run=request.dry_run,
+    )
+    return _single(request, row, applied, 200 if existed else 201)
+
+
+# -- deleting
+
+
+async def _delete_options(request: Request, row: Resource) -> Obj:
+    body = await request.body()
+    options = parse_document(body, request.content_type) if body.strip() else {}
+    if not isinstance(options, dict):
+        raise bad_request("the body must be DeleteOptions")
+    propagation = request.query("propagationPolicy") or options.get("propagationPolicy")
+    if options.get("orphanDependents") is not None and not propagation:
+        propagation = "Orphan" if options["orphanDependents"] else "Background"
+    if propagation not in (None, "Foreground", "Background", "Orphan"):
+        cause = (
+            "propagationPolicy",
+            "FieldValueNotSupported",
+            f'Unsupported value: "{propagation}": supported values: "Foreground", "Background", "Orphan"',
+        )
+        raise invalid("DeleteOptions", "", [cause], "meta.k8s.io")
+    grace = request.number("gracePeriodSeconds")
+    preconditions = options.get("preconditions") or {}
+    return {
+        "propagation": propagation or "Background",
+        "grace_seconds": grace if grace is not None else options.get("gracePeriodSeconds"),
+        "uid": preconditions.get("uid"),
+        "version": preconditions.get("resourceVersion"),
+        "dry_run": request.dry_run or options.get("dryRun") == ["All"],
+    }
+
+
+async def delete_object(registry: Registry, row: Resource, target: Target, request: Request) -> Response:
+    """DELETE on an object: the object while it is being deleted, a Status (or it, for some kinds) when it is gone."""
+    name = target.name or ""
+    options = await _delete_options(request, row)
+    deleted = registry.delete(row.plural, name, target.namespace, **options)
+    gone_now = not registry.exists(row.plural, name, target.namespace)
+    if gone_now and row.plural not in _RETURNED_WHEN_DELETED:
+        details = {"name": name, "kind": row.plural, "uid": deleted["metadata"]["uid"]}
+        if row.group:
+            details["group"] = row.group
+        return answer({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
+    return _single(request, row, deleted)
+
+
+async def delete_collection(registry: Registry, row: Resource, target: Target, request: Request) -> Response:
+    """DELETE on a collection: everything that matches the selectors."""
+    options = await _delete_options(request, row)
+    found = registry.list(
+        row.plural,
+        target.namespace,
+        label_selector=request.query("labelSelector"),
+        field_selector=request.query("fieldSelector"),
+    )
+    deleted = [
+        registry.delete(row.plural, each["metadata"]["name"], each["metadata"].get("namespace"), **options)
+        for each in found
+    ]
+    metadata = {"resourceVersion": str(registry.store.version)}
+    return answer({"kind": f"{row.kind}List", "apiVersion": row.api_version, "metadata": metadata, "items": deleted})

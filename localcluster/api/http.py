@@ -1,0 +1,172 @@
+"""Requests and answers, thinly over ASGI: parsing, content negotiation, ``Status`` for errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+import yaml
+
+from localcluster.errors import StatusError, bad_request, unsupported_media_type
+from localcluster.meta import dump
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+#: As kube-apiserver's ``--max-request-body-bytes``: objects are small.
+MAX_BODY = 3 * 1024 * 1024
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """One media type of an Accept header, e.g. ``application/json;as=Table;v=v1;g=meta.k8s.io``."""
+
+    media_type: str
+    parameters: dict[str, str]
+
+    @property
+    def shape(self) -> str:
+        """The ``as`` parameter: Table, PartialObjectMetadata, … or ''."""
+        return self.parameters.get("as", "")
+
+
+def parse_accept(header: str) -> list[Accepted]:
+    """The accepted media types in order."""
+    found = []
+    for part in header.split(","):
+        media_type, *parameters = (piece.strip() for piece in part.split(";"))
+        if media_type:
+            pairs = (parameter.partition("=") for parameter in parameters)
+            found.append(Accepted(media_type.lower(), {name: value for name, _, value in pairs}))
+    return found
+
+
+class Request:
+    """An HTTP request, with its body read on demand."""
+
+    def __init__(self, scope: Message, receive: Receive) -> None:
+        self._receive = receive
+        self.method: str = scope["method"]
+        self.raw_path: str = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
+        self.path = unquote(self.raw_path)
+        self.raw_query: str = scope.get("query_string", b"").decode("latin-1")
+        self._query = parse_qs(self.raw_query, keep_blank_values=True)
+        self.raw_headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self.headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        self.warnings: list[str] = []
+
+    def query(self, name: str, default: str = "") -> str:
+        """A query parameter, the last one where it is repeated."""
+        return self._query.get(name, [default])[-1]
+
+    def flag(self, name: str) -> bool:
+        """A query parameter that is ``true`` or ``1`` (or there without a value)."""
+        return name in self._query and self.query(name).lower() in ("", "true", "1")
+
+    def number(self, name: str) -> int | None:
+        """A query parameter that is a number. Raises StatusError 400."""
+        text = self.query(name)
+        if not text:
+            return None
+        try:
+            return int(text)
+        except ValueError as error:
+            raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax (parameter {name})') from error
+
+    @property
+    def dry_run(self) -> bool:
+        """Was ``dryRun=All`` asked for? Raises StatusError 400 on anything else."""
+        values = [value for value in self._query.get("dryRun", ()) if value]
+        if any(value != "All" for value in values):
+            raise bad_request(f'Invalid value: {values}: supported values: "All" (dryRun)')
+        return bool(values)
+
+    @property
+    def manager(self) -> str:
+        """Who writes: ``fieldManager``, or the first word of the User-Agent."""
+        agent = self.headers.get("user-agent", "").split("/")[0].strip()
+        return self.query("fieldManager") or agent[:128] or "unknown"
+
+    @property
+    def accepted(self) -> list[Accepted]:
+        """What the client would take as an answer, best first."""
+        return parse_accept(self.headers.get("accept", ""))
+
+    @property
+    def content_type(self) -> str:
+        """The body's media type without parameters; '' when it is not stated."""
+        return self.headers.get("content-type", "").split(";")[0].strip().lower()
+
+    async def body(self) -> bytes:
+        """The whole body. Raises StatusError 413."""
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            part = message.get("body", b"")
+            size += len(part)
+            if size > MAX_BODY:
+                raise StatusError(413, "RequestEntityTooLarge", f"limit is {MAX_BODY} bytes")
+            parts.append(part)
+            if not message.get("more_body"):
+                return b"".join(parts)
+
+    async def document(self) -> Any:
+        """The body as JSON or YAML. Raises StatusError 400, 413, 415."""
+        return parse_document(await self.body(), self.content_type)
+
+
+def parse_document(body: bytes, content_type: str) -> Any:
+    """Read JSON (also when no type is stated) or YAML. Raises StatusError 400 and 415."""
+    if content_type and not content_type.endswith(("json", "yaml")):
+        raise unsupported_media_type(f"the body of the request was in an unknown format - {content_type}")
+    try:
+        return yaml.safe_load(body) if content_type.endswith("yaml") else json.loads(body)
+    except (yaml.YAMLError, ValueError) as error:
+        raise bad_request(f"the object provided is unrecognized: {error}") from error
+
+
+@dataclass(slots=True)
+class Response:
+    """A complete answer."""
+
+    body: bytes
+    status: int = 200
+    content_type: str = JSON
+    headers: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Stream:
+    """An answer that comes in pieces; it is closed when the client goes."""
+
+    parts: AsyncGenerator[bytes, None]
+    status: int = 200
+    content_type: str = JSON
+    headers: list[tuple[str, str]] = field(default_factory=list)
+
+
+def answer(obj: Any, status: int = 200) -> Response:
+    """An object as JSON."""
+    return Response(dump(obj), status)
+
+
+def text(body: str, status: int = 200) -> Response:
+    """Plain text."""
+    return Response(body.encode(), status, "text/plain; charset=utf-8")
+
+
+def failure(error: StatusError) -> Response:
+    """The ``Status`` of an error."""
+    response = answer(error.status(), error.code)
+    if error.code == 401:
+        response.headers.append(("www-authenticate", 'Bearer realm="localcluster"'))
+    if error.code in (429, 503) and (seconds := error.details.get("retryAfterSeconds")):
+        response.headers.append(("retry-after", str(seconds)))
+    return response

@@ -1,0 +1,258 @@
+"""``pods/log``: read a container's log from its files, and follow it through rotation until the container ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+from localcluster.api.http import Request, Response, Stream
+from localcluster.api.requestinfo import Target
+from localcluster.errors import bad_request
+from localcluster.meta import parse_time
+from localcluster.registry import Registry
+
+Obj = dict[str, Any]
+
+_POLL = 0.15  # seconds between looks at a log that is followed
+_CHUNK = 256 * 1024
+_TEXT = "text/plain"
+
+
+class Usage(Protocol):
+    """Measured use of one container."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def cpu_nanocores(self) -> int: ...
+    @property
+    def memory_bytes(self) -> int: ...
+    @property
+    def window_seconds(self) -> float: ...
+    @property
+    def at(self) -> float: ...
+
+
+class NodeAgent(Protocol):
+    """What the API asks of the kubelet."""
+
+    def log_path(self, namespace: str, pod: str, container: str, *, previous: bool = False) -> Path | None:
+        """Where a container's output lies."""
+
+    def usage(self) -> dict[tuple[str, str], list[Any]]:
+        """Measured use by (namespace, pod)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """PodLogOptions: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#read-log"""
+
+    container: str
+    follow: bool
+    previous: bool
+    timestamps: bool
+    tail: int | None
+    limit: int | None
+    since: str
+
+    @classmethod
+    def of(cls, request: Request) -> LogOptions:
+        """From the query. Raises StatusError 400."""
+        seconds, since_time = request.number("sinceSeconds"), request.query("sinceTime")
+        if seconds is not None and since_time:
+            raise bad_request("at most one of `sinceTime` or `sinceSeconds` may be specified")
+        since = ""
+        if since_time:
+            try:
+                since = _stamp(parse_time(since_time))
+            except ValueError as error:
+                raise bad_request(f"sinceTime: {since_time!r} is no RFC 3339 time") from error
+        elif seconds is not None:
+            since = _stamp(datetime.now(UTC) - timedelta(seconds=seconds))
+        tail, limit = request.number("tailLines"), request.number("limitBytes")
+        if (tail is not None and tail < 0) or (limit is not None and limit < 1):
+            raise bad_request("tailLines must not be negative, and limitBytes at least 1")
+        return cls(
+            request.query("container"),
+            request.flag("follow"),
+            request.flag("previous"),
+            request.flag("timestamps"),
+            tail,
+            limit,
+            since,
+        )
+
+
+def _stamp(moment: datetime) -> str:
+    """Comparable as text with the stamps in the files."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
+
+
+def choose_container(pod: Obj, asked: str) -> str:
+    """The container that is meant. Raises StatusError 400 when that is not clear."""
+    spec, name = pod["spec"], pod["metadata"]["name"]
+    names = [each["name"] for each in spec.get("containers") or ()]
+    init = [each["name"] for each in spec.get("initContainers") or ()]
+    if asked:
+        if asked not in names + init:
+            raise bad_request(f"container {asked} is not valid for pod {name}")
+        return asked
+    if len(names) > 1:
+        listed = f"choose one of: [{' '.join(names)}]"
+        more = f" or one of the init containers: [{' '.join(init)}]" if init else ""
+        raise bad_request(f"a container name must be specified for pod {name}, {listed}{more}")
+    return str(names[0])
+
+
+def _status_of(pod: Obj, container: str) -> Obj:
+    status = pod.get("status") or {}
+    for field in ("containerStatuses", "initContainerStatuses"):
+        for each in status.get(field) or ():
+            if each["name"] == container:
+                return dict(each)
+    return {}
+
+
+def _why_no_log(pod: Obj, container: str, *, previous: bool) -> str:
+    name = pod["metadata"]["name"]
+    if previous:
+        return f'previous terminated container "{container}" in pod "{name}" not found'
+    waiting = (_status_of(pod, container).get("state") or {}).get("waiting") or {}
+    reason = waiting.get("reason") or ("ContainerCreating" if pod["spec"].get("nodeName") else "PodScheduling")
+    return f'container "{container}" in pod "{name}" is waiting to start: {reason}'
+
+
+def _files(path: Path) -> list[Path]:
+    """The parts of a log that was rotated, oldest first."""
+    return [*sorted(path.parent.glob(f"{path.name}.*")), path]
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    for part in _files(path):
+        try:
+            with part.open("rb") as file:
+                yield from file
+        except FileNotFoundError:
+            continue  # rotated away meanwhile
+
+
+def _shown(lines: Iterable[bytes], options: LogOptions) -> Iterator[bytes]:
+    since = options.since.encode()
+    for entry in lines:
+        if since and entry[: len(since)] < since:
+            continue
+        yield entry if options.timestamps else entry.partition(b" ")[2]
+
+
+def _limited(text: bytes, options: LogOptions) -> bytes:
+    return text if options.limit is None else text[: options.limit]
+
+
+def read_log(path: Path, options: LogOptions) -> bytes:
+    """What is there now."""
+    found = _shown(_lines(path), options)
+    return _limited(b"".join(found if options.tail is None else deque(found, maxlen=options.tail)), options)
+
+
+class _Follower:
+    """Reads what is appended to a log, through its rotations."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = path.open("rb")
+        self._rest = b""
+
+    def skip_to(self, complete: int) -> None:
+        """Go to a position in the present file."""
+        self._file.seek(complete)
+
+    def more(self) -> list[bytes]:
+        """The complete lines that came."""
+        data = self._file.read(_CHUNK)
+        if not data and self._was_rotated():
+            self._file.close()
+            self._file = self._path.open("rb")
+            data = self._file.read(_CHUNK)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        return [entry + b"\n" for entry in lines]
+
+    def _was_rotated(self) -> bool:
+        try:
+            return self._path.stat().st_ino != _inode(self._file.fileno())
+        except FileNotFoundError:
+            return False
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _inode(descriptor: int) -> int:
+    return Path(f"/proc/self/fd/{descriptor}").stat().st_ino
+
+
+async def follow_log(path: Path, options: LogOptions, is_over: Any) -> AsyncGenerator[bytes, None]:
+    """What is there, then what comes, until ``is_over()`` and the end of the file is reached."""
+    follower = _Follower(path)
+    left = options.limit
+    try:
+        older = [entry for part in _files(path)[:-1] for entry in _part_lines(part)]
+        batch = list(_shown([*older, *follower.more()], options))
+        if options.tail is not None:
+            while more := follower.more():
+                batch += _shown(more, options)
+            batch = list(deque(batch, maxlen=options.tail))
+        while True:
+            piece = b"".join(batch)
+            if left is not None:
+                piece, left = piece[:left], left - len(piece)
+            yield piece
+            if left is not None and left <= 0:
+                return
+            over = is_over()
+            batch = list(_shown(follower.more(), options))
+            if not batch:
+                if over:
+                    return
+                await asyncio.sleep(_POLL)
+    finally:
+        follower.close()
+
+
+def _part_lines(part: Path) -> list[bytes]:
+    try:
+        return part.read_bytes().splitlines(keepends=True)
+    except FileNotFoundError:
+        return []
+
+
+def handle_log(registry: Registry, agent: NodeAgent | None, target: Target, request: Request) -> Response | Stream:
+    """GET pods/log. Raises StatusError 400 and 404."""
+    name, namespace = target.name or "", target.namespace or ""
+    pod = registry.get("pods", name, namespace)
+    options = LogOptions.of(request)
+    container = choose_container(pod, options.container)
+    path = agent.log_path(namespace, name, container, previous=options.previous) if agent else None
+    if path is None:
+        if _status_of(pod, container).get("state", {}).get("terminated") and not options.previous:
+            return Response(b"", content_type=_TEXT)
+        raise bad_request(_why_no_log(pod, container, previous=options.previous))
+    if not options.follow:
+        return Response(read_log(path, options), content_type=_TEXT)
+    run = _status_of(pod, container).get("restartCount", 0)
+    uid = pod["metadata"]["uid"]
+
+    def is_over() -> bool:
+        if options.previous or not registry.exists("pods", name, namespace):
+            return True
+        now = registry.get("pods", name, namespace)
+        status = _status_of(now, container)
+        ended = bool((status.get("state") or {}).get("terminated")) or status.get("restartCount", 0) != run
+        return ended or now["metadata"]["uid"] != uid
+
+    return Stream(follow_log(path, options, is_over), content_type=_TEXT)

@@ -1,0 +1,116 @@
+"""metrics.k8s.io/v1beta1: what nodes and pods use, as the kubelet measured it.
+
+https://kubernetes.io/docs/tasks/debug/debug-cluster/resource-metrics-pipeline/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from localcluster.api.http import Request, Response, answer
+from localcluster.api.logs import NodeAgent, Usage
+from localcluster.api.requestinfo import Target
+from localcluster.errors import StatusError, no_such_path, not_found
+from localcluster.quantities import now
+from localcluster.registry import Registry
+from localcluster.selectors import parse_labels
+
+Obj = dict[str, Any]
+
+_VERSION = "metrics.k8s.io/v1beta1"
+_GROUP = "metrics.k8s.io"
+
+
+def amounts(nanocores: int, memory: int) -> dict[str, str]:
+    """As quantities, in the units of metrics-server."""
+    return {"cpu": f"{nanocores}n", "memory": f"{memory // 1024}Ki"}
+
+
+def _time(used: Iterable[Usage]) -> tuple[str, str]:
+    """(timestamp, window) of a group of measurements."""
+    found = list(used)
+    if not found:
+        return now(), "15s"
+    latest = datetime.fromtimestamp(max(each.at for each in found), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return latest, f"{max(each.window_seconds for each in found):.3f}s"
+
+
+def pod_metrics(pod: Obj, used: list[Any]) -> Obj:
+    """The PodMetrics of a measured pod."""
+    metadata = pod["metadata"]
+    timestamp, window = _time(used)
+    return {
+        "kind": "PodMetrics",
+        "apiVersion": _VERSION,
+        "metadata": {
+            "name": metadata["name"],
+            "namespace": metadata["namespace"],
+            "creationTimestamp": now(),
+            "labels": metadata.get("labels") or {},
+        },
+        "timestamp": timestamp,
+        "window": window,
+        "containers": [{"name": each.name, "usage": amounts(each.cpu_nanocores, each.memory_bytes)} for each in used],
+    }
+
+
+def node_metrics(node: Obj, used: list[Any]) -> Obj:
+    """The NodeMetrics of a virtual node: the sum of its pods, since the machine's own use is not the node's."""
+    metadata = node["metadata"]
+    timestamp, window = _time(used)
+    return {
+        "kind": "NodeMetrics",
+        "apiVersion": _VERSION,
+        "metadata": {
+            "name": metadata["name"],
+            "creationTimestamp": now(),
+            "labels": metadata.get("labels") or {},
+        },
+        "timestamp": timestamp,
+        "window": window,
+        "usage": amounts(sum(each.cpu_nanocores for each in used), sum(each.memory_bytes for each in used)),
+    }
+
+
+def _pods(registry: Registry, usage: dict[tuple[str, str], list[Any]], target: Target, labels: str) -> list[Obj]:
+    found = []
+    for (namespace, name), used in sorted(usage.items()):
+        if (target.namespace and namespace != target.namespace) or (target.name and name != target.name):
+            continue
+        if registry.exists("pods", name, namespace):
+            pod = registry.get("pods", name, namespace)
+            if not labels or parse_labels(labels)(pod["metadata"].get("labels") or {}):
+                found.append(pod_metrics(pod, used))
+    return found
+
+
+def _nodes(registry: Registry, usage: dict[tuple[str, str], list[Any]], target: Target, labels: str) -> list[Obj]:
+    by_node: dict[str, list[Any]] = {}
+    for (namespace, name), used in usage.items():
+        if registry.exists("pods", name, namespace):
+            node = registry.get("pods", name, namespace)["spec"].get("nodeName", "")
+            by_node.setdefault(node, []).extend(used)
+    return [
+        node_metrics(node, by_node.get(node["metadata"]["name"], []))
+        for node in registry.list("nodes", label_selector=labels)
+        if target.name in (None, node["metadata"]["name"])
+    ]
+
+
+def handle_metrics(registry: Registry, agent: NodeAgent | None, target: Target, request: Request) -> Response:
+    """GET of nodes or pods, one or all. Raises StatusError 404 and 405."""
+    if request.method != "GET":
+        raise StatusError(405, "MethodNotAllowed", "metrics can only be read")
+    if target.resource not in ("nodes", "pods") or target.version != "v1beta1" or target.subresource:
+        raise no_such_path()
+    usage = agent.usage() if agent else {}
+    collect = _nodes if target.resource == "nodes" else _pods
+    found = collect(registry, usage, target, request.query("labelSelector"))
+    if target.name:
+        if not found:
+            raise not_found(f"{target.resource}metrics", f"{target.namespace}/{target.name}", _GROUP)
+        return answer(found[0])
+    kind = "NodeMetricsList" if target.resource == "nodes" else "PodMetricsList"
+    return answer({"kind": kind, "apiVersion": _VERSION, "metadata": {}, "items": found})

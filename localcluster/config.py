@@ -1,0 +1,60 @@
+"""What a local cluster is made of: its nodes, its address, where its data lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """A virtual node; amounts are Kubernetes quantities."""
+
+    name: str
+    cpu: str = "4"
+    memory: str = "8Gi"
+    #: Extended resources, e.g. ``{"nvidia.com/gpu": "2"}``.
+    extended: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    taints: list[dict[str, Any]] = field(default_factory=list)
+    pods: int = 110
+
+
+DEFAULT_NODES: tuple[NodeConfig, ...] = (
+    NodeConfig("local-cpu-1"),
+    NodeConfig("local-cpu-2"),
+    NodeConfig("local-gpu-1", cpu="8", memory="16Gi", extended={"nvidia.com/gpu": "2"}),
+)
+
+
+def hollow_nodes(count: int) -> tuple[NodeConfig, ...]:
+    """Big nodes for big numbers of pods that only pretend to run."""
+    return tuple(NodeConfig(f"hollow-{number}", cpu="64", memory="256Gi", pods=250) for number in range(1, count + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterConfig:
+    """All that ``python -m localcluster`` can be told."""
+
+    data_dir: Path
+    port: int = 6443
+    host: str = "127.0.0.1"
+    images: Path | None = None
+    hollow: bool = False
+    nodes: tuple[NodeConfig, ...] = DEFAULT_NODES
+
+    @property
+    def url(self) -> str:
+        """The API server's address."""
+        return f"https://{self.host}:{self.port}"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Where the kubeconfig is written."""
+        return self.data_dir / "kubeconfig"
+
+    @property
+    def database(self) -> Path:
+        """Where the objects are kept."""
+        return self.data_dir / "state.sqlite"

@@ -1,0 +1,194 @@
+"""The three patch formats besides apply. Functions give the patched document and leave their arguments as they are.
+
+https://kubernetes.io/docs/tasks/manage-kubernetes-objects/update-api-object-kubectl-patch/
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from localcluster.errors import StatusError, bad_request
+from localcluster.schema.types import Type
+
+
+def merge_patch(target: Any, patch: Any) -> Any:
+    """RFC 7386: objects merge, null deletes, everything else replaces."""
+    if not isinstance(patch, dict):
+        return copy.deepcopy(patch)
+    merged = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = merge_patch(merged.get(name), value)
+    return merged
+
+
+# -- JSON patch, RFC 6902
+
+
+def _steps(pointer: Any) -> list[str]:
+    if not isinstance(pointer, str) or (pointer and not pointer.startswith("/")):
+        raise bad_request(f"json patch: {pointer!r} is no JSON pointer")
+    return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
+
+
+def _unprocessable(message: str) -> StatusError:
+    return StatusError(422, "Invalid", f"the server rejected our request due to an error in our request: {message}")
+
+
+def _index(step: str, length: int, pointer: str) -> int:
+    if not step.isdigit() or int(step) >= length:
+        raise _unprocessable(f"json patch: {pointer} does not exist")
+    return int(step)
+
+
+def _lookup(document: Any, steps: list[str], pointer: str) -> Any:
+    for step in steps:
+        if isinstance(document, list):
+            document = document[_index(step, len(document), pointer)]
+        elif isinstance(document, dict) and step in document:
+            document = document[step]
+        else:
+            raise _unprocessable(f"json patch: {pointer} does not exist")
+    return document
+
+
+def _add(document: Any, pointer: str, value: Any) -> Any:
+    steps = _steps(pointer)
+    if not steps:
+        return value
+    parent = _lookup(document, steps[:-1], pointer)
+    if isinstance(parent, list):
+        position = len(parent) if steps[-1] == "-" else _index(steps[-1], len(parent) + 1, pointer)
+        parent.insert(position, value)
+    elif isinstance(parent, dict):
+        parent[steps[-1]] = value
+    else:
+        raise _unprocessable(f"json patch: {pointer} does not exist")
+    return document
+
+
+def _remove(document: Any, pointer: str) -> Any:
+    steps = _steps(pointer)
+    if not steps:
+        raise _unprocessable("json patch: the whole document can't be removed")
+    _lookup(document, steps, pointer)
+    parent = _lookup(document, steps[:-1], pointer)
+    del parent[int(steps[-1]) if isinstance(parent, list) else steps[-1]]
+    return document
+
+
+def _operate(document: Any, operation: dict[str, Any]) -> Any:
+    path = operation.get("path")
+    match operation.get("op"):
+        case "add":
+            return _add(document, str(path), copy.deepcopy(operation.get("value")))
+        case "remove":
+            return _remove(document, str(path))
+        case "replace":
+            if path == "":
+                return copy.deepcopy(operation.get("value"))
+            steps = _steps(path)
+            _lookup(document, steps, str(path))
+            parent = _lookup(document, steps[:-1], str(path))
+            parent[int(steps[-1]) if isinstance(parent, list) else steps[-1]] = copy.deepcopy(operation.get("value"))
+            return document
+        case "move":
+            source = str(operation.get("from"))
+            value = _lookup(document, _steps(source), source)
+            return _add(_remove(document, source), str(path), value)
+        case "copy":
+            source = str(operation.get("from"))
+            return _add(document, str(path), copy.deepcopy(_lookup(document, _steps(source), source)))
+        case "test":
+            if _lookup(document, _steps(path), str(path)) != operation.get("value"):
+                raise _unprocessable(f"json patch: testing value {path} failed")
+            return document
+    raise bad_request(f"json patch: unexpected operation {operation.get('op')!r}")
+
+
+def json_patch(target: Any, operations: Any) -> Any:
+    """RFC 6902: all operations or none. Raises StatusError 400, and 422 when a path or test fails."""
+    if not isinstance(operations, list) or not all(isinstance(each, dict) for each in operations):
+        raise bad_request("json patch: the body must be a list of operations")
+    document = copy.deepcopy(target)
+    for operation in operations:
+        document = _operate(document, operation)
+    return document
+
+
+# -- strategic merge patch
+
+_DELETE_FROM, _ORDER, _RETAIN = "$deleteFromPrimitiveList/", "$setElementOrder/", "$retainKeys"
+
+
+def strategic_merge(target: Any, patch: Any, type_: Type) -> Any:
+    """As a merge patch, but lists of a known kind merge by their key. Raises StatusError 400 on bad directives."""
+    if not isinstance(patch, dict):
+        return copy.deepcopy(patch)
+    if patch.get("$patch") == "replace":
+        return {name: copy.deepcopy(value) for name, value in patch.items() if name != "$patch"}
+    if patch.get("$patch") == "delete":
+        return {}
+    merged = dict(target) if isinstance(target, dict) else {}
+    if _RETAIN in patch:
+        merged = {name: value for name, value in merged.items() if name in patch[_RETAIN]}
+    for name, value in patch.items():
+        if name.startswith(_DELETE_FROM):
+            field = name.removeprefix(_DELETE_FROM)
+            merged[field] = [item for item in merged.get(field) or () if item not in value]
+    for name, value in patch.items():
+        if name.startswith("$"):
+            continue
+        inner = type_.field(name)
+        if value is None:
+            merged.pop(name, None)
+        elif isinstance(value, list):
+            merged[name] = _merge_lists(merged.get(name) or [], value, inner, name)
+        else:
+            merged[name] = strategic_merge(merged.get(name), value, inner)
+    for name, value in patch.items():
+        if name.startswith(_ORDER):
+            field = name.removeprefix(_ORDER)
+            if merged.get(field):
+                merged[field] = _ordered(merged[field], value, type_.field(field).patch_key)
+    return merged
+
+
+def _merge_lists(target: list[Any], patch: list[Any], type_: Type, name: str) -> list[Any]:
+    if "merge" not in type_.patch_strategies:
+        return [item for item in copy.deepcopy(patch) if not (isinstance(item, dict) and "$patch" in item)]
+    key = type_.patch_key
+    if key is None:
+        return [*target, *(item for item in patch if item not in target)]
+    if any(isinstance(item, dict) and item.get("$patch") == "replace" for item in patch):
+        return [item for item in copy.deepcopy(patch) if item.get("$patch") != "replace"]
+    merged = list(target)
+    for item in patch:
+        if not isinstance(item, dict) or key not in item:
+            raise bad_request(f"map: {item} does not contain declared merge key: {key} (in {name})")
+        places = [at for at, each in enumerate(merged) if each.get(key) == item[key]]
+        if item.get("$patch") == "delete":
+            merged = [each for at, each in enumerate(merged) if at not in places]
+        elif places:
+            merged[places[0]] = strategic_merge(merged[places[0]], item, type_.item())
+        else:
+            merged.append(strategic_merge({}, item, type_.item()))
+    return merged
+
+
+def _ordered(items: list[Any], order: list[Any], key: str | None) -> list[Any]:
+    """Items in the wanted order; those that the order doesn't name stay behind the one that they followed."""
+
+    def identity(item: Any) -> Any:
+        return item.get(key) if key and isinstance(item, dict) else item
+
+    wanted = [identity(each) for each in order]
+    listed = sorted((each for each in items if identity(each) in wanted), key=lambda each: wanted.index(identity(each)))
+    result: list[Any] = []
+    pending = iter(listed)
+    for item in items:
+        result.append(next(pending) if identity(item) in wanted else item)
+    return result

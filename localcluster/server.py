@@ -1,0 +1,167 @@
+"""The whole cluster in one process: store, API over TLS, controllers, scheduler and kubelet."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import random
+import signal
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import uvicorn
+
+from localcluster.api.app import Api
+from localcluster.config import ClusterConfig
+from localcluster.controllers import controllers
+from localcluster.kubelet import ImageTable, make_kubelet
+from localcluster.pki import Credentials, ensure_credentials, write_kubeconfig
+from localcluster.registry import Registry
+from localcluster.scheduler import Scheduler
+from localcluster.store import Store
+
+log = logging.getLogger(__name__)
+
+SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+_EXPIRE_EVERY = 60.0
+_FREE_PORTS = range(20000, 32768)
+
+
+class ClusterError(RuntimeError):
+    """The cluster can't start; the message says why and what to do."""
+
+
+class _Part(Protocol):
+    async def run(self) -> None:
+        """Work until cancelled."""
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to us: the pods must end before the API does."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.contextmanager
+def exclusive(data_dir: Path) -> Iterator[None]:
+    """Hold the data directory for this process alone. Raises ClusterError when another has it."""
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ClusterError(f"another local cluster runs on {data_dir}; stop it or choose another folder") from error
+        yield
+    finally:
+        # The lock goes with the descriptor, and with the process however it ends.
+        os.close(descriptor)
+
+
+def bootstrap(registry: Registry) -> None:
+    """Make the namespaces that every cluster has."""
+    for name in SYSTEM_NAMESPACES:
+        if not registry.exists("namespaces", name):
+            registry.create("namespaces", {"metadata": {"name": name}})
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one below those that outgoing connections use.
+
+    Raises ClusterError when the port is taken.
+    """
+    candidates = [port] if port else random.sample(_FREE_PORTS, 50)
+    for candidate in candidates:
+        listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, candidate))
+        except OSError as error:
+            listener.close()
+            problem = error.strerror
+            continue
+        listener.listen(1024)
+        return listener
+    raise ClusterError(f"can't listen on {host}:{candidates[-1]}: {problem}; choose another --port")
+
+
+def _uvicorn(api: Api, credentials: Credentials) -> _Server:
+    config = uvicorn.Config(
+        api,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=90,
+        timeout_graceful_shutdown=2,
+        ssl_certfile=str(credentials.cert_file),
+        ssl_keyfile=str(credentials.key_file),
+        ssl_version=ssl.PROTOCOL_TLS_SERVER,
+    )
+    return _Server(config)
+
+
+async def _expire_events(registry: Registry) -> None:
+    while True:
+        await asyncio.sleep(_EXPIRE_EVERY)
+        registry.expire_events()
+
+
+async def _serve(config: ClusterConfig, listener: socket.socket, stop: asyncio.Event, ready: asyncio.Event) -> None:
+    credentials = ensure_credentials(config.data_dir, config.host)
+    images = ImageTable.load(config.images)
+    store = Store(config.database)
+    registry = Registry(store)
+    bootstrap(registry)
+    kubelet = make_kubelet(registry, data_dir=config.data_dir, images=images, hollow=config.hollow)
+    parts: list[_Part] = [*controllers(registry, config.nodes), Scheduler(registry), kubelet]
+    api = Api(registry, token=credentials.token, agent=kubelet)
+    server = _uvicorn(api, credentials)
+    tasks: list[asyncio.Task[Any]] = [asyncio.create_task(part.run(), name=type(part).__name__) for part in parts]
+    tasks.append(asyncio.create_task(_expire_events(registry), name="expire events"))
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name="api")
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.01)
+        write_kubeconfig(config.kubeconfig, config.url, credentials)
+        ready.set()
+        done, _ = await asyncio.wait([stopping, serving, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in done - {stopping}:
+            # Nothing else ends by itself: the process had better end than limp.
+            raise ClusterError(f"{task.get_name()} ended") from task.exception()
+    finally:
+        await kubelet.stop()
+        await api.close()
+        server.should_exit = True
+        for task in (*tasks, stopping):
+            task.cancel()
+        await asyncio.gather(serving, stopping, *tasks, return_exceptions=True)
+        store.close()
+
+
+async def run_cluster(
+    config: ClusterConfig, *, stop: asyncio.Event | None = None, ready: asyncio.Event | None = None
+) -> None:
+    """Run a cluster until ``stop`` is set (or SIGINT or SIGTERM comes, when it is None).
+
+    ``ready`` is set once the API answers and the kubeconfig is written. Raises ClusterError.
+    """
+    stopped = stop or asyncio.Event()
+    if stop is None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stopped.set)
+    with exclusive(config.data_dir), contextlib.closing(listen(config.host, config.port)) as listener:
+        actual = replace(config, port=listener.getsockname()[1])
+        log.info("serving on %s, kubeconfig %s", actual.url, actual.kubeconfig)
+        await _serve(actual, listener, stopped, ready or asyncio.Event())
