@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from apps.clusters.watcher.supervisor import Supervisor
+from apps.core import heartbeat
 
 
 class Command(BaseCommand):
@@ -28,4 +29,6 @@ async def _main(limit: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    alive = asyncio.create_task(heartbeat.beat())
     await Supervisor(limit=limit).run(stop)
+    alive.cancel()
