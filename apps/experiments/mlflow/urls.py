@@ -1,5 +1,103 @@
-"""URLs of the MLflow REST API."""
+"""URLs of the MLflow REST API, a row for each endpoint: the method, who may, and what answers."""
 
-from django.urls import URLPattern, URLResolver
+from collections.abc import Mapping
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from django.urls import URLPattern, URLResolver, path, re_path
+
+from apps.experiments.mlflow import artifacts, experiments, logged_models, registry, runs, server
+from apps.experiments.mlflow.wire import Access, Handler, endpoint, not_here
+
+READ, RUN, WRITE = Access.READ, Access.RUN, Access.WRITE
+Row = Mapping[str, tuple[Access, Handler]]
+
+_EXPERIMENTS: dict[str, Row] = {
+    "get-by-name": {"GET": (READ, experiments.get_by_name)},
+    "get": {"GET": (READ, experiments.get)},
+    "create": {"POST": (WRITE, experiments.create)},
+    "update": {"POST": (WRITE, experiments.update)},
+    "delete": {"POST": (WRITE, experiments.delete)},
+    "restore": {"POST": (WRITE, experiments.restore)},
+    "set-experiment-tag": {"POST": (WRITE, experiments.set_tag)},
+    "search": {"GET": (READ, experiments.search), "POST": (READ, experiments.search)},
+}
+_RUNS: dict[str, Row] = {
+    "create": {"POST": (WRITE, runs.create)},
+    "get": {"GET": (READ, runs.get)},
+    "update": {"POST": (RUN, runs.update)},
+    "delete": {"POST": (WRITE, runs.delete)},
+    "restore": {"POST": (WRITE, runs.restore)},
+    "search": {"POST": (READ, runs.search)},
+    "log-batch": {"POST": (RUN, runs.log_batch)},
+    "log-metric": {"POST": (RUN, runs.log_metric)},
+    "log-parameter": {"POST": (RUN, runs.log_param)},
+    "set-tag": {"POST": (RUN, runs.set_tag)},
+    "delete-tag": {"POST": (RUN, runs.delete_tag)},
+    "outputs": {"POST": (RUN, runs.outputs)},
+}
+_LOGGED: dict[str, Row] = {
+    "": {"POST": (RUN, logged_models.create)},
+    "/search": {"POST": (READ, logged_models.search)},
+    "/<str:model_id>": {
+        "GET": (READ, logged_models.get),
+        "PATCH": (RUN, logged_models.finalize),
+        "DELETE": (RUN, logged_models.delete),
+    },
+    "/<str:model_id>/params": {"POST": (RUN, logged_models.log_params)},
+    "/<str:model_id>/tags": {"PATCH": (RUN, logged_models.set_tags)},
+    "/<str:model_id>/tags/<path:key>": {"DELETE": (RUN, logged_models.delete_tag)},
+    "/<str:model_id>/artifacts/directories": {"GET": (READ, logged_models.list_artifacts)},
+}
+_MODELS: dict[str, Row] = {
+    # With a run's token `registry.create_model` and `create_version` only add, and only what that run logged.
+    "create": {"POST": (RUN, registry.create_model)},
+    "get": {"GET": (READ, registry.get_model)},
+    "rename": {"POST": (WRITE, registry.rename_model)},
+    "update": {"PATCH": (WRITE, registry.update_model)},
+    "delete": {"DELETE": (WRITE, registry.delete_model)},
+    "search": {"GET": (READ, registry.search_models)},
+    "get-latest-versions": {"GET": (READ, registry.latest_versions), "POST": (READ, registry.latest_versions)},
+    "set-tag": {"POST": (WRITE, registry.set_model_tag)},
+    "delete-tag": {"DELETE": (WRITE, registry.delete_model_tag)},
+    "alias": {
+        "GET": (READ, registry.get_by_alias),
+        "POST": (WRITE, registry.set_alias),
+        "DELETE": (WRITE, registry.delete_alias),
+    },
+}
+_VERSIONS: dict[str, Row] = {
+    "create": {"POST": (RUN, registry.create_version)},
+    "get": {"GET": (READ, registry.get_version)},
+    "update": {"PATCH": (WRITE, registry.update_version)},
+    "delete": {"DELETE": (WRITE, registry.delete_version)},
+    "search": {"GET": (READ, registry.search_versions)},
+    "get-download-uri": {"GET": (READ, registry.download_uri)},
+    "set-tag": {"POST": (WRITE, registry.set_version_tag)},
+    "delete-tag": {"DELETE": (WRITE, registry.delete_version_tag)},
+    "transition-stage": {"POST": (WRITE, registry.transition_stage)},
+}
+_NOT_HERE: Row = dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), (READ, not_here))
+
+
+def _routes(prefix: str, rows: Mapping[str, Row]) -> list[URLPattern]:
+    return [path(f"api/2.0/mlflow/{prefix}{tail}", endpoint(**row)) for tail, row in rows.items()]
+
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("health", server.health),
+    path("version", server.version),
+    path("api/3.0/mlflow/server-info", server.server_info),
+    *_routes("experiments/", _EXPERIMENTS),
+    *_routes("runs/", _RUNS),
+    path("api/2.0/mlflow/metrics/get-history", endpoint(GET=(READ, runs.metric_history))),
+    path("api/2.0/mlflow/artifacts/list", endpoint(GET=(READ, runs.list_artifacts))),
+    *_routes("logged-models", _LOGGED),
+    *_routes("registered-models/", _MODELS),
+    *_routes("model-versions/", _VERSIONS),
+    path("api/2.0/mlflow-artifacts/artifacts", endpoint(GET=(READ, artifacts.listing))),
+    path(
+        "api/2.0/mlflow-artifacts/artifacts/<path:path>",
+        endpoint(GET=(READ, artifacts.download), PUT=(RUN, artifacts.upload), DELETE=(RUN, artifacts.delete)),
+    ),
+    # Everything else under MLflow's prefixes needs a token too, and says that it is not here.
+    re_path(r"^(?:ajax-)?api/[234]\.0/mlflow(?:-artifacts)?/", endpoint(**_NOT_HERE)),
+]

@@ -8,7 +8,7 @@ from apps.experiments.services.experiments import (
     set_experiment_tag,
 )
 from apps.experiments.services.launching import cancel_run, launch_run, launch_runs, preview_run, rerun
-from apps.experiments.services.logged import create_logged_model, finish_logged_model
+from apps.experiments.services.logged import change_logged_model, create_logged_model, finish_logged_model
 from apps.experiments.services.registry import (
     create_model,
     create_version,
@@ -24,6 +24,7 @@ from apps.experiments.services.tracking import create_external_run, delete_run, 
 
 __all__ = [
     "cancel_run",
+    "change_logged_model",
     "create_experiment",
     "create_external_run",
     "create_logged_model",

@@ -1,0 +1,107 @@
+"""`experiments/*` of MLflow's REST API."""
+
+from typing import Any
+
+from apps.core.access import visible_projects
+from apps.core.errors import Conflict, Invalid, Missing
+from apps.core.states import Role
+from apps.experiments import services
+from apps.experiments.ingest import check_key, check_text
+from apps.experiments.mlflow import render
+from apps.experiments.mlflow.lookup import DEFAULT_NAME, experiment_of
+from apps.experiments.mlflow.paging import page_of
+from apps.experiments.mlflow.search import filter_experiments, order_experiments
+from apps.experiments.mlflow.wire import Call, MlflowError
+from apps.experiments.models import Experiment
+
+MAX_TAG_LENGTH = 20_000
+VIEW_TYPES = {"ACTIVE_ONLY": True, "DELETED_ONLY": False, "ALL": None, "1": True, "2": False, "3": None}
+
+
+def get_by_name(call: Call) -> dict[str, Any]:
+    """The experiment of a name, deleted ones included: `set_experiment` wants to know of those."""
+    name = call.text("experiment_name", required=True)
+    found = Experiment.objects.filter(project=call.project(), name=name).first()
+    if found is None:
+        raise Missing(f"Could not find experiment with name '{name[:500]}'")
+    return {"experiment": render.experiment(found)}
+
+
+def get(call: Call) -> dict[str, Any]:
+    """The experiment of an id."""
+    return {"experiment": render.experiment(experiment_of(call))}
+
+
+def create(call: Call) -> dict[str, Any]:
+    """Make an experiment. A location for artifacts can't be chosen: they are kept by Flotilla."""
+    if call.text("artifact_location"):
+        raise Invalid("Flotilla keeps artifacts itself: leave artifact_location out.")
+    name = call.text("name", required=True)
+    try:
+        made = services.create_experiment(
+            principal=call.principal, project=call.project(Role.DEVELOPER), name=name, tags=_tags(call)
+        )
+    except Conflict as error:
+        raise MlflowError("RESOURCE_ALREADY_EXISTS", f"Experiment(name={name}) already exists.") from error
+    return {"experiment_id": str(made.pk)}
+
+
+def _tags(call: Call) -> dict[str, str]:
+    return {
+        check_key(key, "tags.key"): check_text(value, MAX_TAG_LENGTH, "tags.value")
+        for key, value in call.pairs("tags").items()
+    }
+
+
+def update(call: Call) -> dict[str, Any]:
+    """Rename an experiment."""
+    services.rename_experiment(
+        principal=call.principal,
+        experiment=experiment_of(call, Role.DEVELOPER),
+        name=call.text("new_name", required=True),
+    )
+    return {}
+
+
+def delete(call: Call) -> dict[str, Any]:
+    """Mark an experiment as deleted."""
+    found = experiment_of(call, Role.DEVELOPER)
+    if found.deleted_at is not None:
+        raise Missing(f"No active Experiment with id={found.pk} exists")
+    if found.name == DEFAULT_NAME:
+        raise Invalid("Cannot delete the default experiment: clients log there that never chose one.")
+    services.delete_experiment(principal=call.principal, experiment=found)
+    return {}
+
+
+def restore(call: Call) -> dict[str, Any]:
+    """Bring a deleted experiment back."""
+    services.restore_experiment(principal=call.principal, experiment=experiment_of(call, Role.DEVELOPER))
+    return {}
+
+
+def set_tag(call: Call) -> dict[str, Any]:
+    """Set one tag."""
+    found = experiment_of(call, Role.DEVELOPER)
+    services.set_experiment_tag(
+        principal=call.principal,
+        experiment=found,
+        key=check_key(call.body.get("key"), "key"),
+        value=check_text(call.text("value"), MAX_TAG_LENGTH, "value"),
+    )
+    return {}
+
+
+def search(call: Call) -> dict[str, Any]:
+    """Experiments of the workspace, or of every visible project, newest first unless ordered otherwise."""
+    rows = Experiment.objects.filter(project__in=visible_projects(call.principal))
+    workspace = call.request.headers.get("X-MLFLOW-WORKSPACE", "")
+    if workspace:
+        rows = rows.filter(project=call.project())
+    active = VIEW_TYPES.get(call.text("view_type") or "ACTIVE_ONLY", True)
+    if active is not None:
+        rows = rows.filter(deleted_at__isnull=active)
+    rows = filter_experiments(rows, call.text("filter"))
+    rows = order_experiments(rows, call.strings("order_by"))
+    found, token = page_of(rows, call, default=1000, most=50_000)
+    return {"experiments": [render.experiment(row) for row in found], **token}

@@ -1,0 +1,116 @@
+"""`logged-models/*` of MLflow's REST API: what `log_model` of MLflow 3 speaks."""
+
+import secrets
+from typing import Any
+
+from django.utils import timezone
+
+from apps.core.errors import Invalid, Missing
+from apps.core.states import Role
+from apps.experiments import artifacts, services
+from apps.experiments.ingest import check_key, check_text
+from apps.experiments.mlflow import render
+from apps.experiments.mlflow.lookup import check_own, experiment_of, logged_model_of, run_by_uid
+from apps.experiments.mlflow.paging import page_of
+from apps.experiments.mlflow.search import filter_logged_models
+from apps.experiments.mlflow.wire import Call
+from apps.experiments.models import PARAM_LENGTH, TAG_LENGTH, LoggedModel
+from apps.experiments.services.logged import STATUSES
+
+# protobuf's enum LoggedModelStatus by number (mlflow/protos/service.proto).
+_STATUS_NUMBERS = {1: STATUSES[0], 2: STATUSES[1], 3: STATUSES[2]}
+
+
+def create(call: Call) -> dict[str, Any]:
+    """Open a logged model of a run, or of an experiment alone."""
+    uid = call.text("source_run_id")
+    run = run_by_uid(call, uid, Role.DEVELOPER) if uid else None
+    check_own(call, run)
+    experiment = run.experiment if run and not call.text("experiment_id") else experiment_of(call, Role.DEVELOPER)
+    if run is not None and run.experiment_id != experiment.pk:
+        raise Invalid("The source run belongs to another experiment.")
+    made = services.create_logged_model(
+        principal=call.principal,
+        experiment=experiment,
+        run=run,
+        name=call.text("name", limit=500) or f"model-{secrets.token_hex(4)}",
+        model_type=call.text("model_type"),
+        params=_checked(call, "params", PARAM_LENGTH),
+        tags=_checked(call, "tags", TAG_LENGTH),
+    )
+    return {"model": render.logged_model(made)}
+
+
+def _checked(call: Call, name: str, limit: int) -> dict[str, str]:
+    return {
+        check_key(key, f"{name}.key"): check_text(value, limit, f"{name}.value")
+        for key, value in call.pairs(name).items()
+    }
+
+
+def get(call: Call, model_id: str) -> dict[str, Any]:
+    """One logged model."""
+    deleted = call.text("allow_deleted").lower() == "true"
+    return {"model": render.logged_model(logged_model_of(call, model_id, deleted=deleted))}
+
+
+def finalize(call: Call, model_id: str) -> dict[str, Any]:
+    """Say whether its files were uploaded."""
+    model = logged_model_of(call, model_id, Role.DEVELOPER)
+    status = call.body.get("status")
+    name = _STATUS_NUMBERS.get(status, "") if isinstance(status, int) else call.text("status", required=True)
+    return {
+        "model": render.logged_model(services.finish_logged_model(principal=call.principal, model=model, status=name))
+    }
+
+
+def delete(call: Call, model_id: str) -> dict[str, Any]:
+    """Mark a logged model as deleted."""
+    model = logged_model_of(call, model_id, Role.DEVELOPER)
+    services.change_logged_model(principal=call.principal, model=model, deleted_at=timezone.now())
+    return {}
+
+
+def log_params(call: Call, model_id: str) -> dict[str, Any]:
+    """Add params."""
+    model = logged_model_of(call, model_id, Role.DEVELOPER)
+    params = {**model.params, **_checked(call, "params", PARAM_LENGTH)}
+    services.change_logged_model(principal=call.principal, model=model, params=params)
+    return {}
+
+
+def set_tags(call: Call, model_id: str) -> dict[str, Any]:
+    """Add tags."""
+    model = logged_model_of(call, model_id, Role.DEVELOPER)
+    changed = services.change_logged_model(
+        principal=call.principal, model=model, tags=_checked(call, "tags", TAG_LENGTH)
+    )
+    return {"model": render.logged_model(changed)}
+
+
+def delete_tag(call: Call, model_id: str, key: str) -> dict[str, Any]:
+    """Remove one tag."""
+    model = logged_model_of(call, model_id, Role.DEVELOPER)
+    if key not in model.tags:
+        raise Missing(f"No tag with key {key[:100]!r} on model {model.uid}.")
+    model.tags.pop(key)
+    services.change_logged_model(principal=call.principal, model=model)
+    return {}
+
+
+def search(call: Call) -> dict[str, Any]:
+    """The logged models of some experiments by a filter, newest first."""
+    if call.objects("datasets"):
+        raise Invalid("Flotilla does not filter logged models by datasets yet: leave 'datasets' out.")
+    pks = [experiment_of(call.about(experiment_id=pk)).pk for pk in dict.fromkeys(call.strings("experiment_ids"))]
+    rows = LoggedModel.objects.filter(experiment_id__in=pks, deleted_at=None).select_related("run")
+    rows = filter_logged_models(rows, call.text("filter"))
+    found, token = page_of(rows.order_by("-id"), call, default=100, most=1000)
+    return {"models": [render.logged_model(row) for row in found], **token}
+
+
+def list_artifacts(call: Call, model_id: str) -> dict[str, Any]:
+    """What lies in a folder of the model's files."""
+    model = logged_model_of(call, model_id)
+    path = call.text("artifact_directory_path") or call.text("path")
+    return {"root_uri": artifacts.root_uri(model), "files": render.files(artifacts.list_folder(model, path))}

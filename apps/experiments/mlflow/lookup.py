@@ -1,0 +1,90 @@
+"""How MLflow's ids lead to rows: always through the door that checks project and role."""
+
+from apps.core.access import get_scoped, require_role
+from apps.core.errors import Invalid, Missing
+from apps.core.states import Role
+from apps.experiments import services
+from apps.experiments.mlflow.wire import Call, MlflowError
+from apps.experiments.models import Experiment, LoggedModel, Run
+
+# Where a client logs that never called `set_experiment`: id 0 is MLflow's default experiment.
+DEFAULT_ID = "0"
+DEFAULT_NAME = "Default"
+_MAX_ID_DIGITS = 18
+
+
+def experiment_of(call: Call, at_least: Role = Role.VIEWER, *, name: str = "experiment_id") -> Experiment:
+    """The experiment that `experiment_id` names, deleted ones included. Raises Missing."""
+    text = call.text(name, required=at_least is Role.VIEWER) or DEFAULT_ID
+    if text == DEFAULT_ID:
+        return _default_experiment(call, at_least)
+    if not text.isascii() or not text.isdecimal() or len(text) > _MAX_ID_DIGITS:
+        raise Invalid(f"Invalid experiment ID: '{text[:100]}'")
+    try:
+        return get_scoped(Experiment.objects.all(), call.principal, at_least, pk=int(text))
+    except Missing as error:
+        raise Missing(f"No Experiment with id={text} exists") from error
+
+
+def _default_experiment(call: Call, at_least: Role) -> Experiment:
+    project = call.project(at_least)
+    found = Experiment.objects.filter(project=project, name=DEFAULT_NAME).first()
+    if found is not None:
+        return found
+    if at_least is Role.VIEWER:
+        raise Missing("No Experiment with id=0 exists")
+    return services.create_experiment(principal=call.principal, project=project, name=DEFAULT_NAME)
+
+
+def run_of(call: Call, at_least: Role = Role.VIEWER) -> Run:
+    """The run that `run_id`, or the older `run_uuid`, names; deleted ones included. Raises Missing."""
+    uid = call.text("run_id") or call.text("run_uuid", required=True)
+    return run_by_uid(call, uid, at_least)
+
+
+def run_by_uid(call: Call, uid: str, at_least: Role = Role.VIEWER) -> Run:
+    """The run with this id, with experiment and project at hand: one query. Raises Missing."""
+    found = Run.objects.select_related("experiment__project").filter(uid=uid).first() if len(uid) == 32 else None
+    if found is None:
+        raise Missing(f"Run '{uid[:64]}' not found")
+    try:
+        require_role(call.principal, found.experiment.project, at_least)
+    except Missing as error:
+        raise Missing(f"Run '{uid[:64]}' not found") from error
+    return found
+
+
+def writable_run(call: Call) -> Run:
+    """The run that the call may change: the token's own where it is a run's token. Raises Missing or MlflowError."""
+    found = run_of(call, Role.DEVELOPER)
+    check_own(call, found)
+    return found
+
+
+def active_run(call: Call) -> Run:
+    """A writable run that is not deleted: only such a run takes values, as in MLflow."""
+    found = writable_run(call)
+    if found.deleted_at is not None:
+        raise Invalid(f"The run {found.uid} must be in the 'active' state. Current state is deleted.")
+    return found
+
+
+def check_own(call: Call, run: Run | None) -> None:
+    """Raise MlflowError when a run's token reaches for another run, or for what belongs to no run."""
+    if call.run_token and (run is None or run.uid != call.run_token):
+        raise MlflowError("PERMISSION_DENIED", "A run's token may only write to its own run.")
+
+
+def logged_model_of(call: Call, model_id: str, at_least: Role = Role.VIEWER, *, deleted: bool = False) -> LoggedModel:
+    """The logged model with this id. Raises Missing, or MlflowError for a run's token and another run's model."""
+    found = LoggedModel.objects.select_related("experiment__project", "run").filter(uid=model_id).first()
+    message = f"Logged model with ID '{model_id[:64]}' not found."
+    if found is None or (found.deleted_at is not None and not deleted):
+        raise Missing(message)
+    try:
+        require_role(call.principal, found.experiment.project, at_least)
+    except Missing as error:
+        raise Missing(message) from error
+    if at_least is not Role.VIEWER:
+        check_own(call, found.run)
+    return found

@@ -1,0 +1,153 @@
+"""Our rows in the words of MLflow's protobuf messages. 64-bit integers are JSON numbers; ids are strings."""
+
+import math
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from apps.experiments.artifacts import Entry, root_uri
+from apps.experiments.models import Experiment, LoggedModel, ModelVersion, RegisteredModel, Run
+from apps.experiments.states import MLFLOW_STATUS
+
+
+def millis(moment: datetime | None) -> int:
+    """Milliseconds since the epoch; 0, protobuf's "absent", for None."""
+    return round(moment.timestamp() * 1000) if moment else 0
+
+
+def moment(milliseconds: int) -> datetime | None:
+    """The inverse; None for 0 and for what no calendar holds."""
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds > 0 else None
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def number(value: float) -> float | str:
+    """A double as protobuf's JSON writes it: NaN and the infinities are strings."""
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def pairs(values: Mapping[str, str]) -> list[dict[str, str]]:
+    """A dict as a list of `{key, value}`."""
+    return [{"key": key, "value": values[key]} for key in sorted(values)]
+
+
+def stage(deleted_at: datetime | None) -> str:
+    """MLflow's lifecycle stage."""
+    return "deleted" if deleted_at else "active"
+
+
+def experiment(row: Experiment) -> dict[str, Any]:
+    """An Experiment."""
+    return {
+        "experiment_id": str(row.pk),
+        "name": row.name,
+        "artifact_location": f"mlflow-artifacts:/{row.pk}",
+        "lifecycle_stage": stage(row.deleted_at),
+        "creation_time": millis(row.created_at),
+        "last_update_time": millis(row.updated_at),
+        "tags": pairs(row.tags),
+    }
+
+
+def run_info(row: Run) -> dict[str, Any]:
+    """A RunInfo. Old clients read `run_uuid`, new ones `run_id`."""
+    info = {
+        "run_id": row.uid,
+        "run_uuid": row.uid,
+        "run_name": row.name,
+        "experiment_id": str(row.experiment_id),
+        "user_id": row.created_by,
+        "status": MLFLOW_STATUS[row.state],
+        "start_time": millis(row.started_at or row.created_at),
+        "artifact_uri": root_uri(row),
+        "lifecycle_stage": stage(row.deleted_at),
+    }
+    return {**info, "end_time": millis(row.ended_at)} if row.ended_at else info
+
+
+def run(row: Run) -> dict[str, Any]:
+    """A Run with its data; `row` has params, latest metrics and tags prefetched."""
+    return {
+        "info": run_info(row),
+        "data": {
+            "metrics": [metric(m.key, m.value, m.step, m.timestamp) for m in row.latest_metrics.all()],
+            "params": [{"key": p.key, "value": p.value} for p in row.params.all()],
+            "tags": [{"key": t.key, "value": t.value} for t in row.tags.all()],
+        },
+        "inputs": {},
+        "outputs": {
+            "model_outputs": [
+                {"model_id": m.uid, "step": m.step} for m in row.logged_models.all() if m.step is not None
+            ]
+        },
+    }
+
+
+def metric(key: str, value: float, step: int, timestamp: int) -> dict[str, Any]:
+    """A Metric."""
+    return {"key": key, "value": number(value), "timestamp": timestamp, "step": step}
+
+
+def files(entries: Iterable[Entry], prefix: str = "") -> list[dict[str, Any]]:
+    """FileInfos; `prefix` is cut off their paths, for endpoints that list relative to the folder asked for."""
+    cut = len(prefix) + 1 if prefix else 0
+    listed = []
+    for entry in entries:
+        info: dict[str, Any] = {"path": entry.path[cut:], "is_dir": entry.is_dir}
+        listed.append(info if entry.size is None else {**info, "file_size": entry.size})
+    return listed
+
+
+def logged_model(row: LoggedModel) -> dict[str, Any]:
+    """A LoggedModel."""
+    return {
+        "info": {
+            "model_id": row.uid,
+            "experiment_id": str(row.experiment_id),
+            "name": row.name,
+            "creation_timestamp_ms": millis(row.created_at),
+            "last_updated_timestamp_ms": millis(row.updated_at),
+            "artifact_uri": root_uri(row),
+            "status": row.status,
+            "model_type": row.model_type,
+            "source_run_id": row.run.uid if row.run else "",
+            "tags": pairs(row.tags),
+        },
+        "data": {"params": pairs(row.params), "metrics": []},
+    }
+
+
+def model_version(row: ModelVersion) -> dict[str, Any]:
+    """A ModelVersion; `row` has its model, run and aliases at hand."""
+    return {
+        "name": row.model.name,
+        "version": str(row.version),
+        "creation_timestamp": millis(row.created_at),
+        "last_updated_timestamp": millis(row.updated_at),
+        "user_id": row.created_by,
+        "current_stage": "None",
+        "description": row.description,
+        "source": row.source,
+        "run_id": row.run.uid if row.run else "",
+        "status": row.state,
+        "tags": pairs(row.tags),
+        "aliases": sorted(alias.name for alias in row.aliases.all()),
+    }
+
+
+def registered_model(row: RegisteredModel, latest: ModelVersion | None = None) -> dict[str, Any]:
+    """A RegisteredModel; `row` has its aliases prefetched."""
+    return {
+        "name": row.name,
+        "creation_timestamp": millis(row.created_at),
+        "last_updated_timestamp": millis(row.updated_at),
+        "user_id": row.created_by,
+        "description": row.description,
+        "latest_versions": [model_version(latest)] if latest else [],
+        "tags": pairs(row.tags),
+        "aliases": [{"alias": alias.name, "version": str(alias.version.version)} for alias in row.aliases.all()],
+    }

@@ -1,0 +1,175 @@
+"""`runs/*` and `metrics/*` of MLflow's REST API."""
+
+import uuid
+from typing import Any
+
+from apps.core.errors import Invalid, Missing
+from apps.core.states import Role
+from apps.experiments import artifacts, ingest, pulse, selectors, services
+from apps.experiments.mlflow import render
+from apps.experiments.mlflow.experiments import VIEW_TYPES
+from apps.experiments.mlflow.lookup import active_run, experiment_of, run_of, writable_run
+from apps.experiments.mlflow.paging import bounds, next_token, page_of
+from apps.experiments.mlflow.search import RunSearch
+from apps.experiments.mlflow.wire import Call
+from apps.experiments.models import PARAM_LENGTH, TAG_LENGTH, MetricPoint, Run, Tag
+from apps.experiments.services.tracking import RUN_NAME_TAG
+
+USER_TAG = "mlflow.user"
+_STATUS_NAMES = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
+
+
+def create(call: Call) -> dict[str, Any]:
+    """Open an external run."""
+    tags = {
+        ingest.check_key(key, "tags.key"): ingest.check_text(value, TAG_LENGTH, "tags.value")
+        for key, value in call.pairs("tags").items()
+    }
+    name = call.text("run_name", limit=250) or tags.get(RUN_NAME_TAG, "") or f"run-{uuid.uuid4().hex[:8]}"
+    made = services.create_external_run(
+        principal=call.principal,
+        experiment=experiment_of(call, Role.DEVELOPER),
+        name=name,
+        started_at=render.moment(call.integer("start_time", 0) or 0),
+        user=(call.text("user_id") or tags.get(USER_TAG, ""))[:200],
+        tags=tags,
+    )
+    return {"run": render.run(_loaded(made))}
+
+
+def get(call: Call) -> dict[str, Any]:
+    """A run with its latest values."""
+    return {"run": render.run(_loaded(run_of(call)))}
+
+
+def _loaded(run: Run) -> Run:
+    rows = selectors.with_values(Run.objects.filter(pk=run.pk)).prefetch_related("logged_models")
+    return rows.get()
+
+
+def update(call: Call) -> dict[str, Any]:
+    """Change the status, the end time or the name."""
+    status = call.body.get("status")
+    status = _STATUS_NAMES.get(status, str(status)) if isinstance(status, int) else call.text("status")
+    run = services.update_run(
+        principal=call.principal,
+        run=writable_run(call),
+        status=status,
+        ended_at=render.moment(call.integer("end_time", 0) or 0),
+        name=call.text("run_name", limit=250),
+    )
+    return {"run_info": render.run_info(run)}
+
+
+def delete(call: Call) -> dict[str, Any]:
+    """Mark a run as deleted."""
+    services.delete_run(principal=call.principal, run=run_of(call, Role.DEVELOPER))
+    return {}
+
+
+def restore(call: Call) -> dict[str, Any]:
+    """Bring a deleted run back."""
+    services.restore_run(principal=call.principal, run=run_of(call, Role.DEVELOPER))
+    return {}
+
+
+def log_batch(call: Call) -> dict[str, Any]:
+    """Metrics, params and tags in one transaction."""
+    if len(call.request.body) > ingest.MAX_BATCH_BYTES:
+        raise Invalid(
+            f"Batched logging API requests must be at most {ingest.MAX_BATCH_BYTES} bytes, got a request of size "
+            f"{len(call.request.body)}."
+        )
+    return _store(active_run(call), ingest.parse_batch(call.body))
+
+
+def log_metric(call: Call) -> dict[str, Any]:
+    """One metric."""
+    batch = ingest.Batch()
+    batch.add_metric(call.body)
+    return _store(active_run(call), batch)
+
+
+def log_param(call: Call) -> dict[str, Any]:
+    """One param."""
+    key, value = ingest.pair(call.body, PARAM_LENGTH)
+    return _store(active_run(call), ingest.Batch(params={key: value}))
+
+
+def set_tag(call: Call) -> dict[str, Any]:
+    """One tag."""
+    key, value = ingest.pair(call.body, TAG_LENGTH)
+    return _store(active_run(call), ingest.Batch(tags={key: value}))
+
+
+def _store(run: Run, batch: ingest.Batch) -> dict[str, Any]:
+    ingest.store(run_pk=run.pk, run_uid=run.uid, experiment_pk=run.experiment_id, batch=batch)
+    name = batch.tags.get(RUN_NAME_TAG)
+    if name:
+        Run.objects.filter(pk=run.pk).update(name=name[:250])
+    pulse.run_logged(run.pk, run.experiment_id, run.experiment.project_id)
+    return {}
+
+
+def delete_tag(call: Call) -> dict[str, Any]:
+    """Remove one tag."""
+    run = active_run(call)
+    key = ingest.check_key(call.body.get("key"), "key")
+    gone, _ = Tag.objects.filter(run=run, key=key).delete()
+    if not gone:
+        raise Missing(f"No tag with name: {key} in run with id {run.uid}")
+    pulse.run_logged(run.pk, run.experiment_id, run.experiment.project_id)
+    return {}
+
+
+def search(call: Call) -> dict[str, Any]:
+    """Runs of some experiments by a filter, in an order."""
+    ids = call.strings("experiment_ids")
+    if len(ids) > 1000:
+        raise Invalid("At most 1000 experiments can be searched together.")
+    experiments = [experiment_of(call.about(experiment_id=pk)) for pk in dict.fromkeys(ids)]
+    view = str(call.body.get("run_view_type") or "ACTIVE_ONLY")
+    wanted = RunSearch(
+        [found.pk for found in experiments],
+        filter_text=call.text("filter"),
+        order_by=call.strings("order_by"),
+        active=VIEW_TYPES.get(view, True),
+    )
+    offset, size = bounds(call, default=1000, most=50_000)
+    found = wanted.page(offset, size + 1)
+    rows = {
+        row.pk: row
+        for row in selectors.with_values(Run.objects.filter(pk__in=found[:size])).prefetch_related("logged_models")
+    }
+    token = next_token(offset + size) if len(found) > size else {}
+    return {"runs": [render.run(rows[pk]) for pk in found[:size] if pk in rows], **token}
+
+
+def metric_history(call: Call) -> dict[str, Any]:
+    """Every point of one metric, in the order of steps and times."""
+    run = run_of(call)
+    key = call.text("metric_key", required=True)
+    rows = MetricPoint.objects.filter(run_id=run.pk, key=key).order_by("step", "timestamp", "value")
+    values = rows.values_list("value", "step", "timestamp")
+    if call.body.get("max_results") or call.body.get("page_token"):
+        found, token = page_of(values, call, default=25_000, most=25_000)
+    else:
+        found, token = list(values), {}
+    return {"metrics": [render.metric(key, value, step, at) for value, step, at in found], **token}
+
+
+def list_artifacts(call: Call) -> dict[str, Any]:
+    """What lies in a folder of the run's artifacts; paths are relative to the run's root."""
+    run = run_of(call)
+    entries = artifacts.list_folder(run, call.text("path"))
+    return {"root_uri": artifacts.root_uri(run), "files": render.files(entries)}
+
+
+def outputs(call: Call) -> dict[str, Any]:
+    """Note at which step a run put out its logged models."""
+    run = active_run(call)
+    models = call.objects("models")
+    steps = {str(item.get("model_id") or ""): ingest.int64(item.get("step") or 0, "step") for item in models}
+    for model in run.logged_models.filter(uid__in=steps):
+        services.change_logged_model(principal=call.principal, model=model, step=steps[model.uid])
+    return {}

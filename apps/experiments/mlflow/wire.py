@@ -1,0 +1,245 @@
+"""The wire of MLflow's REST API: who calls, what they sent, and errors as an MLflow client understands them.
+
+Plain Django views: no serializer classes, because this is the path that training loops wait for.
+"""
+
+import enum
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.exceptions import RequestDataTooBig
+from django.db import DataError, OperationalError
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http.request import UnreadablePostError
+from django.views.decorators.csrf import csrf_exempt
+
+from apps.core.access import Principal, client_ip, project_or_404, visible_projects
+from apps.core.errors import Conflict, FlotillaError, Invalid, Missing, NotAllowed, Unavailable
+from apps.core.models import Project
+from apps.core.states import Role
+from apps.core.tokens import find_token
+from apps.experiments.ingest import int64
+
+logger = logging.getLogger(__name__)
+
+WORKSPACE_HEADER = "X-MLFLOW-WORKSPACE"
+# What MLflow's client calls the absence of a choice (mlflow/utils/workspace_utils.py).
+NO_WORKSPACE = "default"
+RETRY_AFTER_SECONDS = "1"
+
+# mlflow/exceptions.py: ERROR_CODE_TO_HTTP_STATUS.
+STATUS = {
+    "INTERNAL_ERROR": 500,
+    "NOT_IMPLEMENTED": 501,
+    "TEMPORARILY_UNAVAILABLE": 503,
+    "ENDPOINT_NOT_FOUND": 404,
+    "RESOURCE_DOES_NOT_EXIST": 404,
+    "PERMISSION_DENIED": 403,
+    "UNAUTHENTICATED": 401,
+    "BAD_REQUEST": 400,
+    "RESOURCE_ALREADY_EXISTS": 400,
+    "INVALID_PARAMETER_VALUE": 400,
+}
+_CODES: tuple[tuple[type[FlotillaError], str], ...] = (
+    (Missing, "RESOURCE_DOES_NOT_EXIST"),
+    (NotAllowed, "PERMISSION_DENIED"),
+    (Unavailable, "TEMPORARILY_UNAVAILABLE"),
+    (Invalid, "INVALID_PARAMETER_VALUE"),
+    # MLflow answers so when an object's state does not allow the request, such as a deleted run.
+    (Conflict, "INVALID_PARAMETER_VALUE"),
+)
+
+
+class MlflowError(Exception):
+    """An error with one of MLflow's own codes."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Access(enum.Enum):
+    """What an endpoint does, which decides whether a run's own token may call it."""
+
+    READ = enum.auto()
+    RUN = enum.auto()
+    """Writes to one run, found by `Call.writable_run`, which refuses any other run."""
+    WRITE = enum.auto()
+    """Writes elsewhere: never with a run's token."""
+
+
+@dataclass
+class Call:
+    """One request: the caller and the arguments, of the query for GET and of the body otherwise."""
+
+    request: HttpRequest
+    principal: Principal
+    body: dict[str, Any]
+
+    def about(self, **body: Any) -> "Call":
+        """The same caller with other arguments."""
+        return Call(self.request, self.principal, body)
+
+    def text(self, name: str, *, required: bool = False, limit: int = 100_000) -> str:
+        """A string argument, "" when it is absent. Raises Invalid."""
+        value = self.body.get(name)
+        if value is None or value == "":
+            if required:
+                raise Invalid(f"Missing value for required parameter '{name}'.", field=name)
+            return ""
+        if not isinstance(value, str):
+            if isinstance(value, bool | dict | list):
+                raise Invalid(f"Invalid value for parameter '{name}' supplied: it is not a string.", field=name)
+            value = str(value)
+        if "\x00" in value or len(value) > limit:
+            raise Invalid(f"Invalid value for parameter '{name}' supplied: too long, or with a NUL.", field=name)
+        return value
+
+    def integer(self, name: str, default: int | None = None) -> int | None:
+        """A 64-bit integer argument. Raises Invalid."""
+        value = self.body.get(name)
+        return default if value in (None, "") else int64(value, name)
+
+    def objects(self, name: str) -> list[dict[str, Any]]:
+        """A list of objects, such as tags. Raises Invalid."""
+        value = self.body.get(name) or []
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            raise Invalid(f"Invalid value for parameter '{name}' supplied: it is not a list of objects.", field=name)
+        return value
+
+    def strings(self, name: str) -> list[str]:
+        """A list of strings; a query may repeat the name. Raises Invalid."""
+        value = self.body.get(name)
+        if self.request.method == "GET":
+            return self.request.GET.getlist(name)
+        if value is None:
+            return []
+        items = value if isinstance(value, list) else [value]
+        if not all(isinstance(item, str) for item in items):
+            raise Invalid(f"Invalid value for parameter '{name}' supplied: it is not a list of strings.", field=name)
+        return items
+
+    def pairs(self, name: str) -> dict[str, str]:
+        """A list of `{key, value}` as a dict. Raises Invalid."""
+        return {str(item.get("key") or ""): str(item.get("value") or "") for item in self.objects(name)}
+
+    @property
+    def run_token(self) -> str:
+        """The id of the run that the caller's token belongs to, or ""."""
+        return self.principal.token.run_uid if self.principal.token else ""
+
+    def project(self, at_least: Role = Role.VIEWER) -> Project:
+        """The project that a name is looked up in: the token's, else the workspace's, else the only visible one."""
+        token = self.principal.token
+        wanted = self.request.headers.get(WORKSPACE_HEADER, "").strip()
+        if token is not None and token.project is not None and wanted in ("", NO_WORKSPACE):
+            wanted = token.project.name
+        if wanted and (wanted != NO_WORKSPACE or visible_projects(self.principal).filter(name=wanted).exists()):
+            return project_or_404(self.principal, wanted, at_least)
+        visible = list(visible_projects(self.principal)[:2])
+        if len(visible) != 1:
+            raise Invalid(
+                "Which project? This token sees several." if visible else "This token sees no project.",
+                hint="Set MLFLOW_WORKSPACE=<project>, or use a token of one project." if visible else "",
+            )
+        return project_or_404(self.principal, visible[0].name, at_least)
+
+
+Handler = Callable[..., dict[str, Any] | HttpResponseBase]
+
+
+def endpoint(**methods: tuple[Access, Handler]) -> Callable[..., HttpResponseBase]:
+    """A view that dispatches by HTTP method and answers every failure in MLflow's form."""
+
+    @csrf_exempt
+    def view(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+        try:
+            principal = authenticate(request)
+            if request.method not in methods:
+                raise MlflowError("ENDPOINT_NOT_FOUND", f"{request.path} does not answer {request.method}.")
+            access, handler = methods[request.method]
+            if access is Access.WRITE and principal.token is not None and principal.token.run_uid:
+                raise MlflowError("PERMISSION_DENIED", "A run's token may only write to its own run.")
+            if access is not Access.READ and principal.read_only:
+                raise MlflowError("PERMISSION_DENIED", "This token may only read.")
+            call = Call(request, principal, {})
+            if getattr(handler, "parses_body", True):
+                call.body = arguments(request)
+            answer = handler(call, **kwargs)
+        except Exception as error:  # noqa: BLE001 - the door: whatever happens, the client gets MLflow's form
+            return failure(request, error)
+        return answer if isinstance(answer, HttpResponseBase) else JsonResponse(answer)
+
+    return view
+
+
+def raw_body(handler: Handler) -> Handler:
+    """Mark a handler that reads the request's body by itself."""
+    handler.parses_body = False  # type: ignore[attr-defined]
+    return handler
+
+
+def authenticate(request: HttpRequest) -> Principal:
+    """The caller by bearer token. Raises MlflowError UNAUTHENTICATED: cookies never count here."""
+    scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+    token = find_token(text.strip()) if scheme.lower() == "bearer" else None
+    if token is None:
+        raise MlflowError(
+            "UNAUTHENTICATED",
+            "This token is unknown, expired or revoked. Set MLFLOW_TRACKING_TOKEN to a valid one."
+            if text
+            else "No token was sent. Make one in Flotilla and set MLFLOW_TRACKING_TOKEN to it.",
+        )
+    principal = Principal(user=token.user, token=token, ip=client_ip(request))
+    request.principal = principal  # type: ignore[attr-defined]
+    return principal
+
+
+def arguments(request: HttpRequest) -> dict[str, Any]:
+    """What the client sent: the query of a GET, else the JSON object of the body."""
+    if request.method == "GET" or not request.body:
+        return dict(request.GET.items())
+    try:
+        body = json.loads(request.body)
+    except (ValueError, RecursionError) as error:
+        raise MlflowError("BAD_REQUEST", f"The request's body is not JSON: {error}.") from error
+    if not isinstance(body, dict):
+        raise MlflowError("BAD_REQUEST", "The request's body is not a JSON object.")
+    return body
+
+
+def failure(request: HttpRequest, error: Exception) -> HttpResponse:
+    """Any exception as MLflow's `{error_code, message}` with its HTTP status."""
+    code, message = _explain(request, error)
+    response = JsonResponse({"error_code": code, "message": message}, status=STATUS[code])
+    if code == "TEMPORARILY_UNAVAILABLE":
+        response["Retry-After"] = RETRY_AFTER_SECONDS
+    elif code == "UNAUTHENTICATED":
+        response["WWW-Authenticate"] = 'Bearer realm="flotilla"'
+    return response
+
+
+def _explain(request: HttpRequest, error: Exception) -> tuple[str, str]:
+    if isinstance(error, MlflowError):
+        return error.code, error.message
+    for kind, code in _CODES:
+        if isinstance(error, kind):
+            return code, error.sentence
+    if isinstance(error, RequestDataTooBig):
+        return "INVALID_PARAMETER_VALUE", "The request is larger than the server accepts. Split it up."
+    if isinstance(error, DataError):
+        return "INVALID_PARAMETER_VALUE", "A value in the request can't be stored."
+    if isinstance(error, OperationalError | UnreadablePostError):
+        logger.warning("%s %s: %s", request.method, request.path, type(error).__name__)
+        return "TEMPORARILY_UNAVAILABLE", "The server can't do this now. Try again."
+    logger.error("%s %s failed", request.method, request.path, exc_info=error)
+    return "INTERNAL_ERROR", "The server failed. Its log has the details."
+
+
+def not_here(call: Call, **_: Any) -> dict[str, Any]:
+    """Answers every MLflow endpoint that Flotilla does not have, with the reason."""
+    raise MlflowError("ENDPOINT_NOT_FOUND", f"Flotilla does not have {call.request.path} of MLflow's API.")
