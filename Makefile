@@ -3,7 +3,6 @@ SHELL := /bin/bash
 # Any Python from 3.11 on.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes
 RUN_FILES := requirements/run.txt requirements/embedded.txt requirements/examples.txt
 DEVELOPMENT := FLOTILLA_ENV=development
 
@@ -47,9 +46,9 @@ test-kube: .venv/.installed-dev ## Run tests/kube on the cluster of KUBECONFIG (
 	@test -n "$$KUBECONFIG" || { echo "Say which cluster: KUBECONFIG=~/.kube/config make test-kube"; exit 2; }
 	$(BIN)/pytest tests/kube --kubeconfig "$$KUBECONFIG" $(if $(HOLLOW),--hollow-nodes) $(ARGS)
 
-requirements: ## Pin requirements/*.txt anew out of requirements/*.in (needs uv)
-	@for name in run embedded examples dev; do \
-	  uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-header \
+requirements: .venv/.installed-run ## Pin requirements/*.txt anew out of requirements/*.in
+	@for name in run embedded examples dev installer; do \
+	  $(BIN)/uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-header \
 	    --no-emit-index-url --no-emit-find-links requirements/$$name.in -o requirements/$$name.txt || exit 1; \
 	done
 
@@ -67,10 +66,8 @@ clean: ## Remove the environment and the caches; the data in .flotilla/ stays
 # Installed again only when a requirement file changed.
 .venv/.installed-run: $(RUN_FILES) | .venv/bin/python
 	@echo "Installing pinned requirements (the first time takes a minute)"
-	@$(PIP) $(RUN_FILES:%=-r %)
-	@touch $@
+	@$(BIN)/python scripts/install.py $@ $(RUN_FILES)
 
 .venv/.installed-dev: requirements/dev.txt .venv/.installed-run
 	@echo "Installing what tests and checks need"
-	@$(PIP) -r requirements/dev.txt
-	@touch $@
+	@$(BIN)/python scripts/install.py $@ requirements/dev.txt

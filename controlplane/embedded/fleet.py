@@ -69,14 +69,15 @@ def web(env: dict[str, str], listener: int) -> Command:
 
 
 def worker(env: dict[str, str]) -> Command:
-    """The Celery worker. When we die, SIGQUIT makes it drop its tasks: acknowledged late, they come again."""
+    """The Celery worker. When we die it is killed, as Valkey dies, too, and it would wait for that: its tasks, which
+    are acknowledged late, come again."""
     options = ("--concurrency", str(WORKER_PROCESSES), "--without-gossip", "--without-mingle", "--loglevel", "INFO")
     return Command(
         name="worker",
         argv=_python("-m", "celery", "-A", "controlplane", "worker", *options),
         env=env,
         cwd=BASE_DIR,
-        death_signal=signal.SIGQUIT,
+        death_signal=signal.SIGKILL,
     )
 
 
