@@ -12,6 +12,7 @@ import yaml
 
 from localcluster.errors import StatusError, bad_request, unsupported_media_type
 from localcluster.meta import dump
+from localcluster.schema.wire import decode
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -21,6 +22,7 @@ Send = Callable[[Message], Awaitable[None]]
 MAX_BODY = 3 * 1024 * 1024
 
 JSON = "application/json"
+PROTOBUF = "application/vnd.kubernetes.protobuf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,9 @@ class Request:
 
 
 def parse_document(body: bytes, content_type: str) -> Any:
-    """Read JSON (also when no type is stated) or YAML. Raises StatusError 400 and 415."""
+    """Read JSON (also when no type is stated), YAML or Kubernetes' protobuf. Raises StatusError 400 and 415."""
+    if content_type == PROTOBUF:
+        return decode(body)
     if content_type and not content_type.endswith(("json", "yaml")):
         raise unsupported_media_type(f"the body of the request was in an unknown format - {content_type}")
     try:

@@ -12,7 +12,7 @@ from localcluster.resources import RESOURCES
 
 RELEASE = "1.33.0"
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1"
-_ALSO = (
+ALSO = (
     f"{_META}.DeleteOptions",
     f"{_META}.Status",
     "io.k8s.api.core.v1.Binding",
@@ -52,7 +52,7 @@ def main() -> None:
         raise SystemExit("install kubernetes-validate (requirements/dev.txt) first")
     folder = Path(spec.origin).parent / "kubernetes-json-schema" / f"v{RELEASE}-local"
     definitions = json.loads((folder / "_definitions.json").read_text())["$defs"]
-    wanted = [*(resource.definition for resource in RESOURCES), *_ALSO]
+    wanted = [*(resource.definition for resource in RESOURCES), *ALSO]
     TARGET.write_text(json.dumps(reachable(definitions, wanted), separators=(",", ":"), sort_keys=True) + "\n")
 
 
