@@ -8,3 +8,9 @@ class ClustersConfig(AppConfig):
 
     name = "apps.clusters"
     label = "clusters"
+
+    def ready(self) -> None:
+        """Give rows to the overview, counts to the rail and answers to the search."""
+        from apps.clusters import overview
+
+        overview.connect()

@@ -77,13 +77,18 @@ def entries(request: HttpRequest, project: Project | None) -> list[Entry]:
     return shown
 
 
+def link(url_name: str, *args: object) -> str:
+    """The address of a page, or "" when there is no such page (its app is not installed)."""
+    try:
+        return reverse(url_name, args=[str(arg) for arg in args])
+    except NoReverseMatch:
+        return ""
+
+
 def _url(item: Item, project: Project | None) -> str | None:
     if item.in_project and project is None:
         return None
-    try:
-        return reverse(item.url_name, kwargs={"project": project.name} if item.in_project and project else None)
-    except NoReverseMatch:
-        return None
+    return link(item.url_name, *([project.name] if item.in_project and project else [])) or None
 
 
 def _active(request: HttpRequest) -> str:

@@ -61,7 +61,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Attention:
-    """Something that needs a person. `noun` counts it in the headline: "1 cluster unreachable"."""
+    """Something that needs a person. `noun` and `count` say it in the headline: "1 cluster unreachable"."""
 
     state: str
     title: str
@@ -69,6 +69,7 @@ class Attention:
     noun: str
     url: str = ""
     at: datetime | None = None
+    count: int = 1
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class RolloutRow:
     state: str
     text: str
     share: float
+    why: str = ""
     url: str = ""
     at: datetime | None = None
 
@@ -124,6 +126,8 @@ class RunRow:
     url: str = ""
     started_at: datetime | None = None
     reason: str = ""
+    # The hint that says that its curve has grown.
+    topic: str = ""
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,7 @@ class FailureRow:
 
 Provider = Callable[[Scope], Iterable[Any]]
 _providers: dict[Section, list[Provider]] = {section: [] for section in Section}
+_probes: list[Callable[[Scope], bool]] = []
 # Worst first: what is broken stands above what merely waits.
 _TONES = ("bad", "warn", "idle", "go", "ok")
 
@@ -147,6 +152,12 @@ def register(section: Section, provider: Provider) -> None:
     """Let `provider` give rows to `section`. Registering it twice (a reload) changes nothing."""
     if provider not in _providers[section]:
         _providers[section].append(provider)
+
+
+def probe(has_something: Callable[[Scope], bool]) -> None:
+    """Let `has_something` say whether the project holds anything of an app's."""
+    if has_something not in _probes:
+        _probes.append(has_something)
 
 
 def rows(section: Section, scope: Scope) -> list[Any]:
@@ -158,6 +169,11 @@ def attention(scope: Scope) -> list[Attention]:
     """What needs a person: the worst first, then the newest."""
     found: list[Attention] = rows(Section.ATTENTION, scope)
     return sorted(found, key=lambda a: (_TONES.index(look_of(a.state).tone), -(a.at.timestamp() if a.at else 0.0)))
+
+
+def anything(scope: Scope) -> bool:
+    """Whether there is anything in the project to judge."""
+    return any(probe(scope) for probe in _probes)
 
 
 @dataclass(frozen=True)
@@ -182,7 +198,7 @@ def verdict(needs: list[Attention], *, anything: bool) -> Verdict:
     number = _NUMBERS[count] if count < len(_NUMBERS) else str(count)
     nouns: dict[str, int] = {}
     for need in needs:
-        nouns[need.noun] = nouns.get(need.noun, 0) + 1
+        nouns[need.noun] = nouns.get(need.noun, 0) + need.count
     said = [f"{n} {plural(noun, n)}" for noun, n in nouns.items()]
     worst = min(needs, key=lambda a: _TONES.index(look_of(a.state).tone))
     sentence = f"{number} thing{'' if count == 1 else 's'} need{'s' if count == 1 else ''} you"

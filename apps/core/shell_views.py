@@ -1,6 +1,7 @@
-"""Pages of the shell: search, one's own profile and API tokens, and the gallery of components."""
+"""Pages of the shell: the overview, search, one's own profile and API tokens, and the gallery of components."""
 
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
@@ -10,11 +11,29 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from apps.core import gallery as samples
+from apps.core import overview as gathered
 from apps.core import search as finder
 from apps.core import selectors, services
 from apps.core.errors import Missing
 from apps.core.forms import TokenForm
+from apps.core.models import Project
 from apps.core.pages import PageRequest, page, render_page
+
+
+@page
+def overview(request: PageRequest, project: Project) -> HttpResponse:
+    """Is anything wrong, and what runs where. A part costs the queries of that part alone."""
+    scope = gathered.Scope(request.principal, project)
+    part = request.GET.get("part", "")
+    context: dict[str, Any] = {"project": project, "now": timezone.now()}
+    if part in ("", "verdict", "attention"):
+        needs = gathered.attention(scope)
+        context |= {"needs": needs, "verdict": gathered.verdict(needs, anything=gathered.anything(scope))}
+    for section in gathered.Section:
+        if section is not gathered.Section.ATTENTION and part in ("", section):
+            context[section.value] = gathered.rows(section, scope)
+    context.get("tiles", []).sort(key=lambda tile: tile.order)
+    return render_page(request, "core/overview.html", context)
 
 
 @page

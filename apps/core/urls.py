@@ -16,5 +16,5 @@ urlpatterns = [
     path("settings/tokens/<int:pk>/revoke/", shell_views.revoke, name="token-revoke"),
     path("_gallery", shell_views.gallery, name="gallery"),
     path("activity/", views.activity, name="activity"),
-    path("p/<slug:project>/", views.overview, name="overview"),
+    path("p/<slug:project>/", shell_views.overview, name="overview"),
 ]

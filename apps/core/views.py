@@ -7,7 +7,6 @@ from django.shortcuts import redirect, render
 from apps.core import selectors
 from apps.core.api.problems import problem_json
 from apps.core.context import SESSION_PROJECT, current_project
-from apps.core.models import Project
 from apps.core.pages import PageRequest, page, render_page
 
 
@@ -31,12 +30,6 @@ def home(request: PageRequest) -> HttpResponse:
         return render(request, "core/no_project.html")
     request.session[SESSION_PROJECT] = current.name
     return redirect("core:overview", project=current.name)
-
-
-@page
-def overview(request: PageRequest, project: Project) -> HttpResponse:
-    """Is anything wrong, and what runs where."""
-    return render_page(request, "core/overview.html", {"project": project})
 
 
 @page

@@ -10,12 +10,13 @@ class DeploymentsConfig(AppConfig):
     label = "deployments"
 
     def ready(self) -> None:
-        """Let what happens to a deployment's objects on a cluster wake its reconcile."""
+        """Let what happens to a deployment's objects wake its reconcile; give rows to the overview."""
         from apps.clusters.manifests import DEPLOYMENT
         from apps.clusters.routing import route
-        from apps.deployments import selectors
+        from apps.deployments import overview, selectors
 
         def resolve(cluster_id: int, namespace: str, labels: dict[str, str]) -> list[tuple[str, int]]:
             return [("deployments.reconcile", pk) for pk in selectors.ids_by_labels(cluster_id, namespace, labels)]
 
         route(DEPLOYMENT, resolve, topic="deployment")
+        overview.connect()

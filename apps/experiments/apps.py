@@ -8,3 +8,9 @@ class ExperimentsConfig(AppConfig):
 
     name = "apps.experiments"
     label = "experiments"
+
+    def ready(self) -> None:
+        """Give rows to the overview, counts to the rail and answers to the search."""
+        from apps.experiments import overview
+
+        overview.connect()

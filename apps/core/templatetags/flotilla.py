@@ -80,41 +80,52 @@ def shape(state: Any) -> SafeString:
     )
 
 
-def _time(when: datetime | None, kind: str, prefix: str, suffix: str, css: str, stale: int = 0) -> SafeString:
+# ui.js says the same words while the page ticks.
+_SAID = {
+    "age": ("as of now", "as of {} ago"),
+    "ago": ("just now", "{} ago"),
+    "since": ("0 s", "{}"),
+}
+
+
+def _time(when: datetime | None, kind: str, css: str, stale: int = 0) -> SafeString:
     if when is None:
         return format_html('<span class="{}">never</span>', css)
     now = timezone.now()
-    old = " old" if stale and (now - when).total_seconds() > stale else ""
+    seconds = (now - when).total_seconds()
+    if kind == "elapsed":
+        words = look.duration_text(max(0, int(seconds)))
+    else:
+        fresh, old = _SAID[kind]
+        words = fresh if seconds < 2 else old.format(look.age_text(when, now))
     return format_html(
-        '<time class="{}{}" datetime="{}" title="{}" data-tick="{}"{}>{}{}{}</time>',
+        '<time class="{}{}" datetime="{}" title="{}" data-tick="{}"{}>{}</time>',
         css,
-        old,
+        " old" if stale and seconds > stale else "",
         when.isoformat(),
         f"{when:%Y-%m-%d %H:%M:%S} UTC",
         kind,
         format_html(' data-stale="{}"', stale) if stale else "",
-        prefix,
-        look.duration_text(now - when) if kind == "elapsed" else look.age_text(when, now),
-        suffix,
+        words,
     )
 
 
 @register.simple_tag
 def age(when: datetime | None, stale: int = 60) -> SafeString:
-    """The age of a live panel: "as of 3 s ago"; amber once older than `stale` seconds. Ticks in the page."""
-    return _time(when, "age", "as of ", " ago", "age", stale)
+    """The age of a live panel, "as of 3 s ago": amber once older than `stale` seconds. Ticks in the page."""
+    return _time(when, "age", "age", stale)
 
 
 @register.simple_tag
 def ago(when: datetime | None) -> SafeString:
     """A moment as "2 min ago"."""
-    return _time(when, "ago", "", " ago", "one")
+    return _time(when, "ago", "one")
 
 
 @register.simple_tag
 def since(when: datetime | None, stale: int = 0) -> SafeString:
     """A moment as a bare "2 min", for columns and the right edge of lists."""
-    return _time(when, "since", "", "", "one", stale)
+    return _time(when, "since", "one", stale)
 
 
 @register.simple_tag
@@ -123,7 +134,7 @@ def elapsed(start: datetime | None, end: datetime | None = None) -> SafeString:
     if start is None:
         return format_html('<span class="{}">–</span>', "faint")
     if end is None:
-        return _time(start, "elapsed", "", "", "one")
+        return _time(start, "elapsed", "one")
     return format_html(
         '<span class="one" title="{} to {} UTC">{}</span>',
         f"{start:%F %T}",

@@ -30,8 +30,8 @@ function durationText(seconds) {
 }
 
 const SAY = {
-  age: (seconds) => `as of ${ageText(seconds)} ago`,
-  ago: (seconds) => `${ageText(seconds)} ago`,
+  age: (seconds) => (seconds < 2 ? "as of now" : `as of ${ageText(seconds)} ago`),
+  ago: (seconds) => (seconds < 2 ? "just now" : `${ageText(seconds)} ago`),
   since: ageText,
   elapsed: durationText,
 };

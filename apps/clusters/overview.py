@@ -1,0 +1,158 @@
+"""What clusters give to the overview, the rail and the search."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db.models import Count, Q, Sum
+
+from apps.clusters.models import Cluster, Node, Pod
+from apps.clusters.states import ClusterState
+from apps.core import nav, search
+from apps.core import overview as page
+from apps.core.access import Principal, visible_projects
+from apps.core.models import Project
+from apps.core.overview import Attention, Capacity, RoomRow, Scope, Section, Tile
+
+ROOM_ROWS = 12
+# A pod holds what it asked for from the moment it has a node until it ends.
+_HOLDS = Q(phase__in=["Pending", "Running", "Unknown"]) & ~Q(node_name="")
+
+
+def connect() -> None:
+    """Register everything below."""
+    page.register(Section.TILES, tiles)
+    page.register(Section.ATTENTION, attention)
+    page.register(Section.ROOM, room)
+    nav.count("clusters", count)
+    search.register("cluster", find_clusters)
+    search.register("pod", find_pods)
+
+
+def tiles(scope: Scope) -> list[Tile]:
+    """Healthy clusters, and GPUs in use (CPUs, where no cluster has a GPU)."""
+    clusters = list(Cluster.objects.filter(enabled=True).order_by("name"))
+    healthy = sum(cluster.state == ClusterState.HEALTHY for cluster in clusters)
+    sick = [cluster for cluster in clusters if cluster.state != ClusterState.HEALTHY]
+    note, state = ("every one answers", "Healthy") if clusters else ("none is registered yet", "Idle")
+    if sick:
+        first = min(sick, key=lambda cluster: cluster.state != ClusterState.UNREACHABLE)
+        more = f" and {len(sick) - 1} more" if len(sick) > 1 else ""
+        note, state = f"{first.name} is {first.state.lower()}{more}", first.state
+    return [
+        Tile(
+            "Clusters healthy", str(healthy), f"of {len(clusters)}", state, note, url=nav.link("clusters:list"), order=0
+        ),
+        _capacity_tile(),
+    ]
+
+
+def _capacity_tile() -> Tile:
+    there = Node.objects.filter(cluster__enabled=True).aggregate(
+        gpu=Sum("allocatable_gpu"), cpu=Sum("allocatable_cpu_m"), used=Sum("used_cpu_m")
+    )
+    held = (
+        Pod.objects.present()
+        .filter(_HOLDS, cluster__enabled=True)
+        .aggregate(gpu=Sum("requests_gpu"), cpu=Sum("requests_cpu_m"))
+    )
+    gpus, asked = there["gpu"] or 0, held["gpu"] or 0
+    if gpus:
+        return Tile("GPUs in use", str(asked), f"of {gpus}", capacity=Capacity(asked, asked, gpus), order=1)
+    cores, wanted = (there["cpu"] or 0) / 1000, (held["cpu"] or 0) / 1000
+    capacity = Capacity(there["used"], held["cpu"] or 0, there["cpu"] or 0, "cpu")
+    return Tile("CPUs requested", f"{wanted:.3g}", f"of {cores:.3g}", capacity=capacity, order=1)
+
+
+def attention(scope: Scope) -> list[Attention]:
+    """Clusters that can't be reached or are degraded."""
+    sick = Cluster.objects.filter(enabled=True, state__in=[ClusterState.UNREACHABLE, ClusterState.DEGRADED])
+    found = []
+    for cluster in sick:
+        gone = cluster.state == ClusterState.UNREACHABLE
+        found.append(
+            Attention(
+                cluster.state,
+                f"{cluster.name} can't be reached" if gone else f"{cluster.name} is degraded",
+                f"{cluster.message} What is shown of it is as of then." if gone else cluster.message,
+                f"cluster {cluster.state.lower()}",
+                nav.link("clusters:detail", cluster.name),
+                cluster.last_seen_at,
+            )
+        )
+    return found
+
+
+def room(scope: Scope) -> list[RoomRow]:
+    """Used, requested and allocatable of each cluster: three queries, however many there are."""
+    clusters = list(Cluster.objects.order_by("name")[:ROOM_ROWS])
+    ids = [cluster.pk for cluster in clusters]
+    there: dict[int, Mapping[str, Any]] = {
+        row["cluster_id"]: row
+        for row in Node.objects.filter(cluster_id__in=ids)
+        .order_by()
+        .values("cluster_id")
+        .annotate(
+            nodes=Count("pk"),
+            cpu=Sum("allocatable_cpu_m"),
+            memory=Sum("allocatable_memory_b"),
+            gpu=Sum("allocatable_gpu"),
+            cpu_used=Sum("used_cpu_m"),
+            memory_used=Sum("used_memory_b"),
+        )
+    }
+    held: dict[int, Mapping[str, Any]] = {
+        row["cluster_id"]: row
+        for row in Pod.objects.present()
+        .filter(_HOLDS, cluster_id__in=ids)
+        .order_by()
+        .values("cluster_id")
+        .annotate(cpu=Sum("requests_cpu_m"), memory=Sum("requests_memory_b"), gpu=Sum("requests_gpu"))
+    }
+    return [_room_row(cluster, there.get(cluster.pk, {}), held.get(cluster.pk, {})) for cluster in clusters]
+
+
+def _room_row(cluster: Cluster, there: Mapping[str, Any], held: Mapping[str, Any]) -> RoomRow:
+    gpus = held.get("gpu") or 0
+    labels = [str(cluster.labels[key]) for key in ("provider", "region") if cluster.labels.get(key)]
+    nodes = there.get("nodes") or 0
+    return RoomRow(
+        cluster.name,
+        cluster.state,
+        Capacity(there.get("cpu_used"), held.get("cpu") or 0, there.get("cpu"), "cpu"),
+        Capacity(there.get("memory_used"), held.get("memory") or 0, there.get("memory"), "bytes"),
+        Capacity(gpus, gpus, there.get("gpu")),
+        sub=" · ".join([*labels, f"{nodes} node{'' if nodes == 1 else 's'}"]),
+        url=nav.link("clusters:detail", cluster.name),
+        at=cluster.last_seen_at,
+    )
+
+
+def count(principal: Principal, project: Project | None) -> nav.Count:
+    """How many clusters there are, and how many of them are in trouble."""
+    sick = Q(enabled=True, state__in=[ClusterState.UNREACHABLE, ClusterState.DEGRADED])
+    found = Cluster.objects.aggregate(total=Count("pk"), bad=Count("pk", filter=sick))
+    return nav.Count(found["total"], found["bad"])
+
+
+def find_clusters(principal: Principal, query: str, limit: int) -> list[search.Hit]:
+    """Clusters and nodes by name; everyone who is signed in may see them."""
+    clusters = Cluster.objects.filter(name__icontains=query).order_by("name")[:limit]
+    nodes = Node.objects.filter(name__icontains=query).select_related("cluster").order_by("name")[:limit]
+    hits = [search.Hit(c.name, c.state, nav.link("clusters:detail", c.name), "cluster") for c in clusters]
+    return hits + [
+        search.Hit(node.name, f"on {node.cluster.name}", nav.link("clusters:detail", node.cluster.name), "node")
+        for node in nodes
+    ]
+
+
+def find_pods(principal: Principal, query: str, limit: int) -> list[search.Hit]:
+    """Pods of the projects that the caller sees; a platform administrator finds the others, too."""
+    pods = Pod.objects.present().filter(name__icontains=query).select_related("cluster").order_by("name")
+    if not principal.is_platform_admin:
+        pods = pods.filter(project__in=visible_projects(principal).values("name"))
+    return [search.Hit(pod.name, f"{pod.health} on {pod.cluster.name}", _pod_page(pod), "pod") for pod in pods[:limit]]
+
+
+def _pod_page(pod: Pod) -> str:
+    served = nav.link("deployments:detail", pod.project, pod.deployment) if pod.deployment and pod.project else ""
+    return served or nav.link("clusters:detail", pod.cluster.name)
