@@ -187,8 +187,5 @@ def _ordered(items: list[Any], order: list[Any], key: str | None) -> list[Any]:
 
     wanted = [identity(each) for each in order]
     listed = sorted((each for each in items if identity(each) in wanted), key=lambda each: wanted.index(identity(each)))
-    result: list[Any] = []
     pending = iter(listed)
-    for item in items:
-        result.append(next(pending) if identity(item) in wanted else item)
-    return result
+    return [next(pending) if identity(item) in wanted else item for item in items]

@@ -10,14 +10,14 @@ import asyncio
 import random
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from localcluster import managers
 from localcluster.defaults import apply_defaults
 from localcluster.errors import StatusError, already_exists, bad_request, conflict, forbidden, invalid, not_found
+from localcluster.lifecycle import FOREGROUND, ORPHAN, grace_of, is_finished, keep_identity, mark_deleted, restrict
 from localcluster.meta import key_of, thaw
 from localcluster.quantities import now
 from localcluster.recorder import Recorder
@@ -29,7 +29,6 @@ from localcluster.validation import validate_create, validate_update
 
 Obj = dict[str, Any]
 
-FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 _PROTECTED_NAMESPACES = frozenset({"default", "kube-system", "kube-public"})
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
 
@@ -150,7 +149,7 @@ class Registry:
         *,
         namespace: str | None = None,
         manager: str = "",
-        managed: list[Obj] | None = None,
+        managed: Sequence[Obj] | None = None,
         dry_run: bool = False,
     ) -> Obj:
         """Create an object; ``manager`` is recorded in managedFields when given, or ``managed`` is what they say.
@@ -176,7 +175,7 @@ class Registry:
         if manager:
             managers.track_update(row, None, new, manager)
         if managed:
-            new["metadata"]["managedFields"] = managed
+            new["metadata"]["managedFields"] = [*managed]
         if dry_run:
             return new
         stored = self.store.put(resource, new)
@@ -198,12 +197,17 @@ class Registry:
         for field in ("selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "managedFields"):
             metadata.pop(field, None)
         if not metadata.get("name") and metadata.get("generateName"):
-            suffix = "".join(self._random.choices(_SUFFIX, k=5))
-            metadata["name"] = f"{metadata['generateName'][:58]}{suffix}"
+            metadata["name"] = self._generate_name(row, metadata["generateName"], metadata.get("namespace"))
         metadata["uid"] = str(uuid.uuid4())
         metadata["creationTimestamp"] = now()
         if row.counts_generations:
             metadata["generation"] = 1
+
+    def _generate_name(self, row: Resource, prefix: str, namespace: str | None) -> str:
+        while True:
+            name = prefix[:58] + "".join(self._random.choices(_SUFFIX, k=5))
+            if not self.exists(row.plural, name, namespace):
+                return name
 
     def _check_namespace(self, row: Resource, new: Obj) -> None:
         name = new["metadata"]["namespace"]
@@ -281,8 +285,8 @@ class Registry:
         Raises StatusError 422.
         """
         resource = row.plural
-        new = _restrict(row, old, new, subresource)
-        _keep_identity(row, old, new)
+        new = restrict(row, old, new, subresource)
+        keep_identity(row, old, new)
         if subresource is None:
             prepare_update(resource, old, new)
             apply_defaults(resource, new)
@@ -295,7 +299,7 @@ class Registry:
             return old
         if dry_run:
             return new
-        if _is_finished(row, new):
+        if is_finished(row, new):
             return self.store.remove(resource, key_of(old)).obj
         return self.store.put(resource, new).obj
 
@@ -346,14 +350,13 @@ class Registry:
             )
         if resource == "namespaces" and name in _PROTECTED_NAMESPACES:
             raise forbidden(resource, name, "this namespace may not be deleted")
-        grace = _grace(row, old, grace_seconds)
         new = thaw(old)
-        _mark_deleted(new, grace, propagation)
+        mark_deleted(new, grace_of(row, old, grace_seconds), propagation)
         if resource == "namespaces":
             new["status"]["phase"] = "Terminating"
         if dry_run:
             return old
-        if _is_finished(row, new):
+        if is_finished(row, new):
             return self.store.remove(resource, key_of(old)).obj
         return old if new == old else self.store.put(resource, new).obj
 
@@ -368,89 +371,4 @@ class Registry:
         return self._recorder.expire()
 
 
-def _restrict(row: Resource, old: Obj, new: Obj, subresource: str | None) -> Obj:
-    """What of ``new`` this door may write; all the rest stays as in ``old``."""
-    if subresource is None:
-        if row.has_status:
-            new.pop("status", None)
-            if "status" in old:
-                new["status"] = thaw(old["status"])
-        return new
-    kept = thaw(old)
-    if "managedFields" in new["metadata"]:
-        kept["metadata"]["managedFields"] = new["metadata"]["managedFields"]
-    if subresource == "finalize":
-        kept["spec"]["finalizers"] = (new.get("spec") or {}).get("finalizers") or []
-    else:
-        kept["status"] = new.get("status") or {}
-    if subresource == "binding":
-        kept["spec"]["nodeName"] = new["spec"].get("nodeName", "")
-    return kept
-
-
-def _keep_identity(row: Resource, old: Obj, new: Obj) -> None:
-    new["apiVersion"], new["kind"] = row.api_version, row.kind
-    metadata, was = new["metadata"], old["metadata"]
-    for field in (
-        "name",
-        "namespace",
-        "uid",
-        "creationTimestamp",
-        "generation",
-        "generateName",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "resourceVersion",
-    ):
-        metadata.pop(field, None)
-        if field in was:
-            metadata[field] = was[field]
-    metadata.pop("selfLink", None)
-    sent = metadata.get("managedFields")
-    if sent is None and was.get("managedFields"):
-        metadata["managedFields"] = was["managedFields"]
-    elif sent == [{}]:
-        # How a client asks to forget all managers.
-        metadata.pop("managedFields")
-
-
-def _grace(row: Resource, obj: Obj, asked: int | None) -> int:
-    if row.plural != "pods" or not obj["spec"].get("nodeName"):
-        return 0
-    if (obj.get("status") or {}).get("phase") in {"Succeeded", "Failed"}:
-        return 0
-    wanted = asked if asked is not None else obj["spec"].get("terminationGracePeriodSeconds")
-    return max(30 if wanted is None else int(wanted), 0)
-
-
-def _mark_deleted(new: Obj, grace: int, propagation: str) -> None:
-    metadata = new["metadata"]
-    finalizers = [each for each in metadata.get("finalizers") or () if each not in (FOREGROUND, ORPHAN)]
-    already = bool(metadata.get("deletionTimestamp"))
-    if propagation == "Foreground":
-        finalizers.append(FOREGROUND)
-    elif propagation == "Orphan":
-        finalizers.append(ORPHAN)
-    if already:
-        # What a first delete asked of the garbage collector stands; only the grace period can shrink.
-        grace = min(grace, metadata.get("deletionGracePeriodSeconds") or 0)
-    else:
-        metadata["finalizers"] = finalizers
-        if not finalizers:
-            del metadata["finalizers"]
-    if not already or grace != metadata.get("deletionGracePeriodSeconds"):
-        due = datetime.now(UTC) + timedelta(seconds=grace)
-        metadata["deletionTimestamp"] = due.strftime("%Y-%m-%dT%H:%M:%SZ")
-        metadata["deletionGracePeriodSeconds"] = grace
-
-
-def _is_finished(row: Resource, obj: Obj) -> bool:
-    metadata = obj["metadata"]
-    if not metadata.get("deletionTimestamp") or metadata.get("finalizers"):
-        return False
-    if row.plural == "namespaces":
-        return not obj["spec"].get("finalizers")
-    return not metadata.get("deletionGracePeriodSeconds")
-
-
-__all__ = ["Event", "Registry", "StatusError", "Subscription"]
+__all__ = ["FOREGROUND", "ORPHAN", "Event", "Registry", "StatusError", "Subscription"]

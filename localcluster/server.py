@@ -46,9 +46,17 @@ class _Part(Protocol):
 class _Server(uvicorn.Server):
     """Leaves the signals to us: the pods must end before the API does."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
 
 
 @contextlib.contextmanager
@@ -129,12 +137,13 @@ async def _serve(config: ClusterConfig, listener: socket.socket, stop: asyncio.E
     tasks: list[asyncio.Task[Any]] = [asyncio.create_task(part.run(), name=type(part).__name__) for part in parts]
     tasks.append(asyncio.create_task(_expire_events(registry), name="expire events"))
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="api")
+    up = asyncio.create_task(server.up.wait(), name="up")
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:
-        while not server.started and not serving.done():
-            await asyncio.sleep(0.01)
-        write_kubeconfig(config.kubeconfig, config.url, credentials)
-        ready.set()
+        await asyncio.wait([up, serving], return_when=asyncio.FIRST_COMPLETED)
+        if server.started:
+            write_kubeconfig(config.kubeconfig, config.url, credentials)
+            ready.set()
         done, _ = await asyncio.wait([stopping, serving, *tasks], return_when=asyncio.FIRST_COMPLETED)
         for task in done - {stopping}:
             # Nothing else ends by itself: the process had better end than limp.
@@ -143,9 +152,9 @@ async def _serve(config: ClusterConfig, listener: socket.socket, stop: asyncio.E
         await kubelet.stop()
         await api.close()
         server.should_exit = True
-        for task in (*tasks, stopping):
+        for task in (*tasks, up, stopping):
             task.cancel()
-        await asyncio.gather(serving, stopping, *tasks, return_exceptions=True)
+        await asyncio.gather(serving, up, stopping, *tasks, return_exceptions=True)
         store.close()
 
 

@@ -51,7 +51,7 @@ _VIRTUAL: dict[tuple[str, str], tuple[Obj, ...]] = {
 def groups() -> dict[str, str]:
     """Every named group and its version."""
     found = {row.group: row.version for row in RESOURCES if row.group}
-    return {**found, **{group: version for group, version in _VIRTUAL}}
+    return {**found, **dict(_VIRTUAL.keys())}
 
 
 def _entry(row: Resource) -> Obj:

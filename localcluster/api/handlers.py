@@ -188,7 +188,8 @@ def checked(row: Resource, obj: Any, request: Request) -> Obj:
     if unknown and level == "Strict":
         problems = ", ".join(f'unknown field "{path}"' for path in unknown)
         raise bad_request(
-            f'{row.kind} in version "{row.version}" cannot be handled as a {row.kind}: strict decoding error: {problems}'
+            f'{row.kind} in version "{row.version}" cannot be handled as a {row.kind}: '
+            f"strict decoding error: {problems}"
         )
     if level == "Warn":
         request.warnings += [f'unknown field \\"{path}\\"' for path in unknown]

@@ -58,14 +58,17 @@ class Request:
         self.raw_path: str = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
         self.path = unquote(self.raw_path)
         self.raw_query: str = scope.get("query_string", b"").decode("latin-1")
-        self._query = parse_qs(self.raw_query, keep_blank_values=True)
+        self._query: dict[str, list[str]] = parse_qs(self.raw_query, keep_blank_values=True)
         self.raw_headers: list[tuple[bytes, bytes]] = scope["headers"]
-        self.headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        self.headers: dict[str, str] = {
+            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
+        }
         self.warnings: list[str] = []
 
     def query(self, name: str, default: str = "") -> str:
         """A query parameter, the last one where it is repeated."""
-        return self._query.get(name, [default])[-1]
+        values = self._query.get(name)
+        return values[-1] if values else default
 
     def flag(self, name: str) -> bool:
         """A query parameter that is ``true`` or ``1`` (or there without a value)."""

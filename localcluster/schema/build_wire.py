@@ -13,7 +13,11 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pb2 import (  # type: ignore[import-untyped]
+    DescriptorProto,
+    FieldDescriptorProto,
+    FileDescriptorProto,
+)
 
 from localcluster.resources import RESOURCES
 from localcluster.schema.build import ALSO

@@ -28,7 +28,10 @@ def _json_type(value: Any) -> str:
         return "integer"
     if isinstance(value, float):
         return "number"
-    return {str: "string", list: "array", dict: "object"}.get(type(value), "null")
+    for type_, name in ((str, "string"), (list, "array"), (dict, "object")):
+        if isinstance(value, type_):
+            return name
+    return "null"
 
 
 def _fits(value: Any, types: frozenset[str]) -> bool:
@@ -39,7 +42,10 @@ def _fits(value: Any, types: frozenset[str]) -> bool:
 
 
 def prune(obj: dict[str, Any], row: Resource) -> list[str]:
-    """Drop the fields that the kind doesn't have, in place; gives their paths. Raises StatusError 400 on wrong types."""
+    """Drop the fields that the kind doesn't have, in place; gives their paths.
+
+    Raises StatusError 400 on wrong types.
+    """
     unknown: list[str] = []
     _walk(obj, type_of_resource(row), "", unknown, row)
     return unknown

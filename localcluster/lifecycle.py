@@ -1,0 +1,107 @@
+"""How an object changes hands and ends: what each door may write, what nobody may, and when a deletion is complete.
+
+https://kubernetes.io/docs/concepts/overview/working-with-objects/finalizers/
+https://kubernetes.io/docs/concepts/architecture/garbage-collection/
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from localcluster.meta import thaw
+from localcluster.resources import Resource
+
+Obj = dict[str, Any]
+
+#: Finalizers that ask the garbage collector to delete, or to orphan, the dependents first.
+FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
+
+
+def restrict(row: Resource, old: Obj, new: Obj, subresource: str | None) -> Obj:
+    """What of ``new`` this door may write; all the rest stays as in ``old``."""
+    if subresource is None:
+        if row.has_status:
+            new.pop("status", None)
+            if "status" in old:
+                new["status"] = thaw(old["status"])
+        return new
+    kept = thaw(old)
+    if "managedFields" in new["metadata"]:
+        kept["metadata"]["managedFields"] = new["metadata"]["managedFields"]
+    if subresource == "finalize":
+        kept["spec"]["finalizers"] = (new.get("spec") or {}).get("finalizers") or []
+    else:
+        kept["status"] = new.get("status") or {}
+    if subresource == "binding":
+        kept["spec"]["nodeName"] = new["spec"].get("nodeName", "")
+    return kept
+
+
+def keep_identity(row: Resource, old: Obj, new: Obj) -> None:
+    """Put back into ``new`` what nobody may change."""
+    new["apiVersion"], new["kind"] = row.api_version, row.kind
+    metadata, was = new["metadata"], old["metadata"]
+    for field in (
+        "name",
+        "namespace",
+        "uid",
+        "creationTimestamp",
+        "generation",
+        "generateName",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "resourceVersion",
+    ):
+        metadata.pop(field, None)
+        if field in was:
+            metadata[field] = was[field]
+    metadata.pop("selfLink", None)
+    sent = metadata.get("managedFields")
+    if sent is None and was.get("managedFields"):
+        metadata["managedFields"] = was["managedFields"]
+    elif sent == [{}]:
+        # How a client asks to forget all managers.
+        metadata.pop("managedFields")
+
+
+def grace_of(row: Resource, obj: Obj, asked: int | None) -> int:
+    """The seconds that a deletion leaves the object: pods on a node alone have any."""
+    if row.plural != "pods" or not obj["spec"].get("nodeName"):
+        return 0
+    if (obj.get("status") or {}).get("phase") in {"Succeeded", "Failed"}:
+        return 0
+    wanted = asked if asked is not None else obj["spec"].get("terminationGracePeriodSeconds")
+    return max(30 if wanted is None else int(wanted), 0)
+
+
+def mark_deleted(new: Obj, grace: int, propagation: str) -> None:
+    """Set a deletion's marks on ``new``, in place."""
+    metadata = new["metadata"]
+    finalizers = [each for each in metadata.get("finalizers") or () if each not in (FOREGROUND, ORPHAN)]
+    already = bool(metadata.get("deletionTimestamp"))
+    if propagation == "Foreground":
+        finalizers.append(FOREGROUND)
+    elif propagation == "Orphan":
+        finalizers.append(ORPHAN)
+    if already:
+        # What a first delete asked of the garbage collector stands; only the grace period can shrink.
+        grace = min(grace, metadata.get("deletionGracePeriodSeconds") or 0)
+    else:
+        metadata["finalizers"] = finalizers
+        if not finalizers:
+            del metadata["finalizers"]
+    if not already or grace != metadata.get("deletionGracePeriodSeconds"):
+        due = datetime.now(UTC) + timedelta(seconds=grace)
+        metadata["deletionTimestamp"] = due.strftime("%Y-%m-%dT%H:%M:%SZ")
+        metadata["deletionGracePeriodSeconds"] = grace
+
+
+def is_finished(row: Resource, obj: Obj) -> bool:
+    """Is the object being deleted, with nothing left that holds it?"""
+    metadata = obj["metadata"]
+    if not metadata.get("deletionTimestamp") or metadata.get("finalizers"):
+        return False
+    if row.plural == "namespaces":
+        return not obj["spec"].get("finalizers")
+    return not metadata.get("deletionGracePeriodSeconds")
