@@ -41,7 +41,7 @@ def register(
     or the name, Conflict when the name is taken.
     """
     require_platform_admin(principal)
-    cluster = Cluster(name=_name(name), labels=_labels(labels or {}))
+    cluster = Cluster(name=_name(name), labels=clean_labels(labels or {}))
     _take(cluster, kubeconfig.parse(kubeconfig_text, context))
     try:
         with transaction.atomic():
@@ -97,7 +97,7 @@ def update_cluster(
         cluster = Cluster.objects.select_for_update().get(pk=cluster.pk)
         before = _described(cluster)
         if labels is not None:
-            cluster.labels = _labels(labels)
+            cluster.labels = clean_labels(labels)
         if enabled is not None and enabled != cluster.enabled:
             cluster.enabled = enabled
             cluster.generation += 1
@@ -191,6 +191,11 @@ def pod_log(pod: Pod, *, container: str | None = None, tail_lines: int = 200, pr
         raise Unavailable(f"{pod.cluster.name} gives no log now.", hint=error.message) from error
 
 
+def ca_fingerprint(cluster: Cluster) -> str:
+    """The start of the CA's SHA-256; "" when the system's own authorities are trusted."""
+    return hashlib.sha256(cluster.ca.encode()).hexdigest()[:16] if cluster.ca else ""
+
+
 def _take(cluster: Cluster, parsed: kubeconfig.Kubeconfig) -> None:
     addresses.checked_address(parsed.server, settings.CLUSTER_ALLOWED_NETWORKS)
     cluster.server, cluster.ca, cluster.tls_server_name = parsed.server, parsed.ca, parsed.tls_server_name
@@ -222,7 +227,7 @@ def _described(cluster: Cluster) -> dict[str, Any]:
         "name": cluster.name,
         "labels": cluster.labels,
         "server": cluster.server,
-        "ca_sha256": hashlib.sha256(cluster.ca.encode()).hexdigest()[:16] if cluster.ca else "",
+        "ca_sha256": ca_fingerprint(cluster),
         "tls_server_name": cluster.tls_server_name,
         "authentication": cluster.credential_kind,
         "enabled": cluster.enabled,
@@ -242,7 +247,8 @@ def _name(name: str) -> str:
     return name
 
 
-def _labels(labels: Any) -> dict[str, str]:
+def clean_labels(labels: Any) -> dict[str, str]:
+    """The labels, when Kubernetes would take them. Raises Invalid with what is wrong."""
     if not isinstance(labels, dict) or len(labels) > MAX_LABELS:
         raise Invalid(f"Labels are at most {MAX_LABELS} pairs of a name and a value.", field="labels")
     for key, value in labels.items():

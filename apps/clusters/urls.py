@@ -1,6 +1,14 @@
-"""URLs of clusters."""
+"""HTML URLs of clusters."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import path
+
+from apps.clusters import views
 
 app_name = "clusters"
-urlpatterns: list[URLPattern | URLResolver] = []
+urlpatterns = [
+    path("clusters/", views.cluster_list, name="list"),
+    path("clusters/<str:name>/", views.cluster_detail, name="detail"),
+    path("clusters/<str:name>/test/", views.test_connection, name="test"),
+    path("clusters/<str:name>/pods/<str:namespace>/<str:pod>/", views.pod_detail, name="pod"),
+    path("clusters/<str:name>/pods/<str:namespace>/<str:pod>/log/", views.pod_log, name="pod-log"),
+]

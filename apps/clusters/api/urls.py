@@ -1,5 +1,10 @@
-"""URLs of clusters."""
+"""REST URLs of clusters."""
 
 from django.urls import URLPattern, URLResolver
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from apps.clusters.api.views import ClusterViewSet
+from apps.core.api.viewsets import Router
+
+router = Router()
+router.register("clusters", ClusterViewSet, basename="cluster")
+urlpatterns: list[URLPattern | URLResolver] = router.urls

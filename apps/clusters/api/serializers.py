@@ -1,0 +1,203 @@
+"""Shapes of the clusters API. A kubeconfig goes in and never comes out."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from apps.clusters.kubeconfig import MAX_BYTES
+from apps.clusters.models import Cluster, Node
+from apps.clusters.selectors import ClusterRow, EventView, PodView
+
+
+class CapacitySerializer(serializers.Serializer[Any]):
+    """CPU in millicores, memory in bytes, GPUs as a number; `used` is null where it is not measured."""
+
+    used = serializers.FloatField(allow_null=True)
+    requested = serializers.FloatField(source="asked", allow_null=True)
+    allocatable = serializers.FloatField(source="total", allow_null=True)
+
+
+class ConditionSerializer(serializers.Serializer[Any]):
+    """A condition as in meta/v1."""
+
+    type = serializers.CharField()
+    status = serializers.CharField()
+    reason = serializers.CharField()
+    message = serializers.CharField()
+    last_transition_time = serializers.DateTimeField()
+
+
+class ClusterSerializer(serializers.ModelSerializer[Cluster]):
+    """A cluster, without its credential."""
+
+    labels = serializers.DictField(child=serializers.CharField())
+    conditions = ConditionSerializer(many=True)
+    authentication = serializers.CharField(source="credential_kind")
+
+    class Meta:
+        model = Cluster
+        fields = (
+            *("name", "labels", "server", "authentication", "enabled", "generation", "state", "reason", "message"),
+            *("conditions", "server_version", "has_metrics", "last_seen_at", "created_at"),
+        )
+        read_only_fields = fields
+
+
+class ClusterRowSerializer(serializers.Serializer[Any]):
+    """A cluster with its sums."""
+
+    nodes = serializers.IntegerField()
+    nodes_ready = serializers.IntegerField()
+    pods = serializers.IntegerField()
+    pods_degraded = serializers.IntegerField(source="pods_bad")
+    cpu = CapacitySerializer()
+    memory = CapacitySerializer()
+    gpu = CapacitySerializer()
+
+    def to_representation(self, instance: ClusterRow) -> dict[str, Any]:
+        """The cluster's own fields first."""
+        return {**ClusterSerializer(instance.cluster).data, **super().to_representation(instance)}
+
+
+class ClusterReplySerializer(ClusterSerializer):
+    """How OpenAPI describes a ClusterRow."""
+
+    nodes = serializers.IntegerField()
+    nodes_ready = serializers.IntegerField()
+    pods = serializers.IntegerField()
+    pods_degraded = serializers.IntegerField()
+    cpu = CapacitySerializer()
+    memory = CapacitySerializer()
+    gpu = CapacitySerializer()
+
+    class Meta(ClusterSerializer.Meta):
+        fields = (  # type: ignore[assignment]
+            *ClusterSerializer.Meta.fields,
+            *("nodes", "nodes_ready", "pods", "pods_degraded", "cpu", "memory", "gpu"),
+        )
+        read_only_fields = fields  # type: ignore[assignment]
+
+
+class NewClusterSerializer(serializers.Serializer[Any]):
+    """A cluster to register."""
+
+    name = serializers.CharField(max_length=63)
+    labels = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
+    kubeconfig = serializers.CharField(
+        write_only=True,
+        max_length=MAX_BYTES,
+        trim_whitespace=False,
+        help_text="YAML with inline server, CA, and a token or a client certificate with its key.",
+    )
+    context = serializers.CharField(  # type: ignore[assignment] # a field of the body, not the serializer's own
+        required=False, default="", allow_blank=True, max_length=500
+    )
+
+
+class ClusterPatchSerializer(serializers.Serializer[Any]):
+    """What may be changed. A new address or CA comes with the credential for it: as a whole kubeconfig."""
+
+    labels = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
+    enabled = serializers.BooleanField(required=False)
+    kubeconfig = serializers.CharField(write_only=True, max_length=MAX_BYTES, trim_whitespace=False, required=False)
+    context = serializers.CharField(  # type: ignore[assignment] # a field of the body, not the serializer's own
+        required=False, default="", allow_blank=True, max_length=500
+    )
+
+
+class PermissionSerializer(serializers.Serializer[Any]):
+    """One needed permission."""
+
+    group = serializers.CharField()
+    resource = serializers.CharField()
+    verbs = serializers.ListField(child=serializers.CharField())
+    missing = serializers.ListField(child=serializers.CharField())
+    why = serializers.CharField()
+    optional = serializers.BooleanField()
+
+
+class ReportSerializer(serializers.Serializer[Any]):
+    """What works with a cluster."""
+
+    ok = serializers.BooleanField()
+    reachable = serializers.BooleanField()
+    reason = serializers.CharField()
+    sentence = serializers.CharField()
+    version = serializers.CharField()
+    latency_ms = serializers.FloatField(allow_null=True)
+    metrics = serializers.BooleanField(allow_null=True)
+    permissions = PermissionSerializer(many=True)
+
+
+class NodeSerializer(serializers.ModelSerializer[Node]):
+    """A node."""
+
+    labels = serializers.DictField(child=serializers.CharField())
+    taints = serializers.ListField(child=serializers.DictField())
+    conditions = ConditionSerializer(many=True)
+
+    class Meta:
+        model = Node
+        fields = (
+            *("name", "labels", "ready", "schedulable", "health", "reason", "message", "allocatable_cpu_m"),
+            *("allocatable_memory_b", "allocatable_gpu", "allocatable_pods", "used_cpu_m", "used_memory_b"),
+            *("kubelet_version", "conditions", "taints", "created_at", "observed_at"),
+        )
+        read_only_fields = fields
+
+
+class PodSerializer(serializers.Serializer[Any]):
+    """A pod. Of a project that the caller can't see, all but `health`, `reason` and `node` is null."""
+
+    _NAMED = (
+        *("namespace", "name", "project", "run", "deployment", "revision", "phase", "ready", "restarts", "message"),
+        *("exit_code", "requests_cpu_m", "requests_memory_b", "requests_gpu", "used_cpu_m", "used_memory_b"),
+        *("started_at", "observed_at"),
+    )
+    health = serializers.CharField()
+    reason = serializers.CharField()
+    node = serializers.CharField()
+    namespace = serializers.CharField(allow_null=True)
+    name = serializers.CharField(allow_null=True)
+    project = serializers.CharField(allow_null=True)
+    run = serializers.CharField(allow_null=True)
+    deployment = serializers.CharField(allow_null=True)
+    revision = serializers.CharField(allow_null=True)
+    phase = serializers.CharField(allow_null=True)
+    ready = serializers.BooleanField(allow_null=True)
+    restarts = serializers.IntegerField(allow_null=True)
+    message = serializers.CharField(allow_null=True)
+    exit_code = serializers.IntegerField(allow_null=True)
+    requests_cpu_m = serializers.IntegerField(allow_null=True)
+    requests_memory_b = serializers.IntegerField(allow_null=True)
+    requests_gpu = serializers.IntegerField(allow_null=True)
+    used_cpu_m = serializers.IntegerField(allow_null=True)
+    used_memory_b = serializers.IntegerField(allow_null=True)
+    started_at = serializers.DateTimeField(allow_null=True)
+    observed_at = serializers.DateTimeField(allow_null=True)
+
+    def to_representation(self, instance: PodView) -> dict[str, Any]:
+        """Named or anonymous."""
+        shown = {"health": instance.health, "reason": instance.reason, "node": instance.node_name}
+        return shown | {key: getattr(instance.pod, key) if instance.pod else None for key in self._NAMED}
+
+
+class EventSerializer(serializers.Serializer[Any]):
+    """An event. Of a project that the caller can't see, all but type, reason and time is null."""
+
+    _NAMED = ("namespace", "involved_kind", "involved_name", "message", "source", "count", "first_at")
+    type = serializers.CharField()
+    reason = serializers.CharField()
+    last_at = serializers.DateTimeField()
+    namespace = serializers.CharField(allow_null=True)
+    involved_kind = serializers.CharField(allow_null=True)
+    involved_name = serializers.CharField(allow_null=True)
+    message = serializers.CharField(allow_null=True)
+    source = serializers.CharField(allow_null=True)  # type: ignore[assignment] # as above
+    count = serializers.IntegerField(allow_null=True)
+    first_at = serializers.DateTimeField(allow_null=True)
+
+    def to_representation(self, instance: EventView) -> dict[str, Any]:
+        """Named or anonymous."""
+        shown = {"type": instance.type, "reason": instance.reason, "last_at": instance.last_at}
+        return shown | {key: getattr(instance.event, key) if instance.event else None for key in self._NAMED}

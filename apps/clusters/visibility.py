@@ -1,0 +1,24 @@
+"""What of a shared cluster a person may know: everything of their own projects, and of all else only the state."""
+
+from dataclasses import dataclass
+
+from apps.core.access import Principal, visible_projects
+
+
+@dataclass(frozen=True)
+class Visibility:
+    """The names of the projects that the caller sees; `everything` for platform administrators."""
+
+    everything: bool
+    projects: frozenset[str]
+
+    def allows(self, project: str) -> bool:
+        """Whether objects of `project` may be named; "" stands for objects that Flotilla did not make."""
+        return self.everything or project in self.projects
+
+
+def visibility_of(principal: Principal) -> Visibility:
+    """One query, none for platform administrators."""
+    if principal.is_platform_admin:
+        return Visibility(True, frozenset())
+    return Visibility(False, frozenset(visible_projects(principal).values_list("name", flat=True)))
