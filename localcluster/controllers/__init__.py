@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from localcluster.controllers.base import Index
 from localcluster.controllers.deployment import Deployments
+from localcluster.controllers.endpointslice import EndpointSlices
+from localcluster.controllers.garbage import GarbageCollector
 from localcluster.controllers.job import Jobs
+from localcluster.controllers.namespace import Namespaces
 from localcluster.controllers.nodes import Nodes
 from localcluster.controllers.replicaset import ReplicaSets
 
@@ -31,4 +34,7 @@ def controllers(registry: Registry, nodes: Sequence[NodeConfig]) -> list[Part]:
         ReplicaSets(registry, index),
         Deployments(registry, index),
         Jobs(registry, index),
+        EndpointSlices(registry),
+        Namespaces(registry),
+        GarbageCollector(registry),
     ]

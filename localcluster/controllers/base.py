@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
-Key = tuple[str, str]  # (namespace, name); namespace "" for what has none
+Key = tuple[str, ...]  # (namespace, name), with "" as the namespace of what has none
 
 _FIRST_RETRY, _LAST_RETRY = 0.005, 30.0
+# A round that took long (an object with a thousand pods) is followed by a pause of so many times its length, so that
+# the changes of many pods become few rounds. A short round is followed by none: small objects react at once.
+_PAUSE, _SHORT_ROUND, _LONGEST_PAUSE = 6.0, 0.001, 0.5
 
 
 class Index:
@@ -85,6 +88,7 @@ class Controller:
         self._queue: dict[Key, None] = {}
         self._failures: dict[Key, int] = {}
         self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._pauses: dict[Key, float] = {}  # not before this loop time
         self._awake = asyncio.Event()
 
     def sync(self, key: Key) -> float | None:
@@ -121,6 +125,10 @@ class Controller:
         self._timers.pop(key, None)
         self.enqueue(key)
 
+    def _first_round(self) -> None:
+        for obj in self.registry.list(self.resource):
+            self.enqueue(key_of(obj))
+
     def _changed(self, change: Change) -> None:
         if change.resource == self.resource:
             self.enqueue(key_of(change.stored.obj))
@@ -134,22 +142,32 @@ class Controller:
         """Work until cancelled. Everything that exists gets a first round."""
         stop = self.registry.store.listen({self.resource, *self.also}, self._changed)
         try:
-            for obj in self.registry.list(self.resource):
-                self.enqueue(key_of(obj))
+            self._first_round()
             while True:
                 await self._awake.wait()
                 self._awake.clear()
                 while self._queue:
                     key = next(iter(self._queue))
                     del self._queue[key]
-                    self._round(key)
-                    await asyncio.sleep(0)  # let requests in between two rounds
+                    if not self._paused(key):
+                        self._round(key)
+                        await asyncio.sleep(0)  # let requests in between two rounds
         finally:
             stop()
             for timer in self._timers.values():
                 timer.cancel()
 
+    def _paused(self, key: Key) -> bool:
+        left = self._pauses.get(key, 0.0) - asyncio.get_running_loop().time()
+        if left <= 0:
+            self._pauses.pop(key, None)
+            return False
+        self.enqueue_after(key, left)
+        return True
+
     def _round(self, key: Key) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             again = self.sync(key)
         except StatusError as error:
@@ -157,12 +175,15 @@ class Controller:
             self._retry(key)
         except Exception:
             # One object that cannot be handled must not stop the others; it is tried again, ever more slowly.
-            log.exception("%s failed for %s/%s", self.name, *key)
+            log.exception("%s failed for %s", self.name, "/".join(key))
             self._retry(key)
         else:
             self._failures.pop(key, None)
             if again is not None:
                 self.enqueue_after(key, again)
+        took = loop.time() - began
+        if took > _SHORT_ROUND:
+            self._pauses[key] = loop.time() + min(took * _PAUSE, _LONGEST_PAUSE)
 
     def _retry(self, key: Key) -> None:
         count = self._failures.get(key, 0)

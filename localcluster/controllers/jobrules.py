@@ -150,7 +150,7 @@ def backoff_left(pods: Iterable[Object], now: float) -> float:
     failures = [end for end, how in ends if how == "Failed" and end > last_success]
     if not failures:
         return 0.0
-    delay = min(BACKOFF_SECONDS * 2 ** (len(failures) - 1), MAX_BACKOFF_SECONDS)
+    delay = min(BACKOFF_SECONDS * 2.0 ** (len(failures) - 1), MAX_BACKOFF_SECONDS)
     return max(max(failures) + delay - now, 0.0)
 
 

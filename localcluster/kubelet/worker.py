@@ -168,6 +168,7 @@ class Worker:
             await self._stop_all("Stopping container {}")
         self._say_back_off(plan)
         self._publish(plan.phase)
+        left = self._deadline_in()
         waits = [wait for wait in (plan.again, left) if wait is not None]
         return min(waits, default=None) if plan.phase not in planning.FINISHED else None
 

@@ -1,0 +1,177 @@
+"""Pods are real processes: what they see, how they end, and what the API says about it."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from localcluster.kubelet import procfs
+from tests.localcluster.nodes import Side, scenario
+
+pytestmark = pytest.mark.real_process
+
+
+def test_a_pod_runs_with_its_own_address_directory_and_log() -> None:
+    async def story(side: Side) -> None:
+        began = time.monotonic()
+        side.run("a", "sh", "-c", "echo hello from $HOST; pwd; hostname > own.txt; sleep 60")
+        await side.until(lambda: "running" in side.state("a"))
+        assert time.monotonic() - began < 1.0
+        status = side.pod("a")["status"]
+        assert status["phase"] == "Running"
+        assert status["podIP"].startswith("127.")
+        assert side.container("a")["ready"] is True
+        log = await side.until(lambda: side.log("a").count("\n") == 2 and side.log("a"))
+        assert f"hello from {status['podIP']}" in log
+        stamp, _, text = log.splitlines()[1].partition(" ")
+        assert stamp.endswith("Z")
+        assert len(stamp) == len("2026-01-01T00:00:00.123456789Z")
+        assert str(side.kubelet.pods_folder) in text
+        assert side.reasons("a") == ["Scheduled", "Pulled", "Created", "Started"]
+
+    scenario(story)
+
+
+def test_exit_codes_and_phases_are_told() -> None:
+    async def story(side: Side) -> None:
+        side.run("good", "true")
+        side.run("bad", "sh", "-c", "exit 3")
+        side.run("killed", "sh", "-c", "kill -9 $$$$")
+        side.run("missing", "no-such-program")
+        await side.until(lambda: side.phase("good") == "Succeeded")
+        for name, code, reason in (("bad", 3, "Error"), ("killed", 137, "Error"), ("missing", 128, "StartError")):
+            await side.until(lambda name=name: side.phase(name) == "Failed")
+            ended = side.state(name)["terminated"]
+            assert (ended["exitCode"], ended["reason"]) == (code, reason)
+        assert "executable file not found in $PATH" in side.state("missing")["terminated"]["message"]
+        assert side.state("good")["terminated"]["reason"] == "Completed"
+
+    scenario(story)
+
+
+def test_a_killed_container_restarts_at_once_then_backs_off() -> None:
+    async def story(side: Side) -> None:
+        side.run("web", "sh", "-c", "echo run; sleep 60", policy="Always")
+        await side.until(lambda: "running" in side.state("web"))
+        await side.until(lambda: "run" in side.log("web"))
+        began = time.monotonic()
+        os.kill(side.pid("web"), signal.SIGKILL)
+        await side.until(lambda: side.container("web")["restartCount"] == 1 and "running" in side.state("web"))
+        assert time.monotonic() - began < 1.0
+        last = side.container("web")["lastState"]["terminated"]
+        assert (last["exitCode"], last["reason"]) == (137, "Error")
+        assert side.log("web", previous=True).endswith("run\n")
+        os.kill(side.pid("web"), signal.SIGKILL)
+        await side.until(lambda: side.state("web").get("waiting", {}).get("reason") == "CrashLoopBackOff")
+        message = side.state("web")["waiting"]["message"]
+        uid = side.pod("web")["metadata"]["uid"]
+        assert message == f"back-off 10s restarting failed container=main pod=web_default({uid})"
+        assert side.container("web")["restartCount"] == 1
+        assert side.container("web")["lastState"]["terminated"]["exitCode"] == 137
+        assert "BackOff" in side.reasons("web")
+
+    scenario(story)
+
+
+def test_deletion_is_graceful_and_leaves_nothing(tmp_path: Path) -> None:
+    async def story(side: Side) -> None:
+        witness = tmp_path / "witness"
+        side.run("polite", "sh", "-c", f"trap 'echo bye > {witness}; exit 0' TERM; while true; do sleep 0.05; done")
+        side.run("deaf", "sh", "-c", "trap '' TERM; while true; do sleep 0.05; done")
+        await side.until(lambda: "running" in side.state("polite") and "running" in side.state("deaf"))
+        pids = [side.pid("polite"), side.pid("deaf")]
+        folders = list(side.kubelet.pods_folder.iterdir())
+        began = time.monotonic()
+        side.registry.delete("pods", "polite", "default")
+        side.registry.delete("pods", "deaf", "default", grace_seconds=1)
+        assert side.pod("deaf")["metadata"]["deletionGracePeriodSeconds"] == 1
+        await side.until(lambda: not side.exists("pods", "polite"))
+        assert witness.read_text() == "bye\n"
+        await side.until(lambda: not side.exists("pods", "deaf"))
+        assert 0.9 < time.monotonic() - began < 4
+        assert "Killing" in side.reasons("deaf")
+        await side.until(lambda: all(procfs.stat(pid) is None for pid in pids))
+        await side.until(lambda: not any(folder.exists() for folder in folders))
+
+    scenario(story)
+
+
+def test_a_forced_deletion_kills_at_once() -> None:
+    async def story(side: Side) -> None:
+        side.run("deaf", "sh", "-c", "trap '' TERM; while true; do sleep 0.05; done")
+        await side.until(lambda: "running" in side.state("deaf"))
+        pid = side.pid("deaf")
+        side.registry.delete("pods", "deaf", "default", grace_seconds=0)
+        assert not side.exists("pods", "deaf")
+        await side.until(lambda: procfs.stat(pid) is None, 3)
+
+    scenario(story)
+
+
+def test_children_do_not_outlive_their_container() -> None:
+    async def story(side: Side) -> None:
+        side.run("parent", "sh", "-c", "sleep 300 & echo $!; exit 0")
+        await side.until(lambda: side.phase("parent") == "Succeeded")
+        child = int(side.log("parent").split()[-1])
+        await side.until(lambda: procfs.stat(child) is None, 3)
+
+    scenario(story)
+
+
+def test_too_much_memory_is_oom_killed() -> None:
+    async def story(side: Side) -> None:
+        side.run(
+            "hungry",
+            "python",
+            "-c",
+            "import time; x = bytearray(96 * 1024 * 1024); time.sleep(60)",
+            image="python:3.11",
+            resources={"limits": {"memory": "48Mi"}},
+        )
+        await side.until(lambda: side.phase("hungry") == "Failed")
+        ended = side.state("hungry")["terminated"]
+        assert (ended["exitCode"], ended["reason"]) == (137, "OOMKilled")
+
+    scenario(story)
+
+
+def test_usage_is_measured() -> None:
+    async def story(side: Side) -> None:
+        side.run("busy", "sh", "-c", "while true; do :; done")
+        used = await side.until(lambda: side.kubelet.usage().get(("default", "busy")))
+        assert used[0].name == "main"
+        used = await side.until(
+            lambda: (found := side.kubelet.usage()[("default", "busy")][0]).cpu_nanocores > 1e8 and found
+        )
+        assert used.memory_bytes > 100_000
+
+    scenario(story)
+
+
+def test_the_cluster_stops_all_pods_and_starts_them_again(tmp_path: Path) -> None:
+    import asyncio
+
+    from localcluster.store import Store
+    from tests.localcluster.nodes import running
+
+    async def story() -> None:
+        store = Store(tmp_path / "state.sqlite")
+        async with running(tmp_path, store=store) as side:
+            side.run("web", "sleep", "60", policy="Always")
+            side.run("once", "sleep", "60", policy="Never")
+            await side.until(lambda: "running" in side.state("web") and "running" in side.state("once"))
+            pids, address = [side.pid("web"), side.pid("once")], side.pod("web")["status"]["podIP"]
+        assert all(procfs.stat(pid) is None for pid in pids)
+        store.close()
+        store = Store(tmp_path / "state.sqlite")
+        async with running(tmp_path, store=store) as side:
+            await side.until(lambda: side.container("web")["restartCount"] == 1 and "running" in side.state("web"))
+            assert side.pod("web")["status"]["podIP"] == address
+            assert side.container("web")["lastState"]["terminated"]["reason"] == "ContainerStatusUnknown"
+            await side.until(lambda: side.phase("once") == "Failed")
+            assert side.state("once")["terminated"]["exitCode"] == 137
+        store.close()
+
+    asyncio.run(story())

@@ -1,0 +1,157 @@
+"""Where pods go, and what the scheduler says when they go nowhere."""
+
+from typing import Any
+
+import pytest
+
+from localcluster.scheduler import NoFit, Placement, fit, requests, used_by
+from tests.localcluster.nodes import Side, pod, scenario
+
+
+def _node(
+    name: str, *, labels: dict[str, str] | None = None, taints: Any = (), cordoned: bool = False, **amounts: str
+) -> Any:
+    given = {"cpu": "4", "memory": "8Gi", "pods": "110", **{k.replace("_", "/"): v for k, v in amounts.items()}}
+    spec: dict[str, Any] = {"taints": list(taints)}
+    if cordoned:
+        spec["unschedulable"] = True
+    return {"metadata": {"name": name, "labels": labels or {}}, "spec": spec, "status": {"allocatable": given}}
+
+
+NODES = [
+    _node("a"),
+    _node("b"),
+    {**_node("gpu"), "status": {"allocatable": {"cpu": "8", "memory": "16Gi", "pods": "110", "nvidia.com/gpu": "2"}}},
+]
+
+
+def _pod(spec: dict[str, Any] | None = None, **asked: str) -> Any:
+    container = {"name": "c", "resources": {"requests": {k.replace("_", "/"): v for k, v in asked.items()}}}
+    return {"metadata": {"name": "p"}, "spec": {"containers": [container], **(spec or {})}}
+
+
+def _gpu(count: str) -> Any:
+    found = _pod()
+    found["spec"]["containers"][0]["resources"] = {"limits": {"nvidia.com/gpu": count}}
+    return found
+
+
+TAINT = {"key": "dedicated", "value": "ml", "effect": "NoSchedule"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "nodes", "used", "message"),
+    [
+        (
+            _gpu("3"),
+            NODES,
+            {},
+            "0/3 nodes are available: 3 Insufficient nvidia.com/gpu. preemption: 0/3 nodes are available: "
+            "3 Preemption is not helpful for scheduling.",
+        ),
+        (
+            _gpu("1"),
+            NODES,
+            {"gpu": {"nvidia.com/gpu": 2}},
+            "0/3 nodes are available: 3 Insufficient nvidia.com/gpu. preemption: 0/3 nodes are available: "
+            "1 No preemption victims found for incoming pod, 2 Preemption is not helpful for scheduling.",
+        ),
+        (
+            _pod(cpu="5", memory="9Gi"),
+            NODES[:2],
+            {},
+            "0/2 nodes are available: 2 Insufficient cpu, 2 Insufficient memory. preemption: 0/2 nodes are "
+            "available: 2 Preemption is not helpful for scheduling.",
+        ),
+        (
+            _pod({"nodeSelector": {"zone": "x"}}),
+            [_node("a"), _node("b", taints=[TAINT]), _node("c", cordoned=True)],
+            {},
+            "0/3 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, "
+            "1 node(s) had untolerated taint {dedicated: ml}, 1 node(s) were unschedulable. "
+            "preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.",
+        ),
+        (
+            _pod(),
+            [_node("a", pods="1")],
+            {"a": {"pods": 1}},
+            "0/1 nodes are available: 1 Too many pods. preemption: 0/1 nodes are available: "
+            "1 No preemption victims found for incoming pod.",
+        ),
+        (_pod(), [], {}, "no nodes available to schedule pods"),
+    ],
+)
+def test_why_nothing_fits(wanted: Any, nodes: Any, used: Any, message: str) -> None:
+    assert fit(wanted, nodes, used) == NoFit(message)
+
+
+AFFINITY = {
+    "affinity": {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["x", "y"]}]}]
+            }
+        }
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "nodes", "used", "node"),
+    [
+        (_gpu("2"), NODES, {}, "gpu"),
+        (_pod(cpu="1"), NODES, {}, "a"),
+        (_pod(cpu="1"), NODES, {"a": {"cpu": 1000, "pods": 1}}, "b"),
+        (_pod(cpu="6"), NODES, {}, "gpu"),
+        (_pod({"nodeSelector": {"zone": "x"}}), [_node("a"), _node("b", labels={"zone": "x"})], {}, "b"),
+        (_pod(AFFINITY), [_node("a", labels={"zone": "z"}), _node("b", labels={"zone": "y"})], {}, "b"),
+        (_pod({"tolerations": [{"key": "dedicated", "operator": "Exists"}]}), [_node("b", taints=[TAINT])], {}, "b"),
+        (_pod({"tolerations": [{"key": "dedicated", "value": "ml"}]}), [_node("b", taints=[TAINT])], {}, "b"),
+        (_pod({"tolerations": [{"operator": "Exists"}]}), [_node("b", cordoned=True)], {}, "b"),
+    ],
+)
+def test_where_pods_go(wanted: Any, nodes: Any, used: Any, node: str) -> None:
+    assert fit(wanted, nodes, used) == Placement(node)
+
+
+def test_init_containers_count_where_they_ask_for_more() -> None:
+    spec = {
+        "containers": [{"resources": {"requests": {"cpu": "1"}}}, {"resources": {"limits": {"cpu": "500m"}}}],
+        "initContainers": [{"resources": {"requests": {"cpu": "4", "memory": "1Ki"}}}],
+    }
+    assert requests({"spec": spec}) == {"cpu": 4000, "memory": 1024}
+
+
+def test_finished_pods_hold_nothing() -> None:
+    bound = [_pod({"nodeName": "a"}, cpu="1"), _pod({"nodeName": "a"}, cpu="1"), _pod(cpu="1")]
+    bound[1]["status"] = {"phase": "Succeeded"}
+    assert used_by(bound) == {"a": {"cpu": 1000, "pods": 1}}
+
+
+def test_a_pod_that_does_not_fit_waits_for_room() -> None:
+    async def story(side: Side) -> None:
+        gpus = {"resources": {"limits": {"nvidia.com/gpu": "2"}}}
+        side.registry.create("pods", pod("first", "sleep", "60", **gpus), namespace="default")
+        await side.until(lambda: side.pod("first")["spec"].get("nodeName") == "local-gpu-1")
+        side.registry.create("pods", pod("second", "true", **gpus), namespace="default")
+        await side.until(lambda: "FailedScheduling" in side.reasons("second"))
+        (condition,) = side.pod("second")["status"]["conditions"]
+        assert (condition["type"], condition["status"], condition["reason"]) == (
+            "PodScheduled",
+            "False",
+            "Unschedulable",
+        )
+        assert condition["message"].startswith("0/3 nodes are available: 3 Insufficient nvidia.com/gpu. preemption:")
+        side.registry.delete("pods", "first", "default", grace_seconds=1)
+        await side.until(lambda: side.phase("second") == "Succeeded")
+
+    scenario(story)
+
+
+def test_a_pod_may_name_its_node() -> None:
+    async def story(side: Side) -> None:
+        side.run("here", "true", spec={"nodeName": "local-cpu-2"})
+        await side.until(lambda: side.phase("here") == "Succeeded")
+        assert side.pod("here")["status"]["hostIP"] == "127.0.0.1"
+
+    scenario(story)
