@@ -37,6 +37,10 @@ class ReplicaSeen:
             return ""
         return f"restarted {self.restarts}×{self._how()}"
 
+    def was_restarted_lately(self, now: datetime) -> bool:
+        """Whether it was restarted not long ago, so that it is worth telling although it is ready again."""
+        return bool(self.restarts) and self.last_ended_at is not None and now - self.last_ended_at < RECENT
+
     def _how(self) -> str:
         if self.last_exit_code is None:
             return ""

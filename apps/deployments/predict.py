@@ -116,6 +116,29 @@ def predict(*, principal: Principal, deployment: Deployment, body: Any) -> Predi
     return _Asking(client, deployment, payload).run()
 
 
+def describe(*, principal: Principal, deployment: Deployment) -> dict[str, Any]:
+    """What the model says of its inputs and outputs (`GET /v2/models/<name>`), asked of one replica, once.
+
+    Raises Unavailable when no replica is ready or it does not say.
+    """
+    require_role(principal, deployment.project, Role.VIEWER)
+    ready = selectors.ready_replicas(deployment)
+    if not ready:
+        raise Unavailable(f"No replica of {deployment.name} is ready.")
+    name, revision = ready[0]
+    port, model = _endpoint(deployment.pk, revision)
+    path = f"/v2/models/{quote(model or deployment.name, safe='')}"
+    client = connect(deployment.target.cluster)
+    try:
+        reply = client.proxy_pod(deployment.target.namespace, name, port, "GET", path, timeout=2.0)
+        said = json.loads(reply.body)
+    except (KubeError, ValueError) as error:
+        raise Unavailable(f"{name} does not describe its model.") from error
+    if reply.status != 200 or not isinstance(said, dict):
+        raise Unavailable(f"{name} does not describe its model (HTTP {reply.status}).")
+    return said
+
+
 def encode(body: Any) -> bytes:
     """The request's bytes. Raises Invalid when it is no inference request or is too large."""
     if not isinstance(body, dict) or not isinstance(body.get("inputs"), list) or not body["inputs"]:

@@ -128,7 +128,8 @@ def _apply(
     serving = [number for number, count in decision.replicas.items() if count or number not in live.workloads]
     rows = {row.number: row for row in deployment.revisions.filter(number__in=serving)}
     specs = {number: parse_revision(row.spec) for number, row in rows.items()}
-    if any(spec.model is not None for spec in specs.values()):
+    wants_model = deployment.current is not None and deployment.current.spec.get("model") is not None
+    if wants_model or any(spec.model is not None for spec in specs.values()):
         _apply_secret(client, deployment, identity, live, now)
     service = manifests.service(identity)
     if live.service is None or not manifests.is_in_place(live.service, service):

@@ -7,14 +7,15 @@ from typing import Any
 from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet
 
 from apps.clusters.manifests import DEPLOYMENT, PART_OF
-from apps.clusters.models import KubeEvent, Pod
+from apps.clusters.models import Cluster, KubeEvent, Pod
 from apps.core.access import Principal, get_scoped
+from apps.core.errors import Missing
 from apps.core.models import Project
 from apps.core.states import Health, Role
 from apps.deployments.health import ReplicaSeen, replica_seen
 from apps.deployments.models import Deployment, Heal, Revision, Rollout, Target
 from apps.deployments.states import UNFINISHED, DeploymentState
-from apps.experiments.models import LatestMetric
+from apps.experiments.models import LatestMetric, ModelVersion
 
 # A settled deployment is looked at this often even when no event came, so that a lost one costs no more.
 LOOK_AGAIN = timedelta(minutes=10)
@@ -137,6 +138,27 @@ def events_of(of: Deployment, pods: Sequence[Pod], *, limit: int = 20) -> list[K
     return list(rows.order_by("-last_at")[:limit])
 
 
+def pod_of(of: Deployment, name: str) -> Pod:
+    """One observed pod of the deployment, deleted or not. Raises Missing."""
+    rows = Pod.objects.filter(
+        cluster_id=of.target.cluster_id,
+        namespace=of.target.namespace,
+        project=of.project.name,
+        deployment=of.name,
+        name=name,
+    )
+    found = rows.select_related("cluster").order_by("-id").first()
+    if found is None:
+        raise Missing(f"{of.name} has no replica {name!r}.")
+    return found
+
+
+def events_of_pod(pod: Pod, *, limit: int = 20) -> list[KubeEvent]:
+    """What the cluster said about one pod, newest first."""
+    rows = KubeEvent.objects.filter(cluster_id=pod.cluster_id, namespace=pod.namespace, involved_name=pod.name)
+    return list(rows.order_by("-last_at")[:limit])
+
+
 def revisions_of(of: Deployment) -> QuerySet[Revision]:
     """The revisions, newest first, with model version, run and the run's metrics."""
     return (
@@ -158,6 +180,26 @@ def rollouts_of(of: Deployment) -> QuerySet[Rollout]:
 def heals_of(of: Deployment) -> QuerySet[Heal]:
     """The heals, newest first."""
     return Heal.objects.filter(deployment=of).order_by("-id")
+
+
+def version_choices(project: Project, *, limit: int = 200) -> list[tuple[str, str]]:
+    """("digits:4", "digits 4 @champion") for the newest model versions of a project."""
+    rows = ModelVersion.objects.filter(model__project=project).select_related("model").prefetch_related("aliases")
+    return [
+        (f"{row.model.name}:{row.version}", " ".join([str(row), *(f"@{alias.name}" for alias in row.aliases.all())]))
+        for row in rows.order_by("model__name", "-version")[:limit]
+    ]
+
+
+def cluster_names() -> list[str]:
+    """The clusters that targets may name."""
+    return list(Cluster.objects.order_by("name").values_list("name", flat=True))
+
+
+def last_spec(project: Project, model: str) -> dict[str, Any] | None:
+    """The newest spec with which a version of the model was served in the project."""
+    rows = Revision.objects.filter(deployment__project=project, model_version__model__name=model)
+    return rows.order_by("-id").values_list("spec", flat=True).first()
 
 
 def summary(project: Project) -> dict[str, Any]:

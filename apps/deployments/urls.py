@@ -1,6 +1,23 @@
 """URLs of deployments."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import path
+
+from apps.deployments import views
 
 app_name = "deployments"
-urlpatterns: list[URLPattern | URLResolver] = []
+urlpatterns = [
+    path("p/<slug:project>/targets/", views.targets, name="targets"),
+    path("p/<slug:project>/targets/new", views.create_target, name="create_target"),
+    path("p/<slug:project>/targets/<slug:name>/delete", views.delete_target, name="delete_target"),
+    path("p/<slug:project>/deployments/", views.listing, name="list"),
+    path("p/<slug:project>/deployments/new", views.create, name="create"),
+    path("p/<slug:project>/deployments/<slug:name>/", views.detail, name="detail"),
+    path("p/<slug:project>/deployments/<slug:name>/revise", views.revise, name="revise"),
+    path("p/<slug:project>/deployments/<slug:name>/rollback/<int:revision>", views.rollback, name="rollback"),
+    path("p/<slug:project>/deployments/<slug:name>/scale", views.scale, name="scale"),
+    path("p/<slug:project>/deployments/<slug:name>/delete", views.delete, name="delete"),
+    path("p/<slug:project>/deployments/<slug:name>/predict", views.ask, name="predict"),
+    path("p/<slug:project>/deployments/<slug:name>/example", views.example, name="example"),
+    path("p/<slug:project>/deployments/<slug:name>/replicas/<str:pod>/", views.replica, name="replica"),
+    path("p/<slug:project>/deployments/<slug:name>/replicas/<str:pod>/log", views.replica_log, name="replica_log"),
+]

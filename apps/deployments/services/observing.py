@@ -140,7 +140,9 @@ def _record_heal(deployment: Deployment, ready: int, seen: Round) -> None:
         return
     nobody_asked = deployment.observed_generation == deployment.generation
     if nobody_asked and deployment.ready_replicas >= wanted > ready:
-        replica, cause = cause_of_drop(seen.replicas, since=deployment.observed_at)
+        # Whole seconds again: an end just after the last round may bear an earlier time.
+        since = deployment.observed_at - 2 * HALF_A_SECOND if deployment.observed_at else None
+        replica, cause = cause_of_drop(seen.replicas, since=since)
         Heal.objects.create(
             deployment=deployment,
             wanted=wanted,

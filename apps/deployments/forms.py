@@ -1,0 +1,110 @@
+"""Forms of the pages. They turn text into what services take; services check it."""
+
+import shlex
+from typing import Any
+
+from django import forms
+
+from apps.core.models import Project
+from apps.deployments import selectors
+from apps.deployments.specs import MAX_REPLICAS
+
+
+class DeployForm(forms.Form):
+    """A new deployment."""
+
+    name = forms.CharField(max_length=40, help_text="Small letters, digits and '-'. It names the Service, too.")
+    target = forms.ChoiceField(help_text="Cluster, namespace and environment.")
+    model = forms.ChoiceField(label="Model version", required=False, help_text="What the replicas fetch and serve.")
+    replicas = forms.IntegerField(min_value=0, max_value=MAX_REPLICAS, initial=2)
+    image = forms.CharField(max_length=500, help_text="Serves HTTP on $HOST:$PORT.")
+    command = forms.CharField(max_length=2000, required=False, help_text="As in a shell: python serve.py")
+    cpu = forms.CharField(max_length=20, initial="250m", help_text="Cores of each replica, such as 500m or 2.")
+    memory = forms.CharField(max_length=20, initial="512Mi")
+    gpu = forms.IntegerField(label="GPUs", min_value=0, initial=0, required=False)
+    env = forms.CharField(
+        label="Environment",
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 3, "class": "mono", "spellcheck": "false"}),
+        help_text="NAME=value, one a line. No secrets: anyone in the project can read them.",
+    )
+
+    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["target"].choices = [  # type: ignore[attr-defined]
+            (row.name, f"{row.name} ({row.cluster.name}, {row.environment})")
+            for row in selectors.targets(project=project)
+        ]
+        self.fields["model"].choices = [("", "No registered model"), *selectors.version_choices(project)]  # type: ignore[attr-defined]
+
+    def clean_command(self) -> list[str]:
+        """Words as a shell would split them."""
+        return _words(self.cleaned_data["command"])
+
+    def clean_env(self) -> dict[str, str]:
+        """Pairs out of lines."""
+        pairs: dict[str, str] = {}
+        for line in filter(None, map(str.strip, self.cleaned_data["env"].splitlines())):
+            name, equals, value = line.partition("=")
+            if not equals:
+                raise forms.ValidationError(f"{line!r} is not NAME=value.")
+            pairs[name.strip()] = value
+        return pairs
+
+    def asked(self) -> dict[str, Any]:
+        """The keyword arguments of `create_deployment` beside who and where."""
+        values = self.cleaned_data
+        model, _, version = str(values["model"]).rpartition(":")
+        resources = {"cpu": values["cpu"], "memory": values["memory"], "gpu": values["gpu"] or 0}
+        spec: dict[str, Any] = {"image": values["image"], "command": values["command"], "env": values["env"]}
+        spec["resources"] = resources
+        if model:
+            spec |= {"model": model, "version": int(version)}
+        return {"name": values["name"], "target": values["target"], "replicas": values["replicas"], "spec": spec}
+
+
+class ReviseForm(forms.Form):
+    """Another model version or image for a deployment that is there."""
+
+    model = forms.ChoiceField(label="Model version", required=False)
+    image = forms.CharField(max_length=500)
+
+    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["model"].choices = [("", "No registered model"), *selectors.version_choices(project)]  # type: ignore[attr-defined]
+
+    def changes(self) -> dict[str, Any]:
+        """What `deploy_revision` takes."""
+        model, _, version = str(self.cleaned_data["model"]).rpartition(":")
+        changes: dict[str, Any] = {"image": self.cleaned_data["image"]}
+        return changes | ({"model": model, "version": int(version)} if model else {})
+
+
+class ScaleForm(forms.Form):
+    """The number of replicas."""
+
+    replicas = forms.IntegerField(min_value=0, max_value=MAX_REPLICAS)
+
+
+class TargetForm(forms.Form):
+    """A new target."""
+
+    name = forms.CharField(max_length=40, help_text="Such as gke-eu-production.")
+    cluster = forms.ChoiceField()
+    environment = forms.CharField(max_length=40, initial="production")
+    namespace = forms.CharField(
+        max_length=63,
+        required=False,
+        help_text="The project's own unless you name another, which only a platform administrator may.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["cluster"].choices = [(name, name) for name in selectors.cluster_names()]  # type: ignore[attr-defined]
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise forms.ValidationError(f"This can't be split into words: {error}.") from error

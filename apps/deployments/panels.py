@@ -1,0 +1,304 @@
+"""What the deployment's page shows, computed only when a part of the page asks for it."""
+
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+
+from apps.clusters.models import KubeEvent, Pod
+from apps.core.access import Principal, role_in
+from apps.core.states import Health, Role
+from apps.deployments import selectors
+from apps.deployments.health import ReplicaSeen
+from apps.deployments.models import Deployment, Heal, Revision, Rollout
+from apps.deployments.states import RevisionState, RolloutState
+
+MAX_REPLICA_STEPS = 4
+SHOWN_REVISIONS = 20
+SHOWN_HEALS = 5
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a rollout, as `components/steps.html` draws it."""
+
+    label: str
+    note: str
+    state: str
+    share: float = 0.0
+
+
+@dataclass(frozen=True)
+class RevisionRow:
+    """One line of the table of revisions."""
+
+    revision: Revision
+    state: str
+    wanted: int
+    ready: int
+    existing: int
+
+    @property
+    def model(self) -> str:
+        """The model version with the alias under which it was asked for."""
+        return model_text(self.revision.spec)
+
+    @property
+    def metrics(self) -> list[Any]:
+        """A few figures of the run that made the model."""
+        version = self.revision.model_version
+        return list(version.run.latest_metrics.all())[:2] if version and version.run else []
+
+
+@dataclass(frozen=True)
+class ReplicaRow:
+    """One replica: its pod, and what is said of it."""
+
+    pod: Pod
+    seen: ReplicaSeen
+    url: str
+    young: bool
+
+    @property
+    def name(self) -> str:
+        """The pod's name."""
+        return self.pod.name
+
+    @property
+    def state(self) -> str:
+        """The word that the square shows: the reason where it is not well, for that tells more."""
+        return "Ready" if self.pod.ready else (self.pod.reason or self.pod.health)
+
+    @property
+    def detail(self) -> str:
+        """Revision, node and the last restart."""
+        parts = [f"revision {self.pod.revision}", self.pod.node_name, self.seen.restarted]
+        return ", ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class Why:
+    """Why a replica is not well, as `components/why.html` draws it."""
+
+    state: str
+    title: str
+    why: str
+    url: str
+    at: datetime | None
+
+
+class EventRow(NamedTuple):
+    """An event with the state word that gives it its look."""
+
+    event: KubeEvent
+    state: str
+
+
+def model_text(spec: dict[str, Any]) -> str:
+    """`digits:4 @champion`, or a dash for a server without a registered model."""
+    model = spec.get("model")
+    if not model:
+        return "–"
+    return f"{model['name']}:{model['version']}" + (f" @{model['alias']}" if model.get("alias") else "")
+
+
+def steps_of(rollout: Rollout, *, desired: int, ready: int, pods: int, old_left: int) -> list[Step]:
+    """The rollout as steps: made, ready in up to four parts, the old one retired."""
+    number = rollout.to_revision.number
+    state = RolloutState(rollout.state)
+    stands = "failed" if state is RolloutState.DEGRADED else "current"
+    made = pods > 0 or desired == 0
+    steps = [Step(f"Create revision {number}", "made" if made else "waiting", "done" if made else stands)]
+    parts = min(desired, MAX_REPLICA_STEPS)
+    marks = [round(desired * part / parts) for part in range(1, parts + 1)]
+    before = 0
+    for mark in marks:
+        steps.append(_ready_step(before, mark, desired, ready, pods, stands if made else "next"))
+        before = mark
+    if rollout.from_revision is not None:
+        all_ready = ready >= desired
+        retired = all_ready and old_left == 0
+        note = "gone" if retired else f"{old_left} left"
+        word = "done" if retired else (stands if all_ready else "next")
+        steps.append(Step(f"Retire revision {rollout.from_revision.number}", note, word))
+    return steps
+
+
+def _ready_step(before: int, mark: int, desired: int, ready: int, pods: int, stands: str) -> Step:
+    label = f"{mark} of {desired} ready"
+    if ready >= mark:
+        return Step(label, "ready", "done")
+    if ready < before:
+        return Step(label, "", "next")
+    starting = max(0, min(pods, mark) - ready)
+    note = f"{starting} starting" if starting else "waits for room"
+    return Step(label, note, stands, 100.0 * (ready - before) / (mark - before))
+
+
+class Board:
+    """Everything that a deployment's page may show. Each part is read once, and only when the template asks."""
+
+    def __init__(self, deployment: Deployment, principal: Principal) -> None:
+        self.deployment = deployment
+        self.now = timezone.now()
+        role = role_in(principal, deployment.project)
+        self.may_change = bool(role and role.allows(Role.DEVELOPER)) and not principal.read_only
+
+    @functools.cached_property
+    def pods(self) -> list[Pod]:
+        """The observed pods, newest revision first."""
+        rows = list(selectors.pods_of(self.deployment))
+        return sorted(rows, key=lambda pod: (-_number(pod.revision), pod.name))
+
+    @functools.cached_property
+    def replicas(self) -> list[ReplicaRow]:
+        """The replicas; those of the revision that is coming are marked young."""
+        rollout = self.rollout
+        coming = str(rollout.to_revision.number) if rollout and not RolloutState(rollout.state).is_final else ""
+        return [
+            ReplicaRow(
+                pod, selectors.seen_of(pod), pod_url(self.deployment, pod), bool(coming) and pod.revision == coming
+            )
+            for pod in self.pods
+        ]
+
+    @property
+    def by_revision(self) -> list[tuple[str, list[ReplicaRow]]]:
+        """The replicas of each revision, newest first."""
+        groups: dict[str, list[ReplicaRow]] = {}
+        for row in self.replicas:
+            groups.setdefault(row.pod.revision or "?", []).append(row)
+        return list(groups.items())
+
+    @property
+    def whys(self) -> list[Why]:
+        """What is not well, or was restarted not long ago, and why; the worst first."""
+        found = [why for row in self.replicas if (why := _why(row, self.now)) is not None]
+        return sorted(found, key=lambda why: -Health.DEGRADED.severity if why.state == Health.DEGRADED else 0)[:10]
+
+    @functools.cached_property
+    def rollout(self) -> Rollout | None:
+        """The rollout under way, or else the last one."""
+        return self.deployment.under_way or selectors.rollouts_of(self.deployment).first()
+
+    @property
+    def steps(self) -> list[Step]:
+        """The steps of the rollout that is under way."""
+        rollout = self.deployment.under_way
+        if rollout is None:
+            return []
+        new = self._entry(rollout.to_revision.number)
+        return steps_of(
+            rollout,
+            desired=self.deployment.desired_replicas,
+            ready=new["ready"],
+            pods=new["existing"],
+            old_left=sum(entry["existing"] for entry in self.deployment.observed if entry is not new),
+        )
+
+    @property
+    def shares(self) -> list[dict[str, Any]]:
+        """Ready replicas by revision as shares of a bar, in percent."""
+        entries = [entry for entry in self.deployment.observed if entry["ready"]]
+        total = sum(entry["ready"] for entry in entries)
+        start, shares = 0.0, []
+        for entry in entries:
+            width = 100 * entry["ready"] / total
+            shares.append({**entry, "x": round(start, 2), "width": round(width, 2)})
+            start += width
+        return shares
+
+    @functools.cached_property
+    def revisions(self) -> list[RevisionRow]:
+        """The newest revisions and how each stands."""
+        rows = selectors.revisions_of(self.deployment)[:SHOWN_REVISIONS]
+        return [self._revision_row(revision) for revision in rows]
+
+    @functools.cached_property
+    def heals(self) -> list[Heal]:
+        """The latest losses of replicas and how they ended."""
+        return list(selectors.heals_of(self.deployment)[:SHOWN_HEALS])
+
+    @property
+    def health_text(self) -> str:
+        """ "3 of 3 ready", with the word for health where that says more."""
+        ready = f"{self.deployment.ready_replicas} of {self.deployment.desired_replicas} ready"
+        return f"{self.deployment.health} · {ready}"
+
+    @property
+    def model(self) -> str:
+        """The current model version."""
+        return model_text(self.deployment.current.spec) if self.deployment.current else "–"
+
+    @functools.cached_property
+    def events(self) -> list[EventRow]:
+        """What the cluster said."""
+        found = selectors.events_of(self.deployment, self.pods)
+        return [EventRow(event, "Warning" if event.type == "Warning" else "Idle") for event in found]
+
+    @functools.cached_property
+    def provenance(self) -> Revision | None:
+        """The current revision with its model version and run."""
+        if self.deployment.current_id is None:
+            return None
+        return selectors.revisions_of(self.deployment).filter(pk=self.deployment.current_id).first()
+
+    def _entry(self, number: int) -> dict[str, int]:
+        nothing = {"revision": number, "wanted": 0, "existing": 0, "ready": 0}
+        return next((entry for entry in self.deployment.observed if entry["revision"] == number), nothing)
+
+    def _revision_row(self, revision: Revision) -> RevisionRow:
+        entry = self._entry(revision.number)
+        state = _revision_state(self.deployment, revision, entry)
+        return RevisionRow(revision, state, entry["wanted"], entry["ready"], entry["existing"])
+
+
+def _revision_state(deployment: Deployment, revision: Revision, entry: dict[str, int]) -> str:
+    if revision.pk == deployment.current_id:
+        rollout = deployment.under_way
+        if rollout is not None:
+            stuck = rollout.state == RolloutState.DEGRADED
+            return RevisionState.DEGRADED if stuck else RevisionState.PROGRESSING
+        return deployment.health
+    return RevisionState.RETIRING if entry["existing"] else RevisionState.RETIRED
+
+
+def _why(row: ReplicaRow, now: datetime) -> Why | None:
+    ended = row.seen.last_ended_at
+    if not row.pod.ready and row.pod.reason != "Terminating":
+        title = f"{row.name} {row.seen.restarted}" if row.seen.restarted else f"{row.name}: {row.pod.reason}"
+        return Why(row.pod.health, title, row.pod.message, row.url, ended or row.pod.created_at)
+    if row.seen.was_restarted_lately(now):
+        return Why("Ready", f"{row.name} {row.seen.restarted}", "It is ready again.", row.url, ended)
+    return None
+
+
+def pod_url(deployment: Deployment, pod: Pod) -> str:
+    """The page with the replica's log."""
+    return reverse("deployments:replica", args=[deployment.project.name, deployment.name, pod.name])
+
+
+def run_url(revision: Revision | None) -> str:
+    """The page of the run that made the model, where there is one."""
+    version = revision.model_version if revision else None
+    if version is None or version.run is None:
+        return ""
+    try:
+        return reverse("experiments:run", args=[version.model.project.name, version.run.uid])
+    except NoReverseMatch:
+        return ""
+
+
+def ready_text(deployments: Iterable[Deployment]) -> str:
+    """ "5 of 6 replicas ready." over several deployments."""
+    rows = list(deployments)
+    ready = sum(min(row.ready_replicas, row.desired_replicas) for row in rows)
+    return f"{ready} of {sum(row.desired_replicas for row in rows)} replicas ready"
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdecimal() else 0

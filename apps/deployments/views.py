@@ -1,0 +1,280 @@
+"""Pages of deployments. Reads come from selectors, writes go to services."""
+
+import json
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from apps.clusters.services import pod_log
+from apps.core.access import role_in
+from apps.core.errors import FlotillaError
+from apps.core.models import Project
+from apps.core.pages import PageRequest, page, render_page
+from apps.core.states import Health, Role
+from apps.deployments import examples, panels, predict, selectors, services
+from apps.deployments.forms import DeployForm, ReviseForm, ScaleForm, TargetForm
+from apps.deployments.models import Deployment
+
+PER_PAGE = 50
+LOG_LINES = 2000
+DEPLOY_COMMAND = """curl -X POST {url}/api/v1/deployments -H "Authorization: Bearer $TOKEN" \\
+  -H "Content-Type: application/json" -d '{{"project": "{project}", "name": "digits",
+  "target": "local-production", "model": "digits", "alias": "champion", "replicas": 3,
+  "image": "flotilla-examples/digits:1", "command": ["python", "serve.py"]}}'"""
+
+
+@page
+@require_safe
+def listing(request: PageRequest, project: Project) -> HttpResponse:
+    """The project's deployments."""
+    rows = selectors.deployments(project=project)
+    wanted, health = request.GET.get("q", "").strip(), request.GET.get("health", "")
+    found = rows.filter(name__icontains=wanted) if wanted else rows
+    found = found.filter(health=health) if health else found
+    shown = Paginator(found, PER_PAGE).get_page(request.GET.get("page"))
+    everything = list(rows)
+    context = {
+        "project": project,
+        "page_obj": shown,
+        "deployments": [(row, panels.model_text(row.current.spec) if row.current else "–") for row in shown],
+        "total": len(everything),
+        "bad": [row for row in everything if row.health in ("Degraded", "Missing", "Unknown")],
+        "ready": panels.ready_text(everything),
+        "filtered": bool(wanted or health),
+        "healths": [word.value for word in Health],
+        "command": DEPLOY_COMMAND.format(url=settings.PUBLIC_URL, project=project.name),
+    }
+    return render_page(request, "deployments/list.html", context)
+
+
+@page
+@require_safe
+def detail(request: PageRequest, project: Project, name: str) -> HttpResponse:
+    """One deployment: how it is, what rolls, which replicas there are, and what one may do."""
+    return render_page(request, "deployments/detail.html", _context(request, _found(request, project, name)))
+
+
+@page
+def create(request: PageRequest, project: Project) -> HttpResponse:
+    """Deploy a model version."""
+    form = DeployForm(request.POST or None, project=project, initial=_initial(request, project))
+    if request.method == "POST" and form.is_valid():
+        try:
+            made = services.create_deployment(principal=request.principal, project=project, **form.asked())
+        except FlotillaError as error:
+            _put_on(form, error)
+        else:
+            messages.success(request, f"{made.name} is being deployed.")
+            return redirect("deployments:detail", project=project.name, name=made.name)
+    status = 400 if form.errors else 200
+    has_targets = bool(form.fields["target"].choices)  # type: ignore[attr-defined]
+    context = {"project": project, "form": form, "has_targets": has_targets}
+    return render(request, "deployments/new.html", context, status=status)
+
+
+@page
+@require_POST
+def revise(request: PageRequest, project: Project, name: str) -> HttpResponse:
+    """Roll out another model version or image."""
+    deployment = _found(request, project, name, Role.DEVELOPER)
+    form = ReviseForm(request.POST, project=project)
+    if not form.is_valid():
+        return _refused(request, deployment, form)
+    revision, new = services.deploy_revision(principal=request.principal, deployment=deployment, changes=form.changes())
+    if new:
+        messages.success(request, f"Revision {revision.number} is being rolled out.")
+    else:
+        messages.info(request, f"Revision {revision.number} is that already.")
+    return redirect("deployments:detail", project=project.name, name=name)
+
+
+@page
+@require_POST
+def rollback(request: PageRequest, project: Project, name: str, revision: int) -> HttpResponse:
+    """Roll out a copy of an earlier revision."""
+    deployment = _found(request, project, name, Role.DEVELOPER)
+    made = services.rollback(principal=request.principal, deployment=deployment, revision=revision)
+    messages.success(request, f"Revision {made.number}, a copy of {revision}, is being rolled out.")
+    return redirect("deployments:detail", project=project.name, name=name)
+
+
+@page
+@require_POST
+def scale(request: PageRequest, project: Project, name: str) -> HttpResponse:
+    """Change the number of replicas."""
+    deployment = _found(request, project, name, Role.DEVELOPER)
+    form = ScaleForm(request.POST)
+    if not form.is_valid():
+        return _refused(request, deployment, form)
+    services.scale(principal=request.principal, deployment=deployment, **form.cleaned_data)
+    messages.success(request, f"{name} is scaled to {form.cleaned_data['replicas']}.")
+    return redirect("deployments:detail", project=project.name, name=name)
+
+
+@page
+@require_POST
+def delete(request: PageRequest, project: Project, name: str) -> HttpResponse:
+    """Take the deployment down."""
+    deployment = _found(request, project, name, Role.DEVELOPER)
+    services.delete_deployment(principal=request.principal, deployment=deployment)
+    messages.success(request, f"{name} is being deleted.")
+    return redirect("deployments:list", project=project.name)
+
+
+@page
+@require_POST
+def ask(request: PageRequest, project: Project, name: str) -> HttpResponse:
+    """Send a prediction; answers with the fragment that shows it."""
+    deployment = _found(request, project, name, Role.DEVELOPER)
+    context: dict[str, Any] = {}
+    try:
+        body = json.loads(request.POST.get("body", ""))
+        made = predict.predict(principal=request.principal, deployment=deployment, body=body)
+        context = {"prediction": made, "answer": json.dumps(made.answer, indent=2), "outputs": _outputs(made.answer)}
+    except ValueError as error:
+        context["trouble"] = f"This is not JSON: {error}."
+    except FlotillaError as error:
+        context["trouble"] = error.sentence
+    return render(request, "deployments/answer.html", context)
+
+
+@page
+@require_safe
+def example(request: PageRequest, project: Project, name: str) -> HttpResponse:
+    """The text box of predictions, with an example that the model itself describes."""
+    deployment = _found(request, project, name)
+    try:
+        said = predict.describe(principal=request.principal, deployment=deployment)
+        context = {"example": examples.pretty(examples.example_request(said)), "described": True}
+    except FlotillaError as error:
+        context = {"example": examples.pretty(examples.UNKNOWN), "described": False, "why": error.message}
+    return render(request, "deployments/example.html", context)
+
+
+@page
+@require_safe
+def replica(request: PageRequest, project: Project, name: str, pod: str) -> HttpResponse:
+    """One replica: its state, why, and its log."""
+    deployment = _found(request, project, name)
+    found = selectors.pod_of(deployment, pod)
+    context = {
+        "project": project,
+        "deployment": deployment,
+        "pod": found,
+        "seen": selectors.seen_of(found),
+        "events": selectors.events_of_pod(found),
+    }
+    return render_page(request, "deployments/replica.html", context)
+
+
+@page
+@require_safe
+def replica_log(request: PageRequest, project: Project, name: str, pod: str) -> HttpResponse:
+    """The end of the replica's log, or with `?previous=1` of the container before the last restart."""
+    found = selectors.pod_of(_found(request, project, name), pod)
+    text = pod_log(found, tail_lines=LOG_LINES, previous=request.GET.get("previous") == "1")
+    response = HttpResponse(text, content_type="text/plain; charset=utf-8")
+    if found.deleted_at is not None or request.GET.get("previous") == "1":
+        response["X-Log-End"] = "1"
+    return response
+
+
+@page
+@require_safe
+def targets(request: PageRequest, project: Project) -> HttpResponse:
+    """Where deployments may go."""
+    role = role_in(request.principal, project)
+    context = {
+        "project": project,
+        "targets": list(selectors.targets(project=project)),
+        "may_change": bool(role and role.allows(Role.ADMIN)),
+    }
+    return render_page(request, "deployments/targets.html", context)
+
+
+@page
+def create_target(request: PageRequest, project: Project) -> HttpResponse:
+    """Name a place for deployments."""
+    form = TargetForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            made = services.create_target(principal=request.principal, project=project, **form.cleaned_data)
+        except FlotillaError as error:
+            _put_on(form, error)
+        else:
+            messages.success(request, f"{made.name} is there.")
+            return redirect("deployments:targets", project=project.name)
+    status = 400 if form.errors else 200
+    return render(request, "deployments/new_target.html", {"project": project, "form": form}, status=status)
+
+
+@page
+@require_POST
+def delete_target(request: PageRequest, project: Project, name: str) -> HttpResponse:
+    """Forget a target that nothing is deployed to."""
+    found = selectors.target(request.principal, name, Role.ADMIN, project=project)
+    services.delete_target(principal=request.principal, target=found)
+    messages.success(request, f"{name} is forgotten.")
+    return redirect("deployments:targets", project=project.name)
+
+
+def _found(request: PageRequest, project: Project, name: str, at_least: Role = Role.VIEWER) -> Deployment:
+    return selectors.deployment(request.principal, name, at_least, project=project)
+
+
+def _context(request: PageRequest, deployment: Deployment) -> dict[str, Any]:
+    context: dict[str, Any] = {
+        "project": deployment.project,
+        "deployment": deployment,
+        "board": panels.Board(deployment, request.principal),
+        "topic": f"deployment:{deployment.pk}",
+    }
+    if not request.GET.get("part"):
+        spec: dict[str, Any] = deployment.current.spec if deployment.current else {"image": "", "model": None}
+        model = spec["model"] or {}
+        chosen = f"{model['name']}:{model['version']}" if model else ""
+        initial = {"image": spec["image"], "model": chosen}
+        context["revise_form"] = ReviseForm(project=deployment.project, initial=initial, auto_id="revise_%s")
+        context["scale_form"] = ScaleForm(initial={"replicas": deployment.desired_replicas}, auto_id="scale_%s")
+        context["run_url"] = panels.run_url(context["board"].provenance)
+        context["spec"] = spec
+        context["model_text"] = panels.model_text(spec)
+    return context
+
+
+def _refused(request: PageRequest, deployment: Deployment, form: Any) -> HttpResponse:
+    for field, errors in form.errors.items():
+        messages.error(request, f"{field}: {' '.join(errors)}")
+    return redirect("deployments:detail", project=deployment.project.name, name=deployment.name)
+
+
+def _initial(request: PageRequest, project: Project) -> dict[str, Any]:
+    """What the address says, and how the model was served before."""
+    model, version = request.GET.get("model", ""), request.GET.get("version", "")
+    initial: dict[str, Any] = {"name": model[:40].lower(), "model": f"{model}:{version}" if model else ""}
+    before = selectors.last_spec(project, model) if model else None
+    if before is not None:
+        initial |= {"image": before["image"], "command": " ".join(before["command"]), **before["resources"]}
+    return initial
+
+
+def _put_on(form: Any, error: FlotillaError) -> None:
+    """Show a service's error at the field that it names."""
+    field = error.field.split(".")[-1]
+    form.add_error(field if field in form.fields else None, error.sentence)
+
+
+def _outputs(answer: dict[str, Any]) -> list[tuple[str, str]]:
+    """The first values of each output, for a line."""
+    lines = []
+    for output in answer.get("outputs") or []:
+        if isinstance(output, dict) and isinstance(output.get("data"), list):
+            values = [f"{value:.3g}" if isinstance(value, float) else str(value) for value in output["data"][:12]]
+            more = ", …" if len(output["data"]) > 12 else ""
+            lines.append((str(output.get("name", "output")), ", ".join(values) + more))
+    return lines

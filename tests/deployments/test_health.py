@@ -1,0 +1,81 @@
+"""Health of a deployment, its sentence, and what is said of a replica that was killed."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from apps.core.states import Health
+from apps.deployments.health import ReplicaSeen, cause_of_drop, deployment_health, healed_message, replica_seen
+from apps.deployments.states import RolloutState
+
+NOW = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
+GOOD = ReplicaSeen("d-r1-a", 1, True, Health.HEALTHY, "Running", "All containers are ready.")
+CRASHED = ReplicaSeen("d-r1-b", 1, False, Health.DEGRADED, "CrashLoopBackOff", "Container server ended.")
+STARTING = ReplicaSeen("d-r1-c", 1, False, Health.PROGRESSING, "NotReady", "Started.")
+
+
+@pytest.mark.parametrize(
+    ("desired", "ready", "rollout", "replicas", "health", "reason", "message"),
+    [
+        (3, 3, None, [GOOD] * 3, Health.HEALTHY, "AllReady", "3 of 3 ready."),
+        (0, 0, None, [], Health.SUSPENDED, "ScaledToZero", "Scaled to zero: nothing serves."),
+        (3, 0, None, [], Health.MISSING, "NoReplicas", "0 of 3 ready: no replica of revision 1 exists."),
+        (2, 1, None, [GOOD, STARTING], Health.PROGRESSING, "WaitingForReady", "1 of 2 ready. d-r1-c: Started."),
+        (2, 1, None, [GOOD, CRASHED], Health.DEGRADED, "CrashLoopBackOff",
+         "1 of 2 ready. d-r1-b: Container server ended."),
+        (1, 1, None, [GOOD, CRASHED, CRASHED], Health.DEGRADED, "CrashLoopBackOff",
+         "1 of 1 ready. d-r1-b: Container server ended. And 1 more."),
+        (3, 1, RolloutState.PROGRESSING, [GOOD], Health.PROGRESSING, "RollingOut", "Waits."),
+        (3, 1, RolloutState.PROGRESSING, [GOOD, CRASHED], Health.DEGRADED, "CrashLoopBackOff",
+         "Waits. d-r1-b: Container server ended."),
+        (3, 1, RolloutState.DEGRADED, [GOOD], Health.DEGRADED, "ProgressDeadlineExceeded", "Waits."),
+    ],
+)  # fmt: skip
+def test_health(
+    desired: int,
+    ready: int,
+    rollout: RolloutState | None,
+    replicas: list[ReplicaSeen],
+    health: Health,
+    reason: str,
+    message: str,
+) -> None:
+    found = deployment_health(
+        desired=desired, target=1, ready=ready, rollout=rollout, waiting="Waits.", replicas=replicas
+    )
+    assert found == (health, reason, message)
+
+
+def killed(name: str, *, ready: bool = False, ago: float = 4) -> ReplicaSeen:
+    ended = {"exitCode": 137, "reason": "Error", "finishedAt": (NOW - timedelta(seconds=ago)).isoformat()}
+    return replica_seen(
+        name=name,
+        revision=1,
+        ready=ready,
+        health=Health.PROGRESSING,
+        reason="NotReady",
+        message="Restarted 1×.",
+        containers=[{"name": "server", "restarts": 1, "state": {"running": {}}, "last_state": {"terminated": ended}}],
+    )
+
+
+def test_a_killed_replica_says_how_it_ended() -> None:
+    replica = killed("d-r1-a")
+    assert replica.restarted == "restarted 1×, exit 137 SIGKILL"
+    assert replica.last_ended_at == NOW - timedelta(seconds=4)
+    assert cause_of_drop([GOOD, replica], since=NOW - timedelta(minutes=1)) == (
+        "d-r1-a",
+        "d-r1-a ended with exit 137 SIGKILL.",
+    )
+
+
+def test_the_cause_is_the_last_end_of_what_is_not_ready() -> None:
+    old, new, healed = killed("old", ago=50), killed("new", ago=5), killed("healed", ready=True, ago=1)
+    assert cause_of_drop([old, new, healed], since=NOW - timedelta(minutes=1))[0] == "new"
+    assert cause_of_drop([GOOD, STARTING], since=None) == ("d-r1-c", "d-r1-c: Started.")
+    assert cause_of_drop([GOOD], since=None) == ("", "")
+
+
+def test_the_time_to_heal_is_a_sentence() -> None:
+    assert healed_message(3, 2.1234) == "3 of 3 ready again after 2.1 s."
+    assert healed_message(3, 600) == "3 of 3 ready again after 10 min."

@@ -1,0 +1,164 @@
+"""Whole objects: what a revision becomes on the cluster, and when it is applied again."""
+
+import copy
+from base64 import b64decode
+
+import pytest
+
+from apps.deployments import manifests
+from apps.deployments.specs import parse_revision
+
+IDENTITY = manifests.Identity("demo", "digits", "flotilla-demo")
+SPEC = parse_revision(
+    {
+        "image": "flotilla-examples/digits:1",
+        "command": ["python", "serve.py"],
+        "env": {"THREADS": "2"},
+        "model": {"name": "digits", "version": 4, "alias": "champion"},
+        "resources": {"cpu": "250m", "memory": "256Mi", "gpu": 1},
+    }
+)
+LABELS = {
+    "app.kubernetes.io/managed-by": "flotilla",
+    "app.kubernetes.io/name": "digits",
+    "app.kubernetes.io/part-of": "demo",
+    "flotilla.dev/deployment": "digits",
+}
+
+
+def test_the_workload_of_a_revision() -> None:
+    labels = {**LABELS, "flotilla.dev/revision": "2"}
+    made = manifests.workload(IDENTITY, 2, SPEC, 3, tracking_uri="http://flotilla")
+    stamp = made["metadata"].pop("annotations")
+    amounts = {"cpu": "250m", "memory": "256Mi", "nvidia.com/gpu": "1"}
+    live = {"httpGet": {"path": "/v2/health/live", "port": "http"}}
+    assert set(stamp) == {"flotilla.dev/applied"}
+    assert made == {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "digits-r2", "namespace": "flotilla-demo", "labels": labels},
+        "spec": {
+            "replicas": 3,
+            "revisionHistoryLimit": 1,
+            "progressDeadlineSeconds": 600,
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "selector": {"matchLabels": {"flotilla.dev/deployment": "digits", "flotilla.dev/revision": "2"}},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "automountServiceAccountToken": False,
+                    "enableServiceLinks": False,
+                    "restartPolicy": "Always",
+                    "terminationGracePeriodSeconds": 30,
+                    "securityContext": {
+                        "runAsNonRoot": True,
+                        "runAsUser": 65532,
+                        "runAsGroup": 65532,
+                        "fsGroup": 65532,
+                        "seccompProfile": {"type": "RuntimeDefault"},
+                    },
+                    "containers": [
+                        {
+                            "name": "server",
+                            "image": "flotilla-examples/digits:1",
+                            "command": ["python", "serve.py"],
+                            "env": [
+                                {"name": "THREADS", "value": "2"},
+                                {"name": "HOST", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+                                {"name": "PORT", "value": "8080"},
+                                {"name": "FLOTILLA_MODEL_NAME", "value": "digits"},
+                                {"name": "FLOTILLA_MODEL_VERSION", "value": "4"},
+                                {"name": "MLFLOW_TRACKING_URI", "value": "http://flotilla"},
+                                {
+                                    "name": "MLFLOW_TRACKING_TOKEN",
+                                    "valueFrom": {"secretKeyRef": {"name": "digits-model-access", "key": "token"}},
+                                },
+                            ],
+                            "ports": [{"name": "http", "containerPort": 8080, "protocol": "TCP"}],
+                            "resources": {"requests": amounts, "limits": amounts},
+                            "terminationMessagePolicy": "FallbackToLogsOnError",
+                            "readinessProbe": {
+                                "httpGet": {"path": "/v2/health/ready", "port": "http"},
+                                "periodSeconds": 1,
+                                "timeoutSeconds": 2,
+                                "failureThreshold": 3,
+                            },
+                            "startupProbe": {
+                                **live,
+                                "periodSeconds": 1,
+                                "timeoutSeconds": 2,
+                                "failureThreshold": 600,
+                            },
+                            "livenessProbe": {**live, "periodSeconds": 5, "timeoutSeconds": 3, "failureThreshold": 6},
+                            "securityContext": {
+                                "allowPrivilegeEscalation": False,
+                                "capabilities": {"drop": ["ALL"]},
+                                "privileged": False,
+                            },
+                        }
+                    ],
+                },
+            },
+        },
+    }
+
+
+def test_the_service_selects_every_revision() -> None:
+    made = manifests.service(IDENTITY)
+    del made["metadata"]["annotations"]
+    assert made == {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "digits", "namespace": "flotilla-demo", "labels": LABELS},
+        "spec": {
+            "type": "ClusterIP",
+            "selector": {"flotilla.dev/deployment": "digits"},
+            "ports": [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}],
+        },
+    }
+
+
+def test_the_secret_holds_the_token_and_says_only_its_prefix() -> None:
+    made = manifests.token_secret(IDENTITY, prefix="flt_12345678", token="flt_1234567890")
+    assert made["metadata"]["annotations"] == {"flotilla.dev/token-prefix": "flt_12345678"}
+    assert b64decode(made["data"]["token"]) == b"flt_1234567890"
+    assert made["metadata"]["name"] == "digits-model-access"
+
+
+def test_a_bare_server_needs_neither_model_nor_token_nor_probes() -> None:
+    spec = parse_revision({"image": "busybox", "probes": {"ready_path": "", "live_path": ""}, "port": 9000})
+    container = manifests.workload(IDENTITY, 1, spec, 1, tracking_uri="http://x")["spec"]["template"]["spec"][
+        "containers"
+    ][0]
+    assert not {"readinessProbe", "livenessProbe", "startupProbe", "command", "args"} & set(container)
+    assert [variable["name"] for variable in container["env"]] == ["HOST", "PORT"]
+
+
+def test_the_selector_finds_all_that_belongs_to_the_deployment_and_to_this_project() -> None:
+    assert IDENTITY.selector == (
+        "app.kubernetes.io/managed-by=flotilla,app.kubernetes.io/part-of=demo,flotilla.dev/deployment=digits"
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "in_place"),
+    [
+        ((), None, True),
+        (("spec", "replicas"), 4, False),
+        (("spec", "template", "spec", "containers", 0, "image"), "evil", False),
+        (("metadata", "annotations", "flotilla.dev/applied"), "older", False),
+        (("metadata", "resourceVersion"), "77", True),
+        (("status",), {"readyReplicas": 1}, True),
+    ],
+)
+def test_it_is_applied_again_only_when_something_of_ours_differs(
+    path: tuple[str | int, ...], value: object, in_place: bool
+) -> None:
+    wanted = manifests.workload(IDENTITY, 2, SPEC, 3, tracking_uri="http://flotilla")
+    live = copy.deepcopy(wanted)
+    place = live
+    for step in path[:-1]:
+        place = place[step]
+    if path:
+        place[path[-1]] = value
+    assert manifests.is_in_place(live, wanted) is in_place

@@ -1,0 +1,352 @@
+"""Reconciling on the local cluster: real API server, real processes; only the watcher is played by `Fleet.look`."""
+
+import itertools
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from apps.clusters.kube.client import KubeClient
+from apps.clusters.kube.errors import Unreachable
+from apps.clusters.models import Cluster, WatcherLease
+from apps.clusters.observed import Batch, write
+from apps.clusters.rows import pod_row
+from apps.clusters.services import connect, register
+from apps.core.access import Principal
+from apps.core.models import ApiToken, Project, User
+from apps.core.states import Health
+from apps.deployments import predict, selectors, services, tasks
+from apps.deployments import reconcile as shell
+from apps.deployments.models import Deployment, Heal, Rollout
+from apps.deployments.reconcile import reconcile
+from apps.deployments.services.access import RENEW_BEFORE
+from tests.stack import LocalCluster
+
+pytestmark = [pytest.mark.django_db, pytest.mark.real_process]
+
+SERVER = """
+import json, os, threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+class Handler(BaseHTTPRequestHandler):
+    def answer(self, status, body):
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+    def do_GET(self):
+        self.answer(200 if os.environ.get("READY", "1") == "1" else 503, {"name": "m", "pid": os.getpid()})
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if asked["inputs"][0].get("data") == ["bad"]:
+            return self.answer(400, {"error": "Send numbers."})
+        self.answer(200, {"outputs": [{"name": "pid", "data": [os.getpid()]}], "by": os.environ.get("TAG", "")})
+    def log_message(self, *args):
+        pass
+ThreadingHTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Handler).serve_forever()
+"""
+SPEC: dict[str, Any] = {
+    "image": "python:3.11",
+    "command": ["python", "-c", SERVER],
+    "resources": {"cpu": "50m", "memory": "64Mi"},
+}
+BODY = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [1]}]}
+_numbers = itertools.count(os.getpid())
+
+
+class Fleet:
+    """A project on the local cluster, and what the watcher and the worker would do for it."""
+
+    def __init__(self, local: LocalCluster) -> None:
+        self.root = Principal(user=User.objects.create_superuser("root"))
+        self.project = Project.objects.create(name=f"t{next(_numbers)}")
+        self.cluster = register(principal=self.root, name="local", kubeconfig_text=local.kubeconfig.read_text())
+        WatcherLease.objects.create(
+            cluster=self.cluster, holder="test", fencing=1, expires_at=timezone.now() + timedelta(hours=1)
+        )
+        services.create_target(principal=self.root, project=self.project, name="here", cluster="local")
+        self.client: KubeClient = connect(self.cluster)
+        self.namespace = f"flotilla-{self.project.name}"
+
+    def deploy(self, replicas: int = 2, **spec: Any) -> Deployment:
+        return services.create_deployment(
+            principal=self.root,
+            project=self.project,
+            name="app",
+            target="here",
+            replicas=replicas,
+            spec={**SPEC, **spec},
+        )
+
+    def look(self) -> None:
+        now = timezone.now()
+        pods = self.client.list("v1", "Pod", self.namespace)
+        batch = Batch(pods={pod["metadata"]["uid"]: pod_row(pod, now) for pod in pods})
+        batch.present["Pod"] = set(batch.pods)
+        write(self.cluster.pk, 1, batch)
+
+    def round(self, deployment: Deployment) -> Deployment:
+        self.look()
+        reconcile(deployment.pk)
+        deployment.refresh_from_db()
+        return deployment
+
+    def until(self, deployment: Deployment, condition: Callable[[Deployment], bool], *, timeout: float = 40) -> None:
+        deadline = time.monotonic() + timeout
+        while not condition(self.round(deployment)):
+            if time.monotonic() > deadline:
+                pytest.fail(f"{deployment.health}: {deployment.message} {deployment.observed}\n{self.story()}")
+            time.sleep(0.1)
+
+    def until_healthy(self, deployment: Deployment) -> None:
+        self.until(deployment, lambda found: found.health == Health.HEALTHY and found.under_way is None)
+
+    def workloads(self) -> dict[str, int]:
+        found = self.client.list("apps/v1", "Deployment", self.namespace)
+        return {workload["metadata"]["name"]: workload["spec"]["replicas"] for workload in found}
+
+    def story(self) -> str:
+        events = self.client.list("v1", "Event", self.namespace)
+        return "\n".join(f"{event.get('reason')}: {event.get('message')}" for event in events[-15:])
+
+    def ask(self, deployment: Deployment, body: dict[str, Any] = BODY) -> predict.Prediction:
+        return predict.predict(principal=self.root, deployment=deployment, body=body)
+
+    def clean(self) -> None:
+        self.client.delete("v1", "Namespace", self.namespace)
+
+
+@pytest.fixture
+def fleet(db: None, local_cluster: LocalCluster) -> Iterator[Fleet]:
+    made = Fleet(local_cluster)
+    yield made
+    made.clean()
+
+
+@contextmanager
+def counting(client: KubeClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Every write to the cluster while the block runs."""
+    seen: list[str] = []
+    with monkeypatch.context() as patched:
+        for verb in ("apply", "create", "merge_patch", "delete"):
+            inner = getattr(client, verb)
+
+            def spy(*args: Any, inner: Any = inner, verb: str = verb, **kwargs: Any) -> Any:
+                seen.append(verb)
+                return inner(*args, **kwargs)
+
+            patched.setattr(client, verb, spy)
+        yield seen
+
+
+def test_it_becomes_healthy_answers_and_is_left_alone(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = fleet.deploy(replicas=2)
+    fleet.until_healthy(app)
+    assert (app.message, app.ready_replicas) == ("2 of 2 ready.", 2)
+    assert app.observed_generation == app.generation
+    assert app.stable == app.current
+    rollout = Rollout.objects.get()
+    assert (rollout.state, rollout.message) == ("Healthy", "2 of 2 replicas of revision 1 ready.")
+    assert rollout.ended_at is not None
+    answers = [fleet.ask(app) for _ in range(4)]
+    assert len({answer.replica for answer in answers}) == 2
+    assert all(answer.attempts == 1 and answer.revision == 1 for answer in answers)
+    with counting(fleet.client, monkeypatch) as writes:
+        fleet.round(app)
+        fleet.round(app)
+    assert writes == []
+    service = fleet.client.get("v1", "Service", "app", fleet.namespace)
+    assert service["spec"]["ports"][0]["port"] == 80
+
+
+def test_a_new_revision_rolls_while_every_prediction_is_answered(fleet: Fleet) -> None:
+    app = fleet.deploy(replicas=2, env={"TAG": "old"})
+    fleet.until_healthy(app)
+    services.deploy_revision(principal=fleet.root, deployment=app, changes={"env": {"TAG": "new"}})
+    said: list[str] = []
+
+    def finished(found: Deployment) -> bool:
+        said.append(fleet.ask(found).answer["by"])
+        seen = [entry for entry in found.observed if entry["existing"]]
+        assert sum(entry["ready"] for entry in seen) >= 2
+        assert sum(entry["existing"] for entry in seen) <= 3
+        return found.under_way is None and found.health == Health.HEALTHY
+
+    fleet.until(app, finished)
+    assert said[0] == "old"
+    assert fleet.ask(app).answer["by"] == "new"
+    assert fleet.workloads() == {"app-r1": 0, "app-r2": 2}
+    services.rollback(principal=fleet.root, deployment=app)
+    fleet.until_healthy(app)
+    assert fleet.ask(app).answer["by"] == "old"
+    assert fleet.workloads() == {"app-r1": 0, "app-r2": 0, "app-r3": 2}
+
+
+def test_a_broken_revision_keeps_the_old_one_serving_and_is_superseded(fleet: Fleet) -> None:
+    app = fleet.deploy(replicas=2)
+    fleet.until_healthy(app)
+    services.deploy_revision(
+        principal=fleet.root,
+        deployment=app,
+        changes={"image": "nowhere/nothing:1", "strategy": {"progress_deadline_seconds": 1}},
+    )
+    fleet.until(app, lambda found: found.health == Health.DEGRADED)
+    fleet.until(app, lambda found: bool(found.under_way and found.under_way.state == "Degraded"))
+    assert "made no progress for 1 s: 0 of 2 ready" in app.message
+    assert "nowhere/nothing:1" in app.message
+    assert fleet.ask(app).revision == 1
+    services.scale(principal=fleet.root, deployment=app, replicas=3)
+    fleet.until(app, lambda found: found.ready_replicas == 3)
+    assert fleet.workloads() == {"app-r1": 3, "app-r2": 1}
+    services.rollback(principal=fleet.root, deployment=app, revision=1)
+    fleet.until_healthy(app)
+    assert fleet.workloads() == {"app-r1": 0, "app-r2": 0, "app-r3": 3}
+    assert list(Rollout.objects.order_by("id").values_list("state", flat=True)) == ["Healthy", "Superseded", "Healthy"]
+
+
+def test_a_killed_replica_heals_and_the_time_is_told(fleet: Fleet) -> None:
+    app = fleet.deploy(replicas=2)
+    fleet.until_healthy(app)
+    os.kill(int(fleet.ask(app).answer["outputs"][0]["data"][0]), signal.SIGKILL)
+    # The row still says Ready: whoever is asked, the answer comes.
+    attempts = [fleet.ask(app).attempts for _ in range(2)]
+    assert max(attempts) >= 1
+    fleet.until(app, lambda found: Heal.objects.filter(deployment=found).exists())
+    fleet.until_healthy(app)
+    heal = Heal.objects.get()
+    assert (heal.wanted, heal.lowest) == (2, 1)
+    assert "exit 137 SIGKILL" in heal.cause
+    assert heal.message.startswith("2 of 2 ready again after ")
+    fleet.look()
+    restarted = [row.restarted for row in map(selectors.seen_of, selectors.pods_of(app)) if row.restarts]
+    assert restarted == ["restarted 1×, exit 137 SIGKILL"]
+
+
+def test_what_vanished_is_made_again_and_what_was_changed_is_put_right(fleet: Fleet) -> None:
+    app = fleet.deploy(replicas=1)
+    fleet.until_healthy(app)
+    fleet.client.delete("apps/v1", "Deployment", "app-r1", fleet.namespace)
+    fleet.client.delete("v1", "Service", "app", fleet.namespace)
+    fleet.until(app, lambda found: "app-r1" not in fleet.workloads() or found.ready_replicas == 0)
+    fleet.until_healthy(app)
+    assert fleet.client.exists("v1", "Service", "app", fleet.namespace)
+    fleet.client.merge_patch("apps/v1", "Deployment", "app-r1", {"spec": {"replicas": 4}}, fleet.namespace)
+    fleet.until(app, lambda found: fleet.workloads() == {"app-r1": 1})
+
+
+def test_scale_to_zero_and_delete_leave_nothing(fleet: Fleet) -> None:
+    app = fleet.deploy(replicas=1)
+    fleet.until_healthy(app)
+    services.scale(principal=fleet.root, deployment=app, replicas=0)
+    fleet.until(app, lambda found: found.health == Health.SUSPENDED)
+    services.scale(principal=fleet.root, deployment=app, replicas=1)
+    fleet.until_healthy(app)
+    services.delete_deployment(principal=fleet.root, deployment=app)
+    deadline = time.monotonic() + 60
+    while Deployment.objects.filter(pk=app.pk).exists():
+        assert time.monotonic() < deadline, Deployment.objects.get(pk=app.pk).message
+        reconcile(app.pk)
+        time.sleep(0.1)
+    for kind in (("apps/v1", "Deployment"), ("v1", "Service"), ("v1", "Pod")):
+        assert [
+            obj
+            for obj in fleet.client.list(*kind, fleet.namespace)
+            if "flotilla.dev/deployment" in obj["metadata"]["labels"]
+        ] == []
+
+
+def test_an_unreachable_cluster_is_unknown_with_the_age(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = fleet.deploy(replicas=0)
+    fleet.until(app, lambda found: found.health == Health.SUSPENDED)
+
+    def away(cluster: Cluster) -> KubeClient:
+        raise Unreachable(0, "Timeout", "The API server did not answer in time.")
+
+    monkeypatch.setattr(shell, "connect", away)
+    reconcile(app.pk)
+    app.refresh_from_db()
+    assert (app.health, app.reason) == (Health.UNKNOWN, "Timeout")
+    assert app.observed_at is not None
+    assert f"{app.observed_at:%H:%M:%S} UTC" in app.message
+    assert app.pk in selectors.unsettled(timezone.now(), token_margin=RENEW_BEFORE)
+    monkeypatch.undo()
+    fleet.until(app, lambda found: found.health == Health.SUSPENDED)
+    assert selectors.unsettled(timezone.now(), token_margin=RENEW_BEFORE) == []
+
+
+def test_dying_between_any_two_steps_changes_nothing_in_the_end(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = fleet.deploy(replicas=1)
+
+    class Killed(BaseException):
+        pass
+
+    for step in range(6):
+        with monkeypatch.context() as patched:
+            left = iter(range(step))
+
+            def dies(inner: Any) -> Any:
+                def act(*args: Any, **kwargs: Any) -> Any:
+                    if next(left, None) is None:  # noqa: B023 - used within this turn of the loop
+                        raise Killed
+                    return inner(*args, **kwargs)
+
+                return act
+
+            patched.setattr(fleet.client, "apply", dies(fleet.client.apply))
+            patched.setattr(shell.observing, "record_round", dies(shell.observing.record_round))
+            with pytest.raises(Killed):
+                for _ in range(10):
+                    fleet.round(app)
+    fleet.until_healthy(app)
+    assert fleet.workloads() == {"app-r1": 1}
+    assert Rollout.objects.get().state == "Healthy"
+
+
+def test_the_sweep_wakes_what_is_not_settled(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = fleet.deploy(replicas=1)
+    woken: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(tasks, "send", lambda *args: woken.append(args))
+    tasks.sweep()
+    assert woken == [("deployments.reconcile", app.pk)]
+
+
+def test_the_model_token_is_made_once_kept_and_renewed(fleet: Fleet) -> None:
+    from tests import factories
+
+    experiment = factories.Experiment.objects.create(project=fleet.project, name="e")
+    model = factories.RegisteredModel.objects.create(project=fleet.project, name="m")
+    factories.version(model, factories.run(experiment))
+    app = fleet.deploy(replicas=0, model="m", version=1)
+    for _ in range(3):
+        fleet.round(app)
+    token = ApiToken.objects.get(project=fleet.project)
+    assert (token.role, token.read_only, token.user, token.revoked_at) == ("viewer", True, None, None)
+    secret = fleet.client.get("v1", "Secret", "app-model-access", fleet.namespace)
+    assert secret["metadata"]["annotations"]["flotilla.dev/token-prefix"] == token.prefix
+    # The Secret vanished: its token is worthless, and another one comes.
+    fleet.client.delete("v1", "Secret", "app-model-access", fleet.namespace)
+    fleet.round(app)
+    token.refresh_from_db()
+    assert token.revoked_at is not None
+    renewed = ApiToken.objects.get(project=fleet.project, revoked_at=None)
+    # Shortly before the end it is renewed, while the old one still works for what runs.
+    ApiToken.objects.filter(pk=renewed.pk).update(expires_at=timezone.now() + timedelta(days=1))
+    assert app.pk in selectors.unsettled(timezone.now(), token_margin=RENEW_BEFORE)
+    fleet.round(app)
+    assert ApiToken.objects.filter(project=fleet.project, revoked_at=None).count() == 2
+    fleet.round(app)
+    assert ApiToken.objects.filter(project=fleet.project).count() == 3
+
+
+def test_the_model_servers_refusal_is_passed_through(fleet: Fleet) -> None:
+    app = fleet.deploy(replicas=1)
+    fleet.until_healthy(app)
+    with pytest.raises(predict.Invalid, match="Send numbers"):
+        fleet.ask(app, {"inputs": [{"name": "x", "data": ["bad"]}]})
+    assert predict.describe(principal=fleet.root, deployment=app)["name"] == "m"
