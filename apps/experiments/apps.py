@@ -10,7 +10,15 @@ class ExperimentsConfig(AppConfig):
     label = "experiments"
 
     def ready(self) -> None:
-        """Give rows to the overview, counts to the rail and answers to the search."""
+        """Let what happens to a run's pod wake its reconcile; give rows to the overview, counts and search."""
+        from apps.clusters.manifests import RUN
+        from apps.clusters.routing import route
         from apps.experiments import overview
+        from apps.experiments.services.launching import RECONCILE
 
+        def resolve(cluster_id: int, namespace: str, labels: dict[str, str]) -> list[tuple[str, int]]:
+            pk = labels[RUN]
+            return [(RECONCILE, int(pk))] if pk.isascii() and pk.isdecimal() and len(pk) < 19 else []
+
+        route(RUN, resolve, topic="run")
         overview.connect()

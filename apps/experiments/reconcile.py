@@ -1,0 +1,272 @@
+"""The shell around `health.decide`: observe → decide → act → record. Level-triggered: it may be repeated at any time,
+and cut off at any line."""
+
+import base64
+import binascii
+import logging
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from apps.clusters.kube.client import KubeClient
+from apps.clusters.kube.errors import Forbidden, Invalid, KubeError, NotFound
+from apps.clusters.manifests import RUN
+from apps.clusters.models import KubeEvent, Pod
+from apps.clusters.services import connect
+from apps.core import transitions
+from apps.core.errors import FlotillaError
+from apps.core.hints import hint
+from apps.core.locks import exclusively
+from apps.core.models import ApiToken
+from apps.core.states import Role
+from apps.core.tokens import digest, issue_token, revoke_tokens
+from apps.core.wake import send
+from apps.experiments import manifests, selectors
+from apps.experiments.health import Act, Decision, Facts, JobSeen, decide, see
+from apps.experiments.models import Run
+from apps.experiments.services.launching import RECONCILE
+from apps.experiments.specs import parse_spec
+from apps.experiments.states import LAUNCHED_MOVES, SETTLED, RunKind, RunState
+
+logger = logging.getLogger(__name__)
+
+KIND = "run"
+LOG_LINES = 200
+LOG_BYTES = 64 * 1024
+MAX_MESSAGE = 4000
+# How long until a run is looked at again whose cluster did not answer; the sweep comes each minute anyway.
+RETRY_SECONDS = 10.0
+# So long after a run's end its cluster is still asked whether a Job was made late.
+ORPHAN_WINDOW = timedelta(minutes=10)
+
+
+def reconcile_run(pk: int) -> bool:
+    """Bring one launched run a step further. False when another worker does it now (and will do another round)."""
+    return exclusively(KIND, pk, lambda: _reconcile(pk))
+
+
+def sweep() -> int:
+    """Wake every run that has not ended; returns how many."""
+    pks = selectors.unsettled_launched()
+    for pk in pks:
+        send(RECONCILE, pk)
+    return len(pks)
+
+
+def _reconcile(pk: int) -> None:
+    run = Run.objects.select_related("experiment__project", "cluster").filter(pk=pk, kind=RunKind.LAUNCHED).first()
+    if run is None or (run.state in SETTLED and _is_old(run)):
+        return
+    if run.cluster is None:
+        _settle_without_cluster(run)
+        return
+    try:
+        client = connect(run.cluster)
+        job = _observe(run, client)
+        decision = decide(_facts(run, job), job, timezone.now())
+        _act(run, client, job, decision)
+    except (Invalid, Forbidden) as error:
+        # The API server refuses what we ask for: trying again changes nothing until somebody acts.
+        _refused(run, error)
+        return
+    except (KubeError, FlotillaError) as error:
+        logger.warning("run %s: %s does not answer: %s", run.pk, run.cluster.name, error)
+        _note(run, "ClusterUnreachable", f"{run.cluster.name} does not answer: {error}")
+        send(RECONCILE, run.pk, countdown=RETRY_SECONDS)
+        return
+    if decision.recheck is not None:
+        send(RECONCILE, run.pk, countdown=decision.recheck)
+
+
+def _is_old(run: Run) -> bool:
+    """Whether no launch of ours can still be under way for a run that has ended."""
+    return run.ended_at is not None and timezone.now() - run.ended_at > ORPHAN_WINDOW
+
+
+def _observe(run: Run, client: KubeClient) -> JobSeen | None:
+    try:
+        job = client.get("batch/v1", "Job", run.job_name, run.namespace)
+    except NotFound:
+        return None
+    pods = client.list("v1", "Pod", run.namespace, label_selector=f"{RUN}={run.pk}")
+    warnings = [] if pods else _warnings(run)
+    return see(job, pods, warnings)
+
+
+def _warnings(run: Run) -> list[str]:
+    rows = KubeEvent.objects.filter(
+        cluster=run.cluster, namespace=run.namespace, involved_name=run.job_name, type="Warning"
+    )
+    return list(rows.order_by("-last_at").values_list("message", flat=True)[:1])
+
+
+def _facts(run: Run, job: JobSeen | None) -> Facts:
+    launched = bool(run.job_uid)
+    if job is None and not launched and run.state not in SETTLED:
+        # Stopped between making the Job and noting it? Then its pod was seen, or its program used its token.
+        launched = (
+            Pod.objects.filter(cluster=run.cluster, namespace=run.namespace, run=str(run.pk)).exists()
+            or ApiToken.objects.filter(run_uid=run.uid, last_used_at__isnull=False).exists()
+        )
+    return Facts(state=run.state, launched=launched, reason=run.reason, message=run.message)
+
+
+def _act(run: Run, client: KubeClient, job: JobSeen | None, decision: Decision) -> None:
+    if job is not None and job.uid != run.job_uid and run.state not in SETTLED:
+        Run.objects.filter(pk=run.pk).update(job_uid=job.uid)
+    if decision.act is Act.CREATE:
+        _launch(run, client)
+        return
+    if decision.act is Act.DELETE and job is not None:
+        if decision.state is not None:
+            # Noted before the Job goes, so that who finds it gone knows why.
+            Run.objects.filter(pk=run.pk).update(reason=decision.reason[:100], message=decision.message[:MAX_MESSAGE])
+        client.delete("batch/v1", "Job", run.job_name, run.namespace, propagation="Foreground", uid=job.uid)
+    if decision.state is not None and decision.state in SETTLED:
+        _settle(run, decision.state, client, job, decision)
+    elif decision.state is not None:
+        _advance(run, job, decision)
+
+
+def _launch(run: Run, client: KubeClient) -> None:
+    project = run.experiment.project.name
+    client.apply(manifests.run_namespace(project, run.namespace))
+    _ensure_secret(run, client)
+    job = manifests.run_job(
+        project=project,
+        namespace_name=run.namespace,
+        run_pk=run.pk,
+        run_uid=run.uid,
+        experiment_pk=run.experiment_id,
+        spec=parse_spec(run.spec),
+        tracking_uri=settings.PUBLIC_URL,
+    )
+    made = client.apply(job)
+    uid = str((made.get("metadata") or {}).get("uid") or "")
+    Run.objects.filter(pk=run.pk).update(job_uid=uid)
+    _move(run, RunState.QUEUED, {"job_uid": uid, "reason": "", "message": ""}, reason="JobCreated")
+
+
+def _ensure_secret(run: Run, client: KubeClient) -> None:
+    """The Secret with the run's token. What is there is kept, so that repeats make no more tokens."""
+    try:
+        found = client.get("v1", "Secret", run.job_name, run.namespace)
+    except NotFound:
+        found = {}
+    if _is_valid(found, run):
+        return
+    project = run.experiment.project
+    with transaction.atomic():
+        revoke_tokens(run_uid=run.uid)
+        _, text = issue_token(name=f"run {run.uid[:8]}", project=project, run_uid=run.uid, role=Role.DEVELOPER)
+    client.apply(manifests.run_secret(project=project.name, namespace_name=run.namespace, run_pk=run.pk, token=text))
+
+
+def _is_valid(secret: dict[str, Any], run: Run) -> bool:
+    encoded = (secret.get("data") or {}).get(manifests.TOKEN_KEY, "")
+    try:
+        text = base64.b64decode(encoded).decode()
+    except (binascii.Error, UnicodeDecodeError, TypeError):
+        return False
+    # Not `find_token`, which would count as use: a used token is how a lost Job is told from one never made.
+    return ApiToken.objects.filter(digest=digest(text), run_uid=run.uid, revoked_at=None).exists()
+
+
+def _seen_fields(run: Run, job: JobSeen | None, decision: Decision) -> dict[str, Any]:
+    pod = job.pod if job else None
+    fields: dict[str, Any] = {
+        "reason": decision.reason[:100],
+        "message": decision.message[:MAX_MESSAGE],
+        "started_at": decision.started_at or run.started_at,
+    }
+    if pod is not None:
+        fields |= {"pod_name": pod.name, "node_name": pod.node}
+    return fields
+
+
+def _advance(run: Run, job: JobSeen | None, decision: Decision) -> None:
+    fields = _seen_fields(run, job, decision)
+    if decision.state is not None and decision.state != run.state:
+        _move(run, decision.state, fields)
+    elif any(getattr(run, name) != value for name, value in fields.items()):
+        Run.objects.filter(pk=run.pk).update(**fields, updated_at=timezone.now())
+        _hints(run)
+
+
+def _move(run: Run, to: RunState, fields: dict[str, Any], *, reason: str = "") -> None:
+    """The one way in which a reconcile changes a state: row, history and the end of the token in one transaction."""
+    reason, message = reason or fields["reason"], fields["message"]
+    others = {name: value for name, value in fields.items() if name not in ("reason", "message")}
+    with transaction.atomic():
+        moved = transitions.advance(run, to=to, allowed=LAUNCHED_MOVES, reason=reason, message=message, **others)
+        if not moved:
+            return
+        Run.objects.filter(pk=run.pk).update(reason=fields["reason"], message=message, updated_at=timezone.now())
+        if to in SETTLED:
+            revoke_tokens(run_uid=run.uid)
+        _hints(run)
+
+
+def _settle(run: Run, to: RunState, client: KubeClient | None, job: JobSeen | None, decision: Decision) -> None:
+    """Record the end. What may fail comes first, and fails alone: a lost log is never a failed run."""
+    log = _last_lines(run, client, job)
+    if client is not None:
+        _remove_secret(run, client)
+    fields = _seen_fields(run, job, decision) | {"exit_code": decision.exit_code, "ended_at": decision.ended_at}
+    _move(run, to, fields if log is None else fields | {"log_tail": log})
+
+
+def _last_lines(run: Run, client: KubeClient | None, job: JobSeen | None) -> str | None:
+    name = (job.pod.name if job and job.pod else "") or run.pod_name
+    if client is None or not name:
+        return None
+    try:
+        text = client.pod_log(
+            run.namespace, name, container=manifests.CONTAINER, tail_lines=LOG_LINES, limit_bytes=LOG_BYTES
+        )
+    except KubeError as error:
+        logger.info("run %s: its log is not kept: %s", run.pk, error)
+        return None
+    return text.replace("\x00", "")[-LOG_BYTES:]
+
+
+def _remove_secret(run: Run, client: KubeClient) -> None:
+    try:
+        client.delete("v1", "Secret", run.job_name, run.namespace, propagation="Background")
+    except KubeError as error:
+        # Its token is revoked in any case, so what stays behind opens nothing.
+        logger.warning("run %s: its Secret stays on %s: %s", run.pk, run.cluster, error)
+
+
+def _settle_without_cluster(run: Run) -> None:
+    if run.state in SETTLED:
+        return
+    message = "The cluster that it ran on is no longer registered."
+    to = RunState.CANCELED if run.state == RunState.CANCELING else RunState.LOST
+    _settle(run, to, None, None, Decision(reason="ClusterRemoved", message=message, ended_at=timezone.now()))
+
+
+def _refused(run: Run, error: KubeError) -> None:
+    if run.state == RunState.PENDING and isinstance(error, Invalid):
+        decision = Decision(reason=error.reason, message=error.message, ended_at=timezone.now())
+        _settle(run, RunState.FAILED, None, None, decision)
+        return
+    logger.warning("run %s: %s refuses: %s", run.pk, run.cluster, error)
+    _note(run, error.reason, error.message)
+
+
+def _note(run: Run, reason: str, message: str) -> None:
+    """Say on the run why it does not go on; its state stays."""
+    if run.state in SETTLED or (run.reason, run.message) == (reason[:100], message[:MAX_MESSAGE]):
+        return
+    Run.objects.filter(pk=run.pk, state=run.state).update(reason=reason[:100], message=message[:MAX_MESSAGE])
+    _hints(run)
+
+
+def _hints(run: Run) -> None:
+    project = run.experiment.project_id
+    for topic in (f"run:{run.pk}", f"experiment:{run.experiment_id}", "runs", "overview"):
+        hint(topic, project)
