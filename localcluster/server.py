@@ -89,7 +89,9 @@ def listen(host: str, port: int) -> socket.socket:
     """
     candidates = [port] if port else random.sample(_FREE_PORTS, 50)
     for candidate in candidates:
-        listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        # With the protocol named, asyncio turns Nagle's algorithm off; else each answer waits 40 ms for an ACK.
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, candidate))
