@@ -147,7 +147,9 @@ class Watch:
                     break
                 self._wake.clear()
                 try:
-                    await asyncio.wait_for(self._wake.wait(), min(left, BOOKMARK_EVERY))
+                    # Not wait_for: in Python 3.11 that loses a cancellation which comes together with a wake-up.
+                    async with asyncio.timeout(min(left, BOOKMARK_EVERY)):
+                        await self._wake.wait()
                 except TimeoutError:
                     if self._options.bookmarks:
                         yield self._bookmark()
