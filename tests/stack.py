@@ -17,7 +17,7 @@ from controlplane.embedded.datadir import DataDir
 from controlplane.embedded.demo.client import Api
 from controlplane.embedded.fleet import BASE_DIR
 from controlplane.embedded.logfiles import tail
-from controlplane.embedded.processes import Command, spawn
+from controlplane.embedded.processes import Command, die_with_parent, spawn
 from controlplane.embedded.stopping import stop
 from controlplane.embedded.waiting import wait_for
 
@@ -108,6 +108,7 @@ class LiveStack:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
+            preexec_fn=die_with_parent(signal.SIGTERM),
         )
         log.close()
         return cls(data, port, process)
@@ -115,7 +116,8 @@ class LiveStack:
     def _is_ready(self) -> bool:
         if self.process.poll() is not None:
             pytest_fail(f"The stack ended with exit code {self.process.returncode}.\n{self.output}")
-        return self.data.read_status().get("ready") is True
+        status = self.data.read_status()  # of another process, where that one was killed here
+        return status.get("pid") == self.process.pid and status.get("ready") is True
 
     @property
     def output(self) -> str:

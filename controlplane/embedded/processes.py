@@ -49,7 +49,7 @@ def spawn(command: Command, log: Path | IO[bytes] | None, *, pid_file: Path | No
             stderr=subprocess.STDOUT if output is not None else None,
             start_new_session=True,
             pass_fds=command.pass_fds,
-            preexec_fn=_die_with_parent(command.death_signal),
+            preexec_fn=die_with_parent(command.death_signal),
         )
     finally:
         if isinstance(log, Path) and output is not None:
@@ -102,7 +102,7 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
-def _die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
+def die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
     """A function for the child between fork and exec that ties its life to ours; None where there is no such call."""
     if not LINUX:
         return None

@@ -67,8 +67,8 @@ class Digits:
 
 
 def predicted(reply: dict[str, Any]) -> int:
-    """The digit in an Open Inference v2 answer that Flotilla passed on."""
-    return int(reply["response"]["outputs"][0]["data"][0])
+    """The digit in an Open Inference v2 answer."""
+    return int(reply["outputs"][0]["data"][0])
 
 
 def predict_all(api: Api, path: str, digits: Digits) -> Tally:

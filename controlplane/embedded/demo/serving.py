@@ -73,7 +73,8 @@ def _roll_to(voyage: Voyage, version: str) -> int:
     spec = {
         "image": IMAGE,
         "command": ["python", "serve.py"],
-        "model": {"name": MODEL, "version": version},
+        "model": MODEL,
+        "version": int(version),
         "resources": {"cpu": "500m", "memory": "512Mi"},
     }
     try:
@@ -82,7 +83,7 @@ def _roll_to(voyage: Voyage, version: str) -> int:
         if error.status != 404:
             raise
         made = voyage.post("deployments", {"name": DEPLOYMENT, "target": TARGET, "replicas": REPLICAS, **spec})
-        return int(made["current_revision"])
+        return int(made["revision"])
     return int(voyage.post(f"deployments/{DEPLOYMENT}/revisions", spec)["number"])
 
 
