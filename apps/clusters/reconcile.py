@@ -51,10 +51,11 @@ def record_state(
         differs = any(getattr(cluster, name) != value for name, value in fields.items())
         if answered:
             fields["last_seen_at"] = now
-        if state != cluster.state:
-            return transitions.advance(cluster, to=state, allowed=MOVES, actor="watcher", **fields)
+        moved = state != cluster.state and transitions.advance(
+            cluster, to=state, allowed=MOVES, actor="watcher", reason=reason, message=message
+        )
         Cluster.objects.filter(pk=cluster_id, enabled=True).update(**fields)
-    return differs
+    return moved or differs
 
 
 def sweep() -> None:

@@ -50,6 +50,7 @@ class ClusterWatch:
         self._timing = timing
         self._inbox = Inbox()
         self._filled = asyncio.Event()
+        self._news = asyncio.Event()
         self._contact = _Contact()
 
     async def run(self) -> None:
@@ -57,7 +58,7 @@ class ClusterWatch:
         client = StreamClient(self._connection)
         try:
             self._contact.streams = [
-                Stream(client, api_version, kind, self._inbox, self._filled.set, self._timing)
+                Stream(client, api_version, kind, self._inbox, self._filled.set, self._news.set, self._timing)
                 for api_version, kind in KINDS
             ]
             async with asyncio.TaskGroup() as tasks:
@@ -88,7 +89,21 @@ class ClusterWatch:
                 contact.failures += 1
                 contact.reason, contact.message = error.reason, error.message
             await self._record(answered=answered)
-            await asyncio.sleep(self._timing.probe if answered else self._timing.probe_failed)
+            await self._report_news(self._timing.probe if answered else self._timing.probe_failed)
+
+    async def _report_news(self, seconds: float) -> None:
+        """Until the next probe is due, record at once whatever the streams have found out about the cluster."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while (left := end - loop.time()) > 0:
+            try:
+                async with asyncio.timeout(left):
+                    await self._news.wait()
+            except TimeoutError:
+                return
+            await asyncio.sleep(self._timing.batch)
+            self._news.clear()
+            await self._record(answered=False)
 
     async def _record(self, *, answered: bool) -> None:
         contact = self._contact
@@ -151,6 +166,8 @@ class ClusterWatch:
             self._outbox.add_threadsafe(wakes, topics)
 
     async def _measure(self, client: StreamClient) -> None:
+        # Rows for the first figures exist only once the first lists are written.
+        await asyncio.sleep(min(2.0, self._timing.metrics))
         while True:
             try:
                 nodes = await client.usage("NodeMetrics")

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +27,7 @@ class Stream:
     """Feeds an inbox with one kind.
 
     `error` is None until the first list, "" while in step, else what is wrong; `refused` says that the credential is.
+    `filled` is called when the inbox has something to write, `news` when the cluster's state may be another.
     """
 
     def __init__(
@@ -37,16 +37,17 @@ class Stream:
         kind: str,
         inbox: Inbox,
         filled: Callable[[], None],
+        news: Callable[[], None],
         timing: Timing,
     ) -> None:
         self.kind = kind
         self.error: str | None = None
         self.refused = False
-        self.heard_at = time.monotonic()
         self._client = client
         self._api_version = api_version
         self._inbox = inbox
         self._filled = filled
+        self._news = news
         self._timing = timing
         # Where to go on watching; "" asks for a new list.
         self._version = ""
@@ -81,6 +82,7 @@ class Stream:
         elif failures > 1 or self.error is None:
             # One broken watch is an ordinary event; a second failure in a row is worth showing.
             self.error = error.message
+        self._news()
         level = logging.INFO if failures == 1 else logging.WARNING
         logger.log(level, "watch of %s: %s (failure %d)", self.kind, error, failures)
 
@@ -96,12 +98,12 @@ class Stream:
         async for objects, found in pages:
             uids |= self._inbox.listed(self.kind, objects)
             version = version or found
-            self._heard()
+            self._filled()
             # Parsing a page takes milliseconds: let other clusters' events through between two.
             await asyncio.sleep(0)
         self._inbox.complete(self.kind, uids)
         self._version, self._listed_before = version, True
-        self._heard()
+        self._filled()
 
     async def _watch(self) -> None:
         seconds = random.randint(max(1, self._timing.watch * 4 // 5), self._timing.watch)  # noqa: S311 - spreads load
@@ -112,7 +114,9 @@ class Stream:
             server_seconds=seconds,
             grace_seconds=self._timing.grace,
         )
-        self.error, self.refused = "", False
+        if self.error != "":
+            self.error, self.refused = "", False
+            self._news()
         async for event in events:
             self._take(event)
 
@@ -122,13 +126,11 @@ class Stream:
         version = str((obj.get("metadata") or {}).get("resourceVersion") or "")
         if kind in {"ADDED", "MODIFIED", "DELETED"}:
             self._inbox.event(self.kind, kind, obj)
+            if self.kind == "Node":
+                self._news()
         elif kind != "BOOKMARK":
             logger.warning("watch of %s: unknown event type %r", self.kind, kind[:40])
             return
         self._version = version or self._version
-        self._heard(wake=kind != "BOOKMARK")
-
-    def _heard(self, *, wake: bool = True) -> None:
-        self.heard_at = time.monotonic()
-        if wake:
+        if kind != "BOOKMARK":
             self._filled()
