@@ -113,7 +113,7 @@ def predict(*, principal: Principal, deployment: Deployment, body: Any) -> Predi
     if deployment.state != DeploymentState.ACTIVE or deployment.current is None:
         raise Conflict(f"{deployment.name} is being deleted.")
     client = connect(deployment.target.cluster)
-    return _Asking(client, deployment, payload).run()
+    return _Asking(client, deployment, payload, namespace=deployment.target.namespace).run()
 
 
 def describe(*, principal: Principal, deployment: Deployment) -> dict[str, Any]:
@@ -163,10 +163,12 @@ class _Asking:
         deployment: Deployment,
         payload: bytes,
         *,
+        namespace: str,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client, self._deployment, self._payload = client, deployment, payload
+        self._namespace = namespace
         self._clock, self._sleep = clock, sleep
         self._started = clock()
         self._tried: set[str] = set()
@@ -204,7 +206,7 @@ class _Asking:
         port, model = _endpoint(self._deployment.pk, replica.revision)
         try:
             reply = self._client.proxy_pod(
-                self._deployment.target.namespace,
+                self._namespace,
                 replica.name,
                 port,
                 "POST",

@@ -5,22 +5,9 @@ from typing import Any
 from rest_framework import serializers
 
 from apps.clusters.models import Pod
+from apps.core.api.serializers import Strict
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Heal, Revision, Rollout, Target
-
-
-class Strict(serializers.Serializer[Any]):
-    """Refuses what it does not know: a misspelled field must not be ignored."""
-
-    also_known: tuple[str, ...] = ()
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Name the unknown fields."""
-        given = set(self.initial_data) if isinstance(self.initial_data, dict) else set()
-        unknown = sorted(given - set(self.fields) - set(self.also_known) - {"project", "dry_run"})
-        if unknown:
-            raise serializers.ValidationError(dict.fromkeys(unknown, "There is no such field."))
-        return attrs
 
 
 class TargetSerializer(serializers.ModelSerializer[Target]):

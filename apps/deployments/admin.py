@@ -1,0 +1,51 @@
+"""Administration: deployments are looked at here, and changed on their pages or by REST, where services run."""
+
+from django.contrib import admin
+
+from apps.core.admin import ReadOnlyAdmin
+from apps.deployments.models import Deployment, Heal, Revision, Rollout, Target
+
+
+@admin.register(Target)
+class TargetAdmin(ReadOnlyAdmin):
+    """Targets."""
+
+    list_display = ("name", "project", "cluster", "namespace", "environment")
+    list_filter = ("cluster", "environment")
+    search_fields = ("name",)
+    list_select_related = ("project", "cluster")
+
+
+@admin.register(Deployment)
+class DeploymentAdmin(ReadOnlyAdmin):
+    """Deployments."""
+
+    list_display = ("name", "project", "target", "state", "health", "ready_replicas", "desired_replicas", "observed_at")
+    list_filter = ("health", "state")
+    search_fields = ("name",)
+    list_select_related = ("project", "target")
+
+
+@admin.register(Revision)
+class RevisionAdmin(ReadOnlyAdmin):
+    """Revisions."""
+
+    list_display = ("deployment", "number", "model_version", "copied_from", "created_by", "created_at")
+    list_select_related = ("deployment", "model_version__model")
+
+
+@admin.register(Rollout)
+class RolloutAdmin(ReadOnlyAdmin):
+    """Rollouts."""
+
+    list_display = ("deployment", "from_revision", "to_revision", "state", "message", "started_at", "ended_at")
+    list_filter = ("state",)
+    list_select_related = ("deployment", "from_revision__deployment", "to_revision__deployment")
+
+
+@admin.register(Heal)
+class HealAdmin(ReadOnlyAdmin):
+    """Heals."""
+
+    list_display = ("deployment", "wanted", "lowest", "cause", "message", "dropped_at", "restored_at")
+    list_select_related = ("deployment",)

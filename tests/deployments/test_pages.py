@@ -1,0 +1,189 @@
+"""Pages, as a person uses them: what they say, who may, and fragments that are parts of the page."""
+
+import re
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from apps.clusters.models import Cluster
+from apps.core.access import Principal
+from apps.core.models import Membership, Project, User
+from apps.core.states import Health, Role
+from apps.deployments import predict, services
+from apps.deployments.models import Deployment, Heal, Target
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+HOME = "/p/demo/deployments/"
+PAGE = "/p/demo/deployments/digits/"
+
+
+def browser(user: User | None) -> Client:
+    client = Client()
+    if user is not None:
+        client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def page(developer: Principal) -> Client:
+    return browser(developer.user)
+
+
+def words(answer: Any) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", answer.content.decode()))
+
+
+def observed(digits: Deployment, cluster: Cluster) -> None:
+    """As if revision 1 served with three replicas, one of them just killed, and revision 2 was coming."""
+    ended = {"exitCode": 137, "reason": "Error", "finishedAt": timezone.now().isoformat()}
+    status = {"containers": [{"name": "server", "restarts": 1, "last_state": {"terminated": ended}}]}
+    for number, ready in (("1", True), ("1", True), ("1", False), ("2", True)):
+        factories.pod(
+            cluster, digits.project, deployment="digits", revision=number, ready=ready, restarts=0 if ready else 1,
+            health=Health.HEALTHY if ready else Health.DEGRADED, reason="Running" if ready else "CrashLoopBackOff",
+            message="" if ready else "Container server ended.", status={} if ready else status,
+        )  # fmt: skip
+    digits.rollouts.filter(state="Pending").update(state="Progressing", message="1 of 1 replica of revision 2 ready.")
+    entries = [
+        {"revision": 2, "wanted": 1, "existing": 1, "ready": 1},
+        {"revision": 1, "wanted": 2, "existing": 3, "ready": 2},
+    ]
+    Deployment.objects.filter(pk=digits.pk).update(observed=entries, ready_replicas=3, health=Health.PROGRESSING)
+
+
+def test_the_list_says_the_verdict_first(page: Client, digits: Deployment) -> None:
+    text = words(page.get(HOME))
+    assert "1 deployment" in text
+    assert "digits:1" in text
+    assert "0 of 3" in text
+    assert "Nothing matches" in words(page.get(f"{HOME}?q=other"))
+    assert "<html" not in page.get(f"{HOME}?part=rows").content.decode()
+
+
+def test_an_empty_list_shows_the_command_that_makes_the_first(page: Client, demo: Project) -> None:
+    assert "/api/v1/deployments" in words(page.get(HOME))
+
+
+def test_the_page_tells_the_rollout_the_replicas_and_why(
+    page: Client, digits: Deployment, cluster: Cluster, developer: Principal
+) -> None:
+    services.deploy_revision(principal=developer, deployment=digits, changes={"version": 2})
+    observed(digits, cluster)
+    Heal.objects.create(
+        deployment=digits, wanted=3, lowest=2, dropped_at=timezone.now(), restored_at=timezone.now(),
+        message="3 of 3 ready again after 2.1 s.", cause="digits-r1-a ended with exit 137 SIGKILL.",
+    )  # fmt: skip
+    answer = page.get(PAGE)
+    text = words(answer)
+    for said in (
+        "Rollout to revision 2", "1 of 3 ready", "Retire revision 1", "1 of 1 replica of revision 2 ready.",
+        "restarted 1×, exit 137 SIGKILL", "Container server ended.", "3 of 3 ready again after 2.1 s.",
+        "digits:1", "digits:2", "flotilla-examples/digits:1", "Roll back",
+    ):  # fmt: skip
+        assert said in text, said
+    assert f'data-live="deployment:{digits.pk}"' in answer.content.decode()
+    assert "style=" not in answer.content.decode().replace("data-style", "")
+    for part in ("verdict", "summary", "replicas", "history"):
+        fragment = page.get(f"{PAGE}?part={part}").content.decode()
+        assert fragment.strip().startswith("<")
+        assert f'id="{part}"' in fragment
+        assert "<html" not in fragment
+
+
+def test_what_one_may_do(page: Client, digits: Deployment, developer: Principal) -> None:
+    services.deploy_revision(principal=developer, deployment=digits, changes={"version": 2})
+    page.post(f"{PAGE}scale", {"replicas": "5"})
+    digits.refresh_from_db()
+    assert digits.desired_replicas == 5
+    page.post(f"{PAGE}rollback/1")
+    digits.refresh_from_db()
+    assert digits.last_revision == 3
+    page.post(f"{PAGE}revise", {"model": "digits:2", "image": "other:1"})
+    digits.refresh_from_db()
+    assert digits.current is not None
+    assert (digits.current.number, digits.current.spec["image"]) == (4, "other:1")
+    answer = page.post(f"{PAGE}scale", {"replicas": "-1"}, follow=True)
+    assert "replicas:" in words(answer)
+    page.post(f"{PAGE}delete")
+    digits.refresh_from_db()
+    assert digits.state == "Deleting"
+    assert "Roll out a version" not in words(page.get(PAGE))
+
+
+def test_a_deployment_is_made_by_the_form_with_errors_at_their_fields(page: Client, target: Target, model: Any) -> None:
+    form = words(page.get(f"{HOME}new?model=digits&version=2"))
+    assert "digits v2 @next" in form
+    asked = {
+        "name": "digits", "target": "local-production", "model": "digits:2", "replicas": "2",
+        "image": "flotilla-examples/digits:1", "command": "python serve.py", "cpu": "250m", "memory": "512Mi",
+        "env": "THREADS=2",
+    }  # fmt: skip
+    wrong = page.post(f"{HOME}new", {**asked, "cpu": "much"})
+    assert wrong.status_code == 400
+    assert "&#x27;much&#x27; is not a quantity" in wrong.content.decode()
+    assert page.post(f"{HOME}new", {**asked, "env": "nonsense"}).status_code == 400
+    made = page.post(f"{HOME}new", asked)
+    assert (made.status_code, made["Location"]) == (302, PAGE)
+    spec = Deployment.objects.get().current.spec  # type: ignore[union-attr]
+    assert (spec["command"], spec["env"], spec["model"]["version"]) == (["python", "serve.py"], {"THREADS": "2"}, 2)
+
+
+def test_a_viewer_looks_and_a_stranger_finds_nothing(digits: Deployment, demo: Project) -> None:
+    viewer = User.objects.create_user("viewer")
+    Membership.objects.create(project=demo, user=viewer, role=Role.VIEWER)
+    seen = words(browser(viewer).get(PAGE))
+    assert "Send a prediction" not in seen
+    assert "Delete" not in seen
+    for path in ("scale", "delete", "revise", "predict", "rollback/1"):
+        assert browser(viewer).post(f"{PAGE}{path}", {"replicas": 1}).status_code == 403
+        assert browser(User.objects.get_or_create(username="x")[0]).post(f"{PAGE}{path}").status_code == 404
+        assert "/login/" in browser(None).post(f"{PAGE}{path}")["Location"]
+    digits.refresh_from_db()
+    assert (digits.state, digits.desired_replicas) == ("Active", 3)
+
+
+def test_a_prediction_from_the_page(page: Client, digits: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "This is not JSON" in words(page.post(f"{PAGE}predict", {"body": "{"}))
+    assert "list of inputs" in words(page.post(f"{PAGE}predict", {"body": "{}"}))
+    answer = {"outputs": [{"name": "label", "data": [7]}]}
+    made = predict.Prediction(answer, "digits-r1-a", 1, 4.2, 60.0, 2)
+    monkeypatch.setattr(predict, "predict", lambda **_: made)
+    text = words(page.post(f"{PAGE}predict", {"body": "{}"}))
+    for said in ("label", "7", "4.2 ms", "after 2 attempts", "digits-r1-a"):
+        assert said in text
+    assert "general form" in words(page.get(f"{PAGE}example"))
+
+
+def test_a_replica_has_a_page(page: Client, digits: Deployment, cluster: Cluster) -> None:
+    observed(digits, cluster)
+    pod = factories.Pod.objects.filter(ready=False).get()
+    assert "restarted 1×, exit 137 SIGKILL" in words(page.get(f"{PAGE}replicas/{pod.name}/"))
+    assert page.get(f"{PAGE}replicas/other/").status_code == 404
+
+
+def test_targets_are_made_by_project_admins(page: Client, demo: Project, cluster: Cluster) -> None:
+    admin = User.objects.create_user("admin")
+    Membership.objects.create(project=demo, user=admin, role=Role.ADMIN)
+    asked = {"name": "local-staging", "cluster": "local", "environment": "staging"}
+    assert "No target yet" in words(page.get(f"{HOME}new"))
+    assert page.post("/p/demo/targets/new", asked).status_code == 400
+    assert browser(admin).post("/p/demo/targets/new", asked).status_code == 302
+    assert "local-staging" in words(browser(admin).get("/p/demo/targets/"))
+    assert browser(admin).post("/p/demo/targets/local-staging/delete").status_code == 302
+    assert not Target.objects.exists()
+
+
+def test_the_number_of_queries_does_not_grow_with_the_rows(
+    page: Client, digits: Deployment, cluster: Cluster, developer: Principal, django_assert_max_num_queries: Any
+) -> None:
+    observed(digits, cluster)
+    for version in (2, 1, 2, 1):
+        services.deploy_revision(principal=developer, deployment=digits, changes={"version": version})
+    page.get(PAGE)
+    with django_assert_max_num_queries(26):
+        page.get(PAGE)
+    with django_assert_max_num_queries(12):
+        page.get(f"{PAGE}?part=summary")

@@ -1,0 +1,73 @@
+"""What the page makes of a rollout and of a model's description, by tables."""
+
+import json
+from typing import Any
+
+import pytest
+
+from apps.deployments.examples import UNKNOWN, example_request, pretty
+from apps.deployments.models import Revision, Rollout
+from apps.deployments.panels import model_text, steps_of
+
+
+def rollout(state: str = "Progressing", *, first: bool = False) -> Rollout:
+    made = Rollout(state=state)
+    made.to_revision = Revision(number=2)
+    made.from_revision = None if first else Revision(number=1)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("desired", "ready", "pods", "old", "states"),
+    [
+        (3, 0, 0, 3, ["current", "next", "next", "next", "next"]),
+        (3, 0, 1, 3, ["done", "current", "next", "next", "next"]),
+        (3, 1, 1, 2, ["done", "done", "current", "next", "next"]),
+        (3, 3, 3, 1, ["done", "done", "done", "done", "current"]),
+        (3, 3, 3, 0, ["done", "done", "done", "done", "done"]),
+        (0, 0, 0, 2, ["done", "current"]),
+        (40, 15, 20, 26, ["done", "done", "current", "next", "next", "next"]),
+    ],
+)
+def test_steps(desired: int, ready: int, pods: int, old: int, states: list[str]) -> None:
+    steps = steps_of(rollout(), desired=desired, ready=ready, pods=pods, old_left=old)
+    assert [step.state for step in steps] == states
+
+
+def test_a_stuck_rollout_shows_where_it_failed() -> None:
+    steps = steps_of(rollout("Degraded", first=True), desired=2, ready=1, pods=2, old_left=0)
+    assert [(step.label, step.note, step.state) for step in steps] == [
+        ("Create revision 2", "made", "done"),
+        ("1 of 2 ready", "ready", "done"),
+        ("2 of 2 ready", "1 starting", "failed"),
+    ]
+
+
+def test_model_text() -> None:
+    assert model_text({"model": {"name": "digits", "version": 4, "alias": "champion"}}) == "digits:4 @champion"
+    assert model_text({"model": None}) == "–"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "shape", "length"),
+    [
+        ([{"name": "pixels", "datatype": "FP64", "shape": [-1, 64]}], [1, 64], 64),
+        ([{"name": "x", "datatype": "INT32", "shape": [-1, 3]}], [1, 3], 3),
+        ([{"name": "s", "datatype": "BYTES", "shape": [-1]}], [1], 1),
+        ([{"name": "b", "datatype": "BOOL", "shape": [2, 2]}], [2, 2], 4),
+    ],
+)
+def test_an_example_fits_the_model(inputs: list[dict[str, Any]], shape: list[int], length: int) -> None:
+    made = example_request({"inputs": inputs})
+    tensor = made["inputs"][0]
+    assert (tensor["shape"], len(tensor["data"]), tensor["datatype"]) == (shape, length, inputs[0]["datatype"])
+    assert json.loads(pretty(made)) == made
+    if length == 64:
+        assert all(0 <= value <= 16 for value in tensor["data"])
+        assert any(tensor["data"])
+
+
+@pytest.mark.parametrize("said", [{}, {"inputs": []}, {"inputs": [{"shape": [-1, 100000]}]}])
+def test_without_a_usable_description_there_is_the_general_form(said: dict[str, Any]) -> None:
+    assert example_request(said) == UNKNOWN
+    assert json.loads(pretty(UNKNOWN)) == UNKNOWN

@@ -1,0 +1,153 @@
+"""Which replica is asked, when another one, and when to give up: without a cluster, by a clock of our own."""
+
+import json
+from itertools import islice
+from typing import Any
+
+import pytest
+
+from apps.clusters.kube.client import ProxyReply
+from apps.clusters.kube.errors import Forbidden, Unreachable
+from apps.core.errors import FlotillaError, Invalid, Unavailable
+from apps.deployments import predict, selectors
+from apps.deployments.models import Deployment
+from apps.deployments.predict import Candidate, ModelFailed, PredictionTimedOut, choose, encode, pauses
+
+BODY = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [1]}]}
+A, B, C = Candidate("a", 1), Candidate("b", 1), Candidate("c", 2)
+
+
+@pytest.mark.parametrize(
+    ("ready", "tried", "turn", "chosen"),
+    [
+        ([A, B, C], [], 0, A),
+        ([A, B, C], [], 4, B),
+        ([A, B, C], ["b"], 1, C),
+        ([A, B], ["a", "b"], 1, B),
+        ([], [], 3, None),
+    ],
+)
+def test_who_is_next(ready: list[Candidate], tried: list[str], turn: int, chosen: Candidate | None) -> None:
+    assert choose(ready, tried, turn) == chosen
+
+
+def test_pauses_grow_to_half_a_second() -> None:
+    assert list(islice(pauses(), 6)) == [0.05, 0.1, 0.2, 0.4, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("body", [None, [], {}, {"inputs": []}, {"inputs": "x"}, {"inputs": ["x" * 3_000_000]}])
+def test_what_is_no_request_is_refused(body: Any) -> None:
+    with pytest.raises(Invalid):
+        encode(body)
+
+
+def test_only_what_the_protocol_knows_is_passed_on() -> None:
+    assert json.loads(encode({**BODY, "project": "demo", "id": "7"})) == {**BODY, "id": "7"}
+
+
+class World:
+    """A cluster whose replicas answer as told, and a clock that only sleeping moves."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        self.ready: list[tuple[str, int]] = []
+        self.replies: dict[str, Any] = {}
+        self.asked: list[str] = []
+        monkeypatch.setattr(selectors, "ready_replicas", lambda of: list(self.ready))
+        monkeypatch.setattr(predict, "_endpoint", lambda pk, revision: (8080, f"model-{revision}"))
+        monkeypatch.setattr(predict, "_turns", predict._Turns())
+
+    def proxy_pod(self, namespace: str, pod: str, port: int, method: str, path: str, **rest: Any) -> ProxyReply:
+        self.asked.append(f"{pod}{path}")
+        self.now += 0.01
+        reply = self.replies.get(pod, (200, {"outputs": []}))
+        if isinstance(reply, Exception):
+            raise reply
+        return ProxyReply(reply[0], {}, json.dumps(reply[1]).encode())
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        if self.now > 1.0 and "late" in self.replies:
+            self.ready = [("late", 2)]
+
+    def run(self) -> predict.Prediction:
+        of = Deployment(pk=1, name="digits")
+        client: Any = self
+        asking = predict._Asking(client, of, b"{}", namespace="n", clock=lambda: self.now, sleep=self.sleep)
+        return asking.run()
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        Unreachable(0, "Timeout", "The API server did not answer in time."),
+        (502, {}),
+        (503, {"error": "loading"}),
+        (504, {}),
+        (404, {"kind": "Status", "reason": "NotFound", "message": "pods not found"}),
+        (500, {"kind": "Status", "message": "error trying to reach service"}),
+    ],
+)
+def test_another_replica_is_asked(world: World, trouble: Any) -> None:
+    world.ready = [("a", 1), ("b", 2)]
+    world.replies = {"a": trouble}
+    made = world.run()
+    assert (made.replica, made.revision, made.attempts) == ("b", 2, 2)
+    assert world.asked == ["a/v2/models/model-1/infer", "b/v2/models/model-2/infer"]
+    assert (made.latency_ms, made.total_ms) == (10.0, 20.0)
+
+
+def test_the_turns_go_round(world: World) -> None:
+    world.ready = [("a", 1), ("b", 1), ("c", 1)]
+    assert [world.run().replica for _ in range(6)] == ["a", "b", "c", "a", "b", "c"]
+
+
+def test_it_waits_for_a_replica_that_becomes_ready(world: World) -> None:
+    world.replies = {"late": (200, {"outputs": []})}
+    made = world.run()
+    assert (made.replica, made.attempts) == ("late", 1)
+    assert made.total_ms > 1000
+
+
+def test_a_replica_that_recovers_is_asked_again(world: World) -> None:
+    world.ready = [("a", 1)]
+    world.replies = {"a": (503, {})}
+    original = world.sleep
+
+    def sleep(seconds: float) -> None:
+        original(seconds)
+        if world.now > 2:
+            world.replies = {}
+
+    world.sleep = sleep  # type: ignore[method-assign]
+    made = world.run()
+    assert made.replica == "a"
+    assert made.attempts > 3
+
+
+@pytest.mark.parametrize(
+    ("ready", "reply", "error", "says"),
+    [
+        ([], None, Unavailable, "No replica of digits is ready"),
+        ([("a", 1)], (503, {}), PredictionTimedOut, "within 10 s"),
+        ([("a", 1)], (400, {"error": "Pixels go from 0 to 16."}), Invalid, "Pixels go from 0 to 16."),
+        ([("a", 1)], (404, {"error": "Only version 2."}), Invalid, "Only version 2."),
+        ([("a", 1)], (500, {"error": "boom"}), ModelFailed, "boom"),
+        ([("a", 1)], (200, ["no", "object"]), ModelFailed, "no JSON object"),
+        ([("a", 1)], (403, {"kind": "Status"}), Unavailable, "does not let Flotilla"),
+        ([("a", 1)], Forbidden(403, "Forbidden", "no"), Unavailable, "refuses"),
+    ],
+)
+def test_clear_errors(
+    world: World, ready: list[tuple[str, int]], reply: Any, error: type[FlotillaError], says: str
+) -> None:
+    world.ready = ready
+    world.replies = {"a": reply}
+    with pytest.raises(error, match=says):
+        world.run()
+    assert world.now <= 10.5
