@@ -22,6 +22,7 @@ from localcluster.api.app import Api
 from localcluster.config import ClusterConfig
 from localcluster.controllers import controllers
 from localcluster.kubelet import ImageTable, make_kubelet
+from localcluster.kubeproxy import KubeProxy
 from localcluster.pki import Credentials, ensure_credentials, write_kubeconfig
 from localcluster.registry import Registry
 from localcluster.scheduler import Scheduler
@@ -134,6 +135,8 @@ async def _serve(config: ClusterConfig, listener: socket.socket, stop: asyncio.E
     bootstrap(registry)
     kubelet = make_kubelet(registry, data_dir=config.data_dir, images=images, hollow=config.hollow)
     parts: list[_Part] = [*controllers(registry, config.nodes), Scheduler(registry), kubelet]
+    if not config.hollow:
+        parts.append(KubeProxy(registry))
     api = Api(registry, token=credentials.token, agent=kubelet)
     server = _uvicorn(api, credentials)
     tasks: list[asyncio.Task[Any]] = [asyncio.create_task(part.run(), name=type(part).__name__) for part in parts]

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from dataclasses import field as field_of
 from typing import Any
 
 from localcluster import quantities
@@ -18,6 +20,19 @@ Lookup = Callable[[str, str], Object | None]  # ("configmaps" | "secrets", name)
 _REFERENCE = re.compile(r"\$(\$|\(([^()]*)\))")
 _SUBSCRIPT = re.compile(r"^metadata\.(labels|annotations)\['(.+)'\]$")
 _ENV_NAME = re.compile(r"^[-._a-zA-Z][-._a-zA-Z0-9]*$")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a pod finds around it.
+
+    `lookup` finds ConfigMaps and Secrets of its namespace; `node_amounts` are the node's allocatable amounts, which
+    stand in for limits that are not set; `links` are the variables that name the namespace's Services.
+    """
+
+    lookup: Lookup
+    node_amounts: Mapping[str, int] = field_of(default_factory=dict)
+    links: Mapping[str, str] = field_of(default_factory=dict)
 
 
 class ConfigError(Exception):
@@ -35,19 +50,34 @@ def expand(text: str, values: Mapping[str, str]) -> str:
     return _REFERENCE.sub(replace, text)
 
 
-def resolve(container: Object, pod: Object, lookup: Lookup, node_amounts: Mapping[str, int]) -> dict[str, str]:
-    """Every variable that the pod's spec asks for. Raises ConfigError for what is missing.
+def service_links(services: Iterable[Object]) -> dict[str, str]:
+    """<NAME>_SERVICE_HOST and _PORT of every Service with an address, as every container gets them.
 
-    `node_amounts` are the node's allocatable amounts, which stand in for limits that are not set.
+    https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
     """
-    namespace = pod["metadata"]["namespace"]
+    found: dict[str, str] = {}
+    for service in services:
+        address, ports = service["spec"].get("clusterIP"), service["spec"].get("ports") or []
+        if not address or address == "None" or not ports:
+            continue
+        name = service["metadata"]["name"].upper().replace("-", "_")
+        found |= {f"{name}_SERVICE_HOST": str(address), f"{name}_SERVICE_PORT": str(ports[0]["port"])}
+        for port in ports:
+            if port.get("name"):
+                found[f"{name}_SERVICE_PORT_{port['name'].upper().replace('-', '_')}"] = str(port["port"])
+    return found
+
+
+def resolve(container: Object, pod: Object, around: Surroundings) -> dict[str, str]:
+    """Every variable that the pod's spec asks for. Raises ConfigError for what is missing."""
+    lookup = around.lookup
     found: dict[str, str] = {}
     for source in container.get("envFrom") or []:
         found.update(_from_source(source, lookup))
     for entry in container.get("env") or []:
         name = entry["name"]
         if entry.get("valueFrom"):
-            value = _from_reference(entry["valueFrom"], container, pod, lookup, namespace, node_amounts)
+            value = _from_reference(entry["valueFrom"], container, pod, around)
             if value is not None:
                 found[name] = value
         else:
@@ -83,16 +113,14 @@ def _from_source(source: Object, lookup: Lookup) -> dict[str, str]:
     }
 
 
-def _from_reference(
-    source: Object, container: Object, pod: Object, lookup: Lookup, namespace: str, node_amounts: Mapping[str, int]
-) -> str | None:
+def _from_reference(source: Object, container: Object, pod: Object, around: Surroundings) -> str | None:
     if source.get("fieldRef"):
         return field(pod, source["fieldRef"]["fieldPath"])
     if source.get("resourceFieldRef"):
-        return resource_field(source["resourceFieldRef"], container, pod, node_amounts)
+        return resource_field(source["resourceFieldRef"], container, pod, around.node_amounts)
     for key, kind in (("configMapKeyRef", "configmaps"), ("secretKeyRef", "secrets")):
         if source.get(key):
-            return _from_key(kind, source[key], lookup, namespace)
+            return _from_key(kind, source[key], around.lookup, pod["metadata"]["namespace"])
     raise ConfigError("valueFrom names none of fieldRef, resourceFieldRef, configMapKeyRef, secretKeyRef")
 
 

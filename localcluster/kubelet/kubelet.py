@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from localcluster.errors import StatusError
 from localcluster.kubelet.addresses import Addresses
-from localcluster.kubelet.env import Lookup
+from localcluster.kubelet.env import Surroundings, service_links
 from localcluster.kubelet.images import ImageTable
 from localcluster.kubelet.logs import path_of
 from localcluster.kubelet.plan import FINISHED
@@ -81,25 +81,16 @@ class Kubelet:
 
     # -- for workers
 
-    def lookup(self, pod: Object) -> Lookup:
-        """Finds ConfigMaps and Secrets of the pod's namespace."""
-        namespace = pod["metadata"]["namespace"]
+    def surroundings(self, pod: Object) -> Surroundings:
+        """What a pod's references may point to: its namespace and its node."""
+        namespace, node = pod["metadata"]["namespace"], pod["spec"]["nodeName"]
 
         def find(resource: str, name: str) -> Object | None:
-            return (
-                self.registry.get(resource, name, namespace)
-                if self.registry.exists(resource, name, namespace)
-                else None
-            )
+            found = self.registry.exists(resource, name, namespace)
+            return self.registry.get(resource, name, namespace) if found else None
 
-        return find
-
-    def node_amounts(self, pod: Object) -> dict[str, int]:
-        """What the pod's node has to give."""
-        try:
-            return allocatable(self.registry.get("nodes", pod["spec"]["nodeName"]))
-        except StatusError:
-            return {}
+        amounts = allocatable(self.registry.get("nodes", node)) if self.registry.exists("nodes", node) else {}
+        return Surroundings(find, amounts, service_links(self.registry.list("services", namespace)))
 
     def host_of(self, pod: Object) -> str:
         """The address of the pod's node."""
@@ -125,6 +116,9 @@ class Kubelet:
         ended = await asyncio.to_thread(end_strays, self.pods_folder)
         if ended:
             log.info("ended %d processes of an earlier run", ended)
+        known = {pod_folder(self.pods_folder, pod) for pod in self.registry.list("pods")}
+        for folder in set(self.pods_folder.iterdir()) - known:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         stop = self.registry.store.listen(("pods", "configmaps", "secrets"), self._changed)
         try:
             for pod in self.registry.list("pods"):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from localcluster.kubelet import volumes
-from localcluster.kubelet.env import ConfigError, Lookup, expand, resolve
+from localcluster.kubelet.env import ConfigError, Surroundings, expand, resolve
 from localcluster.kubelet.images import Image
 from localcluster.kubelet.process import ID_VARIABLE
 
@@ -107,13 +107,12 @@ def launch(
     image: Image,
     sandbox: Sandbox,
     mapping: Mapping[str, str],
-    lookup: Lookup,
-    node_amounts: Mapping[str, int],
+    around: Surroundings,
     container_id: str,
 ) -> Launch:
     """Command, environment and working directory of a container. Raises ConfigError."""
     home = sandbox.container(container["name"])
-    wanted = resolve(container, pod, lookup, node_amounts)
+    wanted = resolve(container, pod, around)
     address = (pod.get("status") or {}).get("podIP", "")
     work = home / "work"
     env = {
@@ -127,6 +126,7 @@ def launch(
         "LOCALCLUSTER_POD_IP": address,
         "LOCALCLUSTER_ROOT": str(home / "root"),
         "PYTHONPYCACHEPREFIX": str(sandbox.cache),
+        **(around.links if pod["spec"].get("enableServiceLinks", True) else {}),
         **image.env,
         **{name: volumes.rewrite(value, mapping) for name, value in wanted.items()},
         ID_VARIABLE: container_id,

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from localcluster.kubelet import env as environment
-from localcluster.kubelet.env import ConfigError, Lookup
+from localcluster.kubelet.env import ConfigError, Surroundings
 
 Object = Mapping[str, Any]
 File = tuple[bytes, int]
@@ -28,7 +28,7 @@ class MountError(Exception):
     """A volume cannot be set up (yet): the pod waits, with a FailedMount event."""
 
 
-def files_of(volume: Object, pod: Object, lookup: Lookup, node_amounts: Mapping[str, int]) -> dict[str, File] | None:
+def files_of(volume: Object, pod: Object, around: Surroundings) -> dict[str, File] | None:
     """The content of a volume by relative path; None for one that is only a folder (emptyDir, hostPath).
 
     Raises MountError for what is missing and for kinds that the local cluster does not have.
@@ -40,29 +40,27 @@ def files_of(volume: Object, pod: Object, lookup: Lookup, node_amounts: Mapping[
         found: dict[str, File] = {}
         for source in spec.get("sources") or []:
             kind, part = next(iter(source.items()))
-            found.update(_source(kind, part, spec.get("defaultMode"), pod, lookup, node_amounts))
+            found.update(_source(kind, part, spec.get("defaultMode"), pod, around))
         return found
     for kind in ("configMap", "secret", "downwardAPI"):
         if volume.get(kind) is not None:
-            return _source(kind, volume[kind], volume[kind].get("defaultMode"), pod, lookup, node_amounts)
+            return _source(kind, volume[kind], volume[kind].get("defaultMode"), pod, around)
     kind = next((key for key in volume if key != "name"), "none")
     raise MountError(f'volume "{volume["name"]}" is of kind {kind}, which the local cluster does not have')
 
 
-def _source(
-    kind: str, part: Object, mode: int | None, pod: Object, lookup: Lookup, node_amounts: Mapping[str, int]
-) -> dict[str, File]:
+def _source(kind: str, part: Object, mode: int | None, pod: Object, around: Surroundings) -> dict[str, File]:
     default = 0o644 if mode is None else mode
     if kind == "downwardAPI":
         return {
-            _inside(item["path"]): (_downward(item, pod, node_amounts).encode(), item.get("mode", default))
+            _inside(item["path"]): (_downward(item, pod, around).encode(), item.get("mode", default))
             for item in part.get("items") or []
         }
     if kind not in {"configMap", "secret"}:
         raise MountError(f"a projected volume's source {kind} is not known to the local cluster")
     resource = "configmaps" if kind == "configMap" else "secrets"
     name = part.get("secretName") or part.get("name") or ""
-    obj = lookup(resource, name)
+    obj = around.lookup(resource, name)
     if obj is None:
         if part.get("optional"):
             return {}
@@ -80,11 +78,13 @@ def _source(
     return found
 
 
-def _downward(item: Object, pod: Object, node_amounts: Mapping[str, int]) -> str:
+def _downward(item: Object, pod: Object, around: Surroundings) -> str:
     try:
         if item.get("fieldRef"):
             return environment.field(pod, item["fieldRef"]["fieldPath"])
-        return environment.resource_field(item["resourceFieldRef"], pod["spec"]["containers"][0], pod, node_amounts)
+        return environment.resource_field(
+            item["resourceFieldRef"], pod["spec"]["containers"][0], pod, around.node_amounts
+        )
     except ConfigError as error:
         raise MountError(str(error)) from error
 

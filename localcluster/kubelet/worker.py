@@ -180,12 +180,9 @@ class Worker:
         return parse_time(start).timestamp() + float(seconds) - time.time()
 
     async def _mount(self) -> bool:
-        lookup, amounts = self._kubelet.lookup(self.pod), self._kubelet.node_amounts(self.pod)
+        around, pod = self._kubelet.surroundings(self.pod), self._addressed()
         try:
-            contents = {
-                v["name"]: files_of(v, self._addressed(), lookup, amounts)
-                for v in self.pod["spec"].get("volumes") or []
-            }
+            contents = {v["name"]: files_of(v, pod, around) for v in pod["spec"].get("volumes") or []}
             await asyncio.to_thread(self.sandbox.write_volumes, contents)
         except (MountError, OSError) as error:
             if not any(container.ever_ran for container in self.containers):
@@ -219,8 +216,7 @@ class Worker:
                 image,
                 self.sandbox,
                 mapping,
-                self._kubelet.lookup(pod),
-                self._kubelet.node_amounts(pod),
+                self._kubelet.surroundings(pod),
                 container_id,
             )
         except (ConfigError, MountError, OSError) as error:

@@ -12,6 +12,7 @@ from localcluster.config import DEFAULT_NODES, NodeConfig
 from localcluster.controllers import controllers
 from localcluster.errors import StatusError
 from localcluster.kubelet import ImageTable, make_kubelet
+from localcluster.kubeproxy import KubeProxy
 from localcluster.registry import Registry
 from localcluster.scheduler import Scheduler
 from localcluster.store import Store
@@ -106,7 +107,7 @@ async def running(
         if not registry.exists("namespaces", name):
             registry.create("namespaces", {"metadata": {"name": name}})
     kubelet = make_kubelet(registry, data_dir=data, images=ImageTable.load(images), hollow=hollow)
-    parts = [*controllers(registry, nodes), Scheduler(registry), kubelet]
+    parts = [*controllers(registry, nodes), Scheduler(registry), KubeProxy(registry), kubelet]
     tasks = [asyncio.create_task(part.run()) for part in parts]
     await asyncio.sleep(0)
     try:

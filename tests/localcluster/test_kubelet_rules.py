@@ -10,7 +10,7 @@ from localcluster import quantities
 from localcluster.kubelet import procfs
 from localcluster.kubelet.addresses import Addresses
 from localcluster.kubelet.backoff import Backoff, in_words
-from localcluster.kubelet.env import ConfigError, expand, field, resource_field
+from localcluster.kubelet.env import ConfigError, Surroundings, expand, field, resource_field, service_links
 from localcluster.kubelet.images import ImageError, ImageTable
 from localcluster.kubelet.logs import LogWriter, path_of, stamp, tail
 from localcluster.kubelet.plan import Container, decide, recalled
@@ -94,6 +94,18 @@ def test_fields_of_the_downward_api() -> None:
 def test_resource_fields(reference: dict[str, str], wanted: str) -> None:
     container = {"name": "main", "resources": {"limits": {"cpu": "1500m"}}}
     assert resource_field(reference, container, POD, {"memory": 1024**3}) == wanted
+
+
+def test_services_are_named_in_the_environment() -> None:
+    services = [
+        {"metadata": {"name": "my-web"}, "spec": {"clusterIP": "127.240.0.1", "ports": [{"port": 80, "name": "http"}]}},
+        {"metadata": {"name": "headless"}, "spec": {"clusterIP": "None", "ports": [{"port": 80}]}},
+    ]
+    assert service_links(services) == {
+        "MY_WEB_SERVICE_HOST": "127.240.0.1",
+        "MY_WEB_SERVICE_PORT": "80",
+        "MY_WEB_SERVICE_PORT_HTTP": "80",
+    }
 
 
 def _container(**changes: Any) -> Container:
@@ -231,12 +243,12 @@ def test_mount_paths_become_real_paths(text: str, wanted: str) -> None:
 def test_volumes_keep_inside_of_themselves(path: str) -> None:
     volume = {"name": "v", "configMap": {"name": "c", "items": [{"key": "k", "path": path}]}}
     with pytest.raises(MountError, match="relative"):
-        files_of(volume, POD, lambda kind, name: {"data": {"k": "v"}}, {})
+        files_of(volume, POD, Surroundings(lambda kind, name: {"data": {"k": "v"}}))
 
 
 def test_unknown_volumes_are_refused_by_name() -> None:
     with pytest.raises(MountError, match="persistentVolumeClaim"):
-        files_of({"name": "v", "persistentVolumeClaim": {"claimName": "c"}}, POD, lambda kind, name: None, {})
+        files_of({"name": "v", "persistentVolumeClaim": {"claimName": "c"}}, POD, Surroundings(lambda kind, name: None))
 
 
 def test_images_by_all_their_names(tmp_path: Path) -> None:
