@@ -8,6 +8,7 @@ from apps.clusters.models import Pod
 from apps.core.api.serializers import Strict
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Heal, Revision, Rollout, Target
+from apps.experiments.api.serializers import ResourcesSerializer
 
 
 class TargetSerializer(serializers.ModelSerializer[Target]):
@@ -29,14 +30,6 @@ class NewTargetSerializer(Strict):
     cluster = serializers.CharField()
     namespace = serializers.CharField(required=False, help_text="The project's own namespace unless given.")
     environment = serializers.CharField(default="production")
-
-
-class ResourcesSerializer(serializers.Serializer[Any]):
-    """Requests and limits of the one container."""
-
-    cpu = serializers.CharField(required=False, help_text="Such as 500m or 2.")
-    memory = serializers.CharField(required=False, help_text="Such as 512Mi.")
-    gpu = serializers.IntegerField(required=False)
 
 
 class ProbesSerializer(serializers.Serializer[Any]):
@@ -223,10 +216,3 @@ class ReplicaSerializer(serializers.ModelSerializer[Pod]):
         """When it ended (RFC 3339)."""
         ended = selectors.seen_of(pod).last_ended_at
         return ended.isoformat() if ended else None
-
-
-class ManifestsSerializer(serializers.Serializer[Any]):
-    """What would be applied."""
-
-    dry_run = serializers.BooleanField()
-    objects = serializers.ListField(child=serializers.DictField())

@@ -16,6 +16,7 @@ from apps.core.states import Role
 from apps.deployments import predict, selectors, services
 from apps.deployments.api import serializers as forms
 from apps.deployments.models import Deployment, Target
+from apps.experiments.api.serializers import ManifestsSerializer
 
 PROJECT = OpenApiParameter("project", OpenApiTypes.STR, description="Where the name is not unique.")
 DRY_RUN = OpenApiParameter("dry_run", OpenApiTypes.BOOL, description="Answer with the manifests; change nothing.")
@@ -71,7 +72,7 @@ class TargetViewSet(ServiceViewSet):
         operation_id="createDeployment",
         parameters=[DRY_RUN],
         request=forms.NewDeploymentSerializer,
-        responses={201: forms.DeploymentSerializer, 200: forms.ManifestsSerializer},
+        responses={201: forms.DeploymentSerializer, 200: ManifestsSerializer},
     ),
     destroy=extend_schema(
         operation_id="deleteDeployment", parameters=[PROJECT], responses={202: forms.DeploymentSerializer}
@@ -235,4 +236,4 @@ class DeploymentViewSet(ServiceViewSet):
 
 
 def _manifests(objects: list[dict[str, Any]]) -> Response:
-    return Response(forms.ManifestsSerializer({"dry_run": True, "objects": objects}).data)
+    return Response(ManifestsSerializer({"dry_run": True, "objects": objects}).data)
