@@ -4,8 +4,10 @@ import base64
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,29 @@ IMAGES = BASE_DIR / "examples" / "images.toml"
 START_TIMEOUT_S = 90.0
 # What the tests' own servers told us must not reach a stack that starts its own.
 OURS = ("DATABASE_URL", "REDIS_URL", "FLOTILLA_")
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to reach a Kubernetes API server: what its kubeconfig says, all of it inline."""
+
+    server: str
+    token: str
+    ca: str
+
+    @classmethod
+    def of(cls, kubeconfig: Path) -> "Access":
+        """Out of a kubeconfig with a CA and a bearer token."""
+        parsed = yaml.safe_load(kubeconfig.read_text())
+        cluster, user = parsed["clusters"][0]["cluster"], parsed["users"][0]["user"]
+        return cls(cluster["server"], user["token"], base64.b64decode(cluster["certificate-authority-data"]).decode())
+
+    def get(self, path: str) -> list[Any]:
+        """The JSON documents of an answer: one object or list, or the events of a watch."""
+        request = urllib.request.Request(self.server + path, headers={"Authorization": f"Bearer {self.token}"})
+        context = ssl.create_default_context(cadata=self.ca)
+        with urllib.request.urlopen(request, context=context, timeout=30) as reply:
+            return [json.loads(line) for line in reply.read().splitlines() if line.strip()]
 
 
 @dataclass
@@ -57,23 +82,9 @@ class LocalCluster:
         return self.directory / "kubeconfig"
 
     @property
-    def server(self) -> str:
-        """Its address, https."""
-        return f"https://127.0.0.1:{self.port}"
-
-    @property
-    def token(self) -> str:
-        """The administrator's bearer token."""
-        return str(self._parsed()["users"][0]["user"]["token"])
-
-    @property
-    def ca(self) -> str:
-        """The CA certificate, PEM."""
-        return base64.b64decode(self._parsed()["clusters"][0]["cluster"]["certificate-authority-data"]).decode()
-
-    def _parsed(self) -> dict[str, Any]:
-        parsed: dict[str, Any] = yaml.safe_load(self.kubeconfig.read_text())
-        return parsed
+    def access(self) -> "Access":
+        """Its address, token and CA, as the kubeconfig says."""
+        return Access.of(self.kubeconfig)
 
     def stop(self) -> None:
         """End it and everything that it runs."""
@@ -139,6 +150,11 @@ class LiveStack:
     def api(self) -> Api:
         """A REST client with the administrator's token."""
         return Api(self.url, self.credentials["token"])
+
+    @property
+    def cluster(self) -> Access:
+        """Its local cluster."""
+        return Access.of(self.data.kubeconfig)
 
     def pid(self, name: str) -> int:
         """The process that now bears this name: web, worker, watcher, beat, postgres, valkey, localcluster."""

@@ -124,7 +124,8 @@ class Supervisor:
         name = child.command.name
         # Pool processes and the like must not live on beside those of the next start.
         signal_group(child.process.pid, signal.SIGKILL)
-        child.quick_deaths = 1 if now - child.started_at > STEADY_S else child.quick_deaths + 1
+        steady = now - child.started_at > STEADY_S and not self.starting
+        child.quick_deaths = 1 if steady else child.quick_deaths + 1
         how = how_it_ended(child.process.returncode)
         if self.starting and child.quick_deaths >= FATAL_DEATHS:
             raise EmbeddedError(f"{name} does not start: it {how}.\n{logfiles.tail(self.data.log(name))}")

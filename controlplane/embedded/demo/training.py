@@ -50,7 +50,6 @@ def register(voyage: Voyage) -> None:
         _ensure_model(voyage)
         best, second = sorted(voyage.runs, key=lambda run: run.accuracy, reverse=True)[:2]
         voyage.version = new_version(voyage, best)
-        voyage.get(f"models/{MODEL}")
         voyage.post(f"models/{MODEL}/aliases", {"alias": ALIAS, "version": voyage.version})
         voyage.runs = [best, second]
         result.append(f"version {voyage.version} = run {best.name} (accuracy {best.accuracy:.4f}), alias {ALIAS}")
