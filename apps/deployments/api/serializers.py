@@ -8,7 +8,6 @@ from apps.clusters.models import Pod
 from apps.core.api.serializers import Strict
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Heal, Revision, Rollout, Target
-from apps.experiments.api.serializers import ResourcesSerializer
 
 
 class TargetSerializer(serializers.ModelSerializer[Target]):
@@ -32,7 +31,15 @@ class NewTargetSerializer(Strict):
     environment = serializers.CharField(default="production")
 
 
-class ProbesSerializer(serializers.Serializer[Any]):
+class ReplicaResourcesSerializer(Strict):
+    """Requests and limits of each replica's container."""
+
+    cpu = serializers.CharField(required=False, help_text="Such as 500m or 2.")
+    memory = serializers.CharField(required=False, help_text="Such as 512Mi.")
+    gpu = serializers.IntegerField(required=False, min_value=0)
+
+
+class ProbesSerializer(Strict):
     """HTTP paths that Kubernetes asks; an empty one means no such probe."""
 
     ready_path = serializers.CharField(required=False, allow_blank=True)
@@ -40,7 +47,7 @@ class ProbesSerializer(serializers.Serializer[Any]):
     startup_seconds = serializers.IntegerField(required=False)
 
 
-class StrategySerializer(serializers.Serializer[Any]):
+class StrategySerializer(Strict):
     """The rolling strategy, in replicas."""
 
     max_surge = serializers.IntegerField(required=False)
@@ -58,7 +65,7 @@ class NewRevisionSerializer(Strict):
     command = serializers.ListField(child=serializers.CharField(), required=False)
     args = serializers.ListField(child=serializers.CharField(allow_blank=True), required=False)
     env = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
-    resources = ResourcesSerializer(required=False)
+    resources = ReplicaResourcesSerializer(required=False)
     port = serializers.IntegerField(required=False)
     probes = ProbesSerializer(required=False)
     strategy = StrategySerializer(required=False)
@@ -216,3 +223,10 @@ class ReplicaSerializer(serializers.ModelSerializer[Pod]):
         """When it ended (RFC 3339)."""
         ended = selectors.seen_of(pod).last_ended_at
         return ended.isoformat() if ended else None
+
+
+class DeployPreviewSerializer(serializers.Serializer[Any]):
+    """The Kubernetes objects that would be applied."""
+
+    dry_run = serializers.BooleanField()
+    objects = serializers.ListField(child=serializers.DictField())

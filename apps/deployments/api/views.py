@@ -16,7 +16,6 @@ from apps.core.states import Role
 from apps.deployments import predict, selectors, services
 from apps.deployments.api import serializers as forms
 from apps.deployments.models import Deployment, Target
-from apps.experiments.api.serializers import ManifestsSerializer
 
 PROJECT = OpenApiParameter("project", OpenApiTypes.STR, description="Where the name is not unique.")
 DRY_RUN = OpenApiParameter("dry_run", OpenApiTypes.BOOL, description="Answer with the manifests; change nothing.")
@@ -72,7 +71,7 @@ class TargetViewSet(ServiceViewSet):
         operation_id="createDeployment",
         parameters=[DRY_RUN],
         request=forms.NewDeploymentSerializer,
-        responses={201: forms.DeploymentSerializer, 200: ManifestsSerializer},
+        responses={201: forms.DeploymentSerializer, 200: forms.DeployPreviewSerializer},
     ),
     destroy=extend_schema(
         operation_id="deleteDeployment", parameters=[PROJECT], responses={202: forms.DeploymentSerializer}
@@ -236,4 +235,4 @@ class DeploymentViewSet(ServiceViewSet):
 
 
 def _manifests(objects: list[dict[str, Any]]) -> Response:
-    return Response(ManifestsSerializer({"dry_run": True, "objects": objects}).data)
+    return Response(forms.DeployPreviewSerializer({"dry_run": True, "objects": objects}).data)
