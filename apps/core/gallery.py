@@ -41,7 +41,7 @@ def context() -> dict[str, Any]:
         "tiles": _tiles(),
         "whys": _whys(),
         "pods": [_pod(i) for i in range(24)],
-        "many_pods": [_pod(i) for i in range(420)],
+        "many_pods": [_pod(i) for i in range(130)],
         "steps": [
             {"label": "Start new", "note": "3 of 3 started", "state": "done"},
             {"label": "Ready", "note": "2 of 3 ready", "state": "current", "share": 66},

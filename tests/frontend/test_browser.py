@@ -1,0 +1,150 @@
+"""What people do with the shell: keys, themes, narrow screens, dialogs, charts; and axe on every page of core."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from apps.core.models import ApiToken, Project, User
+from apps.core.tokens import issue_token
+from tests.frontend.conftest import Opener
+
+PAGES = ["/p/demo/", "/activity/", "/settings/", "/search?q=digits", "/_gallery", "/nowhere/"]
+NARROW = {"width": 390, "height": 844}
+
+
+def violations(page: Page) -> list[str]:
+    found = Axe().run(page).response["violations"]
+    return [f"{v['id']}: {node['html'][:160]}" for v in found for node in v["nodes"]]
+
+
+def ready(page: Page) -> None:
+    expect(page.locator("[data-live-switch]")).to_have_attribute("data-state", "live")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_either_theme(open_page: Opener, scheme: str) -> None:
+    page = open_page("/p/demo/", color_scheme=scheme, expect_errors=True, reduced_motion="reduce")
+    for path in PAGES:
+        page.goto(path, wait_until="domcontentloaded")
+        ready(page)
+        assert violations(page) == [], f"{path} in {scheme}"
+
+
+def test_nothing_is_cut_off_on_a_narrow_screen(open_page: Opener) -> None:
+    page = open_page("/p/demo/", viewport=NARROW, expect_errors=True)
+    for path in PAGES:
+        page.goto(path, wait_until="domcontentloaded")
+        ready(page)
+        wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert wide <= 0, f"{path} is {wide} px too wide"
+
+
+def test_on_a_narrow_screen_the_rail_is_a_menu(open_page: Opener) -> None:
+    page = open_page("/p/demo/", viewport=NARROW)
+    link = page.get_by_role("link", name="Activity")
+    expect(link).to_be_hidden()
+    menu = page.get_by_role("button", name="Menu", exact=True)
+    menu.click()
+    expect(link).to_be_visible()
+    expect(menu).to_have_attribute("aria-expanded", "true")
+    page.keyboard.press("Escape")
+    expect(link).to_be_hidden()
+    expect(menu).to_be_focused()
+
+
+def test_the_sign_in_page_is_accessible_and_leads_on(open_page: Opener, person: User) -> None:
+    person.set_password("a long enough one")
+    person.save()
+    page = open_page("/login/", expect_errors=True)
+    page.context.clear_cookies()
+    page.goto("/p/demo/")
+    assert violations(page) == []
+    page.get_by_label("Name").fill("root")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    page.get_by_label("Name").fill("root")
+    page.get_by_label("Password").fill("a long enough one")
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/p/demo/")
+
+
+def test_the_keyboard_searches_walks_and_goes(open_page: Opener) -> None:
+    page = open_page("/p/demo/")
+    ready(page)
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keyboard")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("/")
+    expect(page.get_by_label("Search", exact=True)).to_be_focused()
+    page.keyboard.type("digits")
+    expect(page.locator("#search-results a").first).to_be_visible()
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#search-results a").first).to_be_focused()
+    page.keyboard.press("Escape")
+    page.locator("h1").click()
+    page.keyboard.press("j")
+    assert page.evaluate("document.activeElement.closest('tr') !== null")
+    page.keyboard.press("g")
+    page.keyboard.press("a")
+    page.wait_for_url("**/activity/")
+
+
+def test_the_theme_is_kept_and_does_not_flash(open_page: Opener) -> None:
+    page = open_page("/p/demo/", color_scheme="light")
+    page.locator(".who summary").click()
+    page.get_by_role("button", name="Dark").click()
+    background = "getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(background)
+    page.goto("/activity/", wait_until="commit")
+    page.wait_for_selector("h1")
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+    assert page.evaluate(background) == dark
+
+
+def test_what_cant_be_undone_asks_once(open_page: Opener, person: User, project: Project) -> None:
+    issue_token(name="ci", user=person)
+    page = open_page("/settings/")
+    page.get_by_role("button", name="Revoke ci").click()
+    dialog = page.get_by_role("dialog", name="Revoke ci?")
+    expect(dialog).to_be_visible()
+    dialog.get_by_role("button", name="Keep it").click()
+    assert ApiToken.objects.get(name="ci").revoked_at is None
+    page.get_by_role("button", name="Revoke ci").click()
+    dialog.get_by_role("button", name="Revoke").click()
+    expect(page.locator("[data-toast=success]")).to_contain_text("ci is revoked")
+    assert ApiToken.objects.get(name="ci").revoked_at is not None
+
+
+def test_a_dangerous_form_wants_the_name_typed(open_page: Opener) -> None:
+    page = open_page("/_gallery")
+    page.get_by_label("Name").fill("x")
+    page.get_by_label("Replicas").fill("1")
+    page.get_by_role("button", name="Create").click()
+    dialog = page.get_by_role("dialog", name="Delete digits?")
+    expect(dialog.get_by_role("button", name="Delete")).to_be_disabled()
+    dialog.get_by_label("Type digits to go on").fill("digits")
+    expect(dialog.get_by_role("button", name="Delete")).to_be_enabled()
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+
+
+def test_a_chart_is_drawn_under_the_strict_policy_and_follows_the_theme(open_page: Opener) -> None:
+    page = open_page("/_gallery", color_scheme="light")
+    chart = page.locator("#gallery-chart")
+    expect(chart.locator(".main-svg").first).to_be_visible()
+    expect(chart.locator(".scatterlayer .trace")).to_have_count(2)
+    line = "getComputedStyle(document.querySelector('#gallery-chart .scatterlayer .js-line')).stroke"
+    light = page.evaluate(line)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(f"{line} !== '{light}'")
+
+
+def test_the_log_filters_and_says_when_nothing_matches(open_page: Opener) -> None:
+    page = open_page("/_gallery")
+    lines = page.locator("[data-log-lines] span")
+    expect(lines).to_have_count(40)
+    page.get_by_label("Filter lines").fill("epoch 39")
+    expect(lines).to_have_count(1)
+    page.get_by_label("Filter lines").fill("nowhere")
+    expect(lines).to_have_text("No line matches.")
