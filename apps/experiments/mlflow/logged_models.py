@@ -12,9 +12,9 @@ from apps.experiments.ingest import check_key, check_text
 from apps.experiments.mlflow import render
 from apps.experiments.mlflow.lookup import check_own, experiment_of, logged_model_of, run_by_uid
 from apps.experiments.mlflow.paging import page_of
-from apps.experiments.mlflow.search import filter_logged_models
 from apps.experiments.mlflow.wire import Call
 from apps.experiments.models import PARAM_LENGTH, TAG_LENGTH, LoggedModel
+from apps.experiments.search import filter_logged_models
 from apps.experiments.services.logged import STATUSES
 
 # protobuf's enum LoggedModelStatus by number (mlflow/protos/service.proto).

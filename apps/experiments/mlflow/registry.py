@@ -14,9 +14,9 @@ from apps.experiments.ingest import check_key, check_text
 from apps.experiments.mlflow import render
 from apps.experiments.mlflow.lookup import check_own, logged_model_of, run_by_uid
 from apps.experiments.mlflow.paging import page_of
-from apps.experiments.mlflow.search import filter_models, filter_versions
 from apps.experiments.mlflow.wire import Call, MlflowError
 from apps.experiments.models import LoggedModel, ModelAlias, ModelVersion, RegisteredModel, Run
+from apps.experiments.search import filter_models, filter_versions
 
 MAX_TAG_LENGTH = 100_000
 _URI = re.compile(

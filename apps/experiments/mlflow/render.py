@@ -2,25 +2,13 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from apps.experiments.artifacts import Entry, root_uri
+from apps.experiments.clock import millis
 from apps.experiments.models import Experiment, LoggedModel, ModelVersion, RegisteredModel, Run
 from apps.experiments.states import MLFLOW_STATUS
-
-
-def millis(moment: datetime | None) -> int:
-    """Milliseconds since the epoch; 0, protobuf's "absent", for None."""
-    return round(moment.timestamp() * 1000) if moment else 0
-
-
-def moment(milliseconds: int) -> datetime | None:
-    """The inverse; None for 0 and for what no calendar holds."""
-    try:
-        return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds > 0 else None
-    except (OverflowError, ValueError, OSError):
-        return None
 
 
 def number(value: float) -> float | str:

@@ -6,13 +6,14 @@ from typing import Any
 from apps.core.errors import Invalid, Missing
 from apps.core.states import Role
 from apps.experiments import artifacts, ingest, pulse, selectors, services
+from apps.experiments.clock import moment
 from apps.experiments.mlflow import render
 from apps.experiments.mlflow.experiments import VIEW_TYPES
 from apps.experiments.mlflow.lookup import active_run, experiment_of, run_of, writable_run
 from apps.experiments.mlflow.paging import bounds, next_token, page_of
-from apps.experiments.mlflow.search import RunSearch
 from apps.experiments.mlflow.wire import Call
 from apps.experiments.models import PARAM_LENGTH, TAG_LENGTH, MetricPoint, Run, Tag
+from apps.experiments.search import RunSearch
 from apps.experiments.services.tracking import RUN_NAME_TAG
 
 USER_TAG = "mlflow.user"
@@ -30,7 +31,7 @@ def create(call: Call) -> dict[str, Any]:
         principal=call.principal,
         experiment=experiment_of(call, Role.DEVELOPER),
         name=name,
-        started_at=render.moment(call.integer("start_time", 0) or 0),
+        started_at=moment(call.integer("start_time", 0) or 0),
         user=(call.text("user_id") or tags.get(USER_TAG, ""))[:200],
         tags=tags,
     )
@@ -55,7 +56,7 @@ def update(call: Call) -> dict[str, Any]:
         principal=call.principal,
         run=writable_run(call),
         status=status,
-        ended_at=render.moment(call.integer("end_time", 0) or 0),
+        ended_at=moment(call.integer("end_time", 0) or 0),
         name=call.text("run_name", limit=250),
     )
     return {"run_info": render.run_info(run)}

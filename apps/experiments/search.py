@@ -7,8 +7,8 @@ from django.db.models import CharField, F, FilteredRelation, Lookup, Q, QuerySet
 from django.db.models.functions import Left
 
 from apps.core.errors import Invalid
-from apps.experiments.mlflow import render
-from apps.experiments.mlflow.filters import Comparison, Ordering, matcher, parse_filter, parse_ordering
+from apps.experiments.clock import moment
+from apps.experiments.filters import Comparison, Ordering, matcher, parse_filter, parse_ordering
 from apps.experiments.models import (
     INDEXED_CHARS,
     Experiment,
@@ -89,7 +89,7 @@ class RunSearch:
             rows = rows.filter(deleted_at__isnull=active)
         for found in parse_filter(filter_text):
             rows = rows.filter(self._condition(found))
-        self._rows = rows
+        self.rows = rows
         if len(order_by) > _MAX_ORDERS:
             raise Invalid(f"At most {_MAX_ORDERS} order_by clauses are supported.")
         self._orders = [parse_ordering(text) for text in order_by]
@@ -112,9 +112,9 @@ class RunSearch:
         every run of the experiment.
         """
         if not self._orders or self._orders[0].kind != "metric":
-            return [self._ordered(self._rows, self._orders)]
+            return [self._ordered(self.rows, self._orders)]
         first, rest = self._orders[0], self._orders[1:]
-        with_metric = self._rows.filter(
+        with_metric = self.rows.filter(
             latest_metrics__experiment_id__in=self._experiments, latest_metrics__key=first.key
         )
         column = F("latest_metrics__value")
@@ -124,7 +124,7 @@ class RunSearch:
         return [
             self._ordered(numbers, rest, lead),
             self._ordered(with_metric.filter(latest_metrics__value=_NAN), rest),
-            self._ordered(self._rows.exclude(pk__in=having), rest),
+            self._ordered(self.rows.exclude(pk__in=having), rest),
         ]
 
     def _ordered(self, rows: QuerySet[Run], orders: Sequence[Ordering], *lead: Any) -> QuerySet[Run, int]:
@@ -173,8 +173,8 @@ def _attribute(found: Comparison) -> Q:
     if key in _TEXT_ATTRIBUTES and isinstance(found.value, str | tuple):
         return _compare(_TEXT_ATTRIBUTES[key], found)
     if key in _TIME_ATTRIBUTES and isinstance(found.value, float) and found.op in ("=", "!=", "<", "<=", ">", ">="):
-        moment = render.moment(int(found.value))
-        return _compare(_TIME_ATTRIBUTES[key], Comparison(found.kind, key, found.op, moment))  # type: ignore[arg-type]
+        at = moment(int(found.value))
+        return _compare(_TIME_ATTRIBUTES[key], Comparison(found.kind, key, found.op, at))  # type: ignore[arg-type]
     if key == "status" and isinstance(found.value, str | tuple):
         return Q(state__in=[state for state, status in MLFLOW_STATUS.items() if _holds(found, status)])
     raise Invalid(
@@ -238,8 +238,8 @@ def _named(text: str, columns: dict[str, str], times: dict[str, str]) -> Iterabl
         elif found.kind == "attribute" and key in columns:
             yield _compare(columns[key], found)
         elif found.kind == "attribute" and key in times and isinstance(found.value, float):
-            moment = render.moment(int(found.value))
-            yield _compare(times[key], Comparison(found.kind, key, found.op, moment))  # type: ignore[arg-type]
+            at = moment(int(found.value))
+            yield _compare(times[key], Comparison(found.kind, key, found.op, at))  # type: ignore[arg-type]
         else:
             raise Invalid(f"Invalid filter: '{found.key[:100]}' can't be compared so here.")
 

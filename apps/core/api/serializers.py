@@ -1,0 +1,20 @@
+"""What the serializers of all apps share."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+
+class Strict(serializers.Serializer[Any]):
+    """A request that refuses what it does not know, at any depth: a misspelled field must not be ignored."""
+
+    also_known: tuple[str, ...] = ()
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        """Name the unknown fields, then check the known ones."""
+        given = set(data) if isinstance(data, dict) else set()
+        unknown = sorted(given - set(self.fields) - set(self.also_known) - {"project", "dry_run"})
+        if unknown:
+            raise serializers.ValidationError({key: ["There is no such field."] for key in unknown})
+        checked: dict[str, Any] = super().to_internal_value(data)
+        return checked

@@ -1,0 +1,267 @@
+"""REST: experiments and runs. Every write calls a service."""
+
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, extend_schema, extend_schema_view
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from apps.core.api.etags import check_if_match, etag_of
+from apps.core.api.viewsets import ServiceViewSet
+from apps.core.errors import Invalid
+from apps.core.states import Role
+from apps.experiments import selectors, services
+from apps.experiments.api import serializers as forms
+from apps.experiments.logs import run_log
+from apps.experiments.models import Experiment, Run
+from apps.experiments.search import RunSearch
+from apps.experiments.states import RunKind, RunState
+
+PROJECT = OpenApiParameter("project", OpenApiTypes.STR, description="Where the name is not unique.")
+DRY_RUN = OpenApiParameter("dry_run", OpenApiTypes.BOOL, description="Answer with the manifests; change nothing.")
+RUN_FILTERS = [
+    PROJECT,
+    OpenApiParameter("experiment", OpenApiTypes.STR),
+    OpenApiParameter("state", OpenApiTypes.STR, enum=[state.value for state in RunState], many=True),
+    OpenApiParameter("kind", OpenApiTypes.STR, enum=[kind.value for kind in RunKind]),
+    OpenApiParameter("q", OpenApiTypes.STR, description="A part of the name, or the beginning of the id."),
+    OpenApiParameter(
+        "filter", OpenApiTypes.STR, description="As MLflow's search: metrics.loss < 1 AND params.kind = 'a'."
+    ),
+]
+ORDERINGS = ("created_at", "name", "state")
+ORDERING = OpenApiParameter(
+    "ordering", OpenApiTypes.STR, enum=[*ORDERINGS, *(f"-{name}" for name in ORDERINGS)], description="Newest first."
+)
+MAX_LOG_LINES = 2000
+
+
+class Ordered(ServiceViewSet):
+    """Lists that take `?ordering=`, with the id as the last word so that pages never overlap."""
+
+    orderings: tuple[str, ...] = ORDERINGS
+
+    def ordered(self, queryset: Any, default: str) -> Any:
+        """The page of a list in the order asked for. Raises Invalid for a column that can't be sorted by."""
+        wanted = self.request.query_params.get("ordering", default)
+        if wanted.removeprefix("-") not in (*self.orderings, "id"):
+            raise Invalid(
+                f"ordering is one of {', '.join(self.orderings)}, each with or without '-'.", field="ordering"
+            )
+        direction = "-" if wanted.startswith("-") else ""
+        paginator: Any = self.paginator
+        paginator.ordering = (wanted,) if wanted.endswith("id") else (wanted, f"{direction}id")
+        return self.paginate_queryset(queryset)
+
+
+@extend_schema_view(
+    list=extend_schema(
+        operation_id="listExperiments",
+        parameters=[PROJECT, OpenApiParameter("q", OpenApiTypes.STR, description="A part of the name."), ORDERING],
+        responses=forms.ExperimentSerializer(many=True),
+    ),
+    retrieve=extend_schema(operation_id="getExperiment", parameters=[PROJECT], responses=forms.ExperimentSerializer),
+    create=extend_schema(
+        operation_id="createExperiment",
+        request=forms.NewExperimentSerializer,
+        responses={201: forms.ExperimentSerializer},
+    ),
+    partial_update=extend_schema(
+        operation_id="renameExperiment",
+        parameters=[PROJECT],
+        request=forms.RenameSerializer,
+        responses=forms.ExperimentSerializer,
+    ),
+    destroy=extend_schema(operation_id="deleteExperiment", parameters=[PROJECT], responses={204: None}),
+)
+class ExperimentViewSet(Ordered):
+    """Named sets of runs."""
+
+    queryset = Experiment.objects.none()
+    serializer_class = forms.ExperimentSerializer
+    lookup_field = "name"
+    orderings = ("created_at", "name")
+    # MLflow's names may hold slashes and spaces.
+    lookup_value_regex = r".+?"
+
+    def list(self, request: Request) -> Response:
+        """List the experiments of the visible projects."""
+        rows = selectors.experiments(**self.project_filter())
+        text = request.query_params.get("q", "")
+        page = self.ordered(rows.filter(name__icontains=text) if text else rows, "-created_at")
+        return self.get_paginated_response(forms.ExperimentSerializer(page, many=True).data)
+
+    def retrieve(self, request: Request, name: str) -> Response:
+        """One experiment."""
+        return self._shown(selectors.experiment(self.principal, name, **self.project_filter()))
+
+    def create(self, request: Request) -> Response:
+        """Make an experiment."""
+        body = forms.NewExperimentSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        values = {key: value for key, value in body.validated_data.items() if key != "project"}
+        made = services.create_experiment(principal=self.principal, project=self.project(Role.DEVELOPER), **values)
+        return self._shown(made, status=201)
+
+    def partial_update(self, request: Request, name: str) -> Response:
+        """Rename an experiment; `If-Match` guards against edits in between."""
+        body = forms.RenameSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        found = selectors.experiment(self.principal, name, Role.DEVELOPER, **self.project_filter())
+        check_if_match(request, "experiment", found.pk, found.updated_at)
+        renamed = services.rename_experiment(
+            principal=self.principal, experiment=found, name=body.validated_data["name"]
+        )
+        return self._shown(renamed)
+
+    def destroy(self, request: Request, name: str) -> Response:
+        """Mark an experiment as deleted; MLflow's API can restore it."""
+        found = selectors.experiment(self.principal, name, Role.DEVELOPER, **self.project_filter())
+        check_if_match(request, "experiment", found.pk, found.updated_at)
+        services.delete_experiment(principal=self.principal, experiment=found)
+        return Response(status=204)
+
+    def _shown(self, experiment: Experiment, status: int = 200) -> Response:
+        found = selectors.experiments(pk=experiment.pk).get()
+        tag = etag_of("experiment", found.pk, found.updated_at)
+        return Response(forms.ExperimentSerializer(found).data, status=status, headers={"ETag": tag})
+
+
+@extend_schema_view(
+    list=extend_schema(
+        operation_id="listRuns", parameters=[*RUN_FILTERS, ORDERING], responses=forms.RunSerializer(many=True)
+    ),
+    retrieve=extend_schema(operation_id="getRun", responses=forms.RunSerializer),
+    create=extend_schema(
+        operation_id="launchRuns",
+        parameters=[DRY_RUN],
+        request=PolymorphicProxySerializer(
+            component_name="LaunchRequest",
+            serializers=[forms.NewRunSerializer, forms.NewRunsSerializer],
+            resource_type_field_name=None,
+        ),
+        responses={
+            201: PolymorphicProxySerializer(
+                component_name="LaunchAnswer",
+                serializers=[forms.RunSerializer, forms.LaunchedSerializer],
+                resource_type_field_name=None,
+            ),
+            200: forms.LaunchPreviewSerializer,
+        },
+    ),
+    destroy=extend_schema(operation_id="deleteRun", responses={204: None}),
+)
+class RunViewSet(Ordered):
+    """Runs, launched and external."""
+
+    queryset = Run.objects.none()
+    serializer_class = forms.RunSerializer
+    lookup_field = "uid"
+    lookup_url_kwarg = "run_id"
+    lookup_value_regex = r"[0-9a-f]{32}"
+
+    def list(self, request: Request) -> Response:
+        """List runs by experiment, state, kind, name or a filter over what they logged."""
+        query = request.query_params
+        rows = selectors.with_values(selectors.runs(**self.project_filter("experiment__project")))
+        if query.get("experiment"):
+            rows = rows.filter(experiment__name=query["experiment"])
+        if query.getlist("state"):
+            rows = rows.filter(state__in=query.getlist("state"))
+        if query.get("kind"):
+            rows = rows.filter(kind=query["kind"])
+        rows = selectors.search_text(rows, query.get("q", ""))
+        if query.get("filter"):
+            rows = rows.filter(pk__in=self._search(query["filter"]).rows.values("pk"))
+        page = self.ordered(rows, "-id")
+        return self.get_paginated_response(forms.RunSerializer(page, many=True).data)
+
+    def _search(self, text: str) -> RunSearch:
+        scope = Experiment.objects.filter(deleted_at=None, **self.project_filter())
+        name = self.request.query_params.get("experiment")
+        pks = list((scope.filter(name=name) if name else scope).values_list("pk", flat=True))
+        return RunSearch(pks, filter_text=text, order_by=[], active=True)
+
+    def retrieve(self, request: Request, run_id: str) -> Response:
+        """One run with its latest values."""
+        return self._shown(selectors.run(self.principal, run_id))
+
+    def create(self, request: Request) -> Response:
+        """Launch one run, or `{"runs": […]}` together: all of them or none."""
+        several = isinstance(request.data, dict) and "runs" in request.data
+        body = forms.NewRunsSerializer(data=request.data) if several else forms.NewRunSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        wishes = body.validated_data["runs"] if several else [body.validated_data]
+        project = self.project(Role.DEVELOPER)
+        if self.dry_run:
+            objects = [
+                made
+                for wish in wishes
+                for made in services.preview_run(principal=self.principal, project=project, wish=wish)
+            ]
+            return Response(forms.LaunchPreviewSerializer({"dry_run": True, "objects": objects}).data)
+        runs = services.launch_runs(principal=self.principal, project=project, wishes=wishes)
+        if not several:
+            return self._shown(runs[0], status=201)
+        rows = {run.pk: run for run in selectors.with_values(selectors.runs(pk__in=[run.pk for run in runs]))}
+        shown = forms.RunSerializer([rows[run.pk] for run in runs], many=True).data
+        return Response({"runs": shown}, status=201)
+
+    def destroy(self, request: Request, run_id: str) -> Response:
+        """Mark a run that has ended as deleted; MLflow's API can restore it."""
+        services.delete_run(principal=self.principal, run=selectors.run(self.principal, run_id, Role.DEVELOPER))
+        return Response(status=204)
+
+    @extend_schema(operation_id="cancelRun", request=None, responses={202: forms.RunSerializer})
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, run_id: str) -> Response:
+        """Ask for a launched run's end."""
+        found = selectors.run(self.principal, run_id, Role.DEVELOPER)
+        return self._shown(services.cancel_run(principal=self.principal, run=found), status=202)
+
+    @extend_schema(operation_id="rerunRun", request=None, responses={201: forms.RunSerializer})
+    @action(detail=True, methods=["post"])
+    def rerun(self, request: Request, run_id: str) -> Response:
+        """Launch the same spec again as a new run."""
+        found = selectors.run(self.principal, run_id, Role.DEVELOPER)
+        return self._shown(services.rerun(principal=self.principal, run=found), status=201)
+
+    @extend_schema(
+        operation_id="getRunLog",
+        parameters=[OpenApiParameter("lines", OpenApiTypes.INT, description="At most 2000.")],
+        responses=forms.RunLogSerializer,
+    )
+    @action(detail=True)
+    def logs(self, request: Request, run_id: str) -> Response:
+        """The end of the log: of the pod while it runs, of what was kept afterwards."""
+        found = selectors.run(self.principal, run_id)
+        text = request.query_params.get("lines", "200")
+        if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:9]) <= MAX_LOG_LINES:
+            raise Invalid(f"lines is 1 to {MAX_LOG_LINES}.", field="lines")
+        log = run_log(found, lines=int(text))
+        return Response({"run_id": found.uid, "log": log.text, "ended": log.ended, "note": log.note})
+
+    @extend_schema(
+        operation_id="getRunMetrics",
+        parameters=[OpenApiParameter("key", OpenApiTypes.STR, many=True, description="All metrics unless given.")],
+        responses=forms.RunMetricsSerializer,
+    )
+    @action(detail=True)
+    def metrics(self, request: Request, run_id: str) -> Response:
+        """The curves, each of at most about 2,000 points."""
+        found = selectors.run(self.principal, run_id)
+        keys = request.query_params.getlist("key") or None
+        series = [
+            {
+                "key": curve.key,
+                "points": [{"step": step, "timestamp": at, "value": value} for step, at, value in curve.points],
+            }
+            for curve in selectors.metric_series(found.pk, keys)
+        ]
+        return Response(forms.RunMetricsSerializer({"run_id": found.uid, "series": series}).data)
+
+    def _shown(self, run: Run, status: int = 200) -> Response:
+        found = selectors.with_values(selectors.runs(pk=run.pk)).select_related("rerun_of").get()
+        return Response(forms.RunSerializer(found).data, status=status)

@@ -1,0 +1,266 @@
+"""How experiments, runs and models look in REST, and what may be asked for."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from apps.core.api.serializers import Strict
+from apps.experiments.mlflow.render import number
+from apps.experiments.models import Experiment, ModelVersion, RegisteredModel, Run
+
+_NUMBER = {"oneOf": [{"type": "number"}, {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}]}
+_TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
+
+
+class ExperimentSerializer(serializers.ModelSerializer[Experiment]):
+    """An experiment with how many runs it has."""
+
+    experiment_id = serializers.CharField(source="pk", help_text="As MLflow names it.")
+    project = serializers.CharField(source="project.name")
+    tags = serializers.DictField(child=serializers.CharField())
+    run_count = serializers.IntegerField(default=0)
+    active_count = serializers.IntegerField(default=0)
+    failed_count = serializers.IntegerField(default=0)
+    last_run_at = serializers.DateTimeField(default=None, allow_null=True)
+
+    class Meta:
+        model = Experiment
+        fields = (
+            "experiment_id", "project", "name", "tags", "run_count", "active_count", "failed_count", "last_run_at",
+            "created_by", "created_at", "updated_at",
+        )  # fmt: skip
+
+    def to_representation(self, instance: Experiment) -> dict[str, Any]:
+        """Counts of an experiment without runs are 0, not null."""
+        shown = super().to_representation(instance)
+        return {key: 0 if value is None and key.endswith("_count") else value for key, value in shown.items()}
+
+
+class NewExperimentSerializer(Strict):
+    """What a new experiment shall be."""
+
+    project = serializers.CharField(required=False)
+    name = serializers.CharField(max_length=500)
+    tags = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
+
+
+class RenameSerializer(Strict):
+    """Another name."""
+
+    name = serializers.CharField(max_length=500)
+
+
+class RunResourcesSerializer(serializers.Serializer[Any]):
+    """Requests and limits of the one container."""
+
+    cpu = serializers.CharField(required=False, help_text="Such as 500m or 2.")
+    memory = serializers.CharField(required=False, help_text="Such as 512Mi.")
+    gpu = serializers.IntegerField(required=False)
+
+
+class NewRunSerializer(Strict):
+    """A run to launch. The experiment is made when it is new; the only cluster need not be named."""
+
+    project = serializers.CharField(required=False)
+    experiment = serializers.CharField(max_length=500)
+    name = serializers.CharField(required=False, max_length=250)
+    image = serializers.CharField()
+    command = serializers.ListField(child=serializers.CharField(), required=False)
+    args = serializers.ListField(child=serializers.CharField(allow_blank=True), required=False)
+    env = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
+    resources = RunResourcesSerializer(required=False)
+    deadline_seconds = serializers.IntegerField(required=False, allow_null=True)
+    cluster = serializers.CharField(required=False)
+    params = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
+    tags = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
+
+
+class NewRunsSerializer(Strict):
+    """Several runs to launch, all or none of them."""
+
+    project = serializers.CharField(required=False)
+    runs = NewRunSerializer(many=True)
+
+
+class RunSerializer(serializers.ModelSerializer[Run]):
+    """A run with its latest values."""
+
+    run_id = serializers.CharField(source="uid")
+    project = serializers.CharField(source="experiment.project.name")
+    experiment = serializers.CharField(source="experiment.name")
+    cluster = serializers.CharField(source="cluster.name", default=None, allow_null=True)
+    rerun_of = serializers.CharField(source="rerun_of.uid", default=None, allow_null=True)
+    spec = serializers.DictField()
+    metrics = serializers.SerializerMethodField()
+    params = serializers.SerializerMethodField()
+    tags = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Run
+        fields = (
+            "run_id", "project", "experiment", "name", "kind", "state", "reason", "message", "exit_code", "metrics",
+            "params", "tags", "spec", "cluster", "namespace", "job_name", "pod_name", "node_name", "rerun_of",
+            "created_by", "created_at", "started_at", "ended_at", "log_tail",
+        )  # fmt: skip
+
+    @extend_schema_field({"type": "object", "additionalProperties": _NUMBER})
+    def get_metrics(self, run: Run) -> dict[str, float | str]:
+        """The latest value of each metric."""
+        return {metric.key: number(metric.value) for metric in run.latest_metrics.all()}
+
+    @extend_schema_field(_TEXTS)
+    def get_params(self, run: Run) -> dict[str, str]:
+        """The params."""
+        return {param.key: param.value for param in run.params.all()}
+
+    @extend_schema_field(_TEXTS)
+    def get_tags(self, run: Run) -> dict[str, str]:
+        """The tags."""
+        return {tag.key: tag.value for tag in run.tags.all()}
+
+
+class LaunchedSerializer(serializers.Serializer[Any]):
+    """Runs that were launched together."""
+
+    runs = RunSerializer(many=True)
+
+
+class LaunchPreviewSerializer(serializers.Serializer[Any]):
+    """The Kubernetes objects that a launch would make; each run gets its own number in place of 0."""
+
+    dry_run = serializers.BooleanField()
+    objects = serializers.ListField(child=serializers.DictField())
+
+
+class RunLogSerializer(serializers.Serializer[Any]):
+    """The end of a run's log."""
+
+    run_id = serializers.CharField()
+    log = serializers.CharField(allow_blank=True)
+    ended = serializers.BooleanField(help_text="Whether nothing more will come.")
+    note = serializers.CharField(allow_blank=True)
+
+
+class PointSerializer(serializers.Serializer[Any]):
+    """One logged value; `timestamp` in milliseconds since the epoch."""
+
+    step = serializers.IntegerField()
+    timestamp = serializers.IntegerField()
+    value = serializers.SerializerMethodField("shown_value")
+
+    @extend_schema_field(_NUMBER)
+    def shown_value(self, point: dict[str, Any]) -> float | str:
+        """The value."""
+        return number(point["value"])
+
+
+class SeriesSerializer(serializers.Serializer[Any]):
+    """The curve of one metric, thinned where it is long."""
+
+    key = serializers.CharField()
+    points = PointSerializer(many=True)
+
+
+class RunMetricsSerializer(serializers.Serializer[Any]):
+    """The curves of a run."""
+
+    run_id = serializers.CharField()
+    series = SeriesSerializer(many=True)
+
+
+class ModelSerializer(serializers.ModelSerializer[RegisteredModel]):
+    """A registered model."""
+
+    project = serializers.CharField(source="project.name")
+    tags = serializers.DictField(child=serializers.CharField())
+    aliases = serializers.SerializerMethodField()
+    version_count = serializers.IntegerField(default=0)
+    latest_version = serializers.IntegerField(source="newest", default=None, allow_null=True)
+
+    class Meta:
+        model = RegisteredModel
+        fields = (
+            "project", "name", "description", "tags", "aliases", "version_count", "latest_version", "created_by",
+            "created_at", "updated_at",
+        )  # fmt: skip
+
+    @extend_schema_field({"type": "object", "additionalProperties": {"type": "integer"}})
+    def get_aliases(self, model: RegisteredModel) -> dict[str, int]:
+        """The version of each alias."""
+        return {alias.name: alias.version.version for alias in model.aliases.all()}
+
+    def to_representation(self, instance: RegisteredModel) -> dict[str, Any]:
+        """A model without versions has 0 of them, not null."""
+        shown = super().to_representation(instance)
+        return {**shown, "version_count": shown["version_count"] or 0}
+
+
+class NewModelSerializer(Strict):
+    """What a new model shall be."""
+
+    project = serializers.CharField(required=False)
+    name = serializers.CharField(max_length=250)
+    description = serializers.CharField(required=False, allow_blank=True)
+    tags = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
+
+
+class DescriptionSerializer(Strict):
+    """Another description or tags; a tag of null is removed."""
+
+    description = serializers.CharField(required=False, allow_blank=True)
+    tags = serializers.DictField(child=serializers.CharField(allow_blank=True, allow_null=True), required=False)
+
+
+class VersionSerializer(serializers.ModelSerializer[ModelVersion]):
+    """A version of a model."""
+
+    project = serializers.CharField(source="model.project.name")
+    model = serializers.CharField(source="model.name")
+    run_id = serializers.CharField(source="run.uid", default=None, allow_null=True)
+    experiment = serializers.CharField(source="run.experiment.name", default=None, allow_null=True)
+    tags = serializers.DictField(child=serializers.CharField())
+    aliases = serializers.SerializerMethodField()
+    metrics = serializers.SerializerMethodField()
+
+    class Meta:
+        model = ModelVersion
+        fields = (
+            "project", "model", "version", "state", "run_id", "experiment", "source", "artifact_path", "description",
+            "tags", "aliases", "metrics", "created_by", "created_at", "updated_at",
+        )  # fmt: skip
+
+    @extend_schema_field({"type": "array", "items": {"type": "string"}})
+    def get_aliases(self, version: ModelVersion) -> list[str]:
+        """The aliases that point here."""
+        return [alias.name for alias in version.aliases.all()]
+
+    @extend_schema_field({"type": "object", "additionalProperties": _NUMBER})
+    def get_metrics(self, version: ModelVersion) -> dict[str, float | str]:
+        """The latest metrics of the source run."""
+        if version.run is None:
+            return {}
+        return {metric.key: number(metric.value) for metric in version.run.latest_metrics.all()}
+
+
+class NewVersionSerializer(Strict):
+    """What the next version is made from: a model that the run logged, or a folder of its artifacts."""
+
+    project = serializers.CharField(required=False)
+    run_id = serializers.CharField(min_length=32, max_length=32)
+    artifact_path = serializers.CharField(required=False, allow_blank=True, max_length=1000)
+    description = serializers.CharField(required=False, allow_blank=True)
+    tags = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
+
+
+class AliasSerializer(Strict):
+    """Which version an alias points at."""
+
+    version = serializers.IntegerField(min_value=1)
+
+
+class NewAliasSerializer(AliasSerializer):
+    """An alias and its version."""
+
+    project = serializers.CharField(required=False)
+    alias = serializers.CharField(max_length=250)
