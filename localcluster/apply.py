@@ -97,8 +97,20 @@ def remove_fields(obj: Obj, gone: Fields, kept: Fields, type_: Type) -> None:
     needed: set[Path] = set()
     for path in kept:
         needed.update(path[:length] for length in range(1, len(path) + 1))
-    for path in sorted(gone - needed, key=len, reverse=True):
+    removed: set[Path] = set()
+    # Shorter paths first: with a list's item goes all that is inside of it, its key too.
+    for path in sorted(gone - needed, key=len):
+        if any(path[:length] in removed for length in range(1, len(path))) or _is_key(path):
+            continue
         _remove(obj, path, type_)
+        removed.add(path)
+
+
+def _is_key(path: Path) -> bool:
+    """Is it a field by which its item is found? That stays as long as the item does."""
+    if len(path) < 2 or not path[-2].startswith("k:"):
+        return False
+    return path[-1][2:] in json.loads(path[-2][2:])
 
 
 def _conflicts(entries: list[Entry], mine: Entry, changed: Fields) -> list[tuple[Entry, Path]]:

@@ -65,6 +65,14 @@ def keep_identity(row: Resource, old: Obj, new: Obj) -> None:
         metadata.pop("managedFields")
 
 
+def tidy(obj: Obj) -> None:
+    """Drop what is empty from the metadata, in place, as Go's ``omitempty`` does: clients compare with absence."""
+    metadata = obj["metadata"]
+    for field in ("labels", "annotations", "finalizers", "ownerReferences"):
+        if field in metadata and not metadata[field]:
+            del metadata[field]
+
+
 def grace_of(row: Resource, obj: Obj, asked: int | None) -> int:
     """The seconds that a deletion leaves the object: pods on a node alone have any."""
     if row.plural != "pods" or not obj["spec"].get("nodeName"):

@@ -17,7 +17,16 @@ from typing import Any
 from localcluster import managers
 from localcluster.defaults import apply_defaults
 from localcluster.errors import StatusError, already_exists, bad_request, conflict, forbidden, invalid, not_found
-from localcluster.lifecycle import FOREGROUND, ORPHAN, grace_of, is_finished, keep_identity, mark_deleted, restrict
+from localcluster.lifecycle import (
+    FOREGROUND,
+    ORPHAN,
+    grace_of,
+    is_finished,
+    keep_identity,
+    mark_deleted,
+    restrict,
+    tidy,
+)
 from localcluster.meta import key_of, thaw
 from localcluster.quantities import now
 from localcluster.recorder import Recorder
@@ -159,6 +168,7 @@ class Registry:
         row = BY_PLURAL[resource]
         new = thaw(obj)
         self._complete(row, new, namespace)
+        tidy(new)
         if row.namespaced:
             self._check_namespace(row, new)
         apply_defaults(resource, new)
@@ -287,6 +297,7 @@ class Registry:
         resource = row.plural
         new = restrict(row, old, new, subresource)
         keep_identity(row, old, new)
+        tidy(new)
         if subresource is None:
             prepare_update(resource, old, new)
             apply_defaults(resource, new)

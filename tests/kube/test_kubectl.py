@@ -1,0 +1,149 @@
+"""`kubectl`, as people use it. Each test is skipped, with the reason, where kubectl is not installed."""
+
+import json
+import re
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.kube.conftest import deployment, pod, wait_until
+
+Kubectl = Callable[..., str]
+
+
+def test_get_prints_the_usual_columns(kubectl: Kubectl) -> None:
+    """https://kubernetes.io/docs/reference/kubectl/generated/kubectl_get/"""
+    assert kubectl("get", "nodes").split()[:5] == ["NAME", "STATUS", "ROLES", "AGE", "VERSION"]
+    kubectl("apply", "-f", "-", stdin=json.dumps(deployment("web", 1)))
+    kubectl("wait", "--for=condition=Available", "deployment/web", "--timeout=60s")
+    assert kubectl("get", "deployments").split()[:5] == ["NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE"]
+    assert kubectl("get", "pods", "-l", "app=web").split()[:5] == ["NAME", "READY", "STATUS", "RESTARTS", "AGE"]
+    assert "deployment.apps/web" in kubectl("get", "all")
+    assert kubectl("get", "deploy", "web", "-o", "jsonpath={.status.readyReplicas}") == "1"
+    assert "the server doesn't have a resource type" in kubectl("get", "nonsense", check=False)
+
+
+def test_apply_is_idempotent_and_changes_what_changed(kubectl: Kubectl) -> None:
+    """https://kubernetes.io/docs/tasks/manage-kubernetes-objects/declarative-config/"""
+    manifest = deployment("web", 0)
+    assert kubectl("apply", "-f", "-", stdin=json.dumps(manifest)) == "deployment.apps/web created\n"
+    assert kubectl("apply", "-f", "-", stdin=json.dumps(manifest)) == "deployment.apps/web unchanged\n"
+    manifest["spec"]["minReadySeconds"] = 2
+    manifest["metadata"]["annotations"] = {"note": "here"}
+    assert "-  " not in kubectl("diff", "-f", "-", stdin=json.dumps(deployment("web", 0)))
+    assert kubectl("apply", "-f", "-", stdin=json.dumps(manifest)) == "deployment.apps/web configured\n"
+    del manifest["metadata"]["annotations"]
+    kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+    assert kubectl("get", "deploy", "web", "-o", "jsonpath={.metadata.annotations.note}") == ""
+
+
+def test_apply_refuses_a_misspelt_field(kubectl: Kubectl) -> None:
+    """https://kubernetes.io/docs/reference/using-api/api-concepts/#setting-the-field-validation-level"""
+    manifest = deployment("web", 0)
+    manifest["spec"]["replica"] = 3
+    printed = kubectl("apply", "-f", "-", stdin=json.dumps(manifest), check=False)
+    assert 'unknown field "spec.replica"' in printed
+
+
+def test_server_side_apply_names_the_owner_in_a_conflict(kubectl: Kubectl) -> None:
+    """https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts"""
+    kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(deployment("web", 0)))
+    other = ("apply", "--server-side", "--field-manager=other", "-f", "-")
+    wanted = json.dumps(deployment("web", 1))
+    assert 'conflict with "kubectl": .spec.replicas' in kubectl(*other, stdin=wanted, check=False)
+    kubectl(*other, "--force-conflicts", stdin=wanted)
+    kubectl("scale", "deployment/web", "--replicas=0")
+
+
+def test_rollout_goes_forth_and_back(kubectl: Kubectl) -> None:
+    """https://kubernetes.io/docs/reference/kubectl/generated/kubectl_rollout/"""
+    kubectl("apply", "-f", "-", stdin=json.dumps(deployment("web", 2)))
+    assert "successfully rolled out" in kubectl("rollout", "status", "deployment/web", "--timeout=80s")
+    kubectl("set", "env", "deployment/web", "A=1")
+    assert "successfully rolled out" in kubectl("rollout", "status", "deployment/web", "--timeout=80s")
+    assert len(re.findall(r"^\d", kubectl("rollout", "history", "deployment/web"), re.M)) == 2
+    kubectl("rollout", "undo", "deployment/web")
+    assert "successfully rolled out" in kubectl("rollout", "status", "deployment/web", "--timeout=80s")
+    env = kubectl("get", "deploy", "web", "-o", "jsonpath={.spec.template.spec.containers[0].env}")
+    assert env == ""
+    kubectl("rollout", "restart", "deployment/web")
+    assert "successfully rolled out" in kubectl("rollout", "status", "deployment/web", "--timeout=80s")
+
+
+def test_scale_and_delete(kubectl: Kubectl) -> None:
+    kubectl("apply", "-f", "-", stdin=json.dumps(deployment("web", 1)))
+    kubectl("scale", "deployment/web", "--replicas=2")
+    kubectl("wait", "--for=jsonpath={.status.readyReplicas}=2", "deployment/web", "--timeout=60s")
+    printed = kubectl("delete", "deployment", "web", "--cascade=foreground", "--timeout=60s")
+    assert "deleted" in printed
+    assert "No resources found" in kubectl("get", "deployments,replicasets,pods")
+
+
+def test_describe_tells_the_events(kubectl: Kubectl) -> None:
+    """https://kubernetes.io/docs/reference/kubectl/generated/kubectl_describe/"""
+    kubectl("apply", "-f", "-", stdin=json.dumps(deployment("web", 1)))
+    kubectl("wait", "--for=condition=Available", "deployment/web", "--timeout=60s")
+    assert "ScalingReplicaSet" in kubectl("describe", "deployment", "web")
+    described = kubectl("describe", "pods", "-l", "app=web")
+    assert "Controlled By:  ReplicaSet/web-" in described
+    assert "Successfully assigned" in described
+    assert "Allocated resources:" in kubectl("describe", "nodes")
+    kubectl("expose", "deployment", "web", "--port=80", "--target-port=8080")
+    assert "Endpoints:" in kubectl("describe", "service", "web")
+
+
+@pytest.mark.real_process
+def test_logs_follow_until_the_end(kubectl: Kubectl) -> None:
+    """https://kubernetes.io/docs/reference/kubectl/generated/kubectl_logs/"""
+    script = "for i in 1 2 3; do echo line $i; sleep 0.5; done"
+    kubectl("apply", "-f", "-", stdin=json.dumps(pod("p", "sh", "-c", script)))
+    kubectl("wait", "--for=jsonpath={.status.phase}=Running", "pod/p", "--timeout=60s")
+    began = time.monotonic()
+    assert kubectl("logs", "-f", "p") == "line 1\nline 2\nline 3\n"
+    assert time.monotonic() - began < 30
+    assert kubectl("logs", "p", "--tail=1") == "line 3\n"
+    kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/p", "--timeout=60s")
+    assert "not found" in kubectl("logs", "missing", check=False)
+
+
+@pytest.mark.real_process
+def test_top_shows_measured_use(kubectl: Kubectl) -> None:
+    """https://kubernetes.io/docs/reference/kubectl/generated/kubectl_top/"""
+    if "metrics.k8s.io" not in kubectl("api-versions"):
+        pytest.skip("this cluster has no metrics server")
+    kubectl("apply", "-f", "-", stdin=json.dumps(pod("p", "sleep", "100000")))
+    found = wait_until("metrics of the pod", lambda: re.search(r"^p +\d+m +\d+Mi", _top(kubectl), re.M))
+    assert found
+    assert kubectl("top", "nodes").startswith("NAME")
+
+
+def _top(kubectl: Kubectl) -> str:
+    return kubectl("top", "pods", check=False)
+
+
+def test_create_patch_label_and_explain(kubectl: Kubectl) -> None:
+    """`kubectl create` sends protobuf; `kubectl explain` reads OpenAPI v3."""
+    kubectl("create", "configmap", "c", "--from-literal=a=b")
+    kubectl("create", "secret", "generic", "s", "--from-literal=a=b")
+    assert kubectl("get", "secret", "s", "-o", "jsonpath={.data.a}") == "Yg=="
+    kubectl("label", "configmap", "c", "x=y")
+    kubectl("patch", "configmap", "c", "--type=json", "-p", '[{"op":"add","path":"/data/c","value":"d"}]')
+    assert kubectl("get", "cm", "-l", "x=y", "-o", "jsonpath={.items[0].data}") == '{"a":"b","c":"d"}'
+    assert "RollingUpdate" in kubectl("explain", "deployment.spec.strategy")
+    assert kubectl("auth", "can-i", "create", "pods") == "yes\n"
+
+
+def test_a_job_is_waited_for(kubectl: Kubectl) -> None:
+    kubectl("create", "job", "j", "--image=busybox", "--", "sh", "-c", "echo done")
+    kubectl("wait", "--for=condition=Complete", "job/j", "--timeout=80s")
+    assert "1/1" in kubectl("get", "job", "j")
+
+
+def test_deleting_a_namespace_empties_it(kubectl: Kubectl) -> None:
+    """https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/"""
+    name = f"flotilla-test-{time.time_ns():x}"
+    kubectl("create", "namespace", name)
+    kubectl("create", "configmap", "c", "-n", name)
+    kubectl("delete", "namespace", name, "--timeout=60s")
+    assert "not found" in kubectl("get", "namespace", name, check=False)
