@@ -115,8 +115,9 @@ def _not_restarted(voyage: Voyage, victim: dict[str, Any]) -> str:
 
 def _process_of(voyage: Voyage, replica: dict[str, Any]) -> int:
     """The process behind a replica: the local cluster keeps its number beside the pod's files."""
+    namespace = voyage.get(f"deployments/{DEPLOYMENT}")["namespace"]
     pods = voyage.data_dir / "localcluster" / "pods"
-    for record in pods.glob(f"{replica['namespace']}_{replica['name']}_*/*/pid"):
+    for record in pods.glob(f"{namespace}_{replica['name']}_*/*/pid"):
         return int(json.loads(record.read_text())["pid"])
     raise StepFailedError(f"The local cluster has no process for {replica['name']}.")
 

@@ -8,14 +8,14 @@ from controlplane.embedded.demo.voyage import ALIAS, CLUSTER, EXPERIMENT, IMAGE,
 
 NODES, GPUS = 3, 2
 CLUSTER_TIMEOUT_S, TRAINING_TIMEOUT_S = 60.0, 240.0
-# Each with other parameters; the last can't be trained: a step size must be positive.
-PARAMETERS: tuple[dict[str, float], ...] = (
-    {"hidden": 8, "learning-rate": 0.002},
-    {"hidden": 16, "learning-rate": 0.002},
-    {"hidden": 32, "learning-rate": 0.004},
-    {"hidden": 64, "learning-rate": 0.004},
+# (name, options of train.py). The last can't be trained: a step size must be positive.
+WISHES: tuple[tuple[str, dict[str, float]], ...] = (
+    ("hidden-8", {"hidden": 8, "learning-rate": 0.002}),
+    ("hidden-16", {"hidden": 16, "learning-rate": 0.002}),
+    ("hidden-32", {"hidden": 32, "learning-rate": 0.004}),
+    ("hidden-64", {"hidden": 64, "learning-rate": 0.004}),
+    ("negative-learning-rate", {"hidden": 32, "learning-rate": -1}),
 )
-WRONG: dict[str, float] = {"hidden": 32, "learning-rate": -1}
 ENDED = frozenset({"Succeeded", "Failed", "Canceled", "Lost"})
 
 
@@ -31,7 +31,7 @@ def see_the_cluster(voyage: Voyage) -> None:
 def train(voyage: Voyage) -> None:
     """Step 2: four runs launched together train with other parameters, and a fifth fails and says why."""
     with voyage.report.step("2  Four runs train together, a fifth is made to fail") as result:
-        wishes = [_wish(parameters) for parameters in (*PARAMETERS, WRONG)]
+        wishes = [_wish(name, options) for name, options in WISHES]
         launched = voyage.post("runs", {"runs": wishes})["runs"]
         uids = [run["run_id"] for run in launched]
         wait_until(lambda: _unfinished(voyage, uids), "the runs to end", timeout=TRAINING_TIMEOUT_S)
@@ -85,14 +85,13 @@ def _nodes(voyage: Voyage) -> list[Any]:
     return list(voyage.api.list(f"/api/v1/clusters/{CLUSTER}/nodes"))
 
 
-def _wish(parameters: dict[str, float]) -> dict[str, Any]:
-    options = [text for name, value in parameters.items() for text in (f"--{name}", str(value))]
+def _wish(name: str, options: dict[str, float]) -> dict[str, Any]:
     return {
         "experiment": EXPERIMENT,
-        "name": "-".join(f"{name[0]}{value:g}" for name, value in parameters.items()).replace("--", "-minus-"),
+        "name": name,
         "image": IMAGE,
         "command": ["python", "train.py"],
-        "args": options,
+        "args": [text for option, value in options.items() for text in (f"--{option}", f"{value:g}")],
         "resources": {"cpu": "1", "memory": "512Mi"},
     }
 
