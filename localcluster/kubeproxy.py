@@ -60,6 +60,7 @@ class KubeProxy(Controller):
     def __init__(self, registry: Registry) -> None:
         super().__init__(registry)
         self._servers: dict[Key, dict[Listening, asyncio.Task[None]]] = {}
+        self._relays: set[asyncio.Task[None]] = set()
         self._turn = count()
 
     async def run(self) -> None:
@@ -69,6 +70,8 @@ class KubeProxy(Controller):
         finally:
             for key in list(self._servers):
                 self._close(key, set(self._servers[key]))
+            for task in self._relays:
+                task.cancel()
 
     def sync(self, key: Key) -> float | None:
         """One round."""
@@ -100,15 +103,20 @@ class KubeProxy(Controller):
             self._servers[key].pop(listening).cancel()
 
     async def _serve(self, key: Key, listening: Listening, listener: socket.socket) -> None:
-        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            with contextlib.closing(writer):
-                await self._relay(key, listening[2], reader, writer)
+        # Not asyncio.start_server: closing that one forgets connections that it has just accepted.
+        with listener:
+            while True:
+                client, _ = await asyncio.get_running_loop().sock_accept(listener)
+                task = asyncio.create_task(self._relay(key, listening[2], client))
+                self._relays.add(task)
+                task.add_done_callback(self._relays.discard)
 
-        server = await asyncio.start_server(connected, sock=listener)
-        async with server:
-            await server.serve_forever()
+    async def _relay(self, key: Key, port_name: str, client: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=client)
+        with contextlib.closing(writer):
+            await self._share(key, port_name, reader, writer)
 
-    async def _relay(
+    async def _share(
         self, key: Key, port_name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         namespace, name = key
@@ -123,7 +131,9 @@ class KubeProxy(Controller):
             except (OSError, TimeoutError):
                 continue  # it has just died: the next one
             with contextlib.closing(back_writer):
-                await asyncio.gather(_pump(reader, back_writer), _pump(back_reader, writer))
+                there = asyncio.create_task(_pump(reader, back_writer))
+                await _pump(back_reader, writer)  # when the answer is over, all is
+                there.cancel()
             return
 
 
@@ -141,7 +151,7 @@ def _listen(address: str, port: int) -> socket.socket:
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    # Either side may hang up at any moment; then this direction is over, and the other ends by itself.
+    # Either side may hang up at any moment; then this direction is over.
     with contextlib.suppress(ConnectionError):
         while data := await reader.read(_CHUNK):
             writer.write(data)

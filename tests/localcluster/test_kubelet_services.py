@@ -11,12 +11,13 @@ from localcluster.kubeproxy import backends, wanted
 from tests.localcluster.nodes import Side, scenario
 
 SERVER = """
-import http.server, os
+import http.server, os, socketserver
 class H(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200); self.end_headers(); self.wfile.write(os.environ['HOSTNAME'].encode())
     def log_message(self, *a): pass
-http.server.HTTPServer((os.environ['HOST'], 8080), H).serve_forever()
+socketserver.ThreadingTCPServer.allow_reuse_address = True
+socketserver.ThreadingTCPServer((os.environ['HOST'], 8080), H).serve_forever()
 """
 
 

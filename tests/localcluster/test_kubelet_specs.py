@@ -188,12 +188,13 @@ def test_an_image_of_the_table_brings_its_files(tmp_path: Path) -> None:
 
 
 SERVER = """
-import http.server, os, pathlib, sys
+import http.server, os, pathlib, socketserver
 class H(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(503 if pathlib.Path(self.path.strip('/')).exists() else 200); self.end_headers()
     def log_message(self, *a): pass
-http.server.HTTPServer((os.environ['HOST'], 8080), H).serve_forever()
+socketserver.ThreadingTCPServer.allow_reuse_address = True
+socketserver.ThreadingTCPServer((os.environ['HOST'], 8080), H).serve_forever()
 """
 
 
