@@ -59,7 +59,7 @@ class KubeProxy(Controller):
 
     def __init__(self, registry: Registry) -> None:
         super().__init__(registry)
-        self._servers: dict[Key, dict[Listening, asyncio.Task[None]]] = {}
+        self._servers: dict[Key, dict[Listening, socket.socket]] = {}
         self._relays: set[asyncio.Task[None]] = set()
         self._turn = count()
 
@@ -93,23 +93,26 @@ class KubeProxy(Controller):
                     message = f"cannot listen on {address}:{port}: {error.strerror}; use the API's proxy or an endpoint"
                     self.registry.record_event(service, "Warning", "FailedToListen", message, self.name)
                 continue
-            have[listening] = asyncio.create_task(self._serve(key, listening, listener))
+            asyncio.get_running_loop().add_reader(listener, self._accept, key, listening[2], listener)
+            have[listening] = listener
         if not have:
             self._servers.pop(key, None)
         return None
 
     def _close(self, key: Key, gone: set[Listening]) -> None:
         for listening in gone:
-            self._servers[key].pop(listening).cancel()
+            listener = self._servers[key].pop(listening)
+            asyncio.get_running_loop().remove_reader(listener)
+            listener.close()
 
-    async def _serve(self, key: Key, listening: Listening, listener: socket.socket) -> None:
-        # Not asyncio.start_server: closing that one forgets connections that it has just accepted.
-        with listener:
-            while True:
-                client, _ = await asyncio.get_running_loop().sock_accept(listener)
-                task = asyncio.create_task(self._relay(key, listening[2], client))
-                self._relays.add(task)
-                task.add_done_callback(self._relays.discard)
+    def _accept(self, key: Key, port_name: str, listener: socket.socket) -> None:
+        # Not asyncio.start_server: closing that one forgets connections that it is just accepting.
+        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):  # the client has gone already
+            client, _ = listener.accept()
+            client.setblocking(False)
+            task = asyncio.create_task(self._relay(key, port_name, client))
+            self._relays.add(task)
+            task.add_done_callback(self._relays.discard)
 
     async def _relay(self, key: Key, port_name: str, client: socket.socket) -> None:
         reader, writer = await asyncio.open_connection(sock=client)
