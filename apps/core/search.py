@@ -12,16 +12,18 @@ from apps.core.access import Principal, visible_projects
 
 MIN_LENGTH = 2
 PER_KIND = 6
+# Icons by kind, in the order in which kinds are listed among equals: what is named by people before what is made.
 ICONS = {
     "project": "folder",
     "cluster": "server",
-    "node": "cpu",
-    "pod": "boxes",
+    "deployment": "rocket",
+    "model": "box",
     "experiment": "flask-conical",
     "run": "play",
-    "model": "box",
-    "deployment": "rocket",
+    "node": "cpu",
+    "pod": "boxes",
 }
+_ORDER = list(ICONS)
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,14 @@ def find(principal: Principal, query: str, *, per_kind: int = PER_KIND) -> list[
     if len(wanted) < MIN_LENGTH:
         return []
     hits = [hit for provider in _providers.values() for hit in provider(principal, wanted, per_kind)]
-    return sorted(hits, key=lambda hit: _rank(hit.label.lower(), wanted.lower()))
+    return sorted(hits, key=lambda hit: _rank(hit, wanted.lower()))
 
 
-def _rank(label: str, wanted: str) -> int:
-    if label == wanted:
-        return 0
-    return 1 if label.startswith(wanted) else 2
+def _rank(hit: Hit, wanted: str) -> tuple[int, int, str]:
+    label = hit.label.lower()
+    closeness = 0 if label == wanted else 1 if label.startswith(wanted) else 2
+    kind = _ORDER.index(hit.kind) if hit.kind in _ORDER else len(_ORDER)
+    return closeness, kind, label
 
 
 def find_projects(principal: Principal, query: str, limit: int) -> list[Hit]:
