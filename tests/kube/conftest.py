@@ -3,14 +3,13 @@
     KUBECONFIG=… make test-kube            a real cluster
     KUBECONFIG=… HOLLOW=1 make test-kube   its nodes only pretend to run pods (KWOK, `localcluster --hollow`)
 
-Everything happens in a namespace of its own, which is deleted at the end. Images: BUSYBOX, that is all.
+Everything happens in namespaces of the tests' own, which are deleted at the end. Images: busybox and python:3.11.
 """
 
 import json
 import os
 import shutil
 import subprocess
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,11 +19,7 @@ import pytest
 import urllib3
 from kubernetes import client, config
 
-Object = dict[str, Any]
-
-BUSYBOX = "busybox"
-#: Seconds. A real cluster may have to pull the image first.
-PATIENCE = 90.0
+from tests.kube.support import PATIENCE
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -134,41 +129,3 @@ def kubectl(kubeconfig: Path, namespace: str) -> Callable[..., str]:
         return done.stdout + done.stderr
 
     return run
-
-
-def wait_until(what: str, condition: Callable[[], Any], timeout: float = PATIENCE) -> Any:
-    """The first true value of ``condition``; fails with ``what`` when there is none in time."""
-    ends = time.monotonic() + timeout
-    while not (value := condition()):
-        if time.monotonic() > ends:
-            raise AssertionError(f"waited {timeout:g} s in vain for {what}")
-        time.sleep(0.1)
-    return value
-
-
-def container(*command: str, **more: Any) -> Object:
-    """A busybox container that asks for little."""
-    resources = {"requests": {"cpu": "10m", "memory": "16Mi"}}
-    return {"name": "main", "image": BUSYBOX, "command": list(command), "resources": resources, **more}
-
-
-def pod(name: str, *command: str, labels: Object | None = None, **more: Any) -> Object:
-    """A pod that runs one command once."""
-    spec = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 1, "containers": [container(*command)], **more}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels or {}}, "spec": spec}
-
-
-def deployment(name: str, replicas: int, *command: str) -> Object:
-    """A deployment of pods that run ``command`` (for ever, by default)."""
-    labels = {"app": name}
-    spec = {"terminationGracePeriodSeconds": 1, "containers": [container(*(command or ("sleep", "100000")))]}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name, "labels": labels},
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": spec},
-        },
-    }

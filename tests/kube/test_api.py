@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from kubernetes import client, watch
 
-from tests.kube.conftest import Rest, deployment, pod, wait_until
+from tests.kube.conftest import Rest
+from tests.kube.support import deployment, pod, wait_until
 
 APPLY = "application/apply-patch+yaml"
 

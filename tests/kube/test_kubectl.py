@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.kube.conftest import deployment, pod, wait_until
+from tests.kube.support import deployment, pod, wait_until
 
 Kubectl = Callable[..., str]
 

@@ -3,7 +3,8 @@
 import pytest
 from kubernetes import client
 
-from tests.kube.conftest import Rest, container, deployment, pod, wait_until
+from tests.kube.conftest import Rest
+from tests.kube.support import container, deployment, pod, wait_until
 
 PYTHON_SERVE = (
     "import http.server, os\n"
