@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.conf import settings
-from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextareaWidget
+from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from apps.clusters import addresses, kubeconfig
 from apps.clusters.models import Cluster
@@ -18,6 +18,28 @@ class SecretTextarea(UnfoldAdminTextareaWidget):  # type: ignore[misc]
     def format_value(self, value: Any) -> str:
         """Always empty: a kubeconfig goes in and never comes out."""
         return ""
+
+
+class LabelsField(forms.CharField):
+    """Labels as lines of `name=value`."""
+
+    def prepare_value(self, value: Any) -> Any:
+        """The lines of a dict; what somebody typed as it is."""
+        return "\n".join(f"{key}={text}" for key, text in value.items()) if isinstance(value, dict) else value
+
+    def to_python(self, value: Any) -> Any:
+        """The dict of the lines. Raises ValidationError with what Kubernetes would refuse."""
+        if isinstance(value, dict):
+            return value
+        lines = [line.strip() for line in str(value or "").splitlines() if line.strip()]
+        wrong = next((line for line in lines if "=" not in line), None)
+        if wrong is not None:
+            raise forms.ValidationError(f"{wrong[:80]!r} is not of the form name=value.")
+        try:
+            pairs = (line.partition("=") for line in lines)
+            return clean_labels({name.strip(): text.strip() for name, _, text in pairs})
+        except FlotillaError as error:
+            raise forms.ValidationError(error.sentence) from error
 
 
 class ClusterForm(forms.ModelForm):  # type: ignore[type-arg] # Django takes no subscript
@@ -34,19 +56,20 @@ class ClusterForm(forms.ModelForm):  # type: ignore[type-arg] # Django takes no 
         required=False, label="Or upload it", widget=UnfoldAdminFileFieldWidget(), help_text="At most 128 KiB."
     )
     context = forms.CharField(
-        required=False, max_length=500, help_text="Which context to use, when it is not the current one."
+        required=False,
+        max_length=500,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="Which context to use, when it is not the current one.",
+    )
+    labels = LabelsField(
+        required=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 4, "spellcheck": "false"}),
+        help_text="One a line, such as provider=gcp, region=europe-west4, accelerator=a100.",
     )
 
     class Meta:
         model = Cluster
         fields: ClassVar = ["name", "labels", "enabled"]
-
-    def clean_labels(self) -> dict[str, str]:
-        """Kubernetes's own rules for labels."""
-        try:
-            return clean_labels(self.cleaned_data.get("labels") or {})
-        except FlotillaError as error:
-            raise forms.ValidationError(error.sentence) from error
 
     def clean(self) -> dict[str, Any]:
         """Read the kubeconfig and check its address, so that what is refused is said beside the field."""

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from apps.core.errors import Invalid
 
 MAX_BYTES = 128 * 1024
+MAX_BRACKETS = 30
 _FIELD = "kubeconfig"
 
 _USER_REFUSED = {
@@ -64,7 +65,13 @@ class Kubeconfig:
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader without aliases: a few lines of them can stand for gigabytes."""
+    """SafeLoader without what makes small texts expensive: aliases, and brackets within brackets within brackets."""
+
+    def fetch_flow_collection_start(self, token_class: Any) -> None:
+        """Refuse deep nesting: the scanner's work grows with its square."""
+        if self.flow_level > MAX_BRACKETS:
+            raise yaml.YAMLError("too deeply nested")
+        super().fetch_flow_collection_start(token_class)
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         """Refuse an alias; compose everything else."""

@@ -1,0 +1,86 @@
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from apps.clusters import rows
+from tests.clusters import fakeapi
+
+NOW = datetime(2026, 11, 23, 14, tzinfo=UTC)
+GIB = 1024**3
+
+
+def asks(restart_policy: str = "", limits: dict[str, str] | None = None, **requests: str) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "resources": {"requests": {k.replace("gpu", "nvidia.com/gpu"): v for k, v in requests.items()}}
+    }
+    if limits:
+        found["resources"]["limits"] = limits
+    return found | ({"restartPolicy": restart_policy} if restart_policy else {})
+
+
+@pytest.mark.parametrize(
+    ("spec", "wanted"),
+    [
+        ({"containers": [asks(cpu="500m", memory="1Gi"), asks(cpu="1", gpu="2")]}, (1500, GIB, 2)),
+        ({"containers": [asks(cpu="1")], "initContainers": [asks(cpu="3", memory="1Gi")]}, (3000, GIB, 0)),
+        ({"containers": [asks(cpu="1")], "initContainers": [asks("Always", cpu="1")]}, (2000, 0, 0)),
+        ({"containers": [asks(cpu="1")], "overhead": {"cpu": "250m"}}, (1250, 0, 0)),
+        ({"containers": [asks(limits={"cpu": "2", "nvidia.com/gpu": "1"})]}, (2000, 0, 1)),
+        ({"containers": [asks(cpu="nonsense")]}, (0, 0, 0)),
+        ({"containers": [asks(memory="99E")]}, (0, 2**63 - 1, 0)),
+        ({}, (0, 0, 0)),
+    ],
+)
+def test_requests_are_what_the_scheduler_reserves(spec: dict[str, Any], wanted: tuple[int, int, int]) -> None:
+    found = rows.pod_requests(spec)
+    assert (found["cpu"], found["memory"], found["gpu"]) == wanted
+
+
+def test_labels_of_others_do_not_make_a_pod_ours() -> None:
+    pod = fakeapi.pod("p", run="7", deployment="d", revision="2")
+    ours = rows.pod_row(pod, NOW)
+    assert (ours["project"], ours["run"], ours["deployment"], ours["revision"]) == ("demo", "7", "d", "2")
+    pod["metadata"]["labels"]["app.kubernetes.io/managed-by"] = "helm"
+    assert {rows.pod_row(pod, NOW)[key] for key in ("project", "run", "deployment", "revision")} == {""}
+
+
+def test_a_deleted_pod_is_not_ready_whatever_its_status_says() -> None:
+    row = rows.pod_row(fakeapi.pod("p"), NOW, deleted=True)
+    assert not row["ready"] and row["deleted_at"] == NOW.isoformat() and row["phase"] == "Running"
+
+
+def test_texts_are_cut_to_their_columns() -> None:
+    pod = fakeapi.pod("p" * 999)
+    pod["status"] |= {"phase": "Failed", "reason": "R" * 500, "message": "m" * 99_999}
+    row = rows.pod_row(pod, NOW)
+    assert len(row["name"]) == 253 and len(row["reason"]) <= 100 and len(row["message"]) <= 4000
+
+
+def test_an_ended_pod_says_when() -> None:
+    pod = fakeapi.pod("p")
+    times = ["2026-11-23T14:00:01Z", "2026-11-23T14:00:05Z"]
+    ends = [{"state": {"terminated": {"exitCode": 0, "finishedAt": at}}} for at in times]
+    pod["status"] = {"phase": "Succeeded", "containerStatuses": ends}
+    assert rows.pod_row(pod, NOW)["ended_at"] == times[1]
+
+
+def test_gpus_of_any_make_count() -> None:
+    node = fakeapi.node("n")
+    node["status"]["allocatable"] |= {"amd.com/gpu": "2", "nvidia.com/mig-1g.5gb": "3", "example.com/gpus": "9"}
+    assert rows.node_row(node, NOW)["allocatable_gpu"] == 5
+
+
+def test_events_of_both_apis_are_read() -> None:
+    old = rows.event_row(fakeapi.event("e", about=fakeapi.pod("p")), NOW)
+    assert (old["count"], old["source"], old["involved_name"]) == (3, "kubelet", "p")
+    new = {
+        "metadata": {"name": "e", "uid": "u"},
+        "involvedObject": {"kind": "Pod", "name": "p", "namespace": "n"},
+        "eventTime": "2026-11-23T13:00:00.000000Z",
+        "series": {"count": 9, "lastObservedTime": "2026-11-23T13:30:00.000000Z"},
+        "reportingComponent": "scheduler",
+    }
+    row = rows.event_row(new, NOW)
+    assert (row["count"], row["source"], row["last_at"]) == (9, "scheduler", "2026-11-23T13:30:00.000000Z")
+    assert rows.event_row({}, NOW)["first_at"] == NOW.isoformat()
