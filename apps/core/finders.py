@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from django.contrib.staticfiles.finders import BaseFinder
+from django.contrib.staticfiles.utils import matches_patterns
 from django.core.files.storage import FileSystemStorage, Storage
 
 PACKAGE_FILES: dict[str, tuple[str, str]] = {
@@ -57,4 +58,5 @@ class PackageFinder(BaseFinder):
 
     def list(self, ignore_patterns: Iterable[str] | None) -> Iterable[tuple[str, Storage]]:
         """Every file with its storage, for collectstatic."""
-        return [(name, self.storage) for name in PACKAGE_FILES]
+        patterns = list(ignore_patterns or [])
+        return [(name, self.storage) for name in PACKAGE_FILES if not matches_patterns(name, patterns)]
