@@ -18,7 +18,8 @@ DEBUG = env.bool("FLOTILLA_DEBUG", False)
 
 # A default that `controlplane.checks` refuses in production: Django needs one to start and say so.
 INSECURE_SECRET_KEY = "insecure-development-key-refused-in-production"  # noqa: S105
-SECRET_KEY = env.str("FLOTILLA_SECRET_KEY", INSECURE_SECRET_KEY)
+# Set but empty is as good as not set.
+SECRET_KEY = env.str("FLOTILLA_SECRET_KEY", "") or INSECURE_SECRET_KEY
 # Comma-separated Fernet keys, newest first: the first encrypts, all decrypt.
 CREDENTIALS_KEYS: list[str] = env.list("FLOTILLA_CREDENTIALS_KEYS", default=[])
 
