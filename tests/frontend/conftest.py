@@ -12,39 +12,14 @@ from urllib.request import urlopen
 import pytest
 from django.conf import settings
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from apps.core.models import Membership, Project, User
 from apps.core.states import Role
 from controlplane.embedded import ports
 from controlplane.embedded.fleet import BASE_DIR
 from controlplane.embedded.waiting import wait_for
-from scripts.browser import find
 from tests import factories
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Headless Chromium. The set-up (`make test`) has made sure that there is one."""
-    path = find()
-    if path is None:
-        pytest.fail("No Chromium was found. Run: python scripts/browser.py", pytrace=False)
-    # Playwright's synchronous API runs an event loop, in which Django would refuse to use the ORM.
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, headless=True, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="session")

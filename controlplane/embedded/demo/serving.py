@@ -43,9 +43,9 @@ def predict(voyage: Voyage) -> None:
 def heal(voyage: Voyage) -> None:
     """Step 6: one replica's process is killed; it is restarted, and no prediction is lost meanwhile."""
     with voyage.report.step("6  A replica is killed with SIGKILL and comes back") as result:
-        victim = _replicas(voyage)[0]
+        victim = ready_replicas(voyage)[0]
         with predicting(voyage.api, voyage.predict_path, voyage.digits()) as tally:
-            os.kill(_process_of(voyage, victim), signal.SIGKILL)
+            os.kill(process_of(voyage, victim), signal.SIGKILL)
             killed = time.monotonic()
             wait_until(lambda: _not_restarted(voyage, victim), "the restart to be seen", timeout=HEAL_TIMEOUT_S)
             wait_until(lambda: _not_ready(voyage), "all replicas to be Ready again", timeout=HEAL_TIMEOUT_S)
@@ -97,12 +97,13 @@ def _unsettled(voyage: Voyage, revision: int) -> str:
     return "" if done else state
 
 
-def _replicas(voyage: Voyage) -> list[Any]:
+def ready_replicas(voyage: Voyage) -> list[Any]:
+    """The deployment's replicas that are Ready now, as REST shows them."""
     return [replica for replica in voyage.list(f"deployments/{DEPLOYMENT}/replicas") if replica["ready"]]
 
 
 def _not_ready(voyage: Voyage) -> str:
-    ready = len(_replicas(voyage))
+    ready = len(ready_replicas(voyage))
     return "" if ready >= REPLICAS else f"{ready} of {REPLICAS} are Ready"
 
 
@@ -113,7 +114,7 @@ def _not_restarted(voyage: Voyage, victim: dict[str, Any]) -> str:
     return f"{victim['name']} shows no restart"
 
 
-def _process_of(voyage: Voyage, replica: dict[str, Any]) -> int:
+def process_of(voyage: Voyage, replica: dict[str, Any]) -> int:
     """The process behind a replica: the local cluster keeps its number beside the pod's files."""
     namespace = voyage.get(f"deployments/{DEPLOYMENT}")["namespace"]
     pods = voyage.data_dir / "localcluster" / "pods"

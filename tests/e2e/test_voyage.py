@@ -1,0 +1,114 @@
+"""A person walks from the overview to a served model; a curve grows and a replica heals while they look."""
+
+import os
+import re
+import signal
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from controlplane.embedded.demo.serving import process_of, ready_replicas
+from controlplane.embedded.demo.voyage import DEPLOYMENT, EXPERIMENT, IMAGE, MODEL, Voyage
+from tests.stack import LiveStack
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+LIVE_MS = 60_000
+MARK = "the page was not loaded again"
+POINTS = """() => {
+  const plots = [...document.querySelectorAll('.js-plotly-plot')];
+  return Math.max(0, ...plots.flatMap(plot => plot.data.map(line => line.x.length)));
+}"""
+
+
+def mark(page: Page) -> None:
+    """Leave a mark that a reload would wipe out."""
+    page.evaluate("text => { window.mark = text; }", MARK)
+
+
+def was_not_reloaded(page: Page) -> bool:
+    return bool(page.evaluate("window.mark") == MARK)
+
+
+def test_from_the_overview_to_a_served_model(page: Page, voyage: Voyage, live_stack: LiveStack) -> None:
+    page.goto(live_stack.url + "/")
+    rail = page.get_by_role("navigation", name=re.compile("main", re.IGNORECASE))
+    expect(page.get_by_role("heading", level=1)).not_to_be_empty()
+    expect(page.get_by_role("link", name="local", exact=True).first).to_be_visible()
+
+    rail.get_by_role("link", name="Experiments").click()
+    page.get_by_role("link", name=EXPERIMENT, exact=True).click()
+    best = voyage.runs[0]
+    expect(page.get_by_text("Failed").first).to_be_visible()
+    page.get_by_role("link", name=best.name, exact=True).first.click()
+    expect(page.get_by_text(f"{best.accuracy:.4f}"[:5]).first).to_be_visible()
+    expect(page.locator(".js-plotly-plot").first).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("confusion")).first).to_be_visible()
+
+    rail.get_by_role("link", name="Models").click()
+    page.get_by_role("link", name=MODEL, exact=True).first.click()
+    expect(page.get_by_text("champion").first).to_be_visible()
+
+    rail.get_by_role("link", name="Deployments").click()
+    page.get_by_role("link", name=DEPLOYMENT, exact=True).first.click()
+    expect(page.locator("#verdict")).to_contain_text("Healthy")
+    expect(page.locator("#replicas")).to_contain_text("3 of 3 ready")
+    page.get_by_role("button", name="Predict").click()
+    expect(page.locator("#answer")).to_contain_text("ms")
+
+
+def test_a_failed_run_says_why(page: Page, voyage: Voyage, live_stack: LiveStack) -> None:
+    failed = next(run for run in voyage.list("runs", experiment=EXPERIMENT) if run["state"] == "Failed")
+    page.goto(f"{live_stack.url}/p/demo/runs/{failed['run_id']}/")
+    why = page.locator("main")
+    expect(why).to_contain_text(re.compile(r"exit code 1", re.IGNORECASE))
+    expect(why).to_contain_text("Error")
+    expect(why).to_contain_text("learning")
+
+
+def test_a_curve_grows_without_a_reload(page: Page, voyage: Voyage, live_stack: LiveStack) -> None:
+    wish = {
+        "experiment": EXPERIMENT,
+        "name": "slow",
+        "image": IMAGE,
+        "command": ["python", "train.py"],
+        "args": ["--epochs", "40", "--epoch-seconds", "0.5"],
+        "resources": {"cpu": "1", "memory": "512Mi"},
+    }
+    run = voyage.post("runs", {"runs": [wish]})["runs"][0]["run_id"]
+    page.goto(f"{live_stack.url}/p/demo/runs/{run}/")
+    mark(page)
+    page.wait_for_function(f"({POINTS})() >= 3", timeout=LIVE_MS)
+    seen = page.evaluate(POINTS)
+    page.wait_for_function(f"({POINTS})() >= {seen + 5}", timeout=LIVE_MS)
+    assert was_not_reloaded(page)
+    voyage.post(f"runs/{run}/cancel", {})
+    expect(page.locator("#verdict")).to_contain_text("Canceled", timeout=LIVE_MS)
+    assert was_not_reloaded(page)
+
+
+def test_a_killed_replica_heals_before_our_eyes(page: Page, voyage: Voyage, live_stack: LiveStack) -> None:
+    page.goto(f"{live_stack.url}/p/demo/deployments/{DEPLOYMENT}/")
+    expect(page.locator("#replicas")).to_contain_text("3 of 3 ready")
+    heals = page.locator("#heals tbody tr")
+    before = heals.count()
+    mark(page)
+    os.kill(process_of(voyage, ready_replicas(voyage)[0]), signal.SIGKILL)
+    expect(heals).to_have_count(before + 1, timeout=LIVE_MS)
+    expect(heals.first).to_contain_text("3 of 3", timeout=LIVE_MS)
+    expect(page.locator("#replicas")).to_contain_text("3 of 3 ready", timeout=LIVE_MS)
+    expect(page.locator("main")).to_contain_text(re.compile(r"restarted|137|SIGKILL"))
+    assert was_not_reloaded(page)
+
+
+def test_a_wrong_password_is_said_and_a_page_asks_to_sign_in(
+    browser: Browser, voyage: Voyage, live_stack: LiveStack
+) -> None:
+    window = browser.new_context()
+    page: Page = window.new_page()
+    page.goto(f"{live_stack.url}/p/demo/deployments/")
+    page.get_by_label("Name").fill("admin")
+    page.get_by_label("Password", exact=True).fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    assert "/login/" in page.url
+    window.close()
