@@ -100,9 +100,7 @@ def test_a_killed_replica_heals_before_our_eyes(page: Page, voyage: Voyage, live
     assert was_not_reloaded(page)
 
 
-def test_a_wrong_password_is_said_and_a_page_asks_to_sign_in(
-    browser: Browser, voyage: Voyage, live_stack: LiveStack
-) -> None:
+def test_a_wrong_password_is_said_and_a_page_asks_to_sign_in(browser: Browser, live_stack: LiveStack) -> None:
     window = browser.new_context()
     page: Page = window.new_page()
     page.goto(f"{live_stack.url}/p/demo/deployments/")
