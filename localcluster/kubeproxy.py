@@ -135,8 +135,10 @@ class KubeProxy(Controller):
                 continue  # it has just died: the next one
             with contextlib.closing(back_writer):
                 there = asyncio.create_task(_pump(reader, back_writer))
-                await _pump(back_reader, writer)  # when the answer is over, all is
-                there.cancel()
+                try:
+                    await _pump(back_reader, writer)  # when the answer is over, all is
+                finally:
+                    there.cancel()
             return
 
 

@@ -270,9 +270,14 @@ class Scheduler:
                 held = {**requests(pod), "pods": 1}
                 self._held[uid] = (node, held)
                 self._used.setdefault(node, Counter()).update(held)
-        elif not pod["metadata"].get("deletionTimestamp") and key not in self._waiting:
+        elif self._is_mine(pod) and key not in self._waiting:
             self._waiting[key] = None
             self._awake.set()
+
+    def _is_mine(self, pod: Pod) -> bool:
+        """Is the pod to be scheduled, and by this scheduler?"""
+        ours = pod["spec"].get("schedulerName", COMPONENT) == COMPONENT
+        return ours and not pod["metadata"].get("deletionTimestamp") and not pod["spec"].get("schedulingGates")
 
     def _free(self, uid: str) -> None:
         node, held = self._held.pop(uid, ("", {}))
@@ -284,8 +289,6 @@ class Scheduler:
         namespace, name = key
         try:
             pod = self._registry.get("pods", name, namespace)
-            if pod["spec"].get("schedulingGates"):
-                return
             found = fit(pod, self._registry.list("nodes"), self._used)
             if isinstance(found, Placement):
                 self._registry.bind(name, namespace, found.node)

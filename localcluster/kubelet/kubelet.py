@@ -57,11 +57,13 @@ class Kubelet:
             return None
         status = found.get("status") or {}
         entries = [*(status.get("containerStatuses") or []), *(status.get("initContainerStatuses") or [])]
-        restarts = next((e["restartCount"] for e in entries if e["name"] == container), None)
-        if restarts is None or (previous and restarts == 0):
+        entry = next((entry for entry in entries if entry["name"] == container), None)
+        if entry is None:
             return None
+        # A container that waits for its next run has its last one as the previous one.
+        back = 1 if previous and "waiting" not in entry["state"] else 0
         folder = pod_folder(self.pods_folder, found) / container / "logs"
-        path = path_of(folder, restarts - 1 if previous else restarts)
+        path = path_of(folder, entry["restartCount"] - back)
         return path if path.exists() else None
 
     def usage(self) -> dict[tuple[str, str], list[ContainerUsage]]:
@@ -164,6 +166,11 @@ class Kubelet:
             worker.update(pod)
             return
         if not pod["spec"].get("nodeName") or self._stopped:
+            return
+        if not self.registry.exists("nodes", pod["spec"]["nodeName"]):
+            # No kubelet is there to run it, or to see it off.
+            if pod["metadata"].get("deletionTimestamp"):
+                asyncio.get_running_loop().call_soon(self.confirm_deleted, pod)
             return
         finished = (pod.get("status") or {}).get("phase") in FINISHED
         if finished and not pod["metadata"].get("deletionTimestamp"):

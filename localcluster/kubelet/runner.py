@@ -7,7 +7,7 @@ import contextlib
 import secrets
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from localcluster.kubelet import procfs
@@ -28,6 +28,9 @@ class Listener(Protocol):
 
     def unhealthy(self, name: str, kind: str, message: str) -> None:
         """A probe failed."""
+
+    def hook_failed(self, name: str, message: str) -> None:
+        """The postStart hook failed, and the container is killed for it."""
 
 
 def new_id() -> str:
@@ -66,7 +69,13 @@ class Runner:
         Record(container_id, pid, found.started if found else 0, procfs.boot_id()).save(self._sandbox.record(self.name))
         self._since = time.monotonic()
         self.process.exited.add_done_callback(lambda done: self._ended(log, done))
-        self._probe("startup") if self.spec.get("startupProbe") else self.probe_health()
+        hook = (self.spec.get("lifecycle") or {}).get("postStart")
+        if hook:
+            self._start_task(self._post_start(hook))
+        if self.spec.get("startupProbe"):
+            self._probe("startup")
+        else:
+            self.probe_health()
 
     def probe_health(self) -> None:
         """Begin liveness and readiness probes: at once, or when the startup probe has succeeded."""
@@ -107,11 +116,11 @@ class Runner:
         process.kill()
         await asyncio.shield(process.exited)
 
-    async def _hook(self, hook: dict[str, Any]) -> None:
+    async def _hook(self, hook: dict[str, Any]) -> Result:
         if hook.get("sleep"):
             await asyncio.sleep(float(hook["sleep"].get("seconds") or 0))
-        elif hook.get("exec") or hook.get("httpGet"):
-            await perform({**hook, "timeoutSeconds": 3600}, self.spec, self._address, self.execute)
+            return Result(True)
+        return await self._once({**hook, "timeoutSeconds": 3600})
 
     async def execute(self, command: list[str], seconds: float) -> tuple[int | None, str]:
         """Run a command beside the container's process; (exit code or None when it took too long, output)."""
@@ -126,8 +135,17 @@ class Runner:
             process.kill()
         return code, output.decode(errors="replace")
 
+    async def _post_start(self, hook: dict[str, Any]) -> None:
+        result = await self._hook(hook)
+        if not result.ok and self.process is not None:
+            self._listener.hook_failed(self.name, result.message)
+            self.process.kill()
+
     def _probe(self, kind: str) -> None:
-        task = asyncio.create_task(self._probe_forever(kind))
+        self._start_task(self._probe_forever(kind))
+
+    def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -137,11 +155,14 @@ class Runner:
         counter = Counter(timing.success, timing.failure, state=True if kind == "liveness" else None)
         if timing.initial_delay:
             await asyncio.sleep(timing.initial_delay)
-        due = time.monotonic()
+        # What comes before its time can only bring good news: failures count from the first full period on. A real
+        # kubelet probes at once and reports every server that takes a moment to start as Unhealthy.
+        due = time.monotonic() + timing.period
+        if kind == "liveness":
+            await asyncio.sleep(timing.period)
         while True:
             result = await self._once(spec)
             now = time.monotonic()
-            # What comes before its time can only bring good news: the failures that count keep the spec's period.
             if result.ok or now >= due:
                 before, counter = counter.state, counter.add(result.ok)
                 if not result.ok:

@@ -46,7 +46,6 @@ class Sandbox:
 
     def __init__(self, data: Path, pod: Object) -> None:
         self.folder = pod_folder(data, pod)
-        self.cache = data.parent / "pycache"
 
     def container(self, name: str) -> Path:
         """The folder of one container."""
@@ -125,7 +124,6 @@ def launch(
         "HOST": address,
         "LOCALCLUSTER_POD_IP": address,
         "LOCALCLUSTER_ROOT": str(home / "root"),
-        "PYTHONPYCACHEPREFIX": str(sandbox.cache),
         **(around.links if pod["spec"].get("enableServiceLinks", True) else {}),
         **image.env,
         **{name: volumes.rewrite(value, mapping) for name, value in wanted.items()},

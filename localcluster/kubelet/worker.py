@@ -54,6 +54,7 @@ class Worker:
         self._stopping: set[asyncio.Task[None]] = set()
         self._backing_off: set[str] = set()
         self._failed: tuple[str, str] | None = None
+        self._phase = "Pending"
 
     # -- what happens to it from outside
 
@@ -121,6 +122,11 @@ class Worker:
     def unhealthy(self, name: str, kind: str, message: str) -> None:
         """A probe failed."""
         self.event("Warning", "Unhealthy", f"{kind.capitalize()} probe failed: {message}")
+
+    def hook_failed(self, name: str, message: str) -> None:
+        """A postStart hook failed."""
+        self.event("Warning", "FailedPostStartHook", f"PostStartHook failed: {message}")
+        self.event("Normal", "Killing", f"FailedPostStartHook: Container {name} failed its postStart hook")
 
     def _restart_unhealthy(self, runner: Runner, kind: str) -> None:
         self.event("Normal", "Killing", f"Container {runner.name} failed {kind} probe, will be restarted")

@@ -69,6 +69,7 @@ def test_a_killed_container_restarts_at_once_then_backs_off() -> None:
         uid = side.pod("web")["metadata"]["uid"]
         assert message == f"back-off 10s restarting failed container=main pod=web_default({uid})"
         assert side.container("web")["restartCount"] == 1
+        assert side.log("web", previous=True) == side.log("web")
         assert side.container("web")["lastState"]["terminated"]["exitCode"] == 137
         assert "BackOff" in side.reasons("web")
 
@@ -175,3 +176,78 @@ def test_the_cluster_stops_all_pods_and_starts_them_again(tmp_path: Path) -> Non
         store.close()
 
     asyncio.run(story())
+
+
+def test_what_a_killed_cluster_left_behind_is_ended(tmp_path: Path) -> None:
+    import asyncio
+    import subprocess
+
+    from localcluster.kubelet.process import ID_VARIABLE, Record
+    from tests.localcluster.nodes import running
+
+    # A leader that died with its cluster, and a child of it that lives on; and a stranger with a recorded pid.
+    leader = subprocess.Popen(
+        ["sh", "-c", "sleep 300 & echo $!; exec sleep 300"],
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        env={**os.environ, ID_VARIABLE: "f" * 64},
+    )
+    assert leader.stdout is not None
+    child = int(leader.stdout.readline())
+    stranger = subprocess.Popen(["sleep", "300"], start_new_session=True)
+    for name, container_id, pid in (("a", "f" * 64, leader.pid), ("b", "e" * 64, stranger.pid)):
+        folder = tmp_path / "pods" / f"default_{name}_uid" / "main"
+        folder.mkdir(parents=True)
+        Record(container_id, pid, -1, procfs.boot_id()).save(folder / "pid")
+
+    async def story() -> None:
+        async with running(tmp_path) as side:
+            await side.until(lambda: leader.poll() is not None)
+            await side.until(lambda: (found := procfs.stat(child)) is None or found.memory == 0)
+            assert not list((tmp_path / "pods").iterdir())
+
+    try:
+        asyncio.run(story())
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        leader.kill()
+        leader.stdout.close()
+        stranger.wait()
+
+
+def test_hooks_run_after_the_start_and_before_the_end() -> None:
+    async def story(side: Side) -> None:
+        hooks = {
+            "postStart": {"exec": {"command": ["sh", "-c", "echo started > hook"]}},
+            "preStop": {"exec": {"command": ["sh", "-c", "echo stopping > hook; sleep 0.2"]}},
+        }
+        command = (
+            "until grep -q started hook 2>/dev/null; do sleep 0.02; done; echo seen; while true; do sleep 0.05; done"
+        )
+        side.run("hooked", "sh", "-c", command, lifecycle=hooks)
+        await side.until(lambda: "seen" in side.log("hooked"))
+        hook = next(side.kubelet.pods_folder.glob("*/main/work/hook"))
+        side.registry.delete("pods", "hooked", "default")
+        await side.until(lambda: hook.read_text() == "stopping\n")
+        await side.until(lambda: not side.exists("pods", "hooked"))
+        side.run("broken", "sleep", "60", lifecycle={"postStart": {"exec": {"command": ["false"]}}})
+        await side.until(lambda: side.phase("broken") == "Failed")
+        assert "FailedPostStartHook" in side.reasons("broken")
+
+    scenario(story)
+
+
+def test_pods_of_nobody_are_left_alone() -> None:
+    async def story(side: Side) -> None:
+        side.run("elsewhere", "true", spec={"nodeName": "no-such-node"})
+        side.run("other", "true", spec={"schedulerName": "mine"})
+        side.run("gated", "true", spec={"schedulingGates": [{"name": "wait"}]})
+        side.run("last", "true")
+        await side.until(lambda: side.phase("last") == "Succeeded")
+        for name in ("elsewhere", "other", "gated"):
+            assert side.phase(name) == "Pending"
+        side.registry.delete("pods", "elsewhere", "default")
+        await side.until(lambda: not side.exists("pods", "elsewhere"))
+
+    scenario(story)
