@@ -32,8 +32,8 @@ _WORDS: dict[Look, str] = {
     OK: "healthy ready active connected available bound true allowed valid live normal promoted passed champion",
     DONE: "succeeded finished completed complete approved",
     GO: "progressing running launching starting started rolling pulling containercreating podinitializing initializing"
-    " terminating deleting retiring stopping canceling cancelling killing connecting checking scaling rollingback restarting"
-    " progressing-rollout applying observing inprogress launched",
+    " terminating deleting retiring stopping canceling cancelling killing connecting checking scaling rollingback"
+    " restarting applying observing inprogress launched",
     WAIT: "pending queued waiting scheduled new created requested submitted",
     HOLD: "suspended paused held",
     GAP: "missing stale notready incomplete expiring",

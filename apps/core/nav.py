@@ -6,11 +6,12 @@ their AppConfig.ready(): `nav.count("deployments", fn)`, where `fn(principal, pr
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
-from apps.core.access import Principal, principal_of
+from apps.core.access import Principal
 from apps.core.models import Project
 
 
@@ -62,10 +63,8 @@ def count(key: str, counter: Counter) -> None:
     _counters[key] = counter
 
 
-def entries(request: HttpRequest, project: Project | None) -> list[Entry]:
-    """The rail for a request. `project` is the one chosen; without one only the platform's pages are shown."""
-    principal = principal_of(request)
-    active = _active(request)
+def entries(principal: Principal, project: Project | None, active: str) -> list[Entry]:
+    """The rail, with the entry `active` lit. Without a project only the platform's pages are shown."""
     shown = []
     for item in ITEMS:
         url = _url(item, project)
@@ -91,8 +90,13 @@ def _url(item: Item, project: Project | None) -> str | None:
     return link(item.url_name, *([project.name] if item.in_project and project else [])) or None
 
 
-def _active(request: HttpRequest) -> str:
-    """The item whose views claim this page; the longest claim wins, so that models are not experiments."""
+def context(principal: Principal, project: Project | None, active: str) -> dict[str, Any]:
+    """What templates/components/nav.html shows."""
+    return {"entries": entries(principal, project, active), "active": active, "project": project}
+
+
+def active_of(request: HttpRequest) -> str:
+    """The key of the item whose views claim this page; the longest claim wins, so that models are not experiments."""
     match = request.resolver_match
     name = match.view_name if match else ""
     claims = [(len(view), item.key) for item in ITEMS for view in item.views if name.startswith(view)]

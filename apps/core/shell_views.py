@@ -6,14 +6,15 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from apps.core import gallery as samples
+from apps.core import nav, selectors, services
 from apps.core import overview as gathered
 from apps.core import search as finder
-from apps.core import selectors, services
+from apps.core.access import project_or_404
 from apps.core.errors import Missing
 from apps.core.forms import TokenForm
 from apps.core.models import Project
@@ -34,6 +35,17 @@ def overview(request: PageRequest, project: Project) -> HttpResponse:
             context[section.value] = gathered.rows(section, scope)
     context.get("tiles", []).sort(key=lambda tile: tile.order)
     return render_page(request, "core/overview.html", context)
+
+
+@page
+def rail(request: PageRequest) -> HttpResponse:
+    """The entries of the rail afresh, for a page that stays open: `at` is the lit one."""
+    name = request.GET.get("project", "")
+    project = project_or_404(request.principal, name) if name else None
+    context = nav.context(request.principal, project, request.GET.get("at", ""))
+    response = render(request, "components/nav.html", context)
+    response["Cache-Control"] = "no-store"
+    return response
 
 
 @page

@@ -14,6 +14,7 @@ urlpatterns = [
     path("search", shell_views.search, name="search"),
     path("settings/", shell_views.profile, name="settings"),
     path("settings/tokens/<int:pk>/revoke/", shell_views.revoke, name="token-revoke"),
+    path("_rail", shell_views.rail, name="rail"),
     path("_gallery", shell_views.gallery, name="gallery"),
     path("activity/", views.activity, name="activity"),
     path("p/<slug:project>/", shell_views.overview, name="overview"),

@@ -161,3 +161,9 @@ def test_static_files_come_out_of_packages() -> None:
     for path in ("plotly/plotly.min.js", "django_htmx/htmx-2.min.js", "unfold/fonts/inter/Inter-Regular.woff2"):
         assert finders.find(path), path
     assert finders.find("plotly/../secrets") is None
+
+
+def test_the_rail_renews_itself_for_the_same_project_and_page(client: Client, project: Project) -> None:
+    html = client.get("/_rail?at=clusters&project=demo").content.decode()
+    assert re.search(r'<a href="/clusters/" aria-current="page"', html)
+    assert client.get("/_rail?at=clusters&project=theirs").status_code == 404

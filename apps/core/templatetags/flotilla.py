@@ -16,6 +16,7 @@ from django.utils.html import format_html, format_html_join, json_script
 from django.utils.safestring import SafeString, mark_safe
 
 from apps.core import look, nav
+from apps.core.access import principal_of
 
 register = template.Library()
 THEMES = ("light", "dark")
@@ -307,10 +308,12 @@ def sort_th(context: Context, key: str, label: str, num: bool = False, param: st
     return {"label": label, "num": num, "direction": direction, "url": f"?{query.urlencode()}"}
 
 
-@register.simple_tag(takes_context=True)
-def navigation(context: Context) -> list[nav.Entry]:
+@register.inclusion_tag("components/nav.html", takes_context=True)
+def navigation(context: Context) -> dict[str, Any]:
     """The entries of the rail for this page: those whose pages exist, with counts where an app gives them."""
-    return nav.entries(context["request"], (context.get("shell") or {}).get("project"))
+    request: HttpRequest = context["request"]
+    project = (context.get("shell") or {}).get("project")
+    return nav.context(principal_of(request), project, nav.active_of(request))
 
 
 @register.simple_tag(takes_context=True)

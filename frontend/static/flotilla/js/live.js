@@ -1,7 +1,7 @@
 // Keeps the page up to date by hints: the stream says what changed, the elements that show it fetch themselves again.
 // `data-live` lists an element's topics; `hx-trigger="hint"` makes htmx fetch it.
 
-const GAP = 300; // an element fetches itself at most this often, in ms
+const GAP = 300; // an element fetches itself at most this often, in ms; data-gap asks for more
 const POLL = 15000; // how often it looks while there is no stream
 const STAGGER = 90; // a refresh of the whole page is spread out
 const BACKOFF = { first: 1000, most: 30000 };
@@ -61,7 +61,8 @@ function fetchNow(element) {
 
 function soon(element, extra = 0) {
   if (waiting.has(element)) return;
-  const rest = (last.get(element) ?? -GAP) + GAP - performance.now();
+  const gap = Number(element.dataset.gap) || GAP;
+  const rest = (last.get(element) ?? -gap) + gap - performance.now();
   waiting.set(element, setTimeout(fetchNow, Math.max(20, rest) + extra, element));
 }
 
@@ -149,6 +150,11 @@ document.addEventListener("visibilitychange", () => {
 addEventListener("online", () => { delay = BACKOFF.first; connect(); });
 addEventListener("pagehide", disconnect);
 addEventListener("pageshow", connect);
+
+// The verdict is the page's title, too: a tab says what is wrong.
+document.addEventListener("flotilla:swapped", (event) => {
+  if (event.target.dataset?.title) document.title = event.target.dataset.title;
+});
 
 /* A fragment that is gone: its object was deleted. Say so once, and stop asking. */
 let toldGone = false;

@@ -135,7 +135,7 @@ document.addEventListener("submit", async (event) => {
     return;
   }
   agreed.delete(form);
-  if (form.method === "post" && !event.defaultPrevented) form.classList.add("busy");
+  if (form.method === "post" && !form.hasAttribute("hx-post") && !event.defaultPrevented) form.classList.add("busy");
 }, true);
 // A page that comes back out of the browser's cache must not stay busy.
 window.addEventListener("pageshow", () => document.querySelectorAll("form.busy").forEach((form) => form.classList.remove("busy")));
