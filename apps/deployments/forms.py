@@ -1,10 +1,10 @@
 """Forms of the pages. They turn text into what services take; services check it."""
 
-import shlex
 from typing import Any
 
 from django import forms
 
+from apps.core.formtext import pairs, words
 from apps.core.models import Project
 from apps.deployments import selectors
 from apps.deployments.specs import MAX_REPLICAS
@@ -19,7 +19,9 @@ class DeployForm(forms.Form):
     replicas = forms.IntegerField(min_value=0, max_value=MAX_REPLICAS, initial=2)
     image = forms.CharField(max_length=500, help_text="Serves HTTP on $HOST:$PORT.")
     command = forms.CharField(max_length=2000, required=False, help_text="As in a shell: python serve.py")
-    cpu = forms.CharField(max_length=20, initial="250m", help_text="Cores of each replica, such as 500m or 2.")
+    cpu = forms.CharField(
+        label="CPU", max_length=20, initial="250m", help_text="Cores of each replica, such as 500m or 2."
+    )
     memory = forms.CharField(max_length=20, initial="512Mi")
     gpu = forms.IntegerField(label="GPUs", min_value=0, initial=0, required=False)
     env = forms.CharField(
@@ -39,17 +41,11 @@ class DeployForm(forms.Form):
 
     def clean_command(self) -> list[str]:
         """Words as a shell would split them."""
-        return _words(self.cleaned_data["command"])
+        return words(self.cleaned_data["command"])
 
     def clean_env(self) -> dict[str, str]:
         """Pairs out of lines."""
-        pairs: dict[str, str] = {}
-        for line in filter(None, map(str.strip, self.cleaned_data["env"].splitlines())):
-            name, equals, value = line.partition("=")
-            if not equals:
-                raise forms.ValidationError(f"{line!r} is not NAME=value.")
-            pairs[name.strip()] = value
-        return pairs
+        return pairs(self.cleaned_data["env"])
 
     def asked(self) -> dict[str, Any]:
         """The keyword arguments of `create_deployment` beside who and where."""
@@ -101,10 +97,3 @@ class TargetForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["cluster"].choices = [(name, name) for name in selectors.cluster_names()]  # type: ignore[attr-defined]
-
-
-def _words(text: str) -> list[str]:
-    try:
-        return shlex.split(text)
-    except ValueError as error:
-        raise forms.ValidationError(f"This can't be split into words: {error}.") from error

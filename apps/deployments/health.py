@@ -158,8 +158,12 @@ def cause_of_drop(replicas: Iterable[ReplicaSeen], *, since: datetime | None) ->
 
 def healed_message(wanted: int, seconds: float) -> str:
     """ "3 of 3 ready again after 2.1 s." """
-    span = f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
-    return f"{wanted} of {wanted} ready again after {span}."
+    return f"{wanted} of {wanted} ready again after {heal_span(seconds)}."
+
+
+def heal_span(seconds: float) -> str:
+    """How long a heal took: tenths of a second count where it was quick."""
+    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def _first(broken: list[ReplicaSeen]) -> str:

@@ -10,6 +10,7 @@ from django.utils import timezone
 from apps.clusters.models import Cluster
 from apps.core.models import ApiToken, Project, validate_name
 from apps.core.states import Health
+from apps.deployments.health import heal_span
 from apps.deployments.states import UNFINISHED, DeploymentState, RolloutState
 from apps.experiments.models import ModelVersion
 
@@ -168,3 +169,8 @@ class Heal(models.Model):
     def seconds(self) -> float | None:
         """How long it took until as many were ready as wanted; None while it still lasts."""
         return (self.restored_at - self.dropped_at).total_seconds() if self.restored_at else None
+
+    @property
+    def span(self) -> str:
+        """The same for people: "2.1 s"."""
+        return "" if self.seconds is None else heal_span(self.seconds)

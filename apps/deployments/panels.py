@@ -98,6 +98,11 @@ class EventRow(NamedTuple):
     state: str
 
 
+def event_rows(events: Iterable[KubeEvent]) -> list[EventRow]:
+    """Events with their look: warnings stand out."""
+    return [EventRow(event, "Warning" if event.type == "Warning" else "Idle") for event in events]
+
+
 def model_text(spec: dict[str, Any]) -> str:
     """`digits:4 @champion`, or a dash for a server without a registered model."""
     model = spec.get("model")
@@ -237,8 +242,7 @@ class Board:
     @functools.cached_property
     def events(self) -> list[EventRow]:
         """What the cluster said."""
-        found = selectors.events_of(self.deployment, self.pods)
-        return [EventRow(event, "Warning" if event.type == "Warning" else "Idle") for event in found]
+        return event_rows(selectors.events_of(self.deployment, self.pods))
 
     @functools.cached_property
     def provenance(self) -> Revision | None:

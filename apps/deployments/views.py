@@ -150,7 +150,8 @@ def example(request: PageRequest, project: Project, name: str) -> HttpResponse:
     deployment = _found(request, project, name)
     try:
         said = predict.describe(principal=request.principal, deployment=deployment)
-        context = {"example": examples.pretty(examples.example_request(said)), "described": True}
+        described = bool(said.get("inputs"))
+        context = {"example": examples.pretty(examples.example_request(said)), "described": described}
     except FlotillaError as error:
         context = {"example": examples.pretty(examples.UNKNOWN), "described": False, "why": error.message}
     return render(request, "deployments/example.html", context)
@@ -167,7 +168,7 @@ def replica(request: PageRequest, project: Project, name: str, pod: str) -> Http
         "deployment": deployment,
         "pod": found,
         "seen": selectors.seen_of(found),
-        "events": selectors.events_of_pod(found),
+        "events": panels.event_rows(selectors.events_of_pod(found)),
     }
     return render_page(request, "deployments/replica.html", context)
 

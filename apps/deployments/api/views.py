@@ -91,7 +91,7 @@ class DeploymentViewSet(ServiceViewSet):
 
     def retrieve(self, request: Request, name: str) -> Response:
         """One deployment. Its `ETag` changes with what is wanted, not with what is observed."""
-        return self._shown(self._found(name))
+        return _answer(self._found(name))
 
     def create(self, request: Request) -> Response:
         """Deploy a model version."""
@@ -222,16 +222,21 @@ class DeploymentViewSet(ServiceViewSet):
         return found
 
     def _shown(self, deployment: Deployment, status: int = 200) -> Response:
+        """The deployment as it is after a write."""
         project = project_or_404(self.principal, deployment.project.name)
         found = selectors.deployments(pk=deployment.pk, project=project).first()
         if found is None:
             raise Missing(f"{deployment.name} is gone.")
-        tag = etag_of("deployment", found.pk, found.generation)
-        return Response(forms.DeploymentSerializer(found).data, status=status, headers={"ETag": tag})
+        return _answer(found, status)
 
     def _page(self, queryset: Any, serializer: Any) -> Response:
         page = self.paginate_queryset(queryset)
         return self.get_paginated_response(serializer(page, many=True).data)
+
+
+def _answer(deployment: Deployment, status: int = 200) -> Response:
+    tag = etag_of("deployment", deployment.pk, deployment.generation)
+    return Response(forms.DeploymentSerializer(deployment).data, status=status, headers={"ETag": tag})
 
 
 def _manifests(objects: list[dict[str, Any]]) -> Response:

@@ -11,6 +11,7 @@ from apps.core.access import Principal
 from apps.core.errors import Conflict, Invalid
 from apps.core.hints import hint
 from apps.core.models import Project, validate_name
+from apps.core.states import Health
 from apps.core.transitions import advance, log
 from apps.core.wake import wake
 from apps.deployments import manifests
@@ -117,10 +118,16 @@ def start_rollout(deployment: Deployment, revision: Revision, principal: Princip
         created_by=principal.label,
     )
     log(rollout, from_state="", to_state=rollout.state, actor=principal.label)
-    deployment.current = revision
-    deployment.generation += 1
-    deployment.save(update_fields=["current", "last_revision", "generation", "updated_at"])
+    change_wanted(deployment, current=revision, last_revision=deployment.last_revision)
     return rollout
+
+
+def change_wanted(deployment: Deployment, **fields: Any) -> None:
+    """Store another wish. From here until a round has seen it, nobody may take the old health for the new one."""
+    told = {"health": Health.PROGRESSING, "reason": "Waiting", "message": "Waiting for the first round."}
+    for name, value in {**fields, **told, "generation": deployment.generation + 1}.items():
+        setattr(deployment, name, value)
+    deployment.save(update_fields=[*fields, *told, "generation", "updated_at"])
 
 
 def end_unfinished(deployment: Deployment, to: RolloutState, message: str, principal: Principal) -> None:

@@ -17,6 +17,7 @@ from apps.deployments.models import Deployment, Target
 from apps.deployments.services.common import (
     add_revision,
     announce,
+    change_wanted,
     check_name,
     end_unfinished,
     hold,
@@ -94,9 +95,7 @@ def scale(*, principal: Principal, deployment: Deployment, replicas: int) -> Dep
         held = hold(deployment)
         if held.desired_replicas != count:
             before = held.desired_replicas
-            held.desired_replicas = count
-            held.generation += 1
-            held.save(update_fields=["desired_replicas", "generation", "updated_at"])
+            change_wanted(held, desired_replicas=count)
             audit.record(
                 principal=principal,
                 action="deployment.scale",
