@@ -19,6 +19,12 @@ Lookup = Callable[[str, str], Object | None]  # ("configmaps" | "secrets", name)
 
 _REFERENCE = re.compile(r"\$(\$|\(([^()]*)\))")
 _SUBSCRIPT = re.compile(r"^metadata\.(labels|annotations)\['(.+)'\]$")
+_REFERENCES = {
+    "configMapKeyRef": "configmaps",
+    "configMapRef": "configmaps",
+    "secretKeyRef": "secrets",
+    "secretRef": "secrets",
+}
 _ENV_NAME = re.compile(r"^[-._a-zA-Z][-._a-zA-Z0-9]*$")
 
 
@@ -82,6 +88,23 @@ def resolve(container: Object, pod: Object, around: Surroundings) -> dict[str, s
                 found[name] = value
         else:
             found[name] = expand(entry.get("value") or "", found)
+    return found
+
+
+def references(spec: Object) -> set[tuple[str, str]]:
+    """The ("configmaps" | "secrets", name) that a pod's spec refers to."""
+    found: set[tuple[str, str]] = set()
+    for container in [*(spec.get("initContainers") or []), *spec["containers"]]:
+        sources = [entry.get("valueFrom") or {} for entry in container.get("env") or []]
+        for source in [*sources, *(container.get("envFrom") or [])]:
+            found |= {(_REFERENCES[key], part["name"]) for key, part in source.items() if key in _REFERENCES and part}
+    for volume in spec.get("volumes") or []:
+        parts = (volume.get("projected") or {}).get("sources") or [volume]
+        for part in parts:
+            if part.get("configMap"):
+                found.add(("configmaps", part["configMap"].get("name", "")))
+            if part.get("secret"):
+                found.add(("secrets", part["secret"].get("secretName") or part["secret"].get("name", "")))
     return found
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localcluster.errors import StatusError
+from localcluster.kubelet import strays
 from localcluster.kubelet.addresses import Addresses
 from localcluster.kubelet.env import Surroundings, service_links
 from localcluster.kubelet.images import ImageTable
 from localcluster.kubelet.logs import path_of
 from localcluster.kubelet.plan import FINISHED
-from localcluster.kubelet.process import Spawner, end_strays
+from localcluster.kubelet.process import Spawner
 from localcluster.kubelet.sandbox import pod_folder
 from localcluster.kubelet.usage import ContainerUsage, Meter
 from localcluster.kubelet.worker import Worker
@@ -115,7 +116,7 @@ class Kubelet:
     async def run(self) -> None:
         """Run pods until cancelled. First ends what a killed cluster left behind."""
         self.pods_folder.mkdir(parents=True, exist_ok=True)
-        ended = await asyncio.to_thread(end_strays, self.pods_folder)
+        ended = await asyncio.to_thread(strays.end, strays.collect(self.pods_folder))
         if ended:
             log.info("ended %d processes of an earlier run", ended)
         known = {pod_folder(self.pods_folder, pod) for pod in self.registry.list("pods")}
@@ -134,10 +135,11 @@ class Kubelet:
         self._stopped = True
         for task in self._tasks.values():
             task.cancel()
-        processes = [r.process for w in self._workers.values() for r in w.runners.values() if r.process]
-        for worker in self._workers.values():
-            for runner in worker.runners.values():
-                runner.stop_probes()
+        runners = [runner for worker in self._workers.values() for runner in worker.runners.values()]
+        for runner in runners:
+            runner.stop_probes()
+        processes = [runner.process for runner in runners if runner.process is not None]
+        records = [runner.record for runner in runners if runner.record is not None]
         for process in processes:
             process.signal(signal.SIGTERM)
         waiting = [process.exited for process in processes]
@@ -146,13 +148,15 @@ class Kubelet:
         for process in processes:
             process.kill()
         await asyncio.gather(*(asyncio.shield(exited) for exited in waiting))
+        await asyncio.to_thread(strays.end, records)
         self.spawner.close()
 
     def _changed(self, change: Change) -> None:
         obj = change.stored.obj
         if change.resource != "pods":
+            name, namespace = obj["metadata"]["name"], obj["metadata"]["namespace"]
             for worker in self._workers.values():
-                if worker.pod["metadata"]["namespace"] == obj["metadata"]["namespace"]:
+                if worker.pod["metadata"]["namespace"] == namespace and (change.resource, name) in worker.references:
                     worker.inputs_changed()
         elif change.type == "DELETED":
             self._removed(obj)

@@ -1,9 +1,8 @@
-"""Containers as local processes: start, watch, stop, and the strays of a cluster that was killed.
+"""Containers as local processes: start, watch, stop.
 
-A container is one session: its first process leads it, and whatever the process starts is found by its session id.
-On Linux the kernel ends that first process when this cluster dies (`setpriv --pdeathsig`); what outlives it is ended
-at the next start, from the record on disk. A record holds the kernel's start time of the process beside its pid, so
-that a reused pid is never killed.
+A container is one session: its first process leads it, and whatever the process starts is in its group and session.
+On Linux the kernel ends that first process when this cluster dies (`setpriv --pdeathsig`); for what outlives it see
+localcluster.kubelet.strays.
 """
 
 from __future__ import annotations
@@ -15,34 +14,16 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from localcluster.kubelet import procfs
-
-ID_VARIABLE = "LOCALCLUSTER_CONTAINER"
 _CHUNK = 64 * 1024
 _SETPRIV = shutil.which("setpriv")
 
 
 class StartError(Exception):
     """The command cannot be started; the message is the one of a container runtime."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """What is kept on disk about a running container."""
-
-    container_id: str
-    pid: int
-    started: int  # clock ticks since boot, from the kernel
-    boot: str
-
-    def save(self, path: Path) -> None:
-        """Write the record; small enough to be written at once."""
-        path.write_text(json.dumps(asdict(self)), encoding="utf-8")
 
 
 class Process:
@@ -85,8 +66,8 @@ class Process:
         self._loop.add_reader(handle, ended)
 
     def _reap(self) -> None:
-        code = self._popen.wait()
         self.kill()  # as with a pid namespace: nobody outlives the first process
+        code = self._popen.wait()
         self._read()
         self._close()
         if not self.exited.done():
@@ -191,33 +172,3 @@ def find_program(name: str, search_path: str, cwd: Path) -> str:
     if found is None:
         raise StartError(f"failed to start: exec: {quoted}: executable file not found in $PATH")
     return found
-
-
-def strays(records: Iterable[Record]) -> list[int]:
-    """The pids that still belong to recorded containers. Linux only; elsewhere nothing can be known."""
-    boot = procfs.boot_id()
-    by_pid = {record.pid: record for record in records if record.boot == boot}
-    found = []
-    for process in procfs.processes():
-        record = by_pid.get(process.session)
-        if record is None:
-            continue
-        leader = process.pid == record.pid and process.started == record.started
-        marked = f"{ID_VARIABLE}={record.container_id}".encode()
-        if leader or marked in procfs.environment(process.pid):
-            found.append(process.pid)
-    return found
-
-
-def end_strays(folder: Path) -> int:
-    """End what a killed cluster left below `folder`, by its records (`…/pid`); how many were ended."""
-    records = []
-    for path in folder.glob("*/*/pid"):
-        with contextlib.suppress(ValueError, TypeError, OSError):  # a record half written by the kill names nobody
-            records.append(Record(**json.loads(path.read_text(encoding="utf-8"))))
-        path.unlink(missing_ok=True)
-    pids = strays(records) if records else []
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):  # it ended by itself
-            os.kill(pid, signal.SIGKILL)
-    return len(pids)

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-from localcluster.kubelet import procfs
+from localcluster.kubelet import procfs, strays
 from localcluster.kubelet.logs import LogWriter
 from localcluster.kubelet.probes import Counter, Result, Timing, perform, wait_after
-from localcluster.kubelet.process import Process, Record, Spawner
+from localcluster.kubelet.process import Process, Spawner
 from localcluster.kubelet.sandbox import Launch, Sandbox
 
 
@@ -47,6 +47,7 @@ class Runner:
         self.spec = spec
         self.name = str(spec["name"])
         self.process: Process | None = None
+        self.record: strays.Record | None = None
         self.out_of_memory = False
         self._address = address
         self._launch = launch
@@ -66,7 +67,8 @@ class Runner:
             raise
         pid = self.process.pid
         found = procfs.stat(pid)
-        Record(container_id, pid, found.started if found else 0, procfs.boot_id()).save(self._sandbox.record(self.name))
+        self.record = strays.Record(container_id, pid, found.started if found else 0, procfs.boot_id())
+        self.record.save(self._sandbox.record(self.name))
         self._since = time.monotonic()
         self.process.exited.add_done_callback(lambda done: self._ended(log, done))
         hook = (self.spec.get("lifecycle") or {}).get("postStart")
@@ -87,6 +89,8 @@ class Runner:
         self.stop_probes()
         log.close()
         self._sandbox.record(self.name).unlink(missing_ok=True)
+        if self.record is not None:
+            asyncio.get_running_loop().run_in_executor(None, strays.end, [self.record])
         self._listener.exited(self.name, done.result())
 
     def stop_probes(self) -> None:

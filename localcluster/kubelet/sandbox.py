@@ -19,7 +19,7 @@ from typing import Any
 from localcluster.kubelet import volumes
 from localcluster.kubelet.env import ConfigError, Surroundings, expand, resolve
 from localcluster.kubelet.images import Image
-from localcluster.kubelet.process import ID_VARIABLE
+from localcluster.kubelet.strays import ID_VARIABLE
 
 Object = Mapping[str, Any]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from localcluster.errors import StatusError
 from localcluster.kubelet import plan as planning
 from localcluster.kubelet import status as statuses
-from localcluster.kubelet.env import ConfigError
+from localcluster.kubelet.env import ConfigError, references
 from localcluster.kubelet.plan import Container, Plan
 from localcluster.kubelet.probes import Counter
 from localcluster.kubelet.process import StartError
@@ -42,6 +42,7 @@ class Worker:
     def __init__(self, kubelet: Kubelet, pod: Object) -> None:
         self.pod = pod
         self.uid: str = pod["metadata"]["uid"]
+        self.references = references(pod["spec"])
         self.runners: dict[str, Runner] = {}
         self.address = kubelet.addresses.claim(self.uid, (pod.get("status") or {}).get("podIP", ""))
         self.sandbox = Sandbox(kubelet.pods_folder, pod)
@@ -71,7 +72,7 @@ class Worker:
         self._awake.set()
 
     def inputs_changed(self) -> None:
-        """A ConfigMap or a Secret of its namespace was changed."""
+        """A ConfigMap or a Secret that it refers to was changed."""
         self._volumes_ready = False
         for container in self.containers:
             if container.waiting and container.waiting[0] == "CreateContainerConfigError":
@@ -166,6 +167,8 @@ class Worker:
             self._publish(self._phase)
             return None
         plan = planning.decide(self.pod, self.containers, time.time())
+        if any(self._container(name).terminated for name in plan.start):
+            self._publish(plan.phase)  # say that it ended, before it runs again
         while plan.start:
             await self._start_all(plan)
             plan = planning.decide(self.pod, self.containers, time.time())

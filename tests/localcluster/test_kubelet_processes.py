@@ -10,6 +10,13 @@ import pytest
 from localcluster.kubelet import procfs
 from tests.localcluster.nodes import Side, scenario
 
+
+def gone(pid: int) -> bool:
+    """Has the process ended? (It may still wait to be reaped by init.)"""
+    found = procfs.stat(pid)
+    return found is None or found.memory == 0
+
+
 pytestmark = pytest.mark.real_process
 
 
@@ -114,9 +121,11 @@ def test_a_forced_deletion_kills_at_once() -> None:
 def test_children_do_not_outlive_their_container() -> None:
     async def story(side: Side) -> None:
         side.run("parent", "sh", "-c", "sleep 300 & echo $!; exit 0")
-        await side.until(lambda: side.phase("parent") == "Succeeded")
-        child = int(side.log("parent").split()[-1])
-        await side.until(lambda: procfs.stat(child) is None, 3)
+        side.run("daemon", "sh", "-c", "setsid sleep 300 & echo $!; sleep 0.1; exit 0")
+        for name in ("parent", "daemon"):
+            await side.until(lambda name=name: side.phase(name) == "Succeeded")
+            child = int(side.log(name).split()[-1])
+            await side.until(lambda child=child: gone(child), 3)
 
     scenario(story)
 
@@ -182,7 +191,7 @@ def test_what_a_killed_cluster_left_behind_is_ended(tmp_path: Path) -> None:
     import asyncio
     import subprocess
 
-    from localcluster.kubelet.process import ID_VARIABLE, Record
+    from localcluster.kubelet.strays import ID_VARIABLE, Record
     from tests.localcluster.nodes import running
 
     # A leader that died with its cluster, and a child of it that lives on; and a stranger with a recorded pid.
@@ -198,12 +207,12 @@ def test_what_a_killed_cluster_left_behind_is_ended(tmp_path: Path) -> None:
     for name, container_id, pid in (("a", "f" * 64, leader.pid), ("b", "e" * 64, stranger.pid)):
         folder = tmp_path / "pods" / f"default_{name}_uid" / "main"
         folder.mkdir(parents=True)
-        Record(container_id, pid, -1, procfs.boot_id()).save(folder / "pid")
+        Record(container_id, pid, 1, procfs.boot_id()).save(folder / "pid")
 
     async def story() -> None:
         async with running(tmp_path) as side:
             await side.until(lambda: leader.poll() is not None)
-            await side.until(lambda: (found := procfs.stat(child)) is None or found.memory == 0)
+            await side.until(lambda: gone(child))
             assert not list((tmp_path / "pods").iterdir())
 
     try:

@@ -10,13 +10,13 @@ from localcluster import quantities
 from localcluster.kubelet import procfs
 from localcluster.kubelet.addresses import Addresses
 from localcluster.kubelet.backoff import Backoff, in_words
-from localcluster.kubelet.env import ConfigError, Surroundings, expand, field, resource_field, service_links
+from localcluster.kubelet.env import ConfigError, Surroundings, expand, field, references, resource_field, service_links
 from localcluster.kubelet.images import ImageError, ImageTable
 from localcluster.kubelet.logs import LogWriter, path_of, stamp, tail
 from localcluster.kubelet.plan import Container, decide, recalled
 from localcluster.kubelet.probes import Counter, port_of, wait_after
-from localcluster.kubelet.process import ID_VARIABLE, Record, strays
 from localcluster.kubelet.status import merge_conditions, pod_status
+from localcluster.kubelet.strays import Record, find
 from localcluster.kubelet.usage import by_session, memory_limit
 from localcluster.kubelet.volumes import MountError, files_of, rewrite
 
@@ -307,11 +307,24 @@ def test_a_reused_pid_is_not_a_stray() -> None:
     if me is None:
         pytest.skip("there is no /proc here")
     boot = procfs.boot_id()
-    session = me.session
-    leader = procfs.stat(session)
-    assert strays([Record("c" * 64, session, -1, boot)]) == []
-    assert strays([Record("c" * 64, session, leader.started if leader else -2, "another boot")]) == []
-    assert ID_VARIABLE.encode() not in procfs.environment(os.getpid())
+    assert find([Record("c" * 64, me.pid, me.started, boot)]) == [me.pid]
+    assert find([Record("c" * 64, me.pid, me.started - 1, boot)]) == []
+    assert find([Record("c" * 64, me.pid, me.started, "another boot")]) == []
+    assert find([]) == []
+
+
+def test_what_a_pod_refers_to() -> None:
+    env = [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s1", "key": "k"}}}, {"name": "B", "value": "x"}]
+    spec = {
+        "containers": [{"name": "c", "env": env, "envFrom": [{"configMapRef": {"name": "c1"}}]}],
+        "volumes": [
+            {"name": "v", "secret": {"secretName": "s2"}},
+            {"name": "w", "projected": {"sources": [{"configMap": {"name": "c2"}}, {"secret": {"name": "s3"}}]}},
+            {"name": "x", "emptyDir": {}},
+        ],
+    }
+    wanted = {("secrets", "s1"), ("configmaps", "c1"), ("secrets", "s2"), ("configmaps", "c2"), ("secrets", "s3")}
+    assert references(spec) == wanted
 
 
 def test_usage_adds_up_by_session_and_limits_are_read() -> None:
