@@ -1,6 +1,7 @@
 """What the demo tells: a line a step while it runs, and a table at its end."""
 
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from dataclasses import dataclass, field
 
 POLL_S = 0.2
 WIDTH = 72
+NAME_WIDTH, RESULT_WIDTH = 56, 64
 
 
 class StepFailedError(Exception):
@@ -33,11 +35,15 @@ class Report:
             say(f"      {line}")
 
     def summary(self) -> str:
-        """The table: step, result, seconds."""
-        width = max(len(name) for name, _, _ in self.rows)
-        lines = [f"  {name:<{width}}  {seconds:6.1f} s  {result}" for name, result, seconds in self.rows]
-        total = f"  {'the main job':<{width}}  {time.monotonic() - self.began:6.1f} s"
-        return "\n".join(["", "  " + "─" * (width + 60), *lines, total, "  " + "─" * (width + 60)])
+        """The table: step, seconds, result."""
+        rule = "  " + "─" * (NAME_WIDTH + RESULT_WIDTH + 13)
+        lines = [rule]
+        for name, result, seconds in self.rows:
+            first, *more = textwrap.wrap(result, RESULT_WIDTH) or [""]
+            lines.append(f"  {name:<{NAME_WIDTH}} {seconds:6.1f} s  {first}")
+            lines += [f"  {'':<{NAME_WIDTH}}           {line}" for line in more]
+        total = time.monotonic() - self.began
+        return "\n".join(["", *lines, rule, f"  {'The main job':<{NAME_WIDTH}} {total:6.1f} s", ""])
 
 
 def say(text: str) -> None:

@@ -1,5 +1,6 @@
 """Steps 1 to 3: the cluster, the runs, the model."""
 
+import textwrap
 from typing import Any
 
 from controlplane.embedded.demo.client import ApiError
@@ -116,7 +117,9 @@ def _expected_failure(run: dict[str, Any]) -> str:
     """The failed run must say why: exit code, reason, last log lines."""
     if run["state"] != "Failed" or not run["exit_code"] or not run["reason"]:
         raise StepFailedError(f"Run {run['name']} should have failed with an exit code and a reason, but {_why(run)}")
-    last = str(run["log_tail"]).strip().splitlines()[-1:]
-    if not last:
-        raise StepFailedError(f"Run {run['name']} failed without log lines")
-    return f"{run['name']}: Failed, exit code {run['exit_code']}, {run['reason']}: {last[0][:90]}"
+    lines = str(run["log_tail"]).strip().splitlines()
+    if not lines:
+        raise StepFailedError(f"Run {run['name']} failed without log lines.")
+    # The last line of a traceback: module.Class: what is wrong.
+    error = lines[-1].partition(":")[0].rpartition(".")[2]
+    return f"{run['name']}: Failed, exit code {run['exit_code']}, the log ends with {textwrap.shorten(error, 60)}"
