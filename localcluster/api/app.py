@@ -68,7 +68,7 @@ class Api:
             log.exception("%s %s failed", request.method, request.path)
             response = failure(StatusError(500, "InternalError", "an error on the server; its log says more"))
         if isinstance(response, Stream):
-            await self._send_stream(response, receive, send)
+            await self._send_stream(response, request, send)
         else:
             await _send_whole(response, send)
 
@@ -149,10 +149,10 @@ class Api:
             return await handlers.update_object(self._registry, row, target, request)
         raise method_not_allowed()
 
-    async def _send_stream(self, stream: Stream, receive: Receive, send: Send) -> None:
+    async def _send_stream(self, stream: Stream, request: Request, send: Send) -> None:
         """Send piece by piece; stop when the client goes or the server closes."""
         pump = asyncio.ensure_future(_pump(stream, send))
-        gone = asyncio.ensure_future(_disconnected(receive))
+        gone = asyncio.ensure_future(request.disconnected())
         self._streams.add(pump)
         try:
             await asyncio.wait((pump, gone), return_when=asyncio.FIRST_COMPLETED)
@@ -176,11 +176,6 @@ async def _pump(stream: Stream, send: Send) -> None:
         # Also when cancelled at shutdown: the client then sees an end, not a broken connection.
         with contextlib.suppress(OSError):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _start(response: Answer) -> Message:

@@ -108,16 +108,21 @@ class Request:
         """The body's media type without parameters; '' when it is not stated."""
         return self.headers.get("content-type", "").split(";")[0].strip().lower()
 
-    async def body(self) -> bytes:
-        """The whole body. Raises StatusError 413."""
+    async def disconnected(self) -> None:
+        """Return when the client is gone. Read the body before."""
+        while (await self._receive())["type"] != "http.disconnect":
+            continue
+
+    async def body(self, limit: int = MAX_BODY) -> bytes:
+        """The whole body, of at most ``limit`` bytes. Raises StatusError 413."""
         parts: list[bytes] = []
         size = 0
         while True:
             message = await self._receive()
             part = message.get("body", b"")
             size += len(part)
-            if size > MAX_BODY:
-                raise StatusError(413, "RequestEntityTooLarge", f"limit is {MAX_BODY} bytes")
+            if size > limit:
+                raise StatusError(413, "RequestEntityTooLarge", f"limit is {limit} bytes")
             parts.append(part)
             if not message.get("more_body"):
                 return b"".join(parts)

@@ -1,4 +1,4 @@
-"""OpenAPI v3 documents, as far as ``kubectl`` uses them: apply (field validation), explain, and diff.
+"""OpenAPI v3 documents, as far as ``kubectl`` (1.30 and later) uses them: apply (field validation), explain, diff.
 
 https://kubernetes.io/docs/concepts/overview/kubernetes-api/#openapi-v3
 """
@@ -12,7 +12,6 @@ from typing import Any
 
 from localcluster import KUBERNETES_VERSION
 from localcluster.api.http import Request, Response, answer
-from localcluster.meta import dump
 from localcluster.resources import RESOURCES, Resource
 from localcluster.schema.build import reachable
 from localcluster.schema.types import definitions
@@ -133,7 +132,4 @@ def openapi(path: str, _request: Request) -> Response | None:
     for group, version in _group_versions():
         if path == f"/openapi/v3/{_path_of(group, version)}":
             return Response(document(group, version))
-    if path.rstrip("/") == "/openapi/v2":
-        info = {"title": "Kubernetes", "version": KUBERNETES_VERSION}
-        return Response(dump({"swagger": "2.0", "info": info, "paths": {}, "definitions": {}}))
     return None

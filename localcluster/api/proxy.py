@@ -5,6 +5,7 @@ https://kubernetes.io/docs/tasks/access-application-cluster/access-cluster-servi
 
 from __future__ import annotations
 
+import asyncio
 import random
 import re
 from collections.abc import AsyncGenerator
@@ -15,7 +16,7 @@ from yarl import URL
 
 from localcluster.api.http import Request, Stream
 from localcluster.api.requestinfo import Target
-from localcluster.errors import StatusError, bad_request, not_found, unavailable
+from localcluster.errors import bad_request, not_found, unavailable
 from localcluster.registry import Registry
 
 Obj = dict[str, Any]
@@ -26,6 +27,8 @@ _NOT_FORWARDED = frozenset(
 )
 _NOT_RETURNED = frozenset(("connection", "keep-alive", "transfer-encoding", "upgrade", "trailer"))
 _CONNECT_SECONDS = 5.0
+#: What goes to a pod may be larger than an object.
+MAX_PROXIED_BODY = 64 * 1024 * 1024
 
 
 def parse_target_name(name: str) -> tuple[str, str, str]:
@@ -102,6 +105,9 @@ class Proxy:
             )
         return self._session
 
+    async def _call(self, method: str, url: URL, headers: list[tuple[str, str]], body: bytes) -> aiohttp.ClientResponse:
+        return await self._client().request(method, url, headers=headers, data=body or None, allow_redirects=False)
+
     async def handle(self, target: Target, request: Request) -> Stream:
         """Forward a request and stream its answer. Raises StatusError 400, 404 and 503."""
         address_of = _pod_address if target.resource == "pods" else _service_address
@@ -113,19 +119,21 @@ class Proxy:
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers]
         headers = [(name, value) for name, value in headers if name.lower() not in _NOT_FORWARDED]
         headers += [("Host", f"{address}:{port}"), ("X-Forwarded-Uri", request.path)]
-        body = await request.body()
+        url = URL(f"{scheme}://{address}:{port}{path}{query}", encoded=True)
+        body = await request.body(MAX_PROXIED_BODY)
+        call = asyncio.ensure_future(self._call(request.method, url, headers, body))
+        gone = asyncio.ensure_future(request.disconnected())
         try:
-            reply = await self._client().request(
-                request.method,
-                URL(f"{scheme}://{address}:{port}{path}{query}", encoded=True),
-                headers=headers,
-                data=body or None,
-                allow_redirects=False,
-            )
+            await asyncio.wait((call, gone), return_when=asyncio.FIRST_COMPLETED)
+            if not call.done():
+                raise unavailable("the client did not wait for the answer")
+            reply = call.result()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise StatusError(
-                503, "ServiceUnavailable", f"error trying to reach service: dial tcp {address}:{port}: {error}"
-            ) from error
+            raise unavailable(f"error trying to reach service: dial tcp {address}:{port}: {error}") from error
+        finally:
+            # A pod that never answers must not hold a request of somebody who left.
+            for task in (call, gone):
+                task.cancel()
         kept = [(name, value) for name, value in reply.headers.items() if name.lower() not in _NOT_RETURNED]
         content_type = next((value for name, value in kept if name.lower() == "content-type"), "")
         kept = [(name, value) for name, value in kept if name.lower() != "content-type"]
