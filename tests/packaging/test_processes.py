@@ -185,10 +185,11 @@ def test_the_others_start_show_that_they_live_and_stop_cleanly(
         assert "Traceback" not in installation.log(process)
 
 
-def test_nothing_is_migrated_with_settings_that_are_not_fit_for_production(installation: Installation):
+@pytest.mark.parametrize("process", ["migrate", "web", "worker", "watcher", "beat"])
+def test_no_process_starts_with_settings_that_are_not_fit_for_production(installation: Installation, process: str):
     unfit = {"FLOTILLA_SECRET_KEY": "", "FLOTILLA_CREDENTIALS_KEYS": "", "FLOTILLA_ALLOWED_HOSTS": "*"}
-    refused = installation.run(installation.command("migrate"), **unfit)
-    assert refused.returncode != 0
+    refused = installation.run(installation.command(process), **unfit)
+    assert refused.returncode == 1, refused.stderr
     for sentence in (
         "FLOTILLA_SECRET_KEY is not set.",
         "FLOTILLA_CREDENTIALS_KEYS is not set",

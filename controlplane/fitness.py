@@ -1,0 +1,16 @@
+"""No process of production starts with settings that are not fit for it.
+
+`manage.py` runs the system checks before its commands. Uvicorn and Celery run none, so web, worker and beat call this.
+"""
+
+from typing import Any
+
+
+def refuse_unfit_settings(**_: Any) -> None:
+    """Exit with code 1 and the sentences of the failed checks. Celery would swallow anything else that a signal raises."""
+    from controlplane.checks import check_addresses, check_secrets
+
+    found = [*check_secrets(), *check_addresses()]
+    serious = [message for message in found if message.is_serious()]
+    if serious:
+        raise SystemExit("\n".join(f"{message.id}: {message.msg} {message.hint or ''}".rstrip() for message in serious))
