@@ -19,12 +19,14 @@ up: .venv/.installed-run ## Start everything and serve until Ctrl-C (FLOTILLA_PO
 
 test: .venv/.installed-dev ## Run all tests on a real Postgres, a real Valkey and the local cluster (ARGS="tests/core -x")
 	@$(BIN)/python scripts/browser.py
+	@$(BIN)/python scripts/helm_tools.py
 	$(BIN)/pytest $(ARGS)
 
 check: .venv/.installed-dev ## Check style, types, import contracts, migrations, the API's schema, sizes and templates
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict controlplane apps localcluster scripts manage.py
+	$(BIN)/mypy --strict examples
 	$(BIN)/lint-imports
 	$(DEVELOPMENT) $(BIN)/python manage.py makemigrations --check --dry-run
 	$(DEVELOPMENT) $(BIN)/python scripts/api_schema.py --check
