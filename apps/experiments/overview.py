@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from django.db.models import Case, Count, Min, Q, QuerySet, When
 from django.utils import timezone
+from django.utils.text import Truncator
 
 from apps.core import nav, search
 from apps.core import overview as page
@@ -23,6 +24,8 @@ FRESH = timedelta(hours=1)
 # A run that waits longer than this says why.
 PATIENCE = timedelta(seconds=45)
 CURVE_STEPS = 2000
+# Characters of the last log line that a reason quotes.
+LOG_LINE = 180
 CURVE_POINTS = 48
 _WAITING = (RunState.PENDING, RunState.QUEUED, RunState.STARTING)
 
@@ -237,7 +240,8 @@ def _verb(run: Run) -> str:
 
 
 def _why(run: Run) -> str:
-    if run.message:
-        return run.message
-    exit_code = f"exit code {run.exit_code}" if run.exit_code is not None else ""
-    return " · ".join(part for part in (run.reason, exit_code) if part) or "It gave no reason."
+    """The reason, and the last line of the log, which mostly is the exception."""
+    exit_code = f"Exit code {run.exit_code}." if run.exit_code is not None else ""
+    reason = run.message or " ".join(part for part in (run.reason, exit_code) if part) or "It gave no reason."
+    lines = run.log_tail.strip().splitlines() if run.state == RunState.FAILED else []
+    return f"{reason} {Truncator(lines[-1].strip()).chars(LOG_LINE)}" if lines else reason

@@ -1,8 +1,8 @@
 """The template tags of every page: status, icon, ages, bars, pods, empty states, formats. See docs/frontend.md."""
 
 import functools
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
 from typing import Any
 from xml.etree import ElementTree
 
@@ -90,7 +90,7 @@ _SAID = {
 
 
 def _time(when: datetime | None, kind: str, css: str, stale: int = 0) -> SafeString:
-    if when is None:
+    if not when:  # None, or "" where the template's variable is not there
         return format_html('<span class="{}">never</span>', css)
     now = timezone.now()
     seconds = (now - when).total_seconds()
@@ -132,9 +132,9 @@ def since(when: datetime | None, stale: int = 0) -> SafeString:
 @register.simple_tag
 def elapsed(start: datetime | None, end: datetime | None = None) -> SafeString:
     """How long something took, or, without `end`, takes so far (then it ticks)."""
-    if start is None:
+    if not start:
         return format_html('<span class="{}">–</span>', "faint")
-    if end is None:
+    if not end:
         return _time(start, "elapsed", "one")
     return format_html(
         '<span class="one" title="{} to {} UTC">{}</span>',
@@ -154,6 +154,8 @@ def bar(
     hot: float = 90.0,
 ) -> SafeString:
     """Used (solid) and requested (pale) of what there is. `unit`: "cpu" (millicores), "bytes" or "" for figures."""
+    # A template gives "" for what is not there.
+    used, asked, total = (value if isinstance(value, int | float) else None for value in (used, asked, total))
     used_share, asked_share = look.percent(used, total), look.percent(asked, total)
     name = f"{label}: " if label else ""
     if used_share is None and asked_share is None:
@@ -192,7 +194,7 @@ def spark(values: Iterable[float], label: str = "", width: int = 96, height: int
 @register.simple_tag
 def pods(items: Iterable[Any], dense: bool = False, limit: int = 500, more_url: str = "") -> SafeString:
     """Squares, one a pod or replica: objects or dicts with `name`, `state`, and optionally `url`, `detail`, `young`."""
-    everything = list(items)
+    everything = list(items or [])
     squares = format_html_join("", "<li>{}</li>", ((_square(item),) for item in everything[:limit]))
     hidden = len(everything) - limit
     rest: Any = ""
@@ -336,10 +338,21 @@ def debug() -> bool:
     return bool(settings.DEBUG)
 
 
-register.filter("bytes", look.bytes_text)
-register.filter("cpu", look.cpu_text)
-register.filter("figure", look.number_text)
-register.filter("duration", look.duration_text)
+def _figures(say: Callable[[Any], str]) -> Callable[[Any], str]:
+    """A filter that never breaks a page: nothing is a dash, and what is no figure is said as it is."""
+
+    def said(value: Any) -> str:
+        if value is None or value == "":
+            return "–"
+        return say(value) if isinstance(value, int | float | timedelta) else str(value)
+
+    return said
+
+
+register.filter("bytes", _figures(look.bytes_text))
+register.filter("cpu", _figures(look.cpu_text))
+register.filter("figure", _figures(look.number_text))
+register.filter("duration", _figures(look.duration_text))
 
 
 @register.filter
