@@ -28,7 +28,7 @@ Key = tuple[str, ...]  # (namespace, name), with "" as the namespace of what has
 _FIRST_RETRY, _LAST_RETRY = 0.005, 30.0
 # A round that took long (an object with a thousand pods) is followed by a pause of so many times its length, so that
 # the changes of many pods become few rounds. A short round is followed by none: small objects react at once.
-_PAUSE, _SHORT_ROUND, _LONGEST_PAUSE = 6.0, 0.001, 0.5
+_PAUSE, _SHORT_ROUND, _LONGEST_PAUSE = 6.0, 0.002, 3.0
 
 
 class Index:

@@ -76,7 +76,10 @@ class ReplicaSets(Controller):
         for pod in self._index.orphans("pods", namespace):
             if pods.active(pod) and matches(selector, pod["metadata"].get("labels") or {}):
                 self.registry.mutate("pods", pod["metadata"]["name"], namespace, own)
+        plain = {} if selector.get("matchExpressions") else selector.get("matchLabels") or {}
         for pod in self._index.owned("pods", owner["metadata"]["uid"]):
+            if plain and plain.items() <= (pod["metadata"].get("labels") or {}).items():
+                continue  # the quick way: there may be thousands
             if not matches(selector, pod["metadata"].get("labels") or {}):
                 self.registry.mutate("pods", pod["metadata"]["name"], namespace, disown)
 
