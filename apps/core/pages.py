@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec
 
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 
 from apps.core.access import Principal, principal_of, project_or_404
@@ -23,7 +23,7 @@ class PageRequest(HttpRequest):
     project: Project | None
 
 
-View = Callable[Concatenate[PageRequest, P], HttpResponse]
+View = Callable[Concatenate[PageRequest, P], HttpResponseBase]
 
 
 def page(view: View[P] | None = None, *, at_least: Role = Role.VIEWER, writes: Role | None = None) -> Any:
@@ -33,9 +33,9 @@ def page(view: View[P] | None = None, *, at_least: Role = Role.VIEWER, writes: R
     in place of its name.
     """
 
-    def decorate(inner: View[P]) -> Callable[..., HttpResponse]:
+    def decorate(inner: View[P]) -> Callable[..., HttpResponseBase]:
         @functools.wraps(inner)
-        def wrapped(request: PageRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def wrapped(request: PageRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             request.principal = principal_of(request)
             if not request.principal.is_authenticated:
                 if request.headers.get("HX-Request"):

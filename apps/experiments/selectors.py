@@ -7,15 +7,15 @@ from typing import Any
 from django.db.models import Count, Max, OuterRef, Prefetch, Q, QuerySet, Subquery
 
 from apps.clusters.models import KubeEvent, Pod
-from apps.core.access import Principal, get_scoped, visible_projects
+from apps.core.access import Principal, get_scoped
 from apps.core.errors import Missing
 from apps.core.models import Project
 from apps.core.states import Role
+from apps.experiments.curves import Point, curves
 from apps.experiments.models import (
     Experiment,
     LatestMetric,
     LoggedModel,
-    MetricPoint,
     ModelAlias,
     ModelVersion,
     Param,
@@ -23,7 +23,7 @@ from apps.experiments.models import (
     Run,
     Tag,
 )
-from apps.experiments.states import FAILURES, SETTLED, UNSETTLED, RunKind
+from apps.experiments.states import FAILURES, UNSETTLED, RunKind
 
 
 def experiments(**scope: Any) -> QuerySet[Experiment]:
@@ -73,48 +73,23 @@ def unsettled_launched() -> list[int]:
     return list(Run.objects.filter(kind=RunKind.LAUNCHED, state__in=UNSETTLED).values_list("pk", flat=True))
 
 
-def summary(project: Project | None = None, *, principal: Principal | None = None, latest: int = 5) -> dict[str, Any]:
-    """What an overview shows: how many runs are under way, and the newest active and failed ones."""
-    scope: dict[str, Any] = {"experiment__project": project} if project else {}
-    if project is None and principal is not None:
-        scope = {"experiment__project__in": visible_projects(principal)}
-    rows = runs(**scope)
-    active = rows.filter(state__in=UNSETTLED)
-    return {
-        "active_count": active.count(),
-        "active": list(active.order_by("-id")[:latest]),
-        "failed": list(rows.filter(state__in=FAILURES).order_by("-id")[:latest]),
-    }
-
-
 @dataclass(frozen=True)
 class Series:
     """The points of one metric of one run, by step and time; timestamps in milliseconds since the epoch."""
 
     key: str
-    points: Sequence[tuple[int, int, float]] = field(default_factory=tuple)
+    points: Sequence[Point] = field(default_factory=tuple)
 
 
 def metric_series(run_pk: int, keys: Iterable[str] | None = None, *, limit: int = 2000) -> list[Series]:
-    """The curves of a run, thinned to at most about `limit` points each, the last point always kept."""
+    """The curves of a run by key, thinned to at most about `limit` points each, the last point always kept."""
     wanted = (
         list(keys)
         if keys is not None
         else list(LatestMetric.objects.filter(run_id=run_pk).order_by("key").values_list("key", flat=True))
     )
-    curves = []
-    for key in wanted:
-        rows = list(
-            MetricPoint.objects.filter(run_id=run_pk, key=key)
-            .order_by("step", "timestamp", "value")
-            .values_list("step", "timestamp", "value")
-        )
-        stride = max(1, -(-len(rows) // limit))
-        thinned = rows[::stride]
-        if rows and thinned[-1] != rows[-1]:
-            thinned.append(rows[-1])
-        curves.append(Series(key, tuple(thinned)))
-    return curves
+    found = curves([run_pk], wanted, limit=limit)
+    return [Series(key, found.get((run_pk, key), [])) for key in wanted]
 
 
 def pods_of(target: Run) -> list[Pod]:
@@ -189,14 +164,6 @@ def logged_model_of(target: Run, name: str = "") -> LoggedModel | None:
     """The newest model that a run logged, of that name where one is given."""
     rows = LoggedModel.objects.filter(run=target, deleted_at=None)
     return (rows.filter(name=name) if name else rows).order_by("-id").first()
-
-
-def duration_seconds(target: Run, now: Any) -> float | None:
-    """How long a run took, or has taken so far."""
-    if target.started_at is None:
-        return None
-    end = target.ended_at or (None if target.state in SETTLED else now)
-    return (end - target.started_at).total_seconds() if end else None
 
 
 def search_text(queryset: QuerySet[Run], text: str) -> QuerySet[Run]:

@@ -1,6 +1,25 @@
-"""URLs of experiments."""
+"""URLs of experiments, runs and models. An experiment's name may hold slashes, so its pattern comes last."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path
+
+from apps.experiments import model_views, views
 
 app_name = "experiments"
-urlpatterns: list[URLPattern | URLResolver] = []
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("p/<slug:project>/experiments/", views.listing, name="list"),
+    path("p/<slug:project>/runs/new", views.launch, name="launch"),
+    path("p/<slug:project>/runs/<str:uid>/", views.run_page, name="run"),
+    path("p/<slug:project>/runs/<str:uid>/log", views.log, name="log"),
+    path("p/<slug:project>/runs/<str:uid>/artifacts/<path:path>", views.artifact, name="artifact"),
+    path("p/<slug:project>/runs/<str:uid>/models/<str:model>/<path:path>", views.model_artifact, name="model_artifact"),
+    path("p/<slug:project>/runs/<str:uid>/cancel", views.cancel, name="cancel"),
+    path("p/<slug:project>/runs/<str:uid>/rerun", views.rerun, name="rerun"),
+    path("p/<slug:project>/runs/<str:uid>/register", views.register, name="register"),
+    path("p/<slug:project>/models/", model_views.models, name="models"),
+    path("p/<slug:project>/models/<str:name>/", model_views.model, name="model"),
+    path("p/<slug:project>/models/<str:name>/aliases", model_views.set_alias, name="set_alias"),
+    path(
+        "p/<slug:project>/models/<str:name>/aliases/<str:alias>/delete", model_views.delete_alias, name="delete_alias"
+    ),
+    path("p/<slug:project>/experiments/<path:name>/", views.detail, name="detail"),
+]

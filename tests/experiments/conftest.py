@@ -75,7 +75,7 @@ def project(db: None) -> Project:
 
 @pytest.fixture
 def developer(project: Project) -> User:
-    user = User.objects.create_user("ada", password="correct horse battery")
+    user = User.objects.create_user("ada")
     Membership.objects.create(project=project, user=user, role=Role.DEVELOPER)
     return user
 

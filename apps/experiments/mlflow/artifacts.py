@@ -4,22 +4,19 @@ A URI's path is `<experiment>/<run>/artifacts/<path>` or `<experiment>/models/<m
 finds the owner, through the door; the rest is a name in Postgres.
 """
 
-import asyncio
-import mimetypes
-from collections.abc import AsyncIterator
-from typing import Any, BinaryIO
+from typing import Any
 
-from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
-from django.utils.http import content_disposition_header
+from django.http import HttpResponseBase
 
 from apps.core.errors import Missing
 from apps.core.states import Role
 from apps.experiments import artifacts, pulse
-from apps.experiments.artifacts import CHUNK, Owner
+from apps.experiments.artifacts import Owner
+from apps.experiments.downloads import file_response
 from apps.experiments.mlflow import render
 from apps.experiments.mlflow.lookup import check_own, logged_model_of, run_by_uid
 from apps.experiments.mlflow.wire import Call, raw_body
-from apps.experiments.models import Artifact, Run
+from apps.experiments.models import Run
 
 
 def owner_of(call: Call, path: str, at_least: Role = Role.VIEWER) -> tuple[Owner, str]:
@@ -73,38 +70,3 @@ def _announce(owner: Owner) -> None:
     run = owner if isinstance(owner, Run) else owner.run
     if run is not None:
         pulse.run_logged(run.pk, run.experiment_id, owner.experiment.project_id)
-
-
-# What a browser may show in place: it can't run anything in our origin. All else is a download.
-INLINE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
-
-
-def file_response(artifact: Artifact, *, inline: bool = False) -> HttpResponseBase:
-    """The file, in a form that can't act in our origin whatever is in it: sandboxed, never sniffed, a download
-    unless it is a picture of a kind that holds no script."""
-    kind = mimetypes.guess_type(artifact.path)[0] or "application/octet-stream"
-    show = inline and kind in INLINE_TYPES
-    stream = artifacts.open_file(artifact)
-    response: HttpResponseBase
-    if artifact.size <= CHUNK:
-        with stream:
-            response = HttpResponse(stream.read(), content_type=kind)
-    else:
-        response = StreamingHttpResponse(_chunks(stream), content_type=kind)
-    name = artifact.path.rpartition("/")[2]
-    response["Content-Length"] = str(artifact.size)
-    response["Content-Disposition"] = content_disposition_header(not show, name) or "attachment"
-    response["X-Content-Type-Options"] = "nosniff"
-    response["Content-Security-Policy"] = "sandbox; default-src 'none'"
-    response["Cross-Origin-Resource-Policy"] = "same-origin"
-    response["Cache-Control"] = "private, no-cache"
-    return response
-
-
-async def _chunks(stream: BinaryIO) -> AsyncIterator[bytes]:
-    # Django under ASGI would gather a synchronous iterator into memory first.
-    try:
-        while chunk := await asyncio.to_thread(stream.read, CHUNK):
-            yield chunk
-    finally:
-        stream.close()

@@ -7,7 +7,7 @@ from apps.experiments.services.experiments import (
     restore_experiment,
     set_experiment_tag,
 )
-from apps.experiments.services.launching import cancel_run, launch_run, launch_runs, preview_run, rerun
+from apps.experiments.services.launching import cancel_run, launch_run, launch_runs, launch_wish, preview_run, rerun
 from apps.experiments.services.logged import change_logged_model, create_logged_model, finish_logged_model
 from apps.experiments.services.registry import (
     create_model,
@@ -38,6 +38,7 @@ __all__ = [
     "finish_logged_model",
     "launch_run",
     "launch_runs",
+    "launch_wish",
     "preview_run",
     "register_version",
     "rename_experiment",

@@ -1,0 +1,34 @@
+"""What people type into forms, as lists and pairs, and what is wrong with it."""
+
+import shlex
+
+from django.contrib import messages
+from django.forms import BaseForm, ValidationError
+from django.http import HttpRequest
+
+
+def words(text: str) -> list[str]:
+    """Words as a shell would split them. Raises ValidationError for an open quote."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise ValidationError(f"This can't be split into words: {error}.") from error
+
+
+def pairs(text: str) -> dict[str, str]:
+    """`NAME=value` lines; empty ones are skipped. Raises ValidationError naming the line that is none."""
+    found: dict[str, str] = {}
+    for line in filter(None, map(str.strip, text.splitlines())):
+        name, equals, value = line.partition("=")
+        if not equals or not name.strip():
+            raise ValidationError(f"{line[:100]!r} is not NAME=value.")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def flash_errors(request: HttpRequest, form: BaseForm) -> None:
+    """Say a small form's errors as messages, where the form itself is not rendered again."""
+    for name, errors in form.errors.get_json_data().items():
+        label = form.fields[name].label or name if name in form.fields else ""
+        text = " ".join(str(error["message"]) for error in errors)
+        messages.error(request, f"{label}: {text}" if label else text)

@@ -1,0 +1,23 @@
+"""Figures of metrics: data and meaning only; colours are the theme's."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from apps.core.charts import lines
+from apps.experiments.curves import Point
+
+
+def _drawn(points: Sequence[Point]) -> tuple[list[int], list[float | None]]:
+    # JSON has no NaN and Infinity; a gap in the line is what they look like anyway.
+    return [step for step, _, _ in points], [value if math.isfinite(value) else None for _, _, value in points]
+
+
+def metric_chart(key: str, points: Sequence[Point]) -> Any:
+    """One metric of one run by step."""
+    return lines({key: _drawn(points)}, x_title="step", y_title=key)
+
+
+def compare_chart(key: str, runs: Mapping[str, Sequence[Point]]) -> Any:
+    """One metric of several runs, by the runs' names."""
+    return lines({name: _drawn(points) for name, points in runs.items()}, x_title="step", y_title=key)

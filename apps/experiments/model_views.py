@@ -1,0 +1,99 @@
+"""Pages of the model registry."""
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import HttpResponse
+from django.shortcuts import redirect
+from django.views.decorators.http import require_POST, require_safe
+
+from apps.core import nav
+from apps.core.access import role_in
+from apps.core.formtext import flash_errors
+from apps.core.models import Project
+from apps.core.pages import PageRequest, page, render_page
+from apps.core.states import Role
+from apps.experiments import selectors, services
+from apps.experiments.forms import AliasForm
+from apps.experiments.models import ModelVersion
+
+PER_PAGE = 50
+MAX_METRICS = 5
+REGISTER_COMMAND = """curl -X POST {url}/api/v1/models/digits/versions -H "Authorization: Bearer $TOKEN" \\
+  -H "Content-Type: application/json" -d '{{"project": "{project}", "run_id": "…"}}'"""
+
+
+@page
+@require_safe
+def models(request: PageRequest, project: Project) -> HttpResponse:
+    """The project's registered models."""
+    rows = selectors.models(project=project).order_by("name")
+    text = request.GET.get("q", "").strip()
+    shown = Paginator(rows.filter(name__icontains=text) if text else rows, PER_PAGE).get_page(request.GET.get("page"))
+    context = {
+        "project": project,
+        "page_obj": shown,
+        "total": rows.count(),
+        "filtered": bool(text),
+        "command": REGISTER_COMMAND.format(url=settings.PUBLIC_URL, project=project.name),
+    }
+    return render_page(request, "experiments/models.html", context)
+
+
+@page
+@require_safe
+def model(request: PageRequest, project: Project, name: str) -> HttpResponse:
+    """One model: its versions with aliases and the metrics of their runs."""
+    found = selectors.model(request.principal, name, project=project)
+    shown = Paginator(selectors.versions(found), PER_PAGE).get_page(request.GET.get("page"))
+    role = role_in(request.principal, project)
+    keys = _metric_keys(list(shown))
+    context: dict[str, Any] = {
+        "project": project,
+        "model": selectors.models(pk=found.pk).get(),
+        "page_obj": shown,
+        "metric_keys": keys,
+        "rows": [(version, _metrics(version, keys)) for version in shown],
+        "may_change": bool(role and role.allows(Role.DEVELOPER)) and not request.principal.read_only,
+        "deploy_url": nav.link("deployments:create", project.name),
+    }
+    if not request.GET.get("part"):
+        context["alias_form"] = AliasForm(versions=[version.version for version in shown], auto_id="alias_%s")
+    return render_page(request, "experiments/model.html", context)
+
+
+def _metric_keys(versions: list[ModelVersion]) -> list[str]:
+    keys = {m.key for version in versions if version.run for m in version.run.latest_metrics.all()}
+    return sorted(key for key in keys if not key.startswith("system/"))[:MAX_METRICS]
+
+
+def _metrics(version: ModelVersion, keys: list[str]) -> list[float | None]:
+    values = {m.key: m.value for m in version.run.latest_metrics.all()} if version.run else {}
+    return [values.get(key) for key in keys]
+
+
+@page
+@require_POST
+def set_alias(request: PageRequest, project: Project, name: str) -> HttpResponse:
+    """Point an alias at a version."""
+    found = selectors.model(request.principal, name, Role.DEVELOPER, project=project)
+    numbers = list(found.versions.values_list("version", flat=True))
+    form = AliasForm(request.POST, versions=numbers)
+    if form.is_valid():
+        version = selectors.model_version(project, name, int(form.cleaned_data["version"]))
+        services.set_alias(principal=request.principal, version=version, alias=form.cleaned_data["alias"])
+        messages.success(request, f"{form.cleaned_data['alias']} is version {version.version}.")
+    flash_errors(request, form)
+    return redirect("experiments:model", project=project.name, name=name)
+
+
+@page
+@require_POST
+def delete_alias(request: PageRequest, project: Project, name: str, alias: str) -> HttpResponse:
+    """Remove an alias."""
+    found = selectors.model(request.principal, name, Role.DEVELOPER, project=project)
+    services.delete_alias(principal=request.principal, model=found, alias=alias)
+    messages.success(request, f"{alias} is removed.")
+    return redirect("experiments:model", project=project.name, name=name)

@@ -1,0 +1,183 @@
+"""Pages of experiments and runs. Reads come from selectors and panels, writes go to services."""
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import HttpResponse, HttpResponseBase
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from apps.core.errors import FlotillaError, Missing
+from apps.core.formtext import flash_errors
+from apps.core.models import Project
+from apps.core.pages import PageRequest, page, render_page
+from apps.core.states import Role
+from apps.experiments import artifacts, panels, selectors, services
+from apps.experiments.downloads import file_response
+from apps.experiments.forms import LaunchForm, RegisterForm
+from apps.experiments.logs import run_log
+from apps.experiments.models import Run
+from apps.experiments.states import UNSETTLED, RunKind, RunState
+
+PER_PAGE = 50
+LAUNCH_COMMAND = """curl -X POST {url}/api/v1/runs -H "Authorization: Bearer $TOKEN" \\
+  -H "Content-Type: application/json" -d '{{"project": "{project}", "experiment": "digits",
+  "image": "flotilla-examples/digits:1", "command": ["python", "train.py"], "args": ["--alpha", "0.001"]}}'"""
+LOG_COMMAND = """export MLFLOW_TRACKING_URI={url} MLFLOW_WORKSPACE={project} MLFLOW_TRACKING_TOKEN=…
+python -c 'import mlflow; mlflow.set_experiment("first"); mlflow.log_metric("loss", 0.5)'"""
+
+
+@page
+@require_safe
+def listing(request: PageRequest, project: Project) -> HttpResponse:
+    """The project's experiments."""
+    rows = selectors.experiments(project=project).order_by("-pk")
+    text = request.GET.get("q", "").strip()
+    shown = Paginator(rows.filter(name__icontains=text) if text else rows, PER_PAGE).get_page(request.GET.get("page"))
+    context = {
+        "project": project,
+        "page_obj": shown,
+        "total": rows.count(),
+        "active": selectors.runs(experiment__project=project, state__in=UNSETTLED).count(),
+        "filtered": bool(text),
+        "command": LOG_COMMAND.format(url=settings.PUBLIC_URL, project=project.name),
+    }
+    return render_page(request, "experiments/list.html", context)
+
+
+@page
+@require_safe
+def detail(request: PageRequest, project: Project, name: str) -> HttpResponse:
+    """The runs of an experiment: a table of params and metrics, and a metric's curves."""
+    experiment = selectors.experiment(request.principal, name, project=project)
+    context = {
+        "project": project,
+        "experiment": experiment,
+        "topic": f"experiment:{experiment.pk}",
+        "table": panels.RunTable(experiment, request.GET),
+        "counts": selectors.experiments(pk=experiment.pk).get(),
+        "states": [state.value for state in RunState],
+        "may_change": panels.may_change(request.principal, experiment),
+        "command": LAUNCH_COMMAND.format(url=settings.PUBLIC_URL, project=project.name),
+    }
+    return render_page(request, "experiments/detail.html", context)
+
+
+@page
+def launch(request: PageRequest, project: Project) -> HttpResponse:
+    """Launch a run."""
+    form = LaunchForm(request.POST or None, initial=_initial(request, project))
+    if request.method == "POST" and form.is_valid():
+        try:
+            run = services.launch_wish(principal=request.principal, project=project, wish=form.wish())
+        except FlotillaError as error:
+            field = error.field.split(".")[-1]
+            form.add_error(field if field in form.fields else None, error.sentence)
+        else:
+            messages.success(request, f"{run} is on its way.")
+            return redirect("experiments:run", project=project.name, uid=run.uid)
+    has_clusters = bool(form.fields["cluster"].choices)  # type: ignore[attr-defined]
+    context = {"project": project, "form": form, "has_clusters": has_clusters}
+    return render(request, "experiments/launch.html", context, status=400 if form.errors else 200)
+
+
+def _initial(request: PageRequest, project: Project) -> dict[str, Any]:
+    """The experiment that the address names, and the image that its last run had."""
+    name = request.GET.get("experiment", "")
+    runs = selectors.runs(experiment__project=project, kind=RunKind.LAUNCHED)
+    before = (runs.filter(experiment__name=name) if name else runs).order_by("-id").first()
+    initial: dict[str, Any] = {"experiment": name}
+    if before is not None:
+        initial |= {"image": before.spec.get("image", ""), **before.spec.get("resources", {})}
+        initial["cluster"] = before.cluster.name if before.cluster else ""
+    return initial
+
+
+def _found(request: PageRequest, project: Project, uid: str, at_least: Role = Role.VIEWER) -> Run:
+    run = selectors.run(request.principal, uid, at_least)
+    if run.experiment.project_id != project.pk:
+        raise Missing(f"There is no run {uid!r} in project {project.name}.")
+    return run
+
+
+@page
+@require_safe
+def run_page(request: PageRequest, project: Project, uid: str) -> HttpResponse:
+    """One run: why it failed, its curves, what it logged and kept, where it runs, its log."""
+    run = _found(request, project, uid)
+    board = panels.RunBoard(run, request.principal)
+    context: dict[str, Any] = {"project": project, "run": run, "board": board, "topic": f"run:{run.pk}"}
+    if request.GET.get("part", "register") == "register" and board.may_change and board.sources:
+        initial = {"model": run.experiment.name[:250].replace("/", "-").replace(":", "-")}
+        context["register_form"] = RegisterForm(sources=board.sources, initial=initial, auto_id="register_%s")
+    return render_page(request, "experiments/run.html", context)
+
+
+@page
+@require_safe
+def log(request: PageRequest, project: Project, uid: str) -> HttpResponse:
+    """The end of the run's log, for the viewer that follows it."""
+    found = run_log(_found(request, project, uid))
+    response = HttpResponse(found.text, content_type="text/plain; charset=utf-8")
+    response["Cache-Control"] = "no-store"
+    if found.ended:
+        response["X-Log-End"] = "1"
+    if found.note:
+        response["X-Log-Note"] = found.note.splitlines()[0][:200].encode("ascii", "replace").decode()
+    return response
+
+
+@page
+@require_safe
+def artifact(request: PageRequest, project: Project, uid: str, path: str) -> HttpResponseBase:
+    """One file of the run: a picture in place, anything else as a download."""
+    return file_response(artifacts.get(_found(request, project, uid), path), inline=True)
+
+
+@page
+@require_safe
+def model_artifact(request: PageRequest, project: Project, uid: str, model: str, path: str) -> HttpResponseBase:
+    """One file of a model that the run logged."""
+    logged = _found(request, project, uid).logged_models.filter(uid=model, deleted_at=None).first()
+    if logged is None:
+        raise Missing(f"The run logged no model {model!r}.")
+    return file_response(artifacts.get(logged, path), inline=True)
+
+
+@page
+@require_POST
+def cancel(request: PageRequest, project: Project, uid: str) -> HttpResponse:
+    """Ask for the run's end."""
+    run = services.cancel_run(principal=request.principal, run=_found(request, project, uid, Role.DEVELOPER))
+    messages.success(request, f"{run} is being cancelled.")
+    return redirect("experiments:run", project=project.name, uid=uid)
+
+
+@page
+@require_POST
+def rerun(request: PageRequest, project: Project, uid: str) -> HttpResponse:
+    """Launch the same spec again."""
+    again = services.rerun(principal=request.principal, run=_found(request, project, uid, Role.DEVELOPER))
+    messages.success(request, f"{again} is on its way.")
+    return redirect("experiments:run", project=project.name, uid=again.uid)
+
+
+@page
+@require_POST
+def register(request: PageRequest, project: Project, uid: str) -> HttpResponse:
+    """Make a model version of what the run kept."""
+    run = _found(request, project, uid, Role.DEVELOPER)
+    form = RegisterForm(request.POST, sources=panels.RunBoard(run, request.principal).sources)
+    if not form.is_valid():
+        flash_errors(request, form)
+        return redirect("experiments:run", project=project.name, uid=uid)
+    made = services.register_version(
+        principal=request.principal,
+        model_name=form.cleaned_data["model"],
+        run=run,
+        artifact_path=form.cleaned_data["artifact_path"],
+    )
+    messages.success(request, f"Version {made.version} of {made.model.name} is registered.")
+    return redirect("experiments:model", project=project.name, name=made.model.name)

@@ -1,0 +1,212 @@
+"""Pages: what a person sees and may do, and what never reaches them."""
+
+import io
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from apps.core.access import Principal
+from apps.core.models import Membership, Project, User
+from apps.core.states import Role
+from apps.experiments import artifacts, ingest, services
+from apps.experiments.models import Experiment, ModelAlias, ModelVersion, Run
+from apps.experiments.states import RunKind, RunState
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def browser(developer: User) -> Client:
+    client = Client()
+    client.force_login(developer)
+    return client
+
+
+@pytest.fixture
+def experiment(principal: Principal, project: Project) -> Experiment:
+    return services.create_experiment(principal=principal, project=project, name="digits")
+
+
+@pytest.fixture
+def run(experiment: Experiment) -> Run:
+    return factories.run(experiment, name="first")
+
+
+def text(reply: Any) -> str:
+    assert reply.status_code == 200, (reply.status_code, reply.content[:2000])
+    return str(reply.content.decode())
+
+
+def test_the_list_says_how_to_begin(browser: Client, project: Project) -> None:
+    page = text(browser.get("/p/demo/experiments/"))
+    assert "No experiment yet" in page and "MLFLOW_TRACKING_URI" in page
+
+
+def test_the_list_and_its_fragment_show_experiments(browser: Client, run: Run) -> None:
+    for path in ("/p/demo/experiments/", "/p/demo/experiments/?part=rows"):
+        assert "digits" in text(browser.get(path))
+    assert "Nothing matches" in text(browser.get("/p/demo/experiments/?q=zzz"))
+
+
+def test_the_table_has_params_and_metrics_as_columns(browser: Client, experiment: Experiment) -> None:
+    for _ in range(3):
+        factories.run(experiment)
+    page = text(browser.get("/p/demo/experiments/digits/"))
+    assert (
+        "params.alpha" in page
+        and "metrics.accuracy" in page
+        and "compare-figure" in text(browser.get("/p/demo/experiments/digits/?metric=loss"))
+    )
+    chosen = text(browser.get("/p/demo/experiments/digits/?col=metrics.loss&part=runs"))
+    assert "?sort=metrics.loss" in chosen or "sort=metrics.loss" in chosen
+    assert 'value="params.alpha">' in chosen
+
+
+def test_the_table_sorts_and_filters_by_the_address(
+    browser: Client, principal: Principal, experiment: Experiment
+) -> None:
+    for number, loss in enumerate((0.3, 0.1, 0.2)):
+        run = services.create_external_run(principal=principal, experiment=experiment, name=f"run-{number}")
+        batch = ingest.parse_batch({"metrics": [{"key": "loss", "value": loss, "timestamp": 1}]})
+        ingest.store(run_pk=run.pk, run_uid=run.uid, experiment_pk=experiment.pk, batch=batch)
+
+    def order(query: str) -> list[int]:
+        page = text(browser.get(f"/p/demo/experiments/digits/?part=runs&{query}"))
+        spots = [(page.find(f">run-{number}<"), number) for number in range(3)]
+        return [number for spot, number in sorted(spots) if spot >= 0]
+
+    assert order("sort=metrics.loss") == [1, 2, 0]
+    assert order("sort=-metrics.loss") == [0, 2, 1]
+    assert order("sort=-name") == [2, 1, 0]
+    assert order("filter=metrics.loss < 0.25&sort=metrics.loss") == [1, 2]
+    assert order("state=Failed") == []
+
+
+def test_a_filter_that_makes_no_sense_is_said_in_place(browser: Client, run: Run) -> None:
+    page = text(browser.get("/p/demo/experiments/digits/?filter=what is this"))
+    assert "Invalid filter" in page
+
+
+def test_an_experiment_with_slashes_and_spaces_in_its_name(
+    browser: Client, principal: Principal, project: Project
+) -> None:
+    services.create_experiment(principal=principal, project=project, name="team a/digits & co")
+    listed = text(browser.get("/p/demo/experiments/"))
+    assert "/p/demo/experiments/team%20a/digits%20&amp;%20co/" in listed
+    assert "team a/digits &amp; co" in text(browser.get("/p/demo/experiments/team a/digits & co/"))
+
+
+def test_a_run_page_shows_all_that_was_logged(browser: Client, run: Run) -> None:
+    artifacts.write(run, "plots/matrix.png", io.BytesIO(b"\x89PNG\r\n"))
+    artifacts.write(run, "note.html", io.BytesIO(b"<script>alert(1)</script>"))
+    page = text(browser.get(f"/p/demo/runs/{run.uid}/"))
+    for shown in ("first", "accuracy", "alpha", "metric-0-figure", "plots/matrix.png", "note.html", run.uid):
+        assert shown in page
+    for part in ("verdict", "actions", "top", "curves", "files", "side", "register"):
+        text(browser.get(f"/p/demo/runs/{run.uid}/?part={part}"))
+
+
+def test_a_failed_run_begins_with_why(browser: Client, experiment: Experiment) -> None:
+    run = factories.run(
+        experiment,
+        state=RunState.FAILED,
+        kind=RunKind.LAUNCHED,
+        reason="Error",
+        exit_code=1,
+        message="Container run ended with exit code 1.",
+        log_tail="start\nValueError: alpha must be positive <b>\n",
+        spec={"image": "python:3.11", "resources": {"cpu": "1", "memory": "1Gi", "gpu": 0}},
+    )
+    page = text(browser.get(f"/p/demo/runs/{run.uid}/"))
+    assert "Failed: exit code 1, Error" in page
+    assert "ValueError: alpha must be positive &lt;b&gt;" in page
+    assert page.index('id="failure"') < page.index('id="curves"')
+    log = browser.get(f"/p/demo/runs/{run.uid}/log")
+    assert log["X-Log-End"] == "1" and log["Content-Type"].startswith("text/plain")
+
+
+def test_what_was_uploaded_can_not_act_in_our_origin(browser: Client, run: Run) -> None:
+    for name in ("page.html", "drawing.svg", "picture.png", "data.json"):
+        artifacts.write(run, name, io.BytesIO(b"<script>alert(1)</script>"))
+        reply = browser.get(f"/p/demo/runs/{run.uid}/artifacts/{name}")
+        assert reply["X-Content-Type-Options"] == "nosniff"
+        assert reply["Content-Security-Policy"] == "sandbox; default-src 'none'"
+        inline = reply["Content-Disposition"].startswith("inline")
+        assert inline is (name == "picture.png"), name
+
+
+def test_launching_from_the_form(browser: Client, project: Project) -> None:
+    assert "No cluster yet" in text(browser.get("/p/demo/runs/new"))
+    factories.cluster("home", nodes=1)
+    form = {
+        "experiment": "digits",
+        "image": "python:3.11",
+        "command": "python train.py --name 'two words'",
+        "cluster": "home",
+        "cpu": "500m",
+        "memory": "1Gi",
+        "params": "alpha=0.1\nbeta = 2",
+        "deadline_minutes": "5",
+    }
+    reply = browser.post("/p/demo/runs/new", form)
+    run = Run.objects.get()
+    assert reply.status_code == 302 and run.uid in reply["Location"]
+    assert run.spec["command"] == ["python", "train.py", "--name", "two words"]
+    assert run.spec["params"] == {"alpha": "0.1", "beta": "2"} and run.spec["deadline_seconds"] == 300
+    assert "python train.py --name two words" in text(browser.get(f"/p/demo/runs/{run.uid}/"))
+    wrong = browser.post("/p/demo/runs/new", form | {"cpu": "lots", "params": "nonsense"})
+    assert wrong.status_code == 400 and b"is not NAME=value" in wrong.content
+    wrong = browser.post("/p/demo/runs/new", form | {"cpu": "lots"})
+    assert wrong.status_code == 400 and b"lots" in wrong.content
+
+
+def test_cancel_rerun_and_register_from_the_page(browser: Client, principal: Principal, experiment: Experiment) -> None:
+    factories.cluster("home", nodes=1)
+    wish = {"experiment": "digits", "image": "python:3.11"}
+    run = services.launch_wish(principal=principal, project=experiment.project, wish=wish)
+    assert "Cancel the run" in text(browser.get(f"/p/demo/runs/{run.uid}/"))
+    browser.post(f"/p/demo/runs/{run.uid}/cancel")
+    run.refresh_from_db()
+    assert run.state == RunState.CANCELING
+    reply = browser.post(f"/p/demo/runs/{run.uid}/rerun")
+    assert Run.objects.get(rerun_of=run).uid in reply["Location"]
+    artifacts.write(run, "model/MLmodel", io.BytesIO(b"x"))
+    assert "Register model" in text(browser.get(f"/p/demo/runs/{run.uid}/"))
+    browser.post(f"/p/demo/runs/{run.uid}/register", {"model": "digits", "artifact_path": "model"})
+    version = ModelVersion.objects.get()
+    assert (version.model.name, version.version, version.artifact_path) == ("digits", 1, "model")
+    page = text(browser.get("/p/demo/models/digits/"))
+    assert "v1" in page and "/p/demo/deployments/new?model=digits&amp;version=1" in page
+    browser.post("/p/demo/models/digits/aliases", {"alias": "champion", "version": "1"})
+    assert ModelAlias.objects.get().name == "champion"
+    assert "@champion" in text(browser.get("/p/demo/models/"))
+    browser.post("/p/demo/models/digits/aliases/champion/delete")
+    assert not ModelAlias.objects.exists()
+
+
+def test_a_viewer_sees_no_buttons_and_may_not_press_them(run: Run, project: Project) -> None:
+    viewer = User.objects.create_user("eve")
+    Membership.objects.create(project=project, user=viewer, role=Role.VIEWER)
+    client = Client()
+    client.force_login(viewer)
+    artifacts.write(run, "model/MLmodel", io.BytesIO(b"x"))
+    page = text(client.get(f"/p/demo/runs/{run.uid}/"))
+    assert "Re-run" not in page and "Register" not in page
+    assert client.post(f"/p/demo/runs/{run.uid}/register", {"model": "m", "artifact_path": "model"}).status_code == 403
+    assert client.post("/p/demo/runs/new", {}).status_code == 403
+
+
+def test_strangers_find_nothing(run: Run) -> None:
+    stranger = Client()
+    stranger.force_login(User.objects.create_user("mallory"))
+    artifacts.write(run, "a.txt", io.BytesIO(b"secret"))
+    other = Project.objects.create(name="other")
+    Membership.objects.create(project=other, user=User.objects.get(username="mallory"), role=Role.ADMIN)
+    tails = ("", "log", "artifacts/a.txt")
+    for path in ["/p/demo/experiments/", "/p/demo/models/", *(f"/p/demo/runs/{run.uid}/{tail}" for tail in tails)]:
+        assert stranger.get(path).status_code == 404, path
+        assert stranger.get(path.replace("/demo/", "/other/")).status_code in (200, 404)
+        assert b"secret" not in stranger.get(path.replace("/demo/", "/other/")).content
+        assert Client().get(path).status_code == 302, path
