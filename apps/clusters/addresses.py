@@ -49,7 +49,7 @@ def refusal(address: str, allowed_networks: Sequence[str]) -> str:
     return f"{address} is a private address outside FLOTILLA_CLUSTER_ALLOWED_NETWORKS"
 
 
-def checked_address(server: str, allowed_networks: Sequence[str], resolver: Resolver = resolve) -> str:
+def checked_address(server: str, allowed_networks: Sequence[str], resolver: Resolver | None = None) -> str:
     """The one address to connect to for the URL `server`.
 
     Raises Invalid when any address of the name is refused (a name with mixed answers is not trusted), Unavailable
@@ -57,7 +57,7 @@ def checked_address(server: str, allowed_networks: Sequence[str], resolver: Reso
     """
     parts = urlsplit(server)
     host, port = parts.hostname or "", parts.port or 443
-    addresses = resolver(host, port)
+    addresses = (resolver or resolve)(host, port)
     for address in addresses:
         reason = refusal(address, allowed_networks)
         if reason:

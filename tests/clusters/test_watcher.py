@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 
-from apps.clusters import routing, services
+from apps.clusters import addresses, routing, services
 from apps.clusters.models import Cluster, KubeEvent, Node, Pod, WatcherLease
 from apps.clusters.watcher import outbox
 from apps.clusters.watcher.supervisor import Supervisor
 from apps.clusters.watcher.timing import Timing
 from apps.core.access import Principal
 from tests.clusters.conftest import eventually
-from tests.clusters.fakeapi import FakeApi, event, node, pod
+from tests.clusters.fakeapi import TOKEN, FakeApi, event, kubeconfig, node, pod
 
 FAST = Timing(
     poll=0.1, lease=3.0, renew=0.5, probe=0.2, probe_failed=0.1, probe_limit=0.5, metrics=0.3, batch=0.02,
@@ -319,3 +320,34 @@ def test_one_object_that_can_not_be_stored_keeps_no_other_out(api: FakeApi, watc
     for obj in (broken, nul, pod("fine")):
         api.put("pods", obj)
     eventually(lambda: set(Pod.objects.values_list("name", flat=True)) == {"fine", "with-nul"}, "the others are stored")
+
+
+def test_a_name_that_moves_is_followed(
+    api: FakeApi, admin: Principal, sent: object, run_route: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = ["127.0.0.9"]  # nothing listens there
+    monkeypatch.setattr(addresses, "resolve", lambda host, port: answers)
+    text = kubeconfig(f"https://localhost:{api.port}", api.ca, {"token": TOKEN}, **{"tls-server-name": "127.0.0.1"})
+    api.put("nodes", node("n1"))
+    services.register(principal=admin, name="moved", kubeconfig_text=text)
+    watching = Watching()
+    try:
+        eventually(lambda: state() == "Unreachable", "nobody answers at the old address")
+        assert Cluster.objects.get().reason == "ConnectionRefused"
+        answers[:] = ["169.254.169.254"]
+        time.sleep(1.0)  # several resolutions: the forbidden address must not be dialled
+        assert state() == "Unreachable"
+        answers[:] = ["127.0.0.1"]
+        eventually(lambda: state() == "Healthy", "the new address is dialled")
+    finally:
+        watching.stop()
+
+
+def test_a_key_that_was_lost_is_said(cluster: Cluster, sent: object, run_route: None, settings: Any) -> None:
+    settings.CREDENTIALS_KEYS = [Fernet.generate_key().decode()]
+    watching = Watching()
+    try:
+        eventually(lambda: Cluster.objects.get().reason == "ConnectionImpossible", "it is said")
+        assert "can't be decrypted" in Cluster.objects.get().message
+    finally:
+        watching.stop()

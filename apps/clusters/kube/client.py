@@ -189,7 +189,7 @@ class KubeClient:
         inner = path.lstrip("/")
         if any(part in {".", ".."} for part in inner.split("?")[0].split("/")):
             raise Invalid(0, "BadPath", "A proxied path must not contain '.' or '..'.")
-        base = paths.item("v1", "Pod", f"{pod}:{int(port)}" if pod else "", namespace, "proxy")
+        base = paths.item("v1", "Pod", f"{paths.segment(pod, 'name')}:{int(port)}", namespace, "proxy")
         answer = self._transport.raw(method, f"{base}/{inner}", body=body, content_type=content_type, timeout=timeout)
         return ProxyReply(answer.status, answer.headers, answer.body)
 

@@ -2,34 +2,40 @@
 
 import os
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 
 from apps.clusters.kube.client import KubeClient
 
 MAX_CLIENTS = 128
+# A client dials the address that was checked when it was made; a new one, now and then, follows a name that moves.
+MAX_AGE_SECONDS = 300.0
 
-_clients: "OrderedDict[tuple[int, int], KubeClient]" = OrderedDict()
+_clients: "OrderedDict[tuple[int, int], tuple[KubeClient, float]]" = OrderedDict()
 _lock = threading.Lock()
 
 
 def pooled(pk: int, generation: int, make: Callable[[], KubeClient]) -> KubeClient:
     """The client of this cluster and generation, made by `make` at the first call."""
-    key = (pk, generation)
+    key, now = (pk, generation), time.monotonic()
     with _lock:
         known = _clients.get(key)
-        if known is not None:
+        if known is not None and now - known[1] < MAX_AGE_SECONDS:
             _clients.move_to_end(key)
-            return known
+            return known[0]
     made = make()
     with _lock:
-        # Two threads may have made one each: the first one stays.
-        kept = _clients.setdefault(key, made)
+        newer = _clients.get(key)
+        if newer is not None and newer[1] >= now:
+            # Another thread made one meanwhile.
+            return newer[0]
+        _clients[key] = (made, time.monotonic())
         for old in [other for other in _clients if other[0] == pk and other[1] < generation]:
             _clients.pop(old)
         while len(_clients) > MAX_CLIENTS:
             _clients.popitem(last=False)
-    return kept
+    return made
 
 
 def forget(pk: int) -> None:

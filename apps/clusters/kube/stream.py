@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -39,6 +40,10 @@ class StreamClient:
     async def close(self) -> None:
         """Close all connections, and with them all watches."""
         await self._session.close()
+
+    def dial(self, address: str) -> None:
+        """Use another (checked) address of the same server from now on."""
+        self._connection = replace(self._connection, address=address)
 
     async def version(self, seconds: float) -> str:
         """The server's version, such as "v1.37.1"; `seconds` bound the whole call."""

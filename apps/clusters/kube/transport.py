@@ -4,6 +4,8 @@ The client's typed models are not used: they drop fields that they do not know a
 """
 
 import json
+import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -124,15 +126,30 @@ def decode(body: bytes) -> dict[str, Any]:
 
 
 def unreachable(error: Exception) -> Unreachable:
-    """A transport's exception in words for people."""
-    text = str(error)
-    if "CERTIFICATE_VERIFY_FAILED" in text or "certificate verify failed" in text.lower():
-        detail = text.split("certificate verify failed:")[-1].split("(_ssl")[0].strip(" :'\")")
-        return Unreachable(0, "CertificateInvalid", f"The server's certificate is not trusted: {detail}.")
-    if "SSL" in text or "ssl" in type(error).__name__.lower():
+    """A transport's exception, whichever library raised it, in words for people."""
+    causes = list(_causes(error))
+    untrusted = next((found for found in causes if isinstance(found, ssl.SSLCertVerificationError)), None)
+    if untrusted is not None:
+        why = untrusted.verify_message or "it can't be verified"
+        return Unreachable(0, "CertificateInvalid", f"The server's certificate is not trusted: {why}.")
+    if any(isinstance(found, ssl.SSLError) for found in causes):
         return Unreachable(0, "TLSFailed", "The TLS handshake failed; is this an https port of an API server?")
-    if "timed out" in text.lower() or isinstance(error, TimeoutError):
-        return Unreachable(0, "Timeout", "The API server did not answer in time.")
-    if "refused" in text.lower():
+    if any(isinstance(found, ConnectionRefusedError) for found in causes):
         return Unreachable(0, "ConnectionRefused", "The connection was refused; nothing listens at this address.")
+    if any(isinstance(found, TimeoutError | urllib3.exceptions.TimeoutError) for found in causes):
+        return Unreachable(0, "Timeout", "The API server did not answer in time.")
     return Unreachable(0, "ConnectionFailed", f"The connection failed ({type(error).__name__}).")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The exception and all that it wraps; each library keeps that in a place of its own."""
+    waiting: list[object] = [error]
+    seen: set[int] = set()
+    while waiting:
+        found = waiting.pop()
+        if not isinstance(found, BaseException) or id(found) in seen:
+            continue
+        seen.add(id(found))
+        yield found
+        named = [getattr(found, name, None) for name in ("reason", "os_error", "certificate_error")]
+        waiting += [found.__cause__, found.__context__, *found.args, *named]

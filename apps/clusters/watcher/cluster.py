@@ -5,9 +5,10 @@ import logging
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from django.conf import settings
 from django.db import Error as DatabaseError
 
-from apps.clusters import observed, routing, rows
+from apps.clusters import addresses, observed, routing, rows
 from apps.clusters.kube.connection import Connection
 from apps.clusters.kube.errors import Forbidden, KubeError, Unauthorized
 from apps.clusters.kube.stream import StreamClient
@@ -18,8 +19,12 @@ from apps.clusters.watcher.inbox import Inbox
 from apps.clusters.watcher.outbox import Outbox
 from apps.clusters.watcher.streams import KINDS, Stream
 from apps.clusters.watcher.timing import Timing
+from apps.core.errors import FlotillaError
 
 logger = logging.getLogger(__name__)
+
+# Failed probes after which the name is resolved (and checked) again.
+RESOLVE_EVERY = 5
 
 
 @dataclass
@@ -88,8 +93,21 @@ class ClusterWatch:
                 answered = False
                 contact.failures += 1
                 contact.reason, contact.message = error.reason, error.message
+                if contact.failures % RESOLVE_EVERY == 0:
+                    await self._resolve_again(client)
             await self._record(answered=answered)
             await self._report_news(self._timing.probe if answered else self._timing.probe_failed)
+
+    async def _resolve_again(self, client: StreamClient) -> None:
+        """The name may point elsewhere by now, as a cloud's load balancer does after it was replaced."""
+        try:
+            address = await self._database.run(
+                addresses.checked_address, self._connection.server, settings.CLUSTER_ALLOWED_NETWORKS
+            )
+        except FlotillaError as error:
+            logger.info("cluster %s: %s", self.cluster_id, error.message)
+            return
+        client.dial(address)
 
     async def _report_news(self, seconds: float) -> None:
         """Until the next probe is due, record at once whatever the streams have found out about the cluster."""

@@ -1,0 +1,103 @@
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from apps.clusters import observed, reconcile, services
+from apps.clusters.models import Cluster, KubeEvent, Pod, WatcherLease
+from apps.clusters.states import Observation
+from apps.clusters.tasks import sweep
+from apps.clusters.watcher import lease
+from apps.core.access import Principal
+from apps.core.models import Transition
+from tests.clusters.fakeapi import FakeApi
+from tests.clusters.test_pages import observe
+
+pytestmark = pytest.mark.django_db
+WELL = Observation(ever_seen=True, streams={"Node": "", "Pod": ""}, nodes=1, nodes_ready=1)
+
+
+@pytest.fixture
+def cluster(api: FakeApi, admin: Principal) -> Cluster:
+    return services.register(principal=admin, name="c", kubeconfig_text=api.kubeconfig)
+
+
+def hold(cluster: Cluster, seconds: float = 60.0, holder: str = "w/m/1/1") -> int:
+    return lease.acquire([cluster.pk], holder, seconds)[cluster.pk]
+
+
+def test_a_state_is_recorded_once_with_its_transition(cluster: Cluster) -> None:
+    fencing = hold(cluster)
+    assert reconcile.record_state(cluster.pk, fencing, WELL, server_version="v1", has_metrics=True)
+    assert not reconcile.record_state(cluster.pk, fencing, WELL), "nothing looks different"
+    found = Cluster.objects.get()
+    assert (found.state, found.reason, found.server_version, found.has_metrics) == ("Healthy", "AllWell", "v1", True)
+    assert found.message == "1 of 1 nodes are ready."
+    moves = Transition.objects.filter(object_type="clusters.cluster").values_list("from_state", "to_state")
+    assert list(moves) == [("", "Pending"), ("Pending", "Healthy")]
+
+
+def test_last_seen_stands_still_while_nothing_answers(cluster: Cluster) -> None:
+    fencing = hold(cluster)
+    reconcile.record_state(cluster.pk, fencing, WELL)
+    seen = Cluster.objects.get().last_seen_at
+    reconcile.record_state(cluster.pk, fencing, Observation(failures=3, ever_seen=True), answered=False)
+    found = Cluster.objects.get()
+    assert found.state == "Unreachable" and found.last_seen_at == seen
+
+
+def test_who_has_lost_the_lease_writes_nothing(cluster: Cluster) -> None:
+    old = hold(cluster, seconds=0.0)
+    new = hold(cluster, holder="another/m/2/2")
+    assert new == old + 1
+    with pytest.raises(observed.LeaseLost):
+        reconcile.record_state(cluster.pk, old, WELL)
+    with pytest.raises(observed.LeaseLost):
+        observed.write(cluster.pk, old, observed.Batch(present={"Pod": set()}))
+    assert Cluster.objects.get().state == "Pending"
+
+
+def test_a_lease_is_taken_when_free_ended_or_left_by_a_dead_process(cluster: Cluster) -> None:
+    me = lease.holder_name()
+    machine = me.rsplit("/", 2)[0]
+    assert not lease.is_dead(me)
+    assert not lease.is_dead("elsewhere/x/1/1"), "what happens on another machine can't be known"
+    dead = f"{machine}/4194303/1"
+    assert lease.is_dead(dead)
+    assert hold(cluster, holder="elsewhere/x/1/1") == 1
+    assert lease.acquire([cluster.pk], me, 60.0) == {}, "it is held"
+    WatcherLease.objects.update(holder=dead)
+    assert lease.acquire([cluster.pk], me, 60.0) == {cluster.pk: 2}
+    assert lease.renew({cluster.pk: 2}, me, 60.0) == {cluster.pk}
+    assert lease.renew({cluster.pk: 1}, me, 60.0) == set()
+    lease.release({cluster.pk: 2}, me)
+    assert hold(cluster, holder="elsewhere/x/1/1") == 3
+
+
+def test_the_sweep_forgets_what_is_old(cluster: Cluster) -> None:
+    observe(cluster, pods=2)
+    now = timezone.now()
+    old_pod, young_pod, *_ = Pod.objects.order_by("pk")
+    Pod.objects.filter(pk=old_pod.pk).update(deleted_at=now - timedelta(hours=2))
+    Pod.objects.filter(pk=young_pod.pk).update(deleted_at=now - timedelta(minutes=2))
+    old_event = KubeEvent.objects.order_by("pk")[0]
+    KubeEvent.objects.filter(pk=old_event.pk).update(last_at=now - timedelta(hours=25))
+    sweep()
+    assert not Pod.objects.filter(pk=old_pod.pk).exists() and Pod.objects.filter(pk=young_pod.pk).exists()
+    assert not KubeEvent.objects.filter(pk=old_event.pk).exists() and KubeEvent.objects.count() == 3
+
+
+def test_the_sweep_says_when_nobody_watches(cluster: Cluster) -> None:
+    ago = timezone.now() - timedelta(minutes=5)
+    Cluster.objects.update(state="Healthy", created_at=ago, last_seen_at=ago)
+    sweep()
+    found = Cluster.objects.get()
+    assert (found.state, found.reason) == ("Pending", "NotWatched") and "watcher process" in found.message
+
+
+def test_the_sweep_leaves_a_watched_cluster_alone(cluster: Cluster) -> None:
+    ago = timezone.now() - timedelta(minutes=5)
+    Cluster.objects.update(state="Healthy", created_at=ago, last_seen_at=ago)
+    hold(cluster)
+    sweep()
+    assert Cluster.objects.get().state == "Healthy"
