@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from controlplane.embedded.files import write_private
+
 PR_SET_PDEATHSIG = 1
 LINUX = platform.system() == "Linux"
 
@@ -55,7 +57,7 @@ def spawn(command: Command, log: Path | IO[bytes] | None, *, pid_file: Path | No
         if isinstance(log, Path) and output is not None:
             output.close()
     if pid_file is not None:
-        pid_file.write_text(json.dumps({"pid": child.pid, "mark": start_mark(child.pid)}))
+        write_private(pid_file, json.dumps({"pid": child.pid, "mark": start_mark(child.pid)}))
     return child
 
 
