@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from apps.core.states import Health
-from apps.deployments.rollout import ObservedRevision
+from apps.deployments.specs import ObservedRevision
 from apps.deployments.states import RolloutState
 
 _SIGNALS = {1: "SIGHUP", 2: "SIGINT", 4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV"}

@@ -1,5 +1,6 @@
 """Targets, deployments, and what became of them: revisions, rollouts, heals."""
 
+from datetime import datetime
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
@@ -70,6 +71,11 @@ class Deployment(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def as_of(self) -> datetime | None:
+        """How fresh what was observed is: when the cluster last answered, to the watcher or to a round."""
+        return max(filter(None, (self.observed_at, self.target.cluster.last_seen_at)), default=None)
 
     @property
     def under_way(self) -> "Rollout | None":

@@ -48,10 +48,15 @@ class RevisionRow:
         return model_text(self.revision.spec)
 
     @property
-    def metrics(self) -> list[Any]:
-        """A few figures of the run that made the model."""
+    def metric(self) -> Any:
+        """The first figure of the run that made the model, by name; None where there is none."""
         version = self.revision.model_version
-        return list(version.run.latest_metrics.all())[:2] if version and version.run else []
+        return next(iter(version.run.latest_metrics.all()), None) if version and version.run else None
+
+    @property
+    def by(self) -> str:
+        """Who made it."""
+        return who(self.revision.created_by)
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,11 @@ class EventRow(NamedTuple):
 
     event: KubeEvent
     state: str
+
+
+def who(label: str) -> str:
+    """A caller's label without the token that they used."""
+    return label.partition(" (token")[0]
 
 
 def event_rows(events: Iterable[KubeEvent]) -> list[EventRow]:
@@ -227,6 +237,16 @@ class Board:
     def heals(self) -> list[Heal]:
         """The latest losses of replicas and how they ended."""
         return list(selectors.heals_of(self.deployment)[:SHOWN_HEALS])
+
+    @property
+    def made_by(self) -> str:
+        """Who made the current revision."""
+        return who(self.deployment.current.created_by) if self.deployment.current else ""
+
+    @property
+    def rolled_by(self) -> str:
+        """Who started the rollout."""
+        return who(self.rollout.created_by) if self.rollout else ""
 
     @property
     def health_text(self) -> str:

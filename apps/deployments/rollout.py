@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from apps.deployments.specs import ObservedRevision
 from apps.deployments.states import RolloutState
 
 
@@ -30,29 +31,6 @@ class RollingSpec:
     max_unavailable: int = 0
     progress_deadline: timedelta = timedelta(minutes=10)
     stable: int | None = None
-
-
-@dataclass(frozen=True)
-class ObservedRevision:
-    """One revision on the cluster: replicas asked of Kubernetes, existing pods, ready pods.
-
-    `fresh` is False while Kubernetes has not yet acted on the last change (its observedGeneration lags).
-    """
-
-    wanted: int
-    existing: int = 0
-    ready: int = 0
-    fresh: bool = True
-
-    @property
-    def surely_ready(self) -> int:
-        """Ready replicas that stay when the last command is carried out."""
-        return min(self.ready, self.wanted)
-
-    @property
-    def pods(self) -> int:
-        """Pods that there are or will be."""
-        return max(self.wanted, self.existing)
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,29 @@ class RevisionSpec:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+@dataclass(frozen=True)
+class ObservedRevision:
+    """One revision on the cluster: replicas asked of Kubernetes, existing pods, ready pods.
+
+    `fresh` is False while Kubernetes has not yet acted on the last change (its observedGeneration lags).
+    """
+
+    wanted: int
+    existing: int = 0
+    ready: int = 0
+    fresh: bool = True
+
+    @property
+    def surely_ready(self) -> int:
+        """Ready replicas that stay when the last command is carried out."""
+        return min(self.ready, self.wanted)
+
+    @property
+    def pods(self) -> int:
+        """Pods that there are or will be."""
+        return max(self.wanted, self.existing)
+
+
 def parse_revision(data: Mapping[str, Any]) -> RevisionSpec:
     """Check what a person or a program asked for. Raises Invalid naming the field and what it should be."""
     if not data.get("image"):

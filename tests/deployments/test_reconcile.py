@@ -106,6 +106,7 @@ class Fleet:
 
     def until_healthy(self, deployment: Deployment) -> None:
         self.until(deployment, lambda found: found.health == Health.HEALTHY and found.under_way is None)
+        self.look()
 
     def workloads(self) -> dict[str, int]:
         found = self.client.list("apps/v1", "Deployment", self.namespace)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apps.deployments.rollout import ObservedRevision, RollingSpec, RolloutStatus, decide
+from apps.deployments.rollout import RollingSpec, RolloutStatus, decide
+from apps.deployments.specs import ObservedRevision
 from apps.deployments.states import RolloutState
 
 NOW = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)

@@ -12,8 +12,9 @@ from apps.core.states import Health
 from apps.core.transitions import advance, log
 from apps.deployments.health import ReplicaSeen, Verdict, cause_of_drop, deployment_health, healed_message
 from apps.deployments.models import Deployment, Heal, Rollout
-from apps.deployments.rollout import Decision, ObservedRevision
+from apps.deployments.rollout import Decision
 from apps.deployments.services.access import revoke_model_tokens
+from apps.deployments.specs import ObservedRevision
 from apps.deployments.states import ROLLOUT_MOVES, RolloutState
 
 # Kubernetes gives times in whole seconds: the middle of the second is the best guess.
