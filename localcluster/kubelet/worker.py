@@ -61,10 +61,24 @@ class Worker:
 
     def update(self, pod: Object) -> None:
         """The pod was changed in the API."""
-        changed = pod["metadata"].get("deletionTimestamp") or pod["spec"] != self.pod["spec"]
-        self.pod = pod
-        if changed:
+        before, self.pod = self.pod, pod
+        if pod["spec"] != before["spec"]:
+            self._redefine(pod["spec"])
             self._awake.set()
+        if pod["metadata"].get("deletionTimestamp") or pod["spec"].get("readinessGates"):
+            self._awake.set()
+
+    def _redefine(self, spec: Object) -> None:
+        """A container's image may be changed in place: it is restarted with the new one."""
+        fresh = {c["name"]: c for c in [*(spec.get("initContainers") or []), *spec["containers"]]}
+        for container in self.containers:
+            definition = fresh.get(container.name, container.spec)
+            if definition["image"] == container.spec["image"]:
+                continue
+            container.spec, container.retry_at = definition, 0.0
+            runner = self.runners.get(container.name)
+            if runner is not None:
+                self._restart(runner, f"Container {container.name} definition changed, will be restarted")
 
     def removed(self) -> None:
         """The pod is no longer in the API."""
@@ -130,9 +144,13 @@ class Worker:
         self.event("Normal", "Killing", f"FailedPostStartHook: Container {name} failed its postStart hook")
 
     def _restart_unhealthy(self, runner: Runner, kind: str) -> None:
-        self.event("Normal", "Killing", f"Container {runner.name} failed {kind} probe, will be restarted")
         own = runner.spec[f"{kind}Probe"].get("terminationGracePeriodSeconds")
-        grace = float(own if own is not None else self.pod["spec"].get("terminationGracePeriodSeconds", 30))
+        self._restart(runner, f"Container {runner.name} failed {kind} probe, will be restarted", own)
+
+    def _restart(self, runner: Runner, why: str, seconds: int | None = None) -> None:
+        """Stop a container; its restart is then the plan's business."""
+        self.event("Normal", "Killing", why)
+        grace = float(seconds if seconds is not None else self.pod["spec"].get("terminationGracePeriodSeconds", 30))
         task = asyncio.create_task(runner.stop(lambda: grace))
         self._stopping.add(task)
         task.add_done_callback(self._stopping.discard)

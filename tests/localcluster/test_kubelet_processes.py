@@ -86,9 +86,11 @@ def test_a_killed_container_restarts_at_once_then_backs_off() -> None:
 def test_deletion_is_graceful_and_leaves_nothing(tmp_path: Path) -> None:
     async def story(side: Side) -> None:
         witness = tmp_path / "witness"
-        side.run("polite", "sh", "-c", f"trap 'echo bye > {witness}; exit 0' TERM; while true; do sleep 0.05; done")
-        side.run("deaf", "sh", "-c", "trap '' TERM; while true; do sleep 0.05; done")
-        await side.until(lambda: "running" in side.state("polite") and "running" in side.state("deaf"))
+        side.run(
+            "polite", "sh", "-c", f"trap 'echo bye > {witness}; exit 0' TERM; echo set; while true; do sleep 0.05; done"
+        )
+        side.run("deaf", "sh", "-c", "trap '' TERM; echo set; while true; do sleep 0.05; done")
+        await side.until(lambda: "set" in side.log("polite") and "set" in side.log("deaf"))
         pids = [side.pid("polite"), side.pid("deaf")]
         folders = list(side.kubelet.pods_folder.iterdir())
         began = time.monotonic()
@@ -108,8 +110,8 @@ def test_deletion_is_graceful_and_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_forced_deletion_kills_at_once() -> None:
     async def story(side: Side) -> None:
-        side.run("deaf", "sh", "-c", "trap '' TERM; while true; do sleep 0.05; done")
-        await side.until(lambda: "running" in side.state("deaf"))
+        side.run("deaf", "sh", "-c", "trap '' TERM; echo set; while true; do sleep 0.05; done")
+        await side.until(lambda: "set" in side.log("deaf"))
         pid = side.pid("deaf")
         side.registry.delete("pods", "deaf", "default", grace_seconds=0)
         assert not side.exists("pods", "deaf")
@@ -213,7 +215,7 @@ def test_what_a_killed_cluster_left_behind_is_ended(tmp_path: Path) -> None:
         async with running(tmp_path) as side:
             await side.until(lambda: leader.poll() is not None)
             await side.until(lambda: gone(child))
-            assert not list((tmp_path / "pods").iterdir())
+            await side.until(lambda: not list((tmp_path / "pods").iterdir()))
 
     try:
         asyncio.run(story())

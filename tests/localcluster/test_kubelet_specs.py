@@ -172,6 +172,37 @@ def test_an_unknown_image_cannot_be_pulled() -> None:
     scenario(story)
 
 
+def test_a_container_restarts_with_its_new_image() -> None:
+    async def story(side: Side) -> None:
+        side.run("web", "sleep", "60", policy="Always")
+        await side.until(lambda: "running" in side.state("web"))
+        side.registry.mutate(
+            "pods", "web", "default", lambda pod: pod["spec"]["containers"][0].update(image="python:3.11")
+        )
+        await side.until(lambda: side.container("web")["restartCount"] == 1 and "running" in side.state("web"))
+        assert side.container("web")["image"] == "python:3.11"
+        assert "Container main definition changed, will be restarted" in [e["message"] for e in side.events("web")]
+
+    scenario(story)
+
+
+def test_a_readiness_gate_keeps_a_pod_from_being_ready() -> None:
+    async def story(side: Side) -> None:
+        def condition(kind: str) -> dict[str, str]:
+            return next(c for c in side.pod("gated")["status"]["conditions"] if c["type"] == kind)
+
+        side.run("gated", "sleep", "60", spec={"readinessGates": [{"conditionType": "example.com/open"}]})
+        await side.until(lambda: condition("ContainersReady")["status"] == "True")
+        assert condition("Ready")["reason"] == "ReadinessGatesNotReady"
+        gate = {"type": "example.com/open", "status": "True", "lastTransitionTime": None}
+        side.registry.mutate(
+            "pods", "gated", "default", lambda pod: pod["status"]["conditions"].append(gate), subresource="status"
+        )
+        await side.until(lambda: condition("Ready")["status"] == "True")
+
+    scenario(story)
+
+
 def test_an_image_of_the_table_brings_its_files(tmp_path: Path) -> None:
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "main.py").write_text("import os; print(os.environ['MODE'], open('data.txt').read())")
