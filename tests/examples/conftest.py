@@ -48,7 +48,7 @@ class Training:
         return found
 
 
-def train(store: Path, *args: str, timeout: float = 60, **env: str) -> Training:
+def train(store: Path, *args: str, timeout: float = 110, **env: str) -> Training:
     """Run train.py to its end."""
     store.mkdir(exist_ok=True)
     command = [sys.executable, "train.py", "--epoch-seconds", "0", *args]
