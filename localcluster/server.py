@@ -109,6 +109,7 @@ def _uvicorn(api: Api, credentials: Credentials) -> _Server:
     config = uvicorn.Config(
         api,
         lifespan="off",
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,

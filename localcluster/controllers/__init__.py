@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from localcluster.controllers.base import Index
 from localcluster.controllers.deployment import Deployments
+from localcluster.controllers.endpoints import Endpoints
 from localcluster.controllers.endpointslice import EndpointSlices
 from localcluster.controllers.garbage import GarbageCollector
 from localcluster.controllers.job import Jobs
@@ -35,6 +36,7 @@ def controllers(registry: Registry, nodes: Sequence[NodeConfig]) -> list[Part]:
         Deployments(registry, index),
         Jobs(registry, index),
         EndpointSlices(registry),
+        Endpoints(registry),
         Namespaces(registry),
         GarbageCollector(registry),
     ]

@@ -115,6 +115,8 @@ def test_a_service_is_reached_through_the_proxy_and_only_on_ready_pods(
         return {text.rpartition(" ")[2] for status, text in answers if status == 200} == pods
 
     wait_until("both replicas to answer through the service", both_answer)
+    subsets = core.read_namespaced_endpoints("web", namespace).subsets
+    assert {address.target_ref.name for address in subsets[0].addresses} == pods
 
 
 @pytest.mark.real_process
