@@ -25,7 +25,7 @@ def test_a_pod_runs_with_its_own_address_directory_and_log() -> None:
         began = time.monotonic()
         side.run("a", "sh", "-c", "echo hello from $HOST; pwd; hostname > own.txt; sleep 60")
         await side.until(lambda: "running" in side.state("a"))
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 5  # a back-off would be 10 s
         status = side.pod("a")["status"]
         assert status["phase"] == "Running"
         assert status["podIP"].startswith("127.")
@@ -66,7 +66,7 @@ def test_a_killed_container_restarts_at_once_then_backs_off() -> None:
         began = time.monotonic()
         os.kill(side.pid("web"), signal.SIGKILL)
         await side.until(lambda: side.container("web")["restartCount"] == 1 and "running" in side.state("web"))
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 5  # a back-off would be 10 s
         last = side.container("web")["lastState"]["terminated"]
         assert (last["exitCode"], last["reason"]) == (137, "Error")
         assert side.log("web", previous=True).endswith("run\n")
