@@ -6,6 +6,7 @@ from playwright.sync_api import Page, expect
 
 from apps.core.models import ApiToken, Project, User
 from apps.core.tokens import issue_token
+from apps.experiments.models import Run
 from tests.frontend.conftest import Opener
 
 PAGES = ["/p/demo/", "/activity/", "/settings/", "/search?q=digits", "/_gallery", "/nowhere/"]
@@ -148,3 +149,9 @@ def test_the_log_filters_and_says_when_nothing_matches(open_page: Opener) -> Non
     expect(lines).to_have_count(1)
     page.get_by_label("Filter lines").fill("nowhere")
     expect(lines).to_have_text("No line matches.")
+
+
+def test_a_link_that_an_mlflow_client_prints_leads_to_the_run(open_page: Opener, project: Project) -> None:
+    run = Run.objects.filter(experiment__project=project).earliest("id")
+    page = open_page(f"/#/experiments/1/runs/{run.uid}")
+    page.wait_for_url(f"**/p/demo/runs/{run.uid}/")

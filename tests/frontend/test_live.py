@@ -108,6 +108,7 @@ def test_what_is_gone_is_said_once_and_not_asked_again(open_page: Opener, projec
     page.route("**/p/demo/?part=*", lambda route: route.fulfill(status=404, body="gone"))
     hints.publish([("overview", project.pk)])
     expect(page.locator("[data-toast=warning]")).to_have_count(1)
+    expect(page.locator("#tiles:not([data-live])")).to_have_count(1)
     asked = count_parts(page)
     hints.publish([("overview", project.pk)])
     page.wait_for_timeout(700)

@@ -51,7 +51,7 @@ def test_what_is_missing_breaks_no_page(source: str, value: str | None) -> None:
 
 
 def test_ages_tick_and_turn_old() -> None:
-    html = render("{% age when stale=60 %}", when=NOW - timedelta(seconds=70))
+    html = render("{% age when stale=60 %}", when=timezone.now() - timedelta(seconds=70))
     assert 'data-tick="age"' in html
     assert 'class="age old"' in html
     assert ">as of 1 min ago<" in html

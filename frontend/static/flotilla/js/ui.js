@@ -228,3 +228,10 @@ addEventListener("resize", reachable);
 document.addEventListener("flotilla:swapped", reachable);
 document.fonts?.ready.then(reachable);
 reachable();
+
+/* A stock MLflow client prints links such as …/#/experiments/1/runs/<id>: let them lead to the run. */
+const mlflowRun = /^#\/experiments\/[^/]+\/runs\/([0-9a-f]{32})/.exec(location.hash);
+if (mlflowRun) {
+  const form = document.querySelector("form.search");
+  if (form) location.replace(`${form.action}?go=1&q=${mlflowRun[1]}`);
+}
