@@ -175,3 +175,11 @@ def observe_more(cluster: Cluster) -> None:
         pod = fakeapi.pod(f"more-{number}")
         pod["metadata"]["uid"] = f"more-{number}"
         Pod.objects.create(cluster=cluster, **rows.pod_row(pod, now))
+
+
+def test_a_replicas_pod_leads_to_its_deployment(viewer: Client, cluster: Cluster) -> None:
+    pod = fakeapi.pod("digits-r1-x", deployment="digits", revision="1")
+    pod["metadata"]["uid"] = "replica"
+    Pod.objects.create(cluster=cluster, **rows.pod_row(pod, datetime.now(UTC)))
+    text = viewer.get("/clusters/gke-eu/pods/flotilla-demo/digits-r1-x/").content.decode()
+    assert "/p/demo/deployments/digits/" in text and "revision 1" in text

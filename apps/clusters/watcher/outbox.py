@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from apps.core.hints import publish
 from apps.core.wake import send
 
+PAUSE_SECONDS = 0.15
+
 
 class Outbox:
     """Collects what is to be sent, each once, while the last lot is under way."""
@@ -36,6 +38,8 @@ class Outbox:
             wakes, topics = list(self._wakes), list(self._topics)
             self._wakes, self._topics = {}, {}
             await loop.run_in_executor(self._thread, _send, wakes, topics)
+            # However fast things change, a viewer is told of one topic only so often.
+            await asyncio.sleep(PAUSE_SECONDS)
 
     def close(self) -> None:
         """End the thread after what it does now."""
