@@ -30,12 +30,12 @@ def cluster(db: None) -> Cluster:
 
 @pytest.fixture
 def root(db: None) -> Principal:
-    return Principal(user=User.objects.create_superuser("root", password="a long enough one"))
+    return Principal(user=User.objects.create_superuser("root"))
 
 
 @pytest.fixture
 def developer(demo: Project) -> Principal:
-    user = User.objects.create_user("dev", password="a long enough one")
+    user = User.objects.create_user("dev")
     Membership.objects.create(project=demo, user=user, role=Role.DEVELOPER)
     return Principal(user=user)
 

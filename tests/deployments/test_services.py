@@ -4,14 +4,18 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.utils import timezone
 
 from apps.clusters.models import Cluster
 from apps.core.access import Principal
 from apps.core.errors import Conflict, FlotillaError, Invalid, Missing, NotAllowed
 from apps.core.models import AuditEntry, Membership, Project, Transition, User
 from apps.core.states import Role
-from apps.deployments import services
+from apps.deployments import selectors, services
 from apps.deployments.models import Deployment, Rollout, Target
+from apps.deployments.rollout import RollingSpec, RolloutStatus, decide
+from apps.deployments.services.observing import Round, record_round
+from apps.deployments.specs import ObservedRevision
 from apps.deployments.states import RolloutState
 from tests.deployments.conftest import SPEC
 
@@ -185,3 +189,16 @@ def test_a_target_in_a_foreign_namespace(root: Principal, demo: Project, cluster
 def test_a_used_target_stays(digits: Deployment, root: Principal) -> None:
     with pytest.raises(Conflict, match="digits"):
         services.delete_target(principal=root, target=digits.target)
+
+
+def test_a_round_that_saw_an_older_wish_does_not_speak_for_the_newer(digits: Deployment, developer: Principal) -> None:
+    seen = ObservedRevision(wanted=3, existing=3, ready=3)
+    stale = selectors.for_reconcile(digits.pk)
+    assert stale is not None
+    now = timezone.now()
+    decision = decide(RollingSpec(3, 1), RolloutStatus(RolloutState.PROGRESSING, now), {1: seen}, now)
+    services.scale(principal=developer, deployment=digits, replicas=5)
+    record_round(stale, stale.under_way, Round({1: seen}, decision, [], now))
+    digits.refresh_from_db()
+    assert (digits.health, digits.stable) == ("Progressing", digits.current)
+    assert digits.observed_generation < digits.generation

@@ -20,6 +20,14 @@ from apps.deployments.models import Deployment, Target
 PROJECT = OpenApiParameter("project", OpenApiTypes.STR, description="Where the name is not unique.")
 DRY_RUN = OpenApiParameter("dry_run", OpenApiTypes.BOOL, description="Answer with the manifests; change nothing.")
 CURRENT = ("name", "target", "replicas", "project")
+FILTERS = {
+    "health": "health",
+    "target": "target__name",
+    "cluster": "target__cluster__name",
+    "environment": "target__environment",
+    "model": "current__model_version__model__name",
+}
+FILTER_PARAMETERS = [OpenApiParameter(name, OpenApiTypes.STR) for name in FILTERS]
 
 
 @extend_schema_view(
@@ -64,7 +72,9 @@ class TargetViewSet(ServiceViewSet):
 
 @extend_schema_view(
     list=extend_schema(
-        operation_id="listDeployments", parameters=[PROJECT], responses=forms.DeploymentSerializer(many=True)
+        operation_id="listDeployments",
+        parameters=[PROJECT, *FILTER_PARAMETERS],
+        responses=forms.DeploymentSerializer(many=True),
     ),
     retrieve=extend_schema(operation_id="getDeployment", parameters=[PROJECT], responses=forms.DeploymentSerializer),
     create=extend_schema(
@@ -86,7 +96,8 @@ class DeploymentViewSet(ServiceViewSet):
 
     def list(self, request: Request) -> Response:
         """List the deployments of the visible projects."""
-        page = self.paginate_queryset(selectors.deployments(**self.project_filter()))
+        asked = {FILTERS[name]: value for name, value in request.query_params.items() if name in FILTERS}
+        page = self.paginate_queryset(selectors.deployments(**self.project_filter(), **asked))
         return self.get_paginated_response(forms.DeploymentSerializer(page, many=True).data)
 
     def retrieve(self, request: Request, name: str) -> Response:

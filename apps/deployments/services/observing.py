@@ -55,11 +55,13 @@ def record_round(deployment: Deployment, rollout: Rollout | None, seen: Round) -
             "ready_replicas": ready,
             "observed": _entries(seen),
         }
-        if outcome is RolloutState.HEALTHY:
-            fields["stable_id"] = deployment.current_id
         changed = any(getattr(deployment, name) != value for name, value in fields.items())
-        Deployment.objects.filter(pk=deployment.pk).update(**fields, observed_at=seen.now)
-        if changed:
+        row = Deployment.objects.filter(pk=deployment.pk)
+        if outcome is RolloutState.HEALTHY:
+            row.update(stable=deployment.current)
+        # Who wished for something else meanwhile gets a round of their own: this one does not speak for it.
+        row.filter(generation=deployment.generation).update(**fields, observed_at=seen.now)
+        if changed or outcome is RolloutState.HEALTHY:
             _announce(deployment)
     return verdict
 
