@@ -45,6 +45,8 @@ class Supervisor:
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until `stop` is set, then give the leases back."""
         self._database, self._outbox = Database(), Outbox()
+        # Leases have a thread of their own: many clusters' writes must not make a renewal come too late.
+        self._control = Database(threads=1)
         sender = asyncio.create_task(self._outbox.run())
         logger.info("watcher %s starts", self._holder)
         try:
@@ -61,10 +63,11 @@ class Supervisor:
             sender.cancel()
             self._outbox.close()
             await self._database.close()
+            await self._control.close()
 
     async def _round(self) -> None:
         """One look: which clusters there are, which of them are ours, what has changed."""
-        wanted = await self._database.run(_enabled_clusters)
+        wanted = await self._control.run(_enabled_clusters)
         await self._end([pk for pk, found in self._held.items() if wanted.get(pk) != found.generation])
         if time.monotonic() - self._renewed_at >= self._timing.renew:
             await self._renew()
@@ -72,13 +75,13 @@ class Supervisor:
         if self._limit:
             free = free[: max(0, self._limit - len(self._held))]
         if free:
-            taken = await self._database.run(lease.acquire, free, self._holder, self._timing.lease)
+            taken = await self._control.run(lease.acquire, free, self._holder, self._timing.lease)
             for pk, fencing in taken.items():
                 self._start(pk, wanted[pk], fencing)
 
     async def _renew(self) -> None:
         held = {pk: found.fencing for pk, found in self._held.items()}
-        ours = await self._database.run(lease.renew, held, self._holder, self._timing.lease)
+        ours = await self._control.run(lease.renew, held, self._holder, self._timing.lease)
         self._renewed_at = time.monotonic()
         await self._end([pk for pk in held if pk not in ours])
 
@@ -136,7 +139,7 @@ class Supervisor:
 
     async def _release(self, held: dict[int, int]) -> None:
         try:
-            await self._database.run(lease.release, held, self._holder)
+            await self._control.run(lease.release, held, self._holder)
         except DatabaseError as error:
             logger.warning("the leases were not given back (%s); they end by themselves", type(error).__name__)
 
