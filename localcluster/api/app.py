@@ -25,6 +25,9 @@ from localcluster.resources import BY_PATH, Resource
 log = logging.getLogger(__name__)
 
 _HEALTH = ("/healthz", "/readyz", "/livez")
+# What a real API server lets anybody see through the role system:public-info-viewer
+# (https://kubernetes.io/docs/reference/access-authn-authz/rbac/#discovery-roles).
+_PUBLIC = (*_HEALTH, "/version")
 _REVIEWS = {
     ("authorization.k8s.io", "selfsubjectaccessreviews"): "SelfSubjectAccessReview",
     ("authorization.k8s.io", "selfsubjectrulesreviews"): "SelfSubjectRulesReview",
@@ -60,7 +63,8 @@ class Api:
             raise RuntimeError(f"{scope['type']} is not spoken here")
         request = Request(scope, receive)
         try:
-            self._authenticate(request)
+            if request.path.rstrip("/") not in _PUBLIC:
+                self._authenticate(request)
             response = await self._route(request)
         except StatusError as error:
             response = failure(error)

@@ -1,4 +1,7 @@
-"""Write ``kubernetes.json`` from the schemas that the ``kubernetes-validate`` package (a development tool) carries."""
+"""Write ``kubernetes.json`` from the schemas that the ``kubernetes-validate`` package (a development tool) carries.
+
+Only facts are kept: which fields there are, their types, and how lists merge. Descriptions stay in the package.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +48,21 @@ def reachable(definitions: dict[str, Any], wanted: Iterable[str]) -> dict[str, A
     return dict(sorted(found.items()))
 
 
+def without_prose(node: Any) -> Any:
+    """The same definitions without their descriptions; a field that is named "description" stays."""
+    if isinstance(node, list):
+        return [without_prose(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: {name: without_prose(field) for name, field in value.items()}
+        if key == "properties"
+        else without_prose(value)
+        for key, value in node.items()
+        if not (key == "description" and isinstance(value, str))
+    }
+
+
 def main() -> None:
     """Read the package's definitions and write ours."""
     spec = importlib.util.find_spec("kubernetes_validate")
@@ -53,7 +71,8 @@ def main() -> None:
     folder = Path(spec.origin).parent / "kubernetes-json-schema" / f"v{RELEASE}-local"
     definitions = json.loads((folder / "_definitions.json").read_text())["$defs"]
     wanted = [*(resource.definition for resource in RESOURCES), *ALSO]
-    TARGET.write_text(json.dumps(reachable(definitions, wanted), separators=(",", ":"), sort_keys=True) + "\n")
+    facts = without_prose(reachable(definitions, wanted))
+    TARGET.write_text(json.dumps(facts, separators=(",", ":"), sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

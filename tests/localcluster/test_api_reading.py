@@ -14,7 +14,7 @@ TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 def test_a_request_without_or_with_a_wrong_token_is_refused_as_a_status(api: Served) -> None:
     """https://kubernetes.io/docs/reference/access-authn-authz/authentication/: 401 for what can't be authenticated."""
     for headers in ({}, {"Authorization": "Bearer nothing"}, {"Authorization": "Basic dGVzdC10b2tlbg=="}):
-        for path in ("/api/v1/pods", "/version", "/readyz", "/openapi/v3", "/nowhere"):
+        for path in ("/api/v1/pods", "/api", "/metrics", "/openapi/v3", "/nowhere"):
             reply = urllib3.request("GET", api.url + path, headers=headers, retries=False)
             assert reply.status == 401
             assert reply.json()["reason"] == "Unauthorized"
