@@ -11,6 +11,8 @@ pytestmark = pytest.mark.django_db
 
 # What anybody may see: signs of life, signing in, and the probes of a stock MLflow client.
 OPEN = {"/healthz", "/readyz", "/login/", "/health", "/version", "/admin/login/", "/api/3.0/mlflow/server-info"}
+# Signing out: whoever is not signed in is sent to where they sign in.
+SIGN_OUT = {"/admin/logout/"}
 URLS = list(every_url())
 
 
@@ -19,7 +21,7 @@ def refused(status: int, location: str) -> bool:
     return status == 401 or (status == 302 and "login" in location)
 
 
-@pytest.mark.parametrize("url", [url for url in URLS if url.path not in OPEN], ids=lambda url: url.path)
+@pytest.mark.parametrize("url", [url for url in URLS if url.path not in OPEN | SIGN_OUT], ids=lambda url: url.path)
 def test_anonymous_is_refused(url: Url) -> None:
     client = Client()
     for method in ("get", "post", "delete"):

@@ -1,11 +1,15 @@
 """Every URL that the project answers, with sample values in the place of parameters."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from django.urls import URLPattern, URLResolver, get_resolver
 
+# Patterns that no parameter describes: one address of each.
+EXAMPLES = {r"^(?:ajax-)?api/[234]\.0/mlflow(?:-artifacts)?/": "api/2.0/mlflow/not-here"}
+# What a parameter that is written as a regular expression may be.
+REGEX_SAMPLES = {r"\d+": "1", "[0-9]{1,9}": "1", "[0-9a-f]{32}": "0" * 32}
 SAMPLES = {"int": "1", "uuid": "00000000-0000-0000-0000-000000000000"}
 _CONVERTER = re.compile(r"<(?:(\w+):)?(\w+)>")
 
@@ -24,7 +28,7 @@ def every_url(project: str = "theirs") -> Iterator[Url]:
     """Walk the URL configuration; `project` stands where a URL names a project."""
     seen: set[str] = set()
     for route, name in _routes("", get_resolver().url_patterns, ""):
-        path, params = _fill(route, project)
+        path, params = (EXAMPLES[route], frozenset[str]()) if route in EXAMPLES else _fill(route, project)
         if path not in seen:
             seen.add(path)
             yield Url(route, "/" + path, params, name)
@@ -42,16 +46,16 @@ def _routes(prefix: str, patterns: list[URLPattern | URLResolver], space: str) -
 def _fill(route: str, project: str) -> tuple[str, frozenset[str]]:
     params: set[str] = set()
 
-    def sample(kind: str, name: str) -> str:
+    def sample(name: str, kind: str = "") -> str:
         params.add(name)
         return project if name == "project" else SAMPLES.get(kind, "sample")
 
-    text = _CONVERTER.sub(lambda match: sample(match[1] or "", match[2]), _named_groups(route, sample))
+    text = _CONVERTER.sub(lambda match: sample(match[2], match[1] or ""), _named_groups(route, sample))
     text = re.sub(r"\\(.)", r"\1", text.replace("\\Z", "").replace("/?", "").replace("^", "").replace("$", ""))
     return text, frozenset(params)
 
 
-def _named_groups(route: str, sample: object) -> str:
+def _named_groups(route: str, sample: Callable[[str], str]) -> str:
     """Replace `(?P<name>…)`, whose body may hold brackets of its own."""
     while (start := route.find("(?P<")) >= 0:
         name_end = route.index(">", start)
@@ -60,6 +64,6 @@ def _named_groups(route: str, sample: object) -> str:
             end += 1
             depth += {"(": 1, ")": -1}.get(route[end], 0)
         name = route[start + 4 : name_end]
-        value = sample("int" if route[name_end + 1 : end] == r"\d+" else "", name)  # type: ignore[operator]
+        value = REGEX_SAMPLES.get(route[name_end + 1 : end]) or sample(name)
         route = route[:start] + value + route[end + 1 :]
     return route
