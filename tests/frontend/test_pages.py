@@ -5,10 +5,12 @@ from datetime import timedelta
 from html import unescape
 
 import pytest
+from django.contrib.staticfiles import finders
 from django.test import Client
 from django.utils import timezone
 
 from apps.clusters.models import Cluster
+from apps.core.finders import PackageFinder
 from apps.core.models import ApiToken, Membership, Project, User
 from apps.core.states import Role
 from apps.experiments.models import Experiment
@@ -156,11 +158,12 @@ def test_a_viewer_sees_the_rail_without_the_admin_panel(client: Client, project:
 
 
 def test_static_files_come_out_of_packages() -> None:
-    from django.contrib.staticfiles import finders
-
     for path in ("plotly/plotly.min.js", "django_htmx/htmx-2.min.js", "unfold/fonts/inter/Inter-Regular.woff2"):
         assert finders.find(path), path
     assert finders.find("plotly/../secrets") is None
+    collected = dict(PackageFinder().list(None))
+    with collected["plotly/plotly.min.js"].open("plotly/plotly.min.js") as file:
+        assert b"plotly.js" in file.read(200)
 
 
 def test_the_rail_renews_itself_for_the_same_project_and_page(client: Client, project: Project) -> None:
