@@ -24,7 +24,7 @@ from controlplane.embedded.stopping import stop
 from controlplane.embedded.waiting import wait_for
 
 IMAGES = BASE_DIR / "examples" / "images.toml"
-START_TIMEOUT_S = 90.0
+START_TIMEOUT_S = 180.0
 # What the tests' own servers told us must not reach a stack that starts its own.
 OURS = ("DATABASE_URL", "REDIS_URL", "FLOTILLA_")
 

@@ -10,7 +10,7 @@ from controlplane.embedded.keys import Keys
 from controlplane.embedded.ports import PortBook
 from controlplane.embedded.supervisor import Supervisor
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 120.0
 
 
 def start_all(supervisor: Supervisor, data: DataDir, keys: Keys, port: int, listener: socket.socket) -> dict[str, str]:

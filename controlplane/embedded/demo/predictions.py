@@ -13,6 +13,8 @@ from typing import Any
 from controlplane.embedded.demo.client import Api, ApiError, BrokenConnectionError
 
 AT_ONCE = 4
+# Between two predictions of one thread while something else is watched: a steady stream, not a load test.
+PAUSE_S = 0.05
 # A broken connection to Flotilla itself (its web process was killed) is tried again this long, as any client would.
 RESEND_FOR_S = 20.0
 RESEND_EVERY_S = 0.2
@@ -89,6 +91,7 @@ def predicting(api: Api, path: str, digits: Digits) -> Iterator[Tally]:
         while not enough.is_set():
             number = next(turn) % len(digits.labels)
             _predict(api, path, digits.inputs[number], digits.labels[number], tally)
+            enough.wait(PAUSE_S)
 
     threads = [threading.Thread(target=send, daemon=True) for _ in range(2)]
     for thread in threads:
