@@ -21,6 +21,23 @@ ORDER BY run_id, key, position
 """
 
 
+# A metric has grown when one of its points lies before its latest one: an index probe for each run and key.
+_GROWN = """
+SELECT DISTINCT latest.key FROM experiments_latestmetric AS latest
+WHERE latest.run_id = ANY(%s) AND EXISTS (
+  SELECT 1 FROM experiments_metricpoint AS point
+  WHERE point.run_id = latest.run_id AND point.key = latest.key AND point.step < latest.step
+)
+"""
+
+
+def grown_keys(run_pks: Iterable[int]) -> set[str]:
+    """The metrics of which at least one of the runs has more than one step: those that make a curve."""
+    with connection.cursor() as cursor:
+        cursor.execute(_GROWN, [list(run_pks)])
+        return {key for (key,) in cursor.fetchall()}
+
+
 def curves(run_pks: Iterable[int], keys: Iterable[str], *, limit: int) -> dict[tuple[int, str], list[Point]]:
     """The curve of each run and metric, of at most about `limit` points, in the order of steps and times."""
     found: dict[tuple[int, str], list[Point]] = {}

@@ -18,9 +18,10 @@ from apps.core.states import Role
 from apps.experiments import selectors, services
 from apps.experiments.forms import AliasForm
 from apps.experiments.models import ModelVersion
+from apps.experiments.panels import prominence
 
 PER_PAGE = 50
-MAX_METRICS = 5
+MAX_METRICS = 3
 REGISTER_COMMAND = """curl -X POST {url}/api/v1/models/digits/versions -H "Authorization: Bearer $TOKEN" \\
   -H "Content-Type: application/json" -d '{{"project": "{project}", "run_id": "…"}}'"""
 
@@ -66,7 +67,7 @@ def model(request: PageRequest, project: Project, name: str) -> HttpResponse:
 
 def _metric_keys(versions: list[ModelVersion]) -> list[str]:
     keys = {m.key for version in versions if version.run for m in version.run.latest_metrics.all()}
-    return sorted(key for key in keys if not key.startswith("system/"))[:MAX_METRICS]
+    return sorted(keys, key=lambda key: prominence(f"metrics.{key}"))[:MAX_METRICS]
 
 
 def _metrics(version: ModelVersion, keys: list[str]) -> list[float | None]:

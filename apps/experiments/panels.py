@@ -17,7 +17,7 @@ from apps.core.states import Role
 from apps.core.transitions import transitions_of
 from apps.experiments import artifacts, charts, selectors
 from apps.experiments.artifacts import Owner
-from apps.experiments.curves import Point, curves
+from apps.experiments.curves import Point, curves, grown_keys
 from apps.experiments.models import Artifact, Experiment, LatestMetric, LoggedModel, ModelVersion, Run
 from apps.experiments.search import RunSearch
 from apps.experiments.states import FAILURES, SETTLED, RunKind, RunState
@@ -128,7 +128,7 @@ class RunTable:
             return chosen
         differ = [name for name in self.available if name.startswith("params.") and self._differs(name[7:])]
         metrics = [name for name in self.available if name.startswith("metrics.")]
-        return differ[:MAX_COLUMNS] + sorted(metrics, key=_prominence)[:MAX_COLUMNS]
+        return differ[:MAX_COLUMNS] + sorted(metrics, key=prominence)[:MAX_COLUMNS]
 
     def _differs(self, key: str) -> bool:
         return len({next((p.value for p in run.params.all() if p.key == key), None) for run in self.page}) > 1
@@ -141,10 +141,9 @@ class RunTable:
     @cached_property
     def metric_keys(self) -> list[str]:
         """The metrics that can be drawn, those that have grown over steps first, then the most telling."""
-        steps: dict[str, int] = {}
-        for metric in (metric for run in self.page for metric in run.latest_metrics.all()):
-            steps[metric.key] = max(steps.get(metric.key, 0), metric.step)
-        return sorted(steps, key=lambda key: (steps[key] == 0, _prominence(f"metrics.{key}")))
+        keys = {metric.key for run in self.page for metric in run.latest_metrics.all()}
+        grown = grown_keys([run.pk for run in self.page]) if keys else set()
+        return sorted(keys, key=lambda key: (key not in grown, prominence(f"metrics.{key}")))
 
     @cached_property
     def metric(self) -> str:
@@ -184,7 +183,7 @@ def _unique_names(runs: Iterable[Run]) -> dict[int, str]:
     return names
 
 
-def _prominence(column: str) -> tuple[int, str]:
+def prominence(column: str) -> tuple[int, str]:
     """Results before system figures; validation and accuracy before the rest."""
     key = column.partition(".")[2].lower()
     if key.startswith("system/"):
@@ -285,7 +284,7 @@ class RunBoard:
     @cached_property
     def metrics(self) -> list[LatestMetric]:
         """The latest values."""
-        return sorted(self.run.latest_metrics.all(), key=lambda metric: _prominence(f"metrics.{metric.key}"))
+        return sorted(self.run.latest_metrics.all(), key=lambda metric: prominence(f"metrics.{metric.key}"))
 
     @cached_property
     def curves(self) -> list[Curve]:
@@ -328,7 +327,7 @@ class RunBoard:
     def files(self) -> list[Files]:
         """Its own files, then those of each logged model."""
         found = [file_tree(self.run, "Artifacts")]
-        found += [file_tree(model, f"Model {model.name}", model.uid) for model in self.logged_models]
+        found += [file_tree(model, f"Logged model: {model.name}", model.uid) for model in self.logged_models]
         return [files for files in found if files.rows]
 
     @cached_property

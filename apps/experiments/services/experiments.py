@@ -10,6 +10,7 @@ from apps.core.hints import hint
 from apps.core.models import Project
 from apps.core.states import Role
 from apps.experiments.models import Experiment
+from apps.experiments.services.authors import author
 
 MAX_NAME = 500
 
@@ -22,7 +23,7 @@ def create_experiment(
     name = _checked_name(name)
     try:
         with transaction.atomic():
-            made = Experiment.objects.create(project=project, name=name, tags=tags or {}, created_by=principal.label)
+            made = Experiment.objects.create(project=project, name=name, tags=tags or {}, created_by=author(principal))
             audit.record(principal=principal, action="experiment.create", obj=made, project=project)
             hint("runs", project.pk)
     except IntegrityError as error:

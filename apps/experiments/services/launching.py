@@ -17,6 +17,7 @@ from apps.core.states import Role
 from apps.core.wake import wake
 from apps.experiments.manifests import job_name, run_job, run_namespace
 from apps.experiments.models import PARAM_LENGTH, TAG_LENGTH, Experiment, Param, Run, Tag
+from apps.experiments.services.authors import author
 from apps.experiments.services.experiments import create_experiment
 from apps.experiments.services.tracking import RUN_NAME_TAG
 from apps.experiments.specs import RunSpec, parse_spec
@@ -81,7 +82,7 @@ def launch_run(
         name=name.strip()[:250],
         kind=RunKind.LAUNCHED,
         state=RunState.PENDING,
-        created_by=principal.label,
+        created_by=author(principal),
         spec={**spec.to_json(), "params": {key: str(value) for key, value in (params or {}).items()}},
         cluster=chosen,
         namespace=namespace_of(project.name),

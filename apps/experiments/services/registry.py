@@ -14,6 +14,7 @@ from apps.core.models import Project
 from apps.core.states import Role
 from apps.experiments import artifacts, selectors
 from apps.experiments.models import LoggedModel, ModelAlias, ModelVersion, RegisteredModel, Run
+from apps.experiments.services.authors import author
 
 MAX_NAME = 250
 _ALIAS = re.compile(r"^[\w.-]{1,250}$")
@@ -31,7 +32,7 @@ def create_model(
     try:
         with transaction.atomic():
             made = RegisteredModel.objects.create(
-                project=project, name=name, description=description, tags=tags or {}, created_by=principal.label
+                project=project, name=name, description=description, tags=tags or {}, created_by=author(principal)
             )
             audit.record(principal=principal, action="model.create", obj=made, project=project)
             hint("models", project.pk)
@@ -116,7 +117,7 @@ def create_version(
             artifact_path=artifact_path,
             description=description,
             tags=tags or {},
-            created_by=principal.label,
+            created_by=author(principal),
         )
         audit.record(
             principal=principal,

@@ -11,6 +11,7 @@ from apps.core.errors import Conflict, Invalid
 from apps.core.hints import hint
 from apps.core.states import Role
 from apps.experiments.models import Experiment, Run, Tag
+from apps.experiments.services.authors import author
 from apps.experiments.states import EXTERNAL_MOVES, FROM_MLFLOW, SETTLED, RunKind, RunState
 
 RUN_NAME_TAG = "mlflow.runName"
@@ -39,7 +40,7 @@ def create_external_run(
         state=RunState.RUNNING,
         client_status="RUNNING",
         started_at=started_at or timezone.now(),
-        created_by=user or principal.label,
+        created_by=user or author(principal),
     )
     transitions.log(run, from_state="", to_state=run.state, reason="Created", actor=principal.label)
     rows = {**(tags or {}), RUN_NAME_TAG: name}
