@@ -252,4 +252,24 @@ LOGGING: dict[str, Any] = {
     "root": {"handlers": ["console"], "level": env.str("FLOTILLA_LOG_LEVEL", "INFO")},
     "loggers": {"django_structlog": {"level": "WARNING"}, "httpx": {"level": "WARNING"}},
 }
-UNFOLD = {"SITE_TITLE": "Flotilla", "SITE_HEADER": "Flotilla", "SITE_URL": "/", "SHOW_HISTORY": False}
+# The accent of the dashboard (`frontend/static/flotilla/css/tokens.css`), in the steps that unfold asks for.
+_ACCENT = {
+    "50": "oklch(97% .014 262)",
+    "100": "oklch(94% .03 262)",
+    "200": "oklch(88% .06 262)",
+    "300": "oklch(80% .1 262)",
+    "400": "oklch(70% .15 262)",
+    "500": "oklch(60% .2 262)",
+    "600": "oklch(52% .21 262)",
+    "700": "oklch(46% .2 262)",
+    "800": "oklch(40% .17 262)",
+    "900": "oklch(35% .13 262)",
+    "950": "oklch(27% .09 262)",
+}
+UNFOLD = {
+    "SITE_TITLE": "Flotilla",
+    "SITE_HEADER": "Flotilla",
+    "SITE_URL": "/",
+    "SHOW_HISTORY": False,
+    "COLORS": {"primary": _ACCENT},
+}

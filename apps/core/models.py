@@ -116,6 +116,7 @@ class AuditEntry(models.Model):
 
     class Meta:
         ordering: ClassVar = ["-id"]
+        verbose_name_plural = "audit entries"
         indexes: ClassVar = [models.Index(fields=["project", "-id"], name="audit_of_project")]
 
     def __str__(self) -> str:

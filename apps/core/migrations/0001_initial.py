@@ -230,6 +230,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "verbose_name_plural": "audit entries",
                 "ordering": ["-id"],
                 "indexes": [models.Index(fields=["project", "-id"], name="audit_of_project")],
             },
