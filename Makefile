@@ -5,6 +5,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 RUN_FILES := requirements/run.txt requirements/embedded.txt requirements/examples.txt
 DEVELOPMENT := FLOTILLA_ENV=development
+# Bytecode is kept, whatever the shell says: else each of a dozen processes compiles everything at each start.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help demo up test check format requirements bench test-kube schema clean
 
@@ -69,6 +71,7 @@ clean: ## Remove the environment and the caches; the data in .flotilla/ stays
 .venv/.installed-run: $(RUN_FILES) | .venv/bin/python
 	@echo "Installing pinned requirements (the first time takes a minute)"
 	@$(BIN)/python scripts/install.py $@ $(RUN_FILES)
+	@$(BIN)/python scripts/precompile.py
 
 .venv/.installed-dev: requirements/dev.txt .venv/.installed-run
 	@echo "Installing what tests and checks need"

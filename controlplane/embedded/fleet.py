@@ -41,6 +41,8 @@ def environment(data: DataDir, keys: Keys, addresses: Addresses) -> dict[str, st
         "DATABASE_URL": postgres.url(addresses.postgres, keys.database_password),
         "REDIS_URL": valkey.url(addresses.valkey, keys.valkey_password),
         "PYTHONUNBUFFERED": "1",
+        # Empty is off: where a shell forbids bytecode, each process would compile all of it at each start.
+        "PYTHONDONTWRITEBYTECODE": "",
         # System checks import every page: a second of each process's start, for settings that are made right here.
         "CELERY_SKIP_CHECKS": "1",
     }
@@ -50,7 +52,8 @@ def local_cluster(data: DataDir, port: int) -> Command:
     """The local cluster, which knows nothing of Flotilla."""
     options = ("--data-dir", str(data.localcluster), "--port", str(port))
     images = ("--images", str(BASE_DIR / "examples" / "images.toml"))
-    return Command(name="localcluster", argv=_python("-m", "localcluster", *options, *images), cwd=BASE_DIR)
+    env = {"PYTHONDONTWRITEBYTECODE": ""}
+    return Command(name="localcluster", argv=_python("-m", "localcluster", *options, *images), env=env, cwd=BASE_DIR)
 
 
 def bootstrap(env: dict[str, str], localcluster_port: int) -> Command:
