@@ -30,7 +30,7 @@ check: .venv/.installed-dev ## Check style, types, import contracts, migrations,
 	$(BIN)/mypy --strict controlplane apps localcluster scripts manage.py
 	$(BIN)/mypy --strict examples
 	$(BIN)/lint-imports
-	$(DEVELOPMENT) $(BIN)/python manage.py makemigrations --check --dry-run
+	$(DEVELOPMENT) $(BIN)/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 	$(DEVELOPMENT) $(BIN)/python scripts/api_schema.py --check
 	$(BIN)/python scripts/size_guard.py
 	$(BIN)/python scripts/check_templates.py
