@@ -1,6 +1,5 @@
 """Fixtures that every test folder may use: a local cluster, and the whole of Flotilla as processes."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -23,15 +22,36 @@ CHROMIUM_FLAGS = [
 ]
 
 
-@pytest.fixture(scope="session")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Share the work between two processes: a file stays together, and so does all that needs the whole stack.
+
+    The longest pieces come first, so that both processes end at about the same time.
+    """
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        name = "stack" if "live_stack" in fixtures else item.nodeid.split("::")[0]
+        item.add_marker(pytest.mark.xdist_group(name))
+    items.sort(key=_length)
+
+
+def _length(item: pytest.Item) -> int:
+    fixtures = getattr(item, "fixturenames", ())
+    slow = ("live_stack", "browser", "local_cluster")
+    return next((place for place, fixture in enumerate(slow) if fixture in fixtures), len(slow))
+
+
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Headless Chromium, one for the session. The set-up (`make test`) has made sure that there is one."""
+    """Headless Chromium, one for a file. The set-up (`make test`) has made sure that there is one.
+
+    Not for the session: while Playwright runs, its event loop does, and no other test could run one of its own.
+    """
     path = find()
     if path is None:
         pytest.fail("No Chromium was found. Run: python scripts/browser.py", pytrace=False)
     # Playwright's synchronous API runs an event loop, in which Django would refuse to use the ORM.
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-    with sync_playwright() as playwright:
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
         chromium = playwright.chromium.launch(executable_path=path, headless=True, args=CHROMIUM_FLAGS)
         yield chromium
         chromium.close()

@@ -25,7 +25,7 @@ def voyage(live_stack: LiveStack) -> Voyage:
     return made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def session_state(browser: Browser, live_stack: LiveStack) -> Any:
     """The cookies of a person who signed in through the form."""
     context = browser.new_context()
