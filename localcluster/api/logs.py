@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from dataclasses import dataclass
@@ -181,19 +182,19 @@ class _Follower:
         *lines, self._rest = (self._rest + data).split(b"\n")
         return [entry + b"\n" for entry in lines]
 
-    def _was_rotated(self) -> bool:
+    def reads(self, part: Path) -> bool:
+        """Is this part of the log the file that is open here?"""
         try:
-            return self._path.stat().st_ino != _inode(self._file.fileno())
+            return part.stat().st_ino == os.fstat(self._file.fileno()).st_ino
         except FileNotFoundError:
             return False
+
+    def _was_rotated(self) -> bool:
+        return self._path.exists() and not self.reads(self._path)
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-
-def _inode(descriptor: int) -> int:
-    return Path(f"/proc/self/fd/{descriptor}").stat().st_ino
 
 
 async def follow_log(path: Path, options: LogOptions, is_over: Any) -> AsyncGenerator[bytes, None]:
@@ -201,7 +202,8 @@ async def follow_log(path: Path, options: LogOptions, is_over: Any) -> AsyncGene
     follower = _Follower(path)
     left = options.limit
     try:
-        older = [entry for part in _files(path)[:-1] for entry in _part_lines(part)]
+        # A rotation just now has renamed the very file that the follower reads: it must not be read twice.
+        older = [entry for part in _files(path)[:-1] if not follower.reads(part) for entry in _part_lines(part)]
         batch = list(_shown([*older, *follower.more()], options))
         if options.tail is not None:
             while more := follower.more():
