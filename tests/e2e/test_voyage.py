@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from controlplane.embedded.demo.serving import process_of, ready_replicas
 from controlplane.embedded.demo.voyage import DEPLOYMENT, EXPERIMENT, IMAGE, MODEL, Voyage
+from controlplane.embedded.waiting import wait_for
 from tests.stack import LiveStack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
@@ -77,9 +78,10 @@ def test_a_curve_grows_without_a_reload(page: Page, voyage: Voyage, live_stack: 
     run = voyage.post("runs", {"runs": [wish]})["runs"][0]["run_id"]
     page.goto(f"{live_stack.url}/p/demo/runs/{run}/")
     mark(page)
-    page.wait_for_function(f"({POINTS})() >= 3", timeout=LIVE_MS)
+    # Not by `wait_for_function`: it evaluates in the page, which the Content-Security-Policy forbids.
+    wait_for(lambda: page.evaluate(POINTS) >= 3, "the curve to begin", timeout=LIVE_MS / 1000)
     seen = page.evaluate(POINTS)
-    page.wait_for_function(f"({POINTS})() >= {seen + 5}", timeout=LIVE_MS)
+    wait_for(lambda: page.evaluate(POINTS) >= seen + 5, "the curve to grow", timeout=LIVE_MS / 1000)
     assert was_not_reloaded(page)
     voyage.post(f"runs/{run}/cancel", {})
     expect(page.locator("#verdict")).to_contain_text("Canceled", timeout=LIVE_MS)
