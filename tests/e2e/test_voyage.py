@@ -39,7 +39,7 @@ def test_from_the_overview_to_a_served_model(page: Page, voyage: Voyage, live_st
     rail.get_by_role("link", name="Experiments").click()
     page.get_by_role("link", name=EXPERIMENT, exact=True).click()
     best = voyage.runs[0]
-    expect(page.locator("main tbody")).to_contain_text("Failed")
+    expect(page.locator("main")).to_contain_text("exit code 1")
     page.get_by_role("link", name=best.name, exact=True).first.click()
     expect(page.locator("main")).to_contain_text(f"{best.accuracy:.4f}")
     expect(page.locator(".js-plotly-plot").first).to_be_visible()
