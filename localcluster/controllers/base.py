@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -76,7 +77,7 @@ class Index:
         return self._orphans[resource], str(obj["metadata"].get("namespace", ""))
 
 
-class Controller:
+class Controller(ABC):
     """Subclasses say what they look after (`resource`), what else wakes them (`also`), and do one round (`sync`)."""
 
     name: ClassVar[str]
@@ -91,9 +92,9 @@ class Controller:
         self._pauses: dict[Key, float] = {}  # not before this loop time
         self._awake = asyncio.Event()
 
+    @abstractmethod
     def sync(self, key: Key) -> float | None:
         """One round for one object; returns the seconds after which it wants another, if it does."""
-        raise NotImplementedError
 
     def keys_for(self, resource: str, obj: Object) -> Iterable[Key]:
         """Whom a change of an object concerns; by default its controller."""
