@@ -6,12 +6,14 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from apps.clusters import routing
 from apps.clusters.conditions import merge
 from apps.clusters.models import Cluster, KubeEvent, Pod, WatcherLease
 from apps.clusters.observed import hold
 from apps.clusters.states import MOVES, ClusterState, Observation, conditions, derive
 from apps.core import transitions
 from apps.core.hints import hint
+from apps.core.wake import wake
 
 EVENTS_KEPT = timedelta(hours=24)
 DELETED_PODS_KEPT = timedelta(hours=1)
@@ -55,6 +57,8 @@ def record_state(
             cluster, to=state, allowed=MOVES, actor="watcher", reason=reason, message=message
         )
         Cluster.objects.filter(pk=cluster_id, enabled=True).update(**fields)
+        if moved:
+            _wake_dependants(cluster_id)
     return moved or differs
 
 
@@ -74,5 +78,12 @@ def sweep() -> None:
         )
         if moved:
             Cluster.objects.filter(pk=cluster.pk).update(reason="NotWatched", message=sentence)
+            _wake_dependants(cluster.pk)
             hint("clusters")
             hint(f"cluster:{cluster.pk}")
+
+
+def _wake_dependants(cluster_id: int) -> None:
+    """After the commit, let what lives on the cluster look at it again."""
+    for task, pk in routing.woken_by_state(cluster_id):
+        wake(task, pk)

@@ -13,6 +13,7 @@ from apps.clusters.manifests import PART_OF
 logger = logging.getLogger(__name__)
 
 Resolver = Callable[[int, str, dict[str, str]], list[tuple[str, int]]]
+StateResolver = Callable[[int], list[tuple[str, int]]]
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class _Route:
 
 
 _routes: dict[str, _Route] = {}
+_state_resolvers: list[StateResolver] = []
 
 
 def route(label: str, resolver: Resolver, *, topic: str = "") -> None:
@@ -43,6 +45,20 @@ def route(label: str, resolver: Resolver, *, topic: str = "") -> None:
     once per batch for all objects of one namespace with the same value of the label.
     """
     _routes[label] = _Route(label, resolver, topic)
+
+
+def on_state(resolver: StateResolver) -> None:
+    """Let a cluster's change of state (unreachable, and back again) wake what `resolver(cluster_pk)` returns.
+
+    Nothing that stands still on an unreachable cluster is woken by a watch: without this its last good health would
+    be shown for ever.
+    """
+    _state_resolvers.append(resolver)
+
+
+def woken_by_state(cluster_id: int) -> list[tuple[str, int]]:
+    """The wake-ups that follow from a change of the cluster's state."""
+    return [found for resolver in _state_resolvers for found in resolver(cluster_id)]
 
 
 def labels_routed() -> frozenset[str]:

@@ -14,7 +14,7 @@ from apps.core.access import require_platform_admin
 from apps.core.errors import FlotillaError
 from apps.core.pages import PageRequest, page, render_page
 
-WARNINGS_SHOWN = 15
+WARNINGS_SHOWN = 8
 
 
 @require_GET

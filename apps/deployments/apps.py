@@ -12,11 +12,15 @@ class DeploymentsConfig(AppConfig):
     def ready(self) -> None:
         """Let what happens to a deployment's objects wake its reconcile; give rows to the overview."""
         from apps.clusters.manifests import DEPLOYMENT
-        from apps.clusters.routing import route
+        from apps.clusters.routing import on_state, route
         from apps.deployments import overview, selectors
 
         def resolve(cluster_id: int, namespace: str, labels: dict[str, str]) -> list[tuple[str, int]]:
             return [("deployments.reconcile", pk) for pk in selectors.ids_by_labels(cluster_id, namespace, labels)]
 
+        def on_cluster(cluster_id: int) -> list[tuple[str, int]]:
+            return [("deployments.reconcile", pk) for pk in selectors.ids_on_cluster(cluster_id)]
+
         route(DEPLOYMENT, resolve, topic="deployment")
+        on_state(on_cluster)
         overview.connect()

@@ -88,6 +88,11 @@ def ids_by_labels(cluster_id: int, namespace: str, labels: dict[str, str]) -> li
     )
 
 
+def ids_on_cluster(cluster_id: int) -> list[int]:
+    """The deployments whose target is on this cluster."""
+    return list(Deployment.objects.filter(target__cluster_id=cluster_id).values_list("pk", flat=True))
+
+
 def pods_of(of: Deployment) -> QuerySet[Pod]:
     """The deployment's observed pods that are not known to be deleted, newest revision first."""
     return Pod.objects.present().filter(

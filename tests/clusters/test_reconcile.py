@@ -1,13 +1,15 @@
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
 
-from apps.clusters import observed, reconcile, services
+from apps.clusters import observed, reconcile, routing, services
 from apps.clusters.models import Cluster, KubeEvent, Pod, WatcherLease
 from apps.clusters.states import Observation
 from apps.clusters.tasks import sweep
 from apps.clusters.watcher import lease
+from apps.core import wake
 from apps.core.access import Principal
 from apps.core.models import Transition
 from tests.clusters.fakeapi import FakeApi
@@ -35,6 +37,26 @@ def test_a_state_is_recorded_once_with_its_transition(cluster: Cluster) -> None:
     assert found.message == "1 of 1 nodes are ready."
     moves = Transition.objects.filter(object_type="clusters.cluster").values_list("from_state", "to_state")
     assert list(moves) == [("", "Pending"), ("Pending", "Healthy")]
+
+
+@pytest.mark.parametrize(
+    ("seen", "woken"), [(Observation(failures=3, ever_seen=True), [("deployments.reconcile", 7)]), (WELL, [])]
+)
+def test_a_change_of_state_wakes_what_lives_on_the_cluster(
+    cluster: Cluster,
+    seen: Observation,
+    woken: list[tuple[str, int]],
+    monkeypatch: pytest.MonkeyPatch,
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    monkeypatch.setattr(routing, "_state_resolvers", [lambda pk: [("deployments.reconcile", 7)] * (pk == cluster.pk)])
+    sent: list[tuple[str, int]] = []
+    monkeypatch.setattr(wake, "send", lambda task, pk, countdown=None: sent.append((task, pk)))
+    fencing = hold(cluster)
+    reconcile.record_state(cluster.pk, fencing, WELL)
+    with django_capture_on_commit_callbacks(execute=True):
+        reconcile.record_state(cluster.pk, fencing, seen)
+    assert sent == woken
 
 
 def test_last_seen_stands_still_while_nothing_answers(cluster: Cluster) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from apps.clusters import routing
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import Unreachable
 from apps.clusters.models import Cluster, WatcherLease
@@ -265,6 +266,7 @@ def test_scale_to_zero_and_delete_leave_nothing(fleet: Fleet) -> None:
 def test_an_unreachable_cluster_is_unknown_with_the_age(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     app = fleet.deploy(replicas=0)
     fleet.until(app, lambda found: found.health == Health.SUSPENDED)
+    assert ("deployments.reconcile", app.pk) in routing.woken_by_state(app.target.cluster_id)
 
     def away(cluster: Cluster) -> KubeClient:
         raise Unreachable(0, "Timeout", "The API server did not answer in time.")
