@@ -43,8 +43,11 @@ def tiles(scope: Scope) -> list[Tile]:
     rows = list(Deployment.objects.filter(project=scope.project).only("desired_replicas", "ready_replicas", "health"))
     wanted, ready = sum(row.desired_replicas for row in rows), sum(row.ready_replicas for row in rows)
     short = sum(max(0, row.desired_replicas - row.ready_replicas) for row in rows)
+    unknown = sum(row.desired_replicas for row in rows if row.health == Health.UNKNOWN)
     if not rows:
         state, note = "Idle", "nothing is deployed yet"
+    elif unknown:
+        state, note = "Unknown", f"{unknown} on a cluster that can't be asked"
     elif short:
         state, note = ("Progressing", f"{short} not ready")
         if any(row.health in _TROUBLE for row in rows):
