@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import DataError
 from django.http import Http404, JsonResponse
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -35,6 +36,9 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
         return ProblemResponse(error.status, error.title, error.message, hint=error.hint, field=error.field)
     if isinstance(error, ValidationError):
         return ProblemResponse(400, "Invalid request", "; ".join(error.messages))
+    if isinstance(error, DataError):
+        # Such as a NUL character in a name, or a number that no column holds: it is the input that is wrong.
+        return ProblemResponse(400, "Invalid request", "A value has characters or a size that can't be stored.")
     if isinstance(error, Http404):
         return ProblemResponse(404, "Not found", str(error))
     if isinstance(error, PermissionDenied):
