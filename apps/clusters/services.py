@@ -14,7 +14,7 @@ from apps.clusters import addresses, diagnosis, kubeconfig
 from apps.clusters.kube import pool
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.connection import Connection
-from apps.clusters.kube.errors import Forbidden, KubeError, NotFound
+from apps.clusters.kube.errors import Forbidden, KubeError, NotFound, Unreachable
 from apps.clusters.models import Cluster, Pod, validate_cluster_name
 from apps.clusters.states import MOVES, ClusterState
 from apps.core import audit, crypto, transitions
@@ -155,11 +155,15 @@ def connection_of(cluster: Cluster) -> Connection:
 def connect(cluster: Cluster) -> KubeClient:
     """A client for the cluster, out of this process's pool. No call is made yet.
 
-    Raises Unavailable for a disabled cluster or a name that does not resolve, Invalid for a refused address.
+    Raises Unavailable for a disabled cluster, a name that does not resolve or a certificate that can't be read,
+    Invalid for a refused address.
     """
     if not cluster.enabled:
         raise Unavailable(f"Cluster {cluster.name} is disabled.", hint="An administrator can enable it.")
-    return pool.pooled(cluster.pk, cluster.generation, lambda: KubeClient(connection_of(cluster)))
+    try:
+        return pool.pooled(cluster.pk, cluster.generation, lambda: KubeClient(connection_of(cluster)))
+    except Unreachable as error:
+        raise Unavailable(f"{cluster.name}: {error.message}") from error
 
 
 def check_connection(*, principal: Principal, cluster: Cluster) -> diagnosis.Report:

@@ -187,6 +187,12 @@ def test_another_ca_is_not_trusted(api: FakeApi) -> None:
         assert caught.value.reason == "CertificateInvalid"
 
 
+def test_a_ca_that_is_none_is_said_and_is_no_crash(api: FakeApi) -> None:
+    with pytest.raises(Unreachable, match="Register the cluster's credential again") as caught:
+        KubeClient(connection(f"https://127.0.0.1:{api.port}", "-----BEGIN CERTIFICATE-----", TOKEN)).version()
+    assert caught.value.reason == "BadCertificate"
+
+
 def test_a_client_certificate_is_loaded_without_leaving_a_file(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     pem, key = certificate()

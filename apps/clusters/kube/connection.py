@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from apps.clusters.kube.errors import Unreachable
+
 
 @dataclass(frozen=True)
 class Connection:
@@ -55,11 +57,18 @@ class Connection:
 
 
 def tls_context(connection: Connection) -> ssl.SSLContext:
-    """A context that trusts the kubeconfig's CA alone, or the system's when it has none."""
-    context = ssl.create_default_context(cadata=connection.ca or None)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if connection.client_certificate:
-        _load_client_certificate(context, connection)
+    """A context that trusts the kubeconfig's CA alone, or the system's when it has none.
+
+    Raises Unreachable when OpenSSL can't read the CA or the client certificate.
+    """
+    try:
+        context = ssl.create_default_context(cadata=connection.ca or None)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if connection.client_certificate:
+            _load_client_certificate(context, connection)
+    except ssl.SSLError as error:
+        message = "The stored CA or client certificate can't be read. Register the cluster's credential again."
+        raise Unreachable(0, "BadCertificate", message) from error
     return context
 
 
