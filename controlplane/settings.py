@@ -46,7 +46,6 @@ INSTALLED_APPS = [
     "template_partials",
     "django_structlog",
     "rest_framework",
-    "django_filters",
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "apps.core",
