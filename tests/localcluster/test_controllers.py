@@ -240,9 +240,13 @@ def test_a_job_replaces_a_deleted_pod_and_counts_it_once() -> None:
         await side.until(lambda: side.phase(pod["metadata"]["name"]) == "Running")
         side.registry.delete("pods", pod["metadata"]["name"], "default")
         await side.until(lambda: not side.exists("pods", pod["metadata"]["name"]))
-        await side.until(
+        (second,) = await side.until(
             lambda: [p for p in side.pods("job-name=work") if p["metadata"]["uid"] != pod["metadata"]["uid"]]
         )
+        await side.until(lambda: side.phase(second["metadata"]["name"]) == "Running")
+        await side.until(lambda: side.registry.get("jobs", "work", "default")["status"].get("active") == 1)
+        assert side.registry.get("jobs", "work", "default")["status"].get("failed") == 1
+        assert [each["metadata"]["uid"] for each in side.pods("job-name=work")] == [second["metadata"]["uid"]]
 
     scenario(story, hollow=True)
 

@@ -269,12 +269,14 @@ def test_exec_probes_run_beside_the_container() -> None:
     async def story(side: Side) -> None:
         side.run(
             "probed",
-            "sh",
-            "-c",
-            "sleep 0.3; touch ok; sleep 60",
+            "sleep",
+            "60",
             policy="Always",
             readinessProbe={"exec": {"command": ["test", "-f", "ok"]}, "periodSeconds": 1},
         )
+        await side.until(lambda: "Unhealthy" in side.reasons("probed"))
+        assert not side.container("probed").get("ready")
+        next(side.kubelet.pods_folder.glob("*/main/work")).joinpath("ok").touch()
         await side.until(lambda: side.container("probed").get("ready"))
 
     scenario(story)
