@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from localcluster.api.http import Request, Response, Stream
 from localcluster.api.requestinfo import Target
@@ -161,40 +161,58 @@ def read_log(path: Path, options: LogOptions) -> bytes:
 
 
 class _Follower:
-    """Reads what is appended to a log, through its rotations."""
+    """Reads what is appended to a log, through its rotations.
+
+    A rotation renames the file and a moment later the next one is there: in between there is none.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = path.open("rb")
+        self._file: BinaryIO | None = None
         self._rest = b""
+        self._open()
 
-    def skip_to(self, complete: int) -> None:
-        """Go to a position in the present file."""
-        self._file.seek(complete)
+    def _open(self) -> None:
+        try:
+            self._file = self._path.open("rb")
+        except FileNotFoundError:
+            self._file = None
 
     def more(self) -> list[bytes]:
-        """The complete lines that came."""
+        """The complete lines that came; none means that nothing is there to be read now."""
+        while data := self._read():
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            if lines:
+                return [entry + b"\n" for entry in lines]
+        return []
+
+    def _read(self) -> bytes:
+        if self._file is None:
+            self._open()
+        if self._file is None:
+            return b""
+        rotated = not self.reads(self._path)  # asked first: what was written before the renaming is read below
         data = self._file.read(_CHUNK)
-        if not data and self._was_rotated():
-            self._file.close()
-            self._file = self._path.open("rb")
-            data = self._file.read(_CHUNK)
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        return [entry + b"\n" for entry in lines]
+        if data or not rotated:
+            return data
+        self.close()
+        self._open()
+        return self._file.read(_CHUNK) if self._file else b""
 
     def reads(self, part: Path) -> bool:
         """Is this part of the log the file that is open here?"""
+        if self._file is None:
+            return False
         try:
             return part.stat().st_ino == os.fstat(self._file.fileno()).st_ino
         except FileNotFoundError:
             return False
 
-    def _was_rotated(self) -> bool:
-        return self._path.exists() and not self.reads(self._path)
-
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 async def follow_log(path: Path, options: LogOptions, is_over: Any) -> AsyncGenerator[bytes, None]:
@@ -217,8 +235,9 @@ async def follow_log(path: Path, options: LogOptions, is_over: Any) -> AsyncGene
             if left is not None and left <= 0:
                 return
             over = is_over()
-            batch = list(_shown(follower.more(), options))
-            if not batch:
+            came = follower.more()
+            batch = list(_shown(came, options))
+            if not came:
                 if over:
                     return
                 await asyncio.sleep(_POLL)

@@ -15,7 +15,7 @@ from localcluster.kubelet import strays
 from localcluster.kubelet.addresses import Addresses
 from localcluster.kubelet.env import Surroundings, service_links
 from localcluster.kubelet.images import ImageTable
-from localcluster.kubelet.logs import path_of
+from localcluster.kubelet.logs import path_of, was_written
 from localcluster.kubelet.plan import FINISHED
 from localcluster.kubelet.process import Spawner
 from localcluster.kubelet.sandbox import pod_folder
@@ -65,7 +65,7 @@ class Kubelet:
         back = 1 if previous and "waiting" not in entry["state"] else 0
         folder = pod_folder(self.pods_folder, found) / container / "logs"
         path = path_of(folder, entry["restartCount"] - back)
-        return path if path.exists() else None
+        return path if was_written(path) else None
 
     def usage(self) -> dict[tuple[str, str], list[ContainerUsage]]:
         """What the containers of each (namespace, pod) use, as last measured."""

@@ -22,6 +22,11 @@ def path_of(folder: Path, restart: int) -> Path:
     return folder / f"{restart}.log"
 
 
+def was_written(path: Path) -> bool:
+    """Is there anything of this log? Between the two steps of a rotation only its older parts are there."""
+    return path.exists() or any(path.parent.glob(f"{path.name}.*"))
+
+
 class LogWriter:
     """Writes what a container prints. Feed it bytes as they come; `close` writes what had no newline."""
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from localcluster.kubelet.logs import was_written
 from tests.localcluster.served import Served, pod
 
 MERGE = "application/merge-patch+json"
@@ -23,7 +24,7 @@ class Agent:
         self.path = path
 
     def log_path(self, namespace: str, name: str, container: str, *, previous: bool = False) -> Path | None:
-        return self.path if self.path.exists() and not previous else None
+        return self.path if was_written(self.path) and not previous else None
 
     def usage(self) -> dict[tuple[str, str], list[Any]]:
         return {}
@@ -104,6 +105,22 @@ def test_following_goes_on_through_rotation_until_the_container_ends(api: Served
     running(api, terminated={"exitCode": 0})
     reader.join(10)
     assert got == [b"one\ntwo\nthree\n"]
+
+
+def test_following_waits_where_a_rotation_has_renamed_the_file_and_not_yet_made_the_next(
+    api: Served, log: Path
+) -> None:
+    write(log, (1, "one"))
+    log.rename(log.with_name("0.log.1"))
+    got: list[bytes] = []
+    reader = threading.Thread(target=lambda: got.append(api.get(f"{LOG}?follow=true").body))
+    reader.start()
+    reader.join(0.3)  # it must not have ended; what is written now is still read
+    assert reader.is_alive(), got
+    write(log, (0, "two"))
+    running(api, terminated={"exitCode": 0})
+    reader.join(10)
+    assert got == [b"one\ntwo\n"]
 
 
 def test_following_from_the_tail_ends_with_the_pod(api: Served, log: Path) -> None:
