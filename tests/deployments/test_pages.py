@@ -157,6 +157,15 @@ def test_a_prediction_from_the_page(page: Client, digits: Deployment, monkeypatc
     assert "general form" in words(page.get(f"{PAGE}example"))
 
 
+def test_predict_waits_for_the_example(page: Client, digits: Deployment) -> None:
+    assert re.findall(r"<button[^>]*>Predict", page.get(PAGE).content.decode()) == [
+        '<button class="btn" type="submit" disabled>Predict'
+    ]
+    assert re.findall(r"<button[^>]*>Predict", page.get(f"{PAGE}example").content.decode()) == [
+        '<button class="btn" type="submit">Predict'
+    ]
+
+
 def test_a_replica_has_a_page(page: Client, digits: Deployment, cluster: Cluster) -> None:
     observed(digits, cluster)
     pod = factories.Pod.objects.filter(ready=False).get()
