@@ -42,9 +42,9 @@ format: .venv/.installed-dev ## Put the code into its format
 schema: .venv/.installed-dev ## Write docs/openapi.yaml anew
 	$(DEVELOPMENT) $(BIN)/python scripts/api_schema.py
 
-bench: .venv/.installed-dev ## Run the benchmarks of one plane (NAME=clusters)
+bench: .venv/.installed-dev ## Run the benchmarks of one plane (NAME=clusters, ARGS="pages" for a part)
 	@test -n "$(NAME)" || { echo "Say which: make bench NAME=clusters"; exit 2; }
-	$(BIN)/python -m benchmarks.$(NAME)
+	@$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
 
 test-kube: .venv/.installed-dev ## Run tests/kube on the cluster of KUBECONFIG (HOLLOW=1: its nodes run no processes)
 	@test -n "$$KUBECONFIG" || { echo "Say which cluster: KUBECONFIG=~/.kube/config make test-kube"; exit 2; }

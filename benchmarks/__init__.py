@@ -1,0 +1,1 @@
+"""Benchmarks, one package a plane: `make bench NAME=clusters`. They measure and print; they are no tests."""

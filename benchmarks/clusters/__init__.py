@@ -1,0 +1,1 @@
+"""Benchmarks of clusters; `ARGS="pages"` runs a part. A part is a module here with `run()`, which yields figures."""
