@@ -1,6 +1,7 @@
 """What a benchmark prints: one JSON line a figure, with its goal and what was measured beside it in the same run."""
 
 import json
+import math
 import os
 import platform
 import statistics
@@ -43,7 +44,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
     if not values:
         raise ValueError("there is nothing to take a percentile of")
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, max(0, round(percent / 100 * len(ordered) + 0.5) - 1))]
+    return ordered[max(0, math.ceil(percent / 100 * len(ordered)) - 1)]
 
 
 def machine() -> Figure:
