@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 
+from apps.core.formfields import amount, gpus
 from apps.core.formtext import pairs, words
 from apps.core.models import Project
 from apps.deployments import selectors
@@ -19,11 +20,9 @@ class DeployForm(forms.Form):
     replicas = forms.IntegerField(min_value=0, max_value=MAX_REPLICAS, initial=2)
     image = forms.CharField(max_length=500, help_text="Serves HTTP on $HOST:$PORT.")
     command = forms.CharField(max_length=2000, required=False, help_text="As in a shell: python serve.py")
-    cpu = forms.CharField(
-        label="CPU", max_length=20, initial="250m", help_text="Cores of each replica, such as 500m or 2."
-    )
-    memory = forms.CharField(max_length=20, initial="512Mi")
-    gpu = forms.IntegerField(label="GPUs", min_value=0, initial=0, required=False)
+    cpu = amount("CPU", "250m", "Cores of each replica, such as 500m or 2.")
+    memory = amount("Memory", "512Mi", "Of each replica, such as 512Mi or 2Gi.")
+    gpu = gpus()
     env = forms.CharField(
         label="Environment",
         required=False,

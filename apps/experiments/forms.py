@@ -5,6 +5,7 @@ from typing import Any
 from django import forms
 
 from apps.clusters.models import Cluster
+from apps.core.formfields import amount, gpus
 from apps.core.formtext import pairs, words
 
 
@@ -20,9 +21,9 @@ class LaunchForm(forms.Form):
         help_text="As in a shell: python train.py --alpha 0.1. An MLflow client in it is set up for this run.",
     )
     cluster = forms.ChoiceField()
-    cpu = forms.CharField(max_length=20, initial="1", help_text="Cores, such as 500m or 2.")
-    memory = forms.CharField(max_length=20, initial="1Gi")
-    gpu = forms.IntegerField(label="GPUs", min_value=0, initial=0, required=False)
+    cpu = amount("CPU", "1", "Cores, such as 500m or 2.")
+    memory = amount("Memory", "1Gi", "Such as 512Mi or 2Gi.")
+    gpu = gpus()
     deadline_minutes = forms.IntegerField(
         label="Stop after, in minutes", min_value=1, required=False, help_text="Empty: as long as it takes."
     )
