@@ -19,6 +19,11 @@ from typing import Any, Protocol
 import uvicorn
 
 from localcluster.api.app import Api
+from localcluster.auth.access import Access
+from localcluster.auth.rbac import Rbac
+from localcluster.auth.roles import ensure_roles
+from localcluster.auth.secrets import TokenSecrets
+from localcluster.auth.tokens import Tokens
 from localcluster.config import ClusterConfig
 from localcluster.controllers import controllers
 from localcluster.kubelet import ImageTable, make_kubelet
@@ -77,10 +82,11 @@ def exclusive(data_dir: Path) -> Iterator[None]:
 
 
 def bootstrap(registry: Registry) -> None:
-    """Make the namespaces that every cluster has."""
+    """Make the namespaces and roles that every cluster has."""
     for name in SYSTEM_NAMESPACES:
         if not registry.exists("namespaces", name):
             registry.create("namespaces", {"metadata": {"name": name}})
+    ensure_roles(registry)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -138,7 +144,9 @@ async def _serve(config: ClusterConfig, listener: socket.socket, stop: asyncio.E
     parts: list[_Part] = [*controllers(registry, config.nodes), Scheduler(registry), kubelet]
     if not config.hollow:
         parts.append(KubeProxy(registry))
-    api = Api(registry, token=credentials.token, agent=kubelet)
+    tokens = Tokens(registry, admin=credentials.token, key=credentials.signing_key())
+    parts.append(TokenSecrets(registry, tokens, credentials.ca_file.read_bytes()))
+    api = Api(registry, Access(tokens, Rbac(registry)), agent=kubelet)
     server = _uvicorn(api, credentials)
     tasks: list[asyncio.Task[Any]] = [asyncio.create_task(part.run(), name=type(part).__name__) for part in parts]
     tasks.append(asyncio.create_task(_expire_events(registry), name="expire events"))

@@ -1,4 +1,7 @@
-"""The API alone (no controllers, no kubelet) over plain HTTP in a thread, so that nothing changes but by a test."""
+"""The API alone over plain HTTP in a thread.
+
+There are no controllers but the API's own, and no kubelet: nothing changes but by a test.
+"""
 
 import asyncio
 import json
@@ -9,8 +12,13 @@ from typing import Any
 
 import urllib3
 import uvicorn
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from localcluster.api.app import Api
+from localcluster.auth.access import Access
+from localcluster.auth.rbac import Rbac
+from localcluster.auth.secrets import TokenSecrets
+from localcluster.auth.tokens import Tokens
 from localcluster.registry import Registry
 from localcluster.server import bootstrap, listen
 from localcluster.store import Store
@@ -58,9 +66,19 @@ class Served:
 
         return asyncio.run_coroutine_threadsafe(call(), self._loop).result(10)
 
-    def request(self, method: str, path: str, body: Any = None, *, type_: str = "", accept: str = "") -> Reply:
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        type_: str = "",
+        accept: str = "",
+        token: str = TOKEN,
+        headers: dict[str, str] | None = None,
+    ) -> Reply:
         """Send a request; `body` is JSON unless it is bytes."""
-        headers = {"Authorization": f"Bearer {TOKEN}", "User-Agent": "tests/1"}
+        headers = {"Authorization": f"Bearer {token}", "User-Agent": "tests/1", **(headers or {})}
         if accept:
             headers["Accept"] = accept
         if body is not None:
@@ -141,11 +159,14 @@ def serve(*, ring: int = 2048) -> Iterator[Served]:
         store = Store(ring=ring)
         registry = Registry(store)
         bootstrap(registry)
-        api = Api(registry, token=TOKEN)
+        tokens = Tokens(registry, admin=TOKEN, key=ec.generate_private_key(ec.SECP256R1()))
+        api = Api(registry, Access(tokens, Rbac(registry)))
+        secrets = asyncio.create_task(TokenSecrets(registry, tokens, b"a certificate").run())
         server = uvicorn.Server(uvicorn.Config(api, lifespan="off", log_config=None, timeout_graceful_shutdown=1))
         made.extend([asyncio.get_running_loop(), registry, server, api])
         started.set()
         await server.serve(sockets=[listener])
+        secrets.cancel()
         await api.close()
         store.close()
 
