@@ -22,6 +22,7 @@ def parse(arguments: list[str]) -> ClusterConfig:
     parser.add_argument("--images", type=Path, help="a TOML file that names further images")
     parser.add_argument("--hollow", action="store_true", help="pods only pretend to run")
     parser.add_argument("--hollow-nodes", type=int, metavar="N", help="that many big nodes (with --hollow)")
+    parser.add_argument("--faults", action="store_true", help="let tests switch faults on (/localcluster/faults)")
     found = parser.parse_args(arguments)
     if found.images and not found.images.is_file():
         parser.error(f"--images {found.images}: no such file")
@@ -31,6 +32,7 @@ def parse(arguments: list[str]) -> ClusterConfig:
         host=found.host,
         images=found.images,
         hollow=found.hollow,
+        faults=found.faults,
         nodes=hollow_nodes(found.hollow_nodes) if found.hollow_nodes else DEFAULT_NODES,
     )
 

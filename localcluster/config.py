@@ -43,6 +43,8 @@ class ClusterConfig:
     images: Path | None = None
     hollow: bool = False
     nodes: tuple[NodeConfig, ...] = DEFAULT_NODES
+    #: May the administrator switch faults on?
+    faults: bool = False
 
     @property
     def url(self) -> str:

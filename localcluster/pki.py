@@ -1,4 +1,4 @@
-"""The cluster's own certificate authority, server certificate, admin token and kubeconfig.
+"""The cluster's own certificate authority, server certificate, admin token, signing key and kubeconfig.
 
 All are made at the first start, kept in ``<data dir>/pki`` (mode 0600) and used again. The server certificate is
 renewed at a start within 30 days of its end.
@@ -31,6 +31,12 @@ class Credentials:
     cert_file: Path
     key_file: Path
     token: str
+    #: Signs the tokens of ServiceAccounts, which so outlive a restart.
+    signing_key_file: Path
+
+    def signing_key(self) -> ec.EllipticCurvePrivateKey:
+        """The key that signs ServiceAccount tokens."""
+        return _load_key(self.signing_key_file)
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -47,6 +53,13 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
+
+
+def _load_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(path.read_bytes(), None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise TypeError(f"{path} is no key of ours; delete {path.parent} to have a new one made")
+    return key
 
 
 def _name(common_name: str) -> x509.Name:
@@ -97,9 +110,7 @@ def _make_authority(cert_file: Path, key_file: Path) -> None:
 
 def _make_server(folder: Path, host: str) -> None:
     authority = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
-    authority_key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
-    if not isinstance(authority_key, ec.EllipticCurvePrivateKey):
-        raise TypeError(f"{folder / 'ca.key'} is no key of ours; delete {folder} to have a new one made")
+    authority_key = _load_key(folder / "ca.key")
     key = ec.generate_private_key(ec.SECP256R1())
     addresses = {ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address(host)}
     names: list[x509.GeneralName] = [x509.DNSName(name) for name in _NAMES]
@@ -144,8 +155,11 @@ def ensure_credentials(data_dir: Path, host: str) -> Credentials:
     token_file = folder / "admin.token"
     if not token_file.exists():
         write_private(token_file, secrets.token_urlsafe(32).encode())
+    signing_key = folder / "sa.key"
+    if not signing_key.exists():
+        write_private(signing_key, _pem(ec.generate_private_key(ec.SECP256R1())))
     token = token_file.read_text().strip()
-    return Credentials(ca_file, folder / "server.crt", folder / "server.key", token)
+    return Credentials(ca_file, folder / "server.crt", folder / "server.key", token, signing_key)
 
 
 def write_kubeconfig(path: Path, url: str, credentials: Credentials) -> None:

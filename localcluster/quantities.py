@@ -50,6 +50,13 @@ def amount(resource: str, value: str | int | float) -> int:
     return millis(value) if resource == "cpu" else whole(value)
 
 
+def text(resource: str, value: int) -> str:
+    """What :func:`amount` added up, as a quantity."""
+    if resource == "cpu":
+        return str(value // 1000) if value % 1000 == 0 else f"{value}m"
+    return str(value)
+
+
 def now() -> str:
     """This moment as metav1.Time: RFC 3339, whole seconds, UTC."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

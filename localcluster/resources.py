@@ -62,7 +62,7 @@ RESOURCES: tuple[Resource, ...] = (
     Resource("configmaps", "ConfigMap", short=("cm",)),
     Resource("secrets", "Secret"),
     Resource("events", "Event", short=("ev",)),
-    Resource("serviceaccounts", "ServiceAccount", short=("sa",)),
+    Resource("serviceaccounts", "ServiceAccount", short=("sa",), subresources=("token",)),
     Resource(
         "deployments",
         "Deployment",

@@ -19,8 +19,16 @@ from typing import Any, Protocol
 import uvicorn
 
 from localcluster.api.app import Api
+from localcluster.auth.access import Access
+from localcluster.auth.rbac import Rbac
+from localcluster.auth.roles import ensure_roles
+from localcluster.auth.secrets import TokenSecrets
+from localcluster.auth.tokens import Tokens
 from localcluster.config import ClusterConfig
 from localcluster.controllers import controllers
+from localcluster.controllers.nodes import Nodes
+from localcluster.faults.cluster import ClusterFaults, remove_fillers
+from localcluster.faults.door import FaultDoor, aborter
 from localcluster.kubelet import ImageTable, make_kubelet
 from localcluster.kubeproxy import KubeProxy
 from localcluster.pki import Credentials, ensure_credentials, write_kubeconfig
@@ -77,10 +85,11 @@ def exclusive(data_dir: Path) -> Iterator[None]:
 
 
 def bootstrap(registry: Registry) -> None:
-    """Make the namespaces that every cluster has."""
+    """Make the namespaces and roles that every cluster has."""
     for name in SYSTEM_NAMESPACES:
         if not registry.exists("namespaces", name):
             registry.create("namespaces", {"metadata": {"name": name}})
+    ensure_roles(registry)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -105,9 +114,9 @@ def listen(host: str, port: int) -> socket.socket:
     raise ClusterError(f"can't listen on {host}:{candidates[-1]}: {problem}; choose another --port")
 
 
-def _uvicorn(api: Api, credentials: Credentials) -> _Server:
+def _uvicorn(app: Any, credentials: Credentials) -> _Server:
     config = uvicorn.Config(
-        api,
+        app,
         lifespan="off",
         ws="none",
         log_config=None,
@@ -128,40 +137,65 @@ async def _expire_events(registry: Registry) -> None:
         registry.expire_events()
 
 
+class _Cluster:
+    """Everything that one process holds, built and not yet running."""
+
+    def __init__(self, config: ClusterConfig) -> None:
+        self.credentials = credentials = ensure_credentials(config.data_dir, config.host)
+        images = ImageTable.load(config.images)
+        self.store = Store(config.database)
+        registry = Registry(self.store)
+        bootstrap(registry)
+        remove_fillers(registry)
+        self.kubelet = make_kubelet(registry, data_dir=config.data_dir, images=images, hollow=config.hollow)
+        self.parts: list[_Part] = [*controllers(registry, config.nodes), Scheduler(registry), self.kubelet]
+        if not config.hollow:
+            self.parts.append(KubeProxy(registry))
+        tokens = Tokens(registry, admin=credentials.token, key=credentials.signing_key())
+        self.parts.append(TokenSecrets(registry, tokens, credentials.ca_file.read_bytes()))
+        self.registry = registry
+        self.api = Api(registry, Access(tokens, Rbac(registry)), agent=self.kubelet)
+        self.door = self._door(tokens) if config.faults else None
+        self.server = _uvicorn(self.door or self.api, credentials)
+
+    def _door(self, tokens: Tokens) -> FaultDoor:
+        nodes: Any = next((part for part in self.parts if isinstance(part, Nodes)), None)
+        kubelet: Any = self.kubelet
+        effects = ClusterFaults(self.registry, nodes, kubelet)
+        return FaultDoor(self.api, tokens, effects, aborter(lambda: self.server.server_state.connections))
+
+    async def stop_serving(self) -> None:
+        """End what is open; the pods end before."""
+        await self.kubelet.stop()
+        if self.door:
+            self.door.close()
+        await self.api.close()
+        self.server.should_exit = True
+
+
 async def _serve(config: ClusterConfig, listener: socket.socket, stop: asyncio.Event, ready: asyncio.Event) -> None:
-    credentials = ensure_credentials(config.data_dir, config.host)
-    images = ImageTable.load(config.images)
-    store = Store(config.database)
-    registry = Registry(store)
-    bootstrap(registry)
-    kubelet = make_kubelet(registry, data_dir=config.data_dir, images=images, hollow=config.hollow)
-    parts: list[_Part] = [*controllers(registry, config.nodes), Scheduler(registry), kubelet]
-    if not config.hollow:
-        parts.append(KubeProxy(registry))
-    api = Api(registry, token=credentials.token, agent=kubelet)
-    server = _uvicorn(api, credentials)
+    cluster = _Cluster(config)
+    server, parts = cluster.server, cluster.parts
     tasks: list[asyncio.Task[Any]] = [asyncio.create_task(part.run(), name=type(part).__name__) for part in parts]
-    tasks.append(asyncio.create_task(_expire_events(registry), name="expire events"))
+    tasks.append(asyncio.create_task(_expire_events(cluster.registry), name="expire events"))
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="api")
     up = asyncio.create_task(server.up.wait(), name="up")
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:
         await asyncio.wait([up, serving], return_when=asyncio.FIRST_COMPLETED)
         if server.started:
-            write_kubeconfig(config.kubeconfig, config.url, credentials)
+            write_kubeconfig(config.kubeconfig, config.url, cluster.credentials)
             ready.set()
         done, _ = await asyncio.wait([stopping, serving, *tasks], return_when=asyncio.FIRST_COMPLETED)
         for task in done - {stopping}:
             # Nothing else ends by itself: the process had better end than limp.
             raise ClusterError(f"{task.get_name()} ended") from task.exception()
     finally:
-        await kubelet.stop()
-        await api.close()
-        server.should_exit = True
+        await cluster.stop_serving()
         for task in (*tasks, up, stopping):
             task.cancel()
         await asyncio.gather(serving, up, stopping, *tasks, return_exceptions=True)
-        store.close()
+        cluster.store.close()
 
 
 async def run_cluster(

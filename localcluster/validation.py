@@ -277,6 +277,14 @@ def _data(obj: Obj) -> Iterator[Cause]:
                 )
 
 
+def _secret(secret: Obj) -> Iterator[Cause]:
+    yield from _data(secret)
+    if secret.get("type") == "kubernetes.io/service-account-token":
+        name = "kubernetes.io/service-account.name"
+        if not (secret["metadata"].get("annotations") or {}).get(name):
+            yield required(f"metadata.annotations[{name}]")
+
+
 _RULES: dict[str, Callable[[Obj], Iterator[Cause]]] = {
     "pods": _pod,
     "deployments": _workload,
@@ -284,7 +292,7 @@ _RULES: dict[str, Callable[[Obj], Iterator[Cause]]] = {
     "jobs": _job,
     "services": _service,
     "configmaps": _data,
-    "secrets": _data,
+    "secrets": _secret,
 }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
 import logging
 
 from localcluster.api import handlers
@@ -18,7 +17,10 @@ from localcluster.api.proxy import Proxy
 from localcluster.api.requestinfo import Target, parse_target
 from localcluster.api.reviews import handle_review
 from localcluster.api.scale import handle_scale
-from localcluster.errors import StatusError, method_not_allowed, no_such_path, unauthorized
+from localcluster.api.tokenrequest import handle_token_request
+from localcluster.auth.access import Access
+from localcluster.auth.users import ANONYMOUS, User
+from localcluster.errors import StatusError, method_not_allowed, no_such_path
 from localcluster.registry import Registry
 from localcluster.resources import BY_PATH, Resource
 
@@ -40,9 +42,9 @@ Answer = Response | Stream
 class Api:
     """The API server over a registry."""
 
-    def __init__(self, registry: Registry, *, token: str, agent: NodeAgent | None = None) -> None:
+    def __init__(self, registry: Registry, access: Access, *, agent: NodeAgent | None = None) -> None:
         self._registry = registry
-        self._token = token.encode()
+        self._access = access
         self._agent = agent
         self._proxy = Proxy(registry)
         self._streams: set[asyncio.Task[None]] = set()
@@ -63,9 +65,7 @@ class Api:
             raise RuntimeError(f"{scope['type']} is not spoken here")
         request = Request(scope, receive)
         try:
-            if request.path.rstrip("/") not in _PUBLIC:
-                self._authenticate(request)
-            response = await self._route(request)
+            response = await self._route(request, self._user_of(request))
         except StatusError as error:
             response = failure(error)
         except Exception:
@@ -76,26 +76,27 @@ class Api:
         else:
             await _send_whole(response, send)
 
-    def _authenticate(self, request: Request) -> None:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), self._token):
-            raise unauthorized()
+    def _user_of(self, request: Request) -> User:
+        if request.path.rstrip("/") in _PUBLIC and "authorization" not in request.headers:
+            return ANONYMOUS
+        return self._access.user_of(request)
 
-    async def _route(self, request: Request) -> Answer:
+    async def _route(self, request: Request, user: User) -> Answer:
         path = request.path
+        target = parse_target(path)
+        self._access.authorize(user, request, target)
         if path.startswith(_HEALTH):
             return self._health(request)
         if request.method == "GET":
             for lookup in (discover, openapi):
                 if found := lookup(path.rstrip("/") or "/", request):
                     return found
-        target = parse_target(path)
         if target is None:
             raise no_such_path()
         if kind := _REVIEWS.get((target.group, target.resource)):
             if request.method != "POST":
                 raise method_not_allowed()
-            return await handle_review(kind, request)
+            return await handle_review(kind, self._access.rbac, user, request)
         if target.group == "metrics.k8s.io":
             return handle_metrics(self._registry, self._agent, target, request)
         row = BY_PATH.get((target.group, target.version, target.resource))
@@ -149,6 +150,8 @@ class Api:
             return await handle_binding(self._registry, target, request)
         if name == "eviction" and method == "POST":
             return await handle_eviction(self._registry, target, request)
+        if name == "token" and method == "POST":
+            return await handle_token_request(self._registry, self._access.tokens, target, request)
         if name == "finalize" and method == "PUT":
             return await handlers.update_object(self._registry, row, target, request)
         raise method_not_allowed()

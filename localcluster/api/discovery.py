@@ -24,6 +24,7 @@ _SUBRESOURCES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "eviction": ("policy/v1", "Eviction", ("create",)),
     "binding": ("v1", "Binding", ("create",)),
     "finalize": ("", "", ("update",)),
+    "token": ("authentication.k8s.io/v1", "TokenRequest", ("create",)),
 }
 
 

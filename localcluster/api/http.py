@@ -63,6 +63,7 @@ class Request:
         self.headers: dict[str, str] = {
             name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
         }
+        self.client: Any = scope.get("client")
         self.warnings: list[str] = []
 
     def query(self, name: str, default: str = "") -> str:

@@ -1,35 +1,76 @@
-"""authorization.k8s.io/v1: may I? The one token is the administrator's, so the answer is always yes."""
+"""authorization.k8s.io/v1 and authentication.k8s.io/v1: who am I, and may I?
+
+https://kubernetes.io/docs/reference/access-authn-authz/authorization/#checking-api-access
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from localcluster.api.http import Request, Response, answer
-from localcluster.errors import bad_request
+from localcluster.auth.attributes import Attributes
+from localcluster.auth.rbac import Rbac
+from localcluster.auth.users import User
+from localcluster.errors import bad_request, invalid
 
-USER = {"username": "local-admin", "groups": ["system:masters", "system:authenticated"]}
+Obj = dict[str, Any]
 
 
-async def handle_review(kind: str, request: Request) -> Response:
-    """POST of a SelfSubjectAccessReview, SelfSubjectRulesReview or SelfSubjectReview. Raises StatusError 400."""
+def _wish(spec: Obj) -> Attributes:
+    """What a SelfSubjectAccessReview asks about. Raises StatusError 422."""
+    resource, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+    cause = None
+    if resource and path:
+        why = "cannot be specified in combination with resourceAttributes"
+        cause = ("spec.nonResourceAttributes", "FieldValueInvalid", f"Invalid value: {why}")
+    elif not resource and not path:
+        why = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+        cause = ("spec.resourceAttributes", "FieldValueRequired", f"Required value: {why}")
+    if cause:
+        raise invalid("SelfSubjectAccessReview", "", [cause], "authorization.k8s.io")
+    if path:
+        return Attributes(path.get("verb", ""), path=path.get("path", ""))
+    fields = ("verb", "group", "resource", "subresource", "namespace", "name")
+    return Attributes(**{field: (resource or {}).get(field) or "" for field in fields})
+
+
+def _access(rbac: Rbac, user: User, spec: Obj) -> Obj:
+    reason = rbac.allows(user, _wish(spec))
+    if reason is None:
+        return {"allowed": False}
+    return {"allowed": True, "reason": reason} if reason else {"allowed": True}
+
+
+def _rules(rbac: Rbac, user: User, spec: Obj) -> Obj:
+    namespace = spec.get("namespace") or ""
+    if not namespace:
+        raise bad_request("no namespace on request")
+    rules = rbac.rules(user, namespace)
+    fields = ("verbs", "apiGroups", "resources", "resourceNames")
+    return {
+        "resourceRules": [
+            {name: rule[name] for name in fields if rule.get(name)} for rule in rules if "resources" in rule
+        ],
+        "nonResourceRules": [
+            {"verbs": rule["verbs"], "nonResourceURLs": rule["nonResourceURLs"]}
+            for rule in rules
+            if rule.get("nonResourceURLs")
+        ],
+        "incomplete": False,
+    }
+
+
+async def handle_review(kind: str, rbac: Rbac, user: User, request: Request) -> Response:
+    """POST of a SelfSubjectAccessReview, SelfSubjectRulesReview or SelfSubjectReview. Raises StatusError 400, 422."""
     body = await request.document()
     if not isinstance(body, dict):
         raise bad_request(f"the body must be a {kind}")
-    spec: dict[str, Any] = body.get("spec") or {}
+    spec: Obj = body.get("spec") or {}
     group = "authentication" if kind == "SelfSubjectReview" else "authorization"
-    status: dict[str, Any]
-    if kind == "SelfSubjectAccessReview":
-        if not spec.get("resourceAttributes") and not spec.get("nonResourceAttributes"):
-            raise bad_request("exactly one of nonResourceAttributes or resourceAttributes must be specified")
-        status = {"allowed": True, "reason": "local-admin may do everything"}
-    elif kind == "SelfSubjectRulesReview":
-        status = {
-            "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
-            "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
-            "incomplete": False,
-        }
+    if kind == "SelfSubjectReview":
+        status: Obj = {"userInfo": user.info()}
     else:
-        status = {"userInfo": USER}
+        status = (_access if kind == "SelfSubjectAccessReview" else _rules)(rbac, user, spec)
     review = {"kind": kind, "apiVersion": f"{group}.k8s.io/v1", "metadata": {}, "spec": spec, "status": status}
     if kind == "SelfSubjectReview":
         del review["spec"]

@@ -1,4 +1,7 @@
-"""The API alone (no controllers, no kubelet) over plain HTTP in a thread, so that nothing changes but by a test."""
+"""The API alone over plain HTTP in a thread.
+
+There are no controllers but the API's own, and no kubelet: nothing changes but by a test.
+"""
 
 import asyncio
 import json
@@ -9,8 +12,15 @@ from typing import Any
 
 import urllib3
 import uvicorn
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from localcluster.api.app import Api
+from localcluster.auth.access import Access
+from localcluster.auth.rbac import Rbac
+from localcluster.auth.secrets import TokenSecrets
+from localcluster.auth.tokens import Tokens
+from localcluster.faults.cluster import ClusterFaults
+from localcluster.faults.door import FaultDoor, aborter
 from localcluster.registry import Registry
 from localcluster.server import bootstrap, listen
 from localcluster.store import Store
@@ -58,15 +68,26 @@ class Served:
 
         return asyncio.run_coroutine_threadsafe(call(), self._loop).result(10)
 
-    def request(self, method: str, path: str, body: Any = None, *, type_: str = "", accept: str = "") -> Reply:
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        type_: str = "",
+        accept: str = "",
+        token: str = TOKEN,
+        headers: dict[str, str] | None = None,
+        timeout: float = 10,
+    ) -> Reply:
         """Send a request; `body` is JSON unless it is bytes."""
-        headers = {"Authorization": f"Bearer {TOKEN}", "User-Agent": "tests/1"}
+        headers = {"Authorization": f"Bearer {token}", "User-Agent": "tests/1", **(headers or {})}
         if accept:
             headers["Accept"] = accept
         if body is not None:
             headers["Content-Type"] = type_ or "application/json"
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-        return Reply(self._pool.request(method, self.url + path, body=data, headers=headers, timeout=10))
+        return Reply(self._pool.request(method, self.url + path, body=data, headers=headers, timeout=timeout))
 
     def get(self, path: str, accept: str = "") -> Reply:
         return self.request("GET", path, accept=accept)
@@ -89,9 +110,9 @@ class Served:
         return dict(reply.json)
 
     @contextmanager
-    def watch(self, path: str) -> Iterator[Iterator[Object]]:
+    def watch(self, path: str, *, timeout: float = 10) -> Iterator[Iterator[Object]]:
         """Open a watch; gives an iterator over its events, which ends with the stream."""
-        reply = self._pool.request("GET", self.url + path, preload_content=False, timeout=10)
+        reply = self._pool.request("GET", self.url + path, preload_content=False, timeout=timeout)
 
         def events() -> Iterator[Object]:
             rest = b""
@@ -131,21 +152,30 @@ def deployment(name: str, replicas: int = 1) -> Object:
 
 
 @contextmanager
-def serve(*, ring: int = 2048) -> Iterator[Served]:
-    """Serve an empty cluster's API."""
+def serve(*, ring: int = 2048, faults: bool = False, node_faults: Any = None) -> Iterator[Served]:
+    """Serve an empty cluster's API; `node_faults` stands for those who keep nodes and pods."""
     listener = listen("127.0.0.1", 0)
     started = threading.Event()
     made: list[Any] = []
+
+    def connections() -> set[Any]:
+        return set(server.server_state.connections)
 
     async def main() -> None:
         store = Store(ring=ring)
         registry = Registry(store)
         bootstrap(registry)
-        api = Api(registry, token=TOKEN)
-        server = uvicorn.Server(uvicorn.Config(api, lifespan="off", log_config=None, timeout_graceful_shutdown=1))
+        tokens = Tokens(registry, admin=TOKEN, key=ec.generate_private_key(ec.SECP256R1()))
+        api = Api(registry, Access(tokens, Rbac(registry)))
+        secrets = asyncio.create_task(TokenSecrets(registry, tokens, b"a certificate").run())
+        door = FaultDoor(api, tokens, ClusterFaults(registry, node_faults, node_faults), aborter(connections))
+        app = door if faults else api
+        server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, timeout_graceful_shutdown=1))
         made.extend([asyncio.get_running_loop(), registry, server, api])
         started.set()
         await server.serve(sockets=[listener])
+        secrets.cancel()
+        door.close()
         await api.close()
         store.close()
 

@@ -160,4 +160,4 @@ def test_the_administrator_may_do_everything(api: Served) -> None:
     path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
     reply = api.post(path, review)
     assert (reply.status, reply.json["status"]["allowed"]) == (201, True)
-    assert api.post(path, {"spec": {}}).status == 400
+    assert api.post(path, {"spec": {}}).status == 422

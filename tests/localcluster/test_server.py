@@ -1,5 +1,6 @@
 """The whole cluster as a process: start, kill, start again; who may use its files; what it says when it can't start."""
 
+import base64
 import os
 import signal
 import stat
@@ -86,6 +87,27 @@ def test_a_killed_cluster_finds_everything_as_it_was(start: Callable[..., Proces
     assert after["clusters"][0]["cluster"][authority] == before["clusters"][0]["cluster"][authority]
     assert core.read_namespaced_config_map("c", "default").metadata.uid == uid
     wait_until("2 ready replicas again", lambda: ready(apps, 2))
+
+
+def test_a_service_accounts_token_outlives_the_process(start: Callable[..., Process]) -> None:
+    """A kubeconfig that was made for a ServiceAccount must go on working after a restart."""
+    first = start("--hollow")
+    core, _apps = first.api()
+    account = {"metadata": {"name": "robot"}}
+    core.create_namespaced_service_account("default", account)
+    annotations = {"kubernetes.io/service-account.name": "robot"}
+    secret = {"metadata": {"name": "t", "annotations": annotations}, "type": "kubernetes.io/service-account-token"}
+    core.create_namespaced_secret("default", secret)
+    held = wait_until("the token", lambda: core.read_namespaced_secret("t", "default").data)
+    issued = core.create_namespaced_service_account_token("robot", "default", {"spec": {}}).status.token
+    first.end(signal.SIGKILL)
+    process = start("--hollow")
+    for token in (issued, base64.b64decode(held["token"]).decode()):
+        kubeconfig = yaml.safe_load(process.kubeconfig.read_text())
+        kubeconfig["users"][0]["user"]["token"] = token
+        connection = config.new_client_from_config_dict(kubeconfig)
+        me = client.AuthenticationV1Api(connection).create_self_subject_review({})
+        assert me.status.user_info.username == "system:serviceaccount:default:robot"
 
 
 def test_a_stopped_cluster_leaves_no_process(start: Callable[..., Process]) -> None:

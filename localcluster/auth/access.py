@@ -1,0 +1,65 @@
+"""The API's door: from a request to its user, and whether that user may.
+
+Impersonation: https://kubernetes.io/docs/reference/access-authn-authz/user-impersonation/
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from localcluster.auth.attributes import Attributes, attributes_of
+from localcluster.auth.users import AUTHENTICATED, MASTERS, SERVICE_ACCOUNT_PREFIX, User, service_account
+from localcluster.errors import unauthorized
+
+if TYPE_CHECKING:
+    from localcluster.api.http import Request
+    from localcluster.api.requestinfo import Target
+    from localcluster.auth.rbac import Rbac
+    from localcluster.auth.tokens import Tokens
+
+
+def bearer(request: Request) -> str:
+    """The request's bearer token; '' when it has none."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+class Access:
+    """Tokens and roles together."""
+
+    def __init__(self, tokens: Tokens, rbac: Rbac) -> None:
+        self.tokens = tokens
+        self.rbac = rbac
+
+    def user_of(self, request: Request) -> User:
+        """Who asks. Raises StatusError 401, and 403 for an impersonation that is not allowed."""
+        user = self.tokens.user_of(bearer(request))
+        if user is None:
+            raise unauthorized()
+        if "impersonate-user" in request.headers:
+            return self._impersonated(request, user)
+        return user
+
+    def _impersonated(self, request: Request, user: User) -> User:
+        name = request.headers["impersonate-user"]
+        groups = [value.decode("latin-1") for key, value in request.raw_headers if key.lower() == b"impersonate-group"]
+        namespace, _, account = name.removeprefix(SERVICE_ACCOUNT_PREFIX).partition(":")
+        if name.startswith(SERVICE_ACCOUNT_PREFIX):
+            wishes = [Attributes("impersonate", "", "serviceaccounts", "", namespace, account)]
+        else:
+            wishes = [Attributes("impersonate", "", "users", name=name)]
+        wishes += [Attributes("impersonate", "", "groups", name=group) for group in groups]
+        for wish in wishes:
+            self._check(user, wish)
+        if name.startswith(SERVICE_ACCOUNT_PREFIX) and not groups:
+            return service_account(namespace, account)
+        return User(name, tuple(dict.fromkeys((*groups, AUTHENTICATED))))
+
+    def authorize(self, user: User, request: Request, target: Target | None) -> None:
+        """Let the request pass. Raises StatusError 403."""
+        if MASTERS not in user.groups:
+            self._check(user, attributes_of(request, target))
+
+    def _check(self, user: User, wish: Attributes) -> None:
+        if self.rbac.allows(user, wish) is None:
+            raise wish.refusal(user)
