@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Q
 
 from apps.clusters.states import ClusterState
+from apps.clusters.usage import models as usage  # noqa: F401 - Django finds a model by its import
 from apps.core.states import Health
 
 validate_cluster_name = RegexValidator(

@@ -12,6 +12,7 @@ from apps.clusters.manifests import NAMESPACE_PREFIX
 from apps.clusters.models import Node, Pod
 from apps.clusters.routing import Changed
 from apps.clusters.rows import Row
+from apps.clusters.usage import sampling
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +126,8 @@ def write(cluster_id: int, fencing: int, batch: Batch) -> Written:
 
 
 def write_usage(cluster_id: int, fencing: int, nodes: Sequence[Row], pods: Sequence[Row]) -> bool:
-    """Store used CPU and memory; True when any value changed."""
+    """Store used CPU and memory and sample them; True when any value changed. Both are empty without a metrics-server:
+    then only what pods ask for is sampled."""
     changed = 0
     with transaction.atomic():
         hold(cluster_id, fencing)
@@ -142,6 +144,7 @@ def write_usage(cluster_id: int, fencing: int, nodes: Sequence[Row], pods: Seque
                     [_json(rows), cluster_id],
                 )
                 changed += cursor.rowcount
+        sampling.record(cluster_id, nodes, pods)
     return changed > 0
 
 

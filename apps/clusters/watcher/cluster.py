@@ -186,6 +186,7 @@ class ClusterWatch:
     async def _measure(self, client: StreamClient) -> None:
         # Rows for the first figures exist only once the first lists are written.
         await asyncio.sleep(min(2.0, self._timing.metrics))
+        due = asyncio.get_running_loop().time()
         while True:
             try:
                 nodes = await client.usage("NodeMetrics")
@@ -198,7 +199,9 @@ class ClusterWatch:
                     used = [[rows.usage_row(found) for found in kind] for kind in (nodes, pods)]
                     if await self._database.run(observed.write_usage, self.cluster_id, self.fencing, *used):
                         self._outbox.add([], ["clusters", f"cluster:{self.cluster_id}"])
-            await asyncio.sleep(self._timing.metrics)
+            # At a steady pace, so that every 15 s of the usage history have their sample.
+            due = max(due + self._timing.metrics, asyncio.get_running_loop().time())
+            await asyncio.sleep(due - asyncio.get_running_loop().time())
 
     async def _no_metrics(self, error: KubeError) -> None:
         """404 and 503 say that there is no metrics-server; silence says nothing."""
@@ -206,3 +209,6 @@ class ClusterWatch:
             self._contact.metrics = False
             with suppress(DatabaseError):  # old figures stay a little longer
                 await self._database.run(observed.forget_usage, self.cluster_id, self.fencing)
+        if self._contact.seen and not self._contact.failures:
+            with suppress(DatabaseError):  # a gap in the history is all that this costs
+                await self._database.run(observed.write_usage, self.cluster_id, self.fencing, [], [])

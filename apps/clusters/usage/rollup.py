@@ -1,0 +1,124 @@
+"""Coarser levels out of finer ones, and the removal of what is old.
+
+Level-triggered: what is to do follows from what the tables hold. A window's rows are written by one statement, windows
+in the order of time, so the newest row of a level says how far it is; a run that dies, that runs twice or that never
+came changes nothing in the end.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from django.db import connection, transaction
+
+from apps.clusters.usage import partitions
+from apps.clusters.usage.levels import KEPT_LONGEST, LEVELS, RAW, STEPS_UP, Level, closed_until, floor
+from apps.core.locks import exclusively
+
+logger = logging.getLogger(__name__)
+
+# A task may take 40 s; what is left after this long waits for the next minute.
+BUDGET_S = 20.0
+_FORGOTTEN_AT_ONCE = 20_000
+_LONGEST_CHUNK = timedelta(days=1)
+_AVERAGED = ("asked_cpu_m", "asked_memory_b", "asked_gpu", "pods", "room_cpu_m", "room_memory_b", "room_gpu")
+_USED = ("used_cpu_m", "used_memory_b")
+_MOST = ("used_cpu_max_m", "used_memory_max_b")
+
+
+def run(now: datetime | None = None, *, budget_s: float = BUDGET_S) -> None:
+    """Make partitions ahead, roll up what is complete, drop what is old. Only one process does so at a time."""
+    exclusively("usage-rollup", 0, lambda: _run(now or partitions.clock(), time.monotonic() + budget_s))
+
+
+def marks() -> dict[Level, datetime]:
+    """Until when each level but the first is rolled up; a level without rows is not in it. One query."""
+    rolled = LEVELS[1:]
+    wanted = ", ".join(f"(SELECT max(at) FROM {level.table})" for level in rolled)  # noqa: S608 - constants
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {wanted}")
+        newest = cursor.fetchone()
+    return {level: at + level.step for level, at in zip(rolled, newest, strict=True) if at is not None}
+
+
+def _run(now: datetime, deadline: float) -> None:
+    partitions.ensure_ahead(now)
+    until = closed_until(now)
+    for lower, upper in STEPS_UP:
+        until = _roll(lower, upper, until, marks(), deadline)
+    partitions.drop_old(now, marks())
+    _forget_series(now)
+
+
+def _roll(
+    lower: Level, upper: Level, until: datetime, rolled_until: Mapping[Level, datetime], deadline: float
+) -> datetime:
+    """Roll `lower`, which is complete until `until`, into `upper`; returns until when `upper` is complete then."""
+    end = floor(until, upper.step)
+    mark = rolled_until.get(upper)
+    if mark is not None and mark >= end:
+        return end
+    start = _start(lower, upper, mark)
+    if start is None:
+        return end
+    chunk = min(lower.span, _LONGEST_CHUNK)
+    while start < end:
+        if time.monotonic() > deadline:
+            logger.info("%s is rolled up until %s; the next sweep goes on", upper.table, start)
+            return start
+        stop = min(floor(start + chunk, chunk), end)
+        with transaction.atomic():
+            partitions.ensure(upper, start, stop)
+            with connection.cursor() as cursor:
+                cursor.execute(_statement(lower, upper), {"start": start, "stop": stop})
+        start = stop
+    return end
+
+
+def _start(lower: Level, upper: Level, mark: datetime | None) -> datetime | None:
+    """The first window to roll: the newest that is there (a late sample may have come), else the oldest that may be."""
+    oldest = next((floor(partition.start, upper.step) for partition in partitions.existing(lower)), None)
+    if mark is None or oldest is None:
+        return oldest
+    return max(mark - upper.step, oldest)
+
+
+def _statement(lower: Level, upper: Level) -> str:
+    source = _samples() if lower is RAW else lower.table
+    columns = {
+        "at": f"date_bin('{upper.step.total_seconds():.0f} s', l.at, 'epoch'::timestamptz)",
+        "series_id": "l.series_id",
+        "seconds": "sum(l.seconds)",
+        "used_seconds": "sum(l.used_seconds)",
+        **{name: f"sum(l.{name} * l.seconds) / sum(l.seconds)" for name in _AVERAGED},
+        **{name: f"sum(l.{name} * l.used_seconds) / nullif(sum(l.used_seconds), 0)" for name in _USED},
+        **{name: f"max(l.{name})" for name in _MOST},
+    }
+    kinds = ", ".join(f"'{kind.value}'" for kind in upper.kinds)
+    only = f"JOIN clusters_usageseries s ON s.id = l.series_id AND s.kind IN ({kinds})" if kinds else ""
+    sets = ", ".join(f"{name} = EXCLUDED.{name}" for name in columns if name not in {"at", "series_id"})
+    return (
+        f"INSERT INTO {upper.table} ({', '.join(columns)}) SELECT {', '.join(columns.values())} "  # noqa: S608 - constants
+        f"FROM {source} l {only} WHERE l.at >= %(start)s AND l.at < %(stop)s GROUP BY 1, 2 "
+        f"ON CONFLICT (series_id, at) DO UPDATE SET {sets}"
+    )
+
+
+def _samples() -> str:
+    step = int(RAW.step.total_seconds())
+    return (
+        f"(SELECT *, {step} AS seconds, CASE WHEN used_cpu_m IS NULL THEN 0 ELSE {step} END AS used_seconds, "  # noqa: S608
+        f"used_cpu_m AS used_cpu_max_m, used_memory_b AS used_memory_max_b FROM {RAW.table})"
+    )
+
+
+def _forget_series(now: datetime) -> None:
+    """Series whose last sample has been dropped, a part at a time."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM clusters_usageseries WHERE id IN (SELECT id FROM clusters_usageseries WHERE seen_at < %s "
+            "ORDER BY seen_at LIMIT %s)",
+            # A partition goes when all of it is old, and `seen_at` is an hour late at most.
+            [now - KEPT_LONGEST - max(level.span for level in LEVELS) - timedelta(hours=1), _FORGOTTEN_AT_ONCE],
+        )

@@ -1,0 +1,128 @@
+"""One round of samples of one cluster: by one statement, out of the observed rows and what metrics-server measured."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+
+from apps.clusters.rows import Row
+from apps.clusters.usage import partitions
+from apps.clusters.usage.levels import RAW, Kind, floor
+
+# Labels that tell one node from its like: a place is what nodes have in common.
+_OWN_LABEL = "kubernetes.io/hostname"
+
+_NEW_PLACES = """
+INSERT INTO clusters_usageplace (digest, labels)
+SELECT DISTINCT md5((labels - %(own)s)::text), labels - %(own)s FROM clusters_node n
+WHERE cluster_id = %(cluster)s
+  AND NOT EXISTS (SELECT 1 FROM clusters_usageplace p WHERE p.digest = md5((n.labels - %(own)s)::text))
+ON CONFLICT DO NOTHING
+"""
+
+# What a pod asked for is held from the moment it has a node until it ends; only that counts. Use comes from this very
+# round, and not from the rows: a figure that is no longer measured would be repeated for ever.
+_FIGURES = """
+WITH nodes AS (
+  SELECT DISTINCT ON (n.name) n.uid, n.name, n.allocatable_cpu_m, n.allocatable_memory_b, n.allocatable_gpu,
+         p.id AS place_id, m.cpu AS used_cpu, m.memory AS used_memory
+  FROM clusters_node n
+  LEFT JOIN clusters_usageplace p ON p.digest = md5((n.labels - %(own)s)::text)
+  LEFT JOIN jsonb_to_recordset(%(nodes)s::jsonb) AS m(name text, cpu bigint, memory bigint) ON m.name = n.name
+  WHERE n.cluster_id = %(cluster)s ORDER BY n.name, n.id DESC
+), held AS MATERIALIZED (
+  SELECT p.uid, p.namespace, p.name, p.project, p.run, p.deployment, p.revision, p.node_name, n.place_id,
+         m.cpu AS used_cpu, m.memory AS used_memory, p.requests_cpu_m AS asked_cpu,
+         p.requests_memory_b AS asked_memory, p.requests_gpu AS asked_gpu
+  FROM clusters_pod p
+  LEFT JOIN nodes n ON n.name = p.node_name
+  LEFT JOIN jsonb_to_recordset(%(pods)s::jsonb) AS m(namespace text, name text, cpu bigint, memory bigint)
+    ON m.namespace = p.namespace AND m.name = p.name
+  WHERE p.cluster_id = %(cluster)s AND p.deleted_at IS NULL AND p.node_name <> ''
+    AND p.phase NOT IN ('Succeeded', 'Failed')
+), by_node AS (
+  SELECT node_name, sum(asked_cpu) AS cpu, sum(asked_memory) AS memory, sum(asked_gpu) AS gpu, count(*) AS pods
+  FROM held GROUP BY node_name
+), figures AS (
+  SELECT %(pod)s AS kind, uid AS key, namespace, name, project, run, deployment, revision, node_name, place_id,
+         used_cpu::real, asked_cpu::real, used_memory::real, asked_memory::real, asked_gpu::real, NULL::real AS pods,
+         NULL::real AS room_cpu, NULL::real AS room_memory, NULL::real AS room_gpu
+  FROM held WHERE project <> ''
+  UNION ALL
+  SELECT %(workload)s, concat_ws('/', project, deployment, run, coalesce(place_id, 0)), '', '', project, run,
+         deployment, '', '', place_id, sum(used_cpu), sum(asked_cpu), sum(used_memory), sum(asked_memory),
+         sum(asked_gpu), count(*), NULL, NULL, NULL
+  FROM held WHERE project <> '' GROUP BY project, deployment, run, place_id
+  UNION ALL
+  SELECT %(namespace)s, namespace, namespace, namespace, max(project), '', '', '', '', NULL, sum(used_cpu),
+         sum(asked_cpu), sum(used_memory), sum(asked_memory), sum(asked_gpu), count(*), NULL, NULL, NULL
+  FROM held GROUP BY namespace
+  UNION ALL
+  SELECT %(node)s, uid, '', name, '', '', '', '', name, place_id, used_cpu, coalesce(h.cpu, 0), used_memory,
+         coalesce(h.memory, 0), coalesce(h.gpu, 0), coalesce(h.pods, 0), allocatable_cpu_m, allocatable_memory_b,
+         allocatable_gpu
+  FROM nodes LEFT JOIN by_node h ON h.node_name = name
+  UNION ALL
+  SELECT %(whole)s, '', '', '', '', '', '', '', '', NULL, (SELECT sum(used_cpu) FROM nodes),
+         coalesce(sum(cpu), 0), (SELECT sum(used_memory) FROM nodes), coalesce(sum(memory), 0), coalesce(sum(gpu), 0),
+         coalesce(sum(pods), 0), (SELECT coalesce(sum(allocatable_cpu_m), 0) FROM nodes),
+         (SELECT coalesce(sum(allocatable_memory_b), 0) FROM nodes),
+         (SELECT coalesce(sum(allocatable_gpu), 0) FROM nodes)
+  FROM by_node
+)
+"""
+
+_RECORD = f"""
+{_FIGURES}, known AS MATERIALIZED (
+  SELECT f.*, s.id, s.seen_at FROM figures f
+  LEFT JOIN clusters_usageseries s ON s.cluster_id = %(cluster)s AND s.kind = f.kind AND s.key = f.key
+), made AS (
+  INSERT INTO clusters_usageseries
+    (cluster_id, kind, key, namespace, name, project, run, deployment, revision, node_name, place_id, seen_at)
+  SELECT %(cluster)s, kind, key, namespace, name, project, run, deployment, revision, node_name, place_id, %(at)s
+  FROM known WHERE id IS NULL
+  ON CONFLICT DO NOTHING RETURNING id, kind, key
+), seen AS (
+  UPDATE clusters_usageseries s SET seen_at = %(at)s FROM known k
+  WHERE s.id = k.id AND k.seen_at < %(at)s - interval '1 hour'
+)
+INSERT INTO {RAW.table} (at, series_id, used_cpu_m, asked_cpu_m, used_memory_b, asked_memory_b, asked_gpu, pods,
+                         room_cpu_m, room_memory_b, room_gpu)
+SELECT %(at)s, coalesce(k.id, m.id), used_cpu, asked_cpu, used_memory, asked_memory, asked_gpu, pods,
+       room_cpu, room_memory, room_gpu
+FROM known k LEFT JOIN made m ON m.kind = k.kind AND m.key = k.key
+WHERE coalesce(k.id, m.id) IS NOT NULL
+ON CONFLICT (series_id, at) DO NOTHING
+"""  # noqa: S608 - the table's name is a constant
+
+
+def record(cluster_id: int, nodes: Sequence[Row], pods: Sequence[Row], *, at: datetime | None = None) -> int:
+    """Write the samples of this moment's 15 s, once however often it is called; returns how many were new.
+
+    `nodes` and `pods` are what metrics-server measured (`rows.usage_row`), empty where there is none: then only what
+    was asked for is known. The caller holds the cluster's lease in the same transaction.
+    """
+    moment = at or partitions.clock()
+    # The sweep makes partitions ahead; while beat is away the samples must not be lost.
+    partitions.ensure(RAW, moment, moment + RAW.step)
+    values: dict[str, Any] = {
+        "cluster": cluster_id,
+        "at": floor(moment, RAW.step),
+        "own": _OWN_LABEL,
+        "nodes": _json(nodes),
+        "pods": _json(pods),
+        "whole": Kind.CLUSTER.value,
+        **{kind.value: kind.value for kind in (Kind.NODE, Kind.NAMESPACE, Kind.WORKLOAD, Kind.POD)},
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_NEW_PLACES, values)
+        cursor.execute(_RECORD, values)
+        written: int = cursor.rowcount
+    return written
+
+
+def _json(rows: Sequence[Row]) -> str:
+    # Postgres has no NUL in texts.
+    return json.dumps(list(rows)).replace("\\u0000", "")
