@@ -1,11 +1,24 @@
 """Celery tasks of clusters."""
 
 from celery import shared_task
+from django.conf import settings
 
-from apps.clusters import reconcile
+from apps.clusters import reconcile, services
 
 
 @shared_task(name="clusters.sweep")
 def sweep() -> None:
     """Each minute: forget what is old, and mark what nobody watches."""
     reconcile.sweep()
+
+
+@shared_task(name="clusters.check_due")
+def check_due() -> None:
+    """Each minute: wake the checks that are ten minutes old, spread over most of the minute."""
+    services.wake_due(settings.SWEEP_SECONDS * 0.8)
+
+
+@shared_task(name="clusters.check")
+def check(pk: int) -> None:
+    """Check one cluster, unless that was just done."""
+    services.check_if_due(pk)
