@@ -3,7 +3,7 @@
 from apps.clusters.services.checking import check_connection, check_if_due, wake_due
 from apps.clusters.services.connecting import ca_fingerprint, connect, connection_of, pod_log
 from apps.clusters.services.labels import clean_labels
-from apps.clusters.services.lifecycle import account_of, delete_cluster, update_cluster
+from apps.clusters.services.lifecycle import account, account_of, delete_cluster, update_cluster
 from apps.clusters.services.registration import (
     ensure_registered,
     register,
@@ -14,6 +14,7 @@ from apps.clusters.services.registration import (
 )
 
 __all__ = [
+    "account",
     "account_of",
     "ca_fingerprint",
     "check_connection",

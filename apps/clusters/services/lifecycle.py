@@ -14,7 +14,7 @@ from apps.clusters.services.registration import CHECK, announce, described
 from apps.clusters.states import MOVES, ClusterState
 from apps.core import audit, transitions
 from apps.core.access import Principal, require_platform_admin
-from apps.core.errors import Conflict
+from apps.core.errors import Conflict, Missing, NotAllowed
 from apps.core.hints import hint
 from apps.core.wake import wake
 
@@ -47,8 +47,8 @@ def update_cluster(
 def account_of(*, principal: Principal, cluster: Cluster) -> Account:
     """What of Flotilla's lives on the cluster, of all projects; so for platform administrators."""
     if not principal.is_platform_admin:
-        require_platform_admin(principal)
-    return _account(cluster.pk)
+        raise NotAllowed("Only a platform administrator sees what all projects have there.")
+    return account(cluster.pk)
 
 
 def delete_cluster(*, principal: Principal, cluster: Cluster) -> Account:
@@ -61,16 +61,18 @@ def delete_cluster(*, principal: Principal, cluster: Cluster) -> Account:
     try:
         with transaction.atomic():
             # Waits for whoever is about to put something there, and makes the next one find no cluster.
-            cluster = Cluster.objects.select_for_update().get(pk=pk)
-            account = _account(pk)
-            if account.blocking:
-                raise _still_used(cluster, account)
+            locked = Cluster.objects.select_for_update().filter(pk=pk).first()
+            if locked is None:
+                raise Missing(f"Cluster {cluster.name} is removed already.")
+            left = account(pk)
+            if left.blocking:
+                raise _still_used(cluster, left)
             audit.record(
                 principal=principal,
                 action="cluster.delete",
                 obj=cluster,
                 before=described(cluster),
-                after={"left_there": account.as_dict()},
+                after={"left_there": left.as_dict()},
             )
             cluster.delete()
     except ProtectedError as error:
@@ -81,10 +83,11 @@ def delete_cluster(*, principal: Principal, cluster: Cluster) -> Account:
     pool.forget(pk)
     hint("clusters")
     hint(f"cluster:{pk}")
-    return account
+    return left
 
 
-def _account(pk: int) -> Account:
+def account(pk: int) -> Account:
+    """The same for callers that have checked who asks."""
     ours = Pod.objects.present().filter(cluster=pk, phase__in=["Pending", "Running", "Unknown", ""]).exclude(project="")
     held = accounts.holdings(pk)
     places: set[str] = set(ours.order_by().values_list("namespace", flat=True).distinct())
@@ -93,19 +96,19 @@ def _account(pk: int) -> Account:
     return Account(held, ours.count(), tuple(sorted(places)))
 
 
-def _still_used(cluster: Cluster, account: Account) -> Conflict:
-    found = account.blocking
+def _still_used(cluster: Cluster, left: Account) -> Conflict:
+    found = left.blocking
     said = " and ".join([", ".join(each.said for each in found[:-1]), found[-1].said] if found[1:] else [found[0].said])
-    extensions: dict[str, Any] = {"account": account.as_dict()}
+    extensions: dict[str, Any] = {"account": left.as_dict()}
     return Conflict(
-        f"Cluster {cluster.name} can't be removed: {said} depend{'s' if _one(account) else ''} on it.",
+        f"Cluster {cluster.name} can't be removed: {said} depend{'s' if _one(left) else ''} on it.",
         hint=" ".join([*(each.remedy for each in found), "Or disable it instead."]),
         extensions=extensions,
     )
 
 
-def _one(account: Account) -> bool:
-    return sum(each.count for each in account.blocking) == 1
+def _one(left: Account) -> bool:
+    return sum(each.count for each in left.blocking) == 1
 
 
 def _follow_switch(cluster: Cluster, principal: Principal) -> None:
