@@ -225,7 +225,10 @@ CELERY_TIMEZONE = "UTC"
 SWEEP_SECONDS = env.float("FLOTILLA_SWEEP_SECONDS", 60.0)
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     f"{task}-each-minute": {"task": task, "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}}
-    for task in ("core.sweep", "clusters.sweep", "clusters.roll_up_usage", "experiments.sweep", "deployments.sweep")
+    for task in (
+        *("core.sweep", "clusters.sweep", "clusters.check_due", "clusters.roll_up_usage"),
+        *("experiments.sweep", "deployments.sweep"),
+    )
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "celerybeat-schedule")
 

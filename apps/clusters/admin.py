@@ -1,9 +1,9 @@
-"""The admin panel's pages of clusters: register, edit, test the connection."""
+"""The admin panel's pages of clusters: register, edit, check, remove."""
 
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -13,11 +13,12 @@ from unfold.decorators import action
 from apps.clusters import services
 from apps.clusters.forms import ClusterForm
 from apps.clusters.models import Cluster
-from apps.core.access import Principal, principal_of
+from apps.core.access import principal_of
 from apps.core.errors import FlotillaError
 
-_OBSERVED = ("state", "reason", "message", "server_version", "has_metrics", "last_seen_at")
+_OBSERVED = ("state", "reason", "message", "server_version", "has_metrics", "last_seen_at", "runs_there")
 _CONNECTION = ("server", "credential_kind", "ca_fingerprint")
+_KUBECONFIG = ("kubeconfig", "kubeconfig_file", "context", "in_cluster")
 
 
 @admin.register(Cluster)
@@ -28,6 +29,8 @@ class ClusterAdmin(ModelAdmin):
     list_display = ("name", "state", "server", "server_version", "last_seen_at", "enabled")
     list_filter = ("state", "enabled")
     search_fields = ("name", "server")
+    # Removal asks for the name of each cluster, so there is none for several at once.
+    actions = None
     actions_detail: ClassVar = ["test_connection"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Cluster | None = None) -> tuple[str, ...]:
@@ -38,21 +41,28 @@ class ClusterAdmin(ModelAdmin):
         self, request: HttpRequest, obj: Cluster | None = None
     ) -> list[tuple[str | None, dict[str, Any]]]:
         """Registration is short; the edit page also shows what is known."""
-        credential = ("kubeconfig", "kubeconfig_file", "context")
         if obj is None:
-            return [(None, {"fields": ("name", "labels")}), ("Connection", {"fields": credential})]
+            return [(None, {"fields": ("name", "labels")}), ("Connection", {"fields": _KUBECONFIG})]
+        token = "For the same server and certificate authority; the cluster stays watched while it is replaced."  # noqa: S105
         text = "A changed address or certificate authority needs the credential again, so the kubeconfig as a whole."
         return [
             (None, {"fields": ("name", "labels", "enabled")}),
             ("Observed", {"fields": _OBSERVED}),
             ("Connection", {"fields": _CONNECTION}),
-            ("New connection", {"fields": credential, "description": text, "classes": ["collapse"]}),
+            ("New token", {"fields": ("token", "force"), "description": token, "classes": ["collapse"]}),
+            ("New connection", {"fields": _KUBECONFIG, "description": text, "classes": ["collapse"]}),
         ]
 
     @admin.display(description="Certificate authority")
     def ca_fingerprint(self, cluster: Cluster) -> str:
         """The CA by its fingerprint."""
         return services.ca_fingerprint(cluster) or "the system's own"
+
+    @admin.display(description="What runs there")
+    def runs_there(self, cluster: Cluster) -> str:
+        """What goes on when the cluster is disabled or removed."""
+        account = services.account(cluster.pk)
+        return ", ".join([*(held.said for held in account.holdings), f"{account.pods} pods"])
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         """Platform administrators only."""
@@ -66,58 +76,98 @@ class ClusterAdmin(ModelAdmin):
     has_change_permission = has_view_permission
     has_delete_permission = has_view_permission
 
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """The form; what only the service can refuse (a credential that fails) is said on the same page."""
+        try:
+            answer: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
+        except FlotillaError as error:
+            messages.error(request, error.sentence)
+            return redirect(request.get_full_path())
+        return answer
+
     def save_model(self, request: HttpRequest, obj: Cluster, form: Any, change: bool) -> None:
         """Register or edit through the services."""
-        principal, values = principal_of(request), form.cleaned_data
-        if not change:
-            made = services.register(
-                principal=principal,
-                name=values["name"],
-                labels=values.get("labels") or {},
-                kubeconfig_text=values["kubeconfig_text"],
-                context=values.get("context") or "",
-            )
-            obj.pk, obj.generation = made.pk, made.generation
-            obj._state.adding = False
+        values = form.cleaned_data
+        if change:
+            self._edit(request, obj, values)
             return
-        if values.get("kubeconfig_text"):
-            services.replace_kubeconfig(
-                principal=principal,
-                cluster=obj,
-                kubeconfig_text=values["kubeconfig_text"],
-                context=values.get("context") or "",
+        named = {"principal": principal_of(request), "name": values["name"], "labels": values.get("labels") or {}}
+        if values["in_cluster"]:
+            made = services.register_in_cluster(**named)
+        else:
+            made = services.register(
+                **named, kubeconfig_text=values["kubeconfig_text"], context=values.get("context") or ""
             )
+        obj.pk, obj.generation = made.pk, made.generation
+        obj._state.adding = False
+
+    def _edit(self, request: HttpRequest, obj: Cluster, values: dict[str, Any]) -> None:
+        principal = principal_of(request)
+        whose: dict[str, Any] = {"principal": principal, "cluster": obj, "force": values["force"]}
+        if values.get("kubeconfig_text"):
+            text, context = values["kubeconfig_text"], values.get("context") or ""
+            services.replace_kubeconfig(**whose, kubeconfig_text=text, context=context)
+        elif values["in_cluster"]:
+            services.replace_by_in_cluster(**whose)
+        elif values["token"]:
+            services.replace_credential(**whose, token=values["token"])
+        was_enabled = Cluster.objects.values_list("enabled", flat=True).get(pk=obj.pk)
         services.update_cluster(
             principal=principal, cluster=obj, labels=values.get("labels") or {}, enabled=values["enabled"]
         )
+        if was_enabled and not values["enabled"]:
+            running = services.account_of(principal=principal, cluster=obj).running
+            messages.warning(request, f"Cluster {obj.name} is disabled and no longer watched. {running}")
 
-    def delete_model(self, request: HttpRequest, obj: Cluster) -> None:
-        """Forget through the service."""
-        self._delete(request, principal_of(request), obj)
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Say what runs there, ask for the cluster's name, and forget it through the service.
 
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> None:
-        """The same for several."""
-        for cluster in queryset:
-            self._delete(request, principal_of(request), cluster)
-
-    def _delete(self, request: HttpRequest, principal: Principal, cluster: Cluster) -> None:
-        try:
-            services.delete_cluster(principal=principal, cluster=cluster)
-        except FlotillaError as error:
-            messages.error(request, error.sentence)
+        Not Django's own page: that one would list every pod and event that was observed.
+        """
+        if not self.has_delete_permission(request):
+            raise PermissionDenied
+        cluster, principal = get_object_or_404(Cluster, pk=object_id), principal_of(request)
+        error = ""
+        if request.method == "POST":
+            if request.POST.get("confirm", "").strip() != cluster.name:
+                error = f"Type {cluster.name} to remove it."
+            else:
+                try:
+                    account = services.delete_cluster(principal=principal, cluster=cluster)
+                    messages.success(request, f"Cluster {cluster.name} is removed. {account.running}")
+                    return redirect(reverse("admin:clusters_cluster_changelist"))
+                except FlotillaError as refused:
+                    error = refused.sentence
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Remove {cluster.name}",
+            "cluster": cluster,
+            "account": services.account_of(principal=principal, cluster=cluster),
+            "error": error,
+            "back": reverse("admin:clusters_cluster_change", args=[cluster.pk]),
+        }
+        return render(request, "clusters/admin_delete.html", context)
 
     def response_add(self, request: HttpRequest, obj: Cluster, post_url_continue: str | None = None) -> HttpResponse:
         """After registering, show at once what works."""
         messages.success(request, f"Cluster {obj.name} is registered; the watcher connects within seconds.")
         return redirect(reverse("admin:clusters_cluster_test_connection", args=[obj.pk]))
 
-    @action(description="Test connection", url_path="test", permissions=["view"])  # type: ignore[untyped-decorator]
+    @action(description="Check", url_path="test", permissions=["view"])  # type: ignore[untyped-decorator]
     def test_connection(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        """Say what works with the cluster now, and which permissions are missing."""
+        """Check the cluster now: what works, and which permissions are missing."""
         cluster = get_object_or_404(Cluster, pk=object_id)
         context: dict[str, Any] = {
             **self.admin_site.each_context(request),
-            "title": f"Connection to {cluster.name}",
+            "title": f"Check of {cluster.name}",
             "cluster": cluster,
             "back": reverse("admin:clusters_cluster_change", args=[cluster.pk]),
         }

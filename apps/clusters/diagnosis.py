@@ -1,97 +1,83 @@
-""" "Test connection": says what works with a cluster, and which permissions are missing."""
+"""Asks a cluster what a check wants to know. What the answers amount to is decided in `checks`."""
 
+import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any
 
-from apps.clusters.kube.client import KubeClient
-from apps.clusters.kube.errors import KubeError, NotFound
+from apps.clusters import checks, engines
+from apps.clusters.checks import Facts, PermissionCheck, Report, Skew
+from apps.clusters.credentials import Validity
+from apps.clusters.kube.client import KubeClient, Probe
+from apps.clusters.kube.errors import Forbidden, KubeError, NotFound, Unauthorized, Unreachable
 from apps.clusters.permissions import NEEDED, Permission
 
 # Reviews are small and many; more at once would only queue in the pool of connections.
 PARALLEL = 8
+# The whole check: an API server that answers each question slowly must not hold a worker for minutes.
+TOTAL_SECONDS = 20.0
+QUESTION_SECONDS = 4.0
 
 
-@dataclass(frozen=True)
-class PermissionCheck:
-    """One permission: `missing` lists the verbs that are refused."""
-
-    group: str
-    resource: str
-    verbs: tuple[str, ...]
-    missing: tuple[str, ...]
-    why: str
-    optional: bool
-
-    @property
-    def ok(self) -> bool:
-        """Whether every verb is allowed."""
-        return not self.missing
-
-
-@dataclass(frozen=True)
-class Report:
-    """The outcome of a test. `ok` means that everything needed works; `sentence` sums it up for people."""
-
-    ok: bool
-    reachable: bool
-    sentence: str
-    version: str = ""
-    latency_ms: float | None = None
-    metrics: bool | None = None
-    permissions: tuple[PermissionCheck, ...] = field(default_factory=tuple)
-    reason: str = ""
-
-    @property
-    def missing(self) -> list[PermissionCheck]:
-        """The checks that failed, optional ones included."""
-        return [check for check in self.permissions if not check.ok]
-
-    def as_dict(self) -> dict[str, Any]:
-        """For REST."""
-        return asdict(self)
-
-
-def diagnose(client: KubeClient) -> Report:
-    """Try the connection and review every needed permission. Raises nothing that a cluster can cause."""
+def diagnose(client: KubeClient, credential: Validity, now: datetime, *, seconds: float = TOTAL_SECONDS) -> Report:
+    """Try the connection, review every needed permission, find engines. Raises nothing that a cluster can cause."""
+    deadline, version = time.monotonic() + seconds, ""
     try:
         version = str(client.version().get("gitVersion") or "unknown")
-        latency_ms = round(client.ping() * 1000, 1)
+        probe = client.probe()
         groups = client.groups()
+        permissions = _review(client, deadline)
+        facts = Facts(
+            version=version,
+            latency_s=probe.seconds,
+            skew=_skew(probe),
+            groups=frozenset(groups),
+            permissions=permissions,
+            engines=_engines(client, groups, deadline),
+        )
     except KubeError as error:
-        return failed(error)
-    try:
-        checks = _review(client)
-    except NotFound:
-        sentence = f"Reachable ({version}), but permissions can't be reviewed: this server has no access reviews."
-        return Report(True, True, sentence, version, latency_ms, "metrics.k8s.io" in groups)
-    except KubeError as error:
-        return failed(error, version)
-    lacking = [check for check in checks if not check.ok and not check.optional]
-    metrics = "metrics.k8s.io" in groups
-    if lacking:
-        names = "; ".join(f"{', '.join(check.missing)} {check.resource}" for check in lacking)
-        sentence = f"Reachable ({version}), but these permissions are missing: {names}."
-    else:
-        sentence = f"Everything works: {version}, {latency_ms:.0f} ms, all permissions."
-        sentence += "" if metrics else " There is no metrics-server, so used CPU and memory are not shown."
-    return Report(not lacking, True, sentence, version, latency_ms, metrics, checks)
+        sentence, reason = refusal(error)
+        reachable = error.status != 0
+        return checks.failed(
+            sentence, reason, credential, now, reachable=reachable, detail=error.message, version=version
+        )
+    return checks.judge(facts, credential, now)
 
 
-def failed(error: KubeError, version: str = "") -> Report:
-    """The report of a connection that does not work."""
-    return Report(False, error.status != 0, error.message, version=version, reason=error.reason)
+def refusal(error: KubeError) -> tuple[str, str]:
+    """A failed call as a sentence for everyone, without what the server said, and its reason."""
+    if isinstance(error, Unauthorized):
+        return "The API server answers, but refuses the credential (401). Give it a new one.", "Unauthorized"
+    if isinstance(error, Forbidden):
+        return "The API server answers, but lets the credential see nothing (403). Apply the role below.", "Forbidden"
+    if error.status == 0:
+        # Our own words: `kube.transport.unreachable` makes them.
+        return error.message, error.reason
+    return f"The API server answers with an error ({error.status}).", error.reason
 
 
-def _review(client: KubeClient) -> tuple[PermissionCheck, ...]:
+def _skew(probe: Probe) -> Skew | None:
+    return checks.skew_of(probe.date, probe.sent, probe.received) if probe.date else None
+
+
+def _review(client: KubeClient, deadline: float) -> tuple[PermissionCheck, ...] | None:
+    """Every needed permission; None where the server has no access reviews."""
     questions = [(needed, verb) for needed in NEEDED for verb in needed.verbs]
 
     def ask(question: tuple[Permission, str]) -> bool:
         needed, verb = question
-        return client.access_review(verb, needed.group, needed.plural, subresource=needed.subresource)
+        if time.monotonic() > deadline:
+            raise Unreachable(0, "Timeout", "The API server answers too slowly for a check.")
+        return client.access_review(
+            verb, needed.group, needed.plural, subresource=needed.subresource, timeout=QUESTION_SECONDS
+        )
 
-    with ThreadPoolExecutor(PARALLEL, thread_name_prefix="review") as pool:
-        allowed = dict(zip(questions, pool.map(ask, questions), strict=True))
+    try:
+        with ThreadPoolExecutor(PARALLEL, thread_name_prefix="review") as pool:
+            allowed = dict(zip(questions, pool.map(ask, questions), strict=True))
+    except NotFound:
+        return None
     return tuple(
         PermissionCheck(
             group=needed.group,
@@ -103,3 +89,23 @@ def _review(client: KubeClient) -> tuple[PermissionCheck, ...]:
         )
         for needed in NEEDED
     )
+
+
+def _engines(client: KubeClient, groups: Mapping[str, Sequence[str]], deadline: float) -> tuple[engines.Engine, ...]:
+    return tuple(
+        engines.describe(known, groups, _deployments(client, known.deployments, deadline))
+        for known in engines.present(groups)
+    )
+
+
+def _deployments(client: KubeClient, names: Sequence[str], deadline: float) -> list[dict[str, Any]]:
+    """The Deployments of these names in any namespace: one small answer for each name, whatever the cluster's size."""
+    found: list[dict[str, Any]] = []
+    for name in names:
+        if found or time.monotonic() > deadline:
+            break
+        try:
+            found = client.list("apps/v1", "Deployment", field_selector=f"metadata.name={name}")
+        except KubeError:
+            break  # the version is a courtesy: without it the engine is still named
+    return found

@@ -4,9 +4,15 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.conf import settings
-from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import (
+    UnfoldAdminFileFieldWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanSwitchWidget,
+)
 
-from apps.clusters import addresses, kubeconfig
+from apps.clusters import addresses, incluster, kubeconfig
+from apps.clusters.kubeconfig import MAX_BYTES
 from apps.clusters.models import Cluster
 from apps.clusters.services import clean_labels
 from apps.core.errors import FlotillaError
@@ -43,12 +49,13 @@ class LabelsField(forms.CharField):
 
 
 class ClusterForm(forms.ModelForm):  # type: ignore[type-arg] # Django takes no subscript
-    """Registers a cluster, or edits it. A kubeconfig is pasted or uploaded, and is checked before it is saved."""
+    """Registers a cluster, or edits it: by a kubeconfig that is pasted or uploaded, by the pod's own service account,
+    or with a new token for the same server. What is given is checked before it is saved."""
 
     kubeconfig = forms.CharField(
         required=False,
         strip=False,
-        max_length=kubeconfig.MAX_BYTES,
+        max_length=MAX_BYTES,
         widget=SecretTextarea(attrs={"rows": 12, "spellcheck": "false", "autocomplete": "off"}),
         help_text="Paste the output of: kubectl config view --raw --minify --flatten. It is encrypted and never shown.",
     )
@@ -61,6 +68,25 @@ class ClusterForm(forms.ModelForm):  # type: ignore[type-arg] # Django takes no 
         widget=UnfoldAdminTextInputWidget(),
         help_text="Which context to use, when it is not the current one.",
     )
+    in_cluster = forms.BooleanField(
+        required=False,
+        label="By service account (in-cluster)",
+        widget=UnfoldBooleanSwitchWidget(),
+        help_text="The cluster that Flotilla itself runs in, by its pods' own service account. No secret is stored.",
+    )
+    token = forms.CharField(
+        required=False,
+        strip=True,
+        max_length=MAX_BYTES,
+        widget=SecretTextarea(attrs={"rows": 3, "spellcheck": "false", "autocomplete": "off"}),
+        help_text="For the same server. It is tried first; pages go on showing what they show.",
+    )
+    force = forms.BooleanField(
+        required=False,
+        label="Store it although it fails",
+        widget=UnfoldBooleanSwitchWidget(),
+        help_text="Only where the cluster can't be reached now and you are sure.",
+    )
     labels = LabelsField(
         required=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 4, "spellcheck": "false"}),
@@ -72,27 +98,32 @@ class ClusterForm(forms.ModelForm):  # type: ignore[type-arg] # Django takes no 
         fields: ClassVar = ["name", "labels", "enabled"]
 
     def clean(self) -> dict[str, Any]:
-        """Read the kubeconfig and check its address, so that what is refused is said beside the field."""
+        """Read what is given and check its address, so that what is refused is said beside the field."""
         cleaned = super().clean() or {}
         text = self._text(cleaned)
-        if not text:
-            if self.instance.pk is None:
-                self.add_error("kubeconfig", "A new cluster needs a kubeconfig: paste or upload one.")
-            return cleaned
-        try:
-            parsed = kubeconfig.parse(text, cleaned.get("context") or "")
-            addresses.checked_address(parsed.server, settings.CLUSTER_ALLOWED_NETWORKS)
-        except FlotillaError as error:
-            self.add_error("kubeconfig", error.sentence)
+        ways = [name for name in ("in_cluster", "token") if cleaned.get(name)] + (["kubeconfig"] if text else [])
+        if len(ways) > 1:
+            self.add_error(ways[0], "Give one of them: a kubeconfig, the service account, or a new token.")
+        elif not ways and self.instance.pk is None:
+            self.add_error("kubeconfig", "A new cluster needs a kubeconfig: paste or upload one.")
+        elif ways and ways[0] != "token":
+            self._check_connection(ways[0], text, cleaned.get("context") or "")
         cleaned["kubeconfig_text"] = text
         return cleaned
+
+    def _check_connection(self, way: str, text: str | bytes, context: str) -> None:
+        try:
+            found = kubeconfig.parse(text, context) if way == "kubeconfig" else incluster.here()
+            addresses.checked_address(found.server, settings.CLUSTER_ALLOWED_NETWORKS)
+        except FlotillaError as error:
+            self.add_error(way, error.sentence)
 
     def _text(self, cleaned: dict[str, Any]) -> str | bytes:
         upload = cleaned.get("kubeconfig_file")
         if upload is None:
             return str(cleaned.get("kubeconfig") or "")
-        if upload.size > kubeconfig.MAX_BYTES:
-            self.add_error("kubeconfig_file", f"The file is larger than {kubeconfig.MAX_BYTES // 1024} KiB.")
+        if upload.size > MAX_BYTES:
+            self.add_error("kubeconfig_file", f"The file is larger than {MAX_BYTES // 1024} KiB.")
             return ""
         content: bytes = upload.read()
         return content

@@ -183,15 +183,28 @@ def _refuse(entry: Mapping[str, Any], refused: Mapping[str, str], taken: frozens
 
 
 def _credential(user: Mapping[str, Any]) -> tuple[str, str, str]:
-    token = _text(user, "token").strip()
     certificate = _certificates(_decoded(user, "client-certificate-data"), "client-certificate-data")
-    key = _decoded(user, "client-key-data")
+    return _one_credential(_text(user, "token"), certificate, _decoded(user, "client-key-data"))
+
+
+def credential(token: str, certificate: str, key: str) -> tuple[str, str, str]:
+    """A token, or a client certificate with its key (both PEM), given alone. Raises Invalid for what can't be one."""
+    if token.strip() and (certificate.strip() or key.strip()):
+        raise Invalid("Give a token or a client certificate, not both.", field="credential")
+    try:
+        return _one_credential(token, _certificates(certificate.encode(), "the certificate"), key.encode())
+    except Invalid as error:
+        raise Invalid(error.message, hint=error.hint, field="credential") from None
+
+
+def _one_credential(token: str, certificate: str, key: bytes) -> tuple[str, str, str]:
+    token = token.strip()
     if token:
         if not token.isascii() or any(c.isspace() or not c.isprintable() for c in token):
             raise _invalid("The token contains white space or characters that no token has.")
         return token, "", ""
     if not certificate and not key:
-        raise _invalid("The user entry has no credential.", "It needs a token, or a client certificate with its key.")
+        raise _invalid("There is no credential.", "It needs a token, or a client certificate with its key.")
     if not certificate or not key:
         raise _invalid("A client certificate needs both client-certificate-data and client-key-data.")
     _check_pair(certificate, key)

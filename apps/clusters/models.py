@@ -45,6 +45,9 @@ class Cluster(models.Model):
     server_version = models.CharField(max_length=60, blank=True, editable=False)
     has_metrics = models.BooleanField(default=False, editable=False)
     last_seen_at = models.DateTimeField(null=True, editable=False)
+    # The last check (`checks.Report`) with the generation that it was made for, and when it began.
+    check_report = models.JSONField(default=dict, blank=True, editable=False)
+    checked_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 

@@ -6,6 +6,7 @@ from typing import Any
 from django.db.models import Count, Q, Sum
 
 from apps.clusters.models import Cluster, Node, Pod
+from apps.clusters.reports import findings_of
 from apps.clusters.states import ClusterState
 from apps.core import nav, search
 from apps.core import overview as page
@@ -64,10 +65,15 @@ def _capacity_tile() -> Tile:
 
 
 def attention(scope: Scope) -> list[Attention]:
-    """Clusters that can't be reached or are degraded."""
-    sick = Cluster.objects.filter(enabled=True, state__in=[ClusterState.UNREACHABLE, ClusterState.DEGRADED])
+    """Clusters that can't be reached or are degraded, and what the last check of the others found to be done."""
+    sick = Q(state__in=[ClusterState.UNREACHABLE, ClusterState.DEGRADED])
+    to_do = ~Q(check_report__findings=[]) & Q(check_report__has_key="findings")
     found = []
-    for cluster in sick:
+    for cluster in Cluster.objects.filter(sick | to_do, enabled=True):
+        if cluster.state != ClusterState.UNREACHABLE:
+            found += [_finding(cluster, each) for each in findings_of(cluster)]
+        if cluster.state not in {ClusterState.UNREACHABLE, ClusterState.DEGRADED}:
+            continue
         gone = cluster.state == ClusterState.UNREACHABLE
         found.append(
             Attention(
@@ -80,6 +86,12 @@ def attention(scope: Scope) -> list[Attention]:
             )
         )
     return found
+
+
+def _finding(cluster: Cluster, found: Mapping[str, str]) -> Attention:
+    page_of_check = nav.link("clusters:check", cluster.name)
+    title = f"{cluster.name}: {found['title']}"
+    return Attention("Warning", title, found["message"], found["noun"], page_of_check, cluster.checked_at)
 
 
 def room(scope: Scope) -> list[RoomRow]:

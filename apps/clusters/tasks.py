@@ -1,8 +1,9 @@
 """Celery tasks of clusters."""
 
 from celery import shared_task
+from django.conf import settings
 
-from apps.clusters import reconcile
+from apps.clusters import reconcile, services
 from apps.clusters.usage import rollup
 
 
@@ -16,3 +17,15 @@ def sweep() -> None:
 def roll_up_usage() -> None:
     """Each minute: make coarser levels of usage, and drop what is older than its level keeps."""
     rollup.run()
+
+
+@shared_task(name="clusters.check_due")
+def check_due() -> None:
+    """Each minute: wake the checks that are ten minutes old, spread over most of the minute."""
+    services.wake_due(settings.SWEEP_SECONDS * 0.8)
+
+
+@shared_task(name="clusters.check")
+def check(pk: int) -> None:
+    """Check one cluster, unless that was just done."""
+    services.check_if_due(pk)

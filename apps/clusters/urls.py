@@ -2,13 +2,15 @@
 
 from django.urls import path
 
-from apps.clusters import views
+from apps.clusters import check_views, views
 
 app_name = "clusters"
 urlpatterns = [
     path("clusters/", views.cluster_list, name="list"),
     path("clusters/<str:name>/", views.cluster_detail, name="detail"),
-    path("clusters/<str:name>/test/", views.test_connection, name="test"),
+    path("clusters/<str:name>/test/", check_views.test_connection, name="test"),
+    path("clusters/<str:name>/check/", check_views.cluster_check, name="check"),
+    path("clusters/<str:name>/check/again/", check_views.check_again, name="check-again"),
     path("clusters/<str:name>/pods/<str:namespace>/<str:pod>/", views.pod_detail, name="pod"),
     path("clusters/<str:name>/pods/<str:namespace>/<str:pod>/log/", views.pod_log, name="pod-log"),
 ]

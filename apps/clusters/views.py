@@ -1,17 +1,14 @@
-"""Pages of clusters. They read Postgres; only a log and the connection test ask the cluster itself."""
+"""Pages of clusters. They read Postgres; only a log asks the cluster itself."""
 
 from typing import Any
 
 from django.conf import settings
 from django.http import HttpResponse
-from django.shortcuts import render
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET
 
 from apps.clusters import selectors, services
 from apps.clusters.selectors import ClusterRow
 from apps.clusters.states import ClusterState
-from apps.core.access import require_platform_admin
-from apps.core.errors import FlotillaError
 from apps.core.pages import PageRequest, page, render_page
 
 WARNINGS_SHOWN = 8
@@ -47,19 +44,6 @@ def cluster_detail(request: PageRequest, name: str) -> HttpResponse:
         context["warnings"] = selectors.event_views(found, request.principal)
     context["stale"] = cluster.state not in {ClusterState.HEALTHY, ClusterState.DEGRADED}
     return render_page(request, "clusters/detail.html", context)
-
-
-@require_POST
-@page
-def test_connection(request: PageRequest, name: str) -> HttpResponse:
-    """The fragment that says what works with the cluster now."""
-    require_platform_admin(request.principal)
-    cluster = selectors.cluster_or_404(request.principal, name)
-    try:
-        report = services.check_connection(principal=request.principal, cluster=cluster)
-    except FlotillaError as error:
-        return render(request, "clusters/report.html", {"cluster": cluster, "error": error})
-    return render(request, "clusters/report.html", {"cluster": cluster, "report": report})
 
 
 @require_GET

@@ -1,20 +1,25 @@
 """Errors that services raise and that both doors, pages and REST, show to people."""
 
+from typing import Any
+
 
 class FlotillaError(Exception):
     """Something a person can act on: `message` says what is wrong, `hint` what to do next.
 
-    `field` names the input at fault, where there is one.
+    `field` names the input at fault, where there is one; `extensions` are facts that REST adds to the problem.
     """
 
     status = 500
     title = "Something went wrong"
 
-    def __init__(self, message: str, *, hint: str = "", field: str = "") -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", field: str = "", extensions: dict[str, Any] | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.field = field
+        self.extensions = extensions or {}
 
     @property
     def sentence(self) -> str:

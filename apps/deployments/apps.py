@@ -11,9 +11,10 @@ class DeploymentsConfig(AppConfig):
 
     def ready(self) -> None:
         """Let what happens to a deployment's objects wake its reconcile; give rows to the overview."""
+        from apps.clusters import accounts
         from apps.clusters.manifests import DEPLOYMENT
         from apps.clusters.routing import on_state, route
-        from apps.deployments import overview, selectors
+        from apps.deployments import holdings, overview, selectors
 
         def resolve(cluster_id: int, namespace: str, labels: dict[str, str]) -> list[tuple[str, int]]:
             return [("deployments.reconcile", pk) for pk in selectors.ids_by_labels(cluster_id, namespace, labels)]
@@ -23,4 +24,5 @@ class DeploymentsConfig(AppConfig):
 
         route(DEPLOYMENT, resolve, topic="deployment")
         on_state(on_cluster)
+        accounts.register(holdings.holdings)
         overview.connect()

@@ -9,6 +9,7 @@ import json
 import ssl
 import tempfile
 import threading
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,10 @@ class FakeApi:
         self.mute_watches = False
         self.token = TOKEN
         self.allowed = True
+        # (verb, resource) pairs that access reviews refuse; API groups with their versions; seconds ahead of our clock.
+        self.denied: set[tuple[str, str]] = set()
+        self.groups: dict[str, list[str]] = {}
+        self.clock_ahead = 0.0
         self._versions = itertools.count(100)
         self._history: list[tuple[int, str, str, dict[str, Any]]] = []
         self._loop = asyncio.new_event_loop()
@@ -164,10 +169,20 @@ class FakeApi:
         return await handler(request)
 
     async def _version(self, request: web.Request) -> web.Response:
-        return web.json_response({"gitVersion": "v1.37.0-fake"})
+        now = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self.clock_ahead)
+        return web.json_response({"gitVersion": "v1.37.0-fake"}, headers={"Date": format_datetime(now, usegmt=True)})
 
     async def _groups(self, request: web.Request) -> web.Response:
-        return web.json_response({"groups": [{"name": "metrics.k8s.io"}] if self.usage is not None else []})
+        served = self.groups | ({"metrics.k8s.io": ["v1beta1"]} if self.usage is not None else {})
+        groups = [
+            {
+                "name": name,
+                "versions": [{"groupVersion": f"{name}/{version}", "version": version} for version in versions],
+                "preferredVersion": {"groupVersion": f"{name}/{versions[-1]}", "version": versions[-1]},
+            }
+            for name, versions in served.items()
+        ]
+        return web.json_response({"groups": groups})
 
     async def _metrics(self, request: web.Request) -> web.Response:
         if self.usage is None:
@@ -175,7 +190,9 @@ class FakeApi:
         return web.json_response({"items": self.usage[request.match_info["plural"]], "metadata": {}})
 
     async def _review(self, request: web.Request) -> web.Response:
-        return web.json_response({"status": {"allowed": self.allowed}}, status=201)
+        asked = (await request.json())["spec"]["resourceAttributes"]
+        allowed = self.allowed and (asked["verb"], asked["resource"]) not in self.denied
+        return web.json_response({"status": {"allowed": allowed}}, status=201)
 
     async def _redirect(self, request: web.Request) -> web.Response:
         raise web.HTTPFound("https://169.254.169.254/latest/meta-data")
@@ -191,7 +208,8 @@ class FakeApi:
             code = wanted.pop(0)
             headers = {"Retry-After": "1"} if code == 429 else {}
             return status(code, {410: "Expired", 429: "TooManyRequests"}.get(code, "Broken"), "staged", headers)
-        found = list(self.objects[plural].values())
+        named = request.query.get("fieldSelector", "").removeprefix("metadata.name=")
+        found = [obj for obj in self.objects[plural].values() if not named or obj["metadata"]["name"] == named]
         start, limit = int(request.query.get("continue") or 0), int(request.query.get("limit") or 500)
         metadata: dict[str, Any] = {"resourceVersion": str(next(self._versions))}
         if start + limit < len(found):

@@ -6,8 +6,11 @@ from django.test import Client
 from django.urls import reverse
 
 from apps.clusters.models import Cluster
+from apps.core import crypto
 from apps.core.models import AuditEntry, User
 from tests.clusters.fakeapi import TOKEN, FakeApi
+from tests.clusters.test_pages import observe
+from tests.factories import busy_project
 
 pytestmark = pytest.mark.django_db
 ADD = "/admin/clusters/cluster/add/"
@@ -83,11 +86,78 @@ def test_the_edit_page_shows_no_secret_and_keeps_the_connection(root: Client, ap
     assert after.credential_encrypted == cluster.credential_encrypted
 
 
-def test_deleting_asks_the_service(root: Client, api: FakeApi) -> None:
+def test_removing_tells_what_runs_there_and_wants_the_name(root: Client, api: FakeApi) -> None:
     cluster = register(root, api)
-    root.post(reverse("admin:clusters_cluster_delete", args=[cluster.pk]), {"post": "yes"})
-    assert not Cluster.objects.exists()
-    assert AuditEntry.objects.filter(action="cluster.delete").exists()
+    observe(cluster)
+    page = reverse("admin:clusters_cluster_delete", args=[cluster.pk])
+    text = root.get(page).content.decode()
+    assert "6 pods of Flotilla&#x27;s in 2 namespaces keep running" in text and "flotilla-secret" in text
+    for wrong in ({}, {"post": "yes"}, {"confirm": "gke"}):
+        assert "Type gke-eu to remove it" in root.post(page, wrong).content.decode()
+    assert Cluster.objects.exists()
+    done = root.post(page, {"confirm": "gke-eu"}, follow=True).content.decode()
+    assert not Cluster.objects.exists() and "keep running" in done
+    assert AuditEntry.objects.get(action="cluster.delete").after["left_there"]["pods"] == 6
+
+
+def test_what_depends_on_a_cluster_forbids_its_removal_and_is_listed(root: Client) -> None:
+    home = busy_project(size=2).deployments.get(name="digits").target.cluster
+    page = reverse("admin:clusters_cluster_delete", args=[home.pk])
+    text = root.get(page).content.decode()
+    assert "demo/digits" in text and "Remove the cluster" not in text and "Disable it" in text
+    assert "can&#x27;t be removed" in root.post(page, {"confirm": home.name}).content.decode()
+    assert Cluster.objects.filter(pk=home.pk).exists()
+
+
+def test_several_can_not_be_deleted_at_once(root: Client, api: FakeApi) -> None:
+    cluster = register(root, api)
+    root.post("/admin/clusters/cluster/", {"action": "delete_selected", "_selected_action": cluster.pk, "post": "yes"})
+    assert Cluster.objects.exists()
+
+
+def test_disabling_says_what_goes_on_running(root: Client, api: FakeApi) -> None:
+    cluster = register(root, api)
+    observe(cluster)
+    page = reverse("admin:clusters_cluster_change", args=[cluster.pk])
+    assert "6 pods" in root.get(page).content.decode()
+    text = root.post(page, {"labels": ""}, follow=True).content.decode()
+    assert "no longer watched" in text and "keep running" in text
+    assert not Cluster.objects.get().enabled
+
+
+def test_a_new_token_is_tried_before_it_is_stored(root: Client, api: FakeApi) -> None:
+    cluster = register(root, api)
+    page = reverse("admin:clusters_cluster_change", args=[cluster.pk])
+    api.token = "another-token"
+    kept = {"labels": "region=eu", "enabled": "on"}
+    text = root.post(page, {**kept, "token": "a-wrong-token"}, follow=True).content.decode()
+    assert "refuses the new credential" in text and "a-wrong-token" not in text
+    assert Cluster.objects.get().credential_encrypted == cluster.credential_encrypted
+    root.post(page, {**kept, "token": "another-token"})
+    after = Cluster.objects.get()
+    assert crypto.decrypt(after.credential_encrypted) != crypto.decrypt(cluster.credential_encrypted)
+    assert after.generation == cluster.generation + 1 and after.server == cluster.server
+    assert "another-token" not in root.get(page).content.decode()
+    root.post(page, {**kept, "token": "tomorrow-s-token", "force": "on"})
+    assert b"tomorrow-s-token" in crypto.decrypt(Cluster.objects.get().credential_encrypted)
+
+
+def test_a_changed_address_demands_the_credential_again(root: Client, api: FakeApi) -> None:
+    cluster = register(root, api)
+    page = reverse("admin:clusters_cluster_change", args=[cluster.pk])
+    kept = {"labels": "region=eu", "enabled": "on"}
+    root.post(page, {**kept, "server": "https://127.0.0.2", "ca": "x"})
+    moved = api.kubeconfig.replace("127.0.0.1", "127.0.0.2")
+    without = moved.replace(f"token: {TOKEN}", "token: ''")
+    assert "no credential" in root.post(page, {**kept, "kubeconfig": without}).content.decode()
+    assert Cluster.objects.get().server == cluster.server
+    root.post(page, {**kept, "kubeconfig": moved})
+    assert Cluster.objects.get().server == f"https://127.0.0.2:{api.port}"
+
+
+def test_in_cluster_is_refused_with_the_reason_outside_of_one(root: Client) -> None:
+    response = root.post(ADD, {"name": "home", "labels": "", "in_cluster": "on"})
+    assert "does not run in a cluster" in response.content.decode() and not Cluster.objects.exists()
 
 
 @pytest.mark.parametrize("path", ["", "add/", "1/change/", "1/test/", "1/delete/"])

@@ -219,7 +219,7 @@ def test_the_test_says_what_is_missing(root: Rest, cluster: Cluster, api: FakeAp
 def test_the_test_says_that_the_credential_is_refused(root: Rest, cluster: Cluster, api: FakeApi) -> None:
     api.token = "another"
     report = root("POST", "/gke-eu/test").json()
-    assert not report["ok"] and report["reason"] == "Unauthorized" and "token is not known" in report["sentence"]
+    assert not report["ok"] and report["reason"] == "Unauthorized" and "token is not known" in report["detail"]
 
 
 def test_the_test_says_that_nobody_answers(root: Rest, cluster: Cluster, api: FakeApi) -> None:

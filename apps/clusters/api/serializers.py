@@ -79,19 +79,39 @@ class ClusterReplySerializer(ClusterSerializer):
 
 
 class NewClusterSerializer(serializers.Serializer[Any]):
-    """A cluster to register."""
+    """A cluster to register: by a kubeconfig, or with `in_cluster` the one that Flotilla runs in."""
 
     name = serializers.CharField(max_length=63)
     labels = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
     kubeconfig = serializers.CharField(
         write_only=True,
+        required=False,
         max_length=MAX_BYTES,
         trim_whitespace=False,
         help_text="YAML with inline server, CA, and a token or a client certificate with its key.",
     )
+    in_cluster = serializers.BooleanField(
+        write_only=True,
+        default=False,
+        help_text="Use the service account of Flotilla's own pods; no secret is stored.",
+    )
     context = serializers.CharField(  # type: ignore[assignment] # a field of the body, not the serializer's own
         required=False, default="", allow_blank=True, max_length=500
     )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """One way to connect, and not two."""
+        if ("kubeconfig" in attrs) == attrs["in_cluster"]:
+            raise serializers.ValidationError({"kubeconfig": "Give a kubeconfig, or in_cluster: true, and not both."})
+        return attrs
+
+
+class CredentialSerializer(serializers.Serializer[Any]):
+    """A credential alone: a token, or a client certificate with its key (PEM)."""
+
+    token = serializers.CharField(write_only=True, required=False, default="", max_length=MAX_BYTES)
+    client_certificate = serializers.CharField(write_only=True, required=False, default="", max_length=MAX_BYTES)
+    client_key = serializers.CharField(write_only=True, required=False, default="", max_length=MAX_BYTES)
 
 
 class ClusterPatchSerializer(serializers.Serializer[Any]):
@@ -100,9 +120,26 @@ class ClusterPatchSerializer(serializers.Serializer[Any]):
     labels = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
     enabled = serializers.BooleanField(required=False)
     kubeconfig = serializers.CharField(write_only=True, max_length=MAX_BYTES, trim_whitespace=False, required=False)
+    in_cluster = serializers.BooleanField(write_only=True, default=False)
+    credential = CredentialSerializer(
+        write_only=True, required=False, help_text="For the same server and CA. It is tried before it is stored."
+    )
+    force = serializers.BooleanField(
+        write_only=True, default=False, help_text="Store a credential without trying it, or although it fails."
+    )
     context = serializers.CharField(  # type: ignore[assignment] # a field of the body, not the serializer's own
         required=False, default="", allow_blank=True, max_length=500
     )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """One connection at most; an address never comes without its credential."""
+        for name in ("server", "ca", "tls_server_name"):
+            if name in self.initial_data:
+                message = "A new address or CA comes with its credential: send a whole kubeconfig."
+                raise serializers.ValidationError({name: message})
+        if ("kubeconfig" in attrs) + ("credential" in attrs) + attrs["in_cluster"] > 1:
+            raise serializers.ValidationError("Give one of kubeconfig, credential and in_cluster.")
+        return attrs
 
 
 class PermissionSerializer(serializers.Serializer[Any]):
@@ -116,17 +153,63 @@ class PermissionSerializer(serializers.Serializer[Any]):
     optional = serializers.BooleanField()
 
 
+class EngineSerializer(serializers.Serializer[Any]):
+    """An engine that was found: the group/versions that it serves, and its own version where that can be known."""
+
+    name = serializers.CharField()
+    purpose = serializers.CharField()
+    served = serializers.ListField(child=serializers.CharField())
+    version = serializers.CharField()
+    version_from = serializers.CharField()
+
+
+class FindingSerializer(serializers.Serializer[Any]):
+    """Something that a person should do something about."""
+
+    kind = serializers.CharField()
+    title = serializers.CharField()
+    message = serializers.CharField()
+
+
 class ReportSerializer(serializers.Serializer[Any]):
-    """What works with a cluster."""
+    """What works with a cluster. `detail` may name addresses and is empty for all but platform administrators."""
 
     ok = serializers.BooleanField()
     reachable = serializers.BooleanField()
     reason = serializers.CharField()
     sentence = serializers.CharField()
+    detail = serializers.CharField()
     version = serializers.CharField()
     latency_ms = serializers.FloatField(allow_null=True)
+    skew_s = serializers.FloatField(allow_null=True, help_text="How far the cluster's clock is ahead of ours.")
+    skew_uncertainty_s = serializers.FloatField(allow_null=True)
     metrics = serializers.BooleanField(allow_null=True)
     permissions = PermissionSerializer(many=True)
+    engines = EngineSerializer(many=True, allow_null=True)
+    credential_kind = serializers.CharField()
+    credential_expires_at = serializers.DateTimeField(allow_null=True)
+    findings = FindingSerializer(many=True)
+    checked_at = serializers.DateTimeField(allow_null=True)
+
+
+class HoldingSerializer(serializers.Serializer[Any]):
+    """Things of one kind on a cluster; those that block forbid its removal."""
+
+    kind = serializers.CharField()
+    count = serializers.IntegerField()
+    names = serializers.ListField(child=serializers.CharField(), help_text="The first twenty.")
+    blocks = serializers.BooleanField()
+    remedy = serializers.CharField()
+
+
+class AccountSerializer(serializers.Serializer[Any]):
+    """What of Flotilla's lives on a cluster."""
+
+    sentence = serializers.CharField()
+    removable = serializers.BooleanField()
+    pods = serializers.IntegerField()
+    namespaces = serializers.ListField(child=serializers.CharField())
+    holdings = HoldingSerializer(many=True)
 
 
 class NodeSerializer(serializers.ModelSerializer[Node]):

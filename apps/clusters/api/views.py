@@ -7,8 +7,9 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.clusters import selectors, services
+from apps.clusters import reports, selectors, services
 from apps.clusters.api.serializers import (
+    AccountSerializer,
     ClusterPatchSerializer,
     ClusterReplySerializer,
     ClusterRowSerializer,
@@ -23,6 +24,7 @@ from apps.core.access import require_platform_admin
 from apps.core.api.etags import check_if_match, etag_of
 from apps.core.api.pagination import CursorPage
 from apps.core.api.viewsets import ServiceViewSet
+from apps.core.errors import Missing
 
 
 class ByName(CursorPage):
@@ -60,43 +62,52 @@ class ClusterViewSet(ServiceViewSet):
         return self._reply(self._cluster(name))
 
     def create(self, request: Request) -> Response:
-        """Register a cluster by its kubeconfig."""
+        """Register a cluster by its kubeconfig, or the one that Flotilla runs in by its pods' service account."""
         require_platform_admin(self.principal)
         body = NewClusterSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         values = body.validated_data
-        cluster = services.register(
-            principal=self.principal,
-            name=values["name"],
-            labels=values.get("labels"),
-            kubeconfig_text=values["kubeconfig"],
-            context=values["context"],
-        )
+        who: dict[str, Any] = {
+            "principal": self.principal,
+            "name": values["name"],
+            "labels": values.get("labels"),
+        }
+        if values["in_cluster"]:
+            return self._reply(services.register_in_cluster(**who), status=201)
+        cluster = services.register(**who, kubeconfig_text=values["kubeconfig"], context=values["context"])
         return self._reply(cluster, status=201)
 
     def partial_update(self, request: Request, name: str) -> Response:
-        """Change labels, enable or disable, or replace the kubeconfig as a whole."""
+        """Change labels, enable or disable, replace the credential, or the kubeconfig as a whole.
+
+        Disabling answers with the account of what goes on running there.
+        """
         require_platform_admin(self.principal)
         cluster = self._cluster(name)
         check_if_match(request, *_version(cluster))
         body = ClusterPatchSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         values = body.validated_data
-        if "kubeconfig" in values:
-            cluster = services.replace_kubeconfig(
-                principal=self.principal,
-                cluster=cluster,
-                kubeconfig_text=values["kubeconfig"],
-                context=values["context"],
-            )
+        cluster = self._connected(cluster, values)
         if "labels" in values or "enabled" in values:
             cluster = services.update_cluster(
                 principal=self.principal, cluster=cluster, labels=values.get("labels"), enabled=values.get("enabled")
             )
-        return self._reply(cluster)
+        reply = self._reply(cluster)
+        if values.get("enabled") is False:
+            reply.data["account"] = self._account(cluster)
+        return reply
+
+    def _connected(self, cluster: Cluster, values: dict[str, Any]) -> Cluster:
+        whose: dict[str, Any] = {"principal": self.principal, "cluster": cluster, "force": values["force"]}
+        if "kubeconfig" in values:
+            return services.replace_kubeconfig(**whose, kubeconfig_text=values["kubeconfig"], context=values["context"])
+        if "credential" in values:
+            return services.replace_credential(**whose, **values["credential"])
+        return services.replace_by_in_cluster(**whose) if values["in_cluster"] else cluster
 
     def destroy(self, request: Request, name: str) -> Response:
-        """Forget a cluster; nothing on it is touched."""
+        """Forget a cluster; nothing on it is touched. 409 with the account while something depends on it."""
         cluster = self._cluster(name)
         check_if_match(request, *_version(cluster))
         services.delete_cluster(principal=self.principal, cluster=cluster)
@@ -106,8 +117,21 @@ class ClusterViewSet(ServiceViewSet):
     @action(detail=True, methods=["post"])
     def test(self, request: Request, name: str) -> Response:
         """Say what works with the cluster now, and which permissions are missing."""
-        report = services.check_connection(principal=self.principal, cluster=self._cluster(name))
-        return Response(report.as_dict())
+        cluster = self._cluster(name)
+        services.check_connection(principal=self.principal, cluster=cluster)
+        return Response(self._report(cluster))
+
+    @extend_schema(operation_id="getClusterCheck", responses=ReportSerializer)
+    @action(detail=True)
+    def check(self, request: Request, name: str) -> Response:
+        """The outcome of the last check, which is repeated every ten minutes. 404 before the first."""
+        return Response(self._report(self._cluster(name)))
+
+    @extend_schema(operation_id="getClusterAccount", responses=AccountSerializer)
+    @action(detail=True)
+    def account(self, request: Request, name: str) -> Response:
+        """What of Flotilla's lives on the cluster, of all projects; for platform administrators."""
+        return Response(self._account(self._cluster(name)))
 
     @extend_schema(operation_id="listClusterNodes", responses=NodeSerializer(many=True))
     @action(detail=True, pagination_class=ByName)
@@ -144,6 +168,16 @@ class ClusterViewSet(ServiceViewSet):
 
     def _cluster(self, name: str) -> Cluster:
         return selectors.cluster_or_404(self.principal, name)
+
+    def _report(self, cluster: Cluster) -> dict[str, Any]:
+        report = reports.report_of(cluster, self.principal)
+        if report is None:
+            raise Missing(f"Cluster {cluster.name} has not been checked yet.")
+        return ReportSerializer(report | {"checked_at": cluster.checked_at}).data
+
+    def _account(self, cluster: Cluster) -> dict[str, Any]:
+        account = services.account_of(principal=self.principal, cluster=cluster)
+        return AccountSerializer(account.as_dict()).data
 
     def _reply(self, cluster: Cluster, status: int = 200) -> Response:
         data = ClusterRowSerializer(selectors.with_sums([cluster])[0]).data

@@ -4,6 +4,8 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from apps.clusters.kube import paths
@@ -17,6 +19,16 @@ PAGE = 500
 LOG_BYTES = 4 * 1024 * 1024
 
 Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How long the smallest request took, when it was sent and answered by our clock, and the server's Date."""
+
+    seconds: float
+    sent: datetime
+    received: datetime
+    date: datetime | None
 
 
 @dataclass(frozen=True)
@@ -42,16 +54,24 @@ class KubeClient:
         """The server's version: `gitVersion` and others."""
         return decode(self._transport.call("GET", "/version", timeout=5.0))
 
-    def ping(self) -> float:
-        """Seconds that the smallest request takes, TLS handshake included where none was made yet."""
+    def probe(self) -> Probe:
+        """The smallest request, timed, with the server's clock; call `version` first, so that no handshake counts."""
+        sent = datetime.now(UTC)
         started = time.monotonic()
-        self._transport.call("GET", "/version", timeout=5.0)
-        return time.monotonic() - started
+        answer = self._transport.raw("GET", "/version", body=b"", content_type="", timeout=5.0)
+        seconds = time.monotonic() - started
+        return Probe(seconds, sent, sent + timedelta(seconds=seconds), _date(answer.headers.get("date", "")))
 
-    def groups(self) -> set[str]:
-        """The API groups that the cluster serves, such as "metrics.k8s.io"."""
-        found = decode(self._transport.call("GET", "/apis"))
-        return {str(group.get("name")) for group in found.get("groups") or []}
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """The API groups that the cluster serves with their versions, the preferred one first."""
+        found: dict[str, tuple[str, ...]] = {}
+        for group in decode(self._transport.call("GET", "/apis")).get("groups") or []:
+            preferred = str((group.get("preferredVersion") or {}).get("version") or "")
+            versions = [str(each.get("version") or "") for each in group.get("versions") or []]
+            found[str(group.get("name"))] = tuple(
+                dict.fromkeys(each for each in [preferred if preferred in versions else "", *versions] if each)
+            )
+        return found
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object:
         """One object. Raises NotFound."""
@@ -194,7 +214,14 @@ class KubeClient:
         return ProxyReply(answer.status, answer.headers, answer.body)
 
     def access_review(
-        self, verb: str, group: str, resource: str, namespace: str | None = None, *, subresource: str = ""
+        self,
+        verb: str,
+        group: str,
+        resource: str,
+        namespace: str | None = None,
+        *,
+        subresource: str = "",
+        timeout: float = READ_SECONDS,
     ) -> bool:
         """Whether our credential may `verb` the resource (SelfSubjectAccessReview)."""
         attributes = {"verb": verb, "group": group, "resource": resource}
@@ -208,7 +235,7 @@ class KubeClient:
             "spec": {"resourceAttributes": attributes},
         }
         path = paths.collection("authorization.k8s.io/v1", "SelfSubjectAccessReview")
-        answer = decode(self._transport.call("POST", path, body=review, timeout=READ_SECONDS))
+        answer = decode(self._transport.call("POST", path, body=review, timeout=timeout))
         return bool((answer.get("status") or {}).get("allowed"))
 
     def exists(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> bool:
@@ -217,6 +244,14 @@ class KubeClient:
             self.get(api_version, kind, name, namespace)
             return True
         return False
+
+
+def _date(header: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _identity(obj: Object) -> tuple[str, str, str, str | None]:

@@ -21,6 +21,8 @@ class Connection:
     token: str = field(default="", repr=False)
     client_certificate: str = field(default="", repr=False)
     client_key: str = field(default="", repr=False)
+    # Read at each request in place of `token`: the kubelet rotates it.
+    token_file: str = ""
 
     @property
     def host(self) -> str:
@@ -49,11 +51,19 @@ class Connection:
         return f"https://{ip}:{self.port}{self.base_path}"
 
     def headers(self) -> dict[str, str]:
-        """Headers of every request."""
+        """Headers of every request. Raises Unreachable when the token's file is gone."""
         headers = {"Host": urlsplit(self.server).netloc, "User-Agent": "flotilla", "Accept": "application/json"}
-        if self.token:
-            headers["Authorization"] = f"Bearer {self.token}"
+        token = _read_token(self.token_file) if self.token_file else self.token
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
         return headers
+
+
+def _read_token(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError as error:
+        raise Unreachable(0, "NoToken", "The pod's service account token can't be read any more.") from error
 
 
 def tls_context(connection: Connection) -> ssl.SSLContext:

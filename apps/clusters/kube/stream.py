@@ -34,7 +34,7 @@ class StreamClient:
         # Each kind holds a connection for its watch; a few more serve lists, probes and metrics.
         connector = aiohttp.TCPConnector(limit=24, ssl=tls_context(connection), keepalive_timeout=4)
         self._session = aiohttp.ClientSession(
-            connector=connector, headers=connection.headers(), auto_decompress=True, cookie_jar=aiohttp.DummyCookieJar()
+            connector=connector, auto_decompress=True, cookie_jar=aiohttp.DummyCookieJar()
         )
 
     async def close(self) -> None:
@@ -119,6 +119,8 @@ class StreamClient:
             async with self._session.get(
                 f"{self._connection.pinned_url}{path}",
                 params=query,
+                # Asked anew each time: a token of the pod's own service account rotates in its file.
+                headers=self._connection.headers(),
                 timeout=limits,
                 allow_redirects=False,
                 server_hostname=self._connection.expected_name,

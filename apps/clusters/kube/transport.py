@@ -37,7 +37,7 @@ class Transport:
 
     def __init__(self, connection: Connection) -> None:
         self._base = connection.pinned_url
-        self._headers = connection.headers()
+        self._connection = connection
         # No proxy out of the environment: it would dial another address than the checked one. The context names the
         # host that the certificate must have although the URL holds an IP.
         self._pool = urllib3.PoolManager(
@@ -86,7 +86,7 @@ class Transport:
                 method,
                 url,
                 body=content or None,
-                headers=self._headers | headers,
+                headers=self._connection.headers() | headers,
                 timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=timeout),
                 redirect=False,
                 preload_content=False,

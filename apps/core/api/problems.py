@@ -33,7 +33,8 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     """Turn what a view raised into a problem; None leaves a real defect to be a 500."""
     set_rollback()
     if isinstance(error, FlotillaError):
-        return ProblemResponse(error.status, error.title, error.message, hint=error.hint, field=error.field)
+        extra = {"hint": error.hint, "field": error.field, **error.extensions}
+        return ProblemResponse(error.status, error.title, error.message, **extra)
     if isinstance(error, ValidationError):
         return ProblemResponse(400, "Invalid request", "; ".join(error.messages))
     if isinstance(error, DataError):

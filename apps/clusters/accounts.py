@@ -1,0 +1,90 @@
+"""What of Flotilla's lives on a cluster: asked before it is disabled or removed.
+
+Apps above clusters say what they have there: `accounts.register(holdings)` in their `AppConfig.ready()`.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+NAMES_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Holding:
+    """Things of one kind ("deployment") on a cluster: how many, some by name, and whether they forbid its removal.
+
+    `remedy` says what to do about them, or what becomes of them.
+    """
+
+    kind: str
+    count: int
+    names: tuple[str, ...] = ()
+    blocks: bool = False
+    remedy: str = ""
+    namespaces: frozenset[str] = frozenset()
+
+    @property
+    def said(self) -> str:
+        """ "3 deployments"."""
+        return f"{self.count} {self.kind}{'' if self.count == 1 else 's'}"
+
+    @property
+    def more(self) -> int:
+        """How many are not named."""
+        return self.count - len(self.names)
+
+
+@dataclass(frozen=True)
+class Account:
+    """All that is known to live on a cluster. `pods` are those of Flotilla that have not ended."""
+
+    holdings: tuple[Holding, ...]
+    pods: int
+    namespaces: tuple[str, ...]
+
+    @property
+    def blocking(self) -> list[Holding]:
+        """What forbids the removal."""
+        return [found for found in self.holdings if found.blocks]
+
+    @property
+    def running(self) -> str:
+        """What goes on there whatever is done here."""
+        if not self.pods:
+            return "Nothing on the cluster itself is touched, and no pod of Flotilla's runs there."
+        many = self.pods != 1
+        places = len(self.namespaces)
+        return (
+            f"Nothing on the cluster itself is touched: {self.pods} pod{'s' if many else ''} of Flotilla's in "
+            f"{places} namespace{'' if places == 1 else 's'} keep{'' if many else 's'} running."
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """For REST."""
+        return {
+            "sentence": self.running,
+            "removable": not self.blocking,
+            "pods": self.pods,
+            "namespaces": list(self.namespaces),
+            "holdings": [
+                {key: value for key, value in asdict(found).items() if key != "namespaces"}
+                | {"names": list(found.names)}
+                for found in self.holdings
+            ],
+        }
+
+
+Provider = Callable[[int], Iterable[Holding]]
+_providers: list[Provider] = []
+
+
+def register(provider: Provider) -> None:
+    """Let `provider(cluster_pk)` tell what its app has on a cluster; what there is none of is left out."""
+    if provider not in _providers:
+        _providers.append(provider)
+
+
+def holdings(cluster_id: int) -> tuple[Holding, ...]:
+    """What all apps have there."""
+    return tuple(found for provider in _providers for found in provider(cluster_id) if found.count)

@@ -1,0 +1,106 @@
+"""Which optional engines a cluster has, out of its discovery and of the Deployments that run them. Pure.
+
+An engine is found by the API groups that it adds, never assumed. Which of its versions the groups serve is always
+known; the product's own version is read off the image of its controller, or a label, where our credential may see it.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_TAG = re.compile(r"^v?\d+(\.\d+)+([-+.][0-9A-Za-z.+-]*)?$")
+
+
+@dataclass(frozen=True)
+class Known:
+    """An engine that Flotilla can make use of.
+
+    `deployments` are the names under which its manifests and charts install the controller, `images` the ends of the
+    controller's image name.
+    """
+
+    name: str
+    purpose: str
+    groups: tuple[str, ...]
+    deployments: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+
+
+KNOWN: tuple[Known, ...] = (
+    Known(
+        "Kueue",
+        "queues runs by quota",
+        ("kueue.x-k8s.io",),
+        ("kueue-controller-manager",),
+        ("/kueue", "/kueue-controller"),
+    ),
+    Known(
+        "Kubeflow Trainer",
+        "trains on several nodes",
+        ("trainer.kubeflow.org",),
+        ("kubeflow-trainer-controller-manager", "trainer-controller-manager"),
+        ("/trainer-controller-manager", "/trainer-controller"),
+    ),
+    Known(
+        "KServe",
+        "serves models",
+        ("serving.kserve.io",),
+        ("kserve-controller-manager",),
+        ("/kserve-controller",),
+    ),
+    Known("Gateway API", "splits traffic by weight", ("gateway.networking.k8s.io",)),
+    Known("KEDA", "scales on events and to zero", ("keda.sh",), ("keda-operator",), ("/keda",)),
+    Known(
+        "Prometheus operator",
+        "collects metrics",
+        ("monitoring.coreos.com",),
+        ("prometheus-operator", "kube-prometheus-stack-operator", "kube-prometheus-operator"),
+        ("/prometheus-operator",),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine that was found: `served` lists group/version pairs, `version` is "" where it is not known."""
+
+    name: str
+    purpose: str
+    served: tuple[str, ...]
+    version: str = ""
+    version_from: str = ""
+
+
+def present(groups: Mapping[str, Sequence[str]]) -> list[Known]:
+    """The engines whose API groups are served; `groups` maps a group to its versions, the preferred one first."""
+    return [known for known in KNOWN if any(groups.get(group) for group in known.groups)]
+
+
+def describe(known: Known, groups: Mapping[str, Sequence[str]], deployments: Iterable[Mapping[str, Any]]) -> Engine:
+    """The engine with what is served of it, and its version as the first fitting Deployment says."""
+    served = tuple(f"{group}/{version}" for group in known.groups for version in groups.get(group) or ())
+    for deployment in deployments:
+        version = _version(known, deployment)
+        if version:
+            metadata = deployment.get("metadata") or {}
+            source = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
+            return Engine(known.name, known.purpose, served, version, source)
+    return Engine(known.name, known.purpose, served)
+
+
+def _version(known: Known, deployment: Mapping[str, Any]) -> str:
+    spec = ((deployment.get("spec") or {}).get("template") or {}).get("spec") or {}
+    for container in spec.get("containers") or []:
+        name, tag = _split(str(container.get("image") or ""))
+        if tag and any(f"/{name}".endswith(end) for end in known.images):
+            return tag
+    labels = (deployment.get("metadata") or {}).get("labels") or {}
+    label = str(labels.get("app.kubernetes.io/version") or "")
+    return label if _TAG.match(label) else ""
+
+
+def _split(image: str) -> tuple[str, str]:
+    """Name and version tag of an image; a tag such as "latest", or a digest alone, tells no version."""
+    name, _, tag = image.partition("@")[0].rpartition(":")
+    return (name, tag) if name and _TAG.match(tag) else (image.partition("@")[0], "")

@@ -1,0 +1,35 @@
+"""Every write to clusters, and the way to talk to one."""
+
+from apps.clusters.services.checking import check_connection, check_if_due, wake_due
+from apps.clusters.services.connecting import ca_fingerprint, connect, connection_of, pod_log
+from apps.clusters.services.labels import clean_labels
+from apps.clusters.services.lifecycle import account, account_of, delete_cluster, update_cluster
+from apps.clusters.services.registration import (
+    ensure_registered,
+    register,
+    register_in_cluster,
+    replace_by_in_cluster,
+    replace_credential,
+    replace_kubeconfig,
+)
+
+__all__ = [
+    "account",
+    "account_of",
+    "ca_fingerprint",
+    "check_connection",
+    "check_if_due",
+    "clean_labels",
+    "connect",
+    "connection_of",
+    "delete_cluster",
+    "ensure_registered",
+    "pod_log",
+    "register",
+    "register_in_cluster",
+    "replace_by_in_cluster",
+    "replace_credential",
+    "replace_kubeconfig",
+    "update_cluster",
+    "wake_due",
+]

@@ -1,0 +1,117 @@
+"""Checks of clusters: asked now, stored, and asked again every ten minutes."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Q
+from django.utils import timezone
+
+from apps.clusters import checks, diagnosis
+from apps.clusters.checks import Report
+from apps.clusters.credentials import Validity
+from apps.clusters.kube.client import KubeClient
+from apps.clusters.kube.errors import KubeError
+from apps.clusters.models import Cluster
+from apps.clusters.services.connecting import connection_of, refuse_disabled, validity_of
+from apps.clusters.services.registration import CHECK
+from apps.core.access import Principal, require_platform_admin
+from apps.core.errors import Conflict, FlotillaError, Invalid
+from apps.core.hints import hint
+from apps.core.wake import send
+
+EVERY = timedelta(minutes=10)
+# A wake-up that comes twice, or just before the minute's round, asks nothing again.
+_FRESH = timedelta(minutes=8)
+# The share of clusters that one round may wake, so that many registered together drift apart.
+_ROUNDS = 8
+
+
+def check_connection(*, principal: Principal, cluster: Cluster) -> Report:
+    """Check the cluster now and store the outcome; for platform administrators. Takes 25 s at most.
+
+    Raises Unavailable for a disabled cluster.
+    """
+    require_platform_admin(principal)
+    return _check(cluster)
+
+
+def check_if_due(pk: int) -> bool:
+    """Check the cluster unless it is gone, disabled, or was just checked with the same connection."""
+    cluster = Cluster.objects.filter(pk=pk, enabled=True).first()
+    if cluster is None:
+        return False
+    fresh = cluster.checked_at is not None and cluster.checked_at > timezone.now() - _FRESH
+    if fresh and cluster.check_report.get("generation") == cluster.generation:
+        return False
+    _check(cluster)
+    return True
+
+
+def wake_due(over_seconds: float) -> int:
+    """Wake the checks that are due, the oldest first and spread over the given seconds; how many."""
+    now = timezone.now()
+    enabled = list(Cluster.objects.filter(enabled=True).values_list("pk", "checked_at"))
+    chosen = due(enabled, now)
+    for place, pk in enumerate(chosen):
+        send(CHECK, pk, countdown=round(place * over_seconds / len(chosen), 1))
+    return len(chosen)
+
+
+def due(clusters: Sequence[tuple[int, datetime | None]], now: datetime) -> list[int]:
+    """Which clusters a round checks: those whose last check is old enough, but only an eighth of all. Pure."""
+    waiting = sorted(
+        ((at, pk) for pk, at in clusters if at is None or at <= now - EVERY + timedelta(minutes=1)),
+        key=lambda found: (found[0] is not None, found[0] or now, found[1]),
+    )
+    return [pk for _, pk in waiting[: max(1, -(-len(clusters) // _ROUNDS))]]
+
+
+def _check(cluster: Cluster) -> Report:
+    refuse_disabled(cluster)
+    started = timezone.now()
+    report = _ask(cluster, started)
+    _store(cluster, report, started)
+    return report
+
+
+def _ask(cluster: Cluster, now: datetime) -> Report:
+    credential = Validity(cluster.credential_kind)
+    try:
+        credential = validity_of(cluster)
+        # A fresh client: the check must see today's address and certificate, not a connection that is still open.
+        client = KubeClient(connection_of(cluster))
+    except FlotillaError as error:
+        sentence, reason = _impossible(error)
+        return checks.failed(sentence, reason, credential, now, detail=error.sentence)
+    except KubeError as error:
+        sentence, reason = diagnosis.refusal(error)
+        return checks.failed(sentence, reason, credential, now, detail=error.message)
+    try:
+        return diagnosis.diagnose(client, credential, now)
+    finally:
+        client.close()
+
+
+def _impossible(error: FlotillaError) -> tuple[str, str]:
+    """Why no connection can even be tried, without the address: everyone signed in reads it."""
+    if isinstance(error, Conflict):
+        return error.message, "CredentialUnusable"
+    if isinstance(error, Invalid):
+        if error.field == "in_cluster":
+            return error.message, "NotInCluster"
+        return "Flotilla may not connect to the address that the server's name points to.", "AddressRefused"
+    return "The server's name can't be resolved.", "NameNotResolved"
+
+
+def _store(cluster: Cluster, report: Report, started: datetime) -> None:
+    """Keep the newest: a check that began earlier, or with a connection that was replaced, must not overwrite it."""
+    stored: dict[str, Any] = report.as_dict() | {"generation": cluster.generation}
+    won = (
+        Cluster.objects.filter(pk=cluster.pk, generation=cluster.generation)
+        .filter(Q(checked_at=None) | Q(checked_at__lt=started) | ~Q(check_report__generation=cluster.generation))
+        .update(check_report=stored, checked_at=started)
+    )
+    if won:
+        cluster.check_report, cluster.checked_at = stored, started
+        hint(f"cluster-check:{cluster.pk}")

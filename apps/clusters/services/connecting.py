@@ -1,0 +1,117 @@
+"""From a cluster's row to a connection whose address is checked now."""
+
+import hashlib
+import json
+from typing import Any
+
+from django.conf import settings
+
+from apps.clusters import addresses, incluster
+from apps.clusters.credentials import IN_CLUSTER, Validity, validity
+from apps.clusters.kube import pool
+from apps.clusters.kube.client import KubeClient
+from apps.clusters.kube.connection import Connection
+from apps.clusters.kube.errors import Forbidden, KubeError, NotFound, Unreachable
+from apps.clusters.models import Cluster, Pod
+from apps.core import crypto
+from apps.core.errors import Conflict, Missing, Unavailable
+
+
+def connection_of(cluster: Cluster) -> Connection:
+    """The cluster's connection, its address resolved and checked now.
+
+    Raises Unavailable for a disabled cluster or a name that does not resolve, Invalid for a refused address, Conflict
+    when its credential can't be had: no key decrypts it, or Flotilla runs in another cluster by now.
+    """
+    refuse_disabled(cluster)
+    if cluster.credential_kind == IN_CLUSTER:
+        return own_connection(cluster)
+    return connection_with(cluster, secret_of(cluster))
+
+
+def connection_with(cluster: Cluster, secret: dict[str, Any]) -> Connection:
+    """A connection to the cluster's server with a credential that may not be stored yet. Raises as `connection_of`."""
+    return Connection(
+        server=cluster.server,
+        address=addresses.checked_address(cluster.server, settings.CLUSTER_ALLOWED_NETWORKS),
+        ca=cluster.ca,
+        tls_server_name=cluster.tls_server_name,
+        token=secret.get("token", ""),
+        client_certificate=secret.get("client_certificate", ""),
+        client_key=secret.get("client_key", ""),
+    )
+
+
+def own_connection(cluster: Cluster) -> Connection:
+    """A connection with this pod's own service account. Raises as `connection_of`.
+
+    A back-up restored into another cluster must not hand that cluster's work to this one's API server: the address
+    and the CA must still be those that were registered.
+    """
+    own = incluster.here()
+    if own.server != cluster.server or not incluster.same_authority(own.ca, cluster.ca):
+        raise Conflict(
+            f"Flotilla no longer runs in the cluster that was registered as {cluster.name}.",
+            hint="Register the one that it runs in anew, and this one by kubeconfig.",
+        )
+    address = addresses.checked_address(own.server, settings.CLUSTER_ALLOWED_NETWORKS)
+    # The mounted CA, not the stored one: it follows the cluster's when that is rotated.
+    return Connection(server=own.server, address=address, ca=own.ca, token_file=own.token_file)
+
+
+def secret_of(cluster: Cluster) -> dict[str, Any]:
+    """The decrypted credential. Raises Conflict when no key fits."""
+    secret: dict[str, Any] = json.loads(crypto.decrypt(cluster.credential_encrypted))
+    return secret
+
+
+def validity_of(cluster: Cluster) -> Validity:
+    """The kind and the end of the stored credential. Raises Conflict when no key decrypts it."""
+    if cluster.credential_kind == IN_CLUSTER:
+        return Validity(IN_CLUSTER)
+    secret = secret_of(cluster)
+    return validity(
+        cluster.credential_kind, token=secret.get("token", ""), certificate=secret.get("client_certificate", "")
+    )
+
+
+def refuse_disabled(cluster: Cluster) -> None:
+    """Raise Unavailable for a disabled cluster."""
+    if not cluster.enabled:
+        raise Unavailable(f"Cluster {cluster.name} is disabled.", hint="An administrator can enable it.")
+
+
+def connect(cluster: Cluster) -> KubeClient:
+    """A client for the cluster, out of this process's pool. No call is made yet.
+
+    Raises Unavailable for a disabled cluster, a name that does not resolve or a certificate that can't be read,
+    Invalid for a refused address.
+    """
+    refuse_disabled(cluster)
+    try:
+        return pool.pooled(cluster.pk, cluster.generation, lambda: KubeClient(connection_of(cluster)))
+    except Unreachable as error:
+        raise Unavailable(f"{cluster.name}: {error.message}") from error
+
+
+def pod_log(pod: Pod, *, container: str | None = None, tail_lines: int = 200, previous: bool = False) -> str:
+    """The end of a container's log, asked of the cluster. The caller has checked who may see the pod.
+
+    Raises Missing when the pod or its log is gone, Unavailable when the cluster does not answer.
+    """
+    client = connect(pod.cluster)
+    try:
+        return client.pod_log(
+            pod.namespace, pod.name, container=container, tail_lines=tail_lines, previous=previous, limit_bytes=512_000
+        )
+    except NotFound as error:
+        raise Missing(f"The log of {pod.name} is gone with its pod.") from error
+    except Forbidden as error:
+        raise Unavailable("Flotilla's credential may not read logs on this cluster.", hint=error.message) from error
+    except KubeError as error:
+        raise Unavailable(f"{pod.cluster.name} gives no log now.", hint=error.message) from error
+
+
+def ca_fingerprint(cluster: Cluster) -> str:
+    """The start of the CA's SHA-256; "" when the system's own authorities are trusted."""
+    return hashlib.sha256(cluster.ca.encode()).hexdigest()[:16] if cluster.ca else ""

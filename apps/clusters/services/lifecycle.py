@@ -1,0 +1,124 @@
+"""Labels, the switch, and the removal of a cluster."""
+
+from typing import Any
+
+from django.db import transaction
+from django.db.models import ProtectedError
+
+from apps.clusters import accounts
+from apps.clusters.accounts import Account
+from apps.clusters.kube import pool
+from apps.clusters.models import Cluster, Pod
+from apps.clusters.services.labels import clean_labels
+from apps.clusters.services.registration import CHECK, announce, described
+from apps.clusters.states import MOVES, ClusterState
+from apps.core import audit, transitions
+from apps.core.access import Principal, require_platform_admin
+from apps.core.errors import Conflict, Missing, NotAllowed
+from apps.core.hints import hint
+from apps.core.wake import wake
+
+
+def update_cluster(
+    *, principal: Principal, cluster: Cluster, labels: dict[str, str] | None = None, enabled: bool | None = None
+) -> Cluster:
+    """Change labels, or stop and resume watching. None leaves a value as it is."""
+    require_platform_admin(principal)
+    with transaction.atomic():
+        cluster = Cluster.objects.select_for_update().get(pk=cluster.pk)
+        before = described(cluster)
+        if labels is not None:
+            cluster.labels = clean_labels(labels)
+        if enabled is not None and enabled != cluster.enabled:
+            cluster.enabled = enabled
+            cluster.generation += 1
+            if enabled:
+                wake(CHECK, cluster.pk)
+        cluster.save()
+        if before != described(cluster):
+            audit.record(
+                principal=principal, action="cluster.update", obj=cluster, before=before, after=described(cluster)
+            )
+        _follow_switch(cluster, principal)
+    announce(cluster)
+    return cluster
+
+
+def account_of(*, principal: Principal, cluster: Cluster) -> Account:
+    """What of Flotilla's lives on the cluster, of all projects; so for platform administrators."""
+    if not principal.is_platform_admin:
+        raise NotAllowed("Only a platform administrator sees what all projects have there.")
+    return account(cluster.pk)
+
+
+def delete_cluster(*, principal: Principal, cluster: Cluster) -> Account:
+    """Forget a cluster and what was observed on it; nothing on the cluster itself is touched.
+
+    Returns what was left there. Raises Conflict, with the account as its extension, while something depends on it.
+    """
+    require_platform_admin(principal)
+    pk = cluster.pk
+    try:
+        with transaction.atomic():
+            # Waits for whoever is about to put something there, and makes the next one find no cluster.
+            locked = Cluster.objects.select_for_update().filter(pk=pk).first()
+            if locked is None:
+                raise Missing(f"Cluster {cluster.name} is removed already.")
+            left = account(pk)
+            if left.blocking:
+                raise _still_used(cluster, left)
+            audit.record(
+                principal=principal,
+                action="cluster.delete",
+                obj=cluster,
+                before=described(cluster),
+                after={"left_there": left.as_dict()},
+            )
+            cluster.delete()
+    except ProtectedError as error:
+        kinds = sorted({str(obj._meta.verbose_name_plural) for obj in error.protected_objects})
+        raise Conflict(
+            f"Cluster {cluster.name} is still used by {', '.join(kinds)}.", hint="Delete these first, or disable it."
+        ) from error
+    pool.forget(pk)
+    hint("clusters")
+    hint(f"cluster:{pk}")
+    return left
+
+
+def account(pk: int) -> Account:
+    """The same for callers that have checked who asks."""
+    ours = Pod.objects.present().filter(cluster=pk, phase__in=["Pending", "Running", "Unknown", ""]).exclude(project="")
+    held = accounts.holdings(pk)
+    places: set[str] = set(ours.order_by().values_list("namespace", flat=True).distinct())
+    for found in held:
+        places |= found.namespaces
+    return Account(held, ours.count(), tuple(sorted(places)))
+
+
+def _still_used(cluster: Cluster, left: Account) -> Conflict:
+    found = left.blocking
+    said = " and ".join([", ".join(each.said for each in found[:-1]), found[-1].said] if found[1:] else [found[0].said])
+    extensions: dict[str, Any] = {"account": left.as_dict()}
+    return Conflict(
+        f"Cluster {cluster.name} can't be removed: {said} depend{'s' if _one(left) else ''} on it.",
+        hint=" ".join([*(each.remedy for each in found), "Or disable it instead."]),
+        extensions=extensions,
+    )
+
+
+def _one(left: Account) -> bool:
+    return sum(each.count for each in left.blocking) == 1
+
+
+def _follow_switch(cluster: Cluster, principal: Principal) -> None:
+    """Show at once what the watcher will observe within seconds."""
+    if cluster.enabled and cluster.state == ClusterState.DISABLED:
+        transitions.advance(
+            cluster, to=ClusterState.PENDING, allowed=MOVES, actor=principal.label, reason="Enabled", message=""
+        )
+    elif not cluster.enabled and cluster.state != ClusterState.DISABLED:
+        transitions.advance(
+            cluster, to=ClusterState.DISABLED, allowed=MOVES, actor=principal.label, reason="Disabled", message=""
+        )
+        pool.forget(cluster.pk)

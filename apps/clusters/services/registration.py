@@ -1,0 +1,230 @@
+"""Registering a cluster, and giving it another connection or credential."""
+
+import json
+from typing import Any, Protocol
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+
+from apps.clusters import addresses, incluster, kubeconfig
+from apps.clusters.credentials import IN_CLUSTER
+from apps.clusters.kube.client import KubeClient
+from apps.clusters.kube.connection import Connection
+from apps.clusters.kube.errors import Forbidden, KubeError, NotFound, Unauthorized
+from apps.clusters.models import Cluster
+from apps.clusters.services.connecting import ca_fingerprint, connection_with, own_connection
+from apps.clusters.services.labels import clean_labels, clean_name
+from apps.core import audit, crypto, transitions
+from apps.core.access import Principal, require_platform_admin
+from apps.core.errors import Conflict, Invalid, Unavailable
+from apps.core.hints import hint
+from apps.core.wake import wake
+
+CHECK = "clusters.check"
+
+
+class Source(Protocol):
+    """Where a connection comes from: a parsed kubeconfig, or the pod's own service account."""
+
+    @property
+    def server(self) -> str: ...
+    @property
+    def ca(self) -> str: ...
+    @property
+    def tls_server_name(self) -> str: ...
+    @property
+    def token(self) -> str: ...
+    @property
+    def client_certificate(self) -> str: ...
+    @property
+    def client_key(self) -> str: ...
+    @property
+    def credential_kind(self) -> str: ...
+
+
+def register(
+    *,
+    principal: Principal,
+    name: str,
+    kubeconfig_text: str | bytes,
+    labels: dict[str, str] | None = None,
+    context: str = "",
+) -> Cluster:
+    """Register a cluster by its kubeconfig; the watcher connects within seconds.
+
+    Raises NotAllowed for all but platform administrators, Invalid for what is refused in the kubeconfig, the address
+    or the name, Conflict when the name is taken.
+    """
+    require_platform_admin(principal)
+    return _register(principal, name, labels, kubeconfig.parse(kubeconfig_text, context))
+
+
+def register_in_cluster(*, principal: Principal, name: str, labels: dict[str, str] | None = None) -> Cluster:
+    """Register the cluster that Flotilla runs in, by its pod's own service account. No secret is stored.
+
+    Raises Invalid with the reason where this process is in no cluster, and what `register` raises.
+    """
+    require_platform_admin(principal)
+    return _register(principal, name, labels, incluster.here())
+
+
+def replace_kubeconfig(
+    *, principal: Principal, cluster: Cluster, kubeconfig_text: str | bytes, context: str = "", force: bool = False
+) -> Cluster:
+    """Change address, CA and credential together: a new address never gets the old credential.
+
+    Nothing changes, and no stream restarts, when the kubeconfig says what is known already. Where only the credential
+    is new it is tried first, as `replace_credential` does.
+    """
+    require_platform_admin(principal)
+    return _reconnect(principal, cluster, kubeconfig.parse(kubeconfig_text, context), force)
+
+
+def replace_by_in_cluster(*, principal: Principal, cluster: Cluster, force: bool = False) -> Cluster:
+    """Reach the cluster by the pod's own service account from now on, and forget the stored credential."""
+    require_platform_admin(principal)
+    return _reconnect(principal, cluster, incluster.here(), force)
+
+
+def replace_credential(
+    *,
+    principal: Principal,
+    cluster: Cluster,
+    token: str = "",
+    client_certificate: str = "",
+    client_key: str = "",
+    force: bool = False,
+) -> Cluster:
+    """Give the same server another token, or another client certificate with its key (PEM).
+
+    It is tried before it is stored: Invalid says that the server refuses it, Unavailable that it could not be tried;
+    the old one stays in both cases. `force` stores it untried. Only this cluster's streams begin again.
+    """
+    require_platform_admin(principal)
+    secret = kubeconfig.credential(token, client_certificate, client_key)
+    same = kubeconfig.Kubeconfig(cluster.server, cluster.ca, cluster.tls_server_name, *secret)
+    return _reconnect(principal, cluster, same, force)
+
+
+def ensure_registered(
+    *, principal: Principal, name: str, kubeconfig_text: str | bytes, labels: dict[str, str] | None = None
+) -> Cluster:
+    """Register the cluster, or bring a registered one of this name up to date; may be repeated."""
+    known = Cluster.objects.filter(name=name).first()
+    if known is None:
+        return register(principal=principal, name=name, kubeconfig_text=kubeconfig_text, labels=labels)
+    # Whoever starts the cluster itself knows its credential, and it may not answer yet.
+    return replace_kubeconfig(principal=principal, cluster=known, kubeconfig_text=kubeconfig_text, force=True)
+
+
+def described(cluster: Cluster) -> dict[str, Any]:
+    """What an audit row may say: the CA by its fingerprint, the credential by its kind only."""
+    return {
+        "name": cluster.name,
+        "labels": cluster.labels,
+        "server": cluster.server,
+        "ca_sha256": ca_fingerprint(cluster),
+        "tls_server_name": cluster.tls_server_name,
+        "authentication": cluster.credential_kind,
+        "enabled": cluster.enabled,
+    }
+
+
+def announce(cluster: Cluster) -> None:
+    """Let pages that show the cluster look again."""
+    hint("clusters")
+    hint(f"cluster:{cluster.pk}")
+
+
+def _register(principal: Principal, name: str, labels: dict[str, str] | None, source: Source) -> Cluster:
+    cluster = Cluster(name=clean_name(name), labels=clean_labels(labels or {}))
+    addresses.checked_address(source.server, settings.CLUSTER_ALLOWED_NETWORKS)
+    _take(cluster, source)
+    try:
+        with transaction.atomic():
+            cluster.save(force_insert=True)
+            transitions.log(cluster, from_state="", to_state=cluster.state, actor=principal.label)
+            audit.record(principal=principal, action="cluster.register", obj=cluster, after=described(cluster))
+    except IntegrityError as error:
+        raise Conflict(f"There is already a cluster {name!r}.", field="name") from error
+    announce(cluster)
+    wake(CHECK, cluster.pk)
+    return cluster
+
+
+def _reconnect(principal: Principal, cluster: Cluster, source: Source, force: bool) -> Cluster:
+    """Take another connection, after a trial where the server stays the same. No lock is held during the trial."""
+    seen = Cluster.objects.get(pk=cluster.pk)
+    if _known(seen, source):
+        return seen
+    only_credential = _server_of(seen) == _server_of(source)
+    if not only_credential:
+        addresses.checked_address(source.server, settings.CLUSTER_ALLOWED_NETWORKS)
+    elif not force:
+        _try(seen, source)
+    with transaction.atomic():
+        cluster = Cluster.objects.select_for_update().get(pk=cluster.pk)
+        if _server_of(cluster) != _server_of(seen):
+            # Else a credential for one server would be stored for another that was set meanwhile.
+            raise Conflict("The cluster's address was changed meanwhile.", hint="Look at it, and try again.")
+        before = described(cluster)
+        _take(cluster, source)
+        cluster.generation += 1
+        cluster.save()
+        action = "cluster.credential" if only_credential else "cluster.reconnect"
+        audit.record(principal=principal, action=action, obj=cluster, before=before, after=described(cluster))
+    announce(cluster)
+    wake(CHECK, cluster.pk)
+    return cluster
+
+
+def _known(cluster: Cluster, source: Source) -> bool:
+    if _server_of(cluster) != _server_of(source) or cluster.credential_kind != source.credential_kind:
+        return False
+    try:
+        return crypto.decrypt(cluster.credential_encrypted) == _secret(source)
+    except Conflict:
+        return False  # the key is lost: giving the credential again is the way out
+
+
+def _server_of(found: Cluster | Source) -> tuple[str, str, str]:
+    return found.server, found.ca, found.tls_server_name
+
+
+def _take(cluster: Cluster, source: Source) -> None:
+    cluster.server, cluster.ca, cluster.tls_server_name = _server_of(source)
+    cluster.credential_kind = source.credential_kind
+    cluster.credential_encrypted = crypto.encrypt(_secret(source))
+
+
+def _secret(source: Source) -> bytes:
+    secret = {
+        "token": source.token,
+        "client_certificate": source.client_certificate,
+        "client_key": source.client_key,
+    }
+    return json.dumps(secret, sort_keys=True).encode()
+
+
+def _try(cluster: Cluster, source: Source) -> None:
+    """Ask one authenticated question with the credential that may replace the stored one."""
+    if source.credential_kind == IN_CLUSTER:
+        connection: Connection = own_connection(cluster)
+    else:
+        connection = connection_with(cluster, json.loads(_secret(source)))
+    hint = "The old one stays in use. Force it only if you know better."
+    try:
+        client = KubeClient(connection)
+        try:
+            # Every authenticated user may ask this, and nobody else: /version alone is public on many clusters.
+            client.access_review("list", "", "pods", timeout=5.0)
+        finally:
+            client.close()
+    except NotFound:
+        return  # no access reviews, but it answered
+    except (Unauthorized, Forbidden) as error:
+        raise Invalid(
+            f"The API server refuses the new credential: {error.message}", hint=hint, field="credential"
+        ) from error
+    except KubeError as error:
+        raise Unavailable(f"The new credential can't be tried: {error.message}", hint=hint) from error

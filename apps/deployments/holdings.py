@@ -1,0 +1,32 @@
+"""What deployments have on a cluster, for who disables or removes it."""
+
+from apps.clusters.accounts import NAMES_SHOWN, Holding
+from apps.deployments.models import Deployment, Target
+
+
+def holdings(cluster_id: int) -> list[Holding]:
+    """Deployments with their replicas, and targets. Both forbid the removal of their cluster."""
+    served = Deployment.objects.filter(target__cluster_id=cluster_id).order_by("project__name", "name")
+    found = served.select_related("project", "target")
+    targets = Target.objects.filter(cluster_id=cluster_id).order_by("project__name", "name").select_related("project")
+    return [
+        Holding(
+            "deployment",
+            served.count(),
+            tuple(
+                f"{each.project.name}/{each.name} ({each.ready_replicas} of {each.desired_replicas} replicas ready, "
+                f"{each.target.name})"
+                for each in found[:NAMES_SHOWN]
+            ),
+            blocks=True,
+            remedy="Delete the deployments first; each can be made anew on another target.",
+        ),
+        Holding(
+            "target",
+            targets.count(),
+            tuple(f"{each.project.name}/{each.name}" for each in targets[:NAMES_SHOWN]),
+            blocks=True,
+            remedy="Delete the targets.",
+            namespaces=frozenset(targets.order_by().values_list("namespace", flat=True)),
+        ),
+    ]
