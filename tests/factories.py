@@ -67,6 +67,8 @@ def cluster(name: str, *, nodes: int = 3, state: str = "Healthy", **fields: Any)
             allocatable_cpu_m=4000,
             allocatable_memory_b=8 * GIB,
             allocatable_gpu=2 if number == 0 else 0,
+            allocatable_gpus={"nvidia.com/gpu": 2} if number == 0 else {},
+            capacity={"cpu": 4000, "memory": 8 * GIB, "pods": 110, "gpus": {}},
             allocatable_pods=110,
             used_cpu_m=900,
             used_memory_b=2 * GIB,

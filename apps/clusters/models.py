@@ -87,6 +87,10 @@ class Node(models.Model):
     allocatable_cpu_m = models.BigIntegerField(default=0)
     allocatable_memory_b = models.BigIntegerField(default=0)
     allocatable_gpu = models.IntegerField(default=0)
+    # By resource name, as the scheduler counts them: {"nvidia.com/gpu": 8, "nvidia.com/mig-1g.5gb": 7}.
+    allocatable_gpus = models.JSONField(default=dict)
+    # What the machine has before the system's share is taken off: cpu (millicores), memory (bytes), pods, gpus by name.
+    capacity = models.JSONField(default=dict)
     allocatable_pods = models.IntegerField(default=0)
     used_cpu_m = models.BigIntegerField(null=True)
     used_memory_b = models.BigIntegerField(null=True)
@@ -143,6 +147,7 @@ class Pod(models.Model):
     requests_cpu_m = models.BigIntegerField(default=0)
     requests_memory_b = models.BigIntegerField(default=0)
     requests_gpu = models.IntegerField(default=0)
+    requests_gpus = models.JSONField(default=dict)
     used_cpu_m = models.BigIntegerField(null=True)
     used_memory_b = models.BigIntegerField(null=True)
     status = models.JSONField(default=dict)

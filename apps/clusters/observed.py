@@ -50,7 +50,7 @@ _NODES = _Table(
     "Node",
     {
         **dict.fromkeys(("uid", "resource_version", "name", "health", "reason", "message", "kubelet_version"), _TEXT),
-        **dict.fromkeys(("labels", "conditions", "taints"), "jsonb"),
+        **dict.fromkeys(("labels", "conditions", "taints", "allocatable_gpus", "capacity"), "jsonb"),
         **dict.fromkeys(("ready", "schedulable"), "boolean"),
         **dict.fromkeys(("allocatable_cpu_m", "allocatable_memory_b"), "bigint"),
         **dict.fromkeys(("allocatable_gpu", "allocatable_pods"), "integer"),
@@ -69,7 +69,7 @@ _PODS = _Table(
             ),
             _TEXT,
         ),
-        **dict.fromkeys(("labels", "status"), "jsonb"),
+        **dict.fromkeys(("labels", "status", "requests_gpus"), "jsonb"),
         "ready": "boolean",
         **dict.fromkeys(("restarts", "exit_code", "requests_gpu"), "integer"),
         **dict.fromkeys(("requests_cpu_m", "requests_memory_b"), "bigint"),

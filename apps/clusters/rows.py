@@ -51,6 +51,7 @@ def pod_row(pod: Object, now: datetime, *, deleted: bool = False) -> Row:
         "requests_cpu_m": asked["cpu"],
         "requests_memory_b": asked["memory"],
         "requests_gpu": min(_INT, asked["gpu"]),
+        "requests_gpus": pod_gpus(spec),
         "status": _pod_status(status),
         "created_at": metadata.get("creationTimestamp"),
         "started_at": status.get("startTime"),
@@ -80,6 +81,8 @@ def node_row(node: Object, now: datetime) -> Row:
         "allocatable_cpu_m": found["cpu"],
         "allocatable_memory_b": found["memory"],
         "allocatable_gpu": min(_INT, found["gpu"]),
+        "allocatable_gpus": gpus(allocatable),
+        "capacity": _capacity(status.get("capacity") or allocatable),
         "allocatable_pods": min(_INT, _amount(allocatable.get("pods"))),
         "kubelet_version": _cut((status.get("nodeInfo") or {}).get("kubeletVersion"), 60),
         "conditions": [_condition(c) for c in conditions],
@@ -142,22 +145,56 @@ def pod_requests(spec: Object) -> dict[str, int]:
 
 def resources(quantities_by_name: Mapping[str, Any]) -> dict[str, int]:
     """cpu in millicores, memory in bytes and the number of GPUs of any make."""
-    gpus = sum(_amount(value) for name, value in quantities_by_name.items() if _is_gpu(str(name)))
+    total = sum(_amount(value) for name, value in quantities_by_name.items() if _is_gpu(str(name)))
     return {
         "cpu": _millicores(quantities_by_name.get("cpu")),
         "memory": _amount(quantities_by_name.get("memory")),
-        "gpu": gpus,
+        "gpu": total,
     }
 
 
+def gpus(quantities_by_name: Mapping[str, Any]) -> dict[str, int]:
+    """GPUs by resource name; kinds of which there are none are left out."""
+    found = {str(name): min(_INT, _amount(value)) for name, value in quantities_by_name.items() if _is_gpu(str(name))}
+    return {name: count for name, count in found.items() if count}
+
+
+def pod_gpus(spec: Object) -> dict[str, int]:
+    """The GPUs that the scheduler reserves for a pod, by resource name and by the rules of `pod_requests`."""
+    running: dict[str, int] = {}
+    first: dict[str, int] = {}
+    for init, container in [
+        *((True, found) for found in spec.get("initContainers") or []),
+        *((False, found) for found in spec.get("containers") or []),
+    ]:
+        for kind, count in gpus(_asked(container)).items():
+            if init and container.get("restartPolicy") != "Always":
+                first[kind] = max(first.get(kind, 0), count)
+            else:
+                running[kind] = running.get(kind, 0) + count
+    return {kind: min(_INT, max(running.get(kind, 0), first.get(kind, 0))) for kind in sorted(running | first)}
+
+
+def _capacity(found: Mapping[str, Any]) -> Row:
+    total = resources(found)
+    pods = min(_INT, _amount(found.get("pods")))
+    return {"cpu": total["cpu"], "memory": total["memory"], "pods": pods, "gpus": gpus(found)}
+
+
 def _is_gpu(name: str) -> bool:
-    return name.endswith("/gpu") or name.startswith("nvidia.com/mig-")
+    # Slices and shares are counted as what they are: nvidia.com/mig-1g.5gb, nvidia.com/gpu.shared.
+    resource = name.partition("/")[2]
+    return resource == "gpu" or resource.startswith(("gpu.", "mig-")) or name.startswith("gpu.intel.com/")
 
 
 def _requests(container: Object) -> dict[str, int]:
+    return resources(_asked(container))
+
+
+def _asked(container: Object) -> Mapping[str, Any]:
     asked = container.get("resources") or {}
     # A limit without a request is the request, as the API server would default it.
-    return resources({**(asked.get("limits") or {}), **(asked.get("requests") or {})})
+    return {**(asked.get("limits") or {}), **(asked.get("requests") or {})}
 
 
 def _sum(parts: Iterable[dict[str, int]]) -> dict[str, int]:

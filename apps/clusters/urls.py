@@ -2,12 +2,14 @@
 
 from django.urls import path
 
-from apps.clusters import check_views, views
+from apps.clusters import check_views, cluster_views, fleet_views, views
 
 app_name = "clusters"
 urlpatterns = [
-    path("clusters/", views.cluster_list, name="list"),
-    path("clusters/<str:name>/", views.cluster_detail, name="detail"),
+    path("clusters/", fleet_views.cluster_list, name="list"),
+    path("clusters/<str:name>/", cluster_views.cluster_detail, name="detail"),
+    path("clusters/<str:name>/nodes/<str:node>/", cluster_views.node_detail, name="node"),
+    path("clusters/<str:name>/events/", cluster_views.event_list, name="events"),
     path("clusters/<str:name>/test/", check_views.test_connection, name="test"),
     path("clusters/<str:name>/check/", check_views.cluster_check, name="check"),
     path("clusters/<str:name>/check/again/", check_views.check_again, name="check-again"),

@@ -1,11 +1,12 @@
 """A Postgres, a Valkey and programs of ours for a benchmark, in a temporary directory that goes away with them."""
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -90,7 +91,7 @@ class Servers:
         """Ask one of them to end, and wait."""
         found = [running for running in self._running if running[1] is process]
         stop(found, grace_s=15.0)
-        with suppress(ValueError):
+        with contextlib.suppress(ValueError):
             self._running.remove(found[0])
 
     def log(self, name: str) -> str:
@@ -101,3 +102,15 @@ class Servers:
         process = spawn(command, self.directory / f"{command.name}.log")
         self._running.append((command, process))
         return process
+
+
+@contextlib.contextmanager
+def django_on_own_servers() -> Iterator[Servers]:
+    """Django in this very process, on servers of its own."""
+    with Servers() as servers:
+        os.environ.update(servers.environment)
+        os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
+        import django
+
+        django.setup()
+        yield servers

@@ -91,7 +91,7 @@ def test_a_platform_administrator_sees_every_name(root: Client, cluster: Cluster
     assert "secret-pod-0" in root.get("/clusters/gke-eu/").content.decode()
 
 
-@pytest.mark.parametrize("part", ["verdict", "facts", "nodes", "warnings", "conditions"])
+@pytest.mark.parametrize("part", ["verdict", "facts", "nodes", "pods", "events", "conditions"])
 def test_each_part_of_the_detail_is_a_fragment(viewer: Client, cluster: Cluster, part: str) -> None:
     response = viewer.get(f"/clusters/gke-eu/?part={part}")
     text = response.content.decode()

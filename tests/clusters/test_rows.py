@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from apps.clusters import rows
+from apps.clusters import gpus, rows
 from tests.clusters import fakeapi
 
 NOW = datetime(2026, 11, 23, 14, tzinfo=UTC)
@@ -35,6 +35,46 @@ def asks(restart_policy: str = "", limits: dict[str, str] | None = None, **reque
 def test_requests_are_what_the_scheduler_reserves(spec: dict[str, Any], wanted: tuple[int, int, int]) -> None:
     found = rows.pod_requests(spec)
     assert (found["cpu"], found["memory"], found["gpu"]) == wanted
+
+
+@pytest.mark.parametrize(
+    ("spec", "wanted"),
+    [
+        ({"containers": [asks(gpu="2"), asks(gpu="1")]}, {"nvidia.com/gpu": 3}),
+        ({"containers": [asks(limits={"amd.com/gpu": "1", "nvidia.com/mig-1g.5gb": "2"})]},
+         {"amd.com/gpu": 1, "nvidia.com/mig-1g.5gb": 2}),
+        ({"containers": [asks(gpu="1")], "initContainers": [asks(gpu="4")]}, {"nvidia.com/gpu": 4}),
+        ({"containers": [asks(gpu="1")], "initContainers": [asks("Always", gpu="1")]}, {"nvidia.com/gpu": 2}),
+        ({"containers": [asks(limits={"gpu.intel.com/i915": "1", "nvidia.com/gpu.shared": "3"})]},
+         {"gpu.intel.com/i915": 1, "nvidia.com/gpu.shared": 3}),
+        ({"containers": [asks(cpu="1", limits={"nvidia.com/gpu": "0", "example.com/nic": "1"})]}, {}),
+    ],
+)  # fmt: skip
+def test_gpus_are_counted_by_kind(spec: dict[str, Any], wanted: dict[str, int]) -> None:
+    assert rows.pod_gpus(spec) == wanted
+
+
+def test_a_node_has_its_gpus_by_kind_and_its_capacity() -> None:
+    node = fakeapi.node("n", gpu="8")
+    node["status"]["allocatable"]["nvidia.com/mig-3g.20gb"] = "2"
+    node["status"]["capacity"] = {"cpu": "5", "memory": "9Gi", "pods": "120", "nvidia.com/gpu": "8"}
+    row = rows.node_row(node, NOW)
+    assert row["allocatable_gpus"] == {"nvidia.com/gpu": 8, "nvidia.com/mig-3g.20gb": 2}
+    assert row["capacity"] == {"cpu": 5000, "memory": 9 * GIB, "pods": 120, "gpus": {"nvidia.com/gpu": 8}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "label"),
+    [
+        ("nvidia.com/gpu", "nvidia"),
+        ("amd.com/gpu", "amd"),
+        ("nvidia.com/mig-1g.5gb", "mig-1g.5gb"),
+        ("nvidia.com/gpu.shared", "nvidia shared"),
+        ("gpu.intel.com/i915", "intel i915"),
+    ],
+)
+def test_kinds_of_gpus_are_called_as_people_do(kind: str, label: str) -> None:
+    assert gpus.label(kind) == label
 
 
 def test_labels_of_others_do_not_make_a_pod_ours() -> None:

@@ -1,0 +1,158 @@
+"""The pages of one cluster, of one node and of a cluster's events. They read Postgres only."""
+
+from contextlib import suppress
+from typing import Any
+
+from django.core.paginator import Paginator
+from django.http import HttpResponse
+from django.template import TemplateDoesNotExist
+from django.template.loader import get_template
+from django.views.decorators.http import require_GET
+
+from apps.clusters import fleet, nodes, selectors, sentences, squares
+from apps.clusters.models import Cluster
+from apps.clusters.selectors.events import chosen, event_choices
+from apps.clusters.selectors.pods import as_squares, pods_on
+from apps.clusters.urlparams import Labels, address
+from apps.core import nav
+from apps.core.pages import PageRequest, page, render_page
+
+NODES_A_PAGE = 50
+SQUARES_A_PAGE = 500
+EVENTS_SHOWN = 8
+EVENTS_A_PAGE = 100
+
+
+@require_GET
+@page
+def cluster_detail(request: PageRequest, name: str) -> HttpResponse:
+    """One cluster: its room, nodes, pods, events, conditions."""
+    cluster = selectors.cluster_or_404(request.principal, name)
+    part = request.GET.get("part", "")
+    context = _about(request, cluster)
+    if part in {"", "facts"}:
+        context["row"] = selectors.with_sums([cluster])[0]
+        context["sums"] = fleet.totals([context["row"]], context["row"].room)
+    if part in {"", "nodes"}:
+        context |= _nodes(request, cluster)
+    if part in {"", "pods"}:
+        context |= _pods(request, cluster)
+    if part in {"", "events"}:
+        context |= _events(request, cluster)
+    if not part:
+        context |= _elsewhere(cluster)
+    return render_page(request, "clusters/detail.html", context)
+
+
+@require_GET
+@page
+def node_detail(request: PageRequest, name: str, node: str) -> HttpResponse:
+    """One node: what it has and who asks for it, its pods, conditions, taints, events."""
+    cluster = selectors.cluster_or_404(request.principal, name)
+    row = selectors.node_or_404(request.principal, cluster, node)
+    part = request.GET.get("part", "")
+    context = _about(request, cluster) | {
+        "row": row,
+        "node": row.node,
+        "said": sentences.node(row.node.health, row.node.reason, row.node.message, taints=row.node.taints),
+        "taints": [sentences.taint_text(taint) for taint in row.node.taints],
+        "lines": nodes.lines(row),
+        "usage_url": nav.link("clusters:node-usage", cluster.name, node),
+    }
+    if part in {"", "pods"}:
+        context["pods"] = selectors.pod_views(pods_on(cluster, node), cluster, request.principal)
+    if part in {"", "events"}:
+        context["events"] = selectors.event_views(selectors.events_of_node(row.node)[:EVENTS_SHOWN], request.principal)
+    return render_page(request, "clusters/node.html", context)
+
+
+@require_GET
+@page
+def event_list(request: PageRequest, name: str) -> HttpResponse:
+    """The events of a cluster, newest first, by reason, kind, namespace and text."""
+    cluster = selectors.cluster_or_404(request.principal, name)
+    wanted = {key: request.GET.get(key, "").strip()[:253] for key in ("reason", "kind", "namespace", "text")}
+    warnings_only = request.GET.get("type") == "Warning"
+    found = selectors.events_of(cluster, warnings_only=warnings_only)
+    paged = Paginator(chosen(found, request.principal, **wanted), EVENTS_A_PAGE).get_page(request.GET.get("page"))
+    context = _about(request, cluster) | {
+        "page_obj": paged,
+        "events": selectors.event_views(paged.object_list, request.principal),
+        "wanted": wanted,
+        "warnings_only": warnings_only,
+        "is_narrow": warnings_only or any(wanted.values()),
+        "everything_url": address(request, type=None),
+        "warnings_url": address(request, type="Warning"),
+        **event_choices(cluster, request.principal),
+    }
+    return render_page(request, "clusters/events.html", context)
+
+
+def _about(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
+    return {
+        "cluster": cluster,
+        "stale": not selectors.is_current(cluster),
+        "since": fleet.cut_off_since(cluster),
+        "may_manage": request.principal.is_platform_admin,
+    }
+
+
+def _nodes(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
+    query = nodes.parse(request.GET)
+    rows = selectors.node_rows(cluster, text=query.text, labels=dict(query.labels))
+    wanted = [row for row in rows if not query.state or row.node.reason == query.state]
+    links = Labels(request, [fleet.label_text(label) for label in query.labels])
+    return {
+        "query": query,
+        "page_obj": Paginator(nodes.in_order(wanted, query.sort), NODES_A_PAGE).get_page(request.GET.get("page")),
+        "node_states": [(state, n, address(request, state=state)) for state, n in nodes.state_counts(rows)],
+        "any_state_url": address(request, state=None),
+        "count_in_any_state": len(rows),
+        "node_labels": nodes.label_choices(rows),
+        "chips": links.chips(),
+    }
+
+
+def _pods(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
+    text = request.GET.get("pod", "").strip()[:200]
+    states = selectors.states_of(cluster)
+    total = sum(count for _, count in states)
+    wanted = selectors.squares_of(cluster, request.principal, text=text)
+    shown = Paginator(range(wanted.count() if text else total), SQUARES_A_PAGE).get_page(request.GET.get("pods"))
+    found = as_squares(wanted[max(0, shown.start_index() - 1) : shown.end_index()], cluster, request.principal)
+    # The node table stays where it is.
+    here = {"page": request.GET.get("page")}
+    links = {
+        "pods_before": address(request, pods=shown.previous_page_number(), **here) if shown.has_previous() else "",
+        "pods_next": address(request, pods=shown.next_page_number(), **here) if shown.has_next() else "",
+    }
+    return links | {
+        "pod_text": text,
+        "pod_states": [(state, count, address(request, pod=state, pods=None, **here)) for state, count in states],
+        "pod_total": total,
+        "pod_page": shown,
+        "pod_shown": len(found),
+        "squares": squares.draw(found, cluster.name),
+        "all_pods_url": address(request, pod=None, pods=None, **here),
+    }
+
+
+def _events(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
+    warnings_only = request.GET.get("events") != "all"
+    found = selectors.events_of(cluster, warnings_only=warnings_only)[:EVENTS_SHOWN]
+    return {
+        "events": selectors.event_views(found, request.principal),
+        "warnings_only": warnings_only,
+        "all_events_url": address(request, events="all"),
+        "warnings_url": address(request, events=None),
+    }
+
+
+def _elsewhere(cluster: Cluster) -> dict[str, Any]:
+    """Pages and fragments of a cluster that other parts give, where they are installed."""
+    names = {"usage_url": "clusters:usage", "namespaces_url": "clusters:namespaces", "check_url": "clusters:check"}
+    found: dict[str, Any] = {key: nav.link(name, cluster.name) for key, name in names.items()}
+    with suppress(TemplateDoesNotExist):
+        get_template("clusters/engines.html")
+        found["has_engines"] = True
+    return found

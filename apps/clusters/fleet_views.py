@@ -1,0 +1,147 @@
+"""The fleet page: what is wrong, where there is room, who uses it, and every cluster with its figures."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.core.paginator import Paginator
+from django.http import HttpResponse
+from django.views.decorators.http import require_GET
+
+from apps.clusters import fleet, selectors, sentences
+from apps.clusters.models import Cluster
+from apps.clusters.selectors import ClusterRow
+from apps.clusters.selectors.sums import together
+from apps.clusters.states import ClusterState
+from apps.clusters.urlparams import Labels, Tag, address
+from apps.core import nav
+from apps.core.overview import Attention, Capacity
+from apps.core.pages import PageRequest, page, render_page
+
+ROWS_A_PAGE = 100
+TROUBLES_SHOWN = 5
+PROJECTS_SHOWN = 6
+
+
+@require_GET
+@page
+def cluster_list(request: PageRequest) -> HttpResponse:
+    """All clusters, or those that the address asks for."""
+    everything = list(selectors.clusters(request.principal).defer("ca", "credential_encrypted"))
+    failing = selectors.failing_pods(everything)
+    context: dict[str, Any] = {
+        "total": len(everything),
+        "verdict": _verdict(everything, failing),
+        "may_register": request.principal.is_platform_admin,
+        "register_command": _register_command(),
+    }
+    if request.GET.get("part", "") != "verdict" and everything:
+        context |= _fleet(request, everything, failing)
+    return render_page(request, "clusters/list.html", context)
+
+
+def _fleet(request: PageRequest, everything: list[Cluster], failing: dict[int, dict[str, int]]) -> dict[str, Any]:
+    query = fleet.parse(request.GET)
+    in_any_state = [cluster for cluster in everything if query.matches(cluster, any_state=True)]
+    shown = [cluster for cluster in in_any_state if query.matches(cluster)]
+    rows = fleet.in_order(selectors.with_sums(shown), query.sort)
+    sum_of_all = together(row.room for row in rows)
+    paged = Paginator(rows, ROWS_A_PAGE).get_page(request.GET.get("page"))
+    links = Labels(request, [fleet.label_text(label) for label in query.labels])
+    troubles = _troubles(shown, failing)
+    return {
+        "query": query,
+        "page_obj": paged,
+        "groups": [_Group.of(group, links) for group in fleet.grouped(paged.object_list, query.group)],
+        "sum": sum_of_all,
+        "sums": fleet.totals(rows, sum_of_all),
+        "states": [(state, n, address(request, state=state)) for state, n in fleet.state_counts(in_any_state)],
+        "count_in_any_state": len(in_any_state),
+        "any_state_url": address(request, state=None),
+        "troubles": troubles[:TROUBLES_SHOWN],
+        "more_troubles": max(0, len(troubles) - TROUBLES_SHOWN),
+        "users": _users(shown, request, sum_of_all),
+        "labels": fleet.label_choices(everything),
+        "chips": links.chips(),
+    }
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A row as the table shows it."""
+
+    row: ClusterRow
+    tags: list[Tag]
+    since: datetime | None
+
+
+@dataclass(frozen=True)
+class _Group:
+    """The clusters under one heading, with their sum."""
+
+    value: str | None
+    rows: list[_Shown]
+    sum: selectors.Room
+
+    @classmethod
+    def of(cls, group: fleet.Group, links: Labels) -> "_Group":
+        rows = [_Shown(row, links.tags(row.cluster.labels), fleet.cut_off_since(row.cluster)) for row in group.rows]
+        return cls(group.value, rows, together(row.room for row in group.rows))
+
+
+def _verdict(clusters: Iterable[Cluster], failing: dict[int, dict[str, int]]) -> sentences.Verdict:
+    states: dict[str, list[str]] = {}
+    names: dict[int, str] = {}
+    for cluster in clusters:
+        states.setdefault(cluster.state, []).append(cluster.name)
+        # What fails on a cluster that is cut off may have been mended since.
+        if cluster.state in {ClusterState.HEALTHY, ClusterState.DEGRADED}:
+            names[cluster.pk] = cluster.name
+    pods = {names[pk]: sum(counted.values()) for pk, counted in failing.items() if pk in names}
+    return sentences.fleet(states, pods)
+
+
+def _troubles(clusters: Iterable[Cluster], failing: dict[int, dict[str, int]]) -> list[Attention]:
+    """What is wrong, worst first: clusters that are cut off or degraded, then those where pods fail."""
+    found = []
+    for cluster in sorted(clusters, key=lambda cluster: (fleet.severity(cluster.state), cluster.name)):
+        url = nav.link("clusters:detail", cluster.name)
+        counted = failing.get(cluster.pk, {})
+        if cluster.state == ClusterState.UNREACHABLE:
+            since = fleet.cut_off_since(cluster)
+            found.append(Attention(cluster.state, cluster.name, cluster.message, "cluster", url, since))
+        elif cluster.state == ClusterState.DEGRADED:
+            more = f" {sentences.pods_fail({'it': sum(counted.values())})}." if counted else ""
+            found.append(Attention(cluster.state, cluster.name, f"{cluster.message}{more}", "cluster", url))
+        elif counted and cluster.state == ClusterState.HEALTHY:
+            pods = sum(counted.values())
+            title = f"{cluster.name}: {pods} pod{' fails' if pods == 1 else 's fail'}"
+            found.append(Attention("Warning", title, sentences.reasons(counted), "cluster", url, count=pods))
+    # The sort is stable: cut off, degraded, then by how many pods fail.
+    return sorted(found, key=lambda trouble: (trouble.state == "Warning", -trouble.count))
+
+
+def _users(clusters: list[Cluster], request: PageRequest, there: selectors.Room) -> dict[str, Any]:
+    uses = selectors.projects_on(clusters, request.principal)
+    total = there.gpu.total or 0
+    rows = []
+    for use in uses[:PROJECTS_SHOWN]:
+        held = use.room.gpu if total else use.room.cpu
+        of = total or there.cpu.total
+        rows.append((use, nav.link("core:overview", use.name) if use.name else "", _of(held, of)))
+    return {"rows": rows, "more": max(0, len(uses) - PROJECTS_SHOWN), "by": "GPU" if total else "CPU"}
+
+
+def _of(held: Capacity, total: float | None) -> Capacity:
+    return Capacity(held.used, held.asked, total, held.unit)
+
+
+def _register_command() -> str:
+    return (
+        "kubectl config view --raw --minify --flatten > cluster.yaml\n"
+        f'curl -X POST {settings.PUBLIC_URL}/api/v1/clusters -H "Authorization: Bearer $FLOTILLA_TOKEN" \\\n'
+        "  -H 'Content-Type: application/json' \\\n"
+        '  -d "$(jq -n --rawfile k cluster.yaml \'{name: "my-cluster", labels: {}, kubeconfig: $k}\')"'
+    )

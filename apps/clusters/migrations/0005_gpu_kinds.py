@@ -1,0 +1,25 @@
+"""GPUs by kind, and what a node has before the system's share."""
+
+from typing import ClassVar
+
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    """Adds the columns; the watcher fills them at its next list."""
+
+    dependencies: ClassVar = [("clusters", "0001_initial")]
+
+    operations: ClassVar = [
+        migrations.AddField("node", "allocatable_gpus", models.JSONField(default=dict)),
+        migrations.AddField("node", "capacity", models.JSONField(default=dict)),
+        migrations.AddField("pod", "requests_gpus", models.JSONField(default=dict)),
+        # A row is written again only when its version differs: without one, the next list fills the new columns.
+        migrations.RunSQL(
+            [
+                "UPDATE clusters_node SET resource_version = ''",
+                "UPDATE clusters_pod SET resource_version = '' WHERE requests_gpu > 0",
+            ],
+            migrations.RunSQL.noop,
+        ),
+    ]

@@ -1,0 +1,154 @@
+"""Pods as a viewer may see them: named, or only their state."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.db.models import Case, Count, IntegerField, Q, QuerySet, Value, When
+from django.urls import reverse
+from django.utils import timezone
+
+from apps.clusters.models import Cluster, Pod
+from apps.clusters.selectors.fleet import require_signed_in
+from apps.clusters.selectors.sums import ENDED
+from apps.clusters.squares import YOUNG, Square, word
+from apps.clusters.visibility import Visibility, visibility_of
+from apps.core.access import Principal
+from apps.core.errors import Missing
+from apps.core.states import Health
+
+ANONYMOUS = "a pod of another project"
+# What needs somebody first, what has ended last.
+_SEVERITY = Case(
+    When(health=Health.DEGRADED, then=Value(0)),
+    When(phase__in=ENDED, then=Value(4)),
+    When(health=Health.UNKNOWN, then=Value(1)),
+    When(health=Health.HEALTHY, then=Value(3)),
+    default=Value(2),
+    output_field=IntegerField(),
+)
+
+
+@dataclass(frozen=True)
+class PodView:
+    """A pod as a viewer may see it: without `pod` it is anonymous."""
+
+    name: str
+    state: str
+    health: str
+    reason: str
+    detail: str = ""
+    url: str = ""
+    young: bool = False
+    node_name: str = ""
+    pod: Pod | None = None
+
+
+def pods_of(cluster: Cluster, principal: Principal, *, namespace: str = "", node: str = "") -> QuerySet[Pod]:
+    """Present pods, newest first. By namespace only what may be named is found."""
+    found = Pod.objects.present().filter(cluster=cluster).order_by("-id")
+    if node:
+        found = found.filter(node_name=node)
+    if namespace:
+        found = found.filter(namespace=namespace)
+        sight = visibility_of(principal)
+        found = found if sight.everything else found.filter(project__in=sight.projects)
+    return found
+
+
+def pod_or_404(principal: Principal, cluster_name: str, namespace: str, name: str) -> Pod:
+    """The newest pod of that name. Raises Missing also for a pod of a project that the caller can't see."""
+    require_signed_in(principal)
+    found = Pod.objects.filter(cluster__name=cluster_name, namespace=namespace, name=name)
+    pod = found.select_related("cluster").order_by("-id").first()
+    if pod is None or not visibility_of(principal).allows(pod.project):
+        raise Missing(f"There is no pod {namespace}/{name} on {cluster_name} that you can see.")
+    return pod
+
+
+def squares_of(cluster: Cluster, principal: Principal, *, text: str = "") -> QuerySet[Pod]:
+    """Present pods as their squares show them, what needs somebody first, that match every word of `text`."""
+    return matching(Pod.objects.present().filter(cluster=cluster), text, visibility_of(principal)).order_by(
+        _SEVERITY, "namespace", "name", "id"
+    )
+
+
+def pods_on(cluster: Cluster, node: str) -> QuerySet[Pod]:
+    """Present pods of a node, what needs somebody first, without what only a pod's own page shows."""
+    found = Pod.objects.present().filter(cluster=cluster, node_name=node)
+    return found.defer("labels", "status").order_by(_SEVERITY, "namespace", "name", "id")
+
+
+def as_squares(found: QuerySet[Pod], cluster: Cluster, principal: Principal) -> list[Square]:
+    """Pods as squares; only the columns that they need are read."""
+    sight = visibility_of(principal)
+    now = timezone.now()
+    rows = found.values_list(
+        *("pk", "namespace", "name", "project", "node_name", "health", "reason", "message", "started_at", "created_at")
+    )
+    return [
+        Square(
+            pk,
+            word(reason, health),
+            node,
+            name if seen else "",
+            namespace if seen else "",
+            project if seen else "",
+            "" if not seen or health == Health.HEALTHY else message[:200],
+            bool(seen and (started or created) and now - (started or created) < YOUNG),
+        )
+        for pk, namespace, name, project, node, health, reason, message, started, created in rows
+        for seen in (sight.allows(project),)
+    ]
+
+
+def states_of(cluster: Cluster) -> list[tuple[str, int]]:
+    """How many present pods are in which state, by the word that squares say; the most frequent first. One query."""
+    counted: dict[str, int] = {}
+    found = Pod.objects.present().filter(cluster=cluster).order_by().values_list("reason", "health")
+    for reason, health, count in found.annotate(count=Count("id")):
+        counted[word(reason, health)] = counted.get(word(reason, health), 0) + count
+    return sorted(counted.items(), key=lambda state: (-state[1], state[0]))
+
+
+def matching(found: QuerySet[Pod], text: str, sight: Visibility) -> QuerySet[Pod]:
+    """Those that match every word of `text`: all by state and node, the visible ones by name, namespace and project."""
+    for part in text.split():
+        named = Q(name__icontains=part) | Q(namespace__icontains=part) | Q(project__icontains=part)
+        if not sight.everything:
+            named &= Q(project__in=sight.projects)
+        state = Q(reason__icontains=part) | Q(health__icontains=part)
+        if part.lower() in "ready":
+            # What runs and is ready is called so.
+            state |= Q(reason="Running")
+        found = found.filter(named | state | Q(node_name__icontains=part))
+    return found
+
+
+def pod_views(found: Iterable[Pod], cluster: Cluster, principal: Principal) -> list[PodView]:
+    """Pods as the caller may see them."""
+    sight = visibility_of(principal)
+    return [pod_view(pod, cluster, sight) for pod in found]
+
+
+def pod_view(pod: Pod, cluster: Cluster, sight: Visibility) -> PodView:
+    """One pod as somebody with `sight` may see it."""
+    state = state_word(pod)
+    if not sight.allows(pod.project):
+        return PodView(ANONYMOUS, state, pod.health, pod.reason, node_name=pod.node_name)
+    started = pod.started_at or pod.created_at
+    return PodView(
+        name=pod.name,
+        state=state,
+        health=pod.health,
+        reason=pod.reason,
+        detail="" if pod.health == Health.HEALTHY else pod.message[:200],
+        url=reverse("clusters:pod", args=[cluster.name, pod.namespace, pod.name]),
+        young=started is not None and timezone.now() - started < YOUNG,
+        node_name=pod.node_name,
+        pod=pod,
+    )
+
+
+def state_word(pod: Pod) -> str:
+    """The one word for a pod."""
+    return "Deleted" if pod.deleted_at is not None else word(pod.reason, pod.health)

@@ -1,0 +1,155 @@
+"""Sums of nodes and pods, made by Postgres: whole clusters, single nodes or projects by the same two questions.
+
+GPUs are kept by kind in a JSON column. Few different values occur, so they are part of the grouping, and each is
+multiplied by how often it occurs.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import Count, Q, QuerySet, Sum
+
+from apps.clusters import gpus
+from apps.clusters.models import Node, Pod
+from apps.core.overview import Capacity
+from apps.core.states import Health
+
+ENDED = ("Succeeded", "Failed")
+ACTIVE = Q(deleted_at__isnull=True) & ~Q(phase__in=ENDED)
+# A pod holds what it asked for from the moment it has a node until it ends.
+_PLACED = ~Q(node_name="")
+Group = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class GpuUse:
+    """One kind of GPU, by its resource name. Those that running pods asked for count as used: nobody else can."""
+
+    kind: str
+    capacity: Capacity
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return gpus.label(self.kind)
+
+
+@dataclass(frozen=True)
+class Room:
+    """Nodes and pods of something, and used, requested and allocatable of each resource."""
+
+    nodes: int = 0
+    nodes_ready: int = 0
+    pods: int = 0
+    pods_bad: int = 0
+    pods_waiting: int = 0
+    cpu: Capacity = field(default_factory=lambda: Capacity(unit="cpu"))
+    memory: Capacity = field(default_factory=lambda: Capacity(unit="bytes"))
+    gpus: tuple[GpuUse, ...] = ()
+
+    @property
+    def gpu(self) -> Capacity:
+        """All kinds together."""
+        parts = [use.capacity for use in self.gpus]
+        used, asked, total = (sum(getattr(part, name) or 0 for part in parts) for name in ("used", "asked", "total"))
+        return Capacity(used, asked, total)
+
+
+def node_groups(found: QuerySet[Node], *by: str) -> Iterable[Group]:
+    """The nodes in groups of equal `by` and equal GPUs."""
+    groups: Iterable[Group] = (
+        found.order_by()
+        .values(*by, "allocatable_gpus")
+        .annotate(
+            count=Count("id"),
+            ready_count=Count("id", filter=Q(ready=True)),
+            cpu=Sum("allocatable_cpu_m"),
+            memory=Sum("allocatable_memory_b"),
+            used_cpu=Sum("used_cpu_m"),
+            used_memory=Sum("used_memory_b"),
+        )
+    )
+    return groups
+
+
+def pod_groups(found: QuerySet[Pod], *by: str) -> Iterable[Group]:
+    """The pods that have not ended, in groups of equal `by` and equal GPUs."""
+    groups: Iterable[Group] = (
+        found.filter(ACTIVE)
+        .order_by()
+        .values(*by, "requests_gpus")
+        .annotate(
+            count=Count("id"),
+            bad=Count("id", filter=Q(health=Health.DEGRADED)),
+            placed=Count("id", filter=_PLACED),
+            running=Count("id", filter=_PLACED & Q(phase="Running")),
+            cpu=Sum("requests_cpu_m", filter=_PLACED),
+            memory=Sum("requests_memory_b", filter=_PLACED),
+            used_cpu=Sum("used_cpu_m"),
+            used_memory=Sum("used_memory_b"),
+        )
+    )
+    return groups
+
+
+def room(nodes: Iterable[Group], pods: Iterable[Group]) -> Room:
+    """The sum of groups. What is used is what nodes report."""
+    nodes, pods = list(nodes), list(pods)
+    there = gpus.total((group["allocatable_gpus"], group["count"]) for group in nodes)
+    asked = gpus.total((group["requests_gpus"], group["placed"]) for group in pods)
+    held = gpus.total((group["requests_gpus"], group["running"]) for group in pods)
+    return Room(
+        nodes=_sum(nodes, "count"),
+        nodes_ready=_sum(nodes, "ready_count"),
+        pods=_sum(pods, "count"),
+        pods_bad=_sum(pods, "bad"),
+        pods_waiting=_sum(pods, "count") - _sum(pods, "placed"),
+        cpu=Capacity(measured(nodes, "used_cpu"), _sum(pods, "cpu"), _sum(nodes, "cpu"), "cpu"),
+        memory=Capacity(measured(nodes, "used_memory"), _sum(pods, "memory"), _sum(nodes, "memory"), "bytes"),
+        gpus=tuple(
+            GpuUse(kind, Capacity(held.get(kind, 0), asked.get(kind, 0), there.get(kind, 0)))
+            for kind in sorted({*there, *asked})
+        ),
+    )
+
+
+def together(rooms: Iterable[Room]) -> Room:
+    """Many rooms as one."""
+    rooms = list(rooms)
+    kinds: dict[str, list[Capacity]] = {}
+    for use in (use for found in rooms for use in found.gpus):
+        kinds.setdefault(use.kind, []).append(use.capacity)
+    return Room(
+        **{
+            name: sum(getattr(found, name) for found in rooms)
+            for name in ("nodes", "nodes_ready", "pods", "pods_bad", "pods_waiting")
+        },
+        cpu=_add([found.cpu for found in rooms], "cpu"),
+        memory=_add([found.memory for found in rooms], "bytes"),
+        gpus=tuple(GpuUse(kind, _add(parts, "")) for kind, parts in sorted(kinds.items())),
+    )
+
+
+def measured(groups: Iterable[Group], name: str) -> int | None:
+    """The sum of what is measured; None where nothing is."""
+    found = [group[name] for group in groups if group[name] is not None]
+    return sum(found) if found else None
+
+
+def grouped(groups: Iterable[Group], by: str) -> dict[Any, list[Group]]:
+    """Groups by one of their keys."""
+    found: dict[Any, list[Group]] = {}
+    for group in groups:
+        found.setdefault(group[by], []).append(group)
+    return found
+
+
+def _sum(groups: Iterable[Group], name: str) -> int:
+    return sum(group[name] or 0 for group in groups)
+
+
+def _add(parts: list[Capacity], unit: str) -> Capacity:
+    used = [part.used for part in parts if part.used is not None]
+    asked, total = (sum(getattr(part, name) or 0 for part in parts) for name in ("asked", "total"))
+    return Capacity(sum(used) if used else None, asked, total, unit)

@@ -1,0 +1,95 @@
+"""Verdicts in a sentence: of the fleet, of what fails on a cluster, of a node. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from apps.clusters.states import ClusterState
+
+_NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
+
+
+class Verdict(NamedTuple):
+    """A state word, the sentence, and what else is to be said."""
+
+    state: str
+    sentence: str
+    detail: str
+
+
+def fleet(states: Mapping[str, Sequence[str]], failing: Mapping[str, int]) -> Verdict:
+    """The fleet by the names of its clusters in each state, and how many pods fail on which of them."""
+    count = {state: len(states.get(state, ())) for state in ClusterState}
+    watched = sum(count.values()) - count[ClusterState.DISABLED]
+    gone, poor, new = (
+        count[state] for state in (ClusterState.UNREACHABLE, ClusterState.DEGRADED, ClusterState.PENDING)
+    )
+    if not sum(count.values()):
+        return Verdict("Idle", "No cluster is registered yet", "")
+    if not watched:
+        return Verdict(ClusterState.DISABLED, "Every cluster is disabled", "Nothing is watched.")
+    rest = [f"{count[ClusterState.HEALTHY]} of {watched} healthy", *([pods_fail(failing)] if failing else [])]
+    if gone:
+        more = [f"{poor} degraded"] if poor else []
+        names = names_of(states[ClusterState.UNREACHABLE])
+        sentence = f"{number(gone)} cluster{'' if gone == 1 else 's'} can't be reached"
+        return Verdict(ClusterState.UNREACHABLE, sentence, " · ".join([names, *more, *rest]))
+    if poor:
+        names = names_of(states[ClusterState.DEGRADED])
+        sentence = f"{number(poor)} cluster{' needs' if poor == 1 else 's need'} attention"
+        return Verdict(ClusterState.DEGRADED, sentence, " · ".join([names, *rest]))
+    if new == watched:
+        sentence = f"{number(new)} cluster{' waits' if new == 1 else 's wait'} for the first look"
+        return Verdict(ClusterState.PENDING, sentence, "It takes seconds while manage.py watch_clusters runs.")
+    pending = [f"{new} pending"] if new else []
+    sentence = "The cluster is healthy" if watched == 1 else f"All {watched} clusters are healthy"
+    if new:
+        sentence = f"{count[ClusterState.HEALTHY]} of {watched} clusters are healthy"
+    said = [*pending, *([pods_fail(failing)] if failing else ["every pod is as wanted"])]
+    return Verdict(ClusterState.HEALTHY, sentence, " · ".join(said))
+
+
+def pods_fail(failing: Mapping[str, int]) -> str:
+    """How many pods fail on how many clusters."""
+    pods, clusters = sum(failing.values()), len(failing)
+    where = f"on {next(iter(failing))}" if clusters == 1 else f"on {clusters} clusters"
+    return f"{pods} pod{' fails' if pods == 1 else 's fail'} {where}"
+
+
+def reasons(counted: Mapping[str, int], most: int = 3) -> str:
+    """Why pods fail: "8 CrashLoopBackOff, 2 OOMKilled and 3 more"."""
+    ordered = sorted(counted.items(), key=lambda found: (-found[1], found[0]))
+    said = ", ".join(f"{count} {reason or 'Failed'}" for reason, count in ordered[:most])
+    rest = sum(count for _, count in ordered[most:])
+    return f"{said} and {rest} more" if rest else said
+
+
+def node(health: str, reason: str, message: str, *, taints: Iterable[Mapping[str, Any]]) -> str:
+    """Whether a node takes work, and what keeps pods off it."""
+    kept_off = [
+        taint_text(taint)
+        for taint in taints
+        # Cordoning adds this taint, and the reason has said so already.
+        if taint.get("effect") in {"NoSchedule", "NoExecute"} and taint.get("key") != "node.kubernetes.io/unschedulable"
+    ]
+    said = "It takes new pods." if reason == "Ready" and not kept_off else message
+    if reason == "Ready" and kept_off:
+        said = "It takes only pods that tolerate"
+        return f"{said} {'its taint' if len(kept_off) == 1 else 'its taints'} {', '.join(kept_off)}."
+    return f"{said} Tainted {', '.join(kept_off)}." if kept_off and health != "Healthy" else said
+
+
+def taint_text(taint: Mapping[str, Any]) -> str:
+    """A taint as kubectl writes it: key=value:effect."""
+    value = f"={taint['value']}" if taint.get("value") else ""
+    return f"{taint.get('key', '')}{value}:{taint.get('effect', '')}"
+
+
+def number(count: int) -> str:
+    """A number that begins a sentence."""
+    return _NUMBERS[count] if count < len(_NUMBERS) else str(count)
+
+
+def names_of(names: Sequence[str], most: int = 3) -> str:
+    """Some names, and how many more."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
