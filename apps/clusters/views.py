@@ -1,4 +1,4 @@
-"""Pages of clusters. They read Postgres; only a log and the connection test ask the cluster itself."""
+"""Pages of clusters. They read Postgres; only the connection test asks the cluster itself."""
 
 from typing import Any
 
@@ -60,43 +60,6 @@ def test_connection(request: PageRequest, name: str) -> HttpResponse:
     except FlotillaError as error:
         return render(request, "clusters/report.html", {"cluster": cluster, "error": error})
     return render(request, "clusters/report.html", {"cluster": cluster, "report": report})
-
-
-@require_GET
-@page
-def pod_detail(request: PageRequest, name: str, namespace: str, pod: str) -> HttpResponse:
-    """One pod: its containers, how the last one ended, events, log."""
-    found = selectors.pod_or_404(request.principal, name, namespace, pod)
-    context: dict[str, Any] = {
-        "pod": found,
-        "cluster": found.cluster,
-        "state": selectors.state_word(found),
-        "containers": [*found.status.get("init_containers", []), *found.status.get("containers", [])],
-        "stale": found.cluster.state not in {ClusterState.HEALTHY, ClusterState.DEGRADED},
-    }
-    if request.GET.get("part", "") in {"", "events"}:
-        context["events"] = list(selectors.events_of_pod(found)[:WARNINGS_SHOWN])
-    return render_page(request, "clusters/pod.html", context)
-
-
-@require_GET
-@page
-def pod_log(request: PageRequest, name: str, namespace: str, pod: str) -> HttpResponse:
-    """The end of a container's log, as text."""
-    found = selectors.pod_or_404(request.principal, name, namespace, pod)
-    names = [container["name"] for container in found.status.get("containers", [])]
-    container = request.GET.get("container", "")
-    text = services.pod_log(
-        found,
-        container=container if container in names else (names[0] if names else None),
-        tail_lines=2000,
-        previous=request.GET.get("previous") == "1",
-    )
-    response = HttpResponse(text, content_type="text/plain; charset=utf-8")
-    response["Cache-Control"] = "no-store"
-    if found.phase in selectors.ENDED or found.deleted_at is not None:
-        response["X-Log-End"] = "1"
-    return response
 
 
 def _fleet_verdict(rows: list[ClusterRow]) -> tuple[str, str]:

@@ -11,6 +11,7 @@ class DeploymentsConfig(AppConfig):
 
     def ready(self) -> None:
         """Let what happens to a deployment's objects wake its reconcile; give rows to the overview."""
+        from apps.clusters import owners
         from apps.clusters.manifests import DEPLOYMENT
         from apps.clusters.routing import on_state, route
         from apps.deployments import overview, selectors
@@ -23,4 +24,5 @@ class DeploymentsConfig(AppConfig):
 
         route(DEPLOYMENT, resolve, topic="deployment")
         on_state(on_cluster)
+        owners.register(selectors.owner_of_pod)
         overview.connect()

@@ -11,9 +11,10 @@ class ExperimentsConfig(AppConfig):
 
     def ready(self) -> None:
         """Let what happens to a run's pod wake its reconcile; give rows to the overview, counts and search."""
+        from apps.clusters import owners
         from apps.clusters.manifests import RUN
         from apps.clusters.routing import route
-        from apps.experiments import overview
+        from apps.experiments import overview, selectors
         from apps.experiments.services.launching import RECONCILE
 
         def resolve(cluster_id: int, namespace: str, labels: dict[str, str]) -> list[tuple[str, int]]:
@@ -21,4 +22,5 @@ class ExperimentsConfig(AppConfig):
             return [(RECONCILE, int(pk))] if pk.isascii() and pk.isdecimal() and len(pk) < 19 else []
 
         route(RUN, resolve, topic="run")
+        owners.register(selectors.owner_of_pod)
         overview.connect()
