@@ -9,6 +9,7 @@ from typing import Any
 
 from apps.clusters import manifests, quantities
 from apps.clusters.health import is_ready, node_health, pod_health
+from apps.clusters.why.observe import extras
 
 Object = Mapping[str, Any]
 Row = dict[str, Any]
@@ -52,7 +53,7 @@ def pod_row(pod: Object, now: datetime, *, deleted: bool = False) -> Row:
         "requests_memory_b": asked["memory"],
         "requests_gpu": min(_INT, asked["gpu"]),
         "requests_gpus": pod_gpus(spec),
-        "status": _pod_status(status),
+        "status": _pod_status(status) | extras(metadata, spec),
         "created_at": metadata.get("creationTimestamp"),
         "started_at": status.get("startTime"),
         "ended_at": _ended_at(status) if phase in _ENDED else None,

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.clusters import check_views, cluster_views, fleet_views, views
+from apps.clusters import check_views, cluster_views, fleet_views, pod_views
 
 app_name = "clusters"
 urlpatterns = [
@@ -13,6 +13,6 @@ urlpatterns = [
     path("clusters/<str:name>/test/", check_views.test_connection, name="test"),
     path("clusters/<str:name>/check/", check_views.cluster_check, name="check"),
     path("clusters/<str:name>/check/again/", check_views.check_again, name="check-again"),
-    path("clusters/<str:name>/pods/<str:namespace>/<str:pod>/", views.pod_detail, name="pod"),
-    path("clusters/<str:name>/pods/<str:namespace>/<str:pod>/log/", views.pod_log, name="pod-log"),
+    path("clusters/<str:name>/pods/<str:namespace>/<str:pod>/", pod_views.pod_detail, name="pod"),
+    path("clusters/<str:name>/pods/<str:namespace>/<str:pod>/log/", pod_views.pod_log, name="pod-log"),
 ]

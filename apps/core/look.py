@@ -35,14 +35,16 @@ _WORDS: dict[Look, str] = {
     " terminating deleting retiring stopping canceling cancelling killing connecting checking scaling rollingback"
     " restarting applying observing inprogress launched",
     WAIT: "pending queued waiting scheduled new created requested submitted",
-    HOLD: "suspended paused held",
+    HOLD: "suspended paused held schedulinggated",
     GAP: "missing stale notready incomplete expiring",
     WARN: "warning unschedulable limited rolledback rolled-back",
     BAD: "degraded crashloopbackoff oomkilled imagepullbackoff errimagepull createcontainerconfigerror invalidimagename"
-    " evicted backoff unhealthy denied forbidden",
+    " evicted backoff unhealthy denied forbidden preempting createcontainererror runcontainererror starterror"
+    " errimageneverpull failedmount failedattachvolume failedmapvolume failedcreatepodsandbox failedcreate"
+    " exceededquota failedquota limitrange podsecurity",
     DEAD: "failed error aborted rejected timedout deadlineexceeded invalid",
     CUT: "unreachable unauthorized disconnected offline",
-    LOST: "lost vanished",
+    LOST: "lost vanished nodelost",
     OFF: "canceled cancelled killed disabled retired superseded archived revoked expired deleted stopped off skipped",
     DIM: "none idle inactive draft external empty absent",
     ASK: "unknown",

@@ -11,7 +11,7 @@ class DeploymentsConfig(AppConfig):
 
     def ready(self) -> None:
         """Let what happens to a deployment's objects wake its reconcile; give rows to the overview."""
-        from apps.clusters import accounts
+        from apps.clusters import accounts, owners
         from apps.clusters.manifests import DEPLOYMENT
         from apps.clusters.routing import on_state, route
         from apps.deployments import holdings, overview, selectors
@@ -25,4 +25,5 @@ class DeploymentsConfig(AppConfig):
         route(DEPLOYMENT, resolve, topic="deployment")
         on_state(on_cluster)
         accounts.register(holdings.holdings)
+        owners.register(selectors.owner_of_pod)
         overview.connect()

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from apps.clusters.why.containers import signal_name
 from apps.core.states import Health
 from apps.deployments.specs import ObservedRevision
 from apps.deployments.states import RolloutState
 
-_SIGNALS = {1: "SIGHUP", 2: "SIGINT", 4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV"}
-_SIGNALS |= {13: "SIGPIPE", 15: "SIGTERM"}
 # Restarts that are older than this say nothing about now.
 RECENT = timedelta(minutes=10)
 
@@ -55,11 +54,6 @@ class Verdict(NamedTuple):
     health: Health
     reason: str
     message: str
-
-
-def signal_name(exit_code: int) -> str:
-    """The signal behind an exit code above 128, or nothing."""
-    return _SIGNALS.get(exit_code - 128, f"signal {exit_code - 128}") if 128 < exit_code < 160 else ""
 
 
 def observed_revision(workload: Mapping[str, Any]) -> ObservedRevision:

@@ -9,9 +9,13 @@ from typing import Any, NamedTuple
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
+from apps.clusters.explain import explain_absent, explain_pods
 from apps.clusters.models import KubeEvent, Pod
+from apps.clusters.visibility import visibility_of
+from apps.clusters.why import Why
 from apps.core.access import Principal, role_in
-from apps.core.states import Health, Role
+from apps.core.look import look_of
+from apps.core.states import Role
 from apps.deployments import selectors
 from apps.deployments.health import ReplicaSeen
 from apps.deployments.models import Deployment, Heal, Revision, Rollout
@@ -20,6 +24,7 @@ from apps.deployments.states import RevisionState, RolloutState
 MAX_REPLICA_STEPS = 4
 SHOWN_REVISIONS = 20
 SHOWN_HEALS = 5
+SHOWN_WHYS = 10
 
 
 @dataclass(frozen=True)
@@ -83,17 +88,6 @@ class ReplicaRow:
         """Revision, node and the last restart."""
         parts = [f"revision {self.pod.revision}", self.pod.node_name, self.seen.restarted]
         return ", ".join(part for part in parts if part)
-
-
-@dataclass(frozen=True)
-class Why:
-    """Why a replica is not well, as `components/why.html` draws it."""
-
-    state: str
-    title: str
-    why: str
-    url: str
-    at: datetime | None
 
 
 class EventRow(NamedTuple):
@@ -160,6 +154,7 @@ class Board:
     def __init__(self, deployment: Deployment, principal: Principal) -> None:
         self.deployment = deployment
         self.now = timezone.now()
+        self._sight = visibility_of(principal)
         role = role_in(principal, deployment.project)
         self.may_change = bool(role and role.allows(Role.DEVELOPER)) and not principal.read_only
 
@@ -189,11 +184,23 @@ class Board:
             groups.setdefault(row.pod.revision or "?", []).append(row)
         return list(groups.items())
 
-    @property
+    @functools.cached_property
     def whys(self) -> list[Why]:
-        """What is not well, or was restarted not long ago, and why; the worst first."""
-        found = [why for row in self.replicas if (why := _why(row, self.now)) is not None]
-        return sorted(found, key=lambda why: -Health.DEGRADED.severity if why.state == Health.DEGRADED else 0)[:10]
+        """What is not well, or was restarted not long ago, and why; the worst first. And why pods can't be made."""
+        told = explain_pods(self.pods, sight=self._sight)
+        found = [why for row in self.replicas if (why := _why(row, told.get(row.pod.uid), self.now)) is not None]
+        bad = [why for why in found if look_of(why.state).tone == "bad"]
+        return [*self._refused(), *bad, *(why for why in found if why not in bad)][:SHOWN_WHYS]
+
+    def _refused(self) -> list[Why]:
+        """Revisions that have fewer pods than they want because these are refused: by a quota, say."""
+        short = [entry["revision"] for entry in self.deployment.observed if entry["existing"] < entry["wanted"]]
+        target = self.deployment.target
+        places = {
+            (target.cluster_id, target.namespace, f"{self.deployment.name}-r{number}"): number for number in short
+        }
+        told = explain_absent(places, "ReplicaSet", prefix=True, waiting_for="a replica")
+        return [why.named(f"Revision {places[place]} lacks replicas") for place, why in told.items()]
 
     @functools.cached_property
     def rollout(self) -> Rollout | None:
@@ -291,13 +298,13 @@ def _revision_state(deployment: Deployment, revision: Revision, entry: dict[str,
     return RevisionState.RETIRING if entry["existing"] else RevisionState.RETIRED
 
 
-def _why(row: ReplicaRow, now: datetime) -> Why | None:
-    ended = row.seen.last_ended_at
-    if not row.pod.ready and row.pod.reason != "Terminating":
-        title = f"{row.name} {row.seen.restarted}" if row.seen.restarted else f"{row.name}: {row.pod.reason}"
-        return Why(row.pod.health, title, row.pod.message, row.url, ended or row.pod.created_at)
+def _why(row: ReplicaRow, why: Why | None, now: datetime) -> Why | None:
+    if why is not None:
+        title = f"{row.name} {row.seen.restarted}" if row.seen.restarted else row.name
+        return why.named(title, row.url)
     if row.seen.was_restarted_lately(now):
-        return Why("Ready", f"{row.name} {row.seen.restarted}", "It is ready again.", row.url, ended)
+        title = f"{row.name} {row.seen.restarted}"
+        return Why("Ready", "It is ready again.", title=title, url=row.url, at=row.seen.last_ended_at)
     return None
 
 

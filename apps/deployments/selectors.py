@@ -8,6 +8,8 @@ from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet
 
 from apps.clusters.manifests import DEPLOYMENT, PART_OF
 from apps.clusters.models import Cluster, KubeEvent, Pod
+from apps.clusters.owners import Owner
+from apps.core import nav
 from apps.core.access import Principal, get_scoped
 from apps.core.errors import Missing
 from apps.core.models import Project
@@ -156,6 +158,14 @@ def pod_of(of: Deployment, name: str) -> Pod:
     if found is None:
         raise Missing(f"{of.name} has no replica {name!r}.")
     return found
+
+
+def owner_of_pod(pod: Pod) -> Owner | None:
+    """The deployment whose replica this is."""
+    if not pod.deployment:
+        return None
+    url = nav.link("deployments:detail", pod.project, pod.deployment)
+    return Owner("Deployment", pod.deployment, url, f"revision {pod.revision}")
 
 
 def events_of_pod(pod: Pod, *, limit: int = 20) -> list[KubeEvent]:

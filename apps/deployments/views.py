@@ -10,7 +10,10 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from apps.clusters.services import pod_log
+from apps.clusters import logs
+from apps.clusters.explain import explain_pod
+from apps.clusters.visibility import visibility_of
+from apps.core import nav
 from apps.core.access import role_in
 from apps.core.errors import FlotillaError
 from apps.core.models import Project
@@ -21,7 +24,6 @@ from apps.deployments.forms import DeployForm, ReviseForm, ScaleForm, TargetForm
 from apps.deployments.models import Deployment
 
 PER_PAGE = 50
-LOG_LINES = 2000
 DEPLOY_COMMAND = """curl -X POST {url}/api/v1/deployments -H "Authorization: Bearer $TOKEN" \\
   -H "Content-Type: application/json" -d '{{"project": "{project}", "name": "digits",
   "target": "local-production", "model": "digits", "alias": "champion", "replicas": 3,
@@ -168,6 +170,8 @@ def replica(request: PageRequest, project: Project, name: str, pod: str) -> Http
         "deployment": deployment,
         "pod": found,
         "seen": selectors.seen_of(found),
+        "why": explain_pod(found, sight=visibility_of(request.principal)),
+        "pod_url": nav.link("clusters:pod", found.cluster.name, found.namespace, found.name),
         "events": panels.event_rows(selectors.events_of_pod(found)),
     }
     return render_page(request, "deployments/replica.html", context)
@@ -176,13 +180,10 @@ def replica(request: PageRequest, project: Project, name: str, pod: str) -> Http
 @page
 @require_safe
 def replica_log(request: PageRequest, project: Project, name: str, pod: str) -> HttpResponse:
-    """The end of the replica's log, or with `?previous=1` of the container before the last restart."""
+    """A part of the replica's log for the viewer that follows it, or the file of it."""
     found = selectors.pod_of(_found(request, project, name), pod)
-    text = pod_log(found, tail_lines=LOG_LINES, previous=request.GET.get("previous") == "1")
-    response = HttpResponse(text, content_type="text/plain; charset=utf-8")
-    if found.deleted_at is not None or request.GET.get("previous") == "1":
-        response["X-Log-End"] = "1"
-    return response
+    query = logs.query_of(request.GET)
+    return logs.respond(logs.read(found, query), query, found.name)
 
 
 @page

@@ -11,10 +11,10 @@ class ExperimentsConfig(AppConfig):
 
     def ready(self) -> None:
         """Let what happens to a run's pod wake its reconcile; give rows to the overview, counts and search."""
-        from apps.clusters import accounts
+        from apps.clusters import accounts, owners
         from apps.clusters.manifests import RUN
         from apps.clusters.routing import route
-        from apps.experiments import holdings, overview
+        from apps.experiments import holdings, overview, selectors
         from apps.experiments.services.launching import RECONCILE
 
         def resolve(cluster_id: int, namespace: str, labels: dict[str, str]) -> list[tuple[str, int]]:
@@ -23,4 +23,5 @@ class ExperimentsConfig(AppConfig):
 
         route(RUN, resolve, topic="run")
         accounts.register(holdings.holdings)
+        owners.register(selectors.owner_of_pod)
         overview.connect()

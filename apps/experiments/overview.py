@@ -7,6 +7,8 @@ from django.db.models import Case, Count, Min, Q, QuerySet, When
 from django.utils import timezone
 from django.utils.text import Truncator
 
+from apps.clusters.visibility import visibility_of
+from apps.clusters.why import Why
 from apps.core import nav, search
 from apps.core import overview as page
 from apps.core.access import Principal, visible_projects
@@ -16,6 +18,7 @@ from apps.core.overview import Attention, FailureRow, RunRow, Scope, Section, Ti
 from apps.experiments import selectors
 from apps.experiments.models import Experiment, LatestMetric, MetricPoint, RegisteredModel, Run
 from apps.experiments.states import FAILURES, UNSETTLED, RunKind, RunState
+from apps.experiments.whys import whys_of
 
 RUN_ROWS = 6
 FAILURE_ROWS = 6
@@ -81,11 +84,15 @@ def attention(scope: Scope) -> list[Attention]:
     failed = _runs(scope).filter(state__in=FAILURES, ended_at__gte=now - FRESH, reruns=None)
     waiting = _runs(scope).filter(state__in=_WAITING, kind=RunKind.LAUNCHED, created_at__lte=now - PATIENCE)
     found = _failed(list(failed.order_by("-ended_at")[: FAILURE_ROWS * 5]), scope)
-    found.extend(
-        Attention("Unschedulable", f"run {run} is waiting", run.message, "run waiting", _url(run), run.created_at)
-        for run in waiting.exclude(message="").order_by("id")[:FAILURE_ROWS]
-    )
+    rows = list(waiting.order_by("id")[:FAILURE_ROWS])
+    whys = whys_of(rows, visibility_of(scope.principal))
+    found.extend(_waits(run, whys.get(run.pk)) for run in rows if run.message or run.pk in whys)
     return found
+
+
+def _waits(run: Run, why: Why | None) -> Attention:
+    state, sentence = (why.state, why.sentence) if why else ("Unschedulable", run.message)
+    return Attention(state, f"run {run} is waiting", sentence, "run waiting", _url(run), run.created_at)
 
 
 def _failed(runs: list[Run], scope: Scope) -> list[Attention]:
@@ -122,11 +129,12 @@ def running(scope: Scope) -> list[RunRow]:
     rows = list(active.prefetch_related("params")[:RUN_ROWS])
     chosen = _metric_of_each(rows)
     curves = _curves(chosen.values())
+    whys = whys_of([run for run in rows if run.state in _WAITING], visibility_of(scope.principal))
     shown = []
     for run in rows:
         metric = chosen.get(run.pk)
         params = " ".join(f"{param.key}={param.value}" for param in list(run.params.all())[:4])
-        waits = run.message if run.state in _WAITING else ""
+        waits = (whys[run.pk].sentence if run.pk in whys else run.message) if run.state in _WAITING else ""
         shown.append(
             RunRow(
                 str(run),

@@ -10,6 +10,8 @@ from django.http import QueryDict
 from django.utils import timezone
 
 from apps.clusters.models import KubeEvent, Pod
+from apps.clusters.visibility import visibility_of
+from apps.clusters.why import Why
 from apps.core.access import Principal, role_in
 from apps.core.errors import Invalid
 from apps.core.models import Transition
@@ -21,6 +23,7 @@ from apps.experiments.curves import Point, curves, grown_keys
 from apps.experiments.models import Artifact, Experiment, LatestMetric, LoggedModel, ModelVersion, Run
 from apps.experiments.search import RunSearch
 from apps.experiments.states import FAILURES, SETTLED, RunKind, RunState
+from apps.experiments.whys import why_of
 
 PER_PAGE = 50
 MAX_COLUMNS = 6
@@ -28,8 +31,7 @@ MAX_CURVES = 8
 CHART_POINTS = 400
 MAX_CHARTS = 12
 MAX_FILES = 300
-MAX_INLINE_BYTES = 4 * 1024 * 1024
-FAILURE_LINES = 12
+MAX_INLINE_BYTES, FAILURE_LINES = 4 * 1024 * 1024, 12
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
 
 
@@ -268,17 +270,22 @@ class RunBoard:
 
     @property
     def verdict(self) -> str:
-        """One sentence beside the status."""
+        """One sentence beside the status; nothing where the card below it says why."""
+        if self.why is not None or (self.settled and not self.failed):
+            return ""
         if self.failed:
             code = f"exit code {self.run.exit_code}" if self.run.exit_code is not None else ""
             return ", ".join(part for part in (code, self.run.reason) if part) or "it gave no reason"
-        if self.settled:
-            return ""
         return self.run.message
+
+    @cached_property
+    def why(self) -> Why | None:
+        """Why it waits, is unwell or failed: one sentence with its evidence; None when all is well."""
+        return why_of(self.run, self.pods, visibility_of(self._principal)) if self.launched else None
 
     @property
     def last_lines(self) -> str:
-        """The end of the kept log, for the failure panel."""
+        """The end of the kept log."""
         return "\n".join(self.run.log_tail.rstrip().splitlines()[-FAILURE_LINES:])
 
     @cached_property

@@ -7,6 +7,8 @@ from typing import Any
 from django.db.models import Count, Max, OuterRef, Prefetch, Q, QuerySet, Subquery
 
 from apps.clusters.models import KubeEvent, Pod
+from apps.clusters.owners import Owner
+from apps.core import nav
 from apps.core.access import Principal, get_scoped
 from apps.core.errors import Missing
 from apps.core.models import Project
@@ -99,6 +101,16 @@ def pods_of(target: Run) -> list[Pod]:
     return list(
         Pod.objects.filter(cluster_id=target.cluster_id, namespace=target.namespace, run=str(target.pk)).order_by("-id")
     )
+
+
+def owner_of_pod(pod: Pod) -> Owner | None:
+    """The run whose pod this is."""
+    if not (pod.run.isascii() and pod.run.isdecimal() and len(pod.run) < 19):
+        return None
+    found = runs(pk=int(pod.run)).first()
+    if found is None or found.experiment.project.name != pod.project:
+        return None
+    return Owner("Run", str(found), nav.link("experiments:run", pod.project, found.uid), found.experiment.name)
 
 
 def events_of(target: Run, pods: Iterable[Pod] = (), *, limit: int = 30) -> list[KubeEvent]:

@@ -9,6 +9,7 @@ from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
+from apps.clusters import logs
 from apps.core.errors import FlotillaError, Missing
 from apps.core.formtext import flash_errors
 from apps.core.models import Project
@@ -17,7 +18,7 @@ from apps.core.states import Role
 from apps.experiments import artifacts, panels, selectors, services
 from apps.experiments.downloads import file_response
 from apps.experiments.forms import LaunchForm, RegisterForm
-from apps.experiments.logs import run_log
+from apps.experiments.logs import run_log_part
 from apps.experiments.models import Run
 from apps.experiments.states import UNSETTLED, RunKind, RunState
 
@@ -118,15 +119,10 @@ def run_page(request: PageRequest, project: Project, uid: str) -> HttpResponse:
 @page
 @require_safe
 def log(request: PageRequest, project: Project, uid: str) -> HttpResponse:
-    """The end of the run's log, for the viewer that follows it."""
-    found = run_log(_found(request, project, uid))
-    response = HttpResponse(found.text, content_type="text/plain; charset=utf-8")
-    response["Cache-Control"] = "no-store"
-    if found.ended:
-        response["X-Log-End"] = "1"
-    if found.note:
-        response["X-Log-Note"] = found.note.splitlines()[0][:200].encode("ascii", "replace").decode()
-    return response
+    """A part of the run's log for the viewer that follows it, or the file of it."""
+    run = _found(request, project, uid)
+    query = logs.query_of(request.GET)
+    return logs.respond(run_log_part(run, query), query, str(run))
 
 
 @page

@@ -125,7 +125,7 @@ def test_a_pod_says_how_its_container_ended(viewer: Client, cluster: Cluster) ->
     ]
     Pod.objects.create(cluster=cluster, **rows.pod_row(pod, datetime.now(UTC)))
     text = viewer.get("/clusters/gke-eu/pods/flotilla-demo/demo-oom/").content.decode()
-    assert "used more memory than its limit" in text and "OOMKilled" in text and "exit code 137" in text
+    assert "ran out of memory" in text and "OOMKilled" in text and "exit code 137" in text
 
 
 def test_an_empty_list_says_how_to_begin(root: Client) -> None:

@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("clusters", "0001_initial"),
+        ("clusters", "0003_usage"),
     ]
 
     operations = [

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     """Adds the columns; the watcher fills them at its next list."""
 
-    dependencies: ClassVar = [("clusters", "0001_initial")]
+    dependencies: ClassVar = [("clusters", "0004_check")]
 
     operations: ClassVar = [
         migrations.AddField("node", "allocatable_gpus", models.JSONField(default=dict)),

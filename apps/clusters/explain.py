@@ -1,0 +1,254 @@
+"""Gathers the facts for "why?" from the rows: a constant number of queries, however many pods are asked about."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from django.db.models import Count, Q, Sum
+from django.utils import timezone
+
+from apps.clusters.models import Cluster, KubeEvent, Node, Pod
+from apps.clusters.states import ClusterState
+from apps.clusters.visibility import Visibility
+from apps.clusters.why import ClusterFacts, PodFacts, Why, explain, refused
+from apps.clusters.why.facts import EventFacts, Holder, NodeFacts, is_gpu
+from apps.clusters.why.observe import asks, conditions_of, containers_of, moment
+from apps.clusters.why.scheduling import fits
+from apps.core.states import Health
+
+ENDED = ("Succeeded", "Failed")
+# Beyond these the newest are enough to explain.
+MAX_EVENTS, MAX_HOLDERS = 2000, 500
+# A controller that is refused tries again within minutes; an older refusal is no longer why.
+REFUSAL_AGE = timedelta(minutes=30)
+# Where an object is: cluster, namespace, name.
+Place = tuple[int, str, str]
+_ANSWERS = (ClusterState.HEALTHY, ClusterState.DEGRADED, ClusterState.PENDING)
+
+
+def explain_pods(
+    pods: Iterable[Pod], *, sight: Visibility | None = None, elsewhere: bool = False, log_line: str = ""
+) -> dict[str, Why]:
+    """Why each of the pods waits or is unwell, by uid; those that are well are left out.
+
+    Eight queries at most. `sight` allows to name what holds a resource; `elsewhere` looks for other clusters with room.
+    `log_line` is the last line of the log where the caller has it.
+    """
+    wanted = list(pods)
+    clusters = Cluster.objects.in_bulk({pod.cluster_id for pod in wanted}) if wanted else {}
+    unwell = _complete([pod for pod in wanted if _asks_why(pod, clusters[pod.cluster_id])])
+    if not unwell:
+        return {}
+    now = timezone.now()
+    events = _events_of(unwell)
+    facts = {pod.uid: replace(pod_facts(pod, events.get(pod.uid, ())), log_line=log_line) for pod in unwell}
+    homeless = {pod.cluster_id for pod in unwell if not pod.node_name and pod.phase not in ENDED}
+    others = _healthy_clusters() if elsewhere and homeless else {}
+    nodes = _nodes_of({pod.cluster_id for pod in unwell}, homeless, sight, set(others))
+    found: dict[str, Why] = {}
+    for pod in unwell:
+        about = _cluster_facts(clusters[pod.cluster_id], nodes, facts[pod.uid], others)
+        why = explain(facts[pod.uid], about, now)
+        if why is not None:
+            found[pod.uid] = why
+    return found
+
+
+def explain_pod(pod: Pod, *, sight: Visibility | None = None, log_line: str = "") -> Why | None:
+    """Why one pod waits or is unwell, with the other clusters where it would fit; None when it is well."""
+    return explain_pods([pod], sight=sight, elsewhere=True, log_line=log_line).get(pod.uid)
+
+
+def explain_absent(
+    wanted: Iterable[Place], kind: str, *, prefix: bool = False, waiting_for: str = "its pod"
+) -> dict[Place, Why]:
+    """Why Jobs or ReplicaSets (`kind`) have no pod: quotas, limit ranges and other refusals. One query.
+
+    With `prefix`, the names begin those of the objects, as a Deployment's does its ReplicaSets'.
+    """
+    places = list(wanted)
+    if not places:
+        return {}
+    match = Q(involved_name__in=[name for _, _, name in places])
+    for _, _, name in places if prefix else ():
+        match |= Q(involved_name__startswith=f"{name}-")
+    rows = KubeEvent.objects.filter(
+        match,
+        cluster__in={cluster for cluster, _, _ in places},
+        namespace__in={namespace for _, namespace, _ in places},
+        involved_kind=kind,
+        reason="FailedCreate",
+        last_at__gte=timezone.now() - REFUSAL_AGE,
+    )
+    found: dict[Place, Why] = {}
+    for event in rows.order_by("-last_at")[:MAX_EVENTS]:
+        for place in places:
+            why = refused([_event(event)], waiting_for=waiting_for) if _is_of(event, place, prefix) else None
+            if why is not None:
+                found.setdefault(place, why)
+    return found
+
+
+def pod_facts(pod: Pod, events: Sequence[EventFacts] = ()) -> PodFacts:
+    """A row with its events as `explain` wants it."""
+    status = pod.status
+    return PodFacts(
+        name=pod.name,
+        phase=pod.phase,
+        health=pod.health,
+        ready=pod.ready,
+        reason=pod.reason,
+        message=pod.message,
+        node=pod.node_name,
+        conditions=conditions_of(status.get("conditions") or []),
+        containers=containers_of(status),
+        events=tuple(events),
+        asks=_asks(pod),
+        selector=status.get("node_selector") or {},
+        tolerations=tuple(status.get("tolerations") or ()),
+        affinity=bool(status.get("node_affinity")),
+        finalizers=tuple(status.get("finalizers") or ()),
+        deleting_since=moment(status.get("deleting_since")),
+        deleted=pod.deleted_at is not None,
+        created_at=pod.created_at,
+        started_at=pod.started_at,
+    )
+
+
+def _asks_why(pod: Pod, cluster: Cluster) -> bool:
+    if pod.phase == "Succeeded" or (pod.deleted_at is not None and pod.phase != "Failed"):
+        return False
+    return pod.health != Health.HEALTHY or cluster.state not in _ANSWERS
+
+
+def _complete(pods: list[Pod]) -> list[Pod]:
+    """The same pods with all columns: lists leave out what is large."""
+    if not any(pod.get_deferred_fields() for pod in pods):
+        return pods
+    return list(Pod.objects.filter(pk__in=[pod.pk for pod in pods]))
+
+
+def _asks(pod: Pod) -> Mapping[str, int]:
+    special = asks((pod.status.get("resources") or {}).values())
+    kinds = [name for name in special if is_gpu(name)]
+    if not kinds and pod.requests_gpu:
+        told = re.findall(r"Insufficient (\S+/gpu)\b", pod.message)
+        kinds = told[:1] or ["gpu"]
+    if len(kinds) == 1:
+        # The column counts init containers as the scheduler does.
+        special[kinds[0]] = pod.requests_gpu
+    return {"cpu": pod.requests_cpu_m, "memory": pod.requests_memory_b, **special}
+
+
+def _events_of(pods: Sequence[Pod]) -> dict[str, list[EventFacts]]:
+    rows = KubeEvent.objects.filter(
+        cluster__in={pod.cluster_id for pod in pods},
+        namespace__in={pod.namespace for pod in pods},
+        involved_name__in={pod.name for pod in pods},
+        involved_uid__in=[pod.uid for pod in pods],
+    )
+    found: dict[str, list[EventFacts]] = defaultdict(list)
+    for event in rows.order_by("-last_at", "-id")[:MAX_EVENTS]:
+        found[event.involved_uid].append(_event(event))
+    return found
+
+
+def _event(event: KubeEvent) -> EventFacts:
+    return EventFacts(event.reason, event.message, event.last_at, event.count, event.type == "Warning")
+
+
+def _is_of(event: KubeEvent, place: Place, prefix: bool) -> bool:
+    cluster, namespace, name = place
+    named = event.involved_name == name or (prefix and event.involved_name.startswith(f"{name}-"))
+    return named and (event.cluster_id, event.namespace) == (cluster, namespace)
+
+
+def _nodes_of(
+    own: set[int], homeless: set[int], sight: Visibility | None, others: set[int]
+) -> dict[int, tuple[NodeFacts, ...]]:
+    """The nodes by cluster: of the pods' own clusters, and of the others where a pod may fit."""
+    requested = _requested(homeless | others) if homeless else {}
+    holders = _holders(homeless, sight) if homeless and sight is not None else {}
+    found: dict[int, list[NodeFacts]] = defaultdict(list)
+    for node in Node.objects.filter(cluster__in=own | others).order_by("name"):
+        key = (node.cluster_id, node.name)
+        found[node.cluster_id].append(_node(node, requested.get(key, {}), holders.get(key, ())))
+    return {cluster: tuple(nodes) for cluster, nodes in found.items()}
+
+
+def _healthy_clusters() -> dict[int, str]:
+    return dict(Cluster.objects.filter(state=ClusterState.HEALTHY).order_by("name").values_list("pk", "name"))
+
+
+def _requested(clusters: set[int]) -> dict[tuple[int, str], dict[str, int]]:
+    rows = (
+        Pod.objects.present()
+        .filter(cluster__in=clusters)
+        .exclude(phase__in=ENDED)
+        .exclude(node_name="")
+        .order_by()
+        .values("cluster_id", "node_name")
+        .annotate(cpu=Sum("requests_cpu_m"), memory=Sum("requests_memory_b"), gpu=Sum("requests_gpu"), pods=Count("id"))
+    )
+    return {
+        (row["cluster_id"], row["node_name"]): {
+            "cpu": int(row["cpu"] or 0),
+            "memory": int(row["memory"] or 0),
+            "gpu": int(row["gpu"] or 0),
+            "pods": row["pods"],
+        }
+        for row in rows
+    }
+
+
+def _holders(clusters: set[int], sight: Visibility | None) -> dict[tuple[int, str], tuple[Holder, ...]]:
+    """The Jobs that run on each node and that the viewer may know: they end, and then their room is free."""
+    rows = Pod.objects.present().filter(cluster__in=clusters, owner_kind="Job").exclude(phase__in=ENDED)
+    if sight is not None and not sight.everything:
+        rows = rows.filter(project__in=sight.projects)
+    found: dict[tuple[int, str], list[Holder]] = defaultdict(list)
+    columns = ("cluster_id", "node_name", "owner_name", "requests_cpu_m", "requests_memory_b", "requests_gpu")
+    for cluster, node, name, cpu, memory, gpu in rows.exclude(node_name="").values_list(*columns)[:MAX_HOLDERS]:
+        found[cluster, node].append(Holder(name, {"cpu": cpu, "memory": memory, "gpu": gpu, "pods": 1}))
+    return {key: tuple(holders) for key, holders in found.items()}
+
+
+def _node(node: Node, requested: Mapping[str, int], holders: tuple[Holder, ...]) -> NodeFacts:
+    return NodeFacts(
+        name=node.name,
+        allocatable={
+            "cpu": node.allocatable_cpu_m,
+            "memory": node.allocatable_memory_b,
+            "gpu": node.allocatable_gpu,
+            "pods": node.allocatable_pods,
+        },
+        requested=requested,
+        ready=node.ready,
+        schedulable=node.schedulable,
+        labels=node.labels,
+        taints=tuple(taint for taint in node.taints if taint.get("effect") != "PreferNoSchedule"),
+        reason="" if node.ready else node.reason,
+        not_ready_since=None if node.ready else _not_ready_since(node),
+        holders=holders,
+    )
+
+
+def _not_ready_since(node: Node) -> datetime | None:
+    times = [found.get("last_transition_time") for found in node.conditions if found.get("type") == "Ready"]
+    return moment(times[0]) if times else None
+
+
+def _cluster_facts(
+    cluster: Cluster, nodes: Mapping[int, tuple[NodeFacts, ...]], pod: PodFacts, others: Mapping[int, str]
+) -> ClusterFacts:
+    waits = not pod.node and pod.phase not in ENDED
+    roomy = [name for pk, name in others.items() if pk != cluster.pk and fits(pod, nodes.get(pk, ()))] if waits else []
+    return ClusterFacts(
+        name=cluster.name,
+        nodes=nodes.get(cluster.pk, ()),
+        answers=cluster.state in _ANSWERS,
+        seen_at=cluster.last_seen_at,
+        elsewhere=tuple(roomy),
+    )

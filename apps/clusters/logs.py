@@ -1,0 +1,245 @@
+"""A container's log, asked of the cluster: its end first, then only what is new, by the time of the last line.
+
+Kubernetes rotates logs (10 MiB by default) and a request for "the last lines" begins anew each time. A reader who says
+"after this line" goes on through rotations and restarts, misses nothing that is still there and gets nothing twice.
+Lines have times to the nanosecond, but `sinceTime` reaches a node in whole seconds, and several lines may share a
+time: so the reader also says how many lines of that time it has.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
+
+from django.http import HttpResponse
+from django.utils import timezone
+
+from apps.clusters import services
+from apps.clusters.kube.client import KubeClient
+from apps.clusters.kube.errors import Forbidden, Invalid, KubeError, NotFound
+from apps.clusters.models import Pod
+from apps.clusters.states import ClusterState
+from apps.core.errors import FlotillaError, Missing, Unavailable
+
+# What one look brings at most, and what a download does.
+FIRST_LINES = 5_000
+PART_BYTES = 1024 * 1024
+DOWNLOAD_BYTES = 16 * 1024 * 1024
+SPANS = {"300": timedelta(minutes=5), "3600": timedelta(hours=1)}
+ENDED = ("Succeeded", "Failed")
+_TIME = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?Z$")
+
+
+@dataclass(frozen=True)
+class LogQuery:
+    """What a reader wants: which container, from when, and after which line.
+
+    `after` is the time of the last line that the reader has, RFC 3339 with up to nine digits, and `seen` how many lines
+    of that very time it has.
+    """
+
+    container: str = ""
+    previous: bool = False
+    since: str = ""
+    after: str = ""
+    seen: int = 0
+    download: bool = False
+    timestamps: bool = True
+
+
+@dataclass(frozen=True)
+class LogPart:
+    """Lines with their times. `ended`: nothing more will come. `more`: there is more to fetch at once.
+
+    `note` says why there is little or nothing. `containers` are those whose log may be chosen, init ones first.
+    """
+
+    text: str = ""
+    ended: bool = False
+    more: bool = False
+    note: str = ""
+    timed: bool = True
+    container: str = ""
+    containers: tuple[str, ...] = ()
+    restarted: bool = False
+
+
+def query_of(parameters: Mapping[str, str]) -> LogQuery:
+    """A query out of an address; what makes no sense is left out."""
+    after = parameters.get("after", "")
+    seen = parameters.get("seen", "")
+    return LogQuery(
+        container=parameters.get("container", ""),
+        previous=parameters.get("previous") == "1",
+        since=parameters.get("since", "") if parameters.get("since", "") in SPANS else "",
+        after=after if _TIME.match(after) else "",
+        seen=int(seen) if seen.isascii() and seen.isdecimal() and len(seen) < 9 else 0,
+        download=parameters.get("download") == "1",
+        timestamps=parameters.get("times", "1") != "0",
+    )
+
+
+def read(pod: Pod, query: LogQuery) -> LogPart:
+    """The part of the log that `query` asks for. The caller has checked who may see the pod.
+
+    Raises nothing that a cluster can cause: what is wrong is the part's `note`.
+    """
+    names, chosen = _containers(pod, query.container)
+    part = LogPart(container=chosen, containers=names, restarted=_restarted(pod, chosen))
+    over = query.previous or pod.phase in ENDED or pod.deleted_at is not None
+    if pod.cluster.state in {ClusterState.UNREACHABLE, ClusterState.DISABLED}:
+        return replace(
+            part, note=f"{pod.cluster.name} can't be asked for the log now", ended=pod.deleted_at is not None
+        )
+    try:
+        client = services.connect(pod.cluster)
+        text, more = _fetch(client, pod, replace(query, container=chosen))
+    except NotFound:
+        return replace(part, note="the log is gone with its pod", ended=True)
+    except Forbidden:
+        return replace(part, note="Flotilla's credential may not read logs on this cluster", ended=True)
+    except Invalid as error:
+        return replace(part, note=_not_yet(error.message, query), ended=over)
+    except KubeError as error:
+        return replace(part, note=f"{pod.cluster.name} gives no log now: {error.message}")
+    except FlotillaError as error:
+        return replace(part, note=error.message)
+    return replace(part, text=text, more=more, ended=over and not more)
+
+
+def pod_log(pod: Pod, *, container: str = "", tail_lines: int = 200) -> str:
+    """The end of a container's log without times, for REST. The caller has checked who may see the pod.
+
+    Raises Missing when the pod or its log is gone, Unavailable when the cluster does not answer.
+    """
+    _, chosen = _containers(pod, container)
+    client = services.connect(pod.cluster)
+    try:
+        return client.pod_log(
+            pod.namespace, pod.name, container=chosen or None, tail_lines=tail_lines, limit_bytes=PART_BYTES
+        )
+    except NotFound as error:
+        raise Missing(f"The log of {pod.name} is gone with its pod.") from error
+    except Forbidden as error:
+        raise Unavailable("Flotilla's credential may not read logs on this cluster.", hint=error.message) from error
+    except KubeError as error:
+        raise Unavailable(f"{pod.cluster.name} gives no log now.", hint=error.message) from error
+
+
+def respond(part: LogPart, query: LogQuery, name: str = "log") -> HttpResponse:
+    """The part for logs.js: text, and what is to be said of it in headers. A download is a file of that name."""
+    text = part.text
+    if query.download:
+        text = "".join(f"{line}\n" for line in _for_file(part, query))
+    response = HttpResponse(text, content_type="text/plain; charset=utf-8")
+    response["Cache-Control"] = "no-store"
+    if query.download:
+        safe = re.sub(r"[^A-Za-z0-9.-]", "-", f"{name}-{part.container}" if part.container else name)
+        response["Content-Disposition"] = f'attachment; filename="{safe}.log"'
+    flags = {"End": part.ended, "More": part.more, "Timed": part.timed, "Restarted": part.restarted}
+    for header in (header for header, on in flags.items() if on):
+        response[f"X-Log-{header}"] = "1"
+    if part.note:
+        # A header holds ASCII only; a sentence holds more.
+        response["X-Log-Note"] = quote(" ".join(part.note.split())[:300])
+    if part.containers:
+        response["X-Log-Containers"] = ",".join(part.containers)
+        response["X-Log-Container"] = part.container
+    return response
+
+
+def unseen(lines: Sequence[str], after: str, seen: int) -> list[str]:
+    """The lines after the one that the reader has last. A line is its time, a space and its text."""
+    mark = _comparable(after)
+    found: list[str] = []
+    of_that_time = 0
+    for line in lines:
+        time = _comparable(line.partition(" ")[0])
+        if time == mark:
+            of_that_time += 1
+        # A line without a time belongs to the one before it.
+        if (time > mark) or (time == mark and of_that_time > seen) or (not time and found):
+            found.append(line)
+    return found
+
+
+def _comparable(time: str) -> str:
+    """The time as a text that sorts: always nine digits. Go leaves out the zeros at the end."""
+    match = _TIME.match(time)
+    return f"{match[1]}{(match[2] or '.').ljust(10, '0')}" if match else ""
+
+
+def _fetch(client: KubeClient, pod: Pod, query: LogQuery) -> tuple[str, bool]:
+    """(new lines, whether there are more)."""
+    if query.download:
+        return _ask(client, pod, query, "", None, DOWNLOAD_BYTES)
+    if not query.after:
+        since = timezone.now() - SPANS[query.since] if query.since else None
+        return _ask(client, pod, query, _seconds(since), FIRST_LINES, PART_BYTES)
+    text, full = _ask(client, pod, query, f"{query.after[:19]}Z", None, PART_BYTES)
+    fresh = unseen(_lines(text), query.after, query.seen)
+    if full and not fresh:
+        # More was written within one second than one look brings: without a leap it would be asked for again for ever.
+        leap = datetime.fromisoformat(query.after[:19]).replace(tzinfo=UTC) + timedelta(seconds=1)
+        text, full = _ask(client, pod, query, _seconds(leap), None, PART_BYTES)
+        fresh = _lines(text)
+    return "".join(f"{line}\n" for line in fresh), full
+
+
+def _ask(client: KubeClient, pod: Pod, query: LogQuery, since: str, tail: int | None, limit: int) -> tuple[str, bool]:
+    """(whole lines, whether the limit cut them)."""
+    text = client.pod_log(
+        pod.namespace,
+        pod.name,
+        container=query.container or None,
+        previous=query.previous,
+        since_time=since or None,
+        tail_lines=tail,
+        timestamps=True,
+        limit_bytes=limit,
+    )
+    full = len(text.encode()) >= limit
+    whole, mark, _rest = text.rpartition("\n")
+    # The limit cuts within a line: the next look brings it whole. A line longer than all of it stays cut.
+    return (f"{whole}\n", True) if full and mark else (text, full)
+
+
+def _lines(text: str) -> list[str]:
+    """The lines as they were written: a progress bar's carriage returns do not end one."""
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def _seconds(moment: datetime | None) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if moment else ""
+
+
+def _for_file(part: LogPart, query: LogQuery) -> Iterable[str]:
+    for line in _lines(part.text):
+        time, mark, rest = line.partition(" ")
+        yield rest if mark and part.timed and not query.timestamps and _TIME.match(time) else line
+    if part.more:
+        yield f"[Flotilla gives the first {DOWNLOAD_BYTES // 1024**2} MiB of a log; kubectl logs gives all of it.]"
+    if part.note:
+        yield f"[Flotilla: {part.note}]"
+
+
+def _containers(pod: Pod, wanted: str) -> tuple[tuple[str, ...], str]:
+    """The names of the containers, init ones first, and the one that is meant: the first main one unless chosen."""
+    inits = [str(found["name"]) for found in pod.status.get("init_containers") or []]
+    mains = [str(found["name"]) for found in pod.status.get("containers") or []]
+    names = (*inits, *mains)
+    return names, wanted if wanted in names else next(iter(mains or inits), "")
+
+
+def _restarted(pod: Pod, container: str) -> bool:
+    found = [*(pod.status.get("init_containers") or []), *(pod.status.get("containers") or [])]
+    return any(each["name"] == container and int(each.get("restarts") or 0) > 0 for each in found)
+
+
+def _not_yet(message: str, query: LogQuery) -> str:
+    """What the API server says when there is no log: "container … is waiting to start: ContainerCreating"."""
+    if query.previous:
+        return "there is no log of an earlier start"
+    waiting = re.search(r"is waiting to start: (.+)$", message)
+    return f"not started yet: {waiting[1]}" if waiting else message

@@ -1,0 +1,95 @@
+""" "Why?": one sentence for a pod that waits or is unwell, with its evidence and the next step. Pure.
+
+Facts in (`facts.py`), a `Why` out; one small function a cause, asked in order of what explains more. None means that
+all is well.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from apps.clusters.why.admission import refused
+from apps.clusters.why.containers import config, crash, how_it_ended, initialising, signal_name, what_to_do
+from apps.clusters.why.ended import lost, stopped, terminating
+from apps.clusters.why.facts import ClusterFacts, PodFacts
+from apps.clusters.why.images import image, pulling
+from apps.clusters.why.probes import probe, unready
+from apps.clusters.why.result import Evidence, Why
+from apps.clusters.why.scheduling import unschedulable
+from apps.clusters.why.volumes import sandbox, volume
+
+__all__ = [
+    "ClusterFacts",
+    "Evidence",
+    "PodFacts",
+    "Why",
+    "explain",
+    "how_it_ended",
+    "refused",
+    "signal_name",
+    "what_to_do",
+]
+
+# What keeps a pod that has a node from being ready, in order of what explains more.
+_ON_ITS_NODE: tuple[Callable[[PodFacts], Why | None], ...] = (image, config, volume, sandbox, initialising, pulling)
+
+
+def explain(pod: PodFacts, cluster: ClusterFacts, now: datetime) -> Why | None:
+    """Why the pod waits or is unwell; None when all is well. A cluster that can't be asked is said first."""
+    found = _explain(pod, cluster, now)
+    return found if cluster.answers or pod.deleted else _as_of(pod, cluster, found)
+
+
+def _explain(pod: PodFacts, cluster: ClusterFacts, now: datetime) -> Why | None:
+    if pod.phase == "Succeeded" or (pod.deleted and pod.phase != "Failed"):
+        return None
+    if told := terminating(pod, cluster, now) or stopped(pod):
+        return told
+    if pod.phase == "Failed":
+        return crash(pod) or _otherwise(pod)
+    # A node that is gone from a cluster that can't be asked may be anything: only the cluster's silence is known.
+    if cluster.answers and (told := lost(pod, cluster, now)):
+        return told
+    if pod.ready or pod.health == "Healthy":
+        return None
+    if told := unschedulable(pod, cluster):
+        return told
+    trouble = _trouble(pod)
+    return trouble or next((told for cause in _ON_ITS_NODE if (told := cause(pod))), None) or _waiting(pod)
+
+
+def _trouble(pod: PodFacts) -> Why | None:
+    """A container that ended, or a probe that fails: whichever is the cause of the other."""
+    ended, probed = crash(pod), probe(pod)
+    if ended is None or probed is None:
+        return ended or probed
+    if ended.state == "OOMKilled":
+        return ended
+    killed_for_it = probed.state == "Unhealthy"
+    down = any(found.waiting == "CrashLoopBackOff" or found.ended for found in pod.containers)
+    return probed if killed_for_it or not down else ended
+
+
+def _waiting(pod: PodFacts) -> Why | None:
+    if pod.phase == "Running":
+        return unready(pod)
+    if pod.phase == "Pending" and not pod.node:
+        return Why("Pending", "Waiting: the scheduler has not looked at it yet.", at=pod.created_at)
+    if pod.phase == "Pending":
+        return Why("ContainerCreating", f"Starting: its containers are being made on {pod.node}.", at=pod.created_at)
+    return _otherwise(pod)
+
+
+def _otherwise(pod: PodFacts) -> Why:
+    return Why(pod.reason or pod.phase or "Unknown", pod.message or "Kubernetes gives no reason.", at=pod.started_at)
+
+
+def _as_of(pod: PodFacts, cluster: ClusterFacts, found: Why | None) -> Why:
+    """What was known when the cluster answered last."""
+    when = f"as of {cluster.seen_at:%H:%M} UTC" if cluster.seen_at else "as last seen"
+    state = found.sentence if found else f"it was {pod.reason or pod.phase or 'not seen yet'}"
+    sentence = f"{when[0].upper()}{when[1:]}: {state.rstrip('.')}. {cluster.name} can't be asked now."
+    evidence = (
+        *(found.evidence if found else ()),
+        Evidence(f"Cluster {cluster.name}", "answered last", cluster.seen_at),
+    )
+    return Why("Unreachable", sentence, evidence, found.next_step if found else "", at=cluster.seen_at)

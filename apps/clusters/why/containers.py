@@ -1,0 +1,140 @@
+"""Why containers don't start, or end again and again. Pure.
+
+Reasons and messages: pkg/kubelet/kuberuntime/kuberuntime_container.go and kubelet_pods.go of Kubernetes.
+"""
+
+import re
+
+from apps.clusters.why.amounts import plural
+from apps.clusters.why.facts import ContainerFacts, Ended, PodFacts
+from apps.clusters.why.result import Evidence, Why, said, stop
+from apps.core.look import bytes_text
+
+_CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError"})
+_STARTS = frozenset({"StartError", "ContainerCannotRun"})
+SIGNALS = {1: "SIGHUP", 2: "SIGINT", 4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV"}
+SIGNALS |= {13: "SIGPIPE", 15: "SIGTERM"}
+_MISSING = re.compile(r'\b(secret|configmap) "([^"]+)" not found', re.IGNORECASE)
+_KEY = re.compile(r"couldn't find key (\S+) in (Secret|ConfigMap) (\S+)", re.IGNORECASE)
+_COMMAND = re.compile(r'exec: \\?"([^"\\]+)\\?": (executable file not found|permission denied|stat |no such file)')
+
+
+def signal_name(exit_code: int) -> str:
+    """The signal behind an exit code above 128, or nothing."""
+    return SIGNALS.get(exit_code - 128, f"signal {exit_code - 128}") if 128 < exit_code < 160 else ""
+
+
+def how_it_ended(name: str, exit_code: int | None, reason: str, *, memory_limit: int | None = None) -> str:
+    """ "main ran out of memory: it used more than its limit of 2 GiB (exit code 137)", without a full stop."""
+    if reason == "OOMKilled":
+        limit = f"its limit of {bytes_text(memory_limit)}" if memory_limit else "its limit"
+        return f"{name} ran out of memory: it used more than {limit} (exit code {exit_code or 137})"
+    if exit_code is None:
+        return f"{name} ended"
+    known = {126: "; the command can't be executed", 127: "; the command was not found"}.get(exit_code, "")
+    signal = signal_name(exit_code)
+    if signal:
+        return f"{name} was killed by {signal} (exit code {exit_code})"
+    return f"{name} ended with exit code {exit_code}{known}"
+
+
+def what_to_do(exit_code: int | None, reason: str) -> str:
+    """The next step after such an end."""
+    if reason == "OOMKilled":
+        return "Ask for more memory, or let it use less."
+    if exit_code == 137:
+        return "Somebody or something killed it: see the events, and whether the node ran out of memory."
+    if exit_code in {126, 127}:
+        return "Correct its command, or the image that should have it."
+    return "The end of its log says why."
+
+
+def config(pod: PodFacts) -> Why | None:
+    """A container that can't be made: a Secret, ConfigMap or key is missing, or its command can't be run."""
+    stuck = next((found for found in pod.containers if found.waiting in _CONFIG), None)
+    if stuck is None:
+        return None
+    text = stuck.waiting_message
+    evidence = (Evidence(f"Container {stuck.name}", said(text, 600)),) if text else ()
+    sentence, step = _config_error(stuck.name, text)
+    return Why(stuck.waiting, sentence, evidence, step, at=pod.created_at)
+
+
+def _config_error(name: str, text: str) -> tuple[str, str]:
+    if key := _KEY.search(text):
+        kind, owner = key[2], key[3].rpartition("/")[2]
+        return f"Can't start: {kind} {owner} has no key {key[1]}.", f"Add the key {key[1]} to {kind} {owner}."
+    if missing := _MISSING.search(text):
+        kind = "Secret" if missing[1].lower() == "secret" else "ConfigMap"
+        return f"Can't start: {kind} {missing[2]} does not exist.", f"Make {kind} {missing[2]} in its namespace."
+    if "runAsNonRoot" in text:
+        return (
+            f"Can't start: the image of {name} runs as root, which is not allowed here.",
+            "Give the image a user other than root, by its number.",
+        )
+    if command := _COMMAND.search(text):
+        cause = "may not be executed" if command[2].startswith("perm") else "is not in the image"
+        return f"Can't start: the command {command[1]} of {name} {cause}.", what_to_do(127, "")
+    return f"Can't start: container {name}: {stop(said(text) or 'it could not be made')}", ""
+
+
+def crash(pod: PodFacts) -> Why | None:
+    """A container that ended and should not have, or that is started again and again."""
+    ends = [(found, end) for found in pod.containers if (end := _bad_end(found)) is not None]
+    if not ends:
+        return None
+    found, end = max(ends, key=lambda pair: (pair[1].reason == "OOMKilled", pair[0].restarts, pair[1].exit_code != 0))
+    if end.reason in _STARTS and end.message:
+        sentence, step = _config_error(found.name, end.message)
+        return Why(end.reason, f"{sentence}{_again(found)}", _ends(found, pod), step, at=end.finished_at)
+    how = how_it_ended(f"{found.kind} {found.name}", end.exit_code, end.reason, memory_limit=found.memory_limit)
+    state = end.reason if end.reason == "OOMKilled" else found.waiting or end.reason or "Error"
+    step = what_to_do(end.exit_code, end.reason)
+    return Why(state, f"{how}.{_again(found)}", _ends(found, pod), step, at=end.finished_at)
+
+
+def _bad_end(found: ContainerFacts) -> Ended | None:
+    if found.waiting == "CrashLoopBackOff":
+        return found.last_end or Ended(0, "Completed")
+    if found.ended is not None:
+        return found.ended if found.ended.exit_code != 0 or found.ended.reason == "OOMKilled" else None
+    # A new start that is not ready yet: the last end is the best explanation, unless all is well again.
+    return found.last_ended if found.restarts and not found.ready and found.running else None
+
+
+def _again(found: ContainerFacts) -> str:
+    if not found.restarts:
+        return ""
+    waits = ", and Kubernetes waits before the next try" if found.waiting == "CrashLoopBackOff" else ""
+    return f" It was restarted {plural(found.restarts, 'time')}{waits}."
+
+
+def _ends(found: ContainerFacts, pod: PodFacts) -> tuple[Evidence, ...]:
+    end = found.last_end
+    evidence = []
+    if end is not None:
+        named = f"{end.reason or 'ended'}, exit code {end.exit_code}"
+        evidence.append(Evidence(f"Container {found.name}", named, end.finished_at))
+        if end.message:
+            evidence.append(Evidence("Its last words", said(end.message, 600)))
+    if found.waiting_message:
+        evidence.append(Evidence("kubelet", said(found.waiting_message)))
+    if pod.log_line:
+        evidence.append(Evidence("Last line of its log", said(pod.log_line, 400)))
+    return tuple(evidence)
+
+
+def initialising(pod: PodFacts) -> Why | None:
+    """An init container that still works while the others wait."""
+    init = [found for found in pod.containers if found.init]
+    current = next((found for found in init if found.ended is None and not found.ready), None)
+    if current is None or pod.phase != "Pending" or not current.running:
+        return None
+    number, since = init.index(current) + 1, current.running_since
+    return Why(
+        "PodInitializing",
+        f"Starting: init container {current.name} ({number} of {len(init)}) is still at work; the others wait for it.",
+        (Evidence(f"Container {current.name}", "running", since),),
+        f"Its log says what it does; choose container {current.name} there.",
+        at=since,
+    )

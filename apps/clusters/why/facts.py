@@ -1,0 +1,161 @@
+"""What is known of a pod and its surroundings when somebody asks why it waits or fails. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a container ended: its `terminated` state."""
+
+    exit_code: int
+    reason: str = ""
+    message: str = ""
+    finished_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class ContainerFacts:
+    """A container's status. `memory_limit` in bytes, None where it is not known or there is none."""
+
+    name: str
+    image: str = ""
+    init: bool = False
+    ready: bool = False
+    restarts: int = 0
+    waiting: str = ""
+    waiting_message: str = ""
+    running_since: datetime | None = None
+    running: bool = False
+    ended: Ended | None = None
+    last_ended: Ended | None = None
+    memory_limit: int | None = None
+
+    @property
+    def last_end(self) -> Ended | None:
+        """The latest end, whether or not it was started again since."""
+        return self.ended or self.last_ended
+
+    @property
+    def kind(self) -> str:
+        """ "Container" or "Init container", to begin a sentence with."""
+        return "Init container" if self.init else "Container"
+
+
+@dataclass(frozen=True)
+class EventFacts:
+    """A Kubernetes event, shortened to what explains something."""
+
+    reason: str
+    message: str
+    at: datetime | None = None
+    count: int = 1
+    warning: bool = True
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A condition of a pod."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Something that holds a resource on a node and that the viewer may know: `name` says what it is to people."""
+
+    name: str
+    amounts: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """A node with its room. Amounts: cpu in millicores, memory in bytes, everything else in pieces.
+
+    `not_ready_since` is the last change of its Ready condition while that is not True.
+    """
+
+    name: str
+    allocatable: Mapping[str, int] = field(default_factory=dict)
+    requested: Mapping[str, int] = field(default_factory=dict)
+    ready: bool = True
+    schedulable: bool = True
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: tuple[Mapping[str, Any], ...] = ()
+    reason: str = ""
+    not_ready_since: datetime | None = None
+    holders: tuple[Holder, ...] = ()
+
+    def total(self, resource: str) -> int:
+        """How much of a resource the node has for pods. GPUs of an unnamed make count for any make."""
+        return self._of(self.allocatable, resource)
+
+    def free(self, resource: str) -> int:
+        """How much of it nobody has asked for."""
+        return max(0, self.total(resource) - self._of(self.requested, resource))
+
+    @staticmethod
+    def _of(amounts: Mapping[str, int], resource: str) -> int:
+        if resource in amounts:
+            return amounts[resource]
+        return amounts.get("gpu", 0) if is_gpu(resource) else 0
+
+
+@dataclass(frozen=True)
+class PodFacts:
+    """A pod as observed. `asks` is what the scheduler reserves, by the resource's name."""
+
+    name: str
+    phase: str = ""
+    health: str = ""
+    ready: bool = False
+    reason: str = ""
+    message: str = ""
+    node: str = ""
+    conditions: tuple[Condition, ...] = ()
+    containers: tuple[ContainerFacts, ...] = ()
+    events: tuple[EventFacts, ...] = ()
+    asks: Mapping[str, int] = field(default_factory=dict)
+    selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[Mapping[str, Any], ...] = ()
+    affinity: bool = False
+    finalizers: tuple[str, ...] = ()
+    deleting_since: datetime | None = None
+    deleted: bool = False
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    log_line: str = ""
+
+    def condition(self, kind: str) -> Condition | None:
+        """The condition of that type."""
+        return next((found for found in self.conditions if found.type == kind), None)
+
+    def events_of(self, *reasons: str) -> list[EventFacts]:
+        """The events with one of these reasons, newest first."""
+        return [event for event in self.events if event.reason in reasons]
+
+
+@dataclass(frozen=True)
+class ClusterFacts:
+    """The cluster: its nodes, whether it answers, and the names of other clusters where the pod would fit."""
+
+    name: str
+    nodes: tuple[NodeFacts, ...] = ()
+    answers: bool = True
+    seen_at: datetime | None = None
+    elsewhere: tuple[str, ...] = ()
+
+    def node(self, name: str) -> NodeFacts | None:
+        """The node of that name."""
+        return next((node for node in self.nodes if node.name == name), None)
+
+
+def is_gpu(resource: str) -> bool:
+    """Whether the resource is some make's GPU or a slice of one."""
+    return resource == "gpu" or resource.endswith("/gpu") or "/mig-" in resource

@@ -1,0 +1,109 @@
+"""Kubernetes' pod and the watcher's rows → the facts that `explain` wants. Pure.
+
+`extras` is what `rows.py` keeps of a pod's spec beside its status, so that a page can say why without asking the
+cluster: what it asks for by name, which nodes it accepts, what holds its deletion, and each container's resources.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from apps.clusters.why.amounts import parse
+from apps.clusters.why.facts import Condition, ContainerFacts, Ended
+
+Object = Mapping[str, Any]
+
+
+def extras(metadata: Object, spec: Object) -> dict[str, Any]:
+    """What of a pod's metadata and spec explains a wait; only what is there."""
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    containers = [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
+    found = {
+        "deleting_since": metadata.get("deletionTimestamp"),
+        "finalizers": list(metadata.get("finalizers") or []),
+        "node_selector": dict(spec.get("nodeSelector") or {}),
+        "tolerations": [dict(toleration) for toleration in spec.get("tolerations") or []],
+        "node_affinity": bool(affinity.get("requiredDuringSchedulingIgnoredDuringExecution")),
+        "resources": {
+            str(container.get("name") or ""): dict(container["resources"])
+            for container in containers
+            if container.get("resources")
+        },
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def asks(resources: Iterable[Object]) -> dict[str, int]:
+    """The special resources, such as nvidia.com/gpu, that containers ask for; CPU and memory have columns."""
+    total: dict[str, int] = {}
+    for found in resources:
+        merged = {**(found.get("limits") or {}), **(found.get("requests") or {})}
+        for name, text in merged.items():
+            value = parse(name, str(text))
+            if name not in {"cpu", "memory"} and value:
+                total[name] = total.get(name, 0) + value
+    return total
+
+
+def containers_of(status: Object) -> tuple[ContainerFacts, ...]:
+    """The containers in a stored status, init containers first."""
+    resources = status.get("resources") or {}
+    inits, mains = status.get("init_containers") or [], status.get("containers") or []
+    found = [_container(each, resources, init=True) for each in inits]
+    return (*found, *(_container(each, resources, init=False) for each in mains))
+
+
+def conditions_of(stored: Iterable[Object]) -> tuple[Condition, ...]:
+    """Stored conditions."""
+    return tuple(
+        Condition(
+            str(found.get("type") or ""),
+            str(found.get("status") or ""),
+            str(found.get("reason") or ""),
+            str(found.get("message") or ""),
+            moment(found.get("last_transition_time")),
+        )
+        for found in stored
+    )
+
+
+def moment(text: Any) -> datetime | None:
+    """A Kubernetes time (RFC 3339); None for nothing or nonsense."""
+    try:
+        found = datetime.fromisoformat(str(text)) if text else None
+    except ValueError:
+        return None
+    return found if found and found.tzinfo else None
+
+
+def _container(found: Object, resources: Mapping[str, Object], *, init: bool) -> ContainerFacts:
+    state, last = found.get("state") or {}, found.get("last_state") or {}
+    waiting, running = state.get("waiting") or {}, state.get("running")
+    name = str(found.get("name") or "")
+    limit = ((resources.get(name) or {}).get("limits") or {}).get("memory")
+    is_waiting = "waiting" in state
+    return ContainerFacts(
+        name=name,
+        image=str(found.get("image") or ""),
+        init=init,
+        ready=bool(found.get("ready")),
+        restarts=int(found.get("restarts") or 0),
+        waiting=str(waiting.get("reason") or "ContainerCreating") if is_waiting else "",
+        waiting_message=str(waiting.get("message") or ""),
+        running=running is not None,
+        running_since=moment((running or {}).get("startedAt")),
+        ended=_ended(state.get("terminated")),
+        last_ended=_ended(last.get("terminated")),
+        memory_limit=parse("memory", str(limit)) if limit else None,
+    )
+
+
+def _ended(found: Object | None) -> Ended | None:
+    if not found:
+        return None
+    return Ended(
+        int(found.get("exitCode") or 0),
+        str(found.get("reason") or ""),
+        str(found.get("message") or "").strip(),
+        moment(found.get("finishedAt")),
+    )

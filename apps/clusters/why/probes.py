@@ -1,0 +1,125 @@
+"""Why a container that runs is not ready, or is restarted by the kubelet. Pure.
+
+Messages: pkg/kubelet/prober/prober.go ("Readiness probe failed: …", "… probe errored: …") and pkg/probe/.
+"""
+
+import re
+from datetime import datetime
+
+from apps.clusters.why.facts import EventFacts, PodFacts
+from apps.clusters.why.result import Evidence, Why, said, stop
+
+_FAILED = re.compile(r"^(Readiness|Liveness|Startup) probe (failed|errored|warning)[^:]*: ?(.*)$", re.DOTALL)
+_KILLED = re.compile(r"Container (\S+) failed (liveness|startup) probe, will be restarted")
+_STEPS = {
+    "Readiness": "It gets no traffic until the probe passes; see its log.",
+    "Liveness": "See its log; give it more time, or mend what no longer answers.",
+    "Startup": "See its log; give it more time to start.",
+}
+
+
+def probe(pod: PodFacts) -> Why | None:
+    """A probe that fails now, or because of which the container was restarted last."""
+    if pod.phase != "Running" or pod.ready:
+        return None
+    killed = next((event for event in pod.events_of("Killing") if _KILLED.search(event.message)), None)
+    failed = _newest(pod)
+    if killed is not None and (failed is None or _kind(failed) != "Readiness"):
+        return _restarting(pod, failed, killed)
+    if failed is None:
+        return None
+    kind, detail = _kind(failed), _detail(failed)
+    name = _named(pod)
+    sentence = f"Not ready: the {kind.lower()} probe{name} fails: {stop(_cause(detail))}"
+    return Why("NotReady", sentence, _evidence(pod, failed), _STEPS[kind], at=failed.at)
+
+
+def unready(pod: PodFacts) -> Why | None:
+    """Running, not ready, and nothing says why: what is known of the conditions."""
+    if pod.phase != "Running" or pod.ready:
+        return None
+    gate = next((found for found in pod.conditions if found.type not in _OWN and found.status != "True"), None)
+    if gate is not None and not _waits(pod):
+        return Why(
+            "NotReady",
+            f"Not ready: the readiness gate {gate.type} is not met.",
+            (Evidence(f"Condition {gate.type}", gate.message or gate.reason or gate.status, gate.at),),
+            "Whoever sets this condition, such as a load balancer's controller, has to.",
+            at=gate.at,
+        )
+    ready = pod.condition("Ready")
+    evidence = (Evidence("Condition Ready", ready.message or ready.reason, ready.at),) if ready else ()
+    sentence = f"Started, but not ready yet: {_waits(pod) or 'a container'} has not passed its readiness probe."
+    return Why("NotReady", sentence, evidence, "", at=pod.started_at)
+
+
+_OWN = frozenset(
+    {
+        *("Ready", "Initialized", "ContainersReady", "PodScheduled", "PodReadyToStartContainers"),
+        *("DisruptionTarget", "PodResizePending", "PodResizeInProgress", "AllContainersRestarting"),
+    }
+)
+
+
+def _waits(pod: PodFacts) -> str:
+    return next((f"container {found.name}" for found in pod.containers if not found.init and not found.ready), "")
+
+
+def _newest(pod: PodFacts) -> EventFacts | None:
+    """The newest failure that belongs to what runs now: an older one explains an older start."""
+    begun = _begun(pod)
+    for event in pod.events_of("Unhealthy", "ProbeWarning"):
+        if _FAILED.match(event.message) and not (begun and event.at and event.at < begun):
+            return event
+    return None
+
+
+def _begun(pod: PodFacts) -> datetime | None:
+    return min(
+        (found.running_since for found in pod.containers if found.running_since and not found.ready), default=None
+    )
+
+
+def _restarting(pod: PodFacts, failed: EventFacts | None, event: EventFacts) -> Why:
+    match = _KILLED.search(event.message)
+    kind = match[2].capitalize() if match else _kind(failed) if failed else "Liveness"
+    name = f" of container {match[1]}" if match else _named(pod)
+    detail = f": {stop(_cause(_detail(failed)))}" if failed else "."
+    sentence = f"Restarted by the kubelet: the {kind.lower()} probe{name} failed{detail}"
+    evidence = (*(_evidence(pod, failed) if failed else ()), *(_evidence(pod, event) if event is not failed else ()))
+    return Why("Unhealthy", sentence, evidence, _STEPS[kind], at=event.at)
+
+
+def _kind(event: EventFacts) -> str:
+    match = _FAILED.match(event.message)
+    return match[1] if match else "Readiness"
+
+
+def _detail(event: EventFacts) -> str:
+    match = _FAILED.match(event.message)
+    return match[3].strip() if match else event.message
+
+
+def _named(pod: PodFacts) -> str:
+    names = [found.name for found in pod.containers if not found.init]
+    return f" of container {names[0]}" if len(names) == 1 else ""
+
+
+def _cause(detail: str) -> str:
+    """What the prober says, in words: "HTTP probe failed with statuscode: 503" → "it answers HTTP 503"."""
+    if code := re.search(r"HTTP probe failed with statuscode: (\d+)", detail):
+        return f"it answers HTTP {code[1]}"
+    if refused := re.search(r"dial tcp (\S+): connect: connection refused", detail):
+        return f"nothing listens at {refused[1]}"
+    if "Client.Timeout" in detail or "deadline exceeded" in detail or "i/o timeout" in detail or "timed out" in detail:
+        return "it does not answer in time"
+    if "no route to host" in detail:
+        return "its address can't be reached"
+    if grpc := re.search(r"service unhealthy \(responded with \"?(\w+)", detail):
+        return f"it says {grpc[1]}"
+    return said(detail, 160) or "it gave no reason"
+
+
+def _evidence(pod: PodFacts, event: EventFacts) -> tuple[Evidence, ...]:
+    times = f" ({event.count} times)" if event.count > 1 else ""
+    return (Evidence(f"Event {event.reason}", f"{said(event.message, 400)}{times}", event.at),)

@@ -1,0 +1,72 @@
+""" "Why?" for runs: that of their pod, of the Job that may have none, or of how they ended."""
+
+from collections.abc import Iterable
+
+from apps.clusters.explain import explain_absent, explain_pod, explain_pods
+from apps.clusters.models import Pod
+from apps.clusters.quantities import amount
+from apps.clusters.visibility import Visibility
+from apps.clusters.why import Evidence, Why, how_it_ended, what_to_do
+from apps.experiments.models import Run
+from apps.experiments.states import FAILURES, SETTLED, RunKind, RunState
+
+_WAITING_FOR = "the pod of its Job"
+
+
+def why_of(run: Run, pods: list[Pod], sight: Visibility) -> Why | None:
+    """Why one launched run waits, is unwell or failed; None when it is well. `pods` are its own, the newest first."""
+    if run.kind != RunKind.LAUNCHED or run.state in {RunState.SUCCEEDED, RunState.CANCELED, RunState.LOST}:
+        return None
+    newest = pods[0] if pods else None
+    if newest is not None and (newest.phase != "Succeeded"):
+        why = explain_pod(newest, sight=sight, log_line=_last_line(run))
+        if why is not None or run.state not in FAILURES:
+            return why
+    if run.state in FAILURES:
+        return _how_it_failed(run)
+    if newest is None and (place := _place(run)):
+        return explain_absent([place], "Job", waiting_for=_WAITING_FOR).get(place)
+    return None
+
+
+def whys_of(runs: Iterable[Run], sight: Visibility) -> dict[int, Why]:
+    """Why each of the runs that are not settled waits, by primary key: as many queries for one as for many."""
+    waiting = [run for run in runs if run.kind == RunKind.LAUNCHED and run.state not in SETTLED and run.cluster_id]
+    if not waiting:
+        return {}
+    newest: dict[str, Pod] = {}
+    for pod in Pod.objects.filter(run__in=[str(run.pk) for run in waiting]).order_by("id"):
+        newest[pod.run] = pod
+    whys = explain_pods(newest.values(), sight=sight)
+    places = {run.pk: place for run in waiting if str(run.pk) not in newest and (place := _place(run))}
+    refusals = explain_absent(places.values(), "Job", waiting_for=_WAITING_FOR) if places else {}
+    found = {pk: refusals[place] for pk, place in places.items() if place in refusals}
+    return found | {int(pod.run): whys[pod.uid] for pod in newest.values() if pod.uid in whys}
+
+
+def _place(run: Run) -> tuple[int, str, str] | None:
+    return (run.cluster_id, run.namespace, run.job_name) if run.cluster_id is not None and run.job_name else None
+
+
+def _how_it_failed(run: Run) -> Why | None:
+    """From what was recorded, once the pod is gone."""
+    if run.reason != "OOMKilled" and run.exit_code is None:
+        return None
+    limit = str((run.spec.get("resources") or {}).get("memory") or "")
+    try:
+        memory = amount(limit) if limit else None
+    except ValueError:
+        memory = None
+    line = _last_line(run)
+    return Why(
+        run.reason or "Failed",
+        f"{how_it_ended('Its container', run.exit_code, run.reason, memory_limit=memory)}.",
+        (Evidence("Last line of its log", line),) if line else (),
+        what_to_do(run.exit_code, run.reason),
+        at=run.ended_at,
+    )
+
+
+def _last_line(run: Run) -> str:
+    lines = run.log_tail.rstrip().splitlines()
+    return lines[-1].strip() if lines else ""

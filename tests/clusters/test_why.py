@@ -1,0 +1,390 @@
+"""The sentences, from messages as Kubernetes 1.30 and later writes them.
+
+The wordings are those of its source: pkg/scheduler/framework (FitError, the plugins' ErrReason constants),
+pkg/kubelet/images, kuberuntime, prober and eviction, pkg/volume/util, plugin/pkg/admission/{resourcequota,limitranger},
+and of containerd's pulls as people quote them.
+"""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from apps.clusters.why import explain
+from apps.clusters.why.facts import (
+    ClusterFacts,
+    Condition,
+    ContainerFacts,
+    Ended,
+    EventFacts,
+    Holder,
+    NodeFacts,
+    PodFacts,
+)
+from apps.clusters.why.result import Why
+from apps.clusters.why.scheduling import fits, parse
+
+NOW = datetime(2026, 11, 25, 14, 2, tzinfo=UTC)
+GIB = 1024**3
+GPU = "nvidia.com/gpu"
+MIN = timedelta(minutes=1)
+
+
+def node(name: str, *, gpu: int = 0, used: int = 0, cpu: int = 8000, busy: int = 0, **fields: Any) -> NodeFacts:
+    return NodeFacts(
+        name,
+        {"cpu": cpu, "memory": 32 * GIB, "gpu": gpu, "pods": 110},
+        {"cpu": busy, "memory": 0, "gpu": used, "pods": 3},
+        **fields,
+    )
+
+
+def cluster(*nodes: NodeFacts, **fields: Any) -> ClusterFacts:
+    return ClusterFacts("gke-eu", nodes, **fields)
+
+
+def pending(message: str, *, reason: str = "Unschedulable", **fields: Any) -> PodFacts:
+    condition = Condition("PodScheduled", "False", reason, message, NOW - MIN)
+    asks = fields.pop("asks", {"cpu": 1000, GPU: 4})
+    return PodFacts("run-9-x", "Pending", "Progressing", reason=reason, conditions=(condition,), asks=asks, **fields)
+
+
+def placed(*containers: ContainerFacts, phase: str = "Running", **fields: Any) -> PodFacts:
+    return PodFacts("web-1", phase, "Degraded", node="n1", containers=containers, **fields)
+
+
+def why(pod: PodFacts, around: ClusterFacts | None = None) -> Why:
+    found = explain(pod, around or cluster(node("n1")), NOW)
+    assert found is not None
+    return found
+
+
+NO_GPU = (
+    "0/3 nodes are available: 1 node(s) had untolerated taint {node-role.kubernetes.io/control-plane: }, "
+    "2 Insufficient nvidia.com/gpu. preemption: 0/3 nodes are available: 1 Preemption is not helpful for scheduling, "
+    "2 No preemption victims found for incoming pod."
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "lacking", "excluded"),
+    [
+        (NO_GPU, {GPU: 2}, {"by a taint": 1}),
+        # 1.32 and later.
+        (
+            "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 node(s) didn't match pod anti-affinity "
+            "rules. no new claims to deallocate, preemption: 0/3 nodes are available: 1 Preemption is not helpful.",
+            {},
+            {"by a taint": 1, "by an anti-affinity rule": 2},
+        ),
+        (
+            "0/9 nodes are available: 2 Too many pods, 3 Insufficient cpu, 3 Insufficient memory, "
+            "1 node(s) were unschedulable.",
+            {"pods": 2, "cpu": 3, "memory": 3},
+            {"cordoned": 1},
+        ),
+        (
+            "0/5 nodes are available: 2 node(s) had volume node affinity conflict, "
+            "3 node(s) didn't match Pod's node affinity/selector.",
+            {},
+            {"by the zone of its volume": 2, "by its node selector or affinity": 3},
+        ),
+        (
+            "0/2 nodes are available: 1 node(s) had taint {a: b}, that the pod didn't tolerate, "
+            "1 node(s) didn't have free ports for the requested pod ports.",
+            {},
+            {"by a taint": 1, "by a host port that is taken": 1},
+        ),
+        (
+            "0/2 nodes are available: 2 node(s) didn't match pod topology spread constraints.",
+            {},
+            {"by a spread constraint": 2},
+        ),
+    ],
+)
+def test_the_schedulers_words_are_read(message: str, lacking: dict[str, int], excluded: dict[str, int]) -> None:
+    found = parse(message)
+    assert found is not None and (dict(found.lacking), dict(found.excluded), found.other) == (lacking, excluded, ())
+
+
+def test_a_pod_that_waits_for_gpus_says_the_largest_gap_and_who_ends() -> None:
+    around = cluster(
+        node("cp", gpu=8, taints=({"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"},)),
+        node("gpu-1", gpu=8, used=6, holders=(Holder("run-17", {"gpu": 2}), Holder("run-3", {"gpu": 4}))),
+        node("gpu-2", gpu=8, used=8, holders=(Holder("run-5", {"gpu": 8}),)),
+    )
+    found = why(pending(NO_GPU), around)
+    assert found.sentence == "Waiting: no node has 4 free nvidia.com/gpu; the largest gap is 2 on gpu-1."
+    assert found.next_step == "Ask for at most 2 nvidia.com/gpu, or wait for run-17 to end."
+    assert [(e.source, e.text) for e in found.evidence[1:]] == [
+        ("Free nvidia.com/gpu", "gpu-1 2 of 8, gpu-2 0 of 8"),
+        ("Left out", "1 of 3 nodes: 1 by a taint"),
+    ]
+    assert found.evidence[0].source == "kube-scheduler" and "2 Insufficient nvidia.com/gpu" in found.evidence[0].text
+    assert found.state == "Unschedulable" and found.at == NOW - MIN
+
+
+BOTH = {"cpu": 6000, GPU: 1}
+SCHEDULING: list[tuple[PodFacts, ClusterFacts, str, str]] = [
+    (
+        pending("0/1 nodes are available: 1 Insufficient nvidia.com/gpu."),
+        cluster(node("n1", gpu=4, used=4), elsewhere=("eks-us",)),
+        "Waiting: no node has 4 free nvidia.com/gpu; none is free anywhere.",
+        "Wait until 4 more nvidia.com/gpu are free on n1. It would fit on eks-us.",
+    ),
+    (
+        pending("0/1 nodes are available: 1 Insufficient nvidia.com/gpu."),
+        cluster(node("n1", gpu=2)),
+        "Waiting: no node has 4 nvidia.com/gpu; the largest has 2.",
+        "Ask for at most 2 nvidia.com/gpu, or have a larger node added: waiting does not help.",
+    ),
+    (
+        pending("0/1 nodes are available: 1 Insufficient nvidia.com/gpu."),
+        cluster(node("n1")),
+        "Waiting: no node that may take it has any nvidia.com/gpu.",
+        "Have a larger node added: waiting does not help.",
+    ),
+    (
+        pending("0/1 nodes are available: 1 Insufficient cpu.", asks={"cpu": 4000}),
+        cluster(node("n1", busy=4500)),
+        "Waiting: no node has 4 free CPU; the largest gap is 3.5 on n1.",
+        "Ask for at most 3.5 CPU, or wait until 0.5 more CPU are free on n1.",
+    ),
+    (
+        pending("0/1 nodes are available: 1 Insufficient memory.", asks={"memory": 64 * GIB}),
+        cluster(node("n1")),
+        "Waiting: no node has 64 GiB of memory; the largest has 32 GiB.",
+        "Ask for at most 32 GiB of memory, or have a larger node added: waiting does not help.",
+    ),
+    (
+        pending("0/1 nodes are available: 1 Too many pods.", asks={"cpu": 100}),
+        cluster(replace(node("n1"), requested={"pods": 110})),
+        "Waiting: every node that may take it has as many pods as it can.",
+        "Wait until a pod on n1 ends.",
+    ),
+    (
+        pending("0/2 nodes are available: 1 Insufficient cpu, 1 Insufficient nvidia.com/gpu.", asks=BOTH),
+        cluster(node("a", gpu=1, busy=5000), node("b", cpu=8000)),
+        "Waiting: no single node has 6 CPU and 1 nvidia.com/gpu free at once.",
+        "Ask for less of one of them, or wait for room.",
+    ),
+    (
+        pending("0/2 nodes are available: 1 node(s) were unschedulable, 1 node(s) had untolerated taint {a: b}."),
+        cluster(),
+        "Waiting: no node may take it: 1 cordoned and 1 by a taint.",
+        "Bring the nodes back, or run it elsewhere.",
+    ),
+    (
+        pending("0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector."),
+        cluster(),
+        "Waiting: no node may take it: 2 by its node selector or affinity.",
+        "Change what it demands of a node, or label a node to match.",
+    ),
+    (
+        pending("no nodes available to schedule pods"),
+        cluster(),
+        "Waiting: the cluster has no nodes.",
+        "Have a node added.",
+    ),
+    (
+        pending("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims. preemption: 0/1 nodes …"),
+        cluster(node("n1", gpu=8)),
+        "Waiting: its volume claim has no volume yet.",
+        "See that the claim's storage class exists and can provision.",
+    ),
+    (
+        pending('0/1 nodes are available: persistentvolumeclaim "data" not found. preemption: 0/1 nodes are available'),
+        cluster(node("n1", gpu=8)),
+        "Waiting: its volume claim data does not exist.",
+        "Make the claim data in its namespace.",
+    ),
+    (
+        pending("Scheduling is blocked due to non-empty scheduling gates", reason="SchedulingGated"),
+        cluster(),
+        "Waiting: its scheduling gates are still closed, so no node is looked for.",
+        "A queue such as Kueue opens them when there is quota.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("pod", "around", "sentence", "step"), SCHEDULING)
+def test_why_no_node_takes_it(pod: PodFacts, around: ClusterFacts, sentence: str, step: str) -> None:
+    found = why(pod, around)
+    assert (found.sentence, found.next_step) == (sentence, step)
+
+
+def test_a_pod_fits_where_taints_selector_and_room_allow() -> None:
+    taint = {"key": "gpu", "value": "yes", "effect": "NoSchedule"}
+    pod = pending("", asks={GPU: 1}, selector={"zone": "a"})
+    good = node("n", gpu=1, labels={"zone": "a"}, taints=(taint,))
+    assert not fits(pod, [good])
+    for toleration in (
+        {"key": "gpu", "operator": "Exists"},
+        {"key": "gpu", "operator": "Equal", "value": "yes", "effect": "NoSchedule"},
+        {"operator": "Exists"},
+    ):
+        assert fits(replace(pod, tolerations=(toleration,)), [good])
+    assert not fits(replace(pod, tolerations=({"key": "gpu", "value": "no"},)), [good])
+    tolerant = replace(pod, tolerations=({"operator": "Exists"},))
+    assert not fits(tolerant, [replace(good, labels={})]) and not fits(tolerant, [replace(good, schedulable=False)])
+    assert not fits(tolerant, [replace(good, ready=False)]) and not fits(replace(tolerant, asks={GPU: 2}), [good])
+
+
+def waiting(reason: str, message: str = "", image: str = "team/train:3", **fields: Any) -> ContainerFacts:
+    return ContainerFacts("main", image, waiting=reason, waiting_message=message, **fields)
+
+
+REGISTRY = 'rpc error: code = {code} desc = failed to pull and unpack image "docker.io/team/train:3": {rest}'
+IMAGES = [
+    (
+        REGISTRY.format(code="NotFound", rest="failed to resolve reference: docker.io/team/train:3: not found"),
+        "the registry does not have it",
+        "Correct the image's name or tag",
+    ),
+    (
+        REGISTRY.format(
+            code="Unknown",
+            rest="failed to resolve reference: pull access denied, repository does not exist or may require "
+            "authorization: server message: insufficient_scope: authorization failed",
+        ),
+        "the registry does not allow it, or does not have it",
+        "pull secret",
+    ),
+    (
+        REGISTRY.format(code="Unknown", rest="429 Too Many Requests - toomanyrequests: You have reached"),
+        "the registry limits how often it may be pulled",
+        "tried again by itself",
+    ),
+    (
+        REGISTRY.format(code="Unknown", rest='Head "https://reg": dial tcp: lookup reg on 10.0.0.2:53: no such host'),
+        "the registry's name does not resolve",
+        "Correct",
+    ),
+    (
+        REGISTRY.format(code="Unknown", rest="dial tcp 10.1.2.3:443: i/o timeout"),
+        "the registry can't be reached",
+        "tried again",
+    ),
+    (
+        REGISTRY.format(code="Unknown", rest="tls: failed to verify certificate: x509: certificate signed by unknown"),
+        "certificate is not trusted",
+        "trust it",
+    ),
+    (
+        REGISTRY.format(code="NotFound", rest="no match for platform in manifest: not found"),
+        "not built for the node's kind of machine",
+        "platform",
+    ),
+]
+
+
+@pytest.mark.parametrize("state", ["ErrImagePull", "ImagePullBackOff"])
+@pytest.mark.parametrize(("words", "cause", "step"), IMAGES)
+def test_why_an_image_does_not_come(state: str, words: str, cause: str, step: str) -> None:
+    # Before 1.31 the back-off did not repeat the cause: then only the event has it.
+    back_off = waiting(state, 'Back-off pulling image "team/train:3"')
+    event = EventFacts("Failed", f'Failed to pull image "team/train:3": {words}', NOW)
+    for pod in (placed(waiting(state, words), phase="Pending"), placed(back_off, phase="Pending", events=(event,))):
+        found = why(pod)
+        assert found.sentence.startswith("Can't start: the image team/train:3 can't be pulled; "), found.sentence
+        assert cause in found.sentence and step in found.next_step and found.state == state
+        assert any("rpc error" in e.text for e in found.evidence)
+
+
+def test_an_image_that_is_no_name_or_never_pulled() -> None:
+    bad = waiting("InvalidImageName", "couldn't parse image name: invalid reference format", "Team/Train")
+    assert why(placed(bad, phase="Pending")).sentence == "Can't start: Team/Train is no valid image name."
+    never = waiting("ErrImageNeverPull", 'Container image "team/train:3" is not present with pull policy of Never')
+    assert "its pull policy is Never" in why(placed(never, phase="Pending")).sentence
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "sentence"),
+    [
+        ("CreateContainerConfigError", 'secret "db" not found', "Can't start: Secret db does not exist."),
+        ("CreateContainerConfigError", 'configmap "app" not found', "Can't start: ConfigMap app does not exist."),
+        (
+            "CreateContainerConfigError",
+            "couldn't find key password in Secret team-a/db",
+            "Can't start: Secret db has no key password.",
+        ),
+        (
+            "CreateContainerConfigError",
+            "couldn't find key url in ConfigMap team-a/app",
+            "Can't start: ConfigMap app has no key url.",
+        ),
+        (
+            "CreateContainerConfigError",
+            "container has runAsNonRoot and image will run as root (pod: x, container: main)",
+            "Can't start: the image of main runs as root, which is not allowed here.",
+        ),
+        (
+            "RunContainerError",
+            "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create "
+            'failed: unable to start container process: exec: "trian.py": executable file not found in $PATH: unknown',
+            "Can't start: the command trian.py of main is not in the image.",
+        ),
+    ],
+)
+def test_why_a_container_cant_be_made(reason: str, message: str, sentence: str) -> None:
+    found = why(placed(waiting(reason, message), phase="Pending"))
+    assert (found.sentence, found.state) == (sentence, reason)
+
+
+BACK_OFF = "back-off 5m0s restarting failed container=main pod=web-1_team-a(0a1b)"
+
+
+@pytest.mark.parametrize(
+    ("container", "sentence", "step"),
+    [
+        (
+            waiting(
+                "CrashLoopBackOff",
+                BACK_OFF,
+                restarts=4,
+                last_ended=Ended(137, "OOMKilled", "", NOW),
+                memory_limit=2 * GIB,
+            ),
+            "Container main ran out of memory: it used more than its limit of 2 GiB (exit code 137). It was restarted "
+            "4 times, and Kubernetes waits before the next try.",
+            "Ask for more memory, or let it use less.",
+        ),
+        (
+            waiting("CrashLoopBackOff", BACK_OFF, restarts=1, last_ended=Ended(1, "Error")),
+            "Container main ended with exit code 1. It was restarted 1 time, and Kubernetes waits before the next try.",
+            "The end of its log says why.",
+        ),
+        (
+            waiting("CrashLoopBackOff", BACK_OFF, restarts=2, last_ended=Ended(139, "Error")),
+            "Container main was killed by SIGSEGV (exit code 139). It was restarted 2 times, and Kubernetes waits "
+            "before the next try.",
+            "The end of its log says why.",
+        ),
+        (
+            ContainerFacts("main", ended=Ended(127, "Error")),
+            "Container main ended with exit code 127; the command was not found.",
+            "Correct its command, or the image that should have it.",
+        ),
+        (
+            ContainerFacts("main", ended=Ended(0, "OOMKilled")),
+            "Container main ran out of memory: it used more than its limit (exit code 137).",
+            "Ask for more memory, or let it use less.",
+        ),
+    ],
+)
+def test_why_a_container_ended(container: ContainerFacts, sentence: str, step: str) -> None:
+    found = why(placed(container, log_line="MemoryError"))
+    assert (found.sentence, found.next_step) == (sentence, step)
+    assert ("Last line of its log", "MemoryError") in [(e.source, e.text) for e in found.evidence]
+    if "memory" in sentence:
+        assert found.state == "OOMKilled", "never told as a mere Error"
+
+
+def test_a_failed_init_container_is_named_and_a_working_one_is_waited_for() -> None:
+    setup = ContainerFacts("setup", init=True, ended=Ended(2, "Error"))
+    failed = why(placed(setup, waiting("PodInitializing"), phase="Pending"))
+    assert failed.sentence == "Init container setup ended with exit code 2."
+    busy = ContainerFacts("setup", init=True, running=True, running_since=NOW - MIN)
+    pod = placed(ContainerFacts("a", init=True, ended=Ended(0, "Completed"), ready=True), busy, phase="Pending")
+    assert why(pod).sentence == ("Starting: init container setup (2 of 2) is still at work; the others wait for it.")
