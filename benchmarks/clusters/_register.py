@@ -1,5 +1,6 @@
-"""Registers a fleet: one JSON line {"port", "ca", "token", "clusters"} on stdin. A process, so that the benchmark itself
-needs no Django."""
+"""Registers a fleet: one JSON line {"port", "ca", "token", "clusters"} on stdin.
+
+A process of its own, so that the benchmark itself needs no Django."""
 
 import json
 import os
@@ -20,8 +21,12 @@ def main() -> None:
     fleet = json.loads(sys.stdin.readline())
     root = Principal(user=User.objects.create(username="benchmark", is_superuser=True, is_staff=True))
     for number in range(fleet["clusters"]):
-        text = kubeconfig(f"https://127.0.0.1:{fleet['port']}/c{number}", fleet["ca"].encode(), {"token": fleet["token"]})
-        services.register(principal=root, name=f"c{number:02}", kubeconfig_text=text, labels={"region": f"r{number % 5}"})
+        text = kubeconfig(
+            f"https://127.0.0.1:{fleet['port']}/c{number}", fleet["ca"].encode(), {"token": fleet["token"]}
+        )
+        services.register(
+            principal=root, name=f"c{number:02}", kubeconfig_text=text, labels={"region": f"r{number % 5}"}
+        )
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ PLURALS = {
     "events": ("v1", "Event"),
     "jobs": ("batch/v1", "Job"),
     "deployments": ("apps/v1", "Deployment"),
+    "services": ("v1", "Service"),
+    "horizontalpodautoscalers": ("autoscaling/v2", "HorizontalPodAutoscaler"),
 }
 
 
@@ -145,7 +147,7 @@ class FakeApi:
         app.router.add_post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", self._review)
         app.router.add_get("/redirect", self._redirect)
         app.router.add_get("/api/v1/{plural}", self._collection)
-        app.router.add_get("/apis/{group}/v1/{plural}", self._collection)
+        app.router.add_get("/apis/{group}/{version}/{plural}", self._collection)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
         await self._runner.setup()
         context = server_context(self.ca, self._key)

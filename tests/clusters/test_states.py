@@ -36,7 +36,7 @@ def test_the_state_follows_from_what_was_seen(seen: Observation, state: ClusterS
 
 
 def test_every_condition_is_always_said() -> None:
-    assert [c.type for c in conditions(Observation())] == ["Reachable", "Authorized", "Synced", "NodesReady"]
+    assert [c.type for c in conditions(Observation())] == ["Reachable", "Authorized", "Synced", "NodesReady", "Stable"]
 
 
 def test_any_state_may_follow_any_other_but_itself() -> None:
