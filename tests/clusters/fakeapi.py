@@ -80,6 +80,9 @@ class FakeApi:
         self.mute_watches = False
         self.token = TOKEN
         self.allowed = True
+        # The most watches of one kind that stood at the same time.
+        self.most_watches: dict[str, int] = dict.fromkeys(PLURALS, 0)
+        self._open: dict[str, list[asyncio.Transport]] = {plural: [] for plural in PLURALS}
         self._versions = itertools.count(100)
         self._history: list[tuple[int, str, str, dict[str, Any]]] = []
         self._loop = asyncio.new_event_loop()
@@ -203,6 +206,7 @@ class FakeApi:
     async def _watch(self, request: web.Request, plural: str) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
+        self._note_watch(request, plural)
         if self.gone_on_watch.get(plural, 0) > 0:
             self.gone_on_watch[plural] -= 1
             gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
@@ -227,6 +231,13 @@ class FakeApi:
                 except TimeoutError:
                     continue
         return response
+
+    def _note_watch(self, request: web.Request, plural: str) -> None:
+        assert request.transport is not None
+        standing = {id(found): found for found in self._open[plural] if not found.is_closing()}
+        standing[id(request.transport)] = request.transport
+        self._open[plural] = list(standing.values())
+        self.most_watches[plural] = max(self.most_watches[plural], len(standing))
 
 
 def status(code: int, reason: str, message: str, headers: dict[str, str] | None = None) -> web.Response:
