@@ -1,4 +1,4 @@
-"""Observed pods and nodes → (health, reason, message, exit code). Pure.
+"""Observed objects → (health, reason, message, exit code), one small function a kind. Pure.
 
 Reasons are those that Kubernetes gives, so that people can look them up. The order follows what `kubectl get pods`
 shows (pkg/printers/internalversion/printers.go, printPod) and Argo CD's gitops-engine (pkg/health/health_pod.go).
@@ -77,6 +77,79 @@ def node_health(node: Object) -> Verdict:
     if (node.get("spec") or {}).get("unschedulable"):
         return Verdict(Health.SUSPENDED, "Cordoned", "The node takes no new pods.")
     return Verdict(Health.HEALTHY, "Ready", "The node is ready.")
+
+
+def job_health(job: Object) -> Verdict:
+    """Whether a Job goes on, has ended well, or has failed."""
+    spec, status = job.get("spec") or {}, job.get("status") or {}
+    failed, complete = _true(status, "Failed"), _true(status, "Complete")
+    if failed is not None:
+        return Verdict(Health.DEGRADED, str(failed.get("reason") or "Failed"), _text(failed, "The job has failed."))
+    if complete is not None:
+        return Verdict(Health.HEALTHY, "Complete", _text(complete, "All pods ended with exit code 0."))
+    if spec.get("suspend") or _true(status, "Suspended") is not None:
+        return Verdict(Health.SUSPENDED, "Suspended", "The job is suspended: it starts no pods.")
+    done, wanted = _count(status, "succeeded"), spec.get("completions") or spec.get("parallelism") or 1
+    tried = f"; {status['failed']} failed" if _count(status, "failed") else ""
+    message = f"{done} of {wanted} pods are done, {_count(status, 'active')} active{tried}."
+    return Verdict(Health.PROGRESSING, "Running" if _count(status, "active") else "Starting", message)
+
+
+def deployment_health(deployment: Object) -> Verdict:
+    """Whether a Deployment has all its replicas, as `kubectl rollout status` asks it."""
+    metadata, spec, status = (deployment.get(part) or {} for part in ("metadata", "spec", "status"))
+    wanted = int(spec.get("replicas", 1) or 0)
+    failure, progress = _true(status, "ReplicaFailure"), _condition(status, "Progressing")
+    if spec.get("paused"):
+        return Verdict(Health.SUSPENDED, "DeploymentPaused", "The deployment is paused.")
+    if int(metadata.get("generation") or 0) > int(status.get("observedGeneration") or 0):
+        return Verdict(Health.PROGRESSING, "NotObserved", "The change has not been taken up yet.")
+    if progress is not None and progress.get("reason") == "ProgressDeadlineExceeded":
+        return Verdict(Health.DEGRADED, "ProgressDeadlineExceeded", _text(progress, "It makes no progress."))
+    if failure is not None:
+        return Verdict(Health.DEGRADED, str(failure.get("reason") or "ReplicaFailure"), _text(failure, "No pods."))
+    updated, available = _count(status, "updatedReplicas"), _count(status, "availableReplicas")
+    if updated < wanted:
+        return Verdict(Health.PROGRESSING, "Updating", f"{updated} of {wanted} replicas are updated.")
+    if _count(status, "replicas") > updated:
+        old = _count(status, "replicas") - updated
+        return Verdict(Health.PROGRESSING, "OldReplicasLeft", f"{old} old replicas are still there.")
+    if available < wanted:
+        return Verdict(Health.PROGRESSING, "NotAvailable", f"{available} of {wanted} replicas are available.")
+    return Verdict(
+        Health.HEALTHY, "Available", f"All {wanted} replicas are available." if wanted else "Scaled to zero."
+    )
+
+
+def service_health(service: Object) -> Verdict:
+    """Whether a Service has the address that it asks for. Whether pods answer behind it, the pods say."""
+    spec = service.get("spec") or {}
+    balancer = (service.get("status") or {}).get("loadBalancer") or {}
+    if spec.get("type") == "LoadBalancer" and not balancer.get("ingress"):
+        return Verdict(Health.PROGRESSING, "NoLoadBalancer", "Waiting for the provider's load balancer.")
+    return Verdict(Health.HEALTHY, str(spec.get("type") or "ClusterIP"), "The service has its address.")
+
+
+def autoscaler_health(autoscaler: Object) -> Verdict:
+    """Whether a HorizontalPodAutoscaler can read its metrics and scale its target."""
+    status = autoscaler.get("status") or {}
+    able, active = _condition(status, "AbleToScale"), _condition(status, "ScalingActive")
+    if able is not None and able.get("status") == "False":
+        return Verdict(Health.DEGRADED, str(able.get("reason") or "UnableToScale"), _text(able, "It can't scale."))
+    if active is not None and active.get("status") == "False":
+        reason = str(active.get("reason") or "ScalingInactive")
+        if reason == "ScalingDisabled":
+            return Verdict(Health.SUSPENDED, reason, _text(active, "The target is scaled to zero."))
+        return Verdict(Health.DEGRADED, reason, _text(active, "It can't read its metrics."))
+    limited = _true(status, "ScalingLimited")
+    if limited is not None:
+        return Verdict(Health.HEALTHY, str(limited.get("reason") or "ScalingLimited"), _text(limited, "At its limit."))
+    if able is None and active is None:
+        return Verdict(Health.PROGRESSING, "Starting", "It has not looked at its metrics yet.")
+    current, desired = _count(status, "currentReplicas"), _count(status, "desiredReplicas")
+    if current != desired:
+        return Verdict(Health.PROGRESSING, "Scaling", f"Scaling from {current} to {desired} replicas.")
+    return Verdict(Health.HEALTHY, "ScalingActive", f"It keeps {current} replicas.")
 
 
 def _failed(status: Object) -> Verdict:
@@ -199,6 +272,16 @@ def _code(ended: tuple[str, Object] | None) -> int | None:
 
 def _condition(status: Object, kind: str) -> Object | None:
     return next((found for found in status.get("conditions") or [] if found.get("type") == kind), None)
+
+
+def _true(status: Object, kind: str) -> Object | None:
+    """The condition of this type when it is True."""
+    found = _condition(status, kind)
+    return found if found is not None and found.get("status") == "True" else None
+
+
+def _count(status: Object, field: str) -> int:
+    return int(status.get(field) or 0)
 
 
 def _text(source: Object | None, otherwise: str) -> str:

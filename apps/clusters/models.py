@@ -1,6 +1,6 @@
 """Clusters, and what the watcher has observed on them.
 
-Only the watcher writes `Node`, `Pod` and `KubeEvent`, and it writes them in bulk by SQL (`observed.py`).
+Only the watcher writes `Node`, `Pod`, `Workload` and `KubeEvent`, and it writes them in bulk by SQL (`observed.py`).
 """
 
 from typing import Any, ClassVar
@@ -48,6 +48,10 @@ class Cluster(models.Model):
     # The last check (`checks.Report`) with the generation that it was made for, and when it began.
     check_report = models.JSONField(default=dict, blank=True, editable=False)
     checked_at = models.DateTimeField(null=True, editable=False)
+    # Everything that is shown is at least as new as this: the oldest proof of life of a needed stream.
+    synced_at = models.DateTimeField(null=True, editable=False)
+    # {kind: {"at": proof of life, "error": what stops it}} for each watched kind, written every few seconds.
+    streams = models.JSONField(default=dict, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -69,6 +73,19 @@ class WatcherLease(models.Model):
 
     def __str__(self) -> str:
         return f"{self.cluster_id} held by {self.holder} (#{self.fencing})"
+
+
+class Watcher(models.Model):
+    """A live watcher process: how many there are decides how many clusters each of them takes."""
+
+    holder = models.CharField(max_length=120, primary_key=True)
+    # The most clusters that it takes; 0: any number.
+    limit = models.PositiveIntegerField(default=0)
+    joined_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.holder
 
 
 class Node(models.Model):
@@ -172,6 +189,45 @@ class Pod(models.Model):
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
+
+
+class Workload(models.Model):
+    """A Job, Deployment, Service or HorizontalPodAutoscaler as last observed.
+
+    `wanted` and `ready` count pods: replicas of a Deployment, completions of a Job, desired and current replicas of an
+    autoscaler; a Service has none. `status` keeps what pages show, by kind: `rows.py` says what that is. `project` is
+    empty for what Flotilla did not make.
+    """
+
+    cluster = models.ForeignKey(Cluster, models.CASCADE, related_name="workloads")
+    uid = models.CharField(max_length=64)
+    resource_version = models.CharField(max_length=40, blank=True)
+    kind = models.CharField(max_length=63)
+    namespace = models.CharField(max_length=63)
+    name = models.CharField(max_length=253)
+    labels = models.JSONField(default=dict)
+    project = models.CharField(max_length=63, blank=True)
+    owner_kind = models.CharField(max_length=63, blank=True)
+    owner_name = models.CharField(max_length=253, blank=True)
+    health = models.CharField(max_length=16, choices=_choices(Health), default=Health.UNKNOWN)
+    reason = models.CharField(max_length=100, blank=True)
+    message = models.TextField(blank=True)
+    wanted = models.IntegerField(null=True)
+    ready = models.IntegerField(null=True)
+    status = models.JSONField(default=dict)
+    created_at = models.DateTimeField(null=True)
+    observed_at = models.DateTimeField()
+
+    class Meta:
+        ordering: ClassVar = ["kind", "namespace", "name"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["cluster", "uid"], name="workload_once_per_cluster")]
+        indexes: ClassVar = [
+            models.Index(fields=["cluster", "kind", "namespace", "name"], name="workload_by_name"),
+            models.Index(fields=["project", "kind"], condition=~Q(project=""), name="workload_of_project"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
 
 
 class KubeEvent(models.Model):

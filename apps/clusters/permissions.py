@@ -42,6 +42,7 @@ NEEDED: tuple[Permission, ...] = (
     Permission("batch", "jobs", (*_READ, *_WRITE), "Runs are launched and cancelled."),
     Permission("apps", "deployments", (*_READ, *_WRITE), "Models are served."),
     Permission("apps", "replicasets", _READ, "Rollouts are followed."),
+    Permission("autoscaling", "horizontalpodautoscalers", _READ, "Autoscaling is shown.", optional=True),
     Permission("metrics.k8s.io", "nodes", ("get", "list"), "Used CPU and memory of nodes is shown.", optional=True),
     Permission("metrics.k8s.io", "pods", ("get", "list"), "Used CPU and memory of pods is shown.", optional=True),
 )

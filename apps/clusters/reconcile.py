@@ -1,18 +1,22 @@
 """Observed → recorded: a cluster's state and conditions, and the removal of what is too old to matter."""
 
-from datetime import timedelta
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from apps.clusters import routing
 from apps.clusters.conditions import merge
 from apps.clusters.models import Cluster, KubeEvent, Pod, WatcherLease
 from apps.clusters.observed import hold
-from apps.clusters.states import MOVES, ClusterState, Observation, conditions, derive
+from apps.clusters.states import MOVES, UNSTABLE_MINUTES, ClusterState, Observation, conditions, derive
 from apps.core import transitions
 from apps.core.hints import hint
+from apps.core.models import Transition
 from apps.core.wake import wake
 
 EVENTS_KEPT = timedelta(hours=24)
@@ -32,7 +36,7 @@ def record_state(
 ) -> bool:
     """Store what the holder of lease `fencing` has seen; True when a page would look different.
 
-    Raises LeaseLost when the lease has changed hands.
+    What is recorded already has a say in it (`Observation.was`). Raises LeaseLost when the lease has changed hands.
     """
     now = timezone.now()
     with transaction.atomic():
@@ -40,6 +44,7 @@ def record_state(
         cluster = Cluster.objects.get(pk=cluster_id)
         if not cluster.enabled:
             return False
+        seen = replace(seen, was=cluster.state)
         state, reason, message = derive(seen)
         fields: dict[str, Any] = {
             "reason": reason[:100],
@@ -60,6 +65,52 @@ def record_state(
         if moved:
             _wake_dependants(cluster_id)
     return moved or differs
+
+
+@dataclass(frozen=True)
+class Age:
+    """How old what a watcher knows of one cluster is: `seen_at` by probes, `synced_at` by the oldest needed stream."""
+
+    cluster_id: int
+    fencing: int
+    seen_at: datetime | None
+    synced_at: datetime | None
+    streams: dict[str, dict[str, str | None]]
+
+
+def record_ages(ages: Sequence[Age]) -> None:
+    """Store how fresh many clusters are, in one statement; clusters whose lease is lost are left out.
+
+    This is all that is written of a cluster where nothing changes.
+    """
+    rows = [
+        {
+            "id": age.cluster_id,
+            "fencing": age.fencing,
+            "seen_at": age.seen_at.isoformat() if age.seen_at else None,
+            "synced_at": age.synced_at.isoformat() if age.synced_at else None,
+            "streams": age.streams,
+        }
+        for age in ages
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE clusters_cluster c SET last_seen_at = GREATEST(c.last_seen_at, r.seen_at), "
+            "synced_at = COALESCE(r.synced_at, c.synced_at), streams = r.streams "
+            "FROM jsonb_to_recordset(%s::jsonb) AS r(id bigint, fencing bigint, seen_at timestamptz, "
+            "synced_at timestamptz, streams jsonb) JOIN clusters_watcherlease l ON l.cluster_id = r.id "
+            "AND l.fencing = r.fencing AND l.expires_at > now() WHERE c.id = r.id AND c.enabled",
+            [json.dumps(rows)],
+        )
+
+
+def recent_outages(cluster_id: int) -> list[datetime]:
+    """When the cluster became unreachable within the last minutes that matter for its stability."""
+    since = timezone.now() - timedelta(minutes=UNSTABLE_MINUTES)
+    found = Transition.objects.filter(
+        object_type=Cluster._meta.label_lower, object_id=cluster_id, to_state=ClusterState.UNREACHABLE, at__gt=since
+    )
+    return list(found.order_by("id").values_list("at", flat=True))
 
 
 def sweep() -> None:

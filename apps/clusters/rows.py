@@ -3,12 +3,21 @@
 A cluster is not trusted to be sane: texts are cut to their columns, numbers to theirs.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from apps.clusters import manifests, quantities
-from apps.clusters.health import is_ready, node_health, pod_health
+from apps.clusters.health import (
+    Verdict,
+    autoscaler_health,
+    deployment_health,
+    is_ready,
+    job_health,
+    node_health,
+    pod_health,
+    service_health,
+)
 from apps.clusters.why.observe import extras
 
 Object = Mapping[str, Any]
@@ -93,6 +102,36 @@ def node_row(node: Object, now: datetime) -> Row:
     }
 
 
+def workload_row(kind: str, obj: Object, now: datetime) -> Row:
+    """The row of a Job, Deployment, Service or HorizontalPodAutoscaler. Raises KeyError for another kind."""
+    metadata, spec, status = _parts(obj)
+    judge, describe = _WORKLOADS[kind]
+    verdict = judge(obj)
+    wanted, ready, details = describe(spec, status)
+    labels = _labels(metadata)
+    owner: Object = next((found for found in metadata.get("ownerReferences") or [] if found.get("controller")), {})
+    ours = labels.get(manifests.MANAGED_BY) == "flotilla"
+    return {
+        "uid": _cut(metadata.get("uid"), 64),
+        "resource_version": _cut(metadata.get("resourceVersion"), 40),
+        "kind": kind,
+        "namespace": _cut(metadata.get("namespace"), 63),
+        "name": _cut(metadata.get("name"), 253),
+        "labels": labels,
+        "project": _cut(labels.get(manifests.PART_OF), 63) if ours else "",
+        "owner_kind": _cut(owner.get("kind"), 63),
+        "owner_name": _cut(owner.get("name"), 253),
+        "health": verdict.health.value,
+        "reason": verdict.reason[:100],
+        "message": verdict.message[:_MESSAGE],
+        "wanted": wanted if wanted is None else min(_INT, wanted),
+        "ready": ready if ready is None else min(_INT, ready),
+        "status": details,
+        "created_at": metadata.get("creationTimestamp"),
+        "observed_at": now.isoformat(),
+    }
+
+
 def event_row(event: Object, now: datetime) -> Row:
     """The row of an event, of core/v1 or as written through events.k8s.io."""
     metadata = event.get("metadata") or {}
@@ -116,6 +155,116 @@ def event_row(event: Object, now: datetime) -> Row:
         "first_at": first or now.isoformat(),
         "last_at": last or now.isoformat(),
     }
+
+
+# What a kind adds to its row: how many pods it wants and has, and what pages show.
+_Described = tuple[int | None, int | None, Row]
+
+
+def _job(spec: Object, status: Object) -> _Described:
+    details = {
+        "parallelism": spec.get("parallelism"),
+        "active": int(status.get("active") or 0),
+        "failed": int(status.get("failed") or 0),
+        "suspended": bool(spec.get("suspend")),
+        "started_at": status.get("startTime"),
+        "ended_at": status.get("completionTime"),
+        "conditions": _conditions(status),
+    }
+    wanted = int(spec.get("completions") or spec.get("parallelism") or 1)
+    return wanted, int(status.get("succeeded") or 0), details
+
+
+def _deployment(spec: Object, status: Object) -> _Described:
+    containers = ((spec.get("template") or {}).get("spec") or {}).get("containers") or []
+    details = {
+        "replicas": int(status.get("replicas") or 0),
+        "updated": int(status.get("updatedReplicas") or 0),
+        "available": int(status.get("availableReplicas") or 0),
+        "paused": bool(spec.get("paused")),
+        "images": [str(found.get("image") or "") for found in containers],
+        "conditions": _conditions(status),
+    }
+    return int(spec.get("replicas", 1) or 0), int(status.get("readyReplicas") or 0), details
+
+
+def _service(spec: Object, status: Object) -> _Described:
+    ports = [
+        {
+            "name": found.get("name") or "",
+            "port": found.get("port"),
+            "target_port": found.get("targetPort"),
+            "protocol": found.get("protocol") or "TCP",
+            "node_port": found.get("nodePort"),
+        }
+        for found in spec.get("ports") or []
+    ]
+    addresses = [found.get("ip") or found.get("hostname") for found in _ingress(status)]
+    details = {
+        "type": spec.get("type") or "ClusterIP",
+        "cluster_ip": spec.get("clusterIP") or "",
+        "ports": ports,
+        "selector": dict(spec.get("selector") or {}),
+        "addresses": addresses,
+    }
+    return None, None, details
+
+
+def _autoscaler(spec: Object, status: Object) -> _Described:
+    target = spec.get("scaleTargetRef") or {}
+    current = {_metric_name(found): found for found in status.get("currentMetrics") or []}
+    metrics = [
+        {
+            "name": _metric_name(found),
+            "target": _metric_value(found, "target"),
+            "current": _metric_value(current.get(_metric_name(found)) or {}, "current"),
+        }
+        for found in spec.get("metrics") or []
+    ]
+    details: Row = {
+        "min": int(spec.get("minReplicas") or 1),
+        "max": int(spec.get("maxReplicas") or 0),
+        "current": int(status.get("currentReplicas") or 0),
+        "desired": int(status.get("desiredReplicas") or 0),
+        "target": {"kind": target.get("kind") or "", "name": target.get("name") or ""},
+        "metrics": metrics,
+        "last_scaled_at": status.get("lastScaleTime"),
+        "conditions": _conditions(status),
+    }
+    return details["desired"], details["current"], details
+
+
+_WORKLOADS: dict[str, tuple[Callable[[Object], Verdict], Callable[[Object, Object], _Described]]] = {
+    "Job": (job_health, _job),
+    "Deployment": (deployment_health, _deployment),
+    "Service": (service_health, _service),
+    "HorizontalPodAutoscaler": (autoscaler_health, _autoscaler),
+}
+WORKLOAD_KINDS = frozenset(_WORKLOADS)
+
+
+def _metric_name(metric: Object) -> str:
+    """ "cpu" of a resource metric, the metric's own name of any other kind."""
+    kind = str(metric.get("type") or "")
+    source = metric.get(kind[:1].lower() + kind[1:]) or {}
+    return str(source.get("name") or (source.get("metric") or {}).get("name") or "")
+
+
+def _metric_value(metric: Object, side: str) -> str:
+    """The target's or the current value as people write it: "80%" or "12"; "" when it is not known."""
+    kind = str(metric.get("type") or "")
+    value = (metric.get(kind[:1].lower() + kind[1:]) or {}).get(side) or {}
+    if value.get("averageUtilization") is not None:
+        return f"{value['averageUtilization']}%"
+    return str(value.get("averageValue") or value.get("value") or "")
+
+
+def _ingress(status: Object) -> Iterable[Object]:
+    return (status.get("loadBalancer") or {}).get("ingress") or []
+
+
+def _conditions(status: Object) -> list[Row]:
+    return [_condition(found) for found in status.get("conditions") or []]
 
 
 def usage_row(metrics: Object) -> Row:

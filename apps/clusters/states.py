@@ -2,10 +2,16 @@
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 # Consecutive failed probes before a cluster counts as unreachable: one lost request must not make it flap.
 FAILURES_UNTIL_UNREACHABLE = 3
+# Consecutive answered probes before an unreachable cluster counts as back, and how many when it is unstable.
+SUCCESSES_UNTIL_REACHABLE = 3
+SUCCESSES_WHEN_UNSTABLE = 12
+# So many outages within `UNSTABLE_MINUTES` make a cluster unstable: it is said, instead of shown by a state that flaps.
+OUTAGES_UNTIL_UNSTABLE = 3
+UNSTABLE_MINUTES = 10
 
 
 class ClusterState(enum.StrEnum):
@@ -38,24 +44,33 @@ class Condition:
 class Observation:
     """What the watcher knows about one cluster now.
 
-    `failures` counts probes that failed one after another, `ever_seen` says whether any has succeeded, `streams` maps
-    a watched kind to the error that stops it ("" when it is in step, None before its first list).
+    `failures` and `successes` count probes that failed, or were answered, one after another; `ever_seen` says whether
+    any was. `streams` maps a watched kind to the error that stops it ("" when it is in step, None before its first
+    list), `missing` an optional kind to why it is not shown, `silent` a kind to the seconds since its last word where
+    those are too many. `outages` counts how often the cluster became unreachable lately. `was` is the state that is
+    recorded; `resuming` says that this watcher has only begun, so that what was recorded is still the best to show.
     """
 
     enabled: bool = True
     ever_seen: bool = False
     failures: int = 0
+    successes: int = 0
     error_reason: str = ""
     error_message: str = ""
     authorized: bool = True
     streams: Mapping[str, str | None] | None = None
+    missing: Mapping[str, str] = field(default_factory=dict)
+    silent: Mapping[str, float] = field(default_factory=dict)
     nodes: int = 0
     nodes_ready: int = 0
+    outages: int = 0
+    was: str = ""
+    resuming: bool = True
 
 
 def conditions(seen: Observation) -> list[Condition]:
     """The conditions, most fundamental first."""
-    return [_reachable(seen), _authorized(seen), _synced(seen), _nodes_ready(seen)]
+    return [_reachable(seen), _authorized(seen), _synced(seen), _nodes_ready(seen), _stable(seen)]
 
 
 def derive(seen: Observation) -> tuple[ClusterState, str, str]:
@@ -70,18 +85,41 @@ def derive(seen: Observation) -> tuple[ClusterState, str, str]:
         return ClusterState.DEGRADED, failing.reason, failing.message
     waiting = next((found for found in (reachable, *others) if found.status == "Unknown"), None)
     if waiting is not None:
-        return ClusterState.PENDING, waiting.reason, waiting.message
+        return _not_known_yet(seen, waiting)
     return ClusterState.HEALTHY, "AllWell", f"{seen.nodes_ready} of {seen.nodes} nodes are ready."
+
+
+def _not_known_yet(seen: Observation, waiting: Condition) -> tuple[ClusterState, str, str]:
+    """A cluster that was well is not shown as new only because another watcher has begun to look at it."""
+    if seen.was not in {ClusterState.HEALTHY, ClusterState.DEGRADED}:
+        return ClusterState.PENDING, waiting.reason, waiting.message
+    if seen.resuming:
+        return ClusterState(seen.was), "Resuming", "Shown as last seen; the watches are being taken up again."
+    return ClusterState.DEGRADED, waiting.reason, f"Not up to date: {waiting.message}"
 
 
 def _reachable(seen: Observation) -> Condition:
     if seen.failures >= FAILURES_UNTIL_UNREACHABLE:
         return Condition("Reachable", "False", seen.error_reason or "Unreachable", seen.error_message)
+    if seen.was == ClusterState.UNREACHABLE and seen.successes < _needed(seen):
+        return _still_unreachable(seen)
     if not seen.ever_seen:
         if seen.failures:
             return Condition("Reachable", "Unknown", seen.error_reason or "Connecting", seen.error_message)
         return Condition("Reachable", "Unknown", "Connecting", "The first connection is being made.")
     return Condition("Reachable", "True", "Answering", "The API server answers.")
+
+
+def _still_unreachable(seen: Observation) -> Condition:
+    if seen.successes:
+        message = f"The API server answers again ({seen.successes} of {_needed(seen)} probes until it counts as back)."
+        return Condition("Reachable", "False", "Recovering", message)
+    message = seen.error_message or "The connection is being made again."
+    return Condition("Reachable", "False", seen.error_reason or "Connecting", message)
+
+
+def _needed(seen: Observation) -> int:
+    return SUCCESSES_WHEN_UNSTABLE if seen.outages >= OUTAGES_UNTIL_UNSTABLE else SUCCESSES_UNTIL_REACHABLE
 
 
 def _authorized(seen: Observation) -> Condition:
@@ -99,7 +137,14 @@ def _synced(seen: Observation) -> Condition:
         return Condition("Synced", "False", "WatchFailing", f"Not up to date: {kinds}. {next(iter(broken.values()))}")
     if not streams or any(error is None for error in streams.values()):
         return Condition("Synced", "Unknown", "Listing", "The first lists are being read.")
-    return Condition("Synced", "True", "Watching", f"{len(streams)} kinds are watched.")
+    if seen.silent:
+        kind, seconds = max(seen.silent.items(), key=lambda found: found[1])
+        minutes = max(1, int(seconds // 60))
+        return Condition("Synced", "False", "Silent", f"Nothing has been heard of {kind} for {minutes} min.")
+    watched = len(streams) - len(seen.missing)
+    # Without these a cluster is as well as ever; who looks for them is told why there are none.
+    absent = "".join(f" {kind} is not shown: {why}." for kind, why in sorted(seen.missing.items()))
+    return Condition("Synced", "True", "Watching", f"{watched} kinds are watched.{absent}")
 
 
 def _nodes_ready(seen: Observation) -> Condition:
@@ -112,3 +157,10 @@ def _nodes_ready(seen: Observation) -> Condition:
         verb = "is" if missing == 1 else "are"
         return Condition("NodesReady", "False", "NodesNotReady", f"{missing} of {seen.nodes} nodes {verb} not ready.")
     return Condition("NodesReady", "True", "AllReady", f"All {seen.nodes} nodes are ready.")
+
+
+def _stable(seen: Observation) -> Condition:
+    if seen.outages < OUTAGES_UNTIL_UNSTABLE:
+        return Condition("Stable", "True", "Stable", "")
+    message = f"Unstable: unreachable {seen.outages} times in the last {UNSTABLE_MINUTES} min."
+    return Condition("Stable", "False", "Unstable", message)

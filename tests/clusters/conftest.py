@@ -1,9 +1,12 @@
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
+from apps.clusters import routing
 from apps.clusters.kube import pool
+from apps.clusters.watcher import outbox
 from apps.core.access import Principal
 from apps.core.models import User
 from tests.clusters.fakeapi import FakeApi
@@ -36,6 +39,29 @@ def admin(admin_user: User) -> Principal:
 @pytest.fixture
 def viewer_user(db: None) -> User:
     return User.objects.create(username="vera")
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> tuple[list[tuple[str, int]], list[str]]:
+    """The wake-ups and hint topics that leave the watcher."""
+    wakes: list[tuple[str, int]] = []
+    topics: list[str] = []
+
+    def send(task: str, *args: Any, countdown: float | None = None) -> bool:
+        wakes.append((task, *args))
+        return True
+
+    monkeypatch.setattr(outbox, "send", send)
+    monkeypatch.setattr(outbox, "publish", lambda pairs: topics.extend(topic for topic, _ in pairs))
+    return wakes, topics
+
+
+@pytest.fixture
+def run_route(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routing, "_routes", {})
+    routing.route(
+        "flotilla.dev/run", lambda cluster, namespace, labels: [("wake", int(labels["flotilla.dev/run"]))], topic="run"
+    )
 
 
 def eventually(check: Callable[[], object], what: str, seconds: float = 10.0) -> None:

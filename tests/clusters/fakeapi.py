@@ -27,6 +27,8 @@ PLURALS = {
     "events": ("v1", "Event"),
     "jobs": ("batch/v1", "Job"),
     "deployments": ("apps/v1", "Deployment"),
+    "services": ("v1", "Service"),
+    "horizontalpodautoscalers": ("autoscaling/v2", "HorizontalPodAutoscaler"),
 }
 
 
@@ -83,6 +85,9 @@ class FakeApi:
         self.denied: set[tuple[str, str]] = set()
         self.groups: dict[str, list[str]] = {}
         self.clock_ahead = 0.0
+        # The most watches of one kind that stood at the same time.
+        self.most_watches: dict[str, int] = dict.fromkeys(PLURALS, 0)
+        self._open: dict[str, list[asyncio.Transport]] = {plural: [] for plural in PLURALS}
         self._versions = itertools.count(100)
         self._history: list[tuple[int, str, str, dict[str, Any]]] = []
         self._loop = asyncio.new_event_loop()
@@ -150,7 +155,7 @@ class FakeApi:
         app.router.add_post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", self._review)
         app.router.add_get("/redirect", self._redirect)
         app.router.add_get("/api/v1/{plural}", self._collection)
-        app.router.add_get("/apis/{group}/v1/{plural}", self._collection)
+        app.router.add_get("/apis/{group}/{version}/{plural}", self._collection)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
         await self._runner.setup()
         context = server_context(self.ca, self._key)
@@ -219,6 +224,7 @@ class FakeApi:
     async def _watch(self, request: web.Request, plural: str) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
+        self._note_watch(request, plural)
         if self.gone_on_watch.get(plural, 0) > 0:
             self.gone_on_watch[plural] -= 1
             gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
@@ -243,6 +249,13 @@ class FakeApi:
                 except TimeoutError:
                     continue
         return response
+
+    def _note_watch(self, request: web.Request, plural: str) -> None:
+        assert request.transport is not None
+        standing = {id(found): found for found in self._open[plural] if not found.is_closing()}
+        standing[id(request.transport)] = request.transport
+        self._open[plural] = list(standing.values())
+        self.most_watches[plural] = max(self.most_watches[plural], len(standing))
 
 
 def status(code: int, reason: str, message: str, headers: dict[str, str] | None = None) -> web.Response:

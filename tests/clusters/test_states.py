@@ -35,8 +35,73 @@ def test_the_state_follows_from_what_was_seen(seen: Observation, state: ClusterS
     assert derive(seen)[:2] == (state, reason)
 
 
+LOST = but(ever_seen=False, was="Unreachable", streams={})
+
+
+@pytest.mark.parametrize(
+    ("seen", "state", "reason"),
+    [
+        # Back from an outage: only after three answers, and after twelve when it was lost often.
+        (but(was="Unreachable", successes=1), ClusterState.UNREACHABLE, "Recovering"),
+        (but(was="Unreachable", successes=2), ClusterState.UNREACHABLE, "Recovering"),
+        (but(was="Unreachable", successes=3), ClusterState.HEALTHY, "AllWell"),
+        (but(was="Unreachable", successes=3, outages=2), ClusterState.HEALTHY, "AllWell"),
+        (but(was="Unreachable", successes=3, outages=3), ClusterState.UNREACHABLE, "Recovering"),
+        (but(was="Unreachable", successes=12, outages=3), ClusterState.DEGRADED, "Unstable"),
+        (but(was="Unreachable", failures=1, error_reason="Timeout"), ClusterState.UNREACHABLE, "Timeout"),
+        # It was lost often, and answers: it is said instead of shown by a state that flaps.
+        (but(was="Healthy", successes=99, outages=2), ClusterState.HEALTHY, "AllWell"),
+        (but(was="Degraded", successes=99, outages=4), ClusterState.DEGRADED, "Unstable"),
+        (but(was="Degraded", failures=2, outages=4), ClusterState.DEGRADED, "Unstable"),
+        (but(was="Degraded", failures=3, outages=4, error_reason="Timeout"), ClusterState.UNREACHABLE, "Timeout"),
+        (but(was="Degraded", outages=4, nodes_ready=1), ClusterState.DEGRADED, "NodesNotReady"),
+        # Another watcher begins: what was shown stays until it knows better.
+        (Observation(was="Healthy"), ClusterState.HEALTHY, "Resuming"),
+        (Observation(was="Degraded"), ClusterState.DEGRADED, "Resuming"),
+        (Observation(was="Pending"), ClusterState.PENDING, "Connecting"),
+        (LOST, ClusterState.UNREACHABLE, "Connecting"),
+        (but(was="Healthy", streams={**SYNCED, "Pod": None}), ClusterState.HEALTHY, "Resuming"),
+        (but(was="Healthy", streams={**SYNCED, "Pod": None}, resuming=False), ClusterState.DEGRADED, "Listing"),
+        (Observation(was="Healthy", failures=3, error_reason="Timeout"), ClusterState.UNREACHABLE, "Timeout"),
+        # Nothing is in error, and yet nothing has come for too long.
+        (but(silent={"Pod": 95.0}), ClusterState.DEGRADED, "Silent"),
+        # What a cluster need not have.
+        (but(missing={"Service": "the credential may not read it"}), ClusterState.HEALTHY, "AllWell"),
+    ],
+)
+def test_a_state_does_not_flap(seen: Observation, state: ClusterState, reason: str) -> None:
+    assert derive(seen)[:2] == (state, reason)
+
+
+@pytest.mark.parametrize(
+    ("seen", "sentence"),
+    [
+        (but(was="Degraded", outages=4), "Unstable: unreachable 4 times in the last 10 min."),
+        (
+            but(was="Unreachable", successes=2),
+            "The API server answers again (2 of 3 probes until it counts as back).",
+        ),
+        (but(silent={"Pod": 95.0, "Node": 310.0}), "Nothing has been heard of Node for 5 min."),
+    ],
+)
+def test_what_people_read(seen: Observation, sentence: str) -> None:
+    assert derive(seen)[2] == sentence
+
+
+def test_a_cluster_that_comes_and_goes_is_shown_as_unreachable_or_unstable_never_as_healthy() -> None:
+    """Ten outages of three failed probes with two answers between them, and then an hour of answers."""
+    was, outages, states = ClusterState.HEALTHY, 0, []
+    for failures, successes in [(n % 5 + 1, 0) if n % 5 < 3 else (0, n % 5 - 2) for n in range(50)]:
+        state = derive(but(was=was, failures=failures, successes=successes, outages=outages))[0]
+        outages += state == ClusterState.UNREACHABLE != was
+        was = state
+        states.append(state)
+    assert states[:2] == [ClusterState.HEALTHY] * 2 and set(states[2:]) == {ClusterState.UNREACHABLE}
+    assert outages == 1, "it was lost once, for as long as it came and went"
+
+
 def test_every_condition_is_always_said() -> None:
-    assert [c.type for c in conditions(Observation())] == ["Reachable", "Authorized", "Synced", "NodesReady"]
+    assert [c.type for c in conditions(Observation())] == ["Reachable", "Authorized", "Synced", "NodesReady", "Stable"]
 
 
 def test_any_state_may_follow_any_other_but_itself() -> None:

@@ -1,7 +1,5 @@
 """The watcher against an API server that misbehaves on purpose: one test for each way in which watches fail."""
 
-import asyncio
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -9,74 +7,15 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 
-from apps.clusters import addresses, routing, services
+from apps.clusters import addresses, services
 from apps.clusters.models import Cluster, KubeEvent, Node, Pod, WatcherLease
-from apps.clusters.watcher import outbox
-from apps.clusters.watcher.supervisor import Supervisor
 from apps.clusters.watcher.timing import Timing
 from apps.core.access import Principal
 from tests.clusters.conftest import eventually
 from tests.clusters.fakeapi import TOKEN, FakeApi, event, kubeconfig, node, pod
+from tests.clusters.watching import FAST, Watching
 
-FAST = Timing(
-    poll=0.1, lease=3.0, renew=0.5, probe=0.2, probe_failed=0.1, probe_limit=0.5, metrics=0.3, batch=0.02,
-    watch=30, grace=5.0, page_limit=2.0, backoff_first=0.05, backoff_most=0.3,
-)  # fmt: skip
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-class Watching:
-    """A supervisor on a thread of its own."""
-
-    def __init__(self, timing: Timing = FAST) -> None:
-        self._timing = timing
-        self._loop = asyncio.new_event_loop()
-        self._stop: asyncio.Event | None = None
-        self._task: asyncio.Task[None] | None = None
-        self.error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        async def main() -> None:
-            self._stop = asyncio.Event()
-            self._task = asyncio.create_task(Supervisor(timing=self._timing).run(self._stop))
-            await self._task
-
-        try:
-            self._loop.run_until_complete(main())
-        except BaseException as error:  # noqa: BLE001 - shown by stop()
-            self.error = error
-
-    def stop(self) -> None:
-        if self._stop is not None:
-            self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(15)
-        assert not self._thread.is_alive(), "the watcher did not stop"
-        assert self.error is None, repr(self.error)
-
-
-@pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> tuple[list[tuple[str, int]], list[str]]:
-    """The wake-ups and hint topics that leave the watcher."""
-    wakes: list[tuple[str, int]] = []
-    topics: list[str] = []
-
-    def send(task: str, *args: Any, countdown: float | None = None) -> bool:
-        wakes.append((task, *args))
-        return True
-
-    monkeypatch.setattr(outbox, "send", send)
-    monkeypatch.setattr(outbox, "publish", lambda pairs: topics.extend(topic for topic, _ in pairs))
-    return wakes, topics
-
-
-@pytest.fixture
-def run_route(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routing, "_routes", {})
-    routing.route(
-        "flotilla.dev/run", lambda cluster, namespace, labels: [("wake", int(labels["flotilla.dev/run"]))], topic="run"
-    )
 
 
 @pytest.fixture

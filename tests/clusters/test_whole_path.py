@@ -11,7 +11,7 @@ from apps.clusters.models import Cluster, Node, Pod
 from apps.core.access import Principal
 from apps.core.models import User
 from tests.clusters.conftest import eventually
-from tests.clusters.test_watcher import FAST, Watching
+from tests.clusters.watching import FAST, Watching
 from tests.stack import LocalCluster
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -6,8 +6,8 @@ each event into a typed model.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,11 @@ from apps.clusters.kube.transport import CONNECT_SECONDS, MAX_ANSWER_BYTES, deco
 
 # One event is one line; objects are at most 1.5 MB in etcd, and twice that as escaped JSON is plenty.
 MAX_EVENT_BYTES = 8 * 1024 * 1024
+# Parsing holds the event loop, and with it all clusters, for about 10 ms a megabyte: larger pages are asked for anew
+# with fewer objects in them.
+MAX_PAGE_BYTES = 16 * 1024 * 1024
+LARGE_PAGE_BYTES = 256 * 1024
+SMALLEST_PAGE = 20
 
 Object = dict[str, Any]
 
@@ -47,35 +52,65 @@ class StreamClient:
 
     async def version(self, seconds: float) -> str:
         """The server's version, such as "v1.37.1"; `seconds` bound the whole call."""
-        found = await self._get("/version", {}, seconds)
+        found = decode(await self._fetch("/version", {}, seconds))
         return str(found.get("gitVersion") or "")
 
     async def list(
-        self, api_version: str, kind: str, *, resource_version: str = "", seconds: float = 30.0
-    ) -> AsyncIterator[tuple[list[Object], str]]:
+        self,
+        api_version: str,
+        kind: str,
+        *,
+        resource_version: str = "",
+        seconds: float = 30.0,
+        large: asyncio.Semaphore | None = None,
+        page_bytes: int = MAX_PAGE_BYTES,
+    ) -> AsyncGenerator[tuple[list[Object], str], None]:
         """Pages of a whole kind: (objects, the list's resource version); `seconds` bound each.
 
-        Raises Gone when a page has expired.
+        `large` is held while a large page is in the caller's hands. Raises Gone when a page has expired.
         """
-        path, token = paths.collection(api_version, kind), ""
+        path, token, limit = paths.collection(api_version, kind), "", PAGE
         while True:
-            query = {"limit": str(PAGE)} | ({"continue": token} if token else {})
+            query = {"limit": str(limit)} | ({"continue": token} if token else {})
             if resource_version and not token:
                 query["resourceVersion"] = resource_version
-            page = await self._get(path, query, seconds)
-            metadata = page.get("metadata") or {}
-            token = metadata.get("continue") or ""
-            yield page.get("items") or [], str(metadata.get("resourceVersion") or "")
+            try:
+                body = await self._fetch(path, query, seconds, page_bytes)
+            except Unreachable as error:
+                if error.reason != "AnswerTooLarge" or limit <= SMALLEST_PAGE:
+                    raise
+                limit //= 5
+                continue
+            async with large if large is not None and len(body) > LARGE_PAGE_BYTES else nullcontext():
+                page = decode(body)
+                del body
+                items, metadata = page.pop("items", None) or [], page.get("metadata") or {}
+                if not isinstance(items, list) or not isinstance(metadata, dict):
+                    raise KubeError(0, "NotKubernetes", "The server's answer is no list of objects.")
+                token = str(metadata.get("continue") or "")
+                version = str(metadata.get("resourceVersion") or "")
+                del metadata, page
+                yield items, version
+                # The next page is awaited without this one in memory.
+                del items
             if not token:
                 return
 
     async def watch(
-        self, api_version: str, kind: str, resource_version: str, *, server_seconds: int, grace_seconds: float
-    ) -> AsyncIterator[Object]:
+        self,
+        api_version: str,
+        kind: str,
+        resource_version: str,
+        *,
+        server_seconds: int,
+        grace_seconds: float,
+        opened: Callable[[], None] = lambda: None,
+    ) -> AsyncGenerator[Object, None]:
         """Events after `resource_version`, bookmarks included, until the server ends the watch.
 
-        The server is asked to end it after `server_seconds`; a watch that outlives that by `grace_seconds` is taken
-        for half-open and raises Unreachable. An ERROR event raises its error, Gone for an expired version.
+        `opened` is called when the server has accepted it. The server is asked to end it after `server_seconds`; a
+        watch that outlives that by `grace_seconds` is taken for half-open and raises Unreachable. An ERROR event raises
+        its error, Gone for an expired version.
         """
         query = {
             "watch": "true",
@@ -87,11 +122,14 @@ class StreamClient:
         limits = aiohttp.ClientTimeout(total=server_seconds + grace_seconds, sock_connect=CONNECT_SECONDS)
         async with self._request(path, query, limits) as response:
             self._watches.add(response)
+            opened()
             try:
                 async for line in _lines(response.content):
                     event = decode(line)
+                    status = event.get("object")
+                    if not isinstance(status, dict):
+                        raise KubeError(0, "NotKubernetes", "A watch event has no object; is this a Kubernetes API?")
                     if event.get("type") == "ERROR":
-                        status = event.get("object") or {}
                         raise error_from(int(status.get("code") or 500), json.dumps(status).encode())
                     yield event
             finally:
@@ -104,12 +142,14 @@ class StreamClient:
 
     async def usage(self, kind: str) -> Sequence[Object]:
         """All NodeMetrics or PodMetrics. Raises NotFound where there is no metrics-server."""
-        return [obj async for page, _ in self.list("metrics.k8s.io/v1beta1", kind, seconds=10.0) for obj in page]
+        # metrics-server knows no pages.
+        pages = self.list("metrics.k8s.io/v1beta1", kind, seconds=10.0, page_bytes=MAX_ANSWER_BYTES)
+        return [obj async for page, _ in pages for obj in page]
 
-    async def _get(self, path: str, query: dict[str, str], seconds: float) -> Object:
+    async def _fetch(self, path: str, query: dict[str, str], seconds: float, most: int = MAX_ANSWER_BYTES) -> bytes:
         limits = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
         async with self._request(path, query, limits) as response:
-            return decode(await _body(response))
+            return await _body(response, most)
 
     @asynccontextmanager
     async def _request(
@@ -133,12 +173,12 @@ class StreamClient:
             raise unreachable(error) from error
 
 
-async def _body(response: aiohttp.ClientResponse) -> bytes:
+async def _body(response: aiohttp.ClientResponse, most: int = MAX_ANSWER_BYTES) -> bytes:
     parts, size = [], 0
     async for part in response.content.iter_any():
         size += len(part)
-        if size > MAX_ANSWER_BYTES:
-            raise Unreachable(0, "AnswerTooLarge", f"The answer is larger than {MAX_ANSWER_BYTES} bytes.")
+        if size > most:
+            raise Unreachable(0, "AnswerTooLarge", f"The answer is larger than {most} bytes.")
         parts.append(part)
     return b"".join(parts)
 

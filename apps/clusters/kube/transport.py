@@ -111,7 +111,7 @@ def decode(body: bytes) -> dict[str, Any]:
     """The JSON object in an answer. Raises KubeError when there is none: whatever answers is no API server."""
     try:
         value = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise KubeError(0, "NotKubernetes", "The server's answer is not JSON; is this a Kubernetes API?") from error
     if not isinstance(value, dict):
         raise KubeError(0, "NotKubernetes", "The server's answer is not an object; is this a Kubernetes API?")

@@ -28,7 +28,7 @@ def table(name: str, covered: str, figures: str) -> migrations.RunSQL:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("clusters", "0001_initial")]
+    dependencies = [("clusters", "0002_workload")]
 
     operations = [
         migrations.CreateModel(

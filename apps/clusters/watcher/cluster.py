@@ -1,24 +1,31 @@
-"""One cluster: its streams, its probe, its metrics, and the writer that puts all of it into Postgres in batches."""
+"""One cluster: its streams, its probe and its metrics. What streams bring goes to the writer; this module says how the
+cluster is and how old what is known of it is."""
 
 import asyncio
 import logging
+import time
+from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
 
 from django.conf import settings
 from django.db import Error as DatabaseError
 
-from apps.clusters import addresses, observed, routing, rows
+from apps.clusters import addresses, observed, rows
 from apps.clusters.kube.connection import Connection
 from apps.clusters.kube.errors import Forbidden, KubeError, Unauthorized
 from apps.clusters.kube.stream import StreamClient
-from apps.clusters.reconcile import record_state
-from apps.clusters.states import Observation
+from apps.clusters.reconcile import Age, record_state
+from apps.clusters.states import UNSTABLE_MINUTES, ClusterState, Observation, conditions, derive
 from apps.clusters.watcher.database import Database
-from apps.clusters.watcher.inbox import Inbox
+from apps.clusters.watcher.kinds import KINDS
 from apps.clusters.watcher.outbox import Outbox
-from apps.clusters.watcher.streams import KINDS, Stream
+from apps.clusters.watcher.streams import Stream
 from apps.clusters.watcher.timing import Timing
+from apps.clusters.watcher.writer import Desk, Writer
 from apps.core.errors import FlotillaError
 
 logger = logging.getLogger(__name__)
@@ -27,12 +34,34 @@ logger = logging.getLogger(__name__)
 RESOLVE_EVERY = 5
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What all clusters of a process use together. Names are resolved on `resolver`: a dead name server, which blocks
+    its threads, must not keep anything from being written."""
+
+    writer: Writer
+    database: Database
+    resolver: Database
+    outbox: Outbox
+    timing: Timing
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a watch begins with: the connection, the state that is recorded, and when the cluster was lost lately."""
+
+    connection: Connection
+    state: str = ""
+    outages: tuple[datetime, ...] = ()
+
+
 @dataclass
 class _Contact:
     """What probes have found."""
 
-    seen: bool = False
+    seen_at: float | None = None
     failures: int = 0
+    successes: int = 0
     reason: str = ""
     message: str = ""
     authorized: bool = True
@@ -44,38 +73,56 @@ class _Contact:
 class ClusterWatch:
     """Watches one cluster while this process holds its lease number `fencing`."""
 
-    def __init__(
-        self, cluster_id: int, connection: Connection, fencing: int, database: Database, outbox: Outbox, timing: Timing
-    ) -> None:
+    def __init__(self, cluster_id: int, fencing: int, start: Start, shared: Shared) -> None:
         self.cluster_id = cluster_id
         self.fencing = fencing
-        self._connection = connection
-        self._database = database
-        self._outbox = outbox
-        self._timing = timing
-        self._inbox = Inbox()
-        self._filled = asyncio.Event()
+        self._connection = start.connection
+        self._was = start.state
+        self._outages = deque(moment.timestamp() for moment in start.outages)
+        self._shared = shared
+        self._timing = shared.timing
         self._news = asyncio.Event()
         self._contact = _Contact()
+        self._began = self._recorded_at = time.monotonic()
+        self._recorded: Any = None
 
     async def run(self) -> None:
         """Watch until cancelled. Raises LeaseLost when another watcher has taken over."""
         client = StreamClient(self._connection)
         try:
-            self._contact.streams = [
-                Stream(client, api_version, kind, self._inbox, self._filled.set, self._news.set, self._timing)
-                for api_version, kind in KINDS
-            ]
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._probe(client))
-                tasks.create_task(self._write())
-                tasks.create_task(self._measure(client))
+            async with self._shared.writer.desk(self.cluster_id, self.fencing) as desk, asyncio.TaskGroup() as tasks:
+                self._contact.streams = [
+                    Stream(client, watched, desk, self._shared.writer, self._news.set, self._timing)
+                    for watched in KINDS
+                ]
+                tasks.create_task(desk.over())
+                tasks.create_task(self._probe(client, desk))
+                tasks.create_task(self._measure(client, desk))
                 for stream in self._contact.streams:
                     tasks.create_task(stream.run())
         finally:
             await client.close()
 
-    async def _probe(self, client: StreamClient) -> None:
+    def age(self) -> Age:
+        """How old what is known now is."""
+        contact = self._contact
+        needed = [stream.alive_at for stream in contact.streams if not stream.optional]
+        known = [at for at in needed if at is not None]
+        return Age(
+            self.cluster_id,
+            self.fencing,
+            seen_at=_moment(contact.seen_at),
+            synced_at=_moment(min(known)) if known and len(known) == len(needed) else None,
+            streams={
+                stream.kind: {
+                    "at": moment.isoformat() if (moment := _moment(stream.alive_at)) else None,
+                    "error": (stream.error or stream.missing)[:300] if stream.error is not None else None,
+                }
+                for stream in contact.streams
+            },
+        )
+
+    async def _probe(self, client: StreamClient, desk: Desk) -> None:
         contact = self._contact
         while True:
             answered = True
@@ -84,24 +131,27 @@ class ClusterWatch:
                 if contact.failures:
                     # Watches from before the outage may be half-open and would stay silent until they time out.
                     client.break_watches()
-                contact.seen, contact.failures, contact.authorized = True, 0, True
+                contact.authorized = True
                 contact.reason = contact.message = ""
             except (Unauthorized, Forbidden) as error:
                 # It answers, so it is not unreachable; the credential is what is wrong.
-                contact.failures, contact.authorized, contact.message = 0, False, error.message
+                contact.authorized, contact.message = False, error.message
             except KubeError as error:
                 answered = False
-                contact.failures += 1
                 contact.reason, contact.message = error.reason, error.message
-                if contact.failures % RESOLVE_EVERY == 0:
+                if (contact.failures + 1) % RESOLVE_EVERY == 0:
                     await self._resolve_again(client)
-            await self._record(answered=answered)
-            await self._report_news(self._timing.probe if answered else self._timing.probe_failed)
+            if answered:
+                contact.seen_at = time.time()
+            contact.failures = 0 if answered else contact.failures + 1
+            contact.successes = contact.successes + 1 if answered else 0
+            await self._record(desk)
+            await self._report_news(desk, self._timing.probe if answered else self._timing.probe_failed)
 
     async def _resolve_again(self, client: StreamClient) -> None:
         """The name may point elsewhere by now, as a cloud's load balancer does after it was replaced."""
         try:
-            address = await self._database.run(
+            address = await self._shared.resolver.run(
                 addresses.checked_address, self._connection.server, settings.CLUSTER_ALLOWED_NETWORKS
             )
         except FlotillaError as error:
@@ -109,7 +159,7 @@ class ClusterWatch:
             return
         client.dial(address)
 
-    async def _report_news(self, seconds: float) -> None:
+    async def _report_news(self, desk: Desk, seconds: float) -> None:
         """Until the next probe is due, record at once whatever the streams have found out about the cluster."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
@@ -121,69 +171,68 @@ class ClusterWatch:
                 return
             await asyncio.sleep(self._timing.batch)
             self._news.clear()
-            await self._record(answered=False)
+            await self._record(desk)
 
-    async def _record(self, *, answered: bool) -> None:
-        contact = self._contact
-        nodes, ready = self._inbox.nodes
-        seen = Observation(
-            ever_seen=contact.seen,
+    def _observation(self, desk: Desk) -> Observation:
+        contact, now = self._contact, time.time()
+        while self._outages and self._outages[0] < now - UNSTABLE_MINUTES * 60:
+            self._outages.popleft()
+        nodes, ready = desk.inbox.nodes
+        running = time.monotonic() - self._began
+        silent = {stream.kind: now - (stream.alive_at or now) for stream in contact.streams if not stream.error}
+        return Observation(
+            ever_seen=contact.seen_at is not None,
             failures=contact.failures,
+            successes=contact.successes,
             error_reason=contact.reason,
             error_message=contact.message,
             # /version is public on many clusters, so the lists have a say in it, too.
             authorized=contact.authorized and not any(stream.refused for stream in contact.streams),
             streams={stream.kind: stream.error for stream in contact.streams},
+            missing={stream.kind: stream.missing for stream in contact.streams if stream.missing},
+            silent={
+                kind: seconds
+                for kind, seconds in silent.items()
+                if seconds > self._timing.stale and not self._is_missing(kind)
+            },
             nodes=nodes,
             nodes_ready=ready,
+            outages=len(self._outages),
+            was=self._was,
+            resuming=running < self._timing.resume,
         )
+
+    def _is_missing(self, kind: str) -> bool:
+        return any(stream.missing for stream in self._contact.streams if stream.kind == kind)
+
+    async def _record(self, desk: Desk) -> None:
+        """Write the cluster's state where it differs from what is written; now and then also where it does not, since
+        others (an administrator, the sweep) write it, too."""
+        contact, seen = self._contact, self._observation(desk)
+        view = (derive(seen), conditions(seen), contact.version, contact.metrics)
+        if view == self._recorded and time.monotonic() - self._recorded_at < self._timing.record:
+            return
+        state = view[0][0]
         try:
-            changed = await self._database.run(
+            changed = await self._shared.database.run(
                 record_state,
                 self.cluster_id,
                 self.fencing,
                 seen,
                 server_version=contact.version,
                 has_metrics=contact.metrics,
-                answered=answered,
+                answered=contact.failures == 0 and contact.seen_at is not None,
             )
         except DatabaseError as error:
             logger.warning("cluster %s: its state is not recorded: %s", self.cluster_id, type(error).__name__)
             return
+        if state == ClusterState.UNREACHABLE != self._was:
+            self._outages.append(time.time())
+        self._was, self._recorded, self._recorded_at = state, view, time.monotonic()
         if changed:
-            self._outbox.add([], ["clusters", f"cluster:{self.cluster_id}"])
+            self._shared.outbox.add([], ["clusters", f"cluster:{self.cluster_id}"])
 
-    async def _write(self) -> None:
-        failures = 0
-        while True:
-            await self._filled.wait()
-            await asyncio.sleep(self._timing.batch)
-            self._filled.clear()
-            batch, changes = self._inbox.take()
-            if not batch and not changes:
-                continue
-            try:
-                await self._database.run(self._store, batch, changes)
-                failures = 0
-            except DatabaseError as error:
-                failures += 1
-                logger.warning("cluster %s: nothing written: %s", self.cluster_id, type(error).__name__)
-                self._inbox.put_back(batch, changes)
-                self._filled.set()
-                await asyncio.sleep(self._timing.backoff(failures))
-
-    def _store(self, batch: observed.Batch, changes: list[routing.Changed]) -> None:
-        """On a database thread: write, then find out whom it concerns."""
-        written = observed.write(self.cluster_id, self.fencing, batch)
-        wakes, topics = routing.resolve(self.cluster_id, [*written.changes, *changes])
-        _, spoken_of = routing.resolve(self.cluster_id, written.spoken_of)
-        topics += spoken_of
-        if written.anything:
-            topics += ["clusters", f"cluster:{self.cluster_id}"]
-        if wakes or topics:
-            self._outbox.add_threadsafe(wakes, topics)
-
-    async def _measure(self, client: StreamClient) -> None:
+    async def _measure(self, client: StreamClient, desk: Desk) -> None:
         # Rows for the first figures exist only once the first lists are written.
         await asyncio.sleep(min(2.0, self._timing.metrics))
         due = asyncio.get_running_loop().time()
@@ -192,23 +241,43 @@ class ClusterWatch:
                 nodes = await client.usage("NodeMetrics")
                 pods = await client.usage("PodMetrics")
             except KubeError as error:
-                await self._no_metrics(error)
+                await self._no_metrics(error, desk)
             else:
                 self._contact.metrics = True
+                # By another name than the objects: they are large, and are not needed any more.
+                used = _usage(nodes), _usage(pods)
+                del nodes, pods
                 with suppress(DatabaseError):  # the next round brings newer figures anyway
-                    used = [[rows.usage_row(found) for found in kind] for kind in (nodes, pods)]
-                    if await self._database.run(observed.write_usage, self.cluster_id, self.fencing, *used):
-                        self._outbox.add([], ["clusters", f"cluster:{self.cluster_id}"])
+                    async with self._shared.writer.alone(desk):
+                        stored = await self._shared.database.run(
+                            observed.write_usage, self.cluster_id, self.fencing, *used
+                        )
+                    if stored:
+                        self._shared.outbox.add([], ["clusters", f"cluster:{self.cluster_id}"])
             # At a steady pace, so that every 15 s of the usage history have their sample.
             due = max(due + self._timing.metrics, asyncio.get_running_loop().time())
             await asyncio.sleep(due - asyncio.get_running_loop().time())
 
-    async def _no_metrics(self, error: KubeError) -> None:
+    async def _no_metrics(self, error: KubeError, desk: Desk) -> None:
         """404 and 503 say that there is no metrics-server; silence says nothing."""
         if error.status in {403, 404, 503} and self._contact.metrics is not False:
             self._contact.metrics = False
             with suppress(DatabaseError):  # old figures stay a little longer
-                await self._database.run(observed.forget_usage, self.cluster_id, self.fencing)
+                await self._shared.database.run(observed.forget_usage, self.cluster_id, self.fencing)
         if self._contact.seen and not self._contact.failures:
             with suppress(DatabaseError):  # a gap in the history is all that this costs
-                await self._database.run(observed.write_usage, self.cluster_id, self.fencing, [], [])
+                async with self._shared.writer.alone(desk):
+                    await self._shared.database.run(observed.write_usage, self.cluster_id, self.fencing, [], [])
+
+
+def _usage(found: Iterable[Any]) -> list[rows.Row]:
+    """The rows of what can be read."""
+    made = []
+    for obj in found:
+        with suppress(AttributeError, TypeError, ValueError):
+            made.append(rows.usage_row(obj))
+    return made
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds is not None else None

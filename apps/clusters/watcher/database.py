@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connection, connections
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, InternalError, OperationalError, connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 P = ParamSpec("P")
@@ -25,8 +25,8 @@ class Database:
         def call() -> T:
             try:
                 return work(*args, **kwargs)
-            except (OperationalError, InterfaceError):
-                # The server went away: the next call opens a new connection.
+            except (OperationalError, InterfaceError, InternalError):
+                # The server went away, or ended our session because we were stopped: the next call opens a new one.
                 connection.close()
                 raise
 

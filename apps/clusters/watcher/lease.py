@@ -7,6 +7,8 @@ from pathlib import Path
 
 from django.db import connection
 
+from apps.clusters.watcher.shares import Member
+
 
 def holder_name() -> str:
     """This process, named so that another on the same machine can tell whether it still lives.
@@ -25,21 +27,60 @@ def is_dead(holder: str) -> bool:
     return _started(int(process)) != started
 
 
-def acquire(cluster_ids: Sequence[int], holder: str, seconds: float) -> dict[int, int]:
-    """Take the leases that are free, expired, our own, or left by a process that is known to be dead.
+def announce(holder: str, limit: int, seconds: float) -> list[Member]:
+    """Say that this watcher lives for `seconds` more; returns all that live, the longest first."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            'INSERT INTO clusters_watcher AS t (holder, "limit", joined_at, expires_at) '
+            "VALUES (%s, %s, now(), now() + %s * interval '1 second') "
+            "ON CONFLICT (holder) DO UPDATE SET expires_at = EXCLUDED.expires_at",
+            [holder, limit, seconds],
+        )
+        cursor.execute(
+            'SELECT holder, "limit", extract(epoch FROM now() - joined_at), expires_at <= now() '
+            "FROM clusters_watcher ORDER BY joined_at, holder"
+        )
+        found = cursor.fetchall()
+        gone = [name for name, _, _, expired in found if expired or is_dead(name)]
+        if gone:
+            # Expired by now still: one that has just come back to life stays.
+            cursor.execute(
+                "DELETE FROM clusters_watcher WHERE holder = ANY(%s) AND (expires_at <= now() OR holder = ANY(%s))",
+                [gone, [name for name in gone if is_dead(name)]],
+            )
+    return [Member(name, most, float(age)) for name, most, age, _ in found if name not in gone]
 
-    Returns the fencing number of each that was taken; it is new each time.
+
+def leave(holder: str) -> None:
+    """This watcher takes no more clusters."""
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM clusters_watcher WHERE holder = %s", [holder])
+
+
+def acquire(cluster_ids: Sequence[int], holder: str, seconds: float, *, most: int | None = None) -> dict[int, int]:
+    """Take up to `most` leases that are free, expired, our own, or left by a process that is known to be dead.
+
+    Returns the fencing number of each that was taken; it is new each time. A lease under which somebody is writing
+    at this moment is passed over until the next time.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT DISTINCT holder FROM clusters_watcherlease WHERE expires_at > now()")
         dead = [name for (name,) in cursor.fetchall() if is_dead(name)]
         cursor.execute(
-            "INSERT INTO clusters_watcherlease AS t (cluster_id, holder, fencing, expires_at) "
-            "SELECT id, %s, 1, now() + %s * interval '1 second' FROM clusters_cluster WHERE id = ANY(%s) AND enabled "
-            "ON CONFLICT (cluster_id) DO UPDATE SET holder = EXCLUDED.holder, fencing = t.fencing + 1, "
-            "expires_at = EXCLUDED.expires_at WHERE t.expires_at <= now() OR t.holder = ANY(%s) "
-            "RETURNING cluster_id, fencing",
-            [holder, seconds, list(cluster_ids), [holder, *dead]],
+            "INSERT INTO clusters_watcherlease (cluster_id, holder, fencing, expires_at) "
+            "SELECT id, '', 0, '-infinity' FROM clusters_cluster c WHERE id = ANY(%s) "
+            "AND NOT EXISTS (SELECT 1 FROM clusters_watcherlease l WHERE l.cluster_id = c.id) ON CONFLICT DO NOTHING",
+            [list(cluster_ids)],
+        )
+        cursor.execute(
+            "WITH free AS (SELECT l.cluster_id FROM clusters_watcherlease l "
+            "JOIN clusters_cluster c ON c.id = l.cluster_id AND c.enabled "
+            "WHERE l.cluster_id = ANY(%s) AND (l.expires_at <= now() OR l.holder = ANY(%s)) "
+            "ORDER BY l.cluster_id LIMIT %s FOR UPDATE OF l SKIP LOCKED) "
+            "UPDATE clusters_watcherlease t SET holder = %s, fencing = t.fencing + 1, "
+            "expires_at = now() + %s * interval '1 second' FROM free WHERE t.cluster_id = free.cluster_id "
+            "RETURNING t.cluster_id, t.fencing",
+            [list(cluster_ids), [holder, *dead], most, holder, seconds],
         )
         return dict(cursor.fetchall())
 

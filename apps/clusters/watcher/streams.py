@@ -2,61 +2,67 @@
 
 import asyncio
 import logging
+import math
 import random
+import time
 from collections.abc import Callable
+from contextlib import aclosing
 from typing import Any
 
-from apps.clusters.kube.errors import Gone, KubeError, NotFound, TooManyRequests, Unauthorized
+from apps.clusters.kube.errors import Forbidden, Gone, KubeError, NotFound, Unauthorized
 from apps.clusters.kube.stream import StreamClient
-from apps.clusters.watcher.inbox import Inbox
+from apps.clusters.watcher.kinds import WatchedKind
 from apps.clusters.watcher.timing import Timing
+from apps.clusters.watcher.writer import Desk, Writer
 
 logger = logging.getLogger(__name__)
 
-# What is watched: (apiVersion, kind).
-KINDS: tuple[tuple[str, str], ...] = (
-    ("v1", "Node"),
-    ("v1", "Pod"),
-    ("v1", "Event"),
-    ("batch/v1", "Job"),
-    ("apps/v1", "Deployment"),
-)
+# The longest pause that a server may ask for.
+LONGEST_RETRY_AFTER = 60.0
+# Objects that are read at one go.
+LOT = 100
 
 
 class Stream:
-    """Feeds an inbox with one kind.
+    """Feeds a desk's inbox with one kind.
 
-    `error` is None until the first list, "" while in step, else what is wrong; `refused` says that the credential is.
-    `filled` is called when the inbox has something to write, `news` when the cluster's state may be another.
+    `error` is None until the first list, "" while in step, else what is wrong; `refused` says that the credential is;
+    `missing` says why an optional kind is not shown. `alive_at` is the last moment (wall clock) at which the server has
+    shown that nothing is outstanding: by an event, a bookmark, a list, or the orderly end of a watch.
+    `news` is called when the cluster's state may be another.
     """
 
     def __init__(
         self,
         client: StreamClient,
-        api_version: str,
-        kind: str,
-        inbox: Inbox,
-        filled: Callable[[], None],
+        watched: WatchedKind,
+        desk: Desk,
+        writer: Writer,
         news: Callable[[], None],
         timing: Timing,
     ) -> None:
-        self.kind = kind
+        self.kind = watched.kind
+        self.optional = watched.optional
         self.error: str | None = None
         self.refused = False
+        self.missing = ""
+        self.alive_at: float | None = None
         self._client = client
-        self._api_version = api_version
-        self._inbox = inbox
-        self._filled = filled
+        self._api_version = watched.api_version
+        self._desk = desk
+        self._writer = writer
         self._news = news
         self._timing = timing
         # Where to go on watching; "" asks for a new list.
         self._version = ""
         self._listed_before = False
+        self._opened_at = math.inf
 
     async def run(self) -> None:
         """List and watch until cancelled. No failure of the cluster ends this."""
-        failures = 0
+        failures, loop = 0, asyncio.get_running_loop()
         while True:
+            self._opened_at = math.inf
             try:
                 if not self._version:
                     await self._list()
@@ -68,42 +74,73 @@ class Stream:
                 failures += 1
                 pause = 0.0 if failures == 1 else self._timing.backoff(failures)
                 await asyncio.sleep(pause)
-            except KubeError as error:
+            except (NotFound, Forbidden) as error:
                 failures += 1
-                self._note(error, failures)
-                wanted = error.retry_after if isinstance(error, TooManyRequests) else None
-                await asyncio.sleep(max(self._timing.backoff(failures), min(wanted or 0.0, 60.0)))
+                await asyncio.sleep(self._without(error, failures))
+            except KubeError as error:
+                # A watch that stood for a while and then broke is a first failure: proxies cut what is long.
+                stood = loop.time() - self._opened_at > self._timing.backoff_first
+                failures = 1 if stood else failures + 1
+                self._note(error, error.message, failures)
+                wanted = min(error.retry_after or 0.0, LONGEST_RETRY_AFTER)
+                await asyncio.sleep(max(self._timing.backoff(failures), wanted))
 
-    def _note(self, error: KubeError, failures: int) -> None:
+    def _without(self, error: KubeError, failures: int) -> float:
+        """The cluster has no such API, or we may not read it; returns how long to wait before asking again."""
+        # A cluster without this API (no batch/v1, say) has none of these objects.
+        served = f"The cluster does not serve {self.kind}."
+        sentence = served if isinstance(error, NotFound) else error.message
+        self._version = ""
+        if not self.optional:
+            self._note(error, sentence, failures)
+            return self._timing.backoff(failures)
+        self.missing = (
+            "the cluster does not serve it" if isinstance(error, NotFound) else "the credential may not read it"
+        )
+        self.error, self.refused, self.alive_at = "", False, time.time()
+        # What was shown of it is no longer known to be true.
+        self._desk.inbox.complete(self.kind, set())
+        self._writer.filled(self._desk)
+        self._news()
+        return self._timing.missing * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load
+
+    def _note(self, error: KubeError, sentence: str, failures: int) -> None:
         self.refused = isinstance(error, Unauthorized)
-        if isinstance(error, NotFound):
-            # A cluster without this API (no batch/v1, say) has none of these objects.
-            self.error = f"The cluster does not serve {self.kind}."
-        elif failures > 1 or self.error is None:
+        if failures > 1 or self.error is None or isinstance(error, NotFound):
             # One broken watch is an ordinary event; a second failure in a row is worth showing.
-            self.error = error.message
+            self.error = sentence
         self._news()
         level = logging.INFO if failures == 1 else logging.WARNING
-        logger.log(level, "watch of %s: %s (failure %d)", self.kind, error, failures)
+        logger.log(level, "cluster %s: %s: %s (failure %d)", self._desk.cluster_id, self.kind, error, failures)
 
     async def _list(self) -> None:
         # "0" lets the server answer out of its cache, which is cheap. After a 410 that may be older than what we have
         # seen, so only the first list of a stream's life does it.
         wanted = "" if self._listed_before else "0"
-        uids: set[str] = set()
-        version = ""
+        inbox, uids, version = self._desk.inbox, set[str](), ""
         pages = self._client.list(
-            self._api_version, self.kind, resource_version=wanted, seconds=self._timing.page_limit
+            self._api_version,
+            self.kind,
+            resource_version=wanted,
+            seconds=self._timing.page_limit,
+            large=self._writer.large_pages,
         )
-        async for objects, found in pages:
-            uids |= self._inbox.listed(self.kind, objects)
-            version = version or found
-            self._filled()
-            # Parsing a page takes milliseconds: let other clusters' events through between two.
-            await asyncio.sleep(0)
-        self._inbox.complete(self.kind, uids)
+        async with aclosing(pages):
+            async for objects, found in pages:
+                large = len(objects) >= LOT
+                while objects:
+                    # Reading a hundred objects takes milliseconds: let other clusters through between two lots.
+                    uids |= inbox.listed(self.kind, objects[-LOT:])
+                    del objects[-LOT:]
+                    await asyncio.sleep(0)
+                version = version or found
+                self._writer.filled(self._desk)
+                if large:
+                    await self._desk.emptied()
+        inbox.complete(self.kind, uids)
+        self._writer.filled(self._desk)
         self._version, self._listed_before = version, True
-        self._filled()
+        self.alive_at = time.time()
 
     async def _watch(self) -> None:
         seconds = random.randint(max(1, self._timing.watch * 4 // 5), self._timing.watch)  # noqa: S311 - spreads load
@@ -113,24 +150,31 @@ class Stream:
             self._version,
             server_seconds=seconds,
             grace_seconds=self._timing.grace,
+            opened=self._open,
         )
-        if self.error != "":
-            self.error, self.refused = "", False
+        async with aclosing(events):
+            async for event in events:
+                self._take(event)
+        self.alive_at = time.time()
+
+    def _open(self) -> None:
+        self._opened_at = asyncio.get_running_loop().time()
+        if self.error != "" or self.missing:
+            self.error, self.refused, self.missing = "", False, ""
             self._news()
-        async for event in events:
-            self._take(event)
 
     def _take(self, event: dict[str, Any]) -> None:
-        obj = event.get("object") or {}
-        kind = str(event.get("type") or "")
-        version = str((obj.get("metadata") or {}).get("resourceVersion") or "")
+        obj, kind = event["object"], str(event.get("type") or "")
+        metadata = obj.get("metadata")
+        version = str(metadata.get("resourceVersion") or "") if isinstance(metadata, dict) else ""
         if kind in {"ADDED", "MODIFIED", "DELETED"}:
-            self._inbox.event(self.kind, kind, obj)
+            self._desk.inbox.event(self.kind, kind, obj)
             if self.kind == "Node":
                 self._news()
         elif kind != "BOOKMARK":
             logger.warning("watch of %s: unknown event type %r", self.kind, kind[:40])
             return
+        self.alive_at = time.time()
         self._version = version or self._version
         if kind != "BOOKMARK":
-            self._filled()
+            self._writer.filled(self._desk)

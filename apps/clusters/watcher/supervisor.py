@@ -2,25 +2,30 @@
 
 import asyncio
 import logging
+import math
 import time
 from dataclasses import dataclass
 
 from django.db import Error as DatabaseError
 
 from apps.clusters import services
-from apps.clusters.kube.connection import Connection
 from apps.clusters.models import Cluster
 from apps.clusters.observed import LeaseLost
-from apps.clusters.reconcile import record_state
+from apps.clusters.reconcile import recent_outages, record_ages, record_state
 from apps.clusters.states import FAILURES_UNTIL_UNREACHABLE, Observation
 from apps.clusters.watcher import lease
-from apps.clusters.watcher.cluster import ClusterWatch
+from apps.clusters.watcher.cluster import ClusterWatch, Shared, Start
 from apps.clusters.watcher.database import Database
 from apps.clusters.watcher.outbox import Outbox
+from apps.clusters.watcher.shares import Member, shares, to_hand_over
 from apps.clusters.watcher.timing import Timing
+from apps.clusters.watcher.writer import Writer
 from apps.core.errors import FlotillaError
 
 logger = logging.getLogger(__name__)
+
+# Clusters that are handed over in one round: each is unwatched for the second or two until another has it.
+HAND_OVER = 5
 
 
 @dataclass
@@ -30,24 +35,28 @@ class _Held:
     generation: int
     fencing: int
     task: asyncio.Task[None]
+    watch: ClusterWatch | None = None
 
 
 class Supervisor:
-    """Runs for ever; `limit` bounds how many clusters this process takes (0: all that are free)."""
+    """Runs for ever; `limit` bounds how many clusters this process takes (0: its share)."""
 
     def __init__(self, *, timing: Timing | None = None, limit: int = 0) -> None:
         self._timing = timing or Timing()
         self._limit = limit
         self._holder = lease.holder_name()
         self._held: dict[int, _Held] = {}
-        self._renewed_at = 0.0
+        self._members: list[Member] = []
+        self._renewed_at = self._touched_at = -math.inf
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until `stop` is set, then give the leases back."""
-        self._database, self._outbox = Database(), Outbox()
+        database, outbox = Database(), Outbox()
+        writer = Writer(database, outbox, self._timing)
+        self._shared = Shared(writer, database, Database(), outbox, self._timing)
         # Leases have a thread of their own: many clusters' writes must not make a renewal come too late.
         self._control = Database(threads=1)
-        sender = asyncio.create_task(self._outbox.run())
+        helpers = [asyncio.create_task(outbox.run()), asyncio.create_task(writer.run())]
         logger.info("watcher %s starts", self._holder)
         try:
             while not stop.is_set():
@@ -59,11 +68,13 @@ class Supervisor:
         finally:
             held = {pk: found.fencing for pk, found in self._held.items()}
             await self._end(list(self._held))
-            await self._release(held)
-            sender.cancel()
-            self._outbox.close()
-            await self._database.close()
-            await self._control.close()
+            await self._leave(held)
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+            outbox.close()
+            for pool in (self._shared.resolver, database, self._control):
+                await pool.close()
 
     async def _round(self) -> None:
         """One look: which clusters there are, which of them are ours, what has changed."""
@@ -71,19 +82,39 @@ class Supervisor:
         await self._end([pk for pk, found in self._held.items() if wanted.get(pk) != found.generation])
         if time.monotonic() - self._renewed_at >= self._timing.renew:
             await self._renew()
-        free = [pk for pk in wanted if pk not in self._held]
-        if self._limit:
-            free = free[: max(0, self._limit - len(self._held))]
-        if free:
-            taken = await self._control.run(lease.acquire, free, self._holder, self._timing.lease)
-            for pk, fencing in taken.items():
-                self._start(pk, wanted[pk], fencing)
+            await self._hand_over(len(wanted))
+        await self._take(wanted)
+        if time.monotonic() - self._touched_at >= self._timing.touch:
+            self._touched_at = time.monotonic()
+            ages = [found.watch.age() for found in self._held.values() if found.watch is not None]
+            if ages:
+                await self._control.run(record_ages, ages)
 
     async def _renew(self) -> None:
         held = {pk: found.fencing for pk, found in self._held.items()}
         ours = await self._control.run(lease.renew, held, self._holder, self._timing.lease)
+        self._members = await self._control.run(lease.announce, self._holder, self._limit, self._timing.lease)
         self._renewed_at = time.monotonic()
         await self._end([pk for pk in held if pk not in ours])
+
+    async def _hand_over(self, clusters: int) -> None:
+        """Give up what is above our share, the newest first: a few at a time, and only to watchers that last."""
+        settled = 2 * self._timing.renew
+        surplus = to_hand_over(len(self._held), clusters, self._members, self._holder, settled, HAND_OVER)
+        if surplus:
+            leaving = {pk: self._held[pk].fencing for pk in list(self._held)[-surplus:]}
+            logger.info("handing %d of %d clusters over", surplus, len(self._held))
+            await self._end(list(leaving))
+            await self._control.run(lease.release, leaving, self._holder)
+
+    async def _take(self, wanted: dict[int, int]) -> None:
+        free = [pk for pk in wanted if pk not in self._held]
+        room = shares(len(wanted), self._members).get(self._holder, 0) - len(self._held)
+        if not free or room <= 0:
+            return
+        taken = await self._control.run(lease.acquire, free, self._holder, self._timing.lease, most=room)
+        for pk, fencing in taken.items():
+            self._start(pk, wanted[pk], fencing)
 
     async def _without_database(self, error: DatabaseError) -> None:
         logger.warning("Postgres can't be reached (%s); trying again", type(error).__name__)
@@ -101,9 +132,10 @@ class Supervisor:
         while not lost:
             failures += 1
             try:
-                connection = await self._database.run(_connection, pk)
+                start = await self._shared.resolver.run(_start, pk)
                 failures = 0
-                await ClusterWatch(pk, connection, fencing, self._database, self._outbox, self._timing).run()
+                watch = self._held[pk].watch = ClusterWatch(pk, fencing, start, self._shared)
+                await watch.run()
             except* LeaseLost:
                 logger.warning("cluster %s: the lease #%d was taken over", pk, fencing)
                 lost = True
@@ -122,12 +154,12 @@ class Supervisor:
             failures=FAILURES_UNTIL_UNREACHABLE, error_reason="ConnectionImpossible", error_message=sentence
         )
         try:
-            changed = await self._database.run(record_state, pk, fencing, seen, answered=False)
+            changed = await self._shared.database.run(record_state, pk, fencing, seen, answered=False)
         except (DatabaseError, LeaseLost) as failure:
             logger.warning("cluster %s: its state is not recorded: %s", pk, type(failure).__name__)
             return
         if changed:
-            self._outbox.add([], ["clusters", f"cluster:{pk}"])
+            self._shared.outbox.add([], ["clusters", f"cluster:{pk}"])
 
     async def _end(self, pks: list[int]) -> None:
         tasks = []
@@ -137,8 +169,9 @@ class Supervisor:
             tasks.append(task)
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _release(self, held: dict[int, int]) -> None:
+    async def _leave(self, held: dict[int, int]) -> None:
         try:
+            await self._control.run(lease.leave, self._holder)
             await self._control.run(lease.release, held, self._holder)
         except DatabaseError as error:
             logger.warning("the leases were not given back (%s); they end by themselves", type(error).__name__)
@@ -148,8 +181,9 @@ def _enabled_clusters() -> dict[int, int]:
     return dict(Cluster.objects.filter(enabled=True).order_by("pk").values_list("pk", "generation"))
 
 
-def _connection(pk: int) -> Connection:
-    return services.connection_of(Cluster.objects.get(pk=pk))
+def _start(pk: int) -> Start:
+    cluster = Cluster.objects.get(pk=pk)
+    return Start(services.connection_of(cluster), cluster.state, tuple(recent_outages(pk)))
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -6,20 +6,32 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Timing:
-    """`watch` is what the server is asked for as the length of one watch; `grace` how much longer we wait.
+    """`lease` bounds how long a watcher that died or hangs keeps a cluster, `renew` is how often it says that it lives.
+
+    `touch` is how often the age of what is shown is written, `record` how often a state is written although nothing
+    has changed. After `stale` without a word of a kind a cluster counts as not in step; for `resume` a new watcher
+    shows what the one before it has found, until it knows better. An optional kind that is `missing` is asked for
+    again after that long.
+
+    `watch` is what the server is asked for as the length of one watch; `grace` how much longer we wait.
 
     Bookmarks come about once a minute, so that a quiet watch and a half-open one look alike: the short `watch` is
     what bounds how long a half-open one goes unnoticed. Resuming it costs one small request.
     """
 
     poll: float = 1.0
-    lease: float = 15.0
-    renew: float = 5.0
+    lease: float = 10.0
+    renew: float = 3.0
     probe: float = 5.0
     probe_failed: float = 2.0
     probe_limit: float = 4.0
     metrics: float = 15.0
     batch: float = 0.1
+    touch: float = 5.0
+    record: float = 30.0
+    missing: float = 300.0
+    stale: float = 90.0
+    resume: float = 60.0
     watch: int = 50
     grace: float = 10.0
     page_limit: float = 30.0

@@ -4,6 +4,7 @@ import asyncio
 import signal
 from typing import Any
 
+import uvloop
 from django.core.management.base import BaseCommand, CommandParser
 
 from apps.clusters.watcher.supervisor import Supervisor
@@ -17,11 +18,13 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """`--limit`: how many clusters this process takes."""
-        parser.add_argument("--limit", type=int, default=0, help="take at most so many clusters (0: all that are free)")
+        parser.add_argument("--limit", type=int, default=0, help="take at most so many clusters (0: its share)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run."""
-        asyncio.run(_main(options["limit"]))
+        # uvloop halves what a TLS connection costs in memory and time, and there are seven a cluster.
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_main(options["limit"]))
 
 
 async def _main(limit: int) -> None:

@@ -1,0 +1,23 @@
+"""What is watched on each cluster. Pure."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class WatchedKind:
+    """One kind. Without an optional one a cluster is as well as ever: pages only say that it is not shown."""
+
+    api_version: str
+    kind: str
+    optional: bool = False
+
+
+KINDS: tuple[WatchedKind, ...] = (
+    WatchedKind("v1", "Node"),
+    WatchedKind("v1", "Pod"),
+    WatchedKind("v1", "Event"),
+    WatchedKind("batch/v1", "Job"),
+    WatchedKind("apps/v1", "Deployment"),
+    WatchedKind("v1", "Service", optional=True),
+    WatchedKind("autoscaling/v2", "HorizontalPodAutoscaler", optional=True),
+)

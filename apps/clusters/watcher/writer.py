@@ -1,0 +1,202 @@
+"""Puts what all clusters of a process have reported into Postgres: one transaction for many of them.
+
+A cluster whose batch is under way is left alone until that is done, so that nothing old overwrites something new. One
+cluster's trouble stays its own: what a shared transaction can't store is written again cluster by cluster.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from django.db import Error as DatabaseError
+
+from apps.clusters import observed, routing
+from apps.clusters.watcher.database import Database
+from apps.clusters.watcher.inbox import Inbox
+from apps.clusters.watcher.outbox import Outbox
+from apps.clusters.watcher.timing import Timing
+
+logger = logging.getLogger(__name__)
+
+# Rows of one transaction; a cluster's whole batch goes into one, however large it is.
+MAX_ROWS = 1000
+# Transactions at once. More would only wait for each other's processor.
+MAX_TRANSACTIONS = 2
+
+MAX_LARGE_PAGES = 4
+LAST_WRITE_SECONDS = 10.0
+
+Batches = dict[int, tuple[int, observed.Batch]]
+
+
+class Desk:
+    """One cluster's place at the writer: its inbox, and why its watch must end."""
+
+    def __init__(self, cluster_id: int, fencing: int) -> None:
+        self.cluster_id = cluster_id
+        self.fencing = fencing
+        self.inbox = Inbox()
+        # Held while something of this cluster is being written.
+        self.lock = asyncio.Lock()
+        self.failures = 0
+        self._written = asyncio.Event()
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def over(self) -> None:
+        """Wait for the end. Raises LeaseLost, or whatever defect of ours keeps the cluster from being written."""
+        await self._over
+
+    def end(self, error: Exception) -> None:
+        """Let `over` raise."""
+        if not self._over.done():
+            self._over.set_exception(error)
+
+    async def emptied(self) -> None:
+        """Wait for the next write, if there is anything to write: who brings much waits for it to be taken."""
+        if self.inbox:
+            self._written.clear()
+            await self._written.wait()
+
+    def close(self) -> None:
+        """Nobody waits any more."""
+        self._over.cancel()
+
+    def tell_written(self) -> None:
+        """A batch has been stored."""
+        self.failures = 0
+        self._written.set()
+
+
+class Writer:
+    """Shared by all clusters of a process."""
+
+    def __init__(self, database: Database, outbox: Outbox, timing: Timing) -> None:
+        self._database = database
+        self._outbox = outbox
+        self._timing = timing
+        self._desks: dict[int, Desk] = {}
+        self._waiting: dict[int, Desk] = {}
+        self._filled = asyncio.Event()
+        self._slots = asyncio.Semaphore(MAX_TRANSACTIONS)
+        # Who parses a large page holds one of these until its rows are written: fifty clusters that are listed at once
+        # would otherwise all be in memory at once.
+        self.large_pages = asyncio.Semaphore(MAX_LARGE_PAGES)
+
+    @asynccontextmanager
+    async def desk(self, cluster_id: int, fencing: int) -> AsyncIterator[Desk]:
+        """A place for a cluster, for as long as its lease is held."""
+        desk = self._desks[cluster_id] = Desk(cluster_id, fencing)
+        try:
+            yield desk
+        finally:
+            if self._desks.get(cluster_id) is desk:
+                del self._desks[cluster_id]
+                self._waiting.pop(cluster_id, None)
+            desk.close()
+            # What is being written now must not come after the first words of whoever watches next.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WRITE_SECONDS), desk.lock:
+                    pass
+
+    @asynccontextmanager
+    async def alone(self, desk: Desk) -> AsyncIterator[None]:
+        """While no batch of this cluster is under way: for other writes to the same rows."""
+        async with desk.lock:
+            yield
+        if desk.cluster_id in self._waiting:
+            self._filled.set()
+
+    def filled(self, desk: Desk) -> None:
+        """A cluster's inbox has something to write."""
+        if self._desks.get(desk.cluster_id) is desk:
+            self._waiting[desk.cluster_id] = desk
+            self._filled.set()
+
+    async def run(self) -> None:
+        """Write for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                await self._filled.wait()
+                await asyncio.sleep(self._timing.batch)
+                self._filled.clear()
+                while chosen := await self._choose():
+                    await self._slots.acquire()
+                    tasks.create_task(self._write(chosen))
+
+    async def _choose(self) -> list[Desk]:
+        """Clusters that wait longest, up to a transaction's worth of rows; their locks are taken."""
+        chosen: list[Desk] = []
+        size = 0
+        for pk, desk in list(self._waiting.items()):
+            if desk.lock.locked():
+                # It is filled again, or its writer comes back to it, when the lock is free.
+                continue
+            if chosen and size + len(desk.inbox) > MAX_ROWS:
+                break
+            del self._waiting[pk]
+            await desk.lock.acquire()  # it is free: this does not wait
+            chosen.append(desk)
+            size += len(desk.inbox)
+        return chosen
+
+    async def _write(self, desks: list[Desk]) -> None:
+        batches: Batches = {desk.cluster_id: (desk.fencing, desk.inbox.take()) for desk in desks}
+        try:
+            written = await self._store(batches)
+        finally:
+            self._slots.release()
+            for desk in desks:
+                desk.lock.release()
+        for desk in desks:
+            self._settle(desk, batches[desk.cluster_id][1], written.get(desk.cluster_id))
+        if any(desk.cluster_id in self._waiting for desk in desks):
+            self._filled.set()
+
+    async def _store(self, batches: Batches) -> dict[int, observed.Written | Exception]:
+        """What has become of each batch; a cluster whose lease is lost is not in the answer."""
+        found: dict[int, observed.Written | Exception] = {}
+        wanted = {pk: entry for pk, entry in batches.items() if entry[1]}
+        found.update({pk: observed.Written() for pk in batches if pk not in wanted})
+        if not wanted:
+            return found
+        try:
+            found.update(await self._database.run(self._store_now, wanted))
+        except Exception as error:  # noqa: BLE001 - a defect in what one cluster brings must not stop all of them
+            if len(wanted) == 1:
+                return found | dict.fromkeys(wanted, error)
+            for pk, entry in wanted.items():
+                found.update(await self._store({pk: entry}))
+        return found
+
+    def _store_now(self, batches: Batches) -> dict[int, observed.Written]:
+        """On a database thread: write, then find out whom it concerns."""
+        written = observed.write_many(batches)
+        wakes: list[tuple[str, int]] = []
+        topics: list[str] = []
+        for pk, found in written.items():
+            woken, hinted = routing.resolve(pk, found.changes)
+            _, spoken_of = routing.resolve(pk, found.spoken_of)
+            wakes += woken
+            topics += hinted + spoken_of
+            if found.anything:
+                topics.append(f"cluster:{pk}")
+        if any(found.anything for found in written.values()):
+            topics.append("clusters")
+        if wakes or topics:
+            self._outbox.add_threadsafe(wakes, topics)
+        return written
+
+    def _settle(self, desk: Desk, batch: observed.Batch, outcome: observed.Written | Exception | None) -> None:
+        if outcome is None:
+            desk.end(observed.LeaseLost(f"cluster {desk.cluster_id} has another watcher than #{desk.fencing}"))
+        elif isinstance(outcome, DatabaseError):
+            desk.failures += 1
+            logger.warning("cluster %s: nothing written: %s", desk.cluster_id, type(outcome).__name__)
+            desk.inbox.put_back(batch)
+            pause = self._timing.backoff(desk.failures)
+            asyncio.get_running_loop().call_later(pause, self.filled, desk)
+        elif isinstance(outcome, Exception):
+            desk.end(outcome)
+        else:
+            desk.tell_written()
