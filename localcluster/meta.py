@@ -23,8 +23,17 @@ def dump(obj: Any) -> bytes:
 
 
 def thaw(obj: dict[str, Any]) -> dict[str, Any]:
-    """A deep copy that may be changed. (Through JSON: several times faster than ``copy.deepcopy``.)"""
-    return cast(dict[str, Any], json.loads(json.dumps(obj)))
+    """A deep copy that may be changed. Keys and texts stay the same objects: ten thousand pods share them."""
+    return cast(dict[str, Any], _copy(obj))
+
+
+def _copy(value: Any) -> Any:
+    kind = value.__class__
+    if kind is dict:
+        return {key: each if each.__class__ is str else _copy(each) for key, each in value.items()}
+    if kind is list or kind is tuple:
+        return [each if each.__class__ is str else _copy(each) for each in value]
+    return value
 
 
 def key_of(obj: dict[str, Any]) -> tuple[str, str]:

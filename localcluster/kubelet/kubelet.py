@@ -21,7 +21,7 @@ from localcluster.kubelet.process import Spawner
 from localcluster.kubelet.sandbox import pod_folder
 from localcluster.kubelet.usage import ContainerUsage, Meter
 from localcluster.kubelet.worker import Worker
-from localcluster.scheduler import allocatable
+from localcluster.fit import allocatable
 
 if TYPE_CHECKING:
     from localcluster.registry import Registry

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from localcluster.scheduler import NoFit, Placement, fit, requests, used_by
+from localcluster.fit import NodeView, NoFit, Placement, fit, requests, used_by
 from tests.localcluster.nodes import Side, pod, scenario
 
 
@@ -34,6 +34,10 @@ def _gpu(count: str) -> Any:
     found = _pod()
     found["spec"]["containers"][0]["resources"] = {"limits": {"nvidia.com/gpu": count}}
     return found
+
+
+def _views(nodes: Any, used: Any) -> list[NodeView]:
+    return [NodeView.of(node, used.get(node["metadata"]["name"])) for node in nodes]
 
 
 TAINT = {"key": "dedicated", "value": "ml", "effect": "NoSchedule"}
@@ -82,9 +86,10 @@ TAINT = {"key": "dedicated", "value": "ml", "effect": "NoSchedule"}
     ],
 )
 def test_why_nothing_fits(wanted: Any, nodes: Any, used: Any, message: str) -> None:
-    assert fit(wanted, nodes, used) == NoFit(message)
+    assert fit(wanted, _views(nodes, used)) == NoFit(message)
 
 
+SOFT = {"key": "old", "effect": "PreferNoSchedule"}
 AFFINITY = {
     "affinity": {
         "nodeAffinity": {
@@ -108,10 +113,12 @@ AFFINITY = {
         (_pod({"tolerations": [{"key": "dedicated", "operator": "Exists"}]}), [_node("b", taints=[TAINT])], {}, "b"),
         (_pod({"tolerations": [{"key": "dedicated", "value": "ml"}]}), [_node("b", taints=[TAINT])], {}, "b"),
         (_pod({"tolerations": [{"operator": "Exists"}]}), [_node("b", cordoned=True)], {}, "b"),
+        (_pod(), [_node("a", taints=[SOFT]), _node("b")], {"b": {"cpu": 3900, "pods": 100}}, "b"),
+        (_pod(), [_node("a", taints=[SOFT])], {}, "a"),
     ],
 )
 def test_where_pods_go(wanted: Any, nodes: Any, used: Any, node: str) -> None:
-    assert fit(wanted, nodes, used) == Placement(node)
+    assert fit(wanted, _views(nodes, used)) == Placement(node)
 
 
 def test_init_containers_count_where_they_ask_for_more() -> None:

@@ -1,0 +1,262 @@
+"""Which node a pod fits on, and why it fits on none. Pure.
+
+The messages are those of kube-scheduler (pkg/scheduler/framework/types.go, FitError.Error), because people and
+programs read them: "0/3 nodes are available: 3 Insufficient nvidia.com/gpu. preemption: …".
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from localcluster import quantities
+from localcluster.taints import NO_EXECUTE, NO_SCHEDULE, PREFER_NO_SCHEDULE, tolerated
+
+Pod = dict[str, Any]
+Node = dict[str, Any]
+Amounts = dict[str, int]
+
+UNSCHEDULABLE = {"key": "node.kubernetes.io/unschedulable", "effect": NO_SCHEDULE}
+_OPERATORS_WITH_NUMBERS = {"Gt", "Lt"}
+# What the scheduler counts for a pod without requests (100m, 200Mi), so that such pods spread as well.
+_ASSUMED = {"cpu": 100, "memory": 200 * 1024**2}
+# A node with devices that are not asked for comes after one that is only to be avoided, and that after all others.
+_IDLE_DEVICES, _AVOIDED = 10.0, 5.0
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A node was found."""
+
+    node: str
+
+
+@dataclass(frozen=True)
+class NoFit:
+    """No node takes the pod; `message` says why as kube-scheduler would."""
+
+    message: str
+
+
+@dataclass(slots=True)
+class NodeView:
+    """What of a node decides where pods go, read once; `taken` is counted as pods come and go."""
+
+    name: str
+    labels: Mapping[str, str]
+    #: NoSchedule and NoExecute; the soft ones are apart.
+    taints: tuple[Mapping[str, Any], ...]
+    soft_taints: tuple[Mapping[str, Any], ...]
+    unschedulable: bool
+    has: Amounts
+    devices: frozenset[str]
+    taken: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, node: Node, taken: Mapping[str, int] | None = None) -> NodeView:
+        """Of a Node; a Counter given as `taken` is kept, not copied."""
+        taints = tuple(node["spec"].get("taints") or ())
+        has = allocatable(node)
+        return cls(
+            name=node["metadata"]["name"],
+            labels=node["metadata"].get("labels") or {},
+            taints=tuple(each for each in taints if each.get("effect") in {NO_SCHEDULE, NO_EXECUTE}),
+            soft_taints=tuple(each for each in taints if each.get("effect") == PREFER_NO_SCHEDULE),
+            unschedulable=bool(node["spec"].get("unschedulable")),
+            has=has,
+            devices=frozenset(resource for resource, value in has.items() if value and "/" in resource),
+            taken=taken if isinstance(taken, Counter) else Counter(taken or {}),
+        )
+
+
+def requests(pod: Pod) -> Amounts:
+    """What a pod asks for in all: containers together, or the largest init container where that is more."""
+    spec = pod["spec"]
+    total: Counter[str] = Counter()
+    for container in spec.get("containers") or []:
+        total.update(container_requests(container))
+    sidecars: Counter[str] = Counter()
+    for container in spec.get("initContainers") or []:
+        asked = container_requests(container)
+        if container.get("restartPolicy") == "Always":
+            sidecars.update(asked)
+            continue
+        for resource, value in asked.items():
+            total[resource] = max(total[resource], value + sidecars[resource])
+    if sidecars:
+        total.update(sidecars)
+    for resource, value in (spec.get("overhead") or {}).items():
+        total[resource] += quantities.amount(resource, value)
+    return {resource: value for resource, value in total.items() if value}
+
+
+def container_requests(container: Mapping[str, Any]) -> Amounts:
+    """What a container asks for: its requests, its limits where it names no request."""
+    resources = container.get("resources") or {}
+    asked = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+    return {resource: quantities.amount(resource, value) for resource, value in asked.items()}
+
+
+def allocatable(node: Node) -> Amounts:
+    """What a node has to give."""
+    given = (node.get("status") or {}).get("allocatable") or {}
+    return {resource: quantities.amount(resource, value) for resource, value in given.items()}
+
+
+def used_by(pods: Iterable[Pod]) -> dict[str, Amounts]:
+    """Requests per node of the pods that hold them (bound and not finished), with "pods" counted."""
+    used: dict[str, Counter[str]] = {}
+    for pod in pods:
+        node = pod["spec"].get("nodeName")
+        if not node or (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}:
+            continue
+        counter = used.setdefault(node, Counter())
+        counter.update(requests(pod))
+        counter["pods"] += 1
+    return {node: dict(counter) for node, counter in used.items()}
+
+
+def fit(pod: Pod, nodes: Iterable[NodeView]) -> Placement | NoFit:
+    """The node with the most room left among those that take the pod, or the reasons of all of them.
+
+    A pod that asks for no device avoids nodes with devices while another has room, so that GPUs stay free.
+    """
+    spec, wanted = pod["spec"], requests(pod)
+    tolerations = spec.get("tolerations") or []
+    choosy = bool(spec.get("nodeSelector") or spec.get("affinity"))
+    best: tuple[float, str] | None = None
+    refused: list[NodeView] = []
+    total = 0
+    for node in nodes:
+        total += 1
+        if (
+            (node.unschedulable and not tolerated(UNSCHEDULABLE, tolerations))
+            or (node.taints and _blocking(node, tolerations))
+            or (choosy and not _selected(spec, node))
+            or not _has_room(wanted, node)
+        ):
+            refused.append(node)
+            continue
+        # The highest score; among equals the first by name.
+        rank = (-_score(wanted, node, tolerations), node.name)
+        if best is None or rank < best:
+            best = rank
+    if best is not None:
+        return Placement(best[1])
+    return NoFit(_explain(spec, wanted, tolerations, refused, total))
+
+
+def _has_room(wanted: Amounts, node: NodeView) -> bool:
+    has, taken = node.has, node.taken
+    if taken["pods"] >= has.get("pods", 0):
+        return False
+    return all(value + taken[resource] <= has.get(resource, 0) for resource, value in wanted.items())
+
+
+def _score(wanted: Amounts, node: NodeView, tolerations: Iterable[Mapping[str, Any]]) -> float:
+    """Least allocated wins (0..1 left after placing for each of cpu, memory and pods, resources as their mean)."""
+    has, taken = node.has, node.taken
+    left, counted = 0.0, 0
+    for resource, assumed in _ASSUMED.items():
+        if total := has.get(resource):
+            left += (total - taken[resource] - (wanted.get(resource) or assumed)) / total
+            counted += 1
+    score = left / max(counted, 1) + 1 - taken["pods"] / max(has.get("pods", 1), 1)
+    if node.devices and not node.devices <= wanted.keys():
+        score -= _IDLE_DEVICES
+    if node.soft_taints:
+        score -= _AVOIDED * sum(not tolerated(taint, tolerations) for taint in node.soft_taints)
+    return round(score, 6)
+
+
+def _explain(
+    spec: Mapping[str, Any],
+    wanted: Amounts,
+    tolerations: list[Mapping[str, Any]],
+    refused: list[NodeView],
+    total: int,
+) -> str:
+    if not total:
+        return "no nodes available to schedule pods"
+    reasons: Counter[str] = Counter()
+    resource_only = 0
+    for node in refused:
+        why, only_resources = _refusals(spec, wanted, tolerations, node)
+        reasons.update(why)
+        resource_only += only_resources
+    listed = ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items()))
+    unhelpful = total - resource_only
+    parts = []
+    if resource_only:
+        parts.append(f"{resource_only} No preemption victims found for incoming pod")
+    if unhelpful:
+        parts.append(f"{unhelpful} Preemption is not helpful for scheduling")
+    preemption = ", ".join(sorted(parts))
+    return f"0/{total} nodes are available: {listed}. preemption: 0/{total} nodes are available: {preemption}."
+
+
+def _refusals(
+    spec: Mapping[str, Any], wanted: Amounts, tolerations: list[Mapping[str, Any]], node: NodeView
+) -> tuple[list[str], bool]:
+    """Why a node does not take a pod, in the scheduler's words, and whether only resources stand in the way."""
+    if node.unschedulable and not tolerated(UNSCHEDULABLE, tolerations):
+        return ["node(s) were unschedulable"], False
+    if taint := _blocking(node, tolerations):
+        return [f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value') or ''}}}"], False
+    if not _selected(spec, node):
+        return ["node(s) didn't match Pod's node affinity/selector"], False
+    short = []
+    if node.taken["pods"] + 1 > node.has.get("pods", 0):
+        short.append("Too many pods")
+    short += [
+        f"Insufficient {resource}"
+        for resource, value in wanted.items()
+        if value + node.taken[resource] > node.has.get(resource, 0)
+    ]
+    # As kube-scheduler: where the whole node would be too small, removing other pods cannot help either.
+    possible = all(value <= node.has.get(resource, 0) for resource, value in wanted.items())
+    return short, possible
+
+
+def _blocking(node: NodeView, tolerations: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The first taint that keeps a pod away."""
+    return next((taint for taint in node.taints if not tolerated(taint, tolerations)), None)
+
+
+def _selected(spec: Mapping[str, Any], node: NodeView) -> bool:
+    if any(node.labels.get(key) != value for key, value in (spec.get("nodeSelector") or {}).items()):
+        return False
+    affinity = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get(
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    )
+    if not affinity:
+        return True
+    return any(_term_matches(term, node) for term in affinity.get("nodeSelectorTerms") or [])
+
+
+def _term_matches(term: Mapping[str, Any], node: NodeView) -> bool:
+    expressions = term.get("matchExpressions") or []
+    fields = term.get("matchFields") or []
+    if not expressions and not fields:
+        return False
+    return all(_expression_matches(e, node.labels) for e in expressions) and all(
+        _expression_matches(e, {"metadata.name": node.name}) for e in fields
+    )
+
+
+def _expression_matches(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    actual = labels.get(expression["key"])
+    operator, values = expression["operator"], expression.get("values") or []
+    if operator == "Exists":
+        return actual is not None
+    if operator == "DoesNotExist":
+        return actual is None
+    if operator == "NotIn":
+        return actual not in values
+    if operator in _OPERATORS_WITH_NUMBERS:
+        if actual is None or not actual.lstrip("-").isdigit():
+            return False
+        return int(actual) > int(values[0]) if operator == "Gt" else int(actual) < int(values[0])
+    return actual in values
