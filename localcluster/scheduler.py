@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from localcluster import quantities
@@ -127,7 +128,7 @@ class Scheduler:
 
     def _refuse(self, pod: Pod, why: NoFit) -> None:
         conditions = (pod.get("status") or {}).get("conditions") or []
-        old = next((each for each in conditions if each["type"] == "PodScheduled"), {})
+        old: Mapping[str, Any] = next((each for each in conditions if each["type"] == "PodScheduled"), {})
         if old.get("message") == why.message:
             return  # it has been told already
         condition = {

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from apps.clusters import manifests, quantities
+from apps.clusters import manifests
+from apps.clusters.amounts import BIGINT, INT, amount, gpus, millicores, pod_gpus, pod_requests, resources
 from apps.clusters.health import (
     Verdict,
     autoscaler_health,
@@ -23,7 +24,6 @@ from apps.clusters.why.observe import extras
 Object = Mapping[str, Any]
 Row = dict[str, Any]
 
-_BIGINT, _INT = 2**63 - 1, 2**31 - 1
 _ENDED = frozenset({"Succeeded", "Failed"})
 _MESSAGE = 4000
 
@@ -53,14 +53,14 @@ def pod_row(pod: Object, now: datetime, *, deleted: bool = False) -> Row:
         "pod_ip": _cut(status.get("podIP"), 45),
         "phase": phase[:16],
         "ready": is_ready(pod) and not deleted,
-        "restarts": min(_INT, sum(int(c.get("restartCount") or 0) for c in status.get("containerStatuses") or [])),
+        "restarts": min(INT, sum(int(c.get("restartCount") or 0) for c in status.get("containerStatuses") or [])),
         "health": verdict.health.value,
         "reason": verdict.reason[:100],
         "message": verdict.message[:_MESSAGE],
         "exit_code": verdict.exit_code,
         "requests_cpu_m": asked["cpu"],
         "requests_memory_b": asked["memory"],
-        "requests_gpu": min(_INT, asked["gpu"]),
+        "requests_gpu": min(INT, asked["gpu"]),
         "requests_gpus": pod_gpus(spec),
         "status": _pod_status(status) | extras(metadata, spec),
         "created_at": metadata.get("creationTimestamp"),
@@ -90,10 +90,10 @@ def node_row(node: Object, now: datetime) -> Row:
         "message": verdict.message[:_MESSAGE],
         "allocatable_cpu_m": found["cpu"],
         "allocatable_memory_b": found["memory"],
-        "allocatable_gpu": min(_INT, found["gpu"]),
+        "allocatable_gpu": min(INT, found["gpu"]),
         "allocatable_gpus": gpus(allocatable),
         "capacity": _capacity(status.get("capacity") or allocatable),
-        "allocatable_pods": min(_INT, _amount(allocatable.get("pods"))),
+        "allocatable_pods": min(INT, amount(allocatable.get("pods"))),
         "kubelet_version": _cut((status.get("nodeInfo") or {}).get("kubeletVersion"), 60),
         "conditions": [_condition(c) for c in conditions],
         "taints": [dict(taint) for taint in spec.get("taints") or []],
@@ -124,8 +124,8 @@ def workload_row(kind: str, obj: Object, now: datetime) -> Row:
         "health": verdict.health.value,
         "reason": verdict.reason[:100],
         "message": verdict.message[:_MESSAGE],
-        "wanted": wanted if wanted is None else min(_INT, wanted),
-        "ready": ready if ready is None else min(_INT, ready),
+        "wanted": wanted if wanted is None else min(INT, wanted),
+        "ready": ready if ready is None else min(INT, ready),
         "status": details,
         "created_at": metadata.get("creationTimestamp"),
         "observed_at": now.isoformat(),
@@ -151,7 +151,7 @@ def event_row(event: Object, now: datetime) -> Row:
         "reason": _cut(event.get("reason"), 128),
         "message": _cut(event.get("message"), _MESSAGE),
         "source": _cut(source, 128),
-        "count": min(_INT, int(series.get("count") or event.get("count") or 1)),
+        "count": min(INT, int(series.get("count") or event.get("count") or 1)),
         "first_at": first or now.isoformat(),
         "last_at": last or now.isoformat(),
     }
@@ -274,85 +274,15 @@ def usage_row(metrics: Object) -> Row:
     return {
         "namespace": _cut(metadata.get("namespace"), 63),
         "name": _cut(metadata.get("name"), 253),
-        "cpu": min(_BIGINT, sum(_millicores(found.get("cpu")) for found in used)),
-        "memory": min(_BIGINT, sum(_amount(found.get("memory")) for found in used)),
+        "cpu": min(BIGINT, sum(millicores(found.get("cpu")) for found in used)),
+        "memory": min(BIGINT, sum(amount(found.get("memory")) for found in used)),
     }
-
-
-def pod_requests(spec: Object) -> dict[str, int]:
-    """What the scheduler reserves for a pod: cpu in millicores, memory in bytes, gpu.
-
-    Ordinary init containers run one after another before the rest, so the larger of both counts; those with
-    restartPolicy Always run beside the rest. https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
-    """
-    inits = spec.get("initContainers") or []
-    sidecars = [found for found in inits if found.get("restartPolicy") == "Always"]
-    running = _sum(_requests(found) for found in [*(spec.get("containers") or []), *sidecars])
-    first = [_requests(found) for found in inits if found.get("restartPolicy") != "Always"]
-    overhead = resources(spec.get("overhead") or {})
-    return {key: min(_BIGINT, max([running[key], *(found[key] for found in first)]) + overhead[key]) for key in running}
-
-
-def resources(quantities_by_name: Mapping[str, Any]) -> dict[str, int]:
-    """cpu in millicores, memory in bytes and the number of GPUs of any make."""
-    total = sum(_amount(value) for name, value in quantities_by_name.items() if _is_gpu(str(name)))
-    return {
-        "cpu": _millicores(quantities_by_name.get("cpu")),
-        "memory": _amount(quantities_by_name.get("memory")),
-        "gpu": total,
-    }
-
-
-def gpus(quantities_by_name: Mapping[str, Any]) -> dict[str, int]:
-    """GPUs by resource name; kinds of which there are none are left out."""
-    found = {str(name): min(_INT, _amount(value)) for name, value in quantities_by_name.items() if _is_gpu(str(name))}
-    return {name: count for name, count in found.items() if count}
-
-
-def pod_gpus(spec: Object) -> dict[str, int]:
-    """The GPUs that the scheduler reserves for a pod, by resource name and by the rules of `pod_requests`."""
-    running: dict[str, int] = {}
-    first: dict[str, int] = {}
-    for init, container in [
-        *((True, found) for found in spec.get("initContainers") or []),
-        *((False, found) for found in spec.get("containers") or []),
-    ]:
-        for kind, count in gpus(_asked(container)).items():
-            if init and container.get("restartPolicy") != "Always":
-                first[kind] = max(first.get(kind, 0), count)
-            else:
-                running[kind] = running.get(kind, 0) + count
-    return {kind: min(_INT, max(running.get(kind, 0), first.get(kind, 0))) for kind in sorted(running | first)}
 
 
 def _capacity(found: Mapping[str, Any]) -> Row:
     total = resources(found)
-    pods = min(_INT, _amount(found.get("pods")))
+    pods = min(INT, amount(found.get("pods")))
     return {"cpu": total["cpu"], "memory": total["memory"], "pods": pods, "gpus": gpus(found)}
-
-
-def _is_gpu(name: str) -> bool:
-    # Slices and shares are counted as what they are: nvidia.com/mig-1g.5gb, nvidia.com/gpu.shared.
-    resource = name.partition("/")[2]
-    return resource == "gpu" or resource.startswith(("gpu.", "mig-")) or name.startswith("gpu.intel.com/")
-
-
-def _requests(container: Object) -> dict[str, int]:
-    return resources(_asked(container))
-
-
-def _asked(container: Object) -> Mapping[str, Any]:
-    asked = container.get("resources") or {}
-    # A limit without a request is the request, as the API server would default it.
-    return {**(asked.get("limits") or {}), **(asked.get("requests") or {})}
-
-
-def _sum(parts: Iterable[dict[str, int]]) -> dict[str, int]:
-    total = {"cpu": 0, "memory": 0, "gpu": 0}
-    for part in parts:
-        for key, value in part.items():
-            total[key] += value
-    return total
 
 
 def _pod_status(status: Object) -> Row:
@@ -401,21 +331,3 @@ def _labels(metadata: Object) -> dict[str, str]:
 
 def _cut(value: Any, length: int) -> str:
     return str(value or "")[:length]
-
-
-def _millicores(value: Any) -> int:
-    return _number(quantities.millicores, value)
-
-
-def _amount(value: Any) -> int:
-    return _number(quantities.amount, value)
-
-
-def _number(read: Any, value: Any) -> int:
-    if value is None:
-        return 0
-    try:
-        return max(0, min(_BIGINT, int(read(value))))
-    except ValueError:
-        # A quantity that no API server would accept: it must not stop the rest of the batch.
-        return 0

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localcluster.errors import StatusError
+from localcluster.fit import allocatable
 from localcluster.kubelet import strays
 from localcluster.kubelet.addresses import Addresses
 from localcluster.kubelet.env import Surroundings, service_links
@@ -21,7 +22,6 @@ from localcluster.kubelet.process import Spawner
 from localcluster.kubelet.sandbox import pod_folder
 from localcluster.kubelet.usage import ContainerUsage, Meter
 from localcluster.kubelet.worker import Worker
-from localcluster.fit import allocatable
 
 if TYPE_CHECKING:
     from localcluster.registry import Registry

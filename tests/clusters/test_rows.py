@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from apps.clusters import gpus, rows
+from apps.clusters import amounts, gpus, rows
 from tests.clusters import fakeapi
 
 NOW = datetime(2026, 11, 23, 14, tzinfo=UTC)
@@ -33,7 +33,7 @@ def asks(restart_policy: str = "", limits: dict[str, str] | None = None, **reque
     ],
 )
 def test_requests_are_what_the_scheduler_reserves(spec: dict[str, Any], wanted: tuple[int, int, int]) -> None:
-    found = rows.pod_requests(spec)
+    found = amounts.pod_requests(spec)
     assert (found["cpu"], found["memory"], found["gpu"]) == wanted
 
 
@@ -51,7 +51,7 @@ def test_requests_are_what_the_scheduler_reserves(spec: dict[str, Any], wanted: 
     ],
 )  # fmt: skip
 def test_gpus_are_counted_by_kind(spec: dict[str, Any], wanted: dict[str, int]) -> None:
-    assert rows.pod_gpus(spec) == wanted
+    assert amounts.pod_gpus(spec) == wanted
 
 
 def test_a_node_has_its_gpus_by_kind_and_its_capacity() -> None:

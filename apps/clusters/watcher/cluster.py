@@ -264,7 +264,7 @@ class ClusterWatch:
             self._contact.metrics = False
             with suppress(DatabaseError):  # old figures stay a little longer
                 await self._shared.database.run(observed.forget_usage, self.cluster_id, self.fencing)
-        if self._contact.seen and not self._contact.failures:
+        if self._contact.seen_at and not self._contact.failures:
             with suppress(DatabaseError):  # a gap in the history is all that this costs
                 async with self._shared.writer.alone(desk):
                     await self._shared.database.run(observed.write_usage, self.cluster_id, self.fencing, [], [])
