@@ -157,9 +157,9 @@ def _stated(applied: Obj, row: Resource, subresource: str | None) -> Obj:
     stated["metadata"] = {name: value for name, value in metadata.items() if name not in identity}
     for name in ("apiVersion", "kind"):
         stated.pop(name, None)
-    if row.plural == "secrets" and stated.get("stringData"):
+    if row.key == "secrets" and stated.get("stringData"):
         # Write-only: what it stands for is data.
-        apply_defaults("secrets", stated)
+        apply_defaults(row, stated)
     return stated
 
 
@@ -179,12 +179,12 @@ def apply_object(
     stated = _stated(applied, row, subresource)
     fields = managers.owned(fields_of(stated, type_), row, subresource)
     mine = Entry(manager, "Apply", row.api_version, subresource or "", now(), fields)
-    if subresource is None and not registry.exists(row.plural, name, namespace):
+    if subresource is None and not registry.exists(row.key, name, namespace):
         wanted = thaw(applied)
         return registry.create(
-            row.plural, wanted, namespace=namespace, managed=managers.format_entries([mine]), dry_run=dry_run
+            row.key, wanted, namespace=namespace, managed=managers.format_entries([mine]), dry_run=dry_run
         )
-    old = registry.get(row.plural, name, namespace)
+    old = registry.get(row.key, name, namespace)
     version = applied["metadata"].get("resourceVersion")
     uid = applied["metadata"].get("uid")
     if (version and version != old["metadata"]["resourceVersion"]) or (uid and uid != old["metadata"]["uid"]):

@@ -9,6 +9,9 @@ import base64
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from localcluster.crd import definitions, structural
+from localcluster.resources import Resource
+
 Obj = dict[str, Any]
 
 
@@ -212,12 +215,16 @@ _DEFAULTS: dict[str, Callable[[Obj], None]] = {
     "endpoints": _endpoints,
     "rolebindings": _binding,
     "clusterrolebindings": _binding,
+    "customresourcedefinitions": definitions.fill_defaults,
 }
 
 
-def apply_defaults(resource: str, obj: Obj) -> None:
+def apply_defaults(row: Resource, obj: Obj) -> None:
     """Fill in what ``obj`` leaves open, in place."""
-    if resource in _WITH_SPEC and obj.get("spec") is None:
+    if row.custom:
+        structural.fill_defaults(obj, row.custom.schema)
+        return
+    if row.key in _WITH_SPEC and obj.get("spec") is None:
         obj["spec"] = {}
-    if fill := _DEFAULTS.get(resource):
+    if fill := _DEFAULTS.get(row.key):
         fill(obj)

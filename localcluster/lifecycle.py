@@ -38,6 +38,13 @@ def restrict(row: Resource, old: Obj, new: Obj, subresource: str | None) -> Obj:
     return kept
 
 
+def content_of(row: Resource, obj: Obj) -> Any:
+    """What ``metadata.generation`` counts the changes of: the spec; of a custom kind all but metadata and status."""
+    if row.custom is None:
+        return obj.get("spec")
+    return {name: value for name, value in obj.items() if name not in ("apiVersion", "kind", "metadata", "status")}
+
+
 def keep_identity(row: Resource, old: Obj, new: Obj) -> None:
     """Put back into ``new`` what nobody may change."""
     new["apiVersion"], new["kind"] = row.api_version, row.kind
@@ -75,7 +82,7 @@ def tidy(obj: Obj) -> None:
 
 def grace_of(row: Resource, obj: Obj, asked: int | None) -> int:
     """The seconds that a deletion leaves the object: pods on a node alone have any."""
-    if row.plural != "pods" or not obj["spec"].get("nodeName"):
+    if row.key != "pods" or not obj["spec"].get("nodeName"):
         return 0
     if (obj.get("status") or {}).get("phase") in {"Succeeded", "Failed"}:
         return 0
@@ -110,6 +117,6 @@ def is_finished(row: Resource, obj: Obj) -> bool:
     metadata = obj["metadata"]
     if not metadata.get("deletionTimestamp") or metadata.get("finalizers"):
         return False
-    if row.plural == "namespaces":
+    if row.key == "namespaces":
         return not obj["spec"].get("finalizers")
     return not metadata.get("deletionGracePeriodSeconds")

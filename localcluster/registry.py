@@ -6,20 +6,19 @@ by convention: never change one; use** :meth:`Registry.mutate` (or :func:`localc
 
 from __future__ import annotations
 
-import asyncio
 import random
 import uuid
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from localcluster import managers
+from localcluster.catalog import Catalog
 from localcluster.defaults import apply_defaults
 from localcluster.errors import StatusError, already_exists, bad_request, conflict, forbidden, invalid, not_found
 from localcluster.lifecycle import (
     FOREGROUND,
     ORPHAN,
+    content_of,
     grace_of,
     is_finished,
     keep_identity,
@@ -30,10 +29,11 @@ from localcluster.lifecycle import (
 from localcluster.meta import key_of, thaw
 from localcluster.quantities import now
 from localcluster.recorder import Recorder
-from localcluster.resources import BY_PLURAL, Resource
+from localcluster.resources import Resource
 from localcluster.selectors import parse_fields, parse_labels
 from localcluster.store import Change, Store, Stored
 from localcluster.strategies import allocate_cluster_ip, prepare_create, prepare_update
+from localcluster.subscription import Event, Subscription
 from localcluster.validation import validate_create, validate_update
 
 Obj = dict[str, Any]
@@ -42,47 +42,16 @@ _PROTECTED_NAMESPACES = frozenset({"default", "kube-system", "kube-public"})
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A change as controllers see it. ``type`` is ADDED, MODIFIED or DELETED."""
-
-    type: str
-    resource: str
-    object: Obj
-    old: Obj | None
-
-
-class Subscription(AsyncIterator[Event]):
-    """Endless: first ADDED of everything that exists, then every change in order. Close it when done."""
-
-    def __init__(self, store: Store, resources: tuple[str, ...]) -> None:
-        self._events: deque[Event] = deque(
-            Event("ADDED", resource, stored.obj, None) for resource in resources for stored in store.scan(resource)
-        )
-        self._wake = asyncio.Event()
-        self._stop = store.listen(resources, self._put)
-
-    def _put(self, change: Change) -> None:
-        old = change.old.obj if change.old else None
-        self._events.append(Event(change.type, change.resource, change.stored.obj, old))
-        self._wake.set()
-
-    async def __anext__(self) -> Event:
-        while not self._events:
-            self._wake.clear()
-            await self._wake.wait()
-        return self._events.popleft()
-
-    def close(self) -> None:
-        """Hear no more changes."""
-        self._stop()
-
-
 class Registry:
-    """Objects with the API server's rules. ``resource`` is always the plural, e.g. ``"pods"``."""
+    """Objects with the API server's rules.
+
+    ``resource`` is always the kind's key: the plural, e.g. ``"pods"``, or the name of a CustomResourceDefinition, e.g.
+    ``"workloads.kueue.x-k8s.io"``.
+    """
 
     def __init__(self, store: Store, *, seed: int | None = None) -> None:
         self.store = store
+        self.catalog = Catalog(store)
         self._recorder = Recorder(self)
         self._random = random.Random(seed)  # noqa: S311 - names and addresses, not secrets
 
@@ -94,15 +63,15 @@ class Registry:
 
     def stored(self, resource: str, name: str, namespace: str | None = None) -> Stored:
         """The object with its JSON. Raises StatusError 404."""
-        row = BY_PLURAL[resource]
+        row = self.catalog[resource]
         stored = self.store.get(resource, (namespace or "" if row.namespaced else "", name))
         if stored is None:
-            raise not_found(resource, name, row.group)
+            raise not_found(row.plural, name, row.group)
         return stored
 
     def exists(self, resource: str, name: str, namespace: str | None = None) -> bool:
         """Is there such an object?"""
-        row = BY_PLURAL[resource]
+        row = self.catalog[resource]
         return self.store.get(resource, (namespace or "" if row.namespaced else "", name)) is not None
 
     def select(
@@ -120,7 +89,7 @@ class Registry:
             labels_match = parse_labels(label_selector)
             found = (each for each in found if labels_match(each.obj["metadata"].get("labels") or {}))
         if field_selector:
-            fields_match = parse_fields(field_selector, BY_PLURAL[resource])
+            fields_match = parse_fields(field_selector, self.catalog[resource])
             found = (each for each in found if fields_match(each.obj))
         return found
 
@@ -138,11 +107,6 @@ class Registry:
     def listen(self, resources: Iterable[str], listener: Callable[[Change], None]) -> Callable[[], None]:
         """Call ``listener`` within every later write; gives the function that ends this."""
         return self.store.listen(resources, listener)
-
-    @staticmethod
-    def kind_of(resource: str) -> str:
-        """The kind of a plural, e.g. ``Pod`` of ``pods``."""
-        return BY_PLURAL[resource].kind
 
     def accepts_objects(self, namespace: str) -> bool:
         """Is the namespace there, and not being deleted?"""
@@ -165,20 +129,24 @@ class Registry:
 
         Raises StatusError 400, 403, 404 (no such namespace), 409 and 422.
         """
-        row = BY_PLURAL[resource]
+        row = self.catalog[resource]
         new = thaw(obj)
+        if row.custom and row.custom.terminating:
+            raise StatusError(
+                405, "MethodNotAllowed", "create not allowed while custom resource definition is terminating"
+            )
         self._complete(row, new, namespace)
         tidy(new)
         if row.namespaced:
             self._check_namespace(row, new)
-        apply_defaults(resource, new)
+        apply_defaults(row, new)
         if row.has_status and row.resets_status:
             new.pop("status", None)
         prepare_create(resource, new)
-        self._raise_invalid(row, new, validate_create(resource, new))
+        self._raise_invalid(row, new, validate_create(row, new))
         metadata = new["metadata"]
         if self.exists(resource, metadata["name"], metadata.get("namespace")):
-            raise already_exists(resource, metadata["name"], row.group)
+            raise already_exists(row.plural, metadata["name"], row.group)
         if resource == "services":
             taken = {each["spec"].get("clusterIP", "") for each in self.list("services")}
             allocate_cluster_ip(new, taken, self._random)
@@ -216,7 +184,7 @@ class Registry:
     def _generate_name(self, row: Resource, prefix: str, namespace: str | None) -> str:
         while True:
             name = prefix[:58] + "".join(self._random.choices(_SUFFIX, k=5))
-            if not self.exists(row.plural, name, namespace):
+            if not self.exists(row.key, name, namespace):
                 return name
 
     def _check_namespace(self, row: Resource, new: Obj) -> None:
@@ -240,10 +208,10 @@ class Registry:
         """
         metadata = obj["metadata"]
         old = self.get(resource, metadata["name"], metadata.get("namespace"))
-        row = BY_PLURAL[resource]
+        row = self.catalog[resource]
         version = metadata.get("resourceVersion")
         if version and version != old["metadata"]["resourceVersion"]:
-            raise conflict(resource, metadata["name"], group=row.group)
+            raise conflict(row.plural, metadata["name"], group=row.group)
         self._check_uid(row, old, metadata.get("uid"))
         return self.write(row, old, thaw(obj), subresource=subresource, manager=manager, dry_run=dry_run)
 
@@ -265,7 +233,7 @@ class Registry:
         old = self.get(resource, name, namespace)
         new = thaw(old)
         fn(new)
-        return self.write(BY_PLURAL[resource], old, new, subresource=subresource, manager=manager)
+        return self.write(self.catalog[resource], old, new, subresource=subresource, manager=manager)
 
     def bind(self, name: str, namespace: str, node: str) -> Obj:
         """What the scheduler does: put a pod on a node and mark it PodScheduled. Raises StatusError 404, 409."""
@@ -294,16 +262,17 @@ class Registry:
 
         Raises StatusError 422.
         """
-        resource = row.plural
+        resource = row.key
+        row = self.catalog[resource]  # a custom kind may have been named in another version than it is stored in
         new = restrict(row, old, new, subresource)
         keep_identity(row, old, new)
         tidy(new)
         if subresource is None:
             prepare_update(resource, old, new)
-            apply_defaults(resource, new)
-        if row.counts_generations and new.get("spec") != old.get("spec"):
+            apply_defaults(row, new)
+        if row.counts_generations and content_of(row, new) != content_of(row, old):
             new["metadata"]["generation"] = (old["metadata"].get("generation") or 0) + 1
-        self._raise_invalid(row, new, validate_update(resource, old, new, subresource))
+        self._raise_invalid(row, new, validate_update(row, old, new, subresource))
         if manager:
             managers.track_update(row, old, new, manager, subresource)
         if managers.same_but_for_times(old, new):
@@ -347,13 +316,13 @@ class Registry:
         Pods on a node get their grace period; the kubelet then deletes them with ``grace_seconds=0``.
         Raises StatusError 403, 404 and 409 (``uid`` or ``version`` is not the object's).
         """
-        row = BY_PLURAL[resource]
+        row = self.catalog[resource]
         old = self.get(resource, name, namespace)
         self._check_uid(row, old, uid)
         have = old["metadata"]["resourceVersion"]
         if version and version != have:
             raise conflict(
-                resource,
+                row.plural,
                 name,
                 f"Precondition failed: ResourceVersion in precondition: {version}, "
                 f"ResourceVersion in object meta: {have}",

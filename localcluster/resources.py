@@ -1,8 +1,12 @@
-"""The table of kinds that the API serves. The plural is the key everywhere: it is unique among them."""
+"""The table of kinds that are built in. A cluster's :class:`localcluster.catalog.Catalog` adds the custom ones."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from localcluster.crd.kinds import CustomKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +27,27 @@ class Resource:
     resets_status: bool = True
     #: The group's name inside OpenAPI definition names, e.g. ``io.k8s.api.rbac.v1.Role``.
     package: str = "core"
+    #: What comes before it.
+    prefix: str = "io.k8s.api"
+    #: Fields that can be selected on, beyond those that the server knows.
+    selectable: tuple[str, ...] = ()
+    #: What a custom kind has besides.
+    custom: CustomKind | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def key(self) -> str:
+        """What the registry and the store call the kind: the plural, or the name of a CustomResourceDefinition."""
+        return self.plural if self.custom is None else f"{self.plural}.{self.group}"
 
     @property
     def singular(self) -> str:
         """The name as ``kubectl get pod`` takes it."""
-        return self.kind.lower()
+        return self.custom.singular if self.custom else self.kind.lower()
+
+    @property
+    def list_kind(self) -> str:
+        """The kind of a list of them."""
+        return self.custom.list_kind if self.custom else f"{self.kind}List"
 
     @property
     def api_version(self) -> str:
@@ -42,7 +62,9 @@ class Resource:
     @property
     def definition(self) -> str:
         """The name of the kind's OpenAPI definition."""
-        return f"io.k8s.api.{self.package}.{self.version}.{self.kind}"
+        if self.custom:
+            return ".".join((*reversed(self.group.split(".")), self.version, self.kind))
+        return f"{self.prefix}.{self.package}.{self.version}.{self.kind}"
 
 
 _RBAC = "rbac.authorization.k8s.io"
@@ -122,15 +144,19 @@ RESOURCES: tuple[Resource, ...] = (
     Resource("rolebindings", "RoleBinding", _RBAC, package="rbac"),
     Resource("clusterroles", "ClusterRole", _RBAC, namespaced=False, package="rbac"),
     Resource("clusterrolebindings", "ClusterRoleBinding", _RBAC, namespaced=False, package="rbac"),
+    Resource(
+        "customresourcedefinitions",
+        "CustomResourceDefinition",
+        "apiextensions.k8s.io",
+        short=("crd", "crds"),
+        namespaced=False,
+        subresources=("status",),
+        categories=("api-extensions",),
+        counts_generations=True,
+        resets_status=False,
+        package="apiextensions",
+        prefix="io.k8s.apiextensions-apiserver.pkg.apis",
+    ),
 )
 
 BY_PLURAL: dict[str, Resource] = {resource.plural: resource for resource in RESOURCES}
-BY_KIND: dict[tuple[str, str], Resource] = {(resource.api_version, resource.kind): resource for resource in RESOURCES}
-BY_PATH: dict[tuple[str, str, str], Resource] = {
-    (resource.group, resource.version, resource.plural): resource for resource in RESOURCES
-}
-
-
-def for_kind(api_version: str, kind: str) -> Resource | None:
-    """The row of an object's or an ownerReference's kind, or None when it is not served here."""
-    return BY_KIND.get((api_version, kind))

@@ -159,7 +159,7 @@ def field_value(obj: Mapping[str, Any], resource: str, field: str) -> str:
 @lru_cache(maxsize=1024)
 def parse_fields(text: str, resource: Resource) -> Callable[[Mapping[str, Any]], bool]:
     """A predicate on objects from ``spec.nodeName=n1,status.phase!=Failed``. Raises StatusError 400."""
-    known = ("metadata.name", "metadata.namespace", *_FIELDS.get(resource.plural, ()))
+    known = ("metadata.name", "metadata.namespace", *_FIELDS.get(resource.key, ()), *resource.selectable)
     requirements: list[tuple[str, bool, str]] = []
     for part in _split(text):
         found = re.fullmatch(r"([^=!]+?)\s*(==|=|!=)\s*(.*)", part)
@@ -172,7 +172,5 @@ def parse_fields(text: str, resource: Resource) -> Callable[[Mapping[str, Any]],
                 f'label selector "", field selector "{text}": field label not supported: {field}'
             )
         requirements.append((field, operator != "!=", value))
-    plural = resource.plural
-    return lambda obj: all(
-        (field_value(obj, plural, field) == value) is wanted for field, wanted, value in requirements
-    )
+    key = resource.key
+    return lambda obj: all((field_value(obj, key, field) == value) is wanted for field, wanted, value in requirements)

@@ -27,6 +27,7 @@ from localcluster.auth.tokens import Tokens
 from localcluster.config import ClusterConfig
 from localcluster.controllers import controllers
 from localcluster.controllers.nodes import Nodes
+from localcluster.crd.cleanup import DefinitionCleanup
 from localcluster.faults.cluster import ClusterFaults, remove_fillers
 from localcluster.faults.door import FaultDoor, aborter
 from localcluster.kubelet import ImageTable, make_kubelet
@@ -153,6 +154,7 @@ class _Cluster:
             self.parts.append(KubeProxy(registry))
         tokens = Tokens(registry, admin=credentials.token, key=credentials.signing_key())
         self.parts.append(TokenSecrets(registry, tokens, credentials.ca_file.read_bytes()))
+        self.parts.append(DefinitionCleanup(registry))
         self.registry = registry
         self.api = Api(registry, Access(tokens, Rbac(registry)), agent=self.kubelet)
         self.door = self._door(tokens) if config.faults else None

@@ -22,6 +22,8 @@ from localcluster.meta import dump, key_of
 
 Key = tuple[str, str]
 
+#: Stands for every resource when listening.
+ANY = "*"
 #: Changes kept per resource for watches that start in the past.
 RING = 2048
 
@@ -165,7 +167,7 @@ class Store:
         ring.append(change)
         if len(ring) > self._ring:
             self._dropped[change.resource] = ring.popleft().version
-        for listener in tuple(self._listeners.get(change.resource, ())):
+        for listener in (*self._listeners.get(change.resource, ()), *self._listeners.get(ANY, ())):
             listener(change)
 
     def oldest(self, resource: str) -> int:
@@ -183,7 +185,7 @@ class Store:
         return [change for change in ring if change.version > version]
 
     def listen(self, resources: Iterable[str], listener: Listener) -> Callable[[], None]:
-        """Call ``listener`` on every later change; gives the function that ends this."""
+        """Call ``listener`` on every later change (of any kind: ``ANY``); gives the function that ends this."""
         names = tuple(resources)
         for name in names:
             self._listeners.setdefault(name, []).append(listener)

@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Collection
 from typing import Any
 
+from localcluster.crd import definitions
 from localcluster.quantities import now
 
 Obj = dict[str, Any]
@@ -90,6 +91,7 @@ _CREATE: dict[str, Callable[[Obj], None]] = {
     "deployments": _create_deployment,
     "replicasets": _create_replicaset,
     "events": _create_event,
+    "customresourcedefinitions": definitions.establish,
 }
 
 
@@ -129,10 +131,15 @@ def _update_pod(old: Obj, new: Obj) -> None:
             new["spec"][field] = old["spec"][field]
 
 
+def _update_definition(_old: Obj, new: Obj) -> None:
+    definitions.establish(new)
+
+
 _UPDATE: dict[str, Callable[[Obj, Obj], None]] = {
     "jobs": _update_job,
     "services": _update_service,
     "pods": _update_pod,
+    "customresourcedefinitions": _update_definition,
 }
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from localcluster.crd import columns
 from localcluster.printers import (
     Cells,
     binding_cells,
@@ -121,7 +122,9 @@ _PLAIN: tuple[tuple[Column, ...], Callable[[Obj], Cells]] = (
 
 def column_definitions(row: Resource) -> list[Obj]:
     """The columns of a kind."""
-    return [column.definition() for column in _TABLES.get(row.plural, _PLAIN)[0]]
+    if row.custom:
+        return columns.definitions(row.custom)
+    return [column.definition() for column in _TABLES.get(row.key, _PLAIN)[0]]
 
 
 def partial(obj: Obj) -> Obj:
@@ -131,7 +134,7 @@ def partial(obj: Obj) -> Obj:
 
 def table_row(row: Resource, obj: Obj, include: str) -> Obj:
     """A row; ``include`` is Object, Metadata (default) or None, as ``includeObject`` of the query."""
-    cells = _TABLES.get(row.plural, _PLAIN)[1](obj)
+    cells = columns.cells(obj, row.custom) if row.custom else _TABLES.get(row.key, _PLAIN)[1](obj)
     if include == "None":
         return {"cells": cells}
     return {"cells": cells, "object": obj if include == "Object" else partial(obj)}

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from localcluster import quantities
+from localcluster.crd import definitions, structural
+from localcluster.resources import Resource
 from localcluster.selectors import label_selector_matches
 
 Obj = dict[str, Any]
@@ -293,20 +295,23 @@ _RULES: dict[str, Callable[[Obj], Iterator[Cause]]] = {
     "services": _service,
     "configmaps": _data,
     "secrets": _secret,
+    "customresourcedefinitions": definitions.problems,
 }
 
 
-def _whole(resource: str, obj: Obj) -> Iterator[Cause]:
+def _whole(row: Resource, obj: Obj) -> Iterator[Cause]:
     metadata = obj["metadata"]
-    yield from _name(resource, metadata.get("name") or "")
+    yield from _name(row.key, metadata.get("name") or "")
     yield from labels(metadata.get("labels"), "metadata.labels")
-    if rule := _RULES.get(resource):
+    if row.custom:
+        yield from structural.problems(obj, row.custom.schema)
+    elif rule := _RULES.get(row.key):
         yield from rule(obj)
 
 
-def validate_create(resource: str, obj: Obj) -> list[Cause]:
+def validate_create(row: Resource, obj: Obj) -> list[Cause]:
     """Why ``obj`` (with defaults) can't be created; empty when it can."""
-    return list(_whole(resource, obj))
+    return list(_whole(row, obj))
 
 
 def _immutable(old: Any, new: Any, field: str) -> Iterator[Cause]:
@@ -357,12 +362,16 @@ def _changes(resource: str, old: Obj, new: Obj) -> Iterator[Cause]:
             yield from _immutable(old.get("type"), new.get("type"), "type")
     elif resource in ("rolebindings", "clusterrolebindings"):
         yield from _immutable(old.get("roleRef"), new.get("roleRef"), "roleRef")
+    elif resource == "customresourcedefinitions":
+        yield from definitions.changes(old, new)
 
 
-def validate_update(resource: str, old: Obj, new: Obj, subresource: str | None = None) -> list[Cause]:
-    """Why ``new`` can't replace ``old``; empty when it can. A status is taken as it is."""
+def validate_update(row: Resource, old: Obj, new: Obj, subresource: str | None = None) -> list[Cause]:
+    """Why ``new`` can't replace ``old``; empty when it can. The status of a built-in kind is taken as it is."""
+    if row.custom:
+        return list(_whole(row, new))
     if subresource is not None:
         return []
-    if old.get("spec") == new.get("spec") and resource not in ("configmaps", "secrets"):
+    if old.get("spec") == new.get("spec") and row.key not in ("configmaps", "secrets"):
         return list(labels(new["metadata"].get("labels"), "metadata.labels"))
-    return [*_whole(resource, new), *_changes(resource, old, new)]
+    return [*_whole(row, new), *_changes(row.key, old, new)]

@@ -11,7 +11,7 @@ from localcluster.api.discovery import discover
 from localcluster.api.http import Message, Receive, Request, Response, Send, Stream, failure, text
 from localcluster.api.logs import NodeAgent, handle_log
 from localcluster.api.metrics import handle_metrics
-from localcluster.api.openapi import openapi
+from localcluster.api.openapi import OpenApi
 from localcluster.api.pods import handle_binding, handle_eviction
 from localcluster.api.proxy import Proxy
 from localcluster.api.requestinfo import Target, parse_target
@@ -22,7 +22,7 @@ from localcluster.auth.access import Access
 from localcluster.auth.users import ANONYMOUS, User
 from localcluster.errors import StatusError, method_not_allowed, no_such_path
 from localcluster.registry import Registry
-from localcluster.resources import BY_PATH, Resource
+from localcluster.resources import Resource
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ class Api:
         self._access = access
         self._agent = agent
         self._proxy = Proxy(registry)
+        self._openapi = OpenApi(registry.catalog)
         self._streams: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
@@ -88,9 +89,10 @@ class Api:
         if path.startswith(_HEALTH):
             return self._health(request)
         if request.method == "GET":
-            for lookup in (discover, openapi):
-                if found := lookup(path.rstrip("/") or "/", request):
-                    return found
+            stripped = path.rstrip("/")
+            found = discover(stripped, request, self._registry.catalog) or self._openapi.answer(stripped)
+            if found:
+                return found
         if target is None:
             raise no_such_path()
         if kind := _REVIEWS.get((target.group, target.resource)):
@@ -99,7 +101,7 @@ class Api:
             return await handle_review(kind, self._access.rbac, user, request)
         if target.group == "metrics.k8s.io":
             return handle_metrics(self._registry, self._agent, target, request)
-        row = BY_PATH.get((target.group, target.version, target.resource))
+        row = self._registry.catalog.at(target.group, target.version, target.resource)
         if row is None or (target.namespace and not row.namespaced):
             raise no_such_path()
         if target.subresource and target.subresource != "status":

@@ -6,12 +6,14 @@ https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api
 from __future__ import annotations
 
 import platform
-from functools import cache
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from localcluster import KUBERNETES_VERSION
 from localcluster.api.http import Request, Response, answer
-from localcluster.resources import RESOURCES, Resource
+from localcluster.catalog import Catalog
+from localcluster.resources import Resource
 
 Obj = dict[str, Any]
 
@@ -48,11 +50,31 @@ _VIRTUAL: dict[tuple[str, str], tuple[Obj, ...]] = {
 }
 
 
-@cache
-def groups() -> dict[str, str]:
-    """Every named group and its version."""
-    found = {row.group: row.version for row in RESOURCES if row.group}
-    return {**found, **dict(_VIRTUAL.keys())}
+_VERSION = re.compile(r"v(\d+)(?:(alpha|beta)(\d+))?")
+
+
+def priority(version: str) -> tuple[int, int, int, str]:
+    """Sorts versions, the preferred one first: v2, v1, v1beta2, v1beta1, v1alpha1, anything else.
+
+    https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definition-versioning/#version-priority
+    """
+    found = _VERSION.fullmatch(version)
+    if not found:
+        return (3, 0, 0, version)
+    stage = {None: 0, "beta": 1, "alpha": 2}[found[2]]
+    return (stage, -int(found[1]), -int(found[3] or 0), version)
+
+
+def groups(catalog: Catalog) -> dict[str, list[str]]:
+    """Every group with its versions, the preferred one first; the core group is ''."""
+    found: dict[str, set[str]] = {}
+    for group, version in [*((row.group, row.version) for row in catalog.served()), *_VIRTUAL]:
+        found.setdefault(group, set()).add(version)
+    return {group: sorted(versions, key=priority) for group, versions in sorted(found.items())}
+
+
+def _rows(catalog: Catalog, group: str, version: str) -> Iterable[Resource]:
+    return (row for row in catalog.served() if (row.group, row.version) == (group, version))
 
 
 def _entry(row: Resource) -> Obj:
@@ -84,11 +106,10 @@ def _sub(row: Resource, name: str) -> Obj:
     return entry
 
 
-def _resource_list(group: str, version: str) -> Obj:
+def _resource_list(catalog: Catalog, group: str, version: str) -> Obj:
     entries: list[Obj] = []
-    for row in RESOURCES:
-        if (row.group, row.version) == (group, version):
-            entries += [_entry(row), *(_sub(row, name) for name in row.subresources)]
+    for row in _rows(catalog, group, version):
+        entries += [_entry(row), *(_sub(row, name) for name in row.subresources)]
     for virtual in _VIRTUAL.get((group, version), ()):
         entry = {name: value for name, value in virtual.items() if name != "apiVersion"}
         entries.append({**entry, "singularName": virtual["kind"].lower() if group != "metrics.k8s.io" else ""})
@@ -96,9 +117,9 @@ def _resource_list(group: str, version: str) -> Obj:
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": entries}
 
 
-def _group(group: str, version: str) -> Obj:
-    preferred = {"groupVersion": f"{group}/{version}", "version": version}
-    return {"name": group, "versions": [preferred], "preferredVersion": preferred}
+def _group(group: str, versions: list[str]) -> Obj:
+    listed = [{"groupVersion": f"{group}/{version}", "version": version} for version in versions]
+    return {"name": group, "versions": listed, "preferredVersion": listed[0]}
 
 
 def _aggregated_resource(row: Resource) -> Obj:
@@ -137,13 +158,16 @@ def _aggregated_virtual(group: str, version: str) -> list[Obj]:
     ]
 
 
-def _aggregated(pairs: list[tuple[str, str]], api_version: str) -> Obj:
+def _aggregated(catalog: Catalog, wanted: dict[str, list[str]], api_version: str) -> Obj:
     items = []
-    for group, version in pairs:
-        rows = [_aggregated_resource(row) for row in RESOURCES if (row.group, row.version) == (group, version)]
-        entry = {"version": version, "resources": rows + _aggregated_virtual(group, version), "freshness": "Current"}
+    for group, versions in wanted.items():
+        entries = []
+        for version in versions:
+            resources = [_aggregated_resource(row) for row in _rows(catalog, group, version)]
+            resources += _aggregated_virtual(group, version)
+            entries.append({"version": version, "resources": resources, "freshness": "Current"})
         metadata = {"name": group, "creationTimestamp": None} if group else {"creationTimestamp": None}
-        items.append({"metadata": metadata, "versions": [entry]})
+        items.append({"metadata": metadata, "versions": entries})
     kind = "APIGroupDiscoveryList"
     return {"kind": kind, "apiVersion": f"apidiscovery.k8s.io/{api_version}", "metadata": {}, "items": items}
 
@@ -164,29 +188,31 @@ def version_info() -> Obj:
     }
 
 
-def discover(path: str, request: Request) -> Response | None:
+def discover(path: str, request: Request, catalog: Catalog) -> Response | None:
     """The answer to a discovery path, or None when it is none."""
     wanted = next((each for each in request.accepted if each.shape == "APIGroupDiscoveryList"), None)
     pieces = path.strip("/").split("/")
+    if pieces[0] not in ("api", "apis", "version") or len(pieces) > 3:
+        return None
+    named = groups(catalog)
+    core = {"": named.pop("")}
     if pieces in (["api"], ["apis"]) and wanted:
-        pairs = [("", "v1")] if pieces == ["api"] else sorted(groups().items())
-        response = answer(_aggregated(pairs, wanted.parameters.get("v", "v2")))
-        response.content_type = (
-            f"application/json;g=apidiscovery.k8s.io;v={wanted.parameters.get('v', 'v2')};as=APIGroupDiscoveryList"
-        )
+        version = wanted.parameters.get("v", "v2")
+        response = answer(_aggregated(catalog, core if pieces == ["api"] else named, version))
+        response.content_type = f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
         return response
     if pieces == ["api"]:
         return answer({"kind": "APIVersions", "apiVersion": "v1", "versions": ["v1"], "serverAddressByClientCIDRs": []})
     if pieces == ["apis"]:
-        found = [_group(group, version) for group, version in sorted(groups().items())]
-        return answer({"kind": "APIGroupList", "apiVersion": "v1", "groups": found})
+        listed = [_group(group, versions) for group, versions in named.items()]
+        return answer({"kind": "APIGroupList", "apiVersion": "v1", "groups": listed})
     if pieces == ["api", "v1"]:
-        return answer(_resource_list("", "v1"))
-    if pieces[0] == "apis" and len(pieces) <= 3 and (version := groups().get(pieces[1])):
+        return answer(_resource_list(catalog, "", "v1"))
+    if pieces[0] == "apis" and len(pieces) <= 3 and (versions := named.get(pieces[1])):
         if len(pieces) == 2:
-            return answer({"kind": "APIGroup", "apiVersion": "v1", **_group(pieces[1], version)})
-        if pieces[2] == version:
-            return answer(_resource_list(pieces[1], version))
+            return answer({"kind": "APIGroup", "apiVersion": "v1", **_group(pieces[1], versions)})
+        if pieces[2] in versions:
+            return answer(_resource_list(catalog, pieces[1], pieces[2]))
     if pieces == ["version"]:
         return answer(version_info())
     return None

@@ -51,8 +51,21 @@ def shape_of(request: Request) -> str:
     return ""
 
 
+def seen_as(row: Resource, obj: Obj) -> Obj:
+    """An object in the version that is asked for: a custom one is stored in another, perhaps."""
+    if row.custom is None or obj["apiVersion"] == row.api_version:
+        return obj
+    return {**obj, "apiVersion": row.api_version}
+
+
+def raw_of(row: Resource, stored: Stored) -> bytes:
+    """The same as JSON."""
+    seen = seen_as(row, stored.obj)
+    return stored.raw if seen is stored.obj else dump(seen)
+
+
 def _single(request: Request, row: Resource, obj: Obj, status: int = 200) -> Response:
-    shape = shape_of(request)
+    shape, obj = shape_of(request), seen_as(row, obj)
     if shape == "Table":
         metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
         return _warned(request, answer(table(row, [obj], metadata, request.query("includeObject", "Metadata")), status))
@@ -85,7 +98,7 @@ def _check_version(registry: Registry, row: Resource, request: Request, version:
     """Is the asked-for state one that we have? Raises StatusError 400, 410 and 504."""
     now = registry.store.version
     if version is not None:
-        if version < registry.store.oldest(row.plural) or version > now:
+        if version < registry.store.oldest(row.key) or version > now:
             raise gone(
                 "The provided continue parameter is too old to display a consistent list result. You can start a new "
                 "list without the continue parameter."
@@ -112,7 +125,7 @@ def list_objects(registry: Registry, row: Resource, target: Target, request: Req
         first_version, after = _decode_continue(token)
     _check_version(registry, row, request, first_version)
     labels, fields = request.query("labelSelector"), request.query("fieldSelector")
-    found = registry.select(row.plural, target.namespace, label_selector=labels, field_selector=fields, after=after)
+    found = registry.select(row.key, target.namespace, label_selector=labels, field_selector=fields, after=after)
     limit = request.number("limit") or 0
     items = list(islice(found, limit)) if limit > 0 else list(found)
     version = first_version or registry.store.version
@@ -133,8 +146,8 @@ def _collection(row: Resource, items: list[Stored], metadata: Obj, shape: str, r
         kind, version = "PartialObjectMetadataList", "meta.k8s.io/v1"
         bodies = [dump(partial(each.obj)) for each in items]
     else:
-        kind, version = f"{row.kind}List", row.api_version
-        bodies = [each.raw for each in items]
+        kind, version = row.list_kind, row.api_version
+        bodies = [raw_of(row, each) for each in items]
     head = dump({"kind": kind, "apiVersion": version, "metadata": metadata})[:-1]
     return Response(head + b',"items":[' + b",".join(bodies) + b"]}")
 
@@ -152,7 +165,7 @@ def watch(registry: Registry, row: Resource, namespace: str | None, name: str | 
         return dump(partial(stored.obj))
 
     def as_is(stored: Stored) -> bytes:
-        return stored.raw
+        return raw_of(row, stored)
 
     render: Callable[[Stored], bytes] = {"Table": as_table, "PartialObjectMetadata": as_partial}.get(shape, as_is)
     return Stream(open_watch(registry, row, request, namespace, name).lines(render))
@@ -163,8 +176,8 @@ def get_object(registry: Registry, row: Resource, target: Target, request: Reque
     name = target.name or ""
     if request.flag("watch"):
         return watch(registry, row, target.namespace, name, request)
-    stored = registry.stored(row.plural, name, target.namespace)
-    return Response(stored.raw) if not shape_of(request) else _single(request, row, stored.obj)
+    stored = registry.stored(row.key, name, target.namespace)
+    return Response(raw_of(row, stored)) if not shape_of(request) else _single(request, row, stored.obj)
 
 
 # -- writing
@@ -202,7 +215,7 @@ async def create_object(registry: Registry, row: Resource, target: Target, reque
     if row.namespaced and not target.namespace:
         raise bad_request("an object can only be created in a namespace: POST to /namespaces/<name>/" + row.plural)
     created = registry.create(
-        row.plural, obj, namespace=target.namespace, manager=request.manager, dry_run=request.dry_run
+        row.key, obj, namespace=target.namespace, manager=request.manager, dry_run=request.dry_run
     )
     return _single(request, row, created, 201)
 
@@ -217,7 +230,7 @@ async def update_object(registry: Registry, row: Resource, target: Target, reque
     if row.namespaced and metadata.setdefault("namespace", target.namespace) != target.namespace:
         raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
     updated = registry.update(
-        row.plural, obj, subresource=target.subresource, manager=request.manager, dry_run=request.dry_run
+        row.key, obj, subresource=target.subresource, manager=request.manager, dry_run=request.dry_run
     )
     return _single(request, row, updated)
 
@@ -228,10 +241,11 @@ def patched(row: Resource, old: Obj, patch: Any, content_type: str) -> Obj:
         new = json_patch(old, patch)
     elif content_type == MERGE_PATCH:
         new = merge_patch(old, patch)
-    elif content_type in (STRATEGIC_PATCH, ""):
+    elif content_type in (STRATEGIC_PATCH, "") and row.custom is None:
         new = strategic_merge(old, patch, type_of_resource(row))
     else:
-        known = ", ".join((JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH))
+        strategic = () if row.custom else (STRATEGIC_PATCH,)
+        known = ", ".join((JSON_PATCH, MERGE_PATCH, *strategic, APPLY_PATCH))
         raise unsupported_media_type(
             f"the body of the request was in an unknown format - accepted media types include: {known}"
         )
@@ -247,13 +261,13 @@ async def patch_object(registry: Registry, row: Resource, target: Target, reques
     body, content_type = await request.body(), request.content_type
     if content_type == APPLY_PATCH:
         return _apply(registry, row, target, request, parse_document(body, content_type))
-    old = registry.get(row.plural, target.name or "", target.namespace)
+    old = seen_as(row, registry.get(row.key, target.name or "", target.namespace))
     new = patched(row, old, parse_document(body, content_type), content_type)
     checked(row, new, request)
     if new["metadata"].get("name") != target.name:
         raise invalid(row.kind, target.name or "", [("metadata.name", "FieldValueInvalid", "field is immutable")])
     updated = registry.update(
-        row.plural, new, subresource=target.subresource, manager=request.manager, dry_run=request.dry_run
+        row.key, new, subresource=target.subresource, manager=request.manager, dry_run=request.dry_run
     )
     return _single(request, row, updated)
 
@@ -272,7 +286,7 @@ def _apply(registry: Registry, row: Resource, target: Target, request: Request, 
         raise bad_request("metadata.managedFields must be nil")
     if row.namespaced:
         metadata["namespace"] = target.namespace
-    existed = registry.exists(row.plural, target.name or "", target.namespace)
+    existed = registry.exists(row.key, target.name or "", target.namespace)
     applied = apply_object(
         registry,
         row,
@@ -318,9 +332,9 @@ async def delete_object(registry: Registry, row: Resource, target: Target, reque
     """DELETE on an object: the object while it is being deleted, a Status (or it, for some kinds) when it is gone."""
     name = target.name or ""
     options = await _delete_options(request, row)
-    deleted = registry.delete(row.plural, name, target.namespace, **options)
-    gone_now = not registry.exists(row.plural, name, target.namespace)
-    if gone_now and row.plural not in _RETURNED_WHEN_DELETED:
+    deleted = registry.delete(row.key, name, target.namespace, **options)
+    gone_now = not registry.exists(row.key, name, target.namespace)
+    if gone_now and row.key not in _RETURNED_WHEN_DELETED:
         details = {"name": name, "kind": row.plural, "uid": deleted["metadata"]["uid"]}
         if row.group:
             details["group"] = row.group
@@ -332,14 +346,14 @@ async def delete_collection(registry: Registry, row: Resource, target: Target, r
     """DELETE on a collection: everything that matches the selectors."""
     options = await _delete_options(request, row)
     found = registry.list(
-        row.plural,
+        row.key,
         target.namespace,
         label_selector=request.query("labelSelector"),
         field_selector=request.query("fieldSelector"),
     )
     deleted = [
-        registry.delete(row.plural, each["metadata"]["name"], each["metadata"].get("namespace"), **options)
+        registry.delete(row.key, each["metadata"]["name"], each["metadata"].get("namespace"), **options)
         for each in found
     ]
     metadata = {"resourceVersion": str(registry.store.version)}
-    return answer({"kind": f"{row.kind}List", "apiVersion": row.api_version, "metadata": metadata, "items": deleted})
+    return answer({"kind": row.list_kind, "apiVersion": row.api_version, "metadata": metadata, "items": deleted})

@@ -7,22 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import cache
 from typing import Any
 
 from localcluster import KUBERNETES_VERSION
-from localcluster.api.http import Request, Response, answer
-from localcluster.resources import RESOURCES, Resource
+from localcluster.api.http import Response, answer
+from localcluster.catalog import Catalog
+from localcluster.resources import Resource
 from localcluster.schema.build import reachable
 from localcluster.schema.types import definitions
 
 Obj = dict[str, Any]
 
+_META = "io.k8s.apimachinery.pkg.apis.meta.v1"
 _OLD, _NEW = "#/$defs/", "#/components/schemas/"
-
-
-def _group_versions() -> list[tuple[str, str]]:
-    return sorted({(row.group, row.version) for row in RESOURCES})
 
 
 def _path_of(group: str, version: str) -> str:
@@ -51,8 +48,9 @@ def _operation(row: Resource, action: str, *, body: bool) -> Obj:
         ]
         types = ("application/json-patch+json", "application/merge-patch+json") if action == "patch" else ("*/*",)
         if action == "patch":
-            types = (*types, "application/strategic-merge-patch+json", "application/apply-patch+yaml")
-            reference = {"$ref": f"{_NEW}io.k8s.apimachinery.pkg.apis.meta.v1.Patch"}
+            strategic = () if row.custom else ("application/strategic-merge-patch+json",)
+            types = (*types, *strategic, "application/apply-patch+yaml")
+            reference = {"$ref": f"{_NEW}{_META}.Patch"}
         operation["requestBody"] = {"content": {each: {"schema": reference} for each in types}}
     return operation
 
@@ -81,23 +79,27 @@ def _plain(node: Any) -> Any:
     if isinstance(plain.get("type"), list):
         kinds = [kind for kind in plain["type"] if kind != "null"]
         plain["type"] = kinds[0] if kinds else "object"
-    if "$ref" in plain and len(plain) > 1:
+    if isinstance(plain.get("$ref"), str) and len(plain) > 1:
         # Siblings of a reference are ignored in OpenAPI 3.0, so Kubernetes writes them around an allOf.
         reference = {"$ref": plain.pop("$ref")}
         plain["allOf"] = [reference]
     return plain
 
 
-@cache
-def document(group: str, version: str) -> bytes:
-    """The document of a group and version, as JSON."""
-    rows = [row for row in RESOURCES if (row.group, row.version) == (group, version)]
-    wanted = {row.definition for row in rows}
-    schemas: Obj = {name: _plain(node) for name, node in reachable(definitions(), wanted).items()}
+def _schemas(rows: list[Resource]) -> Obj:
+    """The definitions of these kinds, and of all that they are made of."""
+    given = {**definitions(), **{row.definition: row.custom.schema for row in rows if row.custom}}
+    found = reachable(given, [row.definition for row in rows])
+    schemas: Obj = {name: _plain(node) for name, node in found.items()}
     for row in rows:
         kind = {"group": row.group, "version": row.version, "kind": row.kind}
         schemas[row.definition]["x-kubernetes-group-version-kind"] = [kind]
-    schemas["io.k8s.apimachinery.pkg.apis.meta.v1.Patch"] = {"type": "object"}
+    schemas[f"{_META}.Patch"] = {"type": "object"}
+    return schemas
+
+
+def document(rows: list[Resource]) -> bytes:
+    """The document of a group and version with these kinds, as JSON."""
     paths: Obj = {}
     for row in rows:
         paths.update(_paths(row))
@@ -106,30 +108,56 @@ def document(group: str, version: str) -> bytes:
             "openapi": "3.0.0",
             "info": {"title": "Kubernetes", "version": KUBERNETES_VERSION},
             "paths": paths,
-            "components": {"schemas": schemas},
+            "components": {"schemas": _schemas(rows)},
         },
         separators=(",", ":"),
     )
     return text.replace(_OLD, _NEW).encode()
 
 
-def _index() -> Obj:
-    return {
-        "paths": {
-            _path_of(group, version): {
-                "serverRelativeURL": f"/openapi/v3/{_path_of(group, version)}"
-                f"?hash={hashlib.sha256(document(group, version)).hexdigest()[:32].upper()}"
+class OpenApi:
+    """The documents of a catalog, made when they are asked for and kept until it changes."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._made: dict[str, bytes] = {}
+        self._rows: dict[str, list[Resource]] = {}
+        self._generation = -1
+
+    def _refresh(self) -> None:
+        if self._generation == self._catalog.generation:
+            return
+        rows: dict[str, list[Resource]] = {}
+        for row in self._catalog.served():
+            rows.setdefault(_path_of(row.group, row.version), []).append(row)
+        changed = [
+            path for path in rows if rows[path] != self._rows.get(path) or any(each.custom for each in rows[path])
+        ]
+        self._made = {path: body for path, body in self._made.items() if path in rows and path not in changed}
+        self._rows, self._generation = dict(sorted(rows.items())), self._catalog.generation
+
+    def _document(self, path: str) -> bytes:
+        if path not in self._made:
+            self._made[path] = document(self._rows[path])
+        return self._made[path]
+
+    def _index(self) -> Obj:
+        return {
+            "paths": {
+                path: {
+                    "serverRelativeURL": f"/openapi/v3/{path}"
+                    f"?hash={hashlib.sha256(self._document(path)).hexdigest()[:32].upper()}"
+                }
+                for path in self._rows
             }
-            for group, version in _group_versions()
         }
-    }
 
-
-def openapi(path: str, _request: Request) -> Response | None:
-    """The answer to ``/openapi/v3`` and below, or None."""
-    if path.rstrip("/") == "/openapi/v3":
-        return answer(_index())
-    for group, version in _group_versions():
-        if path == f"/openapi/v3/{_path_of(group, version)}":
-            return Response(document(group, version))
-    return None
+    def answer(self, path: str) -> Response | None:
+        """The answer to ``/openapi/v3`` and below, or None."""
+        if not path.startswith("/openapi/v3"):
+            return None
+        self._refresh()
+        wanted = path.removeprefix("/openapi/v3").strip("/")
+        if not wanted:
+            return answer(self._index())
+        return Response(self._document(wanted)) if wanted in self._rows else None

@@ -90,6 +90,7 @@ class Watch:
     """One open watch."""
 
     def __init__(self, registry: Registry, row: Resource, options: WatchOptions, matches: Matches) -> None:
+        self._registry = registry
         self._store = registry.store
         self._row = row
         self._options = options
@@ -113,20 +114,20 @@ class Watch:
         """The first lines: what exists, or what happened since. Raises StatusError 410."""
         version = self._options.version
         if self._options.initial or version in ("", "0"):
-            found = self._store.scan(self._row.plural, self._options.namespace)
+            found = self._store.scan(self._row.key, self._options.namespace)
             lines = [line("ADDED", render(stored)) for stored in found if self._matches(stored)]
             return [*lines, self._bookmark(initial_end=True)] if self._options.initial else lines
         since = int(version) if version.isdigit() else -1
         if since > self._store.version:
             # A version from another life of this cluster (its data was deleted): the client must list again.
             raise gone(f"too old resource version: {version} ({self._store.version})")
-        seen = (translate(change, self._matches) for change in self._store.since(self._row.plural, since))
+        seen = (translate(change, self._matches) for change in self._store.since(self._row.key, since))
         return [line(each[0], render(each[1])) for each in seen if each]
 
     async def lines(self, render: Render) -> AsyncGenerator[bytes, None]:
         """The stream, until its time is over or the client is too far behind."""
         ends = time.monotonic() + self._options.seconds
-        stop = self._store.listen((self._row.plural,), self._put)
+        stop = self._store.listen((self._row.key,), self._put)
         try:
             try:
                 first = self._start(render)
@@ -135,7 +136,7 @@ class Watch:
                 return
             # An empty first piece sends the headers, so that the client knows that it is watching.
             yield b"".join(first)
-            while len(self._pending) <= MAX_BEHIND:
+            while len(self._pending) <= MAX_BEHIND and self._registry.catalog.find(self._row.key):
                 if self._pending:
                     batch, self._pending = self._pending, deque()
                     seen = (translate(change, self._matches) for change in batch)

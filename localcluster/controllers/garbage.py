@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from localcluster.controllers.base import Controller, Key, Object
 from localcluster.meta import key_of
 from localcluster.registry import FOREGROUND, ORPHAN, Registry
-from localcluster.resources import BY_PLURAL
+from localcluster.store import ANY
 
 if TYPE_CHECKING:
     from localcluster.store import Change
 
-_LOOKED_AFTER = tuple(plural for plural in BY_PLURAL if plural != "events")
-_BY_KIND = {BY_PLURAL[plural].kind: plural for plural in _LOOKED_AFTER}
+#: Nobody owns events, and they own nothing.
+_IGNORED = "events"
 
 
 class GarbageCollector(Controller):
@@ -26,8 +26,7 @@ class GarbageCollector(Controller):
     """
 
     name = "garbage-collector"
-    resource = "namespaces"
-    also = _LOOKED_AFTER
+    resource = ANY
 
     def __init__(self, registry: Registry) -> None:
         super().__init__(registry)
@@ -36,7 +35,7 @@ class GarbageCollector(Controller):
     def sync(self, key: Key) -> float | None:
         """One round for one object."""
         resource, namespace, name = key
-        if not self.registry.exists(resource, name, namespace):
+        if self.registry.catalog.find(resource) is None or not self.registry.exists(resource, name, namespace):
             return None
         obj = self.registry.get(resource, name, namespace)
         finalizers = obj["metadata"].get("finalizers") or []
@@ -72,13 +71,13 @@ class GarbageCollector(Controller):
 
     def _owner(self, reference: dict[str, Any], obj: Object) -> Object | None:
         """The owner, None when it does not exist any more. Owners of kinds unknown here are taken to exist."""
-        resource = _BY_KIND.get(reference["kind"])
-        if resource is None:
+        row = self.registry.catalog.for_kind(reference["apiVersion"], reference["kind"])
+        if row is None:
             return {"metadata": {}}
-        namespace = obj["metadata"].get("namespace") if BY_PLURAL[resource].namespaced else None
-        if not self.registry.exists(resource, reference["name"], namespace):
+        namespace = obj["metadata"].get("namespace") if row.namespaced else None
+        if not self.registry.exists(row.key, reference["name"], namespace):
             return None
-        owner = self.registry.get(resource, reference["name"], namespace)
+        owner = self.registry.get(row.key, reference["name"], namespace)
         return owner if owner["metadata"]["uid"] == reference["uid"] else None
 
     def _delete_dependents(self, owner: Object) -> bool:
@@ -116,14 +115,16 @@ class GarbageCollector(Controller):
     # -- who depends on whom
 
     def _first_round(self) -> None:
-        for resource in _LOOKED_AFTER:
-            for obj in self.registry.list(resource):
-                key = (resource, *key_of(obj))
+        for row in self.registry.catalog.stored():
+            for obj in self.registry.list(row.key) if row.key != _IGNORED else ():
+                key = (row.key, *key_of(obj))
                 self._note(key, obj)
                 if obj["metadata"].get("ownerReferences") or obj["metadata"].get("deletionTimestamp"):
                     self.enqueue(key)
 
     def _changed(self, change: Change) -> None:
+        if change.resource == _IGNORED:
+            return
         obj = change.stored.obj
         key = (change.resource, *key_of(obj))
         if change.old is not None:
@@ -147,10 +148,10 @@ class GarbageCollector(Controller):
 
     def _wake_owners(self, obj: Object) -> None:
         for reference in obj["metadata"].get("ownerReferences") or []:
-            resource = _BY_KIND.get(reference["kind"])
-            if resource is not None:
-                namespace = obj["metadata"].get("namespace", "") if BY_PLURAL[resource].namespaced else ""
-                self.enqueue((resource, namespace, reference["name"]))
+            row = self.registry.catalog.for_kind(reference["apiVersion"], reference["kind"])
+            if row is not None:
+                namespace = obj["metadata"].get("namespace", "") if row.namespaced else ""
+                self.enqueue((row.key, namespace, reference["name"]))
 
 
 def _owner_uids(obj: Object) -> list[str]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from localcluster.controllers.base import Controller, Key, Object
 from localcluster.meta import key_of
-from localcluster.resources import BY_PLURAL
+from localcluster.store import ANY
 
-_CONTENT = tuple(row.plural for row in BY_PLURAL.values() if row.namespaced)
+if TYPE_CHECKING:
+    from localcluster.store import Change
 
 
 class Namespaces(Controller):
@@ -14,7 +17,7 @@ class Namespaces(Controller):
 
     name = "namespace-controller"
     resource = "namespaces"
-    also = _CONTENT
+    also = (ANY,)
 
     def keys_for(self, resource: str, obj: Object) -> list[Key]:
         """The object's namespace, when it is on its way out."""
@@ -22,6 +25,13 @@ class Namespaces(Controller):
         if not self.registry.exists("namespaces", name):
             return []
         return [("", name)] if self.registry.get("namespaces", name)["metadata"].get("deletionTimestamp") else []
+
+    def _changed(self, change: Change) -> None:
+        """Any object of any kind may be what a namespace waits for."""
+        obj = change.stored.obj
+        keys = [key_of(obj)] if change.resource == self.resource else self.keys_for(change.resource, obj)
+        for key in keys:
+            self.enqueue(key)
 
     def sync(self, key: Key) -> float | None:
         """One round."""
@@ -31,7 +41,7 @@ class Namespaces(Controller):
         if not self.registry.get("namespaces", name)["metadata"].get("deletionTimestamp"):
             return None
         left = 0
-        for resource in _CONTENT:
+        for resource in [row.key for row in self.registry.catalog.stored() if row.namespaced]:
             for obj in self.registry.list(resource, name):
                 if not obj["metadata"].get("deletionTimestamp"):
                     self.registry.delete(resource, key_of(obj)[1], name)

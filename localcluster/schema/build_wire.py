@@ -80,7 +80,8 @@ def _fields(name: str, message: DescriptorProto) -> dict[str, list[str]]:
 
 def wire_table(messages: dict[str, DescriptorProto]) -> dict[str, Any]:
     """The messages that the served kinds need."""
-    roots = [resource.definition for resource in RESOURCES] + list(ALSO)
+    # Definitions of custom kinds come as JSON only.
+    roots = [each.definition for each in RESOURCES if each.definition.startswith("io.k8s.api.")] + list(ALSO)
     todo = [name.replace("io.k8s.", "k8s.io.", 1) for name in roots]
     todo += ["k8s.io.api.authentication.v1.SelfSubjectReview"]
     table: dict[str, Any] = {}

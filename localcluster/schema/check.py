@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from localcluster.crd import structural
 from localcluster.errors import StatusError, bad_request
 from localcluster.resources import Resource
 from localcluster.schema.types import Type, type_of_resource
@@ -44,8 +45,10 @@ def _fits(value: Any, types: frozenset[str]) -> bool:
 def prune(obj: dict[str, Any], row: Resource) -> list[str]:
     """Drop the fields that the kind doesn't have, in place; gives their paths.
 
-    Raises StatusError 400 on wrong types.
+    Raises StatusError 400 on wrong types. (Those of custom kinds are said later, as a real API server does.)
     """
+    if row.custom:
+        return structural.prune(obj, row.custom.schema)
     unknown: list[str] = []
     _walk(obj, type_of_resource(row), "", unknown, row)
     return unknown

@@ -68,7 +68,8 @@ class Type:
 
 
 ANY = Type(merge="granular")
-_compiled: dict[int, Type] = {}
+#: By the id of the raw node, which is kept beside so that no other gets its id.
+_compiled: dict[int, tuple[dict[str, Any], Type]] = {}
 
 
 def _json_types(node: dict[str, Any]) -> frozenset[str]:
@@ -85,9 +86,8 @@ def _compile(node: Any) -> Type:
         return ANY
     known = _compiled.get(id(node))
     if known is None:
-        # The raw nodes live as long as the process, so their ids are stable keys.
-        known = _compiled[id(node)] = _build(node)
-    return known
+        known = _compiled[id(node)] = (node, _build(node))
+    return known[1]
 
 
 def _build(node: dict[str, Any]) -> Type:
@@ -121,4 +121,6 @@ def type_of(definition: str) -> Type:
 
 def type_of_resource(resource: Resource) -> Type:
     """The type of a served kind."""
+    if resource.custom:
+        return _compile(resource.custom.schema)
     return type_of(resource.definition)

@@ -19,6 +19,7 @@ from localcluster.auth.access import Access
 from localcluster.auth.rbac import Rbac
 from localcluster.auth.secrets import TokenSecrets
 from localcluster.auth.tokens import Tokens
+from localcluster.crd.cleanup import DefinitionCleanup
 from localcluster.faults.cluster import ClusterFaults
 from localcluster.faults.door import FaultDoor, aborter
 from localcluster.registry import Registry
@@ -167,14 +168,16 @@ def serve(*, ring: int = 2048, faults: bool = False, node_faults: Any = None) ->
         bootstrap(registry)
         tokens = Tokens(registry, admin=TOKEN, key=ec.generate_private_key(ec.SECP256R1()))
         api = Api(registry, Access(tokens, Rbac(registry)))
-        secrets = asyncio.create_task(TokenSecrets(registry, tokens, b"a certificate").run())
+        parts = [TokenSecrets(registry, tokens, b"a certificate"), DefinitionCleanup(registry)]
+        tasks = [asyncio.create_task(part.run()) for part in parts]
         door = FaultDoor(api, tokens, ClusterFaults(registry, node_faults, node_faults), aborter(connections))
         app = door if faults else api
         server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, timeout_graceful_shutdown=1))
         made.extend([asyncio.get_running_loop(), registry, server, api])
         started.set()
         await server.serve(sockets=[listener])
-        secrets.cancel()
+        for task in tasks:
+            task.cancel()
         door.close()
         await api.close()
         store.close()

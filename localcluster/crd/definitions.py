@@ -1,0 +1,120 @@
+"""What the API server does with a CustomResourceDefinition: defaults, rules, status. Pure.
+
+https://kubernetes.io/docs/reference/kubernetes-api/extend-resources/custom-resource-definition-v1/
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from localcluster.quantities import now
+
+Obj = dict[str, Any]
+Cause = tuple[str, str, str]
+
+CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
+_APPROVED = "api-approved.kubernetes.io"
+_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+
+
+def fill_defaults(definition: Obj) -> None:
+    """Names that follow from others, and the conversion, in place."""
+    spec = definition["spec"] = definition.get("spec") or {}
+    names = spec["names"] = spec.get("names") or {}
+    if kind := names.get("kind"):
+        names["singular"] = names.get("singular") or kind.lower()
+        names["listKind"] = names.get("listKind") or f"{kind}List"
+    spec["conversion"] = spec.get("conversion") or {"strategy": "None"}
+
+
+def _required(field: str, why: str = "") -> Cause:
+    return (field, "FieldValueRequired", f"Required value{': ' + why if why else ''}")
+
+
+def _wrong(field: str, value: Any, why: str) -> Cause:
+    shown = f'"{value}"' if isinstance(value, str) else str(value)
+    return (field, "FieldValueInvalid", f"Invalid value: {shown}: {why}")
+
+
+def problems(definition: Obj) -> Iterator[Cause]:
+    """Why such a definition is refused."""
+    spec, metadata = definition["spec"], definition["metadata"]
+    names, group = spec["names"], spec.get("group") or ""
+    for field in ("plural", "kind"):
+        if not names.get(field):
+            yield _required(f"spec.names.{field}")
+    if not group:
+        yield _required("spec.group")
+    elif metadata.get("name") != f"{names.get('plural')}.{group}":
+        yield _wrong("metadata.name", metadata.get("name"), 'must be spec.names.plural+"."+spec.group')
+    protected = group.endswith((".k8s.io", ".kubernetes.io"))
+    if protected and not (metadata.get("annotations") or {}).get(_APPROVED):
+        yield _required(
+            f"metadata.annotations[{_APPROVED}]",
+            f'protected groups must have approval annotation "{_APPROVED}", '
+            "see https://github.com/kubernetes/enhancements/pull/1111",
+        )
+    if spec.get("scope") not in ("Cluster", "Namespaced"):
+        words = 'supported values: "Cluster", "Namespaced"'
+        yield ("spec.scope", "FieldValueNotSupported", f'Unsupported value: "{spec.get("scope", "")}": {words}')
+    if spec["conversion"].get("strategy") != "None":
+        yield _wrong("spec.conversion.strategy", spec["conversion"].get("strategy"), "only None is done here")
+    yield from _versions(spec.get("versions") or [])
+
+
+def _versions(versions: list[Obj]) -> Iterator[Cause]:
+    if sum(bool(each.get("storage")) for each in versions) != 1:
+        names = [each.get("name") for each in versions]
+        yield _wrong("spec.versions", names, "must have exactly one version marked as storage version")
+    for position, version in enumerate(versions):
+        field = f"spec.versions[{position}]"
+        if not _LABEL.fullmatch(version.get("name") or ""):
+            yield _wrong(f"{field}.name", version.get("name"), "a DNS-1035 label must start with a letter")
+        schema = (version.get("schema") or {}).get("openAPIV3Schema")
+        if schema is None:
+            yield _required(f"{field}.schema.openAPIV3Schema", "schemas are required")
+        elif schema.get("type") != "object":
+            yield _required(f"{field}.schema.openAPIV3Schema.type", "must be object at the root")
+
+
+def changes(old: Obj, new: Obj) -> Iterator[Cause]:
+    """Why an existing definition can't become ``new``."""
+    for path in (("group",), ("scope",), ("names", "plural"), ("names", "kind")):
+        was, wanted = old["spec"], new["spec"]
+        for step in path:
+            was, wanted = was.get(step) or {}, wanted.get(step) or {}
+        if was != wanted:
+            yield _wrong(f"spec.{'.'.join(path)}", wanted, "field is immutable")
+
+
+def _condition(type_: str, reason: str, message: str) -> Obj:
+    return {"type": type_, "status": "True", "lastTransitionTime": now(), "reason": reason, "message": message}
+
+
+def establish(definition: Obj) -> None:
+    """Accept its names and serve it from now on, in place. (A real API server does so a moment later.)"""
+    spec, metadata = definition["spec"], definition["metadata"]
+    if not metadata.get("deletionTimestamp"):
+        metadata["finalizers"] = list(dict.fromkeys([*(metadata.get("finalizers") or ()), CLEANUP]))
+    status = definition["status"] = dict(definition.get("status") or {})
+    have = {each["type"] for each in status.get("conditions") or ()}
+    conditions = [
+        _condition("NamesAccepted", "NoConflicts", "no conflicts found"),
+        _condition("Established", "InitialNamesAccepted", "the initial names have been accepted"),
+    ]
+    added = [each for each in conditions if each["type"] not in have]
+    status["conditions"] = [*(status.get("conditions") or ()), *added]
+    status["acceptedNames"] = spec["names"]
+    storage = [each["name"] for each in spec.get("versions") or () if each.get("storage")]
+    status["storedVersions"] = list(dict.fromkeys([*(status.get("storedVersions") or ()), *storage]))
+
+
+def terminating(definition: Obj) -> None:
+    """Say that it waits for its objects to go, in place."""
+    status = definition["status"] = dict(definition.get("status") or {})
+    found = [each for each in status.get("conditions") or () if each["type"] != "Terminating"]
+    if len(found) == len(status.get("conditions") or ()):
+        message = "CustomResource deletion is in progress"
+        status["conditions"] = [*found, _condition("Terminating", "InstanceDeletionInProgress", message)]
