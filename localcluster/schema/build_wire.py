@@ -63,6 +63,8 @@ def _fields(name: str, message: DescriptorProto) -> dict[str, list[str]]:
     known = _definition(name).get("properties")
     fields: dict[str, list[str]] = {}
     for field in message.field:
+        # uID is uid in JSON.
+        json_name = next((each for each in known or () if each.lower() == field.name.lower()), field.name)
         type_, flags = field.type_name.lstrip("."), []
         nested = maps.get(type_.rpartition(".")[2]) if type_ else None
         if nested:
@@ -71,10 +73,10 @@ def _fields(name: str, message: DescriptorProto) -> dict[str, list[str]]:
             flags.append("map")
         elif field.label == FieldDescriptorProto.LABEL_REPEATED:
             flags.append("repeated")
-        elif type_ and known is not None and field.name not in known:
+        elif type_ and known is not None and json_name not in known:
             # A struct that Go embeds: its fields are the message's own in JSON.
             flags.append("inline")
-        fields[str(field.number)] = [field.name, type_ or _TYPES[field.type], *flags]
+        fields[str(field.number)] = [json_name, type_ or _TYPES[field.type], *flags]
     return fields
 
 

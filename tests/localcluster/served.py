@@ -8,6 +8,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import urllib3
@@ -153,7 +154,9 @@ def deployment(name: str, replicas: int = 1) -> Object:
 
 
 @contextmanager
-def serve(*, ring: int = 2048, faults: bool = False, node_faults: Any = None) -> Iterator[Served]:
+def serve(
+    *, ring: int = 2048, faults: bool = False, node_faults: Any = None, path: Path | None = None
+) -> Iterator[Served]:
     """Serve an empty cluster's API; `node_faults` stands for those who keep nodes and pods."""
     listener = listen("127.0.0.1", 0)
     started = threading.Event()
@@ -163,7 +166,7 @@ def serve(*, ring: int = 2048, faults: bool = False, node_faults: Any = None) ->
         return set(server.server_state.connections)
 
     async def main() -> None:
-        store = Store(ring=ring)
+        store = Store(path, ring=ring)
         registry = Registry(store)
         bootstrap(registry)
         tokens = Tokens(registry, admin=TOKEN, key=ec.generate_private_key(ec.SECP256R1()))
