@@ -9,6 +9,7 @@ import base64
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from localcluster.admission import limitranges
 from localcluster.crd import definitions, structural
 from localcluster.resources import Resource
 
@@ -215,6 +216,7 @@ _DEFAULTS: dict[str, Callable[[Obj], None]] = {
     "endpoints": _endpoints,
     "rolebindings": _binding,
     "clusterrolebindings": _binding,
+    "limitranges": limitranges.complete,
     "customresourcedefinitions": definitions.fill_defaults,
 }
 

@@ -50,6 +50,26 @@ def amount(resource: str, value: str | int | float) -> int:
     return millis(value) if resource == "cpu" else whole(value)
 
 
+def canonical(value: Decimal, *, like: str = "") -> str:
+    """A number as Kubernetes writes it, with the largest suffix that keeps it exact: 500m, 2, 3k, 1536Mi.
+
+    The suffix is a binary one where that of ``like`` is.
+    """
+    if like.endswith("i") and value == value.to_integral_value():
+        for suffix, factor in reversed(_BINARY.items()):
+            if value and value % factor == 0:
+                return f"{int(value) // factor}{suffix}"
+    for suffix, factor in reversed(_DECIMAL.items()):
+        if suffix != "K" and value and value % factor == 0:
+            return f"{int(value) // factor}{suffix}"
+    if value == value.to_integral_value():
+        return str(int(value))
+    for suffix, part in _SMALL.items():
+        if value % part == 0:
+            return f"{int(value / part)}{suffix}"
+    return f"{int((value / _SMALL['n']).to_integral_value(ROUND_CEILING))}n"
+
+
 def text(resource: str, value: int) -> str:
     """What :func:`amount` added up, as a quantity."""
     if resource == "cpu":

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from localcluster import managers
+from localcluster.admission import Admission
 from localcluster.catalog import Catalog
 from localcluster.defaults import apply_defaults
 from localcluster.errors import StatusError, already_exists, bad_request, conflict, forbidden, invalid, not_found
@@ -52,6 +53,7 @@ class Registry:
     def __init__(self, store: Store, *, seed: int | None = None) -> None:
         self.store = store
         self.catalog = Catalog(store)
+        self.admission = Admission(store)
         self._recorder = Recorder(self)
         self._random = random.Random(seed)  # noqa: S311 - names and addresses, not secrets
 
@@ -140,6 +142,7 @@ class Registry:
         if row.namespaced:
             self._check_namespace(row, new)
         apply_defaults(row, new)
+        self.admission.complete(row, new)
         if row.has_status and row.resets_status:
             new.pop("status", None)
         prepare_create(resource, new)
@@ -147,6 +150,7 @@ class Registry:
         metadata = new["metadata"]
         if self.exists(resource, metadata["name"], metadata.get("namespace")):
             raise already_exists(row.plural, metadata["name"], row.group)
+        self.admission.check(row, new)
         if resource == "services":
             taken = {each["spec"].get("clusterIP", "") for each in self.list("services")}
             allocate_cluster_ip(new, taken, self._random)

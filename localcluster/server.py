@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import uvicorn
 
+from localcluster.admission.status import QuotaStatus
 from localcluster.api.app import Api
 from localcluster.auth.access import Access
 from localcluster.auth.rbac import Rbac
@@ -154,7 +155,7 @@ class _Cluster:
             self.parts.append(KubeProxy(registry))
         tokens = Tokens(registry, admin=credentials.token, key=credentials.signing_key())
         self.parts.append(TokenSecrets(registry, tokens, credentials.ca_file.read_bytes()))
-        self.parts.append(DefinitionCleanup(registry))
+        self.parts += [DefinitionCleanup(registry), QuotaStatus(registry)]
         self.registry = registry
         self.api = Api(registry, Access(tokens, Rbac(registry)), agent=self.kubelet)
         self.door = self._door(tokens) if config.faults else None

@@ -95,6 +95,10 @@ class Store:
         """The object, or None."""
         return self._objects.get(resource, {}).get(key)
 
+    def resources(self) -> list[str]:
+        """Every resource of which there is, or was, an object."""
+        return list(self._objects)
+
     def count(self, resource: str) -> int:
         """How many objects of the resource there are."""
         return len(self._objects.get(resource, ()))

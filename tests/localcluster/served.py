@@ -15,6 +15,7 @@ import urllib3
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from localcluster.admission.status import QuotaStatus
 from localcluster.api.app import Api
 from localcluster.auth.access import Access
 from localcluster.auth.rbac import Rbac
@@ -171,7 +172,7 @@ def serve(
         bootstrap(registry)
         tokens = Tokens(registry, admin=TOKEN, key=ec.generate_private_key(ec.SECP256R1()))
         api = Api(registry, Access(tokens, Rbac(registry)))
-        parts = [TokenSecrets(registry, tokens, b"a certificate"), DefinitionCleanup(registry)]
+        parts = [TokenSecrets(registry, tokens, b"a certificate"), DefinitionCleanup(registry), QuotaStatus(registry)]
         tasks = [asyncio.create_task(part.run()) for part in parts]
         door = FaultDoor(api, tokens, ClusterFaults(registry, node_faults, node_faults), aborter(connections))
         app = door if faults else api

@@ -1,0 +1,116 @@
+"""What one object counts against quotas, and which quotas it concerns. Pure.
+
+https://kubernetes.io/docs/concepts/policy/resource-quotas/
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from localcluster.quantities import parse
+from localcluster.strategies import qos_class
+
+Obj = dict[str, Any]
+Amounts = dict[str, Decimal]
+
+_ONE = Decimal(1)
+#: Kinds that have a name of their own in quotas, besides ``count/<resource>``.
+_COUNTED = frozenset({"configmaps", "secrets", "services", "resourcequotas"})
+#: What a pod must state when a quota is on it.
+_STATED = ("cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory")
+
+
+def counter_of(key: str, plural: str, group: str) -> str:
+    """``count/deployments.apps`` and the like."""
+    return f"count/{plural}.{group}" if group else f"count/{key}"
+
+
+def usage_of(key: str, plural: str, group: str, obj: Obj) -> Amounts:
+    """What an object uses up, by the names that quotas have for it."""
+    used: Amounts = {counter_of(key, plural, group): _ONE}
+    if key == "pods":
+        used.update(_of_pod(obj))
+    elif key in _COUNTED:
+        used[key] = _ONE
+        if key == "services":
+            type_ = obj["spec"].get("type")
+            ports = Decimal(len(obj["spec"].get("ports") or ()))
+            if type_ == "LoadBalancer":
+                used["services.loadbalancers"] = _ONE
+            if type_ in ("LoadBalancer", "NodePort"):
+                used["services.nodeports"] = ports
+    return used
+
+
+def _of_pod(pod: Obj) -> Amounts:
+    if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+        return {}  # a finished pod holds nothing any more
+    used: Amounts = {"pods": _ONE}
+    for field in ("requests", "limits"):
+        for name, value in _together(pod["spec"], field).items():
+            used[f"{field}.{name}"] = value
+            if field == "requests":
+                used[name] = value
+    return used
+
+
+def _together(spec: Obj, field: str) -> Amounts:
+    """All containers, or the largest init container where that is more."""
+    total: Amounts = {}
+    for container in spec.get("containers") or ():
+        for name, value in ((container.get("resources") or {}).get(field) or {}).items():
+            total[name] = total.get(name, Decimal(0)) + parse(value)
+    for container in spec.get("initContainers") or ():
+        for name, value in ((container.get("resources") or {}).get(field) or {}).items():
+            total[name] = max(total.get(name, Decimal(0)), parse(value))
+    return total
+
+
+def missing_of(pod: Obj, hard: Obj) -> str:
+    """What the containers must state because a quota is on it; '' when they do."""
+    told = []
+    for name in sorted(set(hard).intersection(_STATED)):
+        field, _, resource = name.rpartition(".")
+        lacking = [
+            container.get("name", "")
+            for container in (*(pod["spec"].get("containers") or ()), *(pod["spec"].get("initContainers") or ()))
+            if resource not in ((container.get("resources") or {}).get(field or "requests") or {})
+        ]
+        if lacking:
+            told.append(f"{name} for: {','.join(lacking)}")
+    return f"must specify {'; '.join(told)}" if told else ""
+
+
+def in_scope(quota: Obj, key: str, obj: Obj) -> bool:
+    """Does a quota with scopes concern the object? Only pods have any.
+
+    https://kubernetes.io/docs/concepts/policy/resource-quotas/#quota-scopes
+    """
+    spec = quota.get("spec") or {}
+    wanted = [{"scopeName": name, "operator": "Exists"} for name in spec.get("scopes") or ()]
+    wanted += (spec.get("scopeSelector") or {}).get("matchExpressions") or ()
+    if not wanted:
+        return True
+    return key == "pods" and all(_has_scope(obj["spec"], each) for each in wanted)
+
+
+def _has_scope(spec: Obj, wanted: Obj) -> bool:
+    scope = wanted.get("scopeName")
+    if scope in ("Terminating", "NotTerminating"):
+        limited = spec.get("activeDeadlineSeconds") is not None
+        return limited is (scope == "Terminating")
+    if scope in ("BestEffort", "NotBestEffort"):
+        effort = qos_class(spec) == "BestEffort"
+        return effort is (scope == "BestEffort")
+    if scope != "PriorityClass":
+        return False
+    name, values = spec.get("priorityClassName"), wanted.get("values") or ()
+    match wanted.get("operator"):
+        case "In":
+            return name in values
+        case "NotIn":
+            return name not in values
+        case "DoesNotExist":
+            return not name
+    return bool(name)
