@@ -21,6 +21,7 @@ from localcluster.printers import (
     job_cells,
     node_cells,
     pod_cells,
+    quota_cells,
     replicaset_cells,
     service_cells,
 )
@@ -110,6 +111,7 @@ _TABLES: dict[str, tuple[tuple[Column, ...], Callable[[Obj], Cells]]] = {
         _columns("Name", "Holder", "Age"),
         lambda obj: [obj["metadata"]["name"], (obj.get("spec") or {}).get("holderIdentity", ""), born(obj)],
     ),
+    "resourcequotas": (_columns("Name", "Age", "Request", "Limit"), quota_cells),
     "rolebindings": (_BINDING_COLUMNS, binding_cells),
     "clusterrolebindings": (_BINDING_COLUMNS, binding_cells),
 }

@@ -22,6 +22,17 @@ _META = "io.k8s.apimachinery.pkg.apis.meta.v1"
 _OLD, _NEW = "#/$defs/", "#/components/schemas/"
 
 
+#: Kinds that can only be posted: each is a question, and nothing is stored.
+_QUESTIONS = tuple(
+    Resource(f"{kind.lower()}s", kind, f"{package}.k8s.io", namespaced=False, package=package)
+    for package, kind in (
+        ("authentication", "SelfSubjectReview"),
+        ("authorization", "SelfSubjectAccessReview"),
+        ("authorization", "SelfSubjectRulesReview"),
+    )
+)
+
+
 def _path_of(group: str, version: str) -> str:
     return f"apis/{group}/{version}" if group else f"api/{version}"
 
@@ -58,6 +69,8 @@ def _operation(row: Resource, action: str, *, body: bool) -> Obj:
 def _paths(row: Resource) -> Obj:
     base = "/" + _path_of(row.group, row.version)
     base += f"/namespaces/{{namespace}}/{row.plural}" if row.namespaced else f"/{row.plural}"
+    if row in _QUESTIONS:
+        return {base: {"post": _operation(row, "post", body=True)}}
     return {
         base: {"get": _operation(row, "list", body=False), "post": _operation(row, "post", body=True)},
         f"{base}/{{name}}": {
@@ -128,7 +141,7 @@ class OpenApi:
         if self._generation == self._catalog.generation:
             return
         rows: dict[str, list[Resource]] = {}
-        for row in self._catalog.served():
+        for row in (*self._catalog.served(), *_QUESTIONS):
             rows.setdefault(_path_of(row.group, row.version), []).append(row)
         changed = [
             path for path in rows if rows[path] != self._rows.get(path) or any(each.custom for each in rows[path])

@@ -101,9 +101,7 @@ class ClusterFaults:
         if fault.kind is Kind.FAIL_NODE:
             return self._fail(given["node"])
         if fault.kind is Kind.EVICT_POD:
-            self._evict(
-                given["namespace"], given["pod"], given.get("message") or "The node was low on resource: memory. "
-            )
+            self._evict(given["namespace"], given["pod"], given.get("message") or _EVICTED)
         return None
 
     def _fail(self, node: str) -> Undo:

@@ -20,6 +20,7 @@ ALSO = (
     f"{_META}.Status",
     "io.k8s.api.core.v1.Binding",
     "io.k8s.api.autoscaling.v1.Scale",
+    "io.k8s.api.authentication.v1.SelfSubjectReview",
     "io.k8s.api.authentication.v1.TokenRequest",
     "io.k8s.api.authorization.v1.SelfSubjectAccessReview",
     "io.k8s.api.authorization.v1.SelfSubjectRulesReview",

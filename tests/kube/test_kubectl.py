@@ -4,12 +4,14 @@ import json
 import re
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from tests.kube.support import deployment, pod, wait_until
 
 Kubectl = Callable[..., str]
+Object = dict[str, Any]
 
 
 def test_get_prints_the_usual_columns(kubectl: Kubectl) -> None:
@@ -132,6 +134,94 @@ def test_create_patch_label_and_explain(kubectl: Kubectl) -> None:
     assert kubectl("get", "cm", "-l", "x=y", "-o", "jsonpath={.items[0].data}") == '{"a":"b","c":"d"}'
     assert "RollingUpdate" in kubectl("explain", "deployment.spec.strategy")
     assert kubectl("auth", "can-i", "create", "pods") == "yes\n"
+
+
+def test_a_service_account_may_do_what_its_role_says(kubectl: Kubectl, namespace: str) -> None:
+    """https://kubernetes.io/docs/reference/access-authn-authz/rbac/#command-line-utilities"""
+    kubectl("create", "serviceaccount", "robot")
+    robot = f"--as=system:serviceaccount:{namespace}:robot"
+    assert kubectl("auth", "can-i", "list", "pods", robot, check=False) == "no\n"
+    kubectl("create", "role", "reader", "--verb=get,list", "--resource=pods,pods/log")
+    kubectl("create", "rolebinding", "reader", "--role=reader", f"--serviceaccount={namespace}:robot")
+    wait_until("the role", lambda: kubectl("auth", "can-i", "list", "pods", robot, check=False) == "yes\n")
+    assert kubectl("auth", "can-i", "delete", "pods", robot, check=False) == "no\n"
+    token = kubectl("create", "token", "robot", "--duration=10m").strip()
+    assert len(token.split(".")) == 3
+    said = kubectl("get", "pods", "-A", robot, check=False)
+    assert f'User "system:serviceaccount:{namespace}:robot" cannot list resource "pods" in API group ""' in said
+
+
+def test_a_quota_is_told_and_kept(kubectl: Kubectl) -> None:
+    """https://kubernetes.io/docs/tasks/administer-cluster/manage-resources/quota-pod-namespace/"""
+    kubectl("create", "quota", "pod-demo", "--hard=count/configmaps=2")
+    # A real cluster has a ConfigMap with its CA in each namespace.
+    wait_until("the quota's status", lambda: "/2" in kubectl("get", "quota", "pod-demo"))
+    printed = [kubectl("create", "configmap", f"c{number}", check=False) for number in range(3)]
+    assert "exceeded quota: pod-demo, requested: count/configmaps=1, used: count/configmaps=2" in printed[2]
+
+
+CUSTOM = {
+    "type": "object",
+    "properties": {
+        "spec": {
+            "type": "object",
+            "required": ["image"],
+            "properties": {
+                "image": {"type": "string", "description": "What is run."},
+                "replicas": {"type": "integer", "default": 1},
+            },
+        },
+        "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+    },
+}
+
+
+def _definition(group: str) -> Object:
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": CUSTOM},
+        "subresources": {"status": {}},
+        "additionalPrinterColumns": [{"name": "Image", "type": "string", "jsonPath": ".spec.image"}],
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"crontabs.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"plural": "crontabs", "kind": "CronTab"},
+            "versions": [version],
+        },
+    }
+
+
+def test_custom_resources_are_explained_checked_and_printed(kubectl: Kubectl) -> None:
+    """https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/"""
+    group = f"test-{time.time_ns():x}.flotilla.example"
+    crontabs = f"crontabs.{group}"
+    kubectl("apply", "-f", "-", stdin=json.dumps(_definition(group)))
+    try:
+        kubectl("wait", "--for=condition=Established", f"crd/{crontabs}", "--timeout=30s")
+        tab = {"apiVersion": f"{group}/v1", "kind": "CronTab", "metadata": {"name": "a"}, "spec": {"image": "cron"}}
+        wait_until("the kind", lambda: "created" in kubectl("apply", "-f", "-", stdin=json.dumps(tab), check=False))
+        assert kubectl("apply", "-f", "-", stdin=json.dumps(tab)).endswith("unchanged\n")
+        assert re.search(r"NAME +IMAGE\na +cron", kubectl("get", crontabs))
+        wait_until("its schema", lambda: "What is run." in kubectl("explain", f"{crontabs}.spec.image", check=False))
+        odd = {**tab, "spec": {"image": "cron", "replica": 3}}
+        printed = kubectl("apply", "-f", "-", stdin=json.dumps(odd), check=False)
+        assert 'unknown field "spec.replica"' in printed
+        wrong = {**tab, "spec": {"image": "cron", "replicas": "three"}}
+        printed = kubectl("apply", "--validate=false", "-f", "-", stdin=json.dumps(wrong), check=False)
+        assert 'spec.replicas in body must be of type integer: "string"' in printed
+        status = ("--subresource=status", "--type=merge", "-p", '{"status":{"ready":true}}')
+        kubectl("patch", crontabs, "a", *status)
+        assert kubectl("get", crontabs, "a", "-o", "jsonpath={.spec.replicas} {.status.ready}") == "1 true"
+    finally:
+        kubectl("delete", "crd", crontabs, "--timeout=60s")
+    assert "the server doesn't have a resource type" in kubectl("get", crontabs, check=False)
 
 
 def test_a_job_is_waited_for(kubectl: Kubectl) -> None:

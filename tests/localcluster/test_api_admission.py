@@ -148,6 +148,11 @@ def test_a_dry_run_is_checked_and_not_counted(api: Served) -> None:
     refused(api.post(f"{CORE}/pods?dryRun=All", pod("b")))
 
 
+def of_priority(operator: str, *values: str) -> Object:
+    wanted = {"scopeName": "PriorityClass", "operator": operator, "values": list(values)}
+    return {"scopeSelector": {"matchExpressions": [wanted]}}
+
+
 LIMITED = {**pod("a"), "spec": {**pod("a")["spec"], "activeDeadlineSeconds": 5}}
 PREFERRED = {**pod("a"), "spec": {**pod("a")["spec"], "priorityClassName": "high"}}
 
@@ -180,11 +185,11 @@ PREFERRED = {**pod("a"), "spec": {**pod("a")["spec"], "priorityClassName": "high
             PREFERRED,
             False,
         ),
-        (
-            {"scopeSelector": {"matchExpressions": [{"scopeName": "PriorityClass", "operator": "Exists"}]}},
-            pod("a"),
-            False,
-        ),
+        (of_priority("In", "high"), PREFERRED, True),
+        (of_priority("In", "low"), PREFERRED, False),
+        (of_priority("NotIn", "low"), PREFERRED, True),
+        (of_priority("Exists"), pod("a"), False),
+        (of_priority("DoesNotExist"), pod("a"), True),
     ],
 )
 def test_quota_scopes(spec: Object, obj: Object, concerned: bool) -> None:
