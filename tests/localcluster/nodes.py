@@ -10,6 +10,7 @@ from typing import Any
 
 from localcluster.config import DEFAULT_NODES, NodeConfig
 from localcluster.controllers import controllers
+from localcluster.controllers.nodes import Nodes
 from localcluster.errors import StatusError
 from localcluster.kubelet import ImageTable, make_kubelet
 from localcluster.kubeproxy import KubeProxy
@@ -23,8 +24,9 @@ Object = dict[str, Any]
 class Side:
     """What a test looks at."""
 
-    def __init__(self, registry: Registry, kubelet: Any) -> None:
+    def __init__(self, registry: Registry, kubelet: Any, nodes: Nodes) -> None:
         self.registry = registry
+        self.nodes = nodes
         self.kubelet = kubelet
 
     def pod(self, name: str) -> Object:
@@ -107,11 +109,12 @@ async def running(
         if not registry.exists("namespaces", name):
             registry.create("namespaces", {"metadata": {"name": name}})
     kubelet = make_kubelet(registry, data_dir=data, images=ImageTable.load(images), hollow=hollow)
-    parts = [*controllers(registry, nodes), Scheduler(registry), KubeProxy(registry), kubelet]
+    made = controllers(registry, nodes, kubelet, node_grace_seconds=0.2)
+    parts = [*made, Scheduler(registry), KubeProxy(registry), kubelet]
     tasks = [asyncio.create_task(part.run()) for part in parts]
     await asyncio.sleep(0)
     try:
-        yield Side(registry, kubelet)
+        yield Side(registry, kubelet, next(part for part in made if isinstance(part, Nodes)))
     finally:
         await kubelet.stop()
         for task in tasks:
