@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from localcluster.controllers.autoscaler import Autoscalers
 from localcluster.controllers.base import Index
 from localcluster.controllers.deployment import Deployments
 from localcluster.controllers.endpoints import Endpoints
@@ -48,6 +49,7 @@ def controllers(
         Jobs(registry, index),
         EndpointSlices(registry, by_label),
         Endpoints(registry),
+        Autoscalers(registry, by_label, kubelet.usage if kubelet is not None else dict),
         Namespaces(registry),
         GarbageCollector(registry),
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,6 +13,7 @@ from localcluster.errors import StatusError, not_found
 
 if TYPE_CHECKING:
     from localcluster.config import NodeConfig
+    from localcluster.kubelet.usage import ContainerUsage
     from localcluster.registry import Registry
 
 Object = dict[str, Any]
@@ -46,6 +47,9 @@ class Agent(Protocol):
 
     def reconnect(self, node: str) -> None:
         """It can again."""
+
+    def usage(self) -> Mapping[tuple[str, str], Sequence[ContainerUsage]]:
+        """What the containers of each (namespace, pod) use."""
 
 
 class Nodes:

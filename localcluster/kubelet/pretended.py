@@ -26,7 +26,7 @@ _MIB = 1024**2
 
 
 def usage_of(pod: Mapping[str, Any], at: float) -> list[ContainerUsage]:
-    """The figures of a running pod's containers for the window that holds `at` (Unix time)."""
+    """The figures of a running pod's containers at a Unix time; within a window the amounts stay the same."""
     moment = at - at % WINDOW
     annotations = pod["metadata"].get("annotations") or {}
     return [
@@ -35,7 +35,7 @@ def usage_of(pod: Mapping[str, Any], at: float) -> list[ContainerUsage]:
             cpu_nanocores=_cpu(container, annotations, _seed(pod, container, b"cpu"), moment),
             memory_bytes=_memory(container, annotations, _seed(pod, container, b"memory"), moment),
             window_seconds=WINDOW,
-            at=moment,
+            at=at,
         )
         for container in pod["spec"]["containers"]
     ]

@@ -3,7 +3,7 @@
 import asyncio
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,10 @@ Object = dict[str, Any]
 class Side:
     """What a test looks at."""
 
-    def __init__(self, registry: Registry, kubelet: Any, nodes: Nodes) -> None:
+    def __init__(self, registry: Registry, kubelet: Any, parts: Sequence[Any]) -> None:
         self.registry = registry
-        self.nodes = nodes
+        self.parts = parts
+        self.nodes = next(part for part in parts if isinstance(part, Nodes))
         self.kubelet = kubelet
 
     def pod(self, name: str) -> Object:
@@ -114,7 +115,7 @@ async def running(
     tasks = [asyncio.create_task(part.run()) for part in parts]
     await asyncio.sleep(0)
     try:
-        yield Side(registry, kubelet, next(part for part in made if isinstance(part, Nodes)))
+        yield Side(registry, kubelet, made)
     finally:
         await kubelet.stop()
         for task in tasks:
