@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from localcluster.controllers.autoscaler import Autoscalers
 from localcluster.controllers.base import Index
 from localcluster.controllers.deployment import Deployments
+from localcluster.controllers.disruption import DisruptionBudgets
 from localcluster.controllers.endpoints import Endpoints
 from localcluster.controllers.endpointslice import EndpointSlices
 from localcluster.controllers.garbage import GarbageCollector
@@ -50,6 +51,7 @@ def controllers(
         EndpointSlices(registry, by_label),
         Endpoints(registry),
         Autoscalers(registry, by_label, kubelet.usage if kubelet is not None else dict),
+        DisruptionBudgets(registry, by_label),
         Namespaces(registry),
         GarbageCollector(registry),
     ]
