@@ -23,6 +23,9 @@ def parse(arguments: list[str]) -> ClusterConfig:
     parser.add_argument("--hollow", action="store_true", help="pods only pretend to run")
     parser.add_argument("--hollow-nodes", type=int, metavar="N", help="that many big nodes (with --hollow)")
     parser.add_argument("--faults", action="store_true", help="let tests switch faults on (/localcluster/faults)")
+    parser.add_argument(
+        "--node-grace-seconds", type=float, default=40.0, metavar="S", help="a silent node is Unknown after S seconds"
+    )
     found = parser.parse_args(arguments)
     if found.images and not found.images.is_file():
         parser.error(f"--images {found.images}: no such file")
@@ -33,6 +36,7 @@ def parse(arguments: list[str]) -> ClusterConfig:
         images=found.images,
         hollow=found.hollow,
         faults=found.faults,
+        node_grace_seconds=found.node_grace_seconds,
         nodes=hollow_nodes(found.hollow_nodes) if found.hollow_nodes else DEFAULT_NODES,
     )
 

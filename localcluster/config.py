@@ -28,9 +28,27 @@ DEFAULT_NODES: tuple[NodeConfig, ...] = (
 )
 
 
+_ZONES = ("a", "b", "c")
+_REGION = "hollow-1"
+_GPU_EVERY = 5  # every fifth hollow node has GPUs
+
+
 def hollow_nodes(count: int) -> tuple[NodeConfig, ...]:
-    """Big nodes for big numbers of pods that only pretend to run."""
-    return tuple(NodeConfig(f"hollow-{number}", cpu="64", memory="256Gi", pods=250) for number in range(1, count + 1))
+    """Big nodes for big numbers of pods that only pretend to run, in three zones; every fifth has 8 GPUs."""
+    return tuple(_hollow_node(number) for number in range(1, count + 1))
+
+
+def _hollow_node(number: int) -> NodeConfig:
+    labels = {
+        "topology.kubernetes.io/region": _REGION,
+        "topology.kubernetes.io/zone": _REGION + _ZONES[number % len(_ZONES)],
+        "node.kubernetes.io/instance-type": "hollow-64",
+    }
+    extended = {}
+    if number % _GPU_EVERY == 0:
+        extended = {"nvidia.com/gpu": "8"}
+        labels |= {"node.kubernetes.io/instance-type": "hollow-64-8gpu", "nvidia.com/gpu.product": "HOLLOW-GPU-80GB"}
+    return NodeConfig(f"hollow-{number}", cpu="64", memory="256Gi", pods=250, extended=extended, labels=labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +63,8 @@ class ClusterConfig:
     nodes: tuple[NodeConfig, ...] = DEFAULT_NODES
     #: May the administrator switch faults on?
     faults: bool = False
+    #: How long a node may be silent before it is Unknown.
+    node_grace_seconds: float = 40.0
 
     @property
     def url(self) -> str:

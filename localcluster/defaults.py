@@ -196,13 +196,21 @@ def _endpoints(endpoints: Obj) -> None:
         _ports(subset)
 
 
+def _autoscaler(autoscaler: Obj) -> None:
+    spec = autoscaler["spec"]
+    spec.setdefault("minReplicas", 1)
+    if not spec.get("metrics"):
+        target = {"type": "Utilization", "averageUtilization": 80}
+        spec["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
+
+
 def _binding(binding: Obj) -> None:
     binding.setdefault("roleRef", {}).setdefault("apiGroup", "rbac.authorization.k8s.io")
     for subject in _each(binding, "subjects"):
         subject.setdefault("apiGroup", "" if subject.get("kind") == "ServiceAccount" else "rbac.authorization.k8s.io")
 
 
-_WITH_SPEC = {"pods", "deployments", "replicasets", "jobs", "services", "nodes"}
+_WITH_SPEC = {"pods", "deployments", "replicasets", "jobs", "services", "nodes", "horizontalpodautoscalers"}
 
 _DEFAULTS: dict[str, Callable[[Obj], None]] = {
     "pods": _pod,
@@ -213,6 +221,7 @@ _DEFAULTS: dict[str, Callable[[Obj], None]] = {
     "secrets": _secret,
     "namespaces": _namespace,
     "endpointslices": _ports,
+    "horizontalpodautoscalers": _autoscaler,
     "endpoints": _endpoints,
     "rolebindings": _binding,
     "clusterrolebindings": _binding,

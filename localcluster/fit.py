@@ -6,8 +6,9 @@ programs read them: "0/3 nodes are available: 3 Insufficient nvidia.com/gpu. pre
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,34 +119,50 @@ def used_by(pods: Iterable[Pod]) -> dict[str, Amounts]:
     return {node: dict(counter) for node, counter in used.items()}
 
 
-def fit(pod: Pod, nodes: Iterable[NodeView]) -> Placement | NoFit:
-    """The node with the most room left among those that take the pod, or the reasons of all of them.
+class Ranking:
+    """The nodes that take pods of one kind, best first.
 
-    A pod that asks for no device avoids nodes with devices while another has room, so that GPUs stay free.
+    It holds while nodes only fill up: what it remembers of a node is then the most that there can be, so that a look
+    at the best few is enough for the next pod. When something is freed, or a node changes, make a new one.
     """
-    spec, wanted = pod["spec"], requests(pod)
-    tolerations = spec.get("tolerations") or []
-    choosy = bool(spec.get("nodeSelector") or spec.get("affinity"))
-    best: tuple[float, str] | None = None
-    refused: list[NodeView] = []
-    total = 0
-    for node in nodes:
-        total += 1
-        if (
-            (node.unschedulable and not tolerated(UNSCHEDULABLE, tolerations))
-            or (node.taints and _blocking(node, tolerations))
-            or (choosy and not _selected(spec, node))
-            or not _has_room(wanted, node)
-        ):
-            refused.append(node)
-            continue
-        # The highest score; among equals the first by name.
-        rank = (-_score(wanted, node, tolerations), node.name)
-        if best is None or rank < best:
-            best = rank
-    if best is not None:
-        return Placement(best[1])
-    return NoFit(_explain(spec, wanted, tolerations, refused, total))
+
+    def __init__(self, pod: Pod, nodes: Iterable[NodeView]) -> None:
+        self._spec = pod["spec"]
+        self._wanted = requests(pod)
+        self._nodes = tuple(nodes)
+        self._why: NoFit | None = None
+        # The highest score first; among equals the first by name.
+        self._heap = [(-self._score(node), node.name, node) for node in self._nodes if self._takes(node)]
+        heapq.heapify(self._heap)
+
+    def best(self) -> Placement | NoFit:
+        """The node with the most room left, or the reasons of all of them why there is none.
+
+        A pod that asks for no device avoids nodes with devices while another has room, so that GPUs stay free.
+        """
+        while self._heap:
+            known, name, node = self._heap[0]
+            score = -self._score(node)
+            if not _has_room(self._wanted, node):
+                heapq.heappop(self._heap)
+            elif score == known:
+                return Placement(name)
+            else:
+                heapq.heapreplace(self._heap, (score, name, node))
+        if self._why is None:
+            self._why = NoFit(_explain(self._spec, self._wanted, self._nodes))
+        return self._why
+
+    def _takes(self, node: NodeView) -> bool:
+        return _obstacle(self._spec, node) is None and _has_room(self._wanted, node)
+
+    def _score(self, node: NodeView) -> float:
+        return _score(self._wanted, node, self._spec.get("tolerations") or ())
+
+
+def fit(pod: Pod, nodes: Iterable[NodeView]) -> Placement | NoFit:
+    """Where a pod goes, or why nowhere."""
+    return Ranking(pod, nodes).best()
 
 
 def _has_room(wanted: Amounts, node: NodeView) -> bool:
@@ -171,21 +188,19 @@ def _score(wanted: Amounts, node: NodeView, tolerations: Iterable[Mapping[str, A
     return round(score, 6)
 
 
-def _explain(
-    spec: Mapping[str, Any],
-    wanted: Amounts,
-    tolerations: list[Mapping[str, Any]],
-    refused: list[NodeView],
-    total: int,
-) -> str:
-    if not total:
+def _explain(spec: Mapping[str, Any], wanted: Amounts, nodes: Sequence[NodeView]) -> str:
+    if not nodes:
         return "no nodes available to schedule pods"
+    total = len(nodes)
     reasons: Counter[str] = Counter()
     resource_only = 0
-    for node in refused:
-        why, only_resources = _refusals(spec, wanted, tolerations, node)
-        reasons.update(why)
-        resource_only += only_resources
+    for node in nodes:
+        if obstacle := _obstacle(spec, node):
+            reasons[obstacle] += 1
+        else:
+            reasons.update(_shortages(wanted, node))
+            # As kube-scheduler: where the whole node would be too small, removing other pods cannot help either.
+            resource_only += all(value <= node.has.get(resource, 0) for resource, value in wanted.items())
     listed = ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items()))
     unhelpful = total - resource_only
     parts = []
@@ -197,32 +212,26 @@ def _explain(
     return f"0/{total} nodes are available: {listed}. preemption: 0/{total} nodes are available: {preemption}."
 
 
-def _refusals(
-    spec: Mapping[str, Any], wanted: Amounts, tolerations: list[Mapping[str, Any]], node: NodeView
-) -> tuple[list[str], bool]:
-    """Why a node does not take a pod, in the scheduler's words, and whether only resources stand in the way."""
+def _obstacle(spec: Mapping[str, Any], node: NodeView) -> str | None:
+    """What keeps a pod off a node besides a want of room, in the scheduler's words; the first of several."""
+    tolerations = spec.get("tolerations") or ()
     if node.unschedulable and not tolerated(UNSCHEDULABLE, tolerations):
-        return ["node(s) were unschedulable"], False
-    if taint := _blocking(node, tolerations):
-        return [f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value') or ''}}}"], False
+        return "node(s) were unschedulable"
+    for taint in node.taints:
+        if not tolerated(taint, tolerations):
+            return f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value') or ''}}}"
     if not _selected(spec, node):
-        return ["node(s) didn't match Pod's node affinity/selector"], False
-    short = []
-    if node.taken["pods"] + 1 > node.has.get("pods", 0):
-        short.append("Too many pods")
-    short += [
+        return "node(s) didn't match Pod's node affinity/selector"
+    return None
+
+
+def _shortages(wanted: Amounts, node: NodeView) -> list[str]:
+    short = ["Too many pods"] if node.taken["pods"] >= node.has.get("pods", 0) else []
+    return short + [
         f"Insufficient {resource}"
         for resource, value in wanted.items()
         if value + node.taken[resource] > node.has.get(resource, 0)
     ]
-    # As kube-scheduler: where the whole node would be too small, removing other pods cannot help either.
-    possible = all(value <= node.has.get(resource, 0) for resource, value in wanted.items())
-    return short, possible
-
-
-def _blocking(node: NodeView, tolerations: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The first taint that keeps a pod away."""
-    return next((taint for taint in node.taints if not tolerated(taint, tolerations)), None)
 
 
 def _selected(spec: Mapping[str, Any], node: NodeView) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from localcluster.meta import parse_time
@@ -324,3 +325,63 @@ def quota_cells(quota: Obj) -> Cells:
     limits = [text for name, text in shown.items() if name.startswith("limits")]
     requests = [text for name, text in shown.items() if not name.startswith("limits")]
     return [quota["metadata"]["name"], born(quota), ", ".join(requests), ", ".join(limits)]
+
+
+def autoscaler_cells(autoscaler: Obj) -> Cells:
+    """In the order of its table's columns."""
+    spec, status = autoscaler["spec"], autoscaler.get("status") or {}
+    reference = spec.get("scaleTargetRef") or {}
+    shown = [_metric(metric, status.get("currentMetrics") or ()) for metric in spec.get("metrics") or ()]
+    more = f" + {len(shown) - 2} more..." if len(shown) > 2 else ""
+    return [
+        autoscaler["metadata"]["name"],
+        f"{reference.get('kind')}/{reference.get('name')}",
+        ", ".join(shown[:2]) + more if shown else "<none>",
+        str(spec["minReplicas"]) if spec.get("minReplicas") is not None else "<unset>",
+        spec.get("maxReplicas", 0),
+        status.get("currentReplicas", 0),
+        born(autoscaler),
+    ]
+
+
+def _metric(metric: Obj, current: Iterable[Obj]) -> str:
+    """A metric's present value and its goal, e.g. ``cpu: 12%/50%``."""
+    field = {"Resource": "resource", "ContainerResource": "containerResource"}.get(metric["type"], "")
+    source = metric.get(field)
+    if source is None:
+        return f"<unknown type {metric['type']}>"
+    name = "/".join(_source(source))
+    same = (each[field] for each in current if field in each)
+    found: Obj = next((each["current"] for each in same if _source(each) == _source(source)), {})
+    target = source["target"]
+    if target["type"] == "Utilization":
+        have = f"{found['averageUtilization']}%" if "averageUtilization" in found else "<unknown>"
+        return f"{name}: {have}/{target.get('averageUtilization')}%"
+    return f"{name}: {found.get('averageValue', '<unknown>')}/{target.get('averageValue')}"
+
+
+def _source(source: Obj) -> list[str]:
+    return [source[name] for name in ("container", "name") if name in source]
+
+
+def budget_cells(budget: Obj) -> Cells:
+    """In the order of its table's columns."""
+    spec = budget.get("spec") or {}
+    return [
+        budget["metadata"]["name"],
+        str(spec.get("minAvailable", "N/A")),
+        str(spec.get("maxUnavailable", "N/A")),
+        (budget.get("status") or {}).get("disruptionsAllowed", 0),
+        born(budget),
+    ]
+
+
+def priority_class_cells(found: Obj) -> Cells:
+    """In the order of its table's columns."""
+    return [
+        found["metadata"]["name"],
+        found.get("value", 0),
+        str(bool(found.get("globalDefault"))).lower(),
+        born(found),
+        found.get("preemptionPolicy") or "PreemptLowerPriority",
+    ]

@@ -39,6 +39,11 @@ def millis(value: str | int | float) -> int:
     return int((parse(value) * 1000).to_integral_value(ROUND_CEILING))
 
 
+def nanos(value: str | int | float) -> int:
+    """A CPU quantity in billionths of a core, rounded up."""
+    return int((parse(value) * 1_000_000_000).to_integral_value(ROUND_CEILING))
+
+
 def whole(value: str | int | float) -> int:
     """A quantity of bytes or devices as a whole number, rounded up."""
     return int(parse(value).to_integral_value(ROUND_CEILING))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from localcluster import quantities
 from localcluster.errors import StatusError
-from localcluster.fit import Amounts, Node, NodeView, NoFit, Placement, Pod, allocatable, fit, requests, used_by
+from localcluster.fit import Amounts, Node, NodeView, NoFit, Placement, Pod, Ranking, allocatable, requests, used_by
 from localcluster.meta import dump, key_of
 
 if TYPE_CHECKING:
@@ -21,14 +21,15 @@ log = logging.getLogger(__name__)
 
 COMPONENT = "default-scheduler"
 _FINISHED = {"Succeeded", "Failed"}
+_KINDS = 100  # of pods that are remembered at once, by what they ask for
 _BATCH = 10  # pods between two breaths of the event loop
 
 
 class Scheduler:
     """Binds pods to nodes as soon as they appear, and tries those that did not fit again when room may have come.
 
-    Nodes are read once and counted as pods come and go, and pods that ask for the same share one refusal, so that
-    the work for a pod grows neither with the pods that run nor with those that wait.
+    Nodes are read once and counted as pods come and go, and pods that ask for the same share one ranking of them, so
+    that the work for a pod grows neither with the pods that run nor with those that wait.
     """
 
     def __init__(self, registry: Registry) -> None:
@@ -37,7 +38,7 @@ class Scheduler:
         self._nodes: dict[str, NodeView] = {}
         self._taken: dict[str, Counter[str]] = {}
         self._held: dict[str, tuple[str, Amounts]] = {}  # pod uid -> (node, what it holds)
-        self._refused: dict[bytes, NoFit] = {}  # what pods ask for -> why it fits nowhere, until room may have come
+        self._rankings: dict[bytes, Ranking] = {}  # what pods ask for -> where it fits, until room may have come
         self._awake = asyncio.Event()
 
     async def run(self) -> None:
@@ -102,9 +103,17 @@ class Scheduler:
             self._try_again()
 
     def _try_again(self) -> None:
-        self._refused.clear()
+        self._rankings.clear()
         if self._waiting:
             self._awake.set()
+
+    def _ranking(self, pod: Pod) -> Ranking:
+        asked = _asked(pod)
+        if asked not in self._rankings:
+            if len(self._rankings) >= _KINDS:
+                self._rankings.clear()
+            self._rankings[asked] = Ranking(pod, self._nodes.values())
+        return self._rankings[asked]
 
     def _schedule(self, key: tuple[str, str]) -> None:
         namespace, name = key
@@ -112,14 +121,12 @@ class Scheduler:
             return  # deleted, or bound by somebody else, during a breath
         try:
             pod = self._registry.get("pods", name, namespace)
-            asked = _asked(pod)
-            found = self._refused.get(asked) or fit(pod, self._nodes.values())
+            found = self._ranking(pod).best()
             if isinstance(found, Placement):
                 self._registry.bind(name, namespace, found.node)
                 message = f"Successfully assigned {namespace}/{name} to {found.node}"
                 self._registry.record_event(pod, "Normal", "Scheduled", message, COMPONENT)
             else:
-                self._refused[asked] = found
                 self._refuse(pod, found)
         except StatusError as error:
             # The pod was changed or deleted meanwhile: its next change brings it back.

@@ -12,8 +12,10 @@ from typing import Any
 from localcluster.crd import columns
 from localcluster.printers import (
     Cells,
+    autoscaler_cells,
     binding_cells,
     born,
+    budget_cells,
     deployment_cells,
     endpoints_cells,
     endpointslice_cells,
@@ -21,6 +23,7 @@ from localcluster.printers import (
     job_cells,
     node_cells,
     pod_cells,
+    priority_class_cells,
     quota_cells,
     replicaset_cells,
     service_cells,
@@ -112,6 +115,18 @@ _TABLES: dict[str, tuple[tuple[Column, ...], Callable[[Obj], Cells]]] = {
         lambda obj: [obj["metadata"]["name"], (obj.get("spec") or {}).get("holderIdentity", ""), born(obj)],
     ),
     "resourcequotas": (_columns("Name", "Age", "Request", "Limit"), quota_cells),
+    "horizontalpodautoscalers": (
+        _columns("Name", "Reference", "Targets", "MinPods", "MaxPods", "Replicas", "Age"),
+        autoscaler_cells,
+    ),
+    "poddisruptionbudgets": (
+        _columns("Name", "Min Available", "Max Unavailable", "Allowed Disruptions", "Age"),
+        budget_cells,
+    ),
+    "priorityclasses": (
+        _columns("Name", "Value", "Global-Default", "Age", "PreemptionPolicy"),
+        priority_class_cells,
+    ),
     "rolebindings": (_BINDING_COLUMNS, binding_cells),
     "clusterrolebindings": (_BINDING_COLUMNS, binding_cells),
 }

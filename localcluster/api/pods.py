@@ -6,8 +6,13 @@ from typing import Any
 
 from localcluster.api.http import Request, Response, answer
 from localcluster.api.requestinfo import Target
+from localcluster.disruption import Verdict, verdict
 from localcluster.errors import bad_request, invalid
+from localcluster.quantities import now
 from localcluster.registry import Registry
+from localcluster.selectors import label_selector_matches
+
+Obj = dict[str, Any]
 
 
 def _success() -> Response:
@@ -25,7 +30,7 @@ async def handle_binding(registry: Registry, target: Target, request: Request) -
 
 
 async def handle_eviction(registry: Registry, target: Target, request: Request) -> Response:
-    """POST pods/eviction, as ``kubectl drain`` does. There are no disruption budgets here, so it always succeeds.
+    """POST pods/eviction, as ``kubectl drain`` does. Raises StatusError 404, 409, 429 (a budget forbids it) and 500.
 
     https://kubernetes.io/docs/concepts/scheduling-eviction/api-eviction/
     """
@@ -33,14 +38,47 @@ async def handle_eviction(registry: Registry, target: Target, request: Request) 
     if not isinstance(body, dict):
         raise bad_request("the body must be an Eviction")
     options = body.get("deleteOptions") or {}
+    dry_run = request.dry_run or options.get("dryRun") == ["All"]
     preconditions = options.get("preconditions") or {}
-    registry.delete(
-        "pods",
-        target.name or "",
-        target.namespace,
-        grace_seconds=options.get("gracePeriodSeconds"),
-        uid=preconditions.get("uid"),
-        version=preconditions.get("resourceVersion"),
-        dry_run=request.dry_run or options.get("dryRun") == ["All"],
-    )
+    name, namespace = target.name or "", target.namespace or ""
+    uid, version = preconditions.get("uid"), preconditions.get("resourceVersion")
+    # Everything is checked before anything is written.
+    pod = registry.delete("pods", name, namespace, uid=uid, version=version, dry_run=True)
+    budgets = _budgets(registry, pod)
+    found = verdict(pod, budgets)
+    if not dry_run:
+        if found is Verdict.SPEND:
+            _spend(registry, budgets[0], pod)
+        registry.mutate("pods", name, namespace, _mark, subresource="status")
+        registry.delete("pods", name, namespace, grace_seconds=options.get("gracePeriodSeconds"))
     return _success()
+
+
+def _mark(pod: Obj) -> None:
+    condition = {
+        "type": "DisruptionTarget",
+        "status": "True",
+        "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting",
+        "lastTransitionTime": now(),
+    }
+    status = pod.setdefault("status", {})
+    others = [each for each in status.get("conditions") or () if each["type"] != condition["type"]]
+    status["conditions"] = [*others, condition]
+
+
+def _budgets(registry: Registry, pod: Obj) -> list[Obj]:
+    metadata = pod["metadata"]
+    found = registry.list("poddisruptionbudgets", metadata["namespace"])
+    return [each for each in found if label_selector_matches(each["spec"].get("selector"), metadata.get("labels"))]
+
+
+def _spend(registry: Registry, budget: Obj, pod: Obj) -> None:
+    """Count the eviction at once; the controller counts anew when the pod is going."""
+
+    def change(obj: Obj) -> None:
+        obj["status"]["disruptionsAllowed"] -= 1
+        obj["status"].setdefault("disruptedPods", {})[pod["metadata"]["name"]] = now()
+
+    metadata = budget["metadata"]
+    registry.mutate("poddisruptionbudgets", metadata["name"], metadata["namespace"], change, subresource="status")

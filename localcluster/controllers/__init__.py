@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from localcluster.controllers.autoscaler import Autoscalers
 from localcluster.controllers.base import Index
 from localcluster.controllers.deployment import Deployments
+from localcluster.controllers.disruption import DisruptionBudgets
 from localcluster.controllers.endpoints import Endpoints
 from localcluster.controllers.endpointslice import EndpointSlices
 from localcluster.controllers.garbage import GarbageCollector
+from localcluster.controllers.grouped import PodsByLabel, PodsByNode
 from localcluster.controllers.job import Jobs
 from localcluster.controllers.namespace import Namespaces
-from localcluster.controllers.nodes import Nodes
+from localcluster.controllers.nodelifecycle import NodeLifecycle, TaintEviction
+from localcluster.controllers.nodes import GRACE_SECONDS, Agent, Nodes
 from localcluster.controllers.replicaset import ReplicaSets
 
 if TYPE_CHECKING:
@@ -27,16 +31,27 @@ class Part(Protocol):
         """Work until cancelled."""
 
 
-def controllers(registry: Registry, nodes: Sequence[NodeConfig]) -> list[Part]:
-    """All controllers of a cluster of these nodes; each has `run()`."""
+def controllers(
+    registry: Registry,
+    nodes: Sequence[NodeConfig],
+    kubelet: Agent | None = None,
+    *,
+    node_grace_seconds: float = GRACE_SECONDS,
+) -> list[Part]:
+    """All controllers of a cluster of these nodes, whose pods `kubelet` runs; each has `run()`."""
     index = Index(registry, "pods", "replicasets")
+    by_node, by_label = PodsByNode(registry), PodsByLabel(registry)
     return [
-        Nodes(registry, nodes),
+        Nodes(registry, nodes, agent=kubelet, grace_seconds=node_grace_seconds),
+        NodeLifecycle(registry, by_node),
+        TaintEviction(registry, by_node),
         ReplicaSets(registry, index),
         Deployments(registry, index),
         Jobs(registry, index),
-        EndpointSlices(registry),
+        EndpointSlices(registry, by_label),
         Endpoints(registry),
+        Autoscalers(registry, by_label, kubelet.usage if kubelet is not None else dict),
+        DisruptionBudgets(registry, by_label),
         Namespaces(registry),
         GarbageCollector(registry),
     ]

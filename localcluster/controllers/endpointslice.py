@@ -8,7 +8,9 @@ from typing import Any
 
 from localcluster.controllers import pods
 from localcluster.controllers.base import Controller, Key, Object
+from localcluster.controllers.grouped import PodsByLabel
 from localcluster.meta import dump
+from localcluster.registry import Registry
 
 SERVICE_LABEL = "kubernetes.io/service-name"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
@@ -24,6 +26,10 @@ class EndpointSlices(Controller):
     name = "endpointslice-controller"
     resource = "services"
     also = ("pods", "endpointslices")
+
+    def __init__(self, registry: Registry, by_label: PodsByLabel) -> None:
+        super().__init__(registry)
+        self._by_label = by_label
 
     def keys_for(self, resource: str, obj: Object) -> list[Key]:
         """The Services that select a pod; the Service of a slice."""
@@ -68,8 +74,8 @@ class EndpointSlices(Controller):
             self.registry.mutate("endpointslices", name, namespace, change)
 
     def _selected(self, service: Object) -> list[Object]:
-        found = self.registry.list("pods", service["metadata"]["namespace"])
-        return [pod for pod in found if _selects(service, pod["metadata"].get("labels") or {})]
+        selector = {"matchLabels": service["spec"]["selector"]}
+        return self._by_label.select(service["metadata"]["namespace"], selector)
 
 
 def _selects(service: Object, labels: Mapping[str, str]) -> bool:

@@ -5,6 +5,8 @@ a second, or as its annotations say:
 
     localcluster/run-seconds: "30"
     localcluster/exit-code: "1"
+
+What it pretends to use is in `localcluster.kubelet.pretended`.
 """
 
 from __future__ import annotations
@@ -18,18 +20,22 @@ from typing import TYPE_CHECKING, Any
 
 from localcluster.errors import StatusError
 from localcluster.kubelet.images import ImageTable
-from localcluster.kubelet.kubelet import Kubelet
+from localcluster.kubelet.kubelet import EVICTED, Kubelet
 from localcluster.kubelet.plan import FINISHED, Container
+from localcluster.kubelet.pretended import WINDOW, usage_of
 from localcluster.kubelet.status import pod_status, terminated
 from localcluster.kubelet.usage import ContainerUsage
+from localcluster.meta import parse_time
 
 if TYPE_CHECKING:
     from localcluster.registry import Registry
 
 Object = dict[str, Any]
+Figures = dict[tuple[str, str], list[ContainerUsage]]
 
 RUN_SECONDS, EXIT_CODE = "localcluster/run-seconds", "localcluster/exit-code"
-_BATCH = 50  # pods between two breaths of the event loop
+_BATCH = 10  # pods between two breaths of the event loop
+_KILLED = 137
 
 
 class HollowKubelet(Kubelet):
@@ -41,14 +47,25 @@ class HollowKubelet(Kubelet):
         self._pods: dict[str, Object] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._awake = asyncio.Event()
+        self._figures: dict[str, tuple[float, Object, list[ContainerUsage]]] = {}
 
     def log_path(self, namespace: str, pod: str, container: str, *, previous: bool = False) -> Path | None:
         """Nobody speaks."""
         return None
 
-    def usage(self) -> dict[tuple[str, str], list[ContainerUsage]]:
-        """Nobody uses anything."""
-        return {}
+    def usage(self) -> Figures:
+        """What the running pods pretend to use; a pod's figures are reckoned once for each window and state of it."""
+        now = time.time()
+        window = now - now % WINDOW
+        found: Figures = {}
+        for uid, pod in self._pods.items():
+            known = self._figures.get(uid)
+            if known is None or known[0] != window or known[1] is not pod:
+                running = (pod.get("status") or {}).get("phase") == "Running"
+                known = self._figures[uid] = (window, pod, usage_of(pod, now) if running else [])
+            if known[2]:
+                found[pod["metadata"]["namespace"], pod["metadata"]["name"]] = known[2]
+        return found
 
     async def run(self) -> None:
         """Pretend until cancelled."""
@@ -85,18 +102,31 @@ class HollowKubelet(Kubelet):
     def _removed(self, pod: Object) -> None:
         uid = pod["metadata"]["uid"]
         self._pods.pop(uid, None)
+        self._figures.pop(uid, None)
+        self._forget_timer(uid)
+        self.addresses.release(uid)
+
+    def _forget_timer(self, uid: str) -> None:
         timer = self._timers.pop(uid, None)
         if timer is not None:
             timer.cancel()
-        self.addresses.release(uid)
+
+    def _catch_up(self, node: str, bound: list[Object]) -> None:
+        self._pods = {uid: pod for uid, pod in self._pods.items() if pod["spec"]["nodeName"] != node}
+        for pod in bound:
+            self._take(pod)
+
+    def _end_evicted(self, pod: Object, message: str) -> None:
+        self._forget_timer(pod["metadata"]["uid"])
+        self._publish(pod, "Failed", _KILLED, (EVICTED, message))
 
     def _step(self, uid: str) -> None:
         pod = self._pods.get(uid)
-        if pod is None:
+        if pod is None or not self.reaches(pod):
             return
         if pod["metadata"].get("deletionTimestamp"):
             if pod["metadata"].get("finalizers") and (pod.get("status") or {}).get("phase") not in FINISHED:
-                self._publish(pod, "Failed", 137)  # somebody waits to see how it ended
+                self._publish(pod, "Failed", _KILLED)  # somebody waits to see how it ended
             self.confirm_deleted(pod)
         elif (pod.get("status") or {}).get("phase") not in FINISHED:
             self._publish(pod, "Running", None)
@@ -108,22 +138,28 @@ class HollowKubelet(Kubelet):
 
     def _finish(self, uid: str, code: int) -> None:
         pod = self._pods.get(uid)
-        if pod is not None:
+        if pod is None:
+            return
+        if self.reaches(pod):
             self._publish(pod, "Failed" if code else "Succeeded", code)
+        else:
+            self._forget_timer(uid)  # it is told, after another run, when the node is back
 
-    def _publish(self, pod: Object, phase: str, code: int | None) -> None:
+    def _publish(self, pod: Object, phase: str, code: int | None, why: tuple[str, str] | None = None) -> None:
         now = time.time()
         uid, metadata = pod["metadata"]["uid"], pod["metadata"]
+        began = _started(pod)
         containers = [Container(spec) for spec in pod["spec"]["containers"]]
         for container in containers:
             container.container_id = f"hollow://{uid}/{container.name}"
             if code is None:
-                container.running_since, container.ready, container.started = now, True, True
+                container.running_since = began.get(container.name, now)
+                container.ready, container.started = True, True
             else:
                 container.terminated = terminated(
                     code=code,
                     reason="Error" if code else "Completed",
-                    started=now,
+                    started=began.get(container.name, now),
                     ended=now,
                     container_id=container.container_id,
                 )
@@ -132,7 +168,18 @@ class HollowKubelet(Kubelet):
         def change(obj: Object) -> None:
             host = self.host_of(obj)
             obj["status"] = pod_status(obj, containers, phase=phase, address=address, host=host, now=now)
+            if why:
+                obj["status"]["reason"], obj["status"]["message"] = why
 
         # 404: deleted meanwhile.
         with contextlib.suppress(StatusError):
             self.registry.mutate("pods", metadata["name"], metadata["namespace"], change, subresource="status")
+
+
+def _started(pod: Object) -> dict[str, float]:
+    """Since when the containers run, by name: what was told before an interruption still holds."""
+    return {
+        each["name"]: parse_time(running["startedAt"]).timestamp()
+        for each in (pod.get("status") or {}).get("containerStatuses") or ()
+        if (running := each["state"].get("running"))
+    }

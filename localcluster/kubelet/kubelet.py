@@ -10,7 +10,8 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from localcluster.errors import StatusError
+from localcluster import quantities
+from localcluster.errors import StatusError, conflict
 from localcluster.fit import allocatable
 from localcluster.kubelet import strays
 from localcluster.kubelet.addresses import Addresses
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 
+EVICTED = "Evicted"
 STOP_SECONDS = 5.0  # how long pods may take to end when the cluster stops
 
 
@@ -47,6 +49,7 @@ class Kubelet:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._meter = Meter()
         self._stopped = False
+        self._cut_off: set[str] = set()
 
     # -- for the API
 
@@ -82,6 +85,58 @@ class Kubelet:
         except StatusError:
             return None
 
+    # -- what befalls nodes and pods
+
+    def cut_off(self, node: str) -> None:
+        """The node can't reach the API any more: its pods go on, and nobody hears of them."""
+        self._cut_off.add(node)
+
+    def reconnect(self, node: str) -> None:
+        """The node reaches the API again, and brings its pods in line with it."""
+        self._cut_off.discard(node)
+        self._catch_up(node, self.registry.list("pods", field_selector=f"spec.nodeName={node}"))
+
+    def reaches(self, pod: Object) -> bool:
+        """Can the pod's node reach the API?"""
+        return pod["spec"].get("nodeName") not in self._cut_off
+
+    def evict(self, namespace: str, pod: str, message: str) -> None:
+        """End a pod because its node is short of something, as the message tells; a finished pod stays as it is.
+
+        https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/
+        Raises StatusError 404, and 409 when the pod is on no node.
+        """
+        found = self.registry.get("pods", pod, namespace)
+        if not found["spec"].get("nodeName"):
+            raise conflict("pods", pod, "the pod is on no node")
+        if (found.get("status") or {}).get("phase") in FINISHED:
+            return
+        disruption = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}
+
+        def mark(obj: Object) -> None:
+            old = (obj.setdefault("status", {})).get("conditions") or []
+            new = {**disruption, "message": message, "lastTransitionTime": quantities.now()}
+            obj["status"]["conditions"] = [*(each for each in old if each["type"] != new["type"]), new]
+
+        found = self.registry.mutate("pods", pod, namespace, mark, subresource="status")
+        self.registry.record_event(found, "Warning", EVICTED, message, "kubelet")
+        self._end_evicted(found, message)
+
+    def _end_evicted(self, pod: Object, message: str) -> None:
+        worker = self._workers.get(pod["metadata"]["uid"])
+        if worker is not None:
+            worker.fail(EVICTED, message)
+
+    def _catch_up(self, node: str, bound: list[Object]) -> None:
+        here = {pod["metadata"]["uid"] for pod in bound}
+        for uid, worker in list(self._workers.items()):
+            if worker.pod["spec"]["nodeName"] == node and uid not in here:
+                worker.removed()
+        for pod in bound:
+            self._take(pod)
+            if pod["metadata"]["uid"] in self._workers:
+                self._workers[pod["metadata"]["uid"]].tell()
+
     # -- for workers
 
     def surroundings(self, pod: Object) -> Surroundings:
@@ -106,6 +161,8 @@ class Kubelet:
 
     def confirm_deleted(self, pod: Object) -> None:
         """The pod's processes have ended: the API may forget it."""
+        if not self.reaches(pod):
+            return  # it is told when the node is back
         metadata = pod["metadata"]
         # 404 or 409: somebody was faster, or the name belongs to another pod by now.
         with contextlib.suppress(StatusError):
@@ -158,6 +215,8 @@ class Kubelet:
             for worker in self._workers.values():
                 if worker.pod["metadata"]["namespace"] == namespace and (change.resource, name) in worker.references:
                     worker.inputs_changed()
+        elif not self.reaches(obj):
+            return
         elif change.type == "DELETED":
             self._removed(obj)
         else:

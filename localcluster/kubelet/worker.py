@@ -93,6 +93,15 @@ class Worker:
                 container.retry_at = 0.0
         self._awake.set()
 
+    def fail(self, reason: str, message: str) -> None:
+        """The pod has to end as Failed."""
+        self._failed = (reason, message)
+        self._awake.set()
+
+    def tell(self) -> None:
+        """The API may not have heard of the latest."""
+        self._awake.set()
+
     def out_of_memory(self, name: str) -> None:
         """A container uses more memory than its limit."""
         runner = self.runners.get(name)
@@ -177,9 +186,10 @@ class Worker:
             self._publish(self._phase)
             return _RETRY_SECONDS
         left = self._deadline_in()
-        if left is not None and left <= 0:
+        if self._failed is None and left is not None and left <= 0:
             self._failed = ("DeadlineExceeded", _DEADLINE_MESSAGE)
             self.event("Normal", "DeadlineExceeded", _DEADLINE_MESSAGE)
+        if self._failed is not None:
             await self._stop_all("Stopping container {}")
             self._phase = "Failed"
             self._publish(self._phase)
@@ -315,6 +325,8 @@ class Worker:
         await asyncio.to_thread(self.sandbox.remove)
 
     def _publish(self, phase: str) -> None:
+        if not self._kubelet.reaches(self.pod):
+            return
         metadata = self.pod["metadata"]
 
         def change(pod: Object) -> None:
@@ -339,7 +351,8 @@ class Worker:
 
     def event(self, type_: str, reason: str, message: str) -> None:
         """An event about the pod."""
-        self._kubelet.registry.record_event(self.pod, type_, reason, message, "kubelet")
+        if self._kubelet.reaches(self.pod):
+            self._kubelet.registry.record_event(self.pod, type_, reason, message, "kubelet")
 
     def _container(self, name: str) -> Container:
         return next(container for container in self.containers if container.name == name)

@@ -3,13 +3,14 @@
 import asyncio
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from localcluster.config import DEFAULT_NODES, NodeConfig
 from localcluster.controllers import controllers
+from localcluster.controllers.nodes import Nodes
 from localcluster.errors import StatusError
 from localcluster.kubelet import ImageTable, make_kubelet
 from localcluster.kubeproxy import KubeProxy
@@ -23,8 +24,10 @@ Object = dict[str, Any]
 class Side:
     """What a test looks at."""
 
-    def __init__(self, registry: Registry, kubelet: Any) -> None:
+    def __init__(self, registry: Registry, kubelet: Any, parts: Sequence[Any]) -> None:
         self.registry = registry
+        self.parts = parts
+        self.nodes = next(part for part in parts if isinstance(part, Nodes))
         self.kubelet = kubelet
 
     def pod(self, name: str) -> Object:
@@ -107,11 +110,12 @@ async def running(
         if not registry.exists("namespaces", name):
             registry.create("namespaces", {"metadata": {"name": name}})
     kubelet = make_kubelet(registry, data_dir=data, images=ImageTable.load(images), hollow=hollow)
-    parts = [*controllers(registry, nodes), Scheduler(registry), KubeProxy(registry), kubelet]
+    made = controllers(registry, nodes, kubelet, node_grace_seconds=0.2)
+    parts = [*made, Scheduler(registry), KubeProxy(registry), kubelet]
     tasks = [asyncio.create_task(part.run()) for part in parts]
     await asyncio.sleep(0)
     try:
-        yield Side(registry, kubelet)
+        yield Side(registry, kubelet, made)
     finally:
         await kubelet.stop()
         for task in tasks:
