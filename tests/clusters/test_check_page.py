@@ -129,7 +129,7 @@ def test_an_engine_whose_version_may_not_be_read_is_still_named(root: Client, cl
     api.status_on_list["deployments"] = [403]
     root.post(AGAIN)
     assert Cluster.objects.get().check_report["engines"][0]["version"] == ""
-    assert "KEDA" in text(root) and "not told" in text(root)
+    assert "KEDA" in text(root) and "version not told" in text(root)
 
 
 @pytest.mark.parametrize(("ahead", "warned"), [(0.0, False), (30.0, True), (-30.0, True)])
