@@ -7,7 +7,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET, require_POST
 
-from apps.clusters import grants, reports, selectors, services
+from apps.clusters import checks, grants, reports, selectors, services
 from apps.clusters.models import Cluster
 from apps.core.access import require_platform_admin
 from apps.core.errors import FlotillaError
@@ -60,6 +60,7 @@ def _context(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
         "cluster": cluster,
         "report": report,
         "may_check": request.principal.is_platform_admin,
+        "clock": checks.clock_words(report["skew_s"], report["skew_uncertainty_s"]) if report else ("–", "not told"),
         "credential_ends": datetime.fromisoformat(ends) if ends else None,
         "granted": [each for each in permissions if not each["missing"]],
         "refused": [each for each in permissions if each["missing"]],

@@ -106,6 +106,15 @@ def skew_of(server: datetime, sent: datetime, received: datetime) -> Skew:
     return Skew(round(ahead, 2), round(round_trip / 2 + DATE_RESOLUTION_S / 2, 2))
 
 
+def clock_words(seconds: float | None, uncertainty: float | None) -> tuple[str, str]:
+    """A skew for people: the figure and what stands below it."""
+    if seconds is None or uncertainty is None:
+        return "–", "not told"
+    if abs(seconds) <= uncertainty + DATE_RESOLUTION_S:
+        return "in step", f"within {abs(seconds) + uncertainty:.1f} s of ours"
+    return f"{duration_text(abs(seconds))} {'ahead' if seconds > 0 else 'behind'}", f"of ours, ± {uncertainty:.1f} s"
+
+
 def judge(facts: Facts, credential: Validity, now: datetime) -> Report:
     """The report of a cluster that answers."""
     metrics = "metrics.k8s.io" in facts.groups

@@ -3,12 +3,14 @@
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from apps.clusters import checks, engines
 from apps.clusters.checks import Facts, PermissionCheck, Report, Skew
 from apps.clusters.credentials import Validity
+from apps.clusters.engines import Engine, Known
 from apps.clusters.kube.client import KubeClient, Probe
 from apps.clusters.kube.errors import Forbidden, KubeError, NotFound, Unauthorized, Unreachable
 from apps.clusters.permissions import NEEDED, Permission
@@ -91,21 +93,21 @@ def _review(client: KubeClient, deadline: float) -> tuple[PermissionCheck, ...] 
     )
 
 
-def _engines(client: KubeClient, groups: Mapping[str, Sequence[str]], deadline: float) -> tuple[engines.Engine, ...]:
+def _engines(client: KubeClient, groups: Mapping[str, Sequence[str]], deadline: float) -> tuple[Engine, ...]:
     return tuple(
-        engines.describe(known, groups, _deployments(client, known.deployments, deadline))
-        for known in engines.present(groups)
+        engines.describe(known, groups, _telling(client, known, deadline)) for known in engines.present(groups)
     )
 
 
-def _deployments(client: KubeClient, names: Sequence[str], deadline: float) -> list[dict[str, Any]]:
-    """The Deployments of these names in any namespace: one small answer for each name, whatever the cluster's size."""
+def _telling(client: KubeClient, known: Known, deadline: float) -> list[dict[str, Any]]:
+    """What may tell the engine's version: one small answer a name, whatever the cluster's size."""
     found: list[dict[str, Any]] = []
-    for name in names:
-        if found or time.monotonic() > deadline:
-            break
-        try:
+    # The version is a courtesy: without it the engine is still named.
+    with suppress(KubeError):
+        if known.crd and time.monotonic() < deadline:
+            found.append(client.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", known.crd))
+        for name in known.deployments:
+            if found or time.monotonic() > deadline:
+                break
             found = client.list("apps/v1", "Deployment", field_selector=f"metadata.name={name}")
-        except KubeError:
-            break  # the version is a courtesy: without it the engine is still named
     return found

@@ -17,7 +17,8 @@ class Known:
     """An engine that Flotilla can make use of.
 
     `deployments` are the names under which its manifests and charts install the controller, `images` the ends of the
-    controller's image name.
+    controller's image name. What has no controller of its own tells its version by an `annotation` of one of its
+    definitions, the `crd`.
     """
 
     name: str
@@ -25,6 +26,8 @@ class Known:
     groups: tuple[str, ...]
     deployments: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
+    crd: str = ""
+    annotation: str = ""
 
 
 KNOWN: tuple[Known, ...] = (
@@ -49,7 +52,13 @@ KNOWN: tuple[Known, ...] = (
         ("kserve-controller-manager",),
         ("/kserve-controller",),
     ),
-    Known("Gateway API", "splits traffic by weight", ("gateway.networking.k8s.io",)),
+    Known(
+        "Gateway API",
+        "splits traffic by weight",
+        ("gateway.networking.k8s.io",),
+        crd="httproutes.gateway.networking.k8s.io",
+        annotation="gateway.networking.k8s.io/bundle-version",
+    ),
     Known("KEDA", "scales on events and to zero", ("keda.sh",), ("keda-operator",), ("/keda",)),
     Known(
         "Prometheus operator",
@@ -77,19 +86,22 @@ def present(groups: Mapping[str, Sequence[str]]) -> list[Known]:
     return [known for known in KNOWN if any(groups.get(group) for group in known.groups)]
 
 
-def describe(known: Known, groups: Mapping[str, Sequence[str]], deployments: Iterable[Mapping[str, Any]]) -> Engine:
-    """The engine with what is served of it, and its version as the first fitting Deployment says."""
+def describe(known: Known, groups: Mapping[str, Sequence[str]], objects: Iterable[Mapping[str, Any]]) -> Engine:
+    """The engine with what is served of it, and its version as the first fitting Deployment or definition says."""
     served = tuple(f"{group}/{version}" for group in known.groups for version in groups.get(group) or ())
-    for deployment in deployments:
-        version = _version(known, deployment)
+    for obj in objects:
+        version = _version(known, obj)
         if version:
-            metadata = deployment.get("metadata") or {}
-            source = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
+            metadata = obj.get("metadata") or {}
+            source = "/".join(str(metadata[part]) for part in ("namespace", "name") if metadata.get(part))
             return Engine(known.name, known.purpose, served, version, source)
     return Engine(known.name, known.purpose, served)
 
 
 def _version(known: Known, deployment: Mapping[str, Any]) -> str:
+    if known.annotation:
+        annotations = (deployment.get("metadata") or {}).get("annotations") or {}
+        return str(annotations.get(known.annotation) or "")[:40]
     spec = ((deployment.get("spec") or {}).get("template") or {}).get("spec") or {}
     for container in spec.get("containers") or []:
         name, tag = _split(str(container.get("image") or ""))

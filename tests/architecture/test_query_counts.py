@@ -25,6 +25,7 @@ PAGES = [
     "/activity/",
     "/clusters/",
     "/clusters/demo-cluster/",
+    "/clusters/demo-cluster/check/",
     "/p/demo/experiments/",
     "/p/demo/experiments/digits/",
     "/p/demo/runs/{run}/",

@@ -76,6 +76,8 @@ class FakeApi:
         # Switches: each maps a plural (or "*") to how often the failure still happens.
         self.gone_on_watch: dict[str, int] = {}
         self.status_on_list: dict[str, list[int]] = {}
+        # A status and a Location with which everything under /api/v1 is answered.
+        self.redirect_lists: tuple[int, str] | None = None
         self.hang_lists = False
         self.answer_nothing = False
         self.mute_watches = False
@@ -171,6 +173,9 @@ class FakeApi:
             await asyncio.sleep(3600)
         if request.path != "/version" and request.headers.get("Authorization") != f"Bearer {self.token}":
             return status(401, "Unauthorized", "the token is not known")
+        if self.redirect_lists and request.path.startswith("/api/v1/"):
+            code, location = self.redirect_lists
+            return web.Response(status=code, headers={"Location": location})
         return await handler(request)
 
     async def _version(self, request: web.Request) -> web.Response:

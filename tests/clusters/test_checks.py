@@ -139,6 +139,13 @@ def test_an_engine_s_version_is_read_off_its_controller(engine: str, found: dict
     assert described.served == (f"{known.groups[0]}/v1beta1", f"{known.groups[0]}/v1alpha1")
 
 
+def test_the_gateway_api_tells_its_version_by_an_annotation() -> None:
+    known = next(each for each in engines.KNOWN if each.name == "Gateway API")
+    metadata = {"name": known.crd, "annotations": {"gateway.networking.k8s.io/bundle-version": "v1.4.0"}}
+    described = engines.describe(known, {"gateway.networking.k8s.io": ("v1",)}, [{"metadata": metadata}])
+    assert (described.version, described.version_from) == ("v1.4.0", known.crd)
+
+
 def test_engines_are_found_by_their_groups_alone() -> None:
     assert engines.present({"apps": ("v1",), "kueue.x-k8s.io": (), "metrics.k8s.io": ("v1beta1",)}) == []
     assert [each.name for each in engines.present({"keda.sh": ("v1alpha1",), "serving.kserve.io": ("v1",)})] == [

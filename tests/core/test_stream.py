@@ -18,6 +18,15 @@ async def frames(source: AsyncIterator[str], count: int) -> list[str]:
     return [await asyncio.wait_for(anext(source), 10) for _ in range(count)]
 
 
+async def topics(source: AsyncIterator[str], count: int) -> list[str]:
+    """The next hints, however many come in one text."""
+    found: list[str] = []
+    while len(found) < count:
+        text = (await frames(source, 1))[0]
+        found += [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: ")]
+    return found
+
+
 def run(work: Callable[[], Awaitable[None]]) -> None:
     async def bounded() -> None:
         await asyncio.wait_for(work(), 30)
@@ -39,9 +48,11 @@ def test_readers_get_their_projects_hints_only() -> None:
         assert (await frames(member, 2))[1] == "event: hint\ndata: resync\n\n", "the first sight is a full look"
         await frames(everyone, 1)
         await send(("deployment:1", 1), ("deployment:2", 2), ("clusters", None))
-        assert await frames(member, 2) == ["event: hint\ndata: deployment:1\n\n", "event: hint\ndata: clusters\n\n"]
-        seen = [frame for frame in await frames(everyone, 3) if "resync" not in frame]
-        assert "event: hint\ndata: deployment:2\n\n" in seen
+        assert await topics(member, 2) == ["deployment:1", "clusters"]
+        # Whether the look at everything was before its time or is among them, its own hints follow.
+        seen = await topics(everyone, 3)
+        seen += await topics(everyone, 1) if "resync" in seen else []
+        assert [topic for topic in seen if topic != "resync"] == ["deployment:1", "deployment:2", "clusters"]
 
     run(work)
 
@@ -52,8 +63,26 @@ def test_a_slow_reader_is_told_to_look_again() -> None:
         slow = hub.read(None)
         await frames(slow, 2)
         for number in range(stream.QUEUE_SIZE + 1):
-            hub._deliver(f"run:{number}", None)
+            hub._deliver([(f"run:{number}", None)])
         assert await frames(slow, 1) == ["event: hint\ndata: resync\n\n"]
+        hub._deliver([("run:1", None)])
+        assert await topics(slow, 1) == ["run:1"], "and goes on from there"
+
+    run(work)
+
+
+def test_a_storm_comes_gathered_each_topic_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "PAUSE_SECONDS", 0.5)
+
+    async def work() -> None:
+        reader = stream.HintHub().read(None)
+        await frames(reader, 2)
+        await send(("first", None))
+        await asyncio.sleep(0)
+        assert await topics(reader, 1) == ["first"], "what comes alone goes out at once"
+        await send(*[(f"pod:{number % 5}", None) for number in range(50)])
+        chunk = await asyncio.wait_for(anext(reader), 10)
+        assert [line for line in chunk.splitlines() if line.startswith("data")] == [f"data: pod:{n}" for n in range(5)]
 
     run(work)
 

@@ -280,3 +280,16 @@ def test_wrong_values_are_refused_with_their_place(helm: Helm, values: dict, sai
     done = helm("template", "flotilla", str(CHART), values=values)
     assert done.returncode != 0
     assert re.search(said, done.stderr), done.stderr
+
+
+def test_in_cluster_gives_the_manager_s_token_to_those_who_talk_to_it(template: Callable[[dict], list[dict]]) -> None:
+    objects = template(SMALLEST | {"manager": {"enabled": True, "inCluster": True, "tokenSecret": False}})
+    specs = {
+        name.removeprefix("flotilla-"): obj["spec"]["template"]["spec"]
+        for name, obj in by_kind(objects, "Deployment").items()
+    }
+    for component in ("web", "worker", "watcher"):
+        assert specs[component]["serviceAccountName"] == "flotilla-manager"
+        assert specs[component]["automountServiceAccountToken"] is True
+    assert specs["beat"]["serviceAccountName"] == "flotilla" and not specs["beat"]["automountServiceAccountToken"]
+    assert "flotilla-manager" not in by_kind(objects, "Secret")

@@ -157,8 +157,14 @@ spec:
       annotations: {{- . | nindent 8 }}
       {{- end }}
     spec:
+      {{- if and $root.Values.manager.enabled $root.Values.manager.inCluster (ne .component "beat") }}
+      # The kubelet mounts a short-lived token and renews it: Flotilla reads the file at each use.
+      serviceAccountName: {{ include "flotilla.fullname" $root }}-manager
+      automountServiceAccountToken: true
+      {{- else }}
       serviceAccountName: {{ include "flotilla.fullname" $root }}
       automountServiceAccountToken: false
+      {{- end }}
       enableServiceLinks: false
       terminationGracePeriodSeconds: {{ .grace }}
       securityContext: {{- include "flotilla.podSecurity" $root | nindent 8 }}

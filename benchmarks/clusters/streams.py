@@ -1,0 +1,293 @@
+"""1,000 pages hold an event stream open on one web process: what they cost, and how soon the last one has a hint.
+
+The web process is uvicorn as production starts it, with a Postgres and a Valkey of its own. The readers are plain
+sockets in this process, so that on a small machine they take some of the time that they measure.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import redis.asyncio as redis
+
+from benchmarks.figures import Figure, percentile
+from controlplane.embedded import ports, postgres, valkey
+from controlplane.embedded.processes import Command, spawn
+from controlplane.embedded.stopping import stop
+from controlplane.embedded.waiting import wait_for
+
+STREAMS = 1000
+OPENING = 50
+ROUNDS = 20
+# Hints that follow each other sooner than this are gathered; the storm measures that.
+ALONE_SECONDS = 0.4
+STORM_HINTS, STORM_SECONDS = 300, 3.0
+ALARM_SECONDS = 85
+CHANNEL = "flotilla:hints"
+ROOT = Path(__file__).resolve().parents[2]
+
+# Makes the people and sessions that the readers use; runs in a process of its own, with the servers' settings.
+SESSIONS = """
+import django; django.setup()
+from importlib import import_module
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from apps.core.models import Membership, Project, User
+engine = import_module(settings.SESSION_ENGINE)
+projects = [Project.objects.create(name=f"p{n}") for n in range(10)]
+for n in range(10):
+    user = User.objects.create(username=f"u{n}")
+    Membership.objects.create(project=projects[n], user=user, role="viewer")
+    session = engine.SessionStore()
+    session[SESSION_KEY] = user._meta.pk.value_to_string(user)
+    session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    session.save()
+    print(session.session_key)
+"""
+
+
+@dataclass
+class Web:
+    """One web process with its servers."""
+
+    port: int
+    pid: int
+    redis_url: str
+    sessions: list[str]
+
+
+@dataclass
+class Reader:
+    """One open stream. `at` says when each topic came; `gaps` counts the times that it had to look again."""
+
+    writer: asyncio.StreamWriter
+    at: dict[str, float] = field(default_factory=dict)
+    gaps: list[float] = field(default_factory=list)
+    hints: int = 0
+
+
+def run() -> Iterator[Figure]:
+    """Measure; ends within a minute and a half, and leaves nothing behind."""
+    with _web() as web:
+        signal.alarm(ALARM_SECONDS)  # a hung server must not hang the benchmark; the context still cleans up
+        previous = signal.signal(signal.SIGALRM, _too_long)
+        try:
+            yield from asyncio.run(_measure(web))
+        finally:
+            signal.alarm(0)
+            signal.signal(signal.SIGALRM, previous)
+
+
+def _too_long(*_: object) -> None:
+    raise TimeoutError(f"the streams were not measured within {ALARM_SECONDS} s")
+
+
+async def _measure(web: Web) -> list[Figure]:
+    before = _memory(web.pid)
+    started = time.perf_counter()
+    readers = await _open(web)
+    opened = time.perf_counter() - started
+    tasks = [asyncio.create_task(_read(reader, stream)) for reader, stream in readers]
+    people = [reader for reader, _ in readers]
+    client = redis.Redis.from_url(web.redis_url)
+    try:
+        await _hint(client, people, "warm-up")
+        held = _memory(web.pid) - before
+        cpu = _cpu(web.pid)
+        lasts, firsts = [], []
+        for number in range(ROUNDS):
+            sent = await _hint(client, people, f"cluster:{number}")
+            times = [reader.at[f"cluster:{number}"] - sent for reader in people]
+            lasts.append(max(times) * 1000)
+            firsts.append(min(times) * 1000)
+            await asyncio.sleep(ALONE_SECONDS)
+        cpu_a_hint = (_cpu(web.pid) - cpu) / ROUNDS * 1000
+        storm = await _storm(client, people, web.pid)
+    finally:
+        await client.aclose()
+        for task in tasks:
+            task.cancel()
+        for reader in people:
+            reader.writer.close()
+    beside = {"streams": STREAMS, "rounds": ROUNDS}
+    return [
+        Figure("streams_open", STREAMS / opened, "streams/s", beside={"streams": STREAMS}),
+        Figure("streams_memory", held / 2**20, "MiB", beside={"idle_mib": round(before / 2**20, 1)}),
+        Figure("stream_memory_each", held / STREAMS / 1024, "KiB"),
+        Figure(
+            "hint_last_stream_p95",
+            percentile(lasts, 95),
+            "ms",
+            goal=1000,
+            beside=beside | {"p50": round(percentile(lasts, 50), 1), "first_p50": round(percentile(firsts, 50), 1)},
+        ),
+        Figure("hint_web_cpu", cpu_a_hint, "ms", beside=beside),
+        *storm,
+    ]
+
+
+async def _hint(client: "redis.Redis", people: list[Reader], topic: str) -> float:
+    """Publish and wait until everybody has it; when it was sent."""
+    sent = time.perf_counter()
+    await client.publish(CHANNEL, json.dumps([topic, None]))
+    await _until(lambda: all(topic in reader.at for reader in people), f"everybody has {topic}")
+    return sent
+
+
+async def _storm(client: "redis.Redis", people: list[Reader], pid: int) -> list[Figure]:
+    """Many hints in a short time, each about something else, as from a fleet in trouble."""
+    before, cpu = [reader.hints for reader in people], _cpu(pid)
+    started = time.perf_counter()
+    sent: dict[str, float] = {}
+    for number in range(STORM_HINTS):
+        topic = f"pod:{number}"
+        sent[topic] = time.perf_counter()
+        await client.publish(CHANNEL, json.dumps([topic, None]))
+        await asyncio.sleep(max(0.0, started + (number + 1) * STORM_SECONDS / STORM_HINTS - time.perf_counter()))
+    last = f"pod:{STORM_HINTS - 1}"
+    await _until(lambda: all(_knows(reader, last, sent[last]) for reader in people), "everybody has the storm's end")
+    ends = [_knows(reader, last, sent[last]) - sent[last] for reader in people]
+    late = [_knows(reader, topic, at) - at for reader in people for topic, at in sent.items()]
+    beside = {
+        "hints": STORM_HINTS,
+        "seconds": STORM_SECONDS,
+        "resyncs": sum(any(gap > started for gap in reader.gaps) for reader in people),
+        "frames": sum(reader.hints for reader in people) - sum(before),
+    }
+    return [
+        Figure("storm_last_stream", max(ends) * 1000, "ms", goal=1000, beside=beside),
+        Figure("storm_hint_p95", percentile(late, 95) * 1000, "ms", goal=1000),
+        Figure("storm_web_cpu", (_cpu(pid) - cpu) / (time.perf_counter() - started) * 100, "% of a core"),
+    ]
+
+
+def _knows(reader: Reader, topic: str, sent: float) -> float:
+    """When the reader heard of the topic, or was told after it to look at everything again; 0 when neither."""
+    found = [at for at in [reader.at.get(topic, 0.0), *reader.gaps] if at >= sent]
+    return min(found, default=0.0)
+
+
+async def _open(web: Web) -> list[tuple[Reader, asyncio.StreamReader]]:
+    limit = asyncio.Semaphore(OPENING)
+
+    async def one(number: int) -> tuple[Reader, asyncio.StreamReader]:
+        async with limit:
+            stream, writer = await asyncio.open_connection("127.0.0.1", web.port)
+            cookie = web.sessions[number % len(web.sessions)]
+            writer.write(
+                f"GET /events HTTP/1.1\r\nHost: 127.0.0.1:{web.port}\r\nAccept: text/event-stream\r\n"
+                f"Cookie: sessionid={cookie}\r\n\r\n".encode()
+            )
+            head = await asyncio.wait_for(stream.readuntil(b"\r\n\r\n"), 60)
+            if b" 200 " not in head.split(b"\r\n")[0]:
+                raise RuntimeError(f"/events answered {head[:80]!r}")
+            await asyncio.wait_for(stream.readuntil(b"event: hello"), 60)
+            return Reader(writer), stream
+
+    return list(await asyncio.gather(*(one(number) for number in range(STREAMS))))
+
+
+async def _read(reader: Reader, stream: asyncio.StreamReader) -> None:
+    """By chunks and not by lines: the reader shares the machine with what it measures."""
+    rest = b""
+    with contextlib.suppress(ConnectionError):
+        while chunk := await stream.read(1 << 16):
+            now = time.perf_counter()
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                if line.startswith(b"data: ") and line != b"data: ok":
+                    _note(reader, line[6:].decode(), now)
+
+
+def _note(reader: Reader, topic: str, now: float) -> None:
+    reader.hints += 1
+    if topic == "resync":
+        reader.gaps.append(now)
+    else:
+        reader.at.setdefault(topic, now)
+
+
+async def _until(check: Callable[[], object], what: str, seconds: float = 30.0) -> None:
+    end = time.perf_counter() + seconds
+    while not check():
+        if time.perf_counter() > end:
+            raise TimeoutError(f"not within {seconds} s: {what}")
+        await asyncio.sleep(0.01)
+
+
+def _memory(pid: int) -> int:
+    """Bytes that the process holds alone (PSS would share them with nobody here)."""
+    fields = Path(f"/proc/{pid}/smaps_rollup").read_text().split()
+    return int(fields[fields.index("Pss:") + 1]) * 1024
+
+
+def _cpu(pid: int) -> float:
+    """Seconds of processor time that the process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextlib.contextmanager
+def _web() -> Iterator[Web]:
+    directory = Path(tempfile.mkdtemp(prefix="flotilla-streams-"))
+    running: list[tuple[Command, subprocess.Popen[bytes]]] = []
+    password = "benchmark-only"
+    try:
+        pg_port = ports.free_port()
+        redis_port = ports.free_port(frozenset({pg_port}))
+        port = ports.free_port(frozenset({pg_port, redis_port}))
+        data = directory / "postgres"
+        postgres.initialise(data, password)
+        database = postgres.command(data, pg_port, durable=False)
+        cache = valkey.command(directory / "valkey", redis_port, password, durable=False)
+        running.append((database, spawn(database, directory / "postgres.log")))
+        running.append((cache, spawn(cache, directory / "valkey.log")))
+        wait_for(lambda: postgres.is_ready(data, running[0][1].pid), "Postgres to take connections")
+        wait_for(lambda: valkey.is_ready(redis_port, password), "Valkey to answer")
+        environment = _environment(
+            directory, port, postgres.url(pg_port, password, "postgres"), valkey.url(redis_port, password)
+        )
+        subprocess.run(
+            [sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=environment, check=True, timeout=120
+        )
+        made = subprocess.run(
+            [sys.executable, "-c", SESSIONS], cwd=ROOT, env=environment, check=True, timeout=60, capture_output=True
+        )
+        # As the image does: see CMD in the Dockerfile.
+        uvicorn = (sys.executable, "-m", "uvicorn", "controlplane.asgi:application", "--host", "127.0.0.1")
+        options = ("--port", str(port), "--no-server-header", "--no-access-log", "--timeout-graceful-shutdown", "2")
+        web = Command("web", (*uvicorn, *options), cwd=ROOT, env=environment)
+        running.append((web, spawn(web, directory / "web.log")))
+        wait_for(lambda: not ports.is_free(port), "the web process to listen", timeout=60)
+        yield Web(port, running[-1][1].pid, valkey.url(redis_port, password), made.stdout.decode().split())
+    finally:
+        stop(list(reversed(running)), grace_s=5.0)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _environment(directory: Path, port: int, database_url: str, redis_url: str) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("FLOTILLA_", "DJANGO_"))}
+    return kept | {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "DJANGO_SETTINGS_MODULE": "controlplane.settings",
+        "FLOTILLA_ENV": "development",
+        "FLOTILLA_SECRET_KEY": secrets.token_urlsafe(50),
+        "FLOTILLA_CREDENTIALS_KEYS": "ZmxvdGlsbGEtdGVzdHMtb25seS1mZXJuZXQta2V5ISE=",
+        "FLOTILLA_DATA_DIR": str(directory / "data"),
+        "FLOTILLA_PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "FLOTILLA_ALLOWED_HOSTS": "127.0.0.1",
+        "FLOTILLA_DB_POOL": "true",
+    }

@@ -1,0 +1,246 @@
+"""The stored check: who may see and run it, what it finds, when it is asked again."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.test import Client
+from django.utils import timezone
+
+from apps.clusters import services, tasks
+from apps.clusters.models import Cluster
+from apps.core.access import Principal
+from apps.core.models import Membership, Project, User
+from tests.clusters.fakeapi import TOKEN, FakeApi
+from tests.clusters.test_api import Rest
+from tests.clusters.test_checks import jwt
+
+pytestmark = pytest.mark.django_db
+PAGE = "/clusters/gke-eu/check/"
+AGAIN = "/clusters/gke-eu/check/again/"
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[Any], Any]]:
+    """What is sent to the workers, in place of sending it: (task, arguments, countdown)."""
+    found: list[tuple[str, list[Any], Any]] = []
+
+    def send_task(task: str, args: list[Any], countdown: Any = None, **_: Any) -> None:
+        found.append((task, args, countdown))
+
+    monkeypatch.setattr("apps.core.wake.current_app.send_task", send_task)
+    return found
+
+
+@pytest.fixture
+def cluster(api: FakeApi, admin: Principal) -> Cluster:
+    return services.register(principal=admin, name="gke-eu", kubeconfig_text=api.kubeconfig)
+
+
+@pytest.fixture
+def root(client: Client, admin_user: User) -> Client:
+    client.force_login(admin_user)
+    return client
+
+
+@pytest.fixture
+def viewer(viewer_user: User) -> Client:
+    project = Project.objects.create(name="demo")
+    Membership.objects.create(project=project, user=viewer_user, role="viewer")
+    client = Client()
+    client.force_login(viewer_user)
+    return client
+
+
+def text(client: Client, path: str = PAGE) -> str:
+    answer = client.get(path)
+    assert answer.status_code == 200, answer.content[:500]
+    return " ".join(answer.content.decode().split())
+
+
+def test_before_the_first_check_the_page_says_so(root: Client, cluster: Cluster) -> None:
+    page = text(root)
+    assert "Not checked yet" in page and "The smallest role" in page and "Check again" in page
+
+
+def test_everyone_reads_the_result_but_only_administrators_see_addresses_and_run_it(
+    root: Client, viewer: Client, cluster: Cluster, api: FakeApi
+) -> None:
+    assert root.post(AGAIN).status_code == 200
+    address = f"127.0.0.1:{api.port}"
+    assert "Everything works" in text(viewer) and "v1.37.0-fake" in text(viewer)
+    assert address in text(root) and address not in text(viewer)
+    assert "Check again" not in text(viewer)
+    assert viewer.post(AGAIN).status_code == 403
+    stranger = Client()
+    assert stranger.get(PAGE).status_code == 302 and stranger.post(AGAIN).status_code == 302
+
+
+def test_checking_again_answers_with_the_new_outcome_and_stores_it(
+    root: Client, cluster: Cluster, api: FakeApi
+) -> None:
+    api.denied = {("create", "jobs"), ("get", "pods")}
+    part = " ".join(root.post(AGAIN).content.decode().split())
+    assert 'id="outcome"' in part and 'id="verdict" hx-swap-oob="true"' in part and "<html" not in part
+    assert "Permissions missing" in part and "Runs are launched and cancelled." in part
+    assert "<mark>    resources: [jobs]</mark>" in part.replace("<mark> resources", "<mark>    resources")
+    assert "# missing: create" in part
+    stored = Cluster.objects.get()
+    assert not stored.check_report["ok"] and stored.checked_at is not None
+    assert "Permissions missing" in text(root)
+
+
+def test_what_the_server_said_is_for_administrators(
+    root: Client, viewer: Client, cluster: Cluster, api: FakeApi
+) -> None:
+    api.token = "another"
+    assert "the token is not known" in root.post(AGAIN).content.decode()
+    assert "refuses the credential" in text(viewer) and "the token is not known" not in text(viewer)
+    assert "the token is not known" in text(root)
+
+
+def test_a_name_that_does_not_resolve_names_no_address_to_viewers(
+    root: Client, viewer: Client, cluster: Cluster
+) -> None:
+    Cluster.objects.update(server="https://secret-host.invalid:6443")
+    root.post(AGAIN)
+    assert "secret-host" in text(root)
+    assert "can&#x27;t be resolved" in text(viewer) and "secret-host" not in text(viewer)
+
+
+def test_engines_are_listed_with_their_versions_and_none_is_said(root: Client, cluster: Cluster, api: FakeApi) -> None:
+    root.post(AGAIN)
+    assert "None found" in text(root)
+    api.groups = {"kueue.x-k8s.io": ["v1alpha1", "v1beta1"], "gateway.networking.k8s.io": ["v1"], "apps": ["v1"]}
+    image = {"containers": [{"image": "registry.k8s.io/kueue/kueue:v0.14.2"}]}
+    metadata = {"name": "kueue-controller-manager", "namespace": "kueue-system"}
+    api.put("deployments", {"metadata": metadata, "spec": {"template": {"spec": image}}})
+    root.post(AGAIN)
+    page = text(root)
+    assert "Kueue" in page and "v0.14.2" in page and "kueue.x-k8s.io/v1beta1" in page and "Gateway API" in page
+    kueue = Cluster.objects.get().check_report["engines"][0]
+    assert kueue["served"] == ["kueue.x-k8s.io/v1beta1", "kueue.x-k8s.io/v1alpha1"], "the preferred version first"
+    assert kueue["version_from"] == "kueue-system/kueue-controller-manager"
+
+
+def test_an_engine_whose_version_may_not_be_read_is_still_named(root: Client, cluster: Cluster, api: FakeApi) -> None:
+    api.groups = {"keda.sh": ["v1alpha1"]}
+    api.status_on_list["deployments"] = [403]
+    root.post(AGAIN)
+    assert Cluster.objects.get().check_report["engines"][0]["version"] == ""
+    assert "KEDA" in text(root) and "version not told" in text(root)
+
+
+@pytest.mark.parametrize(("ahead", "warned"), [(0.0, False), (30.0, True), (-30.0, True)])
+def test_a_clock_that_is_off_is_measured_and_told(
+    root: Client, cluster: Cluster, api: FakeApi, ahead: float, warned: bool
+) -> None:
+    api.clock_ahead = ahead
+    root.post(AGAIN)
+    report = Cluster.objects.get().check_report
+    assert abs(report["skew_s"] - ahead) <= report["skew_uncertainty_s"] + 0.1
+    assert ("clock is off" in text(root).lower()) is warned
+
+
+def test_findings_stand_on_the_overview_s_attention_list(root: Client, cluster: Cluster, api: FakeApi) -> None:
+    Project.objects.create(name="demo")
+    Cluster.objects.update(state="Healthy")
+    api.clock_ahead, api.denied = 60.0, {("create", "jobs")}
+    root.post(AGAIN)
+    page = text(root, "/p/demo/?part=attention")
+    assert "gke-eu: its clock is off" in page and "gke-eu: 1 permission is missing" in page and PAGE in page
+    api.clock_ahead, api.denied = 0.0, set()
+    root.post(AGAIN)
+    assert "gke-eu" not in text(root, "/p/demo/?part=attention")
+
+
+def test_a_credential_that_ends_soon_needs_somebody(
+    root: Client, cluster: Cluster, api: FakeApi, admin: Principal
+) -> None:
+    Project.objects.create(name="demo")
+    Cluster.objects.update(state="Healthy")
+    soon = timezone.now() + timedelta(days=3, hours=1)
+    api.token = jwt({"exp": int(soon.timestamp())})
+    services.replace_credential(principal=admin, cluster=cluster, token=api.token)
+    assert "The connection was changed" not in text(root)
+    root.post(AGAIN)
+    assert f"{soon:%Y-%m-%d}" in text(root) and "ends in 3 d" in text(root)
+    assert "gke-eu: its token ends in 3 d" in text(root, "/p/demo/?part=attention")
+    Cluster.objects.update(generation=99)
+    assert "The connection was changed" in text(root), "an old report is called old"
+    assert "ends in" not in text(root, "/p/demo/?part=attention")
+
+
+def test_rest_gives_the_stored_check(viewer_user: User, admin_user: User, cluster: Cluster, api: FakeApi) -> None:
+    viewer, root = Rest(viewer_user), Rest(admin_user)
+    assert viewer("GET", "/gke-eu/check").status_code == 404
+    api.token = "another"
+    assert "not known" in root("POST", "/gke-eu/test").json()["detail"]
+    seen = viewer("GET", "/gke-eu/check").json()
+    assert seen["reason"] == "Unauthorized" and seen["detail"] == "" and seen["checked_at"]
+    assert viewer("GET", "/gke-eu/account").status_code == 403
+    assert TOKEN not in str(seen)
+
+
+def test_a_check_is_woken_by_registration_credential_and_switch(
+    cluster: Cluster, admin: Principal, api: FakeApi, sent: list[Any], django_capture_on_commit_callbacks: Any
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        made = services.register(principal=admin, name="other", kubeconfig_text=api.kubeconfig)
+        services.replace_credential(principal=admin, cluster=made, token="another", force=True)
+        services.update_cluster(principal=admin, cluster=made, enabled=False)
+        services.update_cluster(principal=admin, cluster=made, enabled=True)
+        services.update_cluster(principal=admin, cluster=made, labels={"a": "b"})
+    assert [(task, args) for task, args, _ in sent] == [("clusters.check", [made.pk])] * 3
+
+
+def test_the_task_checks_once_and_again_after_a_change(cluster: Cluster, api: FakeApi) -> None:
+    tasks.check(cluster.pk)
+    asked = len(api.requests)
+    assert Cluster.objects.get().check_report["ok"] and asked
+    tasks.check(cluster.pk)
+    assert len(api.requests) == asked, "a message that comes twice asks nothing"
+    Cluster.objects.update(generation=2)
+    tasks.check(cluster.pk)
+    assert len(api.requests) > asked and Cluster.objects.get().check_report["generation"] == 2
+    Cluster.objects.update(enabled=False, generation=3)
+    asked = len(api.requests)
+    tasks.check(cluster.pk)
+    tasks.check(cluster.pk + 1000)
+    assert len(api.requests) == asked
+
+
+def test_an_older_check_does_not_overwrite_a_newer_one(cluster: Cluster) -> None:
+    later = timezone.now() + timedelta(minutes=1)
+    Cluster.objects.update(check_report={"generation": 1, "sentence": "newer"}, checked_at=later)
+    services.checking._check(cluster)
+    assert Cluster.objects.get().check_report["sentence"] == "newer"
+    Cluster.objects.update(generation=2)
+    services.checking._check(cluster)
+    assert Cluster.objects.get().check_report["sentence"] == "newer", "nor one made with a connection of the past"
+
+
+def test_the_round_spreads_its_checks_and_beat_knows_it(cluster: Cluster, sent: list[Any]) -> None:
+    for number in range(16):
+        Cluster.objects.create(name=f"c{number}", server="https://127.0.0.1", credential_kind="token")
+    Cluster.objects.create(name="off", server="https://127.0.0.1", credential_kind="token", enabled=False)
+    tasks.check_due()
+    assert [task for task, _, _ in sent] == ["clusters.check"] * 3
+    countdowns = [countdown for _, _, countdown in sent]
+    assert countdowns == sorted(set(countdowns)) and max(countdowns) < settings.SWEEP_SECONDS
+    assert "clusters.check_due" in {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+
+
+def test_a_server_that_says_nothing_ends_the_check_soon(cluster: Cluster, api: FakeApi, root: Client) -> None:
+    api.answer_nothing = True
+    started = timezone.now()
+    assert "did not answer in time" in root.post(AGAIN).content.decode()
+    assert timezone.now() - started < timedelta(seconds=20)
+
+
+def test_a_disabled_cluster_is_not_asked(root: Client, cluster: Cluster, api: FakeApi) -> None:
+    Cluster.objects.update(enabled=False)
+    asked = len(api.requests)
+    assert "is disabled" in root.post(AGAIN).content.decode()
+    assert len(api.requests) == asked and "Check again" not in text(root)
