@@ -17,7 +17,7 @@ from apps.clusters.urlparams import Labels, address
 from apps.core import nav
 from apps.core.pages import PageRequest, page, render_page
 
-NODES_A_PAGE = 50
+NODES_A_PAGE = 25
 SQUARES_A_PAGE = 500
 EVENTS_SHOWN = 8
 EVENTS_A_PAGE = 100
@@ -30,6 +30,10 @@ def cluster_detail(request: PageRequest, name: str) -> HttpResponse:
     cluster = selectors.cluster_or_404(request.principal, name)
     part = request.GET.get("part", "")
     context = _about(request, cluster)
+    if part in {"", "verdict"}:
+        failing = selectors.failing_pods([cluster]).get(cluster.pk, {})
+        context["failing"] = sum(failing.values())
+        context["failing_reasons"] = sentences.reasons(failing)
     if part in {"", "facts"}:
         context["row"] = selectors.with_sums([cluster])[0]
         context["sums"] = fleet.totals([context["row"]], context["row"].room)
@@ -99,16 +103,21 @@ def _about(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
 
 def _nodes(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
     query = nodes.parse(request.GET)
-    rows = selectors.node_rows(cluster, text=query.text, labels=dict(query.labels))
-    wanted = [row for row in rows if not query.state or row.node.reason == query.state]
+    found = selectors.briefs(cluster, text=query.text, labels=dict(query.labels))
+    wanted = [node for node in found if not query.state or node.reason == query.state]
+    paged = Paginator(range(len(wanted)), NODES_A_PAGE).get_page(request.GET.get("page"))
+    asked = selectors.asked_by_node(cluster) if nodes.needs_sums(query.sort) else {}
+    ordered = nodes.in_order(wanted, query.sort, asked)
+    rows = selectors.node_rows(cluster, ordered[max(0, paged.start_index() - 1) : paged.end_index()])
     links = Labels(request, [fleet.label_text(label) for label in query.labels])
     return {
         "query": query,
-        "page_obj": Paginator(nodes.in_order(wanted, query.sort), NODES_A_PAGE).get_page(request.GET.get("page")),
-        "node_states": [(state, n, address(request, state=state)) for state, n in nodes.state_counts(rows)],
+        "page_obj": paged,
+        "rows": rows,
+        "node_states": [(state, n, address(request, state=state)) for state, n in nodes.state_counts(found)],
         "any_state_url": address(request, state=None),
-        "count_in_any_state": len(rows),
-        "node_labels": nodes.label_choices(rows),
+        "count_in_any_state": len(found),
+        "node_labels": nodes.label_choices(found),
         "chips": links.chips(),
     }
 

@@ -46,7 +46,8 @@ def _fleet(request: PageRequest, everything: list[Cluster], failing: dict[int, d
     query = fleet.parse(request.GET)
     in_any_state = [cluster for cluster in everything if query.matches(cluster, any_state=True)]
     shown = [cluster for cluster in in_any_state if query.matches(cluster)]
-    rows = fleet.in_order(selectors.with_sums(shown), query.sort)
+    found, uses = selectors.with_users(shown, request.principal)
+    rows = fleet.in_order(found, query.sort)
     sum_of_all = together(row.room for row in rows)
     paged = Paginator(rows, ROWS_A_PAGE).get_page(request.GET.get("page"))
     links = Labels(request, [fleet.label_text(label) for label in query.labels])
@@ -55,6 +56,7 @@ def _fleet(request: PageRequest, everything: list[Cluster], failing: dict[int, d
         "query": query,
         "page_obj": paged,
         "groups": [_Group.of(group, links) for group in fleet.grouped(paged.object_list, query.group)],
+        "as_of": fleet.as_of(shown),
         "sum": sum_of_all,
         "sums": fleet.totals(rows, sum_of_all),
         "states": [(state, n, address(request, state=state)) for state, n in fleet.state_counts(in_any_state)],
@@ -62,7 +64,7 @@ def _fleet(request: PageRequest, everything: list[Cluster], failing: dict[int, d
         "any_state_url": address(request, state=None),
         "troubles": troubles[:TROUBLES_SHOWN],
         "more_troubles": max(0, len(troubles) - TROUBLES_SHOWN),
-        "users": _users(shown, request, sum_of_all),
+        "users": _users(uses, sum_of_all),
         "labels": fleet.label_choices(everything),
         "chips": links.chips(),
     }
@@ -114,7 +116,16 @@ def _troubles(clusters: Iterable[Cluster], failing: dict[int, dict[str, int]]) -
             found.append(Attention(cluster.state, cluster.name, cluster.message, "cluster", url, since))
         elif cluster.state == ClusterState.DEGRADED:
             more = f" {sentences.pods_fail({'it': sum(counted.values())})}." if counted else ""
-            found.append(Attention(cluster.state, cluster.name, f"{cluster.message}{more}", "cluster", url))
+            found.append(
+                Attention(
+                    cluster.state,
+                    cluster.name,
+                    f"{cluster.message}{more}",
+                    "cluster",
+                    url,
+                    fleet.troubled_since(cluster),
+                )
+            )
         elif counted and cluster.state == ClusterState.HEALTHY:
             pods = sum(counted.values())
             title = f"{cluster.name}: {pods} pod{' fails' if pods == 1 else 's fail'}"
@@ -123,8 +134,7 @@ def _troubles(clusters: Iterable[Cluster], failing: dict[int, dict[str, int]]) -
     return sorted(found, key=lambda trouble: (trouble.state == "Warning", -trouble.count))
 
 
-def _users(clusters: list[Cluster], request: PageRequest, there: selectors.Room) -> dict[str, Any]:
-    uses = selectors.projects_on(clusters, request.principal)
+def _users(uses: list[selectors.ProjectUse], there: selectors.Room) -> dict[str, Any]:
     total = there.gpu.total or 0
     rows = []
     for use in uses[:PROJECTS_SHOWN]:

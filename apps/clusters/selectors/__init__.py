@@ -8,11 +8,11 @@ from apps.clusters.selectors.fleet import (
     clusters,
     failing_pods,
     is_current,
-    projects_on,
     require_signed_in,
     with_sums,
+    with_users,
 )
-from apps.clusters.selectors.nodes import NodeRow, node_or_404, node_rows, nodes_of
+from apps.clusters.selectors.nodes import Asked, Brief, NodeRow, asked_by_node, briefs, node_or_404, node_rows, nodes_of
 from apps.clusters.selectors.pods import (
     ANONYMOUS,
     PodView,
@@ -29,6 +29,8 @@ from apps.clusters.selectors.sums import ENDED, GpuUse, Room
 __all__ = [
     "ANONYMOUS",
     "ENDED",
+    "Asked",
+    "Brief",
     "ClusterRow",
     "EventView",
     "GpuUse",
@@ -36,6 +38,8 @@ __all__ = [
     "PodView",
     "ProjectUse",
     "Room",
+    "asked_by_node",
+    "briefs",
     "cluster_or_404",
     "clusters",
     "event_views",
@@ -51,10 +55,10 @@ __all__ = [
     "pod_view",
     "pod_views",
     "pods_of",
-    "projects_on",
     "require_signed_in",
     "squares_of",
     "state_word",
     "states_of",
     "with_sums",
+    "with_users",
 ]
