@@ -1,5 +1,6 @@
 """The pages of one cluster, of one node and of a cluster's events. They read Postgres only."""
 
+from collections import Counter
 from contextlib import suppress
 from typing import Any
 
@@ -7,11 +8,11 @@ from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.template import TemplateDoesNotExist
 from django.template.loader import get_template
+from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from apps.clusters import fleet, nodes, selectors, sentences, squares
 from apps.clusters.models import Cluster
-from apps.clusters.selectors.events import chosen, event_choices
 from apps.clusters.selectors.pods import as_squares, pods_on
 from apps.clusters.urlparams import Labels, address
 from apps.core import nav
@@ -58,13 +59,16 @@ def node_detail(request: PageRequest, name: str, node: str) -> HttpResponse:
     context = _about(request, cluster) | {
         "row": row,
         "node": row.node,
+        "look": nodes.look_word(row.node.reason, row.node.health),
         "said": sentences.node(row.node.health, row.node.reason, row.node.message, taints=row.node.taints),
         "taints": [sentences.taint_text(taint) for taint in row.node.taints],
         "lines": nodes.lines(row),
         "usage_url": nav.link("clusters:node-usage", cluster.name, node),
     }
     if part in {"", "pods"}:
-        context["pods"] = selectors.pod_views(pods_on(cluster, node), cluster, request.principal)
+        views = selectors.pod_views(pods_on(cluster, node), cluster, request.principal)
+        context["pods"] = [view for view in views if view.pod is not None]
+        context["others"] = Counter(view.state for view in views if view.pod is None).most_common()
     if part in {"", "events"}:
         context["events"] = selectors.event_views(selectors.events_of_node(row.node)[:EVENTS_SHOWN], request.principal)
     return render_page(request, "clusters/node.html", context)
@@ -77,17 +81,20 @@ def event_list(request: PageRequest, name: str) -> HttpResponse:
     cluster = selectors.cluster_or_404(request.principal, name)
     wanted = {key: request.GET.get(key, "").strip()[:253] for key in ("reason", "kind", "namespace", "text")}
     warnings_only = request.GET.get("type") == "Warning"
-    found = selectors.events_of(cluster, warnings_only=warnings_only)
-    paged = Paginator(chosen(found, request.principal, **wanted), EVENTS_A_PAGE).get_page(request.GET.get("page"))
+    found = selectors.readable(cluster, request.principal, warnings_only=warnings_only)
+    paged = Paginator(selectors.chosen(found, **wanted), EVENTS_A_PAGE).get_page(request.GET.get("page"))
+    everything = selectors.events_of(cluster, warnings_only=warnings_only)
+    hidden = 0 if request.principal.is_platform_admin else everything.count() - found.count()
     context = _about(request, cluster) | {
         "page_obj": paged,
         "events": selectors.event_views(paged.object_list, request.principal),
         "wanted": wanted,
+        "hidden": hidden,
         "warnings_only": warnings_only,
         "is_narrow": warnings_only or any(wanted.values()),
         "everything_url": address(request, type=None),
         "warnings_url": address(request, type="Warning"),
-        **event_choices(cluster, request.principal),
+        **selectors.event_choices(found),
     }
     return render_page(request, "clusters/events.html", context)
 
@@ -97,6 +104,7 @@ def _about(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
         "cluster": cluster,
         "stale": not selectors.is_current(cluster),
         "since": fleet.cut_off_since(cluster),
+        "moment": fleet.moment_text(fleet.cut_off_since(cluster), timezone.now()),
         "may_manage": request.principal.is_platform_admin,
     }
 
@@ -113,8 +121,10 @@ def _nodes(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
     return {
         "query": query,
         "page_obj": paged,
-        "rows": rows,
-        "node_states": [(state, n, address(request, state=state)) for state, n in nodes.state_counts(found)],
+        "rows": [(row, nodes.look_word(row.node.reason, row.node.health)) for row in rows],
+        "node_states": [
+            (state, n, look, address(request, state=state)) for state, look, n in nodes.state_counts(found)
+        ],
         "any_state_url": address(request, state=None),
         "count_in_any_state": len(found),
         "node_labels": nodes.label_choices(found),

@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.paginator import Paginator
 from django.http import HttpResponse
+from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from apps.clusters import fleet, selectors, sentences
@@ -77,6 +78,7 @@ class _Shown:
     row: ClusterRow
     tags: list[Tag]
     since: datetime | None
+    moment: str
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,11 @@ class _Group:
 
     @classmethod
     def of(cls, group: fleet.Group, links: Labels) -> "_Group":
-        rows = [_Shown(row, links.tags(row.cluster.labels), fleet.cut_off_since(row.cluster)) for row in group.rows]
+        now = timezone.now()
+        rows = []
+        for row in group.rows:
+            since = fleet.cut_off_since(row.cluster)
+            rows.append(_Shown(row, links.tags(row.cluster.labels), since, fleet.moment_text(since, now)))
         return cls(group.value, rows, together(row.room for row in group.rows))
 
 

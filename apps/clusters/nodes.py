@@ -8,8 +8,9 @@ from django.http import QueryDict
 
 from apps.clusters.fleet import Label, parse_labels
 from apps.clusters.selectors.nodes import Asked, Brief, NodeRow
-from apps.core.look import look_of, percent
+from apps.core.look import DIM, look_of, percent
 from apps.core.overview import Capacity
+from apps.core.states import Health
 
 # Every node has its own value of some labels: nobody filters by those.
 MOST_VALUES = 24
@@ -42,10 +43,16 @@ def parse(params: QueryDict) -> NodeQuery:
     )
 
 
+def look_word(reason: str, health: str) -> str:
+    """The state word whose look a node's reason has. A node that does not report is as bad as one that is not ready."""
+    if look_of(reason) is not DIM:
+        return reason
+    return "NotReady" if health == Health.UNKNOWN else health
+
+
 def severity(node: Brief) -> tuple[int, str]:
     """How bad a node stands: the smallest is worst."""
-    tones = [look_of(node.reason or node.health).tone, look_of(node.health).tone]
-    return min(_TONES.index(tone) for tone in tones), node.reason
+    return _TONES.index(look_of(look_word(node.reason, node.health)).tone), node.reason
 
 
 def _share(asked: int, total: int) -> float:
@@ -78,12 +85,13 @@ def in_order(found: Iterable[Brief], sort: str, asked: Mapping[str, Asked]) -> l
     return sorted(by_name, key=lambda node: key(node, asked.get(node.name, nothing)), reverse=sort.startswith("-"))
 
 
-def state_counts(found: Iterable[Brief]) -> list[tuple[str, int]]:
-    """How many nodes are in which state, worst first."""
-    counted: dict[str, int] = {}
+def state_counts(found: Iterable[Brief]) -> list[tuple[str, str, int]]:
+    """The states that nodes are in, worst first: the word, whose look it has, and how many."""
+    counted: dict[tuple[str, str], int] = {}
     for node in sorted(found, key=severity):
-        counted[node.reason] = counted.get(node.reason, 0) + 1
-    return list(counted.items())
+        state = (node.reason, look_word(node.reason, node.health))
+        counted[state] = counted.get(state, 0) + 1
+    return [(*state, count) for state, count in counted.items()]
 
 
 def label_choices(nodes: Iterable[Brief]) -> dict[str, list[str]]:

@@ -1,6 +1,15 @@
 """Every read of clusters, with a number of queries that does not grow with the rows. One module a noun."""
 
-from apps.clusters.selectors.events import EventView, event_views, events_of, events_of_node, events_of_pod
+from apps.clusters.selectors.events import (
+    EventView,
+    chosen,
+    event_choices,
+    event_views,
+    events_of,
+    events_of_node,
+    events_of_pod,
+    readable,
+)
 from apps.clusters.selectors.fleet import (
     ClusterRow,
     ProjectUse,
@@ -40,8 +49,10 @@ __all__ = [
     "Room",
     "asked_by_node",
     "briefs",
+    "chosen",
     "cluster_or_404",
     "clusters",
+    "event_choices",
     "event_views",
     "events_of",
     "events_of_node",
@@ -55,6 +66,7 @@ __all__ = [
     "pod_view",
     "pod_views",
     "pods_of",
+    "readable",
     "require_signed_in",
     "squares_of",
     "state_word",
