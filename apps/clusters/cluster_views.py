@@ -1,13 +1,10 @@
 """The pages of one cluster, of one node and of a cluster's events. They read Postgres only."""
 
 from collections import Counter
-from contextlib import suppress
 from typing import Any
 
 from django.core.paginator import Paginator
 from django.http import HttpResponse
-from django.template import TemplateDoesNotExist
-from django.template.loader import get_template
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
@@ -45,7 +42,7 @@ def cluster_detail(request: PageRequest, name: str) -> HttpResponse:
     if part in {"", "events"}:
         context |= _events(request, cluster)
     if not part:
-        context |= _elsewhere(cluster)
+        context |= _lazily(cluster)
     return render_page(request, "clusters/detail.html", context)
 
 
@@ -167,11 +164,7 @@ def _events(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
     }
 
 
-def _elsewhere(cluster: Cluster) -> dict[str, Any]:
-    """Pages and fragments of a cluster that other parts give, where they are installed."""
-    names = {"usage_url": "clusters:usage", "namespaces_url": "clusters:namespaces", "check_url": "clusters:check"}
-    found: dict[str, Any] = {key: nav.link(name, cluster.name) for key, name in names.items()}
-    with suppress(TemplateDoesNotExist):
-        get_template("clusters/engines.html")
-        found["has_engines"] = True
-    return found
+def _lazily(cluster: Cluster) -> dict[str, str]:
+    """The addresses of parts that a page fetches after itself, where they are installed."""
+    names = {"usage_url": "clusters:usage", "namespaces_url": "clusters:namespaces"}
+    return {key: nav.link(name, cluster.name) for key, name in names.items()}

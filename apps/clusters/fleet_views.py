@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET
 
 from apps.clusters import fleet, selectors, sentences
 from apps.clusters.models import Cluster
+from apps.clusters.reports import findings_of
 from apps.clusters.selectors import ClusterRow
 from apps.clusters.selectors.sums import together
 from apps.clusters.states import ClusterState
@@ -30,7 +31,7 @@ PROJECTS_SHOWN = 6
 @page
 def cluster_list(request: PageRequest) -> HttpResponse:
     """All clusters, or those that the address asks for."""
-    everything = list(selectors.clusters(request.principal).defer("ca", "credential_encrypted"))
+    everything = list(selectors.clusters(request.principal).defer("ca", "credential_encrypted", "check_report"))
     failing = selectors.failing_pods(everything)
     context: dict[str, Any] = {
         "total": len(everything),
@@ -52,7 +53,7 @@ def _fleet(request: PageRequest, everything: list[Cluster], failing: dict[int, d
     sum_of_all = together(row.room for row in rows)
     paged = Paginator(rows, ROWS_A_PAGE).get_page(request.GET.get("page"))
     links = Labels(request, [fleet.label_text(label) for label in query.labels])
-    troubles = _troubles(shown, failing)
+    troubles = _troubles(shown, failing, selectors.to_be_done(shown))
     return {
         "query": query,
         "page_obj": paged,
@@ -111,33 +112,34 @@ def _verdict(clusters: Iterable[Cluster], failing: dict[int, dict[str, int]]) ->
     return sentences.fleet(states, pods)
 
 
-def _troubles(clusters: Iterable[Cluster], failing: dict[int, dict[str, int]]) -> list[Attention]:
-    """What is wrong, worst first: clusters that are cut off or degraded, then those where pods fail."""
+def _troubles(
+    clusters: Iterable[Cluster], failing: dict[int, dict[str, int]], checked: Iterable[Cluster]
+) -> list[Attention]:
+    """What is wrong: clusters that are cut off, then degraded, then those where pods fail, then what checks found."""
     found = []
     for cluster in sorted(clusters, key=lambda cluster: (fleet.severity(cluster.state), cluster.name)):
         url = nav.link("clusters:detail", cluster.name)
         counted = failing.get(cluster.pk, {})
+        pods = sum(counted.values())
         if cluster.state == ClusterState.UNREACHABLE:
             since = fleet.cut_off_since(cluster)
             found.append(Attention(cluster.state, cluster.name, cluster.message, "cluster", url, since))
         elif cluster.state == ClusterState.DEGRADED:
-            more = f" {sentences.pods_fail({'it': sum(counted.values())})}." if counted else ""
-            found.append(
-                Attention(
-                    cluster.state,
-                    cluster.name,
-                    f"{cluster.message}{more}",
-                    "cluster",
-                    url,
-                    fleet.troubled_since(cluster),
-                )
-            )
-        elif counted and cluster.state == ClusterState.HEALTHY:
-            pods = sum(counted.values())
+            more = f" {sentences.pods_fail({'it': pods})}." if pods else ""
+            since = fleet.troubled_since(cluster)
+            found.append(Attention(cluster.state, cluster.name, f"{cluster.message}{more}", "cluster", url, since))
+        elif pods and cluster.state == ClusterState.HEALTHY:
             title = f"{cluster.name}: {pods} pod{' fails' if pods == 1 else 's fail'}"
             found.append(Attention("Warning", title, sentences.reasons(counted), "cluster", url, count=pods))
-    # The sort is stable: cut off, degraded, then by how many pods fail.
-    return sorted(found, key=lambda trouble: (trouble.state == "Warning", -trouble.count))
+    # The sort is stable: what is cut off stays before what is degraded.
+    found.sort(key=lambda trouble: (trouble.state == "Warning", -trouble.count))
+    for cluster in checked:
+        url = nav.link("clusters:check", cluster.name)
+        found += [
+            Attention("Warning", f"{cluster.name}: {each['title']}", each["message"], "check", url, cluster.checked_at)
+            for each in findings_of(cluster)
+        ]
+    return found
 
 
 def _users(uses: list[selectors.ProjectUse], there: selectors.Room) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """What clusters give to the overview, the rail and the search."""
 
+from collections.abc import Mapping
+
 from django.db.models import Count, Q, Sum
 
 from apps.clusters import fleet, selectors

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.clusters._servers import own_servers
+from benchmarks.clusters._servers import django_on_own_servers
 from benchmarks.figures import Figure, percentile
 
 GOAL_MS = 100.0
@@ -45,13 +45,15 @@ PAGES = {
 
 def run() -> Iterator[Figure]:
     """Fill the tables, then measure every page as both; yields p95 with p50, queries and size beside it."""
-    with own_servers():
+    with django_on_own_servers():
+        from django.core.management import call_command
         from django.db import connection
 
         from apps.clusters.models import Pod
         from apps.core.models import Membership, Project, User
         from benchmarks.clusters._rows import Fleet
 
+        call_command("migrate", verbosity=0)
         Fleet().fill()
         with connection.cursor() as cursor:
             # As autovacuum does on a system that has run for a minute.

@@ -129,6 +129,16 @@ def test_what_is_wrong_comes_first(viewer: Client, cluster: Cluster, api: FakeAp
     assert "gke-eu: 1 pod fails" in text and "1 OOMKilled" in text
 
 
+def test_what_a_check_found_to_be_done_is_told_with_the_way_to_the_check(viewer: Client, cluster: Cluster) -> None:
+    found = {"title": "permissions are missing", "message": "It may not list pods.", "noun": "check", "reason": "x"}
+    Cluster.objects.filter(pk=cluster.pk).update(
+        check_report={"generation": cluster.generation, "findings": [found]}, checked_at=datetime.now(UTC)
+    )
+    text = viewer.get("/clusters/").content.decode()
+    assert "gke-eu: permissions are missing" in text and "It may not list pods." in text
+    assert 'href="/clusters/gke-eu/check/"' in text
+
+
 def test_the_detail_names_only_the_pods_that_the_viewer_may_see(viewer: Client, cluster: Cluster) -> None:
     text = viewer.get("/clusters/gke-eu/").content.decode()
     assert "demo-pod-0" in text and "a pod of another project" in text

@@ -18,6 +18,7 @@ from apps.clusters.selectors.fleet import (
     failing_pods,
     is_current,
     require_signed_in,
+    to_be_done,
     with_sums,
     with_users,
 )
@@ -71,6 +72,7 @@ __all__ = [
     "squares_of",
     "state_word",
     "states_of",
+    "to_be_done",
     "with_sums",
     "with_users",
 ]

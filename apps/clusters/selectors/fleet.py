@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from apps.clusters.models import Cluster, Node, Pod
 from apps.clusters.selectors.sums import (
@@ -144,6 +144,14 @@ def failing_pods(found: Iterable[Cluster]) -> dict[int, dict[str, int]]:
     for cluster_id, reason, count in counted:
         by_cluster.setdefault(cluster_id, {})[reason] = count
     return by_cluster
+
+
+def to_be_done(found: Iterable[Cluster]) -> list[Cluster]:
+    """Those whose last check found something that a person has to do, with their reports. One query."""
+    something = ~Q(check_report__findings=[]) & Q(check_report__has_key="findings")
+    ids = [cluster.pk for cluster in found]
+    reports = Cluster.objects.filter(something, pk__in=ids, enabled=True)
+    return list(reports.only("name", "generation", "check_report", "checked_at").order_by("name"))
 
 
 def _rows(found: list[Cluster], groups: Iterable[Group]) -> list[ClusterRow]:
