@@ -1,23 +1,21 @@
 """The pages of one cluster, of one node and of a cluster's events. They read Postgres only."""
 
-from contextlib import suppress
+from collections import Counter
 from typing import Any
 
 from django.core.paginator import Paginator
 from django.http import HttpResponse
-from django.template import TemplateDoesNotExist
-from django.template.loader import get_template
+from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from apps.clusters import fleet, nodes, selectors, sentences, squares
 from apps.clusters.models import Cluster
-from apps.clusters.selectors.events import chosen, event_choices
 from apps.clusters.selectors.pods import as_squares, pods_on
 from apps.clusters.urlparams import Labels, address
 from apps.core import nav
 from apps.core.pages import PageRequest, page, render_page
 
-NODES_A_PAGE = 50
+NODES_A_PAGE = 25
 SQUARES_A_PAGE = 500
 EVENTS_SHOWN = 8
 EVENTS_A_PAGE = 100
@@ -30,6 +28,10 @@ def cluster_detail(request: PageRequest, name: str) -> HttpResponse:
     cluster = selectors.cluster_or_404(request.principal, name)
     part = request.GET.get("part", "")
     context = _about(request, cluster)
+    if part in {"", "verdict"}:
+        failing = selectors.failing_pods([cluster]).get(cluster.pk, {})
+        context["failing"] = sum(failing.values())
+        context["failing_reasons"] = sentences.reasons(failing)
     if part in {"", "facts"}:
         context["row"] = selectors.with_sums([cluster])[0]
         context["sums"] = fleet.totals([context["row"]], context["row"].room)
@@ -40,7 +42,7 @@ def cluster_detail(request: PageRequest, name: str) -> HttpResponse:
     if part in {"", "events"}:
         context |= _events(request, cluster)
     if not part:
-        context |= _elsewhere(cluster)
+        context |= _lazily(cluster)
     return render_page(request, "clusters/detail.html", context)
 
 
@@ -54,13 +56,16 @@ def node_detail(request: PageRequest, name: str, node: str) -> HttpResponse:
     context = _about(request, cluster) | {
         "row": row,
         "node": row.node,
+        "look": nodes.look_word(row.node.reason, row.node.health),
         "said": sentences.node(row.node.health, row.node.reason, row.node.message, taints=row.node.taints),
         "taints": [sentences.taint_text(taint) for taint in row.node.taints],
         "lines": nodes.lines(row),
         "usage_url": nav.link("clusters:node-usage", cluster.name, node),
     }
     if part in {"", "pods"}:
-        context["pods"] = selectors.pod_views(pods_on(cluster, node), cluster, request.principal)
+        views = selectors.pod_views(pods_on(cluster, node), cluster, request.principal)
+        context["pods"] = [view for view in views if view.pod is not None]
+        context["others"] = Counter(view.state for view in views if view.pod is None).most_common()
     if part in {"", "events"}:
         context["events"] = selectors.event_views(selectors.events_of_node(row.node)[:EVENTS_SHOWN], request.principal)
     return render_page(request, "clusters/node.html", context)
@@ -73,17 +78,20 @@ def event_list(request: PageRequest, name: str) -> HttpResponse:
     cluster = selectors.cluster_or_404(request.principal, name)
     wanted = {key: request.GET.get(key, "").strip()[:253] for key in ("reason", "kind", "namespace", "text")}
     warnings_only = request.GET.get("type") == "Warning"
-    found = selectors.events_of(cluster, warnings_only=warnings_only)
-    paged = Paginator(chosen(found, request.principal, **wanted), EVENTS_A_PAGE).get_page(request.GET.get("page"))
+    found = selectors.readable(cluster, request.principal, warnings_only=warnings_only)
+    paged = Paginator(selectors.chosen(found, **wanted), EVENTS_A_PAGE).get_page(request.GET.get("page"))
+    everything = selectors.events_of(cluster, warnings_only=warnings_only)
+    hidden = 0 if request.principal.is_platform_admin else everything.count() - found.count()
     context = _about(request, cluster) | {
         "page_obj": paged,
         "events": selectors.event_views(paged.object_list, request.principal),
         "wanted": wanted,
+        "hidden": hidden,
         "warnings_only": warnings_only,
         "is_narrow": warnings_only or any(wanted.values()),
         "everything_url": address(request, type=None),
         "warnings_url": address(request, type="Warning"),
-        **event_choices(cluster, request.principal),
+        **selectors.event_choices(found),
     }
     return render_page(request, "clusters/events.html", context)
 
@@ -93,22 +101,30 @@ def _about(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
         "cluster": cluster,
         "stale": not selectors.is_current(cluster),
         "since": fleet.cut_off_since(cluster),
+        "moment": fleet.moment_text(fleet.cut_off_since(cluster), timezone.now()),
         "may_manage": request.principal.is_platform_admin,
     }
 
 
 def _nodes(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
     query = nodes.parse(request.GET)
-    rows = selectors.node_rows(cluster, text=query.text, labels=dict(query.labels))
-    wanted = [row for row in rows if not query.state or row.node.reason == query.state]
+    found = selectors.briefs(cluster, text=query.text, labels=dict(query.labels))
+    wanted = [node for node in found if not query.state or node.reason == query.state]
+    paged = Paginator(range(len(wanted)), NODES_A_PAGE).get_page(request.GET.get("page"))
+    asked = selectors.asked_by_node(cluster) if nodes.needs_sums(query.sort) else {}
+    ordered = nodes.in_order(wanted, query.sort, asked)
+    rows = selectors.node_rows(cluster, ordered[max(0, paged.start_index() - 1) : paged.end_index()])
     links = Labels(request, [fleet.label_text(label) for label in query.labels])
     return {
         "query": query,
-        "page_obj": Paginator(nodes.in_order(wanted, query.sort), NODES_A_PAGE).get_page(request.GET.get("page")),
-        "node_states": [(state, n, address(request, state=state)) for state, n in nodes.state_counts(rows)],
+        "page_obj": paged,
+        "rows": [(row, nodes.look_word(row.node.reason, row.node.health)) for row in rows],
+        "node_states": [
+            (state, n, look, address(request, state=state)) for state, look, n in nodes.state_counts(found)
+        ],
         "any_state_url": address(request, state=None),
-        "count_in_any_state": len(rows),
-        "node_labels": nodes.label_choices(rows),
+        "count_in_any_state": len(found),
+        "node_labels": nodes.label_choices(found),
         "chips": links.chips(),
     }
 
@@ -148,11 +164,7 @@ def _events(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
     }
 
 
-def _elsewhere(cluster: Cluster) -> dict[str, Any]:
-    """Pages and fragments of a cluster that other parts give, where they are installed."""
-    names = {"usage_url": "clusters:usage", "namespaces_url": "clusters:namespaces", "check_url": "clusters:check"}
-    found: dict[str, Any] = {key: nav.link(name, cluster.name) for key, name in names.items()}
-    with suppress(TemplateDoesNotExist):
-        get_template("clusters/engines.html")
-        found["has_engines"] = True
-    return found
+def _lazily(cluster: Cluster) -> dict[str, str]:
+    """The addresses of parts that a page fetches after itself, where they are installed."""
+    names = {"usage_url": "clusters:usage", "namespaces_url": "clusters:namespaces"}
+    return {key: nav.link(name, cluster.name) for key, name in names.items()}

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.http import QueryDict
 from django.utils.dateparse import parse_datetime
 
 from apps.clusters.models import Cluster
-from apps.clusters.selectors.fleet import ClusterRow
+from apps.clusters.selectors.fleet import ClusterRow, is_current
 from apps.clusters.states import ClusterState
 from apps.core.look import percent
 from apps.core.overview import Capacity
@@ -99,6 +99,7 @@ SORTS: Mapping[str, Callable[[ClusterRow], Any]] = {
     "memory": lambda row: _share(row.memory),
     "gpu": lambda row: _share(row.gpu),
     "version": lambda row: row.cluster.server_version,
+    "failing": lambda row: row.pods_bad,
     "seen": lambda row: -row.cluster.last_seen_at.timestamp() if row.cluster.last_seen_at else float("inf"),
 }
 
@@ -149,16 +150,35 @@ def cut_off_since(cluster: Cluster) -> datetime | None:
     """When an unreachable cluster was last heard of; None for one that can be reached."""
     if cluster.state != ClusterState.UNREACHABLE:
         return None
-    if cluster.last_seen_at is not None:
-        return cluster.last_seen_at
-    reachable: dict[str, Any] = next((found for found in cluster.conditions if found.get("type") == "Reachable"), {})
-    return parse_datetime(str(reachable.get("last_transition_time") or ""))
+    return cluster.last_seen_at or troubled_since(cluster)
+
+
+def troubled_since(cluster: Cluster) -> datetime | None:
+    """When the first of the conditions that are False became so; None where none is."""
+    texts = [str(found.get("last_transition_time") or "") for found in cluster.conditions if found["status"] == "False"]
+    moments = [moment for moment in map(parse_datetime, texts) if moment is not None]
+    return min(moments, default=None)
+
+
+def moment_text(moment: datetime | None, now: datetime) -> str:
+    """A moment for people, in UTC: with its day where that is another one than today."""
+    if moment is None:
+        return ""
+    moment = moment.astimezone(UTC)
+    return f"{moment:%H:%M} UTC" if moment.date() == now.date() else f"{moment.day} {moment:%b %H:%M} UTC"
+
+
+def as_of(clusters: Iterable[Cluster]) -> datetime | None:
+    """How old sums over clusters may be: the oldest look at any that is watched. None where nothing is."""
+    seen = [cluster.last_seen_at for cluster in clusters if cluster.last_seen_at and is_current(cluster)]
+    return min(seen, default=None)
 
 
 @dataclass(frozen=True)
 class Total:
     """One resource over many clusters: what people call it, its sum, and where most of it is free."""
 
+    key: str
     label: str
     capacity: Capacity
     roomiest: ClusterRow | None = None
@@ -173,17 +193,17 @@ class Total:
 def totals(rows: Sequence[ClusterRow], together: Any) -> list[Total]:
     """CPU, memory and every kind of GPU of `together`, the sum of `rows`."""
     found = [
-        _total("CPU", together.cpu, [(row, row.cpu) for row in rows]),
-        _total("Memory", together.memory, [(row, row.memory) for row in rows]),
+        _total("cpu", "CPU", together.cpu, [(row, row.cpu) for row in rows]),
+        _total("memory", "Memory", together.memory, [(row, row.memory) for row in rows]),
     ]
     for use in together.gpus:
         parts = [(row, part.capacity) for row in rows for part in row.gpus if part.kind == use.kind]
-        found.append(_total(f"GPU {use.label}", use.capacity, parts))
+        found.append(_total(use.kind, f"GPU {use.label}", use.capacity, parts))
     return found
 
 
-def _total(label: str, capacity: Capacity, parts: Iterable[tuple[ClusterRow, Capacity]]) -> Total:
+def _total(key: str, label: str, capacity: Capacity, parts: Iterable[tuple[ClusterRow, Capacity]]) -> Total:
     # Room on a cluster that can't be reached is room that nobody can take.
     free = [((part.total or 0) - (part.asked or 0), row) for row, part in parts if row.is_current]
     most, row = max(free, key=lambda found: found[0], default=(0, None))
-    return Total(label, capacity, row if most > 0 else None, most)
+    return Total(key, label, capacity, row if most > 0 else None, most)

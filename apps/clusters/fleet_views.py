@@ -8,10 +8,12 @@ from typing import Any
 from django.conf import settings
 from django.core.paginator import Paginator
 from django.http import HttpResponse
+from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from apps.clusters import fleet, selectors, sentences
 from apps.clusters.models import Cluster
+from apps.clusters.reports import findings_of
 from apps.clusters.selectors import ClusterRow
 from apps.clusters.selectors.sums import together
 from apps.clusters.states import ClusterState
@@ -29,7 +31,7 @@ PROJECTS_SHOWN = 6
 @page
 def cluster_list(request: PageRequest) -> HttpResponse:
     """All clusters, or those that the address asks for."""
-    everything = list(selectors.clusters(request.principal).defer("ca", "credential_encrypted"))
+    everything = list(selectors.clusters(request.principal).defer("ca", "credential_encrypted", "check_report"))
     failing = selectors.failing_pods(everything)
     context: dict[str, Any] = {
         "total": len(everything),
@@ -46,15 +48,17 @@ def _fleet(request: PageRequest, everything: list[Cluster], failing: dict[int, d
     query = fleet.parse(request.GET)
     in_any_state = [cluster for cluster in everything if query.matches(cluster, any_state=True)]
     shown = [cluster for cluster in in_any_state if query.matches(cluster)]
-    rows = fleet.in_order(selectors.with_sums(shown), query.sort)
+    found, uses = selectors.with_users(shown, request.principal)
+    rows = fleet.in_order(found, query.sort)
     sum_of_all = together(row.room for row in rows)
     paged = Paginator(rows, ROWS_A_PAGE).get_page(request.GET.get("page"))
     links = Labels(request, [fleet.label_text(label) for label in query.labels])
-    troubles = _troubles(shown, failing)
+    troubles = _troubles(shown, failing, selectors.to_be_done(shown))
     return {
         "query": query,
         "page_obj": paged,
         "groups": [_Group.of(group, links) for group in fleet.grouped(paged.object_list, query.group)],
+        "as_of": fleet.as_of(shown),
         "sum": sum_of_all,
         "sums": fleet.totals(rows, sum_of_all),
         "states": [(state, n, address(request, state=state)) for state, n in fleet.state_counts(in_any_state)],
@@ -62,7 +66,7 @@ def _fleet(request: PageRequest, everything: list[Cluster], failing: dict[int, d
         "any_state_url": address(request, state=None),
         "troubles": troubles[:TROUBLES_SHOWN],
         "more_troubles": max(0, len(troubles) - TROUBLES_SHOWN),
-        "users": _users(shown, request, sum_of_all),
+        "users": _users(uses, sum_of_all),
         "labels": fleet.label_choices(everything),
         "chips": links.chips(),
     }
@@ -75,6 +79,7 @@ class _Shown:
     row: ClusterRow
     tags: list[Tag]
     since: datetime | None
+    moment: str
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,11 @@ class _Group:
 
     @classmethod
     def of(cls, group: fleet.Group, links: Labels) -> "_Group":
-        rows = [_Shown(row, links.tags(row.cluster.labels), fleet.cut_off_since(row.cluster)) for row in group.rows]
+        now = timezone.now()
+        rows = []
+        for row in group.rows:
+            since = fleet.cut_off_since(row.cluster)
+            rows.append(_Shown(row, links.tags(row.cluster.labels), since, fleet.moment_text(since, now)))
         return cls(group.value, rows, together(row.room for row in group.rows))
 
 
@@ -103,28 +112,37 @@ def _verdict(clusters: Iterable[Cluster], failing: dict[int, dict[str, int]]) ->
     return sentences.fleet(states, pods)
 
 
-def _troubles(clusters: Iterable[Cluster], failing: dict[int, dict[str, int]]) -> list[Attention]:
-    """What is wrong, worst first: clusters that are cut off or degraded, then those where pods fail."""
+def _troubles(
+    clusters: Iterable[Cluster], failing: dict[int, dict[str, int]], checked: Iterable[Cluster]
+) -> list[Attention]:
+    """What is wrong: clusters that are cut off, then degraded, then those where pods fail, then what checks found."""
     found = []
     for cluster in sorted(clusters, key=lambda cluster: (fleet.severity(cluster.state), cluster.name)):
         url = nav.link("clusters:detail", cluster.name)
         counted = failing.get(cluster.pk, {})
+        pods = sum(counted.values())
         if cluster.state == ClusterState.UNREACHABLE:
             since = fleet.cut_off_since(cluster)
             found.append(Attention(cluster.state, cluster.name, cluster.message, "cluster", url, since))
         elif cluster.state == ClusterState.DEGRADED:
-            more = f" {sentences.pods_fail({'it': sum(counted.values())})}." if counted else ""
-            found.append(Attention(cluster.state, cluster.name, f"{cluster.message}{more}", "cluster", url))
-        elif counted and cluster.state == ClusterState.HEALTHY:
-            pods = sum(counted.values())
+            more = f" {sentences.pods_fail({'it': pods})}." if pods else ""
+            since = fleet.troubled_since(cluster)
+            found.append(Attention(cluster.state, cluster.name, f"{cluster.message}{more}", "cluster", url, since))
+        elif pods and cluster.state == ClusterState.HEALTHY:
             title = f"{cluster.name}: {pods} pod{' fails' if pods == 1 else 's fail'}"
             found.append(Attention("Warning", title, sentences.reasons(counted), "cluster", url, count=pods))
-    # The sort is stable: cut off, degraded, then by how many pods fail.
-    return sorted(found, key=lambda trouble: (trouble.state == "Warning", -trouble.count))
+    # The sort is stable: what is cut off stays before what is degraded.
+    found.sort(key=lambda trouble: (trouble.state == "Warning", -trouble.count))
+    for cluster in checked:
+        url = nav.link("clusters:check", cluster.name)
+        found += [
+            Attention("Warning", f"{cluster.name}: {each['title']}", each["message"], "check", url, cluster.checked_at)
+            for each in findings_of(cluster)
+        ]
+    return found
 
 
-def _users(clusters: list[Cluster], request: PageRequest, there: selectors.Room) -> dict[str, Any]:
-    uses = selectors.projects_on(clusters, request.principal)
+def _users(uses: list[selectors.ProjectUse], there: selectors.Room) -> dict[str, Any]:
     total = there.gpu.total or 0
     rows = []
     for use in uses[:PROJECTS_SHOWN]:

@@ -7,9 +7,10 @@ from typing import Any
 from django.http import QueryDict
 
 from apps.clusters.fleet import Label, parse_labels
-from apps.clusters.selectors.nodes import NodeRow
-from apps.core.look import look_of, percent
+from apps.clusters.selectors.nodes import Asked, Brief, NodeRow
+from apps.core.look import DIM, look_of, percent
 from apps.core.overview import Capacity
+from apps.core.states import Health
 
 # Every node has its own value of some labels: nobody filters by those.
 MOST_VALUES = 24
@@ -42,49 +43,62 @@ def parse(params: QueryDict) -> NodeQuery:
     )
 
 
-def severity(row: NodeRow) -> tuple[int, str]:
+def look_word(reason: str, health: str) -> str:
+    """The state word whose look a node's reason has. A node that does not report is as bad as one that is not ready."""
+    if look_of(reason) is not DIM:
+        return reason
+    return "NotReady" if health == Health.UNKNOWN else health
+
+
+def severity(node: Brief) -> tuple[int, str]:
     """How bad a node stands: the smallest is worst."""
-    seen = look_of(row.node.reason or row.node.health)
-    by_health = look_of(row.node.health)
-    worst = min(_TONES.index(seen.tone), _TONES.index(by_health.tone))
-    return worst, row.node.reason
+    return _TONES.index(look_of(look_word(node.reason, node.health)).tone), node.reason
 
 
-def _share(capacity: Capacity) -> float:
-    share = percent(capacity.asked, capacity.total)
+def _share(asked: int, total: int) -> float:
+    share = percent(asked, total)
     return -1.0 if share is None else share
 
 
-SORTS: Mapping[str, Callable[[NodeRow], Any]] = {
-    "name": lambda row: row.node.name,
-    "state": severity,
-    "pods": lambda row: row.pods,
-    "cpu": lambda row: _share(row.cpu),
-    "memory": lambda row: _share(row.memory),
-    "gpu": lambda row: _share(row.room.gpu),
-    "age": lambda row: -row.node.created_at.timestamp() if row.node.created_at else 0.0,
+SORTS: Mapping[str, Callable[[Brief, Asked], Any]] = {
+    "name": lambda node, _: node.name,
+    "state": lambda node, _: severity(node),
+    "age": lambda node, _: -node.created_at.timestamp() if node.created_at else 0.0,
+    "pods": lambda _, asked: asked.pods,
+    "cpu": lambda node, asked: _share(asked.cpu, node.cpu),
+    "memory": lambda node, asked: _share(asked.memory, node.memory),
+    "gpu": lambda node, asked: _share(asked.gpu, node.gpu),
 }
+_BY_SUMS = frozenset({"pods", "cpu", "memory", "gpu"})
 
 
-def in_order(rows: Iterable[NodeRow], sort: str) -> list[NodeRow]:
+def needs_sums(sort: str) -> bool:
+    """Whether an order is by what pods ask for."""
+    return sort.removeprefix("-") in _BY_SUMS
+
+
+def in_order(found: Iterable[Brief], sort: str, asked: Mapping[str, Asked]) -> list[Brief]:
     """By `sort` ("-" before it turns it round), names deciding between equals; trouble first where it is ""."""
-    by_name = sorted(rows, key=SORTS["name"])
-    return sorted(by_name, key=SORTS[sort.removeprefix("-") or "state"], reverse=sort.startswith("-"))
+    by_name = sorted(found, key=lambda node: node.name)
+    key = SORTS[sort.removeprefix("-") or "state"]
+    nothing = Asked()
+    return sorted(by_name, key=lambda node: key(node, asked.get(node.name, nothing)), reverse=sort.startswith("-"))
 
 
-def state_counts(rows: Iterable[NodeRow]) -> list[tuple[str, int]]:
-    """How many nodes are in which state, worst first."""
-    counted: dict[str, int] = {}
-    for row in sorted(rows, key=severity):
-        counted[row.node.reason] = counted.get(row.node.reason, 0) + 1
-    return list(counted.items())
+def state_counts(found: Iterable[Brief]) -> list[tuple[str, str, int]]:
+    """The states that nodes are in, worst first: the word, whose look it has, and how many."""
+    counted: dict[tuple[str, str], int] = {}
+    for node in sorted(found, key=severity):
+        state = (node.reason, look_word(node.reason, node.health))
+        counted[state] = counted.get(state, 0) + 1
+    return [(*state, count) for state, count in counted.items()]
 
 
-def label_choices(rows: Iterable[NodeRow]) -> dict[str, list[str]]:
+def label_choices(nodes: Iterable[Brief]) -> dict[str, list[str]]:
     """The labels that tell groups of nodes apart: keys with their values."""
     found: dict[str, set[str]] = {}
-    for row in rows:
-        for key, value in row.node.labels.items():
+    for node in nodes:
+        for key, value in node.labels.items():
             found.setdefault(str(key), set()).add(str(value))
     return {
         key: sorted(values)

@@ -1,10 +1,10 @@
 """What clusters give to the overview, the rail and the search."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from django.db.models import Count, Q, Sum
 
+from apps.clusters import fleet, selectors
 from apps.clusters.models import Cluster, Node, Pod
 from apps.clusters.reports import findings_of
 from apps.clusters.states import ClusterState
@@ -26,6 +26,7 @@ def connect() -> None:
     page.register(Section.ROOM, room)
     nav.count("clusters", count)
     search.register("cluster", find_clusters)
+    search.register("node", find_nodes)
     search.register("pod", find_pods)
 
 
@@ -95,45 +96,22 @@ def _finding(cluster: Cluster, found: Mapping[str, str]) -> Attention:
 
 
 def room(scope: Scope) -> list[RoomRow]:
-    """Used, requested and allocatable of each cluster: three queries, however many there are."""
-    clusters = list(Cluster.objects.order_by("name")[:ROOM_ROWS])
-    ids = [cluster.pk for cluster in clusters]
-    there: dict[int, Mapping[str, Any]] = {
-        row["cluster_id"]: row
-        for row in Node.objects.filter(cluster_id__in=ids)
-        .order_by()
-        .values("cluster_id")
-        .annotate(
-            nodes=Count("pk"),
-            cpu=Sum("allocatable_cpu_m"),
-            memory=Sum("allocatable_memory_b"),
-            gpu=Sum("allocatable_gpu"),
-            cpu_used=Sum("used_cpu_m"),
-            memory_used=Sum("used_memory_b"),
-        )
-    }
-    held: dict[int, Mapping[str, Any]] = {
-        row["cluster_id"]: row
-        for row in Pod.objects.present()
-        .filter(_HOLDS, cluster_id__in=ids)
-        .order_by()
-        .values("cluster_id")
-        .annotate(cpu=Sum("requests_cpu_m"), memory=Sum("requests_memory_b"), gpu=Sum("requests_gpu"))
-    }
-    return [_room_row(cluster, there.get(cluster.pk, {}), held.get(cluster.pk, {})) for cluster in clusters]
+    """Used, requested and allocatable of each cluster, those in trouble first. Three queries."""
+    clusters = Cluster.objects.defer("ca", "credential_encrypted", "conditions").order_by("name")
+    worst_first = sorted(clusters, key=lambda cluster: fleet.severity(cluster.state))
+    return [_room_row(row) for row in selectors.with_sums(worst_first[:ROOM_ROWS])]
 
 
-def _room_row(cluster: Cluster, there: Mapping[str, Any], held: Mapping[str, Any]) -> RoomRow:
-    gpus = held.get("gpu") or 0
+def _room_row(row: selectors.ClusterRow) -> RoomRow:
+    cluster = row.cluster
     labels = [str(cluster.labels[key]) for key in ("provider", "region") if cluster.labels.get(key)]
-    nodes = there.get("nodes") or 0
     return RoomRow(
         cluster.name,
         cluster.state,
-        Capacity(there.get("cpu_used"), held.get("cpu") or 0, there.get("cpu"), "cpu"),
-        Capacity(there.get("memory_used"), held.get("memory") or 0, there.get("memory"), "bytes"),
-        Capacity(gpus, gpus, there.get("gpu")),
-        sub=" · ".join([*labels, f"{nodes} node{'' if nodes == 1 else 's'}"]),
+        row.cpu,
+        row.memory,
+        row.gpu,
+        sub=" · ".join([*labels, f"{row.nodes} node{'' if row.nodes == 1 else 's'}"]),
         url=nav.link("clusters:detail", cluster.name),
         at=cluster.last_seen_at,
     )
@@ -147,13 +125,22 @@ def count(principal: Principal, project: Project | None) -> nav.Count:
 
 
 def find_clusters(principal: Principal, query: str, limit: int) -> list[search.Hit]:
-    """Clusters and nodes by name; everyone who is signed in may see them."""
+    """Clusters by name; everyone who is signed in may see them."""
     clusters = Cluster.objects.filter(name__icontains=query).order_by("name")[:limit]
-    nodes = Node.objects.filter(name__icontains=query).select_related("cluster").order_by("name")[:limit]
-    hits = [search.Hit(c.name, c.state, nav.link("clusters:detail", c.name), "cluster") for c in clusters]
-    return hits + [
-        search.Hit(node.name, f"on {node.cluster.name}", nav.link("clusters:detail", node.cluster.name), "node")
-        for node in nodes
+    return [search.Hit(c.name, c.state, nav.link("clusters:detail", c.name), "cluster") for c in clusters]
+
+
+def find_nodes(principal: Principal, query: str, limit: int) -> list[search.Hit]:
+    """Nodes by name; everyone who is signed in may see them."""
+    nodes = Node.objects.filter(name__icontains=query).select_related("cluster").order_by("name")
+    return [
+        search.Hit(
+            node.name,
+            f"{node.reason or node.health} on {node.cluster.name}",
+            nav.link("clusters:node", node.cluster.name, node.name),
+            "node",
+        )
+        for node in nodes[:limit]
     ]
 
 
@@ -162,9 +149,12 @@ def find_pods(principal: Principal, query: str, limit: int) -> list[search.Hit]:
     pods = Pod.objects.present().filter(name__icontains=query).select_related("cluster").order_by("name")
     if not principal.is_platform_admin:
         pods = pods.filter(project__in=visible_projects(principal).values("name"))
-    return [search.Hit(pod.name, f"{pod.health} on {pod.cluster.name}", _pod_page(pod), "pod") for pod in pods[:limit]]
-
-
-def _pod_page(pod: Pod) -> str:
-    served = nav.link("deployments:detail", pod.project, pod.deployment) if pod.deployment and pod.project else ""
-    return served or nav.link("clusters:detail", pod.cluster.name)
+    return [
+        search.Hit(
+            pod.name,
+            f"{pod.health} on {pod.cluster.name}",
+            nav.link("clusters:pod", pod.cluster.name, pod.namespace, pod.name),
+            "pod",
+        )
+        for pod in pods.defer("labels", "status")[:limit]
+    ]

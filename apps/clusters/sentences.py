@@ -44,7 +44,7 @@ def fleet(states: Mapping[str, Sequence[str]], failing: Mapping[str, int]) -> Ve
     sentence = "The cluster is healthy" if watched == 1 else f"All {watched} clusters are healthy"
     if new:
         sentence = f"{count[ClusterState.HEALTHY]} of {watched} clusters are healthy"
-    said = [*pending, *([pods_fail(failing)] if failing else ["every pod is as wanted"])]
+    said = [*pending, *([pods_fail(failing)] if failing else ["no pod fails"])]
     return Verdict(ClusterState.HEALTHY, sentence, " · ".join(said))
 
 

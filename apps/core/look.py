@@ -153,6 +153,6 @@ def sparkline_points(values: list[float], width: float = 96, height: float = 24)
 
 def _three(value: float) -> str:
     if abs(value) >= 100:
-        return f"{value:.0f}"
+        return f"{value:,.0f}"
     text = f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
     return text.rstrip("0").rstrip(".")

@@ -26,10 +26,10 @@ PLACES = {
 }
 # Kinds of nodes: accelerator, what one has of it, cores, GiB.
 MACHINES: tuple[tuple[str, dict[str, int], int, int], ...] = (
-    ("h100", {"nvidia.com/gpu": 8}, 192, 2048),
-    ("a100", {"nvidia.com/gpu": 8}, 96, 1024),
-    ("mi300x", {"amd.com/gpu": 8}, 192, 2048),
-    ("a100-mig", {"nvidia.com/mig-1g.10gb": 14, "nvidia.com/mig-3g.40gb": 4}, 96, 1024),
+    ("h100", {"nvidia.com/gpu": 8}, 64, 384),
+    ("a100", {"nvidia.com/gpu": 8}, 48, 256),
+    ("mi300x", {"amd.com/gpu": 8}, 64, 384),
+    ("a100-mig", {"nvidia.com/mig-1g.10gb": 8, "nvidia.com/mig-3g.40gb": 4}, 48, 256),
     ("none", {}, 64, 256),
 )
 SICK: tuple[tuple[str, str, str, str], ...] = (
@@ -106,7 +106,7 @@ class Fleet:
             enabled=state != "Disabled",
             state=state,
             reason=reason,
-            message=message.format(nodes=self.nodes),
+            message=message.format(nodes=self.big_nodes if name else self.nodes),
             conditions=_conditions(state, self.now),
             server_version=self.random.choice(["v1.33.4", "v1.34.2", "v1.35.0"]),
             has_metrics=True,
@@ -116,8 +116,10 @@ class Fleet:
     def _contents(self, cluster: Cluster, nodes: int, pods: int, *, events: int) -> None:
         if cluster.state == "Pending":
             return
-        made = Node.objects.bulk_create(self._nodes(cluster, nodes), batch_size=1000)
-        placed = Pod.objects.bulk_create(self._pods(cluster, [node.name for node in made], pods), batch_size=1000)
+        made = list(self._nodes(cluster, nodes))
+        found = list(self._pods(cluster, made, pods))
+        Node.objects.bulk_create(made, batch_size=1000)
+        placed = Pod.objects.bulk_create(found, batch_size=1000)
         KubeEvent.objects.bulk_create(self._events(cluster, placed, events), batch_size=1000)
 
     def _nodes(self, cluster: Cluster, count: int) -> Iterator[Node]:
@@ -135,7 +137,6 @@ class Fleet:
                 if cordoned
                 else ("Healthy", "Ready", "The node is ready.")
             )
-            load = self.random.betavariate(3, 3)
             yield Node(
                 cluster=cluster, uid=str(uuid.uuid4()), resource_version="1", name=f"{cluster.name}-n{number + 1:03}",
                 labels={
@@ -147,15 +148,13 @@ class Fleet:
                 allocatable_cpu_m=cores * 1000 - 500, allocatable_memory_b=(memory - 4) * GIB,
                 allocatable_gpu=sum(gpus.values()), allocatable_gpus=gpus, allocatable_pods=110,
                 capacity={"cpu": cores * 1000, "memory": memory * GIB, "pods": 110, "gpus": gpus},
-                used_cpu_m=int(cores * 700 * load), used_memory_b=int(memory * GIB * 0.7 * load),
+                used_cpu_m=400, used_memory_b=2 * GIB,
                 kubelet_version=cluster.server_version, conditions=_node_conditions(broken, self.now),
                 taints=[{"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}] if gpus else [],
                 created_at=self.now - timedelta(days=self.random.randint(3, 200)), observed_at=self.now,
             )  # fmt: skip
 
-    def _pods(self, cluster: Cluster, nodes: list[str], count: int) -> Iterator[Pod]:
-        machine = next(found for found in MACHINES if found[0] == cluster.labels["accelerator"])
-        kinds = list(machine[1])
+    def _pods(self, cluster: Cluster, nodes: list[Node], count: int) -> Iterator[Pod]:
         # Each cluster has its own load, so that a fleet shows full and empty ones; failures come in clumps.
         full = self.random.betavariate(3, 2)
         sick = self.sick * self.random.choice([0, 0, 0, 0, 0.5, 2, 4])
@@ -164,9 +163,16 @@ class Fleet:
             health, reason, phase, message = ("Healthy", "Running", "Running", "All containers are ready.")
             if self.random.random() < sick:
                 health, reason, phase, message = self.random.choice(SICK)
-            on_gpu = bool(kinds) and self.random.random() < full * 0.3
-            cpu = self.random.choice([250, 500, 1000, 2000, 4000]) * (2 if on_gpu else 1)
-            memory = self.random.choice([1, 2, 4, 8]) * (4 if on_gpu else 1) * GIB
+            node = nodes[number % len(nodes)]
+            # The first pods of a node take its GPUs, as far as the cluster is full.
+            kinds = [kind for kind, has in node.allocatable_gpus.items() if number // len(nodes) < has]
+            on_gpu = bool(kinds) and self.random.random() < full
+            cpu = int(self.random.choice([250, 500, 1000, 2000, 4000]) * (0.5 + full))
+            memory = int(self.random.choice([1, 2, 4, 8]) * (3 if on_gpu else 1) * (0.5 + full) * GIB)
+            used = self.random.betavariate(2, 3)
+            if phase == "Running":
+                node.used_cpu_m = (node.used_cpu_m or 0) + int(cpu * used)
+                node.used_memory_b = (node.used_memory_b or 0) + int(memory * used)
             started = self.now - timedelta(seconds=self.random.randint(30, 900_000))
             yield Pod(
                 cluster=cluster, uid=str(uuid.uuid4()), resource_version="1", namespace=f"flotilla-{project}",
@@ -176,13 +182,13 @@ class Fleet:
                     "app.kubernetes.io/name": "serve", "pod-template-hash": uuid.uuid4().hex[:10],
                 },
                 project=project, owner_kind="ReplicaSet", owner_name=f"serve-{number:05}",
-                node_name="" if reason == "Unschedulable" else nodes[number % len(nodes)],
+                node_name="" if reason == "Unschedulable" else node.name,
                 pod_ip=f"10.{number // 65536}.{number // 256 % 256}.{number % 256}", phase=phase,
                 ready=health == "Healthy", restarts=self.random.choice([0, 0, 0, 1, 3]),
                 health=health, reason=reason, message=message,
                 requests_cpu_m=cpu, requests_memory_b=memory, requests_gpu=int(on_gpu),
                 requests_gpus={self.random.choice(kinds): 1} if on_gpu else {},
-                used_cpu_m=int(cpu * self.random.random()), used_memory_b=int(memory * self.random.random()),
+                used_cpu_m=int(cpu * used), used_memory_b=int(memory * used),
                 status=_STATUS, created_at=started, started_at=started, observed_at=self.now,
             )  # fmt: skip
 

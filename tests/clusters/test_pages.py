@@ -1,12 +1,12 @@
 """Pages, through the door that people use."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 
-from apps.clusters import rows, services
+from apps.clusters import cluster_views, fleet, rows, services
 from apps.clusters.models import Cluster, KubeEvent, Node, Pod
 from apps.core.access import Principal
 from apps.core.models import Membership, Project, User
@@ -63,6 +63,8 @@ def root(client: Client, admin_user: User) -> Client:
 PAGES = [
     ("clusters:list", []),
     ("clusters:detail", ["gke-eu"]),
+    ("clusters:node", ["gke-eu", "n0"]),
+    ("clusters:events", ["gke-eu"]),
     ("clusters:pod", ["gke-eu", "flotilla-demo", "demo-pod-0"]),
     ("clusters:pod-log", ["gke-eu", "flotilla-demo", "demo-pod-0"]),
 ]
@@ -78,6 +80,63 @@ def test_the_list_shows_state_room_and_version(viewer: Client, cluster: Cluster)
     text = viewer.get("/clusters/").content.decode()
     assert "gke-eu" in text and "Healthy" in text and "gcp" in text
     assert "requested 3 of 8" in text, "six pods of half a core on two nodes of four"
+
+
+def test_the_fleet_says_the_verdict_the_room_and_who_uses_it(viewer: Client, cluster: Cluster) -> None:
+    text = viewer.get("/clusters/").content.decode()
+    assert "The cluster is healthy" in text and "no pod fails" in text
+    assert 'id="sum-nvidia.com/gpu"' in text and "GPU nvidia" in text, "each kind of GPU has its sum"
+    assert 'id="use-demo"' in text and "all others" in text and "secret" not in text
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("label=region=eu", {"gke-eu"}),
+        ("label=region=us&label=provider=aws", {"eks-us"}),
+        ("state=Degraded", {"eks-us"}),
+        ("q=eks", {"eks-us"}),
+        ("label=region=moon", set()),
+        ("group=region&sort=-cpu", {"gke-eu", "eks-us"}),
+    ],
+)
+def test_the_address_filters_sorts_and_groups_the_fleet(
+    viewer: Client, cluster: Cluster, api: FakeApi, admin: Principal, address: str, shown: set[str]
+) -> None:
+    labels = {"provider": "aws", "region": "us"}
+    other = services.register(principal=admin, name="eks-us", labels=labels, kubeconfig_text=api.kubeconfig)
+    Cluster.objects.filter(pk=other.pk).update(state="Degraded", message="2 of 3 nodes are not ready.")
+    text = viewer.get(f"/clusters/?part=fleet&{address}").content.decode()
+    table = text[text.index('id="rows"') :]
+    assert {name for name in ("gke-eu", "eks-us") if f'href="/clusters/{name}/"' in table} == shown
+    assert ("Nothing matches" in text) == (not shown)
+    assert ("label=region%3Dus" in table) == ("eks-us" in shown), "labels are links that filter"
+
+
+def test_what_is_wrong_comes_first(viewer: Client, cluster: Cluster, api: FakeApi, admin: Principal) -> None:
+    gone = services.register(principal=admin, name="zz-gone", kubeconfig_text=api.kubeconfig)
+    seen = datetime.now(UTC) - timedelta(minutes=12)
+    message = "The API server did not answer in time."
+    Cluster.objects.filter(pk=gone.pk).update(state="Unreachable", last_seen_at=seen, message=message)
+    Pod.objects.filter(cluster=cluster, name="demo-pod-0").update(health="Degraded", reason="OOMKilled")
+    text = viewer.get("/clusters/").content.decode()
+    assert "One cluster can&#x27;t be reached" in text
+    assert text.index(f'id="cluster-{gone.pk}"') < text.index(f'id="cluster-{cluster.pk}"')
+    assert (
+        f"since {fleet.moment_text(seen, datetime.now(UTC))}" in text
+        and f'id="cluster-{gone.pk}" class="stale"' in text
+    )
+    assert "gke-eu: 1 pod fails" in text and "1 OOMKilled" in text
+
+
+def test_what_a_check_found_to_be_done_is_told_with_the_way_to_the_check(viewer: Client, cluster: Cluster) -> None:
+    found = {"title": "permissions are missing", "message": "It may not list pods.", "noun": "check", "reason": "x"}
+    Cluster.objects.filter(pk=cluster.pk).update(
+        check_report={"generation": cluster.generation, "findings": [found]}, checked_at=datetime.now(UTC)
+    )
+    text = viewer.get("/clusters/").content.decode()
+    assert "gke-eu: permissions are missing" in text and "It may not list pods." in text
+    assert 'href="/clusters/gke-eu/check/"' in text
 
 
 def test_the_detail_names_only_the_pods_that_the_viewer_may_see(viewer: Client, cluster: Cluster) -> None:
@@ -103,6 +162,72 @@ def test_an_unreachable_cluster_still_renders_with_its_age(viewer: Client, clust
     Cluster.objects.update(state="Unreachable", message="The API server did not answer in time.")
     text = viewer.get("/clusters/gke-eu/").content.decode()
     assert "did not answer in time" in text and "as of" in text and "stale" in text and "demo-pod-0" in text
+
+
+def test_pods_are_found_by_every_word_and_those_of_others_by_their_state_only(viewer: Client, cluster: Cluster) -> None:
+    def squares(text: str) -> int:
+        return viewer.get("/clusters/gke-eu/", {"part": "pods", "pod": text}).content.decode().count("<li id=")
+
+    assert squares("") == 6 and squares("demo-pod-1") == 1 and squares("demo ready n0") == 2
+    assert squares("secret") == 0, "a name that must not be known is not found"
+    assert squares("ready") == 6 and squares("n1") == 2
+
+
+def test_squares_are_paged_and_say_how_many_are_not_shown(
+    viewer: Client, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_views, "SQUARES_A_PAGE", 4)
+    Pod.objects.filter(name="demo-pod-2").update(health="Degraded", reason="OOMKilled")
+    text = viewer.get("/clusters/gke-eu/?part=pods").content.decode()
+    assert text.count("<li id=") == 4 and "1–4 of 6" in text
+    assert text.index("OOMKilled") < text.index("demo-pod-0"), "what needs somebody comes first"
+    assert viewer.get("/clusters/gke-eu/?part=pods&pods=2").content.decode().count("<li id=") == 2
+
+
+def test_a_node_says_what_it_has_and_who_asks_for_it(viewer: Client, cluster: Cluster) -> None:
+    Node.objects.filter(name="n0").update(taints=[{"key": "gpu", "value": "yes", "effect": "NoSchedule"}])
+    text = viewer.get("/clusters/gke-eu/nodes/n0/").content.decode()
+    assert "It takes only pods that tolerate its taint gpu=yes:NoSchedule." in text
+    assert 'id="room-nvidia.com/gpu"' in text and "nvidia.com/gpu" in text
+    assert "demo-pod-0" in text and "demo-pod-2" in text and "demo-pod-1" not in text
+    assert "2 pods of other projects" in text and "secret" not in text
+
+
+@pytest.mark.parametrize("part", ["verdict", "room", "pods", "events", "conditions"])
+def test_each_part_of_a_node_is_a_fragment(viewer: Client, cluster: Cluster, part: str) -> None:
+    text = viewer.get(f"/clusters/gke-eu/nodes/n0/?part={part}").content.decode()
+    assert f'id="{part}"' in text and "<html" not in text and "secret" not in text
+
+
+def test_a_node_that_is_not_there_is_not_found(viewer: Client, cluster: Cluster) -> None:
+    assert viewer.get("/clusters/gke-eu/nodes/n9/").status_code == 404
+
+
+def test_events_of_a_node_are_everyones(viewer: Client, cluster: Cluster) -> None:
+    node = fakeapi.node("n0")
+    node["metadata"]["uid"] = "n0"
+    event = fakeapi.event("e", about=node, kind="Node") | {"reason": "NodeHasDiskPressure", "message": "disk is full"}
+    event["metadata"]["uid"] = "of-node"
+    KubeEvent.objects.create(cluster=cluster, **rows.event_row(event, datetime.now(UTC)))
+    assert "disk is full" in viewer.get("/clusters/gke-eu/nodes/n0/").content.decode()
+    assert "disk is full" in viewer.get("/clusters/gke-eu/events/").content.decode()
+    assert "disk is full" not in viewer.get("/clusters/gke-eu/nodes/n1/").content.decode()
+
+
+def test_events_are_filtered_and_those_of_others_only_counted(viewer: Client, root: Client, cluster: Cluster) -> None:
+    viewer.force_login(User.objects.get(username="vera"))
+    text = viewer.get("/clusters/gke-eu/events/").content.decode()
+    assert "3 events, and 3 of other projects" in text and "secret" not in text
+    one = viewer.get("/clusters/gke-eu/events/?text=demo-pod-1&type=Warning&kind=Pod").content.decode()
+    assert "demo-pod-1" in one and "demo-pod-0" not in one
+    assert "Nothing matches" in viewer.get("/clusters/gke-eu/events/?reason=Nope").content.decode()
+    assert "Nothing matches" in viewer.get("/clusters/gke-eu/events/?namespace=flotilla-secret").content.decode()
+
+
+def test_search_leads_to_nodes_and_pods(viewer: Client, cluster: Cluster) -> None:
+    assert "/clusters/gke-eu/nodes/n0/" in viewer.get("/search?q=n0").content.decode()
+    text = viewer.get("/search?q=pod-0").content.decode()
+    assert "/clusters/gke-eu/pods/flotilla-demo/demo-pod-0/" in text and "secret" not in text
 
 
 def test_a_pod_of_another_project_is_not_found(viewer: Client, cluster: Cluster) -> None:
@@ -152,7 +277,7 @@ def test_no_page_asks_more_of_postgres_when_there_is_more(
 
     def counts() -> list[int]:
         found = []
-        for path in ("/clusters/", "/clusters/gke-eu/"):
+        for path in ("/clusters/", "/clusters/gke-eu/", "/clusters/gke-eu/?sort=-gpu", "/clusters/gke-eu/events/"):
             with CaptureQueriesContext(
                 connection,
             ) as queries:

@@ -17,6 +17,15 @@ class CapacitySerializer(serializers.Serializer[Any]):
     allocatable = serializers.FloatField(source="total", allow_null=True)
 
 
+class GpuSerializer(serializers.Serializer[Any]):
+    """One kind of GPU by its resource name; `used` are those of running pods."""
+
+    kind = serializers.CharField()
+    used = serializers.IntegerField(source="capacity.used")
+    requested = serializers.IntegerField(source="capacity.asked")
+    allocatable = serializers.IntegerField(source="capacity.total")
+
+
 class ConditionSerializer(serializers.Serializer[Any]):
     """A condition as in meta/v1."""
 
@@ -53,6 +62,7 @@ class ClusterRowSerializer(serializers.Serializer[Any]):
     cpu = CapacitySerializer()
     memory = CapacitySerializer()
     gpu = CapacitySerializer()
+    gpus = GpuSerializer(many=True)
 
     def to_representation(self, instance: ClusterRow) -> dict[str, Any]:
         """The cluster's own fields first."""
@@ -69,11 +79,12 @@ class ClusterReplySerializer(ClusterSerializer):
     cpu = CapacitySerializer()
     memory = CapacitySerializer()
     gpu = CapacitySerializer()
+    gpus = GpuSerializer(many=True)
 
     class Meta(ClusterSerializer.Meta):
         fields = (  # type: ignore[assignment]
             *ClusterSerializer.Meta.fields,
-            *("nodes", "nodes_ready", "pods", "pods_degraded", "cpu", "memory", "gpu"),
+            *("nodes", "nodes_ready", "pods", "pods_degraded", "cpu", "memory", "gpu", "gpus"),
         )
         read_only_fields = fields  # type: ignore[assignment]
 
@@ -218,13 +229,14 @@ class NodeSerializer(serializers.ModelSerializer[Node]):
     labels = serializers.DictField(child=serializers.CharField())
     taints = serializers.ListField(child=serializers.DictField())
     conditions = ConditionSerializer(many=True)
+    allocatable_gpus = serializers.DictField(child=serializers.IntegerField())
 
     class Meta:
         model = Node
         fields = (
             *("name", "labels", "ready", "schedulable", "health", "reason", "message", "allocatable_cpu_m"),
-            *("allocatable_memory_b", "allocatable_gpu", "allocatable_pods", "used_cpu_m", "used_memory_b"),
-            *("kubelet_version", "conditions", "taints", "created_at", "observed_at"),
+            *("allocatable_memory_b", "allocatable_gpu", "allocatable_gpus", "allocatable_pods", "used_cpu_m"),
+            *("used_memory_b", "kubelet_version", "conditions", "taints", "created_at", "observed_at"),
         )
         read_only_fields = fields
 
@@ -234,8 +246,8 @@ class PodSerializer(serializers.Serializer[Any]):
 
     _NAMED = (
         *("namespace", "name", "project", "run", "deployment", "revision", "phase", "ready", "restarts", "message"),
-        *("exit_code", "requests_cpu_m", "requests_memory_b", "requests_gpu", "used_cpu_m", "used_memory_b"),
-        *("started_at", "observed_at"),
+        *("exit_code", "requests_cpu_m", "requests_memory_b", "requests_gpu", "requests_gpus", "used_cpu_m"),
+        *("used_memory_b", "started_at", "observed_at"),
     )
     health = serializers.CharField()
     reason = serializers.CharField()
@@ -254,6 +266,7 @@ class PodSerializer(serializers.Serializer[Any]):
     requests_cpu_m = serializers.IntegerField(allow_null=True)
     requests_memory_b = serializers.IntegerField(allow_null=True)
     requests_gpu = serializers.IntegerField(allow_null=True)
+    requests_gpus = serializers.DictField(child=serializers.IntegerField(), allow_null=True)
     used_cpu_m = serializers.IntegerField(allow_null=True)
     used_memory_b = serializers.IntegerField(allow_null=True)
     started_at = serializers.DateTimeField(allow_null=True)

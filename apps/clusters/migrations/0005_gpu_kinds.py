@@ -14,6 +14,14 @@ class Migration(migrations.Migration):
         migrations.AddField("node", "allocatable_gpus", models.JSONField(default=dict)),
         migrations.AddField("node", "capacity", models.JSONField(default=dict)),
         migrations.AddField("pod", "requests_gpus", models.JSONField(default=dict)),
+        migrations.AddIndex(
+            "pod",
+            models.Index(
+                fields=["cluster"],
+                condition=models.Q(("deleted_at", None), ("health", "Degraded")),
+                name="pod_failing",
+            ),
+        ),
         # A row is written again only when its version differs: without one, the next list fills the new columns.
         migrations.RunSQL(
             [

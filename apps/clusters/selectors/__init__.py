@@ -1,6 +1,15 @@
 """Every read of clusters, with a number of queries that does not grow with the rows. One module a noun."""
 
-from apps.clusters.selectors.events import EventView, event_views, events_of, events_of_node, events_of_pod
+from apps.clusters.selectors.events import (
+    EventView,
+    chosen,
+    event_choices,
+    event_views,
+    events_of,
+    events_of_node,
+    events_of_pod,
+    readable,
+)
 from apps.clusters.selectors.fleet import (
     ClusterRow,
     ProjectUse,
@@ -8,11 +17,12 @@ from apps.clusters.selectors.fleet import (
     clusters,
     failing_pods,
     is_current,
-    projects_on,
     require_signed_in,
+    to_be_done,
     with_sums,
+    with_users,
 )
-from apps.clusters.selectors.nodes import NodeRow, node_or_404, node_rows, nodes_of
+from apps.clusters.selectors.nodes import Asked, Brief, NodeRow, asked_by_node, briefs, node_or_404, node_rows, nodes_of
 from apps.clusters.selectors.pods import (
     ANONYMOUS,
     PodView,
@@ -29,6 +39,8 @@ from apps.clusters.selectors.sums import ENDED, GpuUse, Room
 __all__ = [
     "ANONYMOUS",
     "ENDED",
+    "Asked",
+    "Brief",
     "ClusterRow",
     "EventView",
     "GpuUse",
@@ -36,8 +48,12 @@ __all__ = [
     "PodView",
     "ProjectUse",
     "Room",
+    "asked_by_node",
+    "briefs",
+    "chosen",
     "cluster_or_404",
     "clusters",
+    "event_choices",
     "event_views",
     "events_of",
     "events_of_node",
@@ -51,10 +67,12 @@ __all__ = [
     "pod_view",
     "pod_views",
     "pods_of",
-    "projects_on",
+    "readable",
     "require_signed_in",
     "squares_of",
     "state_word",
     "states_of",
+    "to_be_done",
     "with_sums",
+    "with_users",
 ]

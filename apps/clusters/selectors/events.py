@@ -37,40 +37,28 @@ def events_of_node(node: Node) -> QuerySet[KubeEvent]:
     return events_of(node.cluster).filter(namespace__in=["", "default"], involved_kind="Node", involved_name=node.name)
 
 
+def readable(cluster: Cluster, principal: Principal, *, warnings_only: bool = False) -> QuerySet[KubeEvent]:
+    """The events that the caller may read, newest first."""
+    found = events_of(cluster, warnings_only=warnings_only)
+    sight = visibility_of(principal)
+    return found if sight.everything else found.filter(_readable(sight))
+
+
 def chosen(
-    found: QuerySet[KubeEvent],
-    principal: Principal,
-    *,
-    reason: str = "",
-    kind: str = "",
-    namespace: str = "",
-    text: str = "",
+    found: QuerySet[KubeEvent], *, reason: str = "", kind: str = "", namespace: str = "", text: str = ""
 ) -> QuerySet[KubeEvent]:
-    """Events by what they say. By kind, namespace and text only those are found that the caller may read."""
-    if reason:
-        found = found.filter(reason=reason)
-    if not (kind or namespace or text):
-        return found
-    sight = visibility_of(principal)
-    found = found if sight.everything else found.filter(_readable(sight))
-    if kind:
-        found = found.filter(involved_kind=kind)
-    if namespace:
-        found = found.filter(namespace=namespace)
-    if text:
-        found = found.filter(Q(involved_name__icontains=text) | Q(message__icontains=text))
-    return found
+    """Events by what they say."""
+    for column, wanted in (("reason", reason), ("involved_kind", kind), ("namespace", namespace)):
+        found = found.filter(**{column: wanted}) if wanted else found
+    return found.filter(Q(involved_name__icontains=text) | Q(message__icontains=text)) if text else found
 
 
-def event_choices(cluster: Cluster, principal: Principal) -> dict[str, list[str]]:
-    """The reasons of a cluster's events, and kinds and namespaces of those that the caller may read. Three queries."""
-    found = KubeEvent.objects.filter(cluster=cluster).order_by()
-    sight = visibility_of(principal)
-    readable = found if sight.everything else found.filter(_readable(sight))
+def event_choices(found: QuerySet[KubeEvent]) -> dict[str, list[str]]:
+    """The reasons, kinds and namespaces that occur in events. Three queries."""
+    columns = {"reasons": "reason", "kinds": "involved_kind", "namespaces": "namespace"}
+    plain = found.order_by()
     return {
-        "reasons": sorted(found.values_list("reason", flat=True).distinct()),
-        "kinds": sorted(readable.values_list("involved_kind", flat=True).distinct()),
-        "namespaces": sorted(filter(None, readable.values_list("namespace", flat=True).distinct())),
+        key: sorted(filter(None, plain.values_list(column, flat=True).distinct())) for key, column in columns.items()
     }
 
 

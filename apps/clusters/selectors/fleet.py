@@ -1,12 +1,23 @@
 """Clusters with their sums, who holds what of them, and which pods fail where."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from apps.clusters.models import Cluster, Node, Pod
-from apps.clusters.selectors.sums import ACTIVE, GpuUse, Room, grouped, measured, node_groups, pod_groups, room
+from apps.clusters.selectors.sums import (
+    ACTIVE,
+    GpuUse,
+    Group,
+    Room,
+    by_cluster_and_project,
+    grouped,
+    measured,
+    node_groups,
+    pod_groups,
+    room,
+)
 from apps.clusters.states import ClusterState
 from apps.clusters.visibility import visibility_of
 from apps.core.access import Principal
@@ -73,7 +84,6 @@ class ProjectUse:
     """What one project holds; `name` is "" for all that the viewer may not tell apart."""
 
     name: str
-    pods: int
     room: Room
 
 
@@ -105,24 +115,23 @@ def cluster_or_404(principal: Principal, name: str) -> Cluster:
 def with_sums(found: Iterable[Cluster]) -> list[ClusterRow]:
     """The clusters with their sums: two more queries for all of them."""
     wanted = list(found)
-    ids = [cluster.pk for cluster in wanted]
-    nodes = grouped(node_groups(Node.objects.filter(cluster__in=ids), "cluster_id"), "cluster_id")
-    pods = grouped(pod_groups(Pod.objects.filter(cluster__in=ids), "cluster_id"), "cluster_id")
-    return [ClusterRow(cluster, room(nodes.get(cluster.pk, []), pods.get(cluster.pk, []))) for cluster in wanted]
+    pods = Pod.objects.filter(cluster__in=[cluster.pk for cluster in wanted])
+    return _rows(wanted, pod_groups(pods, "cluster_id"))
 
 
-def projects_on(found: Iterable[Cluster], principal: Principal) -> list[ProjectUse]:
-    """Who holds what of these clusters, by project; what the caller may not see is one row, the last. Two queries."""
+def with_users(found: Iterable[Cluster], principal: Principal) -> tuple[list[ClusterRow], list[ProjectUse]]:
+    """The clusters with their sums, and who holds what of them by project: what the caller may not tell apart is one
+    entry, the last. Three queries at most, and every pod is looked at once."""
+    wanted = list(found)
+    by_cluster, by_project = by_cluster_and_project([cluster.pk for cluster in wanted])
     sight = visibility_of(principal)
-    ids = [cluster.pk for cluster in found]
-    by_name: dict[str, list[dict[str, object]]] = {}
-    for group in pod_groups(Pod.objects.filter(cluster__in=ids), "project"):
+    by_name: dict[str, list[Group]] = {}
+    for group in by_project:
         name = group["project"] if group["project"] and sight.allows(group["project"]) else ""
-        by_name.setdefault(name, []).append(dict(group))
-    uses = [ProjectUse(name, *_held(groups)) for name, groups in by_name.items()]
-    return sorted(
-        uses, key=lambda use: (not use.name, -(use.room.gpu.asked or 0), -(use.room.cpu.asked or 0), use.name)
-    )
+        by_name.setdefault(name, []).append(group)
+    uses = [ProjectUse(name, _held(part)) for name, part in by_name.items()]
+    uses.sort(key=lambda use: (not use.name, -(use.room.gpu.asked or 0), -(use.room.cpu.asked or 0), use.name))
+    return _rows(wanted, by_cluster), uses
 
 
 def failing_pods(found: Iterable[Cluster]) -> dict[int, dict[str, int]]:
@@ -137,9 +146,24 @@ def failing_pods(found: Iterable[Cluster]) -> dict[int, dict[str, int]]:
     return by_cluster
 
 
-def _held(groups: list[dict[str, object]]) -> tuple[int, Room]:
-    held = room([], groups)
+def to_be_done(found: Iterable[Cluster]) -> list[Cluster]:
+    """Those whose last check found something that a person has to do, with their reports. One query."""
+    something = ~Q(check_report__findings=[]) & Q(check_report__has_key="findings")
+    ids = [cluster.pk for cluster in found]
+    reports = Cluster.objects.filter(something, pk__in=ids, enabled=True)
+    return list(reports.only("name", "generation", "check_report", "checked_at").order_by("name"))
+
+
+def _rows(found: list[Cluster], groups: Iterable[Group]) -> list[ClusterRow]:
+    pods = grouped(groups, "cluster_id")
+    there = Node.objects.filter(cluster__in=[cluster.pk for cluster in found])
+    nodes = grouped(node_groups(there, "cluster_id"), "cluster_id")
+    return [ClusterRow(cluster, room(nodes.get(cluster.pk, []), pods.get(cluster.pk, []))) for cluster in found]
+
+
+def _held(groups: list[Group]) -> Room:
     # No node reports what a project uses; its pods do.
+    held = room([], groups)
     cpu = Capacity(measured(groups, "used_cpu"), held.cpu.asked, None, "cpu")
     memory = Capacity(measured(groups, "used_memory"), held.memory.asked, None, "bytes")
-    return held.pods, Room(pods=held.pods, pods_bad=held.pods_bad, cpu=cpu, memory=memory, gpus=held.gpus)
+    return replace(held, cpu=cpu, memory=memory)

@@ -4,10 +4,13 @@ GPUs are kept by kind in a JSON column. Few different values occur, so they are 
 multiplied by how often it occurs.
 """
 
-from collections.abc import Iterable, Mapping
+import functools
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.db import connection
 from django.db.models import Count, Q, QuerySet, Sum
 
 from apps.clusters import gpus
@@ -91,6 +94,33 @@ def pod_groups(found: QuerySet[Pod], *by: str) -> Iterable[Group]:
         )
     )
     return groups
+
+
+_BOTH = """
+    SELECT GROUPING(cluster_id) = 0 AS of_cluster, cluster_id, project, requests_gpus::text,
+           count(*) AS count, count(*) FILTER (WHERE health = 'Degraded') AS bad,
+           count(*) FILTER (WHERE node_name <> '') AS placed,
+           count(*) FILTER (WHERE node_name <> '' AND phase = 'Running') AS running,
+           (sum(requests_cpu_m) FILTER (WHERE node_name <> ''))::bigint AS cpu,
+           (sum(requests_memory_b) FILTER (WHERE node_name <> ''))::bigint AS memory,
+           sum(used_cpu_m)::bigint AS used_cpu, sum(used_memory_b)::bigint AS used_memory
+    FROM clusters_pod
+    WHERE cluster_id = ANY(%s) AND deleted_at IS NULL AND phase <> ALL(%s)
+    GROUP BY GROUPING SETS ((cluster_id, requests_gpus), (project, requests_gpus))
+"""
+
+
+def by_cluster_and_project(cluster_ids: Sequence[int]) -> tuple[list[Group], list[Group]]:
+    """`pod_groups` by cluster and by project in one look at the pods: on a page of the whole fleet that look is what
+    costs. One query."""
+    with connection.cursor() as cursor:
+        cursor.execute(_BOTH, [list(cluster_ids), list(ENDED)])
+        names = [column.name for column in cursor.description or ()]
+        found = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    read = functools.cache(json.loads)
+    for group in found:
+        group["requests_gpus"] = read(group["requests_gpus"])
+    return [group for group in found if group["of_cluster"]], [group for group in found if not group["of_cluster"]]
 
 
 def room(nodes: Iterable[Group], pods: Iterable[Group]) -> Room:

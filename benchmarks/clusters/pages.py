@@ -1,0 +1,107 @@
+"""Every page and endpoint of clusters on a full fleet: time in the server and queries, for an administrator and a
+member of one project.
+
+50 clusters with 10 nodes and 200 pods each, and one with 500 nodes and 10,000 pods. The time is that of the whole
+request through all middleware, without the network. `floor` is the page of settings, which asks nothing of clusters.
+On a machine that does other things, too, the clock also counts waiting for a core; `work_ms` does not: it is the
+processor time of Python and of its Postgres process together, and what the clock says on an idle machine.
+"""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.clusters._servers import django_on_own_servers
+from benchmarks.figures import Figure, percentile
+
+GOAL_MS = 100.0
+ROUNDS = 20
+PAGES = {
+    "fleet": "/clusters/",
+    "fleet, filtered and grouped": "/clusters/?label=provider=aws&sort=-gpu&group=region",
+    "fleet, live part": "/clusters/?part=fleet",
+    "fleet, live verdict": "/clusters/?part=verdict",
+    "cluster": "/clusters/{small}/",
+    "big cluster": "/clusters/big-eu/",
+    "big cluster, live facts": "/clusters/big-eu/?part=facts",
+    "big cluster, live nodes": "/clusters/big-eu/?part=nodes",
+    "big cluster, nodes by GPU": "/clusters/big-eu/?part=nodes&sort=-gpu&page=7",
+    "big cluster, live pods": "/clusters/big-eu/?part=pods",
+    "big cluster, pods by text": "/clusters/big-eu/?part=pods&pod=serve+vision",
+    "big cluster, live events": "/clusters/big-eu/?part=events",
+    "node": "/clusters/big-eu/nodes/big-eu-n007/",
+    "pod": "/clusters/big-eu/pods/{namespace}/{pod}/",
+    "events": "/clusters/big-eu/events/",
+    "events, filtered": "/clusters/big-eu/events/?type=Warning&text=serve",
+    "search": "/search?q=n007",
+    "overview": "/p/recommender/",
+    "REST clusters": "/api/v1/clusters",
+    "REST cluster": "/api/v1/clusters/big-eu",
+    "REST nodes": "/api/v1/clusters/big-eu/nodes",
+    "REST pods": "/api/v1/clusters/big-eu/pods",
+    "REST events": "/api/v1/clusters/big-eu/events",
+}
+
+
+def run() -> Iterator[Figure]:
+    """Fill the tables, then measure every page as both; yields p95 with p50, queries and size beside it."""
+    with django_on_own_servers():
+        from django.core.management import call_command
+        from django.db import connection
+
+        from apps.clusters.models import Pod
+        from apps.core.models import Membership, Project, User
+        from benchmarks.clusters._rows import Fleet
+
+        call_command("migrate", verbosity=0)
+        Fleet().fill()
+        with connection.cursor() as cursor:
+            # As autovacuum does on a system that has run for a minute.
+            cursor.execute("VACUUM ANALYZE")
+        member = User.objects.create(username="vera")
+        Membership.objects.create(user=member, project=Project.objects.get(name="recommender"), role="viewer")
+        pod = Pod.objects.filter(cluster__name="big-eu", project="recommender").earliest("id")
+        names = {"small": "aws-us-east-1-1a", "namespace": pod.namespace, "pod": pod.name}
+        people = {"admin": User.objects.create_superuser("root"), "member": member}
+        for who, user in people.items():
+            for name, path in ({"floor": "/settings/"} | PAGES).items():
+                yield _measure(f"{name} ({who})", path.format(**names), user)
+
+
+def _measure(name: str, path: str, user: object) -> Figure:
+    from django.db import connection
+    from django.test import Client
+    from django.test.utils import CaptureQueriesContext
+
+    client = Client()
+    client.force_login(user)
+    client.get(path)  # templates are compiled once a process
+    with CaptureQueriesContext(connection) as queries:
+        answer = client.get(path)
+    count = len(queries)  # now: the next request clears the log
+    assert answer.status_code == 200, f"{path} answered {answer.status_code}"
+    times, work = [], []
+    for _ in range(ROUNDS):
+        started, worked = time.perf_counter(), _work()
+        client.get(path)
+        times.append((time.perf_counter() - started) * 1000)
+        work.append((_work() - worked) * 1000)
+    beside = {
+        "p50_ms": round(percentile(times, 50), 1),
+        "work_ms": round(percentile(work, 50), 1),
+        "work_p95_ms": round(percentile(work, 95), 1),
+        "queries": count,
+        "kb": round(len(answer.content) / 1024),
+    }
+    return Figure(
+        f"page_p95: {name}", percentile(times, 95), "ms", None if name.startswith("floor") else GOAL_MS, beside=beside
+    )
+
+
+def _work() -> float:
+    """Processor seconds that this process and its Postgres process have used."""
+    from django.db import connection
+
+    connection.ensure_connection()
+    pid = connection.connection.info.backend_pid
+    return time.process_time() + int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
