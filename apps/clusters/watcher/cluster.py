@@ -3,6 +3,8 @@ cluster is and how old what is known of it is."""
 
 import asyncio
 import logging
+import math
+import random
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -48,11 +50,13 @@ class Shared:
 
 @dataclass(frozen=True)
 class Start:
-    """What a watch begins with: the connection, the state that is recorded, and when the cluster was lost lately."""
+    """What a watch begins with: the connection, the state that is recorded, when the cluster was lost lately, and since
+    when (monotonic clock) this process has been trying, earlier watches that failed included."""
 
     connection: Connection
-    state: str = ""
-    outages: tuple[datetime, ...] = ()
+    state: str
+    outages: tuple[datetime, ...]
+    since: float
 
 
 @dataclass
@@ -83,7 +87,8 @@ class ClusterWatch:
         self._timing = shared.timing
         self._news = asyncio.Event()
         self._contact = _Contact()
-        self._began = self._recorded_at = time.monotonic()
+        self._since = start.since
+        self._recorded_at = -math.inf
         self._recorded: Any = None
 
     async def run(self) -> None:
@@ -146,7 +151,9 @@ class ClusterWatch:
             contact.failures = 0 if answered else contact.failures + 1
             contact.successes = contact.successes + 1 if answered else 0
             await self._record(desk)
-            await self._report_news(desk, self._timing.probe if answered else self._timing.probe_failed)
+            pause = self._timing.probe if answered else self._timing.probe_failed
+            # The same for probes: the first pause is a part of one.
+            await self._report_news(desk, pause * (random.random() if contact.successes == 1 else 1.0))  # noqa: S311
 
     async def _resolve_again(self, client: StreamClient) -> None:
         """The name may point elsewhere by now, as a cloud's load balancer does after it was replaced."""
@@ -178,7 +185,6 @@ class ClusterWatch:
         while self._outages and self._outages[0] < now - UNSTABLE_MINUTES * 60:
             self._outages.popleft()
         nodes, ready = desk.inbox.nodes
-        running = time.monotonic() - self._began
         silent = {stream.kind: now - (stream.alive_at or now) for stream in contact.streams if not stream.error}
         return Observation(
             ever_seen=contact.seen_at is not None,
@@ -199,7 +205,7 @@ class ClusterWatch:
             nodes_ready=ready,
             outages=len(self._outages),
             was=self._was,
-            resuming=running < self._timing.resume,
+            resuming=time.monotonic() - self._since < self._timing.resume,
         )
 
     def _is_missing(self, kind: str) -> bool:
@@ -235,7 +241,8 @@ class ClusterWatch:
     async def _measure(self, client: StreamClient, desk: Desk) -> None:
         # Rows for the first figures exist only once the first lists are written.
         await asyncio.sleep(min(2.0, self._timing.metrics))
-        due = asyncio.get_running_loop().time()
+        # Only the second round comes early: clusters that were taken together must not all be measured together.
+        due = asyncio.get_running_loop().time() - self._timing.metrics * random.random()  # noqa: S311 - spreads load
         while True:
             try:
                 nodes = await client.usage("NodeMetrics")

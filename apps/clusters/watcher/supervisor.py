@@ -60,6 +60,10 @@ class Supervisor:
         logger.info("watcher %s starts", self._holder)
         try:
             while not stop.is_set():
+                for helper in helpers:
+                    if helper.done():
+                        # Nothing would be written any more, without a word: better to end, and be started again.
+                        helper.result()
                 try:
                     await self._round()
                 except DatabaseError as error:
@@ -128,11 +132,11 @@ class Supervisor:
 
     async def _watch(self, pk: int, fencing: int) -> None:
         """Watch one cluster for as long as its lease is ours; begin again after a defect of our own."""
-        failures, lost = 0, False
+        failures, lost, since = 0, False, time.monotonic()
         while not lost:
             failures += 1
             try:
-                start = await self._shared.resolver.run(_start, pk)
+                start = await self._shared.resolver.run(_start, pk, since)
                 failures = 0
                 watch = self._held[pk].watch = ClusterWatch(pk, fencing, start, self._shared)
                 await watch.run()
@@ -181,9 +185,9 @@ def _enabled_clusters() -> dict[int, int]:
     return dict(Cluster.objects.filter(enabled=True).order_by("pk").values_list("pk", "generation"))
 
 
-def _start(pk: int) -> Start:
+def _start(pk: int, since: float) -> Start:
     cluster = Cluster.objects.get(pk=pk)
-    return Start(services.connection_of(cluster), cluster.state, tuple(recent_outages(pk)))
+    return Start(services.connection_of(cluster), cluster.state, tuple(recent_outages(pk)), since)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
