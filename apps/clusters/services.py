@@ -14,12 +14,12 @@ from apps.clusters import addresses, diagnosis, kubeconfig
 from apps.clusters.kube import pool
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.connection import Connection
-from apps.clusters.kube.errors import Unreachable
-from apps.clusters.models import Cluster, validate_cluster_name
+from apps.clusters.kube.errors import Forbidden, KubeError, NotFound, Unreachable
+from apps.clusters.models import Cluster, Pod, validate_cluster_name
 from apps.clusters.states import MOVES, ClusterState
 from apps.core import audit, crypto, transitions
 from apps.core.access import Principal, require_platform_admin
-from apps.core.errors import Conflict, Invalid, Unavailable
+from apps.core.errors import Conflict, Invalid, Missing, Unavailable
 from apps.core.hints import hint
 
 MAX_LABELS = 32
@@ -175,6 +175,24 @@ def check_connection(*, principal: Principal, cluster: Cluster) -> diagnosis.Rep
         return diagnosis.diagnose(client)
     finally:
         client.close()
+
+
+def pod_log(pod: Pod, *, container: str | None = None, tail_lines: int = 200, previous: bool = False) -> str:
+    """The end of a container's log, asked of the cluster. The caller has checked who may see the pod.
+
+    Raises Missing when the pod or its log is gone, Unavailable when the cluster does not answer.
+    """
+    client = connect(pod.cluster)
+    try:
+        return client.pod_log(
+            pod.namespace, pod.name, container=container, tail_lines=tail_lines, previous=previous, limit_bytes=512_000
+        )
+    except NotFound as error:
+        raise Missing(f"The log of {pod.name} is gone with its pod.") from error
+    except Forbidden as error:
+        raise Unavailable("Flotilla's credential may not read logs on this cluster.", hint=error.message) from error
+    except KubeError as error:
+        raise Unavailable(f"{pod.cluster.name} gives no log now.", hint=error.message) from error
 
 
 def ca_fingerprint(cluster: Cluster) -> str:
