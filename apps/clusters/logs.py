@@ -20,7 +20,7 @@ from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import Forbidden, Invalid, KubeError, NotFound
 from apps.clusters.models import Pod
 from apps.clusters.states import ClusterState
-from apps.core.errors import FlotillaError, Missing, Unavailable
+from apps.core.errors import FlotillaError
 
 # What one look brings at most, and what a download does.
 FIRST_LINES = 5_000
@@ -50,7 +50,8 @@ class LogQuery:
 
 @dataclass(frozen=True)
 class LogPart:
-    """Lines with their times. `ended`: nothing more will come. `more`: there is more to fetch at once.
+    """Lines with their times. `ended`: nothing more will come. `more`: there is more to fetch at once; `older`: these
+    are the newest of more.
 
     `note` says why there is little or nothing. `containers` are those whose log may be chosen, init ones first.
     """
@@ -60,6 +61,7 @@ class LogPart:
     more: bool = False
     note: str = ""
     timed: bool = True
+    older: bool = False
     container: str = ""
     containers: tuple[str, ...] = ()
     restarted: bool = False
@@ -105,26 +107,8 @@ def read(pod: Pod, query: LogQuery) -> LogPart:
         return replace(part, note=f"{pod.cluster.name} gives no log now: {error.message}")
     except FlotillaError as error:
         return replace(part, note=error.message)
-    return replace(part, text=text, more=more, ended=over and not more)
-
-
-def pod_log(pod: Pod, *, container: str = "", tail_lines: int = 200) -> str:
-    """The end of a container's log without times, for REST. The caller has checked who may see the pod.
-
-    Raises Missing when the pod or its log is gone, Unavailable when the cluster does not answer.
-    """
-    _, chosen = _containers(pod, container)
-    client = services.connect(pod.cluster)
-    try:
-        return client.pod_log(
-            pod.namespace, pod.name, container=chosen or None, tail_lines=tail_lines, limit_bytes=PART_BYTES
-        )
-    except NotFound as error:
-        raise Missing(f"The log of {pod.name} is gone with its pod.") from error
-    except Forbidden as error:
-        raise Unavailable("Flotilla's credential may not read logs on this cluster.", hint=error.message) from error
-    except KubeError as error:
-        raise Unavailable(f"{pod.cluster.name} gives no log now.", hint=error.message) from error
+    older = not (query.after or query.since or query.download) and text.count("\n") >= FIRST_LINES
+    return replace(part, text=text, more=more, older=older, ended=over and not more)
 
 
 def respond(part: LogPart, query: LogQuery, name: str = "log") -> HttpResponse:
@@ -137,7 +121,13 @@ def respond(part: LogPart, query: LogQuery, name: str = "log") -> HttpResponse:
     if query.download:
         safe = re.sub(r"[^A-Za-z0-9.-]", "-", f"{name}-{part.container}" if part.container else name)
         response["Content-Disposition"] = f'attachment; filename="{safe}.log"'
-    flags = {"End": part.ended, "More": part.more, "Timed": part.timed, "Restarted": part.restarted}
+    flags = {
+        "End": part.ended,
+        "More": part.more,
+        "Older": part.older,
+        "Timed": part.timed,
+        "Restarted": part.restarted,
+    }
     for header in (header for header, on in flags.items() if on):
         response[f"X-Log-{header}"] = "1"
     if part.note:
