@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from localcluster.admission.columns import quota_cells
 from localcluster.crd import columns
 from localcluster.printers import (
     Cells,
@@ -21,7 +22,6 @@ from localcluster.printers import (
     job_cells,
     node_cells,
     pod_cells,
-    quota_cells,
     replicaset_cells,
     service_cells,
 )
@@ -99,6 +99,7 @@ _TABLES: dict[str, tuple[tuple[Column, ...], Callable[[Obj], Cells]]] = {
             born(obj),
         ],
     ),
+    "resourcequotas": (_columns("Name", "Age", "Request", "Limit"), quota_cells),
     "secrets": (
         _columns("Name", "Type", "Data", "Age"),
         lambda obj: [obj["metadata"]["name"], obj.get("type", ""), len(obj.get("data") or ()), born(obj)],
@@ -111,7 +112,6 @@ _TABLES: dict[str, tuple[tuple[Column, ...], Callable[[Obj], Cells]]] = {
         _columns("Name", "Holder", "Age"),
         lambda obj: [obj["metadata"]["name"], (obj.get("spec") or {}).get("holderIdentity", ""), born(obj)],
     ),
-    "resourcequotas": (_columns("Name", "Age", "Request", "Limit"), quota_cells),
     "rolebindings": (_BINDING_COLUMNS, binding_cells),
     "clusterrolebindings": (_BINDING_COLUMNS, binding_cells),
 }
