@@ -24,11 +24,17 @@ def item_step(item: Any, type_: Type) -> str | None:
         return None
     keys: dict[str, Any] = {}
     for key in sorted(type_.keys):
-        value = item.get(key, KEY_DEFAULTS.get(key))
+        value = item.get(key, _default_of(key, type_))
         if value is None:
             return None
         keys[key] = value
     return "k:" + json.dumps(keys, separators=(",", ":"))
+
+
+def _default_of(key: str, type_: Type) -> Any:
+    """The value of a list's key that an item leaves out: a custom kind's schema states it."""
+    node = type_.item().field(key).node or {}
+    return node.get("default", KEY_DEFAULTS.get(key))
 
 
 def is_granular_map(value: Any, type_: Type) -> bool:

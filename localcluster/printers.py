@@ -317,16 +317,6 @@ def binding_cells(binding: Obj) -> Cells:
     return [binding["metadata"]["name"], f"{role.get('kind')}/{role.get('name')}", born(binding), *subjects]
 
 
-def quota_cells(quota: Obj) -> Cells:
-    """In the order of its table's columns."""
-    status = quota.get("status") or {}
-    hard, used = status.get("hard") or (quota.get("spec") or {}).get("hard") or {}, status.get("used") or {}
-    shown = {name: f"{name}: {used.get(name, 0)}/{hard[name]}" for name in sorted(hard)}
-    limits = [text for name, text in shown.items() if name.startswith("limits")]
-    requests = [text for name, text in shown.items() if not name.startswith("limits")]
-    return [quota["metadata"]["name"], born(quota), ", ".join(requests), ", ".join(limits)]
-
-
 def autoscaler_cells(autoscaler: Obj) -> Cells:
     """In the order of its table's columns."""
     spec, status = autoscaler["spec"], autoscaler.get("status") or {}

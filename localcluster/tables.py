@@ -24,7 +24,6 @@ from localcluster.printers import (
     node_cells,
     pod_cells,
     priority_class_cells,
-    quota_cells,
     replicaset_cells,
     service_cells,
 )
@@ -114,7 +113,6 @@ _TABLES: dict[str, tuple[tuple[Column, ...], Callable[[Obj], Cells]]] = {
         _columns("Name", "Holder", "Age"),
         lambda obj: [obj["metadata"]["name"], (obj.get("spec") or {}).get("holderIdentity", ""), born(obj)],
     ),
-    "resourcequotas": (_columns("Name", "Age", "Request", "Limit"), quota_cells),
     "horizontalpodautoscalers": (
         _columns("Name", "Reference", "Targets", "MinPods", "MaxPods", "Replicas", "Age"),
         autoscaler_cells,

@@ -106,6 +106,9 @@ class Api:
             raise no_such_path()
         if target.subresource and target.subresource != "status":
             return await self._subresource(row, target, request)
+        applies = request.method == "PATCH" and request.content_type == handlers.APPLY_PATCH and not target.subresource
+        if applies and not self._registry.exists(row.key, target.name or "", target.namespace):
+            self._access.authorize_create(user, target)
         return await self._stored(row, target, request)
 
     def _health(self, request: Request) -> Response:

@@ -60,6 +60,12 @@ class Access:
         if MASTERS not in user.groups:
             self._check(user, attributes_of(request, target))
 
+    def authorize_create(self, user: User, target: Target) -> None:
+        """What an apply that makes the object needs besides ``patch``. Raises StatusError 403."""
+        if MASTERS not in user.groups:
+            namespace, name = target.namespace or "", target.name or ""
+            self._check(user, Attributes("create", target.group, target.resource, "", namespace, name))
+
     def _check(self, user: User, wish: Attributes) -> None:
         if self.rbac.allows(user, wish) is None:
             raise wish.refusal(user)

@@ -125,6 +125,11 @@ def problems(value: Any, schema: Any, path: str = "") -> Iterator[Cause]:
 
 
 def _of_object(value: Obj, schema: Obj, path: str) -> Iterator[Cause]:
+    if len(value) < schema.get("minProperties", 0):
+        yield _invalid(path, len(value), f"should have at least {schema['minProperties']} properties")
+    if len(value) > schema.get("maxProperties", len(value)):
+        most = schema["maxProperties"]
+        yield (path, "FieldValueTooMany", f"Too many: {len(value)}: must have at most {most} items")
     known, more = schema.get("properties") or {}, schema.get("additionalProperties")
     for name in schema.get("required") or ():
         if name not in value:

@@ -37,6 +37,13 @@ class _Watch:
         self.client = client
         self.about = (wish, agent, user)
         self.silent = False
+        #: Set to end it: the last words.
+        self.last: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def end(self, words: bytes) -> None:
+        """End the stream after these words, unless nobody would hear them."""
+        if not (self.silent or self.last.done()):
+            self.last.set_result(words)
 
 
 class FaultDoor:
@@ -102,12 +109,21 @@ class FaultDoor:
 
         if watch.about[0].verb == "watch":
             self._watches.add(watch)
+        serving = asyncio.ensure_future(self._api(scope, receive, unless_silent))
         try:
-            await self._api(scope, receive, unless_silent)
+            await asyncio.wait((serving, watch.last), return_when=asyncio.FIRST_COMPLETED)
+            if watch.last.done():
+                watch.silent = True
+                await send({"type": "http.response.body", "body": watch.last.result()})
+                return
+            serving.result()
             if watch.silent:
                 await self._hang(receive)
         finally:
             self._watches.discard(watch)
+            watch.last.cancel()
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
 
     async def _hang(self, receive: Receive) -> None:
         """Say nothing until the client goes or the server closes."""
@@ -148,6 +164,8 @@ class FaultDoor:
 
     def _start(self, fault: Fault, request: Request) -> None:
         self._faults.add(fault, self._cluster.start(fault))
+        if fault.kind is Kind.END_WATCH:
+            self._end_watches(fault)
         if fault.kind is Kind.CUT_OFF and fault.parameters["mode"] == "Close":
             self._close_connections(fault, request)
         elif fault.kind in (Kind.DROP_WATCH, Kind.CUT_OFF):
@@ -162,6 +180,13 @@ class FaultDoor:
         for watch in self._watches:
             if fault.match.fits(*watch.about):
                 self._abort(watch.client, False)
+
+    def _end_watches(self, fault: Fault) -> None:
+        words = line("ERROR", dump(answer_of(fault).status())) if "code" in fault.parameters else b""
+        for watch in self._watches:
+            if fault.match.fits(*watch.about):
+                watch.end(words)
+                self._faults.hit(fault)
 
     def _silence(self, fault: Fault) -> None:
         for watch in self._watches:

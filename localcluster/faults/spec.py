@@ -17,6 +17,7 @@ class Kind(StrEnum):
     """The faults there are."""
 
     DROP_WATCH = "DropWatch"
+    END_WATCH = "EndWatch"
     ANSWER = "Answer"
     DELAY = "Delay"
     CUT_OFF = "CutOff"
@@ -28,7 +29,7 @@ class Kind(StrEnum):
 
 
 #: Faults that are done when they are asked for; there is nothing to end.
-AT_ONCE = frozenset({Kind.EVICT_POD})
+AT_ONCE = frozenset({Kind.EVICT_POD, Kind.END_WATCH})
 #: Faults that requests run into.
 OF_REQUESTS = frozenset({Kind.DROP_WATCH, Kind.ANSWER, Kind.DELAY, Kind.CUT_OFF, Kind.MALFORMED, Kind.EXPIRE_TOKEN})
 
@@ -42,6 +43,7 @@ _NEEDED: dict[Kind, dict[str, type]] = {
 }
 _OPTIONAL: dict[Kind, dict[str, type]] = {
     Kind.ANSWER: {"retryAfterSeconds": int, "message": str},
+    Kind.END_WATCH: {"code": int, "message": str},
     Kind.CUT_OFF: {"mode": str},
     Kind.FILL_NODE: {"leave": dict},
     Kind.EVICT_POD: {"message": str},
@@ -131,7 +133,7 @@ def parse(document: Any) -> Fault:
 
 
 def _check(kind: Kind, parameters: Obj) -> None:
-    if kind is Kind.ANSWER and not 400 <= parameters["code"] <= 599:
+    if not 400 <= parameters.get("code", 400) <= 599:
         raise bad_request("code must be between 400 and 599")
     if kind is Kind.CUT_OFF and parameters.setdefault("mode", "Close") not in ("Close", "Hang"):
         raise bad_request("mode must be Close or Hang")
@@ -158,7 +160,7 @@ _MESSAGES = {
 
 
 def answer_of(fault: Fault) -> StatusError:
-    """The Status of an Answer fault.
+    """The Status of a fault with a code.
 
     https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/
     """

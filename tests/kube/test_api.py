@@ -119,6 +119,21 @@ def test_a_name_twice_is_already_exists_and_an_old_version_a_conflict(core: clie
     assert old.value.status == 409
 
 
+def test_a_lease_has_one_holder(connection: client.ApiClient, namespace: str) -> None:
+    """https://kubernetes.io/docs/concepts/architecture/leases/: who renews with an old version has lost it."""
+    leases = client.CoordinationV1Api(connection)
+    spec = {"holderIdentity": "one", "leaseDurationSeconds": 15, "renewTime": "2026-01-01T00:00:00.000000Z"}
+    made = leases.create_namespaced_lease(namespace, {"metadata": {"name": "l"}, "spec": spec})
+    renewed = {**spec, "renewTime": "2026-01-01T00:00:10.500000Z", "leaseTransitions": 0}
+    leases.patch_namespaced_lease("l", namespace, {"spec": renewed})
+    late = {"name": "l", "resourceVersion": made.metadata.resource_version}
+    with pytest.raises(client.ApiException) as lost:
+        leases.replace_namespaced_lease("l", namespace, {"metadata": late, "spec": {**spec, "holderIdentity": "two"}})
+    assert lost.value.status == 409
+    found = leases.read_namespaced_lease("l", namespace)
+    assert (found.spec.holder_identity, found.spec.renew_time.microsecond) == ("one", 500000)
+
+
 def test_dependents_are_collected_with_their_owner(
     apps: client.AppsV1Api, core: client.CoreV1Api, namespace: str
 ) -> None:

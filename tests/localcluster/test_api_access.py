@@ -126,6 +126,19 @@ def test_a_binding_that_goes_takes_its_permission_along(api: Served) -> None:
     refused(api.request("GET", "/api/v1/pods", token=token))
 
 
+def test_an_apply_that_creates_needs_both_verbs(api: Served) -> None:
+    """https://kubernetes.io/docs/reference/using-api/server-side-apply/: an apply is a PATCH, and one that would make
+    the object needs create as well."""
+    token = account(api)
+    bind(api, rule("patch", "configmaps"), namespace="default")
+    path = "/api/v1/namespaces/default/configmaps/c?fieldManager=me"
+    obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"a": "b"}}
+    apply = "application/apply-patch+yaml"
+    assert "cannot create" in refused(api.request("PATCH", path, obj, type_=apply, token=token))
+    bind(api, rule("create", "configmaps"), namespace="default")
+    assert api.request("PATCH", path, obj, type_=apply, token=token).status == 201
+
+
 WISH = Attributes("get", "", "pods", "", "default", "a")
 
 

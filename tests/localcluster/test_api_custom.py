@@ -254,6 +254,20 @@ def test_patches_are_json_merge_or_apply(api: Served) -> None:
     assert (conflict.status, 'conflict with "me"' in conflict.json["message"]) == (409, True)
 
 
+def test_apply_finds_an_item_by_the_default_of_its_key(api: Served) -> None:
+    """https://kubernetes.io/docs/reference/using-api/server-side-apply/#merge-strategy: keys of a list of type map must
+    be there, or have a default."""
+    made = definition()
+    item = {"type": "object", "properties": {"name": {"type": "string", "default": "main"}, "run": {"type": "string"}}}
+    listed = {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"], "items": item}
+    schema = {"type": "object", "properties": {"spec": {"type": "object", "properties": {"steps": listed}}}}
+    made["spec"]["versions"][0]["schema"] = {"openAPIV3Schema": schema}
+    define(api, made)
+    for run in ("x", "y"):
+        obj = {**tab("a"), "spec": {"steps": [{"run": run}]}}
+        assert api.apply(f"{TABS}/a", obj, "me").json["spec"]["steps"] == [{"name": "main", "run": run}]
+
+
 def test_finalizers_hold_an_object(api: Served) -> None:
     """ "Finalizers": the object stays, with a deletionTimestamp, until the list is empty."""
     define(api)
@@ -396,6 +410,8 @@ def test_column_paths(path: str, found: list[Any]) -> None:
         ({"not": {"required": ["a"]}}, {"a": 1}, False),
         ({"type": "string", "minLength": 2, "maxLength": 3}, "abcd", False),
         ({"type": "string", "minLength": 2, "maxLength": 3}, "a", False),
+        ({"type": "object", "minProperties": 1}, {}, False),
+        ({"type": "object", "maxProperties": 1}, {"a": 1, "b": 2}, False),
     ],
 )
 def test_value_validation(schema: Object, value: Any, fits: bool) -> None:

@@ -186,6 +186,19 @@ def test_a_dropped_watch_stays_open_and_says_nothing(faulty: Served) -> None:
         assert _first_lines(events, 2) == ["a", "b"]
 
 
+def test_open_watches_are_ended_with_an_error_or_without(faulty: Served) -> None:
+    """What a compaction, or a restart of the API server, does to them."""
+    for parameters, seen in (({"code": 410}, [("ERROR", 410)]), ({}, [])):
+        with faulty.watch(f"{PODS}?watch=true") as events, faulty.watch("/api/v1/nodes?watch=true") as others:
+            made = switch(faulty, "EndWatch", match={"resource": "pods"}, **parameters)
+            assert made["hits"] == 1
+            assert [(event["type"], event["object"]["code"]) for event in events] == seen
+            name = f"n-{len(seen)}"
+            faulty.post("/api/v1/nodes", {"metadata": {"name": name}})
+            assert name in _first_lines(others, 1 if seen else 2)
+    assert on(faulty) == []
+
+
 def test_watches_that_open_while_it_lasts_are_dropped_too(faulty: Served) -> None:
     faulty.create("pods", pod("a"))
     switch(faulty, "DropWatch", count=1)

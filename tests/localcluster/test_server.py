@@ -133,6 +133,25 @@ def test_only_holders_of_ca_and_token_get_in(start: Callable[..., Process]) -> N
     assert nodes["local-gpu-1"]["nvidia.com/gpu"] == "2"
 
 
+def test_faults_are_off_by_default_and_break_connections_under_tls(start: Callable[..., Process]) -> None:
+    """https://kubernetes.io/docs/concepts/security/controlling-access/: whatever the API does goes over TLS."""
+    for options, expected in (((), 404), (("--faults",), 201)):
+        cluster = start("--hollow", *options)
+        settings = config.new_client_from_config(str(cluster.kubeconfig)).configuration
+        token = yaml.safe_load(cluster.kubeconfig.read_text())["users"][0]["user"]["token"]
+        pool = urllib3.PoolManager(
+            ca_certs=settings.ssl_ca_cert, headers={"Authorization": f"Bearer {token}"}, retries=False
+        )
+        path = f"{settings.host}/localcluster/faults"
+        assert pool.request("POST", path, json={"fault": "CutOff"}, timeout=10).status == expected
+        if expected == 201:
+            with pytest.raises(urllib3.exceptions.ProtocolError):
+                pool.request("GET", f"{settings.host}/api/v1/nodes", timeout=10)
+            assert pool.request("DELETE", path, timeout=10).status == 200
+        assert pool.request("GET", f"{settings.host}/api/v1/nodes", timeout=10).status == 200
+        assert cluster.end(signal.SIGTERM) == 0
+
+
 def test_a_second_cluster_on_the_same_folder_is_refused(start: Callable[..., Process], tmp_path: Path) -> None:
     start("--hollow")
     command = [sys.executable, "-m", "localcluster", "--data-dir", str(tmp_path), "--port", "0"]
