@@ -28,6 +28,7 @@ from localcluster.lifecycle import (
     tidy,
 )
 from localcluster.meta import key_of, thaw
+from localcluster.priority import complete as complete_priority
 from localcluster.quantities import now
 from localcluster.recorder import Recorder
 from localcluster.resources import BY_PLURAL, Resource
@@ -174,6 +175,8 @@ class Registry:
         apply_defaults(resource, new)
         if row.has_status and row.resets_status:
             new.pop("status", None)
+        if resource == "pods":
+            complete_priority(new, self.list("priorityclasses"))
         prepare_create(resource, new)
         self._raise_invalid(row, new, validate_create(resource, new))
         metadata = new["metadata"]
