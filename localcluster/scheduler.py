@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from localcluster import quantities
 from localcluster.errors import StatusError
-from localcluster.fit import Amounts, Node, NodeView, NoFit, Placement, Pod, Ranking, allocatable, requests, used_by
+from localcluster.fit import Amounts, Node, NodeView, NoFit, Placement, Pod, Ranking, requests
 from localcluster.meta import dump, key_of
 
 if TYPE_CHECKING:
@@ -183,6 +183,3 @@ def _facts(node: Node) -> tuple[Any, ...]:
         spec.get("taints"),
         spec.get("unschedulable"),
     )
-
-
-__all__ = ["COMPONENT", "Scheduler", "allocatable", "used_by"]
