@@ -28,6 +28,7 @@ from localcluster.lifecycle import (
     tidy,
 )
 from localcluster.meta import key_of, thaw
+from localcluster.priority import complete as complete_priority
 from localcluster.quantities import now
 from localcluster.recorder import Recorder
 from localcluster.resources import Resource
@@ -145,6 +146,8 @@ class Registry:
         self.admission.complete(row, new)
         if row.has_status and row.resets_status:
             new.pop("status", None)
+        if resource == "pods":
+            complete_priority(new, self.list("priorityclasses"))
         prepare_create(resource, new)
         self._raise_invalid(row, new, validate_create(row, new))
         metadata = new["metadata"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from localcluster import quantities
 from localcluster.errors import StatusError
-from localcluster.fit import Amounts, Node, NodeView, NoFit, Placement, Pod, Ranking, allocatable, requests, used_by
+from localcluster.fit import Amounts, Node, NodeView, NoFit, Placement, Pod, Ranking, requests
 from localcluster.meta import dump, key_of
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Scheduler:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._waiting: dict[tuple[str, str], None] = {}
+        self._waiting: dict[tuple[str, str], int] = {}  # key -> priority
         self._nodes: dict[str, NodeView] = {}
         self._taken: dict[str, Counter[str]] = {}
         self._held: dict[str, tuple[str, Amounts]] = {}  # pod uid -> (node, what it holds)
@@ -52,7 +52,8 @@ class Scheduler:
             while True:
                 await self._awake.wait()
                 self._awake.clear()
-                for number, key in enumerate(list(self._waiting)):
+                # The highest priority first; among equals the one that waits longest.
+                for number, key in enumerate(sorted(self._waiting, key=self._waiting.__getitem__, reverse=True)):
                     self._schedule(key)
                     if number % _BATCH == 0:
                         await asyncio.sleep(0)  # let requests in between
@@ -93,7 +94,7 @@ class Scheduler:
         elif not _is_ours(pod):
             self._waiting.pop(key, None)
         elif key not in self._waiting:
-            self._waiting[key] = None
+            self._waiting[key] = int(pod["spec"].get("priority") or 0)
             self._awake.set()
 
     def _free(self, uid: str) -> None:
@@ -182,6 +183,3 @@ def _facts(node: Node) -> tuple[Any, ...]:
         spec.get("taints"),
         spec.get("unschedulable"),
     )
-
-
-__all__ = ["COMPONENT", "Scheduler", "allocatable", "used_by"]

@@ -34,6 +34,7 @@ from localcluster.faults.door import FaultDoor, aborter
 from localcluster.kubelet import ImageTable, make_kubelet
 from localcluster.kubeproxy import KubeProxy
 from localcluster.pki import Credentials, ensure_credentials, write_kubeconfig
+from localcluster.priority import ensure_system_classes
 from localcluster.registry import Registry
 from localcluster.scheduler import Scheduler
 from localcluster.store import Store
@@ -87,11 +88,12 @@ def exclusive(data_dir: Path) -> Iterator[None]:
 
 
 def bootstrap(registry: Registry) -> None:
-    """Make the namespaces and roles that every cluster has."""
+    """Make the namespaces, roles and priority classes that every cluster has."""
     for name in SYSTEM_NAMESPACES:
         if not registry.exists("namespaces", name):
             registry.create("namespaces", {"metadata": {"name": name}})
     ensure_roles(registry)
+    ensure_system_classes(registry)
 
 
 def listen(host: str, port: int) -> socket.socket:

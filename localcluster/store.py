@@ -61,6 +61,17 @@ class Change:
 Listener = Callable[[Change], None]
 
 
+def _sharing() -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
+    """For a decoder: equal keys and texts become one object, as they are where pods are copied from a template."""
+    texts: dict[str, str] = {}
+    share = texts.setdefault
+
+    def build(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {share(key, key): share(value, value) if value.__class__ is str else value for key, value in pairs}
+
+    return build
+
+
 class Store:
     """Objects by resource and (namespace, name). All calls are synchronous, for one thread."""
 
@@ -81,8 +92,9 @@ class Store:
         self._born = self.version
 
     def _load(self) -> int:
+        read = json.JSONDecoder(object_pairs_hook=_sharing()).decode
         for resource, body in self._database.execute("SELECT resource, body FROM objects"):
-            obj = json.loads(body)
+            obj = read(body.decode())
             self._place(resource, key_of(obj), Stored(obj, body, int(obj["metadata"]["resourceVersion"])))
         row = self._database.execute("SELECT value FROM meta WHERE key = 'version'").fetchone()
         return int(row[0]) if row else 0

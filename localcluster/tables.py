@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from localcluster.admission.columns import quota_cells
 from localcluster.crd import columns
 from localcluster.printers import (
     Cells,
@@ -113,6 +114,7 @@ _TABLES: dict[str, tuple[tuple[Column, ...], Callable[[Obj], Cells]]] = {
         _columns("Name", "Holder", "Age"),
         lambda obj: [obj["metadata"]["name"], (obj.get("spec") or {}).get("holderIdentity", ""), born(obj)],
     ),
+    "resourcequotas": (_columns("Name", "Age", "Request", "Limit"), quota_cells),
     "horizontalpodautoscalers": (
         _columns("Name", "Reference", "Targets", "MinPods", "MaxPods", "Replicas", "Age"),
         autoscaler_cells,

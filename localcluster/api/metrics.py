@@ -5,15 +5,16 @@ https://kubernetes.io/docs/tasks/debug/debug-cluster/resource-metrics-pipeline/
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from localcluster.api.http import Request, Response, answer
 from localcluster.api.logs import NodeAgent, Usage
 from localcluster.api.requestinfo import Target
 from localcluster.errors import StatusError, no_such_path, not_found
-from localcluster.quantities import now
+from localcluster.quantities import time_of
 from localcluster.registry import Registry
 from localcluster.selectors import parse_labels
 
@@ -28,13 +29,18 @@ def amounts(nanocores: int, memory: int) -> dict[str, str]:
     return {"cpu": f"{nanocores}n", "memory": f"{memory // 1024}Ki"}
 
 
+@lru_cache(maxsize=256)
+def _stamp(seconds: int) -> str:
+    """A whole Unix time as metav1.Time: thousands of pods share a few."""
+    return time_of(seconds)
+
+
 def _time(used: Iterable[Usage]) -> tuple[str, str]:
     """(timestamp, window) of a group of measurements."""
     found = list(used)
     if not found:
-        return now(), "15s"
-    latest = datetime.fromtimestamp(max(each.at for each in found), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return latest, f"{max(each.window_seconds for each in found):.3f}s"
+        return _stamp(int(time.time())), "15s"
+    return _stamp(int(max(each.at for each in found))), f"{max(each.window_seconds for each in found):.3f}s"
 
 
 def pod_metrics(pod: Obj, used: list[Any]) -> Obj:
@@ -47,7 +53,7 @@ def pod_metrics(pod: Obj, used: list[Any]) -> Obj:
         "metadata": {
             "name": metadata["name"],
             "namespace": metadata["namespace"],
-            "creationTimestamp": now(),
+            "creationTimestamp": _stamp(int(time.time())),
             "labels": metadata.get("labels") or {},
         },
         "timestamp": timestamp,
@@ -65,7 +71,7 @@ def node_metrics(node: Obj, used: list[Any]) -> Obj:
         "apiVersion": _VERSION,
         "metadata": {
             "name": metadata["name"],
-            "creationTimestamp": now(),
+            "creationTimestamp": _stamp(int(time.time())),
             "labels": metadata.get("labels") or {},
         },
         "timestamp": timestamp,
@@ -76,13 +82,13 @@ def node_metrics(node: Obj, used: list[Any]) -> Obj:
 
 def _pods(registry: Registry, usage: dict[tuple[str, str], list[Any]], target: Target, labels: str) -> list[Obj]:
     found = []
-    for (namespace, name), used in sorted(usage.items()):
+    for namespace, name in sorted(usage):
         if (target.namespace and namespace != target.namespace) or (target.name and name != target.name):
             continue
         if registry.exists("pods", name, namespace):
             pod = registry.get("pods", name, namespace)
             if not labels or parse_labels(labels)(pod["metadata"].get("labels") or {}):
-                found.append(pod_metrics(pod, used))
+                found.append(pod_metrics(pod, usage[namespace, name]))
     return found
 
 

@@ -49,8 +49,6 @@ class DisruptionBudgets(Controller):
         budget = self.registry.get(self.resource, name, namespace)
         selector = budget["spec"].get("selector")
         selected = self._by_label.select(namespace, selector) if selector is not None else []
-        if not selected:
-            self.registry.record_event(budget, "Normal", "NoPods", "No matching pods found", COMPONENT)
         present = [pod for pod in selected if not pod["metadata"].get("deletionTimestamp")]
         names = {pod["metadata"]["name"] for pod in present}
         gone = {
@@ -59,12 +57,23 @@ class DisruptionBudgets(Controller):
             if pod in names and parse_time(since).timestamp() + _FORGET > time.time()
         }
         healthy = sum(pods.ready(pod) and pod["metadata"]["name"] not in gone for pod in present)
-        scale = self._scale(budget, selected) if disruption.needs_scale(budget["spec"]) else 0
-        self._publish(budget, disruption.count(budget["spec"], len(selected), healthy, scale), gone)
+        scale, unmanaged = self._scale(selected) if disruption.needs_scale(budget["spec"]) else (0, [])
+        if self._publish(budget, disruption.count(budget["spec"], len(selected), healthy, scale), gone):
+            self._say(budget, selected, unmanaged)
         return _FORGET if gone else None
 
-    def _scale(self, budget: Object, selected: list[Object]) -> int:
-        """How many pods their controllers want, each controller once."""
+    def _say(self, budget: Object, selected: list[Object], unmanaged: list[str]) -> None:
+        if not selected:
+            self.registry.record_event(budget, "Normal", "NoPods", "No matching pods found", COMPONENT)
+        if unmanaged:
+            message = (
+                f"Pods selected by this PodDisruptionBudget were found to be unmanaged: {', '.join(unmanaged[:10])}. "
+                'To account for these pods please set ".spec.minAvailable" field of the PDB to an integer value.'
+            )
+            self.registry.record_event(budget, "Warning", "UnmanagedPods", message, COMPONENT)
+
+    def _scale(self, selected: list[Object]) -> tuple[int, list[str]]:
+        """How many pods their controllers want, each controller once; and the pods that have none."""
         wanted: dict[str, int] = {}
         unmanaged = []
         for pod in selected:
@@ -73,13 +82,7 @@ class DisruptionBudgets(Controller):
                 unmanaged.append(pod["metadata"]["name"])
             else:
                 wanted[above["metadata"]["uid"]] = int(above["spec"].get("replicas", 1))
-        if unmanaged:
-            message = (
-                f"Pods selected by this PodDisruptionBudget were found to be unmanaged: {', '.join(unmanaged[:10])}. "
-                'To account for these pods please set ".spec.minAvailable" field of the PDB to an integer value.'
-            )
-            self.registry.record_event(budget, "Warning", "UnmanagedPods", message, COMPONENT)
-        return sum(wanted.values())
+        return sum(wanted.values()), unmanaged
 
     def _topmost(self, pod: Object) -> Object | None:
         """The Deployment or ReplicaSet that a pod belongs to, if one does."""
@@ -93,7 +96,8 @@ class DisruptionBudgets(Controller):
             owner = controller_of(found)
         return found
 
-    def _publish(self, budget: Object, counts: disruption.Counts, gone: dict[str, str]) -> None:
+    def _publish(self, budget: Object, counts: disruption.Counts, gone: dict[str, str]) -> bool:
+        """Write the status; did it change?"""
         generation = budget["metadata"].get("generation", 1)
 
         def change(obj: Object) -> None:
@@ -110,7 +114,8 @@ class DisruptionBudgets(Controller):
             }
 
         namespace, name = key_of(budget)
-        self.registry.mutate(self.resource, name, namespace, change, subresource="status")
+        after = self.registry.mutate(self.resource, name, namespace, change, subresource="status")
+        return after is not budget
 
 
 def _condition(budget: Object, allowed: bool, generation: int) -> dict[str, Any]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from localcluster.controllers import pods
 from localcluster.controllers.base import Controller, Key, Object
 from localcluster.controllers.grouped import PodsByLabel
 from localcluster.meta import dump
 from localcluster.registry import Registry
+
+if TYPE_CHECKING:
+    from localcluster.store import Change
 
 SERVICE_LABEL = "kubernetes.io/service-name"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
@@ -30,6 +33,12 @@ class EndpointSlices(Controller):
     def __init__(self, registry: Registry, by_label: PodsByLabel) -> None:
         super().__init__(registry)
         self._by_label = by_label
+
+    def _changed(self, change: Change) -> None:
+        """Most changes of a pod are none of an endpoint."""
+        same = change.type == "MODIFIED" and change.old and _facts(change.old.obj) == _facts(change.stored.obj)
+        if change.resource != "pods" or not same:
+            super()._changed(change)
 
     def keys_for(self, resource: str, obj: Object) -> list[Key]:
         """The Services that select a pod; the Service of a slice."""
@@ -76,6 +85,19 @@ class EndpointSlices(Controller):
     def _selected(self, service: Object) -> list[Object]:
         selector = {"matchLabels": service["spec"]["selector"]}
         return self._by_label.select(service["metadata"]["namespace"], selector)
+
+
+def _facts(pod: Object) -> tuple[Any, ...]:
+    """What of a pod an endpoint shows, or that decides whether there is one."""
+    metadata, status = pod["metadata"], pod.get("status") or {}
+    return (
+        metadata.get("labels"),
+        metadata.get("deletionTimestamp"),
+        pod["spec"].get("nodeName"),
+        status.get("podIP"),
+        pods.phase(pod),
+        pods.ready(pod),
+    )
 
 
 def _selects(service: Object, labels: Mapping[str, str]) -> bool:

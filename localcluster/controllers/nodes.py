@@ -86,9 +86,12 @@ class Nodes:
 
     async def run(self) -> None:
         """Heartbeats until cancelled, spread out evenly."""
+        pause = HEARTBEAT_SECONDS / max(len(self._nodes), 1)
         while True:
+            if not self._nodes:
+                await asyncio.sleep(pause)
             for config in self._nodes.values():
-                await asyncio.sleep(HEARTBEAT_SECONDS / len(self._nodes))
+                await asyncio.sleep(pause)
                 if config.name in self._failed:
                     continue
                 try:

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 from localcluster.errors import StatusError, bad_request
 from localcluster.faults.spec import Fault, Kind
+from localcluster.fit import allocatable, used_by
 from localcluster.quantities import amount, text
 from localcluster.registry import Registry
-from localcluster.scheduler import allocatable, used_by
 
 Obj = dict[str, Any]
 Undo = Callable[[], None]

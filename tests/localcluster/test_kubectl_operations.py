@@ -76,3 +76,24 @@ def test_drain_keeps_to_the_budget(kubectl: Kubectl) -> None:
     wait_until("the node is empty", lambda: node not in kubectl("get", "pods", "-l", "app=web", "-o", "wide"))
     kubectl("uncordon", node)
     assert "SchedulingDisabled" not in kubectl("get", "node", node)
+
+
+def test_a_node_that_a_fault_fails(tmp_path: Path) -> None:
+    """The fault switches and the node lifecycle together: the node is NotReady, its pod as well, and both come back."""
+    process = Process(tmp_path, "--hollow", "--hollow-nodes", "3", "--faults", "--node-grace-seconds", "0.5")
+    try:
+        kubectl = Kubectl(process.kubeconfig)
+        kubectl("create", "deployment", "web", "--image=busybox", "--replicas=3")
+        kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+        fault = '{"fault": "FailNode", "node": "hollow-1"}'
+        kubectl("create", "--raw", "/localcluster/faults", "-f", "-", stdin=fault)
+        get_ready = ("get", "node", "hollow-1", "-o", 'jsonpath={.status.conditions[?(@.type=="Ready")].status}')
+        wait_until("the node is unknown", lambda: kubectl(*get_ready) == "Unknown")
+        wait_until("kubectl says so", lambda: "NotReady" in kubectl("get", "node", "hollow-1"))
+        wait_until("a pod is not ready", lambda: "2/3" in kubectl("get", "deployment", "web"))
+        kubectl("delete", "--raw", "/localcluster/faults")
+        wait_until("the node is ready", lambda: kubectl(*get_ready) == "True")
+        wait_until("all pods are ready", lambda: "3/3" in kubectl("get", "deployment", "web"))
+        assert "hollow-1" in kubectl("top", "nodes")
+    finally:
+        process.end(2)

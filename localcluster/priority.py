@@ -1,0 +1,49 @@
+"""The Priority admission controller: a pod's priority comes from its PriorityClass. Nothing is preempted here.
+
+https://kubernetes.io/docs/concepts/scheduling-eviction/pod-priority-preemption/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from localcluster.errors import forbidden
+
+Obj = dict[str, Any]
+
+#: What every cluster has for its own pods, by name.
+SYSTEM_CLASSES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
+
+
+def complete(pod: Obj, classes: Iterable[Mapping[str, Any]]) -> None:
+    """Set a new pod's priority, in place.
+
+    Raises StatusError 403 when there is no such class, or when the pod names a priority of its own.
+    """
+    spec, name = pod["spec"], pod["metadata"].get("name", "")
+    wanted = spec.get("priorityClassName")
+    found: Mapping[str, Any] | None = None
+    for each in classes:
+        if each["metadata"]["name"] == wanted or (not wanted and each.get("globalDefault")):
+            found = each
+    if wanted and found is None:
+        raise forbidden("pods", name, f"no PriorityClass with name {wanted} was found")
+    value = int(found["value"]) if found else 0
+    if spec.get("priority") not in (None, 0, value):
+        said = (
+            f"the integer value of priority ({spec['priority']}) must not be provided in pod spec; "
+            f"priority admission controller computed {value} from the given PriorityClass name"
+        )
+        raise forbidden("pods", name, said)
+    spec["priority"] = value
+    if found:
+        spec["priorityClassName"] = found["metadata"]["name"]
+        spec["preemptionPolicy"] = found.get("preemptionPolicy") or "PreemptLowerPriority"
+
+
+def ensure_system_classes(registry: Any) -> None:
+    """Make the classes that every cluster has."""
+    for name, value in SYSTEM_CLASSES.items():
+        if not registry.exists("priorityclasses", name):
+            registry.create("priorityclasses", {"metadata": {"name": name}, "value": value})
