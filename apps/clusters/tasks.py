@@ -25,7 +25,8 @@ def check_due() -> None:
     services.wake_due(settings.SWEEP_SECONDS * 0.8)
 
 
-@shared_task(name="clusters.check")
+# The check bounds itself; the limit is for what no read limit catches, such as headers that drip in.
+@shared_task(name="clusters.check", soft_time_limit=45, time_limit=60)
 def check(pk: int) -> None:
     """Check one cluster, unless that was just done."""
     services.check_if_due(pk)

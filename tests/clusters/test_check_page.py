@@ -61,6 +61,7 @@ def text(client: Client, path: str = PAGE) -> str:
 
 def test_before_the_first_check_the_page_says_so(root: Client, cluster: Cluster) -> None:
     page = text(root)
+    assert "Not known yet" in page and "None found" not in page
     assert "Not checked yet" in page and "The smallest role" in page and "Check again" in page
 
 

@@ -50,8 +50,10 @@ def test_streams_go_on_with_the_new_token_and_rows_stay(
     api.token = NEW
     services.replace_credential(principal=admin, cluster=Cluster.objects.get(name="mine"), token=NEW)
     shown: list[str] = []
+    states: set[str] = set()
 
     def followed() -> bool:
+        states.add(Cluster.objects.get(name="mine").state)
         shown.append(client.get("/clusters/mine/?part=nodes").content.decode())
         return f"Bearer {NEW}" in api.authorization[-1] and Pod.objects.filter(name="after").exists()
 
@@ -61,5 +63,6 @@ def test_streams_go_on_with_the_new_token_and_rows_stay(
     still = set(Node.objects.values_list("pk", flat=True)) | set(Pod.objects.values_list("pk", flat=True))
     assert rows <= still and Pod.objects.present().count() == 2
     eventually(lambda: healthy("mine"), "it is Healthy again")
+    assert states == {"Healthy"}, "a credential that is replaced is no outage"
     assert other.count("GET /api/v1/nodes?limit") == elsewhere, "the other cluster was not listed again"
     eventually(lambda: set(api.authorization[-3:]) == {f"Bearer {NEW}"}, "the old token is no longer used")

@@ -4,21 +4,22 @@ import asyncio
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from apps.clusters import services
-from apps.clusters.kube import pool
+from apps.clusters.kube import pool, transport
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.connection import Connection
-from apps.clusters.kube.errors import KubeError
+from apps.clusters.kube.errors import KubeError, Unreachable
 from apps.clusters.kube.stream import StreamClient
 from apps.clusters.models import Cluster
 from apps.core.access import Principal
 from apps.core.errors import Invalid
-from tests.clusters.fakeapi import TOKEN, FakeApi
+from tests.clusters.fakeapi import TOKEN, FakeApi, certificate, server_context
 
 REDIRECTS = [301, 302, 303, 307, 308]
 
@@ -167,3 +168,49 @@ def test_a_pooled_client_that_is_made_anew_checks_the_name_anew(
     rebinding[:] = ["169.254.169.254"]
     with pytest.raises(Invalid, match="metadata"):
         services.connect(named)
+
+
+@pytest.fixture
+def dripping() -> Iterator[tuple[int, str]]:
+    """A server whose answer never ends: a byte now and then. Its port and its CA."""
+    pem, key = certificate()
+    context = server_context(pem, key)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                visitor, _ = listener.accept()
+                threading.Thread(target=drip, args=(visitor,), daemon=True).start()
+
+    def drip(visitor: socket.socket) -> None:
+        with contextlib.suppress(OSError), context.wrap_socket(visitor, server_side=True) as stream:
+            stream.recv(4096)
+            stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{")
+            while True:
+                stream.sendall(b" ")
+                time.sleep(0.05)
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield listener.getsockname()[1], pem.decode()
+    listener.close()
+
+
+def test_an_answer_that_drips_in_ends_with_the_budget(dripping: tuple[int, str]) -> None:
+    port, ca = dripping
+    client = KubeClient(Connection(f"https://127.0.0.1:{port}", "127.0.0.1", ca, token=TOKEN), budget=1.0)
+    started = time.monotonic()
+    for _ in range(3):
+        with pytest.raises(Unreachable) as caught:
+            client.version()
+        assert caught.value.reason == "Timeout"
+    assert time.monotonic() - started < 4, "the budget is for all calls together"
+
+
+def test_an_answer_that_drips_in_ends_without_a_budget_too(
+    dripping: tuple[int, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "BODY_SECONDS", 0.5)
+    port, ca = dripping
+    with pytest.raises(Unreachable, match="too slowly"):
+        KubeClient(Connection(f"https://127.0.0.1:{port}", "127.0.0.1", ca, token=TOKEN)).version()

@@ -43,8 +43,9 @@ class ProxyReply:
 class KubeClient:
     """Calls to one cluster. Every method raises a `KubeError` of `kube.errors` on failure. Threads may share it."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._transport = Transport(connection)
+    def __init__(self, connection: Connection, *, budget: float | None = None) -> None:
+        """With a `budget` in seconds, all calls together take no longer; for a client that lives for one purpose."""
+        self._transport = Transport(connection, budget)
 
     def close(self) -> None:
         """Close the pooled connections."""

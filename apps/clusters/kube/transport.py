@@ -6,6 +6,7 @@ on large lists; importing it alone costs each process half a second and 40 MB.
 
 import json
 import ssl
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ READ_SECONDS = 10.0
 # Requests of one process to one cluster that keep their connection for the next.
 POOL_SIZE = 16
 MAX_ANSWER_BYTES = 128 * 1024 * 1024
+# A read limit starts anew with each byte: this bounds an answer that drips in.
+BODY_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,13 @@ class Answer:
 
 
 class Transport:
-    """Sends requests to one API server. Threads may share it. Never retries and never follows a redirect."""
+    """Sends requests to one API server. Threads may share it. Never retries and never follows a redirect.
 
-    def __init__(self, connection: Connection) -> None:
+    With a `budget` in seconds, all its requests together take no longer than that.
+    """
+
+    def __init__(self, connection: Connection, budget: float | None = None) -> None:
+        self._end = None if budget is None else time.monotonic() + budget
         self._base = connection.pinned_url
         self._connection = connection
         # No proxy out of the environment: it would dial another address than the checked one. The context names the
@@ -81,30 +88,44 @@ class Transport:
     ) -> Answer:
         url = f"{self._base}{path}" + (f"?{urlencode(query)}" if query else "")
         content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        now = time.monotonic()
+        end = now + BODY_SECONDS if self._end is None else self._end
+        if now >= end:
+            raise _too_slow()
         try:
             response = self._pool.request(
                 method,
                 url,
                 body=content or None,
                 headers=self._connection.headers() | headers,
-                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=timeout),
+                timeout=urllib3.Timeout(connect=min(CONNECT_SECONDS, end - now), read=min(timeout, end - now)),
                 redirect=False,
                 preload_content=False,
             )
-            return _read(response)
+            return _read(response, end)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise unreachable(error) from error
 
 
-def _read(response: Any) -> Answer:
+def _read(response: Any, end: float) -> Answer:
+    body, complete = bytearray(), False
     try:
-        body = response.read(MAX_ANSWER_BYTES + 1, decode_content=True)
+        while part := response.read1(1 << 16, decode_content=True):
+            body += part
+            if len(body) > MAX_ANSWER_BYTES:
+                raise Unreachable(0, "AnswerTooLarge", f"The answer is larger than {MAX_ANSWER_BYTES} bytes.")
+            if time.monotonic() > end:
+                raise _too_slow()
+        complete = True
     finally:
+        if not complete:
+            response.close()
         response.release_conn()
-    if len(body) > MAX_ANSWER_BYTES:
-        response.close()
-        raise Unreachable(0, "AnswerTooLarge", f"The answer is larger than {MAX_ANSWER_BYTES} bytes.")
-    return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, body)
+    return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, bytes(body))
+
+
+def _too_slow() -> Unreachable:
+    return Unreachable(0, "Timeout", "The API server answers too slowly.")
 
 
 def decode(body: bytes) -> dict[str, Any]:

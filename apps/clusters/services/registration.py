@@ -214,7 +214,7 @@ def _try(cluster: Cluster, source: Source) -> None:
         connection = connection_with(cluster, json.loads(_secret(source)))
     hint = "The old one stays in use. Force it only if you know better."
     try:
-        client = KubeClient(connection)
+        client = KubeClient(connection, budget=8.0)
         try:
             # Every authenticated user may ask this, and nobody else: /version alone is public on many clusters.
             client.access_review("list", "", "pods", timeout=5.0)
