@@ -9,6 +9,7 @@ import json
 import ssl
 import tempfile
 import threading
+import time
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
@@ -72,11 +73,20 @@ class FakeApi:
         self.objects: dict[str, dict[str, dict[str, Any]]] = {plural: {} for plural in PLURALS}
         self.usage: dict[str, list[dict[str, Any]]] | None = None
         self.requests: list[str] = []
+        self.times: list[float] = []
         self.authorization: list[str] = []
         # Switches: each maps a plural (or "*") to how often the failure still happens.
         self.gone_on_watch: dict[str, int] = {}
         self.status_on_list: dict[str, list[int]] = {}
         self.hang_lists = False
+        # Sent instead of a list, or as a line of a watch: whatever a thing that is no API server may say.
+        self.body_on_list: dict[str, bytes] = {}
+        self.line_on_watch: dict[str, bytes] = {}
+        # One byte now and then, for ever: neither an answer nor silence.
+        self.trickle = False
+        # Bytes that are added to each listed object.
+        self.padding = 0
+        self.retry_after = "1"
         self.answer_nothing = False
         self.mute_watches = False
         self.token = TOKEN
@@ -100,7 +110,20 @@ class FakeApi:
 
     @property
     def kubeconfig(self) -> str:
-        return kubeconfig(f"https://127.0.0.1:{self.port}", self.ca, {"token": TOKEN})
+        return self.kubeconfig_with(TOKEN)
+
+    def kubeconfig_with(self, token: str) -> str:
+        return kubeconfig(f"https://127.0.0.1:{self.port}", self.ca, {"token": token})
+
+    def cut(self) -> None:
+        """Break the connections of all watches, as a proxy does that thinks them idle."""
+
+        def cut() -> None:
+            for transports in self._open.values():
+                for transport in transports:
+                    transport.abort()
+
+        self._loop.call_soon_threadsafe(cut)
 
     def put(self, plural: str, obj: dict[str, Any], *, silent: bool = False) -> dict[str, Any]:
         """Add or change an object; `silent` keeps it from every watch, as a lost event would be."""
@@ -127,6 +150,10 @@ class FakeApi:
     def count(self, fragment: str) -> int:
         return sum(fragment in request for request in self.requests)
 
+    def moments(self, fragment: str) -> list[float]:
+        """When such requests came, on the monotonic clock."""
+        return [at for at, request in zip(self.times, self.requests, strict=False) if fragment in request]
+
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
@@ -134,7 +161,8 @@ class FakeApi:
     def _tell(self, plural: str, change: str, obj: dict[str, Any]) -> None:
         async def tell() -> None:
             async with self._changed:
-                version = int((obj.get("metadata") or {}).get("resourceVersion") or next(self._versions))
+                metadata = obj.get("metadata") if isinstance(obj.get("metadata"), dict) else {}
+                version = int((metadata or {}).get("resourceVersion") or next(self._versions))
                 self._history.append((version, plural, change, json.loads(json.dumps(obj))))
                 self._changed.notify_all()
 
@@ -166,6 +194,7 @@ class FakeApi:
     @web.middleware
     async def _gate(self, request: web.Request, handler: Any) -> web.StreamResponse:
         self.requests.append(f"{request.method} {request.path_qs}")
+        self.times.append(time.monotonic())
         self.authorization.append(request.headers.get("Authorization", ""))
         if self.answer_nothing:
             await asyncio.sleep(3600)
@@ -211,15 +240,28 @@ class FakeApi:
         wanted = self.status_on_list.get(plural) or []
         if wanted:
             code = wanted.pop(0)
-            headers = {"Retry-After": "1"} if code == 429 else {}
+            headers = {"Retry-After": self.retry_after} if code in {429, 503} else {}
             return status(code, {410: "Expired", 429: "TooManyRequests"}.get(code, "Broken"), "staged", headers)
+        if self.trickle:
+            return await self._trickle(request)
+        if plural in self.body_on_list:
+            return web.Response(body=self.body_on_list[plural], content_type="application/json")
         named = request.query.get("fieldSelector", "").removeprefix("metadata.name=")
         found = [obj for obj in self.objects[plural].values() if not named or obj["metadata"]["name"] == named]
+        if self.padding:
+            found = [{**obj, "padding": "x" * self.padding} for obj in found]
         start, limit = int(request.query.get("continue") or 0), int(request.query.get("limit") or 500)
         metadata: dict[str, Any] = {"resourceVersion": str(next(self._versions))}
         if start + limit < len(found):
             metadata["continue"] = str(start + limit)
         return web.json_response({"items": found[start : start + limit], "metadata": metadata})
+
+    async def _trickle(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        while True:
+            await response.write(b" ")
+            await asyncio.sleep(0.02)
 
     async def _watch(self, request: web.Request, plural: str) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
@@ -229,6 +271,9 @@ class FakeApi:
             self.gone_on_watch[plural] -= 1
             gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
             await response.write(json.dumps({"type": "ERROR", "object": gone}).encode() + b"\n")
+            return response
+        if plural in self.line_on_watch:
+            await response.write(self.line_on_watch[plural] + b"\n")
             return response
         seen = int(request.query.get("resourceVersion") or 0)
         end = self._loop.time() + int(request.query.get("timeoutSeconds") or 60)
