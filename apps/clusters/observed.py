@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 # How long a writer may leave a transaction open without a word before Postgres ends its session.
 STOPPED_AFTER = "5s"
+STATEMENT_LIMIT = "30s"
 # (cluster, uid): what names a row of any of these tables.
 Key = tuple[int, str]
 
@@ -40,10 +41,15 @@ class _Table:
         sets = ", ".join(f"{name} = EXCLUDED.{name}" for name in self.columns if name not in {"uid", "cluster_id"})
         old = ", ".join(f"t.{name}" for name in self.compared)
         new = ", ".join(f"EXCLUDED.{name}" for name in self.compared)
+        known = ", ".join(f"o.{name}" for name in self.compared)
+        came = ", ".join(f"r.{name}" for name in self.compared)
+        # A list repeats mostly what is known: such rows are left out before the INSERT, which would lock each of them.
         # In one order always: two writers that take the same rows in different orders would block each other.
         return (
             f"INSERT INTO {self.name} AS t ({names}) "  # noqa: S608 - names are constants of this module
-            f"SELECT {names} FROM jsonb_to_recordset(%s::jsonb) AS r({typed}) ORDER BY cluster_id, uid "
+            f"SELECT {names} FROM jsonb_to_recordset(%s::jsonb) AS r({typed}) "
+            f"WHERE NOT EXISTS (SELECT 1 FROM {self.name} o WHERE o.cluster_id = r.cluster_id AND o.uid = r.uid "
+            f"AND ({known}) IS NOT DISTINCT FROM ({came})) ORDER BY cluster_id, uid "
             f"ON CONFLICT (cluster_id, uid) DO UPDATE SET {sets} WHERE ({old}) IS DISTINCT FROM ({new}) "
             "RETURNING cluster_id, uid"
         )
@@ -212,11 +218,12 @@ def hold_many(fencing: Mapping[int, int]) -> set[int]:
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT cluster_id, set_config('idle_in_transaction_session_timeout', %s, true) "
+            "SELECT cluster_id, set_config('idle_in_transaction_session_timeout', %s, true), "
+            "set_config('statement_timeout', %s, true) "
             "FROM clusters_watcherlease "
             "WHERE (cluster_id, fencing) IN (SELECT * FROM unnest(%s::bigint[], %s::bigint[])) AND expires_at > now() "
             "ORDER BY cluster_id FOR KEY SHARE",
-            [STOPPED_AFTER, list(fencing), list(fencing.values())],
+            [STOPPED_AFTER, STATEMENT_LIMIT, list(fencing), list(fencing.values())],
         )
         return {row[0] for row in cursor.fetchall()}
 

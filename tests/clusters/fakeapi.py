@@ -86,6 +86,8 @@ class FakeApi:
         self.trickle = False
         # Bytes that are added to each listed object.
         self.padding = 0
+        # As servers do whose cache knows no pages: a list at version "0" comes whole.
+        self.cache_is_whole = False
         self.retry_after = "1"
         self.answer_nothing = False
         self.mute_watches = False
@@ -251,6 +253,8 @@ class FakeApi:
         if self.padding:
             found = [{**obj, "padding": "x" * self.padding} for obj in found]
         start, limit = int(request.query.get("continue") or 0), int(request.query.get("limit") or 500)
+        if self.cache_is_whole and request.query.get("resourceVersion") == "0":
+            limit = len(found)
         metadata: dict[str, Any] = {"resourceVersion": str(next(self._versions))}
         if start + limit < len(found):
             metadata["continue"] = str(start + limit)

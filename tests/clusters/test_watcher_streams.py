@@ -97,7 +97,7 @@ def test_each_stream_backs_off_for_itself(api: FakeApi, watching: Watching) -> N
     api.status_on_list["pods"] = [500] * 1000
     asked = lists(api)
     api.send_raw("pods", GONE)
-    eventually(lambda: lists(api) >= asked + 6, "it asks again and again")
+    eventually(lambda: lists(api) >= asked + 9, "it asks again and again")
     api.put("jobs", pod("j"))
     eventually(lambda: Cluster.objects.get().reason == "WatchFailing", "it is said")
     assert "Pod" in Cluster.objects.get().message

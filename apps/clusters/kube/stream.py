@@ -23,7 +23,7 @@ from apps.clusters.kube.transport import CONNECT_SECONDS, MAX_ANSWER_BYTES, deco
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 # Parsing holds the event loop, and with it all clusters, for about 10 ms a megabyte: larger pages are asked for anew
 # with fewer objects in them.
-MAX_PAGE_BYTES = 16 * 1024 * 1024
+MAX_PAGE_BYTES = 8 * 1024 * 1024
 LARGE_PAGE_BYTES = 256 * 1024
 SMALLEST_PAGE = 20
 
@@ -79,7 +79,9 @@ class StreamClient:
             except Unreachable as error:
                 if error.reason != "AnswerTooLarge" or limit <= SMALLEST_PAGE:
                     raise
-                limit //= 5
+                # Out of its cache ("0") a server may answer with everything at once, whatever the limit says:
+                # https://kubernetes.io/docs/reference/using-api/api-concepts/#semantics-for-get-and-list
+                resource_version, limit = "", limit if resource_version and not token else limit // 5
                 continue
             async with large if large is not None and len(body) > LARGE_PAGE_BYTES else nullcontext():
                 page = decode(body)

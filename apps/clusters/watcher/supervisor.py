@@ -60,6 +60,10 @@ class Supervisor:
         logger.info("watcher %s starts", self._holder)
         try:
             while not stop.is_set():
+                for helper in helpers:
+                    if helper.done():
+                        # Nothing would be written any more, without a word: better to end, and be started again.
+                        helper.result()
                 try:
                     await self._round()
                 except DatabaseError as error:
