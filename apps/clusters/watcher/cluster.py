@@ -3,6 +3,7 @@ cluster is and how old what is known of it is."""
 
 import asyncio
 import logging
+import random
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -146,7 +147,9 @@ class ClusterWatch:
             contact.failures = 0 if answered else contact.failures + 1
             contact.successes = contact.successes + 1 if answered else 0
             await self._record(desk)
-            await self._report_news(desk, self._timing.probe if answered else self._timing.probe_failed)
+            pause = self._timing.probe if answered else self._timing.probe_failed
+            # The same for probes: the first pause is a part of one.
+            await self._report_news(desk, pause * (random.random() if contact.successes == 1 else 1.0))  # noqa: S311
 
     async def _resolve_again(self, client: StreamClient) -> None:
         """The name may point elsewhere by now, as a cloud's load balancer does after it was replaced."""
@@ -235,7 +238,8 @@ class ClusterWatch:
     async def _measure(self, client: StreamClient, desk: Desk) -> None:
         # Rows for the first figures exist only once the first lists are written.
         await asyncio.sleep(min(2.0, self._timing.metrics))
-        due = asyncio.get_running_loop().time()
+        # Clusters that were taken together must not all be measured together: only the second round comes earlier.
+        due = asyncio.get_running_loop().time() - self._timing.metrics * random.random()  # noqa: S311 - spreads load
         while True:
             try:
                 nodes = await client.usage("NodeMetrics")
