@@ -3,6 +3,7 @@ cluster is and how old what is known of it is."""
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections import deque
@@ -49,11 +50,13 @@ class Shared:
 
 @dataclass(frozen=True)
 class Start:
-    """What a watch begins with: the connection, the state that is recorded, and when the cluster was lost lately."""
+    """What a watch begins with: the connection, the state that is recorded, when the cluster was lost lately, and since
+    when (monotonic clock) this process has been trying, earlier watches that failed included."""
 
     connection: Connection
-    state: str = ""
-    outages: tuple[datetime, ...] = ()
+    state: str
+    outages: tuple[datetime, ...]
+    since: float
 
 
 @dataclass
@@ -84,7 +87,8 @@ class ClusterWatch:
         self._timing = shared.timing
         self._news = asyncio.Event()
         self._contact = _Contact()
-        self._began = self._recorded_at = time.monotonic()
+        self._since = start.since
+        self._recorded_at = -math.inf
         self._recorded: Any = None
 
     async def run(self) -> None:
@@ -181,7 +185,6 @@ class ClusterWatch:
         while self._outages and self._outages[0] < now - UNSTABLE_MINUTES * 60:
             self._outages.popleft()
         nodes, ready = desk.inbox.nodes
-        running = time.monotonic() - self._began
         silent = {stream.kind: now - (stream.alive_at or now) for stream in contact.streams if not stream.error}
         return Observation(
             ever_seen=contact.seen_at is not None,
@@ -202,7 +205,7 @@ class ClusterWatch:
             nodes_ready=ready,
             outages=len(self._outages),
             was=self._was,
-            resuming=running < self._timing.resume,
+            resuming=time.monotonic() - self._since < self._timing.resume,
         )
 
     def _is_missing(self, kind: str) -> bool:

@@ -132,11 +132,11 @@ class Supervisor:
 
     async def _watch(self, pk: int, fencing: int) -> None:
         """Watch one cluster for as long as its lease is ours; begin again after a defect of our own."""
-        failures, lost = 0, False
+        failures, lost, since = 0, False, time.monotonic()
         while not lost:
             failures += 1
             try:
-                start = await self._shared.resolver.run(_start, pk)
+                start = await self._shared.resolver.run(_start, pk, since)
                 failures = 0
                 watch = self._held[pk].watch = ClusterWatch(pk, fencing, start, self._shared)
                 await watch.run()
@@ -185,9 +185,9 @@ def _enabled_clusters() -> dict[int, int]:
     return dict(Cluster.objects.filter(enabled=True).order_by("pk").values_list("pk", "generation"))
 
 
-def _start(pk: int) -> Start:
+def _start(pk: int, since: float) -> Start:
     cluster = Cluster.objects.get(pk=pk)
-    return Start(services.connection_of(cluster), cluster.state, tuple(recent_outages(pk)))
+    return Start(services.connection_of(cluster), cluster.state, tuple(recent_outages(pk)), since)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
