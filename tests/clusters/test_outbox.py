@@ -7,6 +7,7 @@ import pytest
 
 from apps.clusters.watcher import outbox
 from apps.clusters.watcher.outbox import PAUSE_SECONDS, Outbox
+from tests.clusters.conftest import eventually
 
 
 @pytest.fixture
@@ -56,11 +57,9 @@ def test_many_wake_ups_do_not_hold_up_the_hints(
         box.add([("task", 1)], ["first"])
         await asyncio.sleep(0.05)
         box.add([], ["second"])
-        while len(published) < 2:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(eventually, lambda: len(published) == 2, "the second hint does not wait")
         hang.set()
-        while not sent:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(eventually, lambda: sent, "the wake-up is sent in the end")
         running.cancel()
         box.close()
 
