@@ -124,11 +124,12 @@ def _changes(
     time.sleep(1)  # the last hints
     rows, hinted = _delays(database, changes, hints)
     floor = _floor(servers, database)
-    beside = {"changes": len(changes), "rate": round(len(changes) / took, 1), "lost": len(changes) - len(rows)}
+    load = {"load_1min": round(os.getloadavg()[0], 1)}
+    beside = load | {"changes": len(changes), "rate": round(len(changes) / took, 1), "lost": len(changes) - len(rows)}
     yield Figure("watch_event_to_row_p50", percentile(rows, 50) * 1000, "ms", beside=beside | floor)
-    yield Figure("watch_event_to_row_p95", percentile(rows, 95) * 1000, "ms", 500, beside=floor)
+    yield Figure("watch_event_to_row_p95", percentile(rows, 95) * 1000, "ms", 500, beside=load | floor)
     yield Figure("watch_event_to_hint_p50", percentile(hinted, 50) * 1000, "ms", beside={"hinted": len(hinted)})
-    yield Figure("watch_event_to_hint_p95", percentile(hinted, 95) * 1000, "ms", 500)
+    yield Figure("watch_event_to_hint_p95", percentile(hinted, 95) * 1000, "ms", 500, beside=load)
     yield Figure("watch_cpu", used / took * 100, "% of a core", beside={"api_servers": round(other / took * 100, 1)})
     yield Figure("watch_memory", memory["VmRSS"], "MB", 400, beside={"peak_mb": round(memory["VmHWM"], 1)})
 
@@ -200,7 +201,13 @@ def _restart(
     took = time.monotonic() - started
     _wait(database, "said", CLUSTERS, watcher, 60)
     said = time.monotonic() - started
-    beside = {"floor_read_and_parse_s": round(asyncio.run(_bare_read(fleet.access)), 2), "pods": CLUSTERS * PODS}
+    beside = {
+        "floor_read_and_parse_s": round(asyncio.run(_bare_read(fleet.access)), 2),
+        "pods": CLUSTERS * PODS,
+        # What the time would be on a machine that does nothing else is between this and the sum of all processes.
+        "watcher_cpu_s": round(_cpu(watcher.pid), 2),
+        "load_1min": round(os.getloadavg()[0], 1),
+    }
     # Every 5 s a watcher says of all clusters how fresh they are.
     yield Figure("watch_relist_after_restart", took, "s", 20, beside=beside | {"said_in_step_s": round(said, 2)})
     yield Figure("watch_memory_after_relist", _memory(watcher.pid)["VmHWM"], "MB", 400, beside={"peak": True})

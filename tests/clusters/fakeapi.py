@@ -253,11 +253,10 @@ class FakeApi:
             return await self._trickle(request)
         if plural in self.body_on_list:
             return web.Response(body=self.body_on_list[plural], content_type="application/json")
-        found = list(self.objects[plural].values())
+        named = request.query.get("fieldSelector", "").removeprefix("metadata.name=")
+        found = [obj for obj in self.objects[plural].values() if not named or obj["metadata"]["name"] == named]
         if self.padding:
             found = [{**obj, "padding": "x" * self.padding} for obj in found]
-        named = request.query.get("fieldSelector", "").removeprefix("metadata.name=")
-        found = [obj for obj in found if not named or obj["metadata"]["name"] == named]
         start, limit = int(request.query.get("continue") or 0), int(request.query.get("limit") or 500)
         if self.cache_is_whole and request.query.get("resourceVersion") == "0":
             limit = len(found)

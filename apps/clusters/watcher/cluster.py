@@ -241,7 +241,7 @@ class ClusterWatch:
     async def _measure(self, client: StreamClient, desk: Desk) -> None:
         # Rows for the first figures exist only once the first lists are written.
         await asyncio.sleep(min(2.0, self._timing.metrics))
-        # Only the second round comes early: clusters that were taken together must not all be measured together.
+        # Clusters that were taken together must not all be measured together: only the second round comes earlier.
         due = asyncio.get_running_loop().time() - self._timing.metrics * random.random()  # noqa: S311 - spreads load
         while True:
             try:

@@ -44,14 +44,14 @@ class Inbox:
         for kind, uids in batch.deleted.items():
             known = newer.deleted.setdefault(kind, set())
             known |= {uid for uid in uids if uid not in self._rows(kind)}
-        for old, new in (
-            (batch.nodes, newer.nodes),
-            (batch.pods, newer.pods),
-            (batch.workloads, newer.workloads),
-            (batch.events, newer.events),
+        for kind, old, new in (
+            ("Node", batch.nodes, newer.nodes),
+            ("Pod", batch.pods, newer.pods),
+            ("", batch.workloads, newer.workloads),
+            ("Event", batch.events, newer.events),
         ):
             for uid, row in old.items():
-                if not any(uid in gone for gone in newer.deleted.values()):
+                if not self._is_gone(kind or row["kind"], uid):
                     new.setdefault(uid, row)
         for kind, uids in batch.present.items():
             # What has come since is there as well, and what has gone since is not.
@@ -72,6 +72,11 @@ class Inbox:
             # Events go by their age; a cluster forgets them long before we do.
             return
         self._batch.present[kind] = set(uids)
+        if kind != "Pod":
+            # A pod's last row has its exit code; of the others nothing is kept.
+            known = self._rows(kind)
+            for uid in [uid for uid, row in known.items() if uid not in uids and row.get("kind", kind) == kind]:
+                del known[uid]
         if kind == "Node":
             self._nodes_ready = {uid: ready for uid, ready in self._nodes_ready.items() if uid in uids}
 
@@ -117,6 +122,11 @@ class Inbox:
             self._batch.deleted.get(kind, set()).discard(uid)
         if kind in self._batch.present:
             (self._batch.present[kind].discard if deleted else self._batch.present[kind].add)(uid)
+
+    def _is_gone(self, kind: str, uid: str) -> bool:
+        """Whether something that came later says that there is no such object any more."""
+        present = self._batch.present.get(kind)
+        return uid in self._batch.deleted.get(kind, ()) or (present is not None and uid not in present)
 
     def _is_kept(self, event: Object) -> bool:
         """Every warning; the normal ones only where Flotilla has made something."""

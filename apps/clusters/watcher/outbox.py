@@ -1,6 +1,7 @@
 """Sends wake-ups and hints apart from the writes: a slow or missing Redis delays freshness, never the truth."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
@@ -14,10 +15,15 @@ T = TypeVar("T")
 
 
 class _Queue(Generic[T]):
-    """Collects what is to be sent, each once, while the last lot is under way on a thread."""
+    """Sends each thing at once when it has not been sent lately, else a moment later, and once.
+
+    However fast things change, a viewer is told of one topic only so often.
+    """
 
     def __init__(self, name: str, deliver: Callable[[list[T]], None]) -> None:
         self._waiting: dict[T, None] = {}
+        # When what was sent lately was sent.
+        self._sent: dict[T, float] = {}
         self._filled = asyncio.Event()
         self._deliver = deliver
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
@@ -32,10 +38,16 @@ class _Queue(Generic[T]):
         while True:
             await self._filled.wait()
             self._filled.clear()
-            lot, self._waiting = list(self._waiting), {}
-            await loop.run_in_executor(self._thread, self._deliver, lot)
-            # However fast things change, a viewer is told of one topic only so often.
-            await asyncio.sleep(PAUSE_SECONDS)
+            now = time.monotonic()
+            self._sent = {found: at for found, at in self._sent.items() if at + PAUSE_SECONDS > now}
+            lot = [found for found in self._waiting if found not in self._sent]
+            if lot:
+                for found in lot:
+                    del self._waiting[found]
+                await loop.run_in_executor(self._thread, self._deliver, lot)
+                self._sent |= dict.fromkeys(lot, time.monotonic())
+            if self._waiting:
+                loop.call_later(PAUSE_SECONDS / 3, self._filled.set)
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)

@@ -127,7 +127,7 @@ class Stream:
         )
         async with aclosing(pages):
             async for objects, found in pages:
-                large = len(objects) >= LOT
+                many = len(objects) >= LOT
                 while objects:
                     # Reading a hundred objects takes milliseconds: let other clusters through between two lots.
                     uids |= inbox.listed(self.kind, objects[-LOT:])
@@ -135,10 +135,12 @@ class Stream:
                     await asyncio.sleep(0)
                 version = version or found
                 self._writer.filled(self._desk)
-                if large:
-                    await self._desk.emptied()
+                if many:
+                    await self._desk.stored()
         inbox.complete(self.kind, uids)
         self._writer.filled(self._desk)
+        # Nobody is to be told that all is shown before it is.
+        await self._desk.stored()
         self._version, self._listed_before = version, True
         self.alive_at = time.time()
 

@@ -40,6 +40,8 @@ class Desk:
         # Held while something of this cluster is being written.
         self.lock = asyncio.Lock()
         self.failures = 0
+        # How often something was taken out, and how many of these, at least, are stored.
+        self._taken = self._stored = 0
         self._written = asyncio.Event()
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -52,19 +54,26 @@ class Desk:
         if not self._over.done():
             self._over.set_exception(error)
 
-    async def emptied(self) -> None:
-        """Wait for the next write, if there is anything to write: who brings much waits for it to be taken."""
-        if self.inbox:
+    async def stored(self) -> None:
+        """Wait until all that the inbox has been given so far is in Postgres."""
+        wanted = self._taken + bool(self.inbox)
+        while self._stored < wanted:
             self._written.clear()
             await self._written.wait()
+
+    def take(self) -> observed.Batch:
+        """What is to be written now."""
+        self._taken += 1
+        return self.inbox.take()
 
     def close(self) -> None:
         """Nobody waits any more."""
         self._over.cancel()
 
-    def tell_written(self) -> None:
-        """A batch has been stored."""
+    def tell_stored(self) -> None:
+        """What was taken last is stored, and so is all before it: one batch at a time is under way."""
         self.failures = 0
+        self._stored = self._taken
         self._written.set()
 
 
@@ -141,7 +150,7 @@ class Writer:
         return chosen
 
     async def _write(self, desks: list[Desk]) -> None:
-        batches: Batches = {desk.cluster_id: (desk.fencing, desk.inbox.take()) for desk in desks}
+        batches: Batches = {desk.cluster_id: (desk.fencing, desk.take()) for desk in desks}
         try:
             written = await self._store(batches)
         finally:
@@ -199,4 +208,4 @@ class Writer:
         elif isinstance(outcome, Exception):
             desk.end(outcome)
         else:
-            desk.tell_written()
+            desk.tell_stored()
