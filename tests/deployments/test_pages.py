@@ -39,7 +39,8 @@ def words(answer: Any) -> str:
 def observed(digits: Deployment, cluster: Cluster) -> None:
     """As if revision 1 served with three replicas, one of them just killed, and revision 2 was coming."""
     ended = {"exitCode": 137, "reason": "Error", "finishedAt": timezone.now().isoformat()}
-    status = {"containers": [{"name": "server", "restarts": 1, "last_state": {"terminated": ended}}]}
+    waits = {"waiting": {"reason": "CrashLoopBackOff"}}
+    status = {"containers": [{"name": "server", "restarts": 1, "state": waits, "last_state": {"terminated": ended}}]}
     for number, ready in (("1", True), ("1", True), ("1", False), ("2", True)):
         factories.pod(
             cluster, digits.project, deployment="digits", revision=number, ready=ready, restarts=0 if ready else 1,

@@ -99,7 +99,7 @@ def _bad_end(found: ContainerFacts) -> Ended | None:
     if found.ended is not None:
         return found.ended if found.ended.exit_code != 0 or found.ended.reason == "OOMKilled" else None
     # A new start that is not ready yet: the last end is the best explanation, unless all is well again.
-    return found.last_ended if found.restarts and not found.ready and found.running else None
+    return found.last_ended if found.restarts and not found.ready and not found.waiting else None
 
 
 def _again(found: ContainerFacts) -> str:
