@@ -50,7 +50,8 @@ class LogQuery:
 
 @dataclass(frozen=True)
 class LogPart:
-    """Lines with their times. `ended`: nothing more will come. `more`: there is more to fetch at once.
+    """Lines with their times. `ended`: nothing more will come. `more`: there is more to fetch at once; `older`: these
+    are the newest of more.
 
     `note` says why there is little or nothing. `containers` are those whose log may be chosen, init ones first.
     """
@@ -60,6 +61,7 @@ class LogPart:
     more: bool = False
     note: str = ""
     timed: bool = True
+    older: bool = False
     container: str = ""
     containers: tuple[str, ...] = ()
     restarted: bool = False
@@ -105,7 +107,8 @@ def read(pod: Pod, query: LogQuery) -> LogPart:
         return replace(part, note=f"{pod.cluster.name} gives no log now: {error.message}")
     except FlotillaError as error:
         return replace(part, note=error.message)
-    return replace(part, text=text, more=more, ended=over and not more)
+    older = not (query.after or query.since or query.download) and text.count("\n") >= FIRST_LINES
+    return replace(part, text=text, more=more, older=older, ended=over and not more)
 
 
 def pod_log(pod: Pod, *, container: str = "", tail_lines: int = 200) -> str:
@@ -137,7 +140,13 @@ def respond(part: LogPart, query: LogQuery, name: str = "log") -> HttpResponse:
     if query.download:
         safe = re.sub(r"[^A-Za-z0-9.-]", "-", f"{name}-{part.container}" if part.container else name)
         response["Content-Disposition"] = f'attachment; filename="{safe}.log"'
-    flags = {"End": part.ended, "More": part.more, "Timed": part.timed, "Restarted": part.restarted}
+    flags = {
+        "End": part.ended,
+        "More": part.more,
+        "Older": part.older,
+        "Timed": part.timed,
+        "Restarted": part.restarted,
+    }
     for header in (header for header, on in flags.items() if on):
         response[f"X-Log-{header}"] = "1"
     if part.note:

@@ -1,5 +1,6 @@
 """The page of a pod, and its log. The page reads Postgres; only the log asks the cluster, and never fails for it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -82,8 +83,14 @@ def pod_log(request: PageRequest, name: str, namespace: str, pod: str) -> HttpRe
 
 
 def container_views(pod: Pod) -> list[ContainerView]:
-    """The containers, init ones first, in the order of the spec."""
+    """The containers, init ones first, in the order of the spec; before a node has taken the pod, what they ask for."""
     resources = pod.status.get("resources") or {}
+    if not pod.status.get("containers"):
+        waiting = StateView("Pending", "waits for a node" if not pod.node_name else "")
+        return [
+            ContainerView(name, "", False, 0, waiting, None, _amounts(found, "requests"), _amounts(found, "limits"))
+            for name, found in resources.items()
+        ]
     pairs = [(found, True) for found in pod.status.get("init_containers") or []]
     pairs += [(found, False) for found in pod.status.get("containers") or []]
     return [
@@ -114,7 +121,9 @@ def _state(state: Mapping[str, Any]) -> StateView | None:
         return StateView(word, f"{said}: {message}" if message else said, *times)
     if "waiting" in state:
         waiting = state["waiting"] or {}
-        return StateView(waiting.get("reason") or "Waiting", str(waiting.get("message") or ""))
+        message = str(waiting.get("message") or "")
+        again = re.match(r"back-off (\S+) restarting", message)
+        return StateView(waiting.get("reason") or "Waiting", f"{again[1]} between tries" if again else message)
     return None
 
 

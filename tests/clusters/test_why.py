@@ -346,19 +346,18 @@ BACK_OFF = "back-off 5m0s restarting failed container=main pod=web-1_team-a(0a1b
                 last_ended=Ended(137, "OOMKilled", "", NOW),
                 memory_limit=2 * GIB,
             ),
-            "Container main ran out of memory: it used more than its limit of 2 GiB (exit code 137). It was restarted "
-            "4 times, and Kubernetes waits before the next try.",
+            "Container main ran out of memory: it used more than its limit of 2 GiB (exit code 137). Restarted "
+            "4 times; it waits for the next try.",
             "Ask for more memory, or let it use less.",
         ),
         (
             waiting("CrashLoopBackOff", BACK_OFF, restarts=1, last_ended=Ended(1, "Error")),
-            "Container main ended with exit code 1. It was restarted 1 time, and Kubernetes waits before the next try.",
+            "Container main ended with exit code 1. Restarted 1 time; it waits for the next try.",
             "The end of its log says why.",
         ),
         (
             waiting("CrashLoopBackOff", BACK_OFF, restarts=2, last_ended=Ended(139, "Error")),
-            "Container main was killed by SIGSEGV (exit code 139). It was restarted 2 times, and Kubernetes waits "
-            "before the next try.",
+            "Container main was killed by SIGSEGV (exit code 139). Restarted 2 times; it waits for the next try.",
             "The end of its log says why.",
         ),
         (

@@ -105,8 +105,8 @@ def _bad_end(found: ContainerFacts) -> Ended | None:
 def _again(found: ContainerFacts) -> str:
     if not found.restarts:
         return ""
-    waits = ", and Kubernetes waits before the next try" if found.waiting == "CrashLoopBackOff" else ""
-    return f" It was restarted {plural(found.restarts, 'time')}{waits}."
+    waits = "; it waits for the next try" if found.waiting == "CrashLoopBackOff" else ""
+    return f" Restarted {plural(found.restarts, 'time')}{waits}."
 
 
 def _ends(found: ContainerFacts, pod: PodFacts) -> tuple[Evidence, ...]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from apps.clusters.why.facts import EventFacts, PodFacts
 from apps.clusters.why.result import Evidence, Why, said, stop
 
-_FAILED = re.compile(r"^(Readiness|Liveness|Startup) probe (failed|errored|warning)[^:]*: ?(.*)$", re.DOTALL)
+_FAILED = re.compile(r"^(Readiness|Liveness|Startup) probe (failed|errored|warning)[^:]*(?:: ?(.*))?$", re.DOTALL)
 _KILLED = re.compile(r"Container (\S+) failed (liveness|startup) probe, will be restarted")
 _STEPS = {
     "Readiness": "It gets no traffic until the probe passes; see its log.",
@@ -97,7 +97,7 @@ def _kind(event: EventFacts) -> str:
 
 def _detail(event: EventFacts) -> str:
     match = _FAILED.match(event.message)
-    return match[3].strip() if match else event.message
+    return (match[3] or "").strip() if match else event.message
 
 
 def _named(pod: PodFacts) -> str:

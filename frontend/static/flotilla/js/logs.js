@@ -80,7 +80,10 @@ class Log {
     const address = new URL(location.href);
     const now = { ...KEPT, container: this.wanted, since: this.since.value, grep: this.filter.value };
     for (const [name, control] of [["previous", this.previous], ["wrap", this.wrap], ["times", this.times]]) now[name] = control.checked ? "1" : "";
-    for (const [name, value] of Object.entries(now)) value ? address.searchParams.set(name, value) : address.searchParams.delete(name);
+    for (const [name, value] of Object.entries(now)) {
+      address.searchParams.delete(name);
+      if (value) address.searchParams.set(name, value);
+    }
     history.replaceState(history.state, "", address);
   }
 
@@ -138,6 +141,7 @@ class Log {
     if (!answer.ok) return this.trouble(`not available (${answer.status})`);
     this.note = decodeURIComponent(header("Note") || "");
     this.choices(header("Containers"), header("Container"), header("Restarted"));
+    if (header("Older")) this.older = true;
     if (header("End")) this.root.setAttribute("data-ended", "");
     const fresh = this.parse(body, header("Timed"));
     // The first answer replaces what the page came with, unless it has nothing to put in its place.
@@ -285,6 +289,7 @@ class Log {
   highlight(row, text) {
     let from = 0;
     if (this.needle) {
+      this.needle.lastIndex = 0;
       for (const match of text.matchAll(this.needle)) {
         if (!match[0]) continue;
         const hit = document.createElement("mark");
