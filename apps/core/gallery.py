@@ -70,8 +70,12 @@ def _tiles() -> list[Tile]:
     ]
 
 
-def _whys() -> list[Attention]:
+def _whys() -> list[Any]:
     now = timezone.now()
+    evidence = [
+        {"source": "kube-scheduler", "text": "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.", "at": now},
+        {"source": "Free nvidia.com/gpu", "text": "gpu-1 2 of 8, gpu-2 0 of 8"},
+    ]
     return [
         Attention(
             "Failed",
@@ -81,14 +85,15 @@ def _whys() -> list[Attention]:
             "#why",
             now - timedelta(minutes=2),
         ),
-        Attention(
-            "Pending",
-            "run bert-large-7 is waiting",
-            "No node has 4 free nvidia.com/gpu; the largest gap is 2.",
-            "run waiting",
-            "#why",
-            now - timedelta(minutes=6),
-        ),
+        {
+            "state": "Unschedulable",
+            "title": "run bert-large-7 is waiting",
+            "why": "Waiting: no node has 4 free nvidia.com/gpu; the largest gap is 2 on gpu-1.",
+            "next_step": "Ask for at most 2 nvidia.com/gpu, or wait for run-17 to end.",
+            "evidence": evidence,
+            "url": "#why",
+            "at": now - timedelta(minutes=6),
+        },
         Attention("Unreachable", "on-prem-2 cannot be reached", "TLS handshake timed out.", "cluster unreachable"),
     ]
 

@@ -1,5 +1,6 @@
 """Pages, as a person uses them: what they say, who may, and fragments that are parts of the page."""
 
+import html
 import re
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from apps.clusters.models import Cluster
+from apps.clusters.models import Cluster, KubeEvent
 from apps.core.access import Principal
 from apps.core.models import Membership, Project, User
 from apps.core.states import Health, Role
@@ -92,6 +93,21 @@ def test_the_page_tells_the_rollout_the_replicas_and_why(
         assert fragment.strip().startswith("<")
         assert f'id="{part}"' in fragment
         assert "<html" not in fragment
+
+
+def test_replicas_that_a_quota_refuses_are_told(page: Client, digits: Deployment, cluster: Cluster) -> None:
+    observed = [{"revision": 1, "wanted": 3, "existing": 1, "ready": 1}]
+    Deployment.objects.filter(pk=digits.pk).update(observed=observed)
+    now = timezone.now()
+    KubeEvent.objects.create(
+        cluster=cluster, uid="quota", namespace=digits.target.namespace, involved_kind="ReplicaSet",
+        involved_name="digits-r1-7d9f8c6b5", type="Warning", reason="FailedCreate", first_at=now, last_at=now,
+        message='Error creating: pods "digits-r1-x" is forbidden: exceeded quota: team, requested: pods=1, '
+        "used: pods=20, limited: pods=20",
+    )  # fmt: skip
+    text = html.unescape(words(page.get(f"{PAGE}?part=replicas")))
+    assert "Revision 1 lacks replicas" in text
+    assert "a replica can't be made: quota team allows 20 pods, 20 are used, and it asks for 1." in text
 
 
 def test_what_one_may_do(page: Client, digits: Deployment, developer: Principal) -> None:

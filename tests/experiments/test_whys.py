@@ -1,0 +1,164 @@
+""" "Why?" for runs, on their page and on the overview; and that a lost log is never a failed run."""
+
+import html
+from datetime import timedelta
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from apps.clusters.models import Cluster, KubeEvent, Node, Pod
+from apps.clusters.visibility import Visibility
+from apps.core.models import Project, User
+from apps.experiments.models import Experiment, Run
+from apps.experiments.states import RunKind, RunState
+from apps.experiments.whys import whys_of
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+GPU = "nvidia.com/gpu"
+MESSAGE = f"0/1 nodes are available: 1 Insufficient {GPU}. preemption: 0/1 nodes are available: 1 No victims."
+SPEC = {"image": "team/train:3", "resources": {"cpu": "1", "memory": "2Gi", "gpu": 4}}
+
+
+@pytest.fixture
+def browser(developer: User) -> Client:
+    client = Client()
+    client.force_login(developer)
+    return client
+
+
+@pytest.fixture
+def cluster(db: None) -> Cluster:
+    made = factories.cluster("gke-eu", nodes=1)
+    Node.objects.filter(cluster=made).update(name="gpu-1", allocatable_gpu=8)
+    factories.pod(made, None, node_name="gpu-1", requests_gpu=6)
+    return made
+
+
+@pytest.fixture
+def experiment(project: Project) -> Experiment:
+    return Experiment.objects.create(project=project, name="digits")
+
+
+def launched(experiment: Experiment, cluster: Cluster, state: str = RunState.QUEUED, **fields: Any) -> Run:
+    values = {
+        "kind": RunKind.LAUNCHED,
+        "cluster": cluster,
+        "namespace": "flotilla-demo",
+        "spec": SPEC,
+        "ended_at": None,
+    }
+    run = factories.run(experiment, state=state, **(values | fields))
+    Run.objects.filter(pk=run.pk).update(job_name=f"run-{run.pk}", created_at=timezone.now() - timedelta(minutes=5))
+    run.refresh_from_db()
+    return run
+
+
+def waiting_pod(run: Run, cluster: Cluster) -> Pod:
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": MESSAGE}
+    status = {"conditions": [condition], "resources": {"run": {"limits": {GPU: "4"}}}}
+    return factories.pod(
+        cluster, run.experiment.project, run=str(run.pk), phase="Pending", ready=False, node_name="", requests_gpu=4,
+        health="Progressing", reason="Unschedulable", message=MESSAGE, started_at=None, status=status,
+    )  # fmt: skip
+
+
+def refusal(run: Run) -> None:
+    message = (
+        f'Error creating: pods "{run.job_name}-x" is forbidden: exceeded quota: team, requested: requests.{GPU}=4, '
+        f"used: requests.{GPU}=6, limited: requests.{GPU}=8"
+    )
+    now = timezone.now()
+    KubeEvent.objects.create(
+        cluster=run.cluster, uid=factories.uid(), namespace=run.namespace, involved_kind="Job",
+        involved_name=run.job_name, type="Warning", reason="FailedCreate", message=message, first_at=now, last_at=now,
+    )  # fmt: skip
+
+
+def page_of(browser: Client, path: str) -> str:
+    answer = browser.get(path)
+    assert answer.status_code == 200
+    return " ".join(html.unescape(answer.content.decode()).split())
+
+
+def test_a_run_that_waits_says_the_same_as_its_pod_here_and_on_the_overview(
+    browser: Client, experiment: Experiment, cluster: Cluster
+) -> None:
+    run = launched(experiment, cluster, message=MESSAGE)
+    waiting_pod(run, cluster)
+    sentence = "Waiting: no node has 4 free nvidia.com/gpu; the largest gap is 2 on gpu-1."
+    page = page_of(browser, f"/p/demo/runs/{run.uid}/")
+    assert sentence in page and "Ask for at most 2 nvidia.com/gpu" in page and "kube-scheduler" in page
+    assert f"/clusters/gke-eu/pods/flotilla-demo/{Pod.objects.get(run=str(run.pk)).name}/" in page
+    overview = page_of(browser, "/p/demo/")
+    assert f'class="because">{sentence}' in overview, "among what needs somebody"
+    assert f'title="{sentence}"' in overview, "and beside the run"
+
+
+def test_a_run_whose_pod_is_refused_by_a_quota_says_so(
+    browser: Client, experiment: Experiment, cluster: Cluster
+) -> None:
+    run = launched(experiment, cluster)
+    refusal(run)
+    page = page_of(browser, f"/p/demo/runs/{run.uid}/")
+    assert "the pod of its Job can't be made: quota team allows 8 nvidia.com/gpu, 6 are used" in page
+    assert "quota team allows" in page_of(browser, "/p/demo/")
+
+
+def test_out_of_memory_is_said_also_when_the_pod_is_gone(
+    browser: Client, experiment: Experiment, cluster: Cluster
+) -> None:
+    fields = {"reason": "OOMKilled", "exit_code": 137, "message": "staged", "ended_at": timezone.now()}
+    run = launched(experiment, cluster, RunState.FAILED, log_tail="epoch 1\nloading all of it\n", **fields)
+    page = page_of(browser, f"/p/demo/runs/{run.uid}/")
+    assert "Failed: exit code 137, OOMKilled" in page
+    assert "Its container ran out of memory: it used more than its limit of 2 GiB (exit code 137)." in page
+    assert "Last line of its log" in page and "loading all of it" in page
+
+
+def test_a_log_that_is_lost_changes_nothing_about_its_run(
+    browser: Client, experiment: Experiment, cluster: Cluster
+) -> None:
+    run = launched(experiment, cluster, RunState.SUCCEEDED, log_tail="epoch 1\nepoch 2\n", ended_at=timezone.now())
+    pod = factories.pod(cluster, experiment.project, run=str(run.pk), phase="Succeeded", ready=False)
+    Cluster.objects.update(state="Unreachable")
+    answer = browser.get(f"/p/demo/runs/{run.uid}/log")
+    assert answer.status_code == 200 and answer.content == b"epoch 1\nepoch 2\n" and answer["X-Log-End"] == "1"
+    assert unquote(answer["X-Log-Note"]) == "the last lines, kept" and "X-Log-Timed" not in answer
+    # Who has followed the pod itself keeps what is shown, which is more.
+    followed = browser.get(f"/p/demo/runs/{run.uid}/log?after=2026-11-25T10:00:00Z&seen=1")
+    assert followed.content == b"" and followed["X-Log-End"] == "1"
+    pod.delete()
+    assert browser.get(f"/p/demo/runs/{run.uid}/log").content == b"epoch 1\nepoch 2\n"
+    assert Run.objects.get(pk=run.pk).state == RunState.SUCCEEDED
+
+
+def test_a_download_of_a_kept_log_is_a_file(browser: Client, experiment: Experiment, cluster: Cluster) -> None:
+    run = launched(experiment, cluster, RunState.SUCCEEDED, log_tail="epoch 1\n", name="first try")
+    answer = browser.get(f"/p/demo/runs/{run.uid}/log?download=1")
+    assert answer["Content-Disposition"] == 'attachment; filename="first-try.log"'
+    assert answer.content == b"epoch 1\n[Flotilla: the last lines, kept]\n"
+
+
+def test_many_waiting_runs_cost_as_many_queries_as_few(experiment: Experiment, cluster: Cluster) -> None:
+    sight = Visibility(True, frozenset())
+
+    def cost(runs: list[Run]) -> int:
+        with CaptureQueriesContext(connection) as queries:
+            assert len(whys_of(runs, sight)) == len(runs)
+        return len(queries)
+
+    def pair() -> list[Run]:
+        found = [launched(experiment, cluster), launched(experiment, cluster)]
+        waiting_pod(found[0], cluster)
+        refusal(found[1])
+        return found
+
+    few = cost(pair())
+    assert cost([run for _ in range(6) for run in pair()]) == few
