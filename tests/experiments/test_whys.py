@@ -36,8 +36,8 @@ def browser(developer: User) -> Client:
 @pytest.fixture
 def cluster(db: None) -> Cluster:
     made = factories.cluster("gke-eu", nodes=1)
-    Node.objects.filter(cluster=made).update(name="gpu-1", allocatable_gpu=8)
-    factories.pod(made, None, node_name="gpu-1", requests_gpu=6)
+    Node.objects.filter(cluster=made).update(name="gpu-1", allocatable_gpus={GPU: 8})
+    factories.pod(made, None, node_name="gpu-1", requests_gpus={GPU: 6})
     return made
 
 
@@ -64,8 +64,8 @@ def waiting_pod(run: Run, cluster: Cluster) -> Pod:
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": MESSAGE}
     status = {"conditions": [condition], "resources": {"run": {"limits": {GPU: "4"}}}}
     return factories.pod(
-        cluster, run.experiment.project, run=str(run.pk), phase="Pending", ready=False, node_name="", requests_gpu=4,
-        health="Progressing", reason="Unschedulable", message=MESSAGE, started_at=None, status=status,
+        cluster, run.experiment.project, run=str(run.pk), phase="Pending", ready=False, node_name="",
+        requests_gpus={GPU: 4}, health="Progressing", reason="Unschedulable", message=MESSAGE, started_at=None, status=status,
     )  # fmt: skip
 
 
