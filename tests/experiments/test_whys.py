@@ -65,7 +65,8 @@ def waiting_pod(run: Run, cluster: Cluster) -> Pod:
     status = {"conditions": [condition], "resources": {"run": {"limits": {GPU: "4"}}}}
     return factories.pod(
         cluster, run.experiment.project, run=str(run.pk), phase="Pending", ready=False, node_name="",
-        requests_gpus={GPU: 4}, health="Progressing", reason="Unschedulable", message=MESSAGE, started_at=None, status=status,
+        requests_gpus={GPU: 4}, health="Progressing", reason="Unschedulable", message=MESSAGE, started_at=None,
+        status=status,
     )  # fmt: skip
 
 
