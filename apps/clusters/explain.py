@@ -1,6 +1,5 @@
 """Gathers the facts for "why?" from the rows: a constant number of queries, however many pods are asked about."""
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +12,7 @@ from apps.clusters.models import Cluster, KubeEvent, Node, Pod
 from apps.clusters.states import ClusterState
 from apps.clusters.visibility import Visibility
 from apps.clusters.why import ClusterFacts, PodFacts, Why, explain, refused
-from apps.clusters.why.facts import EventFacts, Holder, NodeFacts, is_gpu
+from apps.clusters.why.facts import EventFacts, Holder, NodeFacts
 from apps.clusters.why.observe import asks, conditions_of, containers_of, moment
 from apps.clusters.why.scheduling import fits
 from apps.core.states import Health
@@ -132,14 +131,12 @@ def _complete(pods: list[Pod]) -> list[Pod]:
 
 def _asks(pod: Pod) -> Mapping[str, int]:
     special = asks((pod.status.get("resources") or {}).values())
-    kinds = [name for name in special if is_gpu(name)]
-    if not kinds and pod.requests_gpu:
-        told = re.findall(r"Insufficient (\S+/gpu)\b", pod.message)
-        kinds = told[:1] or ["gpu"]
-    if len(kinds) == 1:
-        # The column counts init containers as the scheduler does.
-        special[kinds[0]] = pod.requests_gpu
-    return {"cpu": pod.requests_cpu_m, "memory": pod.requests_memory_b, **special}
+    return {"cpu": pod.requests_cpu_m, "memory": pod.requests_memory_b, **_gpus(pod), **special}
+
+
+def _gpus(row: Pod) -> dict[str, int]:
+    """The GPUs that a pod asks for by kind; "gpu" for a row that was stored before kinds were."""
+    return row.requests_gpus or ({"gpu": row.requests_gpu} if row.requests_gpu else {})
 
 
 def _events_of(pods: Sequence[Pod]) -> dict[str, list[EventFacts]]:
@@ -189,29 +186,27 @@ def _requested(clusters: set[int]) -> dict[tuple[int, str], dict[str, int]]:
         .exclude(phase__in=ENDED)
         .exclude(node_name="")
         .order_by()
-        .values("cluster_id", "node_name")
-        .annotate(cpu=Sum("requests_cpu_m"), memory=Sum("requests_memory_b"), gpu=Sum("requests_gpu"), pods=Count("id"))
+        .values_list("cluster_id", "node_name", "requests_gpus")
+        .annotate(Count("id"), Sum("requests_cpu_m"), Sum("requests_memory_b"), Sum("requests_gpu"))
     )
-    return {
-        (row["cluster_id"], row["node_name"]): {
-            "cpu": int(row["cpu"] or 0),
-            "memory": int(row["memory"] or 0),
-            "gpu": int(row["gpu"] or 0),
-            "pods": row["pods"],
-        }
-        for row in rows
-    }
+    found: dict[tuple[int, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for cluster, node, kinds, pods, cpu, memory, gpus in rows:
+        of_kinds = {kind: count * pods for kind, count in kinds.items()} if kinds else {"gpu": gpus}
+        for name, value in ({"pods": pods, "cpu": cpu, "memory": memory} | of_kinds).items():
+            found[cluster, node][name] += int(value or 0)
+    return found
 
 
-def _holders(clusters: set[int], sight: Visibility | None) -> dict[tuple[int, str], tuple[Holder, ...]]:
+def _holders(clusters: set[int], sight: Visibility) -> dict[tuple[int, str], tuple[Holder, ...]]:
     """The Jobs that run on each node and that the viewer may know: they end, and then their room is free."""
     rows = Pod.objects.present().filter(cluster__in=clusters, owner_kind="Job").exclude(phase__in=ENDED)
-    if sight is not None and not sight.everything:
+    if not sight.everything:
         rows = rows.filter(project__in=sight.projects)
+    columns = ("cluster_id", "node_name", "owner_name", "requests_cpu_m", "requests_memory_b")
     found: dict[tuple[int, str], list[Holder]] = defaultdict(list)
-    columns = ("cluster_id", "node_name", "owner_name", "requests_cpu_m", "requests_memory_b", "requests_gpu")
-    for cluster, node, name, cpu, memory, gpu in rows.exclude(node_name="").values_list(*columns)[:MAX_HOLDERS]:
-        found[cluster, node].append(Holder(name, {"cpu": cpu, "memory": memory, "gpu": gpu, "pods": 1}))
+    for pod in rows.exclude(node_name="").only(*columns, "requests_gpu", "requests_gpus")[:MAX_HOLDERS]:
+        amounts = {"cpu": pod.requests_cpu_m, "memory": pod.requests_memory_b, "pods": 1, **_gpus(pod)}
+        found[pod.cluster_id, pod.node_name].append(Holder(pod.owner_name, amounts))
     return {key: tuple(holders) for key, holders in found.items()}
 
 
@@ -221,8 +216,8 @@ def _node(node: Node, requested: Mapping[str, int], holders: tuple[Holder, ...])
         allocatable={
             "cpu": node.allocatable_cpu_m,
             "memory": node.allocatable_memory_b,
-            "gpu": node.allocatable_gpu,
             "pods": node.allocatable_pods,
+            **(node.allocatable_gpus or {"gpu": node.allocatable_gpu}),
         },
         requested=requested,
         ready=node.ready,

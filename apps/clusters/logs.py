@@ -20,7 +20,7 @@ from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import Forbidden, Invalid, KubeError, NotFound
 from apps.clusters.models import Pod
 from apps.clusters.states import ClusterState
-from apps.core.errors import FlotillaError
+from apps.core.errors import FlotillaError, Missing, Unavailable
 
 # What one look brings at most, and what a download does.
 FIRST_LINES = 5_000
@@ -109,6 +109,25 @@ def read(pod: Pod, query: LogQuery) -> LogPart:
         return replace(part, note=error.message)
     older = not (query.after or query.since or query.download) and text.count("\n") >= FIRST_LINES
     return replace(part, text=text, more=more, older=older, ended=over and not more)
+
+
+def pod_log(pod: Pod, *, container: str = "", tail_lines: int = 200) -> str:
+    """The end of a container's log without times, for REST. The caller has checked who may see the pod.
+
+    Raises Missing when the pod or its log is gone, Unavailable when the cluster does not answer.
+    """
+    _, chosen = _containers(pod, container)
+    client = services.connect(pod.cluster)
+    try:
+        return client.pod_log(
+            pod.namespace, pod.name, container=chosen or None, tail_lines=tail_lines, limit_bytes=PART_BYTES
+        )
+    except NotFound as error:
+        raise Missing(f"The log of {pod.name} is gone with its pod.") from error
+    except Forbidden as error:
+        raise Unavailable("Flotilla's credential may not read logs on this cluster.", hint=error.message) from error
+    except KubeError as error:
+        raise Unavailable(f"{pod.cluster.name} gives no log now.", hint=error.message) from error
 
 
 def respond(part: LogPart, query: LogQuery, name: str = "log") -> HttpResponse:

@@ -62,7 +62,7 @@ def pod_detail(request: PageRequest, name: str, namespace: str, pod: str) -> Htt
         "usage_url": nav.link("clusters:pod-usage", cluster.name, namespace, pod),
         "node_url": nav.link("clusters:node", cluster.name, found.node_name) if found.node_name else "",
     }
-    if part in {"", "verdict", "why"}:
+    if part in {"", "why"}:
         context["why"] = explain_pod(found, sight=visibility_of(request.principal))
     if part in {"", "containers"}:
         context["containers"] = container_views(found)

@@ -165,15 +165,16 @@ def replica(request: PageRequest, project: Project, name: str, pod: str) -> Http
     """One replica: its state, why, and its log."""
     deployment = _found(request, project, name)
     found = selectors.pod_of(deployment, pod)
-    context = {
+    context: dict[str, Any] = {
         "project": project,
         "deployment": deployment,
         "pod": found,
         "seen": selectors.seen_of(found),
-        "why": explain_pod(found, sight=visibility_of(request.principal)),
         "pod_url": nav.link("clusters:pod", found.cluster.name, found.namespace, found.name),
         "events": panels.event_rows(selectors.events_of_pod(found)),
     }
+    if request.GET.get("part", "") in {"", "why"}:
+        context["why"] = explain_pod(found, sight=visibility_of(request.principal))
     return render_page(request, "deployments/replica.html", context)
 
 

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from apps.clusters import logs
-from apps.clusters.logs import LogPart, LogQuery
-from apps.clusters.services import pod_log
+from apps.clusters.logs import LogPart, LogQuery, pod_log
 from apps.core.errors import Missing, Unavailable
 from apps.experiments import selectors
 from apps.experiments.models import Run

@@ -18,7 +18,7 @@ from apps.core.overview import Attention, FailureRow, RunRow, Scope, Section, Ti
 from apps.experiments import selectors
 from apps.experiments.models import Experiment, LatestMetric, MetricPoint, RegisteredModel, Run
 from apps.experiments.states import FAILURES, UNSETTLED, RunKind, RunState
-from apps.experiments.whys import whys_of
+from apps.experiments.whys import how_it_failed, whys_of
 
 RUN_ROWS = 6
 FAILURE_ROWS = 6
@@ -250,6 +250,11 @@ def _verb(run: Run) -> str:
 def _why(run: Run) -> str:
     """The reason, and the last line of the log, which mostly is the exception."""
     exit_code = f"Exit code {run.exit_code}." if run.exit_code is not None else ""
-    reason = run.message or " ".join(part for part in (run.reason, exit_code) if part) or "It gave no reason."
+    told = how_it_failed(run)
+    reason = (
+        (told.sentence if told else run.message)
+        or " ".join(part for part in (run.reason, exit_code) if part)
+        or "It gave no reason."
+    )
     lines = run.log_tail.strip().splitlines() if run.state == RunState.FAILED else []
     return f"{reason} {Truncator(lines[-1].strip()).chars(LOG_LINE)}" if lines else reason

@@ -1,12 +1,18 @@
 """ "Why?" for runs: that of their pod, of the Job that may have none, or of how they ended."""
 
 from collections.abc import Iterable
+from dataclasses import replace
+
+from django.utils import timezone
 
 from apps.clusters.explain import explain_absent, explain_pod, explain_pods
 from apps.clusters.models import Pod
-from apps.clusters.quantities import amount
 from apps.clusters.visibility import Visibility
-from apps.clusters.why import Evidence, Why, how_it_ended, what_to_do
+from apps.clusters.why import ClusterFacts, PodFacts, Why, explain
+from apps.clusters.why.amounts import parse
+from apps.clusters.why.facts import ContainerFacts, Ended
+from apps.experiments.health import START_ERRORS
+from apps.experiments.manifests import CONTAINER
 from apps.experiments.models import Run
 from apps.experiments.states import FAILURES, SETTLED, RunKind, RunState
 
@@ -23,7 +29,7 @@ def why_of(run: Run, pods: list[Pod], sight: Visibility) -> Why | None:
         if why is not None or run.state not in FAILURES:
             return why
     if run.state in FAILURES:
-        return _how_it_failed(run)
+        return how_it_failed(run)
     if newest is None and (place := _place(run)):
         return explain_absent([place], "Job", waiting_for=_WAITING_FOR).get(place)
     return None
@@ -48,23 +54,30 @@ def _place(run: Run) -> tuple[int, str, str] | None:
     return (run.cluster_id, run.namespace, run.job_name) if run.cluster_id is not None and run.job_name else None
 
 
-def _how_it_failed(run: Run) -> Why | None:
-    """From what was recorded, once the pod is gone."""
-    if run.reason != "OOMKilled" and run.exit_code is None:
+def how_it_failed(run: Run) -> Why | None:
+    """Why a launched run failed, from what was recorded of it: no query, and no pod is needed any more."""
+    if run.kind != RunKind.LAUNCHED or run.state not in FAILURES or not run.reason or run.state == RunState.LOST:
         return None
-    limit = str((run.spec.get("resources") or {}).get("memory") or "")
-    try:
-        memory = amount(limit) if limit else None
-    except ValueError:
-        memory = None
-    line = _last_line(run)
-    return Why(
-        run.reason or "Failed",
-        f"{how_it_ended('Its container', run.exit_code, run.reason, memory_limit=memory)}.",
-        (Evidence("Last line of its log", line),) if line else (),
-        what_to_do(run.exit_code, run.reason),
-        at=run.ended_at,
+    container = ContainerFacts(
+        CONTAINER,
+        image=str(run.spec.get("image") or ""),
+        waiting=run.reason if run.reason in START_ERRORS else "",
+        waiting_message=run.message if run.reason in START_ERRORS else "",
+        ended=Ended(run.exit_code, run.reason, finished_at=run.ended_at) if run.exit_code is not None else None,
+        memory_limit=parse("memory", str((run.spec.get("resources") or {}).get("memory") or "")),
     )
+    pod = PodFacts(
+        run.pod_name or run.job_name,
+        phase="Pending" if container.waiting else "Failed",
+        reason=run.reason,
+        message=run.message,
+        node=run.node_name or "its node",
+        containers=(container,),
+        started_at=run.started_at,
+        log_line=_last_line(run),
+    )
+    why = explain(pod, ClusterFacts(""), timezone.now())
+    return replace(why, at=run.ended_at) if why is not None else None
 
 
 def _last_line(run: Run) -> str:

@@ -125,6 +125,7 @@ def test_a_pod_that_waits_for_gpus_says_the_largest_gap_and_who_ends() -> None:
     assert found.state == "Unschedulable" and found.at == NOW - MIN
 
 
+KINDS = NodeFacts("mixed", {GPU: 8, "nvidia.com/mig-1g.5gb": 7}, {GPU: 2, "nvidia.com/mig-1g.5gb": 6})
 BOTH = {"cpu": 6000, GPU: 1}
 SCHEDULING: list[tuple[PodFacts, ClusterFacts, str, str]] = [
     (
@@ -168,6 +169,18 @@ SCHEDULING: list[tuple[PodFacts, ClusterFacts, str, str]] = [
         cluster(node("a", gpu=1, busy=5000), node("b", cpu=8000)),
         "Waiting: no single node has 6 CPU and 1 nvidia.com/gpu free at once.",
         "Ask for less of one of them, or wait for room.",
+    ),
+    (
+        pending("0/1 nodes are available: 1 Insufficient rdma/hca.", asks={"cpu": 100, "rdma/hca": 1}),
+        cluster(node("n1")),
+        "Waiting: not enough rdma/hca on any node that may take it.",
+        "Ask for less, or wait for room.",
+    ),
+    (
+        pending("0/1 nodes are available: 1 Insufficient nvidia.com/mig-1g.5gb.", asks={"nvidia.com/mig-1g.5gb": 2}),
+        cluster(KINDS),
+        "Waiting: no node has 2 free nvidia.com/mig-1g.5gb; the largest gap is 1 on mixed.",
+        "Ask for at most 1 nvidia.com/mig-1g.5gb, or wait until 1 more nvidia.com/mig-1g.5gb is free on mixed.",
     ),
     (
         pending("0/2 nodes are available: 1 node(s) were unschedulable, 1 node(s) had untolerated taint {a: b}."),

@@ -16,7 +16,7 @@ from apps.clusters.visibility import Visibility
 from apps.core.models import Project, User
 from apps.experiments.models import Experiment, Run
 from apps.experiments.states import RunKind, RunState
-from apps.experiments.whys import whys_of
+from apps.experiments.whys import how_it_failed, whys_of
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -36,8 +36,8 @@ def browser(developer: User) -> Client:
 @pytest.fixture
 def cluster(db: None) -> Cluster:
     made = factories.cluster("gke-eu", nodes=1)
-    Node.objects.filter(cluster=made).update(name="gpu-1", allocatable_gpu=8)
-    factories.pod(made, None, node_name="gpu-1", requests_gpu=6)
+    Node.objects.filter(cluster=made).update(name="gpu-1", allocatable_gpus={GPU: 8})
+    factories.pod(made, None, node_name="gpu-1", requests_gpus={GPU: 6})
     return made
 
 
@@ -64,8 +64,9 @@ def waiting_pod(run: Run, cluster: Cluster) -> Pod:
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": MESSAGE}
     status = {"conditions": [condition], "resources": {"run": {"limits": {GPU: "4"}}}}
     return factories.pod(
-        cluster, run.experiment.project, run=str(run.pk), phase="Pending", ready=False, node_name="", requests_gpu=4,
-        health="Progressing", reason="Unschedulable", message=MESSAGE, started_at=None, status=status,
+        cluster, run.experiment.project, run=str(run.pk), phase="Pending", ready=False, node_name="",
+        requests_gpus={GPU: 4}, health="Progressing", reason="Unschedulable", message=MESSAGE, started_at=None,
+        status=status,
     )  # fmt: skip
 
 
@@ -118,8 +119,32 @@ def test_out_of_memory_is_said_also_when_the_pod_is_gone(
     run = launched(experiment, cluster, RunState.FAILED, log_tail="epoch 1\nloading all of it\n", **fields)
     page = page_of(browser, f"/p/demo/runs/{run.uid}/")
     assert "Failed: exit code 137, OOMKilled" in page
-    assert "Its container ran out of memory: it used more than its limit of 2 GiB (exit code 137)." in page
+    assert "Container run ran out of memory: it used more than its limit of 2 GiB (exit code 137)." in page
     assert "Last line of its log" in page and "loading all of it" in page
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "exit_code", "sentence"),
+    [
+        ("Error", "staged", 1, "Container run ended with exit code 1."),
+        ("ContainerStatusUnknown", "staged", 137, "how it ended is not known."),
+        ("DeadlineExceeded", "Job was active longer than specified deadline", None, "Stopped: it ran longer than"),
+        ("Evicted", "The node was low on resource: memory. ", 137, "Evicted from gpu-1: the node was low on memory."),
+        (
+            "ImagePullBackOff",
+            'Back-off pulling image "team/train:3": ErrImagePull: rpc error: code = NotFound desc = not found',
+            None,
+            "Can't start: the image team/train:3 can't be pulled; the registry does not have it.",
+        ),
+        ("SomethingNew", "It did a new thing.", None, "It did a new thing."),
+    ],
+)
+def test_what_was_recorded_is_told_in_the_same_words(
+    experiment: Experiment, cluster: Cluster, reason: str, message: str, exit_code: int | None, sentence: str
+) -> None:
+    fields = {"reason": reason, "message": message, "exit_code": exit_code, "node_name": "gpu-1"}
+    why = how_it_failed(launched(experiment, cluster, RunState.FAILED, **fields))
+    assert why is not None and sentence in why.sentence
 
 
 def test_a_log_that_is_lost_changes_nothing_about_its_run(

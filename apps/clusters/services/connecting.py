@@ -11,10 +11,10 @@ from apps.clusters.credentials import IN_CLUSTER, Validity, validity
 from apps.clusters.kube import pool
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.connection import Connection
-from apps.clusters.kube.errors import Forbidden, KubeError, NotFound, Unreachable
-from apps.clusters.models import Cluster, Pod
+from apps.clusters.kube.errors import Unreachable
+from apps.clusters.models import Cluster
 from apps.core import crypto
-from apps.core.errors import Conflict, Missing, Unavailable
+from apps.core.errors import Conflict, Unavailable
 
 
 def connection_of(cluster: Cluster) -> Connection:
@@ -92,24 +92,6 @@ def connect(cluster: Cluster) -> KubeClient:
         return pool.pooled(cluster.pk, cluster.generation, lambda: KubeClient(connection_of(cluster)))
     except Unreachable as error:
         raise Unavailable(f"{cluster.name}: {error.message}") from error
-
-
-def pod_log(pod: Pod, *, container: str | None = None, tail_lines: int = 200, previous: bool = False) -> str:
-    """The end of a container's log, asked of the cluster. The caller has checked who may see the pod.
-
-    Raises Missing when the pod or its log is gone, Unavailable when the cluster does not answer.
-    """
-    client = connect(pod.cluster)
-    try:
-        return client.pod_log(
-            pod.namespace, pod.name, container=container, tail_lines=tail_lines, previous=previous, limit_bytes=512_000
-        )
-    except NotFound as error:
-        raise Missing(f"The log of {pod.name} is gone with its pod.") from error
-    except Forbidden as error:
-        raise Unavailable("Flotilla's credential may not read logs on this cluster.", hint=error.message) from error
-    except KubeError as error:
-        raise Unavailable(f"{pod.cluster.name} gives no log now.", hint=error.message) from error
 
 
 def ca_fingerprint(cluster: Cluster) -> str:

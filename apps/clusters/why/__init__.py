@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from apps.clusters.why.admission import refused
-from apps.clusters.why.containers import config, crash, how_it_ended, initialising, signal_name, what_to_do
+from apps.clusters.why.containers import config, crash, initialising
 from apps.clusters.why.ended import lost, stopped, terminating
 from apps.clusters.why.facts import ClusterFacts, PodFacts
 from apps.clusters.why.images import image, pulling
@@ -23,10 +23,7 @@ __all__ = [
     "PodFacts",
     "Why",
     "explain",
-    "how_it_ended",
     "refused",
-    "signal_name",
-    "what_to_do",
 ]
 
 # What keeps a pod that has a node from being ready, in order of what explains more.

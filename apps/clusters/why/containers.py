@@ -29,6 +29,8 @@ def how_it_ended(name: str, exit_code: int | None, reason: str, *, memory_limit:
     if reason == "OOMKilled":
         limit = f"its limit of {bytes_text(memory_limit)}" if memory_limit else "its limit"
         return f"{name} ran out of memory: it used more than {limit} (exit code {exit_code or 137})"
+    if reason == "ContainerStatusUnknown":
+        return f"{name} was no longer there when its node looked for it, so how it ended is not known"
     if exit_code is None:
         return f"{name} ended"
     known = {126: "; the command can't be executed", 127: "; the command was not found"}.get(exit_code, "")
@@ -42,6 +44,8 @@ def what_to_do(exit_code: int | None, reason: str) -> str:
     """The next step after such an end."""
     if reason == "OOMKilled":
         return "Ask for more memory, or let it use less."
+    if reason == "ContainerStatusUnknown":
+        return "Its node was restarted or lost it: start it again."
     if exit_code == 137:
         return "Somebody or something killed it: see the events, and whether the node ran out of memory."
     if exit_code in {126, 127}:

@@ -93,18 +93,13 @@ class NodeFacts:
     holders: tuple[Holder, ...] = ()
 
     def total(self, resource: str) -> int:
-        """How much of a resource the node has for pods. GPUs of an unnamed make count for any make."""
-        return self._of(self.allocatable, resource)
+        """How much of a resource the node has for pods."""
+        return held(self.allocatable, resource)
 
     def free(self, resource: str) -> int:
         """How much of it nobody has asked for."""
-        return max(0, self.total(resource) - self._of(self.requested, resource))
-
-    @staticmethod
-    def _of(amounts: Mapping[str, int], resource: str) -> int:
-        if resource in amounts:
-            return amounts[resource]
-        return amounts.get("gpu", 0) if is_gpu(resource) else 0
+        unnamed = self.requested.get("gpu", 0) if is_gpu(resource) and resource in self.requested else 0
+        return max(0, self.total(resource) - held(self.requested, resource) - unnamed)
 
 
 @dataclass(frozen=True)
@@ -156,6 +151,19 @@ class ClusterFacts:
         return next((node for node in self.nodes if node.name == name), None)
 
 
+def held(amounts: Mapping[str, int], resource: str) -> int:
+    """The amount of a resource. "gpu" counts those whose kind is not known: they may be of any."""
+    if resource == "gpu":
+        return sum(count for name, count in amounts.items() if is_gpu(name))
+    return amounts.get(resource, amounts.get("gpu", 0) if is_gpu(resource) else 0)
+
+
 def is_gpu(resource: str) -> bool:
-    """Whether the resource is some make's GPU or a slice of one."""
-    return resource == "gpu" or resource.endswith("/gpu") or "/mig-" in resource
+    """Whether the resource is some make's GPU, a slice or a share of one."""
+    maker, _, kind = resource.partition("/")
+    return resource == "gpu" or kind == "gpu" or kind.startswith(("gpu.", "mig-")) or (maker == "gpu.intel.com")
+
+
+def is_counted(resource: str) -> bool:
+    """Whether nodes' rows tell how much of the resource there is."""
+    return resource in {"cpu", "memory", "pods"} or is_gpu(resource)

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from apps.clusters.why.amounts import parse
-from apps.clusters.why.facts import Condition, ContainerFacts, Ended
+from apps.clusters.why.facts import Condition, ContainerFacts, Ended, is_gpu
 
 Object = Mapping[str, Any]
 
@@ -34,13 +34,13 @@ def extras(metadata: Object, spec: Object) -> dict[str, Any]:
 
 
 def asks(resources: Iterable[Object]) -> dict[str, int]:
-    """The special resources, such as nvidia.com/gpu, that containers ask for; CPU and memory have columns."""
+    """The special resources that containers ask for, by name; CPU, memory and GPUs have columns of their own."""
     total: dict[str, int] = {}
     for found in resources:
         merged = {**(found.get("limits") or {}), **(found.get("requests") or {})}
         for name, text in merged.items():
             value = parse(name, str(text))
-            if name not in {"cpu", "memory"} and value:
+            if value and name not in {"cpu", "memory"} and not is_gpu(name):
                 total[name] = total.get(name, 0) + value
     return total
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from apps.clusters.why.amounts import amount, bare, listed, more, needed, plural
-from apps.clusters.why.facts import ClusterFacts, NodeFacts, PodFacts, is_gpu
+from apps.clusters.why.facts import ClusterFacts, NodeFacts, PodFacts, held, is_counted, is_gpu
 from apps.clusters.why.result import Evidence, Why, said
 
 _HEAD = re.compile(r"^\d+/(\d+) nodes are available: ?(.*)$", re.DOTALL)
@@ -111,8 +111,8 @@ def unschedulable(pod: PodFacts, cluster: ClusterFacts) -> Why | None:
 
 
 def fits(pod: PodFacts, nodes: Iterable[NodeFacts]) -> bool:
-    """Whether a node would take the pod now, as far as its rows tell."""
-    return any(
+    """Whether a node would take the pod now. What its rows don't tell, such as network cards, is not promised."""
+    return all(is_counted(name) for name in pod.asks) and any(
         not left_out(pod, node) and all(node.free(name) >= asked for name, asked in pod.asks.items()) for node in nodes
     )
 
@@ -143,11 +143,13 @@ def _tolerated(taint: Mapping[str, Any], tolerations: Iterable[Mapping[str, Any]
 
 def _shortage(pod: PodFacts, refusals: Refusals | None, nodes: list[NodeFacts]) -> Gap | None:
     """The scarcest of the resources that the scheduler, or else our own sum, finds lacking."""
-    asks = {name: asked for name, asked in pod.asks.items() if asked > 0}
+    asks = {name: asked for name, asked in pod.asks.items() if asked > 0 and is_counted(name)}
     if refusals and "pods" in refusals.lacking:
         asks["pods"] = 1
     gaps = [gap for name, asked in asks.items() if (gap := _gap(name, asked, nodes)) is not None]
-    named = refusals.lacking if refusals else {}
+    named = set(refusals.lacking) if refusals else set()
+    if any(is_gpu(name) for name in named):
+        named.add("gpu")
     short = [gap for gap in gaps if gap.free < gap.asked and (not named or gap.resource in named)]
     return min(short, key=lambda gap: _rank(gap.resource), default=None)
 
@@ -199,10 +201,10 @@ def _next(gap: Gap, nodes: list[NodeFacts], cluster: ClusterFacts) -> str:
 def _who_ends(gap: Gap, nodes: list[NodeFacts]) -> str:
     """The one holder whose end alone makes room, the smallest first."""
     enough = [
-        (NodeFacts._of(holder.amounts, gap.resource), holder.name)
+        (held(holder.amounts, gap.resource), holder.name)
         for node in nodes
         for holder in node.holders
-        if node.free(gap.resource) + NodeFacts._of(holder.amounts, gap.resource) >= gap.asked
+        if node.free(gap.resource) + held(holder.amounts, gap.resource) >= gap.asked
     ]
     return min(enough)[1] if enough else ""
 
@@ -240,7 +242,7 @@ def _without_gap(pod: PodFacts, refusals: Refusals | None, nodes: list[NodeFacts
         return "Waiting: the cluster has no nodes.", "Have a node added."
     if refusals is None:
         return f"Waiting: {said(message) or 'no node was found for it.'}", ""
-    if refusals.lacking and nodes:
+    if nodes and refusals.lacking and all(is_counted(name) for name in refusals.lacking):
         asked = listed([amount(name, value) for name, value in pod.asks.items() if value], 4)
         return f"Waiting: no single node has {asked} free at once.", "Ask for less of one of them, or wait for room."
     if refusals.lacking:

@@ -271,7 +271,7 @@ def field(bound: Any, help: str = "", label: str = "") -> dict[str, Any]:  # noq
 
 @register.inclusion_tag("components/log.html")
 def log_viewer(url: str, title: str = "Log", text: str = "", ended: bool = False, download: str = "") -> dict[str, Any]:
-    """A log that follows: `url` answers what comes after `?after=` (docs/frontend.md). `text` is shown at once."""
+    """A log that follows: `url` answers what comes after a line, as docs/frontend.md says; `text` is shown at once."""
     return {"url": url, "title": title, "text": text, "ended": ended, "download": download}
 
 
