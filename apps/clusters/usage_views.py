@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET
 
 from apps.clusters import selectors
@@ -86,7 +86,14 @@ def pod_usage(request: PageRequest, name: str, namespace: str, pod: str) -> Http
 def cluster_namespaces(request: PageRequest, name: str) -> HttpResponse:
     """The card of a cluster's namespaces by what they hold and use."""
     cluster = selectors.cluster_or_404(request.principal, name)
-    context = {"cluster": cluster, "rows": namespaces.namespaces_of(cluster, request.principal)}
+    rows = namespaces.namespaces_of(cluster, request.principal)
+    context = {
+        "cluster": cluster,
+        "rows": rows,
+        # The bars compare namespaces with each other: the largest fills its bar.
+        "largest_cpu": max((max(row.asked_cpu_m, row.used_cpu_m or 0) for row in rows), default=0),
+        "largest_memory": max((max(row.asked_memory_b, row.used_memory_b or 0) for row in rows), default=0),
+    }
     return _fragment(request, "clusters/usage_namespaces.html", context)
 
 
@@ -121,7 +128,8 @@ def _panel(curve: Curve, key: str, label: str, unit: str, column: str, draw: Cal
 
 
 def _fragment(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-    response = render(request, template, context)
+    # Without the request: what the shell around a page would ask of Postgres is not shown in a card.
+    response = HttpResponse(render_to_string(template, {"path": request.path, **context}))
     response["Cache-Control"] = "no-store"
     return response
 

@@ -232,7 +232,9 @@ def test_rest_gives_the_same_rows(viewer: Client, measured: Cluster) -> None:
     assert answer["by"] == "deployment" and answer["period"] == "7d" and answer["since"] < answer["until"]
     [row] = answer["results"]
     assert (row["project"], row["name"], row["costs"], row["unpriced"]) == ("search", "ranker", {}, True)
-    assert row["cpu"]["requested_hours"] == pytest.approx(8 * 41 * 15 / 3600, rel=0.04) and row["cpu"]["share"] == pytest.approx(0.125)
+    assert row["cpu"]["requested_hours"] == pytest.approx(8 * 41 * 15 / 3600, rel=0.04) and row["cpu"][
+        "share"
+    ] == pytest.approx(0.125)
 
 
 @pytest.mark.parametrize("query", ["by=x", "period=1y", "ordering=taste"])

@@ -14,27 +14,25 @@ TOP = 10
 
 def cpu(curve: Curve) -> Any:
     """CPU in cores."""
-    return _resource(curve, ("used_cpu_m", "used_cpu_max_m", "asked_cpu_m", "room_cpu_m"), 1000, "cores")
+    return _resource(curve, ("used_cpu_m", "used_cpu_max_m", "asked_cpu_m", "room_cpu_m"), 1000)
 
 
 def memory(curve: Curve) -> Any:
     """Memory in GiB."""
-    return _resource(curve, ("used_memory_b", "used_memory_max_b", "asked_memory_b", "room_memory_b"), GIB, "GiB")
+    return _resource(curve, ("used_memory_b", "used_memory_max_b", "asked_memory_b", "room_memory_b"), GIB)
 
 
 def gpu(curve: Curve) -> Any:
     """GPUs. How busy they are is not measured, only who holds them."""
-    return _resource(curve, ("", "", "asked_gpu", "room_gpu"), 1, "GPUs")
+    return _resource(curve, ("", "", "asked_gpu", "room_gpu"), 1)
 
 
-def _resource(curve: Curve, columns: tuple[str, str, str, str], unit: float, y_title: str) -> Any:
+def _resource(curve: Curve, columns: tuple[str, str, str, str], unit: float) -> Any:
     used, most, asked, room = columns
     at = [moment.isoformat() for moment in curve.at]
     traces = []
     if used and curve.has(used):
-        drawn = line("used", at, _in(curve, used, unit), series=0)
-        drawn.update(fill="tozeroy", connectgaps=False)
-        traces.append(drawn)
+        traces.append(line("used", at, _in(curve, used, unit), series=0))
         if curve.values[most] != curve.values[used]:
             peak = line("highest", at, _in(curve, most, unit), series=0)
             peak.update(line={"width": 1, "dash": "dot"})
@@ -44,9 +42,11 @@ def _resource(curve: Curve, columns: tuple[str, str, str, str], unit: float, y_t
         limit = line("allocatable", at, _in(curve, room, unit), role="muted")
         limit.update(line={"width": 1.5, "dash": "dash"})
         traces.append(limit)
-    made = figure(*traces, y_title=y_title)
+    made = figure(*traces)
+    # The card has one legend for all its charts.
     made.update_layout(
-        showlegend=True,
+        showlegend=False,
+        margin={"l": 36, "r": 8, "t": 8, "b": 24},
         xaxis={"type": "date", "range": [curve.start.isoformat(), curve.end.isoformat()]},
         yaxis={"rangemode": "tozero"},
     )
@@ -58,25 +58,29 @@ def _in(curve: Curve, column: str, unit: float) -> list[float | None]:
 
 
 def asked_and_used(rows: Sequence[Consumption]) -> Any:
-    """Core-hours requested and used of the first rows, one above the other so that long names fit."""
+    """Core-hours used inside core-hours requested, of the first rows, one above the other so that long names fit."""
     first = list(rows[:TOP])[::-1]
-    names = [row.name for row in first]
     bars = [
         go.Bar(
             name=name,
-            y=names,
+            # A name may come twice, in two projects.
+            y=list(range(len(first))),
             x=values,
+            width=width,
             orientation="h",
             meta={"role": role},
-            hovertemplate="%{x:,.1f} core-hours<extra>%{y} · " + name + "</extra>",
+            customdata=[row.name for row in first],
+            hovertemplate="%{customdata}: %{x:,.1f} core-hours " + name + "<extra></extra>",
         )
-        for name, role, values in (
-            ("used", "series-1", [round(row.cpu.used, 3) for row in first]),
-            ("requested", "series-2", [round(row.cpu.asked, 3) for row in first]),
+        for name, role, width, values in (
+            ("requested", "muted", 0.62, [round(row.cpu.asked, 3) for row in first]),
+            ("used", "series-1", 0.3, [round(row.cpu.used, 3) for row in first]),
         )
     ]
     made = figure(*bars, x_title="core-hours")
     made.update_layout(
-        hovermode="closest", barmode="group", bargap=0.3, legend={"traceorder": "reversed"}, yaxis={"type": "category"}
+        hovermode="closest",
+        barmode="overlay",
+        yaxis={"tickmode": "array", "tickvals": list(range(len(first))), "ticktext": [row.name for row in first]},
     )
     return made

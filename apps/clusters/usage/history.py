@@ -10,7 +10,7 @@ from django.db import connection
 
 from apps.clusters.models import Cluster, Node, Pod
 from apps.clusters.usage import partitions, rollup
-from apps.clusters.usage.levels import MINUTE, RAW, TEN, Kind, Level, floor
+from apps.clusters.usage.levels import HOUR, MINUTE, RAW, TEN, Kind, Level, Piece, floor, pieces
 
 
 class Span(StrEnum):
@@ -23,9 +23,12 @@ class Span(StrEnum):
 
 @dataclass(frozen=True)
 class Scale:
-    """Which level a span is drawn from, in bins of what length, and how many bins make a row of its table."""
+    """From which levels a span is drawn, in bins of what length, and how many bins make a row of its table.
 
-    level: Level
+    The coarsest level that will do: the rows of one series lie far apart, so each is a page to read.
+    """
+
+    levels: tuple[Level, ...]
     length: timedelta
     bin: timedelta
     per_row: int
@@ -33,9 +36,9 @@ class Scale:
 
 # Two samples a bin, so that a sample that came a moment late leaves no hole.
 SCALES = {
-    Span.HOUR: Scale(RAW, timedelta(hours=1), 2 * RAW.step, 10),
-    Span.DAY: Scale(MINUTE, timedelta(hours=24), timedelta(minutes=5), 12),
-    Span.MONTH: Scale(TEN, timedelta(days=30), timedelta(hours=2), 12),
+    Span.HOUR: Scale((RAW,), timedelta(hours=1), 2 * RAW.step, 10),
+    Span.DAY: Scale((TEN, MINUTE), timedelta(hours=24), TEN.step, 6),
+    Span.MONTH: Scale((HOUR, TEN, MINUTE), timedelta(days=30), 2 * HOUR.step, 12),
 }
 FIGURES = tuple(rollup.MERGED)
 
@@ -97,19 +100,34 @@ def _curve(cluster: Cluster, kind: Kind, key: str, span: Span, now: datetime | N
     scale = SCALES[span]
     end = now or partitions.clock()
     start = floor(end - scale.length, scale.bin)
-    bin_of = f"date_bin('{scale.bin.total_seconds():.0f} s', l.at, 'epoch'::timestamptz)"
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT {bin_of}, {', '.join(rollup.MERGED.values())} "  # noqa: S608 - constants
-            f"FROM {rollup.source(scale.level)} l WHERE l.at >= %s AND l.at < %s AND l.series_id = "
-            "(SELECT id FROM clusters_usageseries WHERE cluster_id = %s AND kind = %s AND key = %s) "
-            "GROUP BY 1 ORDER BY 1",
-            [start, end, cluster.pk, kind.value, key],
-        )
-        found = {row[0]: dict(zip(FIGURES, row[1:], strict=True)) for row in cursor.fetchall()}
+    parts = _parts(scale, kind, start, end)
+    columns = ", ".join(("at", "seconds", "used_seconds", *FIGURES))
+    wanted = "(SELECT id FROM clusters_usageseries WHERE cluster_id = %s AND kind = %s AND key = %s)"
+    rows = " UNION ALL ".join(
+        f"SELECT {columns} FROM {rollup.source(part.level)} p "  # noqa: S608 - constants
+        f"WHERE at >= %s AND at < %s AND series_id = {wanted}"
+        for part in parts
+    )
+    values = [value for part in parts for value in (part.start, part.end, cluster.pk, kind.value, key)]
+    found = _read(rows, values, scale.bin) if parts else {}
     at = bins(min(found), max(found), scale.bin) if found else []
-    values = {name: [found[moment][name] if moment in found else None for moment in at] for name in FIGURES}
-    return Curve(span, start, end, at, values)
+    figures = {name: [found[moment][name] if moment in found else None for moment in at] for name in FIGURES}
+    return Curve(span, start, end, at, figures)
+
+
+def _parts(scale: Scale, kind: Kind, start: datetime, end: datetime) -> list[Piece]:
+    if scale.levels == (RAW,):
+        return [Piece(RAW, start, end)]
+    levels = tuple(level for level in scale.levels if not level.kinds or kind in level.kinds)
+    return pieces(start, end, rollup.marks(), levels)
+
+
+def _read(rows: str, values: Sequence[Any], width: timedelta) -> dict[datetime, dict[str, float | None]]:
+    bin_of = f"date_bin('{width.total_seconds():.0f} s', l.at, 'epoch'::timestamptz)"
+    merged = ", ".join(rollup.MERGED.values())
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {bin_of}, {merged} FROM ({rows}) l GROUP BY 1 ORDER BY 1", values)  # noqa: S608 - constants
+        return {row[0]: dict(zip(FIGURES, row[1:], strict=True)) for row in cursor.fetchall()}
 
 
 def bins(first: datetime, last: datetime, step: timedelta) -> list[datetime]:

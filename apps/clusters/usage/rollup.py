@@ -113,9 +113,11 @@ def _statement(lower: Level, upper: Level) -> str:
     only = f"JOIN clusters_usageseries s ON s.id = l.series_id AND s.kind IN ({kinds})" if kinds else ""
     sets = ", ".join(f"{name} = EXCLUDED.{name}" for name in columns if name not in {"at", "series_id"})
     return (
-        f"INSERT INTO {upper.table} ({', '.join(columns)}) SELECT {', '.join(columns.values())} "  # noqa: S608 - constants
+        f"INSERT INTO {upper.table} AS t ({', '.join(columns)}) SELECT {', '.join(columns.values())} "  # noqa: S608 - constants
         f"FROM {source(lower)} l {only} WHERE l.at >= %(start)s AND l.at < %(stop)s GROUP BY 1, 2 "
-        f"ON CONFLICT (series_id, at) DO UPDATE SET {sets}"
+        # A row is written again only where a late sample adds to it, or each would be stored twice.
+        f"ON CONFLICT (series_id, at) DO UPDATE SET {sets} "
+        "WHERE (t.seconds, t.used_seconds) IS DISTINCT FROM (EXCLUDED.seconds, EXCLUDED.used_seconds)"
     )
 
 
