@@ -9,6 +9,7 @@ from django.views.decorators.http import require_GET
 
 from apps.clusters import selectors
 from apps.clusters.models import Cluster, Node
+from apps.clusters.states import ClusterState
 from apps.clusters.usage import charts, history, namespaces
 from apps.clusters.usage.consumption import ORDERS, Consumption, hours_between, ordered, total, verdict
 from apps.clusters.usage.history import Curve, Span
@@ -88,13 +89,12 @@ def cluster_namespaces(request: PageRequest, name: str) -> HttpResponse:
     cluster = selectors.cluster_or_404(request.principal, name)
     rows = namespaces.namespaces_of(cluster, request.principal)
     context = {
-        "cluster": cluster,
         "rows": rows,
         # The bars compare namespaces with each other: the largest fills its bar.
         "largest_cpu": max((max(row.asked_cpu_m, row.used_cpu_m or 0) for row in rows), default=0),
         "largest_memory": max((max(row.asked_memory_b, row.used_memory_b or 0) for row in rows), default=0),
     }
-    return _fragment(request, "clusters/usage_namespaces.html", context)
+    return _fragment(request, cluster, "clusters/usage_namespaces.html", context)
 
 
 def _card(request: HttpRequest, cluster: Cluster, read: Callable[[Span], Curve], *, subject: str) -> HttpResponse:
@@ -107,7 +107,6 @@ def _card(request: HttpRequest, cluster: Cluster, read: Callable[[Span], Curve],
     if curve.has("room_gpu") or curve.has("asked_gpu"):
         panels.append(("gpu", "GPU", "", "gpu", charts.gpu))
     context = {
-        "cluster": cluster,
         "subject": subject,
         "curve": curve,
         "span": span.value,
@@ -116,7 +115,7 @@ def _card(request: HttpRequest, cluster: Cluster, read: Callable[[Span], Curve],
         "panels": [_panel(curve, *panel) for panel in panels] if curve else [],
         "rows": curve.rows(),
     }
-    return _fragment(request, "clusters/usage.html", context)
+    return _fragment(request, cluster, "clusters/usage.html", context)
 
 
 def _panel(curve: Curve, key: str, label: str, unit: str, column: str, draw: Callable[[Curve], Any]) -> dict[str, Any]:
@@ -127,9 +126,11 @@ def _panel(curve: Curve, key: str, label: str, unit: str, column: str, draw: Cal
     return {"key": key, "label": label, "unit": unit, "used": used, "asked": asked, "room": room, "figure": draw(curve)}
 
 
-def _fragment(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+def _fragment(request: HttpRequest, cluster: Cluster, template: str, context: dict[str, Any]) -> HttpResponse:
+    stale = cluster.state not in {ClusterState.HEALTHY, ClusterState.DEGRADED}
+    shared = {"path": request.path, "cluster": cluster, "stale": stale}
     # Without the request: what the shell around a page would ask of Postgres is not shown in a card.
-    response = HttpResponse(render_to_string(template, {"path": request.path, **context}))
+    response = HttpResponse(render_to_string(template, shared | context))
     response["Cache-Control"] = "no-store"
     return response
 
@@ -150,7 +151,9 @@ def _tiles(whole: Consumption, found: Spending, hours: float) -> list[Tile]:
             "GPU",
             _hours(whole.gpu_hours),
             "GPU-hours held",
-            note=f"{whole.gpu_hours / hours:,.1f} GPUs on average" if hours and whole.gpu_hours else "none",
+            note=f"{whole.gpu_hours / hours:,.1f} GPUs on average"
+            if hours and whole.gpu_hours
+            else "no GPU was asked for",
         ),
     ]
     note = "a part of it has no price" if whole.unpriced and whole.costs else "of what is requested or used"
@@ -165,7 +168,7 @@ def _known(value: float, amount: Any) -> float | None:
 
 
 def _hours(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:,.1f}"
+    return f"{value:,.0f}" if value >= 100 or not value else f"{value:,.1f}"
 
 
 _SAID = {"1h": "1 hour", "24h": "24 hours", "7d": "7 days", "30d": "30 days"}

@@ -273,6 +273,13 @@ def test_cards_say_what_is_missing(root: Client, cluster: Cluster, now: datetime
     assert "no history of its own" in root.get("/clusters/eu/pods/kube-system/dns/usage/").content.decode()
 
 
+def test_cards_of_a_cluster_that_is_cut_off_are_grey_and_say_since_when(viewer: Client, measured: Cluster) -> None:
+    Cluster.objects.update(state="Unreachable")
+    for path in ("/clusters/eu/usage/", "/clusters/eu/namespaces/"):
+        text = viewer.get(path).content.decode()
+        assert 'class="card stale"' in text and "as of" in text
+
+
 def test_a_gap_stays_a_gap(cluster: Cluster, now: datetime) -> None:
     for minutes in (50, 49, 10, 9):
         usage_history.sample_now(cluster, now - timedelta(minutes=minutes))

@@ -69,12 +69,13 @@ def asked_and_used(rows: Sequence[Consumption]) -> Any:
             width=width,
             orientation="h",
             meta={"role": role},
+            opacity=opacity,
             customdata=[row.name for row in first],
             hovertemplate="%{customdata}: %{x:,.1f} core-hours " + name + "<extra></extra>",
         )
-        for name, role, width, values in (
-            ("requested", "muted", 0.62, [round(row.cpu.asked, 3) for row in first]),
-            ("used", "series-1", 0.3, [round(row.cpu.used, 3) for row in first]),
+        for name, role, width, opacity, values in (
+            ("requested", "muted", 0.62, 0.4, [round(row.cpu.asked, 3) for row in first]),
+            ("used", "series-1", 0.3, 1, [round(row.cpu.used, 3) for row in first]),
         )
     ]
     made = figure(*bars, x_title="core-hours")
