@@ -13,6 +13,7 @@ from unfold.decorators import action
 from apps.clusters import services
 from apps.clusters.forms import ClusterForm
 from apps.clusters.models import Cluster
+from apps.clusters.usage import admin as usage_admin  # noqa: F401 - registers the page of prices
 from apps.core.access import principal_of
 from apps.core.errors import FlotillaError
 

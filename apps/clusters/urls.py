@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.clusters import check_views, cluster_views, fleet_views, pod_views
+from apps.clusters import check_views, cluster_views, fleet_views, pod_views, usage_views
 
 app_name = "clusters"
 urlpatterns = [
@@ -15,4 +15,9 @@ urlpatterns = [
     path("clusters/<str:name>/check/again/", check_views.check_again, name="check-again"),
     path("clusters/<str:name>/pods/<str:namespace>/<str:pod>/", pod_views.pod_detail, name="pod"),
     path("clusters/<str:name>/pods/<str:namespace>/<str:pod>/log/", pod_views.pod_log, name="pod-log"),
+    path("usage/", usage_views.fleet_usage, name="fleet-usage"),
+    path("clusters/<str:name>/usage/", usage_views.cluster_usage, name="usage"),
+    path("clusters/<str:name>/namespaces/", usage_views.cluster_namespaces, name="namespaces"),
+    path("clusters/<str:name>/nodes/<str:node>/usage/", usage_views.node_usage, name="node-usage"),
+    path("clusters/<str:name>/pods/<str:namespace>/<str:pod>/usage/", usage_views.pod_usage, name="pod-usage"),
 ]

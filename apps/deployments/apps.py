@@ -14,6 +14,7 @@ class DeploymentsConfig(AppConfig):
         from apps.clusters import accounts, owners
         from apps.clusters.manifests import DEPLOYMENT
         from apps.clusters.routing import on_state, route
+        from apps.clusters.usage import workloads
         from apps.deployments import holdings, overview, selectors
 
         def resolve(cluster_id: int, namespace: str, labels: dict[str, str]) -> list[tuple[str, int]]:
@@ -26,4 +27,5 @@ class DeploymentsConfig(AppConfig):
         on_state(on_cluster)
         accounts.register(holdings.holdings)
         owners.register(selectors.owner_of_pod)
+        workloads.deployments(selectors.makers_by_name)
         overview.connect()

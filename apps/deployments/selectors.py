@@ -5,10 +5,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet
+from django.urls import reverse
 
 from apps.clusters.manifests import DEPLOYMENT, PART_OF
 from apps.clusters.models import Cluster, KubeEvent, Pod
 from apps.clusters.owners import Owner
+from apps.clusters.usage.workloads import Maker
 from apps.core import nav
 from apps.core.access import Principal, get_scoped
 from apps.core.errors import Missing
@@ -37,6 +39,16 @@ def target(principal: Principal, name: str, at_least: Role = Role.VIEWER, **scop
     """One target by its name. Raises Missing, or Invalid when several projects have it."""
     queryset = Target.objects.filter(**scope).select_related("cluster")
     return get_scoped(queryset, principal, at_least, name=name)
+
+
+def makers_by_name(names: set[tuple[str, str]]) -> dict[tuple[str, str], Maker]:
+    """Those of these deployments, by project and name, that exist. One query."""
+    found = Deployment.objects.filter(name__in={name for _, name in names}).values_list("project__name", "name")
+    return {
+        (project, name): Maker(project, name, reverse("deployments:detail", args=[project, name]))
+        for project, name in found
+        if (project, name) in names
+    }
 
 
 def deployments(**scope: Any) -> QuerySet[Deployment]:

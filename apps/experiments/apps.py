@@ -14,6 +14,7 @@ class ExperimentsConfig(AppConfig):
         from apps.clusters import accounts, owners
         from apps.clusters.manifests import RUN
         from apps.clusters.routing import route
+        from apps.clusters.usage import workloads
         from apps.experiments import holdings, overview, selectors
         from apps.experiments.services.launching import RECONCILE
 
@@ -24,4 +25,5 @@ class ExperimentsConfig(AppConfig):
         route(RUN, resolve, topic="run")
         accounts.register(holdings.holdings)
         owners.register(selectors.owner_of_pod)
+        workloads.experiments(selectors.makers_of_runs)
         overview.connect()

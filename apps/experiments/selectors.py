@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db.models import Count, Max, OuterRef, Prefetch, Q, QuerySet, Subquery
+from django.urls import reverse
 
 from apps.clusters.models import KubeEvent, Pod
 from apps.clusters.owners import Owner
+from apps.clusters.usage.workloads import Maker
 from apps.core import nav
 from apps.core.access import Principal, get_scoped
 from apps.core.errors import Missing
@@ -68,6 +70,16 @@ def run(principal: Principal, uid: str, at_least: Role = Role.VIEWER) -> Run:
         Run.objects.filter(deleted_at=None), principal, at_least, project_field="experiment__project", uid=uid
     )
     return Run.objects.select_related("experiment__project", "cluster", "rerun_of").get(pk=found.pk)
+
+
+def makers_of_runs(labels: set[str]) -> dict[str, Maker]:
+    """The experiments of runs, by the value of the label that their pods carry (the run's id). One query."""
+    ids = [int(label) for label in labels if label.isascii() and label.isdecimal() and len(label) < 19]
+    found = Run.objects.filter(pk__in=ids).values_list("pk", "experiment__project__name", "experiment__name")
+    return {
+        str(pk): Maker(project, name, reverse("experiments:detail", args=[project, name]))
+        for pk, project, name in found
+    }
 
 
 def unsettled_launched() -> list[int]:

@@ -6,6 +6,7 @@ The counts are recorded in `query_counts.json`, so that a change of them is seen
 
 import json
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,12 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from apps.clusters.models import Pod
+from apps.clusters.models import Cluster, Pod
+from apps.clusters.usage import partitions, rollup
 from apps.core.models import Project
 from apps.experiments.models import Experiment, Run
 from tests import factories
+from tests.clusters import usage_history
 
 pytestmark = pytest.mark.django_db
 
@@ -32,6 +35,14 @@ PAGES = [
     "/clusters/demo-cluster/nodes/demo-cluster-node-1/",
     "/clusters/demo-cluster/events/",
     "/clusters/demo-cluster/pods/flotilla-demo/{pod}/",
+    "/clusters/demo-cluster/usage/",
+    "/clusters/demo-cluster/usage/?span=24h",
+    "/clusters/demo-cluster/usage/?span=30d",
+    "/clusters/demo-cluster/nodes/demo-cluster-node-1/usage/",
+    "/clusters/demo-cluster/namespaces/",
+    "/usage/",
+    "/usage/?by=deployment",
+    "/usage/?by=experiment",
     "/p/demo/experiments/",
     "/p/demo/experiments/digits/",
     "/p/demo/runs/{run}/",
@@ -47,6 +58,7 @@ PAGES = [
     "/api/v1/clusters/demo-cluster/nodes",
     "/api/v1/clusters/demo-cluster/pods",
     "/api/v1/clusters/demo-cluster/events",
+    "/api/v1/usage",
     "/api/v1/experiments",
     "/api/v1/runs",
     "/api/v1/runs/{run}",
@@ -85,6 +97,16 @@ def grow(project: Project) -> None:
         factories.warning(home, sick)
         factories.run(Experiment.objects.create(project=project, name=f"more-{number}"))
         factories.cluster(f"more-{number}", state="Unreachable")
+        factories.pod(home, project, run=str(source.pk), namespace=f"more-{number}")
+    sample(home)
+
+
+def sample(cluster: Cluster) -> None:
+    """Some minutes of usage history."""
+    now = partitions.clock()
+    for minutes in (14, 13, 3, 2):
+        usage_history.sample_now(cluster, now - timedelta(minutes=minutes))
+    rollup.run(now)
 
 
 def test_queries_do_not_grow_with_rows() -> None:
@@ -93,6 +115,7 @@ def test_queries_do_not_grow_with_rows() -> None:
     client.force_login(factories.member(project))
     run = Run.objects.filter(experiment__name="digits").earliest("id").uid
     pod = Pod.objects.filter(deployment="digits", health="Degraded").earliest("id").name
+    sample(project.deployments.get(name="digits").target.cluster)
     before = {path: counted(client, path.format(run=run, pod=pod)) for path in PAGES}
     grow(project)
     after = {path: counted(client, path.format(run=run, pod=pod)) for path in PAGES}

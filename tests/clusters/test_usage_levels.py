@@ -45,7 +45,7 @@ ALL = {DAY: at("25T00:00"), HOUR: at("25T09:00"), TEN: at("25T09:20"), MINUTE: a
                 Piece(MINUTE, at("25T09:20"), at("25T09:27")),
             ],
         ),
-        ("25T08:15", "25T09:00", ALL, [Piece(HOUR, at("25T08:00"), at("25T09:00"))]),
+        ("25T08:00", "25T09:00", ALL, [Piece(HOUR, at("25T08:00"), at("25T09:00"))]),
         # The day is not rolled up yet: its hours are taken.
         ("24T00:00", "25T00:00", {HOUR: at("25T00:00")}, [Piece(HOUR, at("24T00:00"), at("25T00:00"))]),
         # Only minutes so far, on a system that was started minutes ago.
@@ -60,7 +60,13 @@ def test_the_fewest_rows_cover_a_period(start: str, end: str, rolled: dict, expe
 
 def test_nothing_is_counted_twice_and_nothing_is_left_out_up_to_the_newest_minute() -> None:
     for hours in range(1, 80):
-        found = pieces(at("25T09:28") - timedelta(hours=hours), at("25T09:28"), ALL)
-        assert found[0].start == floor(at("25T09:28") - timedelta(hours=hours), HOUR.step)
+        start = floor(at("25T09:28") - timedelta(hours=hours), HOUR.step)
+        found = pieces(start, at("25T09:28"), ALL)
+        assert found[0].start == start
         assert found[-1].end == at("25T09:27")
         assert all(before.end == after.start for before, after in pairwise(found))
+
+
+def test_a_curve_takes_only_the_levels_that_it_asks_for() -> None:
+    found = pieces(at("24T09:20"), at("25T09:28"), ALL, (TEN, MINUTE))
+    assert found == [Piece(TEN, at("24T09:20"), at("25T09:20")), Piece(MINUTE, at("25T09:20"), at("25T09:27"))]

@@ -157,13 +157,13 @@ def test_a_window_is_rolled_up_when_it_is_complete_and_not_before(cluster: Clust
     assert Usage1m.objects.exists() and not Usage10m.objects.exists()
 
 
-def test_hours_hold_what_is_paid_for_and_nothing_else(cluster: Cluster, project: Project) -> None:
+def test_hours_hold_what_is_paid_for_and_nodes_but_no_pods(cluster: Cluster, project: Project) -> None:
     pod = factories.pod(cluster, project)
     for minute in range(0, 60, 5):
         rounds(cluster, pod, T0 + timedelta(minutes=minute), 15)
     rollup.run(T0 + timedelta(minutes=61))
     kinds = set(UsageSeries.objects.filter(pk__in=Usage1h.objects.values("series_id")).values_list("kind", flat=True))
-    assert kinds == {"workload", "namespace", "cluster"}
+    assert kinds == {"workload", "namespace", "cluster", "node"}
     assert set(Usage1h.objects.values_list("seconds", flat=True)) == {180}
 
 
@@ -234,6 +234,20 @@ def test_a_run_out_of_time_goes_on_in_the_next_minute(cluster: Cluster, project:
     assert not Usage1m.objects.exists()
     rollup.run(T0 + timedelta(minutes=66))
     assert Usage1m.objects.count() == 65 * 6
+
+
+def test_a_sample_that_came_late_is_added_when_the_next_window_is_rolled(cluster: Cluster, project: Project) -> None:
+    pod = factories.pod(cluster, project)
+    rounds(cluster, pod, T0, 30)
+    rounds(cluster, pod, T0 + timedelta(minutes=1), 60)
+    rollup.run(T0 + timedelta(seconds=91))
+    rounds(cluster, pod, T0 + timedelta(seconds=45), 15)
+    rollup.run(T0 + timedelta(seconds=151))
+    assert list(
+        Usage1m.objects.filter(series_id=UsageSeries.objects.get(kind="pod").pk)
+        .order_by("at")
+        .values_list("seconds", flat=True)
+    ) == [45, 60]
 
 
 # Partitions

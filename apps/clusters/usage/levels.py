@@ -43,9 +43,9 @@ RAW = Level("clusters_usage15s", timedelta(seconds=15), timedelta(hours=2), time
 MINUTE = Level("clusters_usage1m", timedelta(minutes=1), timedelta(hours=48), timedelta(hours=6))
 TEN = Level("clusters_usage10m", timedelta(minutes=10), timedelta(days=90), timedelta(days=7))
 # Consumption over weeks adds these up, so only what is paid for goes so far. The cluster's own row is there at every
-# sample, so that even an empty cluster's history says how far it was rolled up.
+# sample, so that even an empty cluster's history says how far it was rolled up. Pods come and go within days.
 _PAID = (Kind.WORKLOAD, Kind.NAMESPACE, Kind.CLUSTER)
-HOUR = Level("clusters_usage1h", timedelta(hours=1), timedelta(days=90), timedelta(days=28), _PAID)
+HOUR = Level("clusters_usage1h", timedelta(hours=1), timedelta(days=90), timedelta(days=28), (*_PAID, Kind.NODE))
 DAY = Level("clusters_usage1d", timedelta(days=1), timedelta(days=90), timedelta(days=28), _PAID)
 LEVELS = (RAW, MINUTE, TEN, HOUR, DAY)
 STEPS_UP = tuple(pairwise(LEVELS))
@@ -71,24 +71,23 @@ class Piece:
     end: datetime
 
 
-def pieces(start: datetime, end: datetime, rolled_until: Mapping[Level, datetime]) -> list[Piece]:
+def pieces(
+    start: datetime,
+    end: datetime,
+    rolled_until: Mapping[Level, datetime],
+    levels: tuple[Level, ...] = (DAY, HOUR, TEN, MINUTE),
+) -> list[Piece]:
     """The fewest rows that add up to [start, end): days, then what is left in hours, in tens of minutes, in minutes.
 
-    `rolled_until` says where each level ends; a level that is not in it has no rows. `start` is taken down to the hour.
-    Nothing is counted twice and no window is cut: what no level has yet is left out.
+    `rolled_until` says where each level ends; a level that is not in it has no rows. Nothing is counted twice and no
+    window is cut: what no level has (yet) is left out. `levels` are those that may be taken, the coarsest first.
     """
-    return _cover(floor(start, HOUR.step), end, (DAY, HOUR, TEN, MINUTE), rolled_until)
-
-
-def _cover(
-    start: datetime, end: datetime, levels: tuple[Level, ...], rolled_until: Mapping[Level, datetime]
-) -> list[Piece]:
     if start >= end or not levels:
         return []
     level, finer = levels[0], levels[1:]
     first = floor(start + level.step - timedelta.resolution, level.step)
     last = floor(min(end, rolled_until.get(level, EPOCH)), level.step)
     if first >= last:
-        return _cover(start, end, finer, rolled_until)
-    before = _cover(start, first, finer, rolled_until)
-    return [*before, Piece(level, first, last), *_cover(last, end, finer, rolled_until)]
+        return pieces(start, end, rolled_until, finer)
+    before = pieces(start, first, rolled_until, finer)
+    return [*before, Piece(level, first, last), *pieces(last, end, rolled_until, finer)]

@@ -25,6 +25,12 @@ _LONGEST_CHUNK = timedelta(days=1)
 _AVERAGED = ("asked_cpu_m", "asked_memory_b", "asked_gpu", "pods", "room_cpu_m", "room_memory_b", "room_gpu")
 _USED = ("used_cpu_m", "used_memory_b")
 _MOST = ("used_cpu_max_m", "used_memory_max_b")
+# How a figure of several rows becomes one: averages by the seconds that a row covers, so that gaps don't count.
+MERGED = {
+    **{name: f"sum(l.{name} * l.seconds) / sum(l.seconds)" for name in _AVERAGED},
+    **{name: f"sum(l.{name} * l.used_seconds) / nullif(sum(l.used_seconds), 0)" for name in _USED},
+    **{name: f"max(l.{name})" for name in _MOST},
+}
 
 
 def run(now: datetime | None = None, *, budget_s: float = BUDGET_S) -> None:
@@ -40,6 +46,17 @@ def marks() -> dict[Level, datetime]:
         cursor.execute(f"SELECT {wanted}")
         newest = cursor.fetchone()
     return {level: at + level.step for level, at in zip(rolled, newest, strict=True) if at is not None}
+
+
+def source(level: Level) -> str:
+    """What to select a level's rows from: samples cover their 15 s, and are their own maximum."""
+    if level is not RAW:
+        return level.table
+    step = int(RAW.step.total_seconds())
+    return (
+        f"(SELECT *, {step} AS seconds, CASE WHEN used_cpu_m IS NULL THEN 0 ELSE {step} END AS used_seconds, "  # noqa: S608
+        f"used_cpu_m AS used_cpu_max_m, used_memory_b AS used_memory_max_b FROM {RAW.table})"
+    )
 
 
 def _run(now: datetime, deadline: float) -> None:
@@ -85,31 +102,22 @@ def _start(lower: Level, upper: Level, mark: datetime | None) -> datetime | None
 
 
 def _statement(lower: Level, upper: Level) -> str:
-    source = _samples() if lower is RAW else lower.table
     columns = {
         "at": f"date_bin('{upper.step.total_seconds():.0f} s', l.at, 'epoch'::timestamptz)",
         "series_id": "l.series_id",
         "seconds": "sum(l.seconds)",
         "used_seconds": "sum(l.used_seconds)",
-        **{name: f"sum(l.{name} * l.seconds) / sum(l.seconds)" for name in _AVERAGED},
-        **{name: f"sum(l.{name} * l.used_seconds) / nullif(sum(l.used_seconds), 0)" for name in _USED},
-        **{name: f"max(l.{name})" for name in _MOST},
+        **MERGED,
     }
     kinds = ", ".join(f"'{kind.value}'" for kind in upper.kinds)
     only = f"JOIN clusters_usageseries s ON s.id = l.series_id AND s.kind IN ({kinds})" if kinds else ""
     sets = ", ".join(f"{name} = EXCLUDED.{name}" for name in columns if name not in {"at", "series_id"})
     return (
-        f"INSERT INTO {upper.table} ({', '.join(columns)}) SELECT {', '.join(columns.values())} "  # noqa: S608 - constants
-        f"FROM {source} l {only} WHERE l.at >= %(start)s AND l.at < %(stop)s GROUP BY 1, 2 "
-        f"ON CONFLICT (series_id, at) DO UPDATE SET {sets}"
-    )
-
-
-def _samples() -> str:
-    step = int(RAW.step.total_seconds())
-    return (
-        f"(SELECT *, {step} AS seconds, CASE WHEN used_cpu_m IS NULL THEN 0 ELSE {step} END AS used_seconds, "  # noqa: S608
-        f"used_cpu_m AS used_cpu_max_m, used_memory_b AS used_memory_max_b FROM {RAW.table})"
+        f"INSERT INTO {upper.table} AS t ({', '.join(columns)}) SELECT {', '.join(columns.values())} "  # noqa: S608 - constants
+        f"FROM {source(lower)} l {only} WHERE l.at >= %(start)s AND l.at < %(stop)s GROUP BY 1, 2 "
+        # A row is written again only where a late sample adds to it, or each would be stored twice.
+        f"ON CONFLICT (series_id, at) DO UPDATE SET {sets} "
+        "WHERE (t.seconds, t.used_seconds) IS DISTINCT FROM (EXCLUDED.seconds, EXCLUDED.used_seconds)"
     )
 
 

@@ -1,0 +1,87 @@
+"""Figures of usage: data and meaning only; colours are the theme's."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from plotly import graph_objects as go
+
+from apps.clusters.usage.consumption import GIB, Consumption
+from apps.clusters.usage.history import Curve
+from apps.core.charts import figure, line
+
+TOP = 10
+
+
+def cpu(curve: Curve) -> Any:
+    """CPU in cores."""
+    return _resource(curve, ("used_cpu_m", "used_cpu_max_m", "asked_cpu_m", "room_cpu_m"), 1000)
+
+
+def memory(curve: Curve) -> Any:
+    """Memory in GiB."""
+    return _resource(curve, ("used_memory_b", "used_memory_max_b", "asked_memory_b", "room_memory_b"), GIB)
+
+
+def gpu(curve: Curve) -> Any:
+    """GPUs. How busy they are is not measured, only who holds them."""
+    return _resource(curve, ("", "", "asked_gpu", "room_gpu"), 1)
+
+
+def _resource(curve: Curve, columns: tuple[str, str, str, str], unit: float) -> Any:
+    used, most, asked, room = columns
+    at = [moment.isoformat() for moment in curve.at]
+    traces = []
+    if used and curve.has(used):
+        traces.append(line("used", at, _in(curve, used, unit), series=0))
+        if curve.values[most] != curve.values[used]:
+            peak = line("highest", at, _in(curve, most, unit), series=0)
+            peak.update(line={"width": 1, "dash": "dot"})
+            traces.append(peak)
+    traces.append(line("requested", at, _in(curve, asked, unit), series=1))
+    if curve.has(room):
+        limit = line("allocatable", at, _in(curve, room, unit), role="muted")
+        limit.update(line={"width": 1.5, "dash": "dash"})
+        traces.append(limit)
+    made = figure(*traces)
+    # The card has one legend for all its charts.
+    made.update_layout(
+        showlegend=False,
+        margin={"l": 36, "r": 8, "t": 8, "b": 24},
+        xaxis={"type": "date", "range": [curve.start.isoformat(), curve.end.isoformat()]},
+        yaxis={"rangemode": "tozero"},
+    )
+    return made
+
+
+def _in(curve: Curve, column: str, unit: float) -> list[float | None]:
+    return [None if value is None else round(value / unit, 4) for value in curve.values[column]]
+
+
+def asked_and_used(rows: Sequence[Consumption]) -> Any:
+    """Core-hours used inside core-hours requested, of the first rows, one above the other so that long names fit."""
+    first = list(rows[:TOP])[::-1]
+    bars = [
+        go.Bar(
+            name=name,
+            # A name may come twice, in two projects.
+            y=list(range(len(first))),
+            x=values,
+            width=width,
+            orientation="h",
+            meta={"role": role},
+            opacity=opacity,
+            customdata=[row.name for row in first],
+            hovertemplate="%{customdata}: %{x:,.1f} core-hours " + name + "<extra></extra>",
+        )
+        for name, role, width, opacity, values in (
+            ("requested", "muted", 0.62, 0.4, [round(row.cpu.asked, 3) for row in first]),
+            ("used", "series-1", 0.3, 1, [round(row.cpu.used, 3) for row in first]),
+        )
+    ]
+    made = figure(*bars, x_title="core-hours")
+    made.update_layout(
+        hovermode="closest",
+        barmode="overlay",
+        yaxis={"tickmode": "array", "tickvals": list(range(len(first))), "ticktext": [row.name for row in first]},
+    )
+    return made

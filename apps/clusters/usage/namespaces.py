@@ -1,0 +1,127 @@
+"""The namespaces of a cluster by what they hold and use now, and what they had within a day."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+from django.db.models import Count, Max, Min, Q, Sum
+
+from apps.clusters.manifests import NAMESPACE_PREFIX
+from apps.clusters.models import Cluster, Pod
+from apps.clusters.usage import partitions, rollup
+from apps.clusters.usage.levels import Kind, pieces
+from apps.clusters.usage.spending import Period, window_sums
+from apps.clusters.visibility import visibility_of
+from apps.core.access import Principal
+
+# A pod holds what it asked for from the moment it has a node until it ends.
+_HOLDS = ~Q(node_name="") & ~Q(phase__in=["Succeeded", "Failed"])
+
+
+@dataclass(frozen=True)
+class NamespaceRow:
+    """A namespace; or, without a name, all those together that the viewer may not know by name (`count` of them).
+
+    CPU in millicores, memory in bytes; `used_*` is None where nothing is measured. Hours are core-hours of 24 hours.
+    """
+
+    name: str
+    project: str = ""
+    pods: int = 0
+    asked_cpu_m: int = 0
+    used_cpu_m: int | None = None
+    asked_memory_b: int = 0
+    used_memory_b: int | None = None
+    asked_gpu: int = 0
+    asked_hours: float = 0.0
+    used_hours: float | None = None
+    count: int = 1
+
+    def __add__(self, other: "NamespaceRow") -> "NamespaceRow":
+        return NamespaceRow(
+            name=self.name,
+            pods=self.pods + other.pods,
+            asked_cpu_m=self.asked_cpu_m + other.asked_cpu_m,
+            used_cpu_m=_sum(self.used_cpu_m, other.used_cpu_m),
+            asked_memory_b=self.asked_memory_b + other.asked_memory_b,
+            used_memory_b=_sum(self.used_memory_b, other.used_memory_b),
+            asked_gpu=self.asked_gpu + other.asked_gpu,
+            asked_hours=self.asked_hours + other.asked_hours,
+            used_hours=_sum(self.used_hours, other.used_hours),
+            count=self.count + other.count,
+        )
+
+
+def namespaces_of(cluster: Cluster, principal: Principal, now: datetime | None = None) -> list[NamespaceRow]:
+    """The namespaces that hold something, the largest first; what the caller may not name is one row at the end.
+
+    At most five queries.
+    """
+    sight = visibility_of(principal)
+    hours = _hours(cluster, now or partitions.clock())
+    named, hidden = [], NamespaceRow("", count=0)
+    for row in _held(cluster):
+        made = _row(row, hours.get(row["namespace"], (0.0, None)))
+        # A namespace that two projects share is named to who sees both.
+        if sight.allows(made.project) and sight.allows(row["other"] or made.project):
+            named.append(made)
+        else:
+            hidden += made
+    named.sort(key=lambda row: (-row.asked_cpu_m, -row.asked_memory_b, row.name))
+    return [*named, hidden] if hidden.count else named
+
+
+def _held(cluster: Cluster) -> Iterable[Mapping[str, Any]]:
+    ours = ~Q(project="")
+    found = Pod.objects.present().filter(_HOLDS, cluster=cluster).order_by().values("namespace")
+    return found.annotate(
+        owner=Max("project"),
+        other=Min("project", filter=ours),
+        pods=Count("id"),
+        asked_cpu=Sum("requests_cpu_m"),
+        used_cpu=Sum("used_cpu_m"),
+        asked_memory=Sum("requests_memory_b"),
+        used_memory=Sum("used_memory_b"),
+        asked_gpu=Sum("requests_gpu"),
+    )
+
+
+def _hours(cluster: Cluster, now: datetime) -> dict[str, tuple[float, float | None]]:
+    parts = pieces(Period.DAY.start(now), now, rollup.marks())
+    if not parts:
+        return {}
+    sums, values = window_sums(parts)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "WITH wanted AS MATERIALIZED (SELECT id, name FROM clusters_usageseries "  # noqa: S608 - our own words
+            f"WHERE cluster_id = %s AND kind = %s), sums AS ({sums}) "
+            "SELECT w.name, sum(asked_cpu) / 3600000, sum(used_cpu) / 3600000 "
+            "FROM sums JOIN wanted w ON w.id = series_id GROUP BY 1",
+            [cluster.pk, Kind.NAMESPACE.value, *values],
+        )
+        return {name: (asked, used) for name, asked, used in cursor.fetchall()}
+
+
+def _row(row: Mapping[str, Any], hours: tuple[float, float | None]) -> NamespaceRow:
+    return NamespaceRow(
+        name=row["namespace"],
+        project=row["owner"] or _owner(row["namespace"]),
+        pods=row["pods"],
+        asked_cpu_m=row["asked_cpu"],
+        used_cpu_m=row["used_cpu"],
+        asked_memory_b=row["asked_memory"],
+        used_memory_b=row["used_memory"],
+        asked_gpu=row["asked_gpu"],
+        asked_hours=hours[0],
+        used_hours=hours[1],
+    )
+
+
+def _owner(namespace: str) -> str:
+    return namespace.removeprefix(NAMESPACE_PREFIX) if namespace.startswith(NAMESPACE_PREFIX) else ""
+
+
+def _sum(a: Any, b: Any) -> Any:
+    return b if a is None else a if b is None else a + b

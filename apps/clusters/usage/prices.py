@@ -1,0 +1,72 @@
+"""Prices per node label: set and removed by platform administrators, with an audit row each time."""
+
+import re
+from decimal import Decimal
+from typing import Any
+
+from django.db import transaction
+
+from apps.clusters.services import clean_labels
+from apps.clusters.usage.models import UsagePrice
+from apps.core import audit
+from apps.core.access import Principal, require_platform_admin
+from apps.core.errors import Conflict, Invalid
+
+_CURRENCY = re.compile(r"^[A-Za-z€$£¥]{1,10}$")
+_FIGURES = ("cpu_core_hour", "memory_gib_hour", "gpu_hour")
+
+
+@transaction.atomic
+def set_price(
+    *,
+    principal: Principal,
+    name: str,
+    labels: dict[str, str],
+    cpu_core_hour: Decimal,
+    memory_gib_hour: Decimal,
+    gpu_hour: Decimal,
+    currency: str,
+    price: UsagePrice | None = None,
+) -> UsagePrice:
+    """Set what an hour costs on nodes with `labels`: a new price, or a change of `price`.
+
+    Raises NotAllowed, Invalid for what is no price, Conflict when another price has the name or the very labels.
+    """
+    require_platform_admin(principal)
+    figures = dict(zip(_FIGURES, (cpu_core_hour, memory_gib_hour, gpu_hour), strict=True))
+    if not name.strip() or len(name) > 100:
+        raise Invalid("A price needs a name of at most 100 characters.", field="name")
+    check_currency(currency)
+    for field, value in figures.items():
+        if not value.is_finite() or value < 0:
+            raise Invalid("A price is a number from 0 on.", field=field)
+    before = _described(price) if price is not None else None
+    made = price or UsagePrice()
+    made.name, made.labels, made.currency = name.strip(), clean_labels(labels), currency
+    for field, value in figures.items():
+        setattr(made, field, value)
+    for found in UsagePrice.objects.exclude(pk=made.pk):
+        if found.name == made.name or found.labels == made.labels:
+            raise Conflict(f"The price {found.name!r} is there already for these nodes.", hint="Change that one.")
+    made.save()
+    audit.record(principal=principal, action="price.set", obj=made, before=before, after=_described(made))
+    return made
+
+
+@transaction.atomic
+def delete_price(*, principal: Principal, price: UsagePrice) -> None:
+    """Remove a price: what it priced has the next best one, or none."""
+    require_platform_admin(principal)
+    audit.record(principal=principal, action="price.delete", obj=price, before=_described(price))
+    price.delete()
+
+
+def check_currency(currency: str) -> None:
+    """Raise Invalid for what names no currency."""
+    if not _CURRENCY.match(currency):
+        raise Invalid("Which currency?", hint="Such as EUR or USD.", field="currency")
+
+
+def _described(price: UsagePrice) -> dict[str, Any]:
+    figures = {field: str(getattr(price, field)) for field in _FIGURES}
+    return {"name": price.name, "labels": price.labels, "currency": price.currency, **figures}
