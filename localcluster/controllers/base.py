@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -167,8 +168,7 @@ class Controller(ABC):
         return True
 
     def _round(self, key: Key) -> None:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = time.thread_time()  # not the clock: on a busy machine a short round may last long
         try:
             again = self.sync(key)
         except StatusError as error:
@@ -182,9 +182,9 @@ class Controller(ABC):
             self._failures.pop(key, None)
             if again is not None:
                 self.enqueue_after(key, again)
-        took = loop.time() - began
+        took = time.thread_time() - began
         if took > _SHORT_ROUND:
-            self._pauses[key] = loop.time() + min(took * _PAUSE, _LONGEST_PAUSE)
+            self._pauses[key] = asyncio.get_running_loop().time() + min(took * _PAUSE, _LONGEST_PAUSE)
 
     def _retry(self, key: Key) -> None:
         count = self._failures.get(key, 0)

@@ -115,8 +115,12 @@ def test_a_service_is_reached_through_the_proxy_and_only_on_ready_pods(
         return {text.rpartition(" ")[2] for status, text in answers if status == 200} == pods
 
     wait_until("both replicas to answer through the service", both_answer)
-    subsets = core.read_namespaced_endpoints("web", namespace).subsets
-    assert {address.target_ref.name for address in subsets[0].addresses} == pods
+
+    def in_endpoints() -> set[str]:
+        subsets = core.read_namespaced_endpoints("web", namespace).subsets or ()
+        return {address.target_ref.name for each in subsets for address in each.addresses or ()}
+
+    wait_until("both replicas to be in the Endpoints", lambda: in_endpoints() == pods)
 
 
 @pytest.mark.real_process
