@@ -9,6 +9,7 @@ latest changes per resource, from which watches start; 410 for a version that is
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 from bisect import bisect_right
 from collections import deque
@@ -19,6 +20,8 @@ from typing import Any
 
 from localcluster.errors import gone
 from localcluster.meta import dump, key_of
+
+log = logging.getLogger(__name__)
 
 Key = tuple[str, str]
 
@@ -184,7 +187,11 @@ class Store:
         if len(ring) > self._ring:
             self._dropped[change.resource] = ring.popleft().version
         for listener in (*self._listeners.get(change.resource, ()), *self._listeners.get(ANY, ())):
-            listener(change)
+            try:
+                listener(change)
+            except Exception:
+                # The write is done: one listener's fault must not keep the news from the others.
+                log.exception("a listener failed on %s of %s", change.type, change.resource)
 
     def oldest(self, resource: str) -> int:
         """The oldest version from which all changes of the resource are still known."""

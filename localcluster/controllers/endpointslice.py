@@ -36,9 +36,10 @@ class EndpointSlices(Controller):
 
     def _changed(self, change: Change) -> None:
         """Most changes of a pod are none of an endpoint."""
-        same = change.type == "MODIFIED" and change.old and _facts(change.old.obj) == _facts(change.stored.obj)
-        if change.resource != "pods" or not same:
-            super()._changed(change)
+        of_pod = change.resource == "pods" and change.type == "MODIFIED"
+        if of_pod and change.old is not None and _facts(change.old.obj) == _facts(change.stored.obj):
+            return
+        super()._changed(change)
 
     def keys_for(self, resource: str, obj: Object) -> list[Key]:
         """The Services that select a pod; the Service of a slice."""

@@ -1,6 +1,7 @@
 """The node side of a local cluster for tests: registry, controllers, scheduler and kubelet in one event loop."""
 
 import asyncio
+import logging
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -95,6 +96,18 @@ def pod(name: str, *command: str, image: str = "busybox", policy: str = "Never",
     }
 
 
+class _Faults(logging.Handler):
+    """Exceptions that were caught and logged: a controller that goes on must not hide them from a test."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.found: list[BaseException] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and record.exc_info[1]:
+            self.found.append(record.exc_info[1])
+
+
 @asynccontextmanager
 async def running(
     data: Path,
@@ -105,6 +118,8 @@ async def running(
     nodes: tuple[NodeConfig, ...] = DEFAULT_NODES,
 ) -> AsyncIterator[Side]:
     """A running node side over `store` (one in memory when None); stops as the cluster does."""
+    faults = _Faults()
+    logging.getLogger("localcluster").addHandler(faults)
     registry = Registry(store or Store())
     for name in ("default",):
         if not registry.exists("namespaces", name):
@@ -121,7 +136,8 @@ async def running(
         for task in tasks:
             task.cancel()
         ends = await asyncio.gather(*tasks, return_exceptions=True)
-    failed = [end for end in ends if isinstance(end, Exception)]
+        logging.getLogger("localcluster").removeHandler(faults)
+    failed = [end for end in (*ends, *faults.found) if isinstance(end, Exception)]
     if failed:
         raise failed[0]
 

@@ -3,8 +3,10 @@
 from typing import Any
 
 from localcluster.controllers.endpoints import OVER_CAPACITY, endpoints_of
+from tests.localcluster.nodes import Side, scenario
 
 SERVICE: dict[str, Any] = {"metadata": {"name": "web", "namespace": "default", "labels": {"a": "b"}}}
+SPEC: dict[str, Any] = {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}
 PORTS = [{"name": "", "port": 8080, "protocol": "TCP"}]
 
 
@@ -40,3 +42,35 @@ def test_more_than_a_thousand_are_cut_off_and_said() -> None:
     )
     assert len(made["subsets"][0]["addresses"]) == 1000
     assert made["metadata"]["annotations"] == {OVER_CAPACITY: "truncated"}
+
+
+def test_endpoints_follow_readiness() -> None:
+    """Slices and Endpoints both: not ready first, then ready, then gone."""
+
+    async def story(side: Side) -> None:
+        side.registry.create("services", {**SERVICE, "spec": SPEC}, namespace="default")
+        ready = {"readinessProbe": {"exec": {"command": ["test", "-f", "ready"]}, "periodSeconds": 1}}
+        labels = {"labels": {"app": "web"}}
+        side.run("web", "sh", "-c", "sleep 0.5; touch ready; sleep 60", metadata=labels, policy="Always", **ready)
+        await side.until(lambda: _addresses(side) == ([], ["web"]))
+        await side.until(lambda: _addresses(side) == (["web"], []))
+        assert [each["conditions"]["ready"] for each in _slice(side)["endpoints"]] == [True]
+        side.registry.delete("pods", "web", "default", grace_seconds=1)
+        await side.until(lambda: _addresses(side) == ([], []))
+
+    scenario(story)
+
+
+def _slice(side: Side) -> dict[str, Any]:
+    (found,) = side.registry.list("endpointslices", "default")
+    return dict(found)
+
+
+def _addresses(side: Side) -> tuple[list[str], list[str]]:
+    """Names of the ready and of the other pods."""
+    subsets = side.registry.get("endpoints", "web", "default").get("subsets") or []
+    ready, others = (
+        [each["targetRef"]["name"] for subset in subsets for each in subset.get(field) or []]
+        for field in ("addresses", "notReadyAddresses")
+    )
+    return ready, others

@@ -107,3 +107,15 @@ def test_a_kill_in_the_middle_of_writing_loses_nothing_that_was_answered(tmp_pat
     assert store.version >= answered
     assert store.count("pods") == 50
     store.close()
+
+
+def test_a_listener_that_fails_keeps_the_news_from_nobody() -> None:
+    store, heard = Store(), []
+
+    def broken(change: Change) -> None:
+        raise KeyError("spec")
+
+    store.listen(("pods",), broken)
+    store.listen(("pods",), lambda change: heard.append(change.version))
+    store.put("pods", obj("a"))
+    assert heard == [1]
