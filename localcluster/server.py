@@ -165,9 +165,8 @@ class _Cluster:
         self.server = _uvicorn(self.door or self.api, credentials)
 
     def _door(self, tokens: Tokens) -> FaultDoor:
-        nodes: Any = next((part for part in self.parts if isinstance(part, Nodes)), None)
-        kubelet: Any = self.kubelet
-        effects = ClusterFaults(self.registry, nodes, kubelet)
+        nodes = next(part for part in self.parts if isinstance(part, Nodes))
+        effects = ClusterFaults(self.registry, nodes, self.kubelet)
         return FaultDoor(self.api, tokens, effects, aborter(lambda: self.server.server_state.connections))
 
     async def stop_serving(self) -> None:

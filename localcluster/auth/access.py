@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from localcluster.auth.attributes import Attributes, attributes_of
 from localcluster.auth.users import AUTHENTICATED, MASTERS, SERVICE_ACCOUNT_PREFIX, User, service_account
-from localcluster.errors import unauthorized
+from localcluster.errors import bad_request, unauthorized
 
 if TYPE_CHECKING:
     from localcluster.api.http import Request
@@ -32,12 +32,14 @@ class Access:
         self.rbac = rbac
 
     def user_of(self, request: Request) -> User:
-        """Who asks. Raises StatusError 401, and 403 for an impersonation that is not allowed."""
+        """Who asks. Raises StatusError 401, and 400 or 403 for an impersonation that is not allowed."""
         user = self.tokens.user_of(bearer(request))
         if user is None:
             raise unauthorized()
         if "impersonate-user" in request.headers:
             return self._impersonated(request, user)
+        if any(name.startswith("impersonate-") for name in request.headers):
+            raise bad_request("requested impersonation without impersonating a user")
         return user
 
     def _impersonated(self, request: Request, user: User) -> User:

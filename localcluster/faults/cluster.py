@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
-from localcluster.errors import StatusError, bad_request
+from localcluster.errors import bad_request
 from localcluster.faults.spec import Fault, Kind
 from localcluster.fit import allocatable, used_by
 from localcluster.quantities import amount, text
@@ -29,6 +29,9 @@ class NodeKeeper(Protocol):
 
     def recover(self, name: str) -> None:
         """Let them go on."""
+
+    def set_pressure(self, name: str, kind: str, *, on: bool) -> None:
+        """Put a node under pressure, or relieve it."""
 
 
 class Evictor(Protocol):
@@ -88,7 +91,7 @@ def remove_fillers(registry: Registry) -> None:
 class ClusterFaults:
     """Does the faults that are no request's."""
 
-    def __init__(self, registry: Registry, nodes: NodeKeeper | None, kubelet: Evictor | None) -> None:
+    def __init__(self, registry: Registry, nodes: NodeKeeper, kubelet: Evictor) -> None:
         self._registry = registry
         self._nodes = nodes
         self._kubelet = kubelet
@@ -100,19 +103,19 @@ class ClusterFaults:
             return fill_node(self._registry, given["node"], given.get("leave") or {})
         if fault.kind is Kind.FAIL_NODE:
             return self._fail(given["node"])
+        if fault.kind is Kind.PRESS_NODE:
+            return self._press(given["node"], given["condition"])
         if fault.kind is Kind.EVICT_POD:
-            self._evict(given["namespace"], given["pod"], given.get("message") or _EVICTED)
+            self._kubelet.evict(given["namespace"], given["pod"], given.get("message") or _EVICTED)
         return None
 
     def _fail(self, node: str) -> Undo:
-        self._registry.get("nodes", node)
-        if self._nodes is None:
-            raise StatusError(501, "NotImplemented", "nobody keeps this cluster's nodes")
         self._nodes.fail(node)
         return partial(self._nodes.recover, node)
 
-    def _evict(self, namespace: str, pod: str, message: str) -> None:
-        self._registry.get("pods", pod, namespace)
-        if self._kubelet is None:
-            raise StatusError(501, "NotImplemented", "this cluster has no kubelet")
-        self._kubelet.evict(namespace, pod, message)
+    def _press(self, node: str, condition: str) -> Undo:
+        try:
+            self._nodes.set_pressure(node, condition, on=True)
+        except ValueError as error:
+            raise bad_request(str(error)) from error
+        return partial(self._nodes.set_pressure, node, condition, on=False)

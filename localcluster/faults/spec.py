@@ -24,6 +24,7 @@ class Kind(StrEnum):
     MALFORMED = "Malformed"
     FILL_NODE = "FillNode"
     FAIL_NODE = "FailNode"
+    PRESS_NODE = "PressNode"
     EVICT_POD = "EvictPod"
     EXPIRE_TOKEN = "ExpireToken"  # noqa: S105 - the name of a fault
 
@@ -39,6 +40,7 @@ _NEEDED: dict[Kind, dict[str, type]] = {
     Kind.DELAY: {"delaySeconds": float},
     Kind.FILL_NODE: {"node": str},
     Kind.FAIL_NODE: {"node": str},
+    Kind.PRESS_NODE: {"node": str, "condition": str},
     Kind.EVICT_POD: {"namespace": str, "pod": str},
 }
 _OPTIONAL: dict[Kind, dict[str, type]] = {

@@ -316,6 +316,7 @@ def test_the_administrator_may_act_as_another(api: Served) -> None:
     bind(api, rule("list", "pods"), subject={"kind": "Group", "name": "readers"})
     assert api.request("GET", "/api/v1/pods", headers=as_jane).status == 200
     assert 'User "jane" cannot list' in refused(api.request("GET", "/api/v1/nodes", headers=as_jane))
+    assert api.request("GET", "/api/v1/pods", headers={"Impersonate-Group": "readers"}).status == 400
     assert 'cannot impersonate resource "users"' in refused(
         api.request("GET", "/api/v1/pods", headers=as_jane, token=token)
     )

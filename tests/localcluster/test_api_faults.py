@@ -23,7 +23,7 @@ PODS = "/api/v1/namespaces/default/pods"
 
 
 class NodeFaults:
-    """Stands for the node controller and the kubelet."""
+    """Stands for the node controller and the kubelet; the real ones are in tests/clusters/test_faults.py."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, ...]] = []
@@ -33,6 +33,11 @@ class NodeFaults:
 
     def recover(self, name: str) -> None:
         self.calls.append(("recover", name))
+
+    def set_pressure(self, name: str, kind: str, *, on: bool) -> None:
+        if kind != "MemoryPressure":
+            raise ValueError(f"{kind!r} is no pressure")
+        self.calls.append(("press" if on else "relieve", name))
 
     def evict(self, namespace: str, pod: str, message: str) -> None:
         self.calls.append(("evict", namespace, pod, message))
@@ -82,6 +87,7 @@ def test_only_the_administrator_switches_faults(faulty: Served) -> None:
         ({"fault": "CutOff", "mode": "Softly"}, "Close or Hang"),
         ({"fault": "CutOff", "match": {"colour": "red"}}, "match takes"),
         ({"fault": "ExpireToken"}, "a token or a user"),
+        ({"fault": "PressNode", "node": "n"}, "PressNode needs condition"),
         ([], "JSON object"),
     ],
 )
@@ -170,6 +176,14 @@ def test_malformed_answers_are_good_http_and_bad_json(faulty: Served) -> None:
 
 def _first_lines(events: Iterator[Object], count: int) -> list[str]:
     return [next(events)["object"]["metadata"]["name"] for _ in range(count)]
+
+
+def test_malformed_watches_say_broken_lines(faulty: Served) -> None:
+    switch(faulty, "Malformed", match={"verb": "watch"})
+    with faulty.watch(f"{PODS}?watch=true") as events:
+        faulty.create("pods", pod("a"))
+        with pytest.raises(json.JSONDecodeError):
+            next(events)
 
 
 def test_a_dropped_watch_stays_open_and_says_nothing(faulty: Served) -> None:
@@ -268,16 +282,15 @@ def test_a_filled_node_has_left_what_it_was_told(faulty: Served) -> None:
 
 
 def test_nodes_fail_and_recover_and_pods_are_evicted(faulty: Served) -> None:
-    faulty.post("/api/v1/nodes", NODE)
-    faulty.create("pods", pod("a"))
     switch(faulty, "FailNode", node="n")
+    switch(faulty, "PressNode", node="n", condition="MemoryPressure")
     switch(faulty, "EvictPod", namespace="default", pod="a", message="The node was low on resource: memory. ")
-    assert on(faulty) == ["FailNode"]
+    assert on(faulty) == ["FailNode", "PressNode"]
     faulty.request("DELETE", FAULTS)
     evicted = ("evict", "default", "a", "The node was low on resource: memory. ")
-    assert NODES.calls == [("fail", "n"), evicted, ("recover", "n")]
-    assert faulty.post(FAULTS, {"fault": "FailNode", "node": "nowhere"}).status == 404
-    assert faulty.post(FAULTS, {"fault": "EvictPod", "namespace": "default", "pod": "b"}).status == 404
+    assert NODES.calls == [("fail", "n"), ("press", "n"), evicted, ("recover", "n"), ("relieve", "n")]
+    refused = faulty.post(FAULTS, {"fault": "PressNode", "node": "n", "condition": "Stress"})
+    assert (refused.status, on(faulty)) == (400, [])
 
 
 def test_a_fault_may_be_for_one_client_alone() -> None:

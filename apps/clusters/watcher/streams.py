@@ -161,7 +161,7 @@ class Stream:
 
     def _open(self) -> None:
         self._opened_at = asyncio.get_running_loop().time()
-        if self.error != "" or self.missing:
+        if self.error != "" or self.refused or self.missing:
             self.error, self.refused, self.missing = "", False, ""
             self._news()
 
