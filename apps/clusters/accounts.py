@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from apps.core.access import Principal
+
 NAMES_SHOWN = 20
 
 
@@ -76,13 +78,27 @@ class Account:
 
 
 Provider = Callable[[int], Iterable[Holding]]
+GiveUp = Callable[[int, Principal], None]
 _providers: list[Provider] = []
+_given_up: list[GiveUp] = []
 
 
-def register(provider: Provider) -> None:
-    """Let `provider(cluster_pk)` tell what its app has on a cluster; what there is none of is left out."""
+def register(provider: Provider, give_up: GiveUp | None = None) -> None:
+    """Let `provider(cluster_pk)` tell what its app has on a cluster; what there is none of is left out.
+
+    `give_up(cluster_pk, principal)` forgets what forbids the removal of a cluster that is gone for good, without
+    asking it; it is called inside the transaction that removes the cluster.
+    """
     if provider not in _providers:
         _providers.append(provider)
+    if give_up is not None and give_up not in _given_up:
+        _given_up.append(give_up)
+
+
+def give_up(cluster_id: int, principal: Principal) -> None:
+    """Let all apps forget what they have on a cluster that is gone for good."""
+    for forget in _given_up:
+        forget(cluster_id, principal)
 
 
 def holdings(cluster_id: int) -> tuple[Holding, ...]:

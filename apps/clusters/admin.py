@@ -142,7 +142,8 @@ class ClusterAdmin(ModelAdmin):
                 error = f"Type {cluster.name} to remove it."
             else:
                 try:
-                    account = services.delete_cluster(principal=principal, cluster=cluster)
+                    abandon = request.POST.get("abandon") == "on"
+                    account = services.delete_cluster(principal=principal, cluster=cluster, abandon=abandon)
                     messages.success(request, f"Cluster {cluster.name} is removed. {account.running}")
                     return redirect(reverse("admin:clusters_cluster_changelist"))
                 except FlotillaError as refused:

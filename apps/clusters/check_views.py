@@ -38,19 +38,6 @@ def check_again(request: PageRequest, name: str) -> HttpResponse:
     return HttpResponse(b"".join(parts))
 
 
-@require_POST
-@page
-def test_connection(request: PageRequest, name: str) -> HttpResponse:
-    """The same check as a short fragment, for a cluster's own page."""
-    require_platform_admin(request.principal)
-    cluster = selectors.cluster_or_404(request.principal, name)
-    try:
-        report = services.check_connection(principal=request.principal, cluster=cluster)
-    except FlotillaError as error:
-        return render(request, "clusters/report.html", {"cluster": cluster, "error": error})
-    return render(request, "clusters/report.html", {"cluster": cluster, "report": report})
-
-
 def _context(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
     report = reports.report_of(cluster, request.principal)
     permissions = report["permissions"] if report else []

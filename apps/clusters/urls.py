@@ -10,7 +10,6 @@ urlpatterns = [
     path("clusters/<str:name>/", cluster_views.cluster_detail, name="detail"),
     path("clusters/<str:name>/nodes/<str:node>/", cluster_views.node_detail, name="node"),
     path("clusters/<str:name>/events/", cluster_views.event_list, name="events"),
-    path("clusters/<str:name>/test/", check_views.test_connection, name="test"),
     path("clusters/<str:name>/check/", check_views.cluster_check, name="check"),
     path("clusters/<str:name>/check/again/", check_views.check_again, name="check-again"),
     path("clusters/<str:name>/pods/<str:namespace>/<str:pod>/", pod_views.pod_detail, name="pod"),

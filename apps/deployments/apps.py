@@ -25,7 +25,7 @@ class DeploymentsConfig(AppConfig):
 
         route(DEPLOYMENT, resolve, topic="deployment")
         on_state(on_cluster)
-        accounts.register(holdings.holdings)
+        accounts.register(holdings.holdings, holdings.give_up)
         owners.register(selectors.owner_of_pod)
         workloads.deployments(selectors.makers_by_name)
         overview.connect()

@@ -1,7 +1,10 @@
 """What deployments have on a cluster, for who disables or removes it."""
 
 from apps.clusters.accounts import NAMES_SHOWN, Holding
+from apps.core import audit
+from apps.core.access import Principal
 from apps.deployments.models import Deployment, Target
+from apps.deployments.services.observing import record_gone
 
 
 def holdings(cluster_id: int) -> list[Holding]:
@@ -30,3 +33,13 @@ def holdings(cluster_id: int) -> list[Holding]:
             namespaces=frozenset(targets.order_by().values_list("namespace", flat=True)),
         ),
     ]
+
+
+def give_up(cluster_id: int, principal: Principal) -> None:
+    """Forget deployments and targets of a cluster that is gone for good; their tokens are revoked."""
+    for deployment in Deployment.objects.filter(target__cluster_id=cluster_id).select_related("project", "target"):
+        audit.record(principal=principal, action="deployment.abandon", obj=deployment, project=deployment.project)
+        record_gone(deployment)
+    for target in Target.objects.filter(cluster_id=cluster_id).select_related("project"):
+        audit.record(principal=principal, action="target.abandon", obj=target, project=target.project)
+        target.delete()

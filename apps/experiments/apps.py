@@ -23,7 +23,7 @@ class ExperimentsConfig(AppConfig):
             return [(RECONCILE, int(pk))] if pk.isascii() and pk.isdecimal() and len(pk) < 19 else []
 
         route(RUN, resolve, topic="run")
-        accounts.register(holdings.holdings)
+        accounts.register(holdings.holdings, holdings.give_up)
         owners.register(selectors.owner_of_pod)
         workloads.experiments(selectors.makers_of_runs)
         overview.connect()

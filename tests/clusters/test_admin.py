@@ -107,6 +107,11 @@ def test_what_depends_on_a_cluster_forbids_its_removal_and_is_listed(root: Clien
     assert "demo/digits" in text and "Remove the cluster" not in text and "Disable it" in text
     assert "can&#x27;t be removed" in root.post(page, {"confirm": home.name}).content.decode()
     assert Cluster.objects.filter(pk=home.pk).exists()
+    Cluster.objects.filter(pk=home.pk).update(enabled=False)
+    assert "gone for good: forget" in root.get(page).content.decode()
+    assert "can&#x27;t be removed" in root.post(page, {"confirm": home.name}).content.decode()
+    root.post(page, {"confirm": home.name, "abandon": "on"})
+    assert not Cluster.objects.filter(pk=home.pk).exists()
 
 
 def test_several_can_not_be_deleted_at_once(root: Client, api: FakeApi) -> None:

@@ -245,3 +245,23 @@ def test_a_disabled_cluster_is_not_asked(root: Client, cluster: Cluster, api: Fa
     asked = len(api.requests)
     assert "is disabled" in root.post(AGAIN).content.decode()
     assert len(api.requests) == asked and "Check again" not in text(root)
+
+
+def test_pages_look_again_when_a_check_finds_something_else(
+    cluster: Cluster, api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hinted: list[str] = []
+    for module in ("checking", "registration"):
+        monkeypatch.setattr(f"apps.clusters.services.{module}.hint", hinted.append)
+
+    def hints_of_a_check() -> set[str]:
+        hinted.clear()
+        services.checking._check(Cluster.objects.get())
+        return set(hinted)
+
+    own, elsewhere = f"cluster-check:{cluster.pk}", {"clusters", f"cluster:{cluster.pk}"}
+    assert hints_of_a_check() == {own, *elsewhere}
+    assert hints_of_a_check() == {own}, "nothing that other pages show has changed"
+    api.denied = {("create", "jobs")}
+    assert hints_of_a_check() == {own, *elsewhere}
+    assert hints_of_a_check() == {own}

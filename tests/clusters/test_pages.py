@@ -258,17 +258,6 @@ def test_an_empty_list_says_how_to_begin(root: Client) -> None:
     assert "No cluster is registered yet" in text and "/api/v1/clusters" in text
 
 
-def test_only_platform_administrators_test_the_connection(viewer: Client, cluster: Cluster) -> None:
-    assert viewer.post("/clusters/gke-eu/test/").status_code == 403
-
-
-def test_the_connection_test_names_what_is_missing(root: Client, api: FakeApi, cluster: Cluster) -> None:
-    assert "Everything works" in root.post("/clusters/gke-eu/test/").content.decode()
-    api.allowed = False
-    text = root.post("/clusters/gke-eu/test/").content.decode()
-    assert "Permissions missing" in text and "pods/log" in text
-
-
 def test_no_page_asks_more_of_postgres_when_there_is_more(
     viewer: Client, cluster: Cluster, admin: Principal, api: FakeApi
 ) -> None:

@@ -14,6 +14,7 @@ from apps.core import crypto
 from apps.core.access import Principal
 from apps.core.errors import Conflict
 from apps.core.models import AuditEntry
+from apps.experiments.reconcile import reconcile_run
 from tests.clusters.fakeapi import TOKEN, FakeApi, certificate
 from tests.clusters.test_api import Rest
 from tests.factories import busy_project, run
@@ -244,3 +245,23 @@ def test_removal_is_refused_with_the_account_and_disabling_tells_it(root: Rest) 
     assert disabled["state"] == "Disabled" and disabled["account"]["pods"] == problem["account"]["pods"] > 0
     assert "keep running" in disabled["account"]["sentence"]
     assert Cluster.objects.filter(pk=home.pk).exists()
+
+
+def test_a_disabled_cluster_that_is_gone_for_good_can_be_given_up(
+    root: Rest,
+) -> None:
+    project = busy_project(size=2)
+    home = project.deployments.get(name="digits").target.cluster
+    going = run(project.experiments.get(name="digits"), state="Running", kind="launched", cluster=home)
+    refused = root("DELETE", f"/{home.name}?abandon=true")
+    assert refused.status_code == 409 and "Disable it first" in refused.json()["hint"]
+    root("PATCH", f"/{home.name}", {"enabled": False})
+    assert root("DELETE", f"/{home.name}").status_code == 409, "not by mistake"
+    assert root("DELETE", f"/{home.name}?abandon=true").status_code == 204
+    assert not Cluster.objects.filter(pk=home.pk).exists()
+    assert not project.deployments.exists() and not project.targets.exists()
+    reconcile_run(going.pk)
+    going.refresh_from_db()
+    assert (going.state, going.reason) == ("Lost", "ClusterRemoved")
+    actions = set(AuditEntry.objects.values_list("action", flat=True))
+    assert {"cluster.delete", "deployment.abandon", "target.abandon"} <= actions

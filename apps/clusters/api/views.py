@@ -23,7 +23,7 @@ from apps.clusters.models import Cluster, Node
 from apps.core.access import require_platform_admin
 from apps.core.api.etags import check_if_match, etag_of
 from apps.core.api.pagination import CursorPage
-from apps.core.api.viewsets import ServiceViewSet
+from apps.core.api.viewsets import TRUE, ServiceViewSet
 from apps.core.errors import Missing
 
 
@@ -42,7 +42,11 @@ class ByName(CursorPage):
     partial_update=extend_schema(
         operation_id="updateCluster", request=ClusterPatchSerializer, responses=ClusterReplySerializer
     ),
-    destroy=extend_schema(operation_id="deleteCluster", responses={204: None}),
+    destroy=extend_schema(
+        operation_id="deleteCluster",
+        parameters=[OpenApiParameter("abandon", bool, description="Also forget what depends on a disabled cluster.")],
+        responses={204: None},
+    ),
 )
 class ClusterViewSet(ServiceViewSet):
     """Clusters. Everyone signed in may read them; platform administrators register and change them."""
@@ -107,10 +111,14 @@ class ClusterViewSet(ServiceViewSet):
         return services.replace_by_in_cluster(**whose) if values["in_cluster"] else cluster
 
     def destroy(self, request: Request, name: str) -> Response:
-        """Forget a cluster; nothing on it is touched. 409 with the account while something depends on it."""
+        """Forget a cluster; nothing on it is touched. 409 with the account while something depends on it.
+
+        A disabled cluster that is gone for good is removed with all of that by `abandon=true`.
+        """
         cluster = self._cluster(name)
         check_if_match(request, *_version(cluster))
-        services.delete_cluster(principal=self.principal, cluster=cluster)
+        abandon = request.query_params.get("abandon", "").lower() in TRUE
+        services.delete_cluster(principal=self.principal, cluster=cluster, abandon=abandon)
         return Response(status=204)
 
     @extend_schema(operation_id="testCluster", request=None, responses=ReportSerializer)

@@ -1,5 +1,6 @@
 """Checks of clusters: asked now, stored, and asked again every ten minutes."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +15,7 @@ from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import KubeError
 from apps.clusters.models import Cluster
 from apps.clusters.services.connecting import connection_of, refuse_disabled, validity_of
-from apps.clusters.services.registration import CHECK
+from apps.clusters.services.registration import CHECK, announce
 from apps.core.access import Principal, require_platform_admin
 from apps.core.errors import Conflict, FlotillaError, Invalid
 from apps.core.hints import hint
@@ -25,6 +26,8 @@ EVERY = timedelta(minutes=10)
 _FRESH = timedelta(minutes=8)
 # The share of clusters that one round may wake, so that many registered together drift apart.
 _ROUNDS = 8
+# What the overview and the cluster's own page show of a check.
+_SHOWN_ELSEWHERE = ("findings", "engines", "generation")
 
 
 def check_connection(*, principal: Principal, cluster: Cluster) -> Report:
@@ -106,7 +109,9 @@ def _impossible(error: FlotillaError) -> tuple[str, str]:
 
 def _store(cluster: Cluster, report: Report, started: datetime) -> None:
     """Keep the newest: a check that began earlier, or with a connection that was replaced, must not overwrite it."""
-    stored: dict[str, Any] = report.as_dict() | {"generation": cluster.generation}
+    # Through JSON and back: what is compared and shown now is what the next reader will read.
+    stored: dict[str, Any] = json.loads(json.dumps(report.as_dict() | {"generation": cluster.generation}))
+    before = cluster.check_report
     won = (
         Cluster.objects.filter(pk=cluster.pk, generation=cluster.generation)
         .filter(Q(checked_at=None) | Q(checked_at__lt=started) | ~Q(check_report__generation=cluster.generation))
@@ -115,3 +120,5 @@ def _store(cluster: Cluster, report: Report, started: datetime) -> None:
     if won:
         cluster.check_report, cluster.checked_at = stored, started
         hint(f"cluster-check:{cluster.pk}")
+        if any(before.get(part) != stored[part] for part in _SHOWN_ELSEWHERE):
+            announce(cluster)

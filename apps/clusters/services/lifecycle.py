@@ -51,10 +51,12 @@ def account_of(*, principal: Principal, cluster: Cluster) -> Account:
     return account(cluster.pk)
 
 
-def delete_cluster(*, principal: Principal, cluster: Cluster) -> Account:
+def delete_cluster(*, principal: Principal, cluster: Cluster, abandon: bool = False) -> Account:
     """Forget a cluster and what was observed on it; nothing on the cluster itself is touched.
 
     Returns what was left there. Raises Conflict, with the account as its extension, while something depends on it.
+    With `abandon` what depends on it is forgotten, too: for a disabled cluster that is gone for good, and would never
+    confirm that anything has ended.
     """
     require_platform_admin(principal)
     pk = cluster.pk
@@ -65,15 +67,19 @@ def delete_cluster(*, principal: Principal, cluster: Cluster) -> Account:
             if locked is None:
                 raise Missing(f"Cluster {cluster.name} is removed already.")
             left = account(pk)
-            if left.blocking:
+            if abandon and locked.enabled:
+                raise Conflict("Only a disabled cluster can be given up.", hint="Disable it first.")
+            if left.blocking and not abandon:
                 raise _still_used(cluster, left)
             audit.record(
                 principal=principal,
                 action="cluster.delete",
                 obj=cluster,
                 before=described(cluster),
-                after={"left_there": left.as_dict()},
+                after={"left_there": left.as_dict(), "abandoned": abandon},
             )
+            if abandon:
+                accounts.give_up(pk, principal)
             cluster.delete()
     except ProtectedError as error:
         kinds = sorted({str(obj._meta.verbose_name_plural) for obj in error.protected_objects})
@@ -96,13 +102,16 @@ def account(pk: int) -> Account:
     return Account(held, ours.count(), tuple(sorted(places)))
 
 
+_WAY_OUT = "Or disable it; a disabled cluster that is gone for good can be abandoned with all of that."
+
+
 def _still_used(cluster: Cluster, left: Account) -> Conflict:
     found = left.blocking
     said = " and ".join([", ".join(each.said for each in found[:-1]), found[-1].said] if found[1:] else [found[0].said])
     extensions: dict[str, Any] = {"account": left.as_dict()}
     return Conflict(
         f"Cluster {cluster.name} can't be removed: {said} depend{'s' if _one(left) else ''} on it.",
-        hint=" ".join([*(each.remedy for each in found), "Or disable it instead."]),
+        hint=" ".join([*(each.remedy for each in found), _WAY_OUT]),
         extensions=extensions,
     )
 
