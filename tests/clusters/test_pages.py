@@ -199,6 +199,15 @@ def test_each_part_of_a_node_is_a_fragment(viewer: Client, cluster: Cluster, par
     assert f'id="{part}"' in text and "<html" not in text and "secret" not in text
 
 
+def test_names_that_no_cluster_should_have_break_no_page(root: Client, cluster: Cluster) -> None:
+    Node.objects.filter(name="n0").update(name="a/b <x>")
+    Pod.objects.filter(name="demo-pod-1").update(name="c/d", namespace="")
+    KubeEvent.objects.filter(involved_name="demo-pod-1").update(namespace="", involved_name="c/d")
+    for path in ("/clusters/", "/clusters/gke-eu/", "/clusters/gke-eu/nodes/n1/", "/clusters/gke-eu/events/"):
+        assert root.get(path).status_code == 200, path
+    assert "a/b &lt;x&gt;" in root.get("/clusters/gke-eu/").content.decode()
+
+
 def test_a_node_that_is_not_there_is_not_found(viewer: Client, cluster: Cluster) -> None:
     assert viewer.get("/clusters/gke-eu/nodes/n9/").status_code == 404
 
