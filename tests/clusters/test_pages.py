@@ -158,6 +158,10 @@ def test_each_part_of_the_detail_is_a_fragment(viewer: Client, cluster: Cluster,
     assert f'id="{part}"' in text and "<html" not in text and "secret" not in text
 
 
+def test_a_part_that_is_not_there_is_not_found(viewer: Client, cluster: Cluster) -> None:
+    assert viewer.get("/clusters/gke-eu/?part=nonsense").status_code == 404
+
+
 def test_an_unreachable_cluster_still_renders_with_its_age(viewer: Client, cluster: Cluster) -> None:
     Cluster.objects.update(state="Unreachable", message="The API server did not answer in time.")
     text = viewer.get("/clusters/gke-eu/").content.decode()

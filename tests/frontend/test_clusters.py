@@ -190,6 +190,26 @@ def test_squares_fade_while_one_types_and_stay_faded_through_updates(
     expect(page.locator("#pod-squares li.faded")).to_have_count(0)
 
 
+def test_squares_are_one_stop_and_the_arrows_move_among_them(
+    open_page: Opener, cluster: Cluster, project: Project
+) -> None:
+    for number in range(3):
+        factories.pod(cluster, project, name=f"walk-{number}")
+    page = open_page("/clusters/demo-cluster/")
+    is_live(page)
+    page.locator("#pods-filter").press_sequentially("walk-")
+    focused = "document.activeElement.title.split(':')[0]"
+    page.evaluate("document.querySelector('#pod-squares a[tabindex=\"0\"]').focus()")
+    assert page.evaluate(focused) == "flotilla-demo/walk-0"
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(focused) == "flotilla-demo/walk-2", "those that faded are passed over"
+    page.keyboard.press("Home")
+    assert page.evaluate(focused) == "flotilla-demo/walk-0"
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('#pod-squares') === null"), "all of them are one stop"
+
+
 def test_choosing_a_label_filters_and_the_chip_takes_it_away(open_page: Opener, cluster: Cluster) -> None:
     for number in range(4):
         factories.cluster(f"other-{number}", nodes=1)
