@@ -33,6 +33,8 @@ PAGES = {
     "pod": "/clusters/big-eu/pods/{namespace}/{pod}/",
     "events": "/clusters/big-eu/events/",
     "events, filtered": "/clusters/big-eu/events/?type=Warning&text=serve",
+    "big cluster, namespaces": "/clusters/big-eu/namespaces/",
+    "usage of the fleet": "/usage/",
     "check": "/clusters/big-eu/check/",
     "search": "/search?q=n007",
     "overview": "/p/recommender/",
