@@ -67,7 +67,9 @@ def node_detail(request: PageRequest, name: str, node: str) -> HttpResponse:
         context["pods"] = [view for view in views if view.pod is not None]
         context["others"] = Counter(view.state for view in views if view.pod is None).most_common()
     if part in {"", "events"}:
-        context["events"] = selectors.event_views(selectors.events_of_node(row.node)[:EVENTS_SHOWN], request.principal)
+        context["events"] = selectors.event_views(
+            selectors.events_of_node(row.node)[:EVENTS_SHOWN], request.principal, cluster.name
+        )
     return render_page(request, "clusters/node.html", context)
 
 
@@ -84,7 +86,7 @@ def event_list(request: PageRequest, name: str) -> HttpResponse:
     hidden = 0 if request.principal.is_platform_admin else everything.count() - found.count()
     context = _about(request, cluster) | {
         "page_obj": paged,
-        "events": selectors.event_views(paged.object_list, request.principal),
+        "events": selectors.event_views(paged.object_list, request.principal, cluster.name),
         "wanted": wanted,
         "hidden": hidden,
         "warnings_only": warnings_only,
@@ -157,7 +159,7 @@ def _events(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
     warnings_only = request.GET.get("events") != "all"
     found = selectors.events_of(cluster, warnings_only=warnings_only)[:EVENTS_SHOWN]
     return {
-        "events": selectors.event_views(found, request.principal),
+        "events": selectors.event_views(found, request.principal, cluster.name),
         "warnings_only": warnings_only,
         "all_events_url": address(request, events="all"),
         "warnings_url": address(request, events=None),

@@ -7,6 +7,7 @@ from typing import Any, Concatenate, ParamSpec
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
+from django.template import TemplateDoesNotExist
 
 from apps.core.access import Principal, principal_of, project_or_404
 from apps.core.errors import Missing
@@ -63,6 +64,11 @@ def render_page(
         return render(request, template, context, status=status)
     if not part.replace("-", "").replace("_", "").isalnum():
         raise Missing("There is no such part of this page.")
-    response = render(request, f"{template}#{part}", context, status=status)
+    try:
+        response = render(request, f"{template}#{part}", context, status=status)
+    except TemplateDoesNotExist as error:
+        if str(error) != f"{template}#{part}":
+            raise
+        raise Missing("There is no such part of this page.") from error
     response["Cache-Control"] = "no-store"
     return response

@@ -33,6 +33,9 @@ PAGES = {
     "pod": "/clusters/big-eu/pods/{namespace}/{pod}/",
     "events": "/clusters/big-eu/events/",
     "events, filtered": "/clusters/big-eu/events/?type=Warning&text=serve",
+    "big cluster, namespaces": "/clusters/big-eu/namespaces/",
+    "usage of the fleet": "/usage/",
+    "check": "/clusters/big-eu/check/",
     "search": "/search?q=n007",
     "overview": "/p/recommender/",
     "REST clusters": "/api/v1/clusters",
@@ -73,7 +76,7 @@ def _measure(name: str, path: str, user: object) -> Figure:
     from django.test import Client
     from django.test.utils import CaptureQueriesContext
 
-    client = Client()
+    client = Client(SERVER_NAME="localhost")
     client.force_login(user)
     client.get(path)  # templates are compiled once a process
     with CaptureQueriesContext(connection) as queries:

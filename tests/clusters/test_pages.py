@@ -158,6 +158,10 @@ def test_each_part_of_the_detail_is_a_fragment(viewer: Client, cluster: Cluster,
     assert f'id="{part}"' in text and "<html" not in text and "secret" not in text
 
 
+def test_a_part_that_is_not_there_is_not_found(viewer: Client, cluster: Cluster) -> None:
+    assert viewer.get("/clusters/gke-eu/?part=nonsense").status_code == 404
+
+
 def test_an_unreachable_cluster_still_renders_with_its_age(viewer: Client, cluster: Cluster) -> None:
     Cluster.objects.update(state="Unreachable", message="The API server did not answer in time.")
     text = viewer.get("/clusters/gke-eu/").content.decode()
@@ -197,6 +201,15 @@ def test_a_node_says_what_it_has_and_who_asks_for_it(viewer: Client, cluster: Cl
 def test_each_part_of_a_node_is_a_fragment(viewer: Client, cluster: Cluster, part: str) -> None:
     text = viewer.get(f"/clusters/gke-eu/nodes/n0/?part={part}").content.decode()
     assert f'id="{part}"' in text and "<html" not in text and "secret" not in text
+
+
+def test_names_that_no_cluster_should_have_break_no_page(root: Client, cluster: Cluster) -> None:
+    Node.objects.filter(name="n0").update(name="a/b <x>")
+    Pod.objects.filter(name="demo-pod-1").update(name="c/d", namespace="")
+    KubeEvent.objects.filter(involved_name="demo-pod-1").update(namespace="", involved_name="c/d")
+    for path in ("/clusters/", "/clusters/gke-eu/", "/clusters/gke-eu/nodes/n1/", "/clusters/gke-eu/events/"):
+        assert root.get(path).status_code == 200, path
+    assert "a/b &lt;x&gt;" in root.get("/clusters/gke-eu/").content.decode()
 
 
 def test_a_node_that_is_not_there_is_not_found(viewer: Client, cluster: Cluster) -> None:

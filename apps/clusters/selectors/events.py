@@ -8,6 +8,7 @@ from django.db.models import Q, QuerySet
 
 from apps.clusters.models import Cluster, KubeEvent, Node, Pod
 from apps.clusters.visibility import Visibility, visibility_of
+from apps.core import nav
 from apps.core.access import Principal
 
 
@@ -19,6 +20,8 @@ class EventView:
     type: str
     last_at: Any
     event: KubeEvent | None = None
+    # The page of what it speaks of, "" where there is none.
+    url: str = ""
 
 
 def events_of(cluster: Cluster, *, warnings_only: bool = False) -> QuerySet[KubeEvent]:
@@ -62,15 +65,24 @@ def event_choices(found: QuerySet[KubeEvent]) -> dict[str, list[str]]:
     }
 
 
-def event_views(found: Iterable[KubeEvent], principal: Principal) -> list[EventView]:
-    """Events as the caller may see them."""
+def event_views(found: Iterable[KubeEvent], principal: Principal, cluster: str = "") -> list[EventView]:
+    """Events as the caller may see them; with links where the name of their `cluster` is given."""
     sight = visibility_of(principal)
     return [
-        EventView(
-            event.reason, event.type, event.last_at, event if sight.allows(event.project) or is_of_node(event) else None
-        )
+        EventView(event.reason, event.type, event.last_at, event, _page_of(event, cluster))
+        if sight.allows(event.project) or is_of_node(event)
+        else EventView(event.reason, event.type, event.last_at)
         for event in found
     ]
+
+
+def _page_of(event: KubeEvent, cluster: str) -> str:
+    # A name that no cluster should have makes no link, and must not break the page.
+    if cluster and event.involved_kind == "Pod":
+        return nav.link("clusters:pod", cluster, event.namespace, event.involved_name)
+    if cluster and is_of_node(event):
+        return nav.link("clusters:node", cluster, event.involved_name)
+    return ""
 
 
 def is_of_node(event: KubeEvent) -> bool:

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.db.models import Case, Count, IntegerField, Q, QuerySet, Value, When
-from django.urls import reverse
 from django.utils import timezone
 
 from apps.clusters.models import Cluster, Pod
@@ -12,6 +11,7 @@ from apps.clusters.selectors.fleet import require_signed_in
 from apps.clusters.selectors.sums import ENDED
 from apps.clusters.squares import YOUNG, Square, word
 from apps.clusters.visibility import Visibility, visibility_of
+from apps.core import nav
 from apps.core.access import Principal
 from apps.core.errors import Missing
 from apps.core.states import Health
@@ -142,7 +142,7 @@ def pod_view(pod: Pod, cluster: Cluster, sight: Visibility) -> PodView:
         health=pod.health,
         reason=pod.reason,
         detail="" if pod.health == Health.HEALTHY else pod.message[:200],
-        url=reverse("clusters:pod", args=[cluster.name, pod.namespace, pod.name]),
+        url=nav.link("clusters:pod", cluster.name, pod.namespace, pod.name),
         young=started is not None and timezone.now() - started < YOUNG,
         node_name=pod.node_name,
         pod=pod,

@@ -18,12 +18,37 @@ function fade(input) {
   if (said.textContent !== words) said.textContent = words;
 }
 
+/* Hundreds of squares are one stop for Tab; left, right, Home and End move among those that match. */
+function stops(list) {
+  return [...list.querySelectorAll("li:not(.faded) > a")];
+}
+
+function rove(list, to = null) {
+  const links = [...list.querySelectorAll("a")];
+  const one = to ?? (links.includes(document.activeElement) ? document.activeElement : stops(list)[0] ?? links[0]);
+  for (const link of links) link.tabIndex = link === one ? 0 : -1;
+}
+
+document.addEventListener("keydown", (event) => {
+  const list = event.target.closest?.("[data-rove]");
+  if (!list || event.ctrlKey || event.metaKey || event.altKey) return;
+  const links = stops(list);
+  const at = links.indexOf(event.target);
+  const next = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: links.length - 1 }[event.key];
+  if (next === undefined) return;
+  event.preventDefault();
+  if (!links[next]) return;
+  rove(list, links[next]);
+  links[next].focus();
+});
+
 function all() {
   document.querySelectorAll("input[data-fade]").forEach(fade);
+  document.querySelectorAll("[data-rove]").forEach((list) => rove(list));
 }
 
 document.addEventListener("input", (event) => {
-  if (event.target.matches("input[data-fade]")) fade(event.target);
+  if (event.target.matches("input[data-fade]")) all();
 });
 // An update brings squares in as the server made them: fade them again before they are painted.
 document.addEventListener("flotilla:swapped", all);
