@@ -28,6 +28,12 @@ PART_BYTES = 1024 * 1024
 DOWNLOAD_BYTES = 16 * 1024 * 1024
 SPANS = {"300": timedelta(minutes=5), "3600": timedelta(hours=1)}
 ENDED = ("Succeeded", "Failed")
+# What a container waits for before it has a log; other reasons are Kubernetes' own, such as ImagePullBackOff.
+_WAITS = {
+    "PodScheduling": "it waits for a node",
+    "ContainerCreating": "it is being made",
+    "PodInitializing": "init containers are at work",
+}
 _TIME = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?Z$")
 
 
@@ -251,4 +257,4 @@ def _not_yet(message: str, query: LogQuery) -> str:
     if query.previous:
         return "there is no log of an earlier start"
     waiting = re.search(r"is waiting to start: (.+)$", message)
-    return f"not started yet: {waiting[1]}" if waiting else message
+    return f"not started yet: {_WAITS.get(waiting[1], waiting[1])}" if waiting else message
