@@ -20,6 +20,7 @@ from apps.core.pages import PageRequest, page, render_page
 NODES_A_PAGE = 25
 SQUARES_A_PAGE = 500
 EVENTS_SHOWN = 8
+WHYS_SHOWN = 3
 EVENTS_A_PAGE = 100
 
 
@@ -41,7 +42,7 @@ def cluster_detail(request: PageRequest, name: str) -> HttpResponse:
         context |= _nodes(request, cluster)
     if part in {"", "pods"}:
         context |= _pods(request, cluster)
-        context["whys"] = explain_worst(cluster, visibility_of(request.principal))
+        context["whys"] = explain_worst(cluster, visibility_of(request.principal), limit=WHYS_SHOWN)
     if part in {"", "events"}:
         context |= _events(request, cluster)
     if not part:

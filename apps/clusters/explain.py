@@ -61,7 +61,7 @@ def explain_pod(pod: Pod, *, sight: Visibility | None = None, log_line: str = ""
     return explain_pods([pod], sight=sight, elsewhere=True, log_line=log_line).get(pod.uid)
 
 
-def explain_worst(cluster: Cluster, sight: Visibility, *, limit: int = 5) -> list[Why]:
+def explain_worst(cluster: Cluster, sight: Visibility, *, limit: int) -> list[Why]:
     """Why pods of a cluster that the viewer may know wait or fail, those that do so for longest, named for a list."""
     needy = Q(health__in=[Health.DEGRADED, Health.UNKNOWN]) | Q(health=Health.PROGRESSING, node_name="")
     rows = Pod.objects.present().filter(needy, cluster=cluster).exclude(phase__in=ENDED)
