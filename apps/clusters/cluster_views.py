@@ -9,15 +9,18 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from apps.clusters import fleet, nodes, selectors, sentences, squares
+from apps.clusters.explain import explain_worst
 from apps.clusters.models import Cluster
 from apps.clusters.selectors.pods import as_squares, pods_on
 from apps.clusters.urlparams import Labels, address
+from apps.clusters.visibility import visibility_of
 from apps.core import nav
 from apps.core.pages import PageRequest, page, render_page
 
 NODES_A_PAGE = 25
 SQUARES_A_PAGE = 500
 EVENTS_SHOWN = 8
+WHYS_SHOWN = 3
 EVENTS_A_PAGE = 100
 
 
@@ -39,6 +42,7 @@ def cluster_detail(request: PageRequest, name: str) -> HttpResponse:
         context |= _nodes(request, cluster)
     if part in {"", "pods"}:
         context |= _pods(request, cluster)
+        context["whys"] = explain_worst(cluster, visibility_of(request.principal), limit=WHYS_SHOWN)
     if part in {"", "events"}:
         context |= _events(request, cluster)
     if not part:

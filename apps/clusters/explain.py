@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.db.models import Count, Q, Sum
+from django.urls import reverse
 from django.utils import timezone
 
 from apps.clusters.models import Cluster, KubeEvent, Node, Pod
@@ -58,6 +59,20 @@ def explain_pods(
 def explain_pod(pod: Pod, *, sight: Visibility | None = None, log_line: str = "") -> Why | None:
     """Why one pod waits or is unwell, with the other clusters where it would fit; None when it is well."""
     return explain_pods([pod], sight=sight, elsewhere=True, log_line=log_line).get(pod.uid)
+
+
+def explain_worst(cluster: Cluster, sight: Visibility, *, limit: int) -> list[Why]:
+    """Why pods of a cluster that the viewer may know wait or fail, those that do so for longest, named for a list."""
+    needy = Q(health__in=[Health.DEGRADED, Health.UNKNOWN]) | Q(health=Health.PROGRESSING, node_name="")
+    rows = Pod.objects.present().filter(needy, cluster=cluster).exclude(phase__in=ENDED)
+    rows = rows if sight.everything else rows.filter(project__in=sight.projects)
+    pods = list(rows.order_by("created_at", "id")[:limit])
+    told = explain_pods(pods, sight=sight)
+    return [
+        told[pod.uid].named(pod.name, reverse("clusters:pod", args=[cluster.name, pod.namespace, pod.name]))
+        for pod in pods
+        if pod.uid in told
+    ]
 
 
 def explain_absent(

@@ -25,9 +25,16 @@ from apps.core.errors import FlotillaError, Missing, Unavailable
 # What one look brings at most, and what a download does.
 FIRST_LINES = 5_000
 PART_BYTES = 1024 * 1024
+BURST_BYTES = 8 * PART_BYTES
 DOWNLOAD_BYTES = 16 * 1024 * 1024
 SPANS = {"300": timedelta(minutes=5), "3600": timedelta(hours=1)}
 ENDED = ("Succeeded", "Failed")
+# What a container waits for before it has a log; other reasons are Kubernetes' own, such as ImagePullBackOff.
+_WAITS = {
+    "PodScheduling": "it waits for a node",
+    "ContainerCreating": "it is being made",
+    "PodInitializing": "init containers are at work",
+}
 _TIME = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?Z$")
 
 
@@ -186,14 +193,15 @@ def _fetch(client: KubeClient, pod: Pod, query: LogQuery) -> tuple[str, bool]:
     if not query.after:
         since = timezone.now() - SPANS[query.since] if query.since else None
         return _ask(client, pod, query, _seconds(since), FIRST_LINES, PART_BYTES)
-    text, full = _ask(client, pod, query, f"{query.after[:19]}Z", None, PART_BYTES)
-    fresh = unseen(_lines(text), query.after, query.seen)
-    if full and not fresh:
-        # More was written within one second than one look brings: without a leap it would be asked for again for ever.
-        leap = datetime.fromisoformat(query.after[:19]).replace(tzinfo=UTC) + timedelta(seconds=1)
-        text, full = _ask(client, pod, query, _seconds(leap), None, PART_BYTES)
-        fresh = _lines(text)
-    return "".join(f"{line}\n" for line in fresh), full
+    from_second = f"{query.after[:19]}Z"
+    for limit in (PART_BYTES, BURST_BYTES):
+        text, full = _ask(client, pod, query, from_second, None, limit)
+        fresh = unseen(_lines(text), query.after, query.seen)
+        if fresh or not full:
+            return "".join(f"{line}\n" for line in fresh), full
+    # More was written in one second than the largest look brings: without a leap it would be asked for for ever.
+    leap = datetime.fromisoformat(query.after[:19]).replace(tzinfo=UTC) + timedelta(seconds=1)
+    return _ask(client, pod, query, _seconds(leap), None, PART_BYTES)
 
 
 def _ask(client: KubeClient, pod: Pod, query: LogQuery, since: str, tail: int | None, limit: int) -> tuple[str, bool]:
@@ -251,4 +259,4 @@ def _not_yet(message: str, query: LogQuery) -> str:
     if query.previous:
         return "there is no log of an earlier start"
     waiting = re.search(r"is waiting to start: (.+)$", message)
-    return f"not started yet: {waiting[1]}" if waiting else message
+    return f"not started yet: {_WAITS.get(waiting[1], waiting[1])}" if waiting else message

@@ -99,7 +99,7 @@ def test_a_pod_that_waits_says_the_largest_gap_and_what_to_do(viewer: Client, cl
     assert "Waiting: no node has 4 free nvidia.com/gpu; the largest gap is 2 on gpu-1." in text
     assert "Ask for at most 2 nvidia.com/gpu, or wait until 2 more nvidia.com/gpu are free on gpu-1." in text
     assert "gpu-1 2 of 8, gpu-2 0 of 8" in text and "3 Insufficient nvidia.com/gpu" in text
-    assert 'id="usage"' not in text, "the fragment of a part that is not there yet is not asked for"
+    assert "/usage" in text, "its use over time comes by itself"
 
 
 def test_who_ends_is_named_only_to_whom_may_know(cluster: Cluster, project: Project) -> None:
@@ -192,6 +192,15 @@ def test_many_pods_cost_as_many_queries_as_few(cluster: Cluster) -> None:
     with CaptureQueriesContext(connection) as queries:
         assert explain_pods([ready]) == {}
     assert len(queries) == 1
+
+
+def test_the_clusters_page_says_why_its_pods_wait(viewer: Client, cluster: Cluster, project: Project) -> None:
+    waits_for_gpus(cluster)
+    ran_out_of_memory(cluster)
+    hidden = factories.pod(cluster, None, node_name="", phase="Pending", ready=False, health="Progressing")
+    text = " ".join(viewer.get("/clusters/gke-eu/?part=pods").content.decode().split())
+    assert "/pods/flotilla-demo/run-9-abc/" in text and "the largest gap is 2 on gpu-1" in text
+    assert "Container main ran out of memory" in text and hidden.name not in text
 
 
 T = "2026-11-25T10:00:0"

@@ -215,13 +215,16 @@ def _elsewhere(cluster: ClusterFacts) -> str:
 
 def _room(gap: Gap, nodes: list[NodeFacts]) -> list[Evidence]:
     """The nodes with most room, as Flotilla counts it: allocatable without what pods have asked for."""
-    best = sorted(nodes, key=lambda node: (-node.free(gap.resource), node.name))[:5]
-    lines = [
+    having = [node for node in nodes if node.total(gap.resource)]
+    best = sorted(having, key=lambda node: (-node.free(gap.resource), node.name))[:5]
+    parts = [
         f"{node.name} {bare(gap.resource, node.free(gap.resource))} of {bare(gap.resource, node.total(gap.resource))}"
         for node in best
     ]
-    rest = f", and {len(nodes) - 5} more with less" if len(nodes) > 5 else ""
-    return [Evidence(f"Free {gap.resource}", f"{', '.join(lines)}{rest}")] if lines else []
+    parts += [f"{plural(len(having) - 5, 'node')} with less"] if len(having) > 5 else []
+    without = len(nodes) - len(having)
+    parts += [f"{plural(without, 'node')} without any"] if without else []
+    return [Evidence(f"Free {gap.resource}", ", ".join(parts))] if parts else []
 
 
 def _left_out(pod: PodFacts, cluster: ClusterFacts, refusals: Refusals | None) -> list[Evidence]:
