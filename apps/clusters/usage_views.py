@@ -11,7 +11,7 @@ from apps.clusters import selectors
 from apps.clusters.models import Cluster, Node
 from apps.clusters.states import ClusterState
 from apps.clusters.usage import charts, history, namespaces
-from apps.clusters.usage.consumption import ORDERS, Consumption, hours_between, ordered, total, verdict
+from apps.clusters.usage.consumption import ORDERS, Consumption, hours_between, hours_text, ordered, total, verdict
 from apps.clusters.usage.history import Curve, Span
 from apps.clusters.usage.spending import By, Period, Spending, spending
 from apps.core.access import visible_projects
@@ -44,6 +44,7 @@ def fleet_usage(request: PageRequest) -> HttpResponse:
         "verdict": verdict(found.rows, hours),
         "tiles": _tiles(whole, found, hours),
         "chart": charts.asked_and_used(rows) if rows else None,
+        "chart_size": "short" if len(rows) < 4 else "",
         "charted": f"the first {charts.TOP} of the table above" if len(rows) > charts.TOP else "",
         "tabs": [(word.value, f"{word.value.capitalize()}s") for word in By],
         "periods": [(word.value, _said(word)) for word in Period],
@@ -139,17 +140,17 @@ def _tiles(whole: Consumption, found: Spending, hours: float) -> list[Tile]:
     cpu, memory = whole.cpu, whole.memory
     tiles = [
         Tile(
-            "CPU", _hours(cpu.asked), "core-hours requested", capacity=Capacity(_known(cpu.used, cpu), None, cpu.asked)
+            "CPU", _large(cpu.asked), "core-hours requested", capacity=Capacity(_known(cpu.used, cpu), None, cpu.asked)
         ),
         Tile(
             "Memory",
-            _hours(memory.asked),
+            _large(memory.asked),
             "GiB-hours requested",
             capacity=Capacity(_known(memory.used, memory), None, memory.asked),
         ),
         Tile(
             "GPU",
-            _hours(whole.gpu_hours),
+            _large(whole.gpu_hours),
             "GPU-hours held",
             note=f"{whole.gpu_hours / hours:,.1f} GPUs on average"
             if hours and whole.gpu_hours
@@ -167,8 +168,8 @@ def _known(value: float, amount: Any) -> float | None:
     return value if amount.is_measured else None
 
 
-def _hours(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 or not value else f"{value:,.1f}"
+def _large(hours: float) -> str:
+    return f"{hours:,.0f}" if hours >= 100 else hours_text(hours)
 
 
 _SAID = {"1h": "1 hour", "24h": "24 hours", "7d": "7 days", "30d": "30 days"}

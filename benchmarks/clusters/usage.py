@@ -1,7 +1,7 @@
 """Usage history of 50 clusters with 10 nodes, 200 managed pods and 20 namespaces each: sampling, roll-ups, reading.
 
 A Postgres of its own, with fsync as in production. The tables hold real rounds of samples; the past is filled in: hours
-and days of the whole fleet, the finer levels of two clusters (4 %), because 90 days of ten
+and days of the whole fleet, the finer levels of one cluster (2 %), because 90 days of ten
 minutes are 160 million rows.
 """
 
@@ -68,7 +68,7 @@ def _figures() -> Iterator[Figure]:
     end = floor(now, HOUR.step)
     yield from _sampling(end - (ROUNDS - 2) * RAW.step)
     yield from _sizes()
-    first = [cluster.pk for cluster in _clusters()[:2]]
+    first = [cluster.pk for cluster in _clusters()[:1]]
     started = time.perf_counter()
     filled = {
         **usage_history.fill(now=now, spans={RAW: RAW.kept, MINUTE: MINUTE.kept, TEN: TEN.kept}, clusters=first),
@@ -178,6 +178,8 @@ def _reading() -> Iterator[Figure]:
     Membership.objects.create(project=Project.objects.get(name="team-0"), user=member)
     cluster, pod = "/clusters/cluster-00", "/clusters/cluster-00/pods/flotilla-team-0/pod-0"
     pages = {
+        # What any request costs here: nothing of usage is in it.
+        "usage_floor_another_endpoint": "/api/v1/projects",
         **{
             f"usage_page_{by}_{period}": f"/usage/?by={by}&period={period}"
             for by in ("project", "deployment")
@@ -197,14 +199,16 @@ def _reading() -> Iterator[Figure]:
                 continue
             times = [_timed(client, path) for _ in range(READS)]
             suffix = "_p95" if user is root else "_of_one_project_p95"
-            beside = {"p50_ms": round(percentile(times[1:], 50), 1)}
-            yield Figure(name + suffix, percentile(times[1:], 95), "ms", 100, beside=beside)
+            wall, cpu = [time[0] for time in times[1:]], [time[1] for time in times[1:]]
+            beside = {"p50_ms": round(percentile(wall, 50), 1), "of_it_our_cpu_ms": round(percentile(cpu, 50), 1)}
+            yield Figure(name + suffix, percentile(wall, 95), "ms", 100, beside=beside)
 
 
-def _timed(client: Any, path: str) -> float:
-    started = time.perf_counter()
+def _timed(client: Any, path: str) -> tuple[float, float]:
+    """Milliseconds of a request by the clock, which a busy machine stretches, and of this process's CPU."""
+    started, worked = time.perf_counter(), time.process_time()
     answer = client.get(path)
-    taken = _since(started) * 1000
+    taken = _since(started) * 1000, (time.process_time() - worked) * 1000
     assert answer.status_code == 200, answer.status_code
     return taken
 

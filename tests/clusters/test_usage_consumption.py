@@ -12,6 +12,7 @@ from apps.clusters.usage.consumption import (
     Spent,
     consumptions,
     figure,
+    hours_text,
     ordered,
     price_for,
     total,
@@ -139,6 +140,13 @@ def test_the_verdict_counts_the_others() -> None:
 @pytest.mark.parametrize(("value", "text"), [(42.4, "42"), (6.04, "6"), (6.44, "6.4"), (0.049, "0.05"), (0, "0")])
 def test_figures_of_a_sentence(value: float, text: str) -> None:
     assert figure(value) == text
+
+
+@pytest.mark.parametrize(
+    ("hours", "text"), [(1234.56, "1,234.6"), (12.04, "12.0"), (0.0441, "0.044"), (0.75, "0.75"), (0, "0")]
+)
+def test_hours_in_a_table(hours: float, text: str) -> None:
+    assert hours_text(hours) == text
 
 
 def test_rows_are_sorted_either_way_with_what_has_no_value_last() -> None:

@@ -18,6 +18,13 @@ IDLE_CORES = 0.25
 IDLE_GIB = 1.0
 
 
+def hours_text(hours: float) -> str:
+    """Hours for people: 1,234.5; two digits of what is less than one hour, so that little is not nothing."""
+    if not hours:
+        return "0"
+    return f"{hours:,.1f}" if hours >= 1 else f"{hours:.2g}"
+
+
 @dataclass(frozen=True)
 class Amount:
     """Hours of one resource (core-hours or GiB-hours). `measured` is what was asked for while use was measured."""
@@ -43,6 +50,11 @@ class Amount:
     def is_measured(self) -> bool:
         """Whether use was measured at all."""
         return self.measured > 0 or self.used > 0
+
+    @property
+    def said(self) -> dict[str, str]:
+        """The figures as texts, by their names."""
+        return {name: hours_text(getattr(self, name)) for name in ("asked", "used", "idle")}
 
 
 @dataclass(frozen=True)
@@ -88,6 +100,11 @@ class Consumption:
     costs: Mapping[str, Decimal] = field(default_factory=dict)
     unpriced: bool = False
     url: str = ""
+
+    @property
+    def gpu_text(self) -> str:
+        """GPU-hours as a text."""
+        return hours_text(self.gpu_hours)
 
     @property
     def cost_text(self) -> str:

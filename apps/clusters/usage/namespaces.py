@@ -11,6 +11,7 @@ from django.db.models import Count, Max, Min, Q, Sum
 from apps.clusters.manifests import NAMESPACE_PREFIX
 from apps.clusters.models import Cluster, Pod
 from apps.clusters.usage import partitions, rollup
+from apps.clusters.usage.consumption import hours_text
 from apps.clusters.usage.levels import Kind, pieces
 from apps.clusters.usage.spending import Period, window_sums
 from apps.clusters.visibility import visibility_of
@@ -38,6 +39,16 @@ class NamespaceRow:
     asked_hours: float = 0.0
     used_hours: float | None = None
     count: int = 1
+
+    @property
+    def asked_text(self) -> str:
+        """Core-hours requested within a day, for people."""
+        return hours_text(self.asked_hours)
+
+    @property
+    def used_text(self) -> str:
+        """Core-hours used within a day, for people."""
+        return hours_text(self.used_hours or 0)
 
     def __add__(self, other: "NamespaceRow") -> "NamespaceRow":
         return NamespaceRow(
