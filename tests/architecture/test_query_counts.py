@@ -113,9 +113,11 @@ def test_queries_do_not_grow_with_rows() -> None:
     project = factories.busy_project(size=2)
     client = Client()
     client.force_login(factories.member(project))
-    run = Run.objects.filter(experiment__name="digits").earliest("id").uid
+    first = Run.objects.filter(experiment__name="digits").earliest("id")
+    run, home = first.uid, project.deployments.get(name="digits").target.cluster
+    factories.pod(home, project, run=str(first.pk))
     pod = Pod.objects.filter(deployment="digits", health="Degraded").earliest("id").name
-    sample(project.deployments.get(name="digits").target.cluster)
+    sample(home)
     before = {path: counted(client, path.format(run=run, pod=pod)) for path in PAGES}
     grow(project)
     after = {path: counted(client, path.format(run=run, pod=pod)) for path in PAGES}
