@@ -7,8 +7,8 @@ import math
 import random
 import time
 from collections import deque
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -254,7 +254,7 @@ class ClusterWatch:
                 # By another name than the objects: they are large, and are not needed any more.
                 used = _usage(nodes), _usage(pods)
                 del nodes, pods
-                with suppress(DatabaseError):  # the next round brings newer figures anyway
+                with self._tolerated("this round's use is not stored; the next one brings newer figures"):
                     async with self._shared.writer.alone(desk):
                         stored = await self._shared.database.run(
                             observed.write_usage, self.cluster_id, self.fencing, *used
@@ -269,12 +269,20 @@ class ClusterWatch:
         """404 and 503 say that there is no metrics-server; silence says nothing."""
         if error.status in {403, 404, 503} and self._contact.metrics is not False:
             self._contact.metrics = False
-            with suppress(DatabaseError):  # old figures stay a little longer
+            with self._tolerated("old figures of use stay a little longer"):
                 await self._shared.database.run(observed.forget_usage, self.cluster_id, self.fencing)
         if self._contact.seen_at and not self._contact.failures:
-            with suppress(DatabaseError):  # a gap in the history is all that this costs
+            with self._tolerated("the history of use has a gap"):
                 async with self._shared.writer.alone(desk):
                     await self._shared.database.run(observed.write_usage, self.cluster_id, self.fencing, [], [])
+
+    @contextmanager
+    def _tolerated(self, consequence: str) -> Iterator[None]:
+        """Go on without a write that nothing depends on, and say what that costs."""
+        try:
+            yield
+        except DatabaseError as error:
+            logger.warning("cluster %s: %s (%s)", self.cluster_id, consequence, type(error).__name__)
 
 
 def _usage(found: Iterable[Any]) -> list[rows.Row]:
