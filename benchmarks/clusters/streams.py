@@ -8,12 +8,7 @@ import asyncio
 import contextlib
 import json
 import os
-import secrets
-import shutil
 import signal
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,10 +16,9 @@ from pathlib import Path
 
 import redis.asyncio as redis
 
+from benchmarks.clusters._servers import Servers
 from benchmarks.figures import Figure, percentile
-from controlplane.embedded import ports, postgres, valkey
-from controlplane.embedded.processes import Command, spawn
-from controlplane.embedded.stopping import stop
+from controlplane.embedded import ports
 from controlplane.embedded.waiting import wait_for
 
 STREAMS = 1000
@@ -35,16 +29,19 @@ ALONE_SECONDS = 0.4
 STORM_HINTS, STORM_SECONDS = 300, 3.0
 ALARM_SECONDS = 85
 CHANNEL = "flotilla:hints"
-ROOT = Path(__file__).resolve().parents[2]
+HOST = "127.0.0.1"
 
 # Makes the people and sessions that the readers use; runs in a process of its own, with the servers' settings.
 SESSIONS = """
+import os, sys
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
 import django; django.setup()
 from importlib import import_module
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from apps.core.models import Membership, Project, User
 engine = import_module(settings.SESSION_ENGINE)
+keys = []
 projects = [Project.objects.create(name=f"p{n}") for n in range(10)]
 for n in range(10):
     user = User.objects.create(username=f"u{n}")
@@ -54,7 +51,8 @@ for n in range(10):
     session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
     session[HASH_SESSION_KEY] = user.get_session_auth_hash()
     session.save()
-    print(session.session_key)
+    keys.append(session.session_key)
+open(sys.argv[1], "w").write(" ".join(keys))
 """
 
 
@@ -184,10 +182,10 @@ async def _open(web: Web) -> list[tuple[Reader, asyncio.StreamReader]]:
 
     async def one(number: int) -> tuple[Reader, asyncio.StreamReader]:
         async with limit:
-            stream, writer = await asyncio.open_connection("127.0.0.1", web.port)
+            stream, writer = await asyncio.open_connection(HOST, web.port)
             cookie = web.sessions[number % len(web.sessions)]
             writer.write(
-                f"GET /events HTTP/1.1\r\nHost: 127.0.0.1:{web.port}\r\nAccept: text/event-stream\r\n"
+                f"GET /events HTTP/1.1\r\nHost: {HOST}:{web.port}\r\nAccept: text/event-stream\r\n"
                 f"Cookie: sessionid={cookie}\r\n\r\n".encode()
             )
             head = await asyncio.wait_for(stream.readuntil(b"\r\n\r\n"), 60)
@@ -241,53 +239,19 @@ def _cpu(pid: int) -> float:
 
 @contextlib.contextmanager
 def _web() -> Iterator[Web]:
-    directory = Path(tempfile.mkdtemp(prefix="flotilla-streams-"))
-    running: list[tuple[Command, subprocess.Popen[bytes]]] = []
-    password = "benchmark-only"
-    try:
-        pg_port = ports.free_port()
-        redis_port = ports.free_port(frozenset({pg_port}))
-        port = ports.free_port(frozenset({pg_port, redis_port}))
-        data = directory / "postgres"
-        postgres.initialise(data, password)
-        database = postgres.command(data, pg_port, durable=False)
-        cache = valkey.command(directory / "valkey", redis_port, password, durable=False)
-        running.append((database, spawn(database, directory / "postgres.log")))
-        running.append((cache, spawn(cache, directory / "valkey.log")))
-        wait_for(lambda: postgres.is_ready(data, running[0][1].pid), "Postgres to take connections")
-        wait_for(lambda: valkey.is_ready(redis_port, password), "Valkey to answer")
-        environment = _environment(
-            directory, port, postgres.url(pg_port, password, "postgres"), valkey.url(redis_port, password)
-        )
-        subprocess.run(
-            [sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=environment, check=True, timeout=120
-        )
-        made = subprocess.run(
-            [sys.executable, "-c", SESSIONS], cwd=ROOT, env=environment, check=True, timeout=60, capture_output=True
-        )
+    with Servers() as servers:
+        made = servers.directory / "sessions"
+        servers.run("-c", SESSIONS, str(made))
+        port = ports.free_port()
+        # Children inherit it; the servers' own settings know no address.
+        os.environ |= {
+            "FLOTILLA_ALLOWED_HOSTS": HOST,
+            "FLOTILLA_PUBLIC_URL": f"http://{HOST}:{port}",
+            "FLOTILLA_DB_POOL": "true",
+        }
         # As the image does: see CMD in the Dockerfile.
-        uvicorn = (sys.executable, "-m", "uvicorn", "controlplane.asgi:application", "--host", "127.0.0.1")
-        options = ("--port", str(port), "--no-server-header", "--no-access-log", "--timeout-graceful-shutdown", "2")
-        web = Command("web", (*uvicorn, *options), cwd=ROOT, env=environment)
-        running.append((web, spawn(web, directory / "web.log")))
+        options = ("--host", HOST, "--port", str(port), "--no-server-header", "--no-access-log")
+        uvicorn = ("-m", "uvicorn", "controlplane.asgi:application", *options, "--timeout-graceful-shutdown", "2")
+        process = servers.start("web", *uvicorn)
         wait_for(lambda: not ports.is_free(port), "the web process to listen", timeout=60)
-        yield Web(port, running[-1][1].pid, valkey.url(redis_port, password), made.stdout.decode().split())
-    finally:
-        stop(list(reversed(running)), grace_s=5.0)
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def _environment(directory: Path, port: int, database_url: str, redis_url: str) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("FLOTILLA_", "DJANGO_"))}
-    return kept | {
-        "DATABASE_URL": database_url,
-        "REDIS_URL": redis_url,
-        "DJANGO_SETTINGS_MODULE": "controlplane.settings",
-        "FLOTILLA_ENV": "development",
-        "FLOTILLA_SECRET_KEY": secrets.token_urlsafe(50),
-        "FLOTILLA_CREDENTIALS_KEYS": "ZmxvdGlsbGEtdGVzdHMtb25seS1mZXJuZXQta2V5ISE=",
-        "FLOTILLA_DATA_DIR": str(directory / "data"),
-        "FLOTILLA_PUBLIC_URL": f"http://127.0.0.1:{port}",
-        "FLOTILLA_ALLOWED_HOSTS": "127.0.0.1",
-        "FLOTILLA_DB_POOL": "true",
-    }
+        yield Web(port, process.pid, servers.redis_url, made.read_text().split())
