@@ -24,7 +24,7 @@ MAX_ROWS = 1000
 # Transactions at once. More would only wait for each other's processor.
 MAX_TRANSACTIONS = 2
 
-MAX_LARGE_PAGES = 4
+MAX_LARGE_PAGES = 8
 LAST_WRITE_SECONDS = 10.0
 
 Batches = dict[int, tuple[int, observed.Batch]]
