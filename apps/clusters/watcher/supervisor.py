@@ -99,7 +99,10 @@ class Supervisor:
         ours = await self._control.run(lease.renew, held, self._holder, self._timing.lease)
         self._members = await self._control.run(lease.announce, self._holder, self._limit, self._timing.lease)
         self._renewed_at = time.monotonic()
-        await self._end([pk for pk in held if pk not in ours])
+        lost = [pk for pk in held if pk not in ours]
+        if lost:
+            logger.warning("the leases of %d clusters were taken over", len(lost))
+        await self._end(lost)
 
     async def _hand_over(self, clusters: int) -> None:
         """Give up what is above our share, the newest first: a few at a time, and only to watchers that last."""
