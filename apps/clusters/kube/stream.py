@@ -36,8 +36,9 @@ class StreamClient:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._watches: set[aiohttp.ClientResponse] = set()
-        # Each kind holds a connection for its watch; a few more serve lists, probes and metrics.
-        connector = aiohttp.TCPConnector(limit=24, ssl=tls_context(connection), keepalive_timeout=4)
+        # Each kind holds a connection for its watch; a few more serve lists, probes and metrics. They are kept for
+        # longer than the pause between two probes: with fifty clusters handshakes would be most of what is done.
+        connector = aiohttp.TCPConnector(limit=24, ssl=tls_context(connection), keepalive_timeout=10)
         self._session = aiohttp.ClientSession(
             connector=connector, auto_decompress=True, cookie_jar=aiohttp.DummyCookieJar()
         )
