@@ -1,6 +1,6 @@
 """The fleet page: what is wrong, where there is room, who uses it, and every cluster with its figures."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -26,25 +26,29 @@ ROWS_A_PAGE = 100
 TROUBLES_SHOWN = 5
 PROJECTS_SHOWN = 6
 
+# By the cluster's key: pods that fail by reason; pods that no node takes, and what the scheduler says of one.
+Failing = dict[int, dict[str, int]]
+Unplaced = dict[int, tuple[int, str]]
+
 
 @require_GET
 @page
 def cluster_list(request: PageRequest) -> HttpResponse:
     """All clusters, or those that the address asks for."""
     everything = list(selectors.clusters(request.principal).defer("ca", "credential_encrypted", "check_report"))
-    failing = selectors.failing_pods(everything)
+    failing, unplaced = selectors.failing_pods(everything), selectors.unplaced_pods(everything)
     context: dict[str, Any] = {
         "total": len(everything),
-        "verdict": _verdict(everything, failing),
+        "verdict": _verdict(everything, failing, unplaced),
         "may_register": request.principal.is_platform_admin,
         "register_command": _register_command(),
     }
     if request.GET.get("part", "") != "verdict" and everything:
-        context |= _fleet(request, everything, failing)
+        context |= _fleet(request, everything, failing, unplaced)
     return render_page(request, "clusters/list.html", context)
 
 
-def _fleet(request: PageRequest, everything: list[Cluster], failing: dict[int, dict[str, int]]) -> dict[str, Any]:
+def _fleet(request: PageRequest, everything: list[Cluster], failing: Failing, unplaced: Unplaced) -> dict[str, Any]:
     query = fleet.parse(request.GET)
     in_any_state = [cluster for cluster in everything if query.matches(cluster, any_state=True)]
     shown = [cluster for cluster in in_any_state if query.matches(cluster)]
@@ -53,7 +57,7 @@ def _fleet(request: PageRequest, everything: list[Cluster], failing: dict[int, d
     sum_of_all = together(row.room for row in rows)
     paged = Paginator(rows, ROWS_A_PAGE).get_page(request.GET.get("page"))
     links = Labels(request, [fleet.label_text(label) for label in query.labels])
-    troubles = _troubles(shown, failing, selectors.to_be_done(shown))
+    troubles = _troubles(shown, failing, unplaced, selectors.to_be_done(shown))
     return {
         "query": query,
         "page_obj": paged,
@@ -100,7 +104,7 @@ class _Group:
         return cls(group.value, rows, together(row.room for row in group.rows))
 
 
-def _verdict(clusters: Iterable[Cluster], failing: dict[int, dict[str, int]]) -> sentences.Verdict:
+def _verdict(clusters: Iterable[Cluster], failing: Failing, unplaced: Unplaced) -> sentences.Verdict:
     states: dict[str, list[str]] = {}
     names: dict[int, str] = {}
     for cluster in clusters:
@@ -109,13 +113,15 @@ def _verdict(clusters: Iterable[Cluster], failing: dict[int, dict[str, int]]) ->
         if cluster.state in {ClusterState.HEALTHY, ClusterState.DEGRADED}:
             names[cluster.pk] = cluster.name
     pods = {names[pk]: sum(counted.values()) for pk, counted in failing.items() if pk in names}
-    return sentences.fleet(states, pods)
+    waiting = {names[pk]: count for pk, (count, _) in unplaced.items() if pk in names}
+    return sentences.fleet(states, pods, waiting)
 
 
 def _troubles(
-    clusters: Iterable[Cluster], failing: dict[int, dict[str, int]], checked: Iterable[Cluster]
+    clusters: Sequence[Cluster], failing: Failing, unplaced: Unplaced, checked: Iterable[Cluster]
 ) -> list[Attention]:
-    """What is wrong: clusters that are cut off, then degraded, then those where pods fail, then what checks found."""
+    """What is wrong: clusters that are cut off, then degraded, then those where pods fail, then those where pods wait
+    for a node, then what checks found."""
     found = []
     for cluster in sorted(clusters, key=lambda cluster: (fleet.severity(cluster.state), cluster.name)):
         url = nav.link("clusters:detail", cluster.name)
@@ -133,6 +139,7 @@ def _troubles(
             found.append(Attention("Warning", title, sentences.reasons(counted), "cluster", url, count=pods))
     # The sort is stable: what is cut off stays before what is degraded.
     found.sort(key=lambda trouble: (trouble.state == "Warning", -trouble.count))
+    found += _waiting(clusters, unplaced)
     for cluster in checked:
         url = nav.link("clusters:check", cluster.name)
         found += [
@@ -140,6 +147,19 @@ def _troubles(
             for each in findings_of(cluster)
         ]
     return found
+
+
+def _waiting(clusters: Iterable[Cluster], unplaced: Unplaced) -> list[Attention]:
+    """Clusters where pods wait for a node, most first; of one that is cut off nobody knows."""
+    found = []
+    for cluster in clusters:
+        count, message = unplaced.get(cluster.pk, (0, ""))
+        if count and selectors.is_current(cluster):
+            title = f"{cluster.name}: {count} pod{' waits' if count == 1 else 's wait'} for a node"
+            url = f"{nav.link('clusters:detail', cluster.name)}?pod=Unschedulable"
+            # What the scheduler says of preemption helps nobody here.
+            found.append(Attention("Pending", title, message.partition(" preemption:")[0], "cluster", url, count=count))
+    return sorted(found, key=lambda trouble: -trouble.count)
 
 
 def _users(uses: list[selectors.ProjectUse], there: selectors.Room) -> dict[str, Any]:

@@ -16,8 +16,8 @@ class Verdict(NamedTuple):
     detail: str
 
 
-def fleet(states: Mapping[str, Sequence[str]], failing: Mapping[str, int]) -> Verdict:
-    """The fleet by the names of its clusters in each state, and how many pods fail on which of them."""
+def fleet(states: Mapping[str, Sequence[str]], failing: Mapping[str, int], unplaced: Mapping[str, int]) -> Verdict:
+    """The fleet by the names of its clusters in each state, how many pods fail and how many no node takes on which."""
     count = {state: len(states.get(state, ())) for state in ClusterState}
     watched = sum(count.values()) - count[ClusterState.DISABLED]
     gone, poor, new = (
@@ -27,7 +27,8 @@ def fleet(states: Mapping[str, Sequence[str]], failing: Mapping[str, int]) -> Ve
         return Verdict("Idle", "No cluster is registered yet", "")
     if not watched:
         return Verdict(ClusterState.DISABLED, "Every cluster is disabled", "Nothing is watched.")
-    rest = [f"{count[ClusterState.HEALTHY]} of {watched} healthy", *([pods_fail(failing)] if failing else [])]
+    pods = [*([pods_fail(failing)] if failing else []), *([pods_wait(unplaced)] if unplaced else [])]
+    rest = [f"{count[ClusterState.HEALTHY]} of {watched} healthy", *pods]
     if gone:
         more = [f"{poor} degraded"] if poor else []
         names = names_of(states[ClusterState.UNREACHABLE])
@@ -44,15 +45,25 @@ def fleet(states: Mapping[str, Sequence[str]], failing: Mapping[str, int]) -> Ve
     sentence = "The cluster is healthy" if watched == 1 else f"All {watched} clusters are healthy"
     if new:
         sentence = f"{count[ClusterState.HEALTHY]} of {watched} clusters are healthy"
-    said = [*pending, *([pods_fail(failing)] if failing else ["no pod fails"])]
+    said = [*pending, *(pods or ["no pod fails or waits for a node"])]
     return Verdict(ClusterState.HEALTHY, sentence, " · ".join(said))
 
 
 def pods_fail(failing: Mapping[str, int]) -> str:
     """How many pods fail on how many clusters."""
-    pods, clusters = sum(failing.values()), len(failing)
-    where = f"on {next(iter(failing))}" if clusters == 1 else f"on {clusters} clusters"
-    return f"{pods} pod{' fails' if pods == 1 else 's fail'} {where}"
+    pods = sum(failing.values())
+    return f"{pods} pod{' fails' if pods == 1 else 's fail'} {_where(failing)}"
+
+
+def pods_wait(unplaced: Mapping[str, int]) -> str:
+    """How many pods no node takes on how many clusters."""
+    pods = sum(unplaced.values())
+    return f"{pods} pod{' waits' if pods == 1 else 's wait'} for a node {_where(unplaced)}"
+
+
+def _where(pods_by_cluster: Mapping[str, int]) -> str:
+    clusters = len(pods_by_cluster)
+    return f"on {next(iter(pods_by_cluster))}" if clusters == 1 else f"on {clusters} clusters"
 
 
 def reasons(counted: Mapping[str, int], most: int = 3) -> str:

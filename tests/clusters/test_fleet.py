@@ -105,14 +105,16 @@ def test_room_on_a_cluster_that_cant_be_reached_is_nobodys() -> None:
     ],
 )
 def test_the_fleet_in_a_sentence(states: dict[str, list[str]], failing: dict[str, int], wanted: Any) -> None:
-    assert sentences.fleet(states, failing)[:2] == wanted
+    assert sentences.fleet(states, failing, {})[:2] == wanted
 
 
 def test_the_detail_names_some_and_counts_the_rest() -> None:
     states = {"Unreachable": ["a", "b", "c", "d"], "Degraded": ["e"], "Healthy": ["f"]}
-    said = sentences.fleet(states, {"e": 2, "f": 1})
+    said = sentences.fleet(states, {"e": 2, "f": 1}, {})
     assert said.detail == "a, b, c and 1 more · 1 degraded · 1 of 6 healthy · 3 pods fail on 2 clusters"
-    assert sentences.fleet({"Healthy": ["f"]}, {"f": 1}).detail == "1 pod fails on f"
+    assert sentences.fleet({"Healthy": ["f"]}, {"f": 1}, {}).detail == "1 pod fails on f"
+    waits = sentences.fleet({"Healthy": ["f", "g"]}, {"f": 1}, {"f": 2, "g": 3})
+    assert waits.detail == "1 pod fails on f · 5 pods wait for a node on 2 clusters"
 
 
 def test_reasons_are_counted_the_most_frequent_first() -> None:

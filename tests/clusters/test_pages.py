@@ -129,6 +129,19 @@ def test_what_is_wrong_comes_first(viewer: Client, cluster: Cluster, api: FakeAp
     assert "gke-eu: 1 pod fails" in text and "1 OOMKilled" in text
 
 
+def test_pods_that_no_node_takes_are_wrong_too(viewer: Client, cluster: Cluster) -> None:
+    said = "0/2 nodes are available: 2 Insufficient nvidia.com/gpu."
+    message = f"{said} preemption: 0/2 nodes are available: 2 No preemption victims found."
+    waiting = {"node_name": "", "phase": "Pending", "health": "Progressing", "reason": "Unschedulable"}
+    Pod.objects.filter(cluster=cluster, name__in=["demo-pod-0", "demo-pod-1"]).update(**waiting, message=message)
+    text = viewer.get("/clusters/").content.decode()
+    assert "2 pods wait for a node on gke-eu" in text
+    assert "gke-eu: 2 pods wait for a node" in text and said in text and "preemption" not in text
+    assert 'href="/clusters/gke-eu/?pod=Unschedulable"' in text
+    Cluster.objects.filter(pk=cluster.pk).update(state="Unreachable")
+    assert "wait for a node" not in viewer.get("/clusters/").content.decode(), "nobody knows whether they still do"
+
+
 def test_what_a_check_found_to_be_done_is_told_with_the_way_to_the_check(viewer: Client, cluster: Cluster) -> None:
     found = {"title": "permissions are missing", "message": "It may not list pods.", "noun": "check", "reason": "x"}
     Cluster.objects.filter(pk=cluster.pk).update(

@@ -22,6 +22,14 @@ class Migration(migrations.Migration):
                 name="pod_failing",
             ),
         ),
+        migrations.AddIndex(
+            "pod",
+            models.Index(
+                fields=["cluster"],
+                condition=models.Q(("deleted_at", None), ("reason", "Unschedulable")),
+                name="pod_unplaced",
+            ),
+        ),
         # A row is written again only when its version differs: without one, the next list fills the new columns.
         migrations.RunSQL(
             [

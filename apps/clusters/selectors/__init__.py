@@ -19,6 +19,7 @@ from apps.clusters.selectors.fleet import (
     is_current,
     require_signed_in,
     to_be_done,
+    unplaced_pods,
     with_sums,
     with_users,
 )
@@ -73,6 +74,7 @@ __all__ = [
     "state_word",
     "states_of",
     "to_be_done",
+    "unplaced_pods",
     "with_sums",
     "with_users",
 ]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Max, Q, QuerySet
 
 from apps.clusters.models import Cluster, Node, Pod
 from apps.clusters.selectors.sums import (
@@ -144,6 +144,15 @@ def failing_pods(found: Iterable[Cluster]) -> dict[int, dict[str, int]]:
     for cluster_id, reason, count in counted:
         by_cluster.setdefault(cluster_id, {})[reason] = count
     return by_cluster
+
+
+def unplaced_pods(found: Iterable[Cluster]) -> dict[int, tuple[int, str]]:
+    """How many pods no node takes, and what the scheduler says of one of them, by cluster. One query."""
+    waiting = Pod.objects.filter(
+        cluster__in=[cluster.pk for cluster in found], reason="Unschedulable", deleted_at__isnull=True
+    )
+    counted = waiting.order_by().values_list("cluster_id").annotate(Count("id"), Max("message"))
+    return {cluster_id: (count, message) for cluster_id, count, message in counted}
 
 
 def to_be_done(found: Iterable[Cluster]) -> list[Cluster]:

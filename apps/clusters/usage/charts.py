@@ -9,7 +9,7 @@ from apps.clusters.usage.consumption import GIB, Consumption
 from apps.clusters.usage.history import Curve
 from apps.core.charts import figure, line
 
-TOP = 10
+TOP, ROOM = 10, 4
 
 
 def cpu(curve: Curve) -> Any:
@@ -82,6 +82,13 @@ def asked_and_used(rows: Sequence[Consumption]) -> Any:
     made.update_layout(
         hovermode="closest",
         barmode="overlay",
-        yaxis={"tickmode": "array", "tickvals": list(range(len(first))), "ticktext": [row.name for row in first]},
+        yaxis={
+            "tickmode": "array",
+            "tickvals": list(range(len(first))),
+            "ticktext": [row.name for row in first],
+            # From the top, with room for some, so that a single bar does not fill the chart.
+            "range": [len(first) - max(len(first), ROOM) - 0.5, len(first) - 0.5],
+            "showgrid": False,
+        },
     )
     return made
