@@ -8,8 +8,8 @@ from django.db.models import Count, Max, Q, QuerySet
 from apps.clusters.models import Cluster, Node, Pod
 from apps.clusters.selectors.sums import (
     ACTIVE,
-    GpuUse,
     Group,
+    HasRoom,
     Room,
     by_cluster_and_project,
     grouped,
@@ -27,7 +27,7 @@ from apps.core.states import Health
 
 
 @dataclass(frozen=True)
-class ClusterRow:
+class ClusterRow(HasRoom):
     """A cluster with its sums."""
 
     cluster: Cluster
@@ -42,36 +42,6 @@ class ClusterRow:
     def nodes_ready(self) -> int:
         """How many of them are ready."""
         return self.room.nodes_ready
-
-    @property
-    def pods(self) -> int:
-        """Pods that have not ended."""
-        return self.room.pods
-
-    @property
-    def pods_bad(self) -> int:
-        """Those of them that fail."""
-        return self.room.pods_bad
-
-    @property
-    def cpu(self) -> Capacity:
-        """In millicores."""
-        return self.room.cpu
-
-    @property
-    def memory(self) -> Capacity:
-        """In bytes."""
-        return self.room.memory
-
-    @property
-    def gpu(self) -> Capacity:
-        """GPUs of all kinds."""
-        return self.room.gpu
-
-    @property
-    def gpus(self) -> tuple[GpuUse, ...]:
-        """GPUs by kind."""
-        return self.room.gpus
 
     @property
     def is_current(self) -> bool:

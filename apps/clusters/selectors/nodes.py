@@ -8,10 +8,9 @@ from typing import NamedTuple
 from django.db.models import Count, QuerySet, Sum
 
 from apps.clusters.models import Cluster, Node, Pod
-from apps.clusters.selectors.sums import ACTIVE, GpuUse, Room, grouped, pod_groups, room
+from apps.clusters.selectors.sums import ACTIVE, HasRoom, Room, grouped, pod_groups, room
 from apps.core.access import Principal
 from apps.core.errors import Missing
-from apps.core.overview import Capacity
 
 # What a row of a table shows; conditions, taints and capacity are for the node's own page.
 _COLUMNS = (
@@ -32,36 +31,11 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True)
-class NodeRow:
+class NodeRow(HasRoom):
     """A node with what its pods ask for."""
 
     node: Node
     room: Room
-
-    @property
-    def cpu(self) -> Capacity:
-        """In millicores."""
-        return self.room.cpu
-
-    @property
-    def memory(self) -> Capacity:
-        """In bytes."""
-        return self.room.memory
-
-    @property
-    def gpus(self) -> tuple[GpuUse, ...]:
-        """GPUs by kind."""
-        return self.room.gpus
-
-    @property
-    def pods(self) -> int:
-        """Pods that have not ended."""
-        return self.room.pods
-
-    @property
-    def pods_bad(self) -> int:
-        """Those of them that fail."""
-        return self.room.pods_bad
 
 
 @dataclass(frozen=True)

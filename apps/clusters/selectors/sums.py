@@ -59,6 +59,42 @@ class Room:
         return Capacity(used, asked, total)
 
 
+class HasRoom:
+    """What `room` says, for rows that have one."""
+
+    room: Room
+
+    @property
+    def pods(self) -> int:
+        """Pods that have not ended."""
+        return self.room.pods
+
+    @property
+    def pods_bad(self) -> int:
+        """Those of them that fail."""
+        return self.room.pods_bad
+
+    @property
+    def cpu(self) -> Capacity:
+        """In millicores."""
+        return self.room.cpu
+
+    @property
+    def memory(self) -> Capacity:
+        """In bytes."""
+        return self.room.memory
+
+    @property
+    def gpu(self) -> Capacity:
+        """GPUs of all kinds."""
+        return self.room.gpu
+
+    @property
+    def gpus(self) -> tuple[GpuUse, ...]:
+        """GPUs by kind."""
+        return self.room.gpus
+
+
 def node_groups(found: QuerySet[Node], *by: str) -> Iterable[Group]:
     """The nodes in groups of equal `by` and equal GPUs."""
     groups: Iterable[Group] = (
