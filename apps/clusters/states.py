@@ -69,8 +69,13 @@ class Observation:
 
 
 def conditions(seen: Observation) -> list[Condition]:
-    """The conditions, most fundamental first."""
-    return [_reachable(seen), _authorized(seen), _synced(seen), _nodes_ready(seen), _stable(seen)]
+    """The conditions, most fundamental first. Of a cluster that can't be reached only that is known."""
+    reachable, stable = _reachable(seen), _stable(seen)
+    others = [_authorized(seen), _synced(seen), _nodes_ready(seen)]
+    if reachable.status == "False":
+        unknown = "Not known while the cluster can't be reached."
+        others = [Condition(found.type, "Unknown", "Unreachable", unknown) for found in others]
+    return [reachable, *others, stable]
 
 
 def derive(seen: Observation) -> tuple[ClusterState, str, str]:
@@ -124,7 +129,9 @@ def _needed(seen: Observation) -> int:
 
 def _authorized(seen: Observation) -> Condition:
     if not seen.authorized:
-        return Condition("Authorized", "False", "CredentialRefused", seen.error_message or "The credential is refused.")
+        said = f" It says: {seen.error_message.rstrip('.')}." if seen.error_message else ""
+        message = f"The API server refuses Flotilla's credential.{said} Give the cluster a new one."
+        return Condition("Authorized", "False", "CredentialRefused", message)
     status = "True" if seen.ever_seen else "Unknown"
     return Condition("Authorized", status, "CredentialAccepted" if seen.ever_seen else "Connecting", "")
 

@@ -104,6 +104,20 @@ def test_every_condition_is_always_said() -> None:
     assert [c.type for c in conditions(Observation())] == ["Reachable", "Authorized", "Synced", "NodesReady", "Stable"]
 
 
+def test_of_a_cluster_that_cant_be_reached_no_more_is_claimed() -> None:
+    gone = {c.type: (c.status, c.reason) for c in conditions(but(failures=3, error_reason="Timeout", outages=3))}
+    assert gone.pop("Reachable") == ("False", "Timeout")
+    assert gone.pop("Stable") == ("False", "Unstable"), "what we know ourselves"
+    assert set(gone.values()) == {("Unknown", "Unreachable")}
+
+
+def test_a_refused_credential_says_what_to_do() -> None:
+    message = derive(but(authorized=False, error_message="Unauthorized"))[2]
+    assert message == (
+        "The API server refuses Flotilla's credential. It says: Unauthorized. Give the cluster a new one."
+    )
+
+
 def test_any_state_may_follow_any_other_but_itself() -> None:
     assert all(state not in MOVES[state] and len(MOVES[state]) == len(ClusterState) - 1 for state in ClusterState)
 
