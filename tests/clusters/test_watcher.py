@@ -241,11 +241,13 @@ def test_events_are_kept_when_they_warn_or_concern_us(api: FakeApi, watching: Wa
     api.put("events", event("normal-of-ours", about=ours, type_="Normal"))
     api.put("events", event("normal-of-others", about=foreign, type_="Normal"))
     api.put("events", event("warning-of-others", about=foreign))
-    eventually(lambda: KubeEvent.objects.count() == 3, "three are kept")
+    api.put("events", event("normal-of-a-node", about={"metadata": {"name": "n1"}}, kind="Node", type_="Normal"))
+    eventually(lambda: KubeEvent.objects.count() == 4, "four are kept")
     assert set(KubeEvent.objects.values_list("involved_name", "type", "project")) == {
         ("p1", "Warning", "demo"),
         ("p1", "Normal", "demo"),
         ("x", "Warning", ""),
+        ("n1", "Normal", ""),
     }
 
 

@@ -129,10 +129,12 @@ class Inbox:
         return uid in self._batch.deleted.get(kind, ()) or (present is not None and uid not in present)
 
     def _is_kept(self, event: Object) -> bool:
-        """Every warning; the normal ones only where Flotilla has made something."""
-        if (event.get("type") or "Normal") != "Normal":
+        """Every warning and whatever happens to nodes; the other normal ones only where Flotilla has made something."""
+        involved = event.get("involvedObject") or {}
+        # That a node is not ready any more is told as a normal event.
+        if (event.get("type") or "Normal") != "Normal" or involved.get("kind") == "Node":
             return True
-        namespace = str((event.get("involvedObject") or {}).get("namespace") or "")
+        namespace = str(involved.get("namespace") or "")
         return namespace in self._namespaces or namespace.startswith(manifests.NAMESPACE_PREFIX)
 
     def _rows(self, kind: str) -> dict[str, rows.Row]:
