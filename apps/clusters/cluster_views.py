@@ -1,6 +1,8 @@
 """The pages of one cluster, of one node and of a cluster's events. They read Postgres only."""
 
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from django.core.paginator import Paginator
@@ -9,11 +11,12 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from apps.clusters import fleet, nodes, selectors, sentences, squares
-from apps.clusters.explain import explain_worst
+from apps.clusters.explain import explain_pods, explain_worst
 from apps.clusters.models import Cluster
-from apps.clusters.selectors.pods import as_squares, pods_on
+from apps.clusters.selectors.pods import PodView, as_squares, pods_on
 from apps.clusters.urlparams import Labels, address
 from apps.clusters.visibility import visibility_of
+from apps.clusters.why import Why
 from apps.core import nav
 from apps.core.pages import PageRequest, page, render_page
 
@@ -63,12 +66,15 @@ def node_detail(request: PageRequest, name: str, node: str) -> HttpResponse:
         "look": nodes.look_word(row.node.reason, row.node.health),
         "said": sentences.node(row.node.health, row.node.reason, row.node.message, taints=row.node.taints),
         "taints": [sentences.taint_text(taint) for taint in row.node.taints],
+        "takes": sentences.new_pods(row.node.schedulable, row.node.taints),
         "lines": nodes.lines(row),
         "usage_url": nav.link("clusters:node-usage", cluster.name, node),
     }
     if part in {"", "pods"}:
         views = selectors.pod_views(pods_on(cluster, node), cluster, request.principal)
-        context["pods"] = [view for view in views if view.pod is not None]
+        named = [view.pod for view in views if view.pod is not None]
+        whys = explain_pods(named, sight=visibility_of(request.principal))
+        context["pods"] = [_told(view, whys) for view in views if view.pod is not None]
         context["others"] = Counter(view.state for view in views if view.pod is None).most_common()
     if part in {"", "events"}:
         context["events"] = selectors.event_views(
@@ -100,6 +106,12 @@ def event_list(request: PageRequest, name: str) -> HttpResponse:
         **selectors.event_choices(found),
     }
     return render_page(request, "clusters/events.html", context)
+
+
+def _told(view: PodView, whys: Mapping[str, Why]) -> PodView:
+    """The pod with the sentence that says why it is unwell, where there is one."""
+    why = whys.get(view.pod.uid) if view.pod else None
+    return replace(view, detail=why.sentence) if why else view
 
 
 def _about(request: PageRequest, cluster: Cluster) -> dict[str, Any]:

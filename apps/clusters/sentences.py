@@ -76,17 +76,28 @@ def reasons(counted: Mapping[str, int], most: int = 3) -> str:
 
 def node(health: str, reason: str, message: str, *, taints: Iterable[Mapping[str, Any]]) -> str:
     """Whether a node takes work, and what keeps pods off it."""
-    kept_off = [
-        taint_text(taint)
-        for taint in taints
-        # Cordoning adds this taint, and the reason has said so already.
-        if taint.get("effect") in {"NoSchedule", "NoExecute"} and taint.get("key") != "node.kubernetes.io/unschedulable"
-    ]
+    kept_off = _kept_off(taints)
     said = "It takes new pods." if reason == "Ready" and not kept_off else message
     if reason == "Ready" and kept_off:
         said = "It takes only pods that tolerate"
         return f"{said} {'its taint' if len(kept_off) == 1 else 'its taints'} {', '.join(kept_off)}."
     return f"{said} Tainted {', '.join(kept_off)}." if kept_off and health != "Healthy" else said
+
+
+def new_pods(schedulable: bool, taints: Iterable[Mapping[str, Any]]) -> str:
+    """Which new pods a node takes."""
+    if not schedulable:
+        return "none, it is cordoned"
+    return "only those that tolerate its taints" if _kept_off(taints) else "all that fit"
+
+
+def _kept_off(taints: Iterable[Mapping[str, Any]]) -> list[str]:
+    return [
+        taint_text(taint)
+        for taint in taints
+        # Cordoning adds this taint, and is said on its own.
+        if taint.get("effect") in {"NoSchedule", "NoExecute"} and taint.get("key") != "node.kubernetes.io/unschedulable"
+    ]
 
 
 def taint_text(taint: Mapping[str, Any]) -> str:

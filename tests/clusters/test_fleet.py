@@ -151,6 +151,13 @@ def test_a_node_in_a_sentence(node: tuple[str, str, str], taints: list[dict[str,
     assert sentences.node(*node, taints=taints) == sentence
 
 
+def test_which_new_pods_a_node_takes() -> None:
+    cordon = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+    assert sentences.new_pods(True, [{"key": "spot", "effect": "PreferNoSchedule"}]) == "all that fit"
+    assert sentences.new_pods(True, [{"key": "gpu", "effect": "NoExecute"}]) == "only those that tolerate its taints"
+    assert sentences.new_pods(False, [cordon]) == "none, it is cordoned"
+
+
 def test_cut_off_since_the_last_answer_with_the_day_where_it_is_another() -> None:
     gone = cluster("gone", "Unreachable")
     assert fleet.cut_off_since(gone) == NOW and fleet.cut_off_since(cluster("here")) is None

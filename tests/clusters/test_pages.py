@@ -205,9 +205,21 @@ def test_a_node_says_what_it_has_and_who_asks_for_it(viewer: Client, cluster: Cl
     Node.objects.filter(name="n0").update(taints=[{"key": "gpu", "value": "yes", "effect": "NoSchedule"}])
     text = viewer.get("/clusters/gke-eu/nodes/n0/").content.decode()
     assert "It takes only pods that tolerate its taint gpu=yes:NoSchedule." in text
+    assert "only those that tolerate its taints" in text
     assert 'id="room-nvidia.com/gpu"' in text and "nvidia.com/gpu" in text
     assert "demo-pod-0" in text and "demo-pod-2" in text and "demo-pod-1" not in text
     assert "2 pods of other projects" in text and "secret" not in text
+
+
+def test_a_node_that_is_lost_says_so_of_its_pods(viewer: Client, cluster: Cluster) -> None:
+    words = "Kubelet stopped posting node status."
+    condition = {"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown", "message": words}
+    lost = {"ready": False, "health": "Degraded", "reason": "NodeStatusUnknown", "message": words}
+    Node.objects.filter(name="n0").update(**lost, conditions=[condition])
+    waiting = {"ready": False, "health": "Progressing", "reason": "NotReady", "message": "Not ready yet."}
+    Pod.objects.filter(name="demo-pod-0").update(**waiting)
+    text = viewer.get("/clusters/gke-eu/nodes/n0/?part=pods").content.decode()
+    assert "n0 stopped answering" in text and "Not ready yet." not in text
 
 
 @pytest.mark.parametrize("part", ["verdict", "room", "pods", "events", "conditions"])
