@@ -10,7 +10,7 @@ def report_of(cluster: Cluster, principal: Principal) -> dict[str, Any] | None:
     """The stored report, None before the first. Its `detail` may name addresses: for platform administrators only."""
     if cluster.checked_at is None or not cluster.check_report:
         return None
-    shown = {key: value for key, value in cluster.check_report.items() if key != "generation"}
+    shown = {key: value for key, value in cluster.check_report.items() if key not in {"generation", "state"}}
     shown["outdated"] = cluster.check_report.get("generation") != cluster.generation
     if not principal.is_platform_admin:
         shown["detail"] = ""

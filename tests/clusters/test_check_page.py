@@ -8,7 +8,7 @@ from django.conf import settings
 from django.test import Client
 from django.utils import timezone
 
-from apps.clusters import services, tasks
+from apps.clusters import routing, services, tasks
 from apps.clusters.models import Cluster
 from apps.core.access import Principal
 from apps.core.models import Membership, Project, User
@@ -205,6 +205,12 @@ def test_the_task_checks_once_and_again_after_a_change(cluster: Cluster, api: Fa
     Cluster.objects.update(generation=2)
     tasks.check(cluster.pk)
     assert len(api.requests) > asked and Cluster.objects.get().check_report["generation"] == 2
+    assert ("clusters.check", cluster.pk) in routing.woken_by_state(cluster.pk)
+    api.token, asked = "another", len(api.requests)
+    Cluster.objects.update(state="Degraded")
+    tasks.check(cluster.pk)
+    assert len(api.requests) > asked, "what was found before it changed its state says nothing now"
+    assert not Cluster.objects.get().check_report["ok"]
     Cluster.objects.update(enabled=False, generation=3)
     asked = len(api.requests)
     tasks.check(cluster.pk)

@@ -40,12 +40,13 @@ def check_connection(*, principal: Principal, cluster: Cluster) -> Report:
 
 
 def check_if_due(pk: int) -> bool:
-    """Check the cluster unless it is gone, disabled, or was just checked with the same connection."""
+    """Check the cluster unless it is gone, disabled, or was just checked with the same connection in the same state."""
     cluster = Cluster.objects.filter(pk=pk, enabled=True).first()
     if cluster is None:
         return False
     fresh = cluster.checked_at is not None and cluster.checked_at > timezone.now() - _FRESH
-    if fresh and cluster.check_report.get("generation") == cluster.generation:
+    report = cluster.check_report
+    if fresh and report.get("generation") == cluster.generation and report.get("state") == cluster.state:
         return False
     _check(cluster)
     return True
@@ -110,7 +111,9 @@ def _impossible(error: FlotillaError) -> tuple[str, str]:
 def _store(cluster: Cluster, report: Report, started: datetime) -> None:
     """Keep the newest: a check that began earlier, or with a connection that was replaced, must not overwrite it."""
     # Through JSON and back: what is compared and shown now is what the next reader will read.
-    stored: dict[str, Any] = json.loads(json.dumps(report.as_dict() | {"generation": cluster.generation}))
+    stored: dict[str, Any] = json.loads(
+        json.dumps(report.as_dict() | {"generation": cluster.generation, "state": cluster.state})
+    )
     before = cluster.check_report
     won = (
         Cluster.objects.filter(pk=cluster.pk, generation=cluster.generation)
