@@ -35,6 +35,8 @@ _WAITS = {
     "ContainerCreating": "it is being made",
     "PodInitializing": "init containers are at work",
 }
+# A name that no API server would accept reaches neither a header nor an address.
+_NAME = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
 _TIME = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?Z$")
 
 
@@ -243,8 +245,10 @@ def _for_file(part: LogPart, query: LogQuery) -> Iterable[str]:
 
 def _containers(pod: Pod, wanted: str) -> tuple[tuple[str, ...], str]:
     """The names of the containers, init ones first, and the one that is meant: the first main one unless chosen."""
-    inits = [str(found["name"]) for found in pod.status.get("init_containers") or []]
-    mains = [str(found["name"]) for found in pod.status.get("containers") or []]
+    inits, mains = (
+        [found["name"] for found in pod.status.get(part) or [] if _NAME.match(found["name"])]
+        for part in ("init_containers", "containers")
+    )
     names = (*inits, *mains)
     return names, wanted if wanted in names else next(iter(mains or inits), "")
 

@@ -238,3 +238,12 @@ def test_the_log_of_a_cluster_that_cant_be_asked_is_a_sentence_not_an_error(view
     answer = viewer.get(f"/clusters/gke-eu/pods/{pod.namespace}/{pod.name}/log/?container=setup")
     assert answer.status_code == 200 and "can't be read" in unquote(answer["X-Log-Note"]), "its certificate is none"
     assert answer["X-Log-Container"] == "setup" and "X-Log-Restarted" not in answer
+
+
+def test_a_container_s_name_that_is_none_breaks_no_header(viewer: Client, cluster: Cluster) -> None:
+    pod = ran_out_of_memory(cluster)
+    pod.status["containers"].append({"name": "x\r\nSet-Cookie: a=b", "state": {}})
+    pod.save()
+    Cluster.objects.update(state="Unreachable")
+    answer = viewer.get(f"/clusters/gke-eu/pods/{pod.namespace}/{pod.name}/log/")
+    assert answer.status_code == 200 and answer["X-Log-Containers"] == "setup,main"
