@@ -283,9 +283,9 @@ def chart(name: str, figure: Any, label: str, size: str = "") -> dict[str, Any]:
 
 
 @register.inclusion_tag("components/pagination.html", takes_context=True)
-def pagination(context: Context, page: Any, param: str = "page") -> dict[str, Any]:
+def pagination(context: Context, page: Any) -> dict[str, Any]:
     """Links to the pages before and after a django Page; keeps the filters in the address."""
-    return {"page": page, "param": param, "request": context.get("request")}
+    return {"page": page, "request": context.get("request")}
 
 
 @register.simple_tag(takes_context=True)
