@@ -148,9 +148,11 @@ def test_a_change_restarts_the_streams_of_that_cluster_alone(
     other.token = "rotated"
     text = kubeconfig(f"https://127.0.0.1:{other.port}", other.ca, {"token": "rotated"})
     services.replace_kubeconfig(principal=admin, cluster=changed, kubeconfig_text=text)
-    eventually(lambda: "Bearer rotated" in other.authorization, "the new credential is used")
+    # The service tries the new credential itself, and the old watches stand until the watcher has ended them: only
+    # watches with the new one say that it has.
+    eventually(lambda: "Bearer rotated" in watched_with(other), "the streams stand again, with the new credential")
     other.put("pods", pod("after-rotation"))
-    eventually(lambda: Pod.objects.filter(name="after-rotation").exists(), "and the streams stand again")
+    eventually(lambda: Pod.objects.filter(name="after-rotation").exists(), "and bring what is new")
     before, probes = len(other.authorization), other.count("GET /version")
     eventually(lambda: other.count("GET /version") > probes + 1, "probes go on")
     assert f"Bearer {TOKEN}" not in other.authorization[before:], "nothing uses the old one any more"
@@ -161,6 +163,11 @@ def test_a_change_restarts_the_streams_of_that_cluster_alone(
     eventually(lambda: Pod.objects.filter(name="p1").exists(), "the other goes on")
     assert other.count("watch=true") == again, "labels restart nothing"
     assert lists_and_watches(api) == before_change
+
+
+def watched_with(api: FakeApi) -> set[str]:
+    """The credentials with which watches were asked for."""
+    return {used for asked, used in zip(api.requests, api.authorization, strict=False) if "watch=true" in asked}
 
 
 def lists_and_watches(api: FakeApi) -> int:
