@@ -98,7 +98,8 @@ if env.bool("FLOTILLA_DB_POOL", False):
     }
 else:
     DATABASES["default"]["CONN_MAX_AGE"] = env.int("FLOTILLA_DB_CONN_MAX_AGE", 300)
-    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+# A connection that Postgres has closed meanwhile (it was restarted, say) must cost no request: it is tried first.
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env.str("REDIS_URL", "redis://127.0.0.1:6379/0")
 CACHES = {

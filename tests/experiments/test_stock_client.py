@@ -2,10 +2,13 @@
 
 import json
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
+from django.db import connection
 
 from apps.core.models import ApiToken, Membership, Project, User
 from apps.core.states import Role
@@ -30,6 +33,21 @@ def client(web_server: str, token: str, monkeypatch: pytest.MonkeyPatch) -> Iter
         mlflow.end_run()
     monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
     monkeypatch.delenv("MLFLOW_EXPERIMENT_ID", raising=False)
+
+
+def test_connections_that_postgres_has_closed_cost_no_request(client: str) -> None:
+    mlflow.set_experiment("digits")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        assert cursor.fetchone()[0], "the server had connections"
+    headers = {"Authorization": f"Bearer {os.environ['MLFLOW_TRACKING_TOKEN']}"}
+    for _ in range(4):
+        reply = requests.get(f"{client}/api/2.0/mlflow/experiments/get-by-name", {"experiment_name": "digits"},
+                             headers=headers, timeout=30)  # fmt: skip
+        assert reply.status_code == 200, reply.text
 
 
 def test_a_training_run_from_start_to_registered_model(client: str, tmp_path: Path) -> None:
