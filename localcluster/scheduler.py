@@ -12,10 +12,10 @@ from localcluster import quantities
 from localcluster.errors import StatusError
 from localcluster.fit import Amounts, Node, NodeView, NoFit, Placement, Pod, Ranking, requests
 from localcluster.meta import dump, key_of
+from localcluster.store import Change
 
 if TYPE_CHECKING:
     from localcluster.registry import Registry
-    from localcluster.store import Change
 
 log = logging.getLogger(__name__)
 
@@ -23,18 +23,21 @@ COMPONENT = "default-scheduler"
 _FINISHED = {"Succeeded", "Failed"}
 _KINDS = 100  # of pods that are remembered at once, by what they ask for
 _BATCH = 10  # pods between two breaths of the event loop
+_RETRY_SECONDS = 30.0  # until a pod is tried again that could not be handled
 
 
 class Scheduler:
     """Binds pods to nodes as soon as they appear, and tries those that did not fit again when room may have come.
 
-    Nodes are read once and counted as pods come and go, and pods that ask for the same share one ranking of them, so
-    that the work for a pod grows neither with the pods that run nor with those that wait.
+    Nodes are read once and counted as pods come and go, pods that ask for the same share one ranking of them, and
+    what did not fit is left alone until room may have come: so the work for a pod grows neither with the pods that
+    run nor with those that wait.
     """
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._waiting: dict[tuple[str, str], int] = {}  # key -> priority
+        self._due: dict[tuple[str, str], int] = {}  # to be tried: key -> priority
+        self._refused: dict[tuple[str, str], int] = {}  # no node takes them, until something changes
         self._nodes: dict[str, NodeView] = {}
         self._taken: dict[str, Counter[str]] = {}
         self._held: dict[str, tuple[str, Amounts]] = {}  # pod uid -> (node, what it holds)
@@ -45,33 +48,46 @@ class Scheduler:
         """Schedule until cancelled."""
         stop = self._registry.store.listen(("pods", "nodes"), self._changed)
         try:
-            for node in self._registry.list("nodes"):
-                self._see(node)
-            for pod in self._registry.list("pods"):
-                self._note(pod)
+            for resource in ("nodes", "pods"):
+                for stored in self._registry.store.scan(resource):
+                    self._start_with(Change(stored.version, "ADDED", resource, stored, None))
             while True:
                 await self._awake.wait()
                 self._awake.clear()
                 # The highest priority first; among equals the one that waits longest.
-                for number, key in enumerate(sorted(self._waiting, key=self._waiting.__getitem__, reverse=True)):
+                for number, key in enumerate(sorted(self._due, key=self._due.__getitem__, reverse=True)):
                     self._schedule(key)
                     if number % _BATCH == 0:
                         await asyncio.sleep(0)  # let requests in between
         finally:
             stop()
 
+    def _start_with(self, change: Change) -> None:
+        try:
+            self._changed(change)
+        except Exception:
+            # As a listener's fault in the store: one odd object must not keep the cluster from starting.
+            log.exception("reading %s %s", change.resource, "/".join(key_of(change.stored.obj)))
+
     def _changed(self, change: Change) -> None:
-        obj = change.stored.obj
+        obj, old = change.stored.obj, change.old.obj if change.old else None
         if change.resource == "nodes":
             if change.type == "DELETED":
                 self._nodes.pop(obj["metadata"]["name"], None)
-            elif change.old is None or _facts(obj) != _facts(change.old.obj):
+                self._try_again()
+            elif old is None or _facts(obj) != _facts(old):
                 self._see(obj)
         elif change.type == "DELETED":
-            self._waiting.pop(key_of(obj), None)
+            self._drop(key_of(obj))
             self._free(obj["metadata"]["uid"])
         else:
+            if key_of(obj) in self._refused and old is not None and old["spec"] != obj["spec"]:
+                self._drop(key_of(obj))  # with other tolerations it may fit
             self._note(obj)
+
+    def _drop(self, key: tuple[str, str]) -> None:
+        self._due.pop(key, None)
+        self._refused.pop(key, None)
 
     def _see(self, node: Node) -> None:
         name = node["metadata"]["name"]
@@ -83,18 +99,18 @@ class Scheduler:
         key, uid = key_of(pod), pod["metadata"]["uid"]
         node = pod["spec"].get("nodeName")
         if (pod.get("status") or {}).get("phase") in _FINISHED:
-            self._waiting.pop(key, None)
+            self._drop(key)
             self._free(uid)
         elif node:
-            self._waiting.pop(key, None)
+            self._drop(key)
             if uid not in self._held:
                 held = {**requests(pod), "pods": 1}
                 self._held[uid] = (node, held)
                 self._taken.setdefault(node, Counter()).update(held)
         elif not _is_ours(pod):
-            self._waiting.pop(key, None)
-        elif key not in self._waiting:
-            self._waiting[key] = int(pod["spec"].get("priority") or 0)
+            self._drop(key)
+        elif key not in self._due and key not in self._refused:
+            self._due[key] = int(pod["spec"].get("priority") or 0)
             self._awake.set()
 
     def _free(self, uid: str) -> None:
@@ -105,7 +121,9 @@ class Scheduler:
 
     def _try_again(self) -> None:
         self._rankings.clear()
-        if self._waiting:
+        if self._refused:
+            # They have waited longer than what came since.
+            self._due, self._refused = {**self._refused, **self._due}, {}
             self._awake.set()
 
     def _ranking(self, pod: Pod) -> Ranking:
@@ -118,7 +136,7 @@ class Scheduler:
 
     def _schedule(self, key: tuple[str, str]) -> None:
         namespace, name = key
-        if key not in self._waiting:
+        if key not in self._due:
             return  # deleted, or bound by somebody else, during a breath
         try:
             pod = self._registry.get("pods", name, namespace)
@@ -128,11 +146,21 @@ class Scheduler:
                 message = f"Successfully assigned {namespace}/{name} to {found.node}"
                 self._registry.record_event(pod, "Normal", "Scheduled", message, COMPONENT)
             else:
+                self._refused[key] = self._due.pop(key)
                 self._refuse(pod, found)
         except StatusError as error:
             # The pod was changed or deleted meanwhile: its next change brings it back.
             log.debug("scheduling %s/%s: %s", namespace, name, error.message)
-            self._waiting.pop(key, None)
+            self._drop(key)
+        except Exception:
+            # One pod that makes no sense, or a full disk, must not stop the others.
+            log.exception("scheduling %s/%s failed", namespace, name)
+            self._drop(key)
+            asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._take_up, key)
+
+    def _take_up(self, key: tuple[str, str]) -> None:
+        if stored := self._registry.store.get("pods", key):
+            self._note(stored.obj)
 
     def _refuse(self, pod: Pod, why: NoFit) -> None:
         conditions = (pod.get("status") or {}).get("conditions") or []

@@ -1,10 +1,17 @@
 """Where pods go, and what the scheduler says when they go nowhere."""
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from localcluster.config import DEFAULT_NODES
+from localcluster.controllers.nodes import Nodes
 from localcluster.fit import NodeView, NoFit, Placement, fit, requests, used_by
+from localcluster.registry import Registry
+from localcluster.scheduler import Scheduler
+from localcluster.store import Store
 from tests.localcluster.nodes import Side, pod, scenario
 
 
@@ -162,3 +169,92 @@ def test_a_pod_may_name_its_node() -> None:
         assert side.pod("here")["status"]["hostIP"] == "127.0.0.1"
 
     scenario(story)
+
+
+GPUS: dict[str, Any] = {"resources": {"limits": {"nvidia.com/gpu": "2"}}}
+
+
+def test_what_does_not_fit_is_left_alone_until_room_may_have_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pod that comes must not cost a look at all of those that wait."""
+    tried: list[str] = []
+    schedule = Scheduler._schedule
+
+    def count(self: Scheduler, key: tuple[str, str]) -> None:
+        tried.append(key[1])
+        schedule(self, key)
+
+    monkeypatch.setattr(Scheduler, "_schedule", count)
+
+    async def story(side: Side) -> None:
+        side.run("holder", spec={"restartPolicy": "Always"}, **GPUS)
+        await side.until(lambda: side.phase("holder") == "Running")
+        for number in range(20):
+            side.run(f"waits-{number}", spec={"restartPolicy": "Always"}, **GPUS)
+        await side.until(lambda: all("FailedScheduling" in side.reasons(f"waits-{n}") for n in range(20)))
+        tried.clear()
+        for number in range(5):
+            side.run(f"comes-{number}", spec={"restartPolicy": "Always"})
+            await side.until(lambda number=number: side.phase(f"comes-{number}") == "Running")
+        assert tried == [f"comes-{number}" for number in range(5)]
+        side.registry.delete("pods", "holder", "default", grace_seconds=0)
+        await side.until(lambda: side.phase("waits-0") == "Running")  # the one that waits longest
+
+    scenario(story, hollow=True)
+
+
+def test_a_waiting_pod_that_is_changed_is_tried_again() -> None:
+    """ "add tolerations" is one of the few changes that a pod's spec takes: then a node may take the pod."""
+
+    async def story(side: Side) -> None:
+        for node in side.registry.list("nodes"):
+            name = node["metadata"]["name"]
+            side.registry.mutate("nodes", name, None, lambda obj: obj["spec"].update(taints=[TAINT]))
+        side.run("waits", spec={"restartPolicy": "Always"})
+        await side.until(lambda: "FailedScheduling" in side.reasons("waits"))
+        more = {"key": "dedicated", "operator": "Exists"}
+        side.registry.mutate("pods", "waits", "default", lambda obj: obj["spec"]["tolerations"].append(more))
+        await side.until(lambda: side.phase("waits") == "Running")
+
+    scenario(story, hollow=True)
+
+
+def test_no_pod_goes_to_a_node_that_was_deleted() -> None:
+    async def story(side: Side) -> None:
+        for name in ("local-cpu-2", "local-gpu-1"):
+            side.registry.delete("nodes", name)
+        side.run("first", spec={"restartPolicy": "Always"})
+        await side.until(lambda: side.phase("first") == "Running")
+        side.registry.delete("nodes", "local-cpu-1")
+        side.run("second", spec={"restartPolicy": "Always"})
+        await side.until(lambda: "FailedScheduling" in side.reasons("second"))
+        (condition,) = side.pod("second")["status"]["conditions"]
+        assert condition["message"] == "no nodes available to schedule pods"
+
+    scenario(story, hollow=True)
+
+
+def test_a_pod_that_makes_no_sense_stops_nobody(tmp_path: Path) -> None:
+    """Neither as it comes, nor when a cluster starts that has it."""
+
+    async def story() -> None:
+        store = Store(tmp_path / "state.sqlite")
+        registry = Registry(store)
+        registry.create("namespaces", {"metadata": {"name": "default"}})
+        odd = registry.create("pods", pod("odd"), namespace="default")
+        bound = registry.create("pods", pod("bound", spec={"nodeName": "local-cpu-1"}), namespace="default")
+        # Past all checks, as an older version may have let them in.
+        for each in (odd, bound):
+            container = {**each["spec"]["containers"][0], "resources": {"requests": {"cpu": "much"}}}
+            store.put("pods", {**each, "spec": {**each["spec"], "containers": [container]}})
+        parts = (Nodes(registry, DEFAULT_NODES), Scheduler(registry))
+        side = Side(registry, None, parts)
+        tasks = [asyncio.create_task(part.run()) for part in parts]
+        await asyncio.sleep(0)
+        side.run("good")
+        await side.until(lambda: side.pod("good")["spec"].get("nodeName"))
+        assert not any(task.done() for task in tasks)
+        for task in tasks:
+            task.cancel()
+        store.close()
+
+    asyncio.run(story())
