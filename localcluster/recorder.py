@@ -69,5 +69,10 @@ def _count_up(event: dict[str, Any]) -> None:
 
 
 def _age(event: dict[str, Any]) -> float:
-    stamp = event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"]
-    return time.time() - parse_time(stamp).timestamp()
+    """Seconds since an event was last seen. Anybody may write events, so that its times may be none."""
+    made = event["metadata"]["creationTimestamp"]
+    try:
+        seen = parse_time(event.get("lastTimestamp") or event.get("eventTime") or made).timestamp()
+    except (ValueError, OverflowError):
+        seen = parse_time(made).timestamp()
+    return time.time() - seen

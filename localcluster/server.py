@@ -138,7 +138,10 @@ def _uvicorn(app: Any, credentials: Credentials) -> _Server:
 async def _expire_events(registry: Registry) -> None:
     while True:
         await asyncio.sleep(_EXPIRE_EVERY)
-        registry.expire_events()
+        try:
+            registry.expire_events()
+        except Exception:
+            log.exception("expiring events failed")  # a full disk, for instance: the next round does it
 
 
 class _Cluster:

@@ -48,6 +48,9 @@ class NodeAgent(Protocol):
     def usage(self) -> dict[tuple[str, str], list[Any]]:
         """Measured use by (namespace, pod)."""
 
+    def is_cut_off(self, node: str) -> bool:
+        """Can nobody ask the node?"""
+
 
 @dataclass(frozen=True, slots=True)
 class LogOptions:

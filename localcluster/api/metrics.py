@@ -80,19 +80,21 @@ def node_metrics(node: Obj, used: list[Any]) -> Obj:
     }
 
 
-def _pods(registry: Registry, usage: dict[tuple[str, str], list[Any]], target: Target, labels: str) -> list[Obj]:
-    found = []
+def _pods(registry: Registry, agent: NodeAgent | None, target: Target, labels: str) -> list[Obj]:
+    found, matches = [], parse_labels(labels)
+    usage = agent.usage() if agent else {}
     for namespace, name in sorted(usage):
         if (target.namespace and namespace != target.namespace) or (target.name and name != target.name):
             continue
         if registry.exists("pods", name, namespace):
             pod = registry.get("pods", name, namespace)
-            if not labels or parse_labels(labels)(pod["metadata"].get("labels") or {}):
+            if matches(pod["metadata"].get("labels") or {}):
                 found.append(pod_metrics(pod, usage[namespace, name]))
     return found
 
 
-def _nodes(registry: Registry, usage: dict[tuple[str, str], list[Any]], target: Target, labels: str) -> list[Obj]:
+def _nodes(registry: Registry, agent: NodeAgent | None, target: Target, labels: str) -> list[Obj]:
+    usage = agent.usage() if agent else {}
     by_node: dict[str, list[Any]] = {}
     for (namespace, name), used in usage.items():
         if registry.exists("pods", name, namespace):
@@ -102,6 +104,8 @@ def _nodes(registry: Registry, usage: dict[tuple[str, str], list[Any]], target: 
         node_metrics(node, by_node.get(node["metadata"]["name"], []))
         for node in registry.list("nodes", label_selector=labels)
         if target.name in (None, node["metadata"]["name"])
+        # As metrics-server leaves out what it can't scrape: nothing known is not the same as nothing used.
+        and not (agent and agent.is_cut_off(node["metadata"]["name"]))
     ]
 
 
@@ -111,9 +115,8 @@ def handle_metrics(registry: Registry, agent: NodeAgent | None, target: Target, 
         raise StatusError(405, "MethodNotAllowed", "metrics can only be read")
     if target.resource not in ("nodes", "pods") or target.version != "v1beta1" or target.subresource:
         raise no_such_path()
-    usage = agent.usage() if agent else {}
     collect = _nodes if target.resource == "nodes" else _pods
-    found = collect(registry, usage, target, request.query("labelSelector"))
+    found = collect(registry, agent, target, request.query("labelSelector"))
     if target.name:
         if not found:
             raise not_found(f"{target.resource}metrics", f"{target.namespace}/{target.name}", _GROUP)

@@ -59,9 +59,7 @@ class PodsByNode(Grouped):
     """Pods by the name of the node that they are bound to."""
 
     def __init__(self, registry: Registry) -> None:
-        super().__init__(
-            registry, "pods", lambda pod: (pod["spec"]["nodeName"],) if pod["spec"].get("nodeName") else ()
-        )
+        super().__init__(registry, "pods", _node)
 
 
 class PodsByLabel(Grouped):

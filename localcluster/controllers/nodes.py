@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import platform
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from localcluster import KUBERNETES_VERSION, quantities
-from localcluster.errors import StatusError, not_found
+from localcluster.errors import not_found
 
 if TYPE_CHECKING:
     from localcluster.config import NodeConfig
     from localcluster.kubelet.usage import ContainerUsage
     from localcluster.registry import Registry
+
+log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 
@@ -92,12 +95,17 @@ class Nodes:
                 await asyncio.sleep(pause)
             for config in self._nodes.values():
                 await asyncio.sleep(pause)
-                if config.name in self._failed:
-                    continue
-                try:
-                    self._heartbeat(config)
-                except StatusError:
-                    self._register(config)  # somebody deleted the node: a kubelet registers again
+                if config.name not in self._failed:
+                    self._beat(config)
+
+    def _beat(self, config: NodeConfig) -> None:
+        try:
+            if self._registry.exists("nodes", config.name):
+                self._heartbeat(config)
+            else:
+                self._register(config)  # somebody deleted the node: a kubelet registers again
+        except Exception:
+            log.exception("the heartbeat of %s failed", config.name)  # the next one comes; the others must not miss it
 
     # -- what tests and trials do to nodes
 

@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import math
 import time
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,12 +33,15 @@ from localcluster.meta import parse_time
 if TYPE_CHECKING:
     from localcluster.registry import Registry
 
+log = logging.getLogger(__name__)
+
 Object = dict[str, Any]
 Figures = dict[tuple[str, str], list[ContainerUsage]]
 
 RUN_SECONDS, EXIT_CODE = "localcluster/run-seconds", "localcluster/exit-code"
 _BATCH = 10  # pods between two breaths of the event loop
 _KILLED = 137
+_RETRY_SECONDS = 30.0  # until a pod is tried again that could not be handled
 
 
 class HollowKubelet(Kubelet):
@@ -59,6 +65,8 @@ class HollowKubelet(Kubelet):
         window = now - now % WINDOW
         found: Figures = {}
         for uid, pod in self._pods.items():
+            if not self.reaches(pod):
+                continue
             known = self._figures.get(uid)
             if known is None or known[0] != window or known[1] is not pod:
                 running = (pod.get("status") or {}).get("phase") == "Running"
@@ -78,7 +86,7 @@ class HollowKubelet(Kubelet):
                 self._awake.clear()
                 while self._queue:
                     for _ in range(min(_BATCH, len(self._queue))):
-                        self._step(self._queue.popleft())
+                        self._step_safely(self._queue.popleft())
                     await asyncio.sleep(0)
         finally:
             stop()
@@ -96,11 +104,16 @@ class HollowKubelet(Kubelet):
         new = uid not in self._pods
         self._pods[uid] = pod
         if new or pod["metadata"].get("deletionTimestamp"):
-            self._queue.append(uid)
-            self._awake.set()
+            self._ask(uid)
+
+    def _ask(self, uid: str) -> None:
+        self._queue.append(uid)
+        self._awake.set()
 
     def _removed(self, pod: Object) -> None:
-        uid = pod["metadata"]["uid"]
+        self._drop(pod["metadata"]["uid"])
+
+    def _drop(self, uid: str) -> None:
         self._pods.pop(uid, None)
         self._figures.pop(uid, None)
         self._forget_timer(uid)
@@ -112,13 +125,26 @@ class HollowKubelet(Kubelet):
             timer.cancel()
 
     def _catch_up(self, node: str, bound: list[Object]) -> None:
-        self._pods = {uid: pod for uid, pod in self._pods.items() if pod["spec"]["nodeName"] != node}
+        here = {pod["metadata"]["uid"] for pod in bound}
+        for uid in [uid for uid, pod in self._pods.items() if pod["spec"]["nodeName"] == node]:
+            if uid in here:
+                del self._pods[uid]  # taken anew: it may have ended meanwhile
+            else:
+                self._drop(uid)
         for pod in bound:
             self._take(pod)
 
     def _end_evicted(self, pod: Object, message: str) -> None:
         self._forget_timer(pod["metadata"]["uid"])
         self._publish(pod, "Failed", _KILLED, (EVICTED, message))
+
+    def _step_safely(self, uid: str) -> None:
+        try:
+            self._step(uid)
+        except Exception:
+            # One odd pod, or a full disk, must not stop the others.
+            log.exception("the hollow pod %s failed", uid)
+            asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._ask, uid)
 
     def _step(self, uid: str) -> None:
         pod = self._pods.get(uid)
@@ -131,10 +157,10 @@ class HollowKubelet(Kubelet):
         elif (pod.get("status") or {}).get("phase") not in FINISHED:
             self._publish(pod, "Running", None)
             if pod["spec"].get("restartPolicy", "Always") != "Always" and uid not in self._timers:
-                annotations = pod["metadata"].get("annotations") or {}
-                seconds = float(annotations.get(RUN_SECONDS, "1"))
-                code = int(annotations.get(EXIT_CODE, "0"))
-                self._timers[uid] = asyncio.get_running_loop().call_later(seconds, self._finish, uid, code)
+                seconds, code = run_of(pod["metadata"].get("annotations") or {})
+                # What it ran before an interruption counts.
+                seconds -= time.time() - min(_started(pod).values(), default=time.time())
+                self._timers[uid] = asyncio.get_running_loop().call_later(max(seconds, 0.0), self._finish, uid, code)
 
     def _finish(self, uid: str, code: int) -> None:
         pod = self._pods.get(uid)
@@ -143,7 +169,7 @@ class HollowKubelet(Kubelet):
         if self.reaches(pod):
             self._publish(pod, "Failed" if code else "Succeeded", code)
         else:
-            self._forget_timer(uid)  # it is told, after another run, when the node is back
+            self._forget_timer(uid)  # it is told when the node is back
 
     def _publish(self, pod: Object, phase: str, code: int | None, why: tuple[str, str] | None = None) -> None:
         now = time.time()
@@ -174,6 +200,17 @@ class HollowKubelet(Kubelet):
         # 404: deleted meanwhile.
         with contextlib.suppress(StatusError):
             self.registry.mutate("pods", metadata["name"], metadata["namespace"], change, subresource="status")
+
+
+def run_of(annotations: Mapping[str, str]) -> tuple[float, int]:
+    """For how many seconds a pod runs that may end, and its exit code; what makes no sense counts as not said. Pure."""
+    seconds, code = 1.0, 0
+    with contextlib.suppress(ValueError):
+        wanted = float(annotations.get(RUN_SECONDS, seconds))
+        seconds = max(wanted, 0.0) if math.isfinite(wanted) else seconds
+    with contextlib.suppress(ValueError):
+        code = int(annotations.get(EXIT_CODE, code))
+    return seconds, code
 
 
 def _started(pod: Object) -> dict[str, float]:

@@ -23,6 +23,7 @@ from localcluster.kubelet.process import Spawner
 from localcluster.kubelet.sandbox import pod_folder
 from localcluster.kubelet.usage import ContainerUsage, Meter
 from localcluster.kubelet.worker import Worker
+from localcluster.meta import key_of
 
 if TYPE_CHECKING:
     from localcluster.registry import Registry
@@ -34,6 +35,7 @@ Object = dict[str, Any]
 
 EVICTED = "Evicted"
 STOP_SECONDS = 5.0  # how long pods may take to end when the cluster stops
+_RETRY_SECONDS = 30.0  # until a pod is taken again whose worker failed
 
 
 class Kubelet:
@@ -71,11 +73,11 @@ class Kubelet:
         return path if was_written(path) else None
 
     def usage(self) -> dict[tuple[str, str], list[ContainerUsage]]:
-        """What the containers of each (namespace, pod) use, as last measured."""
+        """What the containers of each (namespace, pod) use, as last measured: nothing of nodes that are cut off."""
         return {
             (worker.pod["metadata"]["namespace"], worker.pod["metadata"]["name"]): found
             for uid, worker in self._workers.items()
-            if (found := self._meter.usage(uid))
+            if self.reaches(worker.pod) and (found := self._meter.usage(uid))
         }
 
     def address_of(self, namespace: str, pod: str) -> str | None:
@@ -95,6 +97,10 @@ class Kubelet:
         """The node reaches the API again, and brings its pods in line with it."""
         self._cut_off.discard(node)
         self._catch_up(node, self.registry.list("pods", field_selector=f"spec.nodeName={node}"))
+
+    def is_cut_off(self, node: str) -> bool:
+        """Is the node one that can't reach the API?"""
+        return node in self._cut_off
 
     def reaches(self, pod: Object) -> bool:
         """Can the pod's node reach the API?"""
@@ -182,7 +188,11 @@ class Kubelet:
         stop = self.registry.store.listen(("pods", "configmaps", "secrets"), self._changed)
         try:
             for pod in self.registry.list("pods"):
-                self._take(pod)
+                try:
+                    self._take(pod)
+                except Exception:
+                    # As a listener's fault in the store: one odd pod must not keep the cluster from starting.
+                    log.exception("taking pod %s", "/".join(key_of(pod)))
             await self._meter.run(self._workers)
         finally:
             stop()
@@ -246,8 +256,13 @@ class Kubelet:
         try:
             await worker.run()
         except Exception:
-            # A bug or a full disk: this pod must not take the others with it.
+            # A bug or a full disk: this pod must not take the others with it, nor be forgotten.
             log.exception("the worker of pod %s failed", worker.pod["metadata"]["name"])
+            asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._take_again, key_of(worker.pod))
+
+    def _take_again(self, key: tuple[str, str]) -> None:
+        if not self._stopped and (stored := self.registry.store.get("pods", key)):
+            self._take(stored.obj)
 
     def _forget(self, uid: str) -> None:
         if self._stopped:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import time
 from pathlib import Path
 from typing import BinaryIO
+
+log = logging.getLogger(__name__)
 
 MAX_BYTES = 10 * 1024 * 1024  # the kubelet's containerLogMaxSize
 MAX_FILES = 5  # the kubelet's containerLogMaxFiles
@@ -28,7 +32,10 @@ def was_written(path: Path) -> bool:
 
 
 class LogWriter:
-    """Writes what a container prints. Feed it bytes as they come; `close` writes what had no newline."""
+    """Writes what a container prints. Feed it bytes as they come; `close` writes what had no newline.
+
+    Where the disk is full, lines are lost: a lost log is no reason for a container to fail, or never to end.
+    """
 
     def __init__(self, folder: Path, restart: int, *, max_bytes: int = MAX_BYTES) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -40,6 +47,7 @@ class LogWriter:
         self._rest = b""
         self._file: BinaryIO = self._path.open("ab", buffering=0)
         self._size = self._file.tell()
+        self._losing = False
 
     def feed(self, data: bytes) -> None:
         """Write the complete lines of what came; keep the rest."""
@@ -60,19 +68,26 @@ class LogWriter:
     def _write(self, lines: list[bytes]) -> None:
         prefix = stamp(time.time_ns()).encode() + b" "
         block = b"".join(prefix + line + b"\n" for line in lines)
-        if self._size and self._size + len(block) > self._max:
-            self._rotate()
-        self._file.write(block)
-        self._size += len(block)
+        try:
+            if self._size and self._size + len(block) > self._max:
+                self._rotate()
+            self._file.write(block)
+            self._size += len(block)
+            self._losing = False
+        except OSError as error:
+            if not self._losing:
+                log.warning("lines of %s are lost: %s", self._path, error)
+            self._losing = True
 
     def _rotate(self) -> None:
-        self._file.close()
-        self._path.rename(self._path.with_name(f"{self._path.name}.{time.time_ns()}"))
+        with contextlib.suppress(FileNotFoundError):  # a rotation that stopped half way
+            self._path.rename(self._path.with_name(f"{self._path.name}.{time.time_ns()}"))
         rotated = sorted(self._path.parent.glob(f"{self._path.name}.*"))
         for old in rotated[: max(0, len(rotated) - (MAX_FILES - 1))]:
             old.unlink(missing_ok=True)
-        self._file = self._path.open("ab", buffering=0)
-        self._size = 0
+        fresh = self._path.open("ab", buffering=0)
+        self._file.close()
+        self._file, self._size = fresh, 0
 
 
 def tail(path: Path, *, lines: int = 80, limit: int = 2048) -> str:

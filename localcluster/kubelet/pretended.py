@@ -8,6 +8,7 @@ An annotation of the pod sets what each of its containers uses instead:
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 from collections.abc import Mapping
@@ -52,15 +53,25 @@ def _share(seed: bytes, moment: float, least: float, most: float, swing: float) 
     return middle + swing * math.sin(2 * math.pi * (moment / period + seed[2] / 255))
 
 
+def _said(annotations: Mapping[str, str], name: str) -> str | None:
+    """An annotation's quantity, where it is one."""
+    with contextlib.suppress(ValueError):
+        if quantities.parse(annotations.get(name, "")) >= 0:
+            return annotations[name]
+    return None
+
+
 def _cpu(container: Mapping[str, Any], annotations: Mapping[str, str], seed: bytes, moment: float) -> int:
-    if USE_CPU in annotations:
-        return quantities.nanos(annotations[USE_CPU])
+    said = _said(annotations, USE_CPU)
+    if said is not None:
+        return quantities.nanos(said)
     asked = container_requests(container).get("cpu") or _UNASKED_CPU
     return int(asked * 1_000_000 * _share(seed, moment, 0.1, 0.8, 0.08))
 
 
 def _memory(container: Mapping[str, Any], annotations: Mapping[str, str], seed: bytes, moment: float) -> int:
-    if USE_MEMORY in annotations:
-        return quantities.whole(annotations[USE_MEMORY])
+    said = _said(annotations, USE_MEMORY)
+    if said is not None:
+        return quantities.whole(said)
     asked = container_requests(container).get("memory") or _UNASKED_MEMORY
     return int(asked * _share(seed, moment, 0.3, 0.9, 0.05)) // _MIB * _MIB or _MIB

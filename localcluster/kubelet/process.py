@@ -47,7 +47,9 @@ class Process:
                 os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """SIGKILL for the whole group."""
+        """SIGKILL for the whole group. Once the process was reaped, its number may be another's."""
+        if self.exited.done():
+            return
         with contextlib.suppress(ProcessLookupError):  # nobody is left
             os.killpg(self.pid, signal.SIGKILL)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from localcluster.kubelet import procfs
 
 if TYPE_CHECKING:
     from localcluster.kubelet.worker import Worker
+
+log = logging.getLogger(__name__)
 
 PERIOD_SECONDS = 2.0
 
@@ -79,7 +82,10 @@ class Meter:
         """Measure until cancelled."""
         while True:
             if any(worker.runners for worker in workers.values()):
-                self.measure(workers)
+                try:
+                    self.measure(workers)
+                except Exception:
+                    log.exception("measuring failed")  # a round without figures; pods must not end for it
             await asyncio.sleep(PERIOD_SECONDS)
 
     def measure(self, workers: Mapping[str, Worker]) -> None:

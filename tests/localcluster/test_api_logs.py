@@ -29,6 +29,9 @@ class Agent:
     def usage(self) -> dict[tuple[str, str], list[Any]]:
         return {}
 
+    def is_cut_off(self, node: str) -> bool:
+        return False
+
 
 def stamp(ago: float) -> str:
     return (datetime.now(UTC) - timedelta(seconds=ago)).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")

@@ -1,5 +1,6 @@
 """What an operator does with `kubectl` on a hollow cluster: autoscale, cordon, drain."""
 
+import json
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -91,6 +92,11 @@ def test_a_node_that_a_fault_fails(tmp_path: Path) -> None:
         wait_until("the node is unknown", lambda: kubectl(*get_ready) == "Unknown")
         wait_until("kubectl says so", lambda: "NotReady" in kubectl("get", "node", "hollow-1"))
         wait_until("a pod is not ready", lambda: "2/3" in kubectl("get", "deployment", "web"))
+        # metrics-server tells nothing of what it cannot ask: neither the node nor its pods use 0.
+        nodes = json.loads(kubectl("get", "--raw", "/apis/metrics.k8s.io/v1beta1/nodes"))["items"]
+        assert sorted(each["metadata"]["name"] for each in nodes) == ["hollow-2", "hollow-3"]
+        pods = json.loads(kubectl("get", "--raw", "/apis/metrics.k8s.io/v1beta1/pods"))["items"]
+        assert len(pods) == 2
         kubectl("delete", "--raw", "/localcluster/faults")
         wait_until("the node is ready", lambda: kubectl(*get_ready) == "True")
         wait_until("all pods are ready", lambda: "3/3" in kubectl("get", "deployment", "web"))

@@ -4,10 +4,12 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from localcluster.kubelet import procfs
+from localcluster.kubelet import kubelet, procfs
+from localcluster.kubelet.sandbox import Sandbox
 from tests.localcluster.nodes import Side, scenario
 
 
@@ -247,6 +249,29 @@ def test_hooks_run_after_the_start_and_before_the_end() -> None:
         assert "FailedPostStartHook" in side.reasons("broken")
 
     scenario(story)
+
+
+def test_a_pod_whose_worker_failed_is_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug, or a full disk: it is logged, and the pod is neither lost nor does it take the others with it."""
+    prepare, failures = Sandbox.prepare, ["once", "twice"]
+
+    def fail(self: Sandbox, *arguments: Any) -> dict[str, str]:
+        if "odd" in self.folder.name and failures:
+            raise RuntimeError(f"failed {failures.pop(0)}")
+        return prepare(self, *arguments)
+
+    monkeypatch.setattr(Sandbox, "prepare", fail)
+    monkeypatch.setattr(kubelet, "_RETRY_SECONDS", 0.1)
+
+    async def story(side: Side) -> None:
+        side.run("odd", "true")
+        side.run("good", "true")
+        await side.until(lambda: side.phase("good") == "Succeeded")
+        await side.until(lambda: side.phase("odd") == "Succeeded")
+
+    with pytest.raises(RuntimeError, match="failed once"):  # what was logged
+        scenario(story)
+    assert not failures
 
 
 def test_pods_of_nobody_are_left_alone() -> None:

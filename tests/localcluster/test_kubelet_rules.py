@@ -284,6 +284,28 @@ def test_a_wrong_table_says_why(tmp_path: Path, text: str, why: str) -> None:
         ImageTable.load(table)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_loses_lines_and_nothing_else(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    writer = LogWriter(tmp_path, 0)
+    writer.feed(b"before\n")
+    mine = writer._file
+    with Path("/dev/full").open("ab", buffering=0) as full:
+        writer._file = full
+        writer.feed(b"lost\n")
+        writer.feed(b"lost as well\n")
+    assert [record.message for record in caplog.records] == [
+        f"lines of {path_of(tmp_path, 0)} are lost: [Errno 28] No space left on device"
+    ]
+    writer._file = mine
+    writer.feed(b"after\nlast")
+    writer.close()
+    assert [line.split(" ", 1)[1] for line in path_of(tmp_path, 0).read_text().splitlines()] == [
+        "before",
+        "after",
+        "last",
+    ]
+
+
 def test_logs_are_lines_with_times_and_rotate(tmp_path: Path) -> None:
     assert stamp(1_700_000_000_000_000_001) == "2023-11-14T22:13:20.000000001Z"
     writer = LogWriter(tmp_path, 3, max_bytes=200)
