@@ -210,7 +210,10 @@ def _binding(binding: Obj) -> None:
         subject.setdefault("apiGroup", "" if subject.get("kind") == "ServiceAccount" else "rbac.authorization.k8s.io")
 
 
-_WITH_SPEC = {"pods", "deployments", "replicasets", "jobs", "services", "nodes", "horizontalpodautoscalers"}
+_WITH_SPEC = {"pods", "deployments", "replicasets", "jobs", "services", "nodes"} | {
+    "horizontalpodautoscalers",
+    "poddisruptionbudgets",
+}
 
 _DEFAULTS: dict[str, Callable[[Obj], None]] = {
     "pods": _pod,

@@ -34,10 +34,15 @@ class Counts:
 
 
 def count(spec: Object, pods: int, healthy: int, scale: int) -> Counts:
-    """What a budget wants of `pods` pods, whose controllers want `scale` of them. Percentages are rounded up."""
+    """What a budget wants of `pods` pods, whose controllers want `scale` of them. Percentages are rounded up.
+
+    One that names neither figure expects no pods, and so allows no eviction.
+    """
     if (most := spec.get("maxUnavailable")) is not None:
         return Counts(scale, max(scale - _share(most, scale), 0), healthy)
-    least = spec.get("minAvailable", 1)
+    least = spec.get("minAvailable")
+    if least is None:
+        return Counts(0, 0, healthy)
     if isinstance(least, int):
         return Counts(pods, least, healthy)
     return Counts(scale, _share(least, scale), healthy)
@@ -75,10 +80,10 @@ def verdict(pod: Object, budgets: Sequence[Object]) -> Verdict:
         raise StatusError(500, "InternalError", several)
     (budget,) = budgets
     name, have = budget["metadata"]["name"], budget.get("status") or {}
-    if (have.get("observedGeneration") or 0) < budget["metadata"].get("generation", 1):
-        raise _refused(f"The disruption budget {name} is still being processed by the server.", 10)
     if not _ready(status) and _unready_may_go(budget, have):
         return Verdict.FREE
+    if (have.get("observedGeneration") or 0) < budget["metadata"].get("generation", 1):
+        raise _refused(f"The disruption budget {name} is still being processed by the server.", 10)
     if not have.get("disruptionsAllowed"):
         wanted, healthy = have.get("desiredHealthy", 0), have.get("currentHealthy", 0)
         raise _refused(f"The disruption budget {name} needs {wanted} healthy pods and has {healthy} currently")

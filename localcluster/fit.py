@@ -265,7 +265,7 @@ def _expression_matches(expression: Mapping[str, Any], labels: Mapping[str, str]
     if operator == "NotIn":
         return actual not in values
     if operator in _OPERATORS_WITH_NUMBERS:
-        if actual is None or not actual.lstrip("-").isdigit():
+        if actual is None or not all(text.lstrip("-").isdigit() for text in (actual, *values[:1])) or not values:
             return False
         return int(actual) > int(values[0]) if operator == "Gt" else int(actual) < int(values[0])
     return actual in values

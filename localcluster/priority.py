@@ -26,10 +26,11 @@ def complete(pod: Obj, classes: Iterable[Mapping[str, Any]]) -> None:
     found: Mapping[str, Any] | None = None
     for each in classes:
         if each["metadata"]["name"] == wanted or (not wanted and each.get("globalDefault")):
-            found = each
+            # Of several global defaults, "the smallest value ... will be used as the default priority".
+            found = min((found, each), key=_value) if found else each
     if wanted and found is None:
         raise forbidden("pods", name, f"no PriorityClass with name {wanted} was found")
-    value = int(found["value"]) if found else 0
+    value = _value(found) if found else 0
     if spec.get("priority") not in (None, 0, value):
         said = (
             f"the integer value of priority ({spec['priority']}) must not be provided in pod spec; "
@@ -40,6 +41,10 @@ def complete(pod: Obj, classes: Iterable[Mapping[str, Any]]) -> None:
     if found:
         spec["priorityClassName"] = found["metadata"]["name"]
         spec["preemptionPolicy"] = found.get("preemptionPolicy") or "PreemptLowerPriority"
+
+
+def _value(each: Mapping[str, Any]) -> int:
+    return int(each.get("value") or 0)
 
 
 def ensure_system_classes(registry: Any) -> None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from localcluster import quantities
+from localcluster import quantities, rules
 from localcluster.crd import definitions, structural
 from localcluster.resources import Resource
 from localcluster.selectors import label_selector_matches
@@ -186,6 +186,7 @@ def pod_spec(spec: Obj, field: str) -> Iterator[Cause]:
     policy = spec.get("restartPolicy")
     if policy not in ("Always", "OnFailure", "Never"):
         yield unsupported(f"{field}.restartPolicy", policy, ("Always", "OnFailure", "Never"))
+    yield from rules.placement(spec, field)
     if (deadline := spec.get("activeDeadlineSeconds")) is not None and deadline < 1:
         yield wrong(f"{field}.activeDeadlineSeconds", deadline, "must be between 1 and 2147483647, inclusive")
 
@@ -296,6 +297,9 @@ _RULES: dict[str, Callable[[Obj], Iterator[Cause]]] = {
     "configmaps": _data,
     "secrets": _secret,
     "customresourcedefinitions": definitions.problems,
+    "nodes": rules.node,
+    "poddisruptionbudgets": rules.budget,
+    "horizontalpodautoscalers": rules.autoscaler,
 }
 
 

@@ -169,7 +169,7 @@ class Autoscalers(Controller):
             raise NoMetricsError(f"unable to get metrics of type {kind}: this cluster has resource metrics alone")
         resource, wanted = source["name"], source["target"]
         words = "container resource" if kind == "ContainerResource" else "resource"
-        by_share = wanted["type"] == "Utilization"
+        by_share = wanted.get("averageUtilization") is not None
         goal = (
             Target(utilization=int(wanted["averageUtilization"]))
             if by_share

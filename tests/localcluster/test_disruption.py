@@ -41,6 +41,8 @@ Object = dict[str, Any]
         ({"minAvailable": "100%"}, 3, 3, 3, 3, 0),
         # No matching pods: ALLOWED DISRUPTIONS is 0.
         ({"minAvailable": 2}, 0, 0, 0, 2, 0),
+        # Neither figure: no pods are expected, and "ALLOWED DISRUPTIONS" is 0 (getExpectedPodCount, updatePdbStatus).
+        ({}, 3, 3, 3, 0, 0),
     ],
 )
 def test_what_a_budget_allows(spec: Object, pods: int, healthy: int, scale: int, desired: int, allowed: int) -> None:
@@ -63,6 +65,10 @@ def _budget(allowed: int, healthy: int = 2, desired: int = 2, **spec: Any) -> Ob
     return {"metadata": {"name": "web", "generation": 1}, "spec": spec, "status": status}
 
 
+def _stale(budget: Object) -> Object:
+    return {**budget, "metadata": {**budget["metadata"], "generation": 2}}
+
+
 @pytest.mark.parametrize(
     ("pod", "budgets", "expected"),
     [
@@ -79,6 +85,9 @@ def _budget(allowed: int, healthy: int = 2, desired: int = 2, **spec: Any) -> Ob
         (_pod(ready=False), [_budget(0, healthy=1)], 429),
         # AlwaysAllow: they "can be evicted regardless of whether the criteria in a PDB is met".
         (_pod(ready=False), [_budget(0, healthy=0, unhealthyPodEvictionPolicy="AlwaysAllow")], Verdict.FREE),
+        # They don't wait for the budget to be counted anew.
+        (_pod(ready=False), [_stale(_budget(0, healthy=0, unhealthyPodEvictionPolicy="AlwaysAllow"))], Verdict.FREE),
+        (_pod(), [_stale(_budget(1))], 429),
     ],
 )
 def test_evictions(pod: Object, budgets: list[Object], expected: Any) -> None:

@@ -39,6 +39,16 @@ def test_a_global_default(api: Served) -> None:
     assert api.post(CLASSES, _class("usual", 10, globalDefault=True)).status == 201
     made = api.post(PODS, _pod("a")).json["spec"]
     assert (made["priority"], made["priorityClassName"]) == (10, "usual")
+    # Of several, "the smallest value of such global default PriorityClasses will be used as the default priority".
+    for name, value in (("above", 20), ("lower", 5), ("zzz", 7)):
+        assert api.post(CLASSES, _class(name, value, globalDefault=True)).status == 201
+    assert api.post(PODS, _pod("b")).json["spec"]["priorityClassName"] == "lower"
+
+
+def test_a_class_without_a_value_is_worth_nothing(api: Served) -> None:
+    """And, above all, lets pods be made."""
+    assert api.post(CLASSES, {"metadata": {"name": "odd"}, "globalDefault": True}).status == 201
+    assert api.post(PODS, _pod("a")).json["spec"]["priority"] == 0
 
 
 def test_the_system_has_classes_of_its_own(api: Served) -> None:

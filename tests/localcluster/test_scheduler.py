@@ -97,15 +97,19 @@ def test_why_nothing_fits(wanted: Any, nodes: Any, used: Any, message: str) -> N
 
 
 SOFT = {"key": "old", "effect": "PreferNoSchedule"}
-AFFINITY = {
-    "affinity": {
-        "nodeAffinity": {
-            "requiredDuringSchedulingIgnoredDuringExecution": {
-                "nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["x", "y"]}]}]
-            }
-        }
-    }
-}
+
+
+def _affinity(**expression: Any) -> dict[str, Any]:
+    terms = {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
+    return {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}}
+
+
+def _memory(operator: str, value: str) -> dict[str, Any]:
+    return _affinity(key="memory", operator=operator, values=[value])
+
+
+SIZES = [_node("a", labels={"memory": "32"}), _node("b", labels={"memory": "64"})]
+AFFINITY = _affinity(key="zone", operator="In", values=["x", "y"])
 
 
 @pytest.mark.parametrize(
@@ -117,6 +121,8 @@ AFFINITY = {
         (_pod(cpu="6"), NODES, {}, "gpu"),
         (_pod({"nodeSelector": {"zone": "x"}}), [_node("a"), _node("b", labels={"zone": "x"})], {}, "b"),
         (_pod(AFFINITY), [_node("a", labels={"zone": "z"}), _node("b", labels={"zone": "y"})], {}, "b"),
+        (_pod(_memory("Gt", "32")), SIZES, {}, "b"),
+        (_pod(_memory("Lt", "64")), SIZES, {}, "a"),
         (_pod({"tolerations": [{"key": "dedicated", "operator": "Exists"}]}), [_node("b", taints=[TAINT])], {}, "b"),
         (_pod({"tolerations": [{"key": "dedicated", "value": "ml"}]}), [_node("b", taints=[TAINT])], {}, "b"),
         (_pod({"tolerations": [{"operator": "Exists"}]}), [_node("b", cordoned=True)], {}, "b"),
@@ -126,6 +132,14 @@ AFFINITY = {
 )
 def test_where_pods_go(wanted: Any, nodes: Any, used: Any, node: str) -> None:
     assert fit(wanted, _views(nodes, used)) == Placement(node)
+
+
+@pytest.mark.parametrize("value", ["much", ""])
+def test_a_comparison_with_what_is_no_number_matches_no_node(value: str) -> None:
+    """ "for 'Gt', 'Lt' operators, the value must be an integer" (labels.NewRequirement)."""
+    found = fit(_pod(_memory("Gt", value)), _views([_node("a", labels={"memory": "32"})], {}))
+    assert isinstance(found, NoFit)
+    assert "1 node(s) didn't match Pod's node affinity/selector" in found.message
 
 
 def test_init_containers_count_where_they_ask_for_more() -> None:
