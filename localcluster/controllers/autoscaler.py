@@ -112,6 +112,9 @@ class Autoscalers(Controller):
         current = int(target["spec"].get("replicas", 1))
         least, most = int(found["spec"].get("minReplicas") or 1), int(found["spec"]["maxReplicas"])
         done = _Round(current, current)
+        if key_of(found) not in self._histories:
+            # What is there when it begins, or after a restart, counts as recommended: nothing goes down at once.
+            self._histories[key_of(found)] = History([(time.time(), current)])
         why = "the HPA controller was able to get the target's current scale"
         done.say("AbleToScale", true=True, why=("SucceededGetScale", why))
         if current == 0:
@@ -152,7 +155,7 @@ class Autoscalers(Controller):
         wanted, shown = best
         said = f"the HPA was able to successfully calculate a replica count from {shown}"
         done.say("ScalingActive", true=True, why=("ValidMetricFound", said))
-        history = self._histories.setdefault(key_of(found), History())
+        history = self._histories[key_of(found)]
         history.forget(now - rules.longest)
         steady, why = stabilise(wanted, done.current, history, rules, now)
         done.say("AbleToScale", true=True, why=why)
@@ -194,8 +197,7 @@ class Autoscalers(Controller):
 
         metadata = target["metadata"]
         self.registry.mutate(plural, metadata["name"], metadata["namespace"], change, manager=MANAGER)
-        history = self._histories.setdefault(key_of(found), History())
-        history.changes.append((time.time(), done.desired - done.current))
+        self._histories[key_of(found)].changes.append((time.time(), done.desired - done.current))
         said = f"the HPA controller was able to update the target scale to {done.desired}"
         done.say("AbleToScale", true=True, why=("SucceededRescale", said))
         message = f"New size: {done.desired}; reason: {done.reason}"

@@ -95,6 +95,21 @@ def test_it_scales_up_and_down_again() -> None:
     _quick(story)
 
 
+def test_nothing_goes_down_at_once() -> None:
+    """The replicas that an autoscaler finds are its first recommendation (recordInitialRecommendation): so the way down
+    begins 300 s later, after a restart of the controller as well."""
+
+    async def story(side: Side) -> None:
+        _deployment(side, 4, **{USE_CPU: "50m"})
+        await _running(side, 4)
+        _autoscale(side, CPU)
+        await side.until(lambda: _condition(side, "AbleToScale") == ("True", "ScaleDownStabilized"))
+        assert _replicas(side) == 4
+        assert "SuccessfulRescale" not in side.reasons("web")
+
+    _quick(story)
+
+
 def test_status_and_columns() -> None:
     async def story(side: Side) -> None:
         _deployment(side, 2, **{USE_CPU: "500m", USE_MEMORY: "256Mi"})
