@@ -52,6 +52,8 @@ class Jobs(Controller):
         step = jobrules.step(self._started(job), owned, counts, time.time())
         for pod in owned:
             if pod["metadata"]["name"] in step.delete:
+                if step.ending is None:
+                    self._release(pod)  # what the job itself has too many of is no failure
                 pods.remove(self.registry, job, pod, COMPONENT)
         if step.create:
             self._create(job, owned, min(step.create, BURST))
@@ -82,7 +84,7 @@ class Jobs(Controller):
     def _count(self, job: Object) -> Object:
         """Count every pod that has ended and was not counted before; the job as it is then."""
         owned = self._index.owned("pods", job["metadata"]["uid"])
-        fresh = [pod for pod in owned if FINALIZER in _finalizers(pod) and jobrules.ended(pod)]
+        fresh = [pod for pod in owned if FINALIZER in _finalizers(pod) and jobrules.ended(job["spec"], pod)]
         if not fresh:
             return job
         policy = job["spec"].get("podFailurePolicy")
@@ -186,18 +188,22 @@ def _finalizers(obj: Object) -> list[str]:
     return obj["metadata"].get("finalizers") or []
 
 
+def _terminating(pod: Object) -> bool:
+    return bool(pod["metadata"].get("deletionTimestamp")) and pods.phase(pod) not in {"Succeeded", "Failed"}
+
+
 def _counts(job: Object, owned: list[Object]) -> Counts:
     status = job.get("status") or {}
     return Counts(
         active=sum(1 for pod in owned if pods.active(pod)),
-        terminating=sum(1 for pod in owned if pod["metadata"].get("deletionTimestamp") and not jobrules.ended(pod)),
+        terminating=sum(1 for pod in owned if _terminating(pod)),
         succeeded=int(status.get("succeeded") or 0),
         failed=int(status.get("failed") or 0),
     )
 
 
 def _add_end(status: dict[str, Any], pod: Object, verdict: tuple[str, str] | None) -> None:
-    if jobrules.ended(pod) == "Succeeded":
+    if pods.phase(pod) == "Succeeded":
         number = jobrules.index_of(pod)
         if number is None:
             status["succeeded"] = int(status.get("succeeded") or 0) + 1

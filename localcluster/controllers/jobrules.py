@@ -66,12 +66,21 @@ def decided(job: Object) -> Ending | None:
     return None
 
 
-def ended(pod: Object) -> str | None:
-    """Succeeded or Failed once a pod has ended for good, and None before. Deleted before it ran is Failed."""
+def waits_for_ends(spec: Object) -> bool:
+    """Are pods that are being deleted neither counted nor replaced before they have ended? (podReplacementPolicy)"""
+    return spec.get("podReplacementPolicy") == "Failed" or spec.get("podFailurePolicy") is not None
+
+
+def ended(spec: Object, pod: Object) -> str | None:
+    """How a pod counts for a job, Succeeded or Failed; None while it does not.
+
+    One that somebody deletes has failed at once, so that a job that may not retry does not begin anew while the pod
+    still runs, on a node that is lost for instance; unless the job waits for its end.
+    """
     phase = podfacts.phase(pod)
     if phase in {"Succeeded", "Failed"}:
         return phase
-    if pod["metadata"].get("deletionTimestamp") and not pod["spec"].get("nodeName"):
+    if pod["metadata"].get("deletionTimestamp") and not (waits_for_ends(spec) and pod["spec"].get("nodeName")):
         return "Failed"
     return None
 
@@ -89,7 +98,7 @@ def step(job: Object, pods: Sequence[Object], counts: Counts, now: float) -> Ste
     if len(alive) > wanted:
         surplus = sorted(alive, key=podfacts.deletion_order)[: len(alive) - wanted]
         return Step(delete=tuple(pod["metadata"]["name"] for pod in surplus), again=_deadline_in(job, now))
-    missing = wanted - len(alive)
+    missing = max(wanted - len(alive) - (counts.terminating if waits_for_ends(spec) else 0), 0)
     wait = backoff_left(pods, now) if missing else 0.0
     waits = [left for left in (wait or None, _deadline_in(job, now)) if left is not None]
     return Step(create=0 if wait else missing, again=min(waits, default=None))
@@ -145,7 +154,7 @@ def backoff_left(pods: Iterable[Object], now: float) -> float:
 
     Only failures since the last success count.
     """
-    ends = [(end_of(pod), ended(pod)) for pod in pods]
+    ends = [(end_of(pod), podfacts.phase(pod)) for pod in pods]
     last_success = max((end for end, how in ends if how == "Succeeded"), default=0.0)
     failures = [end for end, how in ends if how == "Failed" and end > last_success]
     if not failures:
@@ -155,13 +164,15 @@ def backoff_left(pods: Iterable[Object], now: float) -> float:
 
 
 def end_of(pod: Object) -> float:
-    """When the last container of a pod ended (Unix time), or else when the pod was deleted or made."""
+    """When the last container of a pod ended (Unix time), or else when its deletion began or it was made."""
     states = [s.get("state", {}).get("terminated") for s in (pod.get("status") or {}).get("containerStatuses") or []]
     times = [parse_time(s["finishedAt"]).timestamp() for s in states if s and s.get("finishedAt")]
     if times:
         return max(times)
     metadata = pod["metadata"]
-    return parse_time(metadata.get("deletionTimestamp") or metadata["creationTimestamp"]).timestamp()
+    if metadata.get("deletionTimestamp"):
+        return parse_time(metadata["deletionTimestamp"]).timestamp() - (metadata.get("deletionGracePeriodSeconds") or 0)
+    return parse_time(metadata["creationTimestamp"]).timestamp()
 
 
 def policy_verdict(policy: Object | None, pod: Object) -> tuple[str, str] | None:

@@ -251,6 +251,24 @@ def test_a_job_replaces_a_deleted_pod_and_counts_it_once() -> None:
     scenario(story, hollow=True)
 
 
+def test_what_a_job_takes_away_itself_is_no_failure() -> None:
+    """Suspended, or with less parallelism: it may go on later, whatever its backoffLimit (deleteJobPods lets go of the
+    finalizer first)."""
+
+    async def story(side: Side) -> None:
+        _job(side, "work", {RUN_SECONDS: "60"}, backoffLimit=0, parallelism=3, completions=3)
+        await side.until(lambda: sum(pod.get("status", {}).get("phase") == "Running" for pod in side.pods()) == 3)
+        side.registry.mutate("jobs", "work", "default", lambda job: job["spec"].update(parallelism=1))
+        await side.until(lambda: len(side.pods()) == 1)
+        side.registry.mutate("jobs", "work", "default", lambda job: job["spec"].update(suspend=True))
+        await side.until(lambda: not side.pods())
+        side.registry.mutate("jobs", "work", "default", lambda job: job["spec"].update(suspend=False))
+        await side.until(lambda: _status(side, "work", "jobs")["active"] == 1)
+        assert not _status(side, "work", "jobs").get("failed")
+
+    scenario(story, hollow=True)
+
+
 def test_an_indexed_job_runs_every_index_once() -> None:
     async def story(side: Side) -> None:
         command = ["sh", "-c", "echo index $JOB_COMPLETION_INDEX"]

@@ -102,6 +102,30 @@ def _pod(name: str, phase: str = "Running", *, ended: float = 0.0, code: int = 1
     }
 
 
+def _deleted(pod: Any) -> Any:
+    return {**pod, "metadata": {**pod["metadata"], "deletionTimestamp": time_of(50), "deletionGracePeriodSeconds": 30}}
+
+
+@pytest.mark.parametrize(
+    ("pod", "spec", "ended"),
+    [
+        (_pod("a"), {}, None),
+        (_pod("a", "Failed"), {}, "Failed"),
+        # isPodFailed: "Count deleted Pods as failures to account for orphan Pods that never have a chance to reach the
+        # Failed phase" ...
+        (_deleted(_pod("a")), {}, "Failed"),
+        (_deleted(_pod("a", "Succeeded")), {}, "Succeeded"),
+        # ... unless the job replaces failed pods alone, as one with a podFailurePolicy does.
+        (_deleted(_pod("a")), {"podReplacementPolicy": "TerminatingOrFailed"}, "Failed"),
+        (_deleted(_pod("a")), {"podReplacementPolicy": "Failed"}, None),
+        (_deleted(_pod("a")), {"podFailurePolicy": {"rules": []}}, None),
+        ({**_deleted(_pod("a")), "spec": {}}, {"podReplacementPolicy": "Failed"}, "Failed"),
+    ],
+)
+def test_how_a_pod_counts(pod: Any, spec: Any, ended: str | None) -> None:
+    assert jobrules.ended(spec, pod) == ended
+
+
 COMPLETE = Ending("Complete", "CompletionsReached", "Reached expected number of succeeded pods")
 TOO_OFTEN = Ending("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")
 TOO_LONG = Ending("Failed", "DeadlineExceeded", "Job was active longer than specified deadline")
@@ -136,6 +160,9 @@ TOO_LONG = Ending("Failed", "DeadlineExceeded", "Job was active longer than spec
             Counts(1, 0, 0, 0),
             Step(again=50.0),
         ),
+        # podReplacementPolicy Failed: "wait until a previously created Pod is fully terminated".
+        (_job(backoffLimit=1), [_deleted(_pod("a"))], Counts(0, 1, 0, 1), Step(create=1)),
+        (_job(podReplacementPolicy="Failed"), [_deleted(_pod("a"))], Counts(0, 1, 0, 0), Step()),
         (_job(suspend=True), [_pod("a")], Counts(1, 0, 0, 0), Step(delete=("a",))),
         (_job(parallelism=0), [_pod("a")], Counts(1, 0, 0, 0), Step(delete=("a",))),
     ],

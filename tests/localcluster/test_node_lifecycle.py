@@ -11,6 +11,7 @@ import pytest
 
 from localcluster.controllers.nodelifecycle import taints_of
 from localcluster.errors import StatusError
+from localcluster.kubelet.hollow import RUN_SECONDS
 from localcluster.taints import NO_EXECUTE, NO_SCHEDULE
 from tests.localcluster.nodes import Side, scenario
 
@@ -78,6 +79,41 @@ def test_a_silent_node_becomes_unknown_and_its_pods_are_evicted(hollow: bool) ->
         await side.until(lambda: not _taints(side))
 
     scenario(story, hollow=hollow)
+
+
+@pytest.mark.parametrize("hollow", [True, False])
+def test_a_job_that_may_not_retry_fails_with_its_node(hollow: bool) -> None:
+    """No second pod may begin while the first may still run: it would log to the same run twice.
+
+    The job has failed once the pod is gone: "Delaying marking the Job as finished, because there are still terminating
+    pod(s)" (job_controller.go, enactJobFinished).
+    """
+
+    async def story(side: Side) -> None:
+        container = {"name": "main", "image": "busybox", "command": ["sleep", "60"]}
+        toleration = {"key": UNREACHABLE, "operator": "Exists", "effect": NO_EXECUTE, "tolerationSeconds": 0}
+        pod_spec = {"restartPolicy": "Never", "containers": [container], "tolerations": [toleration]}
+        template = {"metadata": {"annotations": {RUN_SECONDS: "60"}}, "spec": pod_spec}
+        spec = {"backoffLimit": 0, "template": template}
+        side.registry.create("jobs", {"metadata": {"name": "work"}, "spec": spec}, namespace="default")
+        (pod,) = await side.until(lambda: side.pods("job-name=work"))
+        node = await side.until(lambda: side.pod(pod["metadata"]["name"])["spec"].get("nodeName"))
+        await side.until(lambda: side.phase(pod["metadata"]["name"]) == "Running")
+        side.nodes.fail(node)
+        await side.until(lambda: _condition(_job(side), "FailureTarget").get("reason") == "BackoffLimitExceeded")
+        status = _job(side)["status"]
+        assert (status["failed"], status["active"], status["terminating"]) == (1, 0, 1)
+        assert [each["metadata"]["uid"] for each in side.pods("job-name=work")] == [pod["metadata"]["uid"]]
+        assert not _condition(_job(side), "Failed")
+        side.nodes.recover(node)
+        await side.until(lambda: _condition(_job(side), "Failed"))
+        assert not side.pods("job-name=work")
+
+    scenario(story, hollow=hollow)
+
+
+def _job(side: Side) -> Object:
+    return side.registry.get("jobs", "work", "default")
 
 
 def test_new_pods_avoid_a_lost_node() -> None:
