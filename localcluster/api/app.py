@@ -148,7 +148,7 @@ class Api:
         if name == "proxy" and row.plural in ("pods", "services"):
             return await self._proxy.handle(target, request)
         if name == "log" and method == "GET":
-            return handle_log(self._registry, self._agent, target, request)
+            return await handle_log(self._registry, self._agent, target, request)
         if name == "scale" and method in ("GET", "PUT", "PATCH"):
             return await handle_scale(self._registry, row, target, request)
         if name == "binding" and method == "POST":

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Protocol
 
 from localcluster.api.http import Request, Response, Stream
 from localcluster.api.requestinfo import Target
-from localcluster.errors import bad_request
+from localcluster.errors import StatusError, bad_request
 from localcluster.meta import parse_time
 from localcluster.registry import Registry
 
@@ -158,7 +158,7 @@ def _limited(text: bytes, options: LogOptions) -> bytes:
 
 
 def read_log(path: Path, options: LogOptions) -> bytes:
-    """What is there now."""
+    """What is there now. Slow (up to 50 MiB): for a thread."""
     found = _shown(_lines(path), options)
     return _limited(b"".join(found if options.tail is None else deque(found, maxlen=options.tail)), options)
 
@@ -223,13 +223,7 @@ async def follow_log(path: Path, options: LogOptions, is_over: Any) -> AsyncGene
     follower = _Follower(path)
     left = options.limit
     try:
-        # A rotation just now has renamed the very file that the follower reads: it must not be read twice.
-        older = [entry for part in _files(path)[:-1] if not follower.reads(part) for entry in _part_lines(part)]
-        batch = list(_shown([*older, *follower.more()], options))
-        if options.tail is not None:
-            while more := follower.more():
-                batch += _shown(more, options)
-            batch = list(deque(batch, maxlen=options.tail))
+        batch = await asyncio.to_thread(_what_is_there, path, follower, options)
         while True:
             piece = b"".join(batch)
             if left is not None:
@@ -248,6 +242,20 @@ async def follow_log(path: Path, options: LogOptions, is_over: Any) -> AsyncGene
         follower.close()
 
 
+def _what_is_there(path: Path, follower: _Follower, options: LogOptions) -> list[bytes]:
+    """The lines so far, the last ``options.tail`` of them alone. Slow (up to 50 MiB): for a thread."""
+    # A rotation just now has renamed the very file that the follower reads: it must not be read twice.
+    older = [part for part in _files(path)[:-1] if not follower.reads(part)]
+    found: list[bytes] = []
+    while more := follower.more():
+        found += _shown(more, options)
+    for part in reversed(older):
+        if options.tail is not None and len(found) >= options.tail:
+            break
+        found = [*_shown(_part_lines(part), options), *found]
+    return found if options.tail is None else found[max(len(found) - options.tail, 0) :]
+
+
 def _part_lines(part: Path) -> list[bytes]:
     try:
         return part.read_bytes().splitlines(keepends=True)
@@ -255,19 +263,25 @@ def _part_lines(part: Path) -> list[bytes]:
         return []
 
 
-def handle_log(registry: Registry, agent: NodeAgent | None, target: Target, request: Request) -> Response | Stream:
-    """GET pods/log. Raises StatusError 400 and 404."""
+async def handle_log(
+    registry: Registry, agent: NodeAgent | None, target: Target, request: Request
+) -> Response | Stream:
+    """GET pods/log. Raises StatusError 400, 404, and 500 (the pod's node does not answer)."""
     name, namespace = target.name or "", target.namespace or ""
     pod = registry.get("pods", name, namespace)
     options = LogOptions.of(request)
     container = choose_container(pod, options.container)
+    node = pod["spec"].get("nodeName") or ""
+    if agent and agent.is_cut_off(node):
+        where = f'Get "https://{node}:10250/containerLogs/{namespace}/{name}/{container}"'
+        raise StatusError(500, "InternalError", f"{where}: dial tcp {node}:10250: i/o timeout")
     path = agent.log_path(namespace, name, container, previous=options.previous) if agent else None
     if path is None:
         if _status_of(pod, container).get("state", {}).get("terminated") and not options.previous:
             return Response(b"", content_type=_TEXT)
         raise bad_request(_why_no_log(pod, container, previous=options.previous))
     if not options.follow:
-        return Response(read_log(path, options), content_type=_TEXT)
+        return Response(await asyncio.to_thread(read_log, path, options), content_type=_TEXT)
     run = _status_of(pod, container).get("restartCount", 0)
     uid = pod["metadata"]["uid"]
 

@@ -80,6 +80,17 @@ def test_rotated_parts_are_read_too(api: Served, log: Path) -> None:
     write(log, (1, "second"))
     assert api.get(LOG).body == b"first\nsecond\n"
     assert api.get(f"{LOG}?tailLines=2").body == b"first\nsecond\n"
+    running(api, terminated={"exitCode": 0})
+    for tail, wanted in ((0, b""), (1, b"second\n"), (2, b"first\nsecond\n"), (9, b"first\nsecond\n")):
+        assert api.get(f"{LOG}?follow=true&tailLines={tail}").body == wanted
+
+
+def test_a_node_that_does_not_answer_tells_no_logs(api: Served, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(log, (1, "one"))
+    monkeypatch.setattr(Agent, "is_cut_off", lambda *_: True)
+    reply = api.get(LOG)
+    assert reply.status == 500
+    assert "dial tcp" in reply.json["message"]
 
 
 def test_what_cannot_be_read_says_why(api: Served, log: Path) -> None:
