@@ -24,7 +24,7 @@ def parse(arguments: list[str]) -> ClusterConfig:
     parser.add_argument("--hollow-nodes", type=int, metavar="N", help="that many big nodes (with --hollow)")
     parser.add_argument("--faults", action="store_true", help="let tests switch faults on (/localcluster/faults)")
     parser.add_argument(
-        "--node-grace-seconds", type=float, default=40.0, metavar="S", help="a silent node is Unknown after S seconds"
+        "--node-grace-seconds", type=float, default=50.0, metavar="S", help="a silent node is Unknown after S seconds"
     )
     found = parser.parse_args(arguments)
     if found.images and not found.images.is_file():

@@ -64,7 +64,7 @@ class ClusterConfig:
     #: May the administrator switch faults on?
     faults: bool = False
     #: How long a node may be silent before it is Unknown.
-    node_grace_seconds: float = 40.0
+    node_grace_seconds: float = 50.0
 
     @property
     def url(self) -> str:

@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 Object = dict[str, Any]
 
 HEARTBEAT_SECONDS = 60.0
-#: kube-controller-manager's --node-monitor-grace-period.
-GRACE_SECONDS = 40.0
+#: kube-controller-manager's --node-monitor-grace-period (40 in older releases).
+GRACE_SECONDS = 50.0
 HOST = "127.0.0.1"
 READY, PRESSURES = "Ready", ("MemoryPressure", "DiskPressure", "PIDPressure")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
