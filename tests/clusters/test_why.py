@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from apps.clusters.why import explain
+from apps.clusters.why.exclusions import parse
 from apps.clusters.why.facts import (
     ClusterFacts,
     Condition,
@@ -23,7 +24,7 @@ from apps.clusters.why.facts import (
     PodFacts,
 )
 from apps.clusters.why.result import Why
-from apps.clusters.why.scheduling import fits, parse
+from apps.clusters.why.scheduling import fits
 
 NOW = datetime(2026, 11, 25, 14, 2, tzinfo=UTC)
 GIB = 1024**3
@@ -60,6 +61,7 @@ def why(pod: PodFacts, around: ClusterFacts | None = None) -> Why:
     return found
 
 
+CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 NO_GPU = (
     "0/3 nodes are available: 1 node(s) had untolerated taint {node-role.kubernetes.io/control-plane: }, "
     "2 Insufficient nvidia.com/gpu. preemption: 0/3 nodes are available: 1 Preemption is not helpful for scheduling, "
@@ -70,13 +72,13 @@ NO_GPU = (
 @pytest.mark.parametrize(
     ("message", "lacking", "excluded"),
     [
-        (NO_GPU, {GPU: 2}, {"by a taint": 1}),
+        (NO_GPU, {GPU: 2}, {f"with the taint {CONTROL_PLANE}": 1}),
         # 1.32 and later.
         (
             "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 node(s) didn't match pod anti-affinity "
             "rules. no new claims to deallocate, preemption: 0/3 nodes are available: 1 Preemption is not helpful.",
             {},
-            {"by a taint": 1, "by an anti-affinity rule": 2},
+            {"with a taint": 1, "ruled out by an anti-affinity rule": 2},
         ),
         (
             "0/9 nodes are available: 2 Too many pods, 3 Insufficient cpu, 3 Insufficient memory, "
@@ -88,18 +90,45 @@ NO_GPU = (
             "0/5 nodes are available: 2 node(s) had volume node affinity conflict, "
             "3 node(s) didn't match Pod's node affinity/selector.",
             {},
-            {"by the zone of its volume": 2, "by its node selector or affinity": 3},
+            {"in another zone than its volume": 2, "without the labels that it demands": 3},
         ),
         (
             "0/2 nodes are available: 1 node(s) had taint {a: b}, that the pod didn't tolerate, "
             "1 node(s) didn't have free ports for the requested pod ports.",
             {},
-            {"by a taint": 1, "by a host port that is taken": 1},
+            {"with the taint a=b": 1, "with its host port taken": 1},
         ),
         (
             "0/2 nodes are available: 2 node(s) didn't match pod topology spread constraints.",
             {},
-            {"by a spread constraint": 2},
+            {"ruled out by its spread constraint": 2},
+        ),
+        (
+            "0/4 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/unreachable: }, "
+            "1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }, "
+            "2 node(s) had untolerated taint {node.kubernetes.io/disk-pressure: }. preemption: 0/4 nodes are available",
+            {},
+            {"not ready": 2, "short of disk": 2},
+        ),
+        # Dynamic resource allocation, 1.34.
+        (
+            "0/64 nodes are available: 1 cannot allocate all claims, 1 node(s) had untolerated taint(s), 62 node(s) "
+            "didn't match Pod's node affinity/selector. still not schedulable, preemption: 0/64 nodes are available: "
+            "64 Preemption is not helpful for scheduling.",
+            {},
+            {"without the devices that it claims": 1, "with a taint": 1, "without the labels that it demands": 62},
+        ),
+        (
+            "0/2 nodes are available: 2 node(s) didn't find available persistent volumes to bind. preemption: 0/2 "
+            "nodes are available: 2 Preemption is not helpful for scheduling..",
+            {},
+            {"without a volume for its claim": 2},
+        ),
+        (
+            "0/3 nodes are available: 1 node(s) didn't match the requested node name, 2 node(s) had no available "
+            "volume zone.",
+            {},
+            {"of another name than it demands": 1, "in another zone than its volume": 2},
         ),
     ],
 )
@@ -110,16 +139,23 @@ def test_the_schedulers_words_are_read(message: str, lacking: dict[str, int], ex
 
 def test_a_pod_that_waits_for_gpus_says_the_largest_gap_and_who_ends() -> None:
     around = cluster(
-        node("cp", gpu=8, taints=({"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"},)),
+        node("cp", gpu=8, taints=({"key": CONTROL_PLANE, "effect": "NoSchedule"},)),
         node("gpu-1", gpu=8, used=6, holders=(Holder("run-17", {"gpu": 2}), Holder("run-3", {"gpu": 4}))),
         node("gpu-2", gpu=8, used=8, holders=(Holder("run-5", {"gpu": 8}),)),
     )
     found = why(pending(NO_GPU), around)
-    assert found.sentence == "Waiting: no node has 4 free nvidia.com/gpu; the largest gap is 2 on gpu-1."
+    # The control plane's node has more, but is none that it may have.
+    assert (
+        found.sentence == "Waiting: no node that may take it has 4 free nvidia.com/gpu; the largest gap is 2 on gpu-1."
+    )
+    workers = replace(around, nodes=around.nodes[1:])
+    assert why(pending(NO_GPU), workers).sentence == (
+        "Waiting: no node has 4 free nvidia.com/gpu; the largest gap is 2 on gpu-1."
+    )
     assert found.next_step == "Ask for at most 2 nvidia.com/gpu, or wait for run-17 to end."
     assert [(e.source, e.text) for e in found.evidence[1:]] == [
         ("Free nvidia.com/gpu", "gpu-1 2 of 8, gpu-2 0 of 8"),
-        ("Left out", "1 of 3 nodes: 1 by a taint"),
+        ("Left out", f"1 of 3 nodes: 1 with the taint {CONTROL_PLANE}"),
     ]
     assert found.evidence[0].source == "kube-scheduler" and "2 Insufficient nvidia.com/gpu" in found.evidence[0].text
     assert found.state == "Unschedulable" and found.at == NOW - MIN
@@ -127,6 +163,8 @@ def test_a_pod_that_waits_for_gpus_says_the_largest_gap_and_who_ends() -> None:
 
 KINDS = NodeFacts("mixed", {GPU: 8, "nvidia.com/mig-1g.5gb": 7}, {GPU: 2, "nvidia.com/mig-1g.5gb": 6})
 BOTH = {"cpu": 6000, GPU: 1}
+CORDON = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+TEAM = {"key": "team", "value": "vision", "effect": "NoSchedule"}
 SCHEDULING: list[tuple[PodFacts, ClusterFacts, str, str]] = [
     (
         pending("0/1 nodes are available: 1 Insufficient nvidia.com/gpu."),
@@ -185,14 +223,61 @@ SCHEDULING: list[tuple[PodFacts, ClusterFacts, str, str]] = [
     (
         pending("0/2 nodes are available: 1 node(s) were unschedulable, 1 node(s) had untolerated taint {a: b}."),
         cluster(),
-        "Waiting: no node may take it: 1 cordoned and 1 by a taint.",
+        "Waiting: no node may take it: 1 cordoned and 1 with the taint a=b.",
         "Bring the nodes back, or run it elsewhere.",
     ),
     (
         pending("0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector."),
         cluster(),
-        "Waiting: no node may take it: 2 by its node selector or affinity.",
+        "Waiting: no node may take it: 2 without the labels that it demands.",
         "Change what it demands of a node, or label a node to match.",
+    ),
+    (
+        pending(
+            "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.",
+            selector={"zone": "a", "gpu": "h100"},
+        ),
+        cluster(node("n1", gpu=8)),
+        "Waiting: no node has the labels that it demands: gpu=h100, zone=a.",
+        "Correct its node selector, or label a node to match.",
+    ),
+    # A node that is away for a while would do: that is the way out, and no larger one is needed.
+    (
+        pending("0/2 nodes are available: 1 Insufficient nvidia.com/gpu, 1 node(s) were unschedulable."),
+        cluster(node("big", gpu=8, schedulable=False, taints=(CORDON,)), node("n1", gpu=2)),
+        "Waiting: no node that may take it has 4 nvidia.com/gpu; the largest has 2.",
+        "Ask for at most 2 nvidia.com/gpu, or bring big back: it is cordoned and has room.",
+    ),
+    (
+        pending("0/2 nodes are available: 1 Insufficient nvidia.com/gpu, 1 node(s) had untolerated taint(s)."),
+        cluster(node("big", gpu=8, ready=False), node("n1", gpu=8, used=8)),
+        "Waiting: no node that may take it has 4 free nvidia.com/gpu; none is free anywhere.",
+        "Wait until 4 more nvidia.com/gpu are free on n1, or bring big back: it is not ready and has room.",
+    ),
+    # Newer schedulers don't name taints: the nodes do.
+    (
+        pending("0/3 nodes are available: 3 node(s) had untolerated taint(s)."),
+        cluster(*(node(name, gpu=8, taints=(TEAM,)) for name in "ab"), node("c", gpu=8, ready=False)),
+        "Waiting: no node may take it: 2 with the taint team=vision and 1 not ready.",
+        "Bring the nodes back, or run it elsewhere.",
+    ),
+    (
+        pending("0/1 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/memory-pressure: }."),
+        cluster(),
+        "Waiting: no node may take it: 1 short of memory.",
+        "Free room on the nodes, or run it elsewhere.",
+    ),
+    (
+        pending("0/1 nodes are available: 1 cannot allocate all claims, 1 something that is new."),
+        cluster(),
+        "Waiting: no node may take it: 1 without the devices that it claims; 1 something that is new.",
+        "Claim less, wait for devices to be let go, or have nodes with such devices added.",
+    ),
+    (
+        pending('running PreBind plugin "VolumeBinding": binding volumes: timed out', reason="SchedulerError"),
+        cluster(),
+        'Waiting: running PreBind plugin "VolumeBinding": binding volumes: timed out.',
+        "",
     ),
     (
         pending("no nodes available to schedule pods"),
