@@ -23,6 +23,8 @@ _STUCK = frozenset(
         "CreateContainerError",
         "RunContainerError",
         "StartError",
+        "PreStartHookError",
+        "PostStartHookError",
     }
 )
 
@@ -154,9 +156,10 @@ def autoscaler_health(autoscaler: Object) -> Verdict:
 
 def _failed(status: Object) -> Verdict:
     reason = str(status.get("reason") or "")
-    ended = _worst_end(_all_statuses(status))
-    if reason in {"Evicted", "DeadlineExceeded", "NodeLost", "Preempting", "UnexpectedAdmissionError", "Shutdown"}:
-        # The pod itself was stopped: its containers' exit codes only echo that.
+    # Init containers last: of those, sidecars are stopped once the others have ended, and say only that.
+    ended = _worst_end([*(status.get("containerStatuses") or []), *(status.get("initContainerStatuses") or [])])
+    if reason:
+        # The pod itself was stopped, by an eviction, say: its containers' exit codes only echo that.
         return Verdict(Health.DEGRADED, reason, _text(status, "The pod was stopped."), _code(ended))
     if ended is not None:
         return _ended(*ended)

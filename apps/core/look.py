@@ -40,6 +40,7 @@ _WORDS: dict[Look, str] = {
     WARN: "warning unschedulable limited rolledback rolled-back",
     BAD: "degraded crashloopbackoff oomkilled imagepullbackoff errimagepull createcontainerconfigerror invalidimagename"
     " evicted backoff unhealthy denied forbidden preempting createcontainererror runcontainererror starterror"
+    " prestarthookerror poststarthookerror nodeshutdown unexpectedadmissionerror"
     " errimageneverpull failedmount failedattachvolume failedmapvolume failedcreatepodsandbox failedcreate"
     " exceededquota failedquota limitrange podsecurity",
     DEAD: "failed error aborted rejected timedout deadlineexceeded invalid",

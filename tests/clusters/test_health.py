@@ -119,6 +119,18 @@ CASES = [
                                          container({"terminated": OOM})]),
         Health.DEGRADED, "OOMKilled", "Container main used more memory", 137,
     ),
+    (
+        "its node was shut down",
+        pod("Failed", reason="Terminated", message="Pod was terminated in response to imminent node shutdown.",
+            containerStatuses=[container({"terminated": ended(143, "Error")})]),
+        Health.DEGRADED, "Terminated", "node shutdown", 143,
+    ),
+    (
+        "a sidecar that was stopped after the main container",
+        pod("Failed", containerStatuses=[container({"terminated": ended(1, "Error")})],
+            initContainerStatuses=[container({"terminated": ended(143, "Error")}, name="proxy")]),
+        Health.DEGRADED, "Error", "Container main", 1,
+    ),
     ("evicted", pod("Failed", reason="Evicted", message="The node was low on memory."),
      Health.DEGRADED, "Evicted", "low on memory", None),
     (

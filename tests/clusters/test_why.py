@@ -370,6 +370,11 @@ IMAGES = [
         "trust it",
     ),
     (
+        REGISTRY.format(code="Unknown", rest="http: server gave HTTP response to HTTPS client"),
+        "speaks plain HTTP",
+        "Serve the registry by HTTPS",
+    ),
+    (
         REGISTRY.format(code="NotFound", rest="no match for platform in manifest: not found"),
         "not built for the node's kind of machine",
         "platform",
@@ -388,6 +393,21 @@ def test_why_an_image_does_not_come(state: str, words: str, cause: str, step: st
         assert found.sentence.startswith("Can't start: the image team/train:3 can't be pulled; "), found.sentence
         assert cause in found.sentence and step in found.next_step and found.state == state
         assert any("rpc error" in e.text for e in found.evidence)
+
+
+def test_a_tag_is_not_taken_for_the_registry_s_answer() -> None:
+    refused = 'Failed to pull image "team/train:404": dial tcp 10.1.2.3:443: connect: connection refused'
+    found = why(placed(waiting("ErrImagePull", refused, "team/train:404"), phase="Pending"))
+    assert found.sentence == "Can't start: the image team/train:404 can't be pulled; the registry can't be reached."
+
+
+def test_a_pull_secret_that_is_missing_is_named() -> None:
+    denied = waiting("ErrImagePull", "pull access denied: authorization failed: no basic auth credentials")
+    message = "Unable to retrieve some image pull secrets (registry-key); attempting to pull the image may not succeed."
+    events = (EventFacts("FailedToRetrieveImagePullSecret", message, NOW),)
+    found = why(placed(denied, phase="Pending", events=events))
+    assert found.next_step == "Make the pull secret registry-key in its namespace."
+    assert message in [each.text for each in found.evidence]
 
 
 def test_an_image_that_is_no_name_or_never_pulled() -> None:
@@ -423,6 +443,17 @@ def test_an_image_that_is_no_name_or_never_pulled() -> None:
             'failed: unable to start container process: exec: "trian.py": executable file not found in $PATH: unknown',
             "Can't start: the command trian.py of main is not in the image.",
         ),
+        (
+            "RunContainerError",
+            "failed to create containerd task: OCI runtime create failed: runc create failed: unable to start "
+            "container process: container init was OOM-killed (memory limit too low?): unknown",
+            "Can't start: main has a memory limit that is too low to start with.",
+        ),
+        (
+            "PostStartHookError",
+            "command 'sh -c warm-up' exited with 7",
+            "Can't start: container main: command 'sh -c warm-up' exited with 7.",
+        ),
     ],
 )
 def test_why_a_container_cant_be_made(reason: str, message: str, sentence: str) -> None:
@@ -454,6 +485,17 @@ BACK_OFF = "back-off 5m0s restarting failed container=main pod=web-1_team-a(0a1b
             "The end of its log says why.",
         ),
         (
+            waiting("CrashLoopBackOff", BACK_OFF, restarts=3, last_ended=Ended(0, "Completed")),
+            "Container main ended with exit code 0, as if its work were done, but it is to keep running. Restarted "
+            "3 times; it waits for the next try.",
+            "The end of its log says why.",
+        ),
+        (
+            waiting("CrashLoopBackOff", BACK_OFF, restarts=3),
+            "Container main ended. Restarted 3 times; it waits for the next try.",
+            "The end of its log says why.",
+        ),
+        (
             waiting("CrashLoopBackOff", BACK_OFF, restarts=2, last_ended=Ended(139, "Error")),
             "Container main was killed by SIGSEGV (exit code 139). Restarted 2 times; it waits for the next try.",
             "The end of its log says why.",
@@ -482,6 +524,14 @@ def test_a_failed_init_container_is_named_and_a_working_one_is_waited_for() -> N
     setup = ContainerFacts("setup", init=True, ended=Ended(2, "Error"))
     failed = why(placed(setup, waiting("PodInitializing"), phase="Pending"))
     assert failed.sentence == "Init container setup ended with exit code 2."
+    assert failed.next_step == "The end of its log says why; choose container setup there."
     busy = ContainerFacts("setup", init=True, running=True, running_since=NOW - MIN)
     pod = placed(ContainerFacts("a", init=True, ended=Ended(0, "Completed"), ready=True), busy, phase="Pending")
     assert why(pod).sentence == ("Starting: init container setup (2 of 2) is still at work; the others wait for it.")
+
+
+def test_a_sidecar_that_is_stopped_after_the_main_container_is_not_the_cause() -> None:
+    proxy = ContainerFacts("proxy", init=True, restarts=2, ended=Ended(143, "Error", "", NOW + MIN))
+    logs = ContainerFacts("logs", ended=Ended(137, "Error", "", NOW + MIN))
+    main = ContainerFacts("main", ended=Ended(1, "Error", "", NOW))
+    assert why(placed(proxy, logs, main, phase="Failed")).sentence == "Container main ended with exit code 1."

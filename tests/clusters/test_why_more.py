@@ -41,6 +41,10 @@ def event(reason: str, message: str, *, ago: timedelta = MIN, count: int = 1) ->
             "Not ready: the readiness probe of container main fails: it does not answer in time.",
         ),
         (
+            'Readiness probe failed: timeout: failed to connect service "10.0.0.5:9000" within 1s: connection error',
+            "Not ready: the readiness probe of container main fails: it does not answer in time.",
+        ),
+        (
             "Readiness probe failed: ",
             "Not ready: the readiness probe of container main fails: it gave no reason.",
         ),
@@ -64,6 +68,18 @@ def test_a_container_that_the_kubelet_restarts_says_for_which_probe() -> None:
     )
     oom = waiting("CrashLoopBackOff", restarts=3, last_ended=Ended(137, "OOMKilled"))
     assert why(placed(oom, events=events)).state == "OOMKilled", "out of memory explains the probe, too"
+
+
+def test_a_kill_of_an_earlier_start_is_not_why_it_ended_now() -> None:
+    killed = event("Killing", "Container main failed liveness probe, will be restarted", ago=60 * MIN)
+    last = Ended(1, "Error", "", NOW - MIN, NOW - 5 * MIN)
+    found = why(placed(waiting("CrashLoopBackOff", restarts=9, last_ended=last), events=(killed,)))
+    assert found.sentence == "Container main ended with exit code 1. Restarted 9 times; it waits for the next try."
+    sidecar = ContainerFacts("proxy", init=True, restarts=1, last_ended=Ended(137, "Error", "", NOW, NOW - 2 * MIN))
+    killed = event("Killing", "Init container proxy failed startup probe, will be restarted")
+    assert why(placed(sidecar, events=(killed,))).sentence.startswith(
+        "Restarted by the kubelet: the startup probe of container proxy failed"
+    )
 
 
 def test_a_probe_that_failed_before_the_present_start_explains_nothing() -> None:
@@ -91,6 +107,22 @@ def test_an_unmet_readiness_gate_is_named() -> None:
             "FailedMount",
             'MountVolume.SetUp failed for volume "cfg" : references non-existent config key: app.toml',
             "Can't start: volume cfg names a key app.toml that its ConfigMap lacks.",
+        ),
+        (
+            "FailedMount",
+            'MountVolume.SetUp failed for volume "kube-api-access-w6fqm" : object "team-a"/"kube-root-ca.crt" not '
+            "registered",
+            "Starting: the node has not read kube-root-ca.crt for volume kube-api-access-w6fqm yet.",
+        ),
+        (
+            "FailedMount",
+            'MountVolume.SetUp failed: secret "model-key" not found',
+            "Can't start: a volume needs Secret model-key, which does not exist.",
+        ),
+        (
+            "FailedMount",
+            'MountVolume.SetUp failed for volume "host" : hostPath type check failed: /data is not a directory',
+            "Can't start: volume host can't be mounted: /data is not a directory.",
         ),
         (
             "FailedAttachVolume",
@@ -193,6 +225,8 @@ def test_a_webhook_and_anything_else_are_told_in_their_words() -> None:
     assert admission(denied)[1] == (
         "Waiting: its pod can't be made: the cluster's policy policy.example.com denies it: images must be signed."
     )
+    again = '(combined from similar events): Error creating: pods "a" is forbidden: no providers available'
+    assert admission(again)[1] == "Waiting: its pod can't be made: no providers available."
     found = refused([event("FailedCreate", "Error creating: Internal error occurred: timeout", count=3)])
     assert found is not None and found.sentence == ("Waiting: its pod can't be made: Internal error occurred: timeout.")
     assert refused([event("SuccessfulCreate", "Created pod: run-9-abcde")]) is None
@@ -219,6 +253,19 @@ LOW = (
             "",
             "Evicted from n1: Pod ephemeral local storage usage exceeds the total limit of containers 1Gi.",
         ),
+        (
+            "Evicted",
+            "Pod was rejected: The node had condition: [DiskPressure]. ",
+            "",
+            "Evicted from n1: the node was short of disk and took no such pod.",
+        ),
+        (
+            "Terminated",
+            "Pod was terminated in response to imminent node shutdown.",
+            "TerminationByKubelet",
+            "Stopped: its node n1 was shut down.",
+        ),
+        ("Error", "", "TerminationByKubelet", "Evicted from n1: staged."),
         ("Error", "", "PreemptionByScheduler", "Preempted: it had to make room for a pod of higher priority."),
         (
             "Error",
@@ -280,10 +327,27 @@ def test_what_holds_a_deletion(ago: timedelta, finalizers: tuple[str, ...], sile
     assert sentence in found.sentence and found.state == "Terminating"
 
 
+def test_what_writes_too_much_is_not_told_to_try_again() -> None:
+    message = 'Usage of EmptyDir volume "cache" exceeds the limit "1Gi". '
+    found = why(placed(phase="Failed", reason="Evicted", message=message))
+    assert found.next_step == "Let it write less, or raise that limit."
+    assert "other" not in why(placed(phase="Failed", reason="Evicted", message=LOW)).next_step
+
+
+def test_a_deletion_says_who_asked_for_it() -> None:
+    target = Condition("DisruptionTarget", "True", "EvictionByEvictionAPI", "Eviction API: evicting", NOW)
+    found = why(placed(RUNNING, reason="Terminating", deleting_since=NOW, conditions=(target,)))
+    assert ("DisruptionTarget", "EvictionByEvictionAPI: Eviction API: evicting") in [
+        (each.source, each.text) for each in found.evidence
+    ]
+
+
 def test_a_cluster_that_cant_be_asked_is_said_with_what_was_known() -> None:
     silent = cluster(answers=False, seen_at=NOW)
     healthy = PodFacts("web-1", "Running", "Healthy", ready=True, reason="Running", node="n1")
     assert why(healthy, silent).sentence == "As of 14:02 UTC: it was Running. gke-eu can't be asked now."
+    since = cluster(answers=False, seen_at=NOW - timedelta(days=3))
+    assert why(healthy, since).sentence.startswith("As of 22 Nov, 14:02 UTC: ")
     found = why(pending("0/1 nodes are available: 1 Insufficient nvidia.com/gpu."), silent)
     assert found.state == "Unreachable" and found.sentence.startswith("As of 14:02 UTC: Waiting: not enough")
 
@@ -305,3 +369,17 @@ def test_what_nobody_foresaw_is_told_in_kubernetes_words() -> None:
     assert (why(odd).state, why(odd).sentence) == ("SomethingNew", "It did a new thing.")
     fresh = PodFacts("a", "Pending", "Progressing")
     assert why(fresh).sentence == "Waiting: the scheduler has not looked at it yet."
+    new = waiting("BrandNewError", "the moon is in the way")
+    for phase in ("Pending", "Running"):
+        assert why(placed(new, phase=phase)).sentence == (
+            "Container main waits: BrandNewError: the moon is in the way."
+        )
+
+
+def test_a_message_can_neither_hide_nor_drown_the_sentence() -> None:
+    hostile = "\x1b[31mred\x1b[0m \u202eevil\x00 <b>" + "x" * 100_000
+    found = why(PodFacts("a", "Failed", "Degraded", reason="N" * 500, message=hostile, node="n1"))
+    assert found.sentence.startswith("red evil <b>xxx") and len(found.sentence) <= 600 and len(found.state) <= 60
+    quota = f"Error creating: exceeded quota: {'q' * 3000}, requested: a=b, used: c, limited: d"
+    told = refused([event("FailedCreate", quota)])
+    assert told is not None and len(told.sentence) <= 600

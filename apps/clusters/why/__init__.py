@@ -13,7 +13,7 @@ from apps.clusters.why.ended import lost, stopped, terminating
 from apps.clusters.why.facts import ClusterFacts, PodFacts
 from apps.clusters.why.images import image, pulling
 from apps.clusters.why.probes import probe, unready
-from apps.clusters.why.result import Evidence, Why
+from apps.clusters.why.result import Evidence, Why, said, stop
 from apps.clusters.why.scheduling import unschedulable
 from apps.clusters.why.volumes import sandbox, volume
 
@@ -29,11 +29,15 @@ __all__ = [
 # What keeps a pod that has a node from being ready, in order of what explains more.
 _ON_ITS_NODE: tuple[Callable[[PodFacts], Why | None], ...] = (image, config, volume, sandbox, initialising, pulling)
 
+# What a container waits for while all goes well.
+_PASSING = frozenset({"ContainerCreating", "PodInitializing"})
+
 
 def explain(pod: PodFacts, cluster: ClusterFacts, now: datetime) -> Why | None:
     """Why the pod waits or is unwell; None when all is well. A cluster that can't be asked is said first."""
     found = _explain(pod, cluster, now)
-    return found if cluster.answers or pod.deleted else _as_of(pod, cluster, found)
+    told = found if cluster.answers or pod.deleted else _as_of(pod, cluster, found, now)
+    return told.tidy() if told is not None else None
 
 
 def _explain(pod: PodFacts, cluster: ClusterFacts, now: datetime) -> Why | None:
@@ -67,6 +71,11 @@ def _trouble(pod: PodFacts) -> Why | None:
 
 
 def _waiting(pod: PodFacts) -> Why | None:
+    odd = next((found for found in pod.containers if found.waiting not in {"", *_PASSING}), None)
+    if odd is not None:
+        # A reason that is new to us: Kubernetes' own words.
+        words = ": ".join(filter(None, (odd.waiting, odd.waiting_message)))
+        return Why(odd.waiting, f"{odd.kind} {odd.name} waits: {stop(said(words))}", at=pod.created_at)
     if pod.phase == "Running":
         return unready(pod)
     if pod.phase == "Pending" and not pod.node:
@@ -77,12 +86,16 @@ def _waiting(pod: PodFacts) -> Why | None:
 
 
 def _otherwise(pod: PodFacts) -> Why:
-    return Why(pod.reason or pod.phase or "Unknown", pod.message or "Kubernetes gives no reason.", at=pod.started_at)
+    sentence = stop(said(pod.message) or "Kubernetes gives no reason")
+    return Why(pod.reason or pod.phase or "Unknown", sentence, at=pod.started_at)
 
 
-def _as_of(pod: PodFacts, cluster: ClusterFacts, found: Why | None) -> Why:
+def _as_of(pod: PodFacts, cluster: ClusterFacts, found: Why | None, now: datetime) -> Why:
     """What was known when the cluster answered last."""
-    when = f"as of {cluster.seen_at:%H:%M} UTC" if cluster.seen_at else "as last seen"
+    when = "as last seen"
+    if cluster.seen_at:
+        day = "" if cluster.seen_at.date() == now.date() else f"{cluster.seen_at.day} {cluster.seen_at:%b}, "
+        when = f"as of {day}{cluster.seen_at:%H:%M} UTC"
     state = found.sentence if found else f"it was {pod.reason or pod.phase or 'not seen yet'}"
     sentence = f"{when[0].upper()}{when[1:]}: {state.rstrip('.')}. {cluster.name} can't be asked now."
     evidence = (

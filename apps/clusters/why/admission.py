@@ -23,7 +23,7 @@ _RATIO = re.compile(
 _SECURITY = re.compile(r'violates PodSecurity "([^"]+)": (.+)$', re.DOTALL)
 _ACCOUNT = re.compile(r'serviceaccount "([^"]+)" not found')
 _WEBHOOK = re.compile(r'admission webhook "([^"]+)" denied the request: ?(.*)$', re.DOTALL)
-_CREATED = re.compile(r'^Error creating: (?:pods "[^"]*" is forbidden: )?')
+_CREATED = re.compile(r'^(?:\(combined from similar events\): )?Error creating: (?:pods "[^"]*" is forbidden: )?')
 
 
 def refused(events: Iterable[EventFacts], *, waiting_for: str = "its pod") -> Why | None:
@@ -34,7 +34,7 @@ def refused(events: Iterable[EventFacts], *, waiting_for: str = "its pod") -> Wh
     state, sentence, step = admission(event.message, waiting_for)
     times = f" ({event.count} times)" if event.count > 1 else ""
     evidence = (Evidence("Event FailedCreate", f"{said(event.message, 600)}{times}", event.at),)
-    return Why(state, sentence, evidence, step, at=event.at)
+    return Why(state, sentence, evidence, step, at=event.at).tidy()
 
 
 def admission(message: str, waiting_for: str = "its pod") -> tuple[str, str, str]:

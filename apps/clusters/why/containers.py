@@ -4,13 +4,19 @@ Reasons and messages: pkg/kubelet/kuberuntime/kuberuntime_container.go and kubel
 """
 
 import re
+from datetime import UTC, datetime
 
 from apps.clusters.why.amounts import plural
 from apps.clusters.why.facts import ContainerFacts, Ended, PodFacts
 from apps.clusters.why.result import Evidence, Why, said, stop
 from apps.core.look import bytes_text
 
-_CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError"})
+_CONFIG = frozenset(
+    {
+        *("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError"),
+        *("PreCreateHookError", "PreStartHookError", "PostStartHookError"),
+    }
+)
 _STARTS = frozenset({"StartError", "ContainerCannotRun"})
 SIGNALS = {1: "SIGHUP", 2: "SIGINT", 4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV"}
 SIGNALS |= {13: "SIGPIPE", 15: "SIGTERM"}
@@ -71,6 +77,9 @@ def _config_error(name: str, text: str) -> tuple[str, str]:
     if missing := _MISSING.search(text):
         kind = "Secret" if missing[1].lower() == "secret" else "ConfigMap"
         return f"Can't start: {kind} {missing[2]} does not exist.", f"Make {kind} {missing[2]} in its namespace."
+    if "OOM-killed" in text:
+        # runc has no memory for its own start within the container's limit.
+        return f"Can't start: {name} has a memory limit that is too low to start with.", "Raise its memory limit."
     if "runAsNonRoot" in text:
         return (
             f"Can't start: the image of {name} runs as root, which is not allowed here.",
@@ -87,23 +96,34 @@ def crash(pod: PodFacts) -> Why | None:
     ends = [(found, end) for found in pod.containers if (end := _bad_end(found)) is not None]
     if not ends:
         return None
-    found, end = max(ends, key=lambda pair: (pair[1].reason == "OOMKilled", pair[0].restarts, pair[1].exit_code != 0))
+    found, end = max(ends, key=_tells)
     if end.reason in _STARTS and end.message:
         sentence, step = _config_error(found.name, end.message)
         return Why(end.reason, f"{sentence}{_again(found)}", _ends(found, pod), step, at=end.finished_at)
     how = how_it_ended(f"{found.kind} {found.name}", end.exit_code, end.reason, memory_limit=found.memory_limit)
+    if found.waiting == "CrashLoopBackOff" and end.exit_code == 0 and end.reason != "OOMKilled":
+        how += ", as if its work were done, but it is to keep running"
     state = end.reason if end.reason == "OOMKilled" else found.waiting or end.reason or "Error"
     step = what_to_do(end.exit_code, end.reason)
+    if found.init and step.startswith("The end of its log"):
+        step = f"The end of its log says why; choose container {found.name} there."
     return Why(state, f"{how}.{_again(found)}", _ends(found, pod), step, at=end.finished_at)
 
 
 def _bad_end(found: ContainerFacts) -> Ended | None:
     if found.waiting == "CrashLoopBackOff":
-        return found.last_end or Ended(0, "Completed")
+        return found.last_end or Ended(None)
     if found.ended is not None:
         return found.ended if found.ended.exit_code != 0 or found.ended.reason == "OOMKilled" else None
     # A new start that is not ready yet: the last end is the best explanation, unless all is well again.
     return found.last_ended if found.restarts and not found.ready and not found.waiting else None
+
+
+def _tells(pair: tuple[ContainerFacts, Ended]) -> tuple[bool, bool, bool, int, float]:
+    """How much an end explains. What is killed after another container's end, as sidecars are, explains least."""
+    found, end = pair
+    at = end.finished_at or datetime.max.replace(tzinfo=UTC)
+    return end.reason == "OOMKilled", end.exit_code != 0, not found.init, found.restarts, -at.timestamp()
 
 
 def _again(found: ContainerFacts) -> str:
@@ -117,7 +137,8 @@ def _ends(found: ContainerFacts, pod: PodFacts) -> tuple[Evidence, ...]:
     end = found.last_end
     evidence = []
     if end is not None:
-        named = f"{end.reason or 'ended'}, exit code {end.exit_code}"
+        code = "exit code not known" if end.exit_code is None else f"exit code {end.exit_code}"
+        named = f"{end.reason or 'ended'}, {code}"
         evidence.append(Evidence(f"Container {found.name}", named, end.finished_at))
         if end.message:
             evidence.append(Evidence("Its last words", said(end.message, 600)))

@@ -15,6 +15,8 @@ from apps.core.look import age_text
 # Kubernetes gives a pod 30 s to end by itself unless told otherwise; after this long something holds it.
 _PATIENCE = timedelta(minutes=2)
 _LOW = re.compile(r"low on resource: ([\w-]+)")
+_PRESSED = re.compile(r"node had condition: \[(\w+?)(?:Pressure)?\]")
+_OVER = re.compile(r"(?:exceeds the|exceeded its) .*(?:limit|storage)", re.IGNORECASE)
 _USED = re.compile(r"Container (\S+) was using (\S+), (?:request is|which exceeds its request of) (\S+?)[,.\s]")
 _RETRY = "It can be started again; it did not fail by itself."
 
@@ -28,7 +30,7 @@ def stopped(pod: PodFacts) -> Why | None:
     target = pod.condition("DisruptionTarget")
     evidence = [Evidence("Pod", said(pod.message, 600))] if pod.message else []
     if target is not None:
-        evidence.append(Evidence("DisruptionTarget", f"{target.reason}: {target.message}", target.at))
+        evidence.append(Evidence("DisruptionTarget", said(f"{target.reason}: {target.message}", 600), target.at))
     return Why(state, sentence, tuple(evidence), step, at=target.at if target else None)
 
 
@@ -38,9 +40,14 @@ def _evicted(pod: PodFacts) -> tuple[str, str, str] | None:
         if low := _LOW.search(pod.message):
             step = f"Ask for as much {low[1]} as it uses, so that it is not the first to go."
             return "Evicted", f"Evicted{on}: the node was low on {low[1]}{_use(pod.message, low[1])}.", step
-        return "Evicted", f"Evicted{on}: {stop(said(pod.message) or 'the kubelet gave no reason')}", _RETRY
+        if pressed := _PRESSED.search(pod.message):
+            words = f"the node was short of {pressed[1].lower()} and took no such pod"
+            return "Evicted", f"Evicted{on}: {words}.", "Free room on the node, and start it again."
+        # What wrote more than it may would do so again.
+        step = "Let it write less, or raise that limit." if _OVER.search(pod.message) else _RETRY
+        return "Evicted", f"Evicted{on}: {stop(said(pod.message) or 'the kubelet gave no reason')}", step
     if pod.reason in {"Shutdown", "NodeShutdown", "Terminated"}:
-        return pod.reason, f"Stopped: its node {pod.node} was shut down.", _RETRY
+        return "NodeShutdown", f"Stopped: its node {pod.node} was shut down.", _RETRY
     target = pod.condition("DisruptionTarget")
     if target is None or target.status != "True" or pod.phase not in {"Failed", "Running", "Pending"}:
         return None
@@ -49,6 +56,10 @@ def _evicted(pod: PodFacts) -> tuple[str, str, str] | None:
         "DeletionByTaintManager": ("Evicted", f"Evicted{on}: the node got a taint that it does not tolerate"),
         "DeletionByPodGC": ("NodeLost", f"Removed{on}: the node no longer exists"),
     }
+    if target.reason == "TerminationByKubelet":
+        if "shutdown" in target.message:
+            return "NodeShutdown", f"Stopped: its node {pod.node} was shut down.", _RETRY
+        return "Evicted", f"Evicted{on}: {stop(said(target.message) or 'the kubelet gave no reason')}", _RETRY
     if target.reason not in causes:
         return None
     state, words = causes[target.reason]
@@ -140,7 +151,10 @@ def terminating(pod: PodFacts, cluster: ClusterFacts, now: datetime) -> Why | No
     long = since is not None and now - since > _PATIENCE
     evidence = [Evidence("Deletion", "asked for", since)] if since else []
     if pod.finalizers:
-        evidence.append(Evidence("Finalizers", ", ".join(pod.finalizers)))
+        evidence.append(Evidence("Finalizers", said(", ".join(pod.finalizers), 400)))
+    target = pod.condition("DisruptionTarget")
+    if target is not None and target.status == "True":
+        evidence.append(Evidence("DisruptionTarget", said(f"{target.reason}: {target.message}", 400), target.at))
     node = cluster.node(pod.node) if pod.node else None
     if node is not None and not node.ready:
         sentence = f"Being deleted, but node {node.name} {_silent(node, now)}, so nothing confirms that it has ended."

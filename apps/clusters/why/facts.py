@@ -8,12 +8,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Ended:
-    """How a container ended: its `terminated` state."""
+    """How a container ended: its `terminated` state. `exit_code` None: Kubernetes no longer knows."""
 
-    exit_code: int
+    exit_code: int | None
     reason: str = ""
     message: str = ""
     finished_at: datetime | None = None
+    started_at: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,11 @@ _WORDS: tuple[tuple[str, str, str], ...] = (
     ),
     (r"not found|manifest unknown|no such manifest|name unknown|\b404\b", "the registry does not have it", _NAME_STEP),
     (r"no such host|server misbehaving", "the registry's name does not resolve", _NAME_STEP),
+    (
+        r"http response to https client",
+        "the registry speaks plain HTTP, and the node insists on HTTPS",
+        "Serve the registry by HTTPS, or have the nodes' runtime accept it without.",
+    ),
     (r"x509|certificate", "the registry's certificate is not trusted", "Have the nodes trust it."),
     (r"no space left", "the node's disk is full", "Free space on the node, or let it run elsewhere."),
     (
@@ -55,6 +60,11 @@ def image(pod: PodFacts) -> Why | None:
     told = _told(pod, stuck)
     evidence = tuple(Evidence(source, said(text, 600)) for source, text in told)
     sentence, step = _verdict(stuck, " ".join(text for _, text in told))
+    missing = next(iter(pod.events_of("FailedToRetrieveImagePullSecret")), None)
+    if missing is not None and step == _ACCESS_STEP:
+        evidence += (Evidence(f"Event {missing.reason}", said(missing.message, 400), missing.at),)
+        name = re.search(r"secrets \(([^)]+)\)", missing.message)
+        step = f"Make the pull secret {name[1] if name else 'that it names'} in its namespace."
     return Why(stuck.waiting, sentence, evidence, step, at=pod.created_at)
 
 
@@ -68,7 +78,7 @@ def pulling(pod: PodFacts) -> Why | None:
     return Why(
         "Pulling",
         f"Starting: the node pulls the image{f' {name[1]}' if name else ''}.",
-        (Evidence("kubelet", newest.message, newest.at),),
+        (Evidence("kubelet", said(newest.message, 400), newest.at),),
         "Large images take minutes on a node that has not had them.",
         at=newest.at,
     )
@@ -91,7 +101,8 @@ def _verdict(stuck: ContainerFacts, words: str) -> tuple[str, str]:
             f"Can't start: the image {name} is not on the node, and its pull policy is Never.",
             "Load the image on the node, or let it be pulled.",
         )
-    low = words.lower()
+    # A tag may be called 404.
+    low = (words.replace(stuck.image, "") if stuck.image else words).lower()
     for pattern, cause, step in _WORDS:
         if re.search(pattern, low):
             return f"Can't start: the image {name} can't be pulled; {cause}.", step

@@ -106,4 +106,5 @@ def _ended(found: Object | None) -> Ended | None:
         str(found.get("reason") or ""),
         str(found.get("message") or "").strip(),
         moment(found.get("finishedAt")),
+        moment(found.get("startedAt")),
     )

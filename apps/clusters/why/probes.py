@@ -10,7 +10,8 @@ from apps.clusters.why.facts import EventFacts, PodFacts
 from apps.clusters.why.result import Evidence, Why, said, stop
 
 _FAILED = re.compile(r"^(Readiness|Liveness|Startup) probe (failed|errored|warning)[^:]*(?:: ?(.*))?$", re.DOTALL)
-_KILLED = re.compile(r"Container (\S+) failed (liveness|startup) probe, will be restarted")
+_KILLED = re.compile(r"container (\S+) failed (liveness|startup) probe", re.IGNORECASE)
+_TOO_LATE = ("Client.Timeout", "deadline exceeded", "i/o timeout", "timed out")
 _STEPS = {
     "Readiness": "It gets no traffic until the probe passes; see its log.",
     "Liveness": "See its log; give it more time, or mend what no longer answers.",
@@ -22,7 +23,7 @@ def probe(pod: PodFacts) -> Why | None:
     """A probe that fails now, or because of which the container was restarted last."""
     if pod.phase != "Running" or pod.ready:
         return None
-    killed = next((event for event in pod.events_of("Killing") if _KILLED.search(event.message)), None)
+    killed = next((event for event in pod.events_of("Killing") if _ended_the_last_start(pod, event)), None)
     failed = _newest(pod)
     if killed is not None and (failed is None or _kind(failed) != "Readiness"):
         return _restarting(pod, failed, killed)
@@ -43,12 +44,12 @@ def unready(pod: PodFacts) -> Why | None:
         return Why(
             "NotReady",
             f"Not ready: the readiness gate {gate.type} is not met.",
-            (Evidence(f"Condition {gate.type}", gate.message or gate.reason or gate.status, gate.at),),
+            (Evidence(f"Condition {gate.type}", said(gate.message or gate.reason or gate.status, 400), gate.at),),
             "Whoever sets this condition, such as a load balancer's controller, has to.",
             at=gate.at,
         )
     ready = pod.condition("Ready")
-    evidence = (Evidence("Condition Ready", ready.message or ready.reason, ready.at),) if ready else ()
+    evidence = (Evidence("Condition Ready", said(ready.message or ready.reason, 400), ready.at),) if ready else ()
     sentence = f"Started, but not ready yet: {_waits(pod) or 'a container'} has not passed its readiness probe."
     return Why("NotReady", sentence, evidence, "", at=pod.started_at)
 
@@ -63,6 +64,16 @@ _OWN = frozenset(
 
 def _waits(pod: PodFacts) -> str:
     return next((f"container {found.name}" for found in pod.containers if not found.init and not found.ready), "")
+
+
+def _ended_the_last_start(pod: PodFacts, event: EventFacts) -> bool:
+    """Whether the kubelet killed what ended last: events are kept for a day, and may be about earlier starts."""
+    match = _KILLED.search(event.message)
+    if match is None:
+        return False
+    container = next((found for found in pod.containers if found.name == match[1]), None)
+    end = container.last_end if container is not None else None
+    return end is None or end.started_at is None or event.at is None or event.at >= end.started_at
 
 
 def _newest(pod: PodFacts) -> EventFacts | None:
@@ -111,7 +122,7 @@ def _cause(detail: str) -> str:
         return f"it answers HTTP {code[1]}"
     if refused := re.search(r"dial tcp (\S+): connect: connection refused", detail):
         return f"nothing listens at {refused[1]}"
-    if "Client.Timeout" in detail or "deadline exceeded" in detail or "i/o timeout" in detail or "timed out" in detail:
+    if detail.startswith("timeout:") or any(words in detail for words in _TOO_LATE):
         return "it does not answer in time"
     if "no route to host" in detail:
         return "its address can't be reached"

@@ -1,7 +1,12 @@
 """The answer to "why?": one sentence, what it rests on, and what to do next. Pure."""
 
+import re
 from dataclasses import dataclass, replace
 from datetime import datetime
+
+# Control characters, and marks that turn the direction of what follows: nothing that a message needs.
+_UNSEEN = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_COLOURS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
 
 @dataclass(frozen=True)
@@ -34,14 +39,19 @@ class Why:
         """The sentence, where a title stands above it."""
         return self.sentence if self.title else ""
 
+    def tidy(self) -> "Why":
+        """The same with a sentence that no name or message in it makes longer than a line or four."""
+        return replace(self, state=said(self.state, 60), sentence=said(self.sentence, 600))
+
     def named(self, title: str, url: str = "") -> "Why":
         """The same for a list: `title` says whose it is."""
         return replace(self, title=title, url=url)
 
 
 def said(text: str, limit: int = 240) -> str:
-    """A message as one line that is not too long for a sentence."""
-    line = " ".join(text.split())
+    """A message as one line that is not too long for a sentence, without what can't be seen."""
+    # Only so much is looked at: a message may have any length.
+    line = " ".join(_UNSEEN.sub("", _COLOURS.sub("", text[: limit * 8])).split())
     return line if len(line) <= limit else f"{line[: limit - 1].rstrip()}…"
 
 

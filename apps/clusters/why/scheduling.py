@@ -34,7 +34,7 @@ def unschedulable(pod: PodFacts, cluster: ClusterFacts) -> Why | None:
         return Why(
             "SchedulingGated",
             "Waiting: its scheduling gates are still closed, so no node is looked for.",
-            (Evidence("Pod", condition.message or "Scheduling is blocked by gates.", condition.at),),
+            (Evidence("Pod", said(condition.message, 400) or "Scheduling is blocked by gates.", condition.at),),
             "A queue such as Kueue opens them when there is quota.",
             at=condition.at,
         )

@@ -11,6 +11,7 @@ from apps.clusters.why.result import Evidence, Why, said, stop
 _MISSING = re.compile(r'\b(secret|configmap|persistentvolumeclaim) "([^"]+)" not found', re.IGNORECASE)
 _KEY = re.compile(r"references non-existent (secret|config) key: (\S+)")
 _VOLUME = re.compile(r'for volume "([^"]+)"|unmounted volumes=\[([^\] ]+)')
+_UNREGISTERED = re.compile(r'object "[^"]*"/"([^"]+)" not registered')
 _NAMES = {"secret": "Secret", "configmap": "ConfigMap", "persistentvolumeclaim": "volume claim"}
 
 
@@ -53,21 +54,23 @@ def _waits(pod: PodFacts) -> bool:
 
 def _mount_error(message: str) -> tuple[str, str]:
     match = _VOLUME.search(message)
-    name = f" {match[1] or match[2]}" if match else ""
+    name = f"volume {match[1] or match[2]}" if match else "a volume"
     if missing := _MISSING.search(message):
         kind = _NAMES[missing[1].lower()]
         return (
-            f"Can't start: volume{name} needs {kind} {missing[2]}, which does not exist.",
+            f"Can't start: {name} needs {kind} {missing[2]}, which does not exist.",
             f"Make {kind} {missing[2]} in its namespace.",
         )
     if key := _KEY.search(message):
         kind = "Secret" if key[1] == "secret" else "ConfigMap"
-        return f"Can't start: volume{name} names a key {key[2]} that its {kind} lacks.", f"Add the key {key[2]}."
+        return f"Can't start: {name} names a key {key[2]} that its {kind} lacks.", f"Add the key {key[2]}."
+    if unregistered := _UNREGISTERED.search(message):
+        return f"Starting: the node has not read {unregistered[1]} for {name} yet.", "It is tried again by itself."
     if "Multi-Attach error" in message:
         return (
-            f"Waiting: volume{name} is still attached to another node.",
+            f"Waiting: {name} is still attached to another node.",
             "It is let go once the pod that used it has ended there.",
         )
     if "timed out waiting" in message:
-        return f"Waiting: volume{name} is not mounted yet, and the node gave up waiting once.", "It is tried again."
-    return f"Can't start: volume{name} can't be mounted: {stop(said(message.rpartition(': ')[2], 160))}", ""
+        return f"Waiting: {name} is not mounted yet, and the node gave up waiting once.", "It is tried again."
+    return f"Can't start: {name} can't be mounted: {stop(said(message.rpartition(': ')[2], 160))}", ""
