@@ -119,6 +119,8 @@ def owner(
         ([owner("ads", 20, 19)], "Healthy", "Nobody leaves much idle"),
         # Little is asked for: two thirds of almost nothing is not worth a word.
         ([owner("tiny", 0.9, 0.1)], "Healthy", "Nobody leaves much idle"),
+        # The largest leaves most idle, as large ones do, but uses more than half.
+        ([owner("large", 1000, 600), owner("lazy", 100, 5)], "Warning", "lazy asks for 10 cores and uses 0.5"),
         ([owner("blind", 40, 0, 0)], "Unknown", "4 cores are asked for"),
         (
             [owner("cache", 1, 1, memory=Amount(640, 64, 640))],

@@ -193,11 +193,11 @@ def verdict(rows: Sequence[Consumption], hours: float) -> Verdict:
     if not rows:
         return Verdict("Idle", "Nothing is measured yet", "")
     for noun, amount_of, least in (("cores", _cpu_of, IDLE_CORES), ("GiB of memory", _memory_of, IDLE_GIB)):
-        worst = max(rows, key=lambda row: amount_of(row).idle)
-        amount = amount_of(worst)
-        if amount.share is not None and amount.share < LOW_SHARE and amount.idle / hours >= least:
+        low = [row for row in rows if _is_low(amount_of(row), least, hours)]
+        if low:
+            worst = max(low, key=lambda row: amount_of(row).idle)
+            amount, others = amount_of(worst), len(low) - 1
             asked, used = figure(amount.measured / hours), figure(amount.used / hours)
-            others = sum(_is_low(amount_of(row), least, hours) for row in rows) - 1
             also = f" {others} more {'does' if others == 1 else 'do'} so, too." if others else ""
             idle = f"{figure(amount.idle / hours)} {noun} stand idle on average.{also}"
             return Verdict("Warning", f"{worst.name} asks for {asked} {noun} and uses {used}", idle)
