@@ -99,6 +99,27 @@ def test_the_same_15_seconds_are_sampled_once(cluster: Cluster, project: Project
     assert UsageSeries.objects.count() == 6
 
 
+@pytest.mark.parametrize("late", [timedelta(milliseconds=200), timedelta(seconds=7), timedelta(seconds=14)])
+def test_rounds_near_a_border_have_15_seconds_each_however_late_some_are(cluster: Cluster, late: timedelta) -> None:
+    on_time = T0 + timedelta(seconds=14, milliseconds=900)
+    for number in range(12):
+        # As a watcher's pace has it: a late round does not delay the next.
+        moment = on_time + number * RAW.step + (late if number % 3 == 1 else timedelta(0))
+        assert sampling.record(cluster.pk, [], [], at=moment) == 3, f"round {number} is lost"
+    series = UsageSeries.objects.get(kind="cluster").pk
+    assert [
+        at - T0 for at in Usage15s.objects.filter(series_id=series).order_by("at").values_list("at", flat=True)
+    ] == [number * RAW.step for number in range(12)]
+
+
+def test_a_longer_gap_is_not_filled(cluster: Cluster) -> None:
+    for second in (0, 15, 60, 75):
+        sampling.record(cluster.pk, [], [], at=T0 + timedelta(seconds=second))
+    series = UsageSeries.objects.get(kind="cluster").pk
+    found = Usage15s.objects.filter(series_id=series).order_by("at").values_list("at", flat=True)
+    assert [(at - T0).seconds for at in found] == [0, 15, 60, 75]
+
+
 def test_nodes_that_are_alike_are_one_place_whatever_their_host_names(cluster: Cluster, project: Project) -> None:
     for node in Node.objects.all():
         node.labels = {"pool": "a100", "kubernetes.io/hostname": node.name}

@@ -12,7 +12,7 @@ from apps.clusters.usage import partitions
 from apps.clusters.usage.levels import RAW, Kind, floor
 
 # Labels that tell one node from its like: a place is what nodes have in common.
-_OWN_LABEL = "kubernetes.io/hostname"
+OWN_LABEL = "kubernetes.io/hostname"
 
 _NEW_PLACES = """
 INSERT INTO clusters_usageplace (digest, labels)
@@ -101,6 +101,8 @@ ON CONFLICT (series_id, at) DO NOTHING
 def record(cluster_id: int, nodes: Sequence[Row], pods: Sequence[Row], *, at: datetime | None = None) -> int:
     """Write the samples of this moment's 15 s, once however often it is called; returns how many were new.
 
+    A sample that comes late is for the 15 s before, if those still lack theirs.
+
     `nodes` and `pods` are what metrics-server measured (`rows.usage_row`), empty where there is none: then only what
     was asked for is known. The caller holds the cluster's lease in the same transaction.
     """
@@ -109,8 +111,8 @@ def record(cluster_id: int, nodes: Sequence[Row], pods: Sequence[Row], *, at: da
     partitions.ensure(RAW, moment, moment + RAW.step)
     values: dict[str, Any] = {
         "cluster": cluster_id,
-        "at": floor(moment, RAW.step),
-        "own": _OWN_LABEL,
+        "at": _slot(cluster_id, moment),
+        "own": OWN_LABEL,
         "nodes": _json(nodes),
         "pods": _json(pods),
         "whole": Kind.CLUSTER.value,
@@ -121,6 +123,24 @@ def record(cluster_id: int, nodes: Sequence[Row], pods: Sequence[Row], *, at: da
         cursor.execute(_RECORD, values)
         written: int = cursor.rowcount
     return written
+
+
+def _slot(cluster_id: int, moment: datetime) -> datetime:
+    """The start of the 15 s that a sample of this moment is for.
+
+    Rounds come every 15 s, some a moment late. Near a border two would fall into one slot and none into the next, and
+    15 s of consumption would be lost each time; so the slot before is filled first, where it is the only one missing.
+    """
+    slot = floor(moment, RAW.step)
+    before, earlier = slot - RAW.step, slot - 2 * RAW.step
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT at FROM {RAW.table} WHERE at IN (%s, %s) AND series_id = "  # noqa: S608 - a constant
+            "(SELECT id FROM clusters_usageseries WHERE cluster_id = %s AND kind = %s AND key = '')",
+            [before, earlier, cluster_id, Kind.CLUSTER.value],
+        )
+        found = {row[0] for row in cursor.fetchall()}
+    return before if found == {earlier} else slot
 
 
 def _json(rows: Sequence[Row]) -> str:
