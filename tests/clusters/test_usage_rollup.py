@@ -120,6 +120,16 @@ def test_a_longer_gap_is_not_filled(cluster: Cluster) -> None:
     assert [(at - T0).seconds for at in found] == [0, 15, 60, 75]
 
 
+def test_what_pods_ask_for_whose_use_is_not_known_does_not_pass_for_idle(cluster: Cluster, project: Project) -> None:
+    known, unknown = (factories.pod(cluster, project, deployment="ranker") for _ in range(2))
+    sampling.record(cluster.pk, [], metered(known, cpu=200), at=T0)
+    workloads = UsageSeries.objects.filter(kind="workload", project="search", deployment="ranker")
+    samples = Usage15s.objects.filter(series_id__in=workloads.values("pk"))
+    figures = set(samples.values_list("used_cpu_m", "asked_cpu_m", "pods"))
+    assert figures == {(200, known.requests_cpu_m, 1), (None, unknown.requests_cpu_m, 1)}
+    assert sample_of("namespace", name=known.namespace).pods == 2
+
+
 def test_nodes_that_are_alike_are_one_place_whatever_their_host_names(cluster: Cluster, project: Project) -> None:
     for node in Node.objects.all():
         node.labels = {"pool": "a100", "kubernetes.io/hostname": node.name}

@@ -13,6 +13,8 @@ from apps.clusters.usage.levels import RAW, Kind, floor
 
 # Labels that tell one node from its like: a place is what nodes have in common.
 OWN_LABEL = "kubernetes.io/hostname"
+# The end of the key of a workload's series of pods that were not measured.
+_BLIND = "unmeasured"
 
 _NEW_PLACES = """
 INSERT INTO clusters_usageplace (digest, labels)
@@ -23,7 +25,9 @@ ON CONFLICT DO NOTHING
 """
 
 # What a pod asked for is held from the moment it has a node until it ends; only that counts. Use comes from this very
-# round, and not from the rows: a figure that is no longer measured would be repeated for ever.
+# round, and not from the rows: a figure that is no longer measured would be repeated for ever. The pods of a workload
+# that were not measured (they are new, or on a node that metrics-server can't reach) are a series of their own, or what
+# they ask for would seem to stand idle.
 _FIGURES = """
 WITH nodes AS (
   SELECT DISTINCT ON (n.name) n.uid, n.name, n.allocatable_cpu_m, n.allocatable_memory_b, n.allocatable_gpu,
@@ -51,10 +55,11 @@ WITH nodes AS (
          NULL::real AS room_cpu, NULL::real AS room_memory, NULL::real AS room_gpu
   FROM held WHERE project <> ''
   UNION ALL
-  SELECT %(workload)s, concat_ws('/', project, deployment, run, coalesce(place_id, 0)), '', '', project, run,
-         deployment, '', '', place_id, sum(used_cpu), sum(asked_cpu), sum(used_memory), sum(asked_memory),
-         sum(asked_gpu), count(*), NULL, NULL, NULL
-  FROM held WHERE project <> '' GROUP BY project, deployment, run, place_id
+  SELECT %(workload)s,
+         concat_ws('/', project, deployment, run, coalesce(place_id, 0), CASE WHEN used_cpu IS NULL THEN %(blind)s END),
+         '', '', project, run, deployment, '', '', place_id, sum(used_cpu), sum(asked_cpu), sum(used_memory),
+         sum(asked_memory), sum(asked_gpu), count(*), NULL, NULL, NULL
+  FROM held WHERE project <> '' GROUP BY project, deployment, run, place_id, used_cpu IS NULL
   UNION ALL
   SELECT %(namespace)s, namespace, namespace, namespace, max(project), '', '', '', '', NULL, sum(used_cpu),
          sum(asked_cpu), sum(used_memory), sum(asked_memory), sum(asked_gpu), count(*), NULL, NULL, NULL
@@ -113,6 +118,7 @@ def record(cluster_id: int, nodes: Sequence[Row], pods: Sequence[Row], *, at: da
         "cluster": cluster_id,
         "at": _slot(cluster_id, moment),
         "own": OWN_LABEL,
+        "blind": _BLIND,
         "nodes": _json(nodes),
         "pods": _json(pods),
         "whole": Kind.CLUSTER.value,
