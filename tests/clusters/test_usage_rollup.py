@@ -12,7 +12,7 @@ from apps.clusters import observed
 from apps.clusters.models import Cluster, Node, Pod, WatcherLease
 from apps.clusters.usage import partitions, rollup, sampling
 from apps.clusters.usage.levels import DAY, HOUR, LEVELS, MINUTE, RAW, TEN, Level
-from apps.clusters.usage.models import Usage1h, Usage1m, Usage10m, Usage15s, UsageSeries
+from apps.clusters.usage.models import Usage1h, Usage1m, Usage10m, Usage15s, UsagePlace, UsageSeries
 from apps.core.models import Project
 from tests import factories
 
@@ -268,6 +268,34 @@ def test_a_run_out_of_time_goes_on_in_the_next_minute(cluster: Cluster, project:
     assert Usage1m.objects.count() == 65 * 6
 
 
+def test_a_gap_of_months_is_passed_however_little_time_there_is(cluster: Cluster, project: Project) -> None:
+    pod = factories.pod(cluster, project)
+    rounds(cluster, pod, T0, 60)
+    rollup.run(T0 + timedelta(minutes=2))
+    later = T0 + timedelta(days=200)
+    rounds(cluster, pod, later, 60)
+    ticks = iter(range(10**6))
+    with patch.object(rollup.time, "monotonic", lambda: next(ticks)):
+        rollup.run(later + timedelta(minutes=2), budget_s=10)
+    assert Usage1m.objects.filter(at__gte=later).count() == 6
+    assert len(names(MINUTE)) <= 1 + partitions.AHEAD, "none for a time without rows"
+
+
+def test_while_the_clock_was_ahead_rows_were_made_that_stop_nothing(cluster: Cluster, project: Project) -> None:
+    pod = factories.pod(cluster, project)
+    ahead = T0 + timedelta(days=2)
+    rounds(cluster, pod, ahead, 60)
+    rollup.run(ahead + timedelta(minutes=2))
+    assert Usage1m.objects.count() == 6
+
+    rounds(cluster, pod, T0, 120)
+    rollup.run(T0 + timedelta(minutes=3))
+    assert Usage1m.objects.filter(at__lt=ahead).count() == 12
+    rounds(cluster, pod, T0 + timedelta(minutes=2), 60)
+    rollup.run(T0 + timedelta(hours=3))
+    assert Usage1m.objects.filter(at__lt=ahead).count() == 18, "it was not dropped before it was rolled up"
+
+
 def test_a_sample_that_came_late_is_added_when_the_next_window_is_rolled(cluster: Cluster, project: Project) -> None:
     pod = factories.pod(cluster, project)
     rounds(cluster, pod, T0, 30)
@@ -331,3 +359,20 @@ def test_series_are_forgotten_when_nothing_of_them_is_left(cluster: Cluster) -> 
     UsageSeries.objects.filter(kind="node").update(seen_at=T0 - timedelta(days=200))
     rollup.run(T0)
     assert set(UsageSeries.objects.values_list("kind", flat=True)) == {"cluster"}
+
+
+def test_places_are_forgotten_with_their_last_series_and_node(cluster: Cluster, project: Project) -> None:
+    factories.pod(cluster, project, deployment="ranker")
+    sampling.record(cluster.pk, [], [], at=T0)
+    gone = UsagePlace.objects.create(digest="0" * 32, labels={"pool": "gone"})
+    UsageSeries.objects.all().delete()
+    kept = UsagePlace.objects.exclude(pk=gone.pk)
+    rollup.run(T0)
+    assert list(UsagePlace.objects.all()) == list(kept) != [], "nodes that are there have their place"
+    UsageSeries.objects.create(cluster=cluster, kind="workload", key="a", place=kept.get(), seen_at=T0)
+    Node.objects.all().delete()
+    rollup.run(T0)
+    assert UsagePlace.objects.exists(), "its history has a price"
+    UsageSeries.objects.all().delete()
+    rollup.run(T0)
+    assert not UsagePlace.objects.exists()

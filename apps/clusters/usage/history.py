@@ -119,7 +119,7 @@ def _parts(scale: Scale, kind: Kind, start: datetime, end: datetime) -> list[Pie
     if scale.levels == (RAW,):
         return [Piece(RAW, start, end)]
     levels = tuple(level for level in scale.levels if not level.kinds or kind in level.kinds)
-    return pieces(start, end, rollup.marks(), levels)
+    return pieces(start, end, rollup.marks(end), levels)
 
 
 def _read(rows: str, values: Sequence[Any], width: timedelta) -> dict[datetime, dict[str, float | None]]:

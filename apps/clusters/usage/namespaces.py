@@ -100,7 +100,7 @@ def _held(cluster: Cluster) -> Iterable[Mapping[str, Any]]:
 
 
 def _hours(cluster: Cluster, now: datetime) -> dict[str, tuple[float, float | None]]:
-    parts = pieces(Period.DAY.start(now), now, rollup.marks())
+    parts = pieces(Period.DAY.start(now), now, rollup.marks(now))
     if not parts:
         return {}
     sums, values = window_sums(parts)

@@ -7,13 +7,12 @@ came changes nothing in the end.
 
 import logging
 import time
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
 
-from apps.clusters.usage import partitions
-from apps.clusters.usage.levels import KEPT_LONGEST, LEVELS, RAW, STEPS_UP, Level, closed_until, floor
+from apps.clusters.usage import partitions, sampling
+from apps.clusters.usage.levels import EPOCH, KEPT_LONGEST, LEVELS, RAW, STEPS_UP, Level, closed_until, floor
 from apps.core.locks import exclusively
 
 logger = logging.getLogger(__name__)
@@ -21,7 +20,9 @@ logger = logging.getLogger(__name__)
 # A task may take 40 s; what is left after this long waits for the next minute.
 BUDGET_S = 20.0
 _FORGOTTEN_AT_ONCE = 20_000
-_LONGEST_CHUNK = timedelta(days=1)
+# Rows of one series that a statement reads at most: of 10,000 pods a minute's work, well below the task's limit. Were
+# one statement longer than that, each run would begin with it and none get any further.
+_CHUNK_ROWS = 60
 _AVERAGED = ("asked_cpu_m", "asked_memory_b", "asked_gpu", "pods", "room_cpu_m", "room_memory_b", "room_gpu")
 _USED = ("used_cpu_m", "used_memory_b")
 _MOST = ("used_cpu_max_m", "used_memory_max_b")
@@ -38,12 +39,16 @@ def run(now: datetime | None = None, *, budget_s: float = BUDGET_S) -> None:
     exclusively("usage-rollup", 0, lambda: _run(now or partitions.clock(), time.monotonic() + budget_s))
 
 
-def marks() -> dict[Level, datetime]:
-    """Until when each level but the first is rolled up; a level without rows is not in it. One query."""
+def marks(now: datetime) -> dict[Level, datetime]:
+    """Until when each level but the first is rolled up; a level without rows is not in it. One query.
+
+    Rows of the future don't count: while Postgres's clock was ahead some were made, and they must not pass for all that
+    is still to come.
+    """
     rolled = LEVELS[1:]
-    wanted = ", ".join(f"(SELECT max(at) FROM {level.table})" for level in rolled)  # noqa: S608 - constants
+    wanted = ", ".join(f"(SELECT max(at) FROM {level.table} WHERE at <= %s)" for level in rolled)  # noqa: S608
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {wanted}")
+        cursor.execute(f"SELECT {wanted}", [now - level.step for level in rolled])
         newest = cursor.fetchone()
     return {level: at + level.step for level, at in zip(rolled, newest, strict=True) if at is not None}
 
@@ -63,23 +68,19 @@ def _run(now: datetime, deadline: float) -> None:
     partitions.ensure_ahead(now)
     until = closed_until(now)
     for lower, upper in STEPS_UP:
-        until = _roll(lower, upper, until, marks(), deadline)
-    partitions.drop_old(now, marks())
-    _forget_series(now)
+        until = _roll(lower, upper, until, marks(now).get(upper), deadline)
+    partitions.drop_old(now, marks(now))
+    _forget(now)
 
 
-def _roll(
-    lower: Level, upper: Level, until: datetime, rolled_until: Mapping[Level, datetime], deadline: float
-) -> datetime:
-    """Roll `lower`, which is complete until `until`, into `upper`; returns until when `upper` is complete then."""
+def _roll(lower: Level, upper: Level, until: datetime, mark: datetime | None, deadline: float) -> datetime:
+    """Roll `lower`, which is complete until `until`, into `upper`, which is so until `mark`; returns its new mark."""
     end = floor(until, upper.step)
-    mark = rolled_until.get(upper)
     if mark is not None and mark >= end:
         return end
-    start = _start(lower, upper, mark)
-    if start is None:
-        return end
-    chunk = min(lower.span, _LONGEST_CHUNK)
+    chunk = max(1, _CHUNK_ROWS // (upper.step // lower.step)) * upper.step
+    # The newest window that is there is rolled again: a late sample may have come.
+    start = _next(lower, upper, EPOCH if mark is None else mark - upper.step, end)
     while start < end:
         if time.monotonic() > deadline:
             logger.info("%s is rolled up until %s; the next sweep goes on", upper.table, start)
@@ -89,16 +90,19 @@ def _roll(
             partitions.ensure(upper, start, stop)
             with connection.cursor() as cursor:
                 cursor.execute(_statement(lower, upper), {"start": start, "stop": stop})
-        start = stop
+        start = _next(lower, upper, stop, end)
     return end
 
 
-def _start(lower: Level, upper: Level, mark: datetime | None) -> datetime | None:
-    """The first window to roll: the newest that is there (a late sample may have come), else the oldest that may be."""
-    oldest = next((floor(partition.start, upper.step) for partition in partitions.existing(lower)), None)
-    if mark is None or oldest is None:
-        return oldest
-    return max(mark - upper.step, oldest)
+def _next(lower: Level, upper: Level, start: datetime, end: datetime) -> datetime:
+    """The first window from `start` on with anything to roll, `end` where there is none.
+
+    A gap is skipped: it leaves no rows to go on from, so one that takes longer than a run would never be passed.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT min(at) FROM {lower.table} WHERE at >= %s AND at < %s", [start, end])  # noqa: S608
+        first = cursor.fetchone()[0]
+    return end if first is None else floor(first, upper.step)
 
 
 def _statement(lower: Level, upper: Level) -> str:
@@ -121,12 +125,19 @@ def _statement(lower: Level, upper: Level) -> str:
     )
 
 
-def _forget_series(now: datetime) -> None:
-    """Series whose last sample has been dropped, a part at a time."""
+def _forget(now: datetime) -> None:
+    """Series whose last sample has been dropped, a part at a time, and the places of which there is no series left."""
     with connection.cursor() as cursor:
         cursor.execute(
             "DELETE FROM clusters_usageseries WHERE id IN (SELECT id FROM clusters_usageseries WHERE seen_at < %s "
             "ORDER BY seen_at LIMIT %s)",
             # A partition goes when all of it is old, and `seen_at` is an hour late at most.
             [now - KEPT_LONGEST - max(level.span for level in LEVELS) - timedelta(hours=1), _FORGOTTEN_AT_ONCE],
+        )
+        # Those of nodes that are there stay: a sample may be about to name them.
+        cursor.execute(
+            "DELETE FROM clusters_usageplace p WHERE NOT EXISTS (SELECT 1 FROM clusters_usageseries s "
+            "WHERE s.place_id = p.id) AND NOT EXISTS (SELECT 1 FROM clusters_node n "
+            "WHERE md5((n.labels - %s)::text) = p.digest)",
+            [sampling.OWN_LABEL],
         )

@@ -104,7 +104,7 @@ FROM {table} WHERE at >= %s AND at < %s AND series_id IN (SELECT id FROM wanted)
 
 
 def _spent(by: By, start: datetime, end: datetime, projects: Sequence[str] | None) -> list[dict[str, Any]]:
-    parts = pieces(start, end, rollup.marks())
+    parts = pieces(start, end, rollup.marks(end))
     if not parts:
         return []
     name = _NAMES[by]
