@@ -22,11 +22,15 @@ from apps.core.hints import CHANNEL
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 15.0
+# After so long without a message the server is asked for a sign of life, and given as long to answer.
+PING_SECONDS = 5.0
 # Hints that may wait for one reader.
 QUEUE_SIZE = 256
 # Between two deliveries: at least this, and so long for each reader that writing takes a quarter of the time at most.
 PAUSE_SECONDS = 0.02
 PAUSE_EACH_SECONDS = 0.0002
+# Seconds until a lost subscription is made again: doubled each time, from the first to the longest.
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
 RESYNC = "resync"
 
 Topic = tuple[str, int | None]
@@ -90,15 +94,22 @@ class HintHub:
             self._readers.discard(reader)
 
     async def _pump(self) -> None:
-        delay = 0.2
+        loop, delay = asyncio.get_running_loop(), FIRST_PAUSE
         while self._readers:
+            began = loop.time()
             try:
                 await self._listen()
-                delay = 0.2
             except (RedisError, OSError, TimeoutError) as error:
                 logger.warning("hint stream lost (%s); again in %.1f s", type(error).__name__, delay)
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, 10.0)
+            except Exception:
+                # Pages that are open would hear nothing any more, and not know it.
+                logger.exception("hint stream failed; again in %.1f s", delay)
+            else:
+                continue
+            if loop.time() - began > LONGEST_PAUSE:
+                delay = FIRST_PAUSE
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, LONGEST_PAUSE)
 
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()
@@ -127,17 +138,36 @@ class HintHub:
 
 
 async def _gather(channel: Any, not_before: float) -> list[Topic]:
-    """The next hints, each once: the first as soon as it comes, or all until the loop's time `not_before`."""
-    loop, timeout = asyncio.get_running_loop(), 5.0
+    """The next hints, each once: the first as soon as it comes, or all until the loop's time `not_before`.
+
+    Empty when all is quiet. Raises TimeoutError when the server gives no sign of life.
+    """
+    loop, timeout = asyncio.get_running_loop(), PING_SECONDS
     found: dict[Topic, None] = {}
     while True:
         message = await channel.get_message(ignore_subscribe_messages=True, timeout=timeout)
-        if message is not None:
-            topic, project = json.loads(message["data"])
-            found[str(topic), project] = None
+        if message is None and not found:
+            await channel.ping()
+            message = await channel.get_message(ignore_subscribe_messages=True, timeout=PING_SECONDS)
+            if message is None:
+                raise TimeoutError
+        if message is not None and (topic := _topic(message)) is not None:
+            found[topic] = None
         timeout = not_before - loop.time()
         if not found or timeout <= 0:
             return list(found)
+
+
+def _topic(message: dict[str, Any]) -> Topic | None:
+    """What a message speaks of; None for a pong, and for what makes no sense."""
+    if message["type"] != "message":
+        return None
+    try:
+        topic, project = json.loads(message["data"])
+    except (ValueError, TypeError):
+        logger.warning("a hint makes no sense and is left out")
+        return None
+    return str(topic), project if isinstance(project, int) else None
 
 
 def _frame(topic: str) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from urllib.parse import urlsplit
 
 import pytest
 import redis.asyncio as aioredis
@@ -114,5 +115,61 @@ def test_a_signed_in_person_gets_a_stream() -> None:
         assert response["Content-Type"] == "text/event-stream"
         first = await anext(aiter(response.streaming_content))  # type: ignore[attr-defined]
         assert b"hello" in first
+
+    run(work)
+
+
+def test_a_subscription_that_breaks_makes_every_page_look_again() -> None:
+    async def work() -> None:
+        reader = stream.HintHub().read(None)
+        await frames(reader, 2)
+        client = aioredis.Redis.from_url(settings.REDIS_URL)
+        await client.client_kill_filter(_type="pubsub")
+        await client.aclose()
+        assert await topics(reader, 1) == ["resync"], "what was published meanwhile is not known"
+        await send(("clusters", None))
+        assert await topics(reader, 1) == ["clusters"]
+
+    run(work)
+
+
+def test_a_message_that_makes_no_sense_is_left_out() -> None:
+    async def work() -> None:
+        reader = stream.HintHub().read(None)
+        await frames(reader, 2)
+        client = aioredis.Redis.from_url(settings.REDIS_URL)
+        for nonsense in ("no json", "{}", '["a"]', "7"):
+            await client.publish(CHANNEL, nonsense)
+        await client.aclose()
+        await send(("clusters", None))
+        assert await topics(reader, 1) == ["clusters"]
+
+    run(work)
+
+
+def test_a_half_open_subscription_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "PING_SECONDS", 0.1)
+    real = urlsplit(settings.REDIS_URL)
+    silent = asyncio.Event()
+
+    async def carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(65536):
+            if not silent.is_set():
+                sink.write(data)
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, away = await asyncio.open_connection(real.hostname, real.port)
+        await asyncio.gather(carry(reader, away), carry(there, writer))
+
+    async def work() -> None:
+        server = await asyncio.start_server(relay, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        monkeypatch.setattr(settings, "REDIS_URL", settings.REDIS_URL.replace(f":{real.port}", f":{port}"))
+        reader = stream.HintHub().read(None)
+        await frames(reader, 2)
+        silent.set()  # the connection stands, and nothing comes
+        await asyncio.sleep(0.5)
+        silent.clear()
+        assert await topics(reader, 1) == ["resync"]
 
     run(work)
