@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 
 from apps.clusters import services
-from apps.clusters.models import Cluster, KubeEvent, Pod
+from apps.clusters.models import Cluster, KubeEvent, Pod, WatcherLease
 from apps.clusters.watcher.timing import Timing
 from apps.core.access import Principal
 from apps.core.models import Transition
@@ -208,3 +208,20 @@ def test_a_silent_kind_raises_the_alarm(api: FakeApi, cluster: Cluster) -> None:
         assert Cluster.objects.get().state == "Degraded"
     finally:
         watching.stop()
+
+
+def test_a_lease_that_ended_for_a_moment_ends_no_watch_for_good(
+    api: FakeApi, watching: Watching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a pause of the process or of Postgres: a write comes before the renewal, and nobody has taken over."""
+    fencing = WatcherLease.objects.get().fencing
+
+    def expire_and_write() -> bool:
+        WatcherLease.objects.update(expires_at="2000-01-01T00:00:00Z")
+        api.put("jobs", pod(f"j{next(numbers)}"))
+        return WatcherLease.objects.get().fencing > fencing
+
+    numbers = itertools.count()
+    eventually(expire_and_write, "the lease is taken anew, with a new number")
+    api.put("pods", pod("after"))
+    eventually(lambda: "after" in pods_in_rows(), "and the cluster is watched again")

@@ -83,7 +83,11 @@ class Supervisor:
     async def _round(self) -> None:
         """One look: which clusters there are, which of them are ours, what has changed."""
         wanted = await self._control.run(_enabled_clusters)
-        await self._end([pk for pk, found in self._held.items() if wanted.get(pk) != found.generation])
+        # A watch that has ended by itself found its lease lost. It may be renewed all the same, as after a pause during
+        # which nobody else wanted it: it is taken anew, or it would be held and never watched.
+        await self._end(
+            [pk for pk, found in self._held.items() if wanted.get(pk) != found.generation or found.task.done()]
+        )
         if time.monotonic() - self._renewed_at >= self._timing.renew:
             await self._renew()
             await self._hand_over(len(wanted))
@@ -137,10 +141,9 @@ class Supervisor:
         """Watch one cluster for as long as its lease is ours; begin again after a defect of our own."""
         failures, lost, since = 0, False, time.monotonic()
         while not lost:
-            failures += 1
+            began = time.monotonic()
             try:
                 start = await self._shared.resolver.run(_start, pk, since)
-                failures = 0
                 watch = self._held[pk].watch = ClusterWatch(pk, fencing, start, self._shared)
                 await watch.run()
             except* LeaseLost:
@@ -152,7 +155,9 @@ class Supervisor:
                 logger.warning("cluster %s: %s", pk, type(_first(group)).__name__)
             except* Exception:
                 logger.exception("cluster %s: the watch failed and begins again", pk)
-            await asyncio.sleep(self._timing.backoff(max(1, failures)))
+            # One that ends soon each time would list everything each time, and that is felt by all others.
+            failures = 1 if time.monotonic() - began > self._timing.backoff_most else failures + 1
+            await asyncio.sleep(self._timing.backoff(failures))
 
     async def _unusable(self, pk: int, fencing: int, error: BaseException) -> None:
         """No connection can even be tried: the name does not resolve, the address is refused, the key is lost."""
