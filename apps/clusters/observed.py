@@ -213,7 +213,8 @@ def hold(cluster_id: int, fencing: int) -> None:
 def hold_many(fencing: Mapping[int, int]) -> set[int]:
     """Keep the leases {cluster: fencing number} from changing hands until the transaction ends; returns those held.
 
-    FOR KEY SHARE stands in the way of whoever takes a lease over (FOR UPDATE), not of its renewal. A process that is
+    FOR KEY SHARE stands in the way of whoever takes a lease over (FOR UPDATE), not of its renewal; where somebody is
+    just taking it, or removes the cluster, it counts as lost, and the other clusters need not wait. A process that is
     stopped in mid-transaction must not keep its successor out: Postgres ends its session, and with it the lock.
     """
     with connection.cursor() as cursor:
@@ -222,7 +223,7 @@ def hold_many(fencing: Mapping[int, int]) -> set[int]:
             "set_config('statement_timeout', %s, true) "
             "FROM clusters_watcherlease "
             "WHERE (cluster_id, fencing) IN (SELECT * FROM unnest(%s::bigint[], %s::bigint[])) AND expires_at > now() "
-            "ORDER BY cluster_id FOR KEY SHARE",
+            "ORDER BY cluster_id FOR KEY SHARE SKIP LOCKED",
             [STOPPED_AFTER, STATEMENT_LIMIT, list(fencing), list(fencing.values())],
         )
         return {row[0] for row in cursor.fetchall()}

@@ -81,7 +81,8 @@ class Age:
 def record_ages(ages: Sequence[Age]) -> None:
     """Store how fresh many clusters are, in one statement; clusters whose lease is lost are left out.
 
-    This is all that is written of a cluster where nothing changes.
+    This is all that is written of a cluster where nothing changes. One whose row somebody is changing at this moment is
+    left out until the next time: leases are renewed on the same thread, and must not wait for it.
     """
     rows = [
         {
@@ -95,11 +96,12 @@ def record_ages(ages: Sequence[Age]) -> None:
     ]
     with connection.cursor() as cursor:
         cursor.execute(
+            "WITH r AS (SELECT r.* FROM jsonb_to_recordset(%s::jsonb) AS r(id bigint, fencing bigint, "
+            "seen_at timestamptz, synced_at timestamptz, streams jsonb) JOIN clusters_watcherlease l "
+            "ON l.cluster_id = r.id AND l.fencing = r.fencing AND l.expires_at > now() "
+            "JOIN clusters_cluster k ON k.id = r.id AND k.enabled ORDER BY k.id FOR NO KEY UPDATE OF k SKIP LOCKED) "
             "UPDATE clusters_cluster c SET last_seen_at = GREATEST(c.last_seen_at, r.seen_at), "
-            "synced_at = COALESCE(r.synced_at, c.synced_at), streams = r.streams "
-            "FROM jsonb_to_recordset(%s::jsonb) AS r(id bigint, fencing bigint, seen_at timestamptz, "
-            "synced_at timestamptz, streams jsonb) JOIN clusters_watcherlease l ON l.cluster_id = r.id "
-            "AND l.fencing = r.fencing AND l.expires_at > now() WHERE c.id = r.id AND c.enabled",
+            "synced_at = COALESCE(r.synced_at, c.synced_at), streams = r.streams FROM r WHERE c.id = r.id",
             [json.dumps(rows)],
         )
 

@@ -7,13 +7,16 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from django.db import InternalError, connection, transaction
 
-from apps.clusters import observed, services
+from apps.clusters import observed, rows, services
 from apps.clusters.models import Cluster, Pod, Watcher, WatcherLease
+from apps.clusters.observed import Batch
+from apps.clusters.reconcile import Age, record_ages
 from apps.clusters.watcher import lease
 from apps.core.access import Principal
 from apps.core.models import Transition
@@ -22,6 +25,7 @@ from controlplane.embedded.processes import Command, spawn
 from controlplane.embedded.stopping import Running, stop
 from tests.clusters.conftest import eventually
 from tests.clusters.fakeapi import FakeApi, node, pod
+from tests.clusters.watching import Watching
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
 CLUSTERS = 6
@@ -187,3 +191,115 @@ def test_a_writer_that_is_stopped_in_mid_transaction_does_not_keep_its_successor
     thread.join(10)
     assert errors and Cluster.objects.get().message == ""
     assert taken == {cluster.pk: fencing + 1}
+
+
+def test_who_waits_for_a_removal_renews_the_other_leases(apis: list[FakeApi], admin: Principal) -> None:
+    ours = lease.acquire(list(Cluster.objects.values_list("pk", flat=True)), "elsewhere/x/1/1", 60.0)
+    removed, *others = sorted(ours)
+    locked, go_on = threading.Event(), threading.Event()
+
+    def remove() -> None:
+        try:
+            with transaction.atomic():
+                WatcherLease.objects.select_for_update().get(pk=removed)
+                Cluster.objects.select_for_update().get(pk=removed)
+                locked.set()
+                go_on.wait(60)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=remove)
+    thread.start()
+    assert locked.wait(10)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SET statement_timeout = '2s'")
+        assert lease.renew(ours, "elsewhere/x/1/1", 60.0) == set(others)
+        now = datetime.now(UTC)
+        record_ages([Age(pk, fencing, now, now, {}) for pk, fencing in ours.items()])
+        assert set(observed.write_many({pk: (fencing, Batch()) for pk, fencing in ours.items()})) == set(others)
+    finally:
+        go_on.set()
+        thread.join(10)
+        with connection.cursor() as cursor:
+            cursor.execute("SET statement_timeout = 0")
+    assert set(Cluster.objects.filter(synced_at=now).values_list("pk", flat=True)) == set(others)
+
+
+def test_a_cluster_is_removed_while_it_is_written(api: FakeApi, admin: Principal) -> None:
+    """Each holds what the other needs, unless both take it in one order."""
+    cluster = services.register(principal=admin, name="c", kubeconfig_text=api.kubeconfig)
+    fencing = lease.acquire([cluster.pk], "elsewhere/x/1/1", 60.0)[cluster.pk]
+    holding, errors = threading.Event(), []
+    row = rows.node_row(node("n") | {"metadata": {"uid": "u", "name": "n"}}, datetime.now(UTC))
+
+    def write() -> None:
+        try:
+            with transaction.atomic():
+                observed.hold(cluster.pk, fencing)
+                holding.set()
+                eventually(removal_waits, "the removal waits")
+                observed.write(cluster.pk, fencing, Batch(nodes={"u": row}))
+        except Exception as error:  # noqa: BLE001 - looked at below
+            errors.append(error)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    assert holding.wait(10)
+    services.delete_cluster(principal=admin, cluster=cluster)
+    thread.join(10)
+    assert errors == [] and not Cluster.objects.exists()
+
+
+def removal_waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        return bool(cursor.fetchone()[0])
+
+
+def test_an_end_that_waits_for_postgres_delays_no_renewal(
+    api: FakeApi, admin: Principal, sent: object, run_route: None
+) -> None:
+    other = FakeApi()
+    watching = Watching()
+    try:
+        for name, server in (("kept", api), ("ended", other)):
+            server.put("nodes", node(name))
+            services.register(principal=admin, name=name, kubeconfig_text=server.kubeconfig)
+        eventually(all_healthy, "both are watched")
+        kept, ended = Cluster.objects.get(name="kept"), Cluster.objects.get(name="ended")
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE clusters_pod IN SHARE MODE")
+            other.put("pods", pod("waits"))
+            cursor.execute("SELECT 1")
+            eventually(removal_waits, "a write waits")
+            disable = threading.Thread(target=disabled, args=[admin, ended])
+            disable.start()
+            eventually(lambda: not expires_after(ended.pk, 2.9), "its lease is not renewed any more", 20)
+            until = time.monotonic() + 6.0
+            while time.monotonic() < until:
+                assert expires_after(kept.pk, 0.0), "the other one's lease has ended"
+                time.sleep(0.05)
+        disable.join(10)
+    finally:
+        watching.stop()
+        other.close()
+
+
+def disabled(admin: Principal, cluster: Cluster) -> None:
+    services.update_cluster(principal=admin, cluster=cluster, enabled=False)
+    connection.close()
+
+
+def expires_after(pk: int, seconds: float) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT expires_at > clock_timestamp() + %s * interval '1 second' "
+            "FROM clusters_watcherlease WHERE cluster_id = %s",
+            [seconds, pk],
+        )
+        return bool(cursor.fetchone()[0])

@@ -8,7 +8,7 @@ from django.db.models import ProtectedError
 from apps.clusters import accounts
 from apps.clusters.accounts import Account
 from apps.clusters.kube import pool
-from apps.clusters.models import Cluster, Pod
+from apps.clusters.models import Cluster, Pod, WatcherLease
 from apps.clusters.services.labels import clean_labels
 from apps.clusters.services.registration import CHECK, announce, described
 from apps.clusters.states import MOVES, ClusterState
@@ -62,6 +62,9 @@ def delete_cluster(*, principal: Principal, cluster: Cluster, abandon: bool = Fa
     pk = cluster.pk
     try:
         with transaction.atomic():
+            # The lease first, as the watcher does, which holds it while it writes rows that refer to the cluster: else
+            # each could wait for the other.
+            WatcherLease.objects.select_for_update().filter(cluster=pk).first()
             # Waits for whoever is about to put something there, and makes the next one find no cluster.
             locked = Cluster.objects.select_for_update().filter(pk=pk).first()
             if locked is None:

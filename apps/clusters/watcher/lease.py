@@ -69,7 +69,8 @@ def acquire(cluster_ids: Sequence[int], holder: str, seconds: float, *, most: in
         cursor.execute(
             "INSERT INTO clusters_watcherlease (cluster_id, holder, fencing, expires_at) "
             "SELECT id, '', 0, '-infinity' FROM clusters_cluster c WHERE id = ANY(%s) "
-            "AND NOT EXISTS (SELECT 1 FROM clusters_watcherlease l WHERE l.cluster_id = c.id) ON CONFLICT DO NOTHING",
+            "AND NOT EXISTS (SELECT 1 FROM clusters_watcherlease l WHERE l.cluster_id = c.id) "
+            "FOR KEY SHARE OF c SKIP LOCKED ON CONFLICT DO NOTHING",
             [list(cluster_ids)],
         )
         cursor.execute(
@@ -86,15 +87,21 @@ def acquire(cluster_ids: Sequence[int], holder: str, seconds: float, *, most: in
 
 
 def renew(held: dict[int, int], holder: str, seconds: float) -> set[int]:
-    """Extend the leases; returns those that are still ours."""
+    """Extend the leases; returns those that are still ours.
+
+    One that is being taken over, or whose cluster is being removed, is not waited for: it is lost, and the others'
+    renewal must not come too late.
+    """
     if not held:
         return set()
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE clusters_watcherlease SET expires_at = now() + %s * interval '1 second' "
+            "WITH ours AS (SELECT cluster_id FROM clusters_watcherlease "
             "WHERE holder = %s AND (cluster_id, fencing) IN (SELECT * FROM unnest(%s::bigint[], %s::bigint[])) "
-            "RETURNING cluster_id",
-            [seconds, holder, list(held), list(held.values())],
+            "ORDER BY cluster_id FOR NO KEY UPDATE SKIP LOCKED) "
+            "UPDATE clusters_watcherlease t SET expires_at = now() + %s * interval '1 second' FROM ours "
+            "WHERE t.cluster_id = ours.cluster_id RETURNING t.cluster_id",
+            [holder, list(held), list(held.values()), seconds],
         )
         return {row[0] for row in cursor.fetchall()}
 

@@ -25,7 +25,8 @@ MAX_ROWS = 1000
 MAX_TRANSACTIONS = 2
 
 MAX_LARGE_PAGES = 8
-LAST_WRITE_SECONDS = 10.0
+# The supervisor waits for this, and must not renew other leases too late.
+LAST_WRITE_SECONDS = 2.0
 
 Batches = dict[int, tuple[int, observed.Batch]]
 
