@@ -7,6 +7,7 @@ https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,12 +16,16 @@ from urllib.parse import urlsplit
 
 import yaml
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from apps.core.errors import Invalid
 
 MAX_BYTES = 128 * 1024
 MAX_BRACKETS = 30
+MAX_SERVER = 500
+# A DNS name or an address, in ASCII: it becomes a Host header, a row, and the name that the TLS library compares.
+_HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_.:-]*[A-Za-z0-9_:.])?")
 _FIELD = "kubeconfig"
 
 _USER_REFUSED = {
@@ -92,7 +97,7 @@ def parse(text: str | bytes, context: str = "") -> Kubeconfig:
     return Kubeconfig(
         server=check_server(_text(cluster, "server")),
         ca=_certificates(_decoded(cluster, "certificate-authority-data"), "certificate-authority-data"),
-        tls_server_name=_text(cluster, "tls-server-name"),
+        tls_server_name=_tls_server_name(_text(cluster, "tls-server-name")),
         token=token,
         client_certificate=certificate,
         client_key=key,
@@ -112,9 +117,21 @@ def check_server(server: str) -> str:
         raise _invalid(f"The server address must start with https://, not {parts.scheme or 'nothing'}.")
     if parts.username is not None or parts.password is not None:
         raise _invalid("The server address must not contain a user name or password.")
-    if not parts.hostname or parts.query or parts.fragment or port == 0 or any(c in server for c in " \t\r\n\\"):
-        raise _invalid("The server address must be https://host, with a port and a path at most.")
+    plain = server.isascii() and server.isprintable() and not any(character in server for character in "?#\\ ")
+    if not plain or port == 0 or len(server) > MAX_SERVER or not _is_host(parts.hostname or ""):
+        hint = "" if server.isascii() else "Write an international name in its xn-- form."
+        raise _invalid("The server address must be https://host, with a port and a path at most.", hint)
     return server.rstrip("/")
+
+
+def _tls_server_name(name: str) -> str:
+    if name and not _is_host(name):
+        raise _invalid("tls-server-name is not the name of a host.")
+    return name
+
+
+def _is_host(name: str) -> bool:
+    return _HOST.fullmatch(name) is not None and ".." not in name
 
 
 def _load(text: str | bytes) -> Mapping[str, Any]:
@@ -123,7 +140,8 @@ def _load(text: str | bytes) -> Mapping[str, Any]:
         raise _invalid(f"A kubeconfig of {size} bytes is too large; the limit is {MAX_BYTES}.")
     try:
         document = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with fewer abilities
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+        # PyYAML lets through whatever int(), float() and a missing match raise on a value that belies its tag.
         # The parser's message may quote the text, and with it a secret: say the place only.
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark is not None else ""
@@ -214,11 +232,12 @@ def _one_credential(token: str, certificate: str, key: bytes) -> tuple[str, str,
 def _check_pair(certificate: str, key: bytes) -> None:
     try:
         private = serialization.load_pem_private_key(key, password=None)
-    except (ValueError, TypeError) as error:
+        found = x509.load_pem_x509_certificate(certificate.encode())
+        form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        belongs = private.public_key().public_bytes(*form) == found.public_key().public_bytes(*form)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise _invalid("client-key-data is not an unencrypted private key in PEM form.") from error
-    found = x509.load_pem_x509_certificate(certificate.encode())
-    form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    if private.public_key().public_bytes(*form) != found.public_key().public_bytes(*form):
+    if not belongs:
         raise _invalid("client-key-data does not belong to client-certificate-data.")
     if found.not_valid_after_utc < datetime.now(UTC):
         raise _invalid(f"The client certificate expired on {found.not_valid_after_utc:%Y-%m-%d}.")
@@ -229,9 +248,12 @@ def _certificates(pem: bytes, name: str) -> str:
         return ""
     try:
         x509.load_pem_x509_certificates(pem)
-        return pem.decode()
+        text = pem.decode()
     except ValueError as error:
         raise _invalid(f"{name} holds no certificate in PEM form.") from error
+    if "\0" in text:  # which Postgres can't store; what else stands around the blocks is harmless
+        raise _invalid(f"{name} is not text.")
+    return text
 
 
 def _decoded(entry: Mapping[str, Any], key: str) -> bytes:

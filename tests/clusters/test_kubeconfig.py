@@ -108,6 +108,19 @@ def test_a_user_entry_is_refused_with_the_reason(user: dict[str, Any], reason: s
         ({"server": "https://h:0"}, "https://host"),
         ({"server": "https://good.example\\@evil.example"}, "."),
         ({"server": 7}, "must be text"),
+        ({"server": "https://例え.jp"}, "https://host"),
+        ({"server": "https://h/é"}, "https://host"),
+        ({"server": "https://h\0"}, "https://host"),
+        ({"server": "https://h/\x01"}, "https://host"),
+        ({"server": "https://h?"}, "https://host"),
+        ({"server": "https://.h"}, "https://host"),
+        ({"server": "https://a..b"}, "https://host"),
+        ({"server": "https://[fe80::1%25eth0]"}, "https://host"),
+        ({"server": f"https://h/{'a' * 500}"}, "https://host"),
+        ({"server": SERVER, "tls-server-name": "a\0b"}, "not the name of a host"),
+        ({"server": SERVER, "tls-server-name": ".a"}, "not the name of a host"),
+        ({"server": SERVER, "tls-server-name": "a" * 254}, "not the name of a host"),
+        ({"server": SERVER, "certificate-authority-data": b64(CA + b"\0")}, "not text"),
     ],
 )
 def test_a_cluster_entry_is_refused_with_the_reason(cluster: dict[str, Any], reason: str) -> None:
@@ -141,6 +154,20 @@ def test_a_cluster_entry_is_refused_with_the_reason(cluster: dict[str, Any], rea
 def test_what_is_no_usable_kubeconfig_is_refused(submitted: str | bytes, reason: str) -> None:
     with pytest.raises(Invalid, match=reason):
         kubeconfig.parse(submitted)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["!!int ''", "!!float ''", "!!bool maybe", "!!timestamp soon", "2001-99-99", "0x_", ":".join("1" * 60000) + ".5"],
+)
+def test_a_value_that_belies_its_tag_is_no_crash(value: str) -> None:
+    with pytest.raises(Invalid, match="not valid YAML"):
+        kubeconfig.parse(f"{text()}\nodd: {value}")
+
+
+@pytest.mark.parametrize("server", ["https://k8s.example.org:6443/k8s/clusters/c-1", "https://[2001:db8::1]:6443"])
+def test_addresses_that_people_have_are_taken(server: str) -> None:
+    assert kubeconfig.parse(text(cluster={"server": server})).server == server
 
 
 def test_yaml_errors_do_not_quote_secrets() -> None:
