@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from apps.core.errors import Invalid, Unavailable
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Resolver = Callable[[str, int], list[str]]
 
 # Cloud metadata services whose addresses are not link-local, so that a wide allow-list would let them through.
@@ -19,7 +20,15 @@ _METADATA = frozenset(
     ipaddress.ip_address(text)
     for text in ("169.254.169.254", "169.254.170.2", "100.100.100.200", "192.0.0.192", "168.63.129.16", "fd00:ec2::254")
 )
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# IPv6 networks that carry an IPv4 address in their last bits: NAT64 (RFC 6052), and the compatible and translated
+# forms of old (RFC 4291, RFC 2765), which a gateway may still take apart.
+_IPV4_WITHIN = tuple(ipaddress.ip_network(text) for text in ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96"))
+# Private, though Python (3.11) calls them global: NAT64 of one's own network (RFC 8215), site-local (RFC 3879), SRv6
+# (RFC 9602), documentation (RFC 9637), IETF protocol assignments and the 6to4 relay (RFC 6890, RFC 7526).
+_NOT_GLOBAL = tuple(
+    ipaddress.ip_network(text)
+    for text in ("64:ff9b:1::/48", "fec0::/10", "5f00::/16", "3fff::/20", "192.0.0.0/24", "192.88.99.0/24")
+)
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -42,9 +51,9 @@ def refusal(address: str, allowed_networks: Sequence[str]) -> str:
         return f"{address} is a multicast address"
     if ip.is_link_local:
         return f"{address} is a link-local address"
-    if ip.is_global:
+    if ip.is_global and not _within(ip, _NOT_GLOBAL):
         return ""
-    if any(ip.version == network.version and ip in network for network in map(ipaddress.ip_network, allowed_networks)):
+    if _within(ip, [ipaddress.ip_network(network) for network in allowed_networks]):
         return ""
     return f"{address} is a private address outside FLOTILLA_CLUSTER_ALLOWED_NETWORKS"
 
@@ -65,11 +74,15 @@ def checked_address(server: str, allowed_networks: Sequence[str], resolver: Reso
     return addresses[0]
 
 
+def _within(ip: Address, networks: Sequence[Network]) -> bool:
+    return any(ip.version == network.version and ip in network for network in networks)
+
+
 def _unwrapped(ip: Address) -> Address:
     """The IPv4 address inside an IPv6 one, where there is one."""
-    if isinstance(ip, ipaddress.IPv6Address):
+    if isinstance(ip, ipaddress.IPv6Address) and not (ip.is_loopback or ip.is_unspecified):
         inner = ip.ipv4_mapped or ip.sixtofour
-        if inner is None and ip in _NAT64:
+        if inner is None and _within(ip, _IPV4_WITHIN):
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner is not None:
             return inner

@@ -19,6 +19,8 @@ PRIVATE = ["10.0.0.0/8", "fc00::/7", "100.64.0.0/10", "169.254.0.0/16", "0.0.0.0
         ("::ffff:169.254.169.254", "metadata"),
         ("64:ff9b::a9fe:a9fe", "metadata"),
         ("2002:a9fe:a9fe::1", "metadata"),
+        ("::169.254.169.254", "metadata"),
+        ("::ffff:0:169.254.169.254", "metadata"),
         ("169.254.1.1", "link-local"),
         ("fe80::1%eth0", "link-local"),
         ("0.0.0.0", "no address"),
@@ -37,6 +39,17 @@ def test_some_addresses_are_refused_whatever_is_allowed(address: str, reason: st
 def test_private_addresses_need_the_allow_list(address: str) -> None:
     assert "CLUSTER_ALLOWED_NETWORKS" in addresses.refusal(address, [])
     assert addresses.refusal(address, [f"{address}/{32 if '.' in address else 128}"]) == ""
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("::ffff:127.0.0.1", "::127.0.0.1", "::ffff:0:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "0.1.2.3"),
+        *("64:ff9b:1::7f00:1", "fec0::1", "5f00::1", "3fff::1", "2001:db8::1", "192.0.0.8", "240.0.0.1"),
+    ],
+)
+def test_what_looks_public_and_leads_inwards_is_private(address: str) -> None:
+    assert "CLUSTER_ALLOWED_NETWORKS" in addresses.refusal(address, [])
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "2001:4860:4860::8888"])
