@@ -1,8 +1,11 @@
-"""A credential is replaced while the watcher runs: nothing goes dark, and nobody else notices."""
+"""A credential, or the key that it is stored under, is replaced while the watcher runs: nothing goes dark."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
+from django.core.management import call_command
 from django.test import Client
 
 from apps.clusters import services
@@ -66,3 +69,28 @@ def test_streams_go_on_with_the_new_token_and_rows_stay(
     assert states == {"Healthy"}, "a credential that is replaced is no outage"
     assert other.count("GET /api/v1/nodes?limit") == elsewhere, "the other cluster was not listed again"
     eventually(lambda: set(api.authorization[-3:]) == {f"Bearer {NEW}"}, "the old token is no longer used")
+
+
+def test_the_key_is_rotated_beside_a_watcher_and_the_next_one_knows_only_the_new_key(
+    api: FakeApi, other: FakeApi, watching: Watching, settings: Any
+) -> None:
+    """docs/operations.md, "Rotate secrets": nothing is interrupted, and nobody gives a credential again."""
+    eventually(lambda: healthy("mine") and healthy("other"), "both are Healthy")
+    before = dict(Cluster.objects.values_list("name", "generation"))
+    lists = api.count("GET /api/v1/nodes?limit")
+    new = Fernet.generate_key().decode()
+    settings.CREDENTIALS_KEYS = [new, *settings.CREDENTIALS_KEYS]
+    call_command("rotate_credentials_key")
+    api.put("pods", pod("meanwhile"))
+    eventually(lambda: Pod.objects.filter(name="meanwhile").exists(), "the watch goes on")
+    assert api.count("GET /api/v1/nodes?limit") == lists, "no stream begins again"
+    watching.stop()
+    settings.CREDENTIALS_KEYS = [new]
+    successor = Watching()
+    try:
+        api.put("pods", pod("after"))
+        eventually(lambda: Pod.objects.filter(name="after").exists(), "the next watcher decrypts the credential")
+        eventually(lambda: healthy("mine") and healthy("other"), "both are Healthy")
+    finally:
+        successor.stop()
+    assert dict(Cluster.objects.values_list("name", "generation")) == before
