@@ -78,7 +78,9 @@ def _row(model: type[Model], column: str, pk: int, text: str, outcome: Outcome, 
     try:
         renewed = crypto.rotate(text)
     except Conflict:
-        outcome.unreadable.append(str(model._default_manager.get(pk=pk)))
+        found = model._default_manager.filter(pk=pk).first()
+        if found is not None:  # else it was removed meanwhile, and nothing is left to be decrypted
+            outcome.unreadable.append(str(found))
         return
     if dry_run:
         outcome.left += 1

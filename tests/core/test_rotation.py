@@ -90,6 +90,22 @@ def test_what_no_key_decrypts_is_named_and_the_rest_is_rotated(five: list[Cluste
     assert under(NEW) == 4
 
 
+def test_what_is_removed_while_it_is_looked_at_stops_nothing(
+    five: list[Cluster], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = Fernet(Fernet.generate_key()).encrypt(b"{}").decode()
+    Cluster.objects.filter(name="c2").update(credential_encrypted=lost)
+    rotate = crypto.rotate
+
+    def removed(text: str) -> str:
+        Cluster.objects.filter(credential_encrypted=lost).delete()
+        return rotate(text)
+
+    monkeypatch.setattr(crypto, "rotate", removed)
+    assert "may be dropped" in run()
+    assert under(NEW) == 4
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_credential_that_is_given_anew_meanwhile_wins(five: list[Cluster], settings: Any) -> None:
     """The writer's row is written but not committed while the rotation wants to write it, too."""
