@@ -12,6 +12,7 @@ from apps.clusters.manifests import NAMESPACE_PREFIX
 from apps.clusters.routing import Changed
 from apps.clusters.rows import WORKLOAD_KINDS, Row
 from apps.clusters.usage import sampling
+from apps.core.jsontext import storable
 
 logger = logging.getLogger(__name__)
 
@@ -184,7 +185,7 @@ def write_usage(cluster_id: int, fencing: int, nodes: Sequence[Row], pods: Seque
                     "FROM jsonb_to_recordset(%s::jsonb) AS r(namespace text, name text, cpu bigint, memory bigint) "
                     f"WHERE t.cluster_id = %s AND {match} "
                     "AND (t.used_cpu_m, t.used_memory_b) IS DISTINCT FROM (r.cpu, r.memory)",
-                    [_json(rows), cluster_id],
+                    [storable(rows), cluster_id],
                 )
                 changed += cursor.rowcount
         sampling.record(cluster_id, nodes, pods)
@@ -286,12 +287,12 @@ def _upsert(table: _Table, rows: Mapping[int, Mapping[str, Row]], one_by_one: bo
     if not found:
         return []
     if not one_by_one:
-        return _execute(table.upsert(), [_json(found)])
+        return _execute(table.upsert(), [storable(found)])
     changed: list[Key] = []
     for row in found:
         try:
             with transaction.atomic():
-                changed += _execute(table.upsert(), [_json([row])])
+                changed += _execute(table.upsert(), [storable([row])])
         except (DataError, IntegrityError) as error:
             what = f"{table.name} {row['uid']} of cluster {row['cluster_id']}"
             logger.error("%s can't be stored: %s", what, type(error).__name__)
@@ -374,11 +375,6 @@ def _execute(statement: str, parameters: list[Any]) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return list(cursor.fetchall())
-
-
-def _json(rows: Sequence[Row]) -> str:
-    # Postgres has no NUL in texts; a container's message may.
-    return json.dumps(rows).replace("\\u0000", "")
 
 
 def _loaded(value: Any) -> dict[str, str]:

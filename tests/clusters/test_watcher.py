@@ -258,9 +258,16 @@ def test_one_object_that_can_not_be_stored_keeps_no_other_out(api: FakeApi, watc
     nul = pod("with-nul")
     nul["status"]["message"] = "a\x00b"
     nul["metadata"]["labels"]["note"] = "a\x00b"
-    for obj in (broken, nul, pod("fine")):
+    escaped = pod("with-escapes")
+    # The end of a log, as terminationMessagePolicy FallbackToLogsOnError keeps it.
+    message = '{"line": "\\\\u0000"} \\u0000, and half a pair: \ud800'
+    escaped["status"]["containerStatuses"][0]["lastState"] = {"terminated": {"exitCode": 1, "message": message}}
+    for obj in (broken, nul, escaped, pod("fine")):
         api.put("pods", obj)
-    eventually(lambda: set(Pod.objects.values_list("name", flat=True)) == {"fine", "with-nul"}, "the others are stored")
+    stored = {"fine", "with-nul", "with-escapes"}
+    eventually(lambda: set(Pod.objects.values_list("name", flat=True)) == stored, "the others are stored")
+    kept = Pod.objects.get(name="with-escapes").status["containers"][0]["last_state"]["terminated"]["message"]
+    assert kept == message.replace("\ud800", "?")
 
 
 def test_a_name_that_moves_is_followed(

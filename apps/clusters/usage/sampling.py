@@ -1,6 +1,5 @@
 """One round of samples of one cluster: by one statement, out of the observed rows and what metrics-server measured."""
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -10,6 +9,7 @@ from django.db import connection
 from apps.clusters.rows import Row
 from apps.clusters.usage import partitions
 from apps.clusters.usage.levels import RAW, Kind, floor
+from apps.core.jsontext import storable
 
 # Labels that tell one node from its like: a place is what nodes have in common.
 OWN_LABEL = "kubernetes.io/hostname"
@@ -119,8 +119,8 @@ def record(cluster_id: int, nodes: Sequence[Row], pods: Sequence[Row], *, at: da
         "at": _slot(cluster_id, moment),
         "own": OWN_LABEL,
         "blind": _BLIND,
-        "nodes": _json(nodes),
-        "pods": _json(pods),
+        "nodes": storable(nodes),
+        "pods": storable(pods),
         "whole": Kind.CLUSTER.value,
         **{kind.value: kind.value for kind in (Kind.NODE, Kind.NAMESPACE, Kind.WORKLOAD, Kind.POD)},
     }
@@ -147,8 +147,3 @@ def _slot(cluster_id: int, moment: datetime) -> datetime:
         )
         found = {row[0] for row in cursor.fetchall()}
     return before if found == {earlier} else slot
-
-
-def _json(rows: Sequence[Row]) -> str:
-    # Postgres has no NUL in texts.
-    return json.dumps(list(rows)).replace("\\u0000", "")
