@@ -25,7 +25,7 @@ def diagnose(client: KubeClient, credential: Validity, now: datetime) -> Report:
     """Try the connection, review every needed permission, find engines. Raises nothing that a cluster can cause."""
     version = ""
     try:
-        version = str(client.version().get("gitVersion") or "unknown")
+        version = client.version() or "unknown"
         probe = client.probe()
         groups = client.groups()
         permissions = _review(client)

@@ -9,6 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+MAX_VERSION = 60
+# A namespace and a name.
+MAX_SOURCE = 320
 _TAG = re.compile(r"^v?\d+(\.\d+)+([-+.][0-9A-Za-z.+-]*)?$")
 
 
@@ -90,26 +93,31 @@ def describe(known: Known, groups: Mapping[str, Sequence[str]], objects: Iterabl
     """The engine with what is served of it, and its version as the first fitting Deployment or definition says."""
     served = tuple(f"{group}/{version}" for group in known.groups for version in groups.get(group) or ())
     for obj in objects:
-        version = _version(known, obj)
+        version = _version(known, obj)[:MAX_VERSION]
         if version:
-            metadata = obj.get("metadata") or {}
+            metadata = _dict(obj.get("metadata"))
             source = "/".join(str(metadata[part]) for part in ("namespace", "name") if metadata.get(part))
-            return Engine(known.name, known.purpose, served, version, source)
+            return Engine(known.name, known.purpose, served, version, source[:MAX_SOURCE])
     return Engine(known.name, known.purpose, served)
 
 
 def _version(known: Known, deployment: Mapping[str, Any]) -> str:
+    metadata = _dict(deployment.get("metadata"))
     if known.annotation:
-        annotations = (deployment.get("metadata") or {}).get("annotations") or {}
-        return str(annotations.get(known.annotation) or "")[:40]
-    spec = ((deployment.get("spec") or {}).get("template") or {}).get("spec") or {}
-    for container in spec.get("containers") or []:
-        name, tag = _split(str(container.get("image") or ""))
+        return str(_dict(metadata.get("annotations")).get(known.annotation) or "")
+    spec = _dict(_dict(_dict(deployment.get("spec")).get("template")).get("spec"))
+    containers = spec.get("containers")
+    for container in containers if isinstance(containers, list) else []:
+        name, tag = _split(str(_dict(container).get("image") or ""))
         if tag and any(f"/{name}".endswith(end) for end in known.images):
             return tag
-    labels = (deployment.get("metadata") or {}).get("labels") or {}
-    label = str(labels.get("app.kubernetes.io/version") or "")
+    label = str(_dict(metadata.get("labels")).get("app.kubernetes.io/version") or "")
     return label if _TAG.match(label) else ""
+
+
+def _dict(value: Any) -> Mapping[str, Any]:
+    """An object of a cluster's answer; whatever else stands in its place tells nothing."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def _split(image: str) -> tuple[str, str]:

@@ -99,6 +99,8 @@ class FakeApi:
         self.denied: set[tuple[str, str]] = set()
         self.groups: dict[str, list[str]] = {}
         self.clock_ahead = 0.0
+        # Sent instead of the answer for this path: (body, headers).
+        self.instead: dict[str, tuple[bytes, dict[str, str]]] = {}
         # The most watches of one kind that stood at the same time.
         self.most_watches: dict[str, int] = dict.fromkeys(PLURALS, 0)
         self._open: dict[str, list[asyncio.Transport]] = {plural: [] for plural in PLURALS}
@@ -204,6 +206,9 @@ class FakeApi:
             await asyncio.sleep(3600)
         if request.path != "/version" and request.headers.get("Authorization") != f"Bearer {self.token}":
             return status(401, "Unauthorized", "the token is not known")
+        if request.path in self.instead:
+            body, headers = self.instead[request.path]
+            return web.Response(body=body, content_type="application/json", headers=headers)
         if self.redirect_lists and request.path.startswith("/api/v1/"):
             code, location = self.redirect_lists
             return web.Response(status=code, headers={"Location": location})

@@ -1,5 +1,6 @@
 """The stored check: who may see and run it, what it finds, when it is asked again."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from apps.clusters import routing, services, tasks
+from apps.clusters.kube.errors import error_from
 from apps.clusters.models import Cluster
 from apps.core.access import Principal
 from apps.core.models import Membership, Project, User
@@ -244,6 +246,45 @@ def test_a_server_that_says_nothing_ends_the_check_soon(cluster: Cluster, api: F
     started = timezone.now()
     assert "did not answer in time" in root.post(AGAIN).content.decode()
     assert timezone.now() - started < timedelta(seconds=20)
+
+
+REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+ODD = [
+    *("[]", "7", '"x"', "{}", "null", '{"groups": 7, "status": 7}'),
+    '{"groups": [7, {"versions": 7}], "gitVersion": []}',
+    '{"groups": [{"name": "keda.sh", "versions": [7, {"version": "v1\\u0000"}], "preferredVersion": "v1"}]}',
+    '{"status": {"allowed": "no"}, "gitVersion": "v1\\u0000\\ud800"}',
+]
+
+
+@pytest.mark.parametrize("path", ["/version", "/apis", REVIEWS, "/apis/apps/v1/deployments"])
+def test_answers_that_make_no_sense_are_a_finding_and_no_crash(cluster: Cluster, api: FakeApi, path: str) -> None:
+    api.groups = {"keda.sh": ["v1"]}
+    for body in ODD:
+        api.instead = {path: (body.encode(), {})}
+        services.checking._check(Cluster.objects.get())
+        report = Cluster.objects.get().check_report
+        assert report["sentence"] and "\0" not in str(report)
+        assert not report["ok"] or path != REVIEWS, "only true is a yes"
+
+
+def test_what_a_server_says_of_itself_is_kept_short(cluster: Cluster, api: FakeApi) -> None:
+    many = {"name": "keda.sh", "versions": [{"version": f"v{number}"} for number in range(5000)]}
+    deployment = {"metadata": {"name": "keda-operator", "labels": {"app.kubernetes.io/version": "1." + "1" * 9000}}}
+    api.put("deployments", deployment)
+    api.instead = {
+        "/apis": (json.dumps({"groups": [many]}).encode(), {}),
+        "/version": (
+            json.dumps({"gitVersion": "v" * 9000}).encode(),
+            {"Date": "Mon, 01 Jan 2026 00:00:00 +" + "9" * 20},
+        ),
+    }
+    services.checking._check(cluster)
+    report = Cluster.objects.get().check_report
+    assert report["ok"] and len(report["version"]) == 60 and report["skew_s"] is None
+    assert len(report["engines"][0]["served"]) == 20 and len(json.dumps(report)) < 10_000
+    refused = error_from(403, json.dumps({"message": "m" * 9000, "reason": "r" * 9000}).encode(), retry_after="²")
+    assert (len(refused.message), len(refused.reason), refused.retry_after) == (1000, 60, None)
 
 
 def test_a_disabled_cluster_is_not_asked(root: Client, cluster: Cluster, api: FakeApi) -> None:

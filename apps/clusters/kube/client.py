@@ -13,8 +13,13 @@ from apps.clusters.kube.connection import Connection
 from apps.clusters.kube.errors import Gone, Invalid, NotFound
 from apps.clusters.kube.transport import READ_SECONDS, Transport, decode
 from apps.clusters.manifests import FIELD_MANAGER
+from apps.core.jsontext import plain
 
 PAGE = 500
+# Lengths of what is stored of a server: its version, an API group or version, and how many versions of one group.
+MAX_VERSION = 60
+MAX_GROUP = 253
+MAX_VERSIONS = 20
 # The adapter's own bound on a log that nobody limited.
 LOG_BYTES = 4 * 1024 * 1024
 
@@ -51,9 +56,10 @@ class KubeClient:
         """Close the pooled connections."""
         self._transport.close()
 
-    def version(self) -> Object:
-        """The server's version: `gitVersion` and others."""
-        return decode(self._transport.call("GET", "/version", timeout=5.0))
+    def version(self) -> str:
+        """The server's version, such as "v1.37.1"; "" where it tells none."""
+        found = decode(self._transport.call("GET", "/version", timeout=5.0))
+        return plain(found.get("gitVersion"), MAX_VERSION)
 
     def probe(self) -> Probe:
         """The smallest request, timed, with the server's clock; call `version` first, so that no handshake counts."""
@@ -66,12 +72,11 @@ class KubeClient:
     def groups(self) -> dict[str, tuple[str, ...]]:
         """The API groups that the cluster serves with their versions, the preferred one first."""
         found: dict[str, tuple[str, ...]] = {}
-        for group in decode(self._transport.call("GET", "/apis")).get("groups") or []:
-            preferred = str((group.get("preferredVersion") or {}).get("version") or "")
-            versions = [str(each.get("version") or "") for each in group.get("versions") or []]
-            found[str(group.get("name"))] = tuple(
-                dict.fromkeys(each for each in [preferred if preferred in versions else "", *versions] if each)
-            )
+        for group in _dicts(decode(self._transport.call("GET", "/apis")).get("groups")):
+            preferred = plain(_dict(group.get("preferredVersion")).get("version"), MAX_GROUP)
+            versions = [plain(each.get("version"), MAX_GROUP) for each in _dicts(group.get("versions"))]
+            ordered = dict.fromkeys(each for each in [preferred if preferred in versions else "", *versions] if each)
+            found[plain(group.get("name"), MAX_GROUP)] = tuple(ordered)[:MAX_VERSIONS]
         return found
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object:
@@ -105,8 +110,8 @@ class KubeClient:
         token = ""
         while True:
             page = decode(self._transport.call("GET", path, query=query | ({"continue": token} if token else {})))
-            yield from page.get("items") or []
-            token = (page.get("metadata") or {}).get("continue") or ""
+            yield from _dicts(page.get("items"))
+            token = str(_dict(page.get("metadata")).get("continue") or "")
             if not token:
                 return
 
@@ -237,7 +242,7 @@ class KubeClient:
         }
         path = paths.collection("authorization.k8s.io/v1", "SelfSubjectAccessReview")
         answer = decode(self._transport.call("POST", path, body=review, timeout=timeout))
-        return bool((answer.get("status") or {}).get("allowed"))
+        return _dict(answer.get("status")).get("allowed") is True
 
     def exists(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> bool:
         """Whether the object is there."""
@@ -247,10 +252,19 @@ class KubeClient:
         return False
 
 
+def _dict(value: Any) -> Object:
+    """An object of an answer; whatever else stands in its place is as good as none."""
+    return value if isinstance(value, dict) else {}
+
+
+def _dicts(value: Any) -> list[Object]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
 def _date(header: str) -> datetime | None:
     try:
         found = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 

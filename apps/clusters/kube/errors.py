@@ -3,6 +3,12 @@
 import json
 from typing import ClassVar
 
+from apps.core.jsontext import plain
+
+# What is kept of what a server says of itself: it is stored, shown and logged, and a server may say anything.
+MAX_MESSAGE = 1000
+MAX_REASON = 60
+
 
 class KubeError(Exception):
     """A refused or failed call: the HTTP status (0 when there was no answer), the reason and the message.
@@ -75,14 +81,18 @@ def error_from(status: int, body: bytes, *, retry_after: str | None = None) -> K
     reason, message = "", ""
     try:
         decoded = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         decoded = None
     if isinstance(decoded, dict):
-        reason, message = str(decoded.get("reason") or ""), str(decoded.get("message") or "")
+        reason, message = plain(decoded.get("reason"), MAX_REASON), plain(decoded.get("message"), MAX_MESSAGE)
     if not message:
-        message = body[:300].decode("utf-8", "replace").strip() or f"HTTP {status}"
+        message = plain(body[:300].decode("utf-8", "replace"), MAX_MESSAGE) or f"HTTP {status}"
     kind = _ByStatus.classes.get(status, KubeError)
     if reason == "AlreadyExists":
         kind = AlreadyExists
-    pause = float(retry_after) if retry_after and retry_after.isdigit() else None
-    return kind(status, reason or f"HTTP{status}", message, retry_after=pause)
+    return kind(status, reason or f"HTTP{status}", message, retry_after=_pause(retry_after or ""))
+
+
+def _pause(header: str) -> float | None:
+    """Seconds of a Retry-After header; a date, which no API server sends, is as good as none."""
+    return float(header) if header.isascii() and header.isdecimal() and len(header) < 10 else None

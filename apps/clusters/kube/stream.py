@@ -14,10 +14,11 @@ from typing import Any
 import aiohttp
 
 from apps.clusters.kube import paths
-from apps.clusters.kube.client import PAGE
+from apps.clusters.kube.client import MAX_VERSION, PAGE
 from apps.clusters.kube.connection import Connection, tls_context
 from apps.clusters.kube.errors import KubeError, Unreachable, error_from
 from apps.clusters.kube.transport import CONNECT_SECONDS, MAX_ANSWER_BYTES, decode, unreachable
+from apps.core.jsontext import plain
 
 # One event is one line; objects are at most 1.5 MB in etcd, and twice that as escaped JSON is plenty.
 MAX_EVENT_BYTES = 8 * 1024 * 1024
@@ -54,7 +55,7 @@ class StreamClient:
     async def version(self, seconds: float) -> str:
         """The server's version, such as "v1.37.1"; `seconds` bound the whole call."""
         found = decode(await self._fetch("/version", {}, seconds))
-        return str(found.get("gitVersion") or "")
+        return plain(found.get("gitVersion"), MAX_VERSION)
 
     async def list(
         self,

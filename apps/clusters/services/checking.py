@@ -19,6 +19,7 @@ from apps.clusters.services.registration import CHECK, announce
 from apps.core.access import Principal, require_platform_admin
 from apps.core.errors import Conflict, FlotillaError, Invalid
 from apps.core.hints import hint
+from apps.core.jsontext import storable
 from apps.core.wake import send
 
 EVERY = timedelta(minutes=10)
@@ -112,7 +113,7 @@ def _store(cluster: Cluster, report: Report, started: datetime) -> None:
     """Keep the newest: a check that began earlier, or with a connection that was replaced, must not overwrite it."""
     # Through JSON and back: what is compared and shown now is what the next reader will read.
     stored: dict[str, Any] = json.loads(
-        json.dumps(report.as_dict() | {"generation": cluster.generation, "state": cluster.state})
+        storable(report.as_dict() | {"generation": cluster.generation, "state": cluster.state})
     )
     before = cluster.check_report
     won = (
