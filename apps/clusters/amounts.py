@@ -3,7 +3,8 @@
 A cluster is not trusted to be sane: what can't be read counts as nothing, and numbers are cut to their columns.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from apps.clusters import quantities
@@ -16,15 +17,34 @@ BIGINT, INT = 2**63 - 1, 2**31 - 1
 def pod_requests(spec: Object) -> dict[str, int]:
     """What the scheduler reserves for a pod: cpu in millicores, memory in bytes, gpu.
 
-    Ordinary init containers run one after another before the rest, so the larger of both counts; those with
-    restartPolicy Always run beside the rest. https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
+    What the pod asks for as a whole holds instead of what its containers do; the overhead is added to either.
+    https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/#pod-level-resource-specification
     """
-    inits = spec.get("initContainers") or []
-    sidecars = [found for found in inits if found.get("restartPolicy") == "Always"]
-    running = _sum(_requests(found) for found in [*(spec.get("containers") or []), *sidecars])
-    first = [_requests(found) for found in inits if found.get("restartPolicy") != "Always"]
+    asked = _reserved(spec, resources)
+    as_a_whole = _asked(spec)
+    for name, read in (("cpu", millicores), ("memory", amount)):
+        if name in as_a_whole:
+            asked[name] = read(as_a_whole[name])
     overhead = resources(spec.get("overhead") or {})
-    return {key: min(BIGINT, max([running[key], *(found[key] for found in first)]) + overhead[key]) for key in running}
+    return {key: min(BIGINT, asked.get(key, 0) + overhead[key]) for key in overhead}
+
+
+def _reserved(spec: Object, read: Callable[[Mapping[str, Any]], dict[str, int]]) -> dict[str, int]:
+    """The containers' sums, or the largest that an init container needs, where that is more.
+
+    Init containers run one after another before the rest; those with restartPolicy Always go on from then on, beside
+    the later ones and the rest. https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
+    """
+    running: Counter[str] = Counter()
+    first: Counter[str] = Counter()
+    for container in spec.get("initContainers") or []:
+        if container.get("restartPolicy") == "Always":
+            running.update(read(_asked(container)))
+        else:
+            first |= running + Counter(read(_asked(container)))
+    for container in spec.get("containers") or []:
+        running.update(read(_asked(container)))
+    return dict(running | first)
 
 
 def resources(quantities_by_name: Mapping[str, Any]) -> dict[str, int]:
@@ -44,19 +64,8 @@ def gpus(quantities_by_name: Mapping[str, Any]) -> dict[str, int]:
 
 
 def pod_gpus(spec: Object) -> dict[str, int]:
-    """The GPUs that the scheduler reserves for a pod, by resource name and by the rules of `pod_requests`."""
-    running: dict[str, int] = {}
-    first: dict[str, int] = {}
-    for init, container in [
-        *((True, found) for found in spec.get("initContainers") or []),
-        *((False, found) for found in spec.get("containers") or []),
-    ]:
-        for kind, count in gpus(_asked(container)).items():
-            if init and container.get("restartPolicy") != "Always":
-                first[kind] = max(first.get(kind, 0), count)
-            else:
-                running[kind] = running.get(kind, 0) + count
-    return {kind: min(INT, max(running.get(kind, 0), first.get(kind, 0))) for kind in sorted(running | first)}
+    """The GPUs that the scheduler reserves for a pod, by resource name."""
+    return {kind: min(INT, count) for kind, count in sorted(_reserved(spec, gpus).items())}
 
 
 def _is_gpu(name: str) -> bool:
@@ -65,22 +74,10 @@ def _is_gpu(name: str) -> bool:
     return resource == "gpu" or resource.startswith(("gpu.", "mig-")) or name.startswith("gpu.intel.com/")
 
 
-def _requests(container: Object) -> dict[str, int]:
-    return resources(_asked(container))
-
-
 def _asked(container: Object) -> Mapping[str, Any]:
     asked = container.get("resources") or {}
     # A limit without a request is the request, as the API server would default it.
     return {**(asked.get("limits") or {}), **(asked.get("requests") or {})}
-
-
-def _sum(parts: Iterable[dict[str, int]]) -> dict[str, int]:
-    total = {"cpu": 0, "memory": 0, "gpu": 0}
-    for part in parts:
-        for key, value in part.items():
-            total[key] += value
-    return total
 
 
 def millicores(value: Any) -> int:

@@ -25,7 +25,19 @@ def asks(restart_policy: str = "", limits: dict[str, str] | None = None, **reque
         ({"containers": [asks(cpu="500m", memory="1Gi"), asks(cpu="1", gpu="2")]}, (1500, GIB, 2)),
         ({"containers": [asks(cpu="1")], "initContainers": [asks(cpu="3", memory="1Gi")]}, (3000, GIB, 0)),
         ({"containers": [asks(cpu="1")], "initContainers": [asks("Always", cpu="1")]}, (2000, 0, 0)),
+        # An init container runs beside the sidecars before it, not beside those after it.
+        ({"containers": [asks(cpu="1")], "initContainers": [asks("Always", cpu="1"), asks(cpu="3")]}, (4000, 0, 0)),
+        ({"containers": [asks(cpu="1")], "initContainers": [asks(cpu="3"), asks("Always", cpu="1")]}, (3000, 0, 0)),
         ({"containers": [asks(cpu="1")], "overhead": {"cpu": "250m"}}, (1250, 0, 0)),
+        # The pod as a whole: of cpu and memory only.
+        (
+            {
+                "containers": [asks(cpu="1", memory="1Gi", gpu="1")],
+                "resources": {"requests": {"cpu": "3"}},
+                "overhead": {"cpu": "250m"},
+            },
+            (3250, GIB, 1),
+        ),
         ({"containers": [asks(limits={"cpu": "2", "nvidia.com/gpu": "1"})]}, (2000, 0, 1)),
         ({"containers": [asks(cpu="nonsense")]}, (0, 0, 0)),
         ({"containers": [asks(memory="99E")]}, (0, 2**63 - 1, 0)),
@@ -45,6 +57,7 @@ def test_requests_are_what_the_scheduler_reserves(spec: dict[str, Any], wanted: 
          {"amd.com/gpu": 1, "nvidia.com/mig-1g.5gb": 2}),
         ({"containers": [asks(gpu="1")], "initContainers": [asks(gpu="4")]}, {"nvidia.com/gpu": 4}),
         ({"containers": [asks(gpu="1")], "initContainers": [asks("Always", gpu="1")]}, {"nvidia.com/gpu": 2}),
+        ({"containers": [asks()], "initContainers": [asks("Always", gpu="1"), asks(gpu="1")]}, {"nvidia.com/gpu": 2}),
         ({"containers": [asks(limits={"gpu.intel.com/i915": "1", "nvidia.com/gpu.shared": "3"})]},
          {"gpu.intel.com/i915": 1, "nvidia.com/gpu.shared": 3}),
         ({"containers": [asks(cpu="1", limits={"nvidia.com/gpu": "0", "example.com/nic": "1"})]}, {}),
