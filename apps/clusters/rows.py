@@ -268,9 +268,13 @@ def _conditions(status: Object) -> list[Row]:
 
 
 def usage_row(metrics: Object) -> Row:
-    """Used CPU and memory of a NodeMetrics or PodMetrics object."""
+    """Used CPU and memory of a NodeMetrics or PodMetrics object. Raises ValueError for one that measured nothing:
+    that is not the same as nothing used."""
     metadata = metrics.get("metadata") or {}
-    used = [metrics.get("usage") or {}, *((c.get("usage") or {}) for c in metrics.get("containers") or [])]
+    parts = metrics.get("containers") if "containers" in metrics else [metrics]
+    used = [found.get("usage") or {} for found in parts or []]
+    if not used or any(found.get("cpu") is None or found.get("memory") is None for found in used):
+        raise ValueError("not measured")
     return {
         "namespace": _cut(metadata.get("namespace"), 63),
         "name": _cut(metadata.get("name"), 253),

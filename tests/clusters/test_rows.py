@@ -137,3 +137,27 @@ def test_events_of_both_apis_are_read() -> None:
     row = rows.event_row(new, NOW)
     assert (row["count"], row["source"], row["last_at"]) == (9, "scheduler", "2026-11-23T13:30:00.000000Z")
     assert rows.event_row({}, NOW)["first_at"] == NOW.isoformat()
+
+
+USAGE = {"cpu": "250m", "memory": "1Gi"}
+
+
+def test_used_is_the_sum_of_containers_or_the_nodes_own() -> None:
+    pod = rows.usage_row({"metadata": {"name": "p"}, "containers": [{"usage": USAGE}, {"usage": USAGE}]})
+    assert (pod["cpu"], pod["memory"]) == (500, 2 * GIB)
+    assert rows.usage_row({"metadata": {"name": "n"}, "usage": USAGE})["cpu"] == 250
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        {},
+        {"usage": None},
+        {"usage": {"cpu": "1"}},
+        {"containers": []},
+        {"containers": [{"usage": USAGE}, {"name": "b"}]},
+    ],
+)
+def test_what_was_not_measured_is_no_zero(metrics: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="not measured"):
+        rows.usage_row({"metadata": {"name": "x"}} | metrics)
