@@ -88,6 +88,8 @@ def _fleet() -> None:
 
     random, now = Random(7), timezone.now()
     projects = Project.objects.bulk_create(Project(name=f"team-{number}") for number in range(NAMESPACES))
+    # As old as their history: what is older than a project is not shown as its own.
+    Project.objects.update(created_at=now - timedelta(days=100))
     nodes, pods = [], []
     for number in range(CLUSTERS):
         cluster = factories.cluster(f"cluster-{number:02}", nodes=0, has_metrics=True)

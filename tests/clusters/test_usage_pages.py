@@ -8,6 +8,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from apps.clusters.models import Cluster, Pod
 from apps.clusters.usage import history, namespaces, partitions, rollup
@@ -38,9 +39,16 @@ def now() -> datetime:
     return partitions.clock()
 
 
+def old_project(name: str) -> Project:
+    """A project as old as its history."""
+    made = Project.objects.create(name=name)
+    Project.objects.filter(pk=made.pk).update(created_at=timezone.now() - timedelta(days=1))
+    return made
+
+
 @pytest.fixture
 def project() -> Project:
-    return Project.objects.create(name="search")
+    return old_project("search")
 
 
 @pytest.fixture
@@ -50,7 +58,7 @@ def cluster(project: Project) -> Cluster:
     for _ in range(2):
         factories.pod(made, project, deployment="ranker", requests_cpu_m=4000, used_cpu_m=500, requests_gpu=1)
     factories.pod(made, project, run="17", name="trial")
-    factories.pod(made, Project.objects.create(name="secret"), deployment="spy", name="spy-1")
+    factories.pod(made, old_project("secret"), deployment="spy", name="spy-1")
     factories.pod(made, None, namespace="kube-system", name="dns")
     return made
 
@@ -145,6 +153,17 @@ def test_consumption_survives_pods_nodes_and_clusters(measured: Cluster, now: da
     Cluster.objects.all().delete()
     assert not Pod.objects.exists()
     assert spending(admin(), by=By.DEPLOYMENT, now=now).rows == before
+
+
+def test_a_new_project_does_not_see_what_one_of_its_name_had(
+    client: Client, measured: Cluster, project: Project, now: datetime
+) -> None:
+    project.delete()
+    gone = next(row for row in spending(admin(), now=now).rows if row.name == "search")
+    assert gone.cpu.asked and gone.url == "", "who pays still sees it, without a link to nowhere"
+    client.force_login(factories.member(Project.objects.create(name="search"), "nora"))
+    text = client.get("/usage/?by=deployment").content.decode()
+    assert "No deployment held anything" in text and "ranker" not in text
 
 
 def test_a_run_counts_for_its_experiment(cluster: Cluster, project: Project, now: datetime) -> None:

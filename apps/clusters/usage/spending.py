@@ -16,6 +16,7 @@ from apps.clusters.usage.models import UsagePlace, UsagePrice
 from apps.clusters.visibility import visibility_of
 from apps.core import nav
 from apps.core.access import Principal, project_or_404
+from apps.core.models import Project
 
 GONE = "deleted experiments"
 
@@ -64,7 +65,7 @@ def spending(
 ) -> Spending:
     """What the caller's projects, or one `project` of them, had. Raises Missing for a project that they can't see.
 
-    At most six queries, whatever there is.
+    At most seven queries, whatever there is.
     """
     require_signed_in(principal)
     if project:
@@ -112,7 +113,9 @@ def _spent(by: By, start: datetime, end: datetime, projects: Sequence[str] | Non
     with connection.cursor() as cursor:
         cursor.execute(
             "WITH wanted AS MATERIALIZED (SELECT id, project, deployment, run, place_id "  # noqa: S608 - our own words
-            "FROM clusters_usageseries WHERE kind = %s AND (%s OR project = ANY(%s)) "
+            "FROM clusters_usageseries s WHERE kind = %s AND (%s OR project = ANY(%s) "
+            # A project that was deleted before one of its name was made is none of the new one's business.
+            "AND EXISTS (SELECT 1 FROM core_project p WHERE p.name = s.project AND p.created_at <= s.seen_at)) "
             f"AND {name} <> ''), sums AS ({sums}) "
             f"SELECT w.project, w.{name} AS name, w.place_id, {', '.join(f'sum({f}) AS {f}' for f in _FIGURES)}, "
             f"min(since) AS since, max(until) AS until FROM sums JOIN wanted w ON w.id = series_id GROUP BY 1, 2, 3",
@@ -146,6 +149,7 @@ def _by_experiment(spent: Iterable[Spent]) -> tuple[list[Spent], _Urls]:
 
 def _urls(by: By, spent: Iterable[Spent]) -> _Urls:
     if by is By.PROJECT:
-        return {(part.project, part.name): nav.link("core:overview", part.name) for part in spent}
+        there = Project.objects.filter(name__in={part.project for part in spent}).values_list("name", flat=True)
+        return {(name, name): nav.link("core:overview", name) for name in there}
     found = workloads.deployments_of({(part.project, part.name) for part in spent})
     return {name: maker.url for name, maker in found.items()}
