@@ -317,6 +317,14 @@ def test_namespaces_by_what_they_hold(measured: Cluster, project: Project, now: 
     assert [(row.name, row.count, row.pods) for row in mine] == [("flotilla-search", 1, 3), ("", 2, 2)]
 
 
+def test_a_namespace_that_holds_nothing_any_more_is_listed_for_a_day(measured: Cluster, now: datetime) -> None:
+    Pod.objects.filter(project="secret").delete()
+    rows = namespaces.namespaces_of(measured, admin(), now)
+    assert [(row.name, row.project, row.pods) for row in rows][-1] == ("flotilla-secret", "secret", 0)
+    assert rows[-1].asked_hours > 0
+    assert len(namespaces.namespaces_of(measured, admin(), now + timedelta(days=2))) == 2
+
+
 def test_the_card_of_namespaces_names_only_what_the_viewer_may_see(viewer: Client, measured: Cluster) -> None:
     text = viewer.get("/clusters/eu/namespaces/").content.decode()
     assert "flotilla-search" in text and "2 others" in text

@@ -1,7 +1,7 @@
 """The namespaces of a cluster by what they hold and use now, and what they had within a day."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -66,22 +66,33 @@ class NamespaceRow:
 
 
 def namespaces_of(cluster: Cluster, principal: Principal, now: datetime | None = None) -> list[NamespaceRow]:
-    """The namespaces that hold something, the largest first; what the caller may not name is one row at the end.
+    """The namespaces that hold something, or had something within a day, the largest first; what the caller may not
+    name is one row at the end.
 
     At most five queries.
     """
     sight = visibility_of(principal)
-    hours = _hours(cluster, now or partitions.clock())
+    had = _had(cluster, now or partitions.clock())
     named, hidden = [], NamespaceRow("", count=0)
-    for row in _held(cluster):
-        made = _row(row, hours.get(row["namespace"], (0.0, None)))
+    for row, other in _rows(_held(cluster), had):
         # A namespace that two projects share is named to who sees both.
-        if sight.allows(made.project) and sight.allows(row["other"] or made.project):
-            named.append(made)
+        if sight.allows(row.project) and sight.allows(other or row.project):
+            named.append(row)
         else:
-            hidden += made
-    named.sort(key=lambda row: (-row.asked_cpu_m, -row.asked_memory_b, row.name))
+            hidden += row
+    named.sort(key=lambda row: (-row.asked_cpu_m, -row.asked_memory_b, -row.asked_hours, row.name))
     return [*named, hidden] if hidden.count else named
+
+
+def _rows(held: Iterable[Mapping[str, Any]], had: dict[str, NamespaceRow]) -> Iterator[tuple[NamespaceRow, str]]:
+    """The rows, each with the other project that it belongs to, if any."""
+    ended = dict(had)
+    for row in held:
+        past = ended.pop(row["namespace"], NamespaceRow(row["namespace"]))
+        yield _row(row, past), row["other"] or ""
+    for past in ended.values():
+        if past.asked_hours or past.used_hours:
+            yield past, ""
 
 
 def _held(cluster: Cluster) -> Iterable[Mapping[str, Any]]:
@@ -99,25 +110,29 @@ def _held(cluster: Cluster) -> Iterable[Mapping[str, Any]]:
     )
 
 
-def _hours(cluster: Cluster, now: datetime) -> dict[str, tuple[float, float | None]]:
+def _had(cluster: Cluster, now: datetime) -> dict[str, NamespaceRow]:
+    """What namespaces had within a day, by their names, whether they are there any more or not."""
     parts = pieces(Period.DAY.start(now), now, rollup.marks(now))
     if not parts:
         return {}
     sums, values = window_sums(parts)
     with connection.cursor() as cursor:
         cursor.execute(
-            "WITH wanted AS MATERIALIZED (SELECT id, name FROM clusters_usageseries "  # noqa: S608 - our own words
+            "WITH wanted AS MATERIALIZED (SELECT id, name, project FROM clusters_usageseries "  # noqa: S608 - our own words
             f"WHERE cluster_id = %s AND kind = %s), sums AS ({sums}) "
-            "SELECT w.name, sum(asked_cpu) / 3600000, sum(used_cpu) / 3600000 "
+            "SELECT w.name, max(w.project), sum(asked_cpu) / 3600000, sum(used_cpu) / 3600000 "
             "FROM sums JOIN wanted w ON w.id = series_id GROUP BY 1",
             [cluster.pk, Kind.NAMESPACE.value, *values],
         )
-        return {name: (asked, used) for name, asked, used in cursor.fetchall()}
+        return {
+            name: NamespaceRow(name, project or _owner(name), asked_hours=asked, used_hours=used)
+            for name, project, asked, used in cursor.fetchall()
+        }
 
 
-def _row(row: Mapping[str, Any], hours: tuple[float, float | None]) -> NamespaceRow:
-    return NamespaceRow(
-        name=row["namespace"],
+def _row(row: Mapping[str, Any], past: NamespaceRow) -> NamespaceRow:
+    return replace(
+        past,
         project=row["owner"] or _owner(row["namespace"]),
         pods=row["pods"],
         asked_cpu_m=row["asked_cpu"],
@@ -125,8 +140,6 @@ def _row(row: Mapping[str, Any], hours: tuple[float, float | None]) -> Namespace
         asked_memory_b=row["asked_memory"],
         used_memory_b=row["used_memory"],
         asked_gpu=row["asked_gpu"],
-        asked_hours=hours[0],
-        used_hours=hours[1],
     )
 
 
