@@ -14,7 +14,6 @@ from apps.clusters.usage import charts, history, namespaces
 from apps.clusters.usage.consumption import ORDERS, Consumption, hours_between, hours_text, ordered, total, verdict
 from apps.clusters.usage.history import Curve, Span
 from apps.clusters.usage.spending import By, Period, Spending, spending
-from apps.core.access import visible_projects
 from apps.core.errors import Missing
 from apps.core.overview import Capacity, Tile
 from apps.core.pages import PageRequest, page, render_page
@@ -48,7 +47,6 @@ def fleet_usage(request: PageRequest) -> HttpResponse:
         "charted": f"the first {charts.TOP} of the table above" if len(rows) > charts.TOP else "",
         "tabs": [(word.value, f"{word.value.capitalize()}s") for word in By],
         "periods": [(word.value, _said(word)) for word in Period],
-        "projects": visible_projects(request.principal),
         "project_name": request.GET.get("project", ""),
         "may_price": request.principal.is_platform_admin,
     }

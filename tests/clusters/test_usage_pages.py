@@ -11,7 +11,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from apps.clusters.models import Cluster, Pod
-from apps.clusters.usage import history, namespaces, partitions, rollup
+from apps.clusters.usage import charts, history, namespaces, partitions, rollup
+from apps.clusters.usage.consumption import Consumption
 from apps.clusters.usage.history import Span
 from apps.clusters.usage.levels import LEVELS, RAW
 from apps.clusters.usage.models import UsagePlace, UsagePrice, UsageSeries
@@ -323,6 +324,11 @@ def test_a_namespace_that_holds_nothing_any_more_is_listed_for_a_day(measured: C
     assert [(row.name, row.project, row.pods) for row in rows][-1] == ("flotilla-secret", "secret", 0)
     assert rows[-1].asked_hours > 0
     assert len(namespaces.namespaces_of(measured, admin(), now + timedelta(days=2))) == 2
+
+
+def test_names_in_the_chart_are_no_markup() -> None:
+    made = charts.asked_and_used([Consumption("search", '<a href="https://x">digits</a>')])
+    assert made.layout.yaxis.ticktext == ('&lt;a href="https://x"&gt;digits&lt;/a&gt;',) == made.data[0].customdata
 
 
 def test_the_card_of_namespaces_names_only_what_the_viewer_may_see(viewer: Client, measured: Cluster) -> None:

@@ -1,6 +1,7 @@
 """Figures of usage: data and meaning only; colours are the theme's."""
 
 from collections.abc import Sequence
+from html import escape
 from typing import Any
 
 from plotly import graph_objects as go
@@ -60,6 +61,8 @@ def _in(curve: Curve, column: str, unit: float) -> list[float | None]:
 def asked_and_used(rows: Sequence[Consumption]) -> Any:
     """Core-hours used inside core-hours requested, of the first rows, one above the other so that long names fit."""
     first = list(rows[:TOP])[::-1]
+    # An experiment may have any name, and Plotly takes tags in texts for what they are.
+    names = [escape(row.name, quote=False) for row in first]
     bars = [
         go.Bar(
             name=name,
@@ -70,7 +73,7 @@ def asked_and_used(rows: Sequence[Consumption]) -> Any:
             orientation="h",
             meta={"role": role},
             opacity=opacity,
-            customdata=[row.name for row in first],
+            customdata=names,
             hovertemplate="%{customdata}: %{x:,.1f} core-hours " + name + "<extra></extra>",
         )
         for name, role, width, opacity, values in (
@@ -85,7 +88,7 @@ def asked_and_used(rows: Sequence[Consumption]) -> Any:
         yaxis={
             "tickmode": "array",
             "tickvals": list(range(len(first))),
-            "ticktext": [row.name for row in first],
+            "ticktext": names,
             # From the top, with room for some, so that a single bar does not fill the chart.
             "range": [len(first) - max(len(first), ROOM) - 0.5, len(first) - 0.5],
             "showgrid": False,
