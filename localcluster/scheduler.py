@@ -24,6 +24,9 @@ _FINISHED = {"Succeeded", "Failed"}
 _KINDS = 100  # of pods that are remembered at once, by what they ask for
 _BATCH = 10  # pods between two breaths of the event loop
 _RETRY_SECONDS = 30.0  # until a pod is tried again that could not be handled
+# For each pod that was refused, seconds until all of them are tried again: where thousands wait and pods end all the
+# time, that is not done for each end. (A real scheduler lets each wait for 1 to 10 s.)
+_PAUSE, _LONGEST_PAUSE = 0.001, 3.0
 
 
 class Scheduler:
@@ -42,6 +45,8 @@ class Scheduler:
         self._taken: dict[str, Counter[str]] = {}
         self._held: dict[str, tuple[str, Amounts]] = {}  # pod uid -> (node, what it holds)
         self._rankings: dict[bytes, Ranking] = {}  # what pods ask for -> where it fits, until room may have come
+        self._not_before = 0.0  # this loop time are those that were refused tried again
+        self._retry: asyncio.TimerHandle | None = None
         self._awake = asyncio.Event()
 
     async def run(self) -> None:
@@ -59,8 +64,12 @@ class Scheduler:
                     self._schedule(key)
                     if number % _BATCH == 0:
                         await asyncio.sleep(0)  # let requests in between
+                pause = min(len(self._refused) * _PAUSE, _LONGEST_PAUSE)
+                self._not_before = asyncio.get_running_loop().time() + pause
         finally:
             stop()
+            if self._retry is not None:
+                self._retry.cancel()
 
     def _start_with(self, change: Change) -> None:
         try:
@@ -121,10 +130,20 @@ class Scheduler:
 
     def _try_again(self) -> None:
         self._rankings.clear()
-        if self._refused:
-            # They have waited longer than what came since.
-            self._due, self._refused = {**self._refused, **self._due}, {}
-            self._awake.set()
+        if not self._refused or self._retry is not None:
+            return
+        loop = asyncio.get_running_loop()
+        left = self._not_before - loop.time()
+        if left > 0:
+            self._retry = loop.call_later(left, self._try_refused)
+        else:
+            self._try_refused()
+
+    def _try_refused(self) -> None:
+        self._retry = None
+        # They have waited longer than what came since.
+        self._due, self._refused = {**self._refused, **self._due}, {}
+        self._awake.set()
 
     def _ranking(self, pod: Pod) -> Ranking:
         asked = _asked(pod)

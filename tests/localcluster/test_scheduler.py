@@ -272,3 +272,33 @@ def test_a_pod_that_makes_no_sense_stops_nobody(tmp_path: Path) -> None:
         store.close()
 
     asyncio.run(story())
+
+
+def test_not_every_end_is_a_new_try_for_those_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where many wait and pods end all the time, the work must not be the product of the two."""
+    tried: list[str] = []
+    monkeypatch.setattr("localcluster.scheduler._PAUSE", 10.0)
+    monkeypatch.setattr("localcluster.scheduler._LONGEST_PAUSE", 60.0)
+    schedule = Scheduler._schedule
+
+    def count(self: Scheduler, key: tuple[str, str]) -> None:
+        tried.append(key[1])
+        schedule(self, key)
+
+    monkeypatch.setattr(Scheduler, "_schedule", count)
+
+    async def story(side: Side) -> None:
+        for number in range(20):
+            side.run(f"small-{number}", spec={"restartPolicy": "Always"})
+        for number in range(3):
+            side.run(f"waits-{number}", spec={"restartPolicy": "Always"}, resources={"limits": {"nvidia.com/gpu": "4"}})
+        await side.until(lambda: all("FailedScheduling" in side.reasons(f"waits-{n}") for n in range(3)))
+        tried.clear()
+        for number in range(20):
+            side.registry.delete("pods", f"small-{number}", "default")
+            await side.until(lambda number=number: not side.exists("pods", f"small-{number}"))
+        side.run("last", spec={"restartPolicy": "Always"})
+        await side.until(lambda: side.phase("last") == "Running")
+        assert tried == ["last"]  # those that wait have their turn later
+
+    scenario(story, hollow=True)
