@@ -37,7 +37,6 @@ NEEDED: tuple[Permission, ...] = (
     Permission("", "events", _READ, "Pages say why something waits or fails."),
     Permission("", "namespaces", ("get", "list", "create", "patch"), "Each project has a namespace."),
     Permission("", "services", (*_READ, *_WRITE), "A deployment has a stable address."),
-    Permission("", "configmaps", ("get", *_WRITE), "Runs are configured."),
     Permission("", "secrets", ("get", *_WRITE), "Runs and replicas get their tokens."),
     Permission("batch", "jobs", (*_READ, *_WRITE), "Runs are launched and cancelled."),
     Permission("apps", "deployments", (*_READ, *_WRITE), "Models are served."),
