@@ -291,6 +291,29 @@ def test_a_name_that_moves_is_followed(
         watching.stop()
 
 
+def test_a_certificate_that_the_tls_library_refuses_is_said(cluster: Cluster, sent: object, run_route: None) -> None:
+    Cluster.objects.update(ca="-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    watching = Watching()
+    try:
+        eventually(lambda: state() == "Unreachable", "it is said")
+        assert "certificate can't be read" in Cluster.objects.get().message
+    finally:
+        watching.stop()
+
+
+def test_a_refused_address_is_said_without_the_address(
+    cluster: Cluster, sent: object, run_route: None, settings: Any
+) -> None:
+    settings.CLUSTER_ALLOWED_NETWORKS = []
+    watching = Watching()
+    try:
+        eventually(lambda: state() == "Unreachable", "it is said")
+        found = Cluster.objects.get()
+        assert "may not connect" in found.message and "127.0.0" not in f"{found.message} {found.conditions}"
+    finally:
+        watching.stop()
+
+
 def test_a_key_that_was_lost_is_said(cluster: Cluster, sent: object, run_route: None, settings: Any) -> None:
     settings.CREDENTIALS_KEYS = [Fernet.generate_key().decode()]
     watching = Watching()

@@ -1,7 +1,7 @@
 """Every write to clusters, and the way to talk to one."""
 
 from apps.clusters.services.checking import check_connection, check_if_due, wake_due
-from apps.clusters.services.connecting import ca_fingerprint, connect, connection_of
+from apps.clusters.services.connecting import ca_fingerprint, connect, connection_of, impossible
 from apps.clusters.services.labels import clean_labels
 from apps.clusters.services.lifecycle import account, account_of, delete_cluster, update_cluster
 from apps.clusters.services.registration import (
@@ -24,6 +24,7 @@ __all__ = [
     "connection_of",
     "delete_cluster",
     "ensure_registered",
+    "impossible",
     "register",
     "register_in_cluster",
     "replace_by_in_cluster",

@@ -14,10 +14,10 @@ from apps.clusters.credentials import Validity
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import KubeError
 from apps.clusters.models import Cluster
-from apps.clusters.services.connecting import connection_of, refuse_disabled, validity_of
+from apps.clusters.services.connecting import connection_of, impossible, refuse_disabled, validity_of
 from apps.clusters.services.registration import CHECK, announce
 from apps.core.access import Principal, require_platform_admin
-from apps.core.errors import Conflict, FlotillaError, Invalid
+from apps.core.errors import FlotillaError
 from apps.core.hints import hint
 from apps.core.jsontext import storable
 from apps.core.wake import send
@@ -87,7 +87,7 @@ def _ask(cluster: Cluster, now: datetime) -> Report:
         # A fresh client: the check must see today's address and certificate, not a connection that is still open.
         client = KubeClient(connection_of(cluster), budget=diagnosis.TOTAL_SECONDS)
     except FlotillaError as error:
-        sentence, reason = _impossible(error)
+        sentence, reason = impossible(error)
         return checks.failed(sentence, reason, credential, now, detail=error.sentence)
     except KubeError as error:
         sentence, reason = diagnosis.refusal(error)
@@ -96,17 +96,6 @@ def _ask(cluster: Cluster, now: datetime) -> Report:
         return diagnosis.diagnose(client, credential, now)
     finally:
         client.close()
-
-
-def _impossible(error: FlotillaError) -> tuple[str, str]:
-    """Why no connection can even be tried, without the address: everyone signed in reads it."""
-    if isinstance(error, Conflict):
-        return error.message, "CredentialUnusable"
-    if isinstance(error, Invalid):
-        if error.field == "in_cluster":
-            return error.message, "NotInCluster"
-        return "Flotilla may not connect to the address that the server's name points to.", "AddressRefused"
-    return "The server's name can't be resolved.", "NameNotResolved"
 
 
 def _store(cluster: Cluster, report: Report, started: datetime) -> None:

@@ -14,7 +14,7 @@ from apps.clusters.kube.connection import Connection
 from apps.clusters.kube.errors import Unreachable
 from apps.clusters.models import Cluster
 from apps.core import crypto
-from apps.core.errors import Conflict, Unavailable
+from apps.core.errors import Conflict, FlotillaError, Invalid, Unavailable
 
 
 def connection_of(cluster: Cluster) -> Connection:
@@ -79,6 +79,17 @@ def refuse_disabled(cluster: Cluster) -> None:
     """Raise Unavailable for a disabled cluster."""
     if not cluster.enabled:
         raise Unavailable(f"Cluster {cluster.name} is disabled.", hint="An administrator can enable it.")
+
+
+def impossible(error: FlotillaError) -> tuple[str, str]:
+    """Why no connection can even be tried, without the address: everyone signed in reads it."""
+    if isinstance(error, Conflict):
+        return error.message, "CredentialUnusable"
+    if isinstance(error, Invalid):
+        if error.field == "in_cluster":
+            return error.message, "NotInCluster"
+        return "Flotilla may not connect to the address that the server's name points to.", "AddressRefused"
+    return "The server's name can't be resolved.", "NameNotResolved"
 
 
 def connect(cluster: Cluster) -> KubeClient:

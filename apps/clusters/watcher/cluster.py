@@ -28,7 +28,7 @@ from apps.clusters.watcher.outbox import Outbox
 from apps.clusters.watcher.streams import Stream
 from apps.clusters.watcher.timing import Timing
 from apps.clusters.watcher.writer import Desk, Writer
-from apps.core.errors import FlotillaError
+from apps.core.errors import Conflict, FlotillaError
 
 logger = logging.getLogger(__name__)
 
@@ -92,8 +92,12 @@ class ClusterWatch:
         self._recorded: Any = None
 
     async def run(self) -> None:
-        """Watch until cancelled. Raises LeaseLost when another watcher has taken over."""
-        client = StreamClient(self._connection)
+        """Watch until cancelled. Raises LeaseLost when another watcher has taken over, Conflict when the TLS library
+        can't read the stored certificates."""
+        try:
+            client = StreamClient(self._connection)
+        except KubeError as error:
+            raise Conflict(error.message) from error
         try:
             async with self._shared.writer.desk(self.cluster_id, self.fencing) as desk, asyncio.TaskGroup() as tasks:
                 self._contact.streams = [

@@ -161,7 +161,7 @@ class Supervisor:
 
     async def _unusable(self, pk: int, fencing: int, error: BaseException) -> None:
         """No connection can even be tried: the name does not resolve, the address is refused, the key is lost."""
-        sentence = error.sentence if isinstance(error, FlotillaError) else str(error)
+        sentence = services.impossible(error)[0] if isinstance(error, FlotillaError) else str(error)
         seen = Observation(
             failures=FAILURES_UNTIL_UNREACHABLE, error_reason="ConnectionImpossible", error_message=sentence
         )
