@@ -69,6 +69,21 @@ def test_registering_answers_with_the_cluster_and_without_its_secret(root: Rest,
     assert TOKEN not in cluster.credential_encrypted
 
 
+def test_only_those_who_manage_a_cluster_see_its_address(viewer: Rest, root: Rest, cluster: Cluster) -> None:
+    assert root("GET", "/gke-eu").json()["server"] == cluster.server
+    for path in ("", "/gke-eu"):
+        assert cluster.server.encode() not in viewer("GET", path).content
+    assert viewer("GET", "/gke-eu").json()["server"] is None
+
+
+def test_a_body_with_one_wrong_part_changes_nothing(root: Rest, cluster: Cluster, api: FakeApi) -> None:
+    api.token = "renewed"
+    both = {"credential": {"token": "renewed"}, "labels": {"a b": "c"}}
+    assert root("PATCH", "/gke-eu", both).status_code == 400
+    after = Cluster.objects.get()
+    assert (after.generation, after.credential_encrypted) == (1, cluster.credential_encrypted)
+
+
 def test_no_audit_row_holds_a_secret(cluster: Cluster) -> None:
     entry = AuditEntry.objects.get(action="cluster.register")
     assert TOKEN not in f"{entry.before} {entry.after}" and "kubeconfig" not in str(entry.after)

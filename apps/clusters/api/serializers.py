@@ -41,6 +41,7 @@ class ClusterSerializer(serializers.ModelSerializer[Cluster]):
 
     labels = serializers.DictField(child=serializers.CharField())
     conditions = ConditionSerializer(many=True)
+    server = serializers.CharField(allow_null=True, help_text="Null for all but platform administrators.")
     authentication = serializers.CharField(source="credential_kind")
 
     class Meta:
@@ -53,7 +54,7 @@ class ClusterSerializer(serializers.ModelSerializer[Cluster]):
 
 
 class ClusterRowSerializer(serializers.Serializer[Any]):
-    """A cluster with its sums."""
+    """A cluster with its sums, for the `principal` of the context."""
 
     nodes = serializers.IntegerField()
     nodes_ready = serializers.IntegerField()
@@ -65,8 +66,9 @@ class ClusterRowSerializer(serializers.Serializer[Any]):
     gpus = GpuSerializer(many=True)
 
     def to_representation(self, instance: ClusterRow) -> dict[str, Any]:
-        """The cluster's own fields first."""
-        return {**ClusterSerializer(instance.cluster).data, **super().to_representation(instance)}
+        """The cluster's own fields first. Its address is for those who manage it."""
+        shown = {**ClusterSerializer(instance.cluster).data, **super().to_representation(instance)}
+        return shown if self.context["principal"].is_platform_admin else shown | {"server": None}
 
 
 class ClusterReplySerializer(ClusterSerializer):

@@ -1,5 +1,6 @@
 """REST: clusters, what is on them, and the connection test."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
@@ -59,7 +60,7 @@ class ClusterViewSet(ServiceViewSet):
     def list(self, request: Request) -> Response:
         """List clusters with their sums."""
         page = self.paginate_queryset(selectors.clusters(self.principal)) or []
-        return self.get_paginated_response(ClusterRowSerializer(selectors.with_sums(page), many=True).data)
+        return self.get_paginated_response(self._rows(page))
 
     def retrieve(self, request: Request, name: str) -> Response:
         """One cluster."""
@@ -92,6 +93,9 @@ class ClusterViewSet(ServiceViewSet):
         body = ClusterPatchSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         values = body.validated_data
+        if "labels" in values:
+            # Before anything is changed: a body is taken as a whole, or not at all.
+            values["labels"] = services.clean_labels(values["labels"])
         cluster = self._connected(cluster, values)
         if "labels" in values or "enabled" in values:
             cluster = services.update_cluster(
@@ -187,9 +191,12 @@ class ClusterViewSet(ServiceViewSet):
         account = services.account_of(principal=self.principal, cluster=cluster)
         return AccountSerializer(account.as_dict()).data
 
+    def _rows(self, clusters: Sequence[Cluster]) -> Any:
+        context = {"principal": self.principal}
+        return ClusterRowSerializer(selectors.with_sums(clusters), many=True, context=context).data
+
     def _reply(self, cluster: Cluster, status: int = 200) -> Response:
-        data = ClusterRowSerializer(selectors.with_sums([cluster])[0]).data
-        return Response(data, status=status, headers={"ETag": etag_of(*_version(cluster))})
+        return Response(self._rows([cluster])[0], status=status, headers={"ETag": etag_of(*_version(cluster))})
 
 
 def _version(cluster: Cluster) -> tuple[Any, ...]:
