@@ -1,7 +1,9 @@
 """The check page: what works with a cluster, what is missing, and the role to apply."""
 
+import time
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from django.http import HttpResponse
 from django.shortcuts import render
@@ -12,6 +14,9 @@ from apps.clusters.models import Cluster
 from apps.core.access import require_platform_admin
 from apps.core.errors import FlotillaError
 from apps.core.pages import PageRequest, page, render_page
+
+# Seconds for which the button waits: a worker may be busy, and a check itself takes 20 s at most.
+PATIENCE = 60
 
 
 @require_GET
@@ -25,17 +30,26 @@ def cluster_check(request: PageRequest, name: str) -> HttpResponse:
 @require_POST
 @page
 def check_again(request: PageRequest, name: str) -> HttpResponse:
-    """Check now, and answer with the fragments of outcome and verdict. Platform administrators only."""
+    """Let a worker check now, and answer with a button that waits for the outcome. Platform administrators only."""
     require_platform_admin(request.principal)
     cluster = selectors.cluster_or_404(request.principal, name)
-    error: FlotillaError | None = None
+    context: dict[str, Any] = {"cluster": cluster, "may_check": True}
     try:
-        services.check_connection(principal=request.principal, cluster=cluster)
-    except FlotillaError as caught:
-        error = caught
-    context = _context(request, cluster) | {"error": error, "oob": True}
-    parts = [render(request, f"clusters/check.html#{part}", context).content for part in ("outcome", "verdict")]
-    return HttpResponse(b"".join(parts))
+        seen = services.ask_for_check(principal=request.principal, cluster=cluster)
+        context["asking"] = urlencode({"seen": seen, "at": int(time.time())})
+    except FlotillaError as error:
+        context["error"] = error.sentence
+    return render(request, "clusters/check.html#again", context)
+
+
+def _asking(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
+    """Whether the button of `check_again` goes on waiting: until another check is stored, for a minute at most."""
+    seen, at = request.GET.get("seen", ""), request.GET.get("at", "")
+    if not seen or seen != services.stamp(cluster) or not at.isdecimal() or len(at) > 12:
+        return {}
+    if time.time() - int(at) > PATIENCE:
+        return {"error": "No worker has checked it within a minute. Is one running?"}
+    return {"asking": urlencode({"seen": seen, "at": at})}
 
 
 def _context(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
@@ -43,7 +57,7 @@ def _context(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
     permissions = report["permissions"] if report else []
     missing = grants.missing_of(permissions)
     ends = report.get("credential_expires_at") if report else None
-    return {
+    return _asking(request, cluster) | {
         "cluster": cluster,
         "report": report,
         "may_check": request.principal.is_platform_admin,

@@ -27,6 +27,6 @@ def check_due() -> None:
 
 # The check bounds itself; the limit is for what no read limit catches, such as headers that drip in.
 @shared_task(name="clusters.check", soft_time_limit=45, time_limit=60)
-def check(pk: int) -> None:
-    """Check one cluster, unless that was just done."""
-    services.check_if_due(pk)
+def check(pk: int, seen: str = "") -> None:
+    """Check one cluster, unless that was just done; with the stamp of a check that somebody has seen, a newer one."""
+    services.check_if_due(pk, seen)

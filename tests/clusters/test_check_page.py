@@ -1,6 +1,8 @@
 """The stored check: who may see and run it, what it finds, when it is asked again."""
 
+import html
 import json
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 from django.conf import settings
 from django.test import Client
 from django.utils import timezone
+from kombu.exceptions import OperationalError
 
 from apps.clusters import routing, services, tasks
 from apps.clusters.kube.errors import error_from
@@ -23,7 +26,7 @@ PAGE = "/clusters/gke-eu/check/"
 AGAIN = "/clusters/gke-eu/check/again/"
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[Any], Any]]:
     """What is sent to the workers, in place of sending it: (task, arguments, countdown)."""
     found: list[tuple[str, list[Any], Any]] = []
@@ -55,6 +58,16 @@ def viewer(viewer_user: User) -> Client:
     return client
 
 
+def again(client: Client) -> str:
+    """Press "Check again", let a worker do it, and read the page."""
+    answer = client.post(AGAIN)
+    assert answer.status_code == 200, answer.content[:500]
+    assert "Asking the cluster" in answer.content.decode()
+    for cluster in Cluster.objects.all():
+        tasks.check(cluster.pk, services.stamp(cluster))
+    return text(client)
+
+
 def text(client: Client, path: str = PAGE) -> str:
     answer = client.get(path)
     assert answer.status_code == 200, answer.content[:500]
@@ -70,7 +83,7 @@ def test_before_the_first_check_the_page_says_so(root: Client, cluster: Cluster)
 def test_everyone_reads_the_result_but_only_administrators_see_addresses_and_run_it(
     root: Client, viewer: Client, cluster: Cluster, api: FakeApi
 ) -> None:
-    assert root.post(AGAIN).status_code == 200
+    again(root)
     address = f"127.0.0.1:{api.port}"
     assert "Everything works" in text(viewer) and "v1.37.0-fake" in text(viewer)
     for path in (PAGE, "/clusters/gke-eu/", "/clusters/"):
@@ -82,12 +95,11 @@ def test_everyone_reads_the_result_but_only_administrators_see_addresses_and_run
     assert stranger.get(PAGE).status_code == 302 and stranger.post(AGAIN).status_code == 302
 
 
-def test_checking_again_answers_with_the_new_outcome_and_stores_it(
+def test_checking_again_stores_the_new_outcome_and_the_page_shows_it(
     root: Client, cluster: Cluster, api: FakeApi
 ) -> None:
     api.denied = {("create", "jobs"), ("get", "pods")}
-    part = " ".join(root.post(AGAIN).content.decode().split())
-    assert 'id="outcome"' in part and 'id="verdict" hx-swap-oob="true"' in part and "<html" not in part
+    part = again(root)
     assert "Permissions missing" in part and "Runs are launched and cancelled." in part
     assert "<mark>    resources: [jobs]</mark>" in part.replace("<mark> resources", "<mark>    resources")
     assert "# missing: create" in part
@@ -96,11 +108,41 @@ def test_checking_again_answers_with_the_new_outcome_and_stores_it(
     assert "Permissions missing" in text(root)
 
 
+def test_the_button_waits_for_a_worker_and_asks_no_cluster_itself(
+    root: Client, cluster: Cluster, api: FakeApi, sent: list[Any]
+) -> None:
+    button = root.post(AGAIN).content.decode()
+    assert "<html" not in button and "Asking the cluster" in button and "disabled" in button
+    assert api.requests == [] and sent == [("clusters.check", [cluster.pk, "never"], None)]
+    waits = re.search(r'hx-get="([^"]+)"', button)
+    assert waits is not None
+    address = html.unescape(waits[1])
+    assert "Asking the cluster" in text(root, address)
+    late = re.sub(r"at=\d+", "at=1", address)
+    assert "No worker has checked it" in text(root, late) and "Asking" not in text(root, late)
+    tasks.check(cluster.pk, "never")
+    asked = len(api.requests)
+    tasks.check(cluster.pk, "never")
+    assert asked and len(api.requests) == asked, "a message that comes twice asks once"
+    done = text(root, address)
+    assert "Asking the cluster" not in done and "Check again" in done
+    for odd in ("seen=x", "seen=never&at=x", "seen=never&at=" + "9" * 5000):
+        assert "Asking" not in text(root, f"{PAGE}?part=again&{odd}")
+
+
+def test_without_a_broker_the_button_says_so(root: Client, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr("apps.core.wake.current_app.send_task", refuse)
+    assert "Redis can&#x27;t be reached" in root.post(AGAIN).content.decode()
+
+
 def test_what_the_server_said_is_for_administrators(
     root: Client, viewer: Client, cluster: Cluster, api: FakeApi
 ) -> None:
     api.token = "another"
-    assert "the token is not known" in root.post(AGAIN).content.decode()
+    assert "the token is not known" in again(root)
     assert "refuses the credential" in text(viewer) and "the token is not known" not in text(viewer)
     assert "the token is not known" in text(root)
 
@@ -109,19 +151,19 @@ def test_a_name_that_does_not_resolve_names_no_address_to_viewers(
     root: Client, viewer: Client, cluster: Cluster
 ) -> None:
     Cluster.objects.update(server="https://secret-host.invalid:6443")
-    root.post(AGAIN)
+    again(root)
     assert "secret-host" in text(root)
     assert "can&#x27;t be resolved" in text(viewer) and "secret-host" not in text(viewer)
 
 
 def test_engines_are_listed_with_their_versions_and_none_is_said(root: Client, cluster: Cluster, api: FakeApi) -> None:
-    root.post(AGAIN)
+    again(root)
     assert "None found" in text(root)
     api.groups = {"kueue.x-k8s.io": ["v1alpha1", "v1beta1"], "gateway.networking.k8s.io": ["v1"], "apps": ["v1"]}
     image = {"containers": [{"image": "registry.k8s.io/kueue/kueue:v0.14.2"}]}
     metadata = {"name": "kueue-controller-manager", "namespace": "kueue-system"}
     api.put("deployments", {"metadata": metadata, "spec": {"template": {"spec": image}}})
-    root.post(AGAIN)
+    again(root)
     page = text(root)
     assert "Kueue" in page and "v0.14.2" in page and "kueue.x-k8s.io/v1beta1" in page and "Gateway API" in page
     kueue = Cluster.objects.get().check_report["engines"][0]
@@ -132,7 +174,7 @@ def test_engines_are_listed_with_their_versions_and_none_is_said(root: Client, c
 def test_an_engine_whose_version_may_not_be_read_is_still_named(root: Client, cluster: Cluster, api: FakeApi) -> None:
     api.groups = {"keda.sh": ["v1alpha1"]}
     api.status_on_list["deployments"] = [403]
-    root.post(AGAIN)
+    again(root)
     assert Cluster.objects.get().check_report["engines"][0]["version"] == ""
     assert "KEDA" in text(root) and "version not told" in text(root)
 
@@ -142,7 +184,7 @@ def test_a_clock_that_is_off_is_measured_and_told(
     root: Client, cluster: Cluster, api: FakeApi, ahead: float, warned: bool
 ) -> None:
     api.clock_ahead = ahead
-    root.post(AGAIN)
+    again(root)
     report = Cluster.objects.get().check_report
     assert abs(report["skew_s"] - ahead) <= report["skew_uncertainty_s"] + 0.1
     assert ("clock is off" in text(root).lower()) is warned
@@ -152,11 +194,11 @@ def test_findings_stand_on_the_overview_s_attention_list(root: Client, cluster: 
     Project.objects.create(name="demo")
     Cluster.objects.update(state="Healthy")
     api.clock_ahead, api.denied = 60.0, {("create", "jobs")}
-    root.post(AGAIN)
+    again(root)
     page = text(root, "/p/demo/?part=attention")
     assert "gke-eu: its clock is off" in page and "gke-eu: 1 permission is missing" in page and PAGE in page
     api.clock_ahead, api.denied = 0.0, set()
-    root.post(AGAIN)
+    again(root)
     assert "gke-eu" not in text(root, "/p/demo/?part=attention")
 
 
@@ -169,7 +211,7 @@ def test_a_credential_that_ends_soon_needs_somebody(
     api.token = jwt({"exp": int(soon.timestamp())})
     services.replace_credential(principal=admin, cluster=cluster, token=api.token)
     assert "The connection was changed" not in text(root)
-    root.post(AGAIN)
+    again(root)
     assert f"{soon:%Y-%m-%d}" in text(root) and "ends in 3 d" in text(root)
     assert "gke-eu: its token ends in 3 d" in text(root, "/p/demo/?part=attention")
     Cluster.objects.update(generation=99)
@@ -246,7 +288,7 @@ def test_the_round_spreads_its_checks_and_beat_knows_it(cluster: Cluster, sent: 
 def test_a_server_that_says_nothing_ends_the_check_soon(cluster: Cluster, api: FakeApi, root: Client) -> None:
     api.answer_nothing = True
     started = timezone.now()
-    assert "did not answer in time" in root.post(AGAIN).content.decode()
+    assert "did not answer in time" in again(root)
     assert timezone.now() - started < timedelta(seconds=20)
 
 
@@ -289,11 +331,15 @@ def test_what_a_server_says_of_itself_is_kept_short(cluster: Cluster, api: FakeA
     assert (len(refused.message), len(refused.reason), refused.retry_after) == (1000, 60, None)
 
 
-def test_a_disabled_cluster_is_not_asked(root: Client, cluster: Cluster, api: FakeApi) -> None:
+def test_a_disabled_cluster_is_not_asked(root: Client, cluster: Cluster, api: FakeApi, sent: list[Any]) -> None:
+    again(root)
     Cluster.objects.update(enabled=False)
+    sent.clear()
     asked = len(api.requests)
-    assert "is disabled" in root.post(AGAIN).content.decode()
-    assert len(api.requests) == asked and "Check again" not in text(root)
+    assert "is disabled" in root.post(AGAIN).content.decode() and not sent
+    page = text(root)
+    assert len(api.requests) == asked and "Check again" not in page
+    assert "Everything works" not in page and "this is what was found before" in page
 
 
 def test_pages_look_again_when_a_check_finds_something_else(

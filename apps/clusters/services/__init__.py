@@ -1,6 +1,6 @@
 """Every write to clusters, and the way to talk to one."""
 
-from apps.clusters.services.checking import check_connection, check_if_due, wake_due
+from apps.clusters.services.checking import ask_for_check, check_connection, check_if_due, stamp, wake_due
 from apps.clusters.services.connecting import ca_fingerprint, connect, connection_of, impossible
 from apps.clusters.services.labels import clean_labels
 from apps.clusters.services.lifecycle import account, account_of, delete_cluster, update_cluster
@@ -16,6 +16,7 @@ from apps.clusters.services.registration import (
 __all__ = [
     "account",
     "account_of",
+    "ask_for_check",
     "ca_fingerprint",
     "check_connection",
     "check_if_due",
@@ -30,6 +31,7 @@ __all__ = [
     "replace_by_in_cluster",
     "replace_credential",
     "replace_kubeconfig",
+    "stamp",
     "update_cluster",
     "wake_due",
 ]

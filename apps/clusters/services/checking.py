@@ -17,7 +17,7 @@ from apps.clusters.models import Cluster
 from apps.clusters.services.connecting import connection_of, impossible, refuse_disabled, validity_of
 from apps.clusters.services.registration import CHECK, announce
 from apps.core.access import Principal, require_platform_admin
-from apps.core.errors import FlotillaError
+from apps.core.errors import FlotillaError, Unavailable
 from apps.core.hints import hint
 from apps.core.jsontext import storable
 from apps.core.wake import send
@@ -40,11 +40,35 @@ def check_connection(*, principal: Principal, cluster: Cluster) -> Report:
     return _check(cluster)
 
 
-def check_if_due(pk: int) -> bool:
-    """Check the cluster unless it is gone, disabled, or was just checked with the same connection in the same state."""
+def ask_for_check(*, principal: Principal, cluster: Cluster) -> str:
+    """Let a worker check the cluster now; for platform administrators. Returns the stamp of the check known till then.
+
+    Raises Unavailable for a disabled cluster, and when no worker can be told.
+    """
+    require_platform_admin(principal)
+    refuse_disabled(cluster)
+    seen = stamp(cluster)
+    if not send(CHECK, cluster.pk, seen):
+        raise Unavailable("No worker can be told to check it: Redis can't be reached.", hint="Try again in a minute.")
+    return seen
+
+
+def stamp(cluster: Cluster) -> str:
+    """Which check is stored: another stamp means another check. No clocks of two machines are compared by it."""
+    return cluster.checked_at.isoformat() if cluster.checked_at else "never"
+
+
+def check_if_due(pk: int, seen: str = "") -> bool:
+    """Check the cluster unless it is gone, disabled, or was just checked with the same connection in the same state.
+
+    Somebody who has `seen` a check and wants another one gets it, but only once, however often the message comes.
+    """
     cluster = Cluster.objects.filter(pk=pk, enabled=True).first()
-    if cluster is None:
+    if cluster is None or (seen and stamp(cluster) != seen):
         return False
+    if seen:
+        _check(cluster)
+        return True
     fresh = cluster.checked_at is not None and cluster.checked_at > timezone.now() - _FRESH
     report = cluster.check_report
     if fresh and report.get("generation") == cluster.generation and report.get("state") == cluster.state:
