@@ -195,6 +195,21 @@ def test_a_restored_back_up_does_not_take_another_cluster_for_the_registered_one
     assert report["reason"] == "CredentialUnusable" and "no longer runs in the cluster" in report["sentence"]
 
 
+def test_a_rotated_authority_is_followed_through_both_of_its_steps(root: Rest, api: FakeApi, pod: Path) -> None:
+    """https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/: both, then the new one alone."""
+    old = certificate()[0]
+    (pod / "ca.crt").write_bytes(old)
+    root("POST", body={"name": "home", "in_cluster": True})
+    (pod / "ca.crt").write_bytes(api.ca + old)
+    assert root("POST", "/home/test").json()["ok"]
+    assert Cluster.objects.get().generation == 2, "streams begin again, to trust both"
+    (pod / "ca.crt").write_bytes(api.ca)
+    assert root("POST", "/home/test").json()["ok"]
+    assert Cluster.objects.get().ca == api.ca.decode()
+    root("POST", "/home/test")
+    assert Cluster.objects.get().generation == 3, "nothing is new"
+
+
 @pytest.mark.parametrize("broken", ["token", "ca.crt"])
 def test_a_pod_without_a_service_account_says_so(root: Rest, pod: Path, broken: str) -> None:
     (pod / broken).unlink()

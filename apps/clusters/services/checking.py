@@ -14,7 +14,7 @@ from apps.clusters.credentials import Validity
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import KubeError
 from apps.clusters.models import Cluster
-from apps.clusters.services.connecting import connection_of, impossible, refuse_disabled, validity_of
+from apps.clusters.services.connecting import connection_of, follow_authority, impossible, refuse_disabled, validity_of
 from apps.clusters.services.registration import CHECK, announce
 from apps.core.access import Principal, require_platform_admin
 from apps.core.errors import FlotillaError, Unavailable
@@ -98,6 +98,7 @@ def due(clusters: Sequence[tuple[int, datetime | None]], now: datetime) -> list[
 
 def _check(cluster: Cluster) -> Report:
     refuse_disabled(cluster)
+    follow_authority(cluster)
     started = timezone.now()
     report = _ask(cluster, started)
     _store(cluster, report, started)

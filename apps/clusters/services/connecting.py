@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import logging
 from typing import Any
 
 from django.conf import settings
+from django.db.models import F
 
 from apps.clusters import addresses, incluster
 from apps.clusters.credentials import IN_CLUSTER, Validity, validity
@@ -15,6 +17,8 @@ from apps.clusters.kube.errors import Unreachable
 from apps.clusters.models import Cluster
 from apps.core import crypto
 from apps.core.errors import Conflict, FlotillaError, Invalid, Unavailable
+
+logger = logging.getLogger(__name__)
 
 
 def connection_of(cluster: Cluster) -> Connection:
@@ -57,6 +61,25 @@ def own_connection(cluster: Cluster) -> Connection:
     address = addresses.checked_address(own.server, settings.CLUSTER_ALLOWED_NETWORKS)
     # The mounted CA, not the stored one: it follows the cluster's when that is rotated.
     return Connection(server=own.server, address=address, ca=own.ca, token_file=own.token_file)
+
+
+def follow_authority(cluster: Cluster) -> None:
+    """Take over the CA that the kubelet mounts now, where it overlaps with the registered one.
+
+    While a cluster's CA is rotated, old and new are mounted side by side; later the new one stands alone, and would not
+    be known again. The streams begin again, to trust both before the server's certificate changes.
+    """
+    if cluster.credential_kind != IN_CLUSTER:
+        return
+    try:
+        own = incluster.here()
+    except Invalid:
+        return  # the check itself says so
+    if own.server == cluster.server and own.ca != cluster.ca and incluster.same_authority(own.ca, cluster.ca):
+        known = Cluster.objects.filter(pk=cluster.pk, generation=cluster.generation, ca=cluster.ca)
+        if known.update(ca=own.ca, generation=F("generation") + 1):
+            logger.info("cluster %s: its certificate authority is being rotated", cluster.pk)
+        cluster.refresh_from_db()
 
 
 def secret_of(cluster: Cluster) -> dict[str, Any]:
