@@ -96,7 +96,7 @@ type: kubernetes.io/service-account-token"""
 KUBECONFIG_COMMAND = f"""\
 get() {{ kubectl -n {NAMESPACE} get secret {NAME} -o jsonpath="{{.data.$1}}"; }}
 server=$(kubectl config view --minify -o jsonpath='{{.clusters[0].cluster.server}}')
-cat > flotilla.yaml <<END
+(umask 077; cat > flotilla.yaml) <<END
 {{apiVersion: v1, kind: Config, current-context: c, contexts: [{{name: c, context: {{cluster: c, user: u}}}}],
  clusters: [{{name: c, cluster: {{server: "$server", certificate-authority-data: $(get 'ca\\.crt')}}}}],
  users: [{{name: u, user: {{token: $(get token | base64 -d)}}}}]}}
