@@ -73,12 +73,12 @@ def delete_cluster(*, principal: Principal, cluster: Cluster, abandon: bool = Fa
             if abandon and locked.enabled:
                 raise Conflict("Only a disabled cluster can be given up.", hint="Disable it first.")
             if left.blocking and not abandon:
-                raise _still_used(cluster, left)
+                raise _still_used(locked, left)
             audit.record(
                 principal=principal,
                 action="cluster.delete",
-                obj=cluster,
-                before=described(cluster),
+                obj=locked,
+                before=described(locked),
                 after={"left_there": left.as_dict(), "abandoned": abandon},
             )
             if abandon:
