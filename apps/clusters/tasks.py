@@ -1,6 +1,7 @@
 """Celery tasks of clusters."""
 
 from celery import shared_task
+from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 
 from apps.clusters import reconcile, services
@@ -29,4 +30,8 @@ def check_due() -> None:
 @shared_task(name="clusters.check", soft_time_limit=45, time_limit=60)
 def check(pk: int, seen: str = "") -> None:
     """Check one cluster, unless that was just done; with the stamp of a check that somebody has seen, a newer one."""
-    services.check_if_due(pk, seen)
+    try:
+        services.check_if_due(pk, seen)
+    except SoftTimeLimitExceeded:
+        # Stored like any other failure: what stays due would come first in each round, and keep others out of it.
+        services.check_gave_up(pk)

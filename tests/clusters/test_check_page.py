@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.test import Client
 from django.utils import timezone
@@ -329,6 +330,19 @@ def test_what_a_server_says_of_itself_is_kept_short(cluster: Cluster, api: FakeA
     assert len(report["engines"][0]["served"]) == 20 and len(json.dumps(report)) < 10_000
     refused = error_from(403, json.dumps({"message": "m" * 9000, "reason": "r" * 9000}).encode(), retry_after="²")
     assert (len(refused.message), len(refused.reason), refused.retry_after) == (1000, 60, None)
+
+
+def test_a_check_that_its_time_limit_ends_is_stored_and_not_due_for_ever(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drip(*_: Any) -> None:
+        raise SoftTimeLimitExceeded
+
+    monkeypatch.setattr("apps.clusters.kube.client.KubeClient.version", drip)
+    tasks.check(cluster.pk)
+    after = Cluster.objects.get()
+    assert after.check_report["reason"] == "Timeout" and not after.check_report["reachable"]
+    assert services.checking.due([(after.pk, after.checked_at)], timezone.now()) == []
 
 
 def test_a_disabled_cluster_is_not_asked(root: Client, cluster: Cluster, api: FakeApi, sent: list[Any]) -> None:

@@ -1,6 +1,13 @@
 """Every write to clusters, and the way to talk to one."""
 
-from apps.clusters.services.checking import ask_for_check, check_connection, check_if_due, stamp, wake_due
+from apps.clusters.services.checking import (
+    ask_for_check,
+    check_connection,
+    check_gave_up,
+    check_if_due,
+    stamp,
+    wake_due,
+)
 from apps.clusters.services.connecting import ca_fingerprint, connect, connection_of, impossible
 from apps.clusters.services.labels import clean_labels
 from apps.clusters.services.lifecycle import account, account_of, delete_cluster, update_cluster
@@ -19,6 +26,7 @@ __all__ = [
     "ask_for_check",
     "ca_fingerprint",
     "check_connection",
+    "check_gave_up",
     "check_if_due",
     "clean_labels",
     "connect",

@@ -77,6 +77,15 @@ def check_if_due(pk: int, seen: str = "") -> bool:
     return True
 
 
+def check_gave_up(pk: int) -> None:
+    """Store that a check did not end in its time."""
+    cluster = Cluster.objects.filter(pk=pk, enabled=True).first()
+    if cluster is not None:
+        now = timezone.now()
+        sentence = "The API server answers too slowly for a check."
+        _store(cluster, checks.failed(sentence, "Timeout", Validity(cluster.credential_kind), now), now)
+
+
 def wake_due(over_seconds: float) -> int:
     """Wake the checks that are due, the oldest first and spread over the given seconds; how many."""
     now = timezone.now()
