@@ -145,7 +145,8 @@ def test_figures_of_a_sentence(value: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hours", "text"), [(1234.56, "1,234.6"), (12.04, "12.0"), (0.0441, "0.044"), (0.75, "0.75"), (0, "0")]
+    ("hours", "text"),
+    [(1234.56, "1,234.6"), (12.04, "12.0"), (0.0441, "0.044"), (0.75, "0.75"), (2.5e-05, "<0.001"), (0, "0")],
 )
 def test_hours_in_a_table(hours: float, text: str) -> None:
     assert hours_text(hours) == text

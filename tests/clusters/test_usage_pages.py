@@ -326,9 +326,12 @@ def test_a_namespace_that_holds_nothing_any_more_is_listed_for_a_day(measured: C
     assert len(namespaces.namespaces_of(measured, admin(), now + timedelta(days=2))) == 2
 
 
-def test_names_in_the_chart_are_no_markup() -> None:
-    made = charts.asked_and_used([Consumption("search", '<a href="https://x">digits</a>')])
-    assert made.layout.yaxis.ticktext == ('&lt;a href="https://x"&gt;digits&lt;/a&gt;',) == made.data[0].customdata
+def test_names_in_the_chart_are_no_markup_and_leave_room_for_the_bars() -> None:
+    made = charts.asked_and_used([Consumption("search", "<b>digits</b>")])
+    assert made.layout.yaxis.ticktext == ("&lt;b&gt;digits&lt;/b&gt;",) == made.data[0].customdata
+    long = "a-deployment-with-quite-a-long-name"
+    made = charts.asked_and_used([Consumption("search", long)])
+    assert made.layout.yaxis.ticktext == ("a-deploymen…a-long-name",) and made.data[0].customdata == (long,)
 
 
 def test_the_card_of_namespaces_names_only_what_the_viewer_may_see(viewer: Client, measured: Cluster) -> None:

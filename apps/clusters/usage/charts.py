@@ -11,6 +11,8 @@ from apps.clusters.usage.history import Curve
 from apps.core.charts import figure, line
 
 TOP, ROOM = 10, 4
+# Longer names beside the bars would leave a phone no room for these; the pointer still says them whole.
+NAME = 24
 
 
 def cpu(curve: Curve) -> Any:
@@ -88,10 +90,16 @@ def asked_and_used(rows: Sequence[Consumption]) -> Any:
         yaxis={
             "tickmode": "array",
             "tickvals": list(range(len(first))),
-            "ticktext": names,
+            "ticktext": [escape(shortened(row.name), quote=False) for row in first],
             # From the top, with room for some, so that a single bar does not fill the chart.
             "range": [len(first) - max(len(first), ROOM) - 0.5, len(first) - 0.5],
             "showgrid": False,
         },
     )
     return made
+
+
+def shortened(name: str) -> str:
+    """A name with its middle left out where it is long: beginnings and ends tell names apart."""
+    half = NAME // 2 - 1
+    return name if len(name) <= NAME else f"{name[:half]}…{name[-half:]}"

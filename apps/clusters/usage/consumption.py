@@ -19,9 +19,11 @@ IDLE_GIB = 1.0
 
 
 def hours_text(hours: float) -> str:
-    """Hours for people: 1,234.5; two digits of what is less than one hour, so that little is not nothing."""
+    """Hours for people: 1,234.5; two digits of what is less than one hour, so that little is not nothing; "<0.001"."""
     if not hours:
         return "0"
+    if hours < 0.001:
+        return "<0.001"
     return f"{hours:,.1f}" if hours >= 1 else f"{hours:.2g}"
 
 
