@@ -76,18 +76,17 @@ def requests(pod: Pod) -> Amounts:
     """What a pod asks for in all: containers together, or the largest init container where that is more."""
     spec = pod["spec"]
     total: Counter[str] = Counter()
-    for container in spec.get("containers") or []:
-        total.update(container_requests(container))
-    sidecars: Counter[str] = Counter()
+    first: Counter[str] = Counter()
     for container in spec.get("initContainers") or []:
         asked = container_requests(container)
         if container.get("restartPolicy") == "Always":
-            sidecars.update(asked)
-            continue
-        for resource, value in asked.items():
-            total[resource] = max(total[resource], value + sidecars[resource])
-    if sidecars:
-        total.update(sidecars)
+            total.update(asked)
+        else:
+            # It runs alone but for the sidecars that were started before it.
+            first |= total + Counter(asked)
+    for container in spec.get("containers") or []:
+        total.update(container_requests(container))
+    total |= first
     for resource, value in (spec.get("overhead") or {}).items():
         total[resource] += quantities.amount(resource, value)
     return {resource: value for resource, value in total.items() if value}

@@ -150,6 +150,14 @@ def test_init_containers_count_where_they_ask_for_more() -> None:
     assert requests({"spec": spec}) == {"cpu": 4000, "memory": 1024}
 
 
+def test_an_init_container_runs_beside_the_sidecars_before_it() -> None:
+    def asks(cpu: str, **more: str) -> dict[str, Any]:
+        return {"resources": {"requests": {"cpu": cpu}}, **more}
+
+    inits = [asks("1", restartPolicy="Always"), asks("3"), asks("1", restartPolicy="Always")]
+    assert requests({"spec": {"containers": [asks("1")], "initContainers": inits}}) == {"cpu": 4000}
+
+
 def test_finished_pods_hold_nothing() -> None:
     bound = [_pod({"nodeName": "a"}, cpu="1"), _pod({"nodeName": "a"}, cpu="1"), _pod(cpu="1")]
     bound[1]["status"] = {"phase": "Succeeded"}
