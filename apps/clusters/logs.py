@@ -7,7 +7,8 @@ time: so the reader also says how many lines of that time it has.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
@@ -15,11 +16,12 @@ from urllib.parse import quote
 from django.http import HttpResponse
 from django.utils import timezone
 
-from apps.clusters import services
+from apps.clusters import services, turns
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import Forbidden, Invalid, KubeError, NotFound
 from apps.clusters.models import Pod
 from apps.clusters.states import ClusterState
+from apps.core import pooled
 from apps.core.errors import FlotillaError, Missing, Unavailable
 
 # What one look brings at most, and what a download does.
@@ -104,8 +106,8 @@ def read(pod: Pod, query: LogQuery) -> LogPart:
             part, note=f"{pod.cluster.name} can't be asked for the log now", ended=pod.deleted_at is not None
         )
     try:
-        client = services.connect(pod.cluster)
-        text, more = _fetch(client, pod, replace(query, container=chosen))
+        with _asking(pod, download=query.download) as client:
+            text, more = _fetch(client, pod, replace(query, container=chosen))
     except NotFound:
         return replace(part, note="the log is gone with its pod", ended=True)
     except Forbidden:
@@ -126,11 +128,11 @@ def pod_log(pod: Pod, *, container: str = "", tail_lines: int = 200) -> str:
     Raises Missing when the pod or its log is gone, Unavailable when the cluster does not answer.
     """
     _, chosen = _containers(pod, container)
-    client = services.connect(pod.cluster)
     try:
-        return client.pod_log(
-            pod.namespace, pod.name, container=chosen or None, tail_lines=tail_lines, limit_bytes=PART_BYTES
-        )
+        with _asking(pod) as client:
+            return client.pod_log(
+                pod.namespace, pod.name, container=chosen or None, tail_lines=tail_lines, limit_bytes=PART_BYTES
+            )
     except NotFound as error:
         raise Missing(f"The log of {pod.name} is gone with its pod.") from error
     except Forbidden as error:
@@ -188,13 +190,21 @@ def _comparable(time: str) -> str:
     return f"{match[1]}{(match[2] or '.').ljust(10, '0')}" if match else ""
 
 
+@contextmanager
+def _asking(pod: Pod, *, download: bool = False) -> Iterator[KubeClient]:
+    with turns.turn(pod.cluster_id, download=download):
+        client = services.connect(pod.cluster)
+        pooled.let_go()
+        yield client
+
+
 def _fetch(client: KubeClient, pod: Pod, query: LogQuery) -> tuple[str, bool]:
     """(new lines, whether there are more)."""
+    since = _seconds(timezone.now() - SPANS[query.since] if query.since else None)
     if query.download:
-        return _ask(client, pod, query, "", None, DOWNLOAD_BYTES)
+        return _ask(client, pod, query, since, None, DOWNLOAD_BYTES)
     if not query.after:
-        since = timezone.now() - SPANS[query.since] if query.since else None
-        return _ask(client, pod, query, _seconds(since), FIRST_LINES, PART_BYTES)
+        return _ask(client, pod, query, since, FIRST_LINES, PART_BYTES)
     from_second = f"{query.after[:19]}Z"
     for limit in (PART_BYTES, BURST_BYTES):
         text, full = _ask(client, pod, query, from_second, None, limit)
@@ -208,7 +218,7 @@ def _fetch(client: KubeClient, pod: Pod, query: LogQuery) -> tuple[str, bool]:
 
 def _ask(client: KubeClient, pod: Pod, query: LogQuery, since: str, tail: int | None, limit: int) -> tuple[str, bool]:
     """(whole lines, whether the limit cut them)."""
-    text = client.pod_log(
+    found = client.pod_log_bytes(
         pod.namespace,
         pod.name,
         container=query.container or None,
@@ -218,7 +228,8 @@ def _ask(client: KubeClient, pod: Pod, query: LogQuery, since: str, tail: int | 
         timestamps=True,
         limit_bytes=limit,
     )
-    full = len(text.encode()) >= limit
+    # In bytes as they came: what is not UTF-8 grows when it is replaced.
+    full, text = len(found) >= limit, found.decode("utf-8", "replace")
     whole, mark, _rest = text.rpartition("\n")
     # The limit cuts within a line: the next look brings it whole. A line longer than all of it stays cut.
     return (f"{whole}\n", True) if full and mark else (text, full)

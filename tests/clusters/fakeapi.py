@@ -92,6 +92,8 @@ class FakeApi:
         self.cache_is_whole = False
         self.retry_after = "1"
         self.answer_nothing = False
+        # The same, but what waits is answered once this is switched off.
+        self.hold_answers = False
         self.mute_watches = False
         self.token = TOKEN
         self.allowed = True
@@ -204,6 +206,8 @@ class FakeApi:
         self.authorization.append(request.headers.get("Authorization", ""))
         if self.answer_nothing:
             await asyncio.sleep(3600)
+        while self.hold_answers:  # noqa: ASYNC110 - the test's thread switches it
+            await asyncio.sleep(0.02)
         if request.path != "/version" and request.headers.get("Authorization") != f"Bearer {self.token}":
             return status(401, "Unauthorized", "the token is not known")
         if request.path in self.instead:

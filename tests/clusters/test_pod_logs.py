@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
 
@@ -10,7 +10,7 @@ import pytest
 from django.http import HttpResponse
 from django.test import Client
 
-from apps.clusters import rows, services
+from apps.clusters import logs, rows, services
 from apps.clusters.models import Cluster, Pod
 from apps.core.access import Principal
 from apps.core.models import Project, User
@@ -130,13 +130,27 @@ def test_the_log_before_the_restart_and_of_an_init_container(started: Any, log: 
     assert none.content == b"" and unquote(none["X-Log-Note"]) == "there is no log of an earlier start"
 
 
-def test_a_download_is_a_file_with_or_without_times(started: Any, log: Log) -> None:
+def test_bytes_that_are_not_text_count_as_what_they_were(
+    started: Any, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signs = r"\377" * 60
+    started(manifest("binary", ["sh", "-c", rf"printf '{signs}\n'; sleep 99"]))
+    eventually(lambda: b"\n" in log("binary").content, "the line is written", 30)
+    monkeypatch.setattr("apps.clusters.logs.PART_BYTES", 120)
+    answer = log("binary")
+    assert answer.content.decode().rstrip().endswith("\ufffd" * 60), "each byte is a sign of three bytes now"
+    assert "X-Log-More" not in answer, "but the part was not full"
+
+
+def test_a_download_is_a_file_with_or_without_times(started: Any, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     started(manifest("writes", ["sh", "-c", "echo one; printf 'a\\rb two\\n'; sleep 99"]))
     eventually(lambda: b"two" in log("writes").content, "both lines are written", 30)
     bare, timed = log("writes", download="1", times="0"), log("writes", download="1")
     assert bare.content == b"one\na\rb two\n"
     assert bare["Content-Disposition"] == 'attachment; filename="writes-main.log"'
     assert re.match(rb"\d{4}-\d\d-\d\dT\S+Z one\n", timed.content)
+    monkeypatch.setitem(logs.SPANS, "300", timedelta(seconds=1))
+    eventually(lambda: b"one" not in log("writes", download="1", since="300").content, "only the chosen span is given")
 
 
 def test_a_pod_that_has_no_log_yet_or_no_more_says_so(started: Any, log: Log, cluster: Cluster) -> None:

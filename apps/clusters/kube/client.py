@@ -178,12 +178,25 @@ class KubeClient:
         *,
         container: str | None = None,
         tail_lines: int | None = None,
+        limit_bytes: int | None = None,
+    ) -> str:
+        """The end of a container's log; bytes that are not UTF-8 are replaced."""
+        found = self.pod_log_bytes(namespace, name, container=container, tail_lines=tail_lines, limit_bytes=limit_bytes)
+        return found.decode("utf-8", "replace")
+
+    def pod_log_bytes(
+        self,
+        namespace: str,
+        name: str,
+        *,
+        container: str | None = None,
+        tail_lines: int | None = None,
         since_time: str | None = None,
         previous: bool = False,
         timestamps: bool = False,
         limit_bytes: int | None = None,
-    ) -> str:
-        """A container's log. `since_time` is RFC 3339; bytes that are not UTF-8 are replaced."""
+    ) -> bytes:
+        """A container's log as it was written. `since_time` is RFC 3339."""
         query = {
             "container": container,
             "tailLines": tail_lines,
@@ -194,7 +207,7 @@ class KubeClient:
         }
         path = paths.item("v1", "Pod", name, namespace, "log")
         given = {key: str(value) for key, value in query.items() if value is not None}
-        return self._transport.call("GET", path, query=given).decode("utf-8", "replace")
+        return self._transport.call("GET", path, query=given)
 
     def proxy_pod(
         self,
