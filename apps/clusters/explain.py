@@ -173,7 +173,9 @@ def _event(event: KubeEvent) -> EventFacts:
 
 def _is_of(event: KubeEvent, place: Place, prefix: bool) -> bool:
     cluster, namespace, name = place
-    named = event.involved_name == name or (prefix and event.involved_name.startswith(f"{name}-"))
+    # A ReplicaSet's name adds one hash to its Deployment's: more parts are of another, longer name.
+    base = event.involved_name.rpartition("-")[0] if prefix else ""
+    named = name in (event.involved_name, base)
     return named and (event.cluster_id, event.namespace) == (cluster, namespace)
 
 

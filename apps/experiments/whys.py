@@ -26,11 +26,12 @@ def why_of(run: Run, pods: list[Pod], sight: Visibility) -> Why | None:
     newest = pods[0] if pods else None
     if newest is not None and (newest.phase != "Succeeded"):
         why = explain_pod(newest, sight=sight, log_line=_last_line(run))
-        if why is not None or run.state not in FAILURES:
+        if why is not None or (run.state not in FAILURES and newest.deleted_at is None):
             return why
     if run.state in FAILURES:
         return how_it_failed(run)
-    if newest is None and (place := _place(run)):
+    # Also where the pod was deleted: its Job may be refused another one.
+    if (newest is None or newest.deleted_at is not None) and (place := _place(run)):
         return explain_absent([place], "Job", waiting_for=_WAITING_FOR).get(place)
     return None
 
@@ -44,7 +45,8 @@ def whys_of(runs: Iterable[Run], sight: Visibility) -> dict[int, Why]:
     for pod in Pod.objects.filter(run__in=[str(run.pk) for run in waiting]).order_by("id"):
         newest[pod.run] = pod
     whys = explain_pods(newest.values(), sight=sight)
-    places = {run.pk: place for run in waiting if str(run.pk) not in newest and (place := _place(run))}
+    present = {label for label, pod in newest.items() if pod.deleted_at is None}
+    places = {run.pk: place for run in waiting if str(run.pk) not in present and (place := _place(run))}
     refusals = explain_absent(places.values(), "Job", waiting_for=_WAITING_FOR) if places else {}
     found = {pk: refusals[place] for pk, place in places.items() if place in refusals}
     return found | {int(pod.run): whys[pod.uid] for pod in newest.values() if pod.uid in whys}

@@ -162,6 +162,8 @@ def test_a_job_without_a_pod_says_which_quota_refuses_it(cluster: Cluster) -> No
     job, revision = (cluster.pk, "flotilla-demo", "run-9"), (cluster.pk, "flotilla-demo", "digits-r2")
     assert "quota team allows 8 nvidia.com/gpu" in explain_absent([job], "Job")[job].sentence
     assert "quota team" in explain_absent([revision], "ReplicaSet", prefix=True)[revision].sentence
+    longer = (cluster.pk, "flotilla-demo", "digits")
+    assert explain_absent([longer], "ReplicaSet", prefix=True) == {}, "digits-r2-… is of digits-r2, not of digits"
     assert explain_absent([revision], "Job") == {} and explain_absent([], "Job") == {}
     KubeEvent.objects.update(last_at=timezone.now() - timedelta(hours=1))
     assert explain_absent([job], "Job") == {}, "an old refusal is no longer why"

@@ -110,6 +110,11 @@ def test_a_run_whose_pod_is_refused_by_a_quota_says_so(
     page = page_of(browser, f"/p/demo/runs/{run.uid}/")
     assert "the pod of its Job can't be made: quota team allows 8 nvidia.com/gpu, 6 are used" in page
     assert "quota team allows" in page_of(browser, "/p/demo/")
+    # The same where it had a pod that is gone.
+    waiting_pod(run, cluster)
+    Pod.objects.filter(run=str(run.pk)).update(deleted_at=timezone.now())
+    assert "quota team allows" in page_of(browser, f"/p/demo/runs/{run.uid}/")
+    assert "quota team allows" in page_of(browser, "/p/demo/")
 
 
 def test_out_of_memory_is_said_also_when_the_pod_is_gone(
