@@ -112,6 +112,21 @@ def test_the_filter_takes_text_or_an_expression_and_lives_in_the_address(open_pa
     assert page.evaluate(before) == '"2026-11-25 10:00:07.5"'
 
 
+def test_controls_of_terminals_and_endless_lines_are_cut(open_page: Opener, path: str) -> None:
+    staged = Staged(0)
+    staged.lines = [
+        staged.line(0, "\x1b]0;title\x07\x1b[38;5;196mred\x1b[0m and \x1b(Bplain\x00"),
+        staged.line(1, "\x1b]8;;https://example.com\x1b\\link\x1b]8;;\x1b\\ [1] \x1b7saved"),
+        staged.line(2, "x" * 1_000_000),
+        staged.line(3, "after it"),
+    ]
+    page = open_page(path, before=staging(staged))
+    expect(page.locator("[data-log-lines] span")).to_have_count(4)
+    shown = rows(page)
+    assert shown[:2] == ["red and plain", "link [1] saved"] and shown[3] == "after it"
+    assert shown[2].endswith("x … 990,000 more characters") and len(shown[2]) < 10_100
+
+
 def test_container_start_and_span_are_chosen_and_downloaded(open_page: Opener, path: str) -> None:
     staged = Staged(2)
     staged.headers["X-Log-Restarted"] = "1"

@@ -9,7 +9,9 @@ const SHOWN = 10000; // rows in the page
 const BATCH = 1000; // rows made in one frame
 const CHUNK = 250; // rows that are laid out together, once they come into view
 const PROBLEM = /\b(error|exception|traceback|fatal|critical|failed|killed|oom)\b/i;
-const COLOURS = /\x1b\[[0-9;?]*[A-Za-z]/g;
+const LONGEST = 10000; // characters of a line that are kept: the download has all of them
+// Colours, titles and links of terminals, and what else a terminal would not print.
+const CONTROLS = /\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-Z\\^-~])|[\x00-\x08\x0e-\x1f\x7f]/g;
 const TIMED = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/;
 const KEPT = { container: "", previous: "", since: "", grep: "", wrap: "", times: "" };
 
@@ -168,9 +170,11 @@ class Log {
     return body.replace(/\n$/, "").split("\n").map((line) => {
       const at = timed ? line.indexOf(" ") : -1;
       const time = at > 0 && TIMED.test(line.slice(0, at)) ? line.slice(0, at) : "";
-      const text = (time ? line.slice(at + 1) : line).replace(COLOURS, "");
+      const said = (time ? line.slice(at + 1) : line).replace(CONTROLS, "");
       // A progress bar writes over itself: what it wrote last is what a terminal would show.
-      return { time, text: text.replace(/\r$/, "").split("\r").at(-1) };
+      const text = said.replace(/\r$/, "").split("\r").at(-1);
+      const over = text.length - LONGEST;
+      return { time, text: over > 0 ? `${text.slice(0, LONGEST)} … ${over.toLocaleString("en")} more characters` : text };
     });
   }
 
