@@ -26,6 +26,7 @@ Row = dict[str, Any]
 
 _ENDED = frozenset({"Succeeded", "Failed"})
 _MESSAGE = 4000
+_STATE_FIELDS = frozenset({"reason", "message", "exitCode", "startedAt", "finishedAt"})
 
 
 def pod_row(pod: Object, now: datetime, *, deleted: bool = False) -> Row:
@@ -300,12 +301,26 @@ def _pod_status(status: Object) -> Row:
 
 def _container(found: Object) -> Row:
     return {
-        "name": found.get("name") or "",
-        "image": found.get("image") or "",
+        "name": _cut(found.get("name"), 253),
+        "image": _cut(found.get("image"), 1000),
         "ready": bool(found.get("ready")),
         "restarts": int(found.get("restartCount") or 0),
-        "state": found.get("state") or {},
-        "last_state": found.get("lastState") or {},
+        "state": _state(found.get("state")),
+        "last_state": _state(found.get("lastState")),
+    }
+
+
+def _state(found: Any) -> Row:
+    """What pages read of a container's state, whatever else a server may send there."""
+    known = found if isinstance(found, Mapping) else {}
+    return {
+        kind: {
+            field: int(value) if field == "exitCode" else _cut(value, _MESSAGE)
+            for field, value in (known[kind] if isinstance(known[kind], Mapping) else {}).items()
+            if field in _STATE_FIELDS
+        }
+        for kind in ("waiting", "running", "terminated")
+        if kind in known
     }
 
 

@@ -140,6 +140,23 @@ def test_each_part_is_a_fragment(viewer: Client, cluster: Cluster, part: str) ->
     assert f'id="{part}"' in text and "<html" not in text
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"name": {"a": 1}},
+        {"state": {"running": "x"}},
+        {"state": {"running": {"startedAt": 7}}, "lastState": "x", "restartCount": 0},
+        {"state": {"waiting": {"reason": ["y"], "message": "m" * 100_000}}},
+    ],
+)
+def test_a_status_that_makes_no_sense_breaks_no_page(viewer: Client, cluster: Cluster, odd: dict[str, Any]) -> None:
+    container = {"name": "main", "image": "i", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}
+    pod = add(cluster, "odd", status={"phase": "Running", "containerStatuses": [container | odd]}, spec={})
+    assert len(page_of(viewer, pod)) < 60_000
+    Cluster.objects.update(state="Unreachable")
+    assert viewer.get(f"/clusters/gke-eu/pods/{pod.namespace}/odd/log/").status_code == 200
+
+
 def test_a_healthy_pod_has_no_why(viewer: Client, cluster: Cluster, project: Project) -> None:
     pod = factories.pod(cluster, project, node_name="gpu-1", reason="Running", message="All containers are ready.")
     text = page_of(viewer, pod)
