@@ -214,7 +214,9 @@ class Kubelet:
             await asyncio.wait(waiting, timeout=STOP_SECONDS)
         for process in processes:
             process.kill()
-        await asyncio.gather(*(asyncio.shield(exited) for exited in waiting))
+        if waiting:
+            # One that the kernel holds (a disk that hangs) can't be waited for.
+            await asyncio.wait(waiting, timeout=STOP_SECONDS)
         await asyncio.to_thread(strays.end, records)
         self.spawner.close()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 import signal
 import time
@@ -15,6 +14,10 @@ from localcluster.kubelet.logs import LogWriter
 from localcluster.kubelet.probes import Counter, Result, Timing, perform, wait_after
 from localcluster.kubelet.process import Process, Spawner
 from localcluster.kubelet.sandbox import Launch, Sandbox
+
+# "If the preStop hook is still running after the grace period expires, the kubelet requests a small, one-off grace
+# period extension of 2 seconds." — https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/
+_AFTER_HOOK_SECONDS = 2.0
 
 
 class Listener(Protocol):
@@ -36,6 +39,11 @@ class Listener(Protocol):
 def new_id() -> str:
     """A container id as runtimes make them."""
     return secrets.token_hex(32)
+
+
+def _most(grace: float, more: float) -> float:
+    """How long a stop may take in all; a forced one takes no time."""
+    return grace + more if grace > 0 else 0.0
 
 
 class Runner:
@@ -102,20 +110,23 @@ class Runner:
     async def stop(self, grace: Callable[[], float]) -> None:
         """preStop hook, SIGTERM, and SIGKILL when the grace period is over; returns when the process has ended.
 
-        `grace` is asked again and again: a second delete may shorten it. Seconds since the stop began.
+        `grace` is asked again and again: a second delete may shorten it. Seconds since the stop began. A hook that
+        takes all of it leaves the process two seconds, as the kubelet does.
         """
         process = self.process
         if process is None:
             return
         self.stop_probes()
-        began = time.monotonic()
+        began, more = time.monotonic(), 0.0
         hook = (self.spec.get("lifecycle") or {}).get("preStop")
         if hook and grace() > 0:
-            with contextlib.suppress(TimeoutError):  # the hook has the grace period and no more
+            try:
                 async with asyncio.timeout(grace()):
                     await self._hook(hook)
+            except TimeoutError:
+                more = _AFTER_HOOK_SECONDS
         process.signal(signal.SIGTERM)
-        while not process.exited.done() and (left := grace() - (time.monotonic() - began)) > 0:
+        while not process.exited.done() and (left := _most(grace(), more) - (time.monotonic() - began)) > 0:
             await asyncio.wait({process.exited}, timeout=min(left, 1.0))
         process.kill()
         await asyncio.shield(process.exited)

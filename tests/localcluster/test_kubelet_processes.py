@@ -251,6 +251,22 @@ def test_hooks_run_after_the_start_and_before_the_end() -> None:
     scenario(story)
 
 
+def test_a_hook_that_takes_the_whole_grace_period_leaves_two_seconds(tmp_path: Path) -> None:
+    """ "a small, one-off grace period extension of 2 seconds": the process hears SIGTERM, and can still act on it."""
+
+    async def story(side: Side) -> None:
+        witness = tmp_path / "witness"
+        hook = {"preStop": {"exec": {"command": ["sleep", "60"]}}}
+        trap = f"trap 'sleep 0.3; echo bye > {witness}; exit 0' TERM; echo set; while true; do sleep 0.05; done"
+        side.run("slow", "sh", "-c", trap, lifecycle=hook)
+        await side.until(lambda: "set" in side.log("slow"))
+        side.registry.delete("pods", "slow", "default", grace_seconds=1)
+        await side.until(lambda: not side.exists("pods", "slow"))
+        assert witness.read_text() == "bye\n"
+
+    scenario(story)
+
+
 def test_a_pod_whose_worker_failed_is_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug, or a full disk: it is logged, and the pod is neither lost nor does it take the others with it."""
     prepare, failures = Sandbox.prepare, ["once", "twice"]
