@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
 
-_QUANTITY = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+))(m|u|n|[kKMGTPE]i?|[eE][+-]?\d+)?$")
+_QUANTITY = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+))(m|u|n|k|[MGTPE]|[KMGTPE]i|[eE][+-]?\d+)?$")
 _BINARY = {"Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "Ti": 1024**4, "Pi": 1024**5, "Ei": 1024**6}
-_DECIMAL = {"k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}
+_DECIMAL = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}
 _SMALL = {"m": Decimal("0.001"), "u": Decimal("0.000001"), "n": Decimal("0.000000001")}
 
 
@@ -65,7 +65,7 @@ def canonical(value: Decimal, *, like: str = "") -> str:
             if value and value % factor == 0:
                 return f"{int(value) // factor}{suffix}"
     for suffix, factor in reversed(_DECIMAL.items()):
-        if suffix != "K" and value and value % factor == 0:
+        if value and value % factor == 0:
             return f"{int(value) // factor}{suffix}"
     if value == value.to_integral_value():
         return str(int(value))

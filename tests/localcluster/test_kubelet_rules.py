@@ -44,7 +44,7 @@ def test_quantities(text: Any, resource: str, wanted: int) -> None:
     assert quantities.amount(resource, text) == wanted
 
 
-@pytest.mark.parametrize("text", ["", "abc", "1 Gi", "1Gib", "--1"])
+@pytest.mark.parametrize("text", ["", "abc", "1 Gi", "1Gib", "--1", "1K", "1ki"])
 def test_no_quantities(text: str) -> None:
     with pytest.raises(ValueError, match="not a quantity"):
         quantities.parse(text)
