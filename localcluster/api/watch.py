@@ -99,7 +99,9 @@ class Watch:
         self._wake = asyncio.Event()
 
     def _put(self, change: Change) -> None:
-        self._pending.append(change)
+        # One more than is allowed tells that it is too far behind; more is not kept for who doesn't read.
+        if len(self._pending) <= MAX_BEHIND:
+            self._pending.append(change)
         self._wake.set()
 
     def _bookmark(self, *, initial_end: bool = False) -> bytes:
@@ -152,7 +154,8 @@ class Watch:
                     async with asyncio.timeout(min(left, BOOKMARK_EVERY)):
                         await self._wake.wait()
                 except TimeoutError:
-                    if self._options.bookmarks:
+                    # Never past a change that came together with the timeout: who starts again there would miss it.
+                    if self._options.bookmarks and not self._pending:
                         yield self._bookmark()
         finally:
             stop()
