@@ -107,6 +107,9 @@ class Api:
         if target.subresource and target.subresource != "status":
             return await self._subresource(row, target, request)
         applies = request.method == "PATCH" and request.content_type == handlers.APPLY_PATCH and not target.subresource
+        if applies:
+            # Before the look at what there is: from here on nothing waits, so that what was authorized is what is done.
+            await request.body()
         if applies and not self._registry.exists(row.key, target.name or "", target.namespace):
             self._access.authorize_create(user, target)
         return await self._stored(row, target, request)
@@ -126,7 +129,7 @@ class Api:
                 return handlers.list_objects(registry, row, target, request)
             if method == "POST":
                 return await handlers.create_object(registry, row, target, request)
-            if method == "DELETE":
+            if method == "DELETE" and row.key != "namespaces":
                 return await handlers.delete_collection(registry, row, target, request)
             raise method_not_allowed()
         if row.namespaced and not target.namespace:

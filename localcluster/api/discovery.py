@@ -77,13 +77,18 @@ def _rows(catalog: Catalog, group: str, version: str) -> Iterable[Resource]:
     return (row for row in catalog.served() if (row.group, row.version) == (group, version))
 
 
+def _verbs(row: Resource) -> list[str]:
+    """All, but that namespaces are deleted one by one."""
+    return [verb for verb in _VERBS if row.key != "namespaces" or verb != "deletecollection"]
+
+
 def _entry(row: Resource) -> Obj:
     entry: Obj = {
         "name": row.plural,
         "singularName": row.singular,
         "namespaced": row.namespaced,
         "kind": row.kind,
-        "verbs": list(_VERBS),
+        "verbs": _verbs(row),
     }
     if row.short:
         entry["shortNames"] = list(row.short)
@@ -128,7 +133,7 @@ def _aggregated_resource(row: Resource) -> Obj:
         "responseKind": {"group": row.group, "version": row.version, "kind": row.kind},
         "scope": "Namespaced" if row.namespaced else "Cluster",
         "singularResource": row.singular,
-        "verbs": list(_VERBS),
+        "verbs": _verbs(row),
     }
     if row.short:
         entry["shortNames"] = list(row.short)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,6 +66,7 @@ class Request:
         }
         self.client: Any = scope.get("client")
         self.warnings: list[str] = []
+        self._body: bytes | None = None
 
     def query(self, name: str, default: str = "") -> str:
         """A query parameter, the last one where it is repeated."""
@@ -115,7 +117,9 @@ class Request:
             continue
 
     async def body(self, limit: int = MAX_BODY) -> bytes:
-        """The whole body, of at most ``limit`` bytes. Raises StatusError 413."""
+        """The whole body, of at most ``limit`` bytes; it may be asked for again. Raises StatusError 413."""
+        if self._body is not None:
+            return self._body
         parts: list[bytes] = []
         size = 0
         while True:
@@ -126,11 +130,19 @@ class Request:
                 raise StatusError(413, "RequestEntityTooLarge", f"limit is {limit} bytes")
             parts.append(part)
             if not message.get("more_body"):
-                return b"".join(parts)
+                self._body = b"".join(parts)
+                return self._body
 
     async def document(self) -> Any:
         """The body as JSON or YAML. Raises StatusError 400, 413, 415."""
         return parse_document(await self.body(), self.content_type)
+
+
+def _finite(text: str) -> float:
+    """What JSON can say: neither NaN nor Infinity, which would make every later answer unreadable."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text} is no number of JSON")
+    return number
 
 
 def parse_document(body: bytes, content_type: str) -> Any:
@@ -140,8 +152,10 @@ def parse_document(body: bytes, content_type: str) -> Any:
     if content_type and not content_type.endswith(("json", "yaml")):
         raise unsupported_media_type(f"the body of the request was in an unknown format - {content_type}")
     try:
-        return yaml.safe_load(body) if content_type.endswith("yaml") else json.loads(body)
-    except (yaml.YAMLError, ValueError) as error:
+        if content_type.endswith("yaml"):
+            return yaml.safe_load(body)
+        return json.loads(body, parse_constant=_finite, parse_float=_finite)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise bad_request(f"the object provided is unrecognized: {error}") from error
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localcluster.auth.attributes import Attributes, attributes_of
-from localcluster.auth.users import AUTHENTICATED, MASTERS, SERVICE_ACCOUNT_PREFIX, User, service_account
+from localcluster.auth.users import AUTHENTICATED, SERVICE_ACCOUNT_PREFIX, User, service_account
 from localcluster.errors import bad_request, unauthorized
 
 if TYPE_CHECKING:
@@ -59,14 +59,12 @@ class Access:
 
     def authorize(self, user: User, request: Request, target: Target | None) -> None:
         """Let the request pass. Raises StatusError 403."""
-        if MASTERS not in user.groups:
-            self._check(user, attributes_of(request, target))
+        self._check(user, attributes_of(request, target))
 
     def authorize_create(self, user: User, target: Target) -> None:
         """What an apply that makes the object needs besides ``patch``. Raises StatusError 403."""
-        if MASTERS not in user.groups:
-            namespace, name = target.namespace or "", target.name or ""
-            self._check(user, Attributes("create", target.group, target.resource, "", namespace, name))
+        namespace, name = target.namespace or "", target.name or ""
+        self._check(user, Attributes("create", target.group, target.resource, "", namespace, name))
 
     def _check(self, user: User, wish: Attributes) -> None:
         if self.rbac.allows(user, wish) is None:

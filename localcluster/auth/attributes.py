@@ -57,8 +57,10 @@ def attributes_of(request: Request, target: Target | None) -> Attributes:
     if not name and verb in ("list", "deletecollection"):
         if request.flag("watch") and verb == "list":
             verb = "watch"
-        # A role for one name lets its holder list and watch just that name.
-        if found := _NAMED.search(request.query("fieldSelector")):
+        # A role for one name lets its holder list and watch just that name, but not delete the collection:
+        # https://kubernetes.io/docs/reference/access-authn-authz/rbac/#referring-to-resources
+        found = _NAMED.search(request.query("fieldSelector"))
+        if found and verb != "deletecollection":
             name = found[1]
     namespace = target.namespace or ""
     if target.resource == "namespaces" and target.name:
