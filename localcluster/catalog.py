@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from localcluster.store import Change, Store
 
 
+_BUILT_IN = frozenset((row.group, row.version) for row in RESOURCES)
+
+
 class Catalog:
     """Kinds by their key, by path and by group and kind. It follows the CustomResourceDefinitions in the store."""
 
@@ -40,6 +43,8 @@ class Catalog:
 
     def _add(self, rows: list[Resource]) -> None:
         for row in rows:
+            if (row.group, row.version) in _BUILT_IN:
+                continue  # as in a real API server, a definition takes no path from a built-in group
             if row.custom and row.custom.stored:
                 self._by_key[row.key] = self._by_kind[row.group, row.kind] = row
             if row.custom and row.custom.served:

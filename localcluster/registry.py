@@ -267,7 +267,7 @@ class Registry:
     ) -> Obj:
         """Put ``new`` (which the registry then owns) in the place of ``old``, which was just read.
 
-        Raises StatusError 422.
+        Raises StatusError 403 (a quota) and 422.
         """
         resource = row.key
         row = self.catalog[resource]  # a custom kind may have been named in another version than it is stored in
@@ -280,6 +280,8 @@ class Registry:
         if row.counts_generations and content_of(row, new) != content_of(row, old):
             new["metadata"]["generation"] = (old["metadata"].get("generation") or 0) + 1
         self._raise_invalid(row, new, validate_update(row, old, new, subresource))
+        if subresource is None:
+            self.admission.check_change(row, old, new)
         if manager:
             managers.track_update(row, old, new, manager, subresource)
         if managers.same_but_for_times(old, new):

@@ -175,10 +175,12 @@ class Store:
         try:
             run(statement, tuple(values))
             run("INSERT INTO meta VALUES ('version', ?) ON CONFLICT DO UPDATE SET value = excluded.value", (version,))
+            run("COMMIT")
         except sqlite3.Error:
-            run("ROLLBACK")
+            # A full disk has SQLite roll back by itself.
+            if self._database.in_transaction:
+                run("ROLLBACK")
             raise
-        run("COMMIT")
         self.version = version
 
     def _publish(self, change: Change) -> None:

@@ -43,3 +43,8 @@ class Admission:
                 raise forbidden(row.plural, metadata["name"], text, row.group)
         if why := self.quotas.refusal(row, obj):
             raise forbidden(row.plural, metadata["name"], why, row.group)
+
+    def check_change(self, row: Resource, old: Obj, new: Obj) -> None:
+        """Raises StatusError 403 when a quota forbids what an object is to become (a service with a node port)."""
+        if row.namespaced and (why := self.quotas.refusal(row, new, old)):
+            raise forbidden(row.plural, new["metadata"]["name"], why, row.group)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Obj = dict[str, Any]
 
 RESOURCE = "resourcequotas"
-
+_NONE = Decimal(0)
 
 _GROUPED = {row.key: (row.plural, row.group) for row in RESOURCES}
 
@@ -71,14 +71,17 @@ class Quotas:
 
     # -- admission
 
-    def refusal(self, row: Resource, obj: Obj) -> str:
-        """Why a quota forbids a new object, in the words of a real API server; '' when none does."""
+    def refusal(self, row: Resource, obj: Obj, old: Obj | None = None) -> str:
+        """Why a quota forbids a new object, or what ``old`` is to become, in a real API server's words; else ''."""
         for name, quota in self._quotas.get(obj["metadata"].get("namespace", ""), {}).items():
             if not in_scope(quota.obj, row.key, obj):
                 continue
-            if row.key == "pods" and (missing := missing_of(obj, quota.hard)):
+            if old is None and row.key == "pods" and (missing := missing_of(obj, quota.hard)):
                 return f"failed quota: {name}: {missing}"
             amounts = usage_of(row.key, row.plural, row.group, obj)
+            if old is not None and in_scope(quota.obj, row.key, old):
+                before = usage_of(row.key, row.plural, row.group, old)
+                amounts = {each: max(value - before.get(each, _NONE), _NONE) for each, value in amounts.items()}
             over = [
                 each
                 for each in sorted(amounts.keys() & quota.hard.keys())
@@ -133,7 +136,11 @@ class Quotas:
 
     @staticmethod
     def _redefined(change: Change) -> bool:
-        return change.old is None or change.type == "DELETED" or change.old.obj.get("spec") != change.stored.obj["spec"]
+        return (
+            change.old is None
+            or change.type == "DELETED"
+            or change.old.obj.get("spec") != change.stored.obj.get("spec")
+        )
 
     def _tell(self, namespace: str, name: str) -> None:
         for listener in self._heard:
