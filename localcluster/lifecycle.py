@@ -39,10 +39,14 @@ def restrict(row: Resource, old: Obj, new: Obj, subresource: str | None) -> Obj:
 
 
 def content_of(row: Resource, obj: Obj) -> Any:
-    """What ``metadata.generation`` counts the changes of: the spec; of a custom kind all but metadata and status."""
+    """What ``metadata.generation`` counts the changes of: the spec; of a custom kind all but metadata.
+
+    Its status is left out where it is a subresource.
+    """
     if row.custom is None:
         return obj.get("spec")
-    return {name: value for name, value in obj.items() if name not in ("apiVersion", "kind", "metadata", "status")}
+    apart = ("apiVersion", "kind", "metadata", *(("status",) if row.has_status else ()))
+    return {name: value for name, value in obj.items() if name not in apart}
 
 
 def keep_identity(row: Resource, old: Obj, new: Obj) -> None:

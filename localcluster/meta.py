@@ -18,8 +18,8 @@ def parse_time(text: str) -> datetime:
 
 
 def dump(obj: Any) -> bytes:
-    """Serialise compactly, as it is stored and sent."""
-    return json.dumps(obj, separators=(",", ":"), ensure_ascii=False).encode()
+    """Serialise compactly, as it is stored and sent. Raises ValueError for what JSON can't say (NaN)."""
+    return json.dumps(obj, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def thaw(obj: dict[str, Any]) -> dict[str, Any]:

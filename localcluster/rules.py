@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from localcluster import quantities
+from localcluster.causes import Cause, required, wrong
 from localcluster.meta import parse_time
+from localcluster.policyrules import selector
 
 Obj = dict[str, Any]
-Cause = tuple[str, str, str]
 
 _PERCENT = re.compile(r"[0-9]+%")
 _LONGEST_WINDOW, _LONGEST_PERIOD = 3600, 1800  # seconds
@@ -27,18 +28,9 @@ _SOURCES = {
 }
 
 
-def _required(field: str, why: str = "") -> Cause:
-    return (field, "FieldValueRequired", f"Required value{': ' + why if why else ''}")
-
-
-def _wrong(field: str, value: Any, why: str) -> Cause:
-    shown = f'"{value}"' if isinstance(value, str) else str(value)
-    return (field, "FieldValueInvalid", f"Invalid value: {shown}: {why}")
-
-
 def _one_of(field: str, value: Any, known: tuple[str, ...]) -> Iterator[Cause]:
     if not value:
-        yield _required(field)
+        yield required(field)
     elif value not in known:
         words = ", ".join(f'"{word}"' for word in known)
         yield (field, "FieldValueNotSupported", f'Unsupported value: "{value}": supported values: {words}')
@@ -49,7 +41,7 @@ def _amounts(amounts: Obj | None, field: str) -> Iterator[Cause]:
         try:
             quantities.parse(value)
         except ValueError as error:
-            yield _wrong(f"{field}[{name}]", value, str(error))
+            yield wrong(f"{field}[{name}]", value, str(error))
 
 
 def placement(spec: Obj, field: str) -> Iterator[Cause]:
@@ -61,7 +53,7 @@ def placement(spec: Obj, field: str) -> Iterator[Cause]:
     if wanted is None:
         return
     if not wanted.get("nodeSelectorTerms"):
-        yield _required(f"{at}.nodeSelectorTerms", "must have at least one node selector term")
+        yield required(f"{at}.nodeSelectorTerms", "must have at least one node selector term")
     for number, term in enumerate(wanted.get("nodeSelectorTerms") or ()):
         for kind in ("matchExpressions", "matchFields"):
             for position, expression in enumerate(term.get(kind) or ()):
@@ -71,19 +63,19 @@ def placement(spec: Obj, field: str) -> Iterator[Cause]:
 def _expression(expression: Obj, field: str) -> Iterator[Cause]:
     operator, values = expression.get("operator"), expression.get("values") or ()
     if not expression.get("key"):
-        yield _required(f"{field}.key")
+        yield required(f"{field}.key")
     if operator in ("In", "NotIn"):
         if not values:
-            yield _required(f"{field}.values", "must be specified when `operator` is 'In' or 'NotIn'")
+            yield required(f"{field}.values", "must be specified when `operator` is 'In' or 'NotIn'")
     elif operator in ("Gt", "Lt"):
         if len(values) != 1:
-            yield _required(f"{field}.values", "must be specified single value when `operator` is 'Lt' or 'Gt'")
+            yield required(f"{field}.values", "must be specified single value when `operator` is 'Lt' or 'Gt'")
     elif operator in ("Exists", "DoesNotExist"):
         if values:
             why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
             yield (f"{field}.values", "FieldValueForbidden", f"Forbidden: {why}")
     else:
-        yield _wrong(f"{field}.operator", operator or "", "not a valid selector operator")
+        yield wrong(f"{field}.operator", operator or "", "not a valid selector operator")
 
 
 def node(obj: Obj) -> Iterator[Cause]:
@@ -91,12 +83,12 @@ def node(obj: Obj) -> Iterator[Cause]:
     for position, taint in enumerate(obj["spec"].get("taints") or ()):
         at = f"spec.taints[{position}]"
         if not taint.get("key"):
-            yield _required(f"{at}.key")
+            yield required(f"{at}.key")
         yield from _one_of(f"{at}.effect", taint.get("effect"), ("NoSchedule", "PreferNoSchedule", "NoExecute"))
         try:
             parse_time(taint.get("timeAdded") or "2000-01-01T00:00:00Z")
         except ValueError:
-            yield _wrong(f"{at}.timeAdded", taint["timeAdded"], "must be a time as in RFC 3339")
+            yield wrong(f"{at}.timeAdded", taint["timeAdded"], "must be a time as in RFC 3339")
     for kind in ("capacity", "allocatable"):
         yield from _amounts((obj.get("status") or {}).get(kind), f"status.{kind}")
 
@@ -105,23 +97,18 @@ def budget(obj: Obj) -> Iterator[Cause]:
     """Rules on PodDisruptionBudgets."""
     spec = obj["spec"]
     if spec.get("minAvailable") is not None and spec.get("maxUnavailable") is not None:
-        yield _wrong("spec", "", "minAvailable and maxUnavailable cannot be both set")
+        yield wrong("spec", "", "minAvailable and maxUnavailable cannot be both set")
     for name in ("minAvailable", "maxUnavailable"):
         value = spec.get(name)
         if isinstance(value, str) and not _PERCENT.fullmatch(value):
-            yield _wrong(f"spec.{name}", value, "a valid percent string must be a numeric followed by an ending '%'")
+            yield wrong(f"spec.{name}", value, "a valid percent string must be a numeric followed by an ending '%'")
         elif isinstance(value, str) and int(value[:-1]) > 100:
-            yield _wrong(f"spec.{name}", value, "must not be greater than 100%")
+            yield wrong(f"spec.{name}", value, "must not be greater than 100%")
         elif isinstance(value, int) and value < 0:
-            yield _wrong(f"spec.{name}", value, "must be greater than or equal to 0")
+            yield wrong(f"spec.{name}", value, "must be greater than or equal to 0")
     if policy := spec.get("unhealthyPodEvictionPolicy"):
         yield from _one_of("spec.unhealthyPodEvictionPolicy", policy, ("AlwaysAllow", "IfHealthyBudget"))
-    for position, expression in enumerate((spec.get("selector") or {}).get("matchExpressions") or ()):
-        at = f"spec.selector.matchExpressions[{position}]"
-        if expression.get("operator") not in ("In", "NotIn", "Exists", "DoesNotExist"):
-            yield _wrong(f"{at}.operator", expression.get("operator") or "", "not a valid selector operator")
-        if not expression.get("key"):
-            yield _required(f"{at}.key")
+    yield from selector(spec.get("selector"), "spec.selector")
 
 
 def autoscaler(obj: Obj) -> Iterator[Cause]:
@@ -130,15 +117,15 @@ def autoscaler(obj: Obj) -> Iterator[Cause]:
     target = spec.get("scaleTargetRef") or {}
     for name in ("kind", "name"):
         if not target.get(name):
-            yield _required(f"spec.scaleTargetRef.{name}")
+            yield required(f"spec.scaleTargetRef.{name}")
     least, most = spec.get("minReplicas"), spec.get("maxReplicas") or 0
     least = 1 if least is None else least
     if least < 1:
-        yield _wrong("spec.minReplicas", least, "must be greater than or equal to 1")
+        yield wrong("spec.minReplicas", least, "must be greater than or equal to 1")
     if most < 1:
-        yield _wrong("spec.maxReplicas", most, "must be greater than 0")
+        yield wrong("spec.maxReplicas", most, "must be greater than 0")
     elif most < least:
-        yield _wrong("spec.maxReplicas", most, "must be greater than or equal to `minReplicas`")
+        yield wrong("spec.maxReplicas", most, "must be greater than or equal to `minReplicas`")
     for position, metric in enumerate(spec["metrics"]):
         yield from _metric(metric, f"spec.metrics[{position}]")
     for way in ("scaleUp", "scaleDown"):
@@ -152,24 +139,24 @@ def _metric(metric: Obj, field: str) -> Iterator[Cause]:
     if kind not in _SOURCES:
         return
     if not source:
-        yield _required(at, "must populate information for the given metric source")
+        yield required(at, "must populate information for the given metric source")
         return
     if kind not in ("Resource", "ContainerResource"):
         return  # there are no such metrics here, which the autoscaler's status tells
     if not source.get("name"):
-        yield _required(f"{at}.name", "must specify a resource name")
+        yield required(f"{at}.name", "must specify a resource name")
     if kind == "ContainerResource" and not source.get("container"):
-        yield _required(f"{at}.container", "must specify a container")
+        yield required(f"{at}.container", "must specify a container")
     target = source.get("target") or {}
     yield from _one_of(f"{at}.target.type", target.get("type"), ("Utilization", "Value", "AverageValue"))
     share, average = target.get("averageUtilization"), target.get("averageValue")
     if share is None and average is None:
-        yield _required(f"{at}.target.averageUtilization", "must set either a target raw value or a target utilization")
+        yield required(f"{at}.target.averageUtilization", "must set either a target raw value or a target utilization")
     elif share is not None and average is not None:
         why = "may not set both a target raw value and a target utilization"
         yield (f"{at}.target.averageValue", "FieldValueForbidden", f"Forbidden: {why}")
     elif share is not None and share < 1:
-        yield _wrong(f"{at}.target.averageUtilization", share, "must be greater than 0")
+        yield wrong(f"{at}.target.averageUtilization", share, "must be greater than 0")
     elif average is not None:
         yield from _amounts({"averageValue": average}, f"{at}.target")
 
@@ -179,9 +166,9 @@ def _way(rules: Obj, field: str) -> Iterator[Cause]:
     window, policies = rules.get("stabilizationWindowSeconds"), rules.get("policies")
     if window is not None and not 0 <= window <= _LONGEST_WINDOW:
         why = f"must be between 0 and {_LONGEST_WINDOW}"
-        yield _wrong(f"{field}.stabilizationWindowSeconds", window, why)
+        yield wrong(f"{field}.stabilizationWindowSeconds", window, why)
     if policies is not None and not policies:
-        yield _required(f"{field}.policies", "must specify at least one Policy")
+        yield required(f"{field}.policies", "must specify at least one Policy")
     if selected := rules.get("selectPolicy"):
         yield from _one_of(f"{field}.selectPolicy", selected, ("Disabled", "Max", "Min"))
     if rules.get("tolerance") is not None:
@@ -190,7 +177,7 @@ def _way(rules: Obj, field: str) -> Iterator[Cause]:
         at = f"{field}.policies[{position}]"
         yield from _one_of(f"{at}.type", policy.get("type"), ("Percent", "Pods"))
         if (policy.get("value") or 0) < 1:
-            yield _wrong(f"{at}.value", policy.get("value") or 0, "must be greater than zero")
+            yield wrong(f"{at}.value", policy.get("value") or 0, "must be greater than zero")
         if not 0 < (policy.get("periodSeconds") or 0) <= _LONGEST_PERIOD:
             period = policy.get("periodSeconds") or 0
-            yield _wrong(f"{at}.periodSeconds", period, f"must be between 1 and {_LONGEST_PERIOD}")
+            yield wrong(f"{at}.periodSeconds", period, f"must be between 1 and {_LONGEST_PERIOD}")

@@ -10,13 +10,13 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from localcluster import quantities, rules
+from localcluster import policyrules, quantities, rules
+from localcluster.causes import Cause, duplicate, not_allowed, quantity, required, unsupported, wrong
 from localcluster.crd import definitions, structural
 from localcluster.resources import Resource
 from localcluster.selectors import label_selector_matches
 
 Obj = dict[str, Any]
-Cause = tuple[str, str, str]
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -40,33 +40,6 @@ _LABEL_VALUE_RULE = (
     "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and "
     "end with an alphanumeric character"
 )
-
-
-def required(field: str, why: str = "") -> Cause:
-    """A field that must be there."""
-    return (field, "FieldValueRequired", f"Required value{': ' + why if why else ''}")
-
-
-def wrong(field: str, value: Any, why: str) -> Cause:
-    """A value that doesn't do."""
-    shown = f'"{value}"' if isinstance(value, str) else str(value)
-    return (field, "FieldValueInvalid", f"Invalid value: {shown}: {why}")
-
-
-def not_allowed(field: str, why: str) -> Cause:
-    """A field that may not be set or changed."""
-    return (field, "FieldValueForbidden", f"Forbidden: {why}")
-
-
-def unsupported(field: str, value: Any, known: tuple[str, ...]) -> Cause:
-    """A value that is none of the known words."""
-    words = ", ".join(f'"{word}"' for word in known)
-    return (field, "FieldValueNotSupported", f'Unsupported value: "{value}": supported values: {words}')
-
-
-def duplicate(field: str, value: Any) -> Cause:
-    """A value that is there already."""
-    return (field, "FieldValueDuplicate", f'Duplicate value: "{value}"')
 
 
 def _name(resource: str, name: str) -> Iterator[Cause]:
@@ -97,23 +70,11 @@ def labels(found: Obj | None, field: str) -> Iterator[Cause]:
             yield wrong(field, value, "must be no more than 63 characters" if too_long else _LABEL_VALUE_RULE)
 
 
-def _quantity(value: Any, field: str) -> Iterator[Cause]:
-    try:
-        number = quantities.parse(value)
-    except ValueError:
-        yield wrong(
-            field, value, "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-        )
-        return
-    if number < 0:
-        yield wrong(field, value, "must be greater than or equal to 0")
-
-
 def _resources(resources: Obj, field: str) -> Iterator[Cause]:
     limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
     for kind, amounts in (("limits", limits), ("requests", requests)):
         for name, value in amounts.items():
-            yield from _quantity(value, f"{field}.{kind}[{name}]")
+            yield from quantity(value, f"{field}.{kind}[{name}]")
     for name, value in requests.items():
         if name not in limits:
             continue
@@ -299,14 +260,23 @@ _RULES: dict[str, Callable[[Obj], Iterator[Cause]]] = {
     "customresourcedefinitions": definitions.problems,
     "nodes": rules.node,
     "poddisruptionbudgets": rules.budget,
+    **policyrules.RULES,
     "horizontalpodautoscalers": rules.autoscaler,
 }
+
+
+def _metadata(metadata: Obj) -> Iterator[Cause]:
+    yield from labels(metadata.get("labels"), "metadata.labels")
+    for position, owner in enumerate(metadata.get("ownerReferences") or ()):
+        for name in ("apiVersion", "kind", "name", "uid"):
+            if not (owner or {}).get(name):
+                yield required(f"metadata.ownerReferences[{position}].{name}", "must not be empty")
 
 
 def _whole(row: Resource, obj: Obj) -> Iterator[Cause]:
     metadata = obj["metadata"]
     yield from _name(row.key, metadata.get("name") or "")
-    yield from labels(metadata.get("labels"), "metadata.labels")
+    yield from _metadata(metadata)
     if row.custom:
         yield from structural.problems(obj, row.custom.schema)
     elif rule := _RULES.get(row.key):
@@ -370,12 +340,26 @@ def _changes(resource: str, old: Obj, new: Obj) -> Iterator[Cause]:
         yield from definitions.changes(old, new)
 
 
+def _finalizers(old: Obj, new: Obj) -> Iterator[Cause]:
+    """https://kubernetes.io/docs/concepts/overview/working-with-objects/finalizers/#how-finalizers-work"""
+    if not old["metadata"].get("deletionTimestamp"):
+        return
+    had = old["metadata"].get("finalizers") or ()
+    if added := [each for each in new["metadata"].get("finalizers") or () if each not in had]:
+        why = "no new finalizers can be added if the object is being deleted"
+        yield not_allowed("metadata.finalizers", f"{why}, found new finalizers {added!r}")
+
+
+#: Kinds whose rules are about more than a spec.
+_WITHOUT_SPEC = frozenset({"configmaps", "secrets", "roles", "clusterroles", "rolebindings", "clusterrolebindings"})
+
+
 def validate_update(row: Resource, old: Obj, new: Obj, subresource: str | None = None) -> list[Cause]:
     """Why ``new`` can't replace ``old``; empty when it can. The status of a built-in kind is taken as it is."""
     if row.custom:
-        return list(_whole(row, new))
+        return [*_whole(row, new), *_finalizers(old, new)]
     if subresource is not None:
         return []
-    if old.get("spec") == new.get("spec") and row.key not in ("configmaps", "secrets"):
-        return list(labels(new["metadata"].get("labels"), "metadata.labels"))
-    return [*_whole(row, new), *_changes(row.key, old, new)]
+    if old.get("spec") == new.get("spec") and row.key not in _WITHOUT_SPEC:
+        return [*_metadata(new["metadata"]), *_finalizers(old, new)]
+    return [*_whole(row, new), *_changes(row.key, old, new), *_finalizers(old, new)]

@@ -18,7 +18,7 @@ from localcluster.meta import dump
 from localcluster.patches import json_patch, merge_patch, strategic_merge
 from localcluster.registry import Registry
 from localcluster.resources import Resource
-from localcluster.schema.check import prune
+from localcluster.schema.check import fit, prune
 from localcluster.schema.types import type_of_resource
 from localcluster.store import Stored
 from localcluster.tables import partial, table
@@ -27,6 +27,8 @@ Obj = dict[str, Any]
 
 #: Kinds whose DELETE answers with the object; the others answer with a Status.
 _RETURNED_WHEN_DELETED = {"pods", "services", "serviceaccounts"}
+
+_DELETE_OPTIONS = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
 
 JSON_PATCH, MERGE_PATCH = "application/json-patch+json", "application/merge-patch+json"
 STRATEGIC_PATCH, APPLY_PATCH = "application/strategic-merge-patch+json", "application/apply-patch+yaml"
@@ -196,6 +198,8 @@ def checked(row: Resource, obj: Any, request: Request) -> Obj:
                 f"the {'API version' if field == 'apiVersion' else field} in the data ({obj[field]}) does not match "
                 f"the expected {'API version' if field == 'apiVersion' else field} ({wanted})"
             )
+    if obj.get("metadata") is None:
+        obj["metadata"] = {}
     unknown = prune(obj, row)
     level = request.query("fieldValidation", "Warn") or "Warn"
     if unknown and level == "Strict":
@@ -229,6 +233,10 @@ async def update_object(registry: Registry, row: Resource, target: Target, reque
         raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({target.name})")
     if row.namespaced and metadata.setdefault("namespace", target.namespace) != target.namespace:
         raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+    if row.custom and not metadata.get("resourceVersion"):
+        # Custom objects are never replaced blindly.
+        cause = ("metadata.resourceVersion", "FieldValueInvalid", "Invalid value: 0: must be specified for an update")
+        raise invalid(row.kind, name or "", [cause], row.group)
     updated = registry.update(
         row.key, obj, subresource=target.subresource, manager=request.manager, dry_run=request.dry_run
     )
@@ -304,9 +312,7 @@ def _apply(registry: Registry, row: Resource, target: Target, request: Request, 
 
 async def _delete_options(request: Request, row: Resource) -> Obj:
     body = await request.body()
-    options = parse_document(body, request.content_type) if body.strip() else {}
-    if not isinstance(options, dict):
-        raise bad_request("the body must be DeleteOptions")
+    options = fit(parse_document(body, request.content_type) if body.strip() else {}, _DELETE_OPTIONS)
     propagation = request.query("propagationPolicy") or options.get("propagationPolicy")
     if options.get("orphanDependents") is not None and not propagation:
         propagation = "Orphan" if options["orphanDependents"] else "Background"

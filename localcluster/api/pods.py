@@ -7,9 +7,10 @@ from typing import Any
 from localcluster.api.http import Request, Response, answer
 from localcluster.api.requestinfo import Target
 from localcluster.disruption import Verdict, verdict
-from localcluster.errors import bad_request, invalid
+from localcluster.errors import invalid
 from localcluster.quantities import now
 from localcluster.registry import Registry
+from localcluster.schema.check import fit
 from localcluster.selectors import label_selector_matches
 
 Obj = dict[str, Any]
@@ -21,8 +22,8 @@ def _success() -> Response:
 
 async def handle_binding(registry: Registry, target: Target, request: Request) -> Response:
     """POST pods/binding: put a pod on a node. Raises StatusError 404, 409 and 422."""
-    body: Any = await request.document()
-    node = ((body.get("target") or {}) if isinstance(body, dict) else {}).get("name")
+    body = fit(await request.document(), "io.k8s.api.core.v1.Binding")
+    node = (body.get("target") or {}).get("name")
     if not node:
         raise invalid("Binding", target.name or "", [("target.name", "FieldValueRequired", "Required value")])
     registry.bind(target.name or "", target.namespace or "", node)
@@ -34,9 +35,7 @@ async def handle_eviction(registry: Registry, target: Target, request: Request) 
 
     https://kubernetes.io/docs/concepts/scheduling-eviction/api-eviction/
     """
-    body: Any = await request.document()
-    if not isinstance(body, dict):
-        raise bad_request("the body must be an Eviction")
+    body = fit(await request.document(), "io.k8s.api.policy.v1.Eviction")
     options = body.get("deleteOptions") or {}
     dry_run = request.dry_run or options.get("dryRun") == ["All"]
     preconditions = options.get("preconditions") or {}

@@ -12,6 +12,7 @@ from localcluster.auth.attributes import Attributes
 from localcluster.auth.rbac import Rbac
 from localcluster.auth.users import User
 from localcluster.errors import bad_request, invalid
+from localcluster.schema.check import fit
 
 Obj = dict[str, Any]
 
@@ -62,11 +63,8 @@ def _rules(rbac: Rbac, user: User, spec: Obj) -> Obj:
 
 async def handle_review(kind: str, rbac: Rbac, user: User, request: Request) -> Response:
     """POST of a SelfSubjectAccessReview, SelfSubjectRulesReview or SelfSubjectReview. Raises StatusError 400, 422."""
-    body = await request.document()
-    if not isinstance(body, dict):
-        raise bad_request(f"the body must be a {kind}")
-    spec: Obj = body.get("spec") or {}
     group = "authentication" if kind == "SelfSubjectReview" else "authorization"
+    spec: Obj = fit(await request.document(), f"io.k8s.api.{group}.v1.{kind}").get("spec") or {}
     if kind == "SelfSubjectReview":
         status: Obj = {"userInfo": user.info()}
     else:

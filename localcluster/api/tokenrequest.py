@@ -13,6 +13,7 @@ from localcluster.auth.tokens import Tokens
 from localcluster.errors import bad_request, conflict, invalid
 from localcluster.quantities import time_of
 from localcluster.registry import Registry
+from localcluster.schema.check import fit
 
 Obj = dict[str, Any]
 
@@ -31,13 +32,17 @@ def _seconds(spec: Obj) -> int:
     return int(seconds)
 
 
-def _bound(registry: Registry, reference: Obj | None, namespace: str) -> Obj | None:
+def _bound(registry: Registry, reference: Obj | None, account: Obj) -> Obj | None:
     if not reference:
         return None
     resource = _BINDABLE.get(reference.get("kind", ""))
     if resource is None:
         raise bad_request(f"cannot bind token for serviceaccount to object of type {reference.get('kind')}")
+    name, namespace = account["metadata"]["name"], account["metadata"]["namespace"]
     found = registry.get(resource, reference.get("name", ""), namespace)
+    if resource == "pods" and found["spec"].get("serviceAccountName") != name:
+        why = "to pod running with different serviceaccount name"
+        raise bad_request(f'cannot bind token for serviceaccount "{name}" {why}')
     uid = reference.get("uid")
     if uid and uid != found["metadata"]["uid"]:
         why = f"the UID in the bound object reference ({uid}) does not match the UID in record"
@@ -47,13 +52,11 @@ def _bound(registry: Registry, reference: Obj | None, namespace: str) -> Obj | N
 
 async def handle_token_request(registry: Registry, tokens: Tokens, target: Target, request: Request) -> Response:
     """POST. Raises StatusError 400, 404, 409 and 422."""
-    body = await request.document()
-    if not isinstance(body, dict):
-        raise bad_request("the body must be a TokenRequest")
+    body = fit(await request.document(), "io.k8s.api.authentication.v1.TokenRequest")
     spec: Obj = body.get("spec") or {}
     account = registry.get("serviceaccounts", target.name or "", target.namespace)
     seconds = _seconds(spec)
-    bound = _bound(registry, spec.get("boundObjectRef"), target.namespace or "")
+    bound = _bound(registry, spec.get("boundObjectRef"), account)
     audiences = [str(each) for each in spec.get("audiences") or ()]
     token, ends = tokens.issue(account, audiences=audiences, seconds=seconds, bound=bound)
     return answer(

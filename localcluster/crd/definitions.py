@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from localcluster.causes import Cause, required, wrong
 from localcluster.quantities import now
 
 Obj = dict[str, Any]
-Cause = tuple[str, str, str]
 
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 _APPROVED = "api-approved.kubernetes.io"
@@ -29,29 +29,20 @@ def fill_defaults(definition: Obj) -> None:
     spec["conversion"] = spec.get("conversion") or {"strategy": "None"}
 
 
-def _required(field: str, why: str = "") -> Cause:
-    return (field, "FieldValueRequired", f"Required value{': ' + why if why else ''}")
-
-
-def _wrong(field: str, value: Any, why: str) -> Cause:
-    shown = f'"{value}"' if isinstance(value, str) else str(value)
-    return (field, "FieldValueInvalid", f"Invalid value: {shown}: {why}")
-
-
 def problems(definition: Obj) -> Iterator[Cause]:
     """Why such a definition is refused."""
     spec, metadata = definition["spec"], definition["metadata"]
     names, group = spec["names"], spec.get("group") or ""
     for field in ("plural", "kind"):
         if not names.get(field):
-            yield _required(f"spec.names.{field}")
+            yield required(f"spec.names.{field}")
     if not group:
-        yield _required("spec.group")
+        yield required("spec.group")
     elif metadata.get("name") != f"{names.get('plural')}.{group}":
-        yield _wrong("metadata.name", metadata.get("name"), 'must be spec.names.plural+"."+spec.group')
+        yield wrong("metadata.name", metadata.get("name"), 'must be spec.names.plural+"."+spec.group')
     protected = group.endswith((".k8s.io", ".kubernetes.io"))
     if protected and not (metadata.get("annotations") or {}).get(_APPROVED):
-        yield _required(
+        yield required(
             f"metadata.annotations[{_APPROVED}]",
             f'protected groups must have approval annotation "{_APPROVED}", '
             "see https://github.com/kubernetes/enhancements/pull/1111",
@@ -60,23 +51,27 @@ def problems(definition: Obj) -> Iterator[Cause]:
         words = 'supported values: "Cluster", "Namespaced"'
         yield ("spec.scope", "FieldValueNotSupported", f'Unsupported value: "{spec.get("scope", "")}": {words}')
     if spec["conversion"].get("strategy") != "None":
-        yield _wrong("spec.conversion.strategy", spec["conversion"].get("strategy"), "only None is done here")
+        yield wrong("spec.conversion.strategy", spec["conversion"].get("strategy"), "only None is done here")
     yield from _versions(spec.get("versions") or [])
 
 
 def _versions(versions: list[Obj]) -> Iterator[Cause]:
     if sum(bool(each.get("storage")) for each in versions) != 1:
         names = [each.get("name") for each in versions]
-        yield _wrong("spec.versions", names, "must have exactly one version marked as storage version")
+        yield wrong("spec.versions", names, "must have exactly one version marked as storage version")
     for position, version in enumerate(versions):
         field = f"spec.versions[{position}]"
         if not _LABEL.fullmatch(version.get("name") or ""):
-            yield _wrong(f"{field}.name", version.get("name"), "a DNS-1035 label must start with a letter")
+            yield wrong(f"{field}.name", version.get("name"), "a DNS-1035 label must start with a letter")
         schema = (version.get("schema") or {}).get("openAPIV3Schema")
         if schema is None:
-            yield _required(f"{field}.schema.openAPIV3Schema", "schemas are required")
+            yield required(f"{field}.schema.openAPIV3Schema", "schemas are required")
         elif schema.get("type") != "object":
-            yield _required(f"{field}.schema.openAPIV3Schema.type", "must be object at the root")
+            yield required(f"{field}.schema.openAPIV3Schema.type", "must be object at the root")
+        scale = (version.get("subresources") or {}).get("scale")
+        for name in ("specReplicasPath", "statusReplicasPath"):
+            if scale is not None and not scale.get(name):
+                yield required(f"{field}.subresources.scale.{name}")
 
 
 def changes(old: Obj, new: Obj) -> Iterator[Cause]:
@@ -86,7 +81,7 @@ def changes(old: Obj, new: Obj) -> Iterator[Cause]:
         for step in path:
             was, wanted = was.get(step) or {}, wanted.get(step) or {}
         if was != wanted:
-            yield _wrong(f"spec.{'.'.join(path)}", wanted, "field is immutable")
+            yield wrong(f"spec.{'.'.join(path)}", wanted, "field is immutable")
 
 
 def _condition(type_: str, reason: str, message: str) -> Obj:

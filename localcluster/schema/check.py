@@ -10,8 +10,9 @@ from typing import Any
 from localcluster.crd import structural
 from localcluster.errors import StatusError, bad_request
 from localcluster.resources import Resource
-from localcluster.schema.types import Type, type_of_resource
+from localcluster.schema.types import Type, type_of, type_of_resource
 
+_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 _NAMES = {
     "object": "map",
     "array": "slice",
@@ -45,13 +46,24 @@ def _fits(value: Any, types: frozenset[str]) -> bool:
 def prune(obj: dict[str, Any], row: Resource) -> list[str]:
     """Drop the fields that the kind doesn't have, in place; gives their paths.
 
-    Raises StatusError 400 on wrong types. (Those of custom kinds are said later, as a real API server does.)
+    Raises StatusError 400 on wrong types. (Those of custom kinds are said later, as a real API server does, but for
+    their metadata.)
     """
-    if row.custom:
-        return structural.prune(obj, row.custom.schema)
     unknown: list[str] = []
+    if row.custom:
+        _walk(obj.get("metadata"), type_of(_META), "metadata", unknown, row)
+        return [*unknown, *structural.prune(obj, row.custom.schema)]
     _walk(obj, type_of_resource(row), "", unknown, row)
     return unknown
+
+
+def fit(body: Any, definition: str) -> dict[str, Any]:
+    """A body that is not stored (a review, options) as an object of its kind. Raises StatusError 400."""
+    version, kind = definition.split(".")[-2:]
+    if not isinstance(body, dict):
+        raise bad_request(f"the body must be a {kind}")
+    _walk(body, type_of(definition), "", [], Resource("", kind, version=version))
+    return body
 
 
 def _wrong(value: Any, type_: Type, path: str, row: Resource) -> StatusError:

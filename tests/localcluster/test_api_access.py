@@ -232,7 +232,12 @@ def test_a_requested_token_names_its_account_and_its_end(api: Served) -> None:
 
 def test_a_token_ends_with_its_account_or_with_the_pod_that_it_is_bound_to(api: Served) -> None:
     account(api)
-    api.create("pods", pod("p"))
+    own = pod("p")
+    own["spec"]["serviceAccountName"] = "robot"
+    api.create("pods", own)
+    api.create("pods", pod("another"))
+    spec = {"boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": "another"}}
+    assert api.post(f"{ACCOUNTS}/robot/token", {"spec": spec}).status == 400, "a pod of another account"
     spec = {"boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": "p"}}
     bound = api.post(f"{ACCOUNTS}/robot/token", {"spec": spec}).json["status"]["token"]
     assert api.request("GET", "/api", token=bound).status == 200

@@ -1,0 +1,50 @@
+"""Causes of a 422, in the words of a real API server: (field, reason, message). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from localcluster import quantities
+
+Cause = tuple[str, str, str]
+
+
+def required(field: str, why: str = "") -> Cause:
+    """A field that must be there."""
+    return (field, "FieldValueRequired", f"Required value{': ' + why if why else ''}")
+
+
+def wrong(field: str, value: Any, why: str) -> Cause:
+    """A value that doesn't do."""
+    shown = f'"{value}"' if isinstance(value, str) else str(value)
+    return (field, "FieldValueInvalid", f"Invalid value: {shown}: {why}")
+
+
+def not_allowed(field: str, why: str) -> Cause:
+    """A field that may not be set or changed."""
+    return (field, "FieldValueForbidden", f"Forbidden: {why}")
+
+
+def unsupported(field: str, value: Any, known: tuple[str, ...]) -> Cause:
+    """A value that is none of the known words."""
+    words = ", ".join(f'"{word}"' for word in known)
+    return (field, "FieldValueNotSupported", f'Unsupported value: "{value}": supported values: {words}')
+
+
+def duplicate(field: str, value: Any) -> Cause:
+    """A value that is there already."""
+    return (field, "FieldValueDuplicate", f'Duplicate value: "{value}"')
+
+
+def quantity(value: Any, field: str) -> Iterator[Cause]:
+    """Is it an amount that is not negative?"""
+    try:
+        number = quantities.parse(value)
+    except ValueError:
+        yield wrong(
+            field, value, "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+        )
+        return
+    if number < 0:
+        yield wrong(field, value, "must be greater than or equal to 0")
