@@ -11,10 +11,11 @@ from django.utils import timezone
 
 from apps.clusters.models import Cluster, KubeEvent, Node, Pod
 from apps.clusters.states import ClusterState
+from apps.clusters.texts import moment
 from apps.clusters.visibility import Visibility
 from apps.clusters.why import ClusterFacts, PodFacts, Why, explain, refused
 from apps.clusters.why.facts import EventFacts, Holder, NodeFacts
-from apps.clusters.why.observe import asks, conditions_of, containers_of, moment
+from apps.clusters.why.observe import asks, conditions_of, containers_of
 from apps.clusters.why.scheduling import fits
 from apps.core.states import Health
 

@@ -14,9 +14,9 @@ from apps.clusters.explain import explain_pod
 from apps.clusters.models import Pod
 from apps.clusters.owners import owner_of
 from apps.clusters.states import ClusterState
+from apps.clusters.texts import moment
 from apps.clusters.visibility import visibility_of
 from apps.clusters.why.containers import signal_name
-from apps.clusters.why.observe import moment
 from apps.core import nav
 from apps.core.pages import PageRequest, page, render_page
 

@@ -19,6 +19,7 @@ from apps.clusters.health import (
     pod_health,
     service_health,
 )
+from apps.clusters.texts import cut, moment, time_text
 from apps.clusters.why.observe import extras
 
 Object = Mapping[str, Any]
@@ -39,19 +40,19 @@ def pod_row(pod: Object, now: datetime, *, deleted: bool = False) -> Row:
     phase = str(status.get("phase") or "")
     asked = pod_requests(spec)
     return {
-        "uid": _cut(metadata.get("uid"), 64),
-        "resource_version": _cut(metadata.get("resourceVersion"), 40),
-        "namespace": _cut(metadata.get("namespace"), 63),
-        "name": _cut(metadata.get("name"), 253),
+        "uid": uid_of(metadata),
+        "resource_version": cut(metadata.get("resourceVersion"), 40),
+        "namespace": cut(metadata.get("namespace"), 63),
+        "name": cut(metadata.get("name"), 253),
         "labels": labels,
-        "project": _cut(labels.get(manifests.PART_OF), 63) if ours else "",
-        "run": _cut(labels.get(manifests.RUN), 63) if ours else "",
-        "deployment": _cut(labels.get(manifests.DEPLOYMENT), 63) if ours else "",
-        "revision": _cut(labels.get(manifests.REVISION), 63) if ours else "",
-        "owner_kind": _cut(owner.get("kind"), 63),
-        "owner_name": _cut(owner.get("name"), 253),
-        "node_name": _cut(spec.get("nodeName"), 253),
-        "pod_ip": _cut(status.get("podIP"), 45),
+        "project": cut(labels.get(manifests.PART_OF), 63) if ours else "",
+        "run": cut(labels.get(manifests.RUN), 63) if ours else "",
+        "deployment": cut(labels.get(manifests.DEPLOYMENT), 63) if ours else "",
+        "revision": cut(labels.get(manifests.REVISION), 63) if ours else "",
+        "owner_kind": cut(owner.get("kind"), 63),
+        "owner_name": cut(owner.get("name"), 253),
+        "node_name": cut(spec.get("nodeName"), 253),
+        "pod_ip": cut(status.get("podIP"), 45),
         "phase": phase[:16],
         "ready": is_ready(pod) and not deleted,
         "restarts": min(INT, sum(int(c.get("restartCount") or 0) for c in status.get("containerStatuses") or [])),
@@ -64,8 +65,8 @@ def pod_row(pod: Object, now: datetime, *, deleted: bool = False) -> Row:
         "requests_gpu": min(INT, asked["gpu"]),
         "requests_gpus": pod_gpus(spec),
         "status": _pod_status(status) | extras(metadata, spec),
-        "created_at": metadata.get("creationTimestamp"),
-        "started_at": status.get("startTime"),
+        "created_at": time_text(metadata.get("creationTimestamp")),
+        "started_at": time_text(status.get("startTime")),
         "ended_at": _ended_at(status) if phase in _ENDED else None,
         "deleted_at": now.isoformat() if deleted else None,
         "observed_at": now.isoformat(),
@@ -80,9 +81,9 @@ def node_row(node: Object, now: datetime) -> Row:
     found = resources(allocatable)
     conditions = status.get("conditions") or []
     return {
-        "uid": _cut(metadata.get("uid"), 64),
-        "resource_version": _cut(metadata.get("resourceVersion"), 40),
-        "name": _cut(metadata.get("name"), 253),
+        "uid": uid_of(metadata),
+        "resource_version": cut(metadata.get("resourceVersion"), 40),
+        "name": cut(metadata.get("name"), 253),
         "labels": _labels(metadata),
         "ready": any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions),
         "schedulable": not spec.get("unschedulable"),
@@ -95,10 +96,10 @@ def node_row(node: Object, now: datetime) -> Row:
         "allocatable_gpus": gpus(allocatable),
         "capacity": _capacity(status.get("capacity") or allocatable),
         "allocatable_pods": min(INT, amount(allocatable.get("pods"))),
-        "kubelet_version": _cut((status.get("nodeInfo") or {}).get("kubeletVersion"), 60),
+        "kubelet_version": cut((status.get("nodeInfo") or {}).get("kubeletVersion"), 60),
         "conditions": [_condition(c) for c in conditions],
         "taints": [dict(taint) for taint in spec.get("taints") or []],
-        "created_at": metadata.get("creationTimestamp"),
+        "created_at": time_text(metadata.get("creationTimestamp")),
         "observed_at": now.isoformat(),
     }
 
@@ -113,22 +114,22 @@ def workload_row(kind: str, obj: Object, now: datetime) -> Row:
     owner: Object = next((found for found in metadata.get("ownerReferences") or [] if found.get("controller")), {})
     ours = labels.get(manifests.MANAGED_BY) == "flotilla"
     return {
-        "uid": _cut(metadata.get("uid"), 64),
-        "resource_version": _cut(metadata.get("resourceVersion"), 40),
+        "uid": uid_of(metadata),
+        "resource_version": cut(metadata.get("resourceVersion"), 40),
         "kind": kind,
-        "namespace": _cut(metadata.get("namespace"), 63),
-        "name": _cut(metadata.get("name"), 253),
+        "namespace": cut(metadata.get("namespace"), 63),
+        "name": cut(metadata.get("name"), 253),
         "labels": labels,
-        "project": _cut(labels.get(manifests.PART_OF), 63) if ours else "",
-        "owner_kind": _cut(owner.get("kind"), 63),
-        "owner_name": _cut(owner.get("name"), 253),
+        "project": cut(labels.get(manifests.PART_OF), 63) if ours else "",
+        "owner_kind": cut(owner.get("kind"), 63),
+        "owner_name": cut(owner.get("name"), 253),
         "health": verdict.health.value,
         "reason": verdict.reason[:100],
         "message": verdict.message[:_MESSAGE],
         "wanted": wanted if wanted is None else min(INT, wanted),
         "ready": ready if ready is None else min(INT, ready),
         "status": details,
-        "created_at": metadata.get("creationTimestamp"),
+        "created_at": time_text(metadata.get("creationTimestamp")),
         "observed_at": now.isoformat(),
     }
 
@@ -138,23 +139,25 @@ def event_row(event: Object, now: datetime) -> Row:
     metadata = event.get("metadata") or {}
     involved = event.get("involvedObject") or {}
     series = event.get("series") or {}
-    first = event.get("firstTimestamp") or event.get("eventTime") or metadata.get("creationTimestamp")
-    last = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime") or first
+    at = moment(event.get("eventTime"))
+    first = moment(event.get("firstTimestamp")) or at or moment(metadata.get("creationTimestamp")) or now
+    last = moment(series.get("lastObservedTime")) or moment(event.get("lastTimestamp")) or at or first
     source = (event.get("source") or {}).get("component") or event.get("reportingComponent")
     return {
-        "uid": _cut(metadata.get("uid"), 64),
-        "resource_version": _cut(metadata.get("resourceVersion"), 40),
-        "namespace": _cut(involved.get("namespace") or metadata.get("namespace"), 63),
-        "involved_kind": _cut(involved.get("kind"), 63),
-        "involved_name": _cut(involved.get("name"), 253),
-        "involved_uid": _cut(involved.get("uid"), 64),
-        "type": _cut(event.get("type") or "Normal", 16),
-        "reason": _cut(event.get("reason"), 128),
-        "message": _cut(event.get("message"), _MESSAGE),
-        "source": _cut(source, 128),
+        "uid": uid_of(metadata),
+        "resource_version": cut(metadata.get("resourceVersion"), 40),
+        "namespace": cut(involved.get("namespace") or metadata.get("namespace"), 63),
+        "involved_kind": cut(involved.get("kind"), 63),
+        "involved_name": cut(involved.get("name"), 253),
+        "involved_uid": cut(involved.get("uid"), 64),
+        "type": cut(event.get("type") or "Normal", 16),
+        "reason": cut(event.get("reason"), 128),
+        "message": cut(event.get("message"), _MESSAGE),
+        "source": cut(source, 128),
         "count": min(INT, int(series.get("count") or event.get("count") or 1)),
-        "first_at": first or now.isoformat(),
-        "last_at": last or now.isoformat(),
+        # One of tomorrow, by a clock that is wrong, would stand above all others and never be old enough to go.
+        "first_at": min(first, now).isoformat(),
+        "last_at": min(last, now).isoformat(),
     }
 
 
@@ -277,8 +280,8 @@ def usage_row(metrics: Object) -> Row:
     if not used or any(found.get("cpu") is None or found.get("memory") is None for found in used):
         raise ValueError("not measured")
     return {
-        "namespace": _cut(metadata.get("namespace"), 63),
-        "name": _cut(metadata.get("name"), 253),
+        "namespace": cut(metadata.get("namespace"), 63),
+        "name": cut(metadata.get("name"), 253),
         "cpu": min(BIGINT, sum(millicores(found.get("cpu")) for found in used)),
         "memory": min(BIGINT, sum(amount(found.get("memory")) for found in used)),
     }
@@ -301,8 +304,8 @@ def _pod_status(status: Object) -> Row:
 
 def _container(found: Object) -> Row:
     return {
-        "name": _cut(found.get("name"), 253),
-        "image": _cut(found.get("image"), 1000),
+        "name": cut(found.get("name"), 253),
+        "image": cut(found.get("image"), 1000),
         "ready": bool(found.get("ready")),
         "restarts": int(found.get("restartCount") or 0),
         "state": _state(found.get("state")),
@@ -315,7 +318,7 @@ def _state(found: Any) -> Row:
     known = found if isinstance(found, Mapping) else {}
     return {
         kind: {
-            field: int(value) if field == "exitCode" else _cut(value, _MESSAGE)
+            field: int(value) if field == "exitCode" else cut(value, _MESSAGE)
             for field, value in (known[kind] if isinstance(known[kind], Mapping) else {}).items()
             if field in _STATE_FIELDS
         }
@@ -336,8 +339,8 @@ def _condition(found: Object) -> Row:
 
 def _ended_at(status: Object) -> str | None:
     states = [(found.get("state") or {}).get("terminated") or {} for found in status.get("containerStatuses") or []]
-    # All are RFC 3339 in UTC with the same width, so they sort as texts.
-    return max((str(found["finishedAt"]) for found in states if found.get("finishedAt")), default=None)
+    ends = [found for found in (moment(state.get("finishedAt")) for state in states) if found]
+    return max(ends).isoformat() if ends else None
 
 
 def _parts(obj: Object) -> tuple[Object, Object, Object]:
@@ -348,5 +351,6 @@ def _labels(metadata: Object) -> dict[str, str]:
     return {str(key): str(value) for key, value in (metadata.get("labels") or {}).items()}
 
 
-def _cut(value: Any, length: int) -> str:
-    return str(value or "")[:length]
+def uid_of(metadata: Object) -> str:
+    """What names an object's row within its cluster; "" for an object that has no uid."""
+    return cut(metadata.get("uid"), 64)

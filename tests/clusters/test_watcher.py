@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
 
 from apps.clusters import addresses, services
-from apps.clusters.models import Cluster, KubeEvent, Node, Pod, WatcherLease
+from apps.clusters.models import Cluster, KubeEvent, Node, Pod, WatcherLease, Workload
 from apps.clusters.watcher.timing import Timing
 from apps.core.access import Principal
 from tests.clusters.conftest import eventually
@@ -254,7 +255,7 @@ def test_events_are_kept_when_they_warn_or_concern_us(api: FakeApi, watching: Wa
 def test_one_object_that_can_not_be_stored_keeps_no_other_out(api: FakeApi, watching: Watching) -> None:
     eventually(lambda: state() == "Healthy", "the cluster is Healthy")
     broken = pod("broken")
-    broken["metadata"]["creationTimestamp"] = "yesterday, perhaps"
+    broken["status"]["containerStatuses"] = [{"name": "c", "restartCount": -(2**40)}]
     nul = pod("with-nul")
     nul["status"]["message"] = "a\x00b"
     nul["metadata"]["labels"]["note"] = "a\x00b"
@@ -268,6 +269,31 @@ def test_one_object_that_can_not_be_stored_keeps_no_other_out(api: FakeApi, watc
     eventually(lambda: set(Pod.objects.values_list("name", flat=True)) == stored, "the others are stored")
     kept = Pod.objects.get(name="with-escapes").status["containers"][0]["last_state"]["terminated"]["message"]
     assert kept == message.replace("\ud800", "?")
+
+
+@pytest.mark.parametrize("odd", ["a\x00b", "a\ud800b", "\\u0000 in a traceback", "\\\\\x00", "é" * 99])
+def test_what_postgres_can_not_hold_is_taken_out_of_texts(api: FakeApi, watching: Watching, odd: str) -> None:
+    eventually(lambda: state() == "Healthy", "the cluster is Healthy")
+    lists = api.count("limit=500")
+    made = pod("odd", run="7")
+    made["metadata"] |= {"uid": f"{odd}-uid", "creationTimestamp": "infinity"}
+    made["metadata"]["labels"]["note"] = odd
+    made["status"]["message"] = odd
+    made["status"]["containerStatuses"] = [{"name": "c", "state": {"running": {"note": odd}}}]
+    about = {"metadata": {"name": odd, "namespace": odd, "uid": odd}}
+    told = event("odd", about=about)
+    told["lastTimestamp"] = "9999-12-31T23:59:59Z"
+    for _ in range(2):
+        api.put("pods", made)
+        api.put("events", told)
+        api.put("jobs", {"metadata": {"name": "odd", "namespace": "n", "uid": f"{odd}-job"}})
+    eventually(lambda: Pod.objects.filter(name="odd").exists() and KubeEvent.objects.exists(), "they are stored")
+    eventually(lambda: Workload.objects.exists(), "so is the job")
+    assert Pod.objects.get().created_at is None and KubeEvent.objects.get().last_at <= datetime.now(UTC)
+    api.remove("pods", "odd")
+    api.remove("jobs", "odd")
+    eventually(lambda: not Pod.objects.present().exists() and not Workload.objects.exists(), "and go again")
+    assert state() == "Healthy" and api.count("limit=500") == lists, "nothing had to begin again"
 
 
 def test_a_name_that_moves_is_followed(

@@ -21,6 +21,7 @@ INSERT INTO clusters_usageplace (digest, labels)
 SELECT DISTINCT md5((labels - %(own)s)::text), labels - %(own)s FROM clusters_node n
 WHERE cluster_id = %(cluster)s
   AND NOT EXISTS (SELECT 1 FROM clusters_usageplace p WHERE p.digest = md5((n.labels - %(own)s)::text))
+ORDER BY 1 -- or two clusters that bring the same places would wait for each other
 ON CONFLICT DO NOTHING
 """
 

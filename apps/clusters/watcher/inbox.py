@@ -143,4 +143,4 @@ class Inbox:
 
 def _uid(obj: Object) -> str:
     metadata = obj.get("metadata") if isinstance(obj, Mapping) else None
-    return str(metadata.get("uid") or "") if isinstance(metadata, Mapping) else ""
+    return rows.uid_of(metadata) if isinstance(metadata, Mapping) else ""

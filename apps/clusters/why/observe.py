@@ -5,9 +5,9 @@ cluster: what it asks for by name, which nodes it accepts, what holds its deleti
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any
 
+from apps.clusters.texts import moment
 from apps.clusters.why.amounts import parse
 from apps.clusters.why.facts import Condition, ContainerFacts, Ended, is_gpu
 
@@ -65,15 +65,6 @@ def conditions_of(stored: Iterable[Object]) -> tuple[Condition, ...]:
         )
         for found in stored
     )
-
-
-def moment(text: Any) -> datetime | None:
-    """A Kubernetes time (RFC 3339); None for nothing or nonsense."""
-    try:
-        found = datetime.fromisoformat(str(text)) if text else None
-    except ValueError:
-        return None
-    return found if found and found.tzinfo else None
 
 
 def _container(found: Object, resources: Mapping[str, Object], *, init: bool) -> ContainerFacts:
