@@ -139,11 +139,12 @@ class Batch:
 @dataclass
 class Written:
     """What really changed on one cluster: objects for the routes, objects that are only worth a hint, and whether
-    pages need one."""
+    pages need one. `refused` rows are left out, since Postgres can't hold them."""
 
     changes: list[Changed] = field(default_factory=list)
     spoken_of: list[Changed] = field(default_factory=list)
     anything: bool = False
+    refused: int = 0
 
 
 def write(cluster_id: int, fencing: int, batch: Batch) -> Written:
@@ -235,7 +236,7 @@ def _write(batches: Mapping[int, tuple[int, Batch]], *, one_by_one: bool = False
     ours = {pk: batch for pk, (_, batch) in batches.items() if pk in held}
     written = {pk: Written() for pk in ours}
     _forget("clusters_node", ours, "Node")
-    for pk, _ in _upsert(_NODES, {pk: batch.nodes for pk, batch in ours.items()}, one_by_one):
+    for pk, _ in _upsert(_NODES, {pk: batch.nodes for pk, batch in ours.items()}, written, one_by_one):
         written[pk].anything = True
     _write_pods(ours, written, one_by_one)
     _write_workloads(ours, written, one_by_one)
@@ -248,7 +249,7 @@ def _write(batches: Mapping[int, tuple[int, Batch]], *, one_by_one: bool = False
 
 
 def _write_pods(ours: Mapping[int, Batch], written: Mapping[int, Written], one_by_one: bool) -> None:
-    for pk, uid in _upsert(_PODS, {pk: batch.pods for pk, batch in ours.items()}, one_by_one):
+    for pk, uid in _upsert(_PODS, {pk: batch.pods for pk, batch in ours.items()}, written, one_by_one):
         row = ours[pk].pods[uid]
         deleted = row["deleted_at"] is not None
         written[pk].changes.append(Changed("Pod", row["namespace"], row["name"], row["labels"], deleted=deleted))
@@ -261,7 +262,7 @@ def _write_workloads(ours: Mapping[int, Batch], written: Mapping[int, Written], 
     for kind in WORKLOAD_KINDS:
         for pk, namespace, name, labels in _forget("clusters_workload", ours, kind):
             written[pk].changes.append(Changed(kind, namespace, name, labels, deleted=True))
-    for pk, uid in _upsert(_WORKLOADS, {pk: batch.workloads for pk, batch in ours.items()}, one_by_one):
+    for pk, uid in _upsert(_WORKLOADS, {pk: batch.workloads for pk, batch in ours.items()}, written, one_by_one):
         row = ours[pk].workloads[uid]
         change = Changed(row["kind"], row["namespace"], row["name"], row["labels"])
         # What an autoscaler does shows in its Deployment, which wakes: its own figures change every 15 s.
@@ -274,7 +275,7 @@ def _write_events(ours: Mapping[int, Batch], written: Mapping[int, Written], one
     if not events:
         return
     _name_projects(events)
-    stored = _upsert(_EVENTS, {pk: batch.events for pk, batch in ours.items()}, one_by_one)
+    stored = _upsert(_EVENTS, {pk: batch.events for pk, batch in ours.items()}, written, one_by_one)
     for pk, _ in stored:
         written[pk].anything = True
     about = {(pk, events[pk, uid]["involved_uid"]) for pk, uid in stored}
@@ -282,7 +283,9 @@ def _write_events(ours: Mapping[int, Batch], written: Mapping[int, Written], one
         written[pk].spoken_of.append(Changed("Pod", namespace, name, _loaded(labels)))
 
 
-def _upsert(table: _Table, rows: Mapping[int, Mapping[str, Row]], one_by_one: bool) -> list[Key]:
+def _upsert(
+    table: _Table, rows: Mapping[int, Mapping[str, Row]], written: Mapping[int, Written], one_by_one: bool
+) -> list[Key]:
     found = [row | {"cluster_id": pk} for pk, of_cluster in rows.items() for row in of_cluster.values()]
     if not found:
         return []
@@ -294,6 +297,7 @@ def _upsert(table: _Table, rows: Mapping[int, Mapping[str, Row]], one_by_one: bo
             with transaction.atomic():
                 changed += _execute(table.upsert(), [storable([row])])
         except (DataError, IntegrityError) as error:
+            written[row["cluster_id"]].refused += 1
             what = f"{table.name} {row['uid']} of cluster {row['cluster_id']}"
             logger.error("%s can't be stored: %s", what, type(error).__name__)
     return changed

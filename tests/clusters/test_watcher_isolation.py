@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from apps.clusters import services
+from apps.clusters import observed, services
 from apps.clusters.models import Cluster, Node, Pod
 from apps.core.access import Principal
 from tests.clusters.conftest import eventually
@@ -136,6 +136,26 @@ def test_objects_that_make_no_sense_are_left_out(api: FakeApi, watching: Watchin
     eventually(lambda: Pod.objects.filter(name="fine").exists(), "the others are stored")
     assert Pod.objects.count() == 1 and state("good") == "Healthy"
     assert api.count("GET /api/v1/pods?limit") == 1, "and nothing had to begin again"
+
+
+def test_rows_that_postgres_refuses_cost_their_own_cluster_alone(
+    api: FakeApi, other: FakeApi, watching: Watching, admin: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together: list[set[int]] = []
+    write_many = observed.write_many
+    monkeypatch.setattr(observed, "write_many", lambda found: together.append(set(found)) or write_many(found))
+    bad = services.register(principal=admin, name="bad", kubeconfig_text=other.kubeconfig).pk
+    broken = pod("broken")
+    broken["status"]["containerStatuses"] = [{"name": "c", "restartCount": -(2**40)}]
+    other.put("pods", broken)
+    other.put("pods", pod("fine"))
+    eventually(lambda: state("bad") == "Healthy", "all that can be stored is")
+    together.clear()
+    for number in range(10):
+        other.put("pods", broken)
+        api.put("pods", pod(f"p{number}"))
+        eventually(lambda n=number: Pod.objects.filter(name=f"p{n}").exists(), "the good one goes on")  # type: ignore[misc]
+    assert {bad} in together and all(found == {bad} or bad not in found for found in together)
 
 
 def test_a_change_restarts_the_streams_of_that_cluster_alone(

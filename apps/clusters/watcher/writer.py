@@ -6,6 +6,8 @@ cluster's trouble stays its own: what a shared transaction can't store is writte
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -25,6 +27,12 @@ MAX_ROWS = 1000
 MAX_TRANSACTIONS = 2
 
 MAX_LARGE_PAGES = 8
+# Who brought what Postgres refuses is written alone for so long: row by row costs a hundred times as much.
+APART_SECONDS = 600.0
+# Failed writes in a row, about a minute, after which a cluster is listed anew instead of keeping ever more in memory.
+MAX_FAILURES = 7
+# Rows that may wait for a write; streams read no further before they are stored.
+MAX_WAITING = 5000
 # The supervisor waits for this, and must not renew other leases too late.
 LAST_WRITE_SECONDS = 2.0
 
@@ -41,6 +49,11 @@ class Desk:
         # Held while something of this cluster is being written.
         self.lock = asyncio.Lock()
         self.failures = 0
+        # Until when (monotonic clock) it shares no transaction with others.
+        self.apart_until = -math.inf
+        # The moment (wall clock) of the first report that is not stored yet; None when all are.
+        self.behind_since: float | None = None
+        self._taken_at = 0.0
         # How often something was taken out, and how many of these, at least, are stored.
         self._taken = self._stored = 0
         self._written = asyncio.Event()
@@ -64,7 +77,7 @@ class Desk:
 
     def take(self) -> observed.Batch:
         """What is to be written now."""
-        self._taken += 1
+        self._taken, self._taken_at = self._taken + 1, time.time()
         return self.inbox.take()
 
     def close(self) -> None:
@@ -74,6 +87,7 @@ class Desk:
     def tell_stored(self) -> None:
         """What was taken last is stored, and so is all before it: one batch at a time is under way."""
         self.failures = 0
+        self.behind_since = self._taken_at if self.inbox else None
         self._stored = self._taken
         self._written.set()
 
@@ -119,6 +133,8 @@ class Writer:
 
     def filled(self, desk: Desk) -> None:
         """A cluster's inbox has something to write."""
+        if desk.inbox and desk.behind_since is None:
+            desk.behind_since = time.time()
         if self._desks.get(desk.cluster_id) is desk:
             self._waiting[desk.cluster_id] = desk
             self._filled.set()
@@ -142,12 +158,15 @@ class Writer:
             if desk.lock.locked():
                 # It is filled again, or its writer comes back to it, when the lock is free.
                 continue
-            if chosen and size + len(desk.inbox) > MAX_ROWS:
+            apart = time.monotonic() < desk.apart_until
+            if chosen and (apart or size + len(desk.inbox) > MAX_ROWS):
                 break
             del self._waiting[pk]
             await desk.lock.acquire()  # it is free: this does not wait
             chosen.append(desk)
             size += len(desk.inbox)
+            if apart:
+                break
         return chosen
 
     async def _write(self, desks: list[Desk]) -> None:
@@ -200,7 +219,7 @@ class Writer:
     def _settle(self, desk: Desk, batch: observed.Batch, outcome: observed.Written | Exception | None) -> None:
         if outcome is None:
             desk.end(observed.LeaseLost(f"cluster {desk.cluster_id} has another watcher than #{desk.fencing}"))
-        elif isinstance(outcome, DatabaseError):
+        elif isinstance(outcome, DatabaseError) and desk.failures < MAX_FAILURES:
             desk.failures += 1
             logger.warning("cluster %s: nothing written: %s", desk.cluster_id, type(outcome).__name__)
             desk.inbox.put_back(batch)
@@ -209,4 +228,6 @@ class Writer:
         elif isinstance(outcome, Exception):
             desk.end(outcome)
         else:
+            if outcome.refused:
+                desk.apart_until = time.monotonic() + APART_SECONDS
             desk.tell_stored()
