@@ -92,6 +92,7 @@ class FakeApi:
         self.cache_is_whole = False
         self.retry_after = "1"
         self.answer_nothing = False
+        self.status_on_version = 200
         # The same, but what waits is answered once this is switched off.
         self.hold_answers = False
         self.mute_watches = False
@@ -219,6 +220,8 @@ class FakeApi:
         return await handler(request)
 
     async def _version(self, request: web.Request) -> web.Response:
+        if self.status_on_version != 200:
+            return status(self.status_on_version, "Broken", "staged")
         now = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self.clock_ahead)
         return web.json_response({"gitVersion": "v1.37.0-fake"}, headers={"Date": format_datetime(now, usegmt=True)})
 

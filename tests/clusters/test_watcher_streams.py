@@ -1,6 +1,7 @@
 """Each stream for itself: how often it asks, how long it pauses, what it notices; and how old what it brings is."""
 
 import itertools
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from apps.clusters import services
 from apps.clusters.models import Cluster, KubeEvent, Pod, WatcherLease
@@ -225,3 +226,69 @@ def test_a_lease_that_ended_for_a_moment_ends_no_watch_for_good(
     eventually(expire_and_write, "the lease is taken anew, with a new number")
     api.put("pods", pod("after"))
     eventually(lambda: "after" in pods_in_rows(), "and the cluster is watched again")
+
+
+def test_what_a_watch_never_told_is_found_in_time(api: FakeApi, cluster: Cluster) -> None:
+    watching = Watching(replace(FAST, watch=1, relist=1.5))
+    try:
+        api.put("pods", pod("vanishes"))
+        eventually(lambda: "vanishes" in pods_in_rows(), "it is stored")
+        api.remove("pods", "vanishes", silent=True)
+        api.put("pods", pod("appears"), silent=True)
+        eventually(lambda: pods_in_rows() == {"appears"}, "the next list is compared")
+    finally:
+        watching.stop()
+
+
+def test_a_version_that_the_server_can_not_serve_is_given_up(api: FakeApi, watching: Watching) -> None:
+    """As after a restore of its data: it answers each watch from there with an error."""
+    asked = lists(api)
+    api.line_on_watch["pods"] = json.dumps(
+        {"type": "ERROR", "object": {"code": 500, "reason": "InternalError", "message": "no such revision"}}
+    ).encode()
+    api.cut()
+    eventually(lambda: lists(api) > asked, "it is listed again")
+    api.put("pods", pod("restored"), silent=True)
+    eventually(lambda: "restored" in pods_in_rows(), "and what is there is shown")
+    del api.line_on_watch["pods"]
+    eventually(lambda: Cluster.objects.get().state == "Healthy", "and it recovers")
+
+
+def test_watches_that_are_accepted_and_broken_off_do_not_make_the_state_flap(api: FakeApi, cluster: Cluster) -> None:
+    api.line_on_watch["jobs"] = b'{"type": "ERROR", "object": {"code": "odd", "message": "not now"}}'
+    watching = Watching(replace(FAST, backoff_first=0.2, backoff_most=0.3))
+    try:
+        eventually(lambda: Cluster.objects.get().reason == "WatchFailing", "it is said")
+        seen = api.count("/jobs?watch")
+        moves = Transition.objects.count()
+        eventually(lambda: api.count("/jobs?watch") > seen + 5, "it is tried again and again")
+        assert Transition.objects.count() == moves and Cluster.objects.get().state == "Degraded"
+        del api.line_on_watch["jobs"]
+        eventually(lambda: Cluster.objects.get().state == "Healthy", "and it recovers")
+    finally:
+        watching.stop()
+
+
+def test_what_is_not_stored_is_not_claimed_to_be_shown(api: FakeApi, cluster: Cluster) -> None:
+    watching = Watching(replace(FAST, watch=1))
+    try:
+        began = datetime.now(UTC)
+        eventually(lambda: Cluster.objects.get().synced_at and fresh("synced_at") > began, "it stays fresh")
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE clusters_workload IN SHARE MODE")
+            api.put("jobs", pod("waits"))
+            heard = datetime.now(UTC)
+            ended = api.count("watch=true") + 21
+            eventually(lambda: api.count("watch=true") > ended, "watches end in order, and probes are answered")
+            time.sleep(3 * FAST.touch)
+            assert fresh("synced_at") < heard + timedelta(seconds=0.5)
+        eventually(lambda: fresh("synced_at") > heard + timedelta(seconds=1), "it is fresh again")
+    finally:
+        watching.stop()
+
+
+def test_an_overloaded_server_is_not_unreachable(api: FakeApi, watching: Watching) -> None:
+    probes = api.count("GET /version")
+    api.status_on_version = 429
+    eventually(lambda: api.count("GET /version") > probes + 5, "it is probed")
+    assert Cluster.objects.get().state == "Healthy"

@@ -25,6 +25,10 @@ MAX_EVENT_BYTES = 8 * 1024 * 1024
 # Parsing holds the event loop, and with it all clusters, for about 10 ms a megabyte: larger pages are asked for anew
 # with fewer objects in them.
 MAX_PAGE_BYTES = 8 * 1024 * 1024
+# metrics-server knows no pages: 10,000 pods are about 5 MB.
+MAX_METRICS_BYTES = 32 * 1024 * 1024
+# What is read of the answer of a server that refuses.
+MAX_ERROR_BYTES = 64 * 1024
 LARGE_PAGE_BYTES = 256 * 1024
 SMALLEST_PAGE = 20
 
@@ -134,7 +138,8 @@ class StreamClient:
                     if not isinstance(status, dict):
                         raise KubeError(0, "NotKubernetes", "A watch event has no object; is this a Kubernetes API?")
                     if event.get("type") == "ERROR":
-                        raise error_from(int(status.get("code") or 500), json.dumps(status).encode())
+                        code = status.get("code")
+                        raise error_from(code if isinstance(code, int) else 500, json.dumps(status).encode())
                     yield event
             finally:
                 self._watches.discard(response)
@@ -146,8 +151,7 @@ class StreamClient:
 
     async def usage(self, kind: str) -> Sequence[Object]:
         """All NodeMetrics or PodMetrics. Raises NotFound where there is no metrics-server."""
-        # metrics-server knows no pages.
-        pages = self.list("metrics.k8s.io/v1beta1", kind, seconds=10.0, page_bytes=MAX_ANSWER_BYTES)
+        pages = self.list("metrics.k8s.io/v1beta1", kind, seconds=10.0, page_bytes=MAX_METRICS_BYTES)
         return [obj async for page, _ in pages for obj in page]
 
     async def _fetch(self, path: str, query: dict[str, str], seconds: float, most: int = MAX_ANSWER_BYTES) -> bytes:
@@ -171,7 +175,7 @@ class StreamClient:
             ) as response:
                 if not 200 <= response.status < 300:
                     pause = response.headers.get("Retry-After")
-                    raise error_from(response.status, await _body(response), retry_after=pause)
+                    raise error_from(response.status, await _beginning(response), retry_after=pause)
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise unreachable(error) from error
@@ -185,6 +189,15 @@ async def _body(response: aiohttp.ClientResponse, most: int = MAX_ANSWER_BYTES) 
             raise Unreachable(0, "AnswerTooLarge", f"The answer is larger than {most} bytes.")
         parts.append(part)
     return b"".join(parts)
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    found = b""
+    async for part in response.content.iter_any():
+        found += part
+        if len(found) > MAX_ERROR_BYTES:
+            break
+    return found[:MAX_ERROR_BYTES]
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:

@@ -18,7 +18,7 @@ from django.db import Error as DatabaseError
 
 from apps.clusters import addresses, observed, rows
 from apps.clusters.kube.connection import Connection
-from apps.clusters.kube.errors import Forbidden, KubeError, Unauthorized
+from apps.clusters.kube.errors import Forbidden, KubeError, TooManyRequests, Unauthorized
 from apps.clusters.kube.stream import StreamClient
 from apps.clusters.reconcile import Age, record_state
 from apps.clusters.states import UNSTABLE_MINUTES, ClusterState, Observation, conditions, derive
@@ -87,6 +87,7 @@ class ClusterWatch:
         self._timing = shared.timing
         self._news = asyncio.Event()
         self._contact = _Contact()
+        self._desk: Desk | None = None
         self._since = start.since
         self._recorded_at = -math.inf
         self._recorded: Any = None
@@ -100,6 +101,7 @@ class ClusterWatch:
             raise Conflict(error.message) from error
         try:
             async with self._shared.writer.desk(self.cluster_id, self.fencing) as desk, asyncio.TaskGroup() as tasks:
+                self._desk = desk
                 self._contact.streams = [
                     Stream(client, watched, desk, self._shared.writer, self._news.set, self._timing)
                     for watched in KINDS
@@ -117,11 +119,15 @@ class ClusterWatch:
         contact = self._contact
         needed = [stream.alive_at for stream in contact.streams if not stream.optional]
         known = [at for at in needed if at is not None]
+        synced = min(known) if known and len(known) == len(needed) else None
+        if synced is not None and self._desk is not None and self._desk.behind_since is not None:
+            # What was heard is shown only when it is stored.
+            synced = min(synced, self._desk.behind_since)
         return Age(
             self.cluster_id,
             self.fencing,
             seen_at=_moment(contact.seen_at),
-            synced_at=_moment(min(known)) if known and len(known) == len(needed) else None,
+            synced_at=_moment(synced),
             streams={
                 stream.kind: {
                     "at": moment.isoformat() if (moment := _moment(stream.alive_at)) else None,
@@ -137,14 +143,14 @@ class ClusterWatch:
             answered = True
             try:
                 contact.version = await client.version(self._timing.probe_limit)
-                if contact.failures:
-                    # Watches from before the outage may be half-open and would stay silent until they time out.
-                    client.break_watches()
                 contact.authorized = True
                 contact.reason = contact.message = ""
             except (Unauthorized, Forbidden) as error:
                 # It answers, so it is not unreachable; the credential is what is wrong.
                 contact.authorized, contact.message = False, error.message
+            except TooManyRequests:
+                # It answers, that it has too much to do; what it keeps from us the streams say.
+                contact.reason = contact.message = ""
             except KubeError as error:
                 answered = False
                 contact.reason, contact.message = error.reason, error.message
@@ -152,6 +158,9 @@ class ClusterWatch:
                     await self._resolve_again(client)
             if answered:
                 contact.seen_at = time.time()
+                if contact.failures:
+                    # Watches from before the outage may be half-open and would stay silent until they time out.
+                    client.break_watches()
             contact.failures = 0 if answered else contact.failures + 1
             contact.successes = contact.successes + 1 if answered else 0
             await self._record(desk)
@@ -274,7 +283,8 @@ class ClusterWatch:
         if error.status in {403, 404, 503} and self._contact.metrics is not False:
             self._contact.metrics = False
             with self._tolerated("old figures of use stay a little longer"):
-                await self._shared.database.run(observed.forget_usage, self.cluster_id, self.fencing)
+                async with self._shared.writer.alone(desk):
+                    await self._shared.database.run(observed.forget_usage, self.cluster_id, self.fencing)
         if self._contact.seen_at and not self._contact.failures:
             with self._tolerated("the history of use has a gap"):
                 async with self._shared.writer.alone(desk):

@@ -13,12 +13,15 @@ from apps.clusters.kube.errors import Forbidden, Gone, KubeError, NotFound, Unau
 from apps.clusters.kube.stream import StreamClient
 from apps.clusters.watcher.kinds import WatchedKind
 from apps.clusters.watcher.timing import Timing
-from apps.clusters.watcher.writer import Desk, Writer
+from apps.clusters.watcher.writer import MAX_WAITING, Desk, Writer
 
 logger = logging.getLogger(__name__)
 
 # The longest pause that a server may ask for.
 LONGEST_RETRY_AFTER = 60.0
+# Failures in a row after which a server that says that the fault is in the request, or in itself, is asked for a list:
+# it may be our version that it can't serve, as after a restore of its data.
+FAILURES_UNTIL_LIST = 3
 # Objects that are read at one go.
 LOT = 100
 
@@ -56,7 +59,9 @@ class Stream:
         # Where to go on watching; "" asks for a new list.
         self._version = ""
         self._listed_before = False
+        self._list_due = math.inf
         self._opened_at = math.inf
+        self._calm: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
         """List and watch until cancelled. No failure of the cluster ends this."""
@@ -64,7 +69,9 @@ class Stream:
         while True:
             self._opened_at = math.inf
             try:
-                if not self._version:
+                if not self._version or loop.time() > self._list_due:
+                    # Where that fails the watch is resumed all the same.
+                    self._list_due = loop.time() + self._timing.relist / 10
                     await self._list()
                 await self._watch()
                 failures = 0
@@ -82,6 +89,8 @@ class Stream:
                 stood = loop.time() - self._opened_at > self._timing.backoff_first
                 failures = 1 if stood else failures + 1
                 self._note(error, error.message, failures)
+                if failures >= FAILURES_UNTIL_LIST and error.status in {400, 500}:
+                    self._version = ""
                 wanted = min(error.retry_after or 0.0, LONGEST_RETRY_AFTER)
                 await asyncio.sleep(max(self._timing.backoff(failures), wanted))
 
@@ -94,6 +103,7 @@ class Stream:
         if not self.optional:
             self._note(error, sentence, failures)
             return self._timing.backoff(failures)
+        self._unsettle()
         self.missing = (
             "the cluster does not serve it" if isinstance(error, NotFound) else "the credential may not read it"
         )
@@ -105,6 +115,7 @@ class Stream:
         return self._timing.missing * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load
 
     def _note(self, error: KubeError, sentence: str, failures: int) -> None:
+        self._unsettle()
         self.refused = isinstance(error, Unauthorized)
         if failures > 1 or self.error is None or isinstance(error, NotFound):
             # One broken watch is an ordinary event; a second failure in a row is worth showing.
@@ -142,6 +153,8 @@ class Stream:
         # Nobody is to be told that all is shown before it is.
         await self._desk.stored()
         self._version, self._listed_before = version, True
+        later = self._timing.relist * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load
+        self._list_due = asyncio.get_running_loop().time() + later
         self.alive_at = time.time()
 
     async def _watch(self) -> None:
@@ -157,13 +170,28 @@ class Stream:
         async with aclosing(events):
             async for event in events:
                 self._take(event)
+                if len(self._desk.inbox) > MAX_WAITING:
+                    await self._desk.stored()
         self.alive_at = time.time()
 
     def _open(self) -> None:
-        self._opened_at = asyncio.get_running_loop().time()
-        if self.error != "" or self.refused or self.missing:
-            self.error, self.refused, self.missing = "", False, ""
-            self._news()
+        loop = asyncio.get_running_loop()
+        self._opened_at = loop.time()
+        if self.error or self.refused:
+            # Only when it has stood for a while: a server that accepts each watch and breaks it off would make the
+            # cluster's state go to and fro.
+            self._unsettle()
+            self._calm = loop.call_later(self._timing.backoff_first, self._well)
+        elif self.error is None or self.missing:
+            self._well()
+
+    def _unsettle(self) -> None:
+        if self._calm is not None:
+            self._calm.cancel()
+
+    def _well(self) -> None:
+        self.error, self.refused, self.missing = "", False, ""
+        self._news()
 
     def _take(self, event: dict[str, Any]) -> None:
         obj, kind = event["object"], str(event.get("type") or "")

@@ -11,7 +11,8 @@ class Timing:
     `touch` is how often the age of what is shown is written, `record` how often a state is written although nothing
     has changed. After `stale` without a word of a kind a cluster counts as not in step; for `resume` a new watcher
     shows what the one before it has found, until it knows better. An optional kind that is `missing` is asked for
-    again after that long.
+    again after that long. Each kind is listed anew every `relist`, whatever its watch says: an event that was lost, by
+    whomever, is not lost for good.
 
     `watch` is what the server is asked for as the length of one watch; `grace` how much longer we wait.
 
@@ -30,6 +31,7 @@ class Timing:
     touch: float = 5.0
     record: float = 30.0
     missing: float = 300.0
+    relist: float = 1800.0
     stale: float = 90.0
     resume: float = 60.0
     watch: int = 50
