@@ -249,6 +249,17 @@ def test_axe_finds_nothing_on_pages_of_clusters(open_page: Opener, cluster: Clus
         assert said == [], f"{path} in {scheme}"
 
 
+def test_a_copy_button_covers_nothing_of_the_command_on_a_narrow_screen(open_page: Opener) -> None:
+    page = open_page("/_gallery", viewport=NARROW)
+    boxes = page.locator(".code")
+    expect(boxes.first).to_be_visible()
+    for box in boxes.all():
+        text, button = box.locator("pre").bounding_box(), box.get_by_role("button", name="Copy").bounding_box()
+        assert text and button
+        assert button["x"] >= text["x"] + text["width"], "the button stands beside what scrolls"
+        assert button["x"] + button["width"] <= NARROW["width"]
+
+
 def test_no_page_of_clusters_is_cut_off_on_a_narrow_screen(open_page: Opener, cluster: Cluster) -> None:
     page = open_page(PAGES[0], viewport=NARROW)
     for path in PAGES:
