@@ -155,7 +155,9 @@ def _synced(seen: Observation) -> Condition:
 
 
 def _nodes_ready(seen: Observation) -> Condition:
-    if seen.streams is None or seen.streams.get("Node") is None:
+    error = (seen.streams or {}).get("Node")
+    if error is None or (error and not seen.nodes):
+        # Not listed yet, or never: that is not a cluster without nodes.
         return Condition("NodesReady", "Unknown", "Listing", "The nodes are not known yet.")
     if seen.nodes == 0:
         return Condition("NodesReady", "False", "NoNodes", "The cluster has no nodes, so nothing can run on it.")

@@ -100,6 +100,12 @@ def test_a_cluster_that_comes_and_goes_is_shown_as_unreachable_or_unstable_never
     assert outages == 1, "it was lost once, for as long as it came and went"
 
 
+def test_a_cluster_whose_nodes_cant_be_listed_is_not_one_without_nodes() -> None:
+    seen = but(nodes=0, nodes_ready=0, streams={**SYNCED, "Node": "Unauthorized"})
+    found = {condition.type: condition for condition in conditions(seen)}
+    assert found["NodesReady"].status == "Unknown" and found["NodesReady"].message == "The nodes are not known yet."
+
+
 def test_every_condition_is_always_said() -> None:
     assert [c.type for c in conditions(Observation())] == ["Reachable", "Authorized", "Synced", "NodesReady", "Stable"]
 
