@@ -64,11 +64,11 @@ def parse(params: QueryDict) -> FleetQuery:
 
 
 def parse_labels(texts: Iterable[str]) -> tuple[Label, ...]:
-    """`region=eu` and `region`, each once."""
+    """`region=eu` and `region`, each once. One with a NUL is no label, and JSON in Postgres can't hold it."""
     found: dict[Label, None] = {}
     for text in texts:
         key, equals, value = text.strip()[:320].partition("=")
-        if key:
+        if key and "\0" not in text:
             found[key, value if equals else None] = None
     return tuple(found)
 

@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.contrib import messages
+from django.db import DataError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from apps.core.errors import FlotillaError
+from apps.core.errors import FlotillaError, Invalid
 
 
 class ErrorMiddleware:
@@ -28,6 +29,9 @@ class ErrorMiddleware:
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Answer with the error's own status and sentence; anything else is a real defect and stays one."""
+        if isinstance(error, DataError):
+            # Such as a NUL character in the address, or a number that no column holds: it is the input that is wrong.
+            error = Invalid("A value has characters or a size that can't be stored.", hint="Correct the address.")
         if not isinstance(error, FlotillaError) or request.path.startswith("/api/"):
             return None
         back = request.META.get("HTTP_REFERER", "")

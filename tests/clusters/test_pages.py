@@ -142,6 +142,36 @@ def test_pods_that_no_node_takes_are_wrong_too(viewer: Client, cluster: Cluster)
     assert "wait for a node" not in viewer.get("/clusters/").content.decode(), "nobody knows whether they still do"
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("gke-eu/?q=%00", "gke-eu/?pod=%00", "gke-eu/events/?text=%00"),
+        *("gke-eu/events/?reason=%00", "gke-eu/events/?kind=%00&namespace=%00", "gke%00/", "gke-eu/nodes/%00/"),
+        *("gke-eu/pods/%00/x/", "gke-eu/pods/default/%00/", "gke-eu/events/%00"),
+    ],
+)
+def test_an_address_with_what_postgres_cant_hold_breaks_no_page(viewer: Client, cluster: Cluster, address: str) -> None:
+    response = viewer.get(f"/clusters/{address}")
+    assert response.status_code in {400, 404} and "traceback" not in response.content.decode().lower()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *(
+            "?sort=nonsense&state=nonsense&page=nonsense&group=nonsense",
+            "?label=%00&q=%00&group=%00",
+            "?page=-1&sort=-",
+        ),
+        *("gke-eu/?sort=nonsense&state=nonsense&page=99&pods=nonsense", f"gke-eu/?pod={'x' * 3000}&q={'y' * 3000}"),
+        "gke-eu/?label==&label=&label=%3D%3D&label=%00&label=a%3D%00",
+        f"gke-eu/events/?text={'z' * 3000}&page=nonsense&type=nonsense",
+    ],
+)
+def test_an_odd_address_is_a_page_all_the_same(viewer: Client, cluster: Cluster, address: str) -> None:
+    assert viewer.get(f"/clusters/{address}").status_code == 200
+
+
 def test_what_a_check_found_to_be_done_is_told_with_the_way_to_the_check(viewer: Client, cluster: Cluster) -> None:
     found = {"title": "permissions are missing", "message": "It may not list pods.", "noun": "check", "reason": "x"}
     Cluster.objects.filter(pk=cluster.pk).update(
