@@ -18,6 +18,7 @@ from apps.clusters.selectors import ClusterRow
 from apps.clusters.selectors.sums import together
 from apps.clusters.states import ClusterState
 from apps.clusters.urlparams import Labels, Tag, address
+from apps.clusters.visibility import Visibility, visibility_of
 from apps.core import nav
 from apps.core.overview import Attention, Capacity
 from apps.core.pages import PageRequest, page, render_page
@@ -36,7 +37,8 @@ Unplaced = dict[int, tuple[int, str]]
 def cluster_list(request: PageRequest) -> HttpResponse:
     """All clusters, or those that the address asks for."""
     everything = list(selectors.clusters(request.principal).defer("ca", "credential_encrypted", "check_report"))
-    failing, unplaced = selectors.failing_pods(everything), selectors.unplaced_pods(everything)
+    sight = visibility_of(request.principal)
+    failing, unplaced = selectors.failing_pods(everything), selectors.unplaced_pods(everything, sight)
     context: dict[str, Any] = {
         "total": len(everything),
         "verdict": _verdict(everything, failing, unplaced),
@@ -44,15 +46,17 @@ def cluster_list(request: PageRequest) -> HttpResponse:
         "register_command": _register_command(),
     }
     if request.GET.get("part", "") != "verdict" and everything:
-        context |= _fleet(request, everything, failing, unplaced)
+        context |= _fleet(request, everything, sight, failing, unplaced)
     return render_page(request, "clusters/list.html", context)
 
 
-def _fleet(request: PageRequest, everything: list[Cluster], failing: Failing, unplaced: Unplaced) -> dict[str, Any]:
+def _fleet(
+    request: PageRequest, everything: list[Cluster], sight: Visibility, failing: Failing, unplaced: Unplaced
+) -> dict[str, Any]:
     query = fleet.parse(request.GET)
     in_any_state = [cluster for cluster in everything if query.matches(cluster, any_state=True)]
     shown = [cluster for cluster in in_any_state if query.matches(cluster)]
-    found, uses = selectors.with_users(shown, request.principal)
+    found, uses = selectors.with_users(shown, sight)
     rows = fleet.in_order(found, query.sort)
     sum_of_all = together(row.room for row in rows)
     paged = Paginator(rows, ROWS_A_PAGE).get_page(request.GET.get("page"))
@@ -158,7 +162,8 @@ def _waiting(clusters: Iterable[Cluster], unplaced: Unplaced) -> list[Attention]
             title = f"{cluster.name}: {count} pod{' waits' if count == 1 else 's wait'} for a node"
             url = f"{nav.link('clusters:detail', cluster.name)}?pod=Unschedulable"
             # What the scheduler says of preemption helps nobody here.
-            found.append(Attention("Pending", title, message.partition(" preemption:")[0], "cluster", url, count=count))
+            said = message.partition(" preemption:")[0] or "They are of projects that you can't see."
+            found.append(Attention("Pending", title, said, "cluster", url, count=count))
     return sorted(found, key=lambda trouble: -trouble.count)
 
 

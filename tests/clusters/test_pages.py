@@ -142,6 +142,18 @@ def test_pods_that_no_node_takes_are_wrong_too(viewer: Client, cluster: Cluster)
     assert "wait for a node" not in viewer.get("/clusters/").content.decode(), "nobody knows whether they still do"
 
 
+def test_what_the_scheduler_says_of_hidden_pods_is_not_told(viewer: Client, cluster: Cluster) -> None:
+    waiting = {"node_name": "", "phase": "Pending", "health": "Progressing", "reason": "Unschedulable"}
+    said = 'persistentvolumeclaim "weights-of-{}" not found'
+    Pod.objects.filter(name="secret-pod-0").update(**waiting, message=said.format("secret"))
+    text = viewer.get("/clusters/").content.decode()
+    assert "1 pod waits for a node" in text and "secret" not in text
+    assert "They are of projects that you can&#x27;t see." in text
+    Pod.objects.filter(name="demo-pod-0").update(**waiting, message=said.format("demo"))
+    text = viewer.get("/clusters/").content.decode()
+    assert "2 pods wait for a node" in text and "weights-of-demo" in text and "secret" not in text
+
+
 @pytest.mark.parametrize(
     "address",
     [

@@ -19,7 +19,7 @@ from apps.clusters.selectors.sums import (
     room,
 )
 from apps.clusters.states import ClusterState
-from apps.clusters.visibility import visibility_of
+from apps.clusters.visibility import Visibility
 from apps.core.access import Principal
 from apps.core.errors import Missing, NotAllowed
 from apps.core.overview import Capacity
@@ -89,12 +89,11 @@ def with_sums(found: Iterable[Cluster]) -> list[ClusterRow]:
     return _rows(wanted, pod_groups(pods, "cluster_id"))
 
 
-def with_users(found: Iterable[Cluster], principal: Principal) -> tuple[list[ClusterRow], list[ProjectUse]]:
-    """The clusters with their sums, and who holds what of them by project: what the caller may not tell apart is one
-    entry, the last. Three queries at most, and every pod is looked at once."""
+def with_users(found: Iterable[Cluster], sight: Visibility) -> tuple[list[ClusterRow], list[ProjectUse]]:
+    """The clusters with their sums, and who holds what of them by project: what somebody with `sight` may not tell
+    apart is one entry, the last. Two queries, and every pod is looked at once."""
     wanted = list(found)
     by_cluster, by_project = by_cluster_and_project([cluster.pk for cluster in wanted])
-    sight = visibility_of(principal)
     by_name: dict[str, list[Group]] = {}
     for group in by_project:
         name = group["project"] if group["project"] and sight.allows(group["project"]) else ""
@@ -116,13 +115,15 @@ def failing_pods(found: Iterable[Cluster]) -> dict[int, dict[str, int]]:
     return by_cluster
 
 
-def unplaced_pods(found: Iterable[Cluster]) -> dict[int, tuple[int, str]]:
-    """How many pods no node takes, and what the scheduler says of one of them, by cluster. One query."""
+def unplaced_pods(found: Iterable[Cluster], sight: Visibility) -> dict[int, tuple[int, str]]:
+    """How many pods no node takes, by cluster, and what the scheduler says of one of those that somebody with `sight`
+    may know: it names claims and nodes. "" where there is none. One query."""
     waiting = Pod.objects.filter(
         cluster__in=[cluster.pk for cluster in found], reason="Unschedulable", deleted_at__isnull=True
     )
-    counted = waiting.order_by().values_list("cluster_id").annotate(Count("id"), Max("message"))
-    return {cluster_id: (count, message) for cluster_id, count, message in counted}
+    known = Q() if sight.everything else Q(project__in=sight.projects)
+    counted = waiting.order_by().values_list("cluster_id").annotate(Count("id"), said=Max("message", filter=known))
+    return {cluster_id: (count, message or "") for cluster_id, count, message in counted}
 
 
 def to_be_done(found: Iterable[Cluster]) -> list[Cluster]:
