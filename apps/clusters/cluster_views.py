@@ -23,6 +23,7 @@ from apps.core.pages import PageRequest, page, render_page
 NODES_A_PAGE = 25
 SQUARES_A_PAGE = 500
 EVENTS_SHOWN = 8
+HIDDEN_SHOWN = 3
 WHYS_SHOWN = 3
 EVENTS_A_PAGE = 100
 
@@ -78,7 +79,7 @@ def node_detail(request: PageRequest, name: str, node: str) -> HttpResponse:
         context["others"] = Counter(view.state for view in views if view.pod is None).most_common()
     if part in {"", "events"}:
         context["events"] = selectors.event_views(
-            selectors.events_of_node(row.node)[:EVENTS_SHOWN], request.principal, cluster.name
+            selectors.events_of_node(row.node)[:EVENTS_SHOWN], visibility_of(request.principal), cluster.name
         )
     return render_page(request, "clusters/node.html", context)
 
@@ -90,13 +91,13 @@ def event_list(request: PageRequest, name: str) -> HttpResponse:
     cluster = selectors.cluster_or_404(request.principal, name)
     wanted = {key: request.GET.get(key, "").strip()[:253] for key in ("reason", "kind", "namespace", "text")}
     warnings_only = request.GET.get("type") == "Warning"
-    found = selectors.readable(cluster, request.principal, warnings_only=warnings_only)
+    sight = visibility_of(request.principal)
+    found = selectors.readable(cluster, sight, warnings_only=warnings_only)
     paged = Paginator(selectors.chosen(found, **wanted), EVENTS_A_PAGE).get_page(request.GET.get("page"))
-    everything = selectors.events_of(cluster, warnings_only=warnings_only)
-    hidden = 0 if request.principal.is_platform_admin else everything.count() - found.count()
+    hidden = sum(some.count for some in selectors.hidden(cluster, sight, warnings_only=warnings_only))
     context = _about(request, cluster) | {
         "page_obj": paged,
-        "events": selectors.event_views(paged.object_list, request.principal, cluster.name),
+        "events": selectors.event_views(paged.object_list, sight, cluster.name),
         "wanted": wanted,
         "hidden": hidden,
         "warnings_only": warnings_only,
@@ -173,9 +174,12 @@ def _pods(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
 
 def _events(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
     warnings_only = request.GET.get("events") != "all"
-    found = selectors.events_of(cluster, warnings_only=warnings_only)[:EVENTS_SHOWN]
+    # What the viewer can do something about is not pushed out by what happens to others.
+    sight = visibility_of(request.principal)
+    found = selectors.readable(cluster, sight, warnings_only=warnings_only)[:EVENTS_SHOWN]
     return {
-        "events": selectors.event_views(found, request.principal, cluster.name),
+        "events": selectors.event_views(found, sight, cluster.name),
+        "hidden": selectors.hidden(cluster, sight, warnings_only=warnings_only)[:HIDDEN_SHOWN],
         "warnings_only": warnings_only,
         "all_events_url": address(request, events="all"),
         "warnings_url": address(request, events=None),

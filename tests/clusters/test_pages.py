@@ -198,7 +198,21 @@ def test_the_detail_names_only_the_pods_that_the_viewer_may_see(viewer: Client, 
     text = viewer.get("/clusters/gke-eu/").content.decode()
     assert "demo-pod-0" in text and "a pod of another project" in text
     assert "secret" not in text
-    assert "in another project" in text, "the warning of a hidden pod is counted, not told"
+    assert "3×" in text and "in projects that you can't see" in text, "warnings of hidden pods are counted, not told"
+
+
+def test_warnings_of_others_push_out_none_that_the_viewer_may_read(viewer: Client, cluster: Cluster) -> None:
+    newer = KubeEvent.objects.filter(project="secret")
+    KubeEvent.objects.filter(project="demo").update(last_at=datetime.now(UTC) - timedelta(hours=2))
+    for number in range(cluster_views.EVENTS_SHOWN):
+        event = newer[0]
+        event.pk, event.uid = None, f"noise-{number}"
+        event.save()
+    text = viewer.get("/clusters/gke-eu/?part=events").content.decode()
+    assert "Back-off of demo-pod-0" in text and "secret" not in text
+    assert "11×" in text and text.count("in projects that you can't see") == 1
+    KubeEvent.objects.filter(project="demo").delete()
+    assert "No warnings" not in viewer.get("/clusters/gke-eu/?part=events").content.decode()
 
 
 def test_a_platform_administrator_sees_every_name(root: Client, cluster: Cluster) -> None:

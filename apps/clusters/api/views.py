@@ -21,6 +21,7 @@ from apps.clusters.api.serializers import (
     ReportSerializer,
 )
 from apps.clusters.models import Cluster, Node
+from apps.clusters.visibility import visibility_of
 from apps.core.access import require_platform_admin
 from apps.core.api.etags import check_if_match, etag_of
 from apps.core.api.pagination import CursorPage
@@ -176,7 +177,8 @@ class ClusterViewSet(ServiceViewSet):
         """The events, newest first; those of projects that the caller can't see by their reason only."""
         found = selectors.events_of(self._cluster(name), warnings_only=request.query_params.get("type") == "Warning")
         page = self.paginate_queryset(found) or []
-        return self.get_paginated_response(EventSerializer(selectors.event_views(page, self.principal), many=True).data)
+        views = selectors.event_views(page, visibility_of(self.principal))
+        return self.get_paginated_response(EventSerializer(views, many=True).data)
 
     def _cluster(self, name: str) -> Cluster:
         return selectors.cluster_or_404(self.principal, name)

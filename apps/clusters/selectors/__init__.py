@@ -2,12 +2,14 @@
 
 from apps.clusters.selectors.events import (
     EventView,
+    HiddenEvents,
     chosen,
     event_choices,
     event_views,
     events_of,
     events_of_node,
     events_of_pod,
+    hidden,
     readable,
 )
 from apps.clusters.selectors.fleet import (
@@ -46,6 +48,7 @@ __all__ = [
     "EventView",
     "GpuUse",
     "NodeRow",
+    "HiddenEvents",
     "PodView",
     "ProjectUse",
     "Room",
@@ -61,6 +64,7 @@ __all__ = [
     "events_of_pod",
     "failing_pods",
     "is_current",
+    "hidden",
     "node_or_404",
     "node_rows",
     "nodes_of",

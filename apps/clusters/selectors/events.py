@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Max, Q, QuerySet
 
 from apps.clusters.models import Cluster, KubeEvent, Node, Pod
-from apps.clusters.visibility import Visibility, visibility_of
+from apps.clusters.visibility import Visibility
 from apps.core import nav
-from apps.core.access import Principal
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,16 @@ class EventView:
     event: KubeEvent | None = None
     # The page of what it speaks of, "" where there is none.
     url: str = ""
+
+
+@dataclass(frozen=True)
+class HiddenEvents:
+    """Events of one reason and type that the viewer may only count, and when the last of them was."""
+
+    reason: str
+    type: str
+    count: int
+    last_at: datetime
 
 
 def events_of(cluster: Cluster, *, warnings_only: bool = False) -> QuerySet[KubeEvent]:
@@ -40,11 +50,20 @@ def events_of_node(node: Node) -> QuerySet[KubeEvent]:
     return events_of(node.cluster).filter(namespace__in=["", "default"], involved_kind="Node", involved_name=node.name)
 
 
-def readable(cluster: Cluster, principal: Principal, *, warnings_only: bool = False) -> QuerySet[KubeEvent]:
-    """The events that the caller may read, newest first."""
+def readable(cluster: Cluster, sight: Visibility, *, warnings_only: bool = False) -> QuerySet[KubeEvent]:
+    """The events that somebody with `sight` may read, newest first."""
     found = events_of(cluster, warnings_only=warnings_only)
-    sight = visibility_of(principal)
     return found if sight.everything else found.filter(_readable(sight))
+
+
+def hidden(cluster: Cluster, sight: Visibility, *, warnings_only: bool = False) -> list[HiddenEvents]:
+    """The events that somebody with `sight` may not read, by reason, the newest first. One query, none for
+    administrators."""
+    if sight.everything:
+        return []
+    found = events_of(cluster, warnings_only=warnings_only).exclude(_readable(sight)).order_by()
+    counted = found.values_list("reason", "type").annotate(Count("id"), last_at=Max("last_at"))
+    return [HiddenEvents(*row) for row in counted.order_by("-last_at", "reason")]
 
 
 def chosen(
@@ -65,9 +84,8 @@ def event_choices(found: QuerySet[KubeEvent]) -> dict[str, list[str]]:
     }
 
 
-def event_views(found: Iterable[KubeEvent], principal: Principal, cluster: str = "") -> list[EventView]:
-    """Events as the caller may see them; with links where the name of their `cluster` is given."""
-    sight = visibility_of(principal)
+def event_views(found: Iterable[KubeEvent], sight: Visibility, cluster: str = "") -> list[EventView]:
+    """Events as somebody with `sight` may see them; with links where the name of their `cluster` is given."""
     return [
         EventView(event.reason, event.type, event.last_at, event, _page_of(event, cluster))
         if sight.allows(event.project) or is_of_node(event)
