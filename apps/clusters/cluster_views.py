@@ -14,7 +14,7 @@ from apps.clusters import fleet, nodes, selectors, sentences, squares
 from apps.clusters.explain import explain_pods, explain_worst
 from apps.clusters.models import Cluster
 from apps.clusters.selectors.pods import PodView, as_squares, pods_on
-from apps.clusters.urlparams import Labels, address
+from apps.clusters.urlparams import Labels, address, kept
 from apps.clusters.visibility import visibility_of
 from apps.clusters.why import Why
 from apps.core import nav
@@ -142,6 +142,8 @@ def _nodes(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
             (state, n, look, address(request, state=state)) for state, look, n in nodes.state_counts(found)
         ],
         "any_state_url": address(request, state=None),
+        "all_nodes_url": address(request, q=None, label=None, state=None),
+        "nodes_kept": kept(request, "q", "label", "page"),
         "count_in_any_state": len(found),
         "node_labels": nodes.label_choices(found),
         "chips": links.chips(),
@@ -165,6 +167,7 @@ def _pods(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
         "pod_text": text,
         "pod_states": [(state, count, address(request, pod=state, pods=None, **here)) for state, count in states],
         "pod_total": total,
+        "pods_kept": kept(request, "pod", "pods"),
         "pod_page": shown,
         "pod_shown": len(found),
         "squares": squares.draw(found, cluster.name),

@@ -25,6 +25,14 @@ def address(request: HttpRequest, **changes: Any) -> str:
     return f"?{params.urlencode()}"
 
 
+def kept(request: HttpRequest, *own: str) -> list[tuple[str, str]]:
+    """What the address says besides the fields of a form, its `own`: the form sends it along, so that nothing else on
+    the page changes."""
+    return [
+        (name, value) for name, values in request.GET.lists() if name not in {"part", *own} for value in values if value
+    ]
+
+
 class Labels:
     """Links of labels: `param` holds those that are chosen. Each address is made once, however many rows carry it."""
 

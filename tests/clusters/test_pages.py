@@ -184,6 +184,19 @@ def test_an_odd_address_is_a_page_all_the_same(viewer: Client, cluster: Cluster,
     assert viewer.get(f"/clusters/{address}").status_code == 200
 
 
+def test_filtering_one_list_leaves_the_others_as_they_are(viewer: Client, cluster: Cluster) -> None:
+    address = "pod=demo&q=n&sort=-cpu&events=all&label=a%3D1"
+    text = viewer.get(f"/clusters/gke-eu/?{address}").content.decode()
+    pods, nodes = (text.partition(f'id="{part}"')[2].partition("</form>")[0] for part in ("pods", "nodes"))
+    hidden = '<input type="hidden" name="{}" value="{}">'
+    for form, kept in (
+        (pods, {"q": "n", "sort": "-cpu", "events": "all", "label": "a=1"}),
+        (nodes, {"pod": "demo", "events": "all", "sort": "-cpu"}),
+    ):
+        assert all(hidden.format(name, value) in form for name, value in kept.items()), form
+    assert 'href="?pod=demo&amp;sort=-cpu&amp;events=all"' in nodes, "all nodes, and the rest as it is"
+
+
 def test_what_a_check_found_to_be_done_is_told_with_the_way_to_the_check(viewer: Client, cluster: Cluster) -> None:
     found = {"title": "permissions are missing", "message": "It may not list pods.", "noun": "check", "reason": "x"}
     Cluster.objects.filter(pk=cluster.pk).update(
