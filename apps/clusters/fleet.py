@@ -9,7 +9,7 @@ from django.http import QueryDict
 from django.utils.dateparse import parse_datetime
 
 from apps.clusters.models import Cluster
-from apps.clusters.selectors.fleet import ClusterRow, is_current
+from apps.clusters.selectors.fleet import ClusterRow, is_current, is_locked_out
 from apps.clusters.states import ClusterState
 from apps.core.look import percent
 from apps.core.overview import Capacity
@@ -100,7 +100,8 @@ SORTS: Mapping[str, Callable[[ClusterRow], Any]] = {
     "gpu": lambda row: _share(row.gpu),
     "version": lambda row: row.cluster.server_version,
     "failing": lambda row: row.pods_bad,
-    "seen": lambda row: -row.cluster.last_seen_at.timestamp() if row.cluster.last_seen_at else float("inf"),
+    "waiting": lambda row: row.room.pods_waiting,
+    "seen": lambda row: -row.cluster.as_of.timestamp() if row.cluster.as_of else float("inf"),
 }
 
 
@@ -147,10 +148,10 @@ def state_counts(clusters: Iterable[Cluster]) -> list[tuple[str, int]]:
 
 
 def cut_off_since(cluster: Cluster) -> datetime | None:
-    """When an unreachable cluster was last heard of; None for one that can be reached."""
-    if cluster.state != ClusterState.UNREACHABLE:
+    """When a cluster that can't be reached, or refuses the credential, was last heard of; None for any other."""
+    if cluster.state != ClusterState.UNREACHABLE and not is_locked_out(cluster):
         return None
-    return cluster.last_seen_at or troubled_since(cluster)
+    return cluster.as_of or troubled_since(cluster)
 
 
 def troubled_since(cluster: Cluster) -> datetime | None:
@@ -170,7 +171,7 @@ def moment_text(moment: datetime | None, now: datetime) -> str:
 
 def as_of(clusters: Iterable[Cluster]) -> datetime | None:
     """How old sums over clusters may be: the oldest look at any that is watched. None where nothing is."""
-    seen = [cluster.last_seen_at for cluster in clusters if cluster.last_seen_at and is_current(cluster)]
+    seen = [cluster.as_of for cluster in clusters if cluster.as_of and is_current(cluster)]
     return min(seen, default=None)
 
 

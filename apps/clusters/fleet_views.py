@@ -67,6 +67,7 @@ def _fleet(
         "page_obj": paged,
         "groups": [_Group.of(group, links) for group in fleet.grouped(paged.object_list, query.group)],
         "as_of": fleet.as_of(shown),
+        "not_current": sum(not row.is_current and row.nodes > 0 for row in rows),
         "sum": sum_of_all,
         "sums": fleet.totals(rows, sum_of_all),
         "states": [(state, n, address(request, state=state)) for state, n in fleet.state_counts(in_any_state)],
@@ -114,7 +115,7 @@ def _verdict(clusters: Iterable[Cluster], failing: Failing, unplaced: Unplaced) 
     for cluster in clusters:
         states.setdefault(cluster.state, []).append(cluster.name)
         # What fails on a cluster that is cut off may have been mended since.
-        if cluster.state in {ClusterState.HEALTHY, ClusterState.DEGRADED}:
+        if selectors.is_current(cluster):
             names[cluster.pk] = cluster.name
     pods = {names[pk]: sum(counted.values()) for pk, counted in failing.items() if pk in names}
     waiting = {names[pk]: count for pk, (count, _) in unplaced.items() if pk in names}
@@ -135,7 +136,7 @@ def _troubles(
             since = fleet.cut_off_since(cluster)
             found.append(Attention(cluster.state, cluster.name, cluster.message, "cluster", url, since))
         elif cluster.state == ClusterState.DEGRADED:
-            more = f" {sentences.pods_fail({'it': pods})}." if pods else ""
+            more = f" {sentences.pods_fail({'it': pods})}." if pods and selectors.is_current(cluster) else ""
             since = fleet.troubled_since(cluster)
             found.append(Attention(cluster.state, cluster.name, f"{cluster.message}{more}", "cluster", url, since))
         elif pods and cluster.state == ClusterState.HEALTHY:

@@ -3,6 +3,7 @@
 Only the watcher writes `Node`, `Pod`, `Workload` and `KubeEvent`, and it writes them in bulk by SQL (`observed.py`).
 """
 
+from datetime import datetime
 from typing import Any, ClassVar
 
 from django.core.validators import RegexValidator
@@ -60,6 +61,18 @@ class Cluster(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def as_of(self) -> datetime | None:
+        """What is shown of it is at least as new as this: its last answer, and where its watches are not in step
+        (probes may well be answered then) no later than their last word. None before the first answer."""
+        if self.last_seen_at is None or self.synced_at is None or self.condition("Synced") == "True":
+            return self.last_seen_at
+        return min(self.last_seen_at, self.synced_at)
+
+    def condition(self, kind: str) -> str:
+        """The status of its condition `kind`: True, False or Unknown; "" where it has none."""
+        return next((str(found["status"]) for found in self.conditions if found["type"] == kind), "")
 
 
 class WatcherLease(models.Model):

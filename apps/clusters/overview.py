@@ -97,7 +97,7 @@ def _finding(cluster: Cluster, found: Mapping[str, str]) -> Attention:
 
 def room(scope: Scope) -> list[RoomRow]:
     """Used, requested and allocatable of each cluster, those in trouble first. Three queries."""
-    clusters = Cluster.objects.defer("ca", "credential_encrypted", "conditions").order_by("name")
+    clusters = Cluster.objects.defer("ca", "credential_encrypted").order_by("name")
     worst_first = sorted(clusters, key=lambda cluster: fleet.severity(cluster.state))
     return [_room_row(row) for row in selectors.with_sums(worst_first[:ROOM_ROWS])]
 
@@ -113,7 +113,7 @@ def _room_row(row: selectors.ClusterRow) -> RoomRow:
         row.gpu,
         sub=" · ".join([*labels, f"{row.nodes} node{'' if row.nodes == 1 else 's'}"]),
         url=nav.link("clusters:detail", cluster.name),
-        at=cluster.last_seen_at,
+        at=cluster.as_of,
     )
 
 

@@ -13,7 +13,6 @@ from apps.clusters import logs, selectors
 from apps.clusters.explain import explain_pod
 from apps.clusters.models import Pod
 from apps.clusters.owners import owner_of
-from apps.clusters.states import ClusterState
 from apps.clusters.texts import moment
 from apps.clusters.visibility import visibility_of
 from apps.clusters.why.containers import signal_name
@@ -58,7 +57,7 @@ def pod_detail(request: PageRequest, name: str, namespace: str, pod: str) -> Htt
         "pod": found,
         "cluster": cluster,
         "state": selectors.state_word(found),
-        "stale": cluster.state not in {ClusterState.HEALTHY, ClusterState.DEGRADED},
+        "stale": not selectors.is_current(cluster),
         "usage_url": nav.link("clusters:pod-usage", cluster.name, namespace, pod),
         "node_url": nav.link("clusters:node", cluster.name, found.node_name) if found.node_name else "",
     }

@@ -9,7 +9,6 @@ from django.views.decorators.http import require_GET
 
 from apps.clusters import selectors
 from apps.clusters.models import Cluster, Node
-from apps.clusters.states import ClusterState
 from apps.clusters.usage import charts, history, namespaces
 from apps.clusters.usage.consumption import ORDERS, Consumption, hours_between, hours_text, ordered, total, verdict
 from apps.clusters.usage.history import Curve, Span
@@ -126,8 +125,7 @@ def _panel(curve: Curve, key: str, label: str, unit: str, column: str, draw: Cal
 
 
 def _fragment(request: HttpRequest, cluster: Cluster, template: str, context: dict[str, Any]) -> HttpResponse:
-    stale = cluster.state not in {ClusterState.HEALTHY, ClusterState.DEGRADED}
-    shared = {"path": request.path, "cluster": cluster, "stale": stale}
+    shared = {"path": request.path, "cluster": cluster, "stale": not selectors.is_current(cluster)}
     # Without the request: what the shell around a page would ask of Postgres is not shown in a card.
     response = HttpResponse(render_to_string(template, shared | context))
     response["Cache-Control"] = "no-store"

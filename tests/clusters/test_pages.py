@@ -154,6 +154,20 @@ def test_what_the_scheduler_says_of_hidden_pods_is_not_told(viewer: Client, clus
     assert "2 pods wait for a node" in text and "weights-of-demo" in text and "secret" not in text
 
 
+def test_a_cluster_that_refuses_the_credential_is_as_old_as_its_last_watch(viewer: Client, cluster: Cluster) -> None:
+    now = datetime.now(UTC)
+    watched = now - timedelta(minutes=9)
+    refused = [{"type": "Authorized", "status": "False"}, {"type": "Synced", "status": "False"}]
+    Cluster.objects.update(state="Degraded", conditions=refused, last_seen_at=now, synced_at=watched)
+    since = f"since {fleet.moment_text(watched, now)}"
+    text = viewer.get("/clusters/").content.decode()
+    assert f'id="cluster-{cluster.pk}" class="stale"' in text and since in text
+    assert "1 cluster as last seen" in text and "nothing is free" in text
+    for path in ("/clusters/gke-eu/", "/clusters/gke-eu/nodes/n0/"):
+        text = viewer.get(path).content.decode()
+        assert f"cut off {since}" in text and "stale" in text and watched.isoformat()[:16] in text, path
+
+
 @pytest.mark.parametrize(
     "address",
     [
