@@ -170,12 +170,15 @@ def _waiting(clusters: Iterable[Cluster], unplaced: Unplaced) -> list[Attention]
 
 def _users(uses: list[selectors.ProjectUse], there: selectors.Room) -> dict[str, Any]:
     total = there.gpu.total or 0
+    # What can't be told apart is the last, and shown whatever else is.
+    named, others = [use for use in uses if use.name], [use for use in uses if not use.name]
+    shown = named[: PROJECTS_SHOWN - len(others)]
     rows = []
-    for use in uses[:PROJECTS_SHOWN]:
+    for use in [*shown, *others]:
         held = use.room.gpu if total else use.room.cpu
         of = total or there.cpu.total
         rows.append((use, nav.link("core:overview", use.name) if use.name else "", _of(held, of)))
-    return {"rows": rows, "more": max(0, len(uses) - PROJECTS_SHOWN), "by": "GPU" if total else "CPU"}
+    return {"rows": rows, "more": len(named) - len(shown), "by": "GPU" if total else "CPU"}
 
 
 def _of(held: Capacity, total: float | None) -> Capacity:

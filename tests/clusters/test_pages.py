@@ -154,6 +154,12 @@ def test_what_the_scheduler_says_of_hidden_pods_is_not_told(viewer: Client, clus
     assert "2 pods wait for a node" in text and "weights-of-demo" in text and "secret" not in text
 
 
+def test_pods_that_wait_are_in_the_row_of_their_cluster_and_sort(viewer: Client, cluster: Cluster) -> None:
+    Pod.objects.filter(name__in=["demo-pod-0", "secret-pod-0"]).update(node_name="", phase="Pending")
+    row = viewer.get("/clusters/?sort=-waiting").content.decode().partition(f'id="cluster-{cluster.pk}"')[2]
+    assert "2 waiting" in row
+
+
 def test_a_cluster_that_refuses_the_credential_is_as_old_as_its_last_watch(viewer: Client, cluster: Cluster) -> None:
     now = datetime.now(UTC)
     watched = now - timedelta(minutes=9)
@@ -209,6 +215,20 @@ def test_filtering_one_list_leaves_the_others_as_they_are(viewer: Client, cluste
     ):
         assert all(hidden.format(name, value) in form for name, value in kept.items()), form
     assert 'href="?pod=demo&amp;sort=-cpu&amp;events=all"' in nodes, "all nodes, and the rest as it is"
+
+
+def test_all_others_are_shown_however_many_projects_there_are(
+    viewer: Client, viewer_user: User, cluster: Cluster
+) -> None:
+    for number in range(8):
+        project = Project.objects.create(name=f"p{number}")
+        Membership.objects.create(project=project, user=viewer_user, role="viewer")
+        pod = fakeapi.pod("a", namespace=f"flotilla-p{number}", project=project.name)
+        pod["metadata"]["uid"] = f"use-{number}"
+        Pod.objects.create(cluster=cluster, **rows.pod_row(pod, datetime.now(UTC)))
+    text = viewer.get("/clusters/").content.decode()
+    users = text.partition('id="users"')[2].partition("</section>")[0]
+    assert "all others" in users and "4 more projects" in users and users.count('id="use-') == 6
 
 
 def test_what_a_check_found_to_be_done_is_told_with_the_way_to_the_check(viewer: Client, cluster: Cluster) -> None:
