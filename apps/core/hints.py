@@ -13,7 +13,8 @@ from django.db import transaction
 
 logger = logging.getLogger(__name__)
 
-CHANNEL = "flotilla:hints"
+# Published messages know no databases, unlike keys: two Flotillas on one server must not hear each other.
+CHANNEL = f"flotilla:hints:{redis.Redis.from_url(settings.REDIS_URL).get_connection_kwargs().get('db') or 0}"
 
 
 @functools.cache

@@ -28,7 +28,7 @@ ROUNDS = 20
 ALONE_SECONDS = 0.4
 STORM_HINTS, STORM_SECONDS = 300, 3.0
 ALARM_SECONDS = 85
-CHANNEL = "flotilla:hints"
+CHANNEL = "flotilla:hints:0"
 HOST = "127.0.0.1"
 
 # Makes the people and sessions that the readers use; runs in a process of its own, with the servers' settings.

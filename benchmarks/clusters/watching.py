@@ -95,7 +95,7 @@ class Hints:
     def __init__(self, url: str) -> None:
         self.seen: dict[str, list[float]] = {}
         self._subscription = redis.Redis.from_url(url).pubsub(ignore_subscribe_messages=True)
-        self._subscription.subscribe("flotilla:hints")
+        self._subscription.subscribe("flotilla:hints:0")
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 

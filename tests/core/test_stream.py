@@ -58,6 +58,24 @@ def test_readers_get_their_projects_hints_only() -> None:
     run(work)
 
 
+def test_who_uses_another_database_of_the_same_server_is_not_heard() -> None:
+    """Published messages cross databases, unlike keys."""
+    here = urlsplit(settings.REDIS_URL).path.removeprefix("/") or "0"
+
+    async def work() -> None:
+        reader = stream.HintHub().read(None)
+        await frames(reader, 2)
+        client = aioredis.Redis.from_url(settings.REDIS_URL)
+        for channel in ("flotilla:hints", "flotilla:hints:15"):
+            assert not channel.endswith(f":{here}")
+            await client.publish(channel, json.dumps(["run:1", None]))
+        await client.aclose()
+        await send(("clusters", None))
+        assert await topics(reader, 1) == ["clusters"]
+
+    run(work)
+
+
 def test_a_slow_reader_is_told_to_look_again() -> None:
     async def work() -> None:
         hub = stream.HintHub()
