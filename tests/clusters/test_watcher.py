@@ -1,14 +1,14 @@
 """The watcher against an API server that misbehaves on purpose: one test for each way in which watches fail."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
 
-from apps.clusters import addresses, services
+from apps.clusters import addresses, observed, rows, services
 from apps.clusters.models import Cluster, KubeEvent, Node, Pod, WatcherLease, Workload
 from apps.clusters.watcher.timing import Timing
 from apps.core.access import Principal
@@ -233,6 +233,31 @@ def test_metrics_fill_the_used_columns_and_their_loss_empties_them(api: FakeApi,
     eventually(lambda: Cluster.objects.get().has_metrics, "the cluster is known to have metrics")
     api.usage = None
     eventually(lambda: Node.objects.get().used_cpu_m is None, "old figures are forgotten")
+
+
+def test_what_a_cluster_that_refuses_the_credential_holds_is_not_sampled(
+    api: FakeApi, watching: Watching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sampled: list[int] = []
+    write_usage = observed.write_usage
+
+    def write(cluster_id: int, fencing: int, nodes: Sequence[rows.Row], pods: Sequence[rows.Row]) -> bool:
+        sampled.append(cluster_id)
+        return write_usage(cluster_id, fencing, nodes, pods)
+
+    def rounds(more: int) -> None:
+        seen = api.count("/metrics.k8s.io/")
+        eventually(lambda: api.count("/metrics.k8s.io/") >= seen + more, "it is asked for use again")
+
+    monkeypatch.setattr(observed, "write_usage", write)
+    eventually(lambda: sampled, "what is requested is sampled without a metrics-server, too")
+    api.token = "another"
+    api.cut()
+    eventually(lambda: Cluster.objects.get().reason == "CredentialRefused", "the refusal is told")
+    rounds(2)
+    sampled.clear()
+    rounds(4)
+    assert not sampled, "a gap in the history is a gap"
 
 
 def test_events_are_kept_when_they_warn_or_concern_us(api: FakeApi, watching: Watching) -> None:

@@ -279,13 +279,17 @@ class ClusterWatch:
             await asyncio.sleep(due - asyncio.get_running_loop().time())
 
     async def _no_metrics(self, error: KubeError, desk: Desk) -> None:
-        """404 and 503 say that there is no metrics-server; silence says nothing."""
+        """404 and 503 say that there is no metrics-server; silence says nothing.
+
+        What is requested is known without one, but only while it is watched: what nobody sees is a gap in the history.
+        """
         if error.status in {403, 404, 503} and self._contact.metrics is not False:
             self._contact.metrics = False
             with self._tolerated("old figures of use stay a little longer"):
                 async with self._shared.writer.alone(desk):
                     await self._shared.database.run(observed.forget_usage, self.cluster_id, self.fencing)
-        if self._contact.seen_at and not self._contact.failures:
+        watched = not any(stream.error or stream.refused for stream in self._contact.streams if not stream.optional)
+        if self._contact.seen_at and not self._contact.failures and watched:
             with self._tolerated("the history of use has a gap"):
                 async with self._shared.writer.alone(desk):
                     await self._shared.database.run(observed.write_usage, self.cluster_id, self.fencing, [], [])
