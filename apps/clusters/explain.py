@@ -135,7 +135,7 @@ def pod_facts(pod: Pod, events: Sequence[EventFacts] = ()) -> PodFacts:
 def _asks_why(pod: Pod, cluster: Cluster) -> bool:
     if pod.phase == "Succeeded" or (pod.deleted_at is not None and pod.phase != "Failed"):
         return False
-    return pod.health != Health.HEALTHY or cluster.state not in _ANSWERS
+    return pod.health != Health.HEALTHY or not _answers(cluster)
 
 
 def _complete(pods: list[Pod]) -> list[Pod]:
@@ -253,6 +253,10 @@ def _not_ready_since(node: Node) -> datetime | None:
     return moment(times[0]) if times else None
 
 
+def _answers(cluster: Cluster) -> bool:
+    return cluster.state in _ANSWERS and not cluster.is_locked_out
+
+
 def _cluster_facts(
     cluster: Cluster, nodes: Mapping[int, tuple[NodeFacts, ...]], pod: PodFacts, others: Mapping[int, str]
 ) -> ClusterFacts:
@@ -261,7 +265,7 @@ def _cluster_facts(
     return ClusterFacts(
         name=cluster.name,
         nodes=nodes.get(cluster.pk, ()),
-        answers=cluster.state in _ANSWERS,
-        seen_at=cluster.last_seen_at,
+        answers=_answers(cluster),
+        seen_at=cluster.as_of,
         elsewhere=tuple(roomy),
     )

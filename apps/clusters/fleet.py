@@ -9,7 +9,7 @@ from django.http import QueryDict
 from django.utils.dateparse import parse_datetime
 
 from apps.clusters.models import Cluster
-from apps.clusters.selectors.fleet import ClusterRow, is_current, is_locked_out
+from apps.clusters.selectors.fleet import ClusterRow, is_current
 from apps.clusters.states import ClusterState
 from apps.core.look import percent
 from apps.core.overview import Capacity
@@ -149,7 +149,7 @@ def state_counts(clusters: Iterable[Cluster]) -> list[tuple[str, int]]:
 
 def cut_off_since(cluster: Cluster) -> datetime | None:
     """When a cluster that can't be reached, or refuses the credential, was last heard of; None for any other."""
-    if cluster.state != ClusterState.UNREACHABLE and not is_locked_out(cluster):
+    if cluster.state != ClusterState.UNREACHABLE and not cluster.is_locked_out:
         return None
     return cluster.as_of or troubled_since(cluster)
 

@@ -70,6 +70,11 @@ class Cluster(models.Model):
             return self.last_seen_at
         return min(self.last_seen_at, self.synced_at)
 
+    @property
+    def is_locked_out(self) -> bool:
+        """Whether it answers, but refuses the credential: nothing that happens there is seen."""
+        return self.state == ClusterState.DEGRADED and self.condition("Authorized") == "False"
+
     def condition(self, kind: str) -> str:
         """The status of its condition `kind`: True, False or Unknown; "" where it has none."""
         return next((str(found["status"]) for found in self.conditions if found["type"] == kind), "")

@@ -74,8 +74,8 @@ class Deployment(models.Model):
 
     @property
     def as_of(self) -> datetime | None:
-        """How fresh what was observed is: when the cluster last answered, to the watcher or to a round."""
-        return max(filter(None, (self.observed_at, self.target.cluster.last_seen_at)), default=None)
+        """How fresh what was observed is: of the watcher, or of a later round that the cluster answered."""
+        return max(filter(None, (self.observed_at, self.target.cluster.as_of)), default=None)
 
     @property
     def under_way(self) -> "Rollout | None":

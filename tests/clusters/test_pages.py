@@ -172,6 +172,9 @@ def test_a_cluster_that_refuses_the_credential_is_as_old_as_its_last_watch(viewe
     for path in ("/clusters/gke-eu/", "/clusters/gke-eu/nodes/n0/"):
         text = viewer.get(path).content.decode()
         assert f"cut off {since}" in text and "stale" in text and watched.isoformat()[:16] in text, path
+    pod = Pod.objects.get(name="demo-pod-0")
+    text = viewer.get(f"/clusters/gke-eu/pods/{pod.namespace}/{pod.name}/").content.decode()
+    assert f"As of {watched:%H:%M} UTC" in text and "asked now" in text
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import html
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -213,3 +214,15 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(
         page.get(PAGE)
     with django_assert_max_num_queries(12):
         page.get(f"{PAGE}?part=summary")
+
+
+def test_a_deployment_is_as_old_as_the_last_watch_of_a_cluster_that_refuses_the_credential(
+    page: Client, digits: Deployment, cluster: Cluster
+) -> None:
+    observed(digits, cluster)
+    watched = timezone.now() - timedelta(minutes=9)
+    Deployment.objects.update(observed_at=watched - timedelta(minutes=1))
+    refused = [{"type": "Authorized", "status": "False"}, {"type": "Synced", "status": "False"}]
+    seen = {"last_seen_at": timezone.now(), "synced_at": watched}
+    Cluster.objects.update(state="Degraded", conditions=refused, **seen)
+    assert watched.isoformat()[:19] in page.get(PAGE).content.decode()

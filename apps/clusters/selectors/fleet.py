@@ -59,12 +59,7 @@ class ProjectUse:
 
 def is_current(cluster: Cluster) -> bool:
     """Whether a cluster is watched now."""
-    return cluster.state in {ClusterState.HEALTHY, ClusterState.DEGRADED} and not is_locked_out(cluster)
-
-
-def is_locked_out(cluster: Cluster) -> bool:
-    """Whether a cluster answers, but refuses the credential: nothing that happens there is seen."""
-    return cluster.state == ClusterState.DEGRADED and cluster.condition("Authorized") == "False"
+    return cluster.state in {ClusterState.HEALTHY, ClusterState.DEGRADED} and not cluster.is_locked_out
 
 
 def require_signed_in(principal: Principal) -> None:
