@@ -48,3 +48,9 @@ def quantity(value: Any, field: str) -> Iterator[Cause]:
         return
     if number < 0:
         yield wrong(field, value, "must be greater than or equal to 0")
+
+
+def amounts(found: dict[str, Any] | None, field: str) -> Iterator[Cause]:
+    """The same of each amount in a list of resources."""
+    for name, value in (found or {}).items():
+        yield from quantity(value, f"{field}[{name}]")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from localcluster.causes import Cause, quantity, required, unsupported, wrong
+from localcluster.causes import Cause, amounts, required, unsupported, wrong
 
 Obj = dict[str, Any]
 
@@ -27,13 +27,8 @@ def selector(found: Any, field: str) -> Iterator[Cause]:
             yield required(f"{at}.values", "must be specified when `operator` is 'In' or 'NotIn'")
 
 
-def _amounts(amounts: Any, field: str) -> Iterator[Cause]:
-    for name, value in (amounts or {}).items():
-        yield from quantity(value, f"{field}[{name}]")
-
-
 def _quota(quota: Obj) -> Iterator[Cause]:
-    yield from _amounts((quota.get("spec") or {}).get("hard"), "spec.hard")
+    yield from amounts((quota.get("spec") or {}).get("hard"), "spec.hard")
 
 
 def _limit_range(limit_range: Obj) -> Iterator[Cause]:
@@ -41,7 +36,7 @@ def _limit_range(limit_range: Obj) -> Iterator[Cause]:
         if not item.get("type"):
             yield required(f"spec.limits[{position}].type")
         for field in ("min", "max", "default", "defaultRequest", "maxLimitRequestRatio"):
-            yield from _amounts(item.get(field), f"spec.limits[{position}].{field}")
+            yield from amounts(item.get(field), f"spec.limits[{position}].{field}")
 
 
 def _rules(role: Obj, *, cluster: bool) -> Iterator[Cause]:

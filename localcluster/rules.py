@@ -10,8 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from localcluster import quantities
-from localcluster.causes import Cause, required, wrong
+from localcluster.causes import Cause, amounts, not_allowed, quantity, required, unsupported, wrong
 from localcluster.meta import parse_time
 from localcluster.policyrules import selector
 
@@ -32,21 +31,12 @@ def _one_of(field: str, value: Any, known: tuple[str, ...]) -> Iterator[Cause]:
     if not value:
         yield required(field)
     elif value not in known:
-        words = ", ".join(f'"{word}"' for word in known)
-        yield (field, "FieldValueNotSupported", f'Unsupported value: "{value}": supported values: {words}')
-
-
-def _amounts(amounts: Obj | None, field: str) -> Iterator[Cause]:
-    for name, value in (amounts or {}).items():
-        try:
-            quantities.parse(value)
-        except ValueError as error:
-            yield wrong(f"{field}[{name}]", value, str(error))
+        yield unsupported(field, value, known)
 
 
 def placement(spec: Obj, field: str) -> Iterator[Cause]:
     """Rules on what of a PodSpec decides where it goes."""
-    yield from _amounts(spec.get("overhead"), f"{field}.overhead")
+    yield from amounts(spec.get("overhead"), f"{field}.overhead")
     at = f"{field}.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
     affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
     wanted = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
@@ -72,8 +62,7 @@ def _expression(expression: Obj, field: str) -> Iterator[Cause]:
             yield required(f"{field}.values", "must be specified single value when `operator` is 'Lt' or 'Gt'")
     elif operator in ("Exists", "DoesNotExist"):
         if values:
-            why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
-            yield (f"{field}.values", "FieldValueForbidden", f"Forbidden: {why}")
+            yield not_allowed(f"{field}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
     else:
         yield wrong(f"{field}.operator", operator or "", "not a valid selector operator")
 
@@ -90,7 +79,7 @@ def node(obj: Obj) -> Iterator[Cause]:
         except ValueError:
             yield wrong(f"{at}.timeAdded", taint["timeAdded"], "must be a time as in RFC 3339")
     for kind in ("capacity", "allocatable"):
-        yield from _amounts((obj.get("status") or {}).get(kind), f"status.{kind}")
+        yield from amounts((obj.get("status") or {}).get(kind), f"status.{kind}")
 
 
 def budget(obj: Obj) -> Iterator[Cause]:
@@ -154,11 +143,11 @@ def _metric(metric: Obj, field: str) -> Iterator[Cause]:
         yield required(f"{at}.target.averageUtilization", "must set either a target raw value or a target utilization")
     elif share is not None and average is not None:
         why = "may not set both a target raw value and a target utilization"
-        yield (f"{at}.target.averageValue", "FieldValueForbidden", f"Forbidden: {why}")
+        yield not_allowed(f"{at}.target.averageValue", why)
     elif share is not None and share < 1:
         yield wrong(f"{at}.target.averageUtilization", share, "must be greater than 0")
     elif average is not None:
-        yield from _amounts({"averageValue": average}, f"{at}.target")
+        yield from quantity(average, f"{at}.target.averageValue")
 
 
 def _way(rules: Obj, field: str) -> Iterator[Cause]:
@@ -172,7 +161,7 @@ def _way(rules: Obj, field: str) -> Iterator[Cause]:
     if selected := rules.get("selectPolicy"):
         yield from _one_of(f"{field}.selectPolicy", selected, ("Disabled", "Max", "Min"))
     if rules.get("tolerance") is not None:
-        yield from _amounts({"tolerance": rules["tolerance"]}, field)
+        yield from quantity(rules["tolerance"], f"{field}.tolerance")
     for position, policy in enumerate(policies or ()):
         at = f"{field}.policies[{position}]"
         yield from _one_of(f"{at}.type", policy.get("type"), ("Percent", "Pods"))

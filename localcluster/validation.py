@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from localcluster import policyrules, quantities, rules
-from localcluster.causes import Cause, duplicate, not_allowed, quantity, required, unsupported, wrong
+from localcluster.causes import Cause, amounts, duplicate, not_allowed, required, unsupported, wrong
 from localcluster.crd import definitions, structural
 from localcluster.resources import Resource
 from localcluster.selectors import label_selector_matches
@@ -72,9 +72,8 @@ def labels(found: Obj | None, field: str) -> Iterator[Cause]:
 
 def _resources(resources: Obj, field: str) -> Iterator[Cause]:
     limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
-    for kind, amounts in (("limits", limits), ("requests", requests)):
-        for name, value in amounts.items():
-            yield from quantity(value, f"{field}.{kind}[{name}]")
+    for kind, found in (("limits", limits), ("requests", requests)):
+        yield from amounts(found, f"{field}.{kind}")
     for name, value in requests.items():
         if name not in limits:
             continue

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from localcluster.causes import Cause, required, wrong
+from localcluster.causes import Cause, required, unsupported, wrong
 from localcluster.quantities import now
 
 Obj = dict[str, Any]
@@ -48,8 +48,7 @@ def problems(definition: Obj) -> Iterator[Cause]:
             "see https://github.com/kubernetes/enhancements/pull/1111",
         )
     if spec.get("scope") not in ("Cluster", "Namespaced"):
-        words = 'supported values: "Cluster", "Namespaced"'
-        yield ("spec.scope", "FieldValueNotSupported", f'Unsupported value: "{spec.get("scope", "")}": {words}')
+        yield unsupported("spec.scope", spec.get("scope", ""), ("Cluster", "Namespaced"))
     if spec["conversion"].get("strategy") != "None":
         yield wrong("spec.conversion.strategy", spec["conversion"].get("strategy"), "only None is done here")
     yield from _versions(spec.get("versions") or [])
