@@ -1,19 +1,17 @@
 """What a cluster says, as Postgres can hold it and pages can read it. Pure.
 
-Postgres has no NUL in texts and no half of a surrogate pair, and takes "infinity" and the year 200000 for times, which
-Python can't read back.
+Postgres takes "infinity" and the year 200000 for times, which Python can't read back.
 """
 
 from datetime import datetime
 from typing import Any
 
+from apps.core.jsontext import whole
+
 
 def cut(value: Any, length: int) -> str:
     """At most so many characters of a text; "" for None and other nothings."""
-    text = str(value or "")
-    if not text.isascii() or "\0" in text:
-        text = text.replace("\0", "").encode("utf-8", "replace").decode()
-    return text[:length]
+    return whole(value or "")[:length]
 
 
 def moment(value: Any) -> datetime | None:

@@ -18,7 +18,14 @@ def storable(value: Any) -> str:
     return _NUL.sub(r"\1", text) if "\\u0000" in text else text
 
 
+def whole(value: object) -> str:
+    """The same for a text that stands alone, without the quotes; "" for None."""
+    text = str(value if value is not None else "")
+    # Nearly all texts are plain, and tens of thousands come in one list.
+    return text if text.isascii() and "\0" not in text else text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
 def plain(value: object, most: int) -> str:
-    """A text for a column of `most` characters: the same without the quotes, cut with an ellipsis. "" for None."""
-    text = str(value if value is not None else "").replace("\0", "").encode("utf-8", "replace").decode().strip()
+    """A sentence for people, of at most `most` characters: cut with an ellipsis."""
+    text = whole(value).strip()
     return text if len(text) <= most else f"{text[: most - 1]}…"
