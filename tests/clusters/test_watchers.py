@@ -180,9 +180,7 @@ def test_a_writer_that_is_stopped_in_mid_transaction_does_not_keep_its_successor
         finally:
             connection.close()
 
-    thread = threading.Thread(target=write)
-    thread.start()
-    assert holding.wait(10)
+    thread = started(write, holding)
     assert lease.renew({cluster.pk: fencing}, "elsewhere/x/1/1", 0.0) == {cluster.pk}, "its own renewal need not wait"
     assert lease.acquire([cluster.pk], "other/x/2/2", 60.0) == {}, "not while it may still commit"
     taken: dict[int, int] = {}
@@ -208,9 +206,7 @@ def test_who_waits_for_a_removal_renews_the_other_leases(apis: list[FakeApi], ad
         finally:
             connection.close()
 
-    thread = threading.Thread(target=remove)
-    thread.start()
-    assert locked.wait(10)
+    thread = started(remove, locked)
     try:
         with connection.cursor() as cursor:
             cursor.execute("SET statement_timeout = '2s'")
@@ -238,22 +234,28 @@ def test_a_cluster_is_removed_while_it_is_written(api: FakeApi, admin: Principal
             with transaction.atomic():
                 observed.hold(cluster.pk, fencing)
                 holding.set()
-                eventually(removal_waits, "the removal waits")
+                eventually(somebody_waits, "the removal waits")
                 observed.write(cluster.pk, fencing, Batch(nodes={"u": row}))
         except Exception as error:  # noqa: BLE001 - looked at below
             errors.append(error)
         finally:
             connection.close()
 
-    thread = threading.Thread(target=write)
-    thread.start()
-    assert holding.wait(10)
+    thread = started(write, holding)
     services.delete_cluster(principal=admin, cluster=cluster)
     thread.join(10)
     assert errors == [] and not Cluster.objects.exists()
 
 
-def removal_waits() -> bool:
+def started(work: Callable[[], None], ready: threading.Event) -> threading.Thread:
+    """A thread at work, once it has said that it is `ready`."""
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert ready.wait(10)
+    return thread
+
+
+def somebody_waits() -> bool:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
@@ -276,7 +278,7 @@ def test_an_end_that_waits_for_postgres_delays_no_renewal(
             cursor.execute("LOCK TABLE clusters_pod IN SHARE MODE")
             other.put("pods", pod("waits"))
             cursor.execute("SELECT 1")
-            eventually(removal_waits, "a write waits")
+            eventually(somebody_waits, "a write waits")
             disable = threading.Thread(target=disabled, args=[admin, ended])
             disable.start()
             eventually(lambda: not expires_after(ended.pk, 2.9), "its lease is not renewed any more", 20)

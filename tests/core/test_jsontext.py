@@ -31,10 +31,12 @@ def test_only_what_postgres_can_not_hold_is_left_out(text: str, kept: str) -> No
 @pytest.mark.django_db
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.recursive(st.text() | st.text(alphabet='\0\\u0"') | st.none(), lambda inner: st.lists(inner), max_leaves=5))
-def test_postgres_takes_any_text(value: Any) -> None:
+def test_postgres_takes_any_text_and_gives_it_back(value: Any) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT %s::jsonb", [storable(value)])
-        cursor.execute("SELECT %s", [plain(value, 20)])
+        cursor.execute("SELECT %s::jsonb::text, %s", [storable(value), plain(value, 20)])
+        document, text = cursor.fetchone()
+    assert json.loads(document) == json.loads(storable(value))
+    assert text == plain(value, 20)
 
 
 @pytest.mark.parametrize(("value", "text"), [(None, ""), (0, "0"), ("  a ", "a"), ("abcdef", "abc…"), ("abcd", "abcd")])

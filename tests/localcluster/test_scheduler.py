@@ -196,16 +196,22 @@ def test_a_pod_may_name_its_node() -> None:
 GPUS: dict[str, Any] = {"resources": {"limits": {"nvidia.com/gpu": "2"}}}
 
 
-def test_what_does_not_fit_is_left_alone_until_room_may_have_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pod that comes must not cost a look at all of those that wait."""
-    tried: list[str] = []
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the pods that the scheduler looks at, each time that it does."""
+    names: list[str] = []
     schedule = Scheduler._schedule
 
     def count(self: Scheduler, key: tuple[str, str]) -> None:
-        tried.append(key[1])
+        names.append(key[1])
         schedule(self, key)
 
     monkeypatch.setattr(Scheduler, "_schedule", count)
+    return names
+
+
+def test_what_does_not_fit_is_left_alone_until_room_may_have_come(tried: list[str]) -> None:
+    """A pod that comes must not cost a look at all of those that wait."""
 
     async def story(side: Side) -> None:
         side.run("holder", spec={"restartPolicy": "Always"}, **GPUS)
@@ -282,18 +288,10 @@ def test_a_pod_that_makes_no_sense_stops_nobody(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_not_every_end_is_a_new_try_for_those_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_not_every_end_is_a_new_try_for_those_that_wait(tried: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Where many wait and pods end all the time, the work must not be the product of the two."""
-    tried: list[str] = []
     monkeypatch.setattr("localcluster.scheduler._PAUSE", 10.0)
     monkeypatch.setattr("localcluster.scheduler._LONGEST_PAUSE", 60.0)
-    schedule = Scheduler._schedule
-
-    def count(self: Scheduler, key: tuple[str, str]) -> None:
-        tried.append(key[1])
-        schedule(self, key)
-
-    monkeypatch.setattr(Scheduler, "_schedule", count)
 
     async def story(side: Side) -> None:
         for number in range(20):
