@@ -298,16 +298,14 @@ class FakeApi:
             return response
         seen = int(request.query.get("resourceVersion") or 0)
         end = self._loop.time() + int(request.query.get("timeoutSeconds") or 60)
-        if self.mute_watches:
-            # Half-open: the connection stands, nothing comes, and the promised end does not come either.
-            await asyncio.sleep(3600)
         while self._loop.time() < end:
+            if self.mute_watches:
+                # Half-open: the connection stands, nothing comes, and the promised end does not come either.
+                await asyncio.sleep(3600)
             for version, kind, change, obj in [entry for entry in self._history if entry[0] > seen]:
                 seen = version
                 if kind == plural:
                     await response.write(json.dumps({"type": change, "object": obj}).encode() + b"\n")
-            if self.mute_watches:
-                await asyncio.sleep(3600)
             async with self._changed:
                 try:
                     async with asyncio.timeout(max(0.01, min(0.2, end - self._loop.time()))):
