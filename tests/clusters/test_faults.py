@@ -135,6 +135,7 @@ def test_a_refused_token_is_said(faulty: Faulty) -> None:
     faulty.switch("ExpireToken", user="local-admin")
     faulty.switch("EndWatch")
     state("Degraded")
+    assert Cluster.objects.get().reason == "CredentialRefused"
     faulty.mend()
     state("Healthy")
 
@@ -143,6 +144,7 @@ def test_a_failed_node_is_shown(faulty: Faulty) -> None:
     faulty.switch("FailNode", node="local-cpu-1")
     eventually(lambda: Node.objects.get(name="local-cpu-1").health == "Unknown", "the node is lost", PATIENCE)
     state("Degraded")
+    assert Cluster.objects.get().reason == "NodesNotReady"
     faulty.mend()
     state("Healthy")
     faulty.switch("PressNode", node="local-cpu-1", condition="MemoryPressure")

@@ -105,8 +105,10 @@ def test_lint_is_content(helm: Helm, values: dict):
 
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
 def test_a_strict_api_server_would_take_every_object(template, values: dict):
-    for found in template(values):
+    objects = template(values)
+    for found in objects:
         kubernetes_validate.validate(found, "1.37", strict=True)
+    assert objects
 
 
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
