@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import Count, Q, Sum
 from django.urls import reverse
@@ -24,6 +25,11 @@ ENDED = ("Succeeded", "Failed")
 MAX_EVENTS, MAX_HOLDERS = 2000, 500
 # A controller that is refused tries again within minutes; an older refusal is no longer why.
 REFUSAL_AGE = timedelta(minutes=30)
+# What of a node `_allocatable` reads.
+_ALLOCATABLE = (
+    *("allocatable_cpu_m", "allocatable_memory_b", "allocatable_pods"),
+    *("allocatable_gpu", "allocatable_gpus"),
+)
 # Where an object is: cluster, namespace, name.
 Place = tuple[int, str, str]
 _ANSWERS = (ClusterState.HEALTHY, ClusterState.DEGRADED, ClusterState.PENDING)
@@ -34,7 +40,7 @@ def explain_pods(
 ) -> dict[str, Why]:
     """Why each of the pods waits or is unwell, by uid; those that are well are left out.
 
-    Eight queries at most. `sight` allows to name what holds a resource; `elsewhere` looks for other clusters with room.
+    Nine queries at most. `sight` allows to name what holds a resource; `elsewhere` looks for other clusters with room.
     `log_line` is the last line of the log where the caller has it.
     """
     wanted = list(pods)
@@ -45,7 +51,7 @@ def explain_pods(
     now = timezone.now()
     events = _events_of(unwell)
     facts = {pod.uid: replace(pod_facts(pod, events.get(pod.uid, ())), log_line=log_line) for pod in unwell}
-    homeless = {pod.cluster_id for pod in unwell if not pod.node_name and pod.phase not in ENDED}
+    homeless = [pod for pod in unwell if not pod.node_name and pod.phase not in ENDED]
     others = _healthy_clusters() if elsewhere and homeless else {}
     nodes = _nodes_of({pod.cluster_id for pod in unwell}, homeless, sight, set(others))
     found: dict[str, Why] = {}
@@ -181,34 +187,55 @@ def _is_of(event: KubeEvent, place: Place, prefix: bool) -> bool:
 
 
 def _nodes_of(
-    own: set[int], homeless: set[int], sight: Visibility | None, others: set[int]
+    own: set[int], homeless: Sequence[Pod], sight: Visibility | None, others: set[int]
 ) -> dict[int, tuple[NodeFacts, ...]]:
-    """The nodes by cluster: of the pods' own clusters, and of the others where a pod may fit."""
-    requested = _requested(homeless | others) if homeless else {}
-    holders = _holders(homeless, sight) if homeless and sight is not None else {}
+    """The nodes by cluster: all of the pods' own clusters, and those of the others where a pod may fit."""
+    waiting = {pod.cluster_id for pod in homeless}
+    by_kind = any(pod.requests_gpus or pod.requests_gpu for pod in homeless)
+    requested = _requested(waiting | others, by_kind=by_kind) if homeless else {}
+    holders = _holders(waiting, sight) if homeless and sight is not None else {}
     found: dict[int, list[NodeFacts]] = defaultdict(list)
-    for node in Node.objects.filter(cluster__in=own | others).order_by("name"):
+    for node in Node.objects.filter(cluster__in=own).defer("capacity").order_by("name"):
         key = (node.cluster_id, node.name)
         found[node.cluster_id].append(_node(node, requested.get(key, {}), holders.get(key, ())))
+    for row in _nodes_elsewhere(homeless, others - own):
+        found[row["cluster_id"]].append(_node_elsewhere(row, requested.get((row["cluster_id"], row["name"]), {})))
     return {cluster: tuple(nodes) for cluster, nodes in found.items()}
+
+
+def _nodes_elsewhere(homeless: Sequence[Pod], clusters: set[int]) -> list[dict[str, Any]]:
+    """The nodes of other clusters that are large enough for one of the pods: a fleet has thousands that are not."""
+    enough = Q()
+    for pod in homeless:
+        enough |= Q(
+            allocatable_cpu_m__gte=pod.requests_cpu_m,
+            allocatable_memory_b__gte=pod.requests_memory_b,
+            allocatable_gpu__gte=pod.requests_gpu,
+        )
+    if not clusters or not enough:
+        return []
+    rows = Node.objects.filter(enough, cluster__in=clusters, ready=True, schedulable=True).order_by()
+    return list(rows.values("cluster_id", "name", "labels", "taints", *_ALLOCATABLE))
 
 
 def _healthy_clusters() -> dict[int, str]:
     return dict(Cluster.objects.filter(state=ClusterState.HEALTHY).order_by("name").values_list("pk", "name"))
 
 
-def _requested(clusters: set[int]) -> dict[tuple[int, str], dict[str, int]]:
+def _requested(clusters: set[int], *, by_kind: bool) -> dict[tuple[int, str], dict[str, int]]:
+    """What pods have asked for by node; the kinds of GPUs are told apart only `by_kind`, for that costs most."""
     rows = (
         Pod.objects.present()
         .filter(cluster__in=clusters)
         .exclude(phase__in=ENDED)
         .exclude(node_name="")
         .order_by()
-        .values_list("cluster_id", "node_name", "requests_gpus")
+        .values_list("cluster_id", "node_name", *(["requests_gpus"] if by_kind else []))
         .annotate(Count("id"), Sum("requests_cpu_m"), Sum("requests_memory_b"), Sum("requests_gpu"))
     )
     found: dict[tuple[int, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for cluster, node, kinds, pods, cpu, memory, gpus in rows:
+    for cluster, node, *kind, pods, cpu, memory, gpus in rows:
+        kinds = kind[0] if kind else {}
         of_kinds = {kind: count * pods for kind, count in kinds.items()} if kinds else {"gpu": gpus}
         for name, value in ({"pods": pods, "cpu": cpu, "memory": memory} | of_kinds).items():
             found[cluster, node][name] += int(value or 0)
@@ -231,21 +258,37 @@ def _holders(clusters: set[int], sight: Visibility) -> dict[tuple[int, str], tup
 def _node(node: Node, requested: Mapping[str, int], holders: tuple[Holder, ...]) -> NodeFacts:
     return NodeFacts(
         name=node.name,
-        allocatable={
-            "cpu": node.allocatable_cpu_m,
-            "memory": node.allocatable_memory_b,
-            "pods": node.allocatable_pods,
-            **(node.allocatable_gpus or {"gpu": node.allocatable_gpu}),
-        },
+        allocatable=_allocatable(vars(node)),
         requested=requested,
         ready=node.ready,
         schedulable=node.schedulable,
         labels=node.labels,
-        taints=tuple(taint for taint in node.taints if taint.get("effect") != "PreferNoSchedule"),
+        taints=_hard(node.taints),
         reason="" if node.ready else node.reason,
         not_ready_since=None if node.ready else _not_ready_since(node),
         holders=holders,
     )
+
+
+def _node_elsewhere(row: Mapping[str, Any], requested: Mapping[str, int]) -> NodeFacts:
+    """Of a node that is ready and open, what tells whether it has room: thousands of them are looked at."""
+    return NodeFacts(
+        name=row["name"],
+        allocatable=_allocatable(row),
+        requested=requested,
+        labels=row["labels"],
+        taints=_hard(row["taints"]),
+    )
+
+
+def _allocatable(row: Mapping[str, Any]) -> dict[str, int]:
+    cpu, memory, pods, gpu, gpus = (row[name] for name in _ALLOCATABLE)
+    return {"cpu": cpu, "memory": memory, "pods": pods, **(gpus or {"gpu": gpu})}
+
+
+def _hard(taints: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    """The taints that keep pods away, not those that only ask them to."""
+    return tuple(taint for taint in taints if taint.get("effect") != "PreferNoSchedule")
 
 
 def _not_ready_since(node: Node) -> datetime | None:

@@ -31,6 +31,7 @@ PAGES = {
     "big cluster, live events": "/clusters/big-eu/?part=events",
     "node": "/clusters/big-eu/nodes/big-eu-n007/",
     "pod": "/clusters/big-eu/pods/{namespace}/{pod}/",
+    "pod without a node": "/clusters/{there}/pods/{namespace}/{waits}/",
     "events": "/clusters/big-eu/events/",
     "events, filtered": "/clusters/big-eu/events/?type=Warning&text=serve",
     "big cluster, namespaces": "/clusters/big-eu/namespaces/",
@@ -64,7 +65,9 @@ def run() -> Iterator[Figure]:
         member = User.objects.create(username="vera")
         Membership.objects.create(user=member, project=Project.objects.get(name="recommender"), role="viewer")
         pod = Pod.objects.filter(cluster__name="big-eu", project="recommender").earliest("id")
+        waits = Pod.objects.filter(cluster__state="Healthy", project="recommender", node_name="").earliest("id")
         names = {"small": "aws-us-east-1-1a", "namespace": pod.namespace, "pod": pod.name}
+        names |= {"there": waits.cluster.name, "waits": waits.name}
         people = {"admin": User.objects.create_superuser("root"), "member": member}
         for who, user in people.items():
             for name, path in ({"floor": "/settings/"} | PAGES).items():

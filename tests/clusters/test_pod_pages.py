@@ -119,8 +119,26 @@ def test_other_clusters_where_it_would_fit_are_named(viewer: Client, cluster: Cl
     gpu_nodes(factories.cluster("eks-us", nodes=0), free=[4])
     gpu_nodes(factories.cluster("full", nodes=0), free=[3, 3])
     gpu_nodes(factories.cluster("silent", nodes=0, state="Unreachable"), free=[8])
+    gpu_nodes(cordoned := factories.cluster("cordoned", nodes=0), free=[8])
+    cordoned.nodes.update(schedulable=False)
+    gpu_nodes(tainted := factories.cluster("tainted", nodes=0), free=[8])
+    tainted.nodes.update(taints=[{"key": "team", "value": "vision", "effect": "NoSchedule"}])
     text = page_of(viewer, waits_for_gpus(cluster))
     assert "It would fit on eks-us." in text
+
+
+def test_other_clusters_are_named_to_a_pod_that_asks_for_no_gpu(cluster: Cluster) -> None:
+    for name, cores in (("small", "2"), ("full", "8"), ("roomy", "8")):
+        node = fakeapi.node("n1", cpu=cores, memory="64Gi")
+        node["metadata"]["uid"] = f"{name}-n1"
+        there = factories.cluster(name, nodes=0)
+        Node.objects.create(cluster=there, **rows.node_row(node, datetime.now(UTC)))
+        factories.pod(there, None, node_name="n1", requests_cpu_m=6000 if name == "full" else 1000)
+    waits = waits_for_gpus(cluster)
+    Pod.objects.filter(pk=waits.pk).update(requests_gpu=0, requests_gpus={}, requests_cpu_m=4000)
+    waits.refresh_from_db()
+    facts = explain_pods([waits], sight=NOBODY, elsewhere=True)[waits.uid]
+    assert "It would fit on roomy." in facts.next_step
 
 
 def test_out_of_memory_is_said_as_such_with_the_limit(viewer: Client, cluster: Cluster) -> None:
