@@ -159,6 +159,9 @@ def _nodes_ready(seen: Observation) -> Condition:
     if error is None or (error and not seen.nodes):
         # Not listed yet, or never: that is not a cluster without nodes.
         return Condition("NodesReady", "Unknown", "Listing", "The nodes are not known yet.")
+    if error or not seen.authorized:
+        was = f"{seen.nodes_ready} of {seen.nodes} were ready"
+        return Condition("NodesReady", "Unknown", "NotWatched", f"Not known now; when last seen, {was}.")
     if seen.nodes == 0:
         return Condition("NodesReady", "False", "NoNodes", "The cluster has no nodes, so nothing can run on it.")
     if seen.nodes_ready < seen.nodes:

@@ -106,6 +106,13 @@ def test_a_cluster_whose_nodes_cant_be_listed_is_not_one_without_nodes() -> None
     assert found["NodesReady"].status == "Unknown" and found["NodesReady"].message == "The nodes are not known yet."
 
 
+@pytest.mark.parametrize("changes", [{"authorized": False}, {"streams": {**SYNCED, "Node": "forbidden"}}])
+def test_of_nodes_that_are_not_watched_it_is_said_how_they_were(changes: dict[str, object]) -> None:
+    found = {condition.type: condition for condition in conditions(but(nodes_ready=2, **changes))}["NodesReady"]
+    assert (found.status, found.reason) == ("Unknown", "NotWatched")
+    assert found.message == "Not known now; when last seen, 2 of 3 were ready."
+
+
 def test_every_condition_is_always_said() -> None:
     assert [c.type for c in conditions(Observation())] == ["Reachable", "Authorized", "Synced", "NodesReady", "Stable"]
 
