@@ -171,8 +171,8 @@ def write_many(batches: Mapping[int, tuple[int, Batch]]) -> dict[int, Written]:
 
 
 def write_usage(cluster_id: int, fencing: int, nodes: Sequence[Row], pods: Sequence[Row]) -> bool:
-    """Store used CPU and memory and sample them; True when any value changed. Both are empty without a metrics-server:
-    then only what pods ask for is sampled."""
+    """Store used CPU and memory, forget those that are no longer measured, and sample; True when any value changed.
+    Both are empty without a metrics-server: then only what pods ask for is sampled."""
     changed = 0
     with transaction.atomic():
         hold(cluster_id, fencing)
@@ -180,15 +180,23 @@ def write_usage(cluster_id: int, fencing: int, nodes: Sequence[Row], pods: Seque
             ("clusters_node", nodes, "t.name = r.name"),
             ("clusters_pod", pods, "t.name = r.name AND t.namespace = r.namespace AND t.deleted_at IS NULL"),
         ):
+            measured = "jsonb_to_recordset(%s::jsonb) AS r(namespace text, name text, cpu bigint, memory bigint)"
             with connection.cursor() as cursor:
                 cursor.execute(
                     f"UPDATE {table} t SET used_cpu_m = r.cpu, used_memory_b = r.memory "  # noqa: S608 - constants
-                    "FROM jsonb_to_recordset(%s::jsonb) AS r(namespace text, name text, cpu bigint, memory bigint) "
-                    f"WHERE t.cluster_id = %s AND {match} "
+                    f"FROM {measured} WHERE t.cluster_id = %s AND {match} "
                     "AND (t.used_cpu_m, t.used_memory_b) IS DISTINCT FROM (r.cpu, r.memory)",
                     [storable(rows), cluster_id],
                 )
                 changed += cursor.rowcount
+                if rows:
+                    cursor.execute(
+                        f"UPDATE {table} t SET used_cpu_m = NULL, used_memory_b = NULL "  # noqa: S608 - constants
+                        "WHERE t.cluster_id = %s AND t.used_cpu_m IS NOT NULL "
+                        f"AND NOT EXISTS (SELECT FROM {measured} WHERE {match})",
+                        [cluster_id, storable(rows)],
+                    )
+                    changed += cursor.rowcount
         sampling.record(cluster_id, nodes, pods)
     return changed > 0
 

@@ -222,15 +222,25 @@ def test_a_second_watcher_takes_over_and_the_first_can_write_no_more(
 
 def test_metrics_fill_the_used_columns_and_their_loss_empties_them(api: FakeApi, watching: Watching) -> None:
     api.put("pods", pod("p1"))
-    eventually(lambda: Pod.objects.exists(), "the pod is stored")
+    api.put("pods", pod("p2"))
+    eventually(lambda: Pod.objects.count() == 2, "the pods are stored")
     usage = {"cpu": "250m", "memory": "512Mi"}
-    api.usage = {
-        "nodes": [{"metadata": {"name": "n1"}, "usage": usage}],
-        "pods": [{"metadata": {"name": "p1", "namespace": "flotilla-demo"}, "containers": [{"usage": usage}] * 2}],
-    }
-    eventually(lambda: Pod.objects.filter(used_cpu_m=500, used_memory_b=1024**3).exists(), "the pod's usage")
+
+    def measure(name: str) -> None:
+        of_pod = {"metadata": {"name": name, "namespace": "flotilla-demo"}, "containers": [{"usage": usage}] * 2}
+        api.usage = {"nodes": [{"metadata": {"name": "n1"}, "usage": usage}], "pods": [of_pod]}
+
+    def used() -> dict[str, tuple[int | None, int | None]]:
+        return {
+            name: (cpu, memory) for name, cpu, memory in Pod.objects.values_list("name", "used_cpu_m", "used_memory_b")
+        }
+
+    measure("p1")
+    eventually(lambda: used() == {"p1": (500, 1024**3), "p2": (None, None)}, "the pod's usage")
     assert Node.objects.get().used_cpu_m == 250
     eventually(lambda: Cluster.objects.get().has_metrics, "the cluster is known to have metrics")
+    measure("p2")
+    eventually(lambda: used() == {"p1": (None, None), "p2": (500, 1024**3)}, "what is no longer measured is not told")
     api.usage = None
     eventually(lambda: Node.objects.get().used_cpu_m is None, "old figures are forgotten")
 
