@@ -20,8 +20,8 @@ def figure(*traces: Any, x_title: str = "", y_title: str = "", log_y: bool = Fal
         showlegend=len(traces) > 1,
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         hovermode="x unified",
-        xaxis={"title": {"text": x_title}, "automargin": True},
-        yaxis={"title": {"text": y_title}, "automargin": True, "type": "log" if log_y else "linear"},
+        xaxis={"title": {"text": x_title or None}, "automargin": True},
+        yaxis={"title": {"text": y_title or None}, "automargin": True, "type": "log" if log_y else "linear"},
         # The same word at every update keeps the reader's zoom while the curve grows.
         uirevision="keep",
     )
