@@ -88,6 +88,17 @@ def root(client: Client, admin_user: User) -> Client:
 # The page
 
 
+def test_a_curve_is_headed_by_what_its_newest_sample_measured(now: datetime) -> None:
+    def latest(*used: float | None) -> float | None:
+        asked = (4000.0, 4000.0, None)
+        at = [now + number * timedelta(seconds=30) for number in range(3)]
+        return history.Curve(Span.HOUR, now, now, at, {"asked_cpu_m": asked, "used_cpu_m": used}).latest("used_cpu_m")
+
+    assert latest(100.0, 250.0, None) == 250.0, "nothing was sampled in the last bin"
+    assert latest(100.0, None, None) is None, "the newest sample did not measure it"
+    assert history.Curve(Span.HOUR, now, now).latest("used_cpu_m") is None
+
+
 def test_the_page_says_first_who_asks_for_much_and_uses_little(viewer: Client, measured: Cluster) -> None:
     text = viewer.get("/usage/?by=deployment").content.decode()
     assert "<h1>ranker asks for" in text and "not measured" not in text

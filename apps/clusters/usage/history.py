@@ -69,8 +69,11 @@ class Curve:
         return any(value is not None for value in self.values.get("used_cpu_m", ()))
 
     def latest(self, column: str) -> float | None:
-        """The newest value of a column."""
-        return next((value for value in reversed(self.values.get(column, ())) if value is not None), None)
+        """What the newest sample says of a column; None where it was not measured then, though it was before."""
+        asked, values = self.values.get("asked_cpu_m", ()), self.values.get(column, ())
+        # What is asked for is in every sample.
+        newest = zip(reversed(asked), reversed(values), strict=True)
+        return next((value for sampled, value in newest if sampled is not None), None)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The curve as a table, newest first: the first bin of every few."""
