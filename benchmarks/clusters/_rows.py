@@ -55,6 +55,9 @@ _STATUS: dict[str, Any] = {
 }  # fmt: skip
 
 
+LARGE = 1000
+
+
 @dataclass
 class Fleet:
     """How large, and how ill. `sick` is the share of pods that fail or wait."""
@@ -158,6 +161,9 @@ class Fleet:
         # Each cluster has its own load, so that a fleet shows full and empty ones; failures come in clumps.
         full = self.random.betavariate(3, 2)
         sick = self.sick * self.random.choice([0, 0, 0, 0, 0.5, 2, 4])
+        if count > LARGE:
+            # One of this size is never all well, and explaining what is not is what its page costs.
+            sick = self.sick
         for number in range(count):
             project = PROJECTS[min(int(self.random.expovariate(0.35)), len(PROJECTS) - 1)]
             health, reason, phase, message = ("Healthy", "Running", "Running", "All containers are ready.")
