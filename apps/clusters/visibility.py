@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from apps.core.access import Principal, visible_projects
+from apps.core.access import Principal
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Visibility:
 
 
 def visibility_of(principal: Principal) -> Visibility:
-    """One query, none for platform administrators."""
+    """One query for a request, however often it asks; none for platform administrators."""
     if principal.is_platform_admin:
         return Visibility(True, frozenset())
-    return Visibility(False, frozenset(visible_projects(principal).values_list("name", flat=True)))
+    return Visibility(False, principal.visible_names)

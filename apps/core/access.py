@@ -1,6 +1,7 @@
 """Who may do what: the one place where projects and roles are checked. The default is no."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 
 from django.contrib.auth.models import AnonymousUser
@@ -38,6 +39,11 @@ class Principal:
         return self.token is None or (
             self.token.project_id is None and not self.token.run_uid and self.token.role == Role.ADMIN
         )
+
+    @cached_property
+    def visible_names(self) -> frozenset[str]:
+        """The names of the projects that the caller may see; read once for each request, as roles are."""
+        return frozenset(visible_projects(self).values_list("name", flat=True))
 
     @property
     def read_only(self) -> bool:

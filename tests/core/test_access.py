@@ -3,6 +3,8 @@
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.core.access import Principal, get_scoped, project_or_404, role_in, visible_projects
@@ -65,6 +67,15 @@ def test_a_project_token_sees_its_project_alone(projects: tuple[Project, Project
     assert [project.name for project in visible_projects(principal)] == ["mine"]
     assert role_in(principal, projects[0]) is Role.DEVELOPER
     assert role_in(principal, projects[1]) is None
+
+
+def test_what_a_caller_sees_is_read_once_for_a_request(person: User) -> None:
+    principal = Principal(user=person)
+    with CaptureQueriesContext(connection) as queries:
+        assert [principal.visible_names for _ in range(3)] == [{"mine"}] * 3
+    assert len(queries) == 1
+    Membership.objects.all().delete()
+    assert Principal(user=person).visible_names == frozenset(), "the next request looks again"
 
 
 def test_a_token_narrows_its_person(projects: tuple[Project, Project]) -> None:
