@@ -1,5 +1,6 @@
 """How states, sizes and times are said to people: one word list and a few formats for all pages. Pure."""
 
+import functools
 import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -54,6 +55,7 @@ _LOOKS: dict[str, Look] = {word: look for look, words in _WORDS.items() for word
 STATUS_ICONS: tuple[str, ...] = tuple(sorted({look.icon for look in _WORDS}))
 
 
+@functools.lru_cache(maxsize=1024)
 def look_of(state: str) -> Look:
     """The look of any state word of the system. A word that is not known is grey, never an error."""
     key = state.strip().lower().replace(" ", "").replace("_", "")

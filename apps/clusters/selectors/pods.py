@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.db.models import Case, Count, IntegerField, Q, QuerySet, Value, When
+from django.db.models.functions import Coalesce
+from django.db.models.lookups import GreaterThan
 from django.utils import timezone
 
 from apps.clusters.models import Cluster, Pod
@@ -81,9 +83,10 @@ def pods_on(cluster: Cluster, node: str) -> QuerySet[Pod]:
 def as_squares(found: QuerySet[Pod], cluster: Cluster, principal: Principal) -> list[Square]:
     """Pods as squares; only the columns that they need are read."""
     sight = visibility_of(principal)
-    now = timezone.now()
-    rows = found.values_list(
-        *("pk", "namespace", "name", "project", "node_name", "health", "reason", "message", "started_at", "created_at")
+    # Postgres compares the times: reading two for each of 500 pods takes longer than the query.
+    young = GreaterThan(Coalesce("started_at", "created_at"), timezone.now() - YOUNG)
+    rows = found.annotate(young=young).values_list(
+        *("pk", "namespace", "name", "project", "node_name", "health", "reason", "message", "young")
     )
     return [
         Square(
@@ -94,9 +97,9 @@ def as_squares(found: QuerySet[Pod], cluster: Cluster, principal: Principal) -> 
             namespace if seen else "",
             project if seen else "",
             "" if not seen or health == Health.HEALTHY else message[:200],
-            bool(seen and (started or created) and now - (started or created) < YOUNG),
+            bool(seen and young),
         )
-        for pk, namespace, name, project, node, health, reason, message, started, created in rows
+        for pk, namespace, name, project, node, health, reason, message, young in rows
         for seen in (sight.allows(project),)
     ]
 
