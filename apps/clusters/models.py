@@ -202,7 +202,7 @@ class Pod(models.Model):
             models.Index(fields=["cluster", "node_name"], name="pod_by_node"),
             models.Index(fields=["project", "deployment"], condition=~Q(deployment=""), name="pod_of_deployment"),
             models.Index(fields=["run"], condition=~Q(run=""), name="pod_of_run"),
-            models.Index(fields=["cluster"], condition=Q(health="Degraded", deleted_at=None), name="pod_failing"),
+            models.Index(fields=["cluster"], condition=Q(deleted_at=None) & ~Q(health="Healthy"), name="pod_unwell"),
             models.Index(fields=["cluster"], condition=Q(reason="Unschedulable", deleted_at=None), name="pod_unplaced"),
             models.Index(fields=["deleted_at"], condition=Q(deleted_at__isnull=False), name="pod_deleted"),
         ]
