@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Q, Sum
+from django.db.models import Case, Count, Q, Sum, When
 from django.urls import reverse
 from django.utils import timezone
 
@@ -25,10 +25,10 @@ ENDED = ("Succeeded", "Failed")
 MAX_EVENTS, MAX_HOLDERS = 2000, 500
 # A controller that is refused tries again within minutes; an older refusal is no longer why.
 REFUSAL_AGE = timedelta(minutes=30)
-# What of a node `_allocatable` reads.
-_ALLOCATABLE = (
-    *("allocatable_cpu_m", "allocatable_memory_b", "allocatable_pods"),
-    *("allocatable_gpu", "allocatable_gpus"),
+# What is read of a node in any case.
+_COLUMNS = (
+    *("cluster_id", "name", "ready", "schedulable", "reason", "taints"),
+    *("allocatable_cpu_m", "allocatable_memory_b", "allocatable_pods", "allocatable_gpu", "allocatable_gpus"),
 )
 # Where an object is: cluster, namespace, name.
 Place = tuple[int, str, str]
@@ -40,7 +40,7 @@ def explain_pods(
 ) -> dict[str, Why]:
     """Why each of the pods waits or is unwell, by uid; those that are well are left out.
 
-    Nine queries at most. `sight` allows to name what holds a resource; `elsewhere` looks for other clusters with room.
+    Ten queries at most. `sight` allows to name what holds a resource; `elsewhere` looks for other clusters with room.
     `log_line` is the last line of the log where the caller has it.
     """
     wanted = list(pods)
@@ -53,7 +53,7 @@ def explain_pods(
     facts = {pod.uid: replace(pod_facts(pod, events.get(pod.uid, ())), log_line=log_line) for pod in unwell}
     homeless = [pod for pod in unwell if not pod.node_name and pod.phase not in ENDED]
     others = _healthy_clusters() if elsewhere and homeless else {}
-    nodes = _nodes_of({pod.cluster_id for pod in unwell}, homeless, sight, set(others))
+    nodes = _nodes_of(unwell, homeless, sight, set(others))
     found: dict[str, Why] = {}
     for pod in unwell:
         about = _cluster_facts(clusters[pod.cluster_id], nodes, facts[pod.uid], others)
@@ -187,35 +187,44 @@ def _is_of(event: KubeEvent, place: Place, prefix: bool) -> bool:
 
 
 def _nodes_of(
-    own: set[int], homeless: Sequence[Pod], sight: Visibility | None, others: set[int]
+    pods: Sequence[Pod], homeless: Sequence[Pod], sight: Visibility | None, others: set[int]
 ) -> dict[int, tuple[NodeFacts, ...]]:
-    """The nodes by cluster: all of the pods' own clusters, and those of the others where a pod may fit."""
+    """The nodes that may explain something, by cluster."""
     waiting = {pod.cluster_id for pod in homeless}
     by_kind = any(pod.requests_gpus or pod.requests_gpu for pod in homeless)
     requested = _requested(waiting | others, by_kind=by_kind) if homeless else {}
     holders = _holders(waiting, sight) if homeless and sight is not None else {}
     found: dict[int, list[NodeFacts]] = defaultdict(list)
-    for node in Node.objects.filter(cluster__in=own).defer("capacity").order_by("name"):
-        key = (node.cluster_id, node.name)
-        found[node.cluster_id].append(_node(node, requested.get(key, {}), holders.get(key, ())))
-    for row in _nodes_elsewhere(homeless, others - own):
-        found[row["cluster_id"]].append(_node_elsewhere(row, requested.get((row["cluster_id"], row["name"]), {})))
+    for row in _node_rows(pods, homeless, waiting, others):
+        key = (row["cluster_id"], row["name"])
+        found[row["cluster_id"]].append(_node(row, requested.get(key, {}), holders.get(key, ())))
     return {cluster: tuple(nodes) for cluster, nodes in found.items()}
 
 
-def _nodes_elsewhere(homeless: Sequence[Pod], clusters: set[int]) -> list[dict[str, Any]]:
-    """The nodes of other clusters that are large enough for one of the pods: a fleet has thousands that are not."""
-    enough = Q()
+def _node_rows(
+    pods: Sequence[Pod], homeless: Sequence[Pod], waiting: set[int], others: set[int]
+) -> list[dict[str, Any]]:
+    """All nodes of clusters where a pod waits for one, of other clusters those that are large enough for it, and for
+    the rest of the pods their own: a fleet has thousands that explain nothing."""
+    own = {pod.cluster_id for pod in pods}
+    wanted = Q(cluster__in=waiting) | Q(cluster__in=own, name__in={pod.node_name for pod in pods})
     for pod in homeless:
-        enough |= Q(
+        wanted |= Q(
+            cluster__in=others,
+            ready=True,
+            schedulable=True,
             allocatable_cpu_m__gte=pod.requests_cpu_m,
             allocatable_memory_b__gte=pod.requests_memory_b,
             allocatable_gpu__gte=pod.requests_gpu,
         )
-    if not clusters or not enough:
-        return []
-    rows = Node.objects.filter(enough, cluster__in=clusters, ready=True, schedulable=True).order_by()
-    return list(rows.values("cluster_id", "name", "labels", "taints", *_ALLOCATABLE))
+    labels = ["labels"] if any(pod.status.get("node_selector") for pod in homeless) else []
+    # Why a node is not ready is told by its conditions; all others' are not read.
+    unready = Case(When(ready=False, then="conditions"), default=None)
+    nodes = Node.objects.order_by("name").values(*_COLUMNS, *labels, unready=unready)
+    rows = list(nodes.filter(wanted))
+    # Where none is left, either the pods' nodes are gone or nodes can't be listed: only all of them tell.
+    missing = own - {row["cluster_id"] for row in rows}
+    return rows + list(nodes.filter(cluster__in=missing)) if missing else rows
 
 
 def _healthy_clusters() -> dict[int, str]:
@@ -255,44 +264,29 @@ def _holders(clusters: set[int], sight: Visibility) -> dict[tuple[int, str], tup
     return {key: tuple(holders) for key, holders in found.items()}
 
 
-def _node(node: Node, requested: Mapping[str, int], holders: tuple[Holder, ...]) -> NodeFacts:
+def _node(row: Mapping[str, Any], requested: Mapping[str, int], holders: tuple[Holder, ...]) -> NodeFacts:
+    ready = row["ready"]
     return NodeFacts(
-        name=node.name,
-        allocatable=_allocatable(vars(node)),
+        name=row["name"],
+        allocatable={
+            "cpu": row["allocatable_cpu_m"],
+            "memory": row["allocatable_memory_b"],
+            "pods": row["allocatable_pods"],
+            **(row["allocatable_gpus"] or {"gpu": row["allocatable_gpu"]}),
+        },
         requested=requested,
-        ready=node.ready,
-        schedulable=node.schedulable,
-        labels=node.labels,
-        taints=_hard(node.taints),
-        reason="" if node.ready else node.reason,
-        not_ready_since=None if node.ready else _not_ready_since(node),
+        ready=ready,
+        schedulable=row["schedulable"],
+        labels=row.get("labels") or {},
+        taints=tuple(taint for taint in row["taints"] if taint.get("effect") != "PreferNoSchedule"),
+        reason="" if ready else row["reason"],
+        not_ready_since=None if ready else _not_ready_since(row["unready"] or ()),
         holders=holders,
     )
 
 
-def _node_elsewhere(row: Mapping[str, Any], requested: Mapping[str, int]) -> NodeFacts:
-    """Of a node that is ready and open, what tells whether it has room: thousands of them are looked at."""
-    return NodeFacts(
-        name=row["name"],
-        allocatable=_allocatable(row),
-        requested=requested,
-        labels=row["labels"],
-        taints=_hard(row["taints"]),
-    )
-
-
-def _allocatable(row: Mapping[str, Any]) -> dict[str, int]:
-    cpu, memory, pods, gpu, gpus = (row[name] for name in _ALLOCATABLE)
-    return {"cpu": cpu, "memory": memory, "pods": pods, **(gpus or {"gpu": gpu})}
-
-
-def _hard(taints: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
-    """The taints that keep pods away, not those that only ask them to."""
-    return tuple(taint for taint in taints if taint.get("effect") != "PreferNoSchedule")
-
-
-def _not_ready_since(node: Node) -> datetime | None:
-    times = [found.get("last_transition_time") for found in node.conditions if found.get("type") == "Ready"]
+def _not_ready_since(conditions: Iterable[Mapping[str, Any]]) -> datetime | None:
+    times = [found.get("last_transition_time") for found in conditions if found.get("type") == "Ready"]
     return moment(times[0]) if times else None
 
 

@@ -141,6 +141,30 @@ def test_other_clusters_are_named_to_a_pod_that_asks_for_no_gpu(cluster: Cluster
     assert "It would fit on roomy." in facts.next_step
 
 
+def test_labels_that_a_pod_demands_are_looked_for_on_other_clusters(cluster: Cluster) -> None:
+    for name, zone in (("eks-a", "a"), ("eks-b", "b")):
+        gpu_nodes(there := factories.cluster(name, nodes=0), free=[8])
+        there.nodes.update(labels={"zone": zone})
+    waits = waits_for_gpus(cluster)
+    Pod.objects.filter(pk=waits.pk).update(status=waits.status | {"node_selector": {"zone": "b"}})
+    waits.refresh_from_db()
+    assert "It would fit on eks-b." in explain_pods([waits], elsewhere=True)[waits.uid].next_step
+
+
+def test_a_node_that_is_gone_or_silent_is_named(cluster: Cluster) -> None:
+    def sentence(node: str) -> str:
+        pod = factories.pod(cluster, None, node_name=node, health="Unknown", ready=False)
+        return explain_pods([pod])[pod.uid].sentence
+
+    since = (timezone.now() - timedelta(minutes=7)).isoformat()
+    silent = [{"type": "Ready", "status": "Unknown", "last_transition_time": since}]
+    Node.objects.filter(name="gpu-2").update(ready=False, reason="NodeStatusUnknown", conditions=silent)
+    assert sentence("gpu-2") == "Not heard of: node gpu-2 stopped answering 7 min ago."
+    assert sentence("gpu-9") == "Not heard of: node gpu-9 no longer exists."
+    Node.objects.all().delete()
+    assert "no longer exists" not in sentence("gpu-9"), "nodes that can't be listed are not gone"
+
+
 def test_out_of_memory_is_said_as_such_with_the_limit(viewer: Client, cluster: Cluster) -> None:
     text = page_of(viewer, ran_out_of_memory(cluster))
     assert "Container main ran out of memory: it used more than its limit of 2 GiB (exit code 137)." in text
