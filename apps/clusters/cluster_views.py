@@ -46,6 +46,8 @@ def cluster_detail(request: PageRequest, name: str) -> HttpResponse:
         context |= _nodes(request, cluster)
     if part in {"", "pods"}:
         context |= _pods(request, cluster)
+    # Dearest of all where a pod waits for a node, so the page does not wait for it but fetches it.
+    if part == "whys":
         context["whys"] = explain_worst(cluster, visibility_of(request.principal), limit=WHYS_SHOWN)
     if part in {"", "events"}:
         context |= _events(request, cluster)

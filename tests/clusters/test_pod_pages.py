@@ -259,7 +259,7 @@ def test_the_clusters_page_says_why_its_pods_wait(viewer: Client, cluster: Clust
     waits_for_gpus(cluster)
     ran_out_of_memory(cluster)
     factories.pod(cluster, None, name="of-others", node_name="", phase="Pending", ready=False, health="Progressing")
-    text = " ".join(viewer.get("/clusters/gke-eu/?part=pods").content.decode().split())
+    text = " ".join(viewer.get("/clusters/gke-eu/?part=whys").content.decode().split())
     assert "/pods/flotilla-demo/run-9-abc/" in text and "the largest gap is 2 on gpu-1" in text
     assert "Container main ran out of memory" in text and "of-others" not in text
 

@@ -102,6 +102,23 @@ def test_a_pod_appears_and_changes_on_the_page_of_its_cluster(
     not_reloaded(page)
 
 
+def test_the_page_of_a_cluster_says_why_a_pod_fails_and_stops_when_it_is_well(
+    open_page: Opener, cluster: Cluster, project: Project
+) -> None:
+    status = {"containers": [{"name": "main", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}
+    pod = factories.pod(
+        cluster, project, name="newcomer", health="Degraded", reason="ImagePullBackOff", ready=False, status=status
+    )
+    page = open_page("/clusters/demo-cluster/")
+    why = page.locator("#whys .why", has_text="newcomer")
+    expect(why).to_contain_text("image")
+    is_live(page)
+    Pod.objects.filter(pk=pod.pk).update(health="Healthy", reason="Running", ready=True)
+    changed(cluster)
+    expect(why).to_have_count(0)
+    not_reloaded(page)
+
+
 def test_a_cluster_that_is_cut_off_greys_out_and_says_since_when(open_page: Opener, cluster: Cluster) -> None:
     page = open_page("/clusters/demo-cluster/")
     is_live(page)
