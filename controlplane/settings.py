@@ -88,7 +88,15 @@ TEMPLATES: list[dict[str, Any]] = [
 
 DATABASES = {"default": env.db("DATABASE_URL", "postgres://flotilla@127.0.0.1:5432/flotilla")}
 DATABASES["default"]["ENGINE"] = "django.db.backends.postgresql"
-DATABASES["default"].setdefault("OPTIONS", {})["connect_timeout"] = 5
+DATABASES["default"]["OPTIONS"] = {
+    "connect_timeout": 5,
+    # A Postgres whose machine is gone closes no connection: without these a query on it waits for a quarter of an hour.
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+    **DATABASES["default"].get("OPTIONS", {}),
+}
 if env.bool("FLOTILLA_DB_POOL", False):
     # Web processes serve requests on many threads: a pool bounds their connections.
     DATABASES["default"]["OPTIONS"]["pool"] = {
