@@ -6,13 +6,25 @@ from typing import Any
 
 from apps.clusters.states import Condition
 
+# Why a watcher that has only begun does not know something yet.
+_BEGINNING = frozenset({"Connecting", "Listing"})
 
-def merge(old: Sequence[dict[str, Any]], new: Iterable[Condition], now: datetime) -> list[dict[str, Any]]:
-    """The stored form of `new`; `last_transition_time` moves only where the status did."""
+
+def merge(
+    old: Sequence[dict[str, Any]], new: Iterable[Condition], now: datetime, *, resuming: bool = False
+) -> list[dict[str, Any]]:
+    """The stored form of `new`; `last_transition_time` moves only where the status did.
+
+    While a watcher is `resuming`, what is not known yet stays as it was recorded: since when something is so is not
+    forgotten because a process was started again.
+    """
     before = {found["type"]: found for found in old}
     merged: list[dict[str, Any]] = []
     for condition in new:
         known = before.get(condition.type)
+        if resuming and known is not None and _stays(known, condition):
+            merged.append(known)
+            continue
         moved = known is None or known["status"] != condition.status
         merged.append(
             {
@@ -24,3 +36,10 @@ def merge(old: Sequence[dict[str, Any]], new: Iterable[Condition], now: datetime
             }
         )
     return merged
+
+
+def _stays(known: dict[str, Any], condition: Condition) -> bool:
+    if condition.status != "Unknown" or condition.reason not in _BEGINNING:
+        return False
+    # A credential that was refused may have been replaced: that is why the watcher begins anew.
+    return known["status"] == "True" or (known["status"] == "False" and condition.type != "Authorized")

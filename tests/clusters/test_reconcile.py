@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -57,6 +58,30 @@ def test_a_change_of_state_wakes_what_lives_on_the_cluster(
     with django_capture_on_commit_callbacks(execute=True):
         reconcile.record_state(cluster.pk, fencing, seen)
     assert sent == woken
+
+
+def test_since_when_something_is_so_is_not_forgotten_when_a_watcher_begins_anew(cluster: Cluster) -> None:
+    fencing = hold(cluster)
+    ailing = replace(WELL, nodes=2, resuming=False)
+    reconcile.record_state(cluster.pk, fencing, ailing)
+    before = Cluster.objects.get().conditions
+    reconcile.record_state(cluster.pk, fencing, Observation())
+    assert Cluster.objects.get().conditions == before
+    listing = Observation(ever_seen=True, streams={"Node": None, "Pod": None})
+    reconcile.record_state(cluster.pk, fencing, listing)
+    reconcile.record_state(cluster.pk, fencing, ailing)
+    assert Cluster.objects.get().conditions == before
+    reconcile.record_state(cluster.pk, fencing, replace(listing, resuming=False))
+    since = {found["type"]: (found["status"], found["reason"]) for found in Cluster.objects.get().conditions}
+    assert since["NodesReady"] == since["Synced"] == ("Unknown", "Listing"), "for so long nothing is known any more"
+
+
+def test_a_refusal_is_not_told_on_while_a_new_credential_is_tried(cluster: Cluster) -> None:
+    fencing = hold(cluster)
+    reconcile.record_state(cluster.pk, fencing, replace(WELL, authorized=False))
+    reconcile.record_state(cluster.pk, fencing, Observation())
+    found = {condition["type"]: condition["status"] for condition in Cluster.objects.get().conditions}
+    assert found["Authorized"] == "Unknown" and found["Reachable"] == "True"
 
 
 def test_last_seen_stands_still_while_nothing_answers(cluster: Cluster) -> None:
