@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from localcluster.store import Change, Store
 
 Obj = dict[str, Any]
+log = logging.getLogger(__name__)
 
 RESOURCE = "resourcequotas"
 _NONE = Decimal(0)
@@ -104,7 +106,12 @@ class Quotas:
 
     def _take(self, obj: Obj) -> None:
         metadata = obj["metadata"]
-        hard = {name: parse(value) for name, value in ((obj.get("spec") or {}).get("hard") or {}).items()}
+        try:
+            hard = {name: parse(value) for name, value in ((obj.get("spec") or {}).get("hard") or {}).items()}
+        except ValueError as error:
+            # It was stored by a version that did not check it yet.
+            log.warning("ResourceQuota %s/%s limits nothing: %s", metadata["namespace"], metadata["name"], error)
+            return
         quota = _Quota(obj, hard, dict.fromkeys(hard, Decimal(0)))
         for key in self._store.resources():
             for stored in self._store.scan(key, metadata["namespace"]):

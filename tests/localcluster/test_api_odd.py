@@ -225,3 +225,15 @@ def test_who_does_not_read_keeps_no_more_than_the_limit(monkeypatch: pytest.Monk
         _config(store, f"c{number}")
     pending: list[Change] = list(behind._pending)
     assert [change.stored.obj["metadata"]["name"] for change in pending] == ["c0", "c1", "c2", "c3"]
+
+
+def test_a_quota_that_was_stored_unchecked_keeps_no_cluster_from_starting(caplog: pytest.LogCaptureFixture) -> None:
+    """An older version took it; the quotas beside it still hold."""
+    store = Store()
+    for name, hard in (("odd", {"cpu": "lots"}), ("sound", {"pods": "0"})):
+        store.put("resourcequotas", {"metadata": {"name": name, "namespace": "default"}, "spec": {"hard": hard}})
+    quotas = Registry(store).admission.quotas
+    assert "ResourceQuota default/odd limits nothing: 'lots' is not a quantity" in caplog.text
+    one = pod("one") | {"metadata": {"name": "one", "namespace": "default"}}
+    assert quotas.refusal(Catalog(store)["pods"], one).startswith("exceeded quota: sound")
+    assert quotas.used("default", "odd") == {}
