@@ -135,6 +135,7 @@ def pod_facts(pod: Pod, events: Sequence[EventFacts] = ()) -> PodFacts:
         deleted=pod.deleted_at is not None,
         created_at=pod.created_at,
         started_at=pod.started_at,
+        of_run=bool(pod.run),
     )
 
 

@@ -312,6 +312,20 @@ def test_a_pod_on_a_node_that_is_silent_is_not_called_healthy() -> None:
 
 
 @pytest.mark.parametrize(
+    ("of_run", "then"),
+    [
+        (False, "then its controller starts another."),
+        (True, "then the run has failed: launch it again on another node."),
+    ],
+)
+def test_what_becomes_of_a_pod_on_a_lost_node(of_run: bool, then: str) -> None:
+    pod = PodFacts("run-1-x", "Running", "Healthy", ready=True, node="gpu-1", of_run=of_run)
+    silent = node("gpu-1", ready=False, reason="NodeStatusUnknown", not_ready_since=NOW - 4 * MIN)
+    assert why(pod, cluster(silent)).next_step.endswith(then)
+    assert why(pod, cluster(node("n2"))).next_step.endswith(then)
+
+
+@pytest.mark.parametrize(
     ("ago", "finalizers", "silent", "sentence"),
     [
         (timedelta(seconds=5), (), False, "Being deleted: its containers have a moment to end by themselves."),

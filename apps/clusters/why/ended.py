@@ -125,14 +125,20 @@ def lost(pod: PodFacts, cluster: ClusterFacts, now: datetime) -> Why | None:
             "NodeLost",
             f"Not heard of: node {pod.node} no longer exists.",
             (),
-            "Kubernetes removes the pod within minutes; its controller starts another.",
+            f"Kubernetes removes the pod within minutes; {_then(pod)}",
         )
     if node.ready and pod.reason != "NodeLost":
         return None
     sentence = f"Not heard of: node {node.name} {_silent(node, now)}."
     evidence = (Evidence(f"Node {node.name}", node.reason or "not ready", node.not_ready_since),)
-    step = "It is replaced about 5 min after the node was lost, unless the node comes back."
+    step = f"Kubernetes gives it up about 5 min after the node was lost, unless the node comes back; {_then(pod)}"
     return Why("NodeLost", sentence, evidence, step, at=node.not_ready_since)
+
+
+def _then(pod: PodFacts) -> str:
+    if pod.of_run:
+        return "then the run has failed: launch it again on another node."
+    return "then its controller starts another."
 
 
 def _silent(node: NodeFacts, now: datetime) -> str:

@@ -105,7 +105,8 @@ class NodeFacts:
 
 @dataclass(frozen=True)
 class PodFacts:
-    """A pod as observed. `asks` is what the scheduler reserves, by the resource's name."""
+    """A pod as observed. `asks` is what the scheduler reserves, by the resource's name; `of_run`: of one of Flotilla's
+    runs, which is not started a second time."""
 
     name: str
     phase: str = ""
@@ -127,6 +128,7 @@ class PodFacts:
     created_at: datetime | None = None
     started_at: datetime | None = None
     log_line: str = ""
+    of_run: bool = False
 
     def condition(self, kind: str) -> Condition | None:
         """The condition of that type."""
