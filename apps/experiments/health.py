@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,6 +25,8 @@ START_ERRORS = frozenset(
 )
 # A registry may be away for a moment; after this long the run has failed rather than "is starting" for ever.
 START_PATIENCE = timedelta(minutes=5)
+# So long after a pod was to be gone nobody on its node hears that any more.
+OVERDUE = timedelta(minutes=1)
 # How soon a Job that is being deleted, or a pod that can't start, is looked at again without an event.
 RECHECK_SECONDS = 5.0
 
@@ -58,6 +60,8 @@ class PodSeen:
     message: str = ""
     exit_code: int | None = None
     scheduled: bool = False
+    due: datetime | None = None
+    """When it is to be gone, where it is being deleted: the deletion and its grace period."""
     created_at: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
@@ -71,6 +75,8 @@ class JobSeen:
     deleting: bool = False
     outcome: str = ""
     """"Complete", "Failed", or "" while it runs."""
+    given_up: bool = False
+    """The Job is to fail, and waits for its pod to end: its condition FailureTarget."""
     reason: str = ""
     message: str = ""
     started_at: datetime | None = None
@@ -96,7 +102,7 @@ def decide(run: Facts, job: JobSeen | None, now: datetime) -> Decision:
     """From what is wanted and what is, the next step. Repeating it without a change decides the same."""
     if run.state in SETTLED:
         # A launch that was under way when the run was settled may still have made a Job: nobody waits for it.
-        orphan = job is not None and not job.outcome and not job.deleting
+        orphan = job is not None and not (job.outcome or job.given_up or job.deleting)
         return Decision(Act.DELETE) if orphan else Decision()
     if run.state == RunState.CANCELING:
         return _canceling(job, now)
@@ -113,12 +119,17 @@ def decide(run: Facts, job: JobSeen | None, now: datetime) -> Decision:
         return _failed(job, now)
     if job.deleting:
         return Decision(reason="Deleting", message="Somebody is deleting the Job.", recheck=RECHECK_SECONDS)
+    if job.given_up:
+        return _given_up(job, now)
     return _under_way(job, now)
 
 
 def _canceling(job: JobSeen | None, now: datetime) -> Decision:
     if job is None:
         return Decision(state=RunState.CANCELED, reason="Canceled", ended_at=now)
+    if job.deleting and job.pod is not None and _is_overdue(job.pod, now):
+        message = f"Node {job.pod.node} does not answer: canceled once it is back, or removed from the cluster."
+        return Decision(reason="NodeLost", message=message, recheck=RECHECK_SECONDS)
     if job.deleting:
         return Decision(recheck=RECHECK_SECONDS)
     if job.outcome == "Complete":
@@ -160,6 +171,24 @@ def _failed(job: JobSeen, now: datetime) -> Decision:
     )
 
 
+def _given_up(job: JobSeen, now: datetime) -> Decision:
+    """A Job fails when its pod has ended, and on a node that is lost no pod ever does."""
+    pod = job.pod
+    if pod is None or not _is_overdue(pod, now):
+        return replace(_under_way(job, now), recheck=RECHECK_SECONDS)
+    return Decision(
+        state=RunState.FAILED,
+        reason="NodeLost",
+        message=f"Node {pod.node} stopped answering, and Kubernetes gave the run up. How far it came is not known.",
+        started_at=_started(job),
+        ended_at=pod.due,
+    )
+
+
+def _is_overdue(pod: PodSeen, now: datetime) -> bool:
+    return pod.due is not None and now - pod.due >= OVERDUE
+
+
 def _under_way(job: JobSeen, now: datetime) -> Decision:
     pod = job.pod
     if pod is None:
@@ -188,20 +217,15 @@ def see(job: Object | None, pods: Iterable[Object] = (), warnings: Sequence[str]
     if job is None:
         return None
     metadata, status = job.get("metadata") or {}, job.get("status") or {}
-    outcome: Object = next(
-        (
-            found
-            for found in status.get("conditions") or []
-            if found.get("type") in ("Complete", "Failed") and found.get("status") == "True"
-        ),
-        {},
-    )
+    true: list[Object] = [found for found in status.get("conditions") or [] if found.get("status") == "True"]
+    outcome: Object = next((found for found in true if found.get("type") in ("Complete", "Failed")), {})
     uid = str(metadata.get("uid") or "")
     newest = max((pod for pod in pods if _owned(pod, uid)), key=_created, default=None)
     return JobSeen(
         uid=uid,
         deleting=bool(metadata.get("deletionTimestamp")),
         outcome=str(outcome.get("type") or ""),
+        given_up=any(found.get("type") == "FailureTarget" for found in true),
         reason=str(outcome.get("reason") or ("FailedCreate" if warnings and newest is None else "")),
         message=str(outcome.get("message") or (warnings[0] if warnings and newest is None else "")),
         started_at=moment(status.get("startTime")),
@@ -235,6 +259,7 @@ def _see_pod(pod: Object) -> PodSeen:
         message="" if fine and not verdict.exit_code else verdict.message,
         exit_code=verdict.exit_code,
         scheduled=bool((pod.get("spec") or {}).get("nodeName")),
+        due=moment(metadata.get("deletionTimestamp")),
         created_at=moment(metadata.get("creationTimestamp")),
         started_at=min(filter(None, (moment(state.get("startedAt")) for state in begun)), default=None),
         ended_at=max(filter(None, (moment(state.get("finishedAt")) for state in ended)), default=None),

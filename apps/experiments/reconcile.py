@@ -127,7 +127,7 @@ def _act(run: Run, client: KubeClient, job: JobSeen | None, decision: Decision) 
         client.delete("batch/v1", "Job", run.job_name, run.namespace, propagation="Foreground", uid=job.uid)
     if decision.state is not None and decision.state in SETTLED:
         _settle(run, decision.state, client, job, decision)
-    elif decision.state is not None:
+    elif decision.state is not None or decision.message:
         _advance(run, job, decision)
 
 

@@ -96,9 +96,17 @@ def job(found: PodSeen | None = None, **fields: Any) -> JobSeen:
             S.FAILED,
             BACKOFF,
         ),
+        # Given up: the Job fails once its pod has ended, and on a lost node no pod does.
+        (S.RUNNING, True, job(pod(started_at=START), given_up=True), Act.NOTHING, S.RUNNING, ""),
+        (S.RUNNING, True, job(pod(started_at=START, due=NOW), given_up=True), Act.NOTHING, S.RUNNING, ""),
+        (S.RUNNING, True, job(pod(started_at=START, due=START)), Act.NOTHING, S.RUNNING, ""),
+        (S.RUNNING, True, job(pod(started_at=START, due=START), given_up=True), Act.NOTHING, S.FAILED, "NodeLost"),
+        (S.FAILED, True, job(pod(due=START), given_up=True), Act.NOTHING, None, ""),
         # Cancelling ends with the Job's absence, or with an end that came first.
         (S.CANCELING, True, job(pod()), Act.DELETE, None, ""),
         (S.CANCELING, True, job(pod(), deleting=True), Act.NOTHING, None, ""),
+        (S.CANCELING, True, job(pod(due=NOW), deleting=True), Act.NOTHING, None, ""),
+        (S.CANCELING, True, job(pod(due=START), deleting=True), Act.NOTHING, None, "NodeLost"),
         (S.CANCELING, True, None, Act.NOTHING, S.CANCELED, "Canceled"),
         (S.CANCELING, False, None, Act.NOTHING, S.CANCELED, "Canceled"),
         (S.CANCELING, True, job(outcome="Complete"), Act.NOTHING, S.SUCCEEDED, ""),
@@ -176,6 +184,17 @@ def test_seeing_a_failed_job_and_its_container() -> None:
     assert found is not None and found.pod is not None
     assert (found.outcome, found.pod.exit_code, found.pod.reason) == ("Failed", 1, "Error")
     assert found.pod.ended_at == datetime(2026, 11, 23, 11, 59, tzinfo=UTC)
+
+
+def test_seeing_a_job_that_waits_for_a_pod_on_a_lost_node() -> None:
+    left = kube_pod("p", "2026-11-23T11:00:00Z", phase="Running")
+    left["metadata"]["deletionTimestamp"] = "2026-11-23T11:55:30Z"
+    condition = {"type": "FailureTarget", "status": "True", "reason": BACKOFF}
+    found = see({"metadata": {"uid": "u1"}, "status": {"conditions": [condition]}}, [left])
+    decision = decide(Facts(S.RUNNING, True), found, NOW)
+    assert (decision.state, decision.reason) == (S.FAILED, "NodeLost")
+    assert decision.message.startswith("Node n1 stopped answering")
+    assert decision.ended_at == datetime(2026, 11, 23, 11, 55, 30, tzinfo=UTC)
 
 
 def test_a_job_without_a_pod_is_explained_by_its_events() -> None:
