@@ -25,6 +25,8 @@ START_ERRORS = frozenset(
 )
 # A registry may be away for a moment; after this long the run has failed rather than "is starting" for ever.
 START_PATIENCE = timedelta(minutes=5)
+# Why a run failed, or can't be canceled yet, whose node no longer answers.
+NODE_LOST = "NodeLost"
 # So long after a pod was to be gone nobody on its node hears that any more.
 OVERDUE = timedelta(minutes=1)
 # How soon a Job that is being deleted, or a pod that can't start, is looked at again without an event.
@@ -129,7 +131,7 @@ def _canceling(job: JobSeen | None, now: datetime) -> Decision:
         return Decision(state=RunState.CANCELED, reason="Canceled", ended_at=now)
     if job.deleting and job.pod is not None and _is_overdue(job.pod, now):
         message = f"Node {job.pod.node} does not answer: canceled once it is back, or removed from the cluster."
-        return Decision(reason="NodeLost", message=message, recheck=RECHECK_SECONDS)
+        return Decision(reason=NODE_LOST, message=message, recheck=RECHECK_SECONDS)
     if job.deleting:
         return Decision(recheck=RECHECK_SECONDS)
     if job.outcome == "Complete":
@@ -178,7 +180,7 @@ def _given_up(job: JobSeen, now: datetime) -> Decision:
         return replace(_under_way(job, now), recheck=RECHECK_SECONDS)
     return Decision(
         state=RunState.FAILED,
-        reason="NodeLost",
+        reason=NODE_LOST,
         message=f"Node {pod.node} stopped answering, and Kubernetes gave the run up. How far it came is not known.",
         started_at=_started(job),
         ended_at=pod.due,

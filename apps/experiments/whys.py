@@ -11,7 +11,7 @@ from apps.clusters.visibility import Visibility
 from apps.clusters.why import ClusterFacts, PodFacts, Why, explain
 from apps.clusters.why.amounts import parse
 from apps.clusters.why.facts import ContainerFacts, Ended
-from apps.experiments.health import START_ERRORS
+from apps.experiments.health import NODE_LOST, START_ERRORS
 from apps.experiments.manifests import CONTAINER
 from apps.experiments.models import Run
 from apps.experiments.states import FAILURES, SETTLED, RunKind, RunState
@@ -23,6 +23,9 @@ def why_of(run: Run, pods: list[Pod], sight: Visibility) -> Why | None:
     """Why one launched run waits, is unwell or failed; None when it is well. `pods` are its own, the newest first."""
     if run.kind != RunKind.LAUNCHED or run.state in {RunState.SUCCEEDED, RunState.CANCELED, RunState.LOST}:
         return None
+    if run.state in FAILURES and run.reason == NODE_LOST:
+        # What is left of the pod tells how it was removed, not why.
+        return how_it_failed(run)
     newest = pods[0] if pods else None
     if newest is not None and (newest.phase != "Succeeded"):
         why = explain_pod(newest, sight=sight, log_line=_last_line(run))
@@ -60,6 +63,8 @@ def how_it_failed(run: Run) -> Why | None:
     """Why a launched run failed, from what was recorded of it: no query, and no pod is needed any more."""
     if run.kind != RunKind.LAUNCHED or run.state not in FAILURES or not run.reason or run.state == RunState.LOST:
         return None
+    if run.reason == NODE_LOST:
+        return Why(NODE_LOST, run.message, (), "Launch it again: it did not fail by itself.", at=run.ended_at)
     container = ContainerFacts(
         CONTAINER,
         image=str(run.spec.get("image") or ""),

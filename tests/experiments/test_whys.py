@@ -152,6 +152,20 @@ def test_what_was_recorded_is_told_in_the_same_words(
     assert why is not None and sentence in why.sentence
 
 
+def test_a_run_whose_node_was_lost_says_so_and_not_how_its_pod_was_removed(
+    browser: Client, experiment: Experiment, cluster: Cluster
+) -> None:
+    message = "Node gpu-1 stopped answering, and Kubernetes gave the run up. How far it came is not known."
+    run = launched(experiment, cluster, RunState.FAILED, reason="NodeLost", message=message, ended_at=timezone.now())
+    evicted = {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager", "message": "taint"}
+    factories.pod(
+        cluster, experiment.project, run=str(run.pk), phase="Failed", ready=False, health="Degraded",
+        status={"conditions": [evicted]}, deleted_at=timezone.now(),
+    )  # fmt: skip
+    text = browser.get(f"/p/{experiment.project.name}/runs/{run.uid}/").content.decode()
+    assert message in text and "Launch it again" in text and "a taint that it does not tolerate" not in text
+
+
 def test_a_log_that_is_lost_changes_nothing_about_its_run(
     browser: Client, experiment: Experiment, cluster: Cluster
 ) -> None:
