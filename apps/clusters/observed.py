@@ -180,25 +180,21 @@ def write_usage(cluster_id: int, fencing: int, nodes: Sequence[Row], pods: Seque
             ("clusters_node", nodes, "t.name = r.name"),
             ("clusters_pod", pods, "t.name = r.name AND t.namespace = r.namespace AND t.deleted_at IS NULL"),
         ):
-            measured = "jsonb_to_recordset(%s::jsonb) AS r(namespace text, name text, cpu bigint, memory bigint)"
-            with connection.cursor() as cursor:
-                cursor.execute(
-                    f"UPDATE {table} t SET used_cpu_m = r.cpu, used_memory_b = r.memory "  # noqa: S608 - constants
-                    f"FROM {measured} WHERE t.cluster_id = %s AND {match} "
-                    "AND (t.used_cpu_m, t.used_memory_b) IS DISTINCT FROM (r.cpu, r.memory)",
-                    [storable(rows), cluster_id],
-                )
-                changed += cursor.rowcount
-                if rows:
-                    cursor.execute(
-                        f"UPDATE {table} t SET used_cpu_m = NULL, used_memory_b = NULL "  # noqa: S608 - constants
-                        "WHERE t.cluster_id = %s AND t.used_cpu_m IS NOT NULL "
-                        f"AND NOT EXISTS (SELECT FROM {measured} WHERE {match})",
-                        [cluster_id, storable(rows)],
-                    )
-                    changed += cursor.rowcount
+            changed += _write_used(table, cluster_id, rows, match) if rows else 0
         sampling.record(cluster_id, nodes, pods)
     return changed > 0
+
+
+def _write_used(table: str, cluster_id: int, rows: Sequence[Row], match: str) -> int:
+    measured = "jsonb_to_recordset(%s::jsonb) AS r(namespace text, name text, cpu bigint, memory bigint)"
+    found = f"SELECT t.id, r.cpu, r.memory FROM {table} t LEFT JOIN {measured} ON {match} WHERE t.cluster_id = %s"  # noqa: S608 - constants
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {table} u SET used_cpu_m = s.cpu, used_memory_b = s.memory FROM ({found}) s "  # noqa: S608 - constants
+            "WHERE u.id = s.id AND (u.used_cpu_m, u.used_memory_b) IS DISTINCT FROM (s.cpu, s.memory)",
+            [storable(rows), cluster_id],
+        )
+        return int(cursor.rowcount)
 
 
 def forget_usage(cluster_id: int, fencing: int) -> None:
