@@ -39,7 +39,7 @@ def merge(
 
 
 def _stays(known: dict[str, Any], condition: Condition) -> bool:
-    if condition.status != "Unknown" or condition.reason not in _BEGINNING:
+    if condition.type == "Authorized" and known["status"] == "False":
+        # The credential may have been replaced: that is why the watcher begins anew.
         return False
-    # A credential that was refused may have been replaced: that is why the watcher begins anew.
-    return known["status"] == "True" or (known["status"] == "False" and condition.type != "Authorized")
+    return known["status"] != "Unknown" == condition.status and condition.reason in _BEGINNING

@@ -49,7 +49,7 @@ def record_state(
         fields: dict[str, Any] = {
             "reason": reason[:100],
             "message": message,
-            "conditions": merge(cluster.conditions, conditions(seen), now, resuming=seen.resuming),
+            "conditions": merge(cluster.conditions, conditions(seen), now, resuming=seen.resumes),
         }
         if server_version:
             fields["server_version"] = server_version[:60]

@@ -24,6 +24,8 @@ class ClusterState(enum.StrEnum):
     DISABLED = "Disabled"
 
 
+# Of a cluster in one of these all is known that it shows.
+_WATCHED = frozenset({ClusterState.HEALTHY, ClusterState.DEGRADED})
 # Observation alone decides, so any state may follow any other.
 MOVES: Mapping[str, frozenset[str]] = {
     state: frozenset(other for other in ClusterState if other is not state) for state in ClusterState
@@ -67,6 +69,11 @@ class Observation:
     was: str = ""
     resuming: bool = True
 
+    @property
+    def resumes(self) -> bool:
+        """Whether what was recorded is still the best to show: the cluster was being watched until just now."""
+        return self.resuming and self.was in _WATCHED
+
 
 def conditions(seen: Observation) -> list[Condition]:
     """The conditions, most fundamental first. Of a cluster that can't be reached only that is known."""
@@ -96,9 +103,9 @@ def derive(seen: Observation) -> tuple[ClusterState, str, str]:
 
 def _not_known_yet(seen: Observation, waiting: Condition) -> tuple[ClusterState, str, str]:
     """A cluster that was well is not shown as new only because another watcher has begun to look at it."""
-    if seen.was not in {ClusterState.HEALTHY, ClusterState.DEGRADED}:
+    if seen.was not in _WATCHED:
         return ClusterState.PENDING, waiting.reason, waiting.message
-    if seen.resuming:
+    if seen.resumes:
         return ClusterState(seen.was), "Resuming", "Shown as last seen; the watches are being taken up again."
     return ClusterState.DEGRADED, waiting.reason, f"Not up to date: {waiting.message}"
 

@@ -76,6 +76,17 @@ def test_since_when_something_is_so_is_not_forgotten_when_a_watcher_begins_anew(
     assert since["NodesReady"] == since["Synced"] == ("Unknown", "Listing"), "for so long nothing is known any more"
 
 
+def test_of_a_cluster_that_is_enabled_again_nothing_is_told_from_before(cluster: Cluster, admin: Principal) -> None:
+    fencing = hold(cluster)
+    reconcile.record_state(cluster.pk, fencing, WELL)
+    for enabled in (False, True):
+        services.update_cluster(principal=admin, cluster=Cluster.objects.get(), enabled=enabled)
+    reconcile.record_state(cluster.pk, fencing, Observation())
+    found = Cluster.objects.get()
+    assert found.state == "Pending"
+    assert {condition["status"] for condition in found.conditions if condition["type"] != "Stable"} == {"Unknown"}
+
+
 def test_a_refusal_is_not_told_on_while_a_new_credential_is_tried(cluster: Cluster) -> None:
     fencing = hold(cluster)
     reconcile.record_state(cluster.pk, fencing, replace(WELL, authorized=False))
