@@ -1,7 +1,7 @@
 """A run's Job and pod, as observed → what the run's state is and what to do next. Pure."""
 
 import enum
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,9 +25,9 @@ START_ERRORS = frozenset(
 )
 # A registry may be away for a moment; after this long the run has failed rather than "is starting" for ever.
 START_PATIENCE = timedelta(minutes=5)
-# Why a run failed, or can't be canceled yet, whose node no longer answers.
+# Why a run failed, or can't be canceled yet, whose node is not ready any more.
 NODE_LOST = "NodeLost"
-# So long after a pod was to be gone nobody on its node hears that any more.
+# So long after a pod was to be gone its silent node is not waited for.
 OVERDUE = timedelta(minutes=1)
 # How soon a Job that is being deleted, or a pod that can't start, is looked at again without an event.
 RECHECK_SECONDS = 5.0
@@ -64,6 +64,8 @@ class PodSeen:
     scheduled: bool = False
     due: datetime | None = None
     """When it is to be gone, where it is being deleted: the deletion and its grace period."""
+    silent: bool = False
+    """Whether its node is not ready, so that nobody there may end it."""
     created_at: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
@@ -129,8 +131,8 @@ def decide(run: Facts, job: JobSeen | None, now: datetime) -> Decision:
 def _canceling(job: JobSeen | None, now: datetime) -> Decision:
     if job is None:
         return Decision(state=RunState.CANCELED, reason="Canceled", ended_at=now)
-    if job.deleting and job.pod is not None and _is_overdue(job.pod, now):
-        message = f"Node {job.pod.node} does not answer: canceled once it is back, or removed from the cluster."
+    if job.deleting and job.pod is not None and _is_lost(job.pod, now):
+        message = f"Node {job.pod.node} is lost: canceled once it is back, or removed from the cluster."
         return Decision(reason=NODE_LOST, message=message, recheck=RECHECK_SECONDS)
     if job.deleting:
         return Decision(recheck=RECHECK_SECONDS)
@@ -176,19 +178,19 @@ def _failed(job: JobSeen, now: datetime) -> Decision:
 def _given_up(job: JobSeen, now: datetime) -> Decision:
     """A Job fails when its pod has ended, and on a node that is lost no pod ever does."""
     pod = job.pod
-    if pod is None or not _is_overdue(pod, now):
+    if pod is None or not _is_lost(pod, now):
         return replace(_under_way(job, now), recheck=RECHECK_SECONDS)
     return Decision(
         state=RunState.FAILED,
         reason=NODE_LOST,
-        message=f"Node {pod.node} stopped answering, and Kubernetes gave the run up. How far it came is not known.",
+        message=f"Node {pod.node} was lost, and Kubernetes gave the run up. How far it came is not known.",
         started_at=_started(job),
         ended_at=pod.due,
     )
 
 
-def _is_overdue(pod: PodSeen, now: datetime) -> bool:
-    return pod.due is not None and now - pod.due >= OVERDUE
+def _is_lost(pod: PodSeen, now: datetime) -> bool:
+    return pod.silent and pod.due is not None and now - pod.due >= OVERDUE
 
 
 def _under_way(job: JobSeen, now: datetime) -> Decision:
@@ -214,8 +216,11 @@ def _started(job: JobSeen) -> datetime | None:
     return (job.pod.started_at if job.pod else None) or job.started_at
 
 
-def see(job: Object | None, pods: Iterable[Object] = (), warnings: Sequence[str] = ()) -> JobSeen | None:
-    """The Job and the newest of its pods as `decide` wants them; `warnings` explain a Job that has no pod."""
+def see(
+    job: Object | None, pods: Iterable[Object] = (), warnings: Sequence[str] = (), silent: Collection[str] = ()
+) -> JobSeen | None:
+    """The Job and the newest of its pods as `decide` wants them; `warnings` explain a Job that has no pod, `silent` are
+    the nodes that are not ready."""
     if job is None:
         return None
     metadata, status = job.get("metadata") or {}, job.get("status") or {}
@@ -232,7 +237,7 @@ def see(job: Object | None, pods: Iterable[Object] = (), warnings: Sequence[str]
         message=str(outcome.get("message") or (warnings[0] if warnings and newest is None else "")),
         started_at=moment(status.get("startTime")),
         ended_at=moment(status.get("completionTime") or outcome.get("lastTransitionTime")),
-        pod=_see_pod(newest) if newest is not None else None,
+        pod=_see_pod(newest, silent) if newest is not None else None,
     )
 
 
@@ -245,8 +250,13 @@ def _created(pod: Object) -> str:
     return str((pod.get("metadata") or {}).get("creationTimestamp") or "")
 
 
-def _see_pod(pod: Object) -> PodSeen:
-    metadata, status = pod.get("metadata") or {}, pod.get("status") or {}
+def node_of(pod: Object) -> str:
+    """The name of a pod's node; "" while it has none."""
+    return str((pod.get("spec") or {}).get("nodeName") or "")
+
+
+def _see_pod(pod: Object, silent: Collection[str]) -> PodSeen:
+    metadata, status, node = pod.get("metadata") or {}, pod.get("status") or {}, node_of(pod)
     phase = str(status.get("phase") or "Pending")
     verdict = pod_health(pod)
     states = [found.get("state") or {} for found in status.get("containerStatuses") or []]
@@ -255,12 +265,13 @@ def _see_pod(pod: Object) -> PodSeen:
     fine = phase in ("Running", "Succeeded")
     return PodSeen(
         name=str(metadata.get("name") or ""),
-        node=str((pod.get("spec") or {}).get("nodeName") or ""),
+        node=node,
         phase=phase,
         reason="" if fine and not verdict.exit_code else verdict.reason,
         message="" if fine and not verdict.exit_code else verdict.message,
         exit_code=verdict.exit_code,
-        scheduled=bool((pod.get("spec") or {}).get("nodeName")),
+        scheduled=bool(node),
+        silent=node in silent,
         due=moment(metadata.get("deletionTimestamp")),
         created_at=moment(metadata.get("creationTimestamp")),
         started_at=min(filter(None, (moment(state.get("startedAt")) for state in begun)), default=None),

@@ -4,6 +4,7 @@ and cut off at any line."""
 import base64
 import binascii
 import logging
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from django.utils import timezone
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import Forbidden, Invalid, KubeError, NotFound
 from apps.clusters.manifests import RUN
-from apps.clusters.models import KubeEvent, Pod
+from apps.clusters.models import KubeEvent, Node, Pod
 from apps.clusters.services import connect
 from apps.core import transitions
 from apps.core.errors import FlotillaError
@@ -25,7 +26,7 @@ from apps.core.states import Role
 from apps.core.tokens import digest, issue_token, revoke_tokens
 from apps.core.wake import send
 from apps.experiments import manifests, selectors
-from apps.experiments.health import Act, Decision, Facts, JobSeen, decide, see
+from apps.experiments.health import Act, Decision, Facts, JobSeen, Object, decide, node_of, see
 from apps.experiments.models import Run
 from apps.experiments.services.launching import RECONCILE
 from apps.experiments.specs import parse_spec
@@ -93,7 +94,14 @@ def _observe(run: Run, client: KubeClient) -> JobSeen | None:
         return None
     pods = client.list("v1", "Pod", run.namespace, label_selector=f"{RUN}={run.pk}")
     warnings = [] if pods else _warnings(run)
-    return see(job, pods, warnings)
+    return see(job, pods, warnings, _silent(run, pods))
+
+
+def _silent(run: Run, pods: Sequence[Object]) -> list[str]:
+    """The nodes of pods that are being deleted which, as last observed, are not ready."""
+    nodes = {node_of(pod) for pod in pods if pod["metadata"].get("deletionTimestamp")}
+    found = Node.objects.filter(cluster=run.cluster, name__in=nodes, ready=False) if nodes else Node.objects.none()
+    return list(found.values_list("name", flat=True))
 
 
 def _warnings(run: Run) -> list[str]:

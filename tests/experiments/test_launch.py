@@ -133,13 +133,17 @@ def test_a_job_that_somebody_deleted_is_lost_and_never_made_again(principal: Pri
     run = launch(principal, experiment, "sleep", "300")
     follow(run, RunState.RUNNING)
     client = cluster_services.connect(run.cluster)
-    job = ("batch/v1", "Job", run.job_name, run.namespace)
-    client.merge_patch(*job[:3], {"metadata": {"finalizers": ["example.com/hold"]}}, job[3])
-    client.delete(*job)
+
+    def hold(*finalizers: str) -> None:
+        patch = {"metadata": {"finalizers": list(finalizers)}}
+        client.merge_patch("batch/v1", "Job", run.job_name, patch, run.namespace)
+
+    hold("example.com/hold")
+    client.delete("batch/v1", "Job", run.job_name, run.namespace)
     reconcile_run(run.pk)
     run.refresh_from_db()
     assert (run.state, run.reason, run.message) == (RunState.RUNNING, "Deleting", "Somebody is deleting the Job.")
-    client.merge_patch(*job[:3], {"metadata": {"finalizers": None}}, job[3])
+    hold()
     follow(run, *SETTLED)
     assert (run.state, run.reason) == (RunState.LOST, "JobVanished")
     reconcile_run(run.pk)

@@ -155,7 +155,7 @@ def test_what_was_recorded_is_told_in_the_same_words(
 def test_a_run_whose_node_was_lost_says_so_and_not_how_its_pod_was_removed(
     browser: Client, experiment: Experiment, cluster: Cluster
 ) -> None:
-    message = "Node gpu-1 stopped answering, and Kubernetes gave the run up. How far it came is not known."
+    message = "Node gpu-1 was lost, and Kubernetes gave the run up. How far it came is not known."
     run = launched(experiment, cluster, RunState.FAILED, reason="NodeLost", message=message, ended_at=timezone.now())
     evicted = {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager", "message": "taint"}
     factories.pod(
