@@ -209,7 +209,7 @@ def _node_rows(
     the rest of the pods their own: a fleet has thousands that explain nothing."""
     own = {pod.cluster_id for pod in pods}
     wanted = Q(cluster__in=waiting) | Q(cluster__in=own, name__in={pod.node_name for pod in pods})
-    for pod in homeless:
+    for pod in homeless if others else ():
         wanted |= Q(
             cluster__in=others,
             ready=True,
@@ -244,8 +244,8 @@ def _requested(clusters: set[int], *, by_kind: bool) -> dict[tuple[int, str], di
         .annotate(Count("id"), Sum("requests_cpu_m"), Sum("requests_memory_b"), Sum("requests_gpu"))
     )
     found: dict[tuple[int, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for cluster, node, *kind, pods, cpu, memory, gpus in rows:
-        kinds = kind[0] if kind else {}
+    for cluster, node, *by, pods, cpu, memory, gpus in rows:
+        kinds = by[0] if by_kind else {}
         of_kinds = {kind: count * pods for kind, count in kinds.items()} if kinds else {"gpu": gpus}
         for name, value in ({"pods": pods, "cpu": cpu, "memory": memory} | of_kinds).items():
             found[cluster, node][name] += int(value or 0)
