@@ -55,9 +55,6 @@ _STATUS: dict[str, Any] = {
 }  # fmt: skip
 
 
-LARGE = 1000
-
-
 @dataclass
 class Fleet:
     """How large, and how ill. `sick` is the share of pods that fail or wait."""
@@ -84,10 +81,13 @@ class Fleet:
             Project.objects.get_or_create(name=name)
         made = [self._cluster(number) for number in range(self.clusters)]
         for cluster in made:
-            self._contents(cluster, self.nodes, self.pods, events=40)
+            # Failures come in clumps.
+            sick = self.sick * self.random.choice([0, 0, 0, 0, 0.5, 2, 4])
+            self._contents(cluster, self.nodes, self.pods, events=40, sick=sick)
         if self.big_nodes:
             big = self._cluster(self.clusters, name="big-eu", state="Healthy")
-            self._contents(big, self.big_nodes, self.big_pods, events=2000)
+            # One of this size is never all well, and explaining what is not is what its page costs.
+            self._contents(big, self.big_nodes, self.big_pods, events=2000, sick=self.sick)
 
     def _cluster(self, number: int, *, name: str = "", state: str = "") -> Cluster:
         provider = list(PLACES)[number % len(PLACES)]
@@ -116,11 +116,11 @@ class Fleet:
             last_seen_at=None if state == "Pending" else seen,
         )
 
-    def _contents(self, cluster: Cluster, nodes: int, pods: int, *, events: int) -> None:
+    def _contents(self, cluster: Cluster, nodes: int, pods: int, *, events: int, sick: float) -> None:
         if cluster.state == "Pending":
             return
         made = list(self._nodes(cluster, nodes))
-        found = list(self._pods(cluster, made, pods))
+        found = list(self._pods(cluster, made, pods, sick))
         Node.objects.bulk_create(made, batch_size=1000)
         placed = Pod.objects.bulk_create(found, batch_size=1000)
         KubeEvent.objects.bulk_create(self._events(cluster, placed, events), batch_size=1000)
@@ -157,13 +157,9 @@ class Fleet:
                 created_at=self.now - timedelta(days=self.random.randint(3, 200)), observed_at=self.now,
             )  # fmt: skip
 
-    def _pods(self, cluster: Cluster, nodes: list[Node], count: int) -> Iterator[Pod]:
-        # Each cluster has its own load, so that a fleet shows full and empty ones; failures come in clumps.
+    def _pods(self, cluster: Cluster, nodes: list[Node], count: int, sick: float) -> Iterator[Pod]:
+        # Each cluster has its own load, so that a fleet shows full and empty ones.
         full = self.random.betavariate(3, 2)
-        sick = self.sick * self.random.choice([0, 0, 0, 0, 0.5, 2, 4])
-        if count > LARGE:
-            # One of this size is never all well, and explaining what is not is what its page costs.
-            sick = self.sick
         for number in range(count):
             project = PROJECTS[min(int(self.random.expovariate(0.35)), len(PROJECTS) - 1)]
             health, reason, phase, message = ("Healthy", "Running", "Running", "All containers are ready.")
