@@ -73,7 +73,12 @@ class Cluster(models.Model):
     @property
     def is_locked_out(self) -> bool:
         """Whether it answers, but refuses the credential: nothing that happens there is seen."""
-        return self.state == ClusterState.DEGRADED and self.condition("Authorized") == "False"
+        return self.state == ClusterState.DEGRADED and self.refuses_us
+
+    @property
+    def refuses_us(self) -> bool:
+        """Whether the credential was refused when it was asked last."""
+        return self.condition("Authorized") == "False"
 
     def condition(self, kind: str) -> str:
         """The status of its condition `kind`: True, False or Unknown; "" where it has none."""

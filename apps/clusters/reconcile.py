@@ -44,7 +44,7 @@ def record_state(
         cluster = Cluster.objects.get(pk=cluster_id)
         if not cluster.enabled:
             return False
-        seen = replace(seen, was=cluster.state)
+        seen, refused = replace(seen, was=cluster.state), cluster.refuses_us
         state, reason, message = derive(seen)
         fields: dict[str, Any] = {
             "reason": reason[:100],
@@ -62,7 +62,9 @@ def record_state(
             cluster, to=state, allowed=MOVES, actor="watcher", reason=reason, message=message
         )
         Cluster.objects.filter(pk=cluster_id, enabled=True).update(**fields)
-        if moved:
+        cluster.conditions = fields["conditions"]
+        # A cluster that was Degraded already does not change its state when it refuses the credential, too.
+        if moved or cluster.refuses_us != refused:
             _wake_dependants(cluster_id)
     return moved or differs
 

@@ -258,6 +258,10 @@ def test_the_task_checks_once_and_again_after_a_change(cluster: Cluster, api: Fa
     tasks.check(cluster.pk)
     assert len(api.requests) > asked, "what was found before it changed its state says nothing now"
     assert not Cluster.objects.get().check_report["ok"]
+    asked = len(api.requests)
+    Cluster.objects.update(conditions=[{"type": "Authorized", "status": "False"}])
+    tasks.check(cluster.pk)
+    assert len(api.requests) > asked, "nor what was found before it refused the credential"
     Cluster.objects.update(enabled=False, generation=3)
     asked = len(api.requests)
     tasks.check(cluster.pk)

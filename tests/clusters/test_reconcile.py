@@ -40,11 +40,24 @@ def test_a_state_is_recorded_once_with_its_transition(cluster: Cluster) -> None:
     assert list(moves) == [("", "Pending"), ("Pending", "Healthy")]
 
 
+AILING = replace(WELL, nodes=2)
+WOKEN = [("deployments.reconcile", 7)]
+
+
 @pytest.mark.parametrize(
-    ("seen", "woken"), [(Observation(failures=3, ever_seen=True), [("deployments.reconcile", 7)]), (WELL, [])]
+    ("before", "seen", "woken"),
+    [
+        (WELL, Observation(failures=3, ever_seen=True), WOKEN),
+        (WELL, WELL, []),
+        (AILING, replace(AILING, nodes=3), []),
+        # It was Degraded before, and is.
+        (AILING, replace(AILING, authorized=False), WOKEN),
+        (replace(AILING, authorized=False), AILING, WOKEN),
+    ],
 )
 def test_a_change_of_state_wakes_what_lives_on_the_cluster(
     cluster: Cluster,
+    before: Observation,
     seen: Observation,
     woken: list[tuple[str, int]],
     monkeypatch: pytest.MonkeyPatch,
@@ -54,7 +67,7 @@ def test_a_change_of_state_wakes_what_lives_on_the_cluster(
     sent: list[tuple[str, int]] = []
     monkeypatch.setattr(wake, "send", lambda task, pk, countdown=None: sent.append((task, pk)))
     fencing = hold(cluster)
-    reconcile.record_state(cluster.pk, fencing, WELL)
+    reconcile.record_state(cluster.pk, fencing, before)
     with django_capture_on_commit_callbacks(execute=True):
         reconcile.record_state(cluster.pk, fencing, seen)
     assert sent == woken
@@ -62,7 +75,7 @@ def test_a_change_of_state_wakes_what_lives_on_the_cluster(
 
 def test_since_when_something_is_so_is_not_forgotten_when_a_watcher_begins_anew(cluster: Cluster) -> None:
     fencing = hold(cluster)
-    ailing = replace(WELL, nodes=2, resuming=False)
+    ailing = replace(AILING, resuming=False)
     reconcile.record_state(cluster.pk, fencing, ailing)
     before = Cluster.objects.get().conditions
     reconcile.record_state(cluster.pk, fencing, Observation())

@@ -71,10 +71,15 @@ def check_if_due(pk: int, seen: str = "") -> bool:
         return True
     fresh = cluster.checked_at is not None and cluster.checked_at > timezone.now() - _FRESH
     report = cluster.check_report
-    if fresh and report.get("generation") == cluster.generation and report.get("state") == cluster.state:
+    if fresh and report.get("generation") == cluster.generation and report.get("state") == _seen_as(cluster):
         return False
     _check(cluster)
     return True
+
+
+def _seen_as(cluster: Cluster) -> str:
+    """What the watcher sees that would make a check find something else."""
+    return f"{cluster.state}, refuses us" if cluster.refuses_us else cluster.state
 
 
 def check_gave_up(pk: int) -> None:
@@ -136,7 +141,7 @@ def _store(cluster: Cluster, report: Report, started: datetime) -> None:
     """Keep the newest: a check that began earlier, or with a connection that was replaced, must not overwrite it."""
     # Through JSON and back: what is compared and shown now is what the next reader will read.
     stored: dict[str, Any] = json.loads(
-        storable(report.as_dict() | {"generation": cluster.generation, "state": cluster.state})
+        storable(report.as_dict() | {"generation": cluster.generation, "state": _seen_as(cluster)})
     )
     before = cluster.check_report
     won = (
