@@ -262,6 +262,10 @@ def test_what_a_cluster_that_refuses_the_credential_holds_is_not_sampled(
     monkeypatch.setattr(observed, "write_usage", write)
     eventually(lambda: sampled, "what is requested is sampled without a metrics-server, too")
     api.token = "another"
+    rounds(2)
+    sampled.clear()
+    rounds(2)
+    assert not sampled, "the watches may still stand"
     api.cut()
     eventually(lambda: Cluster.objects.get().reason == "CredentialRefused", "the refusal is told")
     rounds(2)

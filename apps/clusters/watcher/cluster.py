@@ -288,8 +288,10 @@ class ClusterWatch:
             with self._tolerated("old figures of use stay a little longer"):
                 async with self._shared.writer.alone(desk):
                     await self._shared.database.run(observed.forget_usage, self.cluster_id, self.fencing)
+        # Watches stand for a while after the credential was refused, and this asks again each time.
+        refused = isinstance(error, Unauthorized)
         watched = not any(stream.error or stream.refused for stream in self._contact.streams if not stream.optional)
-        if self._contact.seen_at and not self._contact.failures and watched:
+        if self._contact.seen_at and not self._contact.failures and watched and not refused:
             with self._tolerated("the history of use has a gap"):
                 async with self._shared.writer.alone(desk):
                     await self._shared.database.run(observed.write_usage, self.cluster_id, self.fencing, [], [])
