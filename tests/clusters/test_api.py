@@ -209,9 +209,14 @@ def test_a_new_address_comes_with_its_credential_or_not_at_all(root: Rest, clust
 
 def test_disabling_and_deleting(root: Rest, cluster: Cluster) -> None:
     observe(cluster)
-    assert root("PATCH", "/gke-eu", {"enabled": False}).json()["state"] == "Disabled"
+    Cluster.objects.update(state="Degraded", reason="CredentialRefused", message="The API server refuses it.")
+    off = root("PATCH", "/gke-eu", {"enabled": False}).json()
+    assert (off["state"], off["reason"]) == ("Disabled", "Disabled")
+    assert off["message"] == "An administrator has disabled this cluster; nothing is watched."
+    assert root("GET", "/gke-eu").json()["message"] == off["message"]
     assert root("POST", "/gke-eu/test").status_code == 503
-    assert root("PATCH", "/gke-eu", {"enabled": True}).json()["state"] == "Pending"
+    on = root("PATCH", "/gke-eu", {"enabled": True}).json()
+    assert (on["state"], on["message"]) == ("Pending", "The first connection is being made.")
     assert root("DELETE", "/gke-eu").status_code == 204
     assert root("GET", "/gke-eu").status_code == 404
 

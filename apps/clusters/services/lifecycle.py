@@ -11,7 +11,7 @@ from apps.clusters.kube import pool
 from apps.clusters.models import Cluster, Pod, WatcherLease
 from apps.clusters.services.labels import clean_labels
 from apps.clusters.services.registration import CHECK, announce, described
-from apps.clusters.states import MOVES, ClusterState
+from apps.clusters.states import MOVES, ClusterState, Observation, derive
 from apps.core import audit, transitions
 from apps.core.access import Principal, require_platform_admin
 from apps.core.errors import Conflict, Missing, NotAllowed
@@ -124,13 +124,13 @@ def _one(left: Account) -> bool:
 
 
 def _follow_switch(cluster: Cluster, principal: Principal) -> None:
-    """Show at once what the watcher will observe within seconds."""
-    if cluster.enabled and cluster.state == ClusterState.DISABLED:
-        transitions.advance(
-            cluster, to=ClusterState.PENDING, allowed=MOVES, actor=principal.label, reason="Enabled", message=""
-        )
-    elif not cluster.enabled and cluster.state != ClusterState.DISABLED:
-        transitions.advance(
-            cluster, to=ClusterState.DISABLED, allowed=MOVES, actor=principal.label, reason="Disabled", message=""
-        )
+    """Show at once what follows: of a disabled cluster a watcher writes nothing, of an enabled one within seconds."""
+    state, reason, message = derive(Observation(enabled=cluster.enabled))
+    if (state == ClusterState.DISABLED) == (cluster.state == ClusterState.DISABLED):
+        return
+    said = "Enabled" if cluster.enabled else "Disabled"
+    if transitions.advance(cluster, to=state, allowed=MOVES, actor=principal.label, reason=said):
+        cluster.reason, cluster.message = reason, message
+        Cluster.objects.filter(pk=cluster.pk, state=state).update(reason=reason, message=message)
+    if not cluster.enabled:
         pool.forget(cluster.pk)
