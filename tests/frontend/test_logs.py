@@ -9,6 +9,7 @@ from playwright.sync_api import Page, Route, expect
 
 from apps.clusters.models import Pod
 from tests import factories
+from tests.clusters.conftest import eventually
 from tests.frontend.conftest import Opener
 from tests.frontend.test_browser import violations
 
@@ -153,9 +154,9 @@ def test_ten_thousand_lines_stay_smooth_and_more_are_dropped_from_the_page(open_
     expect(page.locator("[data-log-count]")).to_have_text("12,000 lines")
     expect(page.locator("[data-log-lines] span").last).to_have_text("line 11999 of many")
     drawn = "document.querySelectorAll('[data-log-lines] span').length"
-    page.wait_for_function(f"{drawn} === 10000")
+    expect(page.locator("[data-log-lines] span")).to_have_count(10_000)
     at_end = "(() => { const e = document.querySelector('[data-log-lines]'); return e.scrollHeight - e.scrollTop - e.clientHeight < 24 })()"  # fmt: skip  # noqa: E501
-    page.wait_for_function(at_end)
+    eventually(lambda: page.evaluate(at_end), "the newest line is in sight")
     staged.lines = [f"2026-11-25T10:00:01.{number:06}Z later {number}" for number in range(600)]
     expect(page.locator("[data-log-lines] span").last).to_have_text("later 599")
     assert page.evaluate(drawn) <= 10_250
