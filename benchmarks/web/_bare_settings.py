@@ -1,0 +1,6 @@
+"""Flotilla's settings with no middleware and two views: what Django itself costs on the same server."""
+
+from controlplane.settings import *  # noqa: F403 - every other setting is Flotilla's own
+
+MIDDLEWARE: list[str] = []
+ROOT_URLCONF = "benchmarks.web._bare"
