@@ -1,7 +1,8 @@
-"""Predictions through Flotilla: a ready replica by turns, and another one when it does not answer.
+"""Predictions through Flotilla: a ready replica by turns, and another one when it surely did not get the request.
 
-A prediction changes nothing, so asking a second replica is safe. As long as one replica becomes ready before the
-deadline, none is lost, whatever is killed or rolled out meanwhile. Nothing is written to Postgres.
+What may have been carried out is never repeated: it may have crashed the server that it met, and would crash the next
+one, or have cost or changed something. A request that reached no server goes on to another replica until the deadline;
+one that a server declined goes to one more. Nothing is written to Postgres.
 """
 
 import functools
@@ -22,6 +23,7 @@ from apps.core.access import Principal, require_role
 from apps.core.errors import Conflict, FlotillaError, Invalid, Unavailable
 from apps.core.states import Role
 from apps.deployments import selectors
+from apps.deployments.fates import Fate, fate_of_answer, words_of_answer
 from apps.deployments.models import Deployment
 from apps.deployments.states import DeploymentState
 
@@ -29,11 +31,10 @@ logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 DEADLINE_SECONDS = 10.0
-ATTEMPT_SECONDS = 5.0
+# Model servers that one request may meet: the first, and one more when the first says that it didn't take it on.
+MAX_DELIVERIES = 2
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 0.5
-# What the API server, or a replica that is not ready, answers in place of the model.
-_TRY_ANOTHER = frozenset({429, 502, 503, 504})
 
 
 class ModelFailed(FlotillaError):
@@ -41,6 +42,13 @@ class ModelFailed(FlotillaError):
 
     status = 502
     title = "The model server failed"
+
+
+class BrokenOff(FlotillaError):
+    """The connection to a replica ended before the answer: whether the request was carried out is not known."""
+
+    status = 502
+    title = "The replica broke off"
 
 
 class PredictionTimedOut(FlotillaError):
@@ -106,7 +114,8 @@ def predict(*, principal: Principal, deployment: Deployment, body: Any) -> Predi
     """Ask the model. `body` is an Open Inference v2 request: `{"inputs": […]}`. Needs the developer role.
 
     Raises Invalid for a bad body and for what the model server refuses (its own words), Unavailable when no replica
-    is ready, PredictionTimedOut when none answered in time, ModelFailed when the model server failed.
+    is ready or they decline, PredictionTimedOut when none answered in time, ModelFailed when the model server failed,
+    BrokenOff when it went away before it answered.
     """
     require_role(principal, deployment.project, Role.DEVELOPER)
     payload = encode(body)
@@ -173,6 +182,7 @@ class _Asking:
         self._started = clock()
         self._tried: set[str] = set()
         self._attempts = 0
+        self._declined = 0
         self._last_trouble = ""
 
     def run(self) -> Prediction:
@@ -200,7 +210,7 @@ class _Asking:
         return None
 
     def _attempt(self, replica: Candidate) -> Prediction | None:
-        """The answer of one replica, or None when another one shall be asked."""
+        """The answer of one replica, or None when another one may be asked."""
         self._attempts += 1
         asked = self._clock()
         port, model = _endpoint(self._deployment.pk, replica.revision)
@@ -212,19 +222,17 @@ class _Asking:
                 "POST",
                 f"/v2/models/{quote(model or self._deployment.name, safe='')}/infer",
                 body=self._payload,
-                timeout=min(ATTEMPT_SECONDS, max(0.1, self._left())),
+                # As it won't be repeated, it may take all the time that there is.
+                timeout=max(0.1, self._left()),
             )
         except Unreachable as error:
+            if error.sent:
+                raise self._unsure(replica, error.message) from error
             self._note(replica, error.message)
             return None
         except KubeError as error:
             raise Unavailable(f"The cluster refuses to pass predictions on: {error.message}") from error
-        if reply.status in (401, 403) and _is_status(reply):
-            raise Unavailable(
-                "The cluster does not let Flotilla pass predictions on.", hint="Its role needs pods/proxy."
-            )
-        if reply.status in _TRY_ANOTHER or _is_status(reply):
-            self._note(replica, f"HTTP {reply.status}")
+        if not self._is_answer(reply, replica):
             return None
         latency = self._clock() - asked
         return Prediction(
@@ -235,6 +243,34 @@ class _Asking:
             total_ms=round((self._clock() - self._started) * 1000, 2),
             attempts=self._attempts,
         )
+
+    def _is_answer(self, reply: ProxyReply, replica: Candidate) -> bool:
+        """Whether the model server answered; False when another replica may be asked. Raises when none may be."""
+        fate = fate_of_answer(reply.status, reply.body)
+        if fate is Fate.ANSWERED:
+            return True
+        if fate is Fate.FORBIDDEN:
+            raise Unavailable(
+                "The cluster does not let Flotilla pass predictions on.", hint="Its role needs pods/proxy."
+            )
+        words = words_of_answer(reply.status, reply.body)
+        if fate is Fate.UNSURE:
+            raise self._unsure(replica, words)
+        self._note(replica, words)
+        if fate is Fate.DECLINED:
+            self._declined += 1
+            if self._declined >= MAX_DELIVERIES:
+                name = self._deployment.name
+                raise Unavailable(f"Replicas of {name} decline the request.", hint=f"The last: {self._last_trouble}")
+        return False
+
+    def _unsure(self, replica: Candidate, what: str) -> FlotillaError:
+        """The error for a request that may have been carried out."""
+        logger.info("prediction of deployment %s: %s: %s, not repeated", self._deployment.pk, replica.name, what)
+        again = "It may have been carried out, so no other replica was asked; send it again if that is harmless."
+        if self._left() <= 0:
+            return PredictionTimedOut(f"{replica.name} did not answer within {DEADLINE_SECONDS:.0f} s.", hint=again)
+        return BrokenOff(f"{replica.name} broke off before it answered: {what}", hint=again)
 
     def _checked(self, reply: ProxyReply, replica: Candidate) -> dict[str, Any]:
         try:
@@ -271,13 +307,3 @@ class _Asking:
 def _endpoint(deployment_pk: int, revision: int) -> tuple[int, str]:
     """(port, model name) of a revision; while one model replaces another, replicas of both are asked."""
     return selectors.endpoint(deployment_pk, revision)
-
-
-def _is_status(reply: ProxyReply) -> bool:
-    """Whether the API server itself answered (the pod is gone, say), and not the model server."""
-    if reply.status < 400 or b'"Status"' not in reply.body:
-        return False
-    try:
-        return bool(json.loads(reply.body).get("kind") == "Status")
-    except (ValueError, AttributeError):
-        return False

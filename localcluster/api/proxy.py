@@ -6,6 +6,7 @@ https://kubernetes.io/docs/tasks/access-application-cluster/access-cluster-servi
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import re
 from collections.abc import AsyncGenerator
@@ -84,6 +85,23 @@ def _service_address(registry: Registry, target: Target) -> tuple[str, str, int]
     return scheme, address, number
 
 
+def trouble(error: Exception, address: str) -> str:
+    """What went wrong on the way to a pod, in the words of Go's HTTP client: whether it was sent can be told by them.
+
+    An error of the operation "dial" came before anything was sent; the others may have come after the pod acted.
+    """
+    if isinstance(error, aiohttp.ClientConnectorError):
+        number = error.os_error.errno
+        return f"dial tcp {address}: connect: {os.strerror(number).lower() if number else error.os_error}"
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return f"dial tcp {address}: i/o timeout"
+    if isinstance(error, ConnectionResetError | aiohttp.ClientOSError):
+        return f"read tcp {address}: read: connection reset by peer"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "EOF"
+    return f"net/http: HTTP/1.x transport connection broken: {error}"
+
+
 class Proxy:
     """Forwards requests; one client session for all of them."""
 
@@ -129,7 +147,7 @@ class Proxy:
                 raise unavailable("the client did not wait for the answer")
             reply = call.result()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise unavailable(f"error trying to reach service: dial tcp {address}:{port}: {error}") from error
+            raise unavailable(f"error trying to reach service: {trouble(error, f'{address}:{port}')}") from error
         finally:
             # A pod that never answers must not hold a request of somebody who left.
             for task in (call, gone):

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import socket
 import ssl
 from typing import Any
 
@@ -206,8 +207,18 @@ def test_nothing_is_retried_and_silence_ends(api: FakeApi, fake: KubeClient) -> 
     api.answer_nothing = True
     with pytest.raises(Unreachable) as caught:
         fake._transport.call("GET", "/version", timeout=0.3)
-    assert caught.value.reason == "Timeout"
+    assert (caught.value.reason, caught.value.sent) == ("Timeout", True)
     assert api.count("/version") == 1
+
+
+def test_it_is_known_when_nothing_can_have_been_sent(api: FakeApi) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    stranger = certificate()[0].decode()
+    for url, ca in ((f"https://127.0.0.1:{port}", api.ca.decode()), (f"https://127.0.0.1:{api.port}", stranger)):
+        with pytest.raises(Unreachable) as caught:
+            KubeClient(connection(url, ca, TOKEN)).version()
+        assert not caught.value.sent
 
 
 @pytest.mark.parametrize(

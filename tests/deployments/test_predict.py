@@ -11,7 +11,7 @@ from apps.clusters.kube.errors import Forbidden, Unreachable
 from apps.core.errors import FlotillaError, Invalid, Unavailable
 from apps.deployments import predict, selectors
 from apps.deployments.models import Deployment
-from apps.deployments.predict import Candidate, ModelFailed, PredictionTimedOut, choose, encode, pauses
+from apps.deployments.predict import BrokenOff, Candidate, ModelFailed, PredictionTimedOut, choose, encode, pauses
 
 BODY = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [1]}]}
 A, B, C = Candidate("a", 1), Candidate("b", 1), Candidate("c", 2)
@@ -45,6 +45,13 @@ def test_only_what_the_protocol_knows_is_passed_on() -> None:
     assert json.loads(encode({**BODY, "project": "demo", "id": "7"})) == {**BODY, "id": "7"}
 
 
+def not_connected() -> Unreachable:
+    """No connection to the API server was made."""
+    error = Unreachable(0, "ConnectionRefused", "The connection was refused; nothing listens at this address.")
+    error.sent = False
+    return error
+
+
 class World:
     """A cluster whose replicas answer as told, and a clock that only sleeping moves."""
 
@@ -53,13 +60,18 @@ class World:
         self.ready: list[tuple[str, int]] = []
         self.replies: dict[str, Any] = {}
         self.asked: list[str] = []
+        self.allowed: list[float] = []
+        self.slow = 0.01
         monkeypatch.setattr(selectors, "ready_replicas", lambda of: list(self.ready))
         monkeypatch.setattr(predict, "_endpoint", lambda pk, revision: (8080, f"model-{revision}"))
         monkeypatch.setattr(predict, "_turns", predict._Turns())
 
-    def proxy_pod(self, namespace: str, pod: str, port: int, method: str, path: str, **rest: Any) -> ProxyReply:
+    def proxy_pod(
+        self, namespace: str, pod: str, port: int, method: str, path: str, *, body: bytes, timeout: float
+    ) -> ProxyReply:
         self.asked.append(f"{pod}{path}")
-        self.now += 0.01
+        self.allowed.append(timeout)
+        self.now += self.slow
         reply = self.replies.get(pod, (200, {"outputs": []}))
         if isinstance(reply, Exception):
             raise reply
@@ -82,24 +94,76 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     return World(monkeypatch)
 
 
-@pytest.mark.parametrize(
-    "trouble",
-    [
-        Unreachable(0, "Timeout", "The API server did not answer in time."),
-        (502, {}),
-        (503, {"error": "loading"}),
-        (504, {}),
-        (404, {"kind": "Status", "reason": "NotFound", "message": "pods not found"}),
-        (500, {"kind": "Status", "message": "error trying to reach service"}),
-    ],
-)
-def test_another_replica_is_asked(world: World, trouble: Any) -> None:
+def reaching(words: str, status: int = 503) -> tuple[int, dict[str, str]]:
+    """The API server's answer when it could not pass a request on, or get its answer."""
+    return status, {"kind": "Status", "message": f"error trying to reach service: {words}"}
+
+
+NOT_SENT: list[Any] = [
+    not_connected(),
+    reaching("dial tcp 10.0.0.5:8080: connect: connection refused"),
+    reaching("dial tcp 10.0.0.5:8080: i/o timeout"),
+    reaching("dial tcp 10.0.0.5:8080: connect: no route to host"),
+    reaching("proxy error from 127.0.0.1:8090 while dialing 10.0.0.5:8080, code 503: 503 Service Unavailable"),
+    reaching("http: server closed idle connection"),
+    (404, {"kind": "Status", "reason": "NotFound", "message": 'pods "a" not found'}),
+    (400, {"kind": "Status", "reason": "BadRequest", "message": "address not allowed"}),
+    (429, {"kind": "Status", "reason": "TooManyRequests", "message": "too many requests"}),
+    (503, {"kind": "Status", "reason": "ServiceUnavailable", "message": "the server is starting"}),
+]
+DECLINED: list[Any] = [(503, {"error": "loading"}), (429, {"error": "busy"})]
+UNSURE: list[Any] = [
+    Unreachable(0, "Timeout", "The API server did not answer in time."),
+    reaching("EOF"),
+    reaching("unexpected EOF"),
+    reaching("read tcp 10.0.0.1:4242->10.0.0.5:8080: read: connection reset by peer"),
+    reaching("write tcp 10.0.0.1:4242->10.0.0.5:8080: write: broken pipe"),
+    reaching("net/http: timeout awaiting response headers"),
+    reaching("a word of tomorrow"),
+    reaching("EOF", 500),
+    (504, {"kind": "Status", "reason": "Timeout", "message": "the request did not complete within 1m0s"}),
+    (500, {"kind": "Status", "reason": "InternalError", "message": "something else"}),
+]
+
+
+@pytest.mark.parametrize("trouble", NOT_SENT + DECLINED)
+def test_another_replica_is_asked_when_this_one_surely_did_nothing(world: World, trouble: Any) -> None:
     world.ready = [("a", 1), ("b", 2)]
     world.replies = {"a": trouble}
     made = world.run()
     assert (made.replica, made.revision, made.attempts) == ("b", 2, 2)
     assert world.asked == ["a/v2/models/model-1/infer", "b/v2/models/model-2/infer"]
     assert (made.latency_ms, made.total_ms) == (10.0, 20.0)
+
+
+@pytest.mark.parametrize("trouble", UNSURE)
+def test_what_may_have_been_carried_out_is_not_repeated(world: World, trouble: Any) -> None:
+    world.ready = [("a", 1), ("b", 2)]
+    world.replies = {"a": trouble}
+    with pytest.raises(BrokenOff, match="a broke off before it answered") as caught:
+        world.run()
+    assert "send it again if that is harmless" in caught.value.hint
+    assert world.asked == ["a/v2/models/model-1/infer"]
+
+
+@pytest.mark.parametrize("declined", DECLINED)
+def test_no_request_meets_more_than_two_model_servers(world: World, declined: Any) -> None:
+    world.ready = [("a", 1), ("b", 1), ("c", 1), ("d", 1)]
+    refused = reaching("dial tcp 10.0.0.5:8080: connect: connection refused")
+    world.replies = {"a": declined, "c": refused, "b": declined}
+    with pytest.raises(Unavailable, match="decline the request"):
+        world.run()
+    assert [asked[0] for asked in world.asked] == ["a", "c", "b"]
+
+
+def test_a_model_that_takes_too_long_is_not_asked_again(world: World) -> None:
+    world.ready = [("a", 1), ("b", 1)]
+    world.replies = {"a": Unreachable(0, "Timeout", "The API server did not answer in time.")}
+    world.slow = 10.5
+    with pytest.raises(PredictionTimedOut, match="a did not answer within 10 s"):
+        world.run()
+    assert len(world.asked) == 1
+    assert world.allowed == [10.0]
 
 
 def test_the_turns_go_round(world: World) -> None:
@@ -116,7 +180,7 @@ def test_it_waits_for_a_replica_that_becomes_ready(world: World) -> None:
 
 def test_a_replica_that_recovers_is_asked_again(world: World) -> None:
     world.ready = [("a", 1)]
-    world.replies = {"a": (503, {})}
+    world.replies = {"a": reaching("dial tcp 10.0.0.5:8080: connect: connection refused")}
     original = world.sleep
 
     def sleep(seconds: float) -> None:
@@ -134,7 +198,9 @@ def test_a_replica_that_recovers_is_asked_again(world: World) -> None:
     ("ready", "reply", "error", "says"),
     [
         ([], None, Unavailable, "No replica of digits is ready"),
-        ([("a", 1)], (503, {}), PredictionTimedOut, "within 10 s"),
+        ([("a", 1)], not_connected(), PredictionTimedOut, "within 10 s"),
+        ([("a", 1)], (503, {}), Unavailable, "Replicas of digits decline the request"),
+        ([("a", 1)], (502, {}), ModelFailed, "HTTP 502"),
         ([("a", 1)], (400, {"error": "Pixels go from 0 to 16."}), Invalid, "Pixels go from 0 to 16."),
         ([("a", 1)], (404, {"error": "Only version 2."}), Invalid, "Only version 2."),
         ([("a", 1)], (500, {"error": "boom"}), ModelFailed, "boom"),

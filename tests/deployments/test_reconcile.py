@@ -47,6 +47,8 @@ class Handler(BaseHTTPRequestHandler):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if asked["inputs"][0].get("data") == ["bad"]:
             return self.answer(400, {"error": "Send numbers."})
+        if asked["inputs"][0].get("data") == ["crash"]:
+            os._exit(3)
         self.answer(200, {"outputs": [{"name": "pid", "data": [os.getpid()]}], "by": os.environ.get("TAG", "")})
     def log_message(self, *args):
         pass
@@ -353,3 +355,14 @@ def test_the_model_servers_refusal_is_passed_through(fleet: Fleet) -> None:
     with pytest.raises(predict.Invalid, match="Send numbers"):
         fleet.ask(app, {"inputs": [{"name": "x", "data": ["bad"]}]})
     assert predict.describe(principal=fleet.root, deployment=app)["name"] == "m"
+
+
+def test_a_request_that_crashes_the_server_meets_one_replica(fleet: Fleet) -> None:
+    app = fleet.deploy(replicas=3)
+    fleet.until_healthy(app)
+    with pytest.raises(predict.BrokenOff, match=r"broke off before it answered: (EOF|.*connection reset by peer)"):
+        fleet.ask(app, {"inputs": [{"name": "x", "data": ["crash"]}]})
+    # Whoever is asked meanwhile is answered, even where the turn falls on the one that is gone.
+    assert all(fleet.ask(app).answer["outputs"] for _ in range(3))
+    fleet.until(app, lambda found: any(pod.restarts for pod in selectors.pods_of(found)))
+    assert sorted(pod.restarts for pod in selectors.pods_of(app)) == [0, 0, 1]

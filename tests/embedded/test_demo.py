@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from apps.deployments.predict import BrokenOff
 from controlplane.embedded.demo.client import Api, ApiError
-from controlplane.embedded.demo.predictions import Digits, predict_all, predicting
+from controlplane.embedded.demo.predictions import BROKEN_OFF, Digits, predict_all, predicting
 from controlplane.embedded.demo.report import Report, StepFailedError, wait_until
 
 Seen = list[tuple[str, str, dict[str, str]]]
@@ -107,6 +108,14 @@ def test_a_refused_prediction_is_lost_and_one_that_got_no_answer_is_sent_again(s
     assert tally.resent == 1
     assert len(tally.lost) == 1
     assert "504 No answer in time" in tally.lost[0]
+
+
+def test_a_prediction_over_which_a_replica_was_killed_is_sent_again(server: Scripted) -> None:
+    server.script = [(502, {"title": BROKEN_OFF, "detail": "digits-a broke off before it answered: EOF"})]
+    server.default = (200, prediction(1, "digits-b"))
+    tally = predict_all(server.api, "/predict", DIGITS)
+    assert (tally.sent, tally.resent, tally.lost) == (4, 1, [])
+    assert BROKEN_OFF == BrokenOff.title
 
 
 def test_predicting_goes_on_for_as_long_as_the_block_runs(server: Scripted) -> None:

@@ -6,6 +6,8 @@ https://kubernetes.io/docs/tasks/access-application-cluster/access-cluster-servi
 import asyncio
 import http.server
 import json
+import socket
+import struct
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -92,10 +94,34 @@ def test_a_pod_that_cannot_be_reached_is_503(api: Served, echo: int) -> None:
     place(api, "a", 1)
     reply = api.get(f"{BASE}/pods/a/proxy/")
     assert (reply.status, reply.json["reason"]) == (503, "ServiceUnavailable")
-    assert "error trying to reach service" in reply.json["message"]
+    refused = "error trying to reach service: dial tcp 127.0.0.1:1: connect: connection refused"
+    assert reply.json["message"] == refused
     api.create("pods", pod("unplaced"))
     assert api.get(f"{BASE}/pods/unplaced:80/proxy/").status == 400
     assert api.get(f"{BASE}/pods/missing:80/proxy/").status == 404
+
+
+@pytest.mark.parametrize(("reset", "words"), [(False, "EOF"), (True, "connection reset by peer")])
+def test_a_pod_that_dies_over_a_request_is_told_from_one_that_never_got_it(
+    api: Served, reset: bool, words: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def die() -> None:
+            met, _ = server.accept()
+            met.recv(65536)
+            if reset:
+                met.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            met.close()
+
+        dying = threading.Thread(target=die)
+        dying.start()
+        place(api, "a", server.getsockname()[1])
+        reply = api.request("POST", f"{BASE}/pods/a/proxy/", b"{}", type_="application/json")
+        dying.join(5)
+    assert (reply.status, reply.json["kind"]) == (503, "Status")
+    assert reply.json["message"].startswith("error trying to reach service: ")
+    assert reply.json["message"].endswith(words)
 
 
 def test_a_service_is_served_by_ready_endpoints_alone(api: Served, echo: int) -> None:

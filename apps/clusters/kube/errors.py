@@ -57,7 +57,12 @@ class TooManyRequests(KubeError):
 
 
 class Unreachable(KubeError):
-    """No usable answer: the address can't be reached, TLS failed, or it took too long."""
+    """No usable answer: the address can't be reached, TLS failed, or it took too long.
+
+    `sent` is False where no connection was made, so that the server can't have got anything of the request.
+    """
+
+    sent = True
 
 
 class _ByStatus:

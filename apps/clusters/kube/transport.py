@@ -21,6 +21,8 @@ CONNECT_SECONDS = 3.0
 READ_SECONDS = 10.0
 # Requests of one process to one cluster that keep their connection for the next.
 POOL_SIZE = 16
+# How urllib3 says that there was no connection on which anything could have been sent.
+_NOT_CONNECTED = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
 MAX_ANSWER_BYTES = 128 * 1024 * 1024
 # A read limit starts anew with each byte: this bounds an answer that drips in.
 BODY_SECONDS = 60.0
@@ -104,7 +106,9 @@ class Transport:
             )
             return _read(response, end)
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise unreachable(error) from error
+            failure = unreachable(error)
+            failure.sent = not isinstance(error, _NOT_CONNECTED) and failure.reason != "CertificateInvalid"
+            raise failure from error
 
 
 def _read(response: Any, end: float) -> Answer:

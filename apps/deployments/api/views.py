@@ -212,7 +212,7 @@ class DeploymentViewSet(ServiceViewSet):
     )
     @action(detail=True, methods=["post"])
     def predict(self, request: Request, name: str) -> Response:
-        """Ask the model, through any ready replica; a replica that does not answer costs another attempt."""
+        """Ask the model, through any ready replica. What a replica may have carried out is never repeated (502)."""
         found = self._found(name, Role.DEVELOPER)
         made = predict.predict(principal=self.principal, deployment=found, body=request.data)
         about = {

@@ -15,8 +15,11 @@ from controlplane.embedded.demo.client import Api, ApiError, BrokenConnectionErr
 AT_ONCE = 4
 # Between two predictions of one thread while something else is watched: a steady stream, not a load test.
 PAUSE_S = 0.05
-# A broken connection to Flotilla itself (its web process was killed) is tried again this long, as any client would.
+# A broken connection, to Flotilla itself (its web process was killed) or from there to the replica that had the request
+# (it was killed), is tried again this long, as any client would to whom a second prediction of a digit is harmless.
 RESEND_FOR_S = 20.0
+# The title of the problem that Flotilla answers with when a replica broke off before its answer.
+BROKEN_OFF = "The replica broke off"
 RESEND_EVERY_S = 0.2
 
 
@@ -110,15 +113,13 @@ def _predict(api: Api, path: str, pixels: Sequence[float], label: int, tally: Ta
     while True:
         try:
             reply = api.send("POST", path, {"inputs": [tensor], "outputs": [{"name": "label"}]})
-        except BrokenConnectionError as error:
-            if time.monotonic() - began > RESEND_FOR_S:
+        except (BrokenConnectionError, ApiError) as error:
+            broken = isinstance(error, BrokenConnectionError) or error.title == BROKEN_OFF
+            if not broken or time.monotonic() - began > RESEND_FOR_S:
                 tally.failed(str(error))
                 return
             resent += 1
             time.sleep(RESEND_EVERY_S)
-        except ApiError as error:
-            tally.failed(str(error))
-            return
         else:
             tally.answered(reply, label, (time.monotonic() - began) * 1000, resent)
             return

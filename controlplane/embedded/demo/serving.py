@@ -129,5 +129,5 @@ def _none_lost(tally: Tally) -> None:
 
 
 def _sent(tally: Tally) -> str:
-    again = f", {tally.resent} sent again while the web process was away" if tally.resent else ""
+    again = f", {tally.resent} sent again after a connection broke" if tally.resent else ""
     return f"{tally.sent} predictions meanwhile, none lost, {tally.retried} retried on another replica{again}"
