@@ -17,7 +17,7 @@ import redis.asyncio as redis
 from django.conf import settings
 from redis.exceptions import RedisError
 
-from apps.core.hints import CHANNEL
+from apps.core.hints import CHANNEL, RESYNC, Topic
 
 logger = logging.getLogger(__name__)
 
@@ -31,9 +31,6 @@ PAUSE_SECONDS = 0.02
 PAUSE_EACH_SECONDS = 0.0002
 # Seconds until a lost subscription is made again: doubled each time, from the first to the longest.
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
-RESYNC = "resync"
-
-Topic = tuple[str, int | None]
 
 
 class _Reader:
