@@ -115,7 +115,7 @@ def test_a_prediction_over_which_a_replica_was_killed_is_sent_again(server: Scri
     server.default = (200, prediction(1, "digits-b"))
     tally = predict_all(server.api, "/predict", DIGITS)
     assert (tally.sent, tally.resent, tally.lost) == (4, 1, [])
-    assert BROKEN_OFF == BrokenOff.title
+    assert BrokenOff.title == BROKEN_OFF
 
 
 def test_predicting_goes_on_for_as_long_as_the_block_runs(server: Scripted) -> None:
