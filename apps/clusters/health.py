@@ -7,6 +7,7 @@ shows (pkg/printers/internalversion/printers.go, printPod) and Argo CD's gitops-
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from apps.clusters.why.runtime import lacks_memory
 from apps.core.states import Health
 
 Object = Mapping[str, Any]
@@ -203,6 +204,8 @@ def _waiting(status: Object) -> Verdict | None:
         reason = str(waiting.get("reason") or "ContainerCreating")
         if reason == "CrashLoopBackOff":
             return _crash_loop(name, container, waiting)
+        if lacks_memory(str(waiting.get("message") or "")):
+            return Verdict(Health.DEGRADED, reason, _starved(name))
         if reason in _STUCK:
             return Verdict(Health.DEGRADED, reason, _text(waiting, f"Container {name} can't start."))
         moment = moment or Verdict(Health.PROGRESSING, reason, _text(waiting, f"Container {name} is being made."))
@@ -229,6 +232,8 @@ def _ended(name: str, ended: Object) -> Verdict:
             Health.DEGRADED, reason, f"Container {name} used more memory than its limit (exit {code}).", code
         )
     detail = str(ended.get("message") or "").strip()
+    if lacks_memory(detail):
+        return Verdict(Health.DEGRADED, reason, _starved(name), code)
     by = f" (signal {code - 128})" if 128 < code < 160 else ""
     return Verdict(
         Health.DEGRADED,
@@ -236,6 +241,10 @@ def _ended(name: str, ended: Object) -> Verdict:
         f"Container {name} ended with exit code {code}{by}.{' ' + detail if detail else ''}",
         code,
     )
+
+
+def _starved(name: str) -> str:
+    return f"Container {name} can't start: its memory limit is too low to start with."
 
 
 def _worst_end(statuses: Iterable[Object]) -> tuple[str, Object] | None:

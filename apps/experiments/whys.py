@@ -10,6 +10,7 @@ from apps.clusters.models import Pod
 from apps.clusters.visibility import Visibility
 from apps.clusters.why import ClusterFacts, PodFacts, Why, explain
 from apps.clusters.why.amounts import parse
+from apps.clusters.why.containers import STARTS
 from apps.clusters.why.facts import ContainerFacts, Ended
 from apps.experiments.health import NODE_LOST, START_ERRORS
 from apps.experiments.manifests import CONTAINER
@@ -70,7 +71,7 @@ def how_it_failed(run: Run) -> Why | None:
         image=str(run.spec.get("image") or ""),
         waiting=run.reason if run.reason in START_ERRORS else "",
         waiting_message=run.message if run.reason in START_ERRORS else "",
-        ended=Ended(run.exit_code, run.reason, finished_at=run.ended_at) if run.exit_code is not None else None,
+        ended=_end(run) if run.exit_code is not None else None,
         memory_limit=parse("memory", str((run.spec.get("resources") or {}).get("memory") or "")),
     )
     pod = PodFacts(
@@ -85,6 +86,12 @@ def how_it_failed(run: Run) -> Why | None:
     )
     why = explain(pod, ClusterFacts(""), timezone.now())
     return replace(why, at=run.ended_at) if why is not None else None
+
+
+def _end(run: Run) -> Ended:
+    # Of what never started only the message tells why; what ran tells it in its log.
+    message = run.message if run.reason in STARTS else ""
+    return Ended(run.exit_code, run.reason, message, run.ended_at)
 
 
 def _last_line(run: Run) -> str:

@@ -41,7 +41,29 @@ UNSCHEDULABLE = {
 GATED = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "Scheduling is gated"}
 OOM = ended(137, "OOMKilled")
 
+NO_MEMORY = (
+    "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: "
+    "unable to start container process: container init was OOM-killed (memory limit too low?): unknown"
+)
+
 CASES = [
+    (
+        "a memory limit too low to start with, ended",
+        pod("Failed", containerStatuses=[container({"terminated": ended(128, "StartError", NO_MEMORY)})]),
+        Health.DEGRADED, "StartError", "Container main can't start: its memory limit is too low to start with.", 128,
+    ),
+    (
+        "a memory limit too low to start with, tried again",
+        pod("Pending", containerStatuses=[container(waiting("RunContainerError", NO_MEMORY))]),
+        Health.DEGRADED, "RunContainerError", "Container main can't start: its memory limit is too low", None,
+    ),
+    (
+        "a memory limit too low to start with, again and again",
+        pod(containerStatuses=[
+            container(waiting("CrashLoopBackOff", "back-off"), last=ended(128, "StartError", NO_MEMORY), restarts=2)
+        ]),
+        Health.DEGRADED, "CrashLoopBackOff", "its memory limit is too low to start with. Restarted 2×; waiting.", 128,
+    ),
     ("running and ready", pod(ready=True), Health.HEALTHY, "Running", "ready", None),
     ("running, probe not passed", pod(ready=False), Health.PROGRESSING, "NotReady", "probe", None),
     (

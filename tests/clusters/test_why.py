@@ -401,6 +401,12 @@ def test_a_tag_is_not_taken_for_the_registry_s_answer() -> None:
     assert found.sentence == "Can't start: the image team/train:404 can't be pulled; the registry can't be reached."
 
 
+def test_words_of_a_registry_that_are_new_to_us_are_told_without_their_wrapping() -> None:
+    words = 'rpc error: code = Unknown desc = failed to unpack image: unexpected media type text/html for "x": unknown'
+    found = why(placed(waiting("ErrImagePull", words), phase="Pending"))
+    assert found.sentence.endswith("""can't be pulled: unexpected media type text/html for "x".""")
+
+
 def test_a_pull_secret_that_is_missing_is_named() -> None:
     denied = waiting("ErrImagePull", "pull access denied: authorization failed: no basic auth credentials")
     message = "Unable to retrieve some image pull secrets (registry-key); attempting to pull the image may not succeed."

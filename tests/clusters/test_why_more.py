@@ -141,6 +141,24 @@ def test_an_unmet_readiness_gate_is_named() -> None:
             "plugin type=cni failed: no IP addresses available",
             "Can't start: n1 can't make its sandbox: no IP addresses available.",
         ),
+        (
+            "FailedCreatePodSandBox",
+            'Failed to create pod sandbox: rpc error: code = Unknown desc = failed to start sandbox "4f1": failed to '
+            "create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable "
+            "to start container process: container init was OOM-killed (memory limit too low?): unknown",
+            "Can't start: its memory limit is too low to start with.",
+        ),
+        (
+            "FailedCreatePodSandBox",
+            "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to create containerd task: runc "
+            'create failed: unable to start container process: exec: "/pause": permission denied: unknown',
+            """Can't start: n1 can't make its sandbox: exec: "/pause": permission denied.""",
+        ),
+        (
+            "FailedMount",
+            'MountVolume.SetUp failed for volume "nfs" : mount failed: exit status 32',
+            "Can't start: volume nfs can't be mounted: mount failed: exit status 32.",
+        ),
     ],
 )
 def test_why_a_pod_on_its_node_does_not_begin(reason: str, message: str, sentence: str) -> None:

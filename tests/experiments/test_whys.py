@@ -141,6 +141,12 @@ def test_out_of_memory_is_said_also_when_the_pod_is_gone(
             None,
             "Can't start: the image team/train:3 can't be pulled; the registry does not have it.",
         ),
+        (
+            "StartError",
+            "Container run can't start: its memory limit is too low to start with.",
+            128,
+            "Can't start: run has a memory limit that is too low to start with.",
+        ),
         ("SomethingNew", "It did a new thing.", None, "It did a new thing."),
     ],
 )

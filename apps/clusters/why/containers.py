@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from apps.clusters.why.amounts import plural
 from apps.clusters.why.facts import ContainerFacts, Ended, PodFacts
 from apps.clusters.why.result import Evidence, Why, said, stop
+from apps.clusters.why.runtime import RAISE_LIMIT, lacks_memory
 from apps.core.look import bytes_text
 
 _CONFIG = frozenset(
@@ -17,7 +18,8 @@ _CONFIG = frozenset(
         *("PreCreateHookError", "PreStartHookError", "PostStartHookError"),
     }
 )
-_STARTS = frozenset({"StartError", "ContainerCannotRun"})
+# Ends of what never ran: the runtime could not start it.
+STARTS = frozenset({"StartError", "ContainerCannotRun"})
 SIGNALS = {1: "SIGHUP", 2: "SIGINT", 4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV"}
 SIGNALS |= {13: "SIGPIPE", 15: "SIGTERM"}
 _MISSING = re.compile(r'\b(secret|configmap) "([^"]+)" not found', re.IGNORECASE)
@@ -77,9 +79,8 @@ def _config_error(name: str, text: str) -> tuple[str, str]:
     if missing := _MISSING.search(text):
         kind = "Secret" if missing[1].lower() == "secret" else "ConfigMap"
         return f"Can't start: {kind} {missing[2]} does not exist.", f"Make {kind} {missing[2]} in its namespace."
-    if "OOM-killed" in text:
-        # runc has no memory for its own start within the container's limit.
-        return f"Can't start: {name} has a memory limit that is too low to start with.", "Raise its memory limit."
+    if lacks_memory(text):
+        return f"Can't start: {name} has a memory limit that is too low to start with.", RAISE_LIMIT
     if "runAsNonRoot" in text:
         return (
             f"Can't start: the image of {name} runs as root, which is not allowed here.",
@@ -97,7 +98,7 @@ def crash(pod: PodFacts) -> Why | None:
     if not ends:
         return None
     found, end = max(ends, key=_tells)
-    if end.reason in _STARTS and end.message:
+    if end.reason in STARTS and end.message:
         sentence, step = _config_error(found.name, end.message)
         return Why(end.reason, f"{sentence}{_again(found)}", _ends(found, pod), step, at=end.finished_at)
     how = how_it_ended(f"{found.kind} {found.name}", end.exit_code, end.reason, memory_limit=found.memory_limit)

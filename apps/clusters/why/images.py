@@ -7,6 +7,7 @@ import re
 
 from apps.clusters.why.facts import ContainerFacts, PodFacts
 from apps.clusters.why.result import Evidence, Why, said
+from apps.clusters.why.runtime import innermost
 
 _PULL = frozenset(
     {
@@ -106,5 +107,5 @@ def _verdict(stuck: ContainerFacts, words: str) -> tuple[str, str]:
     for pattern, cause, step in _WORDS:
         if re.search(pattern, low):
             return f"Can't start: the image {name} can't be pulled; {cause}.", step
-    detail = said(words.rpartition(": ")[2] or words, 160)
+    detail = said(innermost(words), 160)
     return f"Can't start: the image {name} can't be pulled{f': {detail}' if detail else ''}.", _NAME_STEP

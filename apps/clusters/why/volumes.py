@@ -7,6 +7,7 @@ import re
 
 from apps.clusters.why.facts import PodFacts
 from apps.clusters.why.result import Evidence, Why, said, stop
+from apps.clusters.why.runtime import RAISE_LIMIT, innermost, lacks_memory
 
 _MISSING = re.compile(r'\b(secret|configmap|persistentvolumeclaim) "([^"]+)" not found', re.IGNORECASE)
 _KEY = re.compile(r"references non-existent (secret|config) key: (\S+)")
@@ -36,14 +37,14 @@ def sandbox(pod: PodFacts) -> Why | None:
     event = next(iter(pod.events_of("FailedCreatePodSandBox")), None)
     if event is None or not _waits(pod):
         return None
-    detail = said(event.message.rpartition(": ")[2], 160)
-    return Why(
-        "FailedCreatePodSandBox",
-        f"Can't start: {pod.node or 'the node'} can't make its sandbox: {stop(detail)}",
-        (Evidence("Event FailedCreatePodSandBox", said(event.message, 600), event.at),),
-        "This is a fault of the node or of its network plugin: tell who runs the cluster.",
-        at=event.at,
+    sentence = (
+        f"Can't start: {pod.node or 'the node'} can't make its sandbox: {stop(said(innermost(event.message), 160))}"
     )
+    step = "This is a fault of the node or of its network plugin: tell who runs the cluster."
+    if lacks_memory(event.message):
+        sentence, step = "Can't start: its memory limit is too low to start with.", RAISE_LIMIT
+    evidence = (Evidence("Event FailedCreatePodSandBox", said(event.message, 600), event.at),)
+    return Why("FailedCreatePodSandBox", sentence, evidence, step, at=event.at)
 
 
 def _waits(pod: PodFacts) -> bool:
@@ -73,4 +74,4 @@ def _mount_error(message: str) -> tuple[str, str]:
         )
     if "timed out waiting" in message:
         return f"Waiting: {name} is not mounted yet, and the node gave up waiting once.", "It is tried again."
-    return f"Can't start: {name} can't be mounted: {stop(said(message.rpartition(': ')[2], 160))}", ""
+    return f"Can't start: {name} can't be mounted: {stop(said(innermost(message), 160))}", ""

@@ -1,0 +1,31 @@
+"""What a container runtime's long messages come to. Pure.
+
+"failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to
+start container process: container init was OOM-killed (memory limit too low?): unknown": each layer puts its words in
+front, and containerd ends with the gRPC code that it made up.
+"""
+
+import re
+
+# runc (libcontainer/process_linux.go) has no memory for its own start within the container's limit, and guesses why.
+# The last form is our own, in what was recorded of a run.
+_TOO_LITTLE = re.compile(r"OOM-killed|memory limit too low|memory limit is too low", re.IGNORECASE)
+_EMPTY = re.compile(r"unknown\.?|", re.IGNORECASE)
+_FEW_WORDS = 4
+RAISE_LIMIT = "Raise its memory limit."
+
+
+def lacks_memory(message: str) -> bool:
+    """Whether the memory limit leaves no room even for the start."""
+    return bool(_TOO_LITTLE.search(message))
+
+
+def innermost(message: str) -> str:
+    """The innermost words that say something: those after the last colon, and before it while they are too few."""
+    parts = message.strip().split(": ")
+    while len(parts) > 1 and _EMPTY.fullmatch(parts[-1].strip()):
+        parts.pop()
+    told = parts.pop()
+    while parts and (len(told.split()) < _FEW_WORDS or told.startswith("exit status")):
+        told = f"{parts.pop()}: {told}"
+    return told
