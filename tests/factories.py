@@ -58,24 +58,29 @@ def cluster(name: str, *, nodes: int = 3, state: str = "Healthy", **fields: Any)
         **fields,
     )
     for number in range(nodes):
-        Node.objects.create(
-            cluster=made,
-            uid=uid(),
-            name=f"{name}-node-{number + 1}",
-            ready=True,
-            health=Health.HEALTHY,
-            allocatable_cpu_m=4000,
-            allocatable_memory_b=8 * GIB,
-            allocatable_gpu=2 if number == 0 else 0,
-            allocatable_gpus={"nvidia.com/gpu": 2} if number == 0 else {},
-            capacity={"cpu": 4000, "memory": 8 * GIB, "pods": 110, "gpus": {}},
-            allocatable_pods=110,
-            used_cpu_m=900,
-            used_memory_b=2 * GIB,
-            created_at=now,
-            observed_at=now,
-        )
+        node(made, f"{name}-node-{number + 1}", gpu=2 if number == 0 else 0)
     return made
+
+
+def node(cluster: Cluster, name: str, *, gpu: int = 0) -> Node:
+    now = timezone.now()
+    return Node.objects.create(
+        cluster=cluster,
+        uid=uid(),
+        name=name,
+        ready=True,
+        health=Health.HEALTHY,
+        allocatable_cpu_m=4000,
+        allocatable_memory_b=8 * GIB,
+        allocatable_gpu=gpu,
+        allocatable_gpus={"nvidia.com/gpu": gpu} if gpu else {},
+        capacity={"cpu": 4000, "memory": 8 * GIB, "pods": 110, "gpus": {}},
+        allocatable_pods=110,
+        used_cpu_m=900,
+        used_memory_b=2 * GIB,
+        created_at=now,
+        observed_at=now,
+    )
 
 
 def pod(cluster: Cluster, project: Project | None, *, namespace: str = "", **fields: Any) -> Pod:

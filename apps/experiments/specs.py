@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from apps.clusters.quantities import parse
+from apps.clusters.sizes import Size, sensible
 from apps.core.errors import Invalid
 
 # https://kubernetes.io/docs/tasks/inject-data-application/define-environment-variable-container/
@@ -26,6 +27,13 @@ class Resources:
     cpu: str = "500m"
     memory: str = "512Mi"
     gpu: int = 0
+
+    def sensible(self) -> Size:
+        """The amounts, if any machine could give them. Raises Invalid saying what was probably meant.
+
+        Whoever asks anew is checked so; what was stored before goes on as it is.
+        """
+        return sensible(self.cpu, self.memory, self.gpu)
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,7 @@ def _resources(value: Any) -> Resources:
     sizes = {}
     for name in ("cpu", "memory"):
         given = value.get(name)
-        text = getattr(default, name) if given in (None, "") else str(given)
+        text = getattr(default, name) if given in (None, "") else str(given).strip()
         _check_positive(text, name)
         sizes[name] = text
     gpu = value.get("gpu") or 0

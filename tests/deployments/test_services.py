@@ -12,7 +12,7 @@ from apps.core.errors import Conflict, FlotillaError, Invalid, Missing, NotAllow
 from apps.core.models import AuditEntry, Membership, Project, Transition, User
 from apps.core.states import Role
 from apps.deployments import selectors, services
-from apps.deployments.models import Deployment, Rollout, Target
+from apps.deployments.models import Deployment, Revision, Rollout, Target
 from apps.deployments.rollout import RollingSpec, RolloutStatus, decide
 from apps.deployments.services.observing import Round, record_round
 from apps.deployments.specs import ObservedRevision
@@ -103,6 +103,18 @@ def test_a_rollback_to_nowhere_is_refused(
         services.rollback(principal=developer, deployment=digits, revision=number)
 
 
+def test_amounts_are_checked_when_they_are_asked_for_and_not_when_something_else_changes(
+    digits: Deployment, developer: Principal
+) -> None:
+    with pytest.raises(Invalid, match=r"No node of local has 5 CPU: the largest, local-node-1, has 4 CPU to give\."):
+        services.deploy_revision(principal=developer, deployment=digits, changes={"resources": {"cpu": "5"}})
+    spec = {**digits.current.spec, "resources": {"cpu": "5", "memory": "2Mi", "gpu": 0}}  # from before
+    Revision.objects.filter(pk=digits.current.pk).update(spec=spec)
+    digits.refresh_from_db()
+    changed, _ = services.deploy_revision(principal=developer, deployment=digits, changes={"image": "other:2"})
+    assert changed.spec["resources"] == spec["resources"]
+
+
 def test_scaling_is_no_revision(digits: Deployment, developer: Principal) -> None:
     before = digits.generation
     services.scale(principal=developer, deployment=digits, replicas=5)
@@ -140,6 +152,10 @@ def test_deleting_cancels_the_rollout_and_forbids_the_rest(digits: Deployment, d
         ({"spec": {**SPEC, "probes": {"ready_path": "no slash"}}}, Invalid, "probes.ready_path"),
         ({"spec": {**SPEC, "strategy": {"max_surge": 0}}}, Invalid, "strategy.max_surge"),
         ({"spec": {**SPEC, "resources": {"cpu": "much"}}}, Invalid, "resources.cpu"),
+        ({"spec": {**SPEC, "resources": {"cpu": "5"}}}, Invalid, "resources.cpu"),
+        ({"spec": {**SPEC, "resources": {"memory": "512m"}}}, Invalid, "resources.memory"),
+        ({"spec": {**SPEC, "resources": {"memory": "64E"}}}, Invalid, "resources.memory"),
+        ({"spec": {**SPEC, "resources": {"gpu": 3}}}, Invalid, "resources.gpu"),
     ],
 )
 def test_what_is_wrong_is_named(

@@ -109,14 +109,20 @@ def test_a_repeated_post_launches_once(api: Api, cluster: Any) -> None:
         ({"env": {"1bad": "x"}}, "env"),
         ({"resources": {"gpu": -1}}, "resources.gpu"),
         ({"resources": {"memory": "0"}}, "resources.memory"),
+        ({"resources": {"memory": "512m"}}, "resources.memory"),
+        ({"resources": {"memory": "9Gi"}}, "resources.memory"),
+        ({"resources": {"cpu": "0.0001"}}, "resources.cpu"),
+        ({"resources": {"cpu": "5"}}, "resources.cpu"),
+        ({"resources": {"gpu": 3}}, "resources.gpu"),
         ({"deadline_seconds": 0}, "deadline_seconds"),
         ({"comand": ["x"]}, None),
         ({"cluster": "nowhere"}, "cluster"),
     ],
 )
 def test_a_wrong_wish_is_refused_by_name(api: Api, cluster: Any, change: dict[str, Any], field: str | None) -> None:
-    reply = api("POST", "runs", WISH | change)
-    assert reply.status_code in (400, 404)
+    for path in ("runs", "runs?dry_run=true"):
+        reply = api("POST", path, WISH | change)
+        assert reply.status_code in (400, 404)
     assert reply["Content-Type"] == "application/problem+json"
     assert reply.json().get("field") == field
     assert not Run.objects.exists()

@@ -160,6 +160,9 @@ def test_launching_from_the_form(browser: Client, project: Project) -> None:
     assert wrong.status_code == 400 and b"is not NAME=value" in wrong.content
     wrong = browser.post("/p/demo/runs/new", form | {"cpu": "lots"})
     assert wrong.status_code == 400 and b"lots" in wrong.content
+    wrong = browser.post("/p/demo/runs/new", form | {"memory": "512m"})
+    assert wrong.status_code == 400 and wrong.context["form"].errors["memory"][0].endswith("512Mi was probably meant.")
+    assert Run.objects.count() == 1
 
 
 def test_cancel_rerun_and_register_from_the_page(browser: Client, principal: Principal, experiment: Experiment) -> None:

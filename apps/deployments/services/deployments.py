@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
+from apps.clusters.selectors import check_fits
 from apps.core import audit
 from apps.core.access import Principal, require_role
 from apps.core.errors import Conflict, Missing
@@ -144,4 +145,5 @@ def _checked(
         hint_text = f"There is {known}." if known else "A project admin makes the first one."
         raise Missing(f"There is no target {target!r} in {project.name}.", field="target", hint=hint_text)
     parsed, version = resolve(project, spec)
+    check_fits(place.cluster, parsed.container.resources.sensible())
     return place, parsed, version

@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
+from apps.clusters.selectors import check_fits
 from apps.core.access import Principal, require_role
 from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.states import Role
@@ -74,7 +75,10 @@ def _changed_spec(deployment: Deployment, changes: Mapping[str, Any]) -> tuple[R
         base |= {"version": model.get("version"), "alias": model.get("alias", "")}
         if given.get("model", base["model"]) != base["model"]:
             raise Invalid("Which version of the model?", field="version", hint="Give a version or an alias.")
-    return resolve(deployment.project, {**base, **given})
+    parsed, version = resolve(deployment.project, {**base, **given})
+    if "resources" in given:
+        check_fits(deployment.target.cluster, parsed.container.resources.sensible())
+    return parsed, version
 
 
 def _rollback_source(held: Deployment, number: int | None) -> Revision:

@@ -8,6 +8,7 @@ from django.db import transaction
 
 from apps.clusters.manifests import namespace_of
 from apps.clusters.models import Cluster
+from apps.clusters.selectors import check_fits
 from apps.core import audit, transitions
 from apps.core.access import Principal, require_role
 from apps.core.errors import Conflict, Invalid, Missing
@@ -76,7 +77,9 @@ def launch_run(
     require_role(principal, project, Role.DEVELOPER)
     if experiment.deleted_at is not None:
         raise Conflict(f"Experiment {experiment.name!r} is deleted.", hint="Restore it first.")
+    asked = spec.resources.sensible()
     chosen = pick_cluster(cluster)
+    check_fits(chosen, asked)
     run = Run.objects.create(
         experiment=experiment,
         name=name.strip()[:250],
@@ -146,7 +149,8 @@ def preview_run(*, principal: Principal, project: Project, wish: Mapping[str, An
     """The Kubernetes objects that a launch would make; nothing is stored."""
     require_role(principal, project, Role.DEVELOPER)
     spec = parse_spec(wish)
-    pick_cluster(wish.get("cluster") or None)
+    asked = spec.resources.sensible()
+    check_fits(pick_cluster(wish.get("cluster") or None), asked)
     name = namespace_of(project.name)
     job = run_job(
         project=project.name,
