@@ -108,9 +108,9 @@ def revoke_token(*, principal: Principal, pk: int) -> ApiToken:
     token = ApiToken.objects.select_related("project", "user").filter(pk=pk).first()
     if token is None or not _may_revoke(principal, token):
         raise Missing("There is no such token of yours.")
-    if token.revoked_at is None:
-        token.revoked_at = timezone.now()
-        token.save(update_fields=["revoked_at"])
+    now = timezone.now()
+    if ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=now):
+        token.revoked_at = now
         audit.record(principal=principal, action="token.revoke", obj=token, project=token.project)
     return token
 

@@ -20,6 +20,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from apps.core.errors import Invalid, Missing
+from apps.core.rows import put
 from apps.experiments.models import Artifact, LoggedModel, Run
 
 CHUNK = 1024 * 1024
@@ -110,8 +111,8 @@ def write(owner: Owner, path: str, body: Readable, *, max_bytes: int | None = No
                 .get_or_create(path=name, defaults={"key": key, "size": size, **_owner_field(owner)})
             )
             if not created:
-                replaced, row.key, row.size = row.key, key, size
-                row.save(update_fields=["key", "size"])
+                replaced = row.key
+                put(row, key=key, size=size)
                 transaction.on_commit(lambda: _discard([replaced]))
     except BaseException:
         _discard([key])

@@ -16,6 +16,7 @@ from apps.core import audit, transitions
 from apps.core.access import Principal, require_platform_admin
 from apps.core.errors import Conflict, Missing, NotAllowed
 from apps.core.hints import hint
+from apps.core.rows import put
 from apps.core.wake import wake
 
 
@@ -28,13 +29,11 @@ def update_cluster(
         cluster = Cluster.objects.select_for_update().get(pk=cluster.pk)
         before = described(cluster)
         if labels is not None:
-            cluster.labels = clean_labels(labels)
+            put(cluster, labels=clean_labels(labels))
         if enabled is not None and enabled != cluster.enabled:
-            cluster.enabled = enabled
-            cluster.generation += 1
+            put(cluster, enabled=enabled, generation=cluster.generation + 1)
             if enabled:
                 wake(CHECK, cluster.pk)
-        cluster.save()
         if before != described(cluster):
             audit.record(
                 principal=principal, action="cluster.update", obj=cluster, before=before, after=described(cluster)

@@ -18,6 +18,7 @@ from apps.core import audit, crypto, transitions
 from apps.core.access import Principal, require_platform_admin
 from apps.core.errors import Conflict, Invalid, Unavailable
 from apps.core.hints import hint
+from apps.core.rows import put
 from apps.core.wake import wake
 
 CHECK = "clusters.check"
@@ -139,7 +140,8 @@ def announce(cluster: Cluster) -> None:
 def _register(principal: Principal, name: str, labels: dict[str, str] | None, source: Source) -> Cluster:
     cluster = Cluster(name=clean_name(name), labels=clean_labels(labels or {}))
     addresses.checked_address(source.server, settings.CLUSTER_ALLOWED_NETWORKS)
-    _take(cluster, source)
+    for column, value in _columns(source).items():
+        setattr(cluster, column, value)
     try:
         with transaction.atomic():
             cluster.save(force_insert=True)
@@ -168,9 +170,7 @@ def _reconnect(principal: Principal, cluster: Cluster, source: Source, force: bo
             # Else a credential for one server would be stored for another that was set meanwhile.
             raise Conflict("The cluster's address was changed meanwhile.", hint="Look at it, and try again.")
         before = described(cluster)
-        _take(cluster, source)
-        cluster.generation += 1
-        cluster.save()
+        put(cluster, **_columns(source), generation=cluster.generation + 1)
         action = "cluster.credential" if only_credential else "cluster.reconnect"
         audit.record(principal=principal, action=action, obj=cluster, before=before, after=described(cluster))
     announce(cluster)
@@ -191,10 +191,14 @@ def _server_of(found: Cluster | Source) -> tuple[str, str, str]:
     return found.server, found.ca, found.tls_server_name
 
 
-def _take(cluster: Cluster, source: Source) -> None:
-    cluster.server, cluster.ca, cluster.tls_server_name = _server_of(source)
-    cluster.credential_kind = source.credential_kind
-    cluster.credential_encrypted = crypto.encrypt(_secret(source))
+def _columns(source: Source) -> dict[str, Any]:
+    return {
+        "server": source.server,
+        "ca": source.ca,
+        "tls_server_name": source.tls_server_name,
+        "credential_kind": source.credential_kind,
+        "credential_encrypted": crypto.encrypt(_secret(source)),
+    }
 
 
 def _secret(source: Source) -> bytes:

@@ -11,6 +11,7 @@ from apps.clusters.usage.models import UsagePrice
 from apps.core import audit
 from apps.core.access import Principal, require_platform_admin
 from apps.core.errors import Conflict, Invalid
+from apps.core.rows import held, put
 
 _CURRENCY = re.compile(r"^[A-Za-z€$£¥]{1,10}$")
 _FIGURES = ("cpu_core_hour", "memory_gib_hour", "gpu_hour")
@@ -40,17 +41,20 @@ def set_price(
     for field, value in figures.items():
         if not value.is_finite() or value < 0:
             raise Invalid("A price is a number from 0 on.", field=field)
-    before = _described(price) if price is not None else None
-    made = price or UsagePrice()
-    made.name, made.labels, made.currency = name.strip(), clean_labels(labels), currency
-    for field, value in figures.items():
-        setattr(made, field, value)
-    for found in UsagePrice.objects.exclude(pk=made.pk):
-        if found.name == made.name or found.labels == made.labels:
+    known = held(price) if price is not None else None
+    before = _described(known) if known is not None else None
+    columns: dict[str, Any] = {"name": name.strip(), "labels": clean_labels(labels), "currency": currency, **figures}
+    for found in UsagePrice.objects.all():
+        if found == known:
+            continue
+        if found.name == columns["name"] or found.labels == columns["labels"]:
             raise Conflict(f"The price {found.name!r} is there already for these nodes.", hint="Change that one.")
-    made.save()
-    audit.record(principal=principal, action="price.set", obj=made, before=before, after=_described(made))
-    return made
+    if known is None:
+        known = UsagePrice.objects.create(**columns)
+    else:
+        put(known, **columns)
+    audit.record(principal=principal, action="price.set", obj=known, before=before, after=_described(known))
+    return known
 
 
 @transaction.atomic

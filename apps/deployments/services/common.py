@@ -11,6 +11,7 @@ from apps.core.access import Principal
 from apps.core.errors import Conflict, Invalid
 from apps.core.hints import hint
 from apps.core.models import Project, validate_name
+from apps.core.rows import put
 from apps.core.states import Health
 from apps.core.transitions import advance, log
 from apps.core.wake import wake
@@ -123,11 +124,12 @@ def start_rollout(deployment: Deployment, revision: Revision, principal: Princip
 
 
 def change_wanted(deployment: Deployment, **fields: Any) -> None:
-    """Store another wish. From here until a round has seen it, nobody may take the old health for the new one."""
+    """Store another wish for a deployment that is held.
+
+    From here until a round has seen it, nobody may take the old health for the new one.
+    """
     told = {"health": Health.PROGRESSING, "reason": "Waiting", "message": "Waiting for the first round."}
-    for name, value in {**fields, **told, "generation": deployment.generation + 1}.items():
-        setattr(deployment, name, value)
-    deployment.save(update_fields=[*fields, *told, "generation", "updated_at"])
+    put(deployment, **fields, **told, generation=deployment.generation + 1)
 
 
 def end_unfinished(deployment: Deployment, to: RolloutState, message: str, principal: Principal) -> None:

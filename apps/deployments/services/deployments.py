@@ -11,6 +11,7 @@ from apps.core import audit
 from apps.core.access import Principal, require_role
 from apps.core.errors import Conflict, Missing
 from apps.core.models import Project
+from apps.core.rows import held as held_row
 from apps.core.states import Health, Role
 from apps.core.transitions import advance, log
 from apps.deployments import manifests
@@ -48,6 +49,7 @@ def create_deployment(
     count = check_replicas(replicas)
     try:
         with transaction.atomic():
+            place = held_row(place, "cluster")
             deployment = Deployment.objects.create(
                 project=project,
                 name=name,

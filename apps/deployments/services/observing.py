@@ -133,13 +133,14 @@ def _record_heal(deployment: Deployment, ready: int, seen: Round) -> None:
     wanted = deployment.desired_replicas
     heal = Heal.objects.filter(deployment=deployment, restored_at=None).first()
     if heal is not None:
+        found: dict[str, Any] = {"lowest": min(heal.lowest, ready)}
         if ready >= wanted:
-            heal.restored_at = seen.now
-            heal.message = healed_message(wanted, (seen.now - heal.dropped_at).total_seconds())
-        heal.lowest = min(heal.lowest, ready)
+            found["restored_at"] = seen.now
+            found["message"] = healed_message(wanted, (seen.now - heal.dropped_at).total_seconds())
         if not heal.cause:
-            heal.replica, heal.cause = cause_of_drop(seen.replicas, since=heal.dropped_at - timedelta(seconds=2))
-        heal.save()
+            replica, cause = cause_of_drop(seen.replicas, since=heal.dropped_at - timedelta(seconds=2))
+            found |= {"replica": replica, "cause": cause}
+        Heal.objects.filter(pk=heal.pk, restored_at=None).update(**found)
         return
     nobody_asked = deployment.observed_generation == deployment.generation
     if nobody_asked and deployment.ready_replicas >= wanted > ready:

@@ -25,9 +25,10 @@ def deploy_revision(
     Returns the revision and whether it is new: what is already wanted is not rolled out again.
     """
     require_role(principal, deployment.project, Role.DEVELOPER)
-    parsed, version = _changed_spec(deployment, changes)
     with transaction.atomic():
         held = hold(deployment)
+        # Under the lock: else what somebody else has just rolled out would be undone by what it was based on.
+        parsed, version = _changed_spec(held, changes)
         if held.current is not None and held.current.digest == parsed.digest:
             return held.current, False
         return roll(held, parsed, version, principal, action="deployment.revise"), True

@@ -11,6 +11,7 @@ from apps.core.access import Principal, require_platform_admin, require_role
 from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.hints import hint
 from apps.core.models import Project
+from apps.core.rows import held
 from apps.core.states import Role
 from apps.deployments.models import Target
 from apps.deployments.services.common import check_name
@@ -64,6 +65,8 @@ def delete_target(*, principal: Principal, target: Target) -> None:
     """Forget a target that nothing is deployed to. Needs the admin role. Raises Conflict while something is."""
     require_role(principal, target.project, Role.ADMIN)
     with transaction.atomic():
+        # Also keeps others from deploying there meanwhile: they hold the target while they do.
+        target = held(target, "project")
         used = list(target.deployments.values_list("name", flat=True)[:5])
         if used:
             raise Conflict(f"Target {target.name} is used by {', '.join(used)}.", hint="Delete those first.")

@@ -3,9 +3,7 @@
 import secrets
 from typing import Any
 
-from django.utils import timezone
-
-from apps.core.errors import Invalid, Missing
+from apps.core.errors import Invalid
 from apps.core.states import Role
 from apps.experiments import artifacts, services
 from apps.experiments.ingest import check_key, check_text
@@ -67,14 +65,14 @@ def finalize(call: Call, model_id: str) -> dict[str, Any]:
 def delete(call: Call, model_id: str) -> dict[str, Any]:
     """Mark a logged model as deleted."""
     model = logged_model_of(call, model_id, Role.DEVELOPER)
-    services.change_logged_model(principal=call.principal, model=model, deleted_at=timezone.now())
+    services.delete_logged_model(principal=call.principal, model=model)
     return {}
 
 
 def log_params(call: Call, model_id: str) -> dict[str, Any]:
     """Add params."""
     model = logged_model_of(call, model_id, Role.DEVELOPER)
-    params = {**model.params, **_checked(call, "params", PARAM_LENGTH)}
+    params = _checked(call, "params", PARAM_LENGTH)
     services.change_logged_model(principal=call.principal, model=model, params=params)
     return {}
 
@@ -82,19 +80,15 @@ def log_params(call: Call, model_id: str) -> dict[str, Any]:
 def set_tags(call: Call, model_id: str) -> dict[str, Any]:
     """Add tags."""
     model = logged_model_of(call, model_id, Role.DEVELOPER)
-    changed = services.change_logged_model(
-        principal=call.principal, model=model, tags=_checked(call, "tags", TAG_LENGTH)
-    )
+    tags: dict[str, str | None] = {**_checked(call, "tags", TAG_LENGTH)}
+    changed = services.change_logged_model(principal=call.principal, model=model, tags=tags)
     return {"model": render.logged_model(changed)}
 
 
 def delete_tag(call: Call, model_id: str, key: str) -> dict[str, Any]:
     """Remove one tag."""
     model = logged_model_of(call, model_id, Role.DEVELOPER)
-    if key not in model.tags:
-        raise Missing(f"No tag with key {key[:100]!r} on model {model.uid}.")
-    model.tags.pop(key)
-    services.change_logged_model(principal=call.principal, model=model)
+    services.change_logged_model(principal=call.principal, model=model, tags={key: None})
     return {}
 
 

@@ -87,14 +87,14 @@ def rename_model(call: Call) -> dict[str, Any]:
         services.update_model(principal=call.principal, model=model, name=new)
     except Conflict as error:
         raise MlflowError("RESOURCE_ALREADY_EXISTS", f"Registered Model (name={new}) already exists.") from error
-    return _rendered(model)
+    return _rendered(_model(call.about(name=new)))
 
 
 def update_model(call: Call) -> dict[str, Any]:
     """Describe a model."""
     model = _model(call, Role.DEVELOPER)
     services.update_model(principal=call.principal, model=model, description=call.text("description"))
-    return _rendered(model)
+    return _rendered(_model(call))
 
 
 def delete_model(call: Call) -> dict[str, Any]:
@@ -222,7 +222,7 @@ def update_version(call: Call) -> dict[str, Any]:
     """Describe a version."""
     version = _version(call, Role.DEVELOPER)
     services.update_version(principal=call.principal, version=version, description=call.text("description"))
-    return {"model_version": render.model_version(version)}
+    return {"model_version": render.model_version(_version(call))}
 
 
 def delete_version(call: Call) -> dict[str, Any]:

@@ -8,7 +8,12 @@ from apps.experiments.services.experiments import (
     set_experiment_tag,
 )
 from apps.experiments.services.launching import cancel_run, launch_run, launch_runs, launch_wish, preview_run, rerun
-from apps.experiments.services.logged import change_logged_model, create_logged_model, finish_logged_model
+from apps.experiments.services.logged import (
+    change_logged_model,
+    create_logged_model,
+    delete_logged_model,
+    finish_logged_model,
+)
 from apps.experiments.services.registry import (
     create_model,
     create_version,
@@ -32,6 +37,7 @@ __all__ = [
     "create_version",
     "delete_alias",
     "delete_experiment",
+    "delete_logged_model",
     "delete_model",
     "delete_run",
     "delete_version",

@@ -8,6 +8,7 @@ from apps.core.access import Principal, require_role
 from apps.core.errors import Conflict, Invalid
 from apps.core.hints import hint
 from apps.core.models import Project
+from apps.core.rows import held, put
 from apps.core.states import Role
 from apps.experiments.models import Experiment
 from apps.experiments.services.authors import author
@@ -42,49 +43,52 @@ def _checked_name(name: str) -> str:
 
 @transaction.atomic
 def rename_experiment(*, principal: Principal, experiment: Experiment, name: str) -> Experiment:
-    """Give an experiment another name. Raises Conflict when it is taken or the experiment is deleted."""
+    """Give an experiment another name. Needs the developer role.
+
+    Raises Conflict when it is taken or the experiment is deleted.
+    """
     require_role(principal, experiment.project, Role.DEVELOPER)
-    if experiment.deleted_at is not None:
+    now = held(experiment, "project")
+    if now.deleted_at is not None:
         raise Conflict("A deleted experiment can't be renamed.", hint="Restore it first.")
-    before, experiment.name = experiment.name, _checked_name(name)
+    before, after = now.name, _checked_name(name)
     try:
         with transaction.atomic():
-            experiment.save(update_fields=["name", "updated_at"])
+            put(now, name=after)
     except IntegrityError as error:
-        raise Conflict(f"Experiment {experiment.name!r} exists already.", field="name") from error
+        raise Conflict(f"Experiment {after!r} exists already.", field="name") from error
     audit.record(
         principal=principal,
         action="experiment.rename",
-        obj=experiment,
-        project=experiment.project,
+        obj=now,
+        project=now.project,
         before={"name": before},
-        after={"name": experiment.name},
+        after={"name": after},
     )
-    hint(f"experiment:{experiment.pk}", experiment.project_id)
-    return experiment
+    hint(f"experiment:{now.pk}", now.project_id)
+    return now
 
 
 def delete_experiment(*, principal: Principal, experiment: Experiment) -> None:
-    """Mark an experiment as deleted; `restore_experiment` brings it back."""
+    """Mark an experiment as deleted; `restore_experiment` brings it back. Needs the developer role."""
     _mark(principal, experiment, "experiment.delete", deleted=True)
 
 
 def restore_experiment(*, principal: Principal, experiment: Experiment) -> None:
-    """Bring a deleted experiment back."""
+    """Bring a deleted experiment back. Needs the developer role."""
     _mark(principal, experiment, "experiment.restore", deleted=False)
 
 
 @transaction.atomic
 def _mark(principal: Principal, experiment: Experiment, action: str, *, deleted: bool) -> None:
     require_role(principal, experiment.project, Role.DEVELOPER)
-    experiment.deleted_at = timezone.now() if deleted else None
-    experiment.save(update_fields=["deleted_at", "updated_at"])
+    put(experiment, deleted_at=timezone.now() if deleted else None)
     audit.record(principal=principal, action=action, obj=experiment, project=experiment.project)
     hint(f"experiment:{experiment.pk}", experiment.project_id)
 
 
 def set_experiment_tag(*, principal: Principal, experiment: Experiment, key: str, value: str) -> None:
-    """Set one tag; two clients that set different tags at once both succeed."""
+    """Set one tag; two clients that set different tags at once both succeed. Needs the developer role."""
     require_role(principal, experiment.project, Role.DEVELOPER)
     with connection.cursor() as cursor:
         cursor.execute(

@@ -14,6 +14,7 @@ from apps.core.access import Principal, require_role
 from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.hints import hint
 from apps.core.models import Project
+from apps.core.rows import put
 from apps.core.states import Role
 from apps.core.wake import wake
 from apps.experiments.manifests import job_name, run_job, run_namespace
@@ -91,9 +92,7 @@ def launch_run(
         namespace=namespace_of(project.name),
         rerun_of=rerun_of,
     )
-    run.job_name = job_name(run.pk)
-    run.name = run.name or f"{experiment.name}-{run.pk}"[:250]
-    run.save(update_fields=["job_name", "name"])
+    put(run, job_name=job_name(run.pk), name=run.name or f"{experiment.name}-{run.pk}"[:250])
     _store_values(run, params or {}, {**(tags or {}), RUN_NAME_TAG: run.name})
     transitions.log(run, from_state="", to_state=run.state, reason="Launched", actor=principal.label)
     audit.record(

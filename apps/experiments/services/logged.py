@@ -2,9 +2,13 @@
 
 from typing import Any
 
+from django.db import transaction
+from django.utils import timezone
+
 from apps.core.access import Principal, require_role
-from apps.core.errors import Conflict, Invalid
+from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.hints import hint
+from apps.core.rows import held, merged, put
 from apps.core.states import Role
 from apps.experiments.models import Experiment, LoggedModel, Run
 
@@ -22,7 +26,7 @@ def create_logged_model(
     params: dict[str, str] | None = None,
     tags: dict[str, str] | None = None,
 ) -> LoggedModel:
-    """Open a logged model; its files are uploaded next, then it is finished."""
+    """Open a logged model; its files are uploaded next, then it is finished. Needs the developer role."""
     require_role(principal, experiment.project, Role.DEVELOPER)
     if experiment.deleted_at is not None:
         raise Conflict(f"The experiment {experiment.pk} is deleted.", hint="Restore it first.")
@@ -34,25 +38,40 @@ def create_logged_model(
 
 
 def finish_logged_model(*, principal: Principal, model: LoggedModel, status: str) -> LoggedModel:
-    """Say whether the files were uploaded."""
+    """Say whether the files were uploaded. Needs the developer role."""
     require_role(principal, model.experiment.project, Role.DEVELOPER)
     if status not in STATUSES:
         raise Invalid(f"{status!r} is not a logged model's status.", hint=f"One of {', '.join(STATUSES)}.")
-    model.status = status
-    model.save(update_fields=["status", "updated_at"])
+    put(model, status=status)
     if model.run_id is not None:
         hint(f"run:{model.run_id}", model.experiment.project_id)
     return model
 
 
+@transaction.atomic
 def change_logged_model(
-    *, principal: Principal, model: LoggedModel, tags: dict[str, str] | None = None, **fields: Any
+    *,
+    principal: Principal,
+    model: LoggedModel,
+    params: dict[str, str] | None = None,
+    tags: dict[str, str | None] | None = None,
+    step: int | None = None,
 ) -> LoggedModel:
-    """Add tags, or set `params`, `step` or `deleted_at`."""
+    """Add params, add tags (None removes one), or note the step. Needs the developer role.
+
+    Clients that add different keys at once all succeed. Raises Missing for the removal of a tag that is not there.
+    """
     require_role(principal, model.experiment.project, Role.DEVELOPER)
-    if tags:
-        model.tags = {**model.tags, **tags}
-    for name, value in fields.items():
-        setattr(model, name, value)
-    model.save()
-    return model
+    now = held(model, "experiment__project", "run")
+    for key, value in (tags or {}).items():
+        if value is None and key not in now.tags:
+            raise Missing(f"No tag with key {key[:100]!r} on model {model.uid}.")
+    columns: dict[str, Any] = {"step": step} if step is not None else {}
+    put(now, params={**now.params, **(params or {})}, tags=merged(now.tags, tags), **columns)
+    return now
+
+
+def delete_logged_model(*, principal: Principal, model: LoggedModel) -> None:
+    """Mark a logged model as deleted. Needs the developer role."""
+    require_role(principal, model.experiment.project, Role.DEVELOPER)
+    put(model, deleted_at=timezone.now())

@@ -3,14 +3,13 @@
 import re
 
 from django.db import IntegrityError, transaction
-from django.db.models import F
-from django.utils import timezone
 
 from apps.core import audit
 from apps.core.access import Principal, require_role
 from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.hints import hint
 from apps.core.models import Project
+from apps.core.rows import held, merged, put
 from apps.core.states import Role
 from apps.experiments import artifacts, selectors
 from apps.experiments.models import LoggedModel, ModelAlias, ModelVersion, RegisteredModel, Run
@@ -106,8 +105,7 @@ def create_version(
         model = RegisteredModel.objects.select_for_update().filter(project=project, name=model_name).first()
         if model is None:
             raise Missing(f"There is no model {model_name!r} in project {project.name}.", field="name")
-        model.last_version += 1
-        model.save(update_fields=["last_version", "updated_at"])
+        put(model, last_version=model.last_version + 1)
         made = ModelVersion.objects.create(
             model=model,
             version=model.last_version,
@@ -150,7 +148,7 @@ def _require_files(run: Run | None, logged_model: LoggedModel | None, path: str)
 
 @transaction.atomic
 def set_alias(*, principal: Principal, version: ModelVersion, alias: str) -> ModelAlias:
-    """Point `alias` at a version, moving it from another one where it is set already."""
+    """Point `alias` at a version, moving it from another one where it is set already. Needs the developer role."""
     project = version.model.project
     require_role(principal, project, Role.DEVELOPER)
     if not _ALIAS.match(alias) or _RESERVED_ALIAS.match(alias):
@@ -159,13 +157,15 @@ def set_alias(*, principal: Principal, version: ModelVersion, alias: str) -> Mod
             hint="Use letters, digits, '.', '_' and '-', but no number, 'v1' or 'latest'.",
             field="alias",
         )
-    old = ModelAlias.objects.filter(model=version.model, name=alias).select_related("version").first()
-    made, _ = ModelAlias.objects.update_or_create(model=version.model, name=alias, defaults={"version": version})
-    _touched(version.model)
+    model = held(version.model)
+    version = held(version)
+    old = ModelAlias.objects.filter(model=model, name=alias).select_related("version").first()
+    made, _ = ModelAlias.objects.update_or_create(model=model, name=alias, defaults={"version": version})
+    _touched(model)
     audit.record(
         principal=principal,
         action="model.alias",
-        obj=version.model,
+        obj=model,
         project=project,
         before={alias: old.version.version} if old else None,
         after={alias: version.version},
@@ -175,9 +175,9 @@ def set_alias(*, principal: Principal, version: ModelVersion, alias: str) -> Mod
 
 @transaction.atomic
 def delete_alias(*, principal: Principal, model: RegisteredModel, alias: str) -> bool:
-    """Remove an alias; False when there was none."""
+    """Remove an alias; False when there was none. Needs the developer role."""
     require_role(principal, model.project, Role.DEVELOPER)
-    gone, _ = ModelAlias.objects.filter(model=model, name=alias).delete()
+    gone, _ = ModelAlias.objects.filter(model=held(model), name=alias).delete()
     if gone:
         _touched(model)
         audit.record(
@@ -195,25 +195,25 @@ def update_model(
     description: str | None = None,
     tags: dict[str, str | None] | None = None,
 ) -> RegisteredModel:
-    """Rename, describe or tag a model; a tag whose value is None is removed."""
+    """Rename, describe or tag a model; a tag whose value is None is removed. Needs the developer role.
+
+    Returns the model as it is now: what others changed since it was read stays.
+    """
     require_role(principal, model.project, Role.DEVELOPER)
-    before = {"name": model.name, "description": model.description}
-    if name is not None and name != model.name:
-        model.name = _checked_name(name)
-    if description is not None:
-        model.description = description
-    model.tags = _merged(model.tags, tags)
+    now = held(model, "project")
+    before = {"name": now.name, "description": now.description}
+    after = {
+        "name": now.name if name is None or name == now.name else _checked_name(name),
+        "description": now.description if description is None else description,
+    }
     try:
         with transaction.atomic():
-            model.save()
+            put(now, **after, tags=merged(now.tags, tags))
     except IntegrityError as error:
-        raise Conflict(f"Model {model.name!r} exists already.", field="name") from error
-    after = {"name": model.name, "description": model.description}
-    audit.record(
-        principal=principal, action="model.update", obj=model, project=model.project, before=before, after=after
-    )
-    hint("models", model.project_id)
-    return model
+        raise Conflict(f"Model {after['name']!r} exists already.", field="name") from error
+    audit.record(principal=principal, action="model.update", obj=now, project=now.project, before=before, after=after)
+    hint("models", now.project_id)
+    return now
 
 
 @transaction.atomic
@@ -224,48 +224,41 @@ def update_version(
     description: str | None = None,
     tags: dict[str, str | None] | None = None,
 ) -> ModelVersion:
-    """Describe or tag a version; what it is made from never changes."""
+    """Describe or tag a version; what it is made from never changes. Needs the developer role."""
     require_role(principal, version.model.project, Role.DEVELOPER)
-    before = {"description": version.description}
-    if description is not None:
-        version.description = description
-    version.tags = _merged(version.tags, tags)
-    version.save(update_fields=["description", "tags", "updated_at"])
-    _touched(version.model)
+    model = held(version.model)
+    now = held(version, "model")
+    before = {"description": now.description}
+    after = {"description": now.description if description is None else description}
+    put(now, **after, tags=merged(now.tags, tags))
+    _touched(model)
+    project = version.model.project
     audit.record(
-        principal=principal,
-        action="model.version.update",
-        obj=version,
-        project=version.model.project,
-        before=before,
-        after={"description": version.description},
+        principal=principal, action="model.version.update", obj=now, project=project, before=before, after=after
     )
-    return version
-
-
-def _merged(old: dict[str, str], changes: dict[str, str | None] | None) -> dict[str, str]:
-    merged: dict[str, str | None] = {**old, **(changes or {})}
-    return {key: value for key, value in merged.items() if value is not None}
+    return now
 
 
 @transaction.atomic
 def delete_version(*, principal: Principal, version: ModelVersion) -> None:
-    """Remove a version and the aliases that point at it; its files stay with the run. Needs the admin role."""
+    """Remove a version and the aliases that point at it; its files stay with the run. Needs the developer role."""
     require_role(principal, version.model.project, Role.DEVELOPER)
+    model = held(version.model)
     audit.record(principal=principal, action="model.version.delete", obj=version, project=version.model.project)
-    _touched(version.model)
-    version.delete()
+    _touched(model)
+    held(version).delete()
 
 
 @transaction.atomic
 def delete_model(*, principal: Principal, model: RegisteredModel) -> None:
-    """Remove a model with all its versions and aliases; the runs and their files stay."""
+    """Remove a model with all its versions and aliases; the runs and their files stay. Needs the developer role."""
     require_role(principal, model.project, Role.DEVELOPER)
-    audit.record(principal=principal, action="model.delete", obj=model, project=model.project)
+    now = held(model)
+    audit.record(principal=principal, action="model.delete", obj=now, project=model.project)
     hint("models", model.project_id)
-    model.delete()
+    now.delete()
 
 
 def _touched(model: RegisteredModel) -> None:
-    RegisteredModel.objects.filter(pk=model.pk).update(updated_at=timezone.now(), last_version=F("last_version"))
+    put(model)
     hint("models", model.project_id)

@@ -9,6 +9,7 @@ from apps.core import audit, transitions
 from apps.core.access import Principal, require_role
 from apps.core.errors import Conflict, Invalid
 from apps.core.hints import hint
+from apps.core.rows import held, put
 from apps.core.states import Role
 from apps.experiments.models import Experiment, Run, Tag
 from apps.experiments.services.authors import author
@@ -29,7 +30,10 @@ def create_external_run(
     user: str = "",
     tags: dict[str, str] | None = None,
 ) -> Run:
-    """Open a run for a program that runs elsewhere. Raises Conflict when the experiment is deleted."""
+    """Open a run for a program that runs elsewhere. Needs the developer role.
+
+    Raises Conflict when the experiment is deleted.
+    """
     require_role(principal, experiment.project, Role.DEVELOPER)
     if experiment.deleted_at is not None:
         raise Conflict(f"The experiment {experiment.pk} is deleted.", hint="Restore it first.")
@@ -61,21 +65,21 @@ def update_run(
     """What MLflow's `runs/update` does: a status, an end time, a name; each only where given.
 
     For an external run the status is the state. For a launched run it is only noted, because its Job decides: the
-    client says FINISHED before the process has ended, and a killed process says nothing at all.
+    client says FINISHED before the process has ended, and a killed process says nothing at all. Needs the developer
+    role.
     """
     require_role(principal, run.experiment.project, Role.DEVELOPER)
+    run = held(run, "experiment__project")
     if run.deleted_at is not None:
         raise Conflict(f"The run {run.uid} is deleted.", hint="Restore it first.")
     if status and status not in FROM_MLFLOW:
         raise Invalid(f"{status!r} is not a run's status.", hint=f"One of {', '.join(FROM_MLFLOW)}.", field="status")
     if status:
-        run.client_status = status
-        Run.objects.filter(pk=run.pk).update(client_status=status, updated_at=timezone.now())
+        put(run, client_status=status)
         if run.kind == RunKind.EXTERNAL:
             _move_external(run, FROM_MLFLOW[status], ended_at, principal.label)
     if name and name != run.name:
-        run.name = name[:250]
-        run.save(update_fields=["name", "updated_at"])
+        put(run, name=name[:250])
         Tag.objects.update_or_create(run=run, key=RUN_NAME_TAG, defaults={"value": name, "experiment": run.experiment})
     _hints(run)
     return run
@@ -96,22 +100,22 @@ def _move_external(run: Run, to: RunState, ended_at: datetime | None, actor: str
 
 
 def delete_run(*, principal: Principal, run: Run) -> None:
-    """Mark a run as deleted. Raises Conflict while a launched one is under way: cancel it first."""
-    if run.kind == RunKind.LAUNCHED and run.state not in SETTLED:
-        raise Conflict("This run is under way.", hint="Cancel it first.")
+    """Mark a run as deleted. Needs the developer role. Raises Conflict while a launched one is under way."""
     _mark(principal, run, "run.delete", deleted=True)
 
 
 def restore_run(*, principal: Principal, run: Run) -> None:
-    """Bring a deleted run back."""
+    """Bring a deleted run back. Needs the developer role."""
     _mark(principal, run, "run.restore", deleted=False)
 
 
 @transaction.atomic
 def _mark(principal: Principal, run: Run, action: str, *, deleted: bool) -> None:
     require_role(principal, run.experiment.project, Role.DEVELOPER)
-    run.deleted_at = timezone.now() if deleted else None
-    run.save(update_fields=["deleted_at", "updated_at"])
+    now = held(run)
+    if deleted and now.kind == RunKind.LAUNCHED and now.state not in SETTLED:
+        raise Conflict("This run is under way.", hint="Cancel it first.")
+    put(run, deleted_at=timezone.now() if deleted else None)
     audit.record(principal=principal, action=action, obj=run, project=run.experiment.project)
     _hints(run)
 

@@ -1,0 +1,42 @@
+"""Changing rows that others may change at the same time: read under a lock, write named columns.
+
+A row that was read earlier is old news. `held` reads it again and keeps others from changing it until the transaction
+ends; `put` writes the columns that are named and no other, so that a counter or a state never goes back.
+"""
+
+from typing import Any, TypeVar
+
+from django.db.models import Model
+from django.utils import timezone
+
+from apps.core.errors import Conflict
+
+M = TypeVar("M", bound=Model)
+
+
+def held(row: M, *related: str) -> M:
+    """The row as it is now, locked until the transaction ends, with the `related` rows at hand (not locked).
+
+    Rows that refer to it can be inserted meanwhile, so that logging to a run does not wait for a change of its name.
+    Raises Conflict when the row is gone.
+    """
+    rows = type(row)._default_manager.select_for_update(of=("self",), no_key=True)
+    # Without names `select_related` would follow every foreign key.
+    found = (rows.select_related(*related) if related else rows).filter(pk=row.pk).first()
+    if found is None:
+        raise Conflict(f"{row} has just been deleted.", hint="Look again.")
+    return found
+
+
+def put(row: Model, **columns: Any) -> None:
+    """Write these columns of the row, and `updated_at` where it has one; the object carries the new values, too."""
+    if any(field.name == "updated_at" for field in row._meta.concrete_fields):
+        columns.setdefault("updated_at", timezone.now())
+    type(row)._default_manager.filter(pk=row.pk).update(**columns)
+    for name, value in columns.items():
+        setattr(row, name, value)
+
+
+def merged(old: dict[str, str], changes: dict[str, Any] | None) -> dict[str, str]:
+    """Tags after `changes`, where None removes one. `old` must have been read under the lock."""
+    return {key: value for key, value in {**old, **(changes or {})}.items() if value is not None}
