@@ -1,6 +1,6 @@
 """The one way in which a state changes: a conditional UPDATE that says who won, and a row that says why."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.db import transaction
@@ -44,7 +44,18 @@ def log(
     instance: Model, *, from_state: str, to_state: str, reason: str = "", message: str = "", actor: str = "flotilla"
 ) -> Transition:
     """Append the row alone: for a first state, which no UPDATE makes."""
-    return Transition.objects.create(
+    made = _row(instance, from_state, to_state, reason, message, actor)
+    made.save(force_insert=True)
+    return made
+
+
+def log_all(instances: Iterable[Model], *, to_state: str, reason: str = "", actor: str = "flotilla") -> None:
+    """The first state of several objects, in one statement."""
+    Transition.objects.bulk_create(_row(instance, "", to_state, reason, "", actor) for instance in instances)
+
+
+def _row(instance: Model, from_state: str, to_state: str, reason: str, message: str, actor: str) -> Transition:
+    return Transition(
         object_type=instance._meta.label_lower,
         object_id=instance.pk,
         from_state=from_state,

@@ -5,7 +5,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from apps.clusters.models import Cluster, Node
-from apps.clusters.selectors import check_fits
+from apps.clusters.selectors import check_all_fit, check_fits
 from apps.clusters.sizes import GPU, Size, sensible
 from apps.core.errors import Invalid
 from tests import factories
@@ -154,3 +154,15 @@ def test_nodes_that_are_not_known_or_come_as_needed_refuse_nothing(cluster: Clus
     Cluster.objects.filter(pk=cluster.pk).update(labels={"autoscaling": "true"})
     cluster.refresh_from_db()
     check_fits(cluster, huge)
+
+
+def test_many_are_checked_in_one_query_and_the_first_that_fits_nowhere_is_named(cluster: Cluster) -> None:
+    small = factories.cluster("small", nodes=1)
+    unknown = factories.cluster("unknown", nodes=0)
+    fits = [(cluster, Size(1000 + number, GIB, number % 5)) for number in range(50)]
+    with CaptureQueriesContext(connection) as queries:
+        check_all_fit([*fits, (small, Size(4000, GIB, 2)), (unknown, Size(4_000_000, GIB, 16))])
+    assert len(queries) == 1
+    with pytest.raises(Invalid) as refused:
+        check_all_fit([*fits, (small, Size(5000, GIB)), (cluster, Size(1000, GIB, 5))])
+    assert refused.value.message.startswith("No node of small has 5 CPU")

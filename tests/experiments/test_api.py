@@ -5,12 +5,15 @@ import math
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from apps.core.access import Principal
 from apps.core.models import AuditEntry, Membership, Project, User
 from apps.core.states import Role
 from apps.core.tokens import issue_token
+from apps.core.transitions import transitions_of
 from apps.experiments import artifacts, ingest, services
 from apps.experiments.models import Experiment, Run
 from apps.experiments.states import RunKind, RunState
@@ -77,6 +80,39 @@ def test_launching_one_run_makes_its_experiment(api: Api, cluster: Any) -> None:
 def test_four_runs_launched_together(api: Api, cluster: Any) -> None:
     reply = api("POST", "runs", {"runs": [{**WISH, "name": f"r{number}"} for number in range(4)]})
     assert [run["name"] for run in reply.json()["runs"]] == ["r0", "r1", "r2", "r3"]
+
+
+@pytest.mark.parametrize("query", ["", "?dry_run=true"])
+def test_a_hundred_runs_are_launched_in_as_many_statements_as_one(api: Api, cluster: Any, query: str) -> None:
+    """Also into experiments that are new, on several clusters, with params."""
+    for number in range(10):
+        factories.cluster(f"other-{number}", nodes=0)
+
+    def launch(count: int, round_: str) -> int:
+        wishes = [
+            {
+                **WISH,
+                "name": f"r{number}",
+                "experiment": f"{round_}-{number}",
+                "cluster": f"other-{number % 10}",
+                "params": {"alpha": str(number), f"only-{number}": "1"},
+            }
+            for number in range(count)
+        ]
+        with CaptureQueriesContext(connection) as queries:
+            reply = api("POST", f"runs{query}", {"runs": wishes})
+        assert reply.status_code == (200 if query else 201), reply.content
+        return len(queries)
+
+    launch(1, "warm")
+    few, many = launch(1, "few"), launch(100, "many")
+    assert many <= few, f"{few} statements for one, {many} for a hundred"
+    if not query:
+        made = Run.objects.get(name="r99")
+        assert (made.job_name, made.cluster and made.cluster.name) == (f"run-{made.pk}", "other-9")
+        assert dict(made.params.values_list("key", "value")) == {"alpha": "99", "only-99": "1"}
+        assert AuditEntry.objects.filter(action="run.launch", object_id=str(made.pk)).count() == 1
+        assert [move.to_state for move in transitions_of(made)] == ["Pending"]
 
 
 def test_all_or_none_are_launched(api: Api, cluster: Any) -> None:

@@ -37,7 +37,7 @@ from apps.clusters.selectors.pods import (
     state_word,
     states_of,
 )
-from apps.clusters.selectors.sizes import check_fits
+from apps.clusters.selectors.sizes import check_all_fit, check_fits
 from apps.clusters.selectors.sums import ENDED, GpuUse, Room
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "Room",
     "asked_by_node",
     "briefs",
+    "check_all_fit",
     "check_fits",
     "chosen",
     "cluster_or_404",

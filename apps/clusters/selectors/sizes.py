@@ -1,5 +1,8 @@
 """Whether any node of a cluster can take what a container asks for."""
 
+from collections.abc import Iterable
+
+from django.db import connection
 from django.db.models import BigIntegerField, QuerySet
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
@@ -17,7 +20,7 @@ def check_fits(cluster: Cluster, asked: Size) -> None:
     Raises Invalid naming the field and the largest node. Taints, selectors and what runs there are the scheduler's
     part: they may change, while a node doesn't grow.
     """
-    if cluster.labels.get(AUTOSCALING[0]) == AUTOSCALING[1]:
+    if _makes_nodes(cluster):
         return
     nodes = Node.objects.filter(cluster=cluster).annotate(
         gpu=Cast(KeyTextTransform(GPU, "allocatable_gpus"), BigIntegerField())
@@ -28,6 +31,38 @@ def check_fits(cluster: Cluster, asked: Size) -> None:
     largest = [found for field in ("allocatable_cpu_m", "allocatable_memory_b", "gpu") for found in _most(nodes, field)]
     if largest:
         raise misfit(asked, largest, cluster.name)
+
+
+# The first of what is asked for that no node of its cluster can take, where the nodes are known.
+_MISFIT = f"""
+SELECT asked.position FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])
+  WITH ORDINALITY AS asked(cluster_id, cpu_m, memory_b, gpu, position)
+WHERE EXISTS (SELECT 1 FROM {Node._meta.db_table} AS node WHERE node.cluster_id = asked.cluster_id)
+  AND NOT EXISTS (
+    SELECT 1 FROM {Node._meta.db_table} AS node
+    WHERE node.cluster_id = asked.cluster_id
+      AND node.allocatable_cpu_m >= asked.cpu_m AND node.allocatable_memory_b >= asked.memory_b
+      AND (asked.gpu = 0 OR (node.allocatable_gpus->>%s)::bigint >= asked.gpu)
+  )
+ORDER BY asked.position LIMIT 1
+"""  # noqa: S608 - the only name in it is the table's
+
+
+def check_all_fit(asked: Iterable[tuple[Cluster, Size]]) -> None:
+    """The same for many containers in one query, however many. Raises Invalid about the first that fits nowhere."""
+    different = {(cluster.pk, size): (cluster, size) for cluster, size in asked if not _makes_nodes(cluster)}
+    found = list(different.values())
+    columns = [[cluster.pk for cluster, _ in found]]
+    columns += [[size.of(resource) for _, size in found] for resource in ("cpu", "memory", GPU)]
+    with connection.cursor() as cursor:
+        cursor.execute(_MISFIT, [*columns, GPU])
+        misfits = cursor.fetchall()
+    if misfits:
+        check_fits(*found[misfits[0][0] - 1])
+
+
+def _makes_nodes(cluster: Cluster) -> bool:
+    return bool(cluster.labels.get(AUTOSCALING[0]) == AUTOSCALING[1])
 
 
 def _most(nodes: QuerySet[Node], field: str) -> list[Size]:

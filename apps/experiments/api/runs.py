@@ -196,11 +196,7 @@ class RunViewSet(Ordered):
         wishes = body.validated_data["runs"] if several else [body.validated_data]
         project = self.project(Role.DEVELOPER)
         if self.dry_run:
-            objects = [
-                made
-                for wish in wishes
-                for made in services.preview_run(principal=self.principal, project=project, wish=wish)
-            ]
+            objects = services.preview_runs(principal=self.principal, project=project, wishes=wishes)
             return Response(forms.LaunchPreviewSerializer({"dry_run": True, "objects": objects}).data)
         runs = services.launch_runs(principal=self.principal, project=project, wishes=wishes)
         if not several:

@@ -7,7 +7,7 @@ from apps.experiments.services.experiments import (
     restore_experiment,
     set_experiment_tag,
 )
-from apps.experiments.services.launching import cancel_run, launch_run, launch_runs, launch_wish, preview_run, rerun
+from apps.experiments.services.launching import cancel_run, launch_run, launch_runs, launch_wish, preview_runs, rerun
 from apps.experiments.services.logged import (
     change_logged_model,
     create_logged_model,
@@ -45,7 +45,7 @@ __all__ = [
     "launch_run",
     "launch_runs",
     "launch_wish",
-    "preview_run",
+    "preview_runs",
     "register_version",
     "rename_experiment",
     "rerun",

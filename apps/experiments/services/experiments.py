@@ -1,5 +1,7 @@
 """Writes of experiments."""
 
+from collections.abc import Sequence
+
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
@@ -20,15 +22,28 @@ def create_experiment(
     *, principal: Principal, project: Project, name: str, tags: dict[str, str] | None = None
 ) -> Experiment:
     """Make an experiment. Raises Conflict when the project has one of that name, deleted ones included."""
+    return create_experiments(principal=principal, project=project, names=[name], tags=tags)[0]
+
+
+def create_experiments(
+    *, principal: Principal, project: Project, names: Sequence[str], tags: dict[str, str] | None = None
+) -> list[Experiment]:
+    """Make several, all or none of them, in as many statements as one. Raises as `create_experiment` does."""
     require_role(principal, project, Role.DEVELOPER)
-    name = _checked_name(name)
+    rows = [
+        Experiment(project=project, name=_checked_name(name), tags=tags or {}, created_by=author(principal))
+        for name in names
+    ]
     try:
         with transaction.atomic():
-            made = Experiment.objects.create(project=project, name=name, tags=tags or {}, created_by=author(principal))
-            audit.record(principal=principal, action="experiment.create", obj=made, project=project)
+            made = Experiment.objects.bulk_create(rows)
+            audit.record_all(
+                principal=principal, action="experiment.create", found=[(row, None) for row in made], project=project
+            )
             hint("runs", project.pk)
     except IntegrityError as error:
-        raise Conflict(f"Experiment {name!r} exists already in project {project.name}.", field="name") from error
+        listed = ", ".join(repr(row.name) for row in rows)
+        raise Conflict(f"Experiment {listed} exists already in project {project.name}.", field="name") from error
     return made
 
 

@@ -1,26 +1,26 @@
 """Launching, cancelling and repeating runs: only what is wanted is stored; the reconcile makes it so."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 
 from apps.clusters.manifests import namespace_of
 from apps.clusters.models import Cluster
-from apps.clusters.selectors import check_fits
+from apps.clusters.selectors import check_all_fit
 from apps.core import audit, transitions
 from apps.core.access import Principal, require_role
 from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.hints import hint
 from apps.core.models import Project
-from apps.core.rows import put
 from apps.core.states import Role
 from apps.core.wake import wake
 from apps.experiments.manifests import job_name, run_job, run_namespace
 from apps.experiments.models import PARAM_LENGTH, TAG_LENGTH, Experiment, Param, Run, Tag
 from apps.experiments.services.authors import author
-from apps.experiments.services.experiments import create_experiment
+from apps.experiments.services.experiments import create_experiments
 from apps.experiments.services.tracking import RUN_NAME_TAG
 from apps.experiments.specs import RunSpec, parse_spec
 from apps.experiments.states import LAUNCHED_MOVES, SETTLED, RunKind, RunState
@@ -29,36 +29,62 @@ RECONCILE = "experiments.reconcile_run"
 MAX_TOGETHER = 100
 
 
-def pick_cluster(name: str | None) -> Cluster:
-    """The cluster of that name, or the only one. Raises Missing or Invalid, saying which there are."""
-    usable = Cluster.objects.filter(enabled=True).order_by("name")
-    if name:
-        found = usable.filter(name=name).first()
-        if found is None:
-            raise Missing(f"There is no cluster {name!r} to launch on.", field="cluster")
-        return found
-    several = list(usable[:2])
-    if not several:
-        raise Invalid("No cluster is registered.", hint="A platform administrator can add one.", field="cluster")
-    if len(several) > 1:
-        names = ", ".join(usable.values_list("name", flat=True)[:20])
-        raise Invalid("Which cluster?", hint=f"One of {names}.", field="cluster")
-    return several[0]
+@dataclass(frozen=True)
+class Launch:
+    """One run as it was asked for. `cluster` is a name; None stands for the only one there is."""
+
+    experiment: Experiment
+    spec: RunSpec
+    name: str = ""
+    cluster: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    rerun_of: Run | None = None
 
 
-def experiment_for(*, principal: Principal, project: Project, name: str) -> Experiment:
-    """The project's experiment of that name, made when it is new. Raises Conflict when it is deleted."""
-    require_role(principal, project, Role.DEVELOPER)
-    found = Experiment.objects.filter(project=project, name=name.strip()).first()
-    if found is None:
-        return create_experiment(principal=principal, project=project, name=name)
-    if found.deleted_at is not None:
-        raise Conflict(f"Experiment {name!r} is deleted.", hint="Restore it, or choose another name.")
-    found.project = project
+def pick_clusters(names: Iterable[str | None]) -> dict[str | None, Cluster]:
+    """The clusters of these names; None picks the only one there is. Raises Missing or Invalid, saying which there are.
+
+    Two queries at most, however many names.
+    """
+    asked = set(names)
+    usable = Cluster.objects.filter(enabled=True).only("name", "labels")
+    found: dict[str | None, Cluster] = {}
+    named = sorted(name for name in asked if name is not None)
+    if named:
+        found.update({row.name: row for row in usable.filter(name__in=named)})
+        missing = [name for name in named if name not in found]
+        if missing:
+            raise Missing(f"There is no cluster {missing[0]!r} to launch on.", field="cluster")
+    if None in asked:
+        found[None] = _only_one(list(usable.order_by("name")[:21]))
     return found
 
 
-@transaction.atomic
+def _only_one(usable: list[Cluster]) -> Cluster:
+    if not usable:
+        raise Invalid("No cluster is registered.", hint="A platform administrator can add one.", field="cluster")
+    if len(usable) > 1:
+        names = ", ".join(row.name for row in usable[:20])
+        raise Invalid("Which cluster?", hint=f"One of {names}.", field="cluster")
+    return usable[0]
+
+
+def experiments_for(*, principal: Principal, project: Project, names: Iterable[str]) -> dict[str, Experiment]:
+    """The project's experiments of these names, made where they are new. Raises Conflict when one is deleted."""
+    require_role(principal, project, Role.DEVELOPER)
+    asked = list(dict.fromkeys(names))
+    found = {row.name: row for row in Experiment.objects.filter(project=project, name__in=asked)}
+    new = [name for name in asked if name not in found]
+    if new:
+        found |= {row.name: row for row in create_experiments(principal=principal, project=project, names=new)}
+    for row in found.values():
+        if row.deleted_at is not None:
+            raise Conflict(f"Experiment {row.name!r} is deleted.", hint="Restore it, or choose another name.")
+        row.project = project
+    return found
+
+
 def launch_run(
     *,
     principal: Principal,
@@ -74,50 +100,8 @@ def launch_run(
 
     Raises NotAllowed without the developer role, Invalid or Missing when no cluster fits.
     """
-    project = experiment.project
-    require_role(principal, project, Role.DEVELOPER)
-    if experiment.deleted_at is not None:
-        raise Conflict(f"Experiment {experiment.name!r} is deleted.", hint="Restore it first.")
-    asked = spec.resources.sensible()
-    chosen = pick_cluster(cluster)
-    check_fits(chosen, asked)
-    run = Run.objects.create(
-        experiment=experiment,
-        name=name.strip()[:250],
-        kind=RunKind.LAUNCHED,
-        state=RunState.PENDING,
-        created_by=author(principal),
-        spec={**spec.to_json(), "params": {key: str(value) for key, value in (params or {}).items()}},
-        cluster=chosen,
-        namespace=namespace_of(project.name),
-        rerun_of=rerun_of,
-    )
-    put(run, job_name=job_name(run.pk), name=run.name or f"{experiment.name}-{run.pk}"[:250])
-    _store_values(run, params or {}, {**(tags or {}), RUN_NAME_TAG: run.name})
-    transitions.log(run, from_state="", to_state=run.state, reason="Launched", actor=principal.label)
-    audit.record(
-        principal=principal,
-        action="run.launch",
-        obj=run,
-        project=project,
-        after={"spec": run.spec, "cluster": chosen.name},
-    )
-    _announce(run)
-    wake(RECONCILE, run.pk)
-    return run
-
-
-def _store_values(run: Run, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-    for key, value in {**params, **tags}.items():
-        limit = PARAM_LENGTH if key in params else TAG_LENGTH
-        if not key or len(key) > 250 or len(str(value)) > limit:
-            raise Invalid(f"{key!r}: a key has 1 to 250 letters and its value at most {limit}.", field="params")
-    Param.objects.bulk_create(
-        Param(run=run, experiment_id=run.experiment_id, key=key, value=str(params[key])) for key in sorted(params)
-    )
-    Tag.objects.bulk_create(
-        Tag(run=run, experiment_id=run.experiment_id, key=key, value=str(tags[key])) for key in sorted(tags)
-    )
+    asked = Launch(experiment, spec, name, cluster, params or {}, tags or {}, rerun_of)
+    return _launch(principal, experiment.project, [asked])[0]
 
 
 @transaction.atomic
@@ -125,42 +109,127 @@ def launch_runs(*, principal: Principal, project: Project, wishes: Sequence[Mapp
     """Launch several runs, all or none of them. Each wish has `experiment`, the spec's fields, `name`, `params`…"""
     if not 1 <= len(wishes) <= MAX_TOGETHER:
         raise Invalid(f"Launch 1 to {MAX_TOGETHER} runs together.", field="runs")
-    return [launch_wish(principal=principal, project=project, wish=wish) for wish in wishes]
+    specs = [parse_spec(wish) for wish in wishes]
+    names = [str(wish.get("experiment") or "").strip() for wish in wishes]
+    experiments = experiments_for(principal=principal, project=project, names=names)
+    asked = [
+        Launch(
+            experiments[experiment],
+            spec,
+            name=str(wish.get("name") or ""),
+            cluster=wish.get("cluster") or None,
+            params=wish.get("params") or {},
+            tags=wish.get("tags") or {},
+        )
+        for experiment, spec, wish in zip(names, specs, wishes, strict=True)
+    ]
+    return _launch(principal, project, asked)
+
+
+def launch_wish(*, principal: Principal, project: Project, wish: Mapping[str, Any]) -> Run:
+    """Launch one run from what a form or a request says; the experiment is made when it is new."""
+    return launch_runs(principal=principal, project=project, wishes=[wish])[0]
 
 
 @transaction.atomic
-def launch_wish(*, principal: Principal, project: Project, wish: Mapping[str, Any]) -> Run:
-    """Launch one run from what a form or a request says; the experiment is made when it is new."""
-    spec = parse_spec(wish)
-    experiment = experiment_for(principal=principal, project=project, name=str(wish.get("experiment") or ""))
-    return launch_run(
+def _launch(principal: Principal, project: Project, asked: Sequence[Launch]) -> list[Run]:
+    """Store the runs of one project: a statement for each table, however many runs."""
+    require_role(principal, project, Role.DEVELOPER)
+    for launch in asked:
+        if launch.experiment.deleted_at is not None:
+            raise Conflict(f"Experiment {launch.experiment.name!r} is deleted.", hint="Restore it first.")
+    sizes = [launch.spec.resources.sensible() for launch in asked]
+    clusters = pick_clusters(launch.cluster for launch in asked)
+    check_all_fit((clusters[launch.cluster], size) for launch, size in zip(asked, sizes, strict=True))
+    runs = [
+        _run(principal, pk, launch, clusters[launch.cluster])
+        for pk, launch in zip(_next_ids(len(asked)), asked, strict=True)
+    ]
+    Run.objects.bulk_create(runs)
+    _store_values(zip(runs, asked, strict=True))
+    transitions.log_all(runs, to_state=RunState.PENDING, reason="Launched", actor=principal.label)
+    audit.record_all(
         principal=principal,
-        experiment=experiment,
-        spec=spec,
-        name=str(wish.get("name") or ""),
-        cluster=wish.get("cluster") or None,
-        params=wish.get("params") or {},
-        tags=wish.get("tags") or {},
+        action="run.launch",
+        found=[(run, {"spec": run.spec, "cluster": run.cluster.name if run.cluster else None}) for run in runs],
+        project=project,
+    )
+    for run in runs:
+        _announce(run)
+        wake(RECONCILE, run.pk)
+    return runs
+
+
+def _next_ids(count: int) -> list[int]:
+    """Ids for new runs, taken before they are stored: their names follow from them."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)", [Run._meta.db_table, count]
+        )
+        return [pk for (pk,) in cursor.fetchall()]
+
+
+def _run(principal: Principal, pk: int, asked: Launch, cluster: Cluster) -> Run:
+    return Run(
+        pk=pk,
+        experiment=asked.experiment,
+        name=asked.name.strip()[:250] or f"{asked.experiment.name}-{pk}"[:250],
+        kind=RunKind.LAUNCHED,
+        state=RunState.PENDING,
+        created_by=author(principal),
+        spec={**asked.spec.to_json(), "params": {key: str(value) for key, value in asked.params.items()}},
+        cluster=cluster,
+        namespace=namespace_of(asked.experiment.project.name),
+        job_name=job_name(pk),
+        rerun_of=asked.rerun_of,
     )
 
 
-def preview_run(*, principal: Principal, project: Project, wish: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _store_values(launched: Iterable[tuple[Run, Launch]]) -> None:
+    params: list[Param] = []
+    tags: list[Tag] = []
+    for run, asked in launched:
+        about = {"run": run, "experiment_id": run.experiment_id}
+        with_name = {**asked.tags, RUN_NAME_TAG: run.name}
+        params += [
+            Param(**about, key=key, value=_checked(key, asked.params[key], PARAM_LENGTH))
+            for key in sorted(asked.params)
+        ]
+        tags += [Tag(**about, key=key, value=_checked(key, with_name[key], TAG_LENGTH)) for key in sorted(with_name)]
+    Param.objects.bulk_create(params)
+    Tag.objects.bulk_create(tags)
+
+
+def _checked(key: str, value: Any, limit: int) -> str:
+    if not key or len(key) > 250 or len(str(value)) > limit:
+        raise Invalid(f"{key!r}: a key has 1 to 250 letters and its value at most {limit}.", field="params")
+    return str(value)
+
+
+def preview_runs(
+    *, principal: Principal, project: Project, wishes: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
     """The Kubernetes objects that a launch would make; nothing is stored."""
     require_role(principal, project, Role.DEVELOPER)
-    spec = parse_spec(wish)
-    asked = spec.resources.sensible()
-    check_fits(pick_cluster(wish.get("cluster") or None), asked)
-    name = namespace_of(project.name)
-    job = run_job(
+    specs = [parse_spec(wish) for wish in wishes]
+    sizes = [spec.resources.sensible() for spec in specs]
+    names = [wish.get("cluster") or None for wish in wishes]
+    clusters = pick_clusters(names)
+    check_all_fit((clusters[name], size) for name, size in zip(names, sizes, strict=True))
+    home = namespace_of(project.name)
+    return [made for spec in specs for made in (run_namespace(project.name, home), _preview(project, home, spec))]
+
+
+def _preview(project: Project, namespace_name: str, spec: RunSpec) -> dict[str, Any]:
+    return run_job(
         project=project.name,
-        namespace_name=name,
+        namespace_name=namespace_name,
         run_pk=0,
         run_uid="0" * 32,
         experiment_pk=0,
         spec=spec,
         tracking_uri=settings.PUBLIC_URL,
     )
-    return [run_namespace(project.name, name), job]
 
 
 @transaction.atomic
