@@ -71,7 +71,6 @@ def workload(
             "spec": {
                 "replicas": replicas,
                 "revisionHistoryLimit": 1,
-                "progressDeadlineSeconds": spec.strategy.progress_deadline_seconds,
                 "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
                 "selector": {"matchLabels": chosen},
                 "template": pod,

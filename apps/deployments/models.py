@@ -48,6 +48,10 @@ class Deployment(models.Model):
     current = models.ForeignKey("Revision", models.SET_NULL, null=True, blank=True, related_name="+")
     stable = models.ForeignKey("Revision", models.SET_NULL, null=True, blank=True, related_name="+")
     last_revision = models.PositiveIntegerField(default=0)
+    # How it rolls; as `specs.Strategy.to_json` says it. Empty: as by default.
+    strategy = models.JSONField(default=dict, blank=True)
+    # The alias out of which the model version that is wanted now was resolved, if it was.
+    alias = models.CharField(max_length=250, blank=True)
     # The token that its replicas fetch the model with. The value is only in the cluster's Secret.
     token = models.ForeignKey(ApiToken, models.SET_NULL, null=True, blank=True, related_name="+")
     generation = models.PositiveBigIntegerField(default=1)
@@ -94,6 +98,8 @@ class Revision(models.Model):
     number = models.PositiveIntegerField()
     spec = models.JSONField()
     digest = models.CharField(max_length=16)
+    # The alias out of which the model version was resolved when it was made; it tells nothing of what runs.
+    alias = models.CharField(max_length=250, blank=True)
     model_version = models.ForeignKey(
         ModelVersion, models.SET_NULL, null=True, blank=True, related_name="deployment_revisions"
     )

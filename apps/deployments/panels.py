@@ -50,7 +50,7 @@ class RevisionRow:
     @property
     def model(self) -> str:
         """The model version with the alias under which it was asked for."""
-        return model_text(self.revision.spec)
+        return model_text(self.revision.spec, self.revision.alias)
 
     @property
     def metric(self) -> Any:
@@ -107,12 +107,12 @@ def event_rows(events: Iterable[KubeEvent]) -> list[EventRow]:
     return [EventRow(event, "Warning" if event.type == "Warning" else "Idle") for event in events]
 
 
-def model_text(spec: dict[str, Any]) -> str:
-    """`digits:4 @champion`, or a dash for a server without a registered model."""
+def model_text(spec: dict[str, Any], alias: str) -> str:
+    """`digits:4 @champion`, with the alias that it was asked for by, or a dash where no registered model is served."""
     model = spec.get("model")
     if not model:
         return "–"
-    return f"{model['name']}:{model['version']}" + (f" @{model['alias']}" if model.get("alias") else "")
+    return f"{model['name']}:{model['version']}" + (f" @{alias}" if alias else "")
 
 
 def steps_of(rollout: Rollout, *, desired: int, ready: int, pods: int, old_left: int) -> list[Step]:
@@ -264,7 +264,8 @@ class Board:
     @property
     def model(self) -> str:
         """The current model version."""
-        return model_text(self.deployment.current.spec) if self.deployment.current else "–"
+        deployment = self.deployment
+        return model_text(deployment.current.spec, deployment.alias) if deployment.current else "–"
 
     @functools.cached_property
     def events(self) -> list[EventRow]:

@@ -23,7 +23,7 @@ from apps.deployments.models import Deployment, Revision, Rollout
 from apps.deployments.rollout import Decision, RollingSpec, RolloutStatus, decide
 from apps.deployments.services import access, observing
 from apps.deployments.services.common import identity_of
-from apps.deployments.specs import parse_revision
+from apps.deployments.specs import parse_revision, parse_strategy
 from apps.deployments.states import DeploymentState, RolloutState
 
 REVISION_HISTORY_LIMIT = 10
@@ -97,7 +97,7 @@ def _get(client: KubeClient, kind: str, name: str, namespace: str) -> Object | N
 
 
 def _wanted(deployment: Deployment, current: Revision) -> RollingSpec:
-    strategy = parse_revision(current.spec).strategy
+    strategy = parse_strategy(deployment.strategy)
     return RollingSpec(
         desired=deployment.desired_replicas,
         target=current.number,

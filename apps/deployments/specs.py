@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -21,11 +21,10 @@ _PATH = re.compile(r"^/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]{0,200}$")
 
 @dataclass(frozen=True)
 class ModelRef:
-    """The model version that a revision serves; `alias` is how it was named when the revision was made."""
+    """The model version that a revision serves."""
 
     name: str
     version: int
-    alias: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Probes:
 
 @dataclass(frozen=True)
 class Strategy:
-    """Rolling update, in replicas; as in a Kubernetes Deployment, both can't be 0."""
+    """Rolling update, in replicas; as in a Kubernetes Deployment, both can't be 0. The deployment's, no revision's."""
 
     max_surge: int = 1
     max_unavailable: int = 0
@@ -54,27 +53,26 @@ class Strategy:
         """How long a rollout may stand still before it is Degraded."""
         return timedelta(seconds=self.progress_deadline_seconds)
 
+    def to_json(self) -> dict[str, int]:
+        """The form that is stored and shown."""
+        return asdict(self)
+
 
 @dataclass(frozen=True)
 class RevisionSpec:
-    """Everything that a replica is made from. Two revisions with equal specs run the same thing."""
+    """Everything that a replica is made from, and nothing else. Two revisions with equal specs run the same thing."""
 
     container: RunSpec
     model: ModelRef | None = None
     port: int = DEFAULT_PORT
     probes: Probes = Probes()
-    strategy: Strategy = field(default_factory=Strategy)
 
     def to_json(self) -> dict[str, Any]:
         """The form that is stored and shown."""
         container = self.container.to_json()
         container.pop("deadline_seconds")
         return {
-            "model": (
-                {"name": self.model.name, "version": self.model.version, "alias": self.model.alias}
-                if self.model
-                else None
-            ),
+            "model": {"name": self.model.name, "version": self.model.version} if self.model else None,
             **container,
             "port": self.port,
             "probes": {
@@ -82,18 +80,18 @@ class RevisionSpec:
                 "live_path": self.probes.live_path,
                 "startup_seconds": self.probes.startup_seconds,
             },
-            "strategy": {
-                "max_surge": self.strategy.max_surge,
-                "max_unavailable": self.strategy.max_unavailable,
-                "progress_deadline_seconds": self.strategy.progress_deadline_seconds,
-            },
         }
 
     @property
     def digest(self) -> str:
-        """A short hash of the whole spec."""
-        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        """A short hash of the whole spec. What is empty counts as not being there, so that a new field changes none."""
+        return digest_of({key: value for key, value in self.to_json().items() if value not in (None, "", [], {})})
+
+
+def digest_of(value: Any) -> str:
+    """A short hash of what JSON can say."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -135,7 +133,6 @@ def parse_revision(data: Mapping[str, Any]) -> RevisionSpec:
         model=_model(data.get("model")),
         port=_whole(data.get("port"), "port", DEFAULT_PORT, 1, 65535),
         probes=_probes(_object(data.get("probes"), "probes")),
-        strategy=_strategy(_object(data.get("strategy"), "strategy")),
     )
 
 
@@ -147,7 +144,7 @@ def check_replicas(value: Any) -> int:
 def _model(value: Any) -> ModelRef | None:
     if value is None:
         return None
-    return ModelRef(name=str(value["name"]), version=int(value["version"]), alias=str(value.get("alias", "")))
+    return ModelRef(name=str(value["name"]), version=int(value["version"]))
 
 
 def _object(value: Any, name: str) -> Mapping[str, Any]:
@@ -185,8 +182,9 @@ def _probes(value: Mapping[str, Any]) -> Probes:
     )
 
 
-def _strategy(value: Mapping[str, Any]) -> Strategy:
-    default = Strategy()
+def parse_strategy(data: Any, default: Strategy = Strategy()) -> Strategy:
+    """The strategy that `data` asks for; what it leaves out is as in `default`. Raises Invalid."""
+    value = _object(data, "strategy")
     strategy = Strategy(
         max_surge=_whole(value.get("max_surge"), "strategy.max_surge", default.max_surge, 0, MAX_REPLICAS),
         max_unavailable=_whole(

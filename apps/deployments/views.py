@@ -43,7 +43,7 @@ def listing(request: PageRequest, project: Project) -> HttpResponse:
     context = {
         "project": project,
         "page_obj": shown,
-        "deployments": [(row, panels.model_text(row.current.spec) if row.current else "–") for row in shown],
+        "deployments": [(row, panels.model_text(row.current.spec, row.alias) if row.current else "–") for row in shown],
         "total": len(everything),
         "bad": [row for row in everything if row.health in ("Degraded", "Missing", "Unknown")],
         "ready": panels.ready_text(everything),
@@ -246,7 +246,7 @@ def _context(request: PageRequest, deployment: Deployment) -> dict[str, Any]:
         context["scale_form"] = ScaleForm(initial={"replicas": deployment.desired_replicas}, auto_id="scale_%s")
         context["run_url"] = panels.run_url(context["board"].provenance)
         context["spec"] = spec
-        context["model_text"] = panels.model_text(spec)
+        context["model_text"] = panels.model_text(spec, deployment.alias)
     return context
 
 

@@ -28,6 +28,7 @@ def test_a_deployment_from_creation_to_deletion(api: Client, target: Target, mod
     shown = made.json()
     assert (shown["name"], shown["health"], shown["replicas"], shown["revision"]) == ("digits", "Progressing", 3, 1)
     assert shown["model"] == {"name": "digits", "version": 1, "alias": ""}
+    assert shown["strategy"] == {"max_surge": 1, "max_unavailable": 0, "progress_deadline_seconds": 600}
     assert (shown["rollout"]["state"], shown["rollout"]["to_revision"]) == ("Pending", 1)
     assert (shown["cluster"], shown["namespace"]) == ("local", "flotilla-demo")
     assert api.get("/api/v1/deployments/digits").json() == shown
@@ -38,7 +39,10 @@ def test_a_deployment_from_creation_to_deletion(api: Client, target: Target, mod
 
     revised = post(api, "/api/v1/deployments/digits/revisions", {"alias": "next"})
     assert (revised.status_code, revised.json()["number"]) == (201, 2)
-    assert post(api, "/api/v1/deployments/digits/revisions", {"alias": "next"}).status_code == 200
+    again = {"alias": "next", "strategy": {"max_surge": 2}}
+    assert post(api, "/api/v1/deployments/digits/revisions", again).status_code == 200
+    shown = api.get("/api/v1/deployments/digits").json()
+    assert (shown["model"]["alias"], shown["strategy"]["max_surge"]) == ("next", 2)
     assert post(api, "/api/v1/deployments/digits/rollback", {"revision": 1}).json()["copied_from"] == 1
     assert post(api, "/api/v1/deployments/digits/scale", {"replicas": 0}).json()["replicas"] == 0
     numbers = [row["number"] for row in api.get("/api/v1/deployments/digits/revisions").json()["results"]]

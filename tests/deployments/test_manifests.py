@@ -14,7 +14,7 @@ SPEC = parse_revision(
         "image": "flotilla-examples/digits:1",
         "command": ["python", "serve.py"],
         "env": {"THREADS": "2"},
-        "model": {"name": "digits", "version": 4, "alias": "champion"},
+        "model": {"name": "digits", "version": 4},
         "resources": {"cpu": "250m", "memory": "256Mi", "gpu": 1},
     }
 )
@@ -40,7 +40,6 @@ def test_the_workload_of_a_revision() -> None:
         "spec": {
             "replicas": 3,
             "revisionHistoryLimit": 1,
-            "progressDeadlineSeconds": 600,
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
             "selector": {"matchLabels": {"flotilla.dev/deployment": "digits", "flotilla.dev/revision": "2"}},
             "template": {

@@ -44,8 +44,8 @@ def test_a_stuck_rollout_shows_where_it_failed() -> None:
 
 
 def test_model_text() -> None:
-    assert model_text({"model": {"name": "digits", "version": 4, "alias": "champion"}}) == "digits:4 @champion"
-    assert model_text({"model": None}) == "–"
+    assert model_text({"model": {"name": "digits", "version": 4}}, "champion") == "digits:4 @champion"
+    assert model_text({"model": None}, "") == "–"
 
 
 @pytest.mark.parametrize(

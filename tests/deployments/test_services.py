@@ -1,8 +1,10 @@
 """What services write: revisions, rollouts, roles, audit; and what they refuse, naming the field."""
 
+import importlib
 from typing import Any
 
 import pytest
+from django.apps import apps as django_apps
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
@@ -10,12 +12,12 @@ from apps.clusters.models import Cluster
 from apps.core.access import Principal
 from apps.core.errors import Conflict, FlotillaError, Invalid, Missing, NotAllowed
 from apps.core.models import AuditEntry, Membership, Project, Transition, User
-from apps.core.states import Role
+from apps.core.states import Health, Role
 from apps.deployments import selectors, services
 from apps.deployments.models import Deployment, Revision, Rollout, Target
 from apps.deployments.rollout import RollingSpec, RolloutStatus, decide
 from apps.deployments.services.observing import Round, record_round
-from apps.deployments.specs import ObservedRevision
+from apps.deployments.specs import ObservedRevision, RevisionSpec, Strategy, parse_revision
 from apps.deployments.states import RolloutState
 from tests.deployments.conftest import SPEC
 
@@ -32,7 +34,7 @@ def finish(deployment: Deployment) -> None:
 def test_a_new_deployment_has_a_first_revision_a_rollout_and_an_audit_row(digits: Deployment) -> None:
     assert digits.current is not None
     assert digits.current.number == 1
-    assert digits.current.spec["model"] == {"name": "digits", "version": 1, "alias": ""}
+    assert digits.current.spec["model"] == {"name": "digits", "version": 1}
     assert digits.current.model_version is not None
     rollout = Rollout.objects.get()
     assert (rollout.state, rollout.from_revision, rollout.to_revision) == ("Pending", None, digits.current)
@@ -53,7 +55,9 @@ def test_a_new_version_is_a_new_revision_that_supersedes_the_rollout_under_way(
 ) -> None:
     revision, new = services.deploy_revision(principal=developer, deployment=digits, changes={"alias": "next"})
     assert new
-    assert (revision.number, revision.spec["model"]) == (2, {"name": "digits", "version": 2, "alias": "next"})
+    assert (revision.number, revision.spec["model"]) == (2, {"name": "digits", "version": 2})
+    digits.refresh_from_db()
+    assert (revision.alias, digits.alias) == ("next", "next")
     assert revision.spec["command"] == SPEC["command"]
     assert list(Rollout.objects.order_by("id").values_list("state", flat=True)) == ["Superseded", "Pending"]
     moves = Transition.objects.filter(object_type="deployments.rollout").values_list("from_state", "to_state")
@@ -70,9 +74,78 @@ def test_other_settings_change_without_naming_the_version_again(digits: Deployme
     revision, _ = services.deploy_revision(
         principal=developer, deployment=digits, changes={"env": {"THREADS": "2"}, "strategy": {"max_surge": 2}}
     )
+    digits.refresh_from_db()
     assert revision.spec["model"]["version"] == 1
     assert revision.spec["env"] == {"THREADS": "2"}
-    assert revision.spec["strategy"]["max_surge"] == 2
+    assert "strategy" not in revision.spec
+    assert digits.strategy == {"max_surge": 2, "max_unavailable": 0, "progress_deadline_seconds": 600}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"alias": "champion"},
+        {"strategy": {"max_unavailable": 1}},
+        {"alias": "champion", "strategy": {"max_surge": 0, "max_unavailable": 2}},
+        {"strategy": {"progress_deadline_seconds": 60}, "image": SPEC["image"]},
+    ],
+)
+def test_what_belongs_to_the_deployment_makes_no_revision(
+    digits: Deployment, developer: Principal, changes: dict[str, Any]
+) -> None:
+    Deployment.objects.filter(pk=digits.pk).update(health=Health.HEALTHY)
+    before = digits.generation
+    for _ in range(2):
+        revision, new = services.deploy_revision(principal=developer, deployment=digits, changes=changes)
+        assert (revision.number, new) == (1, False)
+    digits.refresh_from_db()
+    assert digits.alias == changes.get("alias", "")
+    assert digits.strategy == {**Strategy().to_json(), **changes.get("strategy", {})}
+    # It is told once, and once only; nobody is made to wait for anything.
+    assert (digits.generation, digits.health, digits.last_revision) == (before + 1, "Healthy", 1)
+    assert AuditEntry.objects.filter(action="deployment.revise").count() == 1
+    assert Rollout.objects.count() == 1
+
+
+def test_a_strategy_outlives_revisions_and_rollbacks(digits: Deployment, developer: Principal) -> None:
+    finish(digits)
+    services.deploy_revision(principal=developer, deployment=digits, changes={"strategy": {"max_surge": 3}})
+    services.deploy_revision(principal=developer, deployment=digits, changes={"alias": "next"})
+    services.deploy_revision(principal=developer, deployment=digits, changes={"strategy": {"max_unavailable": 1}})
+    services.rollback(principal=developer, deployment=digits, revision=1)
+    digits.refresh_from_db()
+    assert digits.strategy == {"max_surge": 3, "max_unavailable": 1, "progress_deadline_seconds": 600}
+    assert (digits.alias, digits.last_revision) == ("", 3)
+
+
+def test_a_new_field_that_is_empty_makes_no_other_revision(digits: Deployment) -> None:
+    assert digits.current is not None
+    parsed = parse_revision(digits.current.spec)
+    later = {**parsed.to_json(), "tolerations": [], "node_selector": {}, "pull_policy": "", "affinity": None}
+    assert type("Later", (RevisionSpec,), {"to_json": lambda _: later}).digest.fget(parsed) == digits.current.digest
+
+
+def test_revisions_of_before_keep_what_their_pods_are_made_of_and_their_deployment_takes_the_rest(
+    digits: Deployment, developer: Principal
+) -> None:
+    finish(digits)
+    services.deploy_revision(principal=developer, deployment=digits, changes={"alias": "next"})
+    strategy = {"max_surge": 2, "max_unavailable": 1, "progress_deadline_seconds": 60}
+    wanted = {row.pk: (row.spec, row.alias, row.digest) for row in Revision.objects.all()}
+    for row in Revision.objects.all():
+        model = {**row.spec["model"], "alias": row.alias}
+        old = {**row.spec, "model": model, "strategy": {**strategy, "max_surge": row.number}}
+        Revision.objects.filter(pk=row.pk).update(spec=old, alias="", digest="old")
+    Deployment.objects.update(strategy={}, alias="")
+    moved = importlib.import_module("apps.deployments.migrations.0002_strategy_and_alias")
+    moved.take_out(django_apps, None)
+    assert {row.pk: (row.spec, row.alias, row.digest) for row in Revision.objects.all()} == wanted
+    digits.refresh_from_db()
+    assert (digits.strategy, digits.alias) == (strategy, "next")
+    for changes in ({"alias": "next"}, {"version": 2}, {"strategy": {"max_surge": 1}}):
+        assert not services.deploy_revision(principal=developer, deployment=digits, changes=changes)[1]
+    moved.put_back(django_apps, None)
+    assert [row.spec["model"]["alias"] for row in Revision.objects.all()] == ["next", ""]
 
 
 def test_a_rollback_copies_the_old_revision_under_a_new_number(digits: Deployment, developer: Principal) -> None:

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.clusters.models import Pod
 from apps.core.api.serializers import Strict
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Heal, Revision, Rollout, Target
+from apps.deployments.specs import parse_strategy
 
 
 class TargetSerializer(serializers.ModelSerializer[Target]):
@@ -48,7 +50,7 @@ class ProbesSerializer(Strict):
 
 
 class StrategySerializer(Strict):
-    """The rolling strategy, in replicas."""
+    """The rolling strategy, in replicas. It belongs to the deployment: changing it restarts nothing."""
 
     max_surge = serializers.IntegerField(required=False)
     max_unavailable = serializers.IntegerField(required=False)
@@ -122,7 +124,7 @@ class RevisionSerializer(serializers.ModelSerializer[Revision]):
 
     class Meta:
         model = Revision
-        fields = ("number", "spec", "digest", "run_id", "copied_from", "created_by", "created_at")
+        fields = ("number", "spec", "digest", "alias", "run_id", "copied_from", "created_by", "created_at")
 
 
 class RolloutSerializer(serializers.ModelSerializer[Rollout]):
@@ -163,7 +165,7 @@ class ModelRefSerializer(serializers.Serializer[Any]):
 
     name = serializers.CharField()
     version = serializers.IntegerField()
-    alias = serializers.CharField(allow_blank=True)
+    alias = serializers.CharField(allow_blank=True, help_text="Out of which the version was resolved, if it was.")
 
 
 class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
@@ -177,8 +179,9 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
     replicas = serializers.IntegerField(source="desired_replicas")
     revision = serializers.IntegerField(source="current.number", default=None, allow_null=True)
     stable_revision = serializers.IntegerField(source="stable.number", default=None, allow_null=True)
-    model = ModelRefSerializer(source="current.spec.model", default=None, allow_null=True)
+    model = serializers.SerializerMethodField()
     image = serializers.CharField(source="current.spec.image", default="")
+    strategy = serializers.SerializerMethodField()
     observed = ObservedSerializer(many=True)
     rollout = RolloutSerializer(source="under_way", allow_null=True, help_text="The rollout that is under way.")
 
@@ -186,9 +189,21 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
         model = Deployment
         fields = (
             "id", "name", "project", "target", "cluster", "namespace", "environment", "state", "health", "reason",
-            "message", "replicas", "ready_replicas", "revision", "stable_revision", "model", "image", "generation",
-            "observed_generation", "observed", "observed_at", "rollout", "created_by", "created_at", "updated_at",
+            "message", "replicas", "ready_replicas", "revision", "stable_revision", "model", "image", "strategy",
+            "generation", "observed_generation", "observed", "observed_at", "rollout", "created_by", "created_at",
+            "updated_at",
         )  # fmt: skip
+
+    @extend_schema_field(ModelRefSerializer(allow_null=True))
+    def get_model(self, deployment: Deployment) -> dict[str, Any] | None:
+        """The model version that is wanted, and the alias that it was asked for by."""
+        model = deployment.current.spec.get("model") if deployment.current else None
+        return {**model, "alias": deployment.alias} if model else None
+
+    @extend_schema_field(StrategySerializer)
+    def get_strategy(self, deployment: Deployment) -> dict[str, int]:
+        """How it rolls."""
+        return parse_strategy(deployment.strategy).to_json()
 
 
 class ReplicaSerializer(serializers.ModelSerializer[Pod]):

@@ -1,6 +1,7 @@
-"""What every write of a deployment needs: the locked row, the checked spec, the next revision, the announcement."""
+"""What every write of a deployment needs: the locked row, the checked wish, the next revision, the announcement."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -17,7 +18,7 @@ from apps.core.transitions import advance, log
 from apps.core.wake import wake
 from apps.deployments import manifests
 from apps.deployments.models import Deployment, Revision, Rollout
-from apps.deployments.specs import RevisionSpec, parse_revision
+from apps.deployments.specs import RevisionSpec, Strategy, parse_revision, parse_strategy
 from apps.deployments.states import ROLLOUT_MOVES, UNFINISHED, DeploymentState, RolloutState
 from apps.experiments.models import ModelVersion
 from apps.experiments.selectors import model_version
@@ -30,17 +31,36 @@ def identity_of(deployment: Deployment) -> manifests.Identity:
     return manifests.Identity(deployment.project.name, deployment.name, deployment.target.namespace)
 
 
-def resolve(project: Project, spec: Mapping[str, Any]) -> tuple[RevisionSpec, ModelVersion | None]:
-    """Check the spec and find its model version: `model` is a name, with `version` or `alias` beside it."""
+@dataclass(frozen=True)
+class Wish:
+    """What shall run, and how to get there. `alias` is the one out of which the model version was resolved."""
+
+    spec: RevisionSpec
+    version: ModelVersion | None
+    strategy: Strategy
+    alias: str = ""
+
+    @property
+    def of_deployment(self) -> dict[str, Any]:
+        """What the deployment keeps of it; the rest becomes a revision."""
+        return {"strategy": self.strategy.to_json(), "alias": self.alias}
+
+
+def resolve(project: Project, spec: Mapping[str, Any], strategy: Strategy) -> Wish:
+    """Check the spec and find its model version: `model` is a name, with `version` or `alias` beside it.
+
+    What `spec` says of the strategy changes the given one.
+    """
+    rolls = parse_strategy(spec.get("strategy"), strategy)
     name = spec.get("model")
     if not name:
-        return parse_revision({**spec, "model": None}), None
+        return Wish(parse_revision({**spec, "model": None}), None, rolls)
     number, alias = spec.get("version"), str(spec.get("alias") or "")
     if number in (None, "") and not alias:
         raise Invalid("Which version of the model?", field="version", hint="Give a version or an alias.")
     found = model_version(project, str(name), alias if number in (None, "") else str(number))
-    model = {"name": found.model.name, "version": found.version, "alias": alias}
-    return parse_revision({**spec, "model": model}), found
+    model = {"name": found.model.name, "version": found.version}
+    return Wish(parse_revision({**spec, "model": model}), found, rolls, alias)
 
 
 def hold(deployment: Deployment) -> Deployment:
@@ -58,18 +78,17 @@ def hold(deployment: Deployment) -> Deployment:
 
 def roll(
     held: Deployment,
-    spec: RevisionSpec,
-    version: ModelVersion | None,
+    wish: Wish,
     principal: Principal,
     *,
     action: str,
     copied_from: int | None = None,
 ) -> Revision:
     """Add a revision and start its rollout, with an audit row under `action`."""
-    before = held.current
-    revision = add_revision(held, spec, version, principal, copied_from=copied_from)
-    start_rollout(held, revision, principal)
-    after = {"revision": revision.number, "spec": revision.spec}
+    before = {"revision": held.current.number, "spec": held.current.spec} | kept(held) if held.current else None
+    revision = add_revision(held, wish, principal, copied_from=copied_from)
+    start_rollout(held, revision, principal, **wish.of_deployment)
+    after = {"revision": revision.number, "spec": revision.spec} | kept(held)
     if copied_from is not None:
         after["copied_from"] = copied_from
     audit.record(
@@ -77,36 +96,37 @@ def roll(
         action=action,
         obj=held,
         project=held.project,
-        before={"revision": before.number, "spec": before.spec} if before else None,
+        before=before,
         after=after,
     )
     announce(held)
     return revision
 
 
+def kept(deployment: Deployment) -> dict[str, Any]:
+    """What belongs to the deployment and not to a revision, for the audit trail."""
+    return {"strategy": deployment.strategy, "alias": deployment.alias}
+
+
 def add_revision(
-    deployment: Deployment,
-    spec: RevisionSpec,
-    version: ModelVersion | None,
-    principal: Principal,
-    *,
-    copied_from: int | None = None,
+    deployment: Deployment, wish: Wish, principal: Principal, *, copied_from: int | None = None
 ) -> Revision:
     """Insert the next revision. The caller saves `last_revision` (`start_rollout` does)."""
     deployment.last_revision += 1
     return Revision.objects.create(
         deployment=deployment,
         number=deployment.last_revision,
-        spec=spec.to_json(),
-        digest=spec.digest,
-        model_version=version,
+        spec=wish.spec.to_json(),
+        digest=wish.spec.digest,
+        alias=wish.alias,
+        model_version=wish.version,
         copied_from=copied_from,
         created_by=principal.label,
     )
 
 
-def start_rollout(deployment: Deployment, revision: Revision, principal: Principal) -> Rollout:
-    """Make `revision` the wanted one; a rollout that is still under way is superseded."""
+def start_rollout(deployment: Deployment, revision: Revision, principal: Principal, **kept_too: Any) -> Rollout:
+    """Make `revision` the wanted one; a rollout that is still under way is superseded. Keywords are columns to set."""
     why = f"Revision {revision.number} was deployed meanwhile."
     end_unfinished(deployment, RolloutState.SUPERSEDED, why, principal)
     rollout = Rollout.objects.create(
@@ -119,7 +139,7 @@ def start_rollout(deployment: Deployment, revision: Revision, principal: Princip
         created_by=principal.label,
     )
     log(rollout, from_state="", to_state=rollout.state, actor=principal.label)
-    change_wanted(deployment, current=revision, last_revision=deployment.last_revision)
+    change_wanted(deployment, current=revision, last_revision=deployment.last_revision, **kept_too)
     return rollout
 
 

@@ -17,18 +17,19 @@ from apps.core.transitions import advance, log
 from apps.deployments import manifests
 from apps.deployments.models import Deployment, Target
 from apps.deployments.services.common import (
+    Wish,
     add_revision,
     announce,
     change_wanted,
     check_name,
     end_unfinished,
     hold,
+    kept,
     resolve,
     start_rollout,
 )
-from apps.deployments.specs import RevisionSpec, check_replicas
+from apps.deployments.specs import Strategy, check_replicas
 from apps.deployments.states import DEPLOYMENT_MOVES, DeploymentState, RolloutState
-from apps.experiments.models import ModelVersion
 
 
 def create_deployment(
@@ -45,7 +46,7 @@ def create_deployment(
     `spec` holds image, command, args, env, resources, port, probes, strategy, and model with version or alias.
     """
     require_role(principal, project, Role.DEVELOPER)
-    place, parsed, version = _checked(project, name=name, target=target, spec=spec)
+    place, wish = _checked(project, name=name, target=target, spec=spec)
     count = check_replicas(replicas)
     try:
         with transaction.atomic():
@@ -58,18 +59,19 @@ def create_deployment(
                 desired_replicas=count,
                 created_by=principal.label,
                 health=Health.PROGRESSING,
+                **wish.of_deployment,
                 reason="Creating",
                 message="Waiting for the first round.",
             )
             log(deployment, from_state="", to_state=deployment.state, actor=principal.label)
-            revision = add_revision(deployment, parsed, version, principal)
+            revision = add_revision(deployment, wish, principal)
             start_rollout(deployment, revision, principal)
             audit.record(
                 principal=principal,
                 action="deployment.create",
                 obj=deployment,
                 project=project,
-                after={"target": target, "replicas": count, "spec": revision.spec},
+                after={"target": target, "replicas": count, "spec": revision.spec} | kept(deployment),
             )
             announce(deployment)
     except IntegrityError as error:
@@ -82,10 +84,10 @@ def preview_deployment(
 ) -> list[dict[str, Any]]:
     """The Kubernetes objects that `create_deployment` would make, without making anything."""
     require_role(principal, project, Role.DEVELOPER)
-    place, parsed, _ = _checked(project, name=name, target=target, spec=spec)
+    place, wish = _checked(project, name=name, target=target, spec=spec)
     identity = manifests.Identity(project.name, name, place.namespace)
     return [
-        manifests.workload(identity, 1, parsed, check_replicas(replicas), tracking_uri=settings.PUBLIC_URL),
+        manifests.workload(identity, 1, wish.spec, check_replicas(replicas), tracking_uri=settings.PUBLIC_URL),
         manifests.service(identity),
     ]
 
@@ -137,15 +139,13 @@ def delete_deployment(*, principal: Principal, deployment: Deployment) -> Deploy
     return held
 
 
-def _checked(
-    project: Project, *, name: str, target: str, spec: Mapping[str, Any]
-) -> tuple[Target, RevisionSpec, ModelVersion | None]:
+def _checked(project: Project, *, name: str, target: str, spec: Mapping[str, Any]) -> tuple[Target, Wish]:
     check_name(name, "name")
     place = Target.objects.filter(project=project, name=target).select_related("cluster").first()
     if place is None:
         known = ", ".join(Target.objects.filter(project=project).values_list("name", flat=True)[:5])
         hint_text = f"There is {known}." if known else "A project admin makes the first one."
         raise Missing(f"There is no target {target!r} in {project.name}.", field="target", hint=hint_text)
-    parsed, version = resolve(project, spec)
-    check_fits(place.cluster, parsed.container.resources.sensible())
-    return place, parsed, version
+    wish = resolve(project, spec, Strategy())
+    check_fits(place.cluster, wish.spec.container.resources.sensible())
+    return place, wish

@@ -7,14 +7,14 @@ from django.conf import settings
 from django.db import transaction
 
 from apps.clusters.selectors import check_fits
+from apps.core import audit
 from apps.core.access import Principal, require_role
 from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.states import Role
 from apps.deployments import manifests
 from apps.deployments.models import Deployment, Revision
-from apps.deployments.services.common import hold, identity_of, resolve, roll
-from apps.deployments.specs import RevisionSpec, parse_revision
-from apps.experiments.models import ModelVersion
+from apps.deployments.services.common import Wish, announce, hold, identity_of, kept, resolve, roll
+from apps.deployments.specs import parse_revision, parse_strategy
 
 
 def deploy_revision(
@@ -22,16 +22,18 @@ def deploy_revision(
 ) -> tuple[Revision, bool]:
     """Roll out the present spec with `changes` (a new model version, another image …). Needs the developer role.
 
-    Returns the revision and whether it is new: what is already wanted is not rolled out again.
+    Returns the revision and whether it is new: what is already wanted is not rolled out again. Another strategy, or
+    another alias of the same version, is kept and restarts nothing.
     """
     require_role(principal, deployment.project, Role.DEVELOPER)
     with transaction.atomic():
         held = hold(deployment)
         # Under the lock: else what somebody else has just rolled out would be undone by what it was based on.
-        parsed, version = _changed_spec(held, changes)
-        if held.current is not None and held.current.digest == parsed.digest:
+        wish = _changed(held, changes)
+        if held.current is not None and parse_revision(held.current.spec).digest == wish.spec.digest:
+            _keep(held, wish, principal)
             return held.current, False
-        return roll(held, parsed, version, principal, action="deployment.revise"), True
+        return roll(held, wish, principal, action="deployment.revise"), True
 
 
 def preview_revision(
@@ -39,7 +41,7 @@ def preview_revision(
 ) -> list[dict[str, Any]]:
     """The Kubernetes objects that `deploy_revision` would make, without making anything."""
     require_role(principal, deployment.project, Role.DEVELOPER)
-    parsed, _ = _changed_spec(deployment, changes)
+    parsed = _changed(deployment, changes).spec
     number, replicas = deployment.last_revision + 1, deployment.desired_replicas
     identity = identity_of(deployment)
     return [manifests.workload(identity, number, parsed, replicas, tracking_uri=settings.PUBLIC_URL)]
@@ -55,17 +57,36 @@ def rollback(*, principal: Principal, deployment: Deployment, revision: int | No
     with transaction.atomic():
         held = hold(deployment)
         source = _rollback_source(held, revision)
-        if held.current is not None and held.current.digest == source.digest:
+        spec = parse_revision(source.spec)
+        if held.current is not None and parse_revision(held.current.spec).digest == spec.digest:
             raise Conflict(
                 f"Revision {held.current.number} already runs what revision {source.number} ran.", field="revision"
             )
-        spec = parse_revision(source.spec)
-        version = source.model_version
-        return roll(held, spec, version, principal, action="deployment.rollback", copied_from=source.number)
+        wish = Wish(spec, source.model_version, parse_strategy(held.strategy))
+        return roll(held, wish, principal, action="deployment.rollback", copied_from=source.number)
 
 
-def _changed_spec(deployment: Deployment, changes: Mapping[str, Any]) -> tuple[RevisionSpec, ModelVersion | None]:
-    """The current spec with what `changes` names, where a new version or alias replaces the old pair."""
+def _keep(held: Deployment, wish: Wish, principal: Principal) -> None:
+    """Store what another wish for the same revision changes of the deployment: its strategy, its alias."""
+    before = kept(held)
+    if before == wish.of_deployment:
+        return
+    held.generation += 1
+    Deployment.objects.filter(pk=held.pk).update(**wish.of_deployment, generation=held.generation)
+    held.strategy, held.alias = wish.of_deployment["strategy"], wish.alias
+    audit.record(
+        principal=principal,
+        action="deployment.revise",
+        obj=held,
+        project=held.project,
+        before=before,
+        after=kept(held),
+    )
+    announce(held)
+
+
+def _changed(deployment: Deployment, changes: Mapping[str, Any]) -> Wish:
+    """The present wish with what `changes` names, where a new version or alias replaces the old pair."""
     current = deployment.current
     if current is None:
         raise Conflict("The deployment has no revision to change.")
@@ -73,13 +94,13 @@ def _changed_spec(deployment: Deployment, changes: Mapping[str, Any]) -> tuple[R
     base = {**current.spec, "model": model.get("name")}
     given = {key: value for key, value in changes.items() if value is not None}
     if "version" not in given and "alias" not in given:
-        base |= {"version": model.get("version"), "alias": model.get("alias", "")}
+        base |= {"version": model.get("version"), "alias": deployment.alias}
         if given.get("model", base["model"]) != base["model"]:
             raise Invalid("Which version of the model?", field="version", hint="Give a version or an alias.")
-    parsed, version = resolve(deployment.project, {**base, **given})
+    wish = resolve(deployment.project, {**base, **given}, parse_strategy(deployment.strategy))
     if "resources" in given:
-        check_fits(deployment.target.cluster, parsed.container.resources.sensible())
-    return parsed, version
+        check_fits(deployment.target.cluster, wish.spec.container.resources.sensible())
+    return wish
 
 
 def _rollback_source(held: Deployment, number: int | None) -> Revision:
