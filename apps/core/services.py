@@ -2,14 +2,14 @@
 
 from datetime import datetime
 
-from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from apps.core import audit
 from apps.core.access import Principal, require_platform_admin, require_role, role_in
 from apps.core.errors import Conflict, Invalid, Missing, NotAllowed
-from apps.core.models import ApiToken, Membership, Project, User, validate_name
+from apps.core.models import ApiToken, Membership, Project, User
+from apps.core.names import check_name
 from apps.core.states import Role
 from apps.core.tokens import issue_token
 
@@ -17,10 +17,7 @@ from apps.core.tokens import issue_token
 def create_project(*, principal: Principal, name: str, description: str = "") -> Project:
     """Make a project. Platform administrators only."""
     require_platform_admin(principal)
-    try:
-        validate_name(name)
-    except ValidationError as error:
-        raise Invalid(error.messages[0], field="name") from error
+    check_name(name, "name")
     try:
         with transaction.atomic():
             project = Project.objects.create(name=name, description=description)

@@ -14,7 +14,7 @@ from apps.deployments.specs import MAX_REPLICAS
 class DeployForm(forms.Form):
     """A new deployment."""
 
-    name = forms.CharField(max_length=40, help_text="Small letters, digits and '-'. It names the Service, too.")
+    name = forms.CharField(max_length=40, help_text="It names the Service, too: small letters, digits, '-'.")
     target = forms.ChoiceField(help_text="Cluster, namespace and environment.")
     model = forms.ChoiceField(label="Model version", required=False, help_text="What the replicas fetch and serve.")
     replicas = forms.IntegerField(min_value=0, max_value=MAX_REPLICAS, initial=2)

@@ -16,7 +16,7 @@ MAX_REPLICAS = 1000
 MAX_PROGRESS_DEADLINE_SECONDS = 24 * 3600
 # What Flotilla itself sets in a replica's environment, beside what `parse_spec` reserves for every container of ours.
 RESERVED_ENV = frozenset({"HOST", "PORT", "FLOTILLA_MODEL_NAME", "FLOTILLA_MODEL_VERSION"})
-_PATH = re.compile(r"^/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]{0,200}$")
+_PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]{0,200}")
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def _whole(value: Any, name: str, default: int, least: int, most: int) -> int:
 def _path(value: Any, name: str, default: str) -> str:
     if value is None:
         return default
-    if value != "" and (not isinstance(value, str) or not _PATH.match(value)):
+    if value != "" and (not isinstance(value, str) or not _PATH.fullmatch(value)):
         raise Invalid(f"{value!r} is no path of a probe.", field=name, hint='Write "/healthz", or "" for no probe.')
     return str(value)
 

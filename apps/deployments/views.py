@@ -17,6 +17,7 @@ from apps.core import nav
 from apps.core.access import role_in
 from apps.core.errors import FlotillaError
 from apps.core.models import Project
+from apps.core.names import service_name_from
 from apps.core.pages import PageRequest, page, render_page
 from apps.core.states import Health, Role
 from apps.deployments import examples, panels, predict, selectors, services
@@ -259,7 +260,7 @@ def _refused(request: PageRequest, deployment: Deployment, form: Any) -> HttpRes
 def _initial(request: PageRequest, project: Project) -> dict[str, Any]:
     """What the address says, and how the model was served before."""
     model, version = request.GET.get("model", ""), request.GET.get("version", "")
-    initial: dict[str, Any] = {"name": model[:40].lower(), "model": f"{model}:{version}" if model else ""}
+    initial: dict[str, Any] = {"name": service_name_from(model), "model": f"{model}:{version}" if model else ""}
     before = selectors.last_spec(project, model) if model else None
     if before is not None:
         initial |= {"image": before["image"], "command": " ".join(before["command"]), **before["resources"]}

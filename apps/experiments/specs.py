@@ -10,7 +10,7 @@ from apps.clusters.sizes import Size, sensible
 from apps.core.errors import Invalid
 
 # https://kubernetes.io/docs/tasks/inject-data-application/define-environment-variable-container/
-_ENV_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_.-]*$")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 MAX_ARGUMENTS = 500
 MAX_TEXT = 100_000
 MAX_DEADLINE_SECONDS = 90 * 24 * 3600
@@ -91,7 +91,7 @@ def _env(value: Any) -> dict[str, str]:
         raise Invalid("env is an object of names and values.", field="env")
     checked: dict[str, str] = {}
     for name, text in value.items():
-        if not isinstance(name, str) or not _ENV_NAME.match(name):
+        if not isinstance(name, str) or not _ENV_NAME.fullmatch(name):
             raise Invalid(f"{name!r} can't be the name of an environment variable.", field="env")
         if name in RESERVED_ENV:
             raise Invalid(f"{name} is set by Flotilla in every run.", field="env", hint="Leave it out.")

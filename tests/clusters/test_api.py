@@ -153,6 +153,8 @@ def test_sums_and_nodes(viewer: Rest, cluster: Cluster) -> None:
         ({"name": "x", "kubeconfig": "users: [}"}, "not valid YAML"),
         ({"name": "x", "kubeconfig": "GOOD", "labels": {"a b": "c"}}, "no label name"),
         ({"name": "x", "kubeconfig": "GOOD", "labels": {"a": "c d"}}, "no value"),
+        ({"name": "x", "kubeconfig": "GOOD", "labels": {"a\n": "c"}}, "no label name"),
+        ({"name": "x", "kubeconfig": "GOOD", "labels": {"a..b/c": "c"}}, "no label name"),
         ({"name": "x", "kubeconfig": "GOOD", "context": "nope"}, "no context"),
         ({"name": "x", "kubeconfig": "METADATA"}, "metadata"),
         ({"name": "x", "kubeconfig": "PRIVATE"}, "CLUSTER_ALLOWED_NETWORKS"),

@@ -188,6 +188,19 @@ def test_amounts_are_checked_when_they_are_asked_for_and_not_when_something_else
     assert changed.spec["resources"] == spec["resources"]
 
 
+def test_a_deployment_whose_name_begins_with_a_digit_from_before_goes_on(
+    digits: Deployment, developer: Principal
+) -> None:
+    Deployment.objects.filter(pk=digits.pk).update(name="2-digits")
+    digits.refresh_from_db()
+    services.scale(principal=developer, deployment=digits, replicas=2)
+    services.deploy_revision(principal=developer, deployment=digits, changes={"image": "other:2"})
+    services.rollback(principal=developer, deployment=digits, revision=1)
+    services.delete_deployment(principal=developer, deployment=digits)
+    digits.refresh_from_db()
+    assert (digits.state, digits.last_revision) == ("Deleting", 3)
+
+
 def test_scaling_is_no_revision(digits: Deployment, developer: Principal) -> None:
     before = digits.generation
     services.scale(principal=developer, deployment=digits, replicas=5)
@@ -212,6 +225,9 @@ def test_deleting_cancels_the_rollout_and_forbids_the_rest(digits: Deployment, d
     ("asked", "error", "field"),
     [
         ({"name": "Not A Name"}, Invalid, "name"),
+        ({"name": "digits\n"}, Invalid, "name"),
+        ({"name": "2-digits"}, Invalid, "name"),
+        ({"name": "d" * 41}, Invalid, "name"),
         ({"target": "nowhere"}, Missing, "target"),
         ({"replicas": -1}, Invalid, "replicas"),
         ({"replicas": True}, Invalid, "replicas"),
@@ -220,6 +236,7 @@ def test_deleting_cancels_the_rollout_and_forbids_the_rest(digits: Deployment, d
         ({"spec": {**SPEC, "version": 9}}, Missing, "version"),
         ({"spec": {**SPEC, "port": 99999}}, Invalid, "port"),
         ({"spec": {**SPEC, "env": {"PORT": "1"}}}, Invalid, "env"),
+        ({"spec": {**SPEC, "env": {"A\n": "1"}}}, Invalid, "env"),
         ({"spec": {**SPEC, "env": {"MLFLOW_TRACKING_TOKEN": "x"}}}, Invalid, "env"),
         ({"spec": {**SPEC, "env": ["PORT"]}}, Invalid, "env"),
         ({"spec": {**SPEC, "probes": {"ready_path": "no slash"}}}, Invalid, "probes.ready_path"),
@@ -262,7 +279,7 @@ def test_a_target_in_a_foreign_namespace(root: Principal, demo: Project, cluster
     asked: dict[str, Any] = {"project": demo, "name": "elsewhere", "cluster": "local"}
     with pytest.raises(NotAllowed):
         services.create_target(principal=Principal(user=admin), namespace="serving", **asked)
-    for namespace in ("flotilla-other", "kube-system", "default", "Not/One"):
+    for namespace in ("flotilla-other", "kube-system", "default", "Not/One", "serving\n"):
         with pytest.raises(Invalid):
             services.create_target(principal=root, namespace=namespace, **asked)
     made = services.create_target(principal=root, namespace="serving", **asked)

@@ -1,24 +1,21 @@
 """Names and labels that Kubernetes would take."""
 
-import re
 from typing import Any
 
-from django.core.exceptions import ValidationError
-
-from apps.clusters.models import validate_cluster_name
 from apps.core.errors import Invalid
+from apps.core.names import is_dns_label, is_label_key, is_label_value
 
 MAX_LABELS = 32
-_LABEL_KEY = re.compile(r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$")
-_LABEL_VALUE = re.compile(r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")
 
 
 def clean_name(name: str) -> str:
     """The name, when it can be a cluster's. Raises Invalid."""
-    try:
-        validate_cluster_name(name)
-    except ValidationError as error:
-        raise Invalid(f"{name[:100]!r} can't name a cluster. {error.messages[0]}", field="name") from error
+    if not is_dns_label(name):
+        raise Invalid(
+            f"{name[:100]!r} can't name a cluster. Use at most 63 lower-case letters, digits and '-', with a letter or "
+            "digit at both ends.",
+            field="name",
+        )
     return name
 
 
@@ -27,11 +24,11 @@ def clean_labels(labels: Any) -> dict[str, str]:
     if not isinstance(labels, dict) or len(labels) > MAX_LABELS:
         raise Invalid(f"Labels are at most {MAX_LABELS} pairs of a name and a value.", field="labels")
     for key, value in labels.items():
-        if not isinstance(key, str) or not _LABEL_KEY.match(key):
+        if not isinstance(key, str) or not is_label_key(key):
             raise Invalid(
                 f"{str(key)[:80]!r} is no label name.", hint="Such as region or example.org/team.", field="labels"
             )
-        if not isinstance(value, str) or not _LABEL_VALUE.match(value):
+        if not isinstance(value, str) or not is_label_value(value):
             raise Invalid(
                 f"{str(value)[:80]!r} is no value for label {key}.",
                 hint="Use at most 63 letters, digits, '-', '_' and '.'.",

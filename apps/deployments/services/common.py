@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from apps.core import audit
 from apps.core.access import Principal
 from apps.core.errors import Conflict, Invalid
 from apps.core.hints import hint
-from apps.core.models import Project, validate_name
+from apps.core.models import Project
 from apps.core.rows import put
 from apps.core.states import Health
 from apps.core.transitions import advance, log
@@ -173,11 +172,3 @@ def announce(deployment: Deployment) -> None:
     wake(RECONCILE, deployment.pk)
     for topic in (f"deployment:{deployment.pk}", "deployments", "overview"):
         hint(topic, deployment.project_id)
-
-
-def check_name(value: str, field: str) -> None:
-    """Raise Invalid unless `value` can be a name."""
-    try:
-        validate_name(value)
-    except ValidationError as error:
-        raise Invalid(error.messages[0], field=field) from error

@@ -11,6 +11,7 @@ from apps.core import audit
 from apps.core.access import Principal, require_role
 from apps.core.errors import Conflict, Missing
 from apps.core.models import Project
+from apps.core.names import check_service_name
 from apps.core.rows import held as held_row
 from apps.core.states import Health, Role
 from apps.core.transitions import advance, log
@@ -21,7 +22,6 @@ from apps.deployments.services.common import (
     add_revision,
     announce,
     change_wanted,
-    check_name,
     end_unfinished,
     hold,
     kept,
@@ -140,7 +140,7 @@ def delete_deployment(*, principal: Principal, deployment: Deployment) -> Deploy
 
 
 def _checked(project: Project, *, name: str, target: str, spec: Mapping[str, Any]) -> tuple[Target, Wish]:
-    check_name(name, "name")
+    check_service_name(name, "name")
     place = Target.objects.filter(project=project, name=target).select_related("cluster").first()
     if place is None:
         known = ", ".join(Target.objects.filter(project=project).values_list("name", flat=True)[:5])

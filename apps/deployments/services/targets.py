@@ -1,7 +1,5 @@
 """Writes of targets."""
 
-import re
-
 from django.db import IntegrityError, transaction
 
 from apps.clusters.manifests import NAMESPACE_PREFIX, namespace_of
@@ -11,12 +9,11 @@ from apps.core.access import Principal, require_platform_admin, require_role
 from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.hints import hint
 from apps.core.models import Project
+from apps.core.names import check_name, is_dns_label
 from apps.core.rows import held
 from apps.core.states import Role
 from apps.deployments.models import Target
-from apps.deployments.services.common import check_name
 
-_NAMESPACE = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
 _SYSTEM_NAMESPACES = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
 
 
@@ -76,7 +73,8 @@ def delete_target(*, principal: Principal, target: Target) -> None:
 
 
 def _check_foreign_namespace(principal: Principal, project: Project, cluster: Cluster, namespace: str) -> None:
-    if not _NAMESPACE.match(namespace) or namespace in _SYSTEM_NAMESPACES or namespace.startswith(NAMESPACE_PREFIX):
+    taken = namespace in _SYSTEM_NAMESPACES or namespace.startswith(NAMESPACE_PREFIX)
+    if taken or not is_dns_label(namespace):
         raise Invalid(f"{namespace!r} can't be the namespace of a target.", field="namespace")
     require_platform_admin(principal)
     if Target.objects.filter(cluster=cluster, namespace=namespace).exclude(project=project).exists():

@@ -16,7 +16,7 @@ from apps.experiments.models import LoggedModel, ModelAlias, ModelVersion, Regis
 from apps.experiments.services.authors import author
 
 MAX_NAME = 250
-_ALIAS = re.compile(r"^[\w.-]{1,250}$")
+_ALIAS = re.compile(r"[\w.-]{1,250}")
 # MLflow keeps these for version numbers: "v3" and "latest" would be ambiguous in `models:/name@alias`.
 _RESERVED_ALIAS = re.compile(r"^(v\d+|latest|\d+)$", re.IGNORECASE)
 DEFAULT_ARTIFACT_PATH = "model"
@@ -151,7 +151,7 @@ def set_alias(*, principal: Principal, version: ModelVersion, alias: str) -> Mod
     """Point `alias` at a version, moving it from another one where it is set already. Needs the developer role."""
     project = version.model.project
     require_role(principal, project, Role.DEVELOPER)
-    if not _ALIAS.match(alias) or _RESERVED_ALIAS.match(alias):
+    if not _ALIAS.fullmatch(alias) or _RESERVED_ALIAS.match(alias):
         raise Invalid(
             f"{alias!r} can't be an alias.",
             hint="Use letters, digits, '.', '_' and '-', but no number, 'v1' or 'latest'.",

@@ -1,0 +1,136 @@
+"""Every name that is accepted is valid wherever it ends up, on Kubernetes before 1.34 as well."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import kubernetes_validate
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from apps.clusters.manifests import namespace_of
+from apps.core.errors import Invalid
+from apps.core.names import (
+    check_name,
+    check_service_name,
+    is_label_key,
+    is_label_value,
+    is_subdomain,
+    service_name_from,
+)
+from apps.deployments import manifests as serving
+from apps.deployments.specs import parse_revision
+from apps.experiments import manifests as training
+from apps.experiments.specs import parse_spec
+
+# Written down again from Kubernetes' own rules (apimachinery/pkg/util/validation), not taken from the code.
+LABEL = re.compile(r"\A[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z")
+SERVICE = re.compile(r"\A[a-z]([-a-z0-9]*[a-z0-9])?\Z")
+SUBDOMAIN = re.compile(r"\A[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
+VALUE = re.compile(r"\A(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?\Z")
+
+BIG = 10**12
+few = settings(max_examples=30, deadline=None)
+NAMES = st.one_of(
+    st.from_regex(r"[a-z0-9]([-a-z0-9]{0,60}[a-z0-9])?", fullmatch=True),
+    st.from_regex(r"[a-zA-Z0-9._-]{1,64}\n?", fullmatch=True),
+    st.text(max_size=70),
+)
+TAKEN = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?", fullmatch=True)
+
+
+def accepted(check: Any, text: str) -> bool:
+    try:
+        check(text, "name")
+    except Invalid as error:
+        assert error.field == "name" and error.message.endswith(".")
+        return False
+    return True
+
+
+def references(found: Any) -> Iterator[str]:
+    """The names of Secrets, ConfigMaps and claims that an object refers to."""
+    if isinstance(found, dict):
+        for key, value in found.items():
+            if key in ("secretKeyRef", "configMap"):
+                yield value["name"]
+            elif key in ("secretName", "claimName"):
+                yield value
+            else:
+                yield from references(value)
+    elif isinstance(found, list):
+        for value in found:
+            yield from references(value)
+
+
+def assert_valid(made: dict[str, Any]) -> None:
+    """What an API server checks of names and labels, and the schema of everything."""
+    kubernetes_validate.validate(made, "1.37", strict=True)
+    metadata = made["metadata"]
+    name, kind = metadata["name"], made["kind"]
+    rule = SERVICE if kind == "Service" else LABEL if kind == "Namespace" else SUBDOMAIN
+    assert rule.match(name) and len(name) <= (63 if kind in ("Service", "Namespace", "Job") else 253)
+    assert kind == "Namespace" or (LABEL.match(metadata["namespace"]) and len(metadata["namespace"]) <= 63)
+    template = made.get("spec", {}).get("template", {}).get("metadata", {})
+    selector = made.get("spec", {}).get("selector", {})
+    for labels in (metadata["labels"], template.get("labels", {}), selector.get("matchLabels", selector)):
+        assert all(VALUE.match(value) and len(value) <= 63 for value in labels.values()), labels
+    assert all(SUBDOMAIN.match(name) and len(name) <= 253 for name in references(made))
+    if kind == "Deployment":
+        # ReplicaSets and pods are named after it, and a pod's hostname is a label of 63 characters.
+        assert len(name) + len("-0123456789-abcde") <= 253
+
+
+@few
+@given(name=NAMES | TAKEN, project=NAMES | TAKEN, revision=st.integers(1, BIG))
+def test_whatever_names_a_deployment_is_valid_in_all_of_its_objects(name: str, project: str, revision: int) -> None:
+    assume(accepted(check_service_name, name) and accepted(check_name, project))
+    identity = serving.Identity(project, name, namespace_of(project))
+    spec = parse_revision({"image": "x", "model": {"name": "Ein Modell 🚀", "version": 1}})
+    assert_valid(serving.workload(identity, revision, spec, 1, tracking_uri="http://x"))
+    assert_valid(serving.service(identity))
+    assert_valid(serving.token_secret(identity, prefix="flt_1", token="flt_x"))
+
+
+@few
+@given(project=NAMES | TAKEN, pk=st.integers(1, BIG))
+def test_whatever_names_a_project_is_valid_in_the_objects_of_its_runs(project: str, pk: int) -> None:
+    assume(accepted(check_name, project))
+    space = namespace_of(project)
+    spec = parse_spec({"image": "x"})
+    assert_valid(training.run_namespace(project, space))
+    assert_valid(training.run_secret(project=project, namespace_name=space, run_pk=pk, token="flt_x"))
+    assert_valid(
+        training.run_job(
+            project=project, namespace_name=space, run_pk=pk, run_uid="0" * 32, experiment_pk=1, spec=spec,
+            tracking_uri="http://x",
+        )
+    )  # fmt: skip
+
+
+@given(text=NAMES)
+def test_rules_of_labels_and_references_are_those_of_kubernetes(text: str) -> None:
+    assert is_subdomain(text) is (bool(SUBDOMAIN.match(text)) and max(map(len, text.split("."))) <= 63)
+    assert is_label_value(text) is (bool(VALUE.match(text)) and len(text) <= 63)
+    assert is_label_key(text) is (bool(text) and is_label_value(text)) or "/" in text
+    assert is_label_key(f"example.org/{text}") is (bool(text) and is_label_value(text))
+
+
+@pytest.mark.parametrize("key", ["", "/", "/a", "a/", "a..b/c", "Example.org/a", "a/b/c", "-a", "a\n", "é", "a" * 64])
+def test_what_is_no_label_key(key: str) -> None:
+    assert not is_label_key(key)
+
+
+@given(text=st.text(max_size=300))
+def test_a_name_made_from_a_model_s_is_none_or_good(text: str) -> None:
+    made = service_name_from(text)
+    assert made == "" or accepted(check_service_name, made)
+
+
+@pytest.mark.parametrize(
+    ("name", "made"),
+    [("My Model_2", "my-model-2"), ("2024 digits", "m-2024-digits"), ("-", ""), ("a" * 50, "a" * 40), ("é", "")],
+)
+def test_the_name_that_is_offered_for_a_model(name: str, made: str) -> None:
+    assert service_name_from(name) == made
