@@ -17,6 +17,7 @@ from apps.clusters.kube.errors import Unreachable
 from apps.clusters.models import Cluster
 from apps.core import crypto
 from apps.core.errors import Conflict, FlotillaError, Invalid, Unavailable
+from apps.core.transactions import refuse_open_transaction
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ def connection_of(cluster: Cluster) -> Connection:
     Raises Unavailable for a disabled cluster or a name that does not resolve, Invalid for a refused address, Conflict
     when its credential can't be had: no key decrypts it, or Flotilla runs in another cluster by now.
     """
+    refuse_open_transaction()
     refuse_disabled(cluster)
     if cluster.credential_kind == IN_CLUSTER:
         return own_connection(cluster)
@@ -121,6 +123,7 @@ def connect(cluster: Cluster) -> KubeClient:
     Raises Unavailable for a disabled cluster, a name that does not resolve or a certificate that can't be read,
     Invalid for a refused address.
     """
+    refuse_open_transaction()
     refuse_disabled(cluster)
     try:
         return pool.pooled(cluster.pk, cluster.generation, lambda: KubeClient(connection_of(cluster)))

@@ -1,11 +1,22 @@
-"""`Idempotency-Key`: a POST that is sent twice acts once, and the second caller gets the first answer."""
+"""`Idempotency-Key`: a POST that is sent twice acts once, and the second caller gets the first answer.
+
+The claim of the key, the act and the record of its answer are one transaction: a process that is killed in between
+leaves nothing of any of them, and a retry acts as if it were the first. Who comes with the same key meanwhile waits for
+that transaction a moment, because the key is unique, and is then told to come again.
+
+A POST that asks a cluster changes no rows that matter, and no transaction may be open across a call to a cluster. There
+the claim is committed first, the answer is recorded after, and a claim whose process was killed is free again after
+two minutes.
+"""
 
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db import IntegrityError, transaction
+from django.db import OperationalError, connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -18,57 +29,113 @@ from apps.core.scrub import scrub
 
 KEPT = timedelta(hours=24)
 MAX_KEY = 200
-# After this long a request without an answer is taken for dead (its process was killed) and may be sent again.
+# How long a caller waits for another one with the same key, in milliseconds: well below any client's own timeout.
+WAIT_MS = 1000
+# After this long a request that asked a cluster and got no answer is taken for dead, and may be sent again.
 ABANDONED = timedelta(minutes=2)
 
 
-def once(request: Request, act: Callable[[], Response]) -> Response:
+@dataclass(frozen=True)
+class _Claim:
+    """Who sent which key for what: `digest` is of method, address and body."""
+
+    owner: str
+    key: str
+    digest: str
+
+    def rows(self) -> QuerySet[IdempotencyRecord]:
+        return IdempotencyRecord.objects.filter(owner=self.owner, key=self.key)
+
+
+def once(request: Request, act: Callable[[], Response], *, asks_cluster: bool = False) -> Response:
     """Run `act` unless the same caller sent the same key before; then answer as then.
 
+    Without `asks_cluster` all that `act` writes is part of one transaction with the record of its answer.
+
     Raises Invalid when the key was used for another request, Conflict while the first one is still under way.
-    Answers of 5xx are not kept: they may be tried again. What is kept is scrubbed: a secret is shown only once.
+    What is refused or fails is not kept: it may be tried again. What is kept is scrubbed: a secret is shown only once.
     """
     key = request.headers.get("Idempotency-Key", "")
     if not key:
         return act()
     if len(key) > MAX_KEY:
         raise Invalid(f"Idempotency-Key is longer than {MAX_KEY} characters.")
-    owner = principal_of(request._request).key
-    digest = hashlib.sha256(f"{request.method} {request.get_full_path()}\n".encode() + request.body).hexdigest()
-    record = _claim(owner, key, digest)
-    if record.status is not None:
-        return Response(record.body, status=record.status, headers={"Idempotency-Replayed": "true"})
-    try:
+    said = f"{request.method} {request.get_full_path()}\n".encode() + request.body
+    claim = _Claim(principal_of(request._request).key, key, hashlib.sha256(said).hexdigest())
+    return _asked_once(claim, act) if asks_cluster else _done_once(claim, act)
+
+
+def _done_once(claim: _Claim, act: Callable[[], Response]) -> Response:
+    with transaction.atomic():
+        known = _take(claim)
+        if known is not None:
+            return known
         response = act()
-    except BaseException:
-        record.delete()
-        raise
-    if response.status_code >= 500:
-        record.delete()
-    else:
-        body = JSONRenderer().render(response.data)
-        IdempotencyRecord.objects.filter(pk=record.pk).update(status=response.status_code, body=scrub(_plain(body)))
+        if response.status_code >= 500:
+            transaction.set_rollback(True)
+        else:
+            _record(claim, response)
     return response
 
 
-def _claim(owner: str, key: str, digest: str) -> IdempotencyRecord:
+def _asked_once(claim: _Claim, act: Callable[[], Response]) -> Response:
+    with transaction.atomic():
+        known = _take(claim)
+    if known is not None:
+        return known
     try:
-        with transaction.atomic():
-            return IdempotencyRecord.objects.create(owner=owner, key=key, request_digest=digest)
-    except IntegrityError:
-        record = IdempotencyRecord.objects.filter(owner=owner, key=key).first()
+        response = act()
+    except BaseException:
+        claim.rows().filter(status=None).delete()
+        raise
+    if response.status_code >= 500:
+        claim.rows().filter(status=None).delete()
+    else:
+        _record(claim, response)
+    return response
+
+
+def _take(claim: _Claim) -> Response | None:
+    """Claim the key in the transaction that is open, or give the answer that is known. Raises Invalid or Conflict."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{WAIT_MS}ms"])
+            cursor.execute(
+                "INSERT INTO core_idempotencyrecord (owner, key, request_digest, created_at)"
+                " VALUES (%s, %s, %s, now()) ON CONFLICT (owner, key) DO NOTHING",
+                [claim.owner, claim.key, claim.digest],
+            )
+            mine = cursor.rowcount == 1
+            cursor.execute("SET LOCAL lock_timeout TO DEFAULT")
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlstate", "") != "55P03":  # lock_not_available
+            raise
+        raise _under_way() from error
+    return None if mine else _known(claim)
+
+
+def _known(claim: _Claim) -> Response | None:
+    record = claim.rows().first()
     if record is None:
         raise Conflict("A request with this Idempotency-Key has just failed.", hint="Send it again.")
-    if record.request_digest != digest:
+    if record.request_digest != claim.digest:
         raise Invalid("This Idempotency-Key was used for another request.", hint="Use a new key for each request.")
-    if record.status is None and timezone.now() - record.created_at < ABANDONED:
-        raise Conflict("The first request with this Idempotency-Key is still under way.", hint="Try again shortly.")
-    return record
+    if record.status is not None:
+        return Response(record.body, status=record.status, headers={"Idempotency-Replayed": "true"})
+    # Of several that find it abandoned, one takes it over.
+    dead = claim.rows().filter(created_at__lt=timezone.now() - ABANDONED, status=None)
+    if not dead.update(created_at=timezone.now()):
+        raise _under_way()
+    return None
 
 
-def _plain(body: bytes) -> object:
+def _under_way() -> Conflict:
+    return Conflict("The first request with this Idempotency-Key is still under way.", hint="Try again shortly.")
 
-    return json.loads(body) if body else None
+
+def _record(claim: _Claim, response: Response) -> None:
+    body = JSONRenderer().render(response.data)
+    claim.rows().update(status=response.status_code, body=scrub(json.loads(body) if body else None))
 
 
 def forget_old() -> int:

@@ -1,6 +1,6 @@
 """The base of every REST view: a principal, a project, one door to objects, idempotent POSTs."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from rest_framework import viewsets
 from rest_framework.request import Request
@@ -20,6 +20,8 @@ class ServiceViewSet(viewsets.GenericViewSet[Any]):
     """A viewset whose writes call services. Subclasses implement `list`, `retrieve`, `create`… as they need."""
 
     lookup_value_regex = r"[^/]+"
+    # Actions whose POST asks a cluster, across which no transaction may be open.
+    asks_cluster: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def principal(self) -> Principal:
@@ -62,7 +64,8 @@ class ServiceViewSet(viewsets.GenericViewSet[Any]):
 
     def _once(self, handler: Any) -> Any:
         def act(request: Request, *args: Any, **kwargs: Any) -> Response:
-            return once(request, lambda: handler(request, *args, **kwargs))
+            asks = self.action in self.asks_cluster
+            return once(request, lambda: handler(request, *args, **kwargs), asks_cluster=asks)
 
         return act
 

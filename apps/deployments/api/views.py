@@ -90,6 +90,7 @@ class TargetViewSet(ServiceViewSet):
 class DeploymentViewSet(ServiceViewSet):
     """Served models."""
 
+    asks_cluster = frozenset({"predict"})
     queryset = Deployment.objects.none()
     serializer_class = forms.DeploymentSerializer
     lookup_field = "name"
