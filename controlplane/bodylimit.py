@@ -1,6 +1,6 @@
 """Bounds every request body before Django reads it.
 
-Django's ASGI handler spools a whole body to disk before any view, and so before anybody is asked who they are. This
+Up to the usual limit a body is gathered in memory before any view, and so before anybody is asked who they are. This
 refuses what is too large at once, and lets only a request that carries a bearer token send a file.
 """
 

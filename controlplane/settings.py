@@ -179,6 +179,8 @@ CONTENT_SECURITY_POLICY = {
     },
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024
+# Requests that one web process works on at once, streams not counted. Many of them wait for Postgres or for a cluster.
+WEB_THREADS = env.int("FLOTILLA_WEB_THREADS", 32)
 # Largest artifact that a client may upload in one request, in bytes.
 ARTIFACT_MAX_BYTES = env.int("FLOTILLA_ARTIFACT_MAX_BYTES", 5 * 1024**3)
 

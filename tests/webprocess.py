@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,17 @@ def database_url() -> str:
     return f"postgres://{at['USER']}:{at['PASSWORD']}@{at['HOST']}:{at['PORT']}/{at['NAME']}"
 
 
+@dataclass(frozen=True)
+class WebProcess:
+    """Where it answers, and its number."""
+
+    address: str
+    pid: int
+
+
 @contextmanager
-def web_process(**environment: str) -> Iterator[str]:
-    """uvicorn with a pool of connections, on a free port; gives its address."""
+def web_process(**environment: str) -> Iterator[WebProcess]:
+    """uvicorn with a pool of connections, on a free port."""
     port = ports.free_port()
     log = Path(tempfile.mkdtemp(prefix="flotilla-web-")) / "web.log"
     address = f"http://127.0.0.1:{port}"
@@ -59,7 +68,7 @@ def web_process(**environment: str) -> Iterator[str]:
 
     try:
         wait_for(answers, "uvicorn to answer", timeout=60)
-        yield address
+        yield WebProcess(address, process.pid)
     finally:
         process.terminate()
         process.wait(10)

@@ -1,8 +1,7 @@
 """Files that somebody uploaded, sent to a client or a browser so that they can't act in our origin."""
 
-import asyncio
 import mimetypes
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
@@ -38,10 +37,7 @@ def file_response(artifact: Artifact, *, inline: bool = False) -> HttpResponseBa
     return response
 
 
-async def _chunks(stream: BinaryIO) -> AsyncIterator[bytes]:
-    # Django under ASGI would gather a synchronous iterator into memory first.
-    try:
-        while chunk := await asyncio.to_thread(stream.read, CHUNK):
+def _chunks(stream: BinaryIO) -> Iterator[bytes]:
+    with stream:
+        while chunk := stream.read(CHUNK):
             yield chunk
-    finally:
-        stream.close()
