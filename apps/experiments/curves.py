@@ -46,3 +46,51 @@ def curves(run_pks: Iterable[int], keys: Iterable[str], *, limit: int) -> dict[t
         for run_id, key, step, timestamp, value in cursor.fetchall():
             found.setdefault((run_id, key), []).append((step, timestamp, value))
     return found
+
+
+# By the key of the table, which is the order of the points.
+_AFTER = """
+SELECT step, "timestamp", value FROM experiments_metricpoint
+WHERE run_id = %s AND key = %s AND (step, "timestamp", value) > (%s, %s, %s::float8)
+ORDER BY step, "timestamp", value LIMIT %s
+"""
+_BEFORE_ALL: Point = (-(2**63), -(2**63), float("-inf"))
+
+
+def points_after(run_pk: int, key: str, after: Point | None, limit: int) -> list[Point]:
+    """The next points of a metric in the order of steps, times and values, from the first where `after` is None."""
+    with connection.cursor() as cursor:
+        cursor.execute(_AFTER, [run_pk, key, *(after or _BEFORE_ALL), limit])
+        return list(cursor.fetchall())
+
+
+# The last points of each curve by the table's key, however many lie before them; of these every n-th.
+_RECENT = """
+SELECT wanted.run_id, thinned.value FROM unnest(%s::bigint[], %s::text[]) AS wanted(run_id, key)
+CROSS JOIN LATERAL (
+  SELECT value, position FROM (
+    SELECT value, row_number() OVER (ORDER BY step, "timestamp", value) AS position, count(*) OVER () AS total
+    FROM (
+      SELECT step, "timestamp", value FROM experiments_metricpoint AS point
+      WHERE point.run_id = wanted.run_id AND point.key = wanted.key
+      ORDER BY step DESC, "timestamp" DESC, value DESC LIMIT %s
+    ) AS recent
+  ) AS numbered
+  WHERE (position - 1) %% greatest(1, ceil(total::float8 / %s)::bigint) = 0 OR position = total
+) AS thinned
+ORDER BY wanted.run_id, thinned.position
+"""
+
+
+def recent_values(metrics: Iterable[tuple[int, str]], *, last: int, limit: int) -> dict[int, list[float]]:
+    """The values of one metric (run and key) of each run, oldest first: of its `last` points at most about `limit`.
+
+    One query that reads `last` points a run, however many steps the metric has, or none.
+    """
+    pairs = list(metrics)
+    found: dict[int, list[float]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(_RECENT, [[pk for pk, _ in pairs], [key for _, key in pairs], last, limit])
+        for run_pk, value in cursor.fetchall():
+            found.setdefault(run_pk, []).append(value)
+    return found

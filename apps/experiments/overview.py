@@ -16,7 +16,8 @@ from apps.core.look import duration_text
 from apps.core.models import Project
 from apps.core.overview import Attention, FailureRow, RunRow, Scope, Section, Tile
 from apps.experiments import selectors
-from apps.experiments.models import Experiment, LatestMetric, MetricPoint, RegisteredModel, Run
+from apps.experiments.curves import recent_values
+from apps.experiments.models import Experiment, LatestMetric, RegisteredModel, Run
 from apps.experiments.states import FAILURES, UNSETTLED, RunKind, RunState
 from apps.experiments.whys import how_it_failed, whys_of
 
@@ -26,7 +27,8 @@ FAILURE_ROWS = 6
 FRESH = timedelta(hours=1)
 # A run that waits longer than this says why.
 PATIENCE = timedelta(seconds=45)
-CURVE_STEPS = 2000
+# How far back the small curves reach.
+RECENT_POINTS = 2000
 # Characters of the last log line that a reason quotes.
 LOG_LINE = 180
 CURVE_POINTS = 48
@@ -128,7 +130,9 @@ def running(scope: Scope) -> list[RunRow]:
     active = _runs(scope).filter(state__in=UNSETTLED).order_by(waiting_last, "-id")
     rows = list(active.prefetch_related("params")[:RUN_ROWS])
     chosen = _metric_of_each(rows)
-    curves = _curves(chosen.values())
+    curves = recent_values(
+        ((metric.run_id, metric.key) for metric in chosen.values()), last=RECENT_POINTS, limit=CURVE_POINTS
+    )
     whys = whys_of([run for run in rows if run.state in _WAITING], visibility_of(scope.principal))
     shown = []
     for run in rows:
@@ -167,26 +171,6 @@ def _interest(key: str) -> tuple[int, str]:
     if "loss" in low:
         return (0 if low.startswith(("val", "eval", "test")) else 1, key)
     return (2 if "accuracy" in low or "score" in low else 3, key)
-
-
-def _curves(metrics: Iterable[LatestMetric]) -> dict[int, list[float]]:
-    """The recent curve of each metric, thinned: one query for all, bounded by `CURVE_STEPS` steps a run."""
-    wanted = Q()
-    for metric in metrics:
-        wanted |= Q(run_id=metric.run_id, key=metric.key, step__gte=metric.step - CURVE_STEPS)
-    if not wanted:
-        return {}
-    points: dict[int, list[float]] = {}
-    rows = MetricPoint.objects.filter(wanted).order_by("run_id", "step", "timestamp")
-    for run_id, value in rows.values_list("run_id", "value"):
-        points.setdefault(run_id, []).append(value)
-    return {run_id: _thin(values) for run_id, values in points.items()}
-
-
-def _thin(values: list[float]) -> list[float]:
-    stride = max(1, len(values) // CURVE_POINTS)
-    thinned = values[::stride]
-    return thinned if (len(values) - 1) % stride == 0 else [*thinned, values[-1]]
 
 
 def count_models(principal: Principal, project: Project | None) -> nav.Count | None:

@@ -8,7 +8,7 @@ from apps.core.states import Role
 from apps.experiments import artifacts, services
 from apps.experiments.ingest import check_key, check_text
 from apps.experiments.mlflow import render
-from apps.experiments.mlflow.lookup import check_own, experiment_of, logged_model_of, run_by_uid
+from apps.experiments.mlflow.lookup import check_own, experiment_of, experiment_pks, logged_model_of, run_by_uid
 from apps.experiments.mlflow.paging import page_of
 from apps.experiments.mlflow.wire import Call
 from apps.experiments.models import PARAM_LENGTH, TAG_LENGTH, LoggedModel
@@ -96,8 +96,7 @@ def search(call: Call) -> dict[str, Any]:
     """The logged models of some experiments by a filter, newest first."""
     if call.objects("datasets"):
         raise Invalid("Flotilla does not filter logged models by datasets yet: leave 'datasets' out.")
-    pks = [experiment_of(call.about(experiment_id=pk)).pk for pk in dict.fromkeys(call.strings("experiment_ids"))]
-    rows = LoggedModel.objects.filter(experiment_id__in=pks, deleted_at=None).select_related("run")
+    rows = LoggedModel.objects.filter(experiment_id__in=experiment_pks(call), deleted_at=None).select_related("run")
     rows = filter_logged_models(rows, call.text("filter"))
     found, token = page_of(rows.order_by("-id"), call, default=100, most=1000)
     return {"models": [render.logged_model(row) for row in found], **token}

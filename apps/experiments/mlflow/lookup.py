@@ -1,6 +1,6 @@
 """How MLflow's ids lead to rows: always through the door that checks project and role."""
 
-from apps.core.access import get_scoped, require_role
+from apps.core.access import get_scoped, require_role, visible_projects
 from apps.core.errors import Invalid, Missing
 from apps.core.states import Role
 from apps.experiments import services
@@ -11,6 +11,8 @@ from apps.experiments.models import Experiment, LoggedModel, Run
 DEFAULT_ID = "0"
 DEFAULT_NAME = "Default"
 _MAX_ID_DIGITS = 18
+# Experiments that one search may name.
+MAX_SEARCHED = 1000
 
 
 def experiment_of(call: Call, at_least: Role = Role.VIEWER, *, name: str = "experiment_id") -> Experiment:
@@ -18,12 +20,36 @@ def experiment_of(call: Call, at_least: Role = Role.VIEWER, *, name: str = "expe
     text = call.text(name, required=at_least is Role.VIEWER) or DEFAULT_ID
     if text == DEFAULT_ID:
         return _default_experiment(call, at_least)
-    if not text.isascii() or not text.isdecimal() or len(text) > _MAX_ID_DIGITS:
-        raise Invalid(f"Invalid experiment ID: '{text[:100]}'")
+    pk = _number(text)
     try:
-        return get_scoped(Experiment.objects.all(), call.principal, at_least, pk=int(text))
+        return get_scoped(Experiment.objects.all(), call.principal, at_least, pk=pk)
     except Missing as error:
         raise Missing(f"No Experiment with id={text} exists") from error
+
+
+def experiment_pks(call: Call, *, name: str = "experiment_ids") -> list[int]:
+    """The keys of the experiments that a list of ids names, each once, for reading: one query, however many.
+
+    Raises Missing for the first that is not in a project that the caller sees.
+    """
+    texts = list(dict.fromkeys(call.strings(name)))
+    if len(texts) > MAX_SEARCHED:
+        raise Invalid(f"At most {MAX_SEARCHED} experiments can be searched together.")
+    default = [_default_experiment(call, Role.VIEWER).pk] if DEFAULT_ID in texts else []
+    asked = [_number(text) for text in texts if text != DEFAULT_ID]
+    # Whoever sees a project is a viewer of it at least.
+    visible = Experiment.objects.filter(pk__in=asked, project__in=visible_projects(call.principal))
+    found = set(visible.values_list("pk", flat=True)) if asked else set()
+    missing = [pk for pk in asked if pk not in found]
+    if missing:
+        raise Missing(f"No Experiment with id={missing[0]} exists")
+    return default + asked
+
+
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or len(text) > _MAX_ID_DIGITS:
+        raise Invalid(f"Invalid experiment ID: '{text[:100]}'")
+    return int(text)
 
 
 def _default_experiment(call: Call, at_least: Role) -> Experiment:

@@ -1,4 +1,4 @@
-"""`runs/*` and `metrics/*` of MLflow's REST API."""
+"""`runs/*` of MLflow's REST API."""
 
 import uuid
 from typing import Any
@@ -9,10 +9,10 @@ from apps.experiments import artifacts, ingest, pulse, selectors, services
 from apps.experiments.clock import moment
 from apps.experiments.mlflow import render
 from apps.experiments.mlflow.experiments import VIEW_TYPES
-from apps.experiments.mlflow.lookup import active_run, experiment_of, run_of, writable_run
-from apps.experiments.mlflow.paging import bounds, next_token, page_of
+from apps.experiments.mlflow.lookup import active_run, experiment_of, experiment_pks, run_of, writable_run
+from apps.experiments.mlflow.paging import bounds, next_token
 from apps.experiments.mlflow.wire import Call
-from apps.experiments.models import PARAM_LENGTH, TAG_LENGTH, MetricPoint, Run, Tag
+from apps.experiments.models import PARAM_LENGTH, TAG_LENGTH, Run, Tag
 from apps.experiments.search import RunSearch
 from apps.experiments.services.tracking import RUN_NAME_TAG
 
@@ -125,13 +125,9 @@ def delete_tag(call: Call) -> dict[str, Any]:
 
 def search(call: Call) -> dict[str, Any]:
     """Runs of some experiments by a filter, in an order."""
-    ids = call.strings("experiment_ids")
-    if len(ids) > 1000:
-        raise Invalid("At most 1000 experiments can be searched together.")
-    experiments = [experiment_of(call.about(experiment_id=pk)) for pk in dict.fromkeys(ids)]
     view = str(call.body.get("run_view_type") or "ACTIVE_ONLY")
     wanted = RunSearch(
-        [found.pk for found in experiments],
+        experiment_pks(call),
         filter_text=call.text("filter"),
         order_by=call.strings("order_by"),
         active=VIEW_TYPES.get(view, True),
@@ -146,19 +142,6 @@ def search(call: Call) -> dict[str, Any]:
     return {"runs": [render.run(rows[pk]) for pk in found[:size] if pk in rows], **token}
 
 
-def metric_history(call: Call) -> dict[str, Any]:
-    """Every point of one metric, in the order of steps and times."""
-    run = run_of(call)
-    key = call.text("metric_key", required=True)
-    rows = MetricPoint.objects.filter(run_id=run.pk, key=key).order_by("step", "timestamp", "value")
-    values = rows.values_list("value", "step", "timestamp")
-    if call.body.get("max_results") or call.body.get("page_token"):
-        found, token = page_of(values, call, default=25_000, most=25_000)
-    else:
-        found, token = list(values), {}
-    return {"metrics": [render.metric(key, value, step, at) for value, step, at in found], **token}
-
-
 def list_artifacts(call: Call) -> dict[str, Any]:
     """What lies in a folder of the run's artifacts; paths are relative to the run's root."""
     run = run_of(call)
@@ -171,6 +154,5 @@ def outputs(call: Call) -> dict[str, Any]:
     run = active_run(call)
     models = call.objects("models")
     steps = {str(item.get("model_id") or ""): ingest.int64(item.get("step") or 0, "step") for item in models}
-    for model in run.logged_models.filter(uid__in=steps):
-        services.change_logged_model(principal=call.principal, model=model, step=steps[model.uid])
+    services.note_model_steps(principal=call.principal, run=run, steps=steps)
     return {}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from django.urls import URLPattern, URLResolver, path, re_path
 
-from apps.experiments.mlflow import artifacts, experiments, logged_models, registry, runs, server
+from apps.experiments.mlflow import artifacts, experiments, logged_models, metrics, registry, runs, server
 from apps.experiments.mlflow.wire import Access, Handler, endpoint, not_here
 
 READ, RUN, WRITE = Access.READ, Access.RUN, Access.WRITE
@@ -88,7 +88,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/3.0/mlflow/server-info", server.server_info),
     *_routes("experiments/", _EXPERIMENTS),
     *_routes("runs/", _RUNS),
-    path("api/2.0/mlflow/metrics/get-history", endpoint(GET=(READ, runs.metric_history))),
+    path("api/2.0/mlflow/metrics/get-history", endpoint(GET=(READ, metrics.history))),
     path("api/2.0/mlflow/artifacts/list", endpoint(GET=(READ, runs.list_artifacts))),
     *_routes("logged-models", _LOGGED),
     *_routes("registered-models/", _MODELS),

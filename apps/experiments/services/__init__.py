@@ -13,6 +13,7 @@ from apps.experiments.services.logged import (
     create_logged_model,
     delete_logged_model,
     finish_logged_model,
+    note_model_steps,
 )
 from apps.experiments.services.registry import (
     create_model,
@@ -45,6 +46,7 @@ __all__ = [
     "launch_run",
     "launch_runs",
     "launch_wish",
+    "note_model_steps",
     "preview_runs",
     "register_version",
     "rename_experiment",

@@ -1,8 +1,9 @@
 """Writes of logged models: MLflow 3 keeps a model as an object of its own, with artifacts of its own."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from apps.core.access import Principal, require_role
@@ -69,6 +70,23 @@ def change_logged_model(
     columns: dict[str, Any] = {"step": step} if step is not None else {}
     put(now, params={**now.params, **(params or {})}, tags=merged(now.tags, tags), **columns)
     return now
+
+
+def note_model_steps(*, principal: Principal, run: Run, steps: Mapping[str, int]) -> None:
+    """Note at which step the run put out each of its logged models, by their ids; one statement for all of them.
+
+    Ids that the run has no model of are left out. Needs the developer role.
+    """
+    require_role(principal, run.experiment.project, Role.DEVELOPER)
+    with connection.cursor() as cursor:
+        cursor.execute(_STEPS, [list(steps), list(steps.values()), run.pk])
+
+
+_STEPS = """
+UPDATE experiments_loggedmodel AS model SET step = given.step, updated_at = now()
+FROM unnest(%s::text[], %s::bigint[]) AS given(uid, step)
+WHERE model.run_id = %s AND model.uid = given.uid
+"""
 
 
 def delete_logged_model(*, principal: Principal, model: LoggedModel) -> None:

@@ -1,0 +1,70 @@
+"""`metrics/*` of MLflow's REST API: every point of a metric, in the order of steps and times, in bounded memory.
+
+A client that asks for pages (`max_results`) gets them by keyset, so that the last costs what the first does. One that
+asks for none gets everything, as from MLflow's own server, written while it is read.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from django.http import HttpResponseBase, StreamingHttpResponse
+
+from apps.core.errors import Invalid
+from apps.experiments.curves import Point, points_after
+from apps.experiments.mlflow import render
+from apps.experiments.mlflow.lookup import run_of
+from apps.experiments.mlflow.wire import Call
+
+# What the stock client asks for (mlflow/store/tracking: GET_METRIC_HISTORY_MAX_RESULTS); more comes in pages of this.
+PAGE = 25_000
+# How many points are read at a time for a client that asks for no pages.
+CHUNK = 2_000
+
+
+def history(call: Call) -> dict[str, Any] | HttpResponseBase:
+    """The points of one metric of a run: a page of them, or all."""
+    run = run_of(call)
+    key = call.text("metric_key", required=True)
+    size = call.integer("max_results")
+    if size is None and not call.text("page_token"):
+        return StreamingHttpResponse(_everything(run.pk, key), content_type="application/json")
+    if size is not None and size < 1:
+        raise Invalid(f"Invalid value {size} for parameter 'max_results' supplied. It must be a positive integer.")
+    size = min(size or PAGE, PAGE)
+    found = points_after(run.pk, key, _position(call.text("page_token")), size + 1)
+    token = {"next_page_token": _token(found[size - 1])} if len(found) > size else {}
+    return {"metrics": [_rendered(key, point) for point in found[:size]], **token}
+
+
+def _rendered(key: str, point: Point) -> dict[str, Any]:
+    step, timestamp, value = point
+    return render.metric(key, value, step, timestamp)
+
+
+def _everything(run_pk: int, key: str) -> Iterator[str]:
+    yield '{"metrics": ['
+    after: Point | None = None
+    while found := points_after(run_pk, key, after, CHUNK):
+        text = json.dumps([_rendered(key, point) for point in found])[1:-1]
+        yield text if after is None else f", {text}"
+        if len(found) < CHUNK:
+            break
+        after = found[-1]
+    yield "]}"
+
+
+def _token(point: Point) -> str:
+    return base64.urlsafe_b64encode(json.dumps(point).encode()).decode()
+
+
+def _position(token: str) -> Point | None:
+    if not token:
+        return None
+    try:
+        step, timestamp, value = json.loads(base64.urlsafe_b64decode(token.encode()))
+        return int(step), int(timestamp), float(value)
+    except (ValueError, TypeError, OverflowError, binascii.Error) as error:
+        raise Invalid("Invalid page token: pass on what the last page said.") from error
