@@ -11,7 +11,7 @@ from apps.clusters.checks import Facts, PermissionCheck, Report, Skew
 from apps.clusters.credentials import Validity
 from apps.clusters.engines import Engine, Known
 from apps.clusters.kube.client import KubeClient, Probe
-from apps.clusters.kube.errors import Forbidden, KubeError, NotFound, Unauthorized
+from apps.clusters.kube.errors import Forbidden, KubeError, NotServed, Unauthorized, Unreachable
 from apps.clusters.permissions import NEEDED, Permission
 
 # Reviews are small and many; more at once would only queue in the pool of connections.
@@ -39,7 +39,7 @@ def diagnose(client: KubeClient, credential: Validity, now: datetime) -> Report:
         )
     except KubeError as error:
         sentence, reason = refusal(error)
-        reachable = error.status != 0
+        reachable = error.status != 0 and not isinstance(error, Unreachable)
         return checks.failed(
             sentence, reason, credential, now, reachable=reachable, detail=error.message, version=version
         )
@@ -52,8 +52,8 @@ def refusal(error: KubeError) -> tuple[str, str]:
         return "The API server answers, but refuses the credential (401). Give it a new one.", "Unauthorized"
     if isinstance(error, Forbidden):
         return "The API server answers, but lets the credential see nothing (403). Apply the role below.", "Forbidden"
-    if error.status == 0:
-        # Our own words: `kube.transport.unreachable` makes them.
+    if error.status == 0 or isinstance(error, Unreachable):
+        # Our own words: the adapter makes them.
         return error.message, error.reason
     return f"The API server answers with an error ({error.status}).", error.reason
 
@@ -75,7 +75,7 @@ def _review(client: KubeClient) -> tuple[PermissionCheck, ...] | None:
     try:
         with ThreadPoolExecutor(PARALLEL, thread_name_prefix="review") as pool:
             allowed = dict(zip(questions, pool.map(ask, questions), strict=True))
-    except NotFound:
+    except NotServed:
         return None
     return tuple(
         PermissionCheck(

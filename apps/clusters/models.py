@@ -36,6 +36,8 @@ class Cluster(models.Model):
     credential_encrypted = models.TextField(editable=False)
     credential_kind = models.CharField(max_length=20, editable=False)
     generation = models.PositiveIntegerField(default=1, editable=False)
+    # The uid of its namespace kube-system: "" until the cluster has answered for the first time, the same ever after.
+    identity = models.CharField(max_length=64, blank=True, editable=False)
     enabled = models.BooleanField(default=True)
     state = models.CharField(
         max_length=16, choices=_choices(ClusterState), default=ClusterState.PENDING, editable=False

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from apps.clusters import manifests as common
 from apps.clusters.kube.client import KubeClient
-from apps.clusters.kube.errors import KubeError, NotFound, TooManyRequests, Unreachable
+from apps.clusters.kube.errors import KubeError, NamespaceMissing, NotFound, TooManyRequests, Unreachable
 from apps.clusters.services import connect
 from apps.core.errors import FlotillaError
 from apps.core.locks import exclusively
@@ -163,7 +163,7 @@ def _put(client: KubeClient, obj: Object, identity: manifests.Identity) -> None:
     """Apply; where the project's namespace is not there yet, make it first."""
     try:
         client.apply(obj)
-    except NotFound:
+    except NamespaceMissing:
         client.apply(common.namespace(identity.namespace, identity.project))
         client.apply(obj)
 
@@ -194,4 +194,6 @@ def _take_down(client: KubeClient, deployment: Deployment) -> None:
         more = f" and {len(left) - 3} more" if len(left) > 3 else ""
         observing.record_deleting(deployment, ", ".join(left[:3]) + more)
     else:
+        # The row goes because the cluster has nothing of it: that only the registered one may say.
+        client.confirm_identity()
         observing.record_gone(deployment)

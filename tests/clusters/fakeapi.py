@@ -96,10 +96,16 @@ class FakeApi:
         # The same, but what waits is answered once this is switched off.
         self.hold_answers = False
         self.mute_watches = False
+        # What something in front of it answers to everything in its place: (status, content type, body).
+        self.proxy: tuple[int, str, bytes] | None = None
+        # What it is known by.
+        self.uid = "0f5e-fake"
         self.token = TOKEN
         self.allowed = True
         # (verb, resource) pairs that access reviews refuse; API groups with their versions; seconds ahead of our clock.
         self.denied: set[tuple[str, str]] = set()
+        # (plural, name) of objects that a get does not find, though lists have them.
+        self.hidden_items: set[tuple[str, str]] = set()
         self.groups: dict[str, list[str]] = {}
         self.clock_ahead = 0.0
         # Sent instead of the answer for this path: (body, headers).
@@ -191,8 +197,11 @@ class FakeApi:
         app.router.add_get("/apis/metrics.k8s.io/v1beta1/{plural}", self._metrics)
         app.router.add_post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", self._review)
         app.router.add_get("/redirect", self._redirect)
+        app.router.add_get("/api/v1/namespaces/kube-system", self._namespace)
         app.router.add_get("/api/v1/{plural}", self._collection)
         app.router.add_get("/apis/{group}/{version}/{plural}", self._collection)
+        app.router.add_get("/apis/{group}/{version}/namespaces/{namespace}/{plural}", self._collection)
+        app.router.add_get("/apis/{group}/{version}/namespaces/{namespace}/{plural}/{name}", self._item)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
         await self._runner.setup()
         context = server_context(self.ca, self._key)
@@ -205,6 +214,9 @@ class FakeApi:
         self.requests.append(f"{request.method} {request.path_qs}")
         self.times.append(time.monotonic())
         self.authorization.append(request.headers.get("Authorization", ""))
+        if self.proxy:
+            code, content_type, body = self.proxy
+            return web.Response(status=code, content_type=content_type, body=body, headers={"Location": "/login"})
         if self.answer_nothing:
             await asyncio.sleep(3600)
         while self.hold_answers:  # noqa: ASYNC110 - the test's thread switches it
@@ -235,17 +247,25 @@ class FakeApi:
             }
             for name, versions in served.items()
         ]
-        return web.json_response({"groups": groups})
+        return web.json_response({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 
     async def _metrics(self, request: web.Request) -> web.Response:
         if self.usage is None:
-            return status(404, "NotFound", "there is no metrics-server")
-        return web.json_response({"items": self.usage[request.match_info["plural"]], "metadata": {}})
+            return web.Response(status=404, text="404 page not found\n")
+        plural = request.match_info["plural"]
+        kind = {"nodes": "NodeMetricsList", "pods": "PodMetricsList"}[plural]
+        about = {"kind": kind, "apiVersion": "metrics.k8s.io/v1beta1", "metadata": {}}
+        return web.json_response(about | {"items": self.usage[plural]})
+
+    async def _namespace(self, request: web.Request) -> web.Response:
+        metadata = {"name": "kube-system", "uid": self.uid}
+        return web.json_response({"kind": "Namespace", "apiVersion": "v1", "metadata": metadata})
 
     async def _review(self, request: web.Request) -> web.Response:
         asked = (await request.json())["spec"]["resourceAttributes"]
         allowed = self.allowed and (asked["verb"], asked["resource"]) not in self.denied
-        return web.json_response({"status": {"allowed": allowed}}, status=201)
+        about = {"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1"}
+        return web.json_response(about | {"status": {"allowed": allowed}}, status=201)
 
     async def _redirect(self, request: web.Request) -> web.Response:
         raise web.HTTPFound("https://169.254.169.254/latest/meta-data")
@@ -259,6 +279,9 @@ class FakeApi:
         wanted = self.status_on_list.get(plural) or []
         if wanted:
             code = wanted.pop(0)
+            if code == 404:
+                # What it does not serve it answers as any web server would.
+                return web.Response(status=404, text="404 page not found\n")
             headers = {"Retry-After": self.retry_after} if code in {429, 503} else {}
             return status(code, {410: "Expired", 429: "TooManyRequests"}.get(code, "Broken"), "staged", headers)
         if self.trickle:
@@ -275,7 +298,20 @@ class FakeApi:
         metadata: dict[str, Any] = {"resourceVersion": str(next(self._versions))}
         if start + limit < len(found):
             metadata["continue"] = str(start + limit)
-        return web.json_response({"items": found[start : start + limit], "metadata": metadata})
+        api_version, kind = PLURALS[plural]
+        about = {"kind": f"{kind}List", "apiVersion": api_version, "metadata": metadata}
+        return web.json_response(about | {"items": found[start : start + limit]})
+
+    async def _item(self, request: web.Request) -> web.Response:
+        plural, name = request.match_info["plural"], request.match_info["name"]
+        if (plural, name) not in self.hidden_items:
+            for obj in self.objects[plural].values():
+                if obj["metadata"]["name"] == name:
+                    api_version, kind = PLURALS[plural]
+                    return web.json_response({"apiVersion": api_version, "kind": kind, **obj})
+        details = {"name": name, "group": request.match_info["group"], "kind": plural}
+        body = status_object(404, "NotFound", f'{plural} "{name}" not found') | {"details": details}
+        return web.json_response(body, status=404)
 
     async def _trickle(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
@@ -290,8 +326,7 @@ class FakeApi:
         self._note_watch(request, plural)
         if self.gone_on_watch.get(plural, 0) > 0:
             self.gone_on_watch[plural] -= 1
-            gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
-            await response.write(json.dumps({"type": "ERROR", "object": gone}).encode() + b"\n")
+            await response.write(json.dumps(error_event(410, "Expired", "too old resource version")).encode() + b"\n")
             return response
         if plural in self.line_on_watch:
             await response.write(self.line_on_watch[plural] + b"\n")
@@ -322,9 +357,17 @@ class FakeApi:
         self.most_watches[plural] = max(self.most_watches[plural], len(standing))
 
 
+def status_object(code: Any, reason: str, message: str) -> dict[str, Any]:
+    return {"kind": "Status", "apiVersion": "v1", "code": code, "reason": reason, "message": message}
+
+
+def error_event(code: Any, reason: str, message: str = "staged") -> dict[str, Any]:
+    """How a watch ends that can't go on."""
+    return {"type": "ERROR", "object": status_object(code, reason, message)}
+
+
 def status(code: int, reason: str, message: str, headers: dict[str, str] | None = None) -> web.Response:
-    body = {"kind": "Status", "apiVersion": "v1", "code": code, "reason": reason, "message": message}
-    return web.json_response(body, status=code, headers=headers)
+    return web.json_response(status_object(code, reason, message), status=code, headers=headers)
 
 
 def kubeconfig(server: str, ca: bytes, user: dict[str, Any], **cluster: Any) -> str:

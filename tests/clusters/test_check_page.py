@@ -322,7 +322,7 @@ def test_what_a_server_says_of_itself_is_kept_short(cluster: Cluster, api: FakeA
     deployment = {"metadata": {"name": "keda-operator", "labels": {"app.kubernetes.io/version": "1." + "1" * 9000}}}
     api.put("deployments", deployment)
     api.instead = {
-        "/apis": (json.dumps({"groups": [many]}).encode(), {}),
+        "/apis": (json.dumps({"kind": "APIGroupList", "groups": [many]}).encode(), {}),
         "/version": (
             json.dumps({"gitVersion": "v" * 9000}).encode(),
             {"Date": "Mon, 01 Jan 2026 00:00:00 +" + "9" * 20},

@@ -20,6 +20,7 @@ from apps.clusters.kube.errors import (
     Invalid,
     KubeError,
     NotFound,
+    NotTheApiServer,
     TooManyRequests,
     Unauthorized,
     Unreachable,
@@ -67,6 +68,10 @@ def pod(name: str, script: str) -> dict[str, Any]:
         "metadata": {"name": name, "namespace": NAMESPACE},
         "spec": {"restartPolicy": "Never", "containers": [container], "terminationGracePeriodSeconds": 1},
     }
+
+
+def status_of(reason: str) -> bytes:
+    return f'{{"kind": "Status", "apiVersion": "v1", "reason": "{reason}", "message": "m"}}'.encode()
 
 
 def test_apply_creates_changes_and_repeats(kube: KubeClient) -> None:
@@ -158,9 +163,9 @@ def test_a_namespaced_kind_needs_its_namespace(fake: KubeClient, api: FakeApi) -
 
 
 def test_a_redirect_is_not_followed(fake: KubeClient, api: FakeApi) -> None:
-    with pytest.raises(KubeError) as caught:
+    with pytest.raises(NotTheApiServer) as caught:
         fake._transport.call("GET", "/redirect")
-    assert caught.value.status == 302
+    assert caught.value.http_status == 302
     assert len(api.requests) == 1
 
 
@@ -224,16 +229,17 @@ def test_it_is_known_when_nothing_can_have_been_sent(api: FakeApi) -> None:
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [
-        (400, b'{"reason": "BadRequest", "message": "m"}', Invalid),
-        (401, b"", Unauthorized),
-        (403, b'{"reason": "Forbidden", "message": "m"}', Forbidden),
-        (404, b"<html>", NotFound),
-        (409, b'{"reason": "AlreadyExists", "message": "m"}', AlreadyExists),
-        (409, b'{"reason": "Conflict", "message": "m"}', Conflict),
-        (410, b'{"reason": "Expired", "message": "m"}', Gone),
-        (422, b'{"reason": "Invalid", "message": "m"}', Invalid),
-        (429, b'{"reason": "TooManyRequests", "message": "m"}', TooManyRequests),
-        (500, b"[1]", KubeError),
+        (400, status_of("BadRequest"), Invalid),
+        (401, status_of("Unauthorized"), Unauthorized),
+        (403, status_of("Forbidden"), Forbidden),
+        (409, status_of("AlreadyExists"), AlreadyExists),
+        (409, status_of("Conflict"), Conflict),
+        (410, status_of("Expired"), Gone),
+        (422, status_of("Invalid"), Invalid),
+        (429, status_of("TooManyRequests"), TooManyRequests),
+        (429, b"Too many requests, please try again later.", TooManyRequests),
+        (500, status_of("InternalError"), KubeError),
+        (503, b"service unavailable", Unreachable),
     ],
 )
 def test_answers_become_errors(status: int, body: bytes, kind: type[KubeError]) -> None:

@@ -13,7 +13,7 @@ from apps.clusters.models import Cluster, KubeEvent, Node, Pod, WatcherLease, Wo
 from apps.clusters.watcher.timing import Timing
 from apps.core.access import Principal
 from tests.clusters.conftest import eventually
-from tests.clusters.fakeapi import TOKEN, FakeApi, event, kubeconfig, node, pod
+from tests.clusters.fakeapi import TOKEN, FakeApi, error_event, event, kubeconfig, node, pod
 from tests.clusters.watching import FAST, Watching
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -77,9 +77,9 @@ def test_after_410_the_list_finds_what_the_watch_has_missed(
     api.remove("jobs", "job-vanishes", silent=True)
     api.put("pods", pod("appears"), silent=True)
     lists = api.count("GET /api/v1/pods?limit")
-    gone = {"code": 410, "reason": "Expired", "message": "too old"}
+    gone = error_event(410, "Expired", "too old")
     for plural in ("pods", "jobs"):
-        api.send_raw(plural, {"type": "ERROR", "object": gone})
+        api.send_raw(plural, gone)
     eventually(
         lambda: set(Pod.objects.present().values_list("name", flat=True)) == {"stays", "appears"}, "the list is applied"
     )
@@ -171,8 +171,8 @@ def test_a_dead_cluster_does_not_delay_another(api: FakeApi, watching: Watching,
 def test_a_refused_credential_is_said_and_is_not_called_unreachable(api: FakeApi, watching: Watching) -> None:
     eventually(lambda: state() == "Healthy", "the cluster is Healthy")
     api.token = "another"
-    gone = {"code": 410, "reason": "Expired", "message": "too old"}
-    api.send_raw("pods", {"type": "ERROR", "object": gone})
+    gone = error_event(410, "Expired", "too old")
+    api.send_raw("pods", gone)
     eventually(lambda: Cluster.objects.get().reason == "CredentialRefused", "the refusal is recorded")
     assert state() == "Degraded"
 
@@ -313,7 +313,7 @@ def test_one_object_that_can_not_be_stored_keeps_no_other_out(api: FakeApi, watc
 @pytest.mark.parametrize("odd", ["a\x00b", "a\ud800b", "\\u0000 in a traceback", "\\\\\x00", "é" * 99])
 def test_what_postgres_can_not_hold_is_taken_out_of_texts(api: FakeApi, watching: Watching, odd: str) -> None:
     eventually(lambda: state() == "Healthy", "the cluster is Healthy")
-    lists = api.count("limit=500")
+    lists = api.count("GET /api/v1/pods?limit=500")
     made = pod("odd", run="7")
     made["metadata"] |= {"uid": f"{odd}-uid", "creationTimestamp": "infinity"}
     made["metadata"]["labels"]["note"] = odd
@@ -332,7 +332,7 @@ def test_what_postgres_can_not_hold_is_taken_out_of_texts(api: FakeApi, watching
     api.remove("pods", "odd")
     api.remove("jobs", "odd")
     eventually(lambda: not Pod.objects.present().exists() and not Workload.objects.exists(), "and go again")
-    assert state() == "Healthy" and api.count("limit=500") == lists, "nothing had to begin again"
+    assert state() == "Healthy" and api.count("GET /api/v1/pods?limit=500") == lists, "nothing had to begin again"
 
 
 def test_a_name_that_moves_is_followed(

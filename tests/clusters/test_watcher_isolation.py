@@ -60,7 +60,9 @@ def nest_deeply(api: FakeApi) -> None:
 
 
 def list_no_objects(api: FakeApi) -> None:
-    api.body_on_list = dict.fromkeys(api.objects, b'{"items": {"a": 1}, "metadata": {"resourceVersion": "7"}}')
+    api.body_on_list = dict.fromkeys(
+        api.objects, b'{"kind": "PodList", "apiVersion": "v1", "items": {"a": 1}, "metadata": {"resourceVersion": "7"}}'
+    )
 
 
 def watch_no_objects(api: FakeApi) -> None:

@@ -17,11 +17,11 @@ from apps.clusters.watcher.timing import Timing
 from apps.core.access import Principal
 from apps.core.models import Transition
 from tests.clusters.conftest import eventually
-from tests.clusters.fakeapi import FakeApi, event, node, pod
+from tests.clusters.fakeapi import FakeApi, error_event, event, node, pod
 from tests.clusters.watching import FAST, Watching
 
 pytestmark = pytest.mark.django_db(transaction=True)
-GONE = {"type": "ERROR", "object": {"code": 410, "reason": "Expired", "message": "too old"}}
+GONE = error_event(410, "Expired", "too old")
 Sent = tuple[list[tuple[str, int]], list[str]]
 
 
@@ -241,9 +241,7 @@ def test_what_a_watch_never_told_is_found_in_time(api: FakeApi, cluster: Cluster
 def test_a_version_that_the_server_can_not_serve_is_given_up(api: FakeApi, watching: Watching) -> None:
     """As after a restore of its data: it answers each watch from there with an error."""
     asked = lists(api)
-    api.line_on_watch["pods"] = json.dumps(
-        {"type": "ERROR", "object": {"code": 500, "reason": "InternalError", "message": "no such revision"}}
-    ).encode()
+    api.line_on_watch["pods"] = json.dumps(error_event(500, "InternalError", "no such revision")).encode()
     api.cut()
     eventually(lambda: lists(api) > asked, "it is listed again")
     api.put("pods", pod("restored"), silent=True)
@@ -253,7 +251,7 @@ def test_a_version_that_the_server_can_not_serve_is_given_up(api: FakeApi, watch
 
 
 def test_watches_that_are_accepted_and_broken_off_do_not_make_the_state_flap(api: FakeApi, cluster: Cluster) -> None:
-    api.line_on_watch["jobs"] = b'{"type": "ERROR", "object": {"code": "odd", "message": "not now"}}'
+    api.line_on_watch["jobs"] = json.dumps(error_event("odd", "Odd", "not now")).encode()
     watching = Watching(replace(FAST, backoff_first=0.2, backoff_most=0.3))
     try:
         eventually(lambda: Cluster.objects.get().reason == "WatchFailing", "it is said")

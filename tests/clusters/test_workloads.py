@@ -14,7 +14,7 @@ from apps.clusters.rows import WORKLOAD_KINDS, workload_row
 from apps.clusters.watcher.kinds import KINDS
 from apps.core.access import Principal
 from tests.clusters.conftest import eventually
-from tests.clusters.fakeapi import FakeApi, node, pod
+from tests.clusters.fakeapi import FakeApi, error_event, node, pod
 from tests.clusters.watching import FAST, Watching
 
 NOW = datetime(2026, 11, 23, 14, tzinfo=UTC)
@@ -221,7 +221,7 @@ def test_a_cluster_without_autoscalers_is_as_well_as_ever(
     api.put("horizontalpodautoscalers", AUTOSCALER)
     eventually(lambda: Workload.objects.exists(), "it is stored while the kind is served")
     api.status_on_list["horizontalpodautoscalers"] = [code] * 1000
-    api.send_raw("horizontalpodautoscalers", {"type": "ERROR", "object": {"code": 410, "reason": "Expired"}})
+    api.send_raw("horizontalpodautoscalers", error_event(410, "Expired"))
     eventually(lambda: not Workload.objects.exists(), "what is not known any more is not shown")
 
     def synced() -> str:

@@ -8,10 +8,12 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from apps.clusters.kube import paths
+from apps.clusters.kube import answers, identity, paths
 from apps.clusters.kube.connection import Connection
-from apps.clusters.kube.errors import Gone, Invalid, NotFound
-from apps.clusters.kube.transport import READ_SECONDS, Transport, decode
+from apps.clusters.kube.errors import Forbidden, Gone, Invalid, NotFound, NotTheApiServer
+from apps.clusters.kube.identity import Identity
+from apps.clusters.kube.opinions import Opinions
+from apps.clusters.kube.transport import READ_SECONDS, Transport
 from apps.clusters.manifests import FIELD_MANAGER
 from apps.core.jsontext import plain
 
@@ -48,18 +50,54 @@ class ProxyReply:
 class KubeClient:
     """Calls to one cluster. Every method raises a `KubeError` of `kube.errors` on failure. Threads may share it."""
 
-    def __init__(self, connection: Connection, *, budget: float | None = None) -> None:
-        """With a `budget` in seconds, all calls together take no longer; for a client that lives for one purpose."""
-        self._transport = Transport(connection, budget)
+    def __init__(
+        self, connection: Connection, *, budget: float | None = None, identity: Identity | None = None
+    ) -> None:
+        """With a `budget` in seconds, all calls together take no longer: for a client that lives for one purpose, and
+        hears a refusal as it is said. With an `identity`, objects are read and written only while the cluster has it.
+        """
+        self._transport = Transport(connection, budget, opinions=Opinions() if budget is None else None)
+        self._cluster = identity
 
     def close(self) -> None:
         """Close the pooled connections."""
         self._transport.close()
 
     def version(self) -> str:
-        """The server's version, such as "v1.37.1"; "" where it tells none."""
-        found = decode(self._transport.call("GET", "/version", timeout=5.0))
-        return plain(found.get("gitVersion"), MAX_VERSION)
+        """The server's version, such as "v1.37.1". Raises NotTheApiServer when what answers tells none."""
+        found = answers.decode(self._transport.call("GET", "/version", timeout=5.0))
+        version = plain(found.get("gitVersion"), MAX_VERSION)
+        if not version:
+            raise NotTheApiServer(200)
+        return version
+
+    def uid(self) -> str:
+        """What the cluster is known by: the uid of its namespace `kube-system`."""
+        return identity.uid_of(self._kube_system())
+
+    def confirm_identity(self) -> None:
+        """Ask now whether the cluster is the registered one: before something follows from what is *not* there.
+
+        Raises AnotherCluster (an Unreachable) when it is not, and Forbidden when the credential may not see it.
+        """
+        asked_at, found = time.monotonic(), self._kube_system()
+        if self._cluster is not None:
+            self._cluster.confirm(found, asked_at)
+
+    def absent(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> bool:
+        """Whether the registered API server says now, by get and by list, that there is no such object.
+
+        One saying is not enough: note it, ask again a while later, and let `apps.clusters.absence` say whether it is
+        believed. Any KubeError is a failure to ask, from which nothing follows.
+        """
+        try:
+            self.get(api_version, kind, name, namespace)
+        except NotFound:
+            if self.list(api_version, kind, namespace, field_selector=f"metadata.name={name}"):
+                return False
+            self.confirm_identity()
+            return True
+        return False
 
     def probe(self) -> Probe:
         """The smallest request, timed, with the server's clock; call `version` first, so that no handshake counts."""
@@ -71,17 +109,13 @@ class KubeClient:
 
     def groups(self) -> dict[str, tuple[str, ...]]:
         """The API groups that the cluster serves with their versions, the preferred one first."""
-        found: dict[str, tuple[str, ...]] = {}
-        for group in _dicts(decode(self._transport.call("GET", "/apis")).get("groups")):
-            preferred = plain(_dict(group.get("preferredVersion")).get("version"), MAX_GROUP)
-            versions = [plain(each.get("version"), MAX_GROUP) for each in _dicts(group.get("versions"))]
-            ordered = dict.fromkeys(each for each in [preferred if preferred in versions else "", *versions] if each)
-            found[plain(group.get("name"), MAX_GROUP)] = tuple(ordered)[:MAX_VERSIONS]
-        return found
+        return groups_in(self._transport.call("GET", "/apis"))
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object:
-        """One object. Raises NotFound."""
-        return decode(self._transport.call("GET", paths.item(api_version, kind, name, namespace)))
+        """One object. Raises NotFound, which is not yet a reason to do anything but to make it: see `absent`."""
+        path = paths.item(api_version, kind, name, namespace)
+        self._know_cluster()
+        return answers.item(self._transport.call("GET", path), api_version, kind, name)
 
     def list(
         self,
@@ -92,45 +126,72 @@ class KubeClient:
         label_selector: str = "",
         field_selector: str = "",
     ) -> list[Object]:
-        """All objects of a kind that the selectors choose, read in pages; of all namespaces when none is given."""
+        """All objects of a kind that the selectors choose, read in pages; of all namespaces when none is given.
+
+        Who acts because there are none calls `confirm_identity` first.
+        """
         path = paths.collection(api_version, kind, namespace)
         query = {"labelSelector": label_selector, "fieldSelector": field_selector}
         chosen = {key: value for key, value in query.items() if value}
+        self._know_cluster()
+
+        def read(query: dict[str, str]) -> list[Object]:
+            return list(self._pages(path, api_version, kind, query))
+
         try:
-            found = list(self._pages(path, chosen | {"limit": str(PAGE)}))
+            found = read(chosen | {"limit": str(PAGE)})
         except Gone:
             # The continue token expired between two pages: one unpaged answer is consistent.
-            found = list(self._pages(path, chosen))
+            found = read(chosen)
         for obj in found:
             obj.setdefault("apiVersion", api_version)
             obj.setdefault("kind", kind)
         return found
 
-    def _pages(self, path: str, query: dict[str, str]) -> Iterator[Object]:
+    def _pages(self, path: str, api_version: str, kind: str, query: dict[str, str]) -> Iterator[Object]:
         token = ""
         while True:
-            page = decode(self._transport.call("GET", path, query=query | ({"continue": token} if token else {})))
-            yield from _dicts(page.get("items"))
-            token = str(_dict(page.get("metadata")).get("continue") or "")
+            body = self._transport.call("GET", path, query=query | ({"continue": token} if token else {}))
+            items, metadata = answers.page(body, api_version, kind)
+            yield from _dicts(items)
+            token = str(metadata.get("continue") or "")
             if not token:
                 return
+
+    def _know_cluster(self) -> None:
+        """Ask which cluster this is, unless it has just been asked. Raises AnotherCluster."""
+        if self._cluster is None or self._cluster.is_fresh:
+            return
+        try:
+            self.confirm_identity()
+        except Forbidden as error:
+            self._cluster.withheld(error)
+
+    def _kube_system(self) -> Object:
+        path = paths.item("v1", "Namespace", identity.NAMESPACE)
+        return answers.item(self._transport.call("GET", path), "v1", "Namespace", identity.NAMESPACE)
 
     def apply(self, obj: Object, *, force: bool = True, dry_run: bool = False) -> Object:
         """Server-side apply with the field manager `flotilla`: creates or changes, and repeats harmlessly.
 
-        Raises Conflict when another manager owns a field and `force` is off.
+        Raises NamespaceMissing, and Conflict when another manager owns a field and `force` is off.
         https://kubernetes.io/docs/reference/using-api/server-side-apply/
         """
-        path = _path_of(obj)
+        api_version, kind, name, namespace = _identity(obj)
+        path = paths.item(api_version, kind, name, namespace)
         query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower()} | ({"dryRun": "All"} if dry_run else {})
         content_type = "application/apply-patch+yaml"
-        return decode(self._transport.call("PATCH", path, query=query, body=obj, content_type=content_type))
+        self._know_cluster()
+        made = self._transport.call("PATCH", path, query=query, body=obj, content_type=content_type)
+        return answers.item(made, api_version, kind, name)
 
     def create(self, obj: Object) -> Object:
-        """Create an object. Raises AlreadyExists."""
+        """Create an object. Raises AlreadyExists and NamespaceMissing."""
         api_version, kind, _, namespace = _identity(obj)
         path = paths.collection(api_version, kind, namespace)
-        return decode(self._transport.call("POST", path, query={"fieldManager": FIELD_MANAGER}, body=obj))
+        self._know_cluster()
+        made = self._transport.call("POST", path, query={"fieldManager": FIELD_MANAGER}, body=obj)
+        return answers.item(made, api_version, kind)
 
     def merge_patch(
         self,
@@ -144,8 +205,10 @@ class KubeClient:
         """Change the fields that `patch` names (RFC 7386; null removes)."""
         path = paths.item(api_version, kind, name, namespace, subresource)
         content_type = "application/merge-patch+json"
+        self._know_cluster()
         query = {"fieldManager": FIELD_MANAGER}
-        return decode(self._transport.call("PATCH", path, query=query, body=patch, content_type=content_type))
+        made = self._transport.call("PATCH", path, query=query, body=patch, content_type=content_type)
+        return answers.item(made, api_version, kind, name)
 
     def delete(
         self,
@@ -165,8 +228,9 @@ class KubeClient:
             options["gracePeriodSeconds"] = grace_seconds
         if uid:
             options["preconditions"] = {"uid": uid}
+        self._know_cluster()
         try:
-            self._transport.call("DELETE", path, body=options)
+            answers.deleted(self._transport.call("DELETE", path, body=options), kind)
         except NotFound:
             return False
         return True
@@ -240,21 +304,25 @@ class KubeClient:
         namespace: str | None = None,
         *,
         subresource: str = "",
+        name: str = "",
         timeout: float = READ_SECONDS,
     ) -> bool:
-        """Whether our credential may `verb` the resource (SelfSubjectAccessReview)."""
+        """Whether our credential may `verb` the resource, or the one object of this name (SelfSubjectAccessReview)."""
         attributes = {"verb": verb, "group": group, "resource": resource}
         if namespace:
             attributes["namespace"] = namespace
         if subresource:
             attributes["subresource"] = subresource
+        if name:
+            attributes["name"] = name
         review = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",
             "spec": {"resourceAttributes": attributes},
         }
         path = paths.collection("authorization.k8s.io/v1", "SelfSubjectAccessReview")
-        answer = decode(self._transport.call("POST", path, body=review, timeout=timeout))
+        body = self._transport.call("POST", path, body=review, timeout=timeout)
+        answer = answers.item(body, "authorization.k8s.io/v1", "SelfSubjectAccessReview")
         return _dict(answer.get("status")).get("allowed") is True
 
     def exists(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> bool:
@@ -263,6 +331,20 @@ class KubeClient:
             self.get(api_version, kind, name, namespace)
             return True
         return False
+
+
+def groups_in(body: bytes) -> dict[str, tuple[str, ...]]:
+    """The API groups in the answer to /apis. Raises NotTheApiServer when it is no APIGroupList."""
+    answer = answers.decode(body)
+    if answer.get("kind") != "APIGroupList":
+        raise NotTheApiServer(200)
+    found: dict[str, tuple[str, ...]] = {}
+    for group in _dicts(answer.get("groups")):
+        preferred = plain(_dict(group.get("preferredVersion")).get("version"), MAX_GROUP)
+        versions = [plain(each.get("version"), MAX_GROUP) for each in _dicts(group.get("versions"))]
+        ordered = dict.fromkeys(each for each in [preferred if preferred in versions else "", *versions] if each)
+        found[plain(group.get("name"), MAX_GROUP)] = tuple(ordered)[:MAX_VERSIONS]
+    return found
 
 
 def _dict(value: Any) -> Object:
@@ -285,8 +367,3 @@ def _date(header: str) -> datetime | None:
 def _identity(obj: Object) -> tuple[str, str, str, str | None]:
     metadata = obj.get("metadata") or {}
     return str(obj.get("apiVersion", "")), str(obj.get("kind", "")), metadata.get("name", ""), metadata.get("namespace")
-
-
-def _path_of(obj: Object) -> str:
-    api_version, kind, name, namespace = _identity(obj)
-    return paths.item(api_version, kind, name, namespace)

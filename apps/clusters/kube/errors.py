@@ -1,7 +1,12 @@
-"""What a cluster may answer other than yes. Everything that the adapter raises is a `KubeError`."""
+"""What a cluster may answer other than yes. Everything that the adapter raises is a `KubeError`.
+
+Between us and an API server stand proxies and load balancers, and they answer, too. What an error claims is believed
+only of a `metav1.Status`, the object in which an API server, and nothing else, says no; all else is a failure to ask.
+"""
 
 import json
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from apps.core.jsontext import plain
 
@@ -33,7 +38,15 @@ class Forbidden(KubeError):
 
 
 class NotFound(KubeError):
-    """404: there is no such object, or no such kind on this cluster."""
+    """404: the API server says that the very object that was asked for is not there."""
+
+
+class NotServed(KubeError):
+    """404: the API server knows no such kind."""
+
+
+class NamespaceMissing(KubeError):
+    """404: the object can't be made, for its namespace is not there."""
 
 
 class Conflict(KubeError):
@@ -57,7 +70,7 @@ class TooManyRequests(KubeError):
 
 
 class Unreachable(KubeError):
-    """No usable answer: the address can't be reached, TLS failed, or it took too long.
+    """No usable answer: the address can't be reached, TLS failed, it took too long, or somebody else answered.
 
     `sent` is False where no connection was made, so that the server can't have got anything of the request.
     """
@@ -65,12 +78,34 @@ class Unreachable(KubeError):
     sent = True
 
 
+class NotTheApiServer(Unreachable):
+    """Something else answered in the API server's place, with `http_status`; so nothing is known."""
+
+    def __init__(self, http_status: int, *, retry_after: float | None = None) -> None:
+        message = (
+            f"Something other than the API server answered (HTTP {http_status}). Look at the proxy or load balancer in "
+            "front of it."
+        )
+        super().__init__(0, "NotTheApiServer", message, retry_after=retry_after)
+        self.http_status = http_status
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a request is about: a resource, and one object of it where `name` is given."""
+
+    group: str = ""
+    resource: str = ""
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+
+
 class _ByStatus:
     classes: ClassVar[dict[int, type[KubeError]]] = {
         400: Invalid,
         401: Unauthorized,
         403: Forbidden,
-        404: NotFound,
         409: Conflict,
         410: Gone,
         422: Invalid,
@@ -78,24 +113,55 @@ class _ByStatus:
     }
 
 
-def error_from(status: int, body: bytes, *, retry_after: str | None = None) -> KubeError:
-    """The error for an HTTP answer whose body is a metav1.Status, or anything else.
+def error_from(status: int, body: bytes, *, retry_after: str | None = None, about: Subject | None = None) -> KubeError:
+    """The error for an HTTP answer to a request `about` something.
 
     https://kubernetes.io/docs/reference/using-api/api-concepts/ and the Status object's reference.
     """
-    reason, message = "", ""
+    pause = _pause(retry_after or "")
+    said = _status_in(body)
+    if said is None:
+        return _without_status(status, pause)
+    reason, message = plain(said.get("reason"), MAX_REASON), plain(said.get("message"), MAX_MESSAGE)
+    kind = _absence(said, reason, about or Subject()) if status == 404 else _ByStatus.classes.get(status, KubeError)
+    if reason == "AlreadyExists":
+        kind = AlreadyExists
+    return kind(status, reason or f"HTTP{status}", message or f"HTTP {status}", retry_after=pause)
+
+
+def _status_in(body: bytes) -> dict[str, Any] | None:
     try:
         decoded = json.loads(body)
     except (ValueError, RecursionError):
-        decoded = None
-    if isinstance(decoded, dict):
-        reason, message = plain(decoded.get("reason"), MAX_REASON), plain(decoded.get("message"), MAX_MESSAGE)
-    if not message:
-        message = plain(body[:300].decode("utf-8", "replace"), MAX_MESSAGE) or f"HTTP {status}"
-    kind = _ByStatus.classes.get(status, KubeError)
-    if reason == "AlreadyExists":
-        kind = AlreadyExists
-    return kind(status, reason or f"HTTP{status}", message, retry_after=_pause(retry_after or ""))
+        return None
+    known = isinstance(decoded, dict) and decoded.get("kind") == "Status" and decoded.get("apiVersion") == "v1"
+    return decoded if known else None
+
+
+def _without_status(status: int, pause: float | None) -> KubeError:
+    """An answer that says nothing of itself. An API server's own limits of requests are told in plain text."""
+    if status == 429:
+        return TooManyRequests(429, "TooManyRequests", "Too many requests.", retry_after=pause)
+    if status >= 500:
+        message = f"The API server, or a proxy in front of it, answers with an error (HTTP {status})."
+        return Unreachable(status, f"HTTP{status}", message, retry_after=pause)
+    return NotTheApiServer(status, retry_after=pause)
+
+
+def _absence(said: dict[str, Any], reason: str, about: Subject) -> type[KubeError]:
+    """What a Status with 404 says to be absent. Its `details.kind` holds the resource, and of some servers the kind."""
+    found = said.get("details")
+    details: dict[str, Any] = found if isinstance(found, dict) else {}
+    if reason != "NotFound":
+        return KubeError
+    if not details.get("name"):
+        return NotServed
+    kind = str(details.get("kind") or about.resource).lower()
+    if kind in {"namespaces", "namespace"} and details["name"] == about.namespace and about.resource != "namespaces":
+        return NamespaceMissing
+    same_kind = kind in {about.resource, about.resource.removesuffix("s")}
+    same_group = str(details.get("group") or about.group) == about.group
+    return NotFound if details["name"] == about.name and same_kind and same_group else KubeError
 
 
 def _pause(header: str) -> float | None:

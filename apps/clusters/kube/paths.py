@@ -3,9 +3,9 @@
 A table instead of discovery: these are the kinds that Flotilla reads or writes, and each call costs one request only.
 """
 
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
-from apps.clusters.kube.errors import Invalid
+from apps.clusters.kube.errors import Invalid, Subject
 
 _CLUSTER_WIDE = {
     ("v1", "Namespace"): "namespaces",
@@ -77,6 +77,22 @@ def item(api_version: str, kind: str, name: str, namespace: str | None = None, s
         raise Invalid(0, "NamespaceRequired", f"A {kind} lives in a namespace; none was given.")
     path = f"{collection(api_version, kind, namespace)}/{segment(name, 'name')}"
     return f"{path}/{segment(subresource, 'subresource')}" if subresource else path
+
+
+def subject(path: str) -> Subject:
+    """What a path of this module, or one below it, is about; nothing for a path that names no resource."""
+    parts = [unquote(part) for part in path.partition("?")[0].split("/")[1:]]
+    if parts[:2] == ["api", "v1"]:
+        group, parts = "", parts[2:]
+    elif parts[0] == "apis" and len(parts) > 3:
+        group, parts = parts[1], parts[3:]
+    else:
+        return Subject()
+    namespace = ""
+    if parts[:1] == ["namespaces"] and len(parts) > 2:
+        namespace, parts = parts[1], parts[2:]
+    resource, name, subresource = (*parts[:3], "", "", "")[:3]
+    return Subject(group, resource, namespace, name, subresource)
 
 
 def is_namespaced(api_version: str, kind: str) -> bool:

@@ -5,7 +5,7 @@ each event into a typed model.
 """
 
 import asyncio
-import json
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
@@ -13,11 +13,13 @@ from typing import Any
 
 import aiohttp
 
-from apps.clusters.kube import paths
-from apps.clusters.kube.client import MAX_VERSION, PAGE
+from apps.clusters.kube import answers, identity, paths
+from apps.clusters.kube.client import MAX_VERSION, PAGE, groups_in
 from apps.clusters.kube.connection import Connection, tls_context
-from apps.clusters.kube.errors import KubeError, Unreachable, error_from
-from apps.clusters.kube.transport import CONNECT_SECONDS, MAX_ANSWER_BYTES, decode, unreachable
+from apps.clusters.kube.errors import Forbidden, KubeError, NotServed, NotTheApiServer, Unreachable, error_from
+from apps.clusters.kube.identity import Identity
+from apps.clusters.kube.opinions import Opinions
+from apps.clusters.kube.transport import CONNECT_SECONDS, MAX_ANSWER_BYTES, unreachable
 from apps.core.jsontext import plain
 
 # One event is one line; objects are at most 1.5 MB in etcd, and twice that as escaped JSON is plenty.
@@ -38,8 +40,10 @@ Object = dict[str, Any]
 class StreamClient:
     """Lists and watches of one cluster. Belongs to one event loop; close it."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, identity: Identity, opinions: Opinions) -> None:
         self._connection = connection
+        self._cluster = identity
+        self._opinions = opinions
         self._watches: set[aiohttp.ClientResponse] = set()
         # Each kind holds a connection for its watch; a few more serve lists, probes and metrics. They are kept for
         # longer than the pause between two probes: with fifty clusters handshakes would be most of what is done.
@@ -58,8 +62,25 @@ class StreamClient:
 
     async def version(self, seconds: float) -> str:
         """The server's version, such as "v1.37.1"; `seconds` bound the whole call."""
-        found = decode(await self._fetch("/version", {}, seconds))
-        return plain(found.get("gitVersion"), MAX_VERSION)
+        version = plain(answers.decode(await self._fetch("/version", {}, seconds)).get("gitVersion"), MAX_VERSION)
+        if not version:
+            raise NotTheApiServer(200)
+        return version
+
+    async def confirm_identity(self, seconds: float) -> None:
+        """Ask now whether the cluster is the registered one; `seconds` bound the call. Raises AnotherCluster."""
+        asked_at = time.monotonic()
+        try:
+            body = await self._fetch(paths.item("v1", "Namespace", identity.NAMESPACE), {}, seconds)
+        except Forbidden as error:
+            self._cluster.withheld(error)
+        else:
+            self._cluster.confirm(answers.item(body, "v1", "Namespace", identity.NAMESPACE), asked_at)
+
+    async def know_cluster(self, seconds: float) -> None:
+        """The same, unless it has just been asked."""
+        if not self._cluster.is_fresh:
+            await self.confirm_identity(seconds)
 
     async def list(
         self,
@@ -73,7 +94,8 @@ class StreamClient:
     ) -> AsyncGenerator[tuple[list[Object], str], None]:
         """Pages of a whole kind: (objects, the list's resource version); `seconds` bound each.
 
-        `large` is held while a large page is in the caller's hands. Raises Gone when a page has expired.
+        `large` is held while a large page is in the caller's hands. Raises Gone when a page has expired, NotServed when
+        the server does not list this API among its own.
         """
         path, token, limit = paths.collection(api_version, kind), "", PAGE
         while True:
@@ -82,6 +104,10 @@ class StreamClient:
                 query["resourceVersion"] = resource_version
             try:
                 body = await self._fetch(path, query, seconds, page_bytes)
+            except NotTheApiServer as error:
+                if error.http_status == 404 and not await self._serves(api_version, seconds):
+                    raise NotServed(404, "NotServed", f"The cluster serves no {api_version}.") from error
+                raise
             except Unreachable as error:
                 if error.reason != "AnswerTooLarge" or limit <= SMALLEST_PAGE:
                     raise
@@ -90,19 +116,21 @@ class StreamClient:
                 resource_version, limit = "", limit if resource_version and not token else limit // 5
                 continue
             async with large if large is not None and len(body) > LARGE_PAGE_BYTES else nullcontext():
-                page = decode(body)
+                items, metadata = answers.page(body, api_version, kind)
                 del body
-                items, metadata = page.pop("items", None) or [], page.get("metadata") or {}
-                if not isinstance(items, list) or not isinstance(metadata, dict):
-                    raise KubeError(0, "NotKubernetes", "The server's answer is no list of objects.")
                 token = str(metadata.get("continue") or "")
                 version = str(metadata.get("resourceVersion") or "")
-                del metadata, page
+                del metadata
                 yield items, version
                 # The next page is awaited without this one in memory.
                 del items
             if not token:
                 return
+
+    async def _serves(self, api_version: str, seconds: float) -> bool:
+        """What an API server does not serve it answers as any web server would; its own list of groups is proof."""
+        group, _, version = api_version.rpartition("/")
+        return not group or version in groups_in(await self._fetch("/apis", {}, seconds)).get(group, ())
 
     async def watch(
         self,
@@ -133,13 +161,14 @@ class StreamClient:
             opened()
             try:
                 async for line in _lines(response.content):
-                    event = decode(line)
+                    event = answers.decode(line)
                     status = event.get("object")
                     if not isinstance(status, dict):
-                        raise KubeError(0, "NotKubernetes", "A watch event has no object; is this a Kubernetes API?")
+                        raise NotTheApiServer(200)
                     if event.get("type") == "ERROR":
                         code = status.get("code")
-                        raise error_from(code if isinstance(code, int) else 500, json.dumps(status).encode())
+                        error = error_from(code if isinstance(code, int) else 500, answers.encode(status))
+                        raise self._opinions.judge("WATCH", paths.subject(path), error)
                     yield event
             finally:
                 self._watches.discard(response)
@@ -150,7 +179,7 @@ class StreamClient:
             response.close()
 
     async def usage(self, kind: str) -> Sequence[Object]:
-        """All NodeMetrics or PodMetrics. Raises NotFound where there is no metrics-server."""
+        """All NodeMetrics or PodMetrics. Raises NotServed where there is no metrics-server."""
         pages = self.list("metrics.k8s.io/v1beta1", kind, seconds=10.0, page_bytes=MAX_METRICS_BYTES)
         return [obj async for page, _ in pages for obj in page]
 
@@ -173,9 +202,13 @@ class StreamClient:
                 allow_redirects=False,
                 server_hostname=self._connection.expected_name,
             ) as response:
+                about = paths.subject(path)
+                method = "WATCH" if "watch" in query else "GET"
                 if not 200 <= response.status < 300:
                     pause = response.headers.get("Retry-After")
-                    raise error_from(response.status, await _beginning(response), retry_after=pause)
+                    error = error_from(response.status, await _beginning(response), retry_after=pause, about=about)
+                    raise self._opinions.judge(method, about, error)
+                self._opinions.accepted(method, about)
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise unreachable(error) from error

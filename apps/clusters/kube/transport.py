@@ -4,7 +4,6 @@ The official client would add nothing but its typed models, which drop fields th
 on large lists; importing it alone costs each process half a second and 40 MB.
 """
 
-import json
 import ssl
 import time
 from collections.abc import Iterator
@@ -14,8 +13,11 @@ from urllib.parse import urlencode
 
 import urllib3
 
+from apps.clusters.kube import paths
+from apps.clusters.kube.answers import encode
 from apps.clusters.kube.connection import Connection, tls_context
-from apps.clusters.kube.errors import KubeError, Unreachable, error_from
+from apps.clusters.kube.errors import Invalid, NotTheApiServer, Unreachable, error_from
+from apps.clusters.kube.opinions import Opinions
 
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 10.0
@@ -40,10 +42,14 @@ class Answer:
 class Transport:
     """Sends requests to one API server. Threads may share it. Never retries and never follows a redirect.
 
-    With a `budget` in seconds, all its requests together take no longer than that.
+    With a `budget` in seconds, all its requests together take no longer than that. With `opinions` a refusal is
+    believed only when it is said again a while later.
     """
 
-    def __init__(self, connection: Connection, budget: float | None = None) -> None:
+    def __init__(
+        self, connection: Connection, budget: float | None = None, *, opinions: Opinions | None = None
+    ) -> None:
+        self._opinions = opinions
         self._end = None if budget is None else time.monotonic() + budget
         self._base = connection.pinned_url
         self._connection = connection
@@ -72,8 +78,14 @@ class Transport:
         answer = self._send(
             method, path, query, body, {"Content-Type": content_type} if body is not None else {}, timeout
         )
+        about = paths.subject(path)
         if not 200 <= answer.status < 300:
-            raise error_from(answer.status, answer.body, retry_after=answer.headers.get("retry-after"))
+            error = error_from(answer.status, answer.body, retry_after=answer.headers.get("retry-after"), about=about)
+            raise self._opinions.judge(method, about, error) if self._opinions else error
+        if answer.headers.get("content-type", "").startswith("text/html"):
+            raise NotTheApiServer(answer.status)
+        if self._opinions:
+            self._opinions.accepted(method, about)
         return answer.body
 
     def raw(self, method: str, path: str, *, body: bytes, content_type: str, timeout: float) -> Answer:
@@ -89,7 +101,7 @@ class Transport:
         self, method: str, path: str, query: dict[str, str] | None, body: Any, headers: dict[str, str], timeout: float
     ) -> Answer:
         url = f"{self._base}{path}" + (f"?{urlencode(query)}" if query else "")
-        content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        content = body if isinstance(body, bytes) or body is None else _encoded(body)
         now = time.monotonic()
         end = now + BODY_SECONDS if self._end is None else self._end
         if now >= end:
@@ -111,6 +123,13 @@ class Transport:
             raise failure from error
 
 
+def _encoded(body: Any) -> bytes:
+    try:
+        return encode(body)
+    except ValueError as error:
+        raise Invalid(0, "BadText", "A value holds what is no text, such as half of an emoji, or no number.") from error
+
+
 def _read(response: Any, end: float) -> Answer:
     body, complete = bytearray(), False
     try:
@@ -130,17 +149,6 @@ def _read(response: Any, end: float) -> Answer:
 
 def _too_slow() -> Unreachable:
     return Unreachable(0, "Timeout", "The API server answers too slowly.")
-
-
-def decode(body: bytes) -> dict[str, Any]:
-    """The JSON object in an answer. Raises KubeError when there is none: whatever answers is no API server."""
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise KubeError(0, "NotKubernetes", "The server's answer is not JSON; is this a Kubernetes API?") from error
-    if not isinstance(value, dict):
-        raise KubeError(0, "NotKubernetes", "The server's answer is not an object; is this a Kubernetes API?")
-    return value
 
 
 def unreachable(error: Exception) -> Unreachable:

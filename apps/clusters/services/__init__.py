@@ -8,7 +8,13 @@ from apps.clusters.services.checking import (
     stamp,
     wake_due,
 )
-from apps.clusters.services.connecting import ca_fingerprint, connect, connection_of, impossible
+from apps.clusters.services.connecting import (
+    ca_fingerprint,
+    connect,
+    connection_of,
+    impossible,
+    remember_identity,
+)
 from apps.clusters.services.labels import clean_labels
 from apps.clusters.services.lifecycle import account, account_of, delete_cluster, update_cluster
 from apps.clusters.services.registration import (
@@ -36,6 +42,7 @@ __all__ = [
     "impossible",
     "register",
     "register_in_cluster",
+    "remember_identity",
     "replace_by_in_cluster",
     "replace_credential",
     "replace_kubeconfig",

@@ -14,6 +14,7 @@ from apps.clusters.kube import pool
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.connection import Connection
 from apps.clusters.kube.errors import Unreachable
+from apps.clusters.kube.identity import Identity
 from apps.clusters.models import Cluster
 from apps.core import crypto
 from apps.core.errors import Conflict, FlotillaError, Invalid, Unavailable
@@ -120,15 +121,30 @@ def impossible(error: FlotillaError) -> tuple[str, str]:
 def connect(cluster: Cluster) -> KubeClient:
     """A client for the cluster, out of this process's pool. No call is made yet.
 
-    Raises Unavailable for a disabled cluster, a name that does not resolve or a certificate that can't be read,
-    Invalid for a refused address.
+    It reads and writes objects only while the registered cluster answers. Raises Unavailable for a disabled cluster, a
+    name that does not resolve or a certificate that can't be read, Invalid for a refused address.
     """
     refuse_open_transaction()
     refuse_disabled(cluster)
+
+    def learn(uid: str) -> str:
+        return remember_identity(cluster.pk, cluster.generation, uid)
+
+    def make() -> KubeClient:
+        return KubeClient(connection_of(cluster), identity=Identity(cluster.identity, learn))
+
     try:
-        return pool.pooled(cluster.pk, cluster.generation, lambda: KubeClient(connection_of(cluster)))
+        return pool.pooled(cluster.pk, cluster.generation, make)
     except Unreachable as error:
         raise Unavailable(f"{cluster.name}: {error.message}") from error
+
+
+def remember_identity(pk: int, generation: int, uid: str) -> str:
+    """Store which cluster has answered, if that is not known yet; returns which is registered."""
+    if Cluster.objects.filter(pk=pk, generation=generation, identity="").update(identity=uid):
+        logger.info("cluster %s: registered as the one whose uid is %s", pk, uid)
+        return uid
+    return Cluster.objects.filter(pk=pk).values_list("identity", flat=True).first() or uid
 
 
 def ca_fingerprint(cluster: Cluster) -> str:

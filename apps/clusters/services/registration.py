@@ -10,7 +10,7 @@ from apps.clusters import addresses, incluster, kubeconfig
 from apps.clusters.credentials import IN_CLUSTER
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.connection import Connection
-from apps.clusters.kube.errors import Forbidden, KubeError, NotFound, Unauthorized
+from apps.clusters.kube.errors import Forbidden, KubeError, NotServed, Unauthorized
 from apps.clusters.models import Cluster
 from apps.clusters.services.connecting import ca_fingerprint, connection_with, own_connection
 from apps.clusters.services.labels import clean_labels, clean_name
@@ -224,7 +224,7 @@ def _try(cluster: Cluster, source: Source) -> None:
             client.access_review("list", "", "pods", timeout=5.0)
         finally:
             client.close()
-    except NotFound:
+    except NotServed:
         return  # no access reviews, but it answered
     except (Unauthorized, Forbidden) as error:
         raise Invalid(

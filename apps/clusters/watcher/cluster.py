@@ -16,12 +16,21 @@ from typing import Any
 from django.conf import settings
 from django.db import Error as DatabaseError
 
-from apps.clusters import addresses, observed, rows
+from apps.clusters import addresses, observed, rows, services
 from apps.clusters.kube.connection import Connection
-from apps.clusters.kube.errors import Forbidden, KubeError, TooManyRequests, Unauthorized
+from apps.clusters.kube.errors import Forbidden, KubeError, NotServed, TooManyRequests, Unauthorized
+from apps.clusters.kube.identity import AnotherCluster, Identity
+from apps.clusters.kube.opinions import Opinions, RefusedOnce
 from apps.clusters.kube.stream import StreamClient
 from apps.clusters.reconcile import Age, record_state
-from apps.clusters.states import UNSTABLE_MINUTES, ClusterState, Observation, conditions, derive
+from apps.clusters.states import (
+    FAILURES_UNTIL_UNREACHABLE,
+    UNSTABLE_MINUTES,
+    ClusterState,
+    Observation,
+    conditions,
+    derive,
+)
 from apps.clusters.watcher.database import Database
 from apps.clusters.watcher.kinds import KINDS
 from apps.clusters.watcher.outbox import Outbox
@@ -50,10 +59,13 @@ class Shared:
 
 @dataclass(frozen=True)
 class Start:
-    """What a watch begins with: the connection, the state that is recorded, when the cluster was lost lately, and since
-    when (monotonic clock) this process has been trying, earlier watches that failed included."""
+    """What a watch begins with: the connection, and which cluster must answer there; the state that is recorded; when
+    the cluster was lost lately; and since when (monotonic clock) this process has been trying, earlier watches that
+    failed included."""
 
     connection: Connection
+    identity: str
+    generation: int
     state: str
     outages: tuple[datetime, ...]
     since: float
@@ -81,6 +93,9 @@ class ClusterWatch:
         self.cluster_id = cluster_id
         self.fencing = fencing
         self._connection = start.connection
+        self._generation = start.generation
+        self._identity = Identity(start.identity)
+        self._stored_identity = start.identity
         self._was = start.state
         self._outages = deque(moment.timestamp() for moment in start.outages)
         self._shared = shared
@@ -96,7 +111,7 @@ class ClusterWatch:
         """Watch until cancelled. Raises LeaseLost when another watcher has taken over, Conflict when the TLS library
         can't read the stored certificates."""
         try:
-            client = StreamClient(self._connection)
+            client = StreamClient(self._connection, self._identity, Opinions(self._timing.opinion))
         except KubeError as error:
             raise Conflict(error.message) from error
         try:
@@ -143,17 +158,23 @@ class ClusterWatch:
             answered = True
             try:
                 contact.version = await client.version(self._timing.probe_limit)
+                await client.confirm_identity(self._timing.probe_limit)
                 contact.authorized = True
                 contact.reason = contact.message = ""
+                await self._remember_identity()
             except (Unauthorized, Forbidden) as error:
                 # It answers, so it is not unreachable; the credential is what is wrong.
                 contact.authorized, contact.message = False, error.message
-            except TooManyRequests:
-                # It answers, that it has too much to do; what it keeps from us the streams say.
+            except (TooManyRequests, RefusedOnce):
+                # It answers, that it has too much to do, or has just begun; what it keeps from us the streams say.
                 contact.reason = contact.message = ""
             except KubeError as error:
                 answered = False
                 contact.reason, contact.message = error.reason, error.message
+                if isinstance(error, AnotherCluster):
+                    # Neither is this a lost request, nor may another word of it be heard.
+                    contact.failures = max(contact.failures, FAILURES_UNTIL_UNREACHABLE - 1)
+                    client.break_watches()
                 if (contact.failures + 1) % RESOLVE_EVERY == 0:
                     await self._resolve_again(client)
             if answered:
@@ -167,6 +188,16 @@ class ClusterWatch:
             pause = self._timing.probe if answered else self._timing.probe_failed
             # The same for probes: the first pause is a part of one.
             await self._report_news(desk, pause * (random.random() if contact.successes == 1 else 1.0))  # noqa: S311
+
+    async def _remember_identity(self) -> None:
+        """Store which cluster has answered first; whoever was quicker has the last word."""
+        if self._identity.registered == self._stored_identity:
+            return
+        with self._tolerated("which cluster this is is stored later"):
+            registered = await self._shared.database.run(
+                services.remember_identity, self.cluster_id, self._generation, self._identity.registered
+            )
+            self._stored_identity = self._identity.registered = registered
 
     async def _resolve_again(self, client: StreamClient) -> None:
         """The name may point elsewhere by now, as a cloud's load balancer does after it was replaced."""
@@ -258,6 +289,7 @@ class ClusterWatch:
         due = asyncio.get_running_loop().time() - self._timing.metrics * random.random()  # noqa: S311 - spreads load
         while True:
             try:
+                await client.know_cluster(self._timing.probe_limit)
                 nodes = await client.usage("NodeMetrics")
                 pods = await client.usage("PodMetrics")
             except KubeError as error:
@@ -279,11 +311,12 @@ class ClusterWatch:
             await asyncio.sleep(due - asyncio.get_running_loop().time())
 
     async def _no_metrics(self, error: KubeError, desk: Desk) -> None:
-        """404 and 503 say that there is no metrics-server; silence says nothing.
+        """That it is not served, and 503, say that there is no metrics-server; silence says nothing.
 
         What is requested is known without one, but only while it is watched: what nobody sees is a gap in the history.
         """
-        if error.status in {403, 404, 503} and self._contact.metrics is not False:
+        none = isinstance(error, NotServed | Forbidden) or error.status == 503
+        if none and not self._contact.failures and self._contact.metrics is not False:
             self._contact.metrics = False
             with self._tolerated("old figures of use stay a little longer"):
                 async with self._shared.writer.alone(desk):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
 
-from apps.clusters.kube.errors import Forbidden, Gone, KubeError, NotFound, Unauthorized
+from apps.clusters.kube.errors import Forbidden, Gone, KubeError, NotServed, NotTheApiServer, Unauthorized
 from apps.clusters.kube.stream import StreamClient
 from apps.clusters.watcher.kinds import WatchedKind
 from apps.clusters.watcher.timing import Timing
@@ -69,57 +69,66 @@ class Stream:
         while True:
             self._opened_at = math.inf
             try:
-                if not self._version or loop.time() > self._list_due:
-                    # Where that fails the watch is resumed all the same.
-                    self._list_due = loop.time() + self._timing.relist / 10
-                    await self._list()
-                await self._watch()
+                absent = await self._follow()
                 failures = 0
+                if absent:
+                    await asyncio.sleep(self._timing.missing * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load
             except Gone:
                 # Our version is older than what the server remembers: what happened meanwhile only a list can tell.
                 self._version = ""
                 failures += 1
                 pause = 0.0 if failures == 1 else self._timing.backoff(failures)
                 await asyncio.sleep(pause)
-            except (NotFound, Forbidden) as error:
-                failures += 1
-                await asyncio.sleep(self._without(error, failures))
             except KubeError as error:
                 # A watch that stood for a while and then broke is a first failure: proxies cut what is long.
                 stood = loop.time() - self._opened_at > self._timing.backoff_first
                 failures = 1 if stood else failures + 1
-                self._note(error, error.message, failures)
-                if failures >= FAILURES_UNTIL_LIST and error.status in {400, 500}:
+                self._note(error, failures)
+                distrusted = error.status in {400, 500} or isinstance(error, NotTheApiServer)
+                if isinstance(error, NotServed | Forbidden) or (failures >= FAILURES_UNTIL_LIST and distrusted):
                     self._version = ""
                 wanted = min(error.retry_after or 0.0, LONGEST_RETRY_AFTER)
                 await asyncio.sleep(max(self._timing.backoff(failures), wanted))
 
-    def _without(self, error: KubeError, failures: int) -> float:
-        """The cluster has no such API, or we may not read it; returns how long to wait before asking again."""
-        # A cluster without this API (no batch/v1, say) has none of these objects.
-        served = f"The cluster does not serve {self.kind}."
-        sentence = served if isinstance(error, NotFound) else error.message
-        self._version = ""
-        if not self.optional:
-            self._note(error, sentence, failures)
-            return self._timing.backoff(failures)
+    async def _follow(self) -> bool:
+        """List where that is due, and watch. True where the registered cluster has, or shows us, no such kind."""
+        loop = asyncio.get_running_loop()
+        await self._client.know_cluster(self._timing.probe_limit)
+        try:
+            if not self._version or loop.time() > self._list_due:
+                # Where that fails the watch is resumed all the same.
+                self._list_due = loop.time() + self._timing.relist / 10
+                await self._list()
+            await self._watch()
+        except (NotServed, Forbidden) as error:
+            if not self.optional:
+                raise
+            # What is shown of it goes now, so it must be the registered cluster that says so.
+            await self._client.confirm_identity(self._timing.probe_limit)
+            self._without(error)
+            return True
+        return False
+
+    def _without(self, error: KubeError) -> None:
+        """The cluster has no such API, or we may not read it."""
         self._unsettle()
+        self._version = ""
         self.missing = (
-            "the cluster does not serve it" if isinstance(error, NotFound) else "the credential may not read it"
+            "the cluster does not serve it" if isinstance(error, NotServed) else "the credential may not read it"
         )
         self.error, self.refused, self.alive_at = "", False, time.time()
         # What was shown of it is no longer known to be true.
         self._desk.inbox.complete(self.kind, set())
         self._writer.filled(self._desk)
         self._news()
-        return self._timing.missing * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load
 
-    def _note(self, error: KubeError, sentence: str, failures: int) -> None:
+    def _note(self, error: KubeError, failures: int) -> None:
         self._unsettle()
         self.refused = isinstance(error, Unauthorized)
-        if failures > 1 or self.error is None or isinstance(error, NotFound):
+        if failures > 1 or self.error is None or isinstance(error, NotServed):
             # One broken watch is an ordinary event; a second failure in a row is worth showing.
-            self.error = sentence
+            served = f"The cluster does not serve {self.kind}."
+            self.error = served if isinstance(error, NotServed) else error.message
         self._news()
         level = logging.INFO if failures == 1 else logging.WARNING
         logger.log(level, "cluster %s: %s: %s (failure %d)", self._desk.cluster_id, self.kind, error, failures)
@@ -148,6 +157,8 @@ class Stream:
                 self._writer.filled(self._desk)
                 if many:
                     await self._desk.stored()
+        # Whatever the list did not have is taken for gone: that only the registered cluster may say.
+        await self._client.confirm_identity(self._timing.probe_limit)
         inbox.complete(self.kind, uids)
         self._writer.filled(self._desk)
         # Nobody is to be told that all is shown before it is.

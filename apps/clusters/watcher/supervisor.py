@@ -195,7 +195,8 @@ def _enabled_clusters() -> dict[int, int]:
 
 def _start(pk: int, since: float) -> Start:
     cluster = Cluster.objects.get(pk=pk)
-    return Start(services.connection_of(cluster), cluster.state, tuple(recent_outages(pk)), since)
+    outages = tuple(recent_outages(pk))
+    return Start(services.connection_of(cluster), cluster.identity, cluster.generation, cluster.state, outages, since)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -14,6 +14,8 @@ class Timing:
     again after that long. Each kind is listed anew every `relist`, whatever its watch says: an event that was lost, by
     whomever, is not lost for good.
 
+    A refusal is believed when it is said again after `opinion`.
+
     `watch` is what the server is asked for as the length of one watch; `grace` how much longer we wait.
 
     Bookmarks come about once a minute, so that a quiet watch and a half-open one look alike: the short `watch` is
@@ -37,6 +39,7 @@ class Timing:
     watch: int = 50
     grace: float = 10.0
     page_limit: float = 30.0
+    opinion: float = 15.0
     backoff_first: float = 0.5
     backoff_most: float = 30.0
 

@@ -1,0 +1,77 @@
+"""Refusals wait for a second opinion.
+
+For some seconds after its start an API server knows its clients, but not yet their roles, and says 403 (and of a
+service account 401) to what it allowed before and will allow again. Nobody is to act on that: a refusal is believed
+when it is said again `SECONDS` after the first, with no other answer between. Until then it is a failure to ask, which
+every caller repeats by itself. This is the one place where that is decided; above the adapter a `Forbidden` is one.
+"""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from apps.clusters.kube.errors import Forbidden, KubeError, Subject, Unauthorized, Unreachable
+
+SECONDS = 15.0
+# An older refusal was another occasion.
+FORGOTTEN_SECONDS = 900.0
+MAX_REMEMBERED = 512
+
+# Who asks for what: the HTTP method, and the subject without its name; nothing for a refused credential.
+Question = tuple[str, Subject] | None
+
+
+class RefusedOnce(Unreachable):
+    """The API server refuses, for the first time: that is not believed yet."""
+
+    def __init__(self, refused: KubeError) -> None:
+        message = f"The API server refuses this for now (HTTP {refused.status}), as after its start. It is asked again."
+        super().__init__(0, "RefusedOnce", message)
+        self.refused = refused
+
+
+@dataclass
+class _Refusal:
+    first: float
+    last: float
+
+
+class Opinions:
+    """What one client was refused; threads may share it. `seconds` and `clock` (monotonic, seconds) are for tests."""
+
+    def __init__(self, seconds: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._refusals: OrderedDict[Question, _Refusal] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def judge(self, method: str, about: Subject, error: KubeError) -> KubeError:
+        """The error to raise for `error`: itself, or RefusedOnce for a refusal that is not believed yet."""
+        if not isinstance(error, Unauthorized | Forbidden):
+            return error
+        question, now = None if isinstance(error, Unauthorized) else _question(method, about), self._clock()
+        wait = SECONDS if self._seconds is None else self._seconds
+        with self._lock:
+            known = self._refusals.pop(question, None)
+            if known is None or now - known.last > max(FORGOTTEN_SECONDS, 2 * wait):
+                known = _Refusal(now, now)
+            known.last = now
+            self._refusals[question] = known
+            while len(self._refusals) > MAX_REMEMBERED:
+                self._refusals.popitem(last=False)
+        return error if now - known.first >= wait else RefusedOnce(error)
+
+    def accepted(self, method: str, about: Subject) -> None:
+        """The same was answered: what was refused before is forgotten."""
+        if self._refusals:
+            with self._lock:
+                self._refusals.pop(_question(method, about), None)
+                if about.resource:
+                    # /version is public on many clusters: it says nothing of the credential.
+                    self._refusals.pop(None, None)
+
+
+def _question(method: str, about: Subject) -> Question:
+    return method, Subject(about.group, about.resource, about.namespace, "", about.subresource)
