@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import shutil
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localcluster import quantities
 from localcluster.errors import StatusError, conflict
 from localcluster.fit import allocatable
-from localcluster.kubelet import strays
+from localcluster.kubelet import sandbox, strays
 from localcluster.kubelet.addresses import Addresses
 from localcluster.kubelet.env import Surroundings, service_links
 from localcluster.kubelet.images import ImageTable
@@ -184,7 +182,7 @@ class Kubelet:
             log.info("ended %d processes of an earlier run", ended)
         known = {pod_folder(self.pods_folder, pod) for pod in self.registry.list("pods")}
         for folder in set(self.pods_folder.iterdir()) - known:
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            await asyncio.to_thread(sandbox.remove, folder)
         stop = self.registry.store.listen(("pods", "configmaps", "secrets"), self._changed)
         try:
             for pod in self.registry.list("pods"):
@@ -198,7 +196,10 @@ class Kubelet:
             stop()
 
     async def stop(self) -> None:
-        """End every pod's process: SIGTERM, and SIGKILL after STOP_SECONDS. The API keeps the pods as they were."""
+        """End every pod's process: SIGTERM, and SIGKILL after STOP_SECONDS. The API keeps the pods as they were.
+
+        One that does not listen to SIGTERM is killed at once: nothing would come of waiting for it.
+        """
         self._stopped = True
         for task in self._tasks.values():
             task.cancel()
@@ -208,7 +209,8 @@ class Kubelet:
         processes = [runner.process for runner in runners if runner.process is not None]
         records = [runner.record for runner in runners if runner.record is not None]
         for process in processes:
-            process.signal(signal.SIGTERM)
+            if not process.terminate():
+                process.kill()
         waiting = [process.exited for process in processes]
         if waiting:
             await asyncio.wait(waiting, timeout=STOP_SECONDS)
@@ -218,6 +220,7 @@ class Kubelet:
             # One that the kernel holds (a disk that hangs) can't be waited for.
             await asyncio.wait(waiting, timeout=STOP_SECONDS)
         await asyncio.to_thread(strays.end, records)
+        await asyncio.to_thread(sandbox.unlock, self.pods_folder)  # a person may want to delete it
         self.spawner.close()
 
     def _changed(self, change: Change) -> None:
@@ -283,4 +286,4 @@ class Kubelet:
             worker.removed()
         elif pod["spec"].get("nodeName"):
             folder = pod_folder(self.pods_folder, pod)
-            asyncio.get_running_loop().run_in_executor(None, lambda: shutil.rmtree(folder, ignore_errors=True))
+            asyncio.get_running_loop().run_in_executor(None, sandbox.remove, folder)

@@ -18,8 +18,12 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from localcluster.kubelet import procfs
+
 _CHUNK = 64 * 1024
 _SETPRIV = shutil.which("setpriv")
+# Root may write where permissions say no, by this capability.
+_OBEY = "--bounding-set=-dac_override"
 
 
 class StartError(Exception):
@@ -31,6 +35,7 @@ class Process:
 
     def __init__(self, popen: subprocess.Popen[bytes], output: int, on_output: Callable[[bytes], None]) -> None:
         self.pid = popen.pid
+        self.members: tuple[int, ...] = ()  # its processes, as last measured
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._popen = popen
         self._output: int | None = output
@@ -40,11 +45,16 @@ class Process:
         self._loop.add_reader(output, self._read)
         self._watch()
 
-    def signal(self, number: int) -> None:
-        """Send a signal to the first process, as a container runtime does."""
-        if not self.exited.done():
-            with contextlib.suppress(ProcessLookupError):  # it has just ended
-                os.kill(self.pid, number)
+    def terminate(self) -> bool:
+        """SIGTERM for the first process, where it listens; whether it does.
+
+        It stands for the PID 1 of a container, which gets no signal that it has no handler for (pid_namespaces(7)).
+        """
+        if self.exited.done() or not procfs.catches(self.pid, signal.SIGTERM):
+            return False
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            os.kill(self.pid, signal.SIGTERM)
+        return True
 
     def kill(self) -> None:
         """SIGKILL for the whole group. Once the process was reaped, its number may be another's."""
@@ -105,15 +115,30 @@ class Spawner:
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawn")
+        # Whoever isn't root has no such capability, and can't give it up.
+        self._can_drop = (
+            _SETPRIV is not None
+            and subprocess.run([_SETPRIV, _OBEY, "true"], check=False, stderr=subprocess.DEVNULL).returncode == 0
+        )
 
     async def spawn(
-        self, argv: list[str], env: Mapping[str, str], cwd: Path, on_output: Callable[[bytes], None]
+        self,
+        argv: list[str],
+        env: Mapping[str, str],
+        cwd: Path,
+        on_output: Callable[[bytes], None],
+        *,
+        root: bool = True,
     ) -> Process:
-        """Start a command in its own session; stdout and stderr come together. Raises StartError."""
+        """Start a command in its own session; stdout and stderr come together. Raises StartError.
+
+        `root`: where this cluster runs as root, so does the command. Otherwise permissions hold for it, too.
+        """
         program = find_program(argv[0], env.get("PATH", ""), cwd)
         command = [program, *argv[1:]]
         if _SETPRIV:
-            command = [_SETPRIV, "--pdeathsig", "KILL", "--", *command]
+            permissions = [] if root or not self._can_drop else [_OBEY]
+            command = [_SETPRIV, "--pdeathsig", "KILL", *permissions, "--", *command]
         read, write = os.pipe()
         try:
             popen = await self._start(command, env, cwd, write)

@@ -62,6 +62,17 @@ def processes() -> Iterator[ProcessStat]:
                 yield found
 
 
+def catches(pid: int, number: int) -> bool:
+    """Has a process a handler for a signal? True where that can't be known."""
+    try:
+        for line in (_PROC / str(pid) / "status").read_text().splitlines():
+            if line.startswith("SigCgt:"):
+                return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    except OSError:
+        return True
+    return True
+
+
 def environment(pid: int) -> bytes:
     """The environment that a process was started with; b"" when it cannot be read."""
     try:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import signal
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-from localcluster.kubelet import procfs, strays
+from localcluster.kubelet import procfs, strays, throttle
 from localcluster.kubelet.logs import LogWriter
 from localcluster.kubelet.probes import Counter, Result, Timing, perform, wait_after
 from localcluster.kubelet.process import Process, Spawner
@@ -63,13 +62,14 @@ class Runner:
         self._sandbox = sandbox
         self._listener = listener
         self._tasks: set[asyncio.Task[None]] = set()
+        self._throttle: asyncio.Task[None] | None = None
         self._since = 0.0
 
     async def start(self, container_id: str, restart: int) -> None:
         """Start the process and, where there is no startup probe, the other probes. Raises StartError."""
         log = LogWriter(self._sandbox.logs(self.name), restart)
         try:
-            self.process = await self._spawner.spawn(self._launch.argv, self._launch.env, self._launch.cwd, log.feed)
+            self.process = await self._spawn(self._launch.argv, log.feed)
         except BaseException:
             log.close()
             raise
@@ -79,6 +79,8 @@ class Runner:
         self.record.save(self._sandbox.record(self.name))
         self._since = time.monotonic()
         self.process.exited.add_done_callback(lambda done: self._ended(log, done))
+        if cores := throttle.limit_of(self.spec):
+            self._throttle = asyncio.create_task(throttle.enforce(self.process, cores))
         hook = (self.spec.get("lifecycle") or {}).get("postStart")
         if hook:
             self._start_task(self._post_start(hook))
@@ -95,6 +97,8 @@ class Runner:
 
     def _ended(self, log: LogWriter, done: asyncio.Future[int]) -> None:
         self.stop_probes()
+        if self._throttle is not None:
+            self._throttle.cancel()
         log.close()
         self._sandbox.record(self.name).unlink(missing_ok=True)
         if self.record is not None:
@@ -125,7 +129,7 @@ class Runner:
                     await self._hook(hook)
             except TimeoutError:
                 more = _AFTER_HOOK_SECONDS
-        process.signal(signal.SIGTERM)
+        process.terminate()
         while not process.exited.done() and (left := _most(grace(), more) - (time.monotonic() - began)) > 0:
             await asyncio.wait({process.exited}, timeout=min(left, 1.0))
         process.kill()
@@ -140,7 +144,7 @@ class Runner:
     async def execute(self, command: list[str], seconds: float) -> tuple[int | None, str]:
         """Run a command beside the container's process; (exit code or None when it took too long, output)."""
         output = bytearray()
-        process = await self._spawner.spawn(command, self._launch.env, self._launch.cwd, output.extend)
+        process = await self._spawn(command, output.extend)
         try:
             async with asyncio.timeout(seconds):
                 code: int | None = await asyncio.shield(process.exited)
@@ -149,6 +153,10 @@ class Runner:
         finally:
             process.kill()
         return code, output.decode(errors="replace")
+
+    def _spawn(self, argv: list[str], on_output: Callable[[bytes], None]) -> Coroutine[Any, Any, Process]:
+        launch = self._launch
+        return self._spawner.spawn(argv, launch.env, launch.cwd, on_output, root=launch.root)
 
     async def _post_start(self, hook: dict[str, Any]) -> None:
         result = await self._hook(hook)

@@ -3,13 +3,16 @@
 <data>/pods/<namespace>_<name>_<uid>/
     volumes/<volume>/                shared by the pod's containers
     <container>/root/<mountPath>     links to volumes (see localcluster.kubelet.volumes)
-    <container>/work/                the working directory: a fresh copy of the image's files for every run
+    <container>/work/                the working directory: a fresh copy of the image's files for every run; read-only,
+                                     as the image's folder is to all but root, unless the container runs as root
     <container>/logs/<restart>.log
     <container>/pid                  the record of the running process
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,17 +31,45 @@ _IGNORED = shutil.ignore_patterns("__pycache__", ".git", ".venv")
 
 @dataclass(frozen=True)
 class Launch:
-    """Everything that a start needs."""
+    """Everything that a start needs. `root`: the container may write where permissions say no."""
 
     argv: list[str]
     env: dict[str, str]
     cwd: Path
+    root: bool = True
 
 
 def pod_folder(data: Path, pod: Object) -> Path:
     """Where a pod's files lie. The uid keeps two pods of one name apart."""
     metadata = pod["metadata"]
     return data / f"{metadata['namespace']}_{metadata['name']}_{metadata['uid']}"
+
+
+def runs_as_root(pod: Object, container: Object) -> bool:
+    """May a container write into its image's folders? The images of this world belong to root."""
+    context = {**(pod["spec"].get("securityContext") or {}), **(container.get("securityContext") or {})}
+    return not any(context.get(key) for key in ("runAsNonRoot", "runAsUser", "readOnlyRootFilesystem"))
+
+
+def lock(folder: Path) -> None:
+    """Nobody but root may write anything in a folder."""
+    for where, _, names in os.walk(folder):
+        for path in (Path(where), *(Path(where, name) for name in names)):
+            if not path.is_symlink():
+                path.chmod(path.stat().st_mode & ~0o222)
+
+
+def unlock(folder: Path) -> None:
+    """Everything in a folder may be removed again."""
+    for where, _, _ in os.walk(folder):
+        with contextlib.suppress(OSError):  # it is gone, or was made by another user: then it stays
+            os.chmod(where, 0o700)  # noqa: PTH101 - as it comes from os.walk
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder of which parts may be locked."""
+    unlock(folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 class Sandbox:
@@ -75,12 +106,13 @@ class Sandbox:
         """Make root and working directory of a container; mount path → real path. Raises MountError."""
         home = self.container(container["name"])
         work = home / "work"
-        if work.exists():
-            shutil.rmtree(work)
+        remove(work)
         if image.files is not None:
             shutil.copytree(image.files, work, ignore=_IGNORED)
         else:
             work.mkdir(parents=True)
+        if not runs_as_root(pod, container):
+            lock(work)
         (home / "tmp").mkdir(exist_ok=True)
         folders = {
             volume["name"]: self.folder / "volumes" / volume["name"] for volume in pod["spec"].get("volumes") or []
@@ -97,7 +129,7 @@ class Sandbox:
 
     def remove(self) -> None:
         """The pod is gone, and its files with it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove(self.folder)
 
 
 def launch(
@@ -139,4 +171,5 @@ def launch(
     argv = [volumes.rewrite(expand(str(word), env), mapping) for word in words]
     cwd = Path(volumes.rewrite(container["workingDir"], mapping)) if container.get("workingDir") else work
     # A working directory of the image (/app) is its private copy; only a mounted one is somewhere else.
-    return Launch(argv, env, cwd if str(cwd).startswith(str(home)) else work)
+    cwd = cwd if str(cwd).startswith(str(home)) else work
+    return Launch(argv, env, cwd, runs_as_root(pod, container))

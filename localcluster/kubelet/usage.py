@@ -99,7 +99,7 @@ class Meter:
                 sample = samples.get(runner.process.pid) if runner.process else None
                 if sample is None or runner.process is None:
                     continue
-                session = runner.process.pid
+                session, runner.process.members = runner.process.pid, sample.pids
                 seen[session] = (moment, sample.cpu)
                 then, cpu = self._before.get(session, (moment - PERIOD_SECONDS, 0.0))
                 window = max(moment - then, 0.001)

@@ -32,8 +32,9 @@ from tests.stack import LocalCluster
 pytestmark = [pytest.mark.django_db, pytest.mark.real_process]
 
 SERVER = """
-import json, os, threading
+import json, os, signal, threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 class Handler(BaseHTTPRequestHandler):
     def answer(self, status, body):
         data = json.dumps(body).encode()
@@ -57,7 +58,7 @@ ThreadingHTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Handler).serv
 SPEC: dict[str, Any] = {
     "image": "python:3.11",
     "command": ["python", "-c", SERVER],
-    "resources": {"cpu": "50m", "memory": "64Mi"},
+    "resources": {"cpu": "1", "memory": "64Mi"},
 }
 BODY = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [1]}]}
 _numbers = itertools.count(os.getpid())

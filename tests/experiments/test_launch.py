@@ -21,6 +21,8 @@ from tests.stack import LocalCluster
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+# It ends when it is asked to; without a handler a first process is killed when its grace period is over.
+WAITS = ("sh", "-c", "trap 'exit 143' TERM; sleep 300 & wait")
 TRAIN = """
 import mlflow
 with mlflow.start_run():
@@ -118,7 +120,7 @@ def test_a_run_that_fits_nowhere_says_so(principal: Principal, experiment: Exper
 
 
 def test_cancel_ends_the_pod_and_is_confirmed_by_absence(principal: Principal, experiment: Experiment) -> None:
-    run = launch(principal, experiment, "sleep", "300")
+    run = launch(principal, experiment, *WAITS)
     follow(run, RunState.RUNNING)
     services.cancel_run(principal=principal, run=run)
     assert run.state == RunState.CANCELING
@@ -130,7 +132,7 @@ def test_cancel_ends_the_pod_and_is_confirmed_by_absence(principal: Principal, e
 
 
 def test_a_job_that_somebody_deleted_is_lost_and_never_made_again(principal: Principal, experiment: Experiment) -> None:
-    run = launch(principal, experiment, "sleep", "300")
+    run = launch(principal, experiment, *WAITS)
     follow(run, RunState.RUNNING)
     client = cluster_services.connect(run.cluster)
 

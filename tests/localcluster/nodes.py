@@ -92,7 +92,7 @@ def pod(name: str, *command: str, image: str = "busybox", policy: str = "Never",
         del container["command"]
     return {
         "metadata": {"name": name, **metadata},
-        "spec": {"restartPolicy": policy, "terminationGracePeriodSeconds": 5, "containers": [container], **spec},
+        "spec": {"restartPolicy": policy, "terminationGracePeriodSeconds": 1, "containers": [container], **spec},
     }
 
 

@@ -96,7 +96,7 @@ def test_deletion_is_graceful_and_leaves_nothing(tmp_path: Path) -> None:
         pids = [side.pid("polite"), side.pid("deaf")]
         folders = list(side.kubelet.pods_folder.iterdir())
         began = time.monotonic()
-        side.registry.delete("pods", "polite", "default")
+        side.registry.delete("pods", "polite", "default", grace_seconds=10)
         side.registry.delete("pods", "deaf", "default", grace_seconds=1)
         assert side.pod("deaf")["metadata"]["deletionGracePeriodSeconds"] == 1
         await side.until(lambda: not side.exists("pods", "polite"))

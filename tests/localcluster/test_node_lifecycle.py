@@ -93,6 +93,7 @@ def test_a_job_that_may_not_retry_fails_with_its_node(hollow: bool) -> None:
         container = {"name": "main", "image": "busybox", "command": ["sleep", "60"]}
         toleration = {"key": UNREACHABLE, "operator": "Exists", "effect": NO_EXECUTE, "tolerationSeconds": 0}
         pod_spec = {"restartPolicy": "Never", "containers": [container], "tolerations": [toleration]}
+        pod_spec["terminationGracePeriodSeconds"] = 1
         template = {"metadata": {"annotations": {RUN_SECONDS: "60"}}, "spec": pod_spec}
         spec = {"backoffLimit": 0, "template": template}
         side.registry.create("jobs", {"metadata": {"name": "work"}, "spec": spec}, namespace="default")

@@ -75,7 +75,7 @@ def _roll_to(voyage: Voyage, version: str) -> int:
         "command": ["python", "serve.py"],
         "model": MODEL,
         "version": int(version),
-        "resources": {"cpu": "500m", "memory": "512Mi"},
+        "resources": {"cpu": "1", "memory": "512Mi"},
     }
     try:
         voyage.get(f"deployments/{DEPLOYMENT}")
