@@ -1,6 +1,6 @@
 """What a check of a cluster amounts to: facts in, a report with findings and a sentence out. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -188,6 +188,15 @@ def credential_findings(credential: Validity, now: datetime) -> list[Finding]:
             "credential expiring",
         )
     ]
+
+
+def is_doubtful(report: Report, before: Mapping[str, Any]) -> bool:
+    """Whether the cluster refuses what the stored report `before` does not know it to refuse: then it is asked again.
+
+    For some seconds after its start an API server knows no roles, and reviews of access say no, too.
+    """
+    refuses = report.reason in {"Unauthorized", "Forbidden"} or bool(lacking(report.permissions))
+    return refuses and before.get("reason") != report.reason
 
 
 def lacking(permissions: Sequence[PermissionCheck]) -> list[PermissionCheck]:

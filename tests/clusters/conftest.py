@@ -6,6 +6,7 @@ import pytest
 
 from apps.clusters import routing
 from apps.clusters.kube import pool
+from apps.clusters.services import checking
 from apps.clusters.watcher import outbox
 from apps.core.access import Principal
 from apps.core.models import User
@@ -23,6 +24,12 @@ def api() -> Iterator[FakeApi]:
 def fresh_clients() -> Iterator[None]:
     yield
     pool._forget_all()
+
+
+@pytest.fixture(autouse=True)
+def quick_second_opinion(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checks ask a cluster that refuses once more, and at once."""
+    monkeypatch.setattr(checking, "SECOND_OPINION_SECONDS", 0.0)
 
 
 @pytest.fixture

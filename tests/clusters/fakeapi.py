@@ -100,6 +100,8 @@ class FakeApi:
         self.proxy: tuple[int, str, bytes] | None = None
         # What it is known by.
         self.uid = "0f5e-fake"
+        # As for some seconds after a start, while no role is known.
+        self.refuse_all = False
         self.token = TOKEN
         self.allowed = True
         # (verb, resource) pairs that access reviews refuse; API groups with their versions; seconds ahead of our clock.
@@ -223,6 +225,8 @@ class FakeApi:
             await asyncio.sleep(0.02)
         if request.path != "/version" and request.headers.get("Authorization") != f"Bearer {self.token}":
             return status(401, "Unauthorized", "the token is not known")
+        if self.refuse_all and request.path != "/version":
+            return status(403, "Forbidden", "forbidden: RBAC: clusterrole not found")
         if request.path in self.instead:
             body, headers = self.instead[request.path]
             return web.Response(body=body, content_type="application/json", headers=headers)

@@ -18,7 +18,7 @@ from apps.clusters.kube.errors import error_from
 from apps.clusters.models import Cluster
 from apps.core.access import Principal
 from apps.core.models import Membership, Project, User
-from tests.clusters.fakeapi import TOKEN, FakeApi
+from tests.clusters.fakeapi import TOKEN, FakeApi, status_object
 from tests.clusters.test_api import Rest
 from tests.clusters.test_checks import jwt
 
@@ -332,7 +332,8 @@ def test_what_a_server_says_of_itself_is_kept_short(cluster: Cluster, api: FakeA
     report = Cluster.objects.get().check_report
     assert report["ok"] and len(report["version"]) == 60 and report["skew_s"] is None
     assert len(report["engines"][0]["served"]) == 20 and len(json.dumps(report)) < 10_000
-    refused = error_from(403, json.dumps({"message": "m" * 9000, "reason": "r" * 9000}).encode(), retry_after="²")
+    said = status_object(403, "r" * 9000, "m" * 9000)
+    refused = error_from(403, json.dumps(said).encode(), retry_after="²")
     assert (len(refused.message), len(refused.reason), refused.retry_after) == (1000, 60, None)
 
 
