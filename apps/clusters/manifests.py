@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from apps.clusters.podoptions import NO_OPTIONS, PodOptions
+
 MANAGED_BY = "app.kubernetes.io/managed-by"
 NAME = "app.kubernetes.io/name"
 PART_OF = "app.kubernetes.io/part-of"
@@ -49,14 +51,14 @@ def secure_container(container: dict[str, Any]) -> dict[str, Any]:
 def secure_pod_spec(
     containers: Sequence[dict[str, Any]],
     *,
-    volumes: Sequence[dict[str, Any]] = (),
+    options: PodOptions = NO_OPTIONS,
     restart_policy: str = "Always",
     grace_seconds: int = 30,
     run_as_user: int | None = RUN_AS_USER,
-    node_selector: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """A pod's spec as the "restricted" Pod Security Standard wants it, without a service-account token.
 
+    `options` go to the pod, and to its first container what is a container's.
     https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
     """
     context: dict[str, Any] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
@@ -69,9 +71,7 @@ def secure_pod_spec(
         "terminationGracePeriodSeconds": grace_seconds,
         "securityContext": context,
         "containers": [secure_container(container) for container in containers],
+        **options.pod_fields(),
     }
-    if volumes:
-        spec["volumes"] = list(volumes)
-    if node_selector:
-        spec["nodeSelector"] = dict(node_selector)
+    spec["containers"][0] |= options.container_fields()
     return spec

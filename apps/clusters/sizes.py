@@ -18,6 +18,7 @@ MIB, TIB = 1024**2, 1024**4
 MIN_MEMORY_B = 4 * MIB
 # For clusters whose nodes are not known; the largest machines that one can rent have half of it.
 MAX_MEMORY_B = 64 * TIB
+MAX_VOLUME_B = 1024 * TIB
 MIN_CPU_M = 1
 MAX_CPU_M = 4096 * 1000
 # What runs and replicas ask for where they ask for GPUs.
@@ -92,6 +93,19 @@ def _check_cpu(text: str) -> None:
         )
 
 
+def check_volume(text: str, field: str) -> str:
+    """The size of a volume, if it makes sense. Raises Invalid saying what was probably meant."""
+    try:
+        value = parse(text)
+    except ValueError as error:
+        raise Invalid(str(error), field=field, hint='Write "500Mi" or "10Gi".') from error
+    if value < MIB:
+        raise Invalid(f"{text} is less than 1 MiB.", field=field, hint=_meant(_more_memory(text), 'Write "10Gi".'))
+    if value > MAX_VOLUME_B:
+        raise Invalid(f"{text} is more than any volume has: at most 1,024 TiB.", field=field)
+    return text
+
+
 def misfit(asked: Size, nodes: Iterable[Size], cluster: str) -> Invalid:
     """Why no node of the cluster can ever take what is asked for. `nodes` are its largest ones, by any resource."""
     found = list(nodes)
@@ -138,5 +152,5 @@ def _less_cpu(text: str) -> str:
     return f"{text}m" if re.fullmatch(r"[0-9]{3,6}", text) else ""
 
 
-def _meant(text: str) -> str:
-    return f"{text} was probably meant." if text else _ELSEWHERE
+def _meant(text: str, otherwise: str = _ELSEWHERE) -> str:
+    return f"{text} was probably meant." if text else otherwise

@@ -61,7 +61,7 @@ def workload(
     chosen = {key: value for key, value in labels.items() if key.startswith("flotilla.dev/")}
     pod = {
         "metadata": {"labels": labels},
-        "spec": secure_pod_spec([_container(identity, spec, tracking_uri=tracking_uri)]),
+        "spec": secure_pod_spec([_container(identity, spec, tracking_uri=tracking_uri)], options=spec.container.pod),
     }
     return _stamped(
         {

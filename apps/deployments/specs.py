@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
+from apps.clusters import podoptions
 from apps.core.errors import Invalid
 from apps.experiments.specs import RunSpec, parse_spec
 
@@ -16,6 +17,7 @@ MAX_REPLICAS = 1000
 MAX_PROGRESS_DEADLINE_SECONDS = 24 * 3600
 # What Flotilla itself sets in a replica's environment, beside what `parse_spec` reserves for every container of ours.
 RESERVED_ENV = frozenset({"HOST", "PORT", "FLOTILLA_MODEL_NAME", "FLOTILLA_MODEL_VERSION"})
+_CONTAINER = ("image", "command", "args", "env", "resources", *podoptions.KEYS)
 _PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]{0,200}")
 
 
@@ -129,7 +131,7 @@ def parse_revision(data: Mapping[str, Any]) -> RevisionSpec:
         if name in RESERVED_ENV:
             raise Invalid(f"{name} is set by Flotilla in every replica.", field="env", hint="Leave it out.")
     return RevisionSpec(
-        container=parse_spec({key: data.get(key) for key in ("image", "command", "args", "env", "resources")}),
+        container=parse_spec({key: data.get(key) for key in _CONTAINER}),
         model=_model(data.get("model")),
         port=_whole(data.get("port"), "port", DEFAULT_PORT, 1, 65535),
         probes=_probes(_object(data.get("probes"), "probes")),

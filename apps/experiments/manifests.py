@@ -54,6 +54,7 @@ def run_job(
         "metadata": {"labels": labels},
         "spec": secure_pod_spec(
             [_container(run_pk, run_uid, experiment_pk, spec, tracking_uri)],
+            options=spec.pod,
             restart_policy="Never",
             grace_seconds=GRACE_SECONDS,
         ),

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from apps.clusters import podoptions
+from apps.clusters.podoptions import NO_OPTIONS, PodOptions
 from apps.clusters.quantities import parse
 from apps.clusters.sizes import Size, sensible
 from apps.core.errors import Invalid
@@ -46,6 +48,7 @@ class RunSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     resources: Resources = Resources()
     deadline_seconds: int | None = None
+    pod: PodOptions = NO_OPTIONS
 
     def to_json(self) -> dict[str, Any]:
         """The form that is stored and shown."""
@@ -56,6 +59,7 @@ class RunSpec:
             "env": dict(self.env),
             "resources": {"cpu": self.resources.cpu, "memory": self.resources.memory, "gpu": self.resources.gpu},
             "deadline_seconds": self.deadline_seconds,
+            **self.pod.to_json(),
         }
 
 
@@ -71,6 +75,7 @@ def parse_spec(data: Mapping[str, Any]) -> RunSpec:
         env=_env(data.get("env")),
         resources=_resources(data.get("resources")),
         deadline_seconds=_deadline(data.get("deadline_seconds")),
+        pod=podoptions.parse(data),
     )
 
 

@@ -1,0 +1,94 @@
+"""What runs and deployments may ask of their pods beside a container: where they go, what they mount and pull with.
+
+One frozen dataclass that both specs hold; `parse` checks what a person or a program wrote. In JSON only what was asked
+for is there, so that specs from before, and their digests, stay as they are. Pure.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from apps.clusters.podoptions.checks import choice, items, mapping
+from apps.clusters.podoptions.scheduling import parse_affinity, parse_labels, parse_tolerations
+from apps.clusters.podoptions.volumes import Volume, parse_secret_name, parse_volumes
+from apps.core.errors import Invalid
+
+__all__ = ["KEYS", "NO_OPTIONS", "PULL_POLICIES", "PodOptions", "Volume", "parse"]
+
+KEYS = ("node_selector", "tolerations", "affinity", "image_pull_secrets", "image_pull_policy", "volumes")
+PULL_POLICIES = ("Always", "IfNotPresent", "Never")
+MOST_PULL_SECRETS = 10
+MAX_TEXT = 30_000
+
+
+@dataclass(frozen=True)
+class PodOptions:
+    """Checked options; `tolerations` and `affinity` are Kubernetes' own objects."""
+
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[Mapping[str, Any], ...] = ()
+    affinity: Mapping[str, Any] = field(default_factory=dict)
+    image_pull_secrets: tuple[str, ...] = ()
+    image_pull_policy: str = ""
+    volumes: tuple[Volume, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The form that is stored and shown, without what is empty."""
+        found = {
+            "node_selector": dict(self.node_selector),
+            "tolerations": [dict(toleration) for toleration in self.tolerations],
+            "affinity": dict(self.affinity),
+            "image_pull_secrets": list(self.image_pull_secrets),
+            "image_pull_policy": self.image_pull_policy,
+            "volumes": [volume.to_json() for volume in self.volumes],
+        }
+        return {key: value for key, value in found.items() if value}
+
+    def pod_fields(self) -> dict[str, Any]:
+        """What of them belongs to a pod's spec."""
+        found = {
+            "nodeSelector": dict(self.node_selector),
+            "tolerations": [dict(toleration) for toleration in self.tolerations],
+            "affinity": dict(self.affinity),
+            "imagePullSecrets": [{"name": name} for name in self.image_pull_secrets],
+            "volumes": [volume.volume for volume in self.volumes],
+        }
+        return {key: value for key, value in found.items() if value}
+
+    def container_fields(self) -> dict[str, Any]:
+        """What of them belongs to the container."""
+        found = {
+            "imagePullPolicy": self.image_pull_policy,
+            "volumeMounts": [volume.mount for volume in self.volumes],
+        }
+        return {key: value for key, value in found.items() if value}
+
+
+NO_OPTIONS = PodOptions()
+
+
+def parse(data: Mapping[str, Any]) -> PodOptions:
+    """The options in what a person or a program asked for. Raises Invalid naming the field, to its leaf."""
+    options = PodOptions(
+        node_selector=parse_labels(data.get("node_selector"), "node_selector"),
+        tolerations=parse_tolerations(data.get("tolerations"), "tolerations"),
+        affinity=parse_affinity(data.get("affinity"), "affinity"),
+        image_pull_secrets=_pull_secrets(data.get("image_pull_secrets"), "image_pull_secrets"),
+        image_pull_policy=choice(data.get("image_pull_policy"), "image_pull_policy", PULL_POLICIES),
+        volumes=parse_volumes(data.get("volumes"), "volumes"),
+    )
+    for key, value in options.to_json().items():
+        if len(json.dumps(value)) > MAX_TEXT:
+            raise Invalid(f"{key} is too long.", field=key, hint=f"At most {MAX_TEXT} letters as JSON.")
+    return options
+
+
+def _pull_secrets(value: Any, name: str) -> tuple[str, ...]:
+    found = []
+    for number, item in enumerate(items(value, name, MOST_PULL_SECRETS)):
+        at = f"{name}[{number}]"
+        # As Kubernetes writes them, too: [{"name": "registry"}].
+        given = mapping(item, at, ("name",)).get("name") if isinstance(item, Mapping) else item
+        found.append(parse_secret_name(given, at))
+    return tuple(dict.fromkeys(found))
