@@ -12,6 +12,7 @@ from apps.core.models import Membership, Project, User
 from apps.core.states import Health, Role
 from apps.deployments.models import Deployment, Heal, Rollout, Target
 from tests import factories
+from tests.clusters.test_podoptions import EVERYTHING
 from tests.deployments.conftest import SPEC, client_of
 
 pytestmark = pytest.mark.django_db
@@ -64,6 +65,23 @@ def test_a_dry_run_shows_the_manifests_and_changes_nothing(api: Client, target: 
     answer = post(api, "/api/v1/deployments/digits/revisions?dry_run=true", {"version": 2})
     assert answer.json()["objects"][0]["metadata"]["name"] == "digits-r2"
     assert Rollout.objects.count() == 1
+
+
+def test_options_of_pods_stay_until_another_revision_changes_them(api: Client, target: Target, model: Any) -> None:
+    assert post(api, "/api/v1/deployments", BODY | EVERYTHING).status_code == 201
+    path = "/api/v1/deployments/digits/revisions"
+
+    def revised(**changes: Any) -> dict[str, Any]:
+        return post(api, path, changes).json()["spec"]
+
+    assert {key: revised(version=2)[key] for key in EVERYTHING} == EVERYTHING
+    changed = revised(node_selector={"pool": "a"}, tolerations=[], image_pull_policy="")
+    assert changed["node_selector"] == {"pool": "a"} and changed["volumes"] == EVERYTHING["volumes"]
+    assert not {"tolerations", "image_pull_policy"} & set(changed)
+    wrong = post(api, path, {"volumes": [{"mountPath": "/a", "hostPath": {"path": "/"}}]})
+    assert (wrong.status_code, wrong.json()["field"]) == (400, "volumes[0].hostPath")
+    back = post(api, "/api/v1/deployments/digits/rollback", {"revision": 1}).json()
+    assert {key: back["spec"][key] for key in EVERYTHING} == EVERYTHING
 
 
 def test_a_post_sent_twice_acts_once(api: Client, digits: Deployment) -> None:

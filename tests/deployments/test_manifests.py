@@ -2,11 +2,15 @@
 
 import copy
 from base64 import b64decode
+from typing import Any
 
+import kubernetes_validate
 import pytest
 
+from apps.clusters.podoptions import parse
 from apps.deployments import manifests
-from apps.deployments.specs import parse_revision
+from apps.deployments.specs import RevisionSpec, parse_revision
+from tests.clusters.test_podoptions import EVERYTHING
 
 IDENTITY = manifests.Identity("demo", "digits", "flotilla-demo")
 SPEC = parse_revision(
@@ -100,6 +104,29 @@ def test_the_workload_of_a_revision() -> None:
             },
         },
     }
+
+
+def test_the_workload_of_a_revision_with_options_is_that_without_and_what_they_say() -> None:
+    def made(spec: RevisionSpec) -> dict[str, Any]:
+        found = manifests.workload(IDENTITY, 2, spec, 3, tracking_uri="http://flotilla")
+        del found["metadata"]["annotations"]
+        return found
+
+    options = parse(EVERYTHING)
+    expected = made(SPEC)
+    pod = expected["spec"]["template"]["spec"]
+    pod |= options.pod_fields()
+    pod["containers"][0] |= options.container_fields()
+    spec = parse_revision({**SPEC.to_json(), **EVERYTHING})
+    assert made(spec) == expected
+    kubernetes_validate.validate(expected, "1.37", strict=True)
+    assert spec.digest != SPEC.digest and parse_revision(spec.to_json()) == spec
+
+
+def test_a_spec_without_options_says_nothing_of_them_so_that_its_digest_stays() -> None:
+    assert set(SPEC.to_json()) == {"model", "image", "command", "args", "env", "resources", "port", "probes"}
+    empty = {"node_selector": {}, "tolerations": [], "affinity": {}, "image_pull_policy": "", "volumes": None}
+    assert parse_revision({**SPEC.to_json(), **empty}).digest == SPEC.digest
 
 
 def test_the_service_selects_every_revision() -> None:

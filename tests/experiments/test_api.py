@@ -18,6 +18,7 @@ from apps.experiments import artifacts, ingest, services
 from apps.experiments.models import Experiment, Run
 from apps.experiments.states import RunKind, RunState
 from tests import factories
+from tests.clusters.test_podoptions import EVERYTHING
 
 pytestmark = pytest.mark.django_db
 
@@ -75,6 +76,16 @@ def test_launching_one_run_makes_its_experiment(api: Api, cluster: Any) -> None:
     assert Experiment.objects.get().name == "digits"
     assert api("GET", f"runs/{run['run_id']}/").json()["run_id"] == run["run_id"]
     assert set(AuditEntry.objects.values_list("action", flat=True)) == {"experiment.create", "run.launch"}
+
+
+def test_options_of_pods_are_stored_previewed_shown_and_kept_by_a_rerun(api: Api, cluster: Any) -> None:
+    job = api("POST", "runs?dry_run=true", WISH | EVERYTHING).json()["objects"][-1]
+    assert job["spec"]["template"]["spec"]["affinity"] == EVERYTHING["affinity"]
+    run = api("POST", "runs", WISH | EVERYTHING).json()
+    assert {key: run["spec"][key] for key in EVERYTHING} == EVERYTHING
+    again = api("POST", f"runs/{run['run_id']}/rerun").json()
+    assert again["spec"] == run["spec"] and again["rerun_of"] == run["run_id"]
+    assert not set(EVERYTHING) & set(api("POST", "runs", WISH).json()["spec"])
 
 
 def test_four_runs_launched_together(api: Api, cluster: Any) -> None:
@@ -151,6 +162,12 @@ def test_a_repeated_post_launches_once(api: Api, cluster: Any) -> None:
         ({"resources": {"cpu": "5"}}, "resources.cpu"),
         ({"resources": {"gpu": 3}}, "resources.gpu"),
         ({"deadline_seconds": 0}, "deadline_seconds"),
+        ({"node_selector": {"a b": "c"}}, "node_selector"),
+        ({"tolerations": [{"key": "a", "effect": "x"}]}, "tolerations[0].effect"),
+        ({"affinity": {"nodeAffinity": 1}}, "affinity.nodeAffinity"),
+        ({"image_pull_secrets": ["run-1"]}, "image_pull_secrets[0]"),
+        ({"image_pull_policy": "Sometimes"}, None),
+        ({"volumes": [{"mountPath": "/a", "hostPath": {"path": "/"}}]}, "volumes[0].hostPath"),
         ({"comand": ["x"]}, None),
         ({"cluster": "nowhere"}, "cluster"),
     ],

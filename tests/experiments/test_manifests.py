@@ -1,7 +1,13 @@
 """The Kubernetes objects of a run, whole."""
 
+from typing import Any
+
+import kubernetes_validate
+
+from apps.clusters.podoptions import parse
 from apps.experiments.manifests import run_job, run_secret
-from apps.experiments.specs import Resources, RunSpec
+from apps.experiments.specs import Resources, RunSpec, parse_spec
+from tests.clusters.test_podoptions import EVERYTHING
 
 LABELS = {
     "app.kubernetes.io/managed-by": "flotilla",
@@ -83,6 +89,22 @@ def test_the_job_of_a_run() -> None:
             },
         },
     }
+
+
+def test_the_job_of_a_run_with_options_is_that_without_and_what_they_say() -> None:
+    def made(**more: Any) -> dict[str, Any]:
+        return run_job(
+            project="demo", namespace_name="flotilla-demo", run_pk=7, run_uid="ab" * 16, experiment_pk=3,
+            spec=parse_spec({"image": "x", **more}), tracking_uri="http://flotilla:8000",
+        )  # fmt: skip
+
+    options = parse(EVERYTHING)
+    expected = made()
+    pod = expected["spec"]["template"]["spec"]
+    pod |= options.pod_fields()
+    pod["containers"][0] |= options.container_fields()
+    assert made(**EVERYTHING) == expected
+    kubernetes_validate.validate(expected, "1.37", strict=True)
 
 
 def test_the_secret_of_a_run() -> None:

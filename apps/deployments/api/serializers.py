@@ -5,6 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from apps.clusters.api.podoptions import PodOptionsSerializer
 from apps.clusters.models import Pod
 from apps.core.api.serializers import Strict
 from apps.deployments import selectors
@@ -57,7 +58,7 @@ class StrategySerializer(Strict):
     progress_deadline_seconds = serializers.IntegerField(required=False)
 
 
-class NewRevisionSerializer(Strict):
+class NewRevisionSerializer(PodOptionsSerializer):
     """What changes in a new revision; what is left out stays as it is."""
 
     model = serializers.CharField(required=False, help_text="The name of a registered model.")

@@ -5,6 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from apps.clusters.api.podoptions import PodOptionsSerializer
 from apps.core.api.serializers import Strict
 from apps.experiments.mlflow.render import number
 from apps.experiments.models import Experiment, ModelVersion, RegisteredModel, Run
@@ -59,7 +60,7 @@ class RunResourcesSerializer(serializers.Serializer[Any]):
     gpu = serializers.IntegerField(required=False)
 
 
-class NewRunSerializer(Strict):
+class NewRunSerializer(PodOptionsSerializer):
     """A run to launch. The experiment is made when it is new; the only cluster need not be named."""
 
     project = serializers.CharField(required=False)
