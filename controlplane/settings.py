@@ -54,18 +54,19 @@ INSTALLED_APPS = [
     "apps.deployments",
     "controlplane.apps.ControlplaneConfig",
 ]
+# Those of `apps.core.middleware` are about browsers: a request with a token passes them by.
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "apps.core.middleware.Sessions",
     "django.middleware.common.CommonMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "apps.core.middleware.Csrf",
+    "apps.core.middleware.Authentication",
+    "apps.core.middleware.Messages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
-    "django_htmx.middleware.HtmxMiddleware",
+    "apps.core.middleware.Htmx",
     "apps.core.middleware.ErrorMiddleware",
 ]
 ROOT_URLCONF = "controlplane.urls"
@@ -87,7 +88,7 @@ TEMPLATES: list[dict[str, Any]] = [
 ]
 
 DATABASES = {"default": env.db("DATABASE_URL", "postgres://flotilla@127.0.0.1:5432/flotilla")}
-DATABASES["default"]["ENGINE"] = "django.db.backends.postgresql"
+DATABASES["default"]["ENGINE"] = "controlplane.database"
 DATABASES["default"]["OPTIONS"] = {
     "connect_timeout": 5,
     # A Postgres whose machine is gone closes no connection: without these a query on it waits for a quarter of an hour.
@@ -106,8 +107,9 @@ if env.bool("FLOTILLA_DB_POOL", False):
     }
 else:
     DATABASES["default"]["CONN_MAX_AGE"] = env.int("FLOTILLA_DB_CONN_MAX_AGE", 300)
-# A connection that Postgres has closed meanwhile (it was restarted, say) must cost no request: it is tried first.
-DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+    # A connection that Postgres has closed meanwhile must cost no request: `controlplane.database` looks at it first,
+    # without a pool only where this says so.
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env.str("REDIS_URL", "redis://127.0.0.1:6379/0")
 CACHES = {

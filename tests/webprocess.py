@@ -6,7 +6,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +25,9 @@ def database_url() -> str:
     return f"postgres://{at['USER']}:{at['PASSWORD']}@{at['HOST']}:{at['PORT']}/{at['NAME']}"
 
 
-@dataclass(frozen=True)
-class WebProcess:
-    """Where it answers, and its number."""
+class WebProcess(str):
+    """The address at which it answers, with the number of the process."""
 
-    address: str
     pid: int
 
 
@@ -68,7 +65,9 @@ def web_process(**environment: str) -> Iterator[WebProcess]:
 
     try:
         wait_for(answers, "uvicorn to answer", timeout=60)
-        yield WebProcess(address, process.pid)
+        found = WebProcess(address)
+        found.pid = process.pid
+        yield found
     finally:
         process.terminate()
         process.wait(10)

@@ -1,15 +1,66 @@
-"""Turns errors that services raise into pages that say what to do, and never into a 500."""
+"""What is about browsers alone does not run for programs; errors that services raise become pages, never a 500."""
 
 from collections.abc import Callable
+from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.contrib import messages
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.messages.middleware import MessageMiddleware
+from django.contrib.sessions.middleware import SessionMiddleware
 from django.db import DataError
 from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import CsrfViewMiddleware
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
+from django_htmx.middleware import HtmxMiddleware
 
 from apps.core.errors import FlotillaError, Invalid
+
+API = "/api/"
+
+
+def asks_with_token(request: HttpRequest) -> bool:
+    """Whether a program asks: it names itself in a header that no browser sends by itself, and cookies don't count.
+
+    Where the token is not valid the answer is 401, never a look at the session (`apps.core.api.authentication`).
+    """
+    return request.path_info.startswith(API) and "HTTP_AUTHORIZATION" in request.META
+
+
+class _ForBrowsers:
+    """Of a middleware: what asks with a token passes by it."""
+
+    get_response: Callable[[HttpRequest], Any]
+
+    def __call__(self, request: HttpRequest) -> Any:
+        if asks_with_token(request):
+            return self.get_response(request)
+        return super().__call__(request)  # type: ignore[misc]
+
+
+class Sessions(_ForBrowsers, SessionMiddleware):
+    """The session of a browser."""
+
+
+class Csrf(_ForBrowsers, CsrfViewMiddleware):
+    """No other site writes in a browser's name."""
+
+    def process_view(self, request: HttpRequest, callback: Any, args: Any, kwargs: Any) -> Any:
+        """Without a cookie there is nothing to forge."""
+        return None if asks_with_token(request) else super().process_view(request, callback, args, kwargs)
+
+
+class Authentication(_ForBrowsers, AuthenticationMiddleware):
+    """The person of a session."""
+
+
+class Messages(_ForBrowsers, MessageMiddleware):
+    """What is said on the next page."""
+
+
+class Htmx(_ForBrowsers, HtmxMiddleware):
+    """Whether a part of a page is asked for."""
 
 
 class ErrorMiddleware:

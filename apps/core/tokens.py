@@ -8,11 +8,14 @@ from django.utils import timezone
 
 from apps.core.access import token_is_valid
 from apps.core.models import ApiToken, Project, User
+from apps.core.prepared import FindOne
 from apps.core.states import Role
 
 PREFIX = "flt_"
 # A request a second must not become a write a second: `last_used_at` is this coarse.
 LAST_USED_RESOLUTION = timedelta(minutes=1)
+
+_by_digest = FindOne(lambda text: ApiToken.objects.select_related("user", "project").filter(digest=text))
 
 
 def issue_token(
@@ -50,7 +53,7 @@ def find_token(text: str) -> ApiToken | None:
     """The valid token with this text, or None. Costs one query, and a write at most once a minute."""
     if not text.startswith(PREFIX):
         return None
-    token = ApiToken.objects.select_related("user", "project").filter(digest=digest(text)).first()
+    token = _by_digest(digest(text))
     if token is None or not token_is_valid(token):
         return None
     now = timezone.now()

@@ -21,8 +21,8 @@ from tests.webprocess import web_process
 
 @pytest.fixture
 def web(transactional_db: None) -> Iterator[str]:
-    with web_process(FLOTILLA_DB_POOL_SIZE="2") as process:
-        yield process.address
+    with web_process(FLOTILLA_DB_POOL_SIZE="2") as address:
+        yield address
 
 
 @pytest.mark.real_process

@@ -38,7 +38,7 @@ def peak_memory(pid: int) -> int:
 def test_a_file_passes_through_without_being_held(run: Run) -> None:
     headers = {"Authorization": f"Bearer {issue_token(name='t', user=User.objects.get(username='ada'))[1]}"}
     with web_process() as web:
-        path = f"{web.address}/api/2.0/mlflow-artifacts/artifacts/{run.experiment_id}/{run.uid}/artifacts/model.bin"
+        path = f"{web}/api/2.0/mlflow-artifacts/artifacts/{run.experiment_id}/{run.uid}/artifacts/model.bin"
         small = requests.put(f"{path}.small", data=b"x" * MIB, headers=headers, timeout=30)
         assert small.status_code == 200, small.text
         before = peak_memory(web.pid)

@@ -14,8 +14,8 @@ from tests.webprocess import web_process
 @pytest.fixture(scope="session")
 def web_server(django_db_setup: None) -> Iterator[str]:
     """uvicorn as in production, on a free port; gives its address."""
-    with web_process() as web:
-        yield web.address
+    with web_process() as address:
+        yield address
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from apps.core.access import get_scoped, require_role, visible_projects
 from apps.core.errors import Invalid, Missing
+from apps.core.prepared import FindOne
 from apps.core.states import Role
 from apps.experiments import services
 from apps.experiments.mlflow.wire import Call, MlflowError
@@ -13,6 +14,8 @@ DEFAULT_NAME = "Default"
 _MAX_ID_DIGITS = 18
 # Experiments that one search may name.
 MAX_SEARCHED = 1000
+
+_run_by_uid = FindOne(lambda uid: Run.objects.select_related("experiment__project").filter(uid=uid))
 
 
 def experiment_of(call: Call, at_least: Role = Role.VIEWER, *, name: str = "experiment_id") -> Experiment:
@@ -70,7 +73,7 @@ def run_of(call: Call, at_least: Role = Role.VIEWER) -> Run:
 
 def run_by_uid(call: Call, uid: str, at_least: Role = Role.VIEWER) -> Run:
     """The run with this id, with experiment and project at hand: one query. Raises Missing."""
-    found = Run.objects.select_related("experiment__project").filter(uid=uid).first() if len(uid) == 32 else None
+    found = _run_by_uid(uid) if len(uid) == 32 else None
     if found is None:
         raise Missing(f"Run '{uid[:64]}' not found")
     try:
