@@ -32,7 +32,7 @@ def connect() -> None:
 
 def tiles(scope: Scope) -> list[Tile]:
     """Healthy clusters, and GPUs in use (CPUs, where no cluster has a GPU)."""
-    clusters = list(Cluster.objects.filter(enabled=True).order_by("name"))
+    clusters = list(Cluster.objects.filter(enabled=True).order_by("name").only("name", "state"))
     healthy = sum(cluster.state == ClusterState.HEALTHY for cluster in clusters)
     sick = [cluster for cluster in clusters if cluster.state != ClusterState.HEALTHY]
     note, state = ("every one answers", "Healthy") if clusters else ("none is registered yet", "Idle")
@@ -70,7 +70,7 @@ def attention(scope: Scope) -> list[Attention]:
     sick = Q(state__in=[ClusterState.UNREACHABLE, ClusterState.DEGRADED])
     to_do = ~Q(check_report__findings=[]) & Q(check_report__has_key="findings")
     found = []
-    for cluster in Cluster.objects.filter(sick | to_do, enabled=True):
+    for cluster in Cluster.objects.filter(sick | to_do, enabled=True).defer("ca", "credential_encrypted"):
         if cluster.state != ClusterState.UNREACHABLE:
             found += [_finding(cluster, each) for each in findings_of(cluster)]
         if cluster.state not in {ClusterState.UNREACHABLE, ClusterState.DEGRADED}:

@@ -171,6 +171,16 @@ def attention(scope: Scope) -> list[Attention]:
     return sorted(found, key=lambda a: (_TONES.index(look_of(a.state).tone), -(a.at.timestamp() if a.at else 0.0)))
 
 
+def and_more(shown: list[Attention], *, of: int, noun: str, url: str) -> list[Attention]:
+    """What is shown of `of` things that need somebody, and one line that stands for the rest."""
+    rest = of - len(shown)
+    if not shown or rest <= 0:
+        return shown
+    last = shown[-1]
+    title = f"{rest} more {plural(noun, rest)}"
+    return [*shown, Attention(last.state, title, "The worst are shown.", noun, url, last.at, count=rest)]
+
+
 def anything(scope: Scope) -> bool:
     """Whether there is anything in the project to judge."""
     return any(probe(scope) for probe in _probes)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.db.models import Count, Q
+from django.db.models import Count, Exists, OuterRef, Q, Window
 from django.utils import timezone
 
 from apps.clusters.models import Pod
@@ -11,15 +11,15 @@ from apps.core import overview as page
 from apps.core.access import Principal, visible_projects
 from apps.core.models import Project
 from apps.core.overview import Attention, RolloutRow, Scope, Section, ServingRow, Tile
-from apps.core.states import Health
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Rollout
 
+ATTENTION_ROWS = 8
+ROLLOUT_ROWS = 20
 SERVING_ROWS = 8
 SQUARES = 60
 # A replica this young is marked: it has just come.
 YOUNG_SECONDS = 120
-_TROUBLE = (Health.DEGRADED, Health.MISSING, Health.UNKNOWN)
 
 
 def connect() -> None:
@@ -40,44 +40,47 @@ def has_deployments(scope: Scope) -> bool:
 
 def tiles(scope: Scope) -> list[Tile]:
     """Ready replicas of those that are wanted, over all deployments."""
-    rows = list(Deployment.objects.filter(project=scope.project).only("desired_replicas", "ready_replicas", "health"))
-    wanted, ready = sum(row.desired_replicas for row in rows), sum(row.ready_replicas for row in rows)
-    short = sum(max(0, row.desired_replicas - row.ready_replicas) for row in rows)
-    unknown = sum(row.desired_replicas for row in rows if row.health == Health.UNKNOWN)
-    if not rows:
+    found = selectors.totals(scope.project)
+    if not found.deployments:
         state, note = "Idle", "nothing is deployed yet"
-    elif unknown:
-        state, note = "Unknown", f"{unknown} on a cluster that can't be asked"
-    elif short:
-        state, note = ("Progressing", f"{short} not ready")
-        if any(row.health in _TROUBLE for row in rows):
-            state = "Degraded"
+    elif found.unknown:
+        state, note = "Unknown", f"{found.unknown} on a cluster that can't be asked"
+    elif found.short:
+        state, note = "Degraded" if found.bad else "Progressing", f"{found.short} not ready"
     else:
-        state, note = "Healthy", f"{len(rows)} deployment{'' if len(rows) == 1 else 's'} as wanted"
+        plural = "" if found.deployments == 1 else "s"
+        state, note = "Healthy", f"{found.deployments} deployment{plural} as wanted"
     url = nav.link("deployments:list", scope.project.name)
-    return [Tile("Replicas ready", str(ready), f"of {wanted}", state, note, url=url, order=3)]
+    return [Tile("Replicas ready", str(found.ready), f"of {found.wanted}", state, note, url=url, order=3)]
 
 
 def attention(scope: Scope) -> list[Attention]:
-    """Deployments that are not as wanted and not on their way there."""
-    rows = selectors.deployments(project=scope.project, health__in=_TROUBLE)
-    return [
-        Attention(
-            row.health,
-            f"{row.name} is {row.health.lower()}",
-            row.message or f"{row.ready_replicas} of {row.desired_replicas} replicas are ready.",
-            f"deployment {row.health.lower()}",
-            _url(row),
-            row.under_way.started_at if row.under_way else row.observed_at,
-        )
-        for row in rows.order_by("name")
-    ]
+    """Deployments that are not as wanted and not on their way there; of very many the worst, and how many more."""
+    rows = selectors.deployments(project=scope.project, health__in=selectors.TROUBLE)
+    shown = list(selectors.worst_first(rows.annotate(all=Window(Count("pk"))))[:ATTENTION_ROWS])
+    return page.and_more(
+        [
+            Attention(
+                row.health,
+                f"{row.name} is {row.health.lower()}",
+                row.message or f"{row.ready_replicas} of {row.desired_replicas} replicas are ready.",
+                f"deployment {row.health.lower()}",
+                _url(row),
+                row.under_way.started_at if row.under_way else row.observed_at,
+            )
+            for row in shown
+        ],
+        of=getattr(shown[0], "all") if shown else 0,  # noqa: B009 - annotated above
+        noun="deployment in trouble",
+        url=nav.link("deployments:list", scope.project.name),
+    )
 
 
 def rollouts(scope: Scope) -> list[RolloutRow]:
     """Rollouts that are not finished."""
-    rows = selectors.deployments(project=scope.project).filter(rollouts__ended_at=None, rollouts__isnull=False)
-    return [_rollout_row(row, row.under_way) for row in rows.order_by("name").distinct() if row.under_way]
+    unfinished = Rollout.objects.filter(deployment=OuterRef("pk"), ended_at=None)
+    rows = selectors.deployments(project=scope.project).filter(Exists(unfinished)).order_by("name")
+    return [_rollout_row(row, row.under_way) for row in rows[:ROLLOUT_ROWS] if row.under_way]
 
 
 def _rollout_row(row: Deployment, rollout: Rollout) -> RolloutRow:
@@ -103,10 +106,9 @@ def _rollout_row(row: Deployment, rollout: Rollout) -> RolloutRow:
 
 def serving(scope: Scope) -> list[ServingRow]:
     """Deployments with a square for each replica, the worst first: two queries more, however many there are."""
-    rows = selectors.summary(scope.project)["deployments"][:SERVING_ROWS]
-    pods = Pod.objects.present().filter(project=scope.project.name, deployment__in=[row.name for row in rows])
+    rows = list(selectors.worst_first(selectors.deployments(project=scope.project))[:SERVING_ROWS])
     squares: dict[tuple[int, str, str], list[dict[str, Any]]] = {}
-    for pod in pods.exclude(phase__in=["Succeeded", "Failed"]).order_by("revision", "name"):
+    for pod in selectors.first_pods_of(rows, each=SQUARES):
         squares.setdefault((pod.cluster_id, pod.namespace, pod.deployment), []).append(_square(pod))
     return [
         ServingRow(
@@ -117,7 +119,7 @@ def serving(scope: Scope) -> list[ServingRow]:
             row.desired_replicas,
             [
                 {**square, "url": _url(row)}
-                for square in squares.get((row.target.cluster_id, row.target.namespace, row.name), [])[:SQUARES]
+                for square in squares.get((row.target.cluster_id, row.target.namespace, row.name), [])
             ],
             _url(row),
         )
@@ -141,7 +143,7 @@ def count(principal: Principal, project: Project | None) -> nav.Count | None:
     if project is None:
         return None
     found = Deployment.objects.filter(project=project).aggregate(
-        total=Count("pk"), bad=Count("pk", filter=Q(health__in=_TROUBLE))
+        total=Count("pk"), bad=Count("pk", filter=Q(health__in=selectors.TROUBLE))
     )
     return nav.Count(found["total"], found["bad"])
 

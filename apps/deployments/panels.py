@@ -22,6 +22,7 @@ from apps.deployments.models import Deployment, Heal, Revision, Rollout
 from apps.deployments.states import RevisionState, RolloutState
 
 MAX_REPLICA_STEPS = 4
+SHOWN_REPLICAS = 300
 SHOWN_REVISIONS = 20
 SHOWN_HEALS = 5
 SHOWN_WHYS = 10
@@ -160,9 +161,15 @@ class Board:
 
     @functools.cached_property
     def pods(self) -> list[Pod]:
-        """The observed pods, newest revision first."""
-        rows = list(selectors.pods_of(self.deployment))
+        """The observed pods, newest revision first; of very many those that are not well, and the first of the rest."""
+        rows = selectors.pods_of(self.deployment).order_by("ready", "name")[:SHOWN_REPLICAS]
         return sorted(rows, key=lambda pod: (-_number(pod.revision), pod.name))
+
+    @property
+    def hidden(self) -> int:
+        """How many replicas exist that are not shown."""
+        existing = sum(entry["existing"] for entry in self.deployment.observed)
+        return max(0, existing - len(self.pods)) if len(self.pods) == SHOWN_REPLICAS else 0
 
     @functools.cached_property
     def replicas(self) -> list[ReplicaRow]:
@@ -323,13 +330,6 @@ def run_url(revision: Revision | None) -> str:
         return reverse("experiments:run", args=[version.model.project.name, version.run.uid])
     except NoReverseMatch:
         return ""
-
-
-def ready_text(deployments: Iterable[Deployment]) -> str:
-    """ "5 of 6 replicas ready." over several deployments."""
-    rows = list(deployments)
-    ready = sum(min(row.ready_replicas, row.desired_replicas) for row in rows)
-    return f"{ready} of {sum(row.desired_replicas for row in rows)} replicas ready"
 
 
 def _number(text: str) -> int:

@@ -1,10 +1,26 @@
 """Every read of deployments that a page, an endpoint or a reconcile needs, with its prefetches."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet
+from django.db.models import (
+    Case,
+    Count,
+    Exists,
+    F,
+    IntegerField,
+    Max,
+    OuterRef,
+    Prefetch,
+    Q,
+    QuerySet,
+    Sum,
+    When,
+    Window,
+)
+from django.db.models.functions import Least, RowNumber
 from django.urls import reverse
 
 from apps.clusters.manifests import DEPLOYMENT, PART_OF
@@ -24,6 +40,11 @@ from apps.experiments.models import LatestMetric, ModelVersion
 # A settled deployment is looked at this often even when no event came, so that a lost one costs no more.
 LOOK_AGAIN = timedelta(minutes=10)
 _SETTLED_HEALTH = (Health.HEALTHY, Health.SUSPENDED)
+# Phases of pods that ended for good.
+_ENDED = ("Succeeded", "Failed")
+# A person has to look at these.
+TROUBLE = (Health.DEGRADED, Health.MISSING, Health.UNKNOWN)
+_SEVERITY = Case(*(When(health=word, then=word.severity) for word in Health), default=0, output_field=IntegerField())
 
 
 def targets(**scope: Any) -> QuerySet[Target]:
@@ -117,6 +138,19 @@ def pods_of(of: Deployment) -> QuerySet[Pod]:
     )
 
 
+def first_pods_of(rows: Sequence[Deployment], *, each: int) -> list[Pod]:
+    """The first `each` replicas of each of some deployments of one project, by revision and name, for squares."""
+    places = Q()
+    for row in rows:
+        places |= Q(cluster_id=row.target.cluster_id, namespace=row.target.namespace, deployment=row.name)
+    if not places:
+        return []
+    number = Window(RowNumber(), partition_by=["cluster_id", "namespace", "deployment"], order_by=["revision", "name"])
+    pods = Pod.objects.present().filter(places, project=rows[0].project.name).exclude(phase__in=_ENDED)
+    first = pods.annotate(number=number).filter(number__lte=each).order_by("revision", "name")
+    return list(first.defer("labels", "status"))
+
+
 def ready_replicas(of: Deployment) -> list[tuple[str, int]]:
     """(name, revision) of the replicas that take traffic, by name."""
     rows = pods_of(of).filter(ready=True).order_by("name").values_list("name", "revision")
@@ -131,7 +165,7 @@ def endpoint(deployment_pk: int, revision: int) -> tuple[int, str]:
 
 def replicas_of(pods: Iterable[Pod]) -> list[ReplicaSeen]:
     """The replicas behind observed pods: those that ended for good (evicted, say) and were replaced are left out."""
-    return [seen_of(pod) for pod in pods if pod.phase not in ("Succeeded", "Failed")]
+    return [seen_of(pod) for pod in pods if pod.phase not in _ENDED]
 
 
 def seen_of(pod: Pod) -> ReplicaSeen:
@@ -229,8 +263,37 @@ def last_spec(project: Project, model: str) -> dict[str, Any] | None:
     return rows.order_by("-id").values_list("spec", flat=True).first()
 
 
-def summary(project: Project) -> dict[str, Any]:
-    """What an overview shows: the deployments, the worst first."""
-    rows = list(deployments(project=project))
-    rows.sort(key=lambda row: (-Health(row.health).severity, row.name))
-    return {"deployments": rows, "unhealthy": [row for row in rows if row.health not in _SETTLED_HEALTH]}
+@dataclass(frozen=True)
+class Totals:
+    """All deployments of a project in figures. `ready` counts no replica beyond those that are wanted."""
+
+    deployments: int
+    bad: int
+    worst: Health
+    wanted: int
+    ready: int
+    unknown: int
+    """Replicas that are wanted of deployments whose health is Unknown."""
+
+    @property
+    def short(self) -> int:
+        """Replicas that are wanted and not ready."""
+        return self.wanted - self.ready
+
+
+def totals(project: Project) -> Totals:
+    """The figures of a project's deployments: one query that loads none of them."""
+    found = Deployment.objects.filter(project=project).aggregate(
+        deployments=Count("pk"),
+        bad=Count("pk", filter=Q(health__in=TROUBLE)),
+        worst=Max(_SEVERITY),
+        wanted=Sum("desired_replicas", default=0),
+        ready=Sum(Least("ready_replicas", "desired_replicas"), default=0),
+        unknown=Sum("desired_replicas", filter=Q(health=Health.UNKNOWN), default=0),
+    )
+    return Totals(**{**found, "worst": list(Health)[found["worst"] or 0]})
+
+
+def worst_first(rows: QuerySet[Deployment]) -> QuerySet[Deployment]:
+    """The same deployments, those in trouble first, then by name."""
+    return rows.order_by(_SEVERITY.desc(), "name", "id")

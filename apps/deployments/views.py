@@ -40,14 +40,11 @@ def listing(request: PageRequest, project: Project) -> HttpResponse:
     found = rows.filter(name__icontains=wanted) if wanted else rows
     found = found.filter(health=health) if health else found
     shown = Paginator(found, PER_PAGE).get_page(request.GET.get("page"))
-    everything = list(rows)
     context = {
         "project": project,
         "page_obj": shown,
         "deployments": [(row, panels.model_text(row.current.spec, row.alias) if row.current else "–") for row in shown],
-        "total": len(everything),
-        "bad": [row for row in everything if row.health in ("Degraded", "Missing", "Unknown")],
-        "ready": panels.ready_text(everything),
+        "totals": selectors.totals(project),
         "filtered": bool(wanted or health),
         "healths": [word.value for word in Health],
         "command": DEPLOY_COMMAND.format(url=settings.PUBLIC_URL, project=project.name),

@@ -36,7 +36,7 @@ def models(request: PageRequest, project: Project) -> HttpResponse:
     context = {
         "project": project,
         "page_obj": shown,
-        "total": rows.count(),
+        "total": rows.count() if text else shown.paginator.count,
         "filtered": bool(text),
         "command": REGISTER_COMMAND.format(url=settings.PUBLIC_URL, project=project.name),
     }
@@ -80,8 +80,7 @@ def _metrics(version: ModelVersion, keys: list[str]) -> list[float | None]:
 def set_alias(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """Point an alias at a version."""
     found = selectors.model(request.principal, name, Role.DEVELOPER, project=project)
-    numbers = list(found.versions.values_list("version", flat=True))
-    form = AliasForm(request.POST, versions=numbers)
+    form = AliasForm(request.POST, versions=selectors.version_numbers(found, request.POST.get("version", "")))
     if form.is_valid():
         version = selectors.model_version(project, name, int(form.cleaned_data["version"]))
         services.set_alias(principal=request.principal, version=version, alias=form.cleaned_data["alias"])

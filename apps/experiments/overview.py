@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import timedelta
 
-from django.db.models import Case, Count, Min, Q, QuerySet, When
+from django.db.models import Case, Count, Min, Q, QuerySet, When, Window
 from django.utils import timezone
 from django.utils.text import Truncator
 
@@ -85,7 +85,8 @@ def attention(scope: Scope) -> list[Attention]:
     now = timezone.now()
     failed = _runs(scope).filter(state__in=FAILURES, ended_at__gte=now - FRESH, reruns=None)
     waiting = _runs(scope).filter(state__in=_WAITING, kind=RunKind.LAUNCHED, created_at__lte=now - PATIENCE)
-    found = _failed(list(failed.order_by("-ended_at")[: FAILURE_ROWS * 5]), scope)
+    newest = failed.annotate(all=Window(Count("pk"))).order_by("-ended_at")[:2]
+    found = _failed(list(newest), scope)
     rows = list(waiting.order_by("id")[:FAILURE_ROWS])
     whys = whys_of(rows, visibility_of(scope.principal))
     found.extend(_waits(run, whys.get(run.pk)) for run in rows if run.message or run.pk in whys)
@@ -98,8 +99,9 @@ def _waits(run: Run, why: Why | None) -> Attention:
 
 
 def _failed(runs: list[Run], scope: Scope) -> list[Attention]:
-    """Two failures are said one by one; more of them are one thing to look at."""
-    if len(runs) <= 2:
+    """Two failures are said one by one; more of them are one thing to look at. `runs` are the newest, with `all`."""
+    total = getattr(runs[0], "all") if runs else 0  # noqa: B009 - annotated by the caller
+    if total <= 2:
         return [
             Attention(run.state, f"run {run} {_verb(run)}", _why(run), f"run {_verb(run)}", _url(run), run.ended_at)
             for run in runs
@@ -108,12 +110,12 @@ def _failed(runs: list[Run], scope: Scope) -> list[Attention]:
     return [
         Attention(
             newest.state,
-            f"{len(runs)} runs failed in the last hour",
+            f"{total} runs failed in the last hour",
             f"The newest is {newest}: {_why(newest)}",
             "run failed",
             nav.link("experiments:detail", scope.project.name, newest.experiment.name),
             newest.ended_at,
-            count=len(runs),
+            count=total,
         )
     ]
 

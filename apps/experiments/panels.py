@@ -1,7 +1,7 @@
 """What the pages show, computed when a template asks for it: a fragment pays only for its own queries."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -18,9 +18,9 @@ from apps.core.models import Transition
 from apps.core.states import Role
 from apps.core.transitions import transitions_of
 from apps.experiments import artifacts, charts, selectors
-from apps.experiments.artifacts import Owner
 from apps.experiments.curves import Point, curves, grown_keys
-from apps.experiments.models import Artifact, Experiment, LatestMetric, LoggedModel, ModelVersion, Run
+from apps.experiments.filetree import Files, file_tree
+from apps.experiments.models import Experiment, LatestMetric, LoggedModel, ModelVersion, Run
 from apps.experiments.search import RunSearch
 from apps.experiments.states import FAILURES, SETTLED, RunKind, RunState
 from apps.experiments.whys import why_of
@@ -30,9 +30,8 @@ MAX_COLUMNS = 6
 MAX_CURVES = 8
 CHART_POINTS = 400
 MAX_CHARTS = 12
-MAX_FILES = 300
-MAX_INLINE_BYTES, FAILURE_LINES = 4 * 1024 * 1024, 12
-PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
+MAX_SOURCES = MAX_VERSIONS = 50
+FAILURE_LINES = 12
 
 
 def may_change(principal: Principal, experiment: Experiment) -> bool:
@@ -209,33 +208,6 @@ class Curve:
     points: int
 
 
-@dataclass(frozen=True)
-class FileRow:
-    """A line of the tree of files; `depth` is how far it is indented."""
-
-    name: str
-    path: str
-    depth: int
-    size: int | None = None
-    is_dir: bool = False
-
-    @property
-    def indent(self) -> range:
-        """Something to repeat for each level."""
-        return range(self.depth)
-
-
-@dataclass(frozen=True)
-class Files:
-    """The files of a run or of a logged model; `model` is the latter's id."""
-
-    title: str
-    rows: list[FileRow] = field(default_factory=list)
-    pictures: list[FileRow] = field(default_factory=list)
-    hidden: int = 0
-    model: str = ""
-
-
 class RunBoard:
     """Everything about one run."""
 
@@ -341,13 +313,18 @@ class RunBoard:
     def sources(self) -> list[str]:
         """What can be registered: logged models, and folders that hold an MLmodel."""
         names = [model.name for model in self.logged_models]
-        marks = artifacts.artifacts_of(self.run).filter(path__endswith="/MLmodel").values_list("path", flat=True)
-        return list(dict.fromkeys([*names, *(path.rpartition("/")[0] for path in marks)]))
+        marks = (
+            artifacts.artifacts_of(self.run)
+            .filter(path__endswith="/MLmodel")
+            .order_by("path")
+            .values_list("path", flat=True)
+        )
+        return list(dict.fromkeys([*names, *(path.rpartition("/")[0] for path in marks[:MAX_SOURCES])]))
 
     @cached_property
     def versions(self) -> list[ModelVersion]:
         """The model versions that were made from it."""
-        return list(self.run.model_versions.select_related("model").order_by("-id"))
+        return list(self.run.model_versions.select_related("model").order_by("-id")[:MAX_VERSIONS])
 
     @cached_property
     def pods(self) -> list[Pod]:
@@ -376,25 +353,3 @@ class RunBoard:
     def ended(self) -> Any:
         """When it ended, for the ticking duration: a run that never started has none."""
         return self.run.ended_at or (timezone.now() if self.settled else None)
-
-
-def file_tree(owner: Owner, title: str, model: str = "") -> Files:
-    """The files of an owner as indented lines, folders before what is in them."""
-    rows = artifacts.artifacts_of(owner)
-    found: Sequence[Artifact] = list(rows.order_by("path")[: MAX_FILES + 1])
-    hidden = max(0, rows.count() - MAX_FILES) if len(found) > MAX_FILES else 0
-    lines: list[FileRow] = []
-    pictures: list[FileRow] = []
-    known: set[str] = set()
-    for artifact in found[:MAX_FILES]:
-        parts = artifact.path.split("/")
-        for depth in range(len(parts) - 1):
-            folder = "/".join(parts[: depth + 1])
-            if folder not in known:
-                known.add(folder)
-                lines.append(FileRow(parts[depth], folder, depth, is_dir=True))
-        row = FileRow(parts[-1], artifact.path, len(parts) - 1, size=artifact.size)
-        lines.append(row)
-        if artifact.path.lower().endswith(PICTURES) and artifact.size <= MAX_INLINE_BYTES:
-            pictures.append(row)
-    return Files(title, lines, pictures, hidden, model)

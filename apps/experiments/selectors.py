@@ -29,6 +29,9 @@ from apps.experiments.models import (
 )
 from apps.experiments.states import FAILURES, UNSETTLED, RunKind
 
+# Points of all curves of a run in one answer.
+MOST_POINTS = 200_000
+
 
 def experiments(**scope: Any) -> QuerySet[Experiment]:
     """Experiments that are not deleted, newest activity first, with `run_count`, `active_count` and `last_run_at`."""
@@ -96,12 +99,16 @@ class Series:
 
 
 def metric_series(run_pk: int, keys: Iterable[str] | None = None, *, limit: int = 2000) -> list[Series]:
-    """The curves of a run by key, thinned to at most about `limit` points each, the last point always kept."""
+    """The curves of a run by key, thinned to at most about `limit` points each, the last point always kept.
+
+    Of very many metrics each has fewer points, so that all of them are at most about `MOST_POINTS`.
+    """
     wanted = (
         list(keys)
         if keys is not None
         else list(LatestMetric.objects.filter(run_id=run_pk).order_by("key").values_list("key", flat=True))
     )
+    limit = max(1, min(limit, MOST_POINTS // max(1, len(wanted))))
     found = curves([run_pk], wanted, limit=limit)
     return [Series(key, found.get((run_pk, key), [])) for key in wanted]
 
@@ -182,6 +189,13 @@ def model_version(project: Project, name: str, version: int | str) -> ModelVersi
     if found is None:
         raise Missing(f"Model {name!r} of project {project.name} has no version or alias {text!r}.", field="version")
     return found
+
+
+def version_numbers(registered: RegisteredModel, text: str) -> list[int]:
+    """The version of the model that `text` names, if there is one: what a form may choose."""
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        return []
+    return list(registered.versions.filter(version=int(text)).values_list("version", flat=True))
 
 
 def logged_model_of(target: Run, name: str = "") -> LoggedModel | None:

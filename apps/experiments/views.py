@@ -40,7 +40,7 @@ def listing(request: PageRequest, project: Project) -> HttpResponse:
     context = {
         "project": project,
         "page_obj": shown,
-        "total": rows.count(),
+        "total": rows.count() if text else shown.paginator.count,
         "active": selectors.runs(experiment__project=project, state__in=UNSETTLED).count(),
         "filtered": bool(text),
         "command": LOG_COMMAND.format(url=settings.PUBLIC_URL, project=project.name),
