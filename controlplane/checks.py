@@ -8,6 +8,8 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Critical, Error, register
 
+from apps.core.publicurl import is_loopback, problem_of, shown
+
 
 @register()
 def check_secrets(**_: Any) -> Iterable[CheckMessage]:
@@ -57,6 +59,23 @@ def check_addresses(**_: Any) -> Iterable[CheckMessage]:
         )
     if settings.PRODUCTION and "*" in settings.ALLOWED_HOSTS:
         found.append(Error("FLOTILLA_ALLOWED_HOSTS must not be '*' in production.", id="flotilla.E002"))
+    problem = problem_of(settings.PUBLIC_URL)
+    if problem:
+        found.append(
+            Error(
+                f"FLOTILLA_PUBLIC_URL={shown(settings.PUBLIC_URL)} {problem}.",
+                hint="Set it to the address that people and pods use, such as https://flotilla.example.com.",
+                id="flotilla.E004",
+            )
+        )
+    elif settings.PRODUCTION and is_loopback(settings.PUBLIC_URL):
+        found.append(
+            checks.Warning(
+                f"FLOTILLA_PUBLIC_URL={settings.PUBLIC_URL} is this machine's own: no pod elsewhere can log to it.",
+                hint="Set it to the address that people and pods use, such as https://flotilla.example.com.",
+                id="flotilla.W002",
+            )
+        )
     if settings.PRODUCTION and settings.DEBUG:
         found.append(Error("FLOTILLA_DEBUG must be off in production.", id="flotilla.E003"))
     if settings.PRODUCTION and not settings.SECURE_COOKIES:

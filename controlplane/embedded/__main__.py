@@ -1,4 +1,7 @@
-"""`python -m controlplane.embedded [--demo] [--once] [--port P] [--data-dir D]`: Flotilla by one command."""
+"""Flotilla by one command.
+
+`python -m controlplane.embedded [--demo] [--once] [--port P] [--host A] [--public-url U] [--data-dir D]`
+"""
 
 import argparse
 import os
@@ -7,6 +10,7 @@ from pathlib import Path
 
 from controlplane.embedded.errors import EmbeddedError, RefusedError
 from controlplane.embedded.fleet import BASE_DIR
+from controlplane.embedded.place import outward_address, place_of
 from controlplane.embedded.up import Options, run
 
 DEFAULT_PORT = 8000
@@ -18,6 +22,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--port",
         default=os.environ.get("FLOTILLA_PORT") or str(DEFAULT_PORT),
         help=f"port of the dashboard and the API (FLOTILLA_PORT, {DEFAULT_PORT})",
+    )
+    parser.add_argument(
+        "--host",
+        default=os.environ.get("FLOTILLA_HOST", ""),
+        help="address to listen on; 0.0.0.0 for every one of this machine (FLOTILLA_HOST, 127.0.0.1)",
+    )
+    parser.add_argument(
+        "--public-url",
+        default=os.environ.get("FLOTILLA_PUBLIC_URL", ""),
+        help="address that people and pods use (FLOTILLA_PUBLIC_URL, by default the one that is listened on)",
     )
     parser.add_argument(
         "--data-dir",
@@ -35,7 +49,8 @@ def main(argv: list[str] | None = None) -> int:
     add_arguments(parser)
     args = parser.parse_args(argv)
     try:
-        return run(Options(args.data_dir, _port(args.port), args.demo, args.once or os.environ.get("ONCE") == "1"))
+        place = place_of(args.host.strip(), _port(args.port), args.public_url.strip(), outward_address)
+        return run(Options(args.data_dir, place, args.demo, args.once or os.environ.get("ONCE") == "1"))
     except EmbeddedError as error:
         print(f"flotilla: {error}", file=sys.stderr)
         return 2 if isinstance(error, RefusedError) else 1

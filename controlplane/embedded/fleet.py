@@ -1,5 +1,6 @@
 """The processes of the embedded default: what is started, with which environment."""
 
+import os
 import signal
 import sys
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 from controlplane.embedded import postgres, valkey
 from controlplane.embedded.datadir import DataDir
 from controlplane.embedded.keys import Keys
+from controlplane.embedded.place import Place
 from controlplane.embedded.processes import Command
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
@@ -16,17 +18,12 @@ WORKER_PROCESSES = 2
 
 @dataclass(frozen=True)
 class Addresses:
-    """The ports of one start."""
+    """Where the servers of one start are found: Flotilla's place, and ports on the loopback."""
 
-    web: int
+    web: Place
     postgres: int
     valkey: int
     localcluster: int
-
-    @property
-    def url(self) -> str:
-        """Where people and pods find Flotilla."""
-        return f"http://127.0.0.1:{self.web}"
 
 
 def environment(data: DataDir, keys: Keys, addresses: Addresses) -> dict[str, str]:
@@ -36,7 +33,8 @@ def environment(data: DataDir, keys: Keys, addresses: Addresses) -> dict[str, st
         "FLOTILLA_ENV": "development",
         "FLOTILLA_SECRET_KEY": keys.secret_key,
         "FLOTILLA_CREDENTIALS_KEYS": keys.credentials_key,
-        "FLOTILLA_PUBLIC_URL": addresses.url,
+        "FLOTILLA_PUBLIC_URL": addresses.web.public_url,
+        "FLOTILLA_ALLOWED_HOSTS": addresses.web.allowed_hosts(os.environ.get("FLOTILLA_ALLOWED_HOSTS", "")),
         "FLOTILLA_DATA_DIR": str(data.root),
         "DATABASE_URL": postgres.url(addresses.postgres, keys.database_password),
         "REDIS_URL": valkey.url(addresses.valkey, keys.valkey_password),

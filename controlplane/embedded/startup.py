@@ -7,19 +7,22 @@ from controlplane.embedded import fleet, logfiles, postgres, valkey
 from controlplane.embedded.datadir import DataDir
 from controlplane.embedded.errors import EmbeddedError
 from controlplane.embedded.keys import Keys
+from controlplane.embedded.place import Place
 from controlplane.embedded.ports import PortBook
 from controlplane.embedded.supervisor import Supervisor
 
 TIMEOUT_S = 120.0
 
 
-def start_all(supervisor: Supervisor, data: DataDir, keys: Keys, port: int, listener: socket.socket) -> dict[str, str]:
+def start_all(
+    supervisor: Supervisor, data: DataDir, keys: Keys, place: Place, listener: socket.socket
+) -> dict[str, str]:
     """Start everything and wait until it serves. Returns the environment of Flotilla's own processes.
 
     Raises EmbeddedError with the end of the log of what does not start.
     """
     book = PortBook(data.root / "ports.json")
-    addresses = fleet.Addresses(port, book.take("postgres"), book.take("valkey"), book.take("localcluster"))
+    addresses = fleet.Addresses(place, book.take("postgres"), book.take("valkey"), book.take("localcluster"))
     env = fleet.environment(data, keys, addresses)
     supervisor.start(valkey.command(data.valkey, addresses.valkey, keys.valkey_password))
     supervisor.start(fleet.local_cluster(data, addresses.localcluster))
@@ -38,15 +41,15 @@ def start_all(supervisor: Supervisor, data: DataDir, keys: Keys, port: int, list
     for command in (fleet.web(env, listener.fileno()), fleet.worker(env), fleet.watcher(env), fleet.beat(env)):
         supervisor.start(command)
     _finish_bootstrap(supervisor, data)
-    supervisor.wait(lambda: is_ready(port), "the web process to be ready", timeout=TIMEOUT_S, log="web")
+    supervisor.wait(lambda: is_ready(place.local_url), "the web process to be ready", timeout=TIMEOUT_S, log="web")
     supervisor.progress.done("web, worker, watcher and beat run")
     supervisor.starting = False
     return env
 
 
-def is_ready(port: int) -> bool:
+def is_ready(url: str) -> bool:
     """Whether /readyz answers 200: the web process runs, with Postgres, Valkey and migrations behind it."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=5)
     try:
         connection.request("GET", "/readyz")
         return connection.getresponse().status == 200

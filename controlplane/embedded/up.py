@@ -1,5 +1,6 @@
 """`up`: bring everything up, keep it up, and bring it down again."""
 
+import errno
 import fcntl
 import json
 import os
@@ -15,6 +16,7 @@ from controlplane.embedded.datadir import DataDir
 from controlplane.embedded.errors import RefusedError
 from controlplane.embedded.files import private_directory, write_private
 from controlplane.embedded.keys import ADMIN_NAME, Keys, load_or_make
+from controlplane.embedded.place import Place, answers, family_of
 from controlplane.embedded.progress import Progress
 from controlplane.embedded.startup import start_all
 from controlplane.embedded.strays import end_strays
@@ -32,7 +34,7 @@ class Options:
     """What the person asked for. `once`: stop after the start (and the demo) instead of serving on."""
 
     data_dir: Path
-    port: int
+    place: Place
     demo: bool = False
     once: bool = False
 
@@ -47,7 +49,7 @@ def run(options: Options) -> int:
         private_directory(data.root)
     except OSError as error:
         raise RefusedError(f"{data.root} can't be used: {error.strerror}. Set FLOTILLA_DATA_DIR.") from error
-    with _alone(data), _listening(options.port) as listener:
+    with _alone(data), _listening(options.place) as listener:
         data.prepare()
         return _supervise(options, data, listener)
 
@@ -56,19 +58,19 @@ def _supervise(options: Options, data: DataDir, listener: socket.socket) -> int:
     progress = Progress()
     supervisor = Supervisor(data, progress)
     supervisor.listen_to_signals()
-    url = f"http://127.0.0.1:{options.port}"
+    place = options.place
     progress.say(f"Flotilla starts, with its data in {data.root}")
     try:
         strays = end_strays(data.run)
         if strays:
             progress.warn(f"ended what an earlier start left running: {', '.join(strays)}")
-        data.write_status(pid=os.getpid(), url=url, ready=False)
+        data.write_status(pid=os.getpid(), url=place.local_url, ready=False)
         keys = load_or_make(data.root / "secrets.json")
-        env = start_all(supervisor, data, keys, options.port, listener)
-        _write_credentials(data, keys, url)
-        data.write_status(pid=os.getpid(), url=url, ready=True)
+        env = start_all(supervisor, data, keys, place, listener)
+        _write_credentials(data, keys, place.local_url)
+        data.write_status(pid=os.getpid(), url=place.local_url, ready=True)
         code = _demo(supervisor, data, env) if options.demo else 0
-        _welcome(progress, data, keys, url)
+        _welcome(progress, data, keys, place)
         if not options.once:
             _serve(supervisor)
         return code
@@ -103,13 +105,24 @@ def _write_credentials(data: DataDir, keys: Keys, url: str) -> None:
     write_private(data.credentials, json.dumps(record, indent=2) + "\n")
 
 
-def _welcome(progress: Progress, data: DataDir, keys: Keys, url: str) -> None:
+def _welcome(progress: Progress, data: DataDir, keys: Keys, place: Place) -> None:
+    problem = "" if place.public_url == place.local_url else answers(place.public_url)
     progress.say()
-    progress.say(f"  Dashboard   {url}")
+    progress.say(f"  Dashboard   {place.public_url}")
+    if place.public_url != place.local_url:
+        progress.say(f"  From here   {place.local_url}")
     progress.say(f"  User        {ADMIN_NAME}")
     progress.say(f"  Password    {keys.admin_password}   (also in {data.credentials}, with an API token)")
     progress.say(f"  kubectl     KUBECONFIG={data.kubeconfig} kubectl get pods -A")
+    progress.say(f"  Pods        {place.for_pods()}")
     progress.say()
+    if problem:
+        progress.warn(
+            f"Flotilla does not answer at {place.public_url} from this machine ({problem}). It listens on "
+            f"{place.host}, port {place.port}: pass requests on to it, or set FLOTILLA_HOST."
+        )
+    if place.is_open:
+        progress.warn("Others on the network can connect, over plain http: whoever listens in sees passwords.")
 
 
 @contextmanager
@@ -129,15 +142,22 @@ def _alone(data: DataDir) -> Iterator[None]:
 
 
 @contextmanager
-def _listening(port: int) -> Iterator[socket.socket]:
+def _listening(place: Place) -> Iterator[socket.socket]:
     """The socket that people's browsers reach; held here, so that a web process may die without a refusal."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+    with socket.socket(family_of(place.host), socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if place.host == "::":
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # the addresses of both families
         try:
-            listener.bind(("127.0.0.1", port))
+            listener.bind((place.host, place.port))
             listener.listen(BACKLOG)
         except (OSError, OverflowError) as error:
+            if getattr(error, "errno", None) == errno.EADDRNOTAVAIL:
+                raise RefusedError(
+                    f"FLOTILLA_HOST={place.host} is no address of this machine. Use 0.0.0.0 to listen on all of them."
+                ) from error
             raise RefusedError(
-                f"Port {port} can't be listened on ({error}). Stop what uses it, or choose another: FLOTILLA_PORT=8001."
+                f"Port {place.port} can't be listened on ({error}). Stop what uses it, or choose another: "
+                "FLOTILLA_PORT=8001."
             ) from error
         yield listener

@@ -41,6 +41,7 @@ def test_good_settings_pass() -> None:
             {"FLOTILLA_SECRET_KEY": "short", "FLOTILLA_CREDENTIALS_KEYS": "no key", "FLOTILLA_ALLOWED_HOSTS": "*"},
             ["shorter than 32", "Key 1 of FLOTILLA_CREDENTIALS_KEYS is not a Fernet key", "must not be '*'"],
         ),
+        ({"FLOTILLA_PUBLIC_URL": "flotilla.example"}, ["FLOTILLA_PUBLIC_URL=flotilla.example begins neither with"]),
     ],
 )
 def test_bad_settings_are_named_in_one_go(changes: dict[str, str | None], says: list[str]) -> None:

@@ -15,6 +15,7 @@ import pytest
 from controlplane.embedded import ports
 from controlplane.embedded.demo.client import ApiError
 from controlplane.embedded.fleet import BASE_DIR
+from controlplane.embedded.place import answers, outward_address
 from controlplane.embedded.waiting import wait_for
 from tests.stack import LiveStack
 
@@ -79,6 +80,26 @@ def test_a_port_that_is_none_is_refused_with_a_sentence(tmp_path: Path) -> None:
     assert (reply.returncode, "FLOTILLA_PORT=70000 is no port" in reply.stderr) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("FLOTILLA_HOST", "my-machine", "is no address to listen on. Use 127.0.0.1"),
+        ("FLOTILLA_HOST", "192.0.2.7", "is no address of this machine. Use 0.0.0.0"),
+        ("FLOTILLA_PUBLIC_URL", "192.168.1.20:8000", "begins neither with http:// nor with https://"),
+    ],
+)
+def test_an_address_that_makes_no_sense_is_refused_with_a_sentence(
+    tmp_path: Path, variable: str, value: str, says: str
+) -> None:
+    command = [sys.executable, "-m", "controlplane.embedded", "--data-dir", str(tmp_path / "data")]
+    environment = {**os.environ, variable: value, "FLOTILLA_PORT": str(ports.free_port())}
+    reply = subprocess.run(
+        command, cwd=BASE_DIR, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (reply.returncode, reply.stdout) == (2, "")
+    assert reply.stderr.startswith(f"flotilla: {variable}={value} ") and says in reply.stderr
+
+
 def test_killed_processes_come_back_and_nobody_is_refused_a_connection(live_stack: LiveStack) -> None:
     old = {name: live_stack.kill(name) for name in ("web", "worker", "watcher", "beat")}
     with socket.create_connection(("127.0.0.1", live_stack.port), timeout=5):
@@ -89,12 +110,12 @@ def test_killed_processes_come_back_and_nobody_is_refused_a_connection(live_stac
 
 
 @pytest.fixture
-def restart(tmp_path: Path) -> Iterator[Callable[[], LiveStack]]:
+def restart(tmp_path: Path) -> Iterator[Callable[..., LiveStack]]:
     """Starts a stack on the test's one directory, again and again; what is left running at the end is ended."""
     started: list[LiveStack] = []
 
-    def start() -> LiveStack:
-        started.append(LiveStack.start(tmp_path))
+    def start(*options: str) -> LiveStack:
+        started.append(LiveStack.start(tmp_path, *options))
         return started[-1]
 
     yield start
@@ -103,7 +124,7 @@ def restart(tmp_path: Path) -> Iterator[Callable[[], LiveStack]]:
 
 
 def test_ctrl_c_and_kill_9_leave_nothing_running_and_the_next_start_finds_everything(
-    restart: Callable[[], LiveStack],
+    restart: Callable[..., LiveStack],
 ) -> None:
     stack = restart()
     root, credentials = stack.data.root, stack.credentials
@@ -121,8 +142,9 @@ def test_ctrl_c_and_kill_9_leave_nothing_running_and_the_next_start_finds_everyt
     stack.process.wait()
     wait_for(lambda: not processes_of(root), "all that was started to end", timeout=20, interval=0.2)
 
-    stack = restart()
+    stack = restart("--host", "0.0.0.0")
     assert_all_is_kept(stack, credentials)
+    assert_others_reach(stack)
     for pid in [stack.process.pid, *(stack.pid(name) for name in CHILDREN)]:
         os.kill(pid, signal.SIGKILL)
     stack.process.wait()
@@ -131,6 +153,20 @@ def test_ctrl_c_and_kill_9_leave_nothing_running_and_the_next_start_finds_everyt
     assert_all_is_kept(stack, credentials)
     assert stack.stop() == 0
     assert processes_of(root) == {}
+
+
+def assert_others_reach(stack: LiveStack) -> None:
+    """By the machine's own address, which pods are told; it is an allowed host, and forms may come from there."""
+    address = outward_address()
+    if not address:
+        pytest.skip("this machine has no address but the loopback's")
+    url = f"http://{address}:{stack.port}"
+    assert answers(url) == ""
+    assert f"{url} is what pods must reach" in stack.output
+    assert "does not answer" not in stack.output
+    environment = Path(f"/proc/{stack.pid('worker')}/environ").read_bytes().decode().split("\0")
+    assert f"FLOTILLA_PUBLIC_URL={url}" in environment
+    assert stack.url == f"http://127.0.0.1:{stack.port}"
 
 
 def assert_all_is_kept(stack: LiveStack, credentials: dict[str, str]) -> None:

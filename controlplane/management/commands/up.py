@@ -24,5 +24,6 @@ class Command(BaseCommand):
         """Never returns."""
         command = [sys.executable, "-m", "controlplane.embedded"]
         command += ["--port", str(options["port"]), "--data-dir", str(options["data_dir"])]
+        command += ["--host", options["host"], "--public-url", options["public_url"]]
         command += [f"--{name}" for name in ("demo", "once") if options[name]]
         os.execv(sys.executable, command)  # noqa: S606 (no shell is wanted)
