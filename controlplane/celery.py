@@ -1,4 +1,4 @@
-"""The Celery app: short tasks, acknowledged late, one prefetched, so that a killed worker loses nothing."""
+"""The Celery app. A worker's threads do what `core.work` holds; the one task there is rings them."""
 
 import os
 
@@ -6,6 +6,7 @@ from celery import Celery
 from celery.signals import beat_init, worker_init
 
 from apps.core.heartbeat import WorkerHeartbeat
+from apps.core.work.steps import Crews
 from controlplane.fitness import refuse_unfit_settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
@@ -14,5 +15,6 @@ app = Celery("flotilla")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.steps["worker"].add(WorkerHeartbeat)
+app.steps["worker"].add(Crews)
 worker_init.connect(refuse_unfit_settings)
 beat_init.connect(refuse_unfit_settings)

@@ -220,7 +220,6 @@ SPECTACULAR_SETTINGS = {
 CELERY_BROKER_URL = REDIS_URL
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {
-    # Tasks are short: a task whose worker died comes again after this many seconds.
     "visibility_timeout": 60,
     "socket_timeout": 10,
     "socket_connect_timeout": 3,
@@ -228,20 +227,19 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
-CELERY_TASK_TIME_LIMIT = 50
-CELERY_TASK_SOFT_TIME_LIMIT = 40
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# A task is a ring of the bell, nothing more: the threads of `core.work` do what is due, in the worker's own process.
+CELERY_WORKER_POOL = "threads"
+CELERY_WORKER_CONCURRENCY = 2
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_TIMEZONE = "UTC"
-# Every minute each app wakes whatever is not settled: what a lost wake-up left is found here.
-SWEEP_SECONDS = env.float("FLOTILLA_SWEEP_SECONDS", 60.0)
+# Threads of one worker process, and how many of all workers' may be at one cluster at a time. A person who waits at a
+# page has threads apart.
+WORK_THREADS = env.int("FLOTILLA_WORK_THREADS", 16)
+WORK_PER_CLUSTER = env.int("FLOTILLA_WORK_PER_CLUSTER", 12)
+WORK_PERSON_THREADS = env.int("FLOTILLA_WORK_PERSON_THREADS", 4)
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
-    f"{task}-each-minute": {"task": task, "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}}
-    for task in (
-        *("core.sweep", "clusters.sweep", "clusters.check_due", "clusters.roll_up_usage"),
-        *("experiments.sweep", "deployments.sweep"),
-    )
+    "ring-each-minute": {"task": "work.drain", "schedule": 60.0, "options": {"expires": 60.0}}
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "celerybeat-schedule")
 

@@ -9,15 +9,15 @@ from typing import Any
 from django.db import connection, transaction
 from django.utils import timezone
 
-from apps.clusters import routing
 from apps.clusters.conditions import merge
 from apps.clusters.models import Cluster, KubeEvent, Pod, WatcherLease
 from apps.clusters.observed import hold
+from apps.clusters.services.following import follow_state
 from apps.clusters.states import MOVES, UNSTABLE_MINUTES, ClusterState, Observation, conditions, derive
 from apps.core import transitions
 from apps.core.hints import hint
 from apps.core.models import Transition
-from apps.core.wake import wake
+from apps.core.work import DONE, Outcome
 
 EVENTS_KEPT = timedelta(hours=24)
 DELETED_PODS_KEPT = timedelta(hours=1)
@@ -62,10 +62,10 @@ def record_state(
             cluster, to=state, allowed=MOVES, actor="watcher", reason=reason, message=message
         )
         Cluster.objects.filter(pk=cluster_id, enabled=True).update(**fields)
-        cluster.conditions = fields["conditions"]
+        cluster.reason, cluster.message, cluster.conditions = reason, message, fields["conditions"]
         # A cluster that was Degraded already does not change its state when it refuses the credential, too.
         if moved or cluster.refuses_us != refused:
-            _wake_dependants(cluster_id)
+            follow_state(cluster)
     return moved or differs
 
 
@@ -117,8 +117,8 @@ def recent_outages(cluster_id: int) -> list[datetime]:
     return list(found.order_by("id").values_list("at", flat=True))
 
 
-def sweep() -> None:
-    """Drop what is old, and say so of clusters that nobody watches. Harmless to repeat."""
+def tidy(pk: int) -> Outcome:
+    """Drop what is old, and say so of clusters that nobody watches; `pk` is that of the one object there is."""
     now = timezone.now()
     KubeEvent.objects.filter(last_at__lt=now - EVENTS_KEPT).delete()
     Pod.objects.filter(deleted_at__lt=now - DELETED_PODS_KEPT).delete()
@@ -133,12 +133,7 @@ def sweep() -> None:
         )
         if moved:
             Cluster.objects.filter(pk=cluster.pk).update(reason="NotWatched", message=sentence)
-            _wake_dependants(cluster.pk)
+            follow_state(cluster)
             hint("clusters")
             hint(f"cluster:{cluster.pk}")
-
-
-def _wake_dependants(cluster_id: int) -> None:
-    """After the commit, let what lives on the cluster look at it again."""
-    for task, pk in routing.woken_by_state(cluster_id):
-        wake(task, pk)
+    return DONE

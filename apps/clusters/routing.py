@@ -1,19 +1,21 @@
-"""Which task a changed object wakes: apps above register a resolver for a label that they put on what they make. Pure.
+"""Whose work a changed object is: apps above register a resolver for a label that they put on what they make.
 
-route("flotilla.dev/run", lambda cluster, namespace, labels: [("experiments.reconcile_run", int(labels[...]))],
-      topic="run")
+route("flotilla.dev/run", lambda cluster, namespace, labels: [("run", int(labels[...]))], topic="run")
 """
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from django.db import transaction
+
 from apps.clusters.manifests import PART_OF
+from apps.clusters.models import Cluster
 
 logger = logging.getLogger(__name__)
 
 Resolver = Callable[[int, str, dict[str, str]], list[tuple[str, int]]]
-StateResolver = Callable[[int], list[tuple[str, int]]]
+StateFollower = Callable[[Cluster], None]
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,12 @@ class _Route:
 
 
 _routes: dict[str, _Route] = {}
-_state_resolvers: list[StateResolver] = []
+_followers: list[StateFollower] = []
 
 
 def route(label: str, resolver: Resolver, *, topic: str = "") -> None:
-    """Let objects with `label` wake what `resolver(cluster_pk, namespace, labels)` returns: (task name, pk) pairs.
+    """Let a change of objects with `label` ask for what `resolver(cluster_pk, namespace, labels)` returns: (kind, pk)
+    pairs of work.
 
     With `topic`, viewers also get the hint "<topic>:<pk>" for each pk. The resolver may query Postgres: it is called
     once per batch for all objects of one namespace with the same value of the label.
@@ -47,18 +50,19 @@ def route(label: str, resolver: Resolver, *, topic: str = "") -> None:
     _routes[label] = _Route(label, resolver, topic)
 
 
-def on_state(resolver: StateResolver) -> None:
-    """Let a cluster's change of state (unreachable, and back again) wake what `resolver(cluster_pk)` returns.
+def on_state(follower: StateFollower) -> None:
+    """Call `follower(cluster)` in the transaction that changes a cluster's state, or what it thinks of our credential.
 
-    Nothing that stands still on an unreachable cluster is woken by a watch: without this its last good health would
-    be shown for ever.
+    While a cluster is away nothing of it is worked on, and no watch speaks of it: without this its last good health
+    would be shown for ever.
     """
-    _state_resolvers.append(resolver)
+    _followers.append(follower)
 
 
-def woken_by_state(cluster_id: int) -> list[tuple[str, int]]:
-    """The wake-ups that follow from a change of the cluster's state."""
-    return [found for resolver in _state_resolvers for found in resolver(cluster_id)]
+def tell_state(cluster: Cluster) -> None:
+    """The cluster's state has changed."""
+    for follower in _followers:
+        follower(cluster)
 
 
 def labels_routed() -> frozenset[str]:
@@ -67,12 +71,12 @@ def labels_routed() -> frozenset[str]:
 
 
 def resolve(cluster_id: int, changes: Iterable[Changed]) -> tuple[list[tuple[str, int]], list[str]]:
-    """The wake-ups and the hint topics for a batch of changes, each once.
+    """The work and the hint topics for a batch of changes, each once.
 
-    A resolver that fails is logged and skipped: the minute sweep wakes what it would have woken, and the other
-    objects of the batch must not wait for it.
+    A resolver that fails is logged and skipped: the resync finds what it would have asked for, and the other objects of
+    the batch must not wait for it.
     """
-    wakes: dict[tuple[str, int], None] = {}
+    wanted: dict[tuple[str, int], None] = {}
     topics: dict[str, None] = {}
     asked: set[tuple[str, str, str, str]] = set()
     for change in changes:
@@ -81,16 +85,18 @@ def resolve(cluster_id: int, changes: Iterable[Changed]) -> tuple[list[tuple[str
             if key in asked:
                 continue
             asked.add(key)
-            for task, pk in _ask(found, cluster_id, change):
-                wakes[task, pk] = None
+            for kind, pk in _ask(found, cluster_id, change):
+                wanted[kind, pk] = None
                 if found.topic:
                     topics[f"{found.topic}:{pk}"] = None
-    return list(wakes), list(topics)
+    return list(wanted), list(topics)
 
 
 def _ask(found: _Route, cluster_id: int, change: Changed) -> list[tuple[str, int]]:
     try:
-        return found.resolver(cluster_id, change.namespace, dict(change.labels))
+        # A savepoint: it may be called inside the transaction that writes the rows.
+        with transaction.atomic():
+            return found.resolver(cluster_id, change.namespace, dict(change.labels))
     except Exception:
         logger.exception("the route of label %s failed for %s %s", found.label, change.kind, change.name)
         return []

@@ -1,8 +1,5 @@
 """The Django app of projects, people, tokens, audit and everything that the other apps share."""
 
-from typing import Any
-
-from celery.signals import worker_process_shutdown
 from django.apps import AppConfig
 
 
@@ -13,11 +10,10 @@ class CoreConfig(AppConfig):
     label = "core"
 
     def ready(self) -> None:
-        """Let a worker's child publish its last hints: it ends without what `atexit` would do."""
-        worker_process_shutdown.connect(_publish_last_hints)
+        """Register what is done now and then."""
+        from apps.core import tidying
+        from apps.core.work import register
+        from apps.core.work.resync import EVERY, RESYNC, resync
 
-
-def _publish_last_hints(**_: Any) -> None:
-    from apps.core import hints  # needs the settings
-
-    hints.flush()
+        register(RESYNC, resync, every=EVERY)
+        register("core-tidy", tidying.tidy, every=60.0)

@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Q
 
 from apps.core.states import Role
+from apps.core.work import models as work  # noqa: F401 - Django finds a model by its import
 
 # RFC 1123 labels, because names become parts of Kubernetes names; 40 leaves room for what we add to them.
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$"
@@ -121,19 +122,6 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.actor} {self.action} {self.object_type} {self.object_name}"
-
-
-class Nudge(models.Model):
-    """A mark that somebody found an object's reconcile taken and asks its holder for another round."""
-
-    kind = models.CharField(max_length=60)
-    object_id = models.BigIntegerField()
-
-    class Meta:
-        constraints: ClassVar = [models.UniqueConstraint(fields=["kind", "object_id"], name="one_nudge_per_object")]
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.object_id}"
 
 
 class IdempotencyRecord(models.Model):

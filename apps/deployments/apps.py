@@ -1,6 +1,7 @@
 """The Django app of deployments."""
 
 from django.apps import AppConfig
+from django.utils import timezone
 
 
 class DeploymentsConfig(AppConfig):
@@ -10,21 +11,24 @@ class DeploymentsConfig(AppConfig):
     label = "deployments"
 
     def ready(self) -> None:
-        """Let what happens to a deployment's objects wake its reconcile; give rows to the overview."""
+        """Let what happens to a deployment's objects ask for its reconcile; give rows to the overview."""
         from apps.clusters import accounts, owners
         from apps.clusters.manifests import DEPLOYMENT
         from apps.clusters.routing import on_state, route
         from apps.clusters.usage import workloads
+        from apps.core import work
         from apps.deployments import holdings, overview, selectors
+        from apps.deployments.reconcile import reconcile
+        from apps.deployments.services import observing
+        from apps.deployments.services.access import RENEW_BEFORE
+        from apps.deployments.services.common import KIND
 
         def resolve(cluster_id: int, namespace: str, labels: dict[str, str]) -> list[tuple[str, int]]:
-            return [("deployments.reconcile", pk) for pk in selectors.ids_by_labels(cluster_id, namespace, labels)]
+            return [(KIND, pk) for pk in selectors.ids_by_labels(cluster_id, namespace, labels)]
 
-        def on_cluster(cluster_id: int) -> list[tuple[str, int]]:
-            return [("deployments.reconcile", pk) for pk in selectors.ids_on_cluster(cluster_id)]
-
+        work.register(KIND, reconcile, resync=lambda: selectors.unsettled(timezone.now(), token_margin=RENEW_BEFORE))
         route(DEPLOYMENT, resolve, topic="deployment")
-        on_state(on_cluster)
+        on_state(observing.follow_cluster)
         accounts.register(holdings.holdings, holdings.give_up)
         owners.register(selectors.owner_of_pod)
         workloads.deployments(selectors.makers_by_name)

@@ -13,10 +13,10 @@ from django.utils import timezone
 
 from apps.clusters import manifests as common
 from apps.clusters.kube.client import KubeClient
-from apps.clusters.kube.errors import KubeError, NamespaceMissing, NotFound, TooManyRequests, Unreachable
+from apps.clusters.kube.errors import KubeError, NamespaceMissing, NotFound, TooManyRequests, Unauthorized, Unreachable
 from apps.clusters.services import connect
 from apps.core.errors import FlotillaError
-from apps.core.locks import exclusively
+from apps.core.work import DONE, Again, Away, Outcome, Retry
 from apps.deployments import manifests, selectors
 from apps.deployments.health import observed_revision
 from apps.deployments.models import Deployment, Revision, Rollout
@@ -42,40 +42,49 @@ class _Live:
     secret: Object | None = None
 
 
-def reconcile(pk: int) -> None:
-    """Bring one deployment a step closer to what is wanted, unless another worker is at it."""
-    exclusively("deployment", pk, lambda: _round(pk))
-
-
-def _round(pk: int) -> None:
+def reconcile(pk: int) -> Outcome:
+    """Bring one deployment a step closer to what is wanted: a round of the queue, which sees to it that there is one at
+    a time."""
     deployment = selectors.for_reconcile(pk)
     if deployment is None:
-        return
+        return DONE
     try:
         client = connect(deployment.target.cluster)
         if deployment.state == DeploymentState.DELETING:
-            _take_down(client, deployment)
-        elif deployment.current is not None:
-            _uphold(client, deployment, deployment.current)
-    except (Unreachable, TooManyRequests) as error:
+            return _take_down(client, deployment)
+        return DONE if deployment.current is None else _uphold(client, deployment, deployment.current)
+    except TooManyRequests as error:
         observing.record_unreachable(deployment, error.reason, error.message)
+        return Again(error.retry_after) if error.retry_after else Retry(error.reason)
+    except (Unreachable, Unauthorized) as error:
+        observing.record_unreachable(deployment, error.reason, error.message)
+        return Away(error.reason)
     except KubeError as error:
         observing.record_refused(deployment, error.reason, error.message)
+        return Retry(error.reason)
     except FlotillaError as error:
         observing.record_unreachable(deployment, type(error).__name__, error.message)
+        return Away(error.message)
 
 
-def _uphold(client: KubeClient, deployment: Deployment, current: Revision) -> None:
+def _uphold(client: KubeClient, deployment: Deployment, current: Revision) -> Outcome:
     identity = identity_of(deployment)
     live = _observe(client, identity)
     now = timezone.now()
     rollout = deployment.under_way
+    wanted = _wanted(deployment, current)
+    status = _status(rollout, now)
     seen = {number: observed_revision(workload) for number, workload in live.workloads.items()}
-    decision = decide(_wanted(deployment, current), _status(rollout, now), seen, now)
+    decision = decide(wanted, status, seen, now)
     _apply(client, deployment, identity, live, decision, now)
     # Read after the apply: the watcher's rows are then as new as they can be.
     replicas = selectors.replicas_of(selectors.pods_of(deployment))
     observing.record_round(deployment, rollout, observing.Round(seen, decision, replicas, now))
+    if rollout is None or decision.state is not RolloutState.PROGRESSING:
+        return DONE
+    # Events bring every other round; that none comes any more is what the deadline is for.
+    since = now if decision.progressed else status.progressed_at
+    return Again((since + wanted.progress_deadline - now).total_seconds() + 1.0)
 
 
 def _observe(client: KubeClient, identity: manifests.Identity) -> _Live:
@@ -179,7 +188,7 @@ def _prune(client: KubeClient, identity: manifests.Identity, live: _Live, decisi
         client.delete("apps/v1", "Deployment", identity.workload(number), identity.namespace)
 
 
-def _take_down(client: KubeClient, deployment: Deployment) -> None:
+def _take_down(client: KubeClient, deployment: Deployment) -> Outcome:
     """Delete in the foreground; the row goes only when the cluster shows that nothing is left."""
     identity = identity_of(deployment)
     left: list[str] = []
@@ -193,7 +202,9 @@ def _take_down(client: KubeClient, deployment: Deployment) -> None:
     if left:
         more = f" and {len(left) - 3} more" if len(left) > 3 else ""
         observing.record_deleting(deployment, ", ".join(left[:3]) + more)
-    else:
-        # The row goes because the cluster has nothing of it: that only the registered one may say.
-        client.confirm_identity()
-        observing.record_gone(deployment)
+        # Not all that goes is watched.
+        return Retry("Deleting")
+    # The row goes because the cluster has nothing of it: that only the registered one may say.
+    client.confirm_identity()
+    observing.record_gone(deployment)
+    return DONE

@@ -17,14 +17,16 @@ from django.db.models import (
     Q,
     QuerySet,
     Sum,
+    TextField,
+    Value,
     When,
     Window,
 )
-from django.db.models.functions import Least, RowNumber
+from django.db.models.functions import Cast, Concat, Least, RowNumber
 from django.urls import reverse
 
 from apps.clusters.manifests import DEPLOYMENT, PART_OF
-from apps.clusters.models import Cluster, KubeEvent, Pod
+from apps.clusters.models import Cluster, KubeEvent, Pod, Workload
 from apps.clusters.owners import Owner
 from apps.clusters.usage.workloads import Maker
 from apps.core import nav
@@ -37,8 +39,6 @@ from apps.deployments.models import Deployment, Heal, Revision, Rollout, Target
 from apps.deployments.states import UNFINISHED, DeploymentState
 from apps.experiments.models import LatestMetric, ModelVersion
 
-# A settled deployment is looked at this often even when no event came, so that a lost one costs no more.
-LOOK_AGAIN = timedelta(minutes=10)
 _SETTLED_HEALTH = (Health.HEALTHY, Health.SUSPENDED)
 # Phases of pods that ended for good.
 _ENDED = ("Succeeded", "Failed")
@@ -96,19 +96,33 @@ def for_reconcile(pk: int) -> Deployment | None:
     )
 
 
-def unsettled(now: datetime, *, token_margin: timedelta) -> list[int]:
-    """The ids that the sweep wakes: not as wanted, not healthy, not looked at for long, or with a token to renew."""
+def unsettled(now: datetime, *, token_margin: timedelta) -> list[tuple[int, int | None]]:
+    """(deployment, cluster) of what the resync asks for: not as wanted, not healthy, with a token to renew, or not what
+    was observed on the cluster.
+
+    The rows are compared with each other, so that ten thousand settled deployments cost one query and no call.
+    """
+    workload = Workload.objects.filter(
+        kind="Deployment",
+        cluster=OuterRef("target__cluster"),
+        namespace=OuterRef("target__namespace"),
+        name=Concat(
+            Cast(OuterRef("name"), TextField()),
+            Value("-r", TextField()),
+            Cast(OuterRef("current__number"), TextField()),
+        ),
+    )
     found = Deployment.objects.filter(
         ~Q(state=DeploymentState.ACTIVE)
         | ~Q(observed_generation=F("generation"))
         | ~Q(health__in=_SETTLED_HEALTH)
         | Q(observed_at=None)
-        | Q(observed_at__lt=now - LOOK_AGAIN)
+        | ~Exists(workload.filter(wanted=OuterRef("desired_replicas"), ready=OuterRef("ready_replicas")))
         | Q(token__expires_at__lt=now + token_margin)
         | Exists(Rollout.objects.filter(deployment=OuterRef("pk"), state__in=UNFINISHED))
         | Exists(Heal.objects.filter(deployment=OuterRef("pk"), restored_at=None))
     )
-    return list(found.order_by("pk").values_list("pk", flat=True))
+    return list(found.order_by("pk").values_list("pk", "target__cluster_id"))
 
 
 def ids_by_labels(cluster_id: int, namespace: str, labels: dict[str, str]) -> list[int]:
@@ -121,11 +135,6 @@ def ids_by_labels(cluster_id: int, namespace: str, labels: dict[str, str]) -> li
             name=labels.get(DEPLOYMENT, ""),
         ).values_list("pk", flat=True)
     )
-
-
-def ids_on_cluster(cluster_id: int) -> list[int]:
-    """The deployments whose target is on this cluster."""
-    return list(Deployment.objects.filter(target__cluster_id=cluster_id).values_list("pk", flat=True))
 
 
 def pods_of(of: Deployment) -> QuerySet[Pod]:

@@ -10,19 +10,22 @@ class ExperimentsConfig(AppConfig):
     label = "experiments"
 
     def ready(self) -> None:
-        """Let what happens to a run's pod wake its reconcile; give rows to the overview, counts and search."""
+        """Let what happens to a run's pod ask for its reconcile; give rows to the overview, counts and search."""
         from apps.clusters import accounts, owners
         from apps.clusters.manifests import RUN
-        from apps.clusters.routing import route
+        from apps.clusters.routing import on_state, route
         from apps.clusters.usage import workloads
-        from apps.experiments import holdings, overview, selectors
-        from apps.experiments.services.launching import RECONCILE
+        from apps.core import work
+        from apps.experiments import following, holdings, overview, reconcile, selectors
+        from apps.experiments.services.launching import KIND
 
         def resolve(cluster_id: int, namespace: str, labels: dict[str, str]) -> list[tuple[str, int]]:
             pk = labels[RUN]
-            return [(RECONCILE, int(pk))] if pk.isascii() and pk.isdecimal() and len(pk) < 19 else []
+            return [(KIND, int(pk))] if pk.isascii() and pk.isdecimal() and len(pk) < 19 else []
 
+        work.register(KIND, reconcile.reconcile_run, resync=selectors.unsettled_launched)
         route(RUN, resolve, topic="run")
+        on_state(following.follow_cluster)
         accounts.register(holdings.holdings, holdings.give_up)
         owners.register(selectors.owner_of_pod)
         workloads.experiments(selectors.makers_of_runs)

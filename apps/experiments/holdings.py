@@ -1,10 +1,10 @@
 """What runs are on a cluster, for who disables or removes it."""
 
 from apps.clusters.accounts import NAMES_SHOWN, Holding
+from apps.core import work
 from apps.core.access import Principal
-from apps.core.wake import wake
 from apps.experiments.models import Run
-from apps.experiments.services.launching import RECONCILE
+from apps.experiments.services.launching import KIND
 from apps.experiments.states import UNSETTLED, RunKind
 
 
@@ -32,5 +32,5 @@ def holdings(cluster_id: int) -> list[Holding]:
 
 def give_up(cluster_id: int, principal: Principal) -> None:
     """Let the runs of a cluster that is gone for good look at themselves: without a cluster they end as lost."""
-    for pk in Run.objects.filter(cluster_id=cluster_id, state__in=UNSETTLED).values_list("pk", flat=True):
-        wake(RECONCILE, pk)
+    going = Run.objects.filter(cluster_id=cluster_id, state__in=UNSETTLED).values_list("pk", flat=True)
+    work.ask_many(KIND, [(pk, None) for pk in going])

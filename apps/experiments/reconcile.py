@@ -13,57 +13,40 @@ from django.db import transaction
 from django.utils import timezone
 
 from apps.clusters.kube.client import KubeClient
-from apps.clusters.kube.errors import Forbidden, Invalid, KubeError, NotFound
+from apps.clusters.kube.errors import Forbidden, Invalid, KubeError, NotFound, Unauthorized, Unreachable
 from apps.clusters.manifests import RUN
 from apps.clusters.models import KubeEvent, Node, Pod
 from apps.clusters.services import connect
 from apps.core import transitions
 from apps.core.errors import FlotillaError
 from apps.core.hints import hint
-from apps.core.locks import exclusively
 from apps.core.models import ApiToken
 from apps.core.states import Role
 from apps.core.tokens import digest, issue_token, revoke_tokens
-from apps.core.wake import send
-from apps.experiments import manifests, selectors
+from apps.core.work import DONE, Again, Away, Outcome, Retry
+from apps.experiments import manifests
 from apps.experiments.health import Act, Decision, Facts, JobSeen, Object, decide, node_of, see
 from apps.experiments.models import Run
-from apps.experiments.services.launching import RECONCILE
 from apps.experiments.specs import parse_spec
 from apps.experiments.states import LAUNCHED_MOVES, SETTLED, RunKind, RunState
 
 logger = logging.getLogger(__name__)
 
-KIND = "run"
 LOG_LINES = 200
 LOG_BYTES = 64 * 1024
 MAX_MESSAGE = 4000
-# How long until a run is looked at again whose cluster did not answer; the sweep comes each minute anyway.
-RETRY_SECONDS = 10.0
 # So long after a run's end its cluster is still asked whether a Job was made late.
 ORPHAN_WINDOW = timedelta(minutes=10)
 
 
-def reconcile_run(pk: int) -> bool:
-    """Bring one launched run a step further. False when another worker does it now (and will do another round)."""
-    return exclusively(KIND, pk, lambda: _reconcile(pk))
-
-
-def sweep() -> int:
-    """Wake every run that has not ended; returns how many."""
-    pks = selectors.unsettled_launched()
-    for pk in pks:
-        send(RECONCILE, pk)
-    return len(pks)
-
-
-def _reconcile(pk: int) -> None:
+def reconcile_run(pk: int) -> Outcome:
+    """Bring one launched run a step further: a round of the queue, which sees to it that there is one at a time."""
     run = Run.objects.select_related("experiment__project", "cluster").filter(pk=pk, kind=RunKind.LAUNCHED).first()
     if run is None or (run.state in SETTLED and _is_old(run)):
-        return
+        return DONE
     if run.cluster is None:
         _settle_without_cluster(run)
-        return
+        return DONE
     try:
         client = connect(run.cluster)
         job = _observe(run, client)
@@ -71,15 +54,15 @@ def _reconcile(pk: int) -> None:
         _act(run, client, job, decision)
     except (Invalid, Forbidden) as error:
         # The API server refuses what we ask for: trying again changes nothing until somebody acts.
-        _refused(run, error)
-        return
-    except (KubeError, FlotillaError) as error:
+        return _refused(run, error)
+    except (Unreachable, Unauthorized, FlotillaError) as error:
         logger.warning("run %s: %s does not answer: %s", run.pk, run.cluster.name, error)
         _note(run, "ClusterUnreachable", f"{run.cluster.name} does not answer: {error}")
-        send(RECONCILE, run.pk, countdown=RETRY_SECONDS)
-        return
-    if decision.recheck is not None:
-        send(RECONCILE, run.pk, countdown=decision.recheck)
+        return Away(str(error))
+    except KubeError as error:
+        _note(run, error.reason, f"{run.cluster.name}: {error.message}")
+        return Retry(error.reason)
+    return DONE if decision.recheck is None else Again(decision.recheck)
 
 
 def _is_old(run: Run) -> bool:
@@ -257,13 +240,14 @@ def _settle_without_cluster(run: Run) -> None:
     _settle(run, to, None, None, Decision(reason="ClusterRemoved", message=message, ended_at=timezone.now()))
 
 
-def _refused(run: Run, error: KubeError) -> None:
+def _refused(run: Run, error: KubeError) -> Outcome:
     if run.state == RunState.PENDING and isinstance(error, Invalid):
         decision = Decision(reason=error.reason, message=error.message, ended_at=timezone.now())
         _settle(run, RunState.FAILED, None, None, decision)
-        return
+        return DONE
     logger.warning("run %s: %s refuses: %s", run.pk, run.cluster, error)
     _note(run, error.reason, error.message)
+    return Retry(error.reason)
 
 
 def _note(run: Run, reason: str, message: str) -> None:

@@ -85,9 +85,10 @@ def makers_of_runs(labels: set[str]) -> dict[str, Maker]:
     }
 
 
-def unsettled_launched() -> list[int]:
-    """The ids of the runs that the sweep wakes."""
-    return list(Run.objects.filter(kind=RunKind.LAUNCHED, state__in=UNSETTLED).values_list("pk", flat=True))
+def unsettled_launched() -> list[tuple[int, int | None]]:
+    """The runs that have not ended, each with its cluster, for the resync."""
+    going = Run.objects.filter(kind=RunKind.LAUNCHED, state__in=UNSETTLED)
+    return list(going.values_list("pk", "cluster_id"))
 
 
 @dataclass(frozen=True)

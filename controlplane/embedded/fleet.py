@@ -13,7 +13,6 @@ from controlplane.embedded.place import Place
 from controlplane.embedded.processes import Command
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
-WORKER_PROCESSES = 2
 
 
 @dataclass(frozen=True)
@@ -72,9 +71,9 @@ def web(env: dict[str, str], listener: int) -> Command:
 
 
 def worker(env: dict[str, str]) -> Command:
-    """The Celery worker. When we die it is killed, as Valkey dies, too, and it would wait for that: its tasks, which
-    are acknowledged late, come again."""
-    options = ("--concurrency", str(WORKER_PROCESSES), "--without-gossip", "--without-mingle", "--loglevel", "INFO")
+    """The Celery worker. When we die it is killed, as Valkey dies, too, and it would wait for that: what it was at is
+    due again as soon as its connection to Postgres is gone."""
+    options = ("--without-gossip", "--without-mingle", "--loglevel", "INFO")
     return Command(
         name="worker",
         argv=_python("-m", "celery", "-A", "controlplane", "worker", *options),

@@ -1,5 +1,5 @@
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -7,7 +7,7 @@ import pytest
 from apps.clusters import routing
 from apps.clusters.kube import pool
 from apps.clusters.services import checking
-from apps.clusters.watcher import outbox
+from apps.clusters.watcher import cluster, supervisor, writer
 from apps.core.access import Principal
 from apps.core.models import User
 from tests.clusters.fakeapi import FakeApi
@@ -50,17 +50,17 @@ def viewer_user(db: None) -> User:
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> tuple[list[tuple[str, int]], list[str]]:
-    """The wake-ups and hint topics that leave the watcher."""
-    wakes: list[tuple[str, int]] = []
+    """The work that the watcher asks for and the hint topics that leave it."""
+    asked: list[tuple[str, int]] = []
     topics: list[str] = []
 
-    def send(task: str, *args: Any, countdown: float | None = None) -> bool:
-        wakes.append((task, *args))
-        return True
+    def ask_many(kind: str, objects: Iterable[tuple[int, Any]], **_: Any) -> None:
+        asked.extend((kind, pk) for pk, _ in objects)
 
-    monkeypatch.setattr(outbox, "send", send)
-    monkeypatch.setattr(outbox, "publish", lambda pairs: topics.extend(topic for topic, _ in pairs))
-    return wakes, topics
+    monkeypatch.setattr(writer.work, "ask_many", ask_many)
+    for module in (cluster, supervisor, writer):
+        monkeypatch.setattr(module, "publish", lambda pairs: topics.extend(topic for topic, _ in pairs))
+    return asked, topics
 
 
 @pytest.fixture

@@ -3,21 +3,23 @@
 import html
 import json
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from celery.exceptions import SoftTimeLimitExceeded
-from django.conf import settings
 from django.test import Client
 from django.utils import timezone
-from kombu.exceptions import OperationalError
 
-from apps.clusters import routing, services, tasks
+from apps.clusters import routing, services
 from apps.clusters.kube.errors import error_from
 from apps.clusters.models import Cluster
 from apps.core.access import Principal
 from apps.core.models import Membership, Project, User
+from apps.core.work.kinds import Lane
+from apps.core.work.models import Work
+from apps.core.work.outcomes import DONE
+from apps.core.work.worker import drain
 from tests.clusters.fakeapi import TOKEN, FakeApi, status_object
 from tests.clusters.test_api import Rest
 from tests.clusters.test_checks import jwt
@@ -27,16 +29,9 @@ PAGE = "/clusters/gke-eu/check/"
 AGAIN = "/clusters/gke-eu/check/again/"
 
 
-@pytest.fixture(autouse=True)
-def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[Any], Any]]:
-    """What is sent to the workers, in place of sending it: (task, arguments, countdown)."""
-    found: list[tuple[str, list[Any], Any]] = []
-
-    def send_task(task: str, args: list[Any], countdown: Any = None, **_: Any) -> None:
-        found.append((task, args, countdown))
-
-    monkeypatch.setattr("apps.core.wake.current_app.send_task", send_task)
-    return found
+def asked_for(cluster: Cluster) -> bool:
+    """Whether a worker is to check the cluster now."""
+    return Work.objects.filter(kind="check", object_id=cluster.pk, due_at__lte=timezone.now()).exists()
 
 
 @pytest.fixture
@@ -64,8 +59,7 @@ def again(client: Client) -> str:
     answer = client.post(AGAIN)
     assert answer.status_code == 200, answer.content[:500]
     assert "Asking the cluster" in answer.content.decode()
-    for cluster in Cluster.objects.all():
-        tasks.check(cluster.pk, services.stamp(cluster))
+    assert drain(Lane.PERSON)
     return text(client)
 
 
@@ -109,34 +103,22 @@ def test_checking_again_stores_the_new_outcome_and_the_page_shows_it(
     assert "Permissions missing" in text(root)
 
 
-def test_the_button_waits_for_a_worker_and_asks_no_cluster_itself(
-    root: Client, cluster: Cluster, api: FakeApi, sent: list[Any]
-) -> None:
+def test_the_button_waits_for_a_worker_and_asks_no_cluster_itself(root: Client, cluster: Cluster, api: FakeApi) -> None:
     button = root.post(AGAIN).content.decode()
     assert "<html" not in button and "Asking the cluster" in button and "disabled" in button
-    assert api.requests == [] and sent == [("clusters.check", [cluster.pk, "never"], None)]
+    assert api.requests == [] and asked_for(cluster)
     waits = re.search(r'hx-get="([^"]+)"', button)
     assert waits is not None
     address = html.unescape(waits[1])
     assert "Asking the cluster" in text(root, address)
     late = re.sub(r"at=\d+", "at=1", address)
     assert "No worker has checked it" in text(root, late) and "Asking" not in text(root, late)
-    tasks.check(cluster.pk, "never")
-    asked = len(api.requests)
-    tasks.check(cluster.pk, "never")
-    assert asked and len(api.requests) == asked, "a message that comes twice asks once"
+    root.post(AGAIN)
+    assert drain(Lane.PERSON) == 1, "pressed twice it is checked once"
     done = text(root, address)
     assert "Asking the cluster" not in done and "Check again" in done
     for odd in ("seen=x", "seen=never&at=x", "seen=never&at=" + "9" * 5000):
         assert "Asking" not in text(root, f"{PAGE}?part=again&{odd}")
-
-
-def test_without_a_broker_the_button_says_so(root: Client, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any, **__: Any) -> None:
-        raise OperationalError("connection refused")
-
-    monkeypatch.setattr("apps.core.wake.current_app.send_task", refuse)
-    assert "Redis can&#x27;t be reached" in root.post(AGAIN).content.decode()
 
 
 def test_what_the_server_said_is_for_administrators(
@@ -231,42 +213,48 @@ def test_rest_gives_the_stored_check(viewer_user: User, admin_user: User, cluste
     assert TOKEN not in str(seen)
 
 
-def test_a_check_is_woken_by_registration_credential_and_switch(
-    cluster: Cluster, admin: Principal, api: FakeApi, sent: list[Any], django_capture_on_commit_callbacks: Any
+def test_a_check_is_asked_for_by_registration_credential_and_switch(
+    cluster: Cluster, admin: Principal, api: FakeApi
 ) -> None:
-    with django_capture_on_commit_callbacks(execute=True):
-        made = services.register(principal=admin, name="other", kubeconfig_text=api.kubeconfig)
-        services.replace_credential(principal=admin, cluster=made, token="another", force=True)
-        services.update_cluster(principal=admin, cluster=made, enabled=False)
-        services.update_cluster(principal=admin, cluster=made, enabled=True)
-        services.update_cluster(principal=admin, cluster=made, labels={"a": "b"})
-    assert [(task, args) for task, args, _ in sent] == [("clusters.check", [made.pk])] * 3
+    def asks(act: Callable[..., object], **arguments: Any) -> bool:
+        Work.objects.all().delete()
+        act(principal=admin, **arguments)
+        return asked_for(Cluster.objects.get(name="other"))
+
+    assert asks(services.register, name="other", kubeconfig_text=api.kubeconfig)
+    made = Cluster.objects.get(name="other")
+    assert asks(services.replace_credential, cluster=made, token="another", force=True)
+    services.update_cluster(principal=admin, cluster=made, enabled=False)
+    assert asks(services.update_cluster, cluster=made, enabled=True)
+    assert not asks(services.update_cluster, cluster=made, labels={"a": "b"})
 
 
-def test_the_task_checks_once_and_again_after_a_change(cluster: Cluster, api: FakeApi) -> None:
-    tasks.check(cluster.pk)
-    asked = len(api.requests)
-    assert Cluster.objects.get().check_report["ok"] and asked
-    tasks.check(cluster.pk)
-    assert len(api.requests) == asked, "a message that comes twice asks nothing"
-    Cluster.objects.update(generation=2)
-    tasks.check(cluster.pk)
-    assert len(api.requests) > asked and Cluster.objects.get().check_report["generation"] == 2
-    assert ("clusters.check", cluster.pk) in routing.woken_by_state(cluster.pk)
-    api.token, asked = "another", len(api.requests)
-    Cluster.objects.update(state="Degraded")
-    tasks.check(cluster.pk)
-    assert len(api.requests) > asked, "what was found before it changed its state says nothing now"
+def test_a_cluster_is_checked_again_in_ten_minutes_and_at_once_when_its_state_changes(
+    cluster: Cluster, api: FakeApi
+) -> None:
+    drain(Lane.PERSON)
+    assert Cluster.objects.get().check_report["ok"] and not asked_for(cluster)
+    later = Work.objects.get(kind="check").due_at
+    assert later is not None and 500 < (later - timezone.now()).total_seconds() < 700
+    routing.tell_state(cluster)
+    assert asked_for(cluster), "what was found before it changed its state says nothing now"
+    api.token = "another"
+    drain(Lane.PERSON)
     assert not Cluster.objects.get().check_report["ok"]
     asked = len(api.requests)
-    Cluster.objects.update(conditions=[{"type": "Authorized", "status": "False"}])
-    tasks.check(cluster.pk)
-    assert len(api.requests) > asked, "nor what was found before it refused the credential"
     Cluster.objects.update(enabled=False, generation=3)
-    asked = len(api.requests)
-    tasks.check(cluster.pk)
-    tasks.check(cluster.pk + 1000)
+    assert services.checking.check_now(cluster.pk) is DONE and services.checking.check_now(cluster.pk + 1000) is DONE
     assert len(api.requests) == asked
+
+
+def test_the_resync_finds_clusters_that_nobody_has_checked(cluster: Cluster) -> None:
+    ago = timezone.now() - timedelta(minutes=30)
+    for name, enabled, checked_at in (("late", True, ago), ("fresh", True, timezone.now()), ("off", False, ago)):
+        Cluster.objects.create(
+            name=name, server="https://127.0.0.1", credential_kind="token", enabled=enabled, checked_at=checked_at
+        )
+    late = Cluster.objects.get(name="late")
+    assert set(services.checking.unchecked()) == {(cluster.pk, cluster.pk), (late.pk, late.pk)}
 
 
 def test_an_older_check_does_not_overwrite_a_newer_one(cluster: Cluster) -> None:
@@ -277,17 +265,6 @@ def test_an_older_check_does_not_overwrite_a_newer_one(cluster: Cluster) -> None
     Cluster.objects.update(generation=2)
     services.checking._check(cluster)
     assert Cluster.objects.get().check_report["sentence"] == "newer", "nor one made with a connection of the past"
-
-
-def test_the_round_spreads_its_checks_and_beat_knows_it(cluster: Cluster, sent: list[Any]) -> None:
-    for number in range(16):
-        Cluster.objects.create(name=f"c{number}", server="https://127.0.0.1", credential_kind="token")
-    Cluster.objects.create(name="off", server="https://127.0.0.1", credential_kind="token", enabled=False)
-    tasks.check_due()
-    assert [task for task, _, _ in sent] == ["clusters.check"] * 3
-    countdowns = [countdown for _, _, countdown in sent]
-    assert countdowns == sorted(set(countdowns)) and max(countdowns) < settings.SWEEP_SECONDS
-    assert "clusters.check_due" in {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
 
 
 def test_a_server_that_says_nothing_ends_the_check_soon(cluster: Cluster, api: FakeApi, root: Client) -> None:
@@ -337,25 +314,11 @@ def test_what_a_server_says_of_itself_is_kept_short(cluster: Cluster, api: FakeA
     assert (len(refused.message), len(refused.reason), refused.retry_after) == (1000, 60, None)
 
 
-def test_a_check_that_its_time_limit_ends_is_stored_and_not_due_for_ever(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def drip(*_: Any) -> None:
-        raise SoftTimeLimitExceeded
-
-    monkeypatch.setattr("apps.clusters.kube.client.KubeClient.version", drip)
-    tasks.check(cluster.pk)
-    after = Cluster.objects.get()
-    assert after.check_report["reason"] == "Timeout" and not after.check_report["reachable"]
-    assert services.checking.due([(after.pk, after.checked_at)], timezone.now()) == []
-
-
-def test_a_disabled_cluster_is_not_asked(root: Client, cluster: Cluster, api: FakeApi, sent: list[Any]) -> None:
+def test_a_disabled_cluster_is_not_asked(root: Client, cluster: Cluster, api: FakeApi) -> None:
     again(root)
     Cluster.objects.update(enabled=False)
-    sent.clear()
     asked = len(api.requests)
-    assert "is disabled" in root.post(AGAIN).content.decode() and not sent
+    assert "is disabled" in root.post(AGAIN).content.decode() and not asked_for(cluster)
     page = text(root)
     assert len(api.requests) == asked and "Check again" not in page
     assert "Everything works" not in page and "this is what was found before" in page

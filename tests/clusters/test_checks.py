@@ -1,4 +1,4 @@
-"""What a check decides, by tables: skew, findings, engines, which clusters are due, the role to apply."""
+"""What a check decides, by tables: skew, findings, engines, the role to apply."""
 
 import base64
 import json
@@ -12,7 +12,6 @@ from apps.clusters import checks, engines, grants
 from apps.clusters.checks import Facts, PermissionCheck, Skew
 from apps.clusters.credentials import Validity, validity
 from apps.clusters.permissions import NEEDED, cluster_role
-from apps.clusters.services.checking import due
 from tests.clusters.fakeapi import certificate
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -173,18 +172,3 @@ def test_only_the_rules_that_lack_something_are_marked() -> None:
         "  # missing: create, delete",
     ]
     assert yaml.safe_load_all("\n".join(line.text for line in lines))
-
-
-def test_checks_that_are_due_come_an_eighth_at_a_time_the_oldest_first() -> None:
-    fresh, old, older = (NOW - timedelta(minutes=minutes) for minutes in (3, 11, 30))
-    assert due([(1, fresh), (2, old), (3, older), (4, None)], NOW) == [4]
-    assert due([(1, fresh), (2, fresh)], NOW) == []
-    assert due([], NOW) == []
-    fifty = [(pk, old if pk % 2 else older) for pk in range(50)]
-    chosen = due(fifty, NOW)
-    assert len(chosen) == 7 and all(pk % 2 == 0 for pk in chosen)
-    waiting, rounds = dict(fifty), 0
-    while any(at is not NOW for at in waiting.values()):
-        waiting |= dict.fromkeys(due(list(waiting.items()), NOW), NOW)
-        rounds += 1
-    assert rounds <= 10, "all of them are checked within ten rounds of a minute"

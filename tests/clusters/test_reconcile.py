@@ -1,18 +1,17 @@
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.utils import timezone
 
 from apps.clusters import observed, reconcile, routing, services
 from apps.clusters.models import Cluster, KubeEvent, Pod, WatcherLease
+from apps.clusters.reconcile import tidy
 from apps.clusters.states import Observation
-from apps.clusters.tasks import sweep
 from apps.clusters.watcher import lease
-from apps.core import wake
 from apps.core.access import Principal
 from apps.core.models import Transition
+from apps.core.work.models import Gate
 from tests.clusters.fakeapi import FakeApi
 from tests.clusters.test_pages import observe
 
@@ -41,36 +40,45 @@ def test_a_state_is_recorded_once_with_its_transition(cluster: Cluster) -> None:
 
 
 AILING = replace(WELL, nodes=2)
-WOKEN = [("deployments.reconcile", 7)]
 
 
 @pytest.mark.parametrize(
-    ("before", "seen", "woken"),
+    ("before", "seen", "told"),
     [
-        (WELL, Observation(failures=3, ever_seen=True), WOKEN),
-        (WELL, WELL, []),
-        (AILING, replace(AILING, nodes=3), []),
+        (WELL, Observation(failures=3, ever_seen=True), True),
+        (WELL, WELL, False),
+        (AILING, replace(AILING, nodes=3), False),
         # It was Degraded before, and is.
-        (AILING, replace(AILING, authorized=False), WOKEN),
-        (replace(AILING, authorized=False), AILING, WOKEN),
+        (AILING, replace(AILING, authorized=False), True),
+        (replace(AILING, authorized=False), AILING, True),
     ],
 )
-def test_a_change_of_state_wakes_what_lives_on_the_cluster(
-    cluster: Cluster,
-    before: Observation,
-    seen: Observation,
-    woken: list[tuple[str, int]],
-    monkeypatch: pytest.MonkeyPatch,
-    django_capture_on_commit_callbacks: Any,
+def test_what_lives_on_a_cluster_follows_its_state(
+    cluster: Cluster, before: Observation, seen: Observation, told: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(routing, "_state_resolvers", [lambda pk: [("deployments.reconcile", 7)] * (pk == cluster.pk)])
-    sent: list[tuple[str, int]] = []
-    monkeypatch.setattr(wake, "send", lambda task, pk, countdown=None: sent.append((task, pk)))
+    followed: list[int] = []
+    monkeypatch.setattr(routing, "_followers", [lambda cluster: followed.append(cluster.pk)])
     fencing = hold(cluster)
     reconcile.record_state(cluster.pk, fencing, before)
-    with django_capture_on_commit_callbacks(execute=True):
-        reconcile.record_state(cluster.pk, fencing, seen)
-    assert sent == woken
+    followed.clear()
+    reconcile.record_state(cluster.pk, fencing, seen)
+    assert followed == [cluster.pk] * told
+
+
+def test_work_waits_for_a_cluster_that_is_away_and_is_due_when_it_is_back(cluster: Cluster, admin: Principal) -> None:
+    fencing = hold(cluster)
+    reconcile.record_state(cluster.pk, fencing, WELL)
+    assert not Gate.objects.exists()
+    reconcile.record_state(cluster.pk, fencing, Observation(failures=3, ever_seen=True, error_reason="Timeout"))
+    assert Gate.objects.get(cluster=cluster.pk).reason == "Timeout"
+    reconcile.record_state(cluster.pk, fencing, replace(WELL, successes=3))
+    assert not Gate.objects.exists()
+    reconcile.record_state(cluster.pk, fencing, replace(WELL, authorized=False))
+    assert Gate.objects.get().reason == "CredentialRefused"
+    services.update_cluster(principal=admin, cluster=Cluster.objects.get(), enabled=False)
+    assert Gate.objects.get().reason == "disabled"
+    services.update_cluster(principal=admin, cluster=Cluster.objects.get(), enabled=True)
+    assert not Gate.objects.exists()
 
 
 def test_since_when_something_is_so_is_not_forgotten_when_a_watcher_begins_anew(cluster: Cluster) -> None:
@@ -145,7 +153,7 @@ def test_a_lease_is_taken_when_free_ended_or_left_by_a_dead_process(cluster: Clu
     assert hold(cluster, holder="elsewhere/x/1/1") == 3
 
 
-def test_the_sweep_forgets_what_is_old(cluster: Cluster) -> None:
+def test_tidying_forgets_what_is_old(cluster: Cluster) -> None:
     observe(cluster, pods=2)
     now = timezone.now()
     old_pod, young_pod, *_ = Pod.objects.order_by("pk")
@@ -153,22 +161,22 @@ def test_the_sweep_forgets_what_is_old(cluster: Cluster) -> None:
     Pod.objects.filter(pk=young_pod.pk).update(deleted_at=now - timedelta(minutes=2))
     old_event = KubeEvent.objects.order_by("pk")[0]
     KubeEvent.objects.filter(pk=old_event.pk).update(last_at=now - timedelta(hours=25))
-    sweep()
+    tidy(0)
     assert not Pod.objects.filter(pk=old_pod.pk).exists() and Pod.objects.filter(pk=young_pod.pk).exists()
     assert not KubeEvent.objects.filter(pk=old_event.pk).exists() and KubeEvent.objects.count() == 3
 
 
-def test_the_sweep_says_when_nobody_watches(cluster: Cluster) -> None:
+def test_tidying_says_when_nobody_watches(cluster: Cluster) -> None:
     ago = timezone.now() - timedelta(minutes=5)
     Cluster.objects.update(state="Healthy", created_at=ago, last_seen_at=ago)
-    sweep()
+    tidy(0)
     found = Cluster.objects.get()
     assert (found.state, found.reason) == ("Pending", "NotWatched") and "watcher process" in found.message
 
 
-def test_the_sweep_leaves_a_watched_cluster_alone(cluster: Cluster) -> None:
+def test_tidying_leaves_a_watched_cluster_alone(cluster: Cluster) -> None:
     ago = timezone.now() - timedelta(minutes=5)
     Cluster.objects.update(state="Healthy", created_at=ago, last_seen_at=ago)
     hold(cluster)
-    sweep()
+    tidy(0)
     assert Cluster.objects.get().state == "Healthy"

@@ -5,6 +5,8 @@ import pytest
 from apps.clusters import routing
 from apps.clusters.routing import Changed
 
+pytestmark = pytest.mark.django_db
+
 
 @pytest.fixture(autouse=True)
 def no_routes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -17,27 +19,27 @@ def test_each_object_of_a_batch_is_resolved_once_by_value_of_the_label() -> None
 
     def resolver(cluster: int, namespace: str, labels: dict[str, str]) -> list[tuple[str, int]]:
         calls.append((cluster, namespace, labels["flotilla.dev/run"]))
-        return [("experiments.reconcile_run", int(labels["flotilla.dev/run"]))]
+        return [("run", int(labels["flotilla.dev/run"]))]
 
     routing.route("flotilla.dev/run", resolver, topic="run")
     batch = [Changed("Pod", "a", f"p{n}", {"flotilla.dev/run": str(n % 2)}) for n in range(10)]
     batch.append(Changed("Pod", "a", "other", {"app": "x"}))
 
-    wakes, topics = routing.resolve(7, batch)
+    wanted, topics = routing.resolve(7, batch)
 
-    assert wakes == [("experiments.reconcile_run", 0), ("experiments.reconcile_run", 1)]
+    assert wanted == [("run", 0), ("run", 1)]
     assert topics == ["run:0", "run:1"]
     assert len(calls) == 2
 
 
-def test_a_failing_resolver_does_not_keep_the_others_from_waking() -> None:
+def test_a_failing_resolver_does_not_keep_the_others_from_being_asked_for() -> None:
     def broken(cluster: int, namespace: str, labels: dict[str, str]) -> list[tuple[str, int]]:
         raise ValueError("not a number")
 
     routing.route("a", broken)
-    routing.route("b", lambda cluster, namespace, labels: [("task", 1)])
+    routing.route("b", lambda cluster, namespace, labels: [("run", 1)])
 
-    wakes, topics = routing.resolve(1, [Changed("Pod", "n", "p", {"a": "x", "b": "y"})])
+    wanted, topics = routing.resolve(1, [Changed("Pod", "n", "p", {"a": "x", "b": "y"})])
 
-    assert wakes == [("task", 1)]
+    assert wanted == [("run", 1)]
     assert topics == []

@@ -12,17 +12,21 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from apps.clusters import routing
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import Unreachable
-from apps.clusters.models import Cluster, WatcherLease
+from apps.clusters.models import Cluster, WatcherLease, Workload
 from apps.clusters.observed import Batch, write
-from apps.clusters.rows import pod_row
+from apps.clusters.reconcile import record_state
+from apps.clusters.rows import pod_row, workload_row
 from apps.clusters.services import connect, register
+from apps.clusters.states import Observation
 from apps.core.access import Principal
 from apps.core.models import ApiToken, Project, User
 from apps.core.states import Health
-from apps.deployments import predict, selectors, services, tasks
+from apps.core.work import Away
+from apps.core.work.kinds import Lane
+from apps.core.work.worker import drain, limits, run_one
+from apps.deployments import predict, selectors, services
 from apps.deployments import reconcile as shell
 from apps.deployments.models import Deployment, Heal, Rollout
 from apps.deployments.reconcile import reconcile
@@ -93,7 +97,13 @@ class Fleet:
         pods = self.client.list("v1", "Pod", self.namespace)
         batch = Batch(pods={pod["metadata"]["uid"]: pod_row(pod, now) for pod in pods})
         batch.present["Pod"] = set(batch.pods)
+        for found in self.client.list("apps/v1", "Deployment", self.namespace):
+            batch.workloads[found["metadata"]["uid"]] = workload_row("Deployment", found, now)
+        batch.present["Deployment"] = set(batch.workloads)
         write(self.cluster.pk, 1, batch)
+
+    def unsettled(self) -> list[tuple[int, int | None]]:
+        return selectors.unsettled(timezone.now(), token_margin=RENEW_BEFORE)
 
     def round(self, deployment: Deployment) -> Deployment:
         self.look()
@@ -269,21 +279,42 @@ def test_scale_to_zero_and_delete_leave_nothing(fleet: Fleet) -> None:
 def test_an_unreachable_cluster_is_unknown_with_the_age(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     app = fleet.deploy(replicas=0)
     fleet.until(app, lambda found: found.health == Health.SUSPENDED)
-    assert ("deployments.reconcile", app.pk) in routing.woken_by_state(app.target.cluster_id)
 
     def away(cluster: Cluster) -> KubeClient:
         raise Unreachable(0, "Timeout", "The API server did not answer in time.")
 
     monkeypatch.setattr(shell, "connect", away)
-    reconcile(app.pk)
+    assert reconcile(app.pk) == Away("Timeout")
     app.refresh_from_db()
     assert (app.health, app.reason) == (Health.UNKNOWN, "Timeout")
     assert app.observed_at is not None
     assert f"{app.observed_at:%H:%M:%S} UTC" in app.message
-    assert app.pk in selectors.unsettled(timezone.now(), token_margin=RENEW_BEFORE)
+    assert fleet.unsettled() == [(app.pk, fleet.cluster.pk)]
     monkeypatch.undo()
     fleet.until(app, lambda found: found.health == Health.SUSPENDED)
-    assert selectors.unsettled(timezone.now(), token_margin=RENEW_BEFORE) == []
+    assert fleet.unsettled() == []
+
+
+def test_all_deployments_of_a_cluster_that_goes_away_say_so_and_are_looked_at_when_it_is_back(fleet: Fleet) -> None:
+    app = fleet.deploy(replicas=0)
+    fleet.until(app, lambda found: found.health == Health.SUSPENDED)
+    young = services.create_deployment(
+        principal=fleet.root, project=fleet.project, name="young", target="here", spec=SPEC
+    )
+    gone = Observation(failures=3, ever_seen=True, error_reason="Timeout", error_message="No answer.")
+    record_state(fleet.cluster.pk, 1, gone)
+    app.refresh_from_db()
+    young.refresh_from_db()
+    assert app.observed_at is not None
+    assert (app.health, app.reason) == (young.health, young.reason) == (Health.UNKNOWN, "Timeout")
+    assert app.message == f"local: No answer. What is shown is from {app.observed_at:%Y-%m-%d %H:%M:%S} UTC."
+    assert young.message == "local: No answer."
+    assert not run_one(Lane.FLEET, limits(Lane.FLEET))
+    back = Observation(ever_seen=True, successes=3, streams={"Node": "", "Pod": ""}, nodes=1, nodes_ready=1)
+    record_state(fleet.cluster.pk, 1, back)
+    assert drain() >= 2
+    app.refresh_from_db()
+    assert app.health == Health.SUSPENDED
 
 
 def test_dying_between_any_two_steps_changes_nothing_in_the_end(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,12 +345,18 @@ def test_dying_between_any_two_steps_changes_nothing_in_the_end(fleet: Fleet, mo
     assert Rollout.objects.get().state == "Healthy"
 
 
-def test_the_sweep_wakes_what_is_not_settled(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_resync_finds_what_differs_from_what_was_observed_and_nothing_else(fleet: Fleet) -> None:
     app = fleet.deploy(replicas=1)
-    woken: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(tasks, "send", lambda *args: woken.append(args))
-    tasks.sweep()
-    assert woken == [("deployments.reconcile", app.pk)]
+    assert fleet.unsettled() == [(app.pk, fleet.cluster.pk)], "no round has seen it"
+    fleet.until_healthy(app)
+    fleet.look()
+    assert fleet.unsettled() == []
+    for differing in ({"ready": 0}, {"wanted": 3}, {"name": "app-r2"}):
+        before = {name: getattr(Workload.objects.get(kind="Deployment"), name) for name in differing}
+        Workload.objects.filter(kind="Deployment").update(**differing)
+        assert fleet.unsettled() == [(app.pk, fleet.cluster.pk)], differing
+        Workload.objects.filter(kind="Deployment").update(**before)
+    assert fleet.unsettled() == []
 
 
 def test_the_model_token_is_made_once_kept_and_renewed(fleet: Fleet) -> None:
@@ -343,7 +380,8 @@ def test_the_model_token_is_made_once_kept_and_renewed(fleet: Fleet) -> None:
     renewed = ApiToken.objects.get(project=fleet.project, revoked_at=None)
     # Shortly before the end it is renewed, while the old one still works for what runs.
     ApiToken.objects.filter(pk=renewed.pk).update(expires_at=timezone.now() + timedelta(days=1))
-    assert app.pk in selectors.unsettled(timezone.now(), token_margin=RENEW_BEFORE)
+    fleet.look()
+    assert fleet.unsettled() == [(app.pk, fleet.cluster.pk)]
     fleet.round(app)
     assert ApiToken.objects.filter(project=fleet.project, revoked_at=None).count() == 2
     fleet.round(app)

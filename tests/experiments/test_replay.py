@@ -16,7 +16,8 @@ from apps.core import transitions
 from apps.core.access import Principal
 from apps.core.models import ApiToken, Project
 from apps.core.tokens import find_token
-from apps.experiments import reconcile, services
+from apps.core.work import Away
+from apps.experiments import reconcile, selectors, services
 from apps.experiments.models import Run
 from apps.experiments.reconcile import reconcile_run
 from apps.experiments.states import RunState
@@ -185,7 +186,7 @@ def test_a_cluster_that_does_not_answer_delays_and_changes_nothing_else(api: Api
     settle(run)
     api.error = Unreachable(0, "Timeout", "no answer")
     api.fail_at = 0
-    reconcile_run(run.pk)
+    assert isinstance(reconcile_run(run.pk), Away)
     run.refresh_from_db()
     assert (run.state, run.reason) == (RunState.QUEUED, "ClusterUnreachable")
     api.end(run, 0)
@@ -241,12 +242,9 @@ def test_a_job_made_late_for_a_cancelled_run_is_removed(api: Api, run: Run, prin
     assert ("Job", run.job_name) not in api.objects and run.state == RunState.CANCELED
 
 
-def test_the_sweep_wakes_what_has_not_ended(api: Api, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    woken: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(reconcile, "send", lambda *args, **_: woken.append(args))
-    assert reconcile.sweep() == 1
+def test_the_resync_finds_what_has_not_ended(api: Api, run: Run) -> None:
+    assert selectors.unsettled_launched() == [(run.pk, run.cluster_id)]
     settle(run)
     api.end(run, 0)
     settle(run)
-    assert reconcile.sweep() == 0
-    assert woken[0] == ("experiments.reconcile_run", run.pk)
+    assert selectors.unsettled_launched() == []

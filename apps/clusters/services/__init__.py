@@ -1,13 +1,6 @@
 """Every write to clusters, and the way to talk to one."""
 
-from apps.clusters.services.checking import (
-    ask_for_check,
-    check_connection,
-    check_gave_up,
-    check_if_due,
-    stamp,
-    wake_due,
-)
+from apps.clusters.services.checking import ask_for_check, check_connection, stamp
 from apps.clusters.services.connecting import (
     ca_fingerprint,
     connect,
@@ -15,6 +8,7 @@ from apps.clusters.services.connecting import (
     impossible,
     remember_identity,
 )
+from apps.clusters.services.following import follow_state, is_away
 from apps.clusters.services.labels import clean_labels
 from apps.clusters.services.lifecycle import account, account_of, delete_cluster, update_cluster
 from apps.clusters.services.registration import (
@@ -32,14 +26,14 @@ __all__ = [
     "ask_for_check",
     "ca_fingerprint",
     "check_connection",
-    "check_gave_up",
-    "check_if_due",
     "clean_labels",
     "connect",
     "connection_of",
     "delete_cluster",
     "ensure_registered",
+    "follow_state",
     "impossible",
+    "is_away",
     "register",
     "register_in_cluster",
     "remember_identity",
@@ -48,5 +42,4 @@ __all__ = [
     "replace_kubeconfig",
     "stamp",
     "update_cluster",
-    "wake_due",
 ]

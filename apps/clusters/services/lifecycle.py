@@ -9,15 +9,15 @@ from apps.clusters import accounts
 from apps.clusters.accounts import Account
 from apps.clusters.kube import pool
 from apps.clusters.models import Cluster, Pod, WatcherLease
+from apps.clusters.services.following import follow_state
 from apps.clusters.services.labels import clean_labels
 from apps.clusters.services.registration import CHECK, announce, described
 from apps.clusters.states import MOVES, ClusterState, Observation, derive
-from apps.core import audit, transitions
+from apps.core import audit, transitions, work
 from apps.core.access import Principal, require_platform_admin
 from apps.core.errors import Conflict, Missing, NotAllowed
 from apps.core.hints import hint
 from apps.core.rows import put
-from apps.core.wake import wake
 
 
 def update_cluster(
@@ -33,7 +33,7 @@ def update_cluster(
         if enabled is not None and enabled != cluster.enabled:
             put(cluster, enabled=enabled, generation=cluster.generation + 1)
             if enabled:
-                wake(CHECK, cluster.pk)
+                work.ask(CHECK, cluster.pk, cluster=cluster.pk)
         if before != described(cluster):
             audit.record(
                 principal=principal, action="cluster.update", obj=cluster, before=before, after=described(cluster)
@@ -83,6 +83,8 @@ def delete_cluster(*, principal: Principal, cluster: Cluster, abandon: bool = Fa
             if abandon:
                 accounts.give_up(pk, principal)
             cluster.delete()
+            work.forget(CHECK, pk)
+            work.open_up(pk)
     except ProtectedError as error:
         kinds = sorted({str(obj._meta.verbose_name_plural) for obj in error.protected_objects})
         raise Conflict(
@@ -131,5 +133,6 @@ def _follow_switch(cluster: Cluster, principal: Principal) -> None:
     if transitions.advance(cluster, to=state, allowed=MOVES, actor=principal.label, reason=said):
         cluster.reason, cluster.message = reason, message
         Cluster.objects.filter(pk=cluster.pk, state=state).update(reason=reason, message=message)
+        follow_state(cluster)
     if not cluster.enabled:
         pool.forget(cluster.pk)

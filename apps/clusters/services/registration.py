@@ -14,14 +14,13 @@ from apps.clusters.kube.errors import Forbidden, KubeError, NotServed, Unauthori
 from apps.clusters.models import Cluster
 from apps.clusters.services.connecting import ca_fingerprint, connection_with, own_connection
 from apps.clusters.services.labels import clean_labels, clean_name
-from apps.core import audit, crypto, transitions
+from apps.core import audit, crypto, transitions, work
 from apps.core.access import Principal, require_platform_admin
 from apps.core.errors import Conflict, Invalid, Unavailable
 from apps.core.hints import hint
 from apps.core.rows import put
-from apps.core.wake import wake
 
-CHECK = "clusters.check"
+CHECK = "check"
 
 
 class Source(Protocol):
@@ -147,10 +146,10 @@ def _register(principal: Principal, name: str, labels: dict[str, str] | None, so
             cluster.save(force_insert=True)
             transitions.log(cluster, from_state="", to_state=cluster.state, actor=principal.label)
             audit.record(principal=principal, action="cluster.register", obj=cluster, after=described(cluster))
+            work.ask(CHECK, cluster.pk, cluster=cluster.pk)
     except IntegrityError as error:
         raise Conflict(f"There is already a cluster {name!r}.", field="name") from error
     announce(cluster)
-    wake(CHECK, cluster.pk)
     return cluster
 
 
@@ -173,8 +172,10 @@ def _reconnect(principal: Principal, cluster: Cluster, source: Source, force: bo
         put(cluster, **_columns(source), generation=cluster.generation + 1)
         action = "cluster.credential" if only_credential else "cluster.reconnect"
         audit.record(principal=principal, action=action, obj=cluster, before=before, after=described(cluster))
+        work.ask(CHECK, cluster.pk, cluster=cluster.pk)
+        if cluster.enabled:
+            work.open_up(cluster.pk)
     announce(cluster)
-    wake(CHECK, cluster.pk)
     return cluster
 
 

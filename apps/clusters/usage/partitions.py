@@ -15,7 +15,7 @@ from apps.clusters.usage.levels import LEVELS, STEPS_UP, Level, floor
 
 logger = logging.getLogger(__name__)
 
-# Partitions that the sweep makes beyond the present one.
+# Partitions that the roll-up makes beyond the present one.
 AHEAD = 2
 _NAMED = "_%Y%m%d_%H%M"
 # Any number that nothing else locks: who makes partitions waits for who makes the same ones.
@@ -117,7 +117,7 @@ def _drop(partition: Partition) -> None:
             cursor.execute(f"DROP TABLE {partition.table}")
             cursor.execute("SET LOCAL lock_timeout = DEFAULT")
     except OperationalError:
-        logger.info("%s is being read; the next sweep drops it", partition.table)
+        logger.info("%s is being read; the next round drops it", partition.table)
 
 
 def _missing(wanted: list[Partition]) -> list[Partition]:

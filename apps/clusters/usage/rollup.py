@@ -13,11 +13,11 @@ from django.db import connection, transaction
 
 from apps.clusters.usage import partitions, sampling
 from apps.clusters.usage.levels import EPOCH, KEPT_LONGEST, LEVELS, RAW, STEPS_UP, Level, closed_until, floor
-from apps.core.locks import exclusively
+from apps.core.work import DONE, Outcome
 
 logger = logging.getLogger(__name__)
 
-# A task may take 40 s; what is left after this long waits for the next minute.
+# What is left after this long waits for the next minute.
 BUDGET_S = 20.0
 _FORGOTTEN_AT_ONCE = 20_000
 # Rows of one series that a statement reads at most: of 10,000 pods a minute's work, well below the task's limit. Were
@@ -34,9 +34,21 @@ MERGED = {
 }
 
 
+def roll_up(pk: int) -> Outcome:
+    """A round of the queue, which sees to it that there is one at a time; `pk` is that of the one object there is."""
+    run()
+    return DONE
+
+
 def run(now: datetime | None = None, *, budget_s: float = BUDGET_S) -> None:
-    """Make partitions ahead, roll up what is complete, drop what is old. Only one process does so at a time."""
-    exclusively("usage-rollup", 0, lambda: _run(now or partitions.clock(), time.monotonic() + budget_s))
+    """Make partitions ahead, roll up what is complete, drop what is old."""
+    now, deadline = now or partitions.clock(), time.monotonic() + budget_s
+    partitions.ensure_ahead(now)
+    until = closed_until(now)
+    for lower, upper in STEPS_UP:
+        until = _roll(lower, upper, until, marks(now).get(upper), deadline)
+    partitions.drop_old(now, marks(now))
+    _forget(now)
 
 
 def marks(now: datetime) -> dict[Level, datetime]:
@@ -64,15 +76,6 @@ def source(level: Level) -> str:
     )
 
 
-def _run(now: datetime, deadline: float) -> None:
-    partitions.ensure_ahead(now)
-    until = closed_until(now)
-    for lower, upper in STEPS_UP:
-        until = _roll(lower, upper, until, marks(now).get(upper), deadline)
-    partitions.drop_old(now, marks(now))
-    _forget(now)
-
-
 def _roll(lower: Level, upper: Level, until: datetime, mark: datetime | None, deadline: float) -> datetime:
     """Roll `lower`, which is complete until `until`, into `upper`, which is so until `mark`; returns its new mark."""
     end = floor(until, upper.step)
@@ -83,7 +86,7 @@ def _roll(lower: Level, upper: Level, until: datetime, mark: datetime | None, de
     start = _next(lower, upper, EPOCH if mark is None else mark - upper.step, end)
     while start < end:
         if time.monotonic() > deadline:
-            logger.info("%s is rolled up until %s; the next sweep goes on", upper.table, start)
+            logger.info("%s is rolled up until %s; the next round goes on", upper.table, start)
             return start
         stop = min(floor(start + chunk, chunk), end)
         with transaction.atomic():

@@ -113,7 +113,7 @@ def record(cluster_id: int, nodes: Sequence[Row], pods: Sequence[Row], *, at: da
     was asked for is known. The caller holds the cluster's lease in the same transaction.
     """
     moment = at or partitions.clock()
-    # The sweep makes partitions ahead; while beat is away the samples must not be lost.
+    # The roll-up makes partitions ahead; while no worker runs the samples must not be lost.
     partitions.ensure(RAW, moment, moment + RAW.step)
     values: dict[str, Any] = {
         "cluster": cluster_id,

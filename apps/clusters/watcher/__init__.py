@@ -7,6 +7,5 @@ streams      list, then watch, for ever: the part that survives every failure of
 kinds        what is watched, and what a cluster may do without
 inbox        collects changes between two writes, the last one of each object
 writer       writes what all clusters have reported, in batches of many
-outbox       sends wake-ups and hints, so that a slow Redis delays no write
 lease        rows with a fencing number; database: threads for all of the above's SQL
 """

@@ -33,11 +33,11 @@ from apps.clusters.states import (
 )
 from apps.clusters.watcher.database import Database
 from apps.clusters.watcher.kinds import KINDS
-from apps.clusters.watcher.outbox import Outbox
 from apps.clusters.watcher.streams import Stream
 from apps.clusters.watcher.timing import Timing
 from apps.clusters.watcher.writer import Desk, Writer
 from apps.core.errors import Conflict, FlotillaError
+from apps.core.hints import publish
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,6 @@ class Shared:
     writer: Writer
     database: Database
     resolver: Database
-    outbox: Outbox
     timing: Timing
 
 
@@ -280,7 +279,7 @@ class ClusterWatch:
             self._outages.append(time.time())
         self._was, self._recorded, self._recorded_at = state, view, time.monotonic()
         if changed:
-            self._shared.outbox.add([], ["clusters", f"cluster:{self.cluster_id}"])
+            publish([("clusters", None), (f"cluster:{self.cluster_id}", None)])
 
     async def _measure(self, client: StreamClient, desk: Desk) -> None:
         # Rows for the first figures exist only once the first lists are written.
@@ -305,7 +304,7 @@ class ClusterWatch:
                             observed.write_usage, self.cluster_id, self.fencing, *used
                         )
                     if stored:
-                        self._shared.outbox.add([], ["clusters", f"cluster:{self.cluster_id}"])
+                        publish([("clusters", None), (f"cluster:{self.cluster_id}", None)])
             # At a steady pace, so that every 15 s of the usage history have their sample.
             due = max(due + self._timing.metrics, asyncio.get_running_loop().time())
             await asyncio.sleep(due - asyncio.get_running_loop().time())

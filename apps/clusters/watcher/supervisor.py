@@ -16,11 +16,11 @@ from apps.clusters.states import FAILURES_UNTIL_UNREACHABLE, Observation
 from apps.clusters.watcher import lease
 from apps.clusters.watcher.cluster import ClusterWatch, Shared, Start
 from apps.clusters.watcher.database import Database
-from apps.clusters.watcher.outbox import Outbox
 from apps.clusters.watcher.shares import Member, shares, to_hand_over
 from apps.clusters.watcher.timing import Timing
 from apps.clusters.watcher.writer import Writer
 from apps.core.errors import FlotillaError
+from apps.core.hints import publish
 
 logger = logging.getLogger(__name__)
 
@@ -51,12 +51,12 @@ class Supervisor:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until `stop` is set, then give the leases back."""
-        database, outbox = Database(), Outbox()
-        writer = Writer(database, outbox, self._timing)
-        self._shared = Shared(writer, database, Database(), outbox, self._timing)
+        database = Database()
+        writer = Writer(database, self._timing)
+        self._shared = Shared(writer, database, Database(), self._timing)
         # Leases have a thread of their own: many clusters' writes must not make a renewal come too late.
         self._control = Database(threads=1)
-        helpers = [asyncio.create_task(outbox.run()), asyncio.create_task(writer.run())]
+        helpers = [asyncio.create_task(writer.run())]
         logger.info("watcher %s starts", self._holder)
         try:
             while not stop.is_set():
@@ -76,7 +76,6 @@ class Supervisor:
             for helper in helpers:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
-            outbox.close()
             for pool in (self._shared.resolver, database, self._control):
                 await pool.close()
 
@@ -171,7 +170,7 @@ class Supervisor:
             logger.warning("cluster %s: its state is not recorded: %s", pk, type(failure).__name__)
             return
         if changed:
-            self._shared.outbox.add([], ["clusters", f"cluster:{pk}"])
+            publish([("clusters", None), (f"cluster:{pk}", None)])
 
     async def _end(self, pks: list[int]) -> None:
         tasks = []

@@ -12,17 +12,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from django.db import Error as DatabaseError
+from django.db import transaction
 
 from apps.clusters import observed, routing
 from apps.clusters.watcher.database import Database
 from apps.clusters.watcher.inbox import Inbox
-from apps.clusters.watcher.outbox import Outbox
 from apps.clusters.watcher.timing import Timing
+from apps.core import work
+from apps.core.hints import publish
 
 logger = logging.getLogger(__name__)
 
 # Rows of one transaction; a cluster's whole batch goes into one, however large it is.
 MAX_ROWS = 1000
+# What changes comes in bursts (a pod gets a node, pulls, starts): so much later one round sees all of it.
+SETTLE_SECONDS = 0.1
 # Transactions at once. More would only wait for each other's processor.
 MAX_TRANSACTIONS = 2
 
@@ -95,9 +99,8 @@ class Desk:
 class Writer:
     """Shared by all clusters of a process."""
 
-    def __init__(self, database: Database, outbox: Outbox, timing: Timing) -> None:
+    def __init__(self, database: Database, timing: Timing) -> None:
         self._database = database
-        self._outbox = outbox
         self._timing = timing
         self._desks: dict[int, Desk] = {}
         self._waiting: dict[int, Desk] = {}
@@ -199,21 +202,25 @@ class Writer:
         return found
 
     def _store_now(self, batches: Batches) -> dict[int, observed.Written]:
-        """On a database thread: write, then find out whom it concerns."""
-        written = observed.write_many(batches)
-        wakes: list[tuple[str, int]] = []
+        """On a database thread: write, and in the same transaction ask for the work of all whom it concerns."""
+        work_of: dict[str, dict[int, int | None]] = {}
         topics: list[str] = []
+        with transaction.atomic():
+            written = observed.write_many(batches)
+            for pk, found in written.items():
+                wanted, hinted = routing.resolve(pk, found.changes)
+                _, spoken_of = routing.resolve(pk, found.spoken_of)
+                for kind, object_id in wanted:
+                    work_of.setdefault(kind, {})[object_id] = pk
+                topics += hinted + spoken_of
+            for kind in sorted(work_of):
+                work.ask_many(kind, work_of[kind].items(), after=SETTLE_SECONDS)
         for pk, found in written.items():
-            woken, hinted = routing.resolve(pk, found.changes)
-            _, spoken_of = routing.resolve(pk, found.spoken_of)
-            wakes += woken
-            topics += hinted + spoken_of
             if found.anything:
                 topics.append(f"cluster:{pk}")
         if any(found.anything for found in written.values()):
             topics.append("clusters")
-        if wakes or topics:
-            self._outbox.add_threadsafe(wakes, topics)
+        publish((topic, None) for topic in topics)
         return written
 
     def _settle(self, desk: Desk, batch: observed.Batch, outcome: observed.Written | Exception | None) -> None:

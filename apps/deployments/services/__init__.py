@@ -1,4 +1,4 @@
-"""Every write of deployments: one transaction, an audit row, a wake-up after commit."""
+"""Every write of deployments: one transaction with its audit row and what it asks for."""
 
 from apps.deployments.services.common import identity_of
 from apps.deployments.services.deployments import create_deployment, delete_deployment, preview_deployment, scale

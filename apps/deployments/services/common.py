@@ -6,7 +6,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from apps.core import audit
+from apps.core import audit, work
 from apps.core.access import Principal
 from apps.core.errors import Conflict, Invalid
 from apps.core.hints import hint
@@ -14,7 +14,6 @@ from apps.core.models import Project
 from apps.core.rows import put
 from apps.core.states import Health
 from apps.core.transitions import advance, log
-from apps.core.wake import wake
 from apps.deployments import manifests
 from apps.deployments.models import Deployment, Revision, Rollout
 from apps.deployments.specs import RevisionSpec, Strategy, parse_revision, parse_strategy
@@ -22,7 +21,8 @@ from apps.deployments.states import ROLLOUT_MOVES, UNFINISHED, DeploymentState, 
 from apps.experiments.models import ModelVersion
 from apps.experiments.selectors import model_version
 
-RECONCILE = "deployments.reconcile"
+KIND = "deployment"
+"""The kind of work that a deployment's reconcile is."""
 
 
 def identity_of(deployment: Deployment) -> manifests.Identity:
@@ -168,7 +168,7 @@ def end_unfinished(deployment: Deployment, to: RolloutState, message: str, princ
 
 
 def announce(deployment: Deployment) -> None:
-    """After commit: wake the reconcile, and tell whoever shows the deployment."""
-    wake(RECONCILE, deployment.pk)
+    """Ask for the reconcile, and after the commit tell whoever shows the deployment."""
+    work.ask(KIND, deployment.pk, cluster=deployment.target.cluster_id)
     for topic in (f"deployment:{deployment.pk}", "deployments", "overview"):
         hint(topic, deployment.project_id)

@@ -6,7 +6,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import F, Func, TextField, Value
+from django.db.models.functions import Concat
 
+from apps.clusters.models import Cluster
+from apps.clusters.services import is_away
+from apps.core import work
 from apps.core.hints import hint
 from apps.core.states import Health
 from apps.core.transitions import advance, log
@@ -14,6 +19,7 @@ from apps.deployments.health import ReplicaSeen, Verdict, cause_of_drop, deploym
 from apps.deployments.models import Deployment, Heal, Rollout
 from apps.deployments.rollout import Decision
 from apps.deployments.services.access import revoke_model_tokens
+from apps.deployments.services.common import KIND
 from apps.deployments.specs import ObservedRevision
 from apps.deployments.states import ROLLOUT_MOVES, RolloutState
 
@@ -71,6 +77,32 @@ def record_unreachable(deployment: Deployment, reason: str, message: str) -> Non
     since = deployment.observed_at
     last = f" What is shown is from {since:%Y-%m-%d %H:%M:%S} UTC." if since else ""
     _record_trouble(deployment, Health.UNKNOWN, reason, f"{deployment.target.cluster.name}: {message}{last}")
+
+
+def follow_cluster(cluster: Cluster) -> None:
+    """Let all deployments on the cluster follow its state: while it is away, no reconcile comes by to say so.
+
+    One statement for all of them; what is shown of each stays, with its age.
+    """
+    there = Deployment.objects.filter(target__cluster=cluster).order_by("pk").values_list("pk", "project_id")
+    projects = dict(there)
+    if not projects:
+        return
+    if is_away(cluster):
+        # Null where nothing was seen yet; a concatenation takes that for nothing.
+        shape = Value('" What is shown is from "YYYY-MM-DD HH24:MI:SS" UTC."')
+        since = Func(F("observed_at"), shape, function="to_char", output_field=TextField())
+        Deployment.objects.filter(pk__in=projects).update(
+            health=Health.UNKNOWN,
+            reason=cluster.reason[:100],
+            message=Concat(Value(f"{cluster.name}: {cluster.message}", TextField()), since),
+        )
+        for project in set(projects.values()):
+            hint("deployments", project)
+            hint("overview", project)
+        for pk, project in projects.items():
+            hint(f"deployment:{pk}", project)
+    work.ask_many(KIND, [(pk, cluster.pk) for pk in projects])
 
 
 def record_refused(deployment: Deployment, reason: str, message: str) -> None:

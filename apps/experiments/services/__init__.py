@@ -1,4 +1,4 @@
-"""Every write of experiments: one transaction, audit, wake after commit."""
+"""Every write of experiments: one transaction with its audit row and what it asks for."""
 
 from apps.experiments.services.experiments import (
     create_experiment,

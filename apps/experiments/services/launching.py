@@ -10,13 +10,12 @@ from django.db import connection, transaction
 from apps.clusters.manifests import namespace_of
 from apps.clusters.models import Cluster
 from apps.clusters.selectors import check_all_fit
-from apps.core import audit, transitions
+from apps.core import audit, transitions, work
 from apps.core.access import Principal, require_role
 from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.hints import hint
 from apps.core.models import Project
 from apps.core.states import Role
-from apps.core.wake import wake
 from apps.experiments.manifests import job_name, run_job, run_namespace
 from apps.experiments.models import PARAM_LENGTH, TAG_LENGTH, Experiment, Param, Run, Tag
 from apps.experiments.services.authors import author
@@ -25,7 +24,8 @@ from apps.experiments.services.tracking import RUN_NAME_TAG
 from apps.experiments.specs import RunSpec, parse_spec
 from apps.experiments.states import LAUNCHED_MOVES, SETTLED, RunKind, RunState
 
-RECONCILE = "experiments.reconcile_run"
+KIND = "run"
+"""The kind of work that a run's reconcile is."""
 MAX_TOGETHER = 100
 
 
@@ -156,7 +156,7 @@ def _launch(principal: Principal, project: Project, asked: Sequence[Launch]) -> 
     )
     for run in runs:
         _announce(run)
-        wake(RECONCILE, run.pk)
+    work.ask_many(KIND, [(run.pk, run.cluster_id) for run in runs])
     return runs
 
 
@@ -241,7 +241,7 @@ def cancel_run(*, principal: Principal, run: Run) -> Run:
             "Flotilla did not launch this run, so it can't stop it.", hint="Stop the program that logs to it."
         )
     if run.state == RunState.CANCELING:
-        wake(RECONCILE, run.pk)
+        work.ask(KIND, run.pk, cluster=run.cluster_id)
         return run
     if run.state in SETTLED:
         raise Conflict(f"This run has ended: {run.state}.")
@@ -259,7 +259,7 @@ def cancel_run(*, principal: Principal, run: Run) -> Run:
         after={"state": run.state},
     )
     _announce(run)
-    wake(RECONCILE, run.pk)
+    work.ask(KIND, run.pk, cluster=run.cluster_id)
     return run
 
 

@@ -1,0 +1,25 @@
+"""What lives on a cluster follows its state."""
+
+from apps.clusters import routing
+from apps.clusters.models import Cluster
+from apps.clusters.states import ClusterState
+from apps.core import work
+
+
+def follow_state(cluster: Cluster) -> None:
+    """Let what lives on the cluster follow its state, in the transaction that has changed it.
+
+    Nothing is worked on for one that is away: it costs a try now and then. What waits is due when it is back.
+    """
+    if cluster.state == ClusterState.DISABLED:
+        work.close(cluster.pk, "disabled", for_good=True)
+    elif is_away(cluster):
+        work.close(cluster.pk, cluster.reason)
+    else:
+        work.open_up(cluster.pk)
+    routing.tell_state(cluster)
+
+
+def is_away(cluster: Cluster) -> bool:
+    """Whether nothing can be had of it now, and why is known: it is disabled, does not answer, or refuses us."""
+    return cluster.state in (ClusterState.DISABLED, ClusterState.UNREACHABLE) or cluster.is_locked_out

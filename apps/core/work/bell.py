@@ -1,0 +1,71 @@
+"""Ringing: "something is due", told to the workers after the commit. It may be lost: they look by themselves, too.
+
+A thread of its own sends it, so that a Redis that is away costs a request nothing.
+"""
+
+import logging
+import threading
+import time
+
+from celery import current_app
+from django.db import connection, transaction
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+logger = logging.getLogger(__name__)
+
+DRAIN = "work.drain"
+# A ring that nobody took within so many seconds is of no use any more.
+EXPIRES = 5
+# So many seconds lie between two messages of one process: a hundred asks in a moment are one ring, or two.
+BETWEEN = 0.02
+# After a failure nothing is tried for so long: workers look by themselves as often as that.
+PAUSE_AFTER_FAILURE = 1.0
+
+
+class Bell:
+    """Sends one message for any number of rings that come while the one before is being sent."""
+
+    def __init__(self) -> None:
+        self._rung = threading.Event()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def ring(self) -> None:
+        """Return at once; the message follows."""
+        with self._lock:
+            # A forked child has the object, but not the thread.
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="bell", daemon=True)
+                self._thread.start()
+        self._rung.set()
+
+    def _run(self) -> None:
+        while True:
+            self._rung.wait()
+            self._rung.clear()
+            time.sleep(BETWEEN if _send() else PAUSE_AFTER_FAILURE)
+
+
+_bell = Bell()
+
+
+def ring() -> None:
+    """Tell the workers to look."""
+    _bell.ring()
+
+
+def ring_after_commit() -> None:
+    """Tell them once the open transaction is committed, and once only; at once where none is open."""
+    waiting = connection.run_on_commit if connection.in_atomic_block else []
+    if not any(found[1] is ring for found in waiting):
+        transaction.on_commit(ring, robust=True)
+
+
+def _send() -> bool:
+    try:
+        current_app.send_task(DRAIN, expires=EXPIRES, retry=False)
+    except (OperationalError, RedisError, OSError) as error:
+        logger.warning("no worker is rung (%s); they look by themselves", type(error).__name__)
+        return False
+    return True

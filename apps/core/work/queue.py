@@ -1,0 +1,227 @@
+"""The rows of the queue: ask, claim, finish. Each is one statement, and any process may die between any two of them.
+
+An object's row says all: it is due at `due_at`; it is at work while `claim` is set. A claim empties `due_at`, so that
+whoever asks meanwhile sets it again; a round that ends with `due_at` still empty has done all there was.
+
+Whether a claim's holder still lives is said by its session-level advisory lock, which is taken by the statement that
+claims, and which Postgres frees when the holder's connection ends. No clock decides it, and no claim is renewed.
+https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
+
+All times are Postgres's own, so that no two clocks are compared.
+"""
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.db import connection, transaction
+
+from apps.core.work import bell
+from apps.core.work.kinds import Lane, lane_of
+from apps.core.work.outcomes import Again, Away, Done, Outcome, retry_pause
+
+# The key of an object's advisory lock.
+_LOCK = "hashtextextended({0}.kind || ':' || {0}.object_id, 0)"
+
+# Rows of one statement are taken in one order, so that two that ask for the same objects can't wait for each other.
+_ASK = """
+INSERT INTO core_work (kind, object_id, cluster, lane, due_at, failures)
+SELECT t.kind, t.object_id, t.cluster, t.lane, now() + t.after * interval '1 second', 0
+FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::smallint[], %s::float[])
+  AS t(kind, object_id, cluster, lane, after)
+ORDER BY t.kind, t.object_id
+ON CONFLICT (kind, object_id) DO UPDATE
+  SET due_at = LEAST(core_work.due_at, EXCLUDED.due_at), cluster = EXCLUDED.cluster, lane = EXCLUDED.lane
+"""
+
+# The clusters that have work, by stepping from one to the next in the index, never by reading all rows.
+CLUSTERS = """
+WITH RECURSIVE clusters(cluster) AS (
+  (SELECT cluster FROM core_work WHERE lane = %(lane)s AND claim IS NULL ORDER BY cluster LIMIT 1)
+  UNION ALL
+  SELECT (SELECT w.cluster FROM core_work w WHERE w.lane = %(lane)s AND w.claim IS NULL AND w.cluster > c.cluster
+          ORDER BY w.cluster LIMIT 1)
+  FROM clusters c WHERE c.cluster IS NOT NULL
+)"""
+
+# Fair: the cluster with the fewest rounds under way comes first. Capped: nobody takes all threads; a cluster that is
+# slow, or away and due for a try, gets one round at a time, and all of those together at most half of the threads.
+_CLAIM = f"""
+{CLUSTERS}, busy AS MATERIALIZED (
+  SELECT w.cluster, count(*) AS rounds, bool_or(g.cluster IS NOT NULL) AS unwell
+  FROM core_work w LEFT JOIN core_gate g ON g.cluster = w.cluster
+    AND (g.closed_until IS NOT NULL OR g.slow_until > now())
+  WHERE w.claim IS NOT NULL AND w.lane = %(lane)s GROUP BY w.cluster
+), turns AS (
+  SELECT c.cluster, coalesce(b.rounds, 0) AS rounds, g.closed_until IS NOT NULL AS closed
+  FROM clusters c LEFT JOIN busy b USING (cluster)
+  LEFT JOIN core_gate g ON g.cluster = c.cluster AND %(gated)s
+    AND (g.closed_until IS NOT NULL OR g.slow_until > now())
+  WHERE c.cluster IS NOT NULL AND (g.closed_until IS NULL OR g.closed_until <= now())
+    AND coalesce(b.rounds, 0) < CASE WHEN g.cluster IS NULL THEN %(most)s ELSE 1 END
+    AND (g.cluster IS NULL OR (SELECT coalesce(sum(rounds), 0) FROM busy WHERE unwell) < %(unwell)s)
+  ORDER BY coalesce(b.rounds, 0), random() OFFSET 0
+), picked AS (
+  SELECT w.id, t.cluster, t.closed FROM turns t CROSS JOIN LATERAL (
+    SELECT id FROM core_work w
+    WHERE w.lane = %(lane)s AND w.cluster = t.cluster AND w.claim IS NULL AND w.due_at <= now()
+    ORDER BY w.due_at LIMIT 1 FOR UPDATE SKIP LOCKED
+  ) w LIMIT 1
+), tried AS (
+  -- One of several workers wins the try of a closed gate; it closes again for as long as a round may take.
+  UPDATE core_gate g SET closed_until = now() + interval '60 seconds' FROM picked p
+  WHERE g.cluster = p.cluster AND p.closed AND g.closed_until <= now() RETURNING g.cluster
+)
+UPDATE core_work w SET claim = %(claim)s, claimed_at = now(), due_at = NULL
+FROM picked p WHERE w.id = p.id AND (NOT p.closed OR EXISTS (SELECT 1 FROM tried))
+RETURNING w.id, w.kind, w.object_id, w.cluster, w.failures, p.closed, pg_try_advisory_lock({_LOCK.format("w")})
+"""  # noqa: S608 - constants
+
+# A claim whose advisory lock nobody holds was a killed worker's (pg_locks shows a lock's key in two halves).
+_FREE = f"""
+UPDATE core_work w SET claim = NULL, claimed_at = NULL, due_at = now()
+WHERE w.claim IS NOT NULL AND NOT EXISTS (
+  SELECT 1 FROM pg_locks l WHERE l.locktype = 'advisory' AND l.objsubid = 1
+    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND (l.classid::bigint << 32) | l.objid::bigint = {_LOCK.format("w")})
+"""  # noqa: S608
+
+_NEXT = f"""
+{CLUSTERS}
+SELECT extract(epoch FROM min(GREATEST(d.due_at, g.closed_until)) - now())
+FROM clusters c LEFT JOIN core_gate g ON g.cluster = c.cluster AND %(gated)s
+CROSS JOIN LATERAL (
+  SELECT due_at FROM core_work w WHERE w.lane = %(lane)s AND w.cluster = c.cluster AND w.claim IS NULL
+  ORDER BY due_at LIMIT 1) d
+"""  # noqa: S608
+
+
+@dataclass(frozen=True)
+class Claim:
+    """An object that is ours until `finish`, after `failures` failed rounds. `closed`: it tries its cluster's gate."""
+
+    id: int
+    kind: str
+    object_id: int
+    cluster: int
+    failures: int
+    closed: bool
+    number: int
+
+
+def ask(kind: str, pk: int, *, cluster: int | None, after: float = 0.0) -> None:
+    """Ask for a round for one object, in `after` seconds at the latest; part of the transaction that is open.
+
+    `cluster` is the primary key of the cluster that the round will call, None for none. Raises KeyError for a kind that
+    nobody has registered.
+    """
+    ask_many(kind, [(pk, cluster)], after=after)
+
+
+def ask_many(kind: str, objects: Iterable[tuple[int, int | None]], *, after: float = 0.0, spread: float = 0.0) -> None:
+    """The same for many (object, cluster) pairs, in one statement; with `spread`, evenly over so many more seconds."""
+    wanted = dict(objects)
+    if not wanted:
+        return
+    pks, lane = sorted(wanted), int(lane_of(kind))
+    pauses = [after + spread * place / len(pks) for place in range(len(pks))]
+    with connection.cursor() as cursor:
+        clusters = [wanted[pk] or 0 for pk in pks]
+        cursor.execute(_ASK, [[kind] * len(pks), pks, clusters, [lane] * len(pks), pauses])
+    bell.ring_after_commit()
+
+
+def forget(kind: str, pk: int) -> None:
+    """Nothing is left to do for an object that exists no more; a round that is under way ends by itself."""
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM core_work WHERE kind = %s AND object_id = %s AND claim IS NULL", [kind, pk])
+
+
+def claim(lane: Lane, *, most: int, unwell: int) -> Claim | None:
+    """Take one object that is due; None when there is none whose turn it is.
+
+    At most `most` rounds of one cluster are under way at once, and `unwell` of all that are slow or away together.
+    """
+    number = secrets.randbits(62)
+    gated = lane is Lane.FLEET  # a person who asks whether a cluster answers is not told that it did not a minute ago
+    values = {"lane": int(lane), "gated": gated, "most": most, "unwell": unwell, "claim": number}
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, values)
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    pk, kind, object_id, cluster, failures, closed, locked = row
+    taken = Claim(pk, kind, object_id, cluster, failures, closed, number)
+    if not locked:
+        # A holder that Postgres took for dead is still at it (its connection was cut, say): let it end.
+        finish(taken, Again(5.0), locked=False)
+        return None
+    return taken
+
+
+def finish(taken: Claim, outcome: Outcome, *, locked: bool = True) -> None:
+    """Store what a round returned, and let the object go. Harmless when the claim is no longer ours."""
+    failures, pause = _next_try(taken, outcome)
+    try:
+        with connection.cursor() as cursor:
+            if pause is None:
+                cursor.execute(
+                    "DELETE FROM core_work WHERE id = %s AND claim = %s AND due_at IS NULL", [taken.id, taken.number]
+                )
+                if cursor.rowcount:
+                    return
+            cursor.execute(
+                "UPDATE core_work SET claim = NULL, claimed_at = NULL, failures = %s, "
+                "due_at = LEAST(due_at, now() + %s::float * interval '1 second') WHERE id = %s AND claim = %s",
+                [failures, pause, taken.id, taken.number],
+            )
+    finally:
+        if locked:
+            _unlock(taken)
+
+
+def _next_try(taken: Claim, outcome: Outcome) -> tuple[int, float | None]:
+    """The failures to note, and the seconds until the next round; None for none."""
+    match outcome:
+        case Done():
+            return 0, None
+        case Again(after):
+            return 0, max(after, 0.0)
+        case Away() if taken.cluster:
+            # It stays due: its cluster's gate holds it.
+            return taken.failures, 0.0
+        case _:
+            return taken.failures + 1, retry_pause(taken.failures + 1)
+
+
+def _unlock(taken: Claim) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_advisory_unlock(hashtextextended(%s || ':' || %s, 0))", [taken.kind, str(taken.object_id)]
+        )
+
+
+def free_dead() -> int:
+    """Make due again what a worker held that is no more; how many objects that were."""
+    with connection.cursor() as cursor:
+        cursor.execute(_FREE)
+        return int(cursor.rowcount)
+
+
+def seconds_until_due(lane: Lane) -> float | None:
+    """How long until something of the lane can be claimed, 0 or less for now; None when nothing waits."""
+    with connection.cursor() as cursor:
+        cursor.execute(_NEXT, {"lane": int(lane), "gated": lane is Lane.FLEET})
+        (seconds,) = cursor.fetchone()
+    return None if seconds is None else float(seconds)
+
+
+def make_due(cluster: int) -> None:
+    """All that waits for its next try on this cluster is due now."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            "WITH chosen AS (SELECT id FROM core_work WHERE cluster = %s AND claim IS NULL AND failures > 0 "
+            "AND due_at > now() ORDER BY kind, object_id FOR UPDATE) "
+            "UPDATE core_work w SET due_at = now(), failures = 0 FROM chosen c WHERE w.id = c.id",
+            [cluster],
+        )

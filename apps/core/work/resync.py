@@ -1,0 +1,25 @@
+"""The slow net under the queue: what differs between wanted and observed rows is asked for, whatever was lost."""
+
+from apps.core.work import kinds
+from apps.core.work.outcomes import DONE, Outcome
+from apps.core.work.queue import ask, ask_many
+
+RESYNC = "resync"
+EVERY = 600.0
+# What is found is spread over so many seconds.
+SPREAD = 60.0
+
+
+def resync(pk: int) -> Outcome:
+    """Ask for all that the kinds find; `pk` is that of the one object there is."""
+    for kind in kinds.registered():
+        if kind.resync is not None:
+            ask_many(kind.name, kind.resync(), spread=SPREAD)
+    return DONE
+
+
+def ask_for_periodic() -> None:
+    """Ask for one round of each kind that comes again by itself: a worker does so when it starts."""
+    for kind in kinds.registered():
+        if kind.every:
+            ask(kind.name, 0, cluster=None)

@@ -1,0 +1,40 @@
+"""What makes a Celery worker work: its crews, and the task by which they are rung."""
+
+from typing import Any
+
+from celery import bootsteps, shared_task
+
+from apps.core.work import bell
+from apps.core.work.kinds import Lane
+from apps.core.work.resync import ask_for_periodic
+from apps.core.work.worker import Crew
+
+_crews: list[Crew] = []
+
+
+class Crews(bootsteps.StartStopStep):
+    """Starts the threads with the worker, in its own process, and ends them with it."""
+
+    def start(self, worker: Any) -> None:
+        """Begin to look, whether or not a message can be had."""
+        ask_for_periodic()
+        _crews.extend(Crew(lane) for lane in Lane)
+        for crew in _crews:
+            crew.start()
+
+    def stop(self, worker: Any) -> None:
+        """Claim nothing more."""
+        for crew in _crews:
+            crew.stop()
+        _crews.clear()
+
+    def terminate(self, parent: Any) -> None:
+        """The same in a hurry: what is cut off comes again."""
+        self.stop(parent)
+
+
+@shared_task(name=bell.DRAIN)
+def drain() -> None:
+    """Something is due: let the crews of this process look. They run the rounds, so that this takes no time."""
+    for crew in _crews:
+        crew.look()

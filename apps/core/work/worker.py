@@ -1,0 +1,163 @@
+"""The threads of a worker process that claim objects and run their rounds."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import close_old_connections, connection
+
+from apps.core.work import gates, kinds, queue
+from apps.core.work.kinds import Lane
+from apps.core.work.outcomes import Again, Away, Done, Outcome, Retry
+
+logger = logging.getLogger(__name__)
+
+# How long nobody looks when nobody rings, in seconds; what is due sooner is looked for when it is due.
+LOOK, SOONEST = 1.0, 0.05
+# How often it is looked for what killed workers held.
+FREE_DEAD = 2.0
+# How long a stop waits for rounds that are under way. What is cut off comes again.
+STOP = 10.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Threads of a lane, and how many of them one cluster, and all unwell ones together, may have at once."""
+
+    threads: int
+    most: int
+    unwell: int
+
+
+def limits(lane: Lane) -> Limits:
+    """The limits of a lane, out of the settings."""
+    if lane is Lane.PERSON:
+        return Limits(settings.WORK_PERSON_THREADS, settings.WORK_PERSON_THREADS, settings.WORK_PERSON_THREADS)
+    threads = settings.WORK_THREADS
+    return Limits(threads, max(1, min(settings.WORK_PER_CLUSTER, threads)), max(1, threads // 2))
+
+
+def run_one(lane: Lane, allowed: Limits, claimed: Callable[[], None] = lambda: None) -> bool:
+    """Claim one object and run its round; False when nothing is due. `claimed` is called between the two."""
+    taken = queue.claim(lane, most=allowed.most, unwell=allowed.unwell)
+    if taken is None:
+        return False
+    claimed()
+    began = time.monotonic()
+    outcome = _round(taken)
+    if lane is Lane.FLEET and taken.cluster:
+        if isinstance(outcome, Away):
+            gates.found_away(taken.cluster, outcome.reason, tried=taken.closed)
+        elif taken.closed:
+            gates.open_up(taken.cluster, by_try=True)
+        gates.tell_length(taken.cluster, time.monotonic() - began)
+    queue.finish(taken, outcome)
+    return True
+
+
+def drain(lane: Lane = Lane.FLEET) -> int:
+    """Run all that is due, here and now, one after another; how many rounds that were. For tests and commands."""
+    done, allowed = 0, limits(lane)
+    while run_one(lane, allowed):
+        done += 1
+    return done
+
+
+def _round(taken: queue.Claim) -> Outcome:
+    kind = kinds.known(taken.kind)
+    if kind is None:
+        # An older or newer version's: whoever knows it will take it.
+        return Retry(f"this version knows no kind {taken.kind!r}")
+    try:
+        outcome = kind.round(taken.object_id)
+        return Again(kind.every) if kind.every and isinstance(outcome, Done) else outcome
+    except Exception as error:
+        # One object's trouble stays its own. The connection is looked at before the next claim.
+        logger.exception("%s %s: the round failed", taken.kind, taken.object_id)
+        return Retry(type(error).__name__)
+
+
+class Crew:
+    """The threads of one lane. They sleep until something is due, and each that finds work wakes another one."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._limits = limits(lane)
+        self._changed = threading.Condition()
+        self._wanted = 0
+        self._look_now = threading.Event()
+        self._stopping = False
+        names = [f"{lane.name.lower()}-{number}" for number in range(self._limits.threads)]
+        self._threads = [threading.Thread(target=self._work, name=name, daemon=True) for name in names]
+        self._threads.append(threading.Thread(target=self._watch, name=f"{lane.name.lower()}-look", daemon=True))
+
+    def start(self) -> None:
+        """Begin to look."""
+        for thread in self._threads:
+            thread.start()
+
+    def look(self) -> None:
+        """Something may be due: look now."""
+        self._look_now.set()
+
+    def stop(self) -> None:
+        """Claim nothing more, and wait a while for what is under way."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        self._look_now.set()
+        end = time.monotonic() + STOP
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
+
+    def _wake_one(self) -> None:
+        with self._changed:
+            self._wanted = min(self._wanted + 1, self._limits.threads)
+            self._changed.notify()
+
+    def _work(self) -> None:
+        while self._wait():
+            try:
+                close_old_connections()
+                while not self._stopping and run_one(self._lane, self._limits, self._wake_one):
+                    pass
+            except DatabaseError as error:
+                _lost_database(error)
+        connection.close()
+
+    def _wait(self) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: self._wanted or self._stopping)
+            self._wanted = max(0, self._wanted - 1)
+            return not self._stopping
+
+    def _watch(self) -> None:
+        freed = 0.0
+        while not self._stopping:
+            pause = LOOK
+            try:
+                close_old_connections()
+                if self._lane is Lane.FLEET and time.monotonic() - freed > FREE_DEAD:
+                    freed = time.monotonic()
+                    if found := queue.free_dead():
+                        logger.warning("%d objects were held by a worker that is no more; they are due again", found)
+                due = queue.seconds_until_due(self._lane)
+                if due is not None and due <= 0:
+                    self._wake_one()
+                    # What is due may wait for a turn: the threads that end take it, so there is no hurry.
+                    due = LOOK / 4
+                pause = LOOK if due is None else min(LOOK, max(SOONEST, due))
+            except DatabaseError as error:
+                _lost_database(error)
+            self._look_now.wait(pause)
+            self._look_now.clear()
+        connection.close()
+
+
+def _lost_database(error: DatabaseError) -> None:
+    logger.warning("Postgres does not answer (%s); trying again", type(error).__name__)
+    connection.close()

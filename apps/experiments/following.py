@@ -1,0 +1,33 @@
+"""Runs follow the state of the cluster that they are on."""
+
+from django.utils import timezone
+
+from apps.clusters.models import Cluster
+from apps.clusters.services import is_away
+from apps.core import work
+from apps.core.hints import hint
+from apps.experiments.models import Run
+from apps.experiments.services.launching import KIND
+from apps.experiments.states import UNSETTLED, RunKind
+
+AWAY = "ClusterUnreachable"
+
+
+def follow_cluster(cluster: Cluster) -> None:
+    """Say of all runs there why they don't go on while the cluster is away, and look at them when it is back.
+
+    One statement for all of them: while a cluster is away no reconcile comes by.
+    """
+    going = Run.objects.filter(cluster=cluster, kind=RunKind.LAUNCHED, state__in=UNSETTLED)
+    projects = dict(going.order_by("pk").values_list("pk", "experiment__project"))
+    if not projects:
+        return
+    if is_away(cluster):
+        told = {"reason": AWAY, "message": f"{cluster.name}: {cluster.message}"}
+        going.filter(pk__in=projects).update(**told, updated_at=timezone.now())
+        for project in set(projects.values()):
+            hint("runs", project)
+            hint("overview", project)
+        for pk, project in projects.items():
+            hint(f"run:{pk}", project)
+    work.ask_many(KIND, [(pk, cluster.pk) for pk in projects])

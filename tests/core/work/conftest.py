@@ -1,0 +1,44 @@
+"""Kinds of work for tests, and other sessions of Postgres, as other processes have them."""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import pytest
+from django.db import connection
+
+from apps.core.work import kinds
+
+T = TypeVar("T")
+
+
+@pytest.fixture(autouse=True)
+def kind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Only the kinds that a test registers."""
+    monkeypatch.setattr(kinds, "_kinds", {})
+    yield
+
+
+@pytest.fixture(autouse=True)
+def silent_bell(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Rings are noted, in place of being sent."""
+    rings: list[str] = []
+    monkeypatch.setattr("apps.core.work.bell._bell.ring", lambda: rings.append("ring"))
+    return rings
+
+
+def elsewhere(act: Callable[[], T]) -> T:
+    """Run `act` with a session of Postgres of its own, which ends with it, as a killed process's does."""
+    found: list[T] = []
+
+    def run() -> None:
+        try:
+            found.append(act())
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(20)
+    assert found, "it failed or hangs"
+    return found[0]
