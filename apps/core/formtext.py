@@ -6,6 +6,8 @@ from django.contrib import messages
 from django.forms import BaseForm, ValidationError
 from django.http import HttpRequest
 
+from apps.core.errors import FlotillaError
+
 
 def words(text: str) -> list[str]:
     """Words as a shell would split them. Raises ValidationError for an open quote."""
@@ -24,6 +26,13 @@ def pairs(text: str) -> dict[str, str]:
             raise ValidationError(f"{line[:100]!r} is not NAME=value.")
         found[name.strip()] = value.strip()
     return found
+
+
+def put_error(form: BaseForm, error: FlotillaError) -> None:
+    """Show a service's error at the field that it is about: `volumes` for volumes[0].name, `cpu` for resources.cpu."""
+    path = error.field.split(".")
+    names = (path[0].partition("[")[0], path[-1])
+    form.add_error(next((name for name in names if name in form.fields), None), error.sentence)
 
 
 def flash_errors(request: HttpRequest, form: BaseForm) -> None:

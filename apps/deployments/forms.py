@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 
+from apps.clusters.optionfields import PodOptionsForm
 from apps.core.formfields import amount, gpus
 from apps.core.formtext import pairs, words
 from apps.core.models import Project
@@ -11,7 +12,7 @@ from apps.deployments import selectors
 from apps.deployments.specs import MAX_REPLICAS
 
 
-class DeployForm(forms.Form):
+class DeployForm(PodOptionsForm):
     """A new deployment."""
 
     name = forms.CharField(max_length=40, help_text="It names the Service, too: small letters, digits, '-'.")
@@ -52,13 +53,13 @@ class DeployForm(forms.Form):
         model, _, version = str(values["model"]).rpartition(":")
         resources = {"cpu": values["cpu"], "memory": values["memory"], "gpu": values["gpu"] or 0}
         spec: dict[str, Any] = {"image": values["image"], "command": values["command"], "env": values["env"]}
-        spec["resources"] = resources
+        spec |= {"resources": resources, **self.options()}
         if model:
             spec |= {"model": model, "version": int(version)}
         return {"name": values["name"], "target": values["target"], "replicas": values["replicas"], "spec": spec}
 
 
-class ReviseForm(forms.Form):
+class ReviseForm(PodOptionsForm):
     """Another model version or image for a deployment that is there."""
 
     model = forms.ChoiceField(label="Model version", required=False)
@@ -71,7 +72,7 @@ class ReviseForm(forms.Form):
     def changes(self) -> dict[str, Any]:
         """What `deploy_revision` takes."""
         model, _, version = str(self.cleaned_data["model"]).rpartition(":")
-        changes: dict[str, Any] = {"image": self.cleaned_data["image"]}
+        changes: dict[str, Any] = {"image": self.cleaned_data["image"], **self.options()}
         return changes | ({"model": model, "version": int(version)} if model else {})
 
 

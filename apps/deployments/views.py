@@ -12,10 +12,13 @@ from django.views.decorators.http import require_POST, require_safe
 
 from apps.clusters import logs
 from apps.clusters.explain import explain_pod
+from apps.clusters.optionfields import initial_of
+from apps.clusters.podoptions import words
 from apps.clusters.visibility import visibility_of
 from apps.core import nav
 from apps.core.access import role_in
-from apps.core.errors import FlotillaError
+from apps.core.errors import FlotillaError, Invalid, Missing
+from apps.core.formtext import put_error
 from apps.core.models import Project
 from apps.core.names import service_name_from
 from apps.core.pages import PageRequest, page, render_page
@@ -67,7 +70,7 @@ def create(request: PageRequest, project: Project) -> HttpResponse:
         try:
             made = services.create_deployment(principal=request.principal, project=project, **form.asked())
         except FlotillaError as error:
-            _put_on(form, error)
+            put_error(form, error)
         else:
             messages.success(request, f"{made.name} is being deployed.")
             return redirect("deployments:detail", project=project.name, name=made.name)
@@ -78,19 +81,27 @@ def create(request: PageRequest, project: Project) -> HttpResponse:
 
 
 @page
-@require_POST
 def revise(request: PageRequest, project: Project, name: str) -> HttpResponse:
-    """Roll out another model version or image."""
+    """Roll out another model version or image, or other options of its pods."""
     deployment = _found(request, project, name, Role.DEVELOPER)
-    form = ReviseForm(request.POST, project=project)
-    if not form.is_valid():
-        return _refused(request, deployment, form)
-    revision, new = services.deploy_revision(principal=request.principal, deployment=deployment, changes=form.changes())
-    if new:
-        messages.success(request, f"Revision {revision.number} is being rolled out.")
-    else:
-        messages.info(request, f"Revision {revision.number} is that already.")
-    return redirect("deployments:detail", project=project.name, name=name)
+    initial = _revision_now(deployment)
+    # The small form on the deployment's page has no options: those that there are stay.
+    given = {**initial, **request.POST.dict()} if request.method == "POST" else None
+    form = ReviseForm(given, project=project, initial=initial)
+    if form.is_valid():
+        try:
+            changes = form.changes()
+            revision, new = services.deploy_revision(
+                principal=request.principal, deployment=deployment, changes=changes
+            )
+        except (Invalid, Missing) as error:
+            put_error(form, error)
+        else:
+            said = f"Revision {revision.number} is {'being rolled out' if new else 'that already'}."
+            (messages.success if new else messages.info)(request, said)
+            return redirect("deployments:detail", project=project.name, name=name)
+    context = {"project": project, "deployment": deployment, "form": form}
+    return render(request, "deployments/revise.html", context, status=400 if form.errors else 200)
 
 
 @page
@@ -206,7 +217,7 @@ def create_target(request: PageRequest, project: Project) -> HttpResponse:
         try:
             made = services.create_target(principal=request.principal, project=project, **form.cleaned_data)
         except FlotillaError as error:
-            _put_on(form, error)
+            put_error(form, error)
         else:
             messages.success(request, f"{made.name} is there.")
             return redirect("deployments:targets", project=project.name)
@@ -237,15 +248,22 @@ def _context(request: PageRequest, deployment: Deployment) -> dict[str, Any]:
     }
     if not request.GET.get("part"):
         spec: dict[str, Any] = deployment.current.spec if deployment.current else {"image": "", "model": None}
-        model = spec["model"] or {}
-        chosen = f"{model['name']}:{model['version']}" if model else ""
-        initial = {"image": spec["image"], "model": chosen}
+        initial = _revision_now(deployment)
         context["revise_form"] = ReviseForm(project=deployment.project, initial=initial, auto_id="revise_%s")
+        context["options"] = words.rows(spec)
         context["scale_form"] = ScaleForm(initial={"replicas": deployment.desired_replicas}, auto_id="scale_%s")
         context["run_url"] = panels.run_url(context["board"].provenance)
         context["spec"] = spec
         context["model_text"] = panels.model_text(spec, deployment.alias)
     return context
+
+
+def _revision_now(deployment: Deployment) -> dict[str, Any]:
+    """What `ReviseForm` says while nothing is changed."""
+    spec: dict[str, Any] = deployment.current.spec if deployment.current else {}
+    model = spec.get("model") or {}
+    chosen = f"{model['name']}:{model['version']}" if model else ""
+    return {"image": spec.get("image", ""), "model": chosen, **initial_of(spec)}
 
 
 def _refused(request: PageRequest, deployment: Deployment, form: Any) -> HttpResponse:
@@ -261,13 +279,8 @@ def _initial(request: PageRequest, project: Project) -> dict[str, Any]:
     before = selectors.last_spec(project, model) if model else None
     if before is not None:
         initial |= {"image": before["image"], "command": " ".join(before["command"]), **before["resources"]}
+        initial |= initial_of(before)
     return initial
-
-
-def _put_on(form: Any, error: FlotillaError) -> None:
-    """Show a service's error at the field that it names."""
-    field = error.field.split(".")[-1]
-    form.add_error(field if field in form.fields else None, error.sentence)
 
 
 def _outputs(answer: dict[str, Any]) -> list[tuple[str, str]]:

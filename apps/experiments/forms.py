@@ -5,11 +5,12 @@ from typing import Any
 from django import forms
 
 from apps.clusters.models import Cluster
+from apps.clusters.optionfields import PodOptionsForm
 from apps.core.formfields import amount, gpus
 from apps.core.formtext import pairs, words
 
 
-class LaunchForm(forms.Form):
+class LaunchForm(PodOptionsForm):
     """A run to launch."""
 
     experiment = forms.CharField(max_length=500, help_text="Made when it is new.")
@@ -60,6 +61,7 @@ class LaunchForm(forms.Form):
         """What `services.launch_wish` takes."""
         values = self.cleaned_data
         wish = {key: values[key] for key in ("experiment", "name", "image", "command", "cluster", "params", "env")}
+        wish |= self.options()
         wish["resources"] = {"cpu": values["cpu"], "memory": values["memory"], "gpu": values["gpu"] or 0}
         if values["deadline_minutes"]:
             wish["deadline_seconds"] = values["deadline_minutes"] * 60

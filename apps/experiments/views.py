@@ -10,8 +10,10 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from apps.clusters import logs
+from apps.clusters.optionfields import initial_of
+from apps.clusters.podoptions import words
 from apps.core.errors import FlotillaError, Missing
-from apps.core.formtext import flash_errors
+from apps.core.formtext import flash_errors, put_error
 from apps.core.models import Project
 from apps.core.pages import PageRequest, page, render_page
 from apps.core.states import Role
@@ -74,8 +76,7 @@ def launch(request: PageRequest, project: Project) -> HttpResponse:
         try:
             run = services.launch_wish(principal=request.principal, project=project, wish=form.wish())
         except FlotillaError as error:
-            field = error.field.split(".")[-1]
-            form.add_error(field if field in form.fields else None, error.sentence)
+            put_error(form, error)
         else:
             messages.success(request, f"{run} is on its way.")
             return redirect("experiments:run", project=project.name, uid=run.uid)
@@ -92,6 +93,7 @@ def _initial(request: PageRequest, project: Project) -> dict[str, Any]:
     initial: dict[str, Any] = {"experiment": name}
     if before is not None:
         initial |= {"image": before.spec.get("image", ""), **before.spec.get("resources", {})}
+        initial |= initial_of(before.spec)
         initial["cluster"] = before.cluster.name if before.cluster else ""
     return initial
 
@@ -110,6 +112,7 @@ def run_page(request: PageRequest, project: Project, uid: str) -> HttpResponse:
     run = _found(request, project, uid)
     board = panels.RunBoard(run, request.principal)
     context: dict[str, Any] = {"project": project, "run": run, "board": board, "topic": f"run:{run.pk}"}
+    context["options"] = words.rows(run.spec)
     if request.GET.get("part", "register") == "register" and board.may_change and board.sources:
         initial = {"model": run.experiment.name[:250].replace("/", "-").replace(":", "-")}
         context["register_form"] = RegisterForm(sources=board.sources, initial=initial, auto_id="register_%s")

@@ -10,12 +10,15 @@ from django.test import Client
 from django.utils import timezone
 
 from apps.clusters.models import Cluster, KubeEvent
+from apps.clusters.optionfields import initial_of
+from apps.clusters.podoptions.words import rows
 from apps.core.access import Principal
 from apps.core.models import Membership, Project, User
 from apps.core.states import Health, Role
 from apps.deployments import predict, services
 from apps.deployments.models import Deployment, Heal, Target
 from tests import factories
+from tests.clusters.test_podoptions import EVERYTHING
 
 pytestmark = pytest.mark.django_db
 HOME = "/p/demo/deployments/"
@@ -129,6 +132,34 @@ def test_what_one_may_do(page: Client, digits: Deployment, developer: Principal)
     digits.refresh_from_db()
     assert digits.state == "Deleting"
     assert "Roll out a version" not in words(page.get(PAGE))
+
+
+def test_options_of_pods_by_the_forms_and_on_the_page(page: Client, target: Target, model: Any) -> None:
+    asked = {
+        "name": "digits", "target": "local-production", "replicas": "2", "image": "x", "cpu": "250m", "memory": "512Mi",
+    }  # fmt: skip
+    texts = initial_of(EVERYTHING)
+    assert page.post(f"{HOME}new", asked | texts).status_code == 302
+    digits = Deployment.objects.get()
+    assert digits.current is not None and {key: digits.current.spec[key] for key in EVERYTHING} == EVERYTHING
+    said = html.unescape(words(page.get(PAGE)))
+    for row in rows(EVERYTHING):
+        assert row.label in said and all(line in said for line in row.lines)
+
+    page.post(f"{PAGE}revise", {"model": "", "image": "y"})  # the small form on the page
+    digits.refresh_from_db()
+    assert digits.current.spec["image"] == "y" and digits.current.spec["volumes"] == EVERYTHING["volumes"]
+
+    form = page.get(f"{PAGE}revise").context["form"]
+    shown = {name: form[name].value() for name in ("image", *texts)}
+    assert shown == {"image": "y", **texts}
+    wrong = page.post(f"{PAGE}revise", shown | {"model": "", "image": "z", "tolerations": "- effect: Never"})
+    assert wrong.status_code == 400 and wrong.context["form"]["image"].value() == "z"
+    assert "tolerations" in wrong.context["form"].errors
+    page.post(f"{PAGE}revise", shown | {"model": "", "tolerations": "", "image_pull_policy": ""})
+    digits.refresh_from_db()
+    assert digits.current.number == 3
+    assert set(EVERYTHING) - set(digits.current.spec) == {"tolerations", "image_pull_policy"}
 
 
 def test_a_deployment_is_made_by_the_form_with_errors_at_their_fields(page: Client, target: Target, model: Any) -> None:

@@ -1,11 +1,14 @@
 """Pages: what a person sees and may do, and what never reaches them."""
 
+import html
 import io
 from typing import Any
 
 import pytest
 from django.test import Client
 
+from apps.clusters.optionfields import initial_of
+from apps.clusters.podoptions.words import rows
 from apps.core.access import Principal
 from apps.core.models import Membership, Project, User
 from apps.core.states import Role
@@ -13,6 +16,7 @@ from apps.experiments import artifacts, ingest, services
 from apps.experiments.models import Experiment, ModelAlias, ModelVersion, Run
 from apps.experiments.states import RunKind, RunState
 from tests import factories
+from tests.clusters.test_podoptions import EVERYTHING
 
 pytestmark = pytest.mark.django_db
 
@@ -163,6 +167,25 @@ def test_launching_from_the_form(browser: Client, project: Project) -> None:
     wrong = browser.post("/p/demo/runs/new", form | {"memory": "512m"})
     assert wrong.status_code == 400 and wrong.context["form"].errors["memory"][0].endswith("512Mi was probably meant.")
     assert Run.objects.count() == 1
+
+
+def test_options_of_pods_by_the_form_on_the_page_and_in_the_next_form(browser: Client, project: Project) -> None:
+    factories.cluster("home", nodes=1)
+    form = {"experiment": "digits", "image": "x", "cluster": "home", "cpu": "1", "memory": "1Gi"}
+    assert '<details class="fold advanced"><summary>' in browser.get("/p/demo/runs/new").content.decode()
+    texts = initial_of(EVERYTHING)
+    wrong = browser.post("/p/demo/runs/new", form | texts | {"memory": "9Gi"})
+    assert wrong.status_code == 400 and not Run.objects.exists()
+    assert {name: wrong.context["form"][name].value() for name in texts} == texts
+    assert '<details class="fold advanced" open><summary>' in wrong.content.decode()
+    browser.post("/p/demo/runs/new", form | texts)
+    run = Run.objects.get()
+    assert {key: run.spec[key] for key in EVERYTHING} == EVERYTHING
+    said = html.unescape(text(browser.get(f"/p/demo/runs/{run.uid}/")))
+    for row in rows(EVERYTHING):
+        assert row.label in said and all(line in said for line in row.lines)
+    again = browser.get("/p/demo/runs/new?experiment=digits").context["form"]
+    assert {name: again[name].value() for name in texts} == texts
 
 
 def test_cancel_rerun_and_register_from_the_page(browser: Client, principal: Principal, experiment: Experiment) -> None:

@@ -33,9 +33,9 @@ class PodOptions:
     image_pull_policy: str = ""
     volumes: tuple[Volume, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
-        """The form that is stored and shown, without what is empty."""
-        found = {
+    def everything(self) -> dict[str, Any]:
+        """All of them as JSON, also what is empty: an edit with it takes away what is not there."""
+        return {
             "node_selector": dict(self.node_selector),
             "tolerations": [dict(toleration) for toleration in self.tolerations],
             "affinity": dict(self.affinity),
@@ -43,7 +43,10 @@ class PodOptions:
             "image_pull_policy": self.image_pull_policy,
             "volumes": [volume.to_json() for volume in self.volumes],
         }
-        return {key: value for key, value in found.items() if value}
+
+    def to_json(self) -> dict[str, Any]:
+        """The form that is stored and shown, without what is empty."""
+        return {key: value for key, value in self.everything().items() if value}
 
     def pod_fields(self) -> dict[str, Any]:
         """What of them belongs to a pod's spec."""
