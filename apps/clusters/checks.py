@@ -18,7 +18,7 @@ DATE_RESOLUTION_S = 1.0
 
 @dataclass(frozen=True)
 class PermissionCheck:
-    """One permission: `missing` lists the verbs that are refused."""
+    """One permission: `missing` lists the verbs that are refused. With `names`, it is about these objects alone."""
 
     group: str
     resource: str
@@ -26,6 +26,12 @@ class PermissionCheck:
     missing: tuple[str, ...]
     why: str
     optional: bool
+    names: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """What is missing, in words: "get namespaces kube-system"."""
+        return " ".join([", ".join(self.missing), self.resource, *self.names])
 
     @property
     def ok(self) -> bool:
@@ -208,7 +214,7 @@ def _permission_findings(facts: Facts) -> list[Finding]:
     missing = lacking(facts.permissions or ())
     if not missing:
         return []
-    names = "; ".join(f"{', '.join(check.missing)} {check.resource}" for check in missing)
+    names = "; ".join(check.words for check in missing)
     count = len(missing)
     return [
         Finding(
@@ -239,7 +245,7 @@ def _sentence(facts: Facts, found: Sequence[Finding], metrics: bool) -> str:
     if facts.permissions is None:
         start = f"Reachable ({facts.version}), but permissions can't be reviewed: this server has no access reviews."
     elif lacking(facts.permissions):
-        names = "; ".join(f"{', '.join(check.missing)} {check.resource}" for check in lacking(facts.permissions))
+        names = "; ".join(check.words for check in lacking(facts.permissions))
         start = f"Reachable ({facts.version}), but these permissions are missing: {names}."
     else:
         start = f"Everything works: {facts.version}, {facts.latency_s * 1000:.0f} ms, all permissions."

@@ -25,7 +25,10 @@ def diagnose(client: KubeClient, credential: Validity, now: datetime) -> Report:
     """Try the connection, review every needed permission, find engines. Raises nothing that a cluster can cause."""
     version = ""
     try:
-        version = client.version() or "unknown"
+        version = client.version()
+        # Without that right the report says so, below.
+        with suppress(Forbidden):
+            client.confirm_identity()
         probe = client.probe()
         groups = client.groups()
         permissions = _review(client)
@@ -68,8 +71,11 @@ def _review(client: KubeClient) -> tuple[PermissionCheck, ...] | None:
 
     def ask(question: tuple[Permission, str]) -> bool:
         needed, verb = question
-        return client.access_review(
-            verb, needed.group, needed.plural, subresource=needed.subresource, timeout=QUESTION_SECONDS
+        return all(
+            client.access_review(
+                verb, needed.group, needed.plural, subresource=needed.subresource, name=name, timeout=QUESTION_SECONDS
+            )
+            for name in needed.names or ("",)
         )
 
     try:
@@ -85,6 +91,7 @@ def _review(client: KubeClient) -> tuple[PermissionCheck, ...] | None:
             missing=tuple(verb for verb in needed.verbs if not allowed[needed, verb]),
             why=needed.why,
             optional=needed.optional,
+            names=needed.names,
         )
         for needed in NEEDED
     )

@@ -21,30 +21,40 @@ class Line:
     missing: bool = False
 
 
-def lines(missing: Mapping[tuple[str, str], Sequence[str]] | None = None) -> list[Line]:
+# A permission by its group, resource and names.
+Key = tuple[str, str, tuple[str, ...]]
+
+
+def lines(missing: Mapping[Key, Sequence[str]] | None = None) -> list[Line]:
     """Namespace, ServiceAccount, ClusterRole, binding, and a Secret with a token that does not expire.
 
-    `missing` maps (group, resource) to the verbs that are not granted; their rules are marked.
+    `missing` maps permissions to the verbs that are not granted; their rules are marked.
     https://kubernetes.io/docs/concepts/security/service-accounts/#manually-create-a-service-account-token
     """
     found = [Line(text) for text in _HEAD.splitlines()]
     for needed in NEEDED:
-        verbs = (missing or {}).get((needed.group, needed.resource), ())
+        verbs = (missing or {}).get((needed.group, needed.resource, needed.names), ())
         found += _rule(needed, verbs)
     return found + [Line(text) for text in _TAIL.splitlines()]
 
 
-def missing_of(permissions: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], Sequence[str]]:
-    """What `lines` wants, out of the permissions of a stored report."""
-    return {(each["group"], each["resource"]): each["missing"] for each in permissions if each["missing"]}
+def missing_of(permissions: Sequence[Mapping[str, Any]]) -> dict[Key, Sequence[str]]:
+    """What `lines` wants, out of the permissions of a stored report; one from before there were names has none."""
+    return {
+        (each["group"], each["resource"], tuple(each.get("names", ()))): each["missing"]
+        for each in permissions
+        if each["missing"]
+    }
 
 
 def _rule(needed: Permission, missing: Sequence[str]) -> list[Line]:
     group = f'"{needed.group}"'
     remark = f"  # missing: {', '.join(missing)}" if missing else ""
+    named = [Line(f"    resourceNames: [{', '.join(needed.names)}]", bool(missing))] if needed.names else []
     return [
         Line(f"  - apiGroups: [{group}]", bool(missing)),
         Line(f"    resources: [{needed.resource}]", bool(missing)),
+        *named,
         Line(f"    verbs: [{', '.join(needed.verbs)}]{remark}", bool(missing)),
     ]
 

@@ -1,19 +1,27 @@
-"""The permissions that Flotilla needs on a cluster, as data: the chart's manager ClusterRole and the connection test
-are both made from this list. Pure."""
+"""The permissions that Flotilla needs on a cluster, as data: exactly those of the calls that the adapter makes. Pure.
+
+The role that is offered, the check, the chart's manager ClusterRole and the table in the docs are all made from this
+list or compared with it. tests/clusters/test_role.py does everything that Flotilla does on a cluster under this role,
+records the calls, and compares: nothing is missing, nothing is superfluous.
+"""
 
 from dataclasses import dataclass
 from typing import Any
 
+from apps.clusters.engines import KNOWN
+
 
 @dataclass(frozen=True)
 class Permission:
-    """`verbs` on one resource ("pods/log" names a subresource); `why` says what does not work without it."""
+    """`verbs` on one resource ("pods/log" names a subresource), or on its objects of these `names` alone; `why` says
+    what does not work without it."""
 
     group: str
     resource: str
     verbs: tuple[str, ...]
     why: str
     optional: bool = False
+    names: tuple[str, ...] = ()
 
     @property
     def plural(self) -> str:
@@ -26,35 +34,47 @@ class Permission:
         return self.resource.partition("/")[2]
 
 
-_READ = ("get", "list", "watch")
-_WRITE = ("create", "patch", "delete")
+_WATCH = ("list", "watch")
+# Server-side apply asks for both: to change, and where nothing is there to create.
+_APPLY = ("create", "patch")
 
 NEEDED: tuple[Permission, ...] = (
-    Permission("", "nodes", _READ, "Nodes and their capacity are shown."),
-    Permission("", "pods", (*_READ, "delete"), "Runs and replicas are followed; a stuck pod is removed."),
+    Permission("", "nodes", _WATCH, "Nodes and their capacity are shown."),
+    Permission("", "pods", _WATCH, "Runs and replicas are followed."),
     Permission("", "pods/log", ("get",), "Logs are shown."),
     Permission("", "pods/proxy", ("get", "create"), "Predictions reach replicas."),
-    Permission("", "events", _READ, "Pages say why something waits or fails."),
-    Permission("", "namespaces", ("get", "list", "create", "patch"), "Each project has a namespace."),
-    Permission("", "services", (*_READ, *_WRITE), "A deployment has a stable address."),
-    Permission("", "secrets", ("get", *_WRITE), "Runs and replicas get their tokens."),
-    Permission("batch", "jobs", (*_READ, *_WRITE), "Runs are launched and cancelled."),
-    Permission("apps", "deployments", (*_READ, *_WRITE), "Models are served."),
-    Permission("apps", "replicasets", _READ, "Rollouts are followed."),
-    Permission("autoscaling", "horizontalpodautoscalers", _READ, "Autoscaling is shown.", optional=True),
-    Permission("metrics.k8s.io", "nodes", ("get", "list"), "Used CPU and memory of nodes is shown.", optional=True),
-    Permission("metrics.k8s.io", "pods", ("get", "list"), "Used CPU and memory of pods is shown.", optional=True),
+    Permission("", "events", _WATCH, "Pages say why something waits or fails."),
+    Permission("", "namespaces", _APPLY, "Each project has a namespace."),
+    Permission("", "namespaces", ("get",), "The cluster is known by this one's uid.", names=("kube-system",)),
+    Permission("", "services", ("get", *_WATCH, *_APPLY, "delete"), "A deployment has a stable address."),
+    Permission("", "secrets", ("get", "list", *_APPLY, "delete"), "Runs and replicas get their tokens."),
+    Permission("batch", "jobs", ("get", *_WATCH, *_APPLY, "delete"), "Runs are launched and cancelled."),
+    Permission("apps", "deployments", (*_WATCH, *_APPLY, "delete"), "Models are served."),
+    Permission("autoscaling", "horizontalpodautoscalers", _WATCH, "Autoscaling is shown.", optional=True),
+    Permission("metrics.k8s.io", "nodes", ("list",), "Used CPU and memory of nodes is shown.", optional=True),
+    Permission("metrics.k8s.io", "pods", ("list",), "Used CPU and memory of pods is shown.", optional=True),
+    Permission(
+        "apiextensions.k8s.io",
+        "customresourcedefinitions",
+        ("get",),
+        "Versions of engines are shown.",
+        optional=True,
+        names=tuple(known.crd for known in KNOWN if known.crd),
+    ),
 )
+
+
+def rule(needed: Permission) -> dict[str, Any]:
+    """The rule of a role that grants one permission."""
+    named = {"resourceNames": list(needed.names)} if needed.names else {}
+    return {"apiGroups": [needed.group], "resources": [needed.resource], **named, "verbs": list(needed.verbs)}
 
 
 def cluster_role(name: str = "flotilla-manager") -> dict[str, Any]:
     """The ClusterRole that grants exactly `NEEDED`."""
-    rules = [
-        {"apiGroups": [needed.group], "resources": [needed.resource], "verbs": list(needed.verbs)} for needed in NEEDED
-    ]
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRole",
         "metadata": {"name": name},
-        "rules": rules,
+        "rules": [rule(needed) for needed in NEEDED],
     }

@@ -164,7 +164,7 @@ def test_the_role_to_copy_is_exactly_the_one_that_is_needed() -> None:
 
 
 def test_only_the_rules_that_lack_something_are_marked() -> None:
-    lines = grants.lines({("batch", "jobs"): ("create", "delete")})
+    lines = grants.lines({("batch", "jobs", ()): ("create", "delete")})
     assert [line.text.strip() for line in lines if line.missing] == [
         '- apiGroups: ["batch"]',
         "resources: [jobs]",

@@ -164,6 +164,9 @@ class PermissionSerializer(serializers.Serializer[Any]):
     missing = serializers.ListField(child=serializers.CharField())
     why = serializers.CharField()
     optional = serializers.BooleanField()
+    names = serializers.ListField(
+        child=serializers.CharField(), required=False, help_text="The only objects that it is about; none: all."
+    )
 
 
 class EngineSerializer(serializers.Serializer[Any]):

@@ -15,7 +15,14 @@ from apps.clusters.credentials import Validity
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import KubeError
 from apps.clusters.models import Cluster
-from apps.clusters.services.connecting import connection_of, follow_authority, impossible, refuse_disabled, validity_of
+from apps.clusters.services.connecting import (
+    connection_of,
+    follow_authority,
+    identity_of,
+    impossible,
+    refuse_disabled,
+    validity_of,
+)
 from apps.clusters.services.registration import CHECK, announce
 from apps.core import work
 from apps.core.access import Principal, require_platform_admin
@@ -96,7 +103,7 @@ def _ask(cluster: Cluster, now: datetime) -> Report:
     try:
         credential = validity_of(cluster)
         # A fresh client: the check must see today's address and certificate, not a connection that is still open.
-        client = KubeClient(connection_of(cluster), budget=diagnosis.TOTAL_SECONDS)
+        client = KubeClient(connection_of(cluster), budget=diagnosis.TOTAL_SECONDS, identity=identity_of(cluster))
     except FlotillaError as error:
         sentence, reason = impossible(error)
         return checks.failed(sentence, reason, credential, now, detail=error.sentence)

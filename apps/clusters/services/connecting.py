@@ -127,16 +127,19 @@ def connect(cluster: Cluster) -> KubeClient:
     refuse_open_transaction()
     refuse_disabled(cluster)
 
-    def learn(uid: str) -> str:
-        return remember_identity(cluster.pk, cluster.generation, uid)
-
     def make() -> KubeClient:
-        return KubeClient(connection_of(cluster), identity=Identity(cluster.identity, learn))
+        return KubeClient(connection_of(cluster), identity=identity_of(cluster))
 
     try:
         return pool.pooled(cluster.pk, cluster.generation, make)
     except Unreachable as error:
         raise Unavailable(f"{cluster.name}: {error.message}") from error
+
+
+def identity_of(cluster: Cluster) -> Identity:
+    """Which cluster must answer; whichever answers first, where none has yet."""
+    pk, generation = cluster.pk, cluster.generation
+    return Identity(cluster.identity, lambda uid: remember_identity(pk, generation, uid))
 
 
 def remember_identity(pk: int, generation: int, uid: str) -> str:
