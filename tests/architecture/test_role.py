@@ -1,0 +1,242 @@
+"""Everything that Flotilla does on a cluster, under the role that it offers and nothing else.
+
+The calls are recorded and compared with the table of permissions in both ways: a call that the table lacks would fail
+on somebody's cluster, and a permission that no call needs is one too many.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from apps.clusters import grants, kubeconfig, logs
+from apps.clusters import services as clusters
+from apps.clusters.kube import pool
+from apps.clusters.kube.client import KubeClient
+from apps.clusters.kube.connection import Connection
+from apps.clusters.models import Cluster, Pod
+from apps.clusters.permissions import NEEDED
+from apps.core.access import Principal
+from apps.core.models import Project, User
+from apps.deployments import predict
+from apps.deployments import services as deployments
+from apps.deployments.models import Deployment
+from apps.deployments.reconcile import reconcile
+from apps.experiments import services as experiments
+from apps.experiments.models import Run
+from apps.experiments.reconcile import reconcile_run
+from apps.experiments.specs import parse_spec
+from controlplane.embedded.fleet import BASE_DIR
+from tests.calls import Call, Calls, recorded
+from tests.clusters.fakeapi import kubeconfig as kubeconfig_of
+from tests.clusters.watching import FAST, Watching
+from tests.stack import LocalCluster
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.real_process]
+
+RBAC = "rbac.authorization.k8s.io/v1"
+GATEWAY = "gateway.networking.k8s.io"
+SERVER = """
+import json, os, signal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        data = b'{"name": "app", "inputs": [], "outputs": []}'
+        self.send_response(200); self.send_header("Content-Length", str(len(data))); self.end_headers()
+        self.wfile.write(data)
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.do_GET()
+ThreadingHTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Handler).serve_forever()
+"""
+BODY = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [1]}]}
+
+
+def until(what: str, condition: Callable[[], Any], seconds: float = 60.0) -> Any:
+    """The first true value."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.1)
+    return found
+
+
+@pytest.fixture
+def kube(local_cluster: LocalCluster) -> KubeClient:
+    """The cluster's administrator."""
+    access = local_cluster.access
+    return KubeClient(Connection(access.server, "127.0.0.1", access.ca, token=access.token))
+
+
+@pytest.fixture
+def role_token(kube: KubeClient) -> Iterator[str]:
+    """The token of what the check page offers; beside it an engine that tells its version."""
+    objects = list(yaml.safe_load_all("\n".join(line.text for line in grants.lines())))
+    for obj in objects:
+        path = f"/apis/{RBAC}/clusterrolebindings/{grants.NAME}"
+        if obj["kind"] != "ClusterRoleBinding":
+            kube.apply(obj)
+            continue
+        query, kind = {"fieldManager": "test", "force": "true"}, "application/apply-patch+yaml"
+        kube._transport.call("PATCH", path, query=query, body=obj, content_type=kind)
+    kube.apply(definition("httproutes", "HTTPRoute"))
+
+    def issued() -> dict[str, Any]:
+        return kube.get("v1", "Secret", grants.NAME, grants.NAMESPACE).get("data") or {}
+
+    until("the token is in its Secret", lambda: issued().get("token"))
+    yield kubeconfig._decoded(issued(), "token").decode()
+    kube._transport.call("DELETE", f"/apis/{RBAC}/clusterrolebindings/{grants.NAME}")
+    kube.delete(RBAC, "ClusterRole", grants.NAME)
+    kube.delete("v1", "Namespace", grants.NAMESPACE, propagation="Background")
+    kube.delete("v1", "Namespace", "flotilla-roletest", propagation="Background")
+    kube.delete("apiextensions.k8s.io/v1", "CustomResourceDefinition", f"httproutes.{GATEWAY}")
+    pool._forget_all()
+
+
+def definition(plural: str, kind: str) -> dict[str, Any]:
+    notes = {f"{GATEWAY}/bundle-version": "v1.3.0", "api-approved.kubernetes.io": "unapproved, for a test"}
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{GATEWAY}", "annotations": notes},
+        "spec": {
+            "group": GATEWAY,
+            "scope": "Namespaced",
+            "names": {"plural": plural, "singular": kind.lower(), "kind": kind},
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
+        },
+    }
+
+
+class Everything:
+    """All acts of the product on one cluster, as people would do them."""
+
+    def __init__(self, root: Principal, cluster: Cluster) -> None:
+        self.root = root
+        self.cluster = cluster
+        self.project = Project.objects.create(name="roletest")
+        self.experiment = experiments.create_experiment(principal=root, project=self.project, name="e")
+
+    def check(self) -> None:
+        report = clusters.check_connection(principal=self.root, cluster=self.cluster)
+        assert report.ok and all(each.ok for each in report.permissions), report.sentence
+        assert [(engine.name, engine.version) for engine in report.engines or ()] == [("Gateway API", "v1.3.0")]
+
+    def launch(self, *command: str) -> Run:
+        spec = parse_spec({"image": "busybox", "command": list(command)})
+        return experiments.launch_run(principal=self.root, experiment=self.experiment, spec=spec)
+
+    def follow(self, run: Run, state: str) -> None:
+        def there() -> bool:
+            reconcile_run(run.pk)
+            run.refresh_from_db()
+            return run.state == state
+
+        until(f"run {run.pk} is {state}", there)
+
+    def runs(self) -> None:
+        run = self.launch("sh", "-c", "echo hello; sleep 1")
+        self.follow(run, "Succeeded")
+        assert "hello" in run.log_tail
+        again = experiments.rerun(principal=self.root, run=run)
+        self.follow(again, "Running")
+        pod = until("its pod is known", lambda: Pod.objects.filter(name=again.pod_name).first())
+        until("its log is shown", lambda: "hello" in logs.read(pod, logs.query_of({})).text)
+        sleeping = self.launch("sleep", "300")
+        self.follow(sleeping, "Running")
+        experiments.cancel_run(principal=self.root, run=sleeping)
+        self.follow(sleeping, "Canceled")
+        self.follow(again, "Succeeded")
+
+    def serves(self, app: Deployment, ready: int) -> None:
+        def there() -> bool:
+            reconcile(app.pk)
+            app.refresh_from_db()
+            return app.health == "Healthy" and app.under_way is None and app.ready_replicas == ready
+
+        until(f"{ready} replicas serve", there)
+
+    def deployments(self) -> None:
+        deployments.create_target(principal=self.root, project=self.project, name="here", cluster=self.cluster.name)
+        resources = {"cpu": "100m", "memory": "64Mi"}
+        spec = {"image": "python:3.11", "command": ["python", "-c", SERVER], "resources": resources}
+        app = deployments.create_deployment(
+            principal=self.root, project=self.project, name="app", target="here", replicas=1, spec=spec
+        )
+        self.serves(app, 1)
+        predict.predict(principal=self.root, deployment=app, body=BODY)
+        predict.describe(principal=self.root, deployment=app)
+        deployments.scale(principal=self.root, deployment=app, replicas=2)
+        self.serves(app, 2)
+        deployments.deploy_revision(principal=self.root, deployment=app, changes={"env": {"A": "1"}})
+        self.serves(app, 2)
+        deployments.rollback(principal=self.root, deployment=app)
+        self.serves(app, 2)
+        deployments.delete_deployment(principal=self.root, deployment=app)
+
+        def gone() -> bool:
+            reconcile(app.pk)
+            return not Deployment.objects.filter(pk=app.pk).exists()
+
+        until("the deployment is deleted", gone)
+
+    def observed(self) -> None:
+        until("use is measured", lambda: Cluster.objects.get().has_metrics)
+        assert Cluster.objects.get().state == "Healthy", Cluster.objects.get().message
+        assert "not shown" not in str(Cluster.objects.get().conditions)
+
+
+@pytest.fixture
+def everything(local_cluster: LocalCluster, role_token: str, db: None) -> Iterator[Everything]:
+    root = Principal(user=User.objects.create_superuser("root"))
+    access = local_cluster.access
+    text = kubeconfig_of(access.server, access.ca.encode(), {"token": role_token})
+    yield Everything(root, clusters.register(principal=root, name="by-role", kubeconfig_text=text))
+
+
+def test_everything_works_under_the_offered_role_and_uses_all_of_it(everything: Everything) -> None:
+    with recorded() as calls:
+        watching = Watching(FAST)
+        try:
+            until("it is watched", lambda: Cluster.objects.get().state == "Healthy")
+            everything.check()
+            everything.runs()
+            everything.deployments()
+            everything.observed()
+        finally:
+            watching.stop()
+    assert not calls.refused
+    used, granted = in_the_table_s_words(calls), of_the_table()
+    assert used - granted == set(), "calls that the role does not allow"
+    assert granted - used == set(), "permissions that nothing needs"
+
+
+def of_the_table() -> set[Call]:
+    return {
+        Call(needed.group, needed.resource, verb, name)
+        for needed in NEEDED
+        for verb in needed.verbs
+        for name in needed.names or ("",)
+    }
+
+
+def in_the_table_s_words(calls: Calls) -> set[Call]:
+    """Names count only where a permission is about names."""
+    granted = of_the_table()
+    return {call if call in granted else call._replace(name="") for call in calls.made}
+
+
+def test_the_docs_have_the_same_table() -> None:
+    text = (BASE_DIR / "docs" / "clusters.md").read_text()
+    rows = re.findall(r"^\| `([^`]*)` \| ([a-z, ]+) \| (.*) \|$", text, re.M)
+    expected = []
+    for needed in NEEDED:
+        full = f"{needed.resource}.{needed.group}" if needed.group else needed.resource
+        expected.append((" ".join([full, *needed.names]), ", ".join(needed.verbs), needed.why))
+    assert rows == expected
