@@ -18,7 +18,7 @@ from apps.core.access import principal_of
 from apps.core.errors import FlotillaError
 
 _OBSERVED = ("state", "reason", "message", "server_version", "has_metrics", "last_seen_at", "runs_there")
-_CONNECTION = ("server", "credential_kind", "ca_fingerprint")
+_CONNECTION = ("server", "identity", "credential_kind", "ca_fingerprint")
 _KUBECONFIG = ("kubeconfig", "kubeconfig_file", "context", "in_cluster")
 
 

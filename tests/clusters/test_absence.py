@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from apps.clusters import absence, services
 from apps.clusters.kube import identity
@@ -25,6 +26,10 @@ from apps.clusters.kube.errors import (
 from apps.clusters.kube.identity import AnotherCluster, Identity
 from apps.clusters.models import Cluster, Node, Pod, Workload
 from apps.core.access import Principal
+from apps.core.errors import Invalid as InvalidInput
+from apps.core.models import AuditEntry, User
+from apps.core.states import Role
+from apps.core.tokens import issue_token
 from tests.clusters.conftest import eventually
 from tests.clusters.fakeapi import TOKEN, FakeApi, error_event, node, pod, status_object
 from tests.clusters.watching import Watching
@@ -237,3 +242,24 @@ def test_another_cluster_behind_the_address_takes_nothing_away_and_is_told(api: 
     api.objects, api.uid = mine, registered
     eventually(lambda: Cluster.objects.get().state == "Healthy", "it is back")
     assert everything_is_shown()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_rebuilt_cluster_is_taken_for_the_registered_one_when_an_administrator_says_so(
+    admin: Principal, viewer_user: User, api: FakeApi, watching: Watching
+) -> None:
+    api.uid, api.objects = "rebuilt-1", {plural: {} for plural in api.objects}
+    eventually(lambda: Cluster.objects.get().reason == "AnotherCluster", "it is told")
+    for user, wanted in ((viewer_user, 403), (admin.user, 200)):
+        _, token = issue_token(name="t", user=user, role=Role.ADMIN)
+        client = Client(headers={"Authorization": f"Bearer {token}"})
+        body = json.dumps({"identity": "rebuilt-1"})
+        answer = client.patch("/api/v1/clusters/gke-eu", body, content_type="application/json")
+        assert answer.status_code == wanted
+    assert answer.json()["identity"] == "rebuilt-1"
+    audited = AuditEntry.objects.get(action="cluster.identity")
+    assert (audited.before["identity"], audited.after["identity"]) == ("0f5e-fake", "rebuilt-1")
+    eventually(lambda: Cluster.objects.get().condition("Reachable") == "True", "it is reached")
+    eventually(lambda: not Pod.objects.present().exists() and not Workload.objects.exists(), "and what it has is shown")
+    with pytest.raises(InvalidInput):
+        services.accept_identity(principal=admin, cluster=Cluster.objects.get(), identity="not/a uid")

@@ -47,7 +47,8 @@ class ClusterSerializer(serializers.ModelSerializer[Cluster]):
     class Meta:
         model = Cluster
         fields = (
-            *("name", "labels", "server", "authentication", "enabled", "generation", "state", "reason", "message"),
+            *("name", "labels", "server", "authentication", "identity", "enabled", "generation"),
+            *("state", "reason", "message"),
             *("conditions", "server_version", "has_metrics", "last_seen_at", "created_at"),
         )
         read_only_fields = fields
@@ -132,6 +133,11 @@ class ClusterPatchSerializer(serializers.Serializer[Any]):
 
     labels = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
     enabled = serializers.BooleanField(required=False)
+    identity = serializers.CharField(
+        required=False,
+        max_length=64,
+        help_text="The uid of kube-system, of a cluster that was rebuilt in the place of the registered one.",
+    )
     kubeconfig = serializers.CharField(write_only=True, max_length=MAX_BYTES, trim_whitespace=False, required=False)
     in_cluster = serializers.BooleanField(write_only=True, default=False)
     credential = CredentialSerializer(

@@ -85,7 +85,8 @@ class ClusterViewSet(ServiceViewSet):
         return self._reply(cluster, status=201)
 
     def partial_update(self, request: Request, name: str) -> Response:
-        """Change labels, enable or disable, replace the credential, or the kubeconfig as a whole.
+        """Change labels, enable or disable, replace the credential, or the kubeconfig as a whole; take a cluster that
+        was rebuilt for the registered one.
 
         Disabling answers with the account of what goes on running there.
         """
@@ -99,6 +100,8 @@ class ClusterViewSet(ServiceViewSet):
             # Before anything is changed: a body is taken as a whole, or not at all.
             values["labels"] = services.clean_labels(values["labels"])
         cluster = self._connected(cluster, values)
+        if "identity" in values:
+            cluster = services.accept_identity(principal=self.principal, cluster=cluster, identity=values["identity"])
         if "labels" in values or "enabled" in values:
             cluster = services.update_cluster(
                 principal=self.principal, cluster=cluster, labels=values.get("labels"), enabled=values.get("enabled")

@@ -24,7 +24,7 @@ class AnotherCluster(Unreachable):
     def __init__(self, found: str, registered: str) -> None:
         message = (
             f"This address answers as another cluster: uid {found}, registered was {registered}. Nothing there is "
-            "touched or believed. Bring the registered cluster back, or register the new one anew."
+            "touched or believed. Bring the registered cluster back; or register the new one anew, or in its place."
         )
         super().__init__(0, "AnotherCluster", message)
         self.found = found

@@ -10,7 +10,13 @@ from apps.clusters.services.connecting import (
 )
 from apps.clusters.services.following import follow_state, is_away
 from apps.clusters.services.labels import clean_labels
-from apps.clusters.services.lifecycle import account, account_of, delete_cluster, update_cluster
+from apps.clusters.services.lifecycle import (
+    accept_identity,
+    account,
+    account_of,
+    delete_cluster,
+    update_cluster,
+)
 from apps.clusters.services.registration import (
     ensure_registered,
     register,
@@ -21,6 +27,7 @@ from apps.clusters.services.registration import (
 )
 
 __all__ = [
+    "accept_identity",
     "account",
     "account_of",
     "ask_for_check",

@@ -1,5 +1,6 @@
 """Labels, the switch, and the removal of a cluster."""
 
+import re
 from typing import Any
 
 from django.db import transaction
@@ -15,9 +16,11 @@ from apps.clusters.services.registration import CHECK, announce, described
 from apps.clusters.states import MOVES, ClusterState, Observation, derive
 from apps.core import audit, transitions, work
 from apps.core.access import Principal, require_platform_admin
-from apps.core.errors import Conflict, Missing, NotAllowed
+from apps.core.errors import Conflict, Invalid, Missing, NotAllowed
 from apps.core.hints import hint
 from apps.core.rows import put
+
+_UID = re.compile(r"^[0-9A-Za-z-]{1,64}$")
 
 
 def update_cluster(
@@ -39,6 +42,28 @@ def update_cluster(
                 principal=principal, action="cluster.update", obj=cluster, before=before, after=described(cluster)
             )
         _follow_switch(cluster, principal)
+    announce(cluster)
+    return cluster
+
+
+def accept_identity(*, principal: Principal, cluster: Cluster, identity: str) -> Cluster:
+    """Take the cluster with this uid for the registered one: it was rebuilt in its place, and the old one is gone.
+
+    What Flotilla had on the old one is then found absent. Raises Invalid for what is no uid.
+    """
+    require_platform_admin(principal)
+    if not _UID.match(identity):
+        raise Invalid("That is no uid of a namespace.", hint="The cluster's page names the one that answers.")
+    with transaction.atomic():
+        cluster = Cluster.objects.select_for_update().get(pk=cluster.pk)
+        if identity == cluster.identity:
+            return cluster
+        before = described(cluster)
+        put(cluster, identity=identity, generation=cluster.generation + 1)
+        audit.record(
+            principal=principal, action="cluster.identity", obj=cluster, before=before, after=described(cluster)
+        )
+        wake(CHECK, cluster.pk)
     announce(cluster)
     return cluster
 

@@ -123,6 +123,7 @@ def described(cluster: Cluster) -> dict[str, Any]:
         "name": cluster.name,
         "labels": cluster.labels,
         "server": cluster.server,
+        "identity": cluster.identity,
         "ca_sha256": ca_fingerprint(cluster),
         "tls_server_name": cluster.tls_server_name,
         "authentication": cluster.credential_kind,
