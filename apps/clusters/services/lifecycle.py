@@ -63,7 +63,7 @@ def accept_identity(*, principal: Principal, cluster: Cluster, identity: str) ->
         audit.record(
             principal=principal, action="cluster.identity", obj=cluster, before=before, after=described(cluster)
         )
-        wake(CHECK, cluster.pk)
+        work.ask(CHECK, cluster.pk, cluster=cluster.pk)
     announce(cluster)
     return cluster
 
