@@ -1,17 +1,16 @@
 """A revision's spec → Kubernetes objects (dicts). Pure; tested by whole-object equality."""
 
-import hashlib
-import json
 from base64 import b64encode
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from apps.clusters.manifests import base_labels, secure_pod_spec
-from apps.deployments.specs import RevisionSpec
+from apps.deployments.specs import RevisionSpec, digest_of
 
-# Hash of the object as we last applied it: while it is the same, there is nothing to apply.
-APPLIED = "flotilla.dev/applied"
+# Digest of what was asked when the object was applied: while it is the same, there is nothing to apply.
+ASKED = "flotilla.dev/asked"
+# What stood there before: a hash of what the code of that day had made of it.
+FORMERLY = "flotilla.dev/applied"
 # Which token's value a Secret holds (the token's public prefix, never its value).
 TOKEN_PREFIX = "flotilla.dev/token-prefix"  # noqa: S105 - the name of an annotation
 TOKEN_KEY = "token"  # noqa: S105 - the name of a Secret's key
@@ -63,40 +62,32 @@ def workload(
         "metadata": {"labels": labels},
         "spec": secure_pod_spec([_container(identity, spec, tracking_uri=tracking_uri)], options=spec.container.pod),
     }
-    return _stamped(
-        {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": identity.workload(revision), "namespace": identity.namespace, "labels": labels},
-            "spec": {
-                "replicas": replicas,
-                "revisionHistoryLimit": 1,
-                "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
-                "selector": {"matchLabels": chosen},
-                "template": pod,
-            },
-        }
-    )
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": identity.workload(revision), "namespace": identity.namespace, "labels": labels},
+        "spec": {
+            "replicas": replicas,
+            "revisionHistoryLimit": 1,
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "selector": {"matchLabels": chosen},
+            "template": pod,
+        },
+    }
 
 
 def service(identity: Identity) -> dict[str, Any]:
     """The Service that selects the pods of every revision."""
-    return _stamped(
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {
-                "name": identity.service,
-                "namespace": identity.namespace,
-                "labels": identity.labels(),
-            },
-            "spec": {
-                "type": "ClusterIP",
-                "selector": {key: value for key, value in identity.labels().items() if key.startswith("flotilla.dev/")},
-                "ports": [{"name": PORT_NAME, "port": SERVICE_PORT, "targetPort": PORT_NAME, "protocol": "TCP"}],
-            },
-        }
-    )
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": identity.service, "namespace": identity.namespace, "labels": identity.labels()},
+        "spec": {
+            "type": "ClusterIP",
+            "selector": {key: value for key, value in identity.labels().items() if key.startswith("flotilla.dev/")},
+            "ports": [{"name": PORT_NAME, "port": SERVICE_PORT, "targetPort": PORT_NAME, "protocol": "TCP"}],
+        },
+    }
 
 
 def token_secret(identity: Identity, *, prefix: str, token: str) -> dict[str, Any]:
@@ -115,18 +106,19 @@ def token_secret(identity: Identity, *, prefix: str, token: str) -> dict[str, An
     }
 
 
-def is_in_place(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether applying `wanted` would change nothing, as far as our own last apply and the fields that matter say."""
-    live_meta = live.get("metadata") or {}
-    applied = (live_meta.get("annotations") or {}).get(APPLIED)
-    if applied != wanted["metadata"]["annotations"][APPLIED]:
-        return False
-    live_spec, wanted_spec = live.get("spec") or {}, wanted["spec"]
-    if wanted["kind"] == "Deployment":
-        return bool(live_spec.get("replicas", 1) == wanted_spec["replicas"]) and _images(live_spec) == _images(
-            wanted_spec
-        )
-    return bool(live_spec.get("selector") == wanted_spec["selector"])
+def asked_of(identity: Identity, revision: int, digest: str = "") -> str:
+    """The digest of what a person asked for, whatever today's code makes of it.
+
+    `digest` is the revision's own, as it was stored when it was made. The Service, which no revision's spec shapes, is
+    asked for anew with each revision.
+    """
+    return digest_of([identity.project, identity.deployment, identity.namespace, revision, digest])
+
+
+def stamped(manifest: dict[str, Any], asked: str) -> dict[str, Any]:
+    """The object with the note of what was asked."""
+    metadata = manifest["metadata"]
+    return {**manifest, "metadata": {**metadata, "annotations": (metadata.get("annotations") or {}) | {ASKED: asked}}}
 
 
 def _container(identity: Identity, spec: RevisionSpec, *, tracking_uri: str) -> dict[str, Any]:
@@ -195,14 +187,3 @@ def _probes(spec: RevisionSpec) -> dict[str, Any]:
             "failureThreshold": 6,
         }
     return probes
-
-
-def _stamped(manifest: dict[str, Any]) -> dict[str, Any]:
-    digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]
-    manifest["metadata"]["annotations"] = {APPLIED: digest}
-    return manifest
-
-
-def _images(spec: Mapping[str, Any]) -> list[str]:
-    containers = ((spec.get("template") or {}).get("spec") or {}).get("containers") or []
-    return [str(container.get("image", "")) for container in containers]

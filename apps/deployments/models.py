@@ -66,6 +66,10 @@ class Deployment(models.Model):
     ready_replicas = models.PositiveIntegerField(default=0)
     # [{"revision", "wanted", "existing", "ready"}], as Kubernetes said it last.
     observed = models.JSONField(default=list, blank=True)
+    # What differs on the cluster from what was applied: [`drift.Difference`].
+    drift = models.JSONField(default=list, blank=True)
+    # Somebody asked to put that back.
+    restore_asked = models.BooleanField(default=False)
     # When the cluster last answered for this deployment.
     observed_at = models.DateTimeField(null=True, blank=True)
 
@@ -89,6 +93,28 @@ class Deployment(models.Model):
             return known[0] if known else None
         rows = self.rollouts.filter(state__in=UNFINISHED)
         return rows.select_related("from_revision", "to_revision").first()
+
+
+class AppliedObject(models.Model):
+    """An object as it was applied last: what the cluster's is compared with, and what restores it."""
+
+    deployment = models.ForeignKey(Deployment, models.CASCADE, related_name="applied")
+    kind = models.CharField(max_length=40)
+    name = models.CharField(max_length=253)
+    # The digest of what was asked (`manifests.asked_of`), as it is noted on the object.
+    asked = models.CharField(max_length=16)
+    # What was stated, in the API server's own words, without the number of replicas.
+    manifest = models.JSONField()
+    applied_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["kind", "name"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["deployment", "kind", "name"], name="object_of_deployment")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
 
 
 class Revision(models.Model):

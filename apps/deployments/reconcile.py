@@ -3,43 +3,32 @@
 No transaction is open and no row is locked while the cluster is called.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.conf import settings
 from django.utils import timezone
 
 from apps.clusters import manifests as common
 from apps.clusters.kube.client import KubeClient
-from apps.clusters.kube.errors import KubeError, NamespaceMissing, NotFound, TooManyRequests, Unauthorized, Unreachable
+from apps.clusters.kube.errors import KubeError, NotFound, TooManyRequests, Unauthorized, Unreachable
 from apps.clusters.services import connect
 from apps.core.errors import FlotillaError
 from apps.core.work import DONE, Again, Away, Outcome, Retry
 from apps.deployments import manifests, selectors
+from apps.deployments.applying import Applying, Live
 from apps.deployments.health import observed_revision
 from apps.deployments.models import Deployment, Revision, Rollout
-from apps.deployments.rollout import Decision, RollingSpec, RolloutStatus, decide
-from apps.deployments.services import access, observing
+from apps.deployments.ownership import autoscaled
+from apps.deployments.rollout import RollingSpec, RolloutStatus, decide
+from apps.deployments.services import observing
 from apps.deployments.services.common import identity_of
-from apps.deployments.specs import parse_revision, parse_strategy
+from apps.deployments.specs import parse_strategy
 from apps.deployments.states import DeploymentState, RolloutState
 
-REVISION_HISTORY_LIMIT = 10
 # What a deployment is made of, in the order in which it is taken down.
 PARTS = (("apps/v1", "Deployment"), ("v1", "Service"), ("v1", "Secret"))
 
 Object = dict[str, Any]
-
-
-@dataclass
-class _Live:
-    """What the cluster has of a deployment now."""
-
-    workloads: dict[int, Object] = field(default_factory=dict)
-    service: Object | None = None
-    secret: Object | None = None
 
 
 def reconcile(pk: int) -> Outcome:
@@ -72,14 +61,16 @@ def _uphold(client: KubeClient, deployment: Deployment, current: Revision) -> Ou
     live = _observe(client, identity)
     now = timezone.now()
     rollout = deployment.under_way
-    wanted = _wanted(deployment, current)
-    status = _status(rollout, now)
     seen = {number: observed_revision(workload) for number, workload in live.workloads.items()}
+    scaler = _autoscaler_of(client, live.workloads.get(current.number))
+    wanted = _wanted(deployment, current, seen[current.number].wanted if scaler else deployment.desired_replicas)
+    status = _status(rollout, now)
     decision = decide(wanted, status, seen, now)
-    _apply(client, deployment, identity, live, decision, now)
+    drift = Applying(client, deployment, identity, live).run(decision, now)
     # Read after the apply: the watcher's rows are then as new as they can be.
     replicas = selectors.replicas_of(selectors.pods_of(deployment))
-    observing.record_round(deployment, rollout, observing.Round(seen, decision, replicas, now))
+    found = observing.Round(seen, decision, replicas, now, drift=drift, desired=wanted.desired, scaler=scaler)
+    observing.record_round(deployment, rollout, found)
     if rollout is None or decision.state is not RolloutState.PROGRESSING:
         return DONE
     # Events bring every other round; that none comes any more is what the deadline is for.
@@ -87,8 +78,8 @@ def _uphold(client: KubeClient, deployment: Deployment, current: Revision) -> Ou
     return Again((since + wanted.progress_deadline - now).total_seconds() + 1.0)
 
 
-def _observe(client: KubeClient, identity: manifests.Identity) -> _Live:
-    live = _Live()
+def _observe(client: KubeClient, identity: manifests.Identity) -> Live:
+    live = Live()
     for workload in client.list("apps/v1", "Deployment", identity.namespace, label_selector=identity.selector):
         number = str((workload["metadata"].get("labels") or {}).get(common.REVISION, ""))
         if number.isdecimal() and "deletionTimestamp" not in workload["metadata"]:
@@ -105,10 +96,25 @@ def _get(client: KubeClient, kind: str, name: str, namespace: str) -> Object | N
         return None
 
 
-def _wanted(deployment: Deployment, current: Revision) -> RollingSpec:
+def _autoscaler_of(client: KubeClient, workload: Object | None) -> str:
+    """The name of the HorizontalPodAutoscaler that decides how many replicas there are; "" when we do.
+
+    It is looked for only where one has written the number: one that was deleted meanwhile decides no longer.
+    """
+    if workload is None or not autoscaled(workload):
+        return ""
+    namespace, name = workload["metadata"]["namespace"], workload["metadata"]["name"]
+    for found in client.list("autoscaling/v2", "HorizontalPodAutoscaler", namespace):
+        target = found["spec"]["scaleTargetRef"]
+        if (target["kind"], target["name"]) == ("Deployment", name):
+            return str(found["metadata"]["name"])
+    return ""
+
+
+def _wanted(deployment: Deployment, current: Revision, desired: int) -> RollingSpec:
     strategy = parse_strategy(deployment.strategy)
     return RollingSpec(
-        desired=deployment.desired_replicas,
+        desired=desired,
         target=current.number,
         max_surge=strategy.max_surge,
         max_unavailable=strategy.max_unavailable,
@@ -123,69 +129,6 @@ def _status(rollout: Rollout | None, now: datetime) -> RolloutStatus:
     # A rollout's clock starts with its first round, not while it waited for a worker.
     since = now if rollout.state == RolloutState.PENDING else rollout.progressed_at
     return RolloutStatus(RolloutState(rollout.state), since, rollout.new_ready, rollout.old_left)
-
-
-def _apply(
-    client: KubeClient,
-    deployment: Deployment,
-    identity: manifests.Identity,
-    live: _Live,
-    decision: Decision,
-    now: datetime,
-) -> None:
-    """Apply what differs from what is there, and nothing else."""
-    serving = [number for number, count in decision.replicas.items() if count or number not in live.workloads]
-    rows = {row.number: row for row in deployment.revisions.filter(number__in=serving)}
-    specs = {number: parse_revision(row.spec) for number, row in rows.items()}
-    wants_model = deployment.current is not None and deployment.current.spec.get("model") is not None
-    if wants_model or any(spec.model is not None for spec in specs.values()):
-        _apply_secret(client, deployment, identity, live, now)
-    service = manifests.service(identity)
-    if live.service is None or not manifests.is_in_place(live.service, service):
-        _put(client, service, identity)
-    for number, count in decision.replicas.items():
-        there = live.workloads.get(number)
-        if number in specs:
-            wanted = manifests.workload(identity, number, specs[number], count, tracking_uri=settings.PUBLIC_URL)
-            if there is None or not manifests.is_in_place(there, wanted):
-                _put(client, wanted, identity)
-        elif there is not None and there["spec"].get("replicas", 1) != count:
-            # Retired, or of a revision that Postgres does not know: only its size is ours to change.
-            client.merge_patch(
-                "apps/v1", "Deployment", there["metadata"]["name"], {"spec": {"replicas": count}}, identity.namespace
-            )
-    _prune(client, identity, live, decision)
-
-
-def _apply_secret(
-    client: KubeClient, deployment: Deployment, identity: manifests.Identity, live: _Live, now: datetime
-) -> None:
-    annotations: Mapping[str, str] = ((live.secret or {}).get("metadata") or {}).get("annotations") or {}
-    held = annotations.get(manifests.TOKEN_PREFIX, "")
-    if access.token_in_place(deployment, held, now):
-        return
-    token, text = access.issue_model_token(deployment, prefix_on_cluster=held)
-    _put(client, manifests.token_secret(identity, prefix=token.prefix, token=text), identity)
-
-
-def _put(client: KubeClient, obj: Object, identity: manifests.Identity) -> None:
-    """Apply; where the project's namespace is not there yet, make it first."""
-    try:
-        client.apply(obj)
-    except NamespaceMissing:
-        client.apply(common.namespace(identity.namespace, identity.project))
-        client.apply(obj)
-
-
-def _prune(client: KubeClient, identity: manifests.Identity, live: _Live, decision: Decision) -> None:
-    """Delete what retired revisions beyond the history limit leave on the cluster."""
-    retired = [
-        number
-        for number, workload in sorted(live.workloads.items(), reverse=True)
-        if decision.replicas.get(number) == 0 and observed_revision(workload).pods == 0
-    ]
-    for number in retired[REVISION_HISTORY_LIMIT:]:
-        client.delete("apps/v1", "Deployment", identity.workload(number), identity.namespace)
 
 
 def _take_down(client: KubeClient, deployment: Deployment) -> Outcome:

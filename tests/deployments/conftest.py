@@ -1,5 +1,6 @@
 """A project with people, a model with two versions, and a target, as the rows that the system itself writes."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from apps.deployments import services
 from apps.deployments.models import Deployment, Target
 from apps.experiments.models import Experiment, RegisteredModel
 from tests import factories
+from tests.deployments.fleet import Fleet
+from tests.stack import LocalCluster
 
 SPEC = {"model": "digits", "version": 1, "image": "flotilla-examples/digits:1", "command": ["python", "serve.py"]}
 
@@ -69,3 +72,10 @@ def client_of(user: User | None, **token: Any) -> Client:
 @pytest.fixture
 def api(developer: Principal) -> Client:
     return client_of(developer.user)
+
+
+@pytest.fixture
+def fleet(db: None, local_cluster: LocalCluster) -> Iterator[Fleet]:
+    made = Fleet(local_cluster)
+    yield made
+    made.clean()

@@ -1,11 +1,9 @@
 """Whole objects: what a revision becomes on the cluster, and when it is applied again."""
 
-import copy
 from base64 import b64decode
 from typing import Any
 
 import kubernetes_validate
-import pytest
 
 from apps.clusters.podoptions import parse
 from apps.deployments import manifests
@@ -33,10 +31,8 @@ LABELS = {
 def test_the_workload_of_a_revision() -> None:
     labels = {**LABELS, "flotilla.dev/revision": "2"}
     made = manifests.workload(IDENTITY, 2, SPEC, 3, tracking_uri="http://flotilla")
-    stamp = made["metadata"].pop("annotations")
     amounts = {"cpu": "250m", "memory": "256Mi", "nvidia.com/gpu": "1"}
     live = {"httpGet": {"path": "/v2/health/live", "port": "http"}}
-    assert set(stamp) == {"flotilla.dev/applied"}
     assert made == {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -108,9 +104,7 @@ def test_the_workload_of_a_revision() -> None:
 
 def test_the_workload_of_a_revision_with_options_is_that_without_and_what_they_say() -> None:
     def made(spec: RevisionSpec) -> dict[str, Any]:
-        found = manifests.workload(IDENTITY, 2, spec, 3, tracking_uri="http://flotilla")
-        del found["metadata"]["annotations"]
-        return found
+        return manifests.workload(IDENTITY, 2, spec, 3, tracking_uri="http://flotilla")
 
     options = parse(EVERYTHING)
     expected = made(SPEC)
@@ -131,7 +125,6 @@ def test_a_spec_without_options_says_nothing_of_them_so_that_its_digest_stays() 
 
 def test_the_service_selects_every_revision() -> None:
     made = manifests.service(IDENTITY)
-    del made["metadata"]["annotations"]
     assert made == {
         "apiVersion": "v1",
         "kind": "Service",
@@ -166,25 +159,12 @@ def test_the_selector_finds_all_that_belongs_to_the_deployment_and_to_this_proje
     )
 
 
-@pytest.mark.parametrize(
-    ("path", "value", "in_place"),
-    [
-        ((), None, True),
-        (("spec", "replicas"), 4, False),
-        (("spec", "template", "spec", "containers", 0, "image"), "evil", False),
-        (("metadata", "annotations", "flotilla.dev/applied"), "older", False),
-        (("metadata", "resourceVersion"), "77", True),
-        (("status",), {"readyReplicas": 1}, True),
-    ],
-)
-def test_it_is_applied_again_only_when_something_of_ours_differs(
-    path: tuple[str | int, ...], value: object, in_place: bool
-) -> None:
-    wanted = manifests.workload(IDENTITY, 2, SPEC, 3, tracking_uri="http://flotilla")
-    live = copy.deepcopy(wanted)
-    place = live
-    for step in path[:-1]:
-        place = place[step]
-    if path:
-        place[path[-1]] = value
-    assert manifests.is_in_place(live, wanted) is in_place
+def test_what_was_asked_is_noted_and_nothing_of_how_it_is_rendered() -> None:
+    asked = manifests.asked_of(IDENTITY, 2, "digest")
+    elsewhere = manifests.Identity("demo", "digits", "other")
+    others = [manifests.asked_of(elsewhere, 2, "digest"), manifests.asked_of(IDENTITY, 3, "digest")]
+    assert len({asked, *others, manifests.asked_of(IDENTITY, 2, "another"), manifests.asked_of(IDENTITY, 2)}) == 5
+    made = manifests.workload(IDENTITY, 2, SPEC, 3, tracking_uri="http://flotilla")
+    noted = manifests.stamped(made, asked)
+    assert noted["metadata"].pop("annotations") == {"flotilla.dev/asked": asked}
+    assert noted == made

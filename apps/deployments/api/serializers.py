@@ -9,6 +9,7 @@ from apps.clusters.api.podoptions import PodOptionsSerializer
 from apps.clusters.models import Pod
 from apps.core.api.serializers import Strict
 from apps.deployments import selectors
+from apps.deployments.drift import EDITED, Kind, sentence
 from apps.deployments.models import Deployment, Heal, Revision, Rollout, Target
 from apps.deployments.specs import parse_strategy
 
@@ -169,6 +170,27 @@ class ModelRefSerializer(serializers.Serializer[Any]):
     alias = serializers.CharField(allow_blank=True, help_text="Out of which the version was resolved, if it was.")
 
 
+class DifferenceSerializer(serializers.Serializer[Any]):
+    """A field on the cluster that is not as it was applied."""
+
+    object = serializers.CharField(help_text="Kind and name.")
+    field = serializers.CharField(help_text="Such as spec.template.spec.containers[server].image.")
+    kind = serializers.ChoiceField(choices=[kind.value for kind in Kind])
+    applied = serializers.CharField(help_text="What was applied; empty where it must not be shown.")
+    found = serializers.CharField(help_text="What is there; empty where it must not be shown.")
+    manager = serializers.CharField(help_text="Who holds the field now, where that is known.")
+    at = serializers.CharField(help_text="When they wrote last (RFC 3339).")
+
+
+class DriftSerializer(serializers.Serializer[Any]):
+    """What was edited by hand on the cluster."""
+
+    reason = serializers.CharField()
+    message = serializers.CharField()
+    restoring = serializers.BooleanField(help_text="Whether it is being put back.")
+    differences = DifferenceSerializer(many=True)
+
+
 class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
     """A deployment: what is wanted and what was observed."""
 
@@ -183,6 +205,7 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
     model = serializers.SerializerMethodField()
     image = serializers.CharField(source="current.spec.image", default="")
     strategy = serializers.SerializerMethodField()
+    drift = serializers.SerializerMethodField()
     observed = ObservedSerializer(many=True)
     rollout = RolloutSerializer(source="under_way", allow_null=True, help_text="The rollout that is under way.")
 
@@ -192,7 +215,7 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
             "id", "name", "project", "target", "cluster", "namespace", "environment", "state", "health", "reason",
             "message", "replicas", "ready_replicas", "revision", "stable_revision", "model", "image", "strategy",
             "generation", "observed_generation", "observed", "observed_at", "rollout", "created_by", "created_at",
-            "updated_at",
+            "updated_at", "drift",
         )  # fmt: skip
 
     @extend_schema_field(ModelRefSerializer(allow_null=True))
@@ -200,6 +223,18 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
         """The model version that is wanted, and the alias that it was asked for by."""
         model = deployment.current.spec.get("model") if deployment.current else None
         return {**model, "alias": deployment.alias} if model else None
+
+    @extend_schema_field(DriftSerializer(allow_null=True))
+    def get_drift(self, deployment: Deployment) -> dict[str, Any] | None:
+        """What differs on the cluster from what was applied; null when nothing does."""
+        if not deployment.drift:
+            return None
+        return {
+            "reason": EDITED,
+            "message": sentence(deployment.drift),
+            "restoring": deployment.restore_asked,
+            "differences": deployment.drift,
+        }
 
     @extend_schema_field(StrategySerializer)
     def get_strategy(self, deployment: Deployment) -> dict[str, int]:

@@ -206,6 +206,23 @@ class DeploymentViewSet(ServiceViewSet):
         return self._shown(services.scale(principal=self.principal, deployment=found, **body.validated_data))
 
     @extend_schema(
+        operation_id="restartDeployment", parameters=[PROJECT], request=None, responses={201: forms.RevisionSerializer}
+    )
+    @action(detail=True, methods=["post"])
+    def restart(self, request: Request, name: str) -> Response:
+        """Roll out a copy of the current revision: as it is asked for, by what Flotilla makes of it today."""
+        made = services.restart(principal=self.principal, deployment=self._edited(name))
+        return Response(forms.RevisionSerializer(made).data, status=201)
+
+    @extend_schema(
+        operation_id="restoreDeployment", parameters=[PROJECT], request=None, responses=forms.DeploymentSerializer
+    )
+    @action(detail=True, methods=["post"])
+    def restore(self, request: Request, name: str) -> Response:
+        """Put back what was edited by hand on the cluster (`drift`), as it was applied."""
+        return self._shown(services.restore(principal=self.principal, deployment=self._edited(name)))
+
+    @extend_schema(
         operation_id="predict",
         parameters=[PROJECT],
         request=forms.PredictSerializer,

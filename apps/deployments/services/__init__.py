@@ -1,8 +1,14 @@
 """Every write of deployments: one transaction with its audit row and what it asks for."""
 
 from apps.deployments.services.common import identity_of
-from apps.deployments.services.deployments import create_deployment, delete_deployment, preview_deployment, scale
-from apps.deployments.services.revisions import deploy_revision, preview_revision, rollback
+from apps.deployments.services.deployments import (
+    create_deployment,
+    delete_deployment,
+    preview_deployment,
+    restore,
+    scale,
+)
+from apps.deployments.services.revisions import deploy_revision, preview_revision, restart, rollback
 from apps.deployments.services.targets import create_target, delete_target
 
 __all__ = [
@@ -14,6 +20,8 @@ __all__ = [
     "identity_of",
     "preview_deployment",
     "preview_revision",
+    "restart",
+    "restore",
     "rollback",
     "scale",
 ]

@@ -1,6 +1,7 @@
 """The token with which a deployment's replicas fetch their model: made, renewed before it expires, revoked."""
 
 from datetime import datetime, timedelta
+from hmac import compare_digest
 
 from django.db import transaction
 from django.utils import timezone
@@ -8,7 +9,7 @@ from django.utils import timezone
 from apps.core.access import token_is_valid
 from apps.core.models import ApiToken
 from apps.core.states import Role
-from apps.core.tokens import issue_token
+from apps.core.tokens import digest, issue_token
 from apps.deployments.models import Deployment
 
 LIFETIME = timedelta(days=30)
@@ -16,10 +17,12 @@ LIFETIME = timedelta(days=30)
 RENEW_BEFORE = timedelta(days=10)
 
 
-def token_in_place(deployment: Deployment, prefix_on_cluster: str, now: datetime) -> bool:
-    """Whether the Secret with this token's prefix still serves: it is the current one, valid, and not to be renewed."""
+def token_in_place(deployment: Deployment, prefix_on_cluster: str, text_on_cluster: str, now: datetime) -> bool:
+    """Whether the Secret with this token still serves: it is the current one, valid, and not to be renewed."""
     token = deployment.token
     if token is None or token.prefix != prefix_on_cluster or not token_is_valid(token):
+        return False
+    if not compare_digest(token.digest, digest(text_on_cluster)):
         return False
     return token.expires_at is None or token.expires_at - now > RENEW_BEFORE
 

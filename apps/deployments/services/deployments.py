@@ -86,9 +86,10 @@ def preview_deployment(
     require_role(principal, project, Role.DEVELOPER)
     place, wish = _checked(project, name=name, target=target, spec=spec)
     identity = manifests.Identity(project.name, name, place.namespace)
+    made = manifests.workload(identity, 1, wish.spec, check_replicas(replicas), tracking_uri=settings.PUBLIC_URL)
     return [
-        manifests.workload(identity, 1, wish.spec, check_replicas(replicas), tracking_uri=settings.PUBLIC_URL),
-        manifests.service(identity),
+        manifests.stamped(made, manifests.asked_of(identity, 1, wish.spec.digest)),
+        manifests.stamped(manifests.service(identity), manifests.asked_of(identity, 1)),
     ]
 
 
@@ -108,6 +109,31 @@ def scale(*, principal: Principal, deployment: Deployment, replicas: int) -> Dep
                 project=held.project,
                 before={"replicas": before},
                 after={"replicas": count},
+            )
+        announce(held)
+    return held
+
+
+def restore(*, principal: Principal, deployment: Deployment) -> Deployment:
+    """Put back what was edited by hand on the cluster, as it was applied. Needs the developer role.
+
+    Raises Conflict when nothing differs. Pods restart only where the edit had changed them.
+    """
+    require_role(principal, deployment.project, Role.DEVELOPER)
+    with transaction.atomic():
+        held = hold(deployment)
+        if not held.drift:
+            raise Conflict(f"Nothing of {held.name} is known to differ from what was applied.")
+        if not held.restore_asked:
+            held.restore_asked, held.generation = True, held.generation + 1
+            Deployment.objects.filter(pk=held.pk).update(restore_asked=True, generation=held.generation)
+            edits = [f"{one['object']} {one['field']} {one['kind']}" for one in held.drift]
+            audit.record(
+                principal=principal,
+                action="deployment.restore",
+                obj=held,
+                project=held.project,
+                before={"edits": edits},
             )
         announce(held)
     return held

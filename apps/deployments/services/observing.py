@@ -15,6 +15,7 @@ from apps.core import work
 from apps.core.hints import hint
 from apps.core.states import Health
 from apps.core.transitions import advance, log
+from apps.deployments.drift import Difference
 from apps.deployments.health import ReplicaSeen, Verdict, cause_of_drop, deployment_health, healed_message
 from apps.deployments.models import Deployment, Heal, Rollout
 from apps.deployments.rollout import Decision
@@ -35,16 +36,21 @@ class Round:
     decision: Decision
     replicas: Sequence[ReplicaSeen]
     now: datetime
+    drift: Sequence[Difference] = ()
+    # How many replicas were wanted, and the autoscaler that says so where one does; else it is the deployment's number.
+    desired: int | None = None
+    scaler: str = ""
 
 
 def record_round(deployment: Deployment, rollout: Rollout | None, seen: Round) -> Verdict:
     """Store status, rollout and heals of a round that was decided from `deployment` as it was read; hint at changes."""
     ready = sum(entry.ready for entry in seen.observed.values())
+    desired = deployment.desired_replicas if seen.desired is None else seen.desired
     with transaction.atomic():
         outcome = _record_rollout(rollout, seen) if rollout is not None else None
         under_way = outcome is not None and not outcome.is_final
         verdict = deployment_health(
-            desired=deployment.desired_replicas,
+            desired=desired,
             target=deployment.current.number if deployment.current else 0,
             ready=ready,
             rollout=outcome if under_way else None,
@@ -52,14 +58,16 @@ def record_round(deployment: Deployment, rollout: Rollout | None, seen: Round) -
             replicas=seen.replicas,
         )
         if rollout is None:
-            _record_heal(deployment, ready, seen)
+            _record_heal(deployment, desired, ready, seen)
         fields: dict[str, Any] = {
             "observed_generation": deployment.generation,
             "health": verdict.health,
             "reason": verdict.reason,
-            "message": verdict.message,
+            "message": verdict.message + (f" Autoscaler {seen.scaler} says how many." if seen.scaler else ""),
             "ready_replicas": ready,
             "observed": _entries(seen),
+            "drift": [found.to_json() for found in seen.drift],
+            "restore_asked": False,
         }
         changed = any(getattr(deployment, name) != value for name, value in fields.items())
         row = Deployment.objects.filter(pk=deployment.pk)
@@ -160,9 +168,8 @@ def _record_rollout(rollout: Rollout, seen: Round) -> RolloutState:
     return decision.state
 
 
-def _record_heal(deployment: Deployment, ready: int, seen: Round) -> None:
+def _record_heal(deployment: Deployment, wanted: int, ready: int, seen: Round) -> None:
     """Open a heal when replicas were lost that nobody asked away; close it when as many are ready as wanted."""
-    wanted = deployment.desired_replicas
     heal = Heal.objects.filter(deployment=deployment, restored_at=None).first()
     if heal is not None:
         found: dict[str, Any] = {"lowest": min(heal.lowest, ready)}

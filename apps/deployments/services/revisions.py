@@ -44,7 +44,23 @@ def preview_revision(
     parsed = _changed(deployment, changes).spec
     number, replicas = deployment.last_revision + 1, deployment.desired_replicas
     identity = identity_of(deployment)
-    return [manifests.workload(identity, number, parsed, replicas, tracking_uri=settings.PUBLIC_URL)]
+    made = manifests.workload(identity, number, parsed, replicas, tracking_uri=settings.PUBLIC_URL)
+    return [manifests.stamped(made, manifests.asked_of(identity, number, parsed.digest))]
+
+
+def restart(*, principal: Principal, deployment: Deployment) -> Revision:
+    """Roll out a copy of the revision that is wanted now, as `kubectl rollout restart` does. Needs the developer role.
+
+    Nothing else renders a revision anew: this is how it gets what changed in Flotilla, above all its address.
+    """
+    require_role(principal, deployment.project, Role.DEVELOPER)
+    with transaction.atomic():
+        held = hold(deployment)
+        if held.current is None:
+            raise Conflict("The deployment has no revision to restart.")
+        now = held.current
+        wish = Wish(parse_revision(now.spec), now.model_version, parse_strategy(held.strategy), held.alias)
+        return roll(held, wish, principal, action="deployment.restart", copied_from=now.number)
 
 
 def rollback(*, principal: Principal, deployment: Deployment, revision: int | None = None) -> Revision:

@@ -1,0 +1,174 @@
+"""Bringing a deployment's objects to what was asked: the part of a round that writes to the cluster.
+
+An object is applied when something else is asked than was when it was applied, and left alone otherwise, whatever
+today's code would make of it: upgrading Flotilla, or changing its address, restarts nothing. What a hand changed is
+found, told, and put back when somebody asks for that.
+"""
+
+import binascii
+from base64 import b64decode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+
+from apps.clusters import manifests as common
+from apps.clusters.kube.client import KubeClient
+from apps.clusters.kube.errors import NamespaceMissing
+from apps.deployments import manifests
+from apps.deployments.drift import Act, Difference, act_on, adopted, differences, projection, undoing
+from apps.deployments.health import observed_revision
+from apps.deployments.models import Deployment
+from apps.deployments.ownership import autoscaled
+from apps.deployments.rollout import Decision
+from apps.deployments.services import access, applied
+from apps.deployments.specs import parse_revision
+
+REVISION_HISTORY_LIMIT = 10
+
+Object = dict[str, Any]
+
+
+@dataclass
+class Live:
+    """What the cluster has of a deployment now."""
+
+    workloads: dict[int, Object] = field(default_factory=dict)
+    service: Object | None = None
+    secret: Object | None = None
+
+
+class Applying:
+    """One round's writes. May be killed between any two of them, and done again."""
+
+    def __init__(self, client: KubeClient, deployment: Deployment, identity: manifests.Identity, live: Live) -> None:
+        self._client, self._deployment, self._identity, self._live = client, deployment, identity, live
+        self._kept = applied.kept_of(deployment)
+
+    def run(self, decision: Decision, now: datetime) -> list[Difference]:
+        """Make, apply, adopt and resize what has to be; returns what differs from what was applied."""
+        identity, live, current = self._identity, self._live, self._deployment.current
+        number = current.number if current else 0
+        # Retired ones are left alone, with whatever was done to them: nothing of them runs, or will again.
+        serving = [
+            one for one, count in decision.replicas.items() if count or one == number or one not in live.workloads
+        ]
+        rows = {row.number: row for row in self._deployment.revisions.filter(number__in=serving)}
+        if any(row.spec.get("model") for row in [*rows.values(), *([current] if current else [])]):
+            self._bring_secret(now)
+        drift = self._bring(live.service, manifests.service(identity), manifests.asked_of(identity, number))
+        for number, count in decision.replicas.items():
+            there, row = live.workloads.get(number), rows.get(number)
+            if row is not None:
+                spec = parse_revision(row.spec)
+                wanted = manifests.workload(identity, number, spec, count, tracking_uri=settings.PUBLIC_URL)
+                drift += self._bring(there, wanted, manifests.asked_of(identity, number, row.digest))
+            elif there is not None:
+                # Retired, or of a revision that Postgres does not know: only its size is ours to change.
+                self._resize(there, count)
+        self._prune(decision)
+        return drift
+
+    def _bring(self, live: Object | None, rendered: Object, asked: str) -> list[Difference]:
+        """One object; returns what differs from what was applied of it."""
+        kept = self._kept.get((rendered["kind"], rendered["metadata"]["name"]))
+        act = act_on(live, rendered, asked, kept.asked if kept else None)
+        if live is None or act in (Act.MAKE, Act.APPLY):
+            # What vanished comes back as it was.
+            same = kept is not None and kept.asked == asked
+            wanted = _sized(kept.manifest, rendered) if kept and same else manifests.stamped(rendered, asked)
+            if live is not None:
+                self._undo(live, wanted)
+            answer = self._put(wanted)
+            applied.remember(self._deployment, asked, _unsized(projection(answer, wanted)))
+            return []
+        if "replicas" in rendered["spec"]:
+            self._resize(live, rendered["spec"]["replicas"])
+        if act is Act.ADOPT or kept is None:
+            return self._adopt(live, rendered, asked)
+        found = differences(live, kept.manifest)
+        if found and self._deployment.restore_asked:
+            self._restore(live, kept.manifest, rendered)
+            return []
+        return found
+
+    def _adopt(self, live: Object, rendered: Object, asked: str) -> list[Difference]:
+        """Note on an object what was asked, and keep what was applied of it. Touches nothing that restarts a pod."""
+        manifest = manifests.stamped(adopted(live, rendered), asked)
+        manifest["metadata"]["annotations"].pop(manifests.FORMERLY, None)
+        note = {"metadata": {"annotations": {manifests.ASKED: asked, manifests.FORMERLY: None}}}
+        answer = self._patch(live, note)
+        applied.remember(self._deployment, asked, manifest)
+        return differences(answer, manifest)
+
+    def _restore(self, live: Object, manifest: Object, rendered: Object) -> None:
+        """Everything as it was applied: what others added goes by a patch, the rest by taking our fields back."""
+        self._undo(live, manifest)
+        self._put(manifest if autoscaled(live) else _sized(manifest, rendered))
+
+    def _undo(self, live: Object, manifest: Object) -> None:
+        """Remove what others added inside of ours."""
+        patch = undoing(manifest, live)
+        if patch is not None:
+            self._patch(live, patch)
+
+    def _resize(self, live: Object, count: int) -> None:
+        """Change the number of replicas and nothing else."""
+        if live["spec"].get("replicas", 1) != count:
+            self._patch(live, {"spec": {"replicas": count}})
+
+    def _patch(self, live: Object, patch: Object) -> Object:
+        metadata = live["metadata"]
+        return self._client.merge_patch(
+            live["apiVersion"], live["kind"], metadata["name"], patch, metadata["namespace"]
+        )
+
+    def _put(self, obj: Object) -> Object:
+        """Apply; where the project's namespace is not there yet, make it first."""
+        try:
+            return self._client.apply(obj)
+        except NamespaceMissing:
+            self._client.apply(common.namespace(self._identity.namespace, self._identity.project))
+            return self._client.apply(obj)
+
+    def _bring_secret(self, now: datetime) -> None:
+        """The token with which replicas fetch their model. Its text is in the Secret alone: nothing of it is kept."""
+        live = self._live.secret or {}
+        annotations: Mapping[str, str] = (live.get("metadata") or {}).get("annotations") or {}
+        held = annotations.get(manifests.TOKEN_PREFIX, "")
+        if not access.token_in_place(self._deployment, held, _token_in(live), now):
+            token, text = access.issue_model_token(self._deployment, prefix_on_cluster=held)
+            self._put(manifests.token_secret(self._identity, prefix=token.prefix, token=text))
+
+    def _prune(self, decision: Decision) -> None:
+        """Delete what retired revisions beyond the history limit leave on the cluster."""
+        retired = [
+            number
+            for number, workload in sorted(self._live.workloads.items(), reverse=True)
+            if decision.replicas.get(number) == 0 and observed_revision(workload).pods == 0
+        ]
+        for number in retired[REVISION_HISTORY_LIMIT:]:
+            name = self._identity.workload(number)
+            self._client.delete("apps/v1", "Deployment", name, self._identity.namespace)
+            applied.forget(self._deployment, "Deployment", name)
+
+
+def _sized(manifest: Object, rendered: Object) -> Object:
+    """What was kept, with as many replicas as are wanted now."""
+    if "replicas" not in rendered["spec"]:
+        return manifest
+    return {**manifest, "spec": {**manifest["spec"], "replicas": rendered["spec"]["replicas"]}}
+
+
+def _unsized(manifest: Object) -> Object:
+    return {**manifest, "spec": {name: value for name, value in manifest["spec"].items() if name != "replicas"}}
+
+
+def _token_in(secret: Object) -> str:
+    """The token's text in a Secret; "" where somebody has put something else there."""
+    try:
+        return b64decode((secret.get("data") or {}).get(manifests.TOKEN_KEY) or "", validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError, TypeError, ValueError):
+        return ""

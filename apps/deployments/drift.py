@@ -1,0 +1,315 @@
+"""What differs between an object as we applied it and the object as it is: a hand's edits, and whose hand it was. Pure.
+
+Only what we stated is compared, value by value, so what the API server fills in is no difference; what it writes
+another way (`1000m` as `1`) is not either, because what was applied is kept as the server answered it. What was added
+inside of it is found by the managers of the fields.
+"""
+
+import copy
+import enum
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from apps.deployments.manifests import ASKED
+from apps.deployments.ownership import (
+    Holder,
+    Item,
+    Path,
+    held_part,
+    item_of,
+    key_of,
+    label_of,
+    matching,
+    others,
+    ours,
+)
+
+# What of an object is ours to state; and what inside of it others may add to.
+_PARTS = (("metadata", "labels"), ("metadata", "annotations"), ("spec",))
+_NOT_COMPARED = ("spec", "replicas")
+# `kubectl rollout restart` and sidecar injectors write here: no edit of what runs.
+_OPEN = ("spec", "template", "metadata", "annotations")
+# The reason, in CamelCase, of a deployment that is not as it was applied.
+EDITED = "EditedByHand"
+MAX_SHOWN = 20
+MAX_TEXT = 120
+
+
+class Kind(enum.StrEnum):
+    """What was done to a field."""
+
+    CHANGED = "changed"
+    REMOVED = "removed"
+    ADDED = "added"
+    # Its value is as applied, but somebody else has made it theirs.
+    TAKEN = "taken"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One field that is not as applied; `applied` and `found` are short JSON, and "" where they must not be shown."""
+
+    object: str
+    field: str
+    kind: Kind
+    applied: str = ""
+    found: str = ""
+    manager: str = ""
+    at: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """The form that is stored and shown."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Found:
+    path: Path
+    kind: Kind
+    applied: Any = None
+    found: Any = None
+
+
+class Act(enum.StrEnum):
+    """What is to be done with an object."""
+
+    MAKE = "make"
+    APPLY = "apply"
+    ADOPT = "adopt"
+    LEAVE = "leave"
+
+
+def act_on(live: Mapping[str, Any] | None, rendered: Mapping[str, Any], asked: str, kept: str | None) -> Act:
+    """What to do so that the object is as `asked`; `kept` is what was asked when it was applied, where that is known.
+
+    Never decided by what today's code renders, but for one thing: an object without a note of what was asked for it,
+    which an older Flotilla applied, or somebody whose rows are lost, is adopted if it runs the image that is asked for.
+    """
+    if live is None:
+        return Act.MAKE
+    if kept == asked:
+        return Act.LEAVE
+    noted = (live["metadata"].get("annotations") or {}).get(ASKED)
+    if noted == asked or (noted is None and _images(live) == _images(rendered)):
+        return Act.ADOPT
+    return Act.APPLY
+
+
+def differences(live: Mapping[str, Any], applied: Mapping[str, Any]) -> list[Difference]:
+    """Every field of `live` that is not as `applied`, at most `MAX_SHOWN`."""
+    name = f"{live.get('kind') or applied['kind']} {applied['metadata']['name']}"
+    strangers = others(live)
+    found = [*_compared(live, applied, strangers), *_added(live, applied, strangers)]
+    return [_told(name, one, strangers) for one in found[:MAX_SHOWN]]
+
+
+def sentence(stored: Sequence[Mapping[str, str]]) -> str:
+    """What differs, in a sentence for people; "" when nothing does."""
+    if not stored:
+        return ""
+    first = stored[0]
+    by = f" by {first['manager']}" if first["manager"] else ""
+    at = f" at {first['at']}" if first["at"] else ""
+    more = f", and {len(stored) - 1} more" if len(stored) > 1 else ""
+    return f"Edited by hand: {first['field']} of {first['object']} was {first['kind']}{by}{at}{more}."
+
+
+def projection(answer: Any, stated: Any) -> Any:
+    """What the API server made of the fields that were stated: what is kept as applied."""
+    if isinstance(stated, Mapping) and isinstance(answer, Mapping):
+        return {name: projection(answer[name], value) for name, value in stated.items() if name in answer}
+    if isinstance(stated, list) and isinstance(answer, list):
+        key = key_of(stated)
+        if key:
+            pairs = [(item_of(answer, key, item), item) for item in stated]
+            return [projection(there, item) for there, item in pairs if there is not None]
+        if len(stated) == len(answer):
+            return [projection(there, item) for there, item in zip(answer, stated, strict=True)]
+    return copy.deepcopy(answer)
+
+
+def adopted(live: Mapping[str, Any], rendered: Mapping[str, Any]) -> dict[str, Any]:
+    """What was applied of an object of which nothing was kept: what we still hold of it, as it is.
+
+    A field that `rendered` states too, and that somebody else holds alone, was taken from us: it is as `rendered`.
+    """
+    trees = [holder.tree for holder in ours(live)]
+    held = held_part({"metadata": live["metadata"], "spec": live["spec"]}, trees) if trees else {}
+    metadata = {part: (held.get("metadata") or {}).get(part) or {} for part in ("labels", "annotations")}
+    base = {
+        "apiVersion": rendered["apiVersion"],
+        "kind": rendered["kind"],
+        "metadata": {name: rendered["metadata"][name] for name in ("name", "namespace")} | metadata,
+        "spec": held.get("spec") or projection(live["spec"], rendered["spec"]),
+    }
+    base["spec"].pop("replicas", None)
+    return {**base, "spec": _completed(base["spec"], rendered["spec"], live["spec"], others(live), ("spec",))}
+
+
+def undoing(applied: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The merge patch that removes what others added, with all else as applied; None when nothing was added.
+
+    Server-side apply leaves alone what others added. A merge patch replaces lists whole, and removes what is null.
+    """
+    added = [one.path for one in _added(live, applied, others(live))]
+    if not added:
+        return None
+    patch: dict[str, Any] = {"spec": copy.deepcopy(applied["spec"])}
+    for path in added:
+        place: Any = patch
+        for step in path[:-1]:
+            if isinstance(step, Item) or not isinstance(place, dict):
+                break  # inside of a list, which the patch replaces
+            place = place.setdefault(step, {})
+        else:
+            if isinstance(place, dict) and isinstance(path[-1], str):
+                place[path[-1]] = None
+    return patch
+
+
+def _images(obj: Mapping[str, Any]) -> list[str]:
+    containers = (((obj.get("spec") or {}).get("template") or {}).get("spec") or {}).get("containers") or []
+    return [str(container.get("image", "")) for container in containers]
+
+
+def _compared(live: Mapping[str, Any], applied: Mapping[str, Any], strangers: Sequence[Holder]) -> Iterator[_Found]:
+    mine = ours(live)
+    for part in _PARTS:
+        stated, there = applied, live
+        for step in part:
+            stated, there = stated.get(step) or {}, there.get(step) or {}
+        yield from _differing(stated, there, part, mine, strangers)
+
+
+def _differing(
+    stated: Any, there: Any, path: Path, mine: Sequence[Holder], strangers: Sequence[Holder]
+) -> Iterator[_Found]:
+    """The fields below `path` whose values are not as stated, or that are ours no longer."""
+    if path == _NOT_COMPARED:
+        return
+    if isinstance(stated, Mapping) and isinstance(there, Mapping):
+        for name, value in stated.items():
+            if name in there:
+                yield from _differing(value, there[name], (*path, name), mine, strangers)
+            else:
+                yield _Found((*path, name), Kind.REMOVED, value)
+    elif isinstance(stated, list) and isinstance(there, list) and (key := key_of(stated)):
+        for item in stated:
+            step, found = Item(label_of(item, key), item), item_of(there, key, item)
+            if found is None:
+                yield _Found((*path, step), Kind.REMOVED, item)
+            else:
+                yield from _differing(item, found, (*path, step), mine, strangers)
+    elif stated != there:
+        yield _Found(path, Kind.CHANGED, stated, there)
+    elif not any(one.holds(path) for one in mine) and any(one.holds(path) for one in strangers):
+        yield _Found(path, Kind.TAKEN)
+
+
+def _added(live: Mapping[str, Any], applied: Mapping[str, Any], strangers: Sequence[Holder]) -> list[_Found]:
+    """What others put inside of what we applied. Fields without a manager are the API server's own."""
+    found: dict[str, _Found] = {}
+    for holder in strangers:
+        tree = holder.tree.get("f:spec") or {}
+        for one in _extra(tree, applied["spec"], live.get("spec") or {}, ("spec",)):
+            found.setdefault(_text(one.path), one)
+    return list(found.values())
+
+
+def _extra(tree: Mapping[str, Any], stated: Any, there: Any, path: Path) -> Iterator[_Found]:
+    if not tree:
+        yield from _extra_inside(stated, there, path)
+    for step, inner in tree.items():
+        kind, _, rest = step.partition(":")
+        if kind == "f" and isinstance(stated, Mapping) and isinstance(there, Mapping):
+            if (*path, rest) in (_NOT_COMPARED, _OPEN) or rest not in there:
+                continue
+            if rest in stated:
+                yield from _extra(inner, stated[rest], there[rest], (*path, rest))
+            else:
+                yield _Found((*path, rest), Kind.ADDED, found=there[rest])
+        elif kind == "k" and isinstance(stated, list) and isinstance(there, list):
+            item, own = matching(there, rest), matching(stated, rest)
+            if item is None:
+                continue
+            below = (*path, Item(label_of(item, key_of([item])), item))
+            if own is None:
+                yield _Found(below, Kind.ADDED, found=item)
+            else:
+                yield from _extra(inner, own, item, below)
+
+
+def _extra_inside(stated: Any, there: Any, path: Path) -> Iterator[_Found]:
+    """Of what is held as a whole (a Service's selector, say), all that is not stated was added by its holder."""
+    if isinstance(stated, Mapping) and isinstance(there, Mapping):
+        for name, value in there.items():
+            if name in stated:
+                yield from _extra_inside(stated[name], value, (*path, name))
+            else:
+                yield _Found((*path, name), Kind.ADDED, found=value)
+    elif isinstance(stated, list) and isinstance(there, list) and (key := key_of(stated)):
+        for item in there:
+            if key in item and item_of(stated, key, item) is None:
+                yield _Found((*path, Item(label_of(item, key), item)), Kind.ADDED, found=item)
+
+
+def _completed(held: Any, rendered: Any, live: Any, strangers: Sequence[Holder], path: Path) -> Any:
+    """`held` with what `rendered` states and somebody else holds alone."""
+    if isinstance(rendered, Mapping) and isinstance(held, Mapping) and isinstance(live, Mapping):
+        found = dict(held)
+        for name, value in rendered.items():
+            if name in held:
+                found[name] = _completed(held[name], value, live.get(name), strangers, (*path, name))
+            elif name in live and (*path, name) != _NOT_COMPARED and _taken((*path, name), strangers):
+                found[name] = copy.deepcopy(value)
+        return found
+    if isinstance(rendered, list) and isinstance(held, list) and isinstance(live, list) and (key := key_of(rendered)):
+        done = []
+        for item in held:
+            like = item_of(rendered, key, item) if key in item else None
+            step = (*path, Item(label_of(item, key), item)) if like is not None else path
+            there = item_of(live, key, item) if like is not None else None
+            done.append(_completed(item, like, there, strangers, step))
+        return done
+    return held
+
+
+def _taken(path: Path, strangers: Sequence[Holder]) -> bool:
+    return any(one.holds(path) for one in strangers)
+
+
+def _told(name: str, one: _Found, strangers: Sequence[Holder]) -> Difference:
+    """With who did it, as far as that is known: whoever removed a field holds nothing."""
+    by = next((holder for holder in strangers if one.kind != Kind.REMOVED and holder.holds(one.path)), None)
+    # What a hand put into the environment may be a secret.
+    shown = not any(step == "env" for step in one.path)
+    return Difference(
+        object=name,
+        field=_text(one.path),
+        kind=one.kind,
+        applied=_short(one.applied) if shown else "",
+        found=_short(one.found) if shown else "",
+        manager=by.manager[:120] if by else "",
+        at=by.at[:40] if by else "",
+    )
+
+
+def _text(path: Path) -> str:
+    text = ""
+    for step in path:
+        text += step.label if isinstance(step, Item) else f".{step}"
+    return text.lstrip(".")
+
+
+def _short(value: Any) -> str:
+    """Values and lists of them; what has an inside may have an environment in it, and is told by its name alone."""
+    if value is None or isinstance(value, Mapping) or (isinstance(value, list) and any(map(_has_inside, value))):
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+
+
+def _has_inside(value: Any) -> bool:
+    return isinstance(value, Mapping | list)

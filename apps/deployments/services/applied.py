@@ -1,0 +1,30 @@
+"""What was applied of a deployment, kept so that the cluster's objects can be compared with it and restored."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils import timezone
+
+from apps.deployments.models import AppliedObject, Deployment
+
+Key = tuple[str, str]
+
+
+def kept_of(deployment: Deployment) -> dict[Key, AppliedObject]:
+    """What is kept of each object, by kind and name. One query."""
+    return {(row.kind, row.name): row for row in AppliedObject.objects.filter(deployment=deployment)}
+
+
+def remember(deployment: Deployment, asked: str, manifest: Mapping[str, Any]) -> None:
+    """Keep what has just been applied, or what was found to have been. One statement; repeating it changes nothing."""
+    AppliedObject.objects.update_or_create(
+        deployment=deployment,
+        kind=manifest["kind"],
+        name=manifest["metadata"]["name"],
+        defaults={"asked": asked, "manifest": manifest, "applied_at": timezone.now()},
+    )
+
+
+def forget(deployment: Deployment, kind: str, name: str) -> None:
+    """The object is not wanted any longer."""
+    AppliedObject.objects.filter(deployment=deployment, kind=kind, name=name).delete()

@@ -1,0 +1,143 @@
+"""A project on the local cluster, and what the watcher and the worker would do for it: real server and processes."""
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from apps.clusters.kube.client import KubeClient
+from apps.clusters.models import WatcherLease
+from apps.clusters.observed import Batch, write
+from apps.clusters.rows import pod_row, workload_row
+from apps.clusters.services import connect, register
+from apps.core.access import Principal
+from apps.core.models import Project, User
+from apps.core.states import Health
+from apps.deployments import predict, selectors, services
+from apps.deployments.models import Deployment
+from apps.deployments.reconcile import reconcile
+from apps.deployments.services.access import RENEW_BEFORE
+from tests.stack import LocalCluster
+
+SERVER = """
+import json, os, signal, threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+class Handler(BaseHTTPRequestHandler):
+    def answer(self, status, body):
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+    def do_GET(self):
+        self.answer(200 if os.environ.get("READY", "1") == "1" else 503, {"name": "m", "pid": os.getpid()})
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if asked["inputs"][0].get("data") == ["bad"]:
+            return self.answer(400, {"error": "Send numbers."})
+        if asked["inputs"][0].get("data") == ["crash"]:
+            os._exit(3)
+        self.answer(200, {"outputs": [{"name": "pid", "data": [os.getpid()]}], "by": os.environ.get("TAG", "")})
+    def log_message(self, *args):
+        pass
+ThreadingHTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Handler).serve_forever()
+"""
+SPEC: dict[str, Any] = {
+    "image": "python:3.11",
+    "command": ["python", "-c", SERVER],
+    "resources": {"cpu": "1", "memory": "64Mi"},
+}
+BODY = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [1]}]}
+_numbers = itertools.count(os.getpid())
+
+
+class Fleet:
+    """A project on the local cluster, and what the watcher and the worker would do for it."""
+
+    def __init__(self, local: LocalCluster) -> None:
+        self.root = Principal(user=User.objects.create_superuser("root"))
+        self.project = Project.objects.create(name=f"t{next(_numbers)}")
+        self.cluster = register(principal=self.root, name="local", kubeconfig_text=local.kubeconfig.read_text())
+        WatcherLease.objects.create(
+            cluster=self.cluster, holder="test", fencing=1, expires_at=timezone.now() + timedelta(hours=1)
+        )
+        services.create_target(principal=self.root, project=self.project, name="here", cluster="local")
+        self.client: KubeClient = connect(self.cluster)
+        self.namespace = f"flotilla-{self.project.name}"
+
+    def deploy(self, replicas: int = 2, **spec: Any) -> Deployment:
+        return services.create_deployment(
+            principal=self.root,
+            project=self.project,
+            name="app",
+            target="here",
+            replicas=replicas,
+            spec={**SPEC, **spec},
+        )
+
+    def look(self) -> None:
+        now = timezone.now()
+        pods = self.client.list("v1", "Pod", self.namespace)
+        batch = Batch(pods={pod["metadata"]["uid"]: pod_row(pod, now) for pod in pods})
+        batch.present["Pod"] = set(batch.pods)
+        for found in self.client.list("apps/v1", "Deployment", self.namespace):
+            batch.workloads[found["metadata"]["uid"]] = workload_row("Deployment", found, now)
+        batch.present["Deployment"] = set(batch.workloads)
+        write(self.cluster.pk, 1, batch)
+
+    def unsettled(self) -> list[tuple[int, int | None]]:
+        return selectors.unsettled(timezone.now(), token_margin=RENEW_BEFORE)
+
+    def round(self, deployment: Deployment) -> Deployment:
+        self.look()
+        reconcile(deployment.pk)
+        deployment.refresh_from_db()
+        return deployment
+
+    def until(self, deployment: Deployment, condition: Callable[[Deployment], bool], *, timeout: float = 40) -> None:
+        deadline = time.monotonic() + timeout
+        while not condition(self.round(deployment)):
+            if time.monotonic() > deadline:
+                pytest.fail(f"{deployment.health}: {deployment.message} {deployment.observed}\n{self.story()}")
+            time.sleep(0.1)
+
+    def until_healthy(self, deployment: Deployment) -> None:
+        self.until(deployment, lambda found: found.health == Health.HEALTHY and found.under_way is None)
+        self.look()
+
+    def workloads(self) -> dict[str, int]:
+        found = self.client.list("apps/v1", "Deployment", self.namespace)
+        return {workload["metadata"]["name"]: workload["spec"]["replicas"] for workload in found}
+
+    def story(self) -> str:
+        events = self.client.list("v1", "Event", self.namespace)
+        return "\n".join(f"{event.get('reason')}: {event.get('message')}" for event in events[-15:])
+
+    def ask(self, deployment: Deployment, body: dict[str, Any] = BODY) -> predict.Prediction:
+        return predict.predict(principal=self.root, deployment=deployment, body=body)
+
+    def clean(self) -> None:
+        self.client.delete("v1", "Namespace", self.namespace)
+
+
+@contextmanager
+def counting(client: KubeClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Every write to the cluster while the block runs."""
+    seen: list[str] = []
+    with monkeypatch.context() as patched:
+        for verb in ("apply", "create", "merge_patch", "delete"):
+            inner = getattr(client, verb)
+
+            def spy(*args: Any, inner: Any = inner, verb: str = verb, **kwargs: Any) -> Any:
+                seen.append(verb)
+                return inner(*args, **kwargs)
+
+            patched.setattr(client, verb, spy)
+        yield seen
