@@ -8,33 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from apps.core.access import Principal
-
-NAMES_SHOWN = 20
-
-
-@dataclass(frozen=True)
-class Holding:
-    """Things of one kind ("deployment") on a cluster: how many, some by name, and whether they forbid its removal.
-
-    `remedy` says what to do about them, or what becomes of them.
-    """
-
-    kind: str
-    count: int
-    names: tuple[str, ...] = ()
-    blocks: bool = False
-    remedy: str = ""
-    namespaces: frozenset[str] = frozenset()
-
-    @property
-    def said(self) -> str:
-        """ "3 deployments"."""
-        return f"{self.count} {self.kind}{'' if self.count == 1 else 's'}"
-
-    @property
-    def more(self) -> int:
-        """How many are not named."""
-        return self.count - len(self.names)
+from apps.core.holdings import Holding
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from unfold.admin import ModelAdmin
 from unfold.decorators import action
 
 from apps.clusters import services
@@ -15,6 +14,7 @@ from apps.clusters.forms import ClusterForm
 from apps.clusters.models import Cluster
 from apps.clusters.usage import admin as usage_admin  # noqa: F401 - registers the page of prices
 from apps.core.access import principal_of
+from apps.core.admin import ServiceAdmin
 from apps.core.errors import FlotillaError
 
 _OBSERVED = ("state", "reason", "message", "server_version", "has_metrics", "last_seen_at", "runs_there")
@@ -23,9 +23,11 @@ _KUBECONFIG = ("kubeconfig", "kubeconfig_file", "context", "in_cluster")
 
 
 @admin.register(Cluster)
-class ClusterAdmin(ModelAdmin):
+class ClusterAdmin(ServiceAdmin):
     """Clusters. Everything is written through services, so that address checks, encryption and audit are the same."""
 
+    # A credential that replaces another one is tried first.
+    one_transaction = False
     form = ClusterForm
     list_display = ("name", "state", "server", "server_version", "last_seen_at", "enabled")
     list_filter = ("state", "enabled")
@@ -65,33 +67,6 @@ class ClusterAdmin(ModelAdmin):
         account = services.account(cluster.pk)
         return ", ".join([*(held.said for held in account.holdings), f"{account.pods} pods"])
 
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        """Platform administrators only."""
-        return principal_of(request).is_platform_admin
-
-    def has_view_permission(self, request: HttpRequest, obj: Cluster | None = None) -> bool:
-        """Platform administrators only."""
-        return principal_of(request).is_platform_admin
-
-    has_add_permission = has_module_permission
-    has_change_permission = has_view_permission
-    has_delete_permission = has_view_permission
-
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """The form; what only the service can refuse (a credential that fails) is said on the same page."""
-        try:
-            answer: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
-        except FlotillaError as error:
-            messages.error(request, error.sentence)
-            return redirect(request.get_full_path())
-        return answer
-
     def save_model(self, request: HttpRequest, obj: Cluster, form: Any, change: bool) -> None:
         """Register or edit through the services."""
         values = form.cleaned_data
@@ -125,6 +100,10 @@ class ClusterAdmin(ModelAdmin):
         if was_enabled and not values["enabled"]:
             running = services.account_of(principal=principal, cluster=obj).running
             messages.warning(request, f"Cluster {obj.name} is disabled and no longer watched. {running}")
+
+    def delete_model(self, request: HttpRequest, obj: Cluster) -> None:
+        """Remove through the service."""
+        services.delete_cluster(principal=principal_of(request), cluster=obj)
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None

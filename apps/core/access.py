@@ -98,11 +98,7 @@ def role_in(principal: Principal, project: Project) -> Role | None:
         return Role(token.role) if token is not None and token.project_id == project.pk else None
     if not principal.user.is_active:
         return None
-    role: Role | None
-    if principal.user.is_superuser:
-        role = Role.ADMIN
-    else:
-        role = _membership(project.pk, principal.user.pk)
+    role = Role.ADMIN if principal.user.is_superuser else _membership(project.pk, principal.user.pk)
     if role is not None and token is not None and not Role(token.role).allows(role):
         role = Role(token.role)
     if role is not None:

@@ -1,56 +1,39 @@
-"""Administration of people, projects, members and tokens. Audit and transitions are read-only."""
+"""Administration of people, projects, members and tokens. Everything is written by services; the rest is to look at."""
 
-from typing import Any
+import copy
+from typing import Any, ClassVar
 
-from django.contrib import admin
-from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib import admin, messages
+from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group
-from django.http import HttpRequest
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from apps.core import holdings, services
+from apps.core.access import principal_of
+from apps.core.errors import FlotillaError
 from apps.core.models import ApiToken, AuditEntry, Membership, Project, Transition, User
+from apps.core.states import Role
 
+# Roles are in projects. Django's own groups and permissions would be a second answer to "who may do what?".
 admin.site.unregister(Group)
 
 
-@admin.register(Group)
-class FlotillaGroupAdmin(GroupAdmin, ModelAdmin):
-    """Django's groups, in our theme."""
+class PlatformAdmin(ModelAdmin):
+    """Platform administrators look; nobody writes. The base of every page of the panel."""
 
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Platform administrators only."""
+        return principal_of(request).is_platform_admin
 
-class MembershipInline(TabularInline):
-    """Members of a project, on its page."""
-
-    model = Membership
-    extra = 0
-    autocomplete_fields = ("user",)
-
-
-@admin.register(User)
-class FlotillaUserAdmin(UserAdmin, ModelAdmin):
-    """People. Disabling one kills their tokens at once, because a token asks for its person each time."""
-
-    form = UserChangeForm
-    add_form = UserCreationForm
-    change_password_form = AdminPasswordChangeForm
-
-
-@admin.register(Project)
-class ProjectAdmin(ModelAdmin):
-    """Projects with their members."""
-
-    list_display = ("name", "description", "created_at")
-    search_fields = ("name",)
-    inlines = (MembershipInline,)
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Project | None = None) -> tuple[str, ...]:
-        """The name is part of namespaces on clusters, so it stays."""
-        return ("name",) if obj else ()
-
-
-class ReadOnlyAdmin(ModelAdmin):
-    """Rows that only the system writes."""
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Platform administrators only."""
+        return principal_of(request).is_platform_admin
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Nobody adds rows by hand."""
@@ -65,13 +48,248 @@ class ReadOnlyAdmin(ModelAdmin):
         return False
 
 
+class ReadOnlyAdmin(PlatformAdmin):
+    """Rows that only the system writes."""
+
+
+class ServiceAdmin(PlatformAdmin):
+    """Rows that platform administrators write, through services alone.
+
+    A subclass says which: `save_model` and `delete_model` here refuse, because Django's own would write the row without
+    a check, an audit row, or anything that follows from it.
+    """
+
+    # False where a service asks a cluster, across which no transaction may be open.
+    one_transaction = True
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Platform administrators only."""
+        return principal_of(request).is_platform_admin
+
+    has_change_permission = has_add_permission
+    has_delete_permission = has_add_permission
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Call the service."""
+        raise NotImplementedError
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """Call the service."""
+        raise NotImplementedError
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """Call the service for each row."""
+        raise NotImplementedError
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """The same for several, one after the other."""
+        for obj in queryset:
+            self.delete_model(request, obj)
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """The form; what only the service can refuse is said on the same page, and nothing is written."""
+        view = super().changeform_view if self.one_transaction else self._changeform_view
+        return self._told(request, lambda: view(request, object_id, form_url, extra_context))
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The question, and the service's refusal on the same page."""
+        return self._told(request, lambda: super(ServiceAdmin, self).delete_view(request, object_id, extra_context))
+
+    def _told(self, request: HttpRequest, view: Any) -> HttpResponse:
+        try:
+            answer: HttpResponse = view()
+        except FlotillaError as error:
+            messages.error(request, error.sentence)
+            return redirect(request.get_full_path())
+        return answer
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The list, with its action that deletes several."""
+        return self._told(request, lambda: super(ServiceAdmin, self).changelist_view(request, extra_context))
+
+
+class PersonForm(UserChangeForm):
+    """A person. The service decides what may be changed and what follows."""
+
+    class Meta(UserChangeForm.Meta):
+        fields: ClassVar = ["username", "first_name", "last_name", "email", "is_active", "is_superuser"]
+        labels: ClassVar = {"is_active": "May sign in", "is_superuser": "Platform administrator"}
+        help_texts: ClassVar = {
+            "is_active": "Who may not loses sessions and tokens at once, and for good.",
+            "is_superuser": "May do all in every project, and administers clusters, people and prices here.",
+        }
+
+
+@admin.register(User)
+class FlotillaUserAdmin(UserAdmin, ServiceAdmin):  # type: ignore[misc]
+    """People. Disabling one ends their sessions and tokens at once."""
+
+    form = PersonForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    fieldsets = (
+        (None, {"fields": ("username", "password")}),
+        ("Person", {"fields": ("first_name", "last_name", "email")}),
+        ("Access", {"fields": ("is_active", "is_superuser")}),
+        ("Known", {"fields": ("last_login", "date_joined")}),
+    )
+    readonly_fields = ("last_login", "date_joined")
+    list_display = ("username", "email", "first_name", "last_name", "is_active", "is_superuser", "last_login")
+    list_filter = ("is_active", "is_superuser")
+    filter_horizontal = ()
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        """Add or change through the services."""
+        principal, values = principal_of(request), form.cleaned_data
+        if change:
+            known = {name: values[name] for name in PersonForm.Meta.fields}
+            services.update_person(principal=principal, user=User(pk=obj.pk, username=obj.username), **known)
+            return
+        password = values.get("password1") if values.get("usable_password", "true") in ("true", True) else None
+        obj.pk = services.create_person(principal=principal, username=values["username"], password=password).pk
+        obj._state.adding = False
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """There is nothing beside the row."""
+
+    def delete_model(self, request: HttpRequest, obj: User) -> None:
+        """Remove through the service."""
+        services.delete_person(principal=principal_of(request), user=obj)
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002
+        """Set another person's password through the service."""
+
+        class Form(AdminPasswordChangeForm):
+            """Django's form, which stores nothing itself."""
+
+            def save(self, commit: bool = True) -> User:
+                """Set through the service."""
+                chosen = self.cleaned_data["password1"] if self.cleaned_data["set_usable_password"] else None
+                return services.set_password(principal=principal_of(request), user=self.user, password=chosen)
+
+        # A copy for this request: the panel's own object serves all requests at once.
+        mine = copy.copy(self)
+        mine.change_password_form = Form
+        return self._told(request, lambda: super(FlotillaUserAdmin, mine).user_change_password(request, id, form_url))
+
+
+class MembershipInline(TabularInline):
+    """Members of a project, on its page."""
+
+    model = Membership
+    extra = 0
+    autocomplete_fields = ("user",)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """As the page around it."""
+        return principal_of(request).is_platform_admin
+
+    has_change_permission = has_add_permission
+    has_delete_permission = has_add_permission
+    has_view_permission = has_add_permission
+
+
+@admin.register(Project)
+class ProjectAdmin(ServiceAdmin):
+    """Projects with their members."""
+
+    list_display = ("name", "description", "created_at")
+    search_fields = ("name",)
+    inlines = (MembershipInline,)
+    # Deletion asks for the name of each project, so there is none for several at once.
+    actions = None
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Project | None = None) -> tuple[str, ...]:
+        """The name is part of namespaces on clusters, so it stays."""
+        return ("name",) if obj else ()
+
+    def save_model(self, request: HttpRequest, obj: Project, form: Any, change: bool) -> None:
+        """Make or describe through the services."""
+        principal, description = principal_of(request), form.cleaned_data["description"]
+        if change:
+            services.update_project(principal=principal, project=obj, description=description)
+            return
+        obj.pk = services.create_project(principal=principal, name=obj.name, description=description).pk
+        obj._state.adding = False
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """Give and take roles through the service."""
+        wanted = formset.save(commit=False)
+        project: Project = form.instance
+        gone = {each.pk: each.user for each in formset.deleted_objects}
+        replaced = Membership.objects.filter(pk__in=[each.pk for each in wanted if each.pk]).select_related("user")
+        stay = {each.user_id for each in wanted}
+        gone |= {each.pk: each.user for each in replaced if each.user_id not in stay}
+        for user in gone.values():
+            self._set(request, project, user, None)
+        for each in wanted:
+            self._set(request, project, each.user, Role(each.role))
+
+    def _set(self, request: HttpRequest, project: Project, user: User, role: Role | None) -> None:
+        services.set_member(principal=principal_of(request), project=project, username=user.username, role=role)
+
+    def delete_model(self, request: HttpRequest, obj: Project) -> None:
+        """Delete through the service."""
+        services.delete_project(principal=principal_of(request), project=obj)
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Say what there is and what is still alive, ask for the project's name, and delete it through the service.
+
+        Not Django's own page: that one would list every run and every value that it logged.
+        """
+        if not self.has_delete_permission(request):
+            raise PermissionDenied
+        project = get_object_or_404(Project, pk=object_id)
+        error = ""
+        if request.method == "POST":
+            if request.POST.get("confirm", "").strip() != project.name:
+                error = f"Type {project.name} to delete it."
+            else:
+                try:
+                    self.delete_model(request, project)
+                except FlotillaError as refused:
+                    error = refused.sentence
+                else:
+                    messages.success(request, f"Project {project.name} is deleted.")
+                    return redirect(reverse("admin:core_project_changelist"))
+        found = holdings.of_project(project.pk)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Delete {project.name}",
+            "project": project,
+            "holdings": found,
+            "alive": holdings.joined(each for each in found if each.blocks),
+            "error": error,
+            "back": reverse("admin:core_project_change", args=[project.pk]),
+        }
+        return render(request, "core/admin_delete.html", context)
+
+
 @admin.register(ApiToken)
 class ApiTokenAdmin(ReadOnlyAdmin):
-    """Tokens, without their digests: they are made and revoked on a person's own page or by REST."""
+    """Tokens, without their digests: they are made on a person's own page or by REST. A leaked one is revoked here."""
 
+    actions = ("revoke",)
     list_display = ("name", "prefix", "user", "project", "role", "expires_at", "revoked_at", "last_used_at")
     search_fields = ("name", "prefix")
     exclude = ("digest",)
+
+    @admin.action(description="Revoke the selected tokens", permissions=["view"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
+        """Revoke through the service."""
+        for token in queryset:
+            services.revoke_token(principal=principal_of(request), pk=token.pk)
+        messages.success(request, "They are refused from now on.")
 
 
 @admin.register(AuditEntry)

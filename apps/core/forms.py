@@ -21,9 +21,7 @@ class TokenForm(forms.Form):
         help_text="Limit it to one project where you can.",
     )
     role = forms.TypedChoiceField(
-        choices=[(role.value, role.value) for role in Role],
         coerce=Role,
-        initial=Role.DEVELOPER,
         help_text="It never may do more than you.",
     )
     days = forms.ChoiceField(
@@ -34,8 +32,13 @@ class TokenForm(forms.Form):
     )
     read_only = forms.BooleanField(label="May only read", required=False)
 
-    def __init__(self, *args: Any, projects: QuerySet[Project], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, projects: QuerySet[Project], most: Role, **kwargs: Any) -> None:
+        """Offer the caller's `projects`, and no role above `most`."""
         super().__init__(*args, **kwargs)
+        roles = self.fields["role"]
+        assert isinstance(roles, forms.TypedChoiceField)  # noqa: S101 - tells mypy what it is
+        roles.choices = [(role.value, role.value) for role in Role if most.allows(role)]
+        roles.initial = Role.DEVELOPER if most.allows(Role.DEVELOPER) else most
         field = self.fields["project"]
         assert isinstance(field, forms.ModelChoiceField)  # noqa: S101 - tells mypy what it is
         field.queryset = projects

@@ -20,6 +20,13 @@ validate_name = RegexValidator(
 class User(AbstractUser):
     """A person. `is_superuser` makes a platform administrator, who may do all in every project."""
 
+    # Raised to end every session of the person at once, wherever it is: a session carries a hash of it.
+    sessions_ended = models.PositiveIntegerField(default=0, editable=False)
+
+    def _get_session_auth_hash(self, secret: str | None = None) -> str:
+        hashed: str = super()._get_session_auth_hash(secret=secret)  # type: ignore[misc]
+        return f"{hashed}:{self.sessions_ended}" if self.sessions_ended else hashed
+
 
 class Project(models.Model):
     """A tenant: people, and a namespace on each cluster that it uses."""

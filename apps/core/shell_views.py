@@ -15,7 +15,7 @@ from apps.core import nav, selectors, services
 from apps.core import overview as gathered
 from apps.core import search as finder
 from apps.core.access import project_or_404
-from apps.core.errors import Missing
+from apps.core.errors import FlotillaError, Missing
 from apps.core.forms import TokenForm
 from apps.core.models import Project
 from apps.core.pages import PageRequest, page, render_page
@@ -66,19 +66,19 @@ def search(request: PageRequest) -> HttpResponse:
 @page
 def profile(request: PageRequest) -> HttpResponse:
     """Who I am, where I am a member, and my API tokens."""
-    form = TokenForm(request.POST or None, projects=selectors.projects(request.principal))
+    offered: dict[str, Any] = {
+        "projects": selectors.projects(request.principal),
+        "most": services.most_of(request.principal),
+    }
+    form = TokenForm(request.POST or None, **offered)
     secret = ""
     if request.method == "POST" and form.is_valid():
-        days = form.cleaned_data["days"]
-        _, secret = services.create_token(
-            principal=request.principal,
-            name=form.cleaned_data["name"],
-            project=form.cleaned_data["project"],
-            role=form.cleaned_data["role"],
-            read_only=form.cleaned_data["read_only"],
-            expires_at=timezone.now() + timedelta(days=int(days)) if days else None,
-        )
-        form = TokenForm(projects=selectors.projects(request.principal))
+        try:
+            secret = _made(request, form)
+        except FlotillaError as error:
+            form.add_error(error.field if error.field in form.fields else None, error.sentence)
+        else:
+            form = TokenForm(**offered)
     context = {
         "form": form,
         # Shown in this one answer and kept nowhere.
@@ -89,9 +89,23 @@ def profile(request: PageRequest) -> HttpResponse:
         "curl_line": f"curl -H 'Authorization: Bearer flt_…' {settings.PUBLIC_URL}/api/v1/runs",
         "now": timezone.now(),
     }
-    response = render_page(request, "core/settings.html", context)
+    response = render_page(request, "core/settings.html", context, status=400 if form.errors else 200)
     response["Cache-Control"] = "no-store"
     return response
+
+
+def _made(request: PageRequest, form: TokenForm) -> str:
+    """Make the token that the form asks for; its text."""
+    days = form.cleaned_data["days"]
+    _, secret = services.create_token(
+        principal=request.principal,
+        name=form.cleaned_data["name"],
+        project=form.cleaned_data["project"],
+        role=form.cleaned_data["role"],
+        read_only=form.cleaned_data["read_only"],
+        expires_at=timezone.now() + timedelta(days=int(days)) if days else None,
+    )
+    return secret
 
 
 @page

@@ -16,6 +16,7 @@ class DeploymentsConfig(AppConfig):
         from apps.clusters.manifests import DEPLOYMENT
         from apps.clusters.routing import on_state, route
         from apps.clusters.usage import workloads
+        from apps.core import holdings as belongings
         from apps.core import work
         from apps.deployments import holdings, overview, selectors
         from apps.deployments.reconcile import reconcile
@@ -30,6 +31,7 @@ class DeploymentsConfig(AppConfig):
         route(DEPLOYMENT, resolve, topic="deployment")
         on_state(observing.follow_cluster)
         accounts.register(holdings.holdings, holdings.give_up)
+        belongings.register(holdings.of_project)
         owners.register(selectors.owner_of_pod)
         workloads.deployments(selectors.makers_by_name)
         overview.connect()

@@ -1,8 +1,8 @@
-"""What deployments have on a cluster, for who disables or removes it."""
+"""What deployments have on a cluster, for who disables or removes it, and what a project has, for who deletes it."""
 
-from apps.clusters.accounts import NAMES_SHOWN, Holding
 from apps.core import audit
 from apps.core.access import Principal
+from apps.core.holdings import NAMES_SHOWN, Holding
 from apps.deployments.models import Deployment, Target
 from apps.deployments.services.observing import record_gone
 
@@ -43,3 +43,18 @@ def give_up(cluster_id: int, principal: Principal) -> None:
     for target in Target.objects.filter(cluster_id=cluster_id).select_related("project"):
         audit.record(principal=principal, action="target.abandon", obj=target, project=target.project)
         target.delete()
+
+
+def of_project(pk: int) -> list[Holding]:
+    """Deployments forbid the deletion of their project until the cluster confirmed that they are gone."""
+    served = Deployment.objects.filter(project_id=pk).order_by("name")
+    return [
+        Holding(
+            "deployment",
+            served.count(),
+            tuple(f"{each.name} ({each.state})" for each in served[:NAMES_SHOWN]),
+            blocks=True,
+            remedy="Delete the deployments, and wait until they are gone.",
+        ),
+        Holding("target", Target.objects.filter(project_id=pk).count(), remedy="Forgotten, too."),
+    ]

@@ -15,6 +15,7 @@ class ExperimentsConfig(AppConfig):
         from apps.clusters.manifests import RUN
         from apps.clusters.routing import on_state, route
         from apps.clusters.usage import workloads
+        from apps.core import holdings as belongings
         from apps.core import work
         from apps.experiments import following, holdings, overview, reconcile, selectors
         from apps.experiments.services.launching import KIND
@@ -27,6 +28,7 @@ class ExperimentsConfig(AppConfig):
         route(RUN, resolve, topic="run")
         on_state(following.follow_cluster)
         accounts.register(holdings.holdings, holdings.give_up)
+        belongings.register(holdings.of_project, holdings.forget_project)
         owners.register(selectors.owner_of_pod)
         workloads.experiments(selectors.makers_of_runs)
         overview.connect()

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from apps.core.errors import Invalid, Missing
 from apps.core.rows import put
@@ -193,6 +193,16 @@ def delete(owner: Owner, path: str) -> int:
         keys = [row.key for row in doomed]
         transaction.on_commit(lambda: _discard(keys))
     return len(doomed)
+
+
+def forget_project(pk: int) -> None:
+    """Remove all files of a project's runs and logged models; the bytes go after commit."""
+    rows = Artifact.objects.filter(
+        Q(run__experiment__project_id=pk) | Q(logged_model__experiment__project_id=pk)
+    ).order_by()
+    keys = list(rows.values_list("key", flat=True))
+    Artifact.objects.filter(key__in=keys).delete()
+    transaction.on_commit(lambda: _discard(keys))
 
 
 def _discard(keys: Iterable[str]) -> None:

@@ -1,9 +1,10 @@
-"""What runs are on a cluster, for who disables or removes it."""
+"""What runs are on a cluster, for who disables or removes it, and what a project has, for who deletes it."""
 
-from apps.clusters.accounts import NAMES_SHOWN, Holding
 from apps.core import work
 from apps.core.access import Principal
-from apps.experiments.models import Run
+from apps.core.holdings import NAMES_SHOWN, Holding
+from apps.experiments import artifacts
+from apps.experiments.models import LatestMetric, MetricPoint, Param, RegisteredModel, Run, Tag
 from apps.experiments.services.launching import KIND
 from apps.experiments.states import UNSETTLED, RunKind
 
@@ -34,3 +35,34 @@ def give_up(cluster_id: int, principal: Principal) -> None:
     """Let the runs of a cluster that is gone for good look at themselves: without a cluster they end as lost."""
     going = Run.objects.filter(cluster_id=cluster_id, state__in=UNSETTLED).values_list("pk", flat=True)
     work.ask_many(KIND, [(pk, None) for pk in going])
+
+
+def of_project(pk: int) -> list[Holding]:
+    """Launched runs that go on forbid the deletion of their project; all others are deleted with it."""
+    runs = Run.objects.filter(experiment__project_id=pk)
+    going = runs.filter(kind=RunKind.LAUNCHED, state__in=UNSETTLED).order_by("-id")
+    named = going.select_related("experiment")[:NAMES_SHOWN]
+    kept = "It is deleted with all that it logged."
+    return [
+        Holding(
+            "unfinished run",
+            going.count(),
+            tuple(f"{each.experiment.name}/{each} ({each.state})" for each in named),
+            blocks=True,
+            remedy="Cancel the runs, or wait until they end.",
+        ),
+        Holding("run", runs.count() - going.count(), remedy=f"{kept} External programs can't log to it any more."),
+        Holding("registered model", RegisteredModel.objects.filter(project_id=pk).count(), remedy="Deleted, too."),
+    ]
+
+
+def forget_project(pk: int) -> None:
+    """Delete what the runs of a project logged: points, to which no foreign key leads, and files.
+
+    The large tables go in one statement each; what is left is small enough for Django to collect.
+    """
+    runs = Run.objects.filter(experiment__project_id=pk)
+    MetricPoint.objects.filter(run_id__in=runs.values("pk")).delete()
+    for kept in (LatestMetric, Param, Tag):
+        kept._default_manager.filter(run__in=runs).delete()
+    artifacts.forget_project(pk)

@@ -139,8 +139,11 @@ def test_a_token_grants_no_more_than_its_maker_has() -> None:
     Membership.objects.create(project=Project.objects.create(name="mine"), user=person, role=Role.VIEWER)
     _, text = issue_token(name="t", user=person, role=Role.VIEWER)
     client = Client(headers={"Authorization": f"Bearer {text}"})
-    made = post(client, "/api/v1/tokens", {"name": "more", "project": "mine", "role": "admin"}).json()
-    assert made["role"] == "viewer"
+    for asked in ({"project": "mine", "role": "admin"}, {"role": "developer"}):
+        more = post(client, "/api/v1/tokens", {"name": "more", **asked})
+        assert (more.status_code, more.json()["field"]) == (403, "role")
+    for asked in ({"project": "mine", "role": "viewer"}, {"project": "mine"}, {}):
+        assert post(client, "/api/v1/tokens", {"name": "as much", **asked}).json()["role"] == "viewer"
     refused = post(client, "/api/v1/tokens", {"name": "more", "project": "mine", "personal": False})
     assert refused.status_code == 403
     assert not ApiToken.objects.filter(user=None).exists()

@@ -29,7 +29,6 @@ def connection_of(cluster: Cluster) -> Connection:
     Raises Unavailable for a disabled cluster or a name that does not resolve, Invalid for a refused address, Conflict
     when its credential can't be had: no key decrypts it, or Flotilla runs in another cluster by now.
     """
-    refuse_open_transaction()
     refuse_disabled(cluster)
     if cluster.credential_kind == IN_CLUSTER:
         return own_connection(cluster)
@@ -38,6 +37,7 @@ def connection_of(cluster: Cluster) -> Connection:
 
 def connection_with(cluster: Cluster, secret: dict[str, Any]) -> Connection:
     """A connection to the cluster's server with a credential that may not be stored yet. Raises as `connection_of`."""
+    refuse_open_transaction()
     return Connection(
         server=cluster.server,
         address=addresses.checked_address(cluster.server, settings.CLUSTER_ALLOWED_NETWORKS),
@@ -55,6 +55,7 @@ def own_connection(cluster: Cluster) -> Connection:
     A back-up restored into another cluster must not hand that cluster's work to this one's API server: the address
     and the CA must still be those that were registered.
     """
+    refuse_open_transaction()
     own = incluster.here()
     if own.server != cluster.server or not incluster.same_authority(own.ca, cluster.ca):
         raise Conflict(

@@ -4,15 +4,14 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from apps.clusters.forms import LabelsField
 from apps.clusters.usage import prices
 from apps.clusters.usage.models import UsagePrice
 from apps.core.access import principal_of
+from apps.core.admin import ServiceAdmin
 from apps.core.errors import FlotillaError
 
 
@@ -59,7 +58,7 @@ class UsagePriceForm(forms.ModelForm):
 
 
 @admin.register(UsagePrice)
-class UsagePriceAdmin(ModelAdmin):
+class UsagePriceAdmin(ServiceAdmin):
     """Prices. Everything is written through the services, so that checks and audit are the same."""
 
     form = UsagePriceForm
@@ -70,18 +69,6 @@ class UsagePriceAdmin(ModelAdmin):
     def nodes(self, price: UsagePrice) -> str:
         """The labels in a line."""
         return ", ".join(f"{key}={value}" for key, value in sorted(price.labels.items())) or "any labels"
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        """Platform administrators only."""
-        return principal_of(request).is_platform_admin
-
-    def has_view_permission(self, request: HttpRequest, obj: UsagePrice | None = None) -> bool:
-        """Platform administrators only."""
-        return principal_of(request).is_platform_admin
-
-    has_add_permission = has_module_permission
-    has_change_permission = has_view_permission
-    has_delete_permission = has_view_permission
 
     def save_model(self, request: HttpRequest, obj: UsagePrice, form: Any, change: bool) -> None:
         """Set through the service."""
@@ -95,8 +82,3 @@ class UsagePriceAdmin(ModelAdmin):
     def delete_model(self, request: HttpRequest, obj: UsagePrice) -> None:
         """Remove through the service."""
         prices.delete_price(principal=principal_of(request), price=obj)
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[UsagePrice]) -> None:
-        """The same for several."""
-        for price in queryset:
-            prices.delete_price(principal=principal_of(request), price=price)

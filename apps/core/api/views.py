@@ -41,7 +41,11 @@ class NewTokenSerializer(serializers.Serializer[Any]):
 
     name = serializers.CharField(max_length=100)
     project = serializers.CharField(required=False)
-    role = serializers.ChoiceField(choices=[role.value for role in Role], default=Role.DEVELOPER.value)
+    role = serializers.ChoiceField(
+        choices=[role.value for role in Role],
+        required=False,
+        help_text="At most your own; left out, a developer's, or yours where that is less.",
+    )
     personal = serializers.BooleanField(default=True)
     read_only: Any = serializers.BooleanField(default=False)  # a token's property, not REST framework's
     expires_at = serializers.DateTimeField(required=False, allow_null=True)
@@ -115,7 +119,7 @@ class TokenViewSet(ServiceViewSet):
         values = dict(body.validated_data)
         name = values.pop("project", None)
         project = project_or_404(self.principal, name) if name else None
-        values["role"] = Role(values["role"])
+        values["role"] = Role(values["role"]) if "role" in values else None
         token, text = services.create_token(principal=self.principal, project=project, **values)
         return Response({**TokenSerializer(token).data, "token": text}, status=201)
 
