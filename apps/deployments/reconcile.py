@@ -10,7 +10,14 @@ from django.utils import timezone
 
 from apps.clusters import manifests as common
 from apps.clusters.kube.client import KubeClient
-from apps.clusters.kube.errors import KubeError, NotFound, TooManyRequests, Unauthorized, Unreachable
+from apps.clusters.kube.errors import (
+    KubeError,
+    NotFound,
+    RefusedOnce,
+    TooManyRequests,
+    Unauthorized,
+    Unreachable,
+)
 from apps.clusters.services import connect
 from apps.core.errors import FlotillaError
 from apps.core.work import DONE, Again, Away, Outcome, Retry
@@ -42,6 +49,8 @@ def reconcile(pk: int) -> Outcome:
         if deployment.state == DeploymentState.DELETING:
             return _take_down(client, deployment)
         return DONE if deployment.current is None else _uphold(client, deployment, deployment.current)
+    except RefusedOnce as error:
+        return Retry(error.reason)
     except TooManyRequests as error:
         observing.record_unreachable(deployment, error.reason, error.message)
         return Again(error.retry_after) if error.retry_after else Retry(error.reason)

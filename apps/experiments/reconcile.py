@@ -13,7 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from apps.clusters.kube.client import KubeClient
-from apps.clusters.kube.errors import Forbidden, Invalid, KubeError, NotFound, Unauthorized, Unreachable
+from apps.clusters.kube.errors import Forbidden, Invalid, KubeError, NotFound, RefusedOnce, Unauthorized, Unreachable
 from apps.clusters.manifests import RUN
 from apps.clusters.models import KubeEvent, Node, Pod
 from apps.clusters.services import connect
@@ -52,6 +52,8 @@ def reconcile_run(pk: int) -> Outcome:
         job = _observe(run, client)
         decision = decide(_facts(run, job), job, timezone.now())
         _act(run, client, job, decision)
+    except RefusedOnce as error:
+        return Retry(error.reason)
     except (Invalid, Forbidden) as error:
         # The API server refuses what we ask for: trying again changes nothing until somebody acts.
         return _refused(run, error)

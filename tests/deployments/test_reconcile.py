@@ -10,13 +10,13 @@ import pytest
 from django.utils import timezone
 
 from apps.clusters.kube.client import KubeClient
-from apps.clusters.kube.errors import Unreachable
+from apps.clusters.kube.errors import Forbidden, RefusedOnce, Unreachable
 from apps.clusters.models import Cluster, Workload
 from apps.clusters.reconcile import record_state
 from apps.clusters.states import Observation
 from apps.core.models import ApiToken
 from apps.core.states import Health
-from apps.core.work import Away
+from apps.core.work import Away, Retry
 from apps.core.work.kinds import Lane
 from apps.core.work.worker import drain, limits, run_one
 from apps.deployments import predict, selectors, services
@@ -142,6 +142,19 @@ def test_scale_to_zero_and_delete_leave_nothing(fleet: Fleet) -> None:
             for obj in fleet.client.list(*kind, fleet.namespace)
             if "flotilla.dev/deployment" in obj["metadata"]["labels"]
         ] == []
+
+
+def test_a_refusal_that_is_said_once_says_nothing(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = fleet.deploy(replicas=0)
+    fleet.until(app, lambda found: found.health == Health.SUSPENDED)
+
+    def refused(cluster: Cluster) -> KubeClient:
+        raise RefusedOnce(Forbidden(403, "Forbidden", "no role is known yet"))
+
+    monkeypatch.setattr(shell, "connect", refused)
+    assert reconcile(app.pk) == Retry("RefusedOnce")
+    app.refresh_from_db()
+    assert app.health == Health.SUSPENDED
 
 
 def test_an_unreachable_cluster_is_unknown_with_the_age(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:

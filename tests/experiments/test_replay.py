@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from apps.clusters.kube.errors import Forbidden, Invalid, NotFound, Unreachable
+from apps.clusters.kube.errors import Forbidden, Invalid, NotFound, RefusedOnce, Unreachable
 from apps.core import transitions
 from apps.core.access import Principal
 from apps.core.models import ApiToken, Project
 from apps.core.tokens import find_token
-from apps.core.work import Away
+from apps.core.work import Away, Retry
 from apps.experiments import reconcile, selectors, services
 from apps.experiments.models import Run
 from apps.experiments.reconcile import reconcile_run
@@ -224,6 +224,14 @@ def test_a_missing_permission_is_said_and_waited_for(api: Api, run: Run) -> None
     run.refresh_from_db()
     assert (run.state, run.reason, run.message) == (RunState.PENDING, "Forbidden", "may not create jobs")
     assert settle(run).state == RunState.QUEUED
+
+
+def test_a_refusal_that_is_said_once_says_nothing(api: Api, run: Run) -> None:
+    api.error = RefusedOnce(Forbidden(403, "Forbidden", "may not create jobs"))
+    api.fail_at = 4
+    assert reconcile_run(run.pk) == Retry("RefusedOnce")
+    run.refresh_from_db()
+    assert (run.state, run.reason, run.message) == (RunState.PENDING, "", "")
 
 
 def test_cancelled_before_it_was_launched(api: Api, run: Run, principal: Principal) -> None:

@@ -37,6 +37,15 @@ class Forbidden(KubeError):
     """403: the credential's RBAC role does not allow this."""
 
 
+class RefusedOnce(KubeError):
+    """401 or 403 for the first time, which is not believed yet (`opinions`): ask again, and conclude nothing."""
+
+    def __init__(self, refused: KubeError) -> None:
+        message = f"The API server refuses this for now (HTTP {refused.status}), as after its start. It is asked again."
+        super().__init__(refused.status, "RefusedOnce", message)
+        self.refused = refused
+
+
 class NotFound(KubeError):
     """404: the API server says that the very object that was asked for is not there."""
 

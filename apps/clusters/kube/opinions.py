@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from apps.clusters.kube.errors import Forbidden, KubeError, Subject, Unauthorized, Unreachable
+from apps.clusters.kube.errors import Forbidden, KubeError, RefusedOnce, Subject, Unauthorized
 
 SECONDS = 15.0
 # An older refusal was another occasion.
@@ -21,15 +21,6 @@ MAX_REMEMBERED = 512
 
 # Who asks for what: the HTTP method, and the subject without its name; nothing for a refused credential.
 Question = tuple[str, Subject] | None
-
-
-class RefusedOnce(Unreachable):
-    """The API server refuses, for the first time: that is not believed yet."""
-
-    def __init__(self, refused: KubeError) -> None:
-        message = f"The API server refuses this for now (HTTP {refused.status}), as after its start. It is asked again."
-        super().__init__(0, "RefusedOnce", message)
-        self.refused = refused
 
 
 @dataclass

@@ -18,9 +18,9 @@ from django.db import Error as DatabaseError
 
 from apps.clusters import addresses, observed, rows, services
 from apps.clusters.kube.connection import Connection
-from apps.clusters.kube.errors import Forbidden, KubeError, NotServed, TooManyRequests, Unauthorized
+from apps.clusters.kube.errors import Forbidden, KubeError, NotServed, RefusedOnce, TooManyRequests, Unauthorized
 from apps.clusters.kube.identity import AnotherCluster, Identity
-from apps.clusters.kube.opinions import Opinions, RefusedOnce
+from apps.clusters.kube.opinions import Opinions
 from apps.clusters.kube.stream import StreamClient
 from apps.clusters.reconcile import Age, record_state
 from apps.clusters.states import (
