@@ -1,13 +1,16 @@
 """The door of a web process: `/events` stays in the event loop, every other request is one call on one thread.
 
 Django is run as plain WSGI, synchronous from end to end: a request changes threads once on its way in and once on its
-way out, whatever middlewares it meets. Small bodies are read before a thread is taken, so that a slow sender holds
-none; a large file is read by its view as it comes, and a long answer is sent as it is read: neither is ever held whole.
+way out, whatever middlewares it meets. There are three lanes, each with threads of its own, so that what waits for
+slow clusters or slow senders waits in its own lane: requests, questions to clusters, large files. Small bodies are
+read before a thread is taken, so that a slow sender holds none; a large file is read by its view as it comes, and a
+long answer is sent as it is read: neither is ever held whole.
 """
 
 import asyncio
 import contextvars
 import io
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +29,9 @@ PART_BYTES = 256 * 1024
 SILENCE_SECONDS = 60.0
 # Threads that receive large files: people who upload slowly hold up each other, and nobody else.
 FILE_THREADS = 16
+# The doors that ask a cluster while somebody waits: logs, predictions, connection tests. The pages never do.
+ASKS_A_CLUSTER = re.compile(r"/(logs?|predict|example|test)/?\Z")
+CLUSTER_THREADS = 48
 
 Environ = dict[str, Any]
 Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
@@ -52,6 +58,7 @@ class Edge:
         self._streams, self._rest = streams, rest
         self._gathered = gathered
         self._requests = ThreadPoolExecutor(threads, "request")
+        self._clusters = ThreadPoolExecutor(CLUSTER_THREADS, "cluster")
         self._files = ThreadPoolExecutor(FILE_THREADS, "file")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,7 +72,8 @@ class Edge:
             return
         if state is _WHOLE:
             environ = environ_of(scope, io.BytesIO(body), len(body))
-            answer = await loop.run_in_executor(self._requests, _in_own_context, self._call, environ)
+            lane = self._clusters if ASKS_A_CLUSTER.search(scope["path"]) else self._requests
+            answer = await loop.run_in_executor(lane, _in_own_context, self._call, environ)
         else:
             incoming = Incoming(body, receive, loop)
             # Chunks don't say their length. The reader ends by itself, so any number that is not less will do.

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
+from apps.core import pooled
 from apps.core.errors import Invalid, Unavailable
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -33,6 +34,7 @@ _NOT_GLOBAL = tuple(
 
 def resolve(host: str, port: int) -> list[str]:
     """The addresses of `host`, without repetition. Raises Unavailable when the name has none."""
+    pooled.let_go()  # a name server that is away takes seconds
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:

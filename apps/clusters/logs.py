@@ -21,7 +21,6 @@ from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import Forbidden, Invalid, KubeError, NotFound
 from apps.clusters.models import Pod
 from apps.clusters.states import ClusterState
-from apps.core import pooled
 from apps.core.errors import FlotillaError, Missing, Unavailable
 
 # What one look brings at most, and what a download does.
@@ -193,9 +192,7 @@ def _comparable(time: str) -> str:
 @contextmanager
 def _asking(pod: Pod, *, download: bool = False) -> Iterator[KubeClient]:
     with turns.turn(pod.cluster_id, download=download):
-        client = services.connect(pod.cluster)
-        pooled.let_go()
-        yield client
+        yield services.connect(pod.cluster)
 
 
 def _fetch(client: KubeClient, pod: Pod, query: LogQuery) -> tuple[str, bool]:

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, connection
 from django.db.models import Model, QuerySet
-from django.db.models.query import get_related_populators  # type: ignore[attr-defined]
+from django.db.models import query as orm
 
 M = TypeVar("M", bound=Model)
 
@@ -48,7 +48,9 @@ class _Plan:
         first, last = known["select_fields"][0], known["select_fields"][-1] + 1
         self._model, self._columns = known["model"], slice(first, last)
         self._names = [found[0].target.attname for found in compiler.select[first:last]]
-        self._related = get_related_populators(known, compiler.select, DEFAULT_DB_ALIAS)
+        # The type stubs describe a later Django.
+        related_populators: Any = orm.get_related_populators
+        self._related = related_populators(known, compiler.select, DEFAULT_DB_ALIAS)
 
     def read(self, row: list[Any]) -> Any:
         """The object of a row."""

@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from apps.clusters import turns
 from apps.clusters.kube.client import KubeClient, ProxyReply
 from apps.clusters.kube.errors import KubeError, Unreachable
 from apps.clusters.services import connect
+from apps.core import pooled
 from apps.core.access import Principal, require_role
 from apps.core.errors import Conflict, FlotillaError, Invalid, Unavailable
 from apps.core.states import Role
@@ -121,8 +123,9 @@ def predict(*, principal: Principal, deployment: Deployment, body: Any) -> Predi
     payload = encode(body)
     if deployment.state != DeploymentState.ACTIVE or deployment.current is None:
         raise Conflict(f"{deployment.name} is being deleted.")
-    client = connect(deployment.target.cluster)
-    return _Asking(client, deployment, payload, namespace=deployment.target.namespace).run()
+    cluster = deployment.target.cluster
+    with turns.prediction(cluster.pk):
+        return _Asking(connect(cluster), deployment, payload, namespace=deployment.target.namespace).run()
 
 
 def describe(*, principal: Principal, deployment: Deployment) -> dict[str, Any]:
@@ -192,6 +195,7 @@ class _Asking:
                 return found
             if self._left() <= pause:
                 raise self._gave_up()
+            pooled.let_go()
             self._sleep(pause)
         raise AssertionError("unreachable: pauses never end")
 

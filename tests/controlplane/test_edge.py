@@ -148,6 +148,36 @@ def test_uploads_leave_the_other_threads_alone() -> None:
     run(work)
 
 
+def test_who_waits_for_a_cluster_leaves_the_other_threads_alone() -> None:
+    answered = threading.Event()
+
+    def app(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["PATH_INFO"] != "/":
+            assert answered.wait(10)
+        return echo(environ, start_response)
+
+    async def work() -> None:
+        door, quick = served(app, threads=1), Wire(b"x")
+        paths = (
+            "/api/v1/deployments/digits/predict",
+            "/p/demo/deployments/digits/predict",
+            "/p/demo/runs/1/log",
+            "/clusters/local/pods/demo/serve-1/log/",
+            f"/api/v1/runs/{'0' * 32}/logs",
+            "/api/v1/clusters/local/test",
+            "/admin/clusters/cluster/1/test/",
+        )
+        slow = {path: Wire(b"y") for path in paths}
+        waiting = [asyncio.create_task(door(scope(path), wire.receive, wire.send)) for path, wire in slow.items()]
+        await door(scope(), quick.receive, quick.send)
+        assert quick.body == b"x"
+        answered.set()
+        await asyncio.gather(*waiting)
+        assert {wire.body for wire in slow.values()} == {b"y"}
+
+    run(work)
+
+
 def reports(seen: list[str]) -> Callable[..., Iterable[bytes]]:
     """An application that says what reading the body came to."""
 

@@ -18,6 +18,7 @@ from apps.clusters.kube.answers import encode
 from apps.clusters.kube.connection import Connection, tls_context
 from apps.clusters.kube.errors import Invalid, NotTheApiServer, Unreachable, error_from
 from apps.clusters.kube.opinions import Opinions
+from apps.core import pooled
 
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 10.0
@@ -102,6 +103,7 @@ class Transport:
     ) -> Answer:
         url = f"{self._base}{path}" + (f"?{urlencode(query)}" if query else "")
         content = body if isinstance(body, bytes) or body is None else _encoded(body)
+        pooled.let_go()
         now = time.monotonic()
         end = now + BODY_SECONDS if self._end is None else self._end
         if now >= end:

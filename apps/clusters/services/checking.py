@@ -24,7 +24,7 @@ from apps.clusters.services.connecting import (
     validity_of,
 )
 from apps.clusters.services.registration import CHECK, announce
-from apps.core import work
+from apps.core import pooled, work
 from apps.core.access import Principal, require_platform_admin
 from apps.core.errors import FlotillaError
 from apps.core.hints import hint
@@ -92,6 +92,7 @@ def _check(cluster: Cluster) -> Report:
     started = timezone.now()
     report = _ask(cluster, started)
     if checks.is_doubtful(report, cluster.check_report):
+        pooled.let_go()
         time.sleep(SECOND_OPINION_SECONDS)
         report = _ask(cluster, started)
     _store(cluster, report, started)

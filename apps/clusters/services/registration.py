@@ -19,6 +19,7 @@ from apps.core.access import Principal, require_platform_admin
 from apps.core.errors import Conflict, Invalid, Unavailable
 from apps.core.hints import hint
 from apps.core.rows import put
+from apps.core.transactions import refuse_open_transaction
 
 CHECK = "check"
 
@@ -214,6 +215,7 @@ def _secret(source: Source) -> bytes:
 
 def _try(cluster: Cluster, source: Source) -> None:
     """Ask one authenticated question with the credential that may replace the stored one."""
+    refuse_open_transaction()
     if source.credential_kind == IN_CLUSTER:
         connection: Connection = own_connection(cluster)
     else:
