@@ -12,10 +12,11 @@ _OPERATORS = {"In": "is", "NotIn": "is not", "Exists": "is there", "DoesNotExist
 
 
 class Row(NamedTuple):
-    """One option: what it is called, and what was asked for, a line each."""
+    """One option: what it is called, and what was asked for, a line each. `prose` is no name that one could type."""
 
     label: str
     lines: list[str]
+    prose: bool = False
 
 
 def rows(spec: Object) -> list[Row]:
@@ -23,7 +24,7 @@ def rows(spec: Object) -> list[Row]:
     found = [
         Row("Node selector", [f"{key}={value}" for key, value in (spec.get("node_selector") or {}).items()]),
         Row("Tolerations", [_toleration(item) for item in spec.get("tolerations") or []]),
-        Row("Affinity", list(_affinity(spec.get("affinity") or {}))),
+        Row("Affinity", list(_affinity(spec.get("affinity") or {})), prose=True),
         Row("Volumes", [_volume(item) for item in spec.get("volumes") or []]),
         Row("Pull secrets", list(spec.get("image_pull_secrets") or [])),
         Row("Pull policy", [policy] if (policy := spec.get("image_pull_policy")) else []),
