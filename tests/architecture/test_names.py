@@ -6,7 +6,7 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps.clusters.manifests import namespace_of
@@ -31,13 +31,13 @@ SUBDOMAIN = re.compile(r"\A[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a
 VALUE = re.compile(r"\A(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?\Z")
 
 BIG = 10**12
-few = settings(max_examples=30, deadline=None)
+few = settings(max_examples=60, deadline=None)
 NAMES = st.one_of(
     st.from_regex(r"[a-z0-9]([-a-z0-9]{0,60}[a-z0-9])?", fullmatch=True),
     st.from_regex(r"[a-zA-Z0-9._-]{1,64}\n?", fullmatch=True),
     st.text(max_size=70),
 )
-TAKEN = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?", fullmatch=True)
+TAKEN = st.from_regex(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", fullmatch=True)
 
 
 def accepted(check: Any, text: str) -> bool:
@@ -85,7 +85,8 @@ def assert_valid(made: dict[str, Any]) -> None:
 @few
 @given(name=NAMES | TAKEN, project=NAMES | TAKEN, revision=st.integers(1, BIG))
 def test_whatever_names_a_deployment_is_valid_in_all_of_its_objects(name: str, project: str, revision: int) -> None:
-    assume(accepted(check_service_name, name) and accepted(check_name, project))
+    if not (accepted(check_service_name, name) and accepted(check_name, project)):
+        return
     identity = serving.Identity(project, name, namespace_of(project))
     spec = parse_revision({"image": "x", "model": {"name": "Ein Modell 🚀", "version": 1}})
     assert_valid(serving.workload(identity, revision, spec, 1, tracking_uri="http://x"))
@@ -96,7 +97,8 @@ def test_whatever_names_a_deployment_is_valid_in_all_of_its_objects(name: str, p
 @few
 @given(project=NAMES | TAKEN, pk=st.integers(1, BIG))
 def test_whatever_names_a_project_is_valid_in_the_objects_of_its_runs(project: str, pk: int) -> None:
-    assume(accepted(check_name, project))
+    if not accepted(check_name, project):
+        return
     space = namespace_of(project)
     spec = parse_spec({"image": "x"})
     assert_valid(training.run_namespace(project, space))
@@ -107,6 +109,40 @@ def test_whatever_names_a_project_is_valid_in_the_objects_of_its_runs(project: s
             tracking_uri="http://x",
         )
     )  # fmt: skip
+
+
+@few
+@given(name=NAMES, other=NAMES, key=NAMES, value=NAMES)
+def test_whatever_names_a_volume_a_secret_or_a_label_is_valid_in_a_pod(
+    name: str, other: str, key: str, value: str
+) -> None:
+    made = [
+        {"node_selector": {key: value}},
+        {"tolerations": [{"key": key, "value": value}]},
+        {"image_pull_secrets": [name, other]},
+        *({"volumes": [{"name": name, "mountPath": "/a", **source}]} for source in (
+            {"emptyDir": {}}, {"configMap": {"name": other}}, {"secret": {"secretName": other}},
+            {"persistentVolumeClaim": {"claimName": other}},
+        )),
+    ]  # fmt: skip
+    wish: dict[str, Any] = {"image": "x"}
+    for options in made:
+        try:
+            parse_spec({"image": "x", **options})
+        except Invalid as refused:
+            assert refused.field.startswith(next(iter(options)))
+        else:
+            wish |= options
+    job = training.run_job(
+        project="demo", namespace_name="flotilla-demo", run_pk=1, run_uid="0" * 32, experiment_pk=1,
+        spec=parse_spec(wish), tracking_uri="http://x",
+    )  # fmt: skip
+    assert_valid(job)
+    pod = job["spec"]["template"]["spec"]
+    names = [found["name"] for found in pod.get("imagePullSecrets", [])]
+    assert all(SUBDOMAIN.match(found) and len(found) <= 253 for found in names)
+    assert all(LABEL.match(found["name"]) and len(found["name"]) <= 63 for found in pod.get("volumes", []))
+    assert all(VALUE.match(found) and len(found) <= 63 for found in pod.get("nodeSelector", {}).values())
 
 
 @given(text=NAMES)

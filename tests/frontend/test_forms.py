@@ -1,0 +1,32 @@
+"""The folded part of forms, in a browser: out of the way, by keyboard, and nothing lost when the form is refused."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from tests.frontend.conftest import Opener
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+WRONG = "- effect: Never\n  key: gpu"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_fold_opens_by_keyboard_and_keeps_what_is_wrong(open_page: Opener, scheme: str) -> None:
+    page = open_page(
+        "/p/demo/runs/new", expect_errors=True, color_scheme=scheme, viewport={"width": 390, "height": 800}
+    )
+    tolerations, summary = page.get_by_label("Tolerations"), page.locator(".advanced > summary")
+    expect(tolerations).to_be_hidden()
+    summary.focus()
+    page.keyboard.press("Enter")
+    tolerations.fill(WRONG)
+    page.get_by_label("Experiment").fill("digits")
+    page.get_by_label("Image", exact=False).first.fill("python:3.11")
+    page.get_by_role("button", name="Launch", exact=True).click()
+    expect(page.locator(".advanced .errors")).to_contain_text("tolerations[0].effect is NoSchedule")
+    expect(tolerations).to_be_visible()
+    expect(tolerations).to_have_value(WRONG)
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    assert page.locator("body").evaluate("body => body.scrollWidth <= innerWidth")
