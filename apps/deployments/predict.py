@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from apps.clusters import turns
+from apps.clusters.kube.answers import encode as as_json
 from apps.clusters.kube.client import KubeClient, ProxyReply
 from apps.clusters.kube.errors import KubeError, Unreachable
 from apps.clusters.services import connect
@@ -160,7 +161,10 @@ def encode(body: Any) -> bytes:
             hint='{"inputs": [{"name": "x", "shape": [1, 64], "datatype": "FP64", "data": […]}]}',
         )
     known = {key: body[key] for key in ("id", "inputs", "parameters", "outputs") if key in body}
-    payload = json.dumps(known).encode()
+    try:
+        payload = as_json(known)
+    except ValueError as error:
+        raise Invalid("The inputs hold what is no text or no number of JSON.", field="inputs") from error
     if len(payload) > MAX_BODY_BYTES:
         raise Invalid(f"The inputs are larger than {MAX_BODY_BYTES // 1024 // 1024} MiB.", field="inputs")
     return payload

@@ -153,10 +153,21 @@ def parse_document(body: bytes, content_type: str) -> Any:
         raise unsupported_media_type(f"the body of the request was in an unknown format - {content_type}")
     try:
         if content_type.endswith("yaml"):
-            return yaml.safe_load(body)
+            return _yaml(body)
         return json.loads(body, parse_constant=_finite, parse_float=_finite)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise bad_request(f"the object provided is unrecognized: {error}") from error
+
+
+def _yaml(body: bytes) -> Any:
+    """Read YAML, in which an escape stands for a character, and half of a surrogate pair is none."""
+    value = yaml.safe_load(body)
+    if b"\\u" in body or b"\\U" in body:
+        try:
+            json.dumps(value, ensure_ascii=False, default=str).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError("yaml: found invalid Unicode character escape code") from error
+    return value
 
 
 @dataclass(slots=True)

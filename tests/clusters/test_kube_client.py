@@ -84,6 +84,25 @@ def test_apply_creates_changes_and_repeats(kube: KubeClient) -> None:
     assert {manager["manager"] for manager in managers} == {"flotilla"}
 
 
+def test_an_emoji_arrives_whole_whichever_way_it_is_sent(kube: KubeClient) -> None:
+    """An apply is read as YAML, which has no surrogate pairs: https://yaml.org/spec/1.2.2/#57-escaped-characters"""
+    rocket, obj = "🚀 für 東京", config_map("emoji", a="🚀 für 東京")
+    obj["metadata"]["annotations"] = {"note": rocket}
+    made = kube.apply(obj)
+    assert (made["data"]["a"], made["metadata"]["annotations"]["note"]) == (rocket, rocket)
+    kube.merge_patch("v1", "ConfigMap", "emoji", {"data": {"b": rocket}}, NAMESPACE)
+    assert kube.create(config_map("emoji-2", a=rocket))["data"] == {"a": rocket}
+    assert kube.get("v1", "ConfigMap", "emoji", NAMESPACE)["data"] == {"a": rocket, "b": rocket}
+    for name in ("emoji", "emoji-2"):
+        kube.delete("v1", "ConfigMap", name, NAMESPACE)
+
+
+def test_half_an_emoji_is_refused_before_anything_is_sent(fake: KubeClient, api: FakeApi) -> None:
+    with pytest.raises(Invalid, match="half of an emoji"):
+        fake.apply(config_map("half", a="\ud83d"))
+    assert api.requests == []
+
+
 def test_create_patch_list_delete(kube: KubeClient) -> None:
     kube.create(config_map("made", a="1"))
     with pytest.raises(AlreadyExists):

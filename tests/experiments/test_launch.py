@@ -83,6 +83,12 @@ def test_a_run_that_trains_and_logs_by_its_own_token(
     assert len(history) == len(set(history))
 
 
+def test_an_emoji_in_the_environment_arrives(principal: Principal, experiment: Experiment) -> None:
+    run = launch(principal, experiment, "sh", "-c", 'echo "$NOTE"', env={"NOTE": "🚀 für 東京"})
+    follow(run, *SETTLED)
+    assert run.state == RunState.SUCCEEDED and "🚀 für 東京" in run.log_tail
+
+
 def test_a_run_that_fails_says_why(principal: Principal, experiment: Experiment) -> None:
     run = launch(principal, experiment, "sh", "-c", "echo about to fail; exit 3")
     follow(run, *SETTLED)

@@ -89,7 +89,7 @@ class Rest:
     def __call__(self, method: str, path: str, body: Any = None, *, type_: str = "application/json") -> Any:
         """The status and the JSON body (or the text)."""
         headers = {**self._headers, "Content-Type": type_}
-        data = None if body is None else json.dumps(body).encode()
+        data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
         reply = self._pool.request(method, self._host + path, body=data, headers=headers, timeout=30)
         is_json = reply.headers.get("content-type", "").startswith("application/json")
         return reply.status, reply.json() if is_json else reply.data.decode()

@@ -3,6 +3,7 @@
 The facts are those of https://kubernetes.io/docs/reference/using-api/api-concepts/ unless a docstring says otherwise.
 """
 
+import json
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from tests.localcluster.served import Served, deployment, pod
 PODS = "/api/v1/namespaces/default/pods"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 MERGE, STRATEGIC = "application/merge-patch+json", "application/strategic-merge-patch+json"
-JSON_PATCH = "application/json-patch+json"
+JSON_PATCH, APPLY = "application/json-patch+json", "application/apply-patch+yaml"
 
 
 def test_create_fills_in_identity_and_defaults(api: Served) -> None:
@@ -129,6 +130,18 @@ def test_status_and_spec_are_written_through_their_own_doors(api: Served) -> Non
     api.patch(f"{path}/status", {"status": {"replicas": 2}, "spec": {"replicas": 7}}, MERGE)
     now = api.get(path).json
     assert (now["status"], now["spec"]["replicas"]) == ({"replicas": 2}, 2)
+
+
+def test_an_apply_is_yaml_in_which_an_escaped_surrogate_is_no_character(api: Served) -> None:
+    """https://yaml.org/spec/1.2.2/#57-escaped-characters; a real API server says the same."""
+    path = "/api/v1/namespaces/default/configmaps/emoji?fieldManager=t"
+    about = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "emoji"}, "data": {"a": "🚀"}}
+    escaped = api.patch(path, json.dumps(about).encode(), APPLY)
+    assert escaped.status == 400 and "invalid Unicode character escape code" in escaped.json["message"]
+    whole = api.patch(path, json.dumps(about, ensure_ascii=False).encode(), APPLY)
+    assert (whole.status, whole.json["data"]) == (201, {"a": "🚀"})
+    plain = {**about, "data": {"a": "\u00fc\u4eac"}}
+    assert api.patch(path, json.dumps(plain).encode(), APPLY).json["data"] == {"a": "ü京"}
 
 
 def test_a_patch_that_changes_nothing_writes_nothing(api: Served) -> None:

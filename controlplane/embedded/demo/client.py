@@ -62,7 +62,7 @@ class Api:
 
     def send(self, method: str, path: str, body: dict[str, Any] | None = None, **headers: str) -> Any:
         """One request, never repeated. Raises ApiError for a refusal, BrokenConnectionError when no answer came."""
-        content = None if body is None else json.dumps(body).encode()
+        content = None if body is None else json.dumps(body, ensure_ascii=False).encode()
         sent = {**self._headers, **headers, **({"Content-Type": "application/json"} if content else {})}
         connection = self._connection()
         try:
