@@ -7,7 +7,9 @@ from cryptography.fernet import Fernet
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Critical, Error, register
+from django.core.exceptions import ImproperlyConfigured
 
+from apps.core.limits import Rate
 from apps.core.publicurl import is_loopback, problem_of, shown
 
 
@@ -42,6 +44,18 @@ def check_secrets(**_: Any) -> Iterable[CheckMessage]:
             found.append(
                 Critical(f"Key {position} of FLOTILLA_CREDENTIALS_KEYS is not a Fernet key.", id="flotilla.C004")
             )
+    return found
+
+
+@register()
+def check_rates(**_: Any) -> Iterable[CheckMessage]:
+    """Say which rate limit can't be read."""
+    found: list[CheckMessage] = []
+    for name in ("API_RATE", "MLFLOW_RATE"):
+        try:
+            Rate.parse(getattr(settings, name))
+        except ImproperlyConfigured as error:
+            found.append(Error(f"FLOTILLA_{name}: {error}", id="flotilla.E010"))
     return found
 
 

@@ -186,6 +186,9 @@ WEB_THREADS = env.int("FLOTILLA_WEB_THREADS", 32)
 # Largest artifact that a client may upload in one request, in bytes.
 ARTIFACT_MAX_BYTES = env.int("FLOTILLA_ARTIFACT_MAX_BYTES", 5 * 1024**3)
 
+# What one token, or one person's browser, may ask of the REST API and of the MLflow API.
+API_RATE = env.str("FLOTILLA_API_RATE", "6000/min")
+MLFLOW_RATE = env.str("FLOTILLA_MLFLOW_RATE", "60000/min")
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "apps.core.api.authentication.BearerAuthentication",
@@ -199,7 +202,6 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "apps.core.api.problems.exception_handler",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "DEFAULT_THROTTLE_CLASSES": ["apps.core.api.throttling.TokenThrottle"],
-    "DEFAULT_THROTTLE_RATES": {"token": env.str("FLOTILLA_API_RATE", "6000/min")},
     "PAGE_SIZE": 50,
 }
 SPECTACULAR_SETTINGS = {

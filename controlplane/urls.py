@@ -1,14 +1,20 @@
 """Every URL of Flotilla. Each is tested: anonymous is refused, another project is not found."""
 
 from django.contrib import admin
+from django.contrib.auth.decorators import login_required
 from django.urls import include, path
+from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
+from apps.core.views import admin_login
 from controlplane import health
 
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
+    # The panel's own ways to sign in and to change a password would pass by the limits and the services.
+    path("admin/login/", admin_login),
+    path("admin/password_change/", login_required(RedirectView.as_view(pattern_name="core:password"))),
     path("admin/", admin.site.urls),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),

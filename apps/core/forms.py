@@ -3,10 +3,36 @@
 from typing import Any
 
 from django import forms
+from django.contrib.auth.forms import AuthenticationForm
 from django.db.models import QuerySet
 
+from apps.core.access import client_ip
+from apps.core.limits import LIMITS, LOGIN, login_key
 from apps.core.models import Project
 from apps.core.states import Role
+
+
+class LoginForm(AuthenticationForm):
+    """Name and password. After some wrong ones for a name from an address, no more are tried for a while."""
+
+    # Seconds until the next try, where there were too many.
+    wait = 0.0
+
+    def clean(self) -> dict[str, Any]:
+        """Count the try before the password is looked at, so that many at once gain nothing."""
+        name = str(self.cleaned_data.get("username") or "")
+        key = login_key(name, client_ip(self.request) if self.request else None)
+        self.wait = LIMITS.take(key, LOGIN)
+        if self.wait:
+            minutes = max(1, round(self.wait / 60))
+            raise forms.ValidationError(
+                f"Too many tries for this name from your address. Try again in {minutes} "
+                f"minute{'' if minutes == 1 else 's'}.",
+                code="locked",
+            )
+        cleaned = super().clean()
+        LIMITS.give_back(key)
+        return cleaned
 
 
 class TokenForm(forms.Form):

@@ -20,7 +20,7 @@ def held(row: M, *related: str) -> M:
     Rows that refer to it can be inserted meanwhile, so that logging to a run does not wait for a change of its name.
     Raises Conflict when the row is gone.
     """
-    rows = type(row)._default_manager.select_for_update(of=("self",), no_key=True)
+    rows = row._meta.model._default_manager.select_for_update(of=("self",), no_key=True)
     # Without names `select_related` would follow every foreign key.
     found = (rows.select_related(*related) if related else rows).filter(pk=row.pk).first()
     if found is None:
@@ -32,7 +32,7 @@ def put(row: Model, **columns: Any) -> None:
     """Write these columns of the row, and `updated_at` where it has one; the object carries the new values, too."""
     if any(field.name == "updated_at" for field in row._meta.concrete_fields):
         columns.setdefault("updated_at", timezone.now())
-    type(row)._default_manager.filter(pk=row.pk).update(**columns)
+    row._meta.model._default_manager.filter(pk=row.pk).update(**columns)
     for name, value in columns.items():
         setattr(row, name, value)
 

@@ -5,9 +5,12 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth import update_session_auth_hash
+from django.contrib.auth.forms import PasswordChangeForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
 from apps.core import gallery as samples
@@ -106,6 +109,23 @@ def _made(request: PageRequest, form: TokenForm) -> str:
         expires_at=timezone.now() + timedelta(days=int(days)) if days else None,
     )
     return secret
+
+
+@page
+@sensitive_post_parameters()
+def password(request: PageRequest) -> HttpResponse:
+    """Change my own password."""
+    user = request.principal.user
+    assert user is not None  # noqa: S101 - a page is asked for by a person
+    form = PasswordChangeForm(user, request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        chosen = form.cleaned_data["new_password1"]
+        update_session_auth_hash(
+            request, services.set_password(principal=request.principal, user=user, password=chosen)
+        )
+        messages.success(request, "Your password is changed.")
+        return redirect("core:settings")
+    return render_page(request, "core/password.html", {"form": form}, status=400 if form.errors else 200)
 
 
 @page

@@ -13,6 +13,7 @@ urlpatterns = [
     path("events", events, name="events"),
     path("search", shell_views.search, name="search"),
     path("settings/", shell_views.profile, name="settings"),
+    path("settings/password/", shell_views.password, name="password"),
     path("settings/tokens/<int:pk>/revoke/", shell_views.revoke, name="token-revoke"),
     path("_rail", shell_views.rail, name="rail"),
     path("_gallery", shell_views.gallery, name="gallery"),

@@ -1,20 +1,42 @@
 """Pages of core."""
 
-from django.contrib.auth.views import LoginView, LogoutView
+from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.views import LoginView, LogoutView, redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 
 from apps.core import selectors
 from apps.core.api.problems import problem_json
 from apps.core.context import SESSION_PROJECT, current_project
+from apps.core.errors import NotAllowed
+from apps.core.forms import LoginForm
+from apps.core.limits import whole
 from apps.core.pages import PageRequest, page, render_page
 
 
 class Login(LoginView):
-    """Sign in with name and password."""
+    """Sign in with name and password: the one door, also into the admin panel."""
 
     template_name = "core/login.html"
+    authentication_form = LoginForm
     redirect_authenticated_user = True
+
+    def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
+        """The form again; 429 when there were too many tries."""
+        response = super().form_invalid(form)
+        wait = getattr(form, "wait", 0.0)
+        if wait:
+            response.status_code = 429
+            response["Retry-After"] = str(whole(wait))
+        return response
+
+
+def admin_login(request: HttpRequest) -> HttpResponse:
+    """The panel has no door of its own: whoever is not signed in signs in as everywhere. Raises NotAllowed."""
+    if request.user.is_authenticated:
+        raise NotAllowed("The admin panel is for platform administrators.", hint="Sign in as one.")
+    return redirect_to_login(request.GET.get("next") or reverse("admin:index"))
 
 
 class Logout(LogoutView):

@@ -15,6 +15,7 @@ from apps.core.states import Role
 from apps.core.tokens import issue_token
 from apps.experiments.models import Artifact, ModelVersion, Run
 from apps.experiments.states import RunState
+from tests.webprocess import web_process
 
 mlflow = pytest.importorskip("mlflow")
 
@@ -225,3 +226,21 @@ def test_a_figure_and_a_table_of_json_are_artifacts(client: str) -> None:
     assert json.loads(mlflow.artifacts.load_text(f"{uri}/nested/deep/data.json")) == {"b": [1, 2]}
     paths = [info.path for info in mlflow.MlflowClient().list_artifacts(run.info.run_id)]
     assert paths == ["nested", "page.html"]
+
+
+def test_a_stock_client_waits_where_it_asks_too_often(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More requests than are allowed: none fails, because the client honours `Retry-After`."""
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", token)
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    with web_process(FLOTILLA_MLFLOW_RATE="5/s") as address:
+        headers = {"Authorization": f"Bearer {token}"}
+        url = f"{address}/api/2.0/mlflow/experiments/search?max_results=1"
+        answers = [requests.get(url, headers=headers, timeout=30) for _ in range(40)]
+        refused = [answer for answer in answers if answer.status_code == 429]
+        assert refused, "nothing was limited"
+        assert {answer.headers["Retry-After"] for answer in refused} == {"1"}
+        store = mlflow.MlflowClient(address)
+        made = store.create_run(store.create_experiment("busy"))
+        for step in range(8):
+            store.log_metric(made.info.run_id, "loss", 1.0 / (step + 1), step=step)
+        assert len(store.get_metric_history(made.info.run_id, "loss")) == 8

@@ -1,33 +1,34 @@
-"""Rate limits by caller, counted in Redis. Without Redis nothing is limited, rather than everything refused."""
+"""Rate limits of the REST API, by caller."""
 
-import logging
+import functools
 from typing import TYPE_CHECKING
 
-from redis.exceptions import RedisError
+from django.conf import settings
 from rest_framework.request import Request
-from rest_framework.throttling import SimpleRateThrottle
+from rest_framework.throttling import BaseThrottle
 
 from apps.core.access import principal_of
+from apps.core.limits import LIMITS, Rate
 
 if TYPE_CHECKING:  # REST framework loads this module while it loads its views
     from rest_framework.views import APIView
 
-logger = logging.getLogger(__name__)
+
+@functools.cache
+def _rate(text: str) -> Rate:
+    return Rate.parse(text)
 
 
-class TokenThrottle(SimpleRateThrottle):
+class TokenThrottle(BaseThrottle):
     """One budget for each token, person or address."""
 
-    scope = "token"
-
-    def get_cache_key(self, request: Request, view: "APIView") -> str:
-        """The key under which the caller's requests are counted."""
-        return f"throttle:{principal_of(request._request).key}"
+    _wait = 0.0
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
         """Whether the caller has budget left; yes when Redis can't be asked."""
-        try:
-            return super().allow_request(request, view)
-        except RedisError as error:
-            logger.warning("rate limit not checked: %s", type(error).__name__)
-            return True
+        self._wait = LIMITS.take(f"api {principal_of(request._request).key}", _rate(settings.API_RATE))
+        return self._wait == 0.0
+
+    def wait(self) -> float | None:
+        """Seconds until the next request fits."""
+        return self._wait

@@ -4,12 +4,14 @@ Plain Django views: no serializer classes, because this is the path that trainin
 """
 
 import enum
+import functools
 import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import DataError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
@@ -18,6 +20,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from apps.core.access import Principal, client_ip, project_or_404, visible_projects
 from apps.core.errors import Conflict, FlotillaError, Invalid, Missing, NotAllowed, Unavailable
+from apps.core.limits import LIMITS, Rate, whole
 from apps.core.models import Project
 from apps.core.states import Role
 from apps.core.tokens import find_token
@@ -39,6 +42,7 @@ STATUS = {
     "RESOURCE_DOES_NOT_EXIST": 404,
     "PERMISSION_DENIED": 403,
     "UNAUTHENTICATED": 401,
+    "REQUEST_LIMIT_EXCEEDED": 429,
     "BAD_REQUEST": 400,
     "RESOURCE_ALREADY_EXISTS": 400,
     "INVALID_PARAMETER_VALUE": 400,
@@ -60,6 +64,14 @@ class MlflowError(Exception):
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+class TooMany(MlflowError):
+    """The token has used its budget up; `wait` is in seconds. A stock client waits so long, and tries again."""
+
+    def __init__(self, wait: float) -> None:
+        super().__init__("REQUEST_LIMIT_EXCEEDED", f"This token asks too often. Wait for {whole(wait)} s.")
+        self.wait = wait
 
 
 class Access(enum.Enum):
@@ -159,6 +171,7 @@ def endpoint(**methods: tuple[Access, Handler]) -> Callable[..., HttpResponseBas
     def view(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
         try:
             principal = authenticate(request)
+            _limit(principal)
             if request.method not in methods:
                 raise MlflowError("ENDPOINT_NOT_FOUND", f"{request.path} does not answer {request.method}.")
             access, handler = methods[request.method]
@@ -199,6 +212,17 @@ def authenticate(request: HttpRequest) -> Principal:
     return principal
 
 
+def _limit(principal: Principal) -> None:
+    wait = LIMITS.take(f"mlflow {principal.key}", _rate(settings.MLFLOW_RATE))
+    if wait:
+        raise TooMany(wait)
+
+
+@functools.cache
+def _rate(text: str) -> Rate:
+    return Rate.parse(text)
+
+
 def arguments(request: HttpRequest) -> dict[str, Any]:
     """What the client sent: the query of a GET, else the JSON object of the body."""
     if request.method == "GET" or not request.body:
@@ -218,6 +242,8 @@ def failure(request: HttpRequest, error: Exception) -> HttpResponse:
     response = JsonResponse({"error_code": code, "message": message}, status=STATUS[code])
     if code == "TEMPORARILY_UNAVAILABLE":
         response["Retry-After"] = RETRY_AFTER_SECONDS
+    elif isinstance(error, TooMany):
+        response["Retry-After"] = str(whole(error.wait))
     elif code == "UNAUTHENTICATED":
         response["WWW-Authenticate"] = 'Bearer realm="flotilla"'
     return response
