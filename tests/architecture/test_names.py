@@ -82,6 +82,13 @@ def assert_valid(made: dict[str, Any]) -> None:
         assert len(name) + len("-0123456789-abcde") <= 253
 
 
+def assert_not_mountable(secret: dict[str, Any]) -> None:
+    """Whoever may launch could read the token of another run or deployment in it."""
+    volume = {"mountPath": "/a", "secret": {"secretName": secret["metadata"]["name"]}}
+    with pytest.raises(Invalid, match="Flotilla's own"):
+        parse_spec({"image": "x", "volumes": [volume]})
+
+
 @few
 @given(name=NAMES | TAKEN, project=NAMES | TAKEN, revision=st.integers(1, BIG))
 def test_whatever_names_a_deployment_is_valid_in_all_of_its_objects(name: str, project: str, revision: int) -> None:
@@ -91,7 +98,9 @@ def test_whatever_names_a_deployment_is_valid_in_all_of_its_objects(name: str, p
     spec = parse_revision({"image": "x", "model": {"name": "Ein Modell 🚀", "version": 1}})
     assert_valid(serving.workload(identity, revision, spec, 1, tracking_uri="http://x"))
     assert_valid(serving.service(identity))
-    assert_valid(serving.token_secret(identity, prefix="flt_1", token="flt_x"))
+    secret = serving.token_secret(identity, prefix="flt_1", token="flt_x")
+    assert_valid(secret)
+    assert_not_mountable(secret)
 
 
 @few
@@ -102,7 +111,9 @@ def test_whatever_names_a_project_is_valid_in_the_objects_of_its_runs(project: s
     space = namespace_of(project)
     spec = parse_spec({"image": "x"})
     assert_valid(training.run_namespace(project, space))
-    assert_valid(training.run_secret(project=project, namespace_name=space, run_pk=pk, token="flt_x"))
+    secret = training.run_secret(project=project, namespace_name=space, run_pk=pk, token="flt_x")
+    assert_valid(secret)
+    assert_not_mountable(secret)
     assert_valid(
         training.run_job(
             project=project, namespace_name=space, run_pk=pk, run_uid="0" * 32, experiment_pk=1, spec=spec,

@@ -186,6 +186,7 @@ def test_a_viewer_looks_and_a_stranger_finds_nothing(digits: Deployment, demo: P
     seen = words(browser(viewer).get(PAGE))
     assert "Send a prediction" not in seen
     assert "Delete" not in seen
+    assert browser(viewer).get(f"{PAGE}revise").status_code == 403
     for path in ("scale", "delete", "revise", "predict", "rollback/1"):
         assert browser(viewer).post(f"{PAGE}{path}", {"replicas": 1}).status_code == 403
         assert browser(User.objects.get_or_create(username="x")[0]).post(f"{PAGE}{path}").status_code == 404
