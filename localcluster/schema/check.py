@@ -5,14 +5,16 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/#validation-for-unre
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from localcluster.crd import structural
 from localcluster.errors import StatusError, bad_request
 from localcluster.resources import Resource
-from localcluster.schema.types import Type, type_of, type_of_resource
+from localcluster.schema.types import MICRO_TIME, Type, type_of, type_of_resource
 
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+_MICRO = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)$")
 _NAMES = {
     "object": "map",
     "array": "slice",
@@ -75,6 +77,14 @@ def _wrong(value: Any, type_: Type, path: str, row: Resource) -> StatusError:
     )
 
 
+def _wrong_time(value: str, row: Resource) -> StatusError:
+    """`metav1.MicroTime` reads six digits of a second, no fewer, also where they are zero."""
+    return bad_request(
+        f'{row.kind} in version "{row.version}" cannot be handled as a {row.kind}: parsing time "{value}" as '
+        '"2006-01-02T15:04:05.000000Z07:00": cannot parse it'
+    )
+
+
 def _walk(value: Any, type_: Type, path: str, unknown: list[str], row: Resource) -> None:
     if not _fits(value, type_.json_types):
         raise _wrong(value, type_, path, row)
@@ -86,6 +96,8 @@ def _walk(value: Any, type_: Type, path: str, unknown: list[str], row: Resource)
                 del value[name]
             else:
                 _walk(value[name], type_.field(name), inner, unknown, row)
+    elif isinstance(value, str) and (type_.node or {}).get("format") == MICRO_TIME and not _MICRO.match(value):
+        raise _wrong_time(value, row)
     elif isinstance(value, list):
         item_type = type_.item()
         for position, item in enumerate(value):

@@ -13,6 +13,9 @@ from localcluster.schema.build import TARGET
 #: Defaults of list keys that a manifest may leave out (``x-kubernetes-list-map-keys: [containerPort, protocol]``).
 KEY_DEFAULTS = {"protocol": "TCP"}
 
+#: The published definitions call a MicroTime and a Time by the same format, though they are written differently.
+MICRO_TIME = "micro-time"
+
 
 @cache
 def definitions() -> dict[str, Any]:
@@ -95,6 +98,8 @@ def _build(node: dict[str, Any]) -> Type:
     if "$ref" in node:
         target = definitions()[node["$ref"].rsplit("/", 1)[-1]]
         merged = {**target, **{key: value for key, value in node.items() if key not in ("$ref", "description")}}
+        if node["$ref"].endswith(".MicroTime"):
+            merged["format"] = MICRO_TIME
     types = _json_types(merged)
     if "array" in types:
         merge = merged.get("x-kubernetes-list-type", "atomic")

@@ -144,6 +144,17 @@ def test_an_apply_is_yaml_in_which_an_escaped_surrogate_is_no_character(api: Ser
     assert api.patch(path, json.dumps(plain).encode(), APPLY).json["data"] == {"a": "ü京"}
 
 
+def test_a_micro_time_has_six_digits_also_where_they_are_zero(api: Served) -> None:
+    """https://pkg.go.dev/k8s.io/apimachinery/pkg/apis/meta/v1#MicroTime: what clients leave out is refused."""
+    path = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
+    about = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "l"}}
+    for wrong in ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00+00:00", "2026-01-01T00:00:00.5Z", "now"):
+        refused = api.post(path, {**about, "spec": {"renewTime": wrong}})
+        assert refused.status == 400 and f'parsing time "{wrong}"' in refused.json["message"]
+    right = "2026-01-01T00:00:00.000000Z"
+    assert api.post(path, {**about, "spec": {"renewTime": right}}).json["spec"]["renewTime"] == right
+
+
 def test_a_patch_that_changes_nothing_writes_nothing(api: Served) -> None:
     made = api.create("deployments", deployment("web"))
     again = api.patch(f"{DEPLOYMENTS}/web", {"spec": {"replicas": 1}}, MERGE).json
