@@ -2,8 +2,9 @@
 
     KUBECONFIG=… make test-kube            a real cluster
     KUBECONFIG=… HOLLOW=1 make test-kube   its nodes only pretend to run pods (KWOK, `localcluster --hollow`)
+    KUBECONFIG=… make test-kube ARGS="--shell-image=… --python-image=…"   it pulls from a registry of its own
 
-Everything happens in namespaces of the tests' own, which are deleted at the end. Images: busybox and python:3.11.
+Everything happens in namespaces of the tests' own, which are deleted at the end.
 """
 
 import json
@@ -19,13 +20,21 @@ import pytest
 import urllib3
 from kubernetes import client, config
 
-from tests.kube.support import PATIENCE
+from tests.kube.support import PATIENCE, images
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Which cluster, and what its nodes can do."""
     parser.addoption("--kubeconfig", default=None, help="the cluster to test; default: start a local one")
     parser.addoption("--hollow-nodes", action="store_true", default=False, help="its nodes run no real processes")
+    parser.addoption("--shell-image", default=images.shell, help="with sh, sleep and echo; default: %(default)s")
+    parser.addoption("--python-image", default=images.python, help="with python as a command; default: %(default)s")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let manifests name the images that were asked for."""
+    images.shell = config.getoption("--shell-image", default=images.shell)
+    images.python = config.getoption("--python-image", default=images.python)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -93,6 +102,12 @@ class Rest:
         reply = self._pool.request(method, self._host + path, body=data, headers=headers, timeout=30)
         is_json = reply.headers.get("content-type", "").startswith("application/json")
         return reply.status, reply.json() if is_json else reply.data.decode()
+
+    def watch(self, path: str) -> list[Any]:
+        """The events of a watch that ends by itself: as many lines, each of them JSON."""
+        reply = self._pool.request("GET", self._host + path, headers=self._headers, timeout=30)
+        assert reply.status == 200, reply.data
+        return [json.loads(line) for line in reply.data.splitlines() if line.strip()]
 
     def anonymous(self, path: str, token: str = "") -> int:
         """The status that somebody without (or with another) credential gets."""

@@ -2,11 +2,22 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 Object = dict[str, Any]
 
-BUSYBOX = "busybox"
+
+@dataclass
+class Images:
+    """What the tests' pods run: a shell with its usual tools, and Python. Some clusters reach one registry only."""
+
+    shell: str = "busybox"
+    python: str = "python:3.11"
+
+
+#: Set by the options --shell-image and --python-image.
+images = Images()
 #: Seconds. A real cluster may have to pull the image first.
 PATIENCE = 90.0
 
@@ -22,9 +33,9 @@ def wait_until(what: str, condition: Callable[[], Any], timeout: float = PATIENC
 
 
 def container(*command: str, **more: Any) -> Object:
-    """A busybox container that asks for little."""
+    """A container with a shell that asks for little."""
     resources = {"requests": {"cpu": "10m", "memory": "16Mi"}}
-    return {"name": "main", "image": BUSYBOX, "command": list(command), "resources": resources, **more}
+    return {"name": "main", "image": images.shell, "command": list(command), "resources": resources, **more}
 
 
 def pod(name: str, *command: str, labels: Object | None = None, **more: Any) -> Object:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.kube.support import deployment, pod, wait_until
+from tests.kube.support import deployment, images, pod, wait_until
 
 Kubectl = Callable[..., str]
 Object = dict[str, Any]
@@ -225,7 +225,7 @@ def test_custom_resources_are_explained_checked_and_printed(kubectl: Kubectl) ->
 
 
 def test_a_job_is_waited_for(kubectl: Kubectl) -> None:
-    kubectl("create", "job", "j", "--image=busybox", "--", "sh", "-c", "echo done")
+    kubectl("create", "job", "j", f"--image={images.shell}", "--", "sh", "-c", "echo done")
     kubectl("wait", "--for=condition=Complete", "job/j", "--timeout=80s")
     assert "1/1" in kubectl("get", "job", "j")
 

@@ -4,7 +4,7 @@ import pytest
 from kubernetes import client
 
 from tests.kube.conftest import Rest
-from tests.kube.support import container, deployment, pod, wait_until
+from tests.kube.support import container, deployment, images, pod, wait_until
 
 PYTHON_SERVE = (
     "import http.server, os\n"
@@ -88,7 +88,7 @@ def test_a_service_is_reached_through_the_proxy_and_only_on_ready_pods(
     body = deployment("web", 2)
     body["spec"]["template"]["spec"]["containers"][0] = {
         **container("python", "-c", PYTHON_SERVE),
-        "image": "python:3.11",
+        "image": images.python,
         "ports": [{"name": "http", "containerPort": 8080}],
         "env": [
             {"name": "HOST", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
@@ -102,7 +102,8 @@ def test_a_service_is_reached_through_the_proxy_and_only_on_ready_pods(
     }
     core.create_namespaced_service(namespace, service)
     base = f"/api/v1/namespaces/{namespace}"
-    assert rest("GET", f"{base}/services/web/proxy/ping")[0] == 503
+    # An API server that has not seen the new Service yet says 404.
+    wait_until("the Service to have no endpoint", lambda: rest("GET", f"{base}/services/web/proxy/ping")[0] == 503)
     apps.create_namespaced_deployment(namespace, body)
     wait_until("2 ready replicas", lambda: apps.read_namespaced_deployment("web", namespace).status.ready_replicas == 2)
     pods = {each.metadata.name for each in core.list_namespaced_pod(namespace, label_selector="app=web").items}
