@@ -39,20 +39,20 @@ _SHOWN_ELSEWHERE = ("findings", "engines", "generation")
 
 
 def check_connection(*, principal: Principal, cluster: Cluster) -> Report:
-    """Check the cluster now and store the outcome; for platform administrators. Takes some 20 s at most.
+    """Check the cluster now and store the outcome. Takes some 20 s at most.
 
     Where the cluster begins to refuse us it is asked twice, which may take twice as long.
 
-    Raises Unavailable for a disabled cluster.
+    Raises Unavailable for a disabled cluster. Needs a platform administrator.
     """
     require_platform_admin(principal)
     return _check(cluster)
 
 
 def ask_for_check(*, principal: Principal, cluster: Cluster) -> str:
-    """Let a worker check the cluster now; for platform administrators. Returns the stamp of the check known till then.
+    """Let a worker check the cluster now. Returns the stamp of the check known till then.
 
-    Raises Unavailable for a disabled cluster.
+    Raises Unavailable for a disabled cluster. Needs a platform administrator.
     """
     require_platform_admin(principal)
     refuse_disabled(cluster)

@@ -26,7 +26,7 @@ _UID = re.compile(r"^[0-9A-Za-z-]{1,64}$")
 def update_cluster(
     *, principal: Principal, cluster: Cluster, labels: dict[str, str] | None = None, enabled: bool | None = None
 ) -> Cluster:
-    """Change labels, or stop and resume watching. None leaves a value as it is."""
+    """Change labels, or stop and resume watching. None leaves a value as it is. Needs a platform administrator."""
     require_platform_admin(principal)
     with transaction.atomic():
         cluster = Cluster.objects.select_for_update().get(pk=cluster.pk)
@@ -50,6 +50,7 @@ def accept_identity(*, principal: Principal, cluster: Cluster, identity: str) ->
     """Take the cluster with this uid for the registered one: it was rebuilt in its place, and the old one is gone.
 
     What Flotilla had on the old one is then found absent. Raises Invalid for what is no uid.
+    Needs a platform administrator.
     """
     require_platform_admin(principal)
     if not _UID.match(identity):
@@ -80,7 +81,7 @@ def delete_cluster(*, principal: Principal, cluster: Cluster, abandon: bool = Fa
 
     Returns what was left there. Raises Conflict, with the account as its extension, while something depends on it.
     With `abandon` what depends on it is forgotten, too: for a disabled cluster that is gone for good, and would never
-    confirm that anything has ended.
+    confirm that anything has ended. Needs a platform administrator.
     """
     require_platform_admin(principal)
     pk = cluster.pk

@@ -53,8 +53,8 @@ def register(
 ) -> Cluster:
     """Register a cluster by its kubeconfig; the watcher connects within seconds.
 
-    Raises NotAllowed for all but platform administrators, Invalid for what is refused in the kubeconfig, the address
-    or the name, Conflict when the name is taken.
+    Raises Invalid for what is refused in the kubeconfig, the address
+    or the name, Conflict when the name is taken. Needs a platform administrator.
     """
     require_platform_admin(principal)
     return _register(principal, name, labels, kubeconfig.parse(kubeconfig_text, context))
@@ -64,6 +64,7 @@ def register_in_cluster(*, principal: Principal, name: str, labels: dict[str, st
     """Register the cluster that Flotilla runs in, by its pod's own service account. No secret is stored.
 
     Raises Invalid with the reason where this process is in no cluster, and what `register` raises.
+    Needs a platform administrator.
     """
     require_platform_admin(principal)
     return _register(principal, name, labels, incluster.here())
@@ -75,14 +76,17 @@ def replace_kubeconfig(
     """Change address, CA and credential together: a new address never gets the old credential.
 
     Nothing changes, and no stream restarts, when the kubeconfig says what is known already. Where only the credential
-    is new it is tried first, as `replace_credential` does.
+    is new it is tried first, as `replace_credential` does. Needs a platform administrator.
     """
     require_platform_admin(principal)
     return _reconnect(principal, cluster, kubeconfig.parse(kubeconfig_text, context), force)
 
 
 def replace_by_in_cluster(*, principal: Principal, cluster: Cluster, force: bool = False) -> Cluster:
-    """Reach the cluster by the pod's own service account from now on, and forget the stored credential."""
+    """Reach the cluster by the pod's own service account from now on, and forget the stored credential.
+
+    Needs a platform administrator.
+    """
     require_platform_admin(principal)
     return _reconnect(principal, cluster, incluster.here(), force)
 
@@ -100,6 +104,7 @@ def replace_credential(
 
     It is tried before it is stored: Invalid says that the server refuses it, Unavailable that it could not be tried;
     the old one stays in both cases. `force` stores it untried. Only this cluster's streams begin again.
+    Needs a platform administrator.
     """
     require_platform_admin(principal)
     secret = kubeconfig.credential(token, client_certificate, client_key)
@@ -110,7 +115,10 @@ def replace_credential(
 def ensure_registered(
     *, principal: Principal, name: str, kubeconfig_text: str | bytes, labels: dict[str, str] | None = None
 ) -> Cluster:
-    """Register the cluster, or bring a registered one of this name up to date; may be repeated."""
+    """Register the cluster, or bring a registered one of this name up to date; may be repeated.
+
+    Needs a platform administrator.
+    """
     known = Cluster.objects.filter(name=name).first()
     if known is None:
         return register(principal=principal, name=name, kubeconfig_text=kubeconfig_text, labels=labels)

@@ -32,6 +32,7 @@ def set_price(
     """Set what an hour costs on nodes with `labels`: a new price, or a change of `price`.
 
     Raises NotAllowed, Invalid for what is no price, Conflict when another price has the name or the very labels.
+    Needs a platform administrator.
     """
     require_platform_admin(principal)
     figures = dict(zip(_FIGURES, (cpu_core_hour, memory_gib_hour, gpu_hour), strict=True))
@@ -59,7 +60,7 @@ def set_price(
 
 @transaction.atomic
 def delete_price(*, principal: Principal, price: UsagePrice) -> None:
-    """Remove a price: what it priced has the next best one, or none."""
+    """Remove a price: what it priced has the next best one, or none. Needs a platform administrator."""
     require_platform_admin(principal)
     audit.record(principal=principal, action="price.delete", obj=price, before=_described(price))
     price.delete()

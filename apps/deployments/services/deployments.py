@@ -82,7 +82,7 @@ def create_deployment(
 def preview_deployment(
     *, principal: Principal, project: Project, name: str, target: str, replicas: int = 1, spec: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """The Kubernetes objects that `create_deployment` would make, without making anything."""
+    """The Kubernetes objects that `create_deployment` would make, without making anything. Needs the developer role."""
     require_role(principal, project, Role.DEVELOPER)
     place, wish = _checked(project, name=name, target=target, spec=spec)
     identity = manifests.Identity(project.name, name, place.namespace)

@@ -39,7 +39,7 @@ def deploy_revision(
 def preview_revision(
     *, principal: Principal, deployment: Deployment, changes: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """The Kubernetes objects that `deploy_revision` would make, without making anything."""
+    """The Kubernetes objects that `deploy_revision` would make, without making anything. Needs the developer role."""
     require_role(principal, deployment.project, Role.DEVELOPER)
     parsed = _changed(deployment, changes).spec
     number, replicas = deployment.last_revision + 1, deployment.desired_replicas

@@ -21,7 +21,10 @@ MAX_NAME = 500
 def create_experiment(
     *, principal: Principal, project: Project, name: str, tags: dict[str, str] | None = None
 ) -> Experiment:
-    """Make an experiment. Raises Conflict when the project has one of that name, deleted ones included."""
+    """Make an experiment. Raises Conflict when the project has one of that name, deleted ones included.
+
+    Needs the developer role.
+    """
     return create_experiments(principal=principal, project=project, names=[name], tags=tags)[0]
 
 

@@ -98,7 +98,7 @@ def launch_run(
 ) -> Run:
     """Store the wish to run `spec` on a cluster; the reconcile makes the Job.
 
-    Raises NotAllowed without the developer role, Invalid or Missing when no cluster fits.
+    Needs the developer role. Raises Invalid or Missing when no cluster fits.
     """
     asked = Launch(experiment, spec, name, cluster, params or {}, tags or {}, rerun_of)
     return _launch(principal, experiment.project, [asked])[0]
@@ -106,7 +106,10 @@ def launch_run(
 
 @transaction.atomic
 def launch_runs(*, principal: Principal, project: Project, wishes: Sequence[Mapping[str, Any]]) -> list[Run]:
-    """Launch several runs, all or none of them. Each wish has `experiment`, the spec's fields, `name`, `params`…"""
+    """Launch several runs, all or none of them. Each wish has `experiment`, the spec's fields, `name`, `params`…
+
+    Needs the developer role.
+    """
     if not 1 <= len(wishes) <= MAX_TOGETHER:
         raise Invalid(f"Launch 1 to {MAX_TOGETHER} runs together.", field="runs")
     specs = [parse_spec(wish) for wish in wishes]
@@ -127,7 +130,10 @@ def launch_runs(*, principal: Principal, project: Project, wishes: Sequence[Mapp
 
 
 def launch_wish(*, principal: Principal, project: Project, wish: Mapping[str, Any]) -> Run:
-    """Launch one run from what a form or a request says; the experiment is made when it is new."""
+    """Launch one run from what a form or a request says; the experiment is made when it is new.
+
+    Needs the developer role.
+    """
     return launch_runs(principal=principal, project=project, wishes=[wish])[0]
 
 
@@ -209,7 +215,7 @@ def _checked(key: str, value: Any, limit: int) -> str:
 def preview_runs(
     *, principal: Principal, project: Project, wishes: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """The Kubernetes objects that a launch would make; nothing is stored."""
+    """The Kubernetes objects that a launch would make; nothing is stored. Needs the developer role."""
     require_role(principal, project, Role.DEVELOPER)
     specs = [parse_spec(wish) for wish in wishes]
     sizes = [spec.resources.sensible() for spec in specs]
@@ -234,7 +240,10 @@ def _preview(project: Project, namespace_name: str, spec: RunSpec) -> dict[str, 
 
 @transaction.atomic
 def cancel_run(*, principal: Principal, run: Run) -> Run:
-    """Ask for a launched run's end; its Job's absence confirms it. Repeating this changes nothing."""
+    """Ask for a launched run's end; its Job's absence confirms it. Repeating this changes nothing.
+
+    Needs the developer role.
+    """
     require_role(principal, run.experiment.project, Role.DEVELOPER)
     if run.kind != RunKind.LAUNCHED:
         raise Conflict(
@@ -264,7 +273,10 @@ def cancel_run(*, principal: Principal, run: Run) -> Run:
 
 
 def rerun(*, principal: Principal, run: Run) -> Run:
-    """Launch the same spec again as a new run, with the params that the first was launched with."""
+    """Launch the same spec again as a new run, with the params that the first was launched with.
+
+    Needs the developer role.
+    """
     if run.kind != RunKind.LAUNCHED:
         raise Conflict("Flotilla did not launch this run, so it can't repeat it.")
     return launch_run(

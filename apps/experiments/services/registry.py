@@ -25,7 +25,7 @@ DEFAULT_ARTIFACT_PATH = "model"
 def create_model(
     *, principal: Principal, project: Project, name: str, description: str = "", tags: dict[str, str] | None = None
 ) -> RegisteredModel:
-    """Make an empty registered model. Raises Conflict when the name is taken."""
+    """Make an empty registered model. Raises Conflict when the name is taken. Needs the developer role."""
     require_role(principal, project, Role.DEVELOPER)
     name = _checked_name(name)
     try:
@@ -60,7 +60,7 @@ def register_version(
     """Make the next version of `model_name` (and the model, when it is new) from what a run kept.
 
     `artifact_path` names a model that the run logged, or a folder of its artifacts; by default the newest logged
-    model, else the folder "model". Raises Missing when there are no such files.
+    model, else the folder "model". Raises Missing when there are no such files. Needs the developer role.
     """
     logged = selectors.logged_model_of(run, artifact_path)
     path = "" if logged else artifacts.clean_path(artifact_path or DEFAULT_ARTIFACT_PATH)
@@ -92,7 +92,10 @@ def create_version(
     tags: dict[str, str] | None = None,
     create_missing: bool = False,
 ) -> ModelVersion:
-    """Append a version whose files are those of `logged_model`, else of `run` below `artifact_path`."""
+    """Append a version whose files are those of `logged_model`, else of `run` below `artifact_path`.
+
+    Needs the developer role.
+    """
     require_role(principal, project, Role.DEVELOPER)
     _require_files(run, logged_model, artifact_path)
     if create_missing and not RegisteredModel.objects.filter(project=project, name=model_name).exists():

@@ -65,8 +65,8 @@ def update_run(
     """What MLflow's `runs/update` does: a status, an end time, a name; each only where given.
 
     For an external run the status is the state. For a launched run it is only noted, because its Job decides: the
-    client says FINISHED before the process has ended, and a killed process says nothing at all. Needs the developer
-    role.
+    client says FINISHED before the process has ended, and a killed process says nothing at all.
+    Needs the developer role.
     """
     require_role(principal, run.experiment.project, Role.DEVELOPER)
     run = held(run, "experiment__project")
