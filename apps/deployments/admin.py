@@ -3,7 +3,7 @@
 from django.contrib import admin
 
 from apps.core.admin import ReadOnlyAdmin
-from apps.deployments.models import Deployment, Heal, Revision, Rollout, Target
+from apps.deployments.models import AppliedObject, Deployment, Heal, Revision, Rollout, Target
 
 
 @admin.register(Target)
@@ -48,4 +48,13 @@ class HealAdmin(ReadOnlyAdmin):
     """Heals."""
 
     list_display = ("deployment", "wanted", "lowest", "cause", "message", "dropped_at", "restored_at")
+    list_select_related = ("deployment",)
+
+
+@admin.register(AppliedObject)
+class AppliedObjectAdmin(ReadOnlyAdmin):
+    """What was applied."""
+
+    list_display = ("deployment", "kind", "name", "asked", "applied_at")
+    list_filter = ("kind",)
     list_select_related = ("deployment",)

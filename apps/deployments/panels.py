@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from apps.clusters.explain import explain_absent, explain_pods
 from apps.clusters.models import KubeEvent, Pod
+from apps.clusters.texts import moment
 from apps.clusters.visibility import visibility_of
 from apps.clusters.why import Why
 from apps.core.access import Principal, role_in
@@ -89,6 +90,18 @@ class ReplicaRow:
         """Revision, node and the last restart."""
         parts = [f"revision {self.pod.revision}", self.pod.node_name, self.seen.restarted]
         return ", ".join(part for part in parts if part)
+
+
+class DriftRow(NamedTuple):
+    """One field that is not as it was applied, and who holds it since when, as far as that is known."""
+
+    object: str
+    field: str
+    kind: str
+    applied: str
+    found: str
+    manager: str
+    when: datetime | None
 
 
 class EventRow(NamedTuple):
@@ -261,6 +274,20 @@ class Board:
     def rolled_by(self) -> str:
         """Who started the rollout."""
         return who(self.rollout.created_by) if self.rollout else ""
+
+    @functools.cached_property
+    def drift(self) -> list[DriftRow]:
+        """What was edited by hand on the cluster."""
+        shown = [name for name in DriftRow._fields if name != "when"]
+        return [
+            DriftRow(**{name: one[name] for name in shown}, when=moment(one["at"])) for one in self.deployment.drift
+        ]
+
+    @property
+    def drift_count(self) -> str:
+        """ "3 fields differ": how many, in words."""
+        count = len(self.drift)
+        return "1 field differs" if count == 1 else f"{count} fields differ"
 
     @property
     def health_text(self) -> str:

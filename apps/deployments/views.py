@@ -129,6 +129,26 @@ def scale(request: PageRequest, project: Project, name: str) -> HttpResponse:
 
 @page
 @require_POST
+def restart(request: PageRequest, project: Project, name: str) -> HttpResponse:
+    """Roll out a copy of the current revision."""
+    deployment = _found(request, project, name, Role.DEVELOPER)
+    made = services.restart(principal=request.principal, deployment=deployment)
+    messages.success(request, f"Revision {made.number}, a copy of {made.copied_from}, is being rolled out.")
+    return redirect("deployments:detail", project=project.name, name=name)
+
+
+@page
+@require_POST
+def restore(request: PageRequest, project: Project, name: str) -> HttpResponse:
+    """Put back what was edited by hand on the cluster."""
+    deployment = _found(request, project, name, Role.DEVELOPER)
+    services.restore(principal=request.principal, deployment=deployment)
+    messages.success(request, f"{name} is being put back as it was applied.")
+    return redirect("deployments:detail", project=project.name, name=name)
+
+
+@page
+@require_POST
 def delete(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """Take the deployment down."""
     deployment = _found(request, project, name, Role.DEVELOPER)

@@ -21,6 +21,19 @@ from tests.stack import LocalCluster
 SPEC = {"model": "digits", "version": 1, "image": "flotilla-examples/digits:1", "command": ["python", "serve.py"]}
 
 
+DRIFT = [
+    {
+        "object": "Deployment digits-r1", "field": "spec.template.spec.containers[server].image", "kind": "changed",
+        "applied": "flotilla-examples/digits:1", "found": "evil:1", "manager": "kubectl-edit",
+        "at": "2026-11-29T20:00:00Z",
+    },
+    {
+        "object": "Service digits", "field": "metadata.labels.app.kubernetes.io/name", "kind": "removed",
+        "applied": "digits", "found": "", "manager": "", "at": "",
+    },
+]  # fmt: skip
+
+
 @pytest.fixture
 def demo(db: None) -> Project:
     return Project.objects.create(name="demo")

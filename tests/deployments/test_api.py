@@ -8,12 +8,12 @@ from django.test import Client
 
 from apps.clusters.models import Cluster
 from apps.core.access import Principal
-from apps.core.models import Membership, Project, User
+from apps.core.models import AuditEntry, Membership, Project, User
 from apps.core.states import Health, Role
 from apps.deployments.models import Deployment, Heal, Rollout, Target
 from tests import factories
 from tests.clusters.test_podoptions import EVERYTHING
-from tests.deployments.conftest import SPEC, client_of
+from tests.deployments.conftest import DRIFT, SPEC, client_of
 
 pytestmark = pytest.mark.django_db
 BODY = {"project": "demo", "name": "digits", "target": "local-production", "replicas": 3, **SPEC}
@@ -176,3 +176,24 @@ def test_targets(api: Client, root: Principal, demo: Project, cluster: Cluster) 
     assert api.delete("/api/v1/targets/local-staging").status_code == 403
     assert admin.delete("/api/v1/targets/local-staging").status_code == 204
     assert api.get("/api/v1/targets").json()["results"] == []
+
+
+def test_drift_is_told_and_put_back(api: Client, digits: Deployment) -> None:
+    path = "/api/v1/deployments/digits"
+    assert api.get(path).json()["drift"] is None
+    assert post(api, f"{path}/restore").status_code == 409
+    Deployment.objects.filter(pk=digits.pk).update(drift=DRIFT)
+    told = api.get(path).json()["drift"]
+    assert (told["reason"], told["restoring"], told["differences"]) == ("EditedByHand", False, DRIFT)
+    assert told["message"] == (
+        "Edited by hand: spec.template.spec.containers[server].image of Deployment digits-r1 was changed by "
+        "kubectl-edit at 2026-11-29T20:00:00Z, and 1 more."
+    )
+    tag = api.get(path).headers["ETag"]
+    asked = post(api, f"{path}/restore", **{"If-Match": tag})
+    assert (asked.status_code, asked.json()["drift"]["restoring"]) == (200, True)
+    assert post(api, f"{path}/restore", **{"If-Match": tag}).status_code == 412
+    edits = AuditEntry.objects.get(action="deployment.restore").before["edits"]
+    assert edits[1] == "Service digits metadata.labels.app.kubernetes.io/name removed"
+    made = post(api, f"{path}/restart")
+    assert (made.status_code, made.json()["number"], made.json()["copied_from"]) == (201, 2, 1)

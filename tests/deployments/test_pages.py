@@ -19,6 +19,7 @@ from apps.deployments import predict, services
 from apps.deployments.models import Deployment, Heal, Target
 from tests import factories
 from tests.clusters.test_podoptions import EVERYTHING
+from tests.deployments.conftest import DRIFT
 
 pytestmark = pytest.mark.django_db
 HOME = "/p/demo/deployments/"
@@ -132,6 +133,30 @@ def test_what_one_may_do(page: Client, digits: Deployment, developer: Principal)
     digits.refresh_from_db()
     assert digits.state == "Deleting"
     assert "Roll out a version" not in words(page.get(PAGE))
+
+
+def test_an_edit_by_hand_is_shown_and_put_back_when_asked(page: Client, digits: Deployment) -> None:
+    assert "Edited by hand" not in words(page.get(PAGE))
+    refused = words(page.post(f"{PAGE}restore", follow=True))
+    assert "Nothing of digits is known to differ" in refused
+    Deployment.objects.filter(pk=digits.pk).update(drift=DRIFT)
+    text = words(page.get(f"{PAGE}?part=summary"))
+    assert "Edited by hand 2 fields differ" in text
+    assert "spec.template.spec.containers[server].image Deployment digits-r1" in text
+    assert "evil:1 kubectl-edit" in text
+    assert "digits removed not known" in text
+    assert "edited by hand" in words(page.get("/p/demo/deployments/"))
+    page.post(f"{PAGE}restore")
+    digits.refresh_from_db()
+    assert digits.restore_asked
+    assert "Being put back" in words(page.get(PAGE))
+
+
+def test_the_current_revision_is_restarted_from_the_page(page: Client, digits: Deployment) -> None:
+    page.post(f"{PAGE}restart")
+    digits.refresh_from_db()
+    assert digits.current is not None
+    assert (digits.current.number, digits.current.copied_from) == (2, 1)
 
 
 def test_options_of_pods_by_the_forms_and_on_the_page(page: Client, target: Target, model: Any) -> None:

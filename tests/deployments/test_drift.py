@@ -1,0 +1,197 @@
+"""What is a difference and what is none, by tables: values, defaults, owners."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from apps.deployments import manifests
+from apps.deployments.drift import Act, act_on, adopted, differences, projection, sentence, undoing
+from apps.deployments.ownership import Holder, Item, autoscaled, held_part
+from apps.deployments.specs import parse_revision
+
+IDENTITY = manifests.Identity("demo", "digits", "flotilla-demo")
+SPEC = parse_revision(
+    {"image": "digits:1", "env": {"A": "1", "B": "2"}, "resources": {"cpu": "1000m", "memory": "1Gi"}}
+)
+RENDERED = manifests.workload(IDENTITY, 1, SPEC, 2, tracking_uri="http://flotilla")
+ASKED = manifests.asked_of(IDENTITY, 1, SPEC.digest)
+APPLIED = manifests.stamped(RENDERED, ASKED)
+SERVER = "spec.template.spec.containers[server]"
+
+
+def server(obj: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = obj["spec"]["template"]["spec"]["containers"][0]
+    return found
+
+
+def entry(manager: str, tree: dict[str, Any], **more: str) -> dict[str, Any]:
+    return {"manager": manager, "time": "2026-11-29T20:00:00Z", "fieldsV1": tree, "operation": "Update", **more}
+
+
+def in_server(tree: dict[str, Any]) -> dict[str, Any]:
+    inner = {'k:{"name":"server"}': {".": {}, **tree}}
+    return {"f:spec": {"f:template": {"f:spec": {"f:containers": inner}}}}
+
+
+def live(*entries: dict[str, Any]) -> dict[str, Any]:
+    """The object as a server answers it: with its own defaults, and with quantities in its own words."""
+    found = copy.deepcopy(APPLIED)
+    found["metadata"] |= {"uid": "u", "generation": 1, "managedFields": [entry("flotilla", {"f:spec": {}}), *entries]}
+    found["spec"]["template"]["spec"]["dnsPolicy"] = "ClusterFirst"
+    server(found)["terminationMessagePath"] = "/dev/termination-log"
+    server(found)["resources"]["limits"]["cpu"] = server(found)["resources"]["requests"]["cpu"] = "1"
+    return found
+
+
+def test_what_the_server_fills_in_or_writes_another_way_is_no_difference() -> None:
+    kept = projection(live(), APPLIED)
+    assert server(kept)["resources"]["limits"]["cpu"] == "1"
+    assert "terminationMessagePath" not in server(kept)
+    assert differences(live(), kept) == []
+    # The same, found later with one more default of a newer server, and with its lists in another order.
+    found = live()
+    server(found)["env"].reverse()
+    server(found)["ports"][0]["hostPort"] = 0
+    assert differences(found, kept) == []
+
+
+def test_replicas_are_decided_elsewhere() -> None:
+    found = live(entry("kubectl", {"f:spec": {"f:replicas": {}}}, subresource="scale"))
+    found["spec"]["replicas"] = 9
+    assert differences(found, projection(live(), APPLIED)) == []
+
+
+@pytest.mark.parametrize(
+    ("entries", "by"),
+    [
+        ([], ("", "")),
+        ([entry("kubectl-edit", in_server({"f:image": {}}))], ("kubectl-edit", "2026-11-29T20:00:00Z")),
+        (
+            [
+                entry("old", in_server({"f:image": {}})),
+                entry("new", in_server({"f:image": {}}), time="2026-11-29T21:00:00Z"),
+            ],
+            ("new", "2026-11-29T21:00:00Z"),
+        ),
+        ([entry("controller", in_server({"f:image": {}}), subresource="status")], ("", "")),
+    ],
+)
+def test_who_did_it_is_told_as_far_as_it_is_known(entries: list[dict[str, Any]], by: tuple[str, str]) -> None:
+    found = live(*entries)
+    server(found)["image"] = "evil:1"
+    (told,) = differences(found, projection(live(), APPLIED))
+    assert (told.field, told.kind, told.applied, told.found) == (f"{SERVER}.image", "changed", "digits:1", "evil:1")
+    assert (told.manager, told.at) == by
+
+
+def test_what_a_hand_put_into_the_environment_is_not_shown() -> None:
+    tree = {'k:{"name":"A"}': {"f:value": {}}, 'k:{"name":"TOKEN"}': {".": {}, "f:name": {}, "f:value": {}}}
+    sidecar = {"f:spec": {"f:template": {"f:spec": {"f:containers": {'k:{"name":"side"}': {".": {}, "f:name": {}}}}}}}
+    found = live(entry("kubectl-edit", in_server({"f:env": tree})), entry("helm", sidecar))
+    server(found)["env"][0]["value"] = "hunter2"
+    server(found)["env"].append({"name": "TOKEN", "value": "hunter2"})
+    found["spec"]["template"]["spec"]["containers"].append({"name": "side", "env": [{"name": "X", "value": "hunter2"}]})
+    told = differences(found, projection(live(), APPLIED))
+    assert [(one.field, one.kind) for one in told] == [
+        (f"{SERVER}.env[A].value", "changed"),
+        (f"{SERVER}.env[TOKEN]", "added"),
+        ("spec.template.spec.containers[side]", "added"),
+    ]
+    assert "hunter2" not in str(told)
+
+
+def test_no_more_is_kept_than_can_be_shown() -> None:
+    found = live()
+    server(found)["env"] = []
+    found["metadata"]["labels"] = {}
+    server(found)["command"] = ["x" * 1000]
+    many = parse_revision({"image": "digits:1", "env": {f"V{n}": "1" for n in range(50)}})
+    kept = projection(live(), manifests.workload(IDENTITY, 1, many, 2, tracking_uri=""))
+    server(kept)["env"] = [{"name": f"V{n}", "value": "1"} for n in range(50)]
+    told = differences(found, kept)
+    assert len(told) == 20
+    assert sentence([one.to_json() for one in told]).endswith(", and 19 more.")
+    assert sentence([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("note", "image", "kept", "act"),
+    [
+        (None, "digits:1", None, Act.ADOPT),
+        (None, "digits:1", "older", Act.ADOPT),
+        (None, "other:1", None, Act.APPLY),
+        (ASKED, "other:1", None, Act.ADOPT),
+        ("older", "digits:1", None, Act.APPLY),
+        ("older", "digits:1", "older", Act.APPLY),
+        # What is known to have been applied is not applied again, whatever a hand did to the note.
+        ("older", "other:1", ASKED, Act.LEAVE),
+        (None, "other:1", ASKED, Act.LEAVE),
+    ],
+)
+def test_what_is_to_be_done(note: str | None, image: str, kept: str | None, act: Act) -> None:
+    found = live()
+    found["metadata"]["annotations"] = {"flotilla.dev/asked": note} if note else {"flotilla.dev/applied": "0123"}
+    server(found)["image"] = image
+    assert act_on(found, RENDERED, ASKED, kept) is act
+    assert act_on(None, RENDERED, ASKED, kept) is Act.MAKE
+
+
+def test_what_nobody_is_known_to_hold_is_adopted_as_it_is() -> None:
+    found = live()
+    del found["metadata"]["managedFields"]
+    base = adopted(found, RENDERED)
+    assert server(base) == server(projection(live(), RENDERED))
+    assert "replicas" not in base["spec"]
+    assert differences(found, base) == []
+
+
+def test_the_way_back_removes_what_was_added_and_replaces_lists_whole() -> None:
+    added = {"f:spec": {"f:paused": {}, "f:template": {"f:spec": {"f:nodeSelector": {}}}}}
+    found = live(entry("kubectl", added), entry("helm", in_server({"f:stdin": {}})))
+    assert undoing(projection(live(), APPLIED), live()) is None
+    found["spec"]["paused"] = True
+    found["spec"]["template"]["spec"]["nodeSelector"] = {"disk": "ssd"}
+    server(found)["stdin"] = True
+    kept = projection(live(), APPLIED)
+    patch = undoing(kept, found)
+    assert patch is not None
+    assert (patch["spec"]["paused"], patch["spec"]["template"]["spec"]["nodeSelector"]) == (None, None)
+    assert patch["spec"]["template"]["spec"]["containers"] == kept["spec"]["template"]["spec"]["containers"]
+
+
+def test_fields_are_found_in_a_tree() -> None:
+    ports = {"f:ports": {'k:{"containerPort":8080,"protocol":"TCP"}': {".": {}, "f:name": {}}}}
+    holder = Holder("x", "", in_server({**ports, "f:command": {}, "f:env": {'v:"a"': {}}}))
+    here = ("spec", "template", "spec", "containers", Item("[server]", {"name": "server"}))
+    for path, holds in (
+        ((*here, "command"), True),
+        ((*here, "args"), False),
+        ((*here, "ports", Item("", {"containerPort": 8080, "name": "http"}), "name"), True),
+        ((*here, "ports", Item("", {"containerPort": 80}), "name"), False),
+        ((*here[:-1], Item("[side]", {"name": "side"}), "command"), False),
+        (("spec", "replicas"), False),
+        ((*here, "env", Item("a", "a")), True),
+    ):
+        assert holder.holds(path) is holds, path
+    assert not Holder("x", "", {}).holds(("spec",))
+
+
+def test_the_part_that_is_held_can_be_applied() -> None:
+    tree = in_server({"f:image": {}, "f:env": {'k:{"name":"B"}': {".": {}, "f:name": {}, "f:value": {}}}})
+    held = held_part({"spec": APPLIED["spec"]}, [tree, {"f:spec": {"f:revisionHistoryLimit": {}}}])
+    inner = {"name": "server", "image": "digits:1", "env": [{"name": "B", "value": "2"}]}
+    assert held == {"spec": {"revisionHistoryLimit": 1, "template": {"spec": {"containers": [inner]}}}}
+
+
+@pytest.mark.parametrize(
+    ("manager", "fields", "scaled"),
+    [
+        ("kube-controller-manager", {"f:spec": {"f:replicas": {}}}, True),
+        ("kube-controller-manager", {"f:metadata": {"f:annotations": {}}}, False),
+        ("kubectl", {"f:spec": {"f:replicas": {}}}, False),
+    ],
+)
+def test_who_decides_how_many(manager: str, fields: dict[str, Any], scaled: bool) -> None:
+    assert autoscaled({"metadata": {"managedFields": [entry(manager, fields, subresource="scale")]}}) is scaled
+    assert autoscaled({"metadata": {}}) is False
