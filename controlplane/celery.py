@@ -3,7 +3,7 @@
 import os
 
 from celery import Celery
-from celery.signals import beat_init, worker_init
+from celery.signals import worker_init
 
 from apps.core.heartbeat import WorkerHeartbeat
 from apps.core.work.steps import Crews
@@ -17,4 +17,3 @@ app.autodiscover_tasks()
 app.steps["worker"].add(WorkerHeartbeat)
 app.steps["worker"].add(Crews)
 worker_init.connect(refuse_unfit_settings)
-beat_init.connect(refuse_unfit_settings)

@@ -1,6 +1,6 @@
 """No process of production starts with settings that are not fit for it.
 
-`manage.py` runs the system checks before its commands. Uvicorn and Celery run none, so web, worker and beat call this.
+`manage.py` runs the system checks before its commands. Uvicorn and Celery run none, so web and worker call this.
 """
 
 from typing import Any

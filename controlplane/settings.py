@@ -240,10 +240,6 @@ CELERY_TIMEZONE = "UTC"
 WORK_THREADS = env.int("FLOTILLA_WORK_THREADS", 16)
 WORK_PER_CLUSTER = env.int("FLOTILLA_WORK_PER_CLUSTER", 12)
 WORK_PERSON_THREADS = env.int("FLOTILLA_WORK_PERSON_THREADS", 4)
-CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
-    "ring-each-minute": {"task": "work.drain", "schedule": 60.0, "options": {"expires": 60.0}}
-}
-CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "celerybeat-schedule")
 
 # Everything is rendered to one line here and leaves through the console handler, which masks secrets. No fancy
 # tracebacks: they print local variables, and with them credentials.

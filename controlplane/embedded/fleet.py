@@ -83,12 +83,6 @@ def worker(env: dict[str, str]) -> Command:
     )
 
 
-def beat(env: dict[str, str]) -> Command:
-    """The schedule of the minute sweeps."""
-    argv = _python("-m", "celery", "-A", "controlplane", "beat", "--pidfile=", "--loglevel", "INFO")
-    return Command(name="beat", argv=argv, env=env, cwd=BASE_DIR)
-
-
 def watcher(env: dict[str, str]) -> Command:
     """The watch streams of all clusters."""
     return Command(name="watcher", argv=_python("manage.py", "watch_clusters", "--skip-checks"), env=env, cwd=BASE_DIR)

@@ -38,11 +38,11 @@ def start_all(
     )
     supervisor.progress.done(f"Valkey answers on port {addresses.valkey}")
     _wait_for_migrations(supervisor, data)
-    for command in (fleet.web(env, listener.fileno()), fleet.worker(env), fleet.watcher(env), fleet.beat(env)):
+    for command in (fleet.web(env, listener.fileno()), fleet.worker(env), fleet.watcher(env)):
         supervisor.start(command)
     _finish_bootstrap(supervisor, data)
     supervisor.wait(lambda: is_ready(place.local_url), "the web process to be ready", timeout=TIMEOUT_S, log="web")
-    supervisor.progress.done("web, worker, watcher and beat run")
+    supervisor.progress.done("web, worker and watcher run")
     supervisor.starting = False
     return env
 

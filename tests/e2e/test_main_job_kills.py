@@ -14,7 +14,7 @@ from tests.stack import LiveStack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 RUN_LABEL = "flotilla.dev/run"
-VICTIMS = ("worker", "watcher", "web", "beat")
+VICTIMS = ("worker", "watcher", "web")
 KILL_EVERY_S, ROUNDS = 4.0, 2
 
 

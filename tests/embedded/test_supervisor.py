@@ -119,7 +119,7 @@ def test_a_stray_of_an_earlier_start_is_ended_and_named(tmp_path: Path) -> None:
 def test_a_process_that_only_has_the_number_of_a_stray_is_left_alone(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", SLEEP], start_new_session=True) as other:
         (tmp_path / "web.pid").write_text(f'{{"pid": {other.pid}, "mark": "another boot:1"}}')
-        (tmp_path / "beat.pid").write_text("half")
+        (tmp_path / "watcher.pid").write_text("half")
         assert end_strays(tmp_path) == []
         time.sleep(0.05)
         assert other.poll() is None

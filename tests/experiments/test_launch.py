@@ -52,7 +52,7 @@ def launch(principal: Principal, experiment: Experiment, *command: str, image: s
 
 
 def follow(run: Run, *states: str, seconds: float = 40.0) -> Run:
-    """Reconcile as the watcher's wake-ups would, until the run is in one of the states."""
+    """Reconcile as the watcher would ask for it, until the run is in one of the states."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         reconcile_run(run.pk)

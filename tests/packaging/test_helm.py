@@ -14,7 +14,7 @@ from apps.clusters.permissions import cluster_role
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "helm" / "flotilla"
-PROCESSES = {"web", "worker", "beat", "watcher"}
+PROCESSES = {"web", "worker", "watcher"}
 FERNET_KEY = "c3RhZ2VkLWtleS1mb3ItdGhlLXRlc3RzLTMyLWJ5dGU="
 
 SECRETS = {
@@ -36,7 +36,7 @@ EVERYTHING = OWN_SECRET | {
     "ingress": {"enabled": True, "className": "nginx", "tlsSecret": "tls", "annotations": {"a": "b"}},
     "networkPolicy": {"enabled": True, "from": [{"namespaceSelector": {"matchLabels": {"name": "ingress"}}}]},
     "manager": {"enabled": True},
-    "settings": {"FLOTILLA_LOG_LEVEL": "DEBUG", "FLOTILLA_SWEEP_SECONDS": 30},
+    "settings": {"FLOTILLA_LOG_LEVEL": "DEBUG", "FLOTILLA_WORK_PER_CLUSTER": 8},
     "podAnnotations": {"team": "ml"},
     "podLabels": {"team": "ml"},
     "nodeSelector": {"kubernetes.io/os": "linux"},
@@ -119,7 +119,6 @@ def test_every_process_of_the_design_is_there(template, values: dict):
     assert commands["web"].startswith("uvicorn controlplane.asgi:application --host 0.0.0.0 --port 8000")
     assert commands["worker"].startswith("celery -A controlplane worker ")
     assert {"--without-gossip", "--without-mingle", "--prefetch-multiplier=1"} <= set(commands["worker"].split())
-    assert commands["beat"].startswith("celery -A controlplane beat ")
     assert commands["watcher"] == "python manage.py watch_clusters"
     assert commands["migrate"] == "python manage.py migrate --noinput"
 
@@ -176,7 +175,7 @@ def test_processes_are_probed_under_a_host_name_that_django_knows(template):
         "port": "http",
         "httpHeaders": [{"name": "Host", "value": "flotilla.example.com"}],
     }
-    for name, file in (("worker", "/tmp/alive"), ("watcher", "/tmp/alive"), ("beat", "/tmp/schedule")):
+    for name, file in (("worker", "/tmp/alive"), ("watcher", "/tmp/alive")):
         container = rendered[name]["spec"]["containers"][0]
         assert container["livenessProbe"]["exec"]["command"][:4] == [
             "python",
@@ -201,10 +200,7 @@ def test_migrations_run_before_an_install_or_an_upgrade_with_secrets_that_are_th
     assert secrets["flotilla"]["data"] == secrets["flotilla-migrate"]["data"]
 
 
-def test_there_is_one_beat_and_the_others_scale(template):
-    smallest = by_kind(template(SMALLEST), "Deployment")
-    beat = smallest["flotilla-beat"]["spec"]
-    assert (beat["replicas"], beat["strategy"]["type"]) == (1, "Recreate")
+def test_every_process_scales(template):
     scaled = template(EVERYTHING)
     deployments = by_kind(scaled, "Deployment")
     assert deployments["flotilla-watcher"]["spec"]["replicas"] == 2
@@ -293,5 +289,4 @@ def test_in_cluster_gives_the_manager_s_token_to_those_who_talk_to_it(template: 
     for component in ("web", "worker", "watcher"):
         assert specs[component]["serviceAccountName"] == "flotilla-manager"
         assert specs[component]["automountServiceAccountToken"] is True
-    assert specs["beat"]["serviceAccountName"] == "flotilla" and not specs["beat"]["automountServiceAccountToken"]
     assert "flotilla-manager" not in by_kind(objects, "Secret")

@@ -171,7 +171,6 @@ def test_web_becomes_ready_under_its_own_name_only_and_stops_cleanly(installatio
     [
         ("worker", "worker-alive", " ready."),
         ("watcher", "watcher-alive", " starts"),
-        ("beat", "schedule", "beat: Starting..."),
     ],
 )
 def test_the_others_start_show_that_they_live_and_stop_cleanly(
@@ -187,7 +186,7 @@ def test_the_others_start_show_that_they_live_and_stop_cleanly(
         assert "Traceback" not in installation.log(process)
 
 
-@pytest.mark.parametrize("process", ["migrate", "web", "worker", "watcher", "beat"])
+@pytest.mark.parametrize("process", ["migrate", "web", "worker", "watcher"])
 def test_no_process_starts_with_settings_that_are_not_fit_for_production(installation: Installation, process: str):
     unfit = {"FLOTILLA_SECRET_KEY": "", "FLOTILLA_CREDENTIALS_KEYS": "", "FLOTILLA_ALLOWED_HOSTS": "*"}
     refused = installation.run(installation.command(process), **unfit)

@@ -256,7 +256,7 @@ class ClusterWatch:
 
     async def _record(self, desk: Desk) -> None:
         """Write the cluster's state where it differs from what is written; now and then also where it does not, since
-        others (an administrator, the sweep) write it, too."""
+        others (an administrator, tidying up) write it, too."""
         contact, seen = self._contact, self._observation(desk)
         view = (derive(seen), conditions(seen), contact.version, contact.metrics)
         if view == self._recorded and time.monotonic() - self._recorded_at < self._timing.record:

@@ -157,7 +157,7 @@ spec:
       annotations: {{- . | nindent 8 }}
       {{- end }}
     spec:
-      {{- if and $root.Values.manager.enabled $root.Values.manager.inCluster (ne .component "beat") }}
+      {{- if and $root.Values.manager.enabled $root.Values.manager.inCluster }}
       # The kubelet mounts a short-lived token and renews it: Flotilla reads the file at each use.
       serviceAccountName: {{ include "flotilla.fullname" $root }}-manager
       automountServiceAccountToken: true
