@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from apps.clusters import services
-from apps.clusters.kube import pool, transport
+from apps.clusters.kube import heads, pool, transport
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.connection import Connection
 from apps.clusters.kube.errors import KubeError, Unreachable
@@ -170,9 +170,10 @@ def test_a_pooled_client_that_is_made_anew_checks_the_name_anew(
         services.connect(named)
 
 
-@pytest.fixture
-def dripping() -> Iterator[tuple[int, str]]:
-    """A server whose answer never ends: a byte now and then. Its port and its CA."""
+@pytest.fixture(params=[b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{", b"HTTP/1.1 200 OK\r\nX-Never: e"])
+def dripping(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, str]]:
+    """A server whose answer's body, or head, never ends: a byte now and then. Its port and its CA."""
+    monkeypatch.setattr(heads, "HEAD_SECONDS", 0.8)
     pem, key = certificate()
     context = server_context(pem, key)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -186,7 +187,7 @@ def dripping() -> Iterator[tuple[int, str]]:
     def drip(visitor: socket.socket) -> None:
         with contextlib.suppress(OSError), context.wrap_socket(visitor, server_side=True) as stream:
             stream.recv(4096)
-            stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{")
+            stream.sendall(request.param)
             while True:
                 stream.sendall(b" ")
                 time.sleep(0.05)
@@ -212,5 +213,5 @@ def test_an_answer_that_drips_in_ends_without_a_budget_too(
 ) -> None:
     monkeypatch.setattr(transport, "BODY_SECONDS", 0.5)
     port, ca = dripping
-    with pytest.raises(Unreachable, match="too slowly"):
+    with pytest.raises(Unreachable, match=r"too slowly|did not answer in time"):
         KubeClient(Connection(f"https://127.0.0.1:{port}", "127.0.0.1", ca, token=TOKEN)).version()

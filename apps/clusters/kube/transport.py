@@ -17,6 +17,7 @@ from apps.clusters.kube import paths
 from apps.clusters.kube.answers import encode
 from apps.clusters.kube.connection import Connection, tls_context
 from apps.clusters.kube.errors import Invalid, NotTheApiServer, Unreachable, error_from
+from apps.clusters.kube.heads import BoundedPool
 from apps.clusters.kube.opinions import Opinions
 from apps.core import pooled
 
@@ -64,6 +65,7 @@ class Transport:
             ssl_context=tls_context(connection),
             server_hostname=connection.expected_name,
         )
+        self._pool.pool_classes_by_scheme = {"https": BoundedPool}
 
     def call(
         self,
