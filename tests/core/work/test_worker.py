@@ -1,0 +1,147 @@
+"""The threads of a worker, really running: they find what is due by themselves, together, and survive what fails."""
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.db import connection
+
+from apps.core import work
+from apps.core.work import bell, steps, worker
+from apps.core.work.kinds import Lane, register
+from apps.core.work.models import Gate, Work
+from apps.core.work.outcomes import DONE, Again, Away, Outcome
+from controlplane.embedded.waiting import wait_for
+from tests.core.work.conftest import elsewhere
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def crew(settings: object) -> Iterator[Callable[..., worker.Crew]]:
+    """Starts crews, and stops them before the database goes."""
+    started: list[worker.Crew] = []
+
+    def start(lane: Lane = Lane.FLEET, threads: int = 6) -> worker.Crew:
+        settings.WORK_THREADS = threads  # type: ignore[attr-defined]
+        made = worker.Crew(lane)
+        made.start()
+        started.append(made)
+        return made
+
+    yield start
+    for made in started:
+        made.stop()
+
+
+def test_what_is_due_is_found_without_a_ring_and_by_all_threads_together(crew: Callable[..., worker.Crew]) -> None:
+    together = threading.Barrier(5)
+
+    def meet(pk: int) -> Outcome:
+        together.wait(20)  # it passes only when five rounds are under way at once
+        return DONE
+
+    register("run", meet)
+    crew(threads=6)
+    work.ask_many("run", [(pk, 1 + pk % 2) for pk in range(10)])
+    wait_for(lambda: not Work.objects.exists(), "ten rounds by five threads at once", timeout=20)
+
+
+def test_what_is_due_later_is_done_then(crew: Callable[..., worker.Crew]) -> None:
+    rounds: list[int] = []
+
+    def twice(pk: int) -> Outcome:
+        rounds.append(pk)
+        return Again(0.3) if len(rounds) < 3 else DONE
+
+    register("run", twice)
+    crew()
+    work.ask("run", 1, cluster=None, after=0.2)
+    wait_for(lambda: not Work.objects.exists(), "three rounds, each when it is due", timeout=10)
+    assert rounds == [1, 1, 1]
+
+
+def test_a_ring_lets_it_look_at_once(crew: Callable[..., worker.Crew], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "LOOK", 60.0)
+    done = threading.Event()
+
+    def note(pk: int) -> Outcome:
+        done.set()
+        return DONE
+
+    register("run", note)
+    made = crew()
+    monkeypatch.setattr(steps, "_crews", [made])
+    work.ask("run", 1, cluster=1)
+    steps.drain()
+    assert done.wait(10)
+
+
+def test_clusters_that_hang_leave_threads_for_the_others(crew: Callable[..., worker.Crew]) -> None:
+    let_go = threading.Event()
+    done: list[int] = []
+
+    def run(pk: int) -> Outcome:
+        if pk < 100:
+            let_go.wait(30)
+            return Away("Timeout")
+        done.append(pk)
+        return DONE
+
+    register("run", run)
+    crew(threads=4)
+    work.ask_many("run", [(pk, 1) for pk in range(50)])
+    wait_for(lambda: Work.objects.filter(claim__isnull=False).count() == 4, "all threads to hang", timeout=10)
+    work.ask_many("run", [(pk, 2) for pk in range(100, 140)])
+    let_go.set()
+    wait_for(lambda: len(done) == 40, "the other cluster's work to be done", timeout=10)
+    assert Gate.objects.get().cluster == 1 and Work.objects.filter(cluster=1).count() == 50
+
+
+def test_a_database_session_that_ends_under_a_thread_costs_a_moment(crew: Callable[..., worker.Crew]) -> None:
+    rounds: list[int] = []
+
+    def cut(pk: int) -> Outcome:
+        rounds.append(pk)
+        if len(rounds) == 1:
+            connection.close()  # as when Postgres is restarted: the claim's lock goes with it
+        return DONE
+
+    register("run", cut)
+    crew()
+    work.ask("run", 1, cluster=1)
+    wait_for(lambda: not Work.objects.exists(), "the object to be done with", timeout=15)
+
+
+def test_a_stopped_crew_ends_what_it_is_at_and_takes_nothing_more(crew: Callable[..., worker.Crew]) -> None:
+    under_way, end = threading.Event(), threading.Event()
+
+    def slow(pk: int) -> Outcome:
+        under_way.set()
+        end.wait(10)
+        return DONE
+
+    register("run", slow)
+    made = crew(threads=1)
+    work.ask_many("run", [(1, 1), (2, 1)])
+    assert under_way.wait(10)
+    threading.Timer(0.3, end.set).start()
+    made.stop()
+    assert elsewhere(lambda: Work.objects.count()) == 1
+
+
+def test_a_ring_that_can_not_be_sent_costs_nothing_and_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from celery import current_app
+
+    tried = threading.Event()
+
+    def away(*_: object, **__: object) -> None:
+        tried.set()
+        raise ConnectionError("no broker")
+
+    monkeypatch.setattr(current_app, "send_task", away)
+    bell.Bell().ring()
+    assert tried.wait(5)
+    wait_for(lambda: "they look by themselves" in caplog.text, "the failure to be logged", timeout=5)
