@@ -1,26 +1,8 @@
 """`python -m benchmarks.clusters [part …]`: every part, or those that are named."""
 
-import importlib
-import pkgutil
 import sys
-from pathlib import Path
 
-from benchmarks.figures import machine
-
-
-def main(wanted: list[str]) -> int:
-    """Print the figures of the parts; 2 when a part is not known."""
-    known = sorted(found.name for found in pkgutil.iter_modules([str(Path(__file__).parent)]) if found.name[0] != "_")
-    unknown = [name for name in wanted if name not in known]
-    if unknown:
-        print(f"There is no part {', '.join(unknown)}; there are {', '.join(known)}.", file=sys.stderr)
-        return 2
-    print(machine().line(), flush=True)
-    for name in wanted or known:
-        for figure in importlib.import_module(f"benchmarks.clusters.{name}").run():
-            print(figure.line(), flush=True)
-    return 0
-
+from benchmarks.parts import main
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main("clusters", sys.argv[1:]))

@@ -1,0 +1,178 @@
+"""Everything that a benchmark of the spine needs: servers, a hollow local cluster, the processes, and a project."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from benchmarks.clusters._servers import Servers, django_on_own_servers
+from benchmarks.spine._fake import TOKEN
+from controlplane.embedded import ports
+from controlplane.embedded.fleet import BASE_DIR
+from controlplane.embedded.waiting import wait_for
+from tests.stack import LocalCluster
+
+SPEC = {"image": "busybox", "command": ["true"], "resources": {"cpu": "10m", "memory": "16Mi"}}
+
+
+@dataclass
+class Stage:
+    """A running Flotilla with one well cluster, `home`. Django is set up in this process, on the same servers."""
+
+    servers: Servers
+    port: int
+    token: str
+    project: Any
+    principal: Any
+
+    def start_worker(self) -> "subprocess.Popen[bytes]":
+        """A Celery worker as `make up` starts it."""
+        return self.servers.start("worker", "-m", "celery", "-A", "controlplane", "worker", "--without-mingle")
+
+    def launch(self, count: int, clients: int, experiment: str) -> list[int]:
+        """Ask for runs by REST, so many clients at once; the runs' ids. Raises AssertionError for a refusal."""
+        left = iter(range(count))
+        lock, found = threading.Lock(), []
+
+        def client() -> None:
+            with requests.Session() as session:
+                session.headers["Authorization"] = f"Bearer {self.token}"
+                while True:
+                    with lock:
+                        if next(left, None) is None:
+                            return
+                    body = {"experiment": experiment, "cluster": "home", **SPEC}
+                    answer = session.post(
+                        f"http://127.0.0.1:{self.port}/api/v1/runs?project=bench", json=body, timeout=60
+                    )
+                    assert answer.status_code == 201, answer.text
+                    with lock:
+                        found.append(int(answer.json()["id"]) if "id" in answer.json() else 0)
+
+        threads = [threading.Thread(target=client) for _ in range(clients)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return found
+
+    def wish(self, cluster: str, count: int) -> None:
+        """Runs that are wanted on a cluster, without a web process between."""
+        from apps.experiments import services
+
+        for start in range(0, count, 100):
+            wishes = [{"experiment": f"on-{cluster}", "cluster": cluster, **SPEC}] * min(100, count - start)
+            services.launch_runs(principal=self.principal, project=self.project, wishes=wishes)
+
+
+@contextmanager
+def stage(*, worker: bool = True) -> Iterator[Stage]:
+    """Start all of it, with a watcher; stop it in the end."""
+    with django_on_own_servers() as servers, _home(servers.directory) as home:
+        os.environ["FLOTILLA_PUBLIC_URL"] = "http://127.0.0.1:9"
+        from apps.clusters.services import register
+        from apps.core.access import Principal
+        from apps.core.models import Membership, Project, User
+        from apps.core.tokens import issue_token
+
+        root = User.objects.create(username="benchmark", is_superuser=True, is_staff=True)
+        project = Project.objects.create(name="bench")
+        Membership.objects.create(user=root, project=project, role="developer")
+        register(principal=Principal(user=root), name="home", kubeconfig_text=home.kubeconfig.read_text())
+        port = ports.free_port()
+        uvicorn = ("-m", "uvicorn", "controlplane.asgi:application", "--port", str(port), "--workers", "2")
+        os.environ["FLOTILLA_DB_POOL"] = "0"
+        servers.start("web", *uvicorn, "--log-level", "warning", "--no-access-log")
+        servers.start("watcher", "manage.py", "watch_clusters", "--skip-checks")
+        made = Stage(servers, port, issue_token(name="bench", user=root)[1], project, Principal(user=root))
+        if worker:
+            made.start_worker()
+        wait_for(lambda: _answers(port), "the web process to answer", timeout=60)
+        yield made
+
+
+@contextmanager
+def _home(directory: Path) -> Iterator[LocalCluster]:
+    home = directory / "home"
+    home.mkdir()
+    cluster = LocalCluster.start(home, "--hollow", "--hollow-nodes", "20")
+    try:
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+def _answers(port: int) -> bool:
+    try:
+        return requests.get(f"http://127.0.0.1:{port}/readyz", timeout=5).status_code == 200
+    except requests.RequestException:
+        return False
+
+
+class Neighbours:
+    """Ten other clusters: three swallow all that is sent, two refuse connections, one takes 9 s, four are well."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "benchmarks.spine._fake"]
+        self._fake = subprocess.Popen(command, cwd=BASE_DIR, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self._fake.stdout is not None
+        self._found = json.loads(self._fake.stdout.readline())
+        self._holes = [_hole() for _ in range(3)]
+        closed = [ports.free_port() for _ in range(2)]
+        fake = self._found["port"]
+        self.servers = {
+            **{
+                f"hole-{number}": f"https://127.0.0.1:{hole.getsockname()[1]}"
+                for number, hole in enumerate(self._holes)
+            },
+            **{f"closed-{number}": f"https://127.0.0.1:{port}" for number, port in enumerate(closed)},
+            "slow-0": f"https://127.0.0.1:{fake}/slow-0",
+            **{f"well-{number}": f"https://127.0.0.1:{fake}/well-{number}" for number in range(4)},
+        }
+
+    def register(self, principal: Any, *names: str) -> None:
+        """Register those of these names (all by default)."""
+        from apps.clusters.services import register
+        from tests.clusters.fakeapi import kubeconfig
+
+        for name in names or self.servers:
+            server = self.servers.get(name, f"https://127.0.0.1:{self._found['port']}/{name}")
+            text = kubeconfig(server, self._found["ca"].encode(), {"token": TOKEN})
+            register(principal=principal, name=name, kubeconfig_text=text)
+
+    def asked(self, name: str) -> int:
+        """How many requests about a namespace have come for a fake cluster."""
+        answer = requests.get(f"https://127.0.0.1:{self._found['port']}/{name}/asked", verify=False, timeout=10)
+        return int(answer.json().get(name, 0))
+
+    def close(self) -> None:
+        """End them."""
+        self._fake.terminate()
+        self._fake.wait(10)
+        for hole in self._holes:
+            hole.close()
+
+
+def _hole() -> socket.socket:
+    """Accepts connections, by its backlog, and never answers."""
+    found = socket.socket()
+    found.bind(("127.0.0.1", 0))
+    found.listen(1024)
+    return found
+
+
+def until(condition: Any, what: str, timeout: float) -> float:
+    """Wait, and tell how long it took in seconds. Raises TimeoutError."""
+    began = time.monotonic()
+    wait_for(condition, what, timeout=timeout, interval=0.2)
+    return time.monotonic() - began
