@@ -22,7 +22,8 @@ def whole_row_writes(source: str) -> Iterator[str]:
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
             continue
         on_super = isinstance(node.func.value, ast.Call) and getattr(node.func.value.func, "id", "") == "super"
-        named = {keyword.arg for keyword in node.keywords} & {"update_fields", "force_insert"}
+        # `commit` is a form's, which is asked for the row and writes nothing: the admin panel's base sees to that.
+        named = {keyword.arg for keyword in node.keywords} & {"update_fields", "force_insert", "commit"}
         if node.func.attr == "save" and not named and not on_super:
             yield f"line {node.lineno}: {ast.unparse(node)}"
 

@@ -1,5 +1,6 @@
 """Writes of the model registry."""
 
+import contextlib
 import re
 
 from django.db import IntegrityError, transaction
@@ -99,11 +100,9 @@ def create_version(
     require_role(principal, project, Role.DEVELOPER)
     _require_files(run, logged_model, artifact_path)
     if create_missing and not RegisteredModel.objects.filter(project=project, name=model_name).exists():
-        try:
+        # That somebody made it in between is as good.
+        with contextlib.suppress(Conflict):
             create_model(principal=principal, project=project, name=model_name)
-        except Conflict:
-            # Somebody made it in between, which is as good.
-            model_name = str(model_name)
     with transaction.atomic():
         model = RegisteredModel.objects.select_for_update().filter(project=project, name=model_name).first()
         if model is None:
