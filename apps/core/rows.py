@@ -6,7 +6,7 @@ ends; `put` writes the columns that are named and no other, so that a counter or
 
 from typing import Any, TypeVar
 
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.utils import timezone
 
 from apps.core.errors import Conflict
@@ -20,7 +20,7 @@ def held(row: M, *related: str) -> M:
     Rows that refer to it can be inserted meanwhile, so that logging to a run does not wait for a change of its name.
     Raises Conflict when the row is gone.
     """
-    rows = row._meta.model._default_manager.select_for_update(of=("self",), no_key=True)
+    rows: QuerySet[M] = type(row)._default_manager.select_for_update(of=("self",), no_key=True)
     # Without names `select_related` would follow every foreign key.
     found = (rows.select_related(*related) if related else rows).filter(pk=row.pk).first()
     if found is None:
