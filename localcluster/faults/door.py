@@ -92,6 +92,8 @@ class FaultDoor:
             await asyncio.sleep(delay.parameters["delaySeconds"])
         if Kind.EXPIRE_TOKEN in met:
             await _reply(failure(unauthorized()), send)
+        elif proxy := met.get(Kind.PROXY):
+            await _reply(_of_proxy(proxy), send)
         elif chosen := met.get(Kind.ANSWER):
             await _reply(_failed(answer_of(chosen), wish), send)
         else:
@@ -207,6 +209,13 @@ def _failed(error: StatusError, wish: Attributes) -> Response:
         # A real API server tells it inside the stream.
         return Response(line("ERROR", dump(error.status())))
     return failure(error)
+
+
+def _of_proxy(fault: Fault) -> Response:
+    """What something in front of the API server says in its place."""
+    given = fault.parameters
+    body = given.get("body", "404 page not found\n").encode()
+    return Response(body, given["code"], given.get("contentType", "text/plain; charset=utf-8"))
 
 
 async def _reply(response: Response, send: Send) -> None:

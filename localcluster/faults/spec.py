@@ -19,6 +19,7 @@ class Kind(StrEnum):
     DROP_WATCH = "DropWatch"
     END_WATCH = "EndWatch"
     ANSWER = "Answer"
+    PROXY = "Proxy"
     DELAY = "Delay"
     CUT_OFF = "CutOff"
     MALFORMED = "Malformed"
@@ -32,11 +33,14 @@ class Kind(StrEnum):
 #: Faults that are done when they are asked for; there is nothing to end.
 AT_ONCE = frozenset({Kind.EVICT_POD, Kind.END_WATCH})
 #: Faults that requests run into.
-OF_REQUESTS = frozenset({Kind.DROP_WATCH, Kind.ANSWER, Kind.DELAY, Kind.CUT_OFF, Kind.MALFORMED, Kind.EXPIRE_TOKEN})
+OF_REQUESTS = frozenset(
+    {Kind.DROP_WATCH, Kind.ANSWER, Kind.PROXY, Kind.DELAY, Kind.CUT_OFF, Kind.MALFORMED, Kind.EXPIRE_TOKEN}
+)
 
 #: Per kind: the parameters that it needs, and those that it may have, each with its type.
 _NEEDED: dict[Kind, dict[str, type]] = {
     Kind.ANSWER: {"code": int},
+    Kind.PROXY: {"code": int},
     Kind.DELAY: {"delaySeconds": float},
     Kind.FILL_NODE: {"node": str},
     Kind.FAIL_NODE: {"node": str},
@@ -45,6 +49,7 @@ _NEEDED: dict[Kind, dict[str, type]] = {
 }
 _OPTIONAL: dict[Kind, dict[str, type]] = {
     Kind.ANSWER: {"retryAfterSeconds": int, "message": str},
+    Kind.PROXY: {"body": str, "contentType": str},
     Kind.END_WATCH: {"code": int, "message": str},
     Kind.CUT_OFF: {"mode": str},
     Kind.FILL_NODE: {"leave": dict},
@@ -135,8 +140,9 @@ def parse(document: Any) -> Fault:
 
 
 def _check(kind: Kind, parameters: Obj) -> None:
-    if not 400 <= parameters.get("code", 400) <= 599:
-        raise bad_request("code must be between 400 and 599")
+    least = 200 if kind is Kind.PROXY else 400
+    if not least <= parameters.get("code", 400) <= 599:
+        raise bad_request(f"code must be between {least} and 599")
     if kind is Kind.CUT_OFF and parameters.setdefault("mode", "Close") not in ("Close", "Hang"):
         raise bad_request("mode must be Close or Hang")
     if kind is Kind.EXPIRE_TOKEN and len(parameters.keys() & {"token", "user"}) != 1:

@@ -81,6 +81,8 @@ def test_only_the_administrator_switches_faults(faulty: Served) -> None:
         ({"fault": "Earthquake"}, "fault must be one of"),
         ({"fault": "Answer"}, "Answer needs code"),
         ({"fault": "Answer", "code": 200}, "between 400 and 599"),
+        ({"fault": "Proxy"}, "Proxy needs code"),
+        ({"fault": "Proxy", "code": 100}, "between 200 and 599"),
         ({"fault": "Answer", "code": 500, "node": "n"}, "Answer has no node"),
         ({"fault": "Delay", "delaySeconds": "long"}, "delaySeconds must be a float"),
         ({"fault": "Delay", "delaySeconds": -1}, "delaySeconds must be a float"),
@@ -141,6 +143,18 @@ def test_answers_are_statuses(faulty: Served, code: int, reason: str) -> None:
     assert faulty.request("DELETE", f"{FAULTS}/{made['id']}").status == 200
     assert faulty.get(PODS).status == 200
     assert faulty.request("DELETE", f"{FAULTS}/{made['id']}").status == 404
+
+
+def test_a_proxy_in_front_says_what_it_likes(faulty: Served) -> None:
+    made = switch(faulty, "Proxy", code=404)
+    reply = faulty.get(PODS)
+    assert (reply.status, reply.body, reply.headers["content-type"]) == (
+        404, b"404 page not found\n", "text/plain; charset=utf-8",
+    )  # fmt: skip
+    assert faulty.request("DELETE", f"{FAULTS}/{made['id']}").status == 200
+    switch(faulty, "Proxy", code=200, body="<html>", contentType="text/html")
+    reply = faulty.get(PODS)
+    assert (reply.status, reply.body, reply.headers["content-type"]) == (200, b"<html>", "text/html")
 
 
 def test_a_watch_is_told_410_inside_its_stream(faulty: Served) -> None:
