@@ -137,7 +137,7 @@ class Sender:
             except (redis.RedisError, OSError) as error:
                 self._put_back(lot, error)
             else:
-                self._note(lot)
+                self._note_sent()
 
     def _take(self) -> list[Topic]:
         """What is due, waiting until something is."""
@@ -148,8 +148,11 @@ class Sender:
                 if lot:
                     break
                 self._changed.wait(min(self._waiting.values()) - now if self._waiting else None)
+            self._sent = {topic: at for topic, at in self._sent.items() if at + MEMORY_SECONDS > now}
             for topic in lot:
                 del self._waiting[topic]
+                # Now and not when Redis has answered: what changes in between waits for its turn, too.
+                self._sent[topic] = now
             self._sending = True
             return lot
 
@@ -161,14 +164,11 @@ class Sender:
             pipeline.publish(CHANNEL, json.dumps(topic))
         pipeline.execute()
 
-    def _note(self, lot: list[Topic]) -> None:
-        now = time.monotonic()
+    def _note_sent(self) -> None:
         with self._changed:
             if self._retry:
                 logger.info("hints are published again")
             self._retry, self._sending = 0.0, False
-            self._sent = {topic: at for topic, at in self._sent.items() if at + MEMORY_SECONDS > now}
-            self._sent |= dict.fromkeys(lot, now)
             self._changed.notify_all()
 
     def _put_back(self, lot: list[Topic], error: Exception) -> None:

@@ -210,6 +210,28 @@ def test_what_waits_for_redis_is_bounded_and_comes_when_it_is_back(
         assert len(published()) <= hints.MOST_WAITING
 
 
+def test_nothing_of_hints_that_fail_for_long_is_kept(
+    sender: Callable[..., Sender], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hints, "FIRST_RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(hints, "LONGEST_RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(hints, "MEMORY_SECONDS", 0.0)
+    monkeypatch.setattr(hints, "MOST_WAITING", 50)
+    tries = 0
+
+    def fail() -> "redis.Redis":
+        nonlocal tries
+        tries += 1
+        raise redis.ConnectionError("away")
+
+    ours = sender(fail)
+    for number in range(50):
+        ours.add([(f"run:{number}-{more}", 1) for more in range(20)])
+        before = tries
+        wait_for(lambda before=before: tries > before, "another try", timeout=10)
+    assert len(ours._sent) + len(ours._waiting) <= 3 * hints.MOST_WAITING
+
+
 def test_hints_during_a_short_loss_come_afterwards(
     sender: Callable[..., Sender], monkeypatch: pytest.MonkeyPatch
 ) -> None:
