@@ -197,6 +197,24 @@ def deployment(
     return made
 
 
+def revision(of: Deployment, model_version: ModelVersion) -> Revision:
+    """One more revision, rolled out and superseded."""
+    number = of.revisions.count() + 1
+    spec = serving_spec(model_version)
+    made = Revision.objects.create(
+        deployment=of, number=number, digest=uid()[:16], model_version=model_version, spec=spec
+    )
+    Rollout.objects.create(
+        deployment=of,
+        to_revision=made,
+        state=RolloutState.SUPERSEDED,
+        ended_at=timezone.now(),
+        started_at=timezone.now(),
+    )
+    Deployment.objects.filter(pk=of.pk).update(last_revision=number)
+    return made
+
+
 def serving_spec(model_version: ModelVersion) -> dict[str, Any]:
     asked = {
         "model": {"name": model_version.model.name, "version": model_version.version},

@@ -89,6 +89,8 @@ def recent_values(metrics: Iterable[tuple[int, str]], *, last: int, limit: int) 
     """
     pairs = list(metrics)
     found: dict[int, list[float]] = {}
+    if not pairs:
+        return found
     with connection.cursor() as cursor:
         cursor.execute(_RECENT, [[pk for pk, _ in pairs], [key for _, key in pairs], last, limit])
         for run_pk, value in cursor.fetchall():

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from apps.experiments import artifacts
-from apps.experiments.artifacts import Owner
-from apps.experiments.models import Artifact
+from django.db.models import Count, F, Q, Window
+from django.db.models.functions import RowNumber
+
+from apps.experiments.models import Artifact, LoggedModel, Run
 
 MAX_FILES = 300
 MAX_INLINE_BYTES = 4 * 1024 * 1024
@@ -39,15 +41,29 @@ class Files:
     model: str = ""
 
 
-def file_tree(owner: Owner, title: str, model: str = "") -> Files:
-    """The files of an owner as indented lines, folders before what is in them."""
-    rows = artifacts.artifacts_of(owner)
-    found: Sequence[Artifact] = list(rows.order_by("path")[: MAX_FILES + 1])
-    hidden = max(0, rows.count() - MAX_FILES) if len(found) > MAX_FILES else 0
+def file_trees(run: Run, models: Sequence[LoggedModel]) -> list[Files]:
+    """The run's own files, then those of each model that it logged; who has none is left out. One query."""
+    owned = Q(run=run) | Q(logged_model__in=[model.pk for model in models])
+    same: dict[str, Any] = {"partition_by": [F("logged_model_id")]}
+    rows = (
+        Artifact.objects.filter(owned)
+        .annotate(number=Window(RowNumber(), order_by="path", **same), total=Window(Count("pk"), **same))
+        .filter(number__lte=MAX_FILES)
+    )
+    of: dict[int | None, list[Artifact]] = {}
+    for row in rows.order_by("path"):
+        of.setdefault(row.logged_model_id, []).append(row)
+    trees = [_tree(of.get(None, []), "Artifacts")]
+    trees += [_tree(of.get(model.pk, []), f"Logged model: {model.name}", model.uid) for model in models]
+    return [tree for tree in trees if tree.rows]
+
+
+def _tree(files: Sequence[Artifact], title: str, model: str = "") -> Files:
+    """Indented lines, folders before what is in them."""
     lines: list[FileRow] = []
     pictures: list[FileRow] = []
     known: set[str] = set()
-    for artifact in found[:MAX_FILES]:
+    for artifact in files:
         parts = artifact.path.split("/")
         for depth in range(len(parts) - 1):
             folder = "/".join(parts[: depth + 1])
@@ -58,4 +74,5 @@ def file_tree(owner: Owner, title: str, model: str = "") -> Files:
         lines.append(row)
         if artifact.path.lower().endswith(PICTURES) and artifact.size <= MAX_INLINE_BYTES:
             pictures.append(row)
+    hidden = getattr(files[0], "total") - len(files) if files else 0  # noqa: B009 - annotated by `file_trees`
     return Files(title, lines, pictures, hidden, model)

@@ -19,7 +19,7 @@ from apps.core.states import Role
 from apps.core.transitions import transitions_of
 from apps.experiments import artifacts, charts, selectors
 from apps.experiments.curves import Point, curves, grown_keys
-from apps.experiments.filetree import Files, file_tree
+from apps.experiments.filetree import Files, file_trees
 from apps.experiments.models import Experiment, LatestMetric, LoggedModel, ModelVersion, Run
 from apps.experiments.search import RunSearch
 from apps.experiments.states import FAILURES, SETTLED, RunKind, RunState
@@ -305,9 +305,7 @@ class RunBoard:
     @cached_property
     def files(self) -> list[Files]:
         """Its own files, then those of each logged model."""
-        found = [file_tree(self.run, "Artifacts")]
-        found += [file_tree(model, f"Logged model: {model.name}", model.uid) for model in self.logged_models]
-        return [files for files in found if files.rows]
+        return file_trees(self.run, self.logged_models)
 
     @cached_property
     def sources(self) -> list[str]:

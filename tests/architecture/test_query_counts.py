@@ -1,4 +1,4 @@
-"""No page or endpoint makes a number of queries that grows with its rows.
+"""No page or endpoint makes a number of queries that grows with its rows, or with what is in the request.
 
 The counts are recorded in `query_counts.json`, so that a change of them is seen in review. After a wanted change:
 `RECORD_QUERY_COUNTS=1 pytest tests/architecture/test_query_counts.py`.
@@ -6,126 +6,107 @@ The counts are recorded in `query_counts.json`, so that a change of them is seen
 
 import json
 import os
-from datetime import timedelta
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from django.db import connection
+import yaml
+from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import resolve
 
-from apps.clusters.models import Cluster, Pod
-from apps.clusters.usage import partitions, rollup
-from apps.core.models import Project
-from apps.experiments.models import Experiment, Run
-from tests import factories
-from tests.clusters import usage_history
-
-pytestmark = pytest.mark.django_db
+from apps.experiments.mlflow import urls as mlflow_urls
+from controlplane.embedded.fleet import BASE_DIR
+from tests.architecture.calls import EVERYTHING, MLFLOW, NOT_MEASURED, Ask
+from tests.architecture.urls import every_url
+from tests.architecture.world import World, grow, small
 
 RECORD = Path(__file__).with_name("query_counts.json")
-PAGES = [
-    "/p/demo/",
-    "/activity/",
-    "/clusters/",
-    "/clusters/?group=region&sort=-gpu",
-    "/clusters/demo-cluster/",
-    "/clusters/demo-cluster/check/",
-    "/clusters/demo-cluster/?sort=-cpu&pod=demo",
-    "/clusters/demo-cluster/nodes/demo-cluster-node-1/",
-    "/clusters/demo-cluster/events/",
-    "/clusters/demo-cluster/pods/flotilla-demo/{pod}/",
-    "/clusters/demo-cluster/usage/",
-    "/clusters/demo-cluster/usage/?span=24h",
-    "/clusters/demo-cluster/usage/?span=30d",
-    "/clusters/demo-cluster/nodes/demo-cluster-node-1/usage/",
-    "/clusters/demo-cluster/namespaces/",
-    "/usage/",
-    "/usage/?by=deployment",
-    "/usage/?by=experiment",
-    "/p/demo/experiments/",
-    "/p/demo/experiments/digits/",
-    "/p/demo/runs/{run}/",
-    "/p/demo/models/",
-    "/p/demo/models/digits/",
-    "/p/demo/deployments/",
-    "/p/demo/deployments/digits/",
-    "/p/demo/targets/",
-    "/search?q=digits",
-    "/api/v1/projects",
-    "/api/v1/clusters",
-    "/api/v1/clusters/demo-cluster",
-    "/api/v1/clusters/demo-cluster/nodes",
-    "/api/v1/clusters/demo-cluster/pods",
-    "/api/v1/clusters/demo-cluster/events",
-    "/api/v1/usage",
-    "/api/v1/experiments",
-    "/api/v1/runs",
-    "/api/v1/runs/{run}",
-    "/api/v1/runs/{run}/metrics",
-    "/api/v1/models",
-    "/api/v1/models/digits",
-    "/api/v1/models/digits/versions",
-    "/api/v1/targets",
-    "/api/v1/deployments",
-    "/api/v1/deployments/digits",
-    "/api/v1/deployments/digits/replicas",
-    "/api/v1/deployments/digits/revisions",
-    "/api/v1/deployments/digits/rollouts",
-]
 
 
-def counted(client: Client, path: str) -> int:
-    client.get(path)  # what is cached by the first request is not what the page costs
-    with CaptureQueriesContext(connection) as queries:
-        answer = client.get(path)
-    assert answer.status_code == 200, f"{path} answered {answer.status_code}"
-    return len(queries)
+class Meter:
+    """Sends requests and counts their queries. What a request writes is rolled back."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._program = Client(headers={"authorization": f"Bearer {world.secret}"})
+        self._person, self._root = Client(), Client()
+        self._person.force_login(world.person)
+        self._root.force_login(world.root)
+
+    def count(self, ask: Ask, *, many: bool = False) -> int:
+        """The queries of one request."""
+        path = self._world.fill(ask.path)
+        body = ask.many(self._world) if many and ask.many else self._world.fill(ask.body or {})
+        person = self._root if ask.platform else self._person
+        client = self._program if path.startswith(MLFLOW.rpartition("/")[0]) else person
+        sent = {} if ask.body is None and ask.many is None else {"data": body}
+        if sent and not ask.form:
+            sent["content_type"] = "application/json"
+        with transaction.atomic():
+            with CaptureQueriesContext(connection) as queries:
+                answer = getattr(client, ask.method.lower())(path, **sent)
+                if answer.streaming:
+                    b"".join(answer.streaming_content)
+            assert answer.status_code < 400, f"{ask.name}: {answer.status_code} {answer.content[:500]}"
+            if ask.form:
+                assert b'class="errors"' not in answer.content, f"{ask.name} was not accepted"
+            # What a page notes in the session stays: the next one need not note it again.
+            transaction.set_rollback(ask.method != "GET")
+        return len(queries)
 
 
-def grow(project: Project) -> None:
-    """Several times more of everything that the pages list."""
-    home = project.deployments.get(name="digits").target.cluster
-    experiment = Experiment.objects.get(project=project, name="digits")
-    model = project.registered_models.get(name="digits")
-    for number in range(6):
-        source = factories.run(experiment)
-        made = factories.version(model, source, alias=f"alias-{number}")
-        factories.run(experiment, state="Failed")
-        factories.deployment(project, home, f"more-{number}", made)
-        sick = factories.pod(home, project, deployment="digits", revision="1", ready=False, health="Degraded")
-        factories.warning(home, sick)
-        factories.run(Experiment.objects.create(project=project, name=f"more-{number}"))
-        factories.cluster(f"more-{number}", state="Unreachable")
-        factories.pod(home, project, run=str(source.pk), namespace=f"more-{number}")
-    sample(home)
-
-
-def sample(cluster: Cluster) -> None:
-    """Some minutes of usage history, in the time of its project."""
-    now = partitions.clock()
-    Project.objects.update(created_at=now - timedelta(days=1))
-    for minutes in (14, 13, 3, 2):
-        usage_history.sample_now(cluster, now - timedelta(minutes=minutes))
-    rollup.run(now)
-
-
-def test_queries_do_not_grow_with_rows() -> None:
-    project = factories.busy_project(size=2)
-    client = Client()
-    client.force_login(factories.member(project))
-    first = Run.objects.filter(experiment__name="digits").earliest("id")
-    run, home = first.uid, project.deployments.get(name="digits").target.cluster
-    factories.pod(home, project, run=str(first.pk))
-    pod = Pod.objects.filter(deployment="digits", health="Degraded").earliest("id").name
-    sample(home)
-    before = {path: counted(client, path.format(run=run, pod=pod)) for path in PAGES}
-    grow(project)
-    after = {path: counted(client, path.format(run=run, pod=pod)) for path in PAGES}
-    growing = {path: (before[path], after[path]) for path in PAGES if after[path] > before[path]}
-    assert not growing, f"queries before and after: {growing}"
+@pytest.mark.django_db
+def test_queries_do_not_grow_with_rows_or_requests() -> None:
+    world = small()
+    meter = Meter(world)
+    for ask in EVERYTHING:
+        meter.count(ask)  # what is cached by the first of its kind is not what a request costs
+    before = {ask.name: meter.count(ask) for ask in EVERYTHING}
+    grow(world)
+    after = {ask.name: meter.count(ask) for ask in EVERYTHING}
+    larger = {ask.name: meter.count(ask, many=True) for ask in EVERYTHING if ask.many}
+    growing = {name: (before[name], count) for name, count in after.items() if count > before[name]}
+    assert not growing, f"queries with few and with many rows: {growing}"
+    growing = {name: (after[name], count) for name, count in larger.items() if count > after[name]}
+    assert not growing, f"queries with little and with much in the request: {growing}"
     if os.environ.get("RECORD_QUERY_COUNTS"):
         RECORD.write_text(json.dumps(after, indent=2) + "\n")
     recorded = json.loads(RECORD.read_text())
-    more = {path: f"{recorded.get(path)} → {count}" for path, count in after.items() if count > recorded.get(path, 0)}
+    more = {name: f"{recorded.get(name)} → {count}" for name, count in after.items() if count > recorded.get(name, 0)}
     assert not more, f"more queries than recorded: {more}"
+    assert set(recorded) == set(after), "what is no longer measured is no longer recorded"
+
+
+def _endpoints() -> Iterator[tuple[str, str]]:
+    """Method and path, with names in braces, of every endpoint of REST and MLflow."""
+    schema = yaml.safe_load((BASE_DIR / "docs" / "openapi.yaml").read_text())
+    for path, methods in schema["paths"].items():
+        yield from ((method.upper(), path) for method in methods if method in ("get", "post", "put", "patch", "delete"))
+    tables = {
+        "experiments/": mlflow_urls._EXPERIMENTS,
+        "runs/": mlflow_urls._RUNS,
+        "logged-models": mlflow_urls._LOGGED,
+        "registered-models/": mlflow_urls._MODELS,
+        "model-versions/": mlflow_urls._VERSIONS,
+    }
+    for prefix, rows in tables.items():
+        for tail, row in rows.items():
+            path = re.sub(r"<\w+:(\w+)>", r"{\1}", f"{MLFLOW}/{prefix}{tail}")
+            yield from ((method, path) for method in row)
+
+
+def test_every_page_and_endpoint_is_measured_or_said_not_to_be() -> None:
+    asked = {(ask.method, re.sub(r"\{\w+\}", "1" * 32, ask.path.partition("?")[0])) for ask in EVERYTHING}
+    views = {resolve(path).view_name for _, path in asked if not path.startswith("/api")}
+    pages = {url.name for url in every_url("demo") if url.name and not url.path.startswith(("/api", "/admin"))}
+    missing = {page for page in pages if page not in views and page not in NOT_MEASURED}
+    for method, template in _endpoints():
+        pattern = re.compile(re.sub(r"\{\w+\}", "[^/]+", template))
+        if f"{method} {template}" not in NOT_MEASURED and not any(
+            method == sent and pattern.fullmatch(path) for sent, path in asked
+        ):
+            missing.add(f"{method} {template}")
+    assert not missing

@@ -107,8 +107,8 @@ def search_models(call: Call) -> dict[str, Any]:
     """Registered models by filter, ordered by name."""
     rows = filter_models(selectors.models(project=call.project()), call.text("filter")).order_by("name")
     found, token = page_of(rows, call, default=100, most=1000)
-    newest = ModelVersion.objects.filter(model__in=[row.pk for row in found]).order_by("model", "-version")
-    latest = {row.model_id: row for row in _related(newest.distinct("model"))}
+    newest = ModelVersion.objects.filter(model__in=[row.pk for row in found]).order_by("model_id", "-version")
+    latest = {row.model_id: row for row in _related(newest.distinct("model_id"))}
     return {"registered_models": [render.registered_model(row, latest.get(row.pk)) for row in found], **token}
 
 

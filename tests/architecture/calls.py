@@ -1,0 +1,340 @@
+"""What `test_query_counts` measures: every page, every endpoint of REST and of MLflow, with a request that succeeds.
+
+`{…}` stands for a row of `world.World`. `many` is the same request with many things in it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tests.architecture.world import World
+
+Body = dict[str, Any]
+MLFLOW = "/api/2.0/mlflow"
+FILES = "/api/2.0/mlflow-artifacts/artifacts"
+OVER_A_SOCKET = "asks a cluster, so that its time is another's"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request. `form` sends a page's form, else the body is JSON; what it writes is rolled back afterwards."""
+
+    method: str
+    path: str
+    body: Body | None = None
+    many: Callable[[World], Body] | None = None
+    form: bool = False
+    platform: bool = False
+    """Sent by a platform administrator, not by an administrator of the project."""
+
+    @property
+    def name(self) -> str:
+        """How `query_counts.json` calls it."""
+        return self.path if self.method == "GET" else f"{self.method} {self.path}"
+
+
+def get(*paths: str) -> list[Ask]:
+    """Requests without a body."""
+    return [Ask("GET", path) for path in paths]
+
+
+PAGES = get(
+    "/p/demo/",
+    "/activity/",
+    "/settings/",
+    "/settings/password/",
+    "/_rail",
+    "/clusters/",
+    "/clusters/?group=region&sort=-gpu",
+    "/clusters/demo-cluster/",
+    "/clusters/demo-cluster/?part=whys",
+    "/clusters/demo-cluster/?part=conditions",
+    "/clusters/demo-cluster/check/",
+    "/clusters/demo-cluster/?sort=-cpu&pod=demo",
+    "/clusters/demo-cluster/nodes/demo-cluster-node-1/",
+    "/clusters/demo-cluster/events/",
+    "/clusters/demo-cluster/pods/flotilla-demo/{pod}/",
+    "/clusters/demo-cluster/pods/flotilla-demo/{pod}/usage/",
+    "/clusters/demo-cluster/usage/",
+    "/clusters/demo-cluster/usage/?span=24h",
+    "/clusters/demo-cluster/usage/?span=30d",
+    "/clusters/demo-cluster/nodes/demo-cluster-node-1/usage/",
+    "/clusters/demo-cluster/namespaces/",
+    "/usage/",
+    "/usage/?by=deployment",
+    "/usage/?by=experiment",
+    "/p/demo/experiments/",
+    "/p/demo/experiments/?q=d",
+    "/p/demo/experiments/digits/",
+    "/p/demo/experiments/digits/?sort=-metrics.loss&filter=metrics.loss<2",
+    "/p/demo/runs/new",
+    "/p/demo/runs/{run}/",
+    "/p/demo/runs/{pending}/",
+    "/p/demo/runs/{run}/artifacts/note.txt",
+    "/p/demo/runs/{run}/models/{logged}/model/MLmodel",
+    "/p/demo/models/",
+    "/p/demo/models/?q=d",
+    "/p/demo/models/digits/",
+    "/p/demo/deployments/",
+    "/p/demo/deployments/?q=d&health=Healthy",
+    "/p/demo/deployments/new",
+    "/p/demo/deployments/digits/",
+    "/p/demo/deployments/digits/replicas/{replica}/",
+    "/p/demo/targets/",
+    "/p/demo/targets/new",
+    "/search?q=digits",
+)
+FORMS = [
+    Ask(
+        "POST",
+        "/p/demo/runs/new",
+        {"experiment": "digits", "image": "busybox", "cluster": "demo-cluster", "cpu": "1", "memory": "1Gi"},
+        form=True,
+    ),
+    Ask("POST", "/p/demo/runs/{pending}/cancel", {}, form=True),
+    Ask("POST", "/p/demo/runs/{pending}/rerun", {}, form=True),
+    Ask("POST", "/p/demo/runs/{run}/register", {"model": "digits", "artifact_path": "model"}, form=True),
+    Ask("POST", "/p/demo/models/digits/aliases", {"alias": "best", "version": "1"}, form=True),
+    Ask("POST", "/p/demo/models/digits/aliases/champion/delete", {}, form=True),
+    Ask(
+        "POST", "/p/demo/targets/new", {"name": "there", "cluster": "demo-cluster", "environment": "staging"}, form=True
+    ),
+    Ask("POST", "/p/demo/targets/unused/delete", {}, form=True),
+    Ask("POST", "/p/demo/deployments/digits/revise", {"image": "other:1", "model": "digits:1"}, form=True),
+    Ask("POST", "/p/demo/deployments/digits/rollback/2", {}, form=True),
+    Ask("POST", "/p/demo/deployments/digits/scale", {"replicas": "4"}, form=True),
+    Ask("POST", "/p/demo/deployments/digits/delete", {}, form=True),
+    Ask("POST", "/settings/", {"name": "mine", "role": "developer", "project": "", "days": "30"}, form=True),
+    Ask("POST", "/settings/tokens/{token}/revoke/", {}, form=True),
+    Ask("POST", "/clusters/demo-cluster/check/again/", {}, form=True, platform=True),
+]
+
+
+def _wish(number: int) -> Body:
+    return {
+        "experiment": f"new-{number}",
+        "image": "busybox",
+        "cluster": "demo-cluster",
+        "params": {f"p{more}": "1" for more in range(number % 5)},
+    }
+
+
+_SPEC = {"image": "flotilla-examples/digits:1", "command": ["python", "serve.py"]}
+REST = [
+    *get(
+        "/api/v1/projects/",
+        "/api/v1/projects/demo/",
+        "/api/v1/tokens/",
+        "/api/v1/clusters/",
+        "/api/v1/clusters/?label=region%3Dhere",
+        "/api/v1/clusters/demo-cluster/",
+        "/api/v1/clusters/demo-cluster/check/",
+        "/api/v1/clusters/demo-cluster/nodes/",
+        "/api/v1/clusters/demo-cluster/pods/",
+        "/api/v1/clusters/demo-cluster/events/",
+        "/api/v1/usage/",
+        "/api/v1/experiments/",
+        "/api/v1/experiments/digits/",
+        "/api/v1/runs/",
+        "/api/v1/runs/?filter=metrics.loss<2&experiment=digits",
+        "/api/v1/runs/{run}/",
+        "/api/v1/runs/{run}/metrics/",
+        "/api/v1/runs/{run}/logs/",
+        "/api/v1/models/",
+        "/api/v1/models/digits/",
+        "/api/v1/models/digits/versions/",
+        "/api/v1/models/digits/versions/1/",
+        "/api/v1/targets/",
+        "/api/v1/targets/demo-cluster-production/",
+        "/api/v1/deployments/",
+        "/api/v1/deployments/digits/",
+        "/api/v1/deployments/digits/replicas/",
+        "/api/v1/deployments/digits/revisions/",
+        "/api/v1/deployments/digits/rollouts/",
+        "/api/v1/deployments/digits/heals/",
+    ),
+    Ask("GET", "/api/v1/clusters/demo-cluster/account/", platform=True),
+    Ask("POST", "/api/v1/projects/", {"name": "another"}, platform=True),
+    Ask("POST", "/api/v1/tokens/", {"name": "ci", "project": "demo", "personal": False}),
+    Ask("DELETE", "/api/v1/tokens/{token}/"),
+    Ask("PATCH", "/api/v1/clusters/demo-cluster/", {"labels": {"region": "there"}}, platform=True),
+    Ask("DELETE", "/api/v1/clusters/empty-cluster/", {"confirm": "empty-cluster"}, platform=True),
+    Ask("POST", "/api/v1/experiments/", {"name": "fresh"}),
+    Ask("PATCH", "/api/v1/experiments/digits/", {"name": "numbers"}),
+    Ask("DELETE", "/api/v1/experiments/digits/"),
+    Ask("POST", "/api/v1/runs/", {"runs": [_wish(1)]}, lambda _: {"runs": [_wish(number) for number in range(100)]}),
+    Ask("POST", "/api/v1/runs/?dry_run=true", {"runs": [_wish(1)]}, lambda _: {"runs": [_wish(n) for n in range(100)]}),
+    Ask("POST", "/api/v1/runs/{pending}/cancel/"),
+    Ask("POST", "/api/v1/runs/{pending}/rerun/"),
+    Ask("DELETE", "/api/v1/runs/{run}/"),
+    Ask("POST", "/api/v1/models/", {"name": "fresh"}),
+    Ask("PATCH", "/api/v1/models/digits/", {"description": "Numbers.", "tags": {"a": "b"}}),
+    Ask("DELETE", "/api/v1/models/free/"),
+    Ask("POST", "/api/v1/models/digits/versions/", {"run_id": "{run}", "artifact_path": "model"}),
+    Ask("PATCH", "/api/v1/models/digits/versions/1/", {"description": "The first."}),
+    Ask("DELETE", "/api/v1/models/free/versions/1/"),
+    Ask("POST", "/api/v1/models/digits/aliases/", {"alias": "best", "version": 1}),
+    Ask("PUT", "/api/v1/models/digits/aliases/best/", {"version": 1}),
+    Ask("DELETE", "/api/v1/models/digits/aliases/champion/"),
+    Ask("POST", "/api/v1/targets/", {"name": "there", "cluster": "demo-cluster"}),
+    Ask("DELETE", "/api/v1/targets/unused/"),
+    Ask(
+        "POST",
+        "/api/v1/deployments/",
+        {**_SPEC, "name": "fresh", "target": "demo-cluster-production", "model": "digits", "version": 1},
+    ),
+    Ask("POST", "/api/v1/deployments/?dry_run=true", {**_SPEC, "name": "fresh", "target": "demo-cluster-production"}),
+    Ask("POST", "/api/v1/deployments/digits/revisions/", {"image": "other:1"}),
+    Ask("POST", "/api/v1/deployments/digits/rollback/", {"revision": 2}),
+    Ask("POST", "/api/v1/deployments/digits/scale/", {"replicas": 4}),
+    Ask("POST", "/api/v1/deployments/digits/restart/"),
+    Ask("POST", "/api/v1/deployments/digits-1/restore/"),
+    Ask("DELETE", "/api/v1/deployments/digits/"),
+]
+
+
+def _many(things: str, value: Callable[[int], Any], count: int, **more: Any) -> Callable[[World], Body]:
+    return lambda world: {**world.fill(more), things: [value(number) for number in range(count)]}
+
+
+def _pair(number: int) -> Body:
+    return {"key": f"key-{number}", "value": str(number)}
+
+
+def _metric(number: int) -> Body:
+    return {"key": f"m{number % 50}", "value": number, "timestamp": number, "step": number}
+
+
+def _outputs(world: World) -> Body:
+    return {"run_id": world.run, "models": [{"model_id": uid, "step": 2} for uid in world.models]}
+
+
+def _everywhere(world: World) -> Body:
+    return {"experiment_ids": world.experiments}
+
+
+TRACKING = [
+    *get(
+        f"{MLFLOW}/experiments/get-by-name?experiment_name=digits",
+        f"{MLFLOW}/experiments/get?experiment_id={{experiment}}",
+        f"{MLFLOW}/experiments/search?max_results=100",
+        f"{MLFLOW}/runs/get?run_id={{run}}",
+        f"{MLFLOW}/metrics/get-history?run_id={{run}}&metric_key=loss&max_results=1000",
+        f"{MLFLOW}/artifacts/list?run_id={{run}}",
+        f"{FILES}?path={{experiment}}/{{run}}/artifacts",
+        f"{FILES}/{{experiment}}/{{run}}/artifacts/note.txt",
+    ),
+    Ask("POST", f"{MLFLOW}/experiments/create", {"name": "fresh"}),
+    Ask("POST", f"{MLFLOW}/experiments/update", {"experiment_id": "{experiment}", "new_name": "numbers"}),
+    Ask("POST", f"{MLFLOW}/experiments/delete", {"experiment_id": "{experiment}"}),
+    Ask("POST", f"{MLFLOW}/experiments/restore", {"experiment_id": "{experiment}"}),
+    Ask(
+        "POST", f"{MLFLOW}/experiments/set-experiment-tag", {"experiment_id": "{experiment}", "key": "a", "value": "b"}
+    ),
+    Ask("POST", f"{MLFLOW}/experiments/search", {"max_results": 100, "filter": "name LIKE 'd%'"}),
+    Ask(
+        "POST",
+        f"{MLFLOW}/runs/create",
+        {"experiment_id": "{experiment}", "tags": [_pair(1)]},
+        _many("tags", _pair, 50, experiment_id="{experiment}"),
+    ),
+    Ask("POST", f"{MLFLOW}/runs/update", {"run_id": "{run}", "status": "FINISHED", "end_time": 5, "run_name": "other"}),
+    Ask("POST", f"{MLFLOW}/runs/delete", {"run_id": "{run}"}),
+    Ask("POST", f"{MLFLOW}/runs/restore", {"run_id": "{run}"}),
+    Ask("POST", f"{MLFLOW}/runs/search", {"experiment_ids": ["{experiment}"]}, _everywhere),
+    Ask(
+        "POST",
+        f"{MLFLOW}/runs/search?ordered",
+        {"experiment_ids": ["{experiment}"], "filter": "params.alpha != 'x'", "order_by": ["metrics.loss"]},
+    ),
+    Ask("POST", f"{MLFLOW}/runs/log-metric", {"run_id": "{run}", **_metric(1)}),
+    Ask("POST", f"{MLFLOW}/runs/log-parameter", {"run_id": "{run}", "key": "p", "value": "1"}),
+    Ask("POST", f"{MLFLOW}/runs/set-tag", {"run_id": "{run}", "key": "t", "value": "1"}),
+    Ask("POST", f"{MLFLOW}/runs/delete-tag", {"run_id": "{run}", "key": "team"}),
+    Ask(
+        "POST",
+        f"{MLFLOW}/runs/log-batch",
+        {"run_id": "{run}", "metrics": [_metric(1)]},
+        _many("metrics", _metric, 1000, run_id="{run}"),
+    ),
+    Ask(
+        "POST",
+        f"{MLFLOW}/runs/log-batch?params",
+        {"run_id": "{run}", "params": [_pair(1)], "tags": [_pair(1)]},
+        _many("params", _pair, 100, run_id="{run}", tags=[_pair(n) for n in range(100)]),
+    ),
+    Ask(
+        "POST", f"{MLFLOW}/runs/outputs", {"run_id": "{run}", "models": [{"model_id": "{logged}", "step": 1}]}, _outputs
+    ),
+    Ask("PUT", f"{FILES}/{{experiment}}/{{run}}/artifacts/new.txt", {"some": "bytes"}),
+    Ask("DELETE", f"{FILES}/{{experiment}}/{{run}}/artifacts/notes"),
+]
+LOGGED = [
+    *get(
+        f"{MLFLOW}/logged-models/{{logged}}",
+        f"{MLFLOW}/logged-models/{{logged}}/artifacts/directories",
+    ),
+    Ask(
+        "POST",
+        f"{MLFLOW}/logged-models",
+        {"experiment_id": "{experiment}", "source_run_id": "{run}", "name": "m", "params": [_pair(1)]},
+        _many("params", _pair, 100, experiment_id="{experiment}", source_run_id="{run}", name="m"),
+    ),
+    Ask("POST", f"{MLFLOW}/logged-models/search", {"experiment_ids": ["{experiment}"]}, _everywhere),
+    Ask("PATCH", f"{MLFLOW}/logged-models/{{logged}}", {"status": "LOGGED_MODEL_READY"}),
+    Ask("DELETE", f"{MLFLOW}/logged-models/{{logged}}"),
+    Ask("POST", f"{MLFLOW}/logged-models/{{logged}}/params", {"params": [_pair(1)]}, _many("params", _pair, 100)),
+    Ask("PATCH", f"{MLFLOW}/logged-models/{{logged}}/tags", {"tags": [_pair(1)]}, _many("tags", _pair, 100)),
+    Ask("DELETE", f"{MLFLOW}/logged-models/{{logged}}/tags/team"),
+]
+REGISTRY = [
+    *get(
+        f"{MLFLOW}/registered-models/get?name=digits",
+        f"{MLFLOW}/registered-models/search?max_results=100",
+        f"{MLFLOW}/registered-models/get-latest-versions?name=digits",
+        f"{MLFLOW}/registered-models/alias?name=digits&alias=champion",
+        f"{MLFLOW}/model-versions/get?name=digits&version=1",
+        f"{MLFLOW}/model-versions/search?max_results=1000",
+        f"{MLFLOW}/model-versions/get-download-uri?name=digits&version=1",
+    ),
+    Ask("POST", f"{MLFLOW}/registered-models/get-latest-versions", {"name": "digits"}),
+    Ask(
+        "POST",
+        f"{MLFLOW}/registered-models/create",
+        {"name": "fresh", "tags": [_pair(1)]},
+        _many("tags", _pair, 100, name="fresh"),
+    ),
+    Ask("POST", f"{MLFLOW}/registered-models/rename", {"name": "digits", "new_name": "numbers"}),
+    Ask("PATCH", f"{MLFLOW}/registered-models/update", {"name": "digits", "description": "Numbers."}),
+    Ask("DELETE", f"{MLFLOW}/registered-models/delete", {"name": "free"}),
+    Ask("POST", f"{MLFLOW}/registered-models/set-tag", {"name": "digits", "key": "a", "value": "b"}),
+    Ask("DELETE", f"{MLFLOW}/registered-models/delete-tag", {"name": "digits", "key": "a"}),
+    Ask("POST", f"{MLFLOW}/registered-models/alias", {"name": "digits", "alias": "best", "version": "1"}),
+    Ask("DELETE", f"{MLFLOW}/registered-models/alias", {"name": "digits", "alias": "champion"}),
+    Ask("POST", f"{MLFLOW}/model-versions/create", {"name": "digits", "source": "models:/{logged}", "run_id": "{run}"}),
+    Ask("PATCH", f"{MLFLOW}/model-versions/update", {"name": "digits", "version": "1", "description": "The first."}),
+    Ask("DELETE", f"{MLFLOW}/model-versions/delete", {"name": "free", "version": "1"}),
+    Ask("POST", f"{MLFLOW}/model-versions/set-tag", {"name": "digits", "version": "1", "key": "a", "value": "b"}),
+    Ask("DELETE", f"{MLFLOW}/model-versions/delete-tag", {"name": "digits", "version": "1", "key": "a"}),
+]
+
+# What is not measured, and why: by name of the page or by method and path of the endpoint.
+NOT_MEASURED = {
+    "healthz": "a probe",
+    "readyz": "a probe",
+    "core:login": "signs in",
+    "core:logout": "signs out",
+    "core:gallery": "for developers, without rows",
+    "core:home": "goes on to the overview",
+    "core:events": "a stream",
+    "clusters:pod-log": OVER_A_SOCKET,
+    "experiments:log": OVER_A_SOCKET,
+    "deployments:predict": OVER_A_SOCKET,
+    "deployments:example": OVER_A_SOCKET,
+    "deployments:replica_log": OVER_A_SOCKET,
+    "POST /api/v1/clusters/": OVER_A_SOCKET,
+    "POST /api/v1/clusters/{name}/test/": OVER_A_SOCKET,
+    "POST /api/v1/deployments/{name}/predict/": OVER_A_SOCKET,
+    f"POST {MLFLOW}/model-versions/transition-stage": "refuses: there are no stages",
+}
+EVERYTHING = [*PAGES, *FORMS, *REST, *TRACKING, *LOGGED, *REGISTRY]

@@ -1,0 +1,150 @@
+"""The rows that `calls` speaks of, few of them and then many."""
+
+import io
+import json
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from django.utils import timezone
+
+from apps.clusters import checks
+from apps.clusters.credentials import Validity
+from apps.clusters.models import Cluster, Pod
+from apps.clusters.usage import partitions, rollup
+from apps.core.access import Principal
+from apps.core.models import Project, User
+from apps.core.states import Role
+from apps.core.tokens import issue_token
+from apps.deployments.models import Target
+from apps.experiments import artifacts, services
+from apps.experiments.models import Experiment, LatestMetric, LoggedModel, Param, RegisteredModel, Run, Tag
+from tests import factories
+from tests.clusters import usage_history
+
+T = TypeVar("T")
+
+
+@dataclass
+class World:
+    """A project with some of everything. Its texts take the place of `{…}` in requests."""
+
+    project: Project
+    person: User
+    root: User
+    secret: str
+    first: Run
+    named: dict[str, str]
+    models: list[str] = field(default_factory=list)
+
+    @property
+    def run(self) -> str:
+        """The id of the run that most requests are about."""
+        return self.first.uid
+
+    @property
+    def experiments(self) -> list[str]:
+        """The ids of all experiments."""
+        return [str(pk) for pk in Experiment.objects.values_list("pk", flat=True)]
+
+    def fill(self, what: T) -> T:
+        """The same with rows in the place of `{…}`."""
+        text = json.dumps(what)
+        for name, value in self.named.items():
+            text = text.replace(f"{{{name}}}", value)
+        filled: T = json.loads(text)
+        return filled
+
+
+def small() -> World:
+    """Little of everything."""
+    project = factories.busy_project(size=2)
+    person = factories.member(project, role=Role.ADMIN)
+    root = User.objects.create_superuser("root", password="a long enough one")
+    # A token of one person, so that MLflow's endpoints know the project.
+    secret = issue_token(name="test", user=person, project=project, role=Role.ADMIN)[1]
+    mine = issue_token(name="mine", user=person)[0]
+    home = project.deployments.get(name="digits").target.cluster
+    first = Run.objects.filter(experiment__name="digits").earliest("id")
+    factories.pod(home, project, run=str(first.pk))
+    edits = [{"object": "Deployment digits-1-r1", "field": "spec.replicas", "kind": "changed"}]
+    project.deployments.filter(name="digits-1").update(drift=edits)
+    _checked(home)
+    factories.cluster("empty-cluster", nodes=1)
+    Target.objects.create(project=project, name="unused", cluster=home, namespace="flotilla-demo", environment="test")
+    digits = project.registered_models.get(name="digits")
+    factories.revision(project.deployments.get(name="digits"), factories.version(digits, first, alias="champion"))
+    factories.version(RegisteredModel.objects.create(project=project, name="free"), first)
+    logged = _model(first)
+    Tag.objects.create(run=first, experiment=first.experiment, key="team", value="vision")
+    artifacts.write(first, "note.txt", io.BytesIO(b"hello"))
+    artifacts.write(first, "notes/one.txt", io.BytesIO(b"one"))
+    artifacts.write(first, "model/MLmodel", io.BytesIO(b"{}"))
+    wish = {"experiment": "digits", "image": "busybox", "cluster": home.name}
+    pending = services.launch_wish(principal=Principal(user=person), project=project, wish=wish)
+    sample(home)
+    replica = Pod.objects.filter(deployment="digits", health="Degraded").earliest("id").name
+    named = {
+        "run": first.uid,
+        "experiment": str(first.experiment_id),
+        "pending": pending.uid,
+        "pod": replica,
+        "replica": replica,
+        "logged": logged.uid,
+        "token": str(mine.pk),
+    }
+    return World(project, person, root, secret, first, named, [logged.uid])
+
+
+def _checked(cluster: Cluster) -> None:
+    now = timezone.now()
+    report = checks.failed("Refused.", "ConnectionRefused", Validity("token"), now).as_dict()
+    stored = json.loads(json.dumps({**report, "generation": cluster.generation, "state": cluster.state}, default=str))
+    Cluster.objects.filter(pk=cluster.pk).update(check_report=stored, checked_at=now)
+
+
+def _model(run: Run) -> LoggedModel:
+    made = LoggedModel.objects.create(experiment=run.experiment, run=run, name="model", tags={"team": "vision"})
+    artifacts.write(made, "model/MLmodel", io.BytesIO(b"{}"))
+    return made
+
+
+def grow(world: World) -> None:
+    """Several times more of everything that the pages list, and of all that hangs on the run."""
+    project, first = world.project, world.first
+    home = project.deployments.get(name="digits").target.cluster
+    model, served = project.registered_models.get(name="digits"), project.deployments.get(name="digits")
+    for number in range(6):
+        source = factories.run(first.experiment)
+        made = factories.version(model, source, alias=f"alias-{number}")
+        factories.version(project.registered_models.get(name="free"), source)
+        factories.version(model, first)
+        factories.run(first.experiment, state="Failed")
+        factories.deployment(project, home, f"more-{number}", made)
+        factories.revision(served, made)
+        sick = factories.pod(home, project, deployment="digits", revision="1", ready=False, health="Degraded")
+        factories.warning(home, sick)
+        factories.run(Experiment.objects.create(project=project, name=f"more-{number}"))
+        factories.cluster(f"more-{number}", state="Unreachable")
+        factories.pod(home, project, run=str(source.pk), namespace=f"more-{number}")
+        world.models.append(_model(first).uid)
+        _hang_on(first, number)
+        issue_token(name=f"more-{number}", user=world.person)
+    sample(home)
+
+
+def _hang_on(run: Run, number: int) -> None:
+    about: dict[str, Any] = {"run": run, "experiment": run.experiment}
+    Param.objects.create(**about, key=f"more-{number}", value="1")
+    Tag.objects.create(**about, key=f"more-{number}", value="1")
+    LatestMetric.objects.create(**about, key=f"more-{number}", value=1.0, step=0, timestamp=1)
+    artifacts.write(run, f"notes/more-{number}.txt", io.BytesIO(b"more"))
+
+
+def sample(cluster: Cluster) -> None:
+    """Some minutes of usage history, in the time of its project."""
+    now = partitions.clock()
+    Project.objects.update(created_at=now - timedelta(days=1))
+    for minutes in (14, 13, 3, 2):
+        usage_history.sample_now(cluster, now - timedelta(minutes=minutes))
+    rollup.run(now)
