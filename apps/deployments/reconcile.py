@@ -11,6 +11,7 @@ from django.utils import timezone
 from apps.clusters import manifests as common
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import (
+    Forbidden,
     KubeError,
     NotFound,
     RefusedOnce,
@@ -106,17 +107,22 @@ def _get(client: KubeClient, kind: str, name: str, namespace: str) -> Object | N
 
 
 def _autoscaler_of(client: KubeClient, workload: Object | None) -> str:
-    """The name of the HorizontalPodAutoscaler that decides how many replicas there are; "" when we do.
+    """The HorizontalPodAutoscaler that decides how many replicas there are, for a sentence; "" when we do.
 
-    It is looked for only where one has written the number: one that was deleted meanwhile decides no longer.
+    It is looked for only where one has written the number: one that was deleted meanwhile decides no longer. Looking
+    at autoscalers is an optional permission: without it, the one that wrote the number is taken to be there.
     """
     if workload is None or not autoscaled(workload):
         return ""
     namespace, name = workload["metadata"]["namespace"], workload["metadata"]["name"]
-    for found in client.list("autoscaling/v2", "HorizontalPodAutoscaler", namespace):
+    try:
+        scalers = client.list("autoscaling/v2", "HorizontalPodAutoscaler", namespace)
+    except Forbidden:
+        return "An autoscaler"
+    for found in scalers:
         target = found["spec"]["scaleTargetRef"]
         if (target["kind"], target["name"]) == ("Deployment", name):
-            return str(found["metadata"]["name"])
+            return f"Autoscaler {found['metadata']['name']}"
     return ""
 
 

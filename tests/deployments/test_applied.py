@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from apps.clusters.kube import paths
+from apps.clusters.kube.client import KubeClient
+from apps.clusters.kube.errors import Forbidden
 from apps.core.errors import Conflict
 from apps.core.models import ApiToken, AuditEntry
 from apps.deployments import manifests, services
@@ -256,7 +258,19 @@ def test_what_is_no_edit_of_ours_is_no_drift(fleet: Fleet) -> None:
     assert fleet.workloads() == {"app-r1": 0}
 
 
-def test_an_autoscaler_decides_how_many_until_it_is_gone(fleet: Fleet) -> None:
+def forbid(patched: pytest.MonkeyPatch, client: KubeClient, kind: str) -> None:
+    """As a role does that leaves out what is optional."""
+    inner = client.list
+
+    def listing(api_version: str, of: str, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
+        if of == kind:
+            raise Forbidden(403, "Forbidden", "not in the role")
+        return inner(api_version, of, *args, **kwargs)
+
+    patched.setattr(client, "list", listing)
+
+
+def test_an_autoscaler_decides_how_many_until_it_is_gone(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     app = fleet.deploy(replicas=1)
     fleet.until_healthy(app)
     fleet.client.apply({
@@ -271,6 +285,10 @@ def test_an_autoscaler_decides_how_many_until_it_is_gone(fleet: Fleet) -> None:
     for _ in range(3):
         fleet.round(app)
         assert (fleet.workloads(), app.health) == ({"app-r1": 2}, "Healthy")
+    with monkeypatch.context() as patched:
+        forbid(patched, fleet.client, "HorizontalPodAutoscaler")
+        fleet.round(app)
+        assert (app.message, fleet.workloads()) == ("2 of 2 ready. An autoscaler says how many.", {"app-r1": 2})
     by_hand(fleet, WORKLOAD, container(env=[{"name": "NEW", "value": "x"}]))
     fleet.round(app)
     services.restore(principal=fleet.root, deployment=app)

@@ -63,7 +63,7 @@ def record_round(deployment: Deployment, rollout: Rollout | None, seen: Round) -
             "observed_generation": deployment.generation,
             "health": verdict.health,
             "reason": verdict.reason,
-            "message": verdict.message + (f" Autoscaler {seen.scaler} says how many." if seen.scaler else ""),
+            "message": verdict.message + (f" {seen.scaler} says how many." if seen.scaler else ""),
             "ready_replicas": ready,
             "observed": _entries(seen),
             "drift": [found.to_json() for found in seen.drift],
