@@ -40,7 +40,8 @@ ENV PATH=/venv/bin:$PATH \
     DJANGO_SETTINGS_MODULE=controlplane.settings \
     FLOTILLA_ENV=production \
     FLOTILLA_DATA_DIR=/data \
-    FLOTILLA_STATIC_ROOT=/app/staticfiles
+    FLOTILLA_STATIC_ROOT=/app/staticfiles \
+    WEB_CONCURRENCY=2
 # Bytecode now, because nothing can be written later on a read-only root.
 RUN python -m compileall -q /app/manage.py /app/controlplane /app/apps
 USER 10001:10001
@@ -49,5 +50,7 @@ EXPOSE 8000
 # For the web process; the compose file gives the others their own. Django wants a host name that it knows.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=4 \
   CMD ["python", "/app/controlplane/healthcheck.py", "web"]
+# uvicorn starts WEB_CONCURRENCY processes on one socket, and starts again who dies.
 CMD ["uvicorn", "controlplane.asgi:application", "--host", "0.0.0.0", "--port", "8000", \
-     "--no-server-header", "--no-access-log", "--timeout-graceful-shutdown", "20"]
+     "--no-server-header", "--no-access-log", "--timeout-graceful-shutdown", "20", \
+     "--timeout-worker-healthcheck", "30"]

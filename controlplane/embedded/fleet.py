@@ -13,6 +13,7 @@ from controlplane.embedded.place import Place
 from controlplane.embedded.processes import Command
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
+WEB_PROCESSES = 2
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,10 @@ def bootstrap(env: dict[str, str], localcluster_port: int) -> Command:
     return Command(name="bootstrap", argv=argv, env=env, cwd=BASE_DIR)
 
 
-def web(env: dict[str, str], listener: int) -> Command:
-    """The web process, on the listening socket with the file descriptor `listener`."""
+def web(env: dict[str, str], listener: int, number: int = 1) -> Command:
+    """A web process; all of them take connections from the listening socket with the file descriptor `listener`."""
     return Command(
-        name="web",
+        name="web" if number == 1 else f"web-{number}",
         argv=_python("-m", "controlplane.embedded.web", "--fd", str(listener)),
         env={**env, "FLOTILLA_DB_POOL": "1"},
         cwd=BASE_DIR,

@@ -42,6 +42,9 @@ def start_all(
         supervisor.start(command)
     _finish_bootstrap(supervisor, data)
     supervisor.wait(lambda: is_ready(place.local_url), "the web process to be ready", timeout=TIMEOUT_S, log="web")
+    # The others take part of the work later: a start waits for one only.
+    for number in range(2, fleet.WEB_PROCESSES + 1):
+        supervisor.start(fleet.web(env, listener.fileno(), number))
     supervisor.progress.done("web, worker and watcher run")
     supervisor.starting = False
     return env

@@ -1,4 +1,4 @@
-"""The web process of the embedded default: uvicorn on a socket that the supervisor holds open.
+"""A web process of the embedded default: uvicorn on a socket that the supervisor holds open, and that all share.
 
 While a killed web process is started again, connections queue on that socket instead of being refused.
 """

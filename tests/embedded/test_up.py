@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.timeout(240),
     pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc"),
 ]
-CHILDREN = ("postgres", "valkey", "localcluster", "web", "worker", "watcher")
+CHILDREN = ("postgres", "valkey", "localcluster", "web", "web-2", "worker", "watcher")
 
 
 def processes_of(data: Path) -> dict[int, str]:
@@ -101,11 +101,11 @@ def test_an_address_that_makes_no_sense_is_refused_with_a_sentence(
 
 
 def test_killed_processes_come_back_and_nobody_is_refused_a_connection(live_stack: LiveStack) -> None:
-    old = {name: live_stack.kill(name) for name in ("web", "worker", "watcher")}
+    old = {name: live_stack.kill(name) for name in ("web", "web-2", "worker", "watcher")}
     with socket.create_connection(("127.0.0.1", live_stack.port), timeout=5):
         pass
     assert live_stack.api.get("/api/v1/projects")["results"]
-    wait_for(lambda: all(live_stack.pid(name) != pid for name, pid in old.items()), "all three to be started again")
+    wait_for(lambda: all(live_stack.pid(name) != pid for name, pid in old.items()), "all four to be started again")
     assert "worker was ended by SIGKILL and is started again" in live_stack.output
 
 

@@ -60,3 +60,4 @@ def test_installs_only_pinned_wheels_and_holds_no_secret():
 def test_has_a_health_check_and_starts_the_web_process():
     assert '"/app/controlplane/healthcheck.py", "web"' in FINAL_STAGE
     assert 'CMD ["uvicorn", "controlplane.asgi:application", "--host", "0.0.0.0", "--port", "8000"' in FINAL_STAGE
+    assert re.search(r"WEB_CONCURRENCY=[2-9]", FINAL_STAGE), "one process uses one core"
