@@ -6,6 +6,7 @@ itself, and `{}` all that is inside. https://kubernetes.io/docs/reference/using-
 """
 
 import copy
+import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -92,11 +93,17 @@ def label_of(item: Any, key: str) -> str:
 
 def matching(items: Sequence[Any], keys: str) -> Any:
     """The item that `k:<keys>` of a tree names, or None. What an item leaves out is as by default (a port's TCP)."""
-    wanted: dict[str, Any] = json.loads(keys)
+    wanted = _keys(keys)
     for item in items:
-        if isinstance(item, Mapping) and all(item.get(name, value) == value for name, value in wanted.items()):
+        if isinstance(item, Mapping) and all(item.get(name, value) == value for name, value in wanted):
             return item
     return None
+
+
+@functools.lru_cache(maxsize=4096)
+def _keys(text: str) -> tuple[tuple[str, Any], ...]:
+    """The keys of an item. They are the same few in all objects, and each is looked at often."""
+    return tuple(json.loads(text).items())
 
 
 def held_part(value: Any, trees: Sequence[Tree]) -> Any:
@@ -118,7 +125,7 @@ def _held_item(item: Any, items: Sequence[Any], trees: Sequence[Tree]) -> Any:
         for step, node in tree.items():
             if step.startswith("k:") and matching(items, step[2:]) is item:
                 inner.append(node)
-                keys |= {name: item[name] for name in json.loads(step[2:]) if name in item}
+                keys |= {name: item[name] for name, _ in _keys(step[2:]) if name in item}
             elif step.startswith("v:") and json.loads(step[2:]) == item:
                 return item
     return {**keys, **held_part(item, inner)} if inner else None
