@@ -16,6 +16,7 @@ from apps.core.access import Principal
 from apps.core.models import Project, User
 from apps.core.states import Role
 from apps.core.tokens import issue_token
+from apps.deployments.drift import Difference
 from apps.deployments.models import Target
 from apps.experiments import artifacts, services
 from apps.experiments.models import Experiment, LatestMetric, LoggedModel, Param, RegisteredModel, Run, Tag
@@ -67,8 +68,8 @@ def small() -> World:
     home = project.deployments.get(name="digits").target.cluster
     first = Run.objects.filter(experiment__name="digits").earliest("id")
     factories.pod(home, project, run=str(first.pk))
-    edits = [{"object": "Deployment digits-1-r1", "field": "spec.replicas", "kind": "changed"}]
-    project.deployments.filter(name="digits-1").update(drift=edits)
+    edit = Difference("Deployment digits-1-r1", "spec.replicas", "changed", "3", "2", "kubectl")
+    project.deployments.filter(name="digits-1").update(drift=[edit.to_json()])
     _checked(home)
     factories.cluster("empty-cluster", nodes=1)
     Target.objects.create(project=project, name="unused", cluster=home, namespace="flotilla-demo", environment="test")
