@@ -131,6 +131,12 @@ def visible_projects(principal: Principal) -> QuerySet[Project]:
     return projects.filter(memberships__user=principal.user)
 
 
+def may(principal: Principal, project: Project, needed: Role = Role.DEVELOPER) -> bool:
+    """Whether `require_role` would let the caller pass: what a page offers, and what a page leaves out."""
+    role = role_in(principal, project)
+    return bool(role and role.allows(needed)) and not (principal.read_only and needed is not Role.VIEWER)
+
+
 def require_role(principal: Principal, project: Project, at_least: Role) -> None:
     """Raise Missing for a stranger to the project and NotAllowed for a member with a smaller role."""
     role = role_in(principal, project)

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, overload
 
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -24,9 +24,14 @@ class PageRequest(HttpRequest):
     project: Project | None
 
 
+Shown = Callable[..., HttpResponseBase]
 View = Callable[Concatenate[PageRequest, P], HttpResponseBase]
 
 
+@overload
+def page(view: View[P]) -> Shown: ...
+@overload
+def page(*, at_least: Role = Role.VIEWER, writes: Role | None = None) -> Callable[[View[P]], Shown]: ...
 def page(view: View[P] | None = None, *, at_least: Role = Role.VIEWER, writes: Role | None = None) -> Any:
     """Decorate a view: sign-in needed; a `project` in the URL is checked with role `at_least`.
 

@@ -6,7 +6,7 @@ ends; `put` writes the columns that are named and no other, so that a counter or
 
 from typing import Any, TypeVar
 
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 from django.utils import timezone
 
 from apps.core.errors import Conflict
@@ -20,9 +20,10 @@ def held(row: M, *related: str) -> M:
     Rows that refer to it can be inserted meanwhile, so that logging to a run does not wait for a change of its name.
     Raises Conflict when the row is gone.
     """
-    rows: QuerySet[M] = type(row)._default_manager.select_for_update(of=("self",), no_key=True)
+    # By way of `_meta`: the person of a request is a lazy object, whose class is none of ours.
+    rows: Any = row._meta.model._default_manager.select_for_update(of=("self",), no_key=True)
     # Without names `select_related` would follow every foreign key.
-    found = (rows.select_related(*related) if related else rows).filter(pk=row.pk).first()
+    found: M | None = (rows.select_related(*related) if related else rows).filter(pk=row.pk).first()
     if found is None:
         raise Conflict(f"{row} has just been deleted.", hint="Look again.")
     return found

@@ -14,9 +14,8 @@ from apps.clusters.models import KubeEvent, Pod
 from apps.clusters.texts import moment
 from apps.clusters.visibility import visibility_of
 from apps.clusters.why import Why
-from apps.core.access import Principal, role_in
+from apps.core.access import Principal, may
 from apps.core.look import look_of
-from apps.core.states import Role
 from apps.deployments import selectors
 from apps.deployments.health import ReplicaSeen
 from apps.deployments.models import Deployment, Heal, Revision, Rollout
@@ -169,8 +168,7 @@ class Board:
         self.deployment = deployment
         self.now = timezone.now()
         self._sight = visibility_of(principal)
-        role = role_in(principal, deployment.project)
-        self.may_change = bool(role and role.allows(Role.DEVELOPER)) and not principal.read_only
+        self.may_change = may(principal, deployment.project)
 
     @functools.cached_property
     def pods(self) -> list[Pod]:

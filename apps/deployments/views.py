@@ -16,7 +16,7 @@ from apps.clusters.optionfields import initial_of
 from apps.clusters.podoptions import words
 from apps.clusters.visibility import visibility_of
 from apps.core import nav
-from apps.core.access import role_in
+from apps.core.access import may
 from apps.core.errors import FlotillaError, Invalid, Missing
 from apps.core.formtext import put_error
 from apps.core.models import Project
@@ -50,6 +50,7 @@ def listing(request: PageRequest, project: Project) -> HttpResponse:
         "totals": selectors.totals(project),
         "filtered": bool(wanted or health),
         "healths": [word.value for word in Health],
+        "may_change": may(request.principal, project),
         "command": DEPLOY_COMMAND.format(url=settings.PUBLIC_URL, project=project.name),
     }
     return render_page(request, "deployments/list.html", context)
@@ -62,7 +63,7 @@ def detail(request: PageRequest, project: Project, name: str) -> HttpResponse:
     return render_page(request, "deployments/detail.html", _context(request, _found(request, project, name)))
 
 
-@page
+@page(at_least=Role.DEVELOPER)
 def create(request: PageRequest, project: Project) -> HttpResponse:
     """Deploy a model version."""
     form = DeployForm(request.POST or None, project=project, initial=_initial(request, project))
@@ -76,7 +77,12 @@ def create(request: PageRequest, project: Project) -> HttpResponse:
             return redirect("deployments:detail", project=project.name, name=made.name)
     status = 400 if form.errors else 200
     has_targets = bool(form.fields["target"].choices)  # type: ignore[attr-defined]
-    context = {"project": project, "form": form, "has_targets": has_targets}
+    context = {
+        "project": project,
+        "form": form,
+        "has_targets": has_targets,
+        "may_add_targets": may(request.principal, project, Role.ADMIN),
+    }
     return render(request, "deployments/new.html", context, status=status)
 
 
@@ -220,16 +226,15 @@ def replica_log(request: PageRequest, project: Project, name: str, pod: str) -> 
 @require_safe
 def targets(request: PageRequest, project: Project) -> HttpResponse:
     """Where deployments may go."""
-    role = role_in(request.principal, project)
     context = {
         "project": project,
         "targets": list(selectors.targets(project=project)),
-        "may_change": bool(role and role.allows(Role.ADMIN)),
+        "may_change": may(request.principal, project, Role.ADMIN),
     }
     return render_page(request, "deployments/targets.html", context)
 
 
-@page
+@page(at_least=Role.ADMIN, writes=Role.ADMIN)
 def create_target(request: PageRequest, project: Project) -> HttpResponse:
     """Name a place for deployments."""
     form = TargetForm(request.POST or None)
@@ -245,7 +250,7 @@ def create_target(request: PageRequest, project: Project) -> HttpResponse:
     return render(request, "deployments/new_target.html", {"project": project, "form": form}, status=status)
 
 
-@page
+@page(writes=Role.ADMIN)
 @require_POST
 def delete_target(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """Forget a target that nothing is deployed to."""

@@ -10,7 +10,7 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_POST, require_safe
 
 from apps.core import nav
-from apps.core.access import role_in
+from apps.core.access import may
 from apps.core.formtext import flash_errors
 from apps.core.models import Project
 from apps.core.pages import PageRequest, page, render_page
@@ -38,6 +38,7 @@ def models(request: PageRequest, project: Project) -> HttpResponse:
         "page_obj": shown,
         "total": rows.count() if text else shown.paginator.count,
         "filtered": bool(text),
+        "may_change": may(request.principal, project),
         "command": REGISTER_COMMAND.format(url=settings.PUBLIC_URL, project=project.name),
     }
     return render_page(request, "experiments/models.html", context)
@@ -49,7 +50,6 @@ def model(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """One model: its versions with aliases and the metrics of their runs."""
     found = selectors.model(request.principal, name, project=project)
     shown = Paginator(selectors.versions(found), PER_PAGE).get_page(request.GET.get("page"))
-    role = role_in(request.principal, project)
     keys = _metric_keys(list(shown))
     context: dict[str, Any] = {
         "project": project,
@@ -57,7 +57,7 @@ def model(request: PageRequest, project: Project, name: str) -> HttpResponse:
         "page_obj": shown,
         "metric_keys": keys,
         "rows": [(version, _metrics(version, keys)) for version in shown],
-        "may_change": bool(role and role.allows(Role.DEVELOPER)) and not request.principal.read_only,
+        "may_change": may(request.principal, project),
         "deploy_url": nav.link("deployments:create", project.name),
     }
     if not request.GET.get("part"):

@@ -12,10 +12,9 @@ from django.utils import timezone
 from apps.clusters.models import KubeEvent, Pod
 from apps.clusters.visibility import visibility_of
 from apps.clusters.why import Why
-from apps.core.access import Principal, role_in
+from apps.core.access import Principal, may
 from apps.core.errors import Invalid
 from apps.core.models import Transition
-from apps.core.states import Role
 from apps.core.transitions import transitions_of
 from apps.experiments import artifacts, charts, selectors
 from apps.experiments.curves import Point, curves, grown_keys
@@ -36,8 +35,7 @@ FAILURE_LINES = 12
 
 def may_change(principal: Principal, experiment: Experiment) -> bool:
     """Whether the viewer sees buttons that change something."""
-    role = role_in(principal, experiment.project)
-    return bool(role and role.allows(Role.DEVELOPER)) and not principal.read_only
+    return may(principal, experiment.project)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 from apps.clusters import logs
 from apps.clusters.optionfields import initial_of
 from apps.clusters.podoptions import words
+from apps.core.access import may
 from apps.core.errors import FlotillaError, Missing
 from apps.core.formtext import flash_errors, put_error
 from apps.core.models import Project
@@ -45,6 +46,7 @@ def listing(request: PageRequest, project: Project) -> HttpResponse:
         "total": rows.count() if text else shown.paginator.count,
         "active": selectors.runs(experiment__project=project, state__in=UNSETTLED).count(),
         "filtered": bool(text),
+        "may_change": may(request.principal, project),
         "command": LOG_COMMAND.format(url=settings.PUBLIC_URL, project=project.name),
     }
     return render_page(request, "experiments/list.html", context)
@@ -68,7 +70,7 @@ def detail(request: PageRequest, project: Project, name: str) -> HttpResponse:
     return render_page(request, "experiments/detail.html", context)
 
 
-@page
+@page(at_least=Role.DEVELOPER)
 def launch(request: PageRequest, project: Project) -> HttpResponse:
     """Launch a run."""
     form = LaunchForm(request.POST or None, initial=_initial(request, project))

@@ -253,7 +253,7 @@ def test_targets_are_made_by_project_admins(page: Client, demo: Project, cluster
     Membership.objects.create(project=demo, user=admin, role=Role.ADMIN)
     asked = {"name": "local-staging", "cluster": "local", "environment": "staging"}
     assert "No target yet" in words(page.get(f"{HOME}new"))
-    assert page.post("/p/demo/targets/new", asked).status_code == 400
+    assert page.post("/p/demo/targets/new", asked).status_code == 403
     assert browser(admin).post("/p/demo/targets/new", asked).status_code == 302
     assert "local-staging" in words(browser(admin).get("/p/demo/targets/"))
     assert browser(admin).post("/p/demo/targets/local-staging/delete").status_code == 302

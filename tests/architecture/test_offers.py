@@ -1,0 +1,146 @@
+"""A page offers what its reader may do, and nothing else.
+
+From the overview every link of Flotilla is followed and every form is found, as a viewer, a developer and an admin of a
+busy project: no link leads to "not allowed", and no form, nor anything else that writes, is refused for the role.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import pytest
+from django.db import transaction
+from django.test import Client
+
+from apps.core.models import Project
+from apps.core.states import Role
+from apps.experiments.models import Run
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+MOST_PAGES = 200
+# One address of each kind is enough: rows look alike.
+_KINDS = ((re.compile(r"/runs/[0-9a-f]{32}/"), "/runs/…/"), (re.compile(r"\d+"), "9"))
+WRITES = {"hx-post": "post", "hx-put": "put", "hx-patch": "patch", "hx-delete": "delete"}
+
+
+@dataclass
+class Page(HTMLParser):
+    """What a page offers: `links` to follow and `writes`, each a method and an address."""
+
+    url: str
+    links: set[str] = field(default_factory=set)
+    writes: set[tuple[str, str]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take the addresses of links, forms, buttons and what HTMX fetches or sends."""
+        found = {name: value or "" for name, value in attrs}
+        if tag == "a" and "download" not in found:
+            self._add(found.get("href", ""), self.links)
+        for name in ("hx-get", "data-url"):
+            self._add(found.get(name, ""), self.links)
+        if tag == "form" and found.get("method", "get").lower() == "post":
+            self.writes.add(("post", self._at(found.get("action", ""))))
+        if "formaction" in found:
+            self.writes.add(("post", self._at(found["formaction"])))
+        self.writes |= {(WRITES[name], self._at(value)) for name, value in found.items() if name in WRITES}
+
+    def _at(self, address: str) -> str:
+        return urljoin(self.url, address)
+
+    def _add(self, address: str, to: set[str]) -> None:
+        target = urlsplit(self._at(address))
+        if address and not target.scheme and not target.netloc:
+            to.add(target.path + (f"?{target.query}" if target.query else ""))
+
+
+def kind(address: str) -> str:
+    address = urlsplit(address).path
+    for pattern, sample in _KINDS:
+        address = pattern.sub(sample, address)
+    return address
+
+
+def walk(client: Client) -> Iterator[tuple[Page, Any]]:
+    """Every page that can be reached from the overview, one of each kind, with its answer."""
+    waiting, seen = ["/"], {"/"}
+    while waiting:
+        address = waiting.pop()
+        answer = client.get(address, follow=True)
+        page = Page(answer.redirect_chain[-1][0] if answer.redirect_chain else address)
+        if not answer.streaming and "text/html" in answer.headers.get("Content-Type", ""):
+            page.feed(answer.content.decode())
+        yield page, answer
+        for link in sorted(page.links):
+            # Signing out ends the walk; the stream does not end.
+            if kind(link) not in seen and not link.startswith(("/logout", "/events", "/static/")):
+                seen.add(kind(link))
+                waiting.append(link)
+        assert len(seen) < MOST_PAGES
+
+
+def refused(client: Client, method: str, address: str) -> bool:
+    """Whether the role is not enough to send this. What it would do is undone."""
+    undone = transaction.atomic()
+    undone._from_testcase = True  # type: ignore[attr-defined] - so that it is none across a call to a cluster
+    with undone:
+        answer = getattr(client, method)(address)
+        transaction.set_rollback(True)
+    return answer.status_code in {401, 403, 404, 405}
+
+
+@pytest.fixture
+def project() -> Project:
+    made = factories.busy_project(size=1)
+    run = Run.objects.earliest("id")
+    factories.run(
+        run.experiment, kind="launched", state="Running", spec=run.spec, cluster=made.deployments.get().target.cluster
+    )
+    factories.run(run.experiment, kind="launched", state="Failed", spec=run.spec)
+    return made
+
+
+def offered(client: Client) -> tuple[list[str], set[tuple[str, str]], list[str]]:
+    """Walk: the pages, what they offer to write, and what of it is refused or leads nowhere."""
+    pages, wrong, writes = [], [], set[tuple[str, str]]()
+    for page, answer in walk(client):
+        pages.append(page.url)
+        if answer.status_code in {401, 403, 404}:
+            wrong.append(f"{page.url} is linked and answers {answer.status_code}")
+        if answer.status_code == 200 and not answer.streaming and "curl -X POST" in answer.content.decode():
+            writes.add(("curl", page.url))
+        for method, address in page.writes - writes:
+            writes.add((method, address))
+            if "/logout" not in address and refused(client, method, address):
+                wrong.append(f"{page.url} offers {method} {address}, which is refused")
+    return pages, writes, wrong
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_an_empty_project_offers_what_its_reader_may_do(role: Role) -> None:
+    """Where nothing is yet, pages say how the first comes to be: to those who may make it."""
+    client = Client()
+    client.force_login(factories.member(Project.objects.create(name="demo"), "ada", role))
+    pages, writes, wrong = offered(client)
+    assert not wrong, "\n".join(wrong)
+    assert len(pages) > 8
+    made = {address for method, address in writes if method == "curl" or address.startswith("/p/")}
+    assert bool(made) is (role is not Role.VIEWER), f"{role} is offered {sorted(made)}"
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_a_page_offers_what_its_reader_may_do(role: Role, project: Project) -> None:
+    client = Client()
+    client.force_login(factories.member(project, "ada", role))
+    pages, writes, wrong = offered(client)
+    assert not wrong, "\n".join(wrong)
+    assert len(pages) > 25
+    made = {address for _, address in writes if address.startswith("/p/")}
+    assert bool(made) is (role is not Role.VIEWER), f"{role} is offered {sorted(made)}"
