@@ -15,7 +15,7 @@ from apps.core.access import require_platform_admin
 from apps.core.errors import FlotillaError
 from apps.core.pages import PageRequest, page, render_page
 
-# Seconds for which the button waits: a worker may be busy, and a check itself takes 20 s at most.
+# Seconds for which the button waits: a worker may be busy, and a check itself takes 45 s at most.
 PATIENCE = 60
 
 

@@ -14,7 +14,7 @@ from apps.clusters import services
 from apps.clusters.kube import heads, pool, transport
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.connection import Connection
-from apps.clusters.kube.errors import KubeError, Unreachable
+from apps.clusters.kube.errors import KubeError, NotTheApiServer, Unreachable
 from apps.clusters.kube.stream import StreamClient
 from apps.clusters.models import Cluster
 from apps.core.access import Principal
@@ -92,9 +92,9 @@ def test_no_redirect_is_followed_and_no_token_leaks_by_one(
     api: FakeApi, trap: Trap, call: Callable[[Connection], None], code: int, scheme: str
 ) -> None:
     api.redirect_lists = code, f"{scheme}://127.0.0.1:{trap.port}/latest/meta-data"
-    with pytest.raises(KubeError) as caught:
+    with pytest.raises(NotTheApiServer) as caught:
         call(connection(api))
-    assert caught.value.status == code
+    assert caught.value.http_status == code
     assert len(api.requests) == 1 and trap.visits == []
 
 

@@ -38,12 +38,17 @@ Object = dict[str, Any]
 
 
 class StreamClient:
-    """Lists and watches of one cluster. Belongs to one event loop; close it."""
+    """Lists and watches of one cluster. Belongs to one event loop; close it.
 
-    def __init__(self, connection: Connection, identity: Identity, opinions: Opinions) -> None:
+    With an `identity`, `confirm_identity` tells whether that cluster answers; without one it takes the first that does.
+    """
+
+    def __init__(
+        self, connection: Connection, identity: Identity | None = None, opinions: Opinions | None = None
+    ) -> None:
         self._connection = connection
-        self._cluster = identity
-        self._opinions = opinions
+        self._cluster = identity or Identity()
+        self._opinions = opinions or Opinions()
         self._watches: set[aiohttp.ClientResponse] = set()
         # Each kind holds a connection for its watch; a few more serve lists, probes and metrics. They are kept for
         # longer than the pause between two probes: with fifty clusters handshakes would be most of what is done.
