@@ -21,7 +21,8 @@ class Rest:
     """A client with a bearer token."""
 
     def __init__(self, user: User) -> None:
-        _, text = create_token(principal=Principal(user=user), name="t", role=Role.ADMIN)
+        role = Role.ADMIN if user.is_superuser else None
+        _, text = create_token(principal=Principal(user=user), name="t", role=role)
         self._headers = {"Authorization": f"Bearer {text}"}
         self._client = Client()
 
