@@ -123,7 +123,7 @@ class PersonForm(UserChangeForm):
         fields: ClassVar = ["username", "first_name", "last_name", "email", "is_active", "is_superuser"]
         labels: ClassVar = {"is_active": "May sign in", "is_superuser": "Platform administrator"}
         help_texts: ClassVar = {
-            "is_active": "Who may not loses sessions and tokens at once, and for good.",
+            "is_active": "Switched off, sessions and tokens end at once, and for good.",
             "is_superuser": "May do all in every project, and administers clusters, people and prices here.",
         }
 

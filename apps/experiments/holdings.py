@@ -42,7 +42,6 @@ def of_project(pk: int) -> list[Holding]:
     runs = Run.objects.filter(experiment__project_id=pk)
     going = runs.filter(kind=RunKind.LAUNCHED, state__in=UNSETTLED).order_by("-id")
     named = going.select_related("experiment")[:NAMES_SHOWN]
-    kept = "It is deleted with all that it logged."
     return [
         Holding(
             "unfinished run",
@@ -51,7 +50,11 @@ def of_project(pk: int) -> list[Holding]:
             blocks=True,
             remedy="Cancel the runs, or wait until they end.",
         ),
-        Holding("run", runs.count() - going.count(), remedy=f"{kept} External programs can't log to it any more."),
+        Holding(
+            "run",
+            runs.count() - going.count(),
+            remedy="Deleted with all that they logged; programs can't log to them any more.",
+        ),
         Holding("registered model", RegisteredModel.objects.filter(project_id=pk).count(), remedy="Deleted, too."),
     ]
 

@@ -160,3 +160,18 @@ def test_ready_is_honest_about_redis(settings: Any) -> None:
     assert answer.status_code == 503
     assert "Redis can't be reached" in answer.json()["checks"]["redis"]
     assert Client().get("/healthz").status_code == 200, "a restart of the web process would not bring Redis back"
+
+
+@pytest.mark.parametrize(("role", "roles"), [(Role.VIEWER, ["viewer"]), (Role.DEVELOPER, ["viewer", "developer"])])
+def test_the_form_for_tokens_offers_no_higher_role(role: Role, roles: list[str]) -> None:
+    person = User.objects.create_user("ada")
+    Membership.objects.create(project=Project.objects.create(name="mine"), user=person, role=role)
+    client = Client()
+    client.force_login(person)
+    shown = client.get("/settings/").content.decode()
+    assert all(f'name="{field}"' in shown for field in ("name", "project", "role", "days", "read_only"))
+    assert [each.value for each in Role if f'<option value="{each}"' in shown] == roles
+    more = client.post("/settings/", {"name": "more", "role": "admin", "days": "30"})
+    assert more.status_code == 400 and not ApiToken.objects.exists()
+    made = client.post("/settings/", {"name": "as much", "role": role, "days": "30"})
+    assert "flt_" in made.content.decode() and ApiToken.objects.get().role == role

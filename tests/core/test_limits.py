@@ -117,6 +117,8 @@ def test_everybody_changes_their_own_password_here(person: User) -> None:
     mine, elsewhere = Client(), Client()
     for client in (mine, elsewhere):
         client.login(username=person.username, password=PASSWORD)
+    shown = mine.get("/settings/password/").content.decode()
+    assert all(f'name="{field}"' in shown for field in ("old_password", "new_password1", "new_password2"))
     form = {"old_password": "wrong", "new_password1": "quite another one", "new_password2": "quite another one"}
     assert mine.post("/settings/password/", form).status_code == 400
     assert mine.post("/settings/password/", {**form, "old_password": PASSWORD}).status_code == 302
