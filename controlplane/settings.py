@@ -217,6 +217,11 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
     "PREPROCESSING_HOOKS": ["apps.core.api.schema.only_v1"],
+    # Used by more than one component, so that no name follows from the field's.
+    "ENUM_NAME_OVERRIDES": {
+        "RunKindEnum": "apps.experiments.models.RUN_KINDS",
+        "RunStateEnum": "apps.experiments.models.RUN_STATES",
+    },
 }
 
 CELERY_BROKER_URL = REDIS_URL

@@ -18,6 +18,7 @@ from apps.deployments.models import Deployment, Revision, Rollout, Target
 from apps.deployments.specs import parse_revision
 from apps.deployments.states import DeploymentState, RolloutState
 from apps.experiments.models import (
+    Attempt,
     Experiment,
     LatestMetric,
     MetricPoint,
@@ -149,6 +150,22 @@ def run(experiment: Experiment, *, state: str = RunState.SUCCEEDED, points: int 
             run=made, experiment=experiment, key=key, value=value, step=points - 1, timestamp=at
         )
     return made
+
+
+def attempt(run: Run, *, number: int = 1, **fields: Any) -> Attempt:
+    """An attempt of a launched run as its reconcile would have left it; by default in the run's own state and words."""
+    pods = [{"name": name, "state": state, "node": "gpu-1"} for name, state in fields.pop("named", {}).items()]
+    values: dict[str, Any] = {
+        "cluster": run.cluster,
+        "namespace": run.namespace,
+        "job_name": f"run-{run.pk}-{number}",
+        "job_uid": uid(),
+        "state": "Stopping" if run.state == RunState.CANCELING else run.state,
+        "created_at": run.created_at,
+        "pods": pods,
+        **{name: getattr(run, name) for name in ("reason", "message", "exit_code", "started_at", "ended_at")},
+    }
+    return Attempt.objects.create(run=run, number=number, **(values | fields))
 
 
 def version(model: RegisteredModel, source: Run, *, alias: str = "") -> ModelVersion:

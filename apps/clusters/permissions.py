@@ -48,7 +48,7 @@ NEEDED: tuple[Permission, ...] = (
     Permission("", "namespaces", ("get",), "The cluster is known by this one's uid.", names=("kube-system",)),
     Permission("", "services", ("get", *_WATCH, *_APPLY, "delete"), "A deployment has a stable address."),
     Permission("", "secrets", ("get", "list", *_APPLY, "delete"), "Runs and replicas get their tokens."),
-    Permission("batch", "jobs", ("get", *_WATCH, *_APPLY, "delete"), "Runs are launched and cancelled."),
+    Permission("batch", "jobs", ("get", *_WATCH, "create", "delete"), "Runs are launched and cancelled."),
     Permission("apps", "deployments", (*_WATCH, *_APPLY, "delete"), "Models are served."),
     Permission("autoscaling", "horizontalpodautoscalers", _WATCH, "Autoscaling is shown.", optional=True),
     Permission("metrics.k8s.io", "nodes", ("list",), "Used CPU and memory of nodes is shown.", optional=True),

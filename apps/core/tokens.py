@@ -65,3 +65,8 @@ def find_token(text: str) -> ApiToken | None:
 def revoke_tokens(*, run_uid: str) -> int:
     """Revoke the tokens of a run that has ended; returns how many were still valid."""
     return ApiToken.objects.filter(run_uid=run_uid, revoked_at=None).update(revoked_at=timezone.now())
+
+
+def restore_tokens(*, run_uid: str, since: datetime) -> int:
+    """Make the tokens of a run valid again that were revoked at or after `since`, when it was thought to have ended."""
+    return ApiToken.objects.filter(run_uid=run_uid, revoked_at__gte=since).update(revoked_at=None)

@@ -8,6 +8,7 @@ from apps.clusters.models import Cluster
 from apps.clusters.optionfields import PodOptionsForm
 from apps.core.formfields import amount, gpus
 from apps.core.formtext import pairs, words
+from apps.experiments.specs import MAX_RETRIES, MAX_WORKERS
 
 
 class LaunchForm(PodOptionsForm):
@@ -27,6 +28,20 @@ class LaunchForm(PodOptionsForm):
     gpu = gpus()
     deadline_minutes = forms.IntegerField(
         label="Stop after, in minutes", min_value=1, required=False, help_text="Empty: as long as it takes."
+    )
+    retries = forms.IntegerField(
+        label="Try a failure again",
+        min_value=0,
+        max_value=MAX_RETRIES,
+        required=False,
+        help_text="How often; empty: never. What is preempted, evicted or loses its node always is.",
+    )
+    workers = forms.IntegerField(
+        label="Pods at once",
+        min_value=1,
+        max_value=MAX_WORKERS,
+        required=False,
+        help_text="Empty: one. Several find their number in JOB_COMPLETION_INDEX.",
     )
     params = forms.CharField(
         required=False,
@@ -65,7 +80,7 @@ class LaunchForm(PodOptionsForm):
         wish["resources"] = {"cpu": values["cpu"], "memory": values["memory"], "gpu": values["gpu"] or 0}
         if values["deadline_minutes"]:
             wish["deadline_seconds"] = values["deadline_minutes"] * 60
-        return wish
+        return wish | {name: values[name] for name in ("retries", "workers") if values[name] is not None}
 
 
 class RegisterForm(forms.Form):

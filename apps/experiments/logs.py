@@ -1,64 +1,120 @@
 """The log of a launched run: asked of the cluster while its pod is there, the stored end afterwards."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from apps.clusters import logs
 from apps.clusters.logs import LogPart, LogQuery, pod_log
+from apps.clusters.models import Pod
 from apps.core.errors import Missing, Unavailable
 from apps.experiments import selectors
-from apps.experiments.models import Run
+from apps.experiments.models import Attempt, Run
 from apps.experiments.states import SETTLED, RunKind
 
 FOLLOW_LINES = 2000
 ELSEWHERE = "Its program runs elsewhere, so Flotilla has no log of it."
+MAX_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Whose log is meant: an attempt's by number, a pod's by name; by default the last attempt's first pod."""
+
+    attempt: int = 0
+    pod: str = ""
+
+
+def choice_of(parameters: Mapping[str, str]) -> Choice:
+    """A choice out of an address; what makes no sense is left out."""
+    number = parameters.get("attempt", "")
+    usable = number.isascii() and number.isdecimal() and len(number) <= MAX_DIGITS
+    return Choice(int(number) if usable else 0, parameters.get("pod", ""))
 
 
 @dataclass(frozen=True)
 class RunLog:
-    """Text, whether more will come, and a remark where there is little or none."""
+    """Text, whether more will come, and a remark where there is little or none. Whose it is: attempt and pod."""
 
     text: str
     ended: bool
     note: str = ""
+    attempt: int | None = None
+    pod: str = ""
 
 
-def run_log(run: Run, *, lines: int = FOLLOW_LINES) -> RunLog:
-    """The last `lines` lines. Never raises because a cluster is away: the note says so."""
+def run_log(run: Run, *, lines: int = FOLLOW_LINES, choice: Choice = Choice()) -> RunLog:
+    """The last `lines` lines. Never raises because a cluster is away: the note says so. Raises Missing for a choice
+    that the run does not have."""
     ended = run.state in SETTLED
     if run.kind != RunKind.LAUNCHED:
         return RunLog("", ended=True, note=ELSEWHERE)
-    if ended:
-        kept = "\n".join(run.log_tail.splitlines()[-lines:])
-        return RunLog(kept, ended=True, note="the last lines, kept" if kept else "no log was kept")
-    pods = selectors.pods_of(run)
-    if not pods:
-        return RunLog("", ended=False, note=run.message or "waiting for a pod")
+    attempt, pod = _chosen(run, choice)
+    number = attempt.number if attempt else None
+    if ended or (pod is None and attempt is not None and attempt.ended_at):
+        kept = "\n".join((attempt.log if attempt else "").splitlines()[-lines:])
+        return RunLog(kept, ended, "the last lines, kept" if kept else "no log was kept", number)
+    if pod is None:
+        return RunLog("", ended=False, note=run.message or "waiting for a pod", attempt=number)
     try:
-        return RunLog(pod_log(pods[0], tail_lines=lines), ended=False)
+        return RunLog(pod_log(pod, tail_lines=lines), ended=False, attempt=number, pod=pod.name)
     except (Missing, Unavailable) as error:
-        return RunLog("", ended=False, note=error.message)
+        return RunLog("", ended=False, note=error.message, attempt=number, pod=pod.name)
 
 
-def run_log_part(run: Run, query: LogQuery) -> LogPart:
+def run_log_part(run: Run, query: LogQuery, choice: Choice = Choice()) -> LogPart:
     """What the log viewer asks for: of the pod while it is there, also after the end; else the lines that were kept.
 
-    A log that can't be had says so and is never an error: the run is what its Job was.
+    A log that can't be had says so and is never an error: the run is what its Job was. Raises Missing for a choice that
+    the run does not have.
     """
     if run.kind != RunKind.LAUNCHED:
         return LogPart(ended=True, note=ELSEWHERE)
     ended = run.state in SETTLED
-    pods = selectors.pods_of(run)
-    if not pods:
-        return _kept(run, query) if ended else LogPart(note=run.message or "waiting for a pod")
-    part = logs.read(pods[0], query)
-    if not part.note or not ended:
-        return part
+    attempt, pod = _chosen(run, choice)
+    over = ended or (attempt is not None and attempt.ended_at is not None)
+    if pod is None or (over and pod.deleted_at is not None and not query.after):
+        return _kept(attempt, query, ended=ended) if over else LogPart(note=run.message or "waiting for a pod")
+    part = logs.read(pod, query)
+    if not part.note or not over:
+        # Between two attempts the next one's lines will follow.
+        return replace(part, ended=part.ended and (ended or bool(choice.pod or choice.attempt)))
     # Who has lines of the pod itself keeps them: they are more than what was kept.
-    return LogPart(ended=True, note=part.note, timed=part.timed) if query.after else _kept(run, query)
+    return LogPart(ended=ended, note=part.note, timed=part.timed) if query.after else _kept(attempt, query, ended=ended)
 
 
-def _kept(run: Run, query: LogQuery) -> LogPart:
+def _chosen(run: Run, choice: Choice) -> tuple[Attempt | None, Pod | None]:
+    """The attempt that is meant, and its pod while that is known."""
+    attempts, pods = selectors.attempts_of(run), selectors.pods_of(run)
+    if choice.pod:
+        attempt = next((each for each in attempts if any(pod["name"] == choice.pod for pod in each.pods)), None)
+        pod = next((each for each in pods if each.name == choice.pod), None)
+        if attempt is None and pod is not None:
+            attempt = next((each for each in attempts if each.job_name == pod.owner_name), None)
+        if attempt is None and pod is None:
+            raise Missing(f"The run has no pod {choice.pod!r}.", field="pod")
+        return attempt, pod
+    if choice.attempt:
+        attempt = next((each for each in attempts if each.number == choice.attempt), None)
+        if attempt is None:
+            raise Missing(f"The run has no attempt {choice.attempt}.", field="attempt")
+    else:
+        attempt = attempts[-1] if attempts else None
+    return attempt, _first_pod(attempt, pods)
+
+
+def _first_pod(attempt: Attempt | None, pods: Sequence[Pod]) -> Pod | None:
+    """The pod that the attempt names first, by its number among several; while it names none, the newest."""
+    if attempt is None:
+        return pods[0] if pods else None
+    own = [pod for pod in pods if pod.owner_name in ("", attempt.job_name)]
+    order = {str(pod["name"]): number for number, pod in enumerate(attempt.pods)}
+    if int(attempt.run.spec.get("workers") or 1) == 1:
+        return own[0] if own else None
+    return min(own, key=lambda pod: order.get(pod.name, len(order)), default=None)
+
+
+def _kept(attempt: Attempt | None, query: LogQuery, *, ended: bool) -> LogPart:
+    text = attempt.log if attempt is not None else ""
     if query.previous:
         return LogPart(ended=True, timed=False, note="there is no log of an earlier start")
-    note = "the last lines, kept" if run.log_tail else "no log was kept"
-    return LogPart(text=run.log_tail, ended=True, timed=False, note=note)
+    return LogPart(text=text, ended=ended, timed=False, note="the last lines, kept" if text else "no log was kept")

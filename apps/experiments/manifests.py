@@ -1,8 +1,10 @@
 """A run's spec → its Kubernetes objects. Pure; names are a function of the row, so that a repeat meets itself."""
 
+import math
+from datetime import timedelta
 from typing import Any
 
-from apps.clusters.manifests import base_labels, namespace, secure_pod_spec
+from apps.clusters.manifests import RUN, base_labels, namespace, secure_pod_spec
 from apps.experiments.specs import RunSpec
 
 TOKEN_KEY = "token"  # noqa: S105 - the name of the key in the Secret, not a secret
@@ -11,27 +13,48 @@ GPU = "nvidia.com/gpu"
 # A finished Job stays for a week, so that a control plane that was away still finds how it ended.
 KEEP_FINISHED_SECONDS = 7 * 24 * 3600
 GRACE_SECONDS = 30
+# Flotilla ends a run at its deadline, having read its log. Should it be away then, the Job ends itself so much later.
+DEADLINE_MARGIN = timedelta(minutes=1)
+FAIL_WHEN_DISRUPTED: dict[str, Any] = {
+    "rules": [{"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+}
+# Which run made an object, whatever Flotilla: another one on the same cluster may count from 1, too.
+RUN_UID = "flotilla.dev/run-uid"
 
 
-def job_name(run_pk: int) -> str:
-    """The name of a run's Job and of its Secret."""
+def secret_name(run_pk: int) -> str:
+    """The name of a run's Secret: one for all attempts."""
     return f"run-{run_pk}"
 
 
-def run_labels(project: str, run_pk: int) -> dict[str, str]:
+def job_name(run_pk: int, number: int) -> str:
+    """The name of an attempt's Job."""
+    return f"run-{run_pk}-{number}"
+
+
+def run_labels(project: str, run_pk: int, **more: int) -> dict[str, str]:
     """The labels of all that belongs to a run."""
-    return base_labels(project, job_name(run_pk), run=run_pk)
+    return base_labels(project, secret_name(run_pk), run=run_pk, **more)
 
 
-def run_secret(*, project: str, namespace_name: str, run_pk: int, token: str) -> dict[str, Any]:
+def is_ours(obj: dict[str, Any], run_pk: int, run_uid: str) -> bool:
+    """Whether an object of ours' name is this run's. Objects made before they carried the uid have the label alone."""
+    metadata = obj.get("metadata") or {}
+    label = (metadata.get("labels") or {}).get(RUN)
+    uid = (metadata.get("annotations") or {}).get(RUN_UID, run_uid)
+    return bool(label == str(run_pk) and uid == run_uid)
+
+
+def run_secret(*, project: str, namespace_name: str, run_pk: int, run_uid: str, token: str) -> dict[str, Any]:
     """The Secret that holds the run's token."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {
-            "name": job_name(run_pk),
+            "name": secret_name(run_pk),
             "namespace": namespace_name,
             "labels": run_labels(project, run_pk),
+            "annotations": {RUN_UID: run_uid},
         },
         "type": "Opaque",
         "stringData": {TOKEN_KEY: token},
@@ -47,9 +70,17 @@ def run_job(
     experiment_pk: int,
     spec: RunSpec,
     tracking_uri: str,
+    number: int = 1,
+    name: str = "",
+    time_left: timedelta | None = None,
 ) -> dict[str, Any]:
-    """The Job: one pod, no retries, because a retry would log to the same run twice."""
-    labels = run_labels(project, run_pk)
+    """The Job of one attempt, which retries nothing itself: Flotilla makes another attempt, and says why.
+
+    A pod that is disrupted (preempted, evicted, its node lost) fails the Job with a reason that stays when the pod is
+    gone. `name` where the attempt's row has another one than today's code would give it; `time_left` is what earlier
+    attempts have left of the run's deadline, by default all of it.
+    """
+    labels = run_labels(project, run_pk, attempt=number)
     template = {
         "metadata": {"labels": labels},
         "spec": secure_pod_spec(
@@ -59,25 +90,37 @@ def run_job(
             grace_seconds=GRACE_SECONDS,
         ),
     }
-    job: dict[str, Any] = {
-        "backoffLimit": 0,
-        "completions": 1,
-        "parallelism": 1,
-        "ttlSecondsAfterFinished": KEEP_FINISHED_SECONDS,
-        "template": template,
-    }
-    if spec.deadline_seconds is not None:
-        job["activeDeadlineSeconds"] = spec.deadline_seconds
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": job_name(run_pk), "namespace": namespace_name, "labels": labels},
-        "spec": job,
+        "metadata": {
+            "name": name or job_name(run_pk, number),
+            "namespace": namespace_name,
+            "labels": labels,
+            "annotations": {RUN_UID: run_uid},
+        },
+        "spec": _job_spec(spec, time_left) | {"template": template},
     }
 
 
+def _job_spec(spec: RunSpec, time_left: timedelta | None) -> dict[str, Any]:
+    job: dict[str, Any] = {
+        "backoffLimit": 0,
+        "completions": spec.workers,
+        "parallelism": spec.workers,
+        "podFailurePolicy": FAIL_WHEN_DISRUPTED,
+        "ttlSecondsAfterFinished": KEEP_FINISHED_SECONDS,
+    }
+    if spec.workers > 1:
+        job["completionMode"] = "Indexed"
+    if spec.deadline_seconds is not None:
+        left = time_left if time_left is not None else timedelta(seconds=spec.deadline_seconds)
+        job["activeDeadlineSeconds"] = max(1, math.ceil((left + DEADLINE_MARGIN).total_seconds()))
+    return job
+
+
 def _container(run_pk: int, run_uid: str, experiment_pk: int, spec: RunSpec, tracking_uri: str) -> dict[str, Any]:
-    token = {"secretKeyRef": {"name": job_name(run_pk), "key": TOKEN_KEY}}
+    token = {"secretKeyRef": {"name": secret_name(run_pk), "key": TOKEN_KEY}}
     amounts: dict[str, str] = {"cpu": spec.resources.cpu, "memory": spec.resources.memory}
     if spec.resources.gpu:
         amounts[GPU] = str(spec.resources.gpu)

@@ -13,13 +13,15 @@ from django.db.models.functions import Left
 
 from apps.clusters.models import Cluster
 from apps.core.models import Project
-from apps.experiments.states import RunKind, RunState
+from apps.experiments.states import AttemptState, RunKind, RunState
 
 KEY_LENGTH = 250
 PARAM_LENGTH = 6000
 TAG_LENGTH = 8000
 # A btree entry may hold 2,700 bytes; longer values are told apart by the heap.
 INDEXED_CHARS = 200
+RUN_KINDS = [(kind.value, kind.value) for kind in RunKind]
+RUN_STATES = [(state.value, state.value) for state in RunState]
 
 
 def new_uid() -> str:
@@ -62,8 +64,8 @@ class Run(models.Model):
     uid = models.CharField(max_length=32, unique=True, default=new_uid, editable=False)
     experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="runs")
     name = models.CharField(max_length=250, blank=True)
-    kind = models.CharField(max_length=16, choices=[(kind.value, kind.value) for kind in RunKind])
-    state = models.CharField(max_length=16, choices=[(state.value, state.value) for state in RunState])
+    kind = models.CharField(max_length=16, choices=RUN_KINDS)
+    state = models.CharField(max_length=16, choices=RUN_STATES)
     created_by = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -71,32 +73,23 @@ class Run(models.Model):
     ended_at = models.DateTimeField(null=True, blank=True)
     deleted_at = models.DateTimeField(null=True, blank=True)
 
-    # What was asked for; empty for an external run.
+    # What was asked for; empty for an external run. The cluster is the one wanted; where a Job ran, its attempt says.
     spec = models.JSONField(default=dict, blank=True)
     cluster = models.ForeignKey(Cluster, models.SET_NULL, null=True, blank=True, related_name="runs")
     namespace = models.CharField(max_length=63, blank=True)
-    job_name = models.CharField(max_length=63, blank=True)
     rerun_of = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="reruns")
-    # Set once the API server confirmed the Job: from then on its absence means that it vanished.
-    job_uid = models.CharField(max_length=64, blank=True)
 
-    # What was observed.
-    pod_name = models.CharField(max_length=253, blank=True)
-    node_name = models.CharField(max_length=253, blank=True)
+    # What followed from its attempts, the last one above all.
     exit_code = models.IntegerField(null=True, blank=True)
     reason = models.CharField(max_length=100, blank=True)
     message = models.TextField(blank=True)
-    log_tail = models.TextField(blank=True)
+    # Between two attempts: when the next one begins.
+    retry_at = models.DateTimeField(null=True, blank=True)
     # The status that the client sent last. For a launched run the Job decides, and this is only shown.
     client_status = models.CharField(max_length=16, blank=True)
 
     class Meta:
         ordering: ClassVar = ["-id"]
-        constraints: ClassVar = [
-            models.UniqueConstraint(
-                fields=["cluster", "namespace", "job_name"], condition=~Q(job_name=""), name="one_run_per_job"
-            ),
-        ]
         indexes: ClassVar = [
             models.Index(fields=["experiment", "-id"], name="run_newest"),
             models.Index(fields=["experiment", "-started_at", "-id"], name="run_by_start"),
@@ -109,6 +102,48 @@ class Run(models.Model):
 
     def __str__(self) -> str:
         return self.name or self.uid
+
+
+class Attempt(models.Model):
+    """One try of a launched run: a Job on a cluster, its pods, and how it ended."""
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="attempts", db_index=False)
+    # From 1; the Job's name has it, so that nothing is launched twice.
+    number = models.PositiveIntegerField()
+    cluster = models.ForeignKey(Cluster, models.SET_NULL, null=True, blank=True, related_name="attempts")
+    namespace = models.CharField(max_length=63)
+    job_name = models.CharField(max_length=63)
+    # Set once the API server confirmed the Job: from then on its absence means that it vanished.
+    job_uid = models.CharField(max_length=64, blank=True)
+    state = models.CharField(max_length=16, choices=[(state.value, state.value) for state in AttemptState])
+    reason = models.CharField(max_length=100, blank=True)
+    message = models.TextField(blank=True)
+    # Why it ended without success, as `states.Cause`; empty otherwise.
+    cause = models.CharField(max_length=16, blank=True)
+    exit_code = models.IntegerField(null=True, blank=True)
+    # The names of the nodes it was on, and what was last seen of each of its pods (`health.PodSeen.to_json`).
+    nodes = models.JSONField(default=list, blank=True)
+    pods = models.JSONField(default=list, blank=True)
+    # When its Job was made; until then, when it was noted.
+    created_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    # When the API server was first seen to have taken our deletion of its Job: then its absence is no surprise.
+    deletion_at = models.DateTimeField(null=True, blank=True)
+    # When the API server first said that there is no such Job, while it says so.
+    missing_since = models.DateTimeField(null=True, blank=True)
+    # The last lines of the pod that explains how it ended, else of its first one.
+    log = models.TextField(blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["run", "number"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["run", "number"], name="attempt_once"),
+            models.UniqueConstraint(fields=["cluster", "namespace", "job_name"], name="one_attempt_per_job"),
+        ]
+
+    def __str__(self) -> str:
+        return f"attempt {self.number}"
 
 
 class Param(models.Model):

@@ -17,9 +17,9 @@ from apps.core.models import Project
 from apps.core.overview import Attention, FailureRow, RunRow, Scope, Section, Tile
 from apps.experiments import selectors
 from apps.experiments.curves import recent_values
-from apps.experiments.models import Experiment, LatestMetric, RegisteredModel, Run
+from apps.experiments.models import Attempt, Experiment, LatestMetric, RegisteredModel, Run
 from apps.experiments.states import FAILURES, UNSETTLED, RunKind, RunState
-from apps.experiments.whys import how_it_failed, whys_of
+from apps.experiments.whys import how_it_failed, last_lines, whys_of
 
 RUN_ROWS = 6
 FAILURE_ROWS = 6
@@ -101,9 +101,17 @@ def _waits(run: Run, why: Why | None) -> Attention:
 def _failed(runs: list[Run], scope: Scope) -> list[Attention]:
     """Two failures are said one by one; more of them are one thing to look at. `runs` are the newest, with `all`."""
     total = getattr(runs[0], "all") if runs else 0  # noqa: B009 - annotated by the caller
+    attempts = selectors.newest_attempts(runs)
     if total <= 2:
         return [
-            Attention(run.state, f"run {run} {_verb(run)}", _why(run), f"run {_verb(run)}", _url(run), run.ended_at)
+            Attention(
+                run.state,
+                f"run {run} {_verb(run)}",
+                _why(run, attempts.get(run.pk)),
+                f"run {_verb(run)}",
+                _url(run),
+                run.ended_at,
+            )
             for run in runs
         ]
     newest = runs[0]
@@ -111,7 +119,7 @@ def _failed(runs: list[Run], scope: Scope) -> list[Attention]:
         Attention(
             newest.state,
             f"{total} runs failed in the last hour",
-            f"The newest is {newest}: {_why(newest)}",
+            f"The newest is {newest}: {_why(newest, attempts.get(newest.pk))}",
             "run failed",
             nav.link("experiments:detail", scope.project.name, newest.experiment.name),
             newest.ended_at,
@@ -122,8 +130,12 @@ def _failed(runs: list[Run], scope: Scope) -> list[Attention]:
 
 def failures(scope: Scope) -> list[FailureRow]:
     """The runs that failed last, with the reason."""
-    rows = _runs(scope).filter(state__in=FAILURES).order_by("-id")[:FAILURE_ROWS]
-    return [FailureRow(str(run), run.state, _why(run), _url(run), run.ended_at or run.updated_at) for run in rows]
+    rows = list(_runs(scope).filter(state__in=FAILURES).order_by("-id")[:FAILURE_ROWS])
+    attempts = selectors.newest_attempts(rows)
+    return [
+        FailureRow(str(run), run.state, _why(run, attempts.get(run.pk)), _url(run), run.ended_at or run.updated_at)
+        for run in rows
+    ]
 
 
 def running(scope: Scope) -> list[RunRow]:
@@ -233,14 +245,14 @@ def _verb(run: Run) -> str:
     return "was lost" if run.state == RunState.LOST else "failed"
 
 
-def _why(run: Run) -> str:
+def _why(run: Run, last: Attempt | None) -> str:
     """The reason, and the last line of the log, which mostly is the exception."""
     exit_code = f"Exit code {run.exit_code}." if run.exit_code is not None else ""
-    told = how_it_failed(run)
+    told = how_it_failed(run, last)
     reason = (
         (told.sentence if told else run.message)
         or " ".join(part for part in (run.reason, exit_code) if part)
         or "It gave no reason."
     )
-    lines = run.log_tail.strip().splitlines() if run.state == RunState.FAILED else []
+    lines = last_lines(last) if run.state == RunState.FAILED else []
     return f"{reason} {Truncator(lines[-1].strip()).chars(LOG_LINE)}" if lines else reason

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from django.db.models import Count, Max, OuterRef, Prefetch, Q, QuerySet, Subquery
+from django.db.models.functions import Right
 from django.urls import reverse
+from django.utils import timezone
 
 from apps.clusters.models import KubeEvent, Pod
 from apps.clusters.owners import Owner
@@ -17,6 +20,7 @@ from apps.core.models import Project
 from apps.core.states import Role
 from apps.experiments.curves import Point, curves
 from apps.experiments.models import (
+    Attempt,
     Experiment,
     LatestMetric,
     LoggedModel,
@@ -27,7 +31,12 @@ from apps.experiments.models import (
     Run,
     Tag,
 )
-from apps.experiments.states import FAILURES, UNSETTLED, RunKind
+from apps.experiments.states import FAILURES, UNSETTLED, RunKind, RunState
+
+# How much of a log's end a page reads that quotes its last lines.
+LAST_CHARS = 4000
+# So long after it was lost, a run whose pod is seen again is still looked at: as long as a Job that has ended stays.
+TURNS_UP = timedelta(days=7)
 
 # Points of all curves of a run in one answer.
 MOST_POINTS = 200_000
@@ -86,9 +95,36 @@ def makers_of_runs(labels: set[str]) -> dict[str, Maker]:
 
 
 def unsettled_launched() -> list[tuple[int, int | None]]:
-    """The runs that have not ended, each with its cluster, for the resync."""
-    going = Run.objects.filter(kind=RunKind.LAUNCHED, state__in=UNSETTLED)
-    return list(going.values_list("pk", "cluster_id"))
+    """The runs for the resync, each with its cluster: those under way, and lost ones whose pods are seen after all."""
+    launched = Run.objects.filter(kind=RunKind.LAUNCHED)
+    lost = launched.filter(state=RunState.LOST, cluster__isnull=False, ended_at__gte=timezone.now() - TURNS_UP)
+    clusters = {str(pk): cluster for pk, cluster in lost.values_list("pk", "cluster_id")}
+    seen = Pod.objects.present().filter(run__in=clusters).values_list("run", flat=True) if clusters else ()
+    found: list[tuple[int, int | None]] = [(int(label), clusters[label]) for label in sorted(set(seen))]
+    return [*launched.filter(state__in=UNSETTLED).values_list("pk", "cluster_id"), *found]
+
+
+def attempts_of(target: Run) -> list[Attempt]:
+    """The attempts of a launched run by number, with `last_lines`, the end of each one's log, in place of the log."""
+    found = list(_without_logs(Attempt.objects.filter(run=target)).order_by("number"))
+    for each in found:
+        each.run = target
+    return found
+
+
+def with_attempts(queryset: QuerySet[Run]) -> QuerySet[Run]:
+    """The same runs with their attempts by number, kept logs included: one more query."""
+    return queryset.prefetch_related(Prefetch("attempts", Attempt.objects.select_related("cluster").order_by("number")))
+
+
+def newest_attempts(targets: Iterable[Run]) -> dict[int, Attempt]:
+    """The last attempt of each of the runs that have one, by the run's primary key, as `attempts_of` gives it."""
+    rows = _without_logs(Attempt.objects.filter(run__in=[target.pk for target in targets]))
+    return {found.run_id: found for found in rows.order_by("run_id", "-number").distinct("run_id")}
+
+
+def _without_logs(rows: QuerySet[Attempt]) -> QuerySet[Attempt]:
+    return rows.select_related("cluster").defer("log").annotate(last_lines=Right("log", LAST_CHARS))
 
 
 @dataclass(frozen=True)
@@ -133,11 +169,15 @@ def owner_of_pod(pod: Pod) -> Owner | None:
     return Owner("Run", str(found), nav.link("experiments:run", pod.project, found.uid), found.experiment.name)
 
 
-def events_of(target: Run, pods: Iterable[Pod] = (), *, limit: int = 30) -> list[KubeEvent]:
-    """What the cluster said about the run's Job and pods, newest first."""
-    if target.cluster_id is None or not target.job_name:
+def events_of(
+    target: Run, attempts: Iterable[Attempt], pods: Iterable[Pod] = (), *, limit: int = 30
+) -> list[KubeEvent]:
+    """What the cluster said about the run's Jobs and pods, newest first."""
+    names = {pod.name for pod in pods}
+    for found in attempts:
+        names |= {found.job_name, *(str(pod["name"]) for pod in found.pods)}
+    if target.cluster_id is None or not names:
         return []
-    names = {target.job_name, target.pod_name, *(pod.name for pod in pods)} - {""}
     rows = KubeEvent.objects.filter(
         cluster_id=target.cluster_id, namespace=target.namespace, involved_name__in=sorted(names)
     )

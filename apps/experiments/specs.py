@@ -10,12 +10,17 @@ from apps.clusters.podoptions import NO_OPTIONS, PodOptions
 from apps.clusters.quantities import parse
 from apps.clusters.sizes import Size, sensible
 from apps.core.errors import Invalid
+from apps.experiments.states import COUNTED, Cause
 
 # https://kubernetes.io/docs/tasks/inject-data-application/define-environment-variable-container/
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 MAX_ARGUMENTS = 500
 MAX_TEXT = 100_000
 MAX_DEADLINE_SECONDS = 90 * 24 * 3600
+MAX_RETRIES = 100
+MAX_WORKERS = 256
+# What is tried again unless a policy says otherwise: what can't start or is refused would be so again.
+RETRIED = (Cause.ERROR, Cause.OUT_OF_MEMORY)
 # What Flotilla itself sets in a run's environment: a spec that sets them too would cut the run off from us.
 RESERVED_ENV = frozenset(
     {"MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_WORKSPACE"}
@@ -39,8 +44,16 @@ class Resources:
 
 
 @dataclass(frozen=True)
+class Retries:
+    """How often a failure is tried again, and which. What only interrupts a run is always tried again, uncounted."""
+
+    limit: int = 0
+    causes: tuple[str, ...] = RETRIED
+
+
+@dataclass(frozen=True)
 class RunSpec:
-    """A container to run once."""
+    """A container to run to its end, in `workers` pods at once; `deadline_seconds` covers all attempts."""
 
     image: str
     command: tuple[str, ...] = ()
@@ -49,6 +62,8 @@ class RunSpec:
     resources: Resources = Resources()
     deadline_seconds: int | None = None
     pod: PodOptions = NO_OPTIONS
+    workers: int = 1
+    retries: Retries = Retries()
 
     def to_json(self) -> dict[str, Any]:
         """The form that is stored and shown."""
@@ -59,6 +74,9 @@ class RunSpec:
             "env": dict(self.env),
             "resources": {"cpu": self.resources.cpu, "memory": self.resources.memory, "gpu": self.resources.gpu},
             "deadline_seconds": self.deadline_seconds,
+            "workers": self.workers,
+            "retries": self.retries.limit,
+            "retry_on": [str(cause) for cause in self.retries.causes],
             **self.pod.to_json(),
         }
 
@@ -76,6 +94,21 @@ def parse_spec(data: Mapping[str, Any]) -> RunSpec:
         resources=_resources(data.get("resources")),
         deadline_seconds=_deadline(data.get("deadline_seconds")),
         pod=podoptions.parse(data),
+        workers=_whole(data.get("workers"), "workers", default=1, least=1, most=MAX_WORKERS),
+        retries=parse_retries(data),
+    )
+
+
+def parse_retries(data: Mapping[str, Any]) -> Retries:
+    """The policy that `retries` and `retry_on` tell. Raises Invalid naming the field."""
+    named = data.get("retry_on")
+    if named is not None and (
+        not isinstance(named, list | tuple) or not named or not all(cause in COUNTED for cause in named)
+    ):
+        raise Invalid(f"retry_on is a list of some of: {', '.join(COUNTED)}.", field="retry_on")
+    return Retries(
+        limit=_whole(data.get("retries"), "retries", default=0, least=0, most=MAX_RETRIES),
+        causes=tuple(dict.fromkeys(map(Cause, named))) if named is not None else RETRIED,
     )
 
 
@@ -134,6 +167,14 @@ def _check_positive(text: str, name: str) -> None:
         raise Invalid(str(error), field=f"resources.{name}", hint=hint) from error
     if not positive:
         raise Invalid(f"{name} must be more than nothing.", field=f"resources.{name}", hint=hint)
+
+
+def _whole(value: Any, name: str, *, default: int, least: int, most: int) -> int:
+    if value in (None, ""):
+        return default
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise Invalid(f"{name} is a whole number from {least} to {most}.", field=name)
+    return value
 
 
 def _deadline(value: Any) -> int | None:

@@ -1,4 +1,4 @@
-"""States of runs and the table of allowed moves; the words of MLflow for them. Pure."""
+"""States of runs and of their attempts, the allowed moves, why an attempt ended; the words of MLflow. Pure."""
 
 import enum
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ class RunState(enum.StrEnum):
     """Where a run stands."""
 
     PENDING = "Pending"
-    """The intent is stored; no Job is known to exist yet."""
+    """The intent is stored; no Job is known to exist yet, or another attempt is due."""
     QUEUED = "Queued"
     """The Job exists; its pod waits for a node."""
     STARTING = "Starting"
@@ -31,22 +31,63 @@ class RunState(enum.StrEnum):
     """The Job vanished without telling its outcome."""
 
 
+class AttemptState(enum.StrEnum):
+    """Where one try of a run stands: its words are the run's own, but for `Stopping`."""
+
+    PENDING = "Pending"
+    """The attempt is noted; its Job is about to be made."""
+    QUEUED = "Queued"
+    STARTING = "Starting"
+    RUNNING = "Running"
+    STOPPING = "Stopping"
+    """We asked for the end of its Job, for the reason noted; the Job's absence confirms it."""
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    CANCELED = "Canceled"
+    LOST = "Lost"
+    """Its Job vanished without telling its outcome. Taken up again should the Job turn up after all."""
+
+
+class Cause(enum.StrEnum):
+    """Why an attempt ended without success: what a retry policy chooses by."""
+
+    INTERRUPTED = "interrupted"
+    """Preempted, evicted, its node lost or shut down: not the program's doing, so it is always tried again."""
+    ERROR = "error"
+    """The program ended with another exit code than 0."""
+    OUT_OF_MEMORY = "out-of-memory"
+    START = "start"
+    """The container never started: its image or its configuration is wrong."""
+    REFUSED = "refused"
+    """The API server does not accept the Job."""
+    DEADLINE = "deadline"
+    """The run's time was over."""
+
+
+COUNTED = (Cause.ERROR, Cause.OUT_OF_MEMORY, Cause.START, Cause.REFUSED)
+"""The failures that a policy may name, and that its number of retries counts."""
+
+ENDED = frozenset({AttemptState.SUCCEEDED, AttemptState.FAILED, AttemptState.CANCELED, AttemptState.LOST})
+"""States of an attempt whose Job is not looked at any more; but a lost one may turn up."""
+
 SETTLED = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELED, RunState.LOST})
-"""States that nothing but a client of an external run leaves."""
+"""States that nothing leaves but a client of an external run, and a lost run whose Job turns up."""
 UNSETTLED = frozenset(RunState) - SETTLED
 FAILURES = frozenset({RunState.FAILED, RunState.LOST})
 
 _S = RunState
 
 # A Job may be seen for the first time in any later phase (a fast run, a watcher that was away), so moves forward may
-# skip states; none goes back, except that a pod which lost its node is replaced and waits again.
+# skip states. One goes back where a pod that lost its node is replaced and waits again, and to the intent where
+# another attempt follows. A lost run whose Job turns up is what its Job is.
 LAUNCHED_MOVES: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         _S.PENDING: frozenset({_S.QUEUED, _S.STARTING, _S.RUNNING, _S.CANCELING, *SETTLED}),
-        _S.QUEUED: frozenset({_S.STARTING, _S.RUNNING, _S.CANCELING, *SETTLED}),
-        _S.STARTING: frozenset({_S.QUEUED, _S.RUNNING, _S.CANCELING, *SETTLED}),
-        _S.RUNNING: frozenset({_S.QUEUED, _S.STARTING, _S.CANCELING, *SETTLED}),
+        _S.QUEUED: frozenset({_S.PENDING, _S.STARTING, _S.RUNNING, _S.CANCELING, *SETTLED}),
+        _S.STARTING: frozenset({_S.PENDING, _S.QUEUED, _S.RUNNING, _S.CANCELING, *SETTLED}),
+        _S.RUNNING: frozenset({_S.PENDING, _S.QUEUED, _S.STARTING, _S.CANCELING, *SETTLED}),
         _S.CANCELING: frozenset({_S.CANCELED, _S.SUCCEEDED, _S.FAILED}),
+        _S.LOST: frozenset({_S.PENDING, _S.QUEUED, _S.STARTING, _S.RUNNING, _S.SUCCEEDED, _S.FAILED}),
     }
 )
 

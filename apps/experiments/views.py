@@ -1,12 +1,14 @@
 """Pages of experiments and runs. Reads come from selectors and panels, writes go to services."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from apps.clusters import logs
@@ -21,7 +23,7 @@ from apps.core.states import Role
 from apps.experiments import artifacts, panels, selectors, services
 from apps.experiments.downloads import file_response
 from apps.experiments.forms import LaunchForm, RegisterForm
-from apps.experiments.logs import run_log_part
+from apps.experiments.logs import Choice, choice_of, run_log_part
 from apps.experiments.models import Run
 from apps.experiments.states import UNSETTLED, RunKind, RunState
 
@@ -115,10 +117,28 @@ def run_page(request: PageRequest, project: Project, uid: str) -> HttpResponse:
     board = panels.RunBoard(run, request.principal)
     context: dict[str, Any] = {"project": project, "run": run, "board": board, "topic": f"run:{run.pk}"}
     context["options"] = words.rows(run.spec)
+    if "part" not in request.GET or request.GET["part"] == "attempts":
+        context |= _log_of(board, choice_of(request.GET))
     if request.GET.get("part", "register") == "register" and board.may_change and board.sources:
         initial = {"model": run.experiment.name[:250].replace("/", "-").replace(":", "-")}
         context["register_form"] = RegisterForm(sources=board.sources, initial=initial, auto_id="register_%s")
     return render_page(request, "experiments/run.html", context)
+
+
+def _log_of(board: panels.RunBoard, chosen: Choice) -> dict[str, Any]:
+    """Whose log the page shows: that of the last attempt, or of the attempt or pod that the address names."""
+    run, last = board.run, board.last
+    named = urlencode({name: value for name, value in (("attempt", chosen.attempt), ("pod", chosen.pod)) if value})
+    title = f"Log of {chosen.pod}" if chosen.pod else f"Log of attempt {chosen.attempt}" if chosen.attempt else "Log"
+    url = reverse("experiments:log", args=[run.experiment.project.name, run.uid])
+    ended = board.settled and not named
+    return {
+        "chosen": chosen,
+        "log_url": f"{url}?{named}" if named else url,
+        "log_title": title,
+        "log_text": last.log if last is not None and ended else "",
+        "log_ended": ended,
+    }
 
 
 @page
@@ -127,7 +147,7 @@ def log(request: PageRequest, project: Project, uid: str) -> HttpResponse:
     """A part of the run's log for the viewer that follows it, or the file of it."""
     run = _found(request, project, uid)
     query = logs.query_of(request.GET)
-    return logs.respond(run_log_part(run, query), query, str(run))
+    return logs.respond(run_log_part(run, query, choice_of(request.GET)), query, str(run))
 
 
 @page

@@ -1,7 +1,8 @@
-""" "Why?" for runs: that of their pod, of the Job that may have none, or of how they ended."""
+""" "Why?" for runs: that of a pod of their last attempt, of the Job that may have none, or of how they ended."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from django.utils import timezone
 
@@ -11,31 +12,39 @@ from apps.clusters.visibility import Visibility
 from apps.clusters.why import ClusterFacts, PodFacts, Why, explain
 from apps.clusters.why.amounts import parse
 from apps.clusters.why.containers import STARTS
-from apps.clusters.why.facts import ContainerFacts, Ended
+from apps.clusters.why.facts import Condition, ContainerFacts, Ended
+from apps.core.states import Health
 from apps.experiments.health import NODE_LOST, START_ERRORS
 from apps.experiments.manifests import CONTAINER
-from apps.experiments.models import Run
-from apps.experiments.states import FAILURES, SETTLED, RunKind, RunState
+from apps.experiments.models import Attempt, Run
+from apps.experiments.selectors import newest_attempts
+from apps.experiments.states import FAILURES, SETTLED, AttemptState, RunKind, RunState
 
 _WAITING_FOR = "the pod of its Job"
 
 
-def why_of(run: Run, pods: list[Pod], sight: Visibility) -> Why | None:
-    """Why one launched run waits, is unwell or failed; None when it is well. `pods` are its own, the newest first."""
+def why_of(run: Run, attempts: Sequence[Attempt], pods: Sequence[Pod], sight: Visibility) -> Why | None:
+    """Why one launched run waits, is unwell or failed; None when it is well.
+
+    `attempts` are its own by number, as `selectors.attempts_of` gives them, `pods` its own, the newest first.
+    """
     if run.kind != RunKind.LAUNCHED or run.state in {RunState.SUCCEEDED, RunState.CANCELED, RunState.LOST}:
         return None
+    last = attempts[-1] if attempts else None
+    if run.state == RunState.PENDING and run.retry_at is not None and last is not None:
+        return _between(run, last)
     if run.state in FAILURES and run.reason == NODE_LOST:
         # What is left of the pod tells how it was removed, not why.
-        return how_it_failed(run)
-    newest = pods[0] if pods else None
-    if newest is not None and (newest.phase != "Succeeded"):
-        why = explain_pod(newest, sight=sight, log_line=_last_line(run))
-        if why is not None or (run.state not in FAILURES and newest.deleted_at is None):
+        return how_it_failed(run, last)
+    pod = _telling(run, last, pods)
+    if pod is not None and pod.phase != "Succeeded":
+        why = explain_pod(pod, sight=sight, log_line=_last_line(last))
+        if why is not None or (run.state not in FAILURES and pod.deleted_at is None):
             return why
     if run.state in FAILURES:
-        return how_it_failed(run)
+        return how_it_failed(run, last)
     # Also where the pod was deleted: its Job may be refused another one.
-    if (newest is None or newest.deleted_at is not None) and (place := _place(run)):
+    if (pod is None or pod.deleted_at is not None) and (place := _place(last)):
         return explain_absent([place], "Job", waiting_for=_WAITING_FOR).get(place)
     return None
 
@@ -45,55 +54,113 @@ def whys_of(runs: Iterable[Run], sight: Visibility) -> dict[int, Why]:
     waiting = [run for run in runs if run.kind == RunKind.LAUNCHED and run.state not in SETTLED and run.cluster_id]
     if not waiting:
         return {}
-    newest: dict[str, Pod] = {}
-    for pod in Pod.objects.filter(run__in=[str(run.pk) for run in waiting]).order_by("id"):
-        newest[pod.run] = pod
-    whys = explain_pods(newest.values(), sight=sight)
-    present = {label for label, pod in newest.items() if pod.deleted_at is None}
-    places = {run.pk: place for run in waiting if str(run.pk) not in present and (place := _place(run))}
+    attempts = newest_attempts(waiting)
+    rows = Pod.objects.filter(run__in=[str(run.pk) for run in waiting]).order_by("-id")
+    by_run: dict[int, list[Pod]] = {}
+    for pod in rows:
+        by_run.setdefault(int(pod.run), []).append(pod)
+    between = {run.pk: attempts[run.pk] for run in waiting if run.retry_at is not None and run.pk in attempts}
+    telling: dict[int, Pod] = {}
+    for run in waiting:
+        told = _telling(run, attempts.get(run.pk), by_run.get(run.pk, ()))
+        if told is not None and run.pk not in between:
+            telling[run.pk] = told
+    whys = explain_pods(telling.values(), sight=sight)
+    present = {pk for pk, pod in telling.items() if pod.deleted_at is None} | set(between)
+    places = {pk: place for pk, last in attempts.items() if pk not in present and (place := _place(last))}
     refusals = explain_absent(places.values(), "Job", waiting_for=_WAITING_FOR) if places else {}
     found = {pk: refusals[place] for pk, place in places.items() if place in refusals}
-    return found | {int(pod.run): whys[pod.uid] for pod in newest.values() if pod.uid in whys}
+    found |= {pk: whys[pod.uid] for pk, pod in telling.items() if pod.uid in whys}
+    return found | {run.pk: _between(run, between[run.pk]) for run in waiting if run.pk in between}
 
 
-def _place(run: Run) -> tuple[int, str, str] | None:
-    return (run.cluster_id, run.namespace, run.job_name) if run.cluster_id is not None and run.job_name else None
+def _telling(run: Run, last: Attempt | None, pods: Sequence[Pod]) -> Pod | None:
+    """The pod of the last attempt that says most: the newest, and among several workers the first that is unwell."""
+    if last is None:
+        return None
+    own = [pod for pod in pods if pod.owner_name in ("", last.job_name)]
+    if int(run.spec.get("workers") or 1) == 1:
+        return own[0] if own else None
+    return min([pod for pod in own if pod.deleted_at is None] or own, key=_ill, default=None)
 
 
-def how_it_failed(run: Run) -> Why | None:
+def _ill(pod: Pod) -> tuple[bool, float, bool, bool]:
+    ended = pod.ended_at.timestamp() if pod.ended_at else 0.0
+    return pod.phase != "Failed", ended, bool(pod.node_name), pod.health == Health.HEALTHY
+
+
+def _place(last: Attempt | None) -> tuple[int, str, str] | None:
+    return (last.cluster_id, last.namespace, last.job_name) if last is not None and last.cluster_id else None
+
+
+def _between(run: Run, last: Attempt) -> Why:
+    """Between two attempts: how the last one ended, and that another follows."""
+    told = _of_attempt(run, last)
+    at = f" at {run.retry_at:%H:%M:%S} UTC" if run.retry_at else ""
+    why = told or Why(last.reason, f"Attempt {last.number} ended: {last.message or last.reason}")
+    sentence = f"Attempt {last.number} ended, the next one follows{at}. {why.sentence}"
+    return replace(why, sentence=sentence, next_step="Nothing: it is tried again by itself.", at=last.ended_at)
+
+
+def how_it_failed(run: Run, last: Attempt | None) -> Why | None:
     """Why a launched run failed, from what was recorded of it: no query, and no pod is needed any more."""
     if run.kind != RunKind.LAUNCHED or run.state not in FAILURES or not run.reason or run.state == RunState.LOST:
         return None
-    if run.reason == NODE_LOST:
-        return Why(NODE_LOST, run.message, (), "Launch it again: it did not fail by itself.", at=run.ended_at)
+    return explain_attempt(run, last, reason=run.reason, message=run.message)
+
+
+def why_of_attempt(run: Run, attempt: Attempt) -> Why | None:
+    """Why one attempt ended without success, from what was recorded of it."""
+    return _of_attempt(run, attempt) if attempt.state == AttemptState.FAILED and attempt.reason else None
+
+
+def _of_attempt(run: Run, attempt: Attempt) -> Why | None:
+    return explain_attempt(run, attempt, reason=attempt.reason, message=attempt.message)
+
+
+def explain_attempt(run: Run, attempt: Attempt | None, *, reason: str, message: str) -> Why | None:
+    """The sentence for a recorded reason and message; what else is known comes from the attempt and its pods."""
+    ended_at = attempt.ended_at if attempt is not None else run.ended_at
+    if reason == NODE_LOST:
+        return Why(NODE_LOST, message, (), "Launch it again: it did not fail by itself.", at=ended_at)
+    code = attempt.exit_code if attempt is not None else run.exit_code
+    starts = reason in START_ERRORS
     container = ContainerFacts(
         CONTAINER,
         image=str(run.spec.get("image") or ""),
-        waiting=run.reason if run.reason in START_ERRORS else "",
-        waiting_message=run.message if run.reason in START_ERRORS else "",
-        ended=_end(run) if run.exit_code is not None else None,
+        waiting=reason if starts else "",
+        waiting_message=message if starts else "",
+        ended=Ended(code, reason, message if reason in STARTS else "", ended_at) if code is not None else None,
         memory_limit=parse("memory", str((run.spec.get("resources") or {}).get("memory") or "")),
     )
+    seen = _told_by(attempt, reason)
+    disruption = Condition("DisruptionTarget", "True", reason, message)
     pod = PodFacts(
-        run.pod_name or run.job_name,
+        str(seen.get("name") or (attempt.job_name if attempt else run)),
         phase="Pending" if container.waiting else "Failed",
-        reason=run.reason,
-        message=run.message,
-        node=run.node_name or "its node",
+        reason=reason,
+        message=message,
+        node=str(seen.get("node") or (attempt.nodes[0] if attempt and attempt.nodes else "its node")),
+        conditions=(disruption,) if seen.get("disrupted") else (),
         containers=(container,),
         started_at=run.started_at,
-        log_line=_last_line(run),
+        log_line=_last_line(attempt),
     )
     why = explain(pod, ClusterFacts(""), timezone.now())
-    return replace(why, at=run.ended_at) if why is not None else None
+    return replace(why, at=ended_at) if why is not None else None
 
 
-def _end(run: Run) -> Ended:
-    # Of what never started only the message tells why; what ran tells it in its log.
-    message = run.message if run.reason in STARTS else ""
-    return Ended(run.exit_code, run.reason, message, run.ended_at)
+def _told_by(attempt: Attempt | None, reason: str) -> Mapping[str, Any]:
+    """What is remembered of the pod whose reason it is."""
+    pods: list[dict[str, Any]] = attempt.pods if attempt is not None else []
+    return next((pod for pod in pods if pod.get("reason") == reason), pods[0] if pods else {})
 
 
-def _last_line(run: Run) -> str:
-    lines = run.log_tail.rstrip().splitlines()
+def _last_line(attempt: Attempt | None) -> str:
+    lines = last_lines(attempt)
     return lines[-1].strip() if lines else ""
+
+
+def last_lines(attempt: Attempt | None) -> list[str]:
+    """The last lines of an attempt's kept log, of a row that the selectors gave."""
+    return str(getattr(attempt, "last_lines", "") or "").rstrip().splitlines()

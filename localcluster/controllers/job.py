@@ -93,8 +93,13 @@ class Jobs(Controller):
             status = obj.setdefault("status", {})
             counted = set((status.get("uncountedTerminatedPods") or {}).get("counted") or [])
             for pod in fresh:
+                verdict = jobrules.policy_verdict(policy, pod)
                 if pod["metadata"]["uid"] not in counted:
-                    _add_end(status, pod, jobrules.policy_verdict(policy, pod))
+                    _add_end(status, pod, verdict)
+                if verdict is not None and verdict[0] == "FailJob":
+                    # Said now: once its finalizer is gone, a pod that was deleted tells nobody why.
+                    ending = Ending("Failed", "PodFailurePolicy", verdict[1])
+                    _mark(status.setdefault("conditions", []), "FailureTarget", ending, quantities.now())
             present = {pod["metadata"]["uid"] for pod in fresh}
             status["uncountedTerminatedPods"] = {"counted": sorted(present)}
 

@@ -111,7 +111,7 @@ def test_whatever_names_a_project_is_valid_in_the_objects_of_its_runs(project: s
     space = namespace_of(project)
     spec = parse_spec({"image": "x"})
     assert_valid(training.run_namespace(project, space))
-    secret = training.run_secret(project=project, namespace_name=space, run_pk=pk, token="flt_x")
+    secret = training.run_secret(project=project, namespace_name=space, run_pk=pk, run_uid="0" * 32, token="flt_x")
     assert_valid(secret)
     assert_not_mountable(secret)
     assert_valid(

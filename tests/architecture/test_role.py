@@ -26,6 +26,7 @@ from apps.deployments import services as deployments
 from apps.deployments.models import Deployment
 from apps.deployments.reconcile import reconcile
 from apps.experiments import services as experiments
+from apps.experiments.manifests import run_secret
 from apps.experiments.models import Run
 from apps.experiments.reconcile import reconcile_run
 from apps.experiments.specs import parse_spec
@@ -143,12 +144,15 @@ class Everything:
     def runs(self) -> None:
         run = self.launch("sh", "-c", "echo hello; sleep 1")
         self.follow(run, "Succeeded")
-        assert "hello" in run.log_tail
+        assert "hello" in run.attempts.get().log
         again = experiments.rerun(principal=self.root, run=run)
         self.follow(again, "Running")
-        pod = until("its pod is known", lambda: Pod.objects.filter(name=again.pod_name).first())
+        pod = until("its pod is known", lambda: Pod.objects.filter(run=str(again.pk)).first())
         until("its log is shown", lambda: "hello" in logs.read(pod, logs.query_of({})).text)
         sleeping = self.launch("sleep", "300")
+        # What was left of a token that is not valid any more is replaced.
+        name = {"project": self.project.name, "namespace_name": sleeping.namespace, "run_pk": sleeping.pk}
+        clusters.connect(self.cluster).create(run_secret(**name, run_uid=sleeping.uid, token="flt_old"))
         self.follow(sleeping, "Running")
         experiments.cancel_run(principal=self.root, run=sleeping)
         self.follow(sleeping, "Canceled")

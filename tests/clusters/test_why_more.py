@@ -333,7 +333,7 @@ def test_a_pod_on_a_node_that_is_silent_is_not_called_healthy() -> None:
     ("of_run", "then"),
     [
         (False, "then its controller starts another."),
-        (True, "then the run has failed: launch it again on another node."),
+        (True, "then the run is tried again on another node."),
     ],
 )
 def test_what_becomes_of_a_pod_on_a_lost_node(of_run: bool, then: str) -> None:

@@ -1,4 +1,4 @@
-"""What a run's Job and pod say, and what follows: tables."""
+"""What an attempt's Job and pods say, and what follows: tables."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -6,141 +6,168 @@ from typing import Any
 
 import pytest
 
-from apps.experiments.health import Act, Decision, Facts, JobSeen, PodSeen, decide, see
-from apps.experiments.states import SETTLED, RunState
+from apps.experiments.health import Act, Facts, JobSeen, PodSeen, decide, remembered, see
+from apps.experiments.states import ENDED, AttemptState
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 START = NOW - timedelta(minutes=2)
-S = RunState
+S = AttemptState
 BACKOFF = "BackoffLimitExceeded"
 
 
 def pod(**fields: Any) -> PodSeen:
-    return PodSeen(**{"name": "run-1-x", "node": "n1", "phase": "Running", "scheduled": True, **fields})
+    return PodSeen(**{"name": "run-1-1-x", "node": "n1", "phase": "Running", "started_at": START, **fields})
 
 
 # Its deletion is overdue, and its node does not answer.
-LEFT = pod(started_at=START, due=START, silent=True)
+LEFT = pod(due=START, silent=True)
+WAITS = pod(phase="Pending", node="", started_at=None, reason="Unschedulable", message="0/3 nodes")
+MADE = pod(phase="Pending", started_at=None, reason="ContainerCreating")
+NO_IMAGE = pod(phase="Pending", started_at=None, reason="ImagePullBackOff", created_at=NOW - timedelta(minutes=6))
+ENDED_WELL = pod(phase="Succeeded", exit_code=0)
+CRASHED = pod(phase="Failed", reason="Error", exit_code=1, ended_at=START)
 
 
-def job(found: PodSeen | None = None, **fields: Any) -> JobSeen:
-    return JobSeen(uid="u1", pod=found, **fields)
+def job(*pods: PodSeen, **fields: Any) -> JobSeen:
+    return JobSeen(uid="u1", pods=pods, **fields)
+
+
+def decided(state: str, seen: JobSeen | None, **facts: Any) -> tuple[Act, AttemptState | None, str]:
+    decision = decide(Facts(**{"state": state, "launched": True, **facts}), seen, NOW)
+    if decision.state in ENDED:
+        assert decision.ended_at is not None
+    return decision.act, decision.state, decision.reason
 
 
 @pytest.mark.parametrize(
-    ("state", "launched", "seen", "act", "to", "reason"),
+    ("state", "seen", "act", "to", "reason"),
     [
-        # Nothing there yet.
-        (S.PENDING, False, None, Act.CREATE, None, ""),
-        # It was there, and is gone.
-        (S.PENDING, True, None, Act.NOTHING, S.LOST, "JobVanished"),
-        (S.QUEUED, True, None, Act.NOTHING, S.LOST, "JobVanished"),
-        (S.RUNNING, True, None, Act.NOTHING, S.LOST, "JobVanished"),
         # On its way.
-        (S.PENDING, True, job(), Act.NOTHING, S.QUEUED, "NoPod"),
-        (
-            S.QUEUED,
-            True,
-            job(pod(phase="Pending", scheduled=False, reason="Unschedulable", message="0/3 nodes")),
-            Act.NOTHING,
-            S.QUEUED,
-            "Unschedulable",
-        ),
-        (
-            S.QUEUED,
-            True,
-            job(pod(phase="Pending", reason="ContainerCreating")),
-            Act.NOTHING,
-            S.STARTING,
-            "ContainerCreating",
-        ),
-        (S.STARTING, True, job(pod(started_at=START)), Act.NOTHING, S.RUNNING, ""),
-        (S.RUNNING, True, job(pod(phase="Failed", reason="Error", exit_code=1)), Act.NOTHING, S.RUNNING, "Error"),
-        (S.RUNNING, True, job(pod(), deleting=True), Act.NOTHING, None, "Deleting"),
+        (S.PENDING, job(), Act.NOTHING, S.QUEUED, "NoPod"),
+        (S.QUEUED, job(WAITS), Act.NOTHING, S.QUEUED, "Unschedulable"),
+        (S.QUEUED, job(MADE), Act.NOTHING, S.STARTING, "ContainerCreating"),
+        (S.STARTING, job(pod()), Act.NOTHING, S.RUNNING, ""),
+        (S.RUNNING, job(CRASHED), Act.NOTHING, S.RUNNING, "Error"),
+        (S.RUNNING, job(pod(), deleting=True), Act.NOTHING, None, "Deleting"),
         # An image that is not there: visible at once, and not for ever.
-        (
-            S.QUEUED,
-            True,
-            job(pod(phase="Pending", reason="ImagePullBackOff", created_at=NOW)),
-            Act.NOTHING,
-            S.STARTING,
-            "ImagePullBackOff",
-        ),
-        (
-            S.STARTING,
-            True,
-            job(pod(phase="Pending", reason="ImagePullBackOff", created_at=NOW - timedelta(minutes=6))),
-            Act.DELETE,
-            S.FAILED,
-            "ImagePullBackOff",
-        ),
+        (S.QUEUED, job(replace(NO_IMAGE, created_at=NOW)), Act.NOTHING, S.STARTING, "ImagePullBackOff"),
+        (S.STARTING, job(NO_IMAGE), Act.STOP, S.STOPPING, "ImagePullBackOff"),
         # The end, by the Job's word.
-        (S.RUNNING, True, job(pod(phase="Succeeded", exit_code=0), outcome="Complete"), Act.NOTHING, S.SUCCEEDED, ""),
-        (S.PENDING, True, job(outcome="Complete"), Act.NOTHING, S.SUCCEEDED, ""),
-        (
-            S.RUNNING,
-            True,
-            job(pod(phase="Failed", reason="OOMKilled", exit_code=137), outcome="Failed", reason=BACKOFF),
-            Act.NOTHING,
-            S.FAILED,
-            "OOMKilled",
-        ),
-        (
-            S.RUNNING,
-            True,
-            job(pod(phase="Failed", reason="Error", exit_code=143), outcome="Failed", reason="DeadlineExceeded"),
-            Act.NOTHING,
-            S.FAILED,
-            "DeadlineExceeded",
-        ),
-        (
-            S.RUNNING,
-            True,
-            job(outcome="Failed", reason=BACKOFF),
-            Act.NOTHING,
-            S.FAILED,
-            BACKOFF,
-        ),
-        # Given up: the Job fails once its pod has ended, and on a lost node no pod does.
-        (S.RUNNING, True, job(pod(started_at=START), given_up=True), Act.NOTHING, S.RUNNING, ""),
-        (S.RUNNING, True, job(pod(started_at=START, due=NOW, silent=True), given_up=True), Act.NOTHING, S.RUNNING, ""),
-        (S.RUNNING, True, job(LEFT), Act.NOTHING, S.RUNNING, ""),
-        (S.RUNNING, True, job(replace(LEFT, silent=False), given_up=True), Act.NOTHING, S.RUNNING, ""),
-        (S.RUNNING, True, job(LEFT, given_up=True), Act.NOTHING, S.FAILED, "NodeLost"),
-        (S.FAILED, True, job(LEFT, given_up=True), Act.NOTHING, None, ""),
-        # Cancelling ends with the Job's absence, or with an end that came first.
-        (S.CANCELING, True, job(pod()), Act.DELETE, None, ""),
-        (S.CANCELING, True, job(pod(), deleting=True), Act.NOTHING, None, ""),
-        (S.CANCELING, True, job(replace(LEFT, silent=False), deleting=True), Act.NOTHING, None, ""),
-        (S.CANCELING, True, job(LEFT, deleting=True), Act.NOTHING, None, "NodeLost"),
-        (S.CANCELING, True, None, Act.NOTHING, S.CANCELED, "Canceled"),
-        (S.CANCELING, False, None, Act.NOTHING, S.CANCELED, "Canceled"),
-        (S.CANCELING, True, job(outcome="Complete"), Act.NOTHING, S.SUCCEEDED, ""),
-        # A Job made late for a run that has ended has nobody waiting for it.
-        (S.CANCELED, True, job(pod()), Act.DELETE, None, ""),
-        (S.LOST, True, job(pod(), deleting=True), Act.NOTHING, None, ""),
-        (S.SUCCEEDED, True, job(outcome="Complete"), Act.NOTHING, None, ""),
-        (S.SUCCEEDED, True, None, Act.NOTHING, None, ""),
+        (S.RUNNING, job(ENDED_WELL, outcome="Complete"), Act.NOTHING, S.SUCCEEDED, ""),
+        (S.PENDING, job(outcome="Complete"), Act.NOTHING, S.SUCCEEDED, ""),
+        (S.RUNNING, job(CRASHED, outcome="Failed", reason=BACKOFF), Act.NOTHING, S.FAILED, "Error"),
+        (S.RUNNING, job(CRASHED, outcome="Failed", reason="DeadlineExceeded"), Act.NOTHING, S.FAILED,
+         "DeadlineExceeded"),
+        (S.RUNNING, job(outcome="Failed", reason=BACKOFF), Act.NOTHING, S.FAILED, BACKOFF),
+        # What disrupted its pod is said by the pod, and by the Job where the pod is gone.
+        (S.RUNNING, job(pod(phase="Failed", reason="PreemptionByScheduler", disrupted=True, gone=True),
+                        outcome="Failed", reason="PodFailurePolicy"), Act.NOTHING, S.FAILED, "PreemptionByScheduler"),
+        (S.RUNNING, job(outcome="Failed", reason="PodFailurePolicy"), Act.NOTHING, S.FAILED, "PodFailurePolicy"),
+        # On a lost node no pod ever ends, and so no Job fails.
+        (S.RUNNING, job(pod(due=NOW, silent=True)), Act.NOTHING, S.RUNNING, ""),
+        (S.RUNNING, job(replace(LEFT, silent=False)), Act.NOTHING, S.RUNNING, ""),
+        (S.RUNNING, job(LEFT), Act.NOTHING, S.FAILED, "NodeLost"),
+        # Lost here, and there after all.
+        (S.LOST, job(pod()), Act.NOTHING, S.RUNNING, ""),
+        (S.LOST, job(ENDED_WELL, outcome="Complete"), Act.NOTHING, S.SUCCEEDED, ""),
+        (S.LOST, None, Act.NOTHING, None, ""),
+        # Stopped for a reason: until its Job is gone, or has ended by itself.
+        (S.STOPPING, job(pod()), Act.STOP, None, "Why"),
+        (S.STOPPING, job(pod(), deleting=True), Act.NOTHING, None, "Why"),
+        (S.STOPPING, job(LEFT, deleting=True), Act.NOTHING, S.FAILED, "Why"),
+        (S.STOPPING, job(ENDED_WELL, outcome="Complete"), Act.NOTHING, S.SUCCEEDED, ""),
+    ],
+)  # fmt: skip
+def test_what_a_job_says(state: str, seen: JobSeen | None, act: Act, to: AttemptState | None, reason: str) -> None:
+    facts = {"reason": "Why"} if state == S.STOPPING else {}
+    assert decided(state, seen, **facts) == (act, to, reason)
+
+
+@pytest.mark.parametrize(
+    ("state", "seen", "act", "to", "reason"),
+    [
+        (S.RUNNING, job(pod()), Act.STOP, S.STOPPING, "Canceled"),
+        (S.RUNNING, job(pod(), deleting=True), Act.STOP, S.STOPPING, "Canceled"),
+        (S.STOPPING, job(pod()), Act.STOP, None, ""),
+        (S.STOPPING, job(pod(), deleting=True), Act.NOTHING, None, ""),
+        (S.STOPPING, job(LEFT, deleting=True), Act.NOTHING, None, "NodeLost"),
+        # An end that came first counts.
+        (S.RUNNING, job(outcome="Complete"), Act.NOTHING, S.SUCCEEDED, ""),
+        (S.RUNNING, job(CRASHED, outcome="Failed", reason=BACKOFF), Act.NOTHING, S.FAILED, "Error"),
     ],
 )
-def test_decisions(
-    state: str, launched: bool, seen: JobSeen | None, act: Act, to: RunState | None, reason: str
+def test_what_a_person_canceled(
+    state: str, seen: JobSeen | None, act: Act, to: AttemptState | None, reason: str
 ) -> None:
-    decision = decide(Facts(state=state, launched=launched), seen, NOW)
-    assert (decision.act, decision.state, decision.reason) == (act, to, reason)
-    if decision.state in SETTLED:
-        assert decision.ended_at is not None
+    assert decided(state, seen, canceling=True) == (act, to, reason)
 
 
-def test_who_was_stopped_after_deleting_a_job_that_could_not_start_still_says_why() -> None:
-    facts = Facts(state=S.STARTING, launched=True, reason="ErrImagePull", message="no such image")
-    assert decide(facts, None, NOW) == Decision(
-        state=S.FAILED, reason="ErrImagePull", message="no such image", ended_at=NOW
+def test_absence_is_said_twice_a_while_apart_before_a_job_is_lost() -> None:
+    first = decide(Facts(S.RUNNING, launched=True, reason="Error"), None, NOW)
+    assert (first.state, first.missing_since, first.recheck, first.reason) == (None, NOW, 15.0, "Error")
+    soon = decide(Facts(S.RUNNING, launched=True, missing_since=NOW - timedelta(seconds=4)), None, NOW)
+    assert (soon.state, soon.missing_since, soon.recheck) == (None, NOW - timedelta(seconds=4), 11.0)
+    assert decided(S.RUNNING, None, missing_since=NOW - timedelta(seconds=15)) == (Act.NOTHING, S.LOST, "JobVanished")
+    seen = decide(Facts(S.RUNNING, launched=True, missing_since=START), job(pod()), NOW)
+    assert seen.missing_since is None, "who is seen again is not missing"
+
+
+def test_absence_confirms_what_the_api_server_was_seen_to_delete() -> None:
+    taken: dict[str, Any] = {"deletion_at": START, "reason": "DeadlineExceeded"}
+    assert decided(S.STOPPING, None, **taken) == (Act.NOTHING, S.FAILED, "DeadlineExceeded")
+    assert decided(S.STOPPING, None, canceling=True, **taken) == (Act.NOTHING, S.CANCELED, "Canceled")
+    # Killed before the answer was noted: then it takes two looks.
+    assert decided(S.STOPPING, None, canceling=True)[1] is None
+    long = {"missing_since": NOW - timedelta(seconds=16)}
+    assert decided(S.STOPPING, None, canceling=True, **long)[1] == S.CANCELED
+    assert decided(S.STOPPING, None, reason="ErrImagePull", **long)[1:] == (S.FAILED, "ErrImagePull")
+
+
+def test_what_was_never_made_is_made_unless_nobody_wants_it_any_more() -> None:
+    assert decided(S.PENDING, None, launched=False) == (Act.CREATE, None, "")
+    assert decided(S.PENDING, None, launched=False, canceling=True) == (Act.NOTHING, S.CANCELED, "Canceled")
+    late = decided(S.PENDING, None, launched=False, deadline_at=START)
+    assert late == (Act.NOTHING, S.FAILED, "DeadlineExceeded")
+
+
+def test_the_deadline_stops_what_still_runs_and_nothing_that_has_ended() -> None:
+    assert decided(S.RUNNING, job(pod()), deadline_at=NOW) == (Act.STOP, S.STOPPING, "DeadlineExceeded")
+    assert decided(S.RUNNING, job(ENDED_WELL, outcome="Complete"), deadline_at=NOW)[1] == S.SUCCEEDED
+    assert decided(S.RUNNING, job(pod()), deadline_at=NOW + timedelta(seconds=1))[1] == S.RUNNING
+
+
+def test_an_attempt_is_where_the_last_of_its_workers_is() -> None:
+    others = [pod(name="w-0", index=0), pod(name="w-1", index=1)]
+    assert decided(S.PENDING, job(*others), workers=3)[1] == S.QUEUED, "one is not made yet"
+    assert decided(S.PENDING, job(*others, WAITS), workers=3)[1] == S.QUEUED
+    assert decided(S.QUEUED, job(*others, MADE), workers=3)[1] == S.STARTING
+    assert decided(S.STARTING, job(*others, pod(name="w-2")), workers=3)[1] == S.RUNNING
+    assert decided(S.RUNNING, job(*others, ENDED_WELL), workers=3)[1] == S.RUNNING
+
+
+def test_the_first_worker_that_failed_explains_and_not_those_that_were_stopped_for_it() -> None:
+    culprit = pod(name="w-1", phase="Failed", reason="OOMKilled", message="memory", exit_code=137, ended_at=START)
+    ended = START + timedelta(seconds=3)
+    stopped = pod(name="w-0", phase="Failed", reason="Error", exit_code=143, due=START, ended_at=ended)
+    early = replace(stopped, name="w-2", ended_at=START - timedelta(seconds=1))
+    decision = decide(
+        Facts(S.RUNNING, True, workers=3), job(stopped, culprit, early, outcome="Failed", reason=BACKOFF), NOW
     )
+    assert (decision.state, decision.reason, decision.exit_code) == (S.FAILED, "OOMKilled", 137)
+    assert decision.message == "w-1: memory"
+
+
+def test_the_workers_of_a_lost_one_are_stopped_before_anything_begins_anew() -> None:
+    both = job(LEFT, pod(name="w-1", node="n2"))
+    assert decided(S.RUNNING, both, workers=2) == (Act.STOP, S.STOPPING, "NodeLost")
+    going = replace(both, deleting=True)
+    assert decided(S.STOPPING, going, workers=2, reason="NodeLost")[1] is None
+    alone = job(LEFT, deleting=True)
+    assert decided(S.STOPPING, alone, workers=2, reason="NodeLost")[1:] == (S.FAILED, "NodeLost")
 
 
 def test_the_exit_code_and_the_times_come_from_the_container() -> None:
-    ended = pod(phase="Failed", reason="Error", message="exit 3", exit_code=3, started_at=START, ended_at=NOW)
+    ended = pod(phase="Failed", reason="Error", message="exit 3", exit_code=3, ended_at=NOW)
     decision = decide(Facts(S.RUNNING, True), job(ended, outcome="Failed", ended_at=NOW + timedelta(seconds=9)), NOW)
     assert (decision.exit_code, decision.started_at, decision.ended_at) == (3, START, NOW)
 
@@ -153,17 +180,18 @@ def kube_pod(name: str, created: str, owner: str = "u1", **status: Any) -> dict[
     }
 
 
-def test_seeing_takes_the_newest_pod_of_this_very_job() -> None:
+def test_seeing_takes_the_pods_of_this_very_job_and_remembers_those_that_are_gone() -> None:
+    known = remembered([CRASHED.to_json() | {"name": "before"}])
     found = see(
         {"metadata": {"uid": "u1"}, "status": {}},
         [
-            kube_pod("old", "2026-11-23T10:00:00Z", phase="Failed"),
             kube_pod("new", "2026-11-23T11:00:00Z", phase="Pending"),
             kube_pod("foreign", "2026-11-23T11:30:00Z", owner="u2", phase="Running"),
         ],
+        known=known,
     )
-    assert found is not None and found.pod is not None
-    assert found.pod.name == "new"
+    assert [(each.name, each.gone) for each in found.pods] == [("new", False), ("before", True)]
+    assert found.failing is not None and (found.failing.name, found.failing.exit_code) == ("before", 1)
 
 
 def test_seeing_a_failed_job_and_its_container() -> None:
@@ -173,32 +201,38 @@ def test_seeing_a_failed_job_and_its_container() -> None:
         "startedAt": "2026-11-23T11:58:00Z",
         "finishedAt": "2026-11-23T11:59:00Z",
     }
-    found = see(
-        {
-            "metadata": {"uid": "u1"},
-            "status": {"conditions": [{"type": "Failed", "status": "True", "reason": BACKOFF}]},
-        },
-        [
-            kube_pod(
-                "p",
-                "2026-11-23T11:57:00Z",
-                phase="Failed",
-                containerStatuses=[{"name": "run", "state": {"terminated": ended}}],
-            )
-        ],
-    )
-    assert found is not None and found.pod is not None
-    assert (found.outcome, found.pod.exit_code, found.pod.reason) == ("Failed", 1, "Error")
-    assert found.pod.ended_at == datetime(2026, 11, 23, 11, 59, tzinfo=UTC)
+    condition = {"type": "Failed", "status": "True", "reason": BACKOFF}
+    crashed = kube_pod(
+        "p", "2026-11-23T11:57:00Z", phase="Failed",
+        containerStatuses=[{"name": "run", "state": {"terminated": ended}}],
+    )  # fmt: skip
+    # Also while somebody deletes it: what its container said comes first.
+    crashed["metadata"]["deletionTimestamp"] = "2026-11-23T12:00:00Z"
+    found = see({"metadata": {"uid": "u1"}, "status": {"conditions": [condition]}}, [crashed])
+    assert found.outcome == "Failed" and found.failing is not None
+    assert (found.failing.exit_code, found.failing.reason) == (1, "Error")
+    assert found.failing.ended_at == datetime(2026, 11, 23, 11, 59, tzinfo=UTC)
+    assert remembered([found.failing.to_json()])[0].ended_at == found.failing.ended_at
+
+
+def test_seeing_a_pod_that_was_disrupted() -> None:
+    target = {"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler", "message": "by x"}
+    gone = {"terminated": {"exitCode": 143, "reason": "Error"}}
+    status = {"phase": "Failed", "conditions": [target], "containerStatuses": [{"name": "run", "state": gone}]}
+    seen = see({"metadata": {"uid": "u1"}}, [kube_pod("p", "2026-11-23T11:57:00Z", **status)]).pods[0]
+    assert (seen.reason, seen.message, seen.exit_code) == ("PreemptionByScheduler", "by x", 143)
+    assert seen.disrupted and remembered([seen.to_json()])[0].disrupted
+    # The kubelet's own word says more than its condition.
+    evicted = see({"metadata": {"uid": "u1"}}, [kube_pod("p", "", **status, reason="Evicted", message="low")]).pods[0]
+    assert (evicted.reason, evicted.message, evicted.disrupted) == ("Evicted", "low", True)
 
 
 def test_seeing_a_job_that_waits_for_a_pod_on_a_lost_node() -> None:
     left = kube_pod("p", "2026-11-23T11:00:00Z", phase="Running")
     left["metadata"]["deletionTimestamp"] = "2026-11-23T11:55:30Z"
-    condition = {"type": "FailureTarget", "status": "True", "reason": BACKOFF}
-    job = {"metadata": {"uid": "u1"}, "status": {"conditions": [condition]}}
-    assert decide(Facts(S.RUNNING, True), see(job, [left]), NOW).state != S.FAILED, "its node may be slow to end it"
-    decision = decide(Facts(S.RUNNING, True), see(job, [left], silent=["n1"]), NOW)
+    found = {"metadata": {"uid": "u1"}}
+    assert decide(Facts(S.RUNNING, True), see(found, [left]), NOW).state != S.FAILED, "its node may be slow to end it"
+    decision = decide(Facts(S.RUNNING, True), see(found, [left], silent=["n1"]), NOW)
     assert (decision.state, decision.reason) == (S.FAILED, "NodeLost")
     assert decision.message.startswith("Node n1 was lost")
     assert decision.ended_at == datetime(2026, 11, 23, 11, 55, 30, tzinfo=UTC)
@@ -206,10 +240,5 @@ def test_seeing_a_job_that_waits_for_a_pod_on_a_lost_node() -> None:
 
 def test_a_job_without_a_pod_is_explained_by_its_events() -> None:
     found = see({"metadata": {"uid": "u1"}}, [], ["exceeded quota"])
-    assert found is not None
     decision = decide(Facts(S.QUEUED, True), found, NOW)
     assert (decision.reason, decision.message) == ("FailedCreate", "exceeded quota")
-
-
-def test_no_job_is_no_sight() -> None:
-    assert see(None) is None

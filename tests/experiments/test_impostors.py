@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
+from apps.clusters import absence
 from apps.clusters import services as clusters
 from apps.clusters.kube import identity, pool
 from apps.clusters.kube.client import KubeClient
@@ -16,7 +18,7 @@ from apps.core.access import Principal
 from apps.core.models import Project, User
 from apps.core.work import Away
 from apps.experiments import services
-from apps.experiments.models import Run
+from apps.experiments.models import Attempt, Run
 from apps.experiments.reconcile import reconcile_run
 from apps.experiments.specs import parse_spec
 from controlplane.embedded import ports
@@ -89,7 +91,7 @@ def run(principal: Principal, project: Project, cluster: Cluster) -> Iterator[Ru
     made = services.launch_run(principal=principal, experiment=experiment, spec=spec)
     wait_for(lambda: state_after_a_round(made) == "Running", "the run to be Running", timeout=30)
     yield made
-    clusters.connect(Cluster.objects.get()).delete("batch/v1", "Job", made.job_name, made.namespace)
+    clusters.connect(Cluster.objects.get()).delete("batch/v1", "Job", f"run-{made.pk}-1", made.namespace)
 
 
 def state_after_a_round(run: Run) -> str:
@@ -99,7 +101,7 @@ def state_after_a_round(run: Run) -> str:
 
 
 def job(run: Run, client: KubeClient) -> dict[str, Any]:
-    return client.get("batch/v1", "Job", run.job_name, run.namespace)
+    return client.get("batch/v1", "Job", f"run-{run.pk}-1", run.namespace)
 
 
 @pytest.mark.parametrize(
@@ -148,17 +150,23 @@ def test_another_cluster_at_the_address_loses_no_run_and_gets_none(
 def test_an_older_back_up_says_in_good_faith_that_a_job_is_not_there(
     machine: Machine, cluster: Cluster, principal: Principal, project: Project
 ) -> None:
-    """So `absent` is one saying, and `apps.clusters.absence` wants two."""
+    """So `absent` is one saying, `apps.clusters.absence` wants two, and a run that was lost is taken up again."""
     machine.again(lambda: machine.copy("older"))
     experiment = services.create_experiment(principal=principal, project=project, name="e")
     spec = parse_spec({"image": "busybox", "command": ["sleep", "1000"]})
     run = services.launch_run(principal=principal, experiment=experiment, spec=spec)
     wait_for(lambda: state_after_a_round(run) == "Running", "the run to be Running", timeout=30)
     registered = Cluster.objects.get().identity
-    where = ("batch/v1", "Job", run.job_name, run.namespace)
+    where = ("batch/v1", "Job", f"run-{run.pk}-1", run.namespace)
     assert not clusters.connect(cluster).absent(*where)
     machine.again(lambda: (machine.put_away("newer"), machine.bring_back("older"))[0])
     client = clusters.connect(Cluster.objects.get())
     assert client.uid() == registered and client.absent(*where)
+    assert state_after_a_round(run) == "Running", "said once"
+    Attempt.objects.filter(run=run).update(missing_since=timezone.now() - absence.AGAIN)
+    assert state_after_a_round(run) == "Lost", "said twice, a while apart"
     machine.again(lambda: machine.bring_back("newer"))
     assert not clusters.connect(Cluster.objects.get()).absent(*where)
+    # The right store is back, and with it the Job: the run is what its Job is.
+    assert state_after_a_round(run) in ("Running", "Failed")
+    assert job(run, clusters.connect(cluster))["metadata"].get("deletionTimestamp") is None

@@ -1,11 +1,12 @@
 """The Kubernetes objects of a run, whole."""
 
+from datetime import timedelta
 from typing import Any
 
 import kubernetes_validate
 
 from apps.clusters.podoptions import parse
-from apps.experiments.manifests import run_job, run_secret
+from apps.experiments.manifests import is_ours, run_job, run_secret
 from apps.experiments.specs import Resources, RunSpec, parse_spec
 from tests.clusters.test_podoptions import EVERYTHING
 
@@ -15,6 +16,8 @@ LABELS = {
     "app.kubernetes.io/part-of": "demo",
     "flotilla.dev/run": "7",
 }
+OF_ATTEMPT = LABELS | {"flotilla.dev/attempt": "1"}
+MARK = {"flotilla.dev/run-uid": "ab" * 16}
 
 
 def test_the_job_of_a_run() -> None:
@@ -39,15 +42,18 @@ def test_the_job_of_a_run() -> None:
     assert job == {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": "run-7", "namespace": "flotilla-demo", "labels": LABELS},
+        "metadata": {"name": "run-7-1", "namespace": "flotilla-demo", "labels": OF_ATTEMPT, "annotations": MARK},
         "spec": {
             "backoffLimit": 0,
             "completions": 1,
             "parallelism": 1,
+            "podFailurePolicy": {
+                "rules": [{"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+            },
             "ttlSecondsAfterFinished": 604800,
-            "activeDeadlineSeconds": 600,
+            "activeDeadlineSeconds": 660,
             "template": {
-                "metadata": {"labels": LABELS},
+                "metadata": {"labels": OF_ATTEMPT},
                 "spec": {
                     "automountServiceAccountToken": False,
                     "enableServiceLinks": False,
@@ -92,26 +98,50 @@ def test_the_job_of_a_run() -> None:
 
 
 def test_the_job_of_a_run_with_options_is_that_without_and_what_they_say() -> None:
-    def made(**more: Any) -> dict[str, Any]:
-        return run_job(
-            project="demo", namespace_name="flotilla-demo", run_pk=7, run_uid="ab" * 16, experiment_pk=3,
-            spec=parse_spec({"image": "x", **more}), tracking_uri="http://flotilla:8000",
-        )  # fmt: skip
-
     options = parse(EVERYTHING)
-    expected = made()
+    expected = job_of(RunSpec("x"))
     pod = expected["spec"]["template"]["spec"]
     pod |= options.pod_fields()
     pod["containers"][0] |= options.container_fields()
-    assert made(**EVERYTHING) == expected
+    assert job_of(parse_spec({"image": "x", **EVERYTHING})) == expected
     kubernetes_validate.validate(expected, "1.37", strict=True)
+    kubernetes_validate.validate(job_of(RunSpec("x", workers=3, deadline_seconds=9)), "1.37", strict=True)
 
 
 def test_the_secret_of_a_run() -> None:
-    assert run_secret(project="demo", namespace_name="flotilla-demo", run_pk=7, token="flt_x") == {
+    made = run_secret(project="demo", namespace_name="flotilla-demo", run_pk=7, run_uid="ab" * 16, token="flt_x")
+    assert made == {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": "run-7", "namespace": "flotilla-demo", "labels": LABELS},
+        "metadata": {"name": "run-7", "namespace": "flotilla-demo", "labels": LABELS, "annotations": MARK},
         "type": "Opaque",
         "stringData": {"token": "flt_x"},
     }
+
+
+def job_of(spec: RunSpec, **more: Any) -> dict[str, Any]:
+    return run_job(
+        project="demo", namespace_name="flotilla-demo", run_pk=7, run_uid="ab" * 16, experiment_pk=3, spec=spec,
+        tracking_uri="http://flotilla:8000", **more,
+    )  # fmt: skip
+
+
+def test_a_later_attempt_has_its_own_name_the_same_secret_and_what_is_left_of_the_time() -> None:
+    again = job_of(RunSpec("busybox", deadline_seconds=600), number=3, time_left=timedelta(seconds=99.5))
+    assert again["metadata"]["name"] == "run-7-3"
+    assert again["spec"]["template"]["metadata"]["labels"]["flotilla.dev/attempt"] == "3"
+    assert again["spec"]["activeDeadlineSeconds"] == 160
+    reference = again["spec"]["template"]["spec"]["containers"][0]["env"][-1]["valueFrom"]["secretKeyRef"]
+    assert reference["name"] == "run-7"
+
+
+def test_several_workers_are_an_indexed_job() -> None:
+    spec = job_of(RunSpec("busybox", workers=4))["spec"]
+    assert (spec["completions"], spec["parallelism"], spec["completionMode"]) == (4, 4, "Indexed")
+
+
+def test_an_object_is_ours_by_its_label_and_where_it_tells_it_by_the_uid_of_the_run() -> None:
+    job = job_of(RunSpec("busybox"))
+    assert is_ours(job, 7, "ab" * 16) and not is_ours(job, 7, "cd" * 16) and not is_ours(job, 8, "ab" * 16)
+    old = {"metadata": {"labels": LABELS}}
+    assert is_ours(old, 7, "ab" * 16) and not is_ours({"metadata": {}}, 7, "ab" * 16)

@@ -120,9 +120,9 @@ def test_a_failed_run_begins_with_why(browser: Client, experiment: Experiment) -
         reason="Error",
         exit_code=1,
         message="Container run ended with exit code 1.",
-        log_tail="start\nValueError: alpha must be positive <b>\n",
         spec={"image": "python:3.11", "resources": {"cpu": "1", "memory": "1Gi", "gpu": 0}},
     )
+    factories.attempt(run, log="start\nValueError: alpha must be positive <b>\n")
     page = text(browser.get(f"/p/demo/runs/{run.uid}/"))
     assert "Failed: exit code 1, Error" in page
     assert "ValueError: alpha must be positive &lt;b&gt;" in page

@@ -1,102 +1,35 @@
-"""Killed anywhere, repeated anytime: one Job, one token, one end.
+"""Killed anywhere, repeated anytime: one Job an attempt, one token, one end.
 
 A cluster in memory takes the place of the API server, because a real one can't be told to fail between two lines.
 """
 
 import base64
 import contextlib
-import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from apps.clusters.kube.errors import Forbidden, Invalid, NotFound, RefusedOnce, Unreachable
+from apps.clusters.kube.errors import Forbidden, Invalid, KubeError, NotFound, RefusedOnce, Unreachable
 from apps.core import transitions
 from apps.core.access import Principal
 from apps.core.models import ApiToken, Project
 from apps.core.tokens import find_token
 from apps.core.work import Away, Retry
 from apps.experiments import reconcile, selectors, services
-from apps.experiments.models import Run
+from apps.experiments.models import Attempt, Run
 from apps.experiments.reconcile import reconcile_run
-from apps.experiments.states import RunState
+from apps.experiments.states import AttemptState, RunState
 from tests import factories
+from tests.experiments.memory import Api, Killed
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-
-class Killed(BaseException):
-    """What a SIGKILL is to the code: nothing after it runs, nothing catches it."""
-
-
-class Api:
-    """Objects by kind and name; `fail_at` counts calls down to an error."""
-
-    def __init__(self) -> None:
-        self.objects: dict[tuple[str, str], dict[str, Any]] = {}
-        self.pods: list[dict[str, Any]] = []
-        self.created: list[str] = []
-        self.log = "last words"
-        self.fail_at: int | None = None
-        self.error: BaseException = Killed()
-        self.after = False
-
-    def _step(self) -> None:
-        if self.fail_at is not None:
-            self.fail_at -= 1
-            if self.fail_at < 0:
-                self.fail_at = None
-                raise self.error
-
-    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any]:
-        self._step()
-        if (kind, name) not in self.objects:
-            raise NotFound(404, "NotFound", name)
-        return self.objects[kind, name]
-
-    def list(self, *_: Any, **__: Any) -> list[dict[str, Any]]:
-        self._step()
-        return self.pods
-
-    def apply(self, obj: dict[str, Any]) -> dict[str, Any]:
-        if not self.after:
-            self._step()
-        key = (obj["kind"], obj["metadata"]["name"])
-        if key not in self.objects:
-            self.created.append(obj["kind"])
-            obj = {**obj, "metadata": {**obj["metadata"], "uid": uuid.uuid4().hex}}
-            if "stringData" in obj:
-                obj["data"] = {k: base64.b64encode(v.encode()).decode() for k, v in obj["stringData"].items()}
-            self.objects[key] = obj
-        if self.after:
-            self._step()
-        return self.objects[key]
-
-    def delete(self, api_version: str, kind: str, name: str, namespace: str, **_: Any) -> bool:
-        self._step()
-        return self.objects.pop((kind, name), None) is not None
-
-    def pod_log(self, *_: Any, **__: Any) -> str:
-        self._step()
-        return self.log
-
-    def end(self, run: Run, code: int) -> None:
-        """Let the Job's pod end with an exit code."""
-        job = self.objects["Job", run.job_name]
-        kind = "Complete" if code == 0 else "Failed"
-        job["status"] = {"conditions": [{"type": kind, "status": "True", "reason": "BackoffLimitExceeded"}]}
-        ended = {"exitCode": code, "reason": "Error" if code else "Completed"}
-        self.pods = [
-            {
-                "metadata": {"name": "run-x", "ownerReferences": [{"uid": job["metadata"]["uid"]}]},
-                "spec": {"nodeName": "n1"},
-                "status": {
-                    "phase": "Failed" if code else "Succeeded",
-                    "containerStatuses": [{"name": "run", "state": {"terminated": ended}}],
-                },
-            }
-        ]
+PREEMPTED = {"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler", "message": "by prod/x"}
 
 
 @pytest.fixture
@@ -109,7 +42,11 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
 @pytest.fixture
 def run(principal: Principal, project: Project) -> Run:
     factories.cluster("home", nodes=0)
-    wish = {"experiment": "digits", "image": "busybox", "command": ["true"]}
+    return launched(principal, project)
+
+
+def launched(principal: Principal, project: Project, **more: Any) -> Run:
+    wish = {"experiment": "digits", "image": "busybox", "command": ["true"], **more}
     return services.launch_wish(principal=principal, project=project, wish=wish)
 
 
@@ -120,14 +57,35 @@ def settle(run: Run, rounds: int = 4) -> Run:
     return run
 
 
+def last(run: Run) -> Attempt:
+    return Attempt.objects.filter(run=run).latest("number")
+
+
+def pass_time(run: Run, seconds: float = 400) -> None:
+    """As if so long had passed: what was noted to be due is."""
+    span = timedelta(seconds=seconds)
+    for row in Run.objects.filter(pk=run.pk, retry_at__isnull=False):
+        Run.objects.filter(pk=run.pk).update(retry_at=(row.retry_at or timezone.now()) - span)
+    for attempt in Attempt.objects.filter(run=run):
+        since = attempt.missing_since - span if attempt.missing_since else None
+        Attempt.objects.filter(pk=attempt.pk).update(created_at=attempt.created_at - span, missing_since=since)
+
+
 def valid_tokens(run: Run) -> int:
     return ApiToken.objects.filter(run_uid=run.uid, revoked_at=None).count()
 
 
+def secret_of(api: Api, run: Run) -> dict[str, Any]:
+    return api.objects["Secret", f"run-{run.pk}"]
+
+
+def use_token(api: Api, run: Run) -> ApiToken | None:
+    return find_token(base64.b64decode(secret_of(api, run)["data"]["token"]).decode())
+
+
 def check_one_launch(api: Api, run: Run) -> None:
-    assert api.created.count("Job") == 1
-    secret = api.objects["Secret", run.job_name]
-    token = find_token(base64.b64decode(secret["data"]["token"]).decode())
+    assert api.made("Job") == [f"run-{run.pk}-1"]
+    token = use_token(api, run)
     assert token is not None and token.run_uid == run.uid, "the Secret holds the one valid token"
     assert valid_tokens(run) == 1
 
@@ -135,17 +93,37 @@ def check_one_launch(api: Api, run: Run) -> None:
 def test_repeating_changes_nothing(api: Api, run: Run) -> None:
     settle(run)
     check_one_launch(api, run)
-    assert run.state == RunState.QUEUED and run.job_uid
-    api.end(run, 0)
+    assert run.state == RunState.QUEUED and last(run).job_uid
+    api.end(last(run).job_name, 0)
     settle(run)
-    assert run.state == RunState.SUCCEEDED and run.log_tail == "last words"
+    assert run.state == RunState.SUCCEEDED and last(run).log == "last words"
     history = [row.to_state for row in transitions.transitions_of(run)]
     assert history == ["Pending", "Queued", "Succeeded"]
-    assert valid_tokens(run) == 0 and ("Secret", run.job_name) not in api.objects
+    assert valid_tokens(run) == 0 and ("Secret", f"run-{run.pk}") not in api.objects
+    calls = len(api.calls)
+    settle(run)
+    assert len(api.calls) == calls, "a run that has ended asks its cluster nothing"
+
+
+def test_a_launch_costs_two_calls_and_a_run_seven_more(api: Api, run: Run) -> None:
+    api.namespaces.add(run.namespace)
+    with CaptureQueriesContext(connection) as queries:
+        reconcile_run(run.pk)
+    assert api.calls == ["create Secret", "create Job"]
+    assert len(queries) <= 20, [query["sql"] for query in queries]
+    api.end(last(run).job_name, 0)
+    reconcile_run(run.pk)
+    assert api.calls[2:] == ["get Job", "list Pod", "log", "delete Secret"]
+
+
+def test_the_namespace_is_made_where_it_is_missing(api: Api, run: Run) -> None:
+    reconcile_run(run.pk)
+    assert api.calls == ["create Secret", "apply Namespace", "create Secret", "create Job"]
+    check_one_launch(api, run)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before the call", "after the call"])
-@pytest.mark.parametrize("step", range(7))
+@pytest.mark.parametrize("step", range(5))
 def test_killed_at_any_step_of_the_launch(api: Api, run: Run, step: int, after: bool) -> None:
     api.fail_at, api.after = step, after
     with contextlib.suppress(Killed):
@@ -156,10 +134,10 @@ def test_killed_at_any_step_of_the_launch(api: Api, run: Run, step: int, after: 
     assert run.state == RunState.QUEUED
 
 
-@pytest.mark.parametrize("step", range(6))
+@pytest.mark.parametrize("step", range(5))
 def test_killed_at_any_step_of_the_end(api: Api, run: Run, step: int) -> None:
     settle(run)
-    api.end(run, 1)
+    api.end(last(run).job_name, 1)
     api.fail_at = step
     with contextlib.suppress(Killed):
         reconcile_run(run.pk)
@@ -167,19 +145,158 @@ def test_killed_at_any_step_of_the_end(api: Api, run: Run, step: int) -> None:
     settle(run)
     assert (run.state, run.reason, run.exit_code) == (RunState.FAILED, "Error", 1)
     assert [row.to_state for row in transitions.transitions_of(run)].count("Failed") == 1
-    assert api.created.count("Job") == 1 and valid_tokens(run) == 0
+    assert len(api.made("Job")) == 1 and valid_tokens(run) == 0
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before the call", "after the call"])
+@pytest.mark.parametrize("step", range(9))
+def test_killed_at_any_step_from_one_attempt_to_the_next(
+    api: Api, principal: Principal, project: Project, step: int, after: bool
+) -> None:
+    factories.cluster("home", nodes=0)
+    run = settle(launched(principal, project, retries=1))
+    use_token(api, run)
+    token = secret_of(api, run)["data"]["token"]
+    api.end(last(run).job_name, 137, conditions=[PREEMPTED])
+    api.fail_at, api.after = step, after
+    for _ in range(3):
+        with contextlib.suppress(Killed):
+            reconcile_run(run.pk)
+        pass_time(run)
+    api.fail_at = None
+    settle(run)
+    assert run.state == RunState.QUEUED
+    assert api.made("Job") == [f"run-{run.pk}-1", f"run-{run.pk}-2"], "exactly one Job an attempt"
+    assert [each.number for each in run.attempts.order_by("number")] == [1, 2]
+    assert secret_of(api, run)["data"]["token"] == token and valid_tokens(run) == 1
+    api.end(last(run).job_name, 0)
+    assert settle(run).state == RunState.SUCCEEDED
+    assert valid_tokens(run) == 0 and ("Secret", f"run-{run.pk}") not in api.objects
+
+
+def test_a_preempted_attempt_is_followed_by_another_and_a_failed_one_only_as_often_as_asked(
+    api: Api, principal: Principal, project: Project
+) -> None:
+    factories.cluster("home", nodes=0)
+    run = settle(launched(principal, project, retries=1))
+    api.end(last(run).job_name, 137, conditions=[PREEMPTED])
+    settle(run)
+    assert (run.state, run.reason, run.ended_at) == (RunState.PENDING, "PreemptionByScheduler", None)
+    assert run.retry_at is not None and 9 < (run.retry_at - timezone.now()).total_seconds() < 13
+    assert len(api.made("Job")) == 1, "not before its pause is over"
+    for code in (1, 2):
+        pass_time(run)
+        assert settle(run).state == RunState.QUEUED and run.retry_at is None
+        api.end(last(run).job_name, code)
+        settle(run)
+    assert (run.state, run.exit_code) == (RunState.FAILED, 2)
+    found = [(each.number, each.state, each.cause, each.exit_code) for each in run.attempts.order_by("number")]
+    assert found == [(1, "Failed", "interrupted", 137), (2, "Failed", "error", 1), (3, "Failed", "error", 2)]
+    history = [row.to_state for row in transitions.transitions_of(run)]
+    assert history == ["Pending", "Queued", "Pending", "Queued", "Pending", "Queued", "Failed"]
+
+
+def test_a_preemption_is_known_also_when_its_pod_is_gone_before_the_job_says_so(api: Api, run: Run) -> None:
+    settle(run)
+    name = last(run).job_name
+    api.pods = [api.pod(name, phase="Running", conditions=[PREEMPTED])]
+    settle(run, 1)
+    api.end(name, 1)
+    api.pods = []
+    settle(run)
+    assert (run.state, run.reason, last(run).cause) == (RunState.PENDING, "PreemptionByScheduler", "interrupted")
+
+
+def test_a_preemption_that_only_the_watcher_saw_is_known_by_its_row(api: Api, run: Run) -> None:
+    settle(run)
+    name = last(run).job_name
+    api.end(name, 1)
+    api.pods = []
+    assert run.cluster is not None
+    pod = factories.pod(
+        run.cluster, run.experiment.project, run=str(run.pk), owner_name=name, phase="Running", exit_code=None,
+        status={"conditions": [PREEMPTED]}, deleted_at=timezone.now(), namespace=run.namespace,
+    )  # fmt: skip
+    settle(run)
+    assert (run.state, run.reason, last(run).pods[0]["name"]) == (RunState.PENDING, "PreemptionByScheduler", pod.name)
+
+
+def test_canceling_between_two_attempts_works_at_once(api: Api, run: Run, principal: Principal) -> None:
+    settle(run)
+    api.end(last(run).job_name, 137, conditions=[PREEMPTED])
+    settle(run)
+    services.cancel_run(principal=principal, run=run)
+    assert settle(run, 1).state == RunState.CANCELED and valid_tokens(run) == 0
+    pass_time(run)
+    settle(run)
+    assert len(api.made("Job")) == 1 and run.state == RunState.CANCELED
 
 
 def test_a_lost_log_is_never_a_failed_run(api: Api, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     settle(run)
-    api.end(run, 0)
+    api.end(last(run).job_name, 0)
 
     def gone(*_: Any, **__: Any) -> str:
         raise NotFound(404, "NotFound", "the pod is gone")
 
     monkeypatch.setattr(api, "pod_log", gone)
     settle(run)
-    assert (run.state, run.log_tail) == (RunState.SUCCEEDED, "")
+    assert (run.state, last(run).log) == (RunState.SUCCEEDED, "")
+
+
+def test_a_canceled_run_keeps_its_last_lines_and_those_of_its_end(api: Api, run: Run, principal: Principal) -> None:
+    settle(run)
+    api.pods = [api.pod(last(run).job_name, phase="Running")]
+    settle(run)
+    services.cancel_run(principal=principal, run=run)
+    api.lingering = True
+    settle(run, 1)
+    assert run.state == RunState.CANCELING and last(run).log == "last words", "read before the Job goes"
+    api.log = "last words\nSIGTERM: saving"
+    settle(run, 1)
+    api.finish_deleting()
+    assert settle(run, 1).state == RunState.CANCELED
+    assert last(run).log == "last words\nSIGTERM: saving"
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_killed_at_any_step_of_a_cancel(api: Api, run: Run, principal: Principal, step: int) -> None:
+    settle(run)
+    api.pods = [api.pod(last(run).job_name, phase="Running")]
+    settle(run)
+    services.cancel_run(principal=principal, run=run)
+    api.fail_at, api.after = step, True
+    with contextlib.suppress(Killed):
+        reconcile_run(run.pk)
+    api.fail_at = None
+    settle(run, 2)
+    pass_time(run)
+    settle(run)
+    assert run.state == RunState.CANCELED and last(run).log == "last words"
+    assert ("Job", last(run).job_name) not in api.objects and valid_tokens(run) == 0
+
+
+def test_a_run_past_its_deadline_keeps_its_last_lines(api: Api, principal: Principal, project: Project) -> None:
+    factories.cluster("home", nodes=0)
+    run = settle(launched(principal, project, deadline_seconds=60, retries=5))
+    name = last(run).job_name
+    assert api.objects["Job", name]["spec"]["activeDeadlineSeconds"] == 120, "the net under our own"
+    api.pods = [api.pod(name, phase="Running")]
+    assert settle(run).state == RunState.RUNNING
+    pass_time(run, 61)
+    settle(run)
+    assert (run.state, run.reason, last(run).log) == (RunState.FAILED, "DeadlineExceeded", "last words")
+    assert ("Job", name) not in api.objects and last(run).cause == "deadline"
+
+
+def test_an_attempt_that_can_not_start_is_stopped_and_says_why(api: Api, run: Run) -> None:
+    settle(run)
+    name = last(run).job_name
+    waiting = {"state": {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}, "name": "run"}
+    api.pods = [api.pod(name, phase="Pending", containerStatuses=[waiting], created="2026-01-01T00:00:00Z")]
+    settle(run)
+    assert (run.state, run.reason, last(run).cause) == (RunState.FAILED, "ErrImagePull", "start")
+    assert run.message == "no such image" and ("Job", name) not in api.objects
 
 
 def test_a_cluster_that_does_not_answer_delays_and_changes_nothing_else(api: Api, run: Run) -> None:
@@ -189,37 +306,102 @@ def test_a_cluster_that_does_not_answer_delays_and_changes_nothing_else(api: Api
     assert isinstance(reconcile_run(run.pk), Away)
     run.refresh_from_db()
     assert (run.state, run.reason) == (RunState.QUEUED, "ClusterUnreachable")
-    api.end(run, 0)
+    api.end(last(run).job_name, 0)
     assert settle(run).state == RunState.SUCCEEDED
 
 
+@pytest.mark.parametrize("error", [Forbidden(403, "Forbidden", "no"), KubeError(503, "HTTP503", "<html>")])
+@pytest.mark.parametrize("step", [0, 1])
+def test_no_failure_to_ask_is_an_absence(api: Api, run: Run, error: KubeError, step: int) -> None:
+    settle(run)
+    job = api.objects.pop(("Job", last(run).job_name))
+    api.error = error
+    for _ in range(3):
+        api.fail_at = step
+        reconcile_run(run.pk)
+        pass_time(run)
+    assert last(run).missing_since is None and Run.objects.get(pk=run.pk).state == RunState.QUEUED
+    api.objects["Job", last(run).job_name] = job
+    api.fail_at = None
+    assert settle(run).state == RunState.QUEUED
+
+
+def test_a_job_that_only_a_read_does_not_find_is_there(api: Api, run: Run) -> None:
+    settle(run)
+    api.blind = True
+    for _ in range(3):
+        settle(run, 1)
+        pass_time(run)
+    assert run.state == RunState.QUEUED and last(run).missing_since is None
+
+
+def test_a_lost_run_whose_job_lives_is_taken_up_again_and_nothing_of_it_is_deleted(api: Api, run: Run) -> None:
+    settle(run)
+    name = last(run).job_name
+    api.pods = [api.pod(name, phase="Running")]
+    assert settle(run).state == RunState.RUNNING
+    job = api.objects.pop(("Job", name))
+    pods, api.pods = api.pods, []
+    assert settle(run).state == RunState.RUNNING, "said once only"
+    pass_time(run, 16)
+    assert settle(run).state == RunState.LOST and valid_tokens(run) == 0
+    then = timezone.now() - timedelta(days=2)
+    for rows in (Run.objects.filter(pk=run.pk), Attempt.objects.filter(run=run)):
+        rows.update(ended_at=then)
+    ApiToken.objects.filter(run_uid=run.uid).update(revoked_at=then)
+    settle(run)
+    assert run.state == RunState.LOST
+    # The proxy that said so is mended: the Job has been there all the time.
+    api.objects["Job", name], api.pods = job, pods
+    settle(run)
+    assert (run.state, run.ended_at, run.reason) == (RunState.RUNNING, None, "")
+    assert use_token(api, run) is not None, "its program's token is valid again"
+    assert not [call for call in api.calls if call.startswith("delete")]
+    api.end(name, 0)
+    assert settle(run).state == RunState.SUCCEEDED
+    assert len(api.made("Job")) == 1 and valid_tokens(run) == 0
+
+
 def test_a_job_killed_before_it_was_noted_is_not_made_again_once_it_has_run(api: Api, run: Run) -> None:
-    api.after, api.fail_at = True, 4
+    api.after, api.fail_at = True, 2
     with pytest.raises(Killed):
         reconcile_run(run.pk)
-    assert ("Job", run.job_name) in api.objects
-    run.refresh_from_db()
-    assert run.job_uid == ""
-    secret = api.objects["Secret", run.job_name]
-    find_token(base64.b64decode(secret["data"]["token"]).decode())  # its program logs…
-    del api.objects["Job", run.job_name]  # …and somebody deletes the Job before anybody looks again
+    name = f"run-{run.pk}-1"
+    assert ("Job", name) in api.objects and last(run).job_uid == ""
+    use_token(api, run)  # its program logs…
+    del api.objects["Job", name]  # …and somebody deletes the Job before anybody looks again
+    settle(run)
+    pass_time(run, 16)
     settle(run)
     assert (run.state, run.reason) == (RunState.LOST, "JobVanished")
-    assert api.created.count("Job") == 1
+    assert len(api.made("Job")) == 1
+
+
+def test_a_job_of_that_name_which_another_flotilla_made_is_left_alone(api: Api, run: Run, principal: Principal) -> None:
+    marks = {"labels": {"flotilla.dev/run": str(run.pk)}, "annotations": {"flotilla.dev/run-uid": "f" * 32}}
+    theirs = {"kind": "Job", "metadata": {"name": f"run-{run.pk}-1", "uid": "theirs", **marks}}
+    api.objects["Job", f"run-{run.pk}-1"] = theirs
+    settle(run)
+    assert (run.state, run.reason, last(run).cause) == (RunState.FAILED, "NameTaken", "refused")
+    # Nor does a person's cancel of ours touch it.
+    Run.objects.filter(pk=run.pk).update(state=RunState.CANCELED)
+    settle(run)
+    assert api.objects["Job", f"run-{run.pk}-1"] is theirs
 
 
 def test_what_the_api_server_refuses_fails_with_its_words(api: Api, run: Run) -> None:
     api.error = Invalid(422, "Invalid", "spec.template: image is forbidden by policy")
-    api.fail_at = 4
+    api.fail_at = 3
     reconcile_run(run.pk)
     run.refresh_from_db()
-    assert (run.state, run.reason) == (RunState.FAILED, "Invalid")
+    assert (run.state, run.reason, last(run).cause) == (RunState.FAILED, "Invalid", "refused")
     assert "forbidden by policy" in run.message and valid_tokens(run) == 0
+    assert ("Secret", f"run-{run.pk}") not in api.objects
 
 
 def test_a_missing_permission_is_said_and_waited_for(api: Api, run: Run) -> None:
     api.error = Forbidden(403, "Forbidden", "may not create jobs")
-    api.fail_at = 4
+    api.fail_at = 3
     reconcile_run(run.pk)
     run.refresh_from_db()
     assert (run.state, run.reason, run.message) == (RunState.PENDING, "Forbidden", "may not create jobs")
@@ -228,7 +410,7 @@ def test_a_missing_permission_is_said_and_waited_for(api: Api, run: Run) -> None
 
 def test_a_refusal_that_is_said_once_says_nothing(api: Api, run: Run) -> None:
     api.error = RefusedOnce(Forbidden(403, "Forbidden", "may not create jobs"))
-    api.fail_at = 4
+    api.fail_at = 3
     assert reconcile_run(run.pk) == Retry("RefusedOnce")
     run.refresh_from_db()
     assert (run.state, run.reason, run.message) == (RunState.PENDING, "", "")
@@ -237,22 +419,46 @@ def test_a_refusal_that_is_said_once_says_nothing(api: Api, run: Run) -> None:
 def test_cancelled_before_it_was_launched(api: Api, run: Run, principal: Principal) -> None:
     services.cancel_run(principal=principal, run=run)
     assert settle(run).state == RunState.CANCELED
-    assert api.created == []
+    assert api.calls == []
 
 
 def test_a_job_made_late_for_a_cancelled_run_is_removed(api: Api, run: Run, principal: Principal) -> None:
     settle(run)
-    job = api.objects["Job", run.job_name]
+    name = last(run).job_name
+    job = api.objects["Job", name]
     services.cancel_run(principal=principal, run=run)
     assert settle(run).state == RunState.CANCELED
-    api.objects["Job", run.job_name] = job
+    api.objects["Job", name] = job
     settle(run)
-    assert ("Job", run.job_name) not in api.objects and run.state == RunState.CANCELED
+    assert ("Job", name) not in api.objects and run.state == RunState.CANCELED
 
 
-def test_the_resync_finds_what_has_not_ended(api: Api, run: Run) -> None:
+@pytest.mark.parametrize("state", [RunState.FAILED, RunState.SUCCEEDED, RunState.LOST])
+def test_only_what_a_person_canceled_is_ever_deleted_afterwards(api: Api, run: Run, state: str) -> None:
+    settle(run)
+    Run.objects.filter(pk=run.pk).update(state=state, ended_at=timezone.now())
+    Attempt.objects.filter(run=run).update(state=state, ended_at=timezone.now())
+    settle(run)
+    assert ("Job", last(run).job_name) in api.objects
+    assert not [call for call in api.calls if call.startswith("delete")]
+
+
+def test_the_resync_finds_what_has_not_ended_and_what_was_lost_and_is_seen(api: Api, run: Run) -> None:
     assert selectors.unsettled_launched() == [(run.pk, run.cluster_id)]
     settle(run)
-    api.end(run, 0)
+    api.end(last(run).job_name, 0)
     settle(run)
     assert selectors.unsettled_launched() == []
+    Run.objects.filter(pk=run.pk).update(state=RunState.LOST)
+    assert selectors.unsettled_launched() == []
+    assert run.cluster is not None
+    factories.pod(run.cluster, run.experiment.project, run=str(run.pk))
+    assert selectors.unsettled_launched() == [(run.pk, run.cluster_id)]
+
+
+def test_a_run_whose_cluster_is_removed_is_lost_with_its_attempt(api: Api, run: Run) -> None:
+    settle(run)
+    Run.objects.filter(pk=run.pk).update(cluster=None)
+    settle(run)
+    assert (run.state, run.reason) == (RunState.LOST, "ClusterRemoved") and valid_tokens(run) == 0
+    assert last(run).state == AttemptState.LOST

@@ -15,8 +15,8 @@ from apps.experiments.states import (
 )
 
 
-def test_nothing_leaves_a_settled_state_of_a_launched_run() -> None:
-    assert SETTLED.isdisjoint(LAUNCHED_MOVES)
+def test_nothing_leaves_a_settled_state_of_a_launched_run_but_one_whose_lost_job_turns_up() -> None:
+    assert SETTLED & LAUNCHED_MOVES.keys() == {RunState.LOST}
 
 
 @pytest.mark.parametrize("state", sorted(UNSETTLED))
@@ -28,8 +28,9 @@ def test_who_asked_for_the_end_is_never_running_again() -> None:
     assert LAUNCHED_MOVES[RunState.CANCELING].isdisjoint(UNSETTLED)
 
 
-def test_nothing_returns_to_the_intent() -> None:
-    assert all(RunState.PENDING not in moves for moves in LAUNCHED_MOVES.values())
+def test_another_attempt_may_follow_from_anywhere_but_after_a_cancel() -> None:
+    back = {state for state, moves in LAUNCHED_MOVES.items() if RunState.PENDING in moves}
+    assert back == {RunState.QUEUED, RunState.STARTING, RunState.RUNNING, RunState.LOST}
 
 
 def test_a_client_may_open_a_finished_external_run_again() -> None:

@@ -15,6 +15,7 @@ from apps.clusters.models import Cluster, KubeEvent, Node, Pod
 from apps.clusters.visibility import Visibility
 from apps.core.models import Project, User
 from apps.experiments.models import Experiment, Run
+from apps.experiments.selectors import newest_attempts
 from apps.experiments.states import RunKind, RunState
 from apps.experiments.whys import how_it_failed, whys_of
 from tests import factories
@@ -54,9 +55,11 @@ def launched(experiment: Experiment, cluster: Cluster, state: str = RunState.QUE
         "spec": SPEC,
         "ended_at": None,
     }
+    log, nodes = fields.pop("log", ""), fields.pop("nodes", [])
     run = factories.run(experiment, state=state, **(values | fields))
-    Run.objects.filter(pk=run.pk).update(job_name=f"run-{run.pk}", created_at=timezone.now() - timedelta(minutes=5))
+    Run.objects.filter(pk=run.pk).update(created_at=timezone.now() - timedelta(minutes=5))
     run.refresh_from_db()
+    factories.attempt(run, log=log, nodes=nodes)
     return run
 
 
@@ -72,13 +75,14 @@ def waiting_pod(run: Run, cluster: Cluster) -> Pod:
 
 def refusal(run: Run) -> None:
     message = (
-        f'Error creating: pods "{run.job_name}-x" is forbidden: exceeded quota: team, requested: requests.{GPU}=4, '
+        f'Error creating: pods "run-{run.pk}-1-x" is forbidden: exceeded quota: team, requested: requests.{GPU}=4, '
         f"used: requests.{GPU}=6, limited: requests.{GPU}=8"
     )
     now = timezone.now()
     KubeEvent.objects.create(
         cluster=run.cluster, uid=factories.uid(), namespace=run.namespace, involved_kind="Job",
-        involved_name=run.job_name, type="Warning", reason="FailedCreate", message=message, first_at=now, last_at=now,
+        involved_name=f"run-{run.pk}-1", type="Warning", reason="FailedCreate", message=message, first_at=now,
+        last_at=now,
     )  # fmt: skip
 
 
@@ -121,7 +125,7 @@ def test_out_of_memory_is_said_also_when_the_pod_is_gone(
     browser: Client, experiment: Experiment, cluster: Cluster
 ) -> None:
     fields = {"reason": "OOMKilled", "exit_code": 137, "message": "staged", "ended_at": timezone.now()}
-    run = launched(experiment, cluster, RunState.FAILED, log_tail="epoch 1\nloading all of it\n", **fields)
+    run = launched(experiment, cluster, RunState.FAILED, log="epoch 1\nloading all of it\n", **fields)
     page = page_of(browser, f"/p/demo/runs/{run.uid}/")
     assert "Failed: exit code 137, OOMKilled" in page
     assert "Container run ran out of memory: it used more than its limit of 2 GiB (exit code 137)." in page
@@ -153,8 +157,9 @@ def test_out_of_memory_is_said_also_when_the_pod_is_gone(
 def test_what_was_recorded_is_told_in_the_same_words(
     experiment: Experiment, cluster: Cluster, reason: str, message: str, exit_code: int | None, sentence: str
 ) -> None:
-    fields = {"reason": reason, "message": message, "exit_code": exit_code, "node_name": "gpu-1"}
-    why = how_it_failed(launched(experiment, cluster, RunState.FAILED, **fields))
+    fields = {"reason": reason, "message": message, "exit_code": exit_code, "nodes": ["gpu-1"]}
+    run = launched(experiment, cluster, RunState.FAILED, **fields)
+    why = how_it_failed(run, newest_attempts([run])[run.pk])
     assert why is not None and sentence in why.sentence
 
 
@@ -175,7 +180,7 @@ def test_a_run_whose_node_was_lost_says_so_and_not_how_its_pod_was_removed(
 def test_a_log_that_is_lost_changes_nothing_about_its_run(
     browser: Client, experiment: Experiment, cluster: Cluster
 ) -> None:
-    run = launched(experiment, cluster, RunState.SUCCEEDED, log_tail="epoch 1\nepoch 2\n", ended_at=timezone.now())
+    run = launched(experiment, cluster, RunState.SUCCEEDED, log="epoch 1\nepoch 2\n", ended_at=timezone.now())
     pod = factories.pod(cluster, experiment.project, run=str(run.pk), phase="Succeeded", ready=False)
     Cluster.objects.update(state="Unreachable")
     answer = browser.get(f"/p/demo/runs/{run.uid}/log")
@@ -190,7 +195,7 @@ def test_a_log_that_is_lost_changes_nothing_about_its_run(
 
 
 def test_a_download_of_a_kept_log_is_a_file(browser: Client, experiment: Experiment, cluster: Cluster) -> None:
-    run = launched(experiment, cluster, RunState.SUCCEEDED, log_tail="epoch 1\n", name="first try")
+    run = launched(experiment, cluster, RunState.SUCCEEDED, log="epoch 1\n", name="first try")
     answer = browser.get(f"/p/demo/runs/{run.uid}/log?download=1")
     assert answer["Content-Disposition"] == 'attachment; filename="first-try.log"'
     assert answer.content == b"epoch 1\n[Flotilla: the last lines, kept]\n"

@@ -251,6 +251,29 @@ def test_a_job_replaces_a_deleted_pod_and_counts_it_once() -> None:
     scenario(story, hollow=True)
 
 
+def test_a_job_says_that_its_pod_was_disrupted_also_when_the_pod_is_gone() -> None:
+    """podFailurePolicy is asked before the finalizer goes, or the reason would go with the pod."""
+    rules = [{"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+    target = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "drained"}
+
+    async def story(side: Side) -> None:
+        _job(side, "work", {RUN_SECONDS: "60"}, backoffLimit=0, podFailurePolicy={"rules": rules})
+        await side.until(lambda: [pod for pod in side.pods() if pod.get("status", {}).get("phase") == "Running"])
+        name = side.pods()[0]["metadata"]["name"]
+
+        def disrupt(pod: Object) -> None:
+            pod["status"].setdefault("conditions", []).append(target)
+
+        side.registry.mutate("pods", name, "default", disrupt, subresource="status")
+        side.registry.delete("pods", name, "default")
+        await side.until(lambda: _condition(side, "work", "Failed", "jobs"))
+        failed = _condition(side, "work", "Failed", "jobs")
+        assert failed["reason"] == "PodFailurePolicy"
+        assert failed["message"].endswith("has condition DisruptionTarget matching FailJob rule at index 0")
+
+    scenario(story, hollow=True)
+
+
 def test_what_a_job_takes_away_itself_is_no_failure() -> None:
     """Suspended, or with less parallelism: it may go on later, whatever its backoffLimit (deleteJobPods lets go of the
     finalizer first)."""

@@ -137,7 +137,7 @@ def lost(pod: PodFacts, cluster: ClusterFacts, now: datetime) -> Why | None:
 
 def _then(pod: PodFacts) -> str:
     if pod.of_run:
-        return "then the run has failed: launch it again on another node."
+        return "then the run is tried again on another node."
     return "then its controller starts another."
 
 

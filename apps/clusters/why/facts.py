@@ -106,7 +106,7 @@ class NodeFacts:
 @dataclass(frozen=True)
 class PodFacts:
     """A pod as observed. `asks` is what the scheduler reserves, by the resource's name; `of_run`: of one of Flotilla's
-    runs, which is not started a second time."""
+    runs, which another attempt follows."""
 
     name: str
     phase: str = ""

@@ -14,7 +14,7 @@ from apps.core.errors import Invalid
 from apps.core.states import Role
 from apps.experiments import selectors, services
 from apps.experiments.api import serializers as forms
-from apps.experiments.logs import run_log
+from apps.experiments.logs import choice_of, run_log
 from apps.experiments.models import Experiment, Run
 from apps.experiments.search import RunSearch
 from apps.experiments.states import RunKind, RunState
@@ -133,7 +133,7 @@ class ExperimentViewSet(Ordered):
     list=extend_schema(
         operation_id="listRuns", parameters=[*RUN_FILTERS, ORDERING], responses=forms.RunSerializer(many=True)
     ),
-    retrieve=extend_schema(operation_id="getRun", responses=forms.RunSerializer),
+    retrieve=extend_schema(operation_id="getRun", responses=forms.RunDetailSerializer),
     create=extend_schema(
         operation_id="launchRuns",
         parameters=[DRY_RUN],
@@ -145,7 +145,7 @@ class ExperimentViewSet(Ordered):
         responses={
             201: PolymorphicProxySerializer(
                 component_name="LaunchAnswer",
-                serializers=[forms.RunSerializer, forms.LaunchedSerializer],
+                serializers=[forms.RunDetailSerializer, forms.LaunchedSerializer],
                 resource_type_field_name=None,
             ),
             200: forms.LaunchPreviewSerializer,
@@ -185,7 +185,7 @@ class RunViewSet(Ordered):
         return RunSearch(pks, filter_text=text, order_by=[], active=True)
 
     def retrieve(self, request: Request, run_id: str) -> Response:
-        """One run with its latest values."""
+        """One run with its latest values and its attempts."""
         return self._shown(selectors.run(self.principal, run_id))
 
     def create(self, request: Request) -> Response:
@@ -210,14 +210,14 @@ class RunViewSet(Ordered):
         services.delete_run(principal=self.principal, run=selectors.run(self.principal, run_id, Role.DEVELOPER))
         return Response(status=204)
 
-    @extend_schema(operation_id="cancelRun", request=None, responses={202: forms.RunSerializer})
+    @extend_schema(operation_id="cancelRun", request=None, responses={202: forms.RunDetailSerializer})
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, run_id: str) -> Response:
         """Ask for a launched run's end."""
         found = selectors.run(self.principal, run_id, Role.DEVELOPER)
         return self._shown(services.cancel_run(principal=self.principal, run=found), status=202)
 
-    @extend_schema(operation_id="rerunRun", request=None, responses={201: forms.RunSerializer})
+    @extend_schema(operation_id="rerunRun", request=None, responses={201: forms.RunDetailSerializer})
     @action(detail=True, methods=["post"])
     def rerun(self, request: Request, run_id: str) -> Response:
         """Launch the same spec again as a new run."""
@@ -226,7 +226,11 @@ class RunViewSet(Ordered):
 
     @extend_schema(
         operation_id="getRunLog",
-        parameters=[OpenApiParameter("lines", OpenApiTypes.INT, description="At most 2000.")],
+        parameters=[
+            OpenApiParameter("lines", OpenApiTypes.INT, description="At most 2000."),
+            OpenApiParameter("attempt", OpenApiTypes.INT, description="By number; the last one unless given."),
+            OpenApiParameter("pod", OpenApiTypes.STR, description="Of several workers; the first one unless given."),
+        ],
         responses=forms.RunLogSerializer,
     )
     @action(detail=True)
@@ -236,8 +240,9 @@ class RunViewSet(Ordered):
         text = request.query_params.get("lines", "200")
         if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:9]) <= MAX_LOG_LINES:
             raise Invalid(f"lines is 1 to {MAX_LOG_LINES}.", field="lines")
-        log = run_log(found, lines=int(text))
-        return Response({"run_id": found.uid, "log": log.text, "ended": log.ended, "note": log.note})
+        log = run_log(found, lines=int(text), choice=choice_of(request.query_params))
+        shown = {"log": log.text, "ended": log.ended, "note": log.note, "attempt": log.attempt, "pod": log.pod}
+        return Response({"run_id": found.uid, **shown})
 
     @extend_schema(
         operation_id="getRunMetrics",
@@ -259,5 +264,6 @@ class RunViewSet(Ordered):
         return Response(forms.RunMetricsSerializer({"run_id": found.uid, "series": series}).data)
 
     def _shown(self, run: Run, status: int = 200) -> Response:
-        found = selectors.with_values(selectors.runs(pk=run.pk)).select_related("rerun_of").get()
-        return Response(forms.RunSerializer(found).data, status=status)
+        rows = selectors.with_attempts(selectors.with_values(selectors.runs(pk=run.pk)))
+        found = rows.select_related("rerun_of").get()
+        return Response(forms.RunDetailSerializer(found).data, status=status)

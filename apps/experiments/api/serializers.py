@@ -8,7 +8,8 @@ from rest_framework import serializers
 from apps.clusters.api.podoptions import PodOptionsSerializer
 from apps.core.api.serializers import Strict
 from apps.experiments.mlflow.render import number
-from apps.experiments.models import Experiment, ModelVersion, RegisteredModel, Run
+from apps.experiments.models import Attempt, Experiment, ModelVersion, RegisteredModel, Run
+from apps.experiments.states import COUNTED
 
 _NUMBER = {"oneOf": [{"type": "number"}, {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}]}
 _TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
@@ -71,7 +72,19 @@ class NewRunSerializer(PodOptionsSerializer):
     args = serializers.ListField(child=serializers.CharField(allow_blank=True), required=False)
     env = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
     resources = RunResourcesSerializer(required=False)
-    deadline_seconds = serializers.IntegerField(required=False, allow_null=True)
+    deadline_seconds = serializers.IntegerField(
+        required=False, allow_null=True, help_text="For all attempts together, from the first Job on."
+    )
+    workers = serializers.IntegerField(required=False, help_text="How many pods run it at once; 1 by default.")
+    retries = serializers.IntegerField(
+        required=False,
+        help_text="How often a failure is tried again. Preemption, eviction and lost nodes always are, uncounted.",
+    )
+    retry_on = serializers.ListField(
+        child=serializers.ChoiceField(choices=[cause.value for cause in COUNTED]),
+        required=False,
+        help_text='Which failures; ["error", "out-of-memory"] by default.',
+    )
     cluster = serializers.CharField(required=False)
     params = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
     tags = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
@@ -82,6 +95,35 @@ class NewRunsSerializer(Strict):
 
     project = serializers.CharField(required=False)
     runs = NewRunSerializer(many=True)
+
+
+class AttemptPodSerializer(serializers.Serializer[Any]):
+    """One pod of an attempt, as last seen."""
+
+    name = serializers.CharField()
+    index = serializers.IntegerField(allow_null=True, help_text="Its number among several workers.")
+    node = serializers.CharField(allow_blank=True)
+    state = serializers.CharField()
+    exit_code = serializers.IntegerField(allow_null=True)
+    reason = serializers.CharField(allow_blank=True)
+    message = serializers.CharField(allow_blank=True)
+    started_at = serializers.DateTimeField(allow_null=True)
+    ended_at = serializers.DateTimeField(allow_null=True)
+
+
+class AttemptSerializer(serializers.ModelSerializer[Attempt]):
+    """One try of a run: a Job, its pods, how it ended. `cause` is what a retry policy chooses by."""
+
+    cluster = serializers.CharField(source="cluster.name", default=None, allow_null=True)
+    nodes = serializers.ListField(child=serializers.CharField())
+    pods = AttemptPodSerializer(many=True)
+
+    class Meta:
+        model = Attempt
+        fields = (
+            "number", "state", "reason", "message", "cause", "exit_code", "cluster", "namespace", "job_name", "nodes",
+            "pods", "created_at", "started_at", "ended_at", "log",
+        )  # fmt: skip
 
 
 class RunSerializer(serializers.ModelSerializer[Run]):
@@ -101,8 +143,8 @@ class RunSerializer(serializers.ModelSerializer[Run]):
         model = Run
         fields = (
             "run_id", "project", "experiment", "name", "kind", "state", "reason", "message", "exit_code", "metrics",
-            "params", "tags", "spec", "cluster", "namespace", "job_name", "pod_name", "node_name", "rerun_of",
-            "created_by", "created_at", "started_at", "ended_at", "log_tail",
+            "params", "tags", "spec", "cluster", "namespace", "rerun_of", "created_by", "created_at", "started_at",
+            "ended_at", "retry_at",
         )  # fmt: skip
 
     @extend_schema_field({"type": "object", "additionalProperties": _NUMBER})
@@ -119,6 +161,15 @@ class RunSerializer(serializers.ModelSerializer[Run]):
     def get_tags(self, run: Run) -> dict[str, str]:
         """The tags."""
         return {tag.key: tag.value for tag in run.tags.all()}
+
+
+class RunDetailSerializer(RunSerializer):
+    """A run with its latest values and its attempts."""
+
+    attempts = AttemptSerializer(many=True)
+
+    class Meta(RunSerializer.Meta):
+        fields = (*RunSerializer.Meta.fields, "attempts")  # type: ignore[assignment]
 
 
 class LaunchedSerializer(serializers.Serializer[Any]):
@@ -141,6 +192,8 @@ class RunLogSerializer(serializers.Serializer[Any]):
     log = serializers.CharField(allow_blank=True)
     ended = serializers.BooleanField(help_text="Whether nothing more will come.")
     note = serializers.CharField(allow_blank=True)
+    attempt = serializers.IntegerField(allow_null=True, help_text="Whose log it is.")
+    pod = serializers.CharField(allow_blank=True, help_text="Empty where the lines are those that were kept.")
 
 
 class PointSerializer(serializers.Serializer[Any]):

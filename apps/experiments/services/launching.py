@@ -16,7 +16,7 @@ from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.hints import hint
 from apps.core.models import Project
 from apps.core.states import Role
-from apps.experiments.manifests import job_name, run_job, run_namespace
+from apps.experiments.manifests import run_job, run_namespace
 from apps.experiments.models import PARAM_LENGTH, TAG_LENGTH, Experiment, Param, Run, Tag
 from apps.experiments.services.authors import author
 from apps.experiments.services.experiments import create_experiments
@@ -186,7 +186,6 @@ def _run(principal: Principal, pk: int, asked: Launch, cluster: Cluster) -> Run:
         spec={**asked.spec.to_json(), "params": {key: str(value) for key, value in asked.params.items()}},
         cluster=cluster,
         namespace=namespace_of(asked.experiment.project.name),
-        job_name=job_name(pk),
         rerun_of=asked.rerun_of,
     )
 

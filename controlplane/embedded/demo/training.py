@@ -108,8 +108,13 @@ def _unfinished(voyage: Voyage, uids: list[str]) -> str:
     return ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
 
 
+def _log(run: dict[str, Any]) -> list[str]:
+    """The kept lines of its last attempt."""
+    return str(run["attempts"][-1]["log"]).strip().splitlines() if run["attempts"] else []
+
+
 def _why(run: dict[str, Any]) -> str:
-    tail = str(run.get("log_tail") or "").strip().splitlines()[-3:]
+    tail = _log(run)[-3:]
     return f"is {run['state']}: {run['reason']} {run['message']} {' / '.join(tail)}"
 
 
@@ -117,7 +122,7 @@ def _expected_failure(run: dict[str, Any]) -> str:
     """The failed run must say why: exit code, reason, last log lines."""
     if run["state"] != "Failed" or not run["exit_code"] or not run["reason"]:
         raise StepFailedError(f"Run {run['name']} should have failed with an exit code and a reason, but {_why(run)}")
-    lines = str(run["log_tail"]).strip().splitlines()
+    lines = _log(run)
     if not lines:
         raise StepFailedError(f"Run {run['name']} failed without log lines.")
     # The last line of a traceback: module.Class: what is wrong.

@@ -1,0 +1,31 @@
+"""What is observed of a run → what its attempt is, and what follows for the run. Pure.
+
+`sight` reads a Job and its pods, `attempts` decides about one attempt, `causes` says why one ended, `runs` says what
+the run is and whether it is tried again.
+"""
+
+from apps.experiments.health.attempts import Act, Decision, Facts, decide
+from apps.experiments.health.causes import NODE_LOST, START_ERRORS, cause_of
+from apps.experiments.health.runs import AttemptFacts, RunFacts, Standing, standing
+from apps.experiments.health.sight import JobSeen, Object, PodSeen, moment, node_of, remembered, see
+
+__all__ = [
+    "NODE_LOST",
+    "START_ERRORS",
+    "Act",
+    "AttemptFacts",
+    "Decision",
+    "Facts",
+    "JobSeen",
+    "Object",
+    "PodSeen",
+    "RunFacts",
+    "Standing",
+    "cause_of",
+    "decide",
+    "moment",
+    "node_of",
+    "remembered",
+    "see",
+    "standing",
+]

@@ -1,0 +1,214 @@
+"""A Job and its pods as the API server shows them → what a decision needs of them. Pure."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from apps.clusters.health import pod_health
+
+Object = Mapping[str, Any]
+
+INDEX = "batch.kubernetes.io/job-completion-index"
+# What is remembered of a pod's message: a row keeps one for each of its pods.
+MAX_MESSAGE = 1000
+
+
+@dataclass(frozen=True)
+class PodSeen:
+    """One pod of an attempt."""
+
+    name: str = ""
+    index: int | None = None
+    """Its number among the workers, where there are several."""
+    node: str = ""
+    phase: str = ""
+    reason: str = ""
+    message: str = ""
+    exit_code: int | None = None
+    disrupted: bool = False
+    """Whether it was ended from outside: its condition DisruptionTarget, whose reason is `reason` then."""
+    due: datetime | None = None
+    """When it is to be gone, where it is being deleted: the deletion and its grace period."""
+    silent: bool = False
+    """Whether its node is not ready, so that nobody there may end it."""
+    gone: bool = False
+    """Whether it is only remembered."""
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether it has a node."""
+        return bool(self.node)
+
+    @property
+    def state(self) -> str:
+        """One word for people, of those that runs have."""
+        if self.phase in ("Succeeded", "Failed"):
+            return self.phase
+        if self.phase == "Running" and self.started_at is not None:
+            return "Deleted" if self.gone else "Running"
+        return "Deleted" if self.gone else "Starting" if self.scheduled else "Queued"
+
+    def to_json(self) -> dict[str, Any]:
+        """The form that an attempt keeps and REST shows."""
+        return {
+            "name": self.name,
+            "index": self.index,
+            "node": self.node,
+            "state": self.state,
+            "exit_code": self.exit_code,
+            "reason": self.reason,
+            "message": self.message[:MAX_MESSAGE],
+            "disrupted": self.disrupted,
+            "started_at": self.started_at.isoformat() if self.started_at else None,
+            "ended_at": self.ended_at.isoformat() if self.ended_at else None,
+        }
+
+
+@dataclass(frozen=True)
+class JobSeen:
+    """The Job and its pods, those that are gone among them, by their number and age."""
+
+    uid: str = ""
+    deleting: bool = False
+    outcome: str = ""
+    """"Complete", "Failed", or "" while it runs."""
+    reason: str = ""
+    message: str = ""
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    pods: tuple[PodSeen, ...] = field(default_factory=tuple)
+
+    @property
+    def present(self) -> tuple[PodSeen, ...]:
+        """The pods that are still there."""
+        return tuple(pod for pod in self.pods if not pod.gone)
+
+    @property
+    def failing(self) -> PodSeen | None:
+        """The pod that explains a failure: the first that failed by itself, or was disrupted.
+
+        What a Job's controller ends because another has failed is being deleted too, and ends later.
+        """
+        failed = [pod for pod in self.pods if pod.phase == "Failed" or pod.disrupted]
+        return min(failed, key=_blame, default=None)
+
+
+def _blame(pod: PodSeen) -> tuple[bool, bool, float]:
+    at = pod.ended_at or pod.due
+    return pod.due is not None and not pod.disrupted, at is None, at.timestamp() if at else 0.0
+
+
+def see(
+    job: Object,
+    pods: Iterable[Object] = (),
+    warnings: Sequence[str] = (),
+    silent: Collection[str] = (),
+    known: Iterable[PodSeen] = (),
+) -> JobSeen:
+    """The Job and its pods as `decide` wants them.
+
+    `warnings` explain a Job that has no pod, `silent` are the nodes that are not ready, `known` the pods that were
+    seen before: one that is deleted tells only once how it ended.
+    """
+    metadata, status = job.get("metadata") or {}, job.get("status") or {}
+    true: list[Object] = [found for found in status.get("conditions") or [] if found.get("status") == "True"]
+    outcome: Object = next((found for found in true if found.get("type") in ("Complete", "Failed")), {})
+    uid = str(metadata.get("uid") or "")
+    seen = [_see_pod(pod, silent) for pod in pods if _owned(pod, uid)]
+    names = {pod.name for pod in seen}
+    seen += [replace(pod, gone=True) for pod in known if pod.name not in names]
+    alone = warnings and not seen
+    return JobSeen(
+        uid=uid,
+        deleting=bool(metadata.get("deletionTimestamp")),
+        outcome=str(outcome.get("type") or ""),
+        reason=str(outcome.get("reason") or ("FailedCreate" if alone else "")),
+        message=str(outcome.get("message") or (warnings[0] if alone else "")),
+        started_at=moment(status.get("startTime")),
+        ended_at=moment(status.get("completionTime") or outcome.get("lastTransitionTime")),
+        pods=tuple(sorted(seen, key=_order)),
+    )
+
+
+def _order(pod: PodSeen) -> tuple[int, float, str]:
+    at = pod.created_at or pod.started_at
+    return pod.index or 0, at.timestamp() if at else 0.0, pod.name
+
+
+def _owned(pod: Object, job_uid: str) -> bool:
+    owners = (pod.get("metadata") or {}).get("ownerReferences") or []
+    return any(owner.get("uid") == job_uid for owner in owners)
+
+
+def node_of(pod: Object) -> str:
+    """The name of a pod's node; "" while it has none."""
+    return str((pod.get("spec") or {}).get("nodeName") or "")
+
+
+def _see_pod(pod: Object, silent: Collection[str]) -> PodSeen:
+    metadata, status, node = pod.get("metadata") or {}, pod.get("status") or {}, node_of(pod)
+    phase = str(status.get("phase") or "Pending")
+    # What its containers say, whether or not somebody deletes it.
+    verdict = pod_health({**pod, "metadata": {key: metadata[key] for key in metadata if key != "deletionTimestamp"}})
+    states = [found.get("state") or {} for found in status.get("containerStatuses") or []]
+    ended = [state["terminated"] for state in states if state.get("terminated")]
+    begun = [state["running"] for state in states if state.get("running")] + ended
+    fine = phase in ("Running", "Succeeded") and not verdict.exit_code
+    target = _disruption(status)
+    own = bool(status.get("reason"))
+    return PodSeen(
+        name=str(metadata.get("name") or ""),
+        index=_index(metadata),
+        node=node,
+        phase=phase,
+        reason=str(target.get("reason") or "Disrupted") if target and not own else "" if fine else verdict.reason,
+        message=str(target.get("message") or "") if target and not own else "" if fine else verdict.message,
+        exit_code=verdict.exit_code,
+        disrupted=target is not None and phase != "Succeeded",
+        silent=node in silent,
+        due=moment(metadata.get("deletionTimestamp")),
+        created_at=moment(metadata.get("creationTimestamp")),
+        started_at=min(filter(None, (moment(state.get("startedAt")) for state in begun)), default=None),
+        ended_at=max(filter(None, (moment(state.get("finishedAt")) for state in ended)), default=None),
+    )
+
+
+def _disruption(status: Object) -> Object | None:
+    conditions: list[Object] = status.get("conditions") or []
+    return next((c for c in conditions if c.get("type") == "DisruptionTarget" and c.get("status") == "True"), None)
+
+
+def _index(metadata: Object) -> int | None:
+    text = str((metadata.get("annotations") or {}).get(INDEX, ""))
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 9 else None
+
+
+def remembered(rows: Iterable[Mapping[str, Any]]) -> list[PodSeen]:
+    """The pods that an attempt keeps."""
+    return [
+        PodSeen(
+            name=str(row.get("name") or ""),
+            index=row.get("index"),
+            node=str(row.get("node") or ""),
+            phase={"Queued": "Pending", "Starting": "Pending", "Deleted": "Running"}.get(row["state"], row["state"]),
+            reason=str(row.get("reason") or ""),
+            message=str(row.get("message") or ""),
+            exit_code=row.get("exit_code"),
+            disrupted=bool(row.get("disrupted")),
+            started_at=moment(row.get("started_at")),
+            ended_at=moment(row.get("ended_at")),
+        )
+        for row in rows
+    ]
+
+
+def moment(text: Any) -> datetime | None:
+    """A Kubernetes time (RFC 3339); None for nothing or nonsense."""
+    try:
+        return datetime.fromisoformat(str(text)) if text else None
+    except ValueError:
+        return None

@@ -1,0 +1,243 @@
+"""Everything that a run's page shows."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from django.utils import timezone
+
+from apps.clusters.models import KubeEvent, Pod
+from apps.clusters.visibility import visibility_of
+from apps.clusters.why import Why
+from apps.core.access import Principal, may
+from apps.core.models import Transition
+from apps.core.transitions import transitions_of
+from apps.experiments import artifacts, charts, selectors
+from apps.experiments.filetree import Files, file_trees
+from apps.experiments.models import Attempt, Experiment, LatestMetric, LoggedModel, ModelVersion, Run
+from apps.experiments.panels.table import CHART_POINTS, PER_PAGE, prominence
+from apps.experiments.states import FAILURES, SETTLED, RunKind, RunState
+from apps.experiments.whys import last_lines, why_of, why_of_attempt
+
+MAX_CHARTS = 12
+MAX_SOURCES = MAX_VERSIONS = 50
+FAILURE_LINES = 12
+
+
+def may_change(principal: Principal, experiment: Experiment) -> bool:
+    """Whether the viewer sees buttons that change something."""
+    return may(principal, experiment.project)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A chart of one metric."""
+
+    key: str
+    name: str
+    figure: Any
+    points: int
+
+
+@dataclass(frozen=True)
+class PodRow:
+    """One pod of an attempt; `known` is its observed row while there is one."""
+
+    name: str
+    state: str
+    node: str
+    note: str
+    known: Pod | None
+
+
+@dataclass(frozen=True)
+class Try:
+    """One attempt as the page lists it; `why` is one sentence, empty where all is well."""
+
+    attempt: Attempt
+    why: str
+    pods: list[PodRow]
+
+
+def _try(run: Run, attempt: Attempt, known: dict[str, Pod]) -> Try:
+    told = why_of_attempt(run, attempt)
+    why = told.sentence if told is not None else attempt.message
+    pods = [
+        PodRow(
+            str(pod["name"]),
+            str(pod["state"]),
+            str(pod.get("node") or ""),
+            f"exit code {pod['exit_code']}" if pod.get("exit_code") else str(pod.get("reason") or ""),
+            known.get(str(pod["name"])),
+        )
+        for pod in attempt.pods
+    ]
+    return Try(attempt, why, pods)
+
+
+class RunBoard:
+    """Everything about one run."""
+
+    def __init__(self, run: Run, principal: Principal) -> None:
+        self.run = run
+        self._principal = principal
+
+    @cached_property
+    def may_change(self) -> bool:
+        """Whether the viewer may cancel, repeat and register."""
+        return may_change(self._principal, self.run.experiment)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing will change by itself."""
+        return self.run.state in SETTLED
+
+    @property
+    def may_cancel(self) -> bool:
+        """Whether Cancel makes sense."""
+        return self.may_change and self.launched and not self.settled and self.run.state != RunState.CANCELING
+
+    @property
+    def launched(self) -> bool:
+        """Whether Flotilla runs it."""
+        return self.run.kind == RunKind.LAUNCHED
+
+    @property
+    def failed(self) -> bool:
+        """Whether the page begins with why."""
+        return self.run.state in FAILURES
+
+    @property
+    def verdict(self) -> str:
+        """One sentence beside the status; nothing where the card below it says why."""
+        if self.why is not None or (self.settled and not self.failed):
+            return ""
+        if self.failed:
+            code = f"exit code {self.run.exit_code}" if self.run.exit_code is not None else ""
+            return ", ".join(part for part in (code, self.run.reason) if part) or "it gave no reason"
+        return self.run.message
+
+    @cached_property
+    def why(self) -> Why | None:
+        """Why it waits, is unwell or failed: one sentence with its evidence; None when all is well."""
+        if not self.launched:
+            return None
+        return why_of(self.run, self.attempts, self.pods, visibility_of(self._principal))
+
+    @property
+    def last_lines(self) -> str:
+        """The end of the kept log."""
+        return "\n".join(last_lines(self.last)[-FAILURE_LINES:])
+
+    @cached_property
+    def metrics(self) -> list[LatestMetric]:
+        """The latest values."""
+        return sorted(self.run.latest_metrics.all(), key=lambda metric: prominence(f"metrics.{metric.key}"))
+
+    @cached_property
+    def curves(self) -> list[Curve]:
+        """A chart for each metric that has more than one point, the most telling first."""
+        keys = [metric.key for metric in self.metrics][: MAX_CHARTS * 2]
+        found = selectors.metric_series(self.run.pk, keys, limit=CHART_POINTS)
+        grown = [series for series in found if len(series.points) > 1][:MAX_CHARTS]
+        return [
+            Curve(series.key, f"metric-{number}", charts.metric_chart(series.key, series.points), len(series.points))
+            for number, series in enumerate(grown)
+        ]
+
+    @cached_property
+    def table(self) -> list[tuple[int, list[float | None]]]:
+        """The same curves as figures: the last steps, newest first."""
+        by_step: dict[int, dict[str, float | None]] = {}
+        for curve in self.curves:
+            trace = curve.figure.data[0]
+            for step, value in zip(trace.x, trace.y, strict=True):
+                by_step.setdefault(step, {})[curve.key] = value
+        steps = sorted(by_step, reverse=True)[:PER_PAGE]
+        return [(step, [by_step[step].get(curve.key) for curve in self.curves]) for step in steps]
+
+    @cached_property
+    def params(self) -> list[Any]:
+        """The params by name."""
+        return list(self.run.params.order_by("key"))
+
+    @cached_property
+    def tags(self) -> list[Any]:
+        """The tags by name, those of the client's own book-keeping last."""
+        return sorted(self.run.tags.all(), key=lambda tag: (tag.key.startswith("mlflow."), tag.key))
+
+    @cached_property
+    def logged_models(self) -> list[LoggedModel]:
+        """The models that it logged."""
+        return list(self.run.logged_models.filter(deleted_at=None).order_by("-id")[:10])
+
+    @cached_property
+    def files(self) -> list[Files]:
+        """Its own files, then those of each logged model."""
+        return file_trees(self.run, self.logged_models)
+
+    @cached_property
+    def sources(self) -> list[str]:
+        """What can be registered: logged models, and folders that hold an MLmodel."""
+        names = [model.name for model in self.logged_models]
+        marks = (
+            artifacts.artifacts_of(self.run)
+            .filter(path__endswith="/MLmodel")
+            .order_by("path")
+            .values_list("path", flat=True)
+        )
+        return list(dict.fromkeys([*names, *(path.rpartition("/")[0] for path in marks[:MAX_SOURCES])]))
+
+    @cached_property
+    def versions(self) -> list[ModelVersion]:
+        """The model versions that were made from it."""
+        return list(self.run.model_versions.select_related("model").order_by("-id")[:MAX_VERSIONS])
+
+    @cached_property
+    def attempts(self) -> list[Attempt]:
+        """Its attempts by number."""
+        return selectors.attempts_of(self.run) if self.launched else []
+
+    @property
+    def last(self) -> Attempt | None:
+        """The attempt that counts."""
+        return self.attempts[-1] if self.attempts else None
+
+    @cached_property
+    def tries(self) -> list[Try]:
+        """The attempts as the page lists them, the newest first; those that only one pod tells of leave pods out."""
+        pods = {pod.name: pod for pod in self.pods}
+        return [_try(self.run, each, pods) for each in reversed(self.attempts)]
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more to tell than of one attempt with one pod."""
+        return len(self.attempts) > 1 or (bool(self.attempts) and len(self.attempts[0].pods) > 1)
+
+    @cached_property
+    def pods(self) -> list[Pod]:
+        """Its pods as last observed."""
+        return selectors.pods_of(self.run)
+
+    @cached_property
+    def events(self) -> list[tuple[KubeEvent, str]]:
+        """What the cluster said, each with the state word that gives its look."""
+        return [
+            (event, "Warning" if event.type == "Warning" else "Normal")
+            for event in selectors.events_of(self.run, self.attempts, self.pods)
+        ]
+
+    @cached_property
+    def history(self) -> list[Transition]:
+        """Its states, newest first."""
+        return list(reversed(transitions_of(self.run)))
+
+    @property
+    def command(self) -> str:
+        """What the container runs, as one line."""
+        return " ".join([*self.run.spec.get("command", []), *self.run.spec.get("args", [])])
+
+    @property
+    def ended(self) -> Any:
+        """When it ended, for the ticking duration: a run that never started has none."""
+        return self.run.ended_at or (timezone.now() if self.settled else None)

@@ -1,0 +1,139 @@
+"""An attempt's Secret and Job: two calls in the usual case, and the same two objects however often it is repeated."""
+
+import base64
+import binascii
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from apps.clusters.kube import errors as kube
+from apps.clusters.kube.client import KubeClient
+from apps.core.errors import Invalid
+from apps.core.models import ApiToken
+from apps.core.tokens import digest, revoke_tokens
+from apps.experiments import manifests
+from apps.experiments.health.causes import NAME_TAKEN
+from apps.experiments.models import Attempt, Run
+from apps.experiments.reconcile.case import Case, new_token
+from apps.experiments.specs import parse_spec
+
+
+class RefusedError(Exception):
+    """The API server does not accept what we ask for: trying again changes nothing."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+def launch(case: Case, attempt: Attempt, client: KubeClient, token: str, now: datetime) -> str:
+    """Make the Secret and the Job of an attempt; the Job's uid. `token` is the text that a first launch just made.
+
+    Raises RefusedError, or another error of the adapter.
+    """
+    try:
+        job = _job(case, attempt, now)
+        _secret(case.run, client, token)
+        made = _create(client, job, case.run)
+    except Invalid as error:
+        raise RefusedError("Invalid", error.sentence) from error
+    except kube.Invalid as error:
+        raise RefusedError(error.reason, error.message) from error
+    return str((made.get("metadata") or {}).get("uid") or "")
+
+
+def _job(case: Case, attempt: Attempt, now: datetime) -> dict[str, Any]:
+    run, deadline = case.run, case.deadline_at
+    return manifests.run_job(
+        project=run.experiment.project.name,
+        namespace_name=attempt.namespace,
+        run_pk=run.pk,
+        run_uid=run.uid,
+        experiment_pk=run.experiment_id,
+        spec=parse_spec(run.spec),
+        tracking_uri=settings.PUBLIC_URL,
+        number=attempt.number,
+        name=attempt.job_name,
+        time_left=deadline - now if deadline is not None else None,
+    )
+
+
+def _secret(run: Run, client: KubeClient, token: str) -> None:
+    """The Secret with the run's token. One that is there is kept, so that repeats make no more tokens."""
+    project = run.experiment.project.name
+    name = manifests.secret_name(run.pk)
+    if token:
+        try:
+            _in_namespace(client, _with(run, token), project)
+        except kube.AlreadyExists:
+            pass  # left by somebody: looked at below
+        else:
+            return
+    try:
+        found = client.get("v1", "Secret", name, run.namespace)
+    except kube.NotFound:
+        found = None
+    if found is not None:
+        if not manifests.is_ours(found, run.pk, run.uid):
+            raise RefusedError(NAME_TAKEN, f"Secret {name} in {run.namespace} is another Flotilla's, or a person's.")
+        if _keeps(found, run):
+            return
+    with transaction.atomic():
+        revoke_tokens(run_uid=run.uid)
+        text = new_token(run)
+    if found is not None:
+        client.apply(_with(run, text))
+    else:
+        _in_namespace(client, _with(run, text), project)
+
+
+def _with(run: Run, token: str) -> dict[str, Any]:
+    project = run.experiment.project.name
+    return manifests.run_secret(
+        project=project, namespace_name=run.namespace, run_pk=run.pk, run_uid=run.uid, token=token
+    )
+
+
+def _in_namespace(client: KubeClient, obj: dict[str, Any], project: str) -> None:
+    """Create an object in the project's namespace, which is made where it is missing."""
+    try:
+        client.create(obj)
+    except kube.NamespaceMissing:
+        client.apply(manifests.run_namespace(project, obj["metadata"]["namespace"]))
+        client.create(obj)
+
+
+def _keeps(secret: dict[str, Any], run: Run) -> bool:
+    """Whether the Secret holds a token of the run that is valid; then no other one is."""
+    encoded = (secret.get("data") or {}).get(manifests.TOKEN_KEY, "")
+    try:
+        text = base64.b64decode(encoded).decode()
+    except (binascii.Error, UnicodeDecodeError, TypeError):
+        return False
+    # Not `find_token`, which would count as use: a used token is how a lost Job is told from one never made.
+    valid = ApiToken.objects.filter(run_uid=run.uid, revoked_at=None)
+    if not valid.filter(digest=digest(text)).exists():
+        return False
+    valid.exclude(digest=digest(text)).update(revoked_at=timezone.now())
+    return True
+
+
+def _create(client: KubeClient, job: dict[str, Any], run: Run) -> dict[str, Any]:
+    """The Job, made now or found: its name is the attempt's, so the one that is there is the attempt's, too."""
+    name, namespace = job["metadata"]["name"], job["metadata"]["namespace"]
+    try:
+        return client.create(job)
+    except kube.AlreadyExists:
+        found = client.get("batch/v1", "Job", name, namespace)
+    if not manifests.is_ours(found, run.pk, run.uid):
+        raise RefusedError(NAME_TAKEN, f"Job {name} in {namespace} is another Flotilla's, or a person's.")
+    return found
+
+
+def remove_secret(run: Run, client: KubeClient) -> None:
+    """Remove the Secret of a run that has ended. Raises an error of the adapter; its token is revoked in any case."""
+    client.delete("v1", "Secret", manifests.secret_name(run.pk), run.namespace, propagation="Background")

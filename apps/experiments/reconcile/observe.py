@@ -1,0 +1,114 @@
+"""What the cluster says of an attempt: its Job, its pods, the end of its log."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from apps.clusters.kube.client import KubeClient
+from apps.clusters.kube.errors import KubeError, NotFound
+from apps.clusters.manifests import RUN
+from apps.clusters.models import KubeEvent, Node, Pod
+from apps.clusters.why.observe import conditions_of
+from apps.core.models import ApiToken
+from apps.experiments import manifests
+from apps.experiments.health import JobSeen, Object, PodSeen, node_of, remembered, see
+from apps.experiments.models import Attempt, Run
+
+logger = logging.getLogger(__name__)
+
+LOG_LINES = 200
+LOG_BYTES = 64 * 1024
+
+
+def look(run: Run, attempt: Attempt, client: KubeClient) -> JobSeen | None:
+    """The attempt's Job with its pods; None where the registered API server says, by get and list, that there is none.
+
+    Any failure to ask is raised: it is no absence.
+    """
+    job = _find(run, attempt, client)
+    if job is None:
+        return None
+    pods = client.list("v1", "Pod", attempt.namespace, label_selector=f"{RUN}={run.pk}")
+    found = see(job, pods, [] if pods else _warnings(attempt), _silent(attempt, pods), remembered(attempt.pods))
+    if found.outcome == "Failed" and found.failing is None:
+        # It was deleted before we looked; but the watcher sees every change.
+        return replace(found, pods=tuple(_watched(attempt)) or found.pods)
+    return found
+
+
+def _watched(attempt: Attempt) -> Iterator[PodSeen]:
+    """The attempt's pods as the watcher saw them last."""
+    rows = Pod.objects.filter(cluster=attempt.cluster_id, namespace=attempt.namespace, owner_name=attempt.job_name)
+    for pod in rows.order_by("id"):
+        conditions = conditions_of(pod.status.get("conditions") or [])
+        target = next((each for each in conditions if (each.type, each.status) == ("DisruptionTarget", "True")), None)
+        yield PodSeen(
+            name=pod.name,
+            node=pod.node_name,
+            phase=pod.phase,
+            reason=target.reason if target else pod.reason,
+            message=target.message if target else pod.message,
+            exit_code=pod.exit_code,
+            disrupted=target is not None,
+            gone=pod.deleted_at is not None,
+            created_at=pod.created_at,
+            started_at=pod.started_at,
+            ended_at=pod.ended_at,
+        )
+
+
+def _find(run: Run, attempt: Attempt, client: KubeClient) -> Object | None:
+    where = ("batch/v1", "Job", attempt.job_name, attempt.namespace)
+    try:
+        found = client.get(*where)
+    except NotFound:
+        if client.absent(*where):
+            return None
+        found = client.get(*where)
+    # A Job of that name which is another Flotilla's is not the one that we look for.
+    return found if manifests.is_ours(found, run.pk, run.uid) else None
+
+
+def _silent(attempt: Attempt, pods: Sequence[Object]) -> list[str]:
+    """The nodes of pods that are being deleted which, as last observed, are not ready."""
+    nodes = {node_of(pod) for pod in pods if pod["metadata"].get("deletionTimestamp")}
+    if not nodes:
+        return []
+    found = Node.objects.filter(cluster=attempt.cluster_id, name__in=nodes, ready=False)
+    return list(found.values_list("name", flat=True))
+
+
+def _warnings(attempt: Attempt) -> list[str]:
+    rows = KubeEvent.objects.filter(
+        cluster=attempt.cluster_id, namespace=attempt.namespace, involved_name=attempt.job_name, type="Warning"
+    )
+    return list(rows.order_by("-last_at").values_list("message", flat=True)[:1])
+
+
+def left_traces(run: Run, attempt: Attempt) -> bool:
+    """Whether a Job whose making was not noted has existed: its pod was seen, or its program used the run's token.
+
+    A token that was used tells of a first attempt alone: what is left of an earlier one on a lost node may use it, too.
+    """
+    used = ApiToken.objects.filter(run_uid=run.uid, last_used_at__isnull=False)
+    return Pod.objects.filter(
+        cluster=attempt.cluster_id, namespace=attempt.namespace, run=str(run.pk), owner_name=attempt.job_name
+    ).exists() or (attempt.number == 1 and used.exists())
+
+
+def last_lines(attempt: Attempt, client: KubeClient, job: JobSeen | None) -> str:
+    """The end of the log of the pod that explains most; "" where it can't be had: a lost log is never a failed run."""
+    if job is None:
+        return ""
+    told = job.failing
+    pod = told if told is not None and not told.gone else next(iter(job.present), None)
+    if pod is None or pod.silent or pod.phase == "Pending":
+        return ""
+    try:
+        text = client.pod_log(
+            attempt.namespace, pod.name, container=manifests.CONTAINER, tail_lines=LOG_LINES, limit_bytes=LOG_BYTES
+        )
+    except KubeError as error:
+        logger.info("run %s: the log of %s is not kept: %s", attempt.run_id, pod.name, error)
+        return ""
+    return text.replace("\x00", "")[-LOG_BYTES:]
