@@ -1,13 +1,16 @@
-"""What the overview's tile says of a project's replicas."""
+"""What the overview says of a project's deployments, few or very many."""
+
+from typing import Any
 
 import pytest
 
 from apps.core.access import Principal
-from apps.core.models import User
+from apps.core.models import Project, User
 from apps.core.overview import Scope
 from apps.core.states import Health
+from apps.deployments import panels, selectors
 from apps.deployments.models import Deployment
-from apps.deployments.overview import tiles
+from apps.deployments.overview import ATTENTION_ROWS, SERVING_ROWS, SQUARES, attention, serving, tiles
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -27,3 +30,63 @@ def test_the_tile_of_replicas_claims_no_more_than_is_known(health: Health, ready
     Deployment.objects.update(health=health, ready_replicas=ready)
     [tile] = tiles(Scope(Principal(user=User.objects.create_superuser("root")), project))
     assert (tile.value, tile.state, tile.note) == (str(ready), state, note)
+
+
+def scope_of(project: Project) -> Scope:
+    return Scope(Principal(user=User.objects.create_superuser("root")), project)
+
+
+def many_deployments(count: int, **fields: Any) -> Project:
+    project = factories.busy_project(size=1)
+    like = project.deployments.get()
+    Deployment.objects.bulk_create(
+        Deployment(
+            project=project, name=f"more-{number:03}", target=like.target, current=like.current, **fields,
+        )
+        for number in range(count)
+    )  # fmt: skip
+    return project
+
+
+def test_of_very_many_deployments_in_trouble_the_worst_are_shown_and_the_rest_counted() -> None:
+    project = many_deployments(40, health=Health.DEGRADED, desired_replicas=2)
+    Deployment.objects.filter(name="more-039").update(health=Health.UNKNOWN)
+    found = attention(scope_of(project))
+    assert len(found) == ATTENTION_ROWS + 1
+    assert found[0].title == "more-039 is unknown"
+    assert (found[-1].title, found[-1].count) == ("32 more deployments in trouble", 32)
+
+
+def test_what_serves_is_the_worst_first_and_no_more_is_loaded_than_shown() -> None:
+    project = many_deployments(20, health=Health.HEALTHY, desired_replicas=1)
+    served = project.deployments.get(name="digits")
+    Deployment.objects.filter(pk=served.pk).update(health=Health.DEGRADED)
+    for _ in range(SQUARES + 5):
+        factories.pod(served.target.cluster, project, deployment="digits", revision="1")
+    rows = serving(scope_of(project))
+    assert [row.name for row in rows] == ["digits", *(f"more-{number:03}" for number in range(SERVING_ROWS - 1))]
+    assert len(rows[0].replicas) == SQUARES
+    assert len(selectors.first_pods_of([served], each=SQUARES)) == SQUARES
+
+
+def test_figures_of_all_deployments_come_without_loading_them() -> None:
+    project = many_deployments(30, health=Health.HEALTHY, desired_replicas=2, ready_replicas=3)
+    Deployment.objects.filter(name="more-000").update(health=Health.DEGRADED, ready_replicas=0)
+    Deployment.objects.filter(name="more-001").update(health=Health.UNKNOWN)
+    found = selectors.totals(project)
+    assert (found.deployments, found.bad, found.worst) == (31, 2, Health.UNKNOWN)
+    assert (found.wanted, found.ready, found.short, found.unknown) == (63, 61, 2, 2)
+    assert selectors.totals(Project.objects.create(name="empty")) == selectors.Totals(0, 0, Health.HEALTHY, 0, 0, 0)
+
+
+def test_of_very_many_replicas_those_that_are_not_ready_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(panels, "SHOWN_REPLICAS", 5)
+    project = factories.busy_project(size=1)
+    served = project.deployments.get()
+    for number in range(8):
+        factories.pod(served.target.cluster, project, deployment="digits", revision="1", name=f"a-{number}")
+    Deployment.objects.update(observed=[{"revision": 1, "wanted": 12, "existing": 12, "ready": 11}])
+    served.refresh_from_db()
+    board = panels.Board(served, Principal(user=User.objects.create_superuser("root")))
+    assert (len(board.pods), board.hidden) == (5, 7)
+    assert sum(not pod.ready for pod in board.pods) == 1
