@@ -172,13 +172,13 @@ def attention(scope: Scope) -> list[Attention]:
 
 
 def and_more(shown: list[Attention], *, of: int, noun: str, url: str) -> list[Attention]:
-    """What is shown of `of` things that need somebody, and one line that stands for the rest."""
+    """What is shown of `of` things that need somebody, and one line that stands for the rest and comes after them."""
     rest = of - len(shown)
     if not shown or rest <= 0:
         return shown
-    last = shown[-1]
     title = f"{rest} more {plural(noun, rest)}"
-    return [*shown, Attention(last.state, title, "The worst are shown.", noun, url, last.at, count=rest)]
+    # Without a time it stands below all that have one.
+    return [*shown, Attention(shown[-1].state, title, "The worst are shown.", noun, url, count=rest)]
 
 
 def anything(scope: Scope) -> bool:

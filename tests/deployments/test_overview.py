@@ -3,7 +3,9 @@
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
+from apps.core import overview as page
 from apps.core.access import Principal
 from apps.core.models import Project, User
 from apps.core.overview import Scope
@@ -49,12 +51,15 @@ def many_deployments(count: int, **fields: Any) -> Project:
 
 
 def test_of_very_many_deployments_in_trouble_the_worst_are_shown_and_the_rest_counted() -> None:
-    project = many_deployments(40, health=Health.DEGRADED, desired_replicas=2)
+    project = many_deployments(40, health=Health.DEGRADED, desired_replicas=2, observed_at=timezone.now())
     Deployment.objects.filter(name="more-039").update(health=Health.UNKNOWN)
-    found = attention(scope_of(project))
+    scope = scope_of(project)
+    found = attention(scope)
     assert len(found) == ATTENTION_ROWS + 1
     assert found[0].title == "more-039 is unknown"
     assert (found[-1].title, found[-1].count) == ("32 more deployments in trouble", 32)
+    degraded = [each for each in page.attention(scope) if each.state == Health.DEGRADED and "deployment" in each.noun]
+    assert degraded[-1].count == 32, "what stands for the rest comes last"
 
 
 def test_what_serves_is_the_worst_first_and_no_more_is_loaded_than_shown() -> None:
