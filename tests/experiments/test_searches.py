@@ -1,0 +1,68 @@
+"""MLflow's searches: over many experiments at once, and of the registry."""
+
+import json
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from apps.core.models import Project
+from apps.experiments.models import Experiment, RegisteredModel
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+API = "/api/2.0/mlflow"
+
+
+@pytest.fixture
+def client(token: str) -> Client:
+    return Client(headers={"authorization": f"Bearer {token}"})
+
+
+def search(client: Client, what: str, **body: Any) -> Any:
+    return client.post(f"{API}/{what}/search", json.dumps(body), content_type="application/json")
+
+
+def test_runs_of_many_experiments_are_found_at_once(client: Client, project: Project) -> None:
+    experiments = Experiment.objects.bulk_create(Experiment(project=project, name=f"e-{n}") for n in range(300))
+    runs = [factories.run(found) for found in (experiments[0], experiments[299])]
+    ids = [str(found.pk) for found in experiments]
+    search(client, "runs", experiment_ids=ids[:1])
+    with CaptureQueriesContext(connection) as few:
+        search(client, "runs", experiment_ids=ids[:1])
+    with CaptureQueriesContext(connection) as many:
+        found = search(client, "runs", experiment_ids=[*ids, *ids]).json()["runs"]
+    assert {run["info"]["run_id"] for run in found} == {run.uid for run in runs}
+    assert len(many) == len(few)
+
+
+@pytest.mark.parametrize("what", ["runs", "logged-models"])
+def test_an_experiment_that_one_may_not_see_is_not_there(client: Client, project: Project, what: str) -> None:
+    mine = Experiment.objects.create(project=project, name="mine")
+    theirs = Experiment.objects.create(project=Project.objects.create(name="theirs"), name="theirs")
+    for other in (str(theirs.pk), "999999"):
+        reply = search(client, what, experiment_ids=[str(mine.pk), other])
+        assert (reply.status_code, reply.json()["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
+        assert reply.json()["message"] == f"No Experiment with id={other} exists"
+    assert search(client, what, experiment_ids=[str(mine.pk), "no number"]).status_code == 400
+    assert search(client, what, experiment_ids=[str(n) for n in range(1001)]).status_code == 400
+
+
+def test_the_default_experiment_is_searched_by_its_id(client: Client, project: Project) -> None:
+    default = Experiment.objects.create(project=project, name="Default")
+    run = factories.run(default)
+    found = search(client, "runs", experiment_ids=["0"]).json()["runs"]
+    assert [each["info"]["run_id"] for each in found] == [run.uid]
+
+
+def test_registered_models_come_by_name_with_their_newest_version(client: Client, project: Project) -> None:
+    run = factories.run(Experiment.objects.create(project=project, name="digits"))
+    for name, versions in (("b", 2), ("a", 3), ("empty", 0)):
+        model = RegisteredModel.objects.create(project=project, name=name)
+        for _ in range(versions):
+            factories.version(model, run)
+    found = client.get(f"{API}/registered-models/search", {"max_results": 10}).json()["registered_models"]
+    newest = [(model["name"], [each["version"] for each in model.get("latest_versions", [])]) for model in found]
+    assert newest == [("a", ["3"]), ("b", ["2"]), ("empty", [])]
