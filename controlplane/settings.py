@@ -33,6 +33,8 @@ CLUSTER_ALLOWED_NETWORKS: list[str] = env.list(
     "FLOTILLA_CLUSTER_ALLOWED_NETWORKS",
     default=["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"] if PRODUCTION else ["127.0.0.0/8", "::1/128"],
 )
+# Runs on a cluster to ask whether its pods reach PUBLIC_URL: a shell, and python3, curl or wget.
+REACH_IMAGE = env.str("FLOTILLA_REACH_IMAGE", "curlimages/curl:8.11.1")
 
 INSTALLED_APPS = [
     "unfold",

@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
@@ -9,13 +10,14 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from unfold.decorators import action
 
-from apps.clusters import services
+from apps.clusters import reach, services
 from apps.clusters.forms import ClusterForm
 from apps.clusters.models import Cluster
 from apps.clusters.usage import admin as usage_admin  # noqa: F401 - registers the page of prices
 from apps.core.access import principal_of
 from apps.core.admin import ServiceAdmin
 from apps.core.errors import FlotillaError
+from apps.core.publicurl import is_loopback
 
 _OBSERVED = ("state", "reason", "message", "server_version", "has_metrics", "last_seen_at", "runs_there")
 _CONNECTION = ("server", "identity", "credential_kind", "ca_fingerprint")
@@ -45,7 +47,14 @@ class ClusterAdmin(ServiceAdmin):
     ) -> list[tuple[str | None, dict[str, Any]]]:
         """Registration is short; the edit page also shows what is known."""
         if obj is None:
-            return [(None, {"fields": ("name", "labels")}), ("Connection", {"fields": _KUBECONFIG})]
+            connection: dict[str, Any] = {"fields": _KUBECONFIG}
+            if is_loopback(settings.PUBLIC_URL):
+                connection["description"] = (
+                    f"Its pods must reach Flotilla, which tells them {settings.PUBLIC_URL}: only pods on this machine "
+                    "can. For a cluster elsewhere, start Flotilla with FLOTILLA_PUBLIC_URL set to an address that "
+                    "its pods reach."
+                )
+            return [(None, {"fields": ("name", "labels")}), ("Connection", connection)]
         token = "For the same server and certificate authority; the cluster stays watched while it is replaced."  # noqa: S105
         text = "A changed address or certificate authority needs the credential again, so the kubeconfig as a whole."
         return [
@@ -81,6 +90,8 @@ class ClusterAdmin(ServiceAdmin):
                 **named, kubeconfig_text=values["kubeconfig_text"], context=values.get("context") or ""
             )
         obj.pk, obj.generation = made.pk, made.generation
+        if advice := reach.advice(made.server, settings.PUBLIC_URL):
+            messages.warning(request, advice)
         obj._state.adding = False
 
     def _edit(self, request: HttpRequest, obj: Cluster, values: dict[str, Any]) -> None:

@@ -5,11 +5,12 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET, require_POST
 
-from apps.clusters import checks, grants, reports, selectors, services
+from apps.clusters import checks, grants, reach, reports, selectors, services
 from apps.clusters.models import Cluster
 from apps.core.access import require_platform_admin
 from apps.core.errors import FlotillaError
@@ -42,6 +43,31 @@ def check_again(request: PageRequest, name: str) -> HttpResponse:
     return render(request, "clusters/check.html#again", context)
 
 
+@require_POST
+@page
+def reach_again(request: PageRequest, name: str) -> HttpResponse:
+    """Let a pod of the cluster ask whether it reaches Flotilla, and show that it does. Platform administrators only."""
+    require_platform_admin(request.principal)
+    cluster = selectors.cluster_or_404(request.principal, name)
+    error = ""
+    try:
+        services.ask_for_reach(principal=request.principal, cluster=cluster)
+    except FlotillaError as refused:
+        error = refused.sentence
+    context = {"cluster": cluster, "may_check": True, "reach_error": error} | _reach(request, cluster)
+    return render(request, "clusters/check.html#reach", context)
+
+
+def _reach(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
+    found = reports.reach_of(cluster, request.principal)
+    return {
+        "reach": found,
+        "reach_image": settings.REACH_IMAGE,
+        "public_url": settings.PUBLIC_URL,
+        "reach_advice": reach.advice(cluster.server, settings.PUBLIC_URL),
+    }
+
+
 def _asking(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
     """Whether the button of `check_again` goes on waiting: until another check is stored, for a minute at most."""
     seen, at = request.GET.get("seen", ""), request.GET.get("at", "")
@@ -57,16 +83,22 @@ def _context(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
     permissions = report["permissions"] if report else []
     missing = grants.missing_of(permissions)
     ends = report.get("credential_expires_at") if report else None
-    return _asking(request, cluster) | {
-        "cluster": cluster,
-        "report": report,
-        "may_check": request.principal.is_platform_admin,
-        "clock": checks.clock_words(report["skew_s"], report["skew_uncertainty_s"]) if report else ("–", "not told"),
-        "credential_ends": datetime.fromisoformat(ends) if ends else None,
-        "granted": [each for each in permissions if not each["missing"]],
-        "refused": [each for each in permissions if each["missing"]],
-        "needed_missing": any(each["missing"] and not each["optional"] for each in permissions),
-        "role_lines": grants.lines(missing),
-        "role_marks": bool(missing),
-        "kubeconfig_command": grants.KUBECONFIG_COMMAND,
-    }
+    return (
+        _asking(request, cluster)
+        | _reach(request, cluster)
+        | {
+            "cluster": cluster,
+            "report": report,
+            "may_check": request.principal.is_platform_admin,
+            "clock": checks.clock_words(report["skew_s"], report["skew_uncertainty_s"])
+            if report
+            else ("–", "not told"),
+            "credential_ends": datetime.fromisoformat(ends) if ends else None,
+            "granted": [each for each in permissions if not each["missing"]],
+            "refused": [each for each in permissions if each["missing"]],
+            "needed_missing": any(each["missing"] and not each["optional"] for each in permissions),
+            "role_lines": grants.lines(missing),
+            "role_marks": bool(missing),
+            "kubeconfig_command": grants.KUBECONFIG_COMMAND,
+        }
+    )

@@ -87,6 +87,26 @@ class Cluster(models.Model):
         return next((str(found["status"]) for found in self.conditions if found["type"] == kind), "")
 
 
+class Reach(models.Model):
+    """Whether the cluster's pods reach Flotilla at `url`, as a Job on the cluster found when it was asked for last.
+
+    `number` grows with each asking and names its Job. `outcome` (`reach.Outcome`) is empty until there is one; `words`
+    are the pod's own, which may name addresses.
+    """
+
+    cluster = models.OneToOneField(Cluster, models.CASCADE, primary_key=True, related_name="reach")
+    number = models.PositiveIntegerField(default=0)
+    url = models.CharField(max_length=500, blank=True)
+    image = models.CharField(max_length=500, blank=True)
+    outcome = models.CharField(max_length=20, blank=True)
+    words = models.TextField(blank=True)
+    asked_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.url} from cluster {self.cluster_id}: {self.outcome or 'not known'}"
+
+
 class WatcherLease(models.Model):
     """Which watcher process holds a cluster. `fencing` grows with each new holder: writes carry it, so that a holder
     that was thought dead can't overwrite what its successor saw."""

@@ -2,7 +2,11 @@
 
 from typing import Any
 
-from apps.clusters.models import Cluster
+from django.conf import settings
+from django.utils import timezone
+
+from apps.clusters import reach
+from apps.clusters.models import Cluster, Reach
 from apps.core.access import Principal
 
 
@@ -15,6 +19,25 @@ def report_of(cluster: Cluster, principal: Principal) -> dict[str, Any] | None:
     if not principal.is_platform_admin:
         shown["detail"] = ""
     return shown
+
+
+def reach_of(cluster: Cluster, principal: Principal) -> dict[str, Any] | None:
+    """What was asked of its pods last, and what came of it; None before the first time. The pod's own words may name
+    addresses: for platform administrators only."""
+    row = Reach.objects.filter(cluster=cluster, number__gt=0).first()
+    if row is None:
+        return None
+    return {
+        "url": row.url,
+        "image": row.image,
+        "outcome": row.outcome,
+        "explanation": reach.explained(row.outcome, row.url),
+        "words": row.words if principal.is_platform_admin else "",
+        "asked_at": row.asked_at,
+        "ended_at": row.ended_at,
+        "outdated": row.url != settings.PUBLIC_URL,
+        "under_way": reach.is_under_way(row.outcome, row.asked_at, timezone.now()),
+    }
 
 
 def findings_of(cluster: Cluster) -> list[dict[str, str]]:

@@ -12,6 +12,7 @@ urlpatterns = [
     path("clusters/<str:name>/events/", cluster_views.event_list, name="events"),
     path("clusters/<str:name>/check/", check_views.cluster_check, name="check"),
     path("clusters/<str:name>/check/again/", check_views.check_again, name="check-again"),
+    path("clusters/<str:name>/check/reach/", check_views.reach_again, name="check-reach"),
     path("clusters/<str:name>/pods/<str:namespace>/<str:pod>/", pod_views.pod_detail, name="pod"),
     path("clusters/<str:name>/pods/<str:namespace>/<str:pod>/log/", pod_views.pod_log, name="pod-log"),
     path("usage/", usage_views.fleet_usage, name="fleet-usage"),

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from django.conf import settings
 from rest_framework import serializers
 
 from apps.clusters.kubeconfig import MAX_BYTES
 from apps.clusters.models import Cluster, Node
+from apps.clusters.reach import Outcome, advice
 from apps.clusters.selectors import ClusterRow, EventView, PodView
 
 
@@ -69,7 +71,9 @@ class ClusterRowSerializer(serializers.Serializer[Any]):
     def to_representation(self, instance: ClusterRow) -> dict[str, Any]:
         """The cluster's own fields first. Its address is for those who manage it."""
         shown = {**ClusterSerializer(instance.cluster).data, **super().to_representation(instance)}
-        return shown if self.context["principal"].is_platform_admin else shown | {"server": None}
+        if not self.context["principal"].is_platform_admin:
+            return shown | {"server": None, "advice": ""}
+        return shown | {"advice": advice(instance.cluster.server, settings.PUBLIC_URL)}
 
 
 class ClusterReplySerializer(ClusterSerializer):
@@ -83,11 +87,14 @@ class ClusterReplySerializer(ClusterSerializer):
     memory = CapacitySerializer()
     gpu = CapacitySerializer()
     gpus = GpuSerializer(many=True)
+    advice = serializers.CharField(
+        help_text="What its pods must reach, where they surely can't; for platform administrators, else empty."
+    )
 
     class Meta(ClusterSerializer.Meta):
         fields = (  # type: ignore[assignment]
             *ClusterSerializer.Meta.fields,
-            *("nodes", "nodes_ready", "pods", "pods_degraded", "cpu", "memory", "gpu", "gpus"),
+            *("nodes", "nodes_ready", "pods", "pods_degraded", "cpu", "memory", "gpu", "gpus", "advice"),
         )
         read_only_fields = fields  # type: ignore[assignment]
 
@@ -183,6 +190,22 @@ class EngineSerializer(serializers.Serializer[Any]):
     served = serializers.ListField(child=serializers.CharField())
     version = serializers.CharField()
     version_from = serializers.CharField()
+
+
+class ReachSerializer(serializers.Serializer[Any]):
+    """Whether a pod of the cluster reached Flotilla. `words` are the pod's own, for platform administrators only."""
+
+    url = serializers.CharField()
+    image = serializers.CharField()
+    under_way = serializers.BooleanField()
+    outcome = serializers.ChoiceField(
+        [each.value for each in Outcome], allow_blank=True, help_text="Empty until there is one."
+    )
+    explanation = serializers.CharField()
+    words = serializers.CharField()
+    outdated = serializers.BooleanField(help_text="Pods are told another address by now.")
+    asked_at = serializers.DateTimeField()
+    ended_at = serializers.DateTimeField(allow_null=True)
 
 
 class FindingSerializer(serializers.Serializer[Any]):

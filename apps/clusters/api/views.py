@@ -18,6 +18,7 @@ from apps.clusters.api.serializers import (
     NewClusterSerializer,
     NodeSerializer,
     PodSerializer,
+    ReachSerializer,
     ReportSerializer,
 )
 from apps.clusters.models import Cluster, Node
@@ -143,6 +144,22 @@ class ClusterViewSet(ServiceViewSet):
     def check(self, request: Request, name: str) -> Response:
         """The outcome of the last check, which is repeated every ten minutes. 404 before the first."""
         return Response(self._report(self._cluster(name)))
+
+    @extend_schema(operation_id="getClusterReach", methods=["GET"], responses=ReachSerializer)
+    @extend_schema(operation_id="askClusterReach", methods=["POST"], request=None, responses={202: ReachSerializer})
+    @action(detail=True, methods=["get", "post"])
+    def reach(self, request: Request, name: str) -> Response:
+        """Whether its pods reach Flotilla: POST lets one of them ask, GET says what came of it (404 before the first).
+
+        A short Job on the cluster asks the address that pods are told, and is removed again.
+        """
+        cluster = self._cluster(name)
+        if request.method == "POST":
+            services.ask_for_reach(principal=self.principal, cluster=cluster)
+        found = reports.reach_of(cluster, self.principal)
+        if found is None:
+            raise Missing(f"No pod of cluster {cluster.name} has been asked yet.")
+        return Response(ReachSerializer(found).data, status=202 if request.method == "POST" else 200)
 
     @extend_schema(operation_id="getClusterAccount", responses=AccountSerializer)
     @action(detail=True)

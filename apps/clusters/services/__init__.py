@@ -17,6 +17,7 @@ from apps.clusters.services.lifecycle import (
     delete_cluster,
     update_cluster,
 )
+from apps.clusters.services.reaching import ask_for_reach
 from apps.clusters.services.registration import (
     ensure_registered,
     register,
@@ -31,6 +32,7 @@ __all__ = [
     "account",
     "account_of",
     "ask_for_check",
+    "ask_for_reach",
     "ca_fingerprint",
     "check_connection",
     "clean_labels",
