@@ -60,11 +60,14 @@ def reach_again(request: PageRequest, name: str) -> HttpResponse:
 
 def _reach(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
     found = reports.reach_of(cluster, request.principal)
+    advice = reach.advice(cluster.server, settings.PUBLIC_URL)
+    current = found["outcome"] if found and not found["outdated"] else ""
     return {
         "reach": found,
+        "unreached": current in reach.UNREACHED or bool(advice and current != reach.Outcome.REACHED),
         "reach_image": settings.REACH_IMAGE,
         "public_url": settings.PUBLIC_URL,
-        "reach_advice": reach.advice(cluster.server, settings.PUBLIC_URL),
+        "reach_advice": advice,
     }
 
 

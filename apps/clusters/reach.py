@@ -39,6 +39,10 @@ class Outcome(StrEnum):
     NOT_RUN = "NotRun"
 
 
+# A pod has asked, and did not reach Flotilla.
+UNREACHED = frozenset(Outcome) - {Outcome.REACHED, Outcome.NOT_RUN}
+
+
 @dataclass(frozen=True)
 class Verdict:
     """The outcome, and the pod's own words, or the cluster's where no pod has spoken."""
@@ -54,7 +58,7 @@ def advice(server: str, public_url: str) -> str:
     return (
         f"Pods of this cluster can't reach Flotilla at {public_url}: for each of them that is the pod itself. Runs "
         "could not log, and replicas could not fetch their models. Start Flotilla with FLOTILLA_PUBLIC_URL set to an "
-        "address that they reach (and `make up` with FLOTILLA_HOST)."
+        "address that they reach (for make up with FLOTILLA_HOST, too)."
     )
 
 

@@ -173,3 +173,13 @@ def assert_all_is_kept(stack: LiveStack, credentials: dict[str, str]) -> None:
     assert {**stack.credentials, "url": ""} == {**credentials, "url": ""}
     assert stack.api.get("/api/v1/projects/kept")["name"] == "kept"
     assert stack.api.get("/api/v1/clusters/local")["name"] == "local"
+
+
+def test_a_pod_of_the_local_cluster_reaches_flotilla(live_stack: LiveStack) -> None:
+    """Through everything: asked by REST, a round of the queue in the worker, a Job, and its words."""
+    asked = live_stack.api.send("POST", "/api/v1/clusters/local/reach", {})
+    assert asked["under_way"] and asked["url"] == live_stack.url
+    wait_for(lambda: live_stack.api.get("/api/v1/clusters/local/reach")["outcome"], "an outcome", timeout=60)
+    found = live_stack.api.get("/api/v1/clusters/local/reach")
+    assert (found["outcome"], found["outdated"]) == ("Reached", False), found
+    assert '"postgres": "ok"' in found["words"]

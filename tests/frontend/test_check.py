@@ -106,7 +106,7 @@ def test_whether_pods_reach_us_is_asked_by_a_button_and_arrives_by_itself(
     expect(card.get_by_text("A pod asks")).to_be_visible()
     expect(button).to_be_disabled()
     assert drain(Lane.PERSON)
-    expect(card.get_by_text("could not ask")).to_be_visible(timeout=30_000)
+    expect(card.get_by_text("could not ask", exact=True)).to_be_visible(timeout=30_000)
     expect(card.get_by_text("did not answer in time")).to_be_visible()
     expect(button).to_be_enabled()
 
