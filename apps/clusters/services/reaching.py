@@ -26,9 +26,9 @@ _LOG_BYTES = 4096
 
 
 def ask_for_reach(*, principal: Principal, cluster: Cluster) -> Reach:
-    """Let a worker ask from inside the cluster; for platform administrators. One that is under way is left to end.
+    """Let a worker ask from inside the cluster. One that is under way is left to end.
 
-    Raises Unavailable for a disabled cluster.
+    Needs a platform administrator. Raises Unavailable for a disabled cluster.
     """
     require_platform_admin(principal)
     refuse_disabled(cluster)
