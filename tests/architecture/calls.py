@@ -109,6 +109,7 @@ FORMS = [
     Ask("POST", "/settings/", {"name": "mine", "role": "developer", "project": "", "days": "30"}, form=True),
     Ask("POST", "/settings/tokens/{token}/revoke/", {}, form=True),
     Ask("POST", "/clusters/demo-cluster/check/again/", {}, form=True, platform=True),
+    Ask("POST", "/clusters/demo-cluster/check/reach/", {}, form=True, platform=True),
 ]
 
 
@@ -156,6 +157,8 @@ REST = [
         "/api/v1/deployments/digits/heals/",
     ),
     Ask("GET", "/api/v1/clusters/demo-cluster/account/", platform=True),
+    Ask("GET", "/api/v1/clusters/demo-cluster/reach/", platform=True),
+    Ask("POST", "/api/v1/clusters/demo-cluster/reach/", {}, platform=True),
     Ask("POST", "/api/v1/projects/", {"name": "another"}, platform=True),
     Ask("POST", "/api/v1/tokens/", {"name": "ci", "project": "demo", "personal": False}),
     Ask("DELETE", "/api/v1/tokens/{token}/"),

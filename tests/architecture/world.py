@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from apps.clusters import checks
 from apps.clusters.credentials import Validity
-from apps.clusters.models import Cluster, Pod
+from apps.clusters.models import Cluster, Pod, Reach
 from apps.clusters.usage import partitions, rollup
 from apps.core.access import Principal
 from apps.core.models import Project, User
@@ -71,6 +71,7 @@ def small() -> World:
     edit = Difference("Deployment digits-1-r1", "spec.replicas", "changed", "3", "2", "kubectl")
     project.deployments.filter(name="digits-1").update(drift=[edit.to_json()])
     _checked(home)
+    Reach.objects.create(cluster=home, number=1, outcome="Reached", asked_at=timezone.now(), ended_at=timezone.now())
     factories.cluster("empty-cluster", nodes=1)
     Target.objects.create(project=project, name="unused", cluster=home, namespace="flotilla-demo", environment="test")
     digits = project.registered_models.get(name="digits")
