@@ -149,7 +149,8 @@ class Everything:
         self.follow(again, "Running")
         pod = until("its pod is known", lambda: Pod.objects.filter(run=str(again.pk)).first())
         until("its log is shown", lambda: "hello" in logs.read(pod, logs.query_of({})).text)
-        sleeping = self.launch("sleep", "300")
+        # A first process without a handler would take its 30 s of grace.
+        sleeping = self.launch("sh", "-c", "trap 'exit 143' TERM; sleep 300 & wait")
         # What was left of a token that is not valid any more is replaced.
         name = {"project": self.project.name, "namespace_name": sleeping.namespace, "run_pk": sleeping.pk}
         clusters.connect(self.cluster).create(run_secret(**name, run_uid=sleeping.uid, token="flt_old"))
@@ -213,6 +214,9 @@ def test_everything_works_under_the_offered_role_and_uses_all_of_it(everything: 
             everything.runs()
             everything.deployments()
             everything.observed()
+        except AssertionError:
+            assert not calls.refused, "what could not be done was refused"
+            raise
         finally:
             watching.stop()
     assert not calls.refused
