@@ -35,10 +35,6 @@ class Stage:
     project: Any
     principal: Any
 
-    def start_worker(self) -> "subprocess.Popen[bytes]":
-        """A Celery worker as `make up` starts it."""
-        return self.servers.start("worker", "-m", "celery", "-A", "controlplane", "worker", "--without-mingle")
-
     def launch(self, count: int, clients: int, experiment: str) -> list[int]:
         """Ask for runs by REST, so many clients at once; the runs' ids. Raises AssertionError for a refusal."""
         left = iter(range(count))
@@ -76,10 +72,16 @@ class Stage:
 
 
 @contextmanager
-def stage(*, worker: bool = True) -> Iterator[Stage]:
+def stage() -> Iterator[Stage]:
     """Start all of it, with a watcher; stop it in the end."""
+    os.environ |= {"FLOTILLA_PUBLIC_URL": "http://127.0.0.1:9", "FLOTILLA_DB_POOL": "0"}
     with django_on_own_servers() as servers, _home(servers.directory) as home:
-        os.environ["FLOTILLA_PUBLIC_URL"] = "http://127.0.0.1:9"
+        port = ports.free_port()
+        uvicorn = ("-m", "uvicorn", "controlplane.asgi:application", "--port", str(port), "--workers", "2")
+        # All processes first: none is forked once this one has threads, which Flotilla's services start.
+        servers.start("web", *uvicorn, "--log-level", "warning", "--no-access-log")
+        servers.start("watcher", "manage.py", "watch_clusters", "--skip-checks")
+        servers.start("worker", "-m", "celery", "-A", "controlplane", "worker", "--without-mingle")
         from apps.clusters.services import register
         from apps.core.access import Principal
         from apps.core.models import Membership, Project, User
@@ -89,14 +91,7 @@ def stage(*, worker: bool = True) -> Iterator[Stage]:
         project = Project.objects.create(name="bench")
         Membership.objects.create(user=root, project=project, role="developer")
         register(principal=Principal(user=root), name="home", kubeconfig_text=home.kubeconfig.read_text())
-        port = ports.free_port()
-        uvicorn = ("-m", "uvicorn", "controlplane.asgi:application", "--port", str(port), "--workers", "2")
-        os.environ["FLOTILLA_DB_POOL"] = "0"
-        servers.start("web", *uvicorn, "--log-level", "warning", "--no-access-log")
-        servers.start("watcher", "manage.py", "watch_clusters", "--skip-checks")
         made = Stage(servers, port, issue_token(name="bench", user=root)[1], project, Principal(user=root))
-        if worker:
-            made.start_worker()
         wait_for(lambda: _answers(port), "the web process to answer", timeout=60)
         yield made
 

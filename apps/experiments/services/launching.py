@@ -27,6 +27,8 @@ from apps.experiments.states import LAUNCHED_MOVES, SETTLED, RunKind, RunState
 KIND = "run"
 """The kind of work that a run's reconcile is."""
 MAX_TOGETHER = 100
+# How often experiments that others make at the same time are looked for again.
+_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -70,14 +72,27 @@ def _only_one(usable: list[Cluster]) -> Cluster:
     return usable[0]
 
 
+def _known(project: Project, names: Sequence[str]) -> dict[str, Experiment]:
+    return {row.name: row for row in Experiment.objects.filter(project=project, name__in=names)}
+
+
 def experiments_for(*, principal: Principal, project: Project, names: Iterable[str]) -> dict[str, Experiment]:
     """The project's experiments of these names, made where they are new. Raises Conflict when one is deleted."""
     require_role(principal, project, Role.DEVELOPER)
-    asked = list(dict.fromkeys(names))
-    found = {row.name: row for row in Experiment.objects.filter(project=project, name__in=asked)}
-    new = [name for name in asked if name not in found]
-    if new:
-        found |= {row.name: row for row in create_experiments(principal=principal, project=project, names=new)}
+    # In one order, so that two launches that make the same ones can't wait for each other.
+    asked = sorted(set(names))
+    found = _known(project, asked)
+    for tries_left in reversed(range(_TRIES)):
+        new = [name for name in asked if name not in found]
+        if not new:
+            break
+        try:
+            found |= {row.name: row for row in create_experiments(principal=principal, project=project, names=new)}
+        except Conflict:
+            if not tries_left:
+                raise
+            # Somebody made one of them meanwhile, which is as good.
+            found = _known(project, asked)
     for row in found.values():
         if row.deleted_at is not None:
             raise Conflict(f"Experiment {row.name!r} is deleted.", hint="Restore it, or choose another name.")
