@@ -3,7 +3,7 @@
 from typing import Any
 
 from django import forms
-from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
 from django.db.models import QuerySet
 
 from apps.core.access import client_ip
@@ -33,6 +33,17 @@ class LoginForm(AuthenticationForm):
         cleaned = super().clean()
         LIMITS.give_back(key)
         return cleaned
+
+
+class OwnPasswordForm(PasswordChangeForm):
+    """Another password of one's own."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Say in a line what Django's list of rules says."""
+        super().__init__(*args, **kwargs)
+        self.fields["new_password1"].help_text = "At least 12 characters; no common one, and not like your name."
+        self.fields["new_password2"].label = "New password again"
+        self.fields["new_password2"].help_text = ""
 
 
 class TokenForm(forms.Form):

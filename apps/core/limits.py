@@ -12,6 +12,7 @@ import hashlib
 import logging
 import math
 import re
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 SOCKET_SECONDS = 0.25
 # How long Redis is not asked again after it failed.
 PAUSE_SECONDS = 5.0
+# How long a process may spend what it took out of a budget, and of how many callers it keeps that.
+PART_SECONDS, MOST_PARTS = 1.0, 10_000
 _UNITS = {"s": 1, "min": 60, "h": 3600}
 _RATE = re.compile(r"([1-9][0-9]{0,8})/(s|min|h)")
 # `tat`: the time at which all that was taken so far has been paid for. KEYS: the caller; ARGV: seconds that one request
@@ -69,6 +72,9 @@ class Limits:
     def __init__(self, connect: Callable[[], "redis.Redis"], now: Callable[[], float] = time.monotonic) -> None:
         self._connect, self._now = connect, now
         self._not_before = -math.inf
+        # What this process has taken and not spent: how many requests, and until when.
+        self._parts: dict[str, tuple[int, float]] = {}
+        self._lock = threading.Lock()
 
     @functools.cached_property
     def _redis(self) -> "redis.Redis":
@@ -78,13 +84,34 @@ class Limits:
         """Take one request out of the budget `key`; seconds to wait when it is used up, 0 when the request fits."""
         if self._now() < self._not_before:
             return 0.0
-        cost = rate.seconds / rate.count
+        if self._spend(key):
+            return 0.0
+        # Large budgets are taken in parts of a thousandth, so that not every request costs a round trip.
+        part = max(1, rate.count // 1000)
+        cost = part * rate.seconds / rate.count
         try:
-            said = self._take([_name(key)], [f"{cost:.9f}", f"{rate.seconds:.6f}"])
+            wait = float(self._take([_name(key)], [f"{cost:.9f}", f"{rate.seconds:.6f}"]))
         except redis.RedisError as error:
             self._fail(error)
             return 0.0
-        return float(said)
+        if not wait and part > 1:
+            self._keep(key, part - 1)
+        return wait
+
+    def _spend(self, key: str) -> bool:
+        """Whether the request fits into what this process has taken already."""
+        with self._lock:
+            left, until = self._parts.get(key, (0, 0.0))
+            if not left or self._now() > until:
+                return False
+            self._parts[key] = (left - 1, until)
+            return True
+
+    def _keep(self, key: str, left: int) -> None:
+        with self._lock:
+            if len(self._parts) >= MOST_PARTS:
+                self._parts.clear()
+            self._parts[key] = (left, self._now() + PART_SECONDS)
 
     def give_back(self, key: str) -> None:
         """Make the budget `key` whole again."""

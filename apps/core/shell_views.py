@@ -6,7 +6,6 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
-from django.contrib.auth.forms import PasswordChangeForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -19,7 +18,7 @@ from apps.core import overview as gathered
 from apps.core import search as finder
 from apps.core.access import project_or_404
 from apps.core.errors import FlotillaError, Missing
-from apps.core.forms import TokenForm
+from apps.core.forms import OwnPasswordForm, TokenForm
 from apps.core.models import Project
 from apps.core.pages import PageRequest, page, render_page
 
@@ -117,7 +116,7 @@ def password(request: PageRequest) -> HttpResponse:
     """Change my own password."""
     user = request.principal.user
     assert user is not None  # noqa: S101 - a page is asked for by a person
-    form = PasswordChangeForm(user, request.POST or None)
+    form = OwnPasswordForm(user, request.POST or None)
     if request.method == "POST" and form.is_valid():
         chosen = form.cleaned_data["new_password1"]
         update_session_auth_hash(

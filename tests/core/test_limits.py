@@ -56,6 +56,19 @@ def test_many_at_once_get_no_more_than_there_is() -> None:
     assert took.count(0.0) == 10
 
 
+def test_a_large_budget_costs_few_round_trips_and_is_not_exceeded() -> None:
+    key, rate = uid(), Rate(5000, 3600)
+    assert [LIMITS.take(key, rate) for _ in range(5000)].count(0.0) == 5000
+    assert LIMITS.take(key, rate) > 0
+    asked: list[int] = []
+    counting = Limits(limits._connected)
+    real = counting._take
+    counting.__dict__["_take"] = lambda *what: asked.append(1) or real(*what)
+    other = uid()
+    assert [counting.take(other, rate) for _ in range(100)].count(0.0) == 100
+    assert len(asked) == 20
+
+
 def test_without_redis_nothing_is_limited_and_it_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
     asked: list[int] = []
     clock = [0.0]
