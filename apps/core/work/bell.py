@@ -4,6 +4,7 @@ A thread of its own sends it, so that a Redis that is away costs a request nothi
 """
 
 import logging
+import os
 import threading
 import time
 
@@ -27,6 +28,10 @@ class Bell:
     """Sends one message for any number of rings that come while the one before is being sent."""
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew: a forked process has neither the thread nor whoever held the lock."""
         self._rung = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -34,7 +39,6 @@ class Bell:
     def ring(self) -> None:
         """Return at once; the message follows."""
         with self._lock:
-            # A forked child has the object, but not the thread.
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="bell", daemon=True)
                 self._thread.start()
@@ -48,6 +52,7 @@ class Bell:
 
 
 _bell = Bell()
+os.register_at_fork(after_in_child=_bell.reset)
 
 
 def ring() -> None:
