@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -93,6 +93,22 @@ class Servers:
         stop(found, grace_s=15.0)
         with contextlib.suppress(ValueError):
             self._running.remove(found[0])
+
+    def lose(self, name: str) -> Callable[[], None]:
+        """Kill a program without a word; what is returned starts it again, on the data that it had."""
+        place, (command, process) = next(
+            (place, found) for place, found in enumerate(self._running) if found[0].name == name
+        )
+        process.kill()
+        process.wait()
+
+        def bring_back() -> None:
+            # Not by `spawn`, whose child does something between fork and exec: by now we may have threads.
+            log = (self.directory / f"{name}.log").open("ab")
+            again = subprocess.Popen(command.argv, env={**os.environ, **command.env}, stdout=log, stderr=log)
+            self._running[place] = (command, again)
+
+        return bring_back
 
     def log(self, name: str) -> str:
         """What a program has printed."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,32 +36,48 @@ class Stage:
     project: Any
     principal: Any
 
-    def launch(self, count: int, clients: int, experiment: str) -> list[int]:
-        """Ask for runs by REST, so many clients at once; the runs' ids. Raises AssertionError for a refusal."""
-        left = iter(range(count))
-        lock, found = threading.Lock(), []
+    def launch(self, count: int, clients: int, experiment: str) -> None:
+        """Ask for runs by REST, so many clients at once. Raises AssertionError for a refusal."""
+        left, failed = iter(range(count)), []
+        body = {"experiment": experiment, "cluster": "home", **SPEC}
 
         def client() -> None:
             with requests.Session() as session:
                 session.headers["Authorization"] = f"Bearer {self.token}"
-                while True:
-                    with lock:
-                        if next(left, None) is None:
-                            return
-                    body = {"experiment": experiment, "cluster": "home", **SPEC}
-                    answer = session.post(
-                        f"http://127.0.0.1:{self.port}/api/v1/runs?project=bench", json=body, timeout=60
-                    )
-                    assert answer.status_code == 201, answer.text
-                    with lock:
-                        found.append(int(answer.json()["id"]) if "id" in answer.json() else 0)
+                # One `next` of an iterator over a range is one step of the interpreter: no lock is needed.
+                while next(left, None) is not None:
+                    answer = session.post(f"http://127.0.0.1:{self.port}/api/v1/runs?project=bench", json=body)
+                    if answer.status_code != 201:
+                        failed.append(answer.text)
 
         threads = [threading.Thread(target=client) for _ in range(clients)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        return found
+        assert not failed, failed[:3]
+
+    def pending(self, experiment: str) -> int:
+        """How many runs of an experiment have no Job yet."""
+        from apps.experiments.models import Run
+
+        return Run.objects.filter(experiment__name=experiment, state="Pending").count()
+
+    def waits(self, experiment: str) -> list[float]:
+        """For each run the milliseconds from its acceptance until its Job was there."""
+        made, accepted = self.moments(experiment)
+        return [(made[pk] - accepted[pk]).total_seconds() * 1000 for pk in accepted]
+
+    def moments(self, experiment: str) -> tuple[dict[int, datetime], dict[int, datetime]]:
+        """When the Job of each run was noted, and when the run was accepted, both by Postgres's clock."""
+        from apps.core.models import Transition
+        from apps.experiments.models import Run
+
+        accepted = dict(Run.objects.filter(experiment__name=experiment).values_list("pk", "created_at"))
+        noted = Transition.objects.filter(object_type="experiments.run", object_id__in=accepted, reason="JobCreated")
+        made = dict(noted.order_by("-id").values_list("object_id", "at"))
+        assert set(made) == set(accepted), f"{len(made)} of {len(accepted)} Jobs are noted"
+        return made, accepted
 
     def wish(self, cluster: str, count: int) -> None:
         """Runs that are wanted on a cluster, without a web process between."""
@@ -146,7 +163,7 @@ class Neighbours:
             register(principal=principal, name=name, kubeconfig_text=text)
 
     def asked(self, name: str) -> int:
-        """How many requests about a namespace have come for a fake cluster."""
+        """How often a fake cluster was asked to make or change something."""
         answer = requests.get(f"https://127.0.0.1:{self._found['port']}/{name}/asked", verify=False, timeout=10)
         return int(answer.json().get(name, 0))
 

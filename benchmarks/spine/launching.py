@@ -20,7 +20,7 @@ def run() -> Iterator[Figure]:
     with stage() as found:
         _ours(found, 20, "warm-up")
         direct, floor = _direct(found)
-        rate, waits, rounds = _ours(found, RUNS, "healthy")
+        rate, waits = _ours(found, RUNS, "healthy")
         beside = {"direct_per_s": round(direct, 1), "direct_p50_ms": round(floor, 1), "share": round(rate / direct, 2)}
         yield Figure("launch_rate", rate, "runs/s", goal=0.8 * direct, at_least=True, beside=beside)
         over = percentile(waits, 50) - floor
@@ -33,10 +33,10 @@ def run() -> Iterator[Figure]:
             for name in neighbours.servers:
                 found.wish(name, UNSETTLED)
             _settle()
-            again, waits, _ = _ours(found, RUNS, "beside")
+            again, waits = _ours(found, RUNS, "beside")
         finally:
             neighbours.close()
-        beside = {"healthy_per_s": round(rate, 1), "p50_ms": round(percentile(waits, 50), 1), "rounds": rounds}
+        beside = {"healthy_per_s": round(rate, 1), "p50_ms": round(percentile(waits, 50), 1)}
         yield Figure(
             "launch_rate_beside_failing_clusters", again, "runs/s", goal=0.7 * rate, at_least=True, beside=beside
         )
@@ -55,24 +55,13 @@ def _settle() -> None:
     time.sleep(15)  # a measured pause, not a wait for a condition: the well ones make their Jobs
 
 
-def _ours(found: Stage, count: int, experiment: str) -> tuple[float, list[float], int]:
+def _ours(found: Stage, count: int, experiment: str) -> tuple[float, list[float]]:
     """Runs a second from the first acceptance to the last Job, and the milliseconds until each Job was there."""
-    from apps.core.models import Transition
-    from apps.experiments.models import Run
-
     found.launch(count, CLIENTS, experiment)
-    mine = Run.objects.filter(experiment__name=experiment)
-    until(lambda: not mine.filter(state="Pending").exists(), "all Jobs to be made", timeout=300)
-    accepted = dict(mine.values_list("pk", "created_at"))
-    made = dict(
-        Transition.objects.filter(object_type="experiments.run", object_id__in=accepted, reason="JobCreated")
-        .order_by("-id")
-        .values_list("object_id", "at")
-    )
-    assert len(made) == count, f"{len(made)} of {count} Jobs are noted"
-    waits = [(made[pk] - accepted[pk]).total_seconds() * 1000 for pk in accepted]
+    until(lambda: not found.pending(experiment), "all Jobs to be made", timeout=300)
+    made, accepted = found.moments(experiment)
     seconds = (max(made.values()) - min(accepted.values())).total_seconds()
-    return count / seconds, waits, 0
+    return count / seconds, found.waits(experiment)
 
 
 def _direct(found: Stage) -> tuple[float, float]:
