@@ -9,9 +9,10 @@ from apps.clusters.kubeconfig import MAX_BYTES
 from apps.clusters.models import Cluster, Node
 from apps.clusters.reach import Outcome, advice
 from apps.clusters.selectors import ClusterRow, EventView, PodView
+from apps.core.api.shown import Shown
 
 
-class CapacitySerializer(serializers.Serializer[Any]):
+class CapacitySerializer(Shown):
     """CPU in millicores, memory in bytes, GPUs as a number; `used` is null where it is not measured."""
 
     used = serializers.FloatField(allow_null=True)
@@ -19,7 +20,7 @@ class CapacitySerializer(serializers.Serializer[Any]):
     allocatable = serializers.FloatField(source="total", allow_null=True)
 
 
-class GpuSerializer(serializers.Serializer[Any]):
+class GpuSerializer(Shown):
     """One kind of GPU by its resource name; `used` are those of running pods."""
 
     kind = serializers.CharField()
@@ -28,7 +29,7 @@ class GpuSerializer(serializers.Serializer[Any]):
     allocatable = serializers.IntegerField(source="capacity.total")
 
 
-class ConditionSerializer(serializers.Serializer[Any]):
+class ConditionSerializer(Shown):
     """A condition as in meta/v1."""
 
     type = serializers.CharField()
@@ -38,7 +39,7 @@ class ConditionSerializer(serializers.Serializer[Any]):
     last_transition_time = serializers.DateTimeField()
 
 
-class ClusterSerializer(serializers.ModelSerializer[Cluster]):
+class ClusterSerializer(Shown, serializers.ModelSerializer[Cluster]):
     """A cluster, without its credential."""
 
     labels = serializers.DictField(child=serializers.CharField())
@@ -56,7 +57,10 @@ class ClusterSerializer(serializers.ModelSerializer[Cluster]):
         read_only_fields = fields
 
 
-class ClusterRowSerializer(serializers.Serializer[Any]):
+_CLUSTER = ClusterSerializer()
+
+
+class ClusterRowSerializer(Shown):
     """A cluster with its sums, for the `principal` of the context."""
 
     nodes = serializers.IntegerField()
@@ -70,7 +74,7 @@ class ClusterRowSerializer(serializers.Serializer[Any]):
 
     def to_representation(self, instance: ClusterRow) -> dict[str, Any]:
         """The cluster's own fields first. Its address is for those who manage it."""
-        shown = {**ClusterSerializer(instance.cluster).data, **super().to_representation(instance)}
+        shown = {**_CLUSTER.to_representation(instance.cluster), **super().to_representation(instance)}
         if not self.context["principal"].is_platform_admin:
             return shown | {"server": None, "advice": ""}
         return shown | {"advice": advice(instance.cluster.server, settings.PUBLIC_URL)}
@@ -257,7 +261,7 @@ class AccountSerializer(serializers.Serializer[Any]):
     holdings = HoldingSerializer(many=True)
 
 
-class NodeSerializer(serializers.ModelSerializer[Node]):
+class NodeSerializer(Shown, serializers.ModelSerializer[Node]):
     """A node."""
 
     labels = serializers.DictField(child=serializers.CharField())
@@ -275,7 +279,7 @@ class NodeSerializer(serializers.ModelSerializer[Node]):
         read_only_fields = fields
 
 
-class PodSerializer(serializers.Serializer[Any]):
+class PodSerializer(Shown):
     """A pod. Of a project that the caller can't see, all but `health`, `reason` and `node` is null."""
 
     _NAMED = (
@@ -312,7 +316,7 @@ class PodSerializer(serializers.Serializer[Any]):
         return shown | {key: getattr(instance.pod, key) if instance.pod else None for key in self._NAMED}
 
 
-class EventSerializer(serializers.Serializer[Any]):
+class EventSerializer(Shown):
     """An event. Of a project that the caller can't see, all but type, reason and time is null."""
 
     _NAMED = ("namespace", "involved_kind", "involved_name", "message", "source", "count", "first_at")

@@ -165,7 +165,7 @@ class RunViewSet(Ordered):
     def list(self, request: Request) -> Response:
         """List runs by experiment, state, kind, name or a filter over what they logged."""
         query = request.query_params
-        rows = selectors.with_values(selectors.runs(**self.project_filter("experiment__project")))
+        rows = selectors.runs_for_rest(**self.project_filter("experiment__project"))
         if query.get("experiment"):
             rows = rows.filter(experiment__name=query["experiment"])
         if query.getlist("state"):
@@ -175,8 +175,7 @@ class RunViewSet(Ordered):
         rows = selectors.search_text(rows, query.get("q", ""))
         if query.get("filter"):
             rows = rows.filter(pk__in=self._search(query["filter"]).rows.values("pk"))
-        page = self.ordered(rows, "-id")
-        return self.get_paginated_response(forms.RunSerializer(page, many=True).data)
+        return self.get_paginated_response(forms.shown_runs(self.ordered(rows, "-id")))
 
     def _search(self, text: str) -> RunSearch:
         scope = Experiment.objects.filter(deleted_at=None, **self.project_filter())
@@ -201,9 +200,8 @@ class RunViewSet(Ordered):
         runs = services.launch_runs(principal=self.principal, project=project, wishes=wishes)
         if not several:
             return self._shown(runs[0], status=201)
-        rows = {run.pk: run for run in selectors.with_values(selectors.runs(pk__in=[run.pk for run in runs]))}
-        shown = forms.RunSerializer([rows[run.pk] for run in runs], many=True).data
-        return Response({"runs": shown}, status=201)
+        rows = {run.pk: run for run in selectors.runs_for_rest(pk__in=[run.pk for run in runs])}
+        return Response({"runs": forms.shown_runs([rows[run.pk] for run in runs])}, status=201)
 
     def destroy(self, request: Request, run_id: str) -> Response:
         """Mark a run that has ended as deleted; MLflow's API can restore it."""
@@ -264,6 +262,5 @@ class RunViewSet(Ordered):
         return Response(forms.RunMetricsSerializer({"run_id": found.uid, "series": series}).data)
 
     def _shown(self, run: Run, status: int = 200) -> Response:
-        rows = selectors.with_attempts(selectors.with_values(selectors.runs(pk=run.pk)))
-        found = rows.select_related("rerun_of").get()
-        return Response(forms.RunDetailSerializer(found).data, status=status)
+        found = selectors.with_attempts(selectors.runs_for_rest(pk=run.pk)).get()
+        return Response(forms.shown_runs([found], forms.RunDetailSerializer)[0], status=status)

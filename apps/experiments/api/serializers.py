@@ -1,5 +1,6 @@
 """How experiments, runs and models look in REST, and what may be asked for."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -7,15 +8,17 @@ from rest_framework import serializers
 
 from apps.clusters.api.podoptions import PodOptionsSerializer
 from apps.core.api.serializers import Strict
+from apps.core.api.shown import Shown
 from apps.experiments.mlflow.render import number
 from apps.experiments.models import Attempt, Experiment, ModelVersion, RegisteredModel, Run
+from apps.experiments.selectors import Logged, logged_by
 from apps.experiments.states import COUNTED
 
 _NUMBER = {"oneOf": [{"type": "number"}, {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}]}
 _TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
 
 
-class ExperimentSerializer(serializers.ModelSerializer[Experiment]):
+class ExperimentSerializer(Shown, serializers.ModelSerializer[Experiment]):
     """An experiment with how many runs it has."""
 
     experiment_id = serializers.CharField(source="pk", help_text="As MLflow names it.")
@@ -126,14 +129,14 @@ class AttemptSerializer(serializers.ModelSerializer[Attempt]):
         )  # fmt: skip
 
 
-class RunSerializer(serializers.ModelSerializer[Run]):
+class RunSerializer(Shown, serializers.ModelSerializer[Run]):
     """A run with its latest values."""
 
     run_id = serializers.CharField(source="uid")
     project = serializers.CharField(source="experiment.project.name")
     experiment = serializers.CharField(source="experiment.name")
     cluster = serializers.CharField(source="cluster.name", default=None, allow_null=True)
-    rerun_of = serializers.CharField(source="rerun_of.uid", default=None, allow_null=True)
+    rerun_of = serializers.CharField(source="rerun_of_uid", default=None, allow_null=True)
     spec = serializers.DictField()
     metrics = serializers.SerializerMethodField()
     params = serializers.SerializerMethodField()
@@ -150,17 +153,31 @@ class RunSerializer(serializers.ModelSerializer[Run]):
     @extend_schema_field({"type": "object", "additionalProperties": _NUMBER})
     def get_metrics(self, run: Run) -> dict[str, float | str]:
         """The latest value of each metric."""
-        return {metric.key: number(metric.value) for metric in run.latest_metrics.all()}
+        return {key: number(value) for key, value in _logged(run).metrics.items()}
 
     @extend_schema_field(_TEXTS)
     def get_params(self, run: Run) -> dict[str, str]:
         """The params."""
-        return {param.key: param.value for param in run.params.all()}
+        return _logged(run).params
 
     @extend_schema_field(_TEXTS)
     def get_tags(self, run: Run) -> dict[str, str]:
         """The tags."""
-        return {tag.key: tag.value for tag in run.tags.all()}
+        return _logged(run).tags
+
+
+def _logged(run: Run) -> Logged:
+    found: Logged = run.logged  # type: ignore[attr-defined]
+    return found
+
+
+def shown_runs(runs: Sequence[Run], serializer: type[RunSerializer] = RunSerializer) -> list[dict[str, Any]]:
+    """Runs of `selectors.runs_for_rest` with what they logged. One query."""
+    logged = logged_by(runs)
+    for run in runs:
+        run.logged = logged[run.pk]  # type: ignore[attr-defined]
+    shown: Any = serializer(runs, many=True).data
+    return list(shown)
 
 
 class RunDetailSerializer(RunSerializer):
