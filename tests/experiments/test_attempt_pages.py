@@ -1,0 +1,154 @@
+"""A run's page and its logs where there are several attempts or pods."""
+
+import html
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from apps.clusters.models import Cluster
+from apps.core.models import Project, User
+from apps.experiments.models import Experiment, Run
+from apps.experiments.states import RunKind, RunState
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+SPEC = {
+    "image": "team/train:3",
+    "resources": {"cpu": "1", "memory": "2Gi", "gpu": 1},
+    "command": ["python", "train.py"],
+}
+PREEMPTED = {
+    "reason": "PreemptionByScheduler", "cause": "interrupted", "exit_code": 143,
+    "message": "default-scheduler: preempting to accommodate a higher priority pod",
+}  # fmt: skip
+
+
+def launched(experiment: Experiment, cluster: Cluster, state: str, **fields: Any) -> Run:
+    values = {"kind": RunKind.LAUNCHED, "cluster": cluster, "namespace": "flotilla-demo", "ended_at": None}
+    return factories.run(experiment, state=state, **(values | {"spec": SPEC} | fields))
+
+
+def pod(name: str, state: str, node: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "index": None, "node": node, "state": state, "exit_code": None, "reason": "", **more}
+
+
+def tried_three_times(experiment: Experiment, cluster: Cluster) -> Run:
+    """Preempted, then out of memory, now under way."""
+    now = timezone.now()
+    run = launched(experiment, cluster, RunState.RUNNING, name="resnet-large", spec={**SPEC, "retries": 2,
+                   "retry_on": ["error", "out-of-memory"]}, started_at=now - timedelta(minutes=48))  # fmt: skip
+    first, second, third = (f"run-{run.pk}-{number}-x" for number in (1, 2, 3))
+    factories.attempt(
+        run, number=1, state="Failed", nodes=["gpu-1"], log="epoch 1\nepoch 2\n",
+        started_at=now - timedelta(minutes=48), ended_at=now - timedelta(minutes=31), **PREEMPTED,
+        pods=[pod(first, "Failed", "gpu-1", disrupted=True, **PREEMPTED)],
+    )  # fmt: skip
+    memory = {"reason": "OOMKilled", "exit_code": 137, "message": "Container run used more memory than its limit."}
+    factories.attempt(
+        run, number=2, state="Failed", nodes=["gpu-2"], started_at=now - timedelta(minutes=30), cause="out-of-memory",
+        ended_at=now - timedelta(minutes=12), pods=[pod(second, "Failed", "gpu-2", **memory)], log="epoch 1\nloading\n",
+        **memory,
+    )  # fmt: skip
+    factories.attempt(
+        run, number=3, state="Running", nodes=["gpu-1"], started_at=now - timedelta(minutes=10), reason="", message="",
+        pods=[pod(third, "Running", "gpu-1")],
+    )  # fmt: skip
+    factories.pod(cluster, experiment.project, run=str(run.pk), name=third, owner_name=f"run-{run.pk}-3",
+                  namespace="flotilla-demo", node_name="gpu-1")  # fmt: skip
+    return run
+
+
+def several_workers(experiment: Experiment, cluster: Cluster) -> Run:
+    """Four at once, of which the third has failed."""
+    now = timezone.now()
+    failed = {"reason": "Error", "exit_code": 7, "message": "Container run ended with exit code 7."}
+    run = launched(experiment, cluster, RunState.FAILED, name="llm-ddp", started_at=now - timedelta(minutes=9),
+                   spec={**SPEC, "workers": 4}, ended_at=now, **failed)  # fmt: skip
+    pods = [pod(f"run-{run.pk}-1-{index}-abcde", "Failed", f"gpu-{index % 2 + 1}", exit_code=143, reason="Error")
+            | {"index": index} for index in range(4)]  # fmt: skip
+    pods[2] |= failed
+    factories.attempt(run, nodes=["gpu-1", "gpu-2"], pods=pods, cause="error", log="rank 2: NCCL error\n")
+    return run
+
+
+def canceled_with_log(experiment: Experiment, cluster: Cluster) -> Run:
+    now = timezone.now()
+    run = launched(experiment, cluster, RunState.CANCELED, name="tune-7", started_at=now - timedelta(minutes=4),
+                   ended_at=now, reason="Canceled")  # fmt: skip
+    name = f"run-{run.pk}-1-x"
+    factories.attempt(run, nodes=["gpu-1"], pods=[pod(name, "Deleted", "gpu-1")],
+                      log="epoch 1 loss 0.52\nepoch 2 loss 0.41\nSIGTERM: saving a checkpoint\n")  # fmt: skip
+    return run
+
+
+@pytest.fixture
+def browser(developer: User) -> Client:
+    client = Client()
+    client.force_login(developer)
+    return client
+
+
+@pytest.fixture
+def cluster(db: None) -> Cluster:
+    return factories.cluster("gke-eu", nodes=1)
+
+
+@pytest.fixture
+def experiment(project: Project) -> Experiment:
+    return Experiment.objects.create(project=project, name="digits")
+
+
+def page_of(browser: Client, run: Run, query: str = "") -> str:
+    answer = browser.get(f"/p/demo/runs/{run.uid}/{query}")
+    assert answer.status_code == 200
+    return " ".join(html.unescape(answer.content.decode()).split())
+
+
+def test_attempts_are_listed_with_why_each_ended(browser: Client, experiment: Experiment, cluster: Cluster) -> None:
+    run = tried_three_times(experiment, cluster)
+    page = page_of(browser, run)
+    assert "one run, tried 3 times" in page
+    spots = [page.index(f'id="attempt-{number}"') for number in (3, 2, 1)]
+    assert spots == sorted(spots), "the newest first"
+    assert "it had to make room for a pod of higher priority" in page and "Not counted as a failure." in page
+    assert "ran out of memory" in page
+    assert 'id="attempt-2"' in page_of(browser, run, "?part=attempts")
+    assert "Log of attempt 1" in page_of(browser, run, "?attempt=1")
+
+
+def test_each_attempt_and_pod_has_its_log(browser: Client, experiment: Experiment, cluster: Cluster) -> None:
+    run = tried_three_times(experiment, cluster)
+    first = browser.get(f"/p/demo/runs/{run.uid}/log?attempt=1")
+    assert first.content == b"epoch 1\nepoch 2\n", "kept, while the run goes on"
+    assert browser.get(f"/p/demo/runs/{run.uid}/log?attempt=4").status_code == 404
+    assert browser.get(f"/p/demo/runs/{run.uid}/log?pod=somebody-elses").status_code == 404
+    workers = several_workers(experiment, cluster)
+    kept = browser.get(f"/p/demo/runs/{workers.uid}/log?pod=run-{workers.pk}-1-2-abcde")
+    assert kept.content == b"rank 2: NCCL error\n"
+
+
+def test_several_pods_are_listed_and_one_is_not(browser: Client, experiment: Experiment, cluster: Cluster) -> None:
+    page = page_of(browser, several_workers(experiment, cluster))
+    assert "4 at once" in page and page.count("-abcde#log") == 4 and "exit code 7" in page
+    assert 'id="attempt-1"' not in page_of(browser, canceled_with_log(experiment, cluster))
+
+
+def test_between_two_attempts_the_page_says_that_another_follows(
+    browser: Client, experiment: Experiment, cluster: Cluster
+) -> None:
+    run = launched(
+        experiment, cluster, RunState.PENDING, retry_at=timezone.now() + timedelta(seconds=9), reason="Evicted"
+    )
+    message = "The node was low on resource: memory. "
+    factories.attempt(run, state="Failed", reason="Evicted", message=message, cause="interrupted", nodes=["gpu-1"])
+    for path in (f"/p/demo/runs/{run.uid}/", "/p/demo/"):
+        page = " ".join(html.unescape(browser.get(path).content.decode()).split())
+        assert "Attempt 1 ended, the next one follows at" in page and "the node was low on memory" in page, path
+
+
+def test_a_canceled_run_shows_its_last_lines(browser: Client, experiment: Experiment, cluster: Cluster) -> None:
+    assert "SIGTERM: saving a checkpoint" in page_of(browser, canceled_with_log(experiment, cluster))
