@@ -17,8 +17,9 @@ from apps.clusters import services as clusters
 from apps.clusters.kube import pool
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.connection import Connection
-from apps.clusters.models import Cluster, Pod
+from apps.clusters.models import Cluster, Pod, Reach
 from apps.clusters.permissions import NEEDED
+from apps.clusters.services.reaching import reach_round
 from apps.core.access import Principal
 from apps.core.models import Project, User
 from apps.deployments import predict
@@ -129,6 +130,16 @@ class Everything:
         assert report.ok and all(each.ok for each in report.permissions), report.sentence
         assert [(engine.name, engine.version) for engine in report.engines or ()] == [("Gateway API", "v1.3.0")]
 
+    def reach(self) -> None:
+        clusters.ask_for_reach(principal=self.root, cluster=self.cluster)
+
+        def answered() -> bool:
+            reach_round(self.cluster.pk)
+            return Reach.objects.get().outcome != ""
+
+        until("a pod has asked", answered)
+        assert Reach.objects.get().outcome != "NotRun", Reach.objects.get().words
+
     def launch(self, *command: str) -> Run:
         spec = parse_spec({"image": "busybox", "command": list(command)})
         return experiments.launch_run(principal=self.root, experiment=self.experiment, spec=spec)
@@ -211,6 +222,7 @@ def test_everything_works_under_the_offered_role_and_uses_all_of_it(everything: 
         try:
             until("it is watched", lambda: Cluster.objects.get().state == "Healthy")
             everything.check()
+            everything.reach()
             everything.runs()
             everything.deployments()
             everything.observed()

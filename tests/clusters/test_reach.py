@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from apps.clusters import reach, services
 from apps.clusters.kube.client import KubeClient
+from apps.clusters.kube.errors import NotFound
 from apps.clusters.models import Cluster, Reach
 from apps.clusters.reach import Outcome, advice, explained, heard, silent
 from apps.core.access import Principal
@@ -141,7 +142,18 @@ def test_the_job_keeps_to_what_our_pods_keep_to_and_ends_by_itself() -> None:
 
 @pytest.fixture
 def local(local_cluster: LocalCluster, admin: Principal) -> Cluster:
-    return services.register(principal=admin, name="local", kubeconfig_text=local_cluster.kubeconfig.read_text())
+    made = services.register(principal=admin, name="local", kubeconfig_text=local_cluster.kubeconfig.read_text())
+
+    def takes_jobs() -> bool:
+        """Another test may have deleted the namespace a moment ago."""
+        try:
+            found = services.connect(made).get("v1", "Namespace", "flotilla")
+        except NotFound:
+            return True
+        return "deletionTimestamp" not in found["metadata"]
+
+    eventually(takes_jobs, "the namespace is not being deleted", 30)
+    return made
 
 
 class Healthy(http.server.BaseHTTPRequestHandler):
