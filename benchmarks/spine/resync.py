@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from benchmarks.clusters._servers import django_on_own_servers
 from benchmarks.figures import Figure
@@ -38,7 +40,6 @@ def run() -> Iterator[Figure]:
 def _fill() -> None:
     from django.utils import timezone
 
-    from apps.clusters.models import Workload
     from apps.core.models import Project
     from apps.deployments.models import Deployment, Revision, Target
     from tests import factories
@@ -72,6 +73,13 @@ def _fill() -> None:
     for each, revision in zip(deployments, revisions, strict=True):
         each.current = each.stable = revision
     Deployment.objects.bulk_update(deployments, ["current", "stable"], batch_size=1000)
+    _observe(deployments, now)
+
+
+def _observe(deployments: list[Any], now: datetime) -> None:
+    """The rows that a watcher would have written."""
+    from apps.clusters.models import Workload
+
     Workload.objects.bulk_create(
         Workload(
             cluster=each.target.cluster,

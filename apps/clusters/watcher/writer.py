@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 # Rows of one transaction; a cluster's whole batch goes into one, however large it is.
 MAX_ROWS = 1000
 # What changes comes in bursts (a pod gets a node, pulls, starts): so much later one round sees all of it.
-SETTLE_SECONDS = 0.1
+SETTLE_SECONDS = 0.2
 # Transactions at once. More would only wait for each other's processor.
 MAX_TRANSACTIONS = 2
 

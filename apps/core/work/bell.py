@@ -19,7 +19,7 @@ DRAIN = "work.drain"
 # A ring that nobody took within so many seconds is of no use any more.
 EXPIRES = 5
 # So many seconds lie between two messages of one process: a hundred asks in a moment are one ring, or two.
-BETWEEN = 0.02
+BETWEEN = 0.05
 # After a failure nothing is tried for so long: workers look by themselves as often as that.
 PAUSE_AFTER_FAILURE = 1.0
 
