@@ -35,6 +35,15 @@ class Stage:
     token: str
     project: Any
     principal: Any
+    home: LocalCluster
+
+    def slow_down(self, seconds: float) -> None:
+        """Let the home cluster take so much longer for each object that is made, as one further away would."""
+        access = self.home.access
+        fault = {"fault": "Delay", "delaySeconds": seconds, "match": {"verb": "create"}}
+        headers = {"Authorization": f"Bearer {access.token}"}
+        answer = requests.post(f"{access.server}/localcluster/faults", json=fault, headers=headers, verify=False)
+        assert answer.ok, answer.text
 
     def launch(self, count: int, clients: int, experiment: str) -> None:
         """Ask for runs by REST, so many clients at once. Raises AssertionError for a refusal."""
@@ -108,7 +117,7 @@ def stage() -> Iterator[Stage]:
         project = Project.objects.create(name="bench")
         Membership.objects.create(user=root, project=project, role="developer")
         register(principal=Principal(user=root), name="home", kubeconfig_text=home.kubeconfig.read_text())
-        made = Stage(servers, port, issue_token(name="bench", user=root)[1], project, Principal(user=root))
+        made = Stage(servers, port, issue_token(name="bench", user=root)[1], project, Principal(user=root), home)
         wait_for(lambda: _answers(port), "the web process to answer", timeout=60)
         yield made
 
@@ -117,7 +126,7 @@ def stage() -> Iterator[Stage]:
 def _home(directory: Path) -> Iterator[LocalCluster]:
     home = directory / "home"
     home.mkdir()
-    cluster = LocalCluster.start(home, "--hollow", "--hollow-nodes", "20")
+    cluster = LocalCluster.start(home, "--faults", "--hollow", "--hollow-nodes", "20")
     try:
         yield cluster
     finally:
