@@ -20,6 +20,8 @@ from apps.core.work import bell
 from apps.core.work.kinds import Lane, lane_of
 from apps.core.work.outcomes import Again, Away, Done, Outcome, retry_pause
 
+# What somebody wants is due so many seconds before now.
+HURRY = 10.0
 # The key of an object's advisory lock.
 _LOCK = "hashtextextended({0}.kind || ':' || {0}.object_id, 0)"
 
@@ -109,22 +111,31 @@ class Claim:
     number: int
 
 
-def ask(kind: str, pk: int, *, cluster: int | None, after: float = 0.0) -> None:
+def ask(kind: str, pk: int, *, cluster: int | None, after: float = 0.0, first: bool = False) -> None:
     """Ask for a round for one object, in `after` seconds at the latest; part of the transaction that is open.
 
-    `cluster` is the primary key of the cluster that the round will call, None for none. Raises KeyError for a kind that
-    nobody has registered.
+    `cluster` is the primary key of the cluster that the round will call, None for none. `first`: somebody wants
+    something, so it goes before what is only looked at again, unless that has been due for `HURRY` seconds. Raises
+    KeyError for a kind that nobody has registered.
     """
-    ask_many(kind, [(pk, cluster)], after=after)
+    ask_many(kind, [(pk, cluster)], after=after, first=first)
 
 
-def ask_many(kind: str, objects: Iterable[tuple[int, int | None]], *, after: float = 0.0, spread: float = 0.0) -> None:
+def ask_many(
+    kind: str,
+    objects: Iterable[tuple[int, int | None]],
+    *,
+    after: float = 0.0,
+    spread: float = 0.0,
+    first: bool = False,
+) -> None:
     """The same for many (object, cluster) pairs, in one statement; with `spread`, evenly over so many more seconds."""
     wanted = dict(objects)
     if not wanted:
         return
     pks, lane = sorted(wanted), int(lane_of(kind))
-    pauses = [after + spread * place / len(pks) for place in range(len(pks))]
+    begin = -HURRY if first else after
+    pauses = [begin + spread * place / len(pks) for place in range(len(pks))]
     with connection.cursor() as cursor:
         clusters = [wanted[pk] or 0 for pk in pks]
         cursor.execute(_ASK, [[kind] * len(pks), pks, clusters, [lane] * len(pks), pauses])

@@ -169,6 +169,6 @@ def end_unfinished(deployment: Deployment, to: RolloutState, message: str, princ
 
 def announce(deployment: Deployment) -> None:
     """Ask for the reconcile, and after the commit tell whoever shows the deployment."""
-    work.ask(KIND, deployment.pk, cluster=deployment.target.cluster_id)
+    work.ask(KIND, deployment.pk, cluster=deployment.target.cluster_id, first=True)
     for topic in (f"deployment:{deployment.pk}", "deployments", "overview"):
         hint(topic, deployment.project_id)

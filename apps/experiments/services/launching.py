@@ -177,7 +177,7 @@ def _launch(principal: Principal, project: Project, asked: Sequence[Launch]) -> 
     )
     for run in runs:
         _announce(run)
-    work.ask_many(KIND, [(run.pk, run.cluster_id) for run in runs])
+    work.ask_many(KIND, [(run.pk, run.cluster_id) for run in runs], first=True)
     return runs
 
 
@@ -264,7 +264,7 @@ def cancel_run(*, principal: Principal, run: Run) -> Run:
             "Flotilla did not launch this run, so it can't stop it.", hint="Stop the program that logs to it."
         )
     if run.state == RunState.CANCELING:
-        work.ask(KIND, run.pk, cluster=run.cluster_id)
+        work.ask(KIND, run.pk, cluster=run.cluster_id, first=True)
         return run
     if run.state in SETTLED:
         raise Conflict(f"This run has ended: {run.state}.")
@@ -282,7 +282,7 @@ def cancel_run(*, principal: Principal, run: Run) -> Run:
         after={"state": run.state},
     )
     _announce(run)
-    work.ask(KIND, run.pk, cluster=run.cluster_id)
+    work.ask(KIND, run.pk, cluster=run.cluster_id, first=True)
     return run
 
 

@@ -46,6 +46,14 @@ def test_an_object_stands_once_and_the_earlier_wish_counts() -> None:
     assert take() is None, "it is at work"
 
 
+def test_what_somebody_wants_goes_before_what_is_only_looked_at_again_but_not_for_ever() -> None:
+    work.ask("run", 1, cluster=1, after=-11.0)
+    work.ask("run", 2, cluster=1)
+    work.ask("run", 3, cluster=1, first=True)
+    found = [take() for _ in range(3)]
+    assert [each.object_id for each in found if each is not None] == [1, 3, 2]
+
+
 def test_what_is_asked_in_a_transaction_that_fails_was_never_asked(silent_bell: list[str]) -> None:
     with pytest.raises(RuntimeError), transaction.atomic():
         work.ask("run", 7, cluster=None)
