@@ -173,7 +173,7 @@ def test_a_pooled_client_that_is_made_anew_checks_the_name_anew(
 @pytest.fixture(params=[b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{", b"HTTP/1.1 200 OK\r\nX-Never: e"])
 def dripping(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, str]]:
     """A server whose answer's body, or head, never ends: a byte now and then. Its port and its CA."""
-    monkeypatch.setattr(heads, "HEAD_SECONDS", 0.8)
+    monkeypatch.setattr(heads, "HEAD_SECONDS", 0.3)
     pem, key = certificate()
     context = server_context(pem, key)
     listener = socket.create_server(("127.0.0.1", 0))
