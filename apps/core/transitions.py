@@ -19,13 +19,17 @@ def advance(
     reason: str = "",
     message: str = "",
     actor: str = "flotilla",
+    columns: Mapping[str, Any] | None = None,
     **fields: Any,
 ) -> bool:
     """Move `instance.state` to `to` and set `fields`, if nobody has moved it meanwhile.
 
+    `reason` and `message` are the history's; `columns` are further fields of the row, those of these names among them.
+
     Returns False, and changes nothing, when the row's state is no longer what `instance` says or when `allowed`
     does not have the move. On success `instance` carries the new values.
     """
+    fields |= columns or {}
     old = str(getattr(instance, "state"))  # noqa: B009 - every model with states names the field so
     if to not in allowed.get(old, frozenset()):
         return False

@@ -68,7 +68,10 @@ class Case:
 
 def load(pk: int) -> Case | None:
     """The launched run of that id with its attempts, without their logs; None where there is none."""
-    run = Run.objects.select_related("experiment__project", "cluster").filter(pk=pk, kind=RunKind.LAUNCHED).first()
+    # Without what only a cluster's own pages show.
+    shown = ("cluster__check_report", "cluster__conditions", "cluster__streams", "experiment__tags")
+    found = Run.objects.select_related("experiment__project", "cluster").defer(*shown)
+    run = found.filter(pk=pk, kind=RunKind.LAUNCHED).first()
     return Case(run, list(Attempt.objects.filter(run_id=pk).order_by("number").defer("log"))) if run else None
 
 
@@ -149,12 +152,16 @@ def _follow(run: Run, after: Standing, why: str, now: datetime) -> bool:
         lost_at = run.ended_at
         message, reason = words["message"], why or words["reason"]
         changed = transitions.advance(
-            run, to=after.state, allowed=LAUNCHED_MOVES, reason=reason, message=message, **values
+            run,
+            to=after.state,
+            allowed=LAUNCHED_MOVES,
+            reason=reason,
+            message=message,
+            columns={**words, **values, "updated_at": now},
         )
         if not changed:
             logger.info("run %s: %s → %s was not to be", run.pk, before, after.state)
             return False
-        Run.objects.filter(pk=run.pk).update(**words, updated_at=now)
         if after.state in SETTLED:
             revoke_tokens(run_uid=run.uid)
         elif before == RunState.LOST and lost_at is not None:
