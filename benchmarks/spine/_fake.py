@@ -39,7 +39,8 @@ class Fake:
         if cluster.startswith("slow"):
             await asyncio.sleep(SLOW_SECONDS)
         if path.endswith("namespaces/kube-system"):
-            return web.json_response({"kind": "Namespace", "metadata": {"name": path, "uid": f"uid-{cluster}"}})
+            metadata = {"name": "kube-system", "uid": f"uid-{cluster}"}
+            return web.json_response({"kind": "Namespace", "apiVersion": "v1", "metadata": metadata})
         if "namespaces/" in path and request.method != "GET":
             self.asked[cluster] = self.asked.get(cluster, 0) + 1
             if cluster.startswith("forbidden"):
@@ -61,7 +62,8 @@ class Fake:
             return web.json_response(found)
         *_, collection, name = path.split("/")
         if name in COLLECTIONS:
-            return web.json_response({"metadata": {"resourceVersion": "1"}, "items": []})
+            kind = PLURALS[name][1] if name in PLURALS else "Secret"
+            return web.json_response({"kind": f"{kind}List", "metadata": {"resourceVersion": "1"}, "items": []})
         message = f'{collection} "{name}" not found'
         return _status(404, "NotFound", message, details={"name": name, "kind": collection})
 
