@@ -19,6 +19,7 @@ from apps.core.access import principal_of
 from apps.core.errors import FlotillaError
 from apps.core.models import ApiToken, AuditEntry, Membership, Project, Transition, User
 from apps.core.states import Role
+from apps.core.work.models import Gate, Work
 
 # Roles are in projects. Django's own groups and permissions would be a second answer to "who may do what?".
 admin.site.unregister(Group)
@@ -307,3 +308,19 @@ class TransitionAdmin(ReadOnlyAdmin):
 
     list_display = ("at", "object_type", "object_id", "from_state", "to_state", "reason", "actor")
     list_filter = ("object_type",)
+
+
+@admin.register(Work)
+class WorkAdmin(ReadOnlyAdmin):
+    """What is left to do: when each object is looked at next, and how often that has failed."""
+
+    list_display = ("kind", "object_id", "cluster", "due_at", "failures", "claimed_at")
+    list_filter = ("kind", "cluster")
+    ordering = ("due_at",)
+
+
+@admin.register(Gate)
+class GateAdmin(ReadOnlyAdmin):
+    """Clusters that are away or slow: until when nothing there is tried, and why."""
+
+    list_display = ("cluster", "reason", "closed_until", "failures", "slow_until")

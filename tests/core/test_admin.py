@@ -11,6 +11,7 @@ from django.db.models import Model
 from django.test import Client, RequestFactory
 
 from apps.clusters.models import Pod
+from apps.core import work
 from apps.core.admin import PlatformAdmin, ServiceAdmin
 from apps.core.models import ApiToken, AuditEntry, Membership, Project, User
 from apps.core.states import Role
@@ -216,3 +217,11 @@ def test_a_project_in_which_all_has_ended_is_deleted_with_all_that_it_logged(
     assert not file.exists()
     entry = AuditEntry.objects.get(action="project.delete")
     assert (entry.object_name, entry.project) == ("demo", None)
+
+
+def test_what_is_left_to_do_can_be_looked_at(root: Client) -> None:
+    work.ask("run", 4711, cluster=3)
+    work.close(3, "Timeout")
+    assert "4711" in root.get("/admin/core/work/").content.decode()
+    assert "Timeout" in root.get("/admin/core/gate/").content.decode()
+    assert root.post("/admin/core/gate/add/").status_code == 403
