@@ -3,6 +3,7 @@
 from typing import Any
 
 from celery import bootsteps, shared_task
+from django.db import connection
 
 from apps.core.work import bell
 from apps.core.work.kinds import Lane
@@ -17,6 +18,7 @@ class Crews(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:
         """Begin to look, whether or not a message can be had."""
+        refuse_a_pool()
         ask_for_periodic()
         _crews.extend(Crew(lane) for lane in Lane)
         for crew in _crews:
@@ -31,6 +33,12 @@ class Crews(bootsteps.StartStopStep):
     def terminate(self, parent: Any) -> None:
         """The same in a hurry: what is cut off comes again."""
         self.stop(parent)
+
+
+def refuse_a_pool() -> None:
+    """Exit where this process's threads share their sessions of Postgres: a claim's lock belongs to one of them."""
+    if connection.settings_dict["OPTIONS"].get("pool"):
+        raise SystemExit("FLOTILLA_DB_POOL is for web processes: a worker's threads need sessions of their own.")
 
 
 @shared_task(name=bell.DRAIN)
