@@ -16,10 +16,11 @@ import urllib3
 from apps.clusters.kube import paths
 from apps.clusters.kube.answers import encode
 from apps.clusters.kube.connection import Connection, tls_context
-from apps.clusters.kube.errors import Invalid, NotTheApiServer, Unreachable, error_from
+from apps.clusters.kube.errors import Invalid, NotTheApiServer, RefusedOnce, Unauthorized, Unreachable, error_from
 from apps.clusters.kube.heads import BoundedPool
 from apps.clusters.kube.opinions import Opinions
 from apps.core import pooled
+from apps.core.work import contact
 
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 10.0
@@ -84,9 +85,13 @@ class Transport:
         about = paths.subject(path)
         if not 200 <= answer.status < 300:
             error = error_from(answer.status, answer.body, retry_after=answer.headers.get("retry-after"), about=about)
-            raise self._opinions.judge(method, about, error) if self._opinions else error
+            judged = self._opinions.judge(method, about, error) if self._opinions else error
+            if not isinstance(judged, Unreachable | Unauthorized | RefusedOnce):
+                contact.answered()
+            raise judged
         if answer.headers.get("content-type", "").startswith("text/html"):
             raise NotTheApiServer(answer.status)
+        contact.answered()
         if self._opinions:
             self._opinions.accepted(method, about)
         return answer.body
@@ -106,6 +111,7 @@ class Transport:
         url = f"{self._base}{path}" + (f"?{urlencode(query)}" if query else "")
         content = body if isinstance(body, bytes) or body is None else _encoded(body)
         pooled.let_go()
+        contact.tried()
         now = time.monotonic()
         end = now + BODY_SECONDS if self._end is None else self._end
         if now >= end:

@@ -14,6 +14,7 @@ way gets another one. Nothing is ever sent twice, because nothing is sent: a mes
 queue        the rows: ask, claim, finish, and free what a killed worker held
 resync       finds what was left behind
 gates        clusters that do not answer: closed, probed now and then, opened
+contact      whether a round has called its cluster, and was answered
 kinds        which function a kind's round is
 outcomes     what a round may return, and how long to wait after it. Pure
 worker       threads that claim and run

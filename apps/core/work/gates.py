@@ -1,6 +1,6 @@
 """Gates: a cluster that is away costs one try now and then, however much of it waits."""
 
-from django.db import connection
+from django.db import connection, transaction
 
 from apps.core.work import bell, queue
 from apps.core.work.outcomes import probe_pause
@@ -52,15 +52,25 @@ def close(cluster: int, reason: str, *, for_good: bool = False) -> None:
 
 def open_up(cluster: int, *, by_try: bool = False) -> None:
     """The cluster answers: all of its work that waited for that is due now. `by_try`: as a round has found."""
-    with connection.cursor() as cursor:
+    # In one transaction: killed in between, a worker would leave an open gate and work that waits for minutes.
+    with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             "DELETE FROM core_gate WHERE cluster = %s AND closed_until IS NOT NULL AND (NOT %s OR closed_until < %s)",
             [cluster, by_try, FOR_EVER],
         )
-        was_closed = bool(cursor.rowcount)
-    if was_closed:
-        queue.make_due(cluster)
-        bell.ring_after_commit()
+        if cursor.rowcount:
+            queue.make_due(cluster)
+            bell.ring_after_commit()
+
+
+def not_tried(cluster: int) -> None:
+    """The round that was to try the gate called nobody: the next one may try."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE core_gate SET closed_until = now() "
+            "WHERE cluster = %s AND closed_until > now() AND closed_until < %s",
+            [cluster, FOR_EVER],
+        )
 
 
 def tell_length(cluster: int, seconds: float) -> None:
@@ -74,9 +84,3 @@ def tell_length(cluster: int, seconds: float) -> None:
             "ON CONFLICT (cluster) DO UPDATE SET slow_until = EXCLUDED.slow_until",
             [cluster, SLOW_FOR],
         )
-
-
-def forget(cluster: int) -> None:
-    """The cluster is removed."""
-    with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM core_gate WHERE cluster = %s", [cluster])

@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from django.db import connection, transaction
+from django.db import connection
 
 from apps.core.work import bell
 from apps.core.work.kinds import Lane, lane_of
@@ -68,24 +68,35 @@ _CLAIM = f"""
     SELECT id FROM core_work w
     WHERE w.lane = %(lane)s AND w.cluster = t.cluster AND w.claim IS NULL AND w.due_at <= now()
     ORDER BY w.due_at LIMIT 1 FOR UPDATE SKIP LOCKED
-  ) w LIMIT 1
+  ) w LEFT JOIN LATERAL (
+    -- One of several workers wins the try of a closed gate. Nobody waits for a gate: who changes one asks for work in
+    -- the same transaction, and would wait for the row that is locked here.
+    SELECT g.cluster FROM core_gate g
+    WHERE t.closed AND g.cluster = t.cluster AND g.closed_until <= now() FOR UPDATE SKIP LOCKED
+  ) g ON true WHERE NOT t.closed OR g.cluster IS NOT NULL LIMIT 1
 ), tried AS (
-  -- One of several workers wins the try of a closed gate; it closes again for as long as a round may take.
+  -- It closes again for as long as a round may take.
   UPDATE core_gate g SET closed_until = now() + interval '60 seconds' FROM picked p
-  WHERE g.cluster = p.cluster AND p.closed AND g.closed_until <= now() RETURNING g.cluster
+  WHERE g.cluster = p.cluster AND p.closed
 )
 UPDATE core_work w SET claim = %(claim)s, claimed_at = now(), due_at = NULL
-FROM picked p WHERE w.id = p.id AND (NOT p.closed OR EXISTS (SELECT 1 FROM tried))
+FROM picked p WHERE w.id = p.id
 RETURNING w.id, w.kind, w.object_id, w.cluster, w.failures, p.closed, pg_try_advisory_lock({_LOCK.format("w")})
 """  # noqa: S608 - constants
 
-# A claim whose advisory lock nobody holds was a killed worker's (pg_locks shows a lock's key in two halves).
+# A claim whose advisory lock nobody holds was a killed worker's (pg_locks shows a lock's key in two halves). A row that
+# somebody is changing is left until the next look, so that these rows are waited for in no order.
 _FREE = f"""
+WITH dead AS (
+  SELECT id, claim FROM core_work w
+  WHERE w.claim IS NOT NULL AND NOT EXISTS (
+    SELECT 1 FROM pg_locks l WHERE l.locktype = 'advisory' AND l.objsubid = 1
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND (l.classid::bigint << 32) | l.objid::bigint = {_LOCK.format("w")})
+  FOR UPDATE SKIP LOCKED
+)
 UPDATE core_work w SET claim = NULL, claimed_at = NULL, due_at = now()
-WHERE w.claim IS NOT NULL AND NOT EXISTS (
-  SELECT 1 FROM pg_locks l WHERE l.locktype = 'advisory' AND l.objsubid = 1
-    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-    AND (l.classid::bigint << 32) | l.objid::bigint = {_LOCK.format("w")})
+FROM dead d WHERE w.id = d.id AND w.claim = d.claim
 """  # noqa: S608
 
 _NEXT = f"""
@@ -228,11 +239,11 @@ def seconds_until_due(lane: Lane) -> float | None:
 
 
 def make_due(cluster: int) -> None:
-    """All that waits for its next try on this cluster is due now."""
-    with transaction.atomic(), connection.cursor() as cursor:
+    """All that waits for its next try on this cluster is due now; but what somebody is just asking for is theirs."""
+    with connection.cursor() as cursor:
         cursor.execute(
             "WITH chosen AS (SELECT id FROM core_work WHERE cluster = %s AND claim IS NULL AND failures > 0 "
-            "AND due_at > now() ORDER BY kind, object_id FOR UPDATE) "
+            "AND due_at > now() FOR UPDATE SKIP LOCKED) "
             "UPDATE core_work w SET due_at = now(), failures = 0 FROM chosen c WHERE w.id = c.id",
             [cluster],
         )

@@ -10,7 +10,8 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import close_old_connections, connection
 
-from apps.core.work import gates, kinds, queue
+from apps.core.work import contact, gates, kinds, queue
+from apps.core.work.contact import Contact
 from apps.core.work.kinds import Lane
 from apps.core.work.outcomes import Again, Away, Done, Outcome, Retry
 
@@ -48,15 +49,27 @@ def run_one(lane: Lane, allowed: Limits, claimed: Callable[[], None] = lambda: N
         return False
     claimed()
     began = time.monotonic()
+    contact.begin()
     outcome = _round(taken)
     if lane is Lane.FLEET and taken.cluster:
-        if isinstance(outcome, Away):
-            gates.found_away(taken.cluster, outcome.reason, tried=taken.closed)
-        elif taken.closed:
-            gates.open_up(taken.cluster, by_try=True)
+        _tell_gate(taken, outcome)
         gates.tell_length(taken.cluster, time.monotonic() - began)
     queue.finish(taken, outcome)
     return True
+
+
+def _tell_gate(taken: queue.Claim, outcome: Outcome) -> None:
+    """What the round says of its cluster."""
+    if isinstance(outcome, Away):
+        gates.found_away(taken.cluster, outcome.reason, tried=taken.closed)
+    elif not taken.closed:
+        return
+    elif contact.found() is Contact.ANSWERED:
+        gates.open_up(taken.cluster, by_try=True)
+    elif contact.found() is Contact.TRIED:
+        gates.found_away(taken.cluster, getattr(outcome, "reason", ""), tried=True)
+    else:
+        gates.not_tried(taken.cluster)
 
 
 def drain(lane: Lane = Lane.FLEET) -> int:
@@ -125,8 +138,8 @@ class Crew:
                 close_old_connections()
                 while not self._stopping and run_one(self._lane, self._limits, self._wake_one):
                     pass
-            except DatabaseError as error:
-                _lost_database(error)
+            except Exception as error:  # noqa: BLE001 - a thread that ended would be missed by nobody
+                _recover(error)
         connection.close()
 
     def _wait(self) -> bool:
@@ -151,13 +164,17 @@ class Crew:
                     # What is due may wait for a turn: the threads that end take it, so there is no hurry.
                     due = LOOK / 4
                 pause = LOOK if due is None else min(LOOK, max(SOONEST, due))
-            except DatabaseError as error:
-                _lost_database(error)
+            except Exception as error:  # noqa: BLE001
+                _recover(error)
             self._look_now.wait(pause)
             self._look_now.clear()
         connection.close()
 
 
-def _lost_database(error: DatabaseError) -> None:
-    logger.warning("Postgres does not answer (%s); trying again", type(error).__name__)
+def _recover(error: Exception) -> None:
+    """Say what went wrong outside of a round, and let go of the session: with it goes the lock of what was claimed."""
+    if isinstance(error, DatabaseError):
+        logger.warning("Postgres does not answer (%s); trying again", type(error).__name__)
+    else:
+        logger.error("a thread of the queue failed; it goes on", exc_info=error)
     connection.close()

@@ -7,7 +7,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from apps.core import work
-from apps.core.work import gates, queue
+from apps.core.work import contact, gates, queue
 from apps.core.work.kinds import Lane, register
 from apps.core.work.models import Gate, Work
 from apps.core.work.outcomes import DONE, Again, Away, Outcome, Retry
@@ -197,8 +197,85 @@ def test_a_cluster_that_is_away_is_tried_by_one_round_each_time_later() -> None:
         Gate.objects.update(closed_until=timezone.now())
     assert len(rounds) == 8 and 0.9 < pauses[0] <= 2 and 59 < pauses[-1] <= 120
     assert Work.objects.filter(due_at__lte=timezone.now(), claim=None).count() == 100, "all of it waits"
-    register("run", lambda pk: DONE)
+    register("run", answered)
     assert drain() == 100 and not Gate.objects.exists(), "one good try opens it"
+
+
+def answered(pk: int) -> Outcome:
+    contact.tried()
+    contact.answered()
+    return DONE
+
+
+def test_a_round_that_called_nobody_opens_no_gate_and_leaves_the_try_to_the_next() -> None:
+    work.ask("run", 1, cluster=1)
+    gates.close(1, "Timeout")
+    Gate.objects.update(failures=5, closed_until=timezone.now())
+    register("run", lambda pk: DONE)
+    register("other", lambda pk: Away("still"))
+    allowed = limits(Lane.FLEET)
+    assert run_one(Lane.FLEET, allowed) and not Work.objects.exists()
+    assert Gate.objects.get().failures == 5, "nothing was said of the cluster"
+    work.ask("other", 1, cluster=1)
+    assert run_one(Lane.FLEET, allowed), "and somebody else may try at once"
+    assert Gate.objects.get().failures == 6 and not run_one(Lane.FLEET, allowed)
+
+
+def test_a_round_that_was_refused_for_a_first_time_opens_no_gate() -> None:
+    def refused(pk: int) -> Outcome:
+        contact.tried()
+        return Retry("RefusedOnce")
+
+    work.ask_many("run", [(pk, 1) for pk in range(9)])
+    gates.close(1, "CredentialRefused")
+    Gate.objects.update(closed_until=timezone.now())
+    register("run", refused)
+    assert drain() == 1
+    assert Gate.objects.get().failures == 2 and Work.objects.filter(failures=0).count() == 8
+
+
+def test_who_changes_a_gate_and_asks_in_one_transaction_waits_for_no_claim_and_no_claim_for_it() -> None:
+    """As the watcher does, and whoever enables a cluster: gate first, then rows. A claim takes a row, then the gate."""
+    work.ask_many("run", [(1, 1), (2, 2)], after=-1.0)
+    gates.close(1, "gone")
+    Gate.objects.update(closed_until=timezone.now())
+    with transaction.atomic():
+        gates.close(1, "still gone")
+        Gate.objects.update(closed_until=timezone.now())
+        others = elsewhere(lambda: [take() for _ in range(3)])  # fails when one of them waits
+        assert [found.cluster for found in others if found is not None] == [2]
+        work.ask("run", 1, cluster=1)
+
+
+def test_a_gate_is_not_open_before_what_waited_for_it_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    gates.close(1, "gone")
+
+    def killed(cluster: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(queue, "make_due", killed)
+    with pytest.raises(KeyboardInterrupt):
+        gates.open_up(1, by_try=True)
+    assert Gate.objects.exists()
+
+
+def test_looking_for_the_dead_waits_for_nobody() -> None:
+    work.ask_many("run", [(1, 1), (2, 1)])
+    elsewhere(take), elsewhere(take)
+    with transaction.atomic():
+        work.ask("run", 1, cluster=1)
+        assert elsewhere(queue.free_dead) == 1, "the other one's turn comes with the next look"
+    assert queue.free_dead() == 1
+
+
+def test_opening_a_gate_waits_for_nobody_who_asks_meanwhile() -> None:
+    work.ask_many("run", [(1, 1), (2, 1)])
+    Work.objects.update(failures=3, due_at=timezone.now() + timezone.timedelta(minutes=5))
+    gates.close(1, "gone")
+    with transaction.atomic():
+        work.ask("run", 1, cluster=1)
+        elsewhere(lambda: gates.open_up(1) or True)
+    assert {found.object_id for found in (take(), take()) if found is not None} == {1, 2}
 
 
 def test_of_two_workers_one_tries() -> None:

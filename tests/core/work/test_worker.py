@@ -113,6 +113,37 @@ def test_a_database_session_that_ends_under_a_thread_costs_a_moment(crew: Callab
     wait_for(lambda: not Work.objects.exists(), "the object to be done with", timeout=15)
 
 
+def test_a_failure_outside_of_a_round_ends_no_thread(
+    crew: Callable[..., worker.Crew], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failed: list[str] = []
+
+    def once(module: object, name: str) -> None:
+        real = getattr(module, name)
+
+        def fail(*args: object, **kwargs: object) -> object:
+            if name not in failed:
+                failed.append(name)
+                raise RuntimeError(f"staged in {name}")
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(module, name, fail)
+
+    for name in ("claim", "finish", "seconds_until_due"):
+        once(worker.queue, name)
+    register("run", lambda pk: DONE)
+    crew(threads=1)
+    work.ask("run", 1, cluster=1)
+    wait_for(lambda: not Work.objects.exists(), "the one thread to go on", timeout=20)
+    assert sorted(failed) == ["claim", "finish", "seconds_until_due"] and "staged in finish" in caplog.text
+
+
+def test_a_worker_with_a_pool_of_sessions_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "pool", {"max_size": 4})
+    with pytest.raises(SystemExit, match="FLOTILLA_DB_POOL"):
+        steps.Crews(None).start(None)
+
+
 def test_a_stopped_crew_ends_what_it_is_at_and_takes_nothing_more(crew: Callable[..., worker.Crew]) -> None:
     under_way, end = threading.Event(), threading.Event()
 

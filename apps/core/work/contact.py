@@ -1,0 +1,40 @@
+"""Whether a round has called its cluster, and was answered: only that tells whether a gate may be opened.
+
+A round may well be over without a call: its object is gone, or waits for a time. The adapter of the clusters notes each
+call here; a round runs on one thread from end to end.
+"""
+
+import enum
+import threading
+
+
+class Contact(enum.IntEnum):
+    """What the thread's calls came to since `begin`."""
+
+    NONE = 0
+    TRIED = 1
+    """Called, and neither answered nor let in."""
+    ANSWERED = 2
+
+
+_thread = threading.local()
+
+
+def begin() -> None:
+    """A round begins: nothing was called yet."""
+    _thread.found = Contact.NONE
+
+
+def tried() -> None:
+    """A call is about to be made."""
+    _thread.found = max(found(), Contact.TRIED)
+
+
+def answered() -> None:
+    """A cluster has answered as one that is well does: with what was asked for, or with a reason why not."""
+    _thread.found = Contact.ANSWERED
+
+
+def found() -> Contact:
+    """What this thread's calls came to."""
+    return getattr(_thread, "found", Contact.NONE)
