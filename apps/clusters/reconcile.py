@@ -41,7 +41,8 @@ def record_state(
     now = timezone.now()
     with transaction.atomic():
         hold(cluster_id, fencing)
-        cluster = Cluster.objects.get(pk=cluster_id)
+        # Locked: who disables it meanwhile would find its gate opened by what was seen before.
+        cluster = Cluster.objects.select_for_update(no_key=True).get(pk=cluster_id)
         if not cluster.enabled:
             return False
         seen, refused = replace(seen, was=cluster.state), cluster.refuses_us

@@ -1,7 +1,9 @@
+import threading
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from django.db import connection, transaction
 from django.utils import timezone
 
 from apps.clusters import observed, reconcile, routing, services
@@ -12,6 +14,7 @@ from apps.clusters.watcher import lease
 from apps.core.access import Principal
 from apps.core.models import Transition
 from apps.core.work.models import Gate
+from controlplane.embedded.waiting import wait_for
 from tests.clusters.fakeapi import FakeApi
 from tests.clusters.test_pages import observe
 
@@ -79,6 +82,44 @@ def test_work_waits_for_a_cluster_that_is_away_and_is_due_when_it_is_back(cluste
     assert Gate.objects.get().reason == "disabled"
     services.update_cluster(principal=admin, cluster=Cluster.objects.get(), enabled=True)
     assert not Gate.objects.exists()
+
+
+def test_followers_ask_in_the_watchers_order(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its batch, which asks for deployments and then runs, and a change of state could wait for each other."""
+    modules = [follower.__module__.split(".")[1] for follower in routing._followers]
+    assert modules == ["clusters", "experiments", "deployments"], "as the apps are loaded"
+    called: list[str] = []
+    followers = [lambda cluster, module=module: called.append(module) for module in modules]
+    monkeypatch.setattr(routing, "_followers", followers)
+    routing.tell_state(cluster)
+    assert called == ["deployments", "experiments", "clusters"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_was_seen_before_it_was_disabled_opens_no_gate(cluster: Cluster, admin: Principal) -> None:
+    fencing = hold(cluster)
+    reconcile.record_state(cluster.pk, fencing, replace(AILING, authorized=False))
+    seen: list[bool] = []
+
+    def late() -> None:
+        try:
+            seen.append(reconcile.record_state(cluster.pk, fencing, AILING))
+        finally:
+            connection.close()
+
+    with transaction.atomic():
+        services.update_cluster(principal=admin, cluster=Cluster.objects.get(), enabled=False)
+        watcher = threading.Thread(target=late)
+        watcher.start()
+        wait_for(_somebody_waits_for_a_lock, "the watcher to wait", timeout=10)
+    watcher.join(10)
+    assert seen == [False] and Gate.objects.get().reason == "disabled"
+
+
+def _somebody_waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(cursor.fetchone()[0])
 
 
 def test_since_when_something_is_so_is_not_forgotten_when_a_watcher_begins_anew(cluster: Cluster) -> None:
