@@ -4,7 +4,7 @@ route("flotilla.dev/run", lambda cluster, namespace, labels: [("run", int(labels
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from django.db import transaction
@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 
 Resolver = Callable[[int, str, dict[str, str]], list[tuple[str, int]]]
 StateFollower = Callable[[Cluster], None]
+# The clusters, by primary key, on which these objects are; those that are on none, or are not at all, are left out.
+Homes = Callable[[Collection[int]], Mapping[int, int]]
 
 
 @dataclass(frozen=True)
@@ -34,20 +36,22 @@ class _Route:
     label: str
     resolver: Resolver
     topic: str
+    homes: Homes | None
 
 
 _routes: dict[str, _Route] = {}
 _followers: list[StateFollower] = []
 
 
-def route(label: str, resolver: Resolver, *, topic: str = "") -> None:
+def route(label: str, resolver: Resolver, *, topic: str = "", homes: Homes | None = None) -> None:
     """Let a change of objects with `label` ask for what `resolver(cluster_pk, namespace, labels)` returns: (kind, pk)
     pairs of work.
 
     With `topic`, viewers also get the hint "<topic>:<pk>" for each pk. The resolver may query Postgres: it is called
-    once per batch for all objects of one namespace with the same value of the label.
+    once per batch for all objects of one namespace with the same value of the label. `homes` is asked once for all that
+    it found: what is on another cluster, where somebody uses the same label, is left out.
     """
-    _routes[label] = _Route(label, resolver, topic)
+    _routes[label] = _Route(label, resolver, topic, homes)
 
 
 def on_state(follower: StateFollower) -> None:
@@ -60,8 +64,12 @@ def on_state(follower: StateFollower) -> None:
 
 
 def tell_state(cluster: Cluster) -> None:
-    """The cluster's state has changed."""
-    for follower in _followers:
+    """The cluster's state has changed.
+
+    The apps above come first, so that the kinds that they ask for are asked for in the watcher's order (`writer`): two
+    transactions that ask for the same objects must not wait for each other.
+    """
+    for follower in reversed(_followers):
         follower(cluster)
 
 
@@ -76,20 +84,29 @@ def resolve(cluster_id: int, changes: Iterable[Changed]) -> tuple[list[tuple[str
     A resolver that fails is logged and skipped: the resync finds what it would have asked for, and the other objects of
     the batch must not wait for it.
     """
-    wanted: dict[tuple[str, int], None] = {}
-    topics: dict[str, None] = {}
+    found: dict[str, dict[tuple[str, int], None]] = {}
     asked: set[tuple[str, str, str, str]] = set()
     for change in changes:
-        for found in (_routes[label] for label in change.labels if label in _routes):
-            key = (found.label, change.labels[found.label], change.namespace, change.labels.get(PART_OF, ""))
-            if key in asked:
-                continue
-            asked.add(key)
-            for kind, pk in _ask(found, cluster_id, change):
-                wanted[kind, pk] = None
-                if found.topic:
-                    topics[f"{found.topic}:{pk}"] = None
+        for route_ in (_routes[label] for label in change.labels if label in _routes):
+            key = (route_.label, change.labels[route_.label], change.namespace, change.labels.get(PART_OF, ""))
+            if key not in asked:
+                asked.add(key)
+                found.setdefault(route_.label, {}).update(dict.fromkeys(_ask(route_, cluster_id, change)))
+    wanted: dict[tuple[str, int], None] = {}
+    topics: dict[str, None] = {}
+    for label, objects in found.items():
+        for kind, pk in _at_home(_routes[label], cluster_id, objects):
+            wanted[kind, pk] = None
+            if _routes[label].topic:
+                topics[f"{_routes[label].topic}:{pk}"] = None
     return list(wanted), list(topics)
+
+
+def _at_home(route_: _Route, cluster_id: int, objects: Collection[tuple[str, int]]) -> Collection[tuple[str, int]]:
+    if route_.homes is None or not objects:
+        return objects
+    homes = route_.homes([pk for _, pk in objects])
+    return [(kind, pk) for kind, pk in objects if homes.get(pk) == cluster_id]
 
 
 def _ask(found: _Route, cluster_id: int, change: Changed) -> list[tuple[str, int]]:

@@ -25,7 +25,7 @@ class ExperimentsConfig(AppConfig):
             return [(KIND, int(pk))] if pk.isascii() and pk.isdecimal() and len(pk) < 19 else []
 
         work.register(KIND, reconcile.reconcile_run, resync=selectors.unsettled_launched)
-        route(RUN, resolve, topic="run")
+        route(RUN, resolve, topic="run", homes=selectors.clusters_of)
         on_state(following.follow_cluster)
         accounts.register(holdings.holdings, holdings.give_up)
         belongings.register(holdings.of_project, holdings.forget_project)

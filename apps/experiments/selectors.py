@@ -1,6 +1,6 @@
 """Every read that pages and endpoints need, with its prefetches."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -140,6 +140,12 @@ def unsettled_launched() -> list[tuple[int, int | None]]:
     seen = Pod.objects.present().filter(run__in=clusters).values_list("run", flat=True) if clusters else ()
     found: list[tuple[int, int | None]] = [(int(label), clusters[label]) for label in sorted(set(seen))]
     return [*launched.filter(state__in=UNSETTLED).values_list("pk", "cluster_id"), *found]
+
+
+def clusters_of(pks: Collection[int]) -> dict[int, int]:
+    """The clusters on which these launched runs are."""
+    found = Run.objects.filter(pk__in=pks, kind=RunKind.LAUNCHED, cluster__isnull=False)
+    return {pk: cluster for pk, cluster in found.values_list("pk", "cluster_id") if cluster is not None}
 
 
 def attempts_of(target: Run) -> list[Attempt]:

@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import pytest
 
@@ -43,3 +43,20 @@ def test_a_failing_resolver_does_not_keep_the_others_from_being_asked_for() -> N
 
     assert wanted == [("run", 1)]
     assert topics == []
+
+
+def test_what_is_on_another_cluster_is_not_asked_for() -> None:
+    """Another Flotilla, or anybody, may use the same label there."""
+    asked: list[list[int]] = []
+
+    def homes(pks: Collection[int]) -> dict[int, int]:
+        asked.append(sorted(pks))
+        return {1: 7, 2: 8}
+
+    def resolver(cluster: int, namespace: str, labels: dict[str, str]) -> list[tuple[str, int]]:
+        return [("run", int(labels["flotilla.dev/run"]))]
+
+    routing.route("flotilla.dev/run", resolver, topic="run", homes=homes)
+    batch = [Changed("Pod", "a", f"p{n}", {"flotilla.dev/run": str(n)}) for n in (1, 2, 3)]
+    assert routing.resolve(7, batch) == ([("run", 1)], ["run:1"])
+    assert asked == [[1, 2, 3]], "one question for all of them"
