@@ -67,10 +67,12 @@ def reconcile(pk: int) -> Outcome:
 
 
 def _uphold(client: KubeClient, deployment: Deployment, current: Revision) -> Outcome:
-    identity = identity_of(deployment)
+    identity, rollout = identity_of(deployment), deployment.under_way
+    if rollout is not None and rollout.to_revision_id != current.pk:
+        # Another revision was asked for between the two reads: what is right for the old one is not for its rollout.
+        return Again(0.0)
     live = _observe(client, identity)
     now = timezone.now()
-    rollout = deployment.under_way
     seen = {number: observed_revision(workload) for number, workload in live.workloads.items()}
     scaler = _autoscaler_of(client, live.workloads.get(current.number))
     wanted = _wanted(deployment, current, seen[current.number].wanted if scaler else deployment.desired_replicas)

@@ -16,7 +16,7 @@ from apps.clusters.reconcile import record_state
 from apps.clusters.states import Observation
 from apps.core.models import ApiToken
 from apps.core.states import Health
-from apps.core.work import Away, Retry
+from apps.core.work import Again, Away, Retry
 from apps.core.work.kinds import Lane
 from apps.core.work.worker import drain, limits, run_one
 from apps.deployments import predict, selectors, services
@@ -46,6 +46,28 @@ def test_it_becomes_healthy_answers_and_is_left_alone(fleet: Fleet, monkeypatch:
     assert writes == []
     service = fleet.client.get("v1", "Service", "app", fleet.namespace)
     assert service["spec"]["ports"][0]["port"] == 80
+
+
+def test_a_round_that_read_the_earlier_revision_ends_no_rollout_of_a_new_one(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = fleet.deploy(replicas=1)
+    fleet.until_healthy(app)
+    inner = selectors.for_reconcile
+
+    def overtaken(pk: int) -> Deployment | None:
+        found = inner(pk)
+        services.deploy_revision(principal=fleet.root, deployment=app, changes={"env": {"TAG": "new"}})
+        return found
+
+    with monkeypatch.context() as patched, counting(fleet.client, monkeypatch) as writes:
+        patched.setattr(selectors, "for_reconcile", overtaken)
+        assert reconcile(app.pk) == Again(0.0)
+    rollout = Rollout.objects.get(to_revision__number=2)
+    assert (rollout.state, rollout.message, writes) == ("Pending", "Waiting for the first round.", [])
+    fleet.until_healthy(app)
+    rollout.refresh_from_db()
+    assert (rollout.message, app.stable) == ("1 of 1 replica of revision 2 ready.", app.current)
 
 
 def test_a_new_revision_rolls_while_every_prediction_is_answered(fleet: Fleet) -> None:
