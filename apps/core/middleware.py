@@ -8,7 +8,6 @@ from django.contrib import messages
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
-from django.db import DataError
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 from django.shortcuts import redirect, render
@@ -16,6 +15,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.middleware import HtmxMiddleware
 
 from apps.core.errors import FlotillaError, Invalid
+from apps.core.rows import NOT_STORABLE
 
 API = "/api/"
 
@@ -80,7 +80,7 @@ class ErrorMiddleware:
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Answer with the error's own status and sentence; anything else is a real defect and stays one."""
-        if isinstance(error, DataError):
+        if isinstance(error, NOT_STORABLE):
             # Such as a NUL character in the address, or a number that no column holds: it is the input that is wrong.
             error = Invalid("A value has characters or a size that can't be stored.", hint="Correct the address.")
         if not isinstance(error, FlotillaError) or request.path.startswith("/api/"):

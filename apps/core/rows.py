@@ -6,12 +6,16 @@ ends; `put` writes the columns that are named and no other, so that a counter or
 
 from typing import Any, TypeVar
 
+from django.db import DataError
 from django.db.models import Model
 from django.utils import timezone
 
 from apps.core.errors import Conflict
 
 M = TypeVar("M", bound=Model)
+# What is raised for input that no column holds: by Postgres, or before it is sent, for half of a surrogate pair, which
+# JSON can say and UTF-8 can't. It is the input that is wrong, so every door answers it with 400.
+NOT_STORABLE = (DataError, UnicodeEncodeError)
 
 
 def held(row: M, *related: str) -> M:

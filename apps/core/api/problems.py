@@ -3,13 +3,13 @@
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db import DataError
 from django.http import Http404, JsonResponse
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from apps.core.errors import FlotillaError
+from apps.core.rows import NOT_STORABLE
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -37,7 +37,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
         return ProblemResponse(error.status, error.title, error.message, **extra)
     if isinstance(error, ValidationError):
         return ProblemResponse(400, "Invalid request", "; ".join(error.messages))
-    if isinstance(error, DataError):
+    if isinstance(error, NOT_STORABLE):
         # Such as a NUL character in a name, or a number that no column holds: it is the input that is wrong.
         return ProblemResponse(400, "Invalid request", "A value has characters or a size that can't be stored.")
     if isinstance(error, Http404):

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from django.db import DataError, OperationalError
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.http.request import UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
@@ -22,6 +22,7 @@ from apps.core.access import Principal, client_ip, project_or_404, visible_proje
 from apps.core.errors import Conflict, FlotillaError, Invalid, Missing, NotAllowed, Unavailable
 from apps.core.limits import LIMITS, Rate, whole
 from apps.core.models import Project
+from apps.core.rows import NOT_STORABLE
 from apps.core.states import Role
 from apps.core.tokens import find_token
 from apps.experiments.ingest import int64
@@ -257,7 +258,7 @@ def _explain(request: HttpRequest, error: Exception) -> tuple[str, str]:
             return code, error.sentence
     if isinstance(error, RequestDataTooBig):
         return "INVALID_PARAMETER_VALUE", "The request is larger than the server accepts. Split it up."
-    if isinstance(error, DataError):
+    if isinstance(error, NOT_STORABLE):
         return "INVALID_PARAMETER_VALUE", "A value in the request can't be stored."
     if isinstance(error, OperationalError | UnreadablePostError):
         logger.warning("%s %s: %s", request.method, request.path, type(error).__name__)
