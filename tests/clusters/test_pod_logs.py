@@ -113,6 +113,26 @@ def test_a_part_that_is_cut_by_its_limit_goes_on_where_it_was_cut(
     assert [line.partition(" ")[2] for line in shown] == [f"line {number} of a burst" for number in range(1, 10)]
 
 
+def test_the_end_of_a_log_with_long_lines_is_its_end(
+    started: Any, cluster: Cluster, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`limitBytes` of the API keeps the beginning of the lines that are asked for: the exception would be lost."""
+    script = "i=0; while [ $i -lt 50 ]; do printf '%02d %0997d\\n' $i 0; i=$((i+1)); done; echo the last line; sleep 99"
+    pod = started(manifest("wordy", ["sh", "-c", script]))
+    eventually(lambda: b"the last line" in log("wordy").content, "all is written", 30)
+    kube = services.connect(cluster)
+
+    def end(**limits: int) -> list[str]:
+        return kube.pod_log(pod.namespace, pod.name, **limits).splitlines()
+
+    assert [line[:3] for line in end(tail_lines=20, limit_bytes=4096)] == ["46 ", "47 ", "48 ", "49 ", "the"]
+    monkeypatch.setattr("apps.clusters.kube.client.LOG_BYTES", 8192)
+    few = [line[:3] for line in end(tail_lines=40, limit_bytes=8192)]
+    assert few == ["46 ", "47 ", "48 ", "49 ", "the"], "of lines too long for one answer, fewer are asked for"
+    monkeypatch.setattr("apps.clusters.logs.PART_BYTES", 4096)
+    assert logs.pod_log(pod, tail_lines=40).endswith("the last line\n")
+
+
 def test_the_log_before_the_restart_and_of_an_init_container(started: Any, log: Log) -> None:
     wanted = manifest("restarts", ["sh", "-c", "echo start $(date +%s%N); sleep 1; exit 3"])
     wanted["spec"] |= {

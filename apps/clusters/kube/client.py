@@ -244,8 +244,19 @@ class KubeClient:
         tail_lines: int | None = None,
         limit_bytes: int | None = None,
     ) -> str:
-        """The end of a container's log; bytes that are not UTF-8 are replaced."""
-        found = self.pod_log_bytes(namespace, name, container=container, tail_lines=tail_lines, limit_bytes=limit_bytes)
+        """The end of a container's log: of the last `tail_lines` the last `limit_bytes`, in whole lines if it can be.
+
+        Bytes that are not UTF-8 are replaced.
+        """
+        most, lines = limit_bytes or LOG_BYTES, tail_lines
+        found = self.pod_log_bytes(namespace, name, container=container, tail_lines=lines)
+        # `limitBytes` keeps the beginning of the lines that were asked for, and the end is what tells most.
+        while len(found) >= LOG_BYTES and lines is not None and lines > 1:
+            lines //= 2
+            found = self.pod_log_bytes(namespace, name, container=container, tail_lines=lines)
+        if len(found) > most:
+            cut = found[-most:]
+            found = cut.partition(b"\n")[2] or cut
         return found.decode("utf-8", "replace")
 
     def pod_log_bytes(
