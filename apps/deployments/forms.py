@@ -60,20 +60,27 @@ class DeployForm(PodOptionsForm):
 
 
 class ReviseForm(PodOptionsForm):
-    """Another model version or image for a deployment that is there."""
+    """Another model version or image for a deployment that is there. `initial` is what it has now."""
 
     model = forms.ChoiceField(label="Model version", required=False)
     image = forms.CharField(max_length=500)
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["model"].choices = [("", "No registered model"), *selectors.version_choices(project)]  # type: ignore[attr-defined]
+        now, versions = str(self.initial.get("model") or ""), selectors.version_choices(project)
+        if now and now not in dict(versions):
+            versions.insert(0, (now, now.replace(":", " v")))
+        # What serves a model goes on serving one: an empty choice would keep the present version without a word.
+        self.fields["model"].required = bool(now)
+        self.fields["model"].choices = versions if now else [("", "No registered model"), *versions]  # type: ignore[attr-defined]
 
     def changes(self) -> dict[str, Any]:
-        """What `deploy_revision` takes."""
-        model, _, version = str(self.cleaned_data["model"]).rpartition(":")
+        """What `deploy_revision` takes: a version only where another one is chosen, so that the alias stays."""
         changes: dict[str, Any] = {"image": self.cleaned_data["image"], **self.options()}
-        return changes | ({"model": model, "version": int(version)} if model else {})
+        if "model" in self.changed_data:
+            model, _, version = self.cleaned_data["model"].rpartition(":")
+            changes |= {"model": model, "version": int(version)}
+        return changes
 
 
 class ScaleForm(forms.Form):

@@ -1,6 +1,7 @@
 """Pages of deployments. Reads come from selectors, writes go to services."""
 
 import json
+import shlex
 from typing import Any
 
 from django.conf import settings
@@ -303,7 +304,8 @@ def _initial(request: PageRequest, project: Project) -> dict[str, Any]:
     initial: dict[str, Any] = {"name": service_name_from(model), "model": f"{model}:{version}" if model else ""}
     before = selectors.last_spec(project, model) if model else None
     if before is not None:
-        initial |= {"image": before["image"], "command": " ".join(before["command"]), **before["resources"]}
+        initial |= {"image": before["image"], "command": shlex.join(before["command"]), **before["resources"]}
+        initial["env"] = "\n".join(f"{name}={value}" for name, value in before["env"].items())
         initial |= initial_of(before)
     return initial
 

@@ -2,6 +2,7 @@
 
 import html
 import re
+import shlex
 from datetime import timedelta
 from typing import Any
 
@@ -19,7 +20,7 @@ from apps.deployments import predict, services
 from apps.deployments.models import Deployment, Heal, Target
 from tests import factories
 from tests.clusters.test_podoptions import EVERYTHING
-from tests.deployments.conftest import DRIFT
+from tests.deployments.conftest import DRIFT, SPEC
 
 pytestmark = pytest.mark.django_db
 HOME = "/p/demo/deployments/"
@@ -203,6 +204,41 @@ def test_a_deployment_is_made_by_the_form_with_errors_at_their_fields(page: Clie
     assert (made.status_code, made["Location"]) == (302, PAGE)
     spec = Deployment.objects.get().current.spec  # type: ignore[union-attr]
     assert (spec["command"], spec["env"], spec["model"]["version"]) == (["python", "serve.py"], {"THREADS": "2"}, 2)
+
+
+def test_the_form_for_a_revision_keeps_the_alias_unless_another_version_is_chosen(
+    page: Client, digits: Deployment, developer: Principal
+) -> None:
+    services.deploy_revision(principal=developer, deployment=digits, changes={"alias": "next"})
+    form = page.get(f"{PAGE}revise").context["form"]
+    assert ("", "No registered model") not in form.fields["model"].choices, "it would change nothing"
+    assert page.post(f"{PAGE}revise", {"model": "", "image": "other:1"}).status_code == 400
+    page.post(f"{PAGE}revise", {"model": "digits:2", "image": "other:1", "node_selector": "pool=a"})
+    digits.refresh_from_db()
+    assert digits.current is not None and digits.current.spec["node_selector"] == {"pool": "a"}
+    assert (digits.current.spec["model"]["version"], digits.alias) == (2, "next")
+    page.post(f"{PAGE}revise", {"model": "digits:1", "image": "other:1"})
+    digits.refresh_from_db()
+    assert (digits.current.spec["model"]["version"], digits.alias) == (1, "")
+
+
+def test_the_form_offers_the_version_that_is_served_though_there_are_very_many_others(
+    page: Client, digits: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apps.deployments.selectors.version_choices", lambda _: [("aaa:9", "aaa v9")])
+    page.post(f"{PAGE}revise", {"model": "digits:1", "image": "other:1"})
+    digits.refresh_from_db()
+    assert digits.current is not None and digits.current.spec["image"] == "other:1"
+
+
+def test_a_new_deployment_is_offered_how_the_model_was_served_before(
+    page: Client, developer: Principal, demo: Project, target: Target, model: Any
+) -> None:
+    spec = {**SPEC, "command": ["sh", "-c", "exec python serve.py"], "env": {"THREADS": "2"}}
+    services.create_deployment(principal=developer, project=demo, name="first", target=target.name, spec=spec)
+    form = page.get(f"{HOME}new?model=digits&version=2").context["form"]
+    assert shlex.split(form["command"].value()) == spec["command"]
+    assert form["env"].value() == "THREADS=2"
 
 
 def test_a_viewer_looks_and_a_stranger_finds_nothing(digits: Deployment, demo: Project) -> None:
