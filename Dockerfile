@@ -1,4 +1,4 @@
-# Flotilla's image: one for web, worker, beat, watcher and migrations; the command says which.
+# Flotilla's image: one for web, worker, watcher and migrations; the command says which.
 # Pin the base by digest for reproducible builds: --build-arg PYTHON_IMAGE=python:3.11-slim@sha256:…
 ARG PYTHON_IMAGE=python:3.11-slim
 

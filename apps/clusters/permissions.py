@@ -1,8 +1,8 @@
 """The permissions that Flotilla needs on a cluster, as data: exactly those of the calls that the adapter makes. Pure.
 
 The role that is offered, the check, the chart's manager ClusterRole and the table in the docs are all made from this
-list or compared with it. tests/clusters/test_role.py does everything that Flotilla does on a cluster under this role,
-records the calls, and compares: nothing is missing, nothing is superfluous.
+list or compared with it. tests/architecture/test_role.py does everything that Flotilla does on a cluster under this
+role, records the calls, and compares: nothing is missing, nothing is superfluous.
 """
 
 from dataclasses import dataclass
