@@ -62,8 +62,9 @@ class Fake:
             return web.json_response(found)
         *_, collection, name = path.split("/")
         if name in COLLECTIONS:
-            kind = PLURALS[name][1] if name in PLURALS else "Secret"
-            return web.json_response({"kind": f"{kind}List", "metadata": {"resourceVersion": "1"}, "items": []})
+            version, kind = PLURALS.get(name, ("v1", "Secret"))
+            page = {"kind": f"{kind}List", "apiVersion": version, "metadata": {"resourceVersion": "1"}, "items": []}
+            return web.json_response(page)
         message = f'{collection} "{name}" not found'
         return _status(404, "NotFound", message, details={"name": name, "kind": collection})
 
