@@ -1,63 +1,83 @@
-"""Queries of the hot paths, put into SQL once for each process instead of for each request.
+"""Rows of the hot paths, found by SQL that is made once for each process instead of for each request.
 
 Django builds a query anew each time: for one row found by its key this costs several times what Postgres does.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, connection
-from django.db.models import Model, QuerySet
-from django.db.models import query as orm
+from django.db.models import Model
 
 M = TypeVar("M", bound=Model)
 
+_STAND_IN = "stand-in"
+
 
 class FindOne(Generic[M]):
-    """Finds one object by texts, as `make(*texts).first()` would; related objects of `select_related` come along.
+    """Finds the object of `model` whose unique `column` of text has a value, with what its foreign keys lead to.
 
-    `make` is called once, with stand-ins. The texts must reach Postgres as they are: compare text columns with them.
+    `related` are paths of such keys, each after the one that it goes on from: "experiment", "experiment__project".
+    They need not be loaded any more, as after `select_related`.
     """
 
-    def __init__(self, make: Callable[..., QuerySet[M]], count: int = 1) -> None:
-        self._make = make
-        self._stand_ins = tuple(f"stand-in {number}" for number in range(count))
+    def __init__(self, model: type[M], column: str, *, related: Iterable[str] = ()) -> None:
+        self._model, self._column, self._related = model, column, tuple(related)
 
-    def __call__(self, *texts: str) -> M | None:
+    def __call__(self, text: str) -> M | None:
         """The object, or None. One query."""
         with connection.cursor() as cursor:
-            cursor.execute(self._plan.sql, [texts[place] for place in self._plan.places])
+            cursor.execute(self._sql, [text])
             row = cursor.fetchone()
-        return None if row is None else self._plan.read(list(row))
+        return None if row is None else self._read(list(row))
+
+    def _read(self, row: list[Any]) -> M:
+        objects: dict[str, Any] = {}
+        for part in self._parts:
+            found = objects[part.path] = part.read(row)
+            holder = objects.get(part.holder) if part.path else None
+            if holder is not None:
+                setattr(holder, part.name, found)
+        made: M = objects[""]
+        return made
 
     @functools.cached_property
-    def _plan(self) -> "_Plan":
-        return _Plan(self._make(*self._stand_ins), self._stand_ins)
+    def _parts(self) -> "list[_Part]":
+        parts = [_Part("", self._model, 0)]
+        for path in self._related:
+            holder = next(part for part in parts if part.path == path.rpartition("__")[0])
+            name = path.rpartition("__")[2]
+            related: Any = holder.model._meta.get_field(name).related_model
+            parts.append(_Part(path, related, parts[-1].start + len(parts[-1].names)))
+        return parts
+
+    @functools.cached_property
+    def _sql(self) -> str:
+        names = [f"{part.path}__{name}".removeprefix("__") for part in self._parts for name in part.names]
+        rows = self._model._default_manager.filter(**{self._column: _STAND_IN}).order_by().values_list(*names)
+        sql, params = rows.query.sql_with_params()
+        assert params == (_STAND_IN,)  # noqa: S101 - the text is all that differs from one time to the next
+        return str(sql)
 
 
-class _Plan:
-    """The SQL of a query, and how a row of its answer becomes an object: what Django's `ModelIterable` does."""
+class _Part:
+    """The columns of one object in a row, from the place `start` on. `path` leads to it; "" is the object itself."""
 
-    def __init__(self, queryset: "QuerySet[Any]", stand_ins: tuple[str, ...]) -> None:
-        compiler: Any = queryset.order_by()[:1].query.get_compiler(DEFAULT_DB_ALIAS)
-        self.sql, params = compiler.as_sql()
-        self.places = [stand_ins.index(param) for param in params]
-        self._converters = list(compiler.get_converters([found[0] for found in compiler.select]).items())
-        known = compiler.klass_info
-        first, last = known["select_fields"][0], known["select_fields"][-1] + 1
-        self._model, self._columns = known["model"], slice(first, last)
-        self._names = [found[0].target.attname for found in compiler.select[first:last]]
-        # The type stubs describe a later Django.
-        related_populators: Any = orm.get_related_populators
-        self._related = related_populators(known, compiler.select, DEFAULT_DB_ALIAS)
+    def __init__(self, path: str, model: type[Model], start: int) -> None:
+        self.path, self.model, self.start = path, model, start
+        self.holder, _, self.name = path.rpartition("__")
+        fields: Any = model._meta.concrete_fields
+        self.names = [field.attname for field in fields]
+        self._columns = slice(start, start + len(fields))
+        self._key = start + self.names.index(model._meta.pk.attname)
+        # Columns that Postgres does not give as they are shown, such as JSON.
+        self._read_by = [(start + n, field) for n, field in enumerate(fields) if hasattr(field, "from_db_value")]
 
-    def read(self, row: list[Any]) -> Any:
-        """The object of a row."""
-        for place, (converters, expression) in self._converters:
-            for convert in converters:
-                row[place] = convert(row[place], expression, connection)
-        found = self._model.from_db(DEFAULT_DB_ALIAS, self._names, row[self._columns])
-        for related in self._related:
-            related.populate(row, found)
-        return found
+    def read(self, row: list[Any]) -> Model | None:
+        """The object in the row, None where there is none."""
+        if row[self._key] is None:
+            return None
+        for place, field in self._read_by:
+            row[place] = field.from_db_value(row[place], None, connection)
+        return self.model.from_db(DEFAULT_DB_ALIAS, self.names, row[self._columns])

@@ -15,7 +15,7 @@ PREFIX = "flt_"
 # A request a second must not become a write a second: `last_used_at` is this coarse.
 LAST_USED_RESOLUTION = timedelta(minutes=1)
 
-_by_digest = FindOne(lambda text: ApiToken.objects.select_related("user", "project").filter(digest=text))
+_by_digest = FindOne(ApiToken, "digest", related=("user", "project"))
 
 
 def issue_token(

@@ -20,7 +20,7 @@ def test_it_finds_what_the_orm_finds_with_one_query() -> None:
     project = Project.objects.create(name="demo")
     run = factories.run(Experiment.objects.create(project=project, name="digits"), spec={"image": "a:1"})
     other = factories.run(run.experiment)
-    find = FindOne(lambda uid: Run.objects.select_related("experiment__project", "cluster").filter(uid=uid))
+    find = FindOne(Run, "uid", related=("experiment", "experiment__project", "cluster"))
     for wanted in (run, other):
         with CaptureQueriesContext(connection) as queries:
             found = find(wanted.uid)
@@ -35,12 +35,17 @@ def test_it_finds_what_the_orm_finds_with_one_query() -> None:
     assert find("nothing") is None
 
 
-def test_several_texts_keep_their_places() -> None:
-    for name, description in (("a", "1"), ("b", "2")):
-        Project.objects.create(name=name, description=description)
-    find = FindOne(lambda name, text: Project.objects.filter(description=text).exclude(name=name), count=2)
-    assert getattr(find("a", "2"), "name", None) == "b"
-    assert find("b", "2") is None
+def test_objects_of_one_kind_are_kept_apart() -> None:
+    first = factories.run(Experiment.objects.create(project=Project.objects.create(name="demo"), name="digits"))
+    again = factories.run(first.experiment, rerun_of=first)
+    find = FindOne(Run, "uid", related=("rerun_of", "rerun_of__experiment", "rerun_of__cluster"))
+    with CaptureQueriesContext(connection) as queries:
+        found, without = find(again.uid), find(first.uid)
+        assert found is not None and without is not None
+        assert (found, found.rerun_of, without, without.rerun_of) == (again, first, first, None)
+        assert found.rerun_of is not None
+        assert (found.rerun_of.experiment.name, found.rerun_of.cluster) == ("digits", None)
+    assert len(queries) == 2
 
 
 def test_a_token_is_looked_up_each_time() -> None:

@@ -15,7 +15,7 @@ _MAX_ID_DIGITS = 18
 # Experiments that one search may name.
 MAX_SEARCHED = 1000
 
-_run_by_uid = FindOne(lambda uid: Run.objects.select_related("experiment__project").filter(uid=uid))
+_run_by_uid = FindOne(Run, "uid", related=("experiment", "experiment__project"))
 
 
 def experiment_of(call: Call, at_least: Role = Role.VIEWER, *, name: str = "experiment_id") -> Experiment:
