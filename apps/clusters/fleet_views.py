@@ -36,7 +36,7 @@ Unplaced = dict[int, tuple[int, str]]
 @page
 def cluster_list(request: PageRequest) -> HttpResponse:
     """All clusters, or those that the address asks for."""
-    everything = list(selectors.clusters(request.principal).defer("ca", "credential_encrypted", "check_report"))
+    everything = list(selectors.clusters(request.principal))
     sight = visibility_of(request.principal)
     failing, unplaced = selectors.failing_pods(everything), selectors.unplaced_pods(everything, sight)
     context: dict[str, Any] = {

@@ -78,8 +78,14 @@ def with_values(queryset: QuerySet[Run]) -> QuerySet[Run]:
 
 
 def runs_for_rest(**scope: Any) -> QuerySet[Run]:
-    """The same runs with `rerun_of_uid`. What they logged is added to a page of them by `logged_by`."""
-    return runs(**scope).annotate(rerun_of_uid=F("rerun_of__uid"))
+    """Runs that are not deleted, with the names of what they belong to in place of the objects. What they logged is
+    added to a page of them by `logged_by`."""
+    return Run.objects.filter(deleted_at=None, **scope).annotate(
+        project_name=F("experiment__project__name"),
+        experiment_name=F("experiment__name"),
+        cluster_name=F("cluster__name"),
+        rerun_of_uid=F("rerun_of__uid"),
+    )
 
 
 @dataclass

@@ -5,17 +5,17 @@ from dataclasses import dataclass, field, replace
 
 from django.db.models import Count, Max, Q, QuerySet
 
-from apps.clusters.models import Cluster, Node, Pod
+from apps.clusters.models import Cluster, Pod
 from apps.clusters.selectors.sums import (
     ACTIVE,
     Group,
     HasRoom,
     Room,
-    by_cluster_and_project,
     grouped,
     measured,
-    node_groups,
-    pod_groups,
+    nodes_by_cluster,
+    pods_by_cluster,
+    pods_by_cluster_and_project,
     room,
 )
 from apps.clusters.states import ClusterState
@@ -69,14 +69,15 @@ def require_signed_in(principal: Principal) -> None:
 
 
 def clusters(principal: Principal) -> QuerySet[Cluster]:
-    """All clusters by name."""
+    """All clusters by name, without what no list shows."""
     require_signed_in(principal)
-    return Cluster.objects.order_by("name")
+    return Cluster.objects.order_by("name").defer("ca", "credential_encrypted", "check_report", "streams")
 
 
 def cluster_or_404(principal: Principal, name: str) -> Cluster:
     """The cluster named `name`. Raises Missing."""
-    cluster = clusters(principal).filter(name=name).first()
+    require_signed_in(principal)
+    cluster = Cluster.objects.filter(name=name).first()
     if cluster is None:
         raise Missing(f"There is no cluster {name!r}.")
     return cluster
@@ -85,15 +86,14 @@ def cluster_or_404(principal: Principal, name: str) -> Cluster:
 def with_sums(found: Iterable[Cluster]) -> list[ClusterRow]:
     """The clusters with their sums: two more queries for all of them."""
     wanted = list(found)
-    pods = Pod.objects.filter(cluster__in=[cluster.pk for cluster in wanted])
-    return _rows(wanted, pod_groups(pods, "cluster_id"))
+    return _rows(wanted, pods_by_cluster([cluster.pk for cluster in wanted]))
 
 
 def with_users(found: Iterable[Cluster], sight: Visibility) -> tuple[list[ClusterRow], list[ProjectUse]]:
     """The clusters with their sums, and who holds what of them by project: what somebody with `sight` may not tell
     apart is one entry, the last. Two queries, and every pod is looked at once."""
     wanted = list(found)
-    by_cluster, by_project = by_cluster_and_project([cluster.pk for cluster in wanted])
+    by_cluster, by_project = pods_by_cluster_and_project([cluster.pk for cluster in wanted])
     by_name: dict[str, list[Group]] = {}
     for group in by_project:
         name = group["project"] if group["project"] and sight.allows(group["project"]) else ""
@@ -136,8 +136,7 @@ def to_be_done(found: Iterable[Cluster]) -> list[Cluster]:
 
 def _rows(found: list[Cluster], groups: Iterable[Group]) -> list[ClusterRow]:
     pods = grouped(groups, "cluster_id")
-    there = Node.objects.filter(cluster__in=[cluster.pk for cluster in found])
-    nodes = grouped(node_groups(there, "cluster_id"), "cluster_id")
+    nodes = grouped(nodes_by_cluster([cluster.pk for cluster in found]), "cluster_id")
     return [ClusterRow(cluster, room(nodes.get(cluster.pk, []), pods.get(cluster.pk, []))) for cluster in found]
 
 

@@ -14,7 +14,7 @@ from django.db import connection
 from django.db.models import Count, Q, QuerySet, Sum
 
 from apps.clusters import gpus
-from apps.clusters.models import Node, Pod
+from apps.clusters.models import Pod
 from apps.core.overview import Capacity
 from apps.core.states import Health
 
@@ -95,23 +95,6 @@ class HasRoom:
         return self.room.gpus
 
 
-def node_groups(found: QuerySet[Node], *by: str) -> Iterable[Group]:
-    """The nodes in groups of equal `by` and equal GPUs."""
-    groups: Iterable[Group] = (
-        found.order_by()
-        .values(*by, "allocatable_gpus")
-        .annotate(
-            count=Count("id"),
-            ready_count=Count("id", filter=Q(ready=True)),
-            cpu=Sum("allocatable_cpu_m"),
-            memory=Sum("allocatable_memory_b"),
-            used_cpu=Sum("used_cpu_m"),
-            used_memory=Sum("used_memory_b"),
-        )
-    )
-    return groups
-
-
 def pod_groups(found: QuerySet[Pod], *by: str) -> Iterable[Group]:
     """The pods that have not ended, in groups of equal `by` and equal GPUs."""
     groups: Iterable[Group] = (
@@ -132,31 +115,52 @@ def pod_groups(found: QuerySet[Pod], *by: str) -> Iterable[Group]:
     return groups
 
 
-_BOTH = """
-    SELECT GROUPING(cluster_id) = 0 AS of_cluster, cluster_id, project, requests_gpus::text,
-           count(*) AS count, count(*) FILTER (WHERE health = 'Degraded') AS bad,
-           count(*) FILTER (WHERE node_name <> '') AS placed,
-           count(*) FILTER (WHERE node_name <> '' AND phase = 'Running') AS running,
-           (sum(requests_cpu_m) FILTER (WHERE node_name <> ''))::bigint AS cpu,
-           (sum(requests_memory_b) FILTER (WHERE node_name <> ''))::bigint AS memory,
-           sum(used_cpu_m)::bigint AS used_cpu, sum(used_memory_b)::bigint AS used_memory
-    FROM clusters_pod
-    WHERE cluster_id = ANY(%s) AND deleted_at IS NULL AND phase <> ALL(%s)
+_OF_PODS = """
+    count(*) AS count, count(*) FILTER (WHERE health = 'Degraded') AS bad,
+    count(*) FILTER (WHERE node_name <> '') AS placed,
+    count(*) FILTER (WHERE node_name <> '' AND phase = 'Running') AS running,
+    (sum(requests_cpu_m) FILTER (WHERE node_name <> ''))::bigint AS cpu,
+    (sum(requests_memory_b) FILTER (WHERE node_name <> ''))::bigint AS memory,
+    sum(used_cpu_m)::bigint AS used_cpu, sum(used_memory_b)::bigint AS used_memory
+    FROM clusters_pod WHERE cluster_id = ANY(%s) AND deleted_at IS NULL AND phase <> ALL(%s)
+"""
+_BY_CLUSTER = f"SELECT cluster_id, requests_gpus::text, {_OF_PODS} GROUP BY cluster_id, requests_gpus"
+_BY_CLUSTER_AND_PROJECT = f"""
+    SELECT GROUPING(cluster_id) = 0 AS of_cluster, cluster_id, project, requests_gpus::text, {_OF_PODS}
     GROUP BY GROUPING SETS ((cluster_id, requests_gpus), (project, requests_gpus))
+"""
+_NODES_BY_CLUSTER = """
+    SELECT cluster_id, allocatable_gpus::text, count(*) AS count, count(*) FILTER (WHERE ready) AS ready_count,
+           sum(allocatable_cpu_m)::bigint AS cpu, sum(allocatable_memory_b)::bigint AS memory,
+           sum(used_cpu_m)::bigint AS used_cpu, sum(used_memory_b)::bigint AS used_memory
+    FROM clusters_node WHERE cluster_id = ANY(%s) GROUP BY cluster_id, allocatable_gpus
 """
 
 
-def by_cluster_and_project(cluster_ids: Sequence[int]) -> tuple[list[Group], list[Group]]:
+def nodes_by_cluster(cluster_ids: Sequence[int]) -> list[Group]:
+    """The nodes of clusters in groups of one cluster and equal GPUs. One query."""
+    return _groups(_NODES_BY_CLUSTER, [list(cluster_ids)], "allocatable_gpus")
+
+
+def pods_by_cluster(cluster_ids: Sequence[int]) -> list[Group]:
+    """`pod_groups` by cluster, without making the query anew each time, which costs more than the answer."""
+    return _groups(_BY_CLUSTER, [list(cluster_ids), list(ENDED)], "requests_gpus")
+
+
+def pods_by_cluster_and_project(cluster_ids: Sequence[int]) -> tuple[list[Group], list[Group]]:
     """`pod_groups` by cluster and by project in one look at the pods: on a page of the whole fleet that look is what
     costs. One query."""
+    found = _groups(_BY_CLUSTER_AND_PROJECT, [list(cluster_ids), list(ENDED)], "requests_gpus")
+    return [group for group in found if group["of_cluster"]], [group for group in found if not group["of_cluster"]]
+
+
+def _groups(sql: str, values: list[Any], gpu_column: str) -> list[Group]:
     with connection.cursor() as cursor:
-        cursor.execute(_BOTH, [list(cluster_ids), list(ENDED)])
+        cursor.execute(sql, values)
         names = [column.name for column in cursor.description or ()]
         found = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     read = functools.cache(json.loads)
-    for group in found:
-        group["requests_gpus"] = read(group["requests_gpus"])
-    return [group for group in found if group["of_cluster"]], [group for group in found if not group["of_cluster"]]
+    return [group | {gpu_column: read(group[gpu_column])} for group in found]
 
 
 def room(nodes: Iterable[Group], pods: Iterable[Group]) -> Room:

@@ -133,9 +133,9 @@ class RunSerializer(Shown, serializers.ModelSerializer[Run]):
     """A run with its latest values."""
 
     run_id = serializers.CharField(source="uid")
-    project = serializers.CharField(source="experiment.project.name")
-    experiment = serializers.CharField(source="experiment.name")
-    cluster = serializers.CharField(source="cluster.name", default=None, allow_null=True)
+    project = serializers.CharField(source="project_name")
+    experiment = serializers.CharField(source="experiment_name")
+    cluster = serializers.CharField(source="cluster_name", default=None, allow_null=True)
     rerun_of = serializers.CharField(source="rerun_of_uid", default=None, allow_null=True)
     spec = serializers.DictField()
     metrics = serializers.SerializerMethodField()
