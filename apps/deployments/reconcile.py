@@ -19,6 +19,7 @@ from apps.clusters.kube.errors import (
     Unauthorized,
     Unreachable,
 )
+from apps.clusters.models import Cluster
 from apps.clusters.services import connect
 from apps.core.errors import FlotillaError
 from apps.core.work import DONE, Again, Away, Outcome, Retry
@@ -46,7 +47,7 @@ def reconcile(pk: int) -> Outcome:
     if deployment is None:
         return DONE
     try:
-        client = connect(deployment.target.cluster)
+        client = _client(deployment.target.cluster)
         if deployment.state == DeploymentState.DELETING:
             return _take_down(client, deployment)
         return DONE if deployment.current is None else _uphold(client, deployment, deployment.current)
@@ -62,8 +63,17 @@ def reconcile(pk: int) -> Outcome:
         observing.record_refused(deployment, error.reason, error.message)
         return Retry(error.reason)
     except FlotillaError as error:
-        observing.record_unreachable(deployment, type(error).__name__, error.message)
-        return Away(error.message)
+        # What is stored of this deployment makes no sense to us: its own trouble, not its cluster's.
+        observing.record_unusable(deployment, type(error).__name__, error.sentence)
+        return Retry(type(error).__name__)
+
+
+def _client(cluster: Cluster) -> KubeClient:
+    """A client for the cluster. Raises Unreachable where none can be had: it is disabled, say."""
+    try:
+        return connect(cluster)
+    except FlotillaError as error:
+        raise Unreachable(0, type(error).__name__, error.message) from error
 
 
 def _uphold(client: KubeClient, deployment: Deployment, current: Revision) -> Outcome:

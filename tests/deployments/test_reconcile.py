@@ -198,6 +198,15 @@ def test_an_unreachable_cluster_is_unknown_with_the_age(fleet: Fleet, monkeypatc
     assert fleet.unsettled() == []
 
 
+def test_a_spec_that_this_version_does_not_understand_is_no_fault_of_the_cluster(fleet: Fleet) -> None:
+    app = fleet.deploy(replicas=0)
+    fleet.until(app, lambda found: found.health == Health.SUSPENDED)
+    Deployment.objects.filter(pk=app.pk).update(strategy={"max_surge": "plenty"})
+    assert isinstance(reconcile(app.pk), Retry), "its cluster's other work goes on"
+    app.refresh_from_db()
+    assert (app.health, app.reason) == (Health.DEGRADED, "Invalid")
+
+
 def test_all_deployments_of_a_cluster_that_goes_away_say_so_and_are_looked_at_when_it_is_back(fleet: Fleet) -> None:
     app = fleet.deploy(replicas=0)
     fleet.until(app, lambda found: found.health == Health.SUSPENDED)

@@ -15,8 +15,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.clusters.kube.errors import Forbidden, Invalid, KubeError, NotFound, RefusedOnce, Unreachable
+from apps.clusters.models import Cluster
 from apps.core import transitions
 from apps.core.access import Principal
+from apps.core.errors import Unavailable
 from apps.core.models import ApiToken, Project
 from apps.core.tokens import find_token
 from apps.core.work import Away, Retry
@@ -308,6 +310,23 @@ def test_a_cluster_that_does_not_answer_delays_and_changes_nothing_else(api: Api
     assert (run.state, run.reason) == (RunState.QUEUED, "ClusterUnreachable")
     api.end(last(run).job_name, 0)
     assert settle(run).state == RunState.SUCCEEDED
+
+
+def test_a_spec_that_this_version_does_not_understand_is_no_fault_of_the_cluster(api: Api, run: Run) -> None:
+    Run.objects.filter(pk=run.pk).update(spec={**run.spec, "retries": "until it works"})
+    assert isinstance(reconcile_run(run.pk), Retry), "its cluster's other work goes on"
+    run.refresh_from_db()
+    assert (run.state, run.reason) == (RunState.PENDING, "Invalid") and "retries" in run.message
+
+
+def test_a_cluster_to_which_there_is_no_connection_is_away(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def disabled(cluster: Cluster) -> None:
+        raise Unavailable("Cluster home is disabled.")
+
+    monkeypatch.setattr(reconcile, "connect", disabled)
+    assert isinstance(reconcile_run(run.pk), Away)
+    run.refresh_from_db()
+    assert run.reason == "ClusterUnreachable" and "disabled" in run.message
 
 
 @pytest.mark.parametrize("error", [Forbidden(403, "Forbidden", "no"), KubeError(503, "HTTP503", "<html>")])

@@ -118,6 +118,11 @@ def record_refused(deployment: Deployment, reason: str, message: str) -> None:
     _record_trouble(deployment, Health.DEGRADED, reason, f"{deployment.target.cluster.name} refuses: {message}")
 
 
+def record_unusable(deployment: Deployment, reason: str, message: str) -> None:
+    """What is stored of the deployment can't be brought about: a person has to change it."""
+    _record_trouble(deployment, Health.DEGRADED, reason, message)
+
+
 def record_deleting(deployment: Deployment, left: str) -> None:
     """Say what the deletion waits for."""
     _record_trouble(deployment, Health.PROGRESSING, "Deleting", f"Waiting until the cluster has removed {left}.")

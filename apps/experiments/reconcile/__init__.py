@@ -11,7 +11,7 @@ from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import KubeError, RefusedOnce, Unauthorized, Unreachable
 from apps.clusters.manifests import RUN
 from apps.clusters.services import connect
-from apps.core.errors import FlotillaError, Unavailable
+from apps.core.errors import FlotillaError
 from apps.core.work import DONE, Again, Away, Outcome, Retry
 from apps.experiments import manifests
 from apps.experiments.health import Act, Decision, Facts, JobSeen, decide, see
@@ -41,7 +41,7 @@ def reconcile_run(pk: int) -> Outcome:
         seconds = _step(case, now)
     except RefusedOnce as error:
         return Retry(error.reason)
-    except (Unreachable, Unauthorized, FlotillaError) as error:
+    except (Unreachable, Unauthorized) as error:
         logger.warning("run %s: %s does not answer: %s", run.pk, run.cluster, error)
         cases.note(run, "ClusterUnreachable", f"{run.cluster.name} does not answer: {error}")
         return Away(str(error))
@@ -50,6 +50,11 @@ def reconcile_run(pk: int) -> Outcome:
         logger.warning("run %s: %s refuses: %s", run.pk, run.cluster, error)
         cases.note(run, error.reason, error.message)
         return Retry(error.reason)
+    except FlotillaError as error:
+        # What is stored of this run makes no sense to us: its own trouble, not its cluster's.
+        logger.warning("run %s: %s", run.pk, error)
+        cases.note(run, type(error).__name__, error.sentence)
+        return Retry(type(error).__name__)
     return DONE if seconds is None else Again(seconds)
 
 
@@ -90,10 +95,13 @@ def _step(case: Case, now: datetime) -> float | None:
 
 
 def _client(case: Case) -> KubeClient:
-    """A client for the run's cluster. Raises what `connect` does, Unavailable where it is not registered any more."""
+    """A client for the run's cluster. Raises Unreachable where none can be had: it is disabled, say."""
     if case.run.cluster is None:
-        raise Unavailable("The cluster is no longer registered.")
-    return connect(case.run.cluster)
+        raise Unreachable(0, "ClusterRemoved", "The cluster is no longer registered.")
+    try:
+        return connect(case.run.cluster)
+    except FlotillaError as error:
+        raise Unreachable(0, type(error).__name__, error.message) from error
 
 
 def _until(moment: datetime | None, now: datetime) -> float | None:
