@@ -25,7 +25,7 @@ from apps.deployments.models import Deployment
 from apps.experiments import services as experiments
 from apps.experiments.models import Experiment, LoggedModel, ModelVersion, RegisteredModel, Run
 from tests import factories
-from tests.concurrent import at_once
+from tests.concurrent import at_once, meanwhile
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -119,6 +119,19 @@ def test_the_audit_row_of_a_price_says_what_it_was(root: Principal, project: Pro
     prices.set_price(principal=root, name="second", price=UsagePrice.objects.get(), **figures)
     prices.set_price(principal=root, name="third", price=old, **figures)
     assert (AuditEntry.objects.filter(action="price.set").latest("id").before or {})["name"] == "second"
+
+
+@pytest.mark.parametrize("other", [{"name": "second"}, {"labels": {"pool": "b"}}])
+def test_of_two_new_prices_with_the_same_labels_or_name_one_is_refused(
+    root: Principal, project: Project, other: dict[str, Any]
+) -> None:
+    one = Decimal(1)
+    figures: dict[str, Any] = {"cpu_core_hour": one, "memory_gib_hour": one, "gpu_hour": one, "currency": "EUR"}
+    new = {"name": "first", "labels": {"pool": "a"}, **figures}
+    result = meanwhile(
+        partial(prices.set_price, principal=root, **new), partial(prices.set_price, principal=root, **new | other)
+    )
+    assert isinstance(result, Conflict) and UsagePrice.objects.count() == 1
 
 
 def test_many_at_once_lose_nothing(root: Principal, project: Project) -> None:

@@ -4,7 +4,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from apps.clusters.services import clean_labels
 from apps.clusters.usage.models import UsagePrice
@@ -13,7 +13,7 @@ from apps.core.access import Principal, require_platform_admin
 from apps.core.errors import Conflict, Invalid
 from apps.core.rows import held, put
 
-_CURRENCY = re.compile(r"^[A-Za-z€$£¥]{1,10}$")
+_CURRENCY = re.compile(r"[A-Za-z€$£¥]{1,10}")
 _FIGURES = ("cpu_core_hour", "memory_gib_hour", "gpu_hour")
 
 
@@ -42,6 +42,7 @@ def set_price(
     for field, value in figures.items():
         if not value.is_finite() or value < 0:
             raise Invalid("A price is a number from 0 on.", field=field)
+    _wait_for_others()
     known = held(price) if price is not None else None
     before = _described(known) if known is not None else None
     columns: dict[str, Any] = {"name": name.strip(), "labels": clean_labels(labels), "currency": currency, **figures}
@@ -68,8 +69,17 @@ def delete_price(*, principal: Principal, price: UsagePrice) -> None:
 
 def check_currency(currency: str) -> None:
     """Raise Invalid for what names no currency."""
-    if not _CURRENCY.match(currency):
+    if not _CURRENCY.fullmatch(currency):
         raise Invalid("Which currency?", hint="Such as EUR or USD.", field="currency")
+
+
+def _wait_for_others() -> None:
+    """Until the transaction ends nobody else sets a price: of two new ones for the same nodes each must see the other.
+
+    Who only reads prices waits for nobody.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(f"LOCK TABLE {UsagePrice._meta.db_table} IN SHARE ROW EXCLUSIVE MODE")
 
 
 def _described(price: UsagePrice) -> dict[str, Any]:
