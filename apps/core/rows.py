@@ -4,6 +4,7 @@ A row that was read earlier is old news. `held` reads it again and keeps others 
 ends; `put` writes the columns that are named and no other, so that a counter or a state never goes back.
 """
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from django.db import DataError
@@ -17,12 +18,15 @@ M = TypeVar("M", bound=Model)
 # JSON can say and UTF-8 can't. It is the input that is wrong, so every door answers it with 400.
 NOT_STORABLE = (DataError, UnicodeEncodeError)
 
+Expect = Callable[[Any], None]
+"""Looks at a row that is locked, and raises when it is not what its caller based a change on."""
 
-def held(row: M, *related: str) -> M:
+
+def held(row: M, *related: str, expect: Expect | None = None) -> M:
     """The row as it is now, locked until the transaction ends, with the `related` rows at hand (not locked).
 
     Rows that refer to it can be inserted meanwhile, so that logging to a run does not wait for a change of its name.
-    Raises Conflict when the row is gone.
+    Raises Conflict when the row is gone, and what `expect` raises about the row as it is under the lock.
     """
     # By way of `_meta`: the person of a request is a lazy object, whose class is none of ours.
     rows: Any = row._meta.model._default_manager.select_for_update(of=("self",), no_key=True)
@@ -30,6 +34,8 @@ def held(row: M, *related: str) -> M:
     found: M | None = (rows.select_related(*related) if related else rows).filter(pk=row.pk).first()
     if found is None:
         raise Conflict(f"{row} has just been deleted.", hint="Look again.")
+    if expect is not None:
+        expect(found)
     return found
 
 

@@ -24,10 +24,11 @@ from apps.clusters.api.serializers import (
 from apps.clusters.models import Cluster, Node
 from apps.clusters.visibility import visibility_of
 from apps.core.access import require_platform_admin
-from apps.core.api.etags import check_if_match, etag_of
+from apps.core.api.etags import etag_of, if_match
 from apps.core.api.pagination import CursorPage
 from apps.core.api.viewsets import TRUE, ServiceViewSet
 from apps.core.errors import Missing
+from apps.core.rows import Expect
 
 
 class ByName(CursorPage):
@@ -93,27 +94,38 @@ class ClusterViewSet(ServiceViewSet):
         """
         require_platform_admin(self.principal)
         cluster = self._cluster(name)
-        check_if_match(request, *_version(cluster))
+        expect = if_match(request, _version)
+        expect(cluster)
         body = ClusterPatchSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         values = body.validated_data
         if "labels" in values:
             # Before anything is changed: a body is taken as a whole, or not at all.
             values["labels"] = services.clean_labels(values["labels"])
-        cluster = self._connected(cluster, values)
+        cluster = self._connected(cluster, values, expect)
         if "identity" in values:
-            cluster = services.accept_identity(principal=self.principal, cluster=cluster, identity=values["identity"])
+            cluster = services.accept_identity(
+                principal=self.principal,
+                cluster=cluster,
+                identity=values["identity"],
+                expect=if_match(request, _version, after=cluster),
+            )
         if "labels" in values or "enabled" in values:
             cluster = services.update_cluster(
-                principal=self.principal, cluster=cluster, labels=values.get("labels"), enabled=values.get("enabled")
+                principal=self.principal,
+                cluster=cluster,
+                labels=values.get("labels"),
+                enabled=values.get("enabled"),
+                expect=if_match(request, _version, after=cluster),
             )
         reply = self._reply(cluster)
         if values.get("enabled") is False:
             reply.data["account"] = self._account(cluster)
         return reply
 
-    def _connected(self, cluster: Cluster, values: dict[str, Any]) -> Cluster:
+    def _connected(self, cluster: Cluster, values: dict[str, Any], expect: Expect) -> Cluster:
         whose: dict[str, Any] = {"principal": self.principal, "cluster": cluster, "force": values["force"]}
+        whose["expect"] = expect
         if "kubeconfig" in values:
             return services.replace_kubeconfig(**whose, kubeconfig_text=values["kubeconfig"], context=values["context"])
         if "credential" in values:
@@ -126,9 +138,9 @@ class ClusterViewSet(ServiceViewSet):
         A disabled cluster that is gone for good is removed with all of that by `abandon=true`.
         """
         cluster = self._cluster(name)
-        check_if_match(request, *_version(cluster))
         abandon = request.query_params.get("abandon", "").lower() in TRUE
-        services.delete_cluster(principal=self.principal, cluster=cluster, abandon=abandon)
+        expect = if_match(request, _version)
+        services.delete_cluster(principal=self.principal, cluster=cluster, abandon=abandon, expect=expect)
         return Response(status=204)
 
     @extend_schema(operation_id="testCluster", request=None, responses=ReportSerializer)

@@ -18,18 +18,23 @@ from apps.core import audit, transitions, work
 from apps.core.access import Principal, require_platform_admin
 from apps.core.errors import Conflict, Invalid, Missing, NotAllowed
 from apps.core.hints import hint
-from apps.core.rows import put
+from apps.core.rows import Expect, held, put
 
-_UID = re.compile(r"^[0-9A-Za-z-]{1,64}$")
+_UID = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
 def update_cluster(
-    *, principal: Principal, cluster: Cluster, labels: dict[str, str] | None = None, enabled: bool | None = None
+    *,
+    principal: Principal,
+    cluster: Cluster,
+    labels: dict[str, str] | None = None,
+    enabled: bool | None = None,
+    expect: Expect | None = None,
 ) -> Cluster:
     """Change labels, or stop and resume watching. None leaves a value as it is. Needs a platform administrator."""
     require_platform_admin(principal)
     with transaction.atomic():
-        cluster = Cluster.objects.select_for_update().get(pk=cluster.pk)
+        cluster = held(cluster, expect=expect)
         before = described(cluster)
         if labels is not None:
             put(cluster, labels=clean_labels(labels))
@@ -46,17 +51,17 @@ def update_cluster(
     return cluster
 
 
-def accept_identity(*, principal: Principal, cluster: Cluster, identity: str) -> Cluster:
+def accept_identity(*, principal: Principal, cluster: Cluster, identity: str, expect: Expect | None = None) -> Cluster:
     """Take the cluster with this uid for the registered one: it was rebuilt in its place, and the old one is gone.
 
     What Flotilla had on the old one is then found absent. Raises Invalid for what is no uid.
     Needs a platform administrator.
     """
     require_platform_admin(principal)
-    if not _UID.match(identity):
+    if not _UID.fullmatch(identity):
         raise Invalid("That is no uid of a namespace.", hint="The cluster's page names the one that answers.")
     with transaction.atomic():
-        cluster = Cluster.objects.select_for_update().get(pk=cluster.pk)
+        cluster = held(cluster, expect=expect)
         if identity == cluster.identity:
             return cluster
         before = described(cluster)
@@ -76,7 +81,9 @@ def account_of(*, principal: Principal, cluster: Cluster) -> Account:
     return account(cluster.pk)
 
 
-def delete_cluster(*, principal: Principal, cluster: Cluster, abandon: bool = False) -> Account:
+def delete_cluster(
+    *, principal: Principal, cluster: Cluster, abandon: bool = False, expect: Expect | None = None
+) -> Account:
     """Forget a cluster and what was observed on it; nothing on the cluster itself is touched.
 
     Returns what was left there. Raises Conflict, with the account as its extension, while something depends on it.
@@ -94,6 +101,8 @@ def delete_cluster(*, principal: Principal, cluster: Cluster, abandon: bool = Fa
             locked = Cluster.objects.select_for_update().filter(pk=pk).first()
             if locked is None:
                 raise Missing(f"Cluster {cluster.name} is removed already.")
+            if expect is not None:
+                expect(locked)
             left = account(pk)
             if abandon and locked.enabled:
                 raise Conflict("Only a disabled cluster can be given up.", hint="Disable it first.")

@@ -18,7 +18,7 @@ from apps.core import audit, crypto, transitions, work
 from apps.core.access import Principal, require_platform_admin
 from apps.core.errors import Conflict, Invalid, Unavailable
 from apps.core.hints import hint
-from apps.core.rows import put
+from apps.core.rows import Expect, held, put
 from apps.core.transactions import refuse_open_transaction
 
 CHECK = "check"
@@ -71,7 +71,13 @@ def register_in_cluster(*, principal: Principal, name: str, labels: dict[str, st
 
 
 def replace_kubeconfig(
-    *, principal: Principal, cluster: Cluster, kubeconfig_text: str | bytes, context: str = "", force: bool = False
+    *,
+    principal: Principal,
+    cluster: Cluster,
+    kubeconfig_text: str | bytes,
+    context: str = "",
+    force: bool = False,
+    expect: Expect | None = None,
 ) -> Cluster:
     """Change address, CA and credential together: a new address never gets the old credential.
 
@@ -79,16 +85,18 @@ def replace_kubeconfig(
     is new it is tried first, as `replace_credential` does. Needs a platform administrator.
     """
     require_platform_admin(principal)
-    return _reconnect(principal, cluster, kubeconfig.parse(kubeconfig_text, context), force)
+    return _reconnect(principal, cluster, kubeconfig.parse(kubeconfig_text, context), force, expect)
 
 
-def replace_by_in_cluster(*, principal: Principal, cluster: Cluster, force: bool = False) -> Cluster:
+def replace_by_in_cluster(
+    *, principal: Principal, cluster: Cluster, force: bool = False, expect: Expect | None = None
+) -> Cluster:
     """Reach the cluster by the pod's own service account from now on, and forget the stored credential.
 
     Needs a platform administrator.
     """
     require_platform_admin(principal)
-    return _reconnect(principal, cluster, incluster.here(), force)
+    return _reconnect(principal, cluster, incluster.here(), force, expect)
 
 
 def replace_credential(
@@ -99,6 +107,7 @@ def replace_credential(
     client_certificate: str = "",
     client_key: str = "",
     force: bool = False,
+    expect: Expect | None = None,
 ) -> Cluster:
     """Give the same server another token, or another client certificate with its key (PEM).
 
@@ -109,7 +118,7 @@ def replace_credential(
     require_platform_admin(principal)
     secret = kubeconfig.credential(token, client_certificate, client_key)
     same = kubeconfig.Kubeconfig(cluster.server, cluster.ca, cluster.tls_server_name, *secret)
-    return _reconnect(principal, cluster, same, force)
+    return _reconnect(principal, cluster, same, force, expect)
 
 
 def ensure_registered(
@@ -163,9 +172,11 @@ def _register(principal: Principal, name: str, labels: dict[str, str] | None, so
     return cluster
 
 
-def _reconnect(principal: Principal, cluster: Cluster, source: Source, force: bool) -> Cluster:
+def _reconnect(principal: Principal, cluster: Cluster, source: Source, force: bool, expect: Expect | None) -> Cluster:
     """Take another connection, after a trial where the server stays the same. No lock is held during the trial."""
     seen = Cluster.objects.get(pk=cluster.pk)
+    if expect is not None:
+        expect(seen)
     if _known(seen, source):
         return seen
     only_credential = _server_of(seen) == _server_of(source)
@@ -174,7 +185,7 @@ def _reconnect(principal: Principal, cluster: Cluster, source: Source, force: bo
     elif not force:
         _try(seen, source)
     with transaction.atomic():
-        cluster = Cluster.objects.select_for_update().get(pk=cluster.pk)
+        cluster = held(cluster, expect=expect)
         if _server_of(cluster) != _server_of(seen):
             # Else a credential for one server would be stored for another that was set meanwhile.
             raise Conflict("The cluster's address was changed meanwhile.", hint="Look at it, and try again.")

@@ -1,11 +1,13 @@
 """Optimistic concurrency: `ETag` on what is read, `If-Match` on what is edited."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 from rest_framework.request import Request
 
 from apps.core.errors import PreconditionFailed
+from apps.core.rows import Expect
 
 
 def etag_of(*parts: Any) -> str:
@@ -13,12 +15,22 @@ def etag_of(*parts: Any) -> str:
     return '"' + hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:20] + '"'
 
 
-def check_if_match(request: Request, *parts: Any) -> None:
-    """Raise PreconditionFailed when `If-Match` is given and names another version than `parts` do."""
-    wanted = request.headers.get("If-Match", "")
-    if not wanted or wanted.strip() == "*":
-        return
-    if etag_of(*parts) not in {tag.strip().removeprefix("W/") for tag in wanted.split(",")}:
-        raise PreconditionFailed(
-            "Somebody changed this since you read it.", hint="Read it again, then repeat the edit."
-        )
+def if_match(request: Request, version: Callable[[Any], tuple[Any, ...]], *, after: Any = None) -> Expect:
+    """What `If-Match` expects of the row that is to be edited, whose ETag is made of its `version`.
+
+    To be called by the service with the locked row, in the transaction that changes it: of two edits that name the same
+    ETag at the same moment one is refused. It raises PreconditionFailed. Without the header it expects nothing.
+    `after` is the row as an earlier step of the same request has left it: then that is what must be there.
+    """
+    given = request.headers.get("If-Match", "").strip()
+    known = {tag.strip().removeprefix("W/") for tag in given.split(",")}
+    if after is not None:
+        known = {etag_of(*version(after))}
+
+    def expect(row: Any) -> None:
+        if given not in ("", "*") and etag_of(*version(row)) not in known:
+            raise PreconditionFailed(
+                "Somebody changed this since you read it.", hint="Read it again, then repeat the edit."
+            )
+
+    return expect

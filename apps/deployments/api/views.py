@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.core.access import project_or_404
-from apps.core.api.etags import check_if_match, etag_of
+from apps.core.api.etags import etag_of, if_match
 from apps.core.api.viewsets import ServiceViewSet
 from apps.core.errors import Missing
 from apps.core.states import Role
@@ -125,8 +125,7 @@ class DeploymentViewSet(ServiceViewSet):
 
     def destroy(self, request: Request, name: str) -> Response:
         """Take a deployment down; it is gone when its page is."""
-        found = self._edited(name)
-        return self._shown(services.delete_deployment(principal=self.principal, deployment=found), status=202)
+        return self._shown(services.delete_deployment(**self._edit(name)), status=202)
 
     @extend_schema(
         methods=["GET"],
@@ -148,14 +147,12 @@ class DeploymentViewSet(ServiceViewSet):
             return self._page(selectors.revisions_of(self._found(name)), forms.RevisionSerializer)
         body = forms.NewRevisionSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        asked: dict[str, Any] = {
-            "principal": self.principal,
-            "deployment": self._edited(name),
-            "changes": body.validated_data,
-        }
+        edit = self._edit(name)
         if self.dry_run:
-            return _manifests(services.preview_revision(**asked))
-        revision, new = services.deploy_revision(**asked)
+            expect = edit.pop("expect")
+            expect(edit["deployment"])
+            return _manifests(services.preview_revision(**edit, changes=body.validated_data))
+        revision, new = services.deploy_revision(**edit, changes=body.validated_data)
         return Response(forms.RevisionSerializer(revision).data, status=201 if new else 200)
 
     @extend_schema(operation_id="listRollouts", parameters=[PROJECT], responses=forms.RolloutSerializer(many=True))
@@ -188,7 +185,7 @@ class DeploymentViewSet(ServiceViewSet):
         body = forms.RollbackSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         number = body.validated_data.get("revision")
-        made = services.rollback(principal=self.principal, deployment=self._edited(name), revision=number)
+        made = services.rollback(**self._edit(name), revision=number)
         return Response(forms.RevisionSerializer(made).data, status=201)
 
     @extend_schema(
@@ -202,8 +199,7 @@ class DeploymentViewSet(ServiceViewSet):
         """Change the number of replicas."""
         body = forms.ScaleSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        found = self._edited(name)
-        return self._shown(services.scale(principal=self.principal, deployment=found, **body.validated_data))
+        return self._shown(services.scale(**self._edit(name), **body.validated_data))
 
     @extend_schema(
         operation_id="restartDeployment", parameters=[PROJECT], request=None, responses={201: forms.RevisionSerializer}
@@ -211,7 +207,7 @@ class DeploymentViewSet(ServiceViewSet):
     @action(detail=True, methods=["post"])
     def restart(self, request: Request, name: str) -> Response:
         """Roll out a copy of the current revision: as it is asked for, by what Flotilla makes of it today."""
-        made = services.restart(principal=self.principal, deployment=self._edited(name))
+        made = services.restart(**self._edit(name))
         return Response(forms.RevisionSerializer(made).data, status=201)
 
     @extend_schema(
@@ -220,7 +216,7 @@ class DeploymentViewSet(ServiceViewSet):
     @action(detail=True, methods=["post"])
     def restore(self, request: Request, name: str) -> Response:
         """Put back what was edited by hand on the cluster (`drift`), as it was applied."""
-        return self._shown(services.restore(principal=self.principal, deployment=self._edited(name)))
+        return self._shown(services.restore(**self._edit(name)))
 
     @extend_schema(
         operation_id="predict",
@@ -245,10 +241,10 @@ class DeploymentViewSet(ServiceViewSet):
     def _found(self, name: str, at_least: Role = Role.VIEWER) -> Deployment:
         return selectors.deployment(self.principal, name, at_least, **self.project_filter())
 
-    def _edited(self, name: str) -> Deployment:
+    def _edit(self, name: str) -> dict[str, Any]:
+        """What every edit is told: who asks, of which deployment, and what `If-Match` expects of it."""
         found = self._found(name, Role.DEVELOPER)
-        check_if_match(self.request, "deployment", found.pk, found.generation)
-        return found
+        return {"principal": self.principal, "deployment": found, "expect": if_match(self.request, _version)}
 
     def _shown(self, deployment: Deployment, status: int = 200) -> Response:
         """The deployment as it is after a write."""
@@ -264,8 +260,13 @@ class DeploymentViewSet(ServiceViewSet):
 
 
 def _answer(deployment: Deployment, status: int = 200) -> Response:
-    tag = etag_of("deployment", deployment.pk, deployment.generation)
+    tag = etag_of(*_version(deployment))
     return Response(forms.DeploymentSerializer(deployment).data, status=status, headers={"ETag": tag})
+
+
+def _version(deployment: Deployment) -> tuple[Any, ...]:
+    """What an edit is based on: what is wanted, and not what is observed."""
+    return "deployment", deployment.pk, deployment.generation
 
 
 def _manifests(objects: list[dict[str, Any]]) -> Response:

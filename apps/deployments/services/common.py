@@ -11,7 +11,7 @@ from apps.core.access import Principal
 from apps.core.errors import Conflict, Invalid
 from apps.core.hints import hint
 from apps.core.models import Project
-from apps.core.rows import put
+from apps.core.rows import Expect, put
 from apps.core.states import Health
 from apps.core.transitions import advance, log
 from apps.deployments import manifests
@@ -62,8 +62,11 @@ def resolve(project: Project, spec: Mapping[str, Any], strategy: Strategy) -> Wi
     return Wish(parse_revision({**spec, "model": model}), found, rolls, alias)
 
 
-def hold(deployment: Deployment) -> Deployment:
-    """The row, locked, with what services need. Raises Conflict when it is being deleted."""
+def hold(deployment: Deployment, expect: Expect | None = None) -> Deployment:
+    """The row, locked, with what services need.
+
+    Raises Conflict when it is being deleted, and what `expect` raises about the row as it is under the lock.
+    """
     held = (
         Deployment.objects.select_for_update(of=("self",))
         .select_related("project", "target", "current", "stable")
@@ -72,6 +75,8 @@ def hold(deployment: Deployment) -> Deployment:
     )
     if held is None or held.state != DeploymentState.ACTIVE:
         raise Conflict(f"{deployment.name} is being deleted.")
+    if expect is not None:
+        expect(held)
     return held
 
 

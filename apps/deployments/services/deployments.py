@@ -12,6 +12,7 @@ from apps.core.access import Principal, require_role
 from apps.core.errors import Conflict, Missing
 from apps.core.models import Project
 from apps.core.names import check_service_name
+from apps.core.rows import Expect
 from apps.core.rows import held as held_row
 from apps.core.states import Health, Role
 from apps.core.transitions import advance, log
@@ -93,12 +94,12 @@ def preview_deployment(
     ]
 
 
-def scale(*, principal: Principal, deployment: Deployment, replicas: int) -> Deployment:
+def scale(*, principal: Principal, deployment: Deployment, replicas: int, expect: Expect | None = None) -> Deployment:
     """Ask for another number of replicas; it is no new revision. Needs the developer role."""
     require_role(principal, deployment.project, Role.DEVELOPER)
     count = check_replicas(replicas)
     with transaction.atomic():
-        held = hold(deployment)
+        held = hold(deployment, expect)
         if held.desired_replicas != count:
             before = held.desired_replicas
             change_wanted(held, desired_replicas=count)
@@ -114,14 +115,14 @@ def scale(*, principal: Principal, deployment: Deployment, replicas: int) -> Dep
     return held
 
 
-def restore(*, principal: Principal, deployment: Deployment) -> Deployment:
+def restore(*, principal: Principal, deployment: Deployment, expect: Expect | None = None) -> Deployment:
     """Put back what was edited by hand on the cluster, as it was applied. Needs the developer role.
 
     Raises Conflict when nothing differs. Pods restart only where the edit had changed them.
     """
     require_role(principal, deployment.project, Role.DEVELOPER)
     with transaction.atomic():
-        held = hold(deployment)
+        held = hold(deployment, expect)
         if not held.drift:
             raise Conflict(f"Nothing of {held.name} is known to differ from what was applied.")
         if not held.restore_asked:
@@ -139,14 +140,14 @@ def restore(*, principal: Principal, deployment: Deployment) -> Deployment:
     return held
 
 
-def delete_deployment(*, principal: Principal, deployment: Deployment) -> Deployment:
+def delete_deployment(*, principal: Principal, deployment: Deployment, expect: Expect | None = None) -> Deployment:
     """Take the deployment down; its row goes when the cluster confirms that nothing is left.
 
     Needs the developer role. Doing it again is harmless.
     """
     require_role(principal, deployment.project, Role.DEVELOPER)
     with transaction.atomic():
-        held = Deployment.objects.select_for_update(of=("self",)).select_related("project").get(pk=deployment.pk)
+        held = held_row(deployment, "project", expect=expect)
         moved = advance(
             held,
             to=DeploymentState.DELETING,

@@ -10,6 +10,7 @@ from apps.clusters.selectors import check_fits
 from apps.core import audit
 from apps.core.access import Principal, require_role
 from apps.core.errors import Conflict, Invalid, Missing
+from apps.core.rows import Expect
 from apps.core.states import Role
 from apps.deployments import manifests
 from apps.deployments.models import Deployment, Revision
@@ -18,7 +19,7 @@ from apps.deployments.specs import parse_revision, parse_strategy
 
 
 def deploy_revision(
-    *, principal: Principal, deployment: Deployment, changes: Mapping[str, Any]
+    *, principal: Principal, deployment: Deployment, changes: Mapping[str, Any], expect: Expect | None = None
 ) -> tuple[Revision, bool]:
     """Roll out the present spec with `changes` (a new model version, another image …). Needs the developer role.
 
@@ -27,7 +28,7 @@ def deploy_revision(
     """
     require_role(principal, deployment.project, Role.DEVELOPER)
     with transaction.atomic():
-        held = hold(deployment)
+        held = hold(deployment, expect)
         # Under the lock: else what somebody else has just rolled out would be undone by what it was based on.
         wish = _changed(held, changes)
         if held.current is not None and parse_revision(held.current.spec).digest == wish.spec.digest:
@@ -48,14 +49,14 @@ def preview_revision(
     return [manifests.stamped(made, manifests.asked_of(identity, number, parsed.digest))]
 
 
-def restart(*, principal: Principal, deployment: Deployment) -> Revision:
+def restart(*, principal: Principal, deployment: Deployment, expect: Expect | None = None) -> Revision:
     """Roll out a copy of the revision that is wanted now, as `kubectl rollout restart` does. Needs the developer role.
 
     Nothing else renders a revision anew: this is how it gets what changed in Flotilla, above all its address.
     """
     require_role(principal, deployment.project, Role.DEVELOPER)
     with transaction.atomic():
-        held = hold(deployment)
+        held = hold(deployment, expect)
         if held.current is None:
             raise Conflict("The deployment has no revision to restart.")
         now = held.current
@@ -63,7 +64,9 @@ def restart(*, principal: Principal, deployment: Deployment) -> Revision:
         return roll(held, wish, principal, action="deployment.restart", copied_from=now.number)
 
 
-def rollback(*, principal: Principal, deployment: Deployment, revision: int | None = None) -> Revision:
+def rollback(
+    *, principal: Principal, deployment: Deployment, revision: int | None = None, expect: Expect | None = None
+) -> Revision:
     """Roll out a copy of an earlier revision, as `kubectl rollout undo` does. Needs the developer role.
 
     Without a number it is the revision that served before this one. The copy gets a number of its own, so that the
@@ -71,7 +74,7 @@ def rollback(*, principal: Principal, deployment: Deployment, revision: int | No
     """
     require_role(principal, deployment.project, Role.DEVELOPER)
     with transaction.atomic():
-        held = hold(deployment)
+        held = hold(deployment, expect)
         source = _rollback_source(held, revision)
         spec = parse_revision(source.spec)
         if held.current is not None and parse_revision(held.current.spec).digest == spec.digest:

@@ -8,7 +8,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.core.api.etags import check_if_match, etag_of
+from apps.core.api.etags import etag_of, if_match
 from apps.core.states import Role
 from apps.experiments import selectors, services
 from apps.experiments.api import serializers as forms
@@ -68,12 +68,14 @@ class ModelViewSet(Ordered):
         """Describe or tag a model; `If-Match` guards against edits in between."""
         body = forms.DescriptionSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        found = self._edited(name)
-        return self._shown(services.update_model(principal=self.principal, model=found, **body.validated_data))
+        found, expect = self._found(name, Role.DEVELOPER), if_match(request, _version)
+        changed = services.update_model(principal=self.principal, model=found, expect=expect, **body.validated_data)
+        return self._shown(changed)
 
     def destroy(self, request: Request, name: str) -> Response:
         """Remove a model with its versions and aliases; the runs and their files stay."""
-        services.delete_model(principal=self.principal, model=self._edited(name))
+        found = self._found(name, Role.DEVELOPER)
+        services.delete_model(principal=self.principal, model=found, expect=if_match(request, _version))
         return Response(status=204)
 
     @extend_schema(
@@ -126,14 +128,17 @@ class ModelViewSet(Ordered):
         found = selectors.model_version(model.project, model.name, int(version))
         if not writes:
             return self._version_shown(found)
-        check_if_match(request, "version", found.pk, found.updated_at)
+        edit: dict[str, Any] = {
+            "principal": self.principal,
+            "version": found,
+            "expect": if_match(request, _version_of_version),
+        }
         if request.method == "DELETE":
-            services.delete_version(principal=self.principal, version=found)
+            services.delete_version(**edit)
             return Response(status=204)
         body = forms.DescriptionSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        changed = services.update_version(principal=self.principal, version=found, **body.validated_data)
-        return self._version_shown(changed)
+        return self._version_shown(services.update_version(**edit, **body.validated_data))
 
     @extend_schema(
         operation_id="setModelAlias",
@@ -184,17 +189,20 @@ class ModelViewSet(Ordered):
         named = self.request.query_params.get("project") or body.get("project")
         return {"project": self.project()} if named else self.project_filter()
 
-    def _edited(self, name: str) -> RegisteredModel:
-        found = self._found(name, Role.DEVELOPER)
-        check_if_match(self.request, "model", found.pk, found.updated_at)
-        return found
-
     def _shown(self, model: RegisteredModel, status: int = 200) -> Response:
         found = selectors.models(pk=model.pk).get()
-        tag = etag_of("model", found.pk, found.updated_at)
+        tag = etag_of(*_version(found))
         return Response(forms.ModelSerializer(found).data, status=status, headers={"ETag": tag})
 
     def _version_shown(self, version: ModelVersion, status: int = 200) -> Response:
         found = selectors.versions(version.model).get(pk=version.pk)
-        tag = etag_of("version", found.pk, found.updated_at)
+        tag = etag_of(*_version_of_version(found))
         return Response(forms.VersionSerializer(found).data, status=status, headers={"ETag": tag})
+
+
+def _version(model: RegisteredModel) -> tuple[Any, ...]:
+    return "model", model.pk, model.updated_at
+
+
+def _version_of_version(version: ModelVersion) -> tuple[Any, ...]:
+    return "version", version.pk, version.updated_at

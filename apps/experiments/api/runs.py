@@ -8,7 +8,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.core.api.etags import check_if_match, etag_of
+from apps.core.api.etags import etag_of, if_match
 from apps.core.api.viewsets import ServiceViewSet
 from apps.core.errors import Invalid
 from apps.core.states import Role
@@ -110,23 +110,28 @@ class ExperimentViewSet(Ordered):
         body = forms.RenameSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         found = selectors.experiment(self.principal, name, Role.DEVELOPER, **self.project_filter())
-        check_if_match(request, "experiment", found.pk, found.updated_at)
         renamed = services.rename_experiment(
-            principal=self.principal, experiment=found, name=body.validated_data["name"]
+            principal=self.principal,
+            experiment=found,
+            name=body.validated_data["name"],
+            expect=if_match(request, _version),
         )
         return self._shown(renamed)
 
     def destroy(self, request: Request, name: str) -> Response:
         """Mark an experiment as deleted; MLflow's API can restore it."""
         found = selectors.experiment(self.principal, name, Role.DEVELOPER, **self.project_filter())
-        check_if_match(request, "experiment", found.pk, found.updated_at)
-        services.delete_experiment(principal=self.principal, experiment=found)
+        services.delete_experiment(principal=self.principal, experiment=found, expect=if_match(request, _version))
         return Response(status=204)
 
     def _shown(self, experiment: Experiment, status: int = 200) -> Response:
         found = selectors.experiments(pk=experiment.pk).get()
-        tag = etag_of("experiment", found.pk, found.updated_at)
+        tag = etag_of(*_version(found))
         return Response(forms.ExperimentSerializer(found).data, status=status, headers={"ETag": tag})
+
+
+def _version(experiment: Experiment) -> tuple[Any, ...]:
+    return "experiment", experiment.pk, experiment.updated_at
 
 
 @extend_schema_view(

@@ -10,7 +10,7 @@ from apps.core.access import Principal, require_role
 from apps.core.errors import Conflict, Invalid
 from apps.core.hints import hint
 from apps.core.models import Project
-from apps.core.rows import held, put
+from apps.core.rows import Expect, held, put
 from apps.core.states import Role
 from apps.experiments.models import Experiment
 from apps.experiments.services.authors import author
@@ -60,13 +60,15 @@ def _checked_name(name: str) -> str:
 
 
 @transaction.atomic
-def rename_experiment(*, principal: Principal, experiment: Experiment, name: str) -> Experiment:
+def rename_experiment(
+    *, principal: Principal, experiment: Experiment, name: str, expect: Expect | None = None
+) -> Experiment:
     """Give an experiment another name. Needs the developer role.
 
     Raises Conflict when it is taken or the experiment is deleted.
     """
     require_role(principal, experiment.project, Role.DEVELOPER)
-    now = held(experiment, "project")
+    now = held(experiment, "project", expect=expect)
     if now.deleted_at is not None:
         raise Conflict("A deleted experiment can't be renamed.", hint="Restore it first.")
     before, after = now.name, _checked_name(name)
@@ -87,9 +89,9 @@ def rename_experiment(*, principal: Principal, experiment: Experiment, name: str
     return now
 
 
-def delete_experiment(*, principal: Principal, experiment: Experiment) -> None:
+def delete_experiment(*, principal: Principal, experiment: Experiment, expect: Expect | None = None) -> None:
     """Mark an experiment as deleted; `restore_experiment` brings it back. Needs the developer role."""
-    _mark(principal, experiment, "experiment.delete", deleted=True)
+    _mark(principal, experiment, "experiment.delete", deleted=True, expect=expect)
 
 
 def restore_experiment(*, principal: Principal, experiment: Experiment) -> None:
@@ -98,8 +100,11 @@ def restore_experiment(*, principal: Principal, experiment: Experiment) -> None:
 
 
 @transaction.atomic
-def _mark(principal: Principal, experiment: Experiment, action: str, *, deleted: bool) -> None:
+def _mark(
+    principal: Principal, experiment: Experiment, action: str, *, deleted: bool, expect: Expect | None = None
+) -> None:
     require_role(principal, experiment.project, Role.DEVELOPER)
+    experiment = held(experiment, "project", expect=expect)
     put(experiment, deleted_at=timezone.now() if deleted else None)
     audit.record(principal=principal, action=action, obj=experiment, project=experiment.project)
     hint(f"experiment:{experiment.pk}", experiment.project_id)

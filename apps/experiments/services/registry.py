@@ -10,7 +10,7 @@ from apps.core.access import Principal, require_role
 from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.hints import hint
 from apps.core.models import Project
-from apps.core.rows import held, merged, put
+from apps.core.rows import Expect, held, merged, put
 from apps.core.states import Role
 from apps.experiments import artifacts, selectors
 from apps.experiments.models import LoggedModel, ModelAlias, ModelVersion, RegisteredModel, Run
@@ -196,13 +196,14 @@ def update_model(
     name: str | None = None,
     description: str | None = None,
     tags: dict[str, str | None] | None = None,
+    expect: Expect | None = None,
 ) -> RegisteredModel:
     """Rename, describe or tag a model; a tag whose value is None is removed. Needs the developer role.
 
     Returns the model as it is now: what others changed since it was read stays.
     """
     require_role(principal, model.project, Role.DEVELOPER)
-    now = held(model, "project")
+    now = held(model, "project", expect=expect)
     before = {"name": now.name, "description": now.description}
     after = {
         "name": now.name if name is None or name == now.name else _checked_name(name),
@@ -225,11 +226,12 @@ def update_version(
     version: ModelVersion,
     description: str | None = None,
     tags: dict[str, str | None] | None = None,
+    expect: Expect | None = None,
 ) -> ModelVersion:
     """Describe or tag a version; what it is made from never changes. Needs the developer role."""
     require_role(principal, version.model.project, Role.DEVELOPER)
     model = held(version.model)
-    now = held(version, "model")
+    now = held(version, "model", expect=expect)
     before = {"description": now.description}
     after = {"description": now.description if description is None else description}
     put(now, **after, tags=merged(now.tags, tags))
@@ -242,20 +244,21 @@ def update_version(
 
 
 @transaction.atomic
-def delete_version(*, principal: Principal, version: ModelVersion) -> None:
+def delete_version(*, principal: Principal, version: ModelVersion, expect: Expect | None = None) -> None:
     """Remove a version and the aliases that point at it; its files stay with the run. Needs the developer role."""
     require_role(principal, version.model.project, Role.DEVELOPER)
     model = held(version.model)
-    audit.record(principal=principal, action="model.version.delete", obj=version, project=version.model.project)
+    now = held(version, "model", expect=expect)
+    audit.record(principal=principal, action="model.version.delete", obj=now, project=version.model.project)
     _touched(model)
-    held(version).delete()
+    now.delete()
 
 
 @transaction.atomic
-def delete_model(*, principal: Principal, model: RegisteredModel) -> None:
+def delete_model(*, principal: Principal, model: RegisteredModel, expect: Expect | None = None) -> None:
     """Remove a model with all its versions and aliases; the runs and their files stay. Needs the developer role."""
     require_role(principal, model.project, Role.DEVELOPER)
-    now = held(model)
+    now = held(model, expect=expect)
     audit.record(principal=principal, action="model.delete", obj=now, project=model.project)
     hint("models", model.project_id)
     now.delete()
