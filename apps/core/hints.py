@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 # Published messages know no databases, unlike keys: two Flotillas on one server must not hear each other.
 CHANNEL = f"flotilla:hints:{redis.Redis.from_url(settings.REDIS_URL).get_connection_kwargs().get('db') or 0}"
 RESYNC = "resync"
+# Before a person's primary key: for the streams alone, which never pass it on.
+SIGHT = "sight:"
 # A topic that changes faster is hinted this often (seconds), and never a last time missing.
 PAUSE_SECONDS = 0.15
 # The longest `every` that `publish` takes: so long it is known when a topic was published last.
@@ -54,6 +56,11 @@ def hint(topic: str, project_id: int | None = None) -> None:
         # another. If not, its hints go out for nothing, which harms nobody.
         transaction.on_commit(batch, robust=True)
     batch.topics[topic, project_id] = None
+
+
+def sight_changed(person_pk: int) -> None:
+    """After commit, let the open pages of a person be asked again what they may see, and whether at all."""
+    hint(f"{SIGHT}{person_pk}")
 
 
 class _Batch:

@@ -3,6 +3,9 @@
 A page subscribes first and reads after, so nothing that changes in between is missed. A slow reader loses hints
 (what waits for it is bounded) and is told `resync`, upon which it fetches everything again.
 
+What a reader may see is asked again every half minute or so, and at once where a service says that it has changed.
+Who may see nothing any more, because the session or the person's access has ended, is cut off.
+
 The first hint after a pause goes out at once. Those that follow are gathered and go out together, each once: writing
 to a thousand sockets costs some 50 ms of processor time, however much is written.
 """
@@ -10,18 +13,21 @@ to a thousand sockets costs some 50 ms of processor time, however much is writte
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
 import redis.asyncio as redis
 from django.conf import settings
+from django.db import DatabaseError
 from redis.exceptions import RedisError
 
-from apps.core.hints import CHANNEL, RESYNC, Topic
+from apps.core.hints import CHANNEL, RESYNC, SIGHT, Topic
 
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 15.0
+# After so long a reader's sight is old: it is asked for again at the next sign of life, a heartbeat at the latest.
+SIGHT_SECONDS = 30.0
 # After so long without a message the server is asked for a sign of life, and given as long to answer.
 PING_SECONDS = 5.0
 # Hints that may wait for one reader.
@@ -33,13 +39,19 @@ PAUSE_EACH_SECONDS = 0.0002
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
 
 
+Sight = frozenset[int]
+"""The projects that a reader sees."""
+
+
 class _Reader:
-    """One open page: the projects that it sees (None: all), and the frames that wait for it."""
+    """One open page: the projects that it sees (None: all), whose it is, and the frames that wait for it."""
 
-    __slots__ = ("_count", "_frames", "news", "projects")
+    __slots__ = ("_count", "_frames", "doubtful", "news", "person", "projects")
 
-    def __init__(self, projects: frozenset[int] | None) -> None:
+    def __init__(self, projects: Sight | None, person: int | None) -> None:
         self.projects = projects
+        self.person = person
+        self.doubtful = False
         self.news = asyncio.Event()
         self._frames: list[str] = []
         self._count = 0
@@ -51,6 +63,16 @@ class _Reader:
             self._frames, self._count = [_frame(RESYNC)], 1
         else:
             self._frames.append(frames)
+        self.news.set()
+
+    def begin_anew(self) -> None:
+        """Drop what waits, and say to look at everything."""
+        self._frames, self._count = [_frame(RESYNC)], 1
+        self.news.set()
+
+    def doubt(self) -> None:
+        """Somebody changed what its person may see."""
+        self.doubtful = True
         self.news.set()
 
     def take(self) -> str:
@@ -69,9 +91,20 @@ class HintHub:
         self._readers: set[_Reader] = set()
         self._task: asyncio.Task[None] | None = None
 
-    async def read(self, projects: frozenset[int] | None) -> AsyncIterator[str]:
-        """Yield SSE frames for a reader who sees `projects` (None: all of them), a heartbeat when all is quiet."""
-        reader = _Reader(projects)
+    async def read(
+        self,
+        projects: Sight | None,
+        *,
+        person: int | None = None,
+        look: Callable[[], Awaitable[Sight | None]] | None = None,
+    ) -> AsyncIterator[str]:
+        """Yield SSE frames for a reader who sees `projects` (None: all of them), a heartbeat when all is quiet.
+
+        `look` says what the reader sees now; the stream ends when it says None: nothing at all. `person` is whose page
+        it is, by primary key.
+        """
+        reader, clock = _Reader(projects, person), asyncio.get_running_loop().time
+        looked = clock()
         self._readers.add(reader)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._pump())
@@ -85,8 +118,12 @@ class HintHub:
                 except TimeoutError:
                     # An event, not only a comment: a page can't see comments, and must notice a stream that died.
                     yield ": still here\nevent: beat\ndata: ok\n\n"
-                else:
-                    yield reader.take()
+                while look is not None and (reader.doubtful or clock() - looked >= SIGHT_SECONDS):
+                    looked = clock()
+                    if not await _still_sees(reader, look):
+                        return
+                if text := reader.take():
+                    yield text
         finally:
             self._readers.discard(reader)
 
@@ -123,7 +160,7 @@ class HintHub:
     def _deliver(self, topics: Iterable[Topic]) -> None:
         """Give every reader what it may know of; readers with the same projects share the text."""
         said: dict[frozenset[int] | None, tuple[str, int]] = {}
-        found = list(topics)
+        found = [topic for topic in topics if not self._is_about_sight(topic[0])]
         for reader in self._readers if found else ():
             projects = reader.projects
             if projects not in said:
@@ -132,6 +169,30 @@ class HintHub:
             text, count = said[projects]
             if count:
                 reader.put(text, count)
+
+    def _is_about_sight(self, topic: str) -> bool:
+        """Whether it is for us alone; then the readers that it is about are in doubt."""
+        if not topic.startswith(SIGHT):
+            return False
+        for reader in self._readers:
+            if str(reader.person) == topic.removeprefix(SIGHT):
+                reader.doubt()
+        return True
+
+
+async def _still_sees(reader: _Reader, look: Callable[[], Awaitable[Sight | None]]) -> bool:
+    """Ask again what the reader sees; what waits for it of what it sees no longer is dropped unread."""
+    reader.doubtful = False
+    try:
+        seen = await look()
+    except DatabaseError as error:
+        # Nobody's access changes while Postgres is away: it is asked for again later.
+        logger.warning("what a reader may see is not known now (%s)", type(error).__name__)
+        return True
+    if seen is not None and reader.projects is not None and seen != reader.projects:
+        reader.projects = seen
+        reader.begin_anew()
+    return seen is not None
 
 
 async def _gather(channel: Any, not_before: float) -> list[Topic]:

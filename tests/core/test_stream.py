@@ -8,11 +8,15 @@ from urllib.parse import urlsplit
 import pytest
 import redis.asyncio as aioredis
 from django.conf import settings
+from django.contrib.sessions.models import Session
+from django.db import OperationalError, connection
 from django.test import AsyncClient, Client
 
-from apps.core import stream
+from apps.core import services, stream
+from apps.core.access import Principal
 from apps.core.hints import CHANNEL
 from apps.core.models import Project, User
+from apps.core.states import Role
 
 
 async def frames(source: AsyncIterator[str], count: int) -> list[str]:
@@ -133,6 +137,115 @@ def test_a_signed_in_person_gets_a_stream() -> None:
         assert response["Content-Type"] == "text/event-stream"
         first = await anext(aiter(response.streaming_content))  # type: ignore[attr-defined]
         assert b"hello" in first
+
+    run(work)
+
+
+def test_what_a_reader_sees_is_asked_again_where_it_has_changed_and_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stream, "HEARTBEAT_SECONDS", 0.05)
+    sees: dict[int, frozenset[int] | None] = {7: frozenset({1, 2}), 8: frozenset({1})}
+
+    def reader(hub: stream.HintHub, person: int) -> AsyncIterator[str]:
+        async def look() -> frozenset[int] | None:
+            return sees[person]
+
+        return hub.read(sees[person], person=person, look=look)
+
+    async def until(source: AsyncIterator[str], topic: str) -> list[str]:
+        found: list[str] = []
+        while topic not in found:
+            found += [each for each in await topics(source, 1) if each != "ok"]
+        return found
+
+    async def work() -> None:
+        hub = stream.HintHub()
+        one, other = reader(hub, 7), reader(hub, 8)
+        await frames(other, 1)
+        await until(one, "resync")
+        await send(("run:1", 2))
+        assert await until(one, "run:1") == ["run:1"]
+        sees[7] = frozenset({1})
+        await send(("sight:7", None))
+        assert await until(one, "resync") == ["resync"], "a page that sees less looks at everything again"
+        await send(("run:2", 2), ("clusters", None))
+        assert await until(one, "clusters") == ["clusters"]
+        sees[7] = None
+        await send(("sight:7", None), ("clusters", None))
+        with pytest.raises(StopAsyncIteration):
+            await frames(one, 100)
+        assert (await until(other, "clusters"))[-1] == "clusters", "of somebody else's access nobody hears"
+        monkeypatch.setattr(stream, "SIGHT_SECONDS", 0.1)
+        sees[8] = None
+        with pytest.raises(StopAsyncIteration):
+            await frames(other, 100)
+
+    run(work)
+
+
+def test_while_postgres_is_away_nobody_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(stream, "SIGHT_SECONDS", 0.05)
+
+    async def work() -> None:
+        async def look() -> frozenset[int] | None:
+            raise OperationalError("away")
+
+        reader = stream.HintHub().read(frozenset({1}), person=7, look=look)
+        await frames(reader, 5)
+        await send(("run:1", 1))
+        while "run:1" not in await topics(reader, 1):
+            pass
+
+    run(work)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("how", ["disabled", "another password", "deleted", "signed out", "no member any more"])
+def test_an_open_stream_follows_what_its_reader_may(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "HEARTBEAT_SECONDS", 0.1)
+    if how == "signed out":
+        monkeypatch.setattr(stream, "SIGHT_SECONDS", 0.2)
+    root = Principal(user=User.objects.create_superuser("root"))
+    user, project = User.objects.create_user("ada"), Project.objects.create(name="theirs")
+    services.set_member(principal=root, project=project, username="ada", role=Role.VIEWER)
+
+    def end() -> None:
+        match how:
+            case "disabled":
+                services.update_person(principal=root, user=user, is_active=False)
+            case "another password":
+                services.set_password(principal=root, user=user, password="quite another one 7")
+            case "deleted":
+                services.delete_person(principal=root, user=user)
+            case "signed out":
+                Session.objects.all().delete()
+            case _:
+                services.set_member(principal=root, project=project, username="ada", role=None)
+        connection.close()
+
+    async def work() -> None:
+        client = AsyncClient()
+        await client.aforce_login(user)
+        response = await client.get("/events")
+        lines = aiter(response.streaming_content)  # type: ignore[attr-defined]
+        while b"resync" not in await anext(lines):
+            pass
+        await send(("run:1", project.pk))
+        while b"run:1" not in await anext(lines):
+            pass
+        await asyncio.to_thread(end)
+        if how == "no member any more":
+            while b"resync" not in await anext(lines):
+                pass
+            await send(("run:2", project.pk), ("clusters", None))
+            while b"clusters" not in (said := await anext(lines)):
+                assert b"run:2" not in said
+            return
+        with pytest.raises(StopAsyncIteration):
+            while True:
+                await anext(lines)
 
     run(work)
 

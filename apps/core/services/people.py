@@ -12,6 +12,7 @@ from django.utils import timezone
 from apps.core import audit
 from apps.core.access import Principal, require_platform_admin
 from apps.core.errors import Conflict, Invalid, NotAllowed
+from apps.core.hints import sight_changed
 from apps.core.models import ApiToken, User
 from apps.core.rows import held, put
 from apps.core.states import Role
@@ -59,6 +60,7 @@ def update_person(*, principal: Principal, user: User, **columns: Any) -> User:
             _check(now, None)
             told = {**after, "revoked": _end_access(now, before, after)}
             audit.record(principal=principal, action="person.update", obj=now, before=before, after=told)
+            sight_changed(now.pk)
     except IntegrityError as error:
         raise Conflict(f"There is a person {columns.get('username')!r} already.", field="username") from error
     return now
@@ -79,6 +81,7 @@ def set_password(*, principal: Principal, user: User, password: str | None) -> U
     _check(now, password)
     put(now, password=make_password(password))
     audit.record(principal=principal, action="person.password", obj=now, after={"usable": password is not None})
+    sight_changed(now.pk)
     return now
 
 
@@ -94,6 +97,7 @@ def delete_person(*, principal: Principal, user: User) -> None:
     if now.pk in administrators:
         _refuse_last(administrators, now)
     audit.record(principal=principal, action="person.delete", obj=now, before=_described(now))
+    sight_changed(now.pk)
     now.delete()
 
 
