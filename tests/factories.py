@@ -110,22 +110,22 @@ def pod(cluster: Cluster, project: Project | None, *, namespace: str = "", **fie
 def warning(
     cluster: Cluster, pod: Pod, reason: str = "Unhealthy", message: str = "Readiness probe failed"
 ) -> KubeEvent:
-    now = timezone.now()
-    return KubeEvent.objects.create(
-        cluster=cluster,
-        uid=uid(),
+    return event(
+        cluster,
+        reason,
+        message,
         namespace=pod.namespace,
-        involved_kind="Pod",
         involved_name=pod.name,
         involved_uid=pod.uid,
         project=pod.project,
-        type="Warning",
-        reason=reason,
-        message=message,
-        source="kubelet",
-        first_at=now,
-        last_at=now,
     )
+
+
+def event(cluster: Cluster, reason: str, message: str, **fields: Any) -> KubeEvent:
+    """What the kubelet says of a pod."""
+    now = timezone.now()
+    values = {"involved_kind": "Pod", "type": "Warning", "source": "kubelet", "first_at": now, "last_at": now}
+    return KubeEvent.objects.create(cluster=cluster, uid=uid(), reason=reason, message=message, **(values | fields))
 
 
 def run(experiment: Experiment, *, state: str = RunState.SUCCEEDED, points: int = 5, **fields: Any) -> Run:

@@ -122,6 +122,7 @@ class Api:
         given = {"containerStatuses": [running]} if status.get("phase") == "Running" else {}
         metadata = {
             "name": f"{job_name}-x",
+            "uid": f"uid-of-{job_name}-x",
             "ownerReferences": [{"uid": self.objects["Job", job_name]["metadata"]["uid"]}],
             "creationTimestamp": created,
         }

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from apps.experiments.health import Act, Facts, JobSeen, PodSeen, decide, remembered, see
+from apps.experiments.health import Act, Facts, JobSeen, PodSeen, decide, is_being_made, remembered, see
 from apps.experiments.states import ENDED, AttemptState
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -52,6 +52,10 @@ def decided(state: str, seen: JobSeen | None, **facts: Any) -> tuple[Act, Attemp
         # An image that is not there: visible at once, and not for ever.
         (S.QUEUED, job(replace(NO_IMAGE, created_at=NOW)), Act.NOTHING, S.STARTING, "ImagePullBackOff"),
         (S.STARTING, job(NO_IMAGE), Act.STOP, S.STOPPING, "ImagePullBackOff"),
+        # So long after it got its node: it may have waited for one for hours.
+        (S.STARTING, job(replace(NO_IMAGE, scheduled_at=START)), Act.NOTHING, S.STARTING, "ImagePullBackOff"),
+        (S.STARTING, job(replace(NO_IMAGE, reason="FailedCreatePodSandBox")), Act.STOP, S.STOPPING,
+         "FailedCreatePodSandBox"),
         # The end, by the Job's word.
         (S.RUNNING, job(ENDED_WELL, outcome="Complete"), Act.NOTHING, S.SUCCEEDED, ""),
         (S.PENDING, job(outcome="Complete"), Act.NOTHING, S.SUCCEEDED, ""),
@@ -242,3 +246,25 @@ def test_a_job_without_a_pod_is_explained_by_its_events() -> None:
     found = see({"metadata": {"uid": "u1"}}, [], ["exceeded quota"])
     decision = decide(Facts(S.QUEUED, True), found, NOW)
     assert (decision.reason, decision.message) == ("FailedCreate", "exceeded quota")
+
+
+def test_a_pod_without_a_sandbox_is_looked_at_again_though_no_watch_speaks_of_it() -> None:
+    assert decide(Facts(S.QUEUED, launched=True), job(MADE), NOW).recheck == 60.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "making"),
+    [
+        ({}, True),
+        ({"containerStatuses": [{"state": {"waiting": {"reason": "ContainerCreating"}}}]}, True),
+        ({"initContainerStatuses": [{"state": {"waiting": {"reason": "PodInitializing"}}}]}, True),
+        ({"containerStatuses": [{"state": {"waiting": {"reason": "ErrImagePull"}}}]}, False),
+        ({"containerStatuses": [{"state": {"running": {"startedAt": "2026-11-23T11:00:00Z"}}}]}, False),
+        ({"containerStatuses": [{"state": {"waiting": {"reason": "ContainerCreating"}}, "restartCount": 1}]}, False),
+        ({"phase": "Running"}, False),
+    ],
+)
+def test_which_pods_may_lack_a_sandbox(changes: dict[str, Any], making: bool) -> None:
+    found = {"spec": {"nodeName": "n1"}, "status": {"phase": "Pending", **changes}}
+    assert is_being_made(found) is making
+    assert not is_being_made({**found, "spec": {}})

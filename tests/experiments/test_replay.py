@@ -301,6 +301,40 @@ def test_an_attempt_that_can_not_start_is_stopped_and_says_why(api: Api, run: Ru
     assert run.message == "no such image" and ("Job", name) not in api.objects
 
 
+NO_MEMORY = (
+    "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to start sandbox: OCI runtime create "
+    "failed: runc create failed: container init was OOM-killed (memory limit too low?): unknown"
+)
+
+
+def test_an_attempt_whose_sandbox_can_not_be_made_is_stopped_and_says_why(api: Api, run: Run) -> None:
+    """No container says so: only the events of its pod do."""
+    settle(run)
+    name = last(run).job_name
+    waiting = {"state": {"waiting": {"reason": "ContainerCreating"}}, "name": "run"}
+    placed = {"type": "PodScheduled", "status": "True", "lastTransitionTime": timezone.now().isoformat()}
+    status = {"containerStatuses": [waiting], "conditions": [placed]}
+    pod = api.pod(name, phase="Pending", created="2026-01-01T00:00:00Z", **status)
+    api.pods = [pod]
+    settle(run)
+    assert (run.state, run.reason) == (RunState.STARTING, "ContainerCreating")
+    metadata = pod["metadata"]
+    told = {"namespace": run.namespace, "involved_name": metadata["name"], "involved_uid": metadata["uid"]}
+    assert run.cluster is not None
+    factories.event(run.cluster, "FailedCreatePodSandBox", NO_MEMORY, **told)
+    settle(run)
+    assert (run.state, run.reason) == (RunState.STARTING, "FailedCreatePodSandBox"), "it may yet come to something"
+    assert run.message == "The memory limit is too low to start with."
+    placed["lastTransitionTime"] = "2026-01-01T00:00:00Z"
+    later = factories.event(run.cluster, "Pulling", "Pulling image", type="Normal", **told)
+    settle(run)
+    assert (run.state, run.reason) == (RunState.STARTING, "ContainerCreating"), "the sandbox is there by now"
+    later.delete()
+    settle(run)
+    assert (run.state, run.reason, last(run).cause) == (RunState.FAILED, "FailedCreatePodSandBox", "start")
+    assert ("Job", name) not in api.objects
+
+
 def test_a_cluster_that_does_not_answer_delays_and_changes_nothing_else(api: Api, run: Run) -> None:
     settle(run)
     api.error = Unreachable(0, "Timeout", "no answer")

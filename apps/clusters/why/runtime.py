@@ -20,6 +20,13 @@ def lacks_memory(message: str) -> bool:
     return bool(_TOO_LITTLE.search(message))
 
 
+def no_sandbox(message: str) -> str:
+    """Why a pod's sandbox can't be made, in a sentence without its next step."""
+    if lacks_memory(message):
+        return "The memory limit is too low to start with."
+    return f"Its node can't make the sandbox of its pod: {innermost(message).rstrip('.')}."
+
+
 def innermost(message: str) -> str:
     """The innermost words that say something: those after the last colon, and before it while they are too few."""
     parts = message.strip().split(": ")

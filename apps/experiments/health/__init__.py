@@ -5,12 +5,22 @@ the run is and whether it is tried again.
 """
 
 from apps.experiments.health.attempts import Act, Decision, Facts, decide
-from apps.experiments.health.causes import NODE_LOST, START_ERRORS, cause_of
+from apps.experiments.health.causes import NO_SANDBOX, NODE_LOST, START_ERRORS, cause_of
 from apps.experiments.health.runs import AttemptFacts, RunFacts, Standing, standing
-from apps.experiments.health.sight import JobSeen, Object, PodSeen, moment, node_of, remembered, see
+from apps.experiments.health.sight import (
+    JobSeen,
+    Object,
+    PodSeen,
+    is_being_made,
+    moment,
+    node_of,
+    remembered,
+    see,
+)
 
 __all__ = [
     "NODE_LOST",
+    "NO_SANDBOX",
     "START_ERRORS",
     "Act",
     "AttemptFacts",
@@ -23,6 +33,7 @@ __all__ = [
     "Standing",
     "cause_of",
     "decide",
+    "is_being_made",
     "moment",
     "node_of",
     "remembered",

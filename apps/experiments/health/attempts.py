@@ -13,6 +13,8 @@ from apps.experiments.states import AttemptState
 START_PATIENCE = timedelta(minutes=5)
 # So long after a pod was to be gone its silent node is not waited for.
 OVERDUE = timedelta(minutes=1)
+# How soon a pod that is being made is looked at again without an event.
+STARTING_SECONDS = 60.0
 # How soon a Job that is being deleted, or a pod that can't start, is looked at again without an event.
 RECHECK_SECONDS = 5.0
 _LATE = "It ran longer than its deadline allows."
@@ -187,7 +189,8 @@ def _under_way(facts: Facts, job: JobSeen, now: datetime) -> Decision:
     last = min(pods, key=lambda pod: _STEPS[pod.state])
     state = _stage(last, missing=len(pods) < facts.workers)
     stuck = next((pod for pod in pods if pod.reason in START_ERRORS), None)
-    if stuck is not None and stuck.created_at is not None and now - stuck.created_at > START_PATIENCE:
+    since = (stuck.scheduled_at or stuck.created_at) if stuck is not None else None
+    if stuck is not None and since is not None and now - since > START_PATIENCE:
         return Decision(Act.STOP, _S.STOPPING, stuck.reason, stuck.message, recheck=RECHECK_SECONDS)
     told = stuck or job.failing or last
     recheck = None
@@ -196,6 +199,9 @@ def _under_way(facts: Facts, job: JobSeen, now: datetime) -> Decision:
         recheck = 2.0
     elif stuck is not None or any(pod.silent and pod.due for pod in pods):
         recheck = RECHECK_SECONDS
+    elif state == _S.STARTING:
+        # What keeps a pod from being made is told by an event, of which no watch of the pod speaks.
+        recheck = STARTING_SECONDS
     started = _started(job) if state == _S.RUNNING else None
     message = told.message if facts.workers == 1 or not told.message else f"{told.name}: {told.message}"
     return Decision(state=state, reason=told.reason, message=message, started_at=started, recheck=recheck)

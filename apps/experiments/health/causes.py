@@ -8,9 +8,12 @@ import re
 
 from apps.experiments.states import Cause
 
-# Waiting reasons under which a container never starts unless somebody changes something.
+# The pod's sandbox can't be made on its node. No container says so, only the pod's events do.
+NO_SANDBOX = "FailedCreatePodSandBox"
+# Reasons under which a container never starts unless somebody changes something.
 START_ERRORS = frozenset(
     {
+        NO_SANDBOX,
         "ErrImagePull",
         "ImagePullBackOff",
         "ErrImageNeverPull",

@@ -6,10 +6,13 @@ from datetime import datetime
 from typing import Any
 
 from apps.clusters.health import pod_health
+from apps.experiments.health.causes import NO_SANDBOX
 
 Object = Mapping[str, Any]
 
 INDEX = "batch.kubernetes.io/job-completion-index"
+# What a container waits for until it is made.
+_MAKING = frozenset({"ContainerCreating", "PodInitializing"})
 # What is remembered of a pod's message: a row keeps one for each of its pods.
 MAX_MESSAGE = 1000
 
@@ -35,6 +38,8 @@ class PodSeen:
     gone: bool = False
     """Whether it is only remembered."""
     created_at: datetime | None = None
+    scheduled_at: datetime | None = None
+    """When it got its node: so long its start is waited for, not since it was made."""
     started_at: datetime | None = None
     ended_at: datetime | None = None
 
@@ -108,17 +113,19 @@ def see(
     warnings: Sequence[str] = (),
     silent: Collection[str] = (),
     known: Iterable[PodSeen] = (),
+    unmade: Mapping[str, str] | None = None,
 ) -> JobSeen:
     """The Job and its pods as `decide` wants them.
 
     `warnings` explain a Job that has no pod, `silent` are the nodes that are not ready, `known` the pods that were
-    seen before: one that is deleted tells only once how it ended.
+    seen before: one that is deleted tells only once how it ended. `unmade` says by a pod's name why its sandbox could
+    not be made, where that is the last that was heard of it.
     """
     metadata, status = job.get("metadata") or {}, job.get("status") or {}
     true: list[Object] = [found for found in status.get("conditions") or [] if found.get("status") == "True"]
     outcome: Object = next((found for found in true if found.get("type") in ("Complete", "Failed")), {})
     uid = str(metadata.get("uid") or "")
-    seen = [_see_pod(pod, silent) for pod in pods if _owned(pod, uid)]
+    seen = [_without_sandbox(_see_pod(pod, silent), unmade or {}) for pod in pods if _owned(pod, uid)]
     names = {pod.name for pod in seen}
     seen += [replace(pod, gone=True) for pod in known if pod.name not in names]
     alone = warnings and not seen
@@ -172,9 +179,29 @@ def _see_pod(pod: Object, silent: Collection[str]) -> PodSeen:
         silent=node in silent,
         due=moment(metadata.get("deletionTimestamp")),
         created_at=moment(metadata.get("creationTimestamp")),
+        scheduled_at=_scheduled_at(status),
         started_at=min(filter(None, (moment(state.get("startedAt")) for state in begun)), default=None),
         ended_at=max(filter(None, (moment(state.get("finishedAt")) for state in ended)), default=None),
     )
+
+
+def is_being_made(pod: Object) -> bool:
+    """Whether it has a node, and none of its containers has got any further than waiting to be made."""
+    status = pod.get("status") or {}
+    found = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    passing = [((one.get("state") or {}).get("waiting") or {}).get("reason") in _MAKING for one in found]
+    begun = any((one.get("lastState") or {}) or one.get("restartCount") for one in found)
+    return bool(node_of(pod)) and status.get("phase") in (None, "Pending") and all(passing) and not begun
+
+
+def _without_sandbox(pod: PodSeen, unmade: Mapping[str, str]) -> PodSeen:
+    return replace(pod, reason=NO_SANDBOX, message=unmade[pod.name]) if pod.name in unmade else pod
+
+
+def _scheduled_at(status: Object) -> datetime | None:
+    conditions: list[Object] = status.get("conditions") or []
+    found = next((c for c in conditions if c.get("type") == "PodScheduled" and c.get("status") == "True"), {})
+    return moment(found.get("lastTransitionTime"))
 
 
 def _disruption(status: Object) -> Object | None:

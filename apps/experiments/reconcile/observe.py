@@ -8,10 +8,11 @@ from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import KubeError, NotFound
 from apps.clusters.manifests import RUN
 from apps.clusters.models import KubeEvent, Node, Pod
+from apps.clusters.why import runtime
 from apps.clusters.why.observe import conditions_of
 from apps.core.models import ApiToken
 from apps.experiments import manifests
-from apps.experiments.health import JobSeen, Object, PodSeen, node_of, remembered, see
+from apps.experiments.health import NO_SANDBOX, JobSeen, Object, PodSeen, is_being_made, node_of, remembered, see
 from apps.experiments.models import Attempt, Run
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,8 @@ def look(run: Run, attempt: Attempt, client: KubeClient) -> JobSeen | None:
     if job is None:
         return None
     pods = client.list("v1", "Pod", attempt.namespace, label_selector=f"{RUN}={run.pk}")
-    found = see(job, pods, [] if pods else _warnings(attempt), _silent(attempt, pods), remembered(attempt.pods))
+    warnings = [] if pods else _warnings(attempt)
+    found = see(job, pods, warnings, _silent(attempt, pods), remembered(attempt.pods), _unmade(attempt, pods))
     if found.outcome == "Failed" and found.failing is None:
         # It was deleted before we looked; but the watcher sees every change.
         return replace(found, pods=tuple(_watched(attempt)) or found.pods)
@@ -83,6 +85,22 @@ def _warnings(attempt: Attempt) -> list[str]:
         cluster=attempt.cluster_id, namespace=attempt.namespace, involved_name=attempt.job_name, type="Warning"
     )
     return list(rows.order_by("-last_at").values_list("message", flat=True)[:1])
+
+
+def _unmade(attempt: Attempt, pods: Sequence[Object]) -> dict[str, str]:
+    """Why the sandbox of a pod can't be made, by the pod's name, where that is the newest that its events say."""
+    making = {pod["metadata"]["uid"]: pod["metadata"]["name"] for pod in pods if is_being_made(pod)}
+    if not making:
+        return {}
+    rows = KubeEvent.objects.filter(
+        cluster=attempt.cluster_id, namespace=attempt.namespace, involved_name__in=making.values()
+    ).exclude(reason="Scheduled")
+    newest = {event.involved_uid: event for event in rows.order_by("last_at", "id")}
+    return {
+        name: runtime.no_sandbox(newest[uid].message)
+        for uid, name in making.items()
+        if uid in newest and newest[uid].reason == NO_SANDBOX
+    }
 
 
 def left_traces(run: Run, attempt: Attempt) -> bool:
