@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from apps.clusters.podoptions import NO_OPTIONS, PodOptions
+from apps.core.names import NAMESPACE_PREFIX
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 NAME = "app.kubernetes.io/name"
@@ -12,7 +13,6 @@ RUN = "flotilla.dev/run"
 DEPLOYMENT = "flotilla.dev/deployment"
 REVISION = "flotilla.dev/revision"
 FIELD_MANAGER = "flotilla"
-NAMESPACE_PREFIX = "flotilla-"
 # Not root, and an id that no base image gives to somebody else; images whose user is root run under it as well.
 RUN_AS_USER = 65532
 

@@ -15,7 +15,7 @@ from apps.clusters.usage import models as usage  # noqa: F401 - Django finds a m
 from apps.core.states import Health
 
 validate_cluster_name = RegexValidator(
-    r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$",
+    r"\A[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z",
     "Use at most 63 lower-case letters, digits and '-', with a letter or digit at both ends.",
 )
 

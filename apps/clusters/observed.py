@@ -8,11 +8,11 @@ from typing import Any
 
 from django.db import DataError, IntegrityError, connection, transaction
 
-from apps.clusters.manifests import NAMESPACE_PREFIX
 from apps.clusters.routing import Changed
 from apps.clusters.rows import WORKLOAD_KINDS, Row
 from apps.clusters.usage import sampling
 from apps.core.jsontext import storable
+from apps.core.names import NAMESPACE_PREFIX
 
 logger = logging.getLogger(__name__)
 

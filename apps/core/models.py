@@ -11,7 +11,8 @@ from apps.core.states import Role
 from apps.core.work import models as work  # noqa: F401 - Django finds a model by its import
 
 # RFC 1123 labels, because names become parts of Kubernetes names; 40 leaves room for what we add to them.
-NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$"
+# `\Z`, as `$` would also match before a newline at the end.
+NAME_PATTERN = r"\A[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?\Z"
 validate_name = RegexValidator(
     NAME_PATTERN, "Use at most 40 lower-case letters, digits and '-', with a letter or digit at both ends."
 )

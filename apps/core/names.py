@@ -2,7 +2,7 @@
 
 | given name | where it ends up | rule |
 |---|---|---|
-| project | namespace `flotilla-<name>`, label value | DNS label, 40 characters |
+| project | namespace `flotilla-<name>`, label value | DNS label, 40 characters, and no namespace of Flotilla's own |
 | deployment | Service `<name>`, workload `<name>-r<n>`, Secret `<name>-model-access`, label value | and from a letter |
 | target, environment | rows and addresses | as a project |
 | namespace of a target | namespace | DNS label |
@@ -12,6 +12,9 @@
 Kubernetes before 1.34 takes no Service whose name begins with a digit (RFC 1035); names of deployments that were taken
 before this was checked go on working wherever their cluster takes them.
 https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
+
+Who may launch in a project may put anything into its namespace, and read what is mounted there: where Flotilla itself
+is installed, with its Secrets, no project may be. Projects that were made before this was checked go on working.
 """
 
 import re
@@ -20,6 +23,15 @@ from apps.core.errors import Invalid
 
 # Leaves room in 63 characters for what we add: the prefix of the namespace, "-r<n>", "-model-access".
 MAX_NAME = 40
+# Before the name of a project, the namespace of its objects.
+NAMESPACE_PREFIX = "flotilla-"
+# Where Flotilla and what it needs is usually installed, or will be.
+_OWN_NAMESPACES = frozenset(
+    {
+        *("flotilla", "flotilla-system", "flotilla-manager", "flotilla-control-plane", "flotilla-controlplane"),
+        *("flotilla-operator", "flotilla-monitoring", "flotilla-secrets"),
+    }
+)
 _PART = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _LABEL = re.compile(_PART)
 _SUBDOMAIN = re.compile(rf"{_PART}(\.{_PART})*")
@@ -54,6 +66,23 @@ def check_name(text: str, field: str) -> None:
         raise Invalid(
             f"Use at most {MAX_NAME} lower-case letters, digits and '-', with a letter or digit at both ends.",
             field=field,
+        )
+
+
+def is_own_namespace(namespace: str, home: str = "") -> bool:
+    """Whether Flotilla itself lives in the namespace, or may: `home` is where this one does, where that is known."""
+    return namespace in _OWN_NAMESPACES or (home != "" and namespace == home)
+
+
+def check_project_name(text: str, field: str, home: str = "") -> None:
+    """Raise Invalid unless it can name a new project, whose namespace is nobody else's. `home`: `is_own_namespace`."""
+    check_name(text, field)
+    namespace = NAMESPACE_PREFIX + text
+    if is_own_namespace(namespace, home):
+        raise Invalid(
+            f"A project {text!r} would live in namespace {namespace}, which is Flotilla's own.",
+            field=field,
+            hint="Choose another name.",
         )
 
 

@@ -6,13 +6,20 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
+from django.core.exceptions import ValidationError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps.clusters.manifests import namespace_of
+from apps.clusters.models import validate_cluster_name
+from apps.clusters.services.labels import clean_name
+from apps.core import services as core
+from apps.core.access import Principal
 from apps.core.errors import Invalid
+from apps.core.models import User, validate_name
 from apps.core.names import (
     check_name,
+    check_project_name,
     check_service_name,
     is_label_key,
     is_label_value,
@@ -20,9 +27,11 @@ from apps.core.names import (
     service_name_from,
 )
 from apps.deployments import manifests as serving
+from apps.deployments import services as deployments
 from apps.deployments.specs import parse_revision
 from apps.experiments import manifests as training
 from apps.experiments.specs import parse_spec
+from tests import factories
 
 # Written down again from Kubernetes' own rules (apimachinery/pkg/util/validation), not taken from the code.
 LABEL = re.compile(r"\A[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z")
@@ -167,6 +176,53 @@ def test_rules_of_labels_and_references_are_those_of_kubernetes(text: str) -> No
 @pytest.mark.parametrize("key", ["", "/", "/a", "a/", "a..b/c", "Example.org/a", "a/b/c", "-a", "a\n", "é", "a" * 64])
 def test_what_is_no_label_key(key: str) -> None:
     assert not is_label_key(key)
+
+
+@pytest.mark.parametrize("name", ["system", "manager", "control-plane", "here"])
+def test_no_project_is_named_so_that_it_lives_where_flotilla_does(name: str) -> None:
+    with pytest.raises(Invalid, match="Flotilla's own") as refused:
+        check_project_name(name, "name", "flotilla-here")
+    assert refused.value.field == "name" and f"flotilla-{name}" in refused.value.message
+    check_project_name("system-tests", "name", "flotilla-here")
+    check_project_name("here", "name", "elsewhere")
+    check_project_name("here", "name")
+
+
+@pytest.mark.django_db
+def test_the_service_refuses_such_names_and_such_namespaces(settings: Any) -> None:
+    settings.NAMESPACE = "ml-control"
+    root = Principal(user=User.objects.create_superuser("root"))
+    with pytest.raises(Invalid, match="Flotilla's own"):
+        core.create_project(principal=root, name="system")
+    project = core.create_project(principal=root, name="demo")
+    factories.cluster("home", nodes=0)
+    for namespace in ("flotilla", "flotilla-system", "ml-control", "kube-system", "flotilla-other"):
+        with pytest.raises(Invalid, match="can't be the namespace"):
+            deployments.create_target(principal=root, project=project, name="t", cluster="home", namespace=namespace)
+    deployments.create_target(principal=root, project=project, name="t", cluster="home", namespace="ml-team")
+
+
+@given(text=NAMES)
+def test_validators_of_models_are_as_strict_as_the_services(text: str) -> None:
+    for validate, check in ((validate_name, check_name), (validate_cluster_name, _check_cluster_name)):
+        try:
+            validate(text)
+        except ValidationError:
+            valid = False
+        else:
+            valid = True
+        assert valid is accepted(check, text)
+
+
+def _check_cluster_name(text: str, field: str) -> None:
+    clean_name(text)
+
+
+@pytest.mark.parametrize("validate", [validate_name, validate_cluster_name])
+def test_no_newline_hides_at_the_end_of_a_name(validate: Any) -> None:
+    validate("demo")
+    with pytest.raises(ValidationError):
+        validate("demo\n")
 
 
 @given(text=st.text(max_size=300))

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from apps.clusters import manifests, rows
+from apps.clusters import rows
 from apps.clusters.observed import Batch
+from apps.core.names import NAMESPACE_PREFIX
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +136,7 @@ class Inbox:
         if (event.get("type") or "Normal") != "Normal" or involved.get("kind") == "Node":
             return True
         namespace = str(involved.get("namespace") or "")
-        return namespace in self._namespaces or namespace.startswith(manifests.NAMESPACE_PREFIX)
+        return namespace in self._namespaces or namespace.startswith(NAMESPACE_PREFIX)
 
     def _rows(self, kind: str) -> dict[str, rows.Row]:
         return {"Pod": self._batch.pods, "Node": self._batch.nodes}.get(kind, self._batch.workloads)

@@ -1,23 +1,27 @@
 """Writes of projects and of who is a member of them."""
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from apps.core import audit, holdings
 from apps.core.access import Principal, require_platform_admin, require_role
 from apps.core.errors import Conflict, Missing
-from apps.core.hints import hint
+from apps.core.hints import hint, sight_changed
 from apps.core.holdings import Holding
 from apps.core.models import ApiToken, Membership, Project, User
-from apps.core.names import check_name
+from apps.core.names import check_project_name
 from apps.core.rows import held, put
 from apps.core.states import Role
 
 
 def create_project(*, principal: Principal, name: str, description: str = "") -> Project:
-    """Make a project. Needs a platform administrator. Raises Invalid for a bad name, Conflict for a taken one."""
+    """Make a project. Needs a platform administrator.
+
+    Raises Invalid for a bad name or one whose namespace would be Flotilla's own, Conflict for a taken one.
+    """
     require_platform_admin(principal)
-    check_name(name, "name")
+    check_project_name(name, "name", settings.NAMESPACE)
     try:
         with transaction.atomic():
             project = Project.objects.create(name=name, description=description)
@@ -99,4 +103,5 @@ def set_member(*, principal: Principal, project: Project, username: str, role: R
         before={"role": old.role} if old else None,
         after={"role": role, "narrowed": touched},
     )
+    sight_changed(user.pk)
     return member

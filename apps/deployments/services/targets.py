@@ -1,15 +1,16 @@
 """Writes of targets."""
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from apps.clusters.manifests import NAMESPACE_PREFIX, namespace_of
+from apps.clusters.manifests import namespace_of
 from apps.clusters.models import Cluster
 from apps.core import audit
 from apps.core.access import Principal, require_platform_admin, require_role
 from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.hints import hint
 from apps.core.models import Project
-from apps.core.names import check_name, is_dns_label
+from apps.core.names import NAMESPACE_PREFIX, check_name, is_dns_label, is_own_namespace
 from apps.core.rows import held
 from apps.core.states import Role
 from apps.deployments.models import Target
@@ -74,6 +75,7 @@ def delete_target(*, principal: Principal, target: Target) -> None:
 
 def _check_foreign_namespace(principal: Principal, project: Project, cluster: Cluster, namespace: str) -> None:
     taken = namespace in _SYSTEM_NAMESPACES or namespace.startswith(NAMESPACE_PREFIX)
+    taken |= is_own_namespace(namespace, settings.NAMESPACE)
     if taken or not is_dns_label(namespace):
         raise Invalid(f"{namespace!r} can't be the namespace of a target.", field="namespace")
     require_platform_admin(principal)

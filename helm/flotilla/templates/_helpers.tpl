@@ -71,6 +71,8 @@ REDIS_URL: {{ required (printf "secrets.redisUrl %s" $ask) .Values.secrets.redis
   value: {{ $root.Values.behindTlsProxy | quote }}
 - name: FLOTILLA_HEARTBEAT_FILE
   value: /tmp/alive
+- name: FLOTILLA_NAMESPACE
+  value: {{ $root.Release.Namespace | quote }}
 {{- range $name, $value := $root.Values.settings }}
 - name: {{ $name }}
   value: {{ $value | quote }}
