@@ -51,6 +51,8 @@ class Cluster(models.Model):
     # The last check (`checks.Report`) with the generation that it was made for, and when it began.
     check_report = models.JSONField(default=dict, blank=True, editable=False)
     checked_at = models.DateTimeField(null=True, editable=False)
+    # When a check found that the cluster refuses us, while that is not said of it yet: another one must say so, too.
+    doubted_at = models.DateTimeField(null=True, editable=False)
     # Everything that is shown is at least as new as this: the oldest proof of life of a needed stream.
     synced_at = models.DateTimeField(null=True, editable=False)
     # {kind: {"at": proof of life, "error": what stops it}} for each watched kind, written every few seconds.

@@ -1,20 +1,25 @@
 """A refusal is believed when it is said twice, a while apart: an API server that has just started refuses all."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.clusters import services
 from apps.clusters.checks import is_doubtful
+from apps.clusters.kube import pool
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.connection import Connection
 from apps.clusters.kube.errors import Forbidden, Invalid, RefusedOnce, Subject, Unauthorized, Unreachable
 from apps.clusters.kube.opinions import FORGOTTEN_SECONDS, MAX_REMEMBERED, Opinions
 from apps.clusters.models import Cluster, Workload
+from apps.clusters.services import checking
 from apps.core.access import Principal
 from apps.core.models import Transition
+from apps.core.work import Again
 from tests.clusters.conftest import eventually
 from tests.clusters.fakeapi import TOKEN, FakeApi, error_event, node
 from tests.clusters.watching import FAST, Watching
@@ -127,6 +132,40 @@ def test_a_server_that_has_just_started_changes_nothing(admin: Principal, api: F
         assert "CredentialRefused" not in Transition.objects.values_list("reason", flat=True)[known:]
     finally:
         watching.stop()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("for_good", [True, False])
+def test_a_check_of_the_queue_holds_no_thread_while_it_waits_for_the_second_opinion(
+    admin: Principal, api: FakeApi, monkeypatch: pytest.MonkeyPatch, for_good: bool
+) -> None:
+    cluster = services.register(principal=admin, name="gke-eu", kubeconfig_text=api.kubeconfig)
+    monkeypatch.setattr(checking, "SECOND_OPINION_SECONDS", 5.0)
+    monkeypatch.setattr(checking, "time", None)  # it can't sleep
+    api.allowed = False
+    again = checking.check_now(cluster.pk)
+    assert isinstance(again, Again) and 4 < again.after <= 5
+    soon = checking.check_now(cluster.pk)
+    assert isinstance(soon, Again) and soon.after < again.after, "it does not begin to wait anew"
+    assert Cluster.objects.get().checked_at is None, "nothing is said of it yet"
+    Cluster.objects.update(doubted_at=timezone.now() - timedelta(seconds=6))
+    api.allowed = not for_good
+    later = checking.check_now(cluster.pk)
+    assert isinstance(later, Again) and later.after > 500
+    told = Cluster.objects.get()
+    assert (told.check_report["reason"] == "PermissionsMissing") is for_good and told.doubted_at is None
+
+
+@pytest.mark.django_db
+def test_a_refusal_of_long_ago_is_another_occasion(
+    admin: Principal, api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = services.register(principal=admin, name="gke-eu", kubeconfig_text=api.kubeconfig)
+    monkeypatch.setattr(checking, "SECOND_OPINION_SECONDS", 5.0)
+    api.allowed = False
+    Cluster.objects.update(doubted_at=timezone.now() - timedelta(minutes=5))
+    again = checking.check_now(cluster.pk)
+    assert isinstance(again, Again) and again.after > 4
 
 
 @pytest.mark.django_db

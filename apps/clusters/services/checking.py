@@ -34,6 +34,8 @@ from apps.core.work import DONE, Again, Outcome
 EVERY = timedelta(minutes=10)
 # How long until a cluster that begins to refuse us is asked once more, before that is said of it.
 SECOND_OPINION_SECONDS = 5.0
+# A refusal that was noted so long ago was another occasion.
+SECOND_OPINION_FORGOTTEN = timedelta(minutes=1)
 # What the overview and the cluster's own page show of a check.
 _SHOWN_ELSEWHERE = ("findings", "engines", "generation")
 
@@ -66,11 +68,19 @@ def stamp(cluster: Cluster) -> str:
 
 
 def check_now(pk: int) -> Outcome:
-    """A round of the queue: check the cluster, and again in ten minutes or so, unless it is gone or disabled."""
+    """A round of the queue: check the cluster, and again in ten minutes or so, unless it is gone or disabled.
+
+    Where it begins to refuse us that is noted, and another round asks for the second opinion: no thread waits for it.
+    """
     cluster = Cluster.objects.filter(pk=pk, enabled=True).first()
     if cluster is None:
         return DONE
-    _check(cluster)
+    follow_authority(cluster)
+    started = timezone.now()
+    report = _ask(cluster, started)
+    if checks.is_doubtful(report, cluster.check_report) and (left := _left_to_doubt(cluster, started)) > 0:
+        return Again(left)
+    _store(cluster, report, started)
     # Many that were registered together drift apart.
     return Again(EVERY.total_seconds() * random.uniform(0.9, 1.1))  # noqa: S311
 
@@ -97,6 +107,15 @@ def _check(cluster: Cluster) -> Report:
         report = _ask(cluster, started)
     _store(cluster, report, started)
     return report
+
+
+def _left_to_doubt(cluster: Cluster, now: datetime) -> float:
+    """The seconds until a refusal is believed, 0 when it is by now; the first one is noted."""
+    wait, since = timedelta(seconds=SECOND_OPINION_SECONDS), cluster.doubted_at
+    if since is None or not since <= now <= since + wait + SECOND_OPINION_FORGOTTEN:
+        since = now
+        Cluster.objects.filter(pk=cluster.pk).update(doubted_at=now)
+    return max((since + wait - now).total_seconds(), 0.0)
 
 
 def _ask(cluster: Cluster, now: datetime) -> Report:
@@ -127,7 +146,7 @@ def _store(cluster: Cluster, report: Report, started: datetime) -> None:
     won = (
         Cluster.objects.filter(pk=cluster.pk, generation=cluster.generation)
         .filter(Q(checked_at=None) | Q(checked_at__lt=started) | ~Q(check_report__generation=cluster.generation))
-        .update(check_report=stored, checked_at=started)
+        .update(check_report=stored, checked_at=started, doubted_at=None)
     )
     if won:
         cluster.check_report, cluster.checked_at = stored, started
