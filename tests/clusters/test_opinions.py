@@ -110,6 +110,24 @@ def test_the_adapter_s_client_waits_for_it_and_one_with_a_budget_does_not(api: F
         KubeClient(connection, budget=5.0).list("v1", "Pod")
 
 
+@pytest.mark.django_db
+def test_what_the_watcher_knows_to_be_refused_is_believed_at_once_by_every_process(
+    admin: Principal, api: FakeApi
+) -> None:
+    cluster = services.register(principal=admin, name="gke-eu", kubeconfig_text=api.kubeconfig)
+    services.connect(cluster).list("v1", "Pod")
+    api.token = "another"
+    with pytest.raises(RefusedOnce):
+        services.connect(cluster).list("v1", "Pod")
+    Cluster.objects.update(conditions=[{"type": "Authorized", "status": "False"}])
+    pool._forget_all()  # another process
+    with pytest.raises(Unauthorized):
+        services.connect(Cluster.objects.get()).list("v1", "Pod")
+    Cluster.objects.update(conditions=[])
+    with pytest.raises(RefusedOnce):
+        services.connect(Cluster.objects.get()).list("v1", "Pod")
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_server_that_has_just_started_changes_nothing(admin: Principal, api: FakeApi) -> None:
     api.put("nodes", node("n1"))

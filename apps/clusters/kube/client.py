@@ -63,6 +63,11 @@ class KubeClient:
         """Close the pooled connections."""
         self._transport.close()
 
+    def credential_is_known_to_be_refused(self, refused: bool) -> None:
+        """Whether a first 401 is no news: then it is raised as Unauthorized at once, and not as RefusedOnce."""
+        if self._transport.opinions is not None:
+            self._transport.opinions.refused = refused
+
     def version(self) -> str:
         """The server's version, such as "v1.37.1". Raises NotTheApiServer when what answers tells none."""
         found = answers.decode(self._transport.call("GET", "/version", timeout=5.0))

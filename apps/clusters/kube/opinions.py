@@ -4,6 +4,10 @@ For some seconds after its start an API server knows its clients, but not yet th
 service account 401) to what it allowed before and will allow again. Nobody is to act on that: a refusal is believed
 when it is said again `SECONDS` after the first, with no other answer between. Until then it is a failure to ask, which
 every caller repeats by itself. This is the one place where that is decided; above the adapter a `Forbidden` is one.
+
+What was refused is remembered by each client, so by each process: a single 403 is believed a little later where many
+workers ask in turn. That the credential as a whole is refused they need not find out one by one: the watcher says so in
+the cluster's row, and what is known from there is believed at once.
 """
 
 import threading
@@ -35,12 +39,16 @@ class Opinions:
     def __init__(self, seconds: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
         self._clock = clock
+        self.refused = False
+        """Whether somebody else has heard twice that the credential is refused."""
         self._refusals: OrderedDict[Question, _Refusal] = OrderedDict()
         self._lock = threading.Lock()
 
     def judge(self, method: str, about: Subject, error: KubeError) -> KubeError:
         """The error to raise for `error`: itself, or RefusedOnce for a refusal that is not believed yet."""
         if not isinstance(error, Unauthorized | Forbidden):
+            return error
+        if self.refused and isinstance(error, Unauthorized):
             return error
         question, now = None if isinstance(error, Unauthorized) else _question(method, about), self._clock()
         wait = SECONDS if self._seconds is None else self._seconds

@@ -52,7 +52,7 @@ class Transport:
     def __init__(
         self, connection: Connection, budget: float | None = None, *, opinions: Opinions | None = None
     ) -> None:
-        self._opinions = opinions
+        self.opinions = opinions
         self._end = None if budget is None else time.monotonic() + budget
         self._base = connection.pinned_url
         self._connection = connection
@@ -85,15 +85,15 @@ class Transport:
         about = paths.subject(path)
         if not 200 <= answer.status < 300:
             error = error_from(answer.status, answer.body, retry_after=answer.headers.get("retry-after"), about=about)
-            judged = self._opinions.judge(method, about, error) if self._opinions else error
+            judged = self.opinions.judge(method, about, error) if self.opinions else error
             if not isinstance(judged, Unreachable | Unauthorized | RefusedOnce):
                 contact.answered()
             raise judged
         if answer.headers.get("content-type", "").startswith("text/html"):
             raise NotTheApiServer(answer.status)
         contact.answered()
-        if self._opinions:
-            self._opinions.accepted(method, about)
+        if self.opinions:
+            self.opinions.accepted(method, about)
         return answer.body
 
     def raw(self, method: str, path: str, *, body: bytes, content_type: str, timeout: float) -> Answer:

@@ -132,9 +132,11 @@ def connect(cluster: Cluster) -> KubeClient:
         return KubeClient(connection_of(cluster), identity=identity_of(cluster))
 
     try:
-        return pool.pooled(cluster.pk, cluster.generation, make)
+        client = pool.pooled(cluster.pk, cluster.generation, make)
     except Unreachable as error:
         raise Unavailable(f"{cluster.name}: {error.message}") from error
+    client.credential_is_known_to_be_refused(cluster.refuses_us)
+    return client
 
 
 def identity_of(cluster: Cluster) -> Identity:
