@@ -8,10 +8,11 @@ inside of it is found by the managers of the fields.
 import copy
 import enum
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from apps.clusters.manifests import DEPLOYMENT
 from apps.deployments.manifests import ASKED
 from apps.deployments.ownership import (
     Holder,
@@ -95,6 +96,18 @@ def act_on(live: Mapping[str, Any] | None, rendered: Mapping[str, Any], asked: s
     if noted == asked or (noted is None and _images(live) == _images(rendered)):
         return Act.ADOPT
     return Act.APPLY
+
+
+def is_of(obj: Mapping[str, Any], notes: Collection[str]) -> bool:
+    """Whether we applied it for the deployment of which these are the `notes`, though a hand took its labels off.
+
+    Another object that somebody has made under its name has neither one of our notes nor a field that we hold.
+    """
+    metadata = obj.get("metadata") or {}
+    noted = (metadata.get("annotations") or {}).get(ASKED)
+    if noted is not None:
+        return noted in notes
+    return DEPLOYMENT not in (metadata.get("labels") or {}) and bool(ours(obj))
 
 
 def differences(live: Mapping[str, Any], applied: Mapping[str, Any]) -> list[Difference]:

@@ -3,6 +3,7 @@
 No transaction is open and no row is locked while the cluster is called.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -25,11 +26,12 @@ from apps.core.errors import FlotillaError
 from apps.core.work import DONE, Again, Away, Outcome, Retry
 from apps.deployments import manifests, selectors
 from apps.deployments.applying import Applying, Live
+from apps.deployments.drift import is_of
 from apps.deployments.health import observed_revision
 from apps.deployments.models import Deployment, Revision, Rollout
 from apps.deployments.ownership import autoscaled
 from apps.deployments.rollout import RollingSpec, RolloutStatus, decide
-from apps.deployments.services import observing
+from apps.deployments.services import applied, observing
 from apps.deployments.services.common import identity_of
 from apps.deployments.specs import parse_strategy
 from apps.deployments.states import DeploymentState, RolloutState
@@ -161,12 +163,17 @@ def _status(rollout: Rollout | None, now: datetime) -> RolloutStatus:
 def _take_down(client: KubeClient, deployment: Deployment) -> Outcome:
     """Delete in the foreground; the row goes only when the cluster shows that nothing is left."""
     identity = identity_of(deployment)
+    found = [
+        (api_version, kind, obj)
+        for api_version, kind in PARTS
+        for obj in client.list(api_version, kind, identity.namespace, label_selector=identity.selector)
+    ]
     left: list[str] = []
-    for api_version, kind in PARTS:
-        for obj in client.list(api_version, kind, identity.namespace, label_selector=identity.selector):
-            left.append(f"{kind} {obj['metadata']['name']}")
-            if "deletionTimestamp" not in obj["metadata"]:
-                client.delete(api_version, kind, obj["metadata"]["name"], identity.namespace)
+    for api_version, kind, obj in found or _unlabelled(client, deployment, identity):
+        left.append(f"{kind} {obj['metadata']['name']}")
+        if "deletionTimestamp" not in obj["metadata"]:
+            metadata = obj["metadata"]
+            client.delete(api_version, kind, metadata["name"], identity.namespace, uid=metadata["uid"])
     pods = client.list("v1", "Pod", identity.namespace, label_selector=identity.selector)
     left += [f"Pod {pod['metadata']['name']}" for pod in pods]
     if left:
@@ -178,3 +185,20 @@ def _take_down(client: KubeClient, deployment: Deployment) -> Outcome:
     client.confirm_identity()
     observing.record_gone(deployment)
     return DONE
+
+
+def _unlabelled(
+    client: KubeClient, deployment: Deployment, identity: manifests.Identity
+) -> Iterator[tuple[str, str, Object]]:
+    """What a hand took our labels off: found by the names under which it was applied, where it is still ours."""
+    names = {(kind, name) for kind, name in applied.kept_of(deployment)}
+    names |= {("Service", identity.service), ("Secret", identity.secret)}
+    revisions = list(deployment.revisions.values_list("number", "digest"))
+    notes = {manifests.asked_of(identity, number) for number, _ in revisions}
+    notes |= {manifests.asked_of(identity, number, digest) for number, digest in revisions}
+    for api_version, kind in PARTS:
+        for name in sorted(name for of, name in names if of == kind):
+            selector = f"metadata.name={name}"
+            for obj in client.list(api_version, kind, identity.namespace, field_selector=selector):
+                if is_of(obj, notes):
+                    yield api_version, kind, obj

@@ -112,6 +112,13 @@ class Fleet:
         self.until(deployment, lambda found: found.health == Health.HEALTHY and found.under_way is None)
         self.look()
 
+    def until_gone(self, deployment: Deployment, *, timeout: float = 60) -> None:
+        deadline = time.monotonic() + timeout
+        while Deployment.objects.filter(pk=deployment.pk).exists():
+            assert time.monotonic() < deadline, Deployment.objects.get(pk=deployment.pk).message
+            reconcile(deployment.pk)
+            time.sleep(0.1)
+
     def workloads(self) -> dict[str, int]:
         found = self.client.list("apps/v1", "Deployment", self.namespace)
         return {workload["metadata"]["name"]: workload["spec"]["replicas"] for workload in found}

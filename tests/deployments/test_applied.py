@@ -309,3 +309,46 @@ def test_a_token_that_a_hand_has_replaced_is_made_anew(fleet: Fleet, data: str) 
     count = ApiToken.objects.filter(project=fleet.project).count()
     fleet.round(app)
     assert (count, ApiToken.objects.filter(project=fleet.project).count()) == (2, 2)
+
+
+SECRET = ("v1", "Secret", "app-model-access")
+
+
+def left(fleet: Fleet) -> set[tuple[str, str]]:
+    """What there is of the deployment's objects, by kind and name."""
+    kinds = [("apps/v1", "Deployment"), ("v1", "Service"), ("v1", "Secret"), ("v1", "Pod")]
+    return {
+        (kind, found["metadata"]["name"])
+        for version, kind in kinds
+        for found in fleet.client.list(version, kind, fleet.namespace)
+    }
+
+
+@pytest.mark.parametrize("which", [SERVICE, SECRET, WORKLOAD])
+@pytest.mark.parametrize("noted", [True, False])
+def test_what_a_hand_took_the_labels_off_is_taken_down_too(
+    fleet: Fleet, which: tuple[str, str, str], noted: bool
+) -> None:
+    app = fleet.deploy(replicas=1, **with_model(fleet))
+    fleet.until(app, lambda found: found.ready_replicas == 1)
+    services.delete_deployment(principal=fleet.root, deployment=app)
+    # Afterwards: a round would put them back.
+    by_hand(fleet, which, {"metadata": {"labels": None} | ({} if noted else {"annotations": None})})
+    assert not live(fleet, which)["metadata"].get("labels")
+    fleet.until_gone(app)
+    assert left(fleet) == set()
+
+
+def test_what_somebody_has_made_under_a_name_of_ours_stays(fleet: Fleet) -> None:
+    app = fleet.deploy(replicas=0, **with_model(fleet))
+    fleet.round(app)
+    services.delete_deployment(principal=fleet.root, deployment=app)
+    for version, kind, name in (SERVICE, SECRET):
+        made = live(fleet, (version, kind, name))
+        fleet.client.delete(version, kind, name, fleet.namespace)
+        theirs = {"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": fleet.namespace}}
+        theirs |= {"spec": {"ports": made["spec"]["ports"]}} if kind == "Service" else {"data": {"token": "eA=="}}
+        path = paths.collection(version, kind, fleet.namespace)
+        fleet.client._transport.call("POST", path, query={"fieldManager": "kubectl-create"}, body=theirs)
+    fleet.until_gone(app)
+    assert left(fleet) == {SERVICE[1:], SECRET[1:]}

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from datetime import timedelta
 from typing import Any
 
@@ -153,11 +152,7 @@ def test_scale_to_zero_and_delete_leave_nothing(fleet: Fleet) -> None:
     services.scale(principal=fleet.root, deployment=app, replicas=1)
     fleet.until_healthy(app)
     services.delete_deployment(principal=fleet.root, deployment=app)
-    deadline = time.monotonic() + 60
-    while Deployment.objects.filter(pk=app.pk).exists():
-        assert time.monotonic() < deadline, Deployment.objects.get(pk=app.pk).message
-        reconcile(app.pk)
-        time.sleep(0.1)
+    fleet.until_gone(app)
     for kind in (("apps/v1", "Deployment"), ("v1", "Service"), ("v1", "Pod")):
         assert [
             obj
