@@ -17,7 +17,7 @@ def holdings(cluster_id: int) -> list[Holding]:
             "deployment",
             served.count(),
             tuple(
-                f"{each.project.name}/{each.name} ({each.ready_replicas} of {each.desired_replicas} replicas ready, "
+                f"{each.project.name}/{each.name} ({each.ready_replicas} of {each.wanted_replicas} replicas ready, "
                 f"{each.target.name})"
                 for each in found[:NAMES_SHOWN]
             ),

@@ -64,6 +64,9 @@ class Deployment(models.Model):
     reason = models.CharField(max_length=100, blank=True)
     message = models.TextField(blank=True)
     ready_replicas = models.PositiveIntegerField(default=0)
+    # How many replicas an autoscaler wants instead of `desired_replicas`, and which: "" and null where none does.
+    scaled_to = models.PositiveIntegerField(null=True, blank=True)
+    scaled_by = models.CharField(max_length=300, blank=True)
     # [{"revision", "wanted", "existing", "ready"}], as Kubernetes said it last.
     observed = models.JSONField(default=list, blank=True)
     # What differs on the cluster from what was applied: [`drift.Difference`].
@@ -79,6 +82,11 @@ class Deployment(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def wanted_replicas(self) -> int:
+        """How many replicas are wanted now: by the autoscaler where there is one."""
+        return self.desired_replicas if self.scaled_to is None else self.scaled_to
 
     @property
     def as_of(self) -> datetime | None:

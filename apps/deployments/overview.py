@@ -63,7 +63,7 @@ def attention(scope: Scope) -> list[Attention]:
             Attention(
                 row.health,
                 f"{row.name} is {row.health.lower()}",
-                row.message or f"{row.ready_replicas} of {row.desired_replicas} replicas are ready.",
+                row.message or f"{row.ready_replicas} of {row.wanted_replicas} replicas are ready.",
                 f"deployment {row.health.lower()}",
                 _url(row),
                 row.under_way.started_at if row.under_way else row.observed_at,
@@ -84,7 +84,7 @@ def rollouts(scope: Scope) -> list[RolloutRow]:
 
 
 def _rollout_row(row: Deployment, rollout: Rollout) -> RolloutRow:
-    wanted = max(row.desired_replicas, 1)
+    wanted = max(row.wanted_replicas, 1)
     new: dict[str, Any] = next(
         (seen for seen in row.observed if seen.get("revision") == rollout.to_revision.number), {}
     )
@@ -96,7 +96,7 @@ def _rollout_row(row: Deployment, rollout: Rollout) -> RolloutRow:
         if older
         else f"revision {rollout.to_revision.number}",
         rollout.state,
-        f"{ready} of {row.desired_replicas} new ready",
+        f"{ready} of {row.wanted_replicas} new ready",
         100.0 * ready / wanted,
         why=rollout.message,
         url=_url(row),
@@ -116,7 +116,7 @@ def serving(scope: Scope) -> list[ServingRow]:
             _sub(row),
             row.health,
             row.ready_replicas,
-            row.desired_replicas,
+            row.wanted_replicas,
             [
                 {**square, "url": _url(row)}
                 for square in squares.get((row.target.cluster_id, row.target.namespace, row.name), [])

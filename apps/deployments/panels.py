@@ -234,7 +234,7 @@ class Board:
         new = self._entry(rollout.to_revision.number)
         return steps_of(
             rollout,
-            desired=self.deployment.desired_replicas,
+            desired=self.deployment.wanted_replicas,
             ready=new["ready"],
             pods=new["existing"],
             old_left=sum(entry["existing"] for entry in self.deployment.observed if entry is not new),
@@ -289,8 +289,8 @@ class Board:
 
     @property
     def health_text(self) -> str:
-        """ "3 of 3 ready", with the word for health where that says more."""
-        ready = f"{self.deployment.ready_replicas} of {self.deployment.desired_replicas} ready"
+        """ "Healthy · 3 of 3 ready"."""
+        ready = f"{self.deployment.ready_replicas} of {self.deployment.wanted_replicas} ready"
         return f"{self.deployment.health} · {ready}"
 
     @property

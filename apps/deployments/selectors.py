@@ -22,7 +22,7 @@ from django.db.models import (
     When,
     Window,
 )
-from django.db.models.functions import Cast, Concat, Least, RowNumber
+from django.db.models.functions import Cast, Coalesce, Concat, Least, RowNumber
 from django.urls import reverse
 
 from apps.clusters.manifests import DEPLOYMENT, PART_OF
@@ -45,6 +45,10 @@ _ENDED = ("Succeeded", "Failed")
 # A person has to look at these.
 TROUBLE = (Health.DEGRADED, Health.MISSING, Health.UNKNOWN)
 _SEVERITY = Case(*(When(health=word, then=word.severity) for word in Health), default=0, output_field=IntegerField())
+
+# As `Deployment.wanted_replicas`, and the same of the row around a subquery.
+_WANTED = Coalesce("scaled_to", "desired_replicas")
+_WANTED_OF_ROW = Coalesce(OuterRef("scaled_to"), OuterRef("desired_replicas"))
 
 
 def targets(**scope: Any) -> QuerySet[Target]:
@@ -117,7 +121,7 @@ def unsettled(now: datetime, *, token_margin: timedelta) -> list[tuple[int, int 
         | ~Q(observed_generation=F("generation"))
         | ~Q(health__in=_SETTLED_HEALTH)
         | Q(observed_at=None)
-        | ~Exists(workload.filter(wanted=OuterRef("desired_replicas"), ready=OuterRef("ready_replicas")))
+        | ~Exists(workload.filter(wanted=_WANTED_OF_ROW, ready=OuterRef("ready_replicas")))
         | Q(token__expires_at__lt=now + token_margin)
         | Exists(Rollout.objects.filter(deployment=OuterRef("pk"), state__in=UNFINISHED))
         | Exists(Heal.objects.filter(deployment=OuterRef("pk"), restored_at=None))
@@ -296,9 +300,9 @@ def totals(project: Project) -> Totals:
         deployments=Count("pk"),
         bad=Count("pk", filter=Q(health__in=TROUBLE)),
         worst=Max(_SEVERITY),
-        wanted=Sum("desired_replicas", default=0),
-        ready=Sum(Least("ready_replicas", "desired_replicas"), default=0),
-        unknown=Sum("desired_replicas", filter=Q(health=Health.UNKNOWN), default=0),
+        wanted=Sum(_WANTED, default=0),
+        ready=Sum(Least(F("ready_replicas"), _WANTED), default=0),
+        unknown=Sum(_WANTED, filter=Q(health=Health.UNKNOWN), default=0),
     )
     return Totals(**{**found, "worst": list(Health)[found["worst"] or 0]})
 

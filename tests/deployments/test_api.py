@@ -84,6 +84,14 @@ def test_options_of_pods_stay_until_another_revision_changes_them(api: Client, t
     assert {key: back["spec"][key] for key in EVERYTHING} == EVERYTHING
 
 
+def test_what_an_autoscaler_wants_is_told_beside_what_was_asked_for(api: Client, digits: Deployment) -> None:
+    shown = api.get("/api/v1/deployments/digits").json()
+    assert (shown["replicas"], shown["scaled_to"], shown["scaled_by"]) == (3, None, "")
+    Deployment.objects.filter(pk=digits.pk).update(scaled_to=5, scaled_by="Autoscaler digits")
+    shown = api.get("/api/v1/deployments/digits").json()
+    assert (shown["replicas"], shown["scaled_to"], shown["scaled_by"]) == (3, 5, "Autoscaler digits")
+
+
 def test_a_post_sent_twice_acts_once(api: Client, digits: Deployment) -> None:
     for _ in range(2):
         answer = post(api, "/api/v1/deployments/digits/rollback", {"revision": 1}, **{"Idempotency-Key": "r"})

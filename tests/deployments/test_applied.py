@@ -10,7 +10,7 @@ from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import Forbidden
 from apps.core.errors import Conflict
 from apps.core.models import ApiToken, AuditEntry
-from apps.deployments import manifests, services
+from apps.deployments import manifests, selectors, services
 from apps.deployments.manifests import ASKED
 from apps.deployments.models import AppliedObject, Deployment
 from tests import factories
@@ -282,6 +282,11 @@ def test_an_autoscaler_decides_how_many_until_it_is_gone(fleet: Fleet, monkeypat
         },
     })  # fmt: skip
     fleet.until(app, lambda found: found.message == "2 of 2 ready. Autoscaler more says how many.")
+    assert (app.desired_replicas, app.wanted_replicas, app.scaled_by) == (1, 2, "Autoscaler more")
+    fleet.look()
+    assert fleet.unsettled() == [], "it is as wanted, by the autoscaler"
+    totals = selectors.totals(fleet.project)
+    assert (totals.wanted, totals.ready, totals.short) == (2, 2, 0)
     for _ in range(3):
         fleet.round(app)
         assert (fleet.workloads(), app.health) == ({"app-r1": 2}, "Healthy")
@@ -296,6 +301,7 @@ def test_an_autoscaler_decides_how_many_until_it_is_gone(fleet: Fleet, monkeypat
     assert fleet.workloads() == {"app-r1": 2}
     fleet.client.delete("autoscaling/v2", "HorizontalPodAutoscaler", "more", fleet.namespace)
     fleet.until(app, lambda found: fleet.workloads() == {"app-r1": 1} and found.message == "1 of 1 ready.")
+    assert (app.wanted_replicas, app.scaled_to, app.scaled_by) == (1, None, "")
 
 
 @pytest.mark.parametrize("data", ["bm90IHRoZSB0b2tlbg==", "/+8="])

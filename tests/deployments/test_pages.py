@@ -71,6 +71,18 @@ def test_the_list_says_the_verdict_first(page: Client, digits: Deployment) -> No
     assert "<html" not in page.get(f"{HOME}?part=rows").content.decode()
 
 
+def test_how_many_an_autoscaler_wants_is_what_the_page_counts_by(page: Client, digits: Deployment) -> None:
+    scaled = {"ready_replicas": 5, "scaled_to": 5, "scaled_by": "Autoscaler digits"}
+    Deployment.objects.filter(pk=digits.pk).update(**scaled)
+    assert "5 of 5" in words(page.get(HOME))
+    text = words(page.get(PAGE))
+    assert "5 of 5 ready" in text and "of 3 ready" not in text
+    assert "Autoscaler digits wants 5" in text and "Autoscaler digits says how many while it is there" in text
+    Deployment.objects.filter(pk=digits.pk).update(scaled_to=None, scaled_by="", ready_replicas=3)
+    text = words(page.get(PAGE))
+    assert "3 of 3 ready" in text and "Autoscaler" not in text
+
+
 def test_an_empty_list_shows_the_command_that_makes_the_first(page: Client, demo: Project) -> None:
     assert "/api/v1/deployments" in words(page.get(HOME))
 

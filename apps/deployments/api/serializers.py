@@ -199,7 +199,7 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
     cluster = serializers.CharField(source="target.cluster.name")
     namespace = serializers.CharField(source="target.namespace")
     environment = serializers.CharField(source="target.environment")
-    replicas = serializers.IntegerField(source="desired_replicas")
+    replicas = serializers.IntegerField(source="desired_replicas", help_text="How many were asked for.")
     revision = serializers.IntegerField(source="current.number", default=None, allow_null=True)
     stable_revision = serializers.IntegerField(source="stable.number", default=None, allow_null=True)
     model = serializers.SerializerMethodField()
@@ -213,9 +213,9 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
         model = Deployment
         fields = (
             "id", "name", "project", "target", "cluster", "namespace", "environment", "state", "health", "reason",
-            "message", "replicas", "ready_replicas", "revision", "stable_revision", "model", "image", "strategy",
-            "generation", "observed_generation", "observed", "observed_at", "rollout", "created_by", "created_at",
-            "updated_at", "drift",
+            "message", "replicas", "scaled_to", "scaled_by", "ready_replicas", "revision", "stable_revision", "model",
+            "image", "strategy", "generation", "observed_generation", "observed", "observed_at", "rollout",
+            "created_by", "created_at", "updated_at", "drift",
         )  # fmt: skip
 
     @extend_schema_field(ModelRefSerializer(allow_null=True))

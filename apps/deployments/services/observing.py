@@ -65,6 +65,8 @@ def record_round(deployment: Deployment, rollout: Rollout | None, seen: Round) -
             "reason": verdict.reason,
             "message": verdict.message + (f" {seen.scaler} says how many." if seen.scaler else ""),
             "ready_replicas": ready,
+            "scaled_to": desired if seen.scaler else None,
+            "scaled_by": seen.scaler,
             "observed": _entries(seen),
             "drift": [found.to_json() for found in seen.drift],
             "restore_asked": False,
