@@ -88,6 +88,19 @@ def test_options_of_pods_are_stored_previewed_shown_and_kept_by_a_rerun(api: Api
     assert not set(EVERYTHING) & set(api("POST", "runs", WISH).json()["spec"])
 
 
+def test_a_disabled_cluster_is_told_from_one_that_is_not_there(api: Api, cluster: Any) -> None:
+    type(cluster).objects.update(enabled=False)
+    for body, status, said in (
+        (WISH, 400, "Every cluster is disabled."),
+        (WISH | {"cluster": "home"}, 409, "Cluster home is disabled."),
+        (WISH | {"cluster": "moon"}, 404, "There is no cluster 'moon' to launch on."),
+    ):
+        reply = api("POST", "runs", body)
+        assert (reply.status_code, reply.json()["detail"]) == (status, said)
+    type(cluster).objects.all().delete()
+    assert api("POST", "runs", WISH).json()["detail"] == "No cluster is registered."
+
+
 def test_four_runs_launched_together(api: Api, cluster: Any) -> None:
     reply = api("POST", "runs", {"runs": [{**WISH, "name": f"r{number}"} for number in range(4)]})
     assert [run["name"] for run in reply.json()["runs"]] == ["r0", "r1", "r2", "r3"]

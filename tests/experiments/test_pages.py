@@ -142,7 +142,7 @@ def test_what_was_uploaded_can_not_act_in_our_origin(browser: Client, run: Run) 
 
 
 def test_launching_from_the_form(browser: Client, project: Project) -> None:
-    assert "No cluster yet" in text(browser.get("/p/demo/runs/new"))
+    assert "No cluster to launch on" in text(browser.get("/p/demo/runs/new"))
     factories.cluster("home", nodes=1)
     form = {
         "experiment": "digits",

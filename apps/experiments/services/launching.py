@@ -12,7 +12,7 @@ from apps.clusters.models import Cluster
 from apps.clusters.selectors import check_all_fit
 from apps.core import audit, transitions, work
 from apps.core.access import Principal, require_role
-from apps.core.errors import Conflict, Invalid, Missing
+from apps.core.errors import Conflict, FlotillaError, Invalid, Missing
 from apps.core.hints import hint
 from apps.core.models import Project
 from apps.core.states import Role
@@ -45,9 +45,9 @@ class Launch:
 
 
 def pick_clusters(names: Iterable[str | None]) -> dict[str | None, Cluster]:
-    """The clusters of these names; None picks the only one there is. Raises Missing or Invalid, saying which there are.
+    """The clusters of these names; None picks the only one there is. Two queries at most, however many names.
 
-    Two queries at most, however many names.
+    Raises Missing, Conflict or Invalid, saying which there are.
     """
     asked = set(names)
     usable = Cluster.objects.filter(enabled=True).only("name", "labels")
@@ -57,13 +57,22 @@ def pick_clusters(names: Iterable[str | None]) -> dict[str | None, Cluster]:
         found.update({row.name: row for row in usable.filter(name__in=named)})
         missing = [name for name in named if name not in found]
         if missing:
-            raise Missing(f"There is no cluster {missing[0]!r} to launch on.", field="cluster")
+            raise _unusable(missing[0])
     if None in asked:
         found[None] = _only_one(list(usable.order_by("name")[:21]))
     return found
 
 
+def _unusable(name: str) -> FlotillaError:
+    if Cluster.objects.filter(name=name).exists():
+        return Conflict(f"Cluster {name} is disabled.", hint="A platform administrator can enable it.", field="cluster")
+    return Missing(f"There is no cluster {name!r} to launch on.", field="cluster")
+
+
 def _only_one(usable: list[Cluster]) -> Cluster:
+    if not usable and Cluster.objects.exists():
+        hint_text = "A platform administrator can enable one."
+        raise Invalid("Every cluster is disabled.", hint=hint_text, field="cluster")
     if not usable:
         raise Invalid("No cluster is registered.", hint="A platform administrator can add one.", field="cluster")
     if len(usable) > 1:
