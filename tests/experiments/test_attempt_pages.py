@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from apps.clusters.models import Cluster
+from apps.clusters.models import Cluster, KubeEvent, Pod
 from apps.core.models import Project, User
 from apps.experiments.models import Experiment, Run
 from apps.experiments.states import RunKind, RunState
@@ -118,6 +118,19 @@ def test_attempts_are_listed_with_why_each_ended(browser: Client, experiment: Ex
     assert "ran out of memory" in page
     assert 'id="attempt-2"' in page_of(browser, run, "?part=attempts")
     assert "Log of attempt 1" in page_of(browser, run, "?attempt=1")
+
+
+def test_many_events_are_folded_and_ordinary_ones_are_no_success(
+    browser: Client, experiment: Experiment, cluster: Cluster
+) -> None:
+    run = tried_three_times(experiment, cluster)
+    pod = Pod.objects.get(run=str(run.pk))
+    for _ in range(9):
+        factories.warning(cluster, pod, "Killing", "Stopping container run")
+    KubeEvent.objects.update(type="Normal")
+    events = page_of(browser, run).partition('id="events"')[2].partition("</section>")[0]
+    assert (events.partition("Earlier ones")[0].count('id="event-'), events.count('id="event-')) == (6, 9)
+    assert "status ok" not in events, "a pod that is killed is none"
 
 
 def test_each_attempt_and_pod_has_its_log(browser: Client, experiment: Experiment, cluster: Cluster) -> None:

@@ -223,7 +223,7 @@ class RunBoard:
     def events(self) -> list[tuple[KubeEvent, str]]:
         """What the cluster said, each with the state word that gives its look."""
         return [
-            (event, "Warning" if event.type == "Warning" else "Normal")
+            (event, "Warning" if event.type == "Warning" else "Idle")
             for event in selectors.events_of(self.run, self.attempts, self.pods)
         ]
 
