@@ -43,6 +43,21 @@ def test_a_new_deployment_has_a_first_revision_a_rollout_and_an_audit_row(digits
     assert (entry.project, entry.object_name, entry.after["replicas"]) == (digits.project, "digits", 3)
 
 
+def test_what_is_asked_for_while_the_cluster_is_away_does_not_look_under_way(
+    digits: Deployment, cluster: Cluster, developer: Principal
+) -> None:
+    Cluster.objects.filter(pk=cluster.pk).update(state="Disabled", reason="Disabled", message="An admin disabled it.")
+    services.scale(principal=developer, deployment=digits, replicas=2)
+    digits.refresh_from_db()
+    assert (digits.health, digits.reason, digits.desired_replicas) == (Health.UNKNOWN, "Disabled", 2)
+    assert digits.message == "local: An admin disabled it. What was asked for follows when it is back."
+    spec = {**SPEC, "version": 2}
+    made = services.create_deployment(
+        principal=developer, project=digits.project, name="other", target="local-production", spec=spec
+    )
+    assert made.health == Health.UNKNOWN
+
+
 def test_a_revision_never_changes(digits: Deployment) -> None:
     assert digits.current is not None
     digits.current.number = 9

@@ -6,6 +6,8 @@ from typing import Any
 
 from django.utils import timezone
 
+from apps.clusters.models import Cluster
+from apps.clusters.services import is_away
 from apps.core import audit, work
 from apps.core.access import Principal
 from apps.core.errors import Conflict, Invalid
@@ -69,7 +71,7 @@ def hold(deployment: Deployment, expect: Expect | None = None) -> Deployment:
     """
     held = (
         Deployment.objects.select_for_update(of=("self",))
-        .select_related("project", "target", "current", "stable")
+        .select_related("project", "target__cluster", "current", "stable")
         .filter(pk=deployment.pk)
         .first()
     )
@@ -147,12 +149,23 @@ def start_rollout(deployment: Deployment, revision: Revision, principal: Princip
     return rollout
 
 
+def first_words(cluster: Cluster) -> dict[str, Any]:
+    """What is said of a deployment until the first round: while the cluster is away there is none, and that is why."""
+    if is_away(cluster):
+        return {
+            "health": Health.UNKNOWN,
+            "reason": cluster.reason[:100],
+            "message": f"{cluster.name}: {cluster.message} What was asked for follows when it is back.",
+        }
+    return {"health": Health.PROGRESSING, "reason": "Waiting", "message": "Waiting for the first round."}
+
+
 def change_wanted(deployment: Deployment, **fields: Any) -> None:
     """Store another wish for a deployment that is held.
 
     From here until a round has seen it, nobody may take the old health for the new one.
     """
-    told = {"health": Health.PROGRESSING, "reason": "Waiting", "message": "Waiting for the first round."}
+    told = first_words(deployment.target.cluster)
     put(deployment, **fields, **told, generation=deployment.generation + 1)
 
 
