@@ -6,7 +6,8 @@ from playwright.sync_api import Page, expect
 
 from apps.core.models import ApiToken, Project, User
 from apps.core.tokens import issue_token
-from apps.experiments.models import Run
+from apps.experiments.models import Experiment, Run
+from tests import factories
 from tests.frontend.conftest import Opener
 
 PAGES = ["/p/demo/", "/activity/", "/settings/", "/search?q=digits", "/_gallery", "/nowhere/"]
@@ -38,6 +39,18 @@ def test_nothing_is_cut_off_on_a_narrow_screen(open_page: Opener) -> None:
         ready(page)
         wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert wide <= 0, f"{path} is {wide} px too wide"
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_the_longest_names_widen_no_page(open_page: Opener, project: Project, width: int) -> None:
+    experiment = Experiment.objects.create(project=project, name="x" * 500)
+    run = factories.run(experiment, name="y" * 250)
+    page = open_page("/p/demo/", viewport={"width": width, "height": 844}, expect_errors=True)
+    for path in (f"runs/{run.uid}/", f"experiments/{experiment.name}/", "experiments/", ""):
+        page.goto(f"/p/demo/{path}", wait_until="domcontentloaded")
+        ready(page)
+        wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert wide <= 0, f"{path[:40]} is {wide} px too wide"
 
 
 def test_on_a_narrow_screen_the_rail_is_a_menu(open_page: Opener) -> None:
