@@ -13,6 +13,7 @@ from apps.core.work.models import Gate, Work
 from apps.core.work.outcomes import DONE, Again, Away, Outcome, Retry
 from apps.core.work.resync import ask_for_periodic, resync
 from apps.core.work.worker import drain, limits, run_one
+from controlplane.embedded.waiting import wait_for
 from tests.core.work.conftest import elsewhere
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -24,6 +25,11 @@ def take(*, most: int = 99, unwell: int = 99, lane: Lane = Lane.FLEET) -> queue.
 
 def never(pk: int) -> Outcome:
     raise AssertionError("nobody runs this")
+
+
+def wait_for_the_dead() -> None:
+    """Postgres ends a session, and frees its locks, a moment after its client is gone."""
+    wait_for(lambda: queue.free_dead() == 1, "one object to be freed", timeout=10)
 
 
 @pytest.fixture(autouse=True)
@@ -150,7 +156,7 @@ def test_what_a_killed_worker_held_is_due_again_and_nobody_elses() -> None:
     mine = take()
     assert mine is not None
     assert take() is None
-    assert queue.free_dead() == 1
+    wait_for_the_dead()
     back = take()
     assert back is not None and back.object_id != mine.object_id
     assert queue.free_dead() == 0
@@ -166,6 +172,28 @@ def test_who_was_taken_for_dead_and_lives_is_let_end() -> None:
     assert left.claim is None and left.due_at is not None and left.due_at > timezone.now(), "and it is tried later"
     queue.finish(mine, DONE)
     assert Work.objects.exists(), "a claim that is no longer ours ends nothing"
+
+
+@pytest.mark.parametrize("outcome", [DONE, Again(600.0), Retry("no"), Away("no")])
+def test_who_was_taken_for_dead_ends_nobody_elses_claim(outcome: Outcome) -> None:
+    work.ask("run", 7, cluster=1)
+    first = elsewhere(take)
+    assert first is not None
+    wait_for_the_dead()
+    second = take()
+    assert second is not None
+    queue.finish(first, outcome, locked=False)
+    assert Work.objects.get().claim == second.number and elsewhere(take) is None
+
+
+def test_a_worker_that_is_killed_while_it_tries_a_gate_leaves_it_closed_for_a_while() -> None:
+    work.ask_many("run", [(pk, 1) for pk in range(3)])
+    gates.close(1, "gone")
+    Gate.objects.update(closed_until=timezone.now())
+    assert elsewhere(take) is not None
+    wait_for_the_dead()
+    assert take() is None
+    assert 30 < queue.seconds_until_due(Lane.FLEET) <= 60  # type: ignore[operator]
 
 
 def test_turns_are_fair_between_clusters_and_capped_for_each() -> None:
@@ -264,8 +292,8 @@ def test_looking_for_the_dead_waits_for_nobody() -> None:
     elsewhere(take), elsewhere(take)
     with transaction.atomic():
         work.ask("run", 1, cluster=1)
-        assert elsewhere(queue.free_dead) == 1, "the other one's turn comes with the next look"
-    assert queue.free_dead() == 1
+        wait_for(lambda: elsewhere(queue.free_dead) == 1, "the other one to be freed, and nobody to wait", timeout=10)
+    wait_for_the_dead()
 
 
 def test_opening_a_gate_waits_for_nobody_who_asks_meanwhile() -> None:
