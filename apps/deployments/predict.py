@@ -163,7 +163,7 @@ def encode(body: Any) -> bytes:
     known = {key: body[key] for key in ("id", "inputs", "parameters", "outputs") if key in body}
     try:
         payload = as_json(known)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Invalid("The inputs hold what is no text or no number of JSON.", field="inputs") from error
     if len(payload) > MAX_BODY_BYTES:
         raise Invalid(f"The inputs are larger than {MAX_BODY_BYTES // 1024 // 1024} MiB.", field="inputs")

@@ -174,7 +174,7 @@ def ask(request: PageRequest, project: Project, name: str) -> HttpResponse:
         body = json.loads(request.POST.get("body", ""))
         made = predict.predict(principal=request.principal, deployment=deployment, body=body)
         context = {"prediction": made, "answer": json.dumps(made.answer, indent=2), "outputs": _outputs(made.answer)}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         context["trouble"] = f"This is not JSON: {error}."
     except FlotillaError as error:
         context["trouble"] = error.sentence

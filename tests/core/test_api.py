@@ -83,8 +83,9 @@ def test_wrong_input_gets_a_clear_problem(api: Client, body: dict[str, Any], sta
     assert Project.objects.count() == 1
 
 
-def test_broken_json_is_a_problem(api: Client) -> None:
-    answer = api.post("/api/v1/projects", "{", content_type="application/json")
+@pytest.mark.parametrize("body", ["{", "[" * 200_000, '{"a":' * 200_000, "\ud83d".encode("utf-8", "surrogatepass")])
+def test_broken_json_is_a_problem(api: Client, body: str | bytes) -> None:
+    answer = api.post("/api/v1/projects", body, content_type="application/json")
     assert answer.status_code == 400
     assert "JSON" in answer.json()["detail"]
 

@@ -269,7 +269,8 @@ def test_a_viewer_looks_and_a_stranger_finds_nothing(digits: Deployment, demo: P
 
 
 def test_a_prediction_from_the_page(page: Client, digits: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "This is not JSON" in words(page.post(f"{PAGE}predict", {"body": "{"}))
+    for body in ("{", "[" * 100_000):
+        assert "This is not JSON" in words(page.post(f"{PAGE}predict", {"body": body}))
     assert "list of inputs" in words(page.post(f"{PAGE}predict", {"body": "{}"}))
     answer = {"outputs": [{"name": "label", "data": [7]}]}
     made = predict.Prediction(answer, "digits-r1-a", 1, 4.2, 60.0, 2)

@@ -41,6 +41,14 @@ def test_what_is_no_request_is_refused(body: Any) -> None:
         encode(body)
 
 
+def test_what_is_nested_too_deeply_to_be_sent_is_refused() -> None:
+    deep: list[Any] = []
+    for _ in range(50_000):
+        deep = [deep]
+    with pytest.raises(Invalid):
+        encode({"inputs": deep})
+
+
 def test_only_what_the_protocol_knows_is_passed_on() -> None:
     assert json.loads(encode({**BODY, "project": "demo", "id": "7"})) == {**BODY, "id": "7"}
 
