@@ -1,5 +1,7 @@
 """Objects are shown by a plan as REST framework would show them."""
 
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -62,6 +64,7 @@ def test_defaults_and_errors_are_those_of_the_framework() -> None:
         name = serializers.CharField()
         owner = serializers.CharField(source="of.owner", default="nobody")
         maybe = serializers.CharField(required=False)
+        far = serializers.CharField(source="of.place", required=False)
         secret = serializers.CharField(write_only=True)
 
     assert Given({"name": 1, "of": {"owner": "ada"}, "maybe": None}).data == {
@@ -70,7 +73,17 @@ def test_defaults_and_errors_are_those_of_the_framework() -> None:
         "maybe": None,
     }
     assert Given({"name": "x"}).data == {"name": "x", "owner": "nobody"}
+    assert Given({"name": "x", "of": {"place": "here"}}).data == {"name": "x", "owner": "nobody", "far": "here"}
     with pytest.raises(KeyError, match="name"):
         Given(Project()).fields["name"].get_attribute({})
     with pytest.raises(KeyError, match="name"):
         Given({}).data  # noqa: B018 - reading it shows the object
+
+
+def test_times_are_said_in_utc() -> None:
+    class Timed(Shown):
+        at = serializers.DateTimeField()
+
+    at = datetime(2026, 11, 29, 12, 0, tzinfo=timezone(timedelta(hours=2)))
+    for found in ({"at": at}, SimpleNamespace(at=at)):
+        assert Timed(found).data == {"at": "2026-11-29T10:00:00Z"} == usual(Timed(), found)

@@ -1,14 +1,17 @@
 """Serializers that show objects, without what REST framework does again for each request and each object."""
 
 import functools
+import operator
 from collections.abc import Callable
+from datetime import UTC
 from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist
 from rest_framework import serializers
 
-# The name of a field, the attributes that lead to its value, how a value is shown, and the field itself.
-Step = tuple[str, tuple[str, ...], Callable[[Any], Any], Any]
+Read = Callable[[Any], Any]
+# The name of a field, how its value is read from an object or from a dict, how it is shown, and the field itself.
+Step = tuple[str, Read, Read, Callable[[Any], Any], Any]
 
 
 class Shown(serializers.Serializer[Any]):
@@ -21,14 +24,13 @@ class Shown(serializers.Serializer[Any]):
     def to_representation(self, instance: Any) -> dict[str, Any]:
         """The object's fields by name."""
         shown: dict[str, Any] = {}
-        for name, path, show, field in _plan(type(self)):
-            value = instance
+        is_dict = isinstance(instance, dict)
+        for name, of_object, of_dict, show, field in _plan(type(self)):
             try:
-                for attribute in path:
-                    value = value[attribute] if isinstance(value, dict) else getattr(value, attribute)
-            except (AttributeError, KeyError, ObjectDoesNotExist):
+                value = of_dict(instance) if is_dict else of_object(instance)
+            except (AttributeError, KeyError, ObjectDoesNotExist, serializers.SkipField):
                 try:
-                    # It knows about defaults, and what is an error.
+                    # It knows about dicts within objects and about defaults, and what is an error.
                     value = field.get_attribute(instance)
                 except serializers.SkipField:
                     continue
@@ -39,5 +41,18 @@ class Shown(serializers.Serializer[Any]):
 @functools.cache
 def _plan(kind: type[Shown]) -> list[Step]:
     """The fields that are read, of one instance that lives as long as the process."""
-    fields = [field for field in kind().fields.values() if not field.write_only]
-    return [(str(field.field_name), tuple(field.source_attrs), field.to_representation, field) for field in fields]
+    return [_step(field) for field in kind().fields.values() if not field.write_only]
+
+
+def _step(field: Any) -> Step:
+    if isinstance(field, serializers.DateTimeField):
+        # Times are said in UTC; else it would ask for the zone of the thread at each value.
+        field.timezone = UTC
+    path = field.source_attrs
+    of_object: Read = operator.attrgetter(".".join(path)) if path else _itself
+    of_dict: Read = operator.itemgetter(*path) if len(path) == 1 else field.get_attribute
+    return str(field.field_name), of_object, of_dict, field.to_representation, field
+
+
+def _itself(instance: Any) -> Any:
+    return instance
