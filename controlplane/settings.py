@@ -250,6 +250,8 @@ WORK_THREADS = env.int("FLOTILLA_WORK_THREADS", 16)
 WORK_PER_CLUSTER = env.int("FLOTILLA_WORK_PER_CLUSTER", 12)
 WORK_PERSON_THREADS = env.int("FLOTILLA_WORK_PERSON_THREADS", 4)
 
+# `apps.core.middleware.name_the_peer` does it: the package believes forwarding headers, which anyone can send.
+DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False
 # Everything is rendered to one line here and leaves through the console handler, which masks secrets. No fancy
 # tracebacks: they print local variables, and with them credentials.
 structlog.configure(

@@ -10,10 +10,14 @@ class CoreConfig(AppConfig):
     label = "core"
 
     def ready(self) -> None:
-        """Register what is done now and then."""
+        """Register what is done now and then, and what log lines say of a request."""
+        from django_structlog.signals import bind_extra_request_metadata
+
         from apps.core import tidying
+        from apps.core.middleware import name_the_peer
         from apps.core.work import register
         from apps.core.work.resync import EVERY, RESYNC, resync
 
         register(RESYNC, resync, every=EVERY)
+        bind_extra_request_metadata.connect(name_the_peer)
         register("core-tidy", tidying.tidy, every=60.0)

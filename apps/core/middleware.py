@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import structlog
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.contrib import messages
 from django.contrib.auth.middleware import AuthenticationMiddleware
@@ -14,6 +15,7 @@ from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.middleware import HtmxMiddleware
 
+from apps.core.access import client_ip
 from apps.core.errors import FlotillaError, Invalid
 from apps.core.rows import NOT_STORABLE
 
@@ -26,6 +28,11 @@ def asks_with_token(request: HttpRequest) -> bool:
     Where the token is not valid the answer is 401, never a look at the session (`apps.core.api.authentication`).
     """
     return request.path_info.startswith(API) and "HTTP_AUTHORIZATION" in request.META
+
+
+def name_the_peer(request: HttpRequest, **signal: Any) -> None:
+    """Let what is logged during the request say where it came from, as audit rows do."""
+    structlog.contextvars.bind_contextvars(ip=client_ip(request))
 
 
 class _ForBrowsers:

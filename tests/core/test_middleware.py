@@ -3,7 +3,9 @@
 from typing import Any
 
 import pytest
+import structlog
 from django.test import Client
+from django_structlog.signals import bind_extra_request_finished_metadata
 
 from apps.core import middleware
 from apps.core.models import Membership, Project, User
@@ -57,3 +59,14 @@ def test_a_session_s_write_still_needs_the_csrf_token(browser: Client) -> None:
 def test_a_page_asked_for_with_a_header_is_still_a_page(browser: Client) -> None:
     assert browser.get("/settings/", **headers("nothing")).status_code == 200
     assert browser.post("/logout/", **headers("nothing")).status_code == 403, "a form without its CSRF token"
+
+
+def test_log_lines_of_a_request_name_the_peer_and_believe_no_header(client: Client) -> None:
+    said: list[Any] = []
+
+    def look(**_: Any) -> None:
+        said.append(structlog.contextvars.get_contextvars()["ip"])
+
+    bind_extra_request_finished_metadata.connect(look)
+    client.get(PATH, REMOTE_ADDR="192.0.2.7", headers={"X-Forwarded-For": "198.51.100.1"})
+    assert said == ["192.0.2.7"]
