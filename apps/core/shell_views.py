@@ -31,7 +31,8 @@ def overview(request: PageRequest, project: Project) -> HttpResponse:
     context: dict[str, Any] = {"project": project, "now": timezone.now()}
     if part in ("", "verdict", "attention"):
         needs = gathered.attention(scope)
-        context |= {"needs": needs, "verdict": gathered.verdict(needs, anything=gathered.anything(scope))}
+        anything = bool(needs) or gathered.anything(scope)
+        context |= {"needs": needs, "verdict": gathered.verdict(needs, anything=anything)}
     for section in gathered.Section:
         if section is not gathered.Section.ATTENTION and part in ("", section):
             context[section.value] = gathered.rows(section, scope)
