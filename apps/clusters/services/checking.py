@@ -58,7 +58,7 @@ def ask_for_check(*, principal: Principal, cluster: Cluster) -> str:
     """
     require_platform_admin(principal)
     refuse_disabled(cluster)
-    work.ask(CHECK, cluster.pk, cluster=cluster.pk)
+    work.ask(CHECK, cluster.pk, cluster=cluster.pk, first=True)
     return stamp(cluster)
 
 

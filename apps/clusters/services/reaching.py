@@ -43,7 +43,7 @@ def ask_for_reach(*, principal: Principal, cluster: Cluster) -> Reach:
         row.save(update_fields=["number", "asked_at", "url", "image", "outcome", "words", "ended_at"])
         after = {"url": row.url, "image": row.image}
         audit.record(principal=principal, action="cluster.reach", obj=cluster, after=after)
-        work.ask(REACH, cluster.pk, cluster=cluster.pk)
+        work.ask(REACH, cluster.pk, cluster=cluster.pk, first=True)
     hint(f"cluster-reach:{cluster.pk}")
     return row
 

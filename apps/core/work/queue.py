@@ -20,8 +20,9 @@ from apps.core.work import bell
 from apps.core.work.kinds import Lane, lane_of
 from apps.core.work.outcomes import Again, Away, Done, Outcome, retry_pause
 
-# What somebody wants is due so many seconds before now.
-HURRY = 10.0
+# What somebody wants is due so many seconds before now; in the lane of those who wait at a page, before all that comes
+# by itself.
+HURRY, AT_ONCE = 10.0, 3600.0
 # The key of an object's advisory lock.
 _LOCK = "hashtextextended({0}.kind || ':' || {0}.object_id, 0)"
 
@@ -55,14 +56,18 @@ _CLAIM = f"""
     AND (g.closed_until IS NOT NULL OR g.slow_until > now())
   WHERE w.claim IS NOT NULL AND w.lane = %(lane)s GROUP BY w.cluster
 ), turns AS (
-  SELECT c.cluster, coalesce(b.rounds, 0) AS rounds, g.closed_until IS NOT NULL AS closed
+  SELECT c.cluster, coalesce(b.rounds, 0) AS rounds, g.closed_until IS NOT NULL AS closed,
+    -- Where people wait, who has waited longest comes first, whichever cluster that is about.
+    CASE WHEN NOT %(gated)s THEN (
+      SELECT min(due_at) FROM core_work w WHERE w.lane = %(lane)s AND w.cluster = c.cluster AND w.claim IS NULL
+    ) END AS wanted_at
   FROM clusters c LEFT JOIN busy b USING (cluster)
   LEFT JOIN core_gate g ON g.cluster = c.cluster AND %(gated)s
     AND (g.closed_until IS NOT NULL OR g.slow_until > now())
   WHERE c.cluster IS NOT NULL AND (g.closed_until IS NULL OR g.closed_until <= now())
     AND coalesce(b.rounds, 0) < CASE WHEN g.cluster IS NULL THEN %(most)s ELSE 1 END
     AND (g.cluster IS NULL OR (SELECT coalesce(sum(rounds), 0) FROM busy WHERE unwell) < %(unwell)s)
-  ORDER BY coalesce(b.rounds, 0), random() OFFSET 0
+  ORDER BY wanted_at, coalesce(b.rounds, 0), random() OFFSET 0
 ), picked AS (
   SELECT w.id, t.cluster, t.closed FROM turns t CROSS JOIN LATERAL (
     SELECT id FROM core_work w
@@ -126,8 +131,8 @@ def ask(kind: str, pk: int, *, cluster: int | None, after: float = 0.0, first: b
     """Ask for a round for one object, in `after` seconds at the latest; part of the transaction that is open.
 
     `cluster` is the primary key of the cluster that the round will call, None for none. `first`: somebody wants
-    something, so it goes before what is only looked at again, unless that has been due for `HURRY` seconds. Raises
-    KeyError for a kind that nobody has registered.
+    something, so it goes before what is only looked at again, unless that has been due for `HURRY` seconds (in the lane
+    of people: before all of it). Raises KeyError for a kind that nobody has registered.
     """
     ask_many(kind, [(pk, cluster)], after=after, first=first)
 
@@ -145,7 +150,7 @@ def ask_many(
     if not wanted:
         return
     pks, lane = sorted(wanted), int(lane_of(kind))
-    begin = -HURRY if first else after
+    begin = after if not first else -AT_ONCE if lane == Lane.PERSON else -HURRY
     pauses = [begin + spread * place / len(pks) for place in range(len(pks))]
     with connection.cursor() as cursor:
         clusters = [wanted[pk] or 0 for pk in pks]

@@ -345,6 +345,15 @@ def test_other_clusters_and_people_do_not_wait_for_one_that_is_away() -> None:
     assert asked is not None and asked.kind == "check", "whether it answers may always be asked"
 
 
+def test_a_person_waits_for_no_check_that_came_by_itself() -> None:
+    """As when many clusters go away together: each is checked, and many of these checks take their time."""
+    work.ask_many("check", [(pk, pk) for pk in range(1, 51)], after=-100.0)
+    work.ask("check", 99, cluster=99, first=True)
+    work.ask("check", 7, cluster=7, first=True)
+    found = [take(lane=Lane.PERSON) for _ in range(2)]
+    assert sorted(each.object_id for each in found if each is not None) == [7, 99]
+
+
 def test_a_disabled_cluster_is_left_alone_until_it_is_enabled(silent_bell: list[str]) -> None:
     work.close(1, "disabled", for_good=True)
     work.ask_many("run", [(pk, 1) for pk in range(3)])
