@@ -55,8 +55,9 @@ def _beside(found: Stage, healthy: Figure) -> Iterator[Figure]:
 
 
 def _settle() -> None:
-    """The first storm is over: what fails is known to fail."""
+    """The first storm is over: what fails is known to fail, and what is well waits for its Jobs to end."""
     from apps.clusters.models import Cluster
+    from apps.experiments.models import Run
 
     bad = ("hole-0", "hole-1", "hole-2", "closed-0", "closed-1")
     until(
@@ -64,7 +65,8 @@ def _settle() -> None:
         "the failing clusters to be known as such",
         timeout=120,
     )
-    time.sleep(15)  # a measured pause, not a wait for a condition: the well ones make their Jobs
+    well = Run.objects.filter(cluster__name__startswith="well-", state="Pending")
+    until(lambda: not well.exists(), "the well clusters to have their Jobs", timeout=300)
 
 
 def _ours(found: Stage, count: int, experiment: str) -> tuple[float, list[float]]:
