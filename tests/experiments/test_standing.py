@@ -49,7 +49,7 @@ def failed(number: int = 1, cause: str = Cause.ERROR) -> AttemptFacts:
         ("OOMKilled", "", Cause.OUT_OF_MEMORY),
         ("Error", "", Cause.ERROR),
         ("BackoffLimitExceeded", "", Cause.ERROR),
-        ("ContainerStatusUnknown", "", Cause.ERROR),
+        ("ContainerStatusUnknown", "", Cause.INTERRUPTED),
         ("ImagePullBackOff", "", Cause.START),
         ("StartError", "", Cause.START),
         ("DeadlineExceeded", "", Cause.DEADLINE),

@@ -51,6 +51,8 @@ _TABLE: dict[str, Cause] = {
     **dict.fromkeys(
         ("NodeAffinity", "NodeName", "NodePorts", "TaintToleration", "UnexpectedAdmissionError"), Cause.INTERRUPTED
     ),
+    # Its node was restarted under it: the kubelet that came back does not know how it ended.
+    "ContainerStatusUnknown": Cause.INTERRUPTED,
     **dict.fromkeys(START_ERRORS, Cause.START),
     # The runtime's words for a command that can't be executed.
     **dict.fromkeys(("StartError", "ContainerCannotRun", "PostStartHookError", "PreStartHookError"), Cause.START),
