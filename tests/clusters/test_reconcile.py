@@ -95,6 +95,15 @@ def test_followers_ask_in_the_watchers_order(cluster: Cluster, monkeypatch: pyte
     assert called == ["deployments", "experiments", "clusters"]
 
 
+def test_followers_have_asked_before_the_gate_opens(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening locks some rows in no order: who then waited for another row could be waited for."""
+    fencing, closed = hold(cluster), []
+    reconcile.record_state(cluster.pk, fencing, replace(AILING, authorized=False))
+    monkeypatch.setattr(routing, "_followers", [lambda cluster: closed.append(Gate.objects.exists())])
+    reconcile.record_state(cluster.pk, fencing, AILING)
+    assert closed == [True] and not Gate.objects.exists()
+
+
 @pytest.mark.django_db(transaction=True)
 def test_what_was_seen_before_it_was_disabled_opens_no_gate(cluster: Cluster, admin: Principal) -> None:
     fencing = hold(cluster)

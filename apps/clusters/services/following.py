@@ -11,13 +11,14 @@ def follow_state(cluster: Cluster) -> None:
 
     Nothing is worked on for one that is away: it costs a try now and then. What waits is due when it is back.
     """
+    # First, since it asks for many rows in their order: a gate that opens locks some in none, and waits for nobody.
+    routing.tell_state(cluster)
     if cluster.state == ClusterState.DISABLED:
         work.close(cluster.pk, "disabled", for_good=True)
     elif is_away(cluster):
         work.close(cluster.pk, cluster.reason)
     else:
         work.open_up(cluster.pk)
-    routing.tell_state(cluster)
 
 
 def is_away(cluster: Cluster) -> bool:
