@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.utils import timezone
@@ -196,10 +197,10 @@ def test_a_check_asks_again_before_it_says_that_permissions_are_missing(
     def role_is_known_now(seconds: float) -> None:
         api.allowed = True
 
-    monkeypatch.setattr("time.sleep", role_is_known_now)
+    monkeypatch.setattr(checking, "time", SimpleNamespace(sleep=role_is_known_now))
     assert services.check_connection(principal=admin, cluster=cluster).ok
     api.allowed = False
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    monkeypatch.setattr(checking, "time", SimpleNamespace(sleep=lambda seconds: None))
     report = services.check_connection(principal=admin, cluster=Cluster.objects.get())
     assert report.reason == "PermissionsMissing"
     assert not is_doubtful(report, Cluster.objects.get().check_report), "what is known is not asked twice"
