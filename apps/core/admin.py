@@ -16,13 +16,15 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from apps.core import holdings, services
 from apps.core.access import principal_of
-from apps.core.errors import FlotillaError
+from apps.core.errors import FlotillaError, NotAllowed
 from apps.core.models import ApiToken, AuditEntry, Membership, Project, Transition, User
 from apps.core.states import Role
 from apps.core.work.models import Gate, Work
 
 # Roles are in projects. Django's own groups and permissions would be a second answer to "who may do what?".
 admin.site.unregister(Group)
+
+_BY_NO_SERVICE = "Nobody changes these here."
 
 
 class PlatformAdmin(ModelAdmin):
@@ -71,16 +73,16 @@ class ServiceAdmin(PlatformAdmin):
     has_delete_permission = has_add_permission
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Call the service."""
-        raise NotImplementedError
+        """Call the service. Raises NotAllowed where a subclass names none."""
+        raise NotAllowed(_BY_NO_SERVICE)
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        """Call the service."""
-        raise NotImplementedError
+        """Call the service. Raises NotAllowed where a subclass names none."""
+        raise NotAllowed(_BY_NO_SERVICE)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        """Call the service for each row."""
-        raise NotImplementedError
+        """Call the service for each row. Raises NotAllowed where a subclass names none."""
+        raise NotAllowed(_BY_NO_SERVICE)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """The same for several, one after the other."""

@@ -66,13 +66,8 @@ def _secret(run: Run, client: KubeClient, token: str) -> None:
     """The Secret with the run's token. One that is there is kept, so that repeats make no more tokens."""
     project = run.experiment.project.name
     name = manifests.secret_name(run.pk)
-    if token:
-        try:
-            _in_namespace(client, _with(run, token), project)
-        except kube.AlreadyExists:
-            pass  # left by somebody: looked at below
-        else:
-            return
+    if token and _is_new(client, _with(run, token), project):
+        return
     try:
         found = client.get("v1", "Secret", name, run.namespace)
     except kube.NotFound:
@@ -105,6 +100,15 @@ def _in_namespace(client: KubeClient, obj: dict[str, Any], project: str) -> None
     except kube.NamespaceMissing:
         client.apply(manifests.run_namespace(project, obj["metadata"]["namespace"]))
         client.create(obj)
+
+
+def _is_new(client: KubeClient, obj: dict[str, Any], project: str) -> bool:
+    """Create an object; False where somebody has left one of its name, which is to be looked at."""
+    try:
+        _in_namespace(client, obj, project)
+    except kube.AlreadyExists:
+        return False
+    return True
 
 
 def _keeps(secret: dict[str, Any], run: Run) -> bool:
