@@ -10,7 +10,7 @@ from typing import Any
 
 from apps.clusters import podoptions
 from apps.core.errors import Invalid
-from apps.experiments.specs import RunSpec, parse_spec
+from apps.experiments.specs import ONLY_OF_RUNS, RunSpec, parse_spec
 
 DEFAULT_PORT = 8080
 MAX_REPLICAS = 1000
@@ -71,8 +71,7 @@ class RevisionSpec:
 
     def to_json(self) -> dict[str, Any]:
         """The form that is stored and shown."""
-        container = self.container.to_json()
-        container.pop("deadline_seconds")
+        container = {name: value for name, value in self.container.to_json().items() if name not in ONLY_OF_RUNS}
         return {
             "model": {"name": self.model.name, "version": self.model.version} if self.model else None,
             **container,

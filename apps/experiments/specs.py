@@ -51,6 +51,10 @@ class Retries:
     causes: tuple[str, ...] = RETRIED
 
 
+# What is asked of a run and of nothing that is served: a revision made of the same container does not have these.
+ONLY_OF_RUNS = ("deadline_seconds", "workers", "retries", "retry_on")
+
+
 @dataclass(frozen=True)
 class RunSpec:
     """A container to run to its end, in `workers` pods at once; `deadline_seconds` covers all attempts."""
