@@ -7,7 +7,6 @@ from django.db import connection
 
 from apps.core.work import bell
 from apps.core.work.kinds import Lane
-from apps.core.work.resync import ask_for_periodic
 from apps.core.work.worker import Crew
 
 _crews: list[Crew] = []
@@ -19,7 +18,6 @@ class Crews(bootsteps.StartStopStep):
     def start(self, worker: Any) -> None:
         """Begin to look, whether or not a message can be had."""
         refuse_a_pool()
-        ask_for_periodic()
         _crews.extend(Crew(lane) for lane in Lane)
         for crew in _crews:
             crew.start()

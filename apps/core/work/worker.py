@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import close_old_connections, connection
 
-from apps.core.work import contact, gates, kinds, queue
+from apps.core.work import contact, gates, kinds, queue, resync
 from apps.core.work.contact import Contact
 from apps.core.work.kinds import Lane
 from apps.core.work.outcomes import Again, Away, Done, Outcome, Retry
@@ -149,11 +149,15 @@ class Crew:
             return not self._stopping
 
     def _watch(self) -> None:
-        freed = 0.0
+        freed, asked = 0.0, False
         while not self._stopping:
             pause = LOOK
             try:
                 close_old_connections()
+                if not asked:
+                    # Here, because a worker may start before Postgres answers.
+                    resync.ask_for_periodic()
+                    asked = True
                 if self._lane is Lane.FLEET and time.monotonic() - freed > FREE_DEAD:
                     freed = time.monotonic()
                     if found := queue.free_dead():
