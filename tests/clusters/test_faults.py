@@ -135,7 +135,7 @@ def test_a_refused_token_is_said(faulty: Faulty) -> None:
     faulty.switch("ExpireToken", user="local-admin")
     faulty.switch("EndWatch")
     state("Degraded")
-    assert Cluster.objects.get().reason == "CredentialRefused"
+    eventually(lambda: Cluster.objects.get().reason == "CredentialRefused", "it is said again, and believed", PATIENCE)
     faulty.mend()
     state("Healthy")
 

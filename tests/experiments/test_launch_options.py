@@ -55,7 +55,7 @@ def test_a_run_goes_where_its_selector_and_affinity_say(
     affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
     for options in (HERE, {"affinity": affinity}):
         run = follow(launch(principal, project, "true", **options), *SETTLED)
-        assert (run.state, run.node_name) == (RunState.SUCCEEDED, NODE)
+        assert (run.state, run.attempts.get().nodes) == (RunState.SUCCEEDED, [NODE])
     nowhere = launch(principal, project, "true", node_selector={"accelerator": "none-has-this"})
     follow(nowhere, RunState.QUEUED, reason="Unschedulable")
     assert "didn't match Pod's node affinity/selector" in nowhere.message
@@ -73,7 +73,7 @@ def test_a_run_tolerates_the_taint_of_a_node(principal: Principal, project: Proj
         assert "untolerated taint" in kept_off.message
         tolerations = [{"key": "team", "operator": "Equal", "value": "vision", "effect": "NoSchedule"}]
         run = follow(launch(principal, project, "true", **HERE, tolerations=tolerations), *SETTLED)
-        assert (run.state, run.node_name) == (RunState.SUCCEEDED, NODE)
+        assert (run.state, run.attempts.get().nodes) == (RunState.SUCCEEDED, [NODE])
         services.cancel_run(principal=principal, run=kept_off)
         follow(kept_off, RunState.CANCELED)
     finally:
@@ -96,7 +96,7 @@ def test_a_run_finds_its_volumes_and_takes_no_image_that_it_may_not_pull(
     ]
     words = "cat /config/a /keys/b > /scratch/both && cat /scratch/both"
     run = follow(launch(principal, project, "sh", "-c", words, volumes=volumes), *SETTLED)
-    assert (run.state, run.log_tail.strip()) == (RunState.SUCCEEDED, "from-a-mapfrom-a-secret"), run.log_tail
+    assert (run.state, run.attempts.get().log.strip()) == (RunState.SUCCEEDED, "from-a-mapfrom-a-secret")
     never = launch(principal, project, "true", image="nobody/has-this:1", image_pull_policy="Never")
     follow(never, RunState.STARTING, reason="ErrImageNeverPull")
     services.cancel_run(principal=principal, run=never)

@@ -12,6 +12,7 @@ from apps.core.access import Principal
 from apps.core.models import User
 from apps.core.work.kinds import Lane
 from apps.core.work.worker import drain
+from controlplane.embedded.waiting import wait_for
 from tests.clusters.fakeapi import FakeApi
 from tests.frontend.conftest import Opener
 from tests.frontend.test_browser import NARROW, ready, violations
@@ -45,6 +46,8 @@ def test_checking_again_changes_the_page_in_place(open_page: Opener, cluster: Cl
     page.get_by_role("button", name="Check again").click()
     expect(page.get_by_text("Asking the cluster")).to_be_visible()
     check()
+    # It did not know of that, and asks once more a while later.
+    wait_for(lambda: drain(Lane.PERSON), "the second look", timeout=15)
     expect(page.locator("#verdict").get_by_text("Permissions missing")).to_be_visible(timeout=30_000)
     expect(page.locator("#permissions").get_by_text("create", exact=True)).to_be_visible()
     expect(page.locator("#role mark").filter(has_text="jobs")).to_have_count(1)
