@@ -19,7 +19,7 @@ from apps.clusters.health import (
     pod_health,
     service_health,
 )
-from apps.clusters.texts import cut, moment, time_text
+from apps.clusters.texts import cut, moment, time_or_none, time_text
 from apps.clusters.why.observe import extras
 
 Object = Mapping[str, Any]
@@ -27,7 +27,8 @@ Row = dict[str, Any]
 
 _ENDED = frozenset({"Succeeded", "Failed"})
 _MESSAGE = 4000
-_STATE_FIELDS = frozenset({"reason", "message", "exitCode", "startedAt", "finishedAt"})
+_STATE_TIMES = frozenset({"startedAt", "finishedAt"})
+_STATE_FIELDS = frozenset({"reason", "message", "exitCode", *_STATE_TIMES})
 
 
 def pod_row(pod: Object, now: datetime, *, deleted: bool = False) -> Row:
@@ -171,8 +172,8 @@ def _job(spec: Object, status: Object) -> _Described:
         "active": int(status.get("active") or 0),
         "failed": int(status.get("failed") or 0),
         "suspended": bool(spec.get("suspend")),
-        "started_at": status.get("startTime"),
-        "ended_at": status.get("completionTime"),
+        "started_at": time_or_none(status.get("startTime")),
+        "ended_at": time_or_none(status.get("completionTime")),
         "conditions": _conditions(status),
     }
     wanted = int(spec.get("completions") or spec.get("parallelism") or 1)
@@ -232,7 +233,7 @@ def _autoscaler(spec: Object, status: Object) -> _Described:
         "desired": int(status.get("desiredReplicas") or 0),
         "target": {"kind": target.get("kind") or "", "name": target.get("name") or ""},
         "metrics": metrics,
-        "last_scaled_at": status.get("lastScaleTime"),
+        "last_scaled_at": time_or_none(status.get("lastScaleTime")),
         "conditions": _conditions(status),
     }
     return details["desired"], details["current"], details
@@ -320,7 +321,7 @@ def _state(found: Any) -> Row:
         kind: {
             field: int(value) if field == "exitCode" else cut(value, _MESSAGE)
             for field, value in (known[kind] if isinstance(known[kind], Mapping) else {}).items()
-            if field in _STATE_FIELDS
+            if field in _STATE_FIELDS and (field not in _STATE_TIMES or moment(value))
         }
         for kind in ("waiting", "running", "terminated")
         if kind in known
@@ -333,7 +334,7 @@ def _condition(found: Object) -> Row:
         "status": found.get("status") or "Unknown",
         "reason": found.get("reason") or "",
         "message": str(found.get("message") or "")[:_MESSAGE],
-        "last_transition_time": found.get("lastTransitionTime"),
+        "last_transition_time": time_or_none(found.get("lastTransitionTime")),
     }
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from apps.clusters.texts import moment
 from apps.clusters.why.containers import signal_name
 from apps.core.states import Health
 from apps.deployments.specs import ObservedRevision
@@ -81,7 +82,6 @@ def replica_seen(
     """A replica with the last end of its most restarted container; `containers` are as the watcher stores them."""
     most: Mapping[str, Any] = max(containers, key=lambda found: int(found.get("restarts") or 0), default={})
     last = (most.get("state") or {}).get("terminated") or (most.get("last_state") or {}).get("terminated") or {}
-    ended = last.get("finishedAt")
     return ReplicaSeen(
         name=name,
         revision=revision,
@@ -92,7 +92,7 @@ def replica_seen(
         restarts=int(most.get("restarts") or 0),
         last_exit_code=int(last["exitCode"]) if "exitCode" in last else None,
         last_reason=str(last.get("reason") or ""),
-        last_ended_at=datetime.fromisoformat(str(ended)) if ended else None,
+        last_ended_at=moment(last.get("finishedAt")),
     )
 
 

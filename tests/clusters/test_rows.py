@@ -118,6 +118,23 @@ def test_an_ended_pod_says_when() -> None:
     assert rows.pod_row(pod, NOW)["ended_at"] == "2026-11-23T14:00:05+00:00"
 
 
+def test_a_zero_time_is_kept_nowhere() -> None:
+    zero, end = "1970-01-01T00:00:00Z", "2026-11-23T14:00:05Z"
+    never = {"exitCode": 128, "reason": "StartError", "startedAt": zero, "finishedAt": end}
+    pod, job = fakeapi.pod("p"), {"metadata": {"creationTimestamp": zero}, "status": {}}
+    pod["metadata"]["creationTimestamp"] = zero
+    pod["status"] = {
+        "phase": "Failed", "startTime": zero, "conditions": [{"type": "Ready", "lastTransitionTime": zero}],
+        "containerStatuses": [{"state": {"terminated": never}, "lastState": {"terminated": never}}],
+    }  # fmt: skip
+    job["status"] |= {"startTime": zero, "completionTime": zero, "conditions": [{"lastTransitionTime": zero}]}
+    row = rows.pod_row(pod, NOW)
+    assert row["ended_at"] == "2026-11-23T14:00:05+00:00"
+    kept = row["status"]["containers"][0]["state"]["terminated"]
+    assert kept == {"exitCode": 128, "reason": "StartError", "finishedAt": end}
+    assert "1970" not in f"{row}{rows.workload_row('Job', job, NOW)}"
+
+
 def test_gpus_of_any_make_count() -> None:
     node = fakeapi.node("n")
     node["status"]["allocatable"] |= {"amd.com/gpu": "2", "nvidia.com/mig-1g.5gb": "3", "example.com/gpus": "9"}

@@ -176,6 +176,19 @@ def test_the_exit_code_and_the_times_come_from_the_container() -> None:
     assert (decision.exit_code, decision.started_at, decision.ended_at) == (3, START, NOW)
 
 
+def test_what_never_started_took_no_time() -> None:
+    never = {"exitCode": 128, "reason": "StartError", "message": "no such file",
+             "startedAt": "1970-01-01T00:00:00Z", "finishedAt": "2026-11-23T11:59:00Z"}  # fmt: skip
+    status = {"phase": "Failed", "containerStatuses": [{"name": "run", "state": {"terminated": never}}]}
+    condition = {"type": "Failed", "status": "True", "reason": BACKOFF}
+    found = {"metadata": {"uid": "u1"}, "status": {"conditions": [condition], "startTime": "2026-11-23T10:00:00Z"}}
+    decision = decide(Facts(S.RUNNING, True), see(found, [kube_pod("p", "", **status)]), NOW)
+    assert (decision.reason, decision.exit_code, decision.started_at) == ("StartError", 128, None)
+    assert decision.ended_at == datetime(2026, 11, 23, 11, 59, tzinfo=UTC)
+    unseen = decide(Facts(S.RUNNING, True), see(found), NOW)
+    assert unseen.started_at == datetime(2026, 11, 23, 10, tzinfo=UTC)
+
+
 def kube_pod(name: str, created: str, owner: str = "u1", **status: Any) -> dict[str, Any]:
     return {
         "metadata": {"name": name, "creationTimestamp": created, "ownerReferences": [{"uid": owner}]},

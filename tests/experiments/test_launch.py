@@ -97,9 +97,13 @@ def test_an_emoji_in_the_environment_arrives(principal: Principal, experiment: E
 
 def test_a_run_that_fails_says_why(principal: Principal, experiment: Experiment) -> None:
     run = launch(principal, experiment, "sh", "-c", "echo about to fail; exit 3")
+    missing = launch(principal, experiment, "no-such-program")
     follow(run, *SETTLED)
     assert (run.state, run.reason, run.exit_code) == (RunState.FAILED, "Error", 3)
     assert "about to fail" in last(run).log
+    follow(missing, *SETTLED)
+    assert (missing.state, missing.reason, missing.started_at) == (RunState.FAILED, "StartError", None)
+    assert missing.ended_at is not None, "when it ended is known; it took no time"
 
 
 def test_an_image_that_does_not_exist_is_visible_and_can_be_cancelled(

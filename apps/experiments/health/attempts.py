@@ -148,7 +148,8 @@ def _ended(facts: Facts, job: JobSeen, now: datetime) -> Decision:
         reason=reason,
         message=message if facts.workers == 1 or pod is None else f"{pod.name}: {message}",
         exit_code=pod.exit_code if pod else None,
-        started_at=_started(job) or job.started_at,
+        # A pod that was seen and never started is no start; of one that nobody saw, the Job knows best.
+        started_at=_started(job) or (None if job.pods else job.started_at),
         ended_at=(pod.ended_at if pod else None) or job.ended_at or now,
     )
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from apps.clusters.health import pod_health
+from apps.clusters.texts import moment
 from apps.experiments.health.causes import NO_SANDBOX
 
 Object = Mapping[str, Any]
@@ -231,11 +232,3 @@ def remembered(rows: Iterable[Mapping[str, Any]]) -> list[PodSeen]:
         )
         for row in rows
     ]
-
-
-def moment(text: Any) -> datetime | None:
-    """A Kubernetes time (RFC 3339); None for nothing or nonsense."""
-    try:
-        return datetime.fromisoformat(str(text)) if text else None
-    except ValueError:
-        return None
