@@ -7,6 +7,9 @@ shows (pkg/printers/internalversion/printers.go, printPod) and Argo CD's gitops-
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from apps.clusters.why.facts import ContainerFacts, Ended
+from apps.clusters.why.holds import gate_names, gated, suspended
+from apps.clusters.why.readiness import deciding, not_ready, readiness_gates, unmet_gates
 from apps.clusters.why.runtime import lacks_memory
 from apps.core.states import Health
 
@@ -43,19 +46,29 @@ def pod_health(pod: Object) -> Verdict:
     """What state a pod is in, and why."""
     status = pod.get("status") or {}
     phase = str(status.get("phase") or "Unknown")
-    if (pod.get("metadata") or {}).get("deletionTimestamp"):
-        if status.get("reason") == "NodeLost":
-            return Verdict(Health.UNKNOWN, "NodeLost", "The node stopped answering while the pod was being deleted.")
-        return Verdict(Health.PROGRESSING, "Terminating", "The pod is being deleted.")
+    # How it ended counts, whether or not somebody deletes what is left of it.
     if phase == "Succeeded":
         return Verdict(Health.HEALTHY, "Completed", "All containers ended with exit code 0.", 0)
     if phase == "Failed":
         return _failed(status)
+    if (pod.get("metadata") or {}).get("deletionTimestamp"):
+        return _deleting(status)
     if phase == "Pending":
-        return _pending(status)
+        return _pending(pod, status)
     if phase == "Running":
         return _running(pod, status)
     return Verdict(Health.UNKNOWN, str(status.get("reason") or "Unknown"), _text(status, "The node does not report."))
+
+
+def disruption_of(status: Object) -> tuple[str, str] | None:
+    """(reason, message) of the one who ended the pod from outside: preempted, evicted or removed it; else None.
+
+    https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions
+    """
+    target = _true(status, "DisruptionTarget")
+    if target is None or status.get("phase") == "Succeeded":
+        return None
+    return str(target.get("reason") or "Disrupted"), _text(target, "The pod was ended from outside.")
 
 
 def is_ready(pod: Object) -> bool:
@@ -90,8 +103,16 @@ def job_health(job: Object) -> Verdict:
         return Verdict(Health.DEGRADED, str(failed.get("reason") or "Failed"), _text(failed, "The job has failed."))
     if complete is not None:
         return Verdict(Health.HEALTHY, "Complete", _text(complete, "All pods ended with exit code 0."))
+    failing, succeeding = _true(status, "FailureTarget"), _true(status, "SuccessCriteriaMet")
+    if failing is not None:
+        message = f"It has failed, and its pods are still being ended: {_text(failing, 'no reason is given')}"
+        return Verdict(Health.DEGRADED, "FailureTarget", message)
+    if succeeding is not None:
+        return Verdict(
+            Health.PROGRESSING, "SuccessCriteriaMet", "It has succeeded, and its pods are still being ended."
+        )
     if spec.get("suspend") or _true(status, "Suspended") is not None:
-        return Verdict(Health.SUSPENDED, "Suspended", "The job is suspended: it starts no pods.")
+        return Verdict(Health.SUSPENDED, "Suspended", suspended(job.get("metadata") or {}))
     done, wanted = _count(status, "succeeded"), spec.get("completions") or spec.get("parallelism") or 1
     tried = f"; {status['failed']} failed" if _count(status, "failed") else ""
     message = f"{done} of {wanted} pods are done, {_count(status, 'active')} active{tried}."
@@ -155,24 +176,36 @@ def autoscaler_health(autoscaler: Object) -> Verdict:
     return Verdict(Health.HEALTHY, "ScalingActive", f"It keeps {current} replicas.")
 
 
+def _deleting(status: Object) -> Verdict:
+    if status.get("reason") == "NodeLost":
+        return Verdict(Health.UNKNOWN, "NodeLost", "The node stopped answering while the pod was being deleted.")
+    ended = _worst_end(status.get("containerStatuses") or [])
+    code = _code(ended) or None
+    if disrupted := disruption_of(status):
+        return Verdict(Health.PROGRESSING, *disrupted, code)
+    return Verdict(Health.PROGRESSING, "Terminating", "The pod is being deleted.", code)
+
+
 def _failed(status: Object) -> Verdict:
-    reason = str(status.get("reason") or "")
+    reason, disrupted = str(status.get("reason") or ""), disruption_of(status)
     # Init containers last: of those, sidecars are stopped once the others have ended, and say only that.
     ended = _worst_end([*(status.get("containerStatuses") or []), *(status.get("initContainerStatuses") or [])])
     if reason:
         # The pod itself was stopped, by an eviction, say: its containers' exit codes only echo that.
         return Verdict(Health.DEGRADED, reason, _text(status, "The pod was stopped."), _code(ended))
+    if disrupted is not None:
+        return Verdict(Health.DEGRADED, *disrupted, _code(ended))
     if ended is not None:
         return _ended(*ended)
     return Verdict(Health.DEGRADED, reason or "Failed", _text(status, "The pod failed."))
 
 
-def _pending(status: Object) -> Verdict:
+def _pending(pod: Object, status: Object) -> Verdict:
     scheduled = _condition(status, "PodScheduled")
     if scheduled is not None and scheduled.get("status") == "False":
         reason = str(scheduled.get("reason") or "Unschedulable")
         if reason == "SchedulingGated":
-            return Verdict(Health.SUSPENDED, reason, _text(scheduled, "Scheduling is gated."))
+            return Verdict(Health.SUSPENDED, reason, gated(gate_names(pod.get("spec") or {})))
         return Verdict(Health.PROGRESSING, reason, _text(scheduled, "No node has room for the pod."))
     return _waiting(status) or Verdict(
         Health.PROGRESSING, "Pending", "Waiting for a node." if scheduled is None else "The containers are being made."
@@ -188,10 +221,27 @@ def _running(pod: Object, status: Object) -> Verdict:
         return _ended(*ended)
     if is_ready(pod):
         return Verdict(Health.HEALTHY, "Running", _restarted(status) or "All containers are ready.")
-    ready = _condition(status, "Ready")
     if _restarted(status):
         return Verdict(Health.PROGRESSING, "NotReady", _restarted(status))
-    return Verdict(Health.PROGRESSING, "NotReady", _text(ready, "Started; the readiness probe has not passed yet."))
+    containers = [_facts(found) for found in status.get("containerStatuses") or []]
+    containers += [_facts(found, init=True) for found in status.get("initContainerStatuses") or []]
+    unmet = unmet_gates(readiness_gates(pod.get("spec") or {}), status.get("conditions") or [])
+    message = not_ready(deciding(containers), unmet, _text(_condition(status, "Ready"), ""))
+    return Verdict(Health.PROGRESSING, "NotReady", message)
+
+
+def _facts(found: Object, *, init: bool = False) -> ContainerFacts:
+    """As much of a container as its readiness needs."""
+    state = found.get("state") or {}
+    ended = state.get("terminated")
+    return ContainerFacts(
+        str(found.get("name") or ""),
+        init=init,
+        ready=bool(found.get("ready")),
+        started=found.get("started"),
+        running=state.get("running") is not None,
+        ended=Ended(int(ended.get("exitCode") or 0)) if ended else None,
+    )
 
 
 def _waiting(status: Object) -> Verdict | None:

@@ -308,6 +308,7 @@ def _container(found: Object) -> Row:
         "name": cut(found.get("name"), 253),
         "image": cut(found.get("image"), 1000),
         "ready": bool(found.get("ready")),
+        "started": found.get("started") if isinstance(found.get("started"), bool) else None,
         "restarts": int(found.get("restartCount") or 0),
         "state": _state(found.get("state")),
         "last_state": _state(found.get("lastState")),

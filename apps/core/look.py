@@ -43,7 +43,8 @@ _WORDS: dict[Look, str] = {
     " evicted backoff unhealthy denied forbidden preempting createcontainererror runcontainererror starterror"
     " prestarthookerror poststarthookerror nodeshutdown unexpectedadmissionerror"
     " errimageneverpull failedmount failedattachvolume failedmapvolume failedcreatepodsandbox failedcreate"
-    " exceededquota failedquota limitrange podsecurity",
+    " exceededquota failedquota limitrange podsecurity preempted preemptionbyscheduler evictionbyevictionapi"
+    " deletionbytaintmanager deletionbypodgc terminationbykubelet podfailurepolicy failuretarget",
     DEAD: "failed error aborted rejected timedout deadlineexceeded invalid",
     CUT: "unreachable unauthorized disconnected offline",
     LOST: "lost vanished nodelost",

@@ -40,6 +40,13 @@ UNSCHEDULABLE = {
 }
 GATED = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "Scheduling is gated"}
 OOM = ended(137, "OOMKilled")
+KILLED = ended(137, "Error")
+PREEMPTED = {
+    "type": "DisruptionTarget",
+    "status": "True",
+    "reason": "PreemptionByScheduler",
+    "message": "default-scheduler: preempting to accommodate a higher priority pod",
+}
 
 NO_MEMORY = (
     "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: "
@@ -65,7 +72,40 @@ CASES = [
         Health.DEGRADED, "CrashLoopBackOff", "its memory limit is too low to start with. Restarted 2×; waiting.", 128,
     ),
     ("running and ready", pod(ready=True), Health.HEALTHY, "Running", "ready", None),
-    ("running, probe not passed", pod(ready=False), Health.PROGRESSING, "NotReady", "probe", None),
+    (
+        "running, probe not passed", pod(ready=False, containerStatuses=[container({"running": {}})]),
+        Health.PROGRESSING, "NotReady", "Started, but not ready yet: container main has not passed its readiness", None,
+    ),
+    (
+        "running, and slow to start",
+        pod(ready=False, containerStatuses=[container({"running": {}}) | {"started": False}]),
+        Health.PROGRESSING, "NotReady", "container main has not passed its startup probe.", None,
+    ),
+    (
+        "one container has done its work",
+        pod(ready=False, containerStatuses=[container({"running": {}}) | {"ready": True},
+                                            container({"terminated": ended(0, "Completed")}, name="load")]),
+        Health.PROGRESSING, "NotReady", "Not ready: container load has ended.", None,
+    ),
+    (
+        "a sidecar is not ready, and an init container has done its work",
+        pod(ready=False, containerStatuses=[container({"running": {}}) | {"ready": True}],
+            initContainerStatuses=[container({"terminated": ended(0, "Completed")}, name="fetch"),
+                                   container({"running": {}}, name="proxy")]),
+        Health.PROGRESSING, "NotReady", "ready yet: container proxy has not passed its readiness probe.", None,
+    ),
+    (
+        "a readiness gate that nobody has met",
+        pod(ready=False, containerStatuses=[container({"running": {}}) | {"ready": True}])
+        | {"spec": {"readinessGates": [{"conditionType": "lb/ready"}]}},
+        Health.PROGRESSING, "NotReady", "Not ready: the readiness gate lb/ready is not met.", None,
+    ),
+    (
+        "its node no longer reports",
+        pod(ready=False, containerStatuses=[container({"running": {}}) | {"ready": True}]),
+        Health.PROGRESSING, "NotReady", "Not ready, though its containers are: its node may no longer report.", None,
+    ),
+    ("no container has reported", pod(ready=False), Health.PROGRESSING, "NotReady", "has reported yet", None),
     (
         "ready after a restart says why",
         pod(ready=True, containerStatuses=[container({"running": {}}, last=OOM, restarts=2)]),
@@ -78,7 +118,12 @@ CASES = [
     ),
     ("unschedulable", pod("Pending", conditions=[UNSCHEDULABLE]),
      Health.PROGRESSING, "Unschedulable", "nvidia.com/gpu", None),
-    ("gated", pod("Pending", conditions=[GATED]), Health.SUSPENDED, "SchedulingGated", "gated", None),
+    ("gated", pod("Pending", conditions=[GATED]), Health.SUSPENDED, "SchedulingGated", "gates are still closed", None),
+    (
+        "gated by name",
+        pod("Pending", conditions=[GATED]) | {"spec": {"schedulingGates": [{"name": "quota/approved"}]}},
+        Health.SUSPENDED, "SchedulingGated", "Waiting: its scheduling gate quota/approved is still closed", None,
+    ),
     ("no node yet", pod("Pending"), Health.PROGRESSING, "Pending", "node", None),
     (
         "being made",
@@ -161,6 +206,26 @@ CASES = [
             containerStatuses=[container({"terminated": ended(137, "Error")})]),
         Health.DEGRADED, "DeadlineExceeded", "longer than", 137,
     ),
+    (
+        "preempted", pod("Failed", conditions=[PREEMPTED], containerStatuses=[container({"terminated": KILLED})]),
+        Health.DEGRADED, "PreemptionByScheduler", "preempting to accommodate", 137,
+    ),
+    (
+        "evicted by the kubelet, whose own word says more",
+        pod("Failed", reason="Evicted", message="The node was low on memory.", conditions=[PREEMPTED]),
+        Health.DEGRADED, "Evicted", "low on memory", None,
+    ),
+    (
+        "preempted after it had ended well", pod("Succeeded", conditions=[PREEMPTED]),
+        Health.HEALTHY, "Completed", "exit code 0", 0,
+    ),
+    ("being preempted", pod(deleting=True, ready=True, conditions=[PREEMPTED]),
+     Health.PROGRESSING, "PreemptionByScheduler", "preempting to accommodate", None),
+    (
+        "being deleted, and its container has ended already",
+        pod(deleting=True, containerStatuses=[container({"terminated": KILLED})]),
+        Health.PROGRESSING, "Terminating", "deleted", 137,
+    ),
     ("failed without a word", pod("Failed"), Health.DEGRADED, "Failed", "failed", None),
     ("terminating though running", pod(deleting=True, ready=True), Health.PROGRESSING, "Terminating", "deleted", None),
     ("on a lost node", pod(deleting=True, reason="NodeLost"), Health.UNKNOWN, "NodeLost", "stopped answering", None),
@@ -176,6 +241,14 @@ def test_a_pod(found: dict[str, Any], health: Health, reason: str, part: str, co
     verdict = pod_health(found)
     assert (verdict.health, verdict.reason, verdict.exit_code) == (health, reason, code)
     assert part in verdict.message
+
+
+@pytest.mark.parametrize(
+    "found", [case[1] for case in CASES if case[1].get("status", {}).get("phase") in {"Succeeded", "Failed"}]
+)
+def test_how_a_pod_ended_is_the_same_while_somebody_deletes_it(found: dict[str, Any]) -> None:
+    deleting = {**found, "metadata": {**found["metadata"], "deletionTimestamp": "2026-11-23T14:00:00Z"}}
+    assert pod_health(deleting) == pod_health(found)
 
 
 def test_a_pod_that_is_being_deleted_takes_no_traffic() -> None:

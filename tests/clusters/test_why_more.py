@@ -1,5 +1,6 @@
 """More sentences: probes, volumes, admission, evictions, lost nodes, deletion, silence."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -91,8 +92,26 @@ def test_a_probe_that_failed_before_the_present_start_explains_nothing() -> None
 def test_an_unmet_readiness_gate_is_named() -> None:
     ready = ContainerFacts("main", ready=True, running=True)
     gate = Condition("target-health.example/ready", "False", "Registering")
-    found = why(placed(ready, conditions=(Condition("Ready", "False", "ReadinessGatesNotReady"), gate)))
-    assert found.sentence == "Not ready: the readiness gate target-health.example/ready is not met."
+    conditions = (Condition("Ready", "False", "ReadinessGatesNotReady"), gate, Condition("other.example/seen", "False"))
+    found = why(placed(ready, conditions=conditions, readiness_gates=(gate.type, "never/set")))
+    assert found.sentence == "Not ready: the readiness gates target-health.example/ready and never/set are not met."
+    assert "Whoever sets this condition" in found.next_step
+    assert [each.source for each in found.evidence] == ["Condition Ready", f"Condition {gate.type}"]
+
+
+def test_a_container_that_has_ended_is_no_probe_that_fails() -> None:
+    ready, done = ContainerFacts("main", ready=True, running=True), ContainerFacts("load", ended=Ended(0, "Completed"))
+    found = why(placed(ready, done))
+    assert found.sentence == "Not ready: container load has ended." and "log of load" in found.next_step
+
+
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+def test_what_has_ended_is_not_being_ended(phase: str) -> None:
+    crashed = ContainerFacts("main", ended=Ended(1, "Error") if phase == "Failed" else Ended(0, "Completed"))
+    pod = placed(crashed, phase=phase, reason="Error", deleting_since=NOW - 9 * MIN, finalizers=("x/hold",))
+    found = explain(pod, cluster(node("n1", ready=False)), NOW)
+    assert found == explain(replace(pod, deleting_since=None, finalizers=()), cluster(node("n1", ready=False)), NOW)
+    assert found is None or found.sentence == "Container main ended with exit code 1."
 
 
 @pytest.mark.parametrize(
@@ -372,6 +391,8 @@ def test_a_deletion_says_who_asked_for_it() -> None:
     assert ("DisruptionTarget", "EvictionByEvictionAPI: Eviction API: evicting") in [
         (each.source, each.text) for each in found.evidence
     ]
+    assert found.state == "Evicted"
+    assert found.sentence.startswith("Evicted from n1: somebody drained the node, or asked for it. Being deleted: ")
 
 
 def test_a_cluster_that_cant_be_asked_is_said_with_what_was_known() -> None:

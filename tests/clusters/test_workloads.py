@@ -31,6 +31,18 @@ def true(kind: str, reason: str = "", message: str = "", status: str = "True") -
         ({"completions": 4}, {"active": 1, "succeeded": 2, "failed": 1}, ("Progressing", "Running")),
         ({"suspend": True}, {}, ("Suspended", "Suspended")),
         ({}, {"conditions": [true("Suspended")]}, ("Suspended", "Suspended")),
+        # What is decided, and waits for the last pods to end.
+        (
+            {},
+            {"conditions": [true("FailureTarget", "BackoffLimitExceeded")], "failed": 1},
+            ("Degraded", "FailureTarget"),
+        ),
+        ({}, {"conditions": [true("SuccessCriteriaMet")]}, ("Progressing", "SuccessCriteriaMet")),
+        (
+            {},
+            {"conditions": [true("FailureTarget"), true("Failed", "PodFailurePolicy")]},
+            ("Degraded", "PodFailurePolicy"),
+        ),
         ({}, {"conditions": [true("Complete")], "succeeded": 1}, ("Healthy", "Complete")),
         (
             {},
@@ -42,6 +54,13 @@ def true(kind: str, reason: str = "", message: str = "", status: str = "True") -
 )
 def test_health_of_a_job(spec: dict[str, Any], status: dict[str, Any], wanted: tuple[str, str]) -> None:
     assert job_health({"spec": spec, "status": status})[:2] == wanted
+
+
+def test_a_suspended_job_names_its_queue() -> None:
+    job = {"metadata": {"labels": {"kueue.x-k8s.io/queue-name": "team-a"}}, "spec": {"suspend": True}}
+    assert job_health(job).message == (
+        "Waiting: its Job is suspended, and starts no pod until it is resumed. It is in queue team-a."
+    )
 
 
 def test_a_running_job_says_how_far_it_is() -> None:

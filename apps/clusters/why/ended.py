@@ -18,6 +18,7 @@ _LOW = re.compile(r"low on resource: ([\w-]+)")
 _PRESSED = re.compile(r"node had condition: \[(\w+?)(?:Pressure)?\]")
 _OVER = re.compile(r"(?:exceeds the|exceeded its) .*(?:limit|storage)", re.IGNORECASE)
 _USED = re.compile(r"Container (\S+) was using (\S+), (?:request is|which exceeds its request of) (\S+?)[,.\s]")
+_ENDED = frozenset({"Succeeded", "Failed"})
 _RETRY = "It can be started again; it did not fail by itself."
 
 
@@ -115,7 +116,7 @@ def _refused(pod: PodFacts) -> tuple[str, str, str] | None:
 
 def lost(pod: PodFacts, cluster: ClusterFacts, now: datetime) -> Why | None:
     """A pod on a node that stopped answering, or that no longer exists."""
-    if not pod.node or pod.phase in {"Succeeded", "Failed"}:
+    if not pod.node or pod.phase in _ENDED:
         return None
     node = cluster.node(pod.node)
     if node is None:
@@ -150,9 +151,10 @@ def _silent(node: NodeFacts, now: datetime) -> str:
 
 
 def terminating(pod: PodFacts, cluster: ClusterFacts, now: datetime) -> Why | None:
-    """A pod that is being deleted, and what holds it when that takes long."""
-    if pod.deleted or not (pod.deleting_since or pod.reason == "Terminating"):
+    """A pod that is being deleted before it has ended: who asked for it, and what holds it when that takes long."""
+    if pod.deleted or pod.phase in _ENDED or not (pod.deleting_since or pod.reason == "Terminating"):
         return None
+    told = stopped(pod)
     since = pod.deleting_since
     long = since is not None and now - since > _PATIENCE
     evidence = [Evidence("Deletion", "asked for", since)] if since else []
@@ -173,4 +175,7 @@ def terminating(pod: PodFacts, cluster: ClusterFacts, now: datetime) -> Why | No
         step = "See its log; its process may ignore SIGTERM."
     else:
         sentence, step = "Being deleted: its containers have a moment to end by themselves.", ""
+    if told is not None:
+        # Who ended it from outside says more than that it is being deleted.
+        return Why(told.state, f"{told.sentence} {sentence}", tuple(evidence), step or told.next_step, at=since)
     return Why("Terminating", sentence, tuple(evidence), step, at=since)

@@ -25,6 +25,8 @@ class ContainerFacts:
     image: str = ""
     init: bool = False
     ready: bool = False
+    started: bool | None = None
+    """Whether its startup probe has passed; None where the cluster does not say."""
     restarts: int = 0
     waiting: str = ""
     waiting_message: str = ""
@@ -122,6 +124,8 @@ class PodFacts:
     selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: tuple[Mapping[str, Any], ...] = ()
     affinity: bool = False
+    scheduling_gates: tuple[str, ...] = ()
+    readiness_gates: tuple[str, ...] = ()
     finalizers: tuple[str, ...] = ()
     deleting_since: datetime | None = None
     deleted: bool = False

@@ -5,13 +5,17 @@ cluster: what it asks for by name, which nodes it accepts, what holds its deleti
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from apps.clusters.texts import moment
 from apps.clusters.why.amounts import parse
 from apps.clusters.why.facts import Condition, ContainerFacts, Ended, is_gpu
+from apps.clusters.why.holds import gate_names
+from apps.clusters.why.readiness import readiness_gates
 
 Object = Mapping[str, Any]
+_LONGEST_GRACE = 10 * 365 * 24 * 3600
 
 
 def extras(metadata: Object, spec: Object) -> dict[str, Any]:
@@ -19,10 +23,12 @@ def extras(metadata: Object, spec: Object) -> dict[str, Any]:
     affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
     containers = [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
     found = {
-        "deleting_since": metadata.get("deletionTimestamp"),
+        "deleting_since": asked_to_go(metadata),
         "finalizers": list(metadata.get("finalizers") or []),
         "node_selector": dict(spec.get("nodeSelector") or {}),
         "tolerations": [dict(toleration) for toleration in spec.get("tolerations") or []],
+        "scheduling_gates": gate_names(spec),
+        "readiness_gates": readiness_gates(spec),
         "node_affinity": bool(affinity.get("requiredDuringSchedulingIgnoredDuringExecution")),
         "resources": {
             str(container.get("name") or ""): dict(container["resources"])
@@ -31,6 +37,14 @@ def extras(metadata: Object, spec: Object) -> dict[str, Any]:
         },
     }
     return {key: value for key, value in found.items() if value}
+
+
+def asked_to_go(metadata: Object) -> str | None:
+    """When somebody asked for an object's deletion: its deletionTimestamp is when the grace period will be over."""
+    due, grace = moment(metadata.get("deletionTimestamp")), metadata.get("deletionGracePeriodSeconds")
+    if due is None:
+        return None
+    return (due - timedelta(seconds=min(grace, _LONGEST_GRACE) if isinstance(grace, int) else 0)).isoformat()
 
 
 def asks(resources: Iterable[Object]) -> dict[str, int]:
@@ -78,6 +92,7 @@ def _container(found: Object, resources: Mapping[str, Object], *, init: bool) ->
         image=str(found.get("image") or ""),
         init=init,
         ready=bool(found.get("ready")),
+        started=found.get("started"),
         restarts=int(found.get("restarts") or 0),
         waiting=str(waiting.get("reason") or "ContainerCreating") if is_waiting else "",
         waiting_message=str(waiting.get("message") or ""),

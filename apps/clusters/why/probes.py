@@ -7,6 +7,7 @@ import re
 from datetime import datetime
 
 from apps.clusters.why.facts import EventFacts, PodFacts
+from apps.clusters.why.readiness import deciding, not_ready
 from apps.clusters.why.result import Evidence, Why, said, stop
 
 _FAILED = re.compile(r"^(Readiness|Liveness|Startup) probe (failed|errored|warning)[^:]*(?:: ?(.*))?$", re.DOTALL)
@@ -39,31 +40,24 @@ def unready(pod: PodFacts) -> Why | None:
     """Running, not ready, and nothing says why: what is known of the conditions."""
     if pod.phase != "Running" or pod.ready:
         return None
-    gate = next((found for found in pod.conditions if found.type not in _OWN and found.status != "True"), None)
-    if gate is not None and not _waits(pod):
-        return Why(
-            "NotReady",
-            f"Not ready: the readiness gate {gate.type} is not met.",
-            (Evidence(f"Condition {gate.type}", said(gate.message or gate.reason or gate.status, 400), gate.at),),
-            "Whoever sets this condition, such as a load balancer's controller, has to.",
-            at=gate.at,
-        )
+    unmet = [gate for gate in pod.readiness_gates if getattr(pod.condition(gate), "status", "") != "True"]
     ready = pod.condition("Ready")
-    evidence = (Evidence("Condition Ready", said(ready.message or ready.reason, 400), ready.at),) if ready else ()
-    sentence = f"Started, but not ready yet: {_waits(pod) or 'a container'} has not passed its readiness probe."
-    return Why("NotReady", sentence, evidence, "", at=pod.started_at)
-
-
-_OWN = frozenset(
-    {
-        *("Ready", "Initialized", "ContainersReady", "PodScheduled", "PodReadyToStartContainers"),
-        *("DisruptionTarget", "PodResizePending", "PodResizeInProgress", "AllContainersRestarting"),
-    }
-)
-
-
-def _waits(pod: PodFacts) -> str:
-    return next((f"container {found.name}" for found in pod.containers if not found.init and not found.ready), "")
+    parts = deciding(pod.containers)
+    sentence = not_ready(parts, unmet, (ready.message or ready.reason) if ready else "")
+    told = [found for found in pod.conditions if found.type in {"Ready", *unmet}]
+    evidence = tuple(
+        Evidence(f"Condition {found.type}", said(found.message or found.reason or found.status, 400), found.at)
+        for found in told
+    )
+    ended = next((found.name for found in parts if found.ended is not None), "")
+    step = ""
+    if ended:
+        step = (
+            f"A pod is ready only while all of its containers run: see the log of {ended} if it should not have ended."
+        )
+    elif unmet and all(found.ready for found in parts):
+        step = "Whoever sets this condition, such as a load balancer's controller, has to."
+    return Why("NotReady", sentence, evidence, step, at=(ready.at if ready else None) or pod.started_at)
 
 
 def _ended_the_last_start(pod: PodFacts, event: EventFacts) -> bool:

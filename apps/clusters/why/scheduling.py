@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from apps.clusters.why.amounts import amount, bare, listed, more, needed, plural
 from apps.clusters.why.exclusions import LABELS, Refusals, causes, left_out, parse, shut, what_to_do
 from apps.clusters.why.facts import ClusterFacts, NodeFacts, PodFacts, held, is_counted, is_gpu
+from apps.clusters.why.holds import gated
 from apps.clusters.why.result import Evidence, Why, said, stop
 
 _CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" (not found|is being deleted)')
@@ -33,7 +34,7 @@ def unschedulable(pod: PodFacts, cluster: ClusterFacts) -> Why | None:
     if condition.reason == "SchedulingGated":
         return Why(
             "SchedulingGated",
-            "Waiting: its scheduling gates are still closed, so no node is looked for.",
+            gated(pod.scheduling_gates),
             (Evidence("Pod", said(condition.message, 400) or "Scheduling is blocked by gates.", condition.at),),
             "A queue such as Kueue opens them when there is quota.",
             at=condition.at,

@@ -1,0 +1,58 @@
+"""Why a pod that runs is not ready: a container, a readiness gate, or its node. Pure.
+
+The kubelet calls a pod ready when all of its containers are and each gate's condition is True
+(pkg/kubelet/status/generate.go); the node's controller calls it not ready when its node is silent.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from apps.clusters.why.amounts import listed
+from apps.clusters.why.facts import ContainerFacts
+from apps.clusters.why.result import said, stop
+
+
+def readiness_gates(spec: Mapping[str, Any]) -> list[str]:
+    """The conditions that a pod waits for beside its containers."""
+    return [str(found.get("conditionType") or "") for found in spec.get("readinessGates") or []]
+
+
+def unmet_gates(gates: Iterable[str], conditions: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Those of the gates whose condition is not True, or not there at all."""
+    met = {found.get("type") for found in conditions if found.get("status") == "True"}
+    return [gate for gate in gates if gate not in met]
+
+
+def deciding(containers: Iterable[ContainerFacts]) -> list[ContainerFacts]:
+    """Those that the pod's readiness hangs on. An init container that runs beside the others is a sidecar."""
+    return [found for found in containers if not found.init or found.running]
+
+
+def not_ready(containers: Sequence[ContainerFacts], unmet: Sequence[str], words: str = "") -> str:
+    """The sentence for a pod that runs and is not ready. `words` are those of its condition Ready."""
+    blocking = [found for found in containers if not found.ready]
+    causes = [_cause(found) for found in blocking]
+    if not containers:
+        causes = ["no container has reported yet"]
+    elif not causes:
+        causes = _unmet(unmet)
+    if causes:
+        lead = "Started, but not ready yet" if any(found.running for found in blocking) else "Not ready"
+        return f"{lead}: {said(listed(causes, 3))}."
+    return f"Not ready, though its containers are: {stop(said(words) or 'its node may no longer report')}"
+
+
+def _unmet(gates: Sequence[str]) -> list[str]:
+    if not gates:
+        return []
+    names = listed(list(gates), 3)
+    return [f"the readiness gate {names} is not met" if len(gates) == 1 else f"the readiness gates {names} are not met"]
+
+
+def _cause(found: ContainerFacts) -> str:
+    if found.ended is not None:
+        return f"container {found.name} has ended"
+    if not found.running:
+        return f"container {found.name} does not run yet"
+    kind = "startup" if found.started is False else "readiness"
+    return f"container {found.name} has not passed its {kind} probe"
