@@ -13,6 +13,7 @@ from apps.clusters.why import ClusterFacts, PodFacts, Why, explain
 from apps.clusters.why.amounts import parse
 from apps.clusters.why.containers import STARTS
 from apps.clusters.why.facts import Condition, ContainerFacts, Ended
+from apps.clusters.why.holds import RESUME
 from apps.core.states import Health
 from apps.experiments.health import NODE_LOST, START_ERRORS
 from apps.experiments.manifests import CONTAINER
@@ -36,6 +37,8 @@ def why_of(run: Run, attempts: Sequence[Attempt], pods: Sequence[Pod], sight: Vi
     if run.state in FAILURES and run.reason == NODE_LOST:
         # What is left of the pod tells how it was removed, not why.
         return how_it_failed(run, last)
+    if held := _held(run):
+        return held
     pod = _telling(run, last, pods)
     if pod is not None and pod.phase != "Succeeded":
         why = explain_pod(pod, sight=sight, log_line=_last_line(last))
@@ -71,6 +74,7 @@ def whys_of(runs: Iterable[Run], sight: Visibility) -> dict[int, Why]:
     refusals = explain_absent(places.values(), "Job", waiting_for=_WAITING_FOR) if places else {}
     found = {pk: refusals[place] for pk, place in places.items() if place in refusals}
     found |= {pk: whys[pod.uid] for pk, pod in telling.items() if pod.uid in whys}
+    found |= {run.pk: held for run in waiting if (held := _held(run))}
     return found | {run.pk: _between(run, between[run.pk]) for run in waiting if run.pk in between}
 
 
@@ -91,6 +95,13 @@ def _ill(pod: Pod) -> tuple[bool, float, bool, bool]:
 
 def _place(last: Attempt | None) -> tuple[int, str, str] | None:
     return (last.cluster_id, last.namespace, last.job_name) if last is not None and last.cluster_id else None
+
+
+def _held(run: Run) -> Why | None:
+    """A Job that is suspended: of what it had, nothing explains that it does not go on."""
+    if run.reason != "Suspended" or run.state in SETTLED:
+        return None
+    return Why("Suspended", run.message, (), RESUME, at=run.updated_at)
 
 
 def _between(run: Run, last: Attempt) -> Why:

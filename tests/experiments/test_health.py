@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from apps.clusters.health import job_health, pod_health
 from apps.experiments.health import Act, Facts, JobSeen, PodSeen, decide, is_being_made, remembered, see
 from apps.experiments.states import ENDED, AttemptState
+from tests.clusters.test_health import CASES
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 START = NOW - timedelta(minutes=2)
@@ -32,6 +34,9 @@ def job(*pods: PodSeen, **fields: Any) -> JobSeen:
     return JobSeen(uid="u1", pods=pods, **fields)
 
 
+COMPLETED = job(ENDED_WELL, outcome="Complete", ended_at=START, deleting=True, deleting_since=NOW)
+
+
 def decided(state: str, seen: JobSeen | None, **facts: Any) -> tuple[Act, AttemptState | None, str]:
     decision = decide(Facts(**{"state": state, "launched": True, **facts}), seen, NOW)
     if decision.state in ENDED:
@@ -49,6 +54,13 @@ def decided(state: str, seen: JobSeen | None, **facts: Any) -> tuple[Act, Attemp
         (S.STARTING, job(pod()), Act.NOTHING, S.RUNNING, ""),
         (S.RUNNING, job(CRASHED), Act.NOTHING, S.RUNNING, "Error"),
         (S.RUNNING, job(pod(), deleting=True), Act.NOTHING, None, "Deleting"),
+        # Held back on purpose; and while the pods of a Job that was suspended end.
+        (S.QUEUED, job(suspended="Waiting: …"), Act.NOTHING, S.QUEUED, "Suspended"),
+        (S.RUNNING, job(pod(due=NOW), suspended="Waiting: …"), Act.NOTHING, S.RUNNING, "Suspended"),
+        # Decided, and the last pods still end: it does not begin anew.
+        (S.RUNNING, job(CRASHED, decided="FailureTarget"), Act.NOTHING, None, "FailureTarget"),
+        (S.RUNNING, job(decided="FailureTarget"), Act.NOTHING, None, "FailureTarget"),
+        (S.RUNNING, job(pod(due=NOW), decided="SuccessCriteriaMet"), Act.NOTHING, None, "SuccessCriteriaMet"),
         # An image that is not there: visible at once, and not for ever.
         (S.QUEUED, job(replace(NO_IMAGE, created_at=NOW)), Act.NOTHING, S.STARTING, "ImagePullBackOff"),
         (S.STARTING, job(NO_IMAGE), Act.STOP, S.STOPPING, "ImagePullBackOff"),
@@ -59,6 +71,11 @@ def decided(state: str, seen: JobSeen | None, **facts: Any) -> tuple[Act, Attemp
         # The end, by the Job's word.
         (S.RUNNING, job(ENDED_WELL, outcome="Complete"), Act.NOTHING, S.SUCCEEDED, ""),
         (S.PENDING, job(outcome="Complete"), Act.NOTHING, S.SUCCEEDED, ""),
+        # Also where somebody deletes what is left of it.
+        (S.RUNNING, COMPLETED, Act.NOTHING, S.SUCCEEDED, ""),
+        (S.STOPPING, COMPLETED, Act.NOTHING, S.SUCCEEDED, ""),
+        (S.STOPPING, replace(COMPLETED, ended_at=NOW, deleting_since=START), Act.NOTHING, None, "Why"),
+        (S.RUNNING, job(CRASHED, outcome="Failed", reason=BACKOFF, deleting=True), Act.NOTHING, S.FAILED, "Error"),
         (S.RUNNING, job(CRASHED, outcome="Failed", reason=BACKOFF), Act.NOTHING, S.FAILED, "Error"),
         (S.RUNNING, job(CRASHED, outcome="Failed", reason="DeadlineExceeded"), Act.NOTHING, S.FAILED,
          "DeadlineExceeded"),
@@ -97,6 +114,7 @@ def test_what_a_job_says(state: str, seen: JobSeen | None, act: Act, to: Attempt
         (S.STOPPING, job(LEFT, deleting=True), Act.NOTHING, None, "NodeLost"),
         # An end that came first counts.
         (S.RUNNING, job(outcome="Complete"), Act.NOTHING, S.SUCCEEDED, ""),
+        (S.RUNNING, COMPLETED, Act.NOTHING, S.SUCCEEDED, ""),
         (S.RUNNING, job(CRASHED, outcome="Failed", reason=BACKOFF), Act.NOTHING, S.FAILED, "Error"),
     ],
 )
@@ -114,6 +132,31 @@ def test_absence_is_said_twice_a_while_apart_before_a_job_is_lost() -> None:
     assert decided(S.RUNNING, None, missing_since=NOW - timedelta(seconds=15)) == (Act.NOTHING, S.LOST, "JobVanished")
     seen = decide(Facts(S.RUNNING, launched=True, missing_since=START), job(pod()), NOW)
     assert seen.missing_since is None, "who is seen again is not missing"
+
+
+@pytest.mark.parametrize(
+    ("pods", "workers", "to", "reason"),
+    [
+        ((replace(ENDED_WELL, ended_at=START),), 1, S.SUCCEEDED, ""),
+        ((replace(ENDED_WELL, ended_at=START, asked_at=NOW),), 1, S.SUCCEEDED, ""),
+        ((replace(CRASHED, asked_at=NOW),), 1, S.FAILED, "Error"),
+        # What ends because it is deleted tells nothing of the run; nor does what nobody saw end.
+        ((replace(ENDED_WELL, ended_at=NOW, asked_at=START),), 1, S.LOST, "JobVanished"),
+        ((replace(CRASHED, exit_code=143, asked_at=START),), 1, S.LOST, "JobVanished"),
+        ((pod(gone=True),), 1, S.LOST, "JobVanished"),
+        # All of several workers have to have succeeded.
+        ((replace(ENDED_WELL, index=0, ended_at=START),), 2, S.LOST, "JobVanished"),
+        (tuple(replace(ENDED_WELL, index=number, ended_at=START) for number in (0, 1)), 2, S.SUCCEEDED, ""),
+        ((replace(ENDED_WELL, index=0, ended_at=START), replace(CRASHED, index=1)), 2, S.FAILED, "Error"),
+    ],
+)
+def test_a_job_that_was_deleted_after_its_pods_had_ended_is_what_they_were(
+    pods: tuple[PodSeen, ...], workers: int, to: AttemptState, reason: str
+) -> None:
+    gone: dict[str, Any] = {"pods": pods, "workers": workers, "missing_since": NOW - timedelta(seconds=16)}
+    assert decided(S.RUNNING, None, **gone) == (Act.NOTHING, to, reason)
+    if to != S.LOST:
+        assert decide(Facts(S.RUNNING, True, **gone), None, NOW).ended_at == START
 
 
 def test_absence_confirms_what_the_api_server_was_seen_to_delete() -> None:
@@ -242,6 +285,35 @@ def test_seeing_a_pod_that_was_disrupted() -> None:
     # The kubelet's own word says more than its condition.
     evicted = see({"metadata": {"uid": "u1"}}, [kube_pod("p", "", **status, reason="Evicted", message="low")]).pods[0]
     assert (evicted.reason, evicted.message, evicted.disrupted) == ("Evicted", "low", True)
+
+
+@pytest.mark.parametrize("found", [case[1] for case in CASES if case[1].get("status")], ids=str)
+def test_a_run_says_of_its_pod_what_the_pod_says_of_itself(found: dict[str, Any]) -> None:
+    mine = {**found, "metadata": {**found["metadata"], "ownerReferences": [{"uid": "u1"}]}}
+    seen, verdict = see({"metadata": {"uid": "u1"}}, [mine]).pods[0], pod_health(mine)
+    assert seen.exit_code == verdict.exit_code
+    # That all is well, not ready yet or being deleted is no reason of a run.
+    if verdict.reason not in {"Running", "Completed", "NotReady", "Terminating"}:
+        assert (seen.reason, seen.message) == (verdict.reason, verdict.message)
+
+
+def test_seeing_a_job_that_is_held_back_or_has_decided() -> None:
+    metadata = {"uid": "u1", "labels": {"kueue.x-k8s.io/queue-name": "team-a"}}
+    held = decide(Facts(S.QUEUED, True), see({"metadata": metadata, "spec": {"suspend": True}}), NOW)
+    assert held.message == job_health({"metadata": metadata, "spec": {"suspend": True}}).message
+    told = {"type": "FailureTarget", "status": "True", "reason": BACKOFF, "message": "It failed too often."}
+    ending = decide(Facts(S.RUNNING, True), see({"metadata": metadata, "status": {"conditions": [told]}}), NOW)
+    assert ending.message == "It has failed, and its pods are still being ended: It failed too often."
+    over = {"type": "Complete", "status": "True", "lastTransitionTime": "2026-11-23T11:59:00Z"}
+    gone = {"metadata": metadata | {"deletionTimestamp": "2026-11-23T11:59:30Z"}, "status": {"conditions": [over]}}
+    assert decide(Facts(S.STOPPING, True, canceling=True), see(gone), NOW).state == S.SUCCEEDED
+
+
+def test_a_run_on_a_node_that_is_silent_says_so_while_it_is_waited_for() -> None:
+    there = kube_pod("p", "", phase="Running", containerStatuses=[{"name": "run", "state": {"running": {}}}])
+    decision = decide(Facts(S.RUNNING, True), see({"metadata": {"uid": "u1"}}, [there], silent=["n1"]), NOW)
+    assert (decision.reason, decision.message) == ("NodeLost", "Not heard of: node n1 is not ready.")
+    assert decision.recheck == 60.0, "the node's recovery is no change of the pod"
 
 
 def test_seeing_a_job_that_waits_for_a_pod_on_a_lost_node() -> None:

@@ -223,6 +223,22 @@ def test_a_preemption_that_only_the_watcher_saw_is_known_by_its_row(api: Api, ru
     assert (run.state, run.reason, last(run).pods[0]["name"]) == (RunState.PENDING, "PreemptionByScheduler", pod.name)
 
 
+def test_a_job_that_was_deleted_after_its_pod_had_ended_has_succeeded(api: Api, run: Run) -> None:
+    settle(run)
+    name, at = last(run).job_name, timezone.now()
+    del api.objects["Job", name]
+    assert run.cluster is not None
+    factories.pod(
+        run.cluster, run.experiment.project, run=str(run.pk), owner_name=name, phase="Succeeded", exit_code=0,
+        reason="Completed", ended_at=at, deleted_at=at, namespace=run.namespace,
+        status={"deleting_since": (at + timedelta(seconds=2)).isoformat()},
+    )  # fmt: skip
+    settle(run)
+    pass_time(run)
+    settle(run)
+    assert (run.state, run.exit_code, run.ended_at) == (RunState.SUCCEEDED, 0, at)
+
+
 def test_canceling_between_two_attempts_works_at_once(api: Api, run: Run, principal: Principal) -> None:
     settle(run)
     api.end(last(run).job_name, 137, conditions=[PREEMPTED])

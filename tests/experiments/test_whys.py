@@ -121,6 +121,17 @@ def test_a_run_whose_pod_is_refused_by_a_quota_says_so(
     assert "quota team allows" in page_of(browser, "/p/demo/")
 
 
+def test_a_run_whose_job_is_suspended_says_who_resumes_it(
+    browser: Client, experiment: Experiment, cluster: Cluster
+) -> None:
+    message = "Waiting: its Job is suspended, and starts no pod until it is resumed. It is in queue team-a."
+    run = launched(experiment, cluster, reason="Suspended", message=message)
+    page = page_of(browser, f"/p/demo/runs/{run.uid}/")
+    assert message in page and "a queue such as Kueue does when there is quota" in page
+    assert message in page_of(browser, "/p/demo/")
+    assert browser.get(f"/api/v1/runs/{run.uid}").json()["message"] == message
+
+
 def test_out_of_memory_is_said_also_when_the_pod_is_gone(
     browser: Client, experiment: Experiment, cluster: Cluster
 ) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from apps.clusters import absence
 from apps.experiments.health.causes import DEADLINE, DISRUPTED, NODE_LOST, START_ERRORS
-from apps.experiments.health.sight import JobSeen, PodSeen
+from apps.experiments.health.sight import SUCCEEDING, JobSeen, PodSeen
 from apps.experiments.states import AttemptState
 
 # A registry may be away for a moment; after this long the attempt has failed rather than "is starting" for ever.
@@ -17,6 +17,7 @@ OVERDUE = timedelta(minutes=1)
 STARTING_SECONDS = 60.0
 # How soon a Job that is being deleted, or a pod that can't start, is looked at again without an event.
 RECHECK_SECONDS = 5.0
+_NO_POD = "Waiting: its Job has not made a pod yet."
 _LATE = "It ran longer than its deadline allows."
 _GONE = "Its pod was preempted or evicted, or lost its node: it was gone before it could tell which."
 _S = AttemptState
@@ -51,6 +52,8 @@ class Facts:
     """When the API server first said that there is no such Job."""
     deadline_at: datetime | None = None
     workers: int = 1
+    pods: tuple[PodSeen, ...] = ()
+    """Where there is no Job: its pods as the watcher saw them last."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def decide(facts: Facts, job: JobSeen | None, now: datetime) -> Decision:
     """From what is wanted and what is, the next step. Repeating it without a change decides the same."""
     if job is None:
         return _absent(facts, now)
-    if job.outcome and not job.deleting:
+    if job.outcome and (job.completed_first or not job.deleting):
         return _ended(facts, job, now)
     if facts.state == _S.STOPPING:
         return _stopping(facts, job, now)
@@ -107,6 +110,9 @@ def _absent(facts: Facts, now: datetime) -> Decision:
         return Decision(reason=facts.reason, message=facts.message, missing_since=since, recheck=left)
     if stopping or facts.canceling:
         return _stopped(facts, now)
+    told = _by_its_pods(facts)
+    if told is not None:
+        return _ended(facts, told, now)
     return Decision(
         state=_S.LOST,
         reason="JobVanished",
@@ -115,6 +121,16 @@ def _absent(facts: Facts, now: datetime) -> Decision:
         ended_at=now,
         missing_since=since,
     )
+
+
+def _by_its_pods(facts: Facts) -> JobSeen | None:
+    """The Job as its pods make it, where they had ended before anybody deleted it; None where they don't tell."""
+    over = tuple(pod for pod in facts.pods if pod.ended_at and not (pod.asked_at and pod.asked_at <= pod.ended_at))
+    known = JobSeen(pods=over, ended_at=max((pod.ended_at for pod in over if pod.ended_at), default=None))
+    if any(pod.phase == "Failed" for pod in over):
+        return replace(known, outcome="Failed")
+    done = {pod.index if facts.workers > 1 else 0 for pod in over if pod.phase == "Succeeded"}
+    return replace(known, outcome="Complete") if done == set(range(facts.workers)) else None
 
 
 def _stopped(facts: Facts, now: datetime) -> Decision:
@@ -185,27 +201,47 @@ def _is_lost(pod: PodSeen, now: datetime) -> bool:
 
 def _under_way(facts: Facts, job: JobSeen, now: datetime) -> Decision:
     pods = job.present
+    if job.decided:
+        return _deciding(facts, job)
     if not pods:
-        return Decision(state=_S.QUEUED, reason=job.reason or "NoPod", message=job.message, started_at=_started(job))
+        return _without_pod(job)
     last = min(pods, key=lambda pod: _STEPS[pod.state])
     state = _stage(last, missing=len(pods) < facts.workers)
     stuck = next((pod for pod in pods if pod.reason in START_ERRORS), None)
     since = (stuck.scheduled_at or stuck.created_at) if stuck is not None else None
     if stuck is not None and since is not None and now - since > START_PATIENCE:
         return Decision(Act.STOP, _S.STOPPING, stuck.reason, stuck.message, recheck=RECHECK_SECONDS)
-    told = stuck or job.failing or last
+    told = stuck or job.failing or next((pod for pod in pods if pod.silent), last)
     recheck = None
     if any(pod.phase in ("Succeeded", "Failed") for pod in pods) and state == _S.RUNNING and facts.workers == 1:
         # The pod has ended and the Job's controller has not counted it yet.
         recheck = 2.0
     elif stuck is not None or any(pod.silent and pod.due for pod in pods):
         recheck = RECHECK_SECONDS
-    elif state == _S.STARTING:
+    elif state == _S.STARTING or any(pod.silent for pod in pods):
         # What keeps a pod from being made is told by an event, of which no watch of the pod speaks.
         recheck = STARTING_SECONDS
     started = _started(job) if state == _S.RUNNING else None
     message = told.message if facts.workers == 1 or not told.message else f"{told.name}: {told.message}"
+    if job.suspended:
+        return Decision(state=state, reason="Suspended", message=job.suspended, started_at=started, recheck=recheck)
     return Decision(state=state, reason=told.reason, message=message, started_at=started, recheck=recheck)
+
+
+def _without_pod(job: JobSeen) -> Decision:
+    if job.suspended:
+        return Decision(state=_S.QUEUED, reason="Suspended", message=job.suspended, started_at=_started(job))
+    reason, message = job.reason or "NoPod", job.message or _NO_POD
+    return Decision(state=_S.QUEUED, reason=reason, message=message, started_at=_started(job))
+
+
+def _deciding(facts: Facts, job: JobSeen) -> Decision:
+    """The Job's controller has decided how it ends, and waits for the last pods: it does not begin anew."""
+    message = "It has succeeded, and its pods are still being ended."
+    if job.decided != SUCCEEDING:
+        message = f"It has failed, and its pods are still being ended: {_why_failed(job, job.failing)[1]}"
+    state = _S.RUNNING if facts.state == _S.LOST else None
+    return Decision(state=state, reason=job.decided, message=message, started_at=_started(job), recheck=RECHECK_SECONDS)
 
 
 def _stage(pod: PodSeen, *, missing: bool) -> AttemptState:

@@ -5,15 +5,20 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from apps.clusters.health import pod_health
+from apps.clusters.health import disruption_of, pod_health
 from apps.clusters.texts import moment
-from apps.experiments.health.causes import NO_SANDBOX
+from apps.clusters.why.holds import suspended
+from apps.experiments.health.causes import NO_SANDBOX, NODE_LOST
 
 Object = Mapping[str, Any]
 
 INDEX = "batch.kubernetes.io/job-completion-index"
 # What a container waits for until it is made.
 _MAKING = frozenset({"ContainerCreating", "PodInitializing"})
+# What a Job's controller has decided while it waits for the last pods to end.
+FAILING, SUCCEEDING = "FailureTarget", "SuccessCriteriaMet"
+# What a pod says of itself that is no reason of a run.
+_WELL = frozenset({"Running", "Completed", "NotReady"})
 # What is remembered of a pod's message: a row keeps one for each of its pods.
 MAX_MESSAGE = 1000
 
@@ -34,6 +39,8 @@ class PodSeen:
     """Whether it was ended from outside: its condition DisruptionTarget, whose reason is `reason` then."""
     due: datetime | None = None
     """When it is to be gone, where it is being deleted: the deletion and its grace period."""
+    asked_at: datetime | None = None
+    """When its deletion was asked for, where that is known."""
     silent: bool = False
     """Whether its node is not ready, so that nobody there may end it."""
     gone: bool = False
@@ -80,8 +87,13 @@ class JobSeen:
 
     uid: str = ""
     deleting: bool = False
+    deleting_since: datetime | None = None
+    suspended: str = ""
+    """The sentence of a Job that is suspended."""
     outcome: str = ""
     """"Complete", "Failed", or "" while it runs."""
+    decided: str = ""
+    """What its controller has decided while its last pods end: `FAILING`, `SUCCEEDING` or ""."""
     reason: str = ""
     message: str = ""
     started_at: datetime | None = None
@@ -92,6 +104,12 @@ class JobSeen:
     def present(self) -> tuple[PodSeen, ...]:
         """The pods that are still there."""
         return tuple(pod for pod in self.pods if not pod.gone)
+
+    @property
+    def completed_first(self) -> bool:
+        """Whether it had succeeded before anybody asked for its deletion."""
+        before = self.ended_at is None or self.deleting_since is None or self.ended_at <= self.deleting_since
+        return self.outcome == "Complete" and before
 
     @property
     def failing(self) -> PodSeen | None:
@@ -123,8 +141,10 @@ def see(
     not be made, where that is the last that was heard of it.
     """
     metadata, status = job.get("metadata") or {}, job.get("status") or {}
-    true: list[Object] = [found for found in status.get("conditions") or [] if found.get("status") == "True"]
-    outcome: Object = next((found for found in true if found.get("type") in ("Complete", "Failed")), {})
+    true = {str(found.get("type")): found for found in status.get("conditions") or [] if found.get("status") == "True"}
+    outcome: Object = true.get("Complete") or true.get("Failed") or {}
+    decided = "" if outcome else next((kind for kind in (FAILING, SUCCEEDING) if kind in true), "")
+    told: Object = outcome or true.get(decided) or {}
     uid = str(metadata.get("uid") or "")
     seen = [_without_sandbox(_see_pod(pod, silent), unmade or {}) for pod in pods if _owned(pod, uid)]
     names = {pod.name for pod in seen}
@@ -133,9 +153,12 @@ def see(
     return JobSeen(
         uid=uid,
         deleting=bool(metadata.get("deletionTimestamp")),
+        deleting_since=moment(metadata.get("deletionTimestamp")),
+        suspended=suspended(metadata) if (job.get("spec") or {}).get("suspend") else "",
         outcome=str(outcome.get("type") or ""),
-        reason=str(outcome.get("reason") or ("FailedCreate" if alone else "")),
-        message=str(outcome.get("message") or (warnings[0] if alone else "")),
+        decided=decided,
+        reason=str(told.get("reason") or ("FailedCreate" if alone else "")),
+        message=str(told.get("message") or (warnings[0] if alone else "")),
         started_at=moment(status.get("startTime")),
         ended_at=moment(status.get("completionTime") or outcome.get("lastTransitionTime")),
         pods=tuple(sorted(seen, key=_order)),
@@ -160,23 +183,30 @@ def node_of(pod: Object) -> str:
 def _see_pod(pod: Object, silent: Collection[str]) -> PodSeen:
     metadata, status, node = pod.get("metadata") or {}, pod.get("status") or {}, node_of(pod)
     phase = str(status.get("phase") or "Pending")
-    # What its containers say, whether or not somebody deletes it.
-    verdict = pod_health({**pod, "metadata": {key: metadata[key] for key in metadata if key != "deletionTimestamp"}})
+    verdict = pod_health(pod)
+    if verdict.reason == "Terminating":
+        # What its containers say, though somebody deletes it.
+        verdict = pod_health({**pod, "metadata": {}})
     states = [found.get("state") or {} for found in status.get("containerStatuses") or []]
     ended = [state["terminated"] for state in states if state.get("terminated")]
     begun = [state["running"] for state in states if state.get("running")] + ended
-    fine = phase in ("Running", "Succeeded") and not verdict.exit_code
-    target = _disruption(status)
-    own = bool(status.get("reason"))
+    disruption = disruption_of(status)
+    reason, message = verdict.reason, verdict.message
+    if disruption is not None and not status.get("reason"):
+        reason, message = disruption
+    elif node in silent and phase not in ("Succeeded", "Failed"):
+        reason, message = NODE_LOST, f"Not heard of: node {node} is not ready."
+    elif verdict.reason in _WELL:
+        reason = message = ""
     return PodSeen(
         name=str(metadata.get("name") or ""),
-        index=_index(metadata),
+        index=index_of(metadata.get("annotations") or {}),
         node=node,
         phase=phase,
-        reason=str(target.get("reason") or "Disrupted") if target and not own else "" if fine else verdict.reason,
-        message=str(target.get("message") or "") if target and not own else "" if fine else verdict.message,
+        reason=reason,
+        message=message,
         exit_code=verdict.exit_code,
-        disrupted=target is not None and phase != "Succeeded",
+        disrupted=disruption is not None,
         silent=node in silent,
         due=moment(metadata.get("deletionTimestamp")),
         created_at=moment(metadata.get("creationTimestamp")),
@@ -205,13 +235,9 @@ def _scheduled_at(status: Object) -> datetime | None:
     return moment(found.get("lastTransitionTime"))
 
 
-def _disruption(status: Object) -> Object | None:
-    conditions: list[Object] = status.get("conditions") or []
-    return next((c for c in conditions if c.get("type") == "DisruptionTarget" and c.get("status") == "True"), None)
-
-
-def _index(metadata: Object) -> int | None:
-    text = str((metadata.get("annotations") or {}).get(INDEX, ""))
+def index_of(marks: Mapping[str, Any]) -> int | None:
+    """A pod's number among the workers, out of its annotations, or of its labels from Kubernetes 1.28 on."""
+    text = str(marks.get(INDEX, ""))
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 9 else None
 
 

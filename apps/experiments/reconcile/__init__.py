@@ -123,6 +123,7 @@ def _facts(case: Case, last: Attempt, job: JobSeen | None) -> Facts:
         missing_since=last.missing_since,
         deadline_at=case.deadline_at,
         workers=int(case.run.spec.get("workers") or 1),
+        pods=observe.watched(last) if job is None and launched else (),
     )
 
 

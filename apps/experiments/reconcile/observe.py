@@ -8,11 +8,22 @@ from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import KubeError, NotFound
 from apps.clusters.manifests import RUN
 from apps.clusters.models import KubeEvent, Node, Pod
+from apps.clusters.texts import moment
 from apps.clusters.why import runtime
 from apps.clusters.why.observe import conditions_of
 from apps.core.models import ApiToken
 from apps.experiments import manifests
-from apps.experiments.health import NO_SANDBOX, JobSeen, Object, PodSeen, is_being_made, node_of, remembered, see
+from apps.experiments.health import (
+    NO_SANDBOX,
+    JobSeen,
+    Object,
+    PodSeen,
+    index_of,
+    is_being_made,
+    node_of,
+    remembered,
+    see,
+)
 from apps.experiments.models import Attempt, Run
 
 logger = logging.getLogger(__name__)
@@ -34,18 +45,24 @@ def look(run: Run, attempt: Attempt, client: KubeClient) -> JobSeen | None:
     found = see(job, pods, warnings, _silent(attempt, pods), remembered(attempt.pods), _unmade(attempt, pods))
     if found.outcome == "Failed" and found.failing is None:
         # It was deleted before we looked; but the watcher sees every change.
-        return replace(found, pods=tuple(_watched(attempt)) or found.pods)
+        return replace(found, pods=watched(attempt) or found.pods)
     return found
 
 
-def _watched(attempt: Attempt) -> Iterator[PodSeen]:
+def watched(attempt: Attempt) -> tuple[PodSeen, ...]:
     """The attempt's pods as the watcher saw them last."""
+    return tuple(_watched(attempt))
+
+
+def _watched(attempt: Attempt) -> Iterator[PodSeen]:
     rows = Pod.objects.filter(cluster=attempt.cluster_id, namespace=attempt.namespace, owner_name=attempt.job_name)
     for pod in rows.order_by("id"):
         conditions = conditions_of(pod.status.get("conditions") or [])
         target = next((each for each in conditions if (each.type, each.status) == ("DisruptionTarget", "True")), None)
+        target = target if pod.phase != "Succeeded" else None
         yield PodSeen(
             name=pod.name,
+            index=index_of(pod.labels),
             node=pod.node_name,
             phase=pod.phase,
             reason=target.reason if target else pod.reason,
@@ -53,6 +70,7 @@ def _watched(attempt: Attempt) -> Iterator[PodSeen]:
             exit_code=pod.exit_code,
             disrupted=target is not None,
             gone=pod.deleted_at is not None,
+            asked_at=moment(pod.status.get("deleting_since")),
             created_at=pod.created_at,
             started_at=pod.started_at,
             ended_at=pod.ended_at,
@@ -72,8 +90,8 @@ def _find(run: Run, attempt: Attempt, client: KubeClient) -> Object | None:
 
 
 def _silent(attempt: Attempt, pods: Sequence[Object]) -> list[str]:
-    """The nodes of pods that are being deleted which, as last observed, are not ready."""
-    nodes = {node_of(pod) for pod in pods if pod["metadata"].get("deletionTimestamp")}
+    """The nodes of the pods which, as last observed, are not ready."""
+    nodes = {node_of(pod) for pod in pods} - {""}
     if not nodes:
         return []
     found = Node.objects.filter(cluster=attempt.cluster_id, name__in=nodes, ready=False)
