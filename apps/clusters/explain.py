@@ -302,10 +302,12 @@ def _cluster_facts(
 ) -> ClusterFacts:
     waits = not pod.node and pod.phase not in ENDED
     roomy = [name for pk, name in others.items() if pk != cluster.pk and fits(pod, nodes.get(pk, ()))] if waits else []
+    answers = _answers(cluster)
     return ClusterFacts(
         name=cluster.name,
         nodes=nodes.get(cluster.pk, ()),
-        answers=_answers(cluster),
+        answers=answers,
+        silence="" if answers else cluster.message,
         seen_at=cluster.as_of,
         elsewhere=tuple(roomy),
     )

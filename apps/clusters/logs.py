@@ -102,7 +102,9 @@ def read(pod: Pod, query: LogQuery) -> LogPart:
     over = query.previous or pod.phase in ENDED or pod.deleted_at is not None
     if pod.cluster.state in {ClusterState.UNREACHABLE, ClusterState.DISABLED}:
         return replace(
-            part, note=f"{pod.cluster.name} can't be asked for the log now", ended=pod.deleted_at is not None
+            part,
+            note=f"{pod.cluster.name} can't be asked for the log now: {pod.cluster.message}".rstrip(": "),
+            ended=pod.deleted_at is not None,
         )
     try:
         with _asking(pod, download=query.download) as client:

@@ -12,6 +12,8 @@ SUCCESSES_WHEN_UNSTABLE = 12
 # So many outages within `UNSTABLE_MINUTES` make a cluster unstable: it is said, instead of shown by a state that flaps.
 OUTAGES_UNTIL_UNSTABLE = 3
 UNSTABLE_MINUTES = 10
+# The reason of a cluster that answers, and answers 401.
+CREDENTIAL_REFUSED = "CredentialRefused"
 
 
 class ClusterState(enum.StrEnum):
@@ -136,11 +138,15 @@ def _needed(seen: Observation) -> int:
 
 def _authorized(seen: Observation) -> Condition:
     if not seen.authorized:
-        said = f" It says: {seen.error_message.rstrip('.')}." if seen.error_message else ""
-        message = f"The API server refuses Flotilla's credential.{said} Give the cluster a new one."
-        return Condition("Authorized", "False", "CredentialRefused", message)
+        return Condition("Authorized", "False", CREDENTIAL_REFUSED, credential_refused(seen.error_message))
     status = "True" if seen.ever_seen else "Unknown"
     return Condition("Authorized", status, "CredentialAccepted" if seen.ever_seen else "Connecting", "")
+
+
+def credential_refused(words: str) -> str:
+    """The sentence for a 401; `words` are the API server's."""
+    said = f" It says: {words.rstrip('.')}." if words else ""
+    return f"The API server refuses Flotilla's credential.{said} Give the cluster a new one."
 
 
 def _synced(seen: Observation) -> Condition:

@@ -21,7 +21,7 @@ from apps.clusters.kube.errors import (
     Unreachable,
 )
 from apps.clusters.models import Cluster
-from apps.clusters.services import connect
+from apps.clusters.services import connect, silence
 from apps.core.errors import FlotillaError
 from apps.core.work import DONE, Again, Away, Outcome, Retry
 from apps.deployments import manifests, selectors
@@ -59,7 +59,7 @@ def reconcile(pk: int) -> Outcome:
         observing.record_unreachable(deployment, error.reason, error.message)
         return Again(error.retry_after) if error.retry_after else Retry(error.reason)
     except (Unreachable, Unauthorized) as error:
-        observing.record_unreachable(deployment, error.reason, error.message)
+        observing.record_unreachable(deployment, *silence(error))
         return Away(error.reason)
     except KubeError as error:
         observing.record_refused(deployment, error.reason, error.message)

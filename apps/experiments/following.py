@@ -4,6 +4,7 @@ from django.utils import timezone
 
 from apps.clusters.models import Cluster
 from apps.clusters.services import is_away
+from apps.clusters.states import CREDENTIAL_REFUSED
 from apps.core import work
 from apps.core.hints import hint
 from apps.experiments.models import Run
@@ -11,6 +12,11 @@ from apps.experiments.services.launching import KIND
 from apps.experiments.states import UNSETTLED, RunKind
 
 AWAY = "ClusterUnreachable"
+
+
+def away(cluster: Cluster, reason: str, message: str) -> tuple[str, str]:
+    """(reason, message) of a run whose cluster can't be asked: the cluster's own words in any case."""
+    return reason if reason == CREDENTIAL_REFUSED else AWAY, f"{cluster.name}: {message}"
 
 
 def follow_cluster(cluster: Cluster) -> None:
@@ -23,8 +29,8 @@ def follow_cluster(cluster: Cluster) -> None:
     if not projects:
         return
     if is_away(cluster):
-        told = {"reason": AWAY, "message": f"{cluster.name}: {cluster.message}"}
-        going.filter(pk__in=projects).update(**told, updated_at=timezone.now())
+        reason, message = away(cluster, cluster.reason, cluster.message)
+        going.filter(pk__in=projects).update(reason=reason, message=message, updated_at=timezone.now())
         for project in set(projects.values()):
             hint("runs", project)
             hint("overview", project)

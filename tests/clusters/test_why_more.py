@@ -399,6 +399,10 @@ def test_a_cluster_that_cant_be_asked_is_said_with_what_was_known() -> None:
     silent = cluster(answers=False, seen_at=NOW)
     healthy = PodFacts("web-1", "Running", "Healthy", ready=True, reason="Running", node="n1")
     assert why(healthy, silent).sentence == "As of 14:02 UTC: it was Running. gke-eu can't be asked now."
+    refusing = replace(silent, silence="The API server refuses Flotilla's credential. It says: expired.")
+    assert why(healthy, refusing).sentence.endswith(
+        "gke-eu can't be asked now: The API server refuses Flotilla's credential. It says: expired."
+    )
     since = cluster(answers=False, seen_at=NOW - timedelta(days=3))
     assert why(healthy, since).sentence.startswith("As of 22 Nov, 14:02 UTC: ")
     found = why(pending("0/1 nodes are available: 1 Insufficient nvidia.com/gpu."), silent)

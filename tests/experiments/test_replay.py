@@ -14,8 +14,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from apps.clusters.kube.errors import Forbidden, Invalid, KubeError, NotFound, RefusedOnce, Unreachable
+from apps.clusters.kube.errors import Forbidden, Invalid, KubeError, NotFound, RefusedOnce, Unauthorized, Unreachable
 from apps.clusters.models import Cluster
+from apps.clusters.states import Observation, derive
 from apps.core import transitions
 from apps.core.access import Principal
 from apps.core.errors import Unavailable
@@ -23,6 +24,7 @@ from apps.core.models import ApiToken, Project
 from apps.core.tokens import find_token
 from apps.core.work import Away, Retry
 from apps.experiments import reconcile, selectors, services
+from apps.experiments.following import follow_cluster
 from apps.experiments.models import Attempt, Run
 from apps.experiments.reconcile import reconcile_run
 from apps.experiments.states import AttemptState, RunState
@@ -358,8 +360,29 @@ def test_a_cluster_that_does_not_answer_delays_and_changes_nothing_else(api: Api
     assert isinstance(reconcile_run(run.pk), Away)
     run.refresh_from_db()
     assert (run.state, run.reason) == (RunState.QUEUED, "ClusterUnreachable")
+    assert run.message == "home: no answer"
     api.end(last(run).job_name, 0)
     assert settle(run).state == RunState.SUCCEEDED
+
+
+def test_a_cluster_that_refuses_the_credential_is_said_in_the_words_of_its_page(api: Api, run: Run) -> None:
+    settle(run)
+    api.error, api.fail_at = Unauthorized(401, "Unauthorized", "expired"), 0
+    assert isinstance(reconcile_run(run.pk), Away)
+    told = Run.objects.get(pk=run.pk)
+    message = (
+        "The API server refuses Flotilla's credential. It says: expired. Give the cluster a new one."
+    )
+    assert (told.state, told.reason, told.message) == (RunState.QUEUED, "CredentialRefused", f"home: {message}")
+    assert run.cluster is not None
+    _, reason, words = derive(Observation(ever_seen=True, authorized=False, error_message="expired"))
+    run.cluster.state, run.cluster.reason, run.cluster.message = "Degraded", reason, words
+    run.cluster.conditions = [{"type": "Authorized", "status": "False"}]
+    run.cluster.save()
+    Run.objects.filter(pk=run.pk).update(reason="", message="")
+    follow_cluster(run.cluster)
+    followed = Run.objects.get(pk=run.pk)
+    assert (followed.reason, followed.message) == (told.reason, told.message)
 
 
 def test_a_spec_that_this_version_does_not_understand_is_no_fault_of_the_cluster(api: Api, run: Run) -> None:

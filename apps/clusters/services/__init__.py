@@ -8,7 +8,7 @@ from apps.clusters.services.connecting import (
     impossible,
     remember_identity,
 )
-from apps.clusters.services.following import follow_state, is_away
+from apps.clusters.services.following import follow_state, is_away, silence
 from apps.clusters.services.labels import clean_labels
 from apps.clusters.services.lifecycle import (
     accept_identity,
@@ -49,6 +49,7 @@ __all__ = [
     "replace_by_in_cluster",
     "replace_credential",
     "replace_kubeconfig",
+    "silence",
     "stamp",
     "update_cluster",
 ]

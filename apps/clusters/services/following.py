@@ -1,8 +1,9 @@
 """What lives on a cluster follows its state."""
 
 from apps.clusters import routing
+from apps.clusters.kube.errors import KubeError, Unauthorized
 from apps.clusters.models import Cluster
-from apps.clusters.states import ClusterState
+from apps.clusters.states import CREDENTIAL_REFUSED, ClusterState, credential_refused
 from apps.core import work
 
 
@@ -19,6 +20,13 @@ def follow_state(cluster: Cluster) -> None:
         work.close(cluster.pk, cluster.reason)
     else:
         work.open_up(cluster.pk)
+
+
+def silence(error: KubeError) -> tuple[str, str]:
+    """(reason, message) for what lives on a cluster that can't be asked: the words of the cluster's own page."""
+    if isinstance(error, Unauthorized):
+        return CREDENTIAL_REFUSED, credential_refused(error.message)
+    return error.reason, error.message
 
 
 def is_away(cluster: Cluster) -> bool:

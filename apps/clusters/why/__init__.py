@@ -97,7 +97,8 @@ def _as_of(pod: PodFacts, cluster: ClusterFacts, found: Why | None, now: datetim
         day = "" if cluster.seen_at.date() == now.date() else f"{cluster.seen_at.day} {cluster.seen_at:%b}, "
         when = f"as of {day}{cluster.seen_at:%H:%M} UTC"
     state = found.sentence if found else f"it was {pod.reason or pod.phase or 'not seen yet'}"
-    sentence = f"{when[0].upper()}{when[1:]}: {state.rstrip('.')}. {cluster.name} can't be asked now."
+    cause = f": {stop(said(cluster.silence))}" if cluster.silence else "."
+    sentence = f"{when[0].upper()}{when[1:]}: {state.rstrip('.')}. {cluster.name} can't be asked now{cause}"
     evidence = (
         *(found.evidence if found else ()),
         Evidence(f"Cluster {cluster.name}", "answered last", cluster.seen_at),

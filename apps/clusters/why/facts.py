@@ -151,6 +151,8 @@ class ClusterFacts:
     nodes: tuple[NodeFacts, ...] = ()
     answers: bool = True
     seen_at: datetime | None = None
+    silence: str = ""
+    """Why it can't be asked, in the words of its own page."""
     elsewhere: tuple[str, ...] = ()
 
     def node(self, name: str) -> NodeFacts | None:

@@ -10,10 +10,11 @@ from django.utils import timezone
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import KubeError, RefusedOnce, Unauthorized, Unreachable
 from apps.clusters.manifests import RUN
-from apps.clusters.services import connect
+from apps.clusters.services import connect, silence
 from apps.core.errors import FlotillaError
 from apps.core.work import DONE, Again, Away, Outcome, Retry
 from apps.experiments import manifests
+from apps.experiments.following import away
 from apps.experiments.health import Act, Decision, Facts, JobSeen, decide, see
 from apps.experiments.models import Attempt
 from apps.experiments.reconcile import case as cases
@@ -42,8 +43,8 @@ def reconcile_run(pk: int) -> Outcome:
     except RefusedOnce as error:
         return Retry(error.reason)
     except (Unreachable, Unauthorized) as error:
-        logger.warning("run %s: %s does not answer: %s", run.pk, run.cluster, error)
-        cases.note(run, "ClusterUnreachable", f"{run.cluster.name} does not answer: {error}")
+        logger.warning("run %s: %s can't be asked: %s", run.pk, run.cluster, error)
+        cases.note(run, *away(run.cluster, *silence(error)))
         return Away(str(error))
     except KubeError as error:
         # The API server refuses what we ask for, or is not well: it is asked again, ever more rarely.
