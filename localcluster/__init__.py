@@ -10,5 +10,6 @@ configuration and scratch space, exec, attach and port-forward, DNS, and any iso
 docs/localcluster.md has the rest.
 """
 
-#: What ``/version`` and every node's kubelet say. The API is that of this Kubernetes release.
-KUBERNETES_VERSION = "v1.33.0+localcluster"
+#: The Kubernetes release whose API this is: its definitions, its rules, and what ``/version`` and kubelets say.
+KUBERNETES_MINOR = "1.33"
+KUBERNETES_VERSION = f"v{KUBERNETES_MINOR}.0+localcluster"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,6 +48,23 @@ def quantity(value: Any, field: str) -> Iterator[Cause]:
         )
         return
     if number < 0:
+        yield wrong(field, value, "must be greater than or equal to 0")
+
+
+_PERCENT = re.compile(r"[0-9]{1,9}%")
+_PERCENT_RULE = (
+    "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for "
+    "validation is '[0-9]+%')"
+)
+
+
+def share(value: Any, field: str, *, up_to_all: bool) -> Iterator[Cause]:
+    """Is it a number of pods, or a percentage of them (`up_to_all`: of at most 100)?"""
+    if isinstance(value, str) and not _PERCENT.fullmatch(value):
+        yield wrong(field, value, _PERCENT_RULE)
+    elif isinstance(value, str) and up_to_all and int(value[:-1]) > 100:
+        yield wrong(field, value, "must not be greater than 100%")
+    elif isinstance(value, int) and value < 0:
         yield wrong(field, value, "must be greater than or equal to 0")
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from localcluster import quantities
+from localcluster.numbers import whole
 from localcluster.taints import NO_EXECUTE, NO_SCHEDULE, PREFER_NO_SCHEDULE, tolerated
 
 Pod = dict[str, Any]
@@ -264,7 +265,8 @@ def _expression_matches(expression: Mapping[str, Any], labels: Mapping[str, str]
     if operator == "NotIn":
         return actual not in values
     if operator in _OPERATORS_WITH_NUMBERS:
-        if actual is None or not all(text.lstrip("-").isdigit() for text in (actual, *values[:1])) or not values:
+        have, bound = (whole(text) if text is not None else None for text in (actual, values[0] if values else None))
+        if have is None or bound is None:
             return False
-        return int(actual) > int(values[0]) if operator == "Gt" else int(actual) < int(values[0])
+        return have > bound if operator == "Gt" else have < bound
     return actual in values

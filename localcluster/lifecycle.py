@@ -17,6 +17,9 @@ Obj = dict[str, Any]
 #: Finalizers that ask the garbage collector to delete, or to orphan, the dependents first.
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 
+#: A longer grace period (a century) ends on no date that can be written.
+_LONGEST_GRACE_SECONDS = 100 * 365 * 86400
+
 
 def restrict(row: Resource, old: Obj, new: Obj, subresource: str | None) -> Obj:
     """What of ``new`` this door may write; all the rest stays as in ``old``."""
@@ -91,7 +94,9 @@ def grace_of(row: Resource, obj: Obj, asked: int | None) -> int:
     if (obj.get("status") or {}).get("phase") in {"Succeeded", "Failed"}:
         return 0
     wanted = asked if asked is not None else obj["spec"].get("terminationGracePeriodSeconds")
-    return max(30 if wanted is None else int(wanted), 0)
+    grace = 30 if wanted is None else int(wanted)
+    # As real API servers read a negative one.
+    return grace if grace >= 0 else 1
 
 
 def mark_deleted(new: Obj, grace: int, propagation: str) -> None:
@@ -111,7 +116,7 @@ def mark_deleted(new: Obj, grace: int, propagation: str) -> None:
         if not finalizers:
             del metadata["finalizers"]
     if not already or grace != metadata.get("deletionGracePeriodSeconds"):
-        due = datetime.now(UTC) + timedelta(seconds=grace)
+        due = datetime.now(UTC) + timedelta(seconds=min(grace, _LONGEST_GRACE_SECONDS))
         metadata["deletionTimestamp"] = due.strftime("%Y-%m-%dT%H:%M:%SZ")
         metadata["deletionGracePeriodSeconds"] = grace
 

@@ -10,28 +10,30 @@ from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
 
-_QUANTITY = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+))(m|u|n|k|[MGTPE]|[KMGTPE]i|[eE][+-]?\d+)?$")
+from localcluster.numbers import whole as whole_number
+
+_QUANTITY = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:([eE])([+-]?[0-9]+)|(m|u|n|k|[MGTPE]|[KMGTPE]i)?)")
+#: Every number that can be written is far from this many digits long: a larger exponent says no more.
+_LARGEST_EXPONENT = 1_000_000
+#: The largest and the smallest amount; what lies beyond is taken as these, as Kubernetes does.
+LARGEST, SMALLEST = Decimal(2**63 - 1), Decimal("0.000000001")
 _BINARY = {"Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "Ti": 1024**4, "Pi": 1024**5, "Ei": 1024**6}
 _DECIMAL = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}
-_SMALL = {"m": Decimal("0.001"), "u": Decimal("0.000001"), "n": Decimal("0.000000001")}
+_SMALL = {"m": Decimal("0.001"), "u": Decimal("0.000001"), "n": SMALLEST}
+_FACTORS = {**_SMALL, **{suffix: Decimal(factor) for suffix, factor in (_BINARY | _DECIMAL).items()}}
 
 
 def parse(value: str | int | float) -> Decimal:
     """The number that a quantity means. Raises ValueError when it is none."""
-    text = str(value).strip()
-    found = _QUANTITY.match(text)
-    if not found:
-        raise ValueError(f"{text!r} is not a quantity; write for instance 500m, 2, 128Mi or 2Gi")
-    number, suffix = Decimal(found[1]), found[2] or ""
-    if not suffix:
-        return number
-    if suffix in _SMALL:
-        return number * _SMALL[suffix]
-    if suffix in _BINARY:
-        return number * _BINARY[suffix]
-    if suffix in _DECIMAL:
-        return number * _DECIMAL[suffix]
-    return number * Decimal(10) ** int(suffix[1:])
+    match = _QUANTITY.fullmatch(str(value))
+    exponent = whole_number(match[3]) if match and match[2] else 0
+    if match is None or exponent is None:
+        raise ValueError(f"{str(value)[:64]!r} is not a quantity; write for instance 500m, 2, 128Mi or 2Gi")
+    number = Decimal(f"{match[1]}E{max(-_LARGEST_EXPONENT, min(exponent, _LARGEST_EXPONENT))}")
+    if not number:
+        return Decimal(0)
+    exact = number.copy_abs() * _FACTORS[match[4]] if match[4] else number.copy_abs()
+    return max(SMALLEST, min(exact, LARGEST)).copy_sign(number)
 
 
 def millis(value: str | int | float) -> int:

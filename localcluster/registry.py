@@ -231,6 +231,7 @@ class Registry:
         *,
         subresource: str | None = None,
         manager: str = "",
+        dry_run: bool = False,
     ) -> Obj:
         """Read, let ``fn`` change a copy, write: atomically. No event when nothing changed.
 
@@ -240,9 +241,9 @@ class Registry:
         old = self.get(resource, name, namespace)
         new = thaw(old)
         fn(new)
-        return self.write(self.catalog[resource], old, new, subresource=subresource, manager=manager)
+        return self.write(self.catalog[resource], old, new, subresource=subresource, manager=manager, dry_run=dry_run)
 
-    def bind(self, name: str, namespace: str, node: str) -> Obj:
+    def bind(self, name: str, namespace: str, node: str, *, dry_run: bool = False) -> Obj:
         """What the scheduler does: put a pod on a node and mark it PodScheduled. Raises StatusError 404, 409."""
 
         def place(pod: Obj) -> None:
@@ -253,7 +254,7 @@ class Registry:
             scheduled = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now()}
             pod["status"]["conditions"] = [*conditions, scheduled]
 
-        return self.mutate("pods", name, namespace, place, subresource="binding")
+        return self.mutate("pods", name, namespace, place, subresource="binding", dry_run=dry_run)
 
     def write(
         self,

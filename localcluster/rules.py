@@ -6,17 +6,15 @@ The words are those of pkg/apis/*/validation in Kubernetes.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
-from localcluster.causes import Cause, amounts, not_allowed, quantity, required, unsupported, wrong
+from localcluster.causes import Cause, amounts, not_allowed, quantity, required, share, unsupported, wrong
 from localcluster.meta import parse_time
 from localcluster.policyrules import selector
 
 Obj = dict[str, Any]
 
-_PERCENT = re.compile(r"[0-9]+%")
 _LONGEST_WINDOW, _LONGEST_PERIOD = 3600, 1800  # seconds
 _SOURCES = {
     "ContainerResource": "containerResource",
@@ -88,13 +86,7 @@ def budget(obj: Obj) -> Iterator[Cause]:
     if spec.get("minAvailable") is not None and spec.get("maxUnavailable") is not None:
         yield wrong("spec", "", "minAvailable and maxUnavailable cannot be both set")
     for name in ("minAvailable", "maxUnavailable"):
-        value = spec.get(name)
-        if isinstance(value, str) and not _PERCENT.fullmatch(value):
-            yield wrong(f"spec.{name}", value, "a valid percent string must be a numeric followed by an ending '%'")
-        elif isinstance(value, str) and int(value[:-1]) > 100:
-            yield wrong(f"spec.{name}", value, "must not be greater than 100%")
-        elif isinstance(value, int) and value < 0:
-            yield wrong(f"spec.{name}", value, "must be greater than or equal to 0")
+        yield from share(spec.get(name), f"spec.{name}", up_to_all=True)
     if policy := spec.get("unhealthyPodEvictionPolicy"):
         yield from _one_of("spec.unhealthyPodEvictionPolicy", policy, ("AlwaysAllow", "IfHealthyBudget"))
     yield from selector(spec.get("selector"), "spec.selector")
@@ -138,14 +130,14 @@ def _metric(metric: Obj, field: str) -> Iterator[Cause]:
         yield required(f"{at}.container", "must specify a container")
     target = source.get("target") or {}
     yield from _one_of(f"{at}.target.type", target.get("type"), ("Utilization", "Value", "AverageValue"))
-    share, average = target.get("averageUtilization"), target.get("averageValue")
-    if share is None and average is None:
+    utilization, average = target.get("averageUtilization"), target.get("averageValue")
+    if utilization is None and average is None:
         yield required(f"{at}.target.averageUtilization", "must set either a target raw value or a target utilization")
-    elif share is not None and average is not None:
+    elif utilization is not None and average is not None:
         why = "may not set both a target raw value and a target utilization"
         yield not_allowed(f"{at}.target.averageValue", why)
-    elif share is not None and share < 1:
-        yield wrong(f"{at}.target.averageUtilization", share, "must be greater than 0")
+    elif utilization is not None and utilization < 1:
+        yield wrong(f"{at}.target.averageUtilization", utilization, "must be greater than 0")
     elif average is not None:
         yield from quantity(average, f"{at}.target.averageValue")
 

@@ -42,5 +42,6 @@ def seconds_left_on(taints: Iterable[Taint], tolerations: Iterable[Toleration]) 
         matching = [toleration for toleration in tolerations if tolerates(toleration, taint)]
         if not matching:
             return 0.0
-        limits += [max(float(each["tolerationSeconds"]), 0.0) for each in matching if "tolerationSeconds" in each]
+        stays = (each.get("tolerationSeconds") for each in matching)
+        limits += [max(float(seconds), 0.0) for seconds in stays if seconds is not None]
     return min(limits, default=None)

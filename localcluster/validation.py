@@ -11,63 +11,24 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from localcluster import policyrules, quantities, rules
-from localcluster.causes import Cause, amounts, duplicate, not_allowed, required, unsupported, wrong
+from localcluster.causes import Cause, amounts, duplicate, not_allowed, required, share, unsupported, wrong
 from localcluster.crd import definitions, structural
+from localcluster.namerules import LABEL, LABEL_RULE, annotation_problems, label_problems, name_problems
 from localcluster.resources import Resource
 from localcluster.selectors import label_selector_matches
 
 Obj = dict[str, Any]
 
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_LABEL_NAME = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
-_LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
-_PATH_SEGMENT = re.compile(r"(?!\.{1,2}$)[^/%]+")
 _CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+")
 _ENV_NAME = re.compile(r"[^=\x00-\x1f\x7f-\U0010ffff]+")
 
-_SUBDOMAIN_RULE = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and "
-    "end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
-    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
-)
-_LABEL_RULE = (
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with "
-    "an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
-    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
-)
-_LABEL_VALUE_RULE = (
-    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and "
-    "end with an alphanumeric character"
-)
 
-
-def _name(resource: str, name: str) -> Iterator[Cause]:
-    if not name:
-        yield required("metadata.name", "name or generateName is required")
-    elif resource in {"namespaces", "services"}:
-        if len(name) > 63 or not _LABEL.fullmatch(name):
-            yield wrong("metadata.name", name, _LABEL_RULE if len(name) <= 63 else "must be no more than 63 characters")
-    elif resource in {"roles", "rolebindings", "clusterroles", "clusterrolebindings"}:
-        if not _PATH_SEGMENT.fullmatch(name):
-            yield wrong("metadata.name", name, "may not be '.' or '..' or contain '/' or '%'")
-    elif len(name) > 253 or not _SUBDOMAIN.fullmatch(name):
-        yield wrong(
-            "metadata.name", name, _SUBDOMAIN_RULE if len(name) <= 253 else "must be no more than 253 characters"
-        )
-
-
-def labels(found: Obj | None, field: str) -> Iterator[Cause]:
-    """https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set"""
-    for key, value in (found or {}).items():
-        prefix, _, name = key.rpartition("/")
-        if len(name) > 63 or not _LABEL_NAME.fullmatch(name) or (prefix and not _SUBDOMAIN.fullmatch(prefix)):
-            yield wrong(
-                field, key, "a valid label key is a name of at most 63 characters with an optional prefix and /"
-            )
-        if not isinstance(value, str) or len(value) > 63 or not _LABEL_VALUE.fullmatch(value):
-            too_long = isinstance(value, str) and len(value) > 63
-            yield wrong(field, value, "must be no more than 63 characters" if too_long else _LABEL_VALUE_RULE)
+def _template(template: Obj, field: str) -> Iterator[Cause]:
+    """Rules on a pod's template."""
+    metadata = template.get("metadata") or {}
+    yield from label_problems(metadata.get("labels"), f"{field}.metadata.labels")
+    yield from annotation_problems(metadata.get("annotations"), f"{field}.metadata.annotations")
+    yield from pod_spec(template["spec"], f"{field}.spec")
 
 
 def _resources(resources: Obj, field: str) -> Iterator[Cause]:
@@ -92,8 +53,8 @@ def _container(container: Obj, field: str) -> Iterator[Cause]:
     name = container.get("name") or ""
     if not name:
         yield required(f"{field}.name")
-    elif len(name) > 63 or not _LABEL.fullmatch(name):
-        yield wrong(f"{field}.name", name, _LABEL_RULE)
+    elif len(name) > 63 or not LABEL.fullmatch(name):
+        yield wrong(f"{field}.name", name, LABEL_RULE)
     if not (container.get("image") or "").strip():
         yield required(f"{field}.image")
     policy = container.get("imagePullPolicy")
@@ -121,8 +82,8 @@ def pod_spec(spec: Obj, field: str) -> Iterator[Cause]:
         yield required(f"{field}.containers")
     volumes = [volume.get("name") for volume in spec.get("volumes") or ()]
     for position, name in enumerate(volumes):
-        if not name or not _LABEL.fullmatch(name):
-            yield wrong(f"{field}.volumes[{position}].name", name or "", _LABEL_RULE)
+        if not name or not LABEL.fullmatch(name):
+            yield wrong(f"{field}.volumes[{position}].name", name or "", LABEL_RULE)
         if name in volumes[:position]:
             yield duplicate(f"{field}.volumes[{position}].name", name)
     seen: set[str] = set()
@@ -147,7 +108,7 @@ def pod_spec(spec: Obj, field: str) -> Iterator[Cause]:
     if policy not in ("Always", "OnFailure", "Never"):
         yield unsupported(f"{field}.restartPolicy", policy, ("Always", "OnFailure", "Never"))
     yield from rules.placement(spec, field)
-    if (deadline := spec.get("activeDeadlineSeconds")) is not None and deadline < 1:
+    if (deadline := spec.get("activeDeadlineSeconds")) is not None and not 0 < deadline < 2**31:
         yield wrong(f"{field}.activeDeadlineSeconds", deadline, "must be between 1 and 2147483647, inclusive")
 
 
@@ -171,8 +132,7 @@ def _selected_template(spec: Obj) -> Iterator[Cause]:
         yield wrong("spec.selector", "{}", "empty selector is invalid for deployment")
     elif not label_selector_matches(selector, have):
         yield wrong("spec.template.metadata.labels", have, "`selector` does not match template `labels`")
-    yield from labels(have, "spec.template.metadata.labels")
-    yield from pod_spec(template["spec"], "spec.template.spec")
+    yield from _template(template, "spec.template")
     policy = template["spec"].get("restartPolicy")
     if policy in ("OnFailure", "Never"):
         yield unsupported("spec.template.spec.restartPolicy", policy, ("Always",))
@@ -186,10 +146,13 @@ def _workload(obj: Obj) -> Iterator[Cause]:
     kind = strategy.get("type")
     if kind not in (None, "Recreate", "RollingUpdate"):
         yield unsupported("spec.strategy.type", kind, ("Recreate", "RollingUpdate"))
-    rolling = strategy.get("rollingUpdate")
+    rolling = strategy.get("rollingUpdate") or {}
     if kind == "Recreate" and rolling:
         yield not_allowed("spec.strategy.rollingUpdate", "may not be specified when strategy `type` is 'Recreate'")
-    if rolling and all(str(rolling.get(field)) in ("0", "0%") for field in ("maxUnavailable", "maxSurge")):
+    at = "spec.strategy.rollingUpdate"
+    yield from share(rolling.get("maxUnavailable"), f"{at}.maxUnavailable", up_to_all=True)
+    yield from share(rolling.get("maxSurge"), f"{at}.maxSurge", up_to_all=False)
+    if rolling and not any(str(rolling.get(field)).strip("0%") for field in ("maxUnavailable", "maxSurge")):
         yield wrong("spec.strategy.rollingUpdate.maxUnavailable", 0, "may not be 0 when `maxSurge` is 0")
 
 
@@ -197,8 +160,7 @@ def _job(job: Obj) -> Iterator[Cause]:
     spec = job["spec"]
     yield from _not_negative(spec, "parallelism", "completions", "backoffLimit", "ttlSecondsAfterFinished")
     template = spec["template"]
-    yield from labels((template.get("metadata") or {}).get("labels"), "spec.template.metadata.labels")
-    yield from pod_spec(template["spec"], "spec.template.spec")
+    yield from _template(template, "spec.template")
     policy = template["spec"].get("restartPolicy")
     if policy not in ("OnFailure", "Never"):
         yield (
@@ -226,7 +188,7 @@ def _service(service: Obj) -> Iterator[Cause]:
             yield wrong(f"spec.ports[{position}].port", number, "must be between 1 and 65535, inclusive")
         if len(ports) > 1 and not port.get("name"):
             yield required(f"spec.ports[{position}].name")
-    yield from labels(spec.get("selector"), "spec.selector")
+    yield from label_problems(spec.get("selector"), "spec.selector")
 
 
 def _data(obj: Obj) -> Iterator[Cause]:
@@ -265,7 +227,8 @@ _RULES: dict[str, Callable[[Obj], Iterator[Cause]]] = {
 
 
 def _metadata(metadata: Obj) -> Iterator[Cause]:
-    yield from labels(metadata.get("labels"), "metadata.labels")
+    yield from label_problems(metadata.get("labels"), "metadata.labels")
+    yield from annotation_problems(metadata.get("annotations"), "metadata.annotations")
     for position, owner in enumerate(metadata.get("ownerReferences") or ()):
         for name in ("apiVersion", "kind", "name", "uid"):
             if not (owner or {}).get(name):
@@ -274,7 +237,7 @@ def _metadata(metadata: Obj) -> Iterator[Cause]:
 
 def _whole(row: Resource, obj: Obj) -> Iterator[Cause]:
     metadata = obj["metadata"]
-    yield from _name(row.key, metadata.get("name") or "")
+    yield from name_problems(row.key, metadata.get("name") or "")
     yield from _metadata(metadata)
     if row.custom:
         yield from structural.problems(obj, row.custom.schema)

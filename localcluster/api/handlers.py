@@ -6,10 +6,12 @@ import base64
 import binascii
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
 from localcluster.api.http import Request, Response, Stream, answer, parse_document
+from localcluster.api.options import DeleteOptions, WriteOptions, check_list, validation_of, word
 from localcluster.api.requestinfo import Target
 from localcluster.api.watch import open_watch
 from localcluster.apply import apply_object
@@ -18,7 +20,7 @@ from localcluster.meta import dump
 from localcluster.patches import json_patch, merge_patch, strategic_merge
 from localcluster.registry import Registry
 from localcluster.resources import Resource
-from localcluster.schema.check import fit, prune
+from localcluster.schema.check import prune
 from localcluster.schema.types import type_of_resource
 from localcluster.store import Stored
 from localcluster.tables import partial, table
@@ -27,8 +29,6 @@ Obj = dict[str, Any]
 
 #: Kinds whose DELETE answers with the object; the others answer with a Status.
 _RETURNED_WHEN_DELETED = {"pods", "services", "serviceaccounts"}
-
-_DELETE_OPTIONS = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
 
 JSON_PATCH, MERGE_PATCH = "application/json-patch+json", "application/merge-patch+json"
 STRATEGIC_PATCH, APPLY_PATCH = "application/strategic-merge-patch+json", "application/apply-patch+yaml"
@@ -66,11 +66,16 @@ def raw_of(row: Resource, stored: Stored) -> bytes:
     return stored.raw if seen is stored.obj else dump(seen)
 
 
+def _include(request: Request) -> str:
+    """How much of each object a table's rows carry. Raises StatusError 422."""
+    return word(request, "includeObject", ("Metadata", "None", "Object"), kind="TableOptions")
+
+
 def _single(request: Request, row: Resource, obj: Obj, status: int = 200) -> Response:
     shape, obj = shape_of(request), seen_as(row, obj)
     if shape == "Table":
         metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
-        return _warned(request, answer(table(row, [obj], metadata, request.query("includeObject", "Metadata")), status))
+        return _warned(request, answer(table(row, [obj], metadata, _include(request)), status))
     return _warned(request, answer(partial(obj) if shape else obj, status))
 
 
@@ -121,6 +126,7 @@ def list_objects(registry: Registry, row: Resource, target: Target, request: Req
     """
     if request.flag("watch"):
         return watch(registry, row, target.namespace, None, request)
+    check_list(request, watches=False)
     shape = shape_of(request)
     first_version, after = None, None
     if token := request.query("continue"):
@@ -142,8 +148,7 @@ def list_objects(registry: Registry, row: Resource, target: Target, request: Req
 
 def _collection(row: Resource, items: list[Stored], metadata: Obj, shape: str, request: Request) -> Response:
     if shape == "Table":
-        include = request.query("includeObject", "Metadata")
-        return answer(table(row, [each.obj for each in items], metadata, include))
+        return answer(table(row, [each.obj for each in items], metadata, _include(request)))
     if shape:
         kind, version = "PartialObjectMetadataList", "meta.k8s.io/v1"
         bodies = [dump(partial(each.obj)) for each in items]
@@ -156,8 +161,8 @@ def _collection(row: Resource, items: list[Stored], metadata: Obj, shape: str, r
 
 def watch(registry: Registry, row: Resource, namespace: str | None, name: str | None, request: Request) -> Stream:
     """GET with ``watch=true``."""
-    shape = shape_of(request)
-    include = request.query("includeObject", "Metadata")
+    check_list(request, watches=True)
+    shape, include = shape_of(request), _include(request)
 
     def as_table(stored: Stored) -> bytes:
         version = {"resourceVersion": stored.obj["metadata"]["resourceVersion"]}
@@ -201,7 +206,7 @@ def checked(row: Resource, obj: Any, request: Request) -> Obj:
     if obj.get("metadata") is None:
         obj["metadata"] = {}
     unknown = prune(obj, row)
-    level = request.query("fieldValidation", "Warn") or "Warn"
+    level = validation_of(request)
     if unknown and level == "Strict":
         problems = ", ".join(f'unknown field "{path}"' for path in unknown)
         raise bad_request(
@@ -218,8 +223,9 @@ async def create_object(registry: Registry, row: Resource, target: Target, reque
     obj = checked(row, await request.document(), request)
     if row.namespaced and not target.namespace:
         raise bad_request("an object can only be created in a namespace: POST to /namespaces/<name>/" + row.plural)
+    options = WriteOptions.of(request)
     created = registry.create(
-        row.key, obj, namespace=target.namespace, manager=request.manager, dry_run=request.dry_run
+        row.key, obj, namespace=target.namespace, manager=options.manager, dry_run=options.dry_run
     )
     return _single(request, row, created, 201)
 
@@ -237,8 +243,9 @@ async def update_object(registry: Registry, row: Resource, target: Target, reque
         # Custom objects are never replaced blindly.
         cause = ("metadata.resourceVersion", "FieldValueInvalid", "Invalid value: 0: must be specified for an update")
         raise invalid(row.kind, name or "", [cause], row.group)
+    options = WriteOptions.of(request)
     updated = registry.update(
-        row.key, obj, subresource=target.subresource, manager=request.manager, dry_run=request.dry_run
+        row.key, obj, subresource=target.subresource, manager=options.manager, dry_run=options.dry_run
     )
     return _single(request, row, updated)
 
@@ -274,8 +281,9 @@ async def patch_object(registry: Registry, row: Resource, target: Target, reques
     checked(row, new, request)
     if new["metadata"].get("name") != target.name:
         raise invalid(row.kind, target.name or "", [("metadata.name", "FieldValueInvalid", "field is immutable")])
+    options = WriteOptions.of(request)
     updated = registry.update(
-        row.key, new, subresource=target.subresource, manager=request.manager, dry_run=request.dry_run
+        row.key, new, subresource=target.subresource, manager=options.manager, dry_run=options.dry_run
     )
     return _single(request, row, updated)
 
@@ -294,15 +302,16 @@ def _apply(registry: Registry, row: Resource, target: Target, request: Request, 
         raise bad_request("metadata.managedFields must be nil")
     if row.namespaced:
         metadata["namespace"] = target.namespace
+    options = WriteOptions.of(request, applies=True)
     existed = registry.exists(row.key, target.name or "", target.namespace)
     applied = apply_object(
         registry,
         row,
         obj,
         manager=manager,
-        force=request.flag("force"),
+        force=options.force,
         subresource=target.subresource,
-        dry_run=request.dry_run,
+        dry_run=options.dry_run,
     )
     return _single(request, row, applied, 200 if existed else 201)
 
@@ -310,35 +319,10 @@ def _apply(registry: Registry, row: Resource, target: Target, request: Request, 
 # -- deleting
 
 
-async def _delete_options(request: Request, row: Resource) -> Obj:
-    body = await request.body()
-    options = fit(parse_document(body, request.content_type) if body.strip() else {}, _DELETE_OPTIONS)
-    propagation = request.query("propagationPolicy") or options.get("propagationPolicy")
-    if options.get("orphanDependents") is not None and not propagation:
-        propagation = "Orphan" if options["orphanDependents"] else "Background"
-    if propagation not in (None, "Foreground", "Background", "Orphan"):
-        cause = (
-            "propagationPolicy",
-            "FieldValueNotSupported",
-            f'Unsupported value: "{propagation}": supported values: "Foreground", "Background", "Orphan"',
-        )
-        raise invalid("DeleteOptions", "", [cause], "meta.k8s.io")
-    grace = request.number("gracePeriodSeconds")
-    preconditions = options.get("preconditions") or {}
-    return {
-        "propagation": propagation or "Background",
-        "grace_seconds": grace if grace is not None else options.get("gracePeriodSeconds"),
-        "uid": preconditions.get("uid"),
-        "version": preconditions.get("resourceVersion"),
-        "dry_run": request.dry_run or options.get("dryRun") == ["All"],
-    }
-
-
 async def delete_object(registry: Registry, row: Resource, target: Target, request: Request) -> Response:
     """DELETE on an object: the object while it is being deleted, a Status (or it, for some kinds) when it is gone."""
     name = target.name or ""
-    options = await _delete_options(request, row)
-    deleted = registry.delete(row.key, name, target.namespace, **options)
+    deleted = registry.delete(row.key, name, target.namespace, **asdict(await DeleteOptions.of(request)))
     gone_now = not registry.exists(row.key, name, target.namespace)
     if gone_now and row.key not in _RETURNED_WHEN_DELETED:
         details = {"name": name, "kind": row.plural, "uid": deleted["metadata"]["uid"]}
@@ -350,7 +334,8 @@ async def delete_object(registry: Registry, row: Resource, target: Target, reque
 
 async def delete_collection(registry: Registry, row: Resource, target: Target, request: Request) -> Response:
     """DELETE on a collection: everything that matches the selectors."""
-    options = await _delete_options(request, row)
+    check_list(request, watches=False)
+    options = asdict(await DeleteOptions.of(request))
     found = registry.list(
         row.key,
         target.namespace,

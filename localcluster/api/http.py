@@ -13,6 +13,7 @@ import yaml
 
 from localcluster.errors import StatusError, bad_request, unsupported_media_type
 from localcluster.meta import dump
+from localcluster.numbers import is_whole, whole
 from localcluster.schema.wire import decode
 
 Message = MutableMapping[str, Any]
@@ -24,6 +25,8 @@ MAX_BODY = 3 * 1024 * 1024
 
 JSON = "application/json"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
+
+_ON, _OFF = ("", "true", "1"), ("false", "0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,38 +71,37 @@ class Request:
         self.warnings: list[str] = []
         self._body: bytes | None = None
 
-    def query(self, name: str, default: str = "") -> str:
-        """A query parameter, the last one where it is repeated."""
+    def values(self, name: str) -> list[str]:
+        """Every value of a query parameter."""
+        return self._query.get(name, [])
+
+    def query(self, name: str) -> str:
+        """A query parameter, the first one where it is repeated; '' where it is not given."""
         values = self._query.get(name)
-        return values[-1] if values else default
+        return values[0] if values else ""
 
     def flag(self, name: str) -> bool:
-        """A query parameter that is ``true`` or ``1`` (or there without a value)."""
-        return name in self._query and self.query(name).lower() in ("", "true", "1")
+        """A query parameter that is on: ``true``, ``1``, or there without a value. Raises StatusError 400.
+
+        A real API server takes all but ``false`` and ``0`` as on; here what is neither is refused, as somebody's error.
+        """
+        if name not in self._query:
+            return False
+        text = self.query(name)
+        if text.lower() not in _ON and text.lower() not in _OFF:
+            raise bad_request(f'strconv.ParseBool: parsing "{text}": invalid syntax (parameter {name})')
+        return text.lower() in _ON
 
     def number(self, name: str) -> int | None:
-        """A query parameter that is a number. Raises StatusError 400."""
-        text = self.query(name)
-        if not text:
+        """A query parameter that is a whole number of 64 bits; None where it is not given. Raises StatusError 400."""
+        if name not in self._query:
             return None
-        try:
-            return int(text)
-        except ValueError as error:
-            raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax (parameter {name})') from error
-
-    @property
-    def dry_run(self) -> bool:
-        """Was ``dryRun=All`` asked for? Raises StatusError 400 on anything else."""
-        values = [value for value in self._query.get("dryRun", ()) if value]
-        if any(value != "All" for value in values):
-            raise bad_request(f'Invalid value: {values}: supported values: "All" (dryRun)')
-        return bool(values)
-
-    @property
-    def manager(self) -> str:
-        """Who writes: ``fieldManager``, or the first word of the User-Agent."""
-        agent = self.headers.get("user-agent", "").split("/")[0].strip()
-        return self.query("fieldManager") or agent[:128] or "unknown"
+        text = self.query(name)
+        number = whole(text)
+        if number is None:
+            why = "value out of range" if is_whole(text) else "invalid syntax"
+            raise bad_request(f'strconv.ParseInt: parsing "{text}": {why} (parameter {name})')
+        return number
 
     @property
     def accepted(self) -> list[Accepted]:

@@ -13,7 +13,8 @@ from typing import Any, BinaryIO, Protocol
 
 from localcluster.api.http import Request, Response, Stream
 from localcluster.api.requestinfo import Target
-from localcluster.errors import StatusError, bad_request
+from localcluster.causes import wrong
+from localcluster.errors import StatusError, bad_request, invalid
 from localcluster.meta import parse_time
 from localcluster.registry import Registry
 
@@ -21,6 +22,7 @@ Obj = dict[str, Any]
 
 _POLL = 0.15  # seconds between looks at a log that is followed
 _CHUNK = 256 * 1024
+_LONGEST_SINCE_SECONDS = 100 * 365 * 86400  # longer than any log, and still a date
 _TEXT = "text/plain"
 
 
@@ -77,10 +79,12 @@ class LogOptions:
             except ValueError as error:
                 raise bad_request(f"sinceTime: {since_time!r} is no RFC 3339 time") from error
         elif seconds is not None:
-            since = _stamp(datetime.now(UTC) - timedelta(seconds=seconds))
+            since = _stamp(datetime.now(UTC) - timedelta(seconds=min(seconds, _LONGEST_SINCE_SECONDS)))
         tail, limit = request.number("tailLines"), request.number("limitBytes")
-        if (tail is not None and tail < 0) or (limit is not None and limit < 1):
-            raise bad_request("tailLines must not be negative, and limitBytes at least 1")
+        for name, value, least in (("sinceSeconds", seconds, 1), ("tailLines", tail, 0), ("limitBytes", limit, 1)):
+            if value is not None and value < least:
+                why = f"must be greater than {'or equal to ' if not least else ''}0"
+                raise invalid("PodLogOptions", "", [wrong(name, value, why)])
         return cls(
             request.query("container"),
             request.flag("follow"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from localcluster.api.http import Request, Response, answer
+from localcluster.api.options import DeleteOptions, WriteOptions
 from localcluster.api.requestinfo import Target
 from localcluster.disruption import Verdict, verdict
 from localcluster.errors import invalid
@@ -26,7 +27,7 @@ async def handle_binding(registry: Registry, target: Target, request: Request) -
     node = (body.get("target") or {}).get("name")
     if not node:
         raise invalid("Binding", target.name or "", [("target.name", "FieldValueRequired", "Required value")])
-    registry.bind(target.name or "", target.namespace or "", node)
+    registry.bind(target.name or "", target.namespace or "", node, dry_run=WriteOptions.of(request).dry_run)
     return _success()
 
 
@@ -36,20 +37,18 @@ async def handle_eviction(registry: Registry, target: Target, request: Request) 
     https://kubernetes.io/docs/concepts/scheduling-eviction/api-eviction/
     """
     body = fit(await request.document(), "io.k8s.api.policy.v1.Eviction")
-    options = body.get("deleteOptions") or {}
-    dry_run = request.dry_run or options.get("dryRun") == ["All"]
-    preconditions = options.get("preconditions") or {}
+    options = DeleteOptions.read(body.get("deleteOptions") or {})
+    dry_run = WriteOptions.of(request).dry_run or options.dry_run
     name, namespace = target.name or "", target.namespace or ""
-    uid, version = preconditions.get("uid"), preconditions.get("resourceVersion")
     # Everything is checked before anything is written.
-    pod = registry.delete("pods", name, namespace, uid=uid, version=version, dry_run=True)
+    pod = registry.delete("pods", name, namespace, uid=options.uid, version=options.version, dry_run=True)
     budgets = _budgets(registry, pod)
     found = verdict(pod, budgets)
     if not dry_run:
         if found is Verdict.SPEND:
             _spend(registry, budgets[0], pod)
         registry.mutate("pods", name, namespace, _mark, subresource="status")
-        registry.delete("pods", name, namespace, grace_seconds=options.get("gracePeriodSeconds"))
+        registry.delete("pods", name, namespace, grace_seconds=options.grace_seconds)
     return _success()
 
 

@@ -18,6 +18,7 @@ from yarl import URL
 from localcluster.api.http import Request, Stream
 from localcluster.api.requestinfo import Target
 from localcluster.errors import bad_request, not_found, unavailable
+from localcluster.numbers import whole
 from localcluster.registry import Registry
 
 Obj = dict[str, Any]
@@ -53,8 +54,8 @@ def _pod_address(registry: Registry, target: Target) -> tuple[str, str, int]:
     if not port:
         declared = [each for container in pod["spec"]["containers"] for each in container.get("ports") or ()]
         return scheme, address, int(declared[0]["containerPort"]) if declared else 80
-    if port.isdigit():
-        return scheme, address, int(port)
+    if (number := whole(port)) is not None:
+        return scheme, address, number
     for container in pod["spec"]["containers"]:
         for each in container.get("ports") or ():
             if each.get("name") == port:

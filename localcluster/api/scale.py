@@ -6,9 +6,9 @@ from typing import Any
 
 from localcluster.api.handlers import patched
 from localcluster.api.http import Request, Response, answer, parse_document
+from localcluster.api.options import WriteOptions
 from localcluster.api.requestinfo import Target
 from localcluster.errors import bad_request, conflict, invalid
-from localcluster.meta import thaw
 from localcluster.registry import Registry
 from localcluster.resources import Resource
 from localcluster.selectors import format_label_selector
@@ -83,12 +83,10 @@ async def handle_scale(registry: Registry, row: Resource, target: Target, reques
     version = (document.get("metadata") or {}).get("resourceVersion")
     if version and version != old["metadata"]["resourceVersion"]:
         raise conflict(row.plural, name, group=row.group)
-    if request.dry_run:
-        wanted = thaw(old)
-        _set_replicas(row, wanted, replicas)
-        return answer(scale_of(row, wanted))
+    options = WriteOptions.of(request)
 
     def change(obj: Obj) -> None:
         _set_replicas(row, obj, replicas)
 
-    return answer(scale_of(row, registry.mutate(row.key, name, target.namespace, change, manager=request.manager)))
+    scaled = registry.mutate(row.key, name, target.namespace, change, manager=options.manager, dry_run=options.dry_run)
+    return answer(scale_of(row, scaled))

@@ -119,7 +119,7 @@ class Watch:
             found = self._store.scan(self._row.key, self._options.namespace)
             lines = [line("ADDED", render(stored)) for stored in found if self._matches(stored)]
             return [*lines, self._bookmark(initial_end=True)] if self._options.initial else lines
-        since = int(version) if version.isdigit() else -1
+        since = int(version)
         if since > self._store.version:
             # A version from another life of this cluster (its data was deleted): the client must list again.
             raise gone(f"too old resource version: {version} ({self._store.version})")

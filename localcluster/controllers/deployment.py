@@ -11,6 +11,7 @@ from localcluster.controllers.base import Controller, Index, Key, Object
 from localcluster.controllers.rolling import Bounds, Set, bounds, grow, shrink, spread
 from localcluster.errors import StatusError
 from localcluster.meta import controller_of, dump, thaw
+from localcluster.numbers import whole
 from localcluster.registry import Registry
 from localcluster.selectors import label_selector_matches as matches
 
@@ -271,7 +272,7 @@ def _copied(found: Object) -> dict[str, str]:
 def revision_of(obj: Object) -> int:
     """The revision number of a ReplicaSet, 0 when it has none."""
     text = str((obj["metadata"].get("annotations") or {}).get(REVISION, "0"))
-    return int(text) if text.isdigit() else 0
+    return whole(text) or 0
 
 
 def template_hash(template: dict[str, Any], collisions: int) -> str:

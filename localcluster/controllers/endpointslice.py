@@ -10,6 +10,7 @@ from localcluster.controllers import pods
 from localcluster.controllers.base import Controller, Key, Object
 from localcluster.controllers.grouped import PodsByLabel
 from localcluster.meta import dump
+from localcluster.numbers import whole
 from localcluster.registry import Registry
 
 if TYPE_CHECKING:
@@ -158,8 +159,10 @@ def _ports(service: Object, pod: Object) -> Ports:
 def target_port(port: Mapping[str, Any], pod: Object) -> int | None:
     """The number of a Service port's targetPort at a pod; None where the pod has no port of that name."""
     target = port.get("targetPort") or port["port"]
-    if isinstance(target, int) or str(target).isdigit():
-        return int(target)
+    if isinstance(target, int):
+        return target
+    if (number := whole(target)) is not None:
+        return number
     for container in pod["spec"]["containers"]:
         for each in container.get("ports") or []:
             if each.get("name") == target:

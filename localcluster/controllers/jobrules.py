@@ -11,6 +11,7 @@ from typing import Any
 
 from localcluster.controllers import pods as podfacts
 from localcluster.meta import parse_time
+from localcluster.numbers import whole
 
 Object = Mapping[str, Any]
 FINALIZER = "batch.kubernetes.io/job-tracking"
@@ -233,7 +234,7 @@ class Indexes:
 def index_of(pod: Object) -> int | None:
     """The completion index of a pod, None when it has none."""
     text = (pod["metadata"].get("annotations") or {}).get(INDEX_ANNOTATION)
-    return int(text) if text is not None and text.isdigit() else None
+    return whole(text) if text is not None else None
 
 
 def missing_indexes(completions: int, done: Indexes, pods: Iterable[Object], count: int) -> list[int]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from localcluster.errors import StatusError
 from localcluster.meta import parse_time, thaw
+from localcluster.numbers import whole
 
 if TYPE_CHECKING:
     from localcluster.registry import Registry
@@ -61,7 +62,7 @@ def deletion_order(pod: Mapping[str, Any]) -> tuple[Any, ...]:
     """
     metadata = pod["metadata"]
     since = (condition(pod, "Ready") or {}).get("lastTransitionTime", "")
-    cost = int((metadata.get("annotations") or {}).get("controller.kubernetes.io/pod-deletion-cost", 0))
+    cost = whole((metadata.get("annotations") or {}).get("controller.kubernetes.io/pod-deletion-cost", "")) or 0
     return (
         bool(pod["spec"].get("nodeName")),
         {"Pending": 0, "Running": 2}.get(phase(pod), 1),

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
+from localcluster.numbers import whole
+
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 10 * 1024 * 1024  # the kubelet's containerLogMaxSize
@@ -40,7 +42,7 @@ class LogWriter:
     def __init__(self, folder: Path, restart: int, *, max_bytes: int = MAX_BYTES) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("*.log*"):
-            if old.name.split(".", 1)[0].isdigit() and int(old.name.split(".", 1)[0]) < restart - 1:
+            if (number := whole(old.name.split(".", 1)[0])) is not None and number < restart - 1:
                 old.unlink(missing_ok=True)
         self._path = path_of(folder, restart)
         self._max = max_bytes

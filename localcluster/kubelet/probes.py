@@ -12,6 +12,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from localcluster import KUBERNETES_MINOR
+from localcluster.numbers import whole
+
 Object = Mapping[str, Any]
 Exec = Callable[[list[str], float], Awaitable[tuple[int | None, str]]]
 
@@ -82,8 +85,10 @@ def wait_after(kind: str, counter: Counter, until_due: float, age: float) -> flo
 
 def port_of(container: Object, port: int | str) -> int:
     """A port by number or by name. Raises ValueError for a name that the container does not have."""
-    if isinstance(port, int) or str(port).isdigit():
-        return int(port)
+    if isinstance(port, int):
+        return port
+    if (number := whole(port)) is not None:
+        return number
     for entry in container.get("ports") or []:
         if entry.get("name") == port:
             return int(entry["containerPort"])
@@ -137,15 +142,20 @@ async def _get(host: str, port: int, path: str, tls: bool, headers: list[Object]
         context.verify_mode = ssl.CERT_NONE
     reader, writer = await asyncio.open_connection(host, port, ssl=context)
     try:
-        lines = {"Host": f"{host}:{port}", "User-Agent": "kube-probe/1.37", "Accept": "*/*", "Connection": "close"}
+        lines = {
+            "Host": f"{host}:{port}",
+            "User-Agent": f"kube-probe/{KUBERNETES_MINOR}",
+            "Accept": "*/*",
+            "Connection": "close",
+        }
         lines.update({entry["name"]: entry.get("value", "") for entry in headers})
         head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         writer.write(f"GET {path} HTTP/1.1\r\n{head}\r\n".encode())
         status_line = (await reader.readline()).decode("latin-1").split(" ", 2)
-        if len(status_line) < 2 or not status_line[0].startswith("HTTP/") or not status_line[1].isdigit():
+        if len(status_line) < 2 or not status_line[0].startswith("HTTP/") or not (code := whole(status_line[1])):
             raise ValueError("malformed HTTP response" if status_line[0] else "EOF")
         body = await reader.read(_BODY_BYTES)
-        return int(status_line[1]), body.decode(errors="replace")
+        return code, body.decode(errors="replace")
     finally:
         writer.close()
 

@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from localcluster import KUBERNETES_MINOR
 from localcluster.resources import RESOURCES
 
-RELEASE = "1.33.0"
+RELEASE = f"{KUBERNETES_MINOR}.0"
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1"
 ALSO = (
     f"{_META}.DeleteOptions",

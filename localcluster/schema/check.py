@@ -14,7 +14,7 @@ from localcluster.resources import Resource
 from localcluster.schema.types import MICRO_TIME, Type, type_of, type_of_resource
 
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
-_MICRO = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)$")
+_MICRO = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)$", re.ASCII)
 _NAMES = {
     "object": "map",
     "array": "slice",
@@ -36,6 +36,15 @@ def _json_type(value: Any) -> str:
         if isinstance(value, type_):
             return name
     return "null"
+
+
+#: What Go's types hold. Beyond them a number is no value, however well it would go with Python.
+_RANGES = {"int32": 2**31, "int64": 2**63}
+
+
+def _in_range(value: Any, type_: Type) -> bool:
+    bound = _RANGES.get((type_.node or {}).get("format", ""))
+    return bound is None or not isinstance(value, int) or -bound <= value < bound
 
 
 def _fits(value: Any, types: frozenset[str]) -> bool:
@@ -71,6 +80,8 @@ def fit(body: Any, definition: str) -> dict[str, Any]:
 def _wrong(value: Any, type_: Type, path: str, row: Resource) -> StatusError:
     wanted = " or ".join(sorted(_NAMES[each] for each in type_.json_types))
     found = {"integer": "number"}.get(_json_type(value), _json_type(value))
+    if not _in_range(value, type_):
+        found, wanted = f"number {str(value)[:40]}", type_.node["format"] if type_.node else wanted
     return bad_request(
         f'{row.kind} in version "{row.version}" cannot be handled as a {row.kind}: json: cannot unmarshal {found} '
         f"into Go struct field {row.kind}.{path} of type {wanted}"
@@ -86,7 +97,7 @@ def _wrong_time(value: str, row: Resource) -> StatusError:
 
 
 def _walk(value: Any, type_: Type, path: str, unknown: list[str], row: Resource) -> None:
-    if not _fits(value, type_.json_types):
+    if not _fits(value, type_.json_types) or not _in_range(value, type_):
         raise _wrong(value, type_, path, row)
     if isinstance(value, dict) and type_.node is not None:
         for name in list(value):

@@ -7,16 +7,19 @@ from typing import Any
 
 import pytest
 
+from localcluster import KUBERNETES_MINOR, KUBERNETES_VERSION, schema
 from localcluster.api import watch as watching
 from localcluster.api.watch import Watch, WatchOptions
 from localcluster.catalog import Catalog
 from localcluster.registry import Registry
+from localcluster.schema import build
 from localcluster.store import Change, Store
 from tests.kube.support import wait_until
 from tests.localcluster.served import Object, Served, deployment, pod, serve
 from tests.localcluster.test_api_access import RBAC, account, bind, refused, rule
 
 HERE = "/api/v1/namespaces/default"
+APPS = "/apis/apps/v1/namespaces/default"
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 THINGS = "/apis/example.com/v1/namespaces/default/things"
 SELECTOR = {"matchExpressions": [{"key": "a", "operator": "Like"}]}
@@ -66,6 +69,173 @@ def test_bodies_of_the_wrong_type_are_bad_requests(api: Served, method: str, pat
     api.create("pods", pod("p"))
     reply = api.request(method, path, body)
     assert (reply.status, reply.json["reason"]) == (400, "BadRequest")
+
+
+UNKNOWN_OPTIONS: list[tuple[str, str, Any, int]] = [
+    ("DELETE", f"{HERE}/pods/p", {"dryRun": ["Maybe"]}, 422),
+    ("DELETE", f"{HERE}/pods/p", {"dryRun": ["All", "all"]}, 422),
+    ("DELETE", f"{HERE}/pods/p", {"dryRun": [""]}, 422),
+    ("DELETE", f"{HERE}/pods/p", {"dryRun": [None]}, 422),
+    ("DELETE", f"{HERE}/pods/p", {"dryRun": "All"}, 400),
+    ("DELETE", f"{HERE}/pods/p?dryRun=Maybe", None, 422),
+    ("DELETE", f"{HERE}/pods/p?dryRun=", None, 422),
+    ("DELETE", f"{HERE}/pods/p?dryRun=All&dryRun=None", None, 422),
+    ("DELETE", f"{HERE}/pods?dryRun=all", None, 422),
+    ("DELETE", f"{HERE}/pods/p", {"propagationPolicy": "foreground"}, 422),
+    ("DELETE", f"{HERE}/pods/p?propagationPolicy=Sideways", None, 422),
+    ("DELETE", f"{HERE}/pods/p?orphanDependents=perhaps", None, 400),
+    ("DELETE", f"{HERE}/pods/p", {"orphanDependents": True, "propagationPolicy": "Orphan"}, 422),
+    ("DELETE", f"{HERE}/pods/p?gracePeriodSeconds=1_0", None, 400),
+    ("DELETE", f"{HERE}/pods/p?gracePeriodSeconds=%D9%A5", None, 400),  # ٥
+    ("DELETE", f"{HERE}/pods/p?gracePeriodSeconds=%205", None, 400),
+    ("DELETE", f"{HERE}/pods/p?gracePeriodSeconds=", None, 400),
+    ("DELETE", f"{HERE}/pods/p?gracePeriodSeconds={2**63}", None, 400),
+    ("DELETE", f"{HERE}/pods/p", {"gracePeriodSeconds": 2**63}, 400),
+    ("DELETE", f"{HERE}/pods?resourceVersionMatch=Roughly&resourceVersion=1", None, 422),
+    ("POST", f"{HERE}/pods/p/eviction", {"deleteOptions": {"dryRun": ["Maybe"]}}, 422),
+    ("POST", f"{HERE}/pods/p/eviction?dryRun=Maybe", {}, 422),
+    ("POST", f"{HERE}/pods/p/binding?dryRun=Maybe", {"target": {"name": "n"}}, 422),
+    ("POST", f"{HERE}/configmaps?dryRun=Maybe", {"metadata": {"name": "n"}}, 422),
+    ("POST", f"{HERE}/configmaps?fieldValidation=strict", {"metadata": {"name": "n"}}, 422),
+    ("POST", f"{HERE}/configmaps?fieldManager={'m' * 129}", {"metadata": {"name": "n"}}, 422),
+    ("POST", f"{HERE}/configmaps?fieldManager=a%0Ab", {"metadata": {"name": "n"}}, 422),
+    ("PATCH", f"{HERE}/pods/p?dryRun=Maybe", {"metadata": {"labels": {"new": "yes"}}}, 422),
+    ("PATCH", f"{HERE}/pods/p?force=true", {"metadata": {"labels": {"new": "yes"}}}, 422),
+    ("PATCH", f"{HERE}/pods/p?force=perhaps", {"metadata": {"labels": {"new": "yes"}}}, 400),
+    ("PATCH", f"{APPS}/deployments/d/scale?dryRun=Maybe", {"spec": {"replicas": 7}}, 422),
+    ("GET", f"{HERE}/pods?watch=perhaps", None, 400),
+    ("GET", f"{HERE}/pods?limit=1e3", None, 400),
+    ("GET", f"{HERE}/pods?resourceVersion=abc", None, 400),
+    ("GET", f"{HERE}/pods?resourceVersion=-1", None, 400),
+    ("GET", f"{HERE}/pods?resourceVersionMatch=exact&resourceVersion=1", None, 422),
+    ("GET", f"{HERE}/pods?resourceVersionMatch=Exact", None, 422),
+    ("GET", f"{HERE}/pods?resourceVersionMatch=Exact&resourceVersion=0", None, 422),
+    ("GET", f"{HERE}/pods?sendInitialEvents=true", None, 422),
+    ("GET", f"{HERE}/pods?watch=true&sendInitialEvents=true", None, 422),
+    ("GET", f"{HERE}/pods?watch=true&allowWatchBookmarks=yes", None, 400),
+    ("GET", f"{HERE}/pods?watch=true&timeoutSeconds=soon", None, 400),
+    ("GET", f"{HERE}/pods?watch=true&resourceVersion=now", None, 400),
+    ("GET", f"{HERE}/pods/p/log?follow=perhaps", None, 400),
+    ("GET", f"{HERE}/pods/p/log?sinceSeconds=0", None, 422),
+]
+
+
+def test_an_option_that_is_not_exactly_known_is_refused_and_changes_nothing(api: Served) -> None:
+    """Taken as off, a dry run would be none."""
+    api.create("pods", pod("p"))
+    api.create("deployments", deployment("d"))
+    before = api.registry.store.version
+    for method, path, body, status in UNKNOWN_OPTIONS:
+        type_ = "application/merge-patch+json" if method == "PATCH" else ""
+        reply = api.request(method, path, body, type_=type_)
+        assert (reply.status, reply.json["kind"]) == (status, "Status"), (method, path, body, reply.body)
+        assert api.registry.store.version == before, (method, path, body)
+
+
+def test_what_is_given_as_on_is_on(api: Served) -> None:
+    """A dry run, by each of its doors; where a DELETE has a body, that says it all."""
+    api.create("pods", pod("p"))
+    api.create("deployments", deployment("d"))
+    before = api.registry.store.version
+    dry: list[tuple[str, str, Any]] = [
+        ("DELETE", f"{HERE}/pods/p?dryRun=All", None),
+        ("DELETE", f"{HERE}/pods/p", {"dryRun": ["All"]}),
+        ("DELETE", f"{HERE}/pods?dryRun=All", None),
+        ("POST", f"{HERE}/pods/p/eviction", {"deleteOptions": {"dryRun": ["All"]}}),
+        ("POST", f"{HERE}/pods/p/eviction?dryRun=All", {}),
+        ("POST", f"{HERE}/pods/p/binding?dryRun=All", {"target": {"name": "n"}}),
+        ("POST", f"{HERE}/configmaps?dryRun=All", {"metadata": {"name": "n"}}),
+        ("PATCH", f"{HERE}/pods/p?dryRun=All", {"metadata": {"labels": {"new": "yes"}}}),
+        ("PATCH", f"{APPS}/deployments/d/scale?dryRun=All", {"spec": {"replicas": 7}}),
+    ]
+    for method, path, body in dry:
+        reply = api.request(method, path, body, type_="application/merge-patch+json" if method == "PATCH" else "")
+        assert reply.status in (200, 201), (method, path, body, reply.body)
+        assert api.registry.store.version == before, (method, path, body)
+    assert api.request("DELETE", f"{HERE}/pods/p?gracePeriodSeconds={2**62}").status == 200
+
+
+def _service(name: str) -> Object:
+    return {"metadata": {"name": name}, "spec": {"ports": [{"port": 80}]}}
+
+
+def _annotated(*sizes: int) -> Object:
+    return {"metadata": {"name": "big", "annotations": {f"k{number}": "x" * size for number, size in enumerate(sizes)}}}
+
+
+def _rolling(**rolling: Any) -> Object:
+    made = deployment("d")
+    made["spec"]["strategy"] = {"type": "RollingUpdate", "rollingUpdate": rolling}
+    return made
+
+
+def _asking(quantity: Any, **spec: Any) -> Object:
+    made = pod("p")
+    made["spec"]["containers"][0]["resources"] = {"requests": {"memory": quantity}}
+    made["spec"].update(spec)
+    return made
+
+
+VALUES: list[tuple[str, Object, str]] = [
+    (f"{HERE}/configmaps", _annotated(200_000, 62_140), ""),
+    (f"{HERE}/configmaps", _annotated(200_000, 62_141), "Too long: may not be more than 262144 bytes"),
+    (f"{HERE}/configmaps", _annotated(*[1] * 70_000), "Too long"),
+    (f"{HERE}/services", _service("a1"), ""),
+    (f"{HERE}/services", _service("1a"), "a DNS-1035 label must"),
+    (f"{HERE}/services", _service("a" * 64), "must be no more than 63 characters"),
+    ("/api/v1/namespaces", {"metadata": {"name": "1a"}}, ""),
+    (f"{APPS}/deployments", _rolling(maxSurge="25%", maxUnavailable=0), ""),
+    (f"{APPS}/deployments", _rolling(maxSurge="300%", maxUnavailable="100%"), ""),
+    (f"{APPS}/deployments", _rolling(maxSurge="25"), "a valid percent string must be a numeric string"),
+    (f"{APPS}/deployments", _rolling(maxSurge="2.5%"), "a valid percent string must be a numeric string"),
+    (f"{APPS}/deployments", _rolling(maxSurge="-5%"), "a valid percent string must be a numeric string"),
+    (f"{APPS}/deployments", _rolling(maxSurge="٥%"), "a valid percent string must be a numeric string"),
+    (f"{APPS}/deployments", _rolling(maxSurge=f"{'9' * 5000}%"), "a valid percent string must be a numeric string"),
+    (f"{APPS}/deployments", _rolling(maxSurge=-1), "must be greater than or equal to 0"),
+    (f"{APPS}/deployments", _rolling(maxUnavailable="101%"), "must not be greater than 100%"),
+    (f"{APPS}/deployments", _rolling(maxSurge="00%", maxUnavailable=0), "may not be 0 when `maxSurge` is 0"),
+    (f"{HERE}/pods", _asking("1e999999999"), ""),
+    (f"{HERE}/pods", _asking("1e-999999999"), ""),
+    (f"{HERE}/pods", _asking(10**30), ""),
+    (f"{HERE}/pods", _asking("9" * 5000), ""),
+    (f"{HERE}/pods", _asking("1e99999999999999999999"), "quantities must match the regular expression"),
+    (f"{HERE}/pods", _asking("٥"), "quantities must match the regular expression"),
+    (f"{HERE}/pods", _asking(" 1Gi"), "quantities must match the regular expression"),
+    (f"{HERE}/pods", _asking("1Gi", activeDeadlineSeconds=2**40), "must be between 1 and 2147483647"),
+    (f"{HERE}/pods", _asking("1Gi", terminationGracePeriodSeconds=2**62), ""),
+    (f"{HERE}/pods", _asking("1Gi", terminationGracePeriodSeconds=2**63), "of type int64"),
+    (f"{HERE}/pods", _asking("1Gi", priority=2**31), "of type int32"),
+    (f"{APPS}/deployments", {**deployment("d"), "spec": {**deployment("d")["spec"], "replicas": 10**20}}, "int32"),
+]
+
+
+def test_values_are_taken_and_refused_as_by_a_real_api_server(api: Served) -> None:
+    for path, body, said in VALUES:
+        reply, name = api.post(path, body), body["metadata"]["name"]
+        assert reply.status in ((400, 422) if said else (201,)), (str(body)[:300], reply.body[:300])
+        assert said in reply.body.decode()
+        assert (name in api.get(path).names) is not bool(said)
+        if not said:
+            assert api.get(path, accept="application/json;as=Table;v=v1;g=meta.k8s.io").status == 200
+            assert api.request("DELETE", f"{path}/{name}").status == 200
+
+
+def test_a_template_s_annotations_count_as_a_pod_s(api: Served) -> None:
+    made = deployment("d")
+    made["spec"]["template"]["metadata"]["annotations"] = {"a": "x" * 262_144}
+    reply = api.post(f"{APPS}/deployments", made)
+    assert (reply.status, reply.json["details"]["causes"][0]["field"]) == (
+        422, "spec.template.metadata.annotations",
+    )  # fmt: skip
+
+
+def test_it_is_the_release_that_it_says(api: Served) -> None:
+    """Its definitions and its protobuf are of that release, and a Service's name is what it was before 1.34."""
+    version = api.get("/version").json
+    assert version["gitVersion"] == KUBERNETES_VERSION == f"v{build.RELEASE}+localcluster"
+    assert f"{version['major']}.{version['minor']}" == KUBERNETES_MINOR
+    assert f"release {KUBERNETES_MINOR} " in (schema.__doc__ or "")
+    assert int(version["minor"]) < 34
 
 
 @pytest.mark.parametrize(

@@ -213,7 +213,7 @@ def test_a_dry_run_answers_and_keeps_nothing(api: Served) -> None:
     assert api.patch(f"{path}?dryRun=All", {"spec": {"replicas": 9}}, MERGE).json["spec"]["replicas"] == 9
     assert api.request("DELETE", f"{path}?dryRun=All").status == 200
     assert api.get(path).json == made
-    assert api.post(f"{DEPLOYMENTS}?dryRun=Some", deployment("x")).status == 400
+    assert api.post(f"{DEPLOYMENTS}?dryRun=Some", deployment("x")).status == 422
 
 
 def test_scale_reads_and_writes_replicas_alone(api: Served) -> None:

@@ -59,7 +59,7 @@ def test_nodes(api: Served) -> None:
     ("spec", "field", "said"),
     [
         ({"minAvailable": 1, "maxUnavailable": 1}, "spec", "minAvailable and maxUnavailable cannot be both set"),
-        ({"minAvailable": "half"}, "spec.minAvailable", "a valid percent string must be a numeric followed by"),
+        ({"minAvailable": "half"}, "spec.minAvailable", "a valid percent string must be a numeric string"),
         ({"maxUnavailable": "101%"}, "spec.maxUnavailable", "must not be greater than 100%"),
         ({"maxUnavailable": -1}, "spec.maxUnavailable", "must be greater than or equal to 0"),
         ({"unhealthyPodEvictionPolicy": "Maybe"}, "spec.unhealthyPodEvictionPolicy", '"AlwaysAllow"'),
