@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from localcluster.meta import object_reference, parse_time
 from localcluster.quantities import now
 
-if TYPE_CHECKING:
-    from localcluster.registry import Registry
-
+Obj = dict[str, Any]
 _Sameness = tuple[str, str, str, str, str]
 
 #: How long an event is kept (kube-apiserver's ``--event-ttl``), in seconds.
 TTL = 3600
 
 
+class Events(Protocol):
+    """What a recorder needs of the registry that it writes into."""
+
+    def accepts_objects(self, namespace: str) -> bool: ...
+    def exists(self, resource: str, name: str, namespace: str | None = None) -> bool: ...
+    def list(self, resource: str, namespace: str | None = None) -> Sequence[Obj]: ...
+    def create(self, resource: str, obj: Obj, *, namespace: str | None = None) -> Obj: ...
+    def mutate(self, resource: str, name: str, namespace: str | None, fn: Callable[[Obj], None]) -> Obj: ...
+    def delete(self, resource: str, name: str, namespace: str | None = None) -> Obj: ...
+
+
 class Recorder:
     """Writes ``v1.Event`` objects into a registry."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Events) -> None:
         self._registry = registry
         self._names: dict[_Sameness, tuple[str, str]] = {}
 

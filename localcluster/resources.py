@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    from localcluster.crd.kinds import CustomKind
+Obj = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CustomKind:
+    """What a version of a custom kind has beyond a built-in one."""
+
+    singular: str
+    list_kind: str
+    #: The structural schema, with the fields that every object has.
+    schema: Obj
+    columns: tuple[Obj, ...] = ()
+    #: specReplicasPath, statusReplicasPath and labelSelectorPath, where there is a scale subresource.
+    scale: Obj = field(default_factory=dict)
+    stored: bool = True
+    served: bool = True
+    #: Is the definition being deleted? Then nothing new is made.
+    terminating: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,17 +18,17 @@ from typing import Any, Protocol
 
 import uvicorn
 
-from localcluster.admission.status import QuotaStatus
+from localcluster.api.access import Access
 from localcluster.api.app import Api
-from localcluster.auth.access import Access
 from localcluster.auth.rbac import Rbac
 from localcluster.auth.roles import ensure_roles
-from localcluster.auth.secrets import TokenSecrets
 from localcluster.auth.tokens import Tokens
 from localcluster.config import ClusterConfig
 from localcluster.controllers import controllers
+from localcluster.controllers.definitions import DefinitionCleanup
 from localcluster.controllers.nodes import Nodes
-from localcluster.crd.cleanup import DefinitionCleanup
+from localcluster.controllers.quotastatus import QuotaStatus
+from localcluster.controllers.tokensecrets import TokenSecrets
 from localcluster.faults.cluster import ClusterFaults, remove_fillers
 from localcluster.faults.door import FaultDoor, aborter
 from localcluster.kubelet import ImageTable, make_kubelet

@@ -7,6 +7,7 @@ import contextlib
 import logging
 
 from localcluster.api import handlers
+from localcluster.api.access import Access
 from localcluster.api.discovery import discover
 from localcluster.api.http import Message, Receive, Request, Response, Send, Stream, failure, text
 from localcluster.api.logs import NodeAgent, handle_log
@@ -18,7 +19,6 @@ from localcluster.api.requestinfo import Target, parse_target
 from localcluster.api.reviews import handle_review
 from localcluster.api.scale import handle_scale
 from localcluster.api.tokenrequest import handle_token_request
-from localcluster.auth.access import Access
 from localcluster.auth.users import ANONYMOUS, User
 from localcluster.errors import StatusError, method_not_allowed, no_such_path
 from localcluster.registry import Registry

@@ -5,20 +5,10 @@ https://kubernetes.io/docs/reference/access-authn-authz/authorization/#review-yo
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from localcluster.auth.users import User
 from localcluster.errors import StatusError, forbidden_to
-
-if TYPE_CHECKING:
-    from localcluster.api.http import Request
-    from localcluster.api.requestinfo import Target
-    from localcluster.auth.users import User
-
-_OF_ONE = {"GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "POST": "create", "DELETE": "delete"}
-_OF_MANY = {"GET": "list", "HEAD": "list", "POST": "create", "DELETE": "deletecollection"}
-_NAMED = re.compile(r"(?:^|,)metadata\.name==?([^,]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +36,3 @@ class Attributes:
         where = f'in the namespace "{self.namespace}"' if self.namespace else "at the cluster scope"
         what = f'{who} resource "{self.full_resource}" in API group "{self.group}" {where}'
         return forbidden_to(self.resource, self.name, what, self.group)
-
-
-def attributes_of(request: Request, target: Target | None) -> Attributes:
-    """The attributes of a request; ``target`` is what its path is about, if that is a resource."""
-    if target is None:
-        return Attributes(request.method.lower(), path=request.path)
-    name = target.name or ""
-    verb = (_OF_ONE if name else _OF_MANY).get(request.method, request.method.lower())
-    if not name and verb in ("list", "deletecollection"):
-        if request.flag("watch") and verb == "list":
-            verb = "watch"
-        # A role for one name lets its holder list and watch just that name, but not delete the collection:
-        # https://kubernetes.io/docs/reference/access-authn-authz/rbac/#referring-to-resources
-        found = _NAMED.search(request.query("fieldSelector"))
-        if found and verb != "deletecollection":
-            name = found[1]
-    namespace = target.namespace or ""
-    if target.resource == "namespaces" and target.name:
-        namespace = target.name
-    return Attributes(verb, target.group, target.resource, target.subresource or "", namespace, name)

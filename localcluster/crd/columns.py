@@ -9,8 +9,8 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from localcluster.crd.kinds import CustomKind
 from localcluster.printers import age, born
+from localcluster.resources import CustomKind
 
 Obj = dict[str, Any]
 

@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
-from localcluster.resources import Resource
+from localcluster.resources import CustomKind, Resource
 
 Obj = dict[str, Any]
 
 DEFINITIONS = "customresourcedefinitions"
 _META = {"$ref": "#/$defs/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"}
 _TYPE_META = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": _META}
-
-
-@dataclass(frozen=True, slots=True)
-class CustomKind:
-    """What a version of a custom kind has beyond a built-in one."""
-
-    singular: str
-    list_kind: str
-    #: The structural schema, with the fields that every object has.
-    schema: Obj
-    columns: tuple[Obj, ...] = ()
-    #: specReplicasPath, statusReplicasPath and labelSelectorPath, where there is a scale subresource.
-    scale: Obj = field(default_factory=dict)
-    stored: bool = True
-    served: bool = True
-    #: Is the definition being deleted? Then nothing new is made.
-    terminating: bool = False
 
 
 def whole_schema(schema: Obj | None) -> Obj:

@@ -12,12 +12,12 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
+from localcluster.api.access import attributes_of, bearer
 from localcluster.api.app import Api
 from localcluster.api.http import Message, Receive, Request, Response, Send, answer, failure
 from localcluster.api.requestinfo import parse_target
 from localcluster.api.watch import line
-from localcluster.auth.access import bearer
-from localcluster.auth.attributes import Attributes, attributes_of
+from localcluster.auth.attributes import Attributes
 from localcluster.auth.tokens import Tokens
 from localcluster.errors import StatusError, forbidden_to, method_not_allowed, unauthorized
 from localcluster.faults.book import Faults

@@ -7,13 +7,11 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from localcluster import quantities
 from localcluster.kubelet import procfs
-
-if TYPE_CHECKING:
-    from localcluster.kubelet.worker import Worker
+from localcluster.kubelet.runner import Runner
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +61,15 @@ def exceeds(sample: Sample, limit: int | None) -> bool:
     return sum(part for part in shared if part is not None) > limit if any(shared) else True
 
 
+class Measured(Protocol):
+    """A pod that is measured."""
+
+    runners: dict[str, Runner]
+
+    def out_of_memory(self, name: str) -> None:
+        """A container uses more memory than it may."""
+
+
 class Meter:
     """Measures all containers and keeps the latest figures by pod uid."""
 
@@ -78,7 +85,7 @@ class Meter:
         """The pod is gone."""
         self._usage.pop(uid, None)
 
-    async def run(self, workers: Mapping[str, Worker]) -> None:
+    async def run(self, workers: Mapping[str, Measured]) -> None:
         """Measure until cancelled."""
         while True:
             if any(worker.runners for worker in workers.values()):
@@ -88,7 +95,7 @@ class Meter:
                     log.exception("measuring failed")  # a round without figures; pods must not end for it
             await asyncio.sleep(PERIOD_SECONDS)
 
-    def measure(self, workers: Mapping[str, Worker]) -> None:
+    def measure(self, workers: Mapping[str, Measured]) -> None:
         """One round over every running container."""
         now, moment = time.time(), time.monotonic()
         samples = by_session(procfs.processes())

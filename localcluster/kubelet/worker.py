@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from localcluster.errors import StatusError
 from localcluster.kubelet import plan as planning
@@ -26,7 +27,11 @@ from localcluster.kubelet.words import last_words
 from localcluster.meta import parse_time, thaw
 
 if TYPE_CHECKING:
-    from localcluster.kubelet.kubelet import Kubelet
+    from localcluster.kubelet.addresses import Addresses
+    from localcluster.kubelet.env import Surroundings
+    from localcluster.kubelet.images import ImageTable
+    from localcluster.kubelet.process import Spawner
+    from localcluster.registry import Registry
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +41,25 @@ _RETRY_SECONDS = 10.0  # how soon a start is tried again that failed for want of
 _DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
 
 
+class Home(Protocol):
+    """The kubelet that a worker belongs to, as far as it needs it."""
+
+    registry: Registry
+    images: ImageTable
+    pods_folder: Path
+    addresses: Addresses
+    spawner: Spawner
+
+    def surroundings(self, pod: Object) -> Surroundings: ...
+    def host_of(self, pod: Object) -> str: ...
+    def reaches(self, pod: Object) -> bool: ...
+    def confirm_deleted(self, pod: Object) -> None: ...
+
+
 class Worker:
     """Looks after one pod (one uid)."""
 
-    def __init__(self, kubelet: Kubelet, pod: Object) -> None:
+    def __init__(self, kubelet: Home, pod: Object) -> None:
         self.pod = pod
         self.uid: str = pod["metadata"]["uid"]
         self.references = references(pod["spec"])

@@ -15,13 +15,13 @@ import urllib3
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from localcluster.admission.status import QuotaStatus
+from localcluster.api.access import Access
 from localcluster.api.app import Api
-from localcluster.auth.access import Access
 from localcluster.auth.rbac import Rbac
-from localcluster.auth.secrets import TokenSecrets
 from localcluster.auth.tokens import Tokens
-from localcluster.crd.cleanup import DefinitionCleanup
+from localcluster.controllers.definitions import DefinitionCleanup
+from localcluster.controllers.quotastatus import QuotaStatus
+from localcluster.controllers.tokensecrets import TokenSecrets
 from localcluster.faults.cluster import ClusterFaults
 from localcluster.faults.door import FaultDoor, aborter
 from localcluster.registry import Registry

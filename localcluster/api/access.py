@@ -5,9 +5,10 @@ Impersonation: https://kubernetes.io/docs/reference/access-authn-authz/user-impe
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from localcluster.auth.attributes import Attributes, attributes_of
+from localcluster.auth.attributes import Attributes
 from localcluster.auth.users import AUTHENTICATED, SERVICE_ACCOUNT_PREFIX, User, service_account
 from localcluster.errors import bad_request, unauthorized
 
@@ -18,10 +19,35 @@ if TYPE_CHECKING:
     from localcluster.auth.tokens import Tokens
 
 
+_OF_ONE = {"GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "POST": "create", "DELETE": "delete"}
+_OF_MANY = {"GET": "list", "HEAD": "list", "POST": "create", "DELETE": "deletecollection"}
+_NAMED = re.compile(r"(?:^|,)metadata\.name==?([^,]+)")
+
+
 def bearer(request: Request) -> str:
     """The request's bearer token; '' when it has none."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def attributes_of(request: Request, target: Target | None) -> Attributes:
+    """The attributes of a request; ``target`` is what its path is about, if that is a resource."""
+    if target is None:
+        return Attributes(request.method.lower(), path=request.path)
+    name = target.name or ""
+    verb = (_OF_ONE if name else _OF_MANY).get(request.method, request.method.lower())
+    if not name and verb in ("list", "deletecollection"):
+        if request.flag("watch") and verb == "list":
+            verb = "watch"
+        # A role for one name lets its holder list and watch just that name, but not delete the collection:
+        # https://kubernetes.io/docs/reference/access-authn-authz/rbac/#referring-to-resources
+        found = _NAMED.search(request.query("fieldSelector"))
+        if found and verb != "deletecollection":
+            name = found[1]
+    namespace = target.namespace or ""
+    if target.resource == "namespaces" and target.name:
+        namespace = target.name
+    return Attributes(verb, target.group, target.resource, target.subresource or "", namespace, name)
 
 
 class Access:
