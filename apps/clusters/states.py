@@ -53,6 +53,7 @@ class Observation:
     list), `missing` an optional kind to why it is not shown, `silent` a kind to the seconds since its last word where
     those are too many. `outages` counts how often the cluster became unreachable lately. `was` is the state that is
     recorded; `resuming` says that this watcher has only begun, so that what was recorded is still the best to show.
+    `defect` says what of ours has failed while it was watched.
     """
 
     enabled: bool = True
@@ -70,6 +71,7 @@ class Observation:
     outages: int = 0
     was: str = ""
     resuming: bool = True
+    defect: str = ""
 
     @property
     def resumes(self) -> bool:
@@ -125,11 +127,21 @@ def _reachable(seen: Observation) -> Condition:
 
 
 def _still_unreachable(seen: Observation) -> Condition:
+    if seen.defect:
+        return Condition("Reachable", "False", "WatcherFailing", seen.defect)
     if seen.successes:
         message = f"The API server answers again ({seen.successes} of {_needed(seen)} probes until it counts as back)."
         return Condition("Reachable", "False", "Recovering", message)
     message = seen.error_message or "The connection is being made again."
     return Condition("Reachable", "False", seen.error_reason or "Connecting", message)
+
+
+def defect_of(error: BaseException, does: str = "watches") -> str:
+    """A failure of our own while a cluster is watched or checked, for people."""
+    return (
+        f"Flotilla itself fails while it {does} this cluster ({type(error).__name__}), and tries again. Tell who runs "
+        "Flotilla: its log has the details."
+    )
 
 
 def _needed(seen: Observation) -> int:
@@ -150,6 +162,8 @@ def credential_refused(words: str) -> str:
 
 
 def _synced(seen: Observation) -> Condition:
+    if seen.defect:
+        return Condition("Synced", "False", "WatcherFailing", seen.defect)
     streams = seen.streams or {}
     broken = {kind: error for kind, error in streams.items() if error}
     if broken:

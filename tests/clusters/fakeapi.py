@@ -33,10 +33,10 @@ PLURALS = {
 }
 
 
-def certificate(host: str = "127.0.0.1") -> tuple[bytes, bytes]:
-    """A self-signed certificate and its key, both PEM."""
+def certificate(host: str = "127.0.0.1", *, called: str = "fake", days: int = 1) -> tuple[bytes, bytes]:
+    """A self-signed certificate and its key, both PEM; valid for so many days from now on, below 0 no longer."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "fake")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, called)])
     now = dt.datetime.now(dt.UTC)
     try:
         alternative: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(host))
@@ -48,8 +48,8 @@ def certificate(host: str = "127.0.0.1") -> tuple[bytes, bytes]:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(days=9))
+        .not_valid_after(now + dt.timedelta(days=days))
         .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
@@ -120,7 +120,7 @@ class FakeApi:
         self._loop = asyncio.new_event_loop()
         self._changed = asyncio.Condition()
         self._ready = threading.Event()
-        self.ca, self._key = certificate()
+        self.ca, self.key = certificate()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
         assert self._ready.wait(10)
@@ -171,6 +171,15 @@ class FakeApi:
         """When such requests came, on the monotonic clock."""
         return [at for at, request in zip(self.times, self.requests, strict=False) if fragment in request]
 
+    def listen_with(self, context: ssl.SSLContext | None) -> None:
+        """Take new connections on the same port with another certificate, or without TLS. Those that stand stay."""
+
+        async def swap() -> None:
+            await self._site.stop()
+            await self._listen(context, self.port)
+
+        asyncio.run_coroutine_threadsafe(swap(), self._loop).result(5)
+
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
@@ -206,10 +215,12 @@ class FakeApi:
         app.router.add_get("/apis/{group}/{version}/namespaces/{namespace}/{plural}/{name}", self._item)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
         await self._runner.setup()
-        context = server_context(self.ca, self._key)
-        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=context)
-        await site.start()
+        await self._listen(server_context(self.ca, self.key), port=0)
         self.port = self._runner.addresses[0][1]
+
+    async def _listen(self, context: ssl.SSLContext | None, port: int) -> None:
+        self._site = web.TCPSite(self._runner, "127.0.0.1", port, ssl_context=context)
+        await self._site.start()
 
     @web.middleware
     async def _gate(self, request: web.Request, handler: Any) -> web.StreamResponse:

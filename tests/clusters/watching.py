@@ -9,7 +9,7 @@ from apps.clusters.watcher.timing import Timing
 FAST = Timing(
     poll=0.1, lease=3.0, renew=0.5, probe=0.2, probe_failed=0.1, probe_limit=0.5, metrics=0.3, batch=0.02,
     watch=30, grace=5.0, page_limit=2.0, backoff_first=0.05, backoff_most=0.3, touch=0.2, record=1.0, missing=0.5,
-    opinion=0.4,
+    opinion=0.4, handshake=0.3, defect=0.5,
 )  # fmt: skip
 
 

@@ -3,11 +3,16 @@
 import os
 import ssl
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from apps.clusters.kube.errors import Unreachable
+
+# Where an error of a handshake keeps the certificate (PEM) that the server has shown.
+SHOWN = "shown_certificate"
 
 
 @dataclass(frozen=True)
@@ -69,14 +74,17 @@ def _read_token(path: str) -> str:
 def tls_context(connection: Connection) -> ssl.SSLContext:
     """A context that trusts the kubeconfig's CA alone, or the system's when it has none.
 
-    Raises Unreachable when OpenSSL can't read the CA or the client certificate.
+    Errors of its handshakes carry what the server has shown. Raises Unreachable when OpenSSL can't read the CA or the
+    client certificate.
     """
     try:
         context = ssl.create_default_context(cadata=connection.ca or None)
+        context.sslsocket_class, context.sslobject_class = _Socket, _Object
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if connection.client_certificate:
             _load_client_certificate(context, connection)
-    except ssl.SSLError as error:
+    # What is no ASCII text it does not even hand to OpenSSL.
+    except (ssl.SSLError, ValueError, TypeError) as error:
         message = "The stored CA or client certificate can't be read. Register the cluster's credential again."
         raise Unreachable(0, "BadCertificate", message) from error
     return context
@@ -90,3 +98,27 @@ def _load_client_certificate(context: ssl.SSLContext, connection: Connection) ->
         with os.fdopen(descriptor, "w") as file:
             file.write(f"{connection.client_certificate}\n{connection.client_key}\n")
         context.load_cert_chain(path)
+
+
+class _Socket(ssl.SSLSocket):
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except ssl.SSLCertVerificationError as error:
+            _keep_what_is_shown(error, self)
+            raise
+
+
+class _Object(ssl.SSLObject):
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+        except ssl.SSLCertVerificationError as error:
+            _keep_what_is_shown(error, self)
+            raise
+
+
+def _keep_what_is_shown(error: ssl.SSLCertVerificationError, tls: Any) -> None:
+    """The library says that a certificate is not trusted, but not which one it was; OpenSSL still knows."""
+    with suppress(Exception):  # it is public since Python 3.13 only; without it the sentence names one side less
+        setattr(error, SHOWN, tls._sslobj.get_unverified_chain()[0].public_bytes())

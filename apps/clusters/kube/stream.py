@@ -17,9 +17,10 @@ from apps.clusters.kube import answers, identity, paths
 from apps.clusters.kube.client import MAX_VERSION, PAGE, groups_in
 from apps.clusters.kube.connection import Connection, tls_context
 from apps.clusters.kube.errors import Forbidden, KubeError, NotServed, NotTheApiServer, Unreachable, error_from
+from apps.clusters.kube.failures import unreachable
 from apps.clusters.kube.identity import Identity
 from apps.clusters.kube.opinions import Opinions
-from apps.clusters.kube.transport import CONNECT_SECONDS, MAX_ANSWER_BYTES, unreachable
+from apps.clusters.kube.transport import CONNECT_SECONDS, MAX_ANSWER_BYTES
 from apps.core.jsontext import plain
 
 # One event is one line; objects are at most 1.5 MB in etcd, and twice that as escaped JSON is plenty.
@@ -52,14 +53,15 @@ class StreamClient:
         self._watches: set[aiohttp.ClientResponse] = set()
         # Each kind holds a connection for its watch; a few more serve lists, probes and metrics. They are kept for
         # longer than the pause between two probes: with fifty clusters handshakes would be most of what is done.
-        connector = aiohttp.TCPConnector(limit=24, ssl=tls_context(connection), keepalive_timeout=10)
-        self._session = aiohttp.ClientSession(
-            connector=connector, auto_decompress=True, cookie_jar=aiohttp.DummyCookieJar()
-        )
+        context = tls_context(connection)
+        self._session = _session(aiohttp.TCPConnector(limit=24, ssl=context, keepalive_timeout=10))
+        # A connection that stands is trusted for as long as it does: certificates are seen by who comes anew.
+        self._afresh = _session(aiohttp.TCPConnector(limit=1, ssl=context, force_close=True))
 
     async def close(self) -> None:
         """Close all connections, and with them all watches."""
         await self._session.close()
+        await self._afresh.close()
 
     def dial(self, address: str) -> None:
         """Use another (checked) address of the same server from now on."""
@@ -72,11 +74,14 @@ class StreamClient:
             raise NotTheApiServer(200)
         return version
 
-    async def confirm_identity(self, seconds: float) -> None:
-        """Ask now whether the cluster is the registered one; `seconds` bound the call. Raises AnotherCluster."""
-        asked_at = time.monotonic()
+    async def confirm_identity(self, seconds: float, *, afresh: bool = False) -> None:
+        """Ask now whether the cluster is the registered one; `seconds` bound the call. Raises AnotherCluster.
+
+        `afresh` does so by a connection of its own, so that both sides show their certificates again.
+        """
+        asked_at, session = time.monotonic(), self._afresh if afresh else self._session
         try:
-            body = await self._fetch(paths.item("v1", "Namespace", identity.NAMESPACE), {}, seconds)
+            body = await self._fetch(paths.item("v1", "Namespace", identity.NAMESPACE), {}, seconds, session=session)
         except Forbidden as error:
             self._cluster.withheld(error)
         else:
@@ -188,17 +193,28 @@ class StreamClient:
         pages = self.list("metrics.k8s.io/v1beta1", kind, seconds=10.0, page_bytes=MAX_METRICS_BYTES)
         return [obj async for page, _ in pages for obj in page]
 
-    async def _fetch(self, path: str, query: dict[str, str], seconds: float, most: int = MAX_ANSWER_BYTES) -> bytes:
+    async def _fetch(
+        self,
+        path: str,
+        query: dict[str, str],
+        seconds: float,
+        most: int = MAX_ANSWER_BYTES,
+        session: aiohttp.ClientSession | None = None,
+    ) -> bytes:
         limits = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
-        async with self._request(path, query, limits) as response:
+        async with self._request(path, query, limits, session) as response:
             return await _body(response, most)
 
     @asynccontextmanager
     async def _request(
-        self, path: str, query: dict[str, str], limits: aiohttp.ClientTimeout
+        self,
+        path: str,
+        query: dict[str, str],
+        limits: aiohttp.ClientTimeout,
+        session: aiohttp.ClientSession | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         try:
-            async with self._session.get(
+            async with (session or self._session).get(
                 f"{self._connection.pinned_url}{path}",
                 params=query,
                 # Asked anew each time: a token of the pod's own service account rotates in its file.
@@ -216,7 +232,11 @@ class StreamClient:
                 self._opinions.accepted(method, about)
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise unreachable(error) from error
+            raise unreachable(error, self._connection) from error
+
+
+def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=connector, auto_decompress=True, cookie_jar=aiohttp.DummyCookieJar())
 
 
 async def _body(response: aiohttp.ClientResponse, most: int = MAX_ANSWER_BYTES) -> bytes:

@@ -4,9 +4,7 @@ The official client would add nothing but its typed models, which drop fields th
 on large lists; importing it alone costs each process half a second and 40 MB.
 """
 
-import ssl
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -17,6 +15,7 @@ from apps.clusters.kube import paths
 from apps.clusters.kube.answers import encode
 from apps.clusters.kube.connection import Connection, tls_context
 from apps.clusters.kube.errors import Invalid, NotTheApiServer, RefusedOnce, Unauthorized, Unreachable, error_from
+from apps.clusters.kube.failures import unreachable
 from apps.clusters.kube.heads import BoundedPool
 from apps.clusters.kube.opinions import Opinions
 from apps.core import pooled
@@ -128,7 +127,7 @@ class Transport:
             )
             return _read(response, end)
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            failure = unreachable(error)
+            failure = unreachable(error, self._connection)
             failure.sent = not isinstance(error, _NOT_CONNECTED) and failure.reason != "CertificateInvalid"
             raise failure from error
 
@@ -159,33 +158,3 @@ def _read(response: Any, end: float) -> Answer:
 
 def _too_slow() -> Unreachable:
     return Unreachable(0, "Timeout", "The API server answers too slowly.")
-
-
-def unreachable(error: Exception) -> Unreachable:
-    """A transport's exception, whichever library raised it, in words for people."""
-    causes = list(_causes(error))
-    untrusted = next((found for found in causes if isinstance(found, ssl.SSLCertVerificationError)), None)
-    if untrusted is not None:
-        why = untrusted.verify_message or "it can't be verified"
-        return Unreachable(0, "CertificateInvalid", f"The server's certificate is not trusted: {why}.")
-    if any(isinstance(found, ssl.SSLError) for found in causes):
-        return Unreachable(0, "TLSFailed", "The TLS handshake failed; is this an https port of an API server?")
-    if any(isinstance(found, ConnectionRefusedError) for found in causes):
-        return Unreachable(0, "ConnectionRefused", "The connection was refused; nothing listens at this address.")
-    if any(isinstance(found, TimeoutError | urllib3.exceptions.TimeoutError) for found in causes):
-        return Unreachable(0, "Timeout", "The API server did not answer in time.")
-    return Unreachable(0, "ConnectionFailed", f"The connection failed ({type(error).__name__}).")
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The exception and all that it wraps; each library keeps that in a place of its own."""
-    waiting: list[object] = [error]
-    seen: set[int] = set()
-    while waiting:
-        found = waiting.pop()
-        if not isinstance(found, BaseException) or id(found) in seen:
-            continue
-        seen.add(id(found))
-        yield found
-        named = [getattr(found, name, None) for name in ("reason", "os_error", "certificate_error")]
-        waiting += [found.__cause__, found.__context__, *found.args, *named]

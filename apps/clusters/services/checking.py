@@ -1,6 +1,7 @@
 """Checks of clusters: asked now, stored, and asked again every ten minutes."""
 
 import json
+import logging
 import random
 import time
 from datetime import datetime, timedelta
@@ -24,12 +25,15 @@ from apps.clusters.services.connecting import (
     validity_of,
 )
 from apps.clusters.services.registration import CHECK, announce
+from apps.clusters.states import defect_of
 from apps.core import pooled, work
 from apps.core.access import Principal, require_platform_admin
 from apps.core.errors import FlotillaError
 from apps.core.hints import hint
 from apps.core.jsontext import storable
 from apps.core.work import DONE, Again, Outcome
+
+logger = logging.getLogger(__name__)
 
 EVERY = timedelta(minutes=10)
 # How long until a cluster that begins to refuse us is asked once more, before that is said of it.
@@ -132,6 +136,10 @@ def _ask(cluster: Cluster, now: datetime) -> Report:
         return checks.failed(sentence, reason, credential, now, detail=error.message)
     try:
         return diagnosis.diagnose(client, credential, now)
+    except Exception as error:
+        # A defect of ours: without a word the page would wait for a check for ever.
+        logger.exception("cluster %s: its check failed", cluster.pk)
+        return checks.failed(defect_of(error, "checks"), "CheckFailing", credential, now)
     finally:
         client.close()
 

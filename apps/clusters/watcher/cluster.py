@@ -7,7 +7,7 @@ import math
 import random
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,11 +17,13 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 
 from apps.clusters import addresses, observed, rows, services
+from apps.clusters.kube import trust
 from apps.clusters.kube.connection import Connection
 from apps.clusters.kube.errors import Forbidden, KubeError, NotServed, RefusedOnce, TooManyRequests, Unauthorized
-from apps.clusters.kube.identity import AnotherCluster, Identity
+from apps.clusters.kube.identity import Identity
 from apps.clusters.kube.opinions import Opinions
 from apps.clusters.kube.stream import StreamClient
+from apps.clusters.observed import LeaseLost
 from apps.clusters.reconcile import Age, record_state
 from apps.clusters.states import (
     FAILURES_UNTIL_UNREACHABLE,
@@ -29,6 +31,7 @@ from apps.clusters.states import (
     ClusterState,
     Observation,
     conditions,
+    defect_of,
     derive,
 )
 from apps.clusters.watcher.database import Database
@@ -43,6 +46,8 @@ logger = logging.getLogger(__name__)
 
 # Failed probes after which the name is resolved (and checked) again.
 RESOLVE_EVERY = 5
+# Neither is one of these a lost request, nor may another word of whoever answers be heard.
+CERTAIN = frozenset({"AnotherCluster", "CertificateInvalid", "ClientCertificateRefused", "PlainHttp"})
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Shared:
 class Start:
     """What a watch begins with: the connection, and which cluster must answer there; the state that is recorded; when
     the cluster was lost lately; and since when (monotonic clock) this process has been trying, earlier watches that
-    failed included."""
+    failed included, and by which `defect` of ours the last of them did."""
 
     connection: Connection
     identity: str
@@ -68,6 +73,7 @@ class Start:
     state: str
     outages: tuple[datetime, ...]
     since: float
+    defect: str = ""
 
 
 @dataclass
@@ -103,8 +109,9 @@ class ClusterWatch:
         self._contact = _Contact()
         self._desk: Desk | None = None
         self._since = start.since
-        self._recorded_at = -math.inf
+        self._recorded_at = self._shaken_at = -math.inf
         self._recorded: Any = None
+        self._defect, self._defect_at = start.defect, time.monotonic()
 
     async def run(self) -> None:
         """Watch until cancelled. Raises LeaseLost when another watcher has taken over, Conflict when the TLS library
@@ -121,10 +128,9 @@ class ClusterWatch:
                     for watched in KINDS
                 ]
                 tasks.create_task(desk.over())
-                tasks.create_task(self._probe(client, desk))
-                tasks.create_task(self._measure(client, desk))
-                for stream in self._contact.streams:
-                    tasks.create_task(stream.run())
+                works = [lambda: self._probe(client, desk), lambda: self._measure(client, desk)]
+                for work in [*works, *(stream.run for stream in self._contact.streams)]:
+                    tasks.create_task(self._go_on(work, desk))
         finally:
             await client.close()
 
@@ -151,31 +157,26 @@ class ClusterWatch:
             },
         )
 
+    async def _go_on(self, work: Callable[[], Awaitable[None]], desk: Desk) -> None:
+        """Do something for as long as the cluster is watched. What fails in it is told, and costs nothing else."""
+        failures = 0
+        while True:
+            began = time.monotonic()
+            try:
+                await work()
+            except LeaseLost:
+                raise
+            except Exception as error:
+                logger.exception("cluster %s: a part of its watch failed and begins again", self.cluster_id)
+                self._defect, self._defect_at = defect_of(error), time.monotonic()
+                await self._record(desk)
+            failures = 1 if time.monotonic() - began > self._timing.backoff_most else failures + 1
+            await asyncio.sleep(self._timing.backoff(failures))
+
     async def _probe(self, client: StreamClient, desk: Desk) -> None:
         contact = self._contact
         while True:
-            answered = True
-            try:
-                contact.version = await client.version(self._timing.probe_limit)
-                await client.confirm_identity(self._timing.probe_limit)
-                contact.authorized = True
-                contact.reason = contact.message = ""
-                await self._remember_identity()
-            except (Unauthorized, Forbidden) as error:
-                # It answers, so it is not unreachable; the credential is what is wrong.
-                contact.authorized, contact.message = False, error.message
-            except (TooManyRequests, RefusedOnce):
-                # It answers, that it has too much to do, or has just begun; what it keeps from us the streams say.
-                contact.reason = contact.message = ""
-            except KubeError as error:
-                answered = False
-                contact.reason, contact.message = error.reason, error.message
-                if isinstance(error, AnotherCluster):
-                    # Neither is this a lost request, nor may another word of it be heard.
-                    contact.failures = max(contact.failures, FAILURES_UNTIL_UNREACHABLE - 1)
-                    client.break_watches()
-                if (contact.failures + 1) % RESOLVE_EVERY == 0:
-                    await self._resolve_again(client)
+            answered = await self._ask(client)
             if answered:
                 contact.seen_at = time.time()
                 if contact.failures:
@@ -187,6 +188,36 @@ class ClusterWatch:
             pause = self._timing.probe if answered else self._timing.probe_failed
             # The same for probes: the first pause is a part of one.
             await self._report_news(desk, pause * (random.random() if contact.successes == 1 else 1.0))  # noqa: S311
+
+    async def _ask(self, client: StreamClient) -> bool:
+        """Whether the cluster answers now; what it says is noted."""
+        contact, now = self._contact, time.monotonic()
+        afresh = now - self._shaken_at >= self._timing.handshake
+        try:
+            contact.version = await client.version(self._timing.probe_limit)
+            await client.confirm_identity(self._timing.probe_limit, afresh=afresh)
+            contact.authorized = True
+            contact.reason = contact.message = ""
+            await self._remember_identity()
+        except (Unauthorized, Forbidden) as error:
+            # It answers, so it is not unreachable; the credential is what is wrong.
+            ended = trust.expired_since(self._connection)
+            ours = f"; Flotilla's client certificate expired on {ended}" if ended else ""
+            contact.authorized, contact.message = False, f"{error.message.rstrip('.')}{ours}"
+        except (TooManyRequests, RefusedOnce):
+            # It answers, that it has too much to do, or has just begun; what it keeps from us the streams say.
+            contact.reason = contact.message = ""
+        except KubeError as error:
+            contact.reason, contact.message = error.reason, error.message
+            if error.reason in CERTAIN:
+                contact.failures = max(contact.failures, FAILURES_UNTIL_UNREACHABLE - 1)
+                client.break_watches()
+            if (contact.failures + 1) % RESOLVE_EVERY == 0:
+                await self._resolve_again(client)
+            return False
+        if afresh:
+            self._shaken_at = now
+        return True
 
     async def _remember_identity(self) -> None:
         """Store which cluster has answered first; whoever was quicker has the last word."""
@@ -249,6 +280,7 @@ class ClusterWatch:
             outages=len(self._outages),
             was=self._was,
             resuming=time.monotonic() - self._since < self._timing.resume,
+            defect=self._defect if time.monotonic() - self._defect_at < self._timing.defect else "",
         )
 
     def _is_missing(self, kind: str) -> bool:

@@ -64,8 +64,11 @@ class Stream:
         self._calm: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
-        """List and watch until cancelled. No failure of the cluster ends this."""
-        failures, loop = 0, asyncio.get_running_loop()
+        """List and watch until cancelled. No failure of the cluster ends this.
+
+        Called again after a defect of ours it begins with a list: what came last may not have been taken.
+        """
+        failures, loop, self._version = 0, asyncio.get_running_loop(), ""
         while True:
             self._opened_at = math.inf
             try:

@@ -7,12 +7,13 @@ import time
 from dataclasses import dataclass
 
 from django.db import Error as DatabaseError
+from django.db import InterfaceError, OperationalError
 
 from apps.clusters import services
 from apps.clusters.models import Cluster
 from apps.clusters.observed import LeaseLost
 from apps.clusters.reconcile import recent_outages, record_ages, record_state
-from apps.clusters.states import FAILURES_UNTIL_UNREACHABLE, Observation
+from apps.clusters.states import FAILURES_UNTIL_UNREACHABLE, Observation, defect_of
 from apps.clusters.watcher import lease
 from apps.clusters.watcher.cluster import ClusterWatch, Shared, Start
 from apps.clusters.watcher.database import Database
@@ -137,33 +138,31 @@ class Supervisor:
         self._held[pk] = _Held(generation, fencing, asyncio.create_task(self._watch(pk, fencing)))
 
     async def _watch(self, pk: int, fencing: int) -> None:
-        """Watch one cluster for as long as its lease is ours; begin again after a defect of our own."""
-        failures, lost, since = 0, False, time.monotonic()
+        """Watch one cluster for as long as its lease is ours; begin again after a defect of our own, and say so."""
+        failures, lost, since, defect = 0, False, time.monotonic(), ""
         while not lost:
             began = time.monotonic()
             try:
-                start = await self._shared.resolver.run(_start, pk, since)
+                start = await self._shared.resolver.run(_start, pk, since, defect)
                 watch = self._held[pk].watch = ClusterWatch(pk, fencing, start, self._shared)
                 await watch.run()
             except* LeaseLost:
                 logger.warning("cluster %s: the lease #%d was taken over", pk, fencing)
                 lost = True
             except* FlotillaError as group:
-                await self._unusable(pk, fencing, _first(group))
-            except* DatabaseError as group:
+                await self._tell(pk, fencing, _unusable(_first(group)))
+            except* (OperationalError, InterfaceError) as group:
                 logger.warning("cluster %s: %s", pk, type(_first(group)).__name__)
-            except* Exception:
+            except* Exception as group:
                 logger.exception("cluster %s: the watch failed and begins again", pk)
+                defect = defect_of(_first(group))
+                await self._tell(pk, fencing, Observation(defect=defect))
             # One that ends soon each time would list everything each time, and that is felt by all others.
             failures = 1 if time.monotonic() - began > self._timing.backoff_most else failures + 1
             await asyncio.sleep(self._timing.backoff(failures))
 
-    async def _unusable(self, pk: int, fencing: int, error: BaseException) -> None:
-        """No connection can even be tried: the name does not resolve, the address is refused, the key is lost."""
-        sentence = services.impossible(error)[0] if isinstance(error, FlotillaError) else str(error)
-        seen = Observation(
-            failures=FAILURES_UNTIL_UNREACHABLE, error_reason="ConnectionImpossible", error_message=sentence
-        )
+    async def _tell(self, pk: int, fencing: int, seen: Observation) -> None:
+        """Record what is known of a cluster whose watch can't say it."""
         try:
             changed = await self._shared.database.run(record_state, pk, fencing, seen, answered=False)
         except (DatabaseError, LeaseLost) as failure:
@@ -192,10 +191,23 @@ def _enabled_clusters() -> dict[int, int]:
     return dict(Cluster.objects.filter(enabled=True).order_by("pk").values_list("pk", "generation"))
 
 
-def _start(pk: int, since: float) -> Start:
+def _start(pk: int, since: float, defect: str) -> Start:
     cluster = Cluster.objects.get(pk=pk)
-    outages = tuple(recent_outages(pk))
-    return Start(services.connection_of(cluster), cluster.identity, cluster.generation, cluster.state, outages, since)
+    return Start(
+        services.connection_of(cluster),
+        cluster.identity,
+        cluster.generation,
+        cluster.state,
+        tuple(recent_outages(pk)),
+        since,
+        defect,
+    )
+
+
+def _unusable(error: BaseException) -> Observation:
+    """No connection can even be tried: the name does not resolve, the address is refused, the key is lost."""
+    sentence = services.impossible(error)[0] if isinstance(error, FlotillaError) else str(error)
+    return Observation(failures=FAILURES_UNTIL_UNREACHABLE, error_reason="ConnectionImpossible", error_message=sentence)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

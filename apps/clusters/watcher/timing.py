@@ -14,7 +14,8 @@ class Timing:
     again after that long. Each kind is listed anew every `relist`, whatever its watch says: an event that was lost, by
     whomever, is not lost for good.
 
-    A refusal is believed when it is said again after `opinion`.
+    A refusal is believed when it is said again after `opinion`. Every `handshake` a probe makes a connection of its
+    own, so that certificates are seen again. A defect of ours is told of for `defect` after its last time.
 
     `watch` is what the server is asked for as the length of one watch; `grace` how much longer we wait.
 
@@ -40,6 +41,8 @@ class Timing:
     grace: float = 10.0
     page_limit: float = 30.0
     opinion: float = 15.0
+    handshake: float = 15.0
+    defect: float = 60.0
     backoff_first: float = 0.5
     backoff_most: float = 30.0
 

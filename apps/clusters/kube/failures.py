@@ -1,0 +1,60 @@
+"""A transport's exception, whichever library raised it, in words for people."""
+
+import ssl
+from collections.abc import Iterator
+
+import urllib3
+
+from apps.clusters.kube import trust
+from apps.clusters.kube.connection import Connection
+from apps.clusters.kube.errors import Unreachable
+
+
+def unreachable(error: Exception, connection: Connection) -> Unreachable:
+    """What the failure of a call by this connection means."""
+    causes = list(_causes(error))
+    return _by_tls(causes, connection) or _by_socket(error, causes, connection)
+
+
+def _by_tls(causes: list[BaseException], connection: Connection) -> Unreachable | None:
+    # aiohttp's errors are of these classes, too, but only those that they wrap know what OpenSSL has found out.
+    failures = [found for found in causes if isinstance(found, ssl.SSLError)]
+    failure = next((found for found in failures if getattr(found, "reason", None)), next(iter(failures), None))
+    if failure is None:
+        return None
+    if isinstance(failure, ssl.SSLCertVerificationError):
+        return Unreachable(0, "CertificateInvalid", trust.untrusted(failure, connection))
+    if trust.refuses_certificate(failure):
+        return _refused(connection, trust.alert_words(failure))
+    if trust.without_tls(failure):
+        message = "Flotilla asks by TLS, and what listens there answers in plain text, as by HTTP. Is it another port?"
+        return Unreachable(0, "PlainHttp", message)
+    return Unreachable(0, "TLSFailed", "The TLS handshake failed; is this an https port of an API server?")
+
+
+def _by_socket(error: Exception, causes: list[BaseException], connection: Connection) -> Unreachable:
+    if any(isinstance(found, ConnectionRefusedError) for found in causes):
+        return Unreachable(0, "ConnectionRefused", "The connection was refused; nothing listens at this address.")
+    if any(isinstance(found, TimeoutError | urllib3.exceptions.TimeoutError) for found in causes):
+        return Unreachable(0, "Timeout", "The API server did not answer in time.")
+    if trust.expired_since(connection):
+        return _refused(connection, "it closed the connection")
+    return Unreachable(0, "ConnectionFailed", f"The connection failed ({type(error).__name__}).")
+
+
+def _refused(connection: Connection, why: str) -> Unreachable:
+    return Unreachable(0, "ClientCertificateRefused", trust.refusal(connection, why))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The exception and all that it wraps; each library keeps that in a place of its own."""
+    waiting: list[object] = [error]
+    seen: set[int] = set()
+    while waiting:
+        found = waiting.pop()
+        if not isinstance(found, BaseException) or id(found) in seen:
+            continue
+        seen.add(id(found))
+        yield found
+        named = [getattr(found, name, None) for name in ("reason", "os_error", "certificate_error")]
+        waiting += [found.__cause__, found.__context__, *found.args, *named]
