@@ -100,6 +100,9 @@ DATABASES["default"]["OPTIONS"] = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
+    # Hot statements are prepared (`apps.core.prepared`), others never; a pooler in transaction mode may know no such
+    # statements: then off.
+    "prepare_threshold": 0 if env.bool("FLOTILLA_DB_PREPARE", True) else None,
     **DATABASES["default"].get("OPTIONS", {}),
 }
 if env.bool("FLOTILLA_DB_POOL", False):

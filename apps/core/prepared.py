@@ -1,10 +1,11 @@
-"""Rows of the hot paths, found by SQL that is made once for each process instead of for each request.
+"""Hot statements, made once for each process and planned once for each connection instead of each time.
 
-Django builds a query anew each time: for one row found by its key this costs several times what Postgres does.
+Django builds a query anew each time, and writes its values into the text, so that Postgres has to parse and plan it
+anew, too: for one row found by its key both cost several times what it takes to fetch it.
 """
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, connection
@@ -12,25 +13,81 @@ from django.db.models import Model
 
 M = TypeVar("M", bound=Model)
 
-_STAND_IN = "stand-in"
+_STAND_IN = "7"
 
 
-class FindOne(Generic[M]):
-    """Finds the object of `model` whose unique `column` of text has a value, with what its foreign keys lead to.
+def cursor() -> Any:
+    """A cursor for statements whose text never changes: Postgres prepares them (`controlplane.database`)."""
+    return connection.prepared_cursor()  # type: ignore[attr-defined]
+
+
+def insert(row: Model) -> None:
+    """Store a new row and set its key, as `save(force_insert=True)` does; no signals are sent."""
+    sql, fields = _insertion(type(row))
+    with cursor() as made:
+        made.execute(sql, [field.get_db_prep_save(field.pre_save(row, True), connection) for field in fields])
+        (row.pk,) = made.fetchone()
+    row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
+
+
+@functools.cache
+def _insertion(model: type[Model]) -> tuple[str, list[Any]]:
+    quote: Any = connection.ops.quote_name
+    fields = [field for field in model._meta.concrete_fields if not field.primary_key]
+    columns = ", ".join(quote(field.column) for field in fields)
+    values = ", ".join(["%s"] * len(fields))
+    table, key = quote(model._meta.db_table), quote(model._meta.pk.column)
+    return f"INSERT INTO {table} ({columns}) VALUES ({values}) RETURNING {key}", fields  # noqa: S608 - names of models
+
+
+def change(row: Model, known: Mapping[str, Any], columns: Mapping[str, Any]) -> bool:
+    """Write values into columns of the row while it has the `known` values; whether it had. The object stays as it was.
+
+    Values, no expressions; of a foreign key the column (`cluster_id`), not the object.
+    """
+    sql, fields = _alteration(type(row), tuple(columns), tuple(known))
+    given = [*columns.values(), row.pk, *known.values()]
+    values = [field.get_db_prep_save(value, connection) for field, value in zip(fields, given, strict=True)]
+    with cursor() as made:
+        made.execute(sql, values)
+        return bool(made.rowcount)
+
+
+@functools.lru_cache(maxsize=200)
+def _alteration(model: type[Model], columns: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, list[Any]]:
+    quote: Any = connection.ops.quote_name
+    key: Any = model._meta.pk
+    changed: list[Any] = [model._meta.get_field(name) for name in columns]
+    fixed: list[Any] = [key, *(model._meta.get_field(name) for name in known)]
+    sets = ", ".join(f"{quote(field.column)} = %s" for field in changed)
+    where = " AND ".join(f"{quote(field.column)} = %s" for field in fixed)
+    return f"UPDATE {quote(model._meta.db_table)} SET {sets} WHERE {where}", changed + fixed  # noqa: S608 - names of models
+
+
+class _Find(Generic[M]):
+    """Finds objects of `model` whose `column` has a value, with what their foreign keys lead to.
 
     `related` are paths of such keys, each after the one that it goes on from: "experiment", "experiment__project".
-    They need not be loaded any more, as after `select_related`.
+    They need not be loaded any more, as after `select_related`. Columns that are named in `without`, by such paths,
+    too, are loaded when they are looked at, as after `defer`.
     """
 
-    def __init__(self, model: type[M], column: str, *, related: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        model: type[M],
+        column: str,
+        *,
+        related: Iterable[str] = (),
+        without: Iterable[str] = (),
+        order_by: Iterable[str] = (),
+    ) -> None:
         self._model, self._column, self._related = model, column, tuple(related)
+        self._without, self._order_by = frozenset(without), tuple(order_by)
 
-    def __call__(self, text: str) -> M | None:
-        """The object, or None. One query."""
-        with connection.cursor() as cursor:
-            cursor.execute(self._sql, [text])
-            row = cursor.fetchone()
-        return None if row is None else self._read(list(row))
+    def _rows(self, value: Any) -> list[M]:
+        with cursor() as found:
+            found.execute(self._sql, [value])
+            return [self._read(list(row)) for row in found.fetchall()]
 
     def _read(self, row: list[Any]) -> M:
         objects: dict[str, Any] = {}
@@ -44,30 +101,48 @@ class FindOne(Generic[M]):
 
     @functools.cached_property
     def _parts(self) -> "list[_Part]":
-        parts = [_Part("", self._model, 0)]
+        parts = [_Part("", self._model, 0, self._without)]
         for path in self._related:
             holder = next(part for part in parts if part.path == path.rpartition("__")[0])
             name = path.rpartition("__")[2]
             related: Any = holder.model._meta.get_field(name).related_model
-            parts.append(_Part(path, related, parts[-1].start + len(parts[-1].names)))
+            parts.append(_Part(path, related, parts[-1].start + len(parts[-1].names), self._without))
         return parts
 
     @functools.cached_property
     def _sql(self) -> str:
         names = [f"{part.path}__{name}".removeprefix("__") for part in self._parts for name in part.names]
-        rows = self._model._default_manager.filter(**{self._column: _STAND_IN}).order_by().values_list(*names)
-        sql, params = rows.query.sql_with_params()
-        assert params == (_STAND_IN,)  # noqa: S101 - the text is all that differs from one time to the next
+        stand_in = self._model._meta.get_field(self._column).to_python(_STAND_IN)  # type: ignore[union-attr]
+        rows = self._model._default_manager.filter(**{self._column: stand_in}).order_by(*self._order_by)
+        sql, params = rows.values_list(*names).query.sql_with_params()
+        assert params == (stand_in,)  # noqa: S101 - the value is all that differs from one time to the next
         return str(sql)
+
+
+class FindOne(_Find[M]):
+    """Finds the one object whose unique column has a value."""
+
+    def __call__(self, value: Any) -> M | None:
+        """The object, or None. One query."""
+        return next(iter(self._rows(value)), None)
+
+
+class FindAll(_Find[M]):
+    """Finds all objects whose column has a value."""
+
+    def __call__(self, value: Any) -> list[M]:
+        """The objects in the order that was said. One query."""
+        return self._rows(value)
 
 
 class _Part:
     """The columns of one object in a row, from the place `start` on. `path` leads to it; "" is the object itself."""
 
-    def __init__(self, path: str, model: type[Model], start: int) -> None:
+    def __init__(self, path: str, model: type[Model], start: int, without: frozenset[str]) -> None:
         self.path, self.model, self.start = path, model, start
         self.holder, _, self.name = path.rpartition("__")
-        fields: Any = model._meta.concrete_fields
+        named: Any = [(f"{path}__{field.name}".removeprefix("__"), field) for field in model._meta.concrete_fields]
+        fields = [field for name, field in named if name not in without]
         self.names = [field.attname for field in fields]
         self._columns = slice(start, start + len(fields))
         self._key = start + self.names.index(model._meta.pk.attname)

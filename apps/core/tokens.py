@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
+from apps.core import prepared
 from apps.core.access import token_is_valid
 from apps.core.models import ApiToken, Project, User
 from apps.core.prepared import FindOne
@@ -30,7 +31,7 @@ def issue_token(
 ) -> tuple[ApiToken, str]:
     """Make a token and return it with its secret text, which can't be had again."""
     text = PREFIX + secrets.token_urlsafe(32)
-    token = ApiToken.objects.create(
+    token = ApiToken(
         name=name,
         prefix=text[:12],
         digest=digest(text),
@@ -41,6 +42,7 @@ def issue_token(
         read_only=read_only,
         expires_at=expires_at,
     )
+    prepared.insert(token)
     return token, text
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Model
 
+from apps.core import prepared
 from apps.core.models import Transition
 
 Moves = Mapping[str, frozenset[str]]
@@ -33,10 +34,9 @@ def advance(
     old = str(getattr(instance, "state"))  # noqa: B009 - every model with states names the field so
     if to not in allowed.get(old, frozenset()):
         return False
-    manager = type(instance)._default_manager
-    with transaction.atomic():
-        won = manager.filter(pk=instance.pk, state=old).update(state=to, **fields)
-        if not won:
+    # No savepoint inside a larger transaction: what goes wrong here is raised, and ends that one, too.
+    with transaction.atomic(savepoint=False):
+        if not prepared.change(instance, {"state": old}, {"state": to, **fields}):
             return False
         log(instance, from_state=old, to_state=to, reason=reason, message=message, actor=actor)
     for name, value in {"state": to, **fields}.items():
@@ -49,7 +49,7 @@ def log(
 ) -> Transition:
     """Append the row alone: for a first state, which no UPDATE makes."""
     made = _row(instance, from_state, to_state, reason, message, actor)
-    made.save(force_insert=True)
+    prepared.insert(made)
     return made
 
 

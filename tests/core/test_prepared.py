@@ -7,10 +7,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from apps.core.models import ApiToken, Project, User
-from apps.core.prepared import FindOne
+from apps.core import prepared
+from apps.core.models import ApiToken, AuditEntry, Project, User
+from apps.core.prepared import FindAll, FindOne
 from apps.core.tokens import find_token, issue_token
-from apps.experiments.models import Experiment, Run
+from apps.experiments.models import Attempt, Experiment, Run
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -46,6 +47,48 @@ def test_objects_of_one_kind_are_kept_apart() -> None:
         assert found.rerun_of is not None
         assert (found.rerun_of.experiment.name, found.rerun_of.cluster) == ("digits", None)
     assert len(queries) == 2
+
+
+def test_several_rows_come_in_order_and_what_is_left_out_is_loaded_when_looked_at() -> None:
+    run = factories.run(Experiment.objects.create(project=Project.objects.create(name="demo"), name="digits"))
+    for number in (2, 1):
+        known = {"namespace": "n", "job_name": f"j-{number}", "created_at": timezone.now()}
+        Attempt.objects.create(run=run, number=number, state="Failed", log=f"log {number}", **known)
+    find = FindAll(Attempt, "run", related=("run",), without=("log", "run__spec"), order_by=("number",))
+    with CaptureQueriesContext(connection) as queries:
+        found = find(run.pk)
+        assert [(each.number, each.run.uid) for each in found] == [(1, run.uid), (2, run.uid)]
+    assert len(queries) == 1
+    assert (found[0].get_deferred_fields(), found[0].run.get_deferred_fields()) == ({"log"}, {"spec"})
+    assert ([each.log for each in found], found[0].run.spec) == (["log 1", "log 2"], run.spec)
+    assert find(0) == []
+
+
+def test_what_is_inserted_and_changed_is_what_the_orm_would_have_written() -> None:
+    project = Project.objects.create(name="demo")
+    values = {"actor": "ada", "action": "x", "object_type": "y", "object_id": "1", "object_name": "%s"}
+    row = AuditEntry(project=project, before=None, after={"a": [1, "é'\""]}, source_ip="::1", **values)
+    prepared.insert(row)
+    assert not row._state.adding
+    twin = AuditEntry.objects.create(project=project, before=None, after=row.after, source_ip="::1", **values)
+    fresh = [AuditEntry.objects.filter(pk=pk).values().get() | {"id": 0, "at": 0} for pk in (row.pk, twin.pk)]
+    assert fresh[0] == fresh[1]
+    now, run = timezone.now(), factories.run(Experiment.objects.create(project=project, name="digits"))
+    columns = {"state": "Failed", "exit_code": 2**31 - 1, "spec": {"b": 1}, "ended_at": now, "cluster_id": None}
+    assert not prepared.change(run, {"state": "Lost"}, columns)
+    assert prepared.change(run, {"state": run.state}, columns)
+    assert Run.objects.values(*columns).get(pk=run.pk) == columns
+
+
+def test_hot_statements_are_planned_once_for_each_connection() -> None:
+    project = Project.objects.create(name="demo")
+    find = FindOne(Project, "id")
+    statements = "SELECT statement FROM pg_prepared_statements WHERE statement LIKE %s"
+    for pk in (project.pk, 1, 70_000, 2**40):
+        find(pk)
+    with connection.cursor() as cursor:
+        cursor.execute(statements, ["%core_project%"])
+        assert len(cursor.fetchall()) == 1, "numbers of any length are one type"
 
 
 def test_a_token_is_looked_up_each_time() -> None:
