@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from django.db import connection
 
+from apps.core import prepared
 from apps.core.work import bell
 from apps.core.work.kinds import Lane, lane_of
 from apps.core.work.outcomes import Again, Away, Done, Outcome, retry_pause
@@ -46,6 +47,10 @@ WITH RECURSIVE clusters(cluster) AS (
           ORDER BY w.cluster LIMIT 1)
   FROM clusters c WHERE c.cluster IS NOT NULL
 )"""
+
+# What a claim or its end has written may be lost with Postgres's machine, as no other commit may: the claim's session
+# is then lost, too, and whoever comes next takes the object for due. So nobody waits for the disk.
+_UNHURRIED = "set_config('synchronous_commit', 'off', true)"
 
 # Fair: the cluster with the fewest rounds under way comes first. Capped: nobody takes all threads; a cluster that is
 # slow, or away and due for a try, gets one round at a time, and all of those together at most half of the threads.
@@ -86,8 +91,18 @@ _CLAIM = f"""
 )
 UPDATE core_work w SET claim = %(claim)s, claimed_at = now(), due_at = NULL
 FROM picked p WHERE w.id = p.id
-RETURNING w.id, w.kind, w.object_id, w.cluster, w.failures, p.closed, pg_try_advisory_lock({_LOCK.format("w")})
+RETURNING w.id, w.kind, w.object_id, w.cluster, w.failures, p.closed, pg_try_advisory_lock({_LOCK.format("w")}),
+  {_UNHURRIED}
 """  # noqa: S608 - constants
+
+# The lock goes in the statement that lets go of the row: who claims it next finds both free, or neither.
+_UNLOCK = f"RETURNING CASE WHEN %(locked)s THEN pg_advisory_unlock({_LOCK.format('core_work')}) END, {_UNHURRIED}"
+_DONE = f"DELETE FROM core_work WHERE id = %(id)s AND claim = %(claim)s AND due_at IS NULL {_UNLOCK}"  # noqa: S608
+_LATER = f"""
+UPDATE core_work SET claim = NULL, claimed_at = NULL, failures = %(failures)s,
+  due_at = LEAST(due_at, now() + %(pause)s::float * interval '1 second')
+WHERE id = %(id)s AND claim = %(claim)s {_UNLOCK}
+"""  # noqa: S608
 
 # A claim whose advisory lock nobody holds was a killed worker's (pg_locks shows a lock's key in two halves). A row that
 # somebody is changing is left until the next look, so that these rows are waited for in no order.
@@ -152,7 +167,7 @@ def ask_many(
     pks, lane = sorted(wanted), int(lane_of(kind))
     begin = after if not first else -AT_ONCE if lane == Lane.PERSON else -HURRY
     pauses = [begin + spread * place / len(pks) for place in range(len(pks))]
-    with connection.cursor() as cursor:
+    with prepared.cursor() as cursor:
         clusters = [wanted[pk] or 0 for pk in pks]
         cursor.execute(_ASK, [[kind] * len(pks), pks, clusters, [lane] * len(pks), pauses])
     bell.ring_after_commit()
@@ -172,12 +187,12 @@ def claim(lane: Lane, *, most: int, unwell: int) -> Claim | None:
     number = secrets.randbits(62)
     gated = lane is Lane.FLEET  # a person who asks whether a cluster answers is not told that it did not a minute ago
     values = {"lane": int(lane), "gated": gated, "most": most, "unwell": unwell, "claim": number}
-    with connection.cursor() as cursor:
+    with prepared.cursor() as cursor:
         cursor.execute(_CLAIM, values)
         row = cursor.fetchone()
     if row is None:
         return None
-    pk, kind, object_id, cluster, failures, closed, locked = row
+    pk, kind, object_id, cluster, failures, closed, locked, _ = row
     taken = Claim(pk, kind, object_id, cluster, failures, closed, number)
     if not locked:
         # A holder that Postgres took for dead is still at it (its connection was cut, say): let it end.
@@ -189,22 +204,15 @@ def claim(lane: Lane, *, most: int, unwell: int) -> Claim | None:
 def finish(taken: Claim, outcome: Outcome, *, locked: bool = True) -> None:
     """Store what a round returned, and let the object go. Harmless when the claim is no longer ours."""
     failures, pause = _next_try(taken, outcome)
-    try:
-        with connection.cursor() as cursor:
-            if pause is None:
-                cursor.execute(
-                    "DELETE FROM core_work WHERE id = %s AND claim = %s AND due_at IS NULL", [taken.id, taken.number]
-                )
-                if cursor.rowcount:
-                    return
-            cursor.execute(
-                "UPDATE core_work SET claim = NULL, claimed_at = NULL, failures = %s, "
-                "due_at = LEAST(due_at, now() + %s::float * interval '1 second') WHERE id = %s AND claim = %s",
-                [failures, pause, taken.id, taken.number],
-            )
-    finally:
-        if locked:
-            _unlock(taken)
+    values = {"id": taken.id, "claim": taken.number, "failures": failures, "pause": pause, "locked": locked}
+    with prepared.cursor() as cursor:
+        if pause is None:
+            cursor.execute(_DONE, values)
+            if cursor.rowcount:
+                return
+        cursor.execute(_LATER, values)
+        if not cursor.rowcount and locked:
+            cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [f"{taken.kind}:{taken.object_id}"])
 
 
 def _next_try(taken: Claim, outcome: Outcome) -> tuple[int, float | None]:
@@ -221,13 +229,6 @@ def _next_try(taken: Claim, outcome: Outcome) -> tuple[int, float | None]:
             return taken.failures + 1, retry_pause(taken.failures + 1)
 
 
-def _unlock(taken: Claim) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_advisory_unlock(hashtextextended(%s || ':' || %s, 0))", [taken.kind, str(taken.object_id)]
-        )
-
-
 def free_dead() -> int:
     """Make due again what a worker held that is no more; how many objects that were."""
     with connection.cursor() as cursor:
@@ -237,7 +238,7 @@ def free_dead() -> int:
 
 def seconds_until_due(lane: Lane) -> float | None:
     """How long until something of the lane can be claimed, 0 or less for now; None when nothing waits."""
-    with connection.cursor() as cursor:
+    with prepared.cursor() as cursor:
         cursor.execute(_NEXT, {"lane": int(lane), "gated": lane is Lane.FLEET})
         (seconds,) = cursor.fetchone()
     return None if seconds is None else float(seconds)

@@ -9,8 +9,9 @@ from typing import Any
 
 from django.db import transaction
 
-from apps.core import transitions
+from apps.core import prepared, transitions
 from apps.core.hints import hint
+from apps.core.prepared import FindAll, FindOne
 from apps.core.states import Role
 from apps.core.tokens import issue_token, restore_tokens, revoke_tokens
 from apps.experiments.health import AttemptFacts, RunFacts, Standing, cause_of, standing
@@ -23,6 +24,14 @@ logger = logging.getLogger(__name__)
 
 MAX_REASON = 100
 MAX_MESSAGE = 4000
+# Without what only a cluster's own pages show.
+_run = FindOne(
+    Run,
+    "id",
+    related=("experiment", "experiment__project", "cluster"),
+    without=("experiment__tags", "cluster__check_report", "cluster__streams"),
+)
+_attempts = FindAll(Attempt, "run", without=("log",), order_by=("number",))
 _FACTS = ("number", "state", "reason", "message", "cause", "exit_code", "started_at", "ended_at")
 
 
@@ -68,11 +77,8 @@ class Case:
 
 def load(pk: int) -> Case | None:
     """The launched run of that id with its attempts, without their logs; None where there is none."""
-    # Without what only a cluster's own pages show.
-    shown = ("cluster__check_report", "cluster__conditions", "cluster__streams", "experiment__tags")
-    found = Run.objects.select_related("experiment__project", "cluster").defer(*shown)
-    run = found.filter(pk=pk, kind=RunKind.LAUNCHED).first()
-    return Case(run, list(Attempt.objects.filter(run_id=pk).order_by("number").defer("log"))) if run else None
+    run = _run(pk)
+    return Case(run, _attempts(pk)) if run is not None and run.kind == RunKind.LAUNCHED else None
 
 
 def begin(case: Case, number: int, now: datetime) -> str:
@@ -82,7 +88,7 @@ def begin(case: Case, number: int, now: datetime) -> str:
     """
     run = case.run
     with transaction.atomic():
-        made = Attempt.objects.create(
+        made = Attempt(
             run=run,
             number=number,
             cluster_id=run.cluster_id,
@@ -91,6 +97,7 @@ def begin(case: Case, number: int, now: datetime) -> str:
             state=AttemptState.PENDING,
             created_at=now,
         )
+        prepared.insert(made)
         text = new_token(run) if number == 1 else ""
         if run.retry_at is not None:
             Run.objects.filter(pk=run.pk, state=run.state).update(retry_at=None, reason="", message="")
@@ -131,7 +138,7 @@ def record(case: Case, now: datetime, changes: Mapping[str, Any] | None = None, 
     }
     with transaction.atomic():
         if last is not None and changed:
-            if not Attempt.objects.filter(pk=last.pk, state=last.state).update(**changed):
+            if not prepared.change(last, {"state": last.state}, changed):
                 return
             for name, value in changed.items():
                 setattr(last, name, value)
