@@ -1,13 +1,19 @@
-"""A real web process on the tests' own database, and tokens for it."""
+"""A project with a developer, a real web process on the tests' own database, and a real local cluster for runs."""
 
 from collections.abc import Iterator
 
 import pytest
+from django.test import Client
 
+from apps.clusters import services as cluster_services
+from apps.clusters.kube import pool
+from apps.clusters.models import Cluster
 from apps.core.access import Principal
 from apps.core.models import Membership, Project, User
 from apps.core.states import Role
 from apps.core.tokens import issue_token
+from apps.experiments.models import Experiment
+from tests.stack import LocalCluster
 from tests.webprocess import web_process
 
 
@@ -38,3 +44,24 @@ def principal(developer: User) -> Principal:
 @pytest.fixture
 def token(developer: User) -> str:
     return issue_token(name="test", user=developer)[1]
+
+
+@pytest.fixture
+def browser(developer: User) -> Client:
+    """The developer's, signed in."""
+    client = Client()
+    client.force_login(developer)
+    return client
+
+
+@pytest.fixture
+def experiment(project: Project) -> Experiment:
+    return Experiment.objects.create(project=project, name="digits")
+
+
+@pytest.fixture
+def real_cluster(local_cluster: LocalCluster, db: None) -> Iterator[Cluster]:
+    """The session's local cluster, registered."""
+    admin = Principal(user=User.objects.create_superuser("root", password="a-long-password-1"))
+    yield cluster_services.register(principal=admin, name="local", kubeconfig_text=local_cluster.kubeconfig.read_text())
+    pool._forget_all()

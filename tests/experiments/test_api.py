@@ -45,11 +45,6 @@ def cluster(project: Project) -> Any:
     return factories.cluster("home", nodes=1)
 
 
-@pytest.fixture
-def experiment(principal: Principal, project: Project) -> Experiment:
-    return services.create_experiment(principal=principal, project=project, name="digits")
-
-
 def external(principal: Principal, experiment: Experiment, name: str = "trial", **metrics: float) -> Run:
     run = services.create_external_run(principal=principal, experiment=experiment, name=name)
     batch = ingest.Batch(params={"kind": name})

@@ -9,7 +9,6 @@ from django.test import Client
 from django.utils import timezone
 
 from apps.clusters.models import Cluster, KubeEvent, Pod
-from apps.core.models import Project, User
 from apps.experiments.models import Experiment, Run
 from apps.experiments.states import RunKind, RunState
 from tests import factories
@@ -86,20 +85,8 @@ def canceled_with_log(experiment: Experiment, cluster: Cluster) -> Run:
 
 
 @pytest.fixture
-def browser(developer: User) -> Client:
-    client = Client()
-    client.force_login(developer)
-    return client
-
-
-@pytest.fixture
 def cluster(db: None) -> Cluster:
     return factories.cluster("gke-eu", nodes=1)
-
-
-@pytest.fixture
-def experiment(project: Project) -> Experiment:
-    return Experiment.objects.create(project=project, name="digits")
 
 
 def page_of(browser: Client, run: Run, query: str = "") -> str:

@@ -1,7 +1,5 @@
 """Launched runs on a real local cluster: from the wish to the end, by the reconcile alone."""
 
-import time
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -9,17 +7,16 @@ import pytest
 from django.utils import timezone
 
 from apps.clusters import services as cluster_services
-from apps.clusters.kube import pool
 from apps.clusters.models import Cluster
 from apps.core import transitions
 from apps.core.access import Principal
-from apps.core.models import ApiToken, Project, User
+from apps.core.models import ApiToken, Project
 from apps.experiments import services
 from apps.experiments.models import Attempt, Experiment, Run
 from apps.experiments.reconcile import reconcile_run
 from apps.experiments.specs import parse_spec
 from apps.experiments.states import SETTLED, RunState
-from tests.stack import LocalCluster
+from tests.experiments.rounds import follow, last, wait_for_line
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -37,36 +34,13 @@ print("trained")
 
 
 @pytest.fixture
-def cluster(local_cluster: LocalCluster, db: None) -> Iterator[Cluster]:
-    admin = Principal(user=User.objects.create_superuser("root", password="a-long-password-1"))
-    yield cluster_services.register(principal=admin, name="local", kubeconfig_text=local_cluster.kubeconfig.read_text())
-    pool._forget_all()
-
-
-@pytest.fixture
-def experiment(project: Project, principal: Principal, cluster: Cluster) -> Experiment:
+def experiment(project: Project, principal: Principal, real_cluster: Cluster) -> Experiment:
     return services.create_experiment(principal=principal, project=project, name="digits")
 
 
 def launch(principal: Principal, experiment: Experiment, *command: str, image: str = "busybox", **more: Any) -> Run:
     spec = parse_spec({"image": image, "command": list(command), **more})
     return services.launch_run(principal=principal, experiment=experiment, spec=spec)
-
-
-def follow(run: Run, *states: str, seconds: float = 40.0) -> Run:
-    """Reconcile as the watcher would ask for it, until the run is in one of the states."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        reconcile_run(run.pk)
-        run.refresh_from_db()
-        if run.state in states:
-            return run
-        time.sleep(0.1)
-    raise AssertionError(f"{run.state} ({run.reason}: {run.message}), not one of {states}, after {seconds} s")
-
-
-def last(run: Run) -> Attempt:
-    return Attempt.objects.filter(run=run).latest("number")
 
 
 def test_a_run_that_trains_and_logs_by_its_own_token(
@@ -110,13 +84,7 @@ def test_an_image_that_does_not_exist_is_visible_and_can_be_cancelled(
     principal: Principal, experiment: Experiment
 ) -> None:
     run = launch(principal, experiment, "true", image="nobody/has-this:1")
-    follow(run, RunState.STARTING)
-    end = time.monotonic() + 20
-    while run.reason not in ("ErrImagePull", "ImagePullBackOff") and time.monotonic() < end:
-        reconcile_run(run.pk)
-        run.refresh_from_db()
-        time.sleep(0.1)
-    assert run.reason in ("ErrImagePull", "ImagePullBackOff")
+    follow(run, RunState.STARTING, reasons=("ErrImagePull", "ImagePullBackOff"))
     assert "nobody/has-this:1" in run.message
     services.cancel_run(principal=principal, run=run)
     follow(run, RunState.CANCELED)
@@ -124,12 +92,7 @@ def test_an_image_that_does_not_exist_is_visible_and_can_be_cancelled(
 
 def test_a_run_that_fits_nowhere_says_so(principal: Principal, experiment: Experiment) -> None:
     run = launch(principal, experiment, "true", resources={"gpu": 99})
-    follow(run, RunState.QUEUED)
-    end = time.monotonic() + 20
-    while run.reason != "Unschedulable" and time.monotonic() < end:
-        reconcile_run(run.pk)
-        run.refresh_from_db()
-        time.sleep(0.1)
+    follow(run, RunState.QUEUED, reasons=("Unschedulable",))
     assert "Insufficient nvidia.com/gpu" in run.message
     services.cancel_run(principal=principal, run=run)
     follow(run, RunState.CANCELED)
@@ -139,14 +102,12 @@ def test_cancel_ends_the_pod_and_is_confirmed_by_absence(principal: Principal, e
     program = "trap 'echo saved; exit 1' TERM; echo begun; sleep 300 & wait"
     run = launch(principal, experiment, "sh", "-c", program)
     follow(run, RunState.RUNNING)
-    client = cluster_services.connect(run.cluster)
-    end = time.monotonic() + 20
-    while "begun" not in client.pod_log(run.namespace, last(run).pods[0]["name"]) and time.monotonic() < end:
-        time.sleep(0.05)
+    wait_for_line(run, "begun")
     services.cancel_run(principal=principal, run=run)
     assert run.state == RunState.CANCELING
     follow(run, *SETTLED)
     assert run.state == RunState.CANCELED and last(run).log.startswith("begun")
+    client = cluster_services.connect(run.cluster)
     assert client.list("v1", "Pod", run.namespace, label_selector=f"flotilla.dev/run={run.pk}") == []
     assert not client.exists("v1", "Secret", f"run-{run.pk}", run.namespace)
 
@@ -247,10 +208,7 @@ def test_a_run_past_its_deadline_is_stopped_and_keeps_its_last_lines(
         principal, experiment, "sh", "-c", "echo begun; trap 'exit 143' TERM; sleep 300 & wait", deadline_seconds=600
     )
     follow(run, RunState.RUNNING)
-    client = cluster_services.connect(run.cluster)
-    end = time.monotonic() + 20
-    while "begun" not in client.pod_log(run.namespace, last(run).pods[0]["name"]) and time.monotonic() < end:
-        time.sleep(0.05)
+    wait_for_line(run, "begun")
     Attempt.objects.filter(run=run).update(created_at=timezone.now() - timedelta(seconds=600))
     follow(run, *SETTLED)
     assert (run.state, run.reason, last(run).log) == (RunState.FAILED, "DeadlineExceeded", "begun\n")

@@ -1,21 +1,17 @@
 """Options of pods on a real local cluster: where runs go, and what they find mounted there."""
 
-import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from apps.clusters import services as cluster_services
-from apps.clusters.kube import pool
 from apps.clusters.models import Cluster
 from apps.core.access import Principal
-from apps.core.models import Project, User
+from apps.core.models import Project
 from apps.experiments import services
 from apps.experiments.models import Run
-from apps.experiments.reconcile import reconcile_run
 from apps.experiments.states import SETTLED, RunState
-from tests.stack import LocalCluster
+from tests.experiments.rounds import follow
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -23,32 +19,13 @@ NODE = "local-cpu-2"
 HERE = {"node_selector": {"kubernetes.io/hostname": NODE}}
 
 
-@pytest.fixture
-def cluster(local_cluster: LocalCluster, db: None) -> Iterator[Cluster]:
-    admin = Principal(user=User.objects.create_superuser("root", password="a-long-password-1"))
-    yield cluster_services.register(principal=admin, name="local", kubeconfig_text=local_cluster.kubeconfig.read_text())
-    pool._forget_all()
-
-
 def launch(principal: Principal, project: Project, *command: str, **options: Any) -> Run:
     wish = {"experiment": "digits", "image": "busybox", "command": list(command), **options}
     return services.launch_wish(principal=principal, project=project, wish=wish)
 
 
-def follow(run: Run, *states: str, reason: str = "", seconds: float = 40.0) -> Run:
-    """Reconcile until the run is in one of the states, for that reason where one is given."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        reconcile_run(run.pk)
-        run.refresh_from_db()
-        if run.state in states and run.reason.startswith(reason):
-            return run
-        time.sleep(0.1)
-    raise AssertionError(f"{run.state} ({run.reason}: {run.message}), not one of {states}, after {seconds} s")
-
-
 def test_a_run_goes_where_its_selector_and_affinity_say(
-    principal: Principal, project: Project, cluster: Cluster
+    principal: Principal, project: Project, real_cluster: Cluster
 ) -> None:
     required = {"nodeSelectorTerms": [{"matchExpressions": [
         {"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE]}]}]}  # fmt: skip
@@ -57,19 +34,19 @@ def test_a_run_goes_where_its_selector_and_affinity_say(
         run = follow(launch(principal, project, "true", **options), *SETTLED)
         assert (run.state, run.attempts.get().nodes) == (RunState.SUCCEEDED, [NODE])
     nowhere = launch(principal, project, "true", node_selector={"accelerator": "none-has-this"})
-    follow(nowhere, RunState.QUEUED, reason="Unschedulable")
+    follow(nowhere, RunState.QUEUED, reasons=("Unschedulable",))
     assert "didn't match Pod's node affinity/selector" in nowhere.message
     services.cancel_run(principal=principal, run=nowhere)
     follow(nowhere, RunState.CANCELED)
 
 
-def test_a_run_tolerates_the_taint_of_a_node(principal: Principal, project: Project, cluster: Cluster) -> None:
-    client = cluster_services.connect(cluster)
+def test_a_run_tolerates_the_taint_of_a_node(principal: Principal, project: Project, real_cluster: Cluster) -> None:
+    client = cluster_services.connect(real_cluster)
     taint = {"key": "team", "value": "vision", "effect": "NoSchedule"}
     client.merge_patch("v1", "Node", NODE, {"spec": {"taints": [taint]}})
     try:
         kept_off = launch(principal, project, "true", **HERE)
-        follow(kept_off, RunState.QUEUED, reason="Unschedulable")
+        follow(kept_off, RunState.QUEUED, reasons=("Unschedulable",))
         assert "untolerated taint" in kept_off.message
         tolerations = [{"key": "team", "operator": "Equal", "value": "vision", "effect": "NoSchedule"}]
         run = follow(launch(principal, project, "true", **HERE, tolerations=tolerations), *SETTLED)
@@ -81,9 +58,9 @@ def test_a_run_tolerates_the_taint_of_a_node(principal: Principal, project: Proj
 
 
 def test_a_run_finds_its_volumes_and_takes_no_image_that_it_may_not_pull(
-    principal: Principal, project: Project, cluster: Cluster
+    principal: Principal, project: Project, real_cluster: Cluster
 ) -> None:
-    client = cluster_services.connect(cluster)
+    client = cluster_services.connect(real_cluster)
     follow(launch(principal, project, "true"), *SETTLED)  # makes the namespace
     stored = {"ConfigMap": {"data": {"a": "from-a-map"}}, "Secret": {"stringData": {"b": "from-a-secret"}}}
     for kind, data in stored.items():
@@ -98,6 +75,6 @@ def test_a_run_finds_its_volumes_and_takes_no_image_that_it_may_not_pull(
     run = follow(launch(principal, project, "sh", "-c", words, volumes=volumes), *SETTLED)
     assert (run.state, run.attempts.get().log.strip()) == (RunState.SUCCEEDED, "from-a-mapfrom-a-secret")
     never = launch(principal, project, "true", image="nobody/has-this:1", image_pull_policy="Never")
-    follow(never, RunState.STARTING, reason="ErrImageNeverPull")
+    follow(never, RunState.STARTING, reasons=("ErrImageNeverPull",))
     services.cancel_run(principal=principal, run=never)
     follow(never, RunState.CANCELED)

@@ -51,11 +51,6 @@ def code(reply: Any) -> str:
 
 
 @pytest.fixture
-def experiment(principal: Principal, project: Project) -> Experiment:
-    return services.create_experiment(principal=principal, project=project, name="digits")
-
-
-@pytest.fixture
 def runs(principal: Principal, experiment: Experiment) -> list[Run]:
     names = ("mine", "other")
     return [services.create_external_run(principal=principal, experiment=experiment, name=name) for name in names]

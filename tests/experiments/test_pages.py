@@ -22,18 +22,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def browser(developer: User) -> Client:
-    client = Client()
-    client.force_login(developer)
-    return client
-
-
-@pytest.fixture
-def experiment(principal: Principal, project: Project) -> Experiment:
-    return services.create_experiment(principal=principal, project=project, name="digits")
-
-
-@pytest.fixture
 def run(experiment: Experiment) -> Run:
     return factories.run(experiment, name="first")
 

@@ -30,6 +30,7 @@ from apps.experiments.reconcile import reconcile_run
 from apps.experiments.states import AttemptState, RunState
 from tests import factories
 from tests.experiments.memory import Api, Killed
+from tests.experiments.rounds import last
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -59,10 +60,6 @@ def settle(run: Run, rounds: int = 4) -> Run:
         reconcile_run(run.pk)
     run.refresh_from_db()
     return run
-
-
-def last(run: Run) -> Attempt:
-    return Attempt.objects.filter(run=run).latest("number")
 
 
 def pass_time(run: Run, seconds: float = 400) -> None:

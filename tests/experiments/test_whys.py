@@ -13,7 +13,6 @@ from django.utils import timezone
 
 from apps.clusters.models import Cluster, KubeEvent, Node, Pod
 from apps.clusters.visibility import Visibility
-from apps.core.models import Project, User
 from apps.experiments.models import Experiment, Run
 from apps.experiments.selectors import newest_attempts
 from apps.experiments.states import RunKind, RunState
@@ -28,23 +27,11 @@ SPEC = {"image": "team/train:3", "resources": {"cpu": "1", "memory": "2Gi", "gpu
 
 
 @pytest.fixture
-def browser(developer: User) -> Client:
-    client = Client()
-    client.force_login(developer)
-    return client
-
-
-@pytest.fixture
 def cluster(db: None) -> Cluster:
     made = factories.cluster("gke-eu", nodes=1)
     Node.objects.filter(cluster=made).update(name="gpu-1", allocatable_gpus={GPU: 8})
     factories.pod(made, None, node_name="gpu-1", requests_gpus={GPU: 6})
     return made
-
-
-@pytest.fixture
-def experiment(project: Project) -> Experiment:
-    return Experiment.objects.create(project=project, name="digits")
 
 
 def launched(experiment: Experiment, cluster: Cluster, state: str = RunState.QUEUED, **fields: Any) -> Run:
