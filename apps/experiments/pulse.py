@@ -1,9 +1,18 @@
-"""Hints about runs that log: at most two a second for each run, however fast its metrics come, and never a last one
-missing. Costs the request one addition to a dict."""
+"""Hints about runs: what changed, and, at most twice a second for each run, that it logged.
 
-from apps.core.hints import publish
+However fast metrics come, the last hint is never missing; one costs the request an addition to a dict.
+"""
+
+from apps.core.hints import hint, publish
+from apps.experiments.models import Run
 
 INTERVAL_SECONDS = 0.5
+
+
+def run_changed(run: Run, *also: str) -> None:
+    """Say, once the transaction is committed, that a run and the lists it is in are not what they were."""
+    for topic in (f"run:{run.pk}", f"experiment:{run.experiment_id}", "runs", *also):
+        hint(topic, run.experiment.project_id)
 
 
 def run_logged(run_pk: int, experiment_pk: int, project_pk: int) -> None:

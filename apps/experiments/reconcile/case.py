@@ -10,13 +10,13 @@ from typing import Any
 from django.db import transaction
 
 from apps.core import prepared, transitions
-from apps.core.hints import hint
 from apps.core.prepared import FindAll, FindOne
 from apps.core.states import Role
 from apps.core.tokens import issue_token, restore_tokens, revoke_tokens
 from apps.experiments.health import AttemptFacts, RunFacts, Standing, cause_of, standing
 from apps.experiments.manifests import job_name
 from apps.experiments.models import Attempt, Run
+from apps.experiments.pulse import run_changed
 from apps.experiments.specs import Retries, parse_retries
 from apps.experiments.states import LAUNCHED_MOVES, SETTLED, AttemptState, RunKind, RunState
 
@@ -102,7 +102,7 @@ def begin(case: Case, number: int, now: datetime) -> str:
         if run.retry_at is not None:
             Run.objects.filter(pk=run.pk, state=run.state).update(retry_at=None, reason="", message="")
             run.retry_at, run.reason, run.message = None, "", ""
-            _hints(run)
+            run_changed(run, "overview")
     case.attempts.append(made)
     return text
 
@@ -143,7 +143,7 @@ def record(case: Case, now: datetime, changes: Mapping[str, Any] | None = None, 
             for name, value in changed.items():
                 setattr(last, name, value)
         if _follow(case.run, after, why, now) or changed:
-            _hints(case.run)
+            run_changed(case.run, "overview")
 
 
 def _follow(run: Run, after: Standing, why: str, now: datetime) -> bool:
@@ -184,10 +184,4 @@ def note(run: Run, reason: str, message: str) -> None:
     if run.state in SETTLED or (run.reason, run.message) == tuple(words.values()):
         return
     Run.objects.filter(pk=run.pk, state=run.state).update(**words)
-    _hints(run)
-
-
-def _hints(run: Run) -> None:
-    project = run.experiment.project_id
-    for topic in (f"run:{run.pk}", f"experiment:{run.experiment_id}", "runs", "overview"):
-        hint(topic, project)
+    run_changed(run, "overview")

@@ -13,11 +13,11 @@ from apps.clusters.selectors import check_all_fit
 from apps.core import audit, transitions, work
 from apps.core.access import Principal, require_role
 from apps.core.errors import Conflict, FlotillaError, Invalid, Missing
-from apps.core.hints import hint
 from apps.core.models import Project
 from apps.core.states import Role
 from apps.experiments.manifests import run_job, run_namespace
 from apps.experiments.models import PARAM_LENGTH, TAG_LENGTH, Experiment, Param, Run, Tag
+from apps.experiments.pulse import run_changed
 from apps.experiments.services.authors import author
 from apps.experiments.services.experiments import create_experiments
 from apps.experiments.services.tracking import RUN_NAME_TAG
@@ -185,7 +185,7 @@ def _launch(principal: Principal, project: Project, asked: Sequence[Launch]) -> 
         project=project,
     )
     for run in runs:
-        _announce(run)
+        run_changed(run)
     work.ask_many(KIND, [(run.pk, run.cluster_id) for run in runs], first=True)
     return runs
 
@@ -290,7 +290,7 @@ def cancel_run(*, principal: Principal, run: Run) -> Run:
         before={"state": before},
         after={"state": run.state},
     )
-    _announce(run)
+    run_changed(run)
     work.ask(KIND, run.pk, cluster=run.cluster_id, first=True)
     return run
 
@@ -311,9 +311,3 @@ def rerun(*, principal: Principal, run: Run) -> Run:
         params=run.spec.get("params") or {},
         rerun_of=run,
     )
-
-
-def _announce(run: Run) -> None:
-    project = run.experiment.project_id
-    for topic in (f"run:{run.pk}", f"experiment:{run.experiment_id}", "runs"):
-        hint(topic, project)

@@ -8,16 +8,14 @@ from django.utils import timezone
 from apps.core import audit, transitions
 from apps.core.access import Principal, require_role
 from apps.core.errors import Conflict, Invalid
-from apps.core.hints import hint
 from apps.core.rows import held, put
 from apps.core.states import Role
 from apps.experiments.models import Experiment, Run, Tag
+from apps.experiments.pulse import run_changed
 from apps.experiments.services.authors import author
 from apps.experiments.states import EXTERNAL_MOVES, FROM_MLFLOW, SETTLED, RunKind, RunState
 
 RUN_NAME_TAG = "mlflow.runName"
-# How often a state is read again when somebody else moved it between our read and our conditional UPDATE.
-_ATTEMPTS = 3
 
 
 @transaction.atomic
@@ -49,7 +47,7 @@ def create_external_run(
     transitions.log(run, from_state="", to_state=run.state, reason="Created", actor=principal.label)
     rows = {**(tags or {}), RUN_NAME_TAG: name}
     Tag.objects.bulk_create(Tag(run=run, experiment=experiment, key=key, value=rows[key]) for key in sorted(rows))
-    _hints(run)
+    run_changed(run)
     return run
 
 
@@ -81,22 +79,17 @@ def update_run(
     if name and name != run.name:
         put(run, name=name[:250])
         Tag.objects.update_or_create(run=run, key=RUN_NAME_TAG, defaults={"value": name, "experiment": run.experiment})
-    _hints(run)
+    run_changed(run)
     return run
 
 
 def _move_external(run: Run, to: RunState, ended_at: datetime | None, actor: str) -> None:
-    for _ in range(_ATTEMPTS):
-        end = (ended_at or timezone.now()) if to in SETTLED else None
-        if run.state == to:
-            if end is not None and ended_at is not None:
-                Run.objects.filter(pk=run.pk).update(ended_at=end)
-                run.ended_at = end
-            return
-        if transitions.advance(run, to=to, allowed=EXTERNAL_MOVES, actor=actor, reason="Client", ended_at=end):
-            return
-        run.refresh_from_db(fields=["state", "ended_at"])
-    raise Conflict("Several clients change this run's status at once.", hint="Try again.")
+    """Move a run that is held, so that nobody else moves it meanwhile."""
+    end = (ended_at or timezone.now()) if to in SETTLED else None
+    if run.state != to:
+        transitions.advance(run, to=to, allowed=EXTERNAL_MOVES, actor=actor, reason="Client", ended_at=end)
+    elif end is not None and ended_at is not None:
+        put(run, ended_at=end)
 
 
 def delete_run(*, principal: Principal, run: Run) -> None:
@@ -117,10 +110,4 @@ def _mark(principal: Principal, run: Run, action: str, *, deleted: bool) -> None
         raise Conflict("This run is under way.", hint="Cancel it first.")
     put(run, deleted_at=timezone.now() if deleted else None)
     audit.record(principal=principal, action=action, obj=run, project=run.experiment.project)
-    _hints(run)
-
-
-def _hints(run: Run) -> None:
-    project = run.experiment.project_id
-    for topic in (f"run:{run.pk}", f"experiment:{run.experiment_id}", "runs"):
-        hint(topic, project)
+    run_changed(run)
