@@ -141,6 +141,12 @@ def test_all_or_none_are_launched(api: Api, cluster: Any) -> None:
     assert not Run.objects.exists()
 
 
+@pytest.mark.parametrize("query", ["", "?dry_run=true"])
+def test_no_more_runs_are_taken_together_than_can_be_launched(api: Api, cluster: Any, query: str) -> None:
+    for count in (0, 101):
+        assert api("POST", f"runs{query}", {"runs": [WISH] * count}).status_code == 400
+
+
 def test_a_dry_run_shows_the_manifests_and_stores_nothing(api: Api, cluster: Any) -> None:
     reply = api("POST", "runs?dry_run=true", WISH)
     assert reply.status_code == 200

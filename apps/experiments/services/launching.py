@@ -134,9 +134,7 @@ def launch_runs(*, principal: Principal, project: Project, wishes: Sequence[Mapp
 
     Needs the developer role.
     """
-    if not 1 <= len(wishes) <= MAX_TOGETHER:
-        raise Invalid(f"Launch 1 to {MAX_TOGETHER} runs together.", field="runs")
-    specs = [parse_spec(wish) for wish in wishes]
+    specs = _specs(wishes)
     names = [str(wish.get("experiment") or "").strip() for wish in wishes]
     experiments = experiments_for(principal=principal, project=project, names=names)
     asked = [
@@ -151,6 +149,12 @@ def launch_runs(*, principal: Principal, project: Project, wishes: Sequence[Mapp
         for experiment, spec, wish in zip(names, specs, wishes, strict=True)
     ]
     return _launch(principal, project, asked)
+
+
+def _specs(wishes: Sequence[Mapping[str, Any]]) -> list[RunSpec]:
+    if not 1 <= len(wishes) <= MAX_TOGETHER:
+        raise Invalid(f"Launch 1 to {MAX_TOGETHER} runs together.", field="runs")
+    return [parse_spec(wish) for wish in wishes]
 
 
 def launch_wish(*, principal: Principal, project: Project, wish: Mapping[str, Any]) -> Run:
@@ -240,7 +244,7 @@ def preview_runs(
 ) -> list[dict[str, Any]]:
     """The Kubernetes objects that a launch would make; nothing is stored. Needs the developer role."""
     require_role(principal, project, Role.DEVELOPER)
-    specs = [parse_spec(wish) for wish in wishes]
+    specs = _specs(wishes)
     sizes = [spec.resources.sensible() for spec in specs]
     names = [wish.get("cluster") or None for wish in wishes]
     clusters = pick_clusters(names)
