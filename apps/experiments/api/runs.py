@@ -241,7 +241,7 @@ class RunViewSet(Ordered):
         """The end of the log: of the pod while it runs, of what was kept afterwards."""
         found = selectors.run(self.principal, run_id)
         text = request.query_params.get("lines", "200")
-        if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:9]) <= MAX_LOG_LINES:
+        if not text.isascii() or not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= MAX_LOG_LINES:
             raise Invalid(f"lines is 1 to {MAX_LOG_LINES}.", field="lines")
         log = run_log(found, lines=int(text), choice=choice_of(request.query_params))
         shown = {"log": log.text, "ended": log.ended, "note": log.note, "attempt": log.attempt, "pod": log.pod}
