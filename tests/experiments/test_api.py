@@ -295,6 +295,12 @@ def test_an_edit_of_what_somebody_changed_is_refused(api: Api, experiment: Exper
     assert api("DELETE", "experiments/a b/c").status_code == 204
 
 
+def test_the_experiment_of_those_who_chose_none_stays(api: Api, project: Project) -> None:
+    Experiment.objects.create(project=project, name="Default")
+    reply = api("DELETE", "experiments/Default")
+    assert (reply.status_code, Experiment.objects.get().deleted_at) == (400, None)
+
+
 def test_a_viewer_reads_and_does_not_write(experiment: Experiment, project: Project, cluster: Any) -> None:
     viewer = User.objects.create_user("eve", password="a long enough one")
     Membership.objects.create(project=project, user=viewer, role=Role.VIEWER)

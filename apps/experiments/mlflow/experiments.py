@@ -8,7 +8,7 @@ from apps.core.states import Role
 from apps.experiments import services
 from apps.experiments.ingest import check_key, check_text
 from apps.experiments.mlflow import render
-from apps.experiments.mlflow.lookup import DEFAULT_NAME, experiment_of
+from apps.experiments.mlflow.lookup import experiment_of
 from apps.experiments.mlflow.paging import page_of
 from apps.experiments.mlflow.wire import Call, MlflowError
 from apps.experiments.models import Experiment
@@ -68,8 +68,6 @@ def delete(call: Call) -> dict[str, Any]:
     found = experiment_of(call, Role.DEVELOPER)
     if found.deleted_at is not None:
         raise Missing(f"No active Experiment with id={found.pk} exists")
-    if found.name == DEFAULT_NAME:
-        raise Invalid("Cannot delete the default experiment: clients log there that never chose one.")
     services.delete_experiment(principal=call.principal, experiment=found)
     return {}
 

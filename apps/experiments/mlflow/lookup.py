@@ -1,16 +1,16 @@
 """How MLflow's ids lead to rows: always through the door that checks project and role."""
 
 from apps.core.access import get_scoped, require_role, visible_projects
-from apps.core.errors import Invalid, Missing
+from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.prepared import FindOne
 from apps.core.states import Role
 from apps.experiments import services
 from apps.experiments.mlflow.wire import Call, MlflowError
 from apps.experiments.models import Experiment, LoggedModel, Run
+from apps.experiments.services.experiments import DEFAULT_NAME
 
 # Where a client logs that never called `set_experiment`: id 0 is MLflow's default experiment.
 DEFAULT_ID = "0"
-DEFAULT_NAME = "Default"
 _MAX_ID_DIGITS = 18
 # Experiments that one search may name.
 MAX_SEARCHED = 1000
@@ -57,12 +57,17 @@ def _number(text: str) -> int:
 
 def _default_experiment(call: Call, at_least: Role) -> Experiment:
     project = call.project(at_least)
-    found = Experiment.objects.filter(project=project, name=DEFAULT_NAME).first()
+    rows = Experiment.objects.filter(project=project, name=DEFAULT_NAME)
+    found = rows.first()
     if found is not None:
         return found
     if at_least is Role.VIEWER:
         raise Missing("No Experiment with id=0 exists")
-    return services.create_experiment(principal=call.principal, project=project, name=DEFAULT_NAME)
+    try:
+        return services.create_experiment(principal=call.principal, project=project, name=DEFAULT_NAME)
+    except Conflict:
+        # Another client that never chose one was a moment earlier, which is as good.
+        return rows.get()
 
 
 def run_of(call: Call, at_least: Role = Role.VIEWER) -> Run:

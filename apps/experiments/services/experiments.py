@@ -16,6 +16,8 @@ from apps.experiments.models import Experiment
 from apps.experiments.services.authors import author
 
 MAX_NAME = 500
+# Where clients log that never chose an experiment: MLflow's id 0.
+DEFAULT_NAME = "Default"
 
 
 def create_experiment(
@@ -90,7 +92,12 @@ def rename_experiment(
 
 
 def delete_experiment(*, principal: Principal, experiment: Experiment, expect: Expect | None = None) -> None:
-    """Mark an experiment as deleted; `restore_experiment` brings it back. Needs the developer role."""
+    """Mark an experiment as deleted; `restore_experiment` brings it back. Needs the developer role.
+
+    Raises Invalid for the default one.
+    """
+    if experiment.name == DEFAULT_NAME:
+        raise Invalid("The default experiment can't be deleted: clients log there that never chose one.")
     _mark(principal, experiment, "experiment.delete", deleted=True, expect=expect)
 
 
