@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from apps.clusters.credentials import IN_CLUSTER
+from apps.clusters.kubeconfig import pem_blocks
 from apps.core.errors import Invalid
 
 FOLDER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -45,8 +46,7 @@ def here() -> InCluster:
         )
     token, ca = FOLDER / "token", FOLDER / "ca.crt"
     try:
-        authority = ca.read_text()
-        x509.load_pem_x509_certificates(authority.encode())
+        authority = pem_blocks(ca.read_bytes())
         has_token = bool(token.read_text().strip())
     except (OSError, ValueError) as error:
         raise Invalid(

@@ -6,7 +6,7 @@ https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/
 """
 
 import base64
-import binascii
+import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,8 +23,8 @@ from apps.core.errors import Invalid
 
 MAX_BYTES = 128 * 1024
 MAX_SERVER = 500
-# A DNS name or an address, in ASCII: it becomes a Host header, a row, and the name that the TLS library compares.
-_HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_.:-]*[A-Za-z0-9_:.])?")
+# A DNS name or an IPv4 address, in ASCII: it becomes a Host header, a row, and the name that the TLS library compares.
+_HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 _FIELD = "kubeconfig"
 
 _USER_REFUSED = {
@@ -114,15 +114,22 @@ def _tls_server_name(name: str) -> str:
 
 
 def _is_host(name: str) -> bool:
+    if ":" in name:
+        try:
+            return ipaddress.IPv6Address(name).scope_id is None
+        except ValueError:
+            return False
     return _HOST.fullmatch(name) is not None and ".." not in name
 
 
 def _load(text: str | bytes) -> Mapping[str, Any]:
-    size = len(text.encode() if isinstance(text, str) else text)
-    if size > MAX_BYTES:
-        raise _invalid(f"A kubeconfig of {size} bytes is too large; the limit is {MAX_BYTES}.")
     try:
+        size = len(text.encode() if isinstance(text, str) else text)
+        if size > MAX_BYTES:
+            raise _invalid(f"A kubeconfig of {size} bytes is too large; the limit is {MAX_BYTES}.")
         document = safeyaml.load(text)
+    except UnicodeEncodeError:
+        raise _invalid("This is not text: it holds half of an emoji.") from None
     except ValueError as error:
         raise _invalid(str(error)) from None
     if not isinstance(document, dict) or "clusters" not in document:
@@ -152,13 +159,14 @@ def _context(document: Mapping[str, Any], wanted: str) -> Mapping[str, Any]:
 
 
 def _entry(document: Mapping[str, Any], section: str, key: str, name: str) -> Mapping[str, Any]:
-    for entry in _named(document, section):
-        if entry["name"] == name:
-            value = entry.get(key)
-            if isinstance(value, dict):
-                return value
-            break
-    raise _invalid(f"The context's {key} {name[:100]!r} is not in {section}.")
+    entry = next((entry for entry in _named(document, section) if entry["name"] == name), None)
+    if entry is None:
+        raise _invalid(f"The context's {key} {name[:100]!r} is not in {section}.")
+    # Written with nothing in it, as `user: null`, it is there, and what it lacks is said below.
+    value = {} if entry.get(key) is None else entry[key]
+    if not isinstance(value, dict):
+        raise _invalid(f"The {key} {name[:100]!r} must be an object.")
+    return value
 
 
 def _named(document: Mapping[str, Any], section: str) -> list[Mapping[str, Any]]:
@@ -167,6 +175,10 @@ def _named(document: Mapping[str, Any], section: str) -> list[Mapping[str, Any]]
         raise _invalid(f"{section} must be a list.")
     if not all(isinstance(entry, dict) and isinstance(entry.get("name"), str) for entry in entries):
         raise _invalid(f"Every entry of {section} must have a name.")
+    names = [entry["name"] for entry in entries]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise _invalid(f"Two {section} are named {twice[:100]!r}.", "Which one is meant? Take the other one out.")
     return entries
 
 
@@ -204,42 +216,49 @@ def _one_credential(token: str, certificate: str, key: bytes) -> tuple[str, str,
         raise _invalid("There is no credential.", "It needs a token, or a client certificate with its key.")
     if not certificate or not key:
         raise _invalid("A client certificate needs both client-certificate-data and client-key-data.")
-    _check_pair(certificate, key)
-    return "", certificate, key.decode()
+    return "", certificate, _belonging(key, certificate)
 
 
-def _check_pair(certificate: str, key: bytes) -> None:
+def _belonging(key: bytes, certificate: str) -> str:
+    """The key in PEM form, without what stands around it. Raises Invalid unless it is that of the certificate."""
     try:
         private = serialization.load_pem_private_key(key, password=None)
         found = x509.load_pem_x509_certificate(certificate.encode())
         form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         belongs = private.public_key().public_bytes(*form) == found.public_key().public_bytes(*form)
+        text = private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ).decode()
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise _invalid("client-key-data is not an unencrypted private key in PEM form.") from error
     if not belongs:
         raise _invalid("client-key-data does not belong to client-certificate-data.")
     if found.not_valid_after_utc < datetime.now(UTC):
         raise _invalid(f"The client certificate expired on {found.not_valid_after_utc:%Y-%m-%d}.")
+    return text
 
 
 def _certificates(pem: bytes, name: str) -> str:
-    if not pem:
-        return ""
     try:
-        x509.load_pem_x509_certificates(pem)
-        text = pem.decode()
+        return pem_blocks(pem) if pem else ""
     except ValueError as error:
         raise _invalid(f"{name} holds no certificate in PEM form.") from error
-    if "\0" in text:  # which Postgres can't store; what else stands around the blocks is harmless
-        raise _invalid(f"{name} is not text.")
-    return text
+
+
+def pem_blocks(bundle: bytes) -> str:
+    """The certificates of a bundle, without the words that may stand between them: OpenSSL is handed ASCII alone.
+
+    Raises ValueError when there is none, or one that can't be read.
+    """
+    found = x509.load_pem_x509_certificates(bundle)
+    return "".join(each.public_bytes(serialization.Encoding.PEM).decode() for each in found)
 
 
 def _decoded(entry: Mapping[str, Any], key: str) -> bytes:
     text = _text(entry, key)
     try:
         return base64.b64decode("".join(text.split()), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise _invalid(f"{key} is not base64.") from error
 
 

@@ -1,14 +1,26 @@
 """YAML that somebody sent, read without what is dangerous or makes small texts expensive. Pure."""
 
+import re
 from typing import Any
 
 import yaml
 
 MAX_BRACKETS = 30
+# A key that may be named in an error: no secret looks like one.
+_PLAIN_KEY = re.compile(r"[A-Za-z]+(-[a-z]+)*")
+_KEY_LENGTH = 40
+
+
+class TwiceError(yaml.YAMLError):
+    """A key that stands twice in one object: only one of its values could hold."""
+
+    def __init__(self, key: str, line: int) -> None:
+        plain = len(key) <= _KEY_LENGTH and _PLAIN_KEY.fullmatch(key)
+        super().__init__(f"{f'The key {key}' if plain else 'A key'} stands twice in one object (line {line}).")
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader without aliases, and without brackets within brackets within brackets."""
+    """SafeLoader without aliases, keys that stand twice, and brackets within brackets within brackets."""
 
     def fetch_flow_collection_start(self, token_class: Any) -> None:
         """Refuse deep nesting: the scanner's work grows with its square."""
@@ -22,11 +34,23 @@ class _Loader(yaml.SafeLoader):
             raise yaml.YAMLError("aliases are not allowed")
         return super().compose_node(parent, index)
 
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        """Refuse a key that stands twice: other readers take either of its values."""
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in seen:
+                    raise TwiceError(key.value, key.start_mark.line + 1)
+                seen.add((key.tag, key.value))
+        return super().construct_mapping(node, deep)
+
 
 def load(text: str | bytes) -> Any:
     """The document. Raises ValueError with a sentence that tells the place and never quotes: there may be secrets."""
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with fewer abilities
+    except TwiceError as error:
+        raise ValueError(str(error)) from None
     except (yaml.YAMLError, RecursionError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
         # PyYAML lets through whatever int(), float() and a missing match raise on a value that belies its tag.
         mark = getattr(error, "problem_mark", None)

@@ -1,12 +1,16 @@
 """A submitted kubeconfig is not trusted: each way to abuse one has a row here."""
 
 import base64
+import textwrap
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import yaml
 
 from apps.clusters import kubeconfig
+from apps.clusters.kube.connection import Connection, tls_context
+from apps.clusters.kube.errors import Unreachable
 from apps.core.errors import Invalid
 from tests.clusters.fakeapi import certificate
 
@@ -70,6 +74,8 @@ def test_secrets_are_in_no_representation() -> None:
         ({"token": "t", "something-new": "x"}, "does not know"),
         ({}, "no credential"),
         ({"token": ""}, "no credential"),
+        ({"token": None}, "no credential"),
+        ("token", "user 'u' must be an object"),
         ({"token": "a b"}, "white space"),
         ({"token": "a\r\nX-Injected: 1"}, "white space"),
         ({"token": ["a"]}, "must be text"),
@@ -120,7 +126,13 @@ def test_a_user_entry_is_refused_with_the_reason(user: dict[str, Any], reason: s
         ({"server": SERVER, "tls-server-name": "a\0b"}, "not the name of a host"),
         ({"server": SERVER, "tls-server-name": ".a"}, "not the name of a host"),
         ({"server": SERVER, "tls-server-name": "a" * 254}, "not the name of a host"),
-        ({"server": SERVER, "certificate-authority-data": b64(CA + b"\0")}, "not text"),
+        ({"server": "https://[::1"}, "not a valid"),
+        ({"server": "https://::1"}, "."),
+        ({"server": "https://fd00::1:6443"}, "."),
+        ({"server": "https://[fd00:::1]"}, "."),
+        ({"server": SERVER, "tls-server-name": "fd00:::1"}, "not the name of a host"),
+        ({"server": SERVER, "tls-server-name": "https://a"}, "not the name of a host"),
+        ({"server": SERVER, "certificate-authority-data": "ÄÖÜ="}, "not base64"),
     ],
 )
 def test_a_cluster_entry_is_refused_with_the_reason(cluster: dict[str, Any], reason: str) -> None:
@@ -149,6 +161,17 @@ def test_a_cluster_entry_is_refused_with_the_reason(cluster: dict[str, Any], rea
         (text(users=[]), "not in users"),
         (text(clusters=[]), "not in clusters"),
         (text(**{"current-context": "gone"}), "no context 'gone'"),
+        (text(users=None), "user 'u' is not in users"),
+        (text(users=[{"name": "u", "user": None}]), "There is no credential"),
+        (text(users=[{"name": "u"}]), "There is no credential"),
+        (text(clusters=[{"name": "c", "cluster": None}]), "has no server address"),
+        (text(users=[{"name": "u", "user": {"token": word}} for word in "ab"]), "Two users are named 'u'"),
+        (text(clusters=[document()["clusters"][0], document()["clusters"][0]]), "Two clusters are named 'c'"),
+        (text(contexts=[{"name": "x", "context": {"cluster": word}} for word in "cd"]), "Two contexts are named 'x'"),
+        (f"{text()}users: []\n", r"The key users stands twice in one object \(line \d+\)"),
+        (text().replace("token: secret-token", "token: a\n    token: b"), r"The key token stands twice .*line \d+"),
+        ("{s3cr3t: 1, s3cr3t: 2}", r"^A key stands twice in one object \(line 1\)\."),
+        ("token: \ud83d", "half of an emoji"),
     ],
 )
 def test_what_is_no_usable_kubeconfig_is_refused(submitted: str | bytes, reason: str) -> None:
@@ -165,9 +188,52 @@ def test_a_value_that_belies_its_tag_is_no_crash(value: str) -> None:
         kubeconfig.parse(f"{text()}\nodd: {value}")
 
 
-@pytest.mark.parametrize("server", ["https://k8s.example.org:6443/k8s/clusters/c-1", "https://[2001:db8::1]:6443"])
+@pytest.mark.parametrize(
+    "server",
+    [
+        "https://k8s.example.org:6443/k8s/clusters/c-1",
+        "https://[2001:db8::1]:6443",
+        "https://[::1]",
+        "https://10.0.0.9",
+    ],
+)
 def test_addresses_that_people_have_are_taken(server: str) -> None:
     assert kubeconfig.parse(text(cluster={"server": server})).server == server
+
+
+@pytest.mark.parametrize("name", ["kubernetes.default.svc", "2001:db8::1", "10.0.0.9", "KUBE_1.example"])
+def test_names_for_the_certificate_that_people_have_are_taken(name: str) -> None:
+    found = kubeconfig.parse(text(cluster={"server": SERVER, "tls-server-name": name}))
+    assert Connection(found.server, "10.0.0.9", tls_server_name=found.tls_server_name).expected_name == name
+
+
+WORDS = "# Zürich 東京 – première autorité\n".encode()
+
+
+def test_of_a_bundle_with_words_between_the_blocks_the_blocks_are_kept() -> None:
+    bundle = WORDS + CA + b"\0" + WORDS + OTHER_CA + WORDS
+    user = {"client-certificate-data": b64(WORDS + CA), "client-key-data": b64(WORDS + KEY)}
+    found = kubeconfig.parse(text(user, {"server": SERVER, "certificate-authority-data": b64(bundle)}))
+    assert found.ca == CA.decode() + OTHER_CA.decode()
+    assert (found.client_certificate, found.client_key) == (CA.decode(), KEY.decode())
+    made = Connection(
+        SERVER, "10.0.0.9", found.ca, client_certificate=found.client_certificate, client_key=found.client_key
+    )
+    assert len(tls_context(made).get_ca_certs()) == 2
+
+
+def test_words_that_were_stored_before_are_a_refusal_and_no_crash() -> None:
+    with pytest.raises(Unreachable, match="Register the cluster's credential again"):
+        tls_context(Connection(SERVER, "10.0.0.9", (WORDS + CA).decode()))
+
+
+@pytest.mark.parametrize("wrap", [lambda line: line, lambda line: textwrap.fill(line, 64), lambda line: f"  {line}\n"])
+@pytest.mark.parametrize("style", ["", "|", ">"])
+def test_base64_may_be_wrapped_as_people_do(wrap: Callable[[str], str], style: str) -> None:
+    wrapped = textwrap.indent(wrap(b64(CA)), " " * 12)
+    plain = text(cluster={"server": SERVER})
+    given = plain.replace("    server:", f"    certificate-authority-data: {style}\n{wrapped}\n    server:")
+    assert kubeconfig.parse(given).ca == CA.decode()
 
 
 def test_yaml_errors_do_not_quote_secrets() -> None:
