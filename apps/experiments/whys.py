@@ -82,7 +82,9 @@ def _telling(run: Run, last: Attempt | None, pods: Sequence[Pod]) -> Pod | None:
     """The pod of the last attempt that says most: the newest, and among several workers the first that is unwell."""
     if last is None:
         return None
-    own = [pod for pod in pods if pod.owner_name in ("", last.job_name)]
+    # A pod elsewhere that carries the run's number is another Flotilla's.
+    here = [pod for pod in pods if (pod.cluster_id, pod.namespace) == (last.cluster_id, last.namespace)]
+    own = [pod for pod in here if pod.owner_name in ("", last.job_name)]
     if int(run.spec.get("workers") or 1) == 1:
         return own[0] if own else None
     return min([pod for pod in own if pod.deleted_at is None] or own, key=_ill, default=None)

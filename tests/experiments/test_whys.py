@@ -119,6 +119,14 @@ def test_a_run_whose_job_is_suspended_says_who_resumes_it(
     assert browser.get(f"/api/v1/runs/{run.uid}").json()["message"] == message
 
 
+def test_a_pod_elsewhere_that_carries_the_runs_number_explains_nothing(
+    experiment: Experiment, cluster: Cluster
+) -> None:
+    run = launched(experiment, cluster)
+    waiting_pod(run, factories.cluster("other", nodes=0))
+    assert whys_of([run], Visibility(True, frozenset())) == {}
+
+
 def test_out_of_memory_is_said_also_when_the_pod_is_gone(
     browser: Client, experiment: Experiment, cluster: Cluster
 ) -> None:
