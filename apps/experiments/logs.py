@@ -107,9 +107,9 @@ def _first_pod(attempt: Attempt | None, pods: Sequence[Pod]) -> Pod | None:
     if attempt is None:
         return pods[0] if pods else None
     own = [pod for pod in pods if pod.owner_name in ("", attempt.job_name)]
-    order = {str(pod["name"]): number for number, pod in enumerate(attempt.pods)}
     if int(attempt.run.spec.get("workers") or 1) == 1:
         return own[0] if own else None
+    order = {str(pod["name"]): number for number, pod in enumerate(attempt.pods)}
     return min(own, key=lambda pod: order.get(pod.name, len(order)), default=None)
 
 

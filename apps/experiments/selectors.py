@@ -182,7 +182,7 @@ class Series:
     """The points of one metric of one run, by step and time; timestamps in milliseconds since the epoch."""
 
     key: str
-    points: Sequence[Point] = field(default_factory=tuple)
+    points: Sequence[Point] = ()
 
 
 def metric_series(run_pk: int, keys: Iterable[str] | None = None, *, limit: int = 2000) -> list[Series]:

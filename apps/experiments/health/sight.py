@@ -1,7 +1,7 @@
 """A Job and its pods as the API server shows them → what a decision needs of them. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -98,7 +98,7 @@ class JobSeen:
     message: str = ""
     started_at: datetime | None = None
     ended_at: datetime | None = None
-    pods: tuple[PodSeen, ...] = field(default_factory=tuple)
+    pods: tuple[PodSeen, ...] = ()
 
     @property
     def present(self) -> tuple[PodSeen, ...]:
