@@ -3,7 +3,7 @@ SHELL := /bin/bash
 # Any Python from 3.11 on.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-RUN_FILES := requirements/run.txt requirements/embedded.txt requirements/examples.txt
+RUN_FILES := requirements/run.txt requirements/embedded.txt requirements/examples.txt requirements/modelserver.txt
 DEVELOPMENT := FLOTILLA_ENV=development
 # Bytecode is kept, whatever the shell says: else each of a dozen processes compiles everything at each start.
 export PYTHONDONTWRITEBYTECODE :=
@@ -27,7 +27,7 @@ test: .venv/.installed-dev ## Run all tests on a real Postgres, a real Valkey an
 check: .venv/.installed-dev ## Check style, types, import contracts, migrations, the API's schema, sizes and templates
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict controlplane apps localcluster scripts manage.py
+	$(BIN)/mypy --strict controlplane apps localcluster modelserver scripts manage.py
 	$(BIN)/mypy --strict examples
 	$(BIN)/lint-imports
 	$(DEVELOPMENT) $(BIN)/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
@@ -51,7 +51,7 @@ test-kube: .venv/.installed-dev ## Run tests/kube on the cluster of KUBECONFIG (
 	$(BIN)/pytest tests/kube --kubeconfig "$$KUBECONFIG" $(if $(HOLLOW),--hollow-nodes) $(ARGS)
 
 requirements: .venv/.installed-run ## Pin requirements/*.txt anew out of requirements/*.in
-	@for name in run embedded examples dev installer; do \
+	@for name in run embedded examples modelserver dev installer; do \
 	  $(BIN)/uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-header \
 	    --no-emit-index-url --no-emit-find-links requirements/$$name.in -o requirements/$$name.txt || exit 1; \
 	done

@@ -19,7 +19,13 @@ def parse(arguments: list[str]) -> ClusterConfig:
     parser.add_argument("--data-dir", type=Path, required=True, help="state, credentials, kubeconfig and logs go here")
     parser.add_argument("--port", type=int, default=6443, help="of the API on --host; 0 takes a free one")
     parser.add_argument("--host", default="127.0.0.1", help="the IP address to listen on")
-    parser.add_argument("--images", type=Path, help="a TOML file that names further images")
+    parser.add_argument(
+        "--images",
+        type=Path,
+        action="append",
+        default=[],
+        help="a TOML file that names further images; may be repeated",
+    )
     parser.add_argument("--hollow", action="store_true", help="pods only pretend to run")
     parser.add_argument("--hollow-nodes", type=int, metavar="N", help="that many big nodes (with --hollow)")
     parser.add_argument("--faults", action="store_true", help="let tests switch faults on (/localcluster/faults)")
@@ -27,13 +33,14 @@ def parse(arguments: list[str]) -> ClusterConfig:
         "--node-grace-seconds", type=float, default=50.0, metavar="S", help="a silent node is Unknown after S seconds"
     )
     found = parser.parse_args(arguments)
-    if found.images and not found.images.is_file():
-        parser.error(f"--images {found.images}: no such file")
+    for table in found.images:
+        if not table.is_file():
+            parser.error(f"--images {table}: no such file")
     return ClusterConfig(
         data_dir=found.data_dir.resolve(),
         port=found.port,
         host=found.host,
-        images=found.images,
+        images=tuple(found.images),
         hollow=found.hollow,
         faults=found.faults,
         node_grace_seconds=found.node_grace_seconds,

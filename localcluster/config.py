@@ -58,7 +58,7 @@ class ClusterConfig:
     data_dir: Path
     port: int = 6443
     host: str = "127.0.0.1"
-    images: Path | None = None
+    images: tuple[Path, ...] = ()
     hollow: bool = False
     nodes: tuple[NodeConfig, ...] = DEFAULT_NODES
     #: May the administrator switch faults on?

@@ -149,7 +149,7 @@ class _Cluster:
 
     def __init__(self, config: ClusterConfig) -> None:
         self.credentials = credentials = ensure_credentials(config.data_dir, config.host)
-        images = ImageTable.load(config.images)
+        images = ImageTable.load(*config.images)
         self.store = Store(config.database)
         registry = Registry(self.store)
         bootstrap(registry)

@@ -235,7 +235,7 @@ def revision(of: Deployment, model_version: ModelVersion) -> Revision:
 def serving_spec(model_version: ModelVersion) -> dict[str, Any]:
     asked = {
         "model": {"name": model_version.model.name, "version": model_version.version},
-        "image": "flotilla-examples/digits:1",
+        "image": "team/digits:1",
         "command": ["python", "serve.py"],
     }
     return parse_revision(asked).to_json()

@@ -17,13 +17,12 @@ import yaml
 from controlplane.embedded import ports
 from controlplane.embedded.datadir import DataDir
 from controlplane.embedded.demo.client import Api
-from controlplane.embedded.fleet import BASE_DIR
+from controlplane.embedded.fleet import BASE_DIR, IMAGES
 from controlplane.embedded.logfiles import tail
 from controlplane.embedded.processes import Command, die_with_parent, spawn
 from controlplane.embedded.stopping import stop
 from controlplane.embedded.waiting import wait_for
 
-IMAGES = BASE_DIR / "examples" / "images.toml"
 START_TIMEOUT_S = 180.0
 # What the tests' own servers told us must not reach a stack that starts its own.
 OURS = ("DATABASE_URL", "REDIS_URL", "FLOTILLA_")
@@ -65,7 +64,8 @@ class LocalCluster:
     def start(cls, directory: Path, *options: str) -> "LocalCluster":
         """Start it and wait until it has written its kubeconfig and listens."""
         port = ports.free_port()
-        arguments = ("--data-dir", str(directory), "--port", str(port), "--images", str(IMAGES), *options)
+        images = [part for table in IMAGES for part in ("--images", str(table))]
+        arguments = ("--data-dir", str(directory), "--port", str(port), *images, *options)
         command = Command("localcluster", (sys.executable, "-m", "localcluster", *arguments), cwd=BASE_DIR)
         made = cls(directory, port, spawn(command, directory / "localcluster.log"), command)
         wait_for(made._is_up, "the local cluster to listen", timeout=30)

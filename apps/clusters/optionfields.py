@@ -20,7 +20,7 @@ def _lines(rows: int, example: str) -> forms.Textarea:
 class PodOptionsForm(forms.Form):
     """The base of forms that launch pods. `form.html` folds the fields that `advanced` names."""
 
-    advanced = (*podoptions.KEYS[:3], "volumes", "image_pull_secrets", "image_pull_policy")
+    advanced: tuple[str, ...] = (*podoptions.KEYS[:3], "volumes", "image_pull_secrets", "image_pull_policy")
 
     node_selector = forms.CharField(
         required=False,

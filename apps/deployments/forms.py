@@ -9,18 +9,28 @@ from apps.core.formfields import amount, gpus
 from apps.core.formtext import pairs, words
 from apps.core.models import Project
 from apps.deployments import selectors
+from apps.deployments.services import server
 from apps.deployments.specs import MAX_REPLICAS
+
+
+def _image() -> forms.CharField:
+    served = " and ".join(server.FLAVOURS)
+    help_text = f"Empty: Flotilla's own server, for models of {served}. Another one serves HTTP on $HOST:$PORT."
+    return forms.CharField(max_length=500, required=False, help_text=help_text)
 
 
 class DeployForm(PodOptionsForm):
     """A new deployment."""
 
+    advanced = ("image", "command", *PodOptionsForm.advanced)
+    advanced_about = "another image, nodes, volumes, image pulls"
+
     name = forms.CharField(max_length=40, help_text="It names the Service, too: small letters, digits, '-'.")
     target = forms.ChoiceField(help_text="Cluster, namespace and environment.")
     model = forms.ChoiceField(label="Model version", required=False, help_text="What the replicas fetch and serve.")
     replicas = forms.IntegerField(min_value=0, max_value=MAX_REPLICAS, initial=2)
-    image = forms.CharField(max_length=500, help_text="Serves HTTP on $HOST:$PORT.")
-    command = forms.CharField(max_length=2000, required=False, help_text="As in a shell: python serve.py")
+    image = _image()
+    command = forms.CharField(max_length=2000, required=False, help_text="Of that image, in words as in a shell.")
     cpu = amount("CPU", "250m", "Cores of each replica, such as 500m or 2.")
     memory = amount("Memory", "512Mi", "Of each replica, such as 512Mi or 2Gi.")
     gpu = gpus()
@@ -63,7 +73,7 @@ class ReviseForm(PodOptionsForm):
     """Another model version or image for a deployment that is there. `initial` is what it has now."""
 
     model = forms.ChoiceField(label="Model version", required=False)
-    image = forms.CharField(max_length=500)
+    image = _image()
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -122,9 +122,9 @@ def parse_revision(data: Mapping[str, Any]) -> RevisionSpec:
     """Check what a person or a program asked for. Raises Invalid naming the field and what it should be."""
     if not data.get("image"):
         raise Invalid(
-            "A deployment needs the name of a container image.",
+            "What shall serve? Name a registered model or a container image.",
             field="image",
-            hint="An image that serves HTTP on $PORT.",
+            hint="An image serves HTTP on $PORT.",
         )
     for name in data.get("env") or {}:
         if name in RESERVED_ENV:

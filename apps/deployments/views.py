@@ -27,12 +27,12 @@ from apps.core.states import Health, Role
 from apps.deployments import examples, panels, predict, selectors, services
 from apps.deployments.forms import DeployForm, ReviseForm, ScaleForm, TargetForm
 from apps.deployments.models import Deployment
+from apps.deployments.services.server import is_own
 
 PER_PAGE = 50
 DEPLOY_COMMAND = """curl -X POST {url}/api/v1/deployments -H "Authorization: Bearer $TOKEN" \\
   -H "Content-Type: application/json" -d '{{"project": "{project}", "name": "digits",
-  "target": "local-production", "model": "digits", "alias": "champion", "replicas": 3,
-  "image": "flotilla-examples/digits:1", "command": ["python", "serve.py"]}}'"""
+  "target": "local-production", "model": "digits", "alias": "champion", "replicas": 3}}'"""
 
 
 @page
@@ -289,7 +289,13 @@ def _revision_now(deployment: Deployment) -> dict[str, Any]:
     spec: dict[str, Any] = deployment.current.spec if deployment.current else {}
     model = spec.get("model") or {}
     chosen = f"{model['name']}:{model['version']}" if model else ""
-    return {"image": spec.get("image", ""), "model": chosen, **initial_of(spec)}
+    return {"image": _shown_image(spec), "model": chosen, **initial_of(spec)}
+
+
+def _shown_image(spec: dict[str, Any]) -> str:
+    """The image for a form, where none stands for Flotilla's own server."""
+    image = str(spec.get("image", ""))
+    return "" if is_own(image) else image
 
 
 def _refused(request: PageRequest, deployment: Deployment, form: Any) -> HttpResponse:
@@ -304,7 +310,7 @@ def _initial(request: PageRequest, project: Project) -> dict[str, Any]:
     initial: dict[str, Any] = {"name": service_name_from(model), "model": f"{model}:{version}" if model else ""}
     before = selectors.last_spec(project, model) if model else None
     if before is not None:
-        initial |= {"image": before["image"], "command": shlex.join(before["command"]), **before["resources"]}
+        initial |= {"image": _shown_image(before), "command": shlex.join(before["command"]), **before["resources"]}
         initial["env"] = "\n".join(f"{name}={value}" for name, value in before["env"].items())
         initial |= initial_of(before)
     return initial

@@ -14,6 +14,8 @@ from controlplane.embedded.processes import Command
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 WEB_PROCESSES = 2
+# Further images that the local cluster knows: Flotilla's own model server, and the examples.
+IMAGES = (BASE_DIR / "modelserver" / "images.toml", BASE_DIR / "examples" / "images.toml")
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def environment(data: DataDir, keys: Keys, addresses: Addresses) -> dict[str, st
 def local_cluster(data: DataDir, port: int) -> Command:
     """The local cluster, which knows nothing of Flotilla."""
     options = ("--data-dir", str(data.localcluster), "--port", str(port))
-    images = ("--images", str(BASE_DIR / "examples" / "images.toml"))
+    images = [part for table in IMAGES for part in ("--images", str(table))]
     env = {"PYTHONDONTWRITEBYTECODE": ""}
     return Command(name="localcluster", argv=_python("-m", "localcluster", *options, *images), env=env, cwd=BASE_DIR)
 

@@ -111,8 +111,7 @@ def log_results(model: "MLPClassifier", validation: "Part", mlflow: Any) -> None
 
     mlflow.log_figure(confusion_figure(model, validation), "confusion_matrix.png")
     # Requirements are named, or MLflow would load the model in another process to find them out.
-    # Pickle rather than skops, whose import costs a second here and in each replica; serve.py unpickles
-    # nothing but the classes on its own short list.
+    # Pickle rather than skops, the default, whose import costs a second here and in each replica.
     logged = mlflow.sklearn.log_model(
         model,
         name="model",

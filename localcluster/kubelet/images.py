@@ -64,10 +64,10 @@ class ImageTable:
         self._images = {normal(name): image for name, image in images.items()}
 
     @classmethod
-    def load(cls, path: Path | None = None) -> ImageTable:
-        """The built-in images and those of a TOML file. Raises ImageError."""
+    def load(cls, *tables: Path) -> ImageTable:
+        """The built-in images and those of TOML files, of which the last one wins. Raises ImageError."""
         images = {image.name: image for image in BUILT_IN}
-        if path is not None:
+        for path in tables:
             images.update(_read(path))
         return cls(images)
 

@@ -122,7 +122,7 @@ def _wish(number: int) -> Body:
     }
 
 
-_SPEC = {"image": "flotilla-examples/digits:1", "command": ["python", "serve.py"]}
+_SPEC = {"image": "team/digits:1", "command": ["python", "serve.py"]}
 REST = [
     *get(
         "/api/v1/projects/",

@@ -18,13 +18,13 @@ from tests import factories
 from tests.deployments.fleet import Fleet
 from tests.stack import LocalCluster
 
-SPEC = {"model": "digits", "version": 1, "image": "flotilla-examples/digits:1", "command": ["python", "serve.py"]}
+SPEC = {"model": "digits", "version": 1, "image": "team/digits:1", "command": ["python", "serve.py"]}
 
 
 DRIFT = [
     {
         "object": "Deployment digits-r1", "field": "spec.template.spec.containers[server].image", "kind": "changed",
-        "applied": "flotilla-examples/digits:1", "found": "evil:1", "manager": "kubectl-edit",
+        "applied": "team/digits:1", "found": "evil:1", "manager": "kubectl-edit",
         "at": "2026-11-29T20:00:00Z",
     },
     {

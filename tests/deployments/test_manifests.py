@@ -13,7 +13,7 @@ from tests.clusters.test_podoptions import EVERYTHING
 IDENTITY = manifests.Identity("demo", "digits", "flotilla-demo")
 SPEC = parse_revision(
     {
-        "image": "flotilla-examples/digits:1",
+        "image": "team/digits:1",
         "command": ["python", "serve.py"],
         "env": {"THREADS": "2"},
         "model": {"name": "digits", "version": 4},
@@ -59,7 +59,7 @@ def test_the_workload_of_a_revision() -> None:
                     "containers": [
                         {
                             "name": "server",
-                            "image": "flotilla-examples/digits:1",
+                            "image": "team/digits:1",
                             "command": ["python", "serve.py"],
                             "env": [
                                 {"name": "THREADS", "value": "2"},

@@ -101,7 +101,7 @@ def test_the_page_tells_the_rollout_the_replicas_and_why(
     for said in (
         "Rollout to revision 2", "1 of 3 ready", "Retire revision 1", "1 of 1 replica of revision 2 ready.",
         "restarted 1×, exit 137 SIGKILL", "was killed by SIGKILL (exit code 137)", "3 of 3 ready again after 2.1 s.",
-        "digits:1", "digits:2", "flotilla-examples/digits:1", "Roll back",
+        "digits:1", "digits:2", "team/digits:1", "Roll back",
     ):  # fmt: skip
         assert said in text, said
     assert f'data-live="deployment:{digits.pk}"' in answer.content.decode()
@@ -205,7 +205,7 @@ def test_a_deployment_is_made_by_the_form_with_errors_at_their_fields(page: Clie
     assert "digits v2 @next" in form
     asked = {
         "name": "digits", "target": "local-production", "model": "digits:2", "replicas": "2",
-        "image": "flotilla-examples/digits:1", "command": "python serve.py", "cpu": "250m", "memory": "512Mi",
+        "image": "team/digits:1", "command": "python serve.py", "cpu": "250m", "memory": "512Mi",
         "env": "THREADS=2",
     }  # fmt: skip
     wrong = page.post(f"{HOME}new", {**asked, "cpu": "much"})

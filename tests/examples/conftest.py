@@ -1,21 +1,15 @@
-"""A really trained model, and a small MLflow registry that hands it out."""
+"""A really trained model."""
 
 import json
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits"
-TOKEN = "staged-token"
 
 
 def mlflow_environment(store: Path) -> dict[str, str]:
@@ -78,67 +72,3 @@ def held_out() -> dict:
     """The held-out digits, as the main job reads them."""
     done = subprocess.run([sys.executable, "data.py"], cwd=DIGITS, capture_output=True, timeout=60, check=True)
     return json.loads(done.stdout)
-
-
-@dataclass
-class StagedRegistry:
-    """What a Flotilla would answer about version 1 of model `digits`."""
-
-    model_dir: Path
-    url: str = ""
-    # Each of these is answered once, in this order, before real answers.
-    failures: list[int] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-    artifact_uri: str = "mlflow-artifacts:/7/models/m-1/artifacts"
-
-    def answer(self, target: str, authorization: str | None) -> tuple[int, bytes]:
-        """(status, body) for a GET."""
-        self.requests.append(target)
-        if self.failures:
-            return self.failures.pop(0), b"{}"
-        if authorization != f"Bearer {TOKEN}":
-            return 401, b"{}"
-        parts = urlsplit(target)
-        if parts.path == "/api/2.0/mlflow/model-versions/get-download-uri":
-            if parse_qs(parts.query) != {"name": ["digits"], "version": ["1"]}:
-                return 404, b"{}"
-            return 200, json.dumps({"artifact_uri": self.artifact_uri}).encode()
-        prefix = "/api/2.0/mlflow-artifacts/artifacts/7/models/m-1/artifacts/"
-        file = self.model_dir / parts.path.removeprefix(prefix)
-        if not parts.path.startswith(prefix) or not file.is_file():
-            return 404, b"{}"
-        return 200, file.read_bytes()
-
-
-@contextmanager
-def staged_registry(training: Training) -> Iterator[StagedRegistry]:
-    """A running registry that knows the trained model."""
-    staged = StagedRegistry(training.model_dir())
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            status, body = staged.answer(self.path, self.headers.get("Authorization"))
-            self.send_response(status)
-            if 300 <= status < 400:
-                self.send_header("Location", staged.url + "/elsewhere")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args: object) -> None:
-            """Keep the test's output clean."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        staged.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        yield staged
-        server.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-def registry(trained: Training) -> Iterator[StagedRegistry]:
-    """A registry for one test, which may make it fail."""
-    with staged_registry(trained) as staged:
-        yield staged

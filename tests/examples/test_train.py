@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from modelserver.openinference.flavours import load
+
 from .conftest import DIGITS, Training, mlflow_environment, train
 
 CURVES = {"train_loss", "train_accuracy", "val_loss", "val_accuracy"}
@@ -121,3 +123,10 @@ def test_continues_the_run_that_was_launched_for_it(slow_training):
     assert re.search(f"run {run_id} started", again.output)
     run = only_run(again)
     assert (run.name, status(run)) == (run_id, FINISHED)
+
+
+def test_the_model_is_one_that_flotillas_own_server_loads(trained: Training):
+    folder = trained.model_dir()
+    model = load(lambda path: (folder / path).read_bytes())
+    assert model.input.shape == (-1, 64)
+    assert [output.name for output in model.outputs] == ["label", "probabilities"]

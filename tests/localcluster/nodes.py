@@ -124,7 +124,7 @@ async def running(
     for name in ("default",):
         if not registry.exists("namespaces", name):
             registry.create("namespaces", {"metadata": {"name": name}})
-    kubelet = make_kubelet(registry, data_dir=data, images=ImageTable.load(images), hollow=hollow)
+    kubelet = make_kubelet(registry, data_dir=data, images=ImageTable.load(*filter(None, [images])), hollow=hollow)
     made = controllers(registry, nodes, kubelet, node_grace_seconds=0.2)
     parts = [*made, Scheduler(registry), KubeProxy(registry), kubelet]
     tasks = [asyncio.create_task(part.run()) for part in parts]

@@ -1,7 +1,9 @@
 """The Dockerfile and .dockerignore, as far as they can be checked without an engine."""
 
 import fnmatch
+import json
 import re
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,3 +63,20 @@ def test_has_a_health_check_and_starts_the_web_process():
     assert '"/app/controlplane/healthcheck.py", "web"' in FINAL_STAGE
     assert 'CMD ["uvicorn", "controlplane.asgi:application", "--host", "0.0.0.0", "--port", "8000"' in FINAL_STAGE
     assert re.search(r"WEB_CONCURRENCY=[2-9]", FINAL_STAGE), "one process uses one core"
+
+
+SERVER = (ROOT / "modelserver" / "Dockerfile").read_text()
+
+
+def test_the_model_server_is_an_image_of_its_own_built_from_the_same_folder():
+    copied = re.findall(r"^COPY (?!--from)(\S+) \S+$", SERVER, re.M)
+    assert copied == ["requirements/modelserver.txt", "modelserver/openinference"]
+    for path in [*copied, "modelserver/openinference/__main__.py"]:
+        assert (ROOT / path).exists()
+        assert reaches_the_build(path), path
+    assert "--require-hashes --only-binary :all:" in SERVER
+    assert re.search(r"^USER 10001:10001$", SERVER[SERVER.rindex("\nFROM ") :], re.M)
+    # It starts as the local cluster starts it.
+    command = json.loads(re.search(r"^ENTRYPOINT (.*)$", SERVER, re.M)[1])
+    table = tomllib.loads((ROOT / "modelserver" / "images.toml").read_text())["images"]
+    assert [image["command"] for image in table.values()] == [command]

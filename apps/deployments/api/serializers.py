@@ -65,7 +65,9 @@ class NewRevisionSerializer(PodOptionsSerializer):
     model = serializers.CharField(required=False, help_text="The name of a registered model.")
     version = serializers.IntegerField(required=False, min_value=1)
     alias = serializers.CharField(required=False, help_text="Instead of a version; resolved now.")
-    image = serializers.CharField(required=False)
+    image = serializers.CharField(
+        required=False, allow_blank=True, help_text="Empty: Flotilla's own server, for the models that it knows."
+    )
     command = serializers.ListField(child=serializers.CharField(), required=False)
     args = serializers.ListField(child=serializers.CharField(allow_blank=True), required=False)
     env = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
@@ -82,7 +84,6 @@ class NewDeploymentSerializer(NewRevisionSerializer):
     name = serializers.CharField()
     target = serializers.CharField()
     replicas = serializers.IntegerField(default=1)
-    image = serializers.CharField()
 
 
 class RollbackSerializer(Strict):

@@ -18,6 +18,7 @@ from apps.core.states import Health
 from apps.core.transitions import advance, log
 from apps.deployments import manifests
 from apps.deployments.models import Deployment, Revision, Rollout
+from apps.deployments.services.server import with_image
 from apps.deployments.specs import RevisionSpec, Strategy, parse_revision, parse_strategy
 from apps.deployments.states import ROLLOUT_MOVES, UNFINISHED, DeploymentState, RolloutState
 from apps.experiments.models import ModelVersion
@@ -61,7 +62,7 @@ def resolve(project: Project, spec: Mapping[str, Any], strategy: Strategy) -> Wi
         raise Invalid("Which version of the model?", field="version", hint="Give a version or an alias.")
     found = model_version(project, str(name), alias if number in (None, "") else str(number))
     model = {"name": found.model.name, "version": found.version}
-    return Wish(parse_revision({**spec, "model": model}), found, rolls, alias)
+    return Wish(parse_revision({**with_image(spec, found), "model": model}), found, rolls, alias)
 
 
 def hold(deployment: Deployment, expect: Expect | None = None) -> Deployment:

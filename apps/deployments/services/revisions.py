@@ -15,6 +15,7 @@ from apps.core.states import Role
 from apps.deployments import manifests
 from apps.deployments.models import Deployment, Revision
 from apps.deployments.services.common import Wish, announce, hold, identity_of, kept, resolve, roll
+from apps.deployments.services.server import OF_IMAGE
 from apps.deployments.specs import parse_revision, parse_strategy
 
 
@@ -112,6 +113,9 @@ def _changed(deployment: Deployment, changes: Mapping[str, Any]) -> Wish:
     model = current.spec["model"] or {}
     base = {**current.spec, "model": model.get("name")}
     given = {key: value for key, value in changes.items() if value is not None}
+    if "image" in given and not given["image"]:
+        # Flotilla's own server comes without what the image before it was started with.
+        base |= dict.fromkeys(OF_IMAGE)
     if "version" not in given and "alias" not in given:
         base |= {"version": model.get("version"), "alias": deployment.alias}
         if given.get("model", base["model"]) != base["model"]:

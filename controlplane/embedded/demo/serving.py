@@ -10,7 +10,7 @@ from controlplane.embedded.demo.client import ApiError
 from controlplane.embedded.demo.predictions import Tally, predict_all, predicting
 from controlplane.embedded.demo.report import StepFailedError, wait_until
 from controlplane.embedded.demo.training import new_version
-from controlplane.embedded.demo.voyage import ALIAS, DEPLOYMENT, IMAGE, MODEL, REPLICAS, TARGET, Voyage
+from controlplane.embedded.demo.voyage import ALIAS, DEPLOYMENT, MODEL, REPLICAS, TARGET, Voyage
 
 ROLLOUT_TIMEOUT_S, HEAL_TIMEOUT_S = 180.0, 120.0
 # Well below what the runs reach in training, well above what guessing reaches.
@@ -71,8 +71,6 @@ def roll(voyage: Voyage) -> None:
 def _roll_to(voyage: Voyage, version: str) -> int:
     """Make the deployment, or a new revision of it; returns the revision's number."""
     spec = {
-        "image": IMAGE,
-        "command": ["python", "serve.py"],
         "model": MODEL,
         "version": int(version),
         "resources": {"cpu": "1", "memory": "512Mi"},

@@ -73,6 +73,10 @@ REDIS_URL: {{ required (printf "secrets.redisUrl %s" $ask) .Values.secrets.redis
   value: /tmp/alive
 - name: FLOTILLA_NAMESPACE
   value: {{ $root.Release.Namespace | quote }}
+{{- with $root.Values.modelServerImage }}
+- name: FLOTILLA_MODEL_SERVER_IMAGE
+  value: {{ . | quote }}
+{{- end }}
 {{- range $name, $value := $root.Values.settings }}
 - name: {{ $name }}
   value: {{ $value | quote }}

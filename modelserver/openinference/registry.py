@@ -1,19 +1,19 @@
-"""Fetch a registered model over plain HTTP and load it, without importing MLflow (which would take 3 s and 100 MB)."""
+"""Fetch a registered model's files over plain HTTP, without importing MLflow (which would take 3 s and 100 MB)."""
 
-import io
 import json
 import logging
-import pickle
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.client import HTTPException
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-log = logging.getLogger("digits.serve")
+from .errors import ModelError
+
+log = logging.getLogger(__name__)
 
 REQUEST_SECONDS = 5.0
 # A registry that restarts is back sooner than this; after it, Kubernetes restarts us with its own back-off.
@@ -22,27 +22,6 @@ FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 3.0
 LARGEST_FILE = 64 * 1024 * 1024
 TRY_AGAIN = frozenset({408, 429, 500, 502, 503, 504})
-
-# Everything that a pickled MLPClassifier is made of. A pickle names what it wants imported and called, so whoever
-# may upload a model could otherwise run any code in here.
-PICKLED_CLASSES = frozenset(
-    {
-        ("numpy", "dtype"),
-        ("numpy", "ndarray"),
-        ("numpy._core.multiarray", "_reconstruct"),
-        ("numpy._core.multiarray", "scalar"),
-        ("numpy.random._mt19937", "MT19937"),
-        ("numpy.random._pickle", "__bit_generator_ctor"),
-        ("numpy.random._pickle", "__randomstate_ctor"),
-        ("sklearn.neural_network._multilayer_perceptron", "MLPClassifier"),
-        ("sklearn.neural_network._stochastic_optimizers", "AdamOptimizer"),
-        ("sklearn.preprocessing._label", "LabelBinarizer"),
-    }
-)
-
-
-class ModelError(Exception):
-    """The model can't be fetched or is not what this server can load. The message says why."""
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -61,11 +40,14 @@ class Registry:
     fetch_seconds: float = FETCH_SECONDS
     sleep: Callable[[float], None] = time.sleep
 
-    def fetch_model(self, name: str, version: str) -> Any:
-        """The fitted scikit-learn model of a registered version. Raises ModelError."""
+    def files_of(self, name: str, version: str) -> Callable[[str], bytes]:
+        """What fetches the files of a registered version by their paths. Both raise ModelError."""
         root = self._artifact_root(name, version)
-        pickled = pickled_model_name(self._get(f"/api/2.0/mlflow-artifacts/artifacts/{quote(root)}/MLmodel"))
-        return unpickle(self._get(f"/api/2.0/mlflow-artifacts/artifacts/{quote(root)}/{quote(pickled)}"))
+
+        def file(path: str) -> bytes:
+            return self._get(f"/api/2.0/mlflow-artifacts/artifacts/{quote(root)}/{quote(path)}")
+
+        return file
 
     def _artifact_root(self, name: str, version: str) -> str:
         query = urlencode({"name": name, "version": version})
@@ -107,39 +89,3 @@ class Registry:
         if len(body) > LARGEST_FILE:
             raise ModelError(f"GET {path} is larger than {LARGEST_FILE // 2**20} MiB.")
         return body
-
-
-def pickled_model_name(mlmodel: bytes) -> str:
-    """The pickle's file name, from an MLmodel file. Raises ModelError for any other kind of model."""
-    import yaml
-
-    try:
-        flavor = yaml.safe_load(mlmodel)["flavors"]["sklearn"]
-        name, form = str(flavor["pickled_model"]), flavor.get("serialization_format")
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError("The version is not a scikit-learn model logged by mlflow.sklearn.log_model.") from error
-    if form != "pickle":
-        raise ModelError(f"The model is serialized as {form}; log it with serialization_format='pickle'.")
-    return name
-
-
-class _ShortListUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in PICKLED_CLASSES:
-            raise ModelError(f"The pickle wants {module}.{name}, which is not on this server's list.")
-        return super().find_class(module, name)
-
-
-def unpickle(data: bytes) -> Any:
-    """Load a pickled classifier; refuse a pickle that names anything else. Raises ModelError."""
-    try:
-        model = _ShortListUnpickler(io.BytesIO(data)).load()
-    except (pickle.UnpicklingError, EOFError, ImportError, AttributeError, ValueError, TypeError, IndexError) as error:
-        raise ModelError(f"The model can't be unpickled: {error}") from error
-    if not hasattr(model, "predict_proba"):
-        _refuse(model)
-    return model
-
-
-def _refuse(model: object) -> NoReturn:
-    raise ModelError(f"The pickle holds a {type(model).__name__}, not a classifier.")

@@ -1,26 +1,24 @@
 """Fetching a model from a registry that is slow, wrong or hostile."""
 
-import os
-import pickle
-
 import pytest
 
-from examples.digits.model_store import ModelError, Registry, pickled_model_name, unpickle
-
-from .conftest import TOKEN, StagedRegistry
+from modelserver.openinference.errors import ModelError
+from modelserver.openinference.flavours import load
+from modelserver.openinference.registry import Registry
+from tests.modelserver.conftest import TOKEN, StagedRegistry
 
 
 def fetch(staged: StagedRegistry, *, version: str = "1", token: str = TOKEN, seconds: float = 20.0):
     pauses: list[float] = []
     try:
-        return Registry(staged.url, token, seconds, pauses.append).fetch_model("digits", version), pauses
+        return load(Registry(staged.url, token, seconds, pauses.append).files_of("digits", version)), pauses
     except ModelError as error:
         return str(error), pauses
 
 
 def test_fetches_the_fitted_model(registry: StagedRegistry):
     model, pauses = fetch(registry)
-    assert model.predict_proba([[0.0] * 64]).shape == (1, 10)
+    assert model.input.shape == (-1, 64)
     assert pauses == []
     assert registry.requests == [
         "/api/2.0/mlflow/model-versions/get-download-uri?name=digits&version=1",
@@ -32,13 +30,13 @@ def test_fetches_the_fitted_model(registry: StagedRegistry):
 def test_tries_again_while_the_registry_is_busy_and_waits_longer_each_time(registry: StagedRegistry):
     registry.failures = [503, 429, 502, 500, 504, 503]
     model, pauses = fetch(registry)
-    assert hasattr(model, "predict_proba")
+    assert model.platform == "sklearn"
     assert pauses == [0.2, 0.4, 0.8, 1.6, 3.0, 3.0]
 
 
 def test_gives_up_with_the_reason_when_the_registry_stays_away(unused_address: str):
     with pytest.raises(ModelError, match=r"kept failing for 0.1 s: .*Connection refused"):
-        Registry(unused_address, TOKEN, 0.1).fetch_model("digits", "1")
+        Registry(unused_address, TOKEN, 0.1).files_of("digits", "1")
 
 
 @pytest.fixture
@@ -76,36 +74,3 @@ def test_opens_no_other_kind_of_address(registry: StagedRegistry, uri: str):
 
 def test_does_not_show_its_token():
     assert TOKEN not in repr(Registry("http://127.0.0.1:1", TOKEN))
-
-
-@pytest.mark.parametrize(
-    ("mlmodel", "sentence"),
-    [
-        (b"flavors: {python_function: {}}", "not a scikit-learn model"),
-        (b"- a list", "not a scikit-learn model"),
-        (b"{", "not a scikit-learn model"),
-        (b"flavors: {sklearn: {pickled_model: m.skops, serialization_format: skops}}", "serialized as skops"),
-    ],
-)
-def test_says_why_another_kind_of_model_is_refused(mlmodel: bytes, sentence: str):
-    with pytest.raises(ModelError, match=sentence):
-        pickled_model_name(mlmodel)
-
-
-class RunsACommand:
-    def __reduce__(self):
-        return os.system, ("exit 3",)
-
-
-@pytest.mark.parametrize(
-    ("data", "sentence"),
-    [
-        (pickle.dumps(RunsACommand()), r"wants (posix|nt)\.system, which is not on this server's list"),
-        (pickle.dumps([1, 2]), "holds a list, not a classifier"),
-        (b"", "can't be unpickled"),
-        (b"not a pickle", "can't be unpickled"),
-    ],
-)
-def test_unpickles_nothing_but_classifiers(data: bytes, sentence: str):
-    with pytest.raises(ModelError, match=sentence):
-        unpickle(data)

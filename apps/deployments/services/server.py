@@ -1,0 +1,43 @@
+"""Flotilla's own model server: for which models it stands in where no image is named."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings
+
+from apps.core.errors import Invalid
+from apps.experiments.flavours import flavours_of
+from apps.experiments.models import ModelVersion
+
+# As modelserver/openinference/flavours.py has them.
+FLAVOURS = ("sklearn",)
+# What belongs to an image, and goes with it.
+OF_IMAGE = ("image", "command", "args")
+
+
+def with_image(spec: Mapping[str, Any], version: ModelVersion) -> dict[str, Any]:
+    """The spec with Flotilla's own server where it names no image. Raises Invalid when that can't serve the version."""
+    if spec.get("image"):
+        return dict(spec)
+    for name in ("command", "args"):
+        if spec.get(name):
+            raise Invalid("A command belongs to an image.", field=name, hint="Name the image, or leave this out.")
+    flavours = flavours_of(version)
+    if not flavours & set(FLAVOURS):
+        kind = f"has {', '.join(sorted(flavours))}" if flavours else "is no model that MLflow has logged"
+        raise Invalid(
+            f"Flotilla's own server serves models of {' and '.join(FLAVOURS)}; {version} {kind}.",
+            field="image",
+            hint="Name an image that serves HTTP on $PORT.",
+        )
+    return {**spec, "image": settings.MODEL_SERVER_IMAGE}
+
+
+def is_own(image: str) -> bool:
+    """Whether it is Flotilla's own server, in whichever version."""
+    return _repository(image) == _repository(settings.MODEL_SERVER_IMAGE)
+
+
+def _repository(image: str) -> str:
+    folder, slash, name = image.partition("@")[0].rpartition("/")
+    return folder + slash + name.partition(":")[0]
