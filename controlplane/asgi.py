@@ -7,7 +7,7 @@ from django.core.asgi import get_asgi_application
 from django.core.handlers.wsgi import WSGIHandler
 from django.urls import get_resolver
 
-from apps.core import garbage
+from apps.core.process import collector
 from controlplane.bodylimit import BodyLimit
 from controlplane.edge import Edge
 from controlplane.fitness import refuse_unfit_settings
@@ -28,4 +28,4 @@ application = BodyLimit(
 refuse_unfit_settings()
 # All pages' code is loaded now, not by the first request.
 get_resolver().url_patterns  # noqa: B018 - reading it loads them
-garbage.settle()
+collector.settle()

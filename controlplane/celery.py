@@ -5,7 +5,7 @@ import os
 from celery import Celery
 from celery.signals import worker_init
 
-from apps.core.heartbeat import WorkerHeartbeat
+from apps.core.process.heartbeat import WorkerHeartbeat
 from apps.core.work.steps import Crews
 from controlplane.fitness import refuse_unfit_settings
 

@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage, Critical, Error, register
 from django.core.exceptions import ImproperlyConfigured
 
 from apps.core.limits import Rate
-from apps.core.publicurl import is_loopback, problem_of, shown
+from apps.core.text.publicurl import is_loopback, problem_of, shown
 
 
 @register()

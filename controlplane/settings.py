@@ -60,20 +60,20 @@ INSTALLED_APPS = [
     "apps.deployments",
     "controlplane.apps.ControlplaneConfig",
 ]
-# Those of `apps.core.middleware` are about browsers: a request with a token passes them by.
+# Those of `apps.core.pages.middleware` are about browsers: a request with a token passes them by.
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
-    "apps.core.middleware.Sessions",
+    "apps.core.pages.middleware.Sessions",
     "django.middleware.common.CommonMiddleware",
-    "apps.core.middleware.Csrf",
-    "apps.core.middleware.Authentication",
-    "apps.core.middleware.Messages",
+    "apps.core.pages.middleware.Csrf",
+    "apps.core.pages.middleware.Authentication",
+    "apps.core.pages.middleware.Messages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
-    "apps.core.middleware.Htmx",
-    "apps.core.middleware.ErrorMiddleware",
+    "apps.core.pages.middleware.Htmx",
+    "apps.core.pages.middleware.ErrorMiddleware",
 ]
 ROOT_URLCONF = "controlplane.urls"
 ASGI_APPLICATION = "controlplane.asgi.application"
@@ -87,7 +87,7 @@ TEMPLATES: list[dict[str, Any]] = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "apps.core.context.shell",
+                "apps.core.pages.context.shell",
             ],
         },
     }
@@ -102,8 +102,8 @@ DATABASES["default"]["OPTIONS"] = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
-    # Hot statements are prepared (`apps.core.prepared`), others never; a pooler in transaction mode may know no such
-    # statements: then off.
+    # Hot statements are prepared (`core.database.prepared`), others never; a pooler in transaction mode may know no
+    # such statements: then off.
     "prepare_threshold": 0 if env.bool("FLOTILLA_DB_PREPARE", True) else None,
     **DATABASES["default"].get("OPTIONS", {}),
 }
@@ -151,7 +151,7 @@ STATICFILES_DIRS = [BASE_DIR / "frontend" / "static"]
 STATICFILES_FINDERS = [
     "django.contrib.staticfiles.finders.FileSystemFinder",
     "django.contrib.staticfiles.finders.AppDirectoriesFinder",
-    "apps.core.finders.PackageFinder",
+    "apps.core.pages.finders.PackageFinder",
 ]
 WHITENOISE_USE_FINDERS = not PRODUCTION
 STORAGES = {
@@ -255,7 +255,7 @@ WORK_THREADS = env.int("FLOTILLA_WORK_THREADS", 16)
 WORK_PER_CLUSTER = env.int("FLOTILLA_WORK_PER_CLUSTER", 12)
 WORK_PERSON_THREADS = env.int("FLOTILLA_WORK_PERSON_THREADS", 4)
 
-# `apps.core.middleware.name_the_peer` does it: the package believes forwarding headers, which anyone can send.
+# `apps.core.pages.middleware.name_the_peer` does it: the package believes forwarding headers, which anyone can send.
 DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False
 # Everything is rendered to one line here and leaves through the console handler, which masks secrets. No fancy
 # tracebacks: they print local variables, and with them credentials.
@@ -273,7 +273,7 @@ structlog.configure(
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"scrub": {"()": "apps.core.scrub.ScrubFilter"}},
+    "filters": {"scrub": {"()": "apps.core.secrets.scrub.ScrubFilter"}},
     "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["scrub"]}},
     "root": {"handlers": ["console"], "level": env.str("FLOTILLA_LOG_LEVEL", "INFO")},

@@ -6,7 +6,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
-from apps.core.views import admin_login
+from apps.core.pages.views import admin_login
 from controlplane import health
 
 urlpatterns = [
@@ -23,12 +23,12 @@ urlpatterns = [
     path("api/v1/", include("apps.experiments.api.urls")),
     path("api/v1/", include("apps.deployments.api.urls")),
     path("", include("apps.experiments.mlflow.urls")),
-    path("", include("apps.core.urls")),
-    path("", include("apps.clusters.urls")),
+    path("", include("apps.core.pages.urls")),
+    path("", include("apps.clusters.pages.urls")),
     path("", include("apps.experiments.urls")),
     path("", include("apps.deployments.urls")),
 ]
-handler400 = "apps.core.views.bad_request"
-handler403 = "apps.core.views.forbidden"
-handler404 = "apps.core.views.not_found"
-handler500 = "apps.core.views.server_error"
+handler400 = "apps.core.pages.views.bad_request"
+handler403 = "apps.core.pages.views.forbidden"
+handler404 = "apps.core.pages.views.not_found"
+handler500 = "apps.core.pages.views.server_error"

@@ -11,8 +11,8 @@ from typing import Any
 from django.utils import timezone
 
 from apps.clusters.models import Cluster, KubeEvent, Node, Pod
-from apps.core import crypto
 from apps.core.models import Membership, Project, User
+from apps.core.secrets import crypto
 from apps.core.states import Health, Role
 from apps.deployments.models import Deployment, Revision, Rollout, Target
 from apps.deployments.specs import parse_revision

@@ -10,14 +10,15 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from unfold.decorators import action
 
-from apps.clusters import reach, services
-from apps.clusters.forms import ClusterForm
+from apps.clusters import services
+from apps.clusters.connect import reach
 from apps.clusters.models import Cluster
+from apps.clusters.pages.forms import ClusterForm
 from apps.clusters.usage import admin as usage_admin  # noqa: F401 - registers the page of prices
 from apps.core.access import principal_of
 from apps.core.admin import ServiceAdmin
 from apps.core.errors import FlotillaError
-from apps.core.publicurl import is_loopback
+from apps.core.text.publicurl import is_loopback
 
 _OBSERVED = ("state", "reason", "message", "server_version", "has_metrics", "last_seen_at", "runs_there")
 _CONNECTION = ("server", "identity", "credential_kind", "ca_fingerprint")

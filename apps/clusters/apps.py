@@ -11,7 +11,9 @@ class ClustersConfig(AppConfig):
 
     def ready(self) -> None:
         """Give rows to the overview, counts to the rail and answers to the search; check what changes its state."""
-        from apps.clusters import holdings, overview, reconcile, routing
+        from apps.clusters import reconcile
+        from apps.clusters.observed import holdings, interests
+        from apps.clusters.pages import overview
         from apps.clusters.services import checking, reaching
         from apps.clusters.services.registration import CHECK
         from apps.clusters.usage import rollup
@@ -21,7 +23,7 @@ class ClustersConfig(AppConfig):
         overview.connect()
         belongings.register(holdings.of_project)
         # What was found before a cluster was lost, or came back, says nothing of it now.
-        routing.on_state(lambda cluster: work.ask(CHECK, cluster.pk, cluster=cluster.pk))
+        interests.on_state(lambda cluster: work.ask(CHECK, cluster.pk, cluster=cluster.pk))
         work.register(CHECK, checking.check_now, lane=work.Lane.PERSON, resync=checking.unchecked)
         work.register(reaching.REACH, reaching.reach_round, lane=work.Lane.PERSON, resync=reaching.unanswered)
         work.register("usage", rollup.roll_up, every=60.0)

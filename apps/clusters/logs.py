@@ -16,7 +16,8 @@ from urllib.parse import quote
 from django.http import HttpResponse
 from django.utils import timezone
 
-from apps.clusters import services, turns
+from apps.clusters import services
+from apps.clusters.kube import slots
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import Forbidden, Invalid, KubeError, NotFound
 from apps.clusters.models import Pod
@@ -193,7 +194,7 @@ def _comparable(time: str) -> str:
 
 @contextmanager
 def _asking(pod: Pod, *, download: bool = False) -> Iterator[KubeClient]:
-    with turns.turn(pod.cluster_id, download=download):
+    with slots.turn(pod.cluster_id, download=download):
         yield services.connect(pod.cluster)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from apps.clusters.podoptions import NO_OPTIONS, PodOptions
-from apps.core.names import NAMESPACE_PREFIX
+from apps.core.text.names import NAMESPACE_PREFIX
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 NAME = "app.kubernetes.io/name"

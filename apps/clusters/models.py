@@ -1,6 +1,7 @@
 """Clusters, and what the watcher has observed on them.
 
-Only the watcher writes `Node`, `Pod`, `Workload` and `KubeEvent`, and it writes them in bulk by SQL (`observed.py`).
+Only the watcher writes `Node`, `Pod`, `Workload` and `KubeEvent`, and it writes them in bulk by SQL
+(`observed/store.py`).
 """
 
 from datetime import datetime
@@ -32,7 +33,7 @@ class Cluster(models.Model):
     server = models.URLField(max_length=500, editable=False)
     ca = models.TextField(blank=True, editable=False)
     tls_server_name = models.CharField(max_length=253, blank=True, editable=False)
-    # JSON with a token, or with a client certificate and key, under `apps.core.crypto`.
+    # JSON with a token, or with a client certificate and key, under `apps.core.secrets.crypto`.
     credential_encrypted = models.TextField(editable=False)
     credential_kind = models.CharField(max_length=20, editable=False)
     generation = models.PositiveIntegerField(default=1, editable=False)
@@ -244,8 +245,8 @@ class Workload(models.Model):
     """A Job, Deployment, Service or HorizontalPodAutoscaler as last observed.
 
     `wanted` and `ready` count pods: replicas of a Deployment, completions of a Job, desired and current replicas of an
-    autoscaler; a Service has none. `status` keeps what pages show, by kind: `rows.py` says what that is. `project` is
-    empty for what Flotilla did not make.
+    autoscaler; a Service has none. `status` keeps what pages show, by kind: `observed/rows.py` says what that is.
+    `project` is empty for what Flotilla did not make.
     """
 
     cluster = models.ForeignKey(Cluster, models.CASCADE, related_name="workloads")

@@ -9,12 +9,12 @@ from typing import Any
 from django.db import connection, transaction
 from django.utils import timezone
 
-from apps.clusters.conditions import merge
 from apps.clusters.models import Cluster, KubeEvent, Pod, WatcherLease
-from apps.clusters.observed import hold
+from apps.clusters.observed.conditions import merge
+from apps.clusters.observed.store import hold
 from apps.clusters.services.following import follow_state
 from apps.clusters.states import MOVES, UNSTABLE_MINUTES, ClusterState, Observation, conditions, derive
-from apps.core import transitions
+from apps.core.database import transitions
 from apps.core.hints import hint
 from apps.core.models import Transition
 from apps.core.work import DONE, Outcome

@@ -14,7 +14,7 @@ class CoreConfig(AppConfig):
         from django_structlog.signals import bind_extra_request_metadata
 
         from apps.core import tidying
-        from apps.core.middleware import name_the_peer
+        from apps.core.pages.middleware import name_the_peer
         from apps.core.work import register
         from apps.core.work.resync import EVERY, RESYNC, resync
 

@@ -7,7 +7,7 @@ from django.db.models import Model
 
 from apps.core.access import Principal
 from apps.core.models import AuditEntry, Project
-from apps.core.scrub import scrub
+from apps.core.secrets.scrub import scrub
 
 
 def record(

@@ -1,7 +1,7 @@
 """What belongs to a project, and what lives on a cluster: asked before either is removed.
 
 Core knows the shape, the apps above say what they have: `holdings.register(provider, forget)` in their
-`AppConfig.ready()`. What lives on a cluster is told in the same shape (`apps.clusters.accounts`).
+`AppConfig.ready()`. What lives on a cluster is told in the same shape (`apps.clusters.connect.dependents`).
 """
 
 from collections.abc import Callable, Iterable

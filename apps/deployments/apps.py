@@ -12,9 +12,10 @@ class DeploymentsConfig(AppConfig):
 
     def ready(self) -> None:
         """Let what happens to a deployment's objects ask for its reconcile; give rows to the overview."""
-        from apps.clusters import accounts, owners
+        from apps.clusters.connect import dependents
         from apps.clusters.manifests import DEPLOYMENT
-        from apps.clusters.routing import on_state, route
+        from apps.clusters.observed import owners
+        from apps.clusters.observed.interests import on_state, route
         from apps.clusters.usage import workloads
         from apps.core import holdings as belongings
         from apps.core import work
@@ -30,7 +31,7 @@ class DeploymentsConfig(AppConfig):
         work.register(KIND, reconcile, resync=lambda: selectors.unsettled(timezone.now(), token_margin=RENEW_BEFORE))
         route(DEPLOYMENT, resolve, topic="deployment")
         on_state(observing.follow_cluster)
-        accounts.register(holdings.holdings, holdings.give_up)
+        dependents.register(holdings.holdings, holdings.give_up)
         belongings.register(holdings.of_project)
         owners.register(selectors.owner_of_pod)
         workloads.deployments(selectors.makers_by_name)

@@ -4,10 +4,10 @@ from typing import Any
 
 from django import forms
 
-from apps.clusters.optionfields import PodOptionsForm
-from apps.core.formfields import amount, gpus
-from apps.core.formtext import pairs, words
+from apps.clusters.pages.optionfields import PodOptionsForm
 from apps.core.models import Project
+from apps.core.pages.formfields import amount, gpus
+from apps.core.pages.formtext import pairs, words
 from apps.deployments import selectors
 from apps.deployments.services import server
 from apps.deployments.specs import MAX_REPLICAS

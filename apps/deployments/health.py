@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from apps.clusters.texts import moment
+from apps.clusters.observed.values import moment
 from apps.clusters.why.containers import signal_name
 from apps.core.states import Health
 from apps.deployments.specs import ObservedRevision

@@ -6,11 +6,11 @@ from django.db.models import Count, Exists, OuterRef, Q, Window
 from django.utils import timezone
 
 from apps.clusters.models import Pod
-from apps.core import nav, search
-from apps.core import overview as page
 from apps.core.access import Principal, visible_projects
 from apps.core.models import Project
-from apps.core.overview import Attention, RolloutRow, Scope, Section, ServingRow, Tile
+from apps.core.pages import nav, search
+from apps.core.pages import overview as page
+from apps.core.pages.overview import Attention, RolloutRow, Scope, Section, ServingRow, Tile
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Rollout
 

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
-from apps.clusters.explain import explain_absent, explain_pods
 from apps.clusters.models import KubeEvent, Pod
-from apps.clusters.texts import moment
-from apps.clusters.visibility import visibility_of
+from apps.clusters.observed.values import moment
+from apps.clusters.selectors.explain import explain_absent, explain_pods
+from apps.clusters.selectors.visibility import visibility_of
 from apps.clusters.why import Why
 from apps.core.access import Principal, may
-from apps.core.look import look_of
+from apps.core.text.wording import look_of
 from apps.deployments import selectors
 from apps.deployments.health import ReplicaSeen
 from apps.deployments.models import Deployment, Heal, Revision, Rollout

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from apps.clusters import turns
+from apps.clusters.kube import slots
 from apps.clusters.kube.answers import encode as as_json
 from apps.clusters.kube.client import KubeClient, ProxyReply
 from apps.clusters.kube.errors import KubeError, Unreachable
 from apps.clusters.services import connect
-from apps.core import pooled
 from apps.core.access import Principal, require_role
+from apps.core.database import connections
 from apps.core.errors import Conflict, FlotillaError, Invalid, Unavailable
 from apps.core.states import Role
 from apps.deployments import selectors
@@ -125,7 +125,7 @@ def predict(*, principal: Principal, deployment: Deployment, body: Any) -> Predi
     if deployment.state != DeploymentState.ACTIVE or deployment.current is None:
         raise Conflict(f"{deployment.name} is being deleted.")
     cluster = deployment.target.cluster
-    with turns.prediction(cluster.pk):
+    with slots.prediction(cluster.pk):
         return _Asking(connect(cluster), deployment, payload, namespace=deployment.target.namespace).run()
 
 
@@ -199,7 +199,7 @@ class _Asking:
                 return found
             if self._left() <= pause:
                 raise self._gave_up()
-            pooled.let_go()
+            connections.let_go()
             self._sleep(pause)
         raise AssertionError("unreachable: pauses never end")
 

@@ -27,12 +27,12 @@ from django.urls import reverse
 
 from apps.clusters.manifests import DEPLOYMENT, PART_OF
 from apps.clusters.models import Cluster, KubeEvent, Pod, Workload
-from apps.clusters.owners import Owner
+from apps.clusters.observed.owners import Owner
 from apps.clusters.usage.workloads import Maker
-from apps.core import nav
 from apps.core.access import Principal, get_scoped
 from apps.core.errors import Missing
 from apps.core.models import Project
+from apps.core.pages import nav
 from apps.core.states import Health, Role
 from apps.deployments.health import ReplicaSeen, replica_seen
 from apps.deployments.models import Deployment, Heal, Revision, Rollout, Target

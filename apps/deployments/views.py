@@ -12,18 +12,18 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from apps.clusters import logs
-from apps.clusters.explain import explain_pod
-from apps.clusters.optionfields import initial_of
+from apps.clusters.pages.optionfields import initial_of
 from apps.clusters.podoptions import words
-from apps.clusters.visibility import visibility_of
-from apps.core import nav
+from apps.clusters.selectors.explain import explain_pod
+from apps.clusters.selectors.visibility import visibility_of
 from apps.core.access import may
 from apps.core.errors import FlotillaError, Invalid, Missing
-from apps.core.formtext import put_error
 from apps.core.models import Project
-from apps.core.names import service_name_from
-from apps.core.pages import PageRequest, page, render_page
+from apps.core.pages import nav
+from apps.core.pages.base import PageRequest, page, render_page
+from apps.core.pages.formtext import put_error
 from apps.core.states import Health, Role
+from apps.core.text.names import service_name_from
 from apps.deployments import examples, panels, predict, selectors, services
 from apps.deployments.forms import DeployForm, ReviseForm, ScaleForm, TargetForm
 from apps.deployments.models import Deployment

@@ -11,9 +11,10 @@ class ExperimentsConfig(AppConfig):
 
     def ready(self) -> None:
         """Let what happens to a run's pod ask for its reconcile; give rows to the overview, counts and search."""
-        from apps.clusters import accounts, owners
+        from apps.clusters.connect import dependents
         from apps.clusters.manifests import RUN
-        from apps.clusters.routing import on_state, route
+        from apps.clusters.observed import owners
+        from apps.clusters.observed.interests import on_state, route
         from apps.clusters.usage import workloads
         from apps.core import holdings as belongings
         from apps.core import work
@@ -27,7 +28,7 @@ class ExperimentsConfig(AppConfig):
         work.register(KIND, reconcile.reconcile_run, resync=selectors.unsettled_launched)
         route(RUN, resolve, topic="run", homes=selectors.clusters_of)
         on_state(following.follow_cluster)
-        accounts.register(holdings.holdings, holdings.give_up)
+        dependents.register(holdings.holdings, holdings.give_up)
         belongings.register(holdings.of_project, holdings.forget_project)
         owners.register(selectors.owner_of_pod)
         workloads.experiments(selectors.makers_of_runs)

@@ -19,8 +19,8 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
+from apps.core.database.rows import put
 from apps.core.errors import Invalid, Missing
-from apps.core.rows import put
 from apps.experiments.models import Artifact, LoggedModel, Run
 
 CHUNK = 1024 * 1024

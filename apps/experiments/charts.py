@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from apps.core.charts import lines
+from apps.core.pages.charts import lines
 from apps.experiments.curves import Point
 
 

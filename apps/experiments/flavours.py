@@ -1,7 +1,7 @@
 """Which of MLflow's flavours a model version has, as the MLmodel file among its artifacts says."""
 
-from apps.clusters import safeyaml
 from apps.core.errors import Missing
+from apps.core.text import safeyaml
 from apps.experiments import artifacts
 from apps.experiments.models import ModelVersion
 

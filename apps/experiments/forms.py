@@ -5,9 +5,9 @@ from typing import Any
 from django import forms
 
 from apps.clusters.models import Cluster
-from apps.clusters.optionfields import PodOptionsForm
-from apps.core.formfields import amount, gpus
-from apps.core.formtext import pairs, words
+from apps.clusters.pages.optionfields import PodOptionsForm
+from apps.core.pages.formfields import amount, gpus
+from apps.core.pages.formtext import pairs, words
 from apps.experiments.specs import MAX_RETRIES, MAX_WORKERS
 
 

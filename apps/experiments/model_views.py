@@ -9,11 +9,11 @@ from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST, require_safe
 
-from apps.core import nav
 from apps.core.access import may
-from apps.core.formtext import flash_errors
 from apps.core.models import Project
-from apps.core.pages import PageRequest, page, render_page
+from apps.core.pages import nav
+from apps.core.pages.base import PageRequest, page, render_page
+from apps.core.pages.formtext import flash_errors
 from apps.core.states import Role
 from apps.experiments import selectors, services
 from apps.experiments.forms import AliasForm

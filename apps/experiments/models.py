@@ -121,7 +121,7 @@ class Attempt(models.Model):
     # Why it ended without success, as `states.Cause`; empty otherwise.
     cause = models.CharField(max_length=16, blank=True)
     exit_code = models.IntegerField(null=True, blank=True)
-    # The names of the nodes it was on, and what was last seen of each of its pods (`health.PodSeen.to_json`).
+    # The names of the nodes it was on, and what was last seen of each of its pods (`decision.PodSeen.to_json`).
     nodes = models.JSONField(default=list, blank=True)
     pods = models.JSONField(default=list, blank=True)
     # When its Job was made; until then, when it was noted.

@@ -7,14 +7,14 @@ from django.db.models import Case, Count, Min, Q, QuerySet, When, Window
 from django.utils import timezone
 from django.utils.text import Truncator
 
-from apps.clusters.visibility import visibility_of
+from apps.clusters.selectors.visibility import visibility_of
 from apps.clusters.why import Why
-from apps.core import nav, search
-from apps.core import overview as page
 from apps.core.access import Principal, visible_projects
-from apps.core.look import duration_text
 from apps.core.models import Project
-from apps.core.overview import Attention, FailureRow, RunRow, Scope, Section, Tile
+from apps.core.pages import nav, search
+from apps.core.pages import overview as page
+from apps.core.pages.overview import Attention, FailureRow, RunRow, Scope, Section, Tile
+from apps.core.text.wording import duration_text
 from apps.experiments import selectors
 from apps.experiments.curves import recent_values
 from apps.experiments.models import Attempt, Experiment, LatestMetric, RegisteredModel, Run

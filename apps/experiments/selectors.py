@@ -12,12 +12,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from apps.clusters.models import KubeEvent, Pod
-from apps.clusters.owners import Owner
+from apps.clusters.observed.owners import Owner
 from apps.clusters.usage.workloads import Maker
-from apps.core import nav
 from apps.core.access import Principal, get_scoped
 from apps.core.errors import Missing
 from apps.core.models import Project
+from apps.core.pages import nav
 from apps.core.states import Role
 from apps.experiments.curves import Point, curves
 from apps.experiments.models import (

@@ -8,7 +8,7 @@ from typing import Any
 from apps.clusters import podoptions
 from apps.clusters.podoptions import NO_OPTIONS, PodOptions
 from apps.clusters.quantities import parse
-from apps.clusters.sizes import Size, sensible
+from apps.clusters.quantities.sizes import Size, sensible
 from apps.core.errors import Invalid
 from apps.experiments.states import COUNTED, Cause
 

@@ -12,13 +12,13 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from apps.clusters import logs
-from apps.clusters.optionfields import initial_of
+from apps.clusters.pages.optionfields import initial_of
 from apps.clusters.podoptions import words
 from apps.core.access import may
 from apps.core.errors import FlotillaError, Missing
-from apps.core.formtext import flash_errors, put_error
 from apps.core.models import Project
-from apps.core.pages import PageRequest, page, render_page
+from apps.core.pages.base import PageRequest, page, render_page
+from apps.core.pages.formtext import flash_errors, put_error
 from apps.core.states import Role
 from apps.experiments import artifacts, panels, selectors, services
 from apps.experiments.downloads import file_response

@@ -6,16 +6,16 @@ from typing import Any
 
 from django.utils import timezone
 
-from apps.clusters.explain import explain_absent, explain_pod, explain_pods
 from apps.clusters.models import Pod
-from apps.clusters.visibility import Visibility
+from apps.clusters.quantities.words import parse
+from apps.clusters.selectors.explain import explain_absent, explain_pod, explain_pods
+from apps.clusters.selectors.visibility import Visibility
 from apps.clusters.why import ClusterFacts, PodFacts, Why, explain
-from apps.clusters.why.amounts import parse
 from apps.clusters.why.containers import STARTS
 from apps.clusters.why.facts import Condition, ContainerFacts, Ended
 from apps.clusters.why.holds import RESUME
 from apps.core.states import Health
-from apps.experiments.health import NODE_LOST, START_ERRORS
+from apps.experiments.decision import NODE_LOST, START_ERRORS
 from apps.experiments.manifests import CONTAINER
 from apps.experiments.models import Attempt, Run
 from apps.experiments.selectors import newest_attempts

@@ -10,8 +10,8 @@ from typing import Any
 from django.utils import timezone
 
 from apps.clusters.models import Cluster, KubeEvent, Node, Pod
-from apps.core import crypto
 from apps.core.models import Project
+from apps.core.secrets import crypto
 
 GIB = 1024**3
 PROJECTS = (

@@ -56,8 +56,8 @@ def run() -> Iterator[Figure]:
         from django.db import connection
 
         from apps.clusters.models import Pod
-        from apps.core import garbage
         from apps.core.models import Membership, Project, User
+        from apps.core.process import collector
         from benchmarks.clusters._rows import Fleet
 
         call_command("migrate", verbosity=0)
@@ -75,7 +75,7 @@ def run() -> Iterator[Figure]:
         waits = Pod.objects.filter(cluster__state="Healthy", project="recommender", node_name="").earliest("id")
         names = {"small": "aws-us-east-1-1a", "namespace": pod.namespace, "pod": pod.name}
         names |= {"there": waits.cluster.name, "waits": waits.name}
-        garbage.settle()  # as the web process does
+        collector.settle()  # as the web process does
         people = {"admin": User.objects.create_superuser("root"), "member": member}
         for who, user in people.items():
             for name, path in ({"floor": "/settings/"} | PAGES).items():

@@ -111,7 +111,7 @@ def stage() -> Iterator[Stage]:
         from apps.clusters.services import register
         from apps.core.access import Principal
         from apps.core.models import Membership, Project, User
-        from apps.core.tokens import issue_token
+        from apps.core.secrets.tokens import issue_token
 
         root = User.objects.create(username="benchmark", is_superuser=True, is_staff=True)
         project = Project.objects.create(name="bench")

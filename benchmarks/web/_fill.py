@@ -24,7 +24,7 @@ def main(target: Path) -> None:
     from django.db import connection
 
     from apps.core.models import Membership, Project, User
-    from apps.core.tokens import issue_token
+    from apps.core.secrets.tokens import issue_token
     from benchmarks.clusters._rows import Fleet
 
     Fleet(clusters=CLUSTERS, nodes=3, pods=10, big_nodes=0).fill()

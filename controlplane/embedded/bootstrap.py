@@ -62,8 +62,8 @@ def administrator(keys: Keys) -> "Principal":
     """The administrator, with the API token of `credentials.json`. A password that a person changed stays."""
     from apps.core.access import Principal
     from apps.core.models import ApiToken, User
+    from apps.core.secrets.tokens import digest
     from apps.core.states import Role
-    from apps.core.tokens import digest
 
     admin = User.objects.filter(username=ADMIN_NAME).first()
     if admin is None:

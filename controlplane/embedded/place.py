@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from apps.core.publicurl import host_of, is_loopback, problem_of, shown
+from apps.core.text.publicurl import host_of, is_loopback, problem_of, shown
 from controlplane.embedded.errors import RefusedError
 
 LOOPBACK = "127.0.0.1"

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from apps.core.models import User
+from apps.core.secrets.tokens import issue_token
 from apps.core.states import Role
-from apps.core.tokens import issue_token
 from controlplane.embedded.fleet import BASE_DIR
 from tests import factories
 from tests.factories import uid

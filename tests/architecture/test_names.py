@@ -17,7 +17,7 @@ from apps.core import services as core
 from apps.core.access import Principal
 from apps.core.errors import Invalid
 from apps.core.models import User, validate_name
-from apps.core.names import (
+from apps.core.text.names import (
     check_name,
     check_project_name,
     check_service_name,

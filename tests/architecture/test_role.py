@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 import yaml
 
-from apps.clusters import grants, kubeconfig, logs
+from apps.clusters import logs
 from apps.clusters import services as clusters
+from apps.clusters.connect import grants, kubeconfig
+from apps.clusters.connect.permissions import NEEDED
 from apps.clusters.kube import pool
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.connection import Connection
 from apps.clusters.models import Cluster, Pod, Reach
-from apps.clusters.permissions import NEEDED
 from apps.clusters.services.reaching import reach_round
 from apps.core.access import Principal
 from apps.core.models import Project, User

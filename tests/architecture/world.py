@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 
 from django.utils import timezone
 
-from apps.clusters import checks
-from apps.clusters.credentials import Validity
+from apps.clusters.connect import checks
+from apps.clusters.connect.credentials import Validity
 from apps.clusters.models import Cluster, Pod, Reach
 from apps.clusters.usage import partitions, rollup
 from apps.core.access import Principal
 from apps.core.models import Project, User
+from apps.core.secrets.tokens import issue_token
 from apps.core.states import Role
-from apps.core.tokens import issue_token
 from apps.deployments.drift import Difference
 from apps.deployments.models import Target
 from apps.experiments import artifacts, services

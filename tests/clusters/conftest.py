@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from apps.clusters import routing
 from apps.clusters.kube import pool
+from apps.clusters.observed import interests
 from apps.clusters.services import checking
 from apps.clusters.watcher import cluster, supervisor, writer
 from apps.core.access import Principal
@@ -65,8 +65,8 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> tuple[list[tuple[str, int]], list[s
 
 @pytest.fixture
 def run_route(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routing, "_routes", {})
-    routing.route(
+    monkeypatch.setattr(interests, "_routes", {})
+    interests.route(
         "flotilla.dev/run", lambda cluster, namespace, labels: [("wake", int(labels["flotilla.dev/run"]))], topic="run"
     )
 

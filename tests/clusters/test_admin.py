@@ -6,10 +6,10 @@ from django.test import Client
 from django.urls import reverse
 
 from apps.clusters.models import Cluster
-from apps.core import crypto
 from apps.core.models import AuditEntry, User
+from apps.core.secrets import crypto
 from tests.clusters.fakeapi import TOKEN, FakeApi
-from tests.clusters.test_pages import observe
+from tests.clusters.pages.test_pages import observe
 from tests.factories import busy_project
 
 pytestmark = pytest.mark.django_db

@@ -11,7 +11,7 @@ from apps.core.models import AuditEntry, Membership, Project, User
 from apps.core.services import create_token
 from apps.core.states import Role
 from tests.clusters.fakeapi import TOKEN, FakeApi
-from tests.clusters.test_pages import observe
+from tests.clusters.pages.test_pages import observe
 
 pytestmark = pytest.mark.django_db
 URL = "/api/v1/clusters"

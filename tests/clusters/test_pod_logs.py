@@ -10,8 +10,9 @@ import pytest
 from django.http import HttpResponse
 from django.test import Client
 
-from apps.clusters import logs, rows, services
+from apps.clusters import logs, services
 from apps.clusters.models import Cluster, Pod
+from apps.clusters.observed import rows
 from apps.core.access import Principal
 from apps.core.models import Project, User
 from tests.clusters.conftest import eventually

@@ -6,8 +6,9 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from apps.clusters import observed, reconcile, routing, services
+from apps.clusters import reconcile, services
 from apps.clusters.models import Cluster, KubeEvent, Pod, WatcherLease
+from apps.clusters.observed import interests, store
 from apps.clusters.reconcile import tidy
 from apps.clusters.states import Observation
 from apps.clusters.watcher import lease
@@ -16,7 +17,7 @@ from apps.core.models import Transition
 from apps.core.work.models import Gate
 from controlplane.embedded.waiting import wait_for
 from tests.clusters.fakeapi import FakeApi
-from tests.clusters.test_pages import observe
+from tests.clusters.pages.test_pages import observe
 
 pytestmark = pytest.mark.django_db
 WELL = Observation(ever_seen=True, streams={"Node": "", "Pod": ""}, nodes=1, nodes_ready=1)
@@ -60,7 +61,7 @@ def test_what_lives_on_a_cluster_follows_its_state(
     cluster: Cluster, before: Observation, seen: Observation, told: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     followed: list[int] = []
-    monkeypatch.setattr(routing, "_followers", [lambda cluster: followed.append(cluster.pk)])
+    monkeypatch.setattr(interests, "_followers", [lambda cluster: followed.append(cluster.pk)])
     fencing = hold(cluster)
     reconcile.record_state(cluster.pk, fencing, before)
     followed.clear()
@@ -86,12 +87,12 @@ def test_work_waits_for_a_cluster_that_is_away_and_is_due_when_it_is_back(cluste
 
 def test_followers_ask_in_the_watchers_order(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else its batch, which asks for deployments and then runs, and a change of state could wait for each other."""
-    modules = [follower.__module__.split(".")[1] for follower in routing._followers]
+    modules = [follower.__module__.split(".")[1] for follower in interests._followers]
     assert modules == ["clusters", "experiments", "deployments"], "as the apps are loaded"
     called: list[str] = []
     followers = [lambda cluster, module=module: called.append(module) for module in modules]
-    monkeypatch.setattr(routing, "_followers", followers)
-    routing.tell_state(cluster)
+    monkeypatch.setattr(interests, "_followers", followers)
+    interests.tell_state(cluster)
     assert called == ["deployments", "experiments", "clusters"]
 
 
@@ -99,7 +100,7 @@ def test_followers_have_asked_before_the_gate_opens(cluster: Cluster, monkeypatc
     """Opening locks some rows in no order: who then waited for another row could be waited for."""
     fencing, closed = hold(cluster), []
     reconcile.record_state(cluster.pk, fencing, replace(AILING, authorized=False))
-    monkeypatch.setattr(routing, "_followers", [lambda cluster: closed.append(Gate.objects.exists())])
+    monkeypatch.setattr(interests, "_followers", [lambda cluster: closed.append(Gate.objects.exists())])
     reconcile.record_state(cluster.pk, fencing, AILING)
     assert closed == [True] and not Gate.objects.exists()
 
@@ -179,10 +180,10 @@ def test_who_has_lost_the_lease_writes_nothing(cluster: Cluster) -> None:
     old = hold(cluster, seconds=0.0)
     new = hold(cluster, holder="another/m/2/2")
     assert new == old + 1
-    with pytest.raises(observed.LeaseLost):
+    with pytest.raises(store.LeaseLost):
         reconcile.record_state(cluster.pk, old, WELL)
-    with pytest.raises(observed.LeaseLost):
-        observed.write(cluster.pk, old, observed.Batch(present={"Pod": set()}))
+    with pytest.raises(store.LeaseLost):
+        store.write(cluster.pk, old, store.Batch(present={"Pod": set()}))
     assert Cluster.objects.get().state == "Pending"
 
 

@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from apps.clusters.conditions import merge
+from apps.clusters.observed.conditions import merge
 from apps.clusters.states import MOVES, ClusterState, Condition, Observation, conditions, derive
 
 SYNCED = {"Node": "", "Pod": "", "Event": ""}

@@ -17,8 +17,8 @@ from apps.clusters.states import Observation, defect_of, derive
 from apps.clusters.watcher import supervisor
 from apps.clusters.watcher.cluster import ClusterWatch
 from apps.clusters.watcher.timing import Timing
-from apps.core import crypto
 from apps.core.access import Principal
+from apps.core.secrets import crypto
 from tests.clusters.conftest import eventually
 from tests.clusters.fakeapi import FakeApi, certificate, node, pod, server_context
 from tests.clusters.watching import Watching

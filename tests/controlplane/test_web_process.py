@@ -8,8 +8,8 @@ import pytest
 import requests
 
 from apps.core.models import Membership, Project, User
+from apps.core.secrets.tokens import issue_token
 from apps.core.states import Role
-from apps.core.tokens import issue_token
 from apps.experiments.models import Experiment, Run
 from tests import factories
 from tests.webprocess import web_process

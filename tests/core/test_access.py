@@ -10,8 +10,8 @@ from django.utils import timezone
 from apps.core.access import Principal, get_scoped, project_or_404, role_in, visible_projects
 from apps.core.errors import Invalid, Missing, NotAllowed
 from apps.core.models import ApiToken, Membership, Project, User
+from apps.core.secrets.tokens import find_token, issue_token, revoke_tokens
 from apps.core.states import Role
-from apps.core.tokens import find_token, issue_token, revoke_tokens
 
 pytestmark = pytest.mark.django_db
 

@@ -14,8 +14,8 @@ from apps.clusters.models import Pod
 from apps.core import work
 from apps.core.admin import PlatformAdmin, ServiceAdmin
 from apps.core.models import ApiToken, AuditEntry, Membership, Project, User
+from apps.core.secrets.tokens import issue_token
 from apps.core.states import Role
-from apps.core.tokens import issue_token
 from apps.deployments.models import Deployment
 from apps.experiments import artifacts
 from apps.experiments.models import MetricPoint, Run

@@ -13,8 +13,8 @@ from django.test import Client
 from apps.core import limits
 from apps.core.limits import LIMITS, Limits, Rate
 from apps.core.models import Project, User
+from apps.core.secrets.tokens import issue_token
 from apps.core.states import Role
-from apps.core.tokens import issue_token
 from tests.factories import uid
 
 PASSWORD = "a long enough one"

@@ -11,8 +11,8 @@ from django.test import Client
 
 from apps.core.access import Principal
 from apps.core.models import Membership, Project, User
+from apps.core.secrets.tokens import issue_token
 from apps.core.states import Role
-from apps.core.tokens import issue_token
 from apps.experiments import services
 from tests import factories
 

@@ -9,8 +9,8 @@ from django.test import Client
 from apps.clusters.models import Cluster
 from apps.core.access import Principal
 from apps.core.models import Membership, Project, User
+from apps.core.secrets.tokens import issue_token
 from apps.core.states import Role
-from apps.core.tokens import issue_token
 from apps.deployments import services
 from apps.deployments.models import Deployment, Target
 from apps.experiments.models import Experiment, RegisteredModel

@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.models import WatcherLease
-from apps.clusters.observed import Batch, write
-from apps.clusters.rows import pod_row, workload_row
+from apps.clusters.observed.rows import pod_row, workload_row
+from apps.clusters.observed.store import Batch, write
 from apps.clusters.services import connect, register
 from apps.core.access import Principal
 from apps.core.models import Project, User

@@ -12,7 +12,7 @@ from apps.core.models import AuditEntry, Membership, Project, User
 from apps.core.states import Health, Role
 from apps.deployments.models import Deployment, Heal, Rollout, Target
 from tests import factories
-from tests.clusters.test_podoptions import EVERYTHING
+from tests.clusters.podoptions.test_podoptions import EVERYTHING
 from tests.deployments.conftest import DRIFT, SPEC, client_of
 
 pytestmark = pytest.mark.django_db

@@ -8,7 +8,7 @@ import kubernetes_validate
 from apps.clusters.podoptions import parse
 from apps.deployments import manifests
 from apps.deployments.specs import RevisionSpec, parse_revision
-from tests.clusters.test_podoptions import EVERYTHING
+from tests.clusters.podoptions.test_podoptions import EVERYTHING
 
 IDENTITY = manifests.Identity("demo", "digits", "flotilla-demo")
 SPEC = parse_revision(

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from apps.core import overview as page
 from apps.core.access import Principal
 from apps.core.models import Project, User
-from apps.core.overview import Scope
+from apps.core.pages import overview as page
+from apps.core.pages.overview import Scope
 from apps.core.states import Health
 from apps.deployments import panels, selectors
 from apps.deployments.models import Deployment

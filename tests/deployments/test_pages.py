@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from apps.clusters.models import Cluster, KubeEvent
-from apps.clusters.optionfields import initial_of
+from apps.clusters.pages.optionfields import initial_of
 from apps.clusters.podoptions.words import rows
 from apps.core.access import Principal
 from apps.core.models import Membership, Project, User
@@ -19,7 +19,7 @@ from apps.core.states import Health, Role
 from apps.deployments import predict, services
 from apps.deployments.models import Deployment, Heal, Target
 from tests import factories
-from tests.clusters.test_podoptions import EVERYTHING
+from tests.clusters.podoptions.test_podoptions import EVERYTHING
 from tests.deployments.conftest import DRIFT, SPEC
 
 pytestmark = pytest.mark.django_db

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from apps.core.publicurl import host_of, is_loopback, problem_of
+from apps.core.text.publicurl import host_of, is_loopback, problem_of
 from controlplane.embedded.errors import RefusedError
 from controlplane.embedded.place import Place, answers, place_of
 

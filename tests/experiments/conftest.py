@@ -10,8 +10,8 @@ from apps.clusters.kube import pool
 from apps.clusters.models import Cluster
 from apps.core.access import Principal
 from apps.core.models import Membership, Project, User
+from apps.core.secrets.tokens import issue_token
 from apps.core.states import Role
-from apps.core.tokens import issue_token
 from apps.experiments.models import Experiment
 from tests.stack import LocalCluster
 from tests.webprocess import web_process

@@ -10,15 +10,15 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from apps.core.access import Principal
+from apps.core.database.transitions import transitions_of
 from apps.core.models import AuditEntry, Membership, Project, User
+from apps.core.secrets.tokens import issue_token
 from apps.core.states import Role
-from apps.core.tokens import issue_token
-from apps.core.transitions import transitions_of
 from apps.experiments import artifacts, ingest, services
 from apps.experiments.models import Experiment, Run
 from apps.experiments.states import RunKind, RunState
 from tests import factories
-from tests.clusters.test_podoptions import EVERYTHING
+from tests.clusters.podoptions.test_podoptions import EVERYTHING
 
 pytestmark = pytest.mark.django_db
 

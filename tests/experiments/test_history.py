@@ -12,7 +12,7 @@ from django.test import Client
 
 from apps.core.access import Principal
 from apps.core.models import Project
-from apps.core.overview import Scope
+from apps.core.pages.overview import Scope
 from apps.experiments import curves, overview
 from apps.experiments.curves import recent_values
 from apps.experiments.mlflow import metrics

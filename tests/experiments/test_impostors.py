@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from apps.clusters import absence
 from apps.clusters import services as clusters
 from apps.clusters.kube import identity, pool
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.models import Cluster
+from apps.clusters.observed import absence
 from apps.core.access import Principal
 from apps.core.models import Project, User
 from apps.core.work import Away
@@ -24,7 +24,7 @@ from apps.experiments.specs import parse_spec
 from controlplane.embedded import ports
 from controlplane.embedded.processes import spawn
 from controlplane.embedded.waiting import wait_for
-from tests.clusters.test_faults import Faulty
+from tests.clusters.watcher.test_faults import Faulty
 from tests.stack import LocalCluster
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -151,7 +151,7 @@ def test_another_cluster_at_the_address_loses_no_run_and_gets_none(
 def test_an_older_back_up_says_in_good_faith_that_a_job_is_not_there(
     machine: Machine, cluster: Cluster, principal: Principal, project: Project
 ) -> None:
-    """So `absent` is one saying, `apps.clusters.absence` wants two, and a run that was lost is taken up again."""
+    """So `absent` is one saying, `observed.absence` wants two, and a run that was lost is taken up again."""
     machine.again(lambda: machine.copy("older"))
     experiment = services.create_experiment(principal=principal, project=project, name="e")
     spec = parse_spec({"image": "busybox", "command": ["sleep", "1000"]})

@@ -8,8 +8,8 @@ from django.utils import timezone
 
 from apps.clusters import services as cluster_services
 from apps.clusters.models import Cluster
-from apps.core import transitions
 from apps.core.access import Principal
+from apps.core.database import transitions
 from apps.core.models import ApiToken, Project
 from apps.experiments import services
 from apps.experiments.models import Attempt, Experiment, Run

@@ -8,7 +8,7 @@ import kubernetes_validate
 from apps.clusters.podoptions import parse
 from apps.experiments.manifests import is_ours, run_job, run_secret
 from apps.experiments.specs import Resources, RunSpec, parse_spec
-from tests.clusters.test_podoptions import EVERYTHING
+from tests.clusters.podoptions.test_podoptions import EVERYTHING
 
 LABELS = {
     "app.kubernetes.io/managed-by": "flotilla",

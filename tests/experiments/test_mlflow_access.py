@@ -11,8 +11,8 @@ from django.urls import URLPattern, get_resolver
 from apps.core.access import Principal
 from apps.core.errors import Invalid
 from apps.core.models import Membership, Project, User
+from apps.core.secrets.tokens import issue_token, revoke_tokens
 from apps.core.states import Role
-from apps.core.tokens import issue_token, revoke_tokens
 from apps.experiments import artifacts, services
 from apps.experiments.models import Artifact, Experiment, ModelVersion, RegisteredModel, Run
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from apps.clusters.optionfields import initial_of
+from apps.clusters.pages.optionfields import initial_of
 from apps.clusters.podoptions.words import rows
 from apps.core.access import Principal
 from apps.core.models import Membership, Project, User
@@ -16,7 +16,7 @@ from apps.experiments import artifacts, ingest, services
 from apps.experiments.models import Experiment, ModelAlias, ModelVersion, Run
 from apps.experiments.states import RunKind, RunState
 from tests import factories
-from tests.clusters.test_podoptions import EVERYTHING
+from tests.clusters.podoptions.test_podoptions import EVERYTHING
 
 pytestmark = pytest.mark.django_db
 

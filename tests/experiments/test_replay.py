@@ -17,11 +17,11 @@ from django.utils import timezone
 from apps.clusters.kube.errors import Forbidden, Invalid, KubeError, NotFound, RefusedOnce, Unauthorized, Unreachable
 from apps.clusters.models import Cluster
 from apps.clusters.states import Observation, derive
-from apps.core import transitions
 from apps.core.access import Principal
+from apps.core.database import transitions
 from apps.core.errors import Unavailable
 from apps.core.models import ApiToken, Project
-from apps.core.tokens import find_token
+from apps.core.secrets.tokens import find_token
 from apps.core.work import Away, Retry
 from apps.experiments import reconcile, selectors, services
 from apps.experiments.following import follow_cluster

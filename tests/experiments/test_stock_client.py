@@ -11,8 +11,8 @@ import requests
 from django.db import connection
 
 from apps.core.models import ApiToken, Membership, Project, User
+from apps.core.secrets.tokens import issue_token
 from apps.core.states import Role
-from apps.core.tokens import issue_token
 from apps.experiments.models import Artifact, ModelVersion, Run
 from apps.experiments.states import RunState
 from tests.webprocess import web_process

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.clusters.models import Cluster, KubeEvent, Node, Pod
-from apps.clusters.visibility import Visibility
+from apps.clusters.selectors.visibility import Visibility
 from apps.experiments.models import Experiment, Run
 from apps.experiments.selectors import newest_attempts
 from apps.experiments.states import RunKind, RunState

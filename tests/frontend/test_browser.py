@@ -5,7 +5,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from apps.core.models import ApiToken, Project, User
-from apps.core.tokens import issue_token
+from apps.core.secrets.tokens import issue_token
 from apps.experiments.models import Experiment, Run
 from tests import factories
 from tests.frontend.conftest import Opener

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from apps.core.overview import Attention, plural, verdict
+from apps.core.pages.overview import Attention, plural, verdict
 
 AT = datetime(2026, 11, 23, tzinfo=UTC)
 

@@ -10,8 +10,8 @@ from django.test import Client
 from django.utils import timezone
 
 from apps.clusters.models import Cluster
-from apps.core.finders import PackageFinder
 from apps.core.models import ApiToken, Membership, Project, User
+from apps.core.pages.finders import PackageFinder
 from apps.core.states import Role
 from apps.experiments.models import Experiment
 from tests import factories

@@ -23,7 +23,7 @@ PODS = "/api/v1/namespaces/default/pods"
 
 
 class NodeFaults:
-    """Stands for the node controller and the kubelet; the real ones are in tests/clusters/test_faults.py."""
+    """Stands for the node controller and the kubelet; the real ones are in tests/clusters/watcher/test_faults.py."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, ...]] = []

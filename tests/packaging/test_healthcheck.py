@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from apps.core import heartbeat
+from apps.core.process import heartbeat
 from controlplane import healthcheck
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,9 +5,9 @@ from typing import Any
 from django.conf import settings
 from rest_framework import serializers
 
-from apps.clusters.kubeconfig import MAX_BYTES
+from apps.clusters.connect.kubeconfig import MAX_BYTES
+from apps.clusters.connect.reach import Outcome, advice
 from apps.clusters.models import Cluster, Node
-from apps.clusters.reach import Outcome, advice
 from apps.clusters.selectors import ClusterRow, EventView, PodView
 from apps.core.api.shown import Shown
 

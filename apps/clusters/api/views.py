@@ -8,7 +8,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.clusters import reports, selectors, services
+from apps.clusters import selectors, services
 from apps.clusters.api.serializers import (
     AccountSerializer,
     ClusterPatchSerializer,
@@ -22,13 +22,14 @@ from apps.clusters.api.serializers import (
     ReportSerializer,
 )
 from apps.clusters.models import Cluster, Node
-from apps.clusters.visibility import visibility_of
+from apps.clusters.selectors import reports
+from apps.clusters.selectors.visibility import visibility_of
 from apps.core.access import require_platform_admin
 from apps.core.api.etags import etag_of, if_match
 from apps.core.api.pagination import CursorPage
 from apps.core.api.viewsets import TRUE, ServiceViewSet
+from apps.core.database.rows import Expect
 from apps.core.errors import Missing
-from apps.core.rows import Expect
 
 
 class ByName(CursorPage):

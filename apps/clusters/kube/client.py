@@ -15,7 +15,7 @@ from apps.clusters.kube.identity import Identity
 from apps.clusters.kube.opinions import Opinions
 from apps.clusters.kube.transport import READ_SECONDS, Transport
 from apps.clusters.manifests import FIELD_MANAGER
-from apps.core.jsontext import plain
+from apps.core.text.jsontext import plain
 
 PAGE = 500
 # Lengths of what is stored of a server: its version, an API group or version, and how many versions of one group.
@@ -92,7 +92,7 @@ class KubeClient:
     def absent(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> bool:
         """Whether the registered API server says now, by get and by list, that there is no such object.
 
-        One saying is not enough: note it, ask again a while later, and let `apps.clusters.absence` say whether it is
+        One saying is not enough: note it, ask again a while later, and let `observed.absence` say whether it is
         believed. Any KubeError is a failure to ask, from which nothing follows.
         """
         try:

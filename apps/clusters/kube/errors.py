@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from apps.core.jsontext import plain
+from apps.core.text.jsontext import plain
 
 # What is kept of what a server says of itself: it is stored, shown and logged, and a server may say anything.
 MAX_MESSAGE = 1000

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from apps.clusters.kube.errors import Forbidden, NotTheApiServer, Unreachable
-from apps.core.jsontext import plain
+from apps.core.text.jsontext import plain
 
 NAMESPACE = "kube-system"
 # For so long an answer of the registered cluster speaks for the next ones.

@@ -21,7 +21,7 @@ from apps.clusters.kube.failures import unreachable
 from apps.clusters.kube.identity import Identity
 from apps.clusters.kube.opinions import Opinions
 from apps.clusters.kube.transport import CONNECT_SECONDS, MAX_ANSWER_BYTES
-from apps.core.jsontext import plain
+from apps.core.text.jsontext import plain
 
 # One event is one line; objects are at most 1.5 MB in etcd, and twice that as escaped JSON is plenty.
 MAX_EVENT_BYTES = 8 * 1024 * 1024

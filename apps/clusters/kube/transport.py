@@ -18,7 +18,7 @@ from apps.clusters.kube.errors import Invalid, NotTheApiServer, RefusedOnce, Una
 from apps.clusters.kube.failures import unreachable
 from apps.clusters.kube.heads import BoundedPool
 from apps.clusters.kube.opinions import Opinions
-from apps.core import pooled
+from apps.core.database import connections
 from apps.core.work import contact
 
 CONNECT_SECONDS = 3.0
@@ -109,7 +109,7 @@ class Transport:
     ) -> Answer:
         url = f"{self._base}{path}" + (f"?{urlencode(query)}" if query else "")
         content = body if isinstance(body, bytes) or body is None else _encoded(body)
-        pooled.let_go()
+        connections.let_go()
         contact.tried()
         now = time.monotonic()
         end = now + BODY_SECONDS if self._end is None else self._end

@@ -9,7 +9,7 @@ from typing import Any
 
 from apps.clusters.podoptions.checks import choice, items, mapping, text, whole
 from apps.core.errors import Invalid
-from apps.core.names import is_label_key, is_label_value, is_subdomain
+from apps.core.text.names import is_label_key, is_label_value, is_subdomain
 
 Object = Mapping[str, Any]
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from apps.clusters import sizes
 from apps.clusters.podoptions.checks import choice, flag, items, listed, mapping, text, whole
+from apps.clusters.quantities import sizes
 from apps.core.errors import Invalid
-from apps.core.names import is_dns_label, is_subdomain
+from apps.core.text.names import is_dns_label, is_subdomain
 
 Object = Mapping[str, Any]
 

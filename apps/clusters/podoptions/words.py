@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from apps.clusters.observed.verdicts import taint_text
 from apps.clusters.podoptions.scheduling import NO_PODS, NODE, PODS, PREFERRED, REQUIRED
-from apps.clusters.sentences import taint_text
 
 Object = Mapping[str, Any]
 

@@ -8,8 +8,8 @@ from typing import Any
 from django.db.models import Count, Max, Q, QuerySet
 
 from apps.clusters.models import Cluster, KubeEvent, Node, Pod
-from apps.clusters.visibility import Visibility
-from apps.core import nav
+from apps.clusters.selectors.visibility import Visibility
+from apps.core.pages import nav
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ from apps.clusters.selectors.sums import (
     pods_by_cluster_and_project,
     room,
 )
+from apps.clusters.selectors.visibility import Visibility
 from apps.clusters.states import ClusterState
-from apps.clusters.visibility import Visibility
 from apps.core.access import Principal
 from apps.core.errors import Missing, NotAllowed
-from apps.core.overview import Capacity
+from apps.core.pages.overview import Capacity
 from apps.core.states import Health
 
 

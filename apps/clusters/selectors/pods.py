@@ -10,12 +10,12 @@ from django.utils import timezone
 
 from apps.clusters.models import Cluster, Pod
 from apps.clusters.selectors.fleet import require_signed_in
+from apps.clusters.selectors.squares import YOUNG, Square, word
 from apps.clusters.selectors.sums import ENDED
-from apps.clusters.squares import YOUNG, Square, word
-from apps.clusters.visibility import Visibility, visibility_of
-from apps.core import nav
+from apps.clusters.selectors.visibility import Visibility, visibility_of
 from apps.core.access import Principal
 from apps.core.errors import Missing
+from apps.core.pages import nav
 from apps.core.states import Health
 
 ANONYMOUS = "a pod of another project"

@@ -8,7 +8,7 @@ from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
 
 from apps.clusters.models import Cluster, Node
-from apps.clusters.sizes import GPU, Size, misfit
+from apps.clusters.quantities.sizes import GPU, Size, misfit
 
 # A cluster with this label makes nodes as they are needed, so that those that it has now say nothing of what may come.
 AUTOSCALING = ("autoscaling", "true")

@@ -13,9 +13,9 @@ from typing import Any
 from django.db import connection
 from django.db.models import Count, Q, QuerySet, Sum
 
-from apps.clusters import gpus
 from apps.clusters.models import Pod
-from apps.core.overview import Capacity
+from apps.clusters.quantities import gpus
+from apps.core.pages.overview import Capacity
 from apps.core.states import Health
 
 ENDED = ("Succeeded", "Failed")

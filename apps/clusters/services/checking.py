@@ -10,9 +10,9 @@ from typing import Any
 from django.db.models import Q
 from django.utils import timezone
 
-from apps.clusters import checks, diagnosis
-from apps.clusters.checks import Report
-from apps.clusters.credentials import Validity
+from apps.clusters.connect import checks, diagnosis
+from apps.clusters.connect.checks import Report
+from apps.clusters.connect.credentials import Validity
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import KubeError
 from apps.clusters.models import Cluster
@@ -26,11 +26,12 @@ from apps.clusters.services.connecting import (
 )
 from apps.clusters.services.registration import CHECK, announce
 from apps.clusters.states import defect_of
-from apps.core import pooled, work
+from apps.core import work
 from apps.core.access import Principal, require_platform_admin
+from apps.core.database import connections
 from apps.core.errors import FlotillaError
 from apps.core.hints import hint
-from apps.core.jsontext import storable
+from apps.core.text.jsontext import storable
 from apps.core.work import DONE, Again, Outcome
 
 logger = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ def _check(cluster: Cluster) -> Report:
     started = timezone.now()
     report = _ask(cluster, started)
     if checks.is_doubtful(report, cluster.check_report):
-        pooled.let_go()
+        connections.let_go()
         time.sleep(SECOND_OPINION_SECONDS)
         report = _ask(cluster, started)
     _store(cluster, report, started)

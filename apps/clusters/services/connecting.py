@@ -8,17 +8,17 @@ from typing import Any
 from django.conf import settings
 from django.db.models import F
 
-from apps.clusters import addresses, incluster
-from apps.clusters.credentials import IN_CLUSTER, Validity, validity
+from apps.clusters.connect import addresses, incluster
+from apps.clusters.connect.credentials import IN_CLUSTER, Validity, validity
 from apps.clusters.kube import pool
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.connection import Connection
 from apps.clusters.kube.errors import Unreachable
 from apps.clusters.kube.identity import Identity
 from apps.clusters.models import Cluster
-from apps.core import crypto
+from apps.core.database.transactions import refuse_open_transaction
 from apps.core.errors import Conflict, FlotillaError, Invalid, Unavailable
-from apps.core.transactions import refuse_open_transaction
+from apps.core.secrets import crypto
 
 logger = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
 """What lives on a cluster follows its state."""
 
-from apps.clusters import routing
 from apps.clusters.kube.errors import KubeError, Unauthorized
 from apps.clusters.models import Cluster
+from apps.clusters.observed import interests
 from apps.clusters.states import CREDENTIAL_REFUSED, ClusterState, credential_refused
 from apps.core import work
 
@@ -13,7 +13,7 @@ def follow_state(cluster: Cluster) -> None:
     Nothing is worked on for one that is away: it costs a try now and then. What waits is due when it is back.
     """
     # First, since it asks for many rows in their order: a gate that opens locks some in none, and waits for nobody.
-    routing.tell_state(cluster)
+    interests.tell_state(cluster)
     if cluster.state == ClusterState.DISABLED:
         work.close(cluster.pk, "disabled", for_good=True)
     elif is_away(cluster):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from apps.core.errors import Invalid
-from apps.core.names import is_dns_label, is_label_key, is_label_value
+from apps.core.text.names import is_dns_label, is_label_key, is_label_value
 
 MAX_LABELS = 32
 

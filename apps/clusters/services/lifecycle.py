@@ -6,19 +6,20 @@ from typing import Any
 from django.db import transaction
 from django.db.models import ProtectedError
 
-from apps.clusters import accounts
-from apps.clusters.accounts import Account
+from apps.clusters.connect import dependents
+from apps.clusters.connect.dependents import Account
 from apps.clusters.kube import pool
 from apps.clusters.models import Cluster, Pod, WatcherLease
 from apps.clusters.services.following import follow_state
 from apps.clusters.services.labels import clean_labels
 from apps.clusters.services.registration import CHECK, announce, described
 from apps.clusters.states import MOVES, ClusterState, Observation, derive
-from apps.core import audit, transitions, work
+from apps.core import audit, work
 from apps.core.access import Principal, require_platform_admin
+from apps.core.database import transitions
+from apps.core.database.rows import Expect, held, put
 from apps.core.errors import Conflict, Invalid, Missing, NotAllowed
 from apps.core.hints import hint
-from apps.core.rows import Expect, held, put
 
 _UID = re.compile(r"[0-9A-Za-z-]{1,64}")
 
@@ -116,7 +117,7 @@ def delete_cluster(
                 after={"left_there": left.as_dict(), "abandoned": abandon},
             )
             if abandon:
-                accounts.give_up(pk, principal)
+                dependents.give_up(pk, principal)
             cluster.delete()
             work.forget(CHECK, pk)
             work.open_up(pk)
@@ -134,7 +135,7 @@ def delete_cluster(
 def account(pk: int) -> Account:
     """The same for callers that have checked who asks."""
     ours = Pod.objects.present().filter(cluster=pk, phase__in=["Pending", "Running", "Unknown", ""]).exclude(project="")
-    held = accounts.holdings(pk)
+    held = dependents.holdings(pk)
     places: set[str] = set(ours.order_by().values_list("namespace", flat=True).distinct())
     for found in held:
         places |= found.namespaces

@@ -6,13 +6,13 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from apps.clusters import grants, reach
+from apps.clusters.connect import grants, reach
+from apps.clusters.connect.reach import Outcome, Verdict
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import AlreadyExists, KubeError, NamespaceMissing, NotFound
 from apps.clusters.models import Cluster, Reach
-from apps.clusters.reach import Outcome, Verdict
+from apps.clusters.observed.values import cut
 from apps.clusters.services.connecting import connect, refuse_disabled
-from apps.clusters.texts import cut
 from apps.core import audit, work
 from apps.core.access import Principal, require_platform_admin
 from apps.core.errors import FlotillaError

@@ -6,20 +6,22 @@ from typing import Any, Protocol
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from apps.clusters import addresses, incluster, kubeconfig
-from apps.clusters.credentials import IN_CLUSTER
+from apps.clusters.connect import addresses, incluster, kubeconfig
+from apps.clusters.connect.credentials import IN_CLUSTER
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.connection import Connection
 from apps.clusters.kube.errors import Forbidden, KubeError, NotServed, Unauthorized
 from apps.clusters.models import Cluster
 from apps.clusters.services.connecting import ca_fingerprint, connection_with, own_connection
 from apps.clusters.services.labels import clean_labels, clean_name
-from apps.core import audit, crypto, transitions, work
+from apps.core import audit, work
 from apps.core.access import Principal, require_platform_admin
+from apps.core.database import transitions
+from apps.core.database.rows import Expect, held, put
+from apps.core.database.transactions import refuse_open_transaction
 from apps.core.errors import Conflict, Invalid, Unavailable
 from apps.core.hints import hint
-from apps.core.rows import Expect, held, put
-from apps.core.transactions import refuse_open_transaction
+from apps.core.secrets import crypto
 
 CHECK = "check"
 

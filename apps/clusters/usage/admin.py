@@ -7,7 +7,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from apps.clusters.forms import LabelsField
+from apps.clusters.pages.forms import LabelsField
 from apps.clusters.usage import prices
 from apps.clusters.usage.models import UsagePrice
 from apps.core.access import principal_of

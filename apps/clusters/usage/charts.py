@@ -8,7 +8,7 @@ from plotly import graph_objects as go
 
 from apps.clusters.usage.consumption import GIB, Consumption
 from apps.clusters.usage.history import Curve
-from apps.core.charts import figure, line
+from apps.core.pages.charts import figure, line
 
 TOP, ROOM = 10, 4
 # Longer names beside the bars would leave a phone no room for these; the pointer still says them whole.

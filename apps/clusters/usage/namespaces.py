@@ -9,13 +9,13 @@ from django.db import connection
 from django.db.models import Count, Max, Min, Q, Sum
 
 from apps.clusters.models import Cluster, Pod
+from apps.clusters.selectors.visibility import visibility_of
 from apps.clusters.usage import partitions, rollup
 from apps.clusters.usage.consumption import hours_text
 from apps.clusters.usage.levels import Kind, pieces
 from apps.clusters.usage.spending import Period, window_sums
-from apps.clusters.visibility import visibility_of
 from apps.core.access import Principal
-from apps.core.names import NAMESPACE_PREFIX
+from apps.core.text.names import NAMESPACE_PREFIX
 
 # A pod holds what it asked for from the moment it has a node until it ends.
 _HOLDS = ~Q(node_name="") & ~Q(phase__in=["Succeeded", "Failed"])

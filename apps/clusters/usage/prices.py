@@ -10,8 +10,8 @@ from apps.clusters.services import clean_labels
 from apps.clusters.usage.models import UsagePrice
 from apps.core import audit
 from apps.core.access import Principal, require_platform_admin
+from apps.core.database.rows import held, put
 from apps.core.errors import Conflict, Invalid
-from apps.core.rows import held, put
 
 _CURRENCY = re.compile(r"[A-Za-z€$£¥]{1,10}")
 _FIGURES = ("cpu_core_hour", "memory_gib_hour", "gpu_hour")

@@ -6,10 +6,10 @@ from typing import Any
 
 from django.db import connection
 
-from apps.clusters.rows import Row
+from apps.clusters.observed.rows import Row
 from apps.clusters.usage import partitions
 from apps.clusters.usage.levels import RAW, Kind, floor
-from apps.core.jsontext import storable
+from apps.core.text.jsontext import storable
 
 # Labels that tell one node from its like: a place is what nodes have in common.
 OWN_LABEL = "kubernetes.io/hostname"

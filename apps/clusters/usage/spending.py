@@ -9,14 +9,14 @@ from typing import Any
 from django.db import connection
 
 from apps.clusters.selectors import require_signed_in
+from apps.clusters.selectors.visibility import visibility_of
 from apps.clusters.usage import partitions, rollup, workloads
 from apps.clusters.usage.consumption import Consumption, Price, Spent, consumptions
 from apps.clusters.usage.levels import DAY, HOUR, Kind, Piece, floor, pieces
 from apps.clusters.usage.models import UsagePlace, UsagePrice
-from apps.clusters.visibility import visibility_of
-from apps.core import nav
 from apps.core.access import Principal, project_or_404
 from apps.core.models import Project
+from apps.core.pages import nav
 
 GONE = "deleted experiments"
 

@@ -16,14 +16,16 @@ from typing import Any
 from django.conf import settings
 from django.db import Error as DatabaseError
 
-from apps.clusters import addresses, observed, rows, services
+from apps.clusters import services
+from apps.clusters.connect import addresses
 from apps.clusters.kube import trust
 from apps.clusters.kube.connection import Connection
 from apps.clusters.kube.errors import Forbidden, KubeError, NotServed, RefusedOnce, TooManyRequests, Unauthorized
 from apps.clusters.kube.identity import Identity
 from apps.clusters.kube.opinions import Opinions
 from apps.clusters.kube.stream import StreamClient
-from apps.clusters.observed import LeaseLost
+from apps.clusters.observed import rows, store
+from apps.clusters.observed.store import LeaseLost
 from apps.clusters.reconcile import Age, record_state
 from apps.clusters.states import (
     FAILURES_UNTIL_UNREACHABLE,
@@ -333,7 +335,7 @@ class ClusterWatch:
                 with self._tolerated("this round's use is not stored; the next one brings newer figures"):
                     async with self._shared.writer.alone(desk):
                         stored = await self._shared.database.run(
-                            observed.write_usage, self.cluster_id, self.fencing, *used
+                            store.write_usage, self.cluster_id, self.fencing, *used
                         )
                     if stored:
                         publish([("clusters", None), (f"cluster:{self.cluster_id}", None)])
@@ -351,14 +353,14 @@ class ClusterWatch:
             self._contact.metrics = False
             with self._tolerated("old figures of use stay a little longer"):
                 async with self._shared.writer.alone(desk):
-                    await self._shared.database.run(observed.forget_usage, self.cluster_id, self.fencing)
+                    await self._shared.database.run(store.forget_usage, self.cluster_id, self.fencing)
         # Watches stand for a while after the credential was refused, and this asks again each time.
         refused = isinstance(error, Unauthorized)
         watched = not any(stream.error or stream.refused for stream in self._contact.streams if not stream.optional)
         if self._contact.seen_at and not self._contact.failures and watched and not refused:
             with self._tolerated("the history of use has a gap"):
                 async with self._shared.writer.alone(desk):
-                    await self._shared.database.run(observed.write_usage, self.cluster_id, self.fencing, [], [])
+                    await self._shared.database.run(store.write_usage, self.cluster_id, self.fencing, [], [])
 
     @contextmanager
     def _tolerated(self, consequence: str) -> Iterator[None]:

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from apps.clusters import rows
-from apps.clusters.observed import Batch
-from apps.core.names import NAMESPACE_PREFIX
+from apps.clusters.observed import rows
+from apps.clusters.observed.store import Batch
+from apps.core.text.names import NAMESPACE_PREFIX
 
 logger = logging.getLogger(__name__)
 

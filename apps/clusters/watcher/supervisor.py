@@ -11,7 +11,7 @@ from django.db import InterfaceError, OperationalError
 
 from apps.clusters import services
 from apps.clusters.models import Cluster
-from apps.clusters.observed import LeaseLost
+from apps.clusters.observed.store import LeaseLost
 from apps.clusters.reconcile import recent_outages, record_ages, record_state
 from apps.clusters.states import FAILURES_UNTIL_UNREACHABLE, Observation, defect_of
 from apps.clusters.watcher import lease

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from django.db import Error as DatabaseError
 from django.db import transaction
 
-from apps.clusters import observed, routing
+from apps.clusters.observed import interests, store
 from apps.clusters.watcher.database import Database
 from apps.clusters.watcher.inbox import Inbox
 from apps.clusters.watcher.timing import Timing
@@ -40,7 +40,7 @@ MAX_WAITING = 5000
 # The supervisor waits for this, and must not renew other leases too late.
 LAST_WRITE_SECONDS = 2.0
 
-Batches = dict[int, tuple[int, observed.Batch]]
+Batches = dict[int, tuple[int, store.Batch]]
 
 
 class Desk:
@@ -79,7 +79,7 @@ class Desk:
             self._written.clear()
             await self._written.wait()
 
-    def take(self) -> observed.Batch:
+    def take(self) -> store.Batch:
         """What is to be written now."""
         self._taken, self._taken_at = self._taken + 1, time.time()
         return self.inbox.take()
@@ -185,11 +185,11 @@ class Writer:
         if any(desk.cluster_id in self._waiting for desk in desks):
             self._filled.set()
 
-    async def _store(self, batches: Batches) -> dict[int, observed.Written | Exception]:
+    async def _store(self, batches: Batches) -> dict[int, store.Written | Exception]:
         """What has become of each batch; a cluster whose lease is lost is not in the answer."""
-        found: dict[int, observed.Written | Exception] = {}
+        found: dict[int, store.Written | Exception] = {}
         wanted = {pk: entry for pk, entry in batches.items() if entry[1]}
-        found.update({pk: observed.Written() for pk in batches if pk not in wanted})
+        found.update({pk: store.Written() for pk in batches if pk not in wanted})
         if not wanted:
             return found
         try:
@@ -201,15 +201,15 @@ class Writer:
                 found.update(await self._store({pk: entry}))
         return found
 
-    def _store_now(self, batches: Batches) -> dict[int, observed.Written]:
+    def _store_now(self, batches: Batches) -> dict[int, store.Written]:
         """On a database thread: write, and in the same transaction ask for the work of all whom it concerns."""
         work_of: dict[str, dict[int, int | None]] = {}
         topics: list[str] = []
         with transaction.atomic():
-            written = observed.write_many(batches)
+            written = store.write_many(batches)
             for pk, found in written.items():
-                wanted, hinted = routing.resolve(pk, found.changes)
-                _, spoken_of = routing.resolve(pk, found.spoken_of)
+                wanted, hinted = interests.resolve(pk, found.changes)
+                _, spoken_of = interests.resolve(pk, found.spoken_of)
                 for kind, object_id in wanted:
                     work_of.setdefault(kind, {})[object_id] = pk
                 topics += hinted + spoken_of
@@ -223,9 +223,9 @@ class Writer:
         publish((topic, None) for topic in topics)
         return written
 
-    def _settle(self, desk: Desk, batch: observed.Batch, outcome: observed.Written | Exception | None) -> None:
+    def _settle(self, desk: Desk, batch: store.Batch, outcome: store.Written | Exception | None) -> None:
         if outcome is None:
-            desk.end(observed.LeaseLost(f"cluster {desk.cluster_id} has another watcher than #{desk.fencing}"))
+            desk.end(store.LeaseLost(f"cluster {desk.cluster_id} has another watcher than #{desk.fencing}"))
         elif isinstance(outcome, DatabaseError) and desk.failures < MAX_FAILURES:
             desk.failures += 1
             logger.warning("cluster %s: nothing written: %s", desk.cluster_id, type(outcome).__name__)

@@ -7,7 +7,7 @@ admission, webhooks, and the service account's admission of Kubernetes.
 import re
 from collections.abc import Iterable
 
-from apps.clusters.why.amounts import amount, bare, pairs, parse
+from apps.clusters.quantities.words import amount, bare, pairs, parse
 from apps.clusters.why.facts import EventFacts
 from apps.clusters.why.result import Evidence, Why, said, stop
 

@@ -6,11 +6,11 @@ Reasons and messages: pkg/kubelet/kuberuntime/kuberuntime_container.go and kubel
 import re
 from datetime import UTC, datetime
 
-from apps.clusters.why.amounts import plural
+from apps.clusters.quantities.words import plural
 from apps.clusters.why.facts import ContainerFacts, Ended, PodFacts
 from apps.clusters.why.result import Evidence, Why, said, stop
 from apps.clusters.why.runtime import RAISE_LIMIT, lacks_memory
-from apps.core.look import bytes_text
+from apps.core.text.wording import bytes_text
 
 _CONFIG = frozenset(
     {

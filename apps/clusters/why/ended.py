@@ -7,10 +7,10 @@ Reasons: pkg/kubelet/eviction/helpers.go, the DisruptionTarget condition
 import re
 from datetime import datetime, timedelta
 
-from apps.clusters.why.amounts import bare, listed, parse
+from apps.clusters.quantities.words import bare, listed, parse
 from apps.clusters.why.facts import ClusterFacts, NodeFacts, PodFacts
 from apps.clusters.why.result import Evidence, Why, said, stop
-from apps.core.look import age_text
+from apps.core.text.wording import age_text
 
 # Kubernetes gives a pod 30 s to end by itself unless told otherwise; after this long something holds it.
 _PATIENCE = timedelta(minutes=2)

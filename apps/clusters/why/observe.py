@@ -1,15 +1,15 @@
 """Kubernetes' pod and the watcher's rows → the facts that `explain` wants. Pure.
 
-`extras` is what `rows.py` keeps of a pod's spec beside its status, so that a page can say why without asking the
-cluster: what it asks for by name, which nodes it accepts, what holds its deletion, and each container's resources.
+`extras` is what `observed/rows.py` keeps of a pod's spec beside its status, so that a page can say why without asking
+the cluster: what it asks for by name, which nodes it accepts, what holds its deletion, and each container's resources.
 """
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from apps.clusters.texts import moment
-from apps.clusters.why.amounts import parse
+from apps.clusters.observed.values import moment
+from apps.clusters.quantities.words import parse
 from apps.clusters.why.facts import Condition, ContainerFacts, Ended, is_gpu
 from apps.clusters.why.holds import gate_names
 from apps.clusters.why.readiness import readiness_gates

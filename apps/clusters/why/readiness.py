@@ -7,7 +7,7 @@ The kubelet calls a pod ready when all of its containers are and each gate's con
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from apps.clusters.why.amounts import listed
+from apps.clusters.quantities.words import listed
 from apps.clusters.why.facts import ContainerFacts
 from apps.clusters.why.result import said, stop
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from apps.clusters.why.amounts import amount, bare, listed, more, needed, plural
+from apps.clusters.quantities.words import amount, bare, listed, more, needed, plural
 from apps.clusters.why.exclusions import LABELS, Refusals, causes, left_out, parse, shut, what_to_do
 from apps.clusters.why.facts import ClusterFacts, NodeFacts, PodFacts, held, is_counted, is_gpu
 from apps.clusters.why.holds import gated

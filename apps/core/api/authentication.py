@@ -9,7 +9,7 @@ from rest_framework.request import Request
 
 from apps.core.access import Principal, client_ip
 from apps.core.models import ApiToken, User
-from apps.core.tokens import find_token
+from apps.core.secrets.tokens import find_token
 
 
 class BearerAuthentication(authentication.BaseAuthentication):

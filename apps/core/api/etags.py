@@ -6,8 +6,8 @@ from typing import Any
 
 from rest_framework.request import Request
 
+from apps.core.database.rows import Expect
 from apps.core.errors import PreconditionFailed
-from apps.core.rows import Expect
 
 
 def etag_of(*parts: Any) -> str:

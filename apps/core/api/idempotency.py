@@ -25,7 +25,7 @@ from rest_framework.response import Response
 from apps.core.access import principal_of
 from apps.core.errors import Conflict, Invalid
 from apps.core.models import IdempotencyRecord
-from apps.core.scrub import scrub
+from apps.core.secrets.scrub import scrub
 
 KEPT = timedelta(hours=24)
 MAX_KEY = 200

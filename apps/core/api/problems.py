@@ -8,8 +8,8 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
+from apps.core.database.rows import NOT_STORABLE
 from apps.core.errors import FlotillaError
-from apps.core.rows import NOT_STORABLE
 
 CONTENT_TYPE = "application/problem+json"
 

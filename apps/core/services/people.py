@@ -11,10 +11,10 @@ from django.utils import timezone
 
 from apps.core import audit
 from apps.core.access import Principal, require_platform_admin
+from apps.core.database.rows import held, put
 from apps.core.errors import Conflict, Invalid, NotAllowed
 from apps.core.hints import sight_changed
 from apps.core.models import ApiToken, User
-from apps.core.rows import held, put
 from apps.core.states import Role
 
 _COLUMNS = ("username", "first_name", "last_name", "email", "is_active", "is_superuser")

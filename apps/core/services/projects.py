@@ -6,13 +6,13 @@ from django.utils import timezone
 
 from apps.core import audit, holdings
 from apps.core.access import Principal, require_platform_admin, require_role
+from apps.core.database.rows import held, put
 from apps.core.errors import Conflict, Missing
 from apps.core.hints import hint, sight_changed
 from apps.core.holdings import Holding
 from apps.core.models import ApiToken, Membership, Project, User
-from apps.core.names import check_project_name
-from apps.core.rows import held, put
 from apps.core.states import Role
+from apps.core.text.names import check_project_name
 
 
 def create_project(*, principal: Principal, name: str, description: str = "") -> Project:

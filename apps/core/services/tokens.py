@@ -9,8 +9,8 @@ from apps.core import audit
 from apps.core.access import Principal, require_role, role_in
 from apps.core.errors import Invalid, Missing, NotAllowed
 from apps.core.models import ApiToken, Membership, Project
+from apps.core.secrets.tokens import issue_token
 from apps.core.states import Role
-from apps.core.tokens import issue_token
 
 
 @transaction.atomic

@@ -15,8 +15,9 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join, json_script
 from django.utils.safestring import SafeString, mark_safe
 
-from apps.core import look, nav
 from apps.core.access import principal_of
+from apps.core.pages import nav
+from apps.core.text import wording
 
 register = template.Library()
 THEMES = ("light", "dark")
@@ -48,7 +49,7 @@ def status_sprite() -> SafeString:
     symbols = "".join(
         f'<symbol id="s-{name}" viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2.6" '
         f'stroke-linecap="round" stroke-linejoin="round">{_icon_body(name)}</symbol>'
-        for name in look.STATUS_ICONS
+        for name in wording.STATUS_ICONS
     )
     return mark_safe(f'<svg hidden aria-hidden="true">{symbols}</svg>')  # noqa: S308 - drawn by the package
 
@@ -57,7 +58,7 @@ def status_sprite() -> SafeString:
 def status(state: Any, text: str = "", pill: bool = False, css: str = "") -> SafeString:
     """A state as shape + word + colour. `text` replaces the word shown; the state still chooses the look."""
     word = str(state or "Unknown")
-    seen = look.look_of(word)
+    seen = wording.look_of(word)
     return format_html(
         '<span class="status {}{}{}"><svg aria-hidden="true"><use href="#s-{}"></use></svg>{}</span>',
         seen.tone,
@@ -72,7 +73,7 @@ def status(state: Any, text: str = "", pill: bool = False, css: str = "") -> Saf
 def shape(state: Any) -> SafeString:
     """Only the shape and colour of a state, for lists whose text says the word; screen readers hear the word."""
     word = str(state or "Unknown")
-    seen = look.look_of(word)
+    seen = wording.look_of(word)
     return format_html(
         '<span class="status {}"><svg role="img" aria-label="{}"><use href="#s-{}"></use></svg></span>',
         seen.tone,
@@ -95,10 +96,10 @@ def _time(when: datetime | None, kind: str, css: str, stale: int = 0) -> SafeStr
     now = timezone.now()
     seconds = (now - when).total_seconds()
     if kind == "elapsed":
-        words = look.duration_text(max(0, int(seconds)))
+        words = wording.duration_text(max(0, int(seconds)))
     else:
         fresh, old = _SAID[kind]
-        words = fresh if seconds < 2 else old.format(look.age_text(when, now))
+        words = fresh if seconds < 2 else old.format(wording.age_text(when, now))
     return format_html(
         '<time class="{}{}" datetime="{}" title="{}" data-tick="{}"{}>{}</time>',
         css,
@@ -140,7 +141,7 @@ def elapsed(start: datetime | None, end: datetime | None = None) -> SafeString:
         '<span class="one" title="{} to {} UTC">{}</span>',
         f"{start:%F %T}",
         f"{end:%F %T}",
-        look.duration_text(end - start),
+        wording.duration_text(end - start),
     )
 
 
@@ -156,14 +157,14 @@ def bar(
     """Used (solid) and requested (pale) of what there is. `unit`: "cpu" (millicores), "bytes" or "" for figures."""
     # A template gives "" for what is not there.
     used, asked, total = (value if isinstance(value, int | float) else None for value in (used, asked, total))
-    used_share, asked_share = look.percent(used, total), look.percent(asked, total)
+    used_share, asked_share = wording.percent(used, total), wording.percent(asked, total)
     name = f"{label}: " if label else ""
     if used_share is None and asked_share is None:
         return format_html('<svg class="bar none" role="img" aria-label="{}nothing to show"></svg>', name)
-    parts = [f"used {look.amount_text(used, unit)}" if used is not None else "use not measured"]
+    parts = [f"used {wording.amount_text(used, unit)}" if used is not None else "use not measured"]
     if asked is not None:
-        parts.append(f"requested {look.amount_text(asked, unit)}")
-    said = f"{name}{', '.join(parts)} of {look.amount_text(total, unit)}"
+        parts.append(f"requested {wording.amount_text(asked, unit)}")
+    said = f"{name}{', '.join(parts)} of {wording.amount_text(total, unit)}"
     return format_html(
         '<svg class="bar{}" role="img" aria-label="{}"><title>{}</title>'
         '<rect class="asked" height="100%" rx="4" width="{}%"></rect>'
@@ -180,14 +181,14 @@ def bar(
 def spark(values: Iterable[float], label: str = "", width: int = 96, height: int = 24) -> SafeString:
     """A small curve. Says its last value to screen readers."""
     numbers = [float(v) for v in values or []]
-    points = look.sparkline_points(numbers, width, height)
+    points = wording.sparkline_points(numbers, width, height)
     if not points:
         return format_html('<span class="faint small">{}</span>', "no curve yet")
     last = points.rsplit(" ", 1)[-1].split(",")
     return format_html(
         '<svg class="spark" width="{0}" height="{1}" viewBox="0 0 {0} {1}" role="img" aria-label="{2} {3}">'
         '<polyline points="{4}"></polyline><circle cx="{5}" cy="{6}" r="2"></circle></svg>',
-        width, height, label or "curve, now", look.number_text(numbers[-1]), points, *last,
+        width, height, label or "curve, now", wording.number_text(numbers[-1]), points, *last,
     )  # fmt: skip
 
 
@@ -210,7 +211,7 @@ def pods(items: Iterable[Any], dense: bool = False, limit: int = 500, more_url: 
 
 def _square(item: Any) -> SafeString:
     get = item.get if isinstance(item, dict) else lambda key, default=None: getattr(item, key, default)
-    seen = look.look_of(str(get("state") or "Unknown"))
+    seen = wording.look_of(str(get("state") or "Unknown"))
     said = f"{get('name')}: {get('state')}" + (f", {get('detail')}" if get("detail") else "")
     url = get("url")
     return format_html(
@@ -349,10 +350,10 @@ def _figures(say: Callable[[Any], str]) -> Callable[[Any], str]:
     return said
 
 
-register.filter("bytes", _figures(look.bytes_text))
-register.filter("cpu", _figures(look.cpu_text))
-register.filter("figure", _figures(look.number_text))
-register.filter("duration", _figures(look.duration_text))
+register.filter("bytes", _figures(wording.bytes_text))
+register.filter("cpu", _figures(wording.cpu_text))
+register.filter("figure", _figures(wording.number_text))
+register.filter("duration", _figures(wording.duration_text))
 
 
 @register.filter
@@ -366,4 +367,4 @@ def short(value: Any, length: int = 8) -> str:
 @register.filter
 def tone(state: Any) -> str:
     """The tone of a state: ok, go, warn, bad or idle."""
-    return look.look_of(str(state or "Unknown")).tone
+    return wording.look_of(str(state or "Unknown")).tone

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from django.db import connection
 
-from apps.core import prepared
+from apps.core.database import prepared
 from apps.core.work import bell
 from apps.core.work.kinds import Lane, lane_of
 from apps.core.work.outcomes import Again, Away, Done, Outcome, retry_pause

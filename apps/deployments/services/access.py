@@ -8,8 +8,8 @@ from django.utils import timezone
 
 from apps.core.access import token_is_valid
 from apps.core.models import ApiToken
+from apps.core.secrets.tokens import digest, issue_token
 from apps.core.states import Role
-from apps.core.tokens import digest, issue_token
 from apps.deployments.models import Deployment
 
 LIFETIME = timedelta(days=30)

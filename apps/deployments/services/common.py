@@ -10,12 +10,12 @@ from apps.clusters.models import Cluster
 from apps.clusters.services import is_away
 from apps.core import audit, work
 from apps.core.access import Principal
+from apps.core.database.rows import Expect, put
+from apps.core.database.transitions import advance, log
 from apps.core.errors import Conflict, Invalid
 from apps.core.hints import hint
 from apps.core.models import Project
-from apps.core.rows import Expect, put
 from apps.core.states import Health
-from apps.core.transitions import advance, log
 from apps.deployments import manifests
 from apps.deployments.models import Deployment, Revision, Rollout
 from apps.deployments.services.server import with_image

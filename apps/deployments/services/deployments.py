@@ -9,13 +9,13 @@ from django.db import IntegrityError, transaction
 from apps.clusters.selectors import check_fits
 from apps.core import audit
 from apps.core.access import Principal, require_role
+from apps.core.database.rows import Expect
+from apps.core.database.rows import held as held_row
+from apps.core.database.transitions import advance, log
 from apps.core.errors import Conflict, Missing
 from apps.core.models import Project
-from apps.core.names import check_service_name
-from apps.core.rows import Expect
-from apps.core.rows import held as held_row
 from apps.core.states import Health, Role
-from apps.core.transitions import advance, log
+from apps.core.text.names import check_service_name
 from apps.deployments import manifests
 from apps.deployments.models import Deployment, Target
 from apps.deployments.services.common import (

@@ -12,9 +12,9 @@ from django.db.models.functions import Concat
 from apps.clusters.models import Cluster
 from apps.clusters.services import is_away
 from apps.core import work
+from apps.core.database.transitions import advance, log
 from apps.core.hints import hint
 from apps.core.states import Health
-from apps.core.transitions import advance, log
 from apps.deployments.drift import Difference
 from apps.deployments.health import ReplicaSeen, Verdict, cause_of_drop, deployment_health, healed_message
 from apps.deployments.models import Deployment, Heal, Rollout

@@ -9,8 +9,8 @@ from django.db import transaction
 from apps.clusters.selectors import check_fits
 from apps.core import audit
 from apps.core.access import Principal, require_role
+from apps.core.database.rows import Expect
 from apps.core.errors import Conflict, Invalid, Missing
-from apps.core.rows import Expect
 from apps.core.states import Role
 from apps.deployments import manifests
 from apps.deployments.models import Deployment, Revision

@@ -7,12 +7,12 @@ from apps.clusters.manifests import namespace_of
 from apps.clusters.models import Cluster
 from apps.core import audit
 from apps.core.access import Principal, require_platform_admin, require_role
+from apps.core.database.rows import held
 from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.hints import hint
 from apps.core.models import Project
-from apps.core.names import NAMESPACE_PREFIX, check_name, is_dns_label, is_own_namespace
-from apps.core.rows import held
 from apps.core.states import Role
+from apps.core.text.names import NAMESPACE_PREFIX, check_name, is_dns_label, is_own_namespace
 from apps.deployments.models import Target
 
 _SYSTEM_NAMESPACES = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})

@@ -1,8 +1,8 @@
 """How MLflow's ids lead to rows: always through the door that checks project and role."""
 
 from apps.core.access import get_scoped, require_role, visible_projects
+from apps.core.database.prepared import FindOne
 from apps.core.errors import Conflict, Invalid, Missing
-from apps.core.prepared import FindOne
 from apps.core.states import Role
 from apps.experiments import services
 from apps.experiments.mlflow.wire import Call, MlflowError

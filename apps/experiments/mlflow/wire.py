@@ -19,12 +19,12 @@ from django.http.request import UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
 
 from apps.core.access import Principal, client_ip, project_or_404, visible_projects
+from apps.core.database.rows import NOT_STORABLE
 from apps.core.errors import Conflict, FlotillaError, Invalid, Missing, NotAllowed, Unavailable
 from apps.core.limits import LIMITS, Rate, whole
 from apps.core.models import Project
-from apps.core.rows import NOT_STORABLE
+from apps.core.secrets.tokens import find_token
 from apps.core.states import Role
-from apps.core.tokens import find_token
 from apps.experiments.ingest import int64
 
 logger = logging.getLogger(__name__)

@@ -7,11 +7,11 @@ from typing import Any
 from django.utils import timezone
 
 from apps.clusters.models import KubeEvent, Pod
-from apps.clusters.visibility import visibility_of
+from apps.clusters.selectors.visibility import visibility_of
 from apps.clusters.why import Why
 from apps.core.access import Principal, may
+from apps.core.database.transitions import transitions_of
 from apps.core.models import Transition
-from apps.core.transitions import transitions_of
 from apps.experiments import artifacts, charts, selectors
 from apps.experiments.filetree import Files, file_trees
 from apps.experiments.models import Attempt, Experiment, LatestMetric, LoggedModel, ModelVersion, Run

@@ -1,5 +1,5 @@
-"""The shell around `health`: observe → decide → act → record. Level-triggered: it may be repeated at any time, and cut
-off at any line."""
+"""The shell around `decision`: observe → decide → act → record. Level-triggered: it may be repeated at any time, and
+cut off at any line."""
 
 import logging
 from datetime import datetime, timedelta
@@ -14,8 +14,8 @@ from apps.clusters.services import connect, silence
 from apps.core.errors import FlotillaError
 from apps.core.work import DONE, Again, Away, Outcome, Retry
 from apps.experiments import manifests
+from apps.experiments.decision import Act, Decision, Facts, JobSeen, decide, see
 from apps.experiments.following import away
-from apps.experiments.health import Act, Decision, Facts, JobSeen, decide, see
 from apps.experiments.models import Attempt
 from apps.experiments.reconcile import case as cases
 from apps.experiments.reconcile import observe

@@ -9,11 +9,11 @@ from typing import Any
 
 from django.db import transaction
 
-from apps.core import prepared, transitions
-from apps.core.prepared import FindAll, FindOne
+from apps.core.database import prepared, transitions
+from apps.core.database.prepared import FindAll, FindOne
+from apps.core.secrets.tokens import issue_token, restore_tokens, revoke_tokens
 from apps.core.states import Role
-from apps.core.tokens import issue_token, restore_tokens, revoke_tokens
-from apps.experiments.health import AttemptFacts, RunFacts, Standing, cause_of, standing
+from apps.experiments.decision import AttemptFacts, RunFacts, Standing, cause_of, standing
 from apps.experiments.manifests import job_name
 from apps.experiments.models import Attempt, Run
 from apps.experiments.pulse import run_changed

@@ -13,9 +13,9 @@ from apps.clusters.kube import errors as kube
 from apps.clusters.kube.client import KubeClient
 from apps.core.errors import Invalid
 from apps.core.models import ApiToken
-from apps.core.tokens import digest, revoke_tokens
+from apps.core.secrets.tokens import digest, revoke_tokens
 from apps.experiments import manifests
-from apps.experiments.health.causes import NAME_TAKEN
+from apps.experiments.decision.causes import NAME_TAKEN
 from apps.experiments.models import Attempt, Run
 from apps.experiments.reconcile.case import Case, new_token
 from apps.experiments.specs import parse_spec

@@ -8,12 +8,12 @@ from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import KubeError, NotFound
 from apps.clusters.manifests import RUN
 from apps.clusters.models import KubeEvent, Node, Pod
-from apps.clusters.texts import moment
+from apps.clusters.observed.values import moment
 from apps.clusters.why import runtime
 from apps.clusters.why.observe import conditions_of
 from apps.core.models import ApiToken
 from apps.experiments import manifests
-from apps.experiments.health import (
+from apps.experiments.decision import (
     NO_SANDBOX,
     JobSeen,
     Object,

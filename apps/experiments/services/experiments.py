@@ -7,10 +7,10 @@ from django.utils import timezone
 
 from apps.core import audit
 from apps.core.access import Principal, require_role
+from apps.core.database.rows import Expect, held, put
 from apps.core.errors import Conflict, Invalid
 from apps.core.hints import hint
 from apps.core.models import Project
-from apps.core.rows import Expect, held, put
 from apps.core.states import Role
 from apps.experiments.models import Experiment
 from apps.experiments.services.authors import author

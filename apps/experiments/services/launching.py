@@ -10,8 +10,9 @@ from django.db import connection, transaction
 from apps.clusters.manifests import namespace_of
 from apps.clusters.models import Cluster
 from apps.clusters.selectors import check_all_fit
-from apps.core import audit, transitions, work
+from apps.core import audit, work
 from apps.core.access import Principal, require_role
+from apps.core.database import transitions
 from apps.core.errors import Conflict, FlotillaError, Invalid, Missing
 from apps.core.models import Project
 from apps.core.states import Role

@@ -7,9 +7,9 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from apps.core.access import Principal, require_role
+from apps.core.database.rows import held, merged, put
 from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.hints import hint
-from apps.core.rows import held, merged, put
 from apps.core.states import Role
 from apps.experiments.models import Experiment, LoggedModel, Run
 

@@ -7,10 +7,10 @@ from django.db import IntegrityError, transaction
 
 from apps.core import audit
 from apps.core.access import Principal, require_role
+from apps.core.database.rows import Expect, held, merged, put
 from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.hints import hint
 from apps.core.models import Project
-from apps.core.rows import Expect, held, merged, put
 from apps.core.states import Role
 from apps.experiments import artifacts, selectors
 from apps.experiments.models import LoggedModel, ModelAlias, ModelVersion, RegisteredModel, Run

@@ -5,10 +5,11 @@ from datetime import datetime
 from django.db import transaction
 from django.utils import timezone
 
-from apps.core import audit, transitions
+from apps.core import audit
 from apps.core.access import Principal, require_role
+from apps.core.database import transitions
+from apps.core.database.rows import held, put
 from apps.core.errors import Conflict, Invalid
-from apps.core.rows import held, put
 from apps.core.states import Role
 from apps.experiments.models import Experiment, Run, Tag
 from apps.experiments.pulse import run_changed

@@ -8,7 +8,7 @@ import uvloop
 from django.core.management.base import BaseCommand, CommandParser
 
 from apps.clusters.watcher.supervisor import Supervisor
-from apps.core import garbage, heartbeat
+from apps.core.process import collector, heartbeat
 
 
 class Command(BaseCommand):
@@ -24,7 +24,7 @@ class Command(BaseCommand):
         """Run."""
         # Every parsed list sets the garbage collector off: looking through all of Django each time made parsing five
         # times as slow, and the pauses were every cluster's.
-        garbage.settle()
+        collector.settle()
         # uvloop halves what a TLS connection costs in memory and time, and there are seven a cluster.
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_main(options["limit"]))

@@ -5,8 +5,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.core import rotation
-from apps.core.rotation import Outcome
+from apps.core.secrets import rotation
+from apps.core.secrets.rotation import Outcome
 
 
 class Command(BaseCommand):

@@ -6,7 +6,7 @@ const skew = (() => {
   return told ? Date.parse(told) - Date.now() : 0;
 })();
 
-/* Ages. The words are those of apps/core/look.py. */
+/* Ages. The words are those of apps/core/text/wording.py. */
 function ageText(seconds) {
   if (seconds < 60) return `${seconds} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;

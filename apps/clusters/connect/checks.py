@@ -1,0 +1,255 @@
+"""What a check of a cluster amounts to: facts in, a report with findings and a sentence out. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from apps.clusters.connect.credentials import Validity
+from apps.clusters.connect.engines import Engine
+from apps.core.text.wording import duration_text
+
+# Tokens of a project's namespace and leases are compared by clocks; kubelets and etcd bear about as much.
+SKEW_WARNING_S = 5.0
+EXPIRY_WARNING = timedelta(days=14)
+# The Date header counts whole seconds (RFC 9110, 5.6.7): its true time lies up to a second later.
+DATE_RESOLUTION_S = 1.0
+
+
+@dataclass(frozen=True)
+class PermissionCheck:
+    """One permission: `missing` lists the verbs that are refused. With `names`, it is about these objects alone."""
+
+    group: str
+    resource: str
+    verbs: tuple[str, ...]
+    missing: tuple[str, ...]
+    why: str
+    optional: bool
+    names: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """What is missing, in words: "get namespaces kube-system"."""
+        return " ".join([", ".join(self.missing), self.resource, *self.names])
+
+    @property
+    def ok(self) -> bool:
+        """Whether every verb is allowed."""
+        return not self.missing
+
+
+@dataclass(frozen=True)
+class Skew:
+    """How far the cluster's clock is ahead of ours (negative: behind), and how uncertain that is, in seconds."""
+
+    seconds: float
+    uncertainty: float
+
+    @property
+    def surely_wrong(self) -> bool:
+        """Whether even the kindest reading is over the limit."""
+        return abs(self.seconds) - self.uncertainty > SKEW_WARNING_S
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that a person should do something about, though the cluster may work."""
+
+    kind: str
+    title: str
+    message: str
+    noun: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was asked and answered. None stands for what could not be asked."""
+
+    version: str
+    latency_s: float
+    skew: Skew | None = None
+    groups: frozenset[str] = frozenset()
+    permissions: tuple[PermissionCheck, ...] | None = None
+    engines: tuple[Engine, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome of a check. `ok` means that everything needed works; `sentence` sums it up for everyone, `detail`
+    may name addresses and is for administrators."""
+
+    ok: bool
+    reachable: bool
+    sentence: str
+    reason: str = ""
+    detail: str = ""
+    version: str = ""
+    latency_ms: float | None = None
+    skew_s: float | None = None
+    skew_uncertainty_s: float | None = None
+    metrics: bool | None = None
+    permissions: tuple[PermissionCheck, ...] = field(default_factory=tuple)
+    engines: tuple[Engine, ...] | None = None
+    credential_kind: str = ""
+    credential_expires_at: datetime | None = None
+    findings: tuple[Finding, ...] = field(default_factory=tuple)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For REST and for storage: JSON, times in ISO 8601."""
+        ends = self.credential_expires_at
+        return asdict(self) | {"credential_expires_at": ends.isoformat() if ends else None}
+
+
+def skew_of(server: datetime, sent: datetime, received: datetime) -> Skew:
+    """The skew that an answer with the Date header `server` shows, sent and received by our clock.
+
+    Half the round trip is uncertain, and half of the second that the header rounds down to.
+    """
+    round_trip = max(0.0, (received - sent).total_seconds())
+    middle = sent + timedelta(seconds=round_trip / 2)
+    ahead = (server - middle).total_seconds() + DATE_RESOLUTION_S / 2
+    return Skew(round(ahead, 2), round(round_trip / 2 + DATE_RESOLUTION_S / 2, 2))
+
+
+def clock_words(seconds: float | None, uncertainty: float | None) -> tuple[str, str]:
+    """A skew for people: the figure and what stands below it."""
+    if seconds is None or uncertainty is None:
+        return "–", "not told"
+    if abs(seconds) <= uncertainty + DATE_RESOLUTION_S:
+        return "in step", f"within {abs(seconds) + uncertainty:.1f} s of ours"
+    return f"{duration_text(abs(seconds))} {'ahead' if seconds > 0 else 'behind'}", f"of ours, ± {uncertainty:.1f} s"
+
+
+def judge(facts: Facts, credential: Validity, now: datetime) -> Report:
+    """The report of a cluster that answers."""
+    metrics = "metrics.k8s.io" in facts.groups
+    found = [*_permission_findings(facts), *_skew_findings(facts), *credential_findings(credential, now)]
+    lacking = any(finding.kind == "PermissionsMissing" for finding in found)
+    return Report(
+        ok=not lacking,
+        reachable=True,
+        sentence=_sentence(facts, found, metrics),
+        reason=found[0].kind if found else "AllWell",
+        version=facts.version,
+        latency_ms=round(facts.latency_s * 1000, 1),
+        skew_s=facts.skew.seconds if facts.skew else None,
+        skew_uncertainty_s=facts.skew.uncertainty if facts.skew else None,
+        metrics=metrics,
+        permissions=facts.permissions or (),
+        engines=facts.engines,
+        credential_kind=credential.kind,
+        credential_expires_at=credential.expires_at,
+        findings=tuple(found),
+    )
+
+
+def failed(
+    sentence: str,
+    reason: str,
+    credential: Validity,
+    now: datetime,
+    *,
+    reachable: bool = False,
+    detail: str = "",
+    version: str = "",
+) -> Report:
+    """The report of a connection that does not work. An expired credential is named beside it."""
+    return Report(
+        ok=False,
+        reachable=reachable,
+        sentence=sentence,
+        reason=reason,
+        detail=detail,
+        version=version,
+        credential_kind=credential.kind,
+        credential_expires_at=credential.expires_at,
+        findings=tuple(credential_findings(credential, now)),
+    )
+
+
+def credential_findings(credential: Validity, now: datetime) -> list[Finding]:
+    """That the credential has ended or ends soon, unless it renews itself."""
+    if credential.expires_at is None or credential.renews_itself:
+        return []
+    left = credential.expires_at - now
+    what = "client certificate" if credential.kind == "certificate" else "token"
+    day = f"{credential.expires_at:%Y-%m-%d %H:%M} UTC"
+    if left <= timedelta(0):
+        return [
+            Finding(
+                "CredentialExpired",
+                f"its {what} has expired",
+                f"The {what} ended on {day}, so nothing can be read or written. Give a new credential.",
+                "credential expired",
+            )
+        ]
+    if left > EXPIRY_WARNING:
+        return []
+    return [
+        Finding(
+            "CredentialExpiring",
+            f"its {what} ends in {duration_text(left)}",
+            f"The {what} ends on {day}. Give a new one before; nothing is interrupted by that.",
+            "credential expiring",
+        )
+    ]
+
+
+def is_doubtful(report: Report, before: Mapping[str, Any]) -> bool:
+    """Whether the cluster refuses what the stored report `before` does not know it to refuse: then it is asked again.
+
+    For some seconds after its start an API server knows no roles, and reviews of access say no, too.
+    """
+    refuses = report.reason in {"Unauthorized", "Forbidden"} or bool(lacking(report.permissions))
+    return refuses and before.get("reason") != report.reason
+
+
+def lacking(permissions: Sequence[PermissionCheck]) -> list[PermissionCheck]:
+    """The needed permissions that are not granted."""
+    return [check for check in permissions if check.missing and not check.optional]
+
+
+def _permission_findings(facts: Facts) -> list[Finding]:
+    missing = lacking(facts.permissions or ())
+    if not missing:
+        return []
+    names = "; ".join(check.words for check in missing)
+    count = len(missing)
+    return [
+        Finding(
+            "PermissionsMissing",
+            f"{count} permission{' is' if count == 1 else 's are'} missing",
+            f"Its credential may not {names}. The check page has the role to apply.",
+            "cluster lacking permissions",
+        )
+    ]
+
+
+def _skew_findings(facts: Facts) -> list[Finding]:
+    if facts.skew is None or not facts.skew.surely_wrong:
+        return []
+    way = "ahead of" if facts.skew.seconds > 0 else "behind"
+    return [
+        Finding(
+            "ClockSkew",
+            "its clock is off",
+            f"The API server's clock is {duration_text(abs(facts.skew.seconds))} {way} Flotilla's. Ages and the ends "
+            "of tokens are wrong by that: set both machines by NTP.",
+            "clock off",
+        )
+    ]
+
+
+def _sentence(facts: Facts, found: Sequence[Finding], metrics: bool) -> str:
+    if facts.permissions is None:
+        start = f"Reachable ({facts.version}), but permissions can't be reviewed: this server has no access reviews."
+    elif lacking(facts.permissions):
+        names = "; ".join(check.words for check in lacking(facts.permissions))
+        start = f"Reachable ({facts.version}), but these permissions are missing: {names}."
+    else:
+        start = f"Everything works: {facts.version}, {facts.latency_s * 1000:.0f} ms, all permissions."
+    others = [finding.message for finding in found if finding.kind != "PermissionsMissing"]
+    if not metrics and facts.permissions is not None and not lacking(facts.permissions):
+        others.append("There is no metrics-server, so used CPU and memory are not shown.")
+    return " ".join([start, *others])

@@ -1,0 +1,358 @@
+"""Kubernetes objects → the rows that the watcher stores. Pure.
+
+A cluster is not trusted to be sane: texts are cut to their columns, numbers to theirs.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from apps.clusters import manifests
+from apps.clusters.observed.health import (
+    Verdict,
+    autoscaler_health,
+    deployment_health,
+    is_ready,
+    job_health,
+    node_health,
+    pod_health,
+    service_health,
+)
+from apps.clusters.observed.values import cut, moment, time_or_none, time_text
+from apps.clusters.quantities.resources import BIGINT, INT, amount, gpus, millicores, pod_gpus, pod_requests, resources
+from apps.clusters.why.observe import extras
+
+Object = Mapping[str, Any]
+Row = dict[str, Any]
+
+_ENDED = frozenset({"Succeeded", "Failed"})
+_MESSAGE = 4000
+_STATE_TIMES = frozenset({"startedAt", "finishedAt"})
+_STATE_FIELDS = frozenset({"reason", "message", "exitCode", *_STATE_TIMES})
+
+
+def pod_row(pod: Object, now: datetime, *, deleted: bool = False) -> Row:
+    """The row of a pod. `deleted` says that the object is gone, whatever its last phase was."""
+    metadata, spec, status = _parts(pod)
+    labels = _labels(metadata)
+    ours = labels.get(manifests.MANAGED_BY) == "flotilla"
+    verdict = pod_health(pod)
+    owner: Object = next((found for found in metadata.get("ownerReferences") or [] if found.get("controller")), {})
+    phase = str(status.get("phase") or "")
+    asked = pod_requests(spec)
+    return {
+        "uid": uid_of(metadata),
+        "resource_version": cut(metadata.get("resourceVersion"), 40),
+        "namespace": cut(metadata.get("namespace"), 63),
+        "name": cut(metadata.get("name"), 253),
+        "labels": labels,
+        "project": cut(labels.get(manifests.PART_OF), 63) if ours else "",
+        "run": cut(labels.get(manifests.RUN), 63) if ours else "",
+        "deployment": cut(labels.get(manifests.DEPLOYMENT), 63) if ours else "",
+        "revision": cut(labels.get(manifests.REVISION), 63) if ours else "",
+        "owner_kind": cut(owner.get("kind"), 63),
+        "owner_name": cut(owner.get("name"), 253),
+        "node_name": cut(spec.get("nodeName"), 253),
+        "pod_ip": cut(status.get("podIP"), 45),
+        "phase": phase[:16],
+        "ready": is_ready(pod) and not deleted,
+        "restarts": min(INT, sum(int(c.get("restartCount") or 0) for c in status.get("containerStatuses") or [])),
+        "health": verdict.health.value,
+        "reason": verdict.reason[:100],
+        "message": verdict.message[:_MESSAGE],
+        "exit_code": verdict.exit_code,
+        "requests_cpu_m": asked["cpu"],
+        "requests_memory_b": asked["memory"],
+        "requests_gpu": min(INT, asked["gpu"]),
+        "requests_gpus": pod_gpus(spec),
+        "status": _pod_status(status) | extras(metadata, spec),
+        "created_at": time_text(metadata.get("creationTimestamp")),
+        "started_at": time_text(status.get("startTime")),
+        "ended_at": _ended_at(status) if phase in _ENDED else None,
+        "deleted_at": now.isoformat() if deleted else None,
+        "observed_at": now.isoformat(),
+    }
+
+
+def node_row(node: Object, now: datetime) -> Row:
+    """The row of a node."""
+    metadata, spec, status = _parts(node)
+    verdict = node_health(node)
+    allocatable = status.get("allocatable") or status.get("capacity") or {}
+    found = resources(allocatable)
+    conditions = status.get("conditions") or []
+    return {
+        "uid": uid_of(metadata),
+        "resource_version": cut(metadata.get("resourceVersion"), 40),
+        "name": cut(metadata.get("name"), 253),
+        "labels": _labels(metadata),
+        "ready": any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions),
+        "schedulable": not spec.get("unschedulable"),
+        "health": verdict.health.value,
+        "reason": verdict.reason[:100],
+        "message": verdict.message[:_MESSAGE],
+        "allocatable_cpu_m": found["cpu"],
+        "allocatable_memory_b": found["memory"],
+        "allocatable_gpu": min(INT, found["gpu"]),
+        "allocatable_gpus": gpus(allocatable),
+        "capacity": _capacity(status.get("capacity") or allocatable),
+        "allocatable_pods": min(INT, amount(allocatable.get("pods"))),
+        "kubelet_version": cut((status.get("nodeInfo") or {}).get("kubeletVersion"), 60),
+        "conditions": [_condition(c) for c in conditions],
+        "taints": [dict(taint) for taint in spec.get("taints") or []],
+        "created_at": time_text(metadata.get("creationTimestamp")),
+        "observed_at": now.isoformat(),
+    }
+
+
+def workload_row(kind: str, obj: Object, now: datetime) -> Row:
+    """The row of a Job, Deployment, Service or HorizontalPodAutoscaler. Raises KeyError for another kind."""
+    metadata, spec, status = _parts(obj)
+    judge, describe = _WORKLOADS[kind]
+    verdict = judge(obj)
+    wanted, ready, details = describe(spec, status)
+    labels = _labels(metadata)
+    owner: Object = next((found for found in metadata.get("ownerReferences") or [] if found.get("controller")), {})
+    ours = labels.get(manifests.MANAGED_BY) == "flotilla"
+    return {
+        "uid": uid_of(metadata),
+        "resource_version": cut(metadata.get("resourceVersion"), 40),
+        "kind": kind,
+        "namespace": cut(metadata.get("namespace"), 63),
+        "name": cut(metadata.get("name"), 253),
+        "labels": labels,
+        "project": cut(labels.get(manifests.PART_OF), 63) if ours else "",
+        "owner_kind": cut(owner.get("kind"), 63),
+        "owner_name": cut(owner.get("name"), 253),
+        "health": verdict.health.value,
+        "reason": verdict.reason[:100],
+        "message": verdict.message[:_MESSAGE],
+        "wanted": wanted if wanted is None else min(INT, wanted),
+        "ready": ready if ready is None else min(INT, ready),
+        "status": details,
+        "created_at": time_text(metadata.get("creationTimestamp")),
+        "observed_at": now.isoformat(),
+    }
+
+
+def event_row(event: Object, now: datetime) -> Row:
+    """The row of an event, of core/v1 or as written through events.k8s.io."""
+    metadata = event.get("metadata") or {}
+    involved = event.get("involvedObject") or {}
+    series = event.get("series") or {}
+    at = moment(event.get("eventTime"))
+    first = moment(event.get("firstTimestamp")) or at or moment(metadata.get("creationTimestamp")) or now
+    last = moment(series.get("lastObservedTime")) or moment(event.get("lastTimestamp")) or at or first
+    source = (event.get("source") or {}).get("component") or event.get("reportingComponent")
+    return {
+        "uid": uid_of(metadata),
+        "resource_version": cut(metadata.get("resourceVersion"), 40),
+        "namespace": cut(involved.get("namespace") or metadata.get("namespace"), 63),
+        "involved_kind": cut(involved.get("kind"), 63),
+        "involved_name": cut(involved.get("name"), 253),
+        "involved_uid": cut(involved.get("uid"), 64),
+        "type": cut(event.get("type") or "Normal", 16),
+        "reason": cut(event.get("reason"), 128),
+        "message": cut(event.get("message"), _MESSAGE),
+        "source": cut(source, 128),
+        "count": min(INT, int(series.get("count") or event.get("count") or 1)),
+        # One of tomorrow, by a clock that is wrong, would stand above all others and never be old enough to go.
+        "first_at": min(first, now).isoformat(),
+        "last_at": min(last, now).isoformat(),
+    }
+
+
+# What a kind adds to its row: how many pods it wants and has, and what pages show.
+_Described = tuple[int | None, int | None, Row]
+
+
+def _job(spec: Object, status: Object) -> _Described:
+    details = {
+        "parallelism": spec.get("parallelism"),
+        "active": int(status.get("active") or 0),
+        "failed": int(status.get("failed") or 0),
+        "suspended": bool(spec.get("suspend")),
+        "started_at": time_or_none(status.get("startTime")),
+        "ended_at": time_or_none(status.get("completionTime")),
+        "conditions": _conditions(status),
+    }
+    wanted = int(spec.get("completions") or spec.get("parallelism") or 1)
+    return wanted, int(status.get("succeeded") or 0), details
+
+
+def _deployment(spec: Object, status: Object) -> _Described:
+    containers = ((spec.get("template") or {}).get("spec") or {}).get("containers") or []
+    details = {
+        "replicas": int(status.get("replicas") or 0),
+        "updated": int(status.get("updatedReplicas") or 0),
+        "available": int(status.get("availableReplicas") or 0),
+        "paused": bool(spec.get("paused")),
+        "images": [str(found.get("image") or "") for found in containers],
+        "conditions": _conditions(status),
+    }
+    return int(spec.get("replicas", 1) or 0), int(status.get("readyReplicas") or 0), details
+
+
+def _service(spec: Object, status: Object) -> _Described:
+    ports = [
+        {
+            "name": found.get("name") or "",
+            "port": found.get("port"),
+            "target_port": found.get("targetPort"),
+            "protocol": found.get("protocol") or "TCP",
+            "node_port": found.get("nodePort"),
+        }
+        for found in spec.get("ports") or []
+    ]
+    addresses = [found.get("ip") or found.get("hostname") for found in _ingress(status)]
+    details = {
+        "type": spec.get("type") or "ClusterIP",
+        "cluster_ip": spec.get("clusterIP") or "",
+        "ports": ports,
+        "selector": dict(spec.get("selector") or {}),
+        "addresses": addresses,
+    }
+    return None, None, details
+
+
+def _autoscaler(spec: Object, status: Object) -> _Described:
+    target = spec.get("scaleTargetRef") or {}
+    current = {_metric_name(found): found for found in status.get("currentMetrics") or []}
+    metrics = [
+        {
+            "name": _metric_name(found),
+            "target": _metric_value(found, "target"),
+            "current": _metric_value(current.get(_metric_name(found)) or {}, "current"),
+        }
+        for found in spec.get("metrics") or []
+    ]
+    details: Row = {
+        "min": int(spec.get("minReplicas") or 1),
+        "max": int(spec.get("maxReplicas") or 0),
+        "current": int(status.get("currentReplicas") or 0),
+        "desired": int(status.get("desiredReplicas") or 0),
+        "target": {"kind": target.get("kind") or "", "name": target.get("name") or ""},
+        "metrics": metrics,
+        "last_scaled_at": time_or_none(status.get("lastScaleTime")),
+        "conditions": _conditions(status),
+    }
+    return details["desired"], details["current"], details
+
+
+_WORKLOADS: dict[str, tuple[Callable[[Object], Verdict], Callable[[Object, Object], _Described]]] = {
+    "Job": (job_health, _job),
+    "Deployment": (deployment_health, _deployment),
+    "Service": (service_health, _service),
+    "HorizontalPodAutoscaler": (autoscaler_health, _autoscaler),
+}
+WORKLOAD_KINDS = frozenset(_WORKLOADS)
+
+
+def _metric_name(metric: Object) -> str:
+    """ "cpu" of a resource metric, the metric's own name of any other kind."""
+    kind = str(metric.get("type") or "")
+    source = metric.get(kind[:1].lower() + kind[1:]) or {}
+    return str(source.get("name") or (source.get("metric") or {}).get("name") or "")
+
+
+def _metric_value(metric: Object, side: str) -> str:
+    """The target's or the current value as people write it: "80%" or "12"; "" when it is not known."""
+    kind = str(metric.get("type") or "")
+    value = (metric.get(kind[:1].lower() + kind[1:]) or {}).get(side) or {}
+    if value.get("averageUtilization") is not None:
+        return f"{value['averageUtilization']}%"
+    return str(value.get("averageValue") or value.get("value") or "")
+
+
+def _ingress(status: Object) -> Iterable[Object]:
+    return (status.get("loadBalancer") or {}).get("ingress") or []
+
+
+def _conditions(status: Object) -> list[Row]:
+    return [_condition(found) for found in status.get("conditions") or []]
+
+
+def usage_row(metrics: Object) -> Row:
+    """Used CPU and memory of a NodeMetrics or PodMetrics object. Raises ValueError for one that measured nothing:
+    that is not the same as nothing used."""
+    metadata = metrics.get("metadata") or {}
+    parts = metrics.get("containers") if "containers" in metrics else [metrics]
+    used = [found.get("usage") or {} for found in parts or []]
+    if not used or any(found.get("cpu") is None or found.get("memory") is None for found in used):
+        raise ValueError("not measured")
+    return {
+        "namespace": cut(metadata.get("namespace"), 63),
+        "name": cut(metadata.get("name"), 253),
+        "cpu": min(BIGINT, sum(millicores(found.get("cpu")) for found in used)),
+        "memory": min(BIGINT, sum(amount(found.get("memory")) for found in used)),
+    }
+
+
+def _capacity(found: Mapping[str, Any]) -> Row:
+    total = resources(found)
+    pods = min(INT, amount(found.get("pods")))
+    return {"cpu": total["cpu"], "memory": total["memory"], "pods": pods, "gpus": gpus(found)}
+
+
+def _pod_status(status: Object) -> Row:
+    return {
+        "containers": [_container(found) for found in status.get("containerStatuses") or []],
+        "init_containers": [_container(found) for found in status.get("initContainerStatuses") or []],
+        "conditions": [_condition(found) for found in status.get("conditions") or []],
+        "qos_class": status.get("qosClass") or "",
+    }
+
+
+def _container(found: Object) -> Row:
+    return {
+        "name": cut(found.get("name"), 253),
+        "image": cut(found.get("image"), 1000),
+        "ready": bool(found.get("ready")),
+        "started": found.get("started") if isinstance(found.get("started"), bool) else None,
+        "restarts": int(found.get("restartCount") or 0),
+        "state": _state(found.get("state")),
+        "last_state": _state(found.get("lastState")),
+    }
+
+
+def _state(found: Any) -> Row:
+    """What pages read of a container's state, whatever else a server may send there."""
+    known = found if isinstance(found, Mapping) else {}
+    return {
+        kind: {
+            field: int(value) if field == "exitCode" else cut(value, _MESSAGE)
+            for field, value in (known[kind] if isinstance(known[kind], Mapping) else {}).items()
+            if field in _STATE_FIELDS and (field not in _STATE_TIMES or moment(value))
+        }
+        for kind in ("waiting", "running", "terminated")
+        if kind in known
+    }
+
+
+def _condition(found: Object) -> Row:
+    return {
+        "type": found.get("type") or "",
+        "status": found.get("status") or "Unknown",
+        "reason": found.get("reason") or "",
+        "message": str(found.get("message") or "")[:_MESSAGE],
+        "last_transition_time": time_or_none(found.get("lastTransitionTime")),
+    }
+
+
+def _ended_at(status: Object) -> str | None:
+    states = [(found.get("state") or {}).get("terminated") or {} for found in status.get("containerStatuses") or []]
+    ends = [found for found in (moment(state.get("finishedAt")) for state in states) if found]
+    return max(ends).isoformat() if ends else None
+
+
+def _parts(obj: Object) -> tuple[Object, Object, Object]:
+    return obj.get("metadata") or {}, obj.get("spec") or {}, obj.get("status") or {}
+
+
+def _labels(metadata: Object) -> dict[str, str]:
+    return {str(key): str(value) for key, value in (metadata.get("labels") or {}).items()}
+
+
+def uid_of(metadata: Object) -> str:
+    """What names an object's row within its cluster; "" for an object that has no uid."""
+    return cut(metadata.get("uid"), 64)

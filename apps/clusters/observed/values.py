@@ -1,0 +1,40 @@
+"""What a cluster says, as Postgres can hold it and pages can read it. Pure.
+
+Postgres takes "infinity" and the year 200000 for times, which Python can't read back.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from apps.core.text.jsontext import whole
+
+# Kubernetes is younger than this. What is older is Go's zero time, or the epoch that a runtime writes for "never".
+FIRST_YEAR = 2014
+
+
+def cut(value: Any, length: int) -> str:
+    """At most so many characters of a text; "" for None and other nothings."""
+    return whole(value or "")[:length]
+
+
+def moment(value: Any) -> datetime | None:
+    """A time as Kubernetes writes it (RFC 3339); None for nothing, for nonsense, and for a zero time."""
+    if not isinstance(value, str):
+        return None
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    # Nothing here is as far ahead as this; at the end of the calendar time zones can't be reckoned with.
+    return found if found.tzinfo and FIRST_YEAR <= found.year <= 9000 else None
+
+
+def time_text(value: Any) -> str | None:
+    """The same as a text."""
+    found = moment(value)
+    return found.isoformat() if found else None
+
+
+def time_or_none(value: Any) -> str | None:
+    """The text itself where it is a time."""
+    return value if moment(value) else None

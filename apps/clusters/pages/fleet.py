@@ -1,0 +1,210 @@
+"""What the fleet page shows of which clusters: the address's filters, the order, groups and totals. No I/O."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.http import QueryDict
+from django.utils.dateparse import parse_datetime
+
+from apps.clusters.models import Cluster
+from apps.clusters.selectors.fleet import ClusterRow, is_current
+from apps.clusters.states import ClusterState
+from apps.core.pages.overview import Capacity
+from apps.core.text.wording import percent
+
+# Worst first; what an administrator has switched off comes last.
+SEVERITY: tuple[str, ...] = (
+    ClusterState.UNREACHABLE,
+    ClusterState.DEGRADED,
+    ClusterState.PENDING,
+    ClusterState.HEALTHY,
+    ClusterState.DISABLED,
+)
+Label = tuple[str, str | None]
+
+
+@dataclass(frozen=True)
+class FleetQuery:
+    """What the address asks for. A label without a value asks for the key alone."""
+
+    text: str = ""
+    labels: tuple[Label, ...] = ()
+    state: str = ""
+    sort: str = ""
+    group: str = ""
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether anything is filtered out."""
+        return bool(self.text or self.labels or self.state)
+
+    def matches(self, cluster: Cluster, *, any_state: bool = False) -> bool:
+        """Whether a cluster is asked for; `any_state` leaves the state out of it."""
+        if self.state and not any_state and cluster.state != self.state:
+            return False
+        for key, value in self.labels:
+            if key not in cluster.labels or (value is not None and str(cluster.labels[key]) != value):
+                return False
+        said = " ".join([cluster.name, *(f"{key}={value}" for key, value in cluster.labels.items())]).lower()
+        return all(part in said for part in self.text.lower().split())
+
+
+def parse(params: QueryDict) -> FleetQuery:
+    """Read an address. What makes no sense is as if it were not there."""
+    state, sort = params.get("state", ""), params.get("sort", "")
+    return FleetQuery(
+        text=params.get("q", "").strip()[:100],
+        labels=parse_labels(params.getlist("label")),
+        state=state if state in SEVERITY else "",
+        sort=sort if sort.removeprefix("-") in SORTS else "",
+        group=params.get("group", "").strip()[:100],
+    )
+
+
+def parse_labels(texts: Iterable[str]) -> tuple[Label, ...]:
+    """`region=eu` and `region`, each once. One with a NUL is no label, and JSON in Postgres can't hold it."""
+    found: dict[Label, None] = {}
+    for text in texts:
+        key, equals, value = text.strip()[:320].partition("=")
+        if key and "\0" not in text:
+            found[key, value if equals else None] = None
+    return tuple(found)
+
+
+def label_text(label: Label) -> str:
+    """A label as an address says it."""
+    key, value = label
+    return key if value is None else f"{key}={value}"
+
+
+def severity(state: str) -> int:
+    """How bad a state is: 0 is worst."""
+    return SEVERITY.index(state) if state in SEVERITY else len(SEVERITY)
+
+
+def _share(capacity: Capacity) -> float:
+    share = percent(capacity.asked, capacity.total)
+    return -1.0 if share is None else share
+
+
+# Ascending: the worst state, the smallest figure, the emptiest cluster, the newest look.
+SORTS: Mapping[str, Callable[[ClusterRow], Any]] = {
+    "name": lambda row: row.cluster.name,
+    "state": lambda row: severity(row.cluster.state),
+    "nodes": lambda row: row.nodes,
+    "pods": lambda row: row.pods,
+    "cpu": lambda row: _share(row.cpu),
+    "memory": lambda row: _share(row.memory),
+    "gpu": lambda row: _share(row.gpu),
+    "version": lambda row: row.cluster.server_version,
+    "failing": lambda row: row.pods_bad,
+    "waiting": lambda row: row.room.pods_waiting,
+    "seen": lambda row: -row.cluster.as_of.timestamp() if row.cluster.as_of else float("inf"),
+}
+
+
+def in_order(rows: Iterable[ClusterRow], sort: str) -> list[ClusterRow]:
+    """By `sort` ("-" before it turns it round), names deciding between equals; trouble first where it is ""."""
+    by_name = sorted(rows, key=SORTS["name"])
+    key = sort.removeprefix("-") or "state"
+    return sorted(by_name, key=SORTS[key], reverse=sort.startswith("-"))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Clusters that have the same value of a label; `value` is None for those without the label, `rows` in order."""
+
+    value: str | None
+    rows: Sequence[ClusterRow]
+
+
+def grouped(rows: Iterable[ClusterRow], key: str) -> list[Group]:
+    """The rows by the value of a label, each group in the order of `rows`; one nameless group where `key` is ""."""
+    rows = list(rows)
+    if not key:
+        return [Group(None, rows)]
+    by_value: dict[str | None, list[ClusterRow]] = {}
+    for row in rows:
+        value = row.cluster.labels.get(key)
+        by_value.setdefault(None if value is None else str(value), []).append(row)
+    return [Group(value, by_value[value]) for value in sorted(by_value, key=lambda value: (value is None, value or ""))]
+
+
+def label_choices(clusters: Iterable[Cluster]) -> dict[str, list[str]]:
+    """The labels that clusters carry: keys with their values."""
+    found: dict[str, set[str]] = {}
+    for cluster in clusters:
+        for key, value in cluster.labels.items():
+            found.setdefault(str(key), set()).add(str(value))
+    return {key: sorted(values) for key, values in sorted(found.items())}
+
+
+def state_counts(clusters: Iterable[Cluster]) -> list[tuple[str, int]]:
+    """How many clusters are in which state, worst first; states that none is in are left out."""
+    states = [cluster.state for cluster in clusters]
+    return [(state, states.count(state)) for state in SEVERITY if state in states]
+
+
+def cut_off_since(cluster: Cluster) -> datetime | None:
+    """When a cluster that can't be reached, or refuses the credential, was last heard of; None for any other."""
+    if cluster.state != ClusterState.UNREACHABLE and not cluster.is_locked_out:
+        return None
+    return cluster.as_of or troubled_since(cluster)
+
+
+def troubled_since(cluster: Cluster) -> datetime | None:
+    """When the first of the conditions that are False became so; None where none is."""
+    texts = [str(found.get("last_transition_time") or "") for found in cluster.conditions if found["status"] == "False"]
+    moments = [moment for moment in map(parse_datetime, texts) if moment is not None]
+    return min(moments, default=None)
+
+
+def moment_text(moment: datetime | None, now: datetime) -> str:
+    """A moment for people, in UTC: with its day where that is another one than today."""
+    if moment is None:
+        return ""
+    moment = moment.astimezone(UTC)
+    return f"{moment:%H:%M} UTC" if moment.date() == now.date() else f"{moment.day} {moment:%b %H:%M} UTC"
+
+
+def as_of(clusters: Iterable[Cluster]) -> datetime | None:
+    """How old sums over clusters may be: the oldest look at any that is watched. None where nothing is."""
+    seen = [cluster.as_of for cluster in clusters if cluster.as_of and is_current(cluster)]
+    return min(seen, default=None)
+
+
+@dataclass(frozen=True)
+class Total:
+    """One resource over many clusters: what people call it, its sum, and where most of it is free."""
+
+    key: str
+    label: str
+    capacity: Capacity
+    roomiest: ClusterRow | None = None
+    free: float = 0
+
+    @property
+    def share(self) -> float | None:
+        """How much of it is requested, in percent."""
+        return percent(self.capacity.asked, self.capacity.total)
+
+
+def totals(rows: Sequence[ClusterRow], together: Any) -> list[Total]:
+    """CPU, memory and every kind of GPU of `together`, the sum of `rows`."""
+    found = [
+        _total("cpu", "CPU", together.cpu, [(row, row.cpu) for row in rows]),
+        _total("memory", "Memory", together.memory, [(row, row.memory) for row in rows]),
+    ]
+    for use in together.gpus:
+        parts = [(row, part.capacity) for row in rows for part in row.gpus if part.kind == use.kind]
+        found.append(_total(use.kind, f"GPU {use.label}", use.capacity, parts))
+    return found
+
+
+def _total(key: str, label: str, capacity: Capacity, parts: Iterable[tuple[ClusterRow, Capacity]]) -> Total:
+    # Room on a cluster that can't be reached is room that nobody can take.
+    free = [((part.total or 0) - (part.asked or 0), row) for row, part in parts if row.is_current]
+    most, row = max(free, key=lambda found: found[0], default=(0, None))
+    return Total(key, label, capacity, row if most > 0 else None, most)

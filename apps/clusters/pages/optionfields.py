@@ -1,0 +1,112 @@
+"""Form fields for options of pods, behind "Advanced": what is short as words and pairs, what has a shape as YAML."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from django import forms
+
+from apps.clusters import podoptions
+from apps.core.errors import Invalid
+from apps.core.pages.formtext import pairs
+from apps.core.text import safeyaml
+
+_SHAPED = ("tolerations", "affinity", "volumes")
+
+
+def _lines(rows: int, example: str) -> forms.Textarea:
+    return forms.Textarea(attrs={"rows": rows, "class": "mono", "spellcheck": "false", "placeholder": example})
+
+
+class PodOptionsForm(forms.Form):
+    """The base of forms that launch pods. `form.html` folds the fields that `advanced` names."""
+
+    advanced: tuple[str, ...] = (*podoptions.KEYS[:3], "volumes", "image_pull_secrets", "image_pull_policy")
+
+    node_selector = forms.CharField(
+        required=False,
+        max_length=5000,
+        widget=_lines(2, "accelerator=a100"),
+        help_text="label=value, one a line: only nodes that have them all.",
+    )
+    tolerations = forms.CharField(
+        required=False,
+        max_length=20_000,
+        widget=_lines(3, "- key: nvidia.com/gpu\n  operator: Exists\n  effect: NoSchedule"),
+        help_text="YAML, as in a pod's spec: the taints of nodes that don't keep it off.",
+    )
+    affinity = forms.CharField(
+        required=False,
+        max_length=20_000,
+        widget=_lines(3, "nodeAffinity:\n  preferredDuringSchedulingIgnoredDuringExecution:\n  - weight: 1"),
+        help_text="YAML, as in a pod's spec: the nodes and pods that it needs, prefers or avoids.",
+    )
+    volumes = forms.CharField(
+        required=False,
+        max_length=20_000,
+        widget=_lines(3, "- mountPath: /data\n  persistentVolumeClaim: {claimName: datasets}\n  readOnly: true"),
+        help_text="YAML: emptyDir, persistentVolumeClaim, configMap or secret as in a pod's spec, with mountPath.",
+    )
+    image_pull_secrets = forms.CharField(
+        label="Image pull secrets", required=False, max_length=3000, help_text="Names of Secrets, with spaces between."
+    )
+    image_pull_policy = forms.ChoiceField(
+        label="Image pull policy",
+        required=False,
+        choices=[("", "As Kubernetes chooses"), *((word, word) for word in podoptions.PULL_POLICIES)],
+    )
+
+    @property
+    def advanced_open(self) -> bool:
+        """Whether the fold is open from the start: something is said in it, or wrong."""
+        return any(name in self.errors or self[name].value() for name in self.advanced)
+
+    def clean_node_selector(self) -> Any:
+        """Pairs out of lines."""
+        return self._checked("node_selector", pairs(self.cleaned_data["node_selector"]))
+
+    def clean_tolerations(self) -> Any:
+        """A list out of YAML."""
+        return self._from_yaml("tolerations")
+
+    def clean_affinity(self) -> Any:
+        """An object out of YAML."""
+        return self._from_yaml("affinity")
+
+    def clean_volumes(self) -> Any:
+        """A list out of YAML."""
+        return self._from_yaml("volumes")
+
+    def clean_image_pull_secrets(self) -> Any:
+        """Names out of words."""
+        return self._checked("image_pull_secrets", self.cleaned_data["image_pull_secrets"].replace(",", " ").split())
+
+    def options(self) -> dict[str, Any]:
+        """What services take: every option, also those that are empty, so that an edit can take one away."""
+        return {key: self.cleaned_data[key] for key in podoptions.KEYS}
+
+    def _from_yaml(self, name: str) -> Any:
+        try:
+            found = safeyaml.load(self.cleaned_data[name])
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from error
+        return self._checked(name, found)
+
+    def _checked(self, name: str, value: Any) -> Any:
+        """The value as it would be stored. All fields are checked here, so that all that is wrong is said at once."""
+        try:
+            return podoptions.parse({name: value or None}).everything()[name]
+        except Invalid as error:
+            raise forms.ValidationError(error.sentence) from error
+
+
+def initial_of(spec: Mapping[str, Any]) -> dict[str, str]:
+    """The texts that stand for what a stored spec asks for."""
+    # Postgres orders keys by their length: parsed, they are in the order in which people write them.
+    spec = podoptions.parse(spec).everything()
+    found = {name: yaml.safe_dump(spec[name], sort_keys=False) for name in _SHAPED if spec[name]}
+    if selector := spec["node_selector"]:
+        found["node_selector"] = "\n".join(f"{key}={value}" for key, value in selector.items())
+    if names := spec["image_pull_secrets"]:
+        found["image_pull_secrets"] = " ".join(names)
+    return found | ({"image_pull_policy": policy} if (policy := spec["image_pull_policy"]) else {})

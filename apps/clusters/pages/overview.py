@@ -1,0 +1,161 @@
+"""What clusters give to the overview, the rail and the search."""
+
+from collections.abc import Mapping
+
+from django.db.models import Count, Q, Sum
+
+from apps.clusters import selectors
+from apps.clusters.models import Cluster, Node, Pod
+from apps.clusters.pages import fleet
+from apps.clusters.selectors.reports import findings_of
+from apps.clusters.states import ClusterState
+from apps.core.access import Principal, visible_projects
+from apps.core.models import Project
+from apps.core.pages import nav, search
+from apps.core.pages import overview as page
+from apps.core.pages.overview import Attention, Capacity, RoomRow, Scope, Section, Tile
+
+ROOM_ROWS = 12
+# A pod holds what it asked for from the moment it has a node until it ends.
+_HOLDS = Q(phase__in=["Pending", "Running", "Unknown"]) & ~Q(node_name="")
+
+
+def connect() -> None:
+    """Register everything below."""
+    page.register(Section.TILES, tiles)
+    page.register(Section.ATTENTION, attention)
+    page.register(Section.ROOM, room)
+    nav.count("clusters", count)
+    search.register("cluster", find_clusters)
+    search.register("node", find_nodes)
+    search.register("pod", find_pods)
+
+
+def tiles(scope: Scope) -> list[Tile]:
+    """Healthy clusters, and GPUs in use (CPUs, where no cluster has a GPU)."""
+    clusters = list(Cluster.objects.filter(enabled=True).order_by("name").only("name", "state"))
+    healthy = sum(cluster.state == ClusterState.HEALTHY for cluster in clusters)
+    sick = [cluster for cluster in clusters if cluster.state != ClusterState.HEALTHY]
+    note, state = ("every one answers", "Healthy") if clusters else ("none is registered yet", "Idle")
+    if sick:
+        first = min(sick, key=lambda cluster: cluster.state != ClusterState.UNREACHABLE)
+        more = f" and {len(sick) - 1} more" if len(sick) > 1 else ""
+        note, state = f"{first.name} is {first.state.lower()}{more}", first.state
+    return [
+        Tile(
+            "Clusters healthy", str(healthy), f"of {len(clusters)}", state, note, url=nav.link("clusters:list"), order=0
+        ),
+        _capacity_tile(),
+    ]
+
+
+def _capacity_tile() -> Tile:
+    there = Node.objects.filter(cluster__enabled=True).aggregate(
+        gpu=Sum("allocatable_gpu"), cpu=Sum("allocatable_cpu_m"), used=Sum("used_cpu_m")
+    )
+    held = (
+        Pod.objects.present()
+        .filter(_HOLDS, cluster__enabled=True)
+        .aggregate(gpu=Sum("requests_gpu"), cpu=Sum("requests_cpu_m"))
+    )
+    gpus, asked = there["gpu"] or 0, held["gpu"] or 0
+    if gpus:
+        return Tile("GPUs in use", str(asked), f"of {gpus}", capacity=Capacity(asked, asked, gpus), order=1)
+    cores, wanted = (there["cpu"] or 0) / 1000, (held["cpu"] or 0) / 1000
+    capacity = Capacity(there["used"], held["cpu"] or 0, there["cpu"] or 0, "cpu")
+    return Tile("CPUs requested", f"{wanted:.3g}", f"of {cores:.3g}", capacity=capacity, order=1)
+
+
+def attention(scope: Scope) -> list[Attention]:
+    """Clusters that can't be reached or are degraded, and what the last check of the others found to be done."""
+    sick = Q(state__in=[ClusterState.UNREACHABLE, ClusterState.DEGRADED])
+    to_do = ~Q(check_report__findings=[]) & Q(check_report__has_key="findings")
+    found = []
+    for cluster in Cluster.objects.filter(sick | to_do, enabled=True).defer("ca", "credential_encrypted"):
+        if cluster.state != ClusterState.UNREACHABLE:
+            found += [_finding(cluster, each) for each in findings_of(cluster)]
+        if cluster.state not in {ClusterState.UNREACHABLE, ClusterState.DEGRADED}:
+            continue
+        gone = cluster.state == ClusterState.UNREACHABLE
+        found.append(
+            Attention(
+                cluster.state,
+                f"{cluster.name} can't be reached" if gone else f"{cluster.name} is degraded",
+                f"{cluster.message} What is shown of it is as of then." if gone else cluster.message,
+                f"cluster {cluster.state.lower()}",
+                nav.link("clusters:detail", cluster.name),
+                cluster.last_seen_at,
+            )
+        )
+    return found
+
+
+def _finding(cluster: Cluster, found: Mapping[str, str]) -> Attention:
+    page_of_check = nav.link("clusters:check", cluster.name)
+    title = f"{cluster.name}: {found['title']}"
+    return Attention("Warning", title, found["message"], found["noun"], page_of_check, cluster.checked_at)
+
+
+def room(scope: Scope) -> list[RoomRow]:
+    """Used, requested and allocatable of each cluster, those in trouble first. Three queries."""
+    clusters = Cluster.objects.defer("ca", "credential_encrypted").order_by("name")
+    worst_first = sorted(clusters, key=lambda cluster: fleet.severity(cluster.state))
+    return [_room_row(row) for row in selectors.with_sums(worst_first[:ROOM_ROWS])]
+
+
+def _room_row(row: selectors.ClusterRow) -> RoomRow:
+    cluster = row.cluster
+    labels = [str(cluster.labels[key]) for key in ("provider", "region") if cluster.labels.get(key)]
+    return RoomRow(
+        cluster.name,
+        cluster.state,
+        row.cpu,
+        row.memory,
+        row.gpu,
+        sub=" · ".join([*labels, f"{row.nodes} node{'' if row.nodes == 1 else 's'}"]),
+        url=nav.link("clusters:detail", cluster.name),
+        at=cluster.as_of,
+    )
+
+
+def count(principal: Principal, project: Project | None) -> nav.Count:
+    """How many clusters there are, and how many of them are in trouble."""
+    sick = Q(enabled=True, state__in=[ClusterState.UNREACHABLE, ClusterState.DEGRADED])
+    found = Cluster.objects.aggregate(total=Count("pk"), bad=Count("pk", filter=sick))
+    return nav.Count(found["total"], found["bad"])
+
+
+def find_clusters(principal: Principal, query: str, limit: int) -> list[search.Hit]:
+    """Clusters by name; everyone who is signed in may see them."""
+    clusters = Cluster.objects.filter(name__icontains=query).order_by("name")[:limit]
+    return [search.Hit(c.name, c.state, nav.link("clusters:detail", c.name), "cluster") for c in clusters]
+
+
+def find_nodes(principal: Principal, query: str, limit: int) -> list[search.Hit]:
+    """Nodes by name; everyone who is signed in may see them."""
+    nodes = Node.objects.filter(name__icontains=query).select_related("cluster").order_by("name")
+    return [
+        search.Hit(
+            node.name,
+            f"{node.reason or node.health} on {node.cluster.name}",
+            nav.link("clusters:node", node.cluster.name, node.name),
+            "node",
+        )
+        for node in nodes[:limit]
+    ]
+
+
+def find_pods(principal: Principal, query: str, limit: int) -> list[search.Hit]:
+    """Pods of the projects that the caller sees; a platform administrator finds the others, too."""
+    pods = Pod.objects.present().filter(name__icontains=query).select_related("cluster").order_by("name")
+    if not principal.is_platform_admin:
+        pods = pods.filter(project__in=visible_projects(principal).values("name"))
+    return [
+        search.Hit(
+            pod.name,
+            f"{pod.health} on {pod.cluster.name}",
+            nav.link("clusters:pod", pod.cluster.name, pod.namespace, pod.name),
+            "pod",
+        )
+        for pod in pods.defer("labels", "status")[:limit]
+    ]

@@ -1,0 +1,313 @@
+"""Gathers the facts for "why?" from the rows: a constant number of queries, however many pods are asked about."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Case, Count, Q, Sum, When
+from django.urls import reverse
+from django.utils import timezone
+
+from apps.clusters.models import Cluster, KubeEvent, Node, Pod
+from apps.clusters.observed.values import moment
+from apps.clusters.selectors.visibility import Visibility
+from apps.clusters.states import ClusterState
+from apps.clusters.why import ClusterFacts, PodFacts, Why, explain, refused
+from apps.clusters.why.facts import EventFacts, Holder, NodeFacts
+from apps.clusters.why.observe import asks, conditions_of, containers_of
+from apps.clusters.why.scheduling import fits
+from apps.core.states import Health
+
+ENDED = ("Succeeded", "Failed")
+# Beyond these the newest are enough to explain.
+MAX_EVENTS, MAX_HOLDERS = 2000, 500
+# A controller that is refused tries again within minutes; an older refusal is no longer why.
+REFUSAL_AGE = timedelta(minutes=30)
+# What is read of a node in any case.
+_COLUMNS = (
+    *("cluster_id", "name", "ready", "schedulable", "reason", "taints"),
+    *("allocatable_cpu_m", "allocatable_memory_b", "allocatable_pods", "allocatable_gpu", "allocatable_gpus"),
+)
+# Where an object is: cluster, namespace, name.
+Place = tuple[int, str, str]
+_ANSWERS = (ClusterState.HEALTHY, ClusterState.DEGRADED, ClusterState.PENDING)
+
+
+def explain_pods(
+    pods: Iterable[Pod], *, sight: Visibility | None = None, elsewhere: bool = False, log_line: str = ""
+) -> dict[str, Why]:
+    """Why each of the pods waits or is unwell, by uid; those that are well are left out.
+
+    Ten queries at most. `sight` allows to name what holds a resource; `elsewhere` looks for other clusters with room.
+    `log_line` is the last line of the log where the caller has it.
+    """
+    wanted = list(pods)
+    clusters = Cluster.objects.in_bulk({pod.cluster_id for pod in wanted}) if wanted else {}
+    unwell = _complete([pod for pod in wanted if _asks_why(pod, clusters[pod.cluster_id])])
+    if not unwell:
+        return {}
+    now = timezone.now()
+    events = _events_of(unwell)
+    facts = {pod.uid: replace(pod_facts(pod, events.get(pod.uid, ())), log_line=log_line) for pod in unwell}
+    homeless = [pod for pod in unwell if not pod.node_name and pod.phase not in ENDED]
+    others = _healthy_clusters() if elsewhere and homeless else {}
+    nodes = _nodes_of(unwell, homeless, sight, set(others))
+    found: dict[str, Why] = {}
+    for pod in unwell:
+        about = _cluster_facts(clusters[pod.cluster_id], nodes, facts[pod.uid], others)
+        why = explain(facts[pod.uid], about, now)
+        if why is not None:
+            found[pod.uid] = why
+    return found
+
+
+def explain_pod(pod: Pod, *, sight: Visibility | None = None, log_line: str = "") -> Why | None:
+    """Why one pod waits or is unwell, with the other clusters where it would fit; None when it is well."""
+    return explain_pods([pod], sight=sight, elsewhere=True, log_line=log_line).get(pod.uid)
+
+
+def explain_worst(cluster: Cluster, sight: Visibility, *, limit: int) -> list[Why]:
+    """Why pods of a cluster that the viewer may know wait or fail, those that do so for longest, named for a list."""
+    needy = Q(health__in=[Health.DEGRADED, Health.UNKNOWN]) | Q(health=Health.PROGRESSING, node_name="")
+    rows = Pod.objects.present().filter(needy, cluster=cluster).exclude(phase__in=ENDED)
+    rows = rows if sight.everything else rows.filter(project__in=sight.projects)
+    pods = list(rows.order_by("created_at", "id")[:limit])
+    told = explain_pods(pods, sight=sight)
+    return [
+        told[pod.uid].named(pod.name, reverse("clusters:pod", args=[cluster.name, pod.namespace, pod.name]))
+        for pod in pods
+        if pod.uid in told
+    ]
+
+
+def explain_absent(
+    wanted: Iterable[Place], kind: str, *, prefix: bool = False, waiting_for: str = "its pod"
+) -> dict[Place, Why]:
+    """Why Jobs or ReplicaSets (`kind`) have no pod: quotas, limit ranges and other refusals. One query.
+
+    With `prefix`, the names begin those of the objects, as a Deployment's does its ReplicaSets'.
+    """
+    places = list(wanted)
+    if not places:
+        return {}
+    match = Q(involved_name__in=[name for _, _, name in places])
+    for _, _, name in places if prefix else ():
+        match |= Q(involved_name__startswith=f"{name}-")
+    rows = KubeEvent.objects.filter(
+        match,
+        cluster__in={cluster for cluster, _, _ in places},
+        namespace__in={namespace for _, namespace, _ in places},
+        involved_kind=kind,
+        reason="FailedCreate",
+        last_at__gte=timezone.now() - REFUSAL_AGE,
+    )
+    found: dict[Place, Why] = {}
+    for event in rows.order_by("-last_at")[:MAX_EVENTS]:
+        for place in places:
+            why = refused([_event(event)], waiting_for=waiting_for) if _is_of(event, place, prefix) else None
+            if why is not None:
+                found.setdefault(place, why)
+    return found
+
+
+def pod_facts(pod: Pod, events: Sequence[EventFacts] = ()) -> PodFacts:
+    """A row with its events as `explain` wants it."""
+    status = pod.status
+    return PodFacts(
+        name=pod.name,
+        phase=pod.phase,
+        health=pod.health,
+        ready=pod.ready,
+        reason=pod.reason,
+        message=pod.message,
+        node=pod.node_name,
+        conditions=conditions_of(status.get("conditions") or []),
+        containers=containers_of(status),
+        events=tuple(events),
+        asks=_asks(pod),
+        selector=status.get("node_selector") or {},
+        tolerations=tuple(status.get("tolerations") or ()),
+        affinity=bool(status.get("node_affinity")),
+        scheduling_gates=tuple(status.get("scheduling_gates") or ()),
+        readiness_gates=tuple(status.get("readiness_gates") or ()),
+        finalizers=tuple(status.get("finalizers") or ()),
+        deleting_since=moment(status.get("deleting_since")),
+        deleted=pod.deleted_at is not None,
+        created_at=pod.created_at,
+        started_at=pod.started_at,
+        of_run=bool(pod.run),
+    )
+
+
+def _asks_why(pod: Pod, cluster: Cluster) -> bool:
+    if pod.phase == "Succeeded" or (pod.deleted_at is not None and pod.phase != "Failed"):
+        return False
+    return pod.health != Health.HEALTHY or not _answers(cluster)
+
+
+def _complete(pods: list[Pod]) -> list[Pod]:
+    """The same pods with all columns: lists leave out what is large."""
+    if not any(pod.get_deferred_fields() for pod in pods):
+        return pods
+    return list(Pod.objects.filter(pk__in=[pod.pk for pod in pods]))
+
+
+def _asks(pod: Pod) -> Mapping[str, int]:
+    special = asks((pod.status.get("resources") or {}).values())
+    return {"cpu": pod.requests_cpu_m, "memory": pod.requests_memory_b, **_gpus(pod), **special}
+
+
+def _gpus(row: Pod) -> dict[str, int]:
+    """The GPUs that a pod asks for by kind; "gpu" for a row that was stored before kinds were."""
+    return row.requests_gpus or ({"gpu": row.requests_gpu} if row.requests_gpu else {})
+
+
+def _events_of(pods: Sequence[Pod]) -> dict[str, list[EventFacts]]:
+    rows = KubeEvent.objects.filter(
+        cluster__in={pod.cluster_id for pod in pods},
+        namespace__in={pod.namespace for pod in pods},
+        involved_name__in={pod.name for pod in pods},
+        involved_uid__in=[pod.uid for pod in pods],
+    )
+    found: dict[str, list[EventFacts]] = defaultdict(list)
+    for event in rows.order_by("-last_at", "-id")[:MAX_EVENTS]:
+        found[event.involved_uid].append(_event(event))
+    return found
+
+
+def _event(event: KubeEvent) -> EventFacts:
+    return EventFacts(event.reason, event.message, event.last_at, event.count, event.type == "Warning")
+
+
+def _is_of(event: KubeEvent, place: Place, prefix: bool) -> bool:
+    cluster, namespace, name = place
+    # A ReplicaSet's name adds one hash to its Deployment's: more parts are of another, longer name.
+    base = event.involved_name.rpartition("-")[0] if prefix else ""
+    named = name in (event.involved_name, base)
+    return named and (event.cluster_id, event.namespace) == (cluster, namespace)
+
+
+def _nodes_of(
+    pods: Sequence[Pod], homeless: Sequence[Pod], sight: Visibility | None, others: set[int]
+) -> dict[int, tuple[NodeFacts, ...]]:
+    """The nodes that may explain something, by cluster."""
+    waiting = {pod.cluster_id for pod in homeless}
+    by_kind = any(pod.requests_gpus or pod.requests_gpu for pod in homeless)
+    requested = _requested(waiting | others, by_kind=by_kind) if homeless else {}
+    holders = _holders(waiting, sight) if homeless and sight is not None else {}
+    found: dict[int, list[NodeFacts]] = defaultdict(list)
+    for row in _node_rows(pods, homeless, waiting, others):
+        key = (row["cluster_id"], row["name"])
+        found[row["cluster_id"]].append(_node(row, requested.get(key, {}), holders.get(key, ())))
+    return {cluster: tuple(nodes) for cluster, nodes in found.items()}
+
+
+def _node_rows(
+    pods: Sequence[Pod], homeless: Sequence[Pod], waiting: set[int], others: set[int]
+) -> list[dict[str, Any]]:
+    """All nodes of clusters where a pod waits for one, of other clusters those that are large enough for it, and for
+    the rest of the pods their own: a fleet has thousands that explain nothing."""
+    own = {pod.cluster_id for pod in pods}
+    wanted = Q(cluster__in=waiting) | Q(cluster__in=own, name__in={pod.node_name for pod in pods})
+    for pod in homeless if others else ():
+        wanted |= Q(
+            cluster__in=others,
+            ready=True,
+            schedulable=True,
+            allocatable_cpu_m__gte=pod.requests_cpu_m,
+            allocatable_memory_b__gte=pod.requests_memory_b,
+            allocatable_gpu__gte=pod.requests_gpu,
+        )
+    labels = ["labels"] if any(pod.status.get("node_selector") for pod in homeless) else []
+    # Why a node is not ready is told by its conditions; all others' are not read.
+    unready = Case(When(ready=False, then="conditions"), default=None)
+    nodes = Node.objects.order_by("name").values(*_COLUMNS, *labels, unready=unready)
+    rows = list(nodes.filter(wanted))
+    # Where none is left, either the pods' nodes are gone or nodes can't be listed: only all of them tell.
+    missing = own - {row["cluster_id"] for row in rows}
+    return rows + list(nodes.filter(cluster__in=missing)) if missing else rows
+
+
+def _healthy_clusters() -> dict[int, str]:
+    return dict(Cluster.objects.filter(state=ClusterState.HEALTHY).order_by("name").values_list("pk", "name"))
+
+
+def _requested(clusters: set[int], *, by_kind: bool) -> dict[tuple[int, str], dict[str, int]]:
+    """What pods have asked for by node; the kinds of GPUs are told apart only `by_kind`, for that costs most."""
+    rows = (
+        Pod.objects.present()
+        .filter(cluster__in=clusters)
+        .exclude(phase__in=ENDED)
+        .exclude(node_name="")
+        .order_by()
+        .values_list("cluster_id", "node_name", *(["requests_gpus"] if by_kind else []))
+        .annotate(Count("id"), Sum("requests_cpu_m"), Sum("requests_memory_b"), Sum("requests_gpu"))
+    )
+    found: dict[tuple[int, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for cluster, node, *by, pods, cpu, memory, gpus in rows:
+        kinds = by[0] if by_kind else {}
+        of_kinds = {kind: count * pods for kind, count in kinds.items()} if kinds else {"gpu": gpus}
+        for name, value in ({"pods": pods, "cpu": cpu, "memory": memory} | of_kinds).items():
+            found[cluster, node][name] += int(value or 0)
+    return found
+
+
+def _holders(clusters: set[int], sight: Visibility) -> dict[tuple[int, str], tuple[Holder, ...]]:
+    """The Jobs that run on each node and that the viewer may know: they end, and then their room is free."""
+    rows = Pod.objects.present().filter(cluster__in=clusters, owner_kind="Job").exclude(phase__in=ENDED)
+    if not sight.everything:
+        rows = rows.filter(project__in=sight.projects)
+    columns = ("cluster_id", "node_name", "owner_name", "requests_cpu_m", "requests_memory_b")
+    found: dict[tuple[int, str], list[Holder]] = defaultdict(list)
+    for pod in rows.exclude(node_name="").only(*columns, "requests_gpu", "requests_gpus")[:MAX_HOLDERS]:
+        amounts = {"cpu": pod.requests_cpu_m, "memory": pod.requests_memory_b, "pods": 1, **_gpus(pod)}
+        found[pod.cluster_id, pod.node_name].append(Holder(pod.owner_name, amounts))
+    return {key: tuple(holders) for key, holders in found.items()}
+
+
+def _node(row: Mapping[str, Any], requested: Mapping[str, int], holders: tuple[Holder, ...]) -> NodeFacts:
+    ready = row["ready"]
+    return NodeFacts(
+        name=row["name"],
+        allocatable={
+            "cpu": row["allocatable_cpu_m"],
+            "memory": row["allocatable_memory_b"],
+            "pods": row["allocatable_pods"],
+            **(row["allocatable_gpus"] or {"gpu": row["allocatable_gpu"]}),
+        },
+        requested=requested,
+        ready=ready,
+        schedulable=row["schedulable"],
+        labels=row.get("labels") or {},
+        taints=tuple(taint for taint in row["taints"] if taint.get("effect") != "PreferNoSchedule"),
+        reason="" if ready else row["reason"],
+        not_ready_since=None if ready else _not_ready_since(row["unready"] or ()),
+        holders=holders,
+    )
+
+
+def _not_ready_since(conditions: Iterable[Mapping[str, Any]]) -> datetime | None:
+    times = [found.get("last_transition_time") for found in conditions if found.get("type") == "Ready"]
+    return moment(times[0]) if times else None
+
+
+def _answers(cluster: Cluster) -> bool:
+    return cluster.state in _ANSWERS and not cluster.is_locked_out
+
+
+def _cluster_facts(
+    cluster: Cluster, nodes: Mapping[int, tuple[NodeFacts, ...]], pod: PodFacts, others: Mapping[int, str]
+) -> ClusterFacts:
+    waits = not pod.node and pod.phase not in ENDED
+    roomy = [name for pk, name in others.items() if pk != cluster.pk and fits(pod, nodes.get(pk, ()))] if waits else []
+    answers = _answers(cluster)
+    return ClusterFacts(
+        name=cluster.name,
+        nodes=nodes.get(cluster.pk, ()),
+        answers=answers,
+        silence="" if answers else cluster.message,
+        seen_at=cluster.as_of,
+        elsewhere=tuple(roomy),
+    )

@@ -1,0 +1,1 @@
+"""How rows are found and written: locks, transactions, states that change once, connections, prepared queries."""

@@ -1,0 +1,75 @@
+"""The one way in which a state changes: a conditional UPDATE that says who won, and a row that says why."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Model
+
+from apps.core.database import prepared
+from apps.core.models import Transition
+
+Moves = Mapping[str, frozenset[str]]
+
+
+def advance(
+    instance: Model,
+    *,
+    to: str,
+    allowed: Moves,
+    reason: str = "",
+    message: str = "",
+    actor: str = "flotilla",
+    columns: Mapping[str, Any] | None = None,
+    **fields: Any,
+) -> bool:
+    """Move `instance.state` to `to` and set `fields`, if nobody has moved it meanwhile.
+
+    `reason` and `message` are the history's; `columns` are further fields of the row, those of these names among them.
+
+    Returns False, and changes nothing, when the row's state is no longer what `instance` says or when `allowed`
+    does not have the move. On success `instance` carries the new values.
+    """
+    fields |= columns or {}
+    old = str(getattr(instance, "state"))  # noqa: B009 - every model with states names the field so
+    if to not in allowed.get(old, frozenset()):
+        return False
+    # No savepoint inside a larger transaction: what goes wrong here is raised, and ends that one, too.
+    with transaction.atomic(savepoint=False):
+        if not prepared.change(instance, {"state": old}, {"state": to, **fields}):
+            return False
+        log(instance, from_state=old, to_state=to, reason=reason, message=message, actor=actor)
+    for name, value in {"state": to, **fields}.items():
+        setattr(instance, name, value)
+    return True
+
+
+def log(
+    instance: Model, *, from_state: str, to_state: str, reason: str = "", message: str = "", actor: str = "flotilla"
+) -> Transition:
+    """Append the row alone: for a first state, which no UPDATE makes."""
+    made = _row(instance, from_state, to_state, reason, message, actor)
+    prepared.insert(made)
+    return made
+
+
+def log_all(instances: Iterable[Model], *, to_state: str, reason: str = "", actor: str = "flotilla") -> None:
+    """The first state of several objects, in one statement."""
+    Transition.objects.bulk_create(_row(instance, "", to_state, reason, "", actor) for instance in instances)
+
+
+def _row(instance: Model, from_state: str, to_state: str, reason: str, message: str, actor: str) -> Transition:
+    return Transition(
+        object_type=instance._meta.label_lower,
+        object_id=instance.pk,
+        from_state=from_state,
+        to_state=to_state,
+        reason=reason[:100],
+        message=message,
+        actor=actor[:200],
+    )
+
+
+def transitions_of(instance: Model) -> list[Transition]:
+    """The object's history, oldest first."""
+    return list(Transition.objects.filter(object_type=instance._meta.label_lower, object_id=instance.pk))

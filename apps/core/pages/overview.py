@@ -1,0 +1,223 @@
+"""What the overview shows, gathered from the apps above: core knows the shapes, apps give the rows.
+
+An app fills this in from its AppConfig.ready(): `overview.register(Section.ROOM, room_rows)`. A provider gets a
+Scope and returns rows; its number of queries must not grow with them.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from apps.core.access import Principal
+from apps.core.models import Project
+from apps.core.text.wording import look_of
+
+
+class Section(StrEnum):
+    """The parts of the overview; the value says which row type its providers return."""
+
+    TILES = "tiles"
+    ATTENTION = "attention"
+    ROLLOUTS = "rollouts"
+    ROOM = "room"
+    SERVING = "serving"
+    RUNNING = "running"
+    FAILURES = "failures"
+
+
+@dataclass(frozen=True)
+class Scope:
+    """For whom and for which project."""
+
+    principal: Principal
+    project: Project
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """Used, requested and allocatable of one resource. `unit`: "cpu" (millicores), "bytes" or "" for figures."""
+
+    used: float | None = None
+    asked: float | None = None
+    total: float | None = None
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A figure: `value` `of`, then a note with a state, or a bar. `order` sorts the tiles of all apps."""
+
+    label: str
+    value: str
+    of: str = ""
+    state: str = ""
+    note: str = ""
+    capacity: Capacity | None = None
+    url: str = ""
+    order: int = 0
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Something that needs a person. `noun` and `count` say it in the headline: "1 cluster unreachable"."""
+
+    state: str
+    title: str
+    why: str
+    noun: str
+    url: str = ""
+    at: datetime | None = None
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class RolloutRow:
+    """A rollout under way; `share` is how much of it is done, in percent."""
+
+    name: str
+    sub: str
+    state: str
+    text: str
+    share: float
+    why: str = ""
+    url: str = ""
+    at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class RoomRow:
+    """A cluster and the room on it."""
+
+    name: str
+    state: str
+    cpu: Capacity
+    memory: Capacity
+    gpu: Capacity
+    sub: str = ""
+    url: str = ""
+    at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class ServingRow:
+    """A deployment with its replicas, each a square (name, state, url, detail, young)."""
+
+    name: str
+    sub: str
+    state: str
+    ready: int
+    wanted: int
+    replicas: list[dict[str, Any]] = field(default_factory=list)
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A run that is going on, with the curve of one metric."""
+
+    name: str
+    sub: str
+    state: str
+    metric: str = ""
+    value: float | None = None
+    points: list[float] = field(default_factory=list)
+    url: str = ""
+    started_at: datetime | None = None
+    reason: str = ""
+    # The hint that says that its curve has grown.
+    topic: str = ""
+
+
+@dataclass(frozen=True)
+class FailureRow:
+    """Something that failed lately, and why."""
+
+    title: str
+    state: str
+    why: str
+    url: str = ""
+    at: datetime | None = None
+
+
+Provider = Callable[[Scope], Iterable[Any]]
+_providers: dict[Section, list[Provider]] = {section: [] for section in Section}
+_probes: list[Callable[[Scope], bool]] = []
+# Worst first: what is broken stands above what merely waits.
+_TONES = ("bad", "warn", "idle", "go", "ok")
+
+
+def register(section: Section, provider: Provider) -> None:
+    """Let `provider` give rows to `section`. Registering it twice (a reload) changes nothing."""
+    if provider not in _providers[section]:
+        _providers[section].append(provider)
+
+
+def probe(has_something: Callable[[Scope], bool]) -> None:
+    """Let `has_something` say whether the project holds anything of an app's."""
+    if has_something not in _probes:
+        _probes.append(has_something)
+
+
+def rows(section: Section, scope: Scope) -> list[Any]:
+    """All rows of a section, in the order of the apps."""
+    return [row for provider in _providers[section] for row in provider(scope)]
+
+
+def attention(scope: Scope) -> list[Attention]:
+    """What needs a person: the worst first, then the newest."""
+    found: list[Attention] = rows(Section.ATTENTION, scope)
+    return sorted(found, key=lambda a: (_TONES.index(look_of(a.state).tone), -(a.at.timestamp() if a.at else 0.0)))
+
+
+def and_more(shown: list[Attention], *, of: int, noun: str, url: str) -> list[Attention]:
+    """What is shown of `of` things that need somebody, and one line that stands for the rest and comes after them."""
+    rest = of - len(shown)
+    if not shown or rest <= 0:
+        return shown
+    title = f"{rest} more {plural(noun, rest)}"
+    # Without a time it stands below all that have one.
+    return [*shown, Attention(shown[-1].state, title, "The worst are shown.", noun, url, count=rest)]
+
+
+def anything(scope: Scope) -> bool:
+    """Whether there is anything in the project to judge."""
+    return any(probe(scope) for probe in _probes)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The headline: a sentence about the state, what it counts, and its tone as a state word."""
+
+    sentence: str
+    detail: str
+    state: str
+
+
+_NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
+
+
+def verdict(needs: list[Attention], *, anything: bool) -> Verdict:
+    """Say it in a sentence. `anything` is False while there is nothing in the project to judge."""
+    if not needs:
+        if not anything:
+            return Verdict("Ready when you are", "nothing runs here yet", "Idle")
+        return Verdict("All is well", "everything is as wanted", "Healthy")
+    count = len(needs)
+    number = _NUMBERS[count] if count < len(_NUMBERS) else str(count)
+    nouns: dict[str, int] = {}
+    for need in needs:
+        nouns[need.noun] = nouns.get(need.noun, 0) + need.count
+    said = [f"{n} {plural(noun, n)}" for noun, n in nouns.items()]
+    worst = min(needs, key=lambda a: _TONES.index(look_of(a.state).tone))
+    sentence = f"{number} thing{'' if count == 1 else 's'} need{'s' if count == 1 else ''} you"
+    return Verdict(sentence, " · ".join([*said, "everything else is as wanted"]), worst.state)
+
+
+def plural(noun: str, count: int) -> str:
+    """Say a noun of several things: `cluster unreachable` → `clusters unreachable`."""
+    if count == 1:
+        return noun
+    first, _, rest = noun.partition(" ")
+    return f"{first}s {rest}".rstrip()

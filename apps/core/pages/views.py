@@ -1,0 +1,86 @@
+"""Pages of core."""
+
+from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.views import LoginView, LogoutView, redirect_to_login
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+
+from apps.core import selectors
+from apps.core.api.problems import problem_json
+from apps.core.errors import NotAllowed
+from apps.core.limits import whole
+from apps.core.pages.base import PageRequest, page, render_page
+from apps.core.pages.context import SESSION_PROJECT, current_project
+from apps.core.pages.forms import LoginForm
+
+
+class Login(LoginView):
+    """Sign in with name and password: the one door, also into the admin panel."""
+
+    template_name = "core/login.html"
+    authentication_form = LoginForm
+    redirect_authenticated_user = True
+
+    def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
+        """The form again; 429 when there were too many tries."""
+        response = super().form_invalid(form)
+        wait = getattr(form, "wait", 0.0)
+        if wait:
+            response.status_code = 429
+            response["Retry-After"] = str(whole(wait))
+        return response
+
+
+def admin_login(request: HttpRequest) -> HttpResponse:
+    """The panel has no door of its own: whoever is not signed in signs in as everywhere. Raises NotAllowed."""
+    if request.user.is_authenticated:
+        raise NotAllowed("The admin panel is for platform administrators.", hint="Sign in as one.")
+    return redirect_to_login(request.GET.get("next") or reverse("admin:index"))
+
+
+class Logout(LogoutView):
+    """Sign out (POST only)."""
+
+
+@page
+def home(request: PageRequest) -> HttpResponse:
+    """Go to the overview of the project visited last."""
+    projects = list(selectors.projects(request.principal))
+    current = current_project(request, projects)
+    if current is None:
+        return render(request, "core/no_project.html")
+    request.session[SESSION_PROJECT] = current.name
+    return redirect("core:overview", project=current.name)
+
+
+@page
+def activity(request: PageRequest) -> HttpResponse:
+    """Who changed what."""
+    return render_page(request, "core/activity.html", {"entries": selectors.activity(request.principal)[:100]})
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """400 for a person or, under /api/, for a program."""
+    return _error(request, 400, "Bad request", "The request could not be understood.")
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """403."""
+    return _error(request, 403, "Not allowed", "Your role does not allow this.")
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """404."""
+    return _error(request, 404, "Not found", "There is nothing here that you can see.")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """500: says that it is our fault and where to look."""
+    return _error(request, 500, "Something broke", "This is our fault. The web process's log has the details.")
+
+
+def _error(request: HttpRequest, status: int, title: str, detail: str) -> HttpResponse:
+    if request.path.startswith("/api/"):
+        return problem_json(status, title, detail)
+    return render(request, "core/error.html", {"status": status, "title": title, "detail": detail}, status=status)

@@ -1,0 +1,1 @@
+"""What processes that live long do for themselves."""

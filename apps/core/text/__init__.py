@@ -1,0 +1,1 @@
+"""Text and names, in and out. Pure."""

@@ -1,0 +1,42 @@
+"""What is observed of a run → what its attempt is, and what follows for the run. Pure.
+
+`sight` reads a Job and its pods, `attempts` decides about one attempt, `causes` says why one ended, `runs` says what
+the run is and whether it is tried again.
+"""
+
+from apps.experiments.decision.attempts import Act, Decision, Facts, decide
+from apps.experiments.decision.causes import NO_SANDBOX, NODE_LOST, START_ERRORS, cause_of
+from apps.experiments.decision.runs import AttemptFacts, RunFacts, Standing, standing
+from apps.experiments.decision.sight import (
+    JobSeen,
+    Object,
+    PodSeen,
+    index_of,
+    is_being_made,
+    node_of,
+    remembered,
+    see,
+)
+
+__all__ = [
+    "NODE_LOST",
+    "NO_SANDBOX",
+    "START_ERRORS",
+    "Act",
+    "AttemptFacts",
+    "Decision",
+    "Facts",
+    "JobSeen",
+    "Object",
+    "PodSeen",
+    "RunFacts",
+    "Standing",
+    "cause_of",
+    "decide",
+    "index_of",
+    "is_being_made",
+    "node_of",
+    "remembered",
+    "see",
+    "standing",
+]

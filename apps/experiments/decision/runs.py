@@ -1,0 +1,127 @@
+"""What a run is, from what its attempts are; and whether and when it is tried again. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from apps.experiments.decision.causes import DEADLINE
+from apps.experiments.specs import Retries
+from apps.experiments.states import COUNTED, ENDED, AttemptState, Cause, RunState
+
+FIRST_PAUSE = timedelta(seconds=10)
+LONGEST_PAUSE = timedelta(minutes=5)
+# A try that ran this long was no quick failure: the pauses begin anew after it.
+STEADY = timedelta(minutes=10)
+
+
+NEVER = Retries()
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What was asked for. `retry_at`: when the next attempt begins, once that is decided."""
+
+    state: str
+    retries: Retries = NEVER
+    retry_at: datetime | None = None
+    deadline_at: datetime | None = None
+    cluster_gone: bool = False
+
+
+@dataclass(frozen=True)
+class AttemptFacts:
+    """One try, as recorded. `cause` is empty unless it ended without success."""
+
+    number: int
+    state: str
+    reason: str = ""
+    message: str = ""
+    cause: str = ""
+    exit_code: int | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the run is now. `begin`: the number of the attempt that is to begin, 0 for none."""
+
+    state: RunState
+    reason: str = ""
+    message: str = ""
+    exit_code: int | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    retry_at: datetime | None = None
+    begin: int = 0
+
+
+def standing(run: RunFacts, attempts: Sequence[AttemptFacts], now: datetime, jitter: float = 0.0) -> Standing:
+    """The run that these attempts (by number) make. `jitter` from 0 to 1 spreads pauses by up to a quarter."""
+    canceling = run.state == RunState.CANCELING
+    last = attempts[-1] if attempts else None
+    started = next((each.started_at for each in attempts if each.started_at), None)
+    if run.cluster_gone:
+        message = "The cluster that it ran on is no longer registered."
+        state = RunState.CANCELED if canceling else RunState.LOST
+        return Standing(state, "ClusterRemoved", message, started_at=started, ended_at=now)
+    if last is None:
+        return _canceled(started, now) if canceling else Standing(RunState.PENDING, begin=1)
+    if canceling and last.state == AttemptState.LOST:
+        return _canceled(started, now)
+    if last.state not in ENDED:
+        return replace(_going(last, canceling), started_at=started)
+    found = Standing(
+        RunState(last.state), last.reason, last.message, last.exit_code, started, ended_at=last.ended_at or now
+    )
+    if last.state != AttemptState.FAILED or not _again(run.retries, attempts):
+        return found
+    if canceling:
+        return _canceled(started, now)
+    return _waiting(run, attempts, found, now, jitter)
+
+
+def _canceled(started: datetime | None, now: datetime) -> Standing:
+    return Standing(RunState.CANCELED, "Canceled", started_at=started, ended_at=now)
+
+
+def _going(last: AttemptFacts, canceling: bool) -> Standing:
+    if canceling:
+        state = RunState.CANCELING
+    elif last.state == AttemptState.STOPPING:
+        state = RunState.RUNNING if last.started_at else RunState.STARTING
+    else:
+        state = RunState(last.state)
+    return Standing(state, last.reason, last.message)
+
+
+def _again(policy: Retries, attempts: Sequence[AttemptFacts]) -> bool:
+    """Whether the policy lets the last attempt's end be followed by another."""
+    cause = attempts[-1].cause
+    if cause == Cause.INTERRUPTED:
+        return True
+    failures = sum(1 for each in attempts if each.cause in COUNTED)
+    return cause in policy.causes and failures <= policy.limit
+
+
+def _waiting(
+    run: RunFacts, attempts: Sequence[AttemptFacts], ended: Standing, now: datetime, jitter: float
+) -> Standing:
+    """Between two attempts."""
+    due = run.retry_at or now + pause(attempts, jitter)
+    if run.deadline_at is not None and due >= run.deadline_at:
+        message = f"No time is left for another attempt. The last one: {ended.message or ended.reason}"
+        return replace(ended, state=RunState.FAILED, reason=DEADLINE, message=message)
+    begin = attempts[-1].number + 1 if now >= due else 0
+    return replace(ended, state=RunState.PENDING, exit_code=None, ended_at=None, retry_at=due, begin=begin)
+
+
+def pause(attempts: Sequence[AttemptFacts], jitter: float = 0.0) -> timedelta:
+    """How long until the next attempt: 10 s, doubled by each quick end in a row to 5 min, and up to a quarter more."""
+    quick = 0
+    for each in reversed(attempts):
+        if each.started_at and each.ended_at and each.ended_at - each.started_at >= STEADY:
+            break
+        quick += 1
+    seconds = min(FIRST_PAUSE * 2 ** min(max(quick - 1, 0), 10), LONGEST_PAUSE).total_seconds()
+    return timedelta(seconds=min(seconds * (1 + jitter / 4), LONGEST_PAUSE.total_seconds()))

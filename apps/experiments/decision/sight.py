@@ -1,0 +1,260 @@
+"""A Job and its pods as the API server shows them → what a decision needs of them. Pure."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from apps.clusters.observed.health import disruption_of, pod_health
+from apps.clusters.observed.values import moment
+from apps.clusters.why.holds import suspended
+from apps.experiments.decision.causes import NO_SANDBOX, NODE_LOST
+
+Object = Mapping[str, Any]
+
+INDEX = "batch.kubernetes.io/job-completion-index"
+# What a container waits for until it is made.
+_MAKING = frozenset({"ContainerCreating", "PodInitializing"})
+# What a Job's controller has decided while it waits for the last pods to end.
+FAILING, SUCCEEDING = "FailureTarget", "SuccessCriteriaMet"
+# What a pod says of itself that is no reason of a run.
+_WELL = frozenset({"Running", "Completed", "NotReady"})
+# What is remembered of a pod's message: a row keeps one for each of its pods.
+MAX_MESSAGE = 1000
+
+
+@dataclass(frozen=True)
+class PodSeen:
+    """One pod of an attempt."""
+
+    name: str = ""
+    index: int | None = None
+    """Its number among the workers, where there are several."""
+    node: str = ""
+    phase: str = ""
+    reason: str = ""
+    message: str = ""
+    exit_code: int | None = None
+    disrupted: bool = False
+    """Whether it was ended from outside: its condition DisruptionTarget, whose reason is `reason` then."""
+    due: datetime | None = None
+    """When it is to be gone, where it is being deleted: the deletion and its grace period."""
+    asked_at: datetime | None = None
+    """When its deletion was asked for, where that is known."""
+    silent: bool = False
+    """Whether its node is not ready, so that nobody there may end it."""
+    gone: bool = False
+    """Whether it is only remembered."""
+    created_at: datetime | None = None
+    scheduled_at: datetime | None = None
+    """When it got its node: so long its start is waited for, not since it was made."""
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether it has a node."""
+        return bool(self.node)
+
+    @property
+    def state(self) -> str:
+        """One word for people, of those that runs have."""
+        if self.phase in ("Succeeded", "Failed"):
+            return self.phase
+        if self.phase == "Running" and self.started_at is not None:
+            return "Deleted" if self.gone else "Running"
+        return "Deleted" if self.gone else "Starting" if self.scheduled else "Queued"
+
+    def to_json(self) -> dict[str, Any]:
+        """The form that an attempt keeps and REST shows."""
+        return {
+            "name": self.name,
+            "index": self.index,
+            "node": self.node,
+            "state": self.state,
+            "exit_code": self.exit_code,
+            "reason": self.reason,
+            "message": self.message[:MAX_MESSAGE],
+            "disrupted": self.disrupted,
+            "started_at": self.started_at.isoformat() if self.started_at else None,
+            "ended_at": self.ended_at.isoformat() if self.ended_at else None,
+        }
+
+
+@dataclass(frozen=True)
+class JobSeen:
+    """The Job and its pods, those that are gone among them, by their number and age."""
+
+    uid: str = ""
+    deleting: bool = False
+    deleting_since: datetime | None = None
+    suspended: str = ""
+    """The sentence of a Job that is suspended."""
+    outcome: str = ""
+    """"Complete", "Failed", or "" while it runs."""
+    decided: str = ""
+    """What its controller has decided while its last pods end: `FAILING`, `SUCCEEDING` or ""."""
+    reason: str = ""
+    message: str = ""
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    pods: tuple[PodSeen, ...] = ()
+
+    @property
+    def present(self) -> tuple[PodSeen, ...]:
+        """The pods that are still there."""
+        return tuple(pod for pod in self.pods if not pod.gone)
+
+    @property
+    def completed_first(self) -> bool:
+        """Whether it had succeeded before anybody asked for its deletion."""
+        before = self.ended_at is None or self.deleting_since is None or self.ended_at <= self.deleting_since
+        return self.outcome == "Complete" and before
+
+    @property
+    def failing(self) -> PodSeen | None:
+        """The pod that explains a failure: the first that failed by itself, or was disrupted.
+
+        What a Job's controller ends because another has failed is being deleted too, and ends later.
+        """
+        failed = [pod for pod in self.pods if pod.phase == "Failed" or pod.disrupted]
+        return min(failed, key=_blame, default=None)
+
+
+def _blame(pod: PodSeen) -> tuple[bool, bool, float]:
+    at = pod.ended_at or pod.due
+    return pod.due is not None and not pod.disrupted, at is None, at.timestamp() if at else 0.0
+
+
+def see(
+    job: Object,
+    pods: Iterable[Object] = (),
+    warnings: Sequence[str] = (),
+    silent: Collection[str] = (),
+    known: Iterable[PodSeen] = (),
+    unmade: Mapping[str, str] | None = None,
+) -> JobSeen:
+    """The Job and its pods as `decide` wants them.
+
+    `warnings` explain a Job that has no pod, `silent` are the nodes that are not ready, `known` the pods that were
+    seen before: one that is deleted tells only once how it ended. `unmade` says by a pod's name why its sandbox could
+    not be made, where that is the last that was heard of it.
+    """
+    metadata, status = job.get("metadata") or {}, job.get("status") or {}
+    true = {str(found.get("type")): found for found in status.get("conditions") or [] if found.get("status") == "True"}
+    outcome: Object = true.get("Complete") or true.get("Failed") or {}
+    decided = "" if outcome else next((kind for kind in (FAILING, SUCCEEDING) if kind in true), "")
+    told: Object = outcome or true.get(decided) or {}
+    uid = str(metadata.get("uid") or "")
+    seen = [_without_sandbox(_see_pod(pod, silent), unmade or {}) for pod in pods if _owned(pod, uid)]
+    names = {pod.name for pod in seen}
+    seen += [replace(pod, gone=True) for pod in known if pod.name not in names]
+    alone = warnings and not seen
+    return JobSeen(
+        uid=uid,
+        deleting=bool(metadata.get("deletionTimestamp")),
+        deleting_since=moment(metadata.get("deletionTimestamp")),
+        suspended=suspended(metadata) if (job.get("spec") or {}).get("suspend") else "",
+        outcome=str(outcome.get("type") or ""),
+        decided=decided,
+        reason=str(told.get("reason") or ("FailedCreate" if alone else "")),
+        message=str(told.get("message") or (warnings[0] if alone else "")),
+        started_at=moment(status.get("startTime")),
+        ended_at=moment(status.get("completionTime") or outcome.get("lastTransitionTime")),
+        pods=tuple(sorted(seen, key=_order)),
+    )
+
+
+def _order(pod: PodSeen) -> tuple[int, float, str]:
+    at = pod.created_at or pod.started_at
+    return pod.index or 0, at.timestamp() if at else 0.0, pod.name
+
+
+def _owned(pod: Object, job_uid: str) -> bool:
+    owners = (pod.get("metadata") or {}).get("ownerReferences") or []
+    return any(owner.get("uid") == job_uid for owner in owners)
+
+
+def node_of(pod: Object) -> str:
+    """The name of a pod's node; "" while it has none."""
+    return str((pod.get("spec") or {}).get("nodeName") or "")
+
+
+def _see_pod(pod: Object, silent: Collection[str]) -> PodSeen:
+    metadata, status, node = pod.get("metadata") or {}, pod.get("status") or {}, node_of(pod)
+    phase = str(status.get("phase") or "Pending")
+    verdict = pod_health(pod)
+    if verdict.reason == "Terminating":
+        # What its containers say, though somebody deletes it.
+        verdict = pod_health({**pod, "metadata": {}})
+    states = [found.get("state") or {} for found in status.get("containerStatuses") or []]
+    ended = [state["terminated"] for state in states if state.get("terminated")]
+    begun = [state["running"] for state in states if state.get("running")] + ended
+    disruption = disruption_of(status)
+    reason, message = verdict.reason, verdict.message
+    if disruption is not None and not status.get("reason"):
+        reason, message = disruption
+    elif node in silent and phase not in ("Succeeded", "Failed"):
+        reason, message = NODE_LOST, f"Not heard of: node {node} is not ready."
+    elif verdict.reason in _WELL:
+        reason = message = ""
+    return PodSeen(
+        name=str(metadata.get("name") or ""),
+        index=index_of(metadata.get("annotations") or {}),
+        node=node,
+        phase=phase,
+        reason=reason,
+        message=message,
+        exit_code=verdict.exit_code,
+        disrupted=disruption is not None,
+        silent=node in silent,
+        due=moment(metadata.get("deletionTimestamp")),
+        created_at=moment(metadata.get("creationTimestamp")),
+        scheduled_at=_scheduled_at(status),
+        started_at=min(filter(None, (moment(state.get("startedAt")) for state in begun)), default=None),
+        ended_at=max(filter(None, (moment(state.get("finishedAt")) for state in ended)), default=None),
+    )
+
+
+def is_being_made(pod: Object) -> bool:
+    """Whether it has a node, and none of its containers has got any further than waiting to be made."""
+    status = pod.get("status") or {}
+    found = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    passing = [((one.get("state") or {}).get("waiting") or {}).get("reason") in _MAKING for one in found]
+    begun = any((one.get("lastState") or {}) or one.get("restartCount") for one in found)
+    return bool(node_of(pod)) and status.get("phase") in (None, "Pending") and all(passing) and not begun
+
+
+def _without_sandbox(pod: PodSeen, unmade: Mapping[str, str]) -> PodSeen:
+    return replace(pod, reason=NO_SANDBOX, message=unmade[pod.name]) if pod.name in unmade else pod
+
+
+def _scheduled_at(status: Object) -> datetime | None:
+    conditions: list[Object] = status.get("conditions") or []
+    found = next((c for c in conditions if c.get("type") == "PodScheduled" and c.get("status") == "True"), {})
+    return moment(found.get("lastTransitionTime"))
+
+
+def index_of(marks: Mapping[str, Any]) -> int | None:
+    """A pod's number among the workers, out of its annotations, or of its labels from Kubernetes 1.28 on."""
+    text = str(marks.get(INDEX, ""))
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 9 else None
+
+
+def remembered(rows: Iterable[Mapping[str, Any]]) -> list[PodSeen]:
+    """The pods that an attempt keeps."""
+    return [
+        PodSeen(
+            name=str(row.get("name") or ""),
+            index=row.get("index"),
+            node=str(row.get("node") or ""),
+            phase={"Queued": "Pending", "Starting": "Pending", "Deleted": "Running"}.get(row["state"], row["state"]),
+            reason=str(row.get("reason") or ""),
+            message=str(row.get("message") or ""),
+            exit_code=row.get("exit_code"),
+            disrupted=bool(row.get("disrupted")),
+            started_at=moment(row.get("started_at")),
+            ended_at=moment(row.get("ended_at")),
+        )
+        for row in rows
+    ]

@@ -1,0 +1,122 @@
+"""The role that the check page offers, on a cluster that enforces RBAC: it is enough, and nothing in it is too much."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from apps.clusters import services
+from apps.clusters.connect import grants, kubeconfig
+from apps.clusters.kube.client import KubeClient
+from apps.clusters.kube.connection import Connection
+from apps.clusters.models import Cluster
+from apps.core.access import Principal
+from tests.clusters.conftest import eventually
+from tests.clusters.fakeapi import kubeconfig as kubeconfig_of
+from tests.stack import LocalCluster
+
+pytestmark = pytest.mark.django_db
+RBAC = "rbac.authorization.k8s.io/v1"
+
+
+@pytest.fixture
+def kube(local_cluster: LocalCluster) -> KubeClient:
+    """The cluster's administrator."""
+    access = local_cluster.access
+    return KubeClient(Connection(access.server, "127.0.0.1", access.ca, token=access.token))
+
+
+@pytest.fixture
+def token(kube: KubeClient) -> Iterator[str]:
+    """The token of the ServiceAccount, after everything that the page offers was applied."""
+    objects = list(yaml.safe_load_all("\n".join(line.text for line in grants.lines())))
+    for obj in objects:
+        apply(kube, obj)
+    found: dict[str, Any] = {}
+
+    def issued() -> bool:
+        found.update(kube.get("v1", "Secret", grants.NAME, grants.NAMESPACE).get("data") or {})
+        return bool(found.get("token"))
+
+    eventually(issued, "the token is in its Secret")
+    yield kubeconfig._decoded(found, "token").decode()
+    kube._transport.call("DELETE", f"/apis/{RBAC}/clusterrolebindings/{grants.NAME}")
+    kube.delete(RBAC, "ClusterRole", grants.NAME)
+    kube.delete("v1", "Namespace", grants.NAMESPACE, propagation="Background")
+
+
+def apply(kube: KubeClient, obj: dict[str, Any]) -> None:
+    if obj["kind"] == "ClusterRoleBinding":  # nothing that Flotilla itself would write
+        path, query = f"/apis/{RBAC}/clusterrolebindings/{grants.NAME}", {"fieldManager": "test", "force": "true"}
+        kube._transport.call("PATCH", path, query=query, body=obj, content_type="application/apply-patch+yaml")
+    else:
+        kube.apply(obj)
+
+
+def register(admin: Principal, local_cluster: LocalCluster, token: str) -> Cluster:
+    access = local_cluster.access
+    text = kubeconfig_of(access.server, access.ca.encode(), {"token": token})
+    return services.register(principal=admin, name="by-role", kubeconfig_text=text)
+
+
+def test_the_offered_role_is_all_that_is_needed(
+    local_cluster: LocalCluster, kube: KubeClient, token: str, admin: Principal
+) -> None:
+    cluster = register(admin, local_cluster, token)
+    report = services.check_connection(principal=admin, cluster=cluster)
+    assert report.ok, report.sentence
+    assert all(check.ok for check in report.permissions) and report.version
+    client = services.connect(cluster)
+    assert not client.access_review("create", "", "nodes") and not client.access_review("*", "*", "*")
+    assert not client.access_review("get", "rbac.authorization.k8s.io", "clusterroles")
+
+
+def test_what_a_role_lacks_is_named_and_marked(
+    local_cluster: LocalCluster, kube: KubeClient, token: str, admin: Principal
+) -> None:
+    cluster = register(admin, local_cluster, token)
+    role = kube.get(RBAC, "ClusterRole", grants.NAME)
+    rules = [rule for rule in role["rules"] if rule["resources"] != ["pods/log"]]
+    for rule in rules:
+        if rule["resources"] == ["jobs"]:
+            rule["verbs"] = [verb for verb in rule["verbs"] if verb != "delete"]
+    kube.merge_patch(RBAC, "ClusterRole", grants.NAME, {"rules": rules})
+    report = services.check_connection(principal=admin, cluster=cluster)
+    missing = {(check.group, check.resource): check.missing for check in report.permissions if check.missing}
+    assert missing == {("", "pods/log"): ("get",), ("batch", "jobs"): ("delete",)} and not report.ok
+    lines = grants.lines(grants.missing_of(report.as_dict()["permissions"]))
+    assert sum(line.missing for line in lines) == 6
+
+
+def test_engines_are_found_on_a_cluster_that_serves_their_definitions(
+    local_cluster: LocalCluster, kube: KubeClient, token: str, admin: Principal
+) -> None:
+    group, name = "keda.sh", "scaledobjects.keda.sh"
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": name},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"plural": "scaledobjects", "singular": "scaledobject", "kind": "ScaledObject"},
+            "versions": [
+                {
+                    "name": "v1alpha1",
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+                }
+            ],
+        },
+    }
+    cluster = register(admin, local_cluster, token)
+    assert services.check_connection(principal=admin, cluster=cluster).engines == ()
+    kube.apply(definition)
+    try:
+        eventually(lambda: group in kube.groups(), "the group is served")
+        report = services.check_connection(principal=admin, cluster=cluster)
+        assert [(found.name, found.served) for found in report.engines or ()] == [("KEDA", ("keda.sh/v1alpha1",))]
+    finally:
+        kube.delete("apiextensions.k8s.io/v1", "CustomResourceDefinition", name)

@@ -1,0 +1,279 @@
+"""What is said about a pod or node, for every way in which one can be."""
+
+from typing import Any
+
+import pytest
+
+from apps.clusters.observed.health import is_ready, node_health, pod_health
+from apps.core.states import Health
+
+
+def pod(phase: str = "Running", *, deleting: bool = False, ready: bool | None = None, **status: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {"metadata": {"name": "p"}, "status": {"phase": phase, **status}}
+    if deleting:
+        found["metadata"]["deletionTimestamp"] = "2026-11-23T14:00:00Z"
+    if ready is not None:
+        found["status"].setdefault("conditions", []).append({"type": "Ready", "status": str(ready)})
+    return found
+
+
+def container(
+    state: dict[str, Any], *, last: dict[str, Any] | None = None, restarts: int = 0, name: str = "main"
+) -> Any:
+    last_state = {"terminated": last} if last else {}
+    return {"name": name, "state": state, "lastState": last_state, "restartCount": restarts}
+
+
+def waiting(reason: str, message: str = "") -> dict[str, Any]:
+    return {"waiting": {"reason": reason, "message": message}}
+
+
+def ended(code: int, reason: str = "", message: str = "") -> dict[str, Any]:
+    return {"exitCode": code, "reason": reason, "message": message}
+
+
+UNSCHEDULABLE = {
+    "type": "PodScheduled",
+    "status": "False",
+    "reason": "Unschedulable",
+    "message": "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.",
+}
+GATED = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "Scheduling is gated"}
+OOM = ended(137, "OOMKilled")
+KILLED = ended(137, "Error")
+PREEMPTED = {
+    "type": "DisruptionTarget",
+    "status": "True",
+    "reason": "PreemptionByScheduler",
+    "message": "default-scheduler: preempting to accommodate a higher priority pod",
+}
+
+NO_MEMORY = (
+    "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: "
+    "unable to start container process: container init was OOM-killed (memory limit too low?): unknown"
+)
+
+CASES = [
+    (
+        "a memory limit too low to start with, ended",
+        pod("Failed", containerStatuses=[container({"terminated": ended(128, "StartError", NO_MEMORY)})]),
+        Health.DEGRADED, "StartError", "Container main can't start: its memory limit is too low to start with.", 128,
+    ),
+    (
+        "a memory limit too low to start with, tried again",
+        pod("Pending", containerStatuses=[container(waiting("RunContainerError", NO_MEMORY))]),
+        Health.DEGRADED, "RunContainerError", "Container main can't start: its memory limit is too low", None,
+    ),
+    (
+        "a memory limit too low to start with, again and again",
+        pod(containerStatuses=[
+            container(waiting("CrashLoopBackOff", "back-off"), last=ended(128, "StartError", NO_MEMORY), restarts=2)
+        ]),
+        Health.DEGRADED, "CrashLoopBackOff", "its memory limit is too low to start with. Restarted 2×; waiting.", 128,
+    ),
+    ("running and ready", pod(ready=True), Health.HEALTHY, "Running", "ready", None),
+    (
+        "running, probe not passed", pod(ready=False, containerStatuses=[container({"running": {}})]),
+        Health.PROGRESSING, "NotReady", "Started, but not ready yet: container main has not passed its readiness", None,
+    ),
+    (
+        "running, and slow to start",
+        pod(ready=False, containerStatuses=[container({"running": {}}) | {"started": False}]),
+        Health.PROGRESSING, "NotReady", "container main has not passed its startup probe.", None,
+    ),
+    (
+        "one container has done its work",
+        pod(ready=False, containerStatuses=[container({"running": {}}) | {"ready": True},
+                                            container({"terminated": ended(0, "Completed")}, name="load")]),
+        Health.PROGRESSING, "NotReady", "Not ready: container load has ended.", None,
+    ),
+    (
+        "a sidecar is not ready, and an init container has done its work",
+        pod(ready=False, containerStatuses=[container({"running": {}}) | {"ready": True}],
+            initContainerStatuses=[container({"terminated": ended(0, "Completed")}, name="fetch"),
+                                   container({"running": {}}, name="proxy")]),
+        Health.PROGRESSING, "NotReady", "ready yet: container proxy has not passed its readiness probe.", None,
+    ),
+    (
+        "a readiness gate that nobody has met",
+        pod(ready=False, containerStatuses=[container({"running": {}}) | {"ready": True}])
+        | {"spec": {"readinessGates": [{"conditionType": "lb/ready"}]}},
+        Health.PROGRESSING, "NotReady", "Not ready: the readiness gate lb/ready is not met.", None,
+    ),
+    (
+        "its node no longer reports",
+        pod(ready=False, containerStatuses=[container({"running": {}}) | {"ready": True}]),
+        Health.PROGRESSING, "NotReady", "Not ready, though its containers are: its node may no longer report.", None,
+    ),
+    ("no container has reported", pod(ready=False), Health.PROGRESSING, "NotReady", "has reported yet", None),
+    (
+        "ready after a restart says why",
+        pod(ready=True, containerStatuses=[container({"running": {}}, last=OOM, restarts=2)]),
+        Health.HEALTHY, "Running", "Restarted 2×: Container main used more memory", None,
+    ),
+    (
+        "not ready after a crash says why",
+        pod(ready=False, containerStatuses=[container({"running": {}}, last=ended(1, "Error"), restarts=1)]),
+        Health.PROGRESSING, "NotReady", "exit code 1", None,
+    ),
+    ("unschedulable", pod("Pending", conditions=[UNSCHEDULABLE]),
+     Health.PROGRESSING, "Unschedulable", "nvidia.com/gpu", None),
+    ("gated", pod("Pending", conditions=[GATED]), Health.SUSPENDED, "SchedulingGated", "gates are still closed", None),
+    (
+        "gated by name",
+        pod("Pending", conditions=[GATED]) | {"spec": {"schedulingGates": [{"name": "quota/approved"}]}},
+        Health.SUSPENDED, "SchedulingGated", "Waiting: its scheduling gate quota/approved is still closed", None,
+    ),
+    ("no node yet", pod("Pending"), Health.PROGRESSING, "Pending", "node", None),
+    (
+        "being made",
+        pod("Pending", containerStatuses=[container(waiting("ContainerCreating"))]),
+        Health.PROGRESSING, "ContainerCreating", "main", None,
+    ),
+    (
+        "image can't be pulled",
+        pod("Pending", containerStatuses=[container(waiting("ImagePullBackOff", "Back-off pulling image x"))]),
+        Health.DEGRADED, "ImagePullBackOff", "Back-off pulling image x", None,
+    ),
+    (
+        "an init container's image can't be pulled",
+        pod("Pending", initContainerStatuses=[container(waiting("ErrImagePull", "not found"), name="init")],
+            containerStatuses=[container(waiting("PodInitializing"))]),
+        Health.DEGRADED, "ErrImagePull", "not found", None,
+    ),
+    (
+        "one container waits for a moment, the other for ever",
+        pod(containerStatuses=[container(waiting("ContainerCreating"), name="a"),
+                               container(waiting("CreateContainerConfigError", "no secret x"), name="b")]),
+        Health.DEGRADED, "CreateContainerConfigError", "no secret x", None,
+    ),
+    (
+        "crash loop",
+        pod(containerStatuses=[container(waiting("CrashLoopBackOff"), last=ended(3, "Error"), restarts=4)]),
+        Health.DEGRADED, "CrashLoopBackOff", "exit code 3. Restarted 4×", 3,
+    ),
+    (
+        "crash loop out of memory is called so",
+        pod(containerStatuses=[container(waiting("CrashLoopBackOff"), last=OOM, restarts=4)]),
+        Health.DEGRADED, "OOMKilled", "more memory than its limit", 137,
+    ),
+    (
+        "crash loop of a container that ends well",
+        pod(containerStatuses=[container(waiting("CrashLoopBackOff"), last=ended(0, "Completed"), restarts=4)]),
+        Health.DEGRADED, "CrashLoopBackOff", "exit code 0", 0,
+    ),
+    ("crash loop without a last state", pod(containerStatuses=[container(waiting("CrashLoopBackOff"))]),
+     Health.DEGRADED, "CrashLoopBackOff", "keeps ending", None),
+    (
+        "one container has just failed",
+        pod(ready=False, containerStatuses=[container({"terminated": ended(2, "Error")}), container({"running": {}})]),
+        Health.DEGRADED, "Error", "exit code 2", 2,
+    ),
+    ("succeeded", pod("Succeeded"), Health.HEALTHY, "Completed", "exit code 0", 0),
+    (
+        "failed with an exit code",
+        pod("Failed", containerStatuses=[container({"terminated": ended(1, "Error", "ValueError: lr")})]),
+        Health.DEGRADED, "Error", "exit code 1. ValueError: lr", 1,
+    ),
+    (
+        "failed by a signal",
+        pod("Failed", containerStatuses=[container({"terminated": ended(139, "Error")})]),
+        Health.DEGRADED, "Error", "signal 11", 139,
+    ),
+    (
+        "failed out of memory, and not because of the sidecar that ended with it",
+        pod("Failed", containerStatuses=[container({"terminated": ended(1, "Error")}, name="side"),
+                                         container({"terminated": OOM})]),
+        Health.DEGRADED, "OOMKilled", "Container main used more memory", 137,
+    ),
+    (
+        "its node was shut down",
+        pod("Failed", reason="Terminated", message="Pod was terminated in response to imminent node shutdown.",
+            containerStatuses=[container({"terminated": ended(143, "Error")})]),
+        Health.DEGRADED, "Terminated", "node shutdown", 143,
+    ),
+    (
+        "a sidecar that was stopped after the main container",
+        pod("Failed", containerStatuses=[container({"terminated": ended(1, "Error")})],
+            initContainerStatuses=[container({"terminated": ended(143, "Error")}, name="proxy")]),
+        Health.DEGRADED, "Error", "Container main", 1,
+    ),
+    ("evicted", pod("Failed", reason="Evicted", message="The node was low on memory."),
+     Health.DEGRADED, "Evicted", "low on memory", None),
+    (
+        "deadline exceeded",
+        pod("Failed", reason="DeadlineExceeded", message="Pod was active on the node longer than the deadline",
+            containerStatuses=[container({"terminated": ended(137, "Error")})]),
+        Health.DEGRADED, "DeadlineExceeded", "longer than", 137,
+    ),
+    (
+        "preempted", pod("Failed", conditions=[PREEMPTED], containerStatuses=[container({"terminated": KILLED})]),
+        Health.DEGRADED, "PreemptionByScheduler", "preempting to accommodate", 137,
+    ),
+    (
+        "evicted by the kubelet, whose own word says more",
+        pod("Failed", reason="Evicted", message="The node was low on memory.", conditions=[PREEMPTED]),
+        Health.DEGRADED, "Evicted", "low on memory", None,
+    ),
+    (
+        "preempted after it had ended well", pod("Succeeded", conditions=[PREEMPTED]),
+        Health.HEALTHY, "Completed", "exit code 0", 0,
+    ),
+    ("being preempted", pod(deleting=True, ready=True, conditions=[PREEMPTED]),
+     Health.PROGRESSING, "PreemptionByScheduler", "preempting to accommodate", None),
+    (
+        "being deleted, and its container has ended already",
+        pod(deleting=True, containerStatuses=[container({"terminated": KILLED})]),
+        Health.PROGRESSING, "Terminating", "deleted", 137,
+    ),
+    ("failed without a word", pod("Failed"), Health.DEGRADED, "Failed", "failed", None),
+    ("terminating though running", pod(deleting=True, ready=True), Health.PROGRESSING, "Terminating", "deleted", None),
+    ("on a lost node", pod(deleting=True, reason="NodeLost"), Health.UNKNOWN, "NodeLost", "stopped answering", None),
+    ("unknown phase", pod("Unknown"), Health.UNKNOWN, "Unknown", "does not report", None),
+    ("nothing at all", {}, Health.UNKNOWN, "Unknown", "does not report", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("found", "health", "reason", "part", "code"), [case[1:] for case in CASES], ids=[c[0] for c in CASES]
+)
+def test_a_pod(found: dict[str, Any], health: Health, reason: str, part: str, code: int | None) -> None:
+    verdict = pod_health(found)
+    assert (verdict.health, verdict.reason, verdict.exit_code) == (health, reason, code)
+    assert part in verdict.message
+
+
+@pytest.mark.parametrize(
+    "found", [case[1] for case in CASES if case[1].get("status", {}).get("phase") in {"Succeeded", "Failed"}]
+)
+def test_how_a_pod_ended_is_the_same_while_somebody_deletes_it(found: dict[str, Any]) -> None:
+    deleting = {**found, "metadata": {**found["metadata"], "deletionTimestamp": "2026-11-23T14:00:00Z"}}
+    assert pod_health(deleting) == pod_health(found)
+
+
+def test_a_pod_that_is_being_deleted_takes_no_traffic() -> None:
+    assert is_ready(pod(ready=True))
+    assert not is_ready(pod(ready=True, deleting=True))
+    assert not is_ready(pod())
+
+
+def node(*conditions: tuple[str, str], unschedulable: bool = False) -> dict[str, Any]:
+    found = [{"type": kind, "status": status, "reason": f"Because{kind}"} for kind, status in conditions]
+    return {"spec": {"unschedulable": unschedulable}, "status": {"conditions": found}}
+
+
+@pytest.mark.parametrize(
+    ("found", "health", "reason"),
+    [
+        (node(("Ready", "True")), Health.HEALTHY, "Ready"),
+        (node(("Ready", "True"), ("MemoryPressure", "False")), Health.HEALTHY, "Ready"),
+        (node(("Ready", "True"), ("DiskPressure", "True")), Health.DEGRADED, "DiskPressure"),
+        (node(("Ready", "False")), Health.DEGRADED, "BecauseReady"),
+        (node(("Ready", "Unknown")), Health.UNKNOWN, "BecauseReady"),
+        (node(), Health.UNKNOWN, "NoReport"),
+        (node(("Ready", "True"), unschedulable=True), Health.SUSPENDED, "Cordoned"),
+    ],
+)
+def test_a_node(found: dict[str, Any], health: Health, reason: str) -> None:
+    verdict = node_health(found)
+    assert (verdict.health, verdict.reason) == (health, reason)
