@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from django.db.models import F
 
-from apps.clusters import observed, services
+from apps.clusters import services
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.stream import StreamClient
 from apps.clusters.models import Cluster, Pod
+from apps.clusters.observed import store
 from apps.clusters.states import Observation, defect_of, derive
 from apps.clusters.watcher import supervisor
 from apps.clusters.watcher.cluster import ClusterWatch
@@ -147,7 +148,7 @@ def test_what_of_ours_fails_while_a_cluster_is_watched_is_its_state(
     api: FakeApi, watching: Watching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours: list[tuple[Any, str]] = [(StreamClient, name) for name in ("version", "list", "usage")]
-    for where, name in [*ours, (observed, "write_many"), (supervisor, "_start"), (ClusterWatch, "run")]:
+    for where, name in [*ours, (store, "write_many"), (supervisor, "_start"), (ClusterWatch, "run")]:
         with monkeypatch.context() as patched:
             patched.setattr(where, name, broken)
             Cluster.objects.update(generation=F("generation") + 1)
