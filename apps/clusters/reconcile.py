@@ -13,9 +13,9 @@ from apps.clusters.models import Cluster, KubeEvent, Pod, WatcherLease
 from apps.clusters.observed.conditions import merge
 from apps.clusters.observed.store import hold
 from apps.clusters.services.following import follow_state
+from apps.clusters.services.registration import announce
 from apps.clusters.states import MOVES, UNSTABLE_MINUTES, ClusterState, Observation, conditions, derive
 from apps.core.database import transitions
-from apps.core.hints import hint
 from apps.core.models import Transition
 from apps.core.work import DONE, Outcome
 
@@ -135,6 +135,5 @@ def tidy(pk: int) -> Outcome:
         if moved:
             Cluster.objects.filter(pk=cluster.pk).update(reason="NotWatched", message=sentence)
             follow_state(cluster)
-            hint("clusters")
-            hint(f"cluster:{cluster.pk}")
+            announce(cluster)
     return DONE

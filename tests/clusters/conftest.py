@@ -7,7 +7,7 @@ import pytest
 from apps.clusters.kube import pool
 from apps.clusters.observed import interests
 from apps.clusters.services import checking
-from apps.clusters.watcher import cluster, supervisor, writer
+from apps.clusters.watcher import writer
 from apps.core.access import Principal
 from apps.core.models import User
 from tests.clusters.fakeapi import FakeApi
@@ -58,8 +58,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> tuple[list[tuple[str, int]], list[s
         asked.extend((kind, pk) for pk, _ in objects)
 
     monkeypatch.setattr(writer.work, "ask_many", ask_many)
-    for module in (cluster, supervisor, writer):
-        monkeypatch.setattr(module, "publish", lambda pairs: topics.extend(topic for topic, _ in pairs))
+    monkeypatch.setattr(writer, "publish", lambda pairs: topics.extend(topic for topic, _ in pairs))
     return asked, topics
 
 

@@ -210,17 +210,20 @@ def lacking(permissions: Sequence[PermissionCheck]) -> list[PermissionCheck]:
     return [check for check in permissions if check.missing and not check.optional]
 
 
+def _words(missing: Sequence[PermissionCheck]) -> str:
+    return "; ".join(check.words for check in missing)
+
+
 def _permission_findings(facts: Facts) -> list[Finding]:
     missing = lacking(facts.permissions or ())
     if not missing:
         return []
-    names = "; ".join(check.words for check in missing)
     count = len(missing)
     return [
         Finding(
             "PermissionsMissing",
             f"{count} permission{' is' if count == 1 else 's are'} missing",
-            f"Its credential may not {names}. The check page has the role to apply.",
+            f"Its credential may not {_words(missing)}. The check page has the role to apply.",
             "cluster lacking permissions",
         )
     ]
@@ -244,9 +247,8 @@ def _skew_findings(facts: Facts) -> list[Finding]:
 def _sentence(facts: Facts, found: Sequence[Finding], metrics: bool) -> str:
     if facts.permissions is None:
         start = f"Reachable ({facts.version}), but permissions can't be reviewed: this server has no access reviews."
-    elif lacking(facts.permissions):
-        names = "; ".join(check.words for check in lacking(facts.permissions))
-        start = f"Reachable ({facts.version}), but these permissions are missing: {names}."
+    elif missing := lacking(facts.permissions):
+        start = f"Reachable ({facts.version}), but these permissions are missing: {_words(missing)}."
     else:
         start = f"Everything works: {facts.version}, {facts.latency_s * 1000:.0f} ms, all permissions."
     others = [finding.message for finding in found if finding.kind != "PermissionsMissing"]

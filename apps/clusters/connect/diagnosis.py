@@ -42,9 +42,8 @@ def diagnose(client: KubeClient, credential: Validity, now: datetime) -> Report:
         )
     except KubeError as error:
         sentence, reason = refusal(error)
-        reachable = error.status != 0 and not isinstance(error, Unreachable)
         return checks.failed(
-            sentence, reason, credential, now, reachable=reachable, detail=error.message, version=version
+            sentence, reason, credential, now, reachable=_answered(error), detail=error.message, version=version
         )
     return checks.judge(facts, credential, now)
 
@@ -55,10 +54,15 @@ def refusal(error: KubeError) -> tuple[str, str]:
         return "The API server answers, but refuses the credential (401). Give it a new one.", "Unauthorized"
     if isinstance(error, Forbidden):
         return "The API server answers, but lets the credential see nothing (403). Apply the role below.", "Forbidden"
-    if error.status == 0 or isinstance(error, Unreachable):
-        # Our own words: the adapter makes them.
-        return error.message, error.reason
-    return f"The API server answers with an error ({error.status}).", error.reason
+    if _answered(error):
+        return f"The API server answers with an error ({error.status}).", error.reason
+    # Our own words: the adapter makes them.
+    return error.message, error.reason
+
+
+def _answered(error: KubeError) -> bool:
+    """Whether it is the API server's own answer."""
+    return error.status != 0 and not isinstance(error, Unreachable)
 
 
 def _skew(probe: Probe) -> Skew | None:

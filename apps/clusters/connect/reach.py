@@ -177,9 +177,9 @@ _SIGNS: tuple[tuple[Outcome, re.Pattern[str]], ...] = tuple(
 )
 
 
-def silent(job: Object | None, pods: Sequence[Object], waited: float) -> Verdict | None:
+def silent(job: Object, pods: Sequence[Object], waited: float) -> Verdict | None:
     """What it means that no pod has spoken `waited` seconds after it was asked for; None: wait on."""
-    for condition in _status(job or {}).get("conditions") or []:
+    for condition in _status(job).get("conditions") or []:
         if condition.get("type") == "Failed" and condition.get("status") == "True":
             outcome = Outcome.TIMEOUT if condition.get("reason") == "DeadlineExceeded" else Outcome.NOT_RUN
             return Verdict(outcome, _said(condition.get("reason"), condition.get("message")))

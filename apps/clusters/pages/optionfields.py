@@ -1,6 +1,7 @@
 """Form fields for options of pods, behind "Advanced": what is short as words and pairs, what has a shape as YAML."""
 
 from collections.abc import Mapping
+from functools import partialmethod
 from typing import Any
 
 import yaml
@@ -14,8 +15,9 @@ from apps.core.text import safeyaml
 _SHAPED = ("tolerations", "affinity", "volumes")
 
 
-def _lines(rows: int, example: str) -> forms.Textarea:
-    return forms.Textarea(attrs={"rows": rows, "class": "mono", "spellcheck": "false", "placeholder": example})
+def _lines(rows: int, example: str, help_text: str, most: int = 20_000) -> forms.CharField:
+    attrs = {"rows": rows, "class": "mono", "spellcheck": "false", "placeholder": example}
+    return forms.CharField(required=False, max_length=most, widget=forms.Textarea(attrs=attrs), help_text=help_text)
 
 
 class PodOptionsForm(forms.Form):
@@ -23,29 +25,21 @@ class PodOptionsForm(forms.Form):
 
     advanced: tuple[str, ...] = (*podoptions.KEYS[:3], "volumes", "image_pull_secrets", "image_pull_policy")
 
-    node_selector = forms.CharField(
-        required=False,
-        max_length=5000,
-        widget=_lines(2, "accelerator=a100"),
-        help_text="label=value, one a line: only nodes that have them all.",
+    node_selector = _lines(2, "accelerator=a100", "label=value, one a line: only nodes that have them all.", most=5000)
+    tolerations = _lines(
+        3,
+        "- key: nvidia.com/gpu\n  operator: Exists\n  effect: NoSchedule",
+        "YAML, as in a pod's spec: the taints of nodes that don't keep it off.",
     )
-    tolerations = forms.CharField(
-        required=False,
-        max_length=20_000,
-        widget=_lines(3, "- key: nvidia.com/gpu\n  operator: Exists\n  effect: NoSchedule"),
-        help_text="YAML, as in a pod's spec: the taints of nodes that don't keep it off.",
+    affinity = _lines(
+        3,
+        "nodeAffinity:\n  preferredDuringSchedulingIgnoredDuringExecution:\n  - weight: 1",
+        "YAML, as in a pod's spec: the nodes and pods that it needs, prefers or avoids.",
     )
-    affinity = forms.CharField(
-        required=False,
-        max_length=20_000,
-        widget=_lines(3, "nodeAffinity:\n  preferredDuringSchedulingIgnoredDuringExecution:\n  - weight: 1"),
-        help_text="YAML, as in a pod's spec: the nodes and pods that it needs, prefers or avoids.",
-    )
-    volumes = forms.CharField(
-        required=False,
-        max_length=20_000,
-        widget=_lines(3, "- mountPath: /data\n  persistentVolumeClaim: {claimName: datasets}\n  readOnly: true"),
-        help_text="YAML: emptyDir, persistentVolumeClaim, configMap or secret as in a pod's spec, with mountPath.",
+    volumes = _lines(
+        3,
+        "- mountPath: /data\n  persistentVolumeClaim: {claimName: datasets}\n  readOnly: true",
+        "YAML: emptyDir, persistentVolumeClaim, configMap or secret as in a pod's spec, with mountPath.",
     )
     image_pull_secrets = forms.CharField(
         label="Image pull secrets", required=False, max_length=3000, help_text="Names of Secrets, with spaces between."
@@ -65,32 +59,25 @@ class PodOptionsForm(forms.Form):
         """Pairs out of lines."""
         return self._checked("node_selector", pairs(self.cleaned_data["node_selector"]))
 
-    def clean_tolerations(self) -> Any:
-        """A list out of YAML."""
-        return self._from_yaml("tolerations")
-
-    def clean_affinity(self) -> Any:
-        """An object out of YAML."""
-        return self._from_yaml("affinity")
-
-    def clean_volumes(self) -> Any:
-        """A list out of YAML."""
-        return self._from_yaml("volumes")
-
     def clean_image_pull_secrets(self) -> Any:
         """Names out of words."""
         return self._checked("image_pull_secrets", self.cleaned_data["image_pull_secrets"].replace(",", " ").split())
 
-    def options(self) -> dict[str, Any]:
-        """What services take: every option, also those that are empty, so that an edit can take one away."""
-        return {key: self.cleaned_data[key] for key in podoptions.KEYS}
-
-    def _from_yaml(self, name: str) -> Any:
+    def _clean_shaped(self, name: str) -> Any:
+        """What has a shape, out of YAML."""
         try:
             found = safeyaml.load(self.cleaned_data[name])
         except ValueError as error:
             raise forms.ValidationError(str(error)) from error
         return self._checked(name, found)
+
+    clean_tolerations = partialmethod(_clean_shaped, "tolerations")
+    clean_affinity = partialmethod(_clean_shaped, "affinity")
+    clean_volumes = partialmethod(_clean_shaped, "volumes")
+
+    def options(self) -> dict[str, Any]:
+        """What services take: every option, also those that are empty, so that an edit can take one away."""
+        return {key: self.cleaned_data[key] for key in podoptions.KEYS}
 
     def _checked(self, name: str, value: Any) -> Any:
         """The value as it would be stored. All fields are checked here, so that all that is wrong is said at once."""

@@ -127,13 +127,12 @@ def misfit(asked: Size, nodes: Iterable[Size], cluster: str) -> Invalid:
 
 
 def _at_most(resource: str, largest: Size, wanted: int) -> str:
-    there = named(resource, largest.of(resource))
     if not largest.of(resource):
         return ""
-    # 15.99 GiB and 16 GiB look the same in three digits.
-    return (
-        f": the largest, {largest.node}, has {there if there != named(resource, wanted) else 'a little less'} to give"
-    )
+    there = named(resource, largest.of(resource))
+    if there == named(resource, wanted):
+        there = "a little less"  # 15.99 GiB and 16 GiB look the same in three digits
+    return f": the largest, {largest.node}, has {there} to give"
 
 
 _ELSEWHERE = "Ask for less, or choose a cluster with larger nodes."

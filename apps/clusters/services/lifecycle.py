@@ -60,7 +60,8 @@ def accept_identity(*, principal: Principal, cluster: Cluster, identity: str, ex
     """
     require_platform_admin(principal)
     if not _UID.fullmatch(identity):
-        raise Invalid("That is no uid of a namespace.", hint="The cluster's page names the one that answers.")
+        hint = "The cluster's page names the one that answers."
+        raise Invalid("That is no uid of a namespace.", hint=hint, field="identity")
     with transaction.atomic():
         cluster = held(cluster, expect=expect)
         if identity == cluster.identity:

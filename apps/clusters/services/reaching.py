@@ -81,6 +81,8 @@ def _look(client: KubeClient, row: Reach) -> Verdict | None:
     if job is None and waited < reach.PATIENCE_SECONDS:
         _make(client, row)
         return None
+    if job is None:
+        return Verdict(Outcome.NOT_RUN, f"No worker had let a pod ask after {waited:.0f} s. Ask again.")
     pods = client.list("v1", "Pod", NAMESPACE, label_selector=f"flotilla.dev/reach={row.number}")
     spoken = reach.ended(pods)
     if spoken is None:

@@ -55,8 +55,8 @@ def register(
 ) -> Cluster:
     """Register a cluster by its kubeconfig; the watcher connects within seconds.
 
-    Raises Invalid for what is refused in the kubeconfig, the address
-    or the name, Conflict when the name is taken. Needs a platform administrator.
+    Raises Invalid for what is refused in the kubeconfig, the address or the name, Conflict when the name is taken.
+    Needs a platform administrator.
     """
     require_platform_admin(principal)
     return _register(principal, name, labels, kubeconfig.parse(kubeconfig_text, context))

@@ -40,9 +40,8 @@ from apps.clusters.watcher.database import Database
 from apps.clusters.watcher.kinds import KINDS
 from apps.clusters.watcher.streams import Stream
 from apps.clusters.watcher.timing import Timing
-from apps.clusters.watcher.writer import Desk, Writer
+from apps.clusters.watcher.writer import Desk, Writer, tell_viewers
 from apps.core.errors import Conflict, FlotillaError
-from apps.core.hints import publish
 
 logger = logging.getLogger(__name__)
 
@@ -313,7 +312,7 @@ class ClusterWatch:
             self._outages.append(time.time())
         self._was, self._recorded, self._recorded_at = state, view, time.monotonic()
         if changed:
-            publish([("clusters", None), (f"cluster:{self.cluster_id}", None)])
+            tell_viewers(self.cluster_id)
 
     async def _measure(self, client: StreamClient, desk: Desk) -> None:
         # Rows for the first figures exist only once the first lists are written.
@@ -338,7 +337,7 @@ class ClusterWatch:
                             store.write_usage, self.cluster_id, self.fencing, *used
                         )
                     if stored:
-                        publish([("clusters", None), (f"cluster:{self.cluster_id}", None)])
+                        tell_viewers(self.cluster_id)
             # At a steady pace, so that every 15 s of the usage history have their sample.
             due = max(due + self._timing.metrics, asyncio.get_running_loop().time())
             await asyncio.sleep(due - asyncio.get_running_loop().time())

@@ -19,9 +19,8 @@ from apps.clusters.watcher.cluster import ClusterWatch, Shared, Start
 from apps.clusters.watcher.database import Database
 from apps.clusters.watcher.shares import Member, shares, to_hand_over
 from apps.clusters.watcher.timing import Timing
-from apps.clusters.watcher.writer import Writer
+from apps.clusters.watcher.writer import Writer, tell_viewers
 from apps.core.errors import FlotillaError
-from apps.core.hints import publish
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +168,7 @@ class Supervisor:
             logger.warning("cluster %s: its state is not recorded: %s", pk, type(failure).__name__)
             return
         if changed:
-            publish([("clusters", None), (f"cluster:{pk}", None)])
+            tell_viewers(pk)
 
     async def _end(self, pks: list[int]) -> None:
         tasks = []

@@ -43,6 +43,11 @@ LAST_WRITE_SECONDS = 2.0
 Batches = dict[int, tuple[int, store.Batch]]
 
 
+def tell_viewers(cluster_id: int) -> None:
+    """Let pages that show the cluster look again."""
+    publish([("clusters", None), (f"cluster:{cluster_id}", None)])
+
+
 class Desk:
     """One cluster's place at the writer: its inbox, and why its watch must end."""
 

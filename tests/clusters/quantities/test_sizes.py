@@ -133,9 +133,7 @@ def test_what_fits_on_no_node_is_refused_with_the_largest(
 
 
 def test_what_fits_costs_one_query_however_many_nodes(cluster: Cluster) -> None:
-    with CaptureQueriesContext(
-        connection,
-    ) as queries:
+    with CaptureQueriesContext(connection) as queries:
         check_fits(cluster, Size(64_000, 64 * GIB))
         check_fits(cluster, Size(8_000, GIB, 4))
     assert len(queries) == 2
