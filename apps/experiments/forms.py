@@ -1,33 +1,52 @@
 """Forms of the pages. They turn text into what services take; services check it."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import forms
 
-from apps.clusters.models import Cluster
-from apps.clusters.pages.optionfields import PodOptionsForm
+from apps.clusters.pages.optionfields import PodOptionsForm, initial_of
 from apps.core.pages.formfields import amount, gpus
-from apps.core.pages.formtext import pairs, words
-from apps.experiments.specs import MAX_RETRIES, MAX_WORKERS
+from apps.core.pages.formtext import as_lines, pairs
+from apps.experiments.commands import Way, fields_of, of_spec
+from apps.experiments.models import Run
+from apps.experiments.places import Place
+from apps.experiments.services.launching import default_name
+from apps.experiments.specs import MAX_RETRIES, MAX_TEXT, MAX_WORKERS
+
+WAYS = (
+    (Way.LINE, "by a shell: &&, $HOME and pipes work"),
+    (Way.WORDS, "word by word: quotes hold words together, nothing is expanded"),
+    (Way.ARGUMENTS, "as arguments of the program that the image has"),
+)
+# The fields of a spec behind a field of the form, where they have other names.
+_SPEC_FIELDS = {
+    "command": ("command_line", "command", "args"),
+    "deadline_minutes": ("deadline_seconds",),
+    "retries": ("retries", "retry_on"),
+}
+_LINES = {"class": "mono", "spellcheck": "false"}
 
 
 class LaunchForm(PodOptionsForm):
-    """A run to launch."""
+    """A run to launch. With `again`, the spec of a run, what is left as it was filled in stays exactly as it was."""
 
     experiment = forms.CharField(max_length=500, help_text="Made when it is new.")
     name = forms.CharField(max_length=250, required=False, help_text="A name for this run.")
     image = forms.CharField(max_length=500, help_text="Such as python:3.11.")
     command = forms.CharField(
-        max_length=10_000,
+        max_length=MAX_TEXT,
         required=False,
-        help_text="As in a shell: python train.py --alpha 0.1. An MLflow client in it is set up for this run.",
+        widget=forms.Textarea(attrs={"rows": 2, "placeholder": "python train.py --alpha 0.1", **_LINES}),
+        help_text="An MLflow client in it is set up for this run. Empty: what the image does by itself.",
     )
+    way = forms.ChoiceField(label="The command is run", choices=WAYS, initial=Way.LINE)
     cluster = forms.ChoiceField()
     cpu = amount("CPU", "1", "Cores, such as 500m or 2.")
     memory = amount("Memory", "1Gi", "Such as 512Mi or 2Gi.")
     gpu = gpus()
-    deadline_minutes = forms.IntegerField(
-        label="Stop after, in minutes", min_value=1, required=False, help_text="Empty: as long as it takes."
+    deadline_minutes = forms.FloatField(
+        label="Stop after, in minutes", min_value=1 / 60, required=False, help_text="Empty: as long as it takes."
     )
     retries = forms.IntegerField(
         label="Try a failure again",
@@ -45,42 +64,91 @@ class LaunchForm(PodOptionsForm):
     )
     params = forms.CharField(
         required=False,
-        widget=forms.Textarea(attrs={"rows": 3, "class": "mono", "spellcheck": "false"}),
+        widget=forms.Textarea(attrs={"rows": 3, **_LINES}),
         help_text="name=value, one a line: recorded with the run.",
     )
     env = forms.CharField(
         label="Environment",
         required=False,
-        widget=forms.Textarea(attrs={"rows": 3, "class": "mono", "spellcheck": "false"}),
+        widget=forms.Textarea(attrs={"rows": 3, **_LINES}),
         help_text="NAME=value, one a line. No secrets: anyone in the project can read them.",
     )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, places: Sequence[Place], again: Mapping[str, Any] | None = None, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        names = Cluster.objects.filter(enabled=True).order_by("name").values_list("name", flat=True)
-        self.fields["cluster"].choices = [(name, name) for name in names]  # type: ignore[attr-defined]
-
-    def clean_command(self) -> list[str]:
-        """Words as a shell would split them."""
-        return words(self.cleaned_data["command"])
+        self._again = again
+        best = places[0].name if places and places[0].is_healthy else ""
+        choices = [(place.name, place.text) for place in places]
+        self.fields["cluster"].choices = choices if best else [("", "Choose one: none is healthy now"), *choices]  # type: ignore[attr-defined]
+        self.fields["cluster"].initial = best
 
     def clean_params(self) -> dict[str, str]:
         """Pairs out of lines."""
-        return pairs(self.cleaned_data["params"])
+        return self._kept("params", "params") or pairs(self.cleaned_data["params"])
 
     def clean_env(self) -> dict[str, str]:
         """Pairs out of lines."""
-        return pairs(self.cleaned_data["env"])
+        return self._kept("env", "env") or pairs(self.cleaned_data["env"])
+
+    def clean(self) -> None:
+        """The command is what its text and the way it is run make together."""
+        super().clean()
+        values = self.cleaned_data
+        if "command" not in values or "way" not in values or self._is_kept("command", "way"):
+            return
+        try:
+            values["command"] = fields_of(values["way"], values["command"])
+        except ValueError as error:
+            self.add_error("command", str(error))
+
+    def _is_kept(self, *names: str) -> bool:
+        """Whether the fields still say what the form was filled in with."""
+        return self._again is not None and all(_text(self[name].data) == _text(self[name].initial) for name in names)
+
+    def _kept(self, name: str, key: str) -> Any:
+        return self._again.get(key) if self._again is not None and self._is_kept(name) else None
 
     def wish(self) -> dict[str, Any]:
         """What `services.launch_wish` takes."""
         values = self.cleaned_data
-        wish = {key: values[key] for key in ("experiment", "name", "image", "command", "cluster", "params", "env")}
+        wish = {key: values[key] for key in ("experiment", "name", "image", "cluster", "params", "env")}
         wish |= self.options()
         wish["resources"] = {"cpu": values["cpu"], "memory": values["memory"], "gpu": values["gpu"] or 0}
         if values["deadline_minutes"]:
-            wish["deadline_seconds"] = values["deadline_minutes"] * 60
-        return wish | {name: values[name] for name in ("retries", "workers") if values[name] is not None}
+            wish["deadline_seconds"] = max(1, round(values["deadline_minutes"] * 60))
+        wish |= {name: values[name] for name in ("retries", "workers") if values[name] is not None}
+        if not self._is_kept("command", "way"):
+            wish |= values["command"]
+        for name, keys in _SPEC_FIELDS.items():
+            fields = (name, "way") if name == "command" else (name,)
+            if self._again is not None and self._is_kept(*fields):
+                wish |= {key: self._again[key] for key in keys if key in self._again}
+        return wish
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value).replace("\r\n", "\n").strip()
+
+
+def filled_in(run: Run) -> dict[str, Any]:
+    """What the form shows for a run that is to be launched again."""
+    spec, command = run.spec, of_spec(run.spec)
+    seconds, named = spec.get("deadline_seconds"), run.name != default_name(run.experiment, run.pk)
+    return {
+        "experiment": run.experiment.name,
+        "name": run.name if named else "",
+        "image": spec.get("image", ""),
+        "command": command.text if command else "",
+        "way": command.way if command else Way.LINE,
+        "deadline_minutes": round(seconds / 60, 4) if seconds else None,
+        "retries": spec.get("retries") or None,
+        "workers": spec.get("workers") if int(spec.get("workers") or 1) > 1 else None,
+        "params": as_lines(spec.get("params") or {}),
+        "env": as_lines(spec.get("env") or {}),
+        **(spec.get("resources") or {}),
+        **initial_of(spec),
+        **({"cluster": run.cluster.name} if run.cluster and run.cluster.enabled else {}),
+    }
 
 
 class RegisterForm(forms.Form):

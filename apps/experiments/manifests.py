@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from apps.clusters.manifests import RUN, base_labels, namespace, secure_pod_spec
+from apps.experiments.commands import by_shell
 from apps.experiments.specs import RunSpec
 
 TOKEN_KEY = "token"  # noqa: S105 - the name of the key in the Secret, not a secret
@@ -136,6 +137,8 @@ def _container(run_pk: int, run_uid: str, experiment_pk: int, spec: RunSpec, tra
         ],
         "resources": {"requests": amounts, "limits": dict(amounts)},
     }
+    if spec.command_line:
+        container["command"] = by_shell(spec.command_line)
     if spec.command:
         container["command"] = list(spec.command)
     if spec.args:

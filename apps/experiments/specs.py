@@ -52,7 +52,7 @@ class Retries:
 
 
 # What is asked of a run and of nothing that is served: a revision made of the same container does not have these.
-ONLY_OF_RUNS = ("deadline_seconds", "workers", "retries", "retry_on")
+ONLY_OF_RUNS = ("command_line", "deadline_seconds", "workers", "retries", "retry_on")
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ class RunSpec:
     """A container to run to its end, in `workers` pods at once; `deadline_seconds` covers all attempts."""
 
     image: str
+    command_line: str = ""
+    """What a shell in the container reads; then `command` and `args` are empty."""
     command: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
@@ -73,6 +75,7 @@ class RunSpec:
         """The form that is stored and shown."""
         return {
             "image": self.image,
+            "command_line": self.command_line,
             "command": list(self.command),
             "args": list(self.args),
             "env": dict(self.env),
@@ -92,6 +95,7 @@ def parse_spec(data: Mapping[str, Any]) -> RunSpec:
         raise Invalid("A run needs the name of a container image.", field="image", hint='For example "python:3.11".')
     return RunSpec(
         image=image.strip(),
+        command_line=_command_line(data),
         command=_words(data.get("command"), "command"),
         args=_words(data.get("args"), "args"),
         env=_env(data.get("env")),
@@ -116,6 +120,21 @@ def parse_retries(data: Mapping[str, Any]) -> Retries:
     )
 
 
+def _command_line(data: Mapping[str, Any]) -> str:
+    line = data.get("command_line") or ""
+    if not isinstance(line, str):
+        raise Invalid(
+            "command_line is one string, which a shell reads.", field="command_line", hint="A list goes into command."
+        )
+    if line and (data.get("command") or data.get("args")):
+        raise Invalid(
+            "command_line stands for command and args.", field="command_line", hint="Give the one or the others."
+        )
+    if len(line) > MAX_TEXT:
+        raise Invalid(f"command_line is too long: {MAX_TEXT} letters at most.", field="command_line")
+    return line
+
+
 def _words(value: Any, name: str) -> tuple[str, ...]:
     if value is None:
         return ()
@@ -123,6 +142,8 @@ def _words(value: Any, name: str) -> tuple[str, ...]:
         raise Invalid(f"{name} is a list of strings.", field=name, hint='For example ["python", "train.py"].')
     if len(value) > MAX_ARGUMENTS or sum(map(len, value)) > MAX_TEXT:
         raise Invalid(f"{name} is too long.", field=name, hint=f"At most {MAX_ARGUMENTS} items and {MAX_TEXT} letters.")
+    if name == "command" and value and not value[0].strip():
+        raise Invalid("command begins with the program, and that has a name.", field=name)
     return tuple(value)
 
 

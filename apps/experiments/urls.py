@@ -13,7 +13,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("p/<slug:project>/runs/<str:uid>/artifacts/<path:path>", views.artifact, name="artifact"),
     path("p/<slug:project>/runs/<str:uid>/models/<str:model>/<path:path>", views.model_artifact, name="model_artifact"),
     path("p/<slug:project>/runs/<str:uid>/cancel", views.cancel, name="cancel"),
-    path("p/<slug:project>/runs/<str:uid>/rerun", views.rerun, name="rerun"),
     path("p/<slug:project>/runs/<str:uid>/register", views.register, name="register"),
     path("p/<slug:project>/models/", model_views.models, name="models"),
     path("p/<slug:project>/models/<str:name>/", model_views.model, name="model"),

@@ -12,19 +12,19 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from apps.clusters import logs
-from apps.clusters.pages.optionfields import initial_of
 from apps.clusters.podoptions import words
 from apps.core.access import may
-from apps.core.errors import FlotillaError, Missing
+from apps.core.errors import Conflict, FlotillaError, Missing
 from apps.core.models import Project
 from apps.core.pages.base import PageRequest, page, render_page
 from apps.core.pages.formtext import flash_errors, put_error
 from apps.core.states import Role
 from apps.experiments import artifacts, panels, selectors, services
 from apps.experiments.downloads import file_response
-from apps.experiments.forms import LaunchForm, RegisterForm
+from apps.experiments.forms import LaunchForm, RegisterForm, filled_in
 from apps.experiments.logs import Choice, choice_of, run_log_part
 from apps.experiments.models import Run
+from apps.experiments.places import places
 from apps.experiments.states import UNSETTLED, RunKind, RunState
 
 PER_PAGE = 50
@@ -75,31 +75,41 @@ def detail(request: PageRequest, project: Project, name: str) -> HttpResponse:
 @page(at_least=Role.DEVELOPER)
 def launch(request: PageRequest, project: Project) -> HttpResponse:
     """Launch a run."""
-    form = LaunchForm(request.POST or None, initial=_initial(request, project))
+    again = _again(request, project)
+    initial = filled_in(again) if again else {"experiment": request.GET.get("experiment", "")}
+    offered, spec = places(), again.spec if again is not None else None
+    form = LaunchForm(request.POST or None, initial=initial, places=offered, again=spec)
     if request.method == "POST" and form.is_valid():
         try:
-            run = services.launch_wish(principal=request.principal, project=project, wish=form.wish())
+            run = services.launch_wish(principal=request.principal, project=project, wish=form.wish(), rerun_of=again)
         except FlotillaError as error:
             put_error(form, error)
         else:
             messages.success(request, f"{run} is on its way.")
             return redirect("experiments:run", project=project.name, uid=run.uid)
-    has_clusters = bool(form.fields["cluster"].choices)  # type: ignore[attr-defined]
-    context = {"project": project, "form": form, "has_clusters": has_clusters}
+    context = {
+        "project": project,
+        "form": form,
+        "has_clusters": bool(offered),
+        "again": again,
+        "before": None if again else _before(project, initial["experiment"]),
+    }
     return render(request, "experiments/launch.html", context, status=400 if form.errors else 200)
 
 
-def _initial(request: PageRequest, project: Project) -> dict[str, Any]:
-    """The experiment that the address names, and the image that its last run had."""
-    name = request.GET.get("experiment", "")
+def _again(request: PageRequest, project: Project) -> Run | None:
+    """The run that the address asks to launch again."""
+    uid = request.GET.get("again", "")
+    run = _found(request, project, uid, Role.DEVELOPER) if uid else None
+    if run is not None and run.kind != RunKind.LAUNCHED:
+        raise Conflict("Flotilla did not launch this run, so it can't repeat it.")
+    return run
+
+
+def _before(project: Project, experiment: str) -> Run | None:
+    """The last run that was launched, which may be asked for again: in that experiment, where one is named."""
     runs = selectors.runs(experiment__project=project, kind=RunKind.LAUNCHED)
-    before = (runs.filter(experiment__name=name) if name else runs).order_by("-id").first()
-    initial: dict[str, Any] = {"experiment": name}
-    if before is not None:
-        initial |= {"image": before.spec.get("image", ""), **before.spec.get("resources", {})}
-        initial |= initial_of(before.spec)
-        initial["cluster"] = before.cluster.name if before.cluster else ""
-    return initial
+    return (runs.filter(experiment__name=experiment) if experiment else runs).order_by("-id").first()
 
 
 def _found(request: PageRequest, project: Project, uid: str, at_least: Role = Role.VIEWER) -> Run:
@@ -174,15 +184,6 @@ def cancel(request: PageRequest, project: Project, uid: str) -> HttpResponse:
     run = services.cancel_run(principal=request.principal, run=_found(request, project, uid, Role.DEVELOPER))
     messages.success(request, f"{run} is being cancelled.")
     return redirect("experiments:run", project=project.name, uid=uid)
-
-
-@page
-@require_POST
-def rerun(request: PageRequest, project: Project, uid: str) -> HttpResponse:
-    """Launch the same spec again."""
-    again = services.rerun(principal=request.principal, run=_found(request, project, uid, Role.DEVELOPER))
-    messages.success(request, f"{again} is on its way.")
-    return redirect("experiments:run", project=project.name, uid=again.uid)
 
 
 @page

@@ -68,6 +68,7 @@ PAGES = get(
     "/p/demo/experiments/digits/",
     "/p/demo/experiments/digits/?sort=-metrics.loss&filter=metrics.loss<2",
     "/p/demo/runs/new",
+    "/p/demo/runs/new?again={pending}",
     "/p/demo/runs/{run}/",
     "/p/demo/runs/{pending}/",
     "/p/demo/runs/{run}/artifacts/note.txt",
@@ -84,15 +85,28 @@ PAGES = get(
     "/p/demo/targets/new",
     "/search?q=digits",
 )
+LAUNCH = {
+    "experiment": "digits",
+    "image": "busybox",
+    "way": "line",
+    "cluster": "demo-cluster",
+    "cpu": "1",
+    "memory": "1Gi",
+}
 FORMS = [
     Ask(
         "POST",
         "/p/demo/runs/new",
-        {"experiment": "digits", "image": "busybox", "cluster": "demo-cluster", "cpu": "1", "memory": "1Gi"},
+        LAUNCH,
         form=True,
     ),
     Ask("POST", "/p/demo/runs/{pending}/cancel", {}, form=True),
-    Ask("POST", "/p/demo/runs/{pending}/rerun", {}, form=True),
+    Ask(
+        "POST",
+        "/p/demo/runs/new?again={pending}",
+        LAUNCH,
+        form=True,
+    ),
     Ask("POST", "/p/demo/runs/{run}/register", {"model": "digits", "artifact_path": "model"}, form=True),
     Ask("POST", "/p/demo/models/digits/aliases", {"alias": "best", "version": "1"}, form=True),
     Ask("POST", "/p/demo/models/digits/aliases/champion/delete", {}, form=True),

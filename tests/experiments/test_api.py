@@ -83,6 +83,18 @@ def test_options_of_pods_are_stored_previewed_shown_and_kept_by_a_rerun(api: Api
     assert not set(EVERYTHING) & set(api("POST", "runs", WISH).json()["spec"])
 
 
+def test_a_command_line_and_words_are_kept_as_they_were_written(api: Api, cluster: Any) -> None:
+    line = {"experiment": "digits", "image": "x", "command_line": " cd $HOME && ls "}
+    assert api("POST", "runs", line).json()["spec"]["command_line"] == " cd $HOME && ls "
+    job = api("POST", "runs?dry_run=true", line).json()["objects"][-1]
+    assert job["spec"]["template"]["spec"]["containers"][0]["command"] == ["/bin/sh", "-c", " cd $HOME && ls "]
+    words: dict[str, Any] = {"command": ["echo", " a "], "args": ["b ", ""], "env": {"A": " c "}}
+    spec = api("POST", "runs", WISH | words).json()["spec"]
+    assert {key: spec[key] for key in words} == words
+    both = api("POST", "runs", WISH | {"command_line": "ls"})
+    assert both.status_code == 400 and "Give the one or the others" in both.content.decode()
+
+
 def test_a_disabled_cluster_is_told_from_one_that_is_not_there(api: Api, cluster: Any) -> None:
     type(cluster).objects.update(enabled=False)
     for body, status, said in (

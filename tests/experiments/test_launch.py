@@ -63,10 +63,18 @@ def test_a_run_that_trains_and_logs_by_its_own_token(
     assert len(history) == len(set(history))
 
 
-def test_an_emoji_in_the_environment_arrives(principal: Principal, experiment: Experiment) -> None:
+def test_a_command_runs_as_it_was_written_and_an_emoji_arrives(principal: Principal, experiment: Experiment) -> None:
     run = launch(principal, experiment, "sh", "-c", 'echo "$NOTE"', env={"NOTE": "🚀 für 東京"})
-    follow(run, *SETTLED)
-    assert run.state == RunState.SUCCEEDED and "🚀 für 東京" in last(run).log
+    line = """echo "$NOTE" | cat && test -n "$$" && echo "$(echo 'two  words')" '$(NOTE)' | cat"""
+    shell = launch(principal, experiment, command_line=line, env={"NOTE": "🚀 für 東京"})
+    words = launch(principal, experiment, "echo", "$HOME", "&&", "two  words", "$(NOTE)", env={"NOTE": "für"})
+    for each in (run, shell, words):
+        follow(each, *SETTLED)
+        assert each.state == RunState.SUCCEEDED, last(each).log
+    assert "🚀 für 東京" in last(run).log
+    # The shell reads its line as it is, quotes, pipes and `$(…)` included; words are taken as words.
+    assert last(shell).log.splitlines()[-2:] == ["🚀 für 東京", "two  words $(NOTE)"]
+    assert last(words).log.splitlines()[-1] == "$HOME && two  words für"
 
 
 def test_a_run_that_fails_says_why(principal: Principal, experiment: Experiment) -> None:

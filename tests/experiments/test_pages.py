@@ -136,6 +136,7 @@ def test_launching_from_the_form(browser: Client, project: Project) -> None:
         "experiment": "digits",
         "image": "python:3.11",
         "command": "python train.py --name 'two words'",
+        "way": "line",
         "cluster": "home",
         "cpu": "500m",
         "memory": "1Gi",
@@ -145,11 +146,14 @@ def test_launching_from_the_form(browser: Client, project: Project) -> None:
     reply = browser.post("/p/demo/runs/new", form)
     run = Run.objects.get()
     assert reply.status_code == 302 and run.uid in reply["Location"]
-    assert run.spec["command"] == ["python", "train.py", "--name", "two words"]
+    assert run.spec["command_line"] == "python train.py --name 'two words'" and not run.spec["command"]
     assert run.spec["params"] == {"alpha": "0.1", "beta": "2"} and run.spec["deadline_seconds"] == 300
-    assert "python train.py --name two words" in text(browser.get(f"/p/demo/runs/{run.uid}/"))
+    page = html.unescape(text(browser.get(f"/p/demo/runs/{run.uid}/")))
+    assert "Command line" in page and "run by /bin/sh" in page and "python train.py --name 'two words'" in page
     wrong = browser.post("/p/demo/runs/new", form | {"cpu": "lots", "params": "nonsense"})
     assert wrong.status_code == 400 and b"is not NAME=value" in wrong.content
+    wrong = browser.post("/p/demo/runs/new", form | {"command": "cd x && ls", "way": "words"})
+    assert wrong.status_code == 400 and "means something to a shell only" in wrong.context["form"].errors["command"][0]
     wrong = browser.post("/p/demo/runs/new", form | {"cpu": "lots"})
     assert wrong.status_code == 400 and b"lots" in wrong.content
     wrong = browser.post("/p/demo/runs/new", form | {"memory": "512m"})
@@ -159,7 +163,7 @@ def test_launching_from_the_form(browser: Client, project: Project) -> None:
 
 def test_options_of_pods_by_the_form_on_the_page_and_in_the_next_form(browser: Client, project: Project) -> None:
     factories.cluster("home", nodes=1)
-    form = {"experiment": "digits", "image": "x", "cluster": "home", "cpu": "1", "memory": "1Gi"}
+    form = {"experiment": "digits", "image": "x", "way": "line", "cluster": "home", "cpu": "1", "memory": "1Gi"}
     assert '<details class="fold advanced"><summary>' in browser.get("/p/demo/runs/new").content.decode()
     texts = initial_of(EVERYTHING)
     wrong = browser.post("/p/demo/runs/new", form | texts | {"memory": "9Gi"})
@@ -172,11 +176,65 @@ def test_options_of_pods_by_the_form_on_the_page_and_in_the_next_form(browser: C
     said = html.unescape(text(browser.get(f"/p/demo/runs/{run.uid}/")))
     for row in rows(EVERYTHING):
         assert row.label in said and all(line in said for line in row.lines)
-    again = browser.get("/p/demo/runs/new?experiment=digits").context["form"]
+    again = browser.get(f"/p/demo/runs/new?again={run.uid}").context["form"]
     assert {name: again[name].value() for name in texts} == texts
+    fresh = browser.get("/p/demo/runs/new?experiment=digits").context["form"]
+    assert not any(fresh[name].value() for name in texts), "nothing is repeated unasked"
 
 
-def test_cancel_rerun_and_register_from_the_page(browser: Client, principal: Principal, experiment: Experiment) -> None:
+SPECS = [
+    {"command_line": "cd /data && python train.py | tee log"},
+    {"command": ["python", "-c", "print('a b')\n"], "args": ["", " x "], "env": {"A": "1\n2", "B": " b "}},
+    {"args": ["--rank=$(JOB_COMPLETION_INDEX)"], "workers": 3, "resources": {"cpu": "2", "memory": "4Gi", "gpu": 8}},
+    {"deadline_seconds": 100, "retries": 2, "retry_on": ["start"], "params": {"alpha": "1\n"}, **EVERYTHING},
+]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: next(iter(spec)))
+def test_a_rerun_opens_the_form_filled_in_and_what_nobody_changes_stays_exactly_so(
+    browser: Client, principal: Principal, experiment: Experiment, spec: dict[str, Any]
+) -> None:
+    cluster = factories.cluster("home", nodes=0)
+    factories.cluster("another", nodes=0)
+    wish = {"experiment": "digits", "image": "python:3.11", "cluster": "home", **spec}
+    run = services.launch_wish(principal=principal, project=experiment.project, wish=wish)
+    address = f"/p/demo/runs/new?again={run.uid}"
+    assert f'href="{address}"' in browser.get(f"/p/demo/runs/{run.uid}/").content.decode()
+    form = browser.get(address).context["form"]
+    # As a browser sends it.
+    filled = {each.name: str(each.value()).replace("\n", "\r\n") for each in form if each.value() is not None}
+    assert filled["cluster"] == cluster.name
+    assert browser.post(address, filled).status_code == 302
+    again = Run.objects.exclude(pk=run.pk).get()
+    assert (again.spec, again.rerun_of, again.cluster) == (run.spec, run, cluster)
+    assert browser.post(address, filled | {"command": "true", "way": "words"}).status_code == 302
+    changed = Run.objects.order_by("-id")[0]
+    assert changed.spec == run.spec | {"command_line": "", "command": ["true"], "args": []}
+
+
+def test_the_form_offers_healthy_clusters_first_with_their_state_and_room(
+    browser: Client, principal: Principal, experiment: Experiment
+) -> None:
+    factories.cluster("a-cut-off", state="Unreachable", message="The connection timed out.")
+    factories.cluster("b-refusing", state="Degraded", conditions=[{"type": "Authorized", "status": "False"}])
+    factories.cluster("c-disabled", enabled=False)
+    assert browser.get("/p/demo/runs/new").context["form"]["cluster"].value() == "", "none is healthy: it asks"
+    factories.cluster("z-well", nodes=1)
+    factories.cluster("y-well", nodes=0)
+    wish = {"experiment": "digits", "image": "x", "cluster": "z-well", "resources": {"gpu": 2}}
+    run = services.launch_wish(principal=principal, project=experiment.project, wish=wish)
+    answer = browser.get("/p/demo/runs/new")
+    form = answer.context["form"]
+    names = [name for name, _ in form.fields["cluster"].choices]
+    assert names == ["y-well", "z-well", "a-cut-off", "b-refusing"]
+    assert form["cluster"].value() == "y-well" and not form["gpu"].value() and not form["image"].value()
+    shown = html.unescape(text(answer))
+    assert "z-well · Healthy · free: " in shown and "2 of 2 GPUs" in shown
+    assert "a-cut-off · Unreachable · The connection timed out." in shown
+    assert f"?again={run.uid}" in answer.content.decode(), "who wants the last one again asks for it"
+
+
+def test_cancel_and_register_from_the_page(browser: Client, principal: Principal, experiment: Experiment) -> None:
     factories.cluster("home", nodes=1)
     wish = {"experiment": "digits", "image": "python:3.11"}
     run = services.launch_wish(principal=principal, project=experiment.project, wish=wish)
@@ -184,8 +242,6 @@ def test_cancel_rerun_and_register_from_the_page(browser: Client, principal: Pri
     browser.post(f"/p/demo/runs/{run.uid}/cancel")
     run.refresh_from_db()
     assert run.state == RunState.CANCELING
-    reply = browser.post(f"/p/demo/runs/{run.uid}/rerun")
-    assert Run.objects.get(rerun_of=run).uid in reply["Location"]
     artifacts.write(run, "model/MLmodel", io.BytesIO(b"x"))
     assert "Register model" in text(browser.get(f"/p/demo/runs/{run.uid}/"))
     browser.post(f"/p/demo/runs/{run.uid}/register", {"model": "digits", "artifact_path": "model"})

@@ -1,20 +1,22 @@
 """What people type into forms, as lists and pairs, and what is wrong with it."""
 
-import shlex
+from collections.abc import Mapping
+from typing import Any
 
 from django.contrib import messages
 from django.forms import BaseForm, ValidationError
 from django.http import HttpRequest
 
 from apps.core.errors import FlotillaError
+from apps.core.text import shellwords
 
 
 def words(text: str) -> list[str]:
-    """Words as a shell would split them. Raises ValidationError for an open quote."""
+    """Words as a shell would split them. Raises ValidationError for an open quote and for what only a shell knows."""
     try:
-        return shlex.split(text)
+        return shellwords.split(text)
     except ValueError as error:
-        raise ValidationError(f"This can't be split into words: {error}.") from error
+        raise ValidationError(str(error)) from error
 
 
 def pairs(text: str) -> dict[str, str]:
@@ -26,6 +28,11 @@ def pairs(text: str) -> dict[str, str]:
             raise ValidationError(f"{line[:100]!r} is not NAME=value.")
         found[name.strip()] = value.strip()
     return found
+
+
+def as_lines(values: Mapping[str, Any]) -> str:
+    """The lines that `pairs` reads."""
+    return "\n".join(f"{name}={value}" for name, value in values.items())
 
 
 def put_error(form: BaseForm, error: FlotillaError) -> None:

@@ -64,6 +64,11 @@ class RunResourcesSerializer(serializers.Serializer[Any]):
     gpu = serializers.IntegerField(required=False)
 
 
+def _word() -> serializers.CharField:
+    """A text that is taken as it is: blanks may be all that it is about."""
+    return serializers.CharField(allow_blank=True, trim_whitespace=False)
+
+
 class NewRunSerializer(PodOptionsSerializer):
     """A run to launch. The experiment is made when it is new; the only cluster need not be named."""
 
@@ -71,9 +76,17 @@ class NewRunSerializer(PodOptionsSerializer):
     experiment = serializers.CharField(max_length=500)
     name = serializers.CharField(required=False, max_length=250)
     image = serializers.CharField()
-    command = serializers.ListField(child=serializers.CharField(), required=False)
-    args = serializers.ListField(child=serializers.CharField(allow_blank=True), required=False)
-    env = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
+    command_line = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        trim_whitespace=False,
+        help_text="What /bin/sh runs, as it is: &&, $HOME and pipes work. In place of command and args.",
+    )
+    command = serializers.ListField(
+        child=_word(), required=False, help_text="Words that no shell reads; Kubernetes fills in $(NAME)."
+    )
+    args = serializers.ListField(child=_word(), required=False)
+    env = serializers.DictField(child=_word(), required=False)
     resources = RunResourcesSerializer(required=False)
     deadline_seconds = serializers.IntegerField(
         required=False, allow_null=True, help_text="For all attempts together, from the first Job on."

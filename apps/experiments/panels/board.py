@@ -13,6 +13,7 @@ from apps.core.access import Principal, may
 from apps.core.database.transitions import transitions_of
 from apps.core.models import Transition
 from apps.experiments import artifacts, charts, selectors
+from apps.experiments.commands import Command, expanded, of_spec
 from apps.experiments.filetree import Files, file_trees
 from apps.experiments.models import Attempt, Experiment, LatestMetric, LoggedModel, ModelVersion, Run
 from apps.experiments.panels.table import CHART_POINTS, PER_PAGE, prominence
@@ -233,9 +234,14 @@ class RunBoard:
         return list(reversed(transitions_of(self.run)))
 
     @property
-    def command(self) -> str:
-        """What the container runs, as one line."""
-        return " ".join([*self.run.spec.get("command", []), *self.run.spec.get("args", [])])
+    def command(self) -> Command | None:
+        """What the container runs; None where its image alone decides."""
+        return of_spec(self.run.spec)
+
+    @property
+    def is_expanded(self) -> bool:
+        """Whether Kubernetes replaces something in the words of the command."""
+        return expanded([*self.run.spec.get("command", []), *self.run.spec.get("args", [])])
 
     @property
     def ended(self) -> Any:

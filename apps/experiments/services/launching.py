@@ -130,7 +130,9 @@ def launch_run(
 
 
 @transaction.atomic
-def launch_runs(*, principal: Principal, project: Project, wishes: Sequence[Mapping[str, Any]]) -> list[Run]:
+def launch_runs(
+    *, principal: Principal, project: Project, wishes: Sequence[Mapping[str, Any]], rerun_of: Run | None = None
+) -> list[Run]:
     """Launch several runs, all or none of them. Each wish has `experiment`, the spec's fields, `name`, `params`…
 
     Needs the developer role.
@@ -146,6 +148,7 @@ def launch_runs(*, principal: Principal, project: Project, wishes: Sequence[Mapp
             cluster=wish.get("cluster") or None,
             params=wish.get("params") or {},
             tags=wish.get("tags") or {},
+            rerun_of=rerun_of,
         )
         for experiment, spec, wish in zip(names, specs, wishes, strict=True)
     ]
@@ -158,12 +161,12 @@ def _specs(wishes: Sequence[Mapping[str, Any]]) -> list[RunSpec]:
     return [parse_spec(wish) for wish in wishes]
 
 
-def launch_wish(*, principal: Principal, project: Project, wish: Mapping[str, Any]) -> Run:
+def launch_wish(*, principal: Principal, project: Project, wish: Mapping[str, Any], rerun_of: Run | None = None) -> Run:
     """Launch one run from what a form or a request says; the experiment is made when it is new.
 
     Needs the developer role.
     """
-    return launch_runs(principal=principal, project=project, wishes=[wish])[0]
+    return launch_runs(principal=principal, project=project, wishes=[wish], rerun_of=rerun_of)[0]
 
 
 @transaction.atomic
@@ -204,11 +207,16 @@ def _next_ids(count: int) -> list[int]:
         return [pk for (pk,) in cursor.fetchall()]
 
 
+def default_name(experiment: Experiment, pk: int) -> str:
+    """The name of a run that was given none."""
+    return f"{experiment.name}-{pk}"[:250]
+
+
 def _run(principal: Principal, pk: int, asked: Launch, cluster: Cluster) -> Run:
     return Run(
         pk=pk,
         experiment=asked.experiment,
-        name=asked.name.strip()[:250] or f"{asked.experiment.name}-{pk}"[:250],
+        name=asked.name.strip()[:250] or default_name(asked.experiment, pk),
         kind=RunKind.LAUNCHED,
         state=RunState.PENDING,
         created_by=author(principal),
