@@ -70,7 +70,7 @@ class Access:
 
     def _impersonated(self, request: Request, user: User) -> User:
         name = request.headers["impersonate-user"]
-        groups = [value.decode("latin-1") for key, value in request.raw_headers if key.lower() == b"impersonate-group"]
+        groups = request.headers.getlist("impersonate-group")
         namespace, _, account = name.removeprefix(SERVICE_ACCOUNT_PREFIX).partition(":")
         if name.startswith(SERVICE_ACCOUNT_PREFIX):
             wishes = [Attributes("impersonate", "", "serviceaccounts", "", namespace, account)]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+
+from starlette.requests import ClientDisconnect
 
 from localcluster.api import handlers
 from localcluster.api.access import Access
@@ -59,9 +60,6 @@ class Api:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """ASGI: one request."""
-        if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
-            return
         if scope["type"] != "http":
             raise RuntimeError(f"{scope['type']} is not spoken here")
         request = Request(scope, receive)
@@ -69,13 +67,15 @@ class Api:
             response = await self._route(request, self._user_of(request))
         except StatusError as error:
             response = failure(error)
+        except ClientDisconnect:
+            return
         except Exception:
             log.exception("%s %s failed", request.method, request.path)
             response = failure(StatusError(500, "InternalError", "an error on the server; its log says more"))
         if isinstance(response, Stream):
-            await self._send_stream(response, request, send)
+            await self._send_stream(response, scope, receive, send)
         else:
-            await _send_whole(response, send)
+            await response(scope, receive, send)
 
     def _user_of(self, request: Request) -> User:
         if request.path.rstrip("/") in _PUBLIC and "authorization" not in request.headers:
@@ -164,53 +164,15 @@ class Api:
             return await handlers.update_object(self._registry, row, target, request)
         raise method_not_allowed()
 
-    async def _send_stream(self, stream: Stream, request: Request, send: Send) -> None:
+    async def _send_stream(self, stream: Stream, scope: Message, receive: Receive, send: Send) -> None:
         """Send piece by piece; stop when the client goes or the server closes."""
-        pump = asyncio.ensure_future(_pump(stream, send))
-        gone = asyncio.ensure_future(request.disconnected())
-        self._streams.add(pump)
+        sending = asyncio.ensure_future(stream(scope, receive, send))
+        self._streams.add(sending)
         try:
-            await asyncio.wait((pump, gone), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({sending})
         finally:
-            self._streams.discard(pump)
-            for task in (pump, gone):
-                task.cancel()
-            results = await asyncio.gather(pump, gone, return_exceptions=True)
-        for result in results:
-            if isinstance(result, Exception):
-                raise result
-
-
-async def _pump(stream: Stream, send: Send) -> None:
-    await send(_start(stream))
-    try:
-        async with contextlib.aclosing(stream.parts) as parts:
-            async for part in parts:
-                await send({"type": "http.response.body", "body": part, "more_body": True})
-    finally:
-        # Also when cancelled at shutdown: the client then sees an end, not a broken connection.
-        with contextlib.suppress(OSError):
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-def _start(response: Answer) -> Message:
-    headers = [("content-type", response.content_type)] if response.content_type else []
-    headers += [*response.headers, ("cache-control", "no-cache, private")]
-    encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-    return {"type": "http.response.start", "status": response.status, "headers": encoded}
-
-
-async def _send_whole(response: Response, send: Send) -> None:
-    response.headers.append(("content-length", str(len(response.body))))
-    await send(_start(response))
-    await send({"type": "http.response.body", "body": response.body})
-
-
-async def _lifespan(receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        if message["type"] == "lifespan.startup":
-            await send({"type": "lifespan.startup.complete"})
-        elif message["type"] == "lifespan.shutdown":
-            await send({"type": "lifespan.shutdown.complete"})
-            return
+            self._streams.discard(sending)
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+        if not sending.cancelled():
+            sending.result()

@@ -204,7 +204,9 @@ def discover(path: str, request: Request, catalog: Catalog) -> Response | None:
     if pieces in (["api"], ["apis"]) and wanted:
         version = wanted.parameters.get("v", "v2")
         response = answer(_aggregated(catalog, core if pieces == ["api"] else named, version))
-        response.content_type = f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
+        response.headers["content-type"] = (
+            f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
+        )
         return response
     if pieces == ["api"]:
         return answer({"kind": "APIVersions", "apiVersion": "v1", "versions": ["v1"], "serverAddressByClientCIDRs": []})

@@ -80,7 +80,8 @@ def _single(request: Request, row: Resource, obj: Obj, status: int = 200) -> Res
 
 
 def _warned(request: Request, response: Response) -> Response:
-    response.headers += [("warning", f'299 - "{warning}"') for warning in request.warnings]
+    for warning in request.warnings:
+        response.headers.append("warning", f'299 - "{warning}"')
     return response
 
 

@@ -1,15 +1,20 @@
-"""Requests and answers, thinly over ASGI: parsing, content negotiation, ``Status`` for errors."""
+"""Requests and answers: what Kubernetes adds to Starlette's, such as its options, formats and ``Status`` for errors.
+
+Of Starlette only these two are used. Routes are not: what a path is about is read once, for roles and handlers alike
+(:mod:`localcluster.api.requestinfo`), and custom kinds come and go while the server runs.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, unquote
 
 import yaml
+from starlette import requests, responses
 
 from localcluster.errors import StatusError, bad_request, unsupported_media_type
 from localcluster.meta import dump
@@ -26,6 +31,7 @@ MAX_BODY = 3 * 1024 * 1024
 JSON = "application/json"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 
+_NOT_KEPT = (b"cache-control", b"no-cache, private")
 _ON, _OFF = ("", "true", "1"), ("false", "0")
 
 
@@ -53,31 +59,35 @@ def parse_accept(header: str) -> list[Accepted]:
     return found
 
 
-class Request:
-    """An HTTP request, with its body read on demand."""
+class Request(requests.Request):
+    """An HTTP request, with what is Kubernetes' own in it."""
 
     def __init__(self, scope: Message, receive: Receive) -> None:
-        self._receive = receive
-        self.method: str = scope["method"]
-        self.raw_path: str = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
-        self.path = unquote(self.raw_path)
-        self.raw_query: str = scope.get("query_string", b"").decode("latin-1")
-        self._query: dict[str, list[str]] = parse_qs(self.raw_query, keep_blank_values=True)
-        self.raw_headers: list[tuple[bytes, bytes]] = scope["headers"]
-        self.headers: dict[str, str] = {
-            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
-        }
-        self.client: Any = scope.get("client")
+        super().__init__(scope, receive)
         self.warnings: list[str] = []
-        self._body: bytes | None = None
 
-    def values(self, name: str) -> list[str]:
+    @property
+    def path(self) -> str:
+        """The path, decoded."""
+        return str(self.scope["path"])
+
+    @property
+    def raw_path(self) -> str:
+        """The path as it came."""
+        return bytes(self.scope["raw_path"]).decode("latin-1")
+
+    @property
+    def raw_query(self) -> str:
+        """The query as it came."""
+        return bytes(self.scope["query_string"]).decode("latin-1")
+
+    def repeated(self, name: str) -> list[str]:
         """Every value of a query parameter."""
-        return self._query.get(name, [])
+        return self.query_params.getlist(name)
 
     def query(self, name: str) -> str:
         """A query parameter, the first one where it is repeated; '' where it is not given."""
-        values = self._query.get(name)
+        values = self.query_params.getlist(name)
         return values[0] if values else ""
 
     def flag(self, name: str) -> bool:
@@ -85,7 +95,7 @@ class Request:
 
         A real API server takes all but ``false`` and ``0`` as on; here what is neither is refused, as somebody's error.
         """
-        if name not in self._query:
+        if name not in self.query_params:
             return False
         text = self.query(name)
         if text.lower() not in _ON and text.lower() not in _OFF:
@@ -94,7 +104,7 @@ class Request:
 
     def number(self, name: str) -> int | None:
         """A query parameter that is a whole number of 64 bits; None where it is not given. Raises StatusError 400."""
-        if name not in self._query:
+        if name not in self.query_params:
             return None
         text = self.query(name)
         number = whole(text)
@@ -115,25 +125,24 @@ class Request:
 
     async def disconnected(self) -> None:
         """Return when the client is gone. Read the body before."""
-        while (await self._receive())["type"] != "http.disconnect":
+        while (await self.receive())["type"] != "http.disconnect":
             continue
 
     async def body(self, limit: int = MAX_BODY) -> bytes:
-        """The whole body, of at most ``limit`` bytes; it may be asked for again. Raises StatusError 413."""
-        if self._body is not None:
-            return self._body
-        parts: list[bytes] = []
-        size = 0
-        while True:
-            message = await self._receive()
-            part = message.get("body", b"")
-            size += len(part)
-            if size > limit:
-                raise StatusError(413, "RequestEntityTooLarge", f"limit is {limit} bytes")
-            parts.append(part)
-            if not message.get("more_body"):
-                self._body = b"".join(parts)
-                return self._body
+        """The whole body, of at most ``limit`` bytes; it may be asked for again.
+
+        Raises StatusError 413, and ClientDisconnect where the client leaves before its end.
+        """
+        if not hasattr(self, "_body"):
+            parts: list[bytes] = []
+            size = 0
+            async for part in self.stream():
+                size += len(part)
+                if size > limit:
+                    raise StatusError(413, "RequestEntityTooLarge", f"limit is {limit} bytes")
+                parts.append(part)
+            self._body = b"".join(parts)
+        return self._body
 
     async def document(self) -> Any:
         """The body as JSON or YAML. Raises StatusError 400, 413, 415."""
@@ -157,39 +166,73 @@ def parse_document(body: bytes, content_type: str) -> Any:
         if content_type.endswith("yaml"):
             return _yaml(body)
         return json.loads(body, parse_constant=_finite, parse_float=_finite)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except _ODD_YAML as error:
         raise bad_request(f"the object provided is unrecognized: {error}") from error
+
+
+class _Yaml(yaml.SafeLoader):
+    """As Kubernetes reads YAML: a date is text. (Not libyaml's loader: a deep document ends the process.)"""
+
+
+_Yaml.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+# What PyYAML lets through beside its own errors, where a value belies its tag.
+_ODD_YAML = (yaml.YAMLError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError)
 
 
 def _yaml(body: bytes) -> Any:
     """Read YAML, in which an escape stands for a character, and half of a surrogate pair is none."""
-    value = yaml.safe_load(body)
-    if b"\\u" in body or b"\\U" in body:
-        try:
-            json.dumps(value, ensure_ascii=False, default=str).encode()
-        except UnicodeEncodeError as error:
-            raise ValueError("yaml: found invalid Unicode character escape code") from error
-    return value
+    if b"\\u" not in body:
+        # Most clients send JSON by that name, which is read many times as fast as what it is.
+        with contextlib.suppress(json.JSONDecodeError, UnicodeDecodeError):
+            return json.loads(body, parse_constant=_finite, parse_float=_finite)
+    try:
+        text = json.dumps(yaml.load(body, Loader=_Yaml), ensure_ascii=False, allow_nan=False)  # noqa: S506 - a SafeLoader
+        # By way of JSON, so that keys are texts.
+        return json.loads(text.encode())
+    except UnicodeEncodeError as error:
+        raise ValueError("yaml: found invalid Unicode character escape code") from error
 
 
-@dataclass(slots=True)
-class Response:
+class Response(responses.Response):
     """A complete answer."""
 
-    body: bytes
-    status: int = 200
-    content_type: str = JSON
-    headers: list[tuple[str, str]] = field(default_factory=list)
+    media_type = JSON
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        """Nothing that the API says may be kept for later."""
+        super().init_headers(headers)
+        self.raw_headers.append(_NOT_KEPT)
 
 
-@dataclass(slots=True)
-class Stream:
-    """An answer that comes in pieces; it is closed when the client goes."""
+class Stream(responses.StreamingResponse):
+    """An answer that comes in pieces. Its source is closed when the client goes, or the server."""
 
-    parts: AsyncGenerator[bytes, None]
-    status: int = 200
-    content_type: str = JSON
-    headers: list[tuple[str, str]] = field(default_factory=list)
+    media_type = JSON
+
+    def __init__(
+        self, parts: AsyncGenerator[bytes, None], status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(parts, status, headers)
+        self._parts = parts
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        """As of a complete answer."""
+        super().init_headers(headers)
+        self.raw_headers.append(_NOT_KEPT)
+
+    async def stream_response(self, send: Send) -> None:
+        """Send piece by piece. Cut off by us, it still has an end, so that the client sees no broken connection."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        try:
+            async with contextlib.aclosing(self._parts) as parts:
+                async for part in parts:
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+        finally:
+            with contextlib.suppress(OSError):
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def answer(obj: Any, status: int = 200) -> Response:
@@ -199,14 +242,14 @@ def answer(obj: Any, status: int = 200) -> Response:
 
 def text(body: str, status: int = 200) -> Response:
     """Plain text."""
-    return Response(body.encode(), status, "text/plain; charset=utf-8")
+    return Response(body, status, media_type="text/plain")
 
 
 def failure(error: StatusError) -> Response:
     """The ``Status`` of an error."""
     response = answer(error.status(), error.code)
     if error.code == 401:
-        response.headers.append(("www-authenticate", 'Bearer realm="localcluster"'))
+        response.headers.append("www-authenticate", 'Bearer realm="localcluster"')
     if error.code in (429, 503) and (seconds := error.details.get("retryAfterSeconds")):
-        response.headers.append(("retry-after", str(seconds)))
+        response.headers.append("retry-after", str(seconds))
     return response

@@ -23,7 +23,7 @@ Obj = dict[str, Any]
 _POLL = 0.15  # seconds between looks at a log that is followed
 _CHUNK = 256 * 1024
 _LONGEST_SINCE_SECONDS = 100 * 365 * 86400  # longer than any log, and still a date
-_TEXT = "text/plain"
+_TEXT = {"content-type": "text/plain"}
 
 
 class Usage(Protocol):
@@ -282,10 +282,10 @@ async def handle_log(
     path = agent.log_path(namespace, name, container, previous=options.previous) if agent else None
     if path is None:
         if _status_of(pod, container).get("state", {}).get("terminated") and not options.previous:
-            return Response(b"", content_type=_TEXT)
+            return Response(b"", headers=_TEXT)
         raise bad_request(_why_no_log(pod, container, previous=options.previous))
     if not options.follow:
-        return Response(await asyncio.to_thread(read_log, path, options), content_type=_TEXT)
+        return Response(await asyncio.to_thread(read_log, path, options), headers=_TEXT)
     run = _status_of(pod, container).get("restartCount", 0)
     uid = pod["metadata"]["uid"]
 
@@ -297,4 +297,4 @@ async def handle_log(
         ended = bool((status.get("state") or {}).get("terminated")) or status.get("restartCount", 0) != run
         return ended or now["metadata"]["uid"] != uid
 
-    return Stream(follow_log(path, options, is_over), content_type=_TEXT)
+    return Stream(follow_log(path, options, is_over), headers=_TEXT)

@@ -69,7 +69,7 @@ class WriteOptions:
         force = request.flag("force")
         if force and not applies:
             _refuse(kind, not_allowed("force", "may not be specified for non-apply patch"))
-        return cls(manager, _dry_run(request.values("dryRun"), kind), force)
+        return cls(manager, _dry_run(request.repeated("dryRun"), kind), force)
 
 
 def validation_of(request: Request) -> str:
@@ -96,7 +96,7 @@ class DeleteOptions:
         grace, orphans = request.number("gracePeriodSeconds"), request.query("orphanDependents")
         return cls.read(
             {
-                "dryRun": request.values("dryRun"),
+                "dryRun": request.repeated("dryRun"),
                 "gracePeriodSeconds": grace,
                 "orphanDependents": request.flag("orphanDependents") if orphans else None,
                 "propagationPolicy": request.query("propagationPolicy") or None,

@@ -132,11 +132,10 @@ class Proxy:
         address_of = _pod_address if target.resource == "pods" else _service_address
         scheme, address, port = address_of(self._registry, target)
         # The raw path is passed on as it came: decoding and encoding it again could change it.
-        found = re.search(r"/proxy(/.*)?$", request.raw_path.split("?")[0].partition(f"/{target.resource}/")[2])
+        found = re.search(r"/proxy(/.*)?$", request.raw_path.partition(f"/{target.resource}/")[2])
         path = (found.group(1) if found else None) or "/"
         query = f"?{request.raw_query}" if request.raw_query else ""
-        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers]
-        headers = [(name, value) for name, value in headers if name.lower() not in _NOT_FORWARDED]
+        headers = [(name, value) for name, value in request.headers.items() if name not in _NOT_FORWARDED]
         headers += [("Host", f"{address}:{port}"), ("X-Forwarded-Uri", request.path)]
         url = URL(f"{scheme}://{address}:{port}{path}{query}", encoded=True)
         body = await request.body(MAX_PROXIED_BODY)
@@ -153,10 +152,12 @@ class Proxy:
             # A pod that never answers must not hold a request of somebody who left.
             for task in (call, gone):
                 task.cancel()
-        kept = [(name, value) for name, value in reply.headers.items() if name.lower() not in _NOT_RETURNED]
-        content_type = next((value for name, value in kept if name.lower() == "content-type"), "")
-        kept = [(name, value) for name, value in kept if name.lower() != "content-type"]
-        return Stream(_pieces(reply), reply.status, content_type, kept)
+        stream = Stream(_pieces(reply), reply.status, {})
+        del stream.headers["content-type"]
+        for name, value in reply.headers.items():
+            if name.lower() not in _NOT_RETURNED:
+                stream.headers.append(name, value)
+        return stream
 
 
 async def _pieces(reply: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:

@@ -12,6 +12,8 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
+from starlette import responses
+
 from localcluster.api.access import attributes_of, bearer
 from localcluster.api.app import Api
 from localcluster.api.http import Message, Receive, Request, Response, Send, answer, failure
@@ -68,7 +70,7 @@ class FaultDoor:
         if scope["type"] != "http":
             await self._api(scope, receive, send)
         elif scope["path"] == PATH or scope["path"].startswith(f"{PATH}/"):
-            await _reply(await self._switch(Request(scope, receive)), send)
+            await (await self._switch(Request(scope, receive)))(scope, receive, send)
         elif self._faults or b"watch=" in scope["query_string"]:
             await self._meet(scope, receive, send)
         else:
@@ -91,11 +93,11 @@ class FaultDoor:
         if delay := met.get(Kind.DELAY):
             await asyncio.sleep(delay.parameters["delaySeconds"])
         if Kind.EXPIRE_TOKEN in met:
-            await _reply(failure(unauthorized()), send)
+            await failure(unauthorized())(scope, receive, send)
         elif proxy := met.get(Kind.PROXY):
-            await _reply(_of_proxy(proxy), send)
+            await _of_proxy(proxy)(scope, receive, send)
         elif chosen := met.get(Kind.ANSWER):
-            await _reply(_failed(answer_of(chosen), wish), send)
+            await _failed(answer_of(chosen), wish)(scope, receive, send)
         else:
             if Kind.MALFORMED in met:
                 send = _garbling(send)
@@ -211,18 +213,11 @@ def _failed(error: StatusError, wish: Attributes) -> Response:
     return failure(error)
 
 
-def _of_proxy(fault: Fault) -> Response:
+def _of_proxy(fault: Fault) -> responses.Response:
     """What something in front of the API server says in its place."""
     given = fault.parameters
-    body = given.get("body", "404 page not found\n").encode()
-    return Response(body, given["code"], given.get("contentType", "text/plain; charset=utf-8"))
-
-
-async def _reply(response: Response, send: Send) -> None:
-    headers = [("content-type", response.content_type), ("content-length", str(len(response.body)))]
-    encoded = [(name.encode(), value.encode("latin-1")) for name, value in (*headers, *response.headers)]
-    await send({"type": "http.response.start", "status": response.status, "headers": encoded})
-    await send({"type": "http.response.body", "body": response.body})
+    headers = {"content-type": given.get("contentType", "text/plain; charset=utf-8")}
+    return responses.Response(given.get("body", "404 page not found\n"), given["code"], headers)
 
 
 def _garbling(send: Send) -> Send:

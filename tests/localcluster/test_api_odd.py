@@ -15,7 +15,7 @@ from localcluster.registry import Registry
 from localcluster.schema import build
 from localcluster.store import Change, Store
 from tests.kube.support import wait_until
-from tests.localcluster.served import Object, Served, deployment, pod, serve
+from tests.localcluster.served import TOKEN, Object, Reply, Served, deployment, pod, serve
 from tests.localcluster.test_api_access import RBAC, account, bind, refused, rule
 
 HERE = "/api/v1/namespaces/default"
@@ -319,6 +319,36 @@ def test_an_apply_whose_object_goes_while_its_body_comes_may_not_create(api: Ser
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 403")
     assert api.get(f"{HERE}/configmaps/c").status == 404
+
+
+def test_a_body_that_breaks_off_is_no_body(api: Served) -> None:
+    """Half of a YAML document is one, too."""
+    body = b"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: c\ndata:\n  whole: 'yes'\n"
+    head = (
+        f"PATCH {HERE}/configmaps/c?fieldManager=m HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n"
+        f"Content-Type: application/apply-patch+yaml\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    host, port = api.url.removeprefix("http://").split(":")
+    before = api.registry.store.version
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(head.encode() + body[: body.index(b"\ndata:") + 1])
+        # Served by the same loop, after the head has been read.
+        assert api.get("/readyz").status == 200
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(65536) == b""
+    assert api.get(f"{HERE}/configmaps/c").status == 404
+    assert api.registry.store.version == before
+
+
+def test_yaml_that_json_cannot_say_is_refused_and_dates_are_text(api: Served) -> None:
+    def apply(annotation: bytes) -> Reply:
+        head = b"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: c\n  annotations:\n    a: "
+        return api.patch(f"{HERE}/configmaps/c?fieldManager=m", head + annotation, "application/apply-patch+yaml")
+
+    for odd in (b".nan", b"!!set {x}", b"!!binary aGk=", b"!!timestamp x", b"!!int x", b"&x [*x]", b"[" * 5000, b"5"):
+        reply = apply(odd)
+        assert (reply.status, reply.json["kind"]) == (400, "Status"), (odd, reply.body)
+    assert apply(b"2026-01-02").json["metadata"]["annotations"] == {"a": "2026-01-02"}
 
 
 def test_a_quota_counts_what_a_service_becomes(api: Served) -> None:
