@@ -8,6 +8,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import jsonpatch
+
 from localcluster.errors import StatusError, bad_request
 from localcluster.schema.types import Type
 
@@ -25,88 +27,7 @@ def merge_patch(target: Any, patch: Any) -> Any:
     return merged
 
 
-# -- JSON patch, RFC 6902
-
-
-def _steps(pointer: Any) -> list[str]:
-    if not isinstance(pointer, str) or (pointer and not pointer.startswith("/")):
-        raise bad_request(f"json patch: {pointer!r} is no JSON pointer")
-    return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
-
-
-def _unprocessable(message: str) -> StatusError:
-    return StatusError(422, "Invalid", f"the server rejected our request due to an error in our request: {message}")
-
-
-def _index(step: str, length: int, pointer: str) -> int:
-    if not step.isdigit() or int(step) >= length:
-        raise _unprocessable(f"json patch: {pointer} does not exist")
-    return int(step)
-
-
-def _lookup(document: Any, steps: list[str], pointer: str) -> Any:
-    for step in steps:
-        if isinstance(document, list):
-            document = document[_index(step, len(document), pointer)]
-        elif isinstance(document, dict) and step in document:
-            document = document[step]
-        else:
-            raise _unprocessable(f"json patch: {pointer} does not exist")
-    return document
-
-
-def _add(document: Any, pointer: str, value: Any) -> Any:
-    steps = _steps(pointer)
-    if not steps:
-        return value
-    parent = _lookup(document, steps[:-1], pointer)
-    if isinstance(parent, list):
-        position = len(parent) if steps[-1] == "-" else _index(steps[-1], len(parent) + 1, pointer)
-        parent.insert(position, value)
-    elif isinstance(parent, dict):
-        parent[steps[-1]] = value
-    else:
-        raise _unprocessable(f"json patch: {pointer} does not exist")
-    return document
-
-
-def _remove(document: Any, pointer: str) -> Any:
-    steps = _steps(pointer)
-    if not steps:
-        raise _unprocessable("json patch: the whole document can't be removed")
-    _lookup(document, steps, pointer)
-    parent = _lookup(document, steps[:-1], pointer)
-    del parent[int(steps[-1]) if isinstance(parent, list) else steps[-1]]
-    return document
-
-
-def _operate(document: Any, operation: dict[str, Any]) -> Any:
-    path = operation.get("path")
-    match operation.get("op"):
-        case "add":
-            return _add(document, str(path), copy.deepcopy(operation.get("value")))
-        case "remove":
-            return _remove(document, str(path))
-        case "replace":
-            if path == "":
-                return copy.deepcopy(operation.get("value"))
-            steps = _steps(path)
-            _lookup(document, steps, str(path))
-            parent = _lookup(document, steps[:-1], str(path))
-            parent[int(steps[-1]) if isinstance(parent, list) else steps[-1]] = copy.deepcopy(operation.get("value"))
-            return document
-        case "move":
-            source = str(operation.get("from"))
-            value = _lookup(document, _steps(source), source)
-            return _add(_remove(document, source), str(path), value)
-        case "copy":
-            source = str(operation.get("from"))
-            return _add(document, str(path), copy.deepcopy(_lookup(document, _steps(source), source)))
-        case "test":
-            if _lookup(document, _steps(path), str(path)) != operation.get("value"):
-                raise _unprocessable(f"json patch: testing value {path} failed")
-            return document
-    raise bad_request(f"json patch: unexpected operation {operation.get('op')!r}")
+_UNREADABLE = (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError)
 
 
 def json_patch(target: Any, operations: Any) -> Any:
@@ -115,7 +36,17 @@ def json_patch(target: Any, operations: Any) -> Any:
         raise bad_request("json patch: the body must be a list of operations")
     document = copy.deepcopy(target)
     for operation in operations:
-        document = _operate(document, operation)
+        try:
+            step = jsonpatch.JsonPatch([operation])
+        except _UNREADABLE as error:
+            raise bad_request(f"json patch: {error}") from error
+        try:
+            document = step.apply(document, in_place=True)
+        except _UNREADABLE as error:
+            # The library's words quote the document, which may be a Secret.
+            why = f"json patch: the operation {operation['op']!r} does not apply to {operation['path']!r}"
+            text = f"the server rejected our request due to an error in our request: {why}"
+            raise StatusError(422, "Invalid", text) from error
     return document
 
 
