@@ -1,4 +1,8 @@
-"""What /proc says about processes. Where there is no /proc (macOS), there is nothing to say."""
+"""What /proc says about processes. Where there is no /proc (macOS), there is nothing to say.
+
+By hand, since psutil knows no sessions and no caught signals, and takes three to four times as long for the rest
+(0.25 ms a process against 0.07), which is read a hundred times a second of a container that is throttled.
+"""
 
 from __future__ import annotations
 
