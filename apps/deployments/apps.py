@@ -24,6 +24,7 @@ class DeploymentsConfig(AppConfig):
         from apps.deployments.services import observing
         from apps.deployments.services.access import RENEW_BEFORE
         from apps.deployments.services.common import KIND
+        from apps.experiments import uses
 
         def resolve(cluster_id: int, namespace: str, labels: dict[str, str]) -> list[tuple[str, int]]:
             return [(KIND, pk) for pk in selectors.ids_by_labels(cluster_id, namespace, labels)]
@@ -35,4 +36,5 @@ class DeploymentsConfig(AppConfig):
         belongings.register(holdings.of_project)
         owners.register(selectors.owner_of_pod)
         workloads.deployments(selectors.makers_by_name)
+        uses.register(selectors.users_of_versions)
         overview.connect()

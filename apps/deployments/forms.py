@@ -4,11 +4,13 @@ from typing import Any
 
 from django import forms
 
-from apps.clusters.pages.optionfields import PodOptionsForm
+from apps.clusters import podoptions
+from apps.clusters.pages.optionfields import PodOptionsForm, initial_of
 from apps.core.models import Project
 from apps.core.pages.formfields import amount, gpus
 from apps.core.pages.formtext import pairs, words
 from apps.deployments import selectors
+from apps.deployments.models import Revision
 from apps.deployments.services import server
 from apps.deployments.specs import MAX_REPLICAS
 
@@ -70,13 +72,21 @@ class DeployForm(PodOptionsForm):
 
 
 class ReviseForm(PodOptionsForm):
-    """Another model version or image for a deployment that is there. `initial` is what it has now."""
+    """Another model version or image for a deployment that is there.
 
+    It starts with what a revision has, and asks for what the person has changed of that, and nothing else: somebody
+    else may have rolled out another one since the form was shown.
+    """
+
+    of = forms.IntegerField(widget=forms.HiddenInput)
     model = forms.ChoiceField(label="Model version", required=False)
     image = _image()
 
-    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, data: Any = None, *, project: Project, revision: Revision, **kwargs: Any) -> None:
+        self._spec: dict[str, Any] = revision.spec
+        initial = {"of": revision.number, **initial_of(revision.spec), **_shown(revision.spec)}
+        # A form that leaves fields out, as the small one on the deployment's page does, leaves them as they are.
+        super().__init__({**initial, **data.dict()} if data is not None else None, initial=initial, **kwargs)
         now, versions = str(self.initial.get("model") or ""), selectors.version_choices(project)
         if now and now not in dict(versions):
             versions.insert(0, (now, now.replace(":", " v")))
@@ -86,11 +96,23 @@ class ReviseForm(PodOptionsForm):
 
     def changes(self) -> dict[str, Any]:
         """What `deploy_revision` takes: a version only where another one is chosen, so that the alias stays."""
-        changes: dict[str, Any] = {"image": self.cleaned_data["image"], **self.options()}
+        before = podoptions.parse(self._spec).everything()
+        changes: dict[str, Any] = {key: value for key, value in self.options().items() if value != before[key]}
+        if "image" in self.changed_data:
+            changes["image"] = self.cleaned_data["image"]
         if "model" in self.changed_data:
             model, _, version = self.cleaned_data["model"].rpartition(":")
             changes |= {"model": model, "version": int(version)}
         return changes
+
+
+def _shown(spec: dict[str, Any]) -> dict[str, str]:
+    """Model and image of a spec for a form, where no image stands for Flotilla's own server."""
+    model, image = spec.get("model"), str(spec["image"])
+    return {
+        "model": f"{model['name']}:{model['version']}" if model else "",
+        "image": "" if server.is_own(image) else image,
+    }
 
 
 class ScaleForm(forms.Form):

@@ -54,6 +54,11 @@ class RevisionRow:
         return model_text(self.revision.spec, self.revision.alias)
 
     @property
+    def model_deleted(self) -> bool:
+        """Whether the model version that it serves was deleted."""
+        return is_model_deleted(self.revision)
+
+    @property
     def metric(self) -> Any:
         """The first figure of the run that made the model, by name; None where there is none."""
         version = self.revision.model_version
@@ -126,6 +131,11 @@ def model_text(spec: dict[str, Any], alias: str) -> str:
     if not model:
         return "–"
     return f"{model['name']}:{model['version']}" + (f" @{alias}" if alias else "")
+
+
+def is_model_deleted(revision: Revision) -> bool:
+    """Whether it serves a model version that was deleted since."""
+    return bool(revision.spec.get("model")) and revision.model_version_id is None
 
 
 def steps_of(rollout: Rollout, *, desired: int, ready: int, pods: int, old_left: int) -> list[Step]:
@@ -298,6 +308,11 @@ class Board:
         """The current model version."""
         deployment = self.deployment
         return model_text(deployment.current.spec, deployment.alias) if deployment.current else "–"
+
+    @property
+    def model_deleted(self) -> bool:
+        """Whether the version that is wanted now was deleted."""
+        return self.deployment.current is not None and is_model_deleted(self.deployment.current)
 
     @functools.cached_property
     def events(self) -> list[EventRow]:

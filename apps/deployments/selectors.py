@@ -1,6 +1,6 @@
 """Every read of deployments that a page, an endpoint or a reconcile needs, with its prefetches."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -246,6 +246,17 @@ def revisions_of(of: Deployment) -> QuerySet[Revision]:
     )
 
 
+def shown_revision(of: Deployment, number: str) -> Revision:
+    """The revision that a form was filled in with, else the one that is wanted now. Raises Missing where is none."""
+    known = number.isascii() and number.isdecimal() and len(number) < 10
+    revision = Revision.objects.filter(deployment=of, number=int(number)).first() if known else None
+    if revision is not None:
+        return revision
+    if of.current is None:
+        raise Missing(f"{of.name} has no revision.")
+    return of.current
+
+
 def rollouts_of(of: Deployment) -> QuerySet[Rollout]:
     """The rollouts, newest first."""
     return Rollout.objects.filter(deployment=of).select_related("from_revision", "to_revision").order_by("-id")
@@ -262,6 +273,21 @@ def version_choices(project: Project, *, limit: int = 200) -> list[tuple[str, st
     return [
         (f"{row.model.name}:{row.version}", " ".join([str(row), *(f"@{alias.name}" for alias in row.aliases.all())]))
         for row in rows.order_by("model__name", "-version")[:limit]
+    ]
+
+
+def users_of_versions(versions: Collection[int]) -> list[str]:
+    """The deployments that serve one of these model versions, or are about to, in words."""
+    unfinished = Rollout.objects.filter(
+        deployment=OuterRef("pk"), state__in=UNFINISHED, from_revision__model_version__in=versions
+    )
+    rows = Deployment.objects.filter(
+        Q(current__model_version__in=versions) | Q(stable__model_version__in=versions) | Exists(unfinished),
+        state=DeploymentState.ACTIVE,
+    )
+    return [
+        f"deployment {row.name} ({row.ready_replicas} of {row.wanted_replicas} replicas ready)"
+        for row in rows.order_by("name")
     ]
 
 

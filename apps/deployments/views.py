@@ -17,7 +17,7 @@ from apps.clusters.podoptions import words
 from apps.clusters.selectors.explain import explain_pod
 from apps.clusters.selectors.visibility import visibility_of
 from apps.core.access import may
-from apps.core.errors import FlotillaError, Invalid, Missing
+from apps.core.errors import FlotillaError
 from apps.core.models import Project
 from apps.core.pages import nav
 from apps.core.pages.base import PageRequest, page, render_page
@@ -91,17 +91,14 @@ def create(request: PageRequest, project: Project) -> HttpResponse:
 def revise(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """Roll out another model version or image, or other options of its pods."""
     deployment = _found(request, project, name, Role.DEVELOPER)
-    initial = _revision_now(deployment)
-    # The small form on the deployment's page has no options: those that there are stay.
-    given = {**initial, **request.POST.dict()} if request.method == "POST" else None
-    form = ReviseForm(given, project=project, initial=initial)
+    shown = selectors.shown_revision(deployment, request.POST.get("of", ""))
+    form = ReviseForm(request.POST if request.method == "POST" else None, project=project, revision=shown)
     if form.is_valid():
         try:
-            changes = form.changes()
             revision, new = services.deploy_revision(
-                principal=request.principal, deployment=deployment, changes=changes
+                principal=request.principal, deployment=deployment, changes=form.changes()
             )
-        except (Invalid, Missing) as error:
+        except FlotillaError as error:
             put_error(form, error)
         else:
             said = f"Revision {revision.number} is {'being rolled out' if new else 'that already'}."
@@ -274,22 +271,16 @@ def _context(request: PageRequest, deployment: Deployment) -> dict[str, Any]:
     }
     if not request.GET.get("part"):
         spec: dict[str, Any] = deployment.current.spec if deployment.current else {"image": "", "model": None}
-        initial = _revision_now(deployment)
-        context["revise_form"] = ReviseForm(project=deployment.project, initial=initial, auto_id="revise_%s")
+        if deployment.current is not None:
+            context["revise_form"] = ReviseForm(
+                project=deployment.project, revision=deployment.current, auto_id="revise_%s"
+            )
         context["options"] = words.rows(spec)
         context["scale_form"] = ScaleForm(initial={"replicas": deployment.desired_replicas}, auto_id="scale_%s")
         context["run_url"] = panels.run_url(context["board"].provenance)
         context["spec"] = spec
         context["model_text"] = panels.model_text(spec, deployment.alias)
     return context
-
-
-def _revision_now(deployment: Deployment) -> dict[str, Any]:
-    """What `ReviseForm` says while nothing is changed."""
-    spec: dict[str, Any] = deployment.current.spec if deployment.current else {}
-    model = spec.get("model") or {}
-    chosen = f"{model['name']}:{model['version']}" if model else ""
-    return {"image": _shown_image(spec), "model": chosen, **initial_of(spec)}
 
 
 def _shown_image(spec: dict[str, Any]) -> str:

@@ -234,6 +234,25 @@ def test_the_form_for_a_revision_keeps_the_alias_unless_another_version_is_chose
     assert (digits.current.spec["model"]["version"], digits.alias) == (1, "")
 
 
+def test_a_form_that_was_open_for_long_changes_what_its_person_changed_and_nothing_else(
+    page: Client, digits: Deployment, developer: Principal
+) -> None:
+    first = {"node_selector": {"pool": "a"}, "volumes": EVERYTHING["volumes"]}
+    services.deploy_revision(principal=developer, deployment=digits, changes=first)
+    form = page.get(f"{PAGE}revise").context["form"]
+    # As a browser sends it.
+    shown = {name: str(form[name].value() or "").replace("\n", "\r\n") for name in form.fields}
+    meanwhile = {"image": "newer:1", "version": 2, "tolerations": EVERYTHING["tolerations"], "node_selector": {}}
+    services.deploy_revision(principal=developer, deployment=digits, changes=meanwhile)
+    page.post(f"{PAGE}revise", shown | {"image_pull_policy": "Always"})
+    digits.refresh_from_db()
+    assert digits.current is not None
+    spec = digits.current.spec
+    assert (spec["image"], spec["model"]["version"], spec["image_pull_policy"]) == ("newer:1", 2, "Always")
+    assert spec["tolerations"] == EVERYTHING["tolerations"] and "node_selector" not in spec
+    assert spec["volumes"] == EVERYTHING["volumes"]
+
+
 def test_the_form_offers_the_version_that_is_served_though_there_are_very_many_others(
     page: Client, digits: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ from apps.clusters.models import Cluster
 from apps.clusters.services import is_away
 from apps.core import audit, work
 from apps.core.access import Principal
-from apps.core.database.rows import Expect, put
+from apps.core.database.rows import Expect, held, put
 from apps.core.database.transitions import advance, log
 from apps.core.errors import Conflict, Invalid
 from apps.core.hints import hint
@@ -65,26 +65,45 @@ def resolve(project: Project, spec: Mapping[str, Any], strategy: Strategy) -> Wi
     return Wish(parse_revision({**with_image(spec, found), "model": model}), found, rolls, alias)
 
 
+def once_more(revision: Revision, strategy: Strategy, alias: str = "") -> Wish:
+    """What a revision asks for, asked for again: with the model's present name, and only while its version is there.
+
+    Raises Conflict when the version was deleted since: a model that is called the same today is another one.
+    """
+    model, version = revision.spec.get("model"), revision.model_version
+    if not model:
+        return Wish(parse_revision(revision.spec), None, strategy, alias)
+    if version is None:
+        raise Conflict(
+            f"Version {model['version']} of {model['name']}, which revision {revision.number} serves, was deleted: "
+            "new replicas could not fetch it.",
+            hint="Roll out another version.",
+            field="revision",
+        )
+    named = {"name": version.model.name, "version": version.version}
+    return Wish(parse_revision({**revision.spec, "model": named}), version, strategy, alias)
+
+
 def hold(deployment: Deployment, expect: Expect | None = None) -> Deployment:
     """The row, locked, with what services need.
 
     Raises Conflict when it is being deleted, and what `expect` raises about the row as it is under the lock.
     """
-    held = (
+    found = (
         Deployment.objects.select_for_update(of=("self",))
         .select_related("project", "target__cluster", "current", "stable")
         .filter(pk=deployment.pk)
         .first()
     )
-    if held is None or held.state != DeploymentState.ACTIVE:
+    if found is None or found.state != DeploymentState.ACTIVE:
         raise Conflict(f"{deployment.name} is being deleted.")
     if expect is not None:
-        expect(held)
-    return held
+        expect(found)
+    return found
 
 
 def roll(
-    held: Deployment,
+    deployment: Deployment,
     wish: Wish,
     principal: Principal,
     *,
@@ -92,21 +111,22 @@ def roll(
     copied_from: int | None = None,
 ) -> Revision:
     """Add a revision and start its rollout, with an audit row under `action`."""
-    before = {"revision": held.current.number, "spec": held.current.spec} | kept(held) if held.current else None
-    revision = add_revision(held, wish, principal, copied_from=copied_from)
-    start_rollout(held, revision, principal, **wish.of_deployment)
-    after = {"revision": revision.number, "spec": revision.spec} | kept(held)
+    now = deployment.current
+    before = {"revision": now.number, "spec": now.spec} | kept(deployment) if now else None
+    revision = add_revision(deployment, wish, principal, copied_from=copied_from)
+    start_rollout(deployment, revision, principal, **wish.of_deployment)
+    after = {"revision": revision.number, "spec": revision.spec} | kept(deployment)
     if copied_from is not None:
         after["copied_from"] = copied_from
     audit.record(
         principal=principal,
         action=action,
-        obj=held,
-        project=held.project,
+        obj=deployment,
+        project=deployment.project,
         before=before,
         after=after,
     )
-    announce(held)
+    announce(deployment)
     return revision
 
 
@@ -119,6 +139,9 @@ def add_revision(
     deployment: Deployment, wish: Wish, principal: Principal, *, copied_from: int | None = None
 ) -> Revision:
     """Insert the next revision. The caller saves `last_revision` (`start_rollout` does)."""
+    if wish.version is not None:
+        # Whoever deletes it holds it, and asks who serves it: they see this revision, or we that it is gone.
+        held(wish.version)
     deployment.last_revision += 1
     return Revision.objects.create(
         deployment=deployment,

@@ -14,7 +14,7 @@ from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.states import Role
 from apps.deployments import manifests
 from apps.deployments.models import Deployment, Revision
-from apps.deployments.services.common import Wish, announce, hold, identity_of, kept, resolve, roll
+from apps.deployments.services.common import Wish, announce, hold, identity_of, kept, once_more, resolve, roll
 from apps.deployments.services.server import OF_IMAGE
 from apps.deployments.specs import parse_revision, parse_strategy
 
@@ -60,9 +60,8 @@ def restart(*, principal: Principal, deployment: Deployment, expect: Expect | No
         held = hold(deployment, expect)
         if held.current is None:
             raise Conflict("The deployment has no revision to restart.")
-        now = held.current
-        wish = Wish(parse_revision(now.spec), now.model_version, parse_strategy(held.strategy), held.alias)
-        return roll(held, wish, principal, action="deployment.restart", copied_from=now.number)
+        wish = once_more(held.current, parse_strategy(held.strategy), held.alias)
+        return roll(held, wish, principal, action="deployment.restart", copied_from=held.current.number)
 
 
 def rollback(
@@ -77,12 +76,11 @@ def rollback(
     with transaction.atomic():
         held = hold(deployment, expect)
         source = _rollback_source(held, revision)
-        spec = parse_revision(source.spec)
-        if held.current is not None and parse_revision(held.current.spec).digest == spec.digest:
+        wish = once_more(source, parse_strategy(held.strategy))
+        if held.current is not None and parse_revision(held.current.spec).digest == wish.spec.digest:
             raise Conflict(
                 f"Revision {held.current.number} already runs what revision {source.number} ran.", field="revision"
             )
-        wish = Wish(spec, source.model_version, parse_strategy(held.strategy))
         return roll(held, wish, principal, action="deployment.rollback", copied_from=source.number)
 
 
@@ -110,17 +108,18 @@ def _changed(deployment: Deployment, changes: Mapping[str, Any]) -> Wish:
     current = deployment.current
     if current is None:
         raise Conflict("The deployment has no revision to change.")
-    model = current.spec["model"] or {}
-    base = {**current.spec, "model": model.get("name")}
+    strategy = parse_strategy(deployment.strategy)
+    base = {**current.spec, "model": (current.spec["model"] or {}).get("name")}
     given = {key: value for key, value in changes.items() if value is not None}
     if "image" in given and not given["image"]:
         # Flotilla's own server comes without what the image before it was started with.
         base |= dict.fromkeys(OF_IMAGE)
     if "version" not in given and "alias" not in given:
-        base |= {"version": model.get("version"), "alias": deployment.alias}
         if given.get("model", base["model"]) != base["model"]:
             raise Invalid("Which version of the model?", field="version", hint="Give a version or an alias.")
-    wish = resolve(deployment.project, {**base, **given}, parse_strategy(deployment.strategy))
+        now = once_more(current, strategy).spec.model
+        base |= {"model": now.name, "version": now.version, "alias": deployment.alias} if now else {}
+    wish = resolve(deployment.project, {**base, **given}, strategy)
     if "resources" in given:
         check_fits(deployment.target.cluster, wish.spec.container.resources.sensible())
     return wish

@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.core.api.etags import etag_of, if_match
+from apps.core.api.viewsets import TRUE
 from apps.core.states import Role
 from apps.experiments import selectors, services
 from apps.experiments.api import serializers as forms
@@ -16,6 +17,7 @@ from apps.experiments.api.runs import ORDERING, PROJECT, Ordered
 from apps.experiments.models import ModelVersion, RegisteredModel
 
 VERSION = OpenApiParameter("version", OpenApiTypes.INT, OpenApiParameter.PATH)
+FORCE = OpenApiParameter("force", OpenApiTypes.BOOL, description="Also where a version is being served.")
 ALIAS = OpenApiParameter("alias", OpenApiTypes.STR, OpenApiParameter.PATH)
 
 
@@ -35,7 +37,7 @@ ALIAS = OpenApiParameter("alias", OpenApiTypes.STR, OpenApiParameter.PATH)
         request=forms.DescriptionSerializer,
         responses=forms.ModelSerializer,
     ),
-    destroy=extend_schema(operation_id="deleteModel", parameters=[PROJECT], responses={204: None}),
+    destroy=extend_schema(operation_id="deleteModel", parameters=[PROJECT, FORCE], responses={204: None}),
 )
 class ModelViewSet(Ordered):
     """Registered models, their versions and aliases."""
@@ -75,7 +77,8 @@ class ModelViewSet(Ordered):
     def destroy(self, request: Request, name: str) -> Response:
         """Remove a model with its versions and aliases; the runs and their files stay."""
         found = self._found(name, Role.DEVELOPER)
-        services.delete_model(principal=self.principal, model=found, expect=if_match(request, _version))
+        expect = if_match(request, _version)
+        services.delete_model(principal=self.principal, model=found, expect=expect, force=_forced(request))
         return Response(status=204)
 
     @extend_schema(
@@ -118,7 +121,10 @@ class ModelViewSet(Ordered):
         responses=forms.VersionSerializer,
     )
     @extend_schema(
-        methods=["DELETE"], operation_id="deleteModelVersion", parameters=[PROJECT, VERSION], responses={204: None}
+        methods=["DELETE"],
+        operation_id="deleteModelVersion",
+        parameters=[PROJECT, VERSION, FORCE],
+        responses={204: None},
     )
     @action(detail=True, methods=["get", "patch", "delete"], url_path=r"versions/(?P<version>[0-9]{1,9})")
     def version(self, request: Request, name: str, version: str) -> Response:
@@ -134,7 +140,7 @@ class ModelViewSet(Ordered):
             "expect": if_match(request, _version_of_version),
         }
         if request.method == "DELETE":
-            services.delete_version(**edit)
+            services.delete_version(**edit, force=_forced(request))
             return Response(status=204)
         body = forms.DescriptionSerializer(data=request.data)
         body.is_valid(raise_exception=True)
@@ -198,6 +204,10 @@ class ModelViewSet(Ordered):
         found = selectors.versions(version.model).get(pk=version.pk)
         tag = etag_of(*_version_of_version(found))
         return Response(forms.VersionSerializer(found).data, status=status, headers={"ETag": tag})
+
+
+def _forced(request: Request) -> bool:
+    return request.query_params.get("force", "").lower() in TRUE
 
 
 def _version(model: RegisteredModel) -> tuple[Any, ...]:

@@ -6,6 +6,7 @@ finds the owner, through the door; the rest is a name in Postgres.
 
 from typing import Any
 
+from django.db import transaction
 from django.http import HttpResponseBase
 
 from apps.core.errors import Missing
@@ -17,6 +18,7 @@ from apps.experiments.mlflow import render
 from apps.experiments.mlflow.lookup import check_own, logged_model_of, run_by_uid
 from apps.experiments.mlflow.wire import Call, raw_body
 from apps.experiments.models import Run
+from apps.experiments.uses import check_files_unused
 
 
 def owner_of(call: Call, path: str, at_least: Role = Role.VIEWER) -> tuple[Owner, str]:
@@ -24,7 +26,8 @@ def owner_of(call: Call, path: str, at_least: Role = Role.VIEWER) -> tuple[Owner
     clean = artifacts.clean_path(path.strip("/"))
     parts = clean.split("/")
     if len(parts) >= 4 and parts[1] == "models" and parts[3] == "artifacts":
-        model = logged_model_of(call, parts[2], at_least)
+        # What is in the bin keeps its files, and can be read: a version of it may be served.
+        model = logged_model_of(call, parts[2], at_least, deleted=at_least is Role.VIEWER)
         if str(model.experiment_id) == parts[0]:
             return model, "/".join(parts[4:])
     elif len(parts) >= 3 and parts[2] == "artifacts":
@@ -54,7 +57,10 @@ def download(call: Call, path: str) -> HttpResponseBase:
 def delete(call: Call, path: str) -> dict[str, Any]:
     """DELETE: a file, or a folder with all below it."""
     owner, name = owner_of(call, path, Role.DEVELOPER)
-    if not artifacts.delete(owner, name):
+    with transaction.atomic():
+        check_files_unused(owner, name)
+        gone = artifacts.delete(owner, name)
+    if not gone:
         raise Missing(f"There is no artifact {name[:200]!r}.")
     _announce(owner)
     return {}

@@ -17,6 +17,7 @@ from apps.experiments.mlflow.paging import page_of
 from apps.experiments.mlflow.wire import Call, MlflowError
 from apps.experiments.models import LoggedModel, ModelAlias, ModelVersion, RegisteredModel, Run
 from apps.experiments.search import filter_models, filter_versions
+from apps.experiments.uses import InUse
 
 MAX_TAG_LENGTH = 100_000
 _URI = re.compile(
@@ -85,6 +86,8 @@ def rename_model(call: Call) -> dict[str, Any]:
     new = call.text("new_name", required=True)
     try:
         services.update_model(principal=call.principal, model=model, name=new)
+    except InUse:
+        raise
     except Conflict as error:
         raise MlflowError("RESOURCE_ALREADY_EXISTS", f"Registered Model (name={new}) already exists.") from error
     return _rendered(_model(call.about(name=new)))

@@ -12,7 +12,7 @@ from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.hints import hint
 from apps.core.models import Project
 from apps.core.states import Role
-from apps.experiments import artifacts, selectors
+from apps.experiments import artifacts, selectors, uses
 from apps.experiments.models import LoggedModel, ModelAlias, ModelVersion, RegisteredModel, Run
 from apps.experiments.services.authors import author
 
@@ -200,10 +200,13 @@ def update_model(
 ) -> RegisteredModel:
     """Rename, describe or tag a model; a tag whose value is None is removed. Needs the developer role.
 
-    Returns the model as it is now: what others changed since it was read stays.
+    Returns the model as it is now: what others changed since it was read stays. Raises InUse for another name while
+    a version is served: replicas fetch it by its name.
     """
     require_role(principal, model.project, Role.DEVELOPER)
     now = held(model, "project", expect=expect)
+    if name is not None and name != now.name:
+        uses.check_unused(now.versions.all(), f"This renames {now.name}", may_force=False)
     before = {"name": now.name, "description": now.description}
     after = {
         "name": now.name if name is None or name == now.name else _checked_name(name),
@@ -244,21 +247,35 @@ def update_version(
 
 
 @transaction.atomic
-def delete_version(*, principal: Principal, version: ModelVersion, expect: Expect | None = None) -> None:
-    """Remove a version and the aliases that point at it; its files stay with the run. Needs the developer role."""
+def delete_version(
+    *, principal: Principal, version: ModelVersion, force: bool = False, expect: Expect | None = None
+) -> None:
+    """Remove a version and the aliases that point at it; its files stay with the run. Needs the developer role.
+
+    Raises InUse while it is served, unless `force` says that the caller knows.
+    """
     require_role(principal, version.model.project, Role.DEVELOPER)
     model = held(version.model)
     now = held(version, "model", expect=expect)
+    if not force:
+        uses.check_unused(ModelVersion.objects.filter(pk=now.pk), f"This deletes {now}", may_force=True)
     audit.record(principal=principal, action="model.version.delete", obj=now, project=version.model.project)
     _touched(model)
     now.delete()
 
 
 @transaction.atomic
-def delete_model(*, principal: Principal, model: RegisteredModel, expect: Expect | None = None) -> None:
-    """Remove a model with all its versions and aliases; the runs and their files stay. Needs the developer role."""
+def delete_model(
+    *, principal: Principal, model: RegisteredModel, force: bool = False, expect: Expect | None = None
+) -> None:
+    """Remove a model with all its versions and aliases; the runs and their files stay. Needs the developer role.
+
+    Raises InUse while a version is served, unless `force` says that the caller knows.
+    """
     require_role(principal, model.project, Role.DEVELOPER)
     now = held(model, expect=expect)
+    if not force:
+        uses.check_unused(now.versions.all(), f"This deletes {now}", may_force=True)
     audit.record(principal=principal, action="model.delete", obj=now, project=model.project)
     hint("models", model.project_id)
     now.delete()
