@@ -323,7 +323,7 @@ REGISTRY = [
         {"name": "fresh", "tags": [_pair(1)]},
         _many("tags", _pair, 100, name="fresh"),
     ),
-    Ask("POST", f"{MLFLOW}/registered-models/rename", {"name": "digits", "new_name": "numbers"}),
+    Ask("POST", f"{MLFLOW}/registered-models/rename", {"name": "free", "new_name": "numbers"}),
     Ask("PATCH", f"{MLFLOW}/registered-models/update", {"name": "digits", "description": "Numbers."}),
     Ask("DELETE", f"{MLFLOW}/registered-models/delete", {"name": "free"}),
     Ask("POST", f"{MLFLOW}/registered-models/set-tag", {"name": "digits", "key": "a", "value": "b"}),
