@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from decimal import Decimal
+from typing import Any, TypeVar
 
 from localcluster import quantities
 from localcluster.numbers import whole
@@ -19,6 +20,7 @@ from localcluster.taints import NO_EXECUTE, NO_SCHEDULE, PREFER_NO_SCHEDULE, tol
 Pod = dict[str, Any]
 Node = dict[str, Any]
 Amounts = dict[str, int]
+N = TypeVar("N", int, Decimal)
 
 UNSCHEDULABLE = {"key": "node.kubernetes.io/unschedulable", "effect": NO_SCHEDULE}
 _OPERATORS_WITH_NUMBERS = {"Gt", "Lt"}
@@ -74,23 +76,38 @@ class NodeView:
 
 
 def requests(pod: Pod) -> Amounts:
-    """What a pod asks for in all: containers together, or the largest init container where that is more."""
+    """What a pod asks for in all."""
     spec = pod["spec"]
-    total: Counter[str] = Counter()
-    first: Counter[str] = Counter()
-    for container in spec.get("initContainers") or []:
-        asked = container_requests(container)
-        if container.get("restartPolicy") == "Always":
-            total.update(asked)
-        else:
-            # It runs alone but for the sidecars that were started before it.
-            first |= total + Counter(asked)
-    for container in spec.get("containers") or []:
-        total.update(container_requests(container))
-    total |= first
+    total = together(spec, container_requests)
     for resource, value in (spec.get("overhead") or {}).items():
-        total[resource] += quantities.amount(resource, value)
+        total[resource] = total.get(resource, 0) + quantities.amount(resource, value)
     return {resource: value for resource, value in total.items() if value}
+
+
+def together(spec: Mapping[str, Any], amounts: Callable[[Mapping[str, Any]], Mapping[str, N]]) -> dict[str, N]:
+    """The containers' amounts in sum, or what an init container needs where that is more.
+
+    Init containers run one after another, each beside the sidecars that were started before it; sidecars (restartPolicy
+    Always) go on beside the rest: https://github.com/kubernetes/enhancements/tree/master/keps/sig-node/753-sidecar-containers
+    """
+    running: dict[str, N] = {}
+    most: dict[str, N] = {}
+    for container in spec.get("initContainers") or ():
+        if container.get("restartPolicy") == "Always":
+            running = _sum(running, amounts(container))
+        else:
+            most = _most(most, _sum(running, amounts(container)))
+    for container in spec.get("containers") or ():
+        running = _sum(running, amounts(container))
+    return _most(running, most)
+
+
+def _sum(one: Mapping[str, N], other: Mapping[str, N]) -> dict[str, N]:
+    return {**one, **{name: one[name] + value if name in one else value for name, value in other.items()}}
+
+
+def _most(one: Mapping[str, N], other: Mapping[str, N]) -> dict[str, N]:
+    return {**one, **{name: max(one[name], value) if name in one else value for name, value in other.items()}}
 
 
 def container_requests(container: Mapping[str, Any]) -> Amounts:

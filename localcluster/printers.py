@@ -58,8 +58,20 @@ def _containers(spec: Obj) -> tuple[str, str]:
     return ",".join(each["name"] for each in containers), ",".join(each.get("image", "") for each in containers)
 
 
-def _init_reason(status: Obj, total: int) -> str | None:
-    """The word for a pod whose init containers have not all finished."""
+def _sidecars(spec: Obj) -> set[str]:
+    """The init containers that go on beside the others."""
+    return {each["name"] for each in spec.get("initContainers") or () if each.get("restartPolicy") == "Always"}
+
+
+def _is_initialized(status: Obj) -> bool:
+    return any(each["type"] == "Initialized" and each["status"] == "True" for each in status.get("conditions") or ())
+
+
+def _init_reason(spec: Obj, status: Obj) -> str | None:
+    """The word for a pod whose init containers have not all finished. A sidecar that ends later is none of its init."""
+    if _is_initialized(status):
+        return None
+    sidecars, total = _sidecars(spec), len(spec.get("initContainers") or ())
     for position, container in enumerate(status.get("initContainerStatuses") or ()):
         state = container.get("state") or {}
         if done := state.get("terminated"):
@@ -69,8 +81,8 @@ def _init_reason(status: Obj, total: int) -> str | None:
         waiting = (state.get("waiting") or {}).get("reason")
         if waiting and waiting != "PodInitializing":
             return f"Init:{waiting}"
-        if container.get("started") and container.get("ready"):
-            continue  # a sidecar that is up
+        if container["name"] in sidecars and container.get("started"):
+            continue
         return f"Init:{position}/{total}"
     return None
 
@@ -82,7 +94,7 @@ def pod_status(pod: Obj) -> str:
     gated: Obj = next((each for each in status.get("conditions") or () if each["type"] == "PodScheduled"), {})
     if gated.get("reason") == "SchedulingGated":
         reason = "SchedulingGated"
-    initializing = _init_reason(status, len(pod["spec"].get("initContainers") or ()))
+    initializing = _init_reason(pod["spec"], status)
     if initializing:
         reason = initializing
     else:
@@ -108,7 +120,10 @@ def pod_status(pod: Obj) -> str:
 def pod_cells(pod: Obj) -> Cells:
     """In the order of its table's columns."""
     spec, status = pod["spec"], pod.get("status") or {}
-    containers = status.get("containerStatuses") or ()
+    sidecars, inits = _sidecars(spec), list(status.get("initContainerStatuses") or ())
+    lasting = [each for each in inits if each["name"] in sidecars] + list(status.get("containerStatuses") or ())
+    # While they are at work, init containers are what is restarted; later those that go on are.
+    containers = lasting if _is_initialized(status) else inits + list(status.get("containerStatuses") or ())
     restarts = sum(each.get("restartCount", 0) for each in containers)
     ends = [
         done["finishedAt"]
@@ -119,10 +134,10 @@ def pod_cells(pod: Obj) -> Cells:
     gates = spec.get("readinessGates") or ()
     true = {each["type"] for each in status.get("conditions") or () if each["status"] == "True"}
     passed = sum(gate["conditionType"] in true for gate in gates)
-    ready = sum(bool(each.get("ready")) for each in containers)
+    ready = sum(bool(each.get("ready")) for each in lasting)
     return [
         pod["metadata"]["name"],
-        f"{ready}/{len(spec.get('containers') or ())}",
+        f"{ready}/{len(spec.get('containers') or ()) + len(sidecars)}",
         pod_status(pod),
         shown,
         born(pod),

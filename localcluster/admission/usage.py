@@ -5,9 +5,12 @@ https://kubernetes.io/docs/concepts/policy/resource-quotas/
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
+from localcluster.fit import together
 from localcluster.quantities import parse
 from localcluster.strategies import qos_class
 
@@ -48,23 +51,15 @@ def _of_pod(pod: Obj) -> Amounts:
         return {}  # a finished pod holds nothing any more
     used: Amounts = {"pods": _ONE}
     for field in ("requests", "limits"):
-        for name, value in _together(pod["spec"], field).items():
+        for name, value in together(pod["spec"], partial(_stated, field=field)).items():
             used[f"{field}.{name}"] = value
             if field == "requests":
                 used[name] = value
     return used
 
 
-def _together(spec: Obj, field: str) -> Amounts:
-    """All containers, or the largest init container where that is more."""
-    total: Amounts = {}
-    for container in spec.get("containers") or ():
-        for name, value in ((container.get("resources") or {}).get(field) or {}).items():
-            total[name] = total.get(name, Decimal(0)) + parse(value)
-    for container in spec.get("initContainers") or ():
-        for name, value in ((container.get("resources") or {}).get(field) or {}).items():
-            total[name] = max(total.get(name, Decimal(0)), parse(value))
-    return total
+def _stated(container: Mapping[str, Any], field: str) -> Amounts:
+    return {name: parse(value) for name, value in ((container.get("resources") or {}).get(field) or {}).items()}
 
 
 def missing_of(pod: Obj, hard: Obj) -> str:

@@ -93,7 +93,7 @@ def _conditions(pod: Object, inits: list[Container], apps: list[Container], phas
         done = "PodCompleted"
         rest = [_condition("Ready", False, done), _condition("ContainersReady", False, done)]
         return [sandbox, _condition("Initialized", True, done), *rest, scheduled]
-    problem = _problem(phase, apps)
+    problem = _problem(phase, [*(c for c in inits if c.sidecar), *apps])
     ready = problem or _closed_gate(pod)
     return [
         sandbox,
@@ -112,9 +112,9 @@ def _initialized(inits: list[Container], apps: list[Container]) -> dict[str, str
     return _condition("Initialized", False, "ContainersNotInitialized", message)
 
 
-def _problem(phase: str, apps: list[Container]) -> tuple[str, str] | None:
+def _problem(phase: str, lasting: list[Container]) -> tuple[str, str] | None:
     """(reason, message) of why the containers are not ready."""
-    unready = [c.name for c in apps if not c.ready]
+    unready = [c.name for c in lasting if not c.ready]
     if phase == "Failed":
         return "PodFailed", ""
     if unready:

@@ -158,6 +158,17 @@ def test_init_containers_and_sidecars_gate_the_others() -> None:
     assert decide(POD, everything, 0.0).phase == "Running"
 
 
+def test_a_pod_is_ready_when_its_sidecars_are_too() -> None:
+    proxy = Container({"name": "proxy", "image": "i", "restartPolicy": "Always"}, init=True, running_since=1.0)
+    main = _container(running_since=1.0, ready=True, started=True)
+    for proxy.ready in (False, True):
+        proxy.started = True
+        status = pod_status(POD, [proxy, main], phase="Running", address="127.9.9.9", host="127.0.0.1", now=2.0)
+        ready = next(each for each in status["conditions"] if each["type"] == "Ready")
+        assert ready["status"] == str(proxy.ready)
+        assert proxy.ready or ready["message"] == "containers with unready status: [proxy]"
+
+
 def test_what_ran_when_the_cluster_died_counts_as_killed() -> None:
     status = {"containerStatuses": [{"name": "main", "restartCount": 2, "state": {"running": {"startedAt": None}}}]}
     (container,) = recalled({**POD, "status": status}, 50.0)

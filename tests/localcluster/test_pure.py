@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
+from localcluster.admission.usage import usage_of
 from localcluster.api.http import parse_accept
 from localcluster.api.proxy import parse_target_name
 from localcluster.api.requestinfo import Target, parse_target
 from localcluster.errors import StatusError
 from localcluster.patches import json_patch, merge_patch, strategic_merge
-from localcluster.printers import duration, pod_status
+from localcluster.printers import duration, pod_cells, pod_status
 from localcluster.resources import BY_PLURAL
 from localcluster.schema.types import type_of_resource
 from localcluster.schema.wire import decode
@@ -222,6 +223,45 @@ def state(**state_: Any) -> dict[str, Any]:
 def test_the_status_column(pod: dict[str, Any], word: str) -> None:
     """pkg/printers/internalversion/printers.go, printPod."""
     assert pod_status(pod) == word
+
+
+def _state(name: str, ready: bool, restarts: int = 0, **state: Any) -> dict[str, Any]:
+    return {"name": name, "ready": ready, "started": True, "restartCount": restarts, "state": state}
+
+
+@pytest.mark.parametrize(
+    ("inits", "mains", "initialized", "cells"),
+    [
+        ([_state("load", True, 3, terminated={"exitCode": 0}), _state("proxy", True, 2, running={})],
+         [_state("main", True, 1, running={})], "True", ("2/2", "Running", "3")),
+        ([_state("load", True, 3, terminated={"exitCode": 0}), _state("proxy", False, 2, terminated={"exitCode": 1})],
+         [_state("main", True, 0, running={})], "True", ("1/2", "Running", "2")),
+        ([_state("load", False, 3, running={}), _state("proxy", False, waiting={"reason": "PodInitializing"})],
+         [_state("main", False, waiting={"reason": "PodInitializing"})], "False", ("0/2", "Init:0/2", "3")),
+    ],
+)  # fmt: skip
+def test_a_sidecar_counts_among_the_containers_and_is_no_init_failure(
+    inits: list[Any], mains: list[Any], initialized: str, cells: tuple[str, ...]
+) -> None:
+    spec = {
+        "initContainers": [{"name": "load"}, {"name": "proxy", "restartPolicy": "Always"}],
+        "containers": [{"name": "main"}],
+    }
+    conditions = [{"type": "Initialized", "status": initialized}]
+    states = {"initContainerStatuses": inits, "containerStatuses": mains, "conditions": conditions}
+    pod = {"metadata": {"name": "p"}, "spec": spec, "status": {"phase": "Running", **states}}
+    if initialized == "False":
+        pod["status"]["phase"] = "Pending"
+    assert tuple(pod_cells(pod)[1:4]) == cells
+
+
+def test_a_sidecar_counts_against_quotas_beside_the_others() -> None:
+    def asks(cpu: str, **more: str) -> dict[str, Any]:
+        return {"resources": {"requests": {"cpu": cpu}, "limits": {"cpu": cpu}}, **more}
+
+    inits = [asks("1", restartPolicy="Always"), asks("3"), asks("500m", restartPolicy="Always")]
+    used = usage_of("pods", "pods", "", {"spec": {"initContainers": inits, "containers": [asks("1")]}})
+    assert used["requests.cpu"] == used["limits.cpu"] == used["cpu"] == 4, "the second init runs beside the first"
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from apps.clusters.why.facts import ContainerFacts, Ended
 from apps.clusters.why.holds import gate_names, gated, suspended
-from apps.clusters.why.readiness import deciding, not_ready, readiness_gates, unmet_gates
+from apps.clusters.why.readiness import not_ready, readiness_gates, unmet_gates
 from apps.clusters.why.runtime import lacks_memory
+from apps.clusters.why.sidecars import lasting, names_of
 from apps.core.states import Health
 
 Object = Mapping[str, Any]
@@ -50,7 +51,7 @@ def pod_health(pod: Object) -> Verdict:
     if phase == "Succeeded":
         return Verdict(Health.HEALTHY, "Completed", "All containers ended with exit code 0.", 0)
     if phase == "Failed":
-        return _failed(status)
+        return _failed(pod, status)
     if (pod.get("metadata") or {}).get("deletionTimestamp"):
         return _deleting(status)
     if phase == "Pending":
@@ -186,10 +187,12 @@ def _deleting(status: Object) -> Verdict:
     return Verdict(Health.PROGRESSING, "Terminating", "The pod is being deleted.", code)
 
 
-def _failed(status: Object) -> Verdict:
+def _failed(pod: Object, status: Object) -> Verdict:
     reason, disrupted = str(status.get("reason") or ""), disruption_of(status)
-    # Init containers last: of those, sidecars are stopped once the others have ended, and say only that.
-    ended = _worst_end([*(status.get("containerStatuses") or []), *(status.get("initContainerStatuses") or [])])
+    # Sidecars are stopped once the others have ended, and say only that.
+    sidecars = set(names_of(pod.get("spec") or {}))
+    inits = [found for found in status.get("initContainerStatuses") or [] if found.get("name") not in sidecars]
+    ended = _worst_end([*(status.get("containerStatuses") or []), *inits])
     if reason:
         # The pod itself was stopped, by an eviction, say: its containers' exit codes only echo that.
         return Verdict(Health.DEGRADED, reason, _text(status, "The pod was stopped."), _code(ended))
@@ -207,36 +210,39 @@ def _pending(pod: Object, status: Object) -> Verdict:
         if reason == "SchedulingGated":
             return Verdict(Health.SUSPENDED, reason, gated(gate_names(pod.get("spec") or {})))
         return Verdict(Health.PROGRESSING, reason, _text(scheduled, "No node has room for the pod."))
-    return _waiting(status) or Verdict(
+    return _waiting(pod, status) or Verdict(
         Health.PROGRESSING, "Pending", "Waiting for a node." if scheduled is None else "The containers are being made."
     )
 
 
 def _running(pod: Object, status: Object) -> Verdict:
-    waiting = _waiting(status)
+    waiting = _waiting(pod, status)
     if waiting is not None:
         return waiting
+    spec = pod.get("spec") or {}
     ended = _worst_end(status.get("containerStatuses") or [])
     if ended is not None and ended[1].get("exitCode", 0) != 0:
         return _ended(*ended)
+    restarted = _restarted(lasting(spec, status))
     if is_ready(pod):
-        return Verdict(Health.HEALTHY, "Running", _restarted(status) or "All containers are ready.")
-    if _restarted(status):
-        return Verdict(Health.PROGRESSING, "NotReady", _restarted(status))
-    containers = [_facts(found) for found in status.get("containerStatuses") or []]
-    containers += [_facts(found, init=True) for found in status.get("initContainerStatuses") or []]
-    unmet = unmet_gates(readiness_gates(pod.get("spec") or {}), status.get("conditions") or [])
-    message = not_ready(deciding(containers), unmet, _text(_condition(status, "Ready"), ""))
+        return Verdict(Health.HEALTHY, "Running", restarted or "All containers are ready.")
+    if restarted:
+        return Verdict(Health.PROGRESSING, "NotReady", restarted)
+    sidecars = set(names_of(spec))
+    containers = [_facts(found, sidecar=found.get("name") in sidecars) for found in lasting(spec, status)]
+    unmet = unmet_gates(readiness_gates(spec), status.get("conditions") or [])
+    message = not_ready(containers, unmet, _text(_condition(status, "Ready"), ""))
     return Verdict(Health.PROGRESSING, "NotReady", message)
 
 
-def _facts(found: Object, *, init: bool = False) -> ContainerFacts:
+def _facts(found: Object, *, sidecar: bool) -> ContainerFacts:
     """As much of a container as its readiness needs."""
     state = found.get("state") or {}
     ended = state.get("terminated")
     return ContainerFacts(
         str(found.get("name") or ""),
-        init=init,
+        init=sidecar,
+        sidecar=sidecar,
         ready=bool(found.get("ready")),
         started=found.get("started"),
         running=state.get("running") is not None,
@@ -244,22 +250,31 @@ def _facts(found: Object, *, init: bool = False) -> ContainerFacts:
     )
 
 
-def _waiting(status: Object) -> Verdict | None:
-    """The first container that can't go on, or None when all that wait do so for a moment only."""
-    moment: Verdict | None = None
-    for name, container in _named(_all_statuses(status)):
-        waiting = (container.get("state") or {}).get("waiting")
-        if not waiting:
-            continue
+def _waiting(pod: Object, status: Object) -> Verdict | None:
+    """The first container that can't go on, else the first that waits for a moment only; None when none waits."""
+    states = [(name, found, (found.get("state") or {}).get("waiting")) for name, found in _named(_all_statuses(status))]
+    waits = [(name, found, waiting) for name, found, waiting in states if waiting]
+    sidecars = set(names_of(pod.get("spec") or {}))
+    # How a sidecar ends is no end of the pod: the others tell more, and it has no exit code for whoever launched it.
+    for name, container, waiting in sorted(waits, key=lambda each: each[0] in sidecars):
+        verdict = _stuck(name, container, waiting)
+        if verdict is not None:
+            return verdict._replace(exit_code=None) if name in sidecars else verdict
+    for name, _, waiting in waits:
         reason = str(waiting.get("reason") or "ContainerCreating")
-        if reason == "CrashLoopBackOff":
-            return _crash_loop(name, container, waiting)
-        if lacks_memory(str(waiting.get("message") or "")):
-            return Verdict(Health.DEGRADED, reason, _starved(name))
-        if reason in _STUCK:
-            return Verdict(Health.DEGRADED, reason, _text(waiting, f"Container {name} can't start."))
-        moment = moment or Verdict(Health.PROGRESSING, reason, _text(waiting, f"Container {name} is being made."))
-    return moment
+        return Verdict(Health.PROGRESSING, reason, _text(waiting, f"Container {name} is being made."))
+    return None
+
+
+def _stuck(name: str, container: Object, waiting: Object) -> Verdict | None:
+    reason = str(waiting.get("reason") or "")
+    if reason == "CrashLoopBackOff":
+        return _crash_loop(name, container, waiting)
+    if lacks_memory(str(waiting.get("message") or "")):
+        return Verdict(Health.DEGRADED, reason, _starved(name))
+    if reason in _STUCK:
+        return Verdict(Health.DEGRADED, reason, _text(waiting, f"Container {name} can't start."))
+    return None
 
 
 def _crash_loop(name: str, container: Object, waiting: Object) -> Verdict:
@@ -309,9 +324,9 @@ def _worst_end(statuses: Iterable[Object]) -> tuple[str, Object] | None:
     return max(ends, key=lambda end: (end[1].get("reason") == "OOMKilled", end[1].get("exitCode", 0) != 0))
 
 
-def _restarted(status: Object) -> str:
+def _restarted(containers: Iterable[Object]) -> str:
     """Why the container with most restarts was restarted last, or ""."""
-    restarted = [found for found in status.get("containerStatuses") or [] if found.get("restartCount")]
+    restarted = [found for found in containers if found.get("restartCount")]
     if not restarted:
         return ""
     most = max(restarted, key=lambda found: int(found["restartCount"]))

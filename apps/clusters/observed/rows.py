@@ -20,6 +20,7 @@ from apps.clusters.observed.health import (
 )
 from apps.clusters.observed.values import cut, moment, time_or_none, time_text
 from apps.clusters.quantities.resources import BIGINT, INT, amount, gpus, millicores, pod_gpus, pod_requests, resources
+from apps.clusters.why import sidecars
 from apps.clusters.why.observe import extras
 
 Object = Mapping[str, Any]
@@ -56,7 +57,7 @@ def pod_row(pod: Object, now: datetime, *, deleted: bool = False) -> Row:
         "pod_ip": cut(status.get("podIP"), 45),
         "phase": phase[:16],
         "ready": is_ready(pod) and not deleted,
-        "restarts": min(INT, sum(int(c.get("restartCount") or 0) for c in status.get("containerStatuses") or [])),
+        "restarts": min(INT, sidecars.restarts(spec, status)),
         "health": verdict.health.value,
         "reason": verdict.reason[:100],
         "message": verdict.message[:_MESSAGE],

@@ -34,11 +34,12 @@ class StateView:
 
 @dataclass(frozen=True)
 class ContainerView:
-    """A container as the page shows it. `asks` and `limits` are the quantities as they were written."""
+    """A container as the page shows it. `role`: "init" or "sidecar", or "" for one of the pod's own; `asks` and
+    `limits`: the quantities as they were written."""
 
     name: str
     image: str
-    init: bool
+    role: str
     restarts: int
     state: StateView
     last: StateView | None
@@ -83,27 +84,37 @@ def pod_log(request: PageRequest, name: str, namespace: str, pod: str) -> HttpRe
 
 def container_views(pod: Pod) -> list[ContainerView]:
     """The containers, init ones first, in the order of the spec; before a node has taken the pod, what they ask for."""
-    resources = pod.status.get("resources") or {}
+    resources, sidecars = pod.status.get("resources") or {}, set(pod.status.get("sidecars") or [])
     if not pod.status.get("containers"):
         waiting = StateView("Pending", "waits for a node" if not pod.node_name else "")
         return [
-            ContainerView(name, "", False, 0, waiting, None, _amounts(found, "requests"), _amounts(found, "limits"))
+            ContainerView(
+                name,
+                "",
+                "sidecar" if name in sidecars else "",
+                0,
+                waiting,
+                None,
+                _amounts(found, "requests"),
+                _amounts(found, "limits"),
+            )
             for name, found in resources.items()
         ]
-    pairs = [(found, True) for found in pod.status.get("init_containers") or []]
-    pairs += [(found, False) for found in pod.status.get("containers") or []]
+    inits = pod.status.get("init_containers") or []
+    pairs = [(found, "sidecar" if found["name"] in sidecars else "init") for found in inits]
+    pairs += [(found, "") for found in pod.status.get("containers") or []]
     return [
         ContainerView(
             name=found["name"],
             image=found.get("image") or "",
-            init=init,
+            role=role,
             restarts=found.get("restarts") or 0,
             state=_state(found.get("state") or {}) or StateView("Unknown"),
             last=_state(found.get("last_state") or {}),
             asks=_amounts(resources.get(found["name"]), "requests"),
             limits=_amounts(resources.get(found["name"]), "limits"),
         )
-        for found, init in pairs
+        for found, role in pairs
     ]
 
 

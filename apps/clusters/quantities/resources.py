@@ -20,7 +20,7 @@ def pod_requests(spec: Object) -> dict[str, int]:
     What the pod asks for as a whole holds instead of what its containers do; the overhead is added to either.
     https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/#pod-level-resource-specification
     """
-    asked = _reserved(spec, resources)
+    asked = reserved(spec, resources)
     as_a_whole = _asked(spec)
     for name, read in (("cpu", millicores), ("memory", amount)):
         if name in as_a_whole:
@@ -29,7 +29,7 @@ def pod_requests(spec: Object) -> dict[str, int]:
     return {key: min(BIGINT, asked.get(key, 0) + overhead[key]) for key in overhead}
 
 
-def _reserved(spec: Object, read: Callable[[Mapping[str, Any]], dict[str, int]]) -> dict[str, int]:
+def reserved(spec: Object, read: Callable[[Mapping[str, Any]], dict[str, int]]) -> dict[str, int]:
     """The containers' sums, or the largest that an init container needs, where that is more.
 
     Init containers run one after another before the rest; those with restartPolicy Always go on from then on, beside
@@ -65,7 +65,7 @@ def gpus(quantities_by_name: Mapping[str, Any]) -> dict[str, int]:
 
 def pod_gpus(spec: Object) -> dict[str, int]:
     """The GPUs that the scheduler reserves for a pod, by resource name."""
-    return {kind: min(INT, count) for kind, count in sorted(_reserved(spec, gpus).items())}
+    return {kind: min(INT, count) for kind, count in sorted(reserved(spec, gpus).items())}
 
 
 def _is_gpu(name: str) -> bool:

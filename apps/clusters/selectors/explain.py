@@ -16,7 +16,7 @@ from apps.clusters.selectors.visibility import Visibility
 from apps.clusters.states import ClusterState
 from apps.clusters.why import ClusterFacts, PodFacts, Why, explain, refused
 from apps.clusters.why.facts import EventFacts, Holder, NodeFacts
-from apps.clusters.why.observe import asks, conditions_of, containers_of
+from apps.clusters.why.observe import conditions_of, containers_of
 from apps.clusters.why.scheduling import fits
 from apps.core.states import Health
 
@@ -155,7 +155,7 @@ def _complete(pods: list[Pod]) -> list[Pod]:
 
 
 def _asks(pod: Pod) -> Mapping[str, int]:
-    special = asks((pod.status.get("resources") or {}).values())
+    special = pod.status.get("asks") or {}
     return {"cpu": pod.requests_cpu_m, "memory": pod.requests_memory_b, **_gpus(pod), **special}
 
 

@@ -120,11 +120,12 @@ def _bad_end(found: ContainerFacts) -> Ended | None:
     return found.last_ended if found.restarts and not found.ready and not found.waiting else None
 
 
-def _tells(pair: tuple[ContainerFacts, Ended]) -> tuple[bool, bool, bool, int, float]:
-    """How much an end explains. What is killed after another container's end, as sidecars are, explains least."""
+def _tells(pair: tuple[ContainerFacts, Ended]) -> tuple[bool, bool, bool, bool, int, float]:
+    """How much an end explains. Sidecars are killed after the others' end, and decide nothing: theirs explain least."""
     found, end = pair
     at = end.finished_at or datetime.max.replace(tzinfo=UTC)
-    return end.reason == "OOMKilled", end.exit_code != 0, not found.init, found.restarts, -at.timestamp()
+    outright = end.reason == "OOMKilled", end.exit_code != 0
+    return not found.sidecar, *outright, not found.init, found.restarts, -at.timestamp()
 
 
 def _again(found: ContainerFacts) -> str:
@@ -151,16 +152,24 @@ def _ends(found: ContainerFacts, pod: PodFacts) -> tuple[Evidence, ...]:
 
 
 def initialising(pod: PodFacts) -> Why | None:
-    """An init container that still works while the others wait."""
+    """An init container that still works, or a sidecar that still starts, while the others wait."""
     init = [found for found in pod.containers if found.init]
-    current = next((found for found in init if found.ended is None and not found.ready), None)
+    current = next((found for found in init if not _is_done(found)), None)
     if current is None or pod.phase != "Pending" or not current.running:
         return None
     number, since = init.index(current) + 1, current.running_since
+    kind, does = ("sidecar", "is still starting") if current.sidecar else ("init container", "is still at work")
     return Why(
         "PodInitializing",
-        f"Starting: init container {current.name} ({number} of {len(init)}) is still at work; the others wait for it.",
+        f"Starting: {kind} {current.name} ({number} of {len(init)}) {does}; the others wait for it.",
         (Evidence(f"Container {current.name}", "running", since),),
         f"Its log says what it does; choose container {current.name} there.",
         at=since,
     )
+
+
+def _is_done(found: ContainerFacts) -> bool:
+    """Whether the next container need not wait for this one any more."""
+    if found.sidecar:
+        return found.running and found.started is not False
+    return found.ended is not None or found.ready

@@ -24,6 +24,8 @@ class ContainerFacts:
     name: str
     image: str = ""
     init: bool = False
+    sidecar: bool = False
+    """Of an init container: whether it goes on beside the others."""
     ready: bool = False
     started: bool | None = None
     """Whether its startup probe has passed; None where the cluster does not say."""
@@ -43,8 +45,8 @@ class ContainerFacts:
 
     @property
     def kind(self) -> str:
-        """ "Container" or "Init container", to begin a sentence with."""
-        return "Init container" if self.init else "Container"
+        """ "Container", "Init container" or "Sidecar", to begin a sentence with."""
+        return "Sidecar" if self.sidecar else "Init container" if self.init else "Container"
 
 
 @dataclass(frozen=True)

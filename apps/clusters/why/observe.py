@@ -9,7 +9,9 @@ from datetime import timedelta
 from typing import Any
 
 from apps.clusters.observed.values import moment
+from apps.clusters.quantities.resources import reserved
 from apps.clusters.quantities.words import parse
+from apps.clusters.why import sidecars
 from apps.clusters.why.facts import Condition, ContainerFacts, Ended, is_gpu
 from apps.clusters.why.holds import gate_names
 from apps.clusters.why.readiness import readiness_gates
@@ -30,6 +32,8 @@ def extras(metadata: Object, spec: Object) -> dict[str, Any]:
         "scheduling_gates": gate_names(spec),
         "readiness_gates": readiness_gates(spec),
         "node_affinity": bool(affinity.get("requiredDuringSchedulingIgnoredDuringExecution")),
+        "sidecars": sidecars.names_of(spec),
+        "asks": reserved(spec, _special),
         "resources": {
             str(container.get("name") or ""): dict(container["resources"])
             for container in containers
@@ -47,24 +51,19 @@ def asked_to_go(metadata: Object) -> str | None:
     return (due - timedelta(seconds=min(grace, _LONGEST_GRACE) if isinstance(grace, int) else 0)).isoformat()
 
 
-def asks(resources: Iterable[Object]) -> dict[str, int]:
-    """The special resources that containers ask for, by name; CPU, memory and GPUs have columns of their own."""
-    total: dict[str, int] = {}
-    for found in resources:
-        merged = {**(found.get("limits") or {}), **(found.get("requests") or {})}
-        for name, text in merged.items():
-            value = parse(name, str(text))
-            if value and name not in {"cpu", "memory"} and not is_gpu(name):
-                total[name] = total.get(name, 0) + value
-    return total
+def _special(asked: Mapping[str, Any]) -> dict[str, int]:
+    """Resources that have no column of their own, as CPU, memory and GPUs do."""
+    named = {str(name): parse(str(name), str(text)) or 0 for name, text in asked.items()}
+    return {name: value for name, value in named.items() if name not in {"cpu", "memory"} and not is_gpu(name)}
 
 
 def containers_of(status: Object) -> tuple[ContainerFacts, ...]:
     """The containers in a stored status, init containers first."""
     resources = status.get("resources") or {}
     inits, mains = status.get("init_containers") or [], status.get("containers") or []
-    found = [_container(each, resources, init=True) for each in inits]
-    return (*found, *(_container(each, resources, init=False) for each in mains))
+    lasting = set(status.get("sidecars") or [])
+    found = [_container(each, resources, init=True, sidecar=each.get("name") in lasting) for each in inits]
+    return (*found, *(_container(each, resources) for each in mains))
 
 
 def conditions_of(stored: Iterable[Object]) -> tuple[Condition, ...]:
@@ -81,7 +80,9 @@ def conditions_of(stored: Iterable[Object]) -> tuple[Condition, ...]:
     )
 
 
-def _container(found: Object, resources: Mapping[str, Object], *, init: bool) -> ContainerFacts:
+def _container(
+    found: Object, resources: Mapping[str, Object], *, init: bool = False, sidecar: bool = False
+) -> ContainerFacts:
     state, last = found.get("state") or {}, found.get("last_state") or {}
     waiting, running = state.get("waiting") or {}, state.get("running")
     name = str(found.get("name") or "")
@@ -91,6 +92,7 @@ def _container(found: Object, resources: Mapping[str, Object], *, init: bool) ->
         name=name,
         image=str(found.get("image") or ""),
         init=init,
+        sidecar=sidecar,
         ready=bool(found.get("ready")),
         started=found.get("started"),
         restarts=int(found.get("restarts") or 0),

@@ -24,8 +24,8 @@ def unmet_gates(gates: Iterable[str], conditions: Iterable[Mapping[str, Any]]) -
 
 
 def deciding(containers: Iterable[ContainerFacts]) -> list[ContainerFacts]:
-    """Those that the pod's readiness hangs on. An init container that runs beside the others is a sidecar."""
-    return [found for found in containers if not found.init or found.running]
+    """Those that the pod's readiness hangs on."""
+    return [found for found in containers if not found.init or found.sidecar]
 
 
 def not_ready(containers: Sequence[ContainerFacts], unmet: Sequence[str], words: str = "") -> str:

@@ -91,7 +91,8 @@ CASES = [
         "a sidecar is not ready, and an init container has done its work",
         pod(ready=False, containerStatuses=[container({"running": {}}) | {"ready": True}],
             initContainerStatuses=[container({"terminated": ended(0, "Completed")}, name="fetch"),
-                                   container({"running": {}}, name="proxy")]),
+                                   container({"running": {}}, name="proxy")])
+        | {"spec": {"initContainers": [{"name": "fetch"}, {"name": "proxy", "restartPolicy": "Always"}]}},
         Health.PROGRESSING, "NotReady", "ready yet: container proxy has not passed its readiness probe.", None,
     ),
     (
