@@ -34,9 +34,9 @@ def why_of(run: Run, attempts: Sequence[Attempt], pods: Sequence[Pod], sight: Vi
     last = attempts[-1] if attempts else None
     if run.state == RunState.PENDING and run.retry_at is not None and last is not None:
         return _between(run, last)
-    if run.state in FAILURES and run.reason == NODE_LOST:
-        # What is left of the pod tells how it was removed, not why.
-        return how_it_failed(run, last)
+    if run.state in FAILURES and (recorded := how_it_failed(run, last)):
+        # What is left of the pod may tell how it was removed, not why.
+        return recorded
     if held := _held(run):
         return held
     pod = _telling(run, last, pods)
@@ -45,7 +45,7 @@ def why_of(run: Run, attempts: Sequence[Attempt], pods: Sequence[Pod], sight: Vi
         if why is not None or (run.state not in FAILURES and pod.deleted_at is None):
             return why
     if run.state in FAILURES:
-        return how_it_failed(run, last)
+        return None
     # Also where the pod was deleted: its Job may be refused another one.
     if (pod is None or pod.deleted_at is not None) and (place := _place(last)):
         return explain_absent([place], "Job", waiting_for=_WAITING_FOR).get(place)
@@ -120,6 +120,14 @@ def how_it_failed(run: Run, last: Attempt | None) -> Why | None:
     if run.kind != RunKind.LAUNCHED or run.state not in FAILURES or not run.reason or run.state == RunState.LOST:
         return None
     return explain_attempt(run, last, reason=run.reason, message=run.message)
+
+
+def told(run: Run, last: Attempt | None) -> str:
+    """The sentence for a run that failed, wherever it is told."""
+    why = how_it_failed(run, last)
+    code = f"exit code {run.exit_code}" if run.exit_code is not None else ""
+    words = ", ".join(part for part in (run.reason, code) if part)
+    return why.sentence if why else run.message or (f"{words}." if words else "It gave no reason.")
 
 
 def why_of_attempt(run: Run, attempt: Attempt) -> Why | None:

@@ -145,6 +145,7 @@ def test_between_two_attempts_the_page_says_that_another_follows(
     )
     message = "The node was low on resource: memory. "
     factories.attempt(run, state="Failed", reason="Evicted", message=message, cause="interrupted", nodes=["gpu-1"])
+    Run.objects.filter(pk=run.pk).update(created_at=timezone.now() - timedelta(minutes=1))
     for path in (f"/p/demo/runs/{run.uid}/", "/p/demo/"):
         page = " ".join(html.unescape(browser.get(path).content.decode()).split())
         assert "Attempt 1 ended, the next one follows at" in page and "the node was low on memory" in page, path

@@ -70,6 +70,8 @@ class Attention:
     url: str = ""
     at: datetime | None = None
     count: int = 1
+    quote: str = ""
+    """What it said itself, the last line of its log for instance."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,6 @@ class RunRow:
     points: list[float] = field(default_factory=list)
     url: str = ""
     started_at: datetime | None = None
-    reason: str = ""
     # The hint that says that its curve has grown.
     topic: str = ""
 
@@ -139,6 +140,7 @@ class FailureRow:
     why: str
     url: str = ""
     at: datetime | None = None
+    quote: str = ""
 
 
 Provider = Callable[[Scope], Iterable[Any]]

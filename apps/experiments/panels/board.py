@@ -18,7 +18,7 @@ from apps.experiments.filetree import Files, file_trees
 from apps.experiments.models import Attempt, Experiment, LatestMetric, LoggedModel, ModelVersion, Run
 from apps.experiments.panels.table import CHART_POINTS, PER_PAGE, prominence
 from apps.experiments.states import FAILURES, SETTLED, RunKind, RunState
-from apps.experiments.whys import last_lines, why_of, why_of_attempt
+from apps.experiments.whys import last_lines, told, why_of, why_of_attempt
 
 MAX_CHARTS = 12
 MAX_SOURCES = MAX_VERSIONS = 50
@@ -111,12 +111,12 @@ class RunBoard:
     @property
     def verdict(self) -> str:
         """One sentence beside the status; nothing where the card below it says why."""
-        if self.why is not None or (self.settled and not self.failed):
-            return ""
-        if self.failed:
-            code = f"exit code {self.run.exit_code}" if self.run.exit_code is not None else ""
-            return ", ".join(part for part in (code, self.run.reason) if part) or "it gave no reason"
-        return self.run.message
+        return "" if self.why is not None or self.settled else self.run.message
+
+    @property
+    def told(self) -> str:
+        """Why it failed, in the sentence that the overview has, too."""
+        return told(self.run, self.last)
 
     @cached_property
     def why(self) -> Why | None:

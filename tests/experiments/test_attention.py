@@ -1,0 +1,103 @@
+"""What the overview says of runs that failed or wait: once, in the words of their pages, and equal ones together."""
+
+import html
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from apps.clusters.models import Cluster
+from apps.core.access import Principal
+from apps.core.models import Project
+from apps.core.pages.overview import Scope
+from apps.experiments import attention, overview
+from apps.experiments.models import Experiment, Run
+from apps.experiments.states import RunKind, RunState
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+OOM = {"reason": "OOMKilled", "exit_code": 137, "message": "memory", "spec": {"resources": {"memory": "2Gi"}}}
+CRASH = {"reason": "Error", "exit_code": 3, "message": "Container run ended with exit code 3."}
+
+
+@pytest.fixture
+def cluster(db: None) -> Cluster:
+    return factories.cluster("home", nodes=1)
+
+
+def failed(experiment: Experiment, minutes: float, log: str = "", **fields: Any) -> Run:
+    ended = timezone.now() - timedelta(minutes=minutes)
+    run = factories.run(experiment, state=RunState.FAILED, kind=RunKind.LAUNCHED, ended_at=ended, **fields)
+    factories.attempt(run, log=log)
+    return run
+
+
+def waits(experiment: Experiment, cluster: Cluster, message: str) -> Run:
+    known: dict[str, Any] = {"kind": RunKind.LAUNCHED, "cluster": cluster, "ended_at": None}
+    run = factories.run(experiment, state=RunState.QUEUED, message=message, **known)
+    Run.objects.filter(pk=run.pk).update(created_at=timezone.now() - timedelta(minutes=5))
+    return run
+
+
+def test_failures_are_told_once_newest_first_in_the_sentence_of_their_page(
+    browser: Client, principal: Principal, project: Project, experiment: Experiment
+) -> None:
+    scope = Scope(principal, project)
+    fresh = failed(experiment, 5, "epoch 1\nValueError: alpha", **CRASH)
+    # Launched first and failed last.
+    old = [failed(experiment, minutes, **OOM) for minutes in (70, 500, 90)]
+    again = failed(experiment, 2, **CRASH)
+    factories.run(experiment, rerun_of=again)
+    external = factories.run(experiment, state=RunState.FAILED, ended_at=timezone.now() - timedelta(days=2))
+    needs, rows = attention.attention(scope), attention.earlier(scope)
+    assert [need.url for need in needs] == [attention.url_of(fresh)]
+    wanted = [again, old[0], old[2], old[1], external]
+    assert [row.url for row in rows] == [attention.url_of(run) for run in wanted]
+    assert (needs[0].why, needs[0].quote) == ("Container run ended with exit code 3.", "ValueError: alpha")
+    for told in (*needs, *rows):
+        assert told.why in html.unescape(browser.get(told.url).content.decode())
+
+
+def test_equal_waits_are_one_line_that_counts_them(
+    principal: Principal, project: Project, experiment: Experiment, cluster: Cluster
+) -> None:
+    other = Experiment.objects.create(project=project, name="other")
+    for _ in range(5):
+        waits(experiment, cluster, "0/3 nodes are available.")
+    waits(other, cluster, "no such image")
+    needs = attention.attention(Scope(principal, project))
+    assert [(need.title, need.why, need.count) for need in needs] == [
+        ("5 runs are waiting", "0/3 nodes are available.", 5),
+        (f"run {Run.objects.latest('pk')} is waiting", "no such image", 1),
+    ]
+    assert needs[0].url == "/p/demo/experiments/digits/?state=Queued"
+    waits(other, cluster, "0/3 nodes are available.")
+    assert attention.attention(Scope(principal, project))[0].url == "/p/demo/experiments/"
+
+
+def test_very_many_of_each_are_counted_and_the_causes_told(
+    principal: Principal, project: Project, experiment: Experiment, cluster: Cluster
+) -> None:
+    for number in range(30):
+        failed(experiment, number / 60, **(CRASH if number % 2 else OOM))
+        waits(experiment, cluster, f"cause {number}")
+    needs = attention.attention(Scope(principal, project))
+    assert sum(need.count for need in needs if need.noun == "run failed") == 30
+    assert sum(need.count for need in needs if need.noun == "run waiting") == 30
+    assert [need.title for need in needs[:3]] == ["12 runs failed", "12 runs failed", "6 more runs failed"]
+    assert len(needs) == 3 + 5
+
+
+def test_what_waits_does_not_run(
+    principal: Principal, project: Project, experiment: Experiment, cluster: Cluster
+) -> None:
+    waits(experiment, cluster, "")
+    factories.run(experiment, state=RunState.QUEUED, ended_at=None)
+    runs = factories.run(experiment, state=RunState.RUNNING, ended_at=None)
+    scope = Scope(principal, project)
+    assert [row.url for row in overview.running(scope)] == [attention.url_of(runs)]
+    tile = overview.tiles(scope)[0]
+    assert (tile.value, tile.of) == ("1", "running · 2 waiting")
