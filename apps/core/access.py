@@ -10,11 +10,14 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from apps.core.database.prepared import FindOne
 from apps.core.errors import Invalid, Missing, NotAllowed
 from apps.core.models import ApiToken, Membership, Project, User
 from apps.core.states import Role
 
 M = TypeVar("M", bound=Model)
+
+_by_name = FindOne(Project, "name")
 
 
 @dataclass(frozen=True)
@@ -158,8 +161,8 @@ def require_platform_admin(principal: Principal) -> None:
 
 def project_or_404(principal: Principal, name: str, at_least: Role = Role.VIEWER) -> Project:
     """The project named `name`, after the check of the caller's role in it."""
-    project = visible_projects(principal).filter(name=name).first()
-    if project is None:
+    project = _by_name(name)
+    if project is None or role_in(principal, project) is None:
         raise Missing(f"There is no project {name!r} that you can see.", hint="Ask its admin to add you.")
     require_role(principal, project, at_least)
     return project

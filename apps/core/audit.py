@@ -6,6 +6,7 @@ from typing import Any
 from django.db.models import Model
 
 from apps.core.access import Principal
+from apps.core.database import prepared
 from apps.core.models import AuditEntry, Project
 from apps.core.secrets.scrub import scrub
 
@@ -21,7 +22,7 @@ def record(
 ) -> AuditEntry:
     """Append who did `action` ("deployment.scale") to `obj`, with the values before and after, scrubbed."""
     made = _entry(principal, action, obj, project, before, after)
-    made.save(force_insert=True)
+    prepared.insert(made)
     return made
 
 
@@ -29,7 +30,7 @@ def record_all(
     *, principal: Principal, action: str, found: Iterable[tuple[Model, dict[str, Any] | None]], project: Project
 ) -> None:
     """The same for several objects, each with its values afterwards, in one statement."""
-    AuditEntry.objects.bulk_create(_entry(principal, action, obj, project, None, after) for obj, after in found)
+    prepared.insert_all([_entry(principal, action, obj, project, None, after) for obj, after in found])
 
 
 def _entry(

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from django.db import connection
 from django.db.models import Count, F, Max, OuterRef, Prefetch, Q, QuerySet, Subquery
 from django.db.models.functions import Right
 from django.urls import reverse
@@ -15,6 +14,7 @@ from apps.clusters.models import KubeEvent, Pod
 from apps.clusters.observed.owners import Owner
 from apps.clusters.usage.workloads import Maker
 from apps.core.access import Principal, get_scoped
+from apps.core.database import prepared
 from apps.core.errors import Missing
 from apps.core.models import Project
 from apps.core.pages import nav
@@ -88,6 +88,22 @@ def runs_for_rest(**scope: Any) -> QuerySet[Run]:
     )
 
 
+def as_launched(runs: Iterable[Run]) -> list[Run]:
+    """Runs that have just been launched, as `runs_for_rest` and `with_attempts` would read them. No query."""
+    made = list(runs)
+    for run in made:
+        names: dict[str, Any] = {
+            "project_name": run.experiment.project.name,
+            "experiment_name": run.experiment.name,
+            "cluster_name": run.cluster.name if run.cluster else None,
+            "rerun_of_uid": run.rerun_of.uid if run.rerun_of else None,
+            "_prefetched_objects_cache": {"attempts": []},
+        }
+        for name, value in names.items():
+            setattr(run, name, value)
+    return made
+
+
 @dataclass
 class Logged:
     """What a run has logged: params, latest metrics and tags by their keys, in the keys' order."""
@@ -110,7 +126,7 @@ ORDER BY 3
 def logged_by(runs: Iterable[Run]) -> dict[int, Logged]:
     """What each of the runs has logged, by primary key. One query, and no object for each value."""
     found = {run.pk: Logged() for run in runs}
-    with connection.cursor() as cursor:
+    with prepared.cursor() as cursor:
         cursor.execute(_LOGGED, {"runs": list(found)})
         for kind, pk, key, text, value in cursor.fetchall():
             if kind == 3:

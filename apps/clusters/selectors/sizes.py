@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable
 
-from django.db import connection
 from django.db.models import BigIntegerField, QuerySet
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
 
 from apps.clusters.models import Cluster, Node
 from apps.clusters.quantities.sizes import GPU, Size, misfit
+from apps.core.database import prepared
 
 # A cluster with this label makes nodes as they are needed, so that those that it has now say nothing of what may come.
 AUTOSCALING = ("autoscaling", "true")
@@ -42,7 +42,7 @@ WHERE EXISTS (SELECT 1 FROM {Node._meta.db_table} AS node WHERE node.cluster_id 
     SELECT 1 FROM {Node._meta.db_table} AS node
     WHERE node.cluster_id = asked.cluster_id
       AND node.allocatable_cpu_m >= asked.cpu_m AND node.allocatable_memory_b >= asked.memory_b
-      AND (asked.gpu = 0 OR (node.allocatable_gpus->>%s)::bigint >= asked.gpu)
+      AND (asked.gpu = 0 OR (node.allocatable_gpus->>%s::text)::bigint >= asked.gpu)
   )
 ORDER BY asked.position LIMIT 1
 """  # noqa: S608 - the only name in it is the table's
@@ -54,7 +54,7 @@ def check_all_fit(asked: Iterable[tuple[Cluster, Size]]) -> None:
     found = list(different.values())
     columns = [[cluster.pk for cluster, _ in found]]
     columns += [[size.of(resource) for _, size in found] for resource in ("cpu", "memory", GPU)]
-    with connection.cursor() as cursor:
+    with prepared.cursor() as cursor:
         cursor.execute(_MISFIT, [*columns, GPU])
         misfits = cursor.fetchall()
     if misfits:

@@ -5,7 +5,7 @@ anew, too: for one row found by its key both cost several times what it takes to
 """
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, connection
@@ -22,18 +22,26 @@ def cursor() -> Any:
 
 
 def insert(row: Model) -> None:
-    """Store a new row and set its key, as `save(force_insert=True)` does; no signals are sent."""
-    sql, fields = _insertion(type(row))
+    """Store a new row and set its key if it has none, as `save(force_insert=True)` does; no signals are sent."""
+    sql, fields = _insertion(type(row), with_key=row.pk is not None)
     with cursor() as made:
         made.execute(sql, [field.get_db_prep_save(field.pre_save(row, True), connection) for field in fields])
         (row.pk,) = made.fetchone()
     row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
 
 
+def insert_all(rows: Sequence[Model]) -> None:
+    """Store new rows of one model in one statement; a single one, which is what most requests make, by `insert`."""
+    if len(rows) == 1:
+        insert(rows[0])
+    elif rows:
+        type(rows[0])._default_manager.bulk_create(rows)
+
+
 @functools.cache
-def _insertion(model: type[Model]) -> tuple[str, list[Any]]:
+def _insertion(model: type[Model], *, with_key: bool) -> tuple[str, list[Any]]:
     quote: Any = connection.ops.quote_name
-    fields = [field for field in model._meta.concrete_fields if not field.primary_key]
+    fields = [field for field in model._meta.concrete_fields if with_key or not field.primary_key]
     columns = ", ".join(quote(field.column) for field in fields)
     values = ", ".join(["%s"] * len(fields))
     table, key = quote(model._meta.db_table), quote(model._meta.pk.column)
@@ -65,28 +73,30 @@ def _alteration(model: type[Model], columns: tuple[str, ...], known: tuple[str, 
 
 
 class _Find(Generic[M]):
-    """Finds objects of `model` whose `column` has a value, with what their foreign keys lead to.
+    """Finds objects of `model` whose columns have these values, with what their foreign keys lead to.
+
+    `columns` are their names; "name__in" is for any of a list of values.
 
     `related` are paths of such keys, each after the one that it goes on from: "experiment", "experiment__project".
     They need not be loaded any more, as after `select_related`. Columns that are named in `without`, by such paths,
-    too, are loaded when they are looked at, as after `defer`.
+    too, and those of the object itself that are not in `only`, are loaded when they are looked at, as after `defer`.
     """
 
     def __init__(
         self,
         model: type[M],
-        column: str,
-        *,
+        *columns: str,
         related: Iterable[str] = (),
         without: Iterable[str] = (),
+        only: Iterable[str] = (),
         order_by: Iterable[str] = (),
     ) -> None:
-        self._model, self._column, self._related = model, column, tuple(related)
-        self._without, self._order_by = frozenset(without), tuple(order_by)
+        self._model, self._columns, self._related = model, columns, tuple(related)
+        self._without, self._only, self._order_by = frozenset(without), frozenset(only), tuple(order_by)
 
-    def _rows(self, value: Any) -> list[M]:
+    def _rows(self, values: Sequence[Any]) -> list[M]:
         with cursor() as found:
-            found.execute(self._sql, [value])
+            found.execute(self._sql, values)
             return [self._read(list(row)) for row in found.fetchall()]
 
     def _read(self, row: list[Any]) -> M:
@@ -101,7 +111,8 @@ class _Find(Generic[M]):
 
     @functools.cached_property
     def _parts(self) -> "list[_Part]":
-        parts = [_Part("", self._model, 0, self._without)]
+        others = {field.name for field in self._model._meta.concrete_fields if not field.primary_key} - self._only
+        parts = [_Part("", self._model, 0, self._without | (others if self._only else set()))]
         for path in self._related:
             holder = next(part for part in parts if part.path == path.rpartition("__")[0])
             name = path.rpartition("__")[2]
@@ -112,27 +123,31 @@ class _Find(Generic[M]):
     @functools.cached_property
     def _sql(self) -> str:
         names = [f"{part.path}__{name}".removeprefix("__") for part in self._parts for name in part.names]
-        stand_in = self._model._meta.get_field(self._column).to_python(_STAND_IN)  # type: ignore[union-attr]
-        rows = self._model._default_manager.filter(**{self._column: stand_in}).order_by(*self._order_by)
+        rows, stand_ins = self._model._default_manager.order_by(*self._order_by), []
+        for column in self._columns:
+            name, _, among = column.partition("__")
+            stand_in = self._model._meta.get_field(name).to_python(_STAND_IN)  # type: ignore[union-attr]
+            rows = rows.filter(**{column: [stand_in] if among else stand_in})
+            stand_ins.append(stand_in)
         sql, params = rows.values_list(*names).query.sql_with_params()
-        assert params == (stand_in,)  # noqa: S101 - the value is all that differs from one time to the next
-        return str(sql)
+        assert params == tuple(stand_ins)  # noqa: S101 - the values are all that differs from one time to the next
+        return str(sql).replace("IN (%s)", "= ANY(%s)")
 
 
 class FindOne(_Find[M]):
-    """Finds the one object whose unique column has a value."""
+    """Finds the one object whose unique columns have these values."""
 
-    def __call__(self, value: Any) -> M | None:
+    def __call__(self, *values: Any) -> M | None:
         """The object, or None. One query."""
-        return next(iter(self._rows(value)), None)
+        return next(iter(self._rows(values)), None)
 
 
 class FindAll(_Find[M]):
-    """Finds all objects whose column has a value."""
+    """Finds all objects whose columns have these values."""
 
-    def __call__(self, value: Any) -> list[M]:
+    def __call__(self, *values: Any) -> list[M]:
         """The objects in the order that was said. One query."""
-        return self._rows(value)
+        return self._rows(values)
 
 
 class _Part:

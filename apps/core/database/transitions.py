@@ -55,7 +55,7 @@ def log(
 
 def log_all(instances: Iterable[Model], *, to_state: str, reason: str = "", actor: str = "flotilla") -> None:
     """The first state of several objects, in one statement."""
-    Transition.objects.bulk_create(_row(instance, "", to_state, reason, "", actor) for instance in instances)
+    prepared.insert_all([_row(instance, "", to_state, reason, "", actor) for instance in instances])
 
 
 def _row(instance: Model, from_state: str, to_state: str, reason: str, message: str, actor: str) -> Transition:

@@ -195,18 +195,16 @@ class RunViewSet(Ordered):
     def create(self, request: Request) -> Response:
         """Launch one run, or `{"runs": […]}` together: all of them or none."""
         several = isinstance(request.data, dict) and "runs" in request.data
-        body = forms.NewRunsSerializer(data=request.data) if several else forms.NewRunSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        wishes = body.validated_data["runs"] if several else [body.validated_data]
+        body = (forms.NewRunsSerializer if several else forms.NewRunSerializer).read(request.data)
+        wishes = body["runs"] if several else [body]
         project = self.project(Role.DEVELOPER)
         if self.dry_run:
             objects = services.preview_runs(principal=self.principal, project=project, wishes=wishes)
             return Response(forms.LaunchPreviewSerializer({"dry_run": True, "objects": objects}).data)
-        runs = services.launch_runs(principal=self.principal, project=project, wishes=wishes)
-        if not several:
-            return self._shown(runs[0], status=201)
-        rows = {run.pk: run for run in selectors.runs_for_rest(pk__in=[run.pk for run in runs])}
-        return Response({"runs": forms.shown_runs([rows[run.pk] for run in runs])}, status=201)
+        runs = selectors.as_launched(services.launch_runs(principal=self.principal, project=project, wishes=wishes))
+        if several:
+            return Response({"runs": forms.shown_runs(runs)}, status=201)
+        return Response(forms.shown_runs(runs, forms.RunDetailSerializer)[0], status=201)
 
     def destroy(self, request: Request, run_id: str) -> Response:
         """Mark a run that has ended as deleted; MLflow's API can restore it."""

@@ -5,14 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 
 from apps.clusters.manifests import namespace_of
 from apps.clusters.models import Cluster
 from apps.clusters.selectors import check_all_fit
 from apps.core import audit, work
 from apps.core.access import Principal, require_role
-from apps.core.database import transitions
+from apps.core.database import prepared, transitions
+from apps.core.database.prepared import FindAll
 from apps.core.errors import Conflict, FlotillaError, Invalid, Missing
 from apps.core.models import Project
 from apps.core.states import Role
@@ -30,6 +31,9 @@ KIND = "run"
 MAX_TOGETHER = 100
 # How often experiments that others make at the same time are looked for again.
 _TRIES = 3
+
+_experiments = FindAll(Experiment, "project", "name__in")
+_clusters = FindAll(Cluster, "name__in", only=("name", "labels", "enabled"))
 
 
 @dataclass(frozen=True)
@@ -51,16 +55,15 @@ def pick_clusters(names: Iterable[str | None]) -> dict[str | None, Cluster]:
     Raises Missing, Conflict or Invalid, saying which there are.
     """
     asked = set(names)
-    usable = Cluster.objects.filter(enabled=True).only("name", "labels")
     found: dict[str | None, Cluster] = {}
     named = sorted(name for name in asked if name is not None)
     if named:
-        found.update({row.name: row for row in usable.filter(name__in=named)})
+        found.update({row.name: row for row in _clusters(named) if row.enabled})
         missing = [name for name in named if name not in found]
         if missing:
             raise _unusable(missing[0])
     if None in asked:
-        found[None] = _only_one(list(usable.order_by("name")[:21]))
+        found[None] = _only_one(list(Cluster.objects.filter(enabled=True).only("name", "labels").order_by("name")[:21]))
     return found
 
 
@@ -83,7 +86,7 @@ def _only_one(usable: list[Cluster]) -> Cluster:
 
 
 def _known(project: Project, names: Sequence[str]) -> dict[str, Experiment]:
-    return {row.name: row for row in Experiment.objects.filter(project=project, name__in=names)}
+    return {row.name: row for row in _experiments(project.pk, list(names))}
 
 
 def experiments_for(*, principal: Principal, project: Project, names: Iterable[str]) -> dict[str, Experiment]:
@@ -110,6 +113,7 @@ def experiments_for(*, principal: Principal, project: Project, names: Iterable[s
     return found
 
 
+@transaction.atomic
 def launch_run(
     *,
     principal: Principal,
@@ -169,9 +173,8 @@ def launch_wish(*, principal: Principal, project: Project, wish: Mapping[str, An
     return launch_runs(principal=principal, project=project, wishes=[wish], rerun_of=rerun_of)[0]
 
 
-@transaction.atomic
 def _launch(principal: Principal, project: Project, asked: Sequence[Launch]) -> list[Run]:
-    """Store the runs of one project: a statement for each table, however many runs."""
+    """Store the runs of one project, in the transaction that is open: a statement for each table, however many runs."""
     require_role(principal, project, Role.DEVELOPER)
     for launch in asked:
         if launch.experiment.deleted_at is not None:
@@ -183,7 +186,7 @@ def _launch(principal: Principal, project: Project, asked: Sequence[Launch]) -> 
         _run(principal, pk, launch, clusters[launch.cluster])
         for pk, launch in zip(_next_ids(len(asked)), asked, strict=True)
     ]
-    Run.objects.bulk_create(runs)
+    prepared.insert_all(runs)
     _store_values(zip(runs, asked, strict=True))
     transitions.log_all(runs, to_state=RunState.PENDING, reason="Launched", actor=principal.label)
     audit.record_all(
@@ -200,7 +203,7 @@ def _launch(principal: Principal, project: Project, asked: Sequence[Launch]) -> 
 
 def _next_ids(count: int) -> list[int]:
     """Ids for new runs, taken before they are stored: their names follow from them."""
-    with connection.cursor() as cursor:
+    with prepared.cursor() as cursor:
         cursor.execute(
             "SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)", [Run._meta.db_table, count]
         )
@@ -238,8 +241,8 @@ def _store_values(launched: Iterable[tuple[Run, Launch]]) -> None:
             for key in sorted(asked.params)
         ]
         tags += [Tag(**about, key=key, value=_checked(key, with_name[key], TAG_LENGTH)) for key in sorted(with_name)]
-    Param.objects.bulk_create(params)
-    Tag.objects.bulk_create(tags)
+    prepared.insert_all(params)
+    prepared.insert_all(tags)
 
 
 def _checked(key: str, value: Any, limit: int) -> str:
