@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 import redis
-from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
+
+from apps.core.redisclient import redis_client
 
 
 def healthz(request: HttpRequest) -> JsonResponse:
@@ -41,7 +42,7 @@ def _postgres() -> str:
 
 
 def _redis() -> str:
-    client = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2)
+    client = redis_client(2.0)
     try:
         client.ping()
     except redis.RedisError:

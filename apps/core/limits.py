@@ -18,10 +18,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import redis
-from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+
+from apps.core.redisclient import redis_client
 
 logger = logging.getLogger(__name__)
 
@@ -137,12 +136,7 @@ def _name(key: str) -> str:
 
 
 def _connected() -> "redis.Redis":
-    return redis.Redis.from_url(
-        settings.REDIS_URL,
-        socket_timeout=SOCKET_SECONDS,
-        socket_connect_timeout=SOCKET_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-    )
+    return redis_client(SOCKET_SECONDS)
 
 
 LIMITS = Limits(_connected)

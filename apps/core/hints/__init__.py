@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterable
 import redis
 from django.conf import settings
 from django.db import transaction
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+
+from apps.core.redisclient import redis_client
 
 logger = logging.getLogger(__name__)
 
@@ -84,13 +84,8 @@ def flush(timeout: float = EXIT_SECONDS) -> bool:
 
 
 def connect() -> "redis.Redis":
-    """A client that gives up after `SOCKET_SECONDS` and leaves trying again to its caller."""
-    return redis.Redis.from_url(
-        settings.REDIS_URL,
-        socket_timeout=SOCKET_SECONDS,
-        socket_connect_timeout=SOCKET_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-    )
+    """The client by which hints are published."""
+    return redis_client(SOCKET_SECONDS)
 
 
 class Sender:
