@@ -1,6 +1,7 @@
 """Administration of people, projects, members and tokens. Everything is written by services; the rest is to look at."""
 
 import copy
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
@@ -8,6 +9,7 @@ from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
+from django.forms import BaseForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -17,6 +19,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from apps.core import holdings, services
 from apps.core.access import principal_of
 from apps.core.errors import FlotillaError, NotAllowed
+from apps.core.formtext import put_error
 from apps.core.models import ApiToken, AuditEntry, Membership, Project, Transition, User
 from apps.core.states import Role
 from apps.core.work.models import Gate, Work
@@ -49,10 +52,6 @@ class PlatformAdmin(ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Nobody deletes rows by hand."""
         return False
-
-
-class ReadOnlyAdmin(PlatformAdmin):
-    """Rows that only the system writes."""
 
 
 class ServiceAdmin(PlatformAdmin):
@@ -96,27 +95,59 @@ class ServiceAdmin(PlatformAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """The form; what only the service can refuse is said on the same page, and nothing is written."""
+        """The form; what only the service refuses is said in it, with all that was typed, and nothing is written."""
         view = super().changeform_view if self.one_transaction else self._changeform_view
-        return self._told(request, lambda: view(request, object_id, form_url, extra_context))
+        try:
+            answer: HttpResponse = view(request, object_id, form_url, extra_context)
+        except FlotillaError as error:
+            if request.method != "POST":
+                raise
+            request._refusal = error  # type: ignore[attr-defined] # read by `get_form`
+            for _, files in request.FILES.lists():
+                for uploaded in files:
+                    uploaded.seek(0)
+            answer = view(request, object_id, form_url, extra_context)
+        return answer
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """The form, which does not accept what the service has just refused."""
+        form = super().get_form(request, obj, change=change, **kwargs)
+        refusal = getattr(request, "_refusal", None)
+        return form if refusal is None else _refusing(form, refusal)
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """The question, and the service's refusal on the same page."""
-        return self._told(request, lambda: super(ServiceAdmin, self).delete_view(request, object_id, extra_context))
-
-    def _told(self, request: HttpRequest, view: Any) -> HttpResponse:
-        try:
-            answer: HttpResponse = view()
-        except FlotillaError as error:
-            messages.error(request, error.sentence)
-            return redirect(request.get_full_path())
-        return answer
+        return told(request, lambda: super(ServiceAdmin, self).delete_view(request, object_id, extra_context))
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The list, with its action that deletes several."""
-        return self._told(request, lambda: super(ServiceAdmin, self).changelist_view(request, extra_context))
+        return told(request, lambda: super(ServiceAdmin, self).changelist_view(request, extra_context))
+
+
+def told(request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
+    """What the view answers; where a service refuses what was sent, the same page again, with its sentence."""
+    try:
+        return view()
+    except FlotillaError as error:
+        if request.method != "POST":
+            raise
+        messages.error(request, error.sentence)
+        return redirect(request.get_full_path())
+
+
+def _refusing(form: type[BaseForm], error: FlotillaError) -> type[BaseForm]:
+    class Refusing(form):  # type: ignore[misc, valid-type]
+        """The form with a service's error in it."""
+
+        def clean(self) -> dict[str, Any] | None:
+            """What the form itself checks, and then the error."""
+            cleaned: dict[str, Any] | None = super().clean()
+            put_error(self, error)
+            return cleaned
+
+    return Refusing
 
 
 class PersonForm(UserChangeForm):
@@ -181,7 +212,7 @@ class FlotillaUserAdmin(UserAdmin, ServiceAdmin):  # type: ignore[misc]
         # A copy for this request: the panel's own object serves all requests at once.
         mine = copy.copy(self)
         mine.change_password_form = Form
-        return self._told(request, lambda: super(FlotillaUserAdmin, mine).user_change_password(request, id, form_url))
+        return told(request, lambda: super(FlotillaUserAdmin, mine).user_change_password(request, id, form_url))
 
 
 class MembershipInline(TabularInline):
@@ -279,7 +310,7 @@ class ProjectAdmin(ServiceAdmin):
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(ReadOnlyAdmin):
+class ApiTokenAdmin(PlatformAdmin):
     """Tokens, without their digests: they are made on a person's own page or by REST. A leaked one is revoked here."""
 
     actions = ("revoke",)
@@ -296,7 +327,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
 
 
 @admin.register(AuditEntry)
-class AuditEntryAdmin(ReadOnlyAdmin):
+class AuditEntryAdmin(PlatformAdmin):
     """The audit trail."""
 
     list_display = ("at", "actor", "action", "object_name", "project", "source_ip")
@@ -305,7 +336,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Transition)
-class TransitionAdmin(ReadOnlyAdmin):
+class TransitionAdmin(PlatformAdmin):
     """State changes."""
 
     list_display = ("at", "object_type", "object_id", "from_state", "to_state", "reason", "actor")
@@ -313,7 +344,7 @@ class TransitionAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Work)
-class WorkAdmin(ReadOnlyAdmin):
+class WorkAdmin(PlatformAdmin):
     """What is left to do: when each object is looked at next, and how often that has failed."""
 
     list_display = ("kind", "object_id", "cluster", "due_at", "failures", "claimed_at")
@@ -322,7 +353,7 @@ class WorkAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Gate)
-class GateAdmin(ReadOnlyAdmin):
+class GateAdmin(PlatformAdmin):
     """Clusters that are away or slow: until when nothing there is tried, and why."""
 
     list_display = ("cluster", "reason", "closed_until", "failures", "slow_until")

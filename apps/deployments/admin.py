@@ -2,12 +2,12 @@
 
 from django.contrib import admin
 
-from apps.core.admin import ReadOnlyAdmin
+from apps.core.admin import PlatformAdmin
 from apps.deployments.models import AppliedObject, Deployment, Heal, Revision, Rollout, Target
 
 
 @admin.register(Target)
-class TargetAdmin(ReadOnlyAdmin):
+class TargetAdmin(PlatformAdmin):
     """Targets."""
 
     list_display = ("name", "project", "cluster", "namespace", "environment")
@@ -17,7 +17,7 @@ class TargetAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Deployment)
-class DeploymentAdmin(ReadOnlyAdmin):
+class DeploymentAdmin(PlatformAdmin):
     """Deployments."""
 
     list_display = ("name", "project", "target", "state", "health", "ready_replicas", "desired_replicas", "observed_at")
@@ -27,7 +27,7 @@ class DeploymentAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Revision)
-class RevisionAdmin(ReadOnlyAdmin):
+class RevisionAdmin(PlatformAdmin):
     """Revisions."""
 
     list_display = ("deployment", "number", "model_version", "copied_from", "created_by", "created_at")
@@ -35,7 +35,7 @@ class RevisionAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Rollout)
-class RolloutAdmin(ReadOnlyAdmin):
+class RolloutAdmin(PlatformAdmin):
     """Rollouts."""
 
     list_display = ("deployment", "from_revision", "to_revision", "state", "message", "started_at", "ended_at")
@@ -44,7 +44,7 @@ class RolloutAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Heal)
-class HealAdmin(ReadOnlyAdmin):
+class HealAdmin(PlatformAdmin):
     """Heals."""
 
     list_display = ("deployment", "wanted", "lowest", "cause", "message", "dropped_at", "restored_at")
@@ -52,7 +52,7 @@ class HealAdmin(ReadOnlyAdmin):
 
 
 @admin.register(AppliedObject)
-class AppliedObjectAdmin(ReadOnlyAdmin):
+class AppliedObjectAdmin(PlatformAdmin):
     """What was applied."""
 
     list_display = ("deployment", "kind", "name", "asked", "applied_at")

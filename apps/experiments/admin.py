@@ -4,12 +4,12 @@ from typing import ClassVar
 
 from django.contrib import admin
 
-from apps.core.admin import ReadOnlyAdmin
+from apps.core.admin import PlatformAdmin
 from apps.experiments.models import Experiment, RegisteredModel, Run
 
 
 @admin.register(Experiment)
-class ExperimentAdmin(ReadOnlyAdmin):
+class ExperimentAdmin(PlatformAdmin):
     """Experiments."""
 
     list_display: ClassVar = ["name", "project", "created_by", "created_at"]
@@ -18,7 +18,7 @@ class ExperimentAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Run)
-class RunAdmin(ReadOnlyAdmin):
+class RunAdmin(PlatformAdmin):
     """Runs."""
 
     list_display: ClassVar = ["__str__", "experiment", "kind", "state", "reason", "created_by", "created_at"]
@@ -28,7 +28,7 @@ class RunAdmin(ReadOnlyAdmin):
 
 
 @admin.register(RegisteredModel)
-class RegisteredModelAdmin(ReadOnlyAdmin):
+class RegisteredModelAdmin(PlatformAdmin):
     """Registered models."""
 
     list_display: ClassVar = ["name", "project", "last_version", "updated_at"]
