@@ -7,7 +7,6 @@ from playwright.sync_api import Page, expect
 from apps.core.models import ApiToken, Project, User
 from apps.core.secrets.tokens import issue_token
 from apps.experiments.models import Experiment, Run
-from tests import factories
 from tests.frontend.conftest import Opener
 
 PAGES = ["/p/demo/", "/activity/", "/settings/", "/search?q=digits", "/_gallery", "/nowhere/"]
@@ -41,16 +40,30 @@ def test_nothing_is_cut_off_on_a_narrow_screen(open_page: Opener) -> None:
         assert wide <= 0, f"{path} is {wide} px too wide"
 
 
-@pytest.mark.parametrize("width", [390, 1440])
-def test_the_longest_names_widen_no_page(open_page: Opener, project: Project, width: int) -> None:
+def test_what_is_cut_says_itself_whole_to_who_points_at_it(open_page: Opener, project: Project) -> None:
     experiment = Experiment.objects.create(project=project, name="x" * 500)
-    run = factories.run(experiment, name="y" * 250)
-    page = open_page("/p/demo/", viewport={"width": width, "height": 844}, expect_errors=True)
-    for path in (f"runs/{run.uid}/", f"experiments/{experiment.name}/", "experiments/", ""):
-        page.goto(f"/p/demo/{path}", wait_until="domcontentloaded")
-        ready(page)
-        wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-        assert wide <= 0, f"{path[:40]} is {wide} px too wide"
+    page = open_page(f"/p/demo/experiments/{experiment.name}/")
+    page.locator("main h1").hover()
+    expect(page.locator("main h1")).to_have_attribute("title", experiment.name)
+    page.locator(".crumbs a").first.hover()
+    expect(page.locator(".crumbs a").first).not_to_have_attribute("title", "demo")
+
+
+def test_results_of_the_search_are_read_on_any_screen(open_page: Opener) -> None:
+    """Nothing of them lies on anything else, and all of them is on the screen."""
+    page = open_page("/p/demo/")
+    for width in (1440, 390):
+        page.set_viewport_size({"width": width, "height": 844})
+        page.get_by_label("Search", exact=True).fill("")
+        page.get_by_label("Search", exact=True).press_sequentially("digits")
+        first = page.locator("#search-results a").first
+        expect(first).to_be_visible()
+        icon, label, kind = (first.locator(part).bounding_box() for part in (".icon", ".label", ".small"))
+        box = page.locator("#search-results").bounding_box()
+        assert icon and label and kind and box
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width
+        assert box["x"] < icon["x"] and icon["x"] + icon["width"] < label["x"]
+        assert label["x"] + label["width"] < kind["x"] and kind["x"] + kind["width"] < box["x"] + box["width"]
 
 
 def test_on_a_narrow_screen_the_rail_is_a_menu(open_page: Opener) -> None:

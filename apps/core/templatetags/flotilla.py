@@ -21,6 +21,8 @@ from apps.core.text import wording
 
 register = template.Library()
 THEMES = ("light", "dark")
+# States and most reasons are this short.
+WORD_LENGTH = 24
 
 
 @functools.lru_cache(maxsize=512)
@@ -58,14 +60,15 @@ def status_sprite() -> SafeString:
 def status(state: Any, text: str = "", pill: bool = False, css: str = "") -> SafeString:
     """A state as shape + word + colour. `text` replaces the word shown; the state still chooses the look."""
     word = str(state or "Unknown")
-    seen = wording.look_of(word)
+    seen, said = wording.look_of(word), str(text or word)
     return format_html(
         '<span class="status {}{}{}"><svg aria-hidden="true"><use href="#s-{}"></use></svg>{}</span>',
         seen.tone,
         " pill" if pill else "",
         f" {css}" if css else "",
         seen.icon,
-        text or word,
+        # In an element of its own it can be cut: a reason may have a hundred letters.
+        said if len(said) <= WORD_LENGTH else format_html("<span>{}</span>", said),
     )
 
 

@@ -54,6 +54,10 @@ function merge(base, over) {
   return out;
 }
 
+// A legend or an axis holds so many letters; the table below says a name whole.
+const NAME = 36;
+const cut = (text) => (text?.length > NAME ? `${text.slice(0, NAME - 1)}…` : text);
+
 function roleColour(role, theme) {
   const series = /^series-(\d+)$/.exec(role ?? "");
   if (series) return theme.series[(Number(series[1]) - 1) % theme.series.length];
@@ -65,7 +69,7 @@ function themedTrace(trace, index, theme) {
     return merge({ colorscale: [[0, theme.surface], [1, theme.accent]], xgap: 1, ygap: 1, showscale: false }, trace);
   }
   const colour = roleColour(trace.meta?.role, theme) ?? theme.series[index % theme.series.length];
-  return merge({ line: { color: colour, shape: "linear" }, marker: { color: colour } }, trace);
+  return { ...merge({ line: { color: colour, shape: "linear" }, marker: { color: colour } }, trace), name: cut(trace.name) };
 }
 
 function themedLayout(layout, theme) {
@@ -81,7 +85,10 @@ function themedLayout(layout, theme) {
     autosize: true, dragmode: "zoom",
   }, layout);
   delete themed.template;
-  for (const key of Object.keys(themed).filter((name) => /^[xy]axis\d*$/.test(name))) themed[key] = merge(axis, themed[key]);
+  for (const key of Object.keys(themed).filter((name) => /^[xy]axis\d*$/.test(name))) {
+    themed[key] = merge(axis, themed[key]);
+    if (themed[key].title?.text) themed[key].title.text = cut(themed[key].title.text);
+  }
   themed.xaxis ??= axis;
   themed.yaxis ??= axis;
   themed.shapes = (themed.shapes ?? []).map((shape) => merge({ line: { color: theme.bad } }, shape));

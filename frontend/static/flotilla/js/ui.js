@@ -229,6 +229,22 @@ document.addEventListener("flotilla:swapped", reachable);
 document.fonts?.ready.then(reachable);
 reachable();
 
+/* What is cut says itself whole in a title, as soon as somebody points at it. */
+function isCut(element) {
+  const style = getComputedStyle(element);
+  if (style.textOverflow === "ellipsis") return element.scrollWidth > element.clientWidth + 1;
+  return style.webkitLineClamp !== "none" && element.scrollHeight > element.clientHeight + 1;
+}
+document.addEventListener("pointerover", (event) => {
+  for (let element = event.target, up = 0; element instanceof HTMLElement && up < 4; element = element.parentElement, up += 1) {
+    if (element.title) return;
+    if (isCut(element)) {
+      element.title = element.innerText.trim();
+      return;
+    }
+  }
+});
+
 /* A stock MLflow client prints links such as …/#/experiments/1/runs/<id>: let them lead to the run. */
 const mlflowRun = /^#\/experiments\/[^/]+\/runs\/([0-9a-f]{32})/.exec(location.hash);
 if (mlflowRun) {

@@ -1,0 +1,90 @@
+"""Every page holds the longest names that are legal: nothing hangs off the screen, and what is cut is said whole."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from playwright.sync_api import Browser
+
+from tests import worst
+from tests.architecture.urls import every_url
+from tests.worst import Worst
+
+# Text that leaves the screen, text that is cut without a sign of it, and cells that are wider than a screen.
+MEASURE = """() => {
+  const said = (e) => `${e.tagName} ${e.className}: ${e.textContent.trim().slice(0, 30)}`;
+  const bad = [];
+  for (const folded of document.querySelectorAll("details")) folded.open = true;
+  const wide = document.documentElement.scrollWidth - innerWidth;
+  if (wide > 0) bad.push(`the page is ${wide} px too wide`);
+  for (const e of document.querySelectorAll("main *, .top *, .rail *")) {
+    if (!(e instanceof HTMLElement) || e.closest(".sr-only, pre, select, .chart")) continue;
+    const box = e.getBoundingClientRect(), style = getComputedStyle(e);
+    if (!box.width || style.visibility === "hidden") continue;
+    if (!e.closest(".scroll, .tabs, .rail") && box.right > innerWidth + 1) bad.push(`off the screen: ${said(e)}`);
+    if (e.matches("td, th") && box.width > innerWidth) bad.push(`wider than the screen: ${said(e)}`);
+    const text = [...e.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
+    const cut = text && style.overflowX === "hidden" && e.scrollWidth > e.clientWidth + 1;
+    if (cut && style.textOverflow !== "ellipsis" && style.webkitLineClamp === "none") bad.push(`cut off: ${said(e)}`);
+    const open = text && style.overflowX === "visible" && style.display !== "inline" && e.clientWidth;
+    if (open && e.scrollWidth > e.clientWidth + 2) bad.push(`over the edge: ${said(e)}`);
+  }
+  return bad;
+}"""
+
+NO_PAGES = {"core:events", "core:home", "core:login", "core:logout"}
+
+
+def addresses(made: Worst) -> Iterator[tuple[str, str]]:
+    """Each page of the dashboard, by name, about what is worst."""
+    run, deployment = made.runs[0], made.project.deployments.get()
+    model = made.project.registered_models.get()
+    shared = {"project": made.project.name}
+    about: dict[str, dict[str, Any]] = {
+        "core": {**shared, "pk": 1},
+        "clusters": {"name": made.pod.cluster.name, "node": made.pod.node_name, "namespace": made.pod.namespace}
+        | {"pod": made.pod.name},
+        "deployments": {**shared, "name": deployment.name, "pod": made.pod.name, "revision": 1},
+        "experiments": {**shared, "uid": made.runs[1].uid, "name": run.experiment.name, "path": "model/MLmodel"}
+        | {"model": "m", "alias": "a"},
+    }
+    for url in every_url():
+        space = url.name.partition(":")[0]
+        if space in about and url.name not in NO_PAGES:
+            values = {name: about[space][name] for name in url.params}
+            if url.name.startswith("experiments:model") and "name" in values:
+                values["name"] = model.name
+            yield url.name, reverse(url.name, kwargs=values)
+    yield "experiments:run, with everything", reverse("experiments:run", args=[made.project.name, run.uid])
+    yield "clusters:detail, unreachable", reverse("clusters:detail", args=[made.cluster.name])
+    yield "core:search, with results", reverse("core:search") + f"?q={worst.WIDE * 2}"
+
+
+@pytest.fixture
+def made(transactional_db: None) -> Worst:
+    return worst.longest()
+
+
+def test_the_longest_names_fit_on_every_page(browser: Browser, web: str, made: Worst) -> None:
+    client = Client()
+    client.force_login(made.person)
+    # What scripts add is not longer, and takes most of the time.
+    context = browser.new_context(base_url=web, java_script_enabled=False)
+    context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": web}])
+    page = context.new_page()
+    wrong, seen = [], 0
+    for name, address in addresses(made):
+        answer = client.get(address)
+        if answer.status_code != 200 or answer.streaming or b"<html" not in answer.content:
+            continue
+        page.set_viewport_size({"width": 1440, "height": 900})
+        page.goto(address)
+        for width in (1440, 390):
+            page.set_viewport_size({"width": width, "height": 900})
+            wrong += [f"{name} at {width}: {found}" for found in page.evaluate(MEASURE)]
+        seen += 1
+    assert not wrong, "\n".join(wrong)
+    assert seen >= 25
+    context.close()
