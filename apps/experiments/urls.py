@@ -1,10 +1,12 @@
 """URLs of experiments, runs and models. An experiment's name may hold slashes, so its pattern comes last."""
 
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, path, register_converter
 
+from apps.core.pages.addresses import NamePath
 from apps.experiments import model_views, views
 
 app_name = "experiments"
+register_converter(NamePath, "name")
 urlpatterns: list[URLPattern | URLResolver] = [
     path("p/<slug:project>/experiments/", views.listing, name="list"),
     path("p/<slug:project>/runs/new", views.launch, name="launch"),
@@ -20,5 +22,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(
         "p/<slug:project>/models/<str:name>/aliases/<str:alias>/delete", model_views.delete_alias, name="delete_alias"
     ),
-    path("p/<slug:project>/experiments/<path:name>/", views.detail, name="detail"),
+    path("p/<slug:project>/experiments/<name:name>/", views.detail, name="detail"),
 ]

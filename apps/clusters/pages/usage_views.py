@@ -14,6 +14,7 @@ from apps.clusters.usage.consumption import ORDERS, Consumption, hours_between, 
 from apps.clusters.usage.history import Curve, Span
 from apps.clusters.usage.spending import By, Period, Spending, spending
 from apps.core.errors import Missing
+from apps.core.pages.addresses import own_address
 from apps.core.pages.base import PageRequest, page, render_page
 from apps.core.pages.overview import Capacity, Tile
 
@@ -125,7 +126,7 @@ def _panel(curve: Curve, key: str, label: str, unit: str, column: str, draw: Cal
 
 
 def _fragment(request: HttpRequest, cluster: Cluster, template: str, context: dict[str, Any]) -> HttpResponse:
-    shared = {"path": request.path, "cluster": cluster, "stale": not selectors.is_current(cluster)}
+    shared = {"path": own_address(request), "cluster": cluster, "stale": not selectors.is_current(cluster)}
     # Without the request: what the shell around a page would ask of Postgres is not shown in a card.
     response = HttpResponse(render_to_string(template, shared | context))
     response["Cache-Control"] = "no-store"

@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from apps.core.access import principal_of
 from apps.core.pages import nav
+from apps.core.pages.addresses import own_address
 from apps.core.text import wording
 
 register = template.Library()
@@ -298,7 +299,7 @@ def part_url(context: Context, part: str) -> str:
     request: HttpRequest = context["request"]
     query = request.GET.copy()
     query["part"] = part
-    return f"{request.path}?{query.urlencode()}"
+    return own_address(request, query)
 
 
 @register.inclusion_tag("components/sort.html", takes_context=True)
