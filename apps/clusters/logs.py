@@ -64,13 +64,15 @@ class LogPart:
     """Lines with their times. `ended`: nothing more will come. `more`: there is more to fetch at once; `older`: these
     are the newest of more.
 
-    `note` says why there is little or nothing. `containers` are those whose log may be chosen, init ones first.
+    `whose` names the pod or the attempt where there are several. `note` says why there is little or nothing.
+    `containers` are those whose log may be chosen, init ones first.
     """
 
     text: str = ""
     ended: bool = False
     more: bool = False
     note: str = ""
+    whose: str = ""
     timed: bool = True
     older: bool = False
     container: str = ""
@@ -165,6 +167,8 @@ def respond(part: LogPart, query: LogQuery, name: str = "log") -> HttpResponse:
     if part.note:
         # A header holds ASCII only; a sentence holds more.
         response["X-Log-Note"] = quote(" ".join(part.note.split())[:300])
+    if part.whose:
+        response["X-Log-Of"] = quote(part.whose)
     if part.containers:
         response["X-Log-Containers"] = ",".join(part.containers)
         response["X-Log-Container"] = part.container

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from apps.clusters import logs
 from apps.clusters.logs import LogPart, LogQuery, pod_log
@@ -14,6 +15,7 @@ from apps.experiments.states import SETTLED, RunKind
 FOLLOW_LINES = 2000
 ELSEWHERE = "Its program runs elsewhere, so Flotilla has no log of it."
 MAX_DIGITS = 6
+_NOT_KEPT = "no log was kept but that of {}"
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,9 @@ def run_log(run: Run, *, lines: int = FOLLOW_LINES, choice: Choice = Choice()) -
     attempt, pod = _chosen(run, choice)
     number = attempt.number if attempt else None
     if ended or (pod is None and attempt is not None and attempt.ended_at):
-        kept = "\n".join((attempt.log if attempt else "").splitlines()[-lines:])
+        kept, of = "\n".join((attempt.log if attempt else "").splitlines()[-lines:]), _kept_of(attempt)
+        if choice.pod and of and choice.pod != of:
+            return RunLog("", ended, _NOT_KEPT.format(of), number)
         return RunLog(kept, ended, "the last lines, kept" if kept else "no log was kept", number)
     if pod is None:
         return RunLog("", ended=False, note=run.message or "waiting for a pod", attempt=number)
@@ -73,13 +77,39 @@ def run_log_part(run: Run, query: LogQuery, choice: Choice = Choice()) -> LogPar
     attempt, pod = _chosen(run, choice)
     over = ended or (attempt is not None and attempt.ended_at is not None)
     if pod is None or (over and pod.deleted_at is not None and not query.after):
-        return _kept(attempt, query, ended=ended) if over else LogPart(note=run.message or "waiting for a pod")
-    part = logs.read(pod, query)
+        return _kept(attempt, query, choice, ended=ended) if over else LogPart(note=run.message or "waiting for a pod")
+    part = replace(logs.read(pod, query), whose=whose(run, attempt, pod.name, choice))
     if not part.note or not over:
         # Between two attempts the next one's lines will follow.
         return replace(part, ended=part.ended and (ended or bool(choice.pod or choice.attempt)))
     # Who has lines of the pod itself keeps them: they are more than what was kept.
-    return LogPart(ended=ended, note=part.note, timed=part.timed) if query.after else _kept(attempt, query, ended=ended)
+    return replace(part, text="", ended=ended) if query.after else _kept(attempt, query, choice, ended=ended)
+
+
+def whose(run: Run, attempt: Attempt | None, pod: str, choice: Choice = Choice()) -> str:
+    """Whose log it is, where a run has several: a pod's of several workers, or an attempt's; else ""."""
+    if int(run.spec.get("workers") or 1) > 1 and pod:
+        return pod
+    return f"attempt {attempt.number}" if attempt is not None and (attempt.number > 1 or choice.attempt) else ""
+
+
+def whose_first(run: Run, attempts: Sequence[Attempt], pods: Sequence[Pod]) -> str:
+    """Whose log a page begins with where nothing is chosen. `attempts` by number, as the selectors give them."""
+    attempt = attempts[-1] if attempts else None
+    pod = _first_pod(attempt, pods)
+    over = run.state in SETTLED or (attempt is not None and attempt.ended_at is not None)
+    kept = pod is None or (over and pod.deleted_at is not None)
+    return whose(run, attempt, _kept_of(attempt) if kept or pod is None else pod.name)
+
+
+def _kept_of(attempt: Attempt | None) -> str:
+    """The name of the pod whose last lines an attempt keeps."""
+    pods: list[dict[str, Any]] = attempt.pods if attempt is not None else []
+    named = next((pod for pod in pods if pod.get("log")), None)
+    if named is None and attempt is not None:
+        # Kept before it was noted whose it is: that of the pod that explains the end, else of the first.
+        named = next((pod for pod in pods if attempt.message.startswith(f"{pod['name']}: ")), pods[0] if pods else None)
+    return str(named["name"]) if named else ""
 
 
 def _chosen(run: Run, choice: Choice) -> tuple[Attempt | None, Pod | None]:
@@ -113,8 +143,11 @@ def _first_pod(attempt: Attempt | None, pods: Sequence[Pod]) -> Pod | None:
     return min(own, key=lambda pod: order.get(pod.name, len(order)), default=None)
 
 
-def _kept(attempt: Attempt | None, query: LogQuery, *, ended: bool) -> LogPart:
-    text = attempt.log if attempt is not None else ""
+def _kept(attempt: Attempt | None, query: LogQuery, choice: Choice, *, ended: bool) -> LogPart:
+    text, of = attempt.log if attempt is not None else "", _kept_of(attempt)
+    part = LogPart(ended=ended, timed=False, whose=whose(attempt.run, attempt, of, choice) if attempt else "")
     if query.previous:
-        return LogPart(ended=True, timed=False, note="there is no log of an earlier start")
-    return LogPart(text=text, ended=ended, timed=False, note="the last lines, kept" if text else "no log was kept")
+        return replace(part, ended=True, note="there is no log of an earlier start")
+    if choice.pod and of and choice.pod != of:
+        return replace(part, whose=choice.pod, note=_NOT_KEPT.format(of))
+    return replace(part, text=text, note="the last lines, kept" if text else "no log was kept")

@@ -22,7 +22,7 @@ from apps.core.states import Role
 from apps.experiments import artifacts, panels, selectors, services
 from apps.experiments.downloads import file_response
 from apps.experiments.forms import LaunchForm, RegisterForm, filled_in
-from apps.experiments.logs import Choice, choice_of, run_log_part
+from apps.experiments.logs import Choice, choice_of, run_log_part, whose_first
 from apps.experiments.models import Run
 from apps.experiments.places import places
 from apps.experiments.states import UNSETTLED, RunKind, RunState
@@ -139,13 +139,14 @@ def _log_of(board: panels.RunBoard, chosen: Choice) -> dict[str, Any]:
     """Whose log the page shows: that of the last attempt, or of the attempt or pod that the address names."""
     run, last = board.run, board.last
     named = urlencode({name: value for name, value in (("attempt", chosen.attempt), ("pod", chosen.pod)) if value})
-    title = f"Log of {chosen.pod}" if chosen.pod else f"Log of attempt {chosen.attempt}" if chosen.attempt else "Log"
+    of = chosen.pod or (f"attempt {chosen.attempt}" if chosen.attempt else "")
+    of = of or whose_first(run, board.attempts, board.pods)
     url = reverse("experiments:log", args=[run.experiment.project.name, run.uid])
     ended = board.settled and not named
     return {
         "chosen": chosen,
         "log_url": f"{url}?{named}" if named else url,
-        "log_title": title,
+        "log_title": f"Log of {of}" if of else "Log",
         "log_text": last.log if last is not None and ended else "",
         "log_ended": ended,
     }

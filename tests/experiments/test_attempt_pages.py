@@ -69,7 +69,7 @@ def several_workers(experiment: Experiment, cluster: Cluster) -> Run:
                    spec={**SPEC, "workers": 4}, ended_at=now, **failed)  # fmt: skip
     pods = [pod(f"run-{run.pk}-1-{index}-abcde", "Failed", f"gpu-{index % 2 + 1}", exit_code=143, reason="Error")
             | {"index": index} for index in range(4)]  # fmt: skip
-    pods[2] |= failed
+    pods[2] |= failed | {"log": True}
     factories.attempt(run, nodes=["gpu-1", "gpu-2"], pods=pods, cause="error", log="rank 2: NCCL error\n")
     return run
 
@@ -129,6 +129,14 @@ def test_each_attempt_and_pod_has_its_log(browser: Client, experiment: Experimen
     workers = several_workers(experiment, cluster)
     kept = browser.get(f"/p/demo/runs/{workers.uid}/log?pod=run-{workers.pk}-1-2-abcde")
     assert kept.content == b"rank 2: NCCL error\n"
+    # The card says whose it is, and so does each answer: between two attempts it goes on with another pod's.
+    assert f"Log of run-{workers.pk}-1-2-abcde" in page_of(browser, workers)
+    assert browser.get(f"/p/demo/runs/{workers.uid}/log")["X-Log-Of"] == f"run-{workers.pk}-1-2-abcde"
+    assert first["X-Log-Of"] == "attempt%201" and "Log of attempt 3" in page_of(browser, run)
+    other = browser.get(f"/p/demo/runs/{workers.uid}/log?pod=run-{workers.pk}-1-0-abcde")
+    assert other.content == b"" and other["X-Log-Note"].startswith("no%20log%20was%20kept%20but%20that%20of")
+    one = canceled_with_log(experiment, cluster)
+    assert "X-Log-Of" not in browser.get(f"/p/demo/runs/{one.uid}/log")
 
 
 def test_several_pods_are_listed_and_one_is_not(browser: Client, experiment: Experiment, cluster: Cluster) -> None:

@@ -45,6 +45,8 @@ class PodSeen:
     """Whether its node is not ready, so that nobody there may end it."""
     gone: bool = False
     """Whether it is only remembered."""
+    logged: bool = False
+    """Whether the log that the attempt keeps is its own."""
     created_at: datetime | None = None
     scheduled_at: datetime | None = None
     """When it got its node: so long its start is waited for, not since it was made."""
@@ -76,6 +78,7 @@ class PodSeen:
             "reason": self.reason,
             "message": self.message[:MAX_MESSAGE],
             "disrupted": self.disrupted,
+            "log": self.logged,
             "started_at": self.started_at.isoformat() if self.started_at else None,
             "ended_at": self.ended_at.isoformat() if self.ended_at else None,
         }
@@ -147,8 +150,12 @@ def see(
     told: Object = outcome or true.get(decided) or {}
     uid = str(metadata.get("uid") or "")
     seen = [_without_sandbox(_see_pod(pod, silent), unmade or {}) for pod in pods if _owned(pod, uid)]
+    remembered_pods = {pod.name: pod for pod in known}
     names = {pod.name for pod in seen}
-    seen += [replace(pod, gone=True) for pod in known if pod.name not in names]
+    seen = [
+        replace(pod, logged=remembered_pods[pod.name].logged) if pod.name in remembered_pods else pod for pod in seen
+    ]
+    seen += [replace(pod, gone=True) for name, pod in remembered_pods.items() if name not in names]
     alone = warnings and not seen
     return JobSeen(
         uid=uid,
@@ -253,6 +260,7 @@ def remembered(rows: Iterable[Mapping[str, Any]]) -> list[PodSeen]:
             message=str(row.get("message") or ""),
             exit_code=row.get("exit_code"),
             disrupted=bool(row.get("disrupted")),
+            logged=bool(row.get("log")),
             started_at=moment(row.get("started_at")),
             ended_at=moment(row.get("ended_at")),
         )

@@ -146,8 +146,10 @@ def _act(case: Case, last: Attempt, client: KubeClient, job: JobSeen | None, dec
     stopping = AttemptState.STOPPING in (last.state, decision.state)
     if stopping or decision.state in ENDED:
         # Read before the Job goes, and again while it goes: what a program says at its end counts most.
-        text = observe.last_lines(last, client, job)
-        changes |= {"log": text} if text else {}
+        name, text = observe.last_lines(last, client, job)
+        if text:
+            changes["log"] = text
+            changes["pods"] = [{**row, "log": row["name"] == name} for row in changes["pods"]]
     if stopping and job is not None and job.deleting and last.deletion_at is None:
         changes["deletion_at"] = now
     _close(case, client, now, changes)

@@ -132,19 +132,19 @@ def left_traces(run: Run, attempt: Attempt) -> bool:
     ).exists() or (attempt.number == 1 and used.exists())
 
 
-def last_lines(attempt: Attempt, client: KubeClient, job: JobSeen | None) -> str:
-    """The end of the log of the pod that explains most; "" where it can't be had: a lost log is never a failed run."""
+def last_lines(attempt: Attempt, client: KubeClient, job: JobSeen | None) -> tuple[str, str]:
+    """The pod that explains most, and the end of its log; two empty texts where it can't be had, which fails no run."""
     if job is None:
-        return ""
+        return "", ""
     told = job.failing
     pod = told if told is not None and not told.gone else next(iter(job.present), None)
     if pod is None or pod.silent or pod.phase == "Pending":
-        return ""
+        return "", ""
     try:
         text = client.pod_log(
             attempt.namespace, pod.name, container=manifests.CONTAINER, tail_lines=LOG_LINES, limit_bytes=LOG_BYTES
         )
     except KubeError as error:
         logger.info("run %s: the log of %s is not kept: %s", attempt.run_id, pod.name, error)
-        return ""
-    return text.replace("\x00", "")[-LOG_BYTES:]
+        return "", ""
+    return pod.name, text.replace("\x00", "")[-LOG_BYTES:]

@@ -20,6 +20,7 @@ class Log {
     this.root = root;
     const find = (name) => root.querySelector(`[data-log-${name}]`);
     this.lines = find("lines");
+    this.title = root.querySelector("h2");
     this.state = find("state");
     this.filter = find("filter");
     this.count = find("count");
@@ -142,6 +143,8 @@ class Log {
     const header = (name) => answer.headers.get(`X-Log-${name}`);
     if (!answer.ok) return this.trouble(`not available (${answer.status})`);
     this.note = decodeURIComponent(header("Note") || "");
+    // Between two attempts the log goes on with another pod's.
+    if (header("Of")) this.title.textContent = `Log of ${decodeURIComponent(header("Of"))}`;
     this.choices(header("Containers"), header("Container"), header("Restarted"));
     if (header("Older")) this.older = true;
     if (header("End")) this.root.setAttribute("data-ended", "");
