@@ -28,7 +28,8 @@ check: .venv/.installed-dev ## Check style, types, import contracts, migrations,
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict controlplane apps localcluster modelserver scripts manage.py
-	$(BIN)/mypy --strict examples
+	$(BIN)/mypy --strict examples/digits
+	$(BIN)/mypy --strict -p examples.demo
 	$(BIN)/lint-imports
 	$(DEVELOPMENT) $(BIN)/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 	$(DEVELOPMENT) $(BIN)/python scripts/api_schema.py --check

@@ -16,12 +16,12 @@ import yaml
 
 from controlplane.embedded import ports
 from controlplane.embedded.datadir import DataDir
-from controlplane.embedded.demo.client import Api
 from controlplane.embedded.fleet import BASE_DIR, IMAGES
 from controlplane.embedded.logfiles import tail
 from controlplane.embedded.processes import Command, die_with_parent, spawn
 from controlplane.embedded.stopping import stop
 from controlplane.embedded.waiting import wait_for
+from examples.demo.client import Api
 
 START_TIMEOUT_S = 180.0
 # What the tests' own servers told us must not reach a stack that starts its own.

@@ -93,7 +93,7 @@ def watcher(env: dict[str, str]) -> Command:
 
 def demo(env: dict[str, str], data: DataDir) -> Command:
     """The main job, driven through the REST API."""
-    argv = _python("-m", "controlplane.embedded.demo", "--data-dir", str(data.root))
+    argv = _python("-m", "examples.demo", "--data-dir", str(data.root))
     return Command(name="demo", argv=argv, env=env, cwd=BASE_DIR)
 
 

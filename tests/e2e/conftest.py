@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
-from controlplane.embedded.demo.report import Report
-from controlplane.embedded.demo.serving import deploy
-from controlplane.embedded.demo.training import register, see_the_cluster, train
-from controlplane.embedded.demo.voyage import Voyage
+from examples.demo.report import Report
+from examples.demo.serving import deploy
+from examples.demo.training import register, see_the_cluster, train
+from examples.demo.voyage import Voyage
 from tests.stack import LiveStack
 
 SHOTS = Path("test-results")

@@ -36,7 +36,7 @@ def test_the_main_job_survives_kills_of_every_process(live_stack: LiveStack) -> 
 def demo_under_fire(stack: LiveStack) -> tuple[Counter[str], str, int]:
     """Run the main job; meanwhile kill one process after the other. (Kills by name, its output, its exit code.)"""
     killed: Counter[str] = Counter()
-    command = [sys.executable, "-m", "controlplane.embedded.demo", "--data-dir", str(stack.data.root)]
+    command = [sys.executable, "-m", "examples.demo", "--data-dir", str(stack.data.root)]
     with subprocess.Popen(command, cwd=BASE_DIR, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as demo:
         for name in VICTIMS * ROUNDS:
             pause = time.monotonic() + KILL_EVERY_S

@@ -7,9 +7,9 @@ import signal
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from controlplane.embedded.demo.serving import process_of, ready_replicas
-from controlplane.embedded.demo.voyage import DEPLOYMENT, EXPERIMENT, IMAGE, MODEL, Voyage
 from controlplane.embedded.waiting import wait_for
+from examples.demo.serving import process_of, ready_replicas
+from examples.demo.voyage import DEPLOYMENT, EXPERIMENT, IMAGE, MODEL, Voyage
 from tests.stack import LiveStack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from apps.deployments.predict import BrokenOff
-from controlplane.embedded.demo.client import Api, ApiError
-from controlplane.embedded.demo.predictions import BROKEN_OFF, Digits, predict_all, predicting
-from controlplane.embedded.demo.report import Report, StepFailedError, wait_until
+from examples.demo.client import Api, ApiError
+from examples.demo.predictions import BROKEN_OFF, Digits, predict_all, predicting
+from examples.demo.report import Report, StepFailedError, wait_until
 
 Seen = list[tuple[str, str, dict[str, str]]]
 HANG_UP = -1

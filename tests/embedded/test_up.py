@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from controlplane.embedded import ports
-from controlplane.embedded.demo.client import ApiError
 from controlplane.embedded.fleet import BASE_DIR
 from controlplane.embedded.place import answers, outward_address
 from controlplane.embedded.waiting import wait_for
+from examples.demo.client import ApiError
 from tests.stack import LiveStack
 
 pytestmark = [

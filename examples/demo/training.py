@@ -3,9 +3,9 @@
 import textwrap
 from typing import Any
 
-from controlplane.embedded.demo.client import ApiError
-from controlplane.embedded.demo.report import StepFailedError, wait_until
-from controlplane.embedded.demo.voyage import ALIAS, CLUSTER, EXPERIMENT, IMAGE, MODEL, Finished, Voyage
+from examples.demo.client import ApiError
+from examples.demo.report import StepFailedError, wait_until
+from examples.demo.voyage import ALIAS, CLUSTER, EXPERIMENT, IMAGE, MODEL, Finished, Voyage
 
 NODES, GPUS = 3, 2
 CLUSTER_TIMEOUT_S, TRAINING_TIMEOUT_S = 60.0, 240.0

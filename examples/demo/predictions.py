@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from controlplane.embedded.demo.client import Api, ApiError, BrokenConnectionError
+from examples.demo.client import Api, ApiError, BrokenConnectionError
 
 AT_ONCE = 4
 # Between two predictions of one thread while something else is watched: a steady stream, not a load test.

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from controlplane.embedded.demo.client import Api
-from controlplane.embedded.demo.predictions import Digits
-from controlplane.embedded.demo.report import Report, StepFailedError
+from examples.demo.client import Api
+from examples.demo.predictions import Digits
+from examples.demo.report import Report, StepFailedError
 
 PROJECT, CLUSTER, EXPERIMENT, MODEL, ALIAS = "demo", "local", "digits", "digits", "champion"
 DEPLOYMENT, TARGET, REPLICAS = "digits", "local-production", 3
 IMAGE = "flotilla-examples/digits:1"
-EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "digits"
+EXAMPLE = Path(__file__).resolve().parent.parent / "digits"
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ import signal
 import time
 from typing import Any
 
-from controlplane.embedded.demo.client import ApiError
-from controlplane.embedded.demo.predictions import Tally, predict_all, predicting
-from controlplane.embedded.demo.report import StepFailedError, wait_until
-from controlplane.embedded.demo.training import new_version
-from controlplane.embedded.demo.voyage import ALIAS, DEPLOYMENT, MODEL, REPLICAS, TARGET, Voyage
+from examples.demo.client import ApiError
+from examples.demo.predictions import Tally, predict_all, predicting
+from examples.demo.report import StepFailedError, wait_until
+from examples.demo.training import new_version
+from examples.demo.voyage import ALIAS, DEPLOYMENT, MODEL, REPLICAS, TARGET, Voyage
 
 ROLLOUT_TIMEOUT_S, HEAL_TIMEOUT_S = 180.0, 120.0
 # Well below what the runs reach in training, well above what guessing reaches.

@@ -1,14 +1,14 @@
-"""`python -m controlplane.embedded.demo --data-dir D`: run the main job against the Flotilla that runs on D."""
+"""`python -m examples.demo --data-dir D`: run the main job against the Flotilla that runs on D."""
 
 import argparse
 import json
 import sys
 from pathlib import Path
 
-from controlplane.embedded.demo import serving, training
-from controlplane.embedded.demo.client import Api, ApiError, BrokenConnectionError
-from controlplane.embedded.demo.report import Report, StepFailedError, say
-from controlplane.embedded.demo.voyage import Voyage
+from examples.demo import serving, training
+from examples.demo.client import Api, ApiError, BrokenConnectionError
+from examples.demo.report import Report, StepFailedError, say
+from examples.demo.voyage import Voyage
 
 STEPS = (
     training.see_the_cluster,
