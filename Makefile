@@ -24,7 +24,7 @@ test: .venv/.installed-dev ## Run all tests on a real Postgres, a real Valkey an
 	@$(BIN)/python scripts/helm_tools.py
 	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
-check: .venv/.installed-dev ## Check style, types, import contracts, migrations, the API's schema, sizes and templates
+check: .venv/.installed-dev ## Check style, types, import contracts, migrations, the API's schema, sizes, dead code, templates
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict controlplane apps localcluster modelserver scripts manage.py
@@ -34,6 +34,7 @@ check: .venv/.installed-dev ## Check style, types, import contracts, migrations,
 	$(DEVELOPMENT) $(BIN)/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 	$(DEVELOPMENT) $(BIN)/python scripts/api_schema.py --check
 	$(BIN)/python scripts/size_guard.py
+	$(BIN)/python scripts/dead_code.py
 	$(BIN)/python scripts/check_templates.py
 
 format: .venv/.installed-dev ## Put the code into its format

@@ -70,10 +70,6 @@ class Principal:
         return f"user:{self.user.pk}" if self.user else f"ip:{self.ip}"
 
 
-SYSTEM = Principal()
-"""Stands for Flotilla itself in services that a reconcile calls; it has no role anywhere."""
-
-
 def principal_of(request: HttpRequest) -> Principal:
     """The caller of `request`: what the API's authentication found, or the session's user."""
     known = getattr(request, "principal", None)

@@ -49,11 +49,9 @@ UNFINISHED: Final = tuple(state for state in RolloutState if not state.is_final)
 
 
 class RevisionState(enum.StrEnum):
-    """How a revision stands now; derived from its deployment, never stored."""
+    """How a revision stands that is coming or going; the one that stays is as healthy as its deployment."""
 
     PROGRESSING = "Progressing"
     DEGRADED = "Degraded"
-    HEALTHY = "Healthy"
     RETIRING = "Retiring"
     RETIRED = "Retired"
-    FAILED = "Failed"

@@ -99,11 +99,6 @@ EXTERNAL_MOVES: Mapping[str, frozenset[str]] = MappingProxyType(
 )
 
 
-def moves_of(kind: str) -> Mapping[str, frozenset[str]]:
-    """The table of allowed moves for a run of this kind."""
-    return LAUNCHED_MOVES if kind == RunKind.LAUNCHED else EXTERNAL_MOVES
-
-
 MLFLOW_STATUS: Mapping[str, str] = MappingProxyType(
     {
         _S.PENDING: "SCHEDULED",

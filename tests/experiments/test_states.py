@@ -9,9 +9,7 @@ from apps.experiments.states import (
     MLFLOW_STATUS,
     SETTLED,
     UNSETTLED,
-    RunKind,
     RunState,
-    moves_of,
 )
 
 
@@ -40,8 +38,3 @@ def test_a_client_may_open_a_finished_external_run_again() -> None:
 def test_every_state_has_an_mlflow_status_and_every_status_a_state() -> None:
     assert set(MLFLOW_STATUS) == set(RunState)
     assert {MLFLOW_STATUS[state] for state in FROM_MLFLOW.values()} == set(FROM_MLFLOW)
-
-
-def test_the_kind_chooses_the_table() -> None:
-    assert moves_of(RunKind.LAUNCHED) is LAUNCHED_MOVES
-    assert moves_of(RunKind.EXTERNAL) is EXTERNAL_MOVES

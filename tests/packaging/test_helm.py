@@ -10,7 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from apps.clusters.connect.permissions import cluster_role
+from tests.role import cluster_role
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "helm" / "flotilla"

@@ -6,7 +6,6 @@ role, records the calls, and compares: nothing is missing, nothing is superfluou
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from apps.clusters.connect.engines import KNOWN
 
@@ -62,19 +61,3 @@ NEEDED: tuple[Permission, ...] = (
         names=tuple(known.crd for known in KNOWN if known.crd),
     ),
 )
-
-
-def rule(needed: Permission) -> dict[str, Any]:
-    """The rule of a role that grants one permission."""
-    named = {"resourceNames": list(needed.names)} if needed.names else {}
-    return {"apiGroups": [needed.group], "resources": [needed.resource], **named, "verbs": list(needed.verbs)}
-
-
-def cluster_role(name: str = "flotilla-manager") -> dict[str, Any]:
-    """The ClusterRole that grants exactly `NEEDED`."""
-    return {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRole",
-        "metadata": {"name": name},
-        "rules": [rule(needed) for needed in NEEDED],
-    }

@@ -95,11 +95,6 @@ def subject(path: str) -> Subject:
     return Subject(group, resource, namespace, name, subresource)
 
 
-def is_namespaced(api_version: str, kind: str) -> bool:
-    """Whether objects of this kind live in a namespace."""
-    return (api_version, kind) in _NAMESPACED
-
-
 def segment(value: str, what: str) -> str:
     """One safe path segment. An empty name would turn "delete this" into "delete all", so it raises Invalid."""
     if not value or value in {".", ".."} or "/" in value or "%" in value:

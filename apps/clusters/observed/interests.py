@@ -73,11 +73,6 @@ def tell_state(cluster: Cluster) -> None:
         follower(cluster)
 
 
-def labels_routed() -> frozenset[str]:
-    """The labels that somebody registered."""
-    return frozenset(_routes)
-
-
 def resolve(cluster_id: int, changes: Iterable[Changed]) -> tuple[list[tuple[str, int]], list[str]]:
     """The work and the hint topics for a batch of changes, each once.
 

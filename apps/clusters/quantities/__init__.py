@@ -40,18 +40,3 @@ def millicores(text: str | float) -> int:
 def amount(text: str | float) -> int:
     """A whole number of bytes, GPUs or pods, rounded up."""
     return math.ceil(parse(text))
-
-
-def format_cpu(milli: int) -> str:
-    """Cores for people: 250 → "0.25", 4000 → "4"."""
-    return f"{Decimal(milli) / 1000:.3f}".rstrip("0").rstrip(".")
-
-
-def format_bytes(count: int) -> str:
-    """Bytes for people in binary units: 1536 MiB → "1.5 GiB"."""
-    size = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if abs(size) < 1024 or unit == "TiB":
-            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 or size == int(size) else f"{size:.1f} {unit}"
-        size /= 1024
-    raise AssertionError("unreachable")

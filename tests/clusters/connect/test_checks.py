@@ -11,8 +11,9 @@ import yaml
 from apps.clusters.connect import checks, engines, grants
 from apps.clusters.connect.checks import Facts, PermissionCheck, Skew
 from apps.clusters.connect.credentials import Validity, validity
-from apps.clusters.connect.permissions import NEEDED, cluster_role
+from apps.clusters.connect.permissions import NEEDED
 from tests.clusters.fakeapi import certificate
+from tests.role import cluster_role
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 TOKEN = Validity("token")

@@ -23,15 +23,3 @@ def test_memory_is_read_in_bytes(text: str, count: int) -> None:
 def test_what_is_no_quantity_is_refused_with_the_text(text: str) -> None:
     with pytest.raises(ValueError, match="quantity"):
         quantities.parse(text)
-
-
-@pytest.mark.parametrize(
-    ("count", "shown"), [(0, "0 B"), (1023, "1023 B"), (1536 * 1024**2, "1.5 GiB"), (8 * 1024**3, "8 GiB")]
-)
-def test_bytes_are_shown_in_binary_units(count: int, shown: str) -> None:
-    assert quantities.format_bytes(count) == shown
-
-
-@pytest.mark.parametrize(("milli", "shown"), [(250, "0.25"), (4000, "4"), (0, "0"), (1, "0.001")])
-def test_cores_are_shown_without_needless_digits(milli: int, shown: str) -> None:
-    assert quantities.format_cpu(milli) == shown
