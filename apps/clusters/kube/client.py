@@ -13,7 +13,7 @@ from apps.clusters.kube.connection import Connection
 from apps.clusters.kube.errors import Forbidden, Gone, Invalid, NotFound, NotTheApiServer
 from apps.clusters.kube.identity import Identity
 from apps.clusters.kube.opinions import Opinions
-from apps.clusters.kube.transport import READ_SECONDS, Transport
+from apps.clusters.kube.transport import APPLY, READ_SECONDS, Transport
 from apps.clusters.manifests import FIELD_MANAGER
 from apps.core.text.jsontext import plain
 
@@ -185,9 +185,8 @@ class KubeClient:
         api_version, kind, name, namespace = _identity(obj)
         path = paths.item(api_version, kind, name, namespace)
         query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower()} | ({"dryRun": "All"} if dry_run else {})
-        content_type = "application/apply-patch+yaml"
         self._know_cluster()
-        made = self._transport.call("PATCH", path, query=query, body=obj, content_type=content_type)
+        made = self._transport.call("PATCH", path, query=query, body=obj, content_type=APPLY)
         return answers.item(made, api_version, kind, name)
 
     def create(self, obj: Object) -> Object:

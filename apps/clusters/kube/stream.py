@@ -1,7 +1,7 @@
 """The asynchronous side of the adapter, for the watcher: paged lists and watches as plain JSON.
 
-aiohttp itself instead of `kubernetes.aio`: its watch has no bookmarks, no time limit on a silent socket, and parses
-each event into a typed model.
+aiohttp itself instead of `kubernetes.aio`: its watch has no bookmarks and no time limit on a silent socket, and its
+models cost thirteen times the CPU for each event (decision 8).
 """
 
 import asyncio

@@ -1,35 +1,31 @@
-"""The synchronous transport: pooled TLS connections of urllib3, with plain JSON in and out.
+"""The synchronous transport: the official client's `ApiClient` sends, plain JSON goes in and comes out.
 
-The official client would add nothing but its typed models, which drop fields that they do not know and cost seconds
-on large lists; importing it alone costs each process half a second and 40 MB.
+What is kept of it are requests; its typed models drop fields that they do not know and cost seconds on large lists.
 """
 
 import time
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
 
 import urllib3
 
-from apps.clusters.kube import paths
+from apps.clusters.kube import official, paths
 from apps.clusters.kube.answers import encode
-from apps.clusters.kube.connection import Connection, tls_context
+from apps.clusters.kube.connection import Connection
 from apps.clusters.kube.errors import Invalid, NotTheApiServer, RefusedOnce, Unauthorized, Unreachable, error_from
 from apps.clusters.kube.failures import unreachable
-from apps.clusters.kube.heads import BoundedPool
 from apps.clusters.kube.opinions import Opinions
 from apps.core.database import connections
 from apps.core.work import contact
 
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 10.0
-# Requests of one process to one cluster that keep their connection for the next.
-POOL_SIZE = 16
 # How urllib3 says that there was no connection on which anything could have been sent.
 _NOT_CONNECTED = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
 MAX_ANSWER_BYTES = 128 * 1024 * 1024
 # A read limit starts anew with each byte: this bounds an answer that drips in.
 BODY_SECONDS = 60.0
+APPLY = "application/apply-patch+yaml"
 
 
 @dataclass(frozen=True)
@@ -52,20 +48,11 @@ class Transport:
         self, connection: Connection, budget: float | None = None, *, opinions: Opinions | None = None
     ) -> None:
         self.opinions = opinions
-        self._end = None if budget is None else time.monotonic() + budget
-        self._base = connection.pinned_url
         self._connection = connection
-        # No proxy out of the environment: it would dial another address than the checked one. The context names the
-        # host that the certificate must have although the URL holds an IP.
-        self._pool = urllib3.PoolManager(
-            num_pools=1,
-            maxsize=POOL_SIZE,
-            # False, unlike 0, also hands a redirect back instead of raising.
-            retries=False,
-            ssl_context=tls_context(connection),
-            server_hostname=connection.expected_name,
-        )
-        self._pool.pool_classes_by_scheme = {"https": BoundedPool}
+        self._api = official.api_client(connection)
+        self._failures = official.failures()
+        # From here on: the first client of a process waits for an import.
+        self._end = None if budget is None else time.monotonic() + budget
 
     def call(
         self,
@@ -102,34 +89,53 @@ class Transport:
 
     def close(self) -> None:
         """Close the pooled connections."""
-        self._pool.clear()
+        self._api.close()
 
     def _send(
         self, method: str, path: str, query: dict[str, str] | None, body: Any, headers: dict[str, str], timeout: float
     ) -> Answer:
-        url = f"{self._base}{path}" + (f"?{urlencode(query)}" if query else "")
-        content = body if isinstance(body, bytes) or body is None else _encoded(body)
+        text = body if isinstance(body, bytes) or body is None else _encoded(body)
         connections.let_go()
         contact.tried()
         now = time.monotonic()
         end = now + BODY_SECONDS if self._end is None else self._end
         if now >= end:
             raise _too_slow()
+        limits = (min(CONNECT_SECONDS, end - now), min(timeout, end - now))
+        # The client would write a dict with escapes, and an apply is read as YAML, which has no surrogate pairs.
+        sent = text if headers.get("Content-Type") == APPLY else body
         try:
-            response = self._pool.request(
-                method,
-                url,
-                body=content or None,
-                headers=self._connection.headers() | headers,
-                timeout=urllib3.Timeout(connect=min(CONNECT_SECONDS, end - now), read=min(timeout, end - now)),
-                redirect=False,
-                preload_content=False,
-            )
-            return _read(response, end)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+            return _read(self._ask(method, path, query, sent, headers, limits), end)
+        except self._failures as error:
             failure = unreachable(error, self._connection)
             failure.sent = not isinstance(error, _NOT_CONNECTED) and failure.reason != "CertificateInvalid"
             raise failure from error
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str] | None,
+        body: Any,
+        headers: dict[str, str],
+        limits: tuple[float, float],
+    ) -> Any:
+        """The answer, its body unread; `limits` are the seconds to connect and to wait for each part of it."""
+        given = self._connection.headers() | headers
+        method, url, given, *_ = self._api.param_serialize(method, path, query_params=query, header_params=given)
+        if not isinstance(body, bytes) or given.get("Content-Type") == APPLY:
+            return self._api.call_api(method, url, given, body, _request_timeout=limits).response
+        # Past the client, which takes no JSON as bytes.
+        connect, read = limits
+        return self._api.rest_client.pool_manager.request(
+            method,
+            url,
+            body=body or None,
+            headers=given,
+            timeout=urllib3.Timeout(connect=connect, read=read),
+            redirect=False,
+            preload_content=False,
+        )
 
 
 def _encoded(body: Any) -> bytes:
