@@ -10,6 +10,9 @@ from apps.core.database import prepared
 from apps.core.models import AuditEntry, Project
 from apps.core.secrets.scrub import scrub
 
+# What the action of an entry begins with: of what kind the object is.
+KINDS = ("cluster", "deployment", "experiment", "model", "person", "price", "project", "run", "target", "token")
+
 
 def record(
     *,

@@ -30,7 +30,7 @@ def tokens_of(principal: Principal) -> QuerySet[ApiToken]:
 
 def activity(principal: Principal, *, project: Project | None = None) -> QuerySet[AuditEntry]:
     """The audit trail of what the caller may see, newest first; rows without a project are for administrators."""
-    entries = AuditEntry.objects.select_related("project", "user").order_by("-id")
+    entries = AuditEntry.objects.select_related("project").order_by("-id")
     if project is not None:
         return entries.filter(project=project)
     if principal.is_platform_admin:

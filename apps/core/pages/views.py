@@ -6,10 +6,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
-from apps.core import selectors
+from apps.core import audit, selectors
 from apps.core.api.problems import problem_json
 from apps.core.errors import NotAllowed
 from apps.core.limits import whole
+from apps.core.pages import activity as changes
 from apps.core.pages.base import PageRequest, page, render_page
 from apps.core.pages.context import SESSION_PROJECT, current_project
 from apps.core.pages.forms import LoginForm
@@ -56,8 +57,20 @@ def home(request: PageRequest) -> HttpResponse:
 
 @page
 def activity(request: PageRequest) -> HttpResponse:
-    """Who changed what."""
-    return render_page(request, "core/activity.html", {"entries": selectors.activity(request.principal)[:100]})
+    """Who changed what: a page at a time, by kind, project and text."""
+    wanted = changes.Wanted.parse(request.GET)
+    projects = list(selectors.projects(request.principal))
+    project = next((each for each in projects if each.name == wanted.project), None)
+    entries = changes.chosen(selectors.activity(request.principal, project=project), wanted)
+    if wanted.project and project is None:
+        entries = entries.none()
+    context = {
+        "pages": changes.page_of(entries, wanted),
+        "wanted": wanted,
+        "kinds": audit.KINDS,
+        "projects": projects,
+    }
+    return render_page(request, "core/activity.html", context)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

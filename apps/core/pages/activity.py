@@ -1,0 +1,147 @@
+"""What the page of changes says: what was asked for, and each change in words. Pure, but for the query."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.db.models import Q, QuerySet
+from django.http import QueryDict
+
+from apps.core.audit import KINDS
+from apps.core.models import AuditEntry
+
+A_PAGE = 50
+# Changes that are said beside an entry; the rest is folded.
+SHOWN = 3
+MAX_TEXT = 100
+_LARGEST_KEY = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Filters of the page; `before` and `after` are primary keys between which and the newest it begins or ends."""
+
+    text: str = ""
+    kind: str = ""
+    project: str = ""
+    before: int | None = None
+    after: int | None = None
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether something is filtered."""
+        return bool(self.text or self.kind or self.project)
+
+    @classmethod
+    def parse(cls, query: QueryDict) -> "Wanted":
+        """Out of an address; what makes no sense there is left out."""
+        kind = query.get("kind", "")
+        return cls(
+            text=query.get("q", "").strip().replace("\0", "")[:MAX_TEXT],
+            kind=kind if kind in KINDS else "",
+            project=query.get("project", "").replace("\0", "")[:MAX_TEXT],
+            before=_key(query.get("before", "")),
+            after=_key(query.get("after", "")),
+        )
+
+
+@dataclass(frozen=True)
+class Change:
+    """One value that differs. What was not there before, or is not any more, is ""."""
+
+    field: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Told:
+    """An entry with its changes in words: the first ones, and the rest."""
+
+    entry: AuditEntry
+    shown: list[Change]
+    folded: list[Change]
+
+
+@dataclass(frozen=True)
+class Pages:
+    """Some entries, newest first, and the keys between which and those beyond lies nothing; None at either end."""
+
+    entries: list[Told]
+    newer: int | None
+    older: int | None
+
+
+def chosen(entries: QuerySet[AuditEntry], wanted: Wanted) -> QuerySet[AuditEntry]:
+    """Of the entries those that the filters want."""
+    if wanted.kind:
+        entries = entries.filter(action__startswith=f"{wanted.kind}.")
+    if wanted.text:
+        text = wanted.text
+        said = Q(actor__icontains=text) | Q(object_name__icontains=text) | Q(action__icontains=text)
+        entries = entries.filter(said)
+    return entries
+
+
+def page_of(entries: QuerySet[AuditEntry], wanted: Wanted) -> Pages:
+    """The entries of one page, by keyset: one query, two where a page of newer ones is the first."""
+    newer: int | None
+    older: int | None
+    if wanted.after is not None:
+        found = list(entries.filter(pk__gt=wanted.after).order_by("pk")[: A_PAGE + 1])
+        if len(found) <= A_PAGE:
+            return page_of(entries, replace(wanted, after=None, before=None))
+        rows = found[:A_PAGE][::-1]
+        newer, older = rows[0].pk, wanted.after + 1
+    else:
+        if wanted.before is not None:
+            entries = entries.filter(pk__lt=wanted.before)
+        found = list(entries.order_by("-pk")[: A_PAGE + 1])
+        rows = found[:A_PAGE]
+        newer = None if wanted.before is None else wanted.before - 1
+        older = rows[-1].pk if len(found) > A_PAGE else None
+    return Pages([_told(entry) for entry in rows], newer, older)
+
+
+def changes_of(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> list[Change]:
+    """What differs, value by value, in the order in which it was written down."""
+    old, new = dict(_flat(before or {})), dict(_flat(after or {}))
+    told = [Change(field, said(old.get(field)), said(new.get(field))) for field in dict.fromkeys([*old, *new])]
+    return [change for change in told if change.before != change.after]
+
+
+def said(value: Any) -> str:
+    """A value of JSON in words."""
+    if value is None or value == "":
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str | int | float):
+        return str(value)
+    if isinstance(value, list) and not any(isinstance(item, list | dict) for item in value):
+        return ", ".join(said(item) for item in value)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _told(entry: AuditEntry) -> Told:
+    changes = changes_of(_mapping(entry.before), _mapping(entry.after))
+    return Told(entry, changes[:SHOWN], changes[SHOWN:])
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {"": value} if value else {}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """`{"spec": {"image": "a:1"}}` as `spec.image`."""
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{name}.")
+        else:
+            yield name, None if value in ({}, []) else value
+
+
+def _key(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and int(text) <= _LARGEST_KEY else None
