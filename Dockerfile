@@ -16,6 +16,7 @@ WORKDIR /app
 COPY manage.py ./
 COPY controlplane controlplane
 COPY apps apps
+COPY kubevalues kubevalues
 COPY frontend frontend
 # Hashes and compresses each file once, so that no process does it while serving.
 RUN FLOTILLA_STATIC_ROOT=/static /venv/bin/python manage.py collectstatic --noinput --verbosity 0
@@ -32,6 +33,7 @@ WORKDIR /app
 COPY manage.py ./
 COPY controlplane controlplane
 COPY apps apps
+COPY kubevalues kubevalues
 COPY frontend frontend
 COPY --from=static /static /app/staticfiles
 ENV PATH=/venv/bin:$PATH \
@@ -43,7 +45,7 @@ ENV PATH=/venv/bin:$PATH \
     FLOTILLA_STATIC_ROOT=/app/staticfiles \
     WEB_CONCURRENCY=2
 # Bytecode now, because nothing can be written later on a read-only root.
-RUN python -m compileall -q /app/manage.py /app/controlplane /app/apps
+RUN python -m compileall -q /app/manage.py /app/controlplane /app/apps /app/kubevalues
 USER 10001:10001
 VOLUME /data
 EXPOSE 8000

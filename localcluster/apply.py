@@ -24,8 +24,7 @@ from localcluster.fields import (
     show,
 )
 from localcluster.managers import Entry
-from localcluster.meta import thaw
-from localcluster.quantities import now
+from localcluster.meta import now, thaw
 from localcluster.registry import Registry
 from localcluster.resources import Resource
 from localcluster.schema.types import Type, type_of_resource

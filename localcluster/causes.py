@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from localcluster import quantities
+from kubevalues import quantities
 
 Cause = tuple[str, str, str]
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from localcluster import quantities
-from localcluster.numbers import whole
+from kubevalues import quantities
+from kubevalues.numbers import whole
 from localcluster.taints import NO_EXECUTE, NO_SCHEDULE, PREFER_NO_SCHEDULE, tolerated
 
 Pod = dict[str, Any]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from localcluster.fields import Fields, Path, changed_fields, decode, encode, fields_of
-from localcluster.quantities import now
+from localcluster.meta import now
 from localcluster.resources import Resource
 from localcluster.schema.types import type_of_resource
 

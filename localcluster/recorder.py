@@ -6,8 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from localcluster.meta import object_reference, parse_time
-from localcluster.quantities import now
+from localcluster.meta import now, object_reference, parse_time
 
 Obj = dict[str, Any]
 _Sameness = tuple[str, str, str, str, str]

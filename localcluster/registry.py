@@ -27,9 +27,8 @@ from localcluster.lifecycle import (
     restrict,
     tidy,
 )
-from localcluster.meta import key_of, thaw
+from localcluster.meta import key_of, now, thaw
 from localcluster.priority import complete as complete_priority
-from localcluster.quantities import now
 from localcluster.recorder import Recorder
 from localcluster.resources import Resource
 from localcluster.selectors import parse_fields, parse_labels

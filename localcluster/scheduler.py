@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from localcluster import quantities
+from localcluster import meta
 from localcluster.errors import StatusError
 from localcluster.fit import Amounts, Node, NodeView, NoFit, Placement, Pod, Ranking, requests
 from localcluster.meta import dump, key_of
@@ -192,7 +192,7 @@ class Scheduler:
             "reason": "Unschedulable",
             "message": why.message,
             "lastProbeTime": None,
-            "lastTransitionTime": old.get("lastTransitionTime") or quantities.now(),
+            "lastTransitionTime": old.get("lastTransitionTime") or meta.now(),
         }
 
         def mark(obj: dict[str, Any]) -> None:

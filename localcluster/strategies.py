@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from localcluster.crd import definitions
-from localcluster.quantities import now
+from localcluster.meta import now
 
 Obj = dict[str, Any]
 

@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from localcluster import policyrules, quantities, rules
+from kubevalues import quantities
+from localcluster import policyrules, rules
 from localcluster.causes import Cause, amounts, duplicate, not_allowed, required, share, unsupported, wrong
 from localcluster.crd import definitions, structural
 from localcluster.namerules import LABEL, LABEL_RULE, annotation_problems, label_problems, name_problems

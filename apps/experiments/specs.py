@@ -7,10 +7,10 @@ from typing import Any
 
 from apps.clusters import podoptions
 from apps.clusters.podoptions import NO_OPTIONS, PodOptions
-from apps.clusters.quantities import parse
 from apps.clusters.quantities.sizes import Size, sensible
 from apps.core.errors import Invalid
 from apps.experiments.states import COUNTED, Cause
+from kubevalues.quantities import parse
 
 # https://kubernetes.io/docs/tasks/inject-data-application/define-environment-variable-container/
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from localcluster.quantities import canonical, parse
+from kubevalues.quantities import canonical, parse
 
 Obj = dict[str, Any]
 

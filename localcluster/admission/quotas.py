@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from kubevalues.quantities import canonical, parse
 from localcluster.admission.usage import Amounts, in_scope, missing_of, usage_of
-from localcluster.quantities import canonical, parse
 from localcluster.resources import RESOURCES
 from localcluster.store import ANY
 

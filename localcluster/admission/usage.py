@@ -10,8 +10,8 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
+from kubevalues.quantities import parse
 from localcluster.fit import together
-from localcluster.quantities import parse
 from localcluster.strategies import qos_class
 
 Obj = dict[str, Any]

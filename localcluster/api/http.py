@@ -16,9 +16,9 @@ from typing import Any
 import yaml
 from starlette import requests, responses
 
+from kubevalues.numbers import is_whole, whole
 from localcluster.errors import StatusError, bad_request, unsupported_media_type
 from localcluster.meta import dump
-from localcluster.numbers import is_whole, whole
 from localcluster.schema.wire import decode
 
 Message = MutableMapping[str, Any]

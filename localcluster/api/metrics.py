@@ -14,7 +14,7 @@ from localcluster.api.http import Request, Response, answer
 from localcluster.api.logs import NodeAgent, Usage
 from localcluster.api.requestinfo import Target
 from localcluster.errors import StatusError, no_such_path, not_found
-from localcluster.quantities import time_of
+from localcluster.meta import time_of
 from localcluster.registry import Registry
 from localcluster.selectors import parse_labels
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from kubevalues.numbers import whole
 from localcluster.api.http import Request, parse_document
 from localcluster.causes import Cause, not_allowed, unsupported, wrong
 from localcluster.errors import bad_request, invalid
-from localcluster.numbers import whole
 from localcluster.schema.check import fit
 
 Obj = dict[str, Any]

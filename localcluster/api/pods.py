@@ -9,7 +9,7 @@ from localcluster.api.options import DeleteOptions, WriteOptions
 from localcluster.api.requestinfo import Target
 from localcluster.disruption import Verdict, verdict
 from localcluster.errors import invalid
-from localcluster.quantities import now
+from localcluster.meta import now
 from localcluster.registry import Registry
 from localcluster.schema.check import fit
 from localcluster.selectors import label_selector_matches

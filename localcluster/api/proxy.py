@@ -15,10 +15,10 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
+from kubevalues.numbers import whole
 from localcluster.api.http import Request, Stream
 from localcluster.api.requestinfo import Target
 from localcluster.errors import bad_request, not_found, unavailable
-from localcluster.numbers import whole
 from localcluster.registry import Registry
 
 Obj = dict[str, Any]

@@ -11,7 +11,7 @@ from localcluster.api.http import Request, Response, answer
 from localcluster.api.requestinfo import Target
 from localcluster.auth.tokens import Tokens
 from localcluster.errors import bad_request, conflict, invalid
-from localcluster.quantities import time_of
+from localcluster.meta import time_of
 from localcluster.registry import Registry
 from localcluster.schema.check import fit
 

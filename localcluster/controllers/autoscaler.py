@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from localcluster import quantities
+from kubevalues import quantities
+from localcluster import meta
 from localcluster.controllers import pods
 from localcluster.controllers.autoscaling import (
     History,
@@ -204,7 +205,7 @@ class Autoscalers(Controller):
         self.registry.record_event(found, "Normal", "SuccessfulRescale", message, COMPONENT)
 
     def _publish(self, found: Object, done: _Round) -> None:
-        now = quantities.now()
+        now = meta.now()
 
         def change(obj: Object) -> None:
             status = obj.setdefault("status", {})

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from localcluster import quantities
+from kubevalues import quantities
 
 #: How far the ratio may be from 1 without any scaling (--horizontal-pod-autoscaler-tolerance).
 TOLERANCE = 0.1

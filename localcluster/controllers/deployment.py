@@ -6,12 +6,12 @@ import hashlib
 import time
 from typing import Any
 
+from kubevalues.numbers import whole
 from localcluster.controllers import pods, rollout
 from localcluster.controllers.base import Controller, Index, Key, Object
 from localcluster.controllers.rolling import Bounds, Set, bounds, grow, shrink, spread
 from localcluster.errors import StatusError
 from localcluster.meta import controller_of, dump, thaw
-from localcluster.numbers import whole
 from localcluster.registry import Registry
 from localcluster.selectors import label_selector_matches as matches
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from localcluster import disruption, quantities
+from localcluster import disruption, meta
 from localcluster.controllers import pods
 from localcluster.controllers.base import Controller, Key, Object
 from localcluster.controllers.grouped import PodsByLabel
@@ -127,5 +127,5 @@ def _condition(budget: Object, allowed: bool, generation: int) -> dict[str, Any]
         "reason": disruption.SUFFICIENT if allowed else disruption.INSUFFICIENT,
         "message": "",
         "observedGeneration": generation,
-        "lastTransitionTime": old["lastTransitionTime"] if old.get("status") == status else quantities.now(),
+        "lastTransitionTime": old["lastTransitionTime"] if old.get("status") == status else meta.now(),
     }

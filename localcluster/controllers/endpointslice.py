@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from kubevalues.numbers import whole
 from localcluster.controllers import pods
 from localcluster.controllers.base import Controller, Key, Object
 from localcluster.controllers.grouped import PodsByLabel
 from localcluster.meta import dump
-from localcluster.numbers import whole
 from localcluster.registry import Registry
 
 if TYPE_CHECKING:

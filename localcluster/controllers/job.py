@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from localcluster import quantities
+from localcluster import meta
 from localcluster.controllers import jobrules, pods
 from localcluster.controllers.base import Controller, Index, Key, Object
 from localcluster.controllers.jobrules import FINALIZER, INDEX_ANNOTATION, Counts, Ending, Indexes, Step
@@ -66,7 +66,7 @@ class Jobs(Controller):
         status = job.get("status") or {}
         if status.get("startTime") or job["spec"].get("suspend"):
             return job
-        return {**job, "status": {**status, "startTime": quantities.now()}}
+        return {**job, "status": {**status, "startTime": meta.now()}}
 
     def _create(self, job: Object, owned: list[Object], count: int) -> None:
         template = thaw(job["spec"]["template"])
@@ -99,7 +99,7 @@ class Jobs(Controller):
                 if verdict is not None and verdict[0] == "FailJob":
                     # Said now: once its finalizer is gone, a pod that was deleted tells nobody why.
                     ending = Ending("Failed", "PodFailurePolicy", verdict[1])
-                    _mark(status.setdefault("conditions", []), "FailureTarget", ending, quantities.now())
+                    _mark(status.setdefault("conditions", []), "FailureTarget", ending, meta.now())
             present = {pod["metadata"]["uid"] for pod in fresh}
             status["uncountedTerminatedPods"] = {"counted": sorted(present)}
 
@@ -133,7 +133,7 @@ class Jobs(Controller):
     # -- telling
 
     def _publish(self, job: Object, counts: Counts, step: Step | None) -> None:
-        now = quantities.now()
+        now = meta.now()
         ending = step.ending if step else None
         over = ending is not None and counts.active == 0 and counts.terminating == 0
         suspended = bool(job["spec"].get("suspend"))

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kubevalues.numbers import whole
 from localcluster.controllers import pods as podfacts
 from localcluster.meta import parse_time
-from localcluster.numbers import whole
 
 Object = Mapping[str, Any]
 FINALIZER = "batch.kubernetes.io/job-tracking"

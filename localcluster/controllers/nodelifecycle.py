@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from localcluster import quantities
+from localcluster import meta
 from localcluster.controllers import pods
 from localcluster.controllers.base import Controller, Key, Object
 from localcluster.controllers.grouped import PodsByNode
@@ -67,7 +67,7 @@ class NodeLifecycle(Controller):
         if not self.registry.exists("nodes", name):
             return None
         node = self.registry.get("nodes", name)
-        taints = taints_of(node, quantities.now())
+        taints = taints_of(node, meta.now())
         if taints != (node["spec"].get("taints") or []):
 
             def taint(obj: Object) -> None:
@@ -86,7 +86,7 @@ class NodeLifecycle(Controller):
         def change(obj: Object) -> None:
             for condition in obj["status"]["conditions"]:
                 if condition["type"] == "Ready":
-                    condition.update(status="False", lastTransitionTime=quantities.now())
+                    condition.update(status="False", lastTransitionTime=meta.now())
 
         metadata = pod["metadata"]
         self.registry.mutate("pods", metadata["name"], metadata["namespace"], change, subresource="status")
@@ -154,7 +154,7 @@ class TaintEviction(Controller):
             "status": "True",
             "reason": "DeletionByTaintManager",
             "message": "Taint manager: deleting due to NoExecute taint",
-            "lastTransitionTime": quantities.now(),
+            "lastTransitionTime": meta.now(),
         }
 
         def mark(obj: Object) -> None:

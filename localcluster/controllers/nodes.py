@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from localcluster import KUBERNETES_VERSION, quantities
+from localcluster import KUBERNETES_VERSION, meta
 from localcluster.errors import not_found
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class Nodes:
         """What the node lifecycle controller does with a node that it has not heard of for the grace period."""
 
         def lose(node: Object) -> None:
-            now, old = quantities.now(), {each["type"]: each for each in node["status"].get("conditions") or ()}
+            now, old = meta.now(), {each["type"]: each for each in node["status"].get("conditions") or ()}
             conditions = [_condition(kind, _LOST, old.get(kind, {}), now) for kind in (*PRESSURES, READY)]
             for each in conditions:
                 each["lastHeartbeatTime"] = old.get(each["type"], {}).get("lastHeartbeatTime", now)
@@ -226,7 +226,7 @@ def _condition(kind: str, state: tuple[str, str, str], old: Object, now: str) ->
 
 
 def _status(config: NodeConfig, old: Object, pressures: Collection[str] = ()) -> Object:
-    now = quantities.now()
+    now = meta.now()
     before = {condition["type"]: condition for condition in old.get("conditions") or []}
     amounts = {"cpu": config.cpu, "memory": config.memory, "pods": str(config.pods), **config.extended}
     states = {kind: _PRESSED[kind] if kind in pressures else well for kind, well in _WELL.items()}

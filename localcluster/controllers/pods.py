@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from kubevalues.numbers import whole
 from localcluster.errors import StatusError
 from localcluster.meta import parse_time, thaw
-from localcluster.numbers import whole
 
 if TYPE_CHECKING:
     from localcluster.registry import Registry

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from localcluster import quantities
+from localcluster import meta
 from localcluster.controllers import pods
 from localcluster.controllers.base import Controller, Index, Key, Object
 from localcluster.errors import StatusError
@@ -121,7 +121,7 @@ def status_of(
                 "status": "True",
                 "reason": "FailedCreate",
                 "message": failure.message,
-                "lastTransitionTime": old.get("lastTransitionTime") or quantities.now(),
+                "lastTransitionTime": old.get("lastTransitionTime") or meta.now(),
             }
         ]
     pending = [wait for wait in waits if wait]

@@ -10,8 +10,7 @@ from typing import Any
 
 from localcluster.controllers.pods import condition
 from localcluster.controllers.rolling import Bounds
-from localcluster.meta import parse_time
-from localcluster.quantities import time_of
+from localcluster.meta import parse_time, time_of
 
 Object = Mapping[str, Any]
 NO_DEADLINE = 2**31 - 1

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from localcluster.causes import Cause, required, unsupported, wrong
-from localcluster.quantities import now
+from localcluster.meta import now
 
 Obj = dict[str, Any]
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
+from kubevalues.quantities import amount, text
 from localcluster.errors import bad_request
 from localcluster.faults.spec import Fault, Kind
 from localcluster.fit import allocatable, used_by
-from localcluster.quantities import amount, text
 from localcluster.registry import Registry
 
 Obj = dict[str, Any]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from dataclasses import field as field_of
 from typing import Any
 
-from localcluster import quantities
+from kubevalues import quantities
 
 Object = Mapping[str, Any]
 Lookup = Callable[[str, str], Object | None]  # ("configmaps" | "secrets", name) -> the object or None

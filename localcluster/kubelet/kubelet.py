@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from localcluster import quantities
+from localcluster import meta
 from localcluster.errors import StatusError, conflict
 from localcluster.fit import allocatable
 from localcluster.kubelet import sandbox, strays
@@ -119,7 +119,7 @@ class Kubelet:
 
         def mark(obj: Object) -> None:
             old = (obj.setdefault("status", {})).get("conditions") or []
-            new = {**disruption, "message": message, "lastTransitionTime": quantities.now()}
+            new = {**disruption, "message": message, "lastTransitionTime": meta.now()}
             obj["status"]["conditions"] = [*(each for each in old if each["type"] != new["type"]), new]
 
         found = self.registry.mutate("pods", pod, namespace, mark, subresource="status")

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-from localcluster.numbers import whole
+from kubevalues.numbers import whole
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from localcluster import quantities
+from kubevalues import quantities
 from localcluster.fit import container_requests
 from localcluster.kubelet.usage import ContainerUsage
 
@@ -64,7 +64,7 @@ def _said(annotations: Mapping[str, str], name: str) -> str | None:
 def _cpu(container: Mapping[str, Any], annotations: Mapping[str, str], seed: bytes, moment: float) -> int:
     said = _said(annotations, USE_CPU)
     if said is not None:
-        return quantities.nanos(said)
+        return quantities.nanocores(said)
     asked = container_requests(container).get("cpu") or _UNASKED_CPU
     return int(asked * 1_000_000 * _share(seed, moment, 0.1, 0.8, 0.08))
 

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from kubevalues.numbers import whole
 from localcluster import KUBERNETES_MINOR
-from localcluster.numbers import whole
 
 Object = Mapping[str, Any]
 Exec = Callable[[list[str], float], Awaitable[tuple[int | None, str]]]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from localcluster.kubelet.plan import FINISHED, Container
-from localcluster.quantities import time_of
+from localcluster.meta import time_of
 
 Object = Mapping[str, Any]
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from localcluster import quantities
+from kubevalues import quantities
 from localcluster.kubelet import procfs
 from localcluster.kubelet.process import Process
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from localcluster import quantities
+from kubevalues import quantities
 from localcluster.kubelet import procfs
 from localcluster.kubelet.runner import Runner
 

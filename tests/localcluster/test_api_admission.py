@@ -4,13 +4,11 @@ The facts are those of https://kubernetes.io/docs/concepts/policy/resource-quota
 https://kubernetes.io/docs/concepts/policy/limit-range/ unless a docstring says otherwise.
 """
 
-from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from localcluster.admission.usage import in_scope
-from localcluster.quantities import canonical
 from tests.kube.support import wait_until
 from tests.localcluster.nodes import Side, scenario
 from tests.localcluster.served import Object, Reply, Served, deployment, pod, serve
@@ -267,22 +265,3 @@ def test_limit_ranges_of_pods_and_ratios(api: Served) -> None:
     wide = asking("b", {"memory": "1Gi"}, {"cpu": "1", "memory": "3Gi"})
     said = "memory max limit to request ratio per Container is 2, but provided ratio is 3.000000"
     assert said in refused(post(api, wide))
-
-
-@pytest.mark.parametrize(
-    ("value", "like", "text"),
-    [
-        ("1.5", "1", "1500m"),
-        ("2", "1", "2"),
-        ("2000", "1", "2k"),
-        (str(3584 * 2**20), "4Gi", "3584Mi"),
-        ("1000000000", "1", "1G"),
-        ("0.0005", "1", "500u"),
-        ("0", "1Gi", "0"),
-        ("0.0000000001", "1", "1n"),
-    ],
-)
-def test_quantities_are_written_canonically(value: str, like: str, text: str) -> None:
-    """https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/: no precision is lost, no
-    fractional digits are emitted, the suffix is as large as possible."""
-    assert canonical(Decimal(value), like=like) == text

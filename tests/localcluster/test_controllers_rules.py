@@ -9,7 +9,7 @@ from localcluster.controllers.deployment import same_template, template_hash
 from localcluster.controllers.endpointslice import slices
 from localcluster.controllers.jobrules import Counts, Ending, Indexes, Step
 from localcluster.controllers.rolling import Bounds, Set, bounds, grow, shrink, spread
-from localcluster.quantities import time_of
+from localcluster.meta import time_of
 
 
 @pytest.mark.parametrize(

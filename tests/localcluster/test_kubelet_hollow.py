@@ -8,7 +8,7 @@ import pytest
 
 from localcluster.kubelet.hollow import EXIT_CODE, RUN_SECONDS, run_of
 from localcluster.kubelet.pretended import USE_CPU, USE_MEMORY
-from localcluster.quantities import time_of
+from localcluster.meta import time_of
 from localcluster.store import Store
 from tests.localcluster.nodes import Object, Side, running, scenario
 

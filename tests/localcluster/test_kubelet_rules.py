@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from localcluster import quantities
 from localcluster.kubelet import procfs
 from localcluster.kubelet.addresses import Addresses
 from localcluster.kubelet.backoff import Backoff, in_words
@@ -24,30 +23,6 @@ POD: dict[str, Any] = {
     "metadata": {"name": "p", "namespace": "n", "uid": "u", "labels": {"b": "2", "a": '1"'}},
     "spec": {"restartPolicy": "Always", "containers": [{"name": "main", "image": "busybox"}]},
 }
-
-
-@pytest.mark.parametrize(
-    ("text", "resource", "wanted"),
-    [
-        ("500m", "cpu", 500),
-        ("2", "cpu", 2000),
-        (0.1, "cpu", 100),
-        ("1n", "cpu", 1),
-        ("1Gi", "memory", 1024**3),
-        ("1.5Ki", "memory", 1536),
-        ("1e3", "memory", 1000),
-        ("128M", "memory", 128_000_000),
-        ("2", "nvidia.com/gpu", 2),
-    ],
-)
-def test_quantities(text: Any, resource: str, wanted: int) -> None:
-    assert quantities.amount(resource, text) == wanted
-
-
-@pytest.mark.parametrize("text", ["", "abc", "1 Gi", "1Gib", "--1", "1K", "1ki"])
-def test_no_quantities(text: str) -> None:
-    with pytest.raises(ValueError, match="not a quantity"):
-        quantities.parse(text)
 
 
 def test_back_off_first_restart_at_once_then_doubling_then_forgotten() -> None:

@@ -30,7 +30,7 @@ def reaches_the_build(path: str) -> bool:
 
 
 def test_copies_what_exists_and_what_dockerignore_lets_through():
-    assert copied_from_here() == ["apps", "controlplane", "frontend", "manage.py", "requirements/run.txt"]
+    assert copied_from_here() == ["apps", "controlplane", "frontend", "kubevalues", "manage.py", "requirements/run.txt"]
     for path in copied_from_here():
         assert (ROOT / path).exists()
         assert reaches_the_build(path)

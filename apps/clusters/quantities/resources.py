@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from apps.clusters import quantities
+from kubevalues import quantities
 
 Object = Mapping[str, Any]
 
@@ -87,7 +87,7 @@ def millicores(value: Any) -> int:
 
 def amount(value: Any) -> int:
     """A quantity in bytes or pieces; 0 for what is none."""
-    return _number(quantities.amount, value)
+    return _number(quantities.whole, value)
 
 
 def _number(read: Any, value: Any) -> int:

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from apps.clusters.quantities import amount, millicores, parse
 from apps.clusters.quantities.words import amount as named
 from apps.core.errors import Invalid
 from apps.core.text.wording import bytes_text
+from kubevalues.quantities import millicores, parse, whole
 
 MIB, TIB = 1024**2, 1024**4
 # runc needs about this much to set a container up within its own limit; below it "container init was OOM-killed".
@@ -49,7 +49,7 @@ def sensible(cpu: str, memory: str, gpu: int) -> Size:
     """
     _check_memory(memory)
     _check_cpu(cpu)
-    return Size(millicores(cpu), amount(memory), gpu)
+    return Size(millicores(cpu), whole(memory), gpu)
 
 
 def _check_memory(text: str) -> None:

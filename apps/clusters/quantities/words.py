@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from apps.clusters import quantities
 from apps.core.text.wording import bytes_text, cpu_text
+from kubevalues import quantities
 
 
 def amount(resource: str, value: int) -> str:
@@ -41,7 +41,7 @@ def parse(resource: str, text: str) -> int | None:
     """A quantity in our units (millicores of CPU, bytes, pieces); None for nonsense. `limits.cpu` is CPU, too."""
     try:
         is_cpu = resource.rpartition(".")[2] == "cpu"
-        return quantities.millicores(text) if is_cpu else quantities.amount(text)
+        return quantities.millicores(text) if is_cpu else quantities.whole(text)
     except ValueError:
         return None
 

@@ -1,4 +1,4 @@
-"""Kubernetes quantities ("500m", "2Gi", "1e3") as exact integers, and times as Kubernetes writes them.
+"""Kubernetes quantities ("500m", "2Gi", "1e3") as exact numbers.
 
 https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 """
@@ -6,11 +6,10 @@ https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
 
-from localcluster.numbers import whole as whole_number
+from kubevalues import numbers
 
 _QUANTITY = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:([eE])([+-]?[0-9]+)|(m|u|n|k|[MGTPE]|[KMGTPE]i)?)")
 #: Every number that can be written is far from this many digits long: a larger exponent says no more.
@@ -26,9 +25,9 @@ _FACTORS = {**_SMALL, **{suffix: Decimal(factor) for suffix, factor in (_BINARY 
 def parse(value: str | int | float) -> Decimal:
     """The number that a quantity means. Raises ValueError when it is none."""
     match = _QUANTITY.fullmatch(str(value))
-    exponent = whole_number(match[3]) if match and match[2] else 0
+    exponent = numbers.whole(match[3]) if match and match[2] else 0
     if match is None or exponent is None:
-        raise ValueError(f"{str(value)[:64]!r} is not a quantity; write for instance 500m, 2, 128Mi or 2Gi")
+        raise ValueError(f"{str(value)[:64]!r} is not a quantity such as 500m, 2 or 4Gi.")
     number = Decimal(f"{match[1]}E{max(-_LARGEST_EXPONENT, min(exponent, _LARGEST_EXPONENT))}")
     if not number:
         return Decimal(0)
@@ -36,12 +35,12 @@ def parse(value: str | int | float) -> Decimal:
     return max(SMALLEST, min(exact, LARGEST)).copy_sign(number)
 
 
-def millis(value: str | int | float) -> int:
+def millicores(value: str | int | float) -> int:
     """A CPU quantity in thousandths of a core, rounded up as the scheduler does."""
     return int((parse(value) * 1000).to_integral_value(ROUND_CEILING))
 
 
-def nanos(value: str | int | float) -> int:
+def nanocores(value: str | int | float) -> int:
     """A CPU quantity in billionths of a core, rounded up."""
     return int((parse(value) * 1_000_000_000).to_integral_value(ROUND_CEILING))
 
@@ -54,7 +53,7 @@ def whole(value: str | int | float) -> int:
 @lru_cache(maxsize=4096)
 def amount(resource: str, value: str | int | float) -> int:
     """The integer that the scheduler adds up: millicores for "cpu", units for everything else."""
-    return millis(value) if resource == "cpu" else whole(value)
+    return millicores(value) if resource == "cpu" else whole(value)
 
 
 def canonical(value: Decimal, *, like: str = "") -> str:
@@ -82,13 +81,3 @@ def text(resource: str, value: int) -> str:
     if resource == "cpu":
         return str(value // 1000) if value % 1000 == 0 else f"{value}m"
     return str(value)
-
-
-def now() -> str:
-    """This moment as metav1.Time: RFC 3339, whole seconds, UTC."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def time_of(seconds: float) -> str:
-    """A Unix time as metav1.Time."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
