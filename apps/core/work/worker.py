@@ -19,6 +19,11 @@ logger = logging.getLogger(__name__)
 
 # How long nobody looks when nobody rings, in seconds; what is due sooner is looked for when it is due.
 LOOK, SOONEST = 1.0, 0.05
+# So long after a ring, or after something was due, it is looked that soon, again and again: a ring costs many times
+# what a look does, so of a stream of asks few ring (`bell.BETWEEN`).
+AWAKE = 1.0
+# How soon it is looked again when something is due and waits for a turn: mostly, a thread that ends takes it.
+WAITING = 0.1
 # How often it is looked for what killed workers held.
 FREE_DEAD = 2.0
 # How long a stop waits for rounds that are under way. What is cut off comes again.
@@ -102,6 +107,8 @@ class Crew:
         self._limits = limits(lane)
         self._changed = threading.Condition()
         self._wanted = 0
+        # Nothing more was to be had when it was last tried, so that who claims something need not wake another.
+        self._dry = False
         self._look_now = threading.Event()
         self._stopping = False
         names = [f"{lane.name.lower()}-{number}" for number in range(self._limits.threads)]
@@ -127,6 +134,11 @@ class Crew:
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
 
+    def _claimed(self) -> None:
+        """There is work, so there may be more of it."""
+        if not self._dry:
+            self._wake_one()
+
     def _wake_one(self) -> None:
         with self._changed:
             self._wanted = min(self._wanted + 1, self._limits.threads)
@@ -136,8 +148,9 @@ class Crew:
         while self._wait():
             try:
                 close_old_connections()
-                while not self._stopping and run_one(self._lane, self._limits, self._wake_one):
+                while not self._stopping and run_one(self._lane, self._limits, self._claimed):
                     pass
+                self._dry = True
             except Exception as error:  # noqa: BLE001 - a thread that ended would be missed by nobody
                 _recover(error)
         connection.close()
@@ -149,7 +162,7 @@ class Crew:
             return not self._stopping
 
     def _watch(self) -> None:
-        freed, asked = 0.0, False
+        freed, asked, busy = 0.0, False, -AWAKE
         while not self._stopping:
             pause = LOOK
             try:
@@ -164,14 +177,17 @@ class Crew:
                         logger.warning("%d objects were held by a worker that is no more; they are due again", found)
                 due = queue.seconds_until_due(self._lane)
                 if due is not None and due <= 0:
+                    self._dry = False
                     self._wake_one()
-                    # What is due may wait for a turn: the threads that end take it, so there is no hurry.
-                    due = LOOK / 4
-                pause = LOOK if due is None else min(LOOK, max(SOONEST, due))
+                    busy, pause = time.monotonic(), WAITING
+                else:
+                    look = SOONEST if time.monotonic() - busy < AWAKE else LOOK
+                    pause = min(look, LOOK if due is None else max(SOONEST, due))
             except Exception as error:  # noqa: BLE001
                 _recover(error)
-            self._look_now.wait(pause)
-            self._look_now.clear()
+            if self._look_now.wait(pause):
+                busy = time.monotonic()
+                self._look_now.clear()
         connection.close()
 
 

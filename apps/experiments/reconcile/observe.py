@@ -11,6 +11,7 @@ from apps.clusters.models import KubeEvent, Node, Pod
 from apps.clusters.observed.values import moment
 from apps.clusters.why import runtime
 from apps.clusters.why.observe import conditions_of
+from apps.core.database.prepared import FindAll
 from apps.core.models import ApiToken
 from apps.experiments import manifests
 from apps.experiments.decision import (
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 LOG_LINES = 200
 LOG_BYTES = 64 * 1024
+_nodes = FindAll(Node, "cluster", "name__in", only=("name", "ready"))
 
 
 def look(run: Run, attempt: Attempt, client: KubeClient) -> JobSeen | None:
@@ -94,8 +96,7 @@ def _silent(attempt: Attempt, pods: Sequence[Object]) -> list[str]:
     nodes = {node_of(pod) for pod in pods} - {""}
     if not nodes:
         return []
-    found = Node.objects.filter(cluster=attempt.cluster_id, name__in=nodes, ready=False)
-    return list(found.values_list("name", flat=True))
+    return [node.name for node in _nodes(attempt.cluster_id, list(nodes)) if not node.ready]
 
 
 def _warnings(attempt: Attempt) -> list[str]:

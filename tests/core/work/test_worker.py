@@ -77,6 +77,27 @@ def test_a_ring_lets_it_look_at_once(crew: Callable[..., worker.Crew], monkeypat
     assert done.wait(10)
 
 
+def test_threads_do_not_wake_each_other_for_nothing(
+    crew: Callable[..., worker.Crew], monkeypatch: pytest.MonkeyPatch, settings: object
+) -> None:
+    settings.WORK_PER_CLUSTER = 2  # type: ignore[attr-defined]
+    for name in ("LOOK", "SOONEST", "WAITING"):
+        monkeypatch.setattr(worker, name, 60.0)
+    claims: list[object] = []
+    real = worker.queue.claim
+
+    def count(*args: Lane, **limits: int) -> object:
+        claims.append(args)
+        return real(*args, **limits)
+
+    monkeypatch.setattr(worker.queue, "claim", count)
+    register("run", lambda pk: DONE)
+    work.ask_many("run", [(pk, 1) for pk in range(60)])
+    crew(threads=6)
+    wait_for(lambda: not Work.objects.exists(), "sixty rounds, two at a time", timeout=30)
+    assert len(claims) <= 60 + 3 * 6, "one claim a round, and those by which each thread finds that nothing is left"
+
+
 def test_clusters_that_hang_leave_threads_for_the_others(crew: Callable[..., worker.Crew]) -> None:
     let_go = threading.Event()
     done: list[int] = []
