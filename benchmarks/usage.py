@@ -1,29 +1,25 @@
-"""Processor time of a process and all its descendants."""
+"""What processes have used."""
 
-import contextlib
-import os
-from pathlib import Path
-
-_TICK = os.sysconf("SC_CLK_TCK")
+import psutil
 
 
-def cpu_seconds(pid: int) -> float:
-    """Seconds of processor time that the process `pid` and those below it have used, ended threads included.
-
-    In steps of a hundredth: fields 14 and 15 of /proc/<pid>/stat, the parent is field 4 (proc_pid_stat(5)).
-    """
-    used: dict[int, float] = {}
-    below: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        # It may have ended since the directory was read.
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            fields = stat.read_text().rpartition(")")[2].split()
-            found = int(stat.parent.name)
-            used[found] = (int(fields[11]) + int(fields[12])) / _TICK
-            below.setdefault(int(fields[1]), []).append(found)
-    total, waiting = 0.0, [pid]
-    while waiting:
-        one = waiting.pop()
-        total += used.get(one, 0.0)
-        waiting += below.get(one, [])
+def cpu_seconds(pid: int, *, with_children: bool = False) -> float:
+    """Seconds of processor time that a process has used, ended threads included, in steps of a hundredth."""
+    process = psutil.Process(pid)
+    total = _own(process)
+    for child in process.children(recursive=True) if with_children else ():
+        try:
+            total += _own(child)
+        except psutil.NoSuchProcess:
+            continue  # it ended meanwhile
     return total
+
+
+def memory_bytes(pid: int) -> int:
+    """Bytes that a process holds, pages that it shares with others divided among them."""
+    return int(psutil.Process(pid).memory_full_info().pss)
+
+
+def _own(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)

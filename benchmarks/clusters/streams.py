@@ -12,12 +12,12 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import redis.asyncio as redis
 
 from benchmarks.clusters._servers import Servers
 from benchmarks.figures import Figure, percentile
+from benchmarks.usage import cpu_seconds, memory_bytes
 from controlplane.embedded import ports
 from controlplane.embedded.waiting import wait_for
 
@@ -117,7 +117,7 @@ def _too_long(*_: object) -> None:
 
 
 async def _measure(web: Web) -> list[Figure]:
-    before = _memory(web.pid)
+    before = memory_bytes(web.pid)
     started = time.perf_counter()
     readers = await _open(web)
     opened = time.perf_counter() - started
@@ -126,8 +126,8 @@ async def _measure(web: Web) -> list[Figure]:
     client = redis.Redis.from_url(web.redis_url)
     try:
         await _hint(client, people, "warm-up")
-        held = _memory(web.pid) - before
-        cpu = _cpu(web.pid)
+        held = memory_bytes(web.pid) - before
+        cpu = cpu_seconds(web.pid)
         lasts, firsts = [], []
         for number in range(ROUNDS):
             sent = await _hint(client, people, f"cluster:{number}")
@@ -135,7 +135,7 @@ async def _measure(web: Web) -> list[Figure]:
             lasts.append(max(times) * 1000)
             firsts.append(min(times) * 1000)
             await asyncio.sleep(ALONE_SECONDS)
-        cpu_a_hint = (_cpu(web.pid) - cpu) / ROUNDS * 1000
+        cpu_a_hint = (cpu_seconds(web.pid) - cpu) / ROUNDS * 1000
         storm = await _storm(client, people, web.pid)
     finally:
         await client.aclose()
@@ -170,7 +170,7 @@ async def _hint(client: "redis.Redis", people: list[Reader], topic: str) -> floa
 
 async def _storm(client: "redis.Redis", people: list[Reader], pid: int) -> list[Figure]:
     """Many hints in a short time, each about something else, as from a fleet in trouble."""
-    before, cpu = [reader.hints for reader in people], _cpu(pid)
+    before, cpu = [reader.hints for reader in people], cpu_seconds(pid)
     started = time.perf_counter()
     sent: dict[str, float] = {}
     for number in range(STORM_HINTS):
@@ -181,7 +181,7 @@ async def _storm(client: "redis.Redis", people: list[Reader], pid: int) -> list[
     last = f"pod:{STORM_HINTS - 1}"
     end = f"{last}\n".encode()
     await _until(lambda: all(reader.has_come(end) for reader in people), "everybody has the storm's end")
-    cpu_end, ended = _cpu(pid), time.perf_counter()
+    cpu_end, ended = cpu_seconds(pid), time.perf_counter()
     for reader in people:
         reader.parse()
     ends = [_knows(reader, last, sent[last]) - sent[last] for reader in people]
@@ -237,18 +237,6 @@ async def _until(check: Callable[[], object], what: str, seconds: float = 30.0) 
         if time.perf_counter() > end:
             raise TimeoutError(f"not within {seconds} s: {what}")
         await asyncio.sleep(0.01)
-
-
-def _memory(pid: int) -> int:
-    """Bytes that the process holds alone (PSS would share them with nobody here)."""
-    fields = Path(f"/proc/{pid}/smaps_rollup").read_text().split()
-    return int(fields[fields.index("Pss:") + 1]) * 1024
-
-
-def _cpu(pid: int) -> float:
-    """Seconds of processor time that the process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager

@@ -26,6 +26,7 @@ import redis
 
 from benchmarks.clusters._servers import Servers
 from benchmarks.figures import Figure, percentile
+from benchmarks.usage import cpu_seconds
 from controlplane.embedded.fleet import BASE_DIR
 from controlplane.embedded.waiting import wait_for
 
@@ -115,10 +116,10 @@ def _changes(
 ) -> Iterator[Figure]:
     hints = Hints(servers.redis_url)
     fleet.do(do="change", rate=RATE, seconds=3)  # warms caches and the planner up
-    before, other_before, started = _cpu(watcher.pid), _cpu(fleet.pid), time.monotonic()
+    before, other_before, started = cpu_seconds(watcher.pid), cpu_seconds(fleet.pid), time.monotonic()
     changes = fleet.do(do="change", rate=RATE, seconds=SECONDS)
     took = time.monotonic() - started
-    used, other = _cpu(watcher.pid) - before, _cpu(fleet.pid) - other_before
+    used, other = cpu_seconds(watcher.pid) - before, cpu_seconds(fleet.pid) - other_before
     memory = _memory(watcher.pid)
     wait_for(lambda: _stored(database, changes) >= len(changes), "every change to be stored", timeout=30, interval=0.5)
     time.sleep(1)  # the last hints
@@ -205,7 +206,7 @@ def _restart(
         "floor_read_and_parse_s": round(asyncio.run(_bare_read(fleet.access)), 2),
         "pods": CLUSTERS * PODS,
         # What the time would be on a machine that does nothing else is between this and the sum of all processes.
-        "watcher_cpu_s": round(_cpu(watcher.pid), 2),
+        "watcher_cpu_s": round(cpu_seconds(watcher.pid), 2),
         "load_1min": round(os.getloadavg()[0], 1),
     }
     # Every 5 s a watcher says of all clusters how fresh they are.
@@ -254,12 +255,6 @@ def _wait(
 def _stored(database: "psycopg.Connection[Any]", changes: list[list[Any]]) -> int:
     known = {(uid, version) for uid, version in database.execute("SELECT uid, version FROM noted").fetchall()}
     return sum((f"{number}-{name}", version) in known for number, name, version, _ in changes)
-
-
-def _cpu(pid: int) -> float:
-    """Seconds of processor time that a process has used, threads included."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _memory(pid: int) -> dict[str, float]:

@@ -3,11 +3,11 @@
 import time
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from benchmarks.clusters._servers import django_on_own_servers
 from benchmarks.figures import Figure
+from benchmarks.usage import cpu_seconds
 
 DEPLOYMENTS, CLUSTERS = 10_000, 50
 EVERY_SECONDS = 600.0
@@ -29,10 +29,10 @@ def run() -> Iterator[Figure]:
             cursor.execute("SELECT pg_backend_pid()")
             (backend,) = cursor.fetchone()
         assert selectors.unsettled(timezone.now(), token_margin=RENEW_BEFORE) == [], "all of them are settled"
-        ours, theirs = time.process_time(), _cpu(backend)
+        ours, theirs = time.process_time(), cpu_seconds(backend)
         for _ in range(TIMES):
             selectors.unsettled(timezone.now(), token_margin=RENEW_BEFORE)
-        seconds = (time.process_time() - ours + _cpu(backend) - theirs) / TIMES
+        seconds = (time.process_time() - ours + cpu_seconds(backend) - theirs) / TIMES
     beside = {"deployments": DEPLOYMENTS, "cpu_s_each": round(seconds, 3), "every_s": EVERY_SECONDS}
     yield Figure("resync_of_settled_deployments", seconds / EVERY_SECONDS * 100, "% of a core", goal=2.0, beside=beside)
 
@@ -94,9 +94,3 @@ def _observe(deployments: list[Any], now: datetime) -> None:
         )
         for each in deployments
     )
-
-
-def _cpu(pid: int) -> float:
-    """Seconds of processor time of a process (proc_pid_stat(5), fields 14 and 15)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from benchmarks.clusters._servers import Servers
 from benchmarks.figures import Figure, percentile
+from benchmarks.usage import cpu_seconds
 from benchmarks.web._load import HOST, Ask, Line, in_turns, rate
-from benchmarks.web._tree import cpu_seconds
 from controlplane.embedded import ports
 from controlplane.embedded.waiting import wait_for
 
@@ -99,9 +99,11 @@ def _measure(case: Case, ours: Server, bare: Server) -> Figure:
     asks = case.ours.encoded(), case.bare.encoded()
     lines = Line(ours.port), Line(bare.port)
     in_turns(*lines, asks, WARM_UP)
-    used = [cpu_seconds(server.pid) for server in (ours, bare)]
+    used = [cpu_seconds(server.pid, with_children=True) for server in (ours, bare)]
     times = in_turns(*lines, asks, ROUNDS)
-    used = [cpu_seconds(server.pid) - before for server, before in zip((ours, bare), used, strict=True)]
+    used = [
+        cpu_seconds(server.pid, with_children=True) - before for server, before in zip((ours, bare), used, strict=True)
+    ]
     for line in lines:
         line.close()
     rates = [
