@@ -25,8 +25,8 @@ urlpatterns = [
     path("", include("apps.experiments.mlflow.urls")),
     path("", include("apps.core.pages.urls")),
     path("", include("apps.clusters.pages.urls")),
-    path("", include("apps.experiments.urls")),
-    path("", include("apps.deployments.urls")),
+    path("", include("apps.experiments.pages.urls")),
+    path("", include("apps.deployments.pages.urls")),
 ]
 handler400 = "apps.core.pages.views.bad_request"
 handler403 = "apps.core.pages.views.forbidden"

@@ -13,7 +13,7 @@ from apps.core.secrets.tokens import issue_token
 from apps.core.states import Role
 from apps.deployments.models import Deployment, Heal, Rollout, Target
 from apps.deployments.states import RolloutState
-from apps.experiments import artifacts
+from apps.experiments.files import artifacts
 from apps.experiments.models import Experiment, LatestMetric, MetricPoint, Param, RegisteredModel, Run, Tag
 from tests import factories
 from tests.architecture import world

@@ -19,9 +19,9 @@ from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import NamespaceMissing
 from apps.deployments import manifests
 from apps.deployments.drift import Act, Difference, act_on, adopted, differences, projection, undoing
+from apps.deployments.drift.ownership import autoscaled
 from apps.deployments.health import observed_revision
 from apps.deployments.models import Deployment
-from apps.deployments.ownership import autoscaled
 from apps.deployments.rollout import Decision
 from apps.deployments.services import access, applied
 from apps.deployments.specs import parse_revision

@@ -19,12 +19,13 @@ class DeploymentsConfig(AppConfig):
         from apps.clusters.usage import workloads
         from apps.core import holdings as belongings
         from apps.core import work
-        from apps.deployments import holdings, overview, selectors
+        from apps.deployments import holdings, selectors
+        from apps.deployments.pages import overview
         from apps.deployments.reconcile import reconcile
         from apps.deployments.services import observing
         from apps.deployments.services.access import RENEW_BEFORE
         from apps.deployments.services.common import KIND
-        from apps.experiments import uses
+        from apps.experiments.registry import uses
 
         def resolve(cluster_id: int, namespace: str, labels: dict[str, str]) -> list[tuple[str, int]]:
             return [(KIND, pk) for pk in selectors.ids_by_labels(cluster_id, namespace, labels)]

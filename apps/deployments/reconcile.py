@@ -27,9 +27,9 @@ from apps.core.work import DONE, Again, Away, Outcome, Retry
 from apps.deployments import manifests, selectors
 from apps.deployments.applying import Applying, Live
 from apps.deployments.drift import is_of
+from apps.deployments.drift.ownership import autoscaled
 from apps.deployments.health import observed_revision
 from apps.deployments.models import Deployment, Revision, Rollout
-from apps.deployments.ownership import autoscaled
 from apps.deployments.rollout import RollingSpec, RolloutStatus, decide
 from apps.deployments.services import applied, observing
 from apps.deployments.services.common import identity_of

@@ -18,7 +18,9 @@ class ExperimentsConfig(AppConfig):
         from apps.clusters.usage import workloads
         from apps.core import holdings as belongings
         from apps.core import work
-        from apps.experiments import following, holdings, overview, reconcile, selectors
+        from apps.experiments import holdings, reconcile, selectors
+        from apps.experiments.pages import overview
+        from apps.experiments.reconcile import following
         from apps.experiments.services.launching import KIND
 
         def resolve(cluster_id: int, namespace: str, labels: dict[str, str]) -> list[tuple[str, int]]:

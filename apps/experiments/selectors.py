@@ -19,7 +19,6 @@ from apps.core.errors import Missing
 from apps.core.models import Project
 from apps.core.pages import nav
 from apps.core.states import Role
-from apps.experiments.curves import Point, curves
 from apps.experiments.models import (
     Attempt,
     Experiment,
@@ -33,6 +32,7 @@ from apps.experiments.models import (
     Tag,
 )
 from apps.experiments.states import FAILURES, UNSETTLED, RunKind, RunState
+from apps.experiments.tracking.curves import Point, curves
 
 # How much of a log's end a page reads that quotes its last lines.
 LAST_CHARS = 4000

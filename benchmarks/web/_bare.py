@@ -9,7 +9,7 @@ from django.template import engines
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 
-from apps.experiments import ingest
+from apps.experiments.tracking import ingest
 
 _RUN = "SELECT id, experiment_id FROM experiments_run WHERE uid = %s"
 _RUNS = """

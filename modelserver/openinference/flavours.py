@@ -10,7 +10,7 @@ from .model import Model
 Files = Callable[[str], bytes]
 """Fetches a file of the model by its path."""
 
-# Flotilla offers this server for these: apps/experiments/flavours.py says the same.
+# Flotilla offers this server for these: apps/experiments/registry/flavours.py says the same.
 FLAVOURS: Mapping[str, Callable[[Mapping[str, Any], Files], Model]] = {"sklearn": scikit.load}
 
 

@@ -18,7 +18,8 @@ from apps.core.secrets.tokens import issue_token
 from apps.core.states import Role
 from apps.deployments.drift import Difference
 from apps.deployments.models import Target
-from apps.experiments import artifacts, services
+from apps.experiments import services
+from apps.experiments.files import artifacts
 from apps.experiments.models import Experiment, LatestMetric, LoggedModel, Param, RegisteredModel, Run, Tag
 from tests import factories
 from tests.clusters import usage_history

@@ -17,7 +17,7 @@ from apps.core.models import ApiToken, AuditEntry, Membership, Project, User
 from apps.core.secrets.tokens import issue_token
 from apps.core.states import Role
 from apps.deployments.models import Deployment
-from apps.experiments import artifacts
+from apps.experiments.files import artifacts
 from apps.experiments.models import MetricPoint, Run
 from tests import factories
 

@@ -7,7 +7,7 @@ import pytest
 
 from apps.deployments import manifests
 from apps.deployments.drift import Act, act_on, adopted, differences, projection, sentence, undoing
-from apps.deployments.ownership import Holder, Item, autoscaled, held_part
+from apps.deployments.drift.ownership import Holder, Item, autoscaled, held_part
 from apps.deployments.specs import parse_revision
 
 IDENTITY = manifests.Identity("demo", "digits", "flotilla-demo")

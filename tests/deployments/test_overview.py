@@ -10,9 +10,10 @@ from apps.core.models import Project, User
 from apps.core.pages import overview as page
 from apps.core.pages.overview import Scope
 from apps.core.states import Health
-from apps.deployments import panels, selectors
+from apps.deployments import selectors
 from apps.deployments.models import Deployment
-from apps.deployments.overview import ATTENTION_ROWS, SERVING_ROWS, SQUARES, attention, serving, tiles
+from apps.deployments.pages import panels
+from apps.deployments.pages.overview import ATTENTION_ROWS, SERVING_ROWS, SQUARES, attention, serving, tiles
 from tests import factories
 
 pytestmark = pytest.mark.django_db

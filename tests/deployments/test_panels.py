@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from apps.deployments.examples import UNKNOWN, example_request, pretty
 from apps.deployments.models import Revision, Rollout
-from apps.deployments.panels import model_text, steps_of
+from apps.deployments.pages.panels import model_text, steps_of
+from apps.deployments.predict.examples import UNKNOWN, example_request, pretty
 
 
 def rollout(state: str = "Progressing", *, first: bool = False) -> Rollout:

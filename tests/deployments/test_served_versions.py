@@ -15,7 +15,7 @@ from apps.deployments import services
 from apps.deployments.models import Deployment, Revision
 from apps.deployments.services.common import add_revision, resolve
 from apps.deployments.specs import Strategy
-from apps.experiments import artifacts
+from apps.experiments.files import artifacts
 from apps.experiments.models import Artifact, LoggedModel, ModelVersion, RegisteredModel
 from tests.deployments.conftest import SPEC
 

@@ -11,9 +11,9 @@ from apps.core.errors import Invalid
 from apps.deployments import services
 from apps.deployments.models import Deployment, Target
 from apps.deployments.services import server
-from apps.experiments import artifacts
-from apps.experiments.flavours import LARGEST, flavours_of
+from apps.experiments.files import artifacts
 from apps.experiments.models import ModelVersion, RegisteredModel
+from apps.experiments.registry.flavours import LARGEST, flavours_of
 from modelserver.openinference.flavours import FLAVOURS
 
 pytestmark = pytest.mark.django_db

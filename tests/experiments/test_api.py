@@ -14,9 +14,11 @@ from apps.core.database.transitions import transitions_of
 from apps.core.models import AuditEntry, Membership, Project, User
 from apps.core.secrets.tokens import issue_token
 from apps.core.states import Role
-from apps.experiments import artifacts, ingest, services
+from apps.experiments import services
+from apps.experiments.files import artifacts
 from apps.experiments.models import Experiment, Run
 from apps.experiments.states import RunKind, RunState
+from apps.experiments.tracking import ingest
 from tests import factories
 from tests.clusters.podoptions.test_podoptions import EVERYTHING
 

@@ -12,8 +12,8 @@ from apps.clusters.models import Cluster
 from apps.core.access import Principal
 from apps.core.models import Project
 from apps.core.pages.overview import Scope
-from apps.experiments import attention, overview
 from apps.experiments.models import Experiment, Run
+from apps.experiments.pages import attention, overview
 from apps.experiments.states import RunKind, RunState
 from tests import factories
 

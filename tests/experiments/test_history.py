@@ -13,10 +13,11 @@ from django.test import Client
 from apps.core.access import Principal
 from apps.core.models import Project
 from apps.core.pages.overview import Scope
-from apps.experiments import curves, overview
-from apps.experiments.curves import recent_values
 from apps.experiments.mlflow import metrics
 from apps.experiments.models import Experiment, LatestMetric, MetricPoint, Run
+from apps.experiments.pages import overview
+from apps.experiments.tracking import curves
+from apps.experiments.tracking.curves import recent_values
 from tests import factories
 
 pytestmark = pytest.mark.django_db

@@ -13,9 +13,10 @@ from django.test.utils import CaptureQueriesContext
 from apps.core.access import Principal
 from apps.core.errors import Invalid
 from apps.core.models import Project
-from apps.experiments import ingest, services
-from apps.experiments.curves import curves
+from apps.experiments import services
 from apps.experiments.models import LatestMetric, MetricPoint, Param, Run, Tag
+from apps.experiments.tracking import ingest
+from apps.experiments.tracking.curves import curves
 
 
 def metric(key: str = "loss", value: Any = 0.5, timestamp: Any = 1, step: Any = 0) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from apps.core.errors import Invalid
 from apps.core.models import Membership, Project, User
 from apps.core.secrets.tokens import issue_token, revoke_tokens
 from apps.core.states import Role
-from apps.experiments import artifacts, services
+from apps.experiments import services
+from apps.experiments.files import artifacts
 from apps.experiments.models import Artifact, Experiment, ModelVersion, RegisteredModel, Run
 
 pytestmark = pytest.mark.django_db

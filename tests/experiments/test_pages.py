@@ -12,9 +12,11 @@ from apps.clusters.podoptions.words import rows
 from apps.core.access import Principal
 from apps.core.models import Membership, Project, User
 from apps.core.states import Role
-from apps.experiments import artifacts, ingest, services
+from apps.experiments import services
+from apps.experiments.files import artifacts
 from apps.experiments.models import Experiment, ModelAlias, ModelVersion, Run
 from apps.experiments.states import RunKind, RunState
+from apps.experiments.tracking import ingest
 from tests import factories
 from tests.clusters.podoptions.test_podoptions import EVERYTHING
 

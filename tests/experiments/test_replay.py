@@ -24,9 +24,9 @@ from apps.core.models import ApiToken, Project
 from apps.core.secrets.tokens import find_token
 from apps.core.work import Away, Retry
 from apps.experiments import reconcile, selectors, services
-from apps.experiments.following import follow_cluster
 from apps.experiments.models import Attempt, Run
 from apps.experiments.reconcile import reconcile_run
+from apps.experiments.reconcile.following import follow_cluster
 from apps.experiments.states import AttemptState, RunState
 from tests import factories
 from tests.experiments.memory import Api, Killed

@@ -14,9 +14,9 @@ from django.utils import timezone
 from apps.clusters.models import Cluster, KubeEvent, Node, Pod
 from apps.clusters.selectors.visibility import Visibility
 from apps.experiments.models import Experiment, Run
+from apps.experiments.pages.whys import how_it_failed, whys_of
 from apps.experiments.selectors import newest_attempts
 from apps.experiments.states import RunKind, RunState
-from apps.experiments.whys import how_it_failed, whys_of
 from tests import factories
 
 pytestmark = pytest.mark.django_db

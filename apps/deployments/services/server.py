@@ -6,8 +6,8 @@ from typing import Any
 from django.conf import settings
 
 from apps.core.errors import Invalid
-from apps.experiments.flavours import flavours_of
 from apps.experiments.models import ModelVersion
+from apps.experiments.registry.flavours import flavours_of
 
 # As modelserver/openinference/flavours.py has them.
 FLAVOURS = ("sklearn",)

@@ -11,14 +11,15 @@ from django.http import HttpResponseBase
 
 from apps.core.errors import Missing
 from apps.core.states import Role
-from apps.experiments import artifacts, pulse
-from apps.experiments.artifacts import Owner
-from apps.experiments.downloads import file_response
+from apps.experiments.files import artifacts
+from apps.experiments.files.artifacts import Owner
+from apps.experiments.files.downloads import file_response
 from apps.experiments.mlflow import render
 from apps.experiments.mlflow.lookup import check_own, logged_model_of, run_by_uid
 from apps.experiments.mlflow.wire import Call, raw_body
 from apps.experiments.models import Run
-from apps.experiments.uses import check_files_unused
+from apps.experiments.registry.uses import check_files_unused
+from apps.experiments.tracking import pulse
 
 
 def owner_of(call: Call, path: str, at_least: Role = Role.VIEWER) -> tuple[Owner, str]:

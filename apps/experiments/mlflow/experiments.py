@@ -6,13 +6,13 @@ from apps.core.access import visible_projects
 from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.states import Role
 from apps.experiments import services
-from apps.experiments.ingest import check_key, check_text
 from apps.experiments.mlflow import render
 from apps.experiments.mlflow.lookup import experiment_of
 from apps.experiments.mlflow.paging import page_of
 from apps.experiments.mlflow.wire import Call, MlflowError
 from apps.experiments.models import Experiment
 from apps.experiments.search import filter_experiments, order_experiments
+from apps.experiments.tracking.ingest import check_key, check_text
 
 MAX_TAG_LENGTH = 20_000
 VIEW_TYPES = {"ACTIVE_ONLY": True, "DELETED_ONLY": False, "ALL": None, "1": True, "2": False, "3": None}

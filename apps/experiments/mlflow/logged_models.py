@@ -5,8 +5,8 @@ from typing import Any
 
 from apps.core.errors import Invalid
 from apps.core.states import Role
-from apps.experiments import artifacts, services
-from apps.experiments.ingest import check_key, check_text
+from apps.experiments import services
+from apps.experiments.files import artifacts
 from apps.experiments.mlflow import render
 from apps.experiments.mlflow.lookup import check_own, experiment_of, experiment_pks, logged_model_of, run_by_uid
 from apps.experiments.mlflow.paging import page_of
@@ -14,6 +14,7 @@ from apps.experiments.mlflow.wire import Call
 from apps.experiments.models import PARAM_LENGTH, TAG_LENGTH, LoggedModel
 from apps.experiments.search import filter_logged_models
 from apps.experiments.services.logged import STATUSES
+from apps.experiments.tracking.ingest import check_key, check_text
 
 # protobuf's enum LoggedModelStatus by number (mlflow/protos/service.proto).
 _STATUS_NUMBERS = {1: STATUSES[0], 2: STATUSES[1], 3: STATUSES[2]}

@@ -13,10 +13,10 @@ from typing import Any
 from django.http import HttpResponseBase, StreamingHttpResponse
 
 from apps.core.errors import Invalid
-from apps.experiments.curves import Point, points_after
 from apps.experiments.mlflow import render
 from apps.experiments.mlflow.lookup import run_of
 from apps.experiments.mlflow.wire import Call
+from apps.experiments.tracking.curves import Point, points_after
 
 # What the stock client asks for (mlflow/store/tracking: GET_METRIC_HISTORY_MAX_RESULTS); more comes in pages of this.
 PAGE = 25_000

@@ -9,15 +9,16 @@ from apps.core.access import require_role
 from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.models import Project
 from apps.core.states import Role
-from apps.experiments import artifacts, selectors, services
-from apps.experiments.ingest import check_key, check_text
+from apps.experiments import selectors, services
+from apps.experiments.files import artifacts
 from apps.experiments.mlflow import render
 from apps.experiments.mlflow.lookup import check_own, logged_model_of, run_by_uid
 from apps.experiments.mlflow.paging import page_of
 from apps.experiments.mlflow.wire import Call, MlflowError
 from apps.experiments.models import LoggedModel, ModelAlias, ModelVersion, RegisteredModel, Run
+from apps.experiments.registry.uses import InUse
 from apps.experiments.search import filter_models, filter_versions
-from apps.experiments.uses import InUse
+from apps.experiments.tracking.ingest import check_key, check_text
 
 MAX_TAG_LENGTH = 100_000
 _URI = re.compile(

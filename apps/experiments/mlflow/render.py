@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from apps.experiments.artifacts import Entry, root_uri
-from apps.experiments.clock import millis
+from apps.experiments.files.artifacts import Entry, root_uri
 from apps.experiments.models import Experiment, LoggedModel, ModelVersion, RegisteredModel, Run
 from apps.experiments.states import MLFLOW_STATUS
+from apps.experiments.tracking.clock import millis
 
 
 def number(value: float) -> float | str:

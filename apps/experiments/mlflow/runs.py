@@ -5,8 +5,8 @@ from typing import Any
 
 from apps.core.errors import Invalid, Missing
 from apps.core.states import Role
-from apps.experiments import artifacts, ingest, pulse, selectors, services
-from apps.experiments.clock import moment
+from apps.experiments import selectors, services
+from apps.experiments.files import artifacts
 from apps.experiments.mlflow import render
 from apps.experiments.mlflow.experiments import VIEW_TYPES
 from apps.experiments.mlflow.lookup import active_run, experiment_of, experiment_pks, run_of, writable_run
@@ -15,6 +15,8 @@ from apps.experiments.mlflow.wire import Call
 from apps.experiments.models import PARAM_LENGTH, TAG_LENGTH, Run, Tag
 from apps.experiments.search import RunSearch
 from apps.experiments.services.tracking import RUN_NAME_TAG
+from apps.experiments.tracking import ingest, pulse
+from apps.experiments.tracking.clock import moment
 
 USER_TAG = "mlflow.user"
 _STATUS_NAMES = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}

@@ -25,7 +25,7 @@ from apps.core.limits import LIMITS, Rate, whole
 from apps.core.models import Project
 from apps.core.secrets.tokens import find_token
 from apps.core.states import Role
-from apps.experiments.ingest import int64
+from apps.experiments.tracking.ingest import int64
 
 logger = logging.getLogger(__name__)
 

@@ -15,11 +15,11 @@ from apps.core.errors import FlotillaError
 from apps.core.work import DONE, Again, Away, Outcome, Retry
 from apps.experiments import manifests
 from apps.experiments.decision import Act, Decision, Facts, JobSeen, decide, see
-from apps.experiments.following import away
 from apps.experiments.models import Attempt
 from apps.experiments.reconcile import case as cases
 from apps.experiments.reconcile import observe
 from apps.experiments.reconcile.case import Case, ending
+from apps.experiments.reconcile.following import away
 from apps.experiments.reconcile.launch import RefusedError, launch, remove_secret
 from apps.experiments.states import ENDED, SETTLED, AttemptState, RunState
 

@@ -16,9 +16,9 @@ from apps.core.states import Role
 from apps.experiments.decision import AttemptFacts, RunFacts, Standing, cause_of, standing
 from apps.experiments.manifests import job_name
 from apps.experiments.models import Attempt, Run
-from apps.experiments.pulse import run_changed
 from apps.experiments.specs import Retries, parse_retries
 from apps.experiments.states import LAUNCHED_MOVES, SETTLED, AttemptState, RunKind, RunState
+from apps.experiments.tracking.pulse import run_changed
 
 logger = logging.getLogger(__name__)
 

@@ -19,12 +19,12 @@ from apps.core.models import Project
 from apps.core.states import Role
 from apps.experiments.manifests import run_job, run_namespace
 from apps.experiments.models import PARAM_LENGTH, TAG_LENGTH, Experiment, Param, Run, Tag
-from apps.experiments.pulse import run_changed
 from apps.experiments.services.authors import author
 from apps.experiments.services.experiments import create_experiments
 from apps.experiments.services.tracking import RUN_NAME_TAG
 from apps.experiments.specs import RunSpec, parse_spec
 from apps.experiments.states import LAUNCHED_MOVES, SETTLED, RunKind, RunState
+from apps.experiments.tracking.pulse import run_changed
 
 KIND = "run"
 """The kind of work that a run's reconcile is."""

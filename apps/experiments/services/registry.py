@@ -12,8 +12,10 @@ from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.hints import hint
 from apps.core.models import Project
 from apps.core.states import Role
-from apps.experiments import artifacts, selectors, uses
+from apps.experiments import selectors
+from apps.experiments.files import artifacts
 from apps.experiments.models import LoggedModel, ModelAlias, ModelVersion, RegisteredModel, Run
+from apps.experiments.registry import uses
 from apps.experiments.services.authors import author
 
 MAX_NAME = 250

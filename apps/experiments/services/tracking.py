@@ -12,9 +12,9 @@ from apps.core.database.rows import held, put
 from apps.core.errors import Conflict, Invalid
 from apps.core.states import Role
 from apps.experiments.models import Experiment, Run, Tag
-from apps.experiments.pulse import run_changed
 from apps.experiments.services.authors import author
 from apps.experiments.states import EXTERNAL_MOVES, FROM_MLFLOW, SETTLED, RunKind, RunState
+from apps.experiments.tracking.pulse import run_changed
 
 RUN_NAME_TAG = "mlflow.runName"
 

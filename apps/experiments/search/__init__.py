@@ -7,8 +7,6 @@ from django.db.models import CharField, F, FilteredRelation, Lookup, Q, QuerySet
 from django.db.models.functions import Left
 
 from apps.core.errors import Invalid
-from apps.experiments.clock import moment
-from apps.experiments.filters import Comparison, Ordering, matcher, parse_filter, parse_ordering
 from apps.experiments.models import (
     INDEXED_CHARS,
     Experiment,
@@ -19,7 +17,9 @@ from apps.experiments.models import (
     Run,
     Tag,
 )
+from apps.experiments.search.filters import Comparison, Ordering, matcher, parse_filter, parse_ordering
 from apps.experiments.states import MLFLOW_STATUS
+from apps.experiments.tracking.clock import moment
 
 if TYPE_CHECKING:
     _Lookup = Lookup[bool]

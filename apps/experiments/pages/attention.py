@@ -14,8 +14,8 @@ from apps.core.pages import overview as page
 from apps.core.pages.overview import Attention, FailureRow, Scope
 from apps.experiments import selectors
 from apps.experiments.models import Attempt, Run
+from apps.experiments.pages.whys import last_lines, told, whys_of
 from apps.experiments.states import FAILURES, RunKind, RunState
-from apps.experiments.whys import last_lines, told, whys_of
 
 WAITING = (RunState.PENDING, RunState.QUEUED, RunState.STARTING)
 # A failure needs somebody while it is this fresh and nobody has run it again; afterwards it is history.

@@ -19,12 +19,14 @@ from apps.core.models import Project
 from apps.core.pages.base import PageRequest, page, render_page
 from apps.core.pages.formtext import flash_errors, put_error
 from apps.core.states import Role
-from apps.experiments import artifacts, panels, selectors, services
-from apps.experiments.downloads import file_response
-from apps.experiments.forms import LaunchForm, RegisterForm, filled_in
+from apps.experiments import selectors, services
+from apps.experiments.files import artifacts
+from apps.experiments.files.downloads import file_response
 from apps.experiments.logs import Choice, choice_of, run_log_part, whose_first
 from apps.experiments.models import Run
-from apps.experiments.places import places
+from apps.experiments.pages import panels
+from apps.experiments.pages.forms import LaunchForm, RegisterForm, filled_in
+from apps.experiments.pages.places import places
 from apps.experiments.states import UNSETTLED, RunKind, RunState
 
 PER_PAGE = 50

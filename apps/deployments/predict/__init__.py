@@ -26,8 +26,8 @@ from apps.core.database import connections
 from apps.core.errors import Conflict, FlotillaError, Invalid, Unavailable
 from apps.core.states import Role
 from apps.deployments import selectors
-from apps.deployments.fates import Fate, fate_of_answer, words_of_answer
 from apps.deployments.models import Deployment
+from apps.deployments.predict.fates import Fate, fate_of_answer, words_of_answer
 from apps.deployments.states import DeploymentState
 
 logger = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.deployments import views
+from apps.deployments.pages import views
 
 app_name = "deployments"
 urlpatterns = [

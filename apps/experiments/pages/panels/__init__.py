@@ -1,6 +1,6 @@
 """What the pages show, computed when a template asks for it: a fragment pays only for its own queries."""
 
-from apps.experiments.panels.board import RunBoard, may_change
-from apps.experiments.panels.table import RunTable, prominence
+from apps.experiments.pages.panels.board import RunBoard, may_change
+from apps.experiments.pages.panels.table import RunTable, prominence
 
 __all__ = ["RunBoard", "RunTable", "may_change", "prominence"]

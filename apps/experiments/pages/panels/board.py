@@ -12,13 +12,15 @@ from apps.clusters.why import Why
 from apps.core.access import Principal, may
 from apps.core.database.transitions import transitions_of
 from apps.core.models import Transition
-from apps.experiments import artifacts, charts, selectors
+from apps.experiments import selectors
 from apps.experiments.commands import Command, expanded, of_spec
-from apps.experiments.filetree import Files, file_trees
+from apps.experiments.files import artifacts
+from apps.experiments.files.filetree import Files, file_trees
 from apps.experiments.models import Attempt, Experiment, LatestMetric, LoggedModel, ModelVersion, Run
-from apps.experiments.panels.table import CHART_POINTS, PER_PAGE, prominence
+from apps.experiments.pages import charts
+from apps.experiments.pages.panels.table import CHART_POINTS, PER_PAGE, prominence
+from apps.experiments.pages.whys import last_lines, told, why_of, why_of_attempt
 from apps.experiments.states import FAILURES, SETTLED, RunKind, RunState
-from apps.experiments.whys import last_lines, told, why_of, why_of_attempt
 
 MAX_CHARTS = 12
 MAX_SOURCES = MAX_VERSIONS = 50

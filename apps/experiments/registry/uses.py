@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from django.db.models import QuerySet
 
 from apps.core.errors import Conflict
-from apps.experiments.artifacts import Owner
+from apps.experiments.files.artifacts import Owner
 from apps.experiments.models import ModelVersion, Run
 
 Told = Callable[[Collection[int]], list[str]]

@@ -9,10 +9,11 @@ from django.core.paginator import Page, Paginator
 from django.http import QueryDict
 
 from apps.core.errors import Invalid
-from apps.experiments import charts, selectors
-from apps.experiments.curves import Point, curves, grown_keys
+from apps.experiments import selectors
 from apps.experiments.models import Experiment, Run
+from apps.experiments.pages import charts
 from apps.experiments.search import RunSearch
+from apps.experiments.tracking.curves import Point, curves, grown_keys
 
 PER_PAGE = 50
 MAX_COLUMNS = 6

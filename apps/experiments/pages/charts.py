@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from apps.core.pages.charts import lines
-from apps.experiments.curves import Point
+from apps.experiments.tracking.curves import Point
 
 
 def _drawn(points: Sequence[Point]) -> tuple[list[int], list[float | None]]:

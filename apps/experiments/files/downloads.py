@@ -7,8 +7,8 @@ from typing import BinaryIO
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils.http import content_disposition_header
 
-from apps.experiments import artifacts
-from apps.experiments.artifacts import CHUNK
+from apps.experiments.files import artifacts
+from apps.experiments.files.artifacts import CHUNK
 from apps.experiments.models import Artifact
 
 # What a browser may show in place: it can't run anything in our origin. All else is a download.

@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver, path, register_converter
 
 from apps.core.pages.addresses import NamePath
-from apps.experiments import model_views, views
+from apps.experiments.pages import model_views, views
 
 app_name = "experiments"
 register_converter(NamePath, "name")

@@ -24,9 +24,11 @@ from apps.core.pages.base import PageRequest, page, render_page
 from apps.core.pages.formtext import put_error
 from apps.core.states import Health, Role
 from apps.core.text.names import service_name_from
-from apps.deployments import examples, panels, predict, selectors, services
-from apps.deployments.forms import DeployForm, ReviseForm, ScaleForm, TargetForm
+from apps.deployments import predict, selectors, services
 from apps.deployments.models import Deployment
+from apps.deployments.pages import panels
+from apps.deployments.pages.forms import DeployForm, ReviseForm, ScaleForm, TargetForm
+from apps.deployments.predict import examples
 from apps.deployments.services.server import is_own
 
 PER_PAGE = 50

@@ -13,8 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from apps.clusters.manifests import DEPLOYMENT
-from apps.deployments.manifests import ASKED
-from apps.deployments.ownership import (
+from apps.deployments.drift.ownership import (
     Holder,
     Item,
     Path,
@@ -26,6 +25,7 @@ from apps.deployments.ownership import (
     others,
     ours,
 )
+from apps.deployments.manifests import ASKED
 
 # What of an object is ours to state; and what inside of it others may add to.
 _PARTS = (("metadata", "labels"), ("metadata", "annotations"), ("spec",))

@@ -16,9 +16,9 @@ from apps.core.pages.base import PageRequest, page, render_page
 from apps.core.pages.formtext import flash_errors
 from apps.core.states import Role
 from apps.experiments import selectors, services
-from apps.experiments.forms import AliasForm
 from apps.experiments.models import ModelVersion
-from apps.experiments.panels import prominence
+from apps.experiments.pages.forms import AliasForm
+from apps.experiments.pages.panels import prominence
 
 PER_PAGE = 50
 MAX_METRICS = 3

@@ -2,7 +2,7 @@
 
 from apps.core.errors import Missing
 from apps.core.text import safeyaml
-from apps.experiments import artifacts
+from apps.experiments.files import artifacts
 from apps.experiments.models import ModelVersion
 
 # These files have two or three thousand characters; somebody waits for the answer.

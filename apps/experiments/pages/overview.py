@@ -12,10 +12,10 @@ from apps.core.pages import overview as page
 from apps.core.pages.overview import RunRow, Scope, Section, Tile
 from apps.core.text.wording import duration_text
 from apps.experiments import selectors
-from apps.experiments.attention import WAITING, attention, earlier, url_of
-from apps.experiments.curves import recent_values
 from apps.experiments.models import Experiment, LatestMetric, RegisteredModel, Run
+from apps.experiments.pages.attention import WAITING, attention, earlier, url_of
 from apps.experiments.states import UNSETTLED
+from apps.experiments.tracking.curves import recent_values
 
 RUN_ROWS = 6
 # How far back the small curves reach.

@@ -1,0 +1,1 @@
+"""The pages of deployments: views, forms, and what stands on a page and where."""

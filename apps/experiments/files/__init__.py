@@ -1,0 +1,1 @@
+"""The files of runs and of logged models: where they are kept, how they are listed and handed out."""

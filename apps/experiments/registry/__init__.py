@@ -1,0 +1,1 @@
+"""What a model version can do, and who serves it."""
