@@ -54,13 +54,13 @@ def _explain(pod: PodFacts, cluster: ClusterFacts, now: datetime) -> Why | None:
         return None
     if told := unschedulable(pod, cluster):
         return told
-    trouble = _trouble(pod)
-    return trouble or next((told for cause in _ON_ITS_NODE if (told := cause(pod))), None) or _waiting(pod)
+    trouble = _trouble(pod, now)
+    return trouble or next((told for cause in _ON_ITS_NODE if (told := cause(pod))), None) or _waiting(pod, now)
 
 
-def _trouble(pod: PodFacts) -> Why | None:
+def _trouble(pod: PodFacts, now: datetime) -> Why | None:
     """A container that ended, or a probe that fails: whichever is the cause of the other."""
-    ended, probed = crash(pod), probe(pod)
+    ended, probed = crash(pod), probe(pod, now)
     if ended is None or probed is None:
         return ended or probed
     if ended.state == "OOMKilled":
@@ -70,14 +70,14 @@ def _trouble(pod: PodFacts) -> Why | None:
     return probed if killed_for_it or not down else ended
 
 
-def _waiting(pod: PodFacts) -> Why | None:
+def _waiting(pod: PodFacts, now: datetime) -> Why | None:
     odd = next((found for found in pod.containers if found.waiting not in {"", *_PASSING}), None)
     if odd is not None:
         # A reason that is new to us: Kubernetes' own words.
         words = ": ".join(filter(None, (odd.waiting, odd.waiting_message)))
         return Why(odd.waiting, f"{odd.kind} {odd.name} waits: {stop(said(words))}", at=pod.created_at)
     if pod.phase == "Running":
-        return unready(pod)
+        return unready(pod, now)
     if pod.phase == "Pending" and not pod.node:
         return Why("Pending", "Waiting: the scheduler has not looked at it yet.", at=pod.created_at)
     if pod.phase == "Pending":

@@ -4,7 +4,7 @@ Messages: pkg/kubelet/prober/prober.go ("Readiness probe failed: …", "… prob
 """
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from apps.clusters.why.facts import EventFacts, PodFacts
 from apps.clusters.why.readiness import deciding, not_ready
@@ -12,6 +12,8 @@ from apps.clusters.why.result import Evidence, Why, said, stop
 
 _FAILED = re.compile(r"^(Readiness|Liveness|Startup) probe (failed|errored|warning)[^:]*(?:: ?(.*))?$", re.DOTALL)
 _KILLED = re.compile(r"container (\S+) failed (liveness|startup) probe", re.IGNORECASE)
+# So long a program may take until it answers before anybody is told that something fails.
+STARTING = timedelta(seconds=30)
 _TOO_LATE = ("Client.Timeout", "deadline exceeded", "i/o timeout", "timed out")
 _STEPS = {
     "Readiness": "It gets no traffic until the probe passes; see its log.",
@@ -20,8 +22,11 @@ _STEPS = {
 }
 
 
-def probe(pod: PodFacts) -> Why | None:
-    """A probe that fails now, or because of which the container was restarted last."""
+def probe(pod: PodFacts, now: datetime) -> Why | None:
+    """A probe that fails now, or because of which the container was restarted last.
+
+    What fails in the first seconds is no failure: the program is being started.
+    """
     if pod.phase != "Running" or pod.ready:
         return None
     killed = next((event for event in pod.events_of("Killing") if _ended_the_last_start(pod, event)), None)
@@ -32,11 +37,23 @@ def probe(pod: PodFacts) -> Why | None:
         return None
     kind, detail = _kind(failed), _detail(failed)
     name = _named(pod)
+    begun = _begun(pod)
+    if begun and now - begun < STARTING and kind != "Liveness":
+        sentence = f"Starting: the {kind.lower()} probe{name} has not passed yet: {stop(_cause(detail))}"
+        return Why("Starting", sentence, at=begun)
     sentence = f"Not ready: the {kind.lower()} probe{name} fails: {stop(_cause(detail))}"
     return Why("NotReady", sentence, _evidence(pod, failed), _STEPS[kind], at=failed.at)
 
 
-def unready(pod: PodFacts) -> Why | None:
+def is_startup(message: str, at: datetime | None, started_at: datetime | None) -> bool:
+    """Whether an event tells no more than that a program is not up yet: by itself that is no warning."""
+    match = _FAILED.match(message)
+    if match is None or match[1] == "Liveness":
+        return False
+    return match[1] == "Startup" or bool(at and started_at and at - started_at < STARTING)
+
+
+def unready(pod: PodFacts, now: datetime) -> Why | None:
     """Running, not ready, and nothing says why: what is known of the conditions."""
     if pod.phase != "Running" or pod.ready:
         return None
@@ -57,7 +74,9 @@ def unready(pod: PodFacts) -> Why | None:
         )
     elif unmet and all(found.ready for found in parts):
         step = "Whoever sets this condition, such as a load balancer's controller, has to."
-    return Why("NotReady", sentence, evidence, step, at=(ready.at if ready else None) or pod.started_at)
+    begun = _begun(pod)
+    state = "Starting" if begun and now - begun < STARTING and not ended and not unmet else "NotReady"
+    return Why(state, sentence, evidence, step, at=(ready.at if ready else None) or pod.started_at)
 
 
 def _ended_the_last_start(pod: PodFacts, event: EventFacts) -> bool:

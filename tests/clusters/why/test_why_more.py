@@ -8,6 +8,7 @@ import pytest
 from apps.clusters.why import explain, refused
 from apps.clusters.why.admission import admission
 from apps.clusters.why.facts import Condition, ContainerFacts, Ended, EventFacts, PodFacts
+from apps.clusters.why.probes import is_startup
 from tests.clusters.why.test_why import MIN, NOW, cluster, node, pending, placed, waiting, why
 
 RUNNING = ContainerFacts("main", running=True, running_since=NOW - 5 * MIN)
@@ -55,6 +56,40 @@ def test_why_a_container_is_not_ready(message: str, sentence: str) -> None:
     found = why(placed(RUNNING, events=(event("Unhealthy", message, count=7),)))
     assert found.sentence == sentence and found.state == "NotReady"
     assert "(7 times)" in found.evidence[0].text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "kind", "state"),
+    [
+        (3, "Startup", "Starting"),
+        (29, "Readiness", "Starting"),
+        (31, "Startup", "NotReady"),
+        (31, "Readiness", "NotReady"),
+        (3, "Liveness", "NotReady"),
+        (3, "", "Starting"),
+        (31, "", "NotReady"),
+    ],
+)
+def test_a_startup_of_the_first_seconds_is_no_failure(seconds: int, kind: str, state: str) -> None:
+    young = ContainerFacts("main", running=True, running_since=NOW - timedelta(seconds=seconds))
+    failed = event("Unhealthy", f"{kind} probe failed: timeout: x", ago=timedelta(seconds=1))
+    found = why(placed(young, events=(failed,) if kind else ()))
+    assert found.state == state
+    assert found.sentence.startswith("Start" if state == "Starting" or not kind else "Not ready")
+
+
+@pytest.mark.parametrize(
+    ("message", "seconds", "startup"),
+    [
+        ("Startup probe failed: connection refused", 500, True),
+        ("Readiness probe failed: HTTP probe failed with statuscode: 503", 10, True),
+        ("Readiness probe failed: HTTP probe failed with statuscode: 503", 40, False),
+        ("Liveness probe failed: HTTP probe failed with statuscode: 503", 1, False),
+        ("Container main failed startup probe, will be restarted", 1, False),
+    ],
+)
+def test_events_of_a_startup_are_no_warnings(message: str, seconds: int, startup: bool) -> None:
+    assert is_startup(message, NOW, NOW - timedelta(seconds=seconds)) is startup
 
 
 def test_a_container_that_the_kubelet_restarts_says_for_which_probe() -> None:
