@@ -74,8 +74,8 @@ class ClusterAdmin(ServiceAdmin):
     @admin.display(description="What runs there")
     def runs_there(self, cluster: Cluster) -> str:
         """What goes on when the cluster is disabled or removed."""
-        account = services.account(cluster.pk)
-        return ", ".join([*(held.said for held in account.holdings), f"{account.pods} pods"])
+        there = services.all_dependents(cluster.pk)
+        return ", ".join([*(held.said for held in there.holdings), f"{there.pods} pods"])
 
     def save_model(self, request: HttpRequest, obj: Cluster, form: Any, change: bool) -> None:
         """Register or edit through the services."""
@@ -110,7 +110,7 @@ class ClusterAdmin(ServiceAdmin):
             principal=principal, cluster=obj, labels=values.get("labels") or {}, enabled=values["enabled"]
         )
         if was_enabled and not values["enabled"]:
-            running = services.account_of(principal=principal, cluster=obj).running
+            running = services.dependents_of(principal=principal, cluster=obj).running
             messages.warning(request, f"Cluster {obj.name} is disabled and no longer watched. {running}")
 
     def delete_model(self, request: HttpRequest, obj: Cluster) -> None:
@@ -134,8 +134,8 @@ class ClusterAdmin(ServiceAdmin):
             else:
                 try:
                     abandon = request.POST.get("abandon") == "on"
-                    account = services.delete_cluster(principal=principal, cluster=cluster, abandon=abandon)
-                    messages.success(request, f"Cluster {cluster.name} is removed. {account.running}")
+                    left = services.delete_cluster(principal=principal, cluster=cluster, abandon=abandon)
+                    messages.success(request, f"Cluster {cluster.name} is removed. {left.running}")
                     return redirect(reverse("admin:clusters_cluster_changelist"))
                 except FlotillaError as refused:
                     error = refused.sentence
@@ -143,7 +143,7 @@ class ClusterAdmin(ServiceAdmin):
             **self.admin_site.each_context(request),
             "title": f"Remove {cluster.name}",
             "cluster": cluster,
-            "account": services.account_of(principal=principal, cluster=cluster),
+            "account": services.dependents_of(principal=principal, cluster=cluster),
             "error": error,
             "back": reverse("admin:clusters_cluster_change", args=[cluster.pk]),
         }

@@ -31,7 +31,7 @@ DEPENDS = {
     "apps.deployments.services.targets.create_target": "admin",
     # Reads.
     "apps.core.services.tokens.most_of": "nobody's",
-    "apps.clusters.services.lifecycle.account_of": PLATFORM,
+    "apps.clusters.services.lifecycle.dependents_of": PLATFORM,
 }
 
 

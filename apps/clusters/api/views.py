@@ -224,7 +224,7 @@ class ClusterViewSet(ServiceViewSet):
         return ReportSerializer(report | {"checked_at": cluster.checked_at}).data
 
     def _account(self, cluster: Cluster) -> dict[str, Any]:
-        account = services.account_of(principal=self.principal, cluster=cluster)
+        account = services.dependents_of(principal=self.principal, cluster=cluster)
         return AccountSerializer(account.as_dict()).data
 
     def _rows(self, clusters: Sequence[Cluster]) -> Any:

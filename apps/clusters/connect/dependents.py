@@ -1,6 +1,6 @@
 """What of Flotilla's lives on a cluster: asked before it is disabled or removed.
 
-Apps above clusters say what they have there: `accounts.register(holdings)` in their `AppConfig.ready()`.
+Apps above clusters say what they have there: `dependents.register(holdings)` in their `AppConfig.ready()`.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,7 +12,7 @@ from apps.core.holdings import Holding
 
 
 @dataclass(frozen=True)
-class Account:
+class Dependents:
     """All that is known to live on a cluster. `pods` are those of Flotilla that have not ended."""
 
     holdings: tuple[Holding, ...]

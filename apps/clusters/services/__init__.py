@@ -12,9 +12,9 @@ from apps.clusters.services.following import follow_state, is_away, silence
 from apps.clusters.services.labels import clean_labels
 from apps.clusters.services.lifecycle import (
     accept_identity,
-    account,
-    account_of,
+    all_dependents,
     delete_cluster,
+    dependents_of,
     update_cluster,
 )
 from apps.clusters.services.reaching import ask_for_reach
@@ -29,8 +29,7 @@ from apps.clusters.services.registration import (
 
 __all__ = [
     "accept_identity",
-    "account",
-    "account_of",
+    "all_dependents",
     "ask_for_check",
     "ask_for_reach",
     "ca_fingerprint",
@@ -39,6 +38,7 @@ __all__ = [
     "connect",
     "connection_of",
     "delete_cluster",
+    "dependents_of",
     "ensure_registered",
     "follow_state",
     "impossible",

@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models import ProtectedError
 
 from apps.clusters.connect import dependents
-from apps.clusters.connect.dependents import Account
+from apps.clusters.connect.dependents import Dependents
 from apps.clusters.kube import pool
 from apps.clusters.models import Cluster, Pod, WatcherLease
 from apps.clusters.services.following import follow_state
@@ -76,19 +76,19 @@ def accept_identity(*, principal: Principal, cluster: Cluster, identity: str, ex
     return cluster
 
 
-def account_of(*, principal: Principal, cluster: Cluster) -> Account:
+def dependents_of(*, principal: Principal, cluster: Cluster) -> Dependents:
     """What of Flotilla's lives on the cluster, of all projects; so for platform administrators."""
     if not principal.is_platform_admin:
         raise NotAllowed("Only a platform administrator sees what all projects have there.")
-    return account(cluster.pk)
+    return all_dependents(cluster.pk)
 
 
 def delete_cluster(
     *, principal: Principal, cluster: Cluster, abandon: bool = False, expect: Expect | None = None
-) -> Account:
+) -> Dependents:
     """Forget a cluster and what was observed on it; nothing on the cluster itself is touched.
 
-    Returns what was left there. Raises Conflict, with the account as its extension, while something depends on it.
+    Returns what was left there. Raises Conflict, with what was found as its extension, while something depends on it.
     With `abandon` what depends on it is forgotten, too: for a disabled cluster that is gone for good, and would never
     confirm that anything has ended. Needs a platform administrator.
     """
@@ -105,7 +105,7 @@ def delete_cluster(
                 raise Missing(f"Cluster {cluster.name} is removed already.")
             if expect is not None:
                 expect(locked)
-            left = account(pk)
+            left = all_dependents(pk)
             if abandon and locked.enabled:
                 raise Conflict("Only a disabled cluster can be given up.", hint="Disable it first.")
             if left.blocking and not abandon:
@@ -133,20 +133,20 @@ def delete_cluster(
     return left
 
 
-def account(pk: int) -> Account:
-    """The same for callers that have checked who asks."""
+def all_dependents(pk: int) -> Dependents:
+    """What of Flotilla's lives on a cluster, for callers that have checked who asks."""
     ours = Pod.objects.present().filter(cluster=pk, phase__in=["Pending", "Running", "Unknown", ""]).exclude(project="")
     held = dependents.holdings(pk)
     places: set[str] = set(ours.order_by().values_list("namespace", flat=True).distinct())
     for found in held:
         places |= found.namespaces
-    return Account(held, ours.count(), tuple(sorted(places)))
+    return Dependents(held, ours.count(), tuple(sorted(places)))
 
 
 _WAY_OUT = "Or disable it; a disabled cluster that is gone for good can be abandoned with all of that."
 
 
-def _still_used(cluster: Cluster, left: Account) -> Conflict:
+def _still_used(cluster: Cluster, left: Dependents) -> Conflict:
     found = left.blocking
     said = " and ".join([", ".join(each.said for each in found[:-1]), found[-1].said] if found[1:] else [found[0].said])
     extensions: dict[str, Any] = {"account": left.as_dict()}
@@ -157,7 +157,7 @@ def _still_used(cluster: Cluster, left: Account) -> Conflict:
     )
 
 
-def _one(left: Account) -> bool:
+def _one(left: Dependents) -> bool:
     return sum(each.count for each in left.blocking) == 1
 
 
