@@ -48,7 +48,7 @@ class ClusterAdmin(ServiceAdmin):
     ) -> list[tuple[str | None, dict[str, Any]]]:
         """Registration is short; the edit page also shows what is known."""
         if obj is None:
-            connection: dict[str, Any] = {"fields": _KUBECONFIG}
+            connection: dict[str, Any] = {"fields": (*_KUBECONFIG, "again")}
             if is_loopback(settings.PUBLIC_URL):
                 connection["description"] = (
                     f"Its pods must reach Flotilla, which tells them {settings.PUBLIC_URL}: only pods on this machine "
@@ -84,6 +84,7 @@ class ClusterAdmin(ServiceAdmin):
             self._edit(request, obj, values)
             return
         named = {"principal": principal_of(request), "name": values["name"], "labels": values.get("labels") or {}}
+        named["again"] = values["again"]
         if values["in_cluster"]:
             made = services.register_in_cluster(**named)
         else:

@@ -75,6 +75,14 @@ def test_what_is_refused_is_said_beside_the_field_and_the_secret_is_not_shown_ag
     assert not Cluster.objects.exists()
 
 
+def test_a_cluster_that_is_known_is_asked_about(root: Client, api: FakeApi) -> None:
+    register(root, api)
+    twin = {"name": "twin", "labels": "", "kubeconfig": api.kubeconfig}
+    asked = root.post(ADD, twin)
+    assert asked.status_code == 200 and "This is cluster gke-eu already" in asked.content.decode()
+    assert root.post(ADD, twin | {"again": "on"}).status_code == 302 and Cluster.objects.count() == 2
+
+
 def test_the_edit_page_shows_no_secret_and_keeps_the_connection(root: Client, api: FakeApi) -> None:
     cluster = register(root, api)
     page = reverse("admin:clusters_cluster_change", args=[cluster.pk])

@@ -59,6 +59,19 @@ def cluster(root: Rest, api: FakeApi) -> Cluster:
     return Cluster.objects.get()
 
 
+@pytest.mark.parametrize("server", ["https://127.0.0.1:{port}/", "https://127.0.0.1:{port}"])
+def test_a_server_that_is_known_is_registered_again_only_when_that_is_wanted(
+    root: Rest, cluster: Cluster, api: FakeApi, server: str
+) -> None:
+    text = api.kubeconfig_with("another").replace(f"https://127.0.0.1:{api.port}", server.format(port=api.port))
+    refused = root("POST", body={"name": "twin", "kubeconfig": text})
+    assert refused.status_code == 409 and "This is cluster gke-eu already" in refused.json()["detail"]
+    assert refused.json()["field"] == "kubeconfig" and '"again": true' in refused.json()["hint"]
+    assert root("POST", body={"name": "twin", "kubeconfig": text, "again": True}).status_code == 201
+    elsewhere = text.replace(server.format(port=api.port), f"https://127.0.0.1:{api.port}/k8s/clusters/c-2")
+    assert root("POST", body={"name": "beside", "kubeconfig": elsewhere}).status_code == 201, "another one behind it"
+
+
 def test_registering_answers_with_the_cluster_and_without_its_secret(root: Rest, cluster: Cluster) -> None:
     response = root("GET", "/gke-eu")
     body = response.json()

@@ -13,7 +13,7 @@ from apps.core.api.shown import Shown
 
 
 class CapacitySerializer(Shown):
-    """CPU in millicores, memory in bytes, GPUs as a number; `used` is null where it is not measured."""
+    """CPU in millicores, memory in bytes, whole GPUs as a number; `used` is null where it is not measured."""
 
     used = serializers.FloatField(allow_null=True)
     requested = serializers.FloatField(source="asked", allow_null=True)
@@ -123,6 +123,9 @@ class NewClusterSerializer(serializers.Serializer[Any]):
     context = serializers.CharField(  # type: ignore[assignment] # a field of the body, not the serializer's own
         required=False, default="", allow_blank=True, max_length=500
     )
+    again = serializers.BooleanField(
+        write_only=True, default=False, help_text="Register it although its server is registered under another name."
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """One way to connect, and not two."""
@@ -218,6 +221,7 @@ class FindingSerializer(serializers.Serializer[Any]):
     kind = serializers.CharField()
     title = serializers.CharField()
     message = serializers.CharField()
+    since = serializers.DateTimeField(required=False, help_text="Since which of the checks it is so.")
 
 
 class ReportSerializer(serializers.Serializer[Any]):

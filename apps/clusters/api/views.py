@@ -81,6 +81,7 @@ class ClusterViewSet(ServiceViewSet):
             "principal": self.principal,
             "name": values["name"],
             "labels": values.get("labels"),
+            "again": values["again"],
         }
         if values["in_cluster"]:
             return self._reply(services.register_in_cluster(**who), status=201)

@@ -1,12 +1,13 @@
 """What a check of a cluster amounts to: facts in, a report with findings and a sentence out. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from apps.clusters.connect.credentials import Validity
 from apps.clusters.connect.engines import Engine
+from apps.clusters.quantities.words import listed
 from apps.core.text.wording import duration_text
 
 # Tokens of a project's namespace and leases are compared by clocks; kubelets and etcd bear about as much.
@@ -194,6 +195,18 @@ def credential_findings(credential: Validity, now: datetime) -> list[Finding]:
             "credential expiring",
         )
     ]
+
+
+def with_twins(report: Report, names: Sequence[str]) -> Report:
+    """The report of a cluster that is registered under other `names`, too: its kube-system has the same uid."""
+    if not names:
+        return report
+    message = (
+        f"It is the same cluster as {listed(list(names), 3)}: both have the same uid. Its nodes and pods are counted "
+        "twice. Remove one of them."
+    )
+    twice = Finding("RegisteredTwice", "it is registered twice", message, "cluster registered twice")
+    return replace(report, findings=(*report.findings, twice), sentence=f"{report.sentence} {message}")
 
 
 def is_doubtful(report: Report, before: Mapping[str, Any]) -> bool:

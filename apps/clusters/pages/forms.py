@@ -11,10 +11,10 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
+from apps.clusters import services
 from apps.clusters.connect import addresses, incluster, kubeconfig
 from apps.clusters.connect.kubeconfig import MAX_BYTES
 from apps.clusters.models import Cluster
-from apps.clusters.services import clean_labels
 from apps.core.errors import FlotillaError
 
 
@@ -43,7 +43,7 @@ class LabelsField(forms.CharField):
             raise forms.ValidationError(f"{wrong[:80]!r} is not of the form name=value.")
         try:
             pairs = (line.partition("=") for line in lines)
-            return clean_labels({name.strip(): text.strip() for name, _, text in pairs})
+            return services.clean_labels({name.strip(): text.strip() for name, _, text in pairs})
         except FlotillaError as error:
             raise forms.ValidationError(error.sentence) from error
 
@@ -87,6 +87,12 @@ class ClusterForm(forms.ModelForm):  # type: ignore[type-arg] # Django takes no 
         widget=UnfoldBooleanSwitchWidget(),
         help_text="Only where the cluster can't be reached now and you are sure.",
     )
+    again = forms.BooleanField(
+        required=False,
+        label="Register it twice",
+        widget=UnfoldBooleanSwitchWidget(),
+        help_text="Only where Flotilla says that it knows the cluster already, and you want it under both names.",
+    )
     labels = LabelsField(
         required=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 4, "spellcheck": "false"}),
@@ -117,6 +123,11 @@ class ClusterForm(forms.ModelForm):  # type: ignore[type-arg] # Django takes no 
             addresses.checked_address(found.server, settings.CLUSTER_ALLOWED_NETWORKS)
         except FlotillaError as error:
             self.add_error(way, error.sentence)
+            return
+        is_new = self.instance.pk is None
+        if is_new and not self.cleaned_data.get("again") and (twin := services.known_as(found)):
+            step = f"Open {twin} to give it a new connection; or switch “Register it twice” on, and send it once more."
+            self.add_error(way, f"{services.twice(twin)} {step}")
 
     def _text(self, cleaned: dict[str, Any]) -> str | bytes:
         upload = cleaned.get("kubeconfig_file")

@@ -20,11 +20,13 @@ from apps.clusters.services.lifecycle import (
 from apps.clusters.services.reaching import ask_for_reach
 from apps.clusters.services.registration import (
     ensure_registered,
+    known_as,
     register,
     register_in_cluster,
     replace_by_in_cluster,
     replace_credential,
     replace_kubeconfig,
+    twice,
 )
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "follow_state",
     "impossible",
     "is_away",
+    "known_as",
     "register",
     "register_in_cluster",
     "remember_identity",
@@ -51,5 +54,6 @@ __all__ = [
     "replace_kubeconfig",
     "silence",
     "stamp",
+    "twice",
     "update_cluster",
 ]

@@ -128,7 +128,8 @@ def _ask(cluster: Cluster, now: datetime) -> Report:
     try:
         credential = validity_of(cluster)
         # A fresh client: the check must see today's address and certificate, not a connection that is still open.
-        client = KubeClient(connection_of(cluster), budget=diagnosis.TOTAL_SECONDS, identity=identity_of(cluster))
+        identity = identity_of(cluster)
+        client = KubeClient(connection_of(cluster), budget=diagnosis.TOTAL_SECONDS, identity=identity)
     except FlotillaError as error:
         sentence, reason = impossible(error)
         return checks.failed(sentence, reason, credential, now, detail=error.sentence)
@@ -136,13 +137,20 @@ def _ask(cluster: Cluster, now: datetime) -> Report:
         sentence, reason = diagnosis.refusal(error)
         return checks.failed(sentence, reason, credential, now, detail=error.message)
     try:
-        return diagnosis.diagnose(client, credential, now)
+        report = diagnosis.diagnose(client, credential, now)
+        return checks.with_twins(report, _twins(cluster, identity.registered) if report.reachable else [])
     except Exception as error:
         # A defect of ours: without a word the page would wait for a check for ever.
         logger.exception("cluster %s: its check failed", cluster.pk)
         return checks.failed(defect_of(error, "checks"), "CheckFailing", credential, now)
     finally:
         client.close()
+
+
+def _twins(cluster: Cluster, uid: str) -> list[str]:
+    """The names under which the cluster with this uid is registered beside this one."""
+    found = Cluster.objects.filter(identity=uid).exclude(identity="").exclude(pk=cluster.pk)
+    return list(found.order_by("name").values_list("name", flat=True))
 
 
 def _store(cluster: Cluster, report: Report, started: datetime) -> None:
@@ -152,6 +160,11 @@ def _store(cluster: Cluster, report: Report, started: datetime) -> None:
         storable(report.as_dict() | {"generation": cluster.generation, "state": _seen_as(cluster)})
     )
     before = cluster.check_report
+    same = before.get("generation") == cluster.generation
+    known = {found["kind"]: found.get("since") for found in (before.get("findings") or [] if same else [])}
+    for found in stored["findings"]:
+        # Since when something is so is not when it was looked at last.
+        found["since"] = known.get(found["kind"]) or started.isoformat()
     won = (
         Cluster.objects.filter(pk=cluster.pk, generation=cluster.generation)
         .filter(Q(checked_at=None) | Q(checked_at__lt=started) | ~Q(check_report__generation=cluster.generation))

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -52,24 +53,27 @@ def register(
     kubeconfig_text: str | bytes,
     labels: dict[str, str] | None = None,
     context: str = "",
+    again: bool = False,
 ) -> Cluster:
     """Register a cluster by its kubeconfig; the watcher connects within seconds.
 
-    Raises Invalid for what is refused in the kubeconfig, the address or the name, Conflict when the name is taken.
-    Needs a platform administrator.
+    Raises Invalid for what is refused in the kubeconfig, the address or the name, Conflict when the name is taken, and
+    unless it is wanted `again` when the same server is registered under another name. Needs a platform administrator.
     """
     require_platform_admin(principal)
-    return _register(principal, name, labels, kubeconfig.parse(kubeconfig_text, context))
+    return _register(principal, name, labels, kubeconfig.parse(kubeconfig_text, context), again)
 
 
-def register_in_cluster(*, principal: Principal, name: str, labels: dict[str, str] | None = None) -> Cluster:
+def register_in_cluster(
+    *, principal: Principal, name: str, labels: dict[str, str] | None = None, again: bool = False
+) -> Cluster:
     """Register the cluster that Flotilla runs in, by its pod's own service account. No secret is stored.
 
     Raises Invalid with the reason where this process is in no cluster, and what `register` raises.
     Needs a platform administrator.
     """
     require_platform_admin(principal)
-    return _register(principal, name, labels, incluster.here())
+    return _register(principal, name, labels, incluster.here(), again)
 
 
 def replace_kubeconfig(
@@ -132,7 +136,7 @@ def ensure_registered(
     """
     known = Cluster.objects.filter(name=name).first()
     if known is None:
-        return register(principal=principal, name=name, kubeconfig_text=kubeconfig_text, labels=labels)
+        return register(principal=principal, name=name, kubeconfig_text=kubeconfig_text, labels=labels, again=True)
     # Whoever starts the cluster itself knows its credential, and it may not answer yet.
     return replace_kubeconfig(principal=principal, cluster=known, kubeconfig_text=kubeconfig_text, force=True)
 
@@ -157,9 +161,39 @@ def announce(cluster: Cluster) -> None:
     hint(f"cluster:{cluster.pk}")
 
 
-def _register(principal: Principal, name: str, labels: dict[str, str] | None, source: Source) -> Cluster:
+def known_as(source: Source) -> str:
+    """The name under which a server with this address and certificate authority is registered; "" where it is not."""
+    place = _place_of(source.server)
+    rows = Cluster.objects.order_by("name").values_list("name", "server", "ca")
+    return next(
+        (name for name, server, ca in rows if _place_of(server) == place and _same_authority(ca, source.ca)), ""
+    )
+
+
+def twice(name: str) -> str:
+    """Why a server that is registered as `name` is not registered again unasked."""
+    return (
+        f"This is cluster {name} already: the same address and certificate authority. Registered twice, its nodes and "
+        "pods are counted twice."
+    )
+
+
+def _place_of(server: str) -> tuple[str, int, str]:
+    parts = urlsplit(server)
+    return (parts.hostname or "").rstrip("."), parts.port or 443, parts.path.rstrip("/")
+
+
+def _same_authority(one: str, other: str) -> bool:
+    return one == other or incluster.same_authority(one, other)
+
+
+def _register(principal: Principal, name: str, labels: dict[str, str] | None, source: Source, again: bool) -> Cluster:
     cluster = Cluster(name=clean_name(name), labels=clean_labels(labels or {}))
     addresses.checked_address(source.server, settings.CLUSTER_ALLOWED_NETWORKS)
+    twin = "" if again or Cluster.objects.filter(name=cluster.name).exists() else known_as(source)
+    if twin:
+        hint = f'Give {twin} the new credential; or say that you want it twice ("again": true).'
+        raise Conflict(twice(twin), hint=hint, field="kubeconfig")
     for column, value in _columns(source).items():
         setattr(cluster, column, value)
     try:

@@ -311,7 +311,9 @@ def test_registering_a_cluster_elsewhere_says_what_pods_must_reach(
     assert "only pods on this machine can" in " ".join(
         client.get("/admin/clusters/cluster/add/").content.decode().split()
     )
-    made = client.post("/admin/clusters/cluster/add/", {"name": "far-2", "labels": "", "kubeconfig": elsewhere})
+    made = client.post(
+        "/admin/clusters/cluster/add/", {"name": "far-2", "labels": "", "kubeconfig": elsewhere, "again": "on"}
+    )
     assert made.status_code == 302, made.content.decode()[:2000]
     assert "can&#x27;t reach Flotilla" in client.get("/admin/clusters/cluster/").content.decode()
     assert "can&#x27;t reach Flotilla" in client.get("/clusters/far/check/").content.decode()

@@ -41,7 +41,7 @@ def stored(cluster: Cluster) -> dict[str, Any]:
 
 
 def test_a_new_token_is_tried_stored_and_restarts_only_this_cluster(root: Rest, cluster: Cluster, api: FakeApi) -> None:
-    other = root("POST", body={"name": "other", "kubeconfig": api.kubeconfig}).json()
+    other = root("POST", body={"name": "other", "kubeconfig": api.kubeconfig, "again": True}).json()
     api.token = NEW
     answer = root("PATCH", "/gke-eu", {"credential": {"token": NEW}})
     assert answer.status_code == 200 and NEW not in answer.content.decode()

@@ -22,7 +22,7 @@ NOW = datetime(2026, 11, 23, 14, tzinfo=UTC)
 def fencing(api: FakeApi, admin: Principal) -> dict[int, int]:
     """Three clusters whose leases are ours: {cluster: fencing number}."""
     for name in ("a", "b", "c"):
-        services.register(principal=admin, name=name, kubeconfig_text=api.kubeconfig)
+        services.register(principal=admin, name=name, kubeconfig_text=api.kubeconfig, again=True)
     return lease.acquire(list(Cluster.objects.values_list("pk", flat=True)), "w/m/1/1", 60.0)
 
 

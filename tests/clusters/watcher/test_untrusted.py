@@ -105,7 +105,7 @@ def test_a_server_that_is_trusted_no_more_is_unreachable_and_says_why(
         # What stands goes on standing: only who comes anew sees another certificate.
         staged.staged(api)
         new = f"new-{number}"
-        services.register(principal=admin, name=new, kubeconfig_text=api.kubeconfig)
+        services.register(principal=admin, name=new, kubeconfig_text=api.kubeconfig, again=True)
         for one in ("gke-eu", new):
             eventually(lambda one=one, staged=staged: staged.is_told_of(cluster(one)), f"{name}: {one} says so")  # type: ignore[misc]
         report = services.check_connection(principal=admin, cluster=cluster(new))

@@ -74,7 +74,7 @@ def apis(admin: Principal) -> Iterator[list[FakeApi]]:
     found = [FakeApi() for _ in range(CLUSTERS)]
     for number, api in enumerate(found):
         api.put("nodes", node(f"n{number}"))
-        services.register(principal=admin, name=f"c{number}", kubeconfig_text=api.kubeconfig)
+        services.register(principal=admin, name=f"c{number}", kubeconfig_text=api.kubeconfig, again=True)
     yield found
     for api in found:
         api.close()
