@@ -231,7 +231,7 @@ def test_the_form_offers_healthy_clusters_first_with_their_state_and_room(
     assert names == ["y-well", "z-well", "a-cut-off", "b-refusing"]
     assert form["cluster"].value() == "y-well" and not form["gpu"].value() and not form["image"].value()
     shown = html.unescape(text(answer))
-    assert "z-well · Healthy · free: " in shown and "2 of 2 GPUs" in shown
+    assert "z-well · Healthy · free for one pod: " in shown and "2 of 2 GPUs" in shown
     assert "a-cut-off · Unreachable · The connection timed out." in shown
     assert f"?again={run.uid}" in answer.content.decode(), "who wants the last one again asks for it"
 

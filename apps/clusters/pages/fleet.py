@@ -10,6 +10,7 @@ from django.utils.dateparse import parse_datetime
 
 from apps.clusters.models import Cluster
 from apps.clusters.selectors.fleet import ClusterRow, is_current
+from apps.clusters.selectors.free import NOTHING, Free
 from apps.clusters.states import ClusterState
 from apps.core.pages.overview import Capacity
 from apps.core.text.wording import percent
@@ -23,6 +24,8 @@ SEVERITY: tuple[str, ...] = (
     ClusterState.DISABLED,
 )
 Label = tuple[str, str | None]
+# By the cluster's key, and the name of the resource.
+FreeRoom = Mapping[int, Mapping[str, Free]]
 
 
 @dataclass(frozen=True)
@@ -155,8 +158,10 @@ def cut_off_since(cluster: Cluster) -> datetime | None:
 
 
 def troubled_since(cluster: Cluster) -> datetime | None:
-    """When the first of the conditions that are False became so; None where none is."""
-    texts = [str(found.get("last_transition_time") or "") for found in cluster.conditions if found["status"] == "False"]
+    """When the condition that its state is about became False, else the first that did; None where none is."""
+    failing = [found for found in cluster.conditions if found["status"] == "False"]
+    about = [found for found in failing if found.get("reason") == cluster.reason] or failing
+    texts = [str(found.get("last_transition_time") or "") for found in about]
     moments = [moment for moment in map(parse_datetime, texts) if moment is not None]
     return min(moments, default=None)
 
@@ -183,7 +188,7 @@ class Total:
     label: str
     capacity: Capacity
     roomiest: ClusterRow | None = None
-    free: float = 0
+    free: Free = NOTHING
 
     @property
     def share(self) -> float | None:
@@ -191,20 +196,15 @@ class Total:
         return percent(self.capacity.asked, self.capacity.total)
 
 
-def totals(rows: Sequence[ClusterRow], together: Any) -> list[Total]:
-    """CPU, memory and every kind of GPU of `together`, the sum of `rows`."""
-    found = [
-        _total("cpu", "CPU", together.cpu, [(row, row.cpu) for row in rows]),
-        _total("memory", "Memory", together.memory, [(row, row.memory) for row in rows]),
-    ]
-    for use in together.gpus:
-        parts = [(row, part.capacity) for row in rows for part in row.gpus if part.kind == use.kind]
-        found.append(_total(use.kind, f"GPU {use.label}", use.capacity, parts))
-    return found
+def totals(rows: Sequence[ClusterRow], together: Any, free: FreeRoom | None = None) -> list[Total]:
+    """CPU, memory and every kind of GPU of `together`, the sum of `rows`, and where most of it is `free`."""
+    wanted = [("cpu", "CPU", together.cpu), ("memory", "Memory", together.memory)]
+    wanted += [(use.kind, f"GPU {use.label}", use.capacity) for use in together.gpus]
+    return [Total(key, label, capacity, *_roomiest(rows, key, free or {})) for key, label, capacity in wanted]
 
 
-def _total(key: str, label: str, capacity: Capacity, parts: Iterable[tuple[ClusterRow, Capacity]]) -> Total:
-    # Room on a cluster that can't be reached is room that nobody can take.
-    free = [((part.total or 0) - (part.asked or 0), row) for row, part in parts if row.is_current]
-    most, row = max(free, key=lambda found: found[0], default=(0, None))
-    return Total(key, label, capacity, row if most > 0 else None, most)
+def _roomiest(rows: Iterable[ClusterRow], key: str, free: FreeRoom) -> tuple[ClusterRow | None, Free]:
+    """Where one pod could get most of it. Room on a cluster that can't be reached is room that nobody can take."""
+    found = [(free.get(row.cluster.pk, {}).get(key, NOTHING), row) for row in rows if row.is_current]
+    most, row = max(found, key=lambda one: (one[0].on_one_node, one[0].total), default=(NOTHING, None))
+    return (row, most) if most.on_one_node > 0 else (None, NOTHING)

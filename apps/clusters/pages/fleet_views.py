@@ -71,7 +71,7 @@ def _fleet(
         "as_of": fleet.as_of(shown),
         "not_current": sum(not row.is_current and row.nodes > 0 for row in rows),
         "sum": sum_of_all,
-        "sums": fleet.totals(rows, sum_of_all),
+        "sums": fleet.totals(rows, sum_of_all, selectors.free_room([row.cluster.pk for row in rows])),
         "states": [(state, n, address(request, state=state)) for state, n in fleet.state_counts(in_any_state)],
         "count_in_any_state": len(in_any_state),
         "any_state_url": address(request, state=None),
@@ -150,7 +150,7 @@ def _troubles(
     for cluster in checked:
         url = nav.link("clusters:check", cluster.name)
         found += [
-            Attention("Warning", f"{cluster.name}: {each['title']}", each["message"], "check", url, cluster.checked_at)
+            Attention("Warning", f"{cluster.name}: {each['title']}", each["message"], "check", url, each["since"])
             for each in findings_of(cluster)
         ]
     return found

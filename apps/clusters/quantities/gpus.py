@@ -14,6 +14,11 @@ def label(kind: str) -> str:
     return f"{maker} {resource.removeprefix('gpu.')}"
 
 
+def is_whole(kind: str) -> bool:
+    """Whether one of a kind is a whole GPU, and not a slice or a share of one."""
+    return kind.endswith("/gpu") or kind.startswith("gpu.intel.com/")
+
+
 def total(counted: Iterable[tuple[Mapping[str, int] | None, int]]) -> dict[str, int]:
     """The sum by kind of amounts that occur so many times each, in the order of the kinds' names."""
     found: dict[str, int] = {}

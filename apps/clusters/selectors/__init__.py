@@ -25,6 +25,7 @@ from apps.clusters.selectors.fleet import (
     with_sums,
     with_users,
 )
+from apps.clusters.selectors.free import Free, free_room
 from apps.clusters.selectors.nodes import Asked, Brief, NodeRow, asked_by_node, briefs, node_or_404, node_rows, nodes_of
 from apps.clusters.selectors.pods import (
     ANONYMOUS,
@@ -47,6 +48,7 @@ __all__ = [
     "Brief",
     "ClusterRow",
     "EventView",
+    "Free",
     "GpuUse",
     "HiddenEvents",
     "NodeRow",
@@ -66,6 +68,7 @@ __all__ = [
     "events_of_node",
     "events_of_pod",
     "failing_pods",
+    "free_room",
     "hidden",
     "is_current",
     "node_or_404",

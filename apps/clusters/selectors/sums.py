@@ -53,8 +53,9 @@ class Room:
 
     @property
     def gpu(self) -> Capacity:
-        """All kinds together."""
-        parts = [use.capacity for use in self.gpus]
+        """Whole GPUs of all makes; where there are none, the slices or shares of which there are most."""
+        parts = [use.capacity for use in self.gpus if gpus.is_whole(use.kind)]
+        parts = parts or sorted((use.capacity for use in self.gpus), key=lambda part: -(part.total or 0))[:1]
         used, asked, total = (sum(getattr(part, name) or 0 for part in parts) for name in ("used", "asked", "total"))
         return Capacity(used, asked, total)
 
@@ -86,7 +87,7 @@ class HasRoom:
 
     @property
     def gpu(self) -> Capacity:
-        """GPUs of all kinds."""
+        """Whole GPUs."""
         return self.room.gpu
 
     @property

@@ -1,11 +1,12 @@
 """Where a run may go: the clusters for the launch form, healthy ones first, each with its state and free room."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from apps.clusters.models import Cluster
-from apps.clusters.selectors import ClusterRow, with_sums
+from apps.clusters.selectors import ClusterRow, Free, free_room, with_sums
+from apps.clusters.selectors.free import NOTHING
 from apps.clusters.states import ClusterState
-from apps.core.pages.overview import Capacity
 from apps.core.text.wording import bytes_text, cpu_text
 from apps.experiments.manifests import GPU
 
@@ -22,9 +23,10 @@ class Place:
 
 
 def places() -> list[Place]:
-    """The clusters that are enabled: three queries, however many."""
+    """The clusters that are enabled: four queries, however many."""
     rows = with_sums(Cluster.objects.filter(enabled=True).order_by("name"))
-    return [_place(row) for row in sorted(rows, key=_rank)]
+    free = free_room([row.cluster.pk for row in rows])
+    return [_place(row, free.get(row.cluster.pk, {})) for row in sorted(rows, key=_rank)]
 
 
 def _rank(row: ClusterRow) -> tuple[int, str]:
@@ -34,20 +36,16 @@ def _rank(row: ClusterRow) -> tuple[int, str]:
     return _ORDER.index(state), cluster.name
 
 
-def _place(row: ClusterRow) -> Place:
+def _place(row: ClusterRow, free: Mapping[str, Free]) -> Place:
     cluster = row.cluster
-    told = _room(row) if row.is_current else cluster.message or "its room is not known"
+    told = _room(row, free) if row.is_current else cluster.message or "its room is not known"
     healthy = cluster.state == ClusterState.HEALTHY
     return Place(cluster.name, f"{cluster.name} · {cluster.state} · {told[:120]}", healthy)
 
 
-def _room(row: ClusterRow) -> str:
-    """What nobody has asked for. Only the GPUs that a run can ask for are counted."""
-    gpus = next((use.capacity for use in row.gpus if use.kind == GPU), Capacity(asked=0, total=0))
-    parts = [f"{cpu_text(_free(row.cpu))} CPU", bytes_text(_free(row.memory))]
-    parts += [f"{_free(gpus):.0f} of {gpus.total:.0f} GPUs"] if gpus.total else []
-    return f"free: {', '.join(parts)}"
-
-
-def _free(capacity: Capacity) -> float:
-    return max(0.0, (capacity.total or 0) - (capacity.asked or 0))
+def _room(row: ClusterRow, free: Mapping[str, Free]) -> str:
+    """What one pod could get now. Only the GPUs that a run can ask for are counted."""
+    cpu, memory, gpu = (free.get(name, NOTHING).on_one_node for name in ("cpu", "memory", GPU))
+    gpus = next((use.capacity.total or 0 for use in row.gpus if use.kind == GPU), 0)
+    parts = [f"{cpu_text(cpu)} CPU", bytes_text(memory), *([f"{gpu} of {gpus:.0f} GPUs"] if gpus else [])]
+    return f"free for one pod: {', '.join(parts)}"

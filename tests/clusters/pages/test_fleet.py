@@ -9,7 +9,7 @@ from django.http import QueryDict
 from apps.clusters.models import Cluster
 from apps.clusters.observed import verdicts
 from apps.clusters.pages import fleet, nodes
-from apps.clusters.selectors import Asked, Brief, ClusterRow, GpuUse, Room
+from apps.clusters.selectors import Asked, Brief, ClusterRow, Free, GpuUse, Room
 from apps.clusters.selectors.squares import Square, draw, word
 from apps.clusters.selectors.sums import together
 from apps.core.pages.overview import Capacity
@@ -80,16 +80,28 @@ def test_groups_are_by_value_and_those_without_the_label_come_last() -> None:
     ]
 
 
-def test_room_on_a_cluster_that_cant_be_reached_is_nobodys() -> None:
-    rows = [
-        row("gone", "Unreachable", total=100),
-        row("full", asked=10),
-        row("roomy", asked=2, gpus={"amd.com/gpu": 4}),
-    ]
-    found = {total.key: total for total in fleet.totals(rows, together(one.room for one in rows))}
-    assert found["cpu"].capacity.total == 120 and found["cpu"].roomiest is rows[2] and found["cpu"].free == 8
-    assert found["amd.com/gpu"].label == "GPU amd" and found["amd.com/gpu"].roomiest is rows[2]
+def test_most_is_free_where_one_pod_gets_most_of_it() -> None:
+    rows = [row("gone", "Unreachable", total=100), row("many"), row("roomy", gpus={"amd.com/gpu": 4}), row("full")]
+    for pk, one in enumerate(rows):
+        one.cluster.pk = pk
+    free = {
+        0: {"cpu": Free(90, 90)},
+        1: {"cpu": Free(50, 5)},
+        2: {"cpu": Free(8, 8), "amd.com/gpu": Free(4, 2)},
+        3: {"cpu": Free(0, 0), "memory": Free(0, 0)},
+    }
+    found = {total.key: total for total in fleet.totals(rows, together(one.room for one in rows), free)}
+    assert found["cpu"].capacity.total == 130 and found["cpu"].roomiest is rows[2]
+    assert found["cpu"].free == (8, 8), "small gaps are no room, nor is what can't be reached"
+    assert found["amd.com/gpu"].label == "GPU amd" and found["amd.com/gpu"].free.on_one_node == 2
     assert found["memory"].roomiest is None, "nobody has any"
+
+
+def test_slices_are_no_gpus() -> None:
+    both = {"nvidia.com/gpu": 2, "nvidia.com/mig-1g.5gb": 14, "amd.com/gpu": 1, "nvidia.com/gpu.shared": 8}
+    assert row("a", gpus=both).gpu.total == 3
+    assert row("a", gpus={"nvidia.com/mig-1g.5gb": 14, "nvidia.com/mig-2g.10gb": 4}).gpu.total == 14
+    assert row("a").gpu.total == 0
 
 
 @pytest.mark.parametrize(

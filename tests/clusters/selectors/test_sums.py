@@ -1,5 +1,7 @@
 """The sums of clusters, made by SQL, are those of the nodes and pods themselves."""
 
+from typing import Any
+
 import pytest
 
 from apps.clusters import selectors
@@ -54,3 +56,38 @@ def test_a_list_of_clusters_reads_no_credential(pods: list[Pod]) -> None:
     person = Principal(user=User.objects.create_user("ada"))
     for cluster in selectors.clusters(person):
         assert {"credential_encrypted", "ca", "check_report", "streams"} <= cluster.get_deferred_fields()
+
+
+MIG = "nvidia.com/mig-1g.5gb"
+
+
+def test_what_is_free_is_what_a_pod_could_get() -> None:
+    """Nodes that take no pods have no room, and each resource is counted by its own name."""
+    west = factories.cluster("west", nodes=0)
+    columns = {"allocatable_cpu_m": 4000, "allocatable_memory_b": 8 * factories.GIB, "allocatable_pods": 110}
+    nodes: dict[str, dict[str, Any]] = {
+        "half": {}, "empty": {"allocatable_gpus": {"nvidia.com/gpu": 2, MIG: 7}},
+        "cordoned": {"schedulable": False, "allocatable_gpus": {"nvidia.com/gpu": 8}},
+        "unready": {"ready": False, "allocatable_cpu_m": 64_000},
+        "crowded": {"allocatable_pods": 1, "allocatable_cpu_m": 32_000},
+        "overdrawn": {"allocatable_cpu_m": 500},
+    }  # fmt: skip
+    for name, changes in nodes.items():
+        Node.objects.filter(pk=factories.node(west, name).pk).update(**columns | {"allocatable_gpus": {}} | changes)
+    for on, gpus in (
+        ("half", {}), ("half", {}), ("empty", {"nvidia.com/gpu": 1}), ("empty", {MIG: 3}), ("cordoned", {}),
+        ("crowded", {}), ("overdrawn", {}), ("overdrawn", {}), ("", {}),
+    ):  # fmt: skip
+        asked = {"requests_cpu_m": 500, "requests_memory_b": factories.GIB, "requests_gpus": gpus}
+        factories.pod(west, None, node_name=on, **asked)
+    factories.pod(west, None, node_name="half", phase="Succeeded", requests_cpu_m=3000)
+    assert selectors.free_room([west.pk]) == {
+        west.pk: {
+            "cpu": (3000 + 3000 + 0, 3000),
+            "memory": ((6 + 6 + 6) * factories.GIB, 6 * factories.GIB),
+            "nvidia.com/gpu": (1, 1),
+            MIG: (4, 4),
+        }
+    }
+    Node.objects.update(ready=False)
+    assert selectors.free_room([west.pk]) == {}
