@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
+from apps.clusters.observed.values import moment
 from apps.clusters.states import Condition
 
 # Why a watcher that has only begun does not know something yet.
@@ -36,6 +37,11 @@ def merge(
             }
         )
     return merged
+
+
+def shown(stored: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Stored conditions for a page: with `since` when each is as it is, as a moment."""
+    return [found | {"since": moment(found.get("last_transition_time"))} for found in stored]
 
 
 def _stays(known: dict[str, Any], condition: Condition) -> bool:

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET
 from apps.clusters import selectors
 from apps.clusters.models import Cluster
 from apps.clusters.observed import verdicts
+from apps.clusters.observed.conditions import shown
 from apps.clusters.pages import fleet, nodes
 from apps.clusters.pages.urlparams import Labels, address, kept
 from apps.clusters.selectors import squares
@@ -69,6 +70,7 @@ def node_detail(request: PageRequest, name: str, node: str) -> HttpResponse:
     context = _about(request, cluster) | {
         "row": row,
         "node": row.node,
+        "conditions": shown(row.node.conditions),
         "look": nodes.look_word(row.node.reason, row.node.health),
         "said": verdicts.node(row.node.health, row.node.reason, row.node.message, taints=row.node.taints),
         "taints": [verdicts.taint_text(taint) for taint in row.node.taints],
@@ -123,6 +125,7 @@ def _told(view: PodView, whys: Mapping[str, Why]) -> PodView:
 def _about(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
     return {
         "cluster": cluster,
+        "conditions": shown(cluster.conditions),
         "stale": not selectors.is_current(cluster),
         "since": fleet.cut_off_since(cluster),
         "moment": fleet.moment_text(fleet.cut_off_since(cluster), timezone.now()),

@@ -1,23 +1,23 @@
 """What clusters give to the overview, the rail and the search."""
 
 from collections.abc import Mapping
+from typing import Any
 
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, Q
 
 from apps.clusters import selectors
 from apps.clusters.models import Cluster, Node, Pod
 from apps.clusters.pages import fleet
 from apps.clusters.selectors.reports import findings_of
+from apps.clusters.selectors.sums import together
 from apps.clusters.states import ClusterState
 from apps.core.access import Principal, visible_projects
 from apps.core.models import Project
 from apps.core.pages import nav, search
 from apps.core.pages import overview as page
-from apps.core.pages.overview import Attention, Capacity, RoomRow, Scope, Section, Tile
+from apps.core.pages.overview import Attention, RoomRow, Scope, Section, Tile
 
 ROOM_ROWS = 12
-# A pod holds what it asked for from the moment it has a node until it ends.
-_HOLDS = Q(phase__in=["Pending", "Running", "Unknown"]) & ~Q(node_name="")
 
 
 def connect() -> None:
@@ -50,20 +50,14 @@ def tiles(scope: Scope) -> list[Tile]:
 
 
 def _capacity_tile() -> Tile:
-    there = Node.objects.filter(cluster__enabled=True).aggregate(
-        gpu=Sum("allocatable_gpu"), cpu=Sum("allocatable_cpu_m"), used=Sum("used_cpu_m")
-    )
-    held = (
-        Pod.objects.present()
-        .filter(_HOLDS, cluster__enabled=True)
-        .aggregate(gpu=Sum("requests_gpu"), cpu=Sum("requests_cpu_m"))
-    )
-    gpus, asked = there["gpu"] or 0, held["gpu"] or 0
-    if gpus:
-        return Tile("GPUs in use", str(asked), f"of {gpus}", capacity=Capacity(asked, asked, gpus), order=1)
-    cores, wanted = (there["cpu"] or 0) / 1000, (held["cpu"] or 0) / 1000
-    capacity = Capacity(there["used"], held["cpu"] or 0, there["cpu"] or 0, "cpu")
-    return Tile("CPUs requested", f"{wanted:.3g}", f"of {cores:.3g}", capacity=capacity, order=1)
+    rows = selectors.with_sums(Cluster.objects.filter(enabled=True).only("name", "state"))
+    all_of_it = together(row.room for row in rows)
+    if all_of_it.gpu.total:
+        gpu = all_of_it.gpu
+        return Tile("GPUs in use", f"{gpu.asked:.0f}", f"of {gpu.total:.0f}", capacity=gpu, order=1)
+    cpu = all_of_it.cpu
+    asked, total = (cpu.asked or 0) / 1000, (cpu.total or 0) / 1000
+    return Tile("CPUs requested", f"{asked:.3g}", f"of {total:.3g}", capacity=cpu, order=1)
 
 
 def attention(scope: Scope) -> list[Attention]:
@@ -84,16 +78,16 @@ def attention(scope: Scope) -> list[Attention]:
                 f"{cluster.message} What is shown of it is as of then." if gone else cluster.message,
                 f"cluster {cluster.state.lower()}",
                 nav.link("clusters:detail", cluster.name),
-                cluster.last_seen_at,
+                fleet.troubled_since(cluster) or fleet.cut_off_since(cluster),
             )
         )
     return found
 
 
-def _finding(cluster: Cluster, found: Mapping[str, str]) -> Attention:
+def _finding(cluster: Cluster, found: Mapping[str, Any]) -> Attention:
     page_of_check = nav.link("clusters:check", cluster.name)
     title = f"{cluster.name}: {found['title']}"
-    return Attention("Warning", title, found["message"], found["noun"], page_of_check, cluster.checked_at)
+    return Attention("Warning", title, found["message"], found["noun"], page_of_check, found["since"])
 
 
 def room(scope: Scope) -> list[RoomRow]:

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from apps.clusters.connect import reach
 from apps.clusters.models import Cluster, Reach
+from apps.clusters.observed.values import moment
 from apps.core.access import Principal
 
 
@@ -40,9 +41,9 @@ def reach_of(cluster: Cluster, principal: Principal) -> dict[str, Any] | None:
     }
 
 
-def findings_of(cluster: Cluster) -> list[dict[str, str]]:
-    """What the last check found to be done, unless the connection was changed since."""
+def findings_of(cluster: Cluster) -> list[dict[str, Any]]:
+    """What the last check found to be done, and `since` when that is so, unless the connection was changed since."""
     if cluster.check_report.get("generation") != cluster.generation:
         return []
-    found: list[dict[str, str]] = cluster.check_report.get("findings") or []
-    return found
+    found = cluster.check_report.get("findings") or []
+    return [each | {"since": moment(each.get("since")) or cluster.checked_at} for each in found]

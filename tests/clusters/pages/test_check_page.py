@@ -186,6 +186,43 @@ def test_findings_stand_on_the_overview_s_attention_list(root: Client, cluster: 
     assert "gke-eu" not in text(root, "/p/demo/?part=attention")
 
 
+def test_a_finding_is_as_old_as_what_it_finds(root: Client, cluster: Cluster, api: FakeApi) -> None:
+    Project.objects.create(name="demo")
+    Cluster.objects.update(state="Healthy")
+    api.clock_ahead = 60.0
+    again(root)
+    first = Cluster.objects.get().check_report["findings"][0]["since"]
+    long_ago = (timezone.now() - timedelta(days=3, hours=1)).isoformat()
+    report = Cluster.objects.get().check_report
+    report["findings"][0]["since"] = long_ago
+    Cluster.objects.update(check_report=report)
+    api.denied = {("create", "jobs")}
+    again(root)
+    since = {found["kind"]: found["since"] for found in Cluster.objects.get().check_report["findings"]}
+    assert since["ClockSkew"] == long_ago and since["PermissionsMissing"] > first
+    for path in ("/p/demo/?part=attention", "/clusters/?part=fleet"):
+        assert f'datetime="{long_ago[:16]}' in text(root, path), path
+    assert Rest(cluster_admin())("GET", "/gke-eu/check").json()["findings"][1]["since"].startswith(long_ago[:16])
+
+
+def cluster_admin() -> User:
+    return User.objects.get(username="root")
+
+
+def test_a_cluster_that_is_registered_twice_is_told_by_its_uid(
+    root: Client, cluster: Cluster, api: FakeApi, admin: Principal
+) -> None:
+    """By another address and another authority, as through a load balancer and within its network."""
+    Project.objects.create(name="demo")
+    Cluster.objects.create(name="by-address", server="https://10.0.0.9", credential_kind="token", identity=api.uid)
+    assert "It is the same cluster as by-address: both have the same uid." in again(root)
+    assert "gke-eu: it is registered twice" in text(root, "/p/demo/?part=attention")
+    report = services.check_connection(principal=admin, cluster=Cluster.objects.get(name="gke-eu"))
+    assert report.ok and report.findings[0].kind == "RegisteredTwice" and "counted twice" in report.sentence
+    Cluster.objects.filter(name="by-address").delete()
+    assert not services.check_connection(principal=admin, cluster=Cluster.objects.get(name="gke-eu")).findings
+
+
 def test_a_credential_that_ends_soon_needs_somebody(
     root: Client, cluster: Cluster, api: FakeApi, admin: Principal
 ) -> None:
@@ -222,7 +259,7 @@ def test_a_check_is_asked_for_by_registration_credential_and_switch(
         act(principal=admin, **arguments)
         return asked_for(Cluster.objects.get(name="other"))
 
-    assert asks(services.register, name="other", kubeconfig_text=api.kubeconfig)
+    assert asks(services.register, name="other", kubeconfig_text=api.kubeconfig, again=True)
     made = Cluster.objects.get(name="other")
     assert asks(services.replace_credential, cluster=made, token="another", force=True)
     services.update_cluster(principal=admin, cluster=made, enabled=False)

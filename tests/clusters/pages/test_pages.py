@@ -1,5 +1,6 @@
 """Pages, through the door that people use."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -106,7 +107,7 @@ def test_the_address_filters_sorts_and_groups_the_fleet(
     viewer: Client, cluster: Cluster, api: FakeApi, admin: Principal, address: str, shown: set[str]
 ) -> None:
     labels = {"provider": "aws", "region": "us"}
-    other = services.register(principal=admin, name="eks-us", labels=labels, kubeconfig_text=api.kubeconfig)
+    other = services.register(principal=admin, name="eks-us", labels=labels, kubeconfig_text=api.kubeconfig, again=True)
     Cluster.objects.filter(pk=other.pk).update(state="Degraded", message="2 of 3 nodes are not ready.")
     text = viewer.get(f"/clusters/?part=fleet&{address}").content.decode()
     table = text[text.index('id="rows"') :]
@@ -116,7 +117,7 @@ def test_the_address_filters_sorts_and_groups_the_fleet(
 
 
 def test_what_is_wrong_comes_first(viewer: Client, cluster: Cluster, api: FakeApi, admin: Principal) -> None:
-    gone = services.register(principal=admin, name="zz-gone", kubeconfig_text=api.kubeconfig)
+    gone = services.register(principal=admin, name="zz-gone", kubeconfig_text=api.kubeconfig, again=True)
     seen = datetime.now(UTC) - timedelta(minutes=12)
     message = "The API server did not answer in time."
     Cluster.objects.filter(pk=gone.pk).update(state="Unreachable", last_seen_at=seen, message=message)
@@ -162,6 +163,22 @@ def test_pods_that_wait_are_in_the_row_of_their_cluster_and_sort(viewer: Client,
     assert "2 waiting" in row
 
 
+def test_since_when_a_cluster_is_in_trouble_is_not_when_it_was_seen_last(viewer: Client, cluster: Cluster) -> None:
+    now = datetime.now(UTC)
+    since, other = now - timedelta(days=3), now - timedelta(days=9)
+    conditions = [
+        {"type": kind, "status": "False", "reason": reason, "message": "m", "last_transition_time": at.isoformat()}
+        for kind, reason, at in (("NodesReady", "NoNodes", other), ("Authorized", "CredentialRefused", since))
+    ]
+    found = {"state": "Degraded", "reason": "CredentialRefused", "conditions": conditions, "last_seen_at": now}
+    Cluster.objects.update(**found)
+    shown = f'datetime="{since.isoformat()[:16]}'
+    for path in ("/p/demo/?part=attention", "/clusters/?part=fleet", "/clusters/gke-eu/?part=conditions"):
+        text = viewer.get(path).content.decode()
+        assert shown in text, path
+        assert ("NoNodes" in text) == (f'datetime="{other.isoformat()[:16]}' in text)
+
+
 def test_a_cluster_that_refuses_the_credential_is_as_old_as_its_last_watch(viewer: Client, cluster: Cluster) -> None:
     now = datetime.now(UTC)
     watched = now - timedelta(minutes=9)
@@ -176,7 +193,8 @@ def test_a_cluster_that_refuses_the_credential_is_as_old_as_its_last_watch(viewe
         assert f"cut off {since}" in text and "stale" in text and watched.isoformat()[:16] in text, path
     pod = Pod.objects.get(name="demo-pod-0")
     text = viewer.get(f"/clusters/gke-eu/pods/{pod.namespace}/{pod.name}/").content.decode()
-    assert f"As of {watched:%H:%M} UTC" in text and "asked now" in text
+    # Of yesterday it is said with its day.
+    assert re.search(rf"As of (\d+ \w+, )?{watched:%H:%M} UTC", text) and "asked now" in text
 
 
 @pytest.mark.parametrize(
@@ -422,7 +440,7 @@ def test_no_page_asks_more_of_postgres_when_there_is_more(
 
     before = counts()
     for number in range(5):
-        other = services.register(principal=admin, name=f"c{number}", kubeconfig_text=api.kubeconfig)
+        other = services.register(principal=admin, name=f"c{number}", kubeconfig_text=api.kubeconfig, again=True)
         observe(other, nodes=3, pods=4)
     Pod.objects.filter(cluster=cluster).update(node_name="n0")
     observe_more(cluster)
