@@ -16,6 +16,15 @@ class Verdict(NamedTuple):
     detail: str
 
 
+class CutOff(NamedTuple):
+    """What a page says whose cluster is not watched now: a kind of empty state, what is so, and the next step."""
+
+    kind: str
+    title: str
+    sentence: str
+    next_step: str
+
+
 def fleet(states: Mapping[str, Sequence[str]], failing: Mapping[str, int], unplaced: Mapping[str, int]) -> Verdict:
     """The fleet by the names of its clusters in each state, how many pods fail and how many no node takes on which."""
     count = {state: len(states.get(state, ())) for state in ClusterState}
@@ -115,3 +124,28 @@ def names_of(names: Sequence[str], most: int = 3) -> str:
     """Some names, and how many more."""
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+# What the message of these says already.
+_TELL_THE_STEP = frozenset({"CertificateInvalid", "ClientCertificateRefused", "AnotherCluster", "WatcherFailing"})
+
+
+def cut_off(name: str, state: str, reason: str, message: str, *, locked_out: bool, known: bool) -> CutOff | None:
+    """What a page says in place of what it can't show; None while the cluster is watched.
+
+    `known` says whether anything of it was ever seen.
+    """
+    rest = "What is below is as of then." if known else "Nothing of it was ever seen."
+    if state == ClusterState.UNREACHABLE:
+        step = "See that its API server runs, and that nothing keeps Flotilla from it. It is asked again all the time."
+        told = "" if reason in _TELL_THE_STEP else step
+        return CutOff("unreachable", f"{name} can't be reached", f"{message} {rest}", told)
+    if locked_out:
+        return CutOff("unreachable", f"{name} refuses Flotilla", f"{message} {rest}", "")
+    if state == ClusterState.DISABLED:
+        return CutOff("nothing", f"{name} is disabled", f"{message} {rest}", "Enable it, and it is watched again.")
+    if state == ClusterState.PENDING:
+        waits = "Waiting for the first look" if not known else f"{name} is not watched"
+        step = "That takes seconds. If this stays, see that the watcher runs: manage.py watch_clusters"
+        return CutOff("nothing", waits, message or "The first connection is being made.", step)
+    return None

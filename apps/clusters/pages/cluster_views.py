@@ -43,9 +43,15 @@ def cluster_detail(request: PageRequest, name: str) -> HttpResponse:
         failing = selectors.failing_pods([cluster]).get(cluster.pk, {})
         context["failing"] = sum(failing.values())
         context["failing_reasons"] = verdicts.reasons(failing)
-    if part in {"", "facts"}:
-        context["row"] = selectors.with_sums([cluster])[0]
-        context["sums"] = fleet.totals([context["row"]], context["row"].room)
+    if part in {"", "facts", "cut"}:
+        context["row"] = row = selectors.with_sums([cluster])[0]
+        context["sums"] = fleet.totals([row], row.room)
+        context["is_known"] = is_known = bool(row.nodes or row.pods)
+        context["cut"] = verdicts.cut_off(
+            *(cluster.name, cluster.state, cluster.reason, cluster.message),
+            locked_out=cluster.is_locked_out,
+            known=is_known,
+        )
     if part in {"", "nodes"}:
         context |= _nodes(request, cluster)
     if part in {"", "pods"}:

@@ -241,12 +241,14 @@ def empty(
     url: str = "",
     action: str = "",
     slim: bool = False,
+    step: str = "",
 ) -> dict[str, Any]:
-    """An empty state. `kind`: nothing (yet), filtered, forbidden, unreachable, well (nothing is wrong)."""
+    """An empty state. `kind`: nothing (yet), filtered, forbidden, unreachable, well (nothing is wrong); `step`: what to
+    do next."""
     icons = {"filtered": "search-x", "forbidden": "lock", "unreachable": "unplug", "well": "circle-check"}
     return {
         "title": title, "sentence": sentence, "command": command, "url": url, "action": action, "slim": slim,
-        "kind": kind, "icon": icons.get(kind, "package-open"),
+        "step": step, "kind": kind, "icon": icons.get(kind, "package-open"),
     }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -161,6 +162,43 @@ def test_pods_that_wait_are_in_the_row_of_their_cluster_and_sort(viewer: Client,
     Pod.objects.filter(name__in=["demo-pod-0", "secret-pod-0"]).update(node_name="", phase="Pending")
     row = viewer.get("/clusters/?sort=-waiting").content.decode().partition(f'id="cluster-{cluster.pk}"')[2]
     assert "2 waiting" in row
+
+
+REFUSED = [{"type": "Authorized", "status": "False"}, {"type": "Synced", "status": "False"}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "title", "says"),
+    [
+        ({"state": "Unreachable", "reason": "Timeout", "message": "No answer."},
+         "gke-eu can&#x27;t be reached", "See that"),
+        ({"state": "Unreachable", "reason": "CertificateInvalid", "message": "Not trusted. Do so."},
+         "gke-eu can&#x27;t be reached", "Not trusted. Do so."),
+        ({"state": "Degraded", "conditions": REFUSED, "message": "Give it one."}, "gke-eu refuses Flotilla", "Give it"),
+        ({"state": "Disabled", "enabled": False, "message": "Disabled."}, "gke-eu is disabled", "Enable it"),
+        ({"state": "Pending", "reason": "NotWatched", "message": "No one."}, "is not watched", "manage.py watch_clusters"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("known", [True, False])
+def test_a_cluster_that_is_cut_off_has_one_state_with_the_next_step(
+    viewer: Client, cluster: Cluster, changes: dict[str, Any], title: str, says: str, known: bool
+) -> None:
+    KubeEvent.objects.all().delete()
+    if not known:
+        Pod.objects.all().delete()
+        Node.objects.all().delete()
+    Cluster.objects.update(**changes)
+    parts = [viewer.get("/clusters/gke-eu/").content.decode()]
+    parts += [viewer.get(f"/clusters/gke-eu/{name}/").content.decode() for name in ("usage", "namespaces")]
+    shown = " ".join(re.sub(r"<section[^>]* hidden .*?</section>", "", part, flags=re.DOTALL) for part in parts)
+    titles = re.findall(r'data-empty="(\w+)".*?class="title">(.*?)</p>', shown, flags=re.DOTALL)
+    assert len(titles) == 1 and "well" not in {kind for kind, _ in titles}, titles
+    if known or "not watched" not in title:
+        assert title in titles[0][1]
+    assert says in shown and "No warnings" not in shown
+    assert ('id="cut" hidden' in viewer.get("/clusters/gke-eu/").content.decode()) is False
+    Cluster.objects.update(state="Healthy", enabled=True, conditions=[])
+    assert 'id="cut" hidden' in viewer.get("/clusters/gke-eu/?part=cut").content.decode()
 
 
 def test_since_when_a_cluster_is_in_trouble_is_not_when_it_was_seen_last(viewer: Client, cluster: Cluster) -> None:
