@@ -176,7 +176,7 @@ REFUSED = [{"type": "Authorized", "status": "False"}, {"type": "Synced", "status
          "gke-eu can&#x27;t be reached", "Not trusted. Do so."),
         ({"state": "Degraded", "conditions": REFUSED, "message": "Give it one."}, "gke-eu refuses Flotilla", "Give it"),
         ({"state": "Disabled", "enabled": False, "message": "Disabled."}, "gke-eu is disabled", "Enable it"),
-        ({"state": "Pending", "reason": "NotWatched", "message": "No one."}, "is not watched", "manage.py watch_clusters"),
+        ({"state": "Pending", "reason": "NotWatched", "message": "No."}, "is not watched", "watch_clusters"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("known", [True, False])
