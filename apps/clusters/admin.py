@@ -20,8 +20,8 @@ from apps.core.admin import ServiceAdmin
 from apps.core.errors import FlotillaError
 from apps.core.text.publicurl import is_loopback
 
-_OBSERVED = ("state", "reason", "message", "server_version", "has_metrics", "last_seen_at", "runs_there")
-_CONNECTION = ("server", "identity", "credential_kind", "ca_fingerprint")
+_OBSERVED = ("state", "reason", "message", "server_version", "measured_use", "last_seen_at", "runs_there")
+_CONNECTION = ("server", "known_by", "credential_kind", "ca_fingerprint")
 _KUBECONFIG = ("kubeconfig", "kubeconfig_file", "context", "in_cluster")
 
 
@@ -70,6 +70,16 @@ class ClusterAdmin(ServiceAdmin):
     def ca_fingerprint(self, cluster: Cluster) -> str:
         """The CA by its fingerprint."""
         return services.ca_fingerprint(cluster) or "the system's own"
+
+    @admin.display(description="Uid of kube-system")
+    def known_by(self, cluster: Cluster) -> str:
+        """What the cluster is known by, whatever its address."""
+        return cluster.identity or "not known yet"
+
+    @admin.display(description="Used CPU, memory")
+    def measured_use(self, cluster: Cluster) -> str:
+        """Whether there is a metrics-server: without one nothing is wrong."""
+        return "from metrics-server" if cluster.has_metrics else "not measured (no metrics-server)"
 
     @admin.display(description="What runs there")
     def runs_there(self, cluster: Cluster) -> str:

@@ -130,7 +130,7 @@ def names_of(names: Sequence[str], most: int = 3) -> str:
 _TELL_THE_STEP = frozenset({"CertificateInvalid", "ClientCertificateRefused", "AnotherCluster", "WatcherFailing"})
 
 
-def cut_off(name: str, state: str, reason: str, message: str, *, locked_out: bool, known: bool) -> CutOff | None:
+def cut_off(state: str, reason: str, message: str, *, locked_out: bool, known: bool) -> CutOff | None:
     """What a page says in place of what it can't show; None while the cluster is watched.
 
     `known` says whether anything of it was ever seen.
@@ -139,13 +139,13 @@ def cut_off(name: str, state: str, reason: str, message: str, *, locked_out: boo
     if state == ClusterState.UNREACHABLE:
         step = "See that its API server runs, and that nothing keeps Flotilla from it. It is asked again all the time."
         told = "" if reason in _TELL_THE_STEP else step
-        return CutOff("unreachable", f"{name} can't be reached", f"{message} {rest}", told)
+        return CutOff("unreachable", "This cluster can't be reached", f"{message} {rest}", told)
     if locked_out:
-        return CutOff("unreachable", f"{name} refuses Flotilla", f"{message} {rest}", "")
+        return CutOff("unreachable", "This cluster refuses Flotilla", f"{message} {rest}", "")
     if state == ClusterState.DISABLED:
-        return CutOff("nothing", f"{name} is disabled", f"{message} {rest}", "Enable it, and it is watched again.")
+        return CutOff("nothing", "This cluster is disabled", f"{message} {rest}", "Enable it, and it is watched again.")
     if state == ClusterState.PENDING:
-        waits = "Waiting for the first look" if not known else f"{name} is not watched"
+        waits = "Waiting for the first look" if not known else "This cluster is not watched"
         step = "That takes seconds. If this stays, see that the watcher runs: manage.py watch_clusters"
         return CutOff("nothing", waits, message or "The first connection is being made.", step)
     return None

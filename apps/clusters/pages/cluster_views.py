@@ -48,7 +48,7 @@ def cluster_detail(request: PageRequest, name: str) -> HttpResponse:
         context["sums"] = fleet.totals([row], row.room)
         context["is_known"] = is_known = bool(row.nodes or row.pods)
         context["cut"] = verdicts.cut_off(
-            *(cluster.name, cluster.state, cluster.reason, cluster.message),
+            *(cluster.state, cluster.reason, cluster.message),
             locked_out=cluster.is_locked_out,
             known=is_known,
         )

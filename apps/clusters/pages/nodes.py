@@ -1,7 +1,7 @@
 """What the node table of a cluster shows: the address's filters and the order. No I/O."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.http import QueryDict
@@ -117,6 +117,8 @@ class Line:
     has: float | None
     # From how much use on the bar is red, in percent: a GPU that is fully used is as wanted.
     hot: float = 90
+    # What is left on a node that is cordoned or not ready is for nobody.
+    takes_pods: bool = True
 
     @property
     def unit(self) -> str:
@@ -127,16 +129,18 @@ class Line:
     def figures(self) -> list[float | None]:
         """The columns in their order."""
         part = self.capacity
-        return [self.has, part.total, part.asked, part.used, max(0, (part.total or 0) - (part.asked or 0))]
+        free = max(0, (part.total or 0) - (part.asked or 0)) if self.takes_pods else 0
+        return [self.has, part.total, part.asked, part.used, free]
 
 
 def lines(row: NodeRow) -> list[Line]:
     """CPU, memory, pods and every kind of GPU of a node."""
     node, has = row.node, row.node.capacity
     pods = Capacity(row.pods, row.pods, node.allocatable_pods)
-    return [
+    found = [
         Line("cpu", "CPU", row.cpu, has.get("cpu")),
         Line("memory", "Memory", row.memory, has.get("memory")),
         *(Line(use.kind, use.kind, use.capacity, (has.get("gpus") or {}).get(use.kind), hot=101) for use in row.gpus),
         Line("pods", "Pods", pods, has.get("pods")),
     ]
+    return [replace(line, takes_pods=node.ready and node.schedulable) for line in found]

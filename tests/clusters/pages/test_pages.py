@@ -170,15 +170,17 @@ REFUSED = [{"type": "Authorized", "status": "False"}, {"type": "Synced", "status
 @pytest.mark.parametrize(
     ("changes", "title", "says"),
     [
-        ({"state": "Unreachable", "reason": "Timeout", "message": "No answer."},
-         "gke-eu can&#x27;t be reached", "See that"),
-        ({"state": "Unreachable", "reason": "CertificateInvalid", "message": "Not trusted. Do so."},
-         "gke-eu can&#x27;t be reached", "Not trusted. Do so."),
-        ({"state": "Degraded", "conditions": REFUSED, "message": "Give it one."}, "gke-eu refuses Flotilla", "Give it"),
-        ({"state": "Disabled", "enabled": False, "message": "Disabled."}, "gke-eu is disabled", "Enable it"),
+        ({"state": "Unreachable", "reason": "Timeout", "message": "No answer."}, "can&#x27;t be reached", "See that"),
+        (
+            {"state": "Unreachable", "reason": "CertificateInvalid", "message": "Not trusted. Do so."},
+            "reached",
+            "Do so.",
+        ),
+        ({"state": "Degraded", "conditions": REFUSED, "message": "Give it one."}, "refuses Flotilla", "Give it"),
+        ({"state": "Disabled", "enabled": False, "message": "Disabled."}, "is disabled", "Enable it"),
         ({"state": "Pending", "reason": "NotWatched", "message": "No."}, "is not watched", "watch_clusters"),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("known", [True, False])
 def test_a_cluster_that_is_cut_off_has_one_state_with_the_next_step(
     viewer: Client, cluster: Cluster, changes: dict[str, Any], title: str, says: str, known: bool
