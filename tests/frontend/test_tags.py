@@ -80,6 +80,10 @@ def test_more_pods_than_the_limit_are_counted() -> None:
     assert "3 more" in html
 
 
+def test_words_are_said_with_the_quotes_that_keep_them_apart() -> None:
+    assert render("{{ words|quoted }}", words=["sh", "-c", "a && b"]) == "sh -c &#x27;a &amp;&amp; b&#x27;"
+
+
 def test_short_keeps_the_algorithm_of_a_digest() -> None:
     assert render("{{ x|short }}", x="sha256:0123456789abcdef") == "sha256:01234567"
     assert render("{{ x|short }}", x="0123456789abcdef") == "01234567"

@@ -19,6 +19,9 @@ MEASURE = """() => {
   for (const folded of document.querySelectorAll("details")) folded.open = true;
   const wide = document.documentElement.scrollWidth - innerWidth;
   if (wide > 0) bad.push(`the page is ${wide} px too wide`);
+  for (const e of document.querySelectorAll("#tokens td button")) {
+    if (e.getBoundingClientRect().right > innerWidth) bad.push(`to be scrolled for: ${said(e)}`);
+  }
   for (const e of document.querySelectorAll("main *, .top *, .rail *")) {
     if (!(e instanceof HTMLElement) || e.closest(".sr-only, pre, select, .chart")) continue;
     const box = e.getBoundingClientRect(), style = getComputedStyle(e);

@@ -173,14 +173,16 @@ def attention(scope: Scope) -> list[Attention]:
     return sorted(found, key=lambda a: (_TONES.index(look_of(a.state).tone), -(a.at.timestamp() if a.at else 0.0)))
 
 
-def and_more(shown: list[Attention], *, of: int, noun: str, url: str) -> list[Attention]:
+def and_more(
+    shown: list[Attention], *, of: int, noun: str, url: str, why: str = "The worst are shown."
+) -> list[Attention]:
     """What is shown of `of` things that need somebody, and one line that stands for the rest and comes after them."""
     rest = of - len(shown)
     if not shown or rest <= 0:
         return shown
     title = f"{rest} more {plural(noun, rest)}"
     # Without a time it stands below all that have one.
-    return [*shown, Attention(shown[-1].state, title, "The worst are shown.", noun, url, count=rest)]
+    return [*shown, Attention(shown[-1].state, title, why, noun, url, count=rest)]
 
 
 def anything(scope: Scope) -> bool:

@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString, mark_safe
 from apps.core.access import principal_of
 from apps.core.pages import nav
 from apps.core.pages.addresses import own_address
-from apps.core.text import wording
+from apps.core.text import shellwords, wording
 
 register = template.Library()
 THEMES = ("light", "dark")
@@ -368,6 +368,12 @@ def short(value: Any, length: int = 8) -> str:
     text = str(value or "")
     head, _, tail = text.partition(":")
     return f"{head}:{tail[:length]}" if tail and head.startswith("sha") else text[:length]
+
+
+@register.filter
+def quoted(words: Any) -> str:
+    """Words as one line that every shell reads as the same words."""
+    return shellwords.join(map(str, words or ()))
 
 
 @register.filter

@@ -32,7 +32,11 @@ class DeployForm(PodOptionsForm):
     model = forms.ChoiceField(label="Model version", required=False, help_text="What the replicas fetch and serve.")
     replicas = forms.IntegerField(min_value=0, max_value=MAX_REPLICAS, initial=2)
     image = _image()
-    command = forms.CharField(max_length=2000, required=False, help_text="Of that image, in words as in a shell.")
+    command = forms.CharField(
+        max_length=2000,
+        required=False,
+        help_text="Of that image, word by word: quotes hold words together, and no shell expands anything.",
+    )
     cpu = amount("CPU", "250m", "Cores of each replica, such as 500m or 2.")
     memory = amount("Memory", "512Mi", "Of each replica, such as 512Mi or 2Gi.")
     gpu = gpus()

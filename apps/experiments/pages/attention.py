@@ -116,7 +116,8 @@ def _lines(groups: Sequence[_Group], total: int, verb: str, scope: Scope) -> lis
     shown = [_line(group, verb, scope) for group in groups[:TOLD]]
     rest = total - sum(line.count for line in shown)
     listed = nav.link("experiments:list", scope.project.name)
-    return page.and_more(shown, of=len(shown) + rest, noun=f"run {verb}", url=listed)
+    why = "The newest are shown." if verb == "failed" else "Those that wait for longest are shown."
+    return page.and_more(shown, of=len(shown) + rest, noun=f"run {verb}", url=listed, why=why)
 
 
 def _line(group: _Group, verb: str, scope: Scope) -> Attention:

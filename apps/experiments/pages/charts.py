@@ -14,8 +14,8 @@ def _drawn(points: Sequence[Point]) -> tuple[list[int], list[float | None]]:
 
 
 def metric_chart(key: str, points: Sequence[Point]) -> Any:
-    """One metric of one run by step."""
-    return lines({key: _drawn(points)}, x_title="step", y_title=key)
+    """One metric of one run by step. Its name stands above it."""
+    return lines({key: _drawn(points)}, x_title="step")
 
 
 def compare_chart(key: str, runs: Mapping[str, Sequence[Point]]) -> Any:

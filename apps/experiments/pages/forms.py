@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 
 from apps.clusters.pages.optionfields import PodOptionsForm, initial_of
-from apps.core.pages.formfields import amount, gpus
+from apps.core.pages.formfields import SHORT, amount, gpus
 from apps.core.pages.formtext import as_lines, pairs
 from apps.experiments.commands import Way, fields_of, of_spec
 from apps.experiments.models import Run
@@ -46,13 +46,18 @@ class LaunchForm(PodOptionsForm):
     memory = amount("Memory", "1Gi", "Such as 512Mi or 2Gi.")
     gpu = gpus()
     deadline_minutes = forms.FloatField(
-        label="Stop after, in minutes", min_value=1 / 60, required=False, help_text="Empty: as long as it takes."
+        label="Stop after, in minutes",
+        min_value=1 / 60,
+        required=False,
+        widget=forms.NumberInput(attrs=SHORT),
+        help_text="Empty: as long as it takes.",
     )
     retries = forms.IntegerField(
         label="Try a failure again",
         min_value=0,
         max_value=MAX_RETRIES,
         required=False,
+        widget=forms.NumberInput(attrs=SHORT),
         help_text="How often; empty: never. What is preempted, evicted or loses its node always is.",
     )
     workers = forms.IntegerField(
@@ -60,6 +65,7 @@ class LaunchForm(PodOptionsForm):
         min_value=1,
         max_value=MAX_WORKERS,
         required=False,
+        widget=forms.NumberInput(attrs=SHORT),
         help_text="Empty: one. Several find their number in JOB_COMPLETION_INDEX.",
     )
     params = forms.CharField(

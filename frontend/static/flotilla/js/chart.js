@@ -96,6 +96,16 @@ function themedLayout(layout, theme) {
   return themed;
 }
 
+// Where there is little width, a long legend above the curves would leave them no height: it stands below them.
+const NARROW = 520;
+const FEW = 3;
+
+function fitted(layout, element, traces) {
+  const below = element.clientWidth < NARROW && traces.length > FEW && layout.showlegend !== false;
+  element.classList.toggle("legend-below", below);
+  return below ? merge(layout, { legend: { orientation: "v", x: 0, y: -0.28, yanchor: "top" } }) : layout;
+}
+
 async function draw(element, force = false) {
   const json = document.getElementById(element.dataset.chart)?.textContent;
   if (!json || (!force && drawn.get(element) === json)) return;
@@ -109,7 +119,8 @@ async function draw(element, force = false) {
       element.classList.add("drawn");
     }
     const traces = figure.data.map((trace, i) => themedTrace(trace, i, theme));
-    await Plotly.react(element, traces, themedLayout(figure.layout ?? {}, theme), { displayModeBar: false, responsive: true, doubleClick: "reset" });
+    const layout = fitted(themedLayout(figure.layout ?? {}, theme), element, traces);
+    await Plotly.react(element, traces, layout, { displayModeBar: false, responsive: true, doubleClick: "reset" });
   } catch (error) {
     drawn.delete(element);
     element.classList.remove("drawn");
