@@ -26,7 +26,7 @@ OF_FRAMEWORKS = (
     *("ordering", "constraints", "indexes", "abstract", "adding", "as_sql", "lookup_name", "requires_system_checks"),
     *("clean_*", "prepare_value", "format_value", "help_texts", "template_name", "authentication_form"),
     *("redirect_authenticated_user", "process_exception", "*_capable", "urlpatterns", "app_name", "handler[0-9]*"),
-    *("ops_class", "is_usable", "regex", "to_python", "to_url"),
+    *("ops_class", "is_usable", "regex", "to_python", "to_url", "arg_joiner", "arity", "output_field"),
     # The admin panel
     *("list_*", "search_fields", "actions", "actions_detail", "autocomplete_fields", "readonly_fields", "fieldsets"),
     *("filter_horizontal", "inlines", "add_form", "change_password_form", "has_*_permission", "save_*"),
@@ -34,6 +34,7 @@ OF_FRAMEWORKS = (
     # REST framework and its schema
     *("read_only_fields", "extra_kwargs", "serializer_class", "pagination_class", "lookup_*", "page_size*"),
     *("max_page_size", "trailing_slash", "retrieve", "partial_update", "destroy", "validate", "allow_request"),
+    *("get_next_link", "get_previous_link"),
     *(
         "has_permission",
         "authenticate_header",

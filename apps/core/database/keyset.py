@@ -1,0 +1,182 @@
+"""Pages by keyset: each begins after the last row of the one before, told by the values that the rows are sorted by.
+
+So the last page costs what the first does, and rows that come and go meanwhile repeat and drop none of the others.
+Some orders are several queries, one after the other (`Part`): then each page says in which one it begins.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db.models import F, Q, QuerySet
+
+from apps.core.errors import Invalid
+
+Rows = QuerySet[Any, Any]
+_INT64 = 2**63
+
+
+@dataclass(frozen=True)
+class Key:
+    """What rows are sorted by: a column or an annotation of their query, all of whose values are of one kind.
+
+    `optional`: some rows have no value. They come last, in either direction.
+    """
+
+    name: str
+    kind: type = str
+    descending: bool = False
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows in the order of the keys, which together must be unique; model instances or dicts of values."""
+
+    rows: Rows
+    keys: Sequence[Key]
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some rows of a list, and the tokens of the pages before and after: "" where there is none."""
+
+    rows: list[Any] = field(default_factory=list)
+    previous: str = ""
+    next: str = ""
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """A place in a list: beside a row of one part, of which these are the values, going on or back from it."""
+
+    part: int
+    back: bool
+    values: tuple[Any, ...]
+
+
+def page(parts: Sequence[Part], size: int, token: str = "") -> Page:
+    """The page of at most `size` rows that a token leads to, the first one for "".
+
+    Raises Invalid for a token of another list.
+    """
+    cursor = _decoded(token, parts) if token else None
+    back = cursor is not None and cursor.back
+    found: list[tuple[int, Any]] = []
+    for number in range(len(parts) - 1, -1, -1) if back else range(len(parts)):
+        if cursor is not None and (number > cursor.part if back else number < cursor.part):
+            continue
+        part = parts[number]
+        rows = part.rows
+        if cursor is not None and number == cursor.part:
+            rows = rows.filter(_beyond(part.keys, cursor.values, back=back))
+        rows = rows.order_by(*(_term(key, back=back) for key in part.keys))
+        found += [(number, row) for row in rows[: size + 1 - len(found)]]
+        if len(found) > size:
+            break
+    more = len(found) > size
+    found = found[size - 1 :: -1] if back and size else found[:size]
+    if not found:
+        return Page()
+    goes_on, goes_back = (True, more) if back else (more, cursor is not None)
+    first, last = found[0], found[-1]
+    return Page(
+        [row for _, row in found],
+        previous=_token(parts, first, back=True) if goes_back else "",
+        next=_token(parts, last, back=False) if goes_on else "",
+    )
+
+
+def _term(key: Key, *, back: bool) -> Any:
+    column = F(key.name)
+    falls = key.descending != back
+    if not key.optional:
+        return column.desc() if falls else column.asc()
+    nulls = {"nulls_first": True} if back else {"nulls_last": True}
+    return column.desc(**nulls) if falls else column.asc(**nulls)
+
+
+def _beyond(keys: Sequence[Key], values: Sequence[Any], *, back: bool) -> Q:
+    """What lies after the row of these values, or before it."""
+    same, found = Q(), Q(pk__in=())
+    for key, value in zip(keys, values, strict=True):
+        further = _further(key, value, back=back)
+        if further is not None:
+            found |= same & further
+        same &= Q(**{f"{key.name}__isnull": True}) if value is None else Q(**{key.name: value})
+    first, value = keys[0], values[0]
+    if first.optional:
+        return found
+    # Says nothing new, but lets Postgres begin at that place of an index.
+    return found & Q(**{f"{first.name}__{'lte' if first.descending != back else 'gte'}": value})
+
+
+def _further(key: Key, value: Any, *, back: bool) -> Q | None:
+    if value is None:
+        return Q(**{f"{key.name}__isnull": False}) if back else None
+    further = Q(**{f"{key.name}__{'lt' if key.descending != back else 'gt'}": value})
+    return further | Q(**{f"{key.name}__isnull": True}) if key.optional and not back else further
+
+
+def _token(parts: Sequence[Part], at: tuple[int, Any], *, back: bool) -> str:
+    number, row = at
+    values = [_plain(_value(row, key.name)) for key in parts[number].keys]
+    text = json.dumps([number, int(back), *values], separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _value(row: Any, name: str) -> Any:
+    return row[name] if isinstance(row, dict) else getattr(row, name)
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _decoded(token: str, parts: Sequence[Part]) -> Cursor:
+    try:
+        number, back, *values = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        keys = parts[number].keys if type(number) is int and number >= 0 else ()
+        return Cursor(number, bool(back), tuple(_read(key, value) for key, value in zip(keys, values, strict=True)))
+    except (ValueError, TypeError, IndexError, OverflowError, RecursionError, binascii.Error) as error:
+        raise Invalid("Invalid page token: pass on what the last page said.", field="page_token") from error
+
+
+def _read(key: Key, value: Any) -> Any:
+    """A value of a token, checked: anybody may make one up. Raises ValueError."""
+    if value is None and key.optional:
+        return None
+    return _READ[key.kind](value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or "\x00" in value:
+        raise ValueError(value)
+    value.encode()
+    return value
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int or not -_INT64 <= value < _INT64:
+        raise ValueError(value)
+    return value
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(value)
+    return float(value)
+
+
+def _moment(value: Any) -> datetime:
+    found = datetime.fromisoformat(_text(value))
+    if found.tzinfo is None:
+        raise ValueError(value)
+    return found
+
+
+_READ: dict[type, Callable[[Any], Any]] = {str: _text, int: _whole, float: _number, datetime: _moment}
