@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import Left
+from django.db.models.functions import Coalesce, Left
 
 from apps.clusters.models import Cluster
 from apps.core.models import Project
@@ -92,7 +92,7 @@ class Run(models.Model):
         ordering: ClassVar = ["-id"]
         indexes: ClassVar = [
             models.Index(fields=["experiment", "-id"], name="run_newest"),
-            models.Index(fields=["experiment", "-started_at", "-id"], name="run_by_start"),
+            models.Index("experiment", Coalesce("started_at", "created_at").desc(), "uid", name="run_by_shown_start"),
             models.Index(
                 fields=["id"],
                 condition=Q(kind="launched", state__in=["Pending", "Queued", "Starting", "Running", "Canceling"]),

@@ -39,6 +39,8 @@ LAST_CHARS = 4000
 # So long after it was lost, a run whose pod is seen again is still looked at: as long as a Job that has ended stays.
 TURNS_UP = timedelta(days=7)
 
+# Not an alias that anybody sets, but the newest version.
+LATEST = "latest"
 # Points of all curves of a run in one answer.
 MOST_POINTS = 200_000
 
@@ -284,13 +286,15 @@ def versions(registered: RegisteredModel) -> QuerySet[ModelVersion]:
 
 
 def model_version(project: Project, name: str, version: int | str) -> ModelVersion:
-    """A version by number ("3" or 3) or by alias ("champion" or "@champion"). Raises Missing."""
+    """A version by number ("3" or 3), by alias ("champion" or "@champion") or the "latest" one. Raises Missing."""
     rows = ModelVersion.objects.select_related("model__project", "run__experiment", "logged_model__experiment").filter(
         model__project=project, model__name=name
     )
     text = str(version)
     if text.isascii() and text.isdecimal() and len(text) < 10:
         found = rows.filter(version=int(text)).first()
+    elif text.removeprefix("@").lower() == LATEST:
+        found = rows.order_by("-version").first()
     else:
         found = rows.filter(aliases__name=text.removeprefix("@")).first()
     if found is None:

@@ -8,10 +8,10 @@ from apps.core.states import Role
 from apps.experiments import services
 from apps.experiments.mlflow import render
 from apps.experiments.mlflow.lookup import experiment_of
-from apps.experiments.mlflow.paging import page_of
+from apps.experiments.mlflow.paging import page_of, size_of, token
 from apps.experiments.mlflow.wire import Call, MlflowError
 from apps.experiments.models import Experiment
-from apps.experiments.search import filter_experiments, order_experiments
+from apps.experiments.search import experiments
 from apps.experiments.tracking.ingest import check_key, check_text
 
 MAX_TAG_LENGTH = 20_000
@@ -20,7 +20,8 @@ VIEW_TYPES = {"ACTIVE_ONLY": True, "DELETED_ONLY": False, "ALL": None, "1": True
 
 def get_by_name(call: Call) -> dict[str, Any]:
     """The experiment of a name, deleted ones included: `set_experiment` wants to know of those."""
-    name = call.text("experiment_name", required=True)
+    # Names are kept without blanks around them, so that is how they are found.
+    name = call.text("experiment_name", required=True).strip()
     found = Experiment.objects.filter(project=call.project(), name=name).first()
     if found is None:
         raise Missing(f"Could not find experiment with name '{name[:500]}'")
@@ -39,18 +40,14 @@ def create(call: Call) -> dict[str, Any]:
     name = call.text("name", required=True)
     try:
         made = services.create_experiment(
-            principal=call.principal, project=call.project(Role.DEVELOPER), name=name, tags=_tags(call)
+            principal=call.principal,
+            project=call.project(Role.DEVELOPER),
+            name=name,
+            tags=call.pairs("tags", MAX_TAG_LENGTH),
         )
     except Conflict as error:
         raise MlflowError("RESOURCE_ALREADY_EXISTS", f"Experiment(name={name}) already exists.") from error
     return {"experiment_id": str(made.pk)}
-
-
-def _tags(call: Call) -> dict[str, str]:
-    return {
-        check_key(key, "tags.key"): check_text(value, MAX_TAG_LENGTH, "tags.value")
-        for key, value in call.pairs("tags").items()
-    }
 
 
 def update(call: Call) -> dict[str, Any]:
@@ -99,7 +96,6 @@ def search(call: Call) -> dict[str, Any]:
     active = VIEW_TYPES.get(call.text("view_type") or "ACTIVE_ONLY", True)
     if active is not None:
         rows = rows.filter(deleted_at__isnull=active)
-    rows = filter_experiments(rows, call.text("filter"))
-    rows = order_experiments(rows, call.strings("order_by"))
-    found, token = page_of(rows, call, default=1000, most=50_000)
-    return {"experiments": [render.experiment(row) for row in found], **token}
+    part = experiments(rows, call.text("filter"), call.strings("order_by"))
+    page = page_of(part, call, size_of(call, default=1000, most=50_000))
+    return {"experiments": [render.experiment(row) for row in page.rows], **token(page)}

@@ -9,13 +9,14 @@ from apps.experiments import services
 from apps.experiments.files import artifacts
 from apps.experiments.mlflow import render
 from apps.experiments.mlflow.lookup import check_own, experiment_of, experiment_pks, logged_model_of, run_by_uid
-from apps.experiments.mlflow.paging import page_of
+from apps.experiments.mlflow.paging import page_of, token
 from apps.experiments.mlflow.wire import Call
 from apps.experiments.models import PARAM_LENGTH, TAG_LENGTH, LoggedModel
-from apps.experiments.search import filter_logged_models
+from apps.experiments.search import logged_models
+from apps.experiments.search.filters import Ordering
 from apps.experiments.services.logged import STATUSES
-from apps.experiments.tracking.ingest import check_key, check_text
 
+DEFAULT_PAGE, MOST_A_PAGE = 100, 1000
 # protobuf's enum LoggedModelStatus by number (mlflow/protos/service.proto).
 _STATUS_NUMBERS = {1: STATUSES[0], 2: STATUSES[1], 3: STATUSES[2]}
 
@@ -34,17 +35,10 @@ def create(call: Call) -> dict[str, Any]:
         run=run,
         name=call.text("name", limit=500) or f"model-{secrets.token_hex(4)}",
         model_type=call.text("model_type"),
-        params=_checked(call, "params", PARAM_LENGTH),
-        tags=_checked(call, "tags", TAG_LENGTH),
+        params=call.pairs("params", PARAM_LENGTH, cut=True),
+        tags=call.pairs("tags", TAG_LENGTH, cut=True),
     )
     return {"model": render.logged_model(made)}
-
-
-def _checked(call: Call, name: str, limit: int) -> dict[str, str]:
-    return {
-        check_key(key, f"{name}.key"): check_text(value, limit, f"{name}.value")
-        for key, value in call.pairs(name).items()
-    }
 
 
 def get(call: Call, model_id: str) -> dict[str, Any]:
@@ -73,7 +67,7 @@ def delete(call: Call, model_id: str) -> dict[str, Any]:
 def log_params(call: Call, model_id: str) -> dict[str, Any]:
     """Add params."""
     model = logged_model_of(call, model_id, Role.DEVELOPER)
-    params = _checked(call, "params", PARAM_LENGTH)
+    params = call.pairs("params", PARAM_LENGTH, cut=True)
     services.change_logged_model(principal=call.principal, model=model, params=params)
     return {}
 
@@ -81,7 +75,7 @@ def log_params(call: Call, model_id: str) -> dict[str, Any]:
 def set_tags(call: Call, model_id: str) -> dict[str, Any]:
     """Add tags."""
     model = logged_model_of(call, model_id, Role.DEVELOPER)
-    tags: dict[str, str | None] = {**_checked(call, "tags", TAG_LENGTH)}
+    tags: dict[str, str | None] = {**call.pairs("tags", TAG_LENGTH, cut=True)}
     changed = services.change_logged_model(principal=call.principal, model=model, tags=tags)
     return {"model": render.logged_model(changed)}
 
@@ -94,13 +88,28 @@ def delete_tag(call: Call, model_id: str, key: str) -> dict[str, Any]:
 
 
 def search(call: Call) -> dict[str, Any]:
-    """The logged models of some experiments by a filter, newest first."""
+    """The logged models of some experiments by a filter, the newest first unless asked otherwise."""
     if call.objects("datasets"):
         raise Invalid("Flotilla does not filter logged models by datasets yet: leave 'datasets' out.")
     rows = LoggedModel.objects.filter(experiment_id__in=experiment_pks(call), deleted_at=None).select_related("run")
-    rows = filter_logged_models(rows, call.text("filter"))
-    found, token = page_of(rows.order_by("-id"), call, default=100, most=1000)
-    return {"models": [render.logged_model(row) for row in found], **token}
+    part = logged_models(rows, call.text("filter"), [_ordering(item) for item in call.objects("order_by")])
+    # MLflow takes 0 for no wish here, and any number; more than a page come in several.
+    size = call.integer("max_results") or DEFAULT_PAGE
+    if size < 0:
+        raise Invalid("Invalid value for parameter 'max_results' supplied: it must not be negative.")
+    page = page_of(part, call, min(size, MOST_A_PAGE))
+    return {"models": [render.logged_model(row) for row in page.rows], **token(page)}
+
+
+def _ordering(item: dict[str, Any]) -> Ordering:
+    """One of `order_by`, which is no text here but an object. Raises Invalid."""
+    name, ascending = item.get("field_name"), item.get("ascending", True)
+    if not isinstance(name, str) or not isinstance(ascending, bool):
+        raise Invalid("Invalid order_by: each has a 'field_name', and may have 'ascending' (true or false).")
+    kind, dot, key = name.partition(".")
+    if dot and kind != "metrics":
+        raise Invalid(f"Invalid order_by: '{name[:100]}' is no attribute of a logged model, nor one of metrics.")
+    return Ordering("metric" if dot else "attribute", key if dot else name, descending=not ascending)
 
 
 def list_artifacts(call: Call, model_id: str) -> dict[str, Any]:

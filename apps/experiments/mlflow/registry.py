@@ -5,7 +5,6 @@ from typing import Any
 
 from django.db.models import Prefetch
 
-from apps.core.access import require_role
 from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.models import Project
 from apps.core.states import Role
@@ -13,27 +12,21 @@ from apps.experiments import selectors, services
 from apps.experiments.files import artifacts
 from apps.experiments.mlflow import render
 from apps.experiments.mlflow.lookup import check_own, logged_model_of, run_by_uid
-from apps.experiments.mlflow.paging import page_of
+from apps.experiments.mlflow.paging import page_of, size_of, token
 from apps.experiments.mlflow.wire import Call, MlflowError
 from apps.experiments.models import LoggedModel, ModelAlias, ModelVersion, RegisteredModel, Run
 from apps.experiments.registry.uses import InUse
-from apps.experiments.search import filter_models, filter_versions
+from apps.experiments.search import models, versions
 from apps.experiments.tracking.ingest import check_key, check_text
 
 MAX_TAG_LENGTH = 100_000
+MOST_VERSIONS = 200_000
 _URI = re.compile(
     r"models:/(?P<model>m-[0-9a-f]{32})(?P<model_path>/.*)?"
     r"|runs:/(?P<run>[0-9a-f]{32})/(?P<run_path>.+)"
     r"|mlflow-artifacts:/+\d+/models/(?P<store_model>m-[0-9a-f]{32})/artifacts/?(?P<store_model_path>.*)"
     r"|mlflow-artifacts:/+\d+/(?P<store_run>[0-9a-f]{32})/artifacts/?(?P<store_run_path>.*)"
 )
-
-
-def _tags(call: Call) -> dict[str, str]:
-    return {
-        check_key(key, "tags.key"): check_text(value, MAX_TAG_LENGTH, "tags.value")
-        for key, value in call.pairs("tags").items()
-    }
 
 
 def _model(call: Call, at_least: Role = Role.VIEWER) -> RegisteredModel:
@@ -69,7 +62,7 @@ def create_model(call: Call) -> dict[str, Any]:
             project=project,
             name=name,
             description=call.text("description"),
-            tags=_tags(call),
+            tags=call.pairs("tags", MAX_TAG_LENGTH),
         )
     except Conflict as error:
         raise MlflowError("RESOURCE_ALREADY_EXISTS", f"Registered Model (name={name}) already exists.") from error
@@ -108,12 +101,15 @@ def delete_model(call: Call) -> dict[str, Any]:
 
 
 def search_models(call: Call) -> dict[str, Any]:
-    """Registered models by filter, ordered by name."""
-    rows = filter_models(selectors.models(project=call.project()), call.text("filter")).order_by("name")
-    found, token = page_of(rows, call, default=100, most=1000)
-    newest = ModelVersion.objects.filter(model__in=[row.pk for row in found]).order_by("model_id", "-version")
+    """Registered models by filter, ordered by name unless asked otherwise."""
+    # For registered models alone MLflow takes 0, and finds none.
+    none = call.integer("max_results") == 0
+    size = 0 if none else size_of(call, default=100, most=1000)
+    part = models(selectors.models(project=call.project()), call.text("filter"), call.strings("order_by"))
+    page = page_of(part, call, size)
+    newest = ModelVersion.objects.filter(model__in=[row.pk for row in page.rows]).order_by("model_id", "-version")
     latest = {row.model_id: row for row in _related(newest.distinct("model_id"))}
-    return {"registered_models": [render.registered_model(row, latest.get(row.pk)) for row in found], **token}
+    return {"registered_models": [render.registered_model(row, latest.get(row.pk)) for row in page.rows], **token(page)}
 
 
 def _related(rows: Any) -> Any:
@@ -133,7 +129,8 @@ def latest_versions(call: Call) -> dict[str, Any]:
 def set_model_tag(call: Call) -> dict[str, Any]:
     """Set one tag of a model."""
     key = check_key(call.body.get("key"), "key")
-    services.update_model(principal=call.principal, model=_model(call, Role.DEVELOPER), tags={key: call.text("value")})
+    value = check_text(call.text("value"), MAX_TAG_LENGTH, "value")
+    services.update_model(principal=call.principal, model=_model(call, Role.DEVELOPER), tags={key: value})
     return {}
 
 
@@ -159,10 +156,14 @@ def delete_alias(call: Call) -> dict[str, Any]:
 
 
 def get_by_alias(call: Call) -> dict[str, Any]:
-    """The version that an alias points at."""
+    """The version that an alias points at; `latest` is the newest one."""
     alias = call.text("alias", required=True)
     model = _model(call)
-    found = selectors.versions(model).filter(aliases__name=alias).first()
+    newest = alias.lower() == selectors.LATEST
+    rows = selectors.versions(model)
+    found = (rows if newest else rows.filter(aliases__name=alias)).first()
+    if found is None and newest:
+        raise Missing(f"Latest version not found for model {model.name}.")
     if found is None:
         raise Invalid(f"Registered model alias {alias} not found.")
     return {"model_version": render.model_version(found)}
@@ -183,7 +184,7 @@ def create_version(call: Call) -> dict[str, Any]:
         artifact_path=path,
         source=source,
         description=call.text("description"),
-        tags=_tags(call),
+        tags=call.pairs("tags", MAX_TAG_LENGTH),
     )
     return {"model_version": render.model_version(selectors.versions(made.model).get(pk=made.pk))}
 
@@ -236,12 +237,11 @@ def delete_version(call: Call) -> dict[str, Any]:
 
 
 def search_versions(call: Call) -> dict[str, Any]:
-    """Versions by filter, newest first."""
-    project = call.project()
-    require_role(call.principal, project, Role.VIEWER)
-    rows = _related(filter_versions(ModelVersion.objects.filter(model__project=project), call.text("filter")))
-    found, token = page_of(rows.order_by("-pk"), call, default=200_000, most=200_000)
-    return {"model_versions": [render.model_version(row) for row in found], **token}
+    """Versions by filter, what changed last first unless asked otherwise."""
+    rows = _related(ModelVersion.objects.filter(model__project=call.project()))
+    part = versions(rows, call.text("filter"), call.strings("order_by"))
+    page = page_of(part, call, size_of(call, default=MOST_VERSIONS, most=MOST_VERSIONS))
+    return {"model_versions": [render.model_version(row) for row in page.rows], **token(page)}
 
 
 def download_uri(call: Call) -> dict[str, Any]:
@@ -257,9 +257,8 @@ def download_uri(call: Call) -> dict[str, Any]:
 def set_version_tag(call: Call) -> dict[str, Any]:
     """Set one tag of a version."""
     key = check_key(call.body.get("key"), "key")
-    services.update_version(
-        principal=call.principal, version=_version(call, Role.DEVELOPER), tags={key: call.text("value")}
-    )
+    value = check_text(call.text("value"), MAX_TAG_LENGTH, "value")
+    services.update_version(principal=call.principal, version=_version(call, Role.DEVELOPER), tags={key: value})
     return {}
 
 

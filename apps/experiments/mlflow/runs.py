@@ -10,7 +10,7 @@ from apps.experiments.files import artifacts
 from apps.experiments.mlflow import render
 from apps.experiments.mlflow.experiments import VIEW_TYPES
 from apps.experiments.mlflow.lookup import active_run, experiment_of, experiment_pks, run_of, writable_run
-from apps.experiments.mlflow.paging import bounds, next_token
+from apps.experiments.mlflow.paging import size_of, token
 from apps.experiments.mlflow.wire import Call
 from apps.experiments.models import PARAM_LENGTH, TAG_LENGTH, Run, Tag
 from apps.experiments.search import RunSearch
@@ -24,11 +24,8 @@ _STATUS_NAMES = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "K
 
 def create(call: Call) -> dict[str, Any]:
     """Open an external run."""
-    tags = {
-        ingest.check_key(key, "tags.key"): ingest.check_text(value, TAG_LENGTH, "tags.value")
-        for key, value in call.pairs("tags").items()
-    }
-    name = call.text("run_name", limit=250) or tags.get(RUN_NAME_TAG, "") or f"run-{uuid.uuid4().hex[:8]}"
+    tags = call.pairs("tags", TAG_LENGTH, cut=True)
+    name = call.text("run_name")[:TAG_LENGTH] or tags.get(RUN_NAME_TAG, "") or f"run-{uuid.uuid4().hex[:8]}"
     made = services.create_external_run(
         principal=call.principal,
         experiment=experiment_of(call, Role.DEVELOPER),
@@ -59,7 +56,7 @@ def update(call: Call) -> dict[str, Any]:
         run=writable_run(call),
         status=status,
         ended_at=moment(call.integer("end_time", 0) or 0),
-        name=call.text("run_name", limit=250),
+        name=call.text("run_name")[:TAG_LENGTH],
     )
     return {"run_info": render.run_info(run)}
 
@@ -134,14 +131,10 @@ def search(call: Call) -> dict[str, Any]:
         order_by=call.strings("order_by"),
         active=VIEW_TYPES.get(view, True),
     )
-    offset, size = bounds(call, default=1000, most=50_000)
-    found = wanted.page(offset, size + 1)
-    rows = {
-        row.pk: row
-        for row in selectors.with_values(Run.objects.filter(pk__in=found[:size])).prefetch_related("logged_models")
-    }
-    token = next_token(offset + size) if len(found) > size else {}
-    return {"runs": [render.run(rows[pk]) for pk in found[:size] if pk in rows], **token}
+    page = wanted.page(size_of(call, default=1000, most=50_000), call.text("page_token"))
+    loaded = selectors.with_values(Run.objects.filter(pk__in=page.rows)).prefetch_related("logged_models")
+    rows = {row.pk: row for row in loaded}
+    return {"runs": [render.run(rows[pk]) for pk in page.rows if pk in rows], **token(page)}
 
 
 def list_artifacts(call: Call) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from apps.core.limits import LIMITS, Rate, whole
 from apps.core.models import Project
 from apps.core.secrets.tokens import find_token
 from apps.core.states import Role
-from apps.experiments.tracking.ingest import int64
+from apps.experiments.tracking.ingest import check_key, check_text, cut_text, int64
 
 logger = logging.getLogger(__name__)
 
@@ -136,9 +136,13 @@ class Call:
             raise Invalid(f"Invalid value for parameter '{name}' supplied: it is not a list of strings.", field=name)
         return items
 
-    def pairs(self, name: str) -> dict[str, str]:
-        """A list of `{key, value}` as a dict. Raises Invalid."""
-        return {str(item.get("key") or ""): str(item.get("value") or "") for item in self.objects(name)}
+    def pairs(self, name: str, limit: int, *, cut: bool = False) -> dict[str, str]:
+        """A list of `{key, value}` as a dict; values longer than `limit` are cut or refused. Raises Invalid."""
+        check = cut_text if cut else check_text
+        return {
+            check_key(item.get("key"), f"{name}.key"): check(item.get("value") or "", limit, f"{name}.value")
+            for item in self.objects(name)
+        }
 
     @property
     def run_token(self) -> str:

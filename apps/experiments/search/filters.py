@@ -1,10 +1,13 @@
 """MLflow's filter and ordering language, parsed. Pure but for the errors that it raises.
 
 metrics.loss < 1 AND tags.`a.b` != 'x' AND attributes.status IN ('FINISHED', 'FAILED')
+
+A string ends at a quote of its own kind; what is between the two is the value as it stands, a backslash or a doubled
+quote included, as in MLflow. So "it's" is the way to write it's.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from apps.core.errors import Invalid
@@ -25,19 +28,21 @@ KINDS = {
     "attributes": "attribute",
     "attr": "attribute",
     "run": "attribute",
+    "dataset": "dataset",
+    "datasets": "dataset",
 }
+MAX_ORDERS = 10
 _TOKEN = re.compile(
     r"""\s*(?:
       (?P<op><=|>=|!=|=|<|>)
     | (?P<mark>[(),])
-    | (?P<name>(?:[A-Za-z_]\w*\s*\.\s*)(?:`[^`]*`|"[^"]*"|[\w.\-/]+))
-    | (?P<string>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")
+    | (?P<name>(?:[A-Za-z_]\w*\s*\.\s*)(?:`[^`]*`|"[^"]*"|'[^']*'|[\w.\-/]+))
+    | (?P<string>'(?:''|\\'|[^'])*'|"(?:""|\\"|[^"])*")
     | (?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)
     | (?P<word>`[^`]*`|[A-Za-z_]\w*)
     )""",
     re.VERBOSE,
 )
-_COMPARATORS = {"=", "!=", "<", "<=", ">", ">=", "LIKE", "ILIKE", "IN", "NOT IN", "IS NULL", "IS NOT NULL"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Ordering:
 
 
 def parse_filter(text: str) -> list[Comparison]:
-    """The conditions, all of which must hold. Raises Invalid, saying where it stopped to make sense."""
+    """The conditions, all of which must hold. Raises Invalid, saying from where on it makes no sense."""
     if len(text) > MAX_LENGTH:
         raise Invalid(f"Invalid filter: it is longer than {MAX_LENGTH} characters.")
     return _Parser(text).conditions() if text.strip() else []
@@ -74,6 +79,16 @@ def parse_ordering(text: str) -> Ordering:
     if not parser.done:
         raise Invalid(f"Invalid order_by clause '{text[:200]}'. Write a name, then ASC or DESC.")
     return Ordering(kind, key, direction == "DESC")
+
+
+def parse_orderings(texts: Sequence[str]) -> list[Ordering]:
+    """All of `order_by`; what is named again can't tell any two apart, and is left out. Raises Invalid."""
+    if len(texts) > MAX_ORDERS:
+        raise Invalid(f"At most {MAX_ORDERS} order_by clauses are supported.")
+    found: dict[tuple[str, str], Ordering] = {}
+    for order in map(parse_ordering, texts):
+        found.setdefault((order.kind, order.key), order)
+    return list(found.values())
 
 
 class _Parser:
@@ -131,7 +146,7 @@ class _Parser:
         head, _, tail = text.partition(".")
         group = KINDS.get(head.strip().lower())
         if group is None:
-            raise self._wrong(f"{head.strip()!r} is none of metrics, params, tags and attributes")
+            raise self._wrong(f"{head.strip()!r} is none of metrics, params, tags, attributes and datasets")
         return group, _unquoted(tail.strip())
 
     def _condition(self) -> Comparison:
@@ -151,14 +166,14 @@ class _Parser:
 
     def _value(self) -> str | float:
         kind, text = self._take("string", "number")
-        return float(text) if kind == "number" else _unescaped(text)
+        return float(text) if kind == "number" else text[1:-1]
 
     def _values(self) -> tuple[str, ...]:
         if self._take("mark")[1] != "(":
             raise self._wrong("IN needs a list in parentheses")
-        found = [_unescaped(self._take("string")[1])]
+        found = [self._take("string")[1][1:-1]]
         while (mark := self._take("mark")[1]) == ",":
-            found.append(_unescaped(self._take("string")[1]))
+            found.append(self._take("string")[1][1:-1])
         if mark != ")":
             raise self._wrong("the list of IN does not end")
         return tuple(found)
@@ -166,10 +181,6 @@ class _Parser:
 
 def _unquoted(text: str) -> str:
     return text[1:-1] if text[:1] in "`\"'" else text
-
-
-def _unescaped(text: str) -> str:
-    return re.sub(r"\\(.)", r"\1", text[1:-1])
 
 
 def matcher(pattern: str, *, ignore_case: bool) -> Callable[[str], bool]:

@@ -19,7 +19,7 @@ from apps.experiments.registry import uses
 from apps.experiments.services.authors import author
 
 MAX_NAME = 250
-_ALIAS = re.compile(r"[\w.-]{1,250}")
+_ALIAS = re.compile(r"(?!\.)[\w.-]{1,250}")
 # MLflow keeps these for version numbers: "v3" and "latest" would be ambiguous in `models:/name@alias`.
 _RESERVED_ALIAS = re.compile(r"^(v\d+|latest|\d+)$", re.IGNORECASE)
 DEFAULT_ARTIFACT_PATH = "model"
@@ -44,8 +44,8 @@ def create_model(
 
 
 def _checked_name(name: str) -> str:
-    if not name or len(name) > MAX_NAME or any(letter in "/:" or ord(letter) < 32 for letter in name):
-        raise Invalid(f"A model's name has 1 to {MAX_NAME} letters, without '/' and ':'.", field="name")
+    if not name.strip() or len(name) > MAX_NAME or any(letter in "/:" or ord(letter) < 32 for letter in name):
+        raise Invalid(f"A model's name has 1 to {MAX_NAME} letters, not only blanks, and no '/' or ':'.", field="name")
     if name in (".", ".."):
         raise Invalid("A model can't be called '.' or '..'.", field="name")
     return name
@@ -158,7 +158,7 @@ def set_alias(*, principal: Principal, version: ModelVersion, alias: str) -> Mod
     if not _ALIAS.fullmatch(alias) or _RESERVED_ALIAS.match(alias):
         raise Invalid(
             f"{alias!r} can't be an alias.",
-            hint="Use letters, digits, '.', '_' and '-', but no number, 'v1' or 'latest'.",
+            hint="Use letters, digits, '_', '-' and, further on, '.', but no number, 'v1' or 'latest'.",
             field="alias",
         )
     model = held(version.model)

@@ -74,17 +74,27 @@ def parse_batch(body: Mapping[str, Any]) -> Batch:
 
 
 def pair(item: Mapping[str, Any], limit: int, where: str = "") -> tuple[str, str]:
-    """The checked key and value of a param or a tag."""
+    """The checked key and value of a param or a tag; a longer value is cut to `limit` characters."""
     key = check_key(item.get("key"), f"{where}key")
     value = item.get("value")
-    return key, check_text("" if value is None else value, limit, f"{where}value")
+    return key, cut_text("" if value is None else value, limit, f"{where}value")
+
+
+def cut_text(value: Any, limit: int, where: str) -> str:
+    """A string that Postgres can keep, cut to `limit` characters: as MLflow does with what programs log, because a
+    training that ran for hours shall not end for a long remark."""
+    return _storable((value if isinstance(value, str) else str(value))[:limit], where)
 
 
 def check_text(value: Any, limit: int, where: str) -> str:
-    """A string that Postgres can keep, of at most `limit` characters."""
+    """A string that Postgres can keep, of at most `limit` characters. Raises Invalid."""
     text = value if isinstance(value, str) else str(value)
     if len(text) > limit:
         raise Invalid(f"'{where}' exceeds the maximum length of {limit} characters")
+    return _storable(text, where)
+
+
+def _storable(text: str, where: str) -> str:
     if "\x00" in text or (not text.isascii() and any(0xD800 <= ord(letter) <= 0xDFFF for letter in text)):
         raise Invalid(f"'{where}' has a NUL or half a surrogate pair, which can't be stored.")
     return text

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from django.core.paginator import Page, Paginator
 from django.http import QueryDict
 
 from apps.core.errors import Invalid
+from apps.core.pages.numbered import NumberedPage, page_at
 from apps.experiments import selectors
 from apps.experiments.models import Experiment, Run
 from apps.experiments.pages import charts
@@ -37,22 +37,6 @@ class Row:
     cells: list[Cell]
 
 
-class _Matches:
-    """The runs that match, as Django's Paginator wants them: counted once, read by slices."""
-
-    def __init__(self, search: RunSearch) -> None:
-        self._search = search
-
-    def count(self) -> int:
-        return self._search.rows.count()
-
-    def __getitem__(self, part: slice) -> list[Run]:
-        start, stop = part.start or 0, part.stop or 0
-        pks = self._search.page(start, stop - start)
-        found = {run.pk: run for run in selectors.with_values(selectors.runs(pk__in=pks))}
-        return [found[pk] for pk in pks if pk in found]
-
-
 class RunTable:
     """The runs of an experiment, filtered, sorted and cut by what the address says."""
 
@@ -62,14 +46,17 @@ class RunTable:
         self.error = ""
 
     @cached_property
-    def page(self) -> Page[Any]:
+    def page(self) -> NumberedPage[Run]:
         """One page of runs. A filter that makes no sense gives an empty page and sets `error`."""
         try:
             search = self._search
         except Invalid as error:
             self.error = error.sentence
-            return Paginator([], PER_PAGE).get_page(1)
-        return Paginator(_Matches(search), PER_PAGE).get_page(self._query.get("page"))  # type: ignore[arg-type]
+            return NumberedPage([], 0)
+        found, first = page_at(self._query.get("page", ""), PER_PAGE, search.page)
+        runs = {run.pk: run for run in selectors.with_values(selectors.runs(pk__in=found.rows))}
+        shown = [runs[pk] for pk in found.rows if pk in runs]
+        return NumberedPage(shown, search.rows.count(), first, PER_PAGE, found.previous, found.next)
 
     @cached_property
     def _search(self) -> RunSearch:

@@ -1,0 +1,187 @@
+"""Runs by what they logged, with queries that use the indexes."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Case, CharField, F, FilteredRelation, Q, QuerySet, Value, When
+from django.db.models.functions import Cast, Coalesce, Collate, Concat, Left
+
+from apps.core.database import keyset
+from apps.core.database.keyset import Key, Page, Part
+from apps.core.errors import Invalid
+from apps.experiments.models import INDEXED_CHARS, LatestMetric, Param, Run, Tag
+from apps.experiments.search import conditions
+from apps.experiments.search.filters import Comparison, Ordering, matcher, parse_filter, parse_orderings
+from apps.experiments.states import MLFLOW_STATUS
+
+_NAN = float("nan")
+SHOWN_START = Coalesce("started_at", "created_at")
+"""When a run began, as clients are told: one that waits began when it was made."""
+_TEXTS = {
+    "run_id": "uid",
+    "run_name": "name",
+    "run name": "name",
+    "name": "name",
+    "user_id": "created_by",
+    "user": "created_by",
+}
+_TIMES = {
+    "start_time": "shown_start",
+    "created": "shown_start",
+    "created_at": "shown_start",
+    "end_time": "ended_at",
+}
+_NEWEST = Key("shown_start", datetime, descending=True)
+# Letters are sorted by their code points, whatever the database's own collation is.
+_PLAIN = "C"
+
+
+class RunSearch:
+    """The runs of some experiments that match a filter, in an order: MLflow's `filter` and `order_by`.
+
+    Raises Invalid for what makes no sense.
+    """
+
+    def __init__(
+        self, experiment_pks: Sequence[int], *, filter_text: str, order_by: Sequence[str], active: bool | None
+    ) -> None:
+        self._experiments = list(experiment_pks)
+        rows = Run.objects.filter(experiment_id__in=self._experiments).alias(shown_start=SHOWN_START)
+        if active is not None:
+            rows = rows.filter(deleted_at__isnull=active)
+        for found in parse_filter(filter_text):
+            rows = rows.filter(self._condition(found))
+        self.rows: QuerySet[Run] = rows
+        self._orders = parse_orderings(order_by)
+
+    def page(self, size: int, token: str = "") -> Page:
+        """The primary keys of at most `size` runs, and the tokens that lead on and back. Raises Invalid."""
+        found = keyset.page(self._parts(), size, token)
+        return Page([row["pk"] for row in found.rows], found.previous, found.next)
+
+    def _parts(self) -> list[Part]:
+        """One query, or, ordered by a metric first, those with a number, with NaN, and without the metric.
+
+        Each of the first two is a range scan of (experiment, key, value); one query for all three would have to sort
+        every run of the experiment. The latest value is one a run and key, so that nothing is found twice.
+        """
+        if not self._orders or self._orders[0].kind != "metric":
+            return [self._part(self.rows, self._orders)]
+        first, rest = self._orders[0], self._orders[1:]
+        latest = Q(latest_metrics__experiment_id__in=self._experiments, latest_metrics__key=first.key)
+        with_value = self.rows.annotate(
+            lead=FilteredRelation("latest_metrics", condition=latest), lead_value=F("lead__value")
+        )
+        lead = Key("lead_value", float, descending=first.descending)
+        having = LatestMetric.objects.filter(experiment_id__in=self._experiments, key=first.key).values("run_id")
+        return [
+            self._part(with_value.filter(lead_value__lt=_NAN), rest, lead),
+            self._part(with_value.filter(lead_value=_NAN), rest),
+            self._part(self.rows.exclude(pk__in=having), rest),
+        ]
+
+    def _part(self, rows: QuerySet[Run], orders: Sequence[Ordering], *lead: Key) -> Part:
+        keys = list(lead)
+        for number, order in enumerate(orders):
+            if order.kind == "attribute":
+                rows, key = _attribute_key(rows, order, f"order{number}")
+            else:
+                rows, key = _logged_key(rows, order, f"order{number}")
+            keys.append(key)
+        if all(key.name != _NEWEST.name for key in keys):
+            keys.append(_NEWEST)
+        keys.append(Key("uid"))
+        values = {key.name for key in keys} - {"uid", "shown_start"}
+        return Part(rows.annotate(shown_start=SHOWN_START).values("pk", "uid", "shown_start", *sorted(values)), keys)
+
+    def _condition(self, found: Comparison) -> Q:
+        if found.kind == "attribute":
+            return _attribute(found)
+        if found.kind == "dataset":
+            # No run has one: Flotilla does not keep what runs were trained on.
+            return Q(pk__in=())
+        table: Any = {"metric": LatestMetric, "param": Param, "tag": Tag}[found.kind]
+        values = table.objects.filter(experiment_id__in=self._experiments, key=found.key)
+        if found.op in ("IS NULL", "IS NOT NULL"):
+            having = Q(pk__in=values.values("run_id"))
+            return ~having if found.op == "IS NULL" else having
+        if found.kind == "metric":
+            if not isinstance(found.value, float):
+                raise Invalid(f"Invalid filter: metrics.{found.key} is compared with a number.")
+            holds = conditions.number("value", found.value, found)
+            # NaN is greater than all for Postgres, but for people it is only different from any number.
+            values = values.filter(holds) if found.op == "!=" else values.filter(holds, value__lt=_NAN)
+        elif not isinstance(found.value, str | tuple):
+            raise Invalid(f"Invalid filter: {found.kind}s.{found.key} is compared with a string in quotes.")
+        else:
+            values = values.filter(conditions.text("value", found))
+            if found.op == "=":
+                # The index holds the head of the value.
+                head = Left("value", INDEXED_CHARS)
+                values = values.alias(head=head).filter(head=str(found.value)[:INDEXED_CHARS])
+        return Q(pk__in=values.values("run_id"))
+
+
+def _attribute_key(rows: QuerySet[Run], order: Ordering, alias: str) -> tuple[QuerySet[Run], Key]:
+    key = order.key.lower()
+    if key in _TIMES:
+        return rows, Key(_TIMES[key], datetime, order.descending, optional=key == "end_time")
+    column: Any = _status() if key == "status" else _artifact_uri() if key == "artifact_uri" else _TEXTS.get(key)
+    if column is None:
+        raise Invalid(f"Invalid order_by: a run has no attribute '{order.key[:100]}'.")
+    return rows.annotate(**{alias: Collate(column, _PLAIN)}), Key(alias, str, order.descending)
+
+
+def _logged_key(rows: QuerySet[Run], order: Ordering, alias: str) -> tuple[QuerySet[Run], Key]:
+    """The value of a metric, a param or a tag; for a run without it the join gives nothing."""
+    if order.kind not in ("metric", "param", "tag"):
+        raise Invalid(f"Invalid order_by: runs can't be ordered by '{order.key[:100]}'.")
+    relation = {"metric": "latest_metrics", "param": "params", "tag": "tags"}[order.kind]
+    joined = FilteredRelation(relation, condition=Q(**{f"{relation}__key": order.key}))
+    rows = rows.annotate(**{f"{alias}_row": joined})
+    value: Any = F(f"{alias}_row__value")
+    if order.kind != "metric":
+        return rows.annotate(**{alias: Collate(value, _PLAIN)}), Key(alias, str, order.descending, optional=True)
+    # The greatest first is the least of the opposites first: then NaN comes after all numbers in either direction.
+    value = -value if order.descending else value
+    return rows.annotate(**{alias: value}), Key(alias, float, optional=True)
+
+
+def _status() -> Case:
+    shown = [When(state=state, then=Value(status)) for state, status in MLFLOW_STATUS.items()]
+    return Case(*shown, output_field=CharField())
+
+
+def _artifact_uri() -> Concat:
+    experiment = Cast("experiment_id", CharField())
+    return Concat(Value("mlflow-artifacts:/"), experiment, Value("/"), "uid", Value("/artifacts"))
+
+
+def _attribute(found: Comparison) -> Q:
+    key = found.key.lower()
+    if key in _TEXTS:
+        return conditions.text(_TEXTS[key], found)
+    if key in _TIMES:
+        return conditions.time(_TIMES[key], found)
+    if key == "artifact_uri":
+        rows = Run.objects.alias(uri=_artifact_uri())
+        return Q(pk__in=rows.filter(conditions.text("uri", found)).values("pk"))
+    if key == "status" and isinstance(found.value, str | tuple):
+        return Q(state__in=[state for state, status in MLFLOW_STATUS.items() if _holds(found, status)])
+    raise conditions.refused(found, "run_id, run_name, status, start_time")
+
+
+def _holds(found: Comparison, status: str) -> bool:
+    if isinstance(found.value, tuple):
+        return (status in found.value) == (found.op == "IN")
+    value = str(found.value)
+    tests: dict[str, Callable[[], bool]] = {
+        "=": lambda: status == value,
+        "!=": lambda: status != value,
+        "LIKE": lambda: matcher(value, ignore_case=False)(status),
+        "ILIKE": lambda: matcher(value, ignore_case=True)(status),
+    }
+    if found.op not in tests:
+        raise Invalid("Invalid filter: a status is compared by =, !=, LIKE, ILIKE and IN.")
+    return tests[found.op]()

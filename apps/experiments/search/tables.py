@@ -1,0 +1,183 @@
+"""Experiments, registered models, their versions and logged models: whose tags are a JSON column of their own."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Collate
+
+from apps.core.database.keyset import Key, Part
+from apps.core.errors import Invalid
+from apps.experiments.models import Experiment, LoggedModel, ModelVersion, RegisteredModel
+from apps.experiments.search import conditions
+from apps.experiments.search.conditions import TextIn
+from apps.experiments.search.filters import Comparison, Ordering, parse_filter, parse_orderings
+
+# MLflow keeps prompts as registered models with this tag, which models don't have. Searches are for models.
+IS_PROMPT = "mlflow.prompt.is_prompt"
+_PLAIN = "C"
+_KINDS: Mapping[str, type] = {"pk": int, "version": int, "created_at": datetime, "updated_at": datetime}
+
+
+@dataclass(frozen=True)
+class Table:
+    """What may be asked of one kind of thing, by MLflow's names: columns of text, numbers and times, JSON objects."""
+
+    texts: Mapping[str, str]
+    orders: Mapping[str, str]
+    """Columns to sort by."""
+    ids: Mapping[str, str] = field(default_factory=dict)
+    """Numbers that MLflow writes as strings: the same or another, but neither greater nor less."""
+    numbers: Mapping[str, str] = field(default_factory=dict)
+    times: Mapping[str, str] = field(default_factory=dict)
+    objects: Mapping[str, str] = field(default_factory=lambda: {"tag": "tags"})
+
+
+_EXPERIMENTS = Table(
+    texts={"name": "name"},
+    ids={"experiment_id": "pk"},
+    times={"creation_time": "created_at", "last_update_time": "updated_at"},
+    orders={"name": "name", "experiment_id": "pk", "creation_time": "created_at", "last_update_time": "updated_at"},
+)
+_MODELS = Table(
+    texts={"name": "name"},
+    # The older name says when it was changed, too.
+    orders={"name": "name", "timestamp": "updated_at", "last_updated_timestamp": "updated_at"},
+)
+_VERSIONS = Table(
+    texts={"name": "model__name", "run_id": "run__uid", "source_path": "source"},
+    numbers={"version_number": "version"},
+    orders={
+        "name": "model__name",
+        "version_number": "version",
+        "creation_timestamp": "created_at",
+        "last_updated_timestamp": "updated_at",
+    },
+)
+_LOGGED_TIMES = {
+    "creation_timestamp": "created_at",
+    "creation_time": "created_at",
+    "last_updated_timestamp": "updated_at",
+    "last_updated_time": "updated_at",
+}
+_LOGGED_TEXTS = {
+    "name": "name",
+    "model_id": "uid",
+    "source_run_id": "run__uid",
+    "model_type": "model_type",
+    "status": "status",
+}
+_LOGGED = Table(
+    texts=_LOGGED_TEXTS,
+    times=_LOGGED_TIMES,
+    objects={"tag": "tags", "param": "params"},
+    orders=_LOGGED_TEXTS | _LOGGED_TIMES,
+)
+
+
+def experiments(rows: QuerySet[Experiment], filter_text: str, order_by: Sequence[str]) -> Part:
+    """Experiments by name, id, times and tags; the newest first unless ordered otherwise. Raises Invalid."""
+    orders = parse_orderings(order_by)
+    usual = [] if orders else [Key("created_at", datetime, descending=True), Key("pk", int)]
+    return _part(_matching(rows, parse_filter(filter_text), _EXPERIMENTS), _EXPERIMENTS, orders, usual)
+
+
+def models(rows: QuerySet[RegisteredModel], filter_text: str, order_by: Sequence[str]) -> Part:
+    """Registered models by name and tags, in the order of their names unless ordered otherwise. Raises Invalid."""
+    found = parse_filter(filter_text)
+    if not _asks_for_prompts(found):
+        rows, found = rows.exclude(tags__contains={IS_PROMPT: "true"}), _without_prompts(found)
+    rows = rows.annotate(plain_name=Collate("name", _PLAIN))
+    return _part(_matching(rows, found, _MODELS), _MODELS, parse_orderings(order_by), [Key("plain_name")])
+
+
+def versions(rows: QuerySet[ModelVersion], filter_text: str, order_by: Sequence[str]) -> Part:
+    """Model versions by the model's name, the run, the source and tags; what changed last comes first unless ordered
+    otherwise. Raises Invalid."""
+    found, orders = parse_filter(filter_text), parse_orderings(order_by)
+    if not _asks_for_prompts(found):
+        prompts = ModelVersion.objects.filter(tags__contains={IS_PROMPT: "true"}).values("model")
+        rows, found = rows.exclude(model__in=prompts), _without_prompts(found)
+    usual = [] if orders else [Key("updated_at", datetime, descending=True)]
+    ends = [*usual, Key("plain_name"), Key("version", int, descending=True)]
+    rows = rows.annotate(plain_name=Collate("model__name", _PLAIN))
+    return _part(_matching(rows, found, _VERSIONS), _VERSIONS, orders, ends)
+
+
+def logged_models(rows: QuerySet[LoggedModel], filter_text: str, orders: Sequence[Ordering]) -> Part:
+    """Logged models by name, id, source run, type, status, times, tags and params; then the newest first.
+
+    Raises Invalid.
+    """
+    # None has metrics of its own, so that none is told from another by them.
+    told = [order for order in orders if order.kind != "metric"]
+    ends = [Key("created_at", datetime, descending=True), Key("uid")]
+    return _part(_matching(rows, parse_filter(filter_text), _LOGGED), _LOGGED, told, ends)
+
+
+def _asks_for_prompts(found: Iterable[Comparison]) -> bool:
+    first = next((each for each in found if (each.kind, each.key) == ("tag", IS_PROMPT)), None)
+    return first is not None and (first.op, str(first.value).lower()) in (("=", "true"), ("!=", "false"))
+
+
+def _without_prompts(found: Iterable[Comparison]) -> list[Comparison]:
+    return [each for each in found if (each.kind, each.key) != ("tag", IS_PROMPT)]
+
+
+def _matching(rows: QuerySet[Any], found: Iterable[Comparison], table: Table) -> QuerySet[Any]:
+    for number, each in enumerate(found):
+        if each.kind in table.objects:
+            alias = f"text{number}"
+            rows = rows.alias(**{alias: TextIn(table.objects[each.kind], each.key)})
+            rows = rows.filter(conditions.optional_text(alias, each))
+        elif each.kind == "attribute":
+            rows = rows.filter(_attribute(each, table))
+        elif each.kind == "metric" and "param" in table.objects and isinstance(each.value, float):
+            rows = rows.none()
+        else:
+            raise conditions.refused(each)
+    return rows
+
+
+def _attribute(found: Comparison, table: Table) -> Q:
+    key = found.key.lower()
+    if key in table.texts:
+        return conditions.text(table.texts[key], found)
+    if key in table.times:
+        return conditions.time(table.times[key], found)
+    if key in table.numbers:
+        return conditions.number(table.numbers[key], _whole(found), found)
+    if key in table.ids and found.op in ("=", "!=", "IN", "NOT IN"):
+        values = found.value if isinstance(found.value, tuple) else (found.value,)
+        among = Q(**{f"{table.ids[key]}__in": [_whole(replace(found, value=value)) for value in values]})
+        return among if found.op in ("=", "IN") else ~among
+    raise conditions.refused(found, ", ".join([*table.texts, *table.times, *table.numbers, *table.ids]))
+
+
+def _whole(found: Comparison) -> int:
+    """A whole number, which may be written in quotes. Raises Invalid."""
+    value = found.value
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 19:
+        return int(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    raise Invalid(f"Invalid filter: {found.key[:100]} is compared with a whole number.")
+
+
+def _part(rows: QuerySet[Any], table: Table, orders: Sequence[Ordering], ends: Sequence[Key]) -> Part:
+    """The rows in the order asked for, then in that of `ends`, then by their keys."""
+    keys: list[Key] = []
+    for number, order in enumerate(orders):
+        column = table.orders.get(order.key.lower())
+        if order.kind != "attribute" or column is None:
+            raise Invalid(f"Invalid order_by: '{order.key[:100]}' is none of {', '.join(table.orders)}.")
+        alias = f"order{number}"
+        if column in _KINDS:
+            rows = rows.annotate(**{alias: F(column)})
+            keys.append(Key(alias, _KINDS[column], order.descending))
+        else:
+            rows = rows.annotate(**{alias: Collate(column, _PLAIN)})
+            keys.append(Key(alias, str, order.descending, optional=column == "run__uid"))
+    return Part(rows, [*keys, *ends, Key("pk", int, descending=True)])

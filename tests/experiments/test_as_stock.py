@@ -1,0 +1,187 @@
+"""Answers that MLflow's own server (3.17.2 on SQLite) gave to the same requests."""
+
+import json
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from apps.core.models import Project
+from apps.experiments.models import Experiment, LoggedModel, ModelVersion, RegisteredModel, Run
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+API = "/api/2.0/mlflow"
+REFUSED = 400
+
+
+class Stock:
+    """One client of MLflow's API."""
+
+    def __init__(self, token: str) -> None:
+        self._client = Client(headers={"authorization": f"Bearer {token}"})
+
+    def __call__(self, method: str, path: str, **body: Any) -> Any:
+        if method == "GET":
+            return self._client.get(f"{API}/{path}", body)
+        return self._client.generic(method, f"{API}/{path}", json.dumps(body), content_type="application/json")
+
+
+@pytest.fixture
+def stock(token: str) -> Stock:
+    return Stock(token)
+
+
+@pytest.fixture
+def run(experiment: Experiment) -> Run:
+    return factories.run(experiment, state="Running", points=0)
+
+
+def test_values_that_are_too_long_end_no_training(stock: Stock, run: Run) -> None:
+    longer = "x" * 20_000
+    about: dict[str, Any] = {"run_id": run.uid}
+    asked = [
+        stock("POST", "runs/log-parameter", **about, key="p", value=longer),
+        # The same again, and what differs only behind the cut.
+        stock("POST", "runs/log-parameter", **about, key="p", value="x" * 6001 + "y"),
+        stock("POST", "runs/set-tag", **about, key="t", value=longer),
+        stock("POST", "runs/log-batch", **about, params=[{"key": "q", "value": longer}]),
+        stock("POST", "runs/update", **about, run_name=longer),
+        stock("POST", "runs/create", experiment_id=str(run.experiment_id), run_name=longer,
+              tags=[{"key": "t", "value": longer}]),
+        stock("POST", "logged-models", experiment_id=str(run.experiment_id), name="m",
+              params=[{"key": "p", "value": longer}], tags=[{"key": "t", "value": longer}]),
+    ]  # fmt: skip
+    assert [reply.status_code for reply in asked] == [200] * len(asked), [reply.content for reply in asked]
+    params, tags = (dict(rows.values_list("key", "value")) for rows in (run.params, run.tags))
+    assert (len(params["p"]), len(params["q"]), len(tags["t"])) == (6000, 6000, 8000)
+    model = LoggedModel.objects.get()
+    assert (len(model.params["p"]), len(model.tags["t"])) == (6000, 8000)
+    differs = stock("POST", "runs/log-parameter", **about, key="p", value="x" * 5000)
+    assert differs.status_code == REFUSED and "Changing param values" in differs.json()["message"]
+
+
+def test_tags_of_experiments_and_models_have_limits(stock: Stock, experiment: Experiment, project: Project) -> None:
+    RegisteredModel.objects.create(project=project, name="m")
+    for path, body, most in (
+        ("experiments/set-experiment-tag", {"experiment_id": str(experiment.pk)}, 20_000),
+        ("registered-models/set-tag", {"name": "m"}, 100_000),
+    ):
+        statuses = [stock("POST", path, **body, key="k", value="x" * size).status_code for size in (most, most + 1)]
+        assert statuses == [200, REFUSED], path
+
+
+@pytest.mark.parametrize(
+    ("name", "status"), [("", 400), (" ", 400), ("\t", 400), ("  ", 400), ("a/b", 400), (".", 400), ("a b", 200)]
+)
+def test_names_of_models(stock: Stock, project: Project, name: str, status: int) -> None:
+    assert stock("POST", "registered-models/create", name=name).status_code == status
+    RegisteredModel.objects.create(project=project, name="old")
+    assert stock("POST", "registered-models/rename", name="old", new_name=name).status_code == status or name == "a b"
+
+
+def test_blanks_around_an_experiments_name_are_nothing_to_find_it_by(stock: Stock, project: Project) -> None:
+    made = stock("POST", "experiments/create", name=" first ").json()
+    found = stock("GET", "experiments/get-by-name", experiment_name=" first ").json()["experiment"]
+    assert (found["experiment_id"], found["name"]) == (made["experiment_id"], "first")
+
+
+@pytest.mark.parametrize(
+    ("what", "size", "expected"),
+    [
+        ("runs", 0, REFUSED), ("runs", -1, REFUSED), ("runs", 50_000, 1), ("runs", 50_001, REFUSED),
+        ("experiments", 0, REFUSED), ("experiments", 50_001, REFUSED), ("experiments", 1, 1),
+        ("registered-models", 0, 0), ("registered-models", 1, 1), ("registered-models", 1001, REFUSED),
+        ("model-versions", 0, REFUSED), ("model-versions", 200_000, 1), ("model-versions", 200_001, REFUSED),
+        ("logged-models", 0, 1), ("logged-models", 1001, 1), ("logged-models", 100_000, 1),
+        ("metrics/get-history", 0, REFUSED), ("metrics/get-history", -1, REFUSED),
+    ],
+)  # fmt: skip
+def test_how_many_are_asked_for(stock: Stock, run: Run, project: Project, what: str, size: int, expected: int) -> None:
+    factories.version(RegisteredModel.objects.create(project=project, name="m"), run)
+    LoggedModel.objects.create(experiment=run.experiment, name="m")
+    if what == "metrics/get-history":
+        reply = stock("GET", what, run_id=run.uid, metric_key="loss", max_results=size)
+    elif what in ("registered-models", "model-versions"):
+        reply = stock("GET", f"{what}/search", max_results=size)
+    else:
+        reply = stock("POST", f"{what}/search", experiment_ids=[str(run.experiment_id)], max_results=size)
+    if expected == REFUSED:
+        assert (reply.status_code, reply.json()["error_code"]) == (REFUSED, "INVALID_PARAMETER_VALUE")
+    else:
+        key = {"logged-models": "models"}.get(what, what.replace("-", "_"))
+        assert reply.status_code == 200 and len(reply.json()[key]) == expected
+
+
+def test_latest_is_the_newest_version_and_no_alias(stock: Stock, project: Project, run: Run) -> None:
+    model = RegisteredModel.objects.create(project=project, name="m")
+    for alias in ("latest", "LATEST"):
+        reply = stock("GET", "registered-models/alias", name="m", alias=alias)
+        assert (reply.status_code, reply.json()["message"]) == (404, "Latest version not found for model m.")
+    for _ in range(11):
+        newest = factories.version(model, run)
+    factories.version(model, run, alias="champion").delete()
+    for alias in ("latest", "Latest"):
+        found = stock("GET", "registered-models/alias", name="m", alias=alias).json()["model_version"]
+        assert found["version"] == str(newest.version)
+    for alias in ("champion", "nope"):
+        assert stock("GET", "registered-models/alias", name="m", alias=alias).status_code == REFUSED
+    for alias in ("latest", "v1", "a b", "", ".", "..", ".hidden"):
+        reply = stock("POST", "registered-models/alias", name="m", alias=alias, version="1")
+        assert reply.status_code == REFUSED, alias
+    assert not ModelVersion.objects.filter(aliases__isnull=False).exists()
+
+
+ODD = [
+    "start_time < 99999999999999999999", "start_time > -1e400", "created > 1e400", "end_time = 1.5",
+    "metrics.m LIKE '1'", "metrics.m = '1'", "metrics.m IN ('1')", "params.p > '1'", "params.p = 1", "tags.t < 'x'",
+    "status > 'a'", "status = 1", "run_id = 1", "run_name < 'a'", "version_number LIKE '1'",
+    "version_number > 99999999999999999999", "name = 1", "creation_time = 'x'", "creation_time LIKE 'x'",
+    "creation_time > -1e400", "experiment_id > '1'", "experiment_id = 'x'", "experiment_id = '99999999999999999999'",
+    "params.x = 'y'", "metrics.x > 1", "dataset.name > 1", "foo = 'x'", "foo.bar = 'x'", "params.p LIKE 'a\\'",
+    "tags.t LIKE '\\'", "tags.`a__b` = 'x'", "tags.`0` LIKE '%'", "tags.`'` = 'x'", "name IS NULL",
+    "creation_time IS NULL", "name IN ()", "name IN ('a'", "name LIKE '%%%%'", "= 'x'", "'x' = name", "params.p = 'x",
+    "`name` = 'x'", "tags.t ILIKE 'İ%'", "creation_timestamp > 0", "last_updated_time != 0", ";", "((",
+    "params.p = 'a' AND", "AND", "metrics.m > 1e", "metrics.`a\u0000b` > 1", "tags.t = '\u0000'", "tags.t = '\ud800'",
+    "tags.`\ud800` = 'x'", "metrics.m > 0 OR metrics.m < 1", "x" * 30_000,
+]  # fmt: skip
+ODD_ORDERS = [
+    "", " ", "foo", "metrics", "metrics.", ".m", "metrics.m DESC ASC", "metrics.m UP", "tags.`a__b`",
+    "params.`'` DESC", "metrics.`\u0000`", "tags.`\ud800`", "dataset.name", "name; drop", "timestamp",
+    "experiment_id", "version_number", "1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ["runs", "experiments", "registered-models", "model-versions", "logged-models"])
+def test_no_filter_and_no_order_is_an_error_of_ours(stock: Stock, run: Run, project: Project, what: str) -> None:
+    factories.version(RegisteredModel.objects.create(project=project, name="m", tags={"t": "x"}), run)
+    LoggedModel.objects.create(experiment=run.experiment, name="m", tags={"0": "x"})
+    queries = [{"filter": text} for text in ODD]
+    queries += [{"order_by": [{"field_name": text}] if what == "logged-models" else [text]} for text in ODD_ORDERS]
+    queries += [{"order_by": ["name"] * 11}, {"order_by": [{}]}, {"order_by": [1]}, {"order_by": "name"}]
+    for query in queries:
+        if what in ("registered-models", "model-versions"):
+            sent = {key: [str(item) for item in value] if key == "order_by" else value for key, value in query.items()}
+            if "\\ud800" in json.dumps(query):
+                continue  # no address can say it
+            reply = stock("GET", f"{what}/search", **sent)
+        else:
+            reply = stock("POST", f"{what}/search", experiment_ids=[str(run.experiment_id)], **query)
+        assert reply.status_code in (200, 400), (query, reply.content)
+
+
+def test_a_model_of_the_newest_version_is_served(project: Project, run: Run) -> None:
+    from apps.experiments.selectors import model_version
+
+    model = RegisteredModel.objects.create(project=project, name="m")
+    factories.version(model, run)
+    newest = factories.version(model, run)
+    assert model_version(project, "m", "@latest") == model_version(project, "m", "latest") == newest
+
+
+def test_prompts_are_kept_apart(stock: Stock, project: Project) -> None:
+    """Every search of a stock client since 2.21 says `tag.mlflow.prompt.is_prompt != 'true'`."""
+    RegisteredModel.objects.create(project=project, name="m")
+    condition = "tag.`mlflow.prompt.is_prompt` != 'true'"
+    found = stock("GET", "registered-models/search", filter=condition).json()["registered_models"]
+    assert [model["name"] for model in found] == ["m"]
