@@ -188,9 +188,10 @@ def test_a_redirect_is_not_followed(fake: KubeClient, api: FakeApi) -> None:
     assert len(api.requests) == 1
 
 
-def test_proxies_of_the_environment_are_ignored(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "socks5h://127.0.0.1:9"])
+def test_proxies_of_the_environment_are_ignored(proxy: str, api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
+        monkeypatch.setenv(name, proxy)
     client = KubeClient(connection(f"https://127.0.0.1:{api.port}", api.ca.decode(), TOKEN))
     assert client.version() == "v1.37.0-fake"
 
@@ -233,6 +234,10 @@ def test_nothing_is_retried_and_silence_ends(api: FakeApi, fake: KubeClient) -> 
         fake._transport.call("GET", "/version", timeout=0.3)
     assert (caught.value.reason, caught.value.sent) == ("Timeout", True)
     assert api.count("/version") == 1
+    api.answer_nothing, api.status_on_list = False, {"pods": [503]}
+    with pytest.raises(KubeError) as refused:
+        fake.list("v1", "Pod")
+    assert refused.value.status == 503 and api.count("/pods") == 1, "it said when to come again"
 
 
 def test_it_is_known_when_nothing_can_have_been_sent(api: FakeApi) -> None:
