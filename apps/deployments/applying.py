@@ -19,7 +19,7 @@ from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import NamespaceMissing
 from apps.deployments import manifests
 from apps.deployments.drift import Act, Difference, act_on, adopted, differences, projection, undoing
-from apps.deployments.drift.ownership import autoscaled
+from apps.deployments.drift.ownership import counted_by
 from apps.deployments.health import observed_revision
 from apps.deployments.models import Deployment
 from apps.deployments.rollout import Decision
@@ -81,6 +81,7 @@ class Applying:
             wanted = _sized(kept.manifest, rendered) if kept and same else manifests.stamped(rendered, asked)
             if live is not None:
                 self._undo(live, wanted)
+                wanted = _unsized(wanted) if counted_by(live) else wanted
             answer = self._put(wanted)
             applied.remember(self._deployment, asked, _unsized(projection(answer, wanted)))
             return []
@@ -106,7 +107,7 @@ class Applying:
     def _restore(self, live: Object, manifest: Object, rendered: Object) -> None:
         """Everything as it was applied: what others added goes by a patch, the rest by taking our fields back."""
         self._undo(live, manifest)
-        self._put(manifest if autoscaled(live) else _sized(manifest, rendered))
+        self._put(manifest if counted_by(live) else _sized(manifest, rendered))
 
     def _undo(self, live: Object, manifest: Object) -> None:
         """Remove what others added inside of ours."""

@@ -15,6 +15,9 @@ from apps.deployments.health import heal_span
 from apps.deployments.states import UNFINISHED, DeploymentState, RolloutState
 from apps.experiments.models import ModelVersion
 
+# How `Deployment.scaled_by` calls autoscalers: one whose name is not known, and one with its name behind this.
+AN_AUTOSCALER, THE_AUTOSCALER = "An autoscaler", "Autoscaler "
+
 
 class Target(models.Model):
     """Where a deployment may go: a cluster, a namespace and an environment."""
@@ -64,9 +67,12 @@ class Deployment(models.Model):
     reason = models.CharField(max_length=100, blank=True)
     message = models.TextField(blank=True)
     ready_replicas = models.PositiveIntegerField(default=0)
-    # How many replicas an autoscaler wants instead of `desired_replicas`, and which: "" and null where none does.
+    # How many replicas somebody else wants instead of `desired_replicas`, and who: an autoscaler, or another field
+    # manager of the number; null and "" where nobody does.
     scaled_to = models.PositiveIntegerField(null=True, blank=True)
     scaled_by = models.CharField(max_length=300, blank=True)
+    # Somebody asked us for a number: it holds over what another field manager than an autoscaler has set.
+    scale_asked = models.BooleanField(default=False)
     # [{"revision", "wanted", "existing", "ready"}], as Kubernetes said it last.
     observed = models.JSONField(default=list, blank=True)
     # What differs on the cluster from what was applied: [`drift.Difference`].
@@ -85,8 +91,13 @@ class Deployment(models.Model):
 
     @property
     def wanted_replicas(self) -> int:
-        """How many replicas are wanted now: by the autoscaler where there is one."""
+        """How many replicas are wanted now: by whoever else says how many, where somebody does."""
         return self.desired_replicas if self.scaled_to is None else self.scaled_to
+
+    @property
+    def is_autoscaled(self) -> bool:
+        """Whether it is an autoscaler that says how many."""
+        return self.scaled_by.startswith((AN_AUTOSCALER, THE_AUTOSCALER))
 
     @property
     def as_of(self) -> datetime | None:

@@ -27,9 +27,9 @@ from apps.core.work import DONE, Again, Away, Outcome, Retry
 from apps.deployments import manifests, selectors
 from apps.deployments.applying import Applying, Live
 from apps.deployments.drift import is_of
-from apps.deployments.drift.ownership import autoscaled
+from apps.deployments.drift.ownership import AUTOSCALER, counted_by
 from apps.deployments.health import observed_revision
-from apps.deployments.models import Deployment, Revision, Rollout
+from apps.deployments.models import AN_AUTOSCALER, THE_AUTOSCALER, Deployment, Revision, Rollout
 from apps.deployments.rollout import RollingSpec, RolloutStatus, decide
 from apps.deployments.services import applied, observing
 from apps.deployments.services.common import identity_of
@@ -86,7 +86,7 @@ def _uphold(client: KubeClient, deployment: Deployment, current: Revision) -> Ou
     live = _observe(client, identity)
     now = timezone.now()
     seen = {number: observed_revision(workload) for number, workload in live.workloads.items()}
-    scaler = _autoscaler_of(client, live.workloads.get(current.number))
+    scaler = _scaler_of(client, deployment, live.workloads.get(current.number))
     wanted = _wanted(deployment, current, seen[current.number].wanted if scaler else deployment.desired_replicas)
     status = _status(rollout, now)
     decision = decide(wanted, status, seen, now)
@@ -120,23 +120,33 @@ def _get(client: KubeClient, kind: str, name: str, namespace: str) -> Object | N
         return None
 
 
-def _autoscaler_of(client: KubeClient, workload: Object | None) -> str:
-    """The HorizontalPodAutoscaler that decides how many replicas there are, for a sentence; "" when we do.
+def _scaler_of(client: KubeClient, deployment: Deployment, workload: Object | None) -> str:
+    """Who decides how many replicas there are, for a sentence; "" when we do.
 
-    It is looked for only where one has written the number: one that was deleted meanwhile decides no longer. Looking
-    at autoscalers is an optional permission: without it, the one that wrote the number is taken to be there.
+    What somebody else's field manager holds is theirs, until a person asks us for a number; an autoscaler's it stays.
     """
-    if workload is None or not autoscaled(workload):
+    manager = counted_by(workload) if workload is not None else ""
+    if workload is None or not manager:
         return ""
+    if manager == AUTOSCALER:
+        return _autoscaler_of(client, workload)
+    return "" if deployment.scale_asked else manager[:120]
+
+
+def _autoscaler_of(client: KubeClient, workload: Object) -> str:
+    """The HorizontalPodAutoscaler of this workload, if it is there still: one that was deleted decides no longer.
+
+    Looking at autoscalers is an optional permission: without it, the one that wrote the number is taken to be there.
+    """
     namespace, name = workload["metadata"]["namespace"], workload["metadata"]["name"]
     try:
         scalers = client.list("autoscaling/v2", "HorizontalPodAutoscaler", namespace)
     except Forbidden:
-        return "An autoscaler"
+        return AN_AUTOSCALER
     for found in scalers:
         target = found["spec"]["scaleTargetRef"]
         if (target["kind"], target["name"]) == ("Deployment", name):
-            return f"Autoscaler {found['metadata']['name']}"
+            return f"{THE_AUTOSCALER}{found['metadata']['name']}"
     return ""
 
 

@@ -252,10 +252,45 @@ def test_what_is_no_edit_of_ours_is_no_drift(fleet: Fleet) -> None:
     restarted = {"kubectl.kubernetes.io/restartedAt": "2026-11-29T00:00:00Z"}
     by_hand(fleet, WORKLOAD, {"spec": {"template": {"metadata": {"annotations": restarted}}}})
     by_hand(fleet, WORKLOAD, {"metadata": {"labels": {"team": "a"}, "annotations": {"note": "b"}}})
-    by_hand(fleet, WORKLOAD, {"spec": {"replicas": 2}})
     fleet.round(app)
     assert app.drift == []
+
+
+def scale_as(fleet: Fleet, manager: str, count: int) -> None:
+    """As whoever scales does it: `kubectl scale`, KEDA, an autoscaler of one's own."""
+    path = f"{paths.item(*WORKLOAD, fleet.namespace)}/scale"
+    patch = {"spec": {"replicas": count}}
+    fleet.client._transport.call(
+        "PATCH", path, query={"fieldManager": manager}, body=patch, content_type="application/merge-patch+json"
+    )
+
+
+@pytest.mark.parametrize("manager", ["kubectl", "keda", "scaler-of-our-own"])
+def test_a_number_that_somebody_else_holds_is_theirs_until_a_person_asks(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, manager: str
+) -> None:
+    app = fleet.deploy(replicas=0)
+    fleet.round(app)
+    fleet.round(app)
+    for count in (2, 1):
+        scale_as(fleet, manager, count)
+        with counting(fleet.client, monkeypatch) as writes:
+            for _ in range(3):
+                fleet.round(app)
+        assert (writes, fleet.workloads()) == ([], {"app-r1": count}), "nobody flaps"
+        assert (app.scaled_to, app.scaled_by, app.wanted_replicas, app.drift) == (count, manager, count, [])
+        assert app.message.endswith(f"{manager} says how many.")
+    # Another environment, and what a hand did to it, change nothing about who says how many.
+    by_hand(fleet, WORKLOAD, container(env=[{"name": "NEW", "value": "x"}]))
+    fleet.round(app)
+    services.restore(principal=fleet.root, deployment=app)
+    fleet.round(app)
+    assert (fleet.workloads(), app.scaled_by) == ({"app-r1": 1}, manager)
+    services.scale(principal=fleet.root, deployment=app, replicas=0)
+    fleet.round(app)
     assert fleet.workloads() == {"app-r1": 0}
+    fleet.round(app)
+    assert (app.scaled_to, app.scaled_by, app.scale_asked, app.health) == (None, "", False, "Suspended")
 
 
 def forbid(patched: pytest.MonkeyPatch, client: KubeClient, kind: str) -> None:

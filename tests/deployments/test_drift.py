@@ -7,7 +7,7 @@ import pytest
 
 from apps.deployments import manifests
 from apps.deployments.drift import Act, act_on, adopted, differences, projection, sentence, undoing
-from apps.deployments.drift.ownership import Holder, Item, autoscaled, held_part
+from apps.deployments.drift.ownership import Holder, Item, counted_by, held_part
 from apps.deployments.specs import parse_revision
 
 IDENTITY = manifests.Identity("demo", "digits", "flotilla-demo")
@@ -184,14 +184,20 @@ def test_the_part_that_is_held_can_be_applied() -> None:
     assert held == {"spec": {"revisionHistoryLimit": 1, "template": {"spec": {"containers": [inner]}}}}
 
 
+COUNT: dict[str, Any] = {"f:spec": {"f:replicas": {}}}
+
+
 @pytest.mark.parametrize(
-    ("manager", "fields", "scaled"),
+    ("entries", "by"),
     [
-        ("kube-controller-manager", {"f:spec": {"f:replicas": {}}}, True),
-        ("kube-controller-manager", {"f:metadata": {"f:annotations": {}}}, False),
-        ("kubectl", {"f:spec": {"f:replicas": {}}}, False),
+        ([], ""),
+        ([("flotilla", COUNT, "1")], ""),
+        ([("kube-controller-manager", COUNT, "1")], "kube-controller-manager"),
+        ([("kube-controller-manager", {"f:metadata": {"f:annotations": {}}}, "1")], ""),
+        ([("flotilla", COUNT, "3"), ("kubectl", COUNT, "1"), ("keda", COUNT, "2")], "keda"),
+        ([("kubectl", {"f:spec": {"f:paused": {}}}, "2"), ("kubectl-edit", {"f:spec": {}}, "1")], "kubectl-edit"),
     ],
 )
-def test_who_decides_how_many(manager: str, fields: dict[str, Any], scaled: bool) -> None:
-    assert autoscaled({"metadata": {"managedFields": [entry(manager, fields, subresource="scale")]}}) is scaled
-    assert autoscaled({"metadata": {}}) is False
+def test_who_decides_how_many(entries: list[tuple[str, dict[str, Any], str]], by: str) -> None:
+    held = [entry(manager, fields, subresource="scale") | {"time": at} for manager, fields, at in entries]
+    assert counted_by({"metadata": {"managedFields": held}}) == by

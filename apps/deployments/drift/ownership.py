@@ -15,6 +15,8 @@ from typing import Any
 from apps.clusters.manifests import FIELD_MANAGER
 
 Tree = Mapping[str, Any]
+# As whom a HorizontalPodAutoscaler writes.
+AUTOSCALER = "kube-controller-manager"
 # By what the items of a list are known, the surest first; of other lists only the whole can be compared.
 _KEYS = ("mountPath", "name", "containerPort", "port", "topologyKey")
 
@@ -64,10 +66,13 @@ def others(obj: Mapping[str, Any]) -> list[Holder]:
     return sorted(found, key=lambda holder: holder.at, reverse=True)
 
 
-def autoscaled(obj: Mapping[str, Any]) -> bool:
-    """Whether it was a HorizontalPodAutoscaler that wrote the number of replicas last."""
-    path = ("spec", "replicas")
-    return any(holder.manager == "kube-controller-manager" and holder.holds(path) for holder in _holders(obj))
+def counted_by(obj: Mapping[str, Any]) -> str:
+    """The field manager, other than us, that holds the number of replicas; "" where it is ours alone.
+
+    Whoever scales writes by way of the subresource `scale`: a HorizontalPodAutoscaler (`AUTOSCALER`), KEDA, kubectl.
+    """
+    found = [one for one in _holders(obj) if one.manager != FIELD_MANAGER and one.holds(("spec", "replicas"))]
+    return max(found, key=lambda one: one.at).manager if found else ""
 
 
 def item_of(items: Sequence[Any], key: str, like: Any) -> Any:

@@ -95,14 +95,17 @@ def preview_deployment(
 
 
 def scale(*, principal: Principal, deployment: Deployment, replicas: int, expect: Expect | None = None) -> Deployment:
-    """Ask for another number of replicas; it is no new revision. Needs the developer role."""
+    """Ask for another number of replicas; it is no new revision. Needs the developer role.
+
+    Takes the number back from another field manager that has set it, but not from an autoscaler.
+    """
     require_role(principal, deployment.project, Role.DEVELOPER)
     count = check_replicas(replicas)
     with transaction.atomic():
         held = hold(deployment, expect)
-        if held.desired_replicas != count:
+        if held.desired_replicas != count or held.scaled_by:
             before = held.desired_replicas
-            change_wanted(held, desired_replicas=count)
+            change_wanted(held, desired_replicas=count, scale_asked=True)
             audit.record(
                 principal=principal,
                 action="deployment.scale",

@@ -37,7 +37,7 @@ class Round:
     replicas: Sequence[ReplicaSeen]
     now: datetime
     drift: Sequence[Difference] = ()
-    # How many replicas were wanted, and the autoscaler that says so where one does; else it is the deployment's number.
+    # How many replicas were wanted, and who else says so where somebody does; otherwise it is the deployment's number.
     desired: int | None = None
     scaler: str = ""
 
@@ -70,6 +70,7 @@ def record_round(deployment: Deployment, rollout: Rollout | None, seen: Round) -
             "observed": _entries(seen),
             "drift": [found.to_json() for found in seen.drift],
             "restore_asked": False,
+            "scale_asked": False,
         }
         changed = any(getattr(deployment, name) != value for name, value in fields.items())
         row = Deployment.objects.filter(pk=deployment.pk)
