@@ -140,8 +140,6 @@ def test_what_one_may_do(page: Client, digits: Deployment, developer: Principal)
     digits.refresh_from_db()
     assert digits.current is not None
     assert (digits.current.number, digits.current.spec["image"]) == (4, "other:1")
-    answer = page.post(f"{PAGE}scale", {"replicas": "-1"}, follow=True)
-    assert "replicas:" in words(answer)
     page.post(f"{PAGE}delete")
     digits.refresh_from_db()
     assert digits.state == "Deleting"
@@ -300,13 +298,45 @@ def test_a_prediction_from_the_page(page: Client, digits: Deployment, monkeypatc
     assert "general form" in words(page.get(f"{PAGE}example"))
 
 
-def test_predict_waits_for_the_example(page: Client, digits: Deployment) -> None:
-    assert re.findall(r"<button[^>]*>Predict", page.get(PAGE).content.decode()) == [
-        '<button class="btn" type="submit" disabled>Predict'
-    ]
-    assert re.findall(r"<button[^>]*>Predict", page.get(f"{PAGE}example").content.decode()) == [
-        '<button class="btn" type="submit">Predict'
-    ]
+@pytest.mark.parametrize(
+    ("row", "says", "closed"),
+    [
+        ({"ready_replicas": 1}, "Asking the model for an example", False),
+        ({"message": "0 of 3 ready. It crashes."}, "No replica is ready. 0 of 3 ready. It crashes.", True),
+        ({"desired_replicas": 0}, "digits is scaled to zero: nothing answers until it is scaled up.", True),
+    ],
+)
+def test_the_box_of_predictions_says_what_is_now(
+    page: Client, digits: Deployment, row: dict[str, Any], says: str, closed: bool
+) -> None:
+    Deployment.objects.filter(pk=digits.pk).update(**row)
+    whole, part = page.get(PAGE).content.decode(), page.get(f"{PAGE}?part=predict").content.decode()
+    assert f'data-live="deployment:{digits.pk}"' in part
+    assert says in part and says in whole
+    assert len(re.findall(r"<button[^>]* disabled", part)) == (2 if closed else 0)
+
+
+def test_every_part_that_tells_of_the_deployment_is_live(page: Client, digits: Deployment) -> None:
+    whole = page.get(PAGE).content.decode()
+    live = re.findall(r'id="([a-z]+)" data-(?:live|poll)[^>]*hx-get="([^"]+)"', whole)
+    parts = ["verdict", "actions", "summary", "replicas", "predict", "change", "provenance", "history"]
+    assert [name for name, _ in live] == parts
+    for name, url in live:
+        assert f'id="{name}"' in page.get(html.unescape(url)).content.decode()
+    Deployment.objects.filter(pk=digits.pk).update(state="Deleting")
+    for name in ("actions", "predict", "change"):
+        assert "<button" not in page.get(f"{PAGE}?part={name}").content.decode()
+
+
+def test_a_number_that_is_refused_is_shown_again_with_what_is_wrong_in_focus(page: Client, digits: Deployment) -> None:
+    answer = page.post(f"{PAGE}scale", {"replicas": "-7"})
+    text = answer.content.decode()
+    field = re.search(r'<input[^>]*name="replicas"[^>]*>', text)
+    assert answer.status_code == 400 and field is not None
+    for said in ('value="-7"', 'aria-invalid="true"', "autofocus", 'aria-describedby="scale_replicas-errors"'):
+        assert said in field[0]
+    assert "greater than or equal to 0" in text
+    assert f'hx-get="{PAGE}?part=summary"' in text, "its live parts are those of the page"
 
 
 def test_a_replica_has_a_page(page: Client, digits: Deployment, cluster: Cluster) -> None:

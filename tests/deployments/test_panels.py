@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from apps.deployments.models import Revision, Rollout
-from apps.deployments.pages.panels import model_text, steps_of
+from apps.deployments.pages.panels import model_text
+from apps.deployments.pages.rolling import bars_of, steps_of
 from apps.deployments.predict.examples import UNKNOWN, example_request, pretty
 
 
@@ -41,6 +42,31 @@ def test_a_stuck_rollout_shows_where_it_failed() -> None:
         ("1 of 2 ready", "ready", "done"),
         ("2 of 2 ready", "1 starting", "failed"),
     ]
+    assert steps[-1].share == 0.0, "where it failed nothing is filled"
+
+
+def seen(revision: int, wanted: int, existing: int, ready: int) -> dict[str, int]:
+    return {"revision": revision, "wanted": wanted, "existing": existing, "ready": ready}
+
+
+@pytest.mark.parametrize(
+    ("observed", "coming", "bars"),
+    [
+        # A stuck rollout is not full: nothing of the new revision is ready.
+        ([seen(2, 1, 1, 0), seen(1, 3, 3, 3)], 2, [(2, 0, 33.33, 100), (1, 100, 0, 100)]),
+        ([seen(2, 1, 0, 0), seen(1, 4, 4, 4)], 2, [(2, 0, 0, 75), (1, 100, 0, 100)]),
+        ([seen(2, 3, 3, 2), seen(1, 1, 1, 1)], 2, [(2, 66.67, 33.33, 100), (1, 33.33, 0, 33.33)]),
+        ([seen(1, 0, 0, 0)], 1, [(1, 0, 0, 100)]),
+        ([seen(2, 0, 0, 0), seen(1, 0, 1, 0)], None, [(2, 0, 0, 0), (1, 0, 100, 0)]),
+        ([], 1, []),
+    ],
+)
+def test_bars_tell_ready_starting_and_wanted_apart(
+    observed: list[dict[str, int]], coming: int | None, bars: list[tuple[float, ...]]
+) -> None:
+    made = bars_of(observed, coming=coming, desired=3)
+    assert [(bar.revision, bar.ready_share, bar.starting_share, bar.wanted_share) for bar in made] == bars
+    assert all(bar.said.startswith(f"revision {bar.revision}: {bar.ready} ready") for bar in made)
 
 
 def test_model_text() -> None:

@@ -90,8 +90,8 @@ class World:
         if self.now > 1.0 and "late" in self.replies:
             self.ready = [("late", 2)]
 
-    def run(self) -> predict.Prediction:
-        of = Deployment(pk=1, name="digits")
+    def run(self, replicas: int = 1, scaled_to: int | None = None) -> predict.Prediction:
+        of = Deployment(pk=1, name="digits", desired_replicas=replicas, scaled_to=scaled_to)
         client: Any = self
         asking = predict._Asking(client, of, b"{}", namespace="n", clock=lambda: self.now, sleep=self.sleep)
         return asking.run()
@@ -184,6 +184,18 @@ def test_it_waits_for_a_replica_that_becomes_ready(world: World) -> None:
     made = world.run()
     assert (made.replica, made.attempts) == ("late", 1)
     assert made.total_ms > 1000
+
+
+def test_at_zero_replicas_the_answer_comes_at_once(world: World) -> None:
+    for asked in ({"replicas": 0}, {"scaled_to": 0}):
+        with pytest.raises(Unavailable, match="digits is scaled to zero: nothing answers") as caught:
+            world.run(**asked)
+        assert (caught.value.hint, world.now) == ("Scale it up first.", 0.0)
+    # What is still there answers; and what an autoscaler has started is waited for.
+    world.ready = [("a", 1)]
+    assert world.run(replicas=0).replica == "a"
+    world.ready, world.replies = [], {"late": (200, {"outputs": []})}
+    assert world.run(replicas=0, scaled_to=1).replica == "late"
 
 
 def test_a_replica_that_recovers_is_asked_again(world: World) -> None:

@@ -60,6 +60,14 @@ def page(view: View[P] | None = None, *, at_least: Role = Role.VIEWER, writes: R
     return decorate(view) if view is not None else decorate
 
 
+def shown_at(request: HttpRequest, url: str) -> None:
+    """Let a form that was refused be shown on the page that it belongs to, with what was typed.
+
+    The page's live parts and links are those of its own address, not of the one that the form was sent to.
+    """
+    request.path = request.path_info = url
+
+
 def render_page(
     request: HttpRequest, template: str, context: dict[str, Any] | None = None, *, status: int = 200
 ) -> HttpResponse:

@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from django.contrib import messages
 from django.forms import BaseForm, ValidationError
-from django.http import HttpRequest
 
 from apps.core.errors import FlotillaError
 from apps.core.text import shellwords
@@ -40,11 +38,3 @@ def put_error(form: BaseForm, error: FlotillaError) -> None:
     path = error.field.split(".")
     names = (path[0].partition("[")[0], path[-1])
     form.add_error(next((name for name in names if name in form.fields), None), error.sentence)
-
-
-def flash_errors(request: HttpRequest, form: BaseForm) -> None:
-    """Say a small form's errors as messages, where the form itself is not rendered again."""
-    for name, errors in form.errors.get_json_data().items():
-        label = form.fields[name].label or name if name in form.fields else ""
-        text = " ".join(str(error["message"]) for error in errors)
-        messages.error(request, f"{label}: {text}" if label else text)

@@ -264,7 +264,7 @@ def field(bound: Any, help: str = "", label: str = "") -> dict[str, Any]:  # noq
     widget = bound.field.widget
     ids = [f"{bound.id_for_label}-help"] if (help or bound.help_text) else []
     if bound.errors:
-        widget.attrs["aria-invalid"] = "true"
+        widget.attrs |= {"aria-invalid": "true", "autofocus": True}
         ids.append(f"{bound.id_for_label}-errors")
     if ids:
         widget.attrs["aria-describedby"] = " ".join(ids)

@@ -11,31 +11,25 @@ from django.utils import timezone
 
 from apps.clusters.models import KubeEvent, Pod
 from apps.clusters.observed.values import moment
+from apps.clusters.podoptions import words
 from apps.clusters.selectors.explain import explain_absent, explain_pods
 from apps.clusters.selectors.visibility import visibility_of
 from apps.clusters.why import Why
+from apps.clusters.why.probes import is_startup
 from apps.core.access import Principal, may
 from apps.core.text.wording import look_of
 from apps.deployments import selectors
 from apps.deployments.health import ReplicaSeen
 from apps.deployments.models import Deployment, Heal, Revision, Rollout
+from apps.deployments.pages.rolling import Bar, Step, bars_of, steps_of
+from apps.deployments.predict.examples import UNKNOWN, pretty
+from apps.deployments.services.server import is_own
 from apps.deployments.states import RevisionState, RolloutState
 
-MAX_REPLICA_STEPS = 4
 SHOWN_REPLICAS = 300
 SHOWN_REVISIONS = 20
 SHOWN_HEALS = 5
 SHOWN_WHYS = 10
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of a rollout, as `components/steps.html` draws it."""
-
-    label: str
-    note: str
-    state: str
-    share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -120,9 +114,19 @@ def who(label: str) -> str:
     return label.partition(" (token")[0]
 
 
-def event_rows(events: Iterable[KubeEvent]) -> list[EventRow]:
-    """Events with their look: warnings stand out."""
-    return [EventRow(event, "Warning" if event.type == "Warning" else "Idle") for event in events]
+def event_rows(events: Iterable[KubeEvent], pods: Iterable[Pod]) -> list[EventRow]:
+    """Events with their look: warnings stand out, but for probes that fail while a program is being started."""
+    started = {pod.name: pod.started_at for pod in pods}
+    return [
+        EventRow(
+            event,
+            "Warning"
+            if event.type == "Warning"
+            and not is_startup(event.message, event.last_at, started.get(event.involved_name))
+            else "Idle",
+        )
+        for event in events
+    ]
 
 
 def model_text(spec: dict[str, Any], alias: str) -> str:
@@ -136,39 +140,6 @@ def model_text(spec: dict[str, Any], alias: str) -> str:
 def is_model_deleted(revision: Revision) -> bool:
     """Whether it serves a model version that was deleted since."""
     return bool(revision.spec.get("model")) and revision.model_version_id is None
-
-
-def steps_of(rollout: Rollout, *, desired: int, ready: int, pods: int, old_left: int) -> list[Step]:
-    """The rollout as steps: made, ready in up to four parts, the old one retired."""
-    number = rollout.to_revision.number
-    state = RolloutState(rollout.state)
-    stands = "failed" if state is RolloutState.DEGRADED else "current"
-    made = pods > 0 or desired == 0
-    steps = [Step(f"Create revision {number}", "made" if made else "waiting", "done" if made else stands)]
-    parts = min(desired, MAX_REPLICA_STEPS)
-    marks = [round(desired * part / parts) for part in range(1, parts + 1)]
-    before = 0
-    for mark in marks:
-        steps.append(_ready_step(before, mark, desired, ready, pods, stands if made else "next"))
-        before = mark
-    if rollout.from_revision is not None:
-        all_ready = ready >= desired
-        retired = all_ready and old_left == 0
-        note = "gone" if retired else f"{old_left} left"
-        word = "done" if retired else (stands if all_ready else "next")
-        steps.append(Step(f"Retire revision {rollout.from_revision.number}", note, word))
-    return steps
-
-
-def _ready_step(before: int, mark: int, desired: int, ready: int, pods: int, stands: str) -> Step:
-    label = f"{mark} of {desired} ready"
-    if ready >= mark:
-        return Step(label, "ready", "done")
-    if ready < before:
-        return Step(label, "", "next")
-    starting = max(0, min(pods, mark) - ready)
-    note = f"{starting} starting" if starting else "waits for room"
-    return Step(label, note, stands, 100.0 * (ready - before) / (mark - before))
 
 
 class Board:
@@ -251,16 +222,11 @@ class Board:
         )
 
     @property
-    def shares(self) -> list[dict[str, Any]]:
-        """Ready replicas by revision as shares of a bar, in percent."""
-        entries = [entry for entry in self.deployment.observed if entry["ready"]]
-        total = sum(entry["ready"] for entry in entries)
-        start, shares = 0.0, []
-        for entry in entries:
-            width = 100 * entry["ready"] / total
-            shares.append({**entry, "x": round(start, 2), "width": round(width, 2)})
-            start += width
-        return shares
+    def bars(self) -> list[Bar]:
+        """The replicas of each revision while one replaces another."""
+        rollout, wanted = self.deployment.under_way, self.deployment.wanted_replicas
+        coming = rollout.to_revision.number if rollout else None
+        return bars_of(self.deployment.observed, coming=coming, desired=wanted)
 
     @functools.cached_property
     def revisions(self) -> list[RevisionRow]:
@@ -310,6 +276,31 @@ class Board:
         return model_text(deployment.current.spec, deployment.alias) if deployment.current else "–"
 
     @property
+    def answers(self) -> bool:
+        """Whether a replica is ready to be asked."""
+        return self.deployment.ready_replicas > 0
+
+    @property
+    def general_request(self) -> str:
+        """A request as any model takes one."""
+        return pretty(UNKNOWN)
+
+    @property
+    def options(self) -> list[words.Row]:
+        """What the pods of the current revision are asked for beside their container."""
+        return words.rows(self.deployment.current.spec) if self.deployment.current else []
+
+    @property
+    def own_server(self) -> bool:
+        """Whether Flotilla's own server serves."""
+        return self.deployment.current is not None and is_own(self.deployment.current.spec["image"])
+
+    @property
+    def run_url(self) -> str:
+        """The page of the run that made the current model."""
+        return run_url(self.provenance)
+
+    @property
     def model_deleted(self) -> bool:
         """Whether the version that is wanted now was deleted."""
         return self.deployment.current is not None and is_model_deleted(self.deployment.current)
@@ -317,7 +308,7 @@ class Board:
     @functools.cached_property
     def events(self) -> list[EventRow]:
         """What the cluster said."""
-        return event_rows(selectors.events_of(self.deployment, self.pods))
+        return event_rows(selectors.events_of(self.deployment, self.pods), self.pods)
 
     @functools.cached_property
     def provenance(self) -> Revision | None:

@@ -9,18 +9,18 @@ from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from apps.clusters import logs
 from apps.clusters.pages.optionfields import initial_of
-from apps.clusters.podoptions import words
 from apps.clusters.selectors.explain import explain_pod
 from apps.clusters.selectors.visibility import visibility_of
 from apps.core.access import may
 from apps.core.errors import FlotillaError
 from apps.core.models import Project
 from apps.core.pages import nav
-from apps.core.pages.base import PageRequest, page, render_page
+from apps.core.pages.base import PageRequest, page, render_page, shown_at
 from apps.core.pages.formtext import put_error
 from apps.core.states import Health, Role
 from apps.core.text.names import service_name_from
@@ -125,12 +125,13 @@ def rollback(request: PageRequest, project: Project, name: str, revision: int) -
 def scale(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """Change the number of replicas."""
     deployment = _found(request, project, name, Role.DEVELOPER)
-    form = ScaleForm(request.POST)
-    if not form.is_valid():
-        return _refused(request, deployment, form)
-    services.scale(principal=request.principal, deployment=deployment, **form.cleaned_data)
-    messages.success(request, f"{name} is scaled to {form.cleaned_data['replicas']}.")
-    return redirect("deployments:detail", project=project.name, name=name)
+    form = ScaleForm(request.POST, auto_id="scale_%s")
+    if form.is_valid():
+        services.scale(principal=request.principal, deployment=deployment, **form.cleaned_data)
+        messages.success(request, f"{name} is scaled to {form.cleaned_data['replicas']}.")
+        return redirect("deployments:detail", project=project.name, name=name)
+    shown_at(request, reverse("deployments:detail", args=[project.name, name]))
+    return render(request, "deployments/detail.html", _context(request, deployment, form), status=400)
 
 
 @page
@@ -187,10 +188,11 @@ def example(request: PageRequest, project: Project, name: str) -> HttpResponse:
     deployment = _found(request, project, name)
     try:
         said = predict.describe(principal=request.principal, deployment=deployment)
-        described = bool(said.get("inputs"))
-        context = {"example": examples.pretty(examples.example_request(said)), "described": described}
+        context = {"example": examples.pretty(examples.example_request(said)), "described": bool(said.get("inputs"))}
+        if not said.get("inputs"):
+            context["why"] = "The model does not describe its input."
     except FlotillaError as error:
-        context = {"example": examples.pretty(examples.UNKNOWN), "described": False, "why": error.message}
+        context = {"example": examples.pretty(examples.UNKNOWN), "why": error.message}
     return render(request, "deployments/example.html", context)
 
 
@@ -206,7 +208,7 @@ def replica(request: PageRequest, project: Project, name: str, pod: str) -> Http
         "pod": found,
         "seen": selectors.seen_of(found),
         "pod_url": nav.link("clusters:pod", found.cluster.name, found.namespace, found.name),
-        "events": panels.event_rows(selectors.events_of_pod(found)),
+        "events": panels.event_rows(selectors.events_of_pod(found), [found]),
     }
     if request.GET.get("part", "") in {"", "why"}:
         context["why"] = explain_pod(found, sight=visibility_of(request.principal))
@@ -264,24 +266,20 @@ def _found(request: PageRequest, project: Project, name: str, at_least: Role = R
     return selectors.deployment(request.principal, name, at_least, project=project)
 
 
-def _context(request: PageRequest, deployment: Deployment) -> dict[str, Any]:
+def _context(request: PageRequest, deployment: Deployment, scale_form: ScaleForm | None = None) -> dict[str, Any]:
     context: dict[str, Any] = {
         "project": deployment.project,
         "deployment": deployment,
         "board": panels.Board(deployment, request.principal),
         "topic": f"deployment:{deployment.pk}",
     }
-    if not request.GET.get("part"):
-        spec: dict[str, Any] = deployment.current.spec if deployment.current else {"image": "", "model": None}
-        if deployment.current is not None:
-            context["revise_form"] = ReviseForm(
-                project=deployment.project, revision=deployment.current, auto_id="revise_%s"
-            )
-        context["options"] = words.rows(spec)
-        context["scale_form"] = ScaleForm(initial={"replicas": deployment.desired_replicas}, auto_id="scale_%s")
-        context["run_url"] = panels.run_url(context["board"].provenance)
-        context["spec"] = spec
-        context["model_text"] = panels.model_text(spec, deployment.alias)
+    if request.GET.get("part", "change") == "change" and deployment.current is not None:
+        context["revise_form"] = ReviseForm(
+            project=deployment.project, revision=deployment.current, auto_id="revise_%s"
+        )
+        context["scale_form"] = scale_form or ScaleForm(
+            initial={"replicas": deployment.desired_replicas}, auto_id="scale_%s"
+        )
     return context
 
 
@@ -289,12 +287,6 @@ def _shown_image(spec: dict[str, Any]) -> str:
     """The image for a form, where none stands for Flotilla's own server."""
     image = str(spec.get("image", ""))
     return "" if is_own(image) else image
-
-
-def _refused(request: PageRequest, deployment: Deployment, form: Any) -> HttpResponse:
-    for field, errors in form.errors.items():
-        messages.error(request, f"{field}: {' '.join(errors)}")
-    return redirect("deployments:detail", project=deployment.project.name, name=deployment.name)
 
 
 def _initial(request: PageRequest, project: Project) -> dict[str, Any]:

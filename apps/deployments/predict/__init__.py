@@ -197,7 +197,7 @@ class _Asking:
             found = self._round()
             if found is not None:
                 return found
-            if self._left() <= pause:
+            if self._left() <= pause or (not self._attempts and not self._deployment.wanted_replicas):
                 raise self._gave_up()
             connections.let_go()
             self._sleep(pause)
@@ -301,6 +301,8 @@ class _Asking:
 
     def _gave_up(self) -> FlotillaError:
         name = self._deployment.name
+        if not self._attempts and not self._deployment.wanted_replicas:
+            return Unavailable(f"{name} is scaled to zero: nothing answers.", hint="Scale it up first.")
         if not self._attempts:
             return Unavailable(
                 f"No replica of {name} is ready.", hint=self._deployment.message or "Look at its page for the reason."

@@ -176,4 +176,8 @@ class AliasForm(forms.Form):
 
     def __init__(self, *args: Any, versions: list[int], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.offer(versions)
+
+    def offer(self, versions: list[int]) -> None:
+        """Let these versions be chosen."""
         self.fields["version"].choices = [(number, f"version {number}") for number in versions]  # type: ignore[attr-defined]

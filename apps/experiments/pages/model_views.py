@@ -6,17 +6,19 @@ from django.conf import settings
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from apps.core.access import may
+from apps.core.errors import FlotillaError
 from apps.core.models import Project
 from apps.core.pages import nav
-from apps.core.pages.base import PageRequest, page, render_page
-from apps.core.pages.formtext import flash_errors
+from apps.core.pages.base import PageRequest, page, render_page, shown_at
+from apps.core.pages.formtext import put_error
 from apps.core.states import Role
 from apps.experiments import selectors, services
-from apps.experiments.models import ModelVersion
+from apps.experiments.models import ModelVersion, RegisteredModel
 from apps.experiments.pages.forms import AliasForm
 from apps.experiments.pages.panels import prominence
 
@@ -49,6 +51,12 @@ def models(request: PageRequest, project: Project) -> HttpResponse:
 def model(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """One model: its versions with aliases and the metrics of their runs."""
     found = selectors.model(request.principal, name, project=project)
+    return render_page(request, "experiments/model.html", _context(request, project, found))
+
+
+def _context(
+    request: PageRequest, project: Project, found: RegisteredModel, alias_form: AliasForm | None = None
+) -> dict[str, Any]:
     shown = Paginator(selectors.versions(found), PER_PAGE).get_page(request.GET.get("page"))
     keys = _metric_keys(list(shown))
     context: dict[str, Any] = {
@@ -61,8 +69,14 @@ def model(request: PageRequest, project: Project, name: str) -> HttpResponse:
         "deploy_url": nav.link("deployments:create", project.name),
     }
     if not request.GET.get("part"):
-        context["alias_form"] = AliasForm(versions=[version.version for version in shown], auto_id="alias_%s")
-    return render_page(request, "experiments/model.html", context)
+        numbers = [version.version for version in shown]
+        if alias_form is None:
+            alias_form = AliasForm(versions=numbers, auto_id="alias_%s")
+        else:
+            chosen = selectors.version_numbers(found, str(alias_form["version"].value() or ""))
+            alias_form.offer(sorted({*numbers, *chosen}, reverse=True))
+        context["alias_form"] = alias_form
+    return context
 
 
 def _metric_keys(versions: list[ModelVersion]) -> list[str]:
@@ -80,13 +94,19 @@ def _metrics(version: ModelVersion, keys: list[str]) -> list[float | None]:
 def set_alias(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """Point an alias at a version."""
     found = selectors.model(request.principal, name, Role.DEVELOPER, project=project)
-    form = AliasForm(request.POST, versions=selectors.version_numbers(found, request.POST.get("version", "")))
+    numbers = selectors.version_numbers(found, request.POST.get("version", ""))
+    form = AliasForm(request.POST, versions=numbers, auto_id="alias_%s")
     if form.is_valid():
         version = selectors.model_version(project, name, int(form.cleaned_data["version"]))
-        services.set_alias(principal=request.principal, version=version, alias=form.cleaned_data["alias"])
-        messages.success(request, f"{form.cleaned_data['alias']} is version {version.version}.")
-    flash_errors(request, form)
-    return redirect("experiments:model", project=project.name, name=name)
+        try:
+            services.set_alias(principal=request.principal, version=version, alias=form.cleaned_data["alias"])
+        except FlotillaError as error:
+            put_error(form, error)
+        else:
+            messages.success(request, f"{form.cleaned_data['alias']} is version {version.version}.")
+            return redirect("experiments:model", project=project.name, name=name)
+    shown_at(request, reverse("experiments:model", args=[project.name, name]))
+    return render(request, "experiments/model.html", _context(request, project, found, form), status=400)
 
 
 @page

@@ -16,8 +16,8 @@ from apps.clusters.podoptions import words
 from apps.core.access import may
 from apps.core.errors import Conflict, FlotillaError, Missing
 from apps.core.models import Project
-from apps.core.pages.base import PageRequest, page, render_page
-from apps.core.pages.formtext import flash_errors, put_error
+from apps.core.pages.base import PageRequest, page, render_page, shown_at
+from apps.core.pages.formtext import put_error
 from apps.core.states import Role
 from apps.experiments import selectors, services
 from apps.experiments.files import artifacts
@@ -126,15 +126,23 @@ def _found(request: PageRequest, project: Project, uid: str, at_least: Role = Ro
 def run_page(request: PageRequest, project: Project, uid: str) -> HttpResponse:
     """One run: why it failed, its curves, what it logged and kept, where it runs, its log."""
     run = _found(request, project, uid)
-    board = panels.RunBoard(run, request.principal)
+    return render_page(request, "experiments/run.html", _context(request, run, panels.RunBoard(run, request.principal)))
+
+
+def _context(
+    request: PageRequest, run: Run, board: panels.RunBoard, register_form: RegisterForm | None = None
+) -> dict[str, Any]:
+    project = run.experiment.project
     context: dict[str, Any] = {"project": project, "run": run, "board": board, "topic": f"run:{run.pk}"}
     context["options"] = words.rows(run.spec)
     if "part" not in request.GET or request.GET["part"] == "attempts":
         context |= _log_of(board, choice_of(request.GET))
-    if request.GET.get("part", "register") == "register" and board.may_change and board.sources:
+    if register_form is not None:
+        context["register_form"] = register_form
+    elif request.GET.get("part", "register") == "register" and board.may_change and board.sources:
         initial = {"model": run.experiment.name[:250].replace("/", "-").replace(":", "-")}
         context["register_form"] = RegisterForm(sources=board.sources, initial=initial, auto_id="register_%s")
-    return render_page(request, "experiments/run.html", context)
+    return context
 
 
 def _log_of(board: panels.RunBoard, chosen: Choice) -> dict[str, Any]:
@@ -194,15 +202,21 @@ def cancel(request: PageRequest, project: Project, uid: str) -> HttpResponse:
 def register(request: PageRequest, project: Project, uid: str) -> HttpResponse:
     """Make a model version of what the run kept."""
     run = _found(request, project, uid, Role.DEVELOPER)
-    form = RegisterForm(request.POST, sources=panels.RunBoard(run, request.principal).sources)
-    if not form.is_valid():
-        flash_errors(request, form)
-        return redirect("experiments:run", project=project.name, uid=uid)
-    made = services.register_version(
-        principal=request.principal,
-        model_name=form.cleaned_data["model"],
-        run=run,
-        artifact_path=form.cleaned_data["artifact_path"],
-    )
+    board = panels.RunBoard(run, request.principal)
+    form = RegisterForm(request.POST, sources=board.sources, auto_id="register_%s")
+    made = None
+    if form.is_valid():
+        try:
+            made = services.register_version(
+                principal=request.principal,
+                model_name=form.cleaned_data["model"],
+                run=run,
+                artifact_path=form.cleaned_data["artifact_path"],
+            )
+        except FlotillaError as error:
+            put_error(form, error)
+    if made is None:
+        shown_at(request, reverse("experiments:run", args=[project.name, uid]))
+        return render(request, "experiments/run.html", _context(request, run, board, form), status=400)
     messages.success(request, f"Version {made.version} of {made.model.name} is registered.")
     return redirect("experiments:model", project=project.name, name=made.model.name)

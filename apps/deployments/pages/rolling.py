@@ -1,0 +1,96 @@
+"""A rollout under way: its steps, and a bar of replicas for each revision. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from apps.deployments.models import Rollout
+from apps.deployments.states import RolloutState
+
+MAX_REPLICA_STEPS = 4
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a rollout, as `components/steps.html` draws it."""
+
+    label: str
+    note: str
+    state: str
+    share: float = 0.0
+
+
+@dataclass(frozen=True)
+class Bar:
+    """The replicas of a revision: ready, starting, and wanted in the end; on a scale that its neighbours share."""
+
+    revision: int
+    ready: int
+    starting: int
+    wanted: int
+    scale: int
+
+    @property
+    def ready_share(self) -> float:
+        """In percent of the scale, as the others."""
+        return self._percent(self.ready)
+
+    @property
+    def starting_share(self) -> float:
+        """Pods that are there and not ready."""
+        return self._percent(self.starting)
+
+    @property
+    def wanted_share(self) -> float:
+        """Where the bar ends when all that is wanted is ready."""
+        return self._percent(self.wanted)
+
+    @property
+    def said(self) -> str:
+        """The same in words."""
+        return f"revision {self.revision}: {self.ready} ready, {self.starting} starting, {self.wanted} wanted"
+
+    def _percent(self, count: int) -> float:
+        return round(100 * count / self.scale, 2)
+
+
+def steps_of(rollout: Rollout, *, desired: int, ready: int, pods: int, old_left: int) -> list[Step]:
+    """The rollout as steps: made, ready in up to four parts, the old one retired."""
+    number = rollout.to_revision.number
+    state = RolloutState(rollout.state)
+    stands = "failed" if state is RolloutState.DEGRADED else "current"
+    made = pods > 0 or desired == 0
+    steps = [Step(f"Create revision {number}", "made" if made else "waiting", "done" if made else stands)]
+    parts = min(desired, MAX_REPLICA_STEPS)
+    marks = [round(desired * part / parts) for part in range(1, parts + 1)]
+    before = 0
+    for mark in marks:
+        steps.append(_ready_step(before, mark, desired, ready, pods, stands if made else "next"))
+        before = mark
+    if rollout.from_revision is not None:
+        all_ready = ready >= desired
+        retired = all_ready and old_left == 0
+        note = "gone" if retired else f"{old_left} left"
+        word = "done" if retired else (stands if all_ready else "next")
+        steps.append(Step(f"Retire revision {rollout.from_revision.number}", note, word))
+    return steps
+
+
+def _ready_step(before: int, mark: int, desired: int, ready: int, pods: int, stands: str) -> Step:
+    label = f"{mark} of {desired} ready"
+    if ready >= mark:
+        return Step(label, "ready", "done")
+    if ready < before:
+        return Step(label, "", "next")
+    starting = max(0, min(pods, mark) - ready)
+    note = f"{starting} starting" if starting else "waits for room"
+    return Step(label, note, stands, 100.0 * (ready - before) / (mark - before))
+
+
+def bars_of(observed: Sequence[dict[str, int]], *, coming: int | None, desired: int) -> list[Bar]:
+    """A bar for each revision; of the one that is coming all that are desired are wanted, of others what they have."""
+    wanted = {one["revision"]: desired if one["revision"] == coming else one["wanted"] for one in observed}
+    scale = max([1, *wanted.values(), *(one["existing"] for one in observed)])
+    return [
+        Bar(one["revision"], one["ready"], max(0, one["existing"] - one["ready"]), wanted[one["revision"]], scale)
+        for one in observed
+    ]

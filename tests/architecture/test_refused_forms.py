@@ -1,0 +1,122 @@
+"""A form that is refused is shown again with what was typed, with what is wrong at its field, and that in focus.
+
+Every form that asks for something is found by walking the pages, and must be in the table.
+"""
+
+import io
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from django.test import Client
+
+from apps.core.models import Project
+from apps.core.states import Role
+from apps.experiments import artifacts
+from apps.experiments.models import Run
+from tests import factories
+from tests.architecture.test_offers import kind, walk
+from tests.architecture.test_offers import project as project
+
+pytestmark = pytest.mark.django_db
+WRONG = "Not A Name!"
+# Of each form: what is sent, the field at which it is refused, and what of it is to be seen again.
+FORMS: dict[str, tuple[dict[str, str], str, str]] = {
+    "/p/demo/deployments/new": (
+        {"name": WRONG, "target": "{target}", "replicas": "2", "image": "x:1", "cpu": "1", "memory": "1Gi"},
+        "name",
+        WRONG,
+    ),
+    "/p/demo/deployments/digits/revise": ({"image": "x:1", "tolerations": "- effect: Never"}, "tolerations", "Never"),
+    "/p/demo/deployments/digits/scale": ({"replicas": "-7"}, "replicas", "-7"),
+    "/p/demo/targets/new": ({"name": WRONG, "cluster": "demo-cluster", "environment": "staging"}, "name", WRONG),
+    "/p/demo/runs/new": (
+        {
+            "experiment": "digits",
+            "image": "x:1",
+            "way": "line",
+            "cluster": "{cluster}",
+            "cpu": "1",
+            "memory": "1Gi",
+            "node_selector": "odd",
+        },
+        "node_selector",
+        "odd",
+    ),
+    "/p/demo/runs/…/register": ({"model": "a/b", "artifact_path": "{source}"}, "", "a/b"),
+    "/p/demo/models/digits/aliases": ({"alias": "latest", "version": "1"}, "alias", "latest"),
+    "/settings/": ({"name": "ci", "role": "viewer", "days": "-7"}, "days", "ci"),
+    # What was typed here is never sent back.
+    "/settings/password/": ({"old_password": "a", "new_password1": "b", "new_password2": "c"}, "old_password", ""),
+}
+# Answers with a fragment beside the form, which stays as it is.
+ASIDE = {"/p/demo/deployments/digits/predict"}
+
+
+@dataclass
+class Forms(HTMLParser):
+    """The forms of a page that ask for something: action → the options of its choices. And what is in focus."""
+
+    url: str
+    asking: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    focus: str | None = None
+    invalid: list[str] = field(default_factory=list)
+    _action: str = ""
+    _choice: str = ""
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note fields that a person fills in; those of dialogs are no fields of a form that is sent."""
+        found = {name: value or "" for name, value in attrs}
+        if tag == "form":
+            self._action = (found.get("action") or self.url) if found.get("method", "").lower() == "post" else ""
+        shown = tag in {"textarea", "select"} or (tag == "input" and found.get("type") not in {"hidden", "submit"})
+        if self._action and shown:
+            self.asking.setdefault(urlsplit(self._action).path, {})
+            self._choice = found.get("name", "") if tag == "select" else ""
+        if self._action and tag == "option" and self._choice:
+            self.asking[urlsplit(self._action).path].setdefault(self._choice, []).append(found.get("value", ""))
+        if found.get("aria-invalid") == "true":
+            self.invalid.append(found.get("name", ""))
+        if "autofocus" in found and self.focus is None:
+            self.focus = found.get("name", found.get("class", ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        """A form ends."""
+        if tag == "form":
+            self._action = ""
+
+
+def forms_of(url: str, answer: Any) -> Forms:
+    made = Forms(url)
+    made.feed(answer.content.decode())
+    return made
+
+
+def test_what_was_typed_is_kept_and_the_error_in_focus(project: Project, tmp_path: Any, settings: Any) -> None:
+    settings.ARTIFACTS_DIR = tmp_path
+    for run in Run.objects.all():
+        artifacts.write(run, "model/MLmodel", io.BytesIO(b"x"))
+    client = Client()
+    client.force_login(factories.member(project, "ada", Role.ADMIN))
+    asking: dict[str, dict[str, list[str]]] = {}
+    for page, answer in walk(client):
+        if not answer.streaming and "text/html" in answer.headers.get("Content-Type", ""):
+            asking |= forms_of(page.url, answer).asking
+    there = {kind(action): action for action in asking}
+    assert set(there) == set(FORMS) | ASIDE, "every form is in the table, and nothing else"
+    for name, (body, at, typed) in FORMS.items():
+        chosen = {"{target}": "target", "{source}": "artifact_path", "{cluster}": "cluster"}
+        sent = {
+            key: asking[there[name]][chosen[value]][-1] if value in chosen else value for key, value in body.items()
+        }
+        answer = client.post(there[name], sent)
+        assert answer.status_code == 400, name
+        again = forms_of(there[name], answer)
+        assert typed in answer.content.decode(), name
+        assert (again.focus, again.invalid[:1]) == ((at, [at]) if at else ("form-errors", [])), name
+        assert there[name] in again.asking, name
