@@ -5,11 +5,11 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from django.contrib.auth.models import AnonymousUser
-from django.db import connection
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from apps.core.database import prepared
 from apps.core.database.prepared import FindOne
 from apps.core.errors import Invalid, Missing, NotAllowed
 from apps.core.models import ApiToken, Membership, Project, User
@@ -107,7 +107,7 @@ def role_in(principal: Principal, project: Project) -> Role | None:
 
 def _membership(project_pk: int, user_pk: int) -> Role | None:
     # Asked by every request of a member: the ORM takes several times as long to put it as Postgres to answer.
-    with connection.cursor() as cursor:
+    with prepared.cursor() as cursor:
         cursor.execute(
             f"SELECT role FROM {Membership._meta.db_table} WHERE project_id = %s AND user_id = %s",  # noqa: S608
             [project_pk, user_pk],

@@ -28,6 +28,7 @@ from django.urls import reverse
 from apps.clusters.manifests import DEPLOYMENT, PART_OF
 from apps.clusters.models import Cluster, KubeEvent, Pod, Workload
 from apps.clusters.observed.owners import Owner
+from apps.clusters.selectors import unlisted
 from apps.clusters.usage.workloads import Maker
 from apps.core.access import Principal, get_scoped
 from apps.core.errors import Missing
@@ -78,6 +79,10 @@ def makers_by_name(names: set[tuple[str, str]]) -> dict[tuple[str, str], Maker]:
 
 def deployments(**scope: Any) -> QuerySet[Deployment]:
     """Deployments with what every list of them shows."""
+    return _deployments(**scope).defer(*unlisted("target__cluster"))
+
+
+def _deployments(**scope: Any) -> QuerySet[Deployment]:
     unfinished = Rollout.objects.filter(state__in=UNFINISHED).select_related("from_revision", "to_revision")
     return (
         Deployment.objects.filter(**scope)
@@ -88,7 +93,7 @@ def deployments(**scope: Any) -> QuerySet[Deployment]:
 
 def deployment(principal: Principal, name: str, at_least: Role = Role.VIEWER, **scope: Any) -> Deployment:
     """One deployment by its name. Raises Missing, or Invalid when several projects have it."""
-    return get_scoped(deployments(**scope), principal, at_least, name=name)
+    return get_scoped(_deployments(**scope), principal, at_least, name=name)
 
 
 def for_reconcile(pk: int) -> Deployment | None:

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from apps.clusters.models import KubeEvent, Pod
 from apps.clusters.observed.owners import Owner
+from apps.clusters.selectors import unlisted
 from apps.clusters.usage.workloads import Maker
 from apps.core.access import Principal, get_scoped
 from apps.core.database import prepared
@@ -67,7 +68,8 @@ def experiment(principal: Principal, name: str, at_least: Role = Role.VIEWER, **
 
 def runs(**scope: Any) -> QuerySet[Run]:
     """Runs that are not deleted, with what every list of runs shows."""
-    return Run.objects.filter(deleted_at=None, **scope).select_related("experiment__project", "cluster")
+    found = Run.objects.filter(deleted_at=None, **scope).select_related("experiment__project", "cluster")
+    return found.defer("experiment__tags", *unlisted("cluster"))
 
 
 def with_values(queryset: QuerySet[Run]) -> QuerySet[Run]:

@@ -68,10 +68,15 @@ def require_signed_in(principal: Principal) -> None:
         raise NotAllowed("Sign in to see clusters.")
 
 
+def unlisted(path: str = "") -> list[str]:
+    """What no list shows of a cluster, for `defer`: long texts. `path` leads to the cluster, such as "cluster"."""
+    return [f"{path}__{name}".removeprefix("__") for name in ("ca", "credential_encrypted", "check_report", "streams")]
+
+
 def clusters(principal: Principal) -> QuerySet[Cluster]:
     """All clusters by name, without what no list shows."""
     require_signed_in(principal)
-    return Cluster.objects.order_by("name").defer("ca", "credential_encrypted", "check_report", "streams")
+    return Cluster.objects.order_by("name").defer(*unlisted())
 
 
 def cluster_or_404(principal: Principal, name: str) -> Cluster:

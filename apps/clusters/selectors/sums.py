@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import connection
 from django.db.models import Count, Q, QuerySet, Sum
 
 from apps.clusters.models import Pod
 from apps.clusters.quantities import gpus
+from apps.core.database import prepared
 from apps.core.pages.overview import Capacity
 from apps.core.states import Health
 
@@ -156,7 +156,7 @@ def pods_by_cluster_and_project(cluster_ids: Sequence[int]) -> tuple[list[Group]
 
 
 def _groups(sql: str, values: list[Any], gpu_column: str) -> list[Group]:
-    with connection.cursor() as cursor:
+    with prepared.cursor() as cursor:
         cursor.execute(sql, values)
         names = [column.name for column in cursor.description or ()]
         found = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 
+from apps.core.database import prepared
 from apps.core.errors import Invalid
 from apps.experiments.models import KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH
 
@@ -219,12 +220,12 @@ def _store(run_pk: int, run_uid: str, experiment_pk: int, batch: Batch) -> None:
             "steps": batch.steps,
             "timestamps": batch.timestamps,
         }
-        with connection.cursor() as cursor:
+        with prepared.cursor() as cursor:
             cursor.execute(_METRICS, {"run": run_pk, "experiment": experiment_pk, **columns})
     if batch.params:
         _store_params(run_pk, run_uid, experiment_pk, batch.params)
     if batch.tags:
-        with connection.cursor() as cursor:
+        with prepared.cursor() as cursor:
             cursor.execute(_TAGS, _columns(run_pk, experiment_pk, batch.tags))
 
 
@@ -234,7 +235,7 @@ def _columns(run_pk: int, experiment_pk: int, pairs: Mapping[str, str]) -> dict[
 
 
 def _store_params(run_pk: int, run_uid: str, experiment_pk: int, params: Mapping[str, str]) -> None:
-    with connection.cursor() as cursor:
+    with prepared.cursor() as cursor:
         cursor.execute(_PARAMS, _columns(run_pk, experiment_pk, params))
         stored = dict(cursor.fetchall())
     for key, value in stored.items():
