@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import socket
+import sqlite3
 import ssl
 from collections.abc import Iterator
 from dataclasses import replace
@@ -182,7 +183,14 @@ class _Cluster:
 
 
 async def _serve(config: ClusterConfig, listener: socket.socket, stop: asyncio.Event, ready: asyncio.Event) -> None:
-    cluster = _Cluster(config)
+    try:
+        cluster = _Cluster(config)
+    except sqlite3.DatabaseError as error:
+        raise ClusterError(
+            f"{config.database} can't be read as a cluster's objects ({error}). Put it back from a copy, or move it "
+            "away to begin with an empty cluster."
+        ) from error
+    log.info("serving on %s, kubeconfig %s", config.url, config.kubeconfig)
     server, parts = cluster.server, cluster.parts
     tasks: list[asyncio.Task[Any]] = [asyncio.create_task(part.run(), name=type(part).__name__) for part in parts]
     tasks.append(asyncio.create_task(_expire_events(cluster.registry), name="expire events"))
@@ -220,5 +228,4 @@ async def run_cluster(
             loop.add_signal_handler(number, stopped.set)
     with exclusive(config.data_dir), contextlib.closing(listen(config.host, config.port)) as listener:
         actual = replace(config, port=listener.getsockname()[1])
-        log.info("serving on %s, kubeconfig %s", actual.url, actual.kubeconfig)
         await _serve(actual, listener, stopped, ready or asyncio.Event())

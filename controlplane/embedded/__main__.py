@@ -5,6 +5,7 @@
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -50,16 +51,22 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         place = place_of(args.host.strip(), _port(args.port), args.public_url.strip(), outward_address)
-        return run(Options(args.data_dir, place, args.demo, args.once or os.environ.get("ONCE") == "1"))
+        return run(Options(args.data_dir, place, args.demo, args.once or _once(os.environ.get("ONCE", ""))))
     except EmbeddedError as error:
         print(f"flotilla: {error}", file=sys.stderr)
         return 2 if isinstance(error, RefusedError) else 1
 
 
 def _port(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+    if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
         raise RefusedError(f"FLOTILLA_PORT={text} is no port. Use a number from 1 to 65535.")
     return int(text)
+
+
+def _once(text: str) -> bool:
+    if text not in ("", "0", "1"):
+        raise RefusedError(f"ONCE={text} says neither yes nor no. Use 1 to stop after the start and the demo, or 0.")
+    return text == "1"
 
 
 if __name__ == "__main__":

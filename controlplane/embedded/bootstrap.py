@@ -5,19 +5,23 @@ the sample project, and the local cluster with its target. Every step may be rep
 """
 
 import argparse
+import base64
+import http.client
 import os
-import socket
+import ssl
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import django
 import psycopg
+import yaml
 from psycopg import sql
 
 from controlplane.embedded.datadir import DataDir
-from controlplane.embedded.errors import EmbeddedError
+from controlplane.embedded.errors import SAID, EmbeddedError
 from controlplane.embedded.keys import ADMIN_NAME, Keys, load_or_make
 from controlplane.embedded.waiting import wait_for
 
@@ -51,9 +55,22 @@ def _connected(url: str) -> psycopg.Connection[Any]:
 
 
 def migrate(data: DataDir) -> None:
-    """Apply migrations and leave the mark that lets the other processes start."""
-    from django.core.management import call_command
+    """Apply migrations and leave the mark that lets the other processes start.
 
+    Raises EmbeddedError for a database that has more of them than we know: a newer Flotilla wrote it.
+    """
+    from django.core.management import call_command
+    from django.db import connection
+    from django.db.migrations.loader import MigrationLoader
+
+    loader = MigrationLoader(connection)
+    unknown = sorted(set(loader.applied_migrations or ()) - set(loader.disk_migrations or ()))
+    ours = [f"{app}.{name}" for app, name in unknown if app in loader.migrated_apps]
+    if ours:
+        raise EmbeddedError(
+            f"The data in {data.root} is another Flotilla's, a newer one perhaps: this one does not know {ours[-1]}. "
+            "Start the one that made it, or begin anew in another folder: FLOTILLA_DATA_DIR=…"
+        )
     call_command("migrate", interactive=False, verbosity=1)
     data.migrated.touch()
 
@@ -105,16 +122,25 @@ def _kubeconfig(path: Path, port: int) -> str:
     """The kubeconfig of the local cluster that listens on `port` now: an older one names another port."""
 
     def current() -> bool:
-        return path.exists() and f"127.0.0.1:{port}" in path.read_text() and _listens(port)
+        return path.exists() and f"127.0.0.1:{port}" in path.read_text() and _is_ready(path.read_text())
 
-    wait_for(current, f"the local cluster to write {path} and to listen on port {port}", timeout=30, interval=0.1)
+    wait_for(current, f"the local cluster to write {path} and to answer on port {port}", timeout=30, interval=0.1)
     return path.read_text()
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def _is_ready(kubeconfig: str) -> bool:
+    """Whether the local cluster answers: one that can't start listens for a moment, too."""
+    cluster = yaml.safe_load(kubeconfig)["clusters"][0]["cluster"]
+    trusted = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
+    where = urlsplit(cluster["server"])
+    connection = http.client.HTTPSConnection(where.hostname or "", where.port, timeout=2, context=trusted)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def main() -> int:
@@ -124,15 +150,15 @@ def main() -> int:
     arguments = parser.parse_args()
     data = DataDir(Path(os.environ["FLOTILLA_DATA_DIR"]))
     django.setup()
-    create_database(os.environ["DATABASE_URL"])
-    migrate(data)
-    principal = administrator(load_or_make(data.root / "secrets.json"))
-    project = sample_project(principal)
     try:
+        create_database(os.environ["DATABASE_URL"])
+        migrate(data)
+        principal = administrator(load_or_make(data.root / "secrets.json"))
+        project = sample_project(principal)
         cluster = local_cluster(principal, data, arguments.localcluster_port)
     except EmbeddedError as error:
         print(error, file=sys.stderr)
-        return 1
+        return SAID
     sample_target(principal, project, cluster)
     return 0
 

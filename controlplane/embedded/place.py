@@ -100,6 +100,8 @@ def answers(url: str) -> str:
 def _listened(host: str) -> str:
     if host == "localhost":
         return LOOPBACK
+    if host.startswith("[") and host.endswith("]"):  # as IPv6 addresses are written in URLs
+        host = host[1:-1]
     try:
         ip = ipaddress.ip_address(host)
     except ValueError:

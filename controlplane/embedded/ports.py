@@ -38,7 +38,7 @@ class PortBook:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._ports: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
+        self._ports = _read(path)
 
     def take(self, name: str) -> int:
         """The port that `name` had before when it is still free, else a new one, which is remembered."""
@@ -48,3 +48,13 @@ class PortBook:
         self._ports[name] = free_port(frozenset(self._ports.values()))
         self._path.write_text(json.dumps(self._ports, indent=2) + "\n")
         return self._ports[name]
+
+
+def _read(path: Path) -> dict[str, int]:
+    """The ports of earlier starts; nothing is lost with those that can't be read."""
+    try:
+        kept = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    pairs = kept.items() if isinstance(kept, dict) else ()
+    return {name: port for name, port in pairs if type(port) is int and LOWEST <= port < HIGHEST}

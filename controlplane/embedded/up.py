@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from controlplane.embedded import fleet
+from controlplane.embedded import fleet, postgres
 from controlplane.embedded.datadir import DataDir
 from controlplane.embedded.errors import RefusedError
 from controlplane.embedded.files import private_directory, write_private
@@ -48,7 +48,10 @@ def run(options: Options) -> int:
     try:
         private_directory(data.root)
     except OSError as error:
-        raise RefusedError(f"{data.root} can't be used: {error.strerror}. Set FLOTILLA_DATA_DIR.") from error
+        why = "it is a file" if isinstance(error, FileExistsError) else error.strerror
+        raise RefusedError(
+            f"FLOTILLA_DATA_DIR={data.root} can't be used as a folder: {why}. Choose one that you may write into."
+        ) from error
     with _alone(data), _listening(options.place) as listener:
         data.prepare()
         return _supervise(options, data, listener)
@@ -65,7 +68,7 @@ def _supervise(options: Options, data: DataDir, listener: socket.socket) -> int:
         if strays:
             progress.warn(f"ended what an earlier start left running: {', '.join(strays)}")
         data.write_status(pid=os.getpid(), url=place.local_url, ready=False)
-        keys = load_or_make(data.root / "secrets.json")
+        keys = load_or_make(data.root / "secrets.json", used=postgres.is_made(data.postgres))
         env = start_all(supervisor, data, keys, place, listener)
         _write_credentials(data, keys, place.local_url)
         data.write_status(pid=os.getpid(), url=place.local_url, ready=True)

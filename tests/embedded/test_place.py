@@ -19,6 +19,7 @@ from controlplane.embedded.place import Place, answers, place_of
         ("::", "", "::", "http://127.0.0.1:8000", "http://192.168.1.20:8000", "is what pods must reach"),
         ("10.0.0.5", "", "10.0.0.5", "http://10.0.0.5:8000", "http://10.0.0.5:8000", "is what pods must reach"),
         ("fd00::5", "", "fd00::5", "http://[fd00::5]:8000", "http://[fd00::5]:8000", "is what pods must reach"),
+        ("[fd00::5]", "", "fd00::5", "http://[fd00::5]:8000", "http://[fd00::5]:8000", "is what pods must reach"),
         ("", "https://f.example/", "127.0.0.1", "http://127.0.0.1:8000", "https://f.example", "what pods must reach"),
         (
             "0.0.0.0",

@@ -3,13 +3,21 @@
 import json
 import socket
 import stat
+import threading
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
 
-from controlplane.embedded import keys, logfiles, ports
+from controlplane.embedded import bootstrap, keys, logfiles, ports, postgres
+from controlplane.embedded.datadir import DataDir
+from controlplane.embedded.errors import EmbeddedError, RefusedError
 from controlplane.embedded.files import private_directory, write_private
 from controlplane.embedded.supervisor import how_it_ended, restart_delay
+from localcluster.config import ClusterConfig
+from localcluster.pki import ensure_credentials, write_kubeconfig
 
 
 def test_ports_are_below_those_of_outgoing_sockets() -> None:
@@ -47,6 +55,52 @@ def test_keys_are_made_once_and_only_their_owner_may_read_them(tmp_path: Path) -
     assert keys.load_or_make(path) == first
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert keys.load_or_make(tmp_path / "other.json").admin_password != first.admin_password
+
+
+@pytest.mark.parametrize("kept", ["", "x", "[1]", '{"postgres": 70000}', '{"postgres": true}', '{"postgres": "21000"}'])
+def test_ports_that_cannot_be_read_are_chosen_anew(tmp_path: Path, kept: str) -> None:
+    (tmp_path / "ports.json").write_text(kept)
+    assert ports.LOWEST <= ports.PortBook(tmp_path / "ports.json").take("postgres") < ports.HIGHEST
+
+
+def test_keys_without_which_the_data_is_lost_are_never_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "secrets.json"
+    with pytest.raises(RefusedError, match=r"is missing\. Without it nothing .* can be opened: put it back"):
+        keys.load_or_make(path, used=True)
+    assert not path.exists()
+    made = asdict(keys.load_or_make(path))
+    path.write_text(json.dumps(made | {"of_tomorrow": "x"}))
+    assert asdict(keys.load_or_make(path, used=True)) == made
+    for broken, says in (
+        ("{", "can't be read"),
+        ("[]", "can't be read"),
+        ('{"secret_key": "s"}', "has no credentials"),
+    ):
+        path.write_text(broken)
+        with pytest.raises(RefusedError, match=says):
+            keys.load_or_make(path)
+        assert path.read_text() == broken
+
+
+def test_a_database_of_another_postgres_is_told_before_it_is_started(tmp_path: Path) -> None:
+    (tmp_path / "PG_VERSION").write_text("9\n")
+    with pytest.raises(RefusedError, match=r"is Postgres 9's, and this Flotilla brings Postgres \d\d"):
+        postgres.initialise(tmp_path, "password")
+
+
+@pytest.mark.django_db
+def test_a_database_of_a_newer_flotilla_is_told_and_left_alone(tmp_path: Path) -> None:
+    MigrationRecorder(connection).record_applied("clusters", "9999_of_tomorrow")
+    with pytest.raises(EmbeddedError, match=r"another Flotilla's.* does not know clusters\.9999_of_tomorrow"):
+        bootstrap.migrate(DataDir(tmp_path))
+
+
+def test_a_local_cluster_that_only_listens_is_not_ready(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = ClusterConfig(data_dir=tmp_path, port=listener.getsockname()[1])
+        write_kubeconfig(config.kubeconfig, config.url, ensure_credentials(tmp_path, config.host))
+        threading.Thread(target=lambda: listener.accept()[0].close()).start()
+        assert not bootstrap._is_ready(config.kubeconfig.read_text())
 
 
 def test_a_private_file_replaces_an_open_one_and_a_forgotten_half(tmp_path: Path) -> None:

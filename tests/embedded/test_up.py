@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from controlplane.embedded import ports
+from controlplane.embedded.__main__ import main
 from controlplane.embedded.fleet import BASE_DIR
 from controlplane.embedded.place import answers, outward_address
 from controlplane.embedded.waiting import wait_for
@@ -75,29 +76,35 @@ def test_a_taken_port_is_refused_with_a_sentence(tmp_path: Path) -> None:
     assert "Traceback" not in reply.stderr
 
 
-def test_a_port_that_is_none_is_refused_with_a_sentence(tmp_path: Path) -> None:
-    reply = up(tmp_path / "data", 70_000)
-    assert (reply.returncode, "FLOTILLA_PORT=70000 is no port" in reply.stderr) == (2, True)
-
-
 @pytest.mark.parametrize(
     ("variable", "value", "says"),
     [
         ("FLOTILLA_HOST", "my-machine", "is no address to listen on. Use 127.0.0.1"),
         ("FLOTILLA_HOST", "192.0.2.7", "is no address of this machine. Use 0.0.0.0"),
         ("FLOTILLA_PUBLIC_URL", "192.168.1.20:8000", "begins neither with http:// nor with https://"),
+        ("FLOTILLA_PORT", "70000", "is no port. Use a number from 1 to 65535."),
+        ("FLOTILLA_PORT", "٨٠٠٠", "is no port. Use a number from 1 to 65535."),
+        ("FLOTILLA_PORT", "8_000", "is no port. Use a number from 1 to 65535."),
+        ("FLOTILLA_DATA_DIR", __file__, "can't be used as a folder: it is a file."),
+        ("FLOTILLA_DATA_DIR", f"{__file__}/data", "can't be used as a folder: Not a directory."),
+        ("ONCE", "yes", "says neither yes nor no. Use 1"),
     ],
 )
-def test_an_address_that_makes_no_sense_is_refused_with_a_sentence(
-    tmp_path: Path, variable: str, value: str, says: str
+def test_what_makes_no_sense_is_refused_with_a_sentence(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variable: str,
+    value: str,
+    says: str,
 ) -> None:
-    command = [sys.executable, "-m", "controlplane.embedded", "--data-dir", str(tmp_path / "data")]
-    environment = {**os.environ, variable: value, "FLOTILLA_PORT": str(ports.free_port())}
-    reply = subprocess.run(
-        command, cwd=BASE_DIR, env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (reply.returncode, reply.stdout) == (2, "")
-    assert reply.stderr.startswith(f"flotilla: {variable}={value} ") and says in reply.stderr
+    monkeypatch.setenv("FLOTILLA_PORT", str(ports.free_port()))
+    monkeypatch.setenv("FLOTILLA_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv(variable, value)
+    assert main([]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"flotilla: {variable}={value} ") and says in said.err
 
 
 def test_killed_processes_come_back_and_nobody_is_refused_a_connection(live_stack: LiveStack) -> None:

@@ -1,5 +1,6 @@
 """The whole cluster as a process: start, kill, start again; who may use its files; what it says when it can't start."""
 
+import asyncio
 import base64
 import os
 import signal
@@ -15,10 +16,11 @@ import urllib3
 import yaml
 from kubernetes import client, config
 
+from localcluster.config import ClusterConfig
 from localcluster.pki import ensure_credentials
 from localcluster.recorder import Recorder
 from localcluster.registry import Registry
-from localcluster.server import bootstrap
+from localcluster.server import ClusterError, bootstrap, run_cluster
 from localcluster.store import Store
 from tests.kube.support import deployment, wait_until
 
@@ -158,6 +160,13 @@ def test_a_second_cluster_on_the_same_folder_is_refused(start: Callable[..., Pro
     second = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=30, check=False)
     assert second.returncode == 1
     assert "another local cluster runs on" in second.stderr
+
+
+def test_objects_that_cannot_be_read_are_said_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "state.sqlite").write_bytes(b"no database at all" * 100)
+    with pytest.raises(ClusterError, match=r"state\.sqlite can't be read as a cluster's objects .* move it away"):
+        asyncio.run(run_cluster(ClusterConfig(data_dir=tmp_path, port=0), stop=asyncio.Event()))
+    assert (tmp_path / "state.sqlite").read_bytes() == b"no database at all" * 100
 
 
 def test_a_taken_port_is_said(tmp_path: Path, start: Callable[..., Process]) -> None:
