@@ -31,12 +31,14 @@ class PreparedCursor(base.CursorMixin, psycopg.Cursor[Any]):
         return super().execute(query, _typed(params), **options | {"prepare": True})
 
 
-def _typed(value: Any) -> Any:
-    if type(value) is int:
-        return Int8(value)
-    if isinstance(value, list | tuple):
-        return [_typed(each) for each in value]
-    return {name: _typed(each) for name, each in value.items()} if isinstance(value, Mapping) else value
+def _typed(params: Any) -> Any:
+    if isinstance(params, Mapping):
+        return {name: _wide(value) for name, value in params.items()}
+    return None if params is None else [_wide(value) for value in params]
+
+
+def _wide(value: Any) -> Any:
+    return Int8(value) if type(value) is int else value
 
 
 class Operations(DatabaseOperations):
