@@ -10,7 +10,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FLOTILLA = "import django; django.setup(); import controlplane.urls, celery.bin.celery, uvicorn, localcluster.__main__"
+FLOTILLA = (
+    "import django; django.setup(); import controlplane.urls, celery.bin.celery, uvicorn, localcluster.__main__, "
+    "kubernetes.client.api_client"
+)
 TRAINING = (
     "import mlflow.sklearn, sklearn.neural_network, sklearn.metrics, sklearn.model_selection, sklearn.datasets, "
     "matplotlib.figure, matplotlib.backends.backend_agg, pandas"
