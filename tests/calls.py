@@ -60,9 +60,9 @@ def recorded() -> Iterator[Calls]:
         return answer
 
     @asynccontextmanager
-    async def requesting(self: StreamClient, path: str, query: dict[str, str], limits: Any) -> AsyncIterator[Any]:
+    async def requesting(self: StreamClient, path: str, query: dict[str, str], *rest: Any) -> AsyncIterator[Any]:
         try:
-            async with request(self, path, query, limits) as response:
+            async with request(self, path, query, *rest) as response:
                 calls.note("GET", path, query, response.status)
                 yield response
         except KubeError as error:
