@@ -63,6 +63,7 @@ PAGES = get(
     "/usage/",
     "/usage/?by=deployment",
     "/usage/?by=experiment",
+    "/_mlflow/experiments/{experiment}/runs/{run}",
     "/p/demo/experiments/",
     "/p/demo/experiments/?q=d",
     "/p/demo/experiments/digits/",

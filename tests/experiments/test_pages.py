@@ -14,7 +14,7 @@ from apps.core.models import Membership, Project, User
 from apps.core.states import Role
 from apps.experiments import services
 from apps.experiments.files import artifacts
-from apps.experiments.models import Experiment, ModelAlias, ModelVersion, Run
+from apps.experiments.models import Experiment, LoggedModel, ModelAlias, ModelVersion, Run
 from apps.experiments.states import RunKind, RunState
 from apps.experiments.tracking import ingest
 from tests import factories
@@ -90,6 +90,39 @@ def test_an_experiment_with_slashes_and_spaces_in_its_name(
     listed = text(browser.get("/p/demo/experiments/"))
     assert "/p/demo/experiments/team%20a/digits%20&amp;%20co/" in listed
     assert "team a/digits &amp; co" in text(browser.get("/p/demo/experiments/team a/digits & co/"))
+
+
+def test_links_to_mlflows_own_pages_lead_to_ours(browser: Client, run: Run, project: Project) -> None:
+    services.create_model(principal=Principal(user=User.objects.get()), project=project, name="a b%")
+    logged = LoggedModel.objects.create(experiment=run.experiment, run=run, name="m")
+    eid, own = run.experiment_id, f"/p/demo/runs/{run.uid}/"
+    for link, expected in {
+        f"experiments/{eid}": "/p/demo/experiments/digits/",
+        f"experiments/{eid}/": "/p/demo/experiments/digits/",
+        f"experiments/{eid}/overview": "/p/demo/experiments/digits/",
+        f"experiments/{eid}?workspace=demo": "/p/demo/experiments/digits/",
+        f"experiments/{eid}/runs/{run.uid}": own,
+        f"experiments/{eid}/runs/{run.uid}/artifacts": own,
+        f"experiments/{eid}/runs/{run.uid}?workspace=demo": own,
+        f"experiments/{eid}/models/{logged.uid}": own,
+        "models/a%2520b%2525/versions/3?workspace=demo": "/p/demo/models/a%20b%25/",
+        "models/a%20b%25": "/p/demo/models/a%20b%25/",
+        "experiments": "/p/demo/experiments/",
+        "models?workspace=demo": "/p/demo/models/",
+    }.items():
+        reply = browser.get(f"/_mlflow/{link}")
+        assert (reply.status_code, reply["Location"] if reply.status_code == 302 else "") == (302, expected), link
+    nowhere = ["prompts", "experiments/999999", f"experiments/{eid}/runs/{'0' * 32}", "experiments/1/models/m-0", "x"]
+    nowhere += ["models/none", "models/%2500", "models/%00", "models?workspace=a b", "models/m?workspace=%00"]
+    for link in nowhere:
+        assert browser.get(f"/_mlflow/{link}").status_code == 404, link
+    assert Client().get(f"/_mlflow/experiments/{eid}?workspace=demo")["Location"] == (
+        f"/login/?next=/_mlflow/experiments/{eid}%3Fworkspace%3Ddemo"
+    )
+    stranger = Client()
+    stranger.force_login(User.objects.create_user("mallory"))
+    for link in (f"experiments/{eid}", f"experiments/{eid}/runs/{run.uid}", "models/a%20b%25?workspace=demo"):
+        assert stranger.get(f"/_mlflow/{link}").status_code == 404
 
 
 def test_a_run_page_shows_all_that_was_logged(browser: Client, run: Run) -> None:

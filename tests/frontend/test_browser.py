@@ -178,7 +178,15 @@ def test_the_log_filters_and_says_when_nothing_matches(open_page: Opener) -> Non
     expect(lines).to_have_text("No line matches.")
 
 
-def test_a_link_that_an_mlflow_client_prints_leads_to_the_run(open_page: Opener, project: Project) -> None:
+def test_links_that_an_mlflow_client_prints_lead_to_the_run_and_its_experiment(
+    open_page: Opener, project: Project
+) -> None:
     run = Run.objects.filter(experiment__project=project).earliest("id")
-    page = open_page(f"/#/experiments/1/runs/{run.uid}")
+    link = f"/#/experiments/{run.experiment_id}"
+    page = open_page(f"{link}/runs/{run.uid}")
     page.wait_for_url(f"**/p/demo/runs/{run.uid}/")
+    page.goto(link)
+    page.wait_for_url(f"**/p/demo/experiments/{run.experiment.name}/")
+    page.context.clear_cookies()
+    page.goto(f"{link}/runs/{run.uid}?workspace=demo")
+    page.wait_for_url(f"**/login/?next=/_mlflow/experiments/{run.experiment_id}/runs/{run.uid}%3Fworkspace%3Ddemo")

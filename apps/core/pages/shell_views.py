@@ -54,15 +54,10 @@ def rail(request: PageRequest) -> HttpResponse:
 
 @page
 def search(request: PageRequest) -> HttpResponse:
-    """Everything by name: a page, and with `?part=hits` the list below the search box.
-
-    With `go` a single hit is opened at once: the links that a stock MLflow client prints come this way.
-    """
+    """Everything by name: a page, and with `?part=hits` the list below the search box."""
     query = request.GET.get("q", "")[:100]
     per_kind = finder.PER_KIND if request.GET.get("part") else 50
     hits = finder.find(request.principal, query, per_kind=per_kind)
-    if request.GET.get("go") and len(hits) == 1:
-        return redirect(hits[0].url)
     context = {"q": query, "hits": hits, "short": len(query.strip()) < finder.MIN_LENGTH}
     return render_page(request, "core/search.html", context)
 

@@ -3,11 +3,12 @@
 from django.urls import URLPattern, URLResolver, path, register_converter
 
 from apps.core.pages.addresses import NamePath
-from apps.experiments.pages import model_views, views
+from apps.experiments.pages import mlflow_links, model_views, views
 
 app_name = "experiments"
 register_converter(NamePath, "name")
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("_mlflow/<path:path>", mlflow_links.mlflow_link, name="mlflow"),
     path("p/<slug:project>/experiments/", views.listing, name="list"),
     path("p/<slug:project>/runs/new", views.launch, name="launch"),
     path("p/<slug:project>/runs/<str:uid>/", views.run_page, name="run"),

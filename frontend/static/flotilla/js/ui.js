@@ -244,10 +244,3 @@ document.addEventListener("pointerover", (event) => {
     }
   }
 });
-
-/* A stock MLflow client prints links such as …/#/experiments/1/runs/<id>: let them lead to the run. */
-const mlflowRun = /^#\/experiments\/[^/]+\/runs\/([0-9a-f]{32})/.exec(location.hash);
-if (mlflowRun) {
-  const form = document.querySelector("form.search");
-  if (form) location.replace(`${form.action}?go=1&q=${mlflowRun[1]}`);
-}
