@@ -86,7 +86,7 @@ def _deployments(**scope: Any) -> QuerySet[Deployment]:
     unfinished = Rollout.objects.filter(state__in=UNFINISHED).select_related("from_revision", "to_revision")
     return (
         Deployment.objects.filter(**scope)
-        .select_related("project", "target__cluster", "current__model_version__model", "stable")
+        .select_related("project", "target__cluster", "current", "stable")
         .prefetch_related(Prefetch("rollouts", unfinished, to_attr="unfinished"))
     )
 
@@ -148,12 +148,17 @@ def ids_by_labels(cluster_id: int, namespace: str, labels: dict[str, str]) -> li
 
 def pods_of(of: Deployment) -> QuerySet[Pod]:
     """The deployment's observed pods that are not known to be deleted, newest revision first."""
-    return Pod.objects.present().filter(
-        cluster_id=of.target.cluster_id,
-        namespace=of.target.namespace,
-        project=of.project.name,
-        deployment=of.name,
-    )
+    return Pod.objects.present().filter(**_place_of(of))
+
+
+def _place_of(of: Deployment) -> dict[str, Any]:
+    """Where its pods are, and what they are labelled with."""
+    return {
+        "cluster_id": of.target.cluster_id,
+        "namespace": of.target.namespace,
+        "project": of.project.name,
+        "deployment": of.name,
+    }
 
 
 def first_pods_of(rows: Sequence[Deployment], *, each: int) -> list[Pod]:
@@ -170,9 +175,10 @@ def first_pods_of(rows: Sequence[Deployment], *, each: int) -> list[Pod]:
 
 
 def ready_replicas(of: Deployment) -> list[tuple[str, int]]:
-    """(name, revision) of the replicas that take traffic, by name."""
-    rows = pods_of(of).filter(ready=True).order_by("name").values_list("name", "revision")
-    return [(name, int(revision) if revision.isdecimal() else 0) for name, revision in rows]
+    """(name, revision) of the replicas that take traffic, by name. A pod with labels of ours is not yet a replica."""
+    ours = Revision.objects.filter(deployment=of).values(text=Cast("number", TextField()))
+    rows = pods_of(of).filter(ready=True, revision__in=ours).order_by("name").values_list("name", "revision")
+    return [(name, int(revision)) for name, revision in rows]
 
 
 def endpoint(deployment_pk: int, revision: int) -> tuple[int, str]:
@@ -211,13 +217,7 @@ def events_of(of: Deployment, pods: Sequence[Pod], *, limit: int = 20) -> list[K
 
 def pod_of(of: Deployment, name: str) -> Pod:
     """One observed pod of the deployment, deleted or not. Raises Missing."""
-    rows = Pod.objects.filter(
-        cluster_id=of.target.cluster_id,
-        namespace=of.target.namespace,
-        project=of.project.name,
-        deployment=of.name,
-        name=name,
-    )
+    rows = Pod.objects.filter(**_place_of(of), name=name)
     found = rows.select_related("cluster").order_by("-id").first()
     if found is None:
         raise Missing(f"{of.name} has no replica {name!r}.")

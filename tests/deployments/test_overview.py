@@ -96,3 +96,13 @@ def test_of_very_many_replicas_those_that_are_not_ready_are_shown(monkeypatch: p
     board = panels.Board(served, Principal(user=User.objects.create_superuser("root")))
     assert (len(board.pods), board.hidden) == (5, 7)
     assert sum(not pod.ready for pod in board.pods) == 1
+
+
+def test_a_pod_that_only_bears_the_labels_is_asked_for_no_prediction() -> None:
+    project = factories.busy_project(size=1)
+    served = project.deployments.get()
+    for revision in ("1", "77", "one", ""):
+        pod = {"deployment": "digits", "revision": revision, "name": f"pod-{revision}"}
+        factories.pod(served.target.cluster, project, **pod)
+    ready = [name for name, _ in selectors.ready_replicas(served) if name.startswith("pod-")]
+    assert ready == ["pod-1"]

@@ -128,8 +128,8 @@ def serving(scope: Scope) -> list[ServingRow]:
 
 
 def _sub(row: Deployment) -> str:
-    version = row.current.model_version if row.current else None
-    what = f"{version.model.name} version {version.version}" if version else ""
+    model = row.current.spec.get("model") if row.current else None
+    what = f"{model['name']} version {model['version']}" if model else ""
     return " · ".join(part for part in (what, f"{row.target.name}") if part)
 
 
