@@ -9,7 +9,12 @@ from django.urls import URLPattern, URLResolver, get_resolver
 # Patterns that no parameter describes: one address of each.
 EXAMPLES = {r"^(?:ajax-)?api/[234]\.0/mlflow(?:-artifacts)?/": "api/2.0/mlflow/not-here"}
 # What a parameter that is written as a regular expression may be.
-REGEX_SAMPLES = {r"\d+": "1", "[0-9]{1,9}": "1", "[0-9a-f]{32}": "0" * 32}
+REGEX_SAMPLES = {
+    r"\d+": "1",
+    "core|clusters|experiments|deployments": "core",
+    "[0-9]{1,9}": "1",
+    "[0-9a-f]{32}": "0" * 32,
+}
 SAMPLES = {"int": "1", "uuid": "00000000-0000-0000-0000-000000000000"}
 _CONVERTER = re.compile(r"<(?:(\w+):)?(\w+)>")
 
