@@ -47,7 +47,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
-    "django.contrib.staticfiles",
+    "controlplane.statics.StaticsConfig",
     "django_htmx",
     "template_partials",
     "django_structlog",
@@ -64,6 +64,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "apps.core.pages.middleware.Compression",
     "csp.middleware.CSPMiddleware",
     "apps.core.pages.middleware.Sessions",
     "django.middleware.common.CommonMiddleware",
@@ -153,12 +154,15 @@ STATICFILES_FINDERS = [
     "django.contrib.staticfiles.finders.AppDirectoriesFinder",
     "apps.core.pages.finders.PackageFinder",
 ]
-WHITENOISE_USE_FINDERS = not PRODUCTION
+# Collected, compressed, and cached by browsers for good. Else, as in tests, they are looked up in their packages.
+STATICS_COLLECTED = PRODUCTION or "FLOTILLA_STATIC_ROOT" in env.ENVIRON
+WHITENOISE_USE_FINDERS = not STATICS_COLLECTED
+WHITENOISE_KEEP_ONLY_HASHED_FILES = True
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
-        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
-        if PRODUCTION
+        "BACKEND": "controlplane.statics.Statics"
+        if STATICS_COLLECTED
         else "django.contrib.staticfiles.storage.StaticFilesStorage"
     },
 }
@@ -274,7 +278,8 @@ LOGGING: dict[str, Any] = {
     "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["scrub"]}},
     "root": {"handlers": ["console"], "level": env.str("FLOTILLA_LOG_LEVEL", "INFO")},
-    "loggers": {"django_structlog": {"level": "WARNING"}, "httpx": {"level": "WARNING"}},
+    # The last one tells each letter of a font.
+    "loggers": {name: {"level": "WARNING"} for name in ("django_structlog", "httpx", "fontTools")},
 }
 # The accent of the dashboard (`frontend/static/flotilla/css/tokens.css`), in the steps that unfold asks for.
 _ACCENT = {

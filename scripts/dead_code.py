@@ -27,6 +27,8 @@ OF_FRAMEWORKS = (
     *("clean_*", "prepare_value", "format_value", "help_texts", "template_name", "authentication_form"),
     *("redirect_authenticated_user", "process_exception", "*_capable", "urlpatterns", "app_name", "handler[0-9]*"),
     *("ops_class", "is_usable", "regex", "to_python", "to_url", "arg_joiner", "arity", "output_field"),
+    # WhiteNoise
+    *("create_compressor", "compress_brotli"),
     # The admin panel
     *("list_*", "search_fields", "actions", "actions_detail", "autocomplete_fields", "readonly_fields", "fieldsets"),
     *("filter_horizontal", "inlines", "add_form", "change_password_form", "has_*_permission", "save_*"),

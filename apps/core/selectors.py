@@ -28,11 +28,9 @@ def tokens_of(principal: Principal) -> QuerySet[ApiToken]:
     return mine.select_related("project").order_by("-id") if principal.user else ApiToken.objects.none()
 
 
-def activity(principal: Principal, *, project: Project | None = None) -> QuerySet[AuditEntry]:
+def activity(principal: Principal) -> QuerySet[AuditEntry]:
     """The audit trail of what the caller may see, newest first; rows without a project are for administrators."""
     entries = AuditEntry.objects.select_related("project").order_by("-id")
-    if project is not None:
-        return entries.filter(project=project)
     if principal.is_platform_admin:
         return entries
     return entries.filter(Q(project__in=visible_projects(principal)))

@@ -39,6 +39,16 @@ class DataDir:
         return self.root / "localcluster"
 
     @property
+    def statics(self) -> Path:
+        """Style sheets, scripts and fonts, collected and compressed."""
+        return self.root / "static"
+
+    @property
+    def statics_mark(self) -> Path:
+        """Of what they were made."""
+        return self.root / "static.mark"
+
+    @property
     def kubeconfig(self) -> Path:
         """The local cluster's kubeconfig, with its CA and token inline."""
         return self.localcluster / "kubeconfig"

@@ -38,6 +38,7 @@ def environment(data: DataDir, keys: Keys, addresses: Addresses) -> dict[str, st
         "FLOTILLA_PUBLIC_URL": addresses.web.public_url,
         "FLOTILLA_ALLOWED_HOSTS": addresses.web.allowed_hosts(os.environ.get("FLOTILLA_ALLOWED_HOSTS", "")),
         "FLOTILLA_DATA_DIR": str(data.root),
+        "FLOTILLA_STATIC_ROOT": str(data.statics),
         "DATABASE_URL": postgres.url(addresses.postgres, keys.database_password),
         "REDIS_URL": valkey.url(addresses.valkey, keys.valkey_password),
         "PYTHONUNBUFFERED": "1",
@@ -60,6 +61,12 @@ def bootstrap(env: dict[str, str], localcluster_port: int) -> Command:
     """Migrations, the administrator, the sample project, the local cluster's registration."""
     argv = _python("-m", "controlplane.embedded.bootstrap", "--localcluster-port", str(localcluster_port))
     return Command(name="bootstrap", argv=argv, env=env, cwd=BASE_DIR)
+
+
+def statics(env: dict[str, str]) -> Command:
+    """Collects and compresses the static files, as an image's build does."""
+    argv = _python("manage.py", "collectstatic", "--noinput", "--clear", "--verbosity", "0")
+    return Command(name="statics", argv=argv, env=env, cwd=BASE_DIR)
 
 
 def web(env: dict[str, str], listener: int, number: int = 1) -> Command:

@@ -3,7 +3,7 @@
 import http.client
 import socket
 
-from controlplane.embedded import fleet, logfiles, postgres, valkey
+from controlplane.embedded import fleet, logfiles, postgres, statics, valkey
 from controlplane.embedded.datadir import DataDir
 from controlplane.embedded.errors import SAID, EmbeddedError
 from controlplane.embedded.keys import Keys
@@ -26,6 +26,8 @@ def start_all(
     env = fleet.environment(data, keys, addresses)
     supervisor.start(valkey.command(data.valkey, addresses.valkey, keys.valkey_password))
     supervisor.start(fleet.local_cluster(data, addresses.localcluster))
+    if not statics.are_collected(data):
+        supervisor.start(fleet.statics(env), lasting=False)
     # It imports Django while Postgres is made, and waits for it.
     data.migrated.unlink(missing_ok=True)
     supervisor.start(fleet.bootstrap(env, addresses.localcluster), lasting=False)
@@ -38,6 +40,7 @@ def start_all(
     )
     supervisor.progress.done(f"Valkey answers on port {addresses.valkey}")
     _wait_for_migrations(supervisor, data)
+    _finish_statics(supervisor, data)
     for command in (fleet.web(env, listener.fileno()), fleet.worker(env), fleet.watcher(env)):
         supervisor.start(command)
     _finish_bootstrap(supervisor, data)
@@ -85,6 +88,19 @@ def _wait_for_migrations(supervisor: Supervisor, data: DataDir) -> None:
     if not data.migrated.exists():
         raise _failed(supervisor, data, "Migrating failed.")
     supervisor.progress.done("migrations are applied")
+
+
+def _finish_statics(supervisor: Supervisor, data: DataDir) -> None:
+    """A web process reads at its start which files there are."""
+    if statics.are_collected(data):
+        return
+    supervisor.wait(
+        lambda: supervisor.exit_code("statics") is not None, "static files", timeout=TIMEOUT_S, log="statics"
+    )
+    if supervisor.exit_code("statics") != 0:
+        raise EmbeddedError(f"Collecting static files failed.\n{logfiles.tail(data.log('statics'), 20)}")
+    statics.note_collected(data)
+    supervisor.progress.done("static files are collected and compressed")
 
 
 def _finish_bootstrap(supervisor: Supervisor, data: DataDir) -> None:

@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 
-from controlplane.embedded import bootstrap, keys, logfiles, ports, postgres
+from controlplane.embedded import bootstrap, keys, logfiles, ports, postgres, statics
 from controlplane.embedded.datadir import DataDir
 from controlplane.embedded.errors import EmbeddedError, RefusedError
 from controlplane.embedded.files import private_directory, write_private
@@ -141,6 +141,21 @@ def test_the_tail_of_a_log_is_its_last_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("deaths", "seconds"), [(1, 0.0), (2, 0.5), (3, 1.0), (5, 4.0), (20, 30.0)])
 def test_who_dies_is_started_at_once_then_with_growing_delays(deaths: int, seconds: float) -> None:
     assert restart_delay(deaths) == seconds
+
+
+def test_static_files_are_collected_again_when_one_of_ours_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = tmp_path / "ours"
+    ours.mkdir()
+    (ours / "a.css").write_text("a {}")
+    monkeypatch.setattr(statics, "SOURCES", (str(ours),))
+    data = DataDir(tmp_path)
+    assert not statics.are_collected(data)
+    statics.note_collected(data)
+    assert statics.are_collected(data)
+    (ours / "a.css").write_text("a { color: red }")
+    assert not statics.are_collected(data)
 
 
 def test_an_end_is_told_in_words() -> None:

@@ -159,7 +159,7 @@ def test_a_dangerous_form_wants_the_name_typed(open_page: Opener) -> None:
 def test_a_chart_is_drawn_under_the_strict_policy_and_follows_the_theme(open_page: Opener) -> None:
     page = open_page("/_gallery", color_scheme="light")
     chart = page.locator("#gallery-chart")
-    expect(chart.locator(".main-svg").first).to_be_visible()
+    expect(chart.locator(".main-svg").first).to_be_visible(timeout=30_000)
     expect(chart.locator(".scatterlayer .trace")).to_have_count(2)
     line = chart.locator(".scatterlayer .js-line").first
     light = line.evaluate("line => getComputedStyle(line).stroke")

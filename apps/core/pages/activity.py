@@ -75,6 +75,8 @@ class Pages:
 
 def chosen(entries: QuerySet[AuditEntry], wanted: Wanted) -> QuerySet[AuditEntry]:
     """Of the entries those that the filters want."""
+    if wanted.project:
+        entries = entries.filter(project__name=wanted.project)
     if wanted.kind:
         entries = entries.filter(action__startswith=f"{wanted.kind}.")
     if wanted.text:

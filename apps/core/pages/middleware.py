@@ -11,6 +11,7 @@ from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
+from django.middleware.gzip import GZipMiddleware
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.middleware import HtmxMiddleware
@@ -64,6 +65,16 @@ class Authentication(_ForBrowsers, AuthenticationMiddleware):
 
 class Messages(_ForBrowsers, MessageMiddleware):
     """What is said on the next page."""
+
+
+class Compression(_ForBrowsers, GZipMiddleware):
+    """Pages and parts of them, by gzip; their CSRF tokens are masked anew each time. Streams go out as they come."""
+
+    def process_response(self, request: HttpRequest, response: Any) -> Any:
+        """Compress what is text for people, and whole."""
+        if response.streaming or not response.get("Content-Type", "").startswith("text/html"):
+            return response
+        return super().process_response(request, response)
 
 
 class Htmx(_ForBrowsers, HtmxMiddleware):

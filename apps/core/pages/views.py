@@ -59,17 +59,8 @@ def home(request: PageRequest) -> HttpResponse:
 def activity(request: PageRequest) -> HttpResponse:
     """Who changed what: a page at a time, by kind, project and text."""
     wanted = changes.Wanted.parse(request.GET)
-    projects = list(selectors.projects(request.principal))
-    project = next((each for each in projects if each.name == wanted.project), None)
-    entries = changes.chosen(selectors.activity(request.principal, project=project), wanted)
-    if wanted.project and project is None:
-        entries = entries.none()
-    context = {
-        "pages": changes.page_of(entries, wanted),
-        "wanted": wanted,
-        "kinds": audit.KINDS,
-        "projects": projects,
-    }
+    entries = changes.chosen(selectors.activity(request.principal), wanted)
+    context = {"pages": changes.page_of(entries, wanted), "wanted": wanted, "kinds": audit.KINDS}
     return render_page(request, "core/activity.html", context)
 
 

@@ -1,4 +1,5 @@
-// Draws every [data-chart] with Plotly in the colours of the page. Plotly (4.8 MB) comes only where there is one.
+// Draws every [data-chart] with Plotly in the colours of the page. Plotly (1.1 MB compressed) comes only where there is
+// one, after the page was painted for the first time.
 // A figure that comes again is drawn in place: zoom and hidden curves stay.
 
 // Plotly's map library also writes a <style> when it loads, unless there is an element with this id. We draw no maps.
@@ -8,8 +9,15 @@ const module = document.getElementById("chart-module");
 let plotly = null;
 const drawn = new WeakMap(); // element → the JSON that it shows
 
+// A frame is painted after its callbacks: a timer that one of them sets comes after the paint. Who is too busy to paint
+// does not wait for ever.
+const painted = new Promise((resolve) => {
+  requestAnimationFrame(() => setTimeout(resolve));
+  setTimeout(resolve, 1000);
+});
+
 function load() {
-  plotly ??= new Promise((resolve, reject) => {
+  plotly ??= painted.then(() => new Promise((resolve, reject) => {
     // Plotly writes a <style> into the page, which the content security policy refuses. A stylesheet of its rules
     // with this id and class tells it that they are there already.
     const css = document.createElement("link");
@@ -24,7 +32,7 @@ function load() {
     script.onload = () => resolve(window.Plotly);
     script.onerror = () => reject(new Error("Plotly could not be loaded"));
     document.head.append(css, noMaps, script);
-  });
+  }));
   return plotly;
 }
 

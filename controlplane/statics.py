@@ -1,0 +1,95 @@
+"""Static files as an installation serves them: under names that change with them, compressed, and fonts with the
+letters of pages alone. Made once by `collectstatic`: in the image, or when `make up` first starts.
+
+Making all of them takes a processor some fifteen seconds. What was made of a file is kept beside the packages, by the
+digest of what it was made from, so that this is once for each installation.
+"""
+
+import hashlib
+import io
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import brotli
+from django.contrib.staticfiles.apps import StaticFilesConfig
+from whitenoise.compress import Compressor
+from whitenoise.storage import CompressedManifestStaticFilesStorage
+
+FONTS = frozenset(f"unfold/fonts/inter/Inter-{weight}.woff2" for weight in ("Regular", "Medium", "SemiBold"))
+# Of Inter's 2,900 letters: Latin, Greek, and the signs between words. What else there is, is the system's to draw.
+LETTERS = (
+    *((0x20, 0x17F), (0x386, 0x3CE), (0x2010, 0x2044), (0x20AC, 0x20AC), (0x2122, 0x2122), (0x2190, 0x2193)),
+    *((0x2212, 0x2212), (0x221E, 0x221E), (0x2248, 0x2248), (0x2260, 0x2265)),
+)
+FEATURES = ("cv05", "tnum")
+# Of brotli: the best, 11, takes twice as long for two percent.
+QUALITY = 10
+KEPT = Path(sys.prefix) / "share" / "flotilla" / "made"
+
+
+class Statics(CompressedManifestStaticFilesStorage):  # type: ignore[misc] # ships no types
+    """Where `collectstatic` puts things, and what makes their addresses."""
+
+    def post_process(self, paths: dict[str, Any], dry_run: bool = False, **options: Any) -> Iterator[Any]:
+        """Make the fonts smaller before names are made of contents."""
+        for name in [] if dry_run else paths:
+            if name in FONTS:
+                self._shrink(Path(self.path(name)))
+                paths[name] = (self, name)
+        yield from super().post_process(paths, dry_run=dry_run, **options)
+
+    def _shrink(self, path: Path) -> None:
+        whole = path.read_bytes()
+        path.write_bytes(kept("font", whole, lambda: with_letters_of_pages(whole)))
+
+    def create_compressor(self, **options: Any) -> Compressor:
+        """What compresses each file."""
+        return _Compressor(**options)
+
+
+class _Compressor(Compressor):  # type: ignore[misc]
+    def compress_brotli(self, data: bytes) -> bytes:
+        """Small, once."""
+        return kept("brotli", data, lambda: brotli.compress(data, quality=QUALITY))
+
+
+class StaticsConfig(StaticFilesConfig):
+    """Leaves out what no page of ours refers to."""
+
+    ignore_patterns = [*StaticFilesConfig.ignore_patterns, "rest_framework", "redoc"]  # noqa: RUF012
+
+
+def kept(how: str, source: bytes, make: Callable[[], bytes]) -> bytes:
+    """What `make` makes of `source`; read where it was made before, and kept where that can be written."""
+    said = f"{how} {version('brotli')} {version('fonttools')} {LETTERS} {FEATURES} {QUALITY}\n".encode()
+    path = KEPT / hashlib.sha256(said + source).hexdigest()
+    try:
+        return path.read_bytes()
+    except OSError:
+        made = make()
+    try:
+        KEPT.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f".{hashlib.sha256(made).hexdigest()[:8]}")
+        part.write_bytes(made)
+        part.replace(path)
+    except OSError:
+        pass  # an installation that may not be written to: it is made again the next time
+    return made
+
+
+def with_letters_of_pages(font: bytes) -> bytes:
+    """A WOFF2 font with `LETTERS` alone."""
+    from fontTools import subset  # half a second, and wanted by nobody else
+
+    options = subset.Options(flavor="woff2", hinting=False)
+    options.layout_features = [*options.layout_features, *FEATURES]
+    loaded = subset.load_font(io.BytesIO(font), options)
+    subsetter = subset.Subsetter(options)
+    subsetter.populate(unicodes=[letter for first, last in LETTERS for letter in range(first, last + 1)])
+    subsetter.subset(loaded)
+    made = io.BytesIO()
+    subset.save_font(loaded, made, options)
+    return made.getvalue()
