@@ -14,7 +14,7 @@ from django.test import Client
 
 from apps.core.models import Project
 from apps.core.states import Role
-from apps.experiments import artifacts
+from apps.experiments.files import artifacts
 from apps.experiments.models import Run
 from tests import factories
 from tests.architecture.test_offers import kind, walk
