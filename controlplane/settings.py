@@ -295,10 +295,19 @@ _ACCENT = {
     "900": "oklch(35% .13 262)",
     "950": "oklch(27% .09 262)",
 }
+
+
+def _favicon(request: Any) -> str:
+    from django.templatetags.static import static  # which reads these settings
+
+    return static("flotilla/img/flotilla.svg")
+
+
 UNFOLD = {
     "SITE_TITLE": "Flotilla",
     "SITE_HEADER": "Flotilla",
     "SITE_URL": "/",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _favicon}],
     "SHOW_HISTORY": False,
     "COLORS": {"primary": _ACCENT},
 }

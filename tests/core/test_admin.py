@@ -219,6 +219,10 @@ def test_a_project_in_which_all_has_ended_is_deleted_with_all_that_it_logged(
     assert (entry.object_name, entry.project) == ("demo", None)
 
 
+def test_the_panel_has_our_icon(root: Client) -> None:
+    assert '<link rel="icon" href="/static/flotilla/img/flotilla.svg"' in root.get("/admin/").content.decode()
+
+
 def test_what_is_left_to_do_can_be_looked_at(root: Client) -> None:
     work.ask("run", 4711, cluster=3)
     work.close(3, "Timeout")
