@@ -58,16 +58,21 @@ def body(reply: Any) -> Any:
     return json.loads(b"".join(reply.streaming_content) if reply.streaming else reply.content)
 
 
-ODD = [(-3, 5, 1.0), (0, 1, -math.inf), (0, 1, 2.0), (0, 1, math.inf), (0, 1, math.nan), (0, 2, 0.5), (7, 0, 1.0)]
+# In the order of MLflow's own server: by time, then by step, then by value.
+ODD = [(7, 0, 1.0), (0, 1, -math.inf), (0, 1, 2.0), (0, 1, math.inf), (0, 1, math.nan), (0, 2, 0.5), (-3, 5, 1.0)]
+EVEN = [(-3, 0, 1.0), (0, 1, 2.0), (0, 1, math.nan), (0, 2, 0.5), (2, 2, 0.1), (7, 2, 0.0), (7, 3, 1.0)]
 
 
+@pytest.mark.parametrize("points", [ODD, EVEN], ids=["out of time", "in time"])
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 8])
-def test_pages_give_every_point_once_in_order(ask: Callable[..., Any], run: Run, size: int) -> None:
-    log(run, *ODD)
+def test_pages_give_every_point_once_in_order(
+    ask: Callable[..., Any], run: Run, size: int, points: list[tuple[int, int, float]]
+) -> None:
+    log(run, *points)
     log(run, (1, 1, 1.0), key="other")
     found: list[dict[str, Any]] = []
     token = ""
-    for _ in range(len(ODD) + 1):
+    for _ in range(len(points) + 1):
         page = body(ask(max_results=size, **({"page_token": token} if token else {})))
         assert len(page["metrics"]) <= size
         found += page["metrics"]
@@ -75,7 +80,7 @@ def test_pages_give_every_point_once_in_order(ask: Callable[..., Any], run: Run,
         if not token:
             break
     assert [(point["step"], point["timestamp"], str(float(point["value"]))) for point in found] == [
-        (step, at, str(value)) for step, at, value in ODD
+        (step, at, str(value)) for step, at, value in points
     ]
 
 
@@ -84,6 +89,7 @@ def test_who_asks_for_no_page_gets_everything(
     ask: Callable[..., Any], run: Run, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(metrics, "CHUNK", chunk)
+    monkeypatch.setattr(metrics, "CHUNK_OUT_OF_TIME", chunk)
     assert body(ask()) == {"metrics": []}
     log(run, *ODD)
     answer = body(ask())

@@ -1,4 +1,7 @@
-"""`metrics/*` of MLflow's REST API: every point of a metric, in the order of steps and times, in bounded memory.
+"""`metrics/*` of MLflow's REST API: every point of a metric, by time, step and value, in bounded memory.
+
+Points lie in the order of their steps, which nearly always is that of their times, too. Where it is not, pages cost
+more, and the token says which of the two ways they are read in.
 
 A client that asks for pages (`max_results`) gets them by keyset, so that the last costs what the first does. One that
 asks for none gets everything, as from MLflow's own server, written while it is read.
@@ -16,12 +19,13 @@ from apps.core.errors import Invalid
 from apps.experiments.mlflow import render
 from apps.experiments.mlflow.lookup import run_of
 from apps.experiments.mlflow.wire import Call
-from apps.experiments.tracking.curves import Point, points_after
+from apps.experiments.tracking.curves import Point, is_out_of_time, points_after, points_later
 
 # What the stock client asks for (mlflow/store/tracking: GET_METRIC_HISTORY_MAX_RESULTS); more comes in pages of this.
 PAGE = 25_000
 # How many points are read at a time for a client that asks for no pages.
 CHUNK = 2_000
+CHUNK_OUT_OF_TIME = 20_000
 
 
 def history(call: Call) -> dict[str, Any] | HttpResponseBase:
@@ -29,13 +33,15 @@ def history(call: Call) -> dict[str, Any] | HttpResponseBase:
     run = run_of(call)
     key = call.text("metric_key", required=True)
     size = call.integer("max_results")
-    if size is None and not call.text("page_token"):
+    text = call.text("page_token")
+    if size is None and not text:
         return StreamingHttpResponse(_everything(run.pk, key), content_type="application/json")
     if size is not None and size < 1:
         raise Invalid(f"Invalid value {size} for parameter 'max_results' supplied. It must be a positive integer.")
     size = min(size or PAGE, PAGE)
-    found = points_after(run.pk, key, _position(call.text("page_token")), size + 1)
-    token = {"next_page_token": _token(found[size - 1])} if len(found) > size else {}
+    by_time, after = _position(text) if text else (is_out_of_time(run.pk, key), None)
+    found = (points_later if by_time else points_after)(run.pk, key, after, size + 1)
+    token = {"next_page_token": _token(by_time, found[size - 1])} if len(found) > size else {}
     return {"metrics": [_rendered(key, point) for point in found[:size]], **token}
 
 
@@ -47,24 +53,24 @@ def _rendered(key: str, point: Point) -> dict[str, Any]:
 def _everything(run_pk: int, key: str) -> Iterator[str]:
     yield '{"metrics": ['
     after: Point | None = None
-    while found := points_after(run_pk, key, after, CHUNK):
+    by_time = is_out_of_time(run_pk, key)
+    read, size = (points_later, CHUNK_OUT_OF_TIME) if by_time else (points_after, CHUNK)
+    while found := read(run_pk, key, after, size):
         text = json.dumps([_rendered(key, point) for point in found])[1:-1]
         yield text if after is None else f", {text}"
-        if len(found) < CHUNK:
+        if len(found) < size:
             break
         after = found[-1]
     yield "]}"
 
 
-def _token(point: Point) -> str:
-    return base64.urlsafe_b64encode(json.dumps(point).encode()).decode()
+def _token(by_time: bool, point: Point) -> str:
+    return base64.urlsafe_b64encode(json.dumps([by_time, *point]).encode()).decode()
 
 
-def _position(token: str) -> Point | None:
-    if not token:
-        return None
+def _position(token: str) -> tuple[bool, Point]:
     try:
-        step, timestamp, value = json.loads(base64.urlsafe_b64decode(token.encode()))
-        return int(step), int(timestamp), float(value)
+        by_time, step, timestamp, value = json.loads(base64.urlsafe_b64decode(token.encode()))
+        return bool(by_time), (int(step), int(timestamp), float(value))
     except (ValueError, TypeError, OverflowError, binascii.Error) as error:
         raise Invalid("Invalid page token: pass on what the last page said.") from error

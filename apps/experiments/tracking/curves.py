@@ -64,6 +64,35 @@ def points_after(run_pk: int, key: str, after: Point | None, limit: int) -> list
         return list(cursor.fetchall())
 
 
+# Whether some point is older than one of a lesser step. Reads the table's key from its beginning, and stops there.
+_OUT_OF_TIME = """
+SELECT EXISTS (SELECT 1 FROM (
+  SELECT "timestamp" < lag("timestamp") OVER (ORDER BY step, "timestamp", value) AS falls
+  FROM experiments_metricpoint WHERE run_id = %s AND key = %s
+) AS seen WHERE falls)
+"""
+_LATER = """
+SELECT step, "timestamp", value FROM experiments_metricpoint
+WHERE run_id = %s AND key = %s AND ("timestamp", step, value) > (%s, %s, %s::float8)
+ORDER BY "timestamp", step, value LIMIT %s
+"""
+
+
+def is_out_of_time(run_pk: int, key: str) -> bool:
+    """Whether the points of a metric come in another order by their times than by their steps."""
+    with connection.cursor() as cursor:
+        cursor.execute(_OUT_OF_TIME, [run_pk, key])
+        return bool(cursor.fetchone()[0])
+
+
+def points_later(run_pk: int, key: str, after: Point | None, limit: int) -> list[Point]:
+    """As `points_after`, in the order of times, steps and values: each call reads and sorts the whole metric."""
+    step, timestamp, value = after or _BEFORE_ALL
+    with connection.cursor() as cursor:
+        cursor.execute(_LATER, [run_pk, key, timestamp, step, value, limit])
+        return list(cursor.fetchall())
+
+
 # The last points of each curve by the table's key, however many lie before them; of these every n-th.
 _RECENT = """
 SELECT wanted.run_id, thinned.value FROM unnest(%s::bigint[], %s::text[]) AS wanted(run_id, key)
