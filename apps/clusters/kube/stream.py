@@ -201,9 +201,14 @@ class StreamClient:
         most: int = MAX_ANSWER_BYTES,
         session: aiohttp.ClientSession | None = None,
     ) -> bytes:
-        limits = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
-        async with self._request(path, query, limits, session) as response:
-            return await _body(response, most)
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+        try:
+            # Not aiohttp's own limit: while a head is awaited it takes a cancellation of the same moment for its own, and
+            # who should have ended goes on.
+            async with asyncio.timeout(seconds), self._request(path, query, limits, session) as response:
+                return await _body(response, most)
+        except TimeoutError as error:
+            raise unreachable(error, self._connection) from error
 
     @asynccontextmanager
     async def _request(

@@ -1,5 +1,6 @@
 """Each stream for itself: how often it asks, how long it pauses, what it notices; and how old what it brings is."""
 
+import asyncio
 import itertools
 import json
 import time
@@ -12,6 +13,7 @@ import pytest
 from django.db import connection, transaction
 
 from apps.clusters import services
+from apps.clusters.kube.stream import StreamClient
 from apps.clusters.models import Cluster, KubeEvent, Pod, WatcherLease
 from apps.clusters.watcher.timing import Timing
 from apps.core.access import Principal
@@ -288,3 +290,25 @@ def test_an_overloaded_server_is_not_unreachable(api: FakeApi, watching: Watchin
     api.status_on_version = 429
     eventually(lambda: api.count("GET /version") > probes + 5, "it is probed")
     assert Cluster.objects.get().state == "Healthy"
+
+
+@pytest.mark.parametrize("after", [0.2, 0.4])
+def test_a_call_that_is_cancelled_at_the_moment_of_its_time_limit_is_cancelled(
+    api: FakeApi, cluster: Cluster, after: float
+) -> None:
+    """Or a watcher that ends, or has lost a lease, would go on for ever."""
+    api.answer_nothing = True
+    connection_, asked = services.connection_of(cluster), api.count("/version")
+
+    async def ask() -> None:
+        client = StreamClient(connection_)
+        call = asyncio.create_task(client.version(0.3))
+        while api.count("/version") == asked:  # noqa: ASYNC110 - told by another thread
+            await asyncio.sleep(0.001)
+        asyncio.get_running_loop().call_later(after, call.cancel)
+        time.sleep(0.6)  # noqa: ASYNC251 - both are due when the loop goes on
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await client.close()
+
+    asyncio.run(ask())
