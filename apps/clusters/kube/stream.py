@@ -203,8 +203,8 @@ class StreamClient:
     ) -> bytes:
         limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
         try:
-            # Not aiohttp's own limit: while a head is awaited it takes a cancellation of the same moment for its own, and
-            # who should have ended goes on.
+            # Not aiohttp's own limit: while a head is awaited that takes a cancellation of the same moment for its own,
+            # and who should have ended goes on.
             async with asyncio.timeout(seconds), self._request(path, query, limits, session) as response:
                 return await _body(response, most)
         except TimeoutError as error:
