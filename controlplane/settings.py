@@ -3,6 +3,7 @@
 FLOTILLA_ENV is `production` (the default: refuses weak secrets) or `development` (embedded and tests).
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -288,7 +289,7 @@ _ACCENT = {
     "200": "oklch(88% .06 262)",
     "300": "oklch(80% .1 262)",
     "400": "oklch(70% .15 262)",
-    "500": "oklch(60% .2 262)",
+    "500": "oklch(66% .17 262)",
     "600": "oklch(52% .21 262)",
     "700": "oklch(46% .2 262)",
     "800": "oklch(40% .17 262)",
@@ -297,17 +298,21 @@ _ACCENT = {
 }
 
 
-def _favicon(request: Any) -> str:
-    from django.templatetags.static import static  # which reads these settings
+def _static(name: str) -> Callable[[Any], str]:
+    def address(request: Any) -> str:
+        from django.templatetags.static import static  # which reads these settings
 
-    return static("flotilla/img/flotilla.svg")
+        return static(name)
+
+    return address
 
 
 UNFOLD = {
     "SITE_TITLE": "Flotilla",
     "SITE_HEADER": "Flotilla",
     "SITE_URL": "/",
-    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _favicon}],
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _static("flotilla/img/flotilla.svg")}],
+    "STYLES": [_static("flotilla/css/admin.css")],
     "SHOW_HISTORY": False,
     "COLORS": {"primary": _ACCENT},
 }
