@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.contrib.auth.decorators import login_required
 from django.urls import include, path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from apps.core.pages.views import admin_login
 from controlplane import health
@@ -17,7 +17,7 @@ urlpatterns = [
     path("admin/password_change/", login_required(RedirectView.as_view(pattern_name="core:password"))),
     path("admin/", admin.site.urls),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("api/v1/", include("apps.core.api.urls")),
     path("api/v1/", include("apps.clusters.api.urls")),
     path("api/v1/", include("apps.experiments.api.urls")),

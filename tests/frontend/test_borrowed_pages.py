@@ -20,3 +20,24 @@ def test_axe_finds_nothing_in_the_admin_panel(open_page: Opener, person: User, p
         page.goto(path)
         expect(page.locator("html.dark")).to_have_count(int(scheme == "dark"))
         assert violations(page) == [], f"{path} in {scheme}"
+
+
+def test_axe_finds_nothing_on_the_page_of_the_api(open_page: Opener) -> None:
+    """With operations open, a form to try one, and the dialog for a token."""
+    page = open_page("/api/docs/", reduced_motion="reduce")
+    for operation in ("listClusters", "registerCluster"):
+        page.locator(f"#operations-clusters-{operation} .opblock-summary-control").click()
+        expect(page.locator(f"#operations-clusters-{operation} pre.microlight").first).to_be_visible()
+    page.get_by_role("button", name="Try it out").first.click()
+    expect(page.get_by_role("button", name="Execute")).to_be_visible()
+    page.get_by_text("Schema", exact=True).first.click()
+    page.get_by_role("button", name="Authorize").first.click()
+    expect(page.get_by_role("dialog", name="Authorize").get_by_role("heading").nth(1)).to_be_visible()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+        expect(page.locator("html.dark-mode")).to_have_count(int(scheme == "dark"))
+        assert violations(page) == [], scheme
+    page.get_by_role("button", name="Close").first.click()
+    expect(page.get_by_role("dialog", name="Authorize")).to_have_count(0)
+    assert "#/clusters/" in page.url
+    assert violations(page) == []
