@@ -60,8 +60,9 @@ def pod_detail(request: PageRequest, name: str, namespace: str, pod: str) -> Htt
         "state": selectors.state_word(found),
         "stale": not selectors.is_current(cluster),
         "usage_url": nav.link("clusters:pod-usage", cluster.name, namespace, pod),
-        "node_url": nav.link("clusters:node", cluster.name, found.node_name) if found.node_name else "",
     }
+    if part in {"", "facts"} and found.node_name and selectors.has_node(cluster, found.node_name):
+        context["node_url"] = nav.link("clusters:node", cluster.name, found.node_name)
     if part in {"", "why"}:
         context["why"] = explain_pod(found, sight=visibility_of(request.principal))
     if part in {"", "containers"}:

@@ -27,7 +27,7 @@ from apps.clusters.selectors.fleet import (
     with_users,
 )
 from apps.clusters.selectors.free import Free, free_room
-from apps.clusters.selectors.nodes import Asked, Brief, NodeRow, asked_by_node, briefs, node_or_404, node_rows, nodes_of
+from apps.clusters.selectors.nodes import Asked, Brief, NodeRow, asked_by_node, briefs, has_node, node_or_404, node_rows, nodes_of
 from apps.clusters.selectors.pods import (
     ANONYMOUS,
     PodView,
@@ -70,6 +70,7 @@ __all__ = [
     "events_of_pod",
     "failing_pods",
     "free_room",
+    "has_node",
     "hidden",
     "is_current",
     "node_or_404",

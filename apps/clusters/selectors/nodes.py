@@ -110,6 +110,11 @@ def node_row(node: Node, pods: list[Mapping[str, object]]) -> NodeRow:
     return NodeRow(node, room([there], pods))
 
 
+def has_node(cluster: Cluster, name: str) -> bool:
+    """Whether there is such a node, so that it has a page. `cluster` has been through the access door. One query."""
+    return Node.objects.filter(cluster=cluster, name=name).exists()
+
+
 def node_or_404(principal: Principal, cluster: Cluster, name: str) -> NodeRow:
     """One node with its sums. Raises Missing. `cluster` has been through the access door. Two queries."""
     node = Node.objects.filter(cluster=cluster, name=name).order_by("-id").first()

@@ -166,6 +166,18 @@ def test_a_node_that_is_gone_or_silent_is_named(cluster: Cluster) -> None:
     assert "no longer exists" not in sentence("gpu-9"), "nodes that can't be listed are not gone"
 
 
+@pytest.mark.parametrize("part", ["", "?part=facts"])
+def test_a_node_that_is_gone_is_named_and_no_link(
+    viewer: Client, cluster: Cluster, project: Project, part: str
+) -> None:
+    pod = factories.pod(cluster, project, node_name="gpu-1")
+    link = '<a href="/clusters/gke-eu/nodes/gpu-1/">gpu-1</a>'
+    assert link in page_of(viewer, pod, part)
+    Node.objects.filter(name="gpu-1").delete()
+    page = page_of(viewer, pod, part)
+    assert "gpu-1" in page and link not in page
+
+
 def test_out_of_memory_is_said_as_such_with_the_limit(viewer: Client, cluster: Cluster) -> None:
     text = page_of(viewer, ran_out_of_memory(cluster))
     assert "Container main ran out of memory: it used more than its limit of 2 GiB (exit code 137)." in text
