@@ -10,9 +10,11 @@ LIVE = "[data-live-switch]"
 
 
 def entry(project: Project, name: str) -> AuditEntry:
+    """With more changes than are shown unfolded."""
+    env = {f"KEY_{number}": "value" for number in range(5)}
     return AuditEntry.objects.create(
         actor="ada", project=project, action="deployment.scale", object_type="x", object_id="1", object_name=name,
-        before={"replicas": 1}, after={"replicas": 3},
+        before={"replicas": 1, "env": {}}, after={"replicas": 3, "env": env},
     )  # fmt: skip
 
 
@@ -45,7 +47,7 @@ def test_a_hint_brings_the_change_and_leaves_focus_details_and_scroll(open_page:
     expect(page.locator(f"#entry-{newest.pk}")).to_be_visible()
     expect(row.locator("details")).to_have_attribute("open", "")
     assert page.evaluate("document.activeElement.closest('tr')?.id") == f"entry-{first.pk}"
-    assert page.evaluate(place) == before, "what the person reads must stay where it is"
+    assert abs(page.evaluate(place) - before) <= 1, "what the person reads must stay where it is"
     assert page.evaluate("window.marker.isConnected"), "rows that did not change must stay the same nodes"
 
 
