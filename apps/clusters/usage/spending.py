@@ -99,9 +99,14 @@ _SUMS = """
 SELECT series_id, sum(asked_cpu_m * seconds) AS asked_cpu, sum(used_cpu_m * used_seconds) AS used_cpu,
        sum(asked_cpu_m * used_seconds) AS measured_cpu, sum(asked_memory_b * seconds) AS asked_memory,
        sum(used_memory_b * used_seconds) AS used_memory, sum(asked_memory_b * used_seconds) AS measured_memory,
-       sum(asked_gpu * seconds) AS asked_gpu, min(at) AS since, max(at) + %s AS until
-FROM {table} WHERE at >= %s AND at < %s AND series_id IN (SELECT id FROM wanted) GROUP BY series_id
+       sum(asked_gpu * seconds) AS asked_gpu, {since} AS since, max(at) + %s AS until
+FROM {table} u WHERE at >= %s AND at < %s AND series_id IN (SELECT id FROM wanted) GROUP BY series_id
 """
+# Where the first measured hour of a day is known: who came late on a day has not been idle since midnight.
+_SINCE = {
+    DAY: f"""coalesce((SELECT min(h.at) FROM {HOUR.table} h WHERE h.series_id = u.series_id
+  AND h.at >= min(u.at) AND h.at < min(u.at) + interval '1 day'), min(u.at))"""  # noqa: S608 - our own words
+}
 
 
 def _spent(by: By, start: datetime, end: datetime, projects: Sequence[str] | None) -> list[dict[str, Any]]:
@@ -127,7 +132,8 @@ def _spent(by: By, start: datetime, end: datetime, projects: Sequence[str] | Non
 
 def window_sums(parts: Sequence[Piece]) -> tuple[str, list[Any]]:
     """SQL, with its values, that adds up the windows of the series in `wanted`: amounts times seconds, by series."""
-    sums = " UNION ALL ".join(_SUMS.format(table=part.level.table) for part in parts)
+    selects = [_SUMS.format(table=part.level.table, since=_SINCE.get(part.level, "min(at)")) for part in parts]
+    sums = " UNION ALL ".join(selects)
     return sums, [value for part in parts for value in (part.level.step, part.start, part.end)]
 
 

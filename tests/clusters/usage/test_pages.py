@@ -14,7 +14,7 @@ from apps.clusters.models import Cluster, Pod
 from apps.clusters.usage import charts, history, namespaces, partitions, rollup
 from apps.clusters.usage.consumption import Consumption
 from apps.clusters.usage.history import Span
-from apps.clusters.usage.levels import LEVELS, RAW
+from apps.clusters.usage.levels import DAY, LEVELS, RAW, floor
 from apps.clusters.usage.models import UsagePlace, UsagePrice, UsageSeries
 from apps.clusters.usage.spending import By, Period, spending
 from apps.core.access import Principal
@@ -158,6 +158,18 @@ def test_hours_are_those_that_were_sampled(measured: Cluster, now: datetime) -> 
     assert ranker.cpu.used == pytest.approx(1 * samples * 15 / 3600, rel=0.04)
     assert ranker.gpu_hours == pytest.approx(2 * samples * 15 / 3600, rel=0.04)
     assert ranker.memory.asked == pytest.approx(0.5 * samples * 15 / 3600, rel=0.04)
+
+
+@pytest.mark.parametrize("minutes", [10, 55, 61, 300, 1425])
+def test_who_came_two_hours_ago_has_not_been_idle_since_midnight(cluster: Cluster, now: datetime, minutes: int) -> None:
+    """At any time of a day: a day that has just ended is kept as one row, which begins at its midnight."""
+    end = floor(now, DAY.step) - DAY.step + timedelta(minutes=minutes)
+    for before in range(120, -1, -10):
+        usage_history.sample_now(cluster, end - timedelta(minutes=before))
+    rollup.run(end)
+    for period in Period:
+        since = spending(admin(), by=By.DEPLOYMENT, period=period, now=end).since
+        assert since is not None and end - timedelta(hours=3) < since, period
 
 
 def test_consumption_survives_pods_nodes_and_clusters(measured: Cluster, now: datetime) -> None:
