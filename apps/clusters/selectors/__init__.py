@@ -27,7 +27,17 @@ from apps.clusters.selectors.fleet import (
     with_users,
 )
 from apps.clusters.selectors.free import Free, free_room
-from apps.clusters.selectors.nodes import Asked, Brief, NodeRow, asked_by_node, briefs, has_node, node_or_404, node_rows, nodes_of
+from apps.clusters.selectors.nodes import (
+    Asked,
+    Brief,
+    NodeRow,
+    asked_by_node,
+    briefs,
+    has_node,
+    node_or_404,
+    node_rows,
+    nodes_of,
+)
 from apps.clusters.selectors.pods import (
     ANONYMOUS,
     PodView,
