@@ -41,7 +41,7 @@ function FlotillaDocs() {
         React.createElement(
           React.Fragment,
           null,
-          React.createElement("h2", { className: "docs-heading" }, "Operations"),
+          React.createElement("h2", { className: "docs-unseen" }, "Operations"),
           React.createElement(Operations, props),
         ),
     },
