@@ -11,6 +11,7 @@ from apps.core.secrets import crypto
 from tests.clusters.fakeapi import TOKEN, FakeApi
 from tests.clusters.pages.test_pages import observe
 from tests.factories import busy_project
+from tests.factories import cluster as made_cluster
 
 pytestmark = pytest.mark.django_db
 ADD = "/admin/clusters/cluster/add/"
@@ -180,3 +181,9 @@ def test_staff_who_do_not_administer_the_platform_are_refused(client: Client, vi
     client.force_login(viewer_user)
     assert client.get(f"/admin/clusters/cluster/{path}").status_code in {302, 403}
     assert client.post(f"/admin/clusters/cluster/{path}").status_code in {302, 403}
+
+
+def test_the_check_says_once_what_no_server_said(root: Client) -> None:
+    cluster = made_cluster("kind-a")
+    page = root.get(f"/admin/clusters/cluster/{cluster.pk}/test/").content.decode()
+    assert page.count("certificate can&#x27;t be read") == 1
