@@ -35,8 +35,14 @@ class Figure:
     def line(self) -> str:
         """The figure as one line of JSON."""
         goal = None if self.goal is None else f"{'>=' if self.at_least else '<='} {self.goal:g}"
-        found = {"name": self.name, "value": round(self.value, 3), "unit": self.unit, "goal": goal, "holds": self.holds}
-        return json.dumps(found | self.beside)
+        fields = {
+            "name": self.name,
+            "value": round(self.value, 3),
+            "unit": self.unit,
+            "goal": goal,
+            "holds": self.holds,
+        }
+        return json.dumps(fields | self.beside)
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

@@ -11,7 +11,7 @@ from benchmarks.figures import machine
 def main(plane: str, wanted: list[str]) -> int:
     """Print the figures of the parts; 2 when a part is not known."""
     folder = Path(__file__).parent / plane
-    known = sorted(found.name for found in pkgutil.iter_modules([str(folder)]) if found.name[0] != "_")
+    known = sorted(module.name for module in pkgutil.iter_modules([str(folder)]) if module.name[0] != "_")
     unknown = [name for name in wanted if name not in known]
     if unknown:
         print(f"There is no part {', '.join(unknown)}; there are {', '.join(known)}.", file=sys.stderr)

@@ -32,19 +32,19 @@ def parse(arguments: list[str]) -> ClusterConfig:
     parser.add_argument(
         "--node-grace-seconds", type=float, default=50.0, metavar="S", help="a silent node is Unknown after S seconds"
     )
-    found = parser.parse_args(arguments)
-    for table in found.images:
+    options = parser.parse_args(arguments)
+    for table in options.images:
         if not table.is_file():
             parser.error(f"--images {table}: no such file")
     return ClusterConfig(
-        data_dir=found.data_dir.resolve(),
-        port=found.port,
-        host=found.host,
-        images=tuple(found.images),
-        hollow=found.hollow,
-        faults=found.faults,
-        node_grace_seconds=found.node_grace_seconds,
-        nodes=hollow_nodes(found.hollow_nodes) if found.hollow_nodes else DEFAULT_NODES,
+        data_dir=options.data_dir.resolve(),
+        port=options.port,
+        host=options.host,
+        images=tuple(options.images),
+        hollow=options.hollow,
+        faults=options.faults,
+        node_grace_seconds=options.node_grace_seconds,
+        nodes=hollow_nodes(options.hollow_nodes) if options.hollow_nodes else DEFAULT_NODES,
     )
 
 

@@ -126,20 +126,20 @@ def _describe(entry: Entry) -> str:
     return text
 
 
-def conflict_error(found: list[tuple[Entry, Path]]) -> StatusError:
+def conflict_error(conflicts: list[tuple[Entry, Path]]) -> StatusError:
     """The 409 that names every field and its owner."""
     causes = [
         {"reason": "FieldManagerConflict", "message": f"conflict with {_describe(entry)}", "field": show(path)}
-        for entry, path in found
+        for entry, path in conflicts
     ]
-    if len(found) == 1:
+    if len(conflicts) == 1:
         message = f"Apply failed with 1 conflict: {causes[0]['message']}: {causes[0]['field']}"
     else:
         grouped: dict[str, list[str]] = {}
-        for entry, path in found:
+        for entry, path in conflicts:
             grouped.setdefault(_describe(entry), []).append(f"- {show(path)}")
         parts = [f"conflicts with {who}:\n" + "\n".join(paths) for who, paths in sorted(grouped.items())]
-        message = f"Apply failed with {len(found)} conflicts: " + "\n".join(parts)
+        message = f"Apply failed with {len(conflicts)} conflicts: " + "\n".join(parts)
     return apply_conflict(message, causes)
 
 
@@ -194,9 +194,9 @@ def apply_object(
     others: Fields = frozenset().union(*(entry.fields for entry in entries if entry.key != mine.key))
     remove_fields(new, previous - fields, others | fields, type_)
     changed = changed_fields(old, new, type_)
-    if found := _conflicts(entries, mine, changed):
+    if conflicts := _conflicts(entries, mine, changed):
         if not force:
-            raise conflict_error(found)
+            raise conflict_error(conflicts)
         entries = [replace(entry, fields=entry.fields - changed) for entry in entries]
     entries = [entry for entry in entries if entry.key != mine.key]
     entries = [*managers.without_vanished(entries, new, row), mine]

@@ -68,7 +68,7 @@ def share(value: Any, field: str, *, up_to_all: bool) -> Iterator[Cause]:
         yield wrong(field, value, "must be greater than or equal to 0")
 
 
-def amounts(found: dict[str, Any] | None, field: str) -> Iterator[Cause]:
+def amounts(of_resources: dict[str, Any] | None, field: str) -> Iterator[Cause]:
     """The same of each amount in a list of resources."""
-    for name, value in (found or {}).items():
+    for name, value in (of_resources or {}).items():
         yield from quantity(value, f"{field}[{name}]")

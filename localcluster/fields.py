@@ -49,57 +49,57 @@ def is_granular_list(value: Any, type_: Type) -> bool:
 
 def fields_of(value: Any, type_: Type) -> Fields:
     """Every field that a value states."""
-    found: set[Path] = set()
-    _collect(value, type_, (), found)
-    return frozenset(found)
+    paths: set[Path] = set()
+    _collect(value, type_, (), paths)
+    return frozenset(paths)
 
 
-def _collect(value: Any, type_: Type, path: Path, found: set[Path]) -> None:
+def _collect(value: Any, type_: Type, path: Path, paths: set[Path]) -> None:
     if is_granular_map(value, type_) and value:
         for name, inner in value.items():
-            _collect(inner, type_.field(name), (*path, f"f:{name}"), found)
+            _collect(inner, type_.field(name), (*path, f"f:{name}"), paths)
     elif is_granular_list(value, type_) and value:
         inner_type = type_.item()
         for item in value:
             step = item_step(item, type_)
             if step is None:
-                found.add(path)
+                paths.add(path)
                 continue
-            found.add((*path, step))
+            paths.add((*path, step))
             if isinstance(item, dict):
-                _collect(item, inner_type, (*path, step), found)
+                _collect(item, inner_type, (*path, step), paths)
     else:
-        found.add(path)
+        paths.add(path)
 
 
 def changed_fields(old: Any, new: Any, type_: Type) -> Fields:
     """The fields of ``new`` that ``old`` lacks or has with another value."""
-    found: set[Path] = set()
-    _compare(old, new, type_, (), found)
-    return frozenset(found)
+    paths: set[Path] = set()
+    _compare(old, new, type_, (), paths)
+    return frozenset(paths)
 
 
-def _compare(old: Any, new: Any, type_: Type, path: Path, found: set[Path]) -> None:
+def _compare(old: Any, new: Any, type_: Type, path: Path, paths: set[Path]) -> None:
     if old == new and type(old) is type(new):
         return
     if is_granular_map(new, type_) and isinstance(old, dict):
         for name, inner in new.items():
             if name not in old:
-                _collect(inner, type_.field(name), (*path, f"f:{name}"), found)
+                _collect(inner, type_.field(name), (*path, f"f:{name}"), paths)
             else:
-                _compare(old[name], inner, type_.field(name), (*path, f"f:{name}"), found)
+                _compare(old[name], inner, type_.field(name), (*path, f"f:{name}"), paths)
     elif is_granular_list(new, type_) and isinstance(old, list):
         before = {item_step(item, type_): item for item in old}
         for item in new:
             step = item_step(item, type_)
             if step is None:
-                found.add(path)
+                paths.add(path)
             elif step not in before:
-                _collect([item], type_, path, found)
+                _collect([item], type_, path, paths)
             else:
-                _compare(before[step], item, type_.item(), (*path, step), found)
+                _compare(before[step], item, type_.item(), (*path, step), paths)
     else:
-        _collect(new, type_, path, found)
+        _collect(new, type_, path, paths)
 
 
 def encode(fields: Fields) -> dict[str, Any]:
@@ -124,19 +124,19 @@ def encode(fields: Fields) -> dict[str, Any]:
 
 def decode(tree: dict[str, Any] | None) -> Fields:
     """From ``fieldsV1``."""
-    found: set[Path] = set()
+    paths: set[Path] = set()
 
     def walk(node: dict[str, Any], path: Path) -> None:
         if not node and path:
-            found.add(path)
+            paths.add(path)
         for step, inner in node.items():
             if step == ".":
-                found.add(path)
+                paths.add(path)
             else:
                 walk(inner, (*path, step))
 
     walk(tree or {}, ())
-    return frozenset(found)
+    return frozenset(paths)
 
 
 def show(path: Path) -> str:

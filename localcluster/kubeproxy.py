@@ -45,9 +45,9 @@ def backends(slices: list[Object], port_name: str) -> list[tuple[str, int]]:
         ports = [int(port["port"]) for port in each.get("ports") or [] if (port.get("name") or "") == port_name]
         for endpoint in each.get("endpoints") or []:
             conditions = endpoint.get("conditions") or {}
-            found = [(address, port) for address in endpoint["addresses"] for port in ports]
-            ready += found if conditions.get("ready", True) else []
-            serving += found if conditions.get("serving") and conditions.get("terminating") else []
+            addresses = [(address, port) for address in endpoint["addresses"] for port in ports]
+            ready += addresses if conditions.get("ready", True) else []
+            serving += addresses if conditions.get("serving") and conditions.get("terminating") else []
     return ready or serving
 
 
@@ -124,10 +124,10 @@ class KubeProxy(Controller):
     ) -> None:
         namespace, name = key
         slices = self.registry.list("endpointslices", namespace, label_selector=f"{SERVICE_LABEL}={name}")
-        found = backends(slices, port_name)
+        addresses = backends(slices, port_name)
         first = next(self._turn)
-        for number in range(len(found)):
-            address, port = found[(first + number) % len(found)]
+        for number in range(len(addresses)):
+            address, port = addresses[(first + number) % len(addresses)]
             try:
                 async with asyncio.timeout(_CONNECT_SECONDS):
                     back_reader, back_writer = await asyncio.open_connection(address, port)

@@ -15,9 +15,9 @@ Obj = dict[str, Any]
 _OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 
 
-def selector(found: Any, field: str) -> Iterator[Cause]:
+def selector(label_selector: Any, field: str) -> Iterator[Cause]:
     """https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#resources-that-support-set-based-requirements"""
-    for position, expression in enumerate((found or {}).get("matchExpressions") or ()):
+    for position, expression in enumerate((label_selector or {}).get("matchExpressions") or ()):
         at, operator = f"{field}.matchExpressions[{position}]", expression.get("operator")
         if not expression.get("key"):
             yield required(f"{at}.key")
@@ -64,8 +64,8 @@ def _role(role: Obj) -> Iterator[Cause]:
 
 def _cluster_role(role: Obj) -> Iterator[Cause]:
     yield from _rules(role, cluster=True)
-    for position, found in enumerate((role.get("aggregationRule") or {}).get("clusterRoleSelectors") or ()):
-        yield from selector(found, f"aggregationRule.clusterRoleSelectors[{position}]")
+    for position, label_selector in enumerate((role.get("aggregationRule") or {}).get("clusterRoleSelectors") or ()):
+        yield from selector(label_selector, f"aggregationRule.clusterRoleSelectors[{position}]")
 
 
 def _bound(binding: Obj, kinds: tuple[str, ...]) -> Iterator[Cause]:

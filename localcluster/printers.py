@@ -277,24 +277,24 @@ def _short_list(items: list[str]) -> str:
 
 def endpoints_cells(endpoints: Obj) -> Cells:
     """In the order of its table's columns."""
-    found = [
+    addresses = [
         f"{address['ip']}:{port['port']}"
         for subset in endpoints.get("subsets") or ()
         for port in subset.get("ports") or ()
         for address in subset.get("addresses") or ()
     ]
-    return [endpoints["metadata"]["name"], _short_list(found), born(endpoints)]
+    return [endpoints["metadata"]["name"], _short_list(addresses), born(endpoints)]
 
 
 def endpointslice_cells(piece: Obj) -> Cells:
     """In the order of its table's columns."""
     ports = [str(port["port"]) if port.get("port") else "*" for port in piece.get("ports") or ()]
-    found = [address for endpoint in piece.get("endpoints") or () for address in endpoint.get("addresses") or ()]
+    addresses = [address for endpoint in piece.get("endpoints") or () for address in endpoint.get("addresses") or ()]
     return [
         piece["metadata"]["name"],
         piece.get("addressType", ""),
         _short_list(ports) if ports else "<unset>",
-        _short_list(found) if found else "<unset>",
+        _short_list(addresses) if addresses else "<unset>",
         born(piece),
     ]
 
@@ -357,12 +357,12 @@ def _metric(metric: Obj, current: Iterable[Obj]) -> str:
         return f"<unknown type {metric['type']}>"
     name = "/".join(_source(source))
     same = (each[field] for each in current if field in each)
-    found: Obj = next((each["current"] for each in same if _source(each) == _source(source)), {})
+    measured: Obj = next((each["current"] for each in same if _source(each) == _source(source)), {})
     target = source["target"]
     if target["type"] == "Utilization":
-        have = f"{found['averageUtilization']}%" if "averageUtilization" in found else "<unknown>"
+        have = f"{measured['averageUtilization']}%" if "averageUtilization" in measured else "<unknown>"
         return f"{name}: {have}/{target.get('averageUtilization')}%"
-    return f"{name}: {found.get('averageValue', '<unknown>')}/{target.get('averageValue')}"
+    return f"{name}: {measured.get('averageValue', '<unknown>')}/{target.get('averageValue')}"
 
 
 def _source(source: Obj) -> list[str]:
@@ -381,12 +381,12 @@ def budget_cells(budget: Obj) -> Cells:
     ]
 
 
-def priority_class_cells(found: Obj) -> Cells:
+def priority_class_cells(priority_class: Obj) -> Cells:
     """In the order of its table's columns."""
     return [
-        found["metadata"]["name"],
-        found.get("value", 0),
-        str(bool(found.get("globalDefault"))).lower(),
-        born(found),
-        found.get("preemptionPolicy") or "PreemptLowerPriority",
+        priority_class["metadata"]["name"],
+        priority_class.get("value", 0),
+        str(bool(priority_class.get("globalDefault"))).lower(),
+        born(priority_class),
+        priority_class.get("preemptionPolicy") or "PreemptLowerPriority",
     ]

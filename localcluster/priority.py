@@ -23,14 +23,14 @@ def complete(pod: Obj, classes: Iterable[Mapping[str, Any]]) -> None:
     """
     spec, name = pod["spec"], pod["metadata"].get("name", "")
     wanted = spec.get("priorityClassName")
-    found: Mapping[str, Any] | None = None
+    priority_class: Mapping[str, Any] | None = None
     for each in classes:
         if each["metadata"]["name"] == wanted or (not wanted and each.get("globalDefault")):
             # Of several global defaults, "the smallest value ... will be used as the default priority".
-            found = min((found, each), key=_value) if found else each
-    if wanted and found is None:
+            priority_class = min((priority_class, each), key=_value) if priority_class else each
+    if wanted and priority_class is None:
         raise forbidden("pods", name, f"no PriorityClass with name {wanted} was found")
-    value = _value(found) if found else 0
+    value = _value(priority_class) if priority_class else 0
     if spec.get("priority") not in (None, 0, value):
         said = (
             f"the integer value of priority ({spec['priority']}) must not be provided in pod spec; "
@@ -38,9 +38,9 @@ def complete(pod: Obj, classes: Iterable[Mapping[str, Any]]) -> None:
         )
         raise forbidden("pods", name, said)
     spec["priority"] = value
-    if found:
-        spec["priorityClassName"] = found["metadata"]["name"]
-        spec["preemptionPolicy"] = found.get("preemptionPolicy") or "PreemptLowerPriority"
+    if priority_class:
+        spec["priorityClassName"] = priority_class["metadata"]["name"]
+        spec["preemptionPolicy"] = priority_class.get("preemptionPolicy") or "PreemptLowerPriority"
 
 
 def _value(each: Mapping[str, Any]) -> int:

@@ -86,21 +86,21 @@ class Registry:
         after: tuple[str, str] | None = None,
     ) -> Iterator[Stored]:
         """The objects that match, ordered by namespace and name, those after the key ``after`` only."""
-        found = self.store.scan(resource, namespace, after)
+        selected = self.store.scan(resource, namespace, after)
         if label_selector:
             labels_match = parse_labels(label_selector)
-            found = (each for each in found if labels_match(each.obj["metadata"].get("labels") or {}))
+            selected = (each for each in selected if labels_match(each.obj["metadata"].get("labels") or {}))
         if field_selector:
             fields_match = parse_fields(field_selector, self.catalog[resource])
-            found = (each for each in found if fields_match(each.obj))
-        return found
+            selected = (each for each in selected if fields_match(each.obj))
+        return selected
 
     def list(
         self, resource: str, namespace: str | None = None, *, label_selector: str = "", field_selector: str = ""
     ) -> list[Obj]:
         """The objects that match, all namespaces when ``namespace`` is None. Raises StatusError 400."""
-        found = self.select(resource, namespace, label_selector=label_selector, field_selector=field_selector)
-        return [each.obj for each in found]
+        selected = self.select(resource, namespace, label_selector=label_selector, field_selector=field_selector)
+        return [each.obj for each in selected]
 
     def subscribe(self, *resources: str) -> Subscription:
         """Everything that exists, then every change."""
@@ -112,8 +112,8 @@ class Registry:
 
     def accepts_objects(self, namespace: str) -> bool:
         """Is the namespace there, and not being deleted?"""
-        found = self.store.get("namespaces", ("", namespace))
-        return found is not None and not found.obj["metadata"].get("deletionTimestamp")
+        stored = self.store.get("namespaces", ("", namespace))
+        return stored is not None and not stored.obj["metadata"].get("deletionTimestamp")
 
     # -- writing
 

@@ -159,14 +159,14 @@ class Scheduler:
             return  # deleted, or bound by somebody else, during a breath
         try:
             pod = self._registry.get("pods", name, namespace)
-            found = self._ranking(pod).best()
-            if isinstance(found, Placement):
-                self._registry.bind(name, namespace, found.node)
-                message = f"Successfully assigned {namespace}/{name} to {found.node}"
+            best = self._ranking(pod).best()
+            if isinstance(best, Placement):
+                self._registry.bind(name, namespace, best.node)
+                message = f"Successfully assigned {namespace}/{name} to {best.node}"
                 self._registry.record_event(pod, "Normal", "Scheduled", message, COMPONENT)
             else:
                 self._refused[key] = self._due.pop(key)
-                self._refuse(pod, found)
+                self._refuse(pod, best)
         except StatusError as error:
             # The pod was changed or deleted meanwhile: its next change brings it back.
             log.debug("scheduling %s/%s: %s", namespace, name, error.message)

@@ -30,19 +30,19 @@ def _split(text: str) -> list[str]:
 
 
 def _requirement(text: str) -> Match:
-    if found := _SET.fullmatch(text):
-        key, operator, inner = found.groups()
+    if match := _SET.fullmatch(text):
+        key, operator, inner = match.groups()
         values = frozenset(value.strip() for value in inner.split(","))
         if operator == "in":
             return lambda labels: labels.get(key) in values
         return lambda labels: labels.get(key) not in values
-    if found := _EQUAL.fullmatch(text):
-        key, operator, value = found.groups()
+    if match := _EQUAL.fullmatch(text):
+        key, operator, value = match.groups()
         if operator == "!=":
             return lambda labels: labels.get(key) != value
         return lambda labels: labels.get(key) == value
-    if found := _EXISTS.fullmatch(text):
-        absent, key = found.groups()
+    if match := _EXISTS.fullmatch(text):
+        absent, key = match.groups()
         return (lambda labels: key not in labels) if absent else (lambda labels: key in labels)
     raise bad_request(f"unable to parse requirement: {text!r} is not a label selector")
 
@@ -162,10 +162,10 @@ def parse_fields(text: str, resource: Resource) -> Callable[[Mapping[str, Any]],
     known = ("metadata.name", "metadata.namespace", *_FIELDS.get(resource.key, ()), *resource.selectable)
     requirements: list[tuple[str, bool, str]] = []
     for part in _split(text):
-        found = re.fullmatch(r"([^=!]+?)\s*(==|=|!=)\s*(.*)", part)
-        if not found:
+        match = re.fullmatch(r"([^=!]+?)\s*(==|=|!=)\s*(.*)", part)
+        if not match:
             raise bad_request(f"invalid field selector {part!r}; can't understand it")
-        field, operator, value = found.groups()
+        field, operator, value = match.groups()
         if field not in known:
             raise bad_request(
                 f'Unable to find "{resource.api_version}, Resource={resource.plural}" that match '

@@ -34,8 +34,8 @@ def _template(template: Obj, field: str) -> Iterator[Cause]:
 
 def _resources(resources: Obj, field: str) -> Iterator[Cause]:
     limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
-    for kind, found in (("limits", limits), ("requests", requests)):
-        yield from amounts(found, f"{field}.{kind}")
+    for kind, amounts_of_kind in (("limits", limits), ("requests", requests)):
+        yield from amounts(amounts_of_kind, f"{field}.{kind}")
     for name, value in requests.items():
         if name not in limits:
             continue

@@ -64,9 +64,9 @@ class ApiServer:
 
     def page(self, plural: str, start: int, limit: int) -> bytes:
         """One page of a list."""
-        found = list(self.objects[plural].values())
-        items = b",".join(body for _, body in found[start : start + limit])
-        more = str(start + limit) if start + limit < len(found) else ""
+        objects = list(self.objects[plural].values())
+        items = b",".join(body for _, body in objects[start : start + limit])
+        more = str(start + limit) if start + limit < len(objects) else ""
         return b'{"metadata":{"resourceVersion":"%d","continue":"%s"},"items":[%s]}' % (
             self.version,
             more.encode(),

@@ -119,15 +119,15 @@ class Fleet:
     def _contents(self, cluster: Cluster, nodes: int, pods: int, *, events: int, sick: float) -> None:
         if cluster.state == "Pending":
             return
-        made = list(self._nodes(cluster, nodes))
-        found = list(self._pods(cluster, made, pods, sick))
-        Node.objects.bulk_create(made, batch_size=1000)
-        placed = Pod.objects.bulk_create(found, batch_size=1000)
+        node_rows = list(self._nodes(cluster, nodes))
+        pod_rows = list(self._pods(cluster, node_rows, pods, sick))
+        Node.objects.bulk_create(node_rows, batch_size=1000)
+        placed = Pod.objects.bulk_create(pod_rows, batch_size=1000)
         KubeEvent.objects.bulk_create(self._events(cluster, placed, events), batch_size=1000)
 
     def _nodes(self, cluster: Cluster, count: int) -> Iterator[Node]:
         accelerator = cluster.labels["accelerator"]
-        machine = next(found for found in MACHINES if found[0] == accelerator)
+        machine = next(each for each in MACHINES if each[0] == accelerator)
         for number in range(count):
             # One node in five has no accelerator.
             _, gpus, cores, memory = machine if number % 5 else MACHINES[-1]
@@ -242,12 +242,12 @@ def _conditions(state: str, now: datetime) -> list[dict[str, str]]:
 def _node_conditions(broken: bool, now: datetime) -> list[dict[str, str]]:
     pressures = ("MemoryPressure", "DiskPressure", "PIDPressure")
     at = (now - timedelta(hours=5)).isoformat()
-    found = [
+    absent = [
         {"type": kind, "status": "False", "reason": "KubeletHasSufficient", "message": "", "last_transition_time": at}
         for kind in pressures
     ]
     ready = ("Unknown", "NodeStatusUnknown") if broken else ("True", "KubeletReady")
     return [
-        *found,
+        *absent,
         {"type": "Ready", "status": ready[0], "reason": ready[1], "message": "", "last_transition_time": at},
     ]

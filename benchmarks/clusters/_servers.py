@@ -89,15 +89,15 @@ class Servers:
 
     def end(self, process: "subprocess.Popen[bytes]") -> None:
         """Ask one of them to end, and wait."""
-        found = [running for running in self._running if running[1] is process]
-        stop(found, grace_s=15.0)
+        ending = [running for running in self._running if running[1] is process]
+        stop(ending, grace_s=15.0)
         with contextlib.suppress(ValueError):
-            self._running.remove(found[0])
+            self._running.remove(ending[0])
 
     def lose(self, name: str) -> Callable[[], None]:
         """Kill a program without a word; what is returned starts it again, on the data that it had."""
         place, (command, process) = next(
-            (place, found) for place, found in enumerate(self._running) if found[0].name == name
+            (place, running) for place, running in enumerate(self._running) if running[0].name == name
         )
         process.kill()
         process.wait()

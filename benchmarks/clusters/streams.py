@@ -201,8 +201,8 @@ async def _storm(client: "redis.Redis", people: list[Reader], pid: int) -> list[
 
 def _knows(reader: Reader, topic: str, sent: float) -> float:
     """When the reader heard of the topic, or was told after it to look at everything again; 0 when neither."""
-    found = [at for at in [reader.at.get(topic, 0.0), *reader.gaps] if at >= sent]
-    return min(found, default=0.0)
+    moments = [at for at in [reader.at.get(topic, 0.0), *reader.gaps] if at >= sent]
+    return min(moments, default=0.0)
 
 
 async def _open(web: Web) -> list[tuple[Reader, asyncio.StreamReader]]:

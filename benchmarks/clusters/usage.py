@@ -151,20 +151,20 @@ def _sampling(start: datetime) -> Iterator[Figure]:
 def _sizes() -> Iterator[Figure]:
     from apps.clusters.usage.levels import MINUTE, RAW, TEN
 
-    found = {}
+    row_bytes = {}
     for level in (RAW, MINUTE):
         size, rows = _sql(
             "SELECT sum(pg_total_relation_size(inhrelid)), (SELECT count(*) FROM "
             f"{level.table}) FROM pg_inherits WHERE inhparent = '{level.table}'::regclass"
         )
-        found[level] = float(size) / rows
+        row_bytes[level] = float(size) / rows
     [series] = _sql("SELECT count(*) FROM clusters_usageseries")
-    yield Figure("usage_bytes_of_a_sample", found[RAW], "B", beside={"with": "its indexes"})
+    yield Figure("usage_bytes_of_a_sample", row_bytes[RAW], "B", beside={"with": "its indexes"})
     whole = {
-        level.table: level.kept / level.step * series * found[RAW if level is RAW else MINUTE] / GIB
+        level.table: level.kept / level.step * series * row_bytes[RAW if level is RAW else MINUTE] / GIB
         for level in (RAW, MINUTE, TEN)
     }
-    beside = {"bytes_of_a_rolled_row": round(found[MINUTE], 1), "series": series}
+    beside = {"bytes_of_a_rolled_row": round(row_bytes[MINUTE], 1), "series": series}
     beside |= {table: round(size, 2) for table, size in whole.items()}
     yield Figure("usage_of_90_days_computed", sum(whole.values()), "GiB", beside=beside)
 

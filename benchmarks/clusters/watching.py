@@ -139,10 +139,10 @@ def _delays(
     database: "psycopg.Connection[Any]", changes: list[list[Any]], hints: Hints
 ) -> tuple[list[float], list[float]]:
     """Seconds from each change to its row, and to its hint."""
-    found = database.execute(
+    noted = database.execute(
         "SELECT n.uid, n.version, n.cluster_id, extract(epoch FROM pg_xact_commit_timestamp(n.xmin)) FROM noted n"
     ).fetchall()
-    commits = {(uid, version): (cluster, float(at)) for uid, version, cluster, at in found}
+    commits = {(uid, version): (cluster, float(at)) for uid, version, cluster, at in noted}
     rows, hinted = [], []
     for number, name, version, at in changes:
         known = commits.get((f"{number}-{name}", version))
@@ -246,8 +246,8 @@ def _wait(
 ) -> None:
     def done() -> bool:
         assert watcher.poll() is None, "the watcher ended"
-        found = database.execute(_COUNTS[what]).fetchone()
-        return found is not None and found[0] >= wanted
+        row = database.execute(_COUNTS[what]).fetchone()
+        return row is not None and row[0] >= wanted
 
     wait_for(done, f"{wanted} rows: {what}", timeout=seconds, interval=0.1)
 

@@ -57,9 +57,9 @@ class Fake:
         return web.json_response(self.objects[path], status=201)
 
     def _read(self, path: str) -> web.Response:
-        found = self.objects.get(path)
-        if found is not None:
-            return web.json_response(found)
+        obj = self.objects.get(path)
+        if obj is not None:
+            return web.json_response(obj)
         *_, collection, name = path.split("/")
         if name in COLLECTIONS:
             version, kind = PLURALS.get(name, ("v1", "Secret"))

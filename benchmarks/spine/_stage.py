@@ -186,10 +186,10 @@ class Neighbours:
 
 def _hole() -> socket.socket:
     """Accepts connections, by its backlog, and never answers."""
-    found = socket.socket()
-    found.bind(("127.0.0.1", 0))
-    found.listen(1024)
-    return found
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(1024)
+    return listener
 
 
 def until(condition: Any, what: str, timeout: float) -> float:

@@ -20,32 +20,32 @@ AS_A_REAL_ONE = 0.025
 def run() -> Iterator[Figure]:
     """Direct and ours, near and far; and beside others."""
     urllib3.disable_warnings()
-    with stage() as found:
-        _ours(found, 20, "warm-up")
-        yield from _compared(found, "next_door")
-        found.slow_down(AS_A_REAL_ONE)
-        *figures, rate = _compared(found, "far")
+    with stage() as bench:
+        _ours(bench, 20, "warm-up")
+        yield from _compared(bench, "next_door")
+        bench.slow_down(AS_A_REAL_ONE)
+        *figures, rate = _compared(bench, "far")
         yield from figures
-        yield from _beside(found, rate)
+        yield from _beside(bench, rate)
 
 
-def _compared(found: Stage, where: str) -> Iterator[Figure]:
-    direct, floor = _direct(found, where)
-    rate, waits = _ours(found, RUNS, where)
+def _compared(bench: Stage, where: str) -> Iterator[Figure]:
+    direct, floor = _direct(bench, where)
+    rate, waits = _ours(bench, RUNS, where)
     beside = {"direct_per_s": round(direct, 1), "direct_p50_ms": round(floor, 1), "share": round(rate / direct, 2)}
     late = {"p95_ms": round(percentile(waits, 95), 1), "direct_p50_ms": round(floor, 1)}
     yield Figure(f"launch_p50_over_direct_{where}", percentile(waits, 50) - floor, "ms", goal=50.0, beside=late)
     yield Figure(f"launch_rate_{where}", rate, "runs/s", goal=0.8 * direct, at_least=True, beside=beside)
 
 
-def _beside(found: Stage, healthy: Figure) -> Iterator[Figure]:
+def _beside(bench: Stage, healthy: Figure) -> Iterator[Figure]:
     neighbours = Neighbours()
     try:
-        neighbours.register(found.principal)
+        neighbours.register(bench.principal)
         for name in neighbours.servers:
-            found.wish(name, UNSETTLED)
+            bench.wish(name, UNSETTLED)
         _settle()
-        rate, waits = _ours(found, RUNS, "beside")
+        rate, waits = _ours(bench, RUNS, "beside")
     finally:
         neighbours.close()
     beside = {"healthy_per_s": round(healthy.value, 1), "p50_ms": round(percentile(waits, 50), 1)}
@@ -69,16 +69,16 @@ def _settle() -> None:
     until(lambda: not well.exists(), "the well clusters to have their Jobs", timeout=300)
 
 
-def _ours(found: Stage, count: int, experiment: str) -> tuple[float, list[float]]:
+def _ours(bench: Stage, count: int, experiment: str) -> tuple[float, list[float]]:
     """Runs a second from the first acceptance to the last Job, and the milliseconds until each Job was there."""
-    found.launch(count, CLIENTS, experiment)
-    until(lambda: not found.pending(experiment), "all Jobs to be made", timeout=300)
-    made, accepted = found.moments(experiment)
+    bench.launch(count, CLIENTS, experiment)
+    until(lambda: not bench.pending(experiment), "all Jobs to be made", timeout=300)
+    made, accepted = bench.moments(experiment)
     seconds = (max(made.values()) - min(accepted.values())).total_seconds()
-    return count / seconds, found.waits(experiment)
+    return count / seconds, bench.waits(experiment)
 
 
-def _direct(found: Stage, where: str) -> tuple[float, float]:
+def _direct(bench: Stage, where: str) -> tuple[float, float]:
     """The same Jobs by the same client code in one thread: a second, and the milliseconds of one."""
     from apps.clusters.models import Cluster
     from apps.clusters.services import connect
@@ -86,7 +86,7 @@ def _direct(found: Stage, where: str) -> tuple[float, float]:
 
     wish = {"experiment": "direct", "cluster": "home", "image": "busybox", "command": ["true"]}
     wish |= {"resources": {"cpu": "10m", "memory": "16Mi"}}
-    *_, job = services.preview_runs(principal=found.principal, project=found.project, wishes=[wish])
+    *_, job = services.preview_runs(principal=bench.principal, project=bench.project, wishes=[wish])
     client = connect(Cluster.objects.get(name="home"))
     times = []
     began = time.perf_counter()

@@ -13,12 +13,12 @@ BEFORE_SECONDS, GONE_SECONDS = 30, 60
 
 def run() -> Iterator[Figure]:
     """Runs at a steady pace, before and during the loss."""
-    with stage() as found:
-        _steadily(found, "warm-up", 5)
-        before = _steadily(found, "before", BEFORE_SECONDS)
-        bring_back = found.servers.lose("valkey")
+    with stage() as bench:
+        _steadily(bench, "warm-up", 5)
+        before = _steadily(bench, "before", BEFORE_SECONDS)
+        bring_back = bench.servers.lose("valkey")
         try:
-            during = _steadily(found, "during", GONE_SECONDS)
+            during = _steadily(bench, "during", GONE_SECONDS)
         finally:
             bring_back()
     usual, late = percentile(before, 95), percentile(during, 95)
@@ -28,15 +28,15 @@ def run() -> Iterator[Figure]:
     yield Figure("lost_while_redis_is_gone", lost, "runs", goal=0)
 
 
-def _steadily(found: Stage, experiment: str, seconds: int) -> list[float]:
+def _steadily(bench: Stage, experiment: str, seconds: int) -> list[float]:
     """Launch so many runs a second; the milliseconds from each acceptance to its Job."""
     threads = []
     began = time.monotonic()
     for number in range(seconds * EACH_SECOND):
         time.sleep(max(0.0, began + number / EACH_SECOND - time.monotonic()))
-        threads.append(threading.Thread(target=found.launch, args=(1, 1, experiment)))
+        threads.append(threading.Thread(target=bench.launch, args=(1, 1, experiment)))
         threads[-1].start()
     for thread in threads:
         thread.join()
-    until(lambda: not found.pending(experiment), "all Jobs to be made", timeout=120)
-    return found.waits(experiment)
+    until(lambda: not bench.pending(experiment), "all Jobs to be made", timeout=120)
+    return bench.waits(experiment)

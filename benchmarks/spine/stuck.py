@@ -17,9 +17,9 @@ def run() -> Iterator[Figure]:
     urllib3.disable_warnings()
     neighbours = Neighbours()
     try:
-        with stage() as found:
-            neighbours.register(found.principal, "forbidden-0")
-            found.wish("forbidden-0", RUNS)
+        with stage() as bench:
+            neighbours.register(bench.principal, "forbidden-0")
+            bench.wish("forbidden-0", RUNS)
             until(lambda: neighbours.asked("forbidden-0") >= RUNS, "each of them to be tried", timeout=300)
             time.sleep(LONG_SECONDS)  # a measured time
             minutes = []

@@ -39,10 +39,10 @@ class Line:
     def ask(self, sent: bytes) -> int:
         """Send a request and read its whole answer; returns the status."""
         self._socket.sendall(sent)
-        found = b""
-        while b"\r\n\r\n" not in found:
-            found += self._more()
-        head, _, rest = found.partition(b"\r\n\r\n")
+        received = b""
+        while b"\r\n\r\n" not in received:
+            received += self._more()
+        head, _, rest = received.partition(b"\r\n\r\n")
         lengths = [int(line[len(LENGTH) :]) for line in head.lower().split(b"\r\n") if line.startswith(LENGTH)]
         if lengths:
             left = lengths[0] - len(rest)
@@ -58,10 +58,10 @@ class Line:
         self._socket.close()
 
     def _more(self) -> bytes:
-        found = self._socket.recv(65536)
-        if not found:
+        chunk = self._socket.recv(65536)
+        if not chunk:
             raise ConnectionError("the web process hung up")
-        return found
+        return chunk
 
 
 def in_turns(first: Line, second: Line, asks: tuple[bytes, bytes], rounds: int) -> tuple[list[float], list[float]]:

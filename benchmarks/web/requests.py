@@ -110,7 +110,7 @@ def _measure(case: Case, ours: Server, bare: Server) -> Figure:
         rate(server.port, sent, clients=CLIENTS, seconds=SECONDS)
         for server, sent in zip((ours, bare), asks, strict=True)
     ]
-    medians = [percentile(found, 50) for found in times]
+    medians = [percentile(milliseconds, 50) for milliseconds in times]
     beside = {
         "p50_ms": round(medians[0], 2),
         "bare_p50_ms": round(medians[1], 2),

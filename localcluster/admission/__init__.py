@@ -28,8 +28,8 @@ class Admission:
     def complete(self, row: Resource, obj: Obj) -> None:
         """Fill in what the namespace's limit ranges say, in place."""
         if row.key == "pods":
-            for found in self._store.scan("limitranges", obj["metadata"]["namespace"]):
-                limitranges.fill_defaults(obj, found.obj)
+            for stored in self._store.scan("limitranges", obj["metadata"]["namespace"]):
+                limitranges.fill_defaults(obj, stored.obj)
 
     def check(self, row: Resource, obj: Obj) -> None:
         """Raises StatusError 403 when a limit range or a quota forbids the object."""
@@ -37,7 +37,7 @@ class Admission:
             return
         metadata = obj["metadata"]
         if row.key == "pods":
-            ranges = [found.obj for found in self._store.scan("limitranges", metadata["namespace"])]
+            ranges = [stored.obj for stored in self._store.scan("limitranges", metadata["namespace"])]
             if broken := [text for each in ranges for text in limitranges.violations(obj, each)]:
                 text = broken[0] if len(broken) == 1 else f"[{', '.join(broken)}]"
                 raise forbidden(row.plural, metadata["name"], text, row.group)

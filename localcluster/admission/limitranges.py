@@ -101,5 +101,5 @@ def _broken(type_: str, item: Obj, requests: Obj, limits: Obj) -> Iterator[str]:
         what = f"{name} max limit to request ratio per {type_} is {ratio}"
         if name not in requests or name not in limits or not parse(requests[name]):
             yield f"{what}, but no request is specified or request is 0"
-        elif (found := parse(limits[name]) / parse(requests[name])) > parse(ratio):
-            yield f"{what}, but provided ratio is {found:.6f}"
+        elif (quotient := parse(limits[name]) / parse(requests[name])) > parse(ratio):
+            yield f"{what}, but provided ratio is {quotient:.6f}"

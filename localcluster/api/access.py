@@ -41,9 +41,9 @@ def attributes_of(request: Request, target: Target | None) -> Attributes:
             verb = "watch"
         # A role for one name lets its holder list and watch just that name, but not delete the collection:
         # https://kubernetes.io/docs/reference/access-authn-authz/rbac/#referring-to-resources
-        found = _NAMED.search(request.query("fieldSelector"))
-        if found and verb != "deletecollection":
-            name = found[1]
+        match = _NAMED.search(request.query("fieldSelector"))
+        if match and verb != "deletecollection":
+            name = match[1]
     namespace = target.namespace or ""
     if target.resource == "namespaces" and target.name:
         namespace = target.name

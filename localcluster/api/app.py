@@ -90,9 +90,9 @@ class Api:
             return self._health(request)
         if request.method == "GET":
             stripped = path.rstrip("/")
-            found = discover(stripped, request, self._registry.catalog) or self._openapi.answer(stripped)
-            if found:
-                return found
+            document = discover(stripped, request, self._registry.catalog) or self._openapi.answer(stripped)
+            if document:
+                return document
         if target is None:
             raise no_such_path()
         if kind := _REVIEWS.get((target.group, target.resource)):

@@ -58,19 +58,19 @@ def priority(version: str) -> tuple[int, int, int, str]:
 
     https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definition-versioning/#version-priority
     """
-    found = _VERSION.fullmatch(version)
-    if not found:
+    match = _VERSION.fullmatch(version)
+    if not match:
         return (3, 0, 0, version)
-    stage = {None: 0, "beta": 1, "alpha": 2}[found[2]]
-    return (stage, -int(found[1]), -int(found[3] or 0), version)
+    stage = {None: 0, "beta": 1, "alpha": 2}[match[2]]
+    return (stage, -int(match[1]), -int(match[3] or 0), version)
 
 
 def groups(catalog: Catalog) -> dict[str, list[str]]:
     """Every group with its versions, the preferred one first; the core group is ''."""
-    found: dict[str, set[str]] = {}
+    versions_of: dict[str, set[str]] = {}
     for group, version in [*((row.group, row.version) for row in catalog.served()), *_VIRTUAL]:
-        found.setdefault(group, set()).add(version)
-    return {group: sorted(versions, key=priority) for group, versions in sorted(found.items())}
+        versions_of.setdefault(group, set()).add(version)
+    return {group: sorted(versions, key=priority) for group, versions in sorted(versions_of.items())}
 
 
 def _rows(catalog: Catalog, group: str, version: str) -> Iterable[Resource]:

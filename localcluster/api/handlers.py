@@ -95,9 +95,9 @@ def _encode_continue(version: int, key: tuple[str, str]) -> str:
 
 def _decode_continue(token: str) -> tuple[int, tuple[str, str]]:
     try:
-        found = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        namespace, _, name = found["start"].partition("/")
-        return int(found["rv"]), (namespace, name)
+        position = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        namespace, _, name = position["start"].partition("/")
+        return int(position["rv"]), (namespace, name)
     except (ValueError, KeyError, TypeError, binascii.Error) as error:
         raise bad_request("continue key is not valid: illegal base64 or JSON") from error
 
@@ -134,12 +134,12 @@ def list_objects(registry: Registry, row: Resource, target: Target, request: Req
         first_version, after = _decode_continue(token)
     _check_version(registry, row, request, first_version)
     labels, fields = request.query("labelSelector"), request.query("fieldSelector")
-    found = registry.select(row.key, target.namespace, label_selector=labels, field_selector=fields, after=after)
+    selected = registry.select(row.key, target.namespace, label_selector=labels, field_selector=fields, after=after)
     limit = request.number("limit") or 0
-    items = list(islice(found, limit)) if limit > 0 else list(found)
+    items = list(islice(selected, limit)) if limit > 0 else list(selected)
     version = first_version or registry.store.version
     metadata: Obj = {"resourceVersion": str(version)}
-    if limit > 0 and (left := sum(1 for _ in found)):
+    if limit > 0 and (left := sum(1 for _ in selected)):
         last = items[-1].obj["metadata"]
         metadata["continue"] = _encode_continue(version, (last.get("namespace", ""), last["name"]))
         if not labels and not fields:
@@ -337,7 +337,7 @@ async def delete_collection(registry: Registry, row: Resource, target: Target, r
     """DELETE on a collection: everything that matches the selectors."""
     check_list(request, watches=False)
     options = asdict(await DeleteOptions.of(request))
-    found = registry.list(
+    selected = registry.list(
         row.key,
         target.namespace,
         label_selector=request.query("labelSelector"),
@@ -345,7 +345,7 @@ async def delete_collection(registry: Registry, row: Resource, target: Target, r
     )
     deleted = [
         registry.delete(row.key, each["metadata"]["name"], each["metadata"].get("namespace"), **options)
-        for each in found
+        for each in selected
     ]
     metadata = {"resourceVersion": str(registry.store.version)}
     return answer({"kind": row.list_kind, "apiVersion": row.api_version, "metadata": metadata, "items": deleted})

@@ -50,13 +50,13 @@ class Accepted:
 
 def parse_accept(header: str) -> list[Accepted]:
     """The accepted media types in order."""
-    found = []
+    accepted = []
     for part in header.split(","):
         media_type, *parameters = (piece.strip() for piece in part.split(";"))
         if media_type:
             pairs = (parameter.partition("=") for parameter in parameters)
-            found.append(Accepted(media_type.lower(), {name: value for name, _, value in pairs}))
-    return found
+            accepted.append(Accepted(media_type.lower(), {name: value for name, _, value in pairs}))
+    return accepted
 
 
 class Request(requests.Request):

@@ -163,8 +163,8 @@ def _limited(text: bytes, options: LogOptions) -> bytes:
 
 def read_log(path: Path, options: LogOptions) -> bytes:
     """What is there now. Slow (up to 50 MiB): for a thread."""
-    found = _shown(_lines(path), options)
-    return _limited(b"".join(found if options.tail is None else deque(found, maxlen=options.tail)), options)
+    shown = _shown(_lines(path), options)
+    return _limited(b"".join(shown if options.tail is None else deque(shown, maxlen=options.tail)), options)
 
 
 class _Follower:
@@ -250,14 +250,14 @@ def _what_is_there(path: Path, follower: _Follower, options: LogOptions) -> list
     """The lines so far, the last ``options.tail`` of them alone. Slow (up to 50 MiB): for a thread."""
     # A rotation just now has renamed the very file that the follower reads: it must not be read twice.
     older = [part for part in _files(path)[:-1] if not follower.reads(part)]
-    found: list[bytes] = []
+    shown: list[bytes] = []
     while more := follower.more():
-        found += _shown(more, options)
+        shown += _shown(more, options)
     for part in reversed(older):
-        if options.tail is not None and len(found) >= options.tail:
+        if options.tail is not None and len(shown) >= options.tail:
             break
-        found = [*_shown(_part_lines(part), options), *found]
-    return found if options.tail is None else found[max(len(found) - options.tail, 0) :]
+        shown = [*_shown(_part_lines(part), options), *shown]
+    return shown if options.tail is None else shown[max(len(shown) - options.tail, 0) :]
 
 
 def _part_lines(part: Path) -> list[bytes]:

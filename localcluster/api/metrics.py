@@ -37,10 +37,10 @@ def _stamp(seconds: int) -> str:
 
 def _time(used: Iterable[Usage]) -> tuple[str, str]:
     """(timestamp, window) of a group of measurements."""
-    found = list(used)
-    if not found:
+    usages = list(used)
+    if not usages:
         return _stamp(int(time.time())), "15s"
-    return _stamp(int(max(each.at for each in found))), f"{max(each.window_seconds for each in found):.3f}s"
+    return _stamp(int(max(each.at for each in usages))), f"{max(each.window_seconds for each in usages):.3f}s"
 
 
 def pod_metrics(pod: Obj, used: list[Any]) -> Obj:
@@ -81,7 +81,7 @@ def node_metrics(node: Obj, used: list[Any]) -> Obj:
 
 
 def _pods(registry: Registry, agent: NodeAgent | None, target: Target, labels: str) -> list[Obj]:
-    found, matches = [], parse_labels(labels)
+    metrics, matches = [], parse_labels(labels)
     usage = agent.usage() if agent else {}
     for namespace, name in sorted(usage):
         if (target.namespace and namespace != target.namespace) or (target.name and name != target.name):
@@ -89,8 +89,8 @@ def _pods(registry: Registry, agent: NodeAgent | None, target: Target, labels: s
         if registry.exists("pods", name, namespace):
             pod = registry.get("pods", name, namespace)
             if matches(pod["metadata"].get("labels") or {}):
-                found.append(pod_metrics(pod, usage[namespace, name]))
-    return found
+                metrics.append(pod_metrics(pod, usage[namespace, name]))
+    return metrics
 
 
 def _nodes(registry: Registry, agent: NodeAgent | None, target: Target, labels: str) -> list[Obj]:
@@ -116,10 +116,10 @@ def handle_metrics(registry: Registry, agent: NodeAgent | None, target: Target, 
     if target.resource not in ("nodes", "pods") or target.version != "v1beta1" or target.subresource:
         raise no_such_path()
     collect = _nodes if target.resource == "nodes" else _pods
-    found = collect(registry, agent, target, request.query("labelSelector"))
+    metrics = collect(registry, agent, target, request.query("labelSelector"))
     if target.name:
-        if not found:
+        if not metrics:
             raise not_found(f"{target.resource}metrics", f"{target.namespace}/{target.name}", _GROUP)
-        return answer(found[0])
+        return answer(metrics[0])
     kind = "NodeMetricsList" if target.resource == "nodes" else "PodMetricsList"
-    return answer({"kind": kind, "apiVersion": _VERSION, "metadata": {}, "items": found})
+    return answer({"kind": kind, "apiVersion": _VERSION, "metadata": {}, "items": metrics})

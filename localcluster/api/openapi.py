@@ -102,8 +102,8 @@ def _plain(node: Any) -> Any:
 def _schemas(rows: list[Resource]) -> Obj:
     """The definitions of these kinds, and of all that they are made of."""
     given = {**definitions(), **{row.definition: row.custom.schema for row in rows if row.custom}}
-    found = reachable(given, [row.definition for row in rows])
-    schemas: Obj = {name: _plain(node) for name, node in found.items()}
+    reached = reachable(given, [row.definition for row in rows])
+    schemas: Obj = {name: _plain(node) for name, node in reached.items()}
     for row in rows:
         kind = {"group": row.group, "version": row.version, "kind": row.kind}
         schemas[row.definition]["x-kubernetes-group-version-kind"] = [kind]

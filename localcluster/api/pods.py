@@ -43,9 +43,9 @@ async def handle_eviction(registry: Registry, target: Target, request: Request) 
     # Everything is checked before anything is written.
     pod = registry.delete("pods", name, namespace, uid=options.uid, version=options.version, dry_run=True)
     budgets = _budgets(registry, pod)
-    found = verdict(pod, budgets)
+    ruling = verdict(pod, budgets)
     if not dry_run:
-        if found is Verdict.SPEND:
+        if ruling is Verdict.SPEND:
             _spend(registry, budgets[0], pod)
         registry.mutate("pods", name, namespace, _mark, subresource="status")
         registry.delete("pods", name, namespace, grace_seconds=options.grace_seconds)
@@ -67,8 +67,8 @@ def _mark(pod: Obj) -> None:
 
 def _budgets(registry: Registry, pod: Obj) -> list[Obj]:
     metadata = pod["metadata"]
-    found = registry.list("poddisruptionbudgets", metadata["namespace"])
-    return [each for each in found if label_selector_matches(each["spec"].get("selector"), metadata.get("labels"))]
+    budgets = registry.list("poddisruptionbudgets", metadata["namespace"])
+    return [each for each in budgets if label_selector_matches(each["spec"].get("selector"), metadata.get("labels"))]
 
 
 def _spend(registry: Registry, budget: Obj, pod: Obj) -> None:

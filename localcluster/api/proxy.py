@@ -72,7 +72,7 @@ def _service_address(registry: Registry, target: Target) -> tuple[str, str, int]
         raise unavailable(f'no service port "{port}" found for service "{name}"')
     label = f"kubernetes.io/service-name={name}"
     slices = registry.list("endpointslices", target.namespace, label_selector=label)
-    found = [
+    addresses = [
         (endpoint["addresses"][0], int(each["port"]))
         for piece in slices
         for each in piece.get("ports") or ()
@@ -80,9 +80,9 @@ def _service_address(registry: Registry, target: Target) -> tuple[str, str, int]
         for endpoint in piece.get("endpoints") or ()
         if (endpoint.get("conditions") or {}).get("ready", True) is not False
     ]
-    if not found:
+    if not addresses:
         raise unavailable(f'no endpoints available for service "{name}"')
-    address, number = random.choice(found)  # noqa: S311 - balances load
+    address, number = random.choice(addresses)  # noqa: S311 - balances load
     return scheme, address, number
 
 
@@ -132,8 +132,8 @@ class Proxy:
         address_of = _pod_address if target.resource == "pods" else _service_address
         scheme, address, port = address_of(self._registry, target)
         # The raw path is passed on as it came: decoding and encoding it again could change it.
-        found = re.search(r"/proxy(/.*)?$", request.raw_path.partition(f"/{target.resource}/")[2])
-        path = (found.group(1) if found else None) or "/"
+        match = re.search(r"/proxy(/.*)?$", request.raw_path.partition(f"/{target.resource}/")[2])
+        path = (match.group(1) if match else None) or "/"
         query = f"?{request.raw_query}" if request.raw_query else ""
         headers = [(name, value) for name, value in request.headers.items() if name not in _NOT_FORWARDED]
         headers += [("Host", f"{address}:{port}"), ("X-Forwarded-Uri", request.path)]

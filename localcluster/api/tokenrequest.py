@@ -39,15 +39,15 @@ def _bound(registry: Registry, reference: Obj | None, account: Obj) -> Obj | Non
     if resource is None:
         raise bad_request(f"cannot bind token for serviceaccount to object of type {reference.get('kind')}")
     name, namespace = account["metadata"]["name"], account["metadata"]["namespace"]
-    found = registry.get(resource, reference.get("name", ""), namespace)
-    if resource == "pods" and found["spec"].get("serviceAccountName") != name:
+    obj = registry.get(resource, reference.get("name", ""), namespace)
+    if resource == "pods" and obj["spec"].get("serviceAccountName") != name:
         why = "to pod running with different serviceaccount name"
         raise bad_request(f'cannot bind token for serviceaccount "{name}" {why}')
     uid = reference.get("uid")
-    if uid and uid != found["metadata"]["uid"]:
+    if uid and uid != obj["metadata"]["uid"]:
         why = f"the UID in the bound object reference ({uid}) does not match the UID in record"
-        raise conflict(resource, found["metadata"]["name"], why)
-    return found
+        raise conflict(resource, obj["metadata"]["name"], why)
+    return obj
 
 
 async def handle_token_request(registry: Registry, tokens: Tokens, target: Target, request: Request) -> Response:

@@ -116,8 +116,8 @@ class Watch:
         """The first lines: what exists, or what happened since. Raises StatusError 410."""
         version = self._options.version
         if self._options.initial or version in ("", "0"):
-            found = self._store.scan(self._row.key, self._options.namespace)
-            lines = [line("ADDED", render(stored)) for stored in found if self._matches(stored)]
+            objects = self._store.scan(self._row.key, self._options.namespace)
+            lines = [line("ADDED", render(stored)) for stored in objects if self._matches(stored)]
             return [*lines, self._bookmark(initial_end=True)] if self._options.initial else lines
         since = int(version)
         if since > self._store.version:

@@ -27,10 +27,10 @@ class User:
 
     def info(self) -> dict[str, Any]:
         """As a UserInfo."""
-        found: dict[str, Any] = {"username": self.name, "groups": list(self.groups)}
+        info: dict[str, Any] = {"username": self.name, "groups": list(self.groups)}
         if self.uid:
-            found["uid"] = self.uid
-        return found
+            info["uid"] = self.uid
+        return info
 
 
 ADMIN = User("local-admin", (MASTERS, AUTHENTICATED))

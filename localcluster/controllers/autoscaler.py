@@ -86,8 +86,8 @@ class Autoscalers(Controller):
         namespace, name = key
         if not self.registry.exists(self.resource, name, namespace):
             return None
-        found = self.registry.get(self.resource, name, namespace)
-        reference = found["spec"]["scaleTargetRef"]
+        scaler = self.registry.get(self.resource, name, namespace)
+        reference = scaler["spec"]["scaleTargetRef"]
         try:
             plural = _SCALABLE.get(reference["kind"])
             if plural is None:
@@ -95,27 +95,27 @@ class Autoscalers(Controller):
             target = self.registry.get(plural, reference["name"], namespace)
         except StatusError as error:
             why = f"the HPA controller was unable to get the target's current scale: {error.message}"
-            self.registry.record_event(found, "Warning", "FailedGetScale", error.message, COMPONENT)
-            status = found.get("status") or {}
+            self.registry.record_event(scaler, "Warning", "FailedGetScale", error.message, COMPONENT)
+            status = scaler.get("status") or {}
             failed = _Round(int(status.get("currentReplicas") or 0), int(status.get("desiredReplicas") or 0))
             failed.say("AbleToScale", true=False, why=("FailedGetScale", why))
-            self._publish(found, failed)
+            self._publish(scaler, failed)
             return self.period
-        done = self._decide(found, target)
+        done = self._decide(scaler, target)
         if done.desired != done.current:
-            self._scale(found, target, plural, done)
-        self._publish(found, done)
+            self._scale(scaler, target, plural, done)
+        self._publish(scaler, done)
         return self.period
 
     # -- deciding
 
-    def _decide(self, found: Object, target: Object) -> _Round:
+    def _decide(self, scaler: Object, target: Object) -> _Round:
         current = int(target["spec"].get("replicas", 1))
-        least, most = int(found["spec"].get("minReplicas") or 1), int(found["spec"]["maxReplicas"])
+        least, most = int(scaler["spec"].get("minReplicas") or 1), int(scaler["spec"]["maxReplicas"])
         done = _Round(current, current)
-        if key_of(found) not in self._histories:
+        if key_of(scaler) not in self._histories:
             # What is there when it begins, or after a restart, counts as recommended: nothing goes down at once.
-            self._histories[key_of(found)] = History([(time.time(), current)])
+            self._histories[key_of(scaler)] = History([(time.time(), current)])
         why = "the HPA controller was able to get the target's current scale"
         done.say("AbleToScale", true=True, why=("SucceededGetScale", why))
         if current == 0:
@@ -126,12 +126,12 @@ class Autoscalers(Controller):
         elif current < least:
             done.desired, done.reason = least, "Current number of replicas below Spec.MinReplicas"
         else:
-            self._follow_metrics(found, target, done, (least, most))
+            self._follow_metrics(scaler, target, done, (least, most))
         return done
 
-    def _follow_metrics(self, found: Object, target: Object, done: _Round, bounds: tuple[int, int]) -> None:
-        now, rules = time.time(), Rules.of(found["spec"].get("behavior"))
-        metrics = found["spec"]["metrics"]
+    def _follow_metrics(self, scaler: Object, target: Object, done: _Round, bounds: tuple[int, int]) -> None:
+        now, rules = time.time(), Rules.of(scaler["spec"].get("behavior"))
+        metrics = scaler["spec"]["metrics"]
         best: tuple[int, str] | None = None
         errors: list[tuple[str, str]] = []
         done.metrics = []
@@ -141,7 +141,7 @@ class Autoscalers(Controller):
             except NoMetricsError as error:
                 kind = str(metric["type"])
                 errors.append((f"FailedGet{kind}Metric", str(error)))
-                self.registry.record_event(found, "Warning", f"FailedGet{kind}Metric", str(error), COMPONENT)
+                self.registry.record_event(scaler, "Warning", f"FailedGet{kind}Metric", str(error), COMPONENT)
                 continue
             done.metrics.append(_shown(metric, proposal))
             if best is None or proposal.replicas > best[0]:
@@ -151,12 +151,12 @@ class Autoscalers(Controller):
             said = f"the HPA was unable to compute the replica count: {message}"
             done.say("ScalingActive", true=False, why=(reason, said))
             first = f"invalid metrics ({len(errors)} invalid out of {len(metrics)}), first error is: {message}"
-            self.registry.record_event(found, "Warning", "FailedComputeMetricsReplicas", first, COMPONENT)
+            self.registry.record_event(scaler, "Warning", "FailedComputeMetricsReplicas", first, COMPONENT)
             return
         wanted, shown = best
         said = f"the HPA was able to successfully calculate a replica count from {shown}"
         done.say("ScalingActive", true=True, why=("ValidMetricFound", said))
-        history = self._histories[key_of(found)]
+        history = self._histories[key_of(scaler)]
         history.forget(now - rules.longest)
         steady, why = stabilise(wanted, done.current, history, rules, now)
         done.say("AbleToScale", true=True, why=why)
@@ -182,8 +182,8 @@ class Autoscalers(Controller):
         selected = self._by_label.select(target["metadata"]["namespace"], target["spec"]["selector"])
         current = int(target["spec"].get("replicas", 1))
         try:
-            found = samples(selected, self._usage(), resource, source.get("container"), now, by_share=by_share)
-            proposal = propose(found, goal, current, rules.tolerances)
+            usages = samples(selected, self._usage(), resource, source.get("container"), now, by_share=by_share)
+            proposal = propose(usages, goal, current, rules.tolerances)
         except NoMetricsError as error:
             raise NoMetricsError(
                 f"failed to get {resource} {'utilization' if by_share else 'usage'}: {error}"
@@ -192,19 +192,19 @@ class Autoscalers(Controller):
 
     # -- acting
 
-    def _scale(self, found: Object, target: Object, plural: str, done: _Round) -> None:
+    def _scale(self, scaler: Object, target: Object, plural: str, done: _Round) -> None:
         def change(obj: Object) -> None:
             obj["spec"]["replicas"] = done.desired
 
         metadata = target["metadata"]
         self.registry.mutate(plural, metadata["name"], metadata["namespace"], change, manager=MANAGER)
-        self._histories[key_of(found)].changes.append((time.time(), done.desired - done.current))
+        self._histories[key_of(scaler)].changes.append((time.time(), done.desired - done.current))
         said = f"the HPA controller was able to update the target scale to {done.desired}"
         done.say("AbleToScale", true=True, why=("SucceededRescale", said))
         message = f"New size: {done.desired}; reason: {done.reason}"
-        self.registry.record_event(found, "Normal", "SuccessfulRescale", message, COMPONENT)
+        self.registry.record_event(scaler, "Normal", "SuccessfulRescale", message, COMPONENT)
 
-    def _publish(self, found: Object, done: _Round) -> None:
+    def _publish(self, scaler: Object, done: _Round) -> None:
         now = meta.now()
 
         def change(obj: Object) -> None:
@@ -222,7 +222,7 @@ class Autoscalers(Controller):
                 old[kind] for kind in ("AbleToScale", "ScalingActive", "ScalingLimited") if kind in old
             ]
 
-        metadata = found["metadata"]
+        metadata = scaler["metadata"]
         self.registry.mutate(self.resource, metadata["name"], metadata["namespace"], change, subresource="status")
 
 
@@ -254,18 +254,18 @@ def samples(
     by_share: bool,
 ) -> list[Sample]:
     """The pods of a target that count, of one container alone where it is named. Pure. Raises NoMetricsError."""
-    found = []
+    taken = []
     for pod in selected:
         if pod["metadata"].get("deletionTimestamp") or pods.phase(pod) == "Failed":
             continue
         measured = [each for each in usage.get(key_of(pod), ()) if container in (None, each.name)]
         used = sum(_amount(each, resource) for each in measured) if measured else None
         requested = _requested(pod, resource, container) if by_share else 0
-        found.append(Sample(used, requested, _settled(pod, measured, resource, now)))
-    if not any(each.used is not None for each in found):
+        taken.append(Sample(used, requested, _settled(pod, measured, resource, now)))
+    if not any(each.used is not None for each in taken):
         reason = "no metrics returned from resource metrics API"
         raise NoMetricsError(f"unable to get metrics for resource {resource}: {reason}")
-    return found
+    return taken
 
 
 def _amount(measured: ContainerUsage, resource: str) -> int:

@@ -46,13 +46,13 @@ class Index:
 
     def owned(self, resource: str, uid: str) -> list[Object]:
         """Frozen objects whose controller has this uid, by name."""
-        found = self._objects[resource].get(uid, {})
-        return [found[key] for key in sorted(found)]
+        objects = self._objects[resource].get(uid, {})
+        return [objects[key] for key in sorted(objects)]
 
     def orphans(self, resource: str, namespace: str) -> list[Object]:
         """Frozen objects of a namespace that have no controller, by name."""
-        found = self._orphans[resource].get(namespace, {})
-        return [found[key] for key in sorted(found)]
+        objects = self._orphans[resource].get(namespace, {})
+        return [objects[key] for key in sorted(objects)]
 
     def _changed(self, change: Change) -> None:
         if change.old is not None:

@@ -48,104 +48,104 @@ class Deployments(Controller):
         above = controller_of(self.registry.get("replicasets", owner["name"], namespace))
         if above is None or not self.registry.exists("deployments", above["name"], namespace):
             return []
-        found = self.registry.get("deployments", above["name"], namespace)
-        return [(namespace, above["name"])] if _strategy(found) == "Recreate" else []
+        deployment = self.registry.get("deployments", above["name"], namespace)
+        return [(namespace, above["name"])] if _strategy(deployment) == "Recreate" else []
 
     def sync(self, key: Key) -> float | None:
         """One round."""
         namespace, name = key
         if not self.registry.exists("deployments", name, namespace):
             return None
-        found = self.registry.get("deployments", name, namespace)
-        if found["metadata"].get("deletionTimestamp"):
-            return self._publish(found, None, self._sets(found))
-        self._adopt(found)
-        sets = self._sets(found)
-        new = next((each for each in reversed(sets) if same_template(each, found)), None)
-        if found["spec"].get("paused"):
-            self._rescale(found, new, sets)
-            return self._publish(found, new, self._sets(found))
-        if new is None and _strategy(found) == "Recreate" and self._retire(found, sets):
-            return self._publish(found, None, self._sets(found))
-        new = self._take_up(found, new, sets)
-        sets = self._sets(found)
-        if not self._rescale(found, new, sets):
-            self._roll(found, new, sets)
-        self._forget_old(found, new)
-        found = self.registry.get("deployments", name, namespace)
-        return self._publish(found, self._again(new), self._sets(found))
+        deployment = self.registry.get("deployments", name, namespace)
+        if deployment["metadata"].get("deletionTimestamp"):
+            return self._publish(deployment, None, self._sets(deployment))
+        self._adopt(deployment)
+        sets = self._sets(deployment)
+        new = next((each for each in reversed(sets) if same_template(each, deployment)), None)
+        if deployment["spec"].get("paused"):
+            self._rescale(deployment, new, sets)
+            return self._publish(deployment, new, self._sets(deployment))
+        if new is None and _strategy(deployment) == "Recreate" and self._retire(deployment, sets):
+            return self._publish(deployment, None, self._sets(deployment))
+        new = self._take_up(deployment, new, sets)
+        sets = self._sets(deployment)
+        if not self._rescale(deployment, new, sets):
+            self._roll(deployment, new, sets)
+        self._forget_old(deployment, new)
+        deployment = self.registry.get("deployments", name, namespace)
+        return self._publish(deployment, self._again(new), self._sets(deployment))
 
-    def _sets(self, found: Object) -> list[Object]:
+    def _sets(self, deployment: Object) -> list[Object]:
         """The Deployment's ReplicaSets, oldest first."""
-        owned = self._index.owned("replicasets", found["metadata"]["uid"])
+        owned = self._index.owned("replicasets", deployment["metadata"]["uid"])
         return sorted(owned, key=lambda each: (revision_of(each), each["metadata"]["creationTimestamp"]))
 
     def _again(self, obj: Object) -> Object:
         return self.registry.get("replicasets", obj["metadata"]["name"], obj["metadata"]["namespace"])
 
-    def _adopt(self, found: Object) -> None:
-        namespace = found["metadata"]["namespace"]
+    def _adopt(self, deployment: Object) -> None:
+        namespace = deployment["metadata"]["namespace"]
 
         def own(obj: Object) -> None:
-            obj["metadata"].setdefault("ownerReferences", []).append(pods.owner_reference(found))
+            obj["metadata"].setdefault("ownerReferences", []).append(pods.owner_reference(deployment))
 
         for orphan in self._index.orphans("replicasets", namespace):
-            if matches(found["spec"]["selector"], orphan["metadata"].get("labels") or {}):
+            if matches(deployment["spec"]["selector"], orphan["metadata"].get("labels") or {}):
                 self.registry.mutate("replicasets", orphan["metadata"]["name"], namespace, own)
 
     # -- the new ReplicaSet
 
-    def _take_up(self, found: Object, new: Object | None, sets: list[Object]) -> Object:
+    def _take_up(self, deployment: Object, new: Object | None, sets: list[Object]) -> Object:
         """The ReplicaSet of the present template, made where there is none, with the newest revision number."""
         newest = max((revision_of(each) for each in sets if each is not new), default=0)
         number = revision_of(new) if new is not None and revision_of(new) > newest else newest + 1
         if new is None:
-            new = self._create(found, number, sets)
+            new = self._create(deployment, number, sets)
         else:
-            wanted = {**_copied(found), REVISION: str(number), **_sizes(found)}
+            wanted = {**_copied(deployment), REVISION: str(number), **_sizes(deployment)}
             new = self._annotate(new, wanted)
-        self._annotate_deployment(found, number)
+        self._annotate_deployment(deployment, number)
         return new
 
-    def _create(self, found: Object, number: int, sets: list[Object]) -> Object:
-        metadata = found["metadata"]
-        template = thaw(found["spec"]["template"])
-        collisions = int((found.get("status") or {}).get("collisionCount") or 0)
+    def _create(self, deployment: Object, number: int, sets: list[Object]) -> Object:
+        metadata = deployment["metadata"]
+        template = thaw(deployment["spec"]["template"])
+        collisions = int((deployment.get("status") or {}).get("collisionCount") or 0)
         digest = template_hash(template, collisions)
         labels = {**(template.setdefault("metadata", {}).get("labels") or {}), HASH_LABEL: digest}
         template["metadata"]["labels"] = labels
-        selector = thaw(found["spec"]["selector"])
+        selector = thaw(deployment["spec"]["selector"])
         selector["matchLabels"] = {**(selector.get("matchLabels") or {}), HASH_LABEL: digest}
         others = [_as_set(each) for each in sets]
-        limits = limits_of(found)
-        rolling = _strategy(found) == "RollingUpdate"
+        limits = limits_of(deployment)
+        rolling = _strategy(deployment) == "RollingUpdate"
         replicas = grow(Set("", 0), others, limits) if rolling else limits.desired
         manifest: Object = {
             "metadata": {
                 "name": f"{metadata['name']}-{digest}",
                 "labels": labels,
-                "annotations": {**_copied(found), REVISION: str(number), **_sizes(found)},
-                "ownerReferences": [pods.owner_reference(found)],
+                "annotations": {**_copied(deployment), REVISION: str(number), **_sizes(deployment)},
+                "ownerReferences": [pods.owner_reference(deployment)],
             },
             "spec": {"replicas": replicas, "selector": selector, "template": template},
         }
-        if found["spec"].get("minReadySeconds"):
-            manifest["spec"]["minReadySeconds"] = found["spec"]["minReadySeconds"]
+        if deployment["spec"].get("minReadySeconds"):
+            manifest["spec"]["minReadySeconds"] = deployment["spec"]["minReadySeconds"]
         try:
             made = self.registry.create("replicasets", manifest, namespace=metadata["namespace"])
         except StatusError as error:
             if error.reason == "AlreadyExists":
-                self._count_collision(found)
+                self._count_collision(deployment)
             raise
         if replicas:
-            self._say_scaled(found, made["metadata"]["name"], 0, replicas)
+            self._say_scaled(deployment, made["metadata"]["name"], 0, replicas)
         return made
 
-    def _count_collision(self, found: Object) -> None:
+    def _count_collision(self, deployment: Object) -> None:
         def change(obj: Object) -> None:
             obj["status"]["collisionCount"] = int(obj["status"].get("collisionCount") or 0) + 1
 
-        metadata = found["metadata"]
+        metadata = deployment["metadata"]
         self.registry.mutate("deployments", metadata["name"], metadata["namespace"], change, subresource="status")
 
     def _annotate(self, obj: Object, annotations: dict[str, str]) -> Object:
@@ -155,101 +155,101 @@ class Deployments(Controller):
         metadata = obj["metadata"]
         return self.registry.mutate("replicasets", metadata["name"], metadata["namespace"], change)
 
-    def _annotate_deployment(self, found: Object, number: int) -> None:
+    def _annotate_deployment(self, deployment: Object, number: int) -> None:
         def change(obj: Object) -> None:
             obj["metadata"].setdefault("annotations", {})[REVISION] = str(number)
 
-        self.registry.mutate("deployments", found["metadata"]["name"], found["metadata"]["namespace"], change)
+        self.registry.mutate("deployments", deployment["metadata"]["name"], deployment["metadata"]["namespace"], change)
 
     # -- scaling
 
-    def _scale(self, found: Object, obj: Object, replicas: int) -> None:
+    def _scale(self, deployment: Object, obj: Object, replicas: int) -> None:
         before = int(obj["spec"].get("replicas", 1))
         if before == replicas:
             return
 
         def change(each: Object) -> None:
             each["spec"]["replicas"] = replicas
-            each["metadata"].setdefault("annotations", {}).update(_sizes(found))
+            each["metadata"].setdefault("annotations", {}).update(_sizes(deployment))
 
         metadata = obj["metadata"]
         self.registry.mutate("replicasets", metadata["name"], metadata["namespace"], change)
-        self._say_scaled(found, metadata["name"], before, replicas)
+        self._say_scaled(deployment, metadata["name"], before, replicas)
 
-    def _say_scaled(self, found: Object, name: str, before: int, after: int) -> None:
+    def _say_scaled(self, deployment: Object, name: str, before: int, after: int) -> None:
         word = "up" if after > before else "down"
         message = f"Scaled {word} replica set {name} from {before} to {after}"
-        self.registry.record_event(found, "Normal", "ScalingReplicaSet", message, COMPONENT)
+        self.registry.record_event(deployment, "Normal", "ScalingReplicaSet", message, COMPONENT)
 
-    def _rescale(self, found: Object, new: Object | None, sets: list[Object]) -> bool:
+    def _rescale(self, deployment: Object, new: Object | None, sets: list[Object]) -> bool:
         """When `spec.replicas` itself was changed: keep the shares of the sets. False when there is nothing to do."""
-        desired = str(found["spec"].get("replicas", 1))
+        desired = str(deployment["spec"].get("replicas", 1))
         active = [each for each in sets if int(each["spec"].get("replicas", 1)) > 0]
         if not any((each["metadata"].get("annotations") or {}).get(DESIRED, desired) != desired for each in active):
             return False
-        limits = limits_of(found)
+        limits = limits_of(deployment)
         total = limits.desired
-        if len(active) > 1 and _strategy(found) == "RollingUpdate" and total:
+        if len(active) > 1 and _strategy(deployment) == "RollingUpdate" and total:
             total = limits.most
         wanted = spread([_as_set(each) for each in active], total)
         for each in active:
-            self._scale(found, each, wanted.get(each["metadata"]["name"], 0))
-            self._annotate(self._again(each), _sizes(found))
+            self._scale(deployment, each, wanted.get(each["metadata"]["name"], 0))
+            self._annotate(self._again(each), _sizes(deployment))
         return True
 
-    def _roll(self, found: Object, new: Object, sets: list[Object]) -> None:
+    def _roll(self, deployment: Object, new: Object, sets: list[Object]) -> None:
         old = [each for each in sets if each["metadata"]["uid"] != new["metadata"]["uid"]]
-        limits = limits_of(found)
-        if _strategy(found) == "Recreate":
-            self._scale(found, new, limits.desired)
+        limits = limits_of(deployment)
+        if _strategy(deployment) == "Recreate":
+            self._scale(deployment, new, limits.desired)
             return
         others = [_as_set(each) for each in old]
-        self._scale(found, new, grow(_as_set(new), others, limits))
+        self._scale(deployment, new, grow(_as_set(new), others, limits))
         wanted = shrink(_as_set(self._again(new)), others, limits)
         for each in old:
-            self._scale(found, each, wanted.get(each["metadata"]["name"], int(each["spec"].get("replicas", 1))))
+            self._scale(deployment, each, wanted.get(each["metadata"]["name"], int(each["spec"].get("replicas", 1))))
 
-    def _retire(self, found: Object, sets: list[Object]) -> bool:
+    def _retire(self, deployment: Object, sets: list[Object]) -> bool:
         """Recreate: take the old pods away first. True while some are left."""
         left = False
         for each in sets:
-            self._scale(found, each, 0)
+            self._scale(deployment, each, 0)
             left = left or any(
                 pods.phase(pod) not in {"Succeeded", "Failed"}
                 for pod in self._index.owned("pods", each["metadata"]["uid"])
             )
         return left
 
-    def _forget_old(self, found: Object, new: Object) -> None:
+    def _forget_old(self, deployment: Object, new: Object) -> None:
         """Delete empty old ReplicaSets beyond revisionHistoryLimit, oldest first."""
-        limit = int(found["spec"].get("revisionHistoryLimit", 10))
-        old = [each for each in self._sets(found) if each["metadata"]["uid"] != new["metadata"]["uid"]]
+        limit = int(deployment["spec"].get("revisionHistoryLimit", 10))
+        old = [each for each in self._sets(deployment) if each["metadata"]["uid"] != new["metadata"]["uid"]]
         for each in old[: max(len(old) - limit, 0)]:
             status = each.get("status") or {}
             if not status.get("replicas") and not each["spec"].get("replicas"):
                 self.registry.delete("replicasets", each["metadata"]["name"], each["metadata"]["namespace"])
 
-    def _publish(self, found: Object, new: Object | None, sets: list[Object]) -> float | None:
+    def _publish(self, deployment: Object, new: Object | None, sets: list[Object]) -> float | None:
         now = time.time()
-        status, again = rollout.status(found, new, sets, limits_of(found), now)
+        status, again = rollout.status(deployment, new, sets, limits_of(deployment), now)
 
         def change(obj: Object) -> None:
             obj["status"] = status
 
-        metadata = found["metadata"]
+        metadata = deployment["metadata"]
         self.registry.mutate("deployments", metadata["name"], metadata["namespace"], change, subresource="status")
         return again
 
 
-def _strategy(found: Object) -> str:
-    return str((found["spec"].get("strategy") or {}).get("type") or "RollingUpdate")
+def _strategy(deployment: Object) -> str:
+    return str((deployment["spec"].get("strategy") or {}).get("type") or "RollingUpdate")
 
 
-def limits_of(found: Object) -> Bounds:
+def limits_of(deployment: Object) -> Bounds:
     """The bounds that a Deployment's strategy asks for."""
-    rolling = (found["spec"].get("strategy") or {}).get("rollingUpdate") or {}
-    desired = int(found["spec"].get("replicas", 1))
-    if _strategy(found) == "Recreate":
+    rolling = (deployment["spec"].get("strategy") or {}).get("rollingUpdate") or {}
+    desired = int(deployment["spec"].get("replicas", 1))
+    if _strategy(deployment) == "Recreate":
         return Bounds(desired, 0, desired)
     return bounds(desired, rolling.get("maxSurge", "25%"), rolling.get("maxUnavailable", "25%"))
 
@@ -259,13 +259,13 @@ def _as_set(obj: Object) -> Set:
     return Set(obj["metadata"]["name"], int(obj["spec"].get("replicas", 1)), available)
 
 
-def _sizes(found: Object) -> dict[str, str]:
-    limits = limits_of(found)
+def _sizes(deployment: Object) -> dict[str, str]:
+    limits = limits_of(deployment)
     return {DESIRED: str(limits.desired), MAXIMUM: str(limits.most)}
 
 
-def _copied(found: Object) -> dict[str, str]:
-    annotations = found["metadata"].get("annotations") or {}
+def _copied(deployment: Object) -> dict[str, str]:
+    annotations = deployment["metadata"].get("annotations") or {}
     return {key: value for key, value in annotations.items() if key not in _NOT_COPIED}
 
 
@@ -292,9 +292,9 @@ def _sorted(value: Any) -> Any:
     return [_sorted(each) for each in value] if isinstance(value, list) else value
 
 
-def same_template(replica_set: Object, found: Object) -> bool:
+def same_template(replica_set: Object, deployment: Object) -> bool:
     """Is this the ReplicaSet of the Deployment's template? The hash label does not count."""
-    mine, wanted = replica_set["spec"]["template"], found["spec"]["template"]
+    mine, wanted = replica_set["spec"]["template"], deployment["spec"]["template"]
     return bool(mine["spec"] == wanted["spec"] and _facts(mine) == _facts(wanted))
 
 

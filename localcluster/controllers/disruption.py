@@ -35,11 +35,11 @@ class DisruptionBudgets(Controller):
 
     def keys_for(self, resource: str, obj: Object) -> list[Key]:
         """The budgets that select a pod; for a workload, whose scale may matter, those of its namespace."""
-        found = self.registry.list(self.resource, obj["metadata"]["namespace"])
+        budgets = self.registry.list(self.resource, obj["metadata"]["namespace"])
         if resource == "pods":
             labels = obj["metadata"].get("labels")
-            found = [each for each in found if matches(each["spec"].get("selector"), labels)]
-        return [key_of(each) for each in found]
+            budgets = [each for each in budgets if matches(each["spec"].get("selector"), labels)]
+        return [key_of(each) for each in budgets]
 
     def sync(self, key: Key) -> float | None:
         """One round."""
@@ -86,15 +86,15 @@ class DisruptionBudgets(Controller):
 
     def _topmost(self, pod: Object) -> Object | None:
         """The Deployment or ReplicaSet that a pod belongs to, if one does."""
-        found: Object | None = None
+        topmost: Object | None = None
         owner = controller_of(pod)
         while owner is not None:
             plural, namespace = _SCALABLE.get(owner["kind"]), pod["metadata"]["namespace"]
             if plural is None or not self.registry.exists(plural, owner["name"], namespace):
-                return found
-            found = self.registry.get(plural, owner["name"], namespace)
-            owner = controller_of(found)
-        return found
+                return topmost
+            topmost = self.registry.get(plural, owner["name"], namespace)
+            owner = controller_of(topmost)
+        return topmost
 
     def _publish(self, budget: Object, counts: disruption.Counts, gone: dict[str, str]) -> bool:
         """Write the status; did it change?"""

@@ -148,12 +148,12 @@ def _endpoint(pod: Object, address: str, tolerant: bool) -> dict[str, Any]:
 
 
 def _ports(service: Object, pod: Object) -> Ports:
-    found = []
+    ports = []
     for port in service["spec"].get("ports") or []:
         number = target_port(port, pod)
         if number is not None:
-            found.append((port.get("name") or "", number, port.get("protocol") or "TCP", port.get("appProtocol") or ""))
-    return tuple(found)
+            ports.append((port.get("name") or "", number, port.get("protocol") or "TCP", port.get("appProtocol") or ""))
+    return tuple(ports)
 
 
 def target_port(port: Mapping[str, Any], pod: Object) -> int | None:

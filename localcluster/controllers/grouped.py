@@ -28,8 +28,8 @@ class Grouped:
 
     def members(self, group: Hashable) -> list[Object]:
         """The frozen objects of a group, by namespace and name."""
-        found = self._groups.get(group, {})
-        return [found[key] for key in sorted(found)]
+        objects = self._groups.get(group, {})
+        return [objects[key] for key in sorted(objects)]
 
     def size(self, group: Hashable) -> int:
         """How many objects a group has."""

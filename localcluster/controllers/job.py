@@ -252,14 +252,14 @@ def _mark_suspended(conditions: list[dict[str, Any]], suspended: bool, now: str)
 
 def _indexed(job: Object, template: Object, number: int) -> Object:
     """The template of one index: annotation, label, host name and JOB_COMPLETION_INDEX."""
-    found = thaw(template)
-    metadata = found["metadata"]
+    filled = thaw(template)
+    metadata = filled["metadata"]
     metadata.setdefault("annotations", {})[INDEX_ANNOTATION] = str(number)
     metadata.setdefault("labels", {})[INDEX_ANNOTATION] = str(number)
-    found["spec"]["hostname"] = f"{job['metadata']['name']}-{number}"
-    for container in [*found["spec"]["containers"], *(found["spec"].get("initContainers") or [])]:
+    filled["spec"]["hostname"] = f"{job['metadata']['name']}-{number}"
+    for container in [*filled["spec"]["containers"], *(filled["spec"].get("initContainers") or [])]:
         names = [entry["name"] for entry in container.get("env") or []]
         if "JOB_COMPLETION_INDEX" not in names:
             reference = {"fieldRef": {"fieldPath": f"metadata.annotations['{INDEX_ANNOTATION}']"}}
             container.setdefault("env", []).append({"name": "JOB_COMPLETION_INDEX", "valueFrom": reference})
-    return found
+    return filled

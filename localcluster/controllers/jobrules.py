@@ -52,18 +52,18 @@ class Step:
 def finished(job: Object) -> Object | None:
     """The condition with which a job has ended, if it has."""
     for kind in ("Complete", "Failed"):
-        found = podfacts.condition(job, kind)
-        if found is not None and found["status"] == "True":
-            return found
+        condition = podfacts.condition(job, kind)
+        if condition is not None and condition["status"] == "True":
+            return condition
     return None
 
 
 def decided(job: Object) -> Ending | None:
     """The ending that was decided and waits for the last pods to stop."""
     for condition, kind in (("FailureTarget", "Failed"), ("SuccessCriteriaMet", "Complete")):
-        found = podfacts.condition(job, condition)
-        if found is not None and found["status"] == "True":
-            return Ending(kind, found.get("reason", ""), found.get("message", ""))
+        present = podfacts.condition(job, condition)
+        if present is not None and present["status"] == "True":
+            return Ending(kind, present.get("reason", ""), present.get("message", ""))
     return None
 
 
@@ -189,8 +189,8 @@ def policy_verdict(policy: Object | None, pod: Object) -> tuple[str, str] | None
             if name:
                 return rule["action"], f"Container {name} for pod {where} failed with exit code {code} {suffix}"
         for pattern in rule.get("onPodConditions") or []:
-            found = podfacts.condition(pod, pattern["type"])
-            if found is not None and found["status"] == pattern.get("status", "True"):
+            condition = podfacts.condition(pod, pattern["type"])
+            if condition is not None and condition["status"] == pattern.get("status", "True"):
                 return rule["action"], f"Pod {where} has condition {pattern['type']} {suffix}"
     return None
 
@@ -215,11 +215,11 @@ class Indexes:
     @classmethod
     def parse(cls, text: str) -> Indexes:
         """Read "0-2,5"."""
-        found: set[int] = set()
+        numbers: set[int] = set()
         for part in filter(None, text.split(",")):
             first, _, last = part.partition("-")
-            found.update(range(int(first), int(last or first) + 1))
-        return cls(found)
+            numbers.update(range(int(first), int(last or first) + 1))
+        return cls(numbers)
 
     def __str__(self) -> str:
         parts: list[list[int]] = []

@@ -94,8 +94,8 @@ class NodeLifecycle(Controller):
 
 
 def _lost(node: Object) -> bool:
-    found = pods.condition(node, "Ready")
-    return found is not None and found["status"] == "Unknown"
+    ready_condition = pods.condition(node, "Ready")
+    return ready_condition is not None and ready_condition["status"] == "Unknown"
 
 
 class TaintEviction(Controller):

@@ -27,26 +27,26 @@ def active(pod: Mapping[str, Any]) -> bool:
 
 def condition(obj: Mapping[str, Any], kind: str) -> dict[str, Any] | None:
     """A condition of an object's status, by type."""
-    for found in (obj.get("status") or {}).get("conditions") or ():
-        if found["type"] == kind:
-            return dict(found)
+    for each in (obj.get("status") or {}).get("conditions") or ():
+        if each["type"] == kind:
+            return dict(each)
     return None
 
 
 def ready(pod: Mapping[str, Any]) -> bool:
     """Is the Ready condition true?"""
-    found = condition(pod, "Ready")
-    return found is not None and found["status"] == "True"
+    ready_condition = condition(pod, "Ready")
+    return ready_condition is not None and ready_condition["status"] == "True"
 
 
 def available_in(pod: Mapping[str, Any], min_ready_seconds: int, now: float) -> float | None:
     """Seconds until a ready pod counts as available (0: it does); None for one that is not ready."""
-    found = condition(pod, "Ready")
-    if found is None or found["status"] != "True":
+    ready_condition = condition(pod, "Ready")
+    if ready_condition is None or ready_condition["status"] != "True":
         return None
     if not min_ready_seconds:
         return 0.0
-    return max(parse_time(found["lastTransitionTime"]).timestamp() + min_ready_seconds - now, 0.0)
+    return max(parse_time(ready_condition["lastTransitionTime"]).timestamp() + min_ready_seconds - now, 0.0)
 
 
 def restarts(pod: Mapping[str, Any]) -> int:

@@ -34,9 +34,9 @@ class ReplicaSets(Controller):
         if owner is not None:
             return [(obj["metadata"]["namespace"], owner["name"])] if owner["kind"] == "ReplicaSet" else []
         return [
-            (found["metadata"]["namespace"], found["metadata"]["name"])
-            for found in self.registry.list("replicasets", obj["metadata"]["namespace"])
-            if matches(found["spec"]["selector"], obj["metadata"].get("labels") or {})
+            (replica_set["metadata"]["namespace"], replica_set["metadata"]["name"])
+            for replica_set in self.registry.list("replicasets", obj["metadata"]["namespace"])
+            if matches(replica_set["spec"]["selector"], obj["metadata"].get("labels") or {})
         ]
 
     def sync(self, key: Key) -> float | None:
@@ -44,15 +44,15 @@ class ReplicaSets(Controller):
         namespace, name = key
         if not self.registry.exists("replicasets", name, namespace):
             return None
-        found = self.registry.get("replicasets", name, namespace)
-        deleting = bool(found["metadata"].get("deletionTimestamp"))
+        replica_set = self.registry.get("replicasets", name, namespace)
+        deleting = bool(replica_set["metadata"].get("deletionTimestamp"))
         if not deleting:
-            self._adopt(found)
-        owned = self._index.owned("pods", found["metadata"]["uid"])
+            self._adopt(replica_set)
+        owned = self._index.owned("pods", replica_set["metadata"]["uid"])
         alive = [pod for pod in owned if pods.active(pod)]
-        failure = None if deleting else self._scale(found, alive)
-        owned = self._index.owned("pods", found["metadata"]["uid"])
-        status, again = status_of(found, [pod for pod in owned if pods.active(pod)], failure, time.time())
+        failure = None if deleting else self._scale(replica_set, alive)
+        owned = self._index.owned("pods", replica_set["metadata"]["uid"])
+        status, again = status_of(replica_set, [pod for pod in owned if pods.active(pod)], failure, time.time())
         status["terminatingReplicas"] = sum(1 for pod in owned if pod["metadata"].get("deletionTimestamp"))
 
         def change(obj: Object) -> None:

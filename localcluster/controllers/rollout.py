@@ -17,14 +17,14 @@ NO_DEADLINE = 2**31 - 1
 
 
 def status(
-    found: Object, new: Object | None, sets: Sequence[Object], limits: Bounds, now: float
+    deployment: Object, new: Object | None, sets: Sequence[Object], limits: Bounds, now: float
 ) -> tuple[dict[str, Any], float | None]:
     """The status, and the seconds after which the progress deadline is over."""
-    old = found.get("status") or {}
+    old = deployment.get("status") or {}
     available = _sum(sets, "availableReplicas")
     wanted = sum(int(each["spec"].get("replicas", 1)) for each in sets)
     fresh: dict[str, Any] = {
-        "observedGeneration": found["metadata"].get("generation", 1),
+        "observedGeneration": deployment["metadata"].get("generation", 1),
         "replicas": _sum(sets, "replicas"),
         "updatedReplicas": _sum([new] if new is not None else [], "replicas"),
         "readyReplicas": _sum(sets, "readyReplicas"),
@@ -34,9 +34,9 @@ def status(
     fresh = {key: value for key, value in fresh.items() if value}
     if "collisionCount" in old:
         fresh["collisionCount"] = old["collisionCount"]
-    progressing, again = _progressing(found, fresh, new, limits, now)
+    progressing, again = _progressing(deployment, fresh, new, limits, now)
     conditions = [_available(available, limits), progressing, _failure(new)]
-    fresh["conditions"] = [_kept(found, each, now) for each in conditions if each is not None]
+    fresh["conditions"] = [_kept(deployment, each, now) for each in conditions if each is not None]
     return fresh, again
 
 
@@ -53,17 +53,17 @@ def _available(available: int, limits: Bounds) -> dict[str, str]:
 
 
 def _failure(new: Object | None) -> dict[str, str] | None:
-    found = condition(new, "ReplicaFailure") if new is not None else None
-    return None if found is None else _condition("ReplicaFailure", "True", found["reason"], found["message"])
+    failure = condition(new, "ReplicaFailure") if new is not None else None
+    return None if failure is None else _condition("ReplicaFailure", "True", failure["reason"], failure["message"])
 
 
-def complete(found: Object, fresh: Mapping[str, Any], desired: int) -> bool:
+def complete(deployment: Object, fresh: Mapping[str, Any], desired: int) -> bool:
     """Has every replica the present template, is it available, and is none of an older one left?"""
     return bool(
         fresh.get("updatedReplicas", 0) == desired
         and fresh.get("replicas", 0) == desired
         and fresh.get("availableReplicas", 0) == desired
-        and fresh.get("observedGeneration", 0) >= found["metadata"].get("generation", 1)
+        and fresh.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 1)
     )
 
 
@@ -80,17 +80,21 @@ def _moved(old: Mapping[str, Any], fresh: Mapping[str, Any]) -> bool:
 
 
 def _progressing(
-    found: Object, fresh: Mapping[str, Any], new: Object | None, limits: Bounds, now: float
+    deployment: Object, fresh: Mapping[str, Any], new: Object | None, limits: Bounds, now: float
 ) -> tuple[dict[str, str] | None, float | None]:
-    known = condition(found, "Progressing")
-    deadline = int(found["spec"].get("progressDeadlineSeconds") or NO_DEADLINE)
-    if found["spec"].get("paused"):
+    known = condition(deployment, "Progressing")
+    deadline = int(deployment["spec"].get("progressDeadlineSeconds") or NO_DEADLINE)
+    if deployment["spec"].get("paused"):
         return _condition("Progressing", "Unknown", "DeploymentPaused", "Deployment is paused"), None
-    what = f'ReplicaSet "{new["metadata"]["name"]}"' if new is not None else f'Deployment "{found["metadata"]["name"]}"'
-    if new is not None and complete(found, fresh, limits.desired):
+    what = (
+        f'ReplicaSet "{new["metadata"]["name"]}"'
+        if new is not None
+        else f'Deployment "{deployment["metadata"]["name"]}"'
+    )
+    if new is not None and complete(deployment, fresh, limits.desired):
         message = f"{what} has successfully progressed."
         return _condition("Progressing", "True", "NewReplicaSetAvailable", message), None
-    old = found.get("status") or {}
+    old = deployment.get("status") or {}
     new_rollout = old.get("observedGeneration") != fresh.get("observedGeneration") and known is not None
     if known is None or known["reason"] == "DeploymentPaused":
         message = (
@@ -116,9 +120,9 @@ def _condition(kind: str, true: str, reason: str, message: str) -> dict[str, str
     return {"type": kind, "status": true, "reason": reason, "message": message}
 
 
-def _kept(found: Object, fresh: Mapping[str, str], now: float) -> dict[str, str]:
+def _kept(deployment: Object, fresh: Mapping[str, str], now: float) -> dict[str, str]:
     """Times: a transition is a change of status, an update one of status, reason or message (or as given)."""
-    known = condition(found, fresh["type"])
+    known = condition(deployment, fresh["type"])
     moment = time_of(now)
     if known is None:
         return {"lastUpdateTime": moment, "lastTransitionTime": moment, **fresh}

@@ -57,13 +57,13 @@ class TokenSecrets(Controller):
         if not self.registry.exists("serviceaccounts", account, namespace):
             self.registry.delete("secrets", name, namespace, uid=secret["metadata"]["uid"])
             return None
-        found = self.registry.get("serviceaccounts", account, namespace)
+        service_account = self.registry.get("serviceaccounts", account, namespace)
         uid = secret["metadata"]["annotations"].get(UID)
-        if uid and uid != found["metadata"]["uid"]:
+        if uid and uid != service_account["metadata"]["uid"]:
             # It was another one's of the same name.
             self.registry.delete("secrets", name, namespace, uid=secret["metadata"]["uid"])
             return None
-        self.registry.mutate("secrets", name, namespace, lambda each: self._fill(each, found))
+        self.registry.mutate("secrets", name, namespace, lambda each: self._fill(each, service_account))
         return None
 
     def _fill(self, secret: Object, account: Object) -> None:

@@ -31,10 +31,10 @@ def _steps(path: str) -> tuple[re.Match[str], ...]:
 
 def lookup(obj: Any, path: str) -> list[Any]:
     """All values that a simple JSONPath finds: fields, ``['…']``, indices, ``*`` and ``[?(@.a=="b")]``."""
-    found = [obj]
+    values = [obj]
     for step in _steps(path):
-        found = [value for each in found for value in _follow(each, step)]
-    return found
+        values = [value for each in values for value in _follow(each, step)]
+    return values
 
 
 def _follow(value: Any, step: re.Match[str]) -> list[Any]:
@@ -76,17 +76,17 @@ def _cell(obj: Obj, column: Obj) -> Any:
     path = column.get("jsonPath", "")
     if path == ".metadata.creationTimestamp":
         return born(obj)
-    found = lookup(obj, path)
-    if not found or found[0] is None:
+    values = lookup(obj, path)
+    if not values or values[0] is None:
         return None
-    value = found[0]
+    value = values[0]
     if column.get("type") == "date":
         return age(value) if isinstance(value, str) else "<invalid>"
     if column.get("type") in ("integer", "number"):
         return value if isinstance(value, int | float) and not isinstance(value, bool) else None
     if isinstance(value, bool):
         return "true" if value else "false"
-    return ",".join(str(each) for each in found) if len(found) > 1 else str(value)
+    return ",".join(str(each) for each in values) if len(values) > 1 else str(value)
 
 
 def cells(obj: Obj, kind: CustomKind) -> list[Any]:

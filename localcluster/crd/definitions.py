@@ -108,7 +108,7 @@ def establish(definition: Obj) -> None:
 def terminating(definition: Obj) -> None:
     """Say that it waits for its objects to go, in place."""
     status = definition["status"] = dict(definition.get("status") or {})
-    found = [each for each in status.get("conditions") or () if each["type"] != "Terminating"]
-    if len(found) == len(status.get("conditions") or ()):
+    others = [each for each in status.get("conditions") or () if each["type"] != "Terminating"]
+    if len(others) == len(status.get("conditions") or ()):
         message = "CustomResource deletion is in progress"
-        status["conditions"] = [*found, _condition("Terminating", "InstanceDeletionInProgress", message)]
+        status["conditions"] = [*others, _condition("Terminating", "InstanceDeletionInProgress", message)]

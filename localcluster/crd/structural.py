@@ -77,12 +77,12 @@ def _type_name(value: Any) -> str:
 
 
 def _has_type(value: Any, schema: Obj) -> bool:
-    found, wanted = _type_name(value), schema.get("type")
-    if found == "null":
+    actual, wanted = _type_name(value), schema.get("type")
+    if actual == "null":
         return bool(schema.get("nullable")) or not wanted
     if schema.get(_INT_OR_STRING):
-        return found in ("integer", "string")
-    return not wanted or found == wanted or (found == "integer" and wanted == "number")
+        return actual in ("integer", "string")
+    return not wanted or actual == wanted or (actual == "integer" and wanted == "number")
 
 
 @lru_cache(maxsize=512)
@@ -106,9 +106,9 @@ def problems(value: Any, schema: Any, path: str = "") -> Iterator[Cause]:
     if _is_reference(schema):
         return
     if not _has_type(value, schema):
-        wanted, found = schema.get("type") or "integer or string", _type_name(value)
-        why = f'{path} in body must be of type {wanted}: "{found}"'
-        yield (path, "FieldValueTypeInvalid", f'Invalid value: "{found}": {why}')
+        wanted, actual = schema.get("type") or "integer or string", _type_name(value)
+        why = f'{path} in body must be of type {wanted}: "{actual}"'
+        yield (path, "FieldValueTypeInvalid", f'Invalid value: "{actual}": {why}')
         return
     if value is None:
         return

@@ -60,16 +60,16 @@ class Faults:
 
     def met(self, wish: Attributes, agent: str, token: str, user: str) -> list[Fault]:
         """The faults that a request runs into; it counts for each of them."""
-        found = [
+        faults = [
             fault
             for fault in self._on.values()
             if fault.kind in OF_REQUESTS and fault.match.fits(wish, agent, user) and _concerns(fault, token, user)
         ]
-        if not found or wish.verb != "watch":
-            found = [fault for fault in found if fault.kind is not Kind.DROP_WATCH]
-        for fault in found:
+        if not faults or wish.verb != "watch":
+            faults = [fault for fault in faults if fault.kind is not Kind.DROP_WATCH]
+        for fault in faults:
             self.hit(fault)
-        return found
+        return faults
 
     def hit(self, fault: Fault) -> None:
         """Count a request that ran into a fault; the last of its ``count`` ends it."""

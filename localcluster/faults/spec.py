@@ -76,7 +76,7 @@ class Match:
         full = f"{wish.full_resource}.{wish.group}" if wish.group else wish.full_resource
         stated = ((self.verb, wish.verb), (self.namespace, wish.namespace), (self.name, wish.name), (self.user, user))
         return (
-            all(wanted in ("", found) for wanted, found in stated)
+            all(wanted in ("", actual) for wanted, actual in stated)
             and self.resource in ("", full, wish.full_resource)
             and self.userAgent in agent
         )
@@ -100,11 +100,11 @@ class Fault:
         if "token" in self.parameters:
             shown["tokenSHA256"] = hashlib.sha256(self.parameters["token"].encode()).hexdigest()
         matched = {name: getattr(self.match, name) for name in _MATCHED if getattr(self.match, name)}
-        found: Obj = {"id": self.id, "fault": self.kind.value, **shown, "hits": self.hits}
+        described: Obj = {"id": self.id, "fault": self.kind.value, **shown, "hits": self.hits}
         for name, value in (("match", matched), ("seconds", self.seconds), ("count", self.count)):
             if value:
-                found[name] = value
-        return found
+                described[name] = value
+        return described
 
 
 def _typed(document: Obj, name: str, type_: type) -> Any:

@@ -61,51 +61,51 @@ def service_links(services: Iterable[Object]) -> dict[str, str]:
 
     https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
     """
-    found: dict[str, str] = {}
+    variables: dict[str, str] = {}
     for service in services:
         address, ports = service["spec"].get("clusterIP"), service["spec"].get("ports") or []
         if not address or address == "None" or not ports:
             continue
         name = service["metadata"]["name"].upper().replace("-", "_")
-        found |= {f"{name}_SERVICE_HOST": str(address), f"{name}_SERVICE_PORT": str(ports[0]["port"])}
+        variables |= {f"{name}_SERVICE_HOST": str(address), f"{name}_SERVICE_PORT": str(ports[0]["port"])}
         for port in ports:
             if port.get("name"):
-                found[f"{name}_SERVICE_PORT_{port['name'].upper().replace('-', '_')}"] = str(port["port"])
-    return found
+                variables[f"{name}_SERVICE_PORT_{port['name'].upper().replace('-', '_')}"] = str(port["port"])
+    return variables
 
 
 def resolve(container: Object, pod: Object, around: Surroundings) -> dict[str, str]:
     """Every variable that the pod's spec asks for. Raises ConfigError for what is missing."""
     lookup = around.lookup
-    found: dict[str, str] = {}
+    variables: dict[str, str] = {}
     for source in container.get("envFrom") or []:
-        found.update(_from_source(source, lookup))
+        variables.update(_from_source(source, lookup))
     for entry in container.get("env") or []:
         name = entry["name"]
         if entry.get("valueFrom"):
             value = _from_reference(entry["valueFrom"], container, pod, around)
             if value is not None:
-                found[name] = value
+                variables[name] = value
         else:
-            found[name] = expand(entry.get("value") or "", found)
-    return found
+            variables[name] = expand(entry.get("value") or "", variables)
+    return variables
 
 
 def references(spec: Object) -> set[tuple[str, str]]:
     """The ("configmaps" | "secrets", name) that a pod's spec refers to."""
-    found: set[tuple[str, str]] = set()
+    named: set[tuple[str, str]] = set()
     for container in [*(spec.get("initContainers") or []), *spec["containers"]]:
         sources = [entry.get("valueFrom") or {} for entry in container.get("env") or []]
         for source in [*sources, *(container.get("envFrom") or [])]:
-            found |= {(_REFERENCES[key], part["name"]) for key, part in source.items() if key in _REFERENCES and part}
+            named |= {(_REFERENCES[key], part["name"]) for key, part in source.items() if key in _REFERENCES and part}
     for volume in spec.get("volumes") or []:
         parts = (volume.get("projected") or {}).get("sources") or [volume]
         for part in parts:
             if part.get("configMap"):
-                found.add(("configmaps", part["configMap"].get("name", "")))
+                named.add(("configmaps", part["configMap"].get("name", "")))
             if part.get("secret"):
-                found.add(("secrets", part["secret"].get("secretName") or part["secret"].get("name", "")))
-    return found
+                named.add(("secrets", part["secret"].get("secretName") or part["secret"].get("name", "")))
+    return named
 
 
 def data_of(kind: str, obj: Object) -> dict[str, bytes]:

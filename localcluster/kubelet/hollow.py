@@ -63,7 +63,7 @@ class HollowKubelet(Kubelet):
         """What the running pods pretend to use; a pod's figures are reckoned once for each window and state of it."""
         now = time.time()
         window = now - now % WINDOW
-        found: Figures = {}
+        figures: Figures = {}
         for uid, pod in self._pods.items():
             if not self.reaches(pod):
                 continue
@@ -72,8 +72,8 @@ class HollowKubelet(Kubelet):
                 running = (pod.get("status") or {}).get("phase") == "Running"
                 known = self._figures[uid] = (window, pod, usage_of(pod, now) if running else [])
             if known[2]:
-                found[pod["metadata"]["namespace"], pod["metadata"]["name"]] = known[2]
-        return found
+                figures[pod["metadata"]["namespace"], pod["metadata"]["name"]] = known[2]
+        return figures
 
     async def run(self) -> None:
         """Pretend until cancelled."""

@@ -56,26 +56,26 @@ class Kubelet:
     def log_path(self, namespace: str, pod: str, container: str, *, previous: bool = False) -> Path | None:
         """The log of a container's present run, or of the one before; None when there is none."""
         try:
-            found = self.registry.get("pods", pod, namespace)
+            manifest = self.registry.get("pods", pod, namespace)
         except StatusError:
             return None
-        status = found.get("status") or {}
+        status = manifest.get("status") or {}
         entries = [*(status.get("containerStatuses") or []), *(status.get("initContainerStatuses") or [])]
         entry = next((entry for entry in entries if entry["name"] == container), None)
         if entry is None:
             return None
         # A container that waits for its next run has its last one as the previous one.
         back = 1 if previous and "waiting" not in entry["state"] else 0
-        folder = pod_folder(self.pods_folder, found) / container / "logs"
+        folder = pod_folder(self.pods_folder, manifest) / container / "logs"
         path = path_of(folder, entry["restartCount"] - back)
         return path if was_written(path) else None
 
     def usage(self) -> dict[tuple[str, str], list[ContainerUsage]]:
         """What the containers of each (namespace, pod) use, as last measured: nothing of nodes that are cut off."""
         return {
-            (worker.pod["metadata"]["namespace"], worker.pod["metadata"]["name"]): found
+            (worker.pod["metadata"]["namespace"], worker.pod["metadata"]["name"]): usage
             for uid, worker in self._workers.items()
-            if self.reaches(worker.pod) and (found := self._meter.usage(uid))
+            if self.reaches(worker.pod) and (usage := self._meter.usage(uid))
         }
 
     def address_of(self, namespace: str, pod: str) -> str | None:
@@ -110,10 +110,10 @@ class Kubelet:
         https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/
         Raises StatusError 404, and 409 when the pod is on no node.
         """
-        found = self.registry.get("pods", pod, namespace)
-        if not found["spec"].get("nodeName"):
+        manifest = self.registry.get("pods", pod, namespace)
+        if not manifest["spec"].get("nodeName"):
             raise conflict("pods", pod, "the pod is on no node")
-        if (found.get("status") or {}).get("phase") in FINISHED:
+        if (manifest.get("status") or {}).get("phase") in FINISHED:
             return
         disruption = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}
 
@@ -122,9 +122,9 @@ class Kubelet:
             new = {**disruption, "message": message, "lastTransitionTime": meta.now()}
             obj["status"]["conditions"] = [*(each for each in old if each["type"] != new["type"]), new]
 
-        found = self.registry.mutate("pods", pod, namespace, mark, subresource="status")
-        self.registry.record_event(found, "Warning", EVICTED, message, "kubelet")
-        self._end_evicted(found, message)
+        manifest = self.registry.mutate("pods", pod, namespace, mark, subresource="status")
+        self.registry.record_event(manifest, "Warning", EVICTED, message, "kubelet")
+        self._end_evicted(manifest, message)
 
     def _end_evicted(self, pod: Object, message: str) -> None:
         worker = self._workers.get(pod["metadata"]["uid"])
@@ -148,8 +148,8 @@ class Kubelet:
         namespace, node = pod["metadata"]["namespace"], pod["spec"]["nodeName"]
 
         def find(resource: str, name: str) -> Object | None:
-            found = self.registry.exists(resource, name, namespace)
-            return self.registry.get(resource, name, namespace) if found else None
+            exists = self.registry.exists(resource, name, namespace)
+            return self.registry.get(resource, name, namespace) if exists else None
 
         amounts = allocatable(self.registry.get("nodes", node)) if self.registry.exists("nodes", node) else {}
         return Surroundings(find, amounts, service_links(self.registry.list("services", namespace)))

@@ -98,8 +98,8 @@ def tail(path: Path, *, lines: int = 80, limit: int = 2048) -> str:
         with path.open("rb") as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - 64 * 1024))
-            found = file.read().splitlines()[-lines:]
+            last = file.read().splitlines()[-lines:]
     except FileNotFoundError:
         return ""
-    text = b"\n".join(line.split(b" ", 1)[-1] for line in found)
+    text = b"\n".join(line.split(b" ", 1)[-1] for line in last)
     return text[-limit:].decode(errors="replace")

@@ -116,12 +116,12 @@ def _candidates(
     inits: list[Container], apps: list[Container], policy: str, *, blocked: Container | str | None
 ) -> list[Container]:
     """Containers that have no process and should have one."""
-    found = [c for c in inits if c.sidecar and not c.running and (c.ever_ran or c is blocked)]
+    candidates = [c for c in inits if c.sidecar and not c.running and (c.ever_ran or c is blocked)]
     if blocked is None:
-        return found + [c for c in apps if not c.running and (c.terminated is None or _restarts(c, policy))]
-    if isinstance(blocked, Container) and not blocked.running and blocked not in found:
-        found.append(blocked)
-    return found
+        return candidates + [c for c in apps if not c.running and (c.terminated is None or _restarts(c, policy))]
+    if isinstance(blocked, Container) and not blocked.running and blocked not in candidates:
+        candidates.append(blocked)
+    return candidates
 
 
 def _restarts(container: Container, policy: str) -> bool:

@@ -195,7 +195,7 @@ def find_program(name: str, search_path: str, cwd: Path) -> str:
         if path.is_dir() or not os.access(path, os.X_OK):
             raise StartError(f"failed to start: exec: {quoted}: permission denied")
         return str(path)
-    found = shutil.which(name, path=search_path)
-    if found is None:
+    program = shutil.which(name, path=search_path)
+    if program is None:
         raise StartError(f"failed to start: exec: {quoted}: executable file not found in $PATH")
-    return found
+    return program

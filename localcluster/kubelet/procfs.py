@@ -61,9 +61,9 @@ def processes() -> Iterator[ProcessStat]:
         return
     for name in names:
         if name.isdigit():
-            found = stat(int(name))
-            if found is not None:
-                yield found
+            process = stat(int(name))
+            if process is not None:
+                yield process
 
 
 def catches(pid: int, number: int) -> bool:

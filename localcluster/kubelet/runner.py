@@ -74,8 +74,8 @@ class Runner:
             log.close()
             raise
         pid = self.process.pid
-        found = procfs.stat(pid)
-        self.record = strays.Record(container_id, pid, found.started if found else 0, procfs.boot_id())
+        process = procfs.stat(pid)
+        self.record = strays.Record(container_id, pid, process.started if process else 0, procfs.boot_id())
         self.record.save(self._sandbox.record(self.name))
         self._since = time.monotonic()
         self.process.exited.add_done_callback(lambda done: self._ended(log, done))

@@ -42,14 +42,14 @@ def find(records: Collection[Record]) -> list[int]:
     known = {record.container_id: record for record in records if record.boot == boot}
     leaders = {(record.pid, record.started) for record in known.values()}
     oldest = min((record.started for record in known.values()), default=0)
-    found = []
+    pids = []
     for process in procfs.processes() if known else ():
         if process.started < oldest:
             continue
         mark = _MARK.search(procfs.environment(process.pid))
         if (process.pid, process.started) in leaders or (mark and mark[1].decode() in known):
-            found.append(process.pid)
-    return found
+            pids.append(process.pid)
+    return pids
 
 
 def end(records: Collection[Record]) -> int:

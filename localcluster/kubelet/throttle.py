@@ -71,7 +71,7 @@ async def enforce(process: Process, cores: float) -> None:
             await _hold(process, hold)
         else:
             await asyncio.sleep(min(PERIOD_SECONDS, budget.look(busy)))
-        total, now = sum(found.cpu for found in _members(process)), time.monotonic()
+        total, now = sum(member.cpu for member in _members(process)), time.monotonic()
         busy = total > used
         # A child that nobody waited for takes its time with it.
         budget = budget.after(max(total - used, 0.0), now - at, held=hold > 0)
@@ -79,7 +79,7 @@ async def enforce(process: Process, cores: float) -> None:
 
 
 async def _hold(process: Process, seconds: float) -> None:
-    held = [found.pid for found in _members(process)]
+    held = [member.pid for member in _members(process)]
     try:
         _signal(process, held, signal.SIGSTOP)
         await asyncio.sleep(seconds)
@@ -89,8 +89,8 @@ async def _hold(process: Process, seconds: float) -> None:
 
 def _members(process: Process) -> list[procfs.ProcessStat]:
     """The container's processes that were seen in the last round of measuring, and are still there."""
-    found = (procfs.stat(pid) for pid in {process.pid, *process.members})
-    return [member for member in found if member is not None and member.session == process.pid]
+    processes = (procfs.stat(pid) for pid in {process.pid, *process.members})
+    return [member for member in processes if member is not None and member.session == process.pid]
 
 
 def _signal(process: Process, members: list[int], number: int) -> None:

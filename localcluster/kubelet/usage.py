@@ -40,11 +40,11 @@ class Sample:
 
 def by_session(processes: Iterable[procfs.ProcessStat]) -> dict[int, Sample]:
     """Sums per session, which is per container."""
-    found: dict[int, Sample] = {}
+    samples: dict[int, Sample] = {}
     for process in processes:
-        old = found.get(process.session, Sample(0.0, 0, ()))
-        found[process.session] = Sample(old.cpu + process.cpu, old.memory + process.memory, (*old.pids, process.pid))
-    return found
+        old = samples.get(process.session, Sample(0.0, 0, ()))
+        samples[process.session] = Sample(old.cpu + process.cpu, old.memory + process.memory, (*old.pids, process.pid))
+    return samples
 
 
 def memory_limit(container: Mapping[str, Any]) -> int | None:

@@ -37,11 +37,11 @@ def files_of(volume: Object, pod: Object, around: Surroundings) -> dict[str, Fil
         return None
     if volume.get("projected"):
         spec = volume["projected"]
-        found: dict[str, File] = {}
+        files: dict[str, File] = {}
         for source in spec.get("sources") or []:
             kind, part = next(iter(source.items()))
-            found.update(_source(kind, part, spec.get("defaultMode"), pod, around))
-        return found
+            files.update(_source(kind, part, spec.get("defaultMode"), pod, around))
+        return files
     for kind in ("configMap", "secret", "downwardAPI"):
         if volume.get(kind) is not None:
             return _source(kind, volume[kind], volume[kind].get("defaultMode"), pod, around)
@@ -68,14 +68,14 @@ def _source(kind: str, part: Object, mode: int | None, pod: Object, around: Surr
     data = environment.data_of(resource, obj)
     if not part.get("items"):
         return {_inside(key): (value, default) for key, value in data.items()}
-    found: dict[str, File] = {}
+    files: dict[str, File] = {}
     for item in part["items"]:
         if item["key"] not in data:
             if part.get("optional"):
                 continue
             raise MountError(f"references non-existent {kind.lower()} key: {item['key']}")
-        found[_inside(item["path"])] = (data[item["key"]], item.get("mode", default))
-    return found
+        files[_inside(item["path"])] = (data[item["key"]], item.get("mode", default))
+    return files
 
 
 def _downward(item: Object, pod: Object, around: Surroundings) -> str:

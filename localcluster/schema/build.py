@@ -42,13 +42,13 @@ def _references(node: Any) -> list[str]:
 def reachable(definitions: dict[str, Any], wanted: Iterable[str]) -> dict[str, Any]:
     """The wanted definitions, and those that they need in turn."""
     todo = list(wanted)
-    found: dict[str, Any] = {}
+    reached: dict[str, Any] = {}
     while todo:
         name = todo.pop()
-        if name not in found:
-            found[name] = definitions[name]
+        if name not in reached:
+            reached[name] = definitions[name]
             todo += _references(definitions[name])
-    return dict(sorted(found.items()))
+    return dict(sorted(reached.items()))
 
 
 def without_prose(node: Any) -> Any:

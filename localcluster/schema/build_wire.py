@@ -39,7 +39,7 @@ _TYPES = {
 
 def messages_in(program: bytes) -> dict[str, DescriptorProto]:
     """Every message of the descriptors that a Go program carries, by full name."""
-    found: dict[str, DescriptorProto] = {}
+    messages: dict[str, DescriptorProto] = {}
     for place in re.finditer(re.escape(_GZIP), program):
         unpacker = zlib.decompressobj(31)
         try:
@@ -48,8 +48,8 @@ def messages_in(program: bytes) -> dict[str, DescriptorProto]:
             continue  # those bytes were no gzip header
         if unpacker.eof and b"generated.proto" in raw[:200]:
             file = FileDescriptorProto.FromString(raw)
-            found.update({f"{file.package}.{message.name}": message for message in file.message_type})
-    return found
+            messages.update({f"{file.package}.{message.name}": message for message in file.message_type})
+    return messages
 
 
 def _definition(message: str) -> dict[str, Any]:

@@ -48,10 +48,10 @@ def _in_range(value: Any, type_: Type) -> bool:
 
 
 def _fits(value: Any, types: frozenset[str]) -> bool:
-    found = _json_type(value)
-    if not types or found in types or found == "null":
+    actual = _json_type(value)
+    if not types or actual in types or actual == "null":
         return True
-    return found == "integer" and "number" in types
+    return actual == "integer" and "number" in types
 
 
 def prune(obj: dict[str, Any], row: Resource) -> list[str]:
@@ -79,11 +79,11 @@ def fit(body: Any, definition: str) -> dict[str, Any]:
 
 def _wrong(value: Any, type_: Type, path: str, row: Resource) -> StatusError:
     wanted = " or ".join(sorted(_NAMES[each] for each in type_.json_types))
-    found = {"integer": "number"}.get(_json_type(value), _json_type(value))
+    actual = {"integer": "number"}.get(_json_type(value), _json_type(value))
     if not _in_range(value, type_):
-        found, wanted = f"number {str(value)[:40]}", type_.node["format"] if type_.node else wanted
+        actual, wanted = f"number {str(value)[:40]}", type_.node["format"] if type_.node else wanted
     return bad_request(
-        f'{row.kind} in version "{row.version}" cannot be handled as a {row.kind}: json: cannot unmarshal {found} '
+        f'{row.kind} in version "{row.version}" cannot be handled as a {row.kind}: json: cannot unmarshal {actual} '
         f"into Go struct field {row.kind}.{path} of type {wanted}"
     )
 

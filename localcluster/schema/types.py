@@ -60,10 +60,10 @@ class Type:
         """The type of a field, or of a map's value."""
         if self.node is None:
             return ANY
-        found = (self.node.get("properties") or {}).get(name)
-        if found is None:
-            found = self.node.get("additionalProperties")
-        return _compile(found)
+        node = (self.node.get("properties") or {}).get(name)
+        if node is None:
+            node = self.node.get("additionalProperties")
+        return _compile(node)
 
     def item(self) -> Type:
         """The type of a list's items."""

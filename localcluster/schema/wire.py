@@ -144,10 +144,10 @@ def _message_name(api_version: str, kind: str) -> str:
     group, _, version = api_version.rpartition("/")
     package = group.split(".")[0] or "core"
     names = [f"k8s.io.api.{package}.{version}.{kind}", f"{_META}.{kind}"]
-    found = next((name for name in names if name in _table()), None)
-    if found is None:
+    known = next((name for name in names if name in _table()), None)
+    if known is None:
         raise bad_request(f"protobuf: {api_version} {kind} is not served here")
-    return found
+    return known
 
 
 def decode(body: bytes) -> Obj:
