@@ -96,13 +96,13 @@ class ClusterAdmin(ServiceAdmin):
         named = {"principal": principal_of(request), "name": values["name"], "labels": values.get("labels") or {}}
         named["again"] = values["again"]
         if values["in_cluster"]:
-            made = services.register_in_cluster(**named)
+            cluster = services.register_in_cluster(**named)
         else:
-            made = services.register(
+            cluster = services.register(
                 **named, kubeconfig_text=values["kubeconfig_text"], context=values.get("context") or ""
             )
-        obj.pk, obj.generation = made.pk, made.generation
-        if advice := reach.advice(made.server, settings.PUBLIC_URL):
+        obj.pk, obj.generation = cluster.pk, cluster.generation
+        if advice := reach.advice(cluster.server, settings.PUBLIC_URL):
             messages.warning(request, advice)
         obj._state.adding = False
 

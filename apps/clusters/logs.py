@@ -178,16 +178,16 @@ def respond(part: LogPart, query: LogQuery, name: str = "log") -> HttpResponse:
 def unseen(lines: Sequence[str], after: str, seen: int) -> list[str]:
     """The lines after the one that the reader has last. A line is its time, a space and its text."""
     mark = _comparable(after)
-    found: list[str] = []
+    fresh: list[str] = []
     of_that_time = 0
     for line in lines:
         time = _comparable(line.partition(" ")[0])
         if time == mark:
             of_that_time += 1
         # A line without a time belongs to the one before it.
-        if (time > mark) or (time == mark and of_that_time > seen) or (not time and found):
-            found.append(line)
-    return found
+        if (time > mark) or (time == mark and of_that_time > seen) or (not time and fresh):
+            fresh.append(line)
+    return fresh
 
 
 def _comparable(time: str) -> str:
@@ -222,7 +222,7 @@ def _fetch(client: KubeClient, pod: Pod, query: LogQuery) -> tuple[str, bool]:
 
 def _ask(client: KubeClient, pod: Pod, query: LogQuery, since: str, tail: int | None, limit: int) -> tuple[str, bool]:
     """(whole lines, whether the limit cut them)."""
-    found = client.pod_log_bytes(
+    content = client.pod_log_bytes(
         pod.namespace,
         pod.name,
         container=query.container or None,
@@ -233,7 +233,7 @@ def _ask(client: KubeClient, pod: Pod, query: LogQuery, since: str, tail: int | 
         limit_bytes=limit,
     )
     # In bytes as they came: what is not UTF-8 grows when it is replaced.
-    full, text = len(found) >= limit, found.decode("utf-8", "replace")
+    full, text = len(content) >= limit, content.decode("utf-8", "replace")
     whole, mark, _rest = text.rpartition("\n")
     # The limit cuts within a line: the next look brings it whole. A line longer than all of it stays cut.
     return (f"{whole}\n", True) if full and mark else (text, full)
@@ -258,19 +258,19 @@ def _for_file(part: LogPart, query: LogQuery) -> Iterable[str]:
         yield f"[Flotilla: {part.note}]"
 
 
-def _containers(pod: Pod, wanted: str) -> tuple[tuple[str, ...], str]:
+def _containers(pod: Pod, chosen: str) -> tuple[tuple[str, ...], str]:
     """The names of the containers, init ones first, and the one that is meant: the first main one unless chosen."""
     inits, mains = (
-        [found["name"] for found in pod.status.get(part) or [] if _NAME.match(found["name"])]
+        [status["name"] for status in pod.status.get(part) or [] if _NAME.match(status["name"])]
         for part in ("init_containers", "containers")
     )
     names = (*inits, *mains)
-    return names, wanted if wanted in names else next(iter(mains or inits), "")
+    return names, chosen if chosen in names else next(iter(mains or inits), "")
 
 
 def _restarted(pod: Pod, container: str) -> bool:
-    found = [*(pod.status.get("init_containers") or []), *(pod.status.get("containers") or [])]
-    return any(each["name"] == container and int(each.get("restarts") or 0) > 0 for each in found)
+    statuses = [*(pod.status.get("init_containers") or []), *(pod.status.get("containers") or [])]
+    return any(each["name"] == container and int(each.get("restarts") or 0) > 0 for each in statuses)
 
 
 def _not_yet(message: str, query: LogQuery) -> str:

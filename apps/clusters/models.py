@@ -87,7 +87,7 @@ class Cluster(models.Model):
 
     def condition(self, kind: str) -> str:
         """The status of its condition `kind`: True, False or Unknown; "" where it has none."""
-        return next((str(found["status"]) for found in self.conditions if found["type"] == kind), "")
+        return next((str(condition["status"]) for condition in self.conditions if condition["type"] == kind), "")
 
 
 class Reach(models.Model):

@@ -112,10 +112,10 @@ def record_ages(ages: Sequence[Age]) -> None:
 def recent_outages(cluster_id: int) -> list[datetime]:
     """When the cluster became unreachable within the last minutes that matter for its stability."""
     since = timezone.now() - timedelta(minutes=UNSTABLE_MINUTES)
-    found = Transition.objects.filter(
+    outages = Transition.objects.filter(
         object_type=Cluster._meta.label_lower, object_id=cluster_id, to_state=ClusterState.UNREACHABLE, at__gt=since
     )
-    return list(found.order_by("id").values_list("at", flat=True))
+    return list(outages.order_by("id").values_list("at", flat=True))
 
 
 def tidy(pk: int) -> Outcome:

@@ -85,7 +85,7 @@ def conditions(seen: Observation) -> list[Condition]:
     others = [_authorized(seen), _synced(seen), _nodes_ready(seen)]
     if reachable.status == "False":
         unknown = "Not known while the cluster can't be reached."
-        others = [Condition(found.type, "Unknown", "Unreachable", unknown) for found in others]
+        others = [Condition(condition.type, "Unknown", "Unreachable", unknown) for condition in others]
     return [reachable, *others, stable]
 
 
@@ -96,10 +96,10 @@ def derive(seen: Observation) -> tuple[ClusterState, str, str]:
     reachable, *others = conditions(seen)
     if reachable.status == "False":
         return ClusterState.UNREACHABLE, reachable.reason, reachable.message
-    failing = next((found for found in others if found.status == "False"), None)
+    failing = next((condition for condition in others if condition.status == "False"), None)
     if failing is not None:
         return ClusterState.DEGRADED, failing.reason, failing.message
-    waiting = next((found for found in (reachable, *others) if found.status == "Unknown"), None)
+    waiting = next((condition for condition in (reachable, *others) if condition.status == "Unknown"), None)
     if waiting is not None:
         return _not_known_yet(seen, waiting)
     return ClusterState.HEALTHY, "AllWell", f"{seen.nodes_ready} of {seen.nodes} nodes are ready."
@@ -172,7 +172,7 @@ def _synced(seen: Observation) -> Condition:
     if not streams or any(error is None for error in streams.values()):
         return Condition("Synced", "Unknown", "Listing", "The first lists are being read.")
     if seen.silent:
-        kind, seconds = max(seen.silent.items(), key=lambda found: found[1])
+        kind, seconds = max(seen.silent.items(), key=lambda item: item[1])
         minutes = max(1, int(seconds // 60))
         return Condition("Synced", "False", "Silent", f"Nothing has been heard of {kind} for {minutes} min.")
     watched = len(streams) - len(seen.missing)

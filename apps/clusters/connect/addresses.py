@@ -36,10 +36,10 @@ def resolve(host: str, port: int) -> list[str]:
     """The addresses of `host`, without repetition. Raises Unavailable when the name has none."""
     connections.let_go()  # a name server that is away takes seconds
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise Unavailable(f"The name {host!r} can't be resolved.", hint="Check the server address.") from error
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
 
 def refusal(address: str, allowed_networks: Sequence[str]) -> str:

@@ -125,13 +125,13 @@ def clock_words(seconds: float | None, uncertainty: float | None) -> tuple[str, 
 def judge(facts: Facts, credential: Validity, now: datetime) -> Report:
     """The report of a cluster that answers."""
     metrics = "metrics.k8s.io" in facts.groups
-    found = [*_permission_findings(facts), *_skew_findings(facts), *credential_findings(credential, now)]
-    lacking = any(finding.kind == "PermissionsMissing" for finding in found)
+    findings = [*_permission_findings(facts), *_skew_findings(facts), *credential_findings(credential, now)]
+    lacking = any(finding.kind == "PermissionsMissing" for finding in findings)
     return Report(
         ok=not lacking,
         reachable=True,
-        sentence=_sentence(facts, found, metrics),
-        reason=found[0].kind if found else "AllWell",
+        sentence=_sentence(facts, findings, metrics),
+        reason=findings[0].kind if findings else "AllWell",
         version=facts.version,
         latency_ms=round(facts.latency_s * 1000, 1),
         skew_s=facts.skew.seconds if facts.skew else None,
@@ -141,7 +141,7 @@ def judge(facts: Facts, credential: Validity, now: datetime) -> Report:
         engines=facts.engines,
         credential_kind=credential.kind,
         credential_expires_at=credential.expires_at,
-        findings=tuple(found),
+        findings=tuple(findings),
     )
 
 
@@ -174,14 +174,14 @@ def credential_findings(credential: Validity, now: datetime) -> list[Finding]:
     if credential.expires_at is None or credential.renews_itself:
         return []
     left = credential.expires_at - now
-    what = "client certificate" if credential.kind == "certificate" else "token"
+    noun = "client certificate" if credential.kind == "certificate" else "token"
     day = f"{credential.expires_at:%Y-%m-%d %H:%M} UTC"
     if left <= timedelta(0):
         return [
             Finding(
                 "CredentialExpired",
-                f"its {what} has expired",
-                f"The {what} ended on {day}, so nothing can be read or written. Give a new credential.",
+                f"its {noun} has expired",
+                f"The {noun} ended on {day}, so nothing can be read or written. Give a new credential.",
                 "credential expired",
             )
         ]
@@ -190,8 +190,8 @@ def credential_findings(credential: Validity, now: datetime) -> list[Finding]:
     return [
         Finding(
             "CredentialExpiring",
-            f"its {what} ends in {duration_text(left)}",
-            f"The {what} ends on {day}. Give a new one before; nothing is interrupted by that.",
+            f"its {noun} ends in {duration_text(left)}",
+            f"The {noun} ends on {day}. Give a new one before; nothing is interrupted by that.",
             "credential expiring",
         )
     ]
@@ -257,14 +257,14 @@ def _skew_findings(facts: Facts) -> list[Finding]:
     ]
 
 
-def _sentence(facts: Facts, found: Sequence[Finding], metrics: bool) -> str:
+def _sentence(facts: Facts, findings: Sequence[Finding], metrics: bool) -> str:
     if facts.permissions is None:
         start = f"Reachable ({facts.version}), but permissions can't be reviewed: this server has no access reviews."
     elif missing := lacking(facts.permissions):
         start = f"Reachable ({facts.version}), but these permissions are missing: {_words(missing)}."
     else:
         start = f"Everything works: {facts.version}, {facts.latency_s * 1000:.0f} ms, all permissions."
-    others = [finding.message for finding in found if finding.kind != "PermissionsMissing"]
+    others = [finding.message for finding in findings if finding.kind != "PermissionsMissing"]
     if not metrics and facts.permissions is not None and not lacking(facts.permissions):
         others.append("There is no metrics-server, so used CPU and memory are not shown.")
     return " ".join([start, *others])

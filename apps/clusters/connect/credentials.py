@@ -47,7 +47,7 @@ def _exp(token: str) -> datetime | None:
 
 def _not_after(certificate: str) -> datetime | None:
     try:
-        found = x509.load_pem_x509_certificates(certificate.encode())
+        chain = x509.load_pem_x509_certificates(certificate.encode())
     except ValueError:
         return None
-    return min(each.not_valid_after_utc for each in found)
+    return min(link.not_valid_after_utc for link in chain)

@@ -22,7 +22,7 @@ class Dependents:
     @property
     def blocking(self) -> list[Holding]:
         """What forbids the removal."""
-        return [found for found in self.holdings if found.blocks]
+        return [holding for holding in self.holdings if holding.blocks]
 
     @property
     def running(self) -> str:
@@ -44,9 +44,9 @@ class Dependents:
             "pods": self.pods,
             "namespaces": list(self.namespaces),
             "holdings": [
-                {key: value for key, value in asdict(found).items() if key != "namespaces"}
-                | {"names": list(found.names)}
-                for found in self.holdings
+                {key: value for key, value in asdict(holding).items() if key != "namespaces"}
+                | {"names": list(holding.names)}
+                for holding in self.holdings
             ],
         }
 
@@ -77,4 +77,4 @@ def give_up(cluster_id: int, principal: Principal) -> None:
 
 def holdings(cluster_id: int) -> tuple[Holding, ...]:
     """What all apps have there."""
-    return tuple(found for provider in _providers for found in provider(cluster_id) if found.count)
+    return tuple(holding for provider in _providers for holding in provider(cluster_id) if holding.count)

@@ -107,13 +107,13 @@ def _engines(client: KubeClient, groups: Mapping[str, Sequence[str]]) -> tuple[E
 
 def _telling(client: KubeClient, known: Known) -> list[dict[str, Any]]:
     """What may tell the engine's version: one small answer a name, whatever the cluster's size."""
-    found: list[dict[str, Any]] = []
+    objects: list[dict[str, Any]] = []
     # The version is a courtesy: without it the engine is still named.
     with suppress(KubeError):
         if known.crd:
-            found.append(client.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", known.crd))
+            objects.append(client.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", known.crd))
         for name in known.deployments:
-            if found:
+            if objects:
                 break
-            found = client.list("apps/v1", "Deployment", field_selector=f"metadata.name={name}")
-    return found
+            objects = client.list("apps/v1", "Deployment", field_selector=f"metadata.name={name}")
+    return objects

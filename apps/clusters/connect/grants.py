@@ -31,11 +31,11 @@ def lines(missing: Mapping[Key, Sequence[str]] | None = None) -> list[Line]:
     `missing` maps permissions to the verbs that are not granted; their rules are marked.
     https://kubernetes.io/docs/concepts/security/service-accounts/#manually-create-a-service-account-token
     """
-    found = [Line(text) for text in _HEAD.splitlines()]
+    manifest = [Line(text) for text in _HEAD.splitlines()]
     for needed in NEEDED:
         verbs = (missing or {}).get((needed.group, needed.resource, needed.names), ())
-        found += _rule(needed, verbs)
-    return found + [Line(text) for text in _TAIL.splitlines()]
+        manifest += _rule(needed, verbs)
+    return manifest + [Line(text) for text in _TAIL.splitlines()]
 
 
 def missing_of(permissions: Sequence[Mapping[str, Any]]) -> dict[Key, Sequence[str]]:

@@ -69,4 +69,6 @@ def same_authority(one: str, other: str) -> bool:
 
 
 def _certificates(bundle: str) -> set[bytes]:
-    return {found.fingerprint(hashes.SHA256()) for found in x509.load_pem_x509_certificates(bundle.encode())}
+    return {
+        certificate.fingerprint(hashes.SHA256()) for certificate in x509.load_pem_x509_certificates(bundle.encode())
+    }

@@ -182,13 +182,13 @@ def _named(document: Mapping[str, Any], section: str) -> list[Mapping[str, Any]]
     return entries
 
 
-def _refuse(entry: Mapping[str, Any], refused: Mapping[str, str], taken: frozenset[str], what: str) -> None:
+def _refuse(entry: Mapping[str, Any], refused: Mapping[str, str], taken: frozenset[str], owner: str) -> None:
     for key, value in entry.items():
         # False, null and "" switch nothing on.
         if key in taken or not value:
             continue
         reason = refused.get(str(key), "Flotilla does not know it")
-        raise _invalid(f"{what} has {str(key)[:60]!r}, which is refused: {reason}.")
+        raise _invalid(f"{owner} has {str(key)[:60]!r}, which is refused: {reason}.")
 
 
 def _credential(user: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -223,9 +223,9 @@ def _belonging(key: bytes, certificate: str) -> str:
     """The key in PEM form, without what stands around it. Raises Invalid unless it is that of the certificate."""
     try:
         private = serialization.load_pem_private_key(key, password=None)
-        found = x509.load_pem_x509_certificate(certificate.encode())
+        parsed = x509.load_pem_x509_certificate(certificate.encode())
         form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-        belongs = private.public_key().public_bytes(*form) == found.public_key().public_bytes(*form)
+        belongs = private.public_key().public_bytes(*form) == parsed.public_key().public_bytes(*form)
         text = private.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ).decode()
@@ -233,8 +233,8 @@ def _belonging(key: bytes, certificate: str) -> str:
         raise _invalid("client-key-data is not an unencrypted private key in PEM form.") from error
     if not belongs:
         raise _invalid("client-key-data does not belong to client-certificate-data.")
-    if found.not_valid_after_utc < datetime.now(UTC):
-        raise _invalid(f"The client certificate expired on {found.not_valid_after_utc:%Y-%m-%d}.")
+    if parsed.not_valid_after_utc < datetime.now(UTC):
+        raise _invalid(f"The client certificate expired on {parsed.not_valid_after_utc:%Y-%m-%d}.")
     return text
 
 
@@ -250,8 +250,8 @@ def pem_blocks(bundle: bytes) -> str:
 
     Raises ValueError when there is none, or one that can't be read.
     """
-    found = x509.load_pem_x509_certificates(bundle)
-    return "".join(each.public_bytes(serialization.Encoding.PEM).decode() for each in found)
+    certificates = x509.load_pem_x509_certificates(bundle)
+    return "".join(certificate.public_bytes(serialization.Encoding.PEM).decode() for certificate in certificates)
 
 
 def _decoded(entry: Mapping[str, Any], key: str) -> bytes:

@@ -183,7 +183,7 @@ def silent(job: Object, pods: Sequence[Object], waited: float) -> Verdict | None
         if condition.get("type") == "Failed" and condition.get("status") == "True":
             outcome = Outcome.TIMEOUT if condition.get("reason") == "DeadlineExceeded" else Outcome.NOT_RUN
             return Verdict(outcome, _said(condition.get("reason"), condition.get("message")))
-    waiting = next((found for pod in pods for found in _waits(pod)), None)
+    waiting = next((wait for pod in pods for wait in _waits(pod)), None)
     if waiting and waiting[0] in _HOPELESS:
         return Verdict(Outcome.NOT_RUN, _said(*waiting))
     if waited < PATIENCE_SECONDS:
@@ -202,8 +202,8 @@ def _waits(pod: Object) -> list[tuple[str, str]]:
     """(reason, message) of what a pod waits for: its container, or a node."""
     status = _status(pod)
     states = [(each.get("state") or {}).get("waiting") or {} for each in status.get("containerStatuses") or []]
-    found = [(str(each["reason"]), str(each.get("message") or "")) for each in states if each.get("reason")]
-    return found + [
+    waits = [(str(each["reason"]), str(each.get("message") or "")) for each in states if each.get("reason")]
+    return waits + [
         (str(condition.get("reason") or ""), str(condition.get("message") or ""))
         for condition in status.get("conditions") or []
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False"
@@ -215,5 +215,5 @@ def _said(reason: Any, message: Any) -> str:
 
 
 def _status(obj: Object) -> Object:
-    found = obj.get("status")
-    return found if isinstance(found, Mapping) else {}
+    status = obj.get("status")
+    return status if isinstance(status, Mapping) else {}

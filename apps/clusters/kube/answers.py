@@ -34,12 +34,12 @@ def encode(value: Any) -> bytes:
 
 def item(body: bytes, api_version: str, kind: str, name: str = "") -> Object:
     """The object of this kind, and of this name where one is given. Raises NotTheApiServer for anything else."""
-    found = decode(body)
-    metadata = found.get("metadata")
+    answer = decode(body)
+    metadata = answer.get("metadata")
     named = not name or (isinstance(metadata, dict) and metadata.get("name") == name)
-    if (found.get("apiVersion"), found.get("kind")) != (api_version, kind) or not named:
+    if (answer.get("apiVersion"), answer.get("kind")) != (api_version, kind) or not named:
         raise NotTheApiServer(200)
-    return found
+    return answer
 
 
 def deleted(body: bytes, kind: str) -> None:
@@ -50,9 +50,9 @@ def deleted(body: bytes, kind: str) -> None:
 
 def page(body: bytes, api_version: str, kind: str) -> tuple[list[Any], Object]:
     """The items and the metadata of one page of a list of this kind. Raises NotTheApiServer for anything else."""
-    found = decode(body)
-    items, metadata = found.pop("items", None), found.get("metadata")
-    listed = (found.get("apiVersion"), found.get("kind")) == (api_version, f"{kind}List")
+    answer = decode(body)
+    items, metadata = answer.pop("items", None), answer.get("metadata")
+    listed = (answer.get("apiVersion"), answer.get("kind")) == (api_version, f"{kind}List")
     # An empty list may be null where it is written in Go.
     if not listed or not isinstance(metadata, dict) or not isinstance(items, list | None):
         raise NotTheApiServer(200)

@@ -70,8 +70,8 @@ class KubeClient:
 
     def version(self) -> str:
         """The server's version, such as "v1.37.1". Raises NotTheApiServer when what answers tells none."""
-        found = answers.decode(self._transport.call("GET", "/version", timeout=5.0))
-        version = plain(found.get("gitVersion"), MAX_VERSION)
+        answer = answers.decode(self._transport.call("GET", "/version", timeout=5.0))
+        version = plain(answer.get("gitVersion"), MAX_VERSION)
         if not version:
             raise NotTheApiServer(200)
         return version
@@ -85,9 +85,9 @@ class KubeClient:
 
         Raises AnotherCluster (an Unreachable) when it is not, and Forbidden when the credential may not see it.
         """
-        asked_at, found = time.monotonic(), self._kube_system()
+        asked_at, uid = time.monotonic(), self._kube_system()
         if self._cluster is not None:
-            self._cluster.confirm(found, asked_at)
+            self._cluster.confirm(uid, asked_at)
 
     def absent(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> bool:
         """Whether the registered API server says now, by get and by list, that there is no such object.
@@ -144,14 +144,14 @@ class KubeClient:
             return list(self._pages(path, api_version, kind, query))
 
         try:
-            found = read(chosen | {"limit": str(PAGE)})
+            objects = read(chosen | {"limit": str(PAGE)})
         except Gone:
             # The continue token expired between two pages: one unpaged answer is consistent.
-            found = read(chosen)
-        for obj in found:
+            objects = read(chosen)
+        for obj in objects:
             obj.setdefault("apiVersion", api_version)
             obj.setdefault("kind", kind)
-        return found
+        return objects
 
     def _pages(self, path: str, api_version: str, kind: str, query: dict[str, str]) -> Iterator[Object]:
         token = ""
@@ -186,16 +186,16 @@ class KubeClient:
         path = paths.item(api_version, kind, name, namespace)
         query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower()} | ({"dryRun": "All"} if dry_run else {})
         self._know_cluster()
-        made = self._transport.call("PATCH", path, query=query, body=obj, content_type=APPLY)
-        return answers.item(made, api_version, kind, name)
+        answer = self._transport.call("PATCH", path, query=query, body=obj, content_type=APPLY)
+        return answers.item(answer, api_version, kind, name)
 
     def create(self, obj: Object) -> Object:
         """Create an object. Raises AlreadyExists and NamespaceMissing."""
         api_version, kind, _, namespace = _identity(obj)
         path = paths.collection(api_version, kind, namespace)
         self._know_cluster()
-        made = self._transport.call("POST", path, query={"fieldManager": FIELD_MANAGER}, body=obj)
-        return answers.item(made, api_version, kind)
+        answer = self._transport.call("POST", path, query={"fieldManager": FIELD_MANAGER}, body=obj)
+        return answers.item(answer, api_version, kind)
 
     def merge_patch(
         self,
@@ -211,8 +211,8 @@ class KubeClient:
         content_type = "application/merge-patch+json"
         self._know_cluster()
         query = {"fieldManager": FIELD_MANAGER}
-        made = self._transport.call("PATCH", path, query=query, body=patch, content_type=content_type)
-        return answers.item(made, api_version, kind, name)
+        answer = self._transport.call("PATCH", path, query=query, body=patch, content_type=content_type)
+        return answers.item(answer, api_version, kind, name)
 
     def delete(
         self,
@@ -253,15 +253,15 @@ class KubeClient:
         Bytes that are not UTF-8 are replaced.
         """
         most, lines = limit_bytes or LOG_BYTES, tail_lines
-        found = self.pod_log_bytes(namespace, name, container=container, tail_lines=lines)
+        log = self.pod_log_bytes(namespace, name, container=container, tail_lines=lines)
         # `limitBytes` keeps the beginning of the lines that were asked for, and the end is what tells most.
-        while len(found) >= LOG_BYTES and lines is not None and lines > 1:
+        while len(log) >= LOG_BYTES and lines is not None and lines > 1:
             lines //= 2
-            found = self.pod_log_bytes(namespace, name, container=container, tail_lines=lines)
-        if len(found) > most:
-            cut = found[-most:]
-            found = cut.partition(b"\n")[2] or cut
-        return found.decode("utf-8", "replace")
+            log = self.pod_log_bytes(namespace, name, container=container, tail_lines=lines)
+        if len(log) > most:
+            cut = log[-most:]
+            log = cut.partition(b"\n")[2] or cut
+        return log.decode("utf-8", "replace")
 
     def pod_log_bytes(
         self,
@@ -285,8 +285,8 @@ class KubeClient:
             "limitBytes": limit_bytes or LOG_BYTES,
         }
         path = paths.item("v1", "Pod", name, namespace, "log")
-        given = {key: str(value) for key, value in query.items() if value is not None}
-        return self._transport.call("GET", path, query=given)
+        chosen = {key: str(value) for key, value in query.items() if value is not None}
+        return self._transport.call("GET", path, query=chosen)
 
     def proxy_pod(
         self,
@@ -353,13 +353,13 @@ def groups_in(body: bytes) -> dict[str, tuple[str, ...]]:
     answer = answers.decode(body)
     if answer.get("kind") != "APIGroupList":
         raise NotTheApiServer(200)
-    found: dict[str, tuple[str, ...]] = {}
+    groups: dict[str, tuple[str, ...]] = {}
     for group in _dicts(answer.get("groups")):
         preferred = plain(_dict(group.get("preferredVersion")).get("version"), MAX_GROUP)
         versions = [plain(each.get("version"), MAX_GROUP) for each in _dicts(group.get("versions"))]
         ordered = dict.fromkeys(each for each in [preferred if preferred in versions else "", *versions] if each)
-        found[plain(group.get("name"), MAX_GROUP)] = tuple(ordered)[:MAX_VERSIONS]
-    return found
+        groups[plain(group.get("name"), MAX_GROUP)] = tuple(ordered)[:MAX_VERSIONS]
+    return groups
 
 
 def _dict(value: Any) -> Object:
@@ -373,10 +373,10 @@ def _dicts(value: Any) -> list[Object]:
 
 def _date(header: str) -> datetime | None:
     try:
-        found = parsedate_to_datetime(header)
+        date = parsedate_to_datetime(header)
     except (ValueError, OverflowError):
         return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 def _identity(obj: Object) -> tuple[str, str, str, str | None]:

@@ -128,11 +128,11 @@ def error_from(status: int, body: bytes, *, retry_after: str | None = None, abou
     https://kubernetes.io/docs/reference/using-api/api-concepts/ and the Status object's reference.
     """
     pause = _pause(retry_after or "")
-    said = _status_in(body)
-    if said is None:
+    answer = _status_in(body)
+    if answer is None:
         return _without_status(status, pause)
-    reason, message = plain(said.get("reason"), MAX_REASON), plain(said.get("message"), MAX_MESSAGE)
-    kind = _absence(said, reason, about or Subject()) if status == 404 else _ByStatus.classes.get(status, KubeError)
+    reason, message = plain(answer.get("reason"), MAX_REASON), plain(answer.get("message"), MAX_MESSAGE)
+    kind = _absence(answer, reason, about or Subject()) if status == 404 else _ByStatus.classes.get(status, KubeError)
     if reason == "AlreadyExists":
         kind = AlreadyExists
     return kind(status, reason or f"HTTP{status}", message or f"HTTP {status}", retry_after=pause)
@@ -157,10 +157,10 @@ def _without_status(status: int, pause: float | None) -> KubeError:
     return NotTheApiServer(status, retry_after=pause)
 
 
-def _absence(said: dict[str, Any], reason: str, about: Subject) -> type[KubeError]:
+def _absence(answer: dict[str, Any], reason: str, about: Subject) -> type[KubeError]:
     """What a Status with 404 says to be absent. Its `details.kind` holds the resource, and of some servers the kind."""
-    found = said.get("details")
-    details: dict[str, Any] = found if isinstance(found, dict) else {}
+    raw = answer.get("details")
+    details: dict[str, Any] = raw if isinstance(raw, dict) else {}
     if reason != "NotFound":
         return KubeError
     if not details.get("name"):

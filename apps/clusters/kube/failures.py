@@ -18,8 +18,8 @@ def unreachable(error: Exception, connection: Connection) -> Unreachable:
 
 def _by_tls(causes: list[BaseException], connection: Connection) -> Unreachable | None:
     # aiohttp's errors are of these classes, too, but only those that they wrap know what OpenSSL has found out.
-    failures = [found for found in causes if isinstance(found, ssl.SSLError)]
-    failure = next((found for found in failures if getattr(found, "reason", None)), next(iter(failures), None))
+    failures = [error for error in causes if isinstance(error, ssl.SSLError)]
+    failure = next((error for error in failures if getattr(error, "reason", None)), next(iter(failures), None))
     if failure is None:
         return None
     if isinstance(failure, ssl.SSLCertVerificationError):
@@ -33,9 +33,9 @@ def _by_tls(causes: list[BaseException], connection: Connection) -> Unreachable 
 
 
 def _by_socket(error: Exception, causes: list[BaseException], connection: Connection) -> Unreachable:
-    if any(isinstance(found, ConnectionRefusedError) for found in causes):
+    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
         return Unreachable(0, "ConnectionRefused", "The connection was refused; nothing listens at this address.")
-    if any(isinstance(found, TimeoutError | urllib3.exceptions.TimeoutError) for found in causes):
+    if any(isinstance(cause, TimeoutError | urllib3.exceptions.TimeoutError) for cause in causes):
         return Unreachable(0, "Timeout", "The API server did not answer in time.")
     if trust.expired_since(connection):
         return _refused(connection, "it closed the connection")
@@ -51,10 +51,10 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     waiting: list[object] = [error]
     seen: set[int] = set()
     while waiting:
-        found = waiting.pop()
-        if not isinstance(found, BaseException) or id(found) in seen:
+        cause = waiting.pop()
+        if not isinstance(cause, BaseException) or id(cause) in seen:
             continue
-        seen.add(id(found))
-        yield found
-        named = [getattr(found, name, None) for name in ("reason", "os_error", "certificate_error")]
-        waiting += [found.__cause__, found.__context__, *found.args, *named]
+        seen.add(id(cause))
+        yield cause
+        named = [getattr(cause, name, None) for name in ("reason", "os_error", "certificate_error")]
+        waiting += [cause.__cause__, cause.__context__, *cause.args, *named]

@@ -21,13 +21,12 @@ MAX_UID = 64
 class AnotherCluster(Unreachable):
     """The address answers as another cluster than the registered one."""
 
-    def __init__(self, found: str, registered: str) -> None:
+    def __init__(self, answering: str, registered: str) -> None:
         message = (
-            f"This address answers as another cluster: uid {found}, registered was {registered}. Nothing there is "
+            f"This address answers as another cluster: uid {answering}, registered was {registered}. Nothing there is "
             "touched or believed. Bring the registered cluster back; or register the new one anew, or in its place."
         )
         super().__init__(0, "AnotherCluster", message)
-        self.found = found
 
 
 def uid_of(namespace: dict[str, Any]) -> str:

@@ -40,10 +40,10 @@ def api_client(connection: Connection) -> Any:
     with _importing:
         from kubernetes.client import ApiClient, Configuration
     # No proxy out of the environment: it would dial another address than the checked one.
-    made = ApiClient(Configuration(host=connection.pinned_url, retries=False, proxy="", no_proxy="*"))
-    made.rest_client.pool_manager = pool
-    made.set_default_header("User-Agent", "flotilla")
-    return made
+    client = ApiClient(Configuration(host=connection.pinned_url, retries=False, proxy="", no_proxy="*"))
+    client.rest_client.pool_manager = pool
+    client.set_default_header("User-Agent", "flotilla")
+    return client
 
 
 def failures() -> tuple[type[Exception], ...]:

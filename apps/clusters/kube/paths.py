@@ -95,8 +95,8 @@ def subject(path: str) -> Subject:
     return Subject(group, resource, namespace, name, subresource)
 
 
-def segment(value: str, what: str) -> str:
+def segment(value: str, part: str) -> str:
     """One safe path segment. An empty name would turn "delete this" into "delete all", so it raises Invalid."""
     if not value or value in {".", ".."} or "/" in value or "%" in value:
-        raise Invalid(0, "BadName", f"{value!r} can't be the {what} of an object.")
+        raise Invalid(0, "BadName", f"{value!r} can't be the {part} of an object.")
     return quote(value, safe=":-._~")

@@ -24,18 +24,18 @@ def pooled(pk: int, generation: int, make: Callable[[], KubeClient]) -> KubeClie
         if known is not None and now - known[1] < MAX_AGE_SECONDS:
             _clients.move_to_end(key)
             return known[0]
-    made = make()
+    client = make()
     with _lock:
         newer = _clients.get(key)
         if newer is not None and newer[1] >= now:
             # Another thread made one meanwhile.
             return newer[0]
-        _clients[key] = (made, time.monotonic())
+        _clients[key] = (client, time.monotonic())
         for old in [other for other in _clients if other[0] == pk and other[1] < generation]:
             _clients.pop(old)
         while len(_clients) > MAX_CLIENTS:
             _clients.popitem(last=False)
-    return made
+    return client
 
 
 def forget(pk: int) -> None:

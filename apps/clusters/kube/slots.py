@@ -25,8 +25,8 @@ def turn(cluster: int, *, download: bool = False) -> Iterator[None]:
     """Wait for a turn to ask the cluster with this primary key for a log. Raises Unavailable when none comes soon."""
     with _lock:
         turns = _downloads if download else _looks[cluster]
-    what = "Other logs are being downloaded" if download else "Many read logs of this cluster"
-    with _turn(turns, DOWNLOAD_SECONDS if download else LOOK_SECONDS, what):
+    complaint = "Other logs are being downloaded" if download else "Many read logs of this cluster"
+    with _turn(turns, DOWNLOAD_SECONDS if download else LOOK_SECONDS, complaint):
         yield
 
 
@@ -40,10 +40,10 @@ def prediction(cluster: int) -> Iterator[None]:
 
 
 @contextmanager
-def _turn(turns: BoundedSemaphore, seconds: float, what: str) -> Iterator[None]:
+def _turn(turns: BoundedSemaphore, seconds: float, complaint: str) -> Iterator[None]:
     connections.let_go()
     if not turns.acquire(timeout=seconds):
-        raise Unavailable(f"{what} just now; try again in a moment")
+        raise Unavailable(f"{complaint} just now; try again in a moment")
     try:
         yield
     finally:

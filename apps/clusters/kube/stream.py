@@ -255,12 +255,12 @@ async def _body(response: aiohttp.ClientResponse, most: int = MAX_ANSWER_BYTES) 
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> bytes:
-    found = b""
+    beginning = b""
     async for part in response.content.iter_any():
-        found += part
-        if len(found) > MAX_ERROR_BYTES:
+        beginning += part
+        if len(beginning) > MAX_ERROR_BYTES:
             break
-    return found[:MAX_ERROR_BYTES]
+    return beginning[:MAX_ERROR_BYTES]
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:

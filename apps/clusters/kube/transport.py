@@ -121,17 +121,17 @@ class Transport:
         limits: tuple[float, float],
     ) -> Any:
         """The answer, its body unread; `limits` are the seconds to connect and to wait for each part of it."""
-        given = self._connection.headers() | headers
-        method, url, given, *_ = self._api.param_serialize(method, path, query_params=query, header_params=given)
-        if not isinstance(body, bytes) or given.get("Content-Type") == APPLY:
-            return self._api.call_api(method, url, given, body, _request_timeout=limits).response
+        complete = self._connection.headers() | headers
+        method, url, complete, *_ = self._api.param_serialize(method, path, query_params=query, header_params=complete)
+        if not isinstance(body, bytes) or complete.get("Content-Type") == APPLY:
+            return self._api.call_api(method, url, complete, body, _request_timeout=limits).response
         # Past the client, which takes no JSON as bytes.
         connect, read = limits
         return self._api.rest_client.pool_manager.request(
             method,
             url,
             body=body or None,
-            headers=given,
+            headers=complete,
             timeout=urllib3.Timeout(connect=connect, read=read),
             redirect=False,
             preload_content=False,

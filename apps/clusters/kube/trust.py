@@ -78,9 +78,9 @@ def refusal(connection: Connection, why: str) -> str:
     """That the server does not take our client certificate: what we show, and what it says."""
     since = expired_since(connection)
     ours = f"Flotilla's client certificate expired on {since}, and the server" if since else "The server"
-    what = "does not take it" if since else "does not take Flotilla's client certificate"
-    said = f" ({why})" if why else ""
-    return f"{ours} {what}{said}. Give the cluster a new credential."
+    rejection = "does not take it" if since else "does not take Flotilla's client certificate"
+    because = f" ({why})" if why else ""
+    return f"{ours} {rejection}{because}. Give the cluster a new credential."
 
 
 def alert_words(error: ssl.SSLError) -> str:
@@ -106,7 +106,7 @@ def _certificates(pem: str) -> list[x509.Certificate]:
 
 
 def _authorities(ca: str) -> str:
-    names = list(dict.fromkeys(_name(found.subject) for found in _certificates(ca)))
+    names = list(dict.fromkeys(_name(certificate.subject) for certificate in _certificates(ca)))
     return _listed(names)
 
 
@@ -114,12 +114,12 @@ def _names_of(shown: x509.Certificate) -> str:
     """The hosts that a certificate is for. Addresses are counted only: not everyone who reads this may know them."""
     names, addresses = [], 0
     with suppress(x509.ExtensionNotFound, ValueError):
-        found = shown.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        names = found.get_values_for_type(x509.DNSName)
-        addresses = len(found.get_values_for_type(x509.IPAddress))
-    told = _listed(names) or ("" if addresses else _name(shown.subject))
+        hosts = shown.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names = hosts.get_values_for_type(x509.DNSName)
+        addresses = len(hosts.get_values_for_type(x509.IPAddress))
+    listed = _listed(names) or ("" if addresses else _name(shown.subject))
     counted = f"{addresses} other address{'' if addresses == 1 else 'es'}" if addresses else ""
-    return " and ".join(part for part in (told, counted) if part)
+    return " and ".join(part for part in (listed, counted) if part)
 
 
 def _asked_name(connection: Connection) -> str:
@@ -137,8 +137,8 @@ def _name(name: x509.Name) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    told = ", ".join(name[:_NAME_LENGTH] for name in names[:_NAMES_TOLD])
-    return told if len(names) <= _NAMES_TOLD else f"{told} and {len(names) - _NAMES_TOLD} more"
+    listed = ", ".join(name[:_NAME_LENGTH] for name in names[:_NAMES_TOLD])
+    return listed if len(names) <= _NAMES_TOLD else f"{listed} and {len(names) - _NAMES_TOLD} more"
 
 
 def _moment(moment: datetime) -> str:

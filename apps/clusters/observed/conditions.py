@@ -19,7 +19,7 @@ def merge(
     While a watcher is `resuming`, what is not known yet stays as it was recorded: since when something is so is not
     forgotten because a process was started again.
     """
-    before = {found["type"]: found for found in old}
+    before = {past["type"]: past for past in old}
     merged: list[dict[str, Any]] = []
     for condition in new:
         known = before.get(condition.type)
@@ -41,7 +41,7 @@ def merge(
 
 def shown(stored: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Stored conditions for a page: with `since` when each is as it is, as a moment."""
-    return [found | {"since": moment(found.get("last_transition_time"))} for found in stored]
+    return [condition | {"since": moment(condition.get("last_transition_time"))} for condition in stored]
 
 
 def _stays(known: dict[str, Any], condition: Condition) -> bool:

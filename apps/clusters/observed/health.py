@@ -88,9 +88,11 @@ def node_health(node: Object) -> Verdict:
         return Verdict(Health.UNKNOWN, str((ready or {}).get("reason") or "NoReport"), _text(ready, "No report yet."))
     if ready.get("status") != "True":
         return Verdict(Health.DEGRADED, str(ready.get("reason") or "NotReady"), _text(ready, "The node is not ready."))
-    for found in status.get("conditions") or []:
-        if str(found.get("type", "")).endswith("Pressure") and found.get("status") == "True":
-            return Verdict(Health.DEGRADED, str(found["type"]), _text(found, f"The node reports {found['type']}."))
+    for condition in status.get("conditions") or []:
+        if str(condition.get("type", "")).endswith("Pressure") and condition.get("status") == "True":
+            return Verdict(
+                Health.DEGRADED, str(condition["type"]), _text(condition, f"The node reports {condition['type']}.")
+            )
     if (node.get("spec") or {}).get("unschedulable"):
         return Verdict(Health.SUSPENDED, "Cordoned", "The node takes no new pods.")
     return Verdict(Health.HEALTHY, "Ready", "The node is ready.")
@@ -191,7 +193,9 @@ def _failed(pod: Object, status: Object) -> Verdict:
     reason, disrupted = str(status.get("reason") or ""), disruption_of(status)
     # Sidecars are stopped once the others have ended, and say only that.
     sidecars = set(names_of(pod.get("spec") or {}))
-    inits = [found for found in status.get("initContainerStatuses") or [] if found.get("name") not in sidecars]
+    inits = [
+        container for container in status.get("initContainerStatuses") or [] if container.get("name") not in sidecars
+    ]
     ended = _worst_end([*(status.get("containerStatuses") or []), *inits])
     if reason:
         # The pod itself was stopped, by an eviction, say: its containers' exit codes only echo that.
@@ -229,22 +233,22 @@ def _running(pod: Object, status: Object) -> Verdict:
     if restarted:
         return Verdict(Health.PROGRESSING, "NotReady", restarted)
     sidecars = set(names_of(spec))
-    containers = [_facts(found, sidecar=found.get("name") in sidecars) for found in lasting(spec, status)]
+    containers = [_facts(container, sidecar=container.get("name") in sidecars) for container in lasting(spec, status)]
     unmet = unmet_gates(readiness_gates(spec), status.get("conditions") or [])
     message = not_ready(containers, unmet, _text(_condition(status, "Ready"), ""))
     return Verdict(Health.PROGRESSING, "NotReady", message)
 
 
-def _facts(found: Object, *, sidecar: bool) -> ContainerFacts:
+def _facts(container: Object, *, sidecar: bool) -> ContainerFacts:
     """As much of a container as its readiness needs."""
-    state = found.get("state") or {}
+    state = container.get("state") or {}
     ended = state.get("terminated")
     return ContainerFacts(
-        str(found.get("name") or ""),
+        str(container.get("name") or ""),
         init=sidecar,
         sidecar=sidecar,
-        ready=bool(found.get("ready")),
-        started=found.get("started"),
+        ready=bool(container.get("ready")),
+        started=container.get("started"),
         running=state.get("running") is not None,
         ended=Ended(int(ended.get("exitCode") or 0)) if ended else None,
     )
@@ -252,8 +256,11 @@ def _facts(found: Object, *, sidecar: bool) -> ContainerFacts:
 
 def _waiting(pod: Object, status: Object) -> Verdict | None:
     """The first container that can't go on, else the first that waits for a moment only; None when none waits."""
-    states = [(name, found, (found.get("state") or {}).get("waiting")) for name, found in _named(_all_statuses(status))]
-    waits = [(name, found, waiting) for name, found, waiting in states if waiting]
+    states = [
+        (name, container, (container.get("state") or {}).get("waiting"))
+        for name, container in _named(_all_statuses(status))
+    ]
+    waits = [(name, container, waiting) for name, container, waiting in states if waiting]
     sidecars = set(names_of(pod.get("spec") or {}))
     # How a sidecar ends is no end of the pod: the others tell more, and it has no exit code for whoever launched it.
     for name, container, waiting in sorted(waits, key=lambda each: each[0] in sidecars):
@@ -326,10 +333,10 @@ def _worst_end(statuses: Iterable[Object]) -> tuple[str, Object] | None:
 
 def _restarted(containers: Iterable[Object]) -> str:
     """Why the container with most restarts was restarted last, or ""."""
-    restarted = [found for found in containers if found.get("restartCount")]
+    restarted = [container for container in containers if container.get("restartCount")]
     if not restarted:
         return ""
-    most = max(restarted, key=lambda found: int(found["restartCount"]))
+    most = max(restarted, key=lambda container: int(container["restartCount"]))
     last = (most.get("lastState") or {}).get("terminated")
     times = f"Restarted {most['restartCount']}×"
     return f"{times}: {_ended(str(most.get('name', '')), last).message}" if last else f"{times}."
@@ -340,7 +347,7 @@ def _all_statuses(status: Object) -> list[Object]:
 
 
 def _named(statuses: Iterable[Object]) -> Iterable[tuple[str, Object]]:
-    return ((str(found.get("name", "")), found) for found in statuses)
+    return ((str(container.get("name", "")), container) for container in statuses)
 
 
 def _code(ended: tuple[str, Object] | None) -> int | None:
@@ -348,13 +355,13 @@ def _code(ended: tuple[str, Object] | None) -> int | None:
 
 
 def _condition(status: Object, kind: str) -> Object | None:
-    return next((found for found in status.get("conditions") or [] if found.get("type") == kind), None)
+    return next((condition for condition in status.get("conditions") or [] if condition.get("type") == kind), None)
 
 
 def _true(status: Object, kind: str) -> Object | None:
     """The condition of this type when it is True."""
-    found = _condition(status, kind)
-    return found if found is not None and found.get("status") == "True" else None
+    condition = _condition(status, kind)
+    return condition if condition is not None and condition.get("status") == "True" else None
 
 
 def _count(status: Object, field: str) -> int:

@@ -79,17 +79,17 @@ def resolve(cluster_id: int, changes: Iterable[Changed]) -> tuple[list[tuple[str
     A resolver that fails is logged and skipped: the resync finds what it would have asked for, and the other objects of
     the batch must not wait for it.
     """
-    found: dict[str, dict[tuple[str, int], None]] = {}
+    by_label: dict[str, dict[tuple[str, int], None]] = {}
     asked: set[tuple[str, str, str, str]] = set()
     for change in changes:
         for route_ in (_routes[label] for label in change.labels if label in _routes):
             key = (route_.label, change.labels[route_.label], change.namespace, change.labels.get(PART_OF, ""))
             if key not in asked:
                 asked.add(key)
-                found.setdefault(route_.label, {}).update(dict.fromkeys(_ask(route_, cluster_id, change)))
+                by_label.setdefault(route_.label, {}).update(dict.fromkeys(_ask(route_, cluster_id, change)))
     wanted: dict[tuple[str, int], None] = {}
     topics: dict[str, None] = {}
-    for label, objects in found.items():
+    for label, objects in by_label.items():
         for kind, pk in _at_home(_routes[label], cluster_id, objects):
             wanted[kind, pk] = None
             if _routes[label].topic:
@@ -104,11 +104,11 @@ def _at_home(route_: _Route, cluster_id: int, objects: Collection[tuple[str, int
     return [(kind, pk) for kind, pk in objects if homes.get(pk) == cluster_id]
 
 
-def _ask(found: _Route, cluster_id: int, change: Changed) -> list[tuple[str, int]]:
+def _ask(route_: _Route, cluster_id: int, change: Changed) -> list[tuple[str, int]]:
     try:
         # A savepoint: it may be called inside the transaction that writes the rows.
         with transaction.atomic():
-            return found.resolver(cluster_id, change.namespace, dict(change.labels))
+            return route_.resolver(cluster_id, change.namespace, dict(change.labels))
     except Exception:
-        logger.exception("the route of label %s failed for %s %s", found.label, change.kind, change.name)
+        logger.exception("the route of label %s failed for %s %s", route_.label, change.kind, change.name)
         return []

@@ -31,7 +31,7 @@ def owner_of(pod: Pod) -> Owner | None:
     """The run or deployment that the pod belongs to, else its Kubernetes owner; None for a bare pod."""
     if pod.project:
         for finder in _finders:
-            found = finder(pod)
-            if found is not None:
-                return found
+            owner = finder(pod)
+            if owner is not None:
+                return owner
     return Owner(pod.owner_kind, pod.owner_name) if pod.owner_name else None

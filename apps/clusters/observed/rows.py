@@ -38,7 +38,9 @@ def pod_row(pod: Object, now: datetime, *, deleted: bool = False) -> Row:
     labels = _labels(metadata)
     ours = labels.get(manifests.MANAGED_BY) == "flotilla"
     verdict = pod_health(pod)
-    owner: Object = next((found for found in metadata.get("ownerReferences") or [] if found.get("controller")), {})
+    owner: Object = next(
+        (reference for reference in metadata.get("ownerReferences") or [] if reference.get("controller")), {}
+    )
     phase = str(status.get("phase") or "")
     asked = pod_requests(spec)
     return {
@@ -80,7 +82,7 @@ def node_row(node: Object, now: datetime) -> Row:
     metadata, spec, status = _parts(node)
     verdict = node_health(node)
     allocatable = status.get("allocatable") or status.get("capacity") or {}
-    found = resources(allocatable)
+    amounts = resources(allocatable)
     conditions = status.get("conditions") or []
     return {
         "uid": uid_of(metadata),
@@ -92,9 +94,9 @@ def node_row(node: Object, now: datetime) -> Row:
         "health": verdict.health.value,
         "reason": verdict.reason[:100],
         "message": verdict.message[:_MESSAGE],
-        "allocatable_cpu_m": found["cpu"],
-        "allocatable_memory_b": found["memory"],
-        "allocatable_gpu": min(INT, found["gpu"]),
+        "allocatable_cpu_m": amounts["cpu"],
+        "allocatable_memory_b": amounts["memory"],
+        "allocatable_gpu": min(INT, amounts["gpu"]),
         "allocatable_gpus": gpus(allocatable),
         "capacity": _capacity(status.get("capacity") or allocatable),
         "allocatable_pods": min(INT, amount(allocatable.get("pods"))),
@@ -113,7 +115,9 @@ def workload_row(kind: str, obj: Object, now: datetime) -> Row:
     verdict = judge(obj)
     wanted, ready, details = describe(spec, status)
     labels = _labels(metadata)
-    owner: Object = next((found for found in metadata.get("ownerReferences") or [] if found.get("controller")), {})
+    owner: Object = next(
+        (reference for reference in metadata.get("ownerReferences") or [] if reference.get("controller")), {}
+    )
     ours = labels.get(manifests.MANAGED_BY) == "flotilla"
     return {
         "uid": uid_of(metadata),
@@ -188,7 +192,7 @@ def _deployment(spec: Object, status: Object) -> _Described:
         "updated": int(status.get("updatedReplicas") or 0),
         "available": int(status.get("availableReplicas") or 0),
         "paused": bool(spec.get("paused")),
-        "images": [str(found.get("image") or "") for found in containers],
+        "images": [str(container.get("image") or "") for container in containers],
         "conditions": _conditions(status),
     }
     return int(spec.get("replicas", 1) or 0), int(status.get("readyReplicas") or 0), details
@@ -197,15 +201,15 @@ def _deployment(spec: Object, status: Object) -> _Described:
 def _service(spec: Object, status: Object) -> _Described:
     ports = [
         {
-            "name": found.get("name") or "",
-            "port": found.get("port"),
-            "target_port": found.get("targetPort"),
-            "protocol": found.get("protocol") or "TCP",
-            "node_port": found.get("nodePort"),
+            "name": port.get("name") or "",
+            "port": port.get("port"),
+            "target_port": port.get("targetPort"),
+            "protocol": port.get("protocol") or "TCP",
+            "node_port": port.get("nodePort"),
         }
-        for found in spec.get("ports") or []
+        for port in spec.get("ports") or []
     ]
-    addresses = [found.get("ip") or found.get("hostname") for found in _ingress(status)]
+    addresses = [ingress.get("ip") or ingress.get("hostname") for ingress in _ingress(status)]
     details = {
         "type": spec.get("type") or "ClusterIP",
         "cluster_ip": spec.get("clusterIP") or "",
@@ -218,14 +222,14 @@ def _service(spec: Object, status: Object) -> _Described:
 
 def _autoscaler(spec: Object, status: Object) -> _Described:
     target = spec.get("scaleTargetRef") or {}
-    current = {_metric_name(found): found for found in status.get("currentMetrics") or []}
+    current = {_metric_name(metric): metric for metric in status.get("currentMetrics") or []}
     metrics = [
         {
-            "name": _metric_name(found),
-            "target": _metric_value(found, "target"),
-            "current": _metric_value(current.get(_metric_name(found)) or {}, "current"),
+            "name": _metric_name(metric),
+            "target": _metric_value(metric, "target"),
+            "current": _metric_value(current.get(_metric_name(metric)) or {}, "current"),
         }
-        for found in spec.get("metrics") or []
+        for metric in spec.get("metrics") or []
     ]
     details: Row = {
         "min": int(spec.get("minReplicas") or 1),
@@ -270,7 +274,7 @@ def _ingress(status: Object) -> Iterable[Object]:
 
 
 def _conditions(status: Object) -> list[Row]:
-    return [_condition(found) for found in status.get("conditions") or []]
+    return [_condition(condition) for condition in status.get("conditions") or []]
 
 
 def usage_row(metrics: Object) -> Row:
@@ -278,47 +282,47 @@ def usage_row(metrics: Object) -> Row:
     that is not the same as nothing used."""
     metadata = metrics.get("metadata") or {}
     parts = metrics.get("containers") if "containers" in metrics else [metrics]
-    used = [found.get("usage") or {} for found in parts or []]
-    if not used or any(found.get("cpu") is None or found.get("memory") is None for found in used):
+    used = [part.get("usage") or {} for part in parts or []]
+    if not used or any(usage.get("cpu") is None or usage.get("memory") is None for usage in used):
         raise ValueError("not measured")
     return {
         "namespace": cut(metadata.get("namespace"), 63),
         "name": cut(metadata.get("name"), 253),
-        "cpu": min(BIGINT, sum(millicores(found.get("cpu")) for found in used)),
-        "memory": min(BIGINT, sum(amount(found.get("memory")) for found in used)),
+        "cpu": min(BIGINT, sum(millicores(usage.get("cpu")) for usage in used)),
+        "memory": min(BIGINT, sum(amount(usage.get("memory")) for usage in used)),
     }
 
 
-def _capacity(found: Mapping[str, Any]) -> Row:
-    total = resources(found)
-    pods = min(INT, amount(found.get("pods")))
-    return {"cpu": total["cpu"], "memory": total["memory"], "pods": pods, "gpus": gpus(found)}
+def _capacity(quantities: Mapping[str, Any]) -> Row:
+    total = resources(quantities)
+    pods = min(INT, amount(quantities.get("pods")))
+    return {"cpu": total["cpu"], "memory": total["memory"], "pods": pods, "gpus": gpus(quantities)}
 
 
 def _pod_status(status: Object) -> Row:
     return {
-        "containers": [_container(found) for found in status.get("containerStatuses") or []],
-        "init_containers": [_container(found) for found in status.get("initContainerStatuses") or []],
-        "conditions": [_condition(found) for found in status.get("conditions") or []],
+        "containers": [_container(container) for container in status.get("containerStatuses") or []],
+        "init_containers": [_container(container) for container in status.get("initContainerStatuses") or []],
+        "conditions": [_condition(condition) for condition in status.get("conditions") or []],
         "qos_class": status.get("qosClass") or "",
     }
 
 
-def _container(found: Object) -> Row:
+def _container(container: Object) -> Row:
     return {
-        "name": cut(found.get("name"), 253),
-        "image": cut(found.get("image"), 1000),
-        "ready": bool(found.get("ready")),
-        "started": found.get("started") if isinstance(found.get("started"), bool) else None,
-        "restarts": int(found.get("restartCount") or 0),
-        "state": _state(found.get("state")),
-        "last_state": _state(found.get("lastState")),
+        "name": cut(container.get("name"), 253),
+        "image": cut(container.get("image"), 1000),
+        "ready": bool(container.get("ready")),
+        "started": container.get("started") if isinstance(container.get("started"), bool) else None,
+        "restarts": int(container.get("restartCount") or 0),
+        "state": _state(container.get("state")),
+        "last_state": _state(container.get("lastState")),
     }
 
 
-def _state(found: Any) -> Row:
+def _state(state: Any) -> Row:
     """What pages read of a container's state, whatever else a server may send there."""
-    known = found if isinstance(found, Mapping) else {}
+    known = state if isinstance(state, Mapping) else {}
     return {
         kind: {
             field: int(value) if field == "exitCode" else cut(value, _MESSAGE)
@@ -330,19 +334,21 @@ def _state(found: Any) -> Row:
     }
 
 
-def _condition(found: Object) -> Row:
+def _condition(condition: Object) -> Row:
     return {
-        "type": found.get("type") or "",
-        "status": found.get("status") or "Unknown",
-        "reason": found.get("reason") or "",
-        "message": str(found.get("message") or "")[:_MESSAGE],
-        "last_transition_time": time_or_none(found.get("lastTransitionTime")),
+        "type": condition.get("type") or "",
+        "status": condition.get("status") or "Unknown",
+        "reason": condition.get("reason") or "",
+        "message": str(condition.get("message") or "")[:_MESSAGE],
+        "last_transition_time": time_or_none(condition.get("lastTransitionTime")),
     }
 
 
 def _ended_at(status: Object) -> str | None:
-    states = [(found.get("state") or {}).get("terminated") or {} for found in status.get("containerStatuses") or []]
-    ends = [found for found in (moment(state.get("finishedAt")) for state in states) if found]
+    states = [
+        (container.get("state") or {}).get("terminated") or {} for container in status.get("containerStatuses") or []
+    ]
+    ends = [end for end in (moment(state.get("finishedAt")) for state in states) if end]
     return max(ends).isoformat() if ends else None
 
 

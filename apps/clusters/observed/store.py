@@ -187,10 +187,10 @@ def write_usage(cluster_id: int, fencing: int, nodes: Sequence[Row], pods: Seque
 
 def _write_used(table: str, cluster_id: int, rows: Sequence[Row], match: str) -> int:
     measured = "jsonb_to_recordset(%s::jsonb) AS r(namespace text, name text, cpu bigint, memory bigint)"
-    found = f"SELECT t.id, r.cpu, r.memory FROM {table} t LEFT JOIN {measured} ON {match} WHERE t.cluster_id = %s"  # noqa: S608 - constants
+    matched = f"SELECT t.id, r.cpu, r.memory FROM {table} t LEFT JOIN {measured} ON {match} WHERE t.cluster_id = %s"  # noqa: S608 - constants
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {table} u SET used_cpu_m = s.cpu, used_memory_b = s.memory FROM ({found}) s "  # noqa: S608 - constants
+            f"UPDATE {table} u SET used_cpu_m = s.cpu, used_memory_b = s.memory FROM ({matched}) s "  # noqa: S608 - constants
             "WHERE u.id = s.id AND (u.used_cpu_m, u.used_memory_b) IS DISTINCT FROM (s.cpu, s.memory)",
             [storable(rows), cluster_id],
         )
@@ -246,9 +246,9 @@ def _write(batches: Mapping[int, tuple[int, Batch]], *, one_by_one: bool = False
     _write_workloads(ours, written, one_by_one)
     _write_events(ours, written, one_by_one)
     for pk, batch in ours.items():
-        found = written[pk]
+        outcome = written[pk]
         gone = batch.deleted.get("Node") or "Node" in batch.present
-        found.anything = bool(found.anything or found.changes or found.spoken_of or gone)
+        outcome.anything = bool(outcome.anything or outcome.changes or outcome.spoken_of or gone)
     return written
 
 
@@ -290,20 +290,20 @@ def _write_events(ours: Mapping[int, Batch], written: Mapping[int, Written], one
 def _upsert(
     table: _Table, rows: Mapping[int, Mapping[str, Row]], written: Mapping[int, Written], one_by_one: bool
 ) -> list[Key]:
-    found = [row | {"cluster_id": pk} for pk, of_cluster in rows.items() for row in of_cluster.values()]
-    if not found:
+    complete = [row | {"cluster_id": pk} for pk, of_cluster in rows.items() for row in of_cluster.values()]
+    if not complete:
         return []
     if not one_by_one:
-        return _execute(table.upsert(), [storable(found)])
+        return _execute(table.upsert(), [storable(complete)])
     changed: list[Key] = []
-    for row in found:
+    for row in complete:
         try:
             with transaction.atomic():
                 changed += _execute(table.upsert(), [storable([row])])
         except (DataError, IntegrityError) as error:
             written[row["cluster_id"]].refused += 1
-            what = f"{table.name} {row['uid']} of cluster {row['cluster_id']}"
-            logger.error("%s can't be stored: %s", what, type(error).__name__)
+            subject = f"{table.name} {row['uid']} of cluster {row['cluster_id']}"
+            logger.error("%s can't be stored: %s", subject, type(error).__name__)
     return changed
 
 
@@ -328,12 +328,12 @@ def _forget(table: str, ours: Mapping[int, Batch], kind: str) -> list[tuple[int,
 
 
 def _prune_pods(cluster_id: int, present: set[str]) -> list[Changed]:
-    found = _execute(
+    pruned = _execute(
         "UPDATE clusters_pod SET deleted_at = now(), ready = false "
         "WHERE cluster_id = %s AND deleted_at IS NULL AND NOT (uid = ANY(%s)) RETURNING namespace, name, labels",
         [cluster_id, list(present)],
     )
-    return [Changed("Pod", namespace, name, _loaded(labels), deleted=True) for namespace, name, labels in found]
+    return [Changed("Pod", namespace, name, _loaded(labels), deleted=True) for namespace, name, labels in pruned]
 
 
 def _name_projects(events: Mapping[Key, Row]) -> None:
@@ -375,8 +375,8 @@ def _of_pods(columns: str, condition: str, keys: Iterable[Key]) -> list[Any]:
 
 
 def _columns(keys: Iterable[Key]) -> list[Any]:
-    found = list(keys)
-    return [[pk for pk, _ in found], [text for _, text in found]]
+    pairs = list(keys)
+    return [[pk for pk, _ in pairs], [text for _, text in pairs]]
 
 
 def _execute(statement: str, parameters: list[Any]) -> list[Any]:
@@ -386,5 +386,5 @@ def _execute(statement: str, parameters: list[Any]) -> list[Any]:
 
 
 def _loaded(value: Any) -> dict[str, str]:
-    found: dict[str, str] = json.loads(value) if isinstance(value, str) else value
-    return found
+    labels: dict[str, str] = json.loads(value) if isinstance(value, str) else value
+    return labels

@@ -22,17 +22,17 @@ def moment(value: Any) -> datetime | None:
     if not isinstance(value, str):
         return None
     try:
-        found = datetime.fromisoformat(value)
+        time = datetime.fromisoformat(value)
     except ValueError:
         return None
     # Nothing here is as far ahead as this; at the end of the calendar time zones can't be reckoned with.
-    return found if found.tzinfo and FIRST_YEAR <= found.year <= 9000 else None
+    return time if time.tzinfo and FIRST_YEAR <= time.year <= 9000 else None
 
 
 def time_text(value: Any) -> str | None:
     """The same as a text."""
-    found = moment(value)
-    return found.isoformat() if found else None
+    time = moment(value)
+    return time.isoformat() if time else None
 
 
 def time_or_none(value: Any) -> str | None:

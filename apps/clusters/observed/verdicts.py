@@ -77,7 +77,7 @@ def _where(pods_by_cluster: Mapping[str, int]) -> str:
 
 def reasons(counted: Mapping[str, int], most: int = 3) -> str:
     """Why pods fail: "8 CrashLoopBackOff, 2 OOMKilled and 3 more"."""
-    ordered = sorted(counted.items(), key=lambda found: (-found[1], found[0]))
+    ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
     said = ", ".join(f"{count} {reason or 'Failed'}" for reason, count in ordered[:most])
     rest = sum(count for _, count in ordered[most:])
     return f"{said} and {rest} more" if rest else said
@@ -138,8 +138,8 @@ def cut_off(state: str, reason: str, message: str, *, locked_out: bool, known: b
     rest = "What is below is as of then." if known else "Nothing of it was ever seen."
     if state == ClusterState.UNREACHABLE:
         step = "See that its API server runs, and that nothing keeps Flotilla from it. It is asked again all the time."
-        told = "" if reason in _TELL_THE_STEP else step
-        return CutOff("unreachable", "This cluster can't be reached", f"{message} {rest}", told)
+        next_step = "" if reason in _TELL_THE_STEP else step
+        return CutOff("unreachable", "This cluster can't be reached", f"{message} {rest}", next_step)
     if locked_out:
         return CutOff("unreachable", "This cluster refuses Flotilla", f"{message} {rest}", "")
     if state == ClusterState.DISABLED:

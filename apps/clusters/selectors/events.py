@@ -36,8 +36,8 @@ class HiddenEvents:
 
 def events_of(cluster: Cluster, *, warnings_only: bool = False) -> QuerySet[KubeEvent]:
     """Events, newest first."""
-    found = KubeEvent.objects.filter(cluster=cluster).order_by("-last_at", "-id")
-    return found.filter(type="Warning") if warnings_only else found
+    events = KubeEvent.objects.filter(cluster=cluster).order_by("-last_at", "-id")
+    return events.filter(type="Warning") if warnings_only else events
 
 
 def events_of_pod(pod: Pod) -> QuerySet[KubeEvent]:
@@ -52,8 +52,8 @@ def events_of_node(node: Node) -> QuerySet[KubeEvent]:
 
 def readable(cluster: Cluster, sight: Visibility, *, warnings_only: bool = False) -> QuerySet[KubeEvent]:
     """The events that somebody with `sight` may read, newest first."""
-    found = events_of(cluster, warnings_only=warnings_only)
-    return found if sight.everything else found.filter(_readable(sight))
+    events = events_of(cluster, warnings_only=warnings_only)
+    return events if sight.everything else events.filter(_readable(sight))
 
 
 def hidden(cluster: Cluster, sight: Visibility, *, warnings_only: bool = False) -> list[HiddenEvents]:
@@ -61,36 +61,36 @@ def hidden(cluster: Cluster, sight: Visibility, *, warnings_only: bool = False) 
     administrators."""
     if sight.everything:
         return []
-    found = events_of(cluster, warnings_only=warnings_only).exclude(_readable(sight)).order_by()
-    counted = found.values_list("reason", "type").annotate(Count("id"), last_at=Max("last_at"))
+    events = events_of(cluster, warnings_only=warnings_only).exclude(_readable(sight)).order_by()
+    counted = events.values_list("reason", "type").annotate(Count("id"), last_at=Max("last_at"))
     return [HiddenEvents(*row) for row in counted.order_by("-last_at", "reason")]
 
 
 def chosen(
-    found: QuerySet[KubeEvent], *, reason: str = "", kind: str = "", namespace: str = "", text: str = ""
+    events: QuerySet[KubeEvent], *, reason: str = "", kind: str = "", namespace: str = "", text: str = ""
 ) -> QuerySet[KubeEvent]:
     """Events by what they say."""
-    for column, wanted in (("reason", reason), ("involved_kind", kind), ("namespace", namespace)):
-        found = found.filter(**{column: wanted}) if wanted else found
-    return found.filter(Q(involved_name__icontains=text) | Q(message__icontains=text)) if text else found
+    for column, value in (("reason", reason), ("involved_kind", kind), ("namespace", namespace)):
+        events = events.filter(**{column: value}) if value else events
+    return events.filter(Q(involved_name__icontains=text) | Q(message__icontains=text)) if text else events
 
 
-def event_choices(found: QuerySet[KubeEvent]) -> dict[str, list[str]]:
+def event_choices(events: QuerySet[KubeEvent]) -> dict[str, list[str]]:
     """The reasons, kinds and namespaces that occur in events. Three queries."""
     columns = {"reasons": "reason", "kinds": "involved_kind", "namespaces": "namespace"}
-    plain = found.order_by()
+    plain = events.order_by()
     return {
         key: sorted(filter(None, plain.values_list(column, flat=True).distinct())) for key, column in columns.items()
     }
 
 
-def event_views(found: Iterable[KubeEvent], sight: Visibility, cluster: str = "") -> list[EventView]:
+def event_views(events: Iterable[KubeEvent], sight: Visibility, cluster: str = "") -> list[EventView]:
     """Events as somebody with `sight` may see them; with links where the name of their `cluster` is given."""
     return [
         EventView(event.reason, event.type, event.last_at, event, _page_of(event, cluster))
         if sight.allows(event.project) or is_of_node(event)
         else EventView(event.reason, event.type, event.last_at)
-        for event in found
+        for event in events
     ]
 
 

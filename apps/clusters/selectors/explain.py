@@ -54,13 +54,13 @@ def explain_pods(
     homeless = [pod for pod in unwell if not pod.node_name and pod.phase not in ENDED]
     others = _healthy_clusters() if elsewhere and homeless else {}
     nodes = _nodes_of(unwell, homeless, sight, set(others))
-    found: dict[str, Why] = {}
+    whys: dict[str, Why] = {}
     for pod in unwell:
         about = _cluster_facts(clusters[pod.cluster_id], nodes, facts[pod.uid], others)
         why = explain(facts[pod.uid], about, now)
         if why is not None:
-            found[pod.uid] = why
-    return found
+            whys[pod.uid] = why
+    return whys
 
 
 def explain_pod(pod: Pod, *, sight: Visibility | None = None, log_line: str = "") -> Why | None:
@@ -74,22 +74,22 @@ def explain_worst(cluster: Cluster, sight: Visibility, *, limit: int) -> list[Wh
     rows = Pod.objects.present().filter(needy, cluster=cluster).exclude(phase__in=ENDED)
     rows = rows if sight.everything else rows.filter(project__in=sight.projects)
     pods = list(rows.order_by("created_at", "id")[:limit])
-    told = explain_pods(pods, sight=sight)
+    whys = explain_pods(pods, sight=sight)
     return [
-        told[pod.uid].named(pod.name, reverse("clusters:pod", args=[cluster.name, pod.namespace, pod.name]))
+        whys[pod.uid].named(pod.name, reverse("clusters:pod", args=[cluster.name, pod.namespace, pod.name]))
         for pod in pods
-        if pod.uid in told
+        if pod.uid in whys
     ]
 
 
 def explain_absent(
-    wanted: Iterable[Place], kind: str, *, prefix: bool = False, waiting_for: str = "its pod"
+    objects: Iterable[Place], kind: str, *, prefix: bool = False, waiting_for: str = "its pod"
 ) -> dict[Place, Why]:
     """Why Jobs or ReplicaSets (`kind`) have no pod: quotas, limit ranges and other refusals. One query.
 
     With `prefix`, the names begin those of the objects, as a Deployment's does its ReplicaSets'.
     """
-    places = list(wanted)
+    places = list(objects)
     if not places:
         return {}
     match = Q(involved_name__in=[name for _, _, name in places])
@@ -103,13 +103,13 @@ def explain_absent(
         reason="FailedCreate",
         last_at__gte=timezone.now() - REFUSAL_AGE,
     )
-    found: dict[Place, Why] = {}
+    whys: dict[Place, Why] = {}
     for event in rows.order_by("-last_at")[:MAX_EVENTS]:
         for place in places:
             why = refused([_event(event)], waiting_for=waiting_for) if _is_of(event, place, prefix) else None
             if why is not None:
-                found.setdefault(place, why)
-    return found
+                whys.setdefault(place, why)
+    return whys
 
 
 def pod_facts(pod: Pod, events: Sequence[EventFacts] = ()) -> PodFacts:
@@ -171,10 +171,10 @@ def _events_of(pods: Sequence[Pod]) -> dict[str, list[EventFacts]]:
         involved_name__in={pod.name for pod in pods},
         involved_uid__in=[pod.uid for pod in pods],
     )
-    found: dict[str, list[EventFacts]] = defaultdict(list)
+    by_pod: dict[str, list[EventFacts]] = defaultdict(list)
     for event in rows.order_by("-last_at", "-id")[:MAX_EVENTS]:
-        found[event.involved_uid].append(_event(event))
-    return found
+        by_pod[event.involved_uid].append(_event(event))
+    return by_pod
 
 
 def _event(event: KubeEvent) -> EventFacts:
@@ -197,11 +197,11 @@ def _nodes_of(
     by_kind = any(pod.requests_gpus or pod.requests_gpu for pod in homeless)
     requested = _requested(waiting | others, by_kind=by_kind) if homeless else {}
     holders = _holders(waiting, sight) if homeless and sight is not None else {}
-    found: dict[int, list[NodeFacts]] = defaultdict(list)
+    by_cluster: dict[int, list[NodeFacts]] = defaultdict(list)
     for row in _node_rows(pods, homeless, waiting, others):
         key = (row["cluster_id"], row["name"])
-        found[row["cluster_id"]].append(_node(row, requested.get(key, {}), holders.get(key, ())))
-    return {cluster: tuple(nodes) for cluster, nodes in found.items()}
+        by_cluster[row["cluster_id"]].append(_node(row, requested.get(key, {}), holders.get(key, ())))
+    return {cluster: tuple(nodes) for cluster, nodes in by_cluster.items()}
 
 
 def _node_rows(
@@ -245,13 +245,13 @@ def _requested(clusters: set[int], *, by_kind: bool) -> dict[tuple[int, str], di
         .values_list("cluster_id", "node_name", *(["requests_gpus"] if by_kind else []))
         .annotate(Count("id"), Sum("requests_cpu_m"), Sum("requests_memory_b"), Sum("requests_gpu"))
     )
-    found: dict[tuple[int, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    by_node: dict[tuple[int, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for cluster, node, *by, pods, cpu, memory, gpus in rows:
         kinds = by[0] if by_kind else {}
         of_kinds = {kind: count * pods for kind, count in kinds.items()} if kinds else {"gpu": gpus}
         for name, value in ({"pods": pods, "cpu": cpu, "memory": memory} | of_kinds).items():
-            found[cluster, node][name] += int(value or 0)
-    return found
+            by_node[cluster, node][name] += int(value or 0)
+    return by_node
 
 
 def _holders(clusters: set[int], sight: Visibility) -> dict[tuple[int, str], tuple[Holder, ...]]:
@@ -260,11 +260,11 @@ def _holders(clusters: set[int], sight: Visibility) -> dict[tuple[int, str], tup
     if not sight.everything:
         rows = rows.filter(project__in=sight.projects)
     columns = ("cluster_id", "node_name", "owner_name", "requests_cpu_m", "requests_memory_b")
-    found: dict[tuple[int, str], list[Holder]] = defaultdict(list)
+    by_node: dict[tuple[int, str], list[Holder]] = defaultdict(list)
     for pod in rows.exclude(node_name="").only(*columns, "requests_gpu", "requests_gpus")[:MAX_HOLDERS]:
         amounts = {"cpu": pod.requests_cpu_m, "memory": pod.requests_memory_b, "pods": 1, **_gpus(pod)}
-        found[pod.cluster_id, pod.node_name].append(Holder(pod.owner_name, amounts))
-    return {key: tuple(holders) for key, holders in found.items()}
+        by_node[pod.cluster_id, pod.node_name].append(Holder(pod.owner_name, amounts))
+    return {key: tuple(holders) for key, holders in by_node.items()}
 
 
 def _node(row: Mapping[str, Any], requested: Mapping[str, int], holders: tuple[Holder, ...]) -> NodeFacts:
@@ -289,7 +289,7 @@ def _node(row: Mapping[str, Any], requested: Mapping[str, int], holders: tuple[H
 
 
 def _not_ready_since(conditions: Iterable[Mapping[str, Any]]) -> datetime | None:
-    times = [found.get("last_transition_time") for found in conditions if found.get("type") == "Ready"]
+    times = [condition.get("last_transition_time") for condition in conditions if condition.get("type") == "Ready"]
     return moment(times[0]) if times else None
 
 

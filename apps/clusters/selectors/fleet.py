@@ -88,29 +88,29 @@ def cluster_or_404(principal: Principal, name: str) -> Cluster:
     return cluster
 
 
-def with_sums(found: Iterable[Cluster]) -> list[ClusterRow]:
+def with_sums(chosen: Iterable[Cluster]) -> list[ClusterRow]:
     """The clusters with their sums: two more queries for all of them."""
-    wanted = list(found)
-    return _rows(wanted, pods_by_cluster([cluster.pk for cluster in wanted]))
+    chosen = list(chosen)
+    return _rows(chosen, pods_by_cluster([cluster.pk for cluster in chosen]))
 
 
-def with_users(found: Iterable[Cluster], sight: Visibility) -> tuple[list[ClusterRow], list[ProjectUse]]:
+def with_users(chosen: Iterable[Cluster], sight: Visibility) -> tuple[list[ClusterRow], list[ProjectUse]]:
     """The clusters with their sums, and who holds what of them by project: what somebody with `sight` may not tell
     apart is one entry, the last. Two queries, and every pod is looked at once."""
-    wanted = list(found)
-    by_cluster, by_project = pods_by_cluster_and_project([cluster.pk for cluster in wanted])
+    chosen = list(chosen)
+    by_cluster, by_project = pods_by_cluster_and_project([cluster.pk for cluster in chosen])
     by_name: dict[str, list[Group]] = {}
     for group in by_project:
         name = group["project"] if group["project"] and sight.allows(group["project"]) else ""
         by_name.setdefault(name, []).append(group)
     uses = [ProjectUse(name, _held(part)) for name, part in by_name.items()]
     uses.sort(key=lambda use: (not use.name, -(use.room.gpu.asked or 0), -(use.room.cpu.asked or 0), use.name))
-    return _rows(wanted, by_cluster), uses
+    return _rows(chosen, by_cluster), uses
 
 
-def failing_pods(found: Iterable[Cluster]) -> dict[int, dict[str, int]]:
+def failing_pods(chosen: Iterable[Cluster]) -> dict[int, dict[str, int]]:
     """How many pods fail for which reason, by cluster. One query."""
-    bad = Pod.objects.filter(ACTIVE, cluster__in=[cluster.pk for cluster in found], health=Health.DEGRADED)
+    bad = Pod.objects.filter(ACTIVE, cluster__in=[cluster.pk for cluster in chosen], health=Health.DEGRADED)
     counted = (
         bad.order_by().values_list("cluster_id", "reason").annotate(count=Count("id")).order_by("-count", "reason")
     )
@@ -120,29 +120,29 @@ def failing_pods(found: Iterable[Cluster]) -> dict[int, dict[str, int]]:
     return by_cluster
 
 
-def unplaced_pods(found: Iterable[Cluster], sight: Visibility) -> dict[int, tuple[int, str]]:
+def unplaced_pods(chosen: Iterable[Cluster], sight: Visibility) -> dict[int, tuple[int, str]]:
     """How many pods no node takes, by cluster, and what the scheduler says of one of those that somebody with `sight`
     may know: it names claims and nodes. "" where there is none. One query."""
     waiting = Pod.objects.filter(
-        cluster__in=[cluster.pk for cluster in found], reason="Unschedulable", deleted_at__isnull=True
+        cluster__in=[cluster.pk for cluster in chosen], reason="Unschedulable", deleted_at__isnull=True
     )
     known = Q() if sight.everything else Q(project__in=sight.projects)
     counted = waiting.order_by().values_list("cluster_id").annotate(Count("id"), said=Max("message", filter=known))
     return {cluster_id: (count, message or "") for cluster_id, count, message in counted}
 
 
-def to_be_done(found: Iterable[Cluster]) -> list[Cluster]:
+def to_be_done(chosen: Iterable[Cluster]) -> list[Cluster]:
     """Those whose last check found something that a person has to do, with their reports. One query."""
     something = ~Q(check_report__findings=[]) & Q(check_report__has_key="findings")
-    ids = [cluster.pk for cluster in found]
+    ids = [cluster.pk for cluster in chosen]
     reports = Cluster.objects.filter(something, pk__in=ids, enabled=True)
     return list(reports.only("name", "generation", "check_report", "checked_at").order_by("name"))
 
 
-def _rows(found: list[Cluster], groups: Iterable[Group]) -> list[ClusterRow]:
+def _rows(chosen: list[Cluster], groups: Iterable[Group]) -> list[ClusterRow]:
     pods = grouped(groups, "cluster_id")
-    nodes = grouped(nodes_by_cluster([cluster.pk for cluster in found]), "cluster_id")
-    return [ClusterRow(cluster, room(nodes.get(cluster.pk, []), pods.get(cluster.pk, []))) for cluster in found]
+    nodes = grouped(nodes_by_cluster([cluster.pk for cluster in chosen]), "cluster_id")
+    return [ClusterRow(cluster, room(nodes.get(cluster.pk, []), pods.get(cluster.pk, []))) for cluster in chosen]
 
 
 def _held(groups: list[Group]) -> Room:

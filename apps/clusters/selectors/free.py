@@ -52,9 +52,9 @@ def free_room(cluster_ids: Sequence[int]) -> Mapping[int, Mapping[str, Free]]:
 
     Taints are left out of account: who asks for a GPU tolerates those of its nodes.
     """
-    found: dict[int, dict[str, Free]] = {}
+    by_cluster: dict[int, dict[str, Free]] = {}
     with connection.cursor() as cursor:
         cursor.execute(_FREE, {"ids": list(cluster_ids), "ended": list(ENDED)})
         for cluster_id, resource, total, most in cursor.fetchall():
-            found.setdefault(cluster_id, {})[resource] = Free(total, most)
-    return found
+            by_cluster.setdefault(cluster_id, {})[resource] = Free(total, most)
+    return by_cluster

@@ -69,30 +69,30 @@ def nodes_of(cluster: Cluster) -> QuerySet[Node]:
 
 def briefs(cluster: Cluster, *, text: str = "", labels: Mapping[str, str | None] | None = None) -> list[Brief]:
     """The nodes by name whose name contains `text` and that carry `labels` (None: any value). One query."""
-    found = nodes_of(cluster)
+    nodes = nodes_of(cluster)
     if text:
-        found = found.filter(name__icontains=text)
+        nodes = nodes.filter(name__icontains=text)
     for key, value in (labels or {}).items():
-        found = found.filter(labels__has_key=key) if value is None else found.filter(labels__contains={key: value})
+        nodes = nodes.filter(labels__has_key=key) if value is None else nodes.filter(labels__contains={key: value})
     columns = ("pk", "name", "health", "reason", "created_at", "labels")
     room = ("allocatable_cpu_m", "allocatable_memory_b", "allocatable_gpu")
-    return [Brief(*row) for row in found.values_list(*columns, *room)]
+    return [Brief(*row) for row in nodes.values_list(*columns, *room)]
 
 
 def asked_by_node(cluster: Cluster) -> dict[str, Asked]:
     """What pods ask for, by the name of their node. One query."""
-    found = Pod.objects.filter(ACTIVE, cluster=cluster).order_by().values_list("node_name")
-    sums = found.annotate(Count("id"), Sum("requests_cpu_m"), Sum("requests_memory_b"), Sum("requests_gpu"))
+    pods = Pod.objects.filter(ACTIVE, cluster=cluster).order_by().values_list("node_name")
+    sums = pods.annotate(Count("id"), Sum("requests_cpu_m"), Sum("requests_memory_b"), Sum("requests_gpu"))
     return {name: Asked(*figures) for name, *figures in sums}
 
 
-def node_rows(cluster: Cluster, found: Sequence[Brief]) -> list[NodeRow]:
-    """Nodes with their sums, in the order of `found`. Two queries."""
-    nodes = {node.pk: node for node in nodes_of(cluster).filter(pk__in=[one.pk for one in found]).only(*_COLUMNS)}
+def node_rows(cluster: Cluster, shown: Sequence[Brief]) -> list[NodeRow]:
+    """Nodes with their sums, in the order of `shown`. Two queries."""
+    nodes = {node.pk: node for node in nodes_of(cluster).filter(pk__in=[brief.pk for brief in shown]).only(*_COLUMNS)}
     pods = Pod.objects.filter(cluster=cluster, node_name__in=[node.name for node in nodes.values()])
     by_node = grouped(pod_groups(pods, "node_name"), "node_name")
     # A node may have left between the two questions.
-    present = [nodes[one.pk] for one in found if one.pk in nodes]
+    present = [nodes[brief.pk] for brief in shown if brief.pk in nodes]
     return [node_row(node, by_node.get(node.name, [])) for node in present]
 
 

@@ -47,21 +47,21 @@ class PodView:
 
 def pods_of(cluster: Cluster, principal: Principal, *, namespace: str = "", node: str = "") -> QuerySet[Pod]:
     """Present pods, newest first. By namespace only what may be named is found."""
-    found = Pod.objects.present().filter(cluster=cluster).order_by("-id")
+    pods = Pod.objects.present().filter(cluster=cluster).order_by("-id")
     if node:
-        found = found.filter(node_name=node)
+        pods = pods.filter(node_name=node)
     if namespace:
-        found = found.filter(namespace=namespace)
+        pods = pods.filter(namespace=namespace)
         sight = visibility_of(principal)
-        found = found if sight.everything else found.filter(project__in=sight.projects)
-    return found
+        pods = pods if sight.everything else pods.filter(project__in=sight.projects)
+    return pods
 
 
 def pod_or_404(principal: Principal, cluster_name: str, namespace: str, name: str) -> Pod:
     """The newest pod of that name. Raises Missing also for a pod of a project that the caller can't see."""
     require_signed_in(principal)
-    found = Pod.objects.filter(cluster__name=cluster_name, namespace=namespace, name=name)
-    pod = found.select_related("cluster").order_by("-id").first()
+    named = Pod.objects.filter(cluster__name=cluster_name, namespace=namespace, name=name)
+    pod = named.select_related("cluster").order_by("-id").first()
     if pod is None or not visibility_of(principal).allows(pod.project):
         raise Missing(f"There is no pod {namespace}/{name} on {cluster_name} that you can see.")
     return pod
@@ -76,16 +76,16 @@ def squares_of(cluster: Cluster, principal: Principal, *, text: str = "") -> Que
 
 def pods_on(cluster: Cluster, node: str) -> QuerySet[Pod]:
     """Present pods of a node, what needs somebody first, without what only a pod's own page shows."""
-    found = Pod.objects.present().filter(cluster=cluster, node_name=node)
-    return found.defer("labels", "status").order_by(_SEVERITY, "namespace", "name", "id")
+    pods = Pod.objects.present().filter(cluster=cluster, node_name=node)
+    return pods.defer("labels", "status").order_by(_SEVERITY, "namespace", "name", "id")
 
 
-def as_squares(found: QuerySet[Pod], cluster: Cluster, principal: Principal) -> list[Square]:
+def as_squares(pods: QuerySet[Pod], cluster: Cluster, principal: Principal) -> list[Square]:
     """Pods as squares; only the columns that they need are read."""
     sight = visibility_of(principal)
     # Postgres compares the times: reading two for each of 500 pods takes longer than the query.
     young = GreaterThan(Coalesce("started_at", "created_at"), timezone.now() - YOUNG)
-    rows = found.annotate(young=young).values_list(
+    rows = pods.annotate(young=young).values_list(
         *("pk", "namespace", "name", "project", "node_name", "health", "reason", "message", "young")
     )
     return [
@@ -93,27 +93,27 @@ def as_squares(found: QuerySet[Pod], cluster: Cluster, principal: Principal) -> 
             pk,
             word(reason, health),
             node,
-            name if seen else "",
-            namespace if seen else "",
-            project if seen else "",
-            "" if not seen or health == Health.HEALTHY else message[:200],
-            bool(seen and young),
+            name if visible else "",
+            namespace if visible else "",
+            project if visible else "",
+            "" if not visible or health == Health.HEALTHY else message[:200],
+            bool(visible and young),
         )
         for pk, namespace, name, project, node, health, reason, message, young in rows
-        for seen in (sight.allows(project),)
+        for visible in (sight.allows(project),)
     ]
 
 
 def states_of(cluster: Cluster) -> list[tuple[str, int]]:
     """How many present pods are in which state, by the word that squares say; the most frequent first. One query."""
     counted: dict[str, int] = {}
-    found = Pod.objects.present().filter(cluster=cluster).order_by().values_list("reason", "health")
-    for reason, health, count in found.annotate(count=Count("id")):
+    groups = Pod.objects.present().filter(cluster=cluster).order_by().values_list("reason", "health")
+    for reason, health, count in groups.annotate(count=Count("id")):
         counted[word(reason, health)] = counted.get(word(reason, health), 0) + count
     return sorted(counted.items(), key=lambda state: (-state[1], state[0]))
 
 
-def matching(found: QuerySet[Pod], text: str, sight: Visibility) -> QuerySet[Pod]:
+def matching(pods: QuerySet[Pod], text: str, sight: Visibility) -> QuerySet[Pod]:
     """Those that match every word of `text`: all by state and node, the visible ones by name, namespace and project."""
     for part in text.split():
         named = Q(name__icontains=part) | Q(namespace__icontains=part) | Q(project__icontains=part)
@@ -123,14 +123,14 @@ def matching(found: QuerySet[Pod], text: str, sight: Visibility) -> QuerySet[Pod
         if part.lower() in "ready":
             # What runs and is ready is called so.
             state |= Q(reason="Running")
-        found = found.filter(named | state | Q(node_name__icontains=part))
-    return found
+        pods = pods.filter(named | state | Q(node_name__icontains=part))
+    return pods
 
 
-def pod_views(found: Iterable[Pod], cluster: Cluster, principal: Principal) -> list[PodView]:
+def pod_views(pods: Iterable[Pod], cluster: Cluster, principal: Principal) -> list[PodView]:
     """Pods as the caller may see them."""
     sight = visibility_of(principal)
-    return [pod_view(pod, cluster, sight) for pod in found]
+    return [pod_view(pod, cluster, sight) for pod in pods]
 
 
 def pod_view(pod: Pod, cluster: Cluster, sight: Visibility) -> PodView:

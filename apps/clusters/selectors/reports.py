@@ -45,5 +45,5 @@ def findings_of(cluster: Cluster) -> list[dict[str, Any]]:
     """What the last check found to be done, and `since` when that is so, unless the connection was changed since."""
     if cluster.check_report.get("generation") != cluster.generation:
         return []
-    found = cluster.check_report.get("findings") or []
-    return [each | {"since": moment(each.get("since")) or cluster.checked_at} for each in found]
+    findings = cluster.check_report.get("findings") or []
+    return [finding | {"since": moment(finding.get("since")) or cluster.checked_at} for finding in findings]

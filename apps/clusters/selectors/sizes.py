@@ -14,7 +14,7 @@ from apps.core.database import prepared
 AUTOSCALING = ("autoscaling", "true")
 
 
-def check_fits(cluster: Cluster, asked: Size) -> None:
+def check_fits(cluster: Cluster, size: Size) -> None:
     """Nothing where a node of the cluster is large enough (one query), or its nodes are not known.
 
     Raises Invalid naming the field and the largest node. Taints, selectors and what runs there are the scheduler's
@@ -25,12 +25,12 @@ def check_fits(cluster: Cluster, asked: Size) -> None:
     nodes = Node.objects.filter(cluster=cluster).annotate(
         gpu=Cast(KeyTextTransform(GPU, "allocatable_gpus"), BigIntegerField())
     )
-    large = nodes.filter(allocatable_cpu_m__gte=asked.cpu_m, allocatable_memory_b__gte=asked.memory_b)
-    if (large.filter(gpu__gte=asked.gpu) if asked.gpu else large).exists():
+    large = nodes.filter(allocatable_cpu_m__gte=size.cpu_m, allocatable_memory_b__gte=size.memory_b)
+    if (large.filter(gpu__gte=size.gpu) if size.gpu else large).exists():
         return
-    largest = [found for field in ("allocatable_cpu_m", "allocatable_memory_b", "gpu") for found in _most(nodes, field)]
+    largest = [node for field in ("allocatable_cpu_m", "allocatable_memory_b", "gpu") for node in _most(nodes, field)]
     if largest:
-        raise misfit(asked, largest, cluster.name)
+        raise misfit(size, largest, cluster.name)
 
 
 # The first of what is asked for that no node of its cluster can take, where the nodes are known.
@@ -51,14 +51,14 @@ ORDER BY asked.position LIMIT 1
 def check_all_fit(asked: Iterable[tuple[Cluster, Size]]) -> None:
     """The same for many containers in one query, however many. Raises Invalid about the first that fits nowhere."""
     different = {(cluster.pk, size): (cluster, size) for cluster, size in asked if not _makes_nodes(cluster)}
-    found = list(different.values())
-    columns = [[cluster.pk for cluster, _ in found]]
-    columns += [[size.of(resource) for _, size in found] for resource in ("cpu", "memory", GPU)]
+    pairs = list(different.values())
+    columns = [[cluster.pk for cluster, _ in pairs]]
+    columns += [[size.of(resource) for _, size in pairs] for resource in ("cpu", "memory", GPU)]
     with prepared.cursor() as cursor:
         cursor.execute(_MISFIT, [*columns, GPU])
         misfits = cursor.fetchall()
     if misfits:
-        check_fits(*found[misfits[0][0] - 1])
+        check_fits(*pairs[misfits[0][0] - 1])
 
 
 def _makes_nodes(cluster: Cluster) -> bool:

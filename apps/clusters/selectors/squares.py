@@ -47,15 +47,15 @@ def draw(squares: Iterable[Square], cluster: str) -> SafeString:
 
 
 def _draw(square: Square, before: str, after: str) -> str:
-    seen = wording.look_of(square.state)
-    told = f", {square.detail}" if square.detail else ""
-    css = f"{seen.tone} young" if square.young else seen.tone
-    shape = f'<svg aria-hidden="true"><use href="#s-{seen.icon}"></use></svg>'
+    look = wording.look_of(square.state)
+    detail = f", {square.detail}" if square.detail else ""
+    css = f"{look.tone} young" if square.young else look.tone
+    shape = f'<svg aria-hidden="true"><use href="#s-{look.icon}"></use></svg>'
     words = " ".join(filter(None, (square.name, square.namespace, square.project, square.node, square.state)))
     item = f'<li id="pod-{square.pk}" data-words="{escape(words.lower())}">'
     if not square.name:
         title = escape(f"{ANONYMOUS}: {square.state}")
         return f'{item}<span class="{css}" role="img" aria-label="{title}" title="{title}">{shape}</span></li>'
-    title = escape(f"{square.namespace}/{square.name}: {square.state}{told}")
+    title = escape(f"{square.namespace}/{square.name}: {square.state}{detail}")
     to = f"{before}{quote(square.namespace, safe='')}/{quote(square.name, safe='')}{after}"
     return f'{item}<a class="{css}" href="{to}" title="{title}">{shape}</a></li>'

@@ -96,10 +96,10 @@ class HasRoom:
         return self.room.gpus
 
 
-def pod_groups(found: QuerySet[Pod], *by: str) -> Iterable[Group]:
+def pod_groups(pods: QuerySet[Pod], *by: str) -> Iterable[Group]:
     """The pods that have not ended, in groups of equal `by` and equal GPUs."""
     groups: Iterable[Group] = (
-        found.filter(ACTIVE)
+        pods.filter(ACTIVE)
         .order_by()
         .values(*by, "requests_gpus")
         .annotate(
@@ -151,17 +151,17 @@ def pods_by_cluster(cluster_ids: Sequence[int]) -> list[Group]:
 def pods_by_cluster_and_project(cluster_ids: Sequence[int]) -> tuple[list[Group], list[Group]]:
     """`pod_groups` by cluster and by project in one look at the pods: on a page of the whole fleet that look is what
     costs. One query."""
-    found = _groups(_BY_CLUSTER_AND_PROJECT, [list(cluster_ids), list(ENDED)], "requests_gpus")
-    return [group for group in found if group["of_cluster"]], [group for group in found if not group["of_cluster"]]
+    groups = _groups(_BY_CLUSTER_AND_PROJECT, [list(cluster_ids), list(ENDED)], "requests_gpus")
+    return [group for group in groups if group["of_cluster"]], [group for group in groups if not group["of_cluster"]]
 
 
 def _groups(sql: str, values: list[Any], gpu_column: str) -> list[Group]:
     with prepared.cursor() as cursor:
         cursor.execute(sql, values)
         names = [column.name for column in cursor.description or ()]
-        found = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     read = functools.cache(json.loads)
-    return [group | {gpu_column: read(group[gpu_column])} for group in found]
+    return [group | {gpu_column: read(group[gpu_column])} for group in rows]
 
 
 def room(nodes: Iterable[Group], pods: Iterable[Group]) -> Room:
@@ -189,31 +189,31 @@ def together(rooms: Iterable[Room]) -> Room:
     """Many rooms as one."""
     rooms = list(rooms)
     kinds: dict[str, list[Capacity]] = {}
-    for use in (use for found in rooms for use in found.gpus):
+    for use in (use for each in rooms for use in each.gpus):
         kinds.setdefault(use.kind, []).append(use.capacity)
     return Room(
         **{
-            name: sum(getattr(found, name) for found in rooms)
+            name: sum(getattr(each, name) for each in rooms)
             for name in ("nodes", "nodes_ready", "pods", "pods_bad", "pods_waiting")
         },
-        cpu=_add([found.cpu for found in rooms], "cpu"),
-        memory=_add([found.memory for found in rooms], "bytes"),
+        cpu=_add([each.cpu for each in rooms], "cpu"),
+        memory=_add([each.memory for each in rooms], "bytes"),
         gpus=tuple(GpuUse(kind, _add(parts, "")) for kind, parts in sorted(kinds.items())),
     )
 
 
 def measured(groups: Iterable[Group], name: str) -> int | None:
     """The sum of what is measured; None where nothing is."""
-    found = [group[name] for group in groups if group[name] is not None]
-    return sum(found) if found else None
+    values = [group[name] for group in groups if group[name] is not None]
+    return sum(values) if values else None
 
 
 def grouped(groups: Iterable[Group], by: str) -> dict[Any, list[Group]]:
     """Groups by one of their keys."""
-    found: dict[Any, list[Group]] = {}
+    by_key: dict[Any, list[Group]] = {}
     for group in groups:
-        found.setdefault(group[by], []).append(group)
-    return found
+        by_key.setdefault(group[by], []).append(group)
+    return by_key
 
 
 def _sum(groups: Iterable[Group], name: str) -> int:

@@ -149,8 +149,8 @@ def _ask(cluster: Cluster, now: datetime) -> Report:
 
 def _twins(cluster: Cluster, uid: str) -> list[str]:
     """The names under which the cluster with this uid is registered beside this one."""
-    found = Cluster.objects.filter(identity=uid).exclude(identity="").exclude(pk=cluster.pk)
-    return list(found.order_by("name").values_list("name", flat=True))
+    twins = Cluster.objects.filter(identity=uid).exclude(identity="").exclude(pk=cluster.pk)
+    return list(twins.order_by("name").values_list("name", flat=True))
 
 
 def _store(cluster: Cluster, report: Report, started: datetime) -> None:
@@ -161,10 +161,10 @@ def _store(cluster: Cluster, report: Report, started: datetime) -> None:
     )
     before = cluster.check_report
     same = before.get("generation") == cluster.generation
-    known = {found["kind"]: found.get("since") for found in (before.get("findings") or [] if same else [])}
-    for found in stored["findings"]:
+    known = {finding["kind"]: finding.get("since") for finding in (before.get("findings") or [] if same else [])}
+    for finding in stored["findings"]:
         # Since when something is so is not when it was looked at last.
-        found["since"] = known.get(found["kind"]) or started.isoformat()
+        finding["since"] = known.get(finding["kind"]) or started.isoformat()
     won = (
         Cluster.objects.filter(pk=cluster.pk, generation=cluster.generation)
         .filter(Q(checked_at=None) | Q(checked_at__lt=started) | ~Q(check_report__generation=cluster.generation))

@@ -138,8 +138,8 @@ def all_dependents(pk: int) -> Dependents:
     ours = Pod.objects.present().filter(cluster=pk, phase__in=["Pending", "Running", "Unknown", ""]).exclude(project="")
     held = dependents.holdings(pk)
     places: set[str] = set(ours.order_by().values_list("namespace", flat=True).distinct())
-    for found in held:
-        places |= found.namespaces
+    for holding in held:
+        places |= holding.namespaces
     return Dependents(held, ours.count(), tuple(sorted(places)))
 
 
@@ -147,12 +147,16 @@ _WAY_OUT = "Or disable it; a disabled cluster that is gone for good can be aband
 
 
 def _still_used(cluster: Cluster, left: Dependents) -> Conflict:
-    found = left.blocking
-    said = " and ".join([", ".join(each.said for each in found[:-1]), found[-1].said] if found[1:] else [found[0].said])
+    holdings = left.blocking
+    said = " and ".join(
+        [", ".join(holding.said for holding in holdings[:-1]), holdings[-1].said]
+        if holdings[1:]
+        else [holdings[0].said]
+    )
     extensions: dict[str, Any] = {"account": left.as_dict()}
     return Conflict(
         f"Cluster {cluster.name} can't be removed: {said} depend{'s' if _one(left) else ''} on it.",
-        hint=" ".join([*(each.remedy for each in found), _WAY_OUT]),
+        hint=" ".join([*(holding.remedy for holding in holdings), _WAY_OUT]),
         extensions=extensions,
     )
 

@@ -245,8 +245,8 @@ def _known(cluster: Cluster, source: Source) -> bool:
         return False  # the key is lost: giving the credential again is the way out
 
 
-def _server_of(found: Cluster | Source) -> tuple[str, str, str]:
-    return found.server, found.ca, found.tls_server_name
+def _server_of(source: Cluster | Source) -> tuple[str, str, str]:
+    return source.server, source.ca, source.tls_server_name
 
 
 def _columns(source: Source) -> dict[str, Any]:

@@ -370,13 +370,13 @@ class ClusterWatch:
             logger.warning("cluster %s: %s (%s)", self.cluster_id, consequence, type(error).__name__)
 
 
-def _usage(found: Iterable[Any]) -> list[rows.Row]:
+def _usage(objects: Iterable[Any]) -> list[rows.Row]:
     """The rows of what can be read."""
-    made = []
-    for obj in found:
+    usage = []
+    for obj in objects:
         with suppress(AttributeError, TypeError, ValueError):
-            made.append(rows.usage_row(obj))
-    return made
+            usage.append(rows.usage_row(obj))
+    return usage
 
 
 def _moment(seconds: float | None) -> datetime | None:

@@ -41,7 +41,7 @@ class Database:
 
     def _shut(self) -> None:
         self._pool.shutdown()
-        for found in self._connections:
+        for opened in self._connections:
             # Django lets only the thread that opened a connection close it; these threads have ended.
-            found.inc_thread_sharing()
-            found.close()
+            opened.inc_thread_sharing()
+            opened.close()

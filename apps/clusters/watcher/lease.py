@@ -40,15 +40,15 @@ def announce(holder: str, limit: int, seconds: float) -> list[Member]:
             'SELECT holder, "limit", extract(epoch FROM now() - joined_at), expires_at <= now() '
             "FROM clusters_watcher ORDER BY joined_at, holder"
         )
-        found = cursor.fetchall()
-        gone = [name for name, _, _, expired in found if expired or is_dead(name)]
+        rows = cursor.fetchall()
+        gone = [name for name, _, _, expired in rows if expired or is_dead(name)]
         if gone:
             # Expired by now still: one that has just come back to life stays.
             cursor.execute(
                 "DELETE FROM clusters_watcher WHERE holder = ANY(%s) AND (expires_at <= now() OR holder = ANY(%s))",
                 [gone, [name for name in gone if is_dead(name)]],
             )
-    return [Member(name, most, float(age)) for name, most, age, _ in found if name not in gone]
+    return [Member(name, most, float(age)) for name, most, age, _ in rows if name not in gone]
 
 
 def leave(holder: str) -> None:

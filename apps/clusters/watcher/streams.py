@@ -90,8 +90,8 @@ class Stream:
                 distrusted = error.status in {400, 500} or isinstance(error, NotTheApiServer)
                 if isinstance(error, NotServed | Forbidden) or (failures >= FAILURES_UNTIL_LIST and distrusted):
                     self._version = ""
-                wanted = min(error.retry_after or 0.0, LONGEST_RETRY_AFTER)
-                await asyncio.sleep(max(self._timing.backoff(failures), wanted))
+                retry_after = min(error.retry_after or 0.0, LONGEST_RETRY_AFTER)
+                await asyncio.sleep(max(self._timing.backoff(failures), retry_after))
 
     async def _follow(self) -> bool:
         """List where that is due, and watch. True where the registered cluster has, or shows us, no such kind."""
@@ -139,24 +139,24 @@ class Stream:
     async def _list(self) -> None:
         # "0" lets the server answer out of its cache, which is cheap. After a 410 that may be older than what we have
         # seen, so only the first list of a stream's life does it.
-        wanted = "" if self._listed_before else "0"
+        from_version = "" if self._listed_before else "0"
         inbox, uids, version = self._desk.inbox, set[str](), ""
         pages = self._client.list(
             self._api_version,
             self.kind,
-            resource_version=wanted,
+            resource_version=from_version,
             seconds=self._timing.page_limit,
             large=self._writer.large_pages,
         )
         async with aclosing(pages):
-            async for objects, found in pages:
+            async for objects, page_version in pages:
                 many = len(objects) >= LOT
                 while objects:
                     # Reading a hundred objects takes milliseconds: let other clusters through between two lots.
                     uids |= inbox.listed(self.kind, objects[-LOT:])
                     del objects[-LOT:]
                     await asyncio.sleep(0)
-                version = version or found
+                version = version or page_version
                 self._writer.filled(self._desk)
                 if many:
                     await self._desk.stored()

@@ -70,9 +70,9 @@ class Supervisor:
                     await self._without_database(error)
                 await _wait(stop, self._timing.poll)
         finally:
-            held = {pk: found.fencing for pk, found in self._held.items()}
+            fencings = {pk: watched.fencing for pk, watched in self._held.items()}
             await self._end(list(self._held))
-            await self._leave(held)
+            await self._leave(fencings)
             for helper in helpers:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
@@ -81,28 +81,28 @@ class Supervisor:
 
     async def _round(self) -> None:
         """One look: which clusters there are, which of them are ours, what has changed."""
-        wanted = await self._control.run(_enabled_clusters)
+        enabled = await self._control.run(_enabled_clusters)
         # A watch that has ended by itself found its lease lost. It may be renewed all the same, as after a pause during
         # which nobody else wanted it: it is taken anew, or it would be held and never watched.
         await self._end(
-            [pk for pk, found in self._held.items() if wanted.get(pk) != found.generation or found.task.done()]
+            [pk for pk, watched in self._held.items() if enabled.get(pk) != watched.generation or watched.task.done()]
         )
         if time.monotonic() - self._renewed_at >= self._timing.renew:
             await self._renew()
-            await self._hand_over(len(wanted))
-        await self._take(wanted)
+            await self._hand_over(len(enabled))
+        await self._take(enabled)
         if time.monotonic() - self._touched_at >= self._timing.touch:
             self._touched_at = time.monotonic()
-            ages = [found.watch.age() for found in self._held.values() if found.watch is not None]
+            ages = [watched.watch.age() for watched in self._held.values() if watched.watch is not None]
             if ages:
                 await self._control.run(record_ages, ages)
 
     async def _renew(self) -> None:
-        held = {pk: found.fencing for pk, found in self._held.items()}
-        ours = await self._control.run(lease.renew, held, self._holder, self._timing.lease)
+        fencings = {pk: watched.fencing for pk, watched in self._held.items()}
+        ours = await self._control.run(lease.renew, fencings, self._holder, self._timing.lease)
         self._members = await self._control.run(lease.announce, self._holder, self._limit, self._timing.lease)
         self._renewed_at = time.monotonic()
-        lost = [pk for pk in held if pk not in ours]
+        lost = [pk for pk in fencings if pk not in ours]
         if lost:
             logger.warning("the leases of %d clusters were taken over", len(lost))
         await self._end(lost)
@@ -117,14 +117,14 @@ class Supervisor:
             await self._end(list(leaving))
             await self._control.run(lease.release, leaving, self._holder)
 
-    async def _take(self, wanted: dict[int, int]) -> None:
-        free = [pk for pk in wanted if pk not in self._held]
-        room = shares(len(wanted), self._members).get(self._holder, 0) - len(self._held)
+    async def _take(self, enabled: dict[int, int]) -> None:
+        free = [pk for pk in enabled if pk not in self._held]
+        room = shares(len(enabled), self._members).get(self._holder, 0) - len(self._held)
         if not free or room <= 0:
             return
         taken = await self._control.run(lease.acquire, free, self._holder, self._timing.lease, most=room)
         for pk, fencing in taken.items():
-            self._start(pk, wanted[pk], fencing)
+            self._start(pk, enabled[pk], fencing)
 
     async def _without_database(self, error: DatabaseError) -> None:
         logger.warning("Postgres can't be reached (%s); trying again", type(error).__name__)
@@ -178,10 +178,10 @@ class Supervisor:
             tasks.append(task)
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _leave(self, held: dict[int, int]) -> None:
+    async def _leave(self, fencings: dict[int, int]) -> None:
         try:
             await self._control.run(lease.leave, self._holder)
-            await self._control.run(lease.release, held, self._holder)
+            await self._control.run(lease.release, fencings, self._holder)
         except DatabaseError as error:
             logger.warning("the leases were not given back (%s); they end by themselves", type(error).__name__)
 

@@ -192,19 +192,19 @@ class Writer:
 
     async def _store(self, batches: Batches) -> dict[int, store.Written | Exception]:
         """What has become of each batch; a cluster whose lease is lost is not in the answer."""
-        found: dict[int, store.Written | Exception] = {}
-        wanted = {pk: entry for pk, entry in batches.items() if entry[1]}
-        found.update({pk: store.Written() for pk in batches if pk not in wanted})
-        if not wanted:
-            return found
+        outcomes: dict[int, store.Written | Exception] = {}
+        nonempty = {pk: entry for pk, entry in batches.items() if entry[1]}
+        outcomes.update({pk: store.Written() for pk in batches if pk not in nonempty})
+        if not nonempty:
+            return outcomes
         try:
-            found.update(await self._database.run(self._store_now, wanted))
+            outcomes.update(await self._database.run(self._store_now, nonempty))
         except Exception as error:  # noqa: BLE001 - a defect in what one cluster brings must not stop all of them
-            if len(wanted) == 1:
-                return found | dict.fromkeys(wanted, error)
-            for pk, entry in wanted.items():
-                found.update(await self._store({pk: entry}))
-        return found
+            if len(nonempty) == 1:
+                return outcomes | dict.fromkeys(nonempty, error)
+            for pk, entry in nonempty.items():
+                outcomes.update(await self._store({pk: entry}))
+        return outcomes
 
     def _store_now(self, batches: Batches) -> dict[int, store.Written]:
         """On a database thread: write, and in the same transaction ask for the work of all whom it concerns."""
@@ -212,18 +212,18 @@ class Writer:
         topics: list[str] = []
         with transaction.atomic():
             written = store.write_many(batches)
-            for pk, found in written.items():
-                wanted, hinted = interests.resolve(pk, found.changes)
-                _, spoken_of = interests.resolve(pk, found.spoken_of)
-                for kind, object_id in wanted:
+            for pk, outcome in written.items():
+                concerned, hinted = interests.resolve(pk, outcome.changes)
+                _, spoken_of = interests.resolve(pk, outcome.spoken_of)
+                for kind, object_id in concerned:
                     work_of.setdefault(kind, {})[object_id] = pk
                 topics += hinted + spoken_of
             for kind in sorted(work_of):
                 work.ask_many(kind, work_of[kind].items(), after=SETTLE_SECONDS)
-        for pk, found in written.items():
-            if found.anything:
+        for pk, outcome in written.items():
+            if outcome.anything:
                 topics.append(f"cluster:{pk}")
-        if any(found.anything for found in written.values()):
+        if any(outcome.anything for outcome in written.values()):
             topics.append("clusters")
         publish((topic, None) for topic in topics)
         return written
