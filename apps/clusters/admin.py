@@ -73,7 +73,7 @@ class ClusterAdmin(ServiceAdmin):
 
     @admin.display(description="Uid of kube-system")
     def known_by(self, cluster: Cluster) -> str:
-        """What the cluster is known by, whatever its address."""
+        """The cluster's identity, whatever its address."""
         return cluster.identity or "not known yet"
 
     @admin.display(description="Used CPU, memory")
@@ -83,7 +83,7 @@ class ClusterAdmin(ServiceAdmin):
 
     @admin.display(description="What runs there")
     def runs_there(self, cluster: Cluster) -> str:
-        """What goes on when the cluster is disabled or removed."""
+        """What goes on running when the cluster is disabled or removed."""
         there = services.all_dependents(cluster.pk)
         return ", ".join([*(held.said for held in there.holdings), f"{there.pods} pods"])
 

@@ -22,7 +22,7 @@ class ClustersConfig(AppConfig):
 
         overview.connect()
         belongings.register(holdings.of_project)
-        # What was found before a cluster was lost, or came back, says nothing of it now.
+        # A check from before the cluster was lost, or came back, says nothing of it now.
         interests.on_state(lambda cluster: work.ask(CHECK, cluster.pk, cluster=cluster.pk))
         work.register(CHECK, checking.check_now, lane=work.Lane.PERSON, resync=checking.unchecked)
         work.register(reaching.REACH, reaching.reach_round, lane=work.Lane.PERSON, resync=reaching.unanswered)

@@ -24,14 +24,14 @@ from apps.clusters.models import Pod
 from apps.clusters.states import ClusterState
 from apps.core.errors import FlotillaError, Missing, Unavailable
 
-# What one look brings at most, and what a download does.
+# The most that one look brings, and that a download does.
 FIRST_LINES = 5_000
 PART_BYTES = 1024 * 1024
 BURST_BYTES = 8 * PART_BYTES
 DOWNLOAD_BYTES = 16 * 1024 * 1024
 SPANS = {"300": timedelta(minutes=5), "3600": timedelta(hours=1)}
 ENDED = ("Succeeded", "Failed")
-# What a container waits for before it has a log; other reasons are Kubernetes' own, such as ImagePullBackOff.
+# Reasons of a container that has no log yet; other reasons are Kubernetes' own, such as ImagePullBackOff.
 _WAITS = {
     "PodScheduling": "it waits for a node",
     "ContainerCreating": "it is being made",
@@ -44,7 +44,7 @@ _TIME = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?Z$")
 
 @dataclass(frozen=True)
 class LogQuery:
-    """What a reader wants: which container, from when, and after which line.
+    """A reader's wish: which container, from when, and after which line.
 
     `after` is the time of the last line that the reader has, RFC 3339 with up to nine digits, and `seen` how many lines
     of that very time it has.

@@ -52,7 +52,7 @@ class Cluster(models.Model):
     # The last check (`checks.Report`) with the generation that it was made for, and when it began.
     check_report = models.JSONField(default=dict, blank=True, editable=False)
     checked_at = models.DateTimeField(null=True, editable=False)
-    # When a check found that the cluster refuses us, while that is not said of it yet: another one must say so, too.
+    # The time of a first check at which the cluster refused us; a second one must confirm it before pages say so.
     doubted_at = models.DateTimeField(null=True, editable=False)
     # Everything that is shown is at least as new as this: the oldest proof of life of a needed stream.
     synced_at = models.DateTimeField(null=True, editable=False)
@@ -91,7 +91,7 @@ class Cluster(models.Model):
 
 
 class Reach(models.Model):
-    """Whether the cluster's pods reach Flotilla at `url`, as a Job on the cluster found when it was asked for last.
+    """Whether the cluster's pods reach Flotilla at `url`: the answer of the last Job that asked from there.
 
     `number` grows with each asking and names its Job. `outcome` (`reach.Outcome`) is empty until there is one; `words`
     are the pod's own, which may name addresses.
@@ -154,7 +154,7 @@ class Node(models.Model):
     allocatable_gpu = models.IntegerField(default=0)
     # By resource name, as the scheduler counts them: {"nvidia.com/gpu": 8, "nvidia.com/mig-1g.5gb": 7}.
     allocatable_gpus = models.JSONField(default=dict)
-    # What the machine has before the system's share is taken off: cpu (millicores), memory (bytes), pods, gpus by name.
+    # All that the machine has, the system's share included: cpu (millicores), memory (bytes), pods, gpus by name.
     capacity = models.JSONField(default=dict)
     allocatable_pods = models.IntegerField(default=0)
     used_cpu_m = models.BigIntegerField(null=True)

@@ -119,7 +119,7 @@ def recent_outages(cluster_id: int) -> list[datetime]:
 
 
 def tidy(pk: int) -> Outcome:
-    """Drop what is old, and say so of clusters that nobody watches; `pk` is that of the one object there is."""
+    """Drop old rows, and report clusters that no watcher holds; `pk` is that of the one object there is."""
     now = timezone.now()
     KubeEvent.objects.filter(last_at__lt=now - EVENTS_KEPT).delete()
     Pod.objects.filter(deleted_at__lt=now - DELETED_PODS_KEPT).delete()

@@ -1,4 +1,4 @@
-"""States of a cluster, and which it is in by what was observed. Pure."""
+"""The states of a cluster, and the one that an observation puts it in. Pure."""
 
 import enum
 from collections.abc import Mapping

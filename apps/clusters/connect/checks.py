@@ -1,4 +1,4 @@
-"""What a check of a cluster amounts to: facts in, a report with findings and a sentence out. Pure."""
+"""Judges a check of a cluster: facts in, a report with findings and a sentence out. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -55,7 +55,7 @@ class Skew:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that a person should do something about, though the cluster may work."""
+    """A fault that a person should mend, though the cluster may work."""
 
     kind: str
     title: str
@@ -65,7 +65,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Facts:
-    """What was asked and answered. None stands for what could not be asked."""
+    """The answers that a check got. None stands for a question that could not be asked."""
 
     version: str
     latency_s: float
@@ -170,7 +170,7 @@ def failed(
 
 
 def credential_findings(credential: Validity, now: datetime) -> list[Finding]:
-    """That the credential has ended or ends soon, unless it renews itself."""
+    """The finding that the credential has ended or ends soon, unless it renews itself."""
     if credential.expires_at is None or credential.renews_itself:
         return []
     left = credential.expires_at - now

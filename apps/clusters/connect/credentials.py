@@ -1,4 +1,4 @@
-"""What a stored credential says of itself: its kind and when it ends. Pure; nothing here verifies a signature."""
+"""Reads a stored credential's kind and end. Pure; nothing here verifies a signature."""
 
 import base64
 import binascii

@@ -26,7 +26,7 @@ class Dependents:
 
     @property
     def running(self) -> str:
-        """What goes on there whatever is done here."""
+        """What goes on running there, whatever is done here."""
         if not self.pods:
             return "Nothing on the cluster itself is touched, and no pod of Flotilla's runs there."
         many = self.pods != 1
@@ -76,5 +76,5 @@ def give_up(cluster_id: int, principal: Principal) -> None:
 
 
 def holdings(cluster_id: int) -> tuple[Holding, ...]:
-    """What all apps have there."""
+    """The holdings of all apps on a cluster."""
     return tuple(holding for provider in _providers for holding in provider(cluster_id) if holding.count)

@@ -1,4 +1,4 @@
-"""Asks a cluster what a check wants to know. What the answers amount to is decided in `checks`."""
+"""Asks a cluster what a check wants to know; `checks` judges the answers."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -61,7 +61,7 @@ def refusal(error: KubeError) -> tuple[str, str]:
 
 
 def _answered(error: KubeError) -> bool:
-    """Whether it is the API server's own answer."""
+    """Whether the API server itself gave this answer."""
     return error.status != 0 and not isinstance(error, Unreachable)
 
 
@@ -106,7 +106,7 @@ def _engines(client: KubeClient, groups: Mapping[str, Sequence[str]]) -> tuple[E
 
 
 def _telling(client: KubeClient, known: Known) -> list[dict[str, Any]]:
-    """What may tell the engine's version: one small answer a name, whatever the cluster's size."""
+    """The objects that may tell the engine's version: one small answer a name, whatever the cluster's size."""
     objects: list[dict[str, Any]] = []
     # The version is a courtesy: without it the engine is still named.
     with suppress(KubeError):

@@ -102,7 +102,7 @@ metadata:
     kubernetes.io/service-account.name: {NAME}
 type: kubernetes.io/service-account-token"""
 
-# What makes a kubeconfig out of the above, on a machine whose kubectl administers the cluster.
+# Makes a kubeconfig out of the above, on a machine whose kubectl administers the cluster.
 KUBECONFIG_COMMAND = f"""\
 get() {{ kubectl -n {NAMESPACE} get secret {NAME} -o jsonpath="{{.data.$1}}"; }}
 server=$(kubectl config view --minify -o jsonpath='{{.clusters[0].cluster.server}}')

@@ -53,7 +53,7 @@ _CLUSTER_TAKEN = frozenset(
 
 @dataclass(frozen=True)
 class Kubeconfig:
-    """What a connection needs. Secrets are left out of `repr`, so that no traceback or log shows them."""
+    """The parts of a connection. Secrets are left out of `repr`, so that no traceback or log shows them."""
 
     server: str
     ca: str = ""

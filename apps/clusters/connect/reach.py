@@ -18,7 +18,7 @@ JOB, CONTAINER = "flotilla-reach", "ask"
 DEADLINE_SECONDS, KEEP_SECONDS = 60, 300
 # From asking on: a pod that has not begun to ask by then does not tell whether it could reach us.
 PATIENCE_SECONDS = 90.0
-# After so long nobody is at it any more, and it may be asked for again.
+# After so long no worker is still asking, and an administrator may ask again.
 GIVEN_UP = timedelta(minutes=3)
 WORDS_LENGTH = 600
 # Waiting for these is of no use.
@@ -28,7 +28,7 @@ _HOPELESS = frozenset(
 
 
 class Outcome(StrEnum):
-    """What came of it. `NotRun` says nothing about the address: the pod could not ask."""
+    """The outcome of one asking. `NotRun` says nothing about the address: the pod could not ask."""
 
     REACHED = "Reached"
     REFUSED = "Refused"
@@ -84,7 +84,7 @@ _EXPLAINED: Mapping[str, str] = {
 
 
 def is_under_way(outcome: str, asked_at: datetime, now: datetime) -> bool:
-    """Whether somebody is still at it; without an outcome by then no worker has come to it."""
+    """Whether the asking still goes on; after `GIVEN_UP` without an outcome no worker has come to it."""
     return not outcome and asked_at > now - GIVEN_UP
 
 
@@ -145,7 +145,7 @@ def ended(pods: Sequence[Object]) -> Object | None:
 
 
 def heard(log: str) -> Verdict:
-    """What the words of a pod that has asked amount to."""
+    """The verdict on the words of a pod that has asked."""
     words = cut(" ".join(log.split()), WORDS_LENGTH)
     if '"checks"' in log:
         return Verdict(Outcome.REACHED, words)
@@ -178,7 +178,7 @@ _SIGNS: tuple[tuple[Outcome, re.Pattern[str]], ...] = tuple(
 
 
 def silent(job: Object, pods: Sequence[Object], waited: float) -> Verdict | None:
-    """What it means that no pod has spoken `waited` seconds after it was asked for; None: wait on."""
+    """The verdict when no pod has spoken `waited` seconds after the asking; None: wait on."""
     for condition in _status(job).get("conditions") or []:
         if condition.get("type") == "Failed" and condition.get("status") == "True":
             outcome = Outcome.TIMEOUT if condition.get("reason") == "DeadlineExceeded" else Outcome.NOT_RUN
@@ -199,7 +199,7 @@ def silent(job: Object, pods: Sequence[Object], waited: float) -> Verdict | None
 
 
 def _waits(pod: Object) -> list[tuple[str, str]]:
-    """(reason, message) of what a pod waits for: its container, or a node."""
+    """(reason, message) of each wait of a pod: for its container, or for a node."""
     status = _status(pod)
     states = [(each.get("state") or {}).get("waiting") or {} for each in status.get("containerStatuses") or []]
     waits = [(str(each["reason"]), str(each.get("message") or "")) for each in states if each.get("reason")]

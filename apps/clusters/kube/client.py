@@ -22,7 +22,7 @@ PAGE = 500
 MAX_VERSION = 60
 MAX_GROUP = 253
 MAX_VERSIONS = 20
-# The adapter's own bound on a log that nobody limited.
+# The adapter's own bound on a log where the caller sets none.
 LOG_BYTES = 4 * 1024 * 1024
 
 Object = dict[str, Any]
@@ -69,7 +69,7 @@ class KubeClient:
             self._transport.opinions.refused = refused
 
     def version(self) -> str:
-        """The server's version, such as "v1.37.1". Raises NotTheApiServer when what answers tells none."""
+        """The server's version, such as "v1.37.1". Raises NotTheApiServer when the answer names none."""
         answer = answers.decode(self._transport.call("GET", "/version", timeout=5.0))
         version = plain(answer.get("gitVersion"), MAX_VERSION)
         if not version:
@@ -77,7 +77,7 @@ class KubeClient:
         return version
 
     def uid(self) -> str:
-        """What the cluster is known by: the uid of its namespace `kube-system`."""
+        """The cluster's identity: the uid of its namespace `kube-system`."""
         return identity.uid_of(self._kube_system())
 
     def confirm_identity(self) -> None:
@@ -133,7 +133,7 @@ class KubeClient:
     ) -> list[Object]:
         """All objects of a kind that the selectors choose, read in pages; of all namespaces when none is given.
 
-        Who acts because there are none calls `confirm_identity` first.
+        A caller that acts because there are none calls `confirm_identity` first.
         """
         path = paths.collection(api_version, kind, namespace)
         query = {"labelSelector": label_selector, "fieldSelector": field_selector}

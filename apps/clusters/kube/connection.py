@@ -83,7 +83,7 @@ def tls_context(connection: Connection) -> ssl.SSLContext:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if connection.client_certificate:
             _load_client_certificate(context, connection)
-    # What is no ASCII text it does not even hand to OpenSSL.
+    # The ssl module does not even hand OpenSSL a text that is not ASCII.
     except (ssl.SSLError, ValueError, TypeError) as error:
         message = "The stored CA or client certificate can't be read. Register the cluster's credential again."
         raise Unreachable(0, "BadCertificate", message) from error

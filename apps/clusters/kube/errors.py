@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from apps.core.text.jsontext import plain
 
-# What is kept of what a server says of itself: it is stored, shown and logged, and a server may say anything.
+# The most that is kept of a server's own words: they are stored, shown and logged, and a server may say anything.
 MAX_MESSAGE = 1000
 MAX_REASON = 60
 

@@ -11,7 +11,7 @@ from apps.clusters.kube.errors import Unreachable
 
 
 def unreachable(error: Exception, connection: Connection) -> Unreachable:
-    """What the failure of a call by this connection means."""
+    """The Unreachable that tells people why a call by this connection failed."""
     causes = list(_causes(error))
     return _by_tls(causes, connection) or _by_socket(error, causes, connection)
 

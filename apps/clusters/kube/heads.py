@@ -16,7 +16,7 @@ from urllib3.connectionpool import HTTPSConnectionPool
 
 # From the request's last byte to the head's, in seconds. Each read of it is bounded by the caller's own limit, too.
 HEAD_SECONDS = 20.0
-# How often is looked for heads that are late.
+# The pause between two looks for late heads.
 LOOK_SECONDS = 0.5
 
 
@@ -44,7 +44,7 @@ class Guard:
             self._filled.set()
 
     def end(self, connection: "BoundedConnection") -> bool:
-        """It waits no more; whether it was cut."""
+        """The connection no longer waits. Returns whether it was cut."""
         return self._waiting.pop(connection, None) is None
 
     def _run(self) -> None:
@@ -57,7 +57,7 @@ class Guard:
                     connection.cut()
             if not self._waiting:
                 self._filled.clear()
-                # Who came between the two lines finds the flag as it was, and must not wait for the next one.
+                # A thread that came between the two lines finds the flag as it was, and must not wait for the next one.
                 if self._waiting:
                     self._filled.set()
 
@@ -82,7 +82,7 @@ class BoundedConnection(HTTPSConnection):
         return answer
 
     def cut(self) -> None:
-        """Let whoever reads from it fail."""
+        """Cut the connection: a thread that reads from it fails."""
         if self.sock is not None:
             with contextlib.suppress(OSError):  # it is closed already
                 self.sock.shutdown(socket.SHUT_RDWR)

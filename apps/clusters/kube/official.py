@@ -4,7 +4,7 @@ It reads certificates from files at each connection, so that a client's key woul
 that is dialled while the certificate is checked for a name, and no bound on the head of an answer. All of that is in
 the pool of connections that it is given here.
 
-Its import takes a third of a second and 14 MB. Only who makes a first client pays for it: each worker, and a web
+Its import takes a third of a second and 14 MB. Only a process that makes a client pays for it: each worker, and a web
 process once somebody reads a log there.
 """
 

@@ -23,7 +23,7 @@ SECONDS = 15.0
 FORGOTTEN_SECONDS = 900.0
 MAX_REMEMBERED = 512
 
-# Who asks for what: the HTTP method, and the subject without its name; nothing for a refused credential.
+# A request without its object's name: the HTTP method and the subject; nothing for a refused credential.
 Question = tuple[str, Subject] | None
 
 

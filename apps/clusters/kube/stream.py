@@ -30,7 +30,7 @@ MAX_EVENT_BYTES = 8 * 1024 * 1024
 MAX_PAGE_BYTES = 8 * 1024 * 1024
 # metrics-server knows no pages: 10,000 pods are about 5 MB.
 MAX_METRICS_BYTES = 32 * 1024 * 1024
-# What is read of the answer of a server that refuses.
+# At most this much is read of a refusing server's answer.
 MAX_ERROR_BYTES = 64 * 1024
 LARGE_PAGE_BYTES = 256 * 1024
 SMALLEST_PAGE = 20

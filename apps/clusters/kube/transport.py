@@ -20,7 +20,7 @@ from apps.core.work import contact
 
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 10.0
-# How urllib3 says that there was no connection on which anything could have been sent.
+# urllib3 raises these when there was no connection on which anything could have been sent.
 _NOT_CONNECTED = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
 MAX_ANSWER_BYTES = 128 * 1024 * 1024
 # A read limit starts anew with each byte: this bounds an answer that drips in.

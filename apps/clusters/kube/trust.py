@@ -15,7 +15,7 @@ from apps.clusters.kube.connection import SHOWN, Connection
 
 # OpenSSL's X509_V_ERR_*: include/openssl/x509_vfy.h.
 _NOT_YET_VALID, _EXPIRED, _OTHER_HOST, _OTHER_ADDRESS = 9, 10, 62, 64
-# How OpenSSL names the alerts (RFC 8446, 6.2) by which a server turns down a client's certificate.
+# OpenSSL's names of the alerts (RFC 8446, 6.2) by which a server turns down a client's certificate.
 _REFUSALS = (
     *("CERTIFICATE_EXPIRED", "CERTIFICATE_REVOKED", "CERTIFICATE_UNKNOWN", "CERTIFICATE_REQUIRED"),
     *("BAD_CERTIFICATE", "UNSUPPORTED_CERTIFICATE", "ALERT_UNKNOWN_CA", "ALERT_ACCESS_DENIED"),
@@ -75,7 +75,7 @@ def expired_since(connection: Connection) -> str:
 
 
 def refusal(connection: Connection, why: str) -> str:
-    """That the server does not take our client certificate: what we show, and what it says."""
+    """The sentence for a server that refuses our client certificate: what we show, and what it says."""
     since = expired_since(connection)
     ours = f"Flotilla's client certificate expired on {since}, and the server" if since else "The server"
     rejection = "does not take it" if since else "does not take Flotilla's client certificate"

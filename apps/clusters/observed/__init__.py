@@ -1,1 +1,1 @@
-"""What is seen on clusters: from Kubernetes' objects to the rows that are stored, and who is concerned by a change."""
+"""From Kubernetes' objects to stored rows, and from a changed object to the work that it concerns."""

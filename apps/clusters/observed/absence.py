@@ -17,5 +17,5 @@ AGAIN = timedelta(seconds=15)
 
 
 def is_believed(first_said: datetime | None, now: datetime) -> bool:
-    """Whether an absence that is said now, and was `first_said` then without a word against it since, is believed."""
+    """Whether to believe an absence that is said now and was first said at `first_said`, never contradicted since."""
     return first_said is not None and now - first_said >= AGAIN

@@ -44,10 +44,10 @@ class Verdict(NamedTuple):
 
 
 def pod_health(pod: Object) -> Verdict:
-    """What state a pod is in, and why."""
+    """A pod's state, and the reason for it."""
     status = pod.get("status") or {}
     phase = str(status.get("phase") or "Unknown")
-    # How it ended counts, whether or not somebody deletes what is left of it.
+    # The pod's end counts, whether or not the ended pod is being deleted.
     if phase == "Succeeded":
         return Verdict(Health.HEALTHY, "Completed", "All containers ended with exit code 0.", 0)
     if phase == "Failed":
@@ -262,7 +262,7 @@ def _waiting(pod: Object, status: Object) -> Verdict | None:
     ]
     waits = [(name, container, waiting) for name, container, waiting in states if waiting]
     sidecars = set(names_of(pod.get("spec") or {}))
-    # How a sidecar ends is no end of the pod: the others tell more, and it has no exit code for whoever launched it.
+    # A sidecar's end is no end of the pod: the others tell more, and a sidecar's exit code is not the pod's.
     for name, container, waiting in sorted(waits, key=lambda each: each[0] in sidecars):
         verdict = _stuck(name, container, waiting)
         if verdict is not None:

@@ -1,4 +1,4 @@
-"""What a project has on clusters as observed, for who deletes the project."""
+"""A project's pods on clusters as observed, for the deletion of the project."""
 
 from apps.clusters.models import Pod
 from apps.core.holdings import NAMES_SHOWN, Holding

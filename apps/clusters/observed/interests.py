@@ -1,4 +1,4 @@
-"""Whose work a changed object is: apps above register a resolver for a label that they put on what they make.
+"""From a changed object to the work it causes: apps above register a resolver for a label of the objects they make.
 
 route("flotilla.dev/run", lambda cluster, namespace, labels: [("run", int(labels[...]))], topic="run")
 """
@@ -48,8 +48,8 @@ def route(label: str, resolver: Resolver, *, topic: str = "", homes: Homes | Non
     pairs of work.
 
     With `topic`, viewers also get the hint "<topic>:<pk>" for each pk. The resolver may query Postgres: it is called
-    once per batch for all objects of one namespace with the same value of the label. `homes` is asked once for all that
-    it found: what is on another cluster, where somebody uses the same label, is left out.
+    once per batch for all objects of one namespace with the same value of the label. `homes` is asked once for all
+    the work that it returned: work of another cluster, where somebody uses the same label, is left out.
     """
     _routes[label] = _Route(label, resolver, topic, homes)
 

@@ -1,4 +1,4 @@
-"""Whose pod it is: apps above say which of their objects made it, so that a pod's page can lead there.
+"""The owner of a pod: apps above say which of their objects made it, so that a pod's page can lead there.
 
 owners.register(fn) in AppConfig.ready(); `fn(pod)` returns an Owner, or None when the pod is none of its own.
 """
@@ -11,7 +11,7 @@ from apps.clusters.models import Pod
 
 @dataclass(frozen=True)
 class Owner:
-    """What made a pod: its kind and name for people, its page ("" where it has none), and a remark."""
+    """The object that made a pod: its kind and name for people, its page ("" where it has none), and a remark."""
 
     kind: str
     name: str

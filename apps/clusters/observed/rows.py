@@ -167,7 +167,7 @@ def event_row(event: Object, now: datetime) -> Row:
     }
 
 
-# What a kind adds to its row: how many pods it wants and has, and what pages show.
+# A kind's part of its row: how many pods it wants and has, and the details that pages show.
 _Described = tuple[int | None, int | None, Row]
 
 
@@ -321,7 +321,7 @@ def _container(container: Object) -> Row:
 
 
 def _state(state: Any) -> Row:
-    """What pages read of a container's state, whatever else a server may send there."""
+    """The part of a container's state that pages read, whatever else a server may send there."""
     known = state if isinstance(state, Mapping) else {}
     return {
         kind: {
@@ -361,5 +361,5 @@ def _labels(metadata: Object) -> dict[str, str]:
 
 
 def uid_of(metadata: Object) -> str:
-    """What names an object's row within its cluster; "" for an object that has no uid."""
+    """The uid, which names an object's row within its cluster; "" for an object that has none."""
     return cut(metadata.get("uid"), 64)

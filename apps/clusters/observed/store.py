@@ -16,7 +16,7 @@ from apps.core.text.names import NAMESPACE_PREFIX
 
 logger = logging.getLogger(__name__)
 
-# How long a writer may leave a transaction open without a word before Postgres ends its session.
+# A writer may leave a transaction open this long without a statement before Postgres ends its session.
 STOPPED_AFTER = "5s"
 STATEMENT_LIMIT = "30s"
 # (cluster, uid): what names a row of any of these tables.
@@ -269,7 +269,7 @@ def _write_workloads(ours: Mapping[int, Batch], written: Mapping[int, Written], 
     for pk, uid in _upsert(_WORKLOADS, {pk: batch.workloads for pk, batch in ours.items()}, written, one_by_one):
         row = ours[pk].workloads[uid]
         change = Changed(row["kind"], row["namespace"], row["name"], row["labels"])
-        # What an autoscaler does shows in its Deployment, which wakes: its own figures change every 15 s.
+        # An autoscaler's effect shows in its Deployment, which wakes: its own figures change every 15 s.
         quiet = row["kind"] == "HorizontalPodAutoscaler"
         (written[pk].spoken_of if quiet else written[pk].changes).append(change)
 

@@ -1,4 +1,4 @@
-"""What a cluster says, as Postgres can hold it and pages can read it. Pure.
+"""A cluster's values in a form that Postgres can hold and pages can read. Pure.
 
 Postgres takes "infinity" and the year 200000 for times, which Python can't read back.
 """
@@ -30,7 +30,7 @@ def moment(value: Any) -> datetime | None:
 
 
 def time_text(value: Any) -> str | None:
-    """The same as a text."""
+    """The same moment as a text in ISO 8601; None where there is none."""
     time = moment(value)
     return time.isoformat() if time else None
 

@@ -17,7 +17,7 @@ class Verdict(NamedTuple):
 
 
 class CutOff(NamedTuple):
-    """What a page says whose cluster is not watched now: a kind of empty state, what is so, and the next step."""
+    """The text of a page whose cluster is not watched now: a kind of empty state, the reason, and the next step."""
 
     kind: str
     title: str
@@ -126,12 +126,12 @@ def names_of(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
-# What the message of these says already.
+# The messages of these reasons already tell the next step.
 _TELL_THE_STEP = frozenset({"CertificateInvalid", "ClientCertificateRefused", "AnotherCluster", "WatcherFailing"})
 
 
 def cut_off(state: str, reason: str, message: str, *, locked_out: bool, known: bool) -> CutOff | None:
-    """What a page says in place of what it can't show; None while the cluster is watched.
+    """The text of a page in place of what it can't show; None while the cluster is watched.
 
     `known` says whether anything of it was ever seen.
     """

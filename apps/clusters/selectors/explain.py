@@ -25,7 +25,7 @@ ENDED = ("Succeeded", "Failed")
 MAX_EVENTS, MAX_HOLDERS = 2000, 500
 # A controller that is refused tries again within minutes; an older refusal is no longer why.
 REFUSAL_AGE = timedelta(minutes=30)
-# What is read of a node in any case.
+# The columns of a node that are always read.
 _COLUMNS = (
     *("cluster_id", "name", "ready", "schedulable", "reason", "taints"),
     *("allocatable_cpu_m", "allocatable_memory_b", "allocatable_pods", "allocatable_gpu", "allocatable_gpus"),

@@ -10,7 +10,7 @@ from apps.clusters.selectors.sums import ENDED
 
 
 class Free(NamedTuple):
-    """How much of a resource nobody has asked for: on all nodes that take pods together, and on the one with most,
+    """How much of a resource no pod has asked for: on all nodes that take pods together, and on the one with most,
     which is all that one pod could get. CPU in millicores, memory in bytes."""
 
     total: int
@@ -18,7 +18,7 @@ class Free(NamedTuple):
 
 
 NOTHING = Free(0, 0)
-# What is free on a node that is cordoned or not ready, or that has as many pods as it may, is for nobody.
+# No pod can get what is free on a node that is cordoned, not ready, or full of pods.
 _FREE = f"""
 WITH pod AS (
   SELECT cluster_id, node_name, requests_cpu_m, requests_memory_b, requests_gpus FROM {Pod._meta.db_table}
@@ -50,7 +50,7 @@ FROM free GROUP BY cluster_id, resource
 def free_room(cluster_ids: Sequence[int]) -> Mapping[int, Mapping[str, Free]]:
     """What is free on each cluster, by resource: "cpu", "memory", and each kind of GPU. One query.
 
-    Taints are left out of account: who asks for a GPU tolerates those of its nodes.
+    Taints are left out of account: a pod that asks for a GPU tolerates those of its nodes.
     """
     by_cluster: dict[int, dict[str, Free]] = {}
     with connection.cursor() as cursor:

@@ -12,7 +12,7 @@ from apps.clusters.selectors.sums import ACTIVE, HasRoom, Room, grouped, pod_gro
 from apps.core.access import Principal
 from apps.core.errors import Missing
 
-# What a row of a table shows; conditions, taints and capacity are for the node's own page.
+# The columns of a table's row; conditions, taints and capacity are for the node's own page.
 _COLUMNS = (
     *(
         "cluster_id",
@@ -40,7 +40,7 @@ class NodeRow(HasRoom):
 
 @dataclass(frozen=True)
 class Brief:
-    """What a node is found and told apart by; 500 of them are read in no time."""
+    """The columns by which people search and tell nodes apart; 500 of them are read in no time."""
 
     pk: int
     name: str

@@ -19,7 +19,7 @@ from apps.core.pages import nav
 from apps.core.states import Health
 
 ANONYMOUS = "a pod of another project"
-# What needs somebody first, what has ended last.
+# Pods that need a person come first, ended ones last.
 _SEVERITY = Case(
     When(health=Health.DEGRADED, then=Value(0)),
     When(phase__in=ENDED, then=Value(4)),
@@ -46,7 +46,7 @@ class PodView:
 
 
 def pods_of(cluster: Cluster, principal: Principal, *, namespace: str = "", node: str = "") -> QuerySet[Pod]:
-    """Present pods, newest first. By namespace only what may be named is found."""
+    """Present pods, newest first. With `namespace`, only those that the caller may name."""
     pods = Pod.objects.present().filter(cluster=cluster).order_by("-id")
     if node:
         pods = pods.filter(node_name=node)
@@ -68,14 +68,14 @@ def pod_or_404(principal: Principal, cluster_name: str, namespace: str, name: st
 
 
 def squares_of(cluster: Cluster, principal: Principal, *, text: str = "") -> QuerySet[Pod]:
-    """Present pods as their squares show them, what needs somebody first, that match every word of `text`."""
+    """Present pods that match every word of `text`, as squares; those that need a person come first."""
     return matching(Pod.objects.present().filter(cluster=cluster), text, visibility_of(principal)).order_by(
         _SEVERITY, "namespace", "name", "id"
     )
 
 
 def pods_on(cluster: Cluster, node: str) -> QuerySet[Pod]:
-    """Present pods of a node, what needs somebody first, without what only a pod's own page shows."""
+    """Present pods of a node, those that need a person first, without the columns of a pod's own page."""
     pods = Pod.objects.present().filter(cluster=cluster, node_name=node)
     return pods.defer("labels", "status").order_by(_SEVERITY, "namespace", "name", "id")
 
@@ -121,7 +121,7 @@ def matching(pods: QuerySet[Pod], text: str, sight: Visibility) -> QuerySet[Pod]
             named &= Q(project__in=sight.projects)
         state = Q(reason__icontains=part) | Q(health__icontains=part)
         if part.lower() in "ready":
-            # What runs and is ready is called so.
+            # A pod that runs and is ready is called "ready".
             state |= Q(reason="Running")
         pods = pods.filter(named | state | Q(node_name__icontains=part))
     return pods

@@ -1,4 +1,4 @@
-"""Reads of stored checks: what everyone signed in may see of them, and what needs a person."""
+"""Reads of stored checks: the part that everyone signed in may see, and the findings that need a person."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ def reach_of(cluster: Cluster, principal: Principal) -> dict[str, Any] | None:
 
 
 def findings_of(cluster: Cluster) -> list[dict[str, Any]]:
-    """What the last check found to be done, and `since` when that is so, unless the connection was changed since."""
+    """The findings of the last check, each with `since`; none where the connection was changed after it."""
     if cluster.check_report.get("generation") != cluster.generation:
         return []
     findings = cluster.check_report.get("findings") or []

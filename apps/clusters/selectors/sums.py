@@ -61,7 +61,7 @@ class Room:
 
 
 class HasRoom:
-    """What `room` says, for rows that have one."""
+    """The figures of `room`, for rows that have one."""
 
     room: Room
 

@@ -37,11 +37,11 @@ from apps.core.work import DONE, Again, Outcome
 logger = logging.getLogger(__name__)
 
 EVERY = timedelta(minutes=10)
-# How long until a cluster that begins to refuse us is asked once more, before that is said of it.
+# The pause before a cluster that begins to refuse us is asked once more; only then is it said to refuse.
 SECOND_OPINION_SECONDS = 5.0
 # A refusal that was noted so long ago was another occasion.
 SECOND_OPINION_FORGOTTEN = timedelta(minutes=1)
-# What the overview and the cluster's own page show of a check.
+# The parts of a check that the overview and the cluster's own page show.
 _SHOWN_ELSEWHERE = ("findings", "engines", "generation")
 
 
@@ -97,7 +97,7 @@ def unchecked() -> list[tuple[int, int | None]]:
 
 
 def _seen_as(cluster: Cluster) -> str:
-    """What the watcher sees that would make a check find something else."""
+    """The watched facts whose change would change a check's findings."""
     return f"{cluster.state}, refuses us" if cluster.refuses_us else cluster.state
 
 
@@ -163,7 +163,7 @@ def _store(cluster: Cluster, report: Report, started: datetime) -> None:
     same = before.get("generation") == cluster.generation
     known = {finding["kind"]: finding.get("since") for finding in (before.get("findings") or [] if same else [])}
     for finding in stored["findings"]:
-        # Since when something is so is not when it was looked at last.
+        # A finding keeps the time of the check that first had it.
         finding["since"] = known.get(finding["kind"]) or started.isoformat()
     won = (
         Cluster.objects.filter(pk=cluster.pk, generation=cluster.generation)

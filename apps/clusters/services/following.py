@@ -1,4 +1,4 @@
-"""What lives on a cluster follows its state."""
+"""Lets the work on a cluster follow the cluster's state."""
 
 from apps.clusters.kube.errors import KubeError, Unauthorized
 from apps.clusters.models import Cluster
@@ -12,7 +12,7 @@ def follow_state(cluster: Cluster) -> None:
 
     Nothing is worked on for one that is away: it costs a try now and then. What waits is due when it is back.
     """
-    # First, since it asks for many rows in their order: a gate that opens locks some in none, and waits for nobody.
+    # First, since it asks for many rows in their order: a gate that opens locks some in none, and waits for no lock.
     interests.tell_state(cluster)
     if cluster.state == ClusterState.DISABLED:
         work.close(cluster.pk, "disabled", for_good=True)

@@ -77,7 +77,7 @@ def accept_identity(*, principal: Principal, cluster: Cluster, identity: str, ex
 
 
 def dependents_of(*, principal: Principal, cluster: Cluster) -> Dependents:
-    """What of Flotilla's lives on the cluster, of all projects; so for platform administrators."""
+    """All that Flotilla has on the cluster, of all projects; so for platform administrators."""
     if not principal.is_platform_admin:
         raise NotAllowed("Only a platform administrator sees what all projects have there.")
     return all_dependents(cluster.pk)
@@ -99,7 +99,7 @@ def delete_cluster(
             # The lease first, as the watcher does, which holds it while it writes rows that refer to the cluster: else
             # each could wait for the other.
             WatcherLease.objects.select_for_update().filter(cluster=pk).first()
-            # Waits for whoever is about to put something there, and makes the next one find no cluster.
+            # Waits for a transaction that is about to put something there, and makes the next one meet no cluster.
             locked = Cluster.objects.select_for_update().filter(pk=pk).first()
             if locked is None:
                 raise Missing(f"Cluster {cluster.name} is removed already.")
@@ -134,7 +134,7 @@ def delete_cluster(
 
 
 def all_dependents(pk: int) -> Dependents:
-    """What of Flotilla's lives on a cluster, for callers that have checked who asks."""
+    """All that Flotilla has on a cluster, for callers that have checked the principal."""
     ours = Pod.objects.present().filter(cluster=pk, phase__in=["Pending", "Running", "Unknown", ""]).exclude(project="")
     held = dependents.holdings(pk)
     places: set[str] = set(ours.order_by().values_list("namespace", flat=True).distinct())

@@ -20,7 +20,7 @@ from apps.core.hints import hint
 
 REACH = "reach"
 NAMESPACE = grants.NAMESPACE
-# How often a round looks whether the pod has spoken, in seconds.
+# The seconds between two looks whether the pod has spoken.
 LOOK_SECONDS = 1.0
 _LOG_BYTES = 4096
 
@@ -110,7 +110,7 @@ def _make(client: KubeClient, row: Reach) -> None:
 
 
 def _store(row: Reach, verdict: Verdict) -> None:
-    """Keep what came of it, unless it has been asked for again meanwhile."""
+    """Store the outcome, unless an administrator has asked again meanwhile."""
     mine = Reach.objects.filter(pk=row.pk, number=row.number, outcome="")
     if mine.update(outcome=verdict.outcome, words=verdict.words, ended_at=timezone.now()):
         hint(f"cluster-reach:{row.pk}")

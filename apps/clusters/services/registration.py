@@ -137,12 +137,12 @@ def ensure_registered(
     known = Cluster.objects.filter(name=name).first()
     if known is None:
         return register(principal=principal, name=name, kubeconfig_text=kubeconfig_text, labels=labels, again=True)
-    # Whoever starts the cluster itself knows its credential, and it may not answer yet.
+    # The caller starts the cluster and knows its credential; the cluster may not answer yet.
     return replace_kubeconfig(principal=principal, cluster=known, kubeconfig_text=kubeconfig_text, force=True)
 
 
 def described(cluster: Cluster) -> dict[str, Any]:
-    """What an audit row may say: the CA by its fingerprint, the credential by its kind only."""
+    """The values for an audit row: the CA by its fingerprint, the credential by its kind only."""
     return {
         "name": cluster.name,
         "labels": cluster.labels,

@@ -79,7 +79,7 @@ class Start:
 
 @dataclass
 class _Contact:
-    """What probes have found."""
+    """The outcomes of the probes so far."""
 
     seen_at: float | None = None
     failures: int = 0
@@ -136,13 +136,13 @@ class ClusterWatch:
             await client.close()
 
     def age(self) -> Age:
-        """How old what is known now is."""
+        """The age of what is known now."""
         contact = self._contact
         needed = [stream.alive_at for stream in contact.streams if not stream.optional]
         known = [at for at in needed if at is not None]
         synced = min(known) if known and len(known) == len(needed) else None
         if synced is not None and self._desk is not None and self._desk.behind_since is not None:
-            # What was heard is shown only when it is stored.
+            # Pages show only what is stored.
             synced = min(synced, self._desk.behind_since)
         return Age(
             self.cluster_id,
@@ -159,7 +159,7 @@ class ClusterWatch:
         )
 
     async def _go_on(self, work: Callable[[], Awaitable[None]], desk: Desk) -> None:
-        """Do something for as long as the cluster is watched. What fails in it is told, and costs nothing else."""
+        """Repeat a task for as long as the cluster is watched. A failure in it is reported, and costs nothing else."""
         failures = 0
         while True:
             began = time.monotonic()
@@ -191,7 +191,7 @@ class ClusterWatch:
             await self._report_news(desk, pause * (random.random() if contact.successes == 1 else 1.0))  # noqa: S311
 
     async def _ask(self, client: StreamClient) -> bool:
-        """Whether the cluster answers now; what it says is noted."""
+        """Whether the cluster answers now; its answer is noted."""
         contact, now = self._contact, time.monotonic()
         afresh = now - self._shaken_at >= self._timing.handshake
         try:
@@ -221,7 +221,7 @@ class ClusterWatch:
         return True
 
     async def _remember_identity(self) -> None:
-        """Store which cluster has answered first; whoever was quicker has the last word."""
+        """Store which cluster has answered first; where two processes try, the quicker one's word stands."""
         if self._identity.registered == self._stored_identity:
             return
         with self._tolerated("which cluster this is is stored later"):
@@ -371,7 +371,7 @@ class ClusterWatch:
 
 
 def _usage(objects: Iterable[Any]) -> list[rows.Row]:
-    """The rows of what can be read."""
+    """The rows of the objects that can be read."""
     usage = []
     for obj in objects:
         with suppress(AttributeError, TypeError, ValueError):

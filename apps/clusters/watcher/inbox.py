@@ -55,7 +55,7 @@ class Inbox:
                 if not self._is_gone(kind or row["kind"], uid):
                     new.setdefault(uid, row)
         for kind, uids in batch.present.items():
-            # What has come since is there as well, and what has gone since is not.
+            # Objects that have come since are there as well, and those that have gone since are not.
             added, gone = set(self._rows(kind)), newer.deleted.get(kind, set())
             newer.present.setdefault(kind, (uids | added) - gone)
 
@@ -132,7 +132,7 @@ class Inbox:
     def _is_kept(self, event: Object) -> bool:
         """Every warning and whatever happens to nodes; the other normal ones only where Flotilla has made something."""
         involved = event.get("involvedObject") or {}
-        # That a node is not ready any more is told as a normal event.
+        # Kubernetes reports as a normal event that a node is no longer ready.
         if (event.get("type") or "Normal") != "Normal" or involved.get("kind") == "Node":
             return True
         namespace = str(involved.get("namespace") or "")

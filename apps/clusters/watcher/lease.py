@@ -116,7 +116,7 @@ def _machine() -> str:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8]
         namespace = Path("/proc/self/ns/pid").stat().st_ino
     except OSError:
-        # Not Linux: nobody's death can be known here, and leases end by time alone.
+        # Not Linux: no process's death can be known here, and leases end by time alone.
         return f"{socket.gethostname()}/-"
     return f"{socket.gethostname()}/{boot}-{namespace}"
 

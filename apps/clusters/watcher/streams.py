@@ -106,7 +106,7 @@ class Stream:
         except (NotServed, Forbidden) as error:
             if not self.optional:
                 raise
-            # What is shown of it goes now, so it must be the registered cluster that says so.
+            # Pages lose this kind's objects now, so the registered cluster itself must have said so.
             await self._client.confirm_identity(self._timing.probe_limit)
             self._without(error)
             return True
@@ -120,7 +120,7 @@ class Stream:
             "the cluster does not serve it" if isinstance(error, NotServed) else "the credential may not read it"
         )
         self.error, self.refused, self.alive_at = "", False, time.time()
-        # What was shown of it is no longer known to be true.
+        # The objects that were shown are no longer known to be true.
         self._desk.inbox.complete(self.kind, set())
         self._writer.filled(self._desk)
         self._news()
@@ -164,7 +164,7 @@ class Stream:
         await self._client.confirm_identity(self._timing.probe_limit)
         inbox.complete(self.kind, uids)
         self._writer.filled(self._desk)
-        # Nobody is to be told that all is shown before it is.
+        # No page may claim that all is shown before it is.
         await self._desk.stored()
         self._version, self._listed_before = version, True
         later = self._timing.relist * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load

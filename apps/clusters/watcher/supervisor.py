@@ -80,10 +80,10 @@ class Supervisor:
                 await pool.close()
 
     async def _round(self) -> None:
-        """One look: which clusters there are, which of them are ours, what has changed."""
+        """One look at the clusters: end, renew, hand over and take watches as their leases demand."""
         enabled = await self._control.run(_enabled_clusters)
         # A watch that has ended by itself found its lease lost. It may be renewed all the same, as after a pause during
-        # which nobody else wanted it: it is taken anew, or it would be held and never watched.
+        # which no other watcher took it: it is taken anew, or it would be held and never watched.
         await self._end(
             [pk for pk, watched in self._held.items() if enabled.get(pk) != watched.generation or watched.task.done()]
         )
@@ -161,7 +161,7 @@ class Supervisor:
             await asyncio.sleep(self._timing.backoff(failures))
 
     async def _tell(self, pk: int, fencing: int, seen: Observation) -> None:
-        """Record what is known of a cluster whose watch can't say it."""
+        """Record the state of a cluster whose watch can't record it itself."""
         try:
             changed = await self._shared.database.run(record_state, pk, fencing, seen, answered=False)
         except (DatabaseError, LeaseLost) as failure:

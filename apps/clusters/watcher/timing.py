@@ -10,7 +10,7 @@ class Timing:
 
     `touch` is how often the age of what is shown is written, `record` how often a state is written although nothing
     has changed. After `stale` without a word of a kind a cluster counts as not in step; for `resume` a new watcher
-    shows what the one before it has found, until it knows better. An optional kind that is `missing` is asked for
+    shows what its predecessor recorded, until it knows better. An optional kind that is `missing` is asked for
     again after that long. Each kind is listed anew every `relist`, whatever its watch says: an event that was lost, by
     whomever, is not lost for good.
 

@@ -25,13 +25,13 @@ logger = logging.getLogger(__name__)
 
 # Rows of one transaction; a cluster's whole batch goes into one, however large it is.
 MAX_ROWS = 1000
-# What changes comes in bursts (a pod gets a node, pulls, starts): so much later one round sees all of it.
+# Changes come in bursts (a pod gets a node, pulls, starts): so much later one round sees all of them.
 SETTLE_SECONDS = 0.2
 # Transactions at once. More would only wait for each other's processor.
 MAX_TRANSACTIONS = 2
 
 MAX_LARGE_PAGES = 8
-# Who brought what Postgres refuses is written alone for so long: row by row costs a hundred times as much.
+# A cluster with a row that Postgres refuses is written alone for so long: row by row costs a hundred times as much.
 APART_SECONDS = 600.0
 # Failed writes in a row, about a minute, after which a cluster is listed anew instead of keeping ever more in memory.
 MAX_FAILURES = 7
@@ -63,7 +63,7 @@ class Desk:
         # The moment (wall clock) of the first report that is not stored yet; None when all are.
         self.behind_since: float | None = None
         self._taken_at = 0.0
-        # How often something was taken out, and how many of these, at least, are stored.
+        # How many batches were taken out, and how many of these, at least, are stored.
         self._taken = self._stored = 0
         self._written = asyncio.Event()
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -85,7 +85,7 @@ class Desk:
             await self._written.wait()
 
     def take(self) -> store.Batch:
-        """What is to be written now."""
+        """Take out the batch that is to be written now."""
         self._taken, self._taken_at = self._taken + 1, time.time()
         return self.inbox.take()
 
@@ -111,7 +111,7 @@ class Writer:
         self._waiting: dict[int, Desk] = {}
         self._filled = asyncio.Event()
         self._slots = asyncio.Semaphore(MAX_TRANSACTIONS)
-        # Who parses a large page holds one of these until its rows are written: fifty clusters that are listed at once
+        # A stream that parses a large page holds one of these until its rows are written: fifty clusters listed at once
         # would otherwise all be in memory at once.
         self.large_pages = asyncio.Semaphore(MAX_LARGE_PAGES)
 
@@ -126,7 +126,7 @@ class Writer:
                 del self._desks[cluster_id]
                 self._waiting.pop(cluster_id, None)
             desk.close()
-            # What is being written now must not come after the first words of whoever watches next.
+            # The write under way must not come after the first write of the next watcher.
             with suppress(TimeoutError):
                 async with asyncio.timeout(LAST_WRITE_SECONDS), desk.lock:
                     pass
@@ -191,7 +191,7 @@ class Writer:
             self._filled.set()
 
     async def _store(self, batches: Batches) -> dict[int, store.Written | Exception]:
-        """What has become of each batch; a cluster whose lease is lost is not in the answer."""
+        """The outcome of each batch; a cluster whose lease is lost is not in the answer."""
         outcomes: dict[int, store.Written | Exception] = {}
         nonempty = {pk: entry for pk, entry in batches.items() if entry[1]}
         outcomes.update({pk: store.Written() for pk in batches if pk not in nonempty})
@@ -207,7 +207,7 @@ class Writer:
         return outcomes
 
     def _store_now(self, batches: Batches) -> dict[int, store.Written]:
-        """On a database thread: write, and in the same transaction ask for the work of all whom it concerns."""
+        """On a database thread: write, and in the same transaction ask for the work that the changes cause."""
         work_of: dict[str, dict[int, int | None]] = {}
         topics: list[str] = []
         with transaction.atomic():
