@@ -1,4 +1,4 @@
-"""What a benchmark prints: one JSON line a figure, with its goal and what was measured beside it in the same run."""
+"""The output of a benchmark: one JSON line a figure, with its goal and the values measured in the same run."""
 
 import json
 import math

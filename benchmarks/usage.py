@@ -1,4 +1,4 @@
-"""What processes have used."""
+"""The resources that processes have used."""
 
 import psutil
 

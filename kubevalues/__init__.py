@@ -1,1 +1,1 @@
-"""How Kubernetes writes values, for Flotilla and for the local cluster alike. Pure; knows nothing of either."""
+"""The notation of Kubernetes for values, for Flotilla and the local cluster alike. Pure; it depends on neither."""

@@ -77,7 +77,7 @@ def canonical(value: Decimal, *, like: str = "") -> str:
 
 
 def text(resource: str, value: int) -> str:
-    """What :func:`amount` added up, as a quantity."""
+    """A sum of :func:`amount` values as a quantity."""
     if resource == "cpu":
         return str(value // 1000) if value % 1000 == 0 else f"{value}m"
     return str(value)

@@ -5,7 +5,7 @@ Run it with ``python -m localcluster --data-dir D --port P``. It knows nothing o
 From the bottom up: ``store`` keeps objects in memory and in SQLite; ``registry`` adds the API server's rules and is
 what ``controllers``, ``scheduler`` and ``kubelet`` work on; ``api`` serves it by HTTP; ``server`` puts it all together.
 
-What a real cluster has and this one has not: StatefulSets, DaemonSets, CronJobs, preemption, volumes other than
+Features of a real cluster that this one lacks: StatefulSets, DaemonSets, CronJobs, preemption, volumes other than
 configuration and scratch space, exec, attach and port-forward, DNS, and any isolation between containers.
 docs/localcluster.md has the rest.
 """

@@ -144,7 +144,7 @@ def conflict_error(conflicts: list[tuple[Entry, Path]]) -> StatusError:
 
 
 def _stated(applied: Obj, row: Resource, subresource: str | None) -> Obj:
-    """What of an applied document this door takes."""
+    """The fields of an applied document that may be written through the object or through this subresource."""
     stated = thaw(applied)
     if row.has_status:
         if subresource == "status":
@@ -179,9 +179,9 @@ def apply_object(
     fields = managers.owned(fields_of(stated, type_), row, subresource)
     mine = Entry(manager, "Apply", row.api_version, subresource or "", now(), fields)
     if subresource is None and not registry.exists(row.key, name, namespace):
-        wanted = thaw(applied)
+        manifest = thaw(applied)
         return registry.create(
-            row.key, wanted, namespace=namespace, managed=managers.format_entries([mine]), dry_run=dry_run
+            row.key, manifest, namespace=namespace, managed=managers.format_entries([mine]), dry_run=dry_run
         )
     old = registry.get(row.key, name, namespace)
     version = applied["metadata"].get("resourceVersion")

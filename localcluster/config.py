@@ -1,4 +1,4 @@
-"""What a local cluster is made of: its nodes, its address, where its data lies."""
+"""The configuration of a local cluster: its nodes, its address, the folder of its data."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _hollow_node(number: int) -> NodeConfig:
 
 @dataclass(frozen=True, slots=True)
 class ClusterConfig:
-    """All that ``python -m localcluster`` can be told."""
+    """The settings of ``python -m localcluster``."""
 
     data_dir: Path
     port: int = 6443
@@ -73,10 +73,10 @@ class ClusterConfig:
 
     @property
     def kubeconfig(self) -> Path:
-        """Where the kubeconfig is written."""
+        """The path of the kubeconfig."""
         return self.data_dir / "kubeconfig"
 
     @property
     def database(self) -> Path:
-        """Where the objects are kept."""
+        """The path of the database with the objects."""
         return self.data_dir / "state.sqlite"

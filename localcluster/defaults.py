@@ -1,4 +1,4 @@
-"""What the API server fills in where a manifest is silent (pkg/apis/*/v1/defaults.go of Kubernetes).
+"""The defaults that the API server fills into a manifest (pkg/apis/*/v1/defaults.go of Kubernetes).
 
 Each function changes the object in place; all are idempotent, so that a patch of a defaulted object is a no-op.
 """

@@ -29,12 +29,12 @@ class Counts:
 
     @property
     def allowed(self) -> int:
-        """How many may go now."""
+        """The number of pods that may go now."""
         return max(self.healthy - self.desired, 0) if self.expected > 0 else 0
 
 
 def count(spec: Object, pods: int, healthy: int, scale: int) -> Counts:
-    """What a budget wants of `pods` pods, whose controllers want `scale` of them. Percentages are rounded up.
+    """The counts of a budget over `pods` pods whose controllers want `scale` of them. Percentages are rounded up.
 
     One that names neither figure expects no pods, and so allows no eviction.
     """
@@ -59,7 +59,7 @@ def _share(value: int | str, of: int) -> int:
 
 
 class Verdict(StrEnum):
-    """What becomes of an eviction."""
+    """The answer to an eviction."""
 
     FREE = "free"  # no budget counts the pod
     SPEND = "spend"  # its budget has one less from now on
@@ -85,8 +85,8 @@ def verdict(pod: Object, budgets: Sequence[Object]) -> Verdict:
     if (have.get("observedGeneration") or 0) < budget["metadata"].get("generation", 1):
         raise _refused(f"The disruption budget {name} is still being processed by the server.", 10)
     if not have.get("disruptionsAllowed"):
-        wanted, healthy = have.get("desiredHealthy", 0), have.get("currentHealthy", 0)
-        raise _refused(f"The disruption budget {name} needs {wanted} healthy pods and has {healthy} currently")
+        desired, healthy = have.get("desiredHealthy", 0), have.get("currentHealthy", 0)
+        raise _refused(f"The disruption budget {name} needs {desired} healthy pods and has {healthy} currently")
     return Verdict.SPEND
 
 
@@ -98,8 +98,8 @@ def _unready_may_go(budget: Object, have: Object) -> bool:
     """Pods that run and are not ready: always, or while the application is healthy without them."""
     if budget["spec"].get("unhealthyPodEvictionPolicy") == "AlwaysAllow":
         return True
-    wanted = have.get("desiredHealthy", 0)
-    return bool(wanted > 0 and have.get("currentHealthy", 0) >= wanted)
+    desired = have.get("desiredHealthy", 0)
+    return bool(desired > 0 and have.get("currentHealthy", 0) >= desired)
 
 
 def _refused(why: str, retry_after: int = 0) -> StatusError:

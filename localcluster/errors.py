@@ -113,9 +113,9 @@ def forbidden(resource: str, name: str, message: str, group: str = "") -> Status
 def forbidden_to(resource: str, name: str, message: str, group: str = "") -> StatusError:
     """403: no role allows it. ``resource`` is '' for a path that is none, ``name`` is '' for a collection."""
     named = f' "{name}"' if name else ""
-    what = f"{_qualified(resource, group)}{named} is forbidden: " if resource else "forbidden: "
+    beginning = f"{_qualified(resource, group)}{named} is forbidden: " if resource else "forbidden: "
     details = {key: value for key, value in _details(resource, group, name).items() if value}
-    return StatusError(403, "Forbidden", what + message, details)
+    return StatusError(403, "Forbidden", beginning + message, details)
 
 
 def gone(message: str) -> StatusError:

@@ -1,4 +1,4 @@
-"""Which node a pod fits on, and why it fits on none. Pure.
+"""The choice of a pod's node, or the reasons why none fits. Pure.
 
 The messages are those of kube-scheduler (pkg/scheduler/framework/types.go, FitError.Error), because people and
 programs read them: "0/3 nodes are available: 3 Insufficient nvidia.com/gpu. preemption: …".
@@ -24,7 +24,7 @@ N = TypeVar("N", int, Decimal)
 
 UNSCHEDULABLE = {"key": "node.kubernetes.io/unschedulable", "effect": NO_SCHEDULE}
 _OPERATORS_WITH_NUMBERS = {"Gt", "Lt"}
-# What the scheduler counts for a pod without requests (100m, 200Mi), so that such pods spread as well.
+# The amounts that the scheduler assumes for a pod without requests (100m, 200Mi), so that such pods spread as well.
 _ASSUMED = {"cpu": 100, "memory": 200 * 1024**2}
 # A node with devices that are not asked for comes after one that is only to be avoided, and that after all others.
 _IDLE_DEVICES, _AVOIDED = 10.0, 5.0
@@ -46,7 +46,7 @@ class NoFit:
 
 @dataclass(slots=True)
 class NodeView:
-    """What of a node decides where pods go, read once; `taken` is counted as pods come and go."""
+    """The facts about a node that decide where pods go, read once; `taken` is counted as pods come and go."""
 
     name: str
     labels: Mapping[str, str]
@@ -76,7 +76,7 @@ class NodeView:
 
 
 def requests(pod: Pod) -> Amounts:
-    """What a pod asks for in all."""
+    """The resources that a pod asks for in all."""
     spec = pod["spec"]
     total = together(spec, container_requests)
     for resource, value in (spec.get("overhead") or {}).items():
@@ -111,16 +111,16 @@ def _most(one: Mapping[str, N], other: Mapping[str, N]) -> dict[str, N]:
 
 
 def container_requests(container: Mapping[str, Any]) -> Amounts:
-    """What a container asks for: its requests, its limits where it names no request."""
+    """The resources that a container asks for: its requests, or its limits where it names no request."""
     resources = container.get("resources") or {}
     asked = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
     return {resource: quantities.amount(resource, value) for resource, value in asked.items()}
 
 
 def allocatable(node: Node) -> Amounts:
-    """What a node has to give."""
-    given = (node.get("status") or {}).get("allocatable") or {}
-    return {resource: quantities.amount(resource, value) for resource, value in given.items()}
+    """The resources that a node offers to pods."""
+    quantity_of = (node.get("status") or {}).get("allocatable") or {}
+    return {resource: quantities.amount(resource, value) for resource, value in quantity_of.items()}
 
 
 def used_by(pods: Iterable[Pod]) -> dict[str, Amounts]:
@@ -178,34 +178,34 @@ class Ranking:
 
 
 def fit(pod: Pod, nodes: Iterable[NodeView]) -> Placement | NoFit:
-    """Where a pod goes, or why nowhere."""
+    """The placement of a pod, or the reasons why it fits nowhere."""
     return Ranking(pod, nodes).best()
 
 
-def _has_room(wanted: Amounts, node: NodeView) -> bool:
+def _has_room(asked: Amounts, node: NodeView) -> bool:
     has, taken = node.has, node.taken
     if taken["pods"] >= has.get("pods", 0):
         return False
-    return all(value + taken[resource] <= has.get(resource, 0) for resource, value in wanted.items())
+    return all(value + taken[resource] <= has.get(resource, 0) for resource, value in asked.items())
 
 
-def _score(wanted: Amounts, node: NodeView, tolerations: Iterable[Mapping[str, Any]]) -> float:
+def _score(asked: Amounts, node: NodeView, tolerations: Iterable[Mapping[str, Any]]) -> float:
     """Least allocated wins (0..1 left after placing for each of cpu, memory and pods, resources as their mean)."""
     has, taken = node.has, node.taken
     left, counted = 0.0, 0
     for resource, assumed in _ASSUMED.items():
         if total := has.get(resource):
-            left += (total - taken[resource] - (wanted.get(resource) or assumed)) / total
+            left += (total - taken[resource] - (asked.get(resource) or assumed)) / total
             counted += 1
     score = left / max(counted, 1) + 1 - taken["pods"] / max(has.get("pods", 1), 1)
-    if node.devices and not node.devices <= wanted.keys():
+    if node.devices and not node.devices <= asked.keys():
         score -= _IDLE_DEVICES
     if node.soft_taints:
         score -= _AVOIDED * sum(not tolerated(taint, tolerations) for taint in node.soft_taints)
     return round(score, 6)
 
 
-def _explain(spec: Mapping[str, Any], wanted: Amounts, nodes: Sequence[NodeView]) -> str:
+def _explain(spec: Mapping[str, Any], asked: Amounts, nodes: Sequence[NodeView]) -> str:
     if not nodes:
         return "no nodes available to schedule pods"
     total = len(nodes)
@@ -215,9 +215,9 @@ def _explain(spec: Mapping[str, Any], wanted: Amounts, nodes: Sequence[NodeView]
         if obstacle := _obstacle(spec, node):
             reasons[obstacle] += 1
         else:
-            reasons.update(_shortages(wanted, node))
+            reasons.update(_shortages(asked, node))
             # As kube-scheduler: where the whole node would be too small, removing other pods cannot help either.
-            resource_only += all(value <= node.has.get(resource, 0) for resource, value in wanted.items())
+            resource_only += all(value <= node.has.get(resource, 0) for resource, value in asked.items())
     listed = ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items()))
     unhelpful = total - resource_only
     parts = []
@@ -230,7 +230,7 @@ def _explain(spec: Mapping[str, Any], wanted: Amounts, nodes: Sequence[NodeView]
 
 
 def _obstacle(spec: Mapping[str, Any], node: NodeView) -> str | None:
-    """What keeps a pod off a node besides a want of room, in the scheduler's words; the first of several."""
+    """The first obstacle, other than a want of room, that keeps a pod off a node, in the scheduler's words."""
     tolerations = spec.get("tolerations") or ()
     if node.unschedulable and not tolerated(UNSCHEDULABLE, tolerations):
         return "node(s) were unschedulable"
@@ -242,11 +242,11 @@ def _obstacle(spec: Mapping[str, Any], node: NodeView) -> str | None:
     return None
 
 
-def _shortages(wanted: Amounts, node: NodeView) -> list[str]:
+def _shortages(asked: Amounts, node: NodeView) -> list[str]:
     short = ["Too many pods"] if node.taken["pods"] >= node.has.get("pods", 0) else []
     return short + [
         f"Insufficient {resource}"
-        for resource, value in wanted.items()
+        for resource, value in asked.items()
         if value + node.taken[resource] > node.has.get(resource, 0)
     ]
 

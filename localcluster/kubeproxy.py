@@ -25,7 +25,7 @@ Listening = tuple[str, int, str]  # (address, port, name of the Service's port)
 
 
 def wanted(service: Object) -> set[Listening]:
-    """Where a Service is to be listened for."""
+    """The addresses and ports on which the proxy listens for a Service."""
     spec = service["spec"]
     address = spec.get("clusterIP") or ""
     if not address.startswith("127.") or service["metadata"].get("deletionTimestamp"):

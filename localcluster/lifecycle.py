@@ -1,4 +1,4 @@
-"""How an object changes hands and ends: what each door may write, what nobody may, and when a deletion is complete.
+"""The life of an object: the fields that each endpoint may write, those that no one may, and the end of a deletion.
 
 https://kubernetes.io/docs/concepts/overview/working-with-objects/finalizers/
 https://kubernetes.io/docs/concepts/architecture/garbage-collection/
@@ -22,7 +22,7 @@ _LONGEST_GRACE_SECONDS = 100 * 365 * 86400
 
 
 def restrict(row: Resource, old: Obj, new: Obj, subresource: str | None) -> Obj:
-    """What of ``new`` this door may write; all the rest stays as in ``old``."""
+    """``old`` with the fields of ``new`` that this endpoint may write."""
     if subresource is None:
         if row.has_status:
             new.pop("status", None)
@@ -42,7 +42,7 @@ def restrict(row: Resource, old: Obj, new: Obj, subresource: str | None) -> Obj:
 
 
 def content_of(row: Resource, obj: Obj) -> Any:
-    """What ``metadata.generation`` counts the changes of: the spec; of a custom kind all but metadata.
+    """The part whose changes ``metadata.generation`` counts: the spec; of a custom kind all but metadata.
 
     Its status is left out where it is a subresource.
     """
@@ -93,8 +93,8 @@ def grace_of(row: Resource, obj: Obj, asked: int | None) -> int:
         return 0
     if (obj.get("status") or {}).get("phase") in {"Succeeded", "Failed"}:
         return 0
-    wanted = asked if asked is not None else obj["spec"].get("terminationGracePeriodSeconds")
-    grace = 30 if wanted is None else int(wanted)
+    seconds = asked if asked is not None else obj["spec"].get("terminationGracePeriodSeconds")
+    grace = 30 if seconds is None else int(seconds)
     # As real API servers read a negative one.
     return grace if grace >= 0 else 1
 
@@ -109,7 +109,7 @@ def mark_deleted(new: Obj, grace: int, propagation: str) -> None:
     elif propagation == "Orphan":
         finalizers.append(ORPHAN)
     if already:
-        # What a first delete asked of the garbage collector stands; only the grace period can shrink.
+        # The first delete's order to the garbage collector stands; only the grace period can shrink.
         grace = min(grace, metadata.get("deletionGracePeriodSeconds") or 0)
     else:
         metadata["finalizers"] = finalizers

@@ -1,4 +1,4 @@
-"""Who owns which field: ``metadata.managedFields``.
+"""The owners of fields: ``metadata.managedFields``.
 
 https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management
 """
@@ -15,7 +15,7 @@ from localcluster.schema.types import type_of_resource
 
 Obj = dict[str, Any]
 
-#: What nobody owns: identity and what the server alone writes.
+#: The fields that nobody owns: identity, and those that the server alone writes.
 _UNOWNED = frozenset(
     [("f:apiVersion",), ("f:kind",), ("f:metadata",)]
     + [
@@ -80,7 +80,7 @@ def read(obj: Obj) -> list[Entry]:
 
 
 def format_entries(entries: list[Entry]) -> list[Obj]:
-    """As they stand in metadata: Apply before Update, oldest first; entries without fields vanish."""
+    """The entries as metadata has them: Apply before Update, oldest first; entries without fields vanish."""
     kept = [entry for entry in entries if entry.fields]
     kept.sort(key=lambda entry: (entry.operation != "Apply", entry.time, entry.manager))
     formatted = []

@@ -1,4 +1,4 @@
-"""What the API server refuses of names, labels and annotations, as causes. Pure."""
+"""The API server's rules on names, labels and annotations; what breaks them comes back as causes. Pure."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ _OF_ONE_LABEL = {"namespaces": (LABEL, LABEL_RULE), "services": (_SERVICE, _SERV
 _OF_A_PATH = {"roles", "rolebindings", "clusterroles", "clusterrolebindings"}
 
 
-def name_problems(resource: str, given: str) -> Iterator[Cause]:
+def name_problems(resource: str, name: str) -> Iterator[Cause]:
     """https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#names"""
     field = "metadata.name"
-    if not given:
+    if not name:
         yield required(field, "name or generateName is required")
     elif resource in _OF_A_PATH:
-        if not _PATH_SEGMENT.fullmatch(given):
-            yield wrong(field, given, "may not be '.' or '..' or contain '/' or '%'")
+        if not _PATH_SEGMENT.fullmatch(name):
+            yield wrong(field, name, "may not be '.' or '..' or contain '/' or '%'")
     else:
         pattern, rule = _OF_ONE_LABEL.get(resource, (_SUBDOMAIN, _SUBDOMAIN_RULE))
         most = 63 if resource in _OF_ONE_LABEL else 253
-        if len(given) > most:
-            yield wrong(field, given, f"must be no more than {most} characters")
-        elif not pattern.fullmatch(given):
-            yield wrong(field, given, rule)
+        if len(name) > most:
+            yield wrong(field, name, f"must be no more than {most} characters")
+        elif not pattern.fullmatch(name):
+            yield wrong(field, name, rule)
 
 
 def _is_key(key: str) -> bool:
@@ -65,9 +65,9 @@ def _is_key(key: str) -> bool:
     return len(last) <= 63 and bool(_LABEL_NAME.fullmatch(last)) and (not prefix or bool(_SUBDOMAIN.fullmatch(prefix)))
 
 
-def label_problems(given: Obj | None, field: str) -> Iterator[Cause]:
+def label_problems(labels: Obj | None, field: str) -> Iterator[Cause]:
     """https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set"""
-    for key, value in (given or {}).items():
+    for key, value in (labels or {}).items():
         if not _is_key(key):
             why = "a valid label key is a name of at most 63 characters with an optional prefix and /"
             yield wrong(field, key, why)
@@ -76,10 +76,10 @@ def label_problems(given: Obj | None, field: str) -> Iterator[Cause]:
             yield wrong(field, value, "must be no more than 63 characters" if too_long else _LABEL_VALUE_RULE)
 
 
-def annotation_problems(given: Obj | None, field: str) -> Iterator[Cause]:
+def annotation_problems(stated: Obj | None, field: str) -> Iterator[Cause]:
     """https://kubernetes.io/docs/concepts/overview/working-with-objects/annotations/#syntax-and-character-set"""
     size = 0
-    for key, value in (given or {}).items():
+    for key, value in (stated or {}).items():
         if not _is_key(key.lower()):
             why = "a valid annotation key is a name of at most 63 characters with an optional prefix and /"
             yield wrong(field, key, why)

@@ -56,7 +56,7 @@ _DELETE_FROM, _ORDER, _RETAIN = "$deleteFromPrimitiveList/", "$setElementOrder/"
 
 
 def strategic_merge(target: Any, patch: Any, type_: Type) -> Any:
-    """As a merge patch, but lists of a known kind merge by their key. Raises StatusError 400 on bad directives."""
+    """Apply a merge patch, but merge lists of a known kind by their key. Raises StatusError 400 on bad directives."""
     if not isinstance(patch, dict):
         return copy.deepcopy(patch)
     if patch.get("$patch") == "replace":
@@ -116,7 +116,9 @@ def _ordered(items: list[Any], order: list[Any], key: str | None) -> list[Any]:
     def identity(item: Any) -> Any:
         return item.get(key) if key and isinstance(item, dict) else item
 
-    wanted = [identity(each) for each in order]
-    listed = sorted((each for each in items if identity(each) in wanted), key=lambda each: wanted.index(identity(each)))
+    identities = [identity(each) for each in order]
+    listed = sorted(
+        (each for each in items if identity(each) in identities), key=lambda each: identities.index(identity(each))
+    )
     pending = iter(listed)
-    return [next(pending) if identity(item) in wanted else item for item in items]
+    return [next(pending) if identity(item) in identities else item for item in items]

@@ -25,7 +25,7 @@ _NAMES = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.s
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What the server and its clients need."""
+    """The keys and certificates of the server and its clients."""
 
     ca_file: Path
     cert_file: Path

@@ -1,6 +1,6 @@
-"""What the API server refuses with 422 about quotas, limit ranges, roles and bindings. Pure.
+"""The API server's rules on quotas, limit ranges, roles and bindings, whose breach is a 422. Pure.
 
-What a real one could not read must not be stored: every later request, or the next start, would stumble over it.
+An object that a real server could not read must not be stored: each later request, or the next start, would fail.
 """
 
 from __future__ import annotations

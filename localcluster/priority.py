@@ -12,7 +12,7 @@ from localcluster.errors import forbidden
 
 Obj = dict[str, Any]
 
-#: What every cluster has for its own pods, by name.
+#: The classes that every cluster has for its own pods, by name.
 SYSTEM_CLASSES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 
 
@@ -22,21 +22,21 @@ def complete(pod: Obj, classes: Iterable[Mapping[str, Any]]) -> None:
     Raises StatusError 403 when there is no such class, or when the pod names a priority of its own.
     """
     spec, name = pod["spec"], pod["metadata"].get("name", "")
-    wanted = spec.get("priorityClassName")
+    class_name = spec.get("priorityClassName")
     priority_class: Mapping[str, Any] | None = None
     for each in classes:
-        if each["metadata"]["name"] == wanted or (not wanted and each.get("globalDefault")):
+        if each["metadata"]["name"] == class_name or (not class_name and each.get("globalDefault")):
             # Of several global defaults, "the smallest value ... will be used as the default priority".
             priority_class = min((priority_class, each), key=_value) if priority_class else each
-    if wanted and priority_class is None:
-        raise forbidden("pods", name, f"no PriorityClass with name {wanted} was found")
+    if class_name and priority_class is None:
+        raise forbidden("pods", name, f"no PriorityClass with name {class_name} was found")
     value = _value(priority_class) if priority_class else 0
     if spec.get("priority") not in (None, 0, value):
-        said = (
+        refusal = (
             f"the integer value of priority ({spec['priority']}) must not be provided in pod spec; "
             f"priority admission controller computed {value} from the given PriorityClass name"
         )
-        raise forbidden("pods", name, said)
+        raise forbidden("pods", name, refusal)
     spec["priority"] = value
     if priority_class:
         spec["priorityClassName"] = priority_class["metadata"]["name"]

@@ -16,7 +16,7 @@ TTL = 3600
 
 
 class Events(Protocol):
-    """What a recorder needs of the registry that it writes into."""
+    """The methods of the registry that a recorder calls."""
 
     def accepts_objects(self, namespace: str) -> bool: ...
     def exists(self, resource: str, name: str, namespace: str | None = None) -> bool: ...
@@ -79,9 +79,9 @@ def _count_up(event: dict[str, Any]) -> None:
 
 def _age(event: dict[str, Any]) -> float:
     """Seconds since an event was last seen. Anybody may write events, so that its times may be none."""
-    made = event["metadata"]["creationTimestamp"]
+    created = event["metadata"]["creationTimestamp"]
     try:
-        seen = parse_time(event.get("lastTimestamp") or event.get("eventTime") or made).timestamp()
+        seen = parse_time(event.get("lastTimestamp") or event.get("eventTime") or created).timestamp()
     except (ValueError, OverflowError):
-        seen = parse_time(made).timestamp()
+        seen = parse_time(created).timestamp()
     return time.time() - seen

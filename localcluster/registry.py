@@ -1,4 +1,4 @@
-"""What the API server's generic registry does, for the HTTP handlers and for the controllers alike.
+"""The API server's generic registry, for the HTTP handlers and for the controllers alike.
 
 Everything is synchronous and runs in one event loop, so that each call is atomic. **Objects that come out are frozen
 by convention: never change one; use** :meth:`Registry.mutate` (or :func:`localcluster.meta.thaw`).
@@ -243,7 +243,7 @@ class Registry:
         return self.write(self.catalog[resource], old, new, subresource=subresource, manager=manager, dry_run=dry_run)
 
     def bind(self, name: str, namespace: str, node: str, *, dry_run: bool = False) -> Obj:
-        """What the scheduler does: put a pod on a node and mark it PodScheduled. Raises StatusError 404, 409."""
+        """Bind a pod to a node, as the scheduler does, and mark it PodScheduled. Raises StatusError 404, 409."""
 
         def place(pod: Obj) -> None:
             if pod["spec"].get("nodeName"):

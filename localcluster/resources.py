@@ -10,7 +10,7 @@ Obj = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class CustomKind:
-    """What a version of a custom kind has beyond a built-in one."""
+    """The facts that a version of a custom kind has beyond those of a built-in one."""
 
     singular: str
     list_kind: str
@@ -52,7 +52,7 @@ class Resource:
 
     @property
     def key(self) -> str:
-        """What the registry and the store call the kind: the plural, or the name of a CustomResourceDefinition."""
+        """The name of the kind in the registry and the store: the plural, or the name of a CustomResourceDefinition."""
         return self.plural if self.custom is None else f"{self.plural}.{self.group}"
 
     @property

@@ -33,16 +33,16 @@ def _one_of(field: str, value: Any, known: tuple[str, ...]) -> Iterator[Cause]:
 
 
 def placement(spec: Obj, field: str) -> Iterator[Cause]:
-    """Rules on what of a PodSpec decides where it goes."""
+    """Rules on the fields of a PodSpec that decide where the pod goes."""
     yield from amounts(spec.get("overhead"), f"{field}.overhead")
     at = f"{field}.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
     affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
-    wanted = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
-    if wanted is None:
+    node_selector = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
+    if node_selector is None:
         return
-    if not wanted.get("nodeSelectorTerms"):
+    if not node_selector.get("nodeSelectorTerms"):
         yield required(f"{at}.nodeSelectorTerms", "must have at least one node selector term")
-    for number, term in enumerate(wanted.get("nodeSelectorTerms") or ()):
+    for number, term in enumerate(node_selector.get("nodeSelectorTerms") or ()):
         for kind in ("matchExpressions", "matchFields"):
             for position, expression in enumerate(term.get(kind) or ()):
                 yield from _expression(expression, f"{at}.nodeSelectorTerms[{number}].{kind}[{position}]")

@@ -222,7 +222,7 @@ def _asked(pod: Pod) -> bytes:
 
 
 def _facts(node: Node) -> tuple[Any, ...]:
-    """What of a node can change where pods fit."""
+    """The facts about a node that can change where pods fit."""
     spec = node["spec"]
     return (
         (node.get("status") or {}).get("allocatable"),

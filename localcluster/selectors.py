@@ -76,8 +76,8 @@ def label_selector_matches(selector: Mapping[str, Any] | None, labels: Labels | 
     if selector is None:
         return False
     have = labels or {}
-    wanted = selector.get("matchLabels") or {}
-    return all(have.get(key) == value for key, value in wanted.items()) and all(
+    labels_needed = selector.get("matchLabels") or {}
+    return all(have.get(key) == value for key, value in labels_needed.items()) and all(
         _expression(expression)(have) for expression in selector.get("matchExpressions") or ()
     )
 
@@ -173,4 +173,4 @@ def parse_fields(text: str, resource: Resource) -> Callable[[Mapping[str, Any]],
             )
         requirements.append((field, operator != "!=", value))
     key = resource.key
-    return lambda obj: all((field_value(obj, key, field) == value) is wanted for field, wanted, value in requirements)
+    return lambda obj: all((field_value(obj, key, field) == value) is equal for field, equal, value in requirements)

@@ -156,8 +156,8 @@ class _Cluster:
         bootstrap(registry)
         remove_fillers(registry)
         self.kubelet = make_kubelet(registry, data_dir=config.data_dir, images=images, hollow=config.hollow)
-        made = controllers(registry, config.nodes, self.kubelet, node_grace_seconds=config.node_grace_seconds)
-        self.parts: list[_Part] = [*made, Scheduler(registry), self.kubelet]
+        started = controllers(registry, config.nodes, self.kubelet, node_grace_seconds=config.node_grace_seconds)
+        self.parts: list[_Part] = [*started, Scheduler(registry), self.kubelet]
         if not config.hollow:
             self.parts.append(KubeProxy(registry))
         tokens = Tokens(registry, admin=credentials.token, key=credentials.signing_key())

@@ -52,7 +52,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What happened at ``version``: ADDED, MODIFIED or DELETED; ``old`` is what was there before."""
+    """The change at ``version``: ADDED, MODIFIED or DELETED; ``old`` is the object before it."""
 
     version: int
     type: str

@@ -1,4 +1,4 @@
-"""What is particular to a kind when its objects are created and changed.
+"""The steps that are particular to a kind when its objects are created and changed.
 
 The counterpart of ``pkg/registry/*/strategy.go`` in Kubernetes. Functions change ``obj`` / ``new`` in place.
 """

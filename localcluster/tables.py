@@ -1,4 +1,4 @@
-"""What ``kubectl get`` prints: ``meta.k8s.io/v1 Table``, with the columns of a real API server.
+"""The tables that ``kubectl get`` prints: ``meta.k8s.io/v1 Table``, with the columns of a real API server.
 
 https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables
 """
@@ -42,7 +42,7 @@ class Column:
     type: str = "string"
 
     def definition(self) -> Obj:
-        """As a TableColumnDefinition."""
+        """The column as a TableColumnDefinition."""
         return {
             "name": self.name,
             "type": self.type,

@@ -31,7 +31,7 @@ def tolerated(taint: Taint, tolerations: Iterable[Toleration]) -> bool:
 
 
 def seconds_left_on(taints: Iterable[Taint], tolerations: Iterable[Toleration]) -> float | None:
-    """How long a pod may stay beside NoExecute taints: 0 where it tolerates one not at all, None: for ever.
+    """The seconds that a pod may stay beside NoExecute taints: 0 when it does not tolerate one at all, None: for ever.
 
     Where several tolerations limit the time, the shortest counts.
     """

@@ -1,4 +1,4 @@
-"""What the API server refuses with 422: rules on single kinds, as causes (field, reason, message).
+"""The API server's rules on single kinds, whose breach is a 422, as causes (field, reason, message).
 
 Reasons are those of field errors: FieldValueRequired, FieldValueInvalid, FieldValueForbidden, FieldValueDuplicate,
 FieldValueNotSupported.

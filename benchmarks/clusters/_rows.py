@@ -57,7 +57,7 @@ _STATUS: dict[str, Any] = {
 
 @dataclass
 class Fleet:
-    """How large, and how ill. `sick` is the share of pods that fail or wait."""
+    """The size of a fleet and its state of health. `sick` is the share of pods that fail or wait."""
 
     clusters: int = 50
     nodes: int = 10
@@ -79,8 +79,8 @@ class Fleet:
         """Write projects, clusters, nodes, pods and events."""
         for name in PROJECTS:
             Project.objects.get_or_create(name=name)
-        made = [self._cluster(number) for number in range(self.clusters)]
-        for cluster in made:
+        rows = [self._cluster(number) for number in range(self.clusters)]
+        for cluster in rows:
             # Failures come in clumps.
             sick = self.sick * self.random.choice([0, 0, 0, 0, 0.5, 2, 4])
             self._contents(cluster, self.nodes, self.pods, events=40, sick=sick)

@@ -65,7 +65,7 @@ class Servers:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What Flotilla's settings read."""
+        """The environment variables that Flotilla's settings read."""
         return {
             "DATABASE_URL": self.database_url,
             "REDIS_URL": self.redis_url,
@@ -95,7 +95,7 @@ class Servers:
             self._running.remove(ending[0])
 
     def lose(self, name: str) -> Callable[[], None]:
-        """Kill a program without a word; what is returned starts it again, on the data that it had."""
+        """Kill a program without a warning; the function that is returned starts it again, on the data that it had."""
         place, (command, process) = next(
             (place, running) for place, running in enumerate(self._running) if running[0].name == name
         )
@@ -111,7 +111,7 @@ class Servers:
         return bring_back
 
     def log(self, name: str) -> str:
-        """What a program has printed."""
+        """The output of a program so far."""
         return (self.directory / f"{name}.log").read_text()
 
     def _spawn(self, command: Command) -> "subprocess.Popen[bytes]":

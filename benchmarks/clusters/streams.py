@@ -71,7 +71,7 @@ class Reader:
     """One open stream. `at` says when each topic came; `gaps` counts the times that it had to look again."""
 
     writer: asyncio.StreamWriter
-    # What came and when, until `parse` looks into it: parsing while a storm goes on would slow what is measured.
+    # Chunks and their moments, until `parse` reads them: parsing during a storm would slow what is measured.
     chunks: list[tuple[float, bytes]] = field(default_factory=list)
     rest: bytes = b""
     at: dict[str, float] = field(default_factory=dict)
@@ -200,7 +200,7 @@ async def _storm(client: "redis.Redis", people: list[Reader], pid: int) -> list[
 
 
 def _knows(reader: Reader, topic: str, sent: float) -> float:
-    """When the reader heard of the topic, or was told after it to look at everything again; 0 when neither."""
+    """The moment when the reader heard of the topic, or later of a gap that makes it read all again; 0 when neither."""
     moments = [at for at in [reader.at.get(topic, 0.0), *reader.gaps] if at >= sent]
     return min(moments, default=0.0)
 
@@ -242,8 +242,8 @@ async def _until(check: Callable[[], object], what: str, seconds: float = 30.0) 
 @contextlib.contextmanager
 def _web() -> Iterator[Web]:
     with Servers() as servers:
-        made = servers.directory / "sessions"
-        servers.run("-c", SESSIONS, str(made))
+        sessions_file = servers.directory / "sessions"
+        servers.run("-c", SESSIONS, str(sessions_file))
         port = ports.free_port()
         # Children inherit it; the servers' own settings know no address.
         os.environ |= {
@@ -256,4 +256,4 @@ def _web() -> Iterator[Web]:
         uvicorn = ("-m", "uvicorn", "controlplane.asgi:application", *options, "--timeout-graceful-shutdown", "2")
         process = servers.start("web", *uvicorn)
         wait_for(lambda: not ports.is_free(port), "the web process to listen", timeout=60)
-        yield Web(port, process.pid, servers.redis_url, made.read_text().split())
+        yield Web(port, process.pid, servers.redis_url, sessions_file.read_text().split())

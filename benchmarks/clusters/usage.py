@@ -180,7 +180,7 @@ def _reading() -> Iterator[Figure]:
     Membership.objects.create(project=Project.objects.get(name="team-0"), user=member)
     cluster, pod = "/clusters/cluster-00", "/clusters/cluster-00/pods/flotilla-team-0/pod-0"
     pages = {
-        # What any request costs here: nothing of usage is in it.
+        # The cost of any request here, with nothing of usage in it.
         "usage_floor_another_endpoint": "/api/v1/projects",
         **{
             f"usage_page_{by}_{period}": f"/usage/?by={by}&period={period}"

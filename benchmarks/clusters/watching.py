@@ -106,7 +106,7 @@ class Hints:
                 self.seen.setdefault(json.loads(message["data"])[0], []).append(time.time())
 
     def after(self, topic: str, moment: float) -> float | None:
-        """When the topic was first hinted at or after a moment."""
+        """The moment of the first hint of the topic at or after a moment."""
         # The hint leaves right after the commit, so that the two clocks' readings may even be equal.
         return next((at for at in self.seen.get(topic, []) if at >= moment - 0.001), None)
 
@@ -156,7 +156,7 @@ def _delays(
 
 
 def _floor(servers: Servers, database: "psycopg.Connection[Any]") -> dict[str, float]:
-    """What nothing can be faster than: the bare upsert of ten of these rows in a transaction, and a hint's way."""
+    """The floor under the times: the bare upsert of ten of these rows in a transaction, and the way of a hint."""
     columns = "uid, resource_version, namespace, name, labels, status, phase, ready, restarts"
     rows = database.execute(
         f"SELECT cluster_id, jsonb_agg(r) FROM (SELECT cluster_id, {columns} FROM clusters_pod LIMIT 10) r "
@@ -191,26 +191,26 @@ def _floor(servers: Servers, database: "psycopg.Connection[Any]") -> dict[str, f
 def _restart(
     servers: Servers, fleet: Fleet, database: "psycopg.Connection[Any]", watcher: "subprocess.Popen[bytes]"
 ) -> Iterator[Figure]:
-    """How long a new watcher takes to bring every cluster into step, with things changed while nobody watched."""
+    """The time that a new watcher takes to bring every cluster into step, after changes while nobody watched."""
     servers.end(watcher)
     fleet.do(do="shuffle", word="restart")
     database.execute("UPDATE clusters_cluster SET synced_at = NULL")
     started = time.monotonic()
     watcher = servers.start("watcher", "manage.py", "watch_clusters")
-    for what in ("nodes", "fresh", "gone"):
-        _wait(database, what, CLUSTERS, watcher, 120)
+    for count in ("nodes", "fresh", "gone"):
+        _wait(database, count, CLUSTERS, watcher, 120)
     took = time.monotonic() - started
     _wait(database, "said", CLUSTERS, watcher, 60)
-    said = time.monotonic() - started
+    told_after = time.monotonic() - started
     beside = {
         "floor_read_and_parse_s": round(asyncio.run(_bare_read(fleet.access)), 2),
         "pods": CLUSTERS * PODS,
-        # What the time would be on a machine that does nothing else is between this and the sum of all processes.
+        # On a machine that does nothing else the time would be between this and the sum of all processes.
         "watcher_cpu_s": round(cpu_seconds(watcher.pid), 2),
         "load_1min": round(os.getloadavg()[0], 1),
     }
     # Every 5 s a watcher says of all clusters how fresh they are.
-    yield Figure("watch_relist_after_restart", took, "s", 20, beside=beside | {"said_in_step_s": round(said, 2)})
+    yield Figure("watch_relist_after_restart", took, "s", 20, beside=beside | {"said_in_step_s": round(told_after, 2)})
     yield Figure("watch_memory_after_relist", _memory(watcher.pid)["VmHWM"], "MB", 400, beside={"peak": True})
     servers.end(watcher)
 
@@ -242,14 +242,14 @@ _COUNTS = {
 
 
 def _wait(
-    database: "psycopg.Connection[Any]", what: str, wanted: int, watcher: "subprocess.Popen[bytes]", seconds: float
+    database: "psycopg.Connection[Any]", count: str, rows: int, watcher: "subprocess.Popen[bytes]", seconds: float
 ) -> None:
     def done() -> bool:
         assert watcher.poll() is None, "the watcher ended"
-        row = database.execute(_COUNTS[what]).fetchone()
-        return row is not None and row[0] >= wanted
+        row = database.execute(_COUNTS[count]).fetchone()
+        return row is not None and row[0] >= rows
 
-    wait_for(done, f"{wanted} rows: {what}", timeout=seconds, interval=0.1)
+    wait_for(done, f"{rows} rows: {count}", timeout=seconds, interval=0.1)
 
 
 def _stored(database: "psycopg.Connection[Any]", changes: list[list[Any]]) -> int:

@@ -27,7 +27,7 @@ class Fake:
         self.asked: dict[str, int] = {}
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Whatever is asked."""
+        """Answer any request."""
         cluster, path = request.path.split("/", 2)[1:]
         if path == "version":
             return web.json_response({"gitVersion": "v1.37.0-bench"})

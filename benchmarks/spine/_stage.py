@@ -67,26 +67,26 @@ class Stage:
         assert not failed, failed[:3]
 
     def pending(self, experiment: str) -> int:
-        """How many runs of an experiment have no Job yet."""
+        """The number of runs of an experiment that have no Job yet."""
         from apps.experiments.models import Run
 
         return Run.objects.filter(experiment__name=experiment, state="Pending").count()
 
     def waits(self, experiment: str) -> list[float]:
         """For each run the milliseconds from its acceptance until its Job was there."""
-        made, accepted = self.moments(experiment)
-        return [(made[pk] - accepted[pk]).total_seconds() * 1000 for pk in accepted]
+        noted, accepted = self.moments(experiment)
+        return [(noted[pk] - accepted[pk]).total_seconds() * 1000 for pk in accepted]
 
     def moments(self, experiment: str) -> tuple[dict[int, datetime], dict[int, datetime]]:
-        """When the Job of each run was noted, and when the run was accepted, both by Postgres's clock."""
+        """The moments when the Job of each run was noted and when the run was accepted, both by Postgres's clock."""
         from apps.core.models import Transition
         from apps.experiments.models import Run
 
         accepted = dict(Run.objects.filter(experiment__name=experiment).values_list("pk", "created_at"))
         noted = Transition.objects.filter(object_type="experiments.run", object_id__in=accepted, reason="JobCreated")
-        made = dict(noted.order_by("-id").values_list("object_id", "at"))
-        assert set(made) == set(accepted), f"{len(made)} of {len(accepted)} Jobs are noted"
-        return made, accepted
+        noted_at = dict(noted.order_by("-id").values_list("object_id", "at"))
+        assert set(noted_at) == set(accepted), f"{len(noted_at)} of {len(accepted)} Jobs are noted"
+        return noted_at, accepted
 
     def wish(self, cluster: str, count: int) -> None:
         """Runs that are wanted on a cluster, without a web process between."""
@@ -117,9 +117,9 @@ def stage() -> Iterator[Stage]:
         project = Project.objects.create(name="bench")
         Membership.objects.create(user=root, project=project, role="developer")
         register(principal=Principal(user=root), name="home", kubeconfig_text=home.kubeconfig.read_text())
-        made = Stage(servers, port, issue_token(name="bench", user=root)[1], project, Principal(user=root), home)
+        ready = Stage(servers, port, issue_token(name="bench", user=root)[1], project, Principal(user=root), home)
         wait_for(lambda: _answers(port), "the web process to answer", timeout=60)
-        yield made
+        yield ready
 
 
 @contextmanager
@@ -147,10 +147,10 @@ class Neighbours:
         command = [sys.executable, "-m", "benchmarks.spine._fake"]
         self._fake = subprocess.Popen(command, cwd=BASE_DIR, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._fake.stdout is not None
-        self._found = json.loads(self._fake.stdout.readline())
+        self._access = json.loads(self._fake.stdout.readline())
         self._holes = [_hole() for _ in range(3)]
         closed = [ports.free_port() for _ in range(2)]
-        fake = self._found["port"]
+        fake = self._access["port"]
         self.servers = {
             **{
                 f"hole-{number}": f"https://127.0.0.1:{hole.getsockname()[1]}"
@@ -167,13 +167,13 @@ class Neighbours:
         from tests.clusters.fakeapi import kubeconfig
 
         for name in names or self.servers:
-            server = self.servers.get(name, f"https://127.0.0.1:{self._found['port']}/{name}")
-            text = kubeconfig(server, self._found["ca"].encode(), {"token": TOKEN})
+            server = self.servers.get(name, f"https://127.0.0.1:{self._access['port']}/{name}")
+            text = kubeconfig(server, self._access["ca"].encode(), {"token": TOKEN})
             register(principal=principal, name=name, kubeconfig_text=text)
 
     def asked(self, name: str) -> int:
-        """How often a fake cluster was asked to make or change something."""
-        answer = requests.get(f"https://127.0.0.1:{self._found['port']}/{name}/asked", verify=False, timeout=10)
+        """The number of requests to a fake cluster to make or change an object."""
+        answer = requests.get(f"https://127.0.0.1:{self._access['port']}/{name}/asked", verify=False, timeout=10)
         return int(answer.json().get(name, 0))
 
     def close(self) -> None:
@@ -185,7 +185,7 @@ class Neighbours:
 
 
 def _hole() -> socket.socket:
-    """Accepts connections, by its backlog, and never answers."""
+    """A socket that accepts connections, by its backlog, and never answers."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(1024)
@@ -193,7 +193,7 @@ def _hole() -> socket.socket:
 
 
 def until(condition: Any, what: str, timeout: float) -> float:
-    """Wait, and tell how long it took in seconds. Raises TimeoutError."""
+    """Wait for the condition; returns the seconds that it took. Raises TimeoutError."""
     began = time.monotonic()
     wait_for(condition, what, timeout=timeout, interval=0.2)
     return time.monotonic() - began

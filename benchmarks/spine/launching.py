@@ -73,8 +73,8 @@ def _ours(bench: Stage, count: int, experiment: str) -> tuple[float, list[float]
     """Runs a second from the first acceptance to the last Job, and the milliseconds until each Job was there."""
     bench.launch(count, CLIENTS, experiment)
     until(lambda: not bench.pending(experiment), "all Jobs to be made", timeout=300)
-    made, accepted = bench.moments(experiment)
-    seconds = (max(made.values()) - min(accepted.values())).total_seconds()
+    noted, accepted = bench.moments(experiment)
+    seconds = (max(noted.values()) - min(accepted.values())).total_seconds()
     return count / seconds, bench.waits(experiment)
 
 

@@ -1,4 +1,4 @@
-"""What the net under the queue costs: ten thousand settled deployments are compared with what was observed."""
+"""The cost of the safety net under the queue: ten thousand settled deployments are compared with what is observed."""
 
 import time
 from collections.abc import Iterator

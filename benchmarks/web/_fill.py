@@ -37,7 +37,7 @@ def main(target: Path) -> None:
     session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
     session[HASH_SESSION_KEY] = vera.get_session_auth_hash()
     session.save()
-    made = {
+    access = {
         "run": run.uid,
         "token": issue_token(name="bench", user=vera)[1],
         "run_token": issue_token(name="run", project=project, run_uid=run.uid)[1],
@@ -46,7 +46,7 @@ def main(target: Path) -> None:
     with connection.cursor() as cursor:
         # As autovacuum does on a system that has run for a minute.
         cursor.execute("VACUUM ANALYZE")
-    target.write_text(json.dumps(made))
+    target.write_text(json.dumps(access))
 
 
 def _runs(project: Any) -> Any:
@@ -57,19 +57,19 @@ def _runs(project: Any) -> Any:
 
     experiment = Experiment.objects.create(project=project, name="digits")
     known: dict[str, Any] = {"experiment": experiment, "kind": "external", "created_by": "vera"}
-    made = [
+    runs = [
         Run.objects.create(**known, name=f"trial-{number}", state="Succeeded", started_at=timezone.now())
         for number in range(RUNS)
     ]
-    for run in made:
+    for run in runs:
         of: dict[str, Any] = {"run": run, "experiment": experiment}
         Param.objects.bulk_create(Param(**of, key=key, value="0.1") for key in ("alpha", "solver"))
         LatestMetric.objects.bulk_create(
             LatestMetric(**of, key=key, value=0.5, step=9, timestamp=1) for key in ("accuracy", "f1", "loss")
         )
         Tag.objects.create(**of, key="mlflow.user", value="vera")
-    Run.objects.filter(pk=made[-1].pk).update(state="Running")
-    return made[-1]
+    Run.objects.filter(pk=runs[-1].pk).update(state="Running")
+    return runs[-1]
 
 
 if __name__ == "__main__":

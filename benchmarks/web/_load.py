@@ -54,7 +54,7 @@ class Line:
         return int(head[9:12])
 
     def close(self) -> None:
-        """Give it up."""
+        """Close the connection."""
         self._socket.close()
 
     def _more(self) -> bytes:

@@ -1,4 +1,4 @@
-"""What a request costs in the web process, over a bare Django view that does the same minimum on the same server.
+"""The cost of a request in the web process, over a bare Django view that does the same minimum on the same server.
 
 Both are started as production starts them, on one Postgres and one Valkey, and are asked by turns over connections
 that stay open. `value` is the difference of the two medians at one client. Beside it: both medians, the processor time
@@ -33,7 +33,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Case:
-    """What is asked of Flotilla and of the bare views; `goal` is the most that the difference may be, in ms."""
+    """The requests to Flotilla and to the bare views; `goal` is the most that the difference may be, in ms."""
 
     name: str
     ours: Ask
@@ -44,20 +44,20 @@ class Case:
 def run() -> Iterator[Figure]:
     """Start both servers, then measure case by case."""
     with Servers() as servers:
-        made = servers.directory / "made.json"
-        servers.run("-m", "benchmarks.web._fill", str(made))
+        access_file = servers.directory / "made.json"
+        servers.run("-m", "benchmarks.web._fill", str(access_file))
         ours = _start(servers, "web", "controlplane.settings")
         bare = _start(servers, "bare", "benchmarks.web._bare_settings")
-        for case in _cases(json.loads(made.read_text())):
+        for case in _cases(json.loads(access_file.read_text())):
             yield _measure(case, ours, bare)
 
 
-def _cases(made: dict[str, str]) -> list[Case]:
-    bearer = {"Authorization": f"Bearer {made['token']}"}
-    of_run = {"Authorization": f"Bearer {made['run_token']}"}
-    metric = json.dumps({"run_id": made["run"], "key": "loss", "value": 0.5, "timestamp": 1700000000000, "step": 7})
+def _cases(access: dict[str, str]) -> list[Case]:
+    bearer = {"Authorization": f"Bearer {access['token']}"}
+    of_run = {"Authorization": f"Bearer {access['run_token']}"}
+    metric = json.dumps({"run_id": access["run"], "key": "loss", "value": 0.5, "timestamp": 1700000000000, "step": 7})
     log, body = "/api/2.0/mlflow/runs/log-metric", metric.encode()
-    cookie = {"Cookie": f"sessionid={made['session']}"}
+    cookie = {"Cookie": f"sessionid={access['session']}"}
     return [
         Case("log-metric", Ask(log, "POST", of_run, body), Ask("/log-metric", "POST", {}, body), 3.0),
         Case("log-metric, a person's token", Ask(log, "POST", bearer, body), Ask("/log-metric", "POST", {}, body), 3.0),

@@ -1,4 +1,4 @@
-"""What comes between a request to create an object and its being stored: limit ranges and quotas.
+"""Admission of new objects, after validation and before they are stored: limit ranges and quotas.
 
 https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/
 """

@@ -1,4 +1,4 @@
-"""What ``kubectl get`` prints of quotas. Pure."""
+"""The columns that ``kubectl get`` prints for quotas. Pure."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def _containers(pod: Obj) -> Iterator[tuple[str, Obj]]:
 
 def fill_defaults(pod: Obj, limit_range: Obj) -> None:
     """Give containers the requests and limits that they don't state, in place; an annotation tells which."""
-    told = []
+    changes = []
     for item in _items(limit_range, "Container"):
         for word, container in _containers(pod):
             resources = container["resources"] = dict(container.get("resources") or {})
@@ -51,16 +51,16 @@ def fill_defaults(pod: Obj, limit_range: Obj) -> None:
                 if added:
                     resources[field] = {**have, **added}
                     kind = field.removesuffix("s")
-                    told.append(f"{', '.join(sorted(added))} {kind} for {word} {container.get('name')}")
-    if told:
+                    changes.append(f"{', '.join(sorted(added))} {kind} for {word} {container.get('name')}")
+    if changes:
         metadata = pod["metadata"]
         before = (metadata.get("annotations") or {}).get(_ANNOTATION)
-        said = f"LimitRanger plugin set: {'; '.join(told)}"
-        metadata["annotations"] = {**(metadata.get("annotations") or {}), _ANNOTATION: before or said}
+        annotation = f"LimitRanger plugin set: {'; '.join(changes)}"
+        metadata["annotations"] = {**(metadata.get("annotations") or {}), _ANNOTATION: before or annotation}
 
 
 def violations(pod: Obj, limit_range: Obj) -> Iterator[str]:
-    """How a pod breaks a limit range, in the words of a real API server."""
+    """The ways in which a pod breaks a limit range, in the words of a real API server."""
     for item in _items(limit_range, "Container"):
         for _, container in _containers(pod):
             resources = container.get("resources") or {}
@@ -82,24 +82,24 @@ def _text(total: Decimal, like: Any) -> str:
 
 def _broken(type_: str, item: Obj, requests: Obj, limits: Obj) -> Iterator[str]:
     for name, least in (item.get("min") or {}).items():
-        what = f"minimum {name} usage per {type_} is {least}"
+        rule = f"minimum {name} usage per {type_} is {least}"
         if name not in requests:
-            yield f"{what}.  No request is specified"
+            yield f"{rule}.  No request is specified"
         elif parse(requests[name]) < parse(least):
-            yield f"{what}, but request is {requests[name]}"
+            yield f"{rule}, but request is {requests[name]}"
         elif name in limits and parse(limits[name]) < parse(least):
-            yield f"{what}, but limit is {limits[name]}"
+            yield f"{rule}, but limit is {limits[name]}"
     for name, most in (item.get("max") or {}).items():
-        what = f"maximum {name} usage per {type_} is {most}"
+        rule = f"maximum {name} usage per {type_} is {most}"
         if name not in limits:
-            yield f"{what}.  No limit is specified"
+            yield f"{rule}.  No limit is specified"
         elif parse(limits[name]) > parse(most):
-            yield f"{what}, but limit is {limits[name]}"
+            yield f"{rule}, but limit is {limits[name]}"
         elif name in requests and parse(requests[name]) > parse(most):
-            yield f"{what}, but request is {requests[name]}"
+            yield f"{rule}, but request is {requests[name]}"
     for name, ratio in (item.get("maxLimitRequestRatio") or {}).items():
-        what = f"{name} max limit to request ratio per {type_} is {ratio}"
+        rule = f"{name} max limit to request ratio per {type_} is {ratio}"
         if name not in requests or name not in limits or not parse(requests[name]):
-            yield f"{what}, but no request is specified or request is 0"
+            yield f"{rule}, but no request is specified or request is 0"
         elif (quotient := parse(limits[name]) / parse(requests[name])) > parse(ratio):
-            yield f"{what}, but provided ratio is {quotient:.6f}"
+            yield f"{rule}, but provided ratio is {quotient:.6f}"

@@ -64,7 +64,7 @@ class Quotas:
         self._heard.append(listener)
 
     def used(self, namespace: str, name: str) -> Obj:
-        """What is used of a quota, as quantities."""
+        """The amounts of a quota that are in use, as quantities."""
         quota = self._quotas.get(namespace, {}).get(name)
         if quota is None:
             return {}
@@ -99,8 +99,8 @@ class Quotas:
         def listed(values: Amounts) -> str:
             return ",".join(f"{each}={canonical(values[each], like=str(stated[each]))}" for each in over)
 
-        told = f"requested: {listed(amounts)}, used: {listed(quota.used)}, limited: {listed(quota.hard)}"
-        return f"exceeded quota: {name}, {told}"
+        sums = f"requested: {listed(amounts)}, used: {listed(quota.used)}, limited: {listed(quota.hard)}"
+        return f"exceeded quota: {name}, {sums}"
 
     # -- what is used
 

@@ -1,4 +1,4 @@
-"""What one object counts against quotas, and which quotas it concerns. Pure.
+"""The amounts that one object counts for in quotas, and the choice of the quotas that it falls under. Pure.
 
 https://kubernetes.io/docs/concepts/policy/resource-quotas/
 """
@@ -20,7 +20,7 @@ Amounts = dict[str, Decimal]
 _ONE = Decimal(1)
 #: Kinds that have a name of their own in quotas, besides ``count/<resource>``.
 _COUNTED = frozenset({"configmaps", "secrets", "services", "resourcequotas"})
-#: What a pod must state when a quota is on it.
+#: The resources that a pod must state when a quota limits them.
 _STATED = ("cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory")
 
 
@@ -30,7 +30,7 @@ def counter_of(key: str, plural: str, group: str) -> str:
 
 
 def usage_of(key: str, plural: str, group: str, obj: Obj) -> Amounts:
-    """What an object uses up, by the names that quotas have for it."""
+    """The amounts that an object uses up, by the names that quotas have for them."""
     used: Amounts = {counter_of(key, plural, group): _ONE}
     if key == "pods":
         used.update(_of_pod(obj))
@@ -63,8 +63,8 @@ def _stated(container: Mapping[str, Any], field: str) -> Amounts:
 
 
 def missing_of(pod: Obj, hard: Obj) -> str:
-    """What the containers must state because a quota is on it; '' when they do."""
-    told = []
+    """The resources that a quota requires the containers to state and that they lack, as a message; '' when none."""
+    missing = []
     for name in sorted(set(hard).intersection(_STATED)):
         field, _, resource = name.rpartition(".")
         lacking = [
@@ -73,8 +73,8 @@ def missing_of(pod: Obj, hard: Obj) -> str:
             if resource not in ((container.get("resources") or {}).get(field or "requests") or {})
         ]
         if lacking:
-            told.append(f"{name} for: {','.join(lacking)}")
-    return f"must specify {'; '.join(told)}" if told else ""
+            missing.append(f"{name} for: {','.join(lacking)}")
+    return f"must specify {'; '.join(missing)}" if missing else ""
 
 
 def in_scope(quota: Obj, key: str, obj: Obj) -> bool:
@@ -83,15 +83,15 @@ def in_scope(quota: Obj, key: str, obj: Obj) -> bool:
     https://kubernetes.io/docs/concepts/policy/resource-quotas/#quota-scopes
     """
     spec = quota.get("spec") or {}
-    wanted = [{"scopeName": name, "operator": "Exists"} for name in spec.get("scopes") or ()]
-    wanted += (spec.get("scopeSelector") or {}).get("matchExpressions") or ()
-    if not wanted:
+    scopes = [{"scopeName": name, "operator": "Exists"} for name in spec.get("scopes") or ()]
+    scopes += (spec.get("scopeSelector") or {}).get("matchExpressions") or ()
+    if not scopes:
         return True
-    return key == "pods" and all(_has_scope(obj["spec"], each) for each in wanted)
+    return key == "pods" and all(_has_scope(obj["spec"], each) for each in scopes)
 
 
-def _has_scope(spec: Obj, wanted: Obj) -> bool:
-    scope = wanted.get("scopeName")
+def _has_scope(spec: Obj, requirement: Obj) -> bool:
+    scope = requirement.get("scopeName")
     if scope in ("Terminating", "NotTerminating"):
         limited = spec.get("activeDeadlineSeconds") is not None
         return limited is (scope == "Terminating")
@@ -100,8 +100,8 @@ def _has_scope(spec: Obj, wanted: Obj) -> bool:
         return effort is (scope == "BestEffort")
     if scope != "PriorityClass":
         return False
-    name, values = spec.get("priorityClassName"), wanted.get("values") or ()
-    match wanted.get("operator"):
+    name, values = spec.get("priorityClassName"), requirement.get("values") or ()
+    match requirement.get("operator"):
         case "In":
             return name in values
         case "NotIn":

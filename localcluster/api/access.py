@@ -58,7 +58,7 @@ class Access:
         self.rbac = rbac
 
     def user_of(self, request: Request) -> User:
-        """Who asks. Raises StatusError 401, and 400 or 403 for an impersonation that is not allowed."""
+        """The user behind a request. Raises StatusError 401, and 400 or 403 for a forbidden impersonation."""
         user = self.tokens.user_of(bearer(request))
         if user is None:
             raise unauthorized()
@@ -88,7 +88,7 @@ class Access:
         self._check(user, attributes_of(request, target))
 
     def authorize_create(self, user: User, target: Target) -> None:
-        """What an apply that makes the object needs besides ``patch``. Raises StatusError 403."""
+        """Check ``create``, which an apply that makes the object needs besides ``patch``. Raises StatusError 403."""
         namespace, name = target.namespace or "", target.name or ""
         self._check(user, Attributes("create", target.group, target.resource, "", namespace, name))
 

@@ -28,7 +28,7 @@ from localcluster.resources import Resource
 log = logging.getLogger(__name__)
 
 _HEALTH = ("/healthz", "/readyz", "/livez")
-# What a real API server lets anybody see through the role system:public-info-viewer
+# The paths that a real API server shows to anybody through the role system:public-info-viewer
 # (https://kubernetes.io/docs/reference/access-authn-authz/rbac/#discovery-roles).
 _PUBLIC = (*_HEALTH, "/version")
 _REVIEWS = {

@@ -163,9 +163,9 @@ def _aggregated_virtual(group: str, version: str) -> list[Obj]:
     ]
 
 
-def _aggregated(catalog: Catalog, wanted: dict[str, list[str]], api_version: str) -> Obj:
+def _aggregated(catalog: Catalog, versions_of: dict[str, list[str]], api_version: str) -> Obj:
     items = []
-    for group, versions in wanted.items():
+    for group, versions in versions_of.items():
         entries = []
         for version in versions:
             resources = [_aggregated_resource(row) for row in _rows(catalog, group, version)]
@@ -195,14 +195,14 @@ def version_info() -> Obj:
 
 def discover(path: str, request: Request, catalog: Catalog) -> Response | None:
     """The answer to a discovery path, or None when it is none."""
-    wanted = next((each for each in request.accepted if each.shape == "APIGroupDiscoveryList"), None)
+    aggregated = next((each for each in request.accepted if each.shape == "APIGroupDiscoveryList"), None)
     pieces = path.strip("/").split("/")
     if pieces[0] not in ("api", "apis", "version") or len(pieces) > 3:
         return None
     named = groups(catalog)
     core = {"": named.pop("")}
-    if pieces in (["api"], ["apis"]) and wanted:
-        version = wanted.parameters.get("v", "v2")
+    if pieces in (["api"], ["apis"]) and aggregated:
+        version = aggregated.parameters.get("v", "v2")
         response = answer(_aggregated(catalog, core if pieces == ["api"] else named, version))
         response.headers["content-type"] = (
             f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"

@@ -67,7 +67,7 @@ def raw_of(row: Resource, stored: Stored) -> bytes:
 
 
 def _include(request: Request) -> str:
-    """How much of each object a table's rows carry. Raises StatusError 422."""
+    """The part of each object that a table's rows carry. Raises StatusError 422."""
     return word(request, "includeObject", ("Metadata", "None", "Object"), kind="TableOptions")
 
 
@@ -198,11 +198,11 @@ def checked(row: Resource, obj: Any, request: Request) -> Obj:
     """
     if not isinstance(obj, dict):
         raise bad_request("the object provided is unrecognized: must be an object")
-    for field, wanted in (("kind", row.kind), ("apiVersion", row.api_version)):
-        if obj.get(field, wanted) != wanted:
+    for field, expected in (("kind", row.kind), ("apiVersion", row.api_version)):
+        if obj.get(field, expected) != expected:
             raise bad_request(
                 f"the {'API version' if field == 'apiVersion' else field} in the data ({obj[field]}) does not match "
-                f"the expected {'API version' if field == 'apiVersion' else field} ({wanted})"
+                f"the expected {'API version' if field == 'apiVersion' else field} ({expected})"
             )
     if obj.get("metadata") is None:
         obj["metadata"] = {}

@@ -115,7 +115,7 @@ class Request(requests.Request):
 
     @property
     def accepted(self) -> list[Accepted]:
-        """What the client would take as an answer, best first."""
+        """The media types that the client accepts as an answer, best first."""
         return parse_accept(self.headers.get("accept", ""))
 
     @property
@@ -150,7 +150,7 @@ class Request(requests.Request):
 
 
 def _finite(text: str) -> float:
-    """What JSON can say: neither NaN nor Infinity, which would make every later answer unreadable."""
+    """Refuse NaN and Infinity: JSON has neither, and one that is stored would make every later answer unreadable."""
     if not math.isfinite(number := float(text)):
         raise ValueError(f"{text} is no number of JSON")
     return number
@@ -171,7 +171,7 @@ def parse_document(body: bytes, content_type: str) -> Any:
 
 
 class _Yaml(yaml.SafeLoader):
-    """As Kubernetes reads YAML: a date is text. (Not libyaml's loader: a deep document ends the process.)"""
+    """Reads YAML as Kubernetes does: a date is text. (Not libyaml's loader: a deep document ends the process.)"""
 
 
 _Yaml.yaml_implicit_resolvers = {
@@ -219,7 +219,7 @@ class Stream(responses.StreamingResponse):
         self._parts = parts
 
     def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
-        """As of a complete answer."""
+        """The headers of a complete answer."""
         super().init_headers(headers)
         self.raw_headers.append(_NOT_KEPT)
 

@@ -42,10 +42,10 @@ class Usage(Protocol):
 
 
 class NodeAgent(Protocol):
-    """What the API asks of the kubelet."""
+    """The methods of the kubelet that the API calls."""
 
     def log_path(self, namespace: str, pod: str, container: str, *, previous: bool = False) -> Path | None:
-        """Where a container's output lies."""
+        """The path of a container's output."""
 
     def usage(self) -> dict[tuple[str, str], list[Any]]:
         """Measured use by (namespace, pod)."""
@@ -162,7 +162,7 @@ def _limited(text: bytes, options: LogOptions) -> bytes:
 
 
 def read_log(path: Path, options: LogOptions) -> bytes:
-    """What is there now. Slow (up to 50 MiB): for a thread."""
+    """Read the log as it is now. Slow (up to 50 MiB): call it in a thread."""
     shown = _shown(_lines(path), options)
     return _limited(b"".join(shown if options.tail is None else deque(shown, maxlen=options.tail)), options)
 
@@ -223,7 +223,7 @@ class _Follower:
 
 
 async def follow_log(path: Path, options: LogOptions, is_over: Any) -> AsyncGenerator[bytes, None]:
-    """What is there, then what comes, until ``is_over()`` and the end of the file is reached."""
+    """Yield the log as it is, then each addition, until ``is_over()`` and the end of the file is reached."""
     follower = _Follower(path)
     left = options.limit
     try:

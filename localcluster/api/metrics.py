@@ -25,7 +25,7 @@ _GROUP = "metrics.k8s.io"
 
 
 def amounts(nanocores: int, memory: int) -> dict[str, str]:
-    """As quantities, in the units of metrics-server."""
+    """The amounts as quantities, in the units of metrics-server."""
     return {"cpu": f"{nanocores}n", "memory": f"{memory // 1024}Ki"}
 
 

@@ -101,8 +101,8 @@ def _plain(node: Any) -> Any:
 
 def _schemas(rows: list[Resource]) -> Obj:
     """The definitions of these kinds, and of all that they are made of."""
-    given = {**definitions(), **{row.definition: row.custom.schema for row in rows if row.custom}}
-    reached = reachable(given, [row.definition for row in rows])
+    known = {**definitions(), **{row.definition: row.custom.schema for row in rows if row.custom}}
+    reached = reachable(known, [row.definition for row in rows])
     schemas: Obj = {name: _plain(node) for name, node in reached.items()}
     for row in rows:
         kind = {"group": row.group, "version": row.version, "kind": row.kind}
@@ -170,7 +170,7 @@ class OpenApi:
         if not path.startswith("/openapi/v3"):
             return None
         self._refresh()
-        wanted = path.removeprefix("/openapi/v3").strip("/")
-        if not wanted:
+        group_version = path.removeprefix("/openapi/v3").strip("/")
+        if not group_version:
             return answer(self._index())
-        return Response(self._document(wanted)) if wanted in self._rows else None
+        return Response(self._document(group_version)) if group_version in self._rows else None

@@ -1,4 +1,4 @@
-"""What a request asks for besides its object: options in the query, or in a body of DeleteOptions.
+"""The options of a request besides its object: in the query, or in a body of DeleteOptions.
 
 An option that is not exactly known is refused: taken as off, `dryRun: ["Maybe"]` would delete.
 """
@@ -33,10 +33,10 @@ def word(request: Request, name: str, known: Sequence[str], *, kind: str) -> str
 
     Raises StatusError 422.
     """
-    given = request.query(name)
-    if given and given not in known:
-        _refuse(kind, unsupported(name, given, tuple(known)))
-    return given or known[0]
+    value = request.query(name)
+    if value and value not in known:
+        _refuse(kind, unsupported(name, value, tuple(known)))
+    return value or known[0]
 
 
 def _dry_run(values: Sequence[Any], kind: str) -> bool:
@@ -58,14 +58,14 @@ class WriteOptions:
     def of(cls, request: Request, *, applies: bool = False) -> WriteOptions:
         """From the query; `applies`: of server-side apply, which alone may be forced. Raises StatusError 400, 422."""
         kind = _KIND_OF[request.method]
-        given = request.query("fieldManager")
-        if len(given) > _LONGEST_MANAGER:
+        named = request.query("fieldManager")
+        if len(named) > _LONGEST_MANAGER:
             why = f"Too long: may not be more than {_LONGEST_MANAGER} bytes"
             _refuse(kind, ("fieldManager", "FieldValueTooLong", why))
-        if not given.isprintable():
-            _refuse(kind, wrong("fieldManager", given, "should only contain printable characters"))
+        if not named.isprintable():
+            _refuse(kind, wrong("fieldManager", named, "should only contain printable characters"))
         agent = request.headers.get("user-agent", "").split("/")[0].strip()
-        manager = given or agent[:_LONGEST_MANAGER] or "unknown"
+        manager = named or agent[:_LONGEST_MANAGER] or "unknown"
         force = request.flag("force")
         if force and not applies:
             _refuse(kind, not_allowed("force", "may not be specified for non-apply patch"))
@@ -73,13 +73,13 @@ class WriteOptions:
 
 
 def validation_of(request: Request) -> str:
-    """What becomes of unknown fields: Warn, Ignore or Strict. Raises StatusError 422."""
+    """The treatment of unknown fields: Warn, Ignore or Strict. Raises StatusError 422."""
     return word(request, "fieldValidation", ("Warn", "Ignore", "Strict"), kind=_KIND_OF[request.method])
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteOptions:
-    """How something is to be deleted. `grace_seconds` is None where the object's own holds."""
+    """The way to delete an object. `grace_seconds` is None where the object's own grace period holds."""
 
     propagation: str = "Background"
     grace_seconds: int | None = None

@@ -29,7 +29,7 @@ _NOT_FORWARDED = frozenset(
 )
 _NOT_RETURNED = frozenset(("connection", "keep-alive", "transfer-encoding", "upgrade", "trailer"))
 _CONNECT_SECONDS = 5.0
-#: What goes to a pod may be larger than an object.
+#: A body for a pod may be larger than an object.
 MAX_PROXIED_BODY = 64 * 1024 * 1024
 
 
@@ -67,8 +67,8 @@ def _service_address(registry: Registry, target: Target) -> tuple[str, str, int]
     scheme, name, port = parse_target_name(target.name or "")
     service = registry.get("services", name, target.namespace)
     ports = service["spec"].get("ports") or []
-    wanted = [each for each in ports if port in ("", each.get("name"), str(each["port"]))]
-    if not wanted:
+    matching = [each for each in ports if port in ("", each.get("name"), str(each["port"]))]
+    if not matching:
         raise unavailable(f'no service port "{port}" found for service "{name}"')
     label = f"kubernetes.io/service-name={name}"
     slices = registry.list("endpointslices", target.namespace, label_selector=label)
@@ -76,7 +76,7 @@ def _service_address(registry: Registry, target: Target) -> tuple[str, str, int]
         (endpoint["addresses"][0], int(each["port"]))
         for piece in slices
         for each in piece.get("ports") or ()
-        if (each.get("name") or "") == (wanted[0].get("name") or "")
+        if (each.get("name") or "") == (matching[0].get("name") or "")
         for endpoint in piece.get("endpoints") or ()
         if (endpoint.get("conditions") or {}).get("ready", True) is not False
     ]
@@ -87,7 +87,7 @@ def _service_address(registry: Registry, target: Target) -> tuple[str, str, int]
 
 
 def trouble(error: Exception, address: str) -> str:
-    """What went wrong on the way to a pod, in the words of Go's HTTP client: whether it was sent can be told by them.
+    """The failure on the way to a pod, in the words of Go's HTTP client: clients tell by them if the request was sent.
 
     An error of the operation "dial" came before anything was sent; the others may have come after the pod acted.
     """

@@ -1,4 +1,4 @@
-"""What a path is about: group, version, namespace, resource, name, subresource.
+"""The parts of a request's path: group, version, namespace, resource, name, subresource.
 
 https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-uris
 """

@@ -18,7 +18,7 @@ Obj = dict[str, Any]
 
 
 def _wish(spec: Obj) -> Attributes:
-    """What a SelfSubjectAccessReview asks about. Raises StatusError 422."""
+    """The request that a SelfSubjectAccessReview asks about. Raises StatusError 422."""
     resource, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
     cause = None
     if resource and path:

@@ -32,7 +32,7 @@ Matches = Callable[[Stored], bool]
 
 @dataclass(frozen=True, slots=True)
 class WatchOptions:
-    """What the query of a watch asks for."""
+    """The options in the query of a watch."""
 
     namespace: str | None
     version: str
@@ -71,7 +71,7 @@ def _matcher(row: Resource, namespace: str | None, labels: str, fields: str) -> 
 
 
 def translate(change: Change, matches: Matches) -> tuple[str, Stored] | None:
-    """What a watcher with a selector sees: an object that begins to match is ADDED, one that ceases is DELETED."""
+    """The event for a watcher with a selector: an object that begins to match is ADDED, one that ceases is DELETED."""
     before = change.old is not None and matches(change.old)
     if change.type == "DELETED":
         return ("DELETED", change.stored) if before else None

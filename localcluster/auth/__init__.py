@@ -1,1 +1,1 @@
-"""Who asks (bearer tokens, ServiceAccounts) and what they may do (RBAC)."""
+"""Authentication (bearer tokens, ServiceAccounts) and authorization (RBAC)."""

@@ -1,4 +1,4 @@
-"""What a request wants to do, in the words that roles use: a verb on a resource, or on a path.
+"""The action that a request asks for, in the words that roles use: a verb on a resource, or on a path.
 
 https://kubernetes.io/docs/reference/access-authn-authz/authorization/#review-your-request-attributes
 """
@@ -34,5 +34,5 @@ class Attributes:
         if not self.resource:
             return forbidden_to("", "", f'{who} path "{self.path}"')
         where = f'in the namespace "{self.namespace}"' if self.namespace else "at the cluster scope"
-        what = f'{who} resource "{self.full_resource}" in API group "{self.group}" {where}'
-        return forbidden_to(self.resource, self.name, what, self.group)
+        message = f'{who} resource "{self.full_resource}" in API group "{self.group}" {where}'
+        return forbidden_to(self.resource, self.name, message, self.group)

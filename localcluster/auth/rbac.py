@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Obj = dict[str, Any]
 
 KINDS = ("roles", "clusterroles", "rolebindings", "clusterrolebindings")
-#: Whom a binding names: ("User" or "Group", name). A ServiceAccount is the user that it acts as.
+#: The subject of a binding: ("User" or "Group", name). A ServiceAccount is the user that it acts as.
 _Subject = tuple[str, str]
 
 
@@ -74,7 +74,7 @@ class Rbac:
         self._grants = None
 
     def allows(self, user: User, wish: Attributes) -> str | None:
-        """Which binding allows it, in words ('' for the administrator); None when nothing does."""
+        """The binding that allows a request, in words ('' for the administrator); None when no binding does."""
         if user.is_master:
             return ""
         for grant in self._of(user, wish.namespace):
@@ -111,8 +111,8 @@ class Rbac:
                 name = f"{metadata['name']}/{namespace}" if namespace else metadata["name"]
                 for subject in binding.get("subjects") or ():
                     key, described = _subject(subject, namespace or "")
-                    said = f'{binding["kind"]} "{name}" of {role.get("kind")} "{role.get("name")}" to {described}'
-                    grants[key].append(Grant(namespace, rules, f"RBAC: allowed by {said}"))
+                    origin = f'{binding["kind"]} "{name}" of {role.get("kind")} "{role.get("name")}" to {described}'
+                    grants[key].append(Grant(namespace, rules, f"RBAC: allowed by {origin}"))
         return dict(grants)
 
     def _rules_of(self, reference: Obj, namespace: str | None) -> tuple[Obj, ...]:

@@ -87,7 +87,7 @@ def _metadata(name: str) -> Obj:
 
 
 def ensure_roles(registry: Registry) -> None:
-    """Make the default roles and bindings that are missing. What somebody changed stays as it is."""
+    """Make the default roles and bindings that are missing. Those that somebody changed stay as they are."""
     for name, rules in _roles().items():
         if not registry.exists("clusterroles", name):
             registry.create("clusterroles", {"metadata": _metadata(name), "rules": rules})

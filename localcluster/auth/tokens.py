@@ -58,7 +58,7 @@ class Tokens:
         return hmac.compare_digest(token.encode(), self._admin)
 
     def user_of(self, token: str) -> User | None:
-        """Who has this token; None when nobody (any more) has it."""
+        """The user that a token stands for; None when it is unknown or no longer valid."""
         if self.is_admin(token):
             return ADMIN
         claims = self._claims(token)
@@ -99,7 +99,7 @@ class Tokens:
         if not self._registry.exists(resource, name, namespace):
             return False
         metadata = self._registry.get(resource, name, namespace)["metadata"]
-        # What is being deleted keeps its tokens until it is gone; ours has no 60 s on top.
+        # An object that is being deleted keeps its tokens until it is gone; ours has no 60 s on top.
         return bool(metadata["uid"] == reference.get("uid"))
 
     def _of_secret(self, token: str, claims: Obj) -> User | None:

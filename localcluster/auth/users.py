@@ -1,4 +1,4 @@
-"""Who asks: a name, groups and a uid, as authentication.k8s.io/v1 UserInfo has them.
+"""The user behind a request: a name, groups and a uid, as authentication.k8s.io/v1 UserInfo has them.
 
 https://kubernetes.io/docs/reference/access-authn-authz/authentication/
 """
@@ -26,7 +26,7 @@ class User:
         return MASTERS in self.groups
 
     def info(self) -> dict[str, Any]:
-        """As a UserInfo."""
+        """The user as a UserInfo."""
         info: dict[str, Any] = {"username": self.name, "groups": list(self.groups)}
         if self.uid:
             info["uid"] = self.uid

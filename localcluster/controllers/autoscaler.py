@@ -1,6 +1,6 @@
 """HorizontalPodAutoscaler: as many replicas as what the pods use asks for.
 
-What to do is reckoned in `autoscaling`; this is the shell that measures, scales and tells.
+`autoscaling` computes the decision; this module is the shell that measures, scales and reports.
 https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/
 """
 
@@ -48,7 +48,7 @@ Usage = Callable[[], Mapping[tuple[str, str], Sequence["ContainerUsage"]]]
 
 @dataclass(slots=True)
 class _Round:
-    """What one round comes to."""
+    """The outcome of one round."""
 
     current: int
     desired: int
@@ -114,13 +114,13 @@ class Autoscalers(Controller):
         least, most = int(scaler["spec"].get("minReplicas") or 1), int(scaler["spec"]["maxReplicas"])
         done = _Round(current, current)
         if key_of(scaler) not in self._histories:
-            # What is there when it begins, or after a restart, counts as recommended: nothing goes down at once.
+            # The replicas at the start, or after a restart, count as recommended: nothing goes down at once.
             self._histories[key_of(scaler)] = History([(time.time(), current)])
         why = "the HPA controller was able to get the target's current scale"
         done.say("AbleToScale", true=True, why=("SucceededGetScale", why))
         if current == 0:
-            said = "scaling is disabled since the replica count of the target is zero"
-            done.say("ScalingActive", true=False, why=("ScalingDisabled", said))
+            message = "scaling is disabled since the replica count of the target is zero"
+            done.say("ScalingActive", true=False, why=("ScalingDisabled", message))
         elif current > most:
             done.desired, done.reason = most, "Current number of replicas above Spec.MaxReplicas"
         elif current < least:
@@ -153,12 +153,12 @@ class Autoscalers(Controller):
             first = f"invalid metrics ({len(errors)} invalid out of {len(metrics)}), first error is: {message}"
             self.registry.record_event(scaler, "Warning", "FailedComputeMetricsReplicas", first, COMPONENT)
             return
-        wanted, shown = best
+        proposed, shown = best
         said = f"the HPA was able to successfully calculate a replica count from {shown}"
         done.say("ScalingActive", true=True, why=("ValidMetricFound", said))
         history = self._histories[key_of(scaler)]
         history.forget(now - rules.longest)
-        steady, why = stabilise(wanted, done.current, history, rules, now)
+        steady, why = stabilise(proposed, done.current, history, rules, now)
         done.say("AbleToScale", true=True, why=why)
         done.desired, limited = limit(steady, done.current, bounds, history, rules, now)
         within = ("DesiredWithinRange", "the desired count is within the acceptable range")
@@ -166,24 +166,24 @@ class Autoscalers(Controller):
         done.reason = f"{shown} above target" if done.desired > done.current else "All metrics below target"
 
     def _measure(self, metric: Object, target: Object, rules: Rules, now: float) -> tuple[Proposal, str]:
-        """What a metric asks for, and its name. Raises NoMetricsError."""
+        """The proposal of a metric, and its name. Raises NoMetricsError."""
         kind = metric["type"]
         source = metric.get({"Resource": "resource", "ContainerResource": "containerResource"}.get(kind, ""))
         if source is None:
             raise NoMetricsError(f"unable to get metrics of type {kind}: this cluster has resource metrics alone")
-        resource, wanted = source["name"], source["target"]
+        resource, stated = source["name"], source["target"]
         words = "container resource" if kind == "ContainerResource" else "resource"
-        by_share = wanted.get("averageUtilization") is not None
+        by_share = stated.get("averageUtilization") is not None
         goal = (
-            Target(utilization=int(wanted["averageUtilization"]))
+            Target(utilization=int(stated["averageUtilization"]))
             if by_share
-            else Target(average=quantities.amount(resource, wanted["averageValue"]))
+            else Target(average=quantities.amount(resource, stated["averageValue"]))
         )
         selected = self._by_label.select(target["metadata"]["namespace"], target["spec"]["selector"])
         current = int(target["spec"].get("replicas", 1))
         try:
-            usages = samples(selected, self._usage(), resource, source.get("container"), now, by_share=by_share)
-            proposal = propose(usages, goal, current, rules.tolerances)
+            taken = samples(selected, self._usage(), resource, source.get("container"), now, by_share=by_share)
+            proposal = propose(taken, goal, current, rules.tolerances)
         except NoMetricsError as error:
             raise NoMetricsError(
                 f"failed to get {resource} {'utilization' if by_share else 'usage'}: {error}"
@@ -199,8 +199,8 @@ class Autoscalers(Controller):
         metadata = target["metadata"]
         self.registry.mutate(plural, metadata["name"], metadata["namespace"], change, manager=MANAGER)
         self._histories[key_of(scaler)].changes.append((time.time(), done.desired - done.current))
-        said = f"the HPA controller was able to update the target scale to {done.desired}"
-        done.say("AbleToScale", true=True, why=("SucceededRescale", said))
+        success = f"the HPA controller was able to update the target scale to {done.desired}"
+        done.say("AbleToScale", true=True, why=("SucceededRescale", success))
         message = f"New size: {done.desired}; reason: {done.reason}"
         self.registry.record_event(scaler, "Normal", "SuccessfulRescale", message, COMPONENT)
 

@@ -1,4 +1,4 @@
-"""How many replicas an autoscaler wants: the arithmetic, pure.
+"""The arithmetic of an autoscaler: the number of replicas that it wants. Pure.
 
 https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#algorithm-details
 https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#configurable-scaling-behavior
@@ -50,7 +50,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What use is wanted: a percentage of the request, or an amount for each pod."""
+    """The usage to aim at: a percentage of the request, or an amount for each pod."""
 
     utilization: int | None = None
     average: int | None = None
@@ -58,7 +58,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What one metric asks for, and the values that the status shows: of the pods that were reckoned with at first."""
+    """The replicas that one metric asks for, and the status's values: those of the pods that were counted at first."""
 
     replicas: int
     average: int
@@ -148,8 +148,8 @@ class Rules:
     @classmethod
     def of(cls, behavior: Mapping[str, Any] | None) -> Rules:
         """From `spec.behavior`."""
-        given = behavior or {}
-        return cls(_filled(given.get("scaleUp"), _DEFAULT_UP), _filled(given.get("scaleDown"), _DEFAULT_DOWN))
+        directions = behavior or {}
+        return cls(_filled(directions.get("scaleUp"), _DEFAULT_UP), _filled(directions.get("scaleDown"), _DEFAULT_DOWN))
 
     @property
     def longest(self) -> float:
@@ -160,13 +160,13 @@ class Rules:
 
     @property
     def tolerances(self) -> Tolerances:
-        """Where the rules name none, the controller's."""
+        """The tolerances of the rules, or the controller's where the rules name none."""
         up, down = (float(quantities.parse(rules.get("tolerance", TOLERANCE))) for rules in (self.up, self.down))
         return Tolerances(down, up)
 
 
-def _filled(given: Mapping[str, Any] | None, defaults: dict[str, Any]) -> dict[str, Any]:
-    return {**defaults, **{name: value for name, value in (given or {}).items() if value is not None}}
+def _filled(stated: Mapping[str, Any] | None, defaults: dict[str, Any]) -> dict[str, Any]:
+    return {**defaults, **{name: value for name, value in (stated or {}).items() if value is not None}}
 
 
 def stabilise(desired: int, current: int, history: History, rules: Rules, now: float) -> tuple[int, Why]:
@@ -182,10 +182,10 @@ def stabilise(desired: int, current: int, history: History, rules: Rules, now: f
     if result == desired:
         return result, ("ReadyForNewScale", "recommended size matches current size")
     if desired > result:
-        said = "recent recommendations were lower than current one, applying the lowest recent recommendation"
-        return result, ("ScaleUpStabilized", said)
-    said = "recent recommendations were higher than current one, applying the highest recent recommendation"
-    return result, ("ScaleDownStabilized", said)
+        message = "recent recommendations were lower than current one, applying the lowest recent recommendation"
+        return result, ("ScaleUpStabilized", message)
+    message = "recent recommendations were higher than current one, applying the highest recent recommendation"
+    return result, ("ScaleDownStabilized", message)
 
 
 def limit(
@@ -197,21 +197,21 @@ def limit(
         fastest = max(_fastest(current, rules.up, history, now, 1), current)
         if desired > min(most, fastest):
             if most > fastest:
-                said = "the desired replica count is increasing faster than the maximum scale rate"
-                return fastest, ("ScaleUpLimit", said)
+                message = "the desired replica count is increasing faster than the maximum scale rate"
+                return fastest, ("ScaleUpLimit", message)
             return most, ("TooManyReplicas", "the desired replica count is more than the maximum replica count")
     elif desired < current:
         slowest = min(_fastest(current, rules.down, history, now, -1), current)
         if desired < max(least, slowest):
             if least < slowest:
-                said = "the desired replica count is decreasing faster than the maximum scale rate"
-                return slowest, ("ScaleDownLimit", said)
+                message = "the desired replica count is decreasing faster than the maximum scale rate"
+                return slowest, ("ScaleDownLimit", message)
             return least, ("TooFewReplicas", "the desired replica count is less than the minimum replica count")
     return desired, None
 
 
 def _fastest(current: int, rules: Mapping[str, Any], history: History, now: float, direction: int) -> int:
-    """How far the policies of a direction (1: up, -1: down) let it go now."""
+    """The replica count up to which the policies of a direction (1: up, -1: down) allow scaling now."""
     if rules["selectPolicy"] == "Disabled":
         return current
     proposals: list[int] = []

@@ -1,4 +1,4 @@
-"""What all controllers share: a queue of keys, level-triggered rounds, retries with back-off, an index of owners.
+"""The parts that all controllers share: a queue of keys, rounds, retries with back-off, an index of owners.
 
 A controller is told *that* something about an object changed, never what. Its `sync` reads everything that it needs
 and brings the world one step nearer; it can run at any time, any number of times. Everything happens in one thread
@@ -98,7 +98,7 @@ class Controller(ABC):
         """One round for one object; returns the seconds after which it wants another, if it does."""
 
     def keys_for(self, resource: str, obj: Object) -> Iterable[Key]:
-        """Whom a change of an object concerns; by default its controller."""
+        """The keys of the objects that a change of this one concerns; by default its controller's."""
         owner = controller_of(obj)
         if owner is not None and owner["kind"] == self.kind:
             yield obj["metadata"].get("namespace", ""), owner["name"]

@@ -102,8 +102,8 @@ class Deployments(Controller):
         if new is None:
             new = self._create(deployment, number, sets)
         else:
-            wanted = {**_copied(deployment), REVISION: str(number), **_sizes(deployment)}
-            new = self._annotate(new, wanted)
+            carried = {**_copied(deployment), REVISION: str(number), **_sizes(deployment)}
+            new = self._annotate(new, carried)
         self._annotate_deployment(deployment, number)
         return new
 
@@ -132,14 +132,14 @@ class Deployments(Controller):
         if deployment["spec"].get("minReadySeconds"):
             manifest["spec"]["minReadySeconds"] = deployment["spec"]["minReadySeconds"]
         try:
-            made = self.registry.create("replicasets", manifest, namespace=metadata["namespace"])
+            replica_set = self.registry.create("replicasets", manifest, namespace=metadata["namespace"])
         except StatusError as error:
             if error.reason == "AlreadyExists":
                 self._count_collision(deployment)
             raise
         if replicas:
-            self._say_scaled(deployment, made["metadata"]["name"], 0, replicas)
-        return made
+            self._say_scaled(deployment, replica_set["metadata"]["name"], 0, replicas)
+        return replica_set
 
     def _count_collision(self, deployment: Object) -> None:
         def change(obj: Object) -> None:
@@ -182,7 +182,7 @@ class Deployments(Controller):
         self.registry.record_event(deployment, "Normal", "ScalingReplicaSet", message, COMPONENT)
 
     def _rescale(self, deployment: Object, new: Object | None, sets: list[Object]) -> bool:
-        """When `spec.replicas` itself was changed: keep the shares of the sets. False when there is nothing to do."""
+        """Follow a change of `spec.replicas` and keep the shares of the sets. False when there is nothing to do."""
         desired = str(deployment["spec"].get("replicas", 1))
         active = [each for each in sets if int(each["spec"].get("replicas", 1)) > 0]
         if not any((each["metadata"].get("annotations") or {}).get(DESIRED, desired) != desired for each in active):
@@ -191,9 +191,9 @@ class Deployments(Controller):
         total = limits.desired
         if len(active) > 1 and _strategy(deployment) == "RollingUpdate" and total:
             total = limits.most
-        wanted = spread([_as_set(each) for each in active], total)
+        sizes = spread([_as_set(each) for each in active], total)
         for each in active:
-            self._scale(deployment, each, wanted.get(each["metadata"]["name"], 0))
+            self._scale(deployment, each, sizes.get(each["metadata"]["name"], 0))
             self._annotate(self._again(each), _sizes(deployment))
         return True
 
@@ -205,9 +205,9 @@ class Deployments(Controller):
             return
         others = [_as_set(each) for each in old]
         self._scale(deployment, new, grow(_as_set(new), others, limits))
-        wanted = shrink(_as_set(self._again(new)), others, limits)
+        sizes = shrink(_as_set(self._again(new)), others, limits)
         for each in old:
-            self._scale(deployment, each, wanted.get(each["metadata"]["name"], int(each["spec"].get("replicas", 1))))
+            self._scale(deployment, each, sizes.get(each["metadata"]["name"], int(each["spec"].get("replicas", 1))))
 
     def _retire(self, deployment: Object, sets: list[Object]) -> bool:
         """Recreate: take the old pods away first. True while some are left."""
@@ -294,8 +294,8 @@ def _sorted(value: Any) -> Any:
 
 def same_template(replica_set: Object, deployment: Object) -> bool:
     """Is this the ReplicaSet of the Deployment's template? The hash label does not count."""
-    mine, wanted = replica_set["spec"]["template"], deployment["spec"]["template"]
-    return bool(mine["spec"] == wanted["spec"] and _facts(mine) == _facts(wanted))
+    its_template, template = replica_set["spec"]["template"], deployment["spec"]["template"]
+    return bool(its_template["spec"] == template["spec"] and _facts(its_template) == _facts(template))
 
 
 def _facts(template: Object) -> dict[str, Any]:

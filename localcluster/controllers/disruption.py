@@ -74,15 +74,15 @@ class DisruptionBudgets(Controller):
 
     def _scale(self, selected: list[Object]) -> tuple[int, list[str]]:
         """How many pods their controllers want, each controller once; and the pods that have none."""
-        wanted: dict[str, int] = {}
+        replicas_of: dict[str, int] = {}
         unmanaged = []
         for pod in selected:
             above = self._topmost(pod)
             if above is None:
                 unmanaged.append(pod["metadata"]["name"])
             else:
-                wanted[above["metadata"]["uid"]] = int(above["spec"].get("replicas", 1))
-        return sum(wanted.values()), unmanaged
+                replicas_of[above["metadata"]["uid"]] = int(above["spec"].get("replicas", 1))
+        return sum(replicas_of.values()), unmanaged
 
     def _topmost(self, pod: Object) -> Object | None:
         """The Deployment or ReplicaSet that a pod belongs to, if one does."""

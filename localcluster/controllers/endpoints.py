@@ -38,19 +38,19 @@ class Endpoints(Controller):
         if not service["spec"].get("selector") or not self.registry.accepts_objects(namespace):
             return None
         selector = f"{SERVICE_LABEL}={name},{MANAGED_BY}={MANAGER}"
-        wanted = endpoints_of(service, self.registry.list("endpointslices", namespace, label_selector=selector))
+        desired = endpoints_of(service, self.registry.list("endpointslices", namespace, label_selector=selector))
 
         def change(obj: Object) -> None:
             obj.pop("subsets", None)
-            if "subsets" in wanted:
-                obj["subsets"] = wanted["subsets"]
+            if "subsets" in desired:
+                obj["subsets"] = desired["subsets"]
             for field in ("labels", "annotations"):
-                obj["metadata"][field] = wanted["metadata"][field]
+                obj["metadata"][field] = desired["metadata"][field]
 
         if exists:
             self.registry.mutate("endpoints", name, namespace, change)
         else:
-            self.registry.create("endpoints", wanted, namespace=namespace)
+            self.registry.create("endpoints", desired, namespace=namespace)
         return None
 
 
@@ -77,7 +77,7 @@ def endpoints_of(service: Object, slices: list[Object]) -> Object:
             subset.setdefault(field, []).append(_address(endpoint))
     metadata = service["metadata"]
     cut = sum(len(piece.get("endpoints") or ()) for piece in slices) > _LARGEST
-    made: Object = {
+    endpoints: Object = {
         "metadata": {
             "name": metadata["name"],
             "namespace": metadata["namespace"],
@@ -86,5 +86,5 @@ def endpoints_of(service: Object, slices: list[Object]) -> Object:
         }
     }
     if filled := [subset for subset in subsets.values() if len(subset) > 1]:
-        made["subsets"] = filled
-    return made
+        endpoints["subsets"] = filled
+    return endpoints

@@ -62,25 +62,25 @@ class EndpointSlices(Controller):
             each["metadata"]["name"]: each
             for each in self.registry.list("endpointslices", namespace, label_selector=selector)
         }
-        wanted: dict[str, Object] = {}
+        desired: dict[str, Object] = {}
         if self.registry.exists("services", name, namespace):
             service = self.registry.get("services", name, namespace)
             if service["spec"].get("selector") and not service["metadata"].get("deletionTimestamp"):
-                wanted = {each["metadata"]["name"]: each for each in slices(service, self._selected(service))}
-        for extra in existing.keys() - wanted.keys():
+                desired = {each["metadata"]["name"]: each for each in slices(service, self._selected(service))}
+        for extra in existing.keys() - desired.keys():
             self.registry.delete("endpointslices", extra, namespace)
-        for slice_name, each in wanted.items():
+        for slice_name, each in desired.items():
             self._bring_about(slice_name, namespace, each, new=slice_name not in existing)
         return None
 
-    def _bring_about(self, name: str, namespace: str, wanted: Object, *, new: bool) -> None:
+    def _bring_about(self, name: str, namespace: str, desired: Object, *, new: bool) -> None:
         def change(obj: Object) -> None:
-            obj["endpoints"], obj["ports"] = wanted["endpoints"], wanted["ports"]
-            obj["metadata"]["labels"] = wanted["metadata"]["labels"]
-            obj["metadata"]["ownerReferences"] = wanted["metadata"]["ownerReferences"]
+            obj["endpoints"], obj["ports"] = desired["endpoints"], desired["ports"]
+            obj["metadata"]["labels"] = desired["metadata"]["labels"]
+            obj["metadata"]["ownerReferences"] = desired["metadata"]["ownerReferences"]
 
         if new:
-            self.registry.create("endpointslices", wanted, namespace=namespace)
+            self.registry.create("endpointslices", desired, namespace=namespace)
         else:
             self.registry.mutate("endpointslices", name, namespace, change)
 
@@ -90,7 +90,7 @@ class EndpointSlices(Controller):
 
 
 def _facts(pod: Object) -> tuple[Any, ...]:
-    """What of a pod an endpoint shows, or that decides whether there is one."""
+    """The facts about a pod that its endpoint shows, or that decide whether it has one."""
     metadata, status = pod["metadata"], pod.get("status") or {}
     return (
         metadata.get("labels"),

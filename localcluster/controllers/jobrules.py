@@ -1,4 +1,4 @@
-"""What to do next about a Job: pure decisions, as kube-controller-manager's pkg/controller/job.
+"""The next step for a Job: pure decisions, as kube-controller-manager's pkg/controller/job.
 
 https://kubernetes.io/docs/concepts/workloads/controllers/job/
 """
@@ -22,7 +22,7 @@ BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 10.0, 600.0
 
 @dataclass(frozen=True)
 class Ending:
-    """How a job ends: `kind` is Complete or Failed."""
+    """The end of a job: `kind` is Complete or Failed."""
 
     kind: str
     reason: str
@@ -41,7 +41,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Step:
-    """What to do now. `ending` is due as soon as no pod is left over."""
+    """The work to do now. `ending` is due as soon as no pod is left over."""
 
     create: int = 0
     delete: tuple[str, ...] = ()  # names of pods
@@ -73,7 +73,7 @@ def waits_for_ends(spec: Object) -> bool:
 
 
 def ended(spec: Object, pod: Object) -> str | None:
-    """How a pod counts for a job, Succeeded or Failed; None while it does not.
+    """The result that a pod counts for in its job, Succeeded or Failed; None while it counts for none.
 
     One that somebody deletes has failed at once, so that a job that may not retry does not begin anew while the pod
     still runs, on a node that is lost for instance; unless the job waits for its end.
@@ -95,11 +95,11 @@ def step(job: Object, pods: Sequence[Object], counts: Counts, now: float) -> Ste
         return Step(delete=tuple(pod["metadata"]["name"] for pod in alive), ending=ending)
     if spec.get("suspend"):
         return Step(delete=tuple(pod["metadata"]["name"] for pod in alive))
-    wanted = _wanted(spec, counts)
-    if len(alive) > wanted:
-        surplus = sorted(alive, key=podfacts.deletion_order)[: len(alive) - wanted]
+    desired = _wanted(spec, counts)
+    if len(alive) > desired:
+        surplus = sorted(alive, key=podfacts.deletion_order)[: len(alive) - desired]
         return Step(delete=tuple(pod["metadata"]["name"] for pod in surplus), again=_deadline_in(job, now))
-    missing = max(wanted - len(alive) - (counts.terminating if waits_for_ends(spec) else 0), 0)
+    missing = max(desired - len(alive) - (counts.terminating if waits_for_ends(spec) else 0), 0)
     wait = backoff_left(pods, now) if missing else 0.0
     waits = [left for left in (wait or None, _deadline_in(job, now)) if left is not None]
     return Step(create=0 if wait else missing, again=min(waits, default=None))

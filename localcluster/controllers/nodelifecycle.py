@@ -1,4 +1,4 @@
-"""What follows from a node's conditions: taints, pods that are no longer ready, and pods that have to go.
+"""The consequences of a node's conditions: taints, pods that are no longer ready, and pods that have to go.
 
 https://kubernetes.io/docs/concepts/architecture/nodes/#node-controller
 https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/#taint-based-evictions
@@ -33,14 +33,14 @@ _OURS = frozenset({_UNSCHEDULABLE, *(_PREFIX + name for name, _ in _BY_CONDITION
 def taints_of(node: Object, now: str) -> list[dict[str, Any]]:
     """The taints that a node should have: its own, and those of its conditions and of a cordon. Pure."""
     old = node["spec"].get("taints") or []
-    wanted = [(_UNSCHEDULABLE, NO_SCHEDULE)] if node["spec"].get("unschedulable") else []
+    due = [(_UNSCHEDULABLE, NO_SCHEDULE)] if node["spec"].get("unschedulable") else []
     for condition in (node.get("status") or {}).get("conditions") or ():
         name, effects = _BY_CONDITION.get((condition["type"], condition["status"]), ("", ()))
-        wanted += [(_PREFIX + name, effect) for effect in effects]
+        due += [(_PREFIX + name, effect) for effect in effects]
     have = {(each["key"], each.get("effect")): each for each in old if each["key"] in _OURS}
     others = [each for each in old if each["key"] not in _OURS]
-    made = [have.get(each) or {"key": each[0], "effect": each[1], "timeAdded": now} for each in wanted]
-    return [*others, *made]
+    ours = [have.get(each) or {"key": each[0], "effect": each[1], "timeAdded": now} for each in due]
+    return [*others, *ours]
 
 
 class NodeLifecycle(Controller):

@@ -52,7 +52,7 @@ class Agent(Protocol):
         """It can again."""
 
     def usage(self) -> Mapping[tuple[str, str], Sequence[ContainerUsage]]:
-        """What the containers of each (namespace, pod) use."""
+        """The usage of the containers of each (namespace, pod)."""
 
 
 class Nodes:
@@ -156,7 +156,7 @@ class Nodes:
         return self._nodes[name]
 
     def _give_up(self, name: str) -> None:
-        """What the node lifecycle controller does with a node that it has not heard of for the grace period."""
+        """Mark a node as the node lifecycle controller does when it has not heard of it for the grace period."""
 
         def lose(node: Object) -> None:
             now, old = meta.now(), {each["type"]: each for each in node["status"].get("conditions") or ()}

@@ -1,4 +1,4 @@
-"""What controllers ask about pods. Pure, but for `make`."""
+"""The facts about pods that controllers need. Pure, but for `make`."""
 
 from __future__ import annotations
 

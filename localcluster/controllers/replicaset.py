@@ -85,12 +85,12 @@ class ReplicaSets(Controller):
 
     def _scale(self, owner: Object, alive: list[Object]) -> StatusError | None:
         """Make or delete pods; the error that stopped it, if one did."""
-        wanted = int(owner["spec"].get("replicas", 1))
+        desired = int(owner["spec"].get("replicas", 1))
         try:
-            for _ in range(min(wanted - len(alive), BURST)):
+            for _ in range(min(desired - len(alive), BURST)):
                 pods.make(self.registry, owner, owner["spec"]["template"], COMPONENT)
-            if len(alive) > wanted:
-                for pod in sorted(alive, key=pods.deletion_order)[: min(len(alive) - wanted, BURST)]:
+            if len(alive) > desired:
+                for pod in sorted(alive, key=pods.deletion_order)[: min(len(alive) - desired, BURST)]:
                     pods.remove(self.registry, owner, pod, COMPONENT)
         except StatusError as error:
             return error

@@ -1,4 +1,4 @@
-"""How many pods each ReplicaSet of a Deployment should have: pure arithmetic.
+"""The number of pods that each ReplicaSet of a Deployment should have: pure arithmetic.
 
 As kube-controller-manager (pkg/controller/deployment/rolling.go and sync.go): never more than desired + maxSurge pods
 in all, never fewer than desired - maxUnavailable available ones.
@@ -22,7 +22,7 @@ class Set:
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a rollout must keep to."""
+    """The limits that a rollout must keep to."""
 
     desired: int
     surge: int
@@ -56,7 +56,7 @@ def _share(value: int | str, of: int, *, up: bool) -> int:
 
 
 def grow(new: Set, old: Sequence[Set], limits: Bounds) -> int:
-    """What the new set should have now."""
+    """The replicas that the new set should have now."""
     if new.replicas >= limits.desired:
         return limits.desired
     room = limits.most - new.replicas - sum(each.replicas for each in old)
@@ -64,23 +64,23 @@ def grow(new: Set, old: Sequence[Set], limits: Bounds) -> int:
 
 
 def shrink(new: Set, old: Sequence[Set], limits: Bounds) -> dict[str, int]:
-    """What the old sets should have now, those that change only. Pods that are not available go first."""
+    """The replicas that the old sets should have now, for those that change. Pods that are not available go first."""
     total = new.replicas + sum(each.replicas for each in old)
     spare = total - limits.least_available - (new.replicas - new.available)
     if spare <= 0:
         return {}
-    wanted = {each.name: each.replicas for each in old}
+    sizes = {each.name: each.replicas for each in old}
     for each in old:
         broken = min(max(each.replicas - each.available, 0), spare)
-        wanted[each.name] -= broken
+        sizes[each.name] -= broken
         spare -= broken
-    healthy = new.available + sum(min(each.available, wanted[each.name]) for each in old)
+    healthy = new.available + sum(min(each.available, sizes[each.name]) for each in old)
     spare = min(spare, healthy - limits.least_available)
     for each in old:
-        fewer = max(min(wanted[each.name], spare), 0)
-        wanted[each.name] -= fewer
+        fewer = max(min(sizes[each.name], spare), 0)
+        sizes[each.name] -= fewer
         spare -= fewer
-    return {each.name: wanted[each.name] for each in old if wanted[each.name] != each.replicas}
+    return {each.name: sizes[each.name] for each in old if sizes[each.name] != each.replicas}
 
 
 def spread(sets: Sequence[Set], total: int) -> dict[str, int]:
@@ -90,6 +90,6 @@ def spread(sets: Sequence[Set], total: int) -> dict[str, int]:
         return {}
     if not have:
         return {sets[-1].name: total}
-    wanted = {each.name: each.replicas * total // have for each in sets}
-    wanted[sets[-1].name] += total - sum(wanted.values())
-    return wanted
+    sizes = {each.name: each.replicas * total // have for each in sets}
+    sizes[sets[-1].name] += total - sum(sizes.values())
+    return sizes

@@ -22,14 +22,14 @@ def status(
     """The status, and the seconds after which the progress deadline is over."""
     old = deployment.get("status") or {}
     available = _sum(sets, "availableReplicas")
-    wanted = sum(int(each["spec"].get("replicas", 1)) for each in sets)
+    desired = sum(int(each["spec"].get("replicas", 1)) for each in sets)
     fresh: dict[str, Any] = {
         "observedGeneration": deployment["metadata"].get("generation", 1),
         "replicas": _sum(sets, "replicas"),
         "updatedReplicas": _sum([new] if new is not None else [], "replicas"),
         "readyReplicas": _sum(sets, "readyReplicas"),
         "availableReplicas": available,
-        "unavailableReplicas": max(wanted - available, 0),
+        "unavailableReplicas": max(desired - available, 0),
     }
     fresh = {key: value for key, value in fresh.items() if value}
     if "collisionCount" in old:
@@ -86,24 +86,24 @@ def _progressing(
     deadline = int(deployment["spec"].get("progressDeadlineSeconds") or NO_DEADLINE)
     if deployment["spec"].get("paused"):
         return _condition("Progressing", "Unknown", "DeploymentPaused", "Deployment is paused"), None
-    what = (
+    subject = (
         f'ReplicaSet "{new["metadata"]["name"]}"'
         if new is not None
         else f'Deployment "{deployment["metadata"]["name"]}"'
     )
     if new is not None and complete(deployment, fresh, limits.desired):
-        message = f"{what} has successfully progressed."
+        message = f"{subject} has successfully progressed."
         return _condition("Progressing", "True", "NewReplicaSetAvailable", message), None
     old = deployment.get("status") or {}
     new_rollout = old.get("observedGeneration") != fresh.get("observedGeneration") and known is not None
     if known is None or known["reason"] == "DeploymentPaused":
         message = (
-            f'Created new replica set "{new["metadata"]["name"]}"' if new is not None else f"{what} is progressing."
+            f'Created new replica set "{new["metadata"]["name"]}"' if new is not None else f"{subject} is progressing."
         )
         reason = "NewReplicaSetCreated" if new is not None else "ReplicaSetUpdated"
         return {**_condition("Progressing", "True", reason, message), "lastUpdateTime": time_of(now)}, float(deadline)
     if _moved(old, fresh) or new_rollout:
-        updated = _condition("Progressing", "True", "ReplicaSetUpdated", f"{what} is progressing.")
+        updated = _condition("Progressing", "True", "ReplicaSetUpdated", f"{subject} is progressing.")
         return {**updated, "lastUpdateTime": time_of(now)}, float(deadline)
     settled = known["reason"] == "NewReplicaSetAvailable"
     left = parse_time(known["lastUpdateTime"]).timestamp() + deadline - now
@@ -111,7 +111,7 @@ def _progressing(
         return {key: known[key] for key in ("type", "status", "reason", "message", "lastUpdateTime")}, None
     if left <= 0:
         return _condition(
-            "Progressing", "False", "ProgressDeadlineExceeded", f"{what} has timed out progressing."
+            "Progressing", "False", "ProgressDeadlineExceeded", f"{subject} has timed out progressing."
         ), None
     return {key: known[key] for key in ("type", "status", "reason", "message", "lastUpdateTime")}, left
 

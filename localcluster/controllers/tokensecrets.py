@@ -70,7 +70,7 @@ class TokenSecrets(Controller):
         metadata = secret["metadata"]
         metadata["annotations"][UID] = account["metadata"]["uid"]
         data = secret["data"] = secret.get("data") or {}
-        wanted = {"ca.crt": self._authority, "namespace": metadata["namespace"].encode()}
+        content = {"ca.crt": self._authority, "namespace": metadata["namespace"].encode()}
         if not data.get("token"):
-            wanted["token"] = self._tokens.issue_for_secret(account, metadata["name"]).encode()
-        data.update({name: base64.b64encode(value).decode() for name, value in wanted.items()})
+            content["token"] = self._tokens.issue_for_secret(account, metadata["name"]).encode()
+        data.update({name: base64.b64encode(value).decode() for name, value in content.items()})

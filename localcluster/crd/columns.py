@@ -1,4 +1,4 @@
-"""What ``kubectl get`` prints of custom objects: additionalPrinterColumns with their JSONPaths. Pure.
+"""The columns that ``kubectl get`` prints for custom objects: additionalPrinterColumns with JSONPaths. Pure.
 
 https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#additional-printer-columns
 """
@@ -58,7 +58,7 @@ def columns_of(kind: CustomKind) -> tuple[Obj, ...]:
 
 
 def definitions(kind: CustomKind) -> list[Obj]:
-    """As TableColumnDefinitions."""
+    """The columns as TableColumnDefinitions."""
     name = {"name": "Name", "type": "string", "format": "name", "description": "", "priority": 0}
     return [name] + [
         {

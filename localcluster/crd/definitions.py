@@ -1,4 +1,4 @@
-"""What the API server does with a CustomResourceDefinition: defaults, rules, status. Pure.
+"""The API server's handling of a CustomResourceDefinition: defaults, rules, status. Pure.
 
 https://kubernetes.io/docs/reference/kubernetes-api/extend-resources/custom-resource-definition-v1/
 """
@@ -76,11 +76,11 @@ def _versions(versions: list[Obj]) -> Iterator[Cause]:
 def changes(old: Obj, new: Obj) -> Iterator[Cause]:
     """Why an existing definition can't become ``new``."""
     for path in (("group",), ("scope",), ("names", "plural"), ("names", "kind")):
-        was, wanted = old["spec"], new["spec"]
+        was, became = old["spec"], new["spec"]
         for step in path:
-            was, wanted = was.get(step) or {}, wanted.get(step) or {}
-        if was != wanted:
-            yield wrong(f"spec.{'.'.join(path)}", wanted, "field is immutable")
+            was, became = was.get(step) or {}, became.get(step) or {}
+        if was != became:
+            yield wrong(f"spec.{'.'.join(path)}", became, "field is immutable")
 
 
 def _condition(type_: str, reason: str, message: str) -> Obj:

@@ -15,8 +15,8 @@ _TYPE_META = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "met
 
 def whole_schema(schema: Obj | None) -> Obj:
     """A version's schema as that of whole objects."""
-    given = schema or {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    return {**given, "properties": {**(given.get("properties") or {}), **_TYPE_META}}
+    stated = schema or {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    return {**stated, "properties": {**(stated.get("properties") or {}), **_TYPE_META}}
 
 
 def rows_of(definition: Obj) -> list[Resource]:

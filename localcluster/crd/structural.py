@@ -77,12 +77,12 @@ def _type_name(value: Any) -> str:
 
 
 def _has_type(value: Any, schema: Obj) -> bool:
-    actual, wanted = _type_name(value), schema.get("type")
+    actual, expected = _type_name(value), schema.get("type")
     if actual == "null":
-        return bool(schema.get("nullable")) or not wanted
+        return bool(schema.get("nullable")) or not expected
     if schema.get(_INT_OR_STRING):
         return actual in ("integer", "string")
-    return not wanted or actual == wanted or (actual == "integer" and wanted == "number")
+    return not expected or actual == expected or (actual == "integer" and expected == "number")
 
 
 @lru_cache(maxsize=512)
@@ -106,8 +106,8 @@ def problems(value: Any, schema: Any, path: str = "") -> Iterator[Cause]:
     if _is_reference(schema):
         return
     if not _has_type(value, schema):
-        wanted, actual = schema.get("type") or "integer or string", _type_name(value)
-        why = f'{path} in body must be of type {wanted}: "{actual}"'
+        expected, actual = schema.get("type") or "integer or string", _type_name(value)
+        why = f'{path} in body must be of type {expected}: "{actual}"'
         yield (path, "FieldValueTypeInvalid", f'Invalid value: "{actual}": {why}')
         return
     if value is None:

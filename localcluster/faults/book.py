@@ -22,11 +22,11 @@ class Faults:
         self._ids = itertools.count(1)
 
     def __bool__(self) -> bool:
-        """Is there any that a request could run into?"""
+        """Is any fault on that a request could meet?"""
         return any(fault.kind in OF_REQUESTS for fault in self._on.values())
 
     def all(self) -> list[Fault]:
-        """All that are on."""
+        """All faults that are on."""
         return list(self._on.values())
 
     def add(self, fault: Fault, undo: Callable[[], None] | None) -> None:

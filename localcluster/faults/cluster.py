@@ -98,15 +98,15 @@ class ClusterFaults:
 
     def start(self, fault: Fault) -> Undo | None:
         """Do it; gives what ends it. Raises StatusError 400, 404 and 409."""
-        given = fault.parameters
+        parameters = fault.parameters
         if fault.kind is Kind.FILL_NODE:
-            return fill_node(self._registry, given["node"], given.get("leave") or {})
+            return fill_node(self._registry, parameters["node"], parameters.get("leave") or {})
         if fault.kind is Kind.FAIL_NODE:
-            return self._fail(given["node"])
+            return self._fail(parameters["node"])
         if fault.kind is Kind.PRESS_NODE:
-            return self._press(given["node"], given["condition"])
+            return self._press(parameters["node"], parameters["condition"])
         if fault.kind is Kind.EVICT_POD:
-            self._kubelet.evict(given["namespace"], given["pod"], given.get("message") or _EVICTED)
+            self._kubelet.evict(parameters["namespace"], parameters["pod"], parameters.get("message") or _EVICTED)
         return None
 
     def _fail(self, node: str) -> Undo:

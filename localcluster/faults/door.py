@@ -214,10 +214,10 @@ def _failed(error: StatusError, wish: Attributes) -> Response:
 
 
 def _of_proxy(fault: Fault) -> responses.Response:
-    """What something in front of the API server says in its place."""
-    given = fault.parameters
-    headers = {"content-type": given.get("contentType", "text/plain; charset=utf-8")}
-    return responses.Response(given.get("body", "404 page not found\n"), given["code"], headers)
+    """The answer of a proxy in front of the API server, in its place."""
+    parameters = fault.parameters
+    headers = {"content-type": parameters.get("contentType", "text/plain; charset=utf-8")}
+    return responses.Response(parameters.get("body", "404 page not found\n"), parameters["code"], headers)
 
 
 def _garbling(send: Send) -> Send:

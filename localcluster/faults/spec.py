@@ -1,4 +1,4 @@
-"""What can be asked to fail, and for which requests. Pure."""
+"""The faults that can be switched on, and the requests that they meet. Pure."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ _MATCHED = ("resource", "verb", "namespace", "name", "userAgent", "user")
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Which requests: everything that is stated must hold. ``resource`` is the plural, with its group if it has one."""
+    """The requests that a fault meets: all that is stated must hold. ``resource`` is plural, with its group if any."""
 
     resource: str = ""
     verb: str = ""
@@ -76,7 +76,7 @@ class Match:
         full = f"{wish.full_resource}.{wish.group}" if wish.group else wish.full_resource
         stated = ((self.verb, wish.verb), (self.namespace, wish.namespace), (self.name, wish.name), (self.user, user))
         return (
-            all(wanted in ("", actual) for wanted, actual in stated)
+            all(expected in ("", actual) for expected, actual in stated)
             and self.resource in ("", full, wish.full_resource)
             and self.userAgent in agent
         )

@@ -15,7 +15,7 @@ _TOTAL = _COUNT * 256 * _HOSTS
 
 
 class Addresses:
-    """Which pod has which address."""
+    """The addresses of pods."""
 
     def __init__(self) -> None:
         self._of: dict[str, str] = {}

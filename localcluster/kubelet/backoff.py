@@ -1,4 +1,4 @@
-"""When a container that ended may start again, as the kubelet decides it (client-go util/flowcontrol/backoff.go).
+"""The wait before a container that ended starts again, as in the kubelet (client-go util/flowcontrol/backoff.go).
 
 The first restart is immediate; the next waits 10 s after the end, then 20 s, 40 s … to 5 min. Ten minutes without an
 end forget all of it.

@@ -30,7 +30,7 @@ _ENV_NAME = re.compile(r"^[-._a-zA-Z][-._a-zA-Z0-9]*$")
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a pod finds around it.
+    """The objects and facts that a pod's spec may refer to.
 
     `lookup` finds ConfigMaps and Secrets of its namespace; `node_amounts` are the node's allocatable amounts, which
     stand in for limits that are not set; `links` are the variables that name the namespace's Services.
@@ -42,7 +42,7 @@ class Surroundings:
 
 
 class ConfigError(Exception):
-    """What a container needs is not there: CreateContainerConfigError with this message."""
+    """A container refers to an object or key that does not exist: CreateContainerConfigError with this message."""
 
 
 def expand(text: str, values: Mapping[str, str]) -> str:

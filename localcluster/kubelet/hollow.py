@@ -6,7 +6,7 @@ a second, or as its annotations say:
     localcluster/run-seconds: "30"
     localcluster/exit-code: "1"
 
-What it pretends to use is in `localcluster.kubelet.pretended`.
+`localcluster.kubelet.pretended` has the usage that it pretends to have.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class HollowKubelet(Kubelet):
         return None
 
     def usage(self) -> Figures:
-        """What the running pods pretend to use; a pod's figures are reckoned once for each window and state of it."""
+        """The pretended usage of running pods; a pod's figures are computed once for each window and state of it."""
         now = time.time()
         window = now - now % WINDOW
         figures: Figures = {}
@@ -158,7 +158,7 @@ class HollowKubelet(Kubelet):
             self._publish(pod, "Running", None)
             if pod["spec"].get("restartPolicy", "Always") != "Always" and uid not in self._timers:
                 seconds, code = run_of(pod["metadata"].get("annotations") or {})
-                # What it ran before an interruption counts.
+                # The time that it ran before an interruption counts.
                 seconds -= time.time() - min(_started(pod).values(), default=time.time())
                 self._timers[uid] = asyncio.get_running_loop().call_later(max(seconds, 0.0), self._finish, uid, code)
 
@@ -206,8 +206,8 @@ def run_of(annotations: Mapping[str, str]) -> tuple[float, int]:
     """For how many seconds a pod runs that may end, and its exit code; what makes no sense counts as not said. Pure."""
     seconds, code = 1.0, 0
     with contextlib.suppress(ValueError):
-        wanted = float(annotations.get(RUN_SECONDS, seconds))
-        seconds = max(wanted, 0.0) if math.isfinite(wanted) else seconds
+        stated = float(annotations.get(RUN_SECONDS, seconds))
+        seconds = max(stated, 0.0) if math.isfinite(stated) else seconds
     with contextlib.suppress(ValueError):
         code = int(annotations.get(EXIT_CODE, code))
     return seconds, code

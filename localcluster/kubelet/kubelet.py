@@ -71,7 +71,7 @@ class Kubelet:
         return path if was_written(path) else None
 
     def usage(self) -> dict[tuple[str, str], list[ContainerUsage]]:
-        """What the containers of each (namespace, pod) use, as last measured: nothing of nodes that are cut off."""
+        """The last measured usage of the containers of each (namespace, pod), but none on nodes that are cut off."""
         return {
             (worker.pod["metadata"]["namespace"], worker.pod["metadata"]["name"]): usage
             for uid, worker in self._workers.items()
@@ -144,7 +144,7 @@ class Kubelet:
     # -- for workers
 
     def surroundings(self, pod: Object) -> Surroundings:
-        """What a pod's references may point to: its namespace and its node."""
+        """The objects that a pod's references may point to: those of its namespace, and its node."""
         namespace, node = pod["metadata"]["namespace"], pod["spec"]["nodeName"]
 
         def find(resource: str, name: str) -> Object | None:

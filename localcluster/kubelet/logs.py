@@ -24,7 +24,7 @@ def stamp(nanoseconds: int) -> str:
 
 
 def path_of(folder: Path, restart: int) -> Path:
-    """Where the output of the container's n-th run lies."""
+    """The path of the output of the container's n-th run."""
     return folder / f"{restart}.log"
 
 

@@ -1,4 +1,4 @@
-"""What to do next about a pod's containers: pure decisions, as the kubelet's computePodActions and getPhase.
+"""The next step for a pod's containers: pure decisions, as the kubelet's computePodActions and getPhase.
 
 https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/
 """
@@ -20,7 +20,7 @@ UNKNOWN_MESSAGE = "The container could not be located when the cluster started. 
 
 @dataclass
 class Container:
-    """What is known about one container of a pod. Times are Unix seconds."""
+    """The state of one container of a pod. Times are Unix seconds."""
 
     spec: Object
     init: bool = False
@@ -64,7 +64,7 @@ class Container:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which containers to start now, the pod's phase, and the seconds after which to look again (None: on a wake)."""
+    """The containers to start now, the pod's phase, and the seconds after which to look again (None: on a wake)."""
 
     start: tuple[str, ...]
     phase: str

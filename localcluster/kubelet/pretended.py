@@ -1,4 +1,4 @@
-"""What hollow pods would use, if they ran: a stable share of what they ask for, which moves slowly. Pure.
+"""The pretended usage of hollow pods: a share of their requests that moves slowly and is the same every time. Pure.
 
 An annotation of the pod sets what each of its containers uses instead:
 
@@ -42,8 +42,8 @@ def usage_of(pod: Mapping[str, Any], at: float) -> list[ContainerUsage]:
     ]
 
 
-def _seed(pod: Mapping[str, Any], container: Mapping[str, Any], what: bytes) -> bytes:
-    return hashlib.blake2b(f"{pod['metadata']['uid']}/{container['name']}".encode() + what, digest_size=4).digest()
+def _seed(pod: Mapping[str, Any], container: Mapping[str, Any], purpose: bytes) -> bytes:
+    return hashlib.blake2b(f"{pod['metadata']['uid']}/{container['name']}".encode() + purpose, digest_size=4).digest()
 
 
 def _share(seed: bytes, moment: float, least: float, most: float, swing: float) -> float:
@@ -62,16 +62,16 @@ def _said(annotations: Mapping[str, str], name: str) -> str | None:
 
 
 def _cpu(container: Mapping[str, Any], annotations: Mapping[str, str], seed: bytes, moment: float) -> int:
-    said = _said(annotations, USE_CPU)
-    if said is not None:
-        return quantities.nanocores(said)
+    stated = _said(annotations, USE_CPU)
+    if stated is not None:
+        return quantities.nanocores(stated)
     asked = container_requests(container).get("cpu") or _UNASKED_CPU
     return int(asked * 1_000_000 * _share(seed, moment, 0.1, 0.8, 0.08))
 
 
 def _memory(container: Mapping[str, Any], annotations: Mapping[str, str], seed: bytes, moment: float) -> int:
-    said = _said(annotations, USE_MEMORY)
-    if said is not None:
-        return quantities.whole(said)
+    stated = _said(annotations, USE_MEMORY)
+    if stated is not None:
+        return quantities.whole(stated)
     asked = container_requests(container).get("memory") or _UNASKED_MEMORY
     return int(asked * _share(seed, moment, 0.3, 0.9, 0.05)) // _MIB * _MIB or _MIB

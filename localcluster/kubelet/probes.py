@@ -35,7 +35,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Counter:
-    """How many equal results came in a row, and what is believed now (None: nothing yet)."""
+    """The number of equal results in a row, and the present verdict (None: none yet)."""
 
     success_threshold: int = 1
     failure_threshold: int = 3

@@ -115,7 +115,7 @@ class Spawner:
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawn")
-        # Whoever isn't root has no such capability, and can't give it up.
+        # A process that isn't root's has no such capability, and can't give it up.
         self._can_drop = (
             _SETPRIV is not None
             and subprocess.run([_SETPRIV, _OBEY, "true"], check=False, stderr=subprocess.DEVNULL).returncode == 0

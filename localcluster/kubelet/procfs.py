@@ -1,4 +1,4 @@
-"""What /proc says about processes. Where there is no /proc (macOS), there is nothing to say.
+"""The facts about processes in /proc. Where there is no /proc (macOS), every answer is empty.
 
 By hand, since psutil knows no sessions and no caught signals, and takes three to four times as long for the rest
 (0.25 ms a process against 0.07), which is read a hundred times a second of a container that is throttled.

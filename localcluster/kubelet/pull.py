@@ -54,7 +54,7 @@ class Puller:
 
 
 def not_found(name: str) -> str:
-    """What a pull of an unknown image answers: containerd's words, and where this cluster looked."""
+    """The answer to a pull of an unknown image: containerd's words, and the places where this cluster looked."""
     return (
         f'rpc error: code = NotFound desc = failed to pull and unpack image "{name}": failed to resolve reference '
         f'"{name}": {name}: not found in the local cluster\'s table of images'

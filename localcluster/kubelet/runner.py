@@ -20,7 +20,7 @@ _AFTER_HOOK_SECONDS = 2.0
 
 
 class Listener(Protocol):
-    """What a runner reports."""
+    """The events that a runner reports."""
 
     def exited(self, name: str, code: int) -> None:
         """The first process ended."""
@@ -41,7 +41,7 @@ def new_id() -> str:
 
 
 def _most(grace: float, more: float) -> float:
-    """How long a stop may take in all; a forced one takes no time."""
+    """The longest time that a stop may take in all; a forced one takes no time."""
     return grace + more if grace > 0 else 0.0
 
 
@@ -178,7 +178,7 @@ class Runner:
         counter = Counter(timing.success, timing.failure, state=True if kind == "liveness" else None)
         if timing.initial_delay:
             await asyncio.sleep(timing.initial_delay)
-        # What comes before its time can only bring good news: failures count from the first full period on. A real
+        # A probe before its time can only bring good news: failures count from the first full period on. A real
         # kubelet probes at once and reports every server that takes a moment to start as Unhealthy.
         due = time.monotonic() + timing.period
         if kind == "liveness":

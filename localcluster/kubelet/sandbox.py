@@ -40,7 +40,7 @@ class Launch:
 
 
 def pod_folder(data: Path, pod: Object) -> Path:
-    """Where a pod's files lie. The uid keeps two pods of one name apart."""
+    """The folder of a pod's files. The uid keeps two pods of one name apart."""
     metadata = pod["metadata"]
     return data / f"{metadata['namespace']}_{metadata['name']}_{metadata['uid']}"
 
@@ -91,7 +91,7 @@ class Sandbox:
         return self.container(name) / "pid"
 
     def termination_log(self, name: str) -> Path:
-        """Where the container may leave its last words."""
+        """The file in which the container may leave its termination message."""
         return self.container(name) / "root" / volumes.TERMINATION_LOG.lstrip("/")
 
     def write_volumes(self, contents: Mapping[str, dict[str, volumes.File] | None]) -> None:
@@ -143,7 +143,7 @@ def launch(
 ) -> Launch:
     """Command, environment and working directory of a container. Raises ConfigError."""
     home = sandbox.container(container["name"])
-    wanted = resolve(container, pod, around)
+    variables = resolve(container, pod, around)
     address = (pod.get("status") or {}).get("podIP", "")
     work = home / "work"
     env = {
@@ -158,7 +158,7 @@ def launch(
         "LOCALCLUSTER_ROOT": str(home / "root"),
         **(around.links if pod["spec"].get("enableServiceLinks", True) else {}),
         **image.env,
-        **{name: volumes.rewrite(value, mapping) for name, value in wanted.items()},
+        **{name: volumes.rewrite(value, mapping) for name, value in variables.items()},
         ID_VARIABLE: container_id,
     }
     words = container.get("command") or list(image.command)

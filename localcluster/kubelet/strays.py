@@ -24,7 +24,7 @@ _MARK = re.compile(rb"(?:^|\0)" + ID_VARIABLE.encode() + rb"=([0-9a-f]+)")
 
 @dataclass(frozen=True)
 class Record:
-    """What is kept on disk about a running container."""
+    """The record on disk about a running container."""
 
     container_id: str
     pid: int

@@ -22,7 +22,7 @@ from localcluster.kubelet.process import Process
 # cpu.cfs_period_us: https://docs.kernel.org/scheduler/sched-bwc.html
 PERIOD_SECONDS = 0.1
 _SHORTEST_LOOK_SECONDS = 0.01  # the resolution of the CPU times in /proc
-# What was found late (a child that is a second old) is not held against a container for longer than a probe waits.
+# CPU time that is discovered late (of a child that is a second old) stops a container no longer than a probe waits.
 _LONGEST_HOLD_SECONDS = 1.0
 
 
@@ -42,11 +42,11 @@ class Budget:
 
     @classmethod
     def of(cls, cores: float) -> Budget:
-        """That of a container that has just started: one period's."""
+        """The budget of a container that has just started: that of one period."""
         return cls(cores, cores * PERIOD_SECONDS)
 
     def after(self, used: float, seconds: float, *, held: bool) -> Budget:
-        """What is left when `used` CPU seconds were used in `seconds`.
+        """The budget that is left when `used` CPU seconds were used in `seconds`.
 
         Idle time is not saved up; the time that a container was held is, however long that took.
         """

@@ -1,4 +1,4 @@
-"""What containers use, measured from /proc every few seconds, and who uses more memory than it may."""
+"""The usage of containers, measured from /proc every few seconds, and the containers that exceed their memory limit."""
 
 from __future__ import annotations
 

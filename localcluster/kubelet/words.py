@@ -12,7 +12,7 @@ _LONGEST = 4096  # bytes, as the kubelet's MaxContainerTerminationMessageLength
 
 
 def last_words(container: Mapping[str, Any], sandbox: Sandbox, restart: int, code: int) -> str:
-    """What the container wrote to its termination log, or the end of its output where the spec asks for that."""
+    """The text in the container's termination log, or the end of its output where the spec asks for that."""
     name = container["name"]
     try:
         text = sandbox.termination_log(name).read_bytes()[:_LONGEST].decode(errors="replace")

@@ -39,9 +39,9 @@ def _references(node: Any) -> list[str]:
     return []
 
 
-def reachable(definitions: dict[str, Any], wanted: Iterable[str]) -> dict[str, Any]:
+def reachable(definitions: dict[str, Any], roots: Iterable[str]) -> dict[str, Any]:
     """The wanted definitions, and those that they need in turn."""
-    todo = list(wanted)
+    todo = list(roots)
     reached: dict[str, Any] = {}
     while todo:
         name = todo.pop()
@@ -73,8 +73,8 @@ def main() -> None:
         raise SystemExit("install kubernetes-validate (requirements/dev.txt) first")
     folder = Path(spec.origin).parent / "kubernetes-json-schema" / f"v{RELEASE}-local"
     definitions = json.loads((folder / "_definitions.json").read_text())["$defs"]
-    wanted = [*(resource.definition for resource in RESOURCES), *ALSO]
-    facts = without_prose(reachable(definitions, wanted))
+    roots = [*(resource.definition for resource in RESOURCES), *ALSO]
+    facts = without_prose(reachable(definitions, roots))
     TARGET.write_text(json.dumps(facts, separators=(",", ":"), sort_keys=True) + "\n")
 
 

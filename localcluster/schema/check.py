@@ -1,4 +1,4 @@
-"""Does a JSON document fit its kind's type? Unknown fields are found and dropped, as a real API server does.
+"""Does a JSON document fit its kind's type? Unknown fields are dropped and reported, as a real API server does.
 
 https://kubernetes.io/docs/reference/using-api/api-concepts/#validation-for-unrecognized-or-duplicate-fields
 """
@@ -78,13 +78,13 @@ def fit(body: Any, definition: str) -> dict[str, Any]:
 
 
 def _wrong(value: Any, type_: Type, path: str, row: Resource) -> StatusError:
-    wanted = " or ".join(sorted(_NAMES[each] for each in type_.json_types))
+    expected = " or ".join(sorted(_NAMES[each] for each in type_.json_types))
     actual = {"integer": "number"}.get(_json_type(value), _json_type(value))
     if not _in_range(value, type_):
-        actual, wanted = f"number {str(value)[:40]}", type_.node["format"] if type_.node else wanted
+        actual, expected = f"number {str(value)[:40]}", type_.node["format"] if type_.node else expected
     return bad_request(
         f'{row.kind} in version "{row.version}" cannot be handled as a {row.kind}: json: cannot unmarshal {actual} '
-        f"into Go struct field {row.kind}.{path} of type {wanted}"
+        f"into Go struct field {row.kind}.{path} of type {expected}"
     )
 
 

@@ -26,7 +26,7 @@ def definitions() -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """How a value at some place is built. An unknown place has :data:`ANY`."""
+    """The type of the value at some place. An unknown place has :data:`ANY`."""
 
     #: JSON types that fit: object, array, string, integer, number, boolean; empty means anything.
     json_types: frozenset[str] = frozenset()
