@@ -74,12 +74,12 @@ class UsageViewSet(ServiceViewSet):
             chosen[name] = request.query_params.get(name, chosen[name])
             if chosen[name] not in known:
                 raise Invalid(f"{chosen[name][:40]!r} is not known.", hint=f"One of {', '.join(known)}.", field=name)
-        found = spending(
+        spent = spending(
             self.principal,
             by=By(chosen["by"]),
             period=Period(chosen["period"]),
             project=request.query_params.get("project", ""),
         )
-        rows = ordered(found.rows, chosen["ordering"])
-        body = {"by": found.by, "period": found.period, "since": found.since, "until": found.until, "results": rows}
+        rows = ordered(spent.rows, chosen["ordering"])
+        body = {"by": spent.by, "period": spent.period, "since": spent.since, "until": spent.until, "results": rows}
         return Response(UsageSerializer(body).data)

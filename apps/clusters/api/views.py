@@ -170,10 +170,10 @@ class ClusterViewSet(ServiceViewSet):
         cluster = self._cluster(name)
         if request.method == "POST":
             services.ask_for_reach(principal=self.principal, cluster=cluster)
-        found = reports.reach_of(cluster, self.principal)
-        if found is None:
+        answer = reports.reach_of(cluster, self.principal)
+        if answer is None:
             raise Missing(f"No pod of cluster {cluster.name} has been asked yet.")
-        return Response(ReachSerializer(found).data, status=202 if request.method == "POST" else 200)
+        return Response(ReachSerializer(answer).data, status=202 if request.method == "POST" else 200)
 
     @extend_schema(operation_id="getClusterAccount", responses=AccountSerializer)
     @action(detail=True)
@@ -210,8 +210,8 @@ class ClusterViewSet(ServiceViewSet):
     @action(detail=True, pagination_class=CursorPage)
     def events(self, request: Request, name: str) -> Response:
         """The events, newest first; those of projects that the caller can't see by their reason only."""
-        found = selectors.events_of(self._cluster(name), warnings_only=request.query_params.get("type") == "Warning")
-        page = self.paginate_queryset(found) or []
+        events = selectors.events_of(self._cluster(name), warnings_only=request.query_params.get("type") == "Warning")
+        page = self.paginate_queryset(events) or []
         views = selectors.event_views(page, visibility_of(self.principal))
         return self.get_paginated_response(EventSerializer(views, many=True).data)
 

@@ -61,11 +61,11 @@ def reach_again(request: PageRequest, name: str) -> HttpResponse:
 
 
 def _reach(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
-    found = reports.reach_of(cluster, request.principal)
+    answer = reports.reach_of(cluster, request.principal)
     advice = reach.advice(cluster.server, settings.PUBLIC_URL)
-    current = found["outcome"] if found and not found["outdated"] else ""
+    current = answer["outcome"] if answer and not answer["outdated"] else ""
     return {
-        "reach": found,
+        "reach": answer,
         "unreached": current in reach.UNREACHED or bool(advice and current != reach.Outcome.REACHED),
         "reach_image": settings.REACH_IMAGE,
         "public_url": settings.PUBLIC_URL,

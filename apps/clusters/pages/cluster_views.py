@@ -102,22 +102,22 @@ def node_detail(request: PageRequest, name: str, node: str) -> HttpResponse:
 def event_list(request: PageRequest, name: str) -> HttpResponse:
     """The events of a cluster, newest first, by reason, kind, namespace and text."""
     cluster = selectors.cluster_or_404(request.principal, name)
-    wanted = {key: request.GET.get(key, "").strip()[:253] for key in ("reason", "kind", "namespace", "text")}
+    filters = {key: request.GET.get(key, "").strip()[:253] for key in ("reason", "kind", "namespace", "text")}
     warnings_only = request.GET.get("type") == "Warning"
     sight = visibility_of(request.principal)
-    found = selectors.readable(cluster, sight, warnings_only=warnings_only)
-    paged = Paginator(selectors.chosen(found, **wanted), EVENTS_A_PAGE).get_page(request.GET.get("page"))
+    events = selectors.readable(cluster, sight, warnings_only=warnings_only)
+    paged = Paginator(selectors.chosen(events, **filters), EVENTS_A_PAGE).get_page(request.GET.get("page"))
     hidden = sum(some.count for some in selectors.hidden(cluster, sight, warnings_only=warnings_only))
     context = _about(request, cluster) | {
         "page_obj": paged,
         "events": selectors.event_views(paged.object_list, sight, cluster.name),
-        "wanted": wanted,
+        "wanted": filters,
         "hidden": hidden,
         "warnings_only": warnings_only,
-        "is_narrow": warnings_only or any(wanted.values()),
+        "is_narrow": warnings_only or any(filters.values()),
         "everything_url": address(request, type=None),
         "warnings_url": address(request, type="Warning"),
-        **selectors.event_choices(found),
+        **selectors.event_choices(events),
     }
     return render_page(request, "clusters/events.html", context)
 
@@ -141,11 +141,11 @@ def _about(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
 
 def _nodes(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
     query = nodes.parse(request.GET)
-    found = selectors.briefs(cluster, text=query.text, labels=dict(query.labels))
-    wanted = [node for node in found if not query.state or node.reason == query.state]
-    paged = Paginator(range(len(wanted)), NODES_A_PAGE).get_page(request.GET.get("page"))
+    briefs = selectors.briefs(cluster, text=query.text, labels=dict(query.labels))
+    in_state = [node for node in briefs if not query.state or node.reason == query.state]
+    paged = Paginator(range(len(in_state)), NODES_A_PAGE).get_page(request.GET.get("page"))
     asked = selectors.asked_by_node(cluster) if nodes.needs_sums(query.sort) else {}
-    ordered = nodes.in_order(wanted, query.sort, asked)
+    ordered = nodes.in_order(in_state, query.sort, asked)
     rows = selectors.node_rows(cluster, ordered[max(0, paged.start_index() - 1) : paged.end_index()])
     links = Labels(request, [fleet.label_text(label) for label in query.labels])
     return {
@@ -153,13 +153,13 @@ def _nodes(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
         "page_obj": paged,
         "rows": [(row, nodes.look_word(row.node.reason, row.node.health)) for row in rows],
         "node_states": [
-            (state, n, look, address(request, state=state)) for state, look, n in nodes.state_counts(found)
+            (state, n, look, address(request, state=state)) for state, look, n in nodes.state_counts(briefs)
         ],
         "any_state_url": address(request, state=None),
         "all_nodes_url": address(request, q=None, label=None, state=None),
         "nodes_kept": kept(request, "q", "label", "page"),
-        "count_in_any_state": len(found),
-        "node_labels": nodes.label_choices(found),
+        "count_in_any_state": len(briefs),
+        "node_labels": nodes.label_choices(briefs),
         "chips": links.chips(),
     }
 
@@ -168,9 +168,9 @@ def _pods(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
     text = request.GET.get("pod", "").strip()[:200]
     states = selectors.states_of(cluster)
     total = sum(count for _, count in states)
-    wanted = selectors.squares_of(cluster, request.principal, text=text)
-    shown = Paginator(range(wanted.count() if text else total), SQUARES_A_PAGE).get_page(request.GET.get("pods"))
-    found = as_squares(wanted[max(0, shown.start_index() - 1) : shown.end_index()], cluster, request.principal)
+    matching = selectors.squares_of(cluster, request.principal, text=text)
+    shown = Paginator(range(matching.count() if text else total), SQUARES_A_PAGE).get_page(request.GET.get("pods"))
+    on_page = as_squares(matching[max(0, shown.start_index() - 1) : shown.end_index()], cluster, request.principal)
     # The node table stays where it is.
     here = {"page": request.GET.get("page")}
     links = {
@@ -183,8 +183,8 @@ def _pods(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
         "pod_total": total,
         "pods_kept": kept(request, "pod", "pods"),
         "pod_page": shown,
-        "pod_shown": len(found),
-        "squares": squares.draw(found, cluster.name),
+        "pod_shown": len(on_page),
+        "squares": squares.draw(on_page, cluster.name),
         "all_pods_url": address(request, pod=None, pods=None, **here),
     }
 
@@ -193,9 +193,9 @@ def _events(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
     warnings_only = request.GET.get("events") != "all"
     # What the viewer can do something about is not pushed out by what happens to others.
     sight = visibility_of(request.principal)
-    found = selectors.readable(cluster, sight, warnings_only=warnings_only)[:EVENTS_SHOWN]
+    events = selectors.readable(cluster, sight, warnings_only=warnings_only)[:EVENTS_SHOWN]
     return {
-        "events": selectors.event_views(found, sight, cluster.name),
+        "events": selectors.event_views(events, sight, cluster.name),
         "hidden": selectors.hidden(cluster, sight, warnings_only=warnings_only)[:HIDDEN_SHOWN],
         "warnings_only": warnings_only,
         "all_events_url": address(request, events="all"),

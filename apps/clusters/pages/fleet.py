@@ -68,12 +68,12 @@ def parse(params: QueryDict) -> FleetQuery:
 
 def parse_labels(texts: Iterable[str]) -> tuple[Label, ...]:
     """`region=eu` and `region`, each once. One with a NUL is no label, and JSON in Postgres can't hold it."""
-    found: dict[Label, None] = {}
+    labels: dict[Label, None] = {}
     for text in texts:
         key, equals, value = text.strip()[:320].partition("=")
         if key and "\0" not in text:
-            found[key, value if equals else None] = None
-    return tuple(found)
+            labels[key, value if equals else None] = None
+    return tuple(labels)
 
 
 def label_text(label: Label) -> str:
@@ -137,11 +137,11 @@ def grouped(rows: Iterable[ClusterRow], key: str) -> list[Group]:
 
 def label_choices(clusters: Iterable[Cluster]) -> dict[str, list[str]]:
     """The labels that clusters carry: keys with their values."""
-    found: dict[str, set[str]] = {}
+    values_by_key: dict[str, set[str]] = {}
     for cluster in clusters:
         for key, value in cluster.labels.items():
-            found.setdefault(str(key), set()).add(str(value))
-    return {key: sorted(values) for key, values in sorted(found.items())}
+            values_by_key.setdefault(str(key), set()).add(str(value))
+    return {key: sorted(values) for key, values in sorted(values_by_key.items())}
 
 
 def state_counts(clusters: Iterable[Cluster]) -> list[tuple[str, int]]:
@@ -159,9 +159,9 @@ def cut_off_since(cluster: Cluster) -> datetime | None:
 
 def troubled_since(cluster: Cluster) -> datetime | None:
     """When the condition that its state is about became False, else the first that did; None where none is."""
-    failing = [found for found in cluster.conditions if found["status"] == "False"]
-    about = [found for found in failing if found.get("reason") == cluster.reason] or failing
-    texts = [str(found.get("last_transition_time") or "") for found in about]
+    failing = [condition for condition in cluster.conditions if condition["status"] == "False"]
+    about = [condition for condition in failing if condition.get("reason") == cluster.reason] or failing
+    texts = [str(condition.get("last_transition_time") or "") for condition in about]
     moments = [moment for moment in map(parse_datetime, texts) if moment is not None]
     return min(moments, default=None)
 
@@ -198,13 +198,13 @@ class Total:
 
 def totals(rows: Sequence[ClusterRow], together: Any, free: FreeRoom | None = None) -> list[Total]:
     """CPU, memory and every kind of GPU of `together`, the sum of `rows`, and where most of it is `free`."""
-    wanted = [("cpu", "CPU", together.cpu), ("memory", "Memory", together.memory)]
-    wanted += [(use.kind, f"GPU {use.label}", use.capacity) for use in together.gpus]
-    return [Total(key, label, capacity, *_roomiest(rows, key, free or {})) for key, label, capacity in wanted]
+    capacities = [("cpu", "CPU", together.cpu), ("memory", "Memory", together.memory)]
+    capacities += [(use.kind, f"GPU {use.label}", use.capacity) for use in together.gpus]
+    return [Total(key, label, capacity, *_roomiest(rows, key, free or {})) for key, label, capacity in capacities]
 
 
 def _roomiest(rows: Iterable[ClusterRow], key: str, free: FreeRoom) -> tuple[ClusterRow | None, Free]:
     """Where one pod could get most of it. Room on a cluster that can't be reached is room that nobody can take."""
-    found = [(free.get(row.cluster.pk, {}).get(key, NOTHING), row) for row in rows if row.is_current]
-    most, row = max(found, key=lambda one: (one[0].on_one_node, one[0].total), default=(NOTHING, None))
+    choices = [(free.get(row.cluster.pk, {}).get(key, NOTHING), row) for row in rows if row.is_current]
+    most, row = max(choices, key=lambda choice: (choice[0].on_one_node, choice[0].total), default=(NOTHING, None))
     return (row, most) if most.on_one_node > 0 else (None, NOTHING)

@@ -58,8 +58,8 @@ def _fleet(
     query = fleet.parse(request.GET)
     in_any_state = [cluster for cluster in everything if query.matches(cluster, any_state=True)]
     shown = [cluster for cluster in in_any_state if query.matches(cluster)]
-    found, uses = selectors.with_users(shown, sight)
-    rows = fleet.in_order(found, query.sort)
+    unordered, uses = selectors.with_users(shown, sight)
+    rows = fleet.in_order(unordered, query.sort)
     sum_of_all = together(row.room for row in rows)
     paged = Paginator(rows, ROWS_A_PAGE).get_page(request.GET.get("page"))
     links = Labels(request, [fleet.label_text(label) for label in query.labels])
@@ -129,36 +129,36 @@ def _troubles(
 ) -> list[Attention]:
     """What is wrong: clusters that are cut off, then degraded, then those where pods fail, then those where pods wait
     for a node, then what checks found."""
-    found = []
+    troubles = []
     for cluster in sorted(clusters, key=lambda cluster: (fleet.severity(cluster.state), cluster.name)):
         url = nav.link("clusters:detail", cluster.name)
         counted = failing.get(cluster.pk, {})
         pods = sum(counted.values())
         if cluster.state == ClusterState.UNREACHABLE:
             since = fleet.cut_off_since(cluster)
-            found.append(Attention(cluster.state, cluster.name, cluster.message, "cluster", url, since))
+            troubles.append(Attention(cluster.state, cluster.name, cluster.message, "cluster", url, since))
         elif cluster.state == ClusterState.DEGRADED:
             more = f" {verdicts.pods_fail({'it': pods})}." if pods and selectors.is_current(cluster) else ""
             since = fleet.troubled_since(cluster)
-            found.append(Attention(cluster.state, cluster.name, f"{cluster.message}{more}", "cluster", url, since))
+            troubles.append(Attention(cluster.state, cluster.name, f"{cluster.message}{more}", "cluster", url, since))
         elif pods and cluster.state == ClusterState.HEALTHY:
             title = f"{cluster.name}: {pods} pod{' fails' if pods == 1 else 's fail'}"
-            found.append(Attention("Warning", title, verdicts.reasons(counted), "cluster", url, count=pods))
+            troubles.append(Attention("Warning", title, verdicts.reasons(counted), "cluster", url, count=pods))
     # The sort is stable: what is cut off stays before what is degraded.
-    found.sort(key=lambda trouble: (trouble.state == "Warning", -trouble.count))
-    found += _waiting(clusters, unplaced)
+    troubles.sort(key=lambda trouble: (trouble.state == "Warning", -trouble.count))
+    troubles += _waiting(clusters, unplaced)
     for cluster in checked:
         url = nav.link("clusters:check", cluster.name)
-        found += [
+        troubles += [
             Attention("Warning", f"{cluster.name}: {each['title']}", each["message"], "check", url, each["since"])
             for each in findings_of(cluster)
         ]
-    return found
+    return troubles
 
 
 def _waiting(clusters: Iterable[Cluster], unplaced: Unplaced) -> list[Attention]:
     """Clusters where pods wait for a node, most first; of one that is cut off nobody knows."""
-    found = []
+    waiting = []
     for cluster in clusters:
         count, message = unplaced.get(cluster.pk, (0, ""))
         if count and selectors.is_current(cluster):
@@ -166,8 +166,8 @@ def _waiting(clusters: Iterable[Cluster], unplaced: Unplaced) -> list[Attention]
             url = f"{nav.link('clusters:detail', cluster.name)}?pod=Unschedulable"
             # What the scheduler says of preemption helps nobody here.
             said = message.partition(" preemption:")[0] or "They are of projects that you can't see."
-            found.append(Attention("Pending", title, said, "cluster", url, count=count))
-    return sorted(found, key=lambda trouble: -trouble.count)
+            waiting.append(Attention("Pending", title, said, "cluster", url, count=count))
+    return sorted(waiting, key=lambda trouble: -trouble.count)
 
 
 def _users(uses: list[selectors.ProjectUse], there: selectors.Room) -> dict[str, Any]:

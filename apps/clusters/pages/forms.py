@@ -119,13 +119,13 @@ class ClusterForm(forms.ModelForm):  # type: ignore[type-arg] # Django takes no 
 
     def _check_connection(self, way: str, text: str | bytes, context: str) -> None:
         try:
-            found = kubeconfig.parse(text, context) if way == "kubeconfig" else incluster.here()
-            addresses.checked_address(found.server, settings.CLUSTER_ALLOWED_NETWORKS)
+            connection = kubeconfig.parse(text, context) if way == "kubeconfig" else incluster.here()
+            addresses.checked_address(connection.server, settings.CLUSTER_ALLOWED_NETWORKS)
         except FlotillaError as error:
             self.add_error(way, error.sentence)
             return
         is_new = self.instance.pk is None
-        if is_new and not self.cleaned_data.get("again") and (twin := services.known_as(found)):
+        if is_new and not self.cleaned_data.get("again") and (twin := services.known_as(connection)):
             step = f"Open {twin} to give it a new connection; or switch “Register it twice” on, and send it once more."
             self.add_error(way, f"{services.twice(twin)} {step}")
 

@@ -77,18 +77,18 @@ def needs_sums(sort: str) -> bool:
     return sort.removeprefix("-") in _BY_SUMS
 
 
-def in_order(found: Iterable[Brief], sort: str, asked: Mapping[str, Asked]) -> list[Brief]:
+def in_order(nodes: Iterable[Brief], sort: str, asked: Mapping[str, Asked]) -> list[Brief]:
     """By `sort` ("-" before it turns it round), names deciding between equals; trouble first where it is ""."""
-    by_name = sorted(found, key=lambda node: node.name)
+    by_name = sorted(nodes, key=lambda node: node.name)
     key = SORTS[sort.removeprefix("-") or "state"]
     nothing = Asked()
     return sorted(by_name, key=lambda node: key(node, asked.get(node.name, nothing)), reverse=sort.startswith("-"))
 
 
-def state_counts(found: Iterable[Brief]) -> list[tuple[str, str, int]]:
+def state_counts(nodes: Iterable[Brief]) -> list[tuple[str, str, int]]:
     """The states that nodes are in, worst first: the word, whose look it has, and how many."""
     counted: dict[tuple[str, str], int] = {}
-    for node in sorted(found, key=severity):
+    for node in sorted(nodes, key=severity):
         state = (node.reason, look_word(node.reason, node.health))
         counted[state] = counted.get(state, 0) + 1
     return [(*state, count) for state, count in counted.items()]
@@ -96,13 +96,13 @@ def state_counts(found: Iterable[Brief]) -> list[tuple[str, str, int]]:
 
 def label_choices(nodes: Iterable[Brief]) -> dict[str, list[str]]:
     """The labels that tell groups of nodes apart: keys with their values."""
-    found: dict[str, set[str]] = {}
+    values_by_key: dict[str, set[str]] = {}
     for node in nodes:
         for key, value in node.labels.items():
-            found.setdefault(str(key), set()).add(str(value))
+            values_by_key.setdefault(str(key), set()).add(str(value))
     return {
         key: sorted(values)
-        for key, values in sorted(found.items())
+        for key, values in sorted(values_by_key.items())
         if len(values) <= MOST_VALUES and key != "kubernetes.io/hostname"
     }
 
@@ -137,10 +137,10 @@ def lines(row: NodeRow) -> list[Line]:
     """CPU, memory, pods and every kind of GPU of a node."""
     node, has = row.node, row.node.capacity
     pods = Capacity(row.pods, row.pods, node.allocatable_pods)
-    found = [
+    figures = [
         Line("cpu", "CPU", row.cpu, has.get("cpu")),
         Line("memory", "Memory", row.memory, has.get("memory")),
         *(Line(use.kind, use.kind, use.capacity, (has.get("gpus") or {}).get(use.kind), hot=101) for use in row.gpus),
         Line("pods", "Pods", pods, has.get("pods")),
     ]
-    return [replace(line, takes_pods=node.ready and node.schedulable) for line in found]
+    return [replace(line, takes_pods=node.ready and node.schedulable) for line in figures]

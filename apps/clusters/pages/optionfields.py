@@ -66,10 +66,10 @@ class PodOptionsForm(forms.Form):
     def _clean_shaped(self, name: str) -> Any:
         """What has a shape, out of YAML."""
         try:
-            found = safeyaml.load(self.cleaned_data[name])
+            value = safeyaml.load(self.cleaned_data[name])
         except ValueError as error:
             raise forms.ValidationError(str(error)) from error
-        return self._checked(name, found)
+        return self._checked(name, value)
 
     clean_tolerations = partialmethod(_clean_shaped, "tolerations")
     clean_affinity = partialmethod(_clean_shaped, "affinity")
@@ -91,9 +91,9 @@ def initial_of(spec: Mapping[str, Any]) -> dict[str, str]:
     """The texts that stand for what a stored spec asks for."""
     # Postgres orders keys by their length: parsed, they are in the order in which people write them.
     spec = podoptions.parse(spec).everything()
-    found = {name: yaml.safe_dump(spec[name], sort_keys=False) for name in _SHAPED if spec[name]}
+    texts = {name: yaml.safe_dump(spec[name], sort_keys=False) for name in _SHAPED if spec[name]}
     if selector := spec["node_selector"]:
-        found["node_selector"] = "\n".join(f"{key}={value}" for key, value in selector.items())
+        texts["node_selector"] = "\n".join(f"{key}={value}" for key, value in selector.items())
     if names := spec["image_pull_secrets"]:
-        found["image_pull_secrets"] = " ".join(names)
-    return found | ({"image_pull_policy": policy} if (policy := spec["image_pull_policy"]) else {})
+        texts["image_pull_secrets"] = " ".join(names)
+    return texts | ({"image_pull_policy": policy} if (policy := spec["image_pull_policy"]) else {})

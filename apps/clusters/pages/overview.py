@@ -64,14 +64,14 @@ def attention(scope: Scope) -> list[Attention]:
     """Clusters that can't be reached or are degraded, and what the last check of the others found to be done."""
     sick = Q(state__in=[ClusterState.UNREACHABLE, ClusterState.DEGRADED])
     to_do = ~Q(check_report__findings=[]) & Q(check_report__has_key="findings")
-    found = []
+    troubles = []
     for cluster in Cluster.objects.filter(sick | to_do, enabled=True).defer("ca", "credential_encrypted"):
         if cluster.state != ClusterState.UNREACHABLE:
-            found += [_finding(cluster, each) for each in findings_of(cluster)]
+            troubles += [_finding(cluster, each) for each in findings_of(cluster)]
         if cluster.state not in {ClusterState.UNREACHABLE, ClusterState.DEGRADED}:
             continue
         gone = cluster.state == ClusterState.UNREACHABLE
-        found.append(
+        troubles.append(
             Attention(
                 cluster.state,
                 f"{cluster.name} can't be reached" if gone else f"{cluster.name} is degraded",
@@ -81,13 +81,13 @@ def attention(scope: Scope) -> list[Attention]:
                 fleet.troubled_since(cluster) or fleet.cut_off_since(cluster),
             )
         )
-    return found
+    return troubles
 
 
-def _finding(cluster: Cluster, found: Mapping[str, Any]) -> Attention:
+def _finding(cluster: Cluster, finding: Mapping[str, Any]) -> Attention:
     page_of_check = nav.link("clusters:check", cluster.name)
-    title = f"{cluster.name}: {found['title']}"
-    return Attention("Warning", title, found["message"], found["noun"], page_of_check, found["since"])
+    title = f"{cluster.name}: {finding['title']}"
+    return Attention("Warning", title, finding["message"], finding["noun"], page_of_check, finding["since"])
 
 
 def room(scope: Scope) -> list[RoomRow]:
@@ -115,8 +115,8 @@ def _room_row(row: selectors.ClusterRow) -> RoomRow:
 def count(principal: Principal, project: Project | None) -> nav.Count:
     """How many clusters there are, and how many of them are in trouble."""
     sick = Q(enabled=True, state__in=[ClusterState.UNREACHABLE, ClusterState.DEGRADED])
-    found = Cluster.objects.aggregate(total=Count("pk"), bad=Count("pk", filter=sick))
-    return nav.Count(found["total"], found["bad"])
+    counts = Cluster.objects.aggregate(total=Count("pk"), bad=Count("pk", filter=sick))
+    return nav.Count(counts["total"], counts["bad"])
 
 
 def find_clusters(principal: Principal, query: str, limit: int) -> list[search.Hit]:

@@ -51,26 +51,26 @@ class ContainerView:
 @page
 def pod_detail(request: PageRequest, name: str, namespace: str, pod: str) -> HttpResponse:
     """One pod: why it is as it is, its containers, how the last ones ended, events, log."""
-    found = selectors.pod_or_404(request.principal, name, namespace, pod)
-    cluster = found.cluster
+    observed = selectors.pod_or_404(request.principal, name, namespace, pod)
+    cluster = observed.cluster
     part = request.GET.get("part", "")
     context: dict[str, Any] = {
-        "pod": found,
+        "pod": observed,
         "cluster": cluster,
-        "state": selectors.state_word(found),
+        "state": selectors.state_word(observed),
         "stale": not selectors.is_current(cluster),
         "usage_url": nav.link("clusters:pod-usage", cluster.name, namespace, pod),
     }
-    if part in {"", "facts"} and found.node_name and selectors.has_node(cluster, found.node_name):
-        context["node_url"] = nav.link("clusters:node", cluster.name, found.node_name)
+    if part in {"", "facts"} and observed.node_name and selectors.has_node(cluster, observed.node_name):
+        context["node_url"] = nav.link("clusters:node", cluster.name, observed.node_name)
     if part in {"", "why"}:
-        context["why"] = explain_pod(found, sight=visibility_of(request.principal))
+        context["why"] = explain_pod(observed, sight=visibility_of(request.principal))
     if part in {"", "containers"}:
-        context["containers"] = container_views(found)
+        context["containers"] = container_views(observed)
     if part in {"", "events"}:
-        context["events"] = list(selectors.events_of_pod(found)[:EVENTS_SHOWN])
+        context["events"] = list(selectors.events_of_pod(observed)[:EVENTS_SHOWN])
     if not part:
-        context["owner"] = owner_of(found)
+        context["owner"] = owner_of(observed)
     return render_page(request, "clusters/pod.html", context)
 
 
@@ -78,9 +78,9 @@ def pod_detail(request: PageRequest, name: str, namespace: str, pod: str) -> Htt
 @page
 def pod_log(request: PageRequest, name: str, namespace: str, pod: str) -> HttpResponse:
     """A part of a container's log for logs.js, or the file of it."""
-    found = selectors.pod_or_404(request.principal, name, namespace, pod)
+    observed = selectors.pod_or_404(request.principal, name, namespace, pod)
     query = logs.query_of(request.GET)
-    return logs.respond(logs.read(found, query), query, found.name)
+    return logs.respond(logs.read(observed, query), query, observed.name)
 
 
 def container_views(pod: Pod) -> list[ContainerView]:
@@ -96,26 +96,26 @@ def container_views(pod: Pod) -> list[ContainerView]:
                 0,
                 waiting,
                 None,
-                _amounts(found, "requests"),
-                _amounts(found, "limits"),
+                _amounts(amounts, "requests"),
+                _amounts(amounts, "limits"),
             )
-            for name, found in resources.items()
+            for name, amounts in resources.items()
         ]
     inits = pod.status.get("init_containers") or []
-    pairs = [(found, "sidecar" if found["name"] in sidecars else "init") for found in inits]
-    pairs += [(found, "") for found in pod.status.get("containers") or []]
+    pairs = [(container, "sidecar" if container["name"] in sidecars else "init") for container in inits]
+    pairs += [(container, "") for container in pod.status.get("containers") or []]
     return [
         ContainerView(
-            name=found["name"],
-            image=found.get("image") or "",
+            name=container["name"],
+            image=container.get("image") or "",
             role=role,
-            restarts=found.get("restarts") or 0,
-            state=_state(found.get("state") or {}) or StateView("Unknown"),
-            last=_state(found.get("last_state") or {}),
-            asks=_amounts(resources.get(found["name"]), "requests"),
-            limits=_amounts(resources.get(found["name"]), "limits"),
+            restarts=container.get("restarts") or 0,
+            state=_state(container.get("state") or {}) or StateView("Unknown"),
+            last=_state(container.get("last_state") or {}),
+            asks=_amounts(resources.get(container["name"]), "requests"),
+            limits=_amounts(resources.get(container["name"]), "limits"),
         )
-        for found, role in pairs
+        for container, role in pairs
     ]
 
 

@@ -49,12 +49,12 @@ class Labels:
     def chips(self) -> list[Tag]:
         """The chosen labels, each with the address without it."""
         return [
-            Tag(text, text, address(self._request, **{self._param: [one for one in self._chosen if one != text]}))
+            Tag(text, text, address(self._request, **{self._param: [each for each in self._chosen if each != text]}))
             for text in self._chosen
         ]
 
     def _adding(self, text: str) -> str:
         if text not in self._made:
-            wanted = list(dict.fromkeys([*self._chosen, text]))
-            self._made[text] = address(self._request, **{self._param: wanted})
+            chosen = list(dict.fromkeys([*self._chosen, text]))
+            self._made[text] = address(self._request, **{self._param: chosen})
         return self._made[text]

@@ -28,20 +28,20 @@ _GAPS = {Span.HOUR: 15_000, Span.DAY: 120_000, Span.MONTH: 600_000}
 def fleet_usage(request: PageRequest) -> HttpResponse:
     """Who asks for much and uses little: by project, deployment or experiment, over a day, a week or a month."""
     by, period = _word(By, request, "by", By.PROJECT), _word(Period, request, "period", Period.DAY)
-    found = spending(request.principal, by=by, period=period, project=request.GET.get("project", ""))
-    whole = total(found.rows)
+    spent = spending(request.principal, by=by, period=period, project=request.GET.get("project", ""))
+    whole = total(spent.rows)
     order = request.GET.get("sort", "")
     if order.removeprefix("-") not in ORDERS:
         order = "-idle" if whole.cpu.is_measured else "-cpu"
-    rows = ordered(found.rows, order)
-    hours = hours_between(found.since, found.until) if found.since and found.until else 0.0
+    rows = ordered(spent.rows, order)
+    hours = hours_between(spent.since, spent.until) if spent.since and spent.until else 0.0
     context = {
-        "found": found,
+        "spent": spent,
         "rows": rows[:ROWS],
         "more": max(0, len(rows) - ROWS),
         "total": whole,
-        "verdict": verdict(found.rows, hours),
-        "tiles": _tiles(whole, found, hours),
+        "verdict": verdict(spent.rows, hours),
+        "tiles": _tiles(whole, spent, hours),
         "chart": charts.asked_and_used(rows) if rows else None,
         "chart_size": "short" if len(rows) < 4 else "",
         "charted": f"the first {charts.TOP} of the table above" if len(rows) > charts.TOP else "",
@@ -66,19 +66,19 @@ def cluster_usage(request: PageRequest, name: str) -> HttpResponse:
 def node_usage(request: PageRequest, name: str, node: str) -> HttpResponse:
     """The same of one node."""
     cluster = selectors.cluster_or_404(request.principal, name)
-    found = Node.objects.filter(cluster=cluster, name=node).select_related("cluster").order_by("-id").first()
-    if found is None:
+    observed = Node.objects.filter(cluster=cluster, name=node).select_related("cluster").order_by("-id").first()
+    if observed is None:
         raise Missing(f"There is no node {node!r} on {name}.")
-    return _card(request, cluster, lambda span: history.of_node(found, span), subject="node")
+    return _card(request, cluster, lambda span: history.of_node(observed, span), subject="node")
 
 
 @require_GET
 @page
 def pod_usage(request: PageRequest, name: str, namespace: str, pod: str) -> HttpResponse:
     """The same of one pod, for whoever may see it."""
-    found = selectors.pod_or_404(request.principal, name, namespace, pod)
-    subject = "pod" if found.project else "foreign pod"
-    return _card(request, found.cluster, lambda span: history.of_pod(found, span), subject=subject)
+    observed = selectors.pod_or_404(request.principal, name, namespace, pod)
+    subject = "pod" if observed.project else "foreign pod"
+    return _card(request, observed.cluster, lambda span: history.of_pod(observed, span), subject=subject)
 
 
 @require_GET
@@ -119,8 +119,8 @@ def _card(request: HttpRequest, cluster: Cluster, read: Callable[[Span], Curve],
 
 def _panel(curve: Curve, key: str, label: str, unit: str, column: str, draw: Callable[[Curve], Any]) -> dict[str, Any]:
     used, asked, room = (
-        curve.latest(f"{what}_{column}") if f"{what}_{column}" in curve.values else None
-        for what in ("used", "asked", "room")
+        curve.latest(f"{part}_{column}") if f"{part}_{column}" in curve.values else None
+        for part in ("used", "asked", "room")
     )
     return {"key": key, "label": label, "unit": unit, "used": used, "asked": asked, "room": room, "figure": draw(curve)}
 
@@ -133,7 +133,7 @@ def _fragment(request: HttpRequest, cluster: Cluster, template: str, context: di
     return response
 
 
-def _tiles(whole: Consumption, found: Spending, hours: float) -> list[Tile]:
+def _tiles(whole: Consumption, spent: Spending, hours: float) -> list[Tile]:
     cpu, memory = whole.cpu, whole.memory
     tiles = [
         Tile(
@@ -156,7 +156,7 @@ def _tiles(whole: Consumption, found: Spending, hours: float) -> list[Tile]:
     ]
     note = "a part of it has no price" if whole.unpriced and whole.costs else "of what is requested or used"
     if not whole.costs:
-        note = "no price fits these nodes" if found.priced else "no price is set"
+        note = "no price fits these nodes" if spent.priced else "no price is set"
     tiles.append(Tile("Cost", whole.cost_text or "–", note=note))
     return tiles
 

@@ -50,22 +50,22 @@ class PodOptions:
 
     def pod_fields(self) -> dict[str, Any]:
         """What of them belongs to a pod's spec."""
-        found = {
+        fields = {
             "nodeSelector": dict(self.node_selector),
             "tolerations": [dict(toleration) for toleration in self.tolerations],
             "affinity": dict(self.affinity),
             "imagePullSecrets": [{"name": name} for name in self.image_pull_secrets],
             "volumes": [volume.volume for volume in self.volumes],
         }
-        return {key: value for key, value in found.items() if value}
+        return {key: value for key, value in fields.items() if value}
 
     def container_fields(self) -> dict[str, Any]:
         """What of them belongs to the container."""
-        found = {
+        fields = {
             "imagePullPolicy": self.image_pull_policy,
             "volumeMounts": [volume.mount for volume in self.volumes],
         }
-        return {key: value for key, value in found.items() if value}
+        return {key: value for key, value in fields.items() if value}
 
 
 NO_OPTIONS = PodOptions()
@@ -88,10 +88,10 @@ def parse(data: Mapping[str, Any]) -> PodOptions:
 
 
 def _pull_secrets(value: Any, name: str) -> tuple[str, ...]:
-    found = []
+    secrets = []
     for number, item in enumerate(items(value, name, MOST_PULL_SECRETS)):
         at = f"{name}[{number}]"
         # As Kubernetes writes them, too: [{"name": "registry"}].
-        given = mapping(item, at, ("name",)).get("name") if isinstance(item, Mapping) else item
-        found.append(parse_secret_name(given, at))
-    return tuple(dict.fromkeys(found))
+        secret = mapping(item, at, ("name",)).get("name") if isinstance(item, Mapping) else item
+        secrets.append(parse_secret_name(secret, at))
+    return tuple(dict.fromkeys(secrets))

@@ -32,12 +32,14 @@ def items(value: Any, field: str, most: int) -> Sequence[Any]:
     return value
 
 
-def text(value: Any, field: str, fits: Callable[[str], bool], what: str) -> str:
+def text(value: Any, field: str, fits: Callable[[str], bool], description: str) -> str:
     """A text that fits; `what` says in the error what it should be."""
     if not isinstance(value, str):
-        raise Invalid(f"{field} is {what}.", field=field, hint=QUOTES if isinstance(value, bool | int | float) else "")
+        raise Invalid(
+            f"{field} is {description}.", field=field, hint=QUOTES if isinstance(value, bool | int | float) else ""
+        )
     if not fits(value):
-        raise Invalid(f"{value[:100]!r} can't be {field}, which is {what}.", field=field)
+        raise Invalid(f"{value[:100]!r} can't be {field}, which is {description}.", field=field)
     return value
 
 

@@ -38,142 +38,142 @@ def parse_labels(value: Any, field: str) -> dict[str, str]:
 
 def parse_tolerations(value: Any, field: str) -> tuple[Object, ...]:
     """Tolerations; only what was given is kept."""
-    found = enumerate(items(value, field, MOST_TOLERATIONS))
-    return tuple(_toleration(item, f"{field}[{number}]") for number, item in found)
+    numbered = enumerate(items(value, field, MOST_TOLERATIONS))
+    return tuple(_toleration(item, f"{field}[{number}]") for number, item in numbered)
 
 
 def _toleration(value: Any, field: str) -> Object:
-    given = mapping(value, field, ("key", "operator", "value", "effect", "tolerationSeconds"))
-    made: dict[str, Any] = {}
-    if given.get("key"):
-        made["key"] = text(given["key"], f"{field}.key", is_label_key, "the name of a taint")
-    operator = choice(given.get("operator"), f"{field}.operator", ("Exists", "Equal"))
+    spec = mapping(value, field, ("key", "operator", "value", "effect", "tolerationSeconds"))
+    toleration: dict[str, Any] = {}
+    if spec.get("key"):
+        toleration["key"] = text(spec["key"], f"{field}.key", is_label_key, "the name of a taint")
+    operator = choice(spec.get("operator"), f"{field}.operator", ("Exists", "Equal"))
     if operator:
-        made["operator"] = operator
-    if given.get("value") not in (None, ""):
-        made["value"] = text(given["value"], f"{field}.value", is_label_value, "the value of a taint")
-    effect = choice(given.get("effect"), f"{field}.effect", EFFECTS)
+        toleration["operator"] = operator
+    if spec.get("value") not in (None, ""):
+        toleration["value"] = text(spec["value"], f"{field}.value", is_label_value, "the value of a taint")
+    effect = choice(spec.get("effect"), f"{field}.effect", EFFECTS)
     if effect:
-        made["effect"] = effect
-    if given.get("tolerationSeconds") is not None:
-        made["tolerationSeconds"] = whole(given["tolerationSeconds"], f"{field}.tolerationSeconds", 0, _YEAR)
+        toleration["effect"] = effect
+    if spec.get("tolerationSeconds") is not None:
+        toleration["tolerationSeconds"] = whole(spec["tolerationSeconds"], f"{field}.tolerationSeconds", 0, _YEAR)
         if effect != "NoExecute":
             raise Invalid("tolerationSeconds goes with the effect NoExecute alone.", field=f"{field}.tolerationSeconds")
-    if "key" not in made and operator != "Exists":
+    if "key" not in toleration and operator != "Exists":
         raise Invalid(
             "A toleration without a key tolerates everything: say so by operator Exists.", field=f"{field}.key"
         )
-    if operator == "Exists" and "value" in made:
+    if operator == "Exists" and "value" in toleration:
         raise Invalid("With operator Exists there is no value.", field=f"{field}.value")
-    return made
+    return toleration
 
 
 def parse_affinity(value: Any, field: str) -> Object:
     """The whole object, checked to its leaves."""
     if value is None:
         return {}
-    given = mapping(value, field, (NODE, PODS, NO_PODS))
-    made: dict[str, Any] = {}
-    if given.get(NODE):
-        made[NODE] = _node_affinity(given[NODE], f"{field}.{NODE}")
+    spec = mapping(value, field, (NODE, PODS, NO_PODS))
+    affinity: dict[str, Any] = {}
+    if spec.get(NODE):
+        affinity[NODE] = _node_affinity(spec[NODE], f"{field}.{NODE}")
     for kind in (PODS, NO_PODS):
-        if given.get(kind):
-            made[kind] = _pod_affinity(given[kind], f"{field}.{kind}")
-    return {kind: rules for kind, rules in made.items() if rules}
+        if spec.get(kind):
+            affinity[kind] = _pod_affinity(spec[kind], f"{field}.{kind}")
+    return {kind: rules for kind, rules in affinity.items() if rules}
 
 
 def _node_affinity(value: Any, field: str) -> Object:
-    given = mapping(value, field, (REQUIRED, PREFERRED))
-    made: dict[str, Any] = {}
-    if given.get(REQUIRED) is not None:
+    spec = mapping(value, field, (REQUIRED, PREFERRED))
+    affinity: dict[str, Any] = {}
+    if spec.get(REQUIRED) is not None:
         at = f"{field}.{REQUIRED}"
-        terms = mapping(given[REQUIRED], at, ("nodeSelectorTerms",)).get("nodeSelectorTerms")
-        found = [
+        terms = mapping(spec[REQUIRED], at, ("nodeSelectorTerms",)).get("nodeSelectorTerms")
+        required = [
             _node_term(term, f"{at}.nodeSelectorTerms[{number}]")
             for number, term in enumerate(items(terms, f"{at}.nodeSelectorTerms", MOST_TERMS))
         ]
-        if not found:
+        if not required:
             raise Invalid("nodeSelectorTerms needs at least one term.", field=f"{at}.nodeSelectorTerms")
-        made[REQUIRED] = {"nodeSelectorTerms": found}
-    preferred = _weighted(given.get(PREFERRED), f"{field}.{PREFERRED}", "preference", _node_term)
-    return made | ({PREFERRED: preferred} if preferred else {})
+        affinity[REQUIRED] = {"nodeSelectorTerms": required}
+    preferred = _weighted(spec.get(PREFERRED), f"{field}.{PREFERRED}", "preference", _node_term)
+    return affinity | ({PREFERRED: preferred} if preferred else {})
 
 
 def _pod_affinity(value: Any, field: str) -> Object:
-    given = mapping(value, field, (REQUIRED, PREFERRED))
+    spec = mapping(value, field, (REQUIRED, PREFERRED))
     at = f"{field}.{REQUIRED}"
     required = [
-        _pod_term(term, f"{at}[{number}]") for number, term in enumerate(items(given.get(REQUIRED), at, MOST_TERMS))
+        _pod_term(term, f"{at}[{number}]") for number, term in enumerate(items(spec.get(REQUIRED), at, MOST_TERMS))
     ]
-    preferred = _weighted(given.get(PREFERRED), f"{field}.{PREFERRED}", "podAffinityTerm", _pod_term)
+    preferred = _weighted(spec.get(PREFERRED), f"{field}.{PREFERRED}", "podAffinityTerm", _pod_term)
     return ({REQUIRED: required} if required else {}) | ({PREFERRED: preferred} if preferred else {})
 
 
 def _weighted(value: Any, field: str, name: str, term: Any) -> list[Object]:
-    found: list[Object] = []
+    weighted: list[Object] = []
     for number, item in enumerate(items(value, field, MOST_TERMS)):
         at = f"{field}[{number}]"
-        given = mapping(item, at, ("weight", name))
-        weight = whole(given.get("weight"), f"{at}.weight", 1, 100)
-        found.append({"weight": weight, name: term(given.get(name), f"{at}.{name}")})
-    return found
+        spec = mapping(item, at, ("weight", name))
+        weight = whole(spec.get("weight"), f"{at}.weight", 1, 100)
+        weighted.append({"weight": weight, name: term(spec.get(name), f"{at}.{name}")})
+    return weighted
 
 
 def _node_term(value: Any, field: str) -> Object:
-    given = mapping(value, field, ("matchExpressions", "matchFields"))
-    labels = [_label_rule(rule, at, _FOR_NODES) for rule, at in _rules(given, field, "matchExpressions")]
-    fields = [_field_rule(rule, at) for rule, at in _rules(given, field, "matchFields")]
+    spec = mapping(value, field, ("matchExpressions", "matchFields"))
+    labels = [_label_rule(rule, at, _FOR_NODES) for rule, at in _rules(spec, field, "matchExpressions")]
+    fields = [_field_rule(rule, at) for rule, at in _rules(spec, field, "matchFields")]
     if not labels and not fields:
         raise Invalid("A term without matchExpressions or matchFields matches no node.", field=field)
     return ({"matchExpressions": labels} if labels else {}) | ({"matchFields": fields} if fields else {})
 
 
 def _pod_term(value: Any, field: str) -> Object:
-    given = mapping(value, field, ("labelSelector", "topologyKey"))
+    spec = mapping(value, field, ("labelSelector", "topologyKey"))
     at = f"{field}.labelSelector"
-    selector = mapping(given.get("labelSelector"), at, ("matchLabels", "matchExpressions"))
+    selector = mapping(spec.get("labelSelector"), at, ("matchLabels", "matchExpressions"))
     labels = parse_labels(selector.get("matchLabels"), f"{at}.matchLabels")
     rules = [_label_rule(rule, where, _FOR_PODS) for rule, where in _rules(selector, at, "matchExpressions")]
     if not labels and not rules:
         raise Invalid("Which pods? Give matchLabels or matchExpressions.", field=at)
-    made = ({"matchLabels": labels} if labels else {}) | ({"matchExpressions": rules} if rules else {})
-    topology = text(given.get("topologyKey"), f"{field}.topologyKey", is_label_key, "the name of a label of nodes")
-    return {"labelSelector": made, "topologyKey": topology}
+    checked = ({"matchLabels": labels} if labels else {}) | ({"matchExpressions": rules} if rules else {})
+    topology = text(spec.get("topologyKey"), f"{field}.topologyKey", is_label_key, "the name of a label of nodes")
+    return {"labelSelector": checked, "topologyKey": topology}
 
 
-def _rules(given: Object, field: str, name: str) -> list[tuple[Any, str]]:
-    found = items(given.get(name), f"{field}.{name}", MOST_EXPRESSIONS)
-    return [(rule, f"{field}.{name}[{number}]") for number, rule in enumerate(found)]
+def _rules(spec: Object, field: str, name: str) -> list[tuple[Any, str]]:
+    rules = items(spec.get(name), f"{field}.{name}", MOST_EXPRESSIONS)
+    return [(rule, f"{field}.{name}[{number}]") for number, rule in enumerate(rules)]
 
 
 def _label_rule(value: Any, field: str, operators: tuple[str, ...]) -> Object:
-    given = mapping(value, field, ("key", "operator", "values"))
-    key = text(given.get("key"), f"{field}.key", is_label_key, _KEY)
-    operator = _operator(given, field, operators)
+    spec = mapping(value, field, ("key", "operator", "values"))
+    key = text(spec.get("key"), f"{field}.key", is_label_key, _KEY)
+    operator = _operator(spec, field, operators)
     at = f"{field}.values"
-    found = items(given.get("values"), at, MOST_VALUES)
+    labels = items(spec.get("values"), at, MOST_VALUES)
     if operator in ("Exists", "DoesNotExist"):
-        if found:
+        if labels:
             raise Invalid(f"With operator {operator} there are no values.", field=at)
         return {"key": key, "operator": operator}
-    if not found:
+    if not labels:
         raise Invalid(f"Operator {operator} needs values.", field=at)
     if operator in ("Gt", "Lt"):
-        values = [text(label, at, _is_integer, 'one whole number in quotes, such as "8"') for label in found]
+        values = [text(label, at, _is_integer, 'one whole number in quotes, such as "8"') for label in labels]
         if len(values) != 1:
             raise Invalid(f"Operator {operator} takes one value.", field=at)
     else:
-        values = [text(label, at, is_label_value, "a list of values of a label") for label in found]
+        values = [text(label, at, is_label_value, "a list of values of a label") for label in labels]
     return {"key": key, "operator": operator, "values": values}
 
 
 def _field_rule(value: Any, field: str) -> Object:
     """The only field that there is of nodes is their name: kubelet's own daemons use it."""
-    given = mapping(value, field, ("key", "operator", "values"))
-    if given.get("key") != "metadata.name":
+    spec = mapping(value, field, ("key", "operator", "values"))
+    if spec.get("key") != "metadata.name":
         raise Invalid("matchFields knows metadata.name alone.", field=f"{field}.key")
-    operator = _operator(given, field, ("In", "NotIn"))
-    values = items(given.get("values"), f"{field}.values", MOST_VALUES)
+    operator = _operator(spec, field, ("In", "NotIn"))
+    values = items(spec.get("values"), f"{field}.values", MOST_VALUES)
     if len(values) != 1:
         raise Invalid("matchFields takes the name of one node.", field=f"{field}.values")
     return {
@@ -183,11 +183,11 @@ def _field_rule(value: Any, field: str) -> Object:
     }
 
 
-def _operator(given: Object, field: str, operators: tuple[str, ...]) -> str:
-    found = choice(given.get("operator"), f"{field}.operator", operators)
-    if not found:
+def _operator(spec: Object, field: str, operators: tuple[str, ...]) -> str:
+    operator = choice(spec.get("operator"), f"{field}.operator", operators)
+    if not operator:
         raise Invalid(f"An expression needs an operator: {', '.join(operators)}.", field=f"{field}.operator")
-    return found
+    return operator
 
 
 def _is_integer(value: str) -> bool:

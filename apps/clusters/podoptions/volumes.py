@@ -40,12 +40,12 @@ class Volume:
 
     def to_json(self) -> dict[str, Any]:
         """The form that is stored, shown and read again."""
-        made: dict[str, Any] = {"name": self.name, "mountPath": self.mount_path}
+        entry: dict[str, Any] = {"name": self.name, "mountPath": self.mount_path}
         if self.sub_path:
-            made["subPath"] = self.sub_path
+            entry["subPath"] = self.sub_path
         if self.read_only:
-            made["readOnly"] = True
-        return made | dict(self.source)
+            entry["readOnly"] = True
+        return entry | dict(self.source)
 
     @property
     def volume(self) -> dict[str, Any]:
@@ -68,17 +68,17 @@ def parse_secret_name(value: Any, field: str) -> str:
 
 def parse_volumes(value: Any, field: str) -> tuple[Volume, ...]:
     """The volumes; names and mount paths are there once each."""
-    found = tuple(
+    volumes = tuple(
         _volume(item, f"{field}[{number}]", f"volume-{number + 1}")
         for number, item in enumerate(items(value, field, MOST_VOLUMES))
     )
-    for number, volume in enumerate(found):
-        for other in found[:number]:
+    for number, volume in enumerate(volumes):
+        for other in volumes[:number]:
             if volume.name == other.name:
                 raise Invalid(f"Two volumes are named {volume.name}.", field=f"{field}[{number}].name")
             if volume.mount_path.rstrip("/") == other.mount_path.rstrip("/"):
                 raise Invalid(f"Two volumes are mounted at {volume.mount_path}.", field=f"{field}[{number}].mountPath")
-    return found
+    return volumes
 
 
 def _volume(value: Any, field: str, default_name: str) -> Volume:
@@ -87,18 +87,18 @@ def _volume(value: Any, field: str, default_name: str) -> Volume:
     for kind in value:
         if kind in _REFUSED:
             raise Invalid(f"{kind} is refused: {_REFUSED[kind]}.", field=f"{field}.{kind}", hint=_INSTEAD)
-    given = mapping(value, field, (*_MOUNT, *_SOURCES))
-    kinds = [kind for kind in _SOURCES if given.get(kind) is not None]
+    spec = mapping(value, field, (*_MOUNT, *_SOURCES))
+    kinds = [kind for kind in _SOURCES if spec.get(kind) is not None]
     if len(kinds) != 1:
         raise Invalid(f"A volume is one of {listed(tuple(_SOURCES), 'or')}.", field=field)
     kind = kinds[0]
-    sub_path = given.get("subPath") or ""
+    sub_path = spec.get("subPath") or ""
     return Volume(
-        name=text(given.get("name") or default_name, f"{field}.name", is_dns_label, "small letters, digits and '-'"),
-        mount_path=_mount_path(given.get("mountPath"), f"{field}.mountPath"),
-        source={kind: _SOURCES[kind](given[kind], f"{field}.{kind}")},
+        name=text(spec.get("name") or default_name, f"{field}.name", is_dns_label, "small letters, digits and '-'"),
+        mount_path=_mount_path(spec.get("mountPath"), f"{field}.mountPath"),
+        source={kind: _SOURCES[kind](spec[kind], f"{field}.{kind}")},
         sub_path=text(sub_path, f"{field}.subPath", _is_within, "a path within the volume") if sub_path else "",
-        read_only=flag(given.get("readOnly"), f"{field}.readOnly"),
+        read_only=flag(spec.get("readOnly"), f"{field}.readOnly"),
     )
 
 
@@ -110,54 +110,54 @@ def _mount_path(value: Any, field: str) -> str:
 
 
 def _empty_dir(value: Any, field: str) -> Object:
-    given = mapping(value, field, ("sizeLimit", "medium"))
-    made: dict[str, Any] = {}
-    if given.get("sizeLimit") not in (None, ""):
-        made["sizeLimit"] = sizes.check_volume(str(given["sizeLimit"]).strip(), f"{field}.sizeLimit")
-    medium = choice(given.get("medium"), f"{field}.medium", ("Memory",))
-    return made | ({"medium": medium} if medium else {})
+    spec = mapping(value, field, ("sizeLimit", "medium"))
+    source: dict[str, Any] = {}
+    if spec.get("sizeLimit") not in (None, ""):
+        source["sizeLimit"] = sizes.check_volume(str(spec["sizeLimit"]).strip(), f"{field}.sizeLimit")
+    medium = choice(spec.get("medium"), f"{field}.medium", ("Memory",))
+    return source | ({"medium": medium} if medium else {})
 
 
 def _claim(value: Any, field: str) -> Object:
-    given = mapping(value, field, ("claimName", "readOnly"))
-    name = text(given.get("claimName"), f"{field}.claimName", is_subdomain, "the name of a PersistentVolumeClaim")
-    return {"claimName": name} | ({"readOnly": True} if flag(given.get("readOnly"), f"{field}.readOnly") else {})
+    spec = mapping(value, field, ("claimName", "readOnly"))
+    name = text(spec.get("claimName"), f"{field}.claimName", is_subdomain, "the name of a PersistentVolumeClaim")
+    return {"claimName": name} | ({"readOnly": True} if flag(spec.get("readOnly"), f"{field}.readOnly") else {})
 
 
 def _config_map(value: Any, field: str) -> Object:
-    given = mapping(value, field, ("name", "items", "defaultMode", "optional"))
-    name = text(given.get("name"), f"{field}.name", is_subdomain, "the name of a ConfigMap")
-    return {"name": name} | _keys(given, field)
+    spec = mapping(value, field, ("name", "items", "defaultMode", "optional"))
+    name = text(spec.get("name"), f"{field}.name", is_subdomain, "the name of a ConfigMap")
+    return {"name": name} | _keys(spec, field)
 
 
 def _secret(value: Any, field: str) -> Object:
-    given = mapping(value, field, ("secretName", "items", "defaultMode", "optional"))
-    return {"secretName": parse_secret_name(given.get("secretName"), f"{field}.secretName")} | _keys(given, field)
+    spec = mapping(value, field, ("secretName", "items", "defaultMode", "optional"))
+    return {"secretName": parse_secret_name(spec.get("secretName"), f"{field}.secretName")} | _keys(spec, field)
 
 
-def _keys(given: Object, field: str) -> dict[str, Any]:
+def _keys(spec: Object, field: str) -> dict[str, Any]:
     """Which keys become which files, and how these may be read."""
-    made: dict[str, Any] = {}
-    found = [
+    fields: dict[str, Any] = {}
+    entries = [
         _key(item, f"{field}.items[{number}]")
-        for number, item in enumerate(items(given.get("items"), f"{field}.items", MOST_ITEMS))
+        for number, item in enumerate(items(spec.get("items"), f"{field}.items", MOST_ITEMS))
     ]
-    if found:
-        made["items"] = found
-    if given.get("defaultMode") is not None:
-        made["defaultMode"] = whole(given["defaultMode"], f"{field}.defaultMode", 0, 0o777)
-    return made | ({"optional": True} if flag(given.get("optional"), f"{field}.optional") else {})
+    if entries:
+        fields["items"] = entries
+    if spec.get("defaultMode") is not None:
+        fields["defaultMode"] = whole(spec["defaultMode"], f"{field}.defaultMode", 0, 0o777)
+    return fields | ({"optional": True} if flag(spec.get("optional"), f"{field}.optional") else {})
 
 
 def _key(value: Any, field: str) -> Object:
-    given = mapping(value, field, ("key", "path", "mode"))
-    made: dict[str, Any] = {
-        "key": text(given.get("key"), f"{field}.key", _is_key, "a key of it"),
-        "path": text(given.get("path"), f"{field}.path", _is_within, "a path within the volume"),
+    spec = mapping(value, field, ("key", "path", "mode"))
+    entry: dict[str, Any] = {
+        "key": text(spec.get("key"), f"{field}.key", _is_key, "a key of it"),
+        "path": text(spec.get("path"), f"{field}.path", _is_within, "a path within the volume"),
     }
-    if given.get("mode") is not None:
-        made["mode"] = whole(given["mode"], f"{field}.mode", 0, 0o777)
-    return made
+    if spec.get("mode") is not None:
+        entry["mode"] = whole(spec["mode"], f"{field}.mode", 0, 0o777)
+    return entry
 
 
 _SOURCES: dict[str, Callable[[Any, str], Object]] = {

@@ -21,7 +21,7 @@ class Row(NamedTuple):
 
 def rows(spec: Object) -> list[Row]:
     """What of the stored spec of a run or revision says more than its container."""
-    found = [
+    all_rows = [
         Row("Node selector", [f"{key}={value}" for key, value in (spec.get("node_selector") or {}).items()]),
         Row("Tolerations", [_toleration(item) for item in spec.get("tolerations") or []]),
         Row("Affinity", list(_affinity(spec.get("affinity") or {})), prose=True),
@@ -29,7 +29,7 @@ def rows(spec: Object) -> list[Row]:
         Row("Pull secrets", list(spec.get("image_pull_secrets") or [])),
         Row("Pull policy", [policy] if (policy := spec.get("image_pull_policy")) else []),
     ]
-    return [row for row in found if row.lines]
+    return [row for row in all_rows if row.lines]
 
 
 def _toleration(item: Object) -> str:

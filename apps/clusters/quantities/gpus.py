@@ -21,8 +21,8 @@ def is_whole(kind: str) -> bool:
 
 def total(counted: Iterable[tuple[Mapping[str, int] | None, int]]) -> dict[str, int]:
     """The sum by kind of amounts that occur so many times each, in the order of the kinds' names."""
-    found: dict[str, int] = {}
+    sums: dict[str, int] = {}
     for amounts, times in counted:
         for kind, count in (amounts or {}).items():
-            found[kind] = found.get(kind, 0) + int(count) * times
-    return dict(sorted(found.items()))
+            sums[kind] = sums.get(kind, 0) + int(count) * times
+    return dict(sorted(sums.items()))

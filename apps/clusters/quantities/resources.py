@@ -59,8 +59,8 @@ def resources(quantities_by_name: Mapping[str, Any]) -> dict[str, int]:
 
 def gpus(quantities_by_name: Mapping[str, Any]) -> dict[str, int]:
     """GPUs by resource name; kinds of which there are none are left out."""
-    found = {str(name): min(INT, amount(value)) for name, value in quantities_by_name.items() if _is_gpu(str(name))}
-    return {name: count for name, count in found.items() if count}
+    counts = {str(name): min(INT, amount(value)) for name, value in quantities_by_name.items() if _is_gpu(str(name))}
+    return {name: count for name, count in counts.items() if count}
 
 
 def pod_gpus(spec: Object) -> dict[str, int]:

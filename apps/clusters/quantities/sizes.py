@@ -108,15 +108,15 @@ def check_volume(text: str, field: str) -> str:
 
 def misfit(asked: Size, nodes: Iterable[Size], cluster: str) -> Invalid:
     """Why no node of the cluster can ever take what is asked for. `nodes` are its largest ones, by any resource."""
-    found = list(nodes)
+    sizes = list(nodes)
     for resource, field in _FIELDS.items():
-        largest = max(found, key=lambda size: size.of(resource))
-        wanted, there = asked.of(resource), largest.of(resource)
-        if wanted > there:
+        largest = max(sizes, key=lambda size: size.of(resource))
+        demand, there = asked.of(resource), largest.of(resource)
+        if demand > there:
             return Invalid(
-                f"No node of {cluster} has {named(resource, wanted)}{_at_most(resource, largest, wanted)}.",
+                f"No node of {cluster} has {named(resource, demand)}{_at_most(resource, largest, demand)}.",
                 field=field,
-                hint=_meant(_less_cpu(f"{wanted // 1000}")) if resource == "cpu" and wanted >= 100_000 else _ELSEWHERE,
+                hint=_meant(_less_cpu(f"{demand // 1000}")) if resource == "cpu" and demand >= 100_000 else _ELSEWHERE,
             )
     parts = [named(resource, asked.of(resource)) for resource in _FIELDS if asked.of(resource)]
     return Invalid(
@@ -126,11 +126,11 @@ def misfit(asked: Size, nodes: Iterable[Size], cluster: str) -> Invalid:
     )
 
 
-def _at_most(resource: str, largest: Size, wanted: int) -> str:
+def _at_most(resource: str, largest: Size, demand: int) -> str:
     if not largest.of(resource):
         return ""
     there = named(resource, largest.of(resource))
-    if there == named(resource, wanted):
+    if there == named(resource, demand):
         there = "a little less"  # 15.99 GiB and 16 GiB look the same in three digits
     return f": the largest, {largest.node}, has {there} to give"
 

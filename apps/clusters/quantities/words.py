@@ -48,8 +48,8 @@ def parse(resource: str, text: str) -> int | None:
 
 def pairs(text: str) -> Mapping[str, str]:
     """ "requests.cpu=2,pods=1" as a mapping."""
-    found = (part.partition("=") for part in text.split(","))
-    return {name.strip(): value.strip() for name, mark, value in found if mark}
+    parts = (part.partition("=") for part in text.split(","))
+    return {name.strip(): value.strip() for name, mark, value in parts if mark}
 
 
 def plural(count: int, one: str, many: str = "") -> str:

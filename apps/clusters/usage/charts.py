@@ -45,15 +45,15 @@ def _resource(curve: Curve, columns: tuple[str, str, str, str], unit: float) -> 
         limit = line("allocatable", at, _in(curve, room, unit), role="muted")
         limit.update(line={"width": 1.5, "dash": "dash"})
         traces.append(limit)
-    made = figure(*traces)
+    chart = figure(*traces)
     # The card has one legend for all its charts.
-    made.update_layout(
+    chart.update_layout(
         showlegend=False,
         margin={"l": 36, "r": 8, "t": 8, "b": 24},
         xaxis={"type": "date", "range": [curve.start.isoformat(), curve.end.isoformat()]},
         yaxis={"rangemode": "tozero"},
     )
-    return made
+    return chart
 
 
 def _in(curve: Curve, column: str, unit: float) -> list[float | None]:
@@ -83,8 +83,8 @@ def asked_and_used(rows: Sequence[Consumption]) -> Any:
             ("used", "series-1", 0.3, 1, [round(row.cpu.used, 3) for row in first]),
         )
     ]
-    made = figure(*bars, x_title="core-hours")
-    made.update_layout(
+    chart = figure(*bars, x_title="core-hours")
+    chart.update_layout(
         hovermode="closest",
         barmode="overlay",
         yaxis={
@@ -96,7 +96,7 @@ def asked_and_used(rows: Sequence[Consumption]) -> Any:
             "showgrid": False,
         },
     )
-    return made
+    return chart
 
 
 def shortened(name: str) -> str:

@@ -105,16 +105,16 @@ def _curve(cluster: Cluster, kind: Kind, key: str, span: Span, now: datetime | N
     start = floor(end - scale.length, scale.bin)
     parts = _parts(scale, kind, start, end)
     columns = ", ".join(("at", "seconds", "used_seconds", *FIGURES))
-    wanted = "(SELECT id FROM clusters_usageseries WHERE cluster_id = %s AND kind = %s AND key = %s)"
+    series = "(SELECT id FROM clusters_usageseries WHERE cluster_id = %s AND kind = %s AND key = %s)"
     rows = " UNION ALL ".join(
         f"SELECT {columns} FROM {rollup.source(part.level)} p "  # noqa: S608 - constants
-        f"WHERE at >= %s AND at < %s AND series_id = {wanted}"
+        f"WHERE at >= %s AND at < %s AND series_id = {series}"
         for part in parts
     )
     values = [value for part in parts for value in (part.start, part.end, cluster.pk, kind.value, key)]
-    found = _read(rows, values, scale.bin) if parts else {}
-    at = bins(min(found), max(found), scale.bin) if found else []
-    figures = {name: [found[moment][name] if moment in found else None for moment in at] for name in FIGURES}
+    by_moment = _read(rows, values, scale.bin) if parts else {}
+    at = bins(min(by_moment), max(by_moment), scale.bin) if by_moment else []
+    figures = {name: [by_moment[moment][name] if moment in by_moment else None for moment in at] for name in FIGURES}
     return Curve(span, start, end, at, figures)
 
 

@@ -97,8 +97,8 @@ def _rows(held: Iterable[Mapping[str, Any]], had: dict[str, NamespaceRow]) -> It
 
 def _held(cluster: Cluster) -> Iterable[Mapping[str, Any]]:
     ours = ~Q(project="")
-    found = Pod.objects.present().filter(_HOLDS, cluster=cluster).order_by().values("namespace")
-    return found.annotate(
+    by_namespace = Pod.objects.present().filter(_HOLDS, cluster=cluster).order_by().values("namespace")
+    return by_namespace.annotate(
         owner=Max("project"),
         other=Min("project", filter=ours),
         pods=Count("id"),

@@ -52,11 +52,11 @@ def clock() -> datetime:
 
 def ensure(level: Level, start: datetime, end: datetime) -> None:
     """See to it that there is a partition for every moment of [start, end). One query when they are all there."""
-    wanted, at = [], floor(start, level.span)
+    needed, at = [], floor(start, level.span)
     while at < end:
-        wanted.append(Partition(level, at))
+        needed.append(Partition(level, at))
         at += level.span
-    missing = _missing(wanted)
+    missing = _missing(needed)
     if not missing:
         return
     with transaction.atomic(), connection.cursor() as cursor:
@@ -120,10 +120,10 @@ def _drop(partition: Partition) -> None:
         logger.info("%s is being read; the next round drops it", partition.table)
 
 
-def _missing(wanted: list[Partition]) -> list[Partition]:
+def _missing(needed: list[Partition]) -> list[Partition]:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT name FROM unnest(%s::text[]) name WHERE to_regclass(name) IS NULL", [[p.table for p in wanted]]
+            "SELECT name FROM unnest(%s::text[]) name WHERE to_regclass(name) IS NULL", [[p.table for p in needed]]
         )
         names = {row[0] for row in cursor.fetchall()}
-    return [partition for partition in wanted if partition.table in names]
+    return [partition for partition in needed if partition.table in names]

@@ -46,11 +46,11 @@ def set_price(
     known = held(price) if price is not None else None
     before = _described(known) if known is not None else None
     columns: dict[str, Any] = {"name": name.strip(), "labels": clean_labels(labels), "currency": currency, **figures}
-    for found in UsagePrice.objects.all():
-        if found == known:
+    for other in UsagePrice.objects.all():
+        if other == known:
             continue
-        if found.name == columns["name"] or found.labels == columns["labels"]:
-            raise Conflict(f"The price {found.name!r} is there already for these nodes.", hint="Change that one.")
+        if other.name == columns["name"] or other.labels == columns["labels"]:
+            raise Conflict(f"The price {other.name!r} is there already for these nodes.", hint="Change that one.")
     if known is None:
         known = UsagePrice.objects.create(**columns)
     else:

@@ -58,9 +58,9 @@ def marks(now: datetime) -> dict[Level, datetime]:
     is still to come.
     """
     rolled = LEVELS[1:]
-    wanted = ", ".join(f"(SELECT max(at) FROM {level.table} WHERE at <= %s)" for level in rolled)  # noqa: S608
+    selected = ", ".join(f"(SELECT max(at) FROM {level.table} WHERE at <= %s)" for level in rolled)  # noqa: S608
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {wanted}", [now - level.step for level in rolled])
+        cursor.execute(f"SELECT {selected}", [now - level.step for level in rolled])
         newest = cursor.fetchone()
     return {level: at + level.step for level, at in zip(rolled, newest, strict=True) if at is not None}
 

@@ -146,5 +146,5 @@ def _slot(cluster_id: int, moment: datetime) -> datetime:
             "(SELECT id FROM clusters_usageseries WHERE cluster_id = %s AND kind = %s AND key = '')",
             [before, earlier, cluster_id, Kind.CLUSTER.value],
         )
-        found = {row[0] for row in cursor.fetchall()}
-    return before if found == {earlier} else slot
+        sampled = {row[0] for row in cursor.fetchall()}
+    return before if sampled == {earlier} else slot

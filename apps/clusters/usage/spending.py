@@ -74,20 +74,20 @@ def spending(
         sight = visibility_of(principal)
         projects = None if sight.everything else sorted(sight.projects)
     now = now or partitions.clock()
-    found = _spent(by, period.start(now), now, projects)
+    sums = _spent(by, period.start(now), now, projects)
     prices = [
         Price(price.name, price.labels, price.cpu_core_hour, price.memory_gib_hour, price.gpu_hour, price.currency)
         for price in UsagePrice.objects.all()
     ]
-    labels = dict(UsagePlace.objects.filter(pk__in={row["place_id"] for row in found}).values_list("pk", "labels"))
-    spent = [_named(row, labels.get(row["place_id"], {})) for row in found]
+    labels = dict(UsagePlace.objects.filter(pk__in={row["place_id"] for row in sums}).values_list("pk", "labels"))
+    spent = [_named(row, labels.get(row["place_id"], {})) for row in sums]
     if by is By.EXPERIMENT:
         spent, urls = _by_experiment(spent)
     else:
         urls = _urls(by, spent)
     rows = [replace(row, url=urls.get((row.project, row.name), "")) for row in consumptions(spent, prices)]
-    since = min((row["since"] for row in found), default=None)
-    until = max((row["until"] for row in found), default=None)
+    since = min((row["since"] for row in sums), default=None)
+    until = max((row["until"] for row in sums), default=None)
     return Spending(by, period, rows, since, until, bool(prices))
 
 
@@ -145,17 +145,17 @@ def _named(row: dict[str, Any], labels: dict[str, str]) -> Spent:
 def _by_experiment(spent: Iterable[Spent]) -> tuple[list[Spent], _Urls]:
     """Runs under the name of their experiment; together those whose run is gone, or is another project's by now."""
     parts = list(spent)
-    found = workloads.experiments_of({part.name for part in parts})
+    makers = workloads.experiments_of({part.name for part in parts})
     renamed = []
     for part in parts:
-        maker = found.get(part.name)
+        maker = makers.get(part.name)
         renamed.append(replace(part, name=maker.name if maker and maker.project == part.project else GONE))
-    return renamed, {(maker.project, maker.name): maker.url for maker in found.values()}
+    return renamed, {(maker.project, maker.name): maker.url for maker in makers.values()}
 
 
 def _urls(by: By, spent: Iterable[Spent]) -> _Urls:
     if by is By.PROJECT:
         there = Project.objects.filter(name__in={part.project for part in spent}).values_list("name", flat=True)
         return {(name, name): nav.link("core:overview", name) for name in there}
-    found = workloads.deployments_of({(part.project, part.name) for part in spent})
-    return {name: maker.url for name, maker in found.items()}
+    makers = workloads.deployments_of({(part.project, part.name) for part in spent})
+    return {name: maker.url for name, maker in makers.items()}

@@ -35,27 +35,27 @@ _PASSING = frozenset({"ContainerCreating", "PodInitializing"})
 
 def explain(pod: PodFacts, cluster: ClusterFacts, now: datetime) -> Why | None:
     """Why the pod waits or is unwell; None when all is well. A cluster that can't be asked is said first."""
-    found = _explain(pod, cluster, now)
-    told = found if cluster.answers or pod.deleted else _as_of(pod, cluster, found, now)
-    return told.tidy() if told is not None else None
+    current = _explain(pod, cluster, now)
+    why = current if cluster.answers or pod.deleted else _as_of(pod, cluster, current, now)
+    return why.tidy() if why is not None else None
 
 
 def _explain(pod: PodFacts, cluster: ClusterFacts, now: datetime) -> Why | None:
     if pod.phase == "Succeeded" or (pod.deleted and pod.phase != "Failed"):
         return None
-    if told := terminating(pod, cluster, now) or stopped(pod):
-        return told
+    if why := terminating(pod, cluster, now) or stopped(pod):
+        return why
     if pod.phase == "Failed":
         return crash(pod) or _otherwise(pod)
     # A node that is gone from a cluster that can't be asked may be anything: only the cluster's silence is known.
-    if cluster.answers and (told := lost(pod, cluster, now)):
-        return told
+    if cluster.answers and (why := lost(pod, cluster, now)):
+        return why
     if pod.ready or pod.health == "Healthy":
         return None
-    if told := unschedulable(pod, cluster):
-        return told
+    if why := unschedulable(pod, cluster):
+        return why
     trouble = _trouble(pod, now)
-    return trouble or next((told for cause in _ON_ITS_NODE if (told := cause(pod))), None) or _waiting(pod, now)
+    return trouble or next((why for cause in _ON_ITS_NODE if (why := cause(pod))), None) or _waiting(pod, now)
 
 
 def _trouble(pod: PodFacts, now: datetime) -> Why | None:
@@ -66,12 +66,12 @@ def _trouble(pod: PodFacts, now: datetime) -> Why | None:
     if ended.state == "OOMKilled":
         return ended
     killed_for_it = probed.state == "Unhealthy"
-    down = any(found.waiting == "CrashLoopBackOff" or found.ended for found in pod.containers)
+    down = any(container.waiting == "CrashLoopBackOff" or container.ended for container in pod.containers)
     return probed if killed_for_it or not down else ended
 
 
 def _waiting(pod: PodFacts, now: datetime) -> Why | None:
-    odd = next((found for found in pod.containers if found.waiting not in {"", *_PASSING}), None)
+    odd = next((container for container in pod.containers if container.waiting not in {"", *_PASSING}), None)
     if odd is not None:
         # A reason that is new to us: Kubernetes' own words.
         words = ": ".join(filter(None, (odd.waiting, odd.waiting_message)))
@@ -90,17 +90,17 @@ def _otherwise(pod: PodFacts) -> Why:
     return Why(pod.reason or pod.phase or "Unknown", sentence, at=pod.started_at)
 
 
-def _as_of(pod: PodFacts, cluster: ClusterFacts, found: Why | None, now: datetime) -> Why:
+def _as_of(pod: PodFacts, cluster: ClusterFacts, known: Why | None, now: datetime) -> Why:
     """What was known when the cluster answered last."""
     when = "as last seen"
     if cluster.seen_at:
         day = "" if cluster.seen_at.date() == now.date() else f"{cluster.seen_at.day} {cluster.seen_at:%b}, "
         when = f"as of {day}{cluster.seen_at:%H:%M} UTC"
-    state = found.sentence if found else f"it was {pod.reason or pod.phase or 'not seen yet'}"
+    state = known.sentence if known else f"it was {pod.reason or pod.phase or 'not seen yet'}"
     cause = f": {stop(said(cluster.silence))}" if cluster.silence else "."
     sentence = f"{when[0].upper()}{when[1:]}: {state.rstrip('.')}. {cluster.name} can't be asked now{cause}"
     evidence = (
-        *(found.evidence if found else ()),
+        *(known.evidence if known else ()),
         Evidence(f"Cluster {cluster.name}", "answered last", cluster.seen_at),
     )
-    return Why("Unreachable", sentence, evidence, found.next_step if found else "", at=cluster.seen_at)
+    return Why("Unreachable", sentence, evidence, known.next_step if known else "", at=cluster.seen_at)

@@ -28,7 +28,7 @@ _CREATED = re.compile(r'^(?:\(combined from similar events\): )?Error creating: 
 
 def refused(events: Iterable[EventFacts], *, waiting_for: str = "its pod") -> Why | None:
     """Why no pod can be made, from the newest FailedCreate event; None when there is none."""
-    event = next((found for found in events if found.reason == "FailedCreate"), None)
+    event = next((each for each in events if each.reason == "FailedCreate"), None)
     if event is None:
         return None
     state, sentence, step = admission(event.message, waiting_for)
@@ -44,9 +44,9 @@ def admission(message: str, waiting_for: str = "its pod") -> tuple[str, str, str
     if quota := _QUOTA.search(text):
         return _quota(quota, lead)
     if unsaid := _UNSAID.search(text):
-        what = ", ".join(part.partition(" for: ")[0].strip() for part in re.split(r"[;,] ?", unsaid[2]))
-        step = f"Say {what} in the resources it asks for."
-        return "FailedQuota", f"{lead} quota {unsaid[1]} demands that it says its {what}.", step
+        missing = ", ".join(part.partition(" for: ")[0].strip() for part in re.split(r"[;,] ?", unsaid[2]))
+        step = f"Say {missing} in the resources it asks for."
+        return "FailedQuota", f"{lead} quota {unsaid[1]} demands that it says its {missing}.", step
     if limit := _LIMIT.search(text):
         return _limit(limit, lead)
     if ratio := _RATIO.search(text):
@@ -68,7 +68,7 @@ def _quota(match: re.Match[str], lead: str) -> tuple[str, str, str]:
     name, asked, used, limited = match[1], pairs(match[2]), pairs(match[3]), pairs(match[4])
     resource = next(iter(asked), "")
     short = resource.removeprefix("requests.").removeprefix("limits.")
-    numbers = [parse(resource, found.get(resource, "")) for found in (asked, used, limited)]
+    numbers = [parse(resource, amounts.get(resource, "")) for amounts in (asked, used, limited)]
     if not resource or None in numbers:
         sentence = f"{lead} quota {name} is exhausted (asked {match[2]}, used {match[3]}, limited {match[4]})."
         return "ExceededQuota", sentence, "Ask for less, or have an administrator raise the quota."
@@ -84,12 +84,12 @@ def _quota(match: re.Match[str], lead: str) -> tuple[str, str, str]:
 
 
 def _limit(match: re.Match[str], lead: str) -> tuple[str, str, str]:
-    bound, resource, per, allowed, said_as, given, unsaid = match.groups()
+    bound, resource, per, allowed, said_as, stated, unsaid = match.groups()
     most = "at most" if bound == "maximum" else "at least"
     if unsaid:
         sentence = f"{lead} it must say a {resource} {unsaid} of {most} {allowed} per {per.lower()}."
         return "LimitRange", sentence, f"Say its {resource} {unsaid}."
     sentence = (
-        f"{lead} the namespace allows {most} {allowed} {resource} per {per.lower()}, and its {said_as} is {given}."
+        f"{lead} the namespace allows {most} {allowed} {resource} per {per.lower()}, and its {said_as} is {stated}."
     )
     return "LimitRange", sentence, f"Ask for {most} {allowed} {resource}."

@@ -63,7 +63,7 @@ def what_to_do(exit_code: int | None, reason: str) -> str:
 
 def config(pod: PodFacts) -> Why | None:
     """A container that can't be made: a Secret, ConfigMap or key is missing, or its command can't be run."""
-    stuck = next((found for found in pod.containers if found.waiting in _CONFIG), None)
+    stuck = next((container for container in pod.containers if container.waiting in _CONFIG), None)
     if stuck is None:
         return None
     text = stuck.waiting_message
@@ -94,58 +94,60 @@ def _config_error(name: str, text: str) -> tuple[str, str]:
 
 def crash(pod: PodFacts) -> Why | None:
     """A container that ended and should not have, or that is started again and again."""
-    ends = [(found, end) for found in pod.containers if (end := _bad_end(found)) is not None]
+    ends = [(container, end) for container in pod.containers if (end := _bad_end(container)) is not None]
     if not ends:
         return None
-    found, end = max(ends, key=_tells)
+    container, end = max(ends, key=_tells)
     if end.reason in STARTS and end.message:
-        sentence, step = _config_error(found.name, end.message)
-        return Why(end.reason, f"{sentence}{_again(found)}", _ends(found, pod), step, at=end.finished_at)
-    how = how_it_ended(f"{found.kind} {found.name}", end.exit_code, end.reason, memory_limit=found.memory_limit)
-    if found.waiting == "CrashLoopBackOff" and end.exit_code == 0 and end.reason != "OOMKilled":
+        sentence, step = _config_error(container.name, end.message)
+        return Why(end.reason, f"{sentence}{_again(container)}", _ends(container, pod), step, at=end.finished_at)
+    how = how_it_ended(
+        f"{container.kind} {container.name}", end.exit_code, end.reason, memory_limit=container.memory_limit
+    )
+    if container.waiting == "CrashLoopBackOff" and end.exit_code == 0 and end.reason != "OOMKilled":
         how += ", as if its work were done, but it is to keep running"
-    state = end.reason if end.reason == "OOMKilled" else found.waiting or end.reason or "Error"
+    state = end.reason if end.reason == "OOMKilled" else container.waiting or end.reason or "Error"
     step = what_to_do(end.exit_code, end.reason)
-    if found.init and step.startswith("The end of its log"):
-        step = f"The end of its log says why; choose container {found.name} there."
-    return Why(state, f"{how}.{_again(found)}", _ends(found, pod), step, at=end.finished_at)
+    if container.init and step.startswith("The end of its log"):
+        step = f"The end of its log says why; choose container {container.name} there."
+    return Why(state, f"{how}.{_again(container)}", _ends(container, pod), step, at=end.finished_at)
 
 
-def _bad_end(found: ContainerFacts) -> Ended | None:
-    if found.waiting == "CrashLoopBackOff":
-        return found.last_end or Ended(None)
-    if found.ended is not None:
-        return found.ended if found.ended.exit_code != 0 or found.ended.reason == "OOMKilled" else None
+def _bad_end(container: ContainerFacts) -> Ended | None:
+    if container.waiting == "CrashLoopBackOff":
+        return container.last_end or Ended(None)
+    if container.ended is not None:
+        return container.ended if container.ended.exit_code != 0 or container.ended.reason == "OOMKilled" else None
     # A new start that is not ready yet: the last end is the best explanation, unless all is well again.
-    return found.last_ended if found.restarts and not found.ready and not found.waiting else None
+    return container.last_ended if container.restarts and not container.ready and not container.waiting else None
 
 
 def _tells(pair: tuple[ContainerFacts, Ended]) -> tuple[bool, bool, bool, bool, int, float]:
     """How much an end explains. Sidecars are killed after the others' end, and decide nothing: theirs explain least."""
-    found, end = pair
+    container, end = pair
     at = end.finished_at or datetime.max.replace(tzinfo=UTC)
     outright = end.reason == "OOMKilled", end.exit_code != 0
-    return not found.sidecar, *outright, not found.init, found.restarts, -at.timestamp()
+    return not container.sidecar, *outright, not container.init, container.restarts, -at.timestamp()
 
 
-def _again(found: ContainerFacts) -> str:
-    if not found.restarts:
+def _again(container: ContainerFacts) -> str:
+    if not container.restarts:
         return ""
-    waits = "; it waits for the next try" if found.waiting == "CrashLoopBackOff" else ""
-    return f" Restarted {plural(found.restarts, 'time')}{waits}."
+    waits = "; it waits for the next try" if container.waiting == "CrashLoopBackOff" else ""
+    return f" Restarted {plural(container.restarts, 'time')}{waits}."
 
 
-def _ends(found: ContainerFacts, pod: PodFacts) -> tuple[Evidence, ...]:
-    end = found.last_end
+def _ends(container: ContainerFacts, pod: PodFacts) -> tuple[Evidence, ...]:
+    end = container.last_end
     evidence = []
     if end is not None:
         code = "exit code not known" if end.exit_code is None else f"exit code {end.exit_code}"
         named = f"{end.reason or 'ended'}, {code}"
-        evidence.append(Evidence(f"Container {found.name}", named, end.finished_at))
+        evidence.append(Evidence(f"Container {container.name}", named, end.finished_at))
         if end.message:
             evidence.append(Evidence("Its last words", said(end.message, 600)))
-    if found.waiting_message:
-        evidence.append(Evidence("kubelet", said(found.waiting_message)))
+    if container.waiting_message:
+        evidence.append(Evidence("kubelet", said(container.waiting_message)))
     if pod.log_line:
         evidence.append(Evidence("Last line of its log", said(pod.log_line, 400)))
     return tuple(evidence)
@@ -153,8 +155,8 @@ def _ends(found: ContainerFacts, pod: PodFacts) -> tuple[Evidence, ...]:
 
 def initialising(pod: PodFacts) -> Why | None:
     """An init container that still works, or a sidecar that still starts, while the others wait."""
-    init = [found for found in pod.containers if found.init]
-    current = next((found for found in init if not _is_done(found)), None)
+    init = [container for container in pod.containers if container.init]
+    current = next((container for container in init if not _is_done(container)), None)
     if current is None or pod.phase != "Pending" or not current.running:
         return None
     number, since = init.index(current) + 1, current.running_since
@@ -168,8 +170,8 @@ def initialising(pod: PodFacts) -> Why | None:
     )
 
 
-def _is_done(found: ContainerFacts) -> bool:
+def _is_done(container: ContainerFacts) -> bool:
     """Whether the next container need not wait for this one any more."""
-    if found.sidecar:
-        return found.running and found.started is not False
-    return found.ended is not None or found.ready
+    if container.sidecar:
+        return container.running and container.started is not False
+    return container.ended is not None or container.ready

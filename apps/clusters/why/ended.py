@@ -24,10 +24,10 @@ _RETRY = "It can be started again; it did not fail by itself."
 
 def stopped(pod: PodFacts) -> Why | None:
     """Evicted, preempted, past its deadline, or refused by its node."""
-    told = _evicted(pod) or _preempted(pod) or _deadline(pod) or _refused(pod)
-    if told is None:
+    verdict = _evicted(pod) or _preempted(pod) or _deadline(pod) or _refused(pod)
+    if verdict is None:
         return None
-    state, sentence, step = told
+    state, sentence, step = verdict
     target = pod.condition("DisruptionTarget")
     evidence = [Evidence("Pod", said(pod.message, 600))] if pod.message else []
     if target is not None:
@@ -69,12 +69,12 @@ def _evicted(pod: PodFacts) -> tuple[str, str, str] | None:
 
 def _use(message: str, resource: str) -> str:
     """ "; container main used 3.52 GiB and had asked for 100 MiB", where the kubelet says so."""
-    found = _USED.search(message)
-    if found is None:
+    match = _USED.search(message)
+    if match is None:
         return ""
-    used, asked = parse(resource, found[2]), parse(resource, found[3])
+    used, asked = parse(resource, match[2]), parse(resource, match[3])
     had = "had asked for none" if not asked else f"had asked for {bare(resource, asked)}"
-    return f"; container {found[1]} used {bare(resource, used or 0)} and {had}"
+    return f"; container {match[1]} used {bare(resource, used or 0)} and {had}"
 
 
 def _preempted(pod: PodFacts) -> tuple[str, str, str] | None:
@@ -154,7 +154,7 @@ def terminating(pod: PodFacts, cluster: ClusterFacts, now: datetime) -> Why | No
     """A pod that is being deleted before it has ended: who asked for it, and what holds it when that takes long."""
     if pod.deleted or pod.phase in _ENDED or not (pod.deleting_since or pod.reason == "Terminating"):
         return None
-    told = stopped(pod)
+    why = stopped(pod)
     since = pod.deleting_since
     long = since is not None and now - since > _PATIENCE
     evidence = [Evidence("Deletion", "asked for", since)] if since else []
@@ -175,7 +175,7 @@ def terminating(pod: PodFacts, cluster: ClusterFacts, now: datetime) -> Why | No
         step = "See its log; its process may ignore SIGTERM."
     else:
         sentence, step = "Being deleted: its containers have a moment to end by themselves.", ""
-    if told is not None:
+    if why is not None:
         # Who ended it from outside says more than that it is being deleted.
-        return Why(told.state, f"{told.sentence} {sentence}", tuple(evidence), step or told.next_step, at=since)
+        return Why(why.state, f"{why.sentence} {sentence}", tuple(evidence), step or why.next_step, at=since)
     return Why("Terminating", sentence, tuple(evidence), step, at=since)

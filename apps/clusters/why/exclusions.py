@@ -70,9 +70,9 @@ def parse(message: str) -> Refusals | None:
     excluded: Counter[str] = Counter()
     other: list[str] = []
     for part in re.split(r", (?=\d+ )", _TAIL.sub("", match[2]).rstrip(" .,")):
-        found = _REASON.match(part)
+        reason = _REASON.match(part)
         # Longer figures are no counts of nodes.
-        count, text = (int(found[1][:9]), found[2]) if found else (0, part)
+        count, text = (int(reason[1][:9]), reason[2]) if reason else (0, part)
         if short := _SHORT.match(text):
             lacking[short[1]] += count
         elif text == "Too many pods":
@@ -111,14 +111,14 @@ def left_out(pod: PodFacts, node: NodeFacts) -> str:
 
 def shut(pod: PodFacts, nodes: Iterable[NodeFacts]) -> list[tuple[NodeFacts, str]]:
     """The nodes that are a choice but for being cordoned or not ready, with which of these they are."""
-    found = []
+    closed = []
     for node in nodes:
         cause = left_out(pod, node)
         if cause in {CORDONED, NOT_READY}:
             taints = tuple(taint for taint in node.taints if taint.get("key") not in _OWN_TAINTS)
             if not left_out(pod, replace(node, schedulable=True, ready=True, taints=taints)):
-                found.append((node, cause))
-    return found
+                closed.append((node, cause))
+    return closed
 
 
 def causes(pod: PodFacts, nodes: Iterable[NodeFacts], refusals: Refusals | None) -> dict[str, int]:
@@ -126,27 +126,27 @@ def causes(pod: PodFacts, nodes: Iterable[NodeFacts], refusals: Refusals | None)
     seen = Counter(cause for node in nodes if (cause := left_out(pod, node)))
     if refusals is None or not refusals.excluded:
         return dict(seen)
-    told = Counter(refusals.excluded)
-    if TAINTED in told:
+    counts = Counter(refusals.excluded)
+    if TAINTED in counts:
         # Newer schedulers don't name taints: our own look at as many nodes does.
         named = {cause: count for cause, count in seen.items() if cause not in {CORDONED, LABELS}}
-        if sum(named.values()) == told[TAINTED]:
-            del told[TAINTED]
-            told += Counter(named)
-    return dict(told)
+        if sum(named.values()) == counts[TAINTED]:
+            del counts[TAINTED]
+            counts += Counter(named)
+    return dict(counts)
 
 
-def what_to_do(found: Mapping[str, int]) -> str:
+def what_to_do(counts: Mapping[str, int]) -> str:
     """The next step where every node is left out."""
-    if CORDONED in found or NOT_READY in found:
+    if CORDONED in counts or NOT_READY in counts:
         return "Bring the nodes back, or run it elsewhere."
-    if any(cause.startswith("short of") for cause in found):
+    if any(cause.startswith("short of") for cause in counts):
         return "Free room on the nodes, or run it elsewhere."
-    if any(cause.startswith(("with a taint", "with the taint")) for cause in found):
+    if any(cause.startswith(("with a taint", "with the taint")) for cause in counts):
         return "Give it a toleration for the taint, or have nodes without it added."
-    if "without a volume for its claim" in found:
+    if "without a volume for its claim" in counts:
         return "See that the claim's storage class exists and can provision where the nodes are."
-    if "without the devices that it claims" in found:
+    if "without the devices that it claims" in counts:
         return "Claim less, wait for devices to be let go, or have nodes with such devices added."
     return "Change what it demands of a node, or label a node to match."
 
@@ -155,8 +155,8 @@ def _tolerated(taint: Mapping[str, Any], tolerations: Iterable[Mapping[str, Any]
     if taint.get("effect") == "PreferNoSchedule":
         return True
     return any(
-        found.get("effect") in (None, "", taint.get("effect"))
-        and found.get("key") in (None, "", taint.get("key"))
-        and (found.get("operator") == "Exists" or (found.get("value") or "") == (taint.get("value") or ""))
-        for found in tolerations
+        toleration.get("effect") in (None, "", taint.get("effect"))
+        and toleration.get("key") in (None, "", taint.get("key"))
+        and (toleration.get("operator") == "Exists" or (toleration.get("value") or "") == (taint.get("value") or ""))
+        for toleration in tolerations
     )

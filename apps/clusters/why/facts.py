@@ -138,7 +138,7 @@ class PodFacts:
 
     def condition(self, kind: str) -> Condition | None:
         """The condition of that type."""
-        return next((found for found in self.conditions if found.type == kind), None)
+        return next((condition for condition in self.conditions if condition.type == kind), None)
 
     def events_of(self, *reasons: str) -> list[EventFacts]:
         """The events with one of these reasons, newest first."""

@@ -15,7 +15,7 @@ RESUME = "Whoever suspended it resumes it; a queue such as Kueue does when there
 
 def gate_names(spec: Mapping[str, Any]) -> list[str]:
     """The names of a pod's scheduling gates."""
-    return [str(found.get("name") or "") for found in spec.get("schedulingGates") or []]
+    return [str(gate.get("name") or "") for gate in spec.get("schedulingGates") or []]
 
 
 def gated(names: Sequence[str]) -> str:

@@ -55,12 +55,12 @@ _WORDS: tuple[tuple[str, str, str], ...] = (
 
 def image(pod: PodFacts) -> Why | None:
     """Why a container's image is not there; None when all are."""
-    stuck = next((found for found in pod.containers if found.waiting in _PULL), None)
+    stuck = next((container for container in pod.containers if container.waiting in _PULL), None)
     if stuck is None:
         return None
-    told = _told(pod, stuck)
-    evidence = tuple(Evidence(source, said(text, 600)) for source, text in told)
-    sentence, step = _verdict(stuck, " ".join(text for _, text in told))
+    quotes = _quotes(pod, stuck)
+    evidence = tuple(Evidence(source, said(text, 600)) for source, text in quotes)
+    sentence, step = _verdict(stuck, " ".join(text for _, text in quotes))
     missing = next(iter(pod.events_of("FailedToRetrieveImagePullSecret")), None)
     if missing is not None and step == _ACCESS_STEP:
         evidence += (Evidence(f"Event {missing.reason}", said(missing.message, 400), missing.at),)
@@ -71,7 +71,7 @@ def image(pod: PodFacts) -> Why | None:
 
 def pulling(pod: PodFacts) -> Why | None:
     """That an image is being pulled now, which may take minutes."""
-    waits = [found for found in pod.containers if found.waiting in {"ContainerCreating", "PodInitializing"}]
+    waits = [container for container in pod.containers if container.waiting in {"ContainerCreating", "PodInitializing"}]
     newest = next((event for event in pod.events if event.reason in {"Pulling", "Pulled", "Failed", "Started"}), None)
     if not waits or newest is None or newest.reason != "Pulling":
         return None
@@ -85,12 +85,12 @@ def pulling(pod: PodFacts) -> Why | None:
     )
 
 
-def _told(pod: PodFacts, stuck: ContainerFacts) -> list[tuple[str, str]]:
+def _quotes(pod: PodFacts, stuck: ContainerFacts) -> list[tuple[str, str]]:
     """The registry's words: in the event of the failed pull, and since 1.31 also in the back-off's message."""
     failed = [event.message for event in pod.events_of("Failed", "InspectFailed") if "image" in event.message.lower()]
     about = [text for text in failed if stuck.image and stuck.image in text] or failed
-    told = [("Event Failed", text) for text in about if not text.startswith("Error: ")][:1]
-    return [*told, *([("Container", stuck.waiting_message)] if stuck.waiting_message else [])]
+    quotes = [("Event Failed", text) for text in about if not text.startswith("Error: ")][:1]
+    return [*quotes, *([("Container", stuck.waiting_message)] if stuck.waiting_message else [])]
 
 
 def _verdict(stuck: ContainerFacts, words: str) -> tuple[str, str]:

@@ -24,7 +24,7 @@ def extras(metadata: Object, spec: Object) -> dict[str, Any]:
     """What of a pod's metadata and spec explains a wait; only what is there."""
     affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
     containers = [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
-    found = {
+    facts = {
         "deleting_since": asked_to_go(metadata),
         "finalizers": list(metadata.get("finalizers") or []),
         "node_selector": dict(spec.get("nodeSelector") or {}),
@@ -40,7 +40,7 @@ def extras(metadata: Object, spec: Object) -> dict[str, Any]:
             if container.get("resources")
         },
     }
-    return {key: value for key, value in found.items() if value}
+    return {key: value for key, value in facts.items() if value}
 
 
 def asked_to_go(metadata: Object) -> str | None:
@@ -62,40 +62,40 @@ def containers_of(status: Object) -> tuple[ContainerFacts, ...]:
     resources = status.get("resources") or {}
     inits, mains = status.get("init_containers") or [], status.get("containers") or []
     lasting = set(status.get("sidecars") or [])
-    found = [_container(each, resources, init=True, sidecar=each.get("name") in lasting) for each in inits]
-    return (*found, *(_container(each, resources) for each in mains))
+    init_containers = [_container(each, resources, init=True, sidecar=each.get("name") in lasting) for each in inits]
+    return (*init_containers, *(_container(each, resources) for each in mains))
 
 
 def conditions_of(stored: Iterable[Object]) -> tuple[Condition, ...]:
     """Stored conditions."""
     return tuple(
         Condition(
-            str(found.get("type") or ""),
-            str(found.get("status") or ""),
-            str(found.get("reason") or ""),
-            str(found.get("message") or ""),
-            moment(found.get("last_transition_time")),
+            str(condition.get("type") or ""),
+            str(condition.get("status") or ""),
+            str(condition.get("reason") or ""),
+            str(condition.get("message") or ""),
+            moment(condition.get("last_transition_time")),
         )
-        for found in stored
+        for condition in stored
     )
 
 
 def _container(
-    found: Object, resources: Mapping[str, Object], *, init: bool = False, sidecar: bool = False
+    container: Object, resources: Mapping[str, Object], *, init: bool = False, sidecar: bool = False
 ) -> ContainerFacts:
-    state, last = found.get("state") or {}, found.get("last_state") or {}
+    state, last = container.get("state") or {}, container.get("last_state") or {}
     waiting, running = state.get("waiting") or {}, state.get("running")
-    name = str(found.get("name") or "")
+    name = str(container.get("name") or "")
     limit = ((resources.get(name) or {}).get("limits") or {}).get("memory")
     is_waiting = "waiting" in state
     return ContainerFacts(
         name=name,
-        image=str(found.get("image") or ""),
+        image=str(container.get("image") or ""),
         init=init,
         sidecar=sidecar,
-        ready=bool(found.get("ready")),
-        started=found.get("started"),
-        restarts=int(found.get("restarts") or 0),
+        ready=bool(container.get("ready")),
+        started=container.get("started"),
+        restarts=int(container.get("restarts") or 0),
         waiting=str(waiting.get("reason") or "ContainerCreating") if is_waiting else "",
         waiting_message=str(waiting.get("message") or ""),
         running=running is not None,
@@ -106,13 +106,13 @@ def _container(
     )
 
 
-def _ended(found: Object | None) -> Ended | None:
-    if not found:
+def _ended(terminated: Object | None) -> Ended | None:
+    if not terminated:
         return None
     return Ended(
-        int(found.get("exitCode") or 0),
-        str(found.get("reason") or ""),
-        str(found.get("message") or "").strip(),
-        moment(found.get("finishedAt")),
-        moment(found.get("startedAt")),
+        int(terminated.get("exitCode") or 0),
+        str(terminated.get("reason") or ""),
+        str(terminated.get("message") or "").strip(),
+        moment(terminated.get("finishedAt")),
+        moment(terminated.get("startedAt")),
     )

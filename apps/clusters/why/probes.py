@@ -61,18 +61,22 @@ def unready(pod: PodFacts, now: datetime) -> Why | None:
     ready = pod.condition("Ready")
     parts = deciding(pod.containers)
     sentence = not_ready(parts, unmet, (ready.message or ready.reason) if ready else "")
-    told = [found for found in pod.conditions if found.type in {"Ready", *unmet}]
+    conditions = [condition for condition in pod.conditions if condition.type in {"Ready", *unmet}]
     evidence = tuple(
-        Evidence(f"Condition {found.type}", said(found.message or found.reason or found.status, 400), found.at)
-        for found in told
+        Evidence(
+            f"Condition {condition.type}",
+            said(condition.message or condition.reason or condition.status, 400),
+            condition.at,
+        )
+        for condition in conditions
     )
-    ended = next((found.name for found in parts if found.ended is not None), "")
+    ended = next((container.name for container in parts if container.ended is not None), "")
     step = ""
     if ended:
         step = (
             f"A pod is ready only while all of its containers run: see the log of {ended} if it should not have ended."
         )
-    elif unmet and all(found.ready for found in parts):
+    elif unmet and all(container.ready for container in parts):
         step = "Whoever sets this condition, such as a load balancer's controller, has to."
     begun = _begun(pod)
     state = "Starting" if begun and now - begun < STARTING and not ended and not unmet else "NotReady"
@@ -84,7 +88,7 @@ def _ended_the_last_start(pod: PodFacts, event: EventFacts) -> bool:
     match = _KILLED.search(event.message)
     if match is None:
         return False
-    container = next((found for found in pod.containers if found.name == match[1]), None)
+    container = next((each for each in pod.containers if each.name == match[1]), None)
     end = container.last_end if container is not None else None
     return end is None or end.started_at is None or event.at is None or event.at >= end.started_at
 
@@ -100,7 +104,8 @@ def _newest(pod: PodFacts) -> EventFacts | None:
 
 def _begun(pod: PodFacts) -> datetime | None:
     return min(
-        (found.running_since for found in pod.containers if found.running_since and not found.ready), default=None
+        (container.running_since for container in pod.containers if container.running_since and not container.ready),
+        default=None,
     )
 
 
@@ -125,7 +130,7 @@ def _detail(event: EventFacts) -> str:
 
 
 def _named(pod: PodFacts) -> str:
-    names = [found.name for found in pod.containers if not found.init]
+    names = [container.name for container in pod.containers if not container.init]
     return f" of container {names[0]}" if len(names) == 1 else ""
 
 

@@ -14,30 +14,30 @@ from apps.clusters.why.result import said, stop
 
 def readiness_gates(spec: Mapping[str, Any]) -> list[str]:
     """The conditions that a pod waits for beside its containers."""
-    return [str(found.get("conditionType") or "") for found in spec.get("readinessGates") or []]
+    return [str(gate.get("conditionType") or "") for gate in spec.get("readinessGates") or []]
 
 
 def unmet_gates(gates: Iterable[str], conditions: Iterable[Mapping[str, Any]]) -> list[str]:
     """Those of the gates whose condition is not True, or not there at all."""
-    met = {found.get("type") for found in conditions if found.get("status") == "True"}
+    met = {condition.get("type") for condition in conditions if condition.get("status") == "True"}
     return [gate for gate in gates if gate not in met]
 
 
 def deciding(containers: Iterable[ContainerFacts]) -> list[ContainerFacts]:
     """Those that the pod's readiness hangs on."""
-    return [found for found in containers if not found.init or found.sidecar]
+    return [container for container in containers if not container.init or container.sidecar]
 
 
 def not_ready(containers: Sequence[ContainerFacts], unmet: Sequence[str], words: str = "") -> str:
     """The sentence for a pod that runs and is not ready. `words` are those of its condition Ready."""
-    blocking = [found for found in containers if not found.ready]
-    causes = [_cause(found) for found in blocking]
+    blocking = [container for container in containers if not container.ready]
+    causes = [_cause(container) for container in blocking]
     if not containers:
         causes = ["no container has reported yet"]
     elif not causes:
         causes = _unmet(unmet)
     if causes:
-        lead = "Started, but not ready yet" if any(found.running for found in blocking) else "Not ready"
+        lead = "Started, but not ready yet" if any(container.running for container in blocking) else "Not ready"
         return f"{lead}: {said(listed(causes, 3))}."
     return f"Not ready, though its containers are: {stop(said(words) or 'its node may no longer report')}"
 
@@ -49,10 +49,10 @@ def _unmet(gates: Sequence[str]) -> list[str]:
     return [f"the readiness gate {names} is not met" if len(gates) == 1 else f"the readiness gates {names} are not met"]
 
 
-def _cause(found: ContainerFacts) -> str:
-    if found.ended is not None:
-        return f"container {found.name} has ended"
-    if not found.running:
-        return f"container {found.name} does not run yet"
-    kind = "startup" if found.started is False else "readiness"
-    return f"container {found.name} has not passed its {kind} probe"
+def _cause(container: ContainerFacts) -> str:
+    if container.ended is not None:
+        return f"container {container.name} has ended"
+    if not container.running:
+        return f"container {container.name} does not run yet"
+    kind = "startup" if container.started is False else "readiness"
+    return f"container {container.name} has not passed its {kind} probe"

@@ -32,7 +32,7 @@ def innermost(message: str) -> str:
     parts = message.strip().split(": ")
     while len(parts) > 1 and _EMPTY.fullmatch(parts[-1].strip()):
         parts.pop()
-    told = parts.pop()
-    while parts and (len(told.split()) < _FEW_WORDS or told.startswith("exit status")):
-        told = f"{parts.pop()}: {told}"
-    return told
+    words = parts.pop()
+    while parts and (len(words.split()) < _FEW_WORDS or words.startswith("exit status")):
+        words = f"{parts.pop()}: {words}"
+    return words

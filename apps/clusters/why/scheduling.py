@@ -173,13 +173,13 @@ def _room(gap: Gap, nodes: list[NodeFacts]) -> list[Evidence]:
 def _left_out(
     pod: PodFacts, cluster: ClusterFacts, refusals: Refusals | None, out: Mapping[str, int]
 ) -> list[Evidence]:
-    found = []
+    evidence = []
     if out:
         total = refusals.total if refusals else len(cluster.nodes)
-        found.append(Evidence("Left out", f"{sum(out.values())} of {plural(total, 'node')}: {_counted(out, 9)}"))
+        evidence.append(Evidence("Left out", f"{sum(out.values())} of {plural(total, 'node')}: {_counted(out, 9)}"))
     if LABELS in out and pod.selector:
-        found.append(Evidence("Its node selector", said(_labels(pod), 400)))
-    return found
+        evidence.append(Evidence("Its node selector", said(_labels(pod), 400)))
+    return evidence
 
 
 def _counted(out: Mapping[str, int], most: int) -> str:

@@ -17,22 +17,24 @@ def is_sidecar(container: Object) -> bool:
 
 def names_of(spec: Object) -> list[str]:
     """The names of a pod's sidecars."""
-    return [str(found.get("name") or "") for found in spec.get("initContainers") or [] if is_sidecar(found)]
+    return [str(container.get("name") or "") for container in spec.get("initContainers") or [] if is_sidecar(container)]
 
 
 def lasting(spec: Object, status: Object) -> list[Object]:
     """The statuses of the containers that are to go on: sidecars, then the pod's own."""
     sidecars = set(names_of(spec))
-    inits = [found for found in status.get("initContainerStatuses") or [] if found.get("name") in sidecars]
+    inits = [container for container in status.get("initContainerStatuses") or [] if container.get("name") in sidecars]
     return [*inits, *(status.get("containerStatuses") or [])]
 
 
 def restarts(spec: Object, status: Object) -> int:
     """As `kubectl get pods` counts: of init containers while these are at work, then of those that go on."""
     conditions = status.get("conditions") or []
-    initialized = any(found.get("type") == "Initialized" and found.get("status") == "True" for found in conditions)
+    initialized = any(
+        condition.get("type") == "Initialized" and condition.get("status") == "True" for condition in conditions
+    )
     counted = lasting(spec, status) if initialized else _all(status)
-    return sum(int(found.get("restartCount") or 0) for found in counted)
+    return sum(int(container.get("restartCount") or 0) for container in counted)
 
 
 def _all(status: Object) -> list[Object]:

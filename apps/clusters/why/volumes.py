@@ -22,9 +22,7 @@ def volume(pod: PodFacts) -> Why | None:
         return None
     events = pod.events_of("FailedMount", "FailedAttachVolume", "FailedMapVolume")
     # The kubelet also says only that it timed out; what explains more may be a little older.
-    event = next((found for found in events if "timed out waiting" not in found.message), None) or next(
-        iter(events), None
-    )
+    event = next((each for each in events if "timed out waiting" not in each.message), None) or next(iter(events), None)
     if event is None:
         return None
     sentence, step = _mount_error(event.message)
@@ -49,7 +47,8 @@ def sandbox(pod: PodFacts) -> Why | None:
 
 def _waits(pod: PodFacts) -> bool:
     return pod.phase == "Pending" and (
-        not pod.containers or any(found.waiting in {"ContainerCreating", "PodInitializing"} for found in pod.containers)
+        not pod.containers
+        or any(container.waiting in {"ContainerCreating", "PodInitializing"} for container in pod.containers)
     )
 
 
