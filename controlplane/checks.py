@@ -16,9 +16,9 @@ from apps.core.text.publicurl import is_loopback, problem_of, shown
 @register()
 def check_secrets(**_: Any) -> Iterable[CheckMessage]:
     """Refuse a default or short secret in production, and unusable credential keys anywhere."""
-    found: list[CheckMessage] = []
+    problems: list[CheckMessage] = []
     if settings.PRODUCTION and settings.SECRET_KEY == settings.INSECURE_SECRET_KEY:
-        found.append(
+        problems.append(
             Critical(
                 "FLOTILLA_SECRET_KEY is not set.",
                 hint="Set it to 50 random characters: python -c 'import secrets; print(secrets.token_urlsafe(50))'",
@@ -26,10 +26,10 @@ def check_secrets(**_: Any) -> Iterable[CheckMessage]:
             )
         )
     elif settings.PRODUCTION and len(settings.SECRET_KEY) < 32:
-        found.append(Critical("FLOTILLA_SECRET_KEY is shorter than 32 characters.", id="flotilla.C002"))
+        problems.append(Critical("FLOTILLA_SECRET_KEY is shorter than 32 characters.", id="flotilla.C002"))
     keys = settings.CREDENTIALS_KEYS
     if not keys and settings.PRODUCTION:
-        found.append(
+        problems.append(
             Critical(
                 "FLOTILLA_CREDENTIALS_KEYS is not set, so cluster credentials can't be encrypted.",
                 hint="Make one: python manage.py shell -c "
@@ -41,30 +41,30 @@ def check_secrets(**_: Any) -> Iterable[CheckMessage]:
         try:
             Fernet(key)
         except ValueError:
-            found.append(
+            problems.append(
                 Critical(f"Key {position} of FLOTILLA_CREDENTIALS_KEYS is not a Fernet key.", id="flotilla.C004")
             )
-    return found
+    return problems
 
 
 @register()
 def check_rates(**_: Any) -> Iterable[CheckMessage]:
     """Say which rate limit can't be read."""
-    found: list[CheckMessage] = []
+    problems: list[CheckMessage] = []
     for name in ("API_RATE", "MLFLOW_RATE"):
         try:
             Rate.parse(getattr(settings, name))
         except ImproperlyConfigured as error:
-            found.append(Error(f"FLOTILLA_{name}: {error}", id="flotilla.E010"))
-    return found
+            problems.append(Error(f"FLOTILLA_{name}: {error}", id="flotilla.E010"))
+    return problems
 
 
 @register()
 def check_addresses(**_: Any) -> Iterable[CheckMessage]:
     """Say which host names are missing and where cookies would travel in the clear."""
-    found: list[CheckMessage] = []
+    problems: list[CheckMessage] = []
     if settings.PRODUCTION and not settings.ALLOWED_HOSTS:
-        found.append(
+        problems.append(
             Error(
                 "FLOTILLA_ALLOWED_HOSTS is not set, so every request would be refused.",
                 hint="Set it to the host names that people use, separated by commas.",
@@ -72,10 +72,10 @@ def check_addresses(**_: Any) -> Iterable[CheckMessage]:
             )
         )
     if settings.PRODUCTION and "*" in settings.ALLOWED_HOSTS:
-        found.append(Error("FLOTILLA_ALLOWED_HOSTS must not be '*' in production.", id="flotilla.E002"))
+        problems.append(Error("FLOTILLA_ALLOWED_HOSTS must not be '*' in production.", id="flotilla.E002"))
     problem = problem_of(settings.PUBLIC_URL)
     if problem:
-        found.append(
+        problems.append(
             Error(
                 f"FLOTILLA_PUBLIC_URL={shown(settings.PUBLIC_URL)} {problem}.",
                 hint="Set it to the address that people and pods use, such as https://flotilla.example.com.",
@@ -83,7 +83,7 @@ def check_addresses(**_: Any) -> Iterable[CheckMessage]:
             )
         )
     elif settings.PRODUCTION and is_loopback(settings.PUBLIC_URL):
-        found.append(
+        problems.append(
             checks.Warning(
                 f"FLOTILLA_PUBLIC_URL={settings.PUBLIC_URL} is this machine's own: no pod elsewhere can log to it.",
                 hint="Set it to the address that people and pods use, such as https://flotilla.example.com.",
@@ -91,13 +91,13 @@ def check_addresses(**_: Any) -> Iterable[CheckMessage]:
             )
         )
     if settings.PRODUCTION and settings.DEBUG:
-        found.append(Error("FLOTILLA_DEBUG must be off in production.", id="flotilla.E003"))
+        problems.append(Error("FLOTILLA_DEBUG must be off in production.", id="flotilla.E003"))
     if settings.PRODUCTION and not settings.SECURE_COOKIES:
-        found.append(
+        problems.append(
             checks.Warning(
                 "FLOTILLA_PUBLIC_URL is not https, so session cookies travel in the clear.",
                 hint="Serve Flotilla behind TLS and set FLOTILLA_PUBLIC_URL=https://…",
                 id="flotilla.W001",
             )
         )
-    return found
+    return problems

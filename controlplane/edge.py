@@ -198,14 +198,14 @@ def environ_of(scope: Scope, body: Any, length: int) -> Environ:
 
 def read_part(chunks: Iterator[bytes]) -> tuple[bytes, bool]:
     """(the next `PART_BYTES` or a little more, whether there may be more)."""
-    found: list[bytes] = []
+    kept: list[bytes] = []
     size = 0
     for chunk in chunks:
-        found.append(chunk)
+        kept.append(chunk)
         size += len(chunk)
         if size >= PART_BYTES:
-            return b"".join(found), True
-    return b"".join(found), False
+            return b"".join(kept), True
+    return b"".join(kept), False
 
 
 # How reading a body ended: all of it is here, there is more than may be gathered, or the client left.
@@ -213,7 +213,7 @@ _WHOLE, _LONG, _GONE = "whole", "long", "gone"
 
 
 async def _gather(receive: Receive, limit: int) -> tuple[bytes, str]:
-    found: list[bytes] = []
+    parts: list[bytes] = []
     size = 0
     while size <= limit:
         message = await receive()
@@ -221,10 +221,10 @@ async def _gather(receive: Receive, limit: int) -> tuple[bytes, str]:
             return b"", _GONE
         part = message.get("body", b"")
         if not message.get("more_body"):
-            return (b"".join([*found, part]) if found else part), _WHOLE
-        found.append(part)
+            return (b"".join([*parts, part]) if parts else part), _WHOLE
+        parts.append(part)
         size += len(part)
-    return b"".join(found), _LONG
+    return b"".join(parts), _LONG
 
 
 def _in_own_context(call: Callable[[Environ], Answer], environ: Environ) -> Answer:

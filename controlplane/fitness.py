@@ -10,8 +10,8 @@ def refuse_unfit_settings(**_: Any) -> None:
     """Exit with code 1 and the sentences of the failed checks."""
     from controlplane.checks import check_addresses, check_secrets
 
-    found = [*check_secrets(), *check_addresses()]
-    serious = [message for message in found if message.is_serious()]
+    problems = [*check_secrets(), *check_addresses()]
+    serious = [message for message in problems if message.is_serious()]
     if serious:
         # Not ImproperlyConfigured: Celery swallows any Exception that a signal's receiver raises.
         raise SystemExit("\n".join(f"{message.id}: {message.msg} {message.hint or ''}".rstrip() for message in serious))

@@ -30,8 +30,8 @@ def web(url: str = URL) -> str:
 
 def file(path: str, seconds: float) -> str:
     """ "" when a file (or one that begins like it: databases add endings) changed lately, else what is wrong."""
-    wanted = Path(path)
-    changed = [found.stat().st_mtime for found in wanted.parent.glob(f"{wanted.name}*")]
+    watched = Path(path)
+    changed = [sibling.stat().st_mtime for sibling in watched.parent.glob(f"{watched.name}*")]
     if not changed:
         return f"{path} is not there."
     age = time.time() - max(changed)

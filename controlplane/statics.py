@@ -69,15 +69,15 @@ def kept(how: str, source: bytes, make: Callable[[], bytes]) -> bytes:
     try:
         return path.read_bytes()
     except OSError:
-        made = make()
+        content = make()
     try:
         KEPT.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{hashlib.sha256(made).hexdigest()[:8]}")
-        part.write_bytes(made)
+        part = path.with_suffix(f".{hashlib.sha256(content).hexdigest()[:8]}")
+        part.write_bytes(content)
         part.replace(path)
     except OSError:
         pass  # an installation that may not be written to: it is made again the next time
-    return made
+    return content
 
 
 def with_letters_of_pages(font: bytes) -> bytes:
@@ -90,6 +90,6 @@ def with_letters_of_pages(font: bytes) -> bytes:
     subsetter = subset.Subsetter(options)
     subsetter.populate(unicodes=[letter for first, last in LETTERS for letter in range(first, last + 1)])
     subsetter.subset(loaded)
-    made = io.BytesIO()
-    subset.save_font(loaded, made, options)
-    return made.getvalue()
+    file = io.BytesIO()
+    subset.save_font(loaded, file, options)
+    return file.getvalue()

@@ -21,10 +21,10 @@ FORBIDDEN = {
 def complaints(path: Path) -> list[str]:
     """What is wrong with one template's text."""
     name = path.relative_to(ROOT).as_posix()
-    found = []
+    problems = []
     for number, line in enumerate(path.read_text().splitlines(), start=1):
-        found += [f"{name}:{number}: {what}" for pattern, what in FORBIDDEN.items() if pattern.search(line)]
-    return found
+        problems += [f"{name}:{number}: {what}" for pattern, what in FORBIDDEN.items() if pattern.search(line)]
+    return problems
 
 
 def main() -> int:
@@ -37,16 +37,16 @@ def main() -> int:
     from django.template.loader import get_template
 
     django.setup()
-    found: list[str] = []
+    problems: list[str] = []
     paths = sorted(path for path in TEMPLATES.rglob("*") if path.suffix in {".html", ".svg", ".txt"})
     for path in paths:
         try:
             get_template(path.relative_to(TEMPLATES).as_posix())
         except TemplateSyntaxError as error:
-            found.append(f"{path.relative_to(ROOT)}: {error}")
-        found += complaints(path)
-    print("\n".join(found) or f"templates: {len(paths)} compile and load nothing inline")
-    return 1 if found else 0
+            problems.append(f"{path.relative_to(ROOT)}: {error}")
+        problems += complaints(path)
+    print("\n".join(problems) or f"templates: {len(paths)} compile and load nothing inline")
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":

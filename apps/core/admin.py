@@ -264,15 +264,15 @@ class ProjectAdmin(ServiceAdmin):
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         """Give and take roles through the service."""
-        wanted = formset.save(commit=False)
+        memberships = formset.save(commit=False)
         project: Project = form.instance
         gone = {each.pk: each.user for each in formset.deleted_objects}
-        replaced = Membership.objects.filter(pk__in=[each.pk for each in wanted if each.pk]).select_related("user")
-        stay = {each.user_id for each in wanted}
+        replaced = Membership.objects.filter(pk__in=[each.pk for each in memberships if each.pk]).select_related("user")
+        stay = {each.user_id for each in memberships}
         gone |= {each.pk: each.user for each in replaced if each.user_id not in stay}
         for user in gone.values():
             self._set(request, project, user, None)
-        for each in wanted:
+        for each in memberships:
             self._set(request, project, each.user, Role(each.role))
 
     def _set(self, request: HttpRequest, project: Project, user: User, role: Role | None) -> None:
@@ -304,13 +304,13 @@ class ProjectAdmin(ServiceAdmin):
                 else:
                     messages.success(request, f"Project {project.name} is deleted.")
                     return redirect(reverse("admin:core_project_changelist"))
-        found = holdings.of_project(project.pk)
+        held_by_project = holdings.of_project(project.pk)
         context = {
             **self.admin_site.each_context(request),
             "title": f"Delete {project.name}",
             "project": project,
-            "holdings": found,
-            "alive": holdings.joined(each for each in found if each.blocks),
+            "holdings": held_by_project,
+            "alive": holdings.joined(each for each in held_by_project if each.blocks),
             "error": error,
             "back": reverse("admin:core_project_change", args=[project.pk]),
         }

@@ -24,16 +24,16 @@ def record(
     after: dict[str, Any] | None = None,
 ) -> AuditEntry:
     """Append who did `action` ("deployment.scale") to `obj`, with the values before and after, scrubbed."""
-    made = _entry(principal, action, obj, project, before, after)
-    prepared.insert(made)
-    return made
+    entry = _entry(principal, action, obj, project, before, after)
+    prepared.insert(entry)
+    return entry
 
 
 def record_all(
-    *, principal: Principal, action: str, found: Iterable[tuple[Model, dict[str, Any] | None]], project: Project
+    *, principal: Principal, action: str, objects: Iterable[tuple[Model, dict[str, Any] | None]], project: Project
 ) -> None:
     """The same for several objects, each with its values afterwards, in one statement."""
-    prepared.insert_all([_entry(principal, action, obj, project, None, after) for obj, after in found])
+    prepared.insert_all([_entry(principal, action, obj, project, None, after) for obj, after in objects])
 
 
 def _entry(

@@ -35,9 +35,9 @@ class Holding:
         return self.count - len(self.names)
 
 
-def joined(found: Iterable[Holding]) -> str:
+def joined(holdings: Iterable[Holding]) -> str:
     """ "3 deployments, 1 run and 2 targets"."""
-    said = [each.said for each in found]
+    said = [each.said for each in holdings]
     return " and ".join([", ".join(said[:-1]), said[-1]] if said[1:] else said)
 
 
@@ -60,7 +60,7 @@ def register(provider: Provider, forget: Forget | None = None) -> None:
 
 def of_project(pk: int) -> tuple[Holding, ...]:
     """What all apps have of a project."""
-    return tuple(found for provider in _providers for found in provider(pk) if found.count)
+    return tuple(holding for provider in _providers for holding in provider(pk) if holding.count)
 
 
 def forget_project(pk: int) -> None:

@@ -68,8 +68,8 @@ def experiment(principal: Principal, name: str, at_least: Role = Role.VIEWER, **
 
 def runs(**scope: Any) -> QuerySet[Run]:
     """Runs that are not deleted, with what every list of runs shows."""
-    found = Run.objects.filter(deleted_at=None, **scope).select_related("experiment__project", "cluster")
-    return found.defer("experiment__tags", *unlisted("cluster"))
+    rows = Run.objects.filter(deleted_at=None, **scope).select_related("experiment__project", "cluster")
+    return rows.defer("experiment__tags", *unlisted("cluster"))
 
 
 def with_values(queryset: QuerySet[Run]) -> QuerySet[Run]:
@@ -94,8 +94,8 @@ def runs_for_rest(**scope: Any) -> QuerySet[Run]:
 
 def as_launched(runs: Iterable[Run]) -> list[Run]:
     """Runs that have just been launched, as `runs_for_rest` and `with_attempts` would read them. No query."""
-    made = list(runs)
-    for run in made:
+    launched = list(runs)
+    for run in launched:
         names: dict[str, Any] = {
             "project_name": run.experiment.project.name,
             "experiment_name": run.experiment.name,
@@ -105,7 +105,7 @@ def as_launched(runs: Iterable[Run]) -> list[Run]:
         }
         for name, value in names.items():
             setattr(run, name, value)
-    return made
+    return launched
 
 
 @dataclass
@@ -129,32 +129,31 @@ ORDER BY 3
 
 def logged_by(runs: Iterable[Run]) -> dict[int, Logged]:
     """What each of the runs has logged, by primary key. One query, and no object for each value."""
-    found = {run.pk: Logged() for run in runs}
+    logged = {run.pk: Logged() for run in runs}
     with prepared.cursor() as cursor:
-        cursor.execute(_LOGGED, {"runs": list(found)})
+        cursor.execute(_LOGGED, {"runs": list(logged)})
         for kind, pk, key, text, value in cursor.fetchall():
             if kind == 3:
-                found[pk].metrics[key] = value
+                logged[pk].metrics[key] = value
             else:
-                (found[pk].params if kind == 1 else found[pk].tags)[key] = text
-    return found
+                (logged[pk].params if kind == 1 else logged[pk].tags)[key] = text
+    return logged
 
 
 def run(principal: Principal, uid: str, at_least: Role = Role.VIEWER) -> Run:
     """One run by its MLflow run id. Raises Missing."""
-    found = get_scoped(
+    visible = get_scoped(
         Run.objects.filter(deleted_at=None), principal, at_least, project_field="experiment__project", uid=uid
     )
-    return Run.objects.select_related("experiment__project", "cluster", "rerun_of").get(pk=found.pk)
+    return Run.objects.select_related("experiment__project", "cluster", "rerun_of").get(pk=visible.pk)
 
 
 def makers_of_runs(labels: set[str]) -> dict[str, Maker]:
     """The experiments of runs, by the value of the label that their pods carry (the run's id). One query."""
     ids = [int(label) for label in labels if label.isascii() and label.isdecimal() and len(label) < 19]
-    found = Run.objects.filter(pk__in=ids).values_list("pk", "experiment__project__name", "experiment__name")
+    rows = Run.objects.filter(pk__in=ids).values_list("pk", "experiment__project__name", "experiment__name")
     return {
-        str(pk): Maker(project, name, reverse("experiments:detail", args=[project, name]))
-        for pk, project, name in found
+        str(pk): Maker(project, name, reverse("experiments:detail", args=[project, name])) for pk, project, name in rows
     }
 
 
@@ -164,22 +163,22 @@ def unsettled_launched() -> list[tuple[int, int | None]]:
     lost = launched.filter(state=RunState.LOST, cluster__isnull=False, ended_at__gte=timezone.now() - TURNS_UP)
     clusters = {str(pk): cluster for pk, cluster in lost.values_list("pk", "cluster_id")}
     seen = Pod.objects.present().filter(run__in=clusters).values_list("run", flat=True) if clusters else ()
-    found: list[tuple[int, int | None]] = [(int(label), clusters[label]) for label in sorted(set(seen))]
-    return [*launched.filter(state__in=UNSETTLED).values_list("pk", "cluster_id"), *found]
+    turned_up: list[tuple[int, int | None]] = [(int(label), clusters[label]) for label in sorted(set(seen))]
+    return [*launched.filter(state__in=UNSETTLED).values_list("pk", "cluster_id"), *turned_up]
 
 
 def clusters_of(pks: Collection[int]) -> dict[int, int]:
     """The clusters on which these launched runs are."""
-    found = Run.objects.filter(pk__in=pks, kind=RunKind.LAUNCHED, cluster__isnull=False)
-    return {pk: cluster for pk, cluster in found.values_list("pk", "cluster_id") if cluster is not None}
+    launched = Run.objects.filter(pk__in=pks, kind=RunKind.LAUNCHED, cluster__isnull=False)
+    return {pk: cluster for pk, cluster in launched.values_list("pk", "cluster_id") if cluster is not None}
 
 
 def attempts_of(target: Run) -> list[Attempt]:
     """The attempts of a launched run by number, with `last_lines`, the end of each one's log, in place of the log."""
-    found = list(_without_logs(Attempt.objects.filter(run=target)).order_by("number"))
-    for each in found:
+    attempts = list(_without_logs(Attempt.objects.filter(run=target)).order_by("number"))
+    for each in attempts:
         each.run = target
-    return found
+    return attempts
 
 
 def with_attempts(queryset: QuerySet[Run]) -> QuerySet[Run]:
@@ -190,7 +189,7 @@ def with_attempts(queryset: QuerySet[Run]) -> QuerySet[Run]:
 def newest_attempts(targets: Iterable[Run]) -> dict[int, Attempt]:
     """The last attempt of each of the runs that have one, by the run's primary key, as `attempts_of` gives it."""
     rows = _without_logs(Attempt.objects.filter(run__in=[target.pk for target in targets]))
-    return {found.run_id: found for found in rows.order_by("run_id", "-number").distinct("run_id")}
+    return {attempt.run_id: attempt for attempt in rows.order_by("run_id", "-number").distinct("run_id")}
 
 
 def _without_logs(rows: QuerySet[Attempt]) -> QuerySet[Attempt]:
@@ -210,14 +209,14 @@ def metric_series(run_pk: int, keys: Iterable[str] | None = None, *, limit: int 
 
     Of very many metrics each has fewer points, so that all of them are at most about `MOST_POINTS`.
     """
-    wanted = (
+    shown_keys = (
         list(keys)
         if keys is not None
         else list(LatestMetric.objects.filter(run_id=run_pk).order_by("key").values_list("key", flat=True))
     )
-    limit = max(1, min(limit, MOST_POINTS // max(1, len(wanted))))
-    found = curves([run_pk], wanted, limit=limit)
-    return [Series(key, found.get((run_pk, key), [])) for key in wanted]
+    limit = max(1, min(limit, MOST_POINTS // max(1, len(shown_keys))))
+    points = curves([run_pk], shown_keys, limit=limit)
+    return [Series(key, points.get((run_pk, key), [])) for key in shown_keys]
 
 
 def pods_of(target: Run) -> list[Pod]:
@@ -233,10 +232,10 @@ def owner_of_pod(pod: Pod) -> Owner | None:
     """The run whose pod this is."""
     if not (pod.run.isascii() and pod.run.isdecimal() and len(pod.run) < 19):
         return None
-    found = runs(pk=int(pod.run)).first()
-    if found is None or found.experiment.project.name != pod.project:
+    owner = runs(pk=int(pod.run)).first()
+    if owner is None or owner.experiment.project.name != pod.project:
         return None
-    return Owner("Run", str(found), nav.link("experiments:run", pod.project, found.uid), found.experiment.name)
+    return Owner("Run", str(owner), nav.link("experiments:run", pod.project, owner.uid), owner.experiment.name)
 
 
 def events_of(
@@ -244,8 +243,8 @@ def events_of(
 ) -> list[KubeEvent]:
     """What the cluster said about the run's Jobs and pods, newest first."""
     names = {pod.name for pod in pods}
-    for found in attempts:
-        names |= {found.job_name, *(str(pod["name"]) for pod in found.pods)}
+    for attempt in attempts:
+        names |= {attempt.job_name, *(str(pod["name"]) for pod in attempt.pods)}
     if target.cluster_id is None or not names:
         return []
     rows = KubeEvent.objects.filter(
@@ -294,14 +293,14 @@ def model_version(project: Project, name: str, version: int | str) -> ModelVersi
     )
     text = str(version)
     if text.isascii() and text.isdecimal() and len(text) < 10:
-        found = rows.filter(version=int(text)).first()
+        row = rows.filter(version=int(text)).first()
     elif text.removeprefix("@").lower() == LATEST:
-        found = rows.order_by("-version").first()
+        row = rows.order_by("-version").first()
     else:
-        found = rows.filter(aliases__name=text.removeprefix("@")).first()
-    if found is None:
+        row = rows.filter(aliases__name=text.removeprefix("@")).first()
+    if row is None:
         raise Missing(f"Model {name!r} of project {project.name} has no version or alias {text!r}.", field="version")
-    return found
+    return row
 
 
 def version_numbers(registered: RegisteredModel, text: str) -> list[int]:

@@ -174,8 +174,8 @@ def _resources(value: Any) -> Resources:
     default = Resources()
     sizes = {}
     for name in ("cpu", "memory"):
-        given = value.get(name)
-        text = getattr(default, name) if given in (None, "") else str(given).strip()
+        quantity = value.get(name)
+        text = getattr(default, name) if quantity in (None, "") else str(quantity).strip()
         _check_positive(text, name)
         sizes[name] = text
     gpu = value.get("gpu") or 0

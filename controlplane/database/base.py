@@ -59,8 +59,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.close_if_health_check_failed()
         self.ensure_connection()
         with self.wrap_database_errors:
-            made = PreparedCursor(self.connection)
-        return self._prepare_cursor(made)  # type: ignore[attr-defined]  # as `cursor` does
+            prepared = PreparedCursor(self.connection)
+        return self._prepare_cursor(prepared)  # type: ignore[attr-defined]  # as `cursor` does
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """An open connection: those of the pool that were closed meanwhile are given back, to be replaced."""

@@ -97,8 +97,8 @@ def sample_project(principal: "Principal") -> "Project":
     from apps.core.models import Project
     from apps.core.services import create_project
 
-    found = Project.objects.filter(name=PROJECT).first()
-    return found or create_project(principal=principal, name=PROJECT, description="A project to try things in.")
+    project = Project.objects.filter(name=PROJECT).first()
+    return project or create_project(principal=principal, name=PROJECT, description="A project to try things in.")
 
 
 def local_cluster(principal: "Principal", data: DataDir, port: int) -> "Cluster":

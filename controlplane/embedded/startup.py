@@ -66,7 +66,7 @@ def is_ready(url: str) -> bool:
 
 
 def _start_postgres(supervisor: Supervisor, data: DataDir, keys: Keys, port: int) -> None:
-    made = postgres.initialise(data.postgres, keys.database_password)
+    is_new = postgres.initialise(data.postgres, keys.database_password)
     supervisor.start(postgres.command(data.postgres, port))
     supervisor.wait(
         lambda: postgres.is_ready(data.postgres, supervisor.pid("postgres")),
@@ -74,7 +74,7 @@ def _start_postgres(supervisor: Supervisor, data: DataDir, keys: Keys, port: int
         timeout=TIMEOUT_S,
         log="postgres",
     )
-    supervisor.progress.done(f"Postgres {'is made and ' if made else ''}takes connections on port {port}")
+    supervisor.progress.done(f"Postgres {'is made and ' if is_new else ''}takes connections on port {port}")
 
 
 def _wait_for_migrations(supervisor: Supervisor, data: DataDir) -> None:

@@ -17,19 +17,19 @@ POLL_S = 0.02
 
 def end_strays(pid_directory: Path) -> list[str]:
     """End what the pid files name and is still the same process, and its group. Returns the names of those found."""
-    found: dict[str, int] = {}
+    pids: dict[str, int] = {}
     for file in sorted(pid_directory.glob("*.pid")):
         pid = _survivor(file)
         if pid is not None:
-            found[file.stem] = pid
+            pids[file.stem] = pid
         file.unlink()
-    for pid in found.values():
+    for pid in pids.values():
         signal_group(pid, signal.SIGQUIT)
-    _wait(lambda: not _alive(found), GRACE_S)
-    for pid in _alive(found):
+    _wait(lambda: not _alive(pids), GRACE_S)
+    for pid in _alive(pids):
         signal_group(pid, signal.SIGKILL)
-    _wait(lambda: not _alive(found), KILL_WAIT_S)
-    return list(found)
+    _wait(lambda: not _alive(pids), KILL_WAIT_S)
+    return list(pids)
 
 
 def _survivor(file: Path) -> int | None:
@@ -45,8 +45,8 @@ def _survivor(file: Path) -> int | None:
     return pid if now == mark else None
 
 
-def _alive(found: dict[str, int]) -> list[int]:
-    return [pid for pid in found.values() if group_is_alive(pid)]
+def _alive(pids: dict[str, int]) -> list[int]:
+    return [pid for pid in pids.values() if group_is_alive(pid)]
 
 
 def _wait(condition: Callable[[], bool], seconds: float) -> None:

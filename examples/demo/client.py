@@ -49,12 +49,12 @@ class Api:
     def list(self, path: str, **query: str | int) -> list[Any]:
         """All results of a list, page by page."""
         reply = self.get(path, **query)
-        found: list[Any] = list(reply["results"])
+        results: list[Any] = list(reply["results"])
         while reply.get("next"):
             following = urlsplit(reply["next"])
             reply = self.get(f"{following.path}?{following.query}")
-            found += reply["results"]
-        return found
+            results += reply["results"]
+        return results
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         """Write once: an Idempotency-Key makes repeating safe while the server can't be reached or is busy."""

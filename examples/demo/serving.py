@@ -80,8 +80,8 @@ def _roll_to(voyage: Voyage, version: str) -> int:
     except ApiError as error:
         if error.status != 404:
             raise
-        made = voyage.post("deployments", {"name": DEPLOYMENT, "target": TARGET, "replicas": REPLICAS, **spec})
-        return int(made["revision"])
+        deployment = voyage.post("deployments", {"name": DEPLOYMENT, "target": TARGET, "replicas": REPLICAS, **spec})
+        return int(deployment["revision"])
     return int(voyage.post(f"deployments/{DEPLOYMENT}/revisions", spec)["number"])
 
 

@@ -58,8 +58,8 @@ def register(voyage: Voyage) -> None:
 
 def new_version(voyage: Voyage, run: Finished) -> str:
     """Register the run's model as the next version."""
-    made = voyage.post(f"models/{MODEL}/versions", {"run_id": run.uid, "artifact_path": "model"})
-    return str(made["version"])
+    version = voyage.post(f"models/{MODEL}/versions", {"run_id": run.uid, "artifact_path": "model"})
+    return str(version["version"])
 
 
 def _ensure_model(voyage: Voyage) -> None:

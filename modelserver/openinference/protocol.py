@@ -87,10 +87,10 @@ def predict(model: Model, name: str, version: str, body: bytes) -> dict[str, Any
     """The answer to an inference request. Raises InvalidRequest."""
     rows, wanted, request_id = read_request(model, body)
     try:
-        made = model.predict(rows, wanted)
+        arrays = model.predict(rows, wanted)
     except (ValueError, TypeError) as error:
         raise InvalidRequest(f"The model refuses this: {error}") from error
-    outputs = [written(output, made[output]) for output in wanted]
+    outputs = [written(output, arrays[output]) for output in wanted]
     answer = {"model_name": name, "model_version": version, "outputs": outputs}
     if request_id is not None:
         answer["id"] = request_id

@@ -44,13 +44,13 @@ class ScikitModel:
         """The wanted outputs. A classifier that gives probabilities is asked once."""
         if len(self.outputs) == 1:
             return {self.outputs[0].name: np.asarray(self._estimator.predict(rows))}
-        made: dict[str, Any] = {}
+        outputs: dict[str, Any] = {}
         if "probabilities" in wanted:
-            made["probabilities"] = np.asarray(self._estimator.predict_proba(rows))
+            outputs["probabilities"] = np.asarray(self._estimator.predict_proba(rows))
         if "label" in wanted:
             # Not by the greatest probability: some classifiers (SVC) decide otherwise.
-            made["label"] = np.asarray(self._estimator.predict(rows))
-        return made
+            outputs["label"] = np.asarray(self._estimator.predict(rows))
+        return outputs
 
 
 def _outputs(estimator: Any) -> list[Tensor]:

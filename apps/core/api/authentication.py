@@ -38,10 +38,10 @@ class SessionAuthentication(authentication.SessionAuthentication):
 
     def authenticate(self, request: Request) -> tuple[Any, None] | None:
         """Take the session's user and remember the principal on the request."""
-        found = super().authenticate(request)
-        if found is None:
+        user_and_auth = super().authenticate(request)
+        if user_and_auth is None:
             return None
-        user: User = found[0]
+        user: User = user_and_auth[0]
         remember(request, Principal(user=user, ip=client_ip(request._request)))
         return user, None
 

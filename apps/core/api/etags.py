@@ -22,13 +22,13 @@ def if_match(request: Request, version: Callable[[Any], tuple[Any, ...]], *, aft
     ETag at the same moment one is refused. It raises PreconditionFailed. Without the header it expects nothing.
     `after` is the row as an earlier step of the same request has left it: then that is what must be there.
     """
-    given = request.headers.get("If-Match", "").strip()
-    known = {tag.strip().removeprefix("W/") for tag in given.split(",")}
+    header = request.headers.get("If-Match", "").strip()
+    known = {tag.strip().removeprefix("W/") for tag in header.split(",")}
     if after is not None:
         known = {etag_of(*version(after))}
 
     def expect(row: Any) -> None:
-        if given not in ("", "*") and etag_of(*version(row)) not in known:
+        if header not in ("", "*") and etag_of(*version(row)) not in known:
             raise PreconditionFailed(
                 "Somebody changed this since you read it.", hint="Read it again, then repeat the edit."
             )

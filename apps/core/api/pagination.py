@@ -61,6 +61,6 @@ def _keys(model: type[models.Model], names: list[str]) -> list[Key]:
 
 def _key(model: type[models.Model], name: str) -> Key:
     column = name.removeprefix("-")
-    found = model._meta.get_field(column) if column != "pk" else model._meta.pk
-    kind = next((kind for of, kind in _KINDS if isinstance(found, of)), str)
-    return Key(column, kind, descending=name.startswith("-"), optional=bool(getattr(found, "null", False)))
+    field = model._meta.get_field(column) if column != "pk" else model._meta.pk
+    kind = next((kind for of, kind in _KINDS if isinstance(field, of)), str)
+    return Key(column, kind, descending=name.startswith("-"), optional=bool(getattr(field, "null", False)))

@@ -24,8 +24,8 @@ class Strict(serializers.Serializer[Any]):
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         """Name the unknown fields, then check the known ones."""
-        given = set(data) if isinstance(data, dict) else set()
-        unknown = sorted(given - set(self.fields) - set(self.also_known) - {"project", "dry_run"})
+        names = set(data) if isinstance(data, dict) else set()
+        unknown = sorted(names - set(self.fields) - set(self.also_known) - {"project", "dry_run"})
         if unknown:
             raise serializers.ValidationError({key: ["There is no such field."] for key in unknown})
         checked: dict[str, Any] = super().to_internal_value(data)

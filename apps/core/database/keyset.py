@@ -66,7 +66,7 @@ def page(parts: Sequence[Part], size: int, token: str = "") -> Page:
     """
     cursor = _decoded(token, parts) if token else None
     back = cursor is not None and cursor.back
-    found: list[tuple[int, Any]] = []
+    numbered: list[tuple[int, Any]] = []
     for number in range(len(parts) - 1, -1, -1) if back else range(len(parts)):
         if cursor is not None and (number > cursor.part if back else number < cursor.part):
             continue
@@ -75,17 +75,17 @@ def page(parts: Sequence[Part], size: int, token: str = "") -> Page:
         if cursor is not None and number == cursor.part:
             rows = rows.filter(_beyond(part.keys, cursor.values, back=back))
         rows = rows.order_by(*(_term(key, back=back) for key in part.keys))
-        found += [(number, row) for row in rows[: size + 1 - len(found)]]
-        if len(found) > size:
+        numbered += [(number, row) for row in rows[: size + 1 - len(numbered)]]
+        if len(numbered) > size:
             break
-    more = len(found) > size
-    found = found[size - 1 :: -1] if back and size else found[:size]
-    if not found:
+    more = len(numbered) > size
+    numbered = numbered[size - 1 :: -1] if back and size else numbered[:size]
+    if not numbered:
         return Page()
     goes_on, goes_back = (True, more) if back else (more, cursor is not None)
-    first, last = found[0], found[-1]
+    first, last = numbered[0], numbered[-1]
     return Page(
-        [row for _, row in found],
+        [row for _, row in numbered],
         previous=_token(parts, first, back=True) if goes_back else "",
         next=_token(parts, last, back=False) if goes_on else "",
     )
@@ -102,17 +102,17 @@ def _term(key: Key, *, back: bool) -> Any:
 
 def _beyond(keys: Sequence[Key], values: Sequence[Any], *, back: bool) -> Q:
     """What lies after the row of these values, or before it."""
-    same, found = Q(), Q(pk__in=())
+    same, after = Q(), Q(pk__in=())
     for key, value in zip(keys, values, strict=True):
         further = _further(key, value, back=back)
         if further is not None:
-            found |= same & further
+            after |= same & further
         same &= Q(**{f"{key.name}__isnull": True}) if value is None else Q(**{key.name: value})
     first, value = keys[0], values[0]
     if first.optional:
-        return found
+        return after
     # Says nothing new, but lets Postgres begin at that place of an index.
-    return found & Q(**{f"{first.name}__{'lte' if first.descending != back else 'gte'}": value})
+    return after & Q(**{f"{first.name}__{'lte' if first.descending != back else 'gte'}": value})
 
 
 def _further(key: Key, value: Any, *, back: bool) -> Q | None:
@@ -173,10 +173,10 @@ def _number(value: Any) -> float:
 
 
 def _moment(value: Any) -> datetime:
-    found = datetime.fromisoformat(_text(value))
-    if found.tzinfo is None:
+    moment = datetime.fromisoformat(_text(value))
+    if moment.tzinfo is None:
         raise ValueError(value)
-    return found
+    return moment
 
 
 _READ: dict[type, Callable[[Any], Any]] = {str: _text, int: _whole, float: _number, datetime: _moment}

@@ -24,9 +24,9 @@ def cursor() -> Any:
 def insert(row: Model) -> None:
     """Store a new row and set its key if it has none, as `save(force_insert=True)` does; no signals are sent."""
     sql, fields = _insertion(type(row), with_key=row.pk is not None)
-    with cursor() as made:
-        made.execute(sql, [field.get_db_prep_save(field.pre_save(row, True), connection) for field in fields])
-        (row.pk,) = made.fetchone()
+    with cursor() as statement:
+        statement.execute(sql, [field.get_db_prep_save(field.pre_save(row, True), connection) for field in fields])
+        (row.pk,) = statement.fetchone()
     row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
 
 
@@ -54,11 +54,11 @@ def change(row: Model, known: Mapping[str, Any], columns: Mapping[str, Any]) -> 
     Values, no expressions; of a foreign key the column (`cluster_id`), not the object.
     """
     sql, fields = _alteration(type(row), tuple(columns), tuple(known))
-    given = [*columns.values(), row.pk, *known.values()]
-    values = [field.get_db_prep_save(value, connection) for field, value in zip(fields, given, strict=True)]
-    with cursor() as made:
-        made.execute(sql, values)
-        return bool(made.rowcount)
+    written = [*columns.values(), row.pk, *known.values()]
+    values = [field.get_db_prep_save(value, connection) for field, value in zip(fields, written, strict=True)]
+    with cursor() as statement:
+        statement.execute(sql, values)
+        return bool(statement.rowcount)
 
 
 @functools.lru_cache(maxsize=200)
@@ -95,19 +95,19 @@ class _Find(Generic[M]):
         self._without, self._only, self._order_by = frozenset(without), frozenset(only), tuple(order_by)
 
     def _rows(self, values: Sequence[Any]) -> list[M]:
-        with cursor() as found:
-            found.execute(self._sql, values)
-            return [self._read(list(row)) for row in found.fetchall()]
+        with cursor() as statement:
+            statement.execute(self._sql, values)
+            return [self._read(list(row)) for row in statement.fetchall()]
 
     def _read(self, row: list[Any]) -> M:
         objects: dict[str, Any] = {}
         for part in self._parts:
-            found = objects[part.path] = part.read(row)
+            value = objects[part.path] = part.read(row)
             holder = objects.get(part.holder) if part.path else None
             if holder is not None:
-                setattr(holder, part.name, found)
-        made: M = objects[""]
-        return made
+                setattr(holder, part.name, value)
+        loaded: M = objects[""]
+        return loaded
 
     @functools.cached_property
     def _parts(self) -> "list[_Part]":

@@ -31,12 +31,12 @@ def held(row: M, *related: str, expect: Expect | None = None) -> M:
     # By way of `_meta`: the person of a request is a lazy object, whose class is none of ours.
     rows: Any = row._meta.model._default_manager.select_for_update(of=("self",), no_key=True)
     # Without names `select_related` would follow every foreign key.
-    found: M | None = (rows.select_related(*related) if related else rows).filter(pk=row.pk).first()
-    if found is None:
+    locked: M | None = (rows.select_related(*related) if related else rows).filter(pk=row.pk).first()
+    if locked is None:
         raise Conflict(f"{row} has just been deleted.", hint="Look again.")
     if expect is not None:
-        expect(found)
-    return found
+        expect(locked)
+    return locked
 
 
 def put(row: Model, **columns: Any) -> None:

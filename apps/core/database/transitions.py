@@ -48,9 +48,9 @@ def log(
     instance: Model, *, from_state: str, to_state: str, reason: str = "", message: str = "", actor: str = "flotilla"
 ) -> Transition:
     """Append the row alone: for a first state, which no UPDATE makes."""
-    made = _row(instance, from_state, to_state, reason, message, actor)
-    prepared.insert(made)
-    return made
+    row = _row(instance, from_state, to_state, reason, message, actor)
+    prepared.insert(row)
+    return row
 
 
 def log_all(instances: Iterable[Model], *, to_state: str, reason: str = "", actor: str = "flotilla") -> None:

@@ -160,11 +160,11 @@ class HintHub:
     def _deliver(self, topics: Iterable[Topic]) -> None:
         """Give every reader what it may know of; readers with the same projects share the text."""
         said: dict[frozenset[int] | None, tuple[str, int]] = {}
-        found = [topic for topic in topics if not self._is_about_sight(topic[0])]
-        for reader in self._readers if found else ():
+        shown = [topic for topic in topics if not self._is_about_sight(topic[0])]
+        for reader in self._readers if shown else ():
             projects = reader.projects
             if projects not in said:
-                seen = [_frame(topic) for topic, of in found if of is None or projects is None or of in projects]
+                seen = [_frame(topic) for topic, of in shown if of is None or projects is None or of in projects]
                 said[projects] = "".join(seen), len(seen)
             text, count = said[projects]
             if count:
@@ -201,19 +201,19 @@ async def _gather(channel: Any, not_before: float) -> list[Topic]:
     Empty when all is quiet. Raises TimeoutError when the server gives no sign of life.
     """
     loop, timeout = asyncio.get_running_loop(), PING_SECONDS
-    found: dict[Topic, None] = {}
+    topics: dict[Topic, None] = {}
     while True:
         message = await channel.get_message(ignore_subscribe_messages=True, timeout=timeout)
-        if message is None and not found:
+        if message is None and not topics:
             await channel.ping()
             message = await channel.get_message(ignore_subscribe_messages=True, timeout=PING_SECONDS)
             if message is None:
                 raise TimeoutError
         if message is not None and (topic := _topic(message)) is not None:
-            found[topic] = None
+            topics[topic] = None
         timeout = not_before - loop.time()
-        if not found or timeout <= 0:
-            return list(found)
+        if not topics or timeout <= 0:
+            return list(topics)
 
 
 def _topic(message: dict[str, Any]) -> Topic | None:

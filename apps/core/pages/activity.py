@@ -91,26 +91,26 @@ def page_of(entries: QuerySet[AuditEntry], wanted: Wanted) -> Pages:
     newer: int | None
     older: int | None
     if wanted.after is not None:
-        found = list(entries.filter(pk__gt=wanted.after).order_by("pk")[: A_PAGE + 1])
-        if len(found) <= A_PAGE:
+        entries_and_next = list(entries.filter(pk__gt=wanted.after).order_by("pk")[: A_PAGE + 1])
+        if len(entries_and_next) <= A_PAGE:
             return page_of(entries, replace(wanted, after=None, before=None))
-        rows = found[:A_PAGE][::-1]
+        rows = entries_and_next[:A_PAGE][::-1]
         newer, older = rows[0].pk, wanted.after + 1
     else:
         if wanted.before is not None:
             entries = entries.filter(pk__lt=wanted.before)
-        found = list(entries.order_by("-pk")[: A_PAGE + 1])
-        rows = found[:A_PAGE]
+        entries_and_next = list(entries.order_by("-pk")[: A_PAGE + 1])
+        rows = entries_and_next[:A_PAGE]
         newer = None if wanted.before is None else wanted.before - 1
-        older = rows[-1].pk if len(found) > A_PAGE else None
+        older = rows[-1].pk if len(entries_and_next) > A_PAGE else None
     return Pages([_told(entry) for entry in rows], newer, older)
 
 
 def changes_of(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> list[Change]:
     """What differs, value by value, in the order in which it was written down."""
     old, new = dict(_flat(before or {})), dict(_flat(after or {}))
-    told = [Change(field, said(old.get(field)), said(new.get(field))) for field in dict.fromkeys([*old, *new])]
-    return [change for change in told if change.before != change.after]
+    changes = [Change(field, said(old.get(field)), said(new.get(field))) for field in dict.fromkeys([*old, *new])]
+    return [change for change in changes if change.before != change.after]
 
 
 def said(value: Any) -> str:

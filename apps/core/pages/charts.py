@@ -50,15 +50,15 @@ def lines(
 ) -> go.Figure:
     """Curves by name; `limit` draws a dashed line that must not be crossed."""
     traces = [line(name, x, y, series=index) for index, (name, (x, y)) in enumerate(series.items())]
-    made = figure(*traces, x_title=x_title, y_title=y_title, log_y=log_y)
+    chart = figure(*traces, x_title=x_title, y_title=y_title, log_y=log_y)
     if limit is not None:
-        made.add_hline(y=limit, line={"dash": "dash", "width": 1.5}, name="limit")
-    return made
+        chart.add_hline(y=limit, line={"dash": "dash", "width": 1.5}, name="limit")
+    return chart
 
 
 def bars(values: Mapping[str, float], *, x_title: str = "", y_title: str = "") -> go.Figure:
     """Bars by name."""
     trace = go.Bar(x=list(values), y=list(values.values()), meta={"role": "series-1"})
-    made = figure(trace, x_title=x_title, y_title=y_title)
-    made.update_layout(hovermode="closest", bargap=0.35)
-    return made
+    chart = figure(trace, x_title=x_title, y_title=y_title)
+    chart.update_layout(hovermode="closest", bargap=0.35)
+    return chart

@@ -34,10 +34,10 @@ class PackageStorage(FileSystemStorage):
 
     def path(self, name: str) -> str:
         """Where the file is. Raises FileNotFoundError for any other name."""
-        found = package_file(name)
-        if found is None:
+        file = package_file(name)
+        if file is None:
             raise FileNotFoundError(name)
-        return str(found)
+        return str(file)
 
 
 class PackageFinder(BaseFinder):
@@ -51,10 +51,10 @@ class PackageFinder(BaseFinder):
 
     def find(self, path: str, find_all: bool = False, **kwargs: Any) -> Any:
         """The absolute path of one file (a list of them with `find_all`)."""
-        found = package_file(path)
-        if found is None:
+        file = package_file(path)
+        if file is None:
             return []
-        return [str(found)] if find_all else str(found)
+        return [str(file)] if find_all else str(file)
 
     def list(self, ignore_patterns: Iterable[str] | None) -> Iterable[tuple[str, Storage]]:
         """Every file with its storage, for collectstatic."""

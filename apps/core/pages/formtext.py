@@ -19,13 +19,13 @@ def words(text: str) -> list[str]:
 
 def pairs(text: str) -> dict[str, str]:
     """`NAME=value` lines; empty ones are skipped. Raises ValidationError naming the line that is none."""
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for line in filter(None, map(str.strip, text.splitlines())):
         name, equals, value = line.partition("=")
         if not equals or not name.strip():
             raise ValidationError(f"{line[:100]!r} is not NAME=value.")
-        found[name.strip()] = value.strip()
-    return found
+        values[name.strip()] = value.strip()
+    return values
 
 
 def as_lines(values: Mapping[str, Any]) -> str:

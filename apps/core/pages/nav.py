@@ -72,8 +72,8 @@ def entries(principal: Principal, project: Project | None, active: str) -> list[
         if url is None:
             continue
         counter = _counters.get(item.key)
-        found = counter(principal, project) if counter else None
-        shown.append(Entry(item, url, item.key == active, found))
+        badge = counter(principal, project) if counter else None
+        shown.append(Entry(item, url, item.key == active, badge))
     return shown
 
 

@@ -90,9 +90,9 @@ def page_at(wanted: str, size: int, find: Callable[[int, str], Page]) -> tuple[P
     if not usable or not token:
         return find(size, ""), 1
     try:
-        found = find(size, token)
+        page = find(size, token)
     except Invalid:
         return find(size, ""), 1
-    if not found.rows or not found.previous:
+    if not page.rows or not page.previous:
         return find(size, ""), 1
-    return found, int(number)
+    return page, int(number)

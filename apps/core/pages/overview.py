@@ -169,8 +169,8 @@ def rows(section: Section, scope: Scope) -> list[Any]:
 
 def attention(scope: Scope) -> list[Attention]:
     """What needs a person: the worst first, then the newest."""
-    found: list[Attention] = rows(Section.ATTENTION, scope)
-    return sorted(found, key=lambda a: (_TONES.index(look_of(a.state).tone), -(a.at.timestamp() if a.at else 0.0)))
+    entries: list[Attention] = rows(Section.ATTENTION, scope)
+    return sorted(entries, key=lambda a: (_TONES.index(look_of(a.state).tone), -(a.at.timestamp() if a.at else 0.0)))
 
 
 def and_more(

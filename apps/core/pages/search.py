@@ -52,26 +52,26 @@ def register(kind: str, provider: Provider) -> None:
 
 def find(principal: Principal, query: str, *, per_kind: int = PER_KIND) -> list[Hit]:
     """What the caller may see whose name contains `query`: exact names first, then those that begin with it."""
-    wanted = query.strip()
-    if len(wanted) < MIN_LENGTH:
+    text = query.strip()
+    if len(text) < MIN_LENGTH:
         return []
-    hits = [hit for provider in _providers.values() for hit in provider(principal, wanted, per_kind)]
-    return sorted(hits, key=lambda hit: _rank(hit, wanted.lower()))
+    hits = [hit for provider in _providers.values() for hit in provider(principal, text, per_kind)]
+    return sorted(hits, key=lambda hit: _rank(hit, text.lower()))
 
 
-def _rank(hit: Hit, wanted: str) -> tuple[int, int, str]:
+def _rank(hit: Hit, text: str) -> tuple[int, int, str]:
     label = hit.label.lower()
-    closeness = 0 if label == wanted else 1 if label.startswith(wanted) else 2
+    closeness = 0 if label == text else 1 if label.startswith(text) else 2
     kind = _ORDER.index(hit.kind) if hit.kind in _ORDER else len(_ORDER)
     return closeness, kind, label
 
 
 def find_projects(principal: Principal, query: str, limit: int) -> list[Hit]:
     """Projects by name."""
-    found = visible_projects(principal).filter(name__icontains=query)[:limit]
+    projects = visible_projects(principal).filter(name__icontains=query)[:limit]
     return [
         Hit(project.name, project.description or "project", reverse("core:overview", args=[project.name]), "project")
-        for project in found
+        for project in projects
     ]
 
 

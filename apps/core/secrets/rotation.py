@@ -63,12 +63,12 @@ def _look(model: type[Model], column: str, outcome: Outcome, batch: int, dry_run
     rows, after = model._default_manager.exclude(**{column: ""}), None
     while True:
         chosen = rows.order_by("pk") if after is None else rows.order_by("pk").filter(pk__gt=after)
-        found = list(chosen.values_list("pk", column)[:batch])
-        for pk, text in found:
+        ciphertexts = list(chosen.values_list("pk", column)[:batch])
+        for pk, text in ciphertexts:
             _row(model, column, pk, text, outcome, dry_run)
-        if len(found) < batch:
+        if len(ciphertexts) < batch:
             return
-        after = found[-1][0]
+        after = ciphertexts[-1][0]
 
 
 def _row(model: type[Model], column: str, pk: int, text: str, outcome: Outcome, dry_run: bool) -> None:
@@ -78,9 +78,9 @@ def _row(model: type[Model], column: str, pk: int, text: str, outcome: Outcome, 
     try:
         renewed = crypto.rotate(text)
     except Conflict:
-        found = model._default_manager.filter(pk=pk).first()
-        if found is not None:  # else it was removed meanwhile, and nothing is left to be decrypted
-            outcome.unreadable.append(str(found))
+        row = model._default_manager.filter(pk=pk).first()
+        if row is not None:  # else it was removed meanwhile, and nothing is left to be decrypted
+            outcome.unreadable.append(str(row))
         return
     if dry_run:
         outcome.left += 1

@@ -57,9 +57,9 @@ def _names_secret(key: str) -> bool:
 def _masked(item: Any) -> Any:
     """What is under a secret's key: of a mapping all but what is about it, such as {"secretName": …} of a volume."""
     if isinstance(item, dict):
-        told = {key: _WORDS.findall(str(key)) for key in item}
+        words = {key: _WORDS.findall(str(key)) for key in item}
         return {
-            key: scrub(inner) if told[key] and told[key][-1].lower() in _ABOUT else _masked(inner)
+            key: scrub(inner) if words[key] and words[key][-1].lower() in _ABOUT else _masked(inner)
             for key, inner in item.items()
         }
     if isinstance(item, (list, tuple)):

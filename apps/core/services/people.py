@@ -27,16 +27,16 @@ def create_person(*, principal: Principal, username: str, password: str | None =
     name is taken, Invalid for what can't be a name or a password.
     """
     require_platform_admin(principal)
-    made = User(username=username, password=make_password(password), **_checked(columns))
-    made.is_staff = made.is_superuser
-    _check(made, password)
+    person = User(username=username, password=make_password(password), **_checked(columns))
+    person.is_staff = person.is_superuser
+    _check(person, password)
     try:
         with transaction.atomic():
-            made.save(force_insert=True)
-            audit.record(principal=principal, action="person.create", obj=made, after=_described(made))
+            person.save(force_insert=True)
+            audit.record(principal=principal, action="person.create", obj=person, after=_described(person))
     except IntegrityError as error:
         raise Conflict(f"There is a person {username!r} already.", field="username") from error
-    return made
+    return person
 
 
 def update_person(*, principal: Principal, user: User, **columns: Any) -> User:
@@ -50,16 +50,16 @@ def update_person(*, principal: Principal, user: User, **columns: Any) -> User:
         with transaction.atomic():
             administrators = _lock_administrators()
             now = held(user)
-            before, wanted = _described(now), _checked(columns)
-            if now.pk in administrators and not (wanted.get("is_superuser", True) and wanted.get("is_active", True)):
+            before, changes = _described(now), _checked(columns)
+            if now.pk in administrators and not (changes.get("is_superuser", True) and changes.get("is_active", True)):
                 _refuse_last(administrators, now)
-            after = {**before, **wanted}
+            after = {**before, **changes}
             if after == before:
                 return now
-            put(now, **wanted, is_staff=after["is_superuser"])
+            put(now, **changes, is_staff=after["is_superuser"])
             _check(now, None)
-            told = {**after, "revoked": _end_access(now, before, after)}
-            audit.record(principal=principal, action="person.update", obj=now, before=before, after=told)
+            recorded = {**after, "revoked": _end_access(now, before, after)}
+            audit.record(principal=principal, action="person.update", obj=now, before=before, after=recorded)
             sight_changed(now.pk)
     except IntegrityError as error:
         raise Conflict(f"There is a person {columns.get('username')!r} already.", field="username") from error
@@ -103,8 +103,8 @@ def delete_person(*, principal: Principal, user: User) -> None:
 
 def _lock_administrators() -> list[int]:
     """Who they are, so that of two that remove each other at the same time one is refused."""
-    found = User.objects.select_for_update(no_key=True).filter(is_superuser=True, is_active=True)
-    return [user.pk for user in found.order_by("pk")]
+    administrators = User.objects.select_for_update(no_key=True).filter(is_superuser=True, is_active=True)
+    return [user.pk for user in administrators.order_by("pk")]
 
 
 def _refuse_last(administrators: list[int], user: User) -> None:

@@ -55,14 +55,14 @@ def delete_project(*, principal: Principal, project: Project) -> tuple[Holding, 
     try:
         with transaction.atomic():
             now = held(project)
-            found = holdings.of_project(now.pk)
-            alive = [each for each in found if each.blocks]
+            held_by_project = holdings.of_project(now.pk)
+            alive = [each for each in held_by_project if each.blocks]
             if alive:
                 raise Conflict(
                     f"Project {name} can't be deleted: {holdings.joined(alive)} would go on without it.",
                     hint=" ".join(each.remedy for each in alive),
                 )
-            after = {each.kind: each.count for each in found}
+            after = {each.kind: each.count for each in held_by_project}
             audit.record(principal=principal, action="project.delete", obj=now, project=now, after=after)
             holdings.forget_project(now.pk)
             now.delete()
@@ -70,7 +70,7 @@ def delete_project(*, principal: Principal, project: Project) -> tuple[Holding, 
     except IntegrityError as error:
         # Deferred foreign keys speak at the end: whoever launched in between has won.
         raise Conflict(f"Something was started in {name} meanwhile.", hint="Look again.") from error
-    return found
+    return held_by_project
 
 
 @transaction.atomic

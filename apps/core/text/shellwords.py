@@ -11,8 +11,8 @@ _FOR_A_SHELL = re.compile(r"&&|\|\|?|[;&<>`]|\$\{|\$\w")
 
 def split(text: str) -> list[str]:
     """The words of a text. Raises ValueError, saying what to do, for an open quote and for what only a shell knows."""
-    if found := _FOR_A_SHELL.search(_QUOTED.sub("", text)):
-        raise ValueError(f"{found[0]} means something to a shell only. Let a shell run it, or put it in quotes.")
+    if sign := _FOR_A_SHELL.search(_QUOTED.sub("", text)):
+        raise ValueError(f"{sign[0]} means something to a shell only. Let a shell run it, or put it in quotes.")
     try:
         return shlex.split(text)
     except ValueError as error:

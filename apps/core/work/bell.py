@@ -63,7 +63,7 @@ def ring() -> None:
 def ring_after_commit() -> None:
     """Tell them once the open transaction is committed, and once only; at once where none is open."""
     waiting = connection.run_on_commit if connection.in_atomic_block else []
-    if not any(found[1] is ring for found in waiting):
+    if not any(hook[1] is ring for hook in waiting):
         transaction.on_commit(ring, robust=True)
 
 

@@ -22,19 +22,19 @@ _thread = threading.local()
 
 def begin() -> None:
     """A round begins: nothing was called yet."""
-    _thread.found = Contact.NONE
+    _thread.outcome = Contact.NONE
 
 
 def tried() -> None:
     """A call is about to be made."""
-    _thread.found = max(found(), Contact.TRIED)
+    _thread.outcome = max(outcome(), Contact.TRIED)
 
 
 def answered() -> None:
     """A cluster has answered as one that is well does: with what was asked for, or with a reason why not."""
-    _thread.found = Contact.ANSWERED
+    _thread.outcome = Contact.ANSWERED
 
 
-def found() -> Contact:
+def outcome() -> Contact:
     """What this thread's calls came to."""
-    return getattr(_thread, "found", Contact.NONE)
+    return getattr(_thread, "outcome", Contact.NONE)

@@ -161,14 +161,14 @@ def ask_many(
     first: bool = False,
 ) -> None:
     """The same for many (object, cluster) pairs, in one statement; with `spread`, evenly over so many more seconds."""
-    wanted = dict(objects)
-    if not wanted:
+    cluster_of = dict(objects)
+    if not cluster_of:
         return
-    pks, lane = sorted(wanted), int(lane_of(kind))
+    pks, lane = sorted(cluster_of), int(lane_of(kind))
     begin = after if not first else -AT_ONCE if lane == Lane.PERSON else -HURRY
     pauses = [begin + spread * place / len(pks) for place in range(len(pks))]
     with prepared.cursor() as cursor:
-        clusters = [wanted[pk] or 0 for pk in pks]
+        clusters = [cluster_of[pk] or 0 for pk in pks]
         cursor.execute(_ASK, [[kind] * len(pks), pks, clusters, [lane] * len(pks), pauses])
     bell.ring_after_commit()
 

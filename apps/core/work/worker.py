@@ -69,9 +69,9 @@ def _tell_gate(taken: queue.Claim, outcome: Outcome) -> None:
         gates.found_away(taken.cluster, outcome.reason, tried=taken.closed)
     elif not taken.closed:
         return
-    elif contact.found() is Contact.ANSWERED:
+    elif contact.outcome() is Contact.ANSWERED:
         gates.open_up(taken.cluster, by_try=True)
-    elif contact.found() is Contact.TRIED:
+    elif contact.outcome() is Contact.TRIED:
         gates.found_away(taken.cluster, getattr(outcome, "reason", ""), tried=True)
     else:
         gates.not_tried(taken.cluster)
@@ -173,8 +173,10 @@ class Crew:
                     asked = True
                 if self._lane is Lane.FLEET and time.monotonic() - freed > FREE_DEAD:
                     freed = time.monotonic()
-                    if found := queue.free_dead():
-                        logger.warning("%d objects were held by a worker that is no more; they are due again", found)
+                    if freed_count := queue.free_dead():
+                        logger.warning(
+                            "%d objects were held by a worker that is no more; they are due again", freed_count
+                        )
                 due = queue.seconds_until_due(self._lane)
                 if due is not None and due <= 0:
                     self._dry = False

@@ -63,22 +63,22 @@ class ModelViewSet(Ordered):
         body = forms.NewModelSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         values = {key: value for key, value in body.validated_data.items() if key != "project"}
-        made = services.create_model(principal=self.principal, project=self.project(Role.DEVELOPER), **values)
-        return self._shown(made, status=201)
+        model = services.create_model(principal=self.principal, project=self.project(Role.DEVELOPER), **values)
+        return self._shown(model, status=201)
 
     def partial_update(self, request: Request, name: str) -> Response:
         """Describe or tag a model; `If-Match` guards against edits in between."""
         body = forms.DescriptionSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        found, expect = self._found(name, Role.DEVELOPER), if_match(request, _version)
-        changed = services.update_model(principal=self.principal, model=found, expect=expect, **body.validated_data)
+        model, expect = self._found(name, Role.DEVELOPER), if_match(request, _version)
+        changed = services.update_model(principal=self.principal, model=model, expect=expect, **body.validated_data)
         return self._shown(changed)
 
     def destroy(self, request: Request, name: str) -> Response:
         """Remove a model with its versions and aliases; the runs and their files stay."""
-        found = self._found(name, Role.DEVELOPER)
+        model = self._found(name, Role.DEVELOPER)
         expect = if_match(request, _version)
-        services.delete_model(principal=self.principal, model=found, expect=expect, force=_forced(request))
+        services.delete_model(principal=self.principal, model=model, expect=expect, force=_forced(request))
         return Response(status=204)
 
     @extend_schema(
@@ -104,8 +104,8 @@ class ModelViewSet(Ordered):
         body.is_valid(raise_exception=True)
         values = {key: value for key, value in body.validated_data.items() if key not in ("project", "run_id")}
         run = selectors.run(self.principal, body.validated_data["run_id"], Role.DEVELOPER)
-        made = services.register_version(principal=self.principal, model_name=name, run=run, **values)
-        return self._version_shown(made, status=201)
+        version = services.register_version(principal=self.principal, model_name=name, run=run, **values)
+        return self._version_shown(version, status=201)
 
     @extend_schema(
         methods=["GET"],
@@ -131,12 +131,12 @@ class ModelViewSet(Ordered):
         """One version; PATCH describes it, DELETE removes it and leaves its files with the run."""
         writes = request.method != "GET"
         model = self._found(name, Role.DEVELOPER if writes else Role.VIEWER)
-        found = selectors.model_version(model.project, model.name, int(version))
+        row = selectors.model_version(model.project, model.name, int(version))
         if not writes:
-            return self._version_shown(found)
+            return self._version_shown(row)
         edit: dict[str, Any] = {
             "principal": self.principal,
-            "version": found,
+            "version": row,
             "expect": if_match(request, _version_of_version),
         }
         if request.method == "DELETE":
@@ -196,14 +196,14 @@ class ModelViewSet(Ordered):
         return {"project": self.project()} if named else self.project_filter()
 
     def _shown(self, model: RegisteredModel, status: int = 200) -> Response:
-        found = selectors.models(pk=model.pk).get()
-        tag = etag_of(*_version(found))
-        return Response(forms.ModelSerializer(found).data, status=status, headers={"ETag": tag})
+        row = selectors.models(pk=model.pk).get()
+        tag = etag_of(*_version(row))
+        return Response(forms.ModelSerializer(row).data, status=status, headers={"ETag": tag})
 
     def _version_shown(self, version: ModelVersion, status: int = 200) -> Response:
-        found = selectors.versions(version.model).get(pk=version.pk)
-        tag = etag_of(*_version_of_version(found))
-        return Response(forms.VersionSerializer(found).data, status=status, headers={"ETag": tag})
+        row = selectors.versions(version.model).get(pk=version.pk)
+        tag = etag_of(*_version_of_version(row))
+        return Response(forms.VersionSerializer(row).data, status=status, headers={"ETag": tag})
 
 
 def _forced(request: Request) -> bool:

@@ -45,14 +45,14 @@ class Ordered(ServiceViewSet):
 
     def ordered(self, queryset: Any, default: str) -> Any:
         """The page of a list in the order asked for. Raises Invalid for a column that can't be sorted by."""
-        wanted = self.request.query_params.get("ordering", default)
-        if wanted.removeprefix("-") not in (*self.orderings, "id"):
+        ordering = self.request.query_params.get("ordering", default)
+        if ordering.removeprefix("-") not in (*self.orderings, "id"):
             raise Invalid(
                 f"ordering is one of {', '.join(self.orderings)}, each with or without '-'.", field="ordering"
             )
-        direction = "-" if wanted.startswith("-") else ""
+        direction = "-" if ordering.startswith("-") else ""
         paginator: Any = self.paginator
-        paginator.ordering = (wanted,) if wanted.endswith("id") else (wanted, f"{direction}id")
+        paginator.ordering = (ordering,) if ordering.endswith("id") else (ordering, f"{direction}id")
         return self.paginate_queryset(queryset)
 
 
@@ -102,17 +102,19 @@ class ExperimentViewSet(Ordered):
         body = forms.NewExperimentSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         values = {key: value for key, value in body.validated_data.items() if key != "project"}
-        made = services.create_experiment(principal=self.principal, project=self.project(Role.DEVELOPER), **values)
-        return self._shown(made, status=201)
+        experiment = services.create_experiment(
+            principal=self.principal, project=self.project(Role.DEVELOPER), **values
+        )
+        return self._shown(experiment, status=201)
 
     def partial_update(self, request: Request, name: str) -> Response:
         """Rename an experiment; `If-Match` guards against edits in between."""
         body = forms.RenameSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        found = selectors.experiment(self.principal, name, Role.DEVELOPER, **self.project_filter())
+        experiment = selectors.experiment(self.principal, name, Role.DEVELOPER, **self.project_filter())
         renamed = services.rename_experiment(
             principal=self.principal,
-            experiment=found,
+            experiment=experiment,
             name=body.validated_data["name"],
             expect=if_match(request, _version),
         )
@@ -120,14 +122,14 @@ class ExperimentViewSet(Ordered):
 
     def destroy(self, request: Request, name: str) -> Response:
         """Mark an experiment as deleted; MLflow's API can restore it."""
-        found = selectors.experiment(self.principal, name, Role.DEVELOPER, **self.project_filter())
-        services.delete_experiment(principal=self.principal, experiment=found, expect=if_match(request, _version))
+        experiment = selectors.experiment(self.principal, name, Role.DEVELOPER, **self.project_filter())
+        services.delete_experiment(principal=self.principal, experiment=experiment, expect=if_match(request, _version))
         return Response(status=204)
 
     def _shown(self, experiment: Experiment, status: int = 200) -> Response:
-        found = selectors.experiments(pk=experiment.pk).get()
-        tag = etag_of(*_version(found))
-        return Response(forms.ExperimentSerializer(found).data, status=status, headers={"ETag": tag})
+        row = selectors.experiments(pk=experiment.pk).get()
+        tag = etag_of(*_version(row))
+        return Response(forms.ExperimentSerializer(row).data, status=status, headers={"ETag": tag})
 
 
 def _version(experiment: Experiment) -> tuple[Any, ...]:
@@ -215,15 +217,15 @@ class RunViewSet(Ordered):
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, run_id: str) -> Response:
         """Ask for a launched run's end."""
-        found = selectors.run(self.principal, run_id, Role.DEVELOPER)
-        return self._shown(services.cancel_run(principal=self.principal, run=found), status=202)
+        run = selectors.run(self.principal, run_id, Role.DEVELOPER)
+        return self._shown(services.cancel_run(principal=self.principal, run=run), status=202)
 
     @extend_schema(operation_id="rerunRun", request=None, responses={201: forms.RunDetailSerializer})
     @action(detail=True, methods=["post"])
     def rerun(self, request: Request, run_id: str) -> Response:
         """Launch the same spec again as a new run."""
-        found = selectors.run(self.principal, run_id, Role.DEVELOPER)
-        return self._shown(services.rerun(principal=self.principal, run=found), status=201)
+        run = selectors.run(self.principal, run_id, Role.DEVELOPER)
+        return self._shown(services.rerun(principal=self.principal, run=run), status=201)
 
     @extend_schema(
         operation_id="getRunLog",
@@ -237,13 +239,13 @@ class RunViewSet(Ordered):
     @action(detail=True)
     def logs(self, request: Request, run_id: str) -> Response:
         """The end of the log: of the pod while it runs, of what was kept afterwards."""
-        found = selectors.run(self.principal, run_id)
+        run = selectors.run(self.principal, run_id)
         text = request.query_params.get("lines", "200")
         if not text.isascii() or not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= MAX_LOG_LINES:
             raise Invalid(f"lines is 1 to {MAX_LOG_LINES}.", field="lines")
-        log = run_log(found, lines=int(text), choice=choice_of(request.query_params))
+        log = run_log(run, lines=int(text), choice=choice_of(request.query_params))
         shown = {"log": log.text, "ended": log.ended, "note": log.note, "attempt": log.attempt, "pod": log.pod}
-        return Response({"run_id": found.uid, **shown})
+        return Response({"run_id": run.uid, **shown})
 
     @extend_schema(
         operation_id="getRunMetrics",
@@ -253,17 +255,17 @@ class RunViewSet(Ordered):
     @action(detail=True)
     def metrics(self, request: Request, run_id: str) -> Response:
         """The curves, each of at most about 2,000 points; of more than 100 metrics 200,000 points in all."""
-        found = selectors.run(self.principal, run_id)
+        run = selectors.run(self.principal, run_id)
         keys = request.query_params.getlist("key") or None
         series = [
             {
                 "key": curve.key,
                 "points": [{"step": step, "timestamp": at, "value": value} for step, at, value in curve.points],
             }
-            for curve in selectors.metric_series(found.pk, keys)
+            for curve in selectors.metric_series(run.pk, keys)
         ]
-        return Response(forms.RunMetricsSerializer({"run_id": found.uid, "series": series}).data)
+        return Response(forms.RunMetricsSerializer({"run_id": run.uid, "series": series}).data)
 
     def _shown(self, run: Run, status: int = 200) -> Response:
-        found = selectors.with_attempts(selectors.runs_for_rest(pk=run.pk)).get()
-        return Response(forms.shown_runs([found], forms.RunDetailSerializer)[0], status=status)
+        row = selectors.with_attempts(selectors.runs_for_rest(pk=run.pk)).get()
+        return Response(forms.shown_runs([row], forms.RunDetailSerializer)[0], status=status)

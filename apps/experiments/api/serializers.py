@@ -180,8 +180,8 @@ class RunSerializer(Shown, serializers.ModelSerializer[Run]):
 
 
 def _logged(run: Run) -> Logged:
-    found: Logged = run.logged  # type: ignore[attr-defined]
-    return found
+    logged: Logged = run.logged  # type: ignore[attr-defined]
+    return logged
 
 
 def shown_runs(runs: Sequence[Run], serializer: type[RunSerializer] = RunSerializer) -> list[dict[str, Any]]:

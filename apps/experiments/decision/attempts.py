@@ -110,9 +110,9 @@ def _absent(facts: Facts, now: datetime) -> Decision:
         return Decision(reason=facts.reason, message=facts.message, missing_since=since, recheck=left)
     if stopping or facts.canceling:
         return _stopped(facts, now)
-    told = _by_its_pods(facts)
-    if told is not None:
-        return _ended(facts, told, now)
+    outcome = _by_its_pods(facts)
+    if outcome is not None:
+        return _ended(facts, outcome, now)
     return Decision(
         state=_S.LOST,
         reason="JobVanished",
@@ -182,7 +182,7 @@ def _why_failed(job: JobSeen, pod: PodSeen | None) -> tuple[str, str]:
 
 def _lost(job: JobSeen, pod: PodSeen, now: datetime) -> Decision:
     """A Job fails when its pod has ended, and on a node that is lost no pod ever does."""
-    found = Decision(
+    decision = Decision(
         state=_S.FAILED,
         reason=NODE_LOST,
         message=f"Node {pod.node} was lost, and Kubernetes gave the run up. How far it came is not known.",
@@ -190,9 +190,9 @@ def _lost(job: JobSeen, pod: PodSeen, now: datetime) -> Decision:
         ended_at=pod.due,
     )
     if all(_is_lost(other, now) for other in job.present):
-        return found
+        return decision
     # Its other workers still run: they must be over before anything begins anew.
-    return replace(found, act=Act.STOP, state=_S.STOPPING, ended_at=None, recheck=RECHECK_SECONDS)
+    return replace(decision, act=Act.STOP, state=_S.STOPPING, ended_at=None, recheck=RECHECK_SECONDS)
 
 
 def _is_lost(pod: PodSeen, now: datetime) -> bool:
@@ -211,7 +211,7 @@ def _under_way(facts: Facts, job: JobSeen, now: datetime) -> Decision:
     since = (stuck.scheduled_at or stuck.created_at) if stuck is not None else None
     if stuck is not None and since is not None and now - since > START_PATIENCE:
         return Decision(Act.STOP, _S.STOPPING, stuck.reason, stuck.message, recheck=RECHECK_SECONDS)
-    told = stuck or job.failing or next((pod for pod in pods if pod.silent), last)
+    shown = stuck or job.failing or next((pod for pod in pods if pod.silent), last)
     recheck = None
     if any(pod.phase in ("Succeeded", "Failed") for pod in pods) and state == _S.RUNNING and facts.workers == 1:
         # The pod has ended and the Job's controller has not counted it yet.
@@ -222,10 +222,10 @@ def _under_way(facts: Facts, job: JobSeen, now: datetime) -> Decision:
         # What keeps a pod from being made is told by an event, of which no watch of the pod speaks.
         recheck = STARTING_SECONDS
     started = _started(job) if state == _S.RUNNING else None
-    message = told.message if facts.workers == 1 or not told.message else f"{told.name}: {told.message}"
+    message = shown.message if facts.workers == 1 or not shown.message else f"{shown.name}: {shown.message}"
     if job.suspended:
         return Decision(state=state, reason="Suspended", message=job.suspended, started_at=started, recheck=recheck)
-    return Decision(state=state, reason=told.reason, message=message, started_at=started, recheck=recheck)
+    return Decision(state=state, reason=shown.reason, message=message, started_at=started, recheck=recheck)
 
 
 def _without_pod(job: JobSeen) -> Decision:

@@ -71,14 +71,14 @@ def standing(run: RunFacts, attempts: Sequence[AttemptFacts], now: datetime, jit
         return _canceled(started, now)
     if last.state not in ENDED:
         return replace(_going(last, canceling), started_at=started)
-    found = Standing(
+    outcome = Standing(
         RunState(last.state), last.reason, last.message, last.exit_code, started, ended_at=last.ended_at or now
     )
     if last.state != AttemptState.FAILED or not _again(run.retries, attempts):
-        return found
+        return outcome
     if canceling:
         return _canceled(started, now)
-    return _waiting(run, attempts, found, now, jitter)
+    return _waiting(run, attempts, outcome, now, jitter)
 
 
 def _canceled(started: datetime | None, now: datetime) -> Standing:

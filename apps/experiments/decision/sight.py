@@ -144,10 +144,14 @@ def see(
     not be made, where that is the last that was heard of it.
     """
     metadata, status = job.get("metadata") or {}, job.get("status") or {}
-    true = {str(found.get("type")): found for found in status.get("conditions") or [] if found.get("status") == "True"}
+    true = {
+        str(condition.get("type")): condition
+        for condition in status.get("conditions") or []
+        if condition.get("status") == "True"
+    }
     outcome: Object = true.get("Complete") or true.get("Failed") or {}
     decided = "" if outcome else next((kind for kind in (FAILING, SUCCEEDING) if kind in true), "")
-    told: Object = outcome or true.get(decided) or {}
+    decisive: Object = outcome or true.get(decided) or {}
     uid = str(metadata.get("uid") or "")
     seen = [_without_sandbox(_see_pod(pod, silent), unmade or {}) for pod in pods if _owned(pod, uid)]
     remembered_pods = {pod.name: pod for pod in known}
@@ -164,8 +168,8 @@ def see(
         suspended=suspended(metadata) if (job.get("spec") or {}).get("suspend") else "",
         outcome=str(outcome.get("type") or ""),
         decided=decided,
-        reason=str(told.get("reason") or ("FailedCreate" if alone else "")),
-        message=str(told.get("message") or (warnings[0] if alone else "")),
+        reason=str(decisive.get("reason") or ("FailedCreate" if alone else "")),
+        message=str(decisive.get("message") or (warnings[0] if alone else "")),
         started_at=moment(status.get("startTime")),
         ended_at=moment(status.get("completionTime") or outcome.get("lastTransitionTime")),
         pods=tuple(sorted(seen, key=_order)),
@@ -194,7 +198,7 @@ def _see_pod(pod: Object, silent: Collection[str]) -> PodSeen:
     if verdict.reason == "Terminating":
         # What its containers say, though somebody deletes it.
         verdict = pod_health({**pod, "metadata": {}})
-    states = [found.get("state") or {} for found in status.get("containerStatuses") or []]
+    states = [container.get("state") or {} for container in status.get("containerStatuses") or []]
     ended = [state["terminated"] for state in states if state.get("terminated")]
     begun = [state["running"] for state in states if state.get("running")] + ended
     disruption = disruption_of(status)
@@ -226,9 +230,11 @@ def _see_pod(pod: Object, silent: Collection[str]) -> PodSeen:
 def is_being_made(pod: Object) -> bool:
     """Whether it has a node, and none of its containers has got any further than waiting to be made."""
     status = pod.get("status") or {}
-    found = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
-    passing = [((one.get("state") or {}).get("waiting") or {}).get("reason") in _MAKING for one in found]
-    begun = any((one.get("lastState") or {}) or one.get("restartCount") for one in found)
+    containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    passing = [
+        ((container.get("state") or {}).get("waiting") or {}).get("reason") in _MAKING for container in containers
+    ]
+    begun = any((container.get("lastState") or {}) or container.get("restartCount") for container in containers)
     return bool(node_of(pod)) and status.get("phase") in (None, "Pending") and all(passing) and not begun
 
 
@@ -238,8 +244,8 @@ def _without_sandbox(pod: PodSeen, unmade: Mapping[str, str]) -> PodSeen:
 
 def _scheduled_at(status: Object) -> datetime | None:
     conditions: list[Object] = status.get("conditions") or []
-    found = next((c for c in conditions if c.get("type") == "PodScheduled" and c.get("status") == "True"), {})
-    return moment(found.get("lastTransitionTime"))
+    scheduled = next((c for c in conditions if c.get("type") == "PodScheduled" and c.get("status") == "True"), {})
+    return moment(scheduled.get("lastTransitionTime"))
 
 
 def index_of(marks: Mapping[str, Any]) -> int | None:

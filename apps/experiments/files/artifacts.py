@@ -173,13 +173,13 @@ def list_folder(owner: Owner, path: str = "") -> list[Entry]:
     if folder:
         # "/" + 1 is "0": the index range of everything that starts with "folder/".
         rows = rows.filter(path__gte=f"{folder}/", path__lt=f"{folder}0")
-    found: dict[str, Entry] = {}
+    entries: dict[str, Entry] = {}
     skip = len(folder) + 1 if folder else 0
     for full, size in rows.order_by("path").values_list("path", "size").iterator():
         head, slash, _ = full[skip:].partition("/")
         name = full[:skip] + head
-        found[name] = Entry(name, is_dir=True) if slash else Entry(name, is_dir=False, size=size)
-    return sorted(found.values(), key=lambda entry: entry.path)
+        entries[name] = Entry(name, is_dir=True) if slash else Entry(name, is_dir=False, size=size)
+    return sorted(entries.values(), key=lambda entry: entry.path)
 
 
 def delete(owner: Owner, path: str) -> int:

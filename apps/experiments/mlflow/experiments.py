@@ -22,10 +22,10 @@ def get_by_name(call: Call) -> dict[str, Any]:
     """The experiment of a name, deleted ones included: `set_experiment` wants to know of those."""
     # Names are kept without blanks around them, so that is how they are found.
     name = call.text("experiment_name", required=True).strip()
-    found = Experiment.objects.filter(project=call.project(), name=name).first()
-    if found is None:
+    experiment = Experiment.objects.filter(project=call.project(), name=name).first()
+    if experiment is None:
         raise Missing(f"Could not find experiment with name '{name[:500]}'")
-    return {"experiment": render.experiment(found)}
+    return {"experiment": render.experiment(experiment)}
 
 
 def get(call: Call) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def create(call: Call) -> dict[str, Any]:
         raise Invalid("Flotilla keeps artifacts itself: leave artifact_location out.")
     name = call.text("name", required=True)
     try:
-        made = services.create_experiment(
+        experiment = services.create_experiment(
             principal=call.principal,
             project=call.project(Role.DEVELOPER),
             name=name,
@@ -47,7 +47,7 @@ def create(call: Call) -> dict[str, Any]:
         )
     except Conflict as error:
         raise MlflowError("RESOURCE_ALREADY_EXISTS", f"Experiment(name={name}) already exists.") from error
-    return {"experiment_id": str(made.pk)}
+    return {"experiment_id": str(experiment.pk)}
 
 
 def update(call: Call) -> dict[str, Any]:
@@ -62,10 +62,10 @@ def update(call: Call) -> dict[str, Any]:
 
 def delete(call: Call) -> dict[str, Any]:
     """Mark an experiment as deleted."""
-    found = experiment_of(call, Role.DEVELOPER)
-    if found.deleted_at is not None:
-        raise Missing(f"No active Experiment with id={found.pk} exists")
-    services.delete_experiment(principal=call.principal, experiment=found)
+    experiment = experiment_of(call, Role.DEVELOPER)
+    if experiment.deleted_at is not None:
+        raise Missing(f"No active Experiment with id={experiment.pk} exists")
+    services.delete_experiment(principal=call.principal, experiment=experiment)
     return {}
 
 
@@ -77,10 +77,10 @@ def restore(call: Call) -> dict[str, Any]:
 
 def set_tag(call: Call) -> dict[str, Any]:
     """Set one tag."""
-    found = experiment_of(call, Role.DEVELOPER)
+    experiment = experiment_of(call, Role.DEVELOPER)
     services.set_experiment_tag(
         principal=call.principal,
-        experiment=found,
+        experiment=experiment,
         key=check_key(call.body.get("key"), "key"),
         value=check_text(call.text("value"), MAX_TAG_LENGTH, "value"),
     )

@@ -29,7 +29,7 @@ def create(call: Call) -> dict[str, Any]:
     experiment = run.experiment if run and not call.text("experiment_id") else experiment_of(call, Role.DEVELOPER)
     if run is not None and run.experiment_id != experiment.pk:
         raise Invalid("The source run belongs to another experiment.")
-    made = services.create_logged_model(
+    model = services.create_logged_model(
         principal=call.principal,
         experiment=experiment,
         run=run,
@@ -38,7 +38,7 @@ def create(call: Call) -> dict[str, Any]:
         params=call.pairs("params", PARAM_LENGTH, cut=True),
         tags=call.pairs("tags", TAG_LENGTH, cut=True),
     )
-    return {"model": render.logged_model(made)}
+    return {"model": render.logged_model(model)}
 
 
 def get(call: Call, model_id: str) -> dict[str, Any]:

@@ -42,8 +42,8 @@ def experiment_pks(call: Call, *, name: str = "experiment_ids") -> list[int]:
     asked = [_number(text) for text in texts if text != DEFAULT_ID]
     # Whoever sees a project is a viewer of it at least.
     visible = Experiment.objects.filter(pk__in=asked, project__in=visible_projects(call.principal))
-    found = set(visible.values_list("pk", flat=True)) if asked else set()
-    missing = [pk for pk in asked if pk not in found]
+    seen = set(visible.values_list("pk", flat=True)) if asked else set()
+    missing = [pk for pk in asked if pk not in seen]
     if missing:
         raise Missing(f"No Experiment with id={missing[0]} exists")
     return default + asked
@@ -58,9 +58,9 @@ def _number(text: str) -> int:
 def _default_experiment(call: Call, at_least: Role) -> Experiment:
     project = call.project(at_least)
     rows = Experiment.objects.filter(project=project, name=DEFAULT_NAME)
-    found = rows.first()
-    if found is not None:
-        return found
+    experiment = rows.first()
+    if experiment is not None:
+        return experiment
     if at_least is Role.VIEWER:
         raise Missing("No Experiment with id=0 exists")
     try:
@@ -78,29 +78,29 @@ def run_of(call: Call, at_least: Role = Role.VIEWER) -> Run:
 
 def run_by_uid(call: Call, uid: str, at_least: Role = Role.VIEWER) -> Run:
     """The run with this id, with experiment and project at hand: one query. Raises Missing."""
-    found = _run_by_uid(uid) if len(uid) == 32 else None
-    if found is None:
+    run = _run_by_uid(uid) if len(uid) == 32 else None
+    if run is None:
         raise Missing(f"Run '{uid[:64]}' not found")
     try:
-        require_role(call.principal, found.experiment.project, at_least)
+        require_role(call.principal, run.experiment.project, at_least)
     except Missing as error:
         raise Missing(f"Run '{uid[:64]}' not found") from error
-    return found
+    return run
 
 
 def writable_run(call: Call) -> Run:
     """The run that the call may change: the token's own where it is a run's token. Raises Missing or MlflowError."""
-    found = run_of(call, Role.DEVELOPER)
-    check_own(call, found)
-    return found
+    run = run_of(call, Role.DEVELOPER)
+    check_own(call, run)
+    return run
 
 
 def active_run(call: Call) -> Run:
     """A writable run that is not deleted: only such a run takes values, as in MLflow."""
-    found = writable_run(call)
-    if found.deleted_at is not None:
-        raise Invalid(f"The run {found.uid} must be in the 'active' state. Current state is deleted.")
-    return found
+    run = writable_run(call)
+    if run.deleted_at is not None:
+        raise Invalid(f"The run {run.uid} must be in the 'active' state. Current state is deleted.")
+    return run
 
 
 def check_own(call: Call, run: Run | None) -> None:
@@ -111,14 +111,14 @@ def check_own(call: Call, run: Run | None) -> None:
 
 def logged_model_of(call: Call, model_id: str, at_least: Role = Role.VIEWER, *, deleted: bool = False) -> LoggedModel:
     """The logged model with this id. Raises Missing, or MlflowError for a run's token and another run's model."""
-    found = LoggedModel.objects.select_related("experiment__project", "run").filter(uid=model_id).first()
+    model = LoggedModel.objects.select_related("experiment__project", "run").filter(uid=model_id).first()
     message = f"Logged model with ID '{model_id[:64]}' not found."
-    if found is None or (found.deleted_at is not None and not deleted):
+    if model is None or (model.deleted_at is not None and not deleted):
         raise Missing(message)
     try:
-        require_role(call.principal, found.experiment.project, at_least)
+        require_role(call.principal, model.experiment.project, at_least)
     except Missing as error:
         raise Missing(message) from error
     if at_least is not Role.VIEWER:
-        check_own(call, found.run)
-    return found
+        check_own(call, model.run)
+    return model

@@ -40,9 +40,9 @@ def history(call: Call) -> dict[str, Any] | HttpResponseBase:
         raise Invalid(f"Invalid value {size} for parameter 'max_results' supplied. It must be a positive integer.")
     size = min(size or PAGE, PAGE)
     by_time, after = _position(text) if text else (is_out_of_time(run.pk, key), None)
-    found = (points_later if by_time else points_after)(run.pk, key, after, size + 1)
-    token = {"next_page_token": _token(by_time, found[size - 1])} if len(found) > size else {}
-    return {"metrics": [_rendered(key, point) for point in found[:size]], **token}
+    points = (points_later if by_time else points_after)(run.pk, key, after, size + 1)
+    token = {"next_page_token": _token(by_time, points[size - 1])} if len(points) > size else {}
+    return {"metrics": [_rendered(key, point) for point in points[:size]], **token}
 
 
 def _rendered(key: str, point: Point) -> dict[str, Any]:
@@ -55,12 +55,12 @@ def _everything(run_pk: int, key: str) -> Iterator[str]:
     after: Point | None = None
     by_time = is_out_of_time(run_pk, key)
     read, size = (points_later, CHUNK_OUT_OF_TIME) if by_time else (points_after, CHUNK)
-    while found := read(run_pk, key, after, size):
-        text = json.dumps([_rendered(key, point) for point in found])[1:-1]
+    while points := read(run_pk, key, after, size):
+        text = json.dumps([_rendered(key, point) for point in points])[1:-1]
         yield text if after is None else f", {text}"
-        if len(found) < size:
+        if len(points) < size:
             break
-        after = found[-1]
+        after = points[-1]
     yield "]}"
 
 

@@ -31,10 +31,10 @@ _URI = re.compile(
 
 def _model(call: Call, at_least: Role = Role.VIEWER) -> RegisteredModel:
     name = call.text("name", required=True)
-    found = selectors.models(project=call.project(at_least)).filter(name=name).first()
-    if found is None:
+    model = selectors.models(project=call.project(at_least)).filter(name=name).first()
+    if model is None:
         raise Missing(f"Registered Model with name={name} not found")
-    return found
+    return model
 
 
 def _version(call: Call, at_least: Role = Role.VIEWER) -> ModelVersion:
@@ -161,12 +161,12 @@ def get_by_alias(call: Call) -> dict[str, Any]:
     model = _model(call)
     newest = alias.lower() == selectors.LATEST
     rows = selectors.versions(model)
-    found = (rows if newest else rows.filter(aliases__name=alias)).first()
-    if found is None and newest:
+    version = (rows if newest else rows.filter(aliases__name=alias)).first()
+    if version is None and newest:
         raise Missing(f"Latest version not found for model {model.name}.")
-    if found is None:
+    if version is None:
         raise Invalid(f"Registered model alias {alias} not found.")
-    return {"model_version": render.model_version(found)}
+    return {"model_version": render.model_version(version)}
 
 
 def create_version(call: Call) -> dict[str, Any]:
@@ -175,7 +175,7 @@ def create_version(call: Call) -> dict[str, Any]:
     source = call.text("source", required=True, limit=1000)
     run, logged, path = resolve_source(call, project, source)
     check_own(call, run)
-    made = services.create_version(
+    version = services.create_version(
         principal=call.principal,
         project=project,
         model_name=call.text("name", required=True),
@@ -186,7 +186,7 @@ def create_version(call: Call) -> dict[str, Any]:
         description=call.text("description"),
         tags=call.pairs("tags", MAX_TAG_LENGTH),
     )
-    return {"model_version": render.model_version(selectors.versions(made.model).get(pk=made.pk))}
+    return {"model_version": render.model_version(selectors.versions(version.model).get(pk=version.pk))}
 
 
 def resolve_source(call: Call, project: Project, source: str) -> tuple[Run | None, LoggedModel | None, str]:

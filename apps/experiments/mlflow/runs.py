@@ -26,7 +26,7 @@ def create(call: Call) -> dict[str, Any]:
     """Open an external run."""
     tags = call.pairs("tags", TAG_LENGTH, cut=True)
     name = call.text("run_name")[:TAG_LENGTH] or tags.get(RUN_NAME_TAG, "") or f"run-{uuid.uuid4().hex[:8]}"
-    made = services.create_external_run(
+    run = services.create_external_run(
         principal=call.principal,
         experiment=experiment_of(call, Role.DEVELOPER),
         name=name,
@@ -34,7 +34,7 @@ def create(call: Call) -> dict[str, Any]:
         user=(call.text("user_id") or tags.get(USER_TAG, ""))[:200],
         tags=tags,
     )
-    return {"run": render.run(_loaded(made))}
+    return {"run": render.run(_loaded(run))}
 
 
 def get(call: Call) -> dict[str, Any]:
@@ -125,13 +125,13 @@ def delete_tag(call: Call) -> dict[str, Any]:
 def search(call: Call) -> dict[str, Any]:
     """Runs of some experiments by a filter, in an order."""
     view = str(call.body.get("run_view_type") or "ACTIVE_ONLY")
-    wanted = RunSearch(
+    run_search = RunSearch(
         experiment_pks(call),
         filter_text=call.text("filter"),
         order_by=call.strings("order_by"),
         active=VIEW_TYPES.get(view, True),
     )
-    page = wanted.page(size_of(call, default=1000, most=50_000), call.text("page_token"))
+    page = run_search.page(size_of(call, default=1000, most=50_000), call.text("page_token"))
     loaded = selectors.with_values(Run.objects.filter(pk__in=page.rows)).prefetch_related("logged_models")
     rows = {row.pk: row for row in loaded}
     return {"runs": [render.run(rows[pk]) for pk in page.rows if pk in rows], **token(page)}

@@ -152,11 +152,11 @@ class Call:
     def project(self, at_least: Role = Role.VIEWER) -> Project:
         """The project that a name is looked up in: the token's, else the workspace's, else the only visible one."""
         token = self.principal.token
-        wanted = self.request.headers.get(WORKSPACE_HEADER, "").strip()
-        if token is not None and token.project is not None and wanted in ("", NO_WORKSPACE):
-            wanted = token.project.name
-        if wanted and (wanted != NO_WORKSPACE or visible_projects(self.principal).filter(name=wanted).exists()):
-            return project_or_404(self.principal, wanted, at_least)
+        name = self.request.headers.get(WORKSPACE_HEADER, "").strip()
+        if token is not None and token.project is not None and name in ("", NO_WORKSPACE):
+            name = token.project.name
+        if name and (name != NO_WORKSPACE or visible_projects(self.principal).filter(name=name).exists()):
+            return project_or_404(self.principal, name, at_least)
         visible = list(visible_projects(self.principal)[:2])
         if len(visible) != 1:
             raise Invalid(

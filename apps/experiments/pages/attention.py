@@ -100,16 +100,16 @@ def _waiting(scope: Scope) -> list[Attention]:
 
 def _merged(groups: Iterable[_Group]) -> list[_Group]:
     """Groups with equal sentences as one, in their order."""
-    found: dict[tuple[str, str], _Group] = {}
+    merged: dict[tuple[str, str], _Group] = {}
     for group in groups:
-        first = found.get((group.state, group.sentence))
+        first = merged.get((group.state, group.sentence))
         names = frozenset({group.run.experiment.name}) | (first.experiments if first else frozenset())
-        found[group.state, group.sentence] = (
+        merged[group.state, group.sentence] = (
             replace(first, count=first.count + group.count, quote="", experiments=names)
             if first
             else replace(group, experiments=names)
         )
-    return list(found.values())
+    return list(merged.values())
 
 
 def _lines(groups: Sequence[_Group], total: int, verb: str, scope: Scope) -> list[Attention]:

@@ -35,8 +35,8 @@ def mlflow_link(request: PageRequest, path: str) -> HttpResponse:
     project = _project(request)
     if model is not None and project is not None:
         # Quoted twice on the way here: in the link, and as a part of an address.
-        found = selectors.model(request.principal, unquote(model["name"]).replace("\x00", ""), project=project)
-        return redirect("experiments:model", project=project.name, name=found.name)
+        registered = selectors.model(request.principal, unquote(model["name"]).replace("\x00", ""), project=project)
+        return redirect("experiments:model", project=project.name, name=registered.name)
     if clean in ("experiments", "models") and project is not None:
         return redirect(f"experiments:{'list' if clean == 'experiments' else 'models'}", project=project.name)
     raise Missing("Flotilla has no page for this link of MLflow's.", hint="Look for the run or the model by its name.")
@@ -44,9 +44,9 @@ def mlflow_link(request: PageRequest, path: str) -> HttpResponse:
 
 def _project(request: PageRequest) -> Project | None:
     """The one that the link names as its workspace, else the one that was looked at last."""
-    visible, wanted = list(projects(request.principal)), request.GET.get("workspace", "")
-    if wanted:
-        return next((project for project in visible if project.name == wanted), None)
+    visible, workspace = list(projects(request.principal)), request.GET.get("workspace", "")
+    if workspace:
+        return next((project for project in visible if project.name == workspace), None)
     return current_project(request, visible)
 
 
@@ -59,5 +59,5 @@ def _experiment(principal: Principal, pk: str, kind: str | None, uid: str | None
         logged = get_scoped(rows, principal, project_field="experiment__project", uid=uid)
         if logged.run is not None:
             return nav.link("experiments:run", logged.experiment.project.name, logged.run.uid)
-    found = get_scoped(Experiment.objects.filter(deleted_at=None), principal, pk=int(pk))
-    return nav.link("experiments:detail", found.project.name, found.name)
+    experiment = get_scoped(Experiment.objects.filter(deleted_at=None), principal, pk=int(pk))
+    return nav.link("experiments:detail", experiment.project.name, experiment.name)

@@ -50,18 +50,18 @@ def models(request: PageRequest, project: Project) -> HttpResponse:
 @require_safe
 def model(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """One model: its versions with aliases and the metrics of their runs."""
-    found = selectors.model(request.principal, name, project=project)
-    return render_page(request, "experiments/model.html", _context(request, project, found))
+    registered = selectors.model(request.principal, name, project=project)
+    return render_page(request, "experiments/model.html", _context(request, project, registered))
 
 
 def _context(
-    request: PageRequest, project: Project, found: RegisteredModel, alias_form: AliasForm | None = None
+    request: PageRequest, project: Project, registered: RegisteredModel, alias_form: AliasForm | None = None
 ) -> dict[str, Any]:
-    shown = Paginator(selectors.versions(found), PER_PAGE).get_page(request.GET.get("page"))
+    shown = Paginator(selectors.versions(registered), PER_PAGE).get_page(request.GET.get("page"))
     keys = _metric_keys(list(shown))
     context: dict[str, Any] = {
         "project": project,
-        "model": selectors.models(pk=found.pk).get(),
+        "model": selectors.models(pk=registered.pk).get(),
         "page_obj": shown,
         "metric_keys": keys,
         "rows": [(version, _metrics(version, keys)) for version in shown],
@@ -73,7 +73,7 @@ def _context(
         if alias_form is None:
             alias_form = AliasForm(versions=numbers, auto_id="alias_%s")
         else:
-            chosen = selectors.version_numbers(found, str(alias_form["version"].value() or ""))
+            chosen = selectors.version_numbers(registered, str(alias_form["version"].value() or ""))
             alias_form.offer(sorted({*numbers, *chosen}, reverse=True))
         context["alias_form"] = alias_form
     return context
@@ -93,8 +93,8 @@ def _metrics(version: ModelVersion, keys: list[str]) -> list[float | None]:
 @require_POST
 def set_alias(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """Point an alias at a version."""
-    found = selectors.model(request.principal, name, Role.DEVELOPER, project=project)
-    numbers = selectors.version_numbers(found, request.POST.get("version", ""))
+    registered = selectors.model(request.principal, name, Role.DEVELOPER, project=project)
+    numbers = selectors.version_numbers(registered, request.POST.get("version", ""))
     form = AliasForm(request.POST, versions=numbers, auto_id="alias_%s")
     if form.is_valid():
         version = selectors.model_version(project, name, int(form.cleaned_data["version"]))
@@ -106,14 +106,14 @@ def set_alias(request: PageRequest, project: Project, name: str) -> HttpResponse
             messages.success(request, f"{form.cleaned_data['alias']} is version {version.version}.")
             return redirect("experiments:model", project=project.name, name=name)
     shown_at(request, reverse("experiments:model", args=[project.name, name]))
-    return render(request, "experiments/model.html", _context(request, project, found, form), status=400)
+    return render(request, "experiments/model.html", _context(request, project, registered, form), status=400)
 
 
 @page
 @require_POST
 def delete_alias(request: PageRequest, project: Project, name: str, alias: str) -> HttpResponse:
     """Remove an alias."""
-    found = selectors.model(request.principal, name, Role.DEVELOPER, project=project)
-    services.delete_alias(principal=request.principal, model=found, alias=alias)
+    registered = selectors.model(request.principal, name, Role.DEVELOPER, project=project)
+    services.delete_alias(principal=request.principal, model=registered, alias=alias)
     messages.success(request, f"{alias} is removed.")
     return redirect("experiments:model", project=project.name, name=name)

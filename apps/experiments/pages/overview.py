@@ -49,7 +49,7 @@ def has_runs(scope: Scope) -> bool:
 def tiles(scope: Scope) -> list[Tile]:
     """How many runs are under way and how long the oldest has waited."""
     waits = Q(state__in=WAITING)
-    found = (
+    counts = (
         _runs(scope)
         .filter(state__in=UNSETTLED)
         .aggregate(
@@ -58,10 +58,10 @@ def tiles(scope: Scope) -> list[Tile]:
             oldest=Min("created_at", filter=waits),
         )
     )
-    running, waiting = found["running"], found["waiting"]
+    running, waiting = counts["running"], counts["waiting"]
     state, note = ("Running", "under way") if running else ("Idle", "nothing runs now")
     if waiting:
-        seconds = (timezone.now() - found["oldest"]).total_seconds()
+        seconds = (timezone.now() - counts["oldest"]).total_seconds()
         state, note = "Queued", f"the oldest waits {duration_text(seconds)}"
     of = f"running · {waiting} waiting" if waiting else "running"
     url = nav.link("experiments:list", scope.project.name)

@@ -38,9 +38,9 @@ def _rank(row: ClusterRow) -> tuple[int, str]:
 
 def _place(row: ClusterRow, free: Mapping[str, Free]) -> Place:
     cluster = row.cluster
-    told = _room(row, free) if row.is_current else cluster.message or "its room is not known"
+    state = _room(row, free) if row.is_current else cluster.message or "its room is not known"
     healthy = cluster.state == ClusterState.HEALTHY
-    return Place(cluster.name, f"{cluster.name} · {cluster.state} · {told[:120]}", healthy)
+    return Place(cluster.name, f"{cluster.name} · {cluster.state} · {state[:120]}", healthy)
 
 
 def _room(row: ClusterRow, free: Mapping[str, Free]) -> str:

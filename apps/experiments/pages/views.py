@@ -204,10 +204,10 @@ def register(request: PageRequest, project: Project, uid: str) -> HttpResponse:
     run = _found(request, project, uid, Role.DEVELOPER)
     board = panels.RunBoard(run, request.principal)
     form = RegisterForm(request.POST, sources=board.sources, auto_id="register_%s")
-    made = None
+    version = None
     if form.is_valid():
         try:
-            made = services.register_version(
+            version = services.register_version(
                 principal=request.principal,
                 model_name=form.cleaned_data["model"],
                 run=run,
@@ -215,8 +215,8 @@ def register(request: PageRequest, project: Project, uid: str) -> HttpResponse:
             )
         except FlotillaError as error:
             put_error(form, error)
-    if made is None:
+    if version is None:
         shown_at(request, reverse("experiments:run", args=[project.name, uid]))
         return render(request, "experiments/run.html", _context(request, run, board, form), status=400)
-    messages.success(request, f"Version {made.version} of {made.model.name} is registered.")
-    return redirect("experiments:model", project=project.name, name=made.model.name)
+    messages.success(request, f"Version {version.version} of {version.model.name} is registered.")
+    return redirect("experiments:model", project=project.name, name=version.model.name)

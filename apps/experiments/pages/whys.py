@@ -65,17 +65,17 @@ def whys_of(runs: Iterable[Run], sight: Visibility) -> dict[int, Why]:
     between = {run.pk: attempts[run.pk] for run in waiting if run.retry_at is not None and run.pk in attempts}
     telling: dict[int, Pod] = {}
     for run in waiting:
-        told = _telling(run, attempts.get(run.pk), by_run.get(run.pk, ()))
-        if told is not None and run.pk not in between:
-            telling[run.pk] = told
+        telling_pod = _telling(run, attempts.get(run.pk), by_run.get(run.pk, ()))
+        if telling_pod is not None and run.pk not in between:
+            telling[run.pk] = telling_pod
     whys = explain_pods(telling.values(), sight=sight)
     present = {pk for pk, pod in telling.items() if pod.deleted_at is None} | set(between)
     places = {pk: place for pk, last in attempts.items() if pk not in present and (place := _place(last))}
     refusals = explain_absent(places.values(), "Job", waiting_for=_WAITING_FOR) if places else {}
-    found = {pk: refusals[place] for pk, place in places.items() if place in refusals}
-    found |= {pk: whys[pod.uid] for pk, pod in telling.items() if pod.uid in whys}
-    found |= {run.pk: held for run in waiting if (held := _held(run))}
-    return found | {run.pk: _between(run, between[run.pk]) for run in waiting if run.pk in between}
+    reasons = {pk: refusals[place] for pk, place in places.items() if place in refusals}
+    reasons |= {pk: whys[pod.uid] for pk, pod in telling.items() if pod.uid in whys}
+    reasons |= {run.pk: held for run in waiting if (held := _held(run))}
+    return reasons | {run.pk: _between(run, between[run.pk]) for run in waiting if run.pk in between}
 
 
 def _telling(run: Run, last: Attempt | None, pods: Sequence[Pod]) -> Pod | None:
@@ -108,9 +108,9 @@ def _held(run: Run) -> Why | None:
 
 def _between(run: Run, last: Attempt) -> Why:
     """Between two attempts: how the last one ended, and that another follows."""
-    told = _of_attempt(run, last)
+    why_of_last = _of_attempt(run, last)
     at = f" at {run.retry_at:%H:%M:%S} UTC" if run.retry_at else ""
-    why = told or Why(last.reason, f"Attempt {last.number} ended: {last.message or last.reason}")
+    why = why_of_last or Why(last.reason, f"Attempt {last.number} ended: {last.message or last.reason}")
     sentence = f"Attempt {last.number} ended, the next one follows{at}. {why.sentence}"
     return replace(why, sentence=sentence, next_step="Nothing: it is tried again by itself.", at=last.ended_at)
 

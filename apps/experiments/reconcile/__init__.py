@@ -196,11 +196,11 @@ def _stop_late(case: Case) -> None:
     """Remove a Job that was made late for a run that a person canceled: nobody waits for it."""
     run = case.run
     client = _client(case)
-    for found in client.list("batch/v1", "Job", run.namespace, label_selector=f"{RUN}={run.pk}"):
-        job = see(found)
-        if job.outcome or job.deleting or not manifests.is_ours(found, run.pk, run.uid):
+    for item in client.list("batch/v1", "Job", run.namespace, label_selector=f"{RUN}={run.pk}"):
+        job = see(item)
+        if job.outcome or job.deleting or not manifests.is_ours(item, run.pk, run.uid):
             continue
-        name = str(found["metadata"]["name"])
+        name = str(item["metadata"]["name"])
         client.delete("batch/v1", "Job", name, run.namespace, propagation="Foreground", uid=job.uid)
 
 

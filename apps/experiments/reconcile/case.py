@@ -88,7 +88,7 @@ def begin(case: Case, number: int, now: datetime) -> str:
     """
     run = case.run
     with transaction.atomic():
-        made = Attempt(
+        attempt = Attempt(
             run=run,
             number=number,
             cluster_id=run.cluster_id,
@@ -97,13 +97,13 @@ def begin(case: Case, number: int, now: datetime) -> str:
             state=AttemptState.PENDING,
             created_at=now,
         )
-        prepared.insert(made)
+        prepared.insert(attempt)
         text = new_token(run) if number == 1 else ""
         if run.retry_at is not None:
             Run.objects.filter(pk=run.pk, state=run.state).update(retry_at=None, reason="", message="")
             run.retry_at, run.reason, run.message = None, "", ""
             run_changed(run, "overview")
-    case.attempts.append(made)
+    case.attempts.append(attempt)
     return text
 
 
@@ -115,12 +115,12 @@ def new_token(run: Run) -> str:
 
 def ending(state: AttemptState | None, reason: str, message: str) -> dict[str, Any]:
     """The columns that tell what an attempt is and why, shortened to what they hold."""
-    found: dict[str, Any] = {"reason": reason[:MAX_REASON], "message": message[:MAX_MESSAGE]}
+    fields: dict[str, Any] = {"reason": reason[:MAX_REASON], "message": message[:MAX_MESSAGE]}
     if state is not None:
-        found["state"] = state
+        fields["state"] = state
     if state == AttemptState.FAILED:
-        found["cause"] = cause_of(reason, message)
-    return found
+        fields["cause"] = cause_of(reason, message)
+    return fields
 
 
 def record(case: Case, now: datetime, changes: Mapping[str, Any] | None = None, *, why: str = "") -> None:

@@ -38,12 +38,12 @@ def launch(case: Case, attempt: Attempt, client: KubeClient, token: str, now: da
     try:
         job = _job(case, attempt, now)
         _secret(case.run, client, token)
-        made = _create(client, job, case.run)
+        created = _create(client, job, case.run)
     except Invalid as error:
         raise RefusedError("Invalid", error.sentence) from error
     except kube.Invalid as error:
         raise RefusedError(error.reason, error.message) from error
-    return str((made.get("metadata") or {}).get("uid") or "")
+    return str((created.get("metadata") or {}).get("uid") or "")
 
 
 def _job(case: Case, attempt: Attempt, now: datetime) -> dict[str, Any]:
@@ -69,18 +69,18 @@ def _secret(run: Run, client: KubeClient, token: str) -> None:
     if token and _is_new(client, _with(run, token), project):
         return
     try:
-        found = client.get("v1", "Secret", name, run.namespace)
+        secret = client.get("v1", "Secret", name, run.namespace)
     except kube.NotFound:
-        found = None
-    if found is not None:
-        if not manifests.is_ours(found, run.pk, run.uid):
+        secret = None
+    if secret is not None:
+        if not manifests.is_ours(secret, run.pk, run.uid):
             raise RefusedError(NAME_TAKEN, f"Secret {name} in {run.namespace} is another Flotilla's, or a person's.")
-        if _keeps(found, run):
+        if _keeps(secret, run):
             return
     with transaction.atomic():
         revoke_tokens(run_uid=run.uid)
         text = new_token(run)
-    if found is not None:
+    if secret is not None:
         client.apply(_with(run, text))
     else:
         _in_namespace(client, _with(run, text), project)
@@ -132,10 +132,10 @@ def _create(client: KubeClient, job: dict[str, Any], run: Run) -> dict[str, Any]
     try:
         return client.create(job)
     except kube.AlreadyExists:
-        found = client.get("batch/v1", "Job", name, namespace)
-    if not manifests.is_ours(found, run.pk, run.uid):
+        existing = client.get("batch/v1", "Job", name, namespace)
+    if not manifests.is_ours(existing, run.pk, run.uid):
         raise RefusedError(NAME_TAKEN, f"Job {name} in {namespace} is another Flotilla's, or a person's.")
-    return found
+    return existing
 
 
 def remove_secret(run: Run, client: KubeClient) -> None:

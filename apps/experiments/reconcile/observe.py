@@ -44,11 +44,11 @@ def look(run: Run, attempt: Attempt, client: KubeClient) -> JobSeen | None:
         return None
     pods = client.list("v1", "Pod", attempt.namespace, label_selector=f"{RUN}={run.pk}")
     warnings = [] if pods else _warnings(attempt)
-    found = see(job, pods, warnings, _silent(attempt, pods), remembered(attempt.pods), _unmade(attempt, pods))
-    if found.outcome == "Failed" and found.failing is None:
+    sight = see(job, pods, warnings, _silent(attempt, pods), remembered(attempt.pods), _unmade(attempt, pods))
+    if sight.outcome == "Failed" and sight.failing is None:
         # It was deleted before we looked; but the watcher sees every change.
-        return replace(found, pods=watched(attempt) or found.pods)
-    return found
+        return replace(sight, pods=watched(attempt) or sight.pods)
+    return sight
 
 
 def watched(attempt: Attempt) -> tuple[PodSeen, ...]:
@@ -82,13 +82,13 @@ def _watched(attempt: Attempt) -> Iterator[PodSeen]:
 def _find(run: Run, attempt: Attempt, client: KubeClient) -> Object | None:
     where = ("batch/v1", "Job", attempt.job_name, attempt.namespace)
     try:
-        found = client.get(*where)
+        job = client.get(*where)
     except NotFound:
         if client.absent(*where):
             return None
-        found = client.get(*where)
+        job = client.get(*where)
     # A Job of that name which is another Flotilla's is not the one that we look for.
-    return found if manifests.is_ours(found, run.pk, run.uid) else None
+    return job if manifests.is_ours(job, run.pk, run.uid) else None
 
 
 def _silent(attempt: Attempt, pods: Sequence[Object]) -> list[str]:
@@ -137,8 +137,8 @@ def last_lines(attempt: Attempt, client: KubeClient, job: JobSeen | None) -> tup
     """The pod that explains most, and the end of its log; two empty texts where it can't be had, which fails no run."""
     if job is None:
         return "", ""
-    told = job.failing
-    pod = told if told is not None and not told.gone else next(iter(job.present), None)
+    failing = job.failing
+    pod = failing if failing is not None and not failing.gone else next(iter(job.present), None)
     if pod is None or pod.silent or pod.phase == "Pending":
         return "", ""
     try:

@@ -62,46 +62,46 @@ class TextIn(Func):
         super().__init__(column, Cast(Value(key), TextField()))
 
 
-def refused(found: Comparison, try_these: str = "") -> Invalid:
+def refused(comparison: Comparison, try_these: str = "") -> Invalid:
     """A comparison that can't be made here."""
     hint = f" Try {try_these}." if try_these else ""
-    return Invalid(f"Invalid filter: '{found.key[:100]}' can't be compared by {found.op} so.{hint}")
+    return Invalid(f"Invalid filter: '{comparison.key[:100]}' can't be compared by {comparison.op} so.{hint}")
 
 
-def text(column: str, found: Comparison) -> Q:
+def text(column: str, comparison: Comparison) -> Q:
     """A column of text. Raises Invalid."""
-    negated = found.op in ("!=", "NOT IN")
-    op = {"!=": "=", "NOT IN": "IN"}.get(found.op, found.op)
-    if op not in _TEXT or not isinstance(found.value, tuple if op == "IN" else str):
-        raise refused(found)
-    holds = Q(**{f"{column}__{_TEXT[op]}": found.value})
+    negated = comparison.op in ("!=", "NOT IN")
+    op = {"!=": "=", "NOT IN": "IN"}.get(comparison.op, comparison.op)
+    if op not in _TEXT or not isinstance(comparison.value, tuple if op == "IN" else str):
+        raise refused(comparison)
+    holds = Q(**{f"{column}__{_TEXT[op]}": comparison.value})
     return Q(**{f"{column}__isnull": False}) & ~holds if negated else holds
 
 
-def optional_text(column: str, found: Comparison) -> Q:
+def optional_text(column: str, comparison: Comparison) -> Q:
     """A column of text which rows may lack, as tags and params: IS NULL and IS NOT NULL ask for that."""
-    if found.op in ("IS NULL", "IS NOT NULL"):
-        return Q(**{f"{column}__isnull": found.op == "IS NULL"})
-    return text(column, found)
+    if comparison.op in ("IS NULL", "IS NOT NULL"):
+        return Q(**{f"{column}__isnull": comparison.op == "IS NULL"})
+    return text(column, comparison)
 
 
-def number(column: str, value: Any, found: Comparison) -> Q:
+def number(column: str, value: Any, comparison: Comparison) -> Q:
     """A column of numbers, compared with `value`. Raises Invalid for another comparator than those of numbers."""
-    if found.op == "!=":
+    if comparison.op == "!=":
         return Q(**{f"{column}__isnull": False}) & ~Q(**{column: value})
-    if found.op not in NUMERIC:
-        raise refused(found)
-    return Q(**{f"{column}__{NUMERIC[found.op]}": value})
+    if comparison.op not in NUMERIC:
+        raise refused(comparison)
+    return Q(**{f"{column}__{NUMERIC[comparison.op]}": value})
 
 
-def time(column: str, found: Comparison) -> Q:
+def time(column: str, comparison: Comparison) -> Q:
     """A column of times, compared with milliseconds since the epoch as clients are shown them. Raises Invalid."""
-    if not isinstance(found.value, float) or (found.op != "!=" and found.op not in NUMERIC):
-        raise refused(found)
+    if not isinstance(comparison.value, float) or (comparison.op != "!=" and comparison.op not in NUMERIC):
+        raise refused(comparison)
     # A time is shown as the millisecond that it lies in.
-    begins, ends = _moment(found.value), _moment(found.value, after=True)
+    begins, ends = _moment(comparison.value), _moment(comparison.value, after=True)
     within = Q(**{f"{column}__gte": begins, f"{column}__lt": ends})
-    if not found.value.is_integer():
+    if not comparison.value.is_integer():
         within = Q(pk__in=())
     return {
         "=": within,
@@ -110,7 +110,7 @@ def time(column: str, found: Comparison) -> Q:
         "<=": Q(**{f"{column}__lt": ends}),
         ">": Q(**{f"{column}__gte": ends}),
         ">=": Q(**{f"{column}__gte": begins}),
-    }[found.op]
+    }[comparison.op]
 
 
 def _moment(milliseconds: float, *, after: bool = False) -> datetime:

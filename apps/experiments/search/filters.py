@@ -85,10 +85,10 @@ def parse_orderings(texts: Sequence[str]) -> list[Ordering]:
     """All of `order_by`; what is named again can't tell any two apart, and is left out. Raises Invalid."""
     if len(texts) > MAX_ORDERS:
         raise Invalid(f"At most {MAX_ORDERS} order_by clauses are supported.")
-    found: dict[tuple[str, str], Ordering] = {}
+    orderings: dict[tuple[str, str], Ordering] = {}
     for order in map(parse_ordering, texts):
-        found.setdefault((order.kind, order.key), order)
-    return list(found.values())
+        orderings.setdefault((order.kind, order.key), order)
+    return list(orderings.values())
 
 
 class _Parser:
@@ -132,12 +132,12 @@ class _Parser:
         return text.upper()
 
     def conditions(self) -> list[Comparison]:
-        found = [self._condition()]
+        comparisons = [self._condition()]
         while not self.done:
             if not self.keyword("AND"):
                 raise self._wrong(f"'AND' is missing before {self._tokens[self._next][1]!r}; 'OR' is not supported")
-            found.append(self._condition())
-        return found
+            comparisons.append(self._condition())
+        return comparisons
 
     def identifier(self) -> tuple[str, str]:
         kind, text = self._take("name", "word", "string")
@@ -171,12 +171,12 @@ class _Parser:
     def _values(self) -> tuple[str, ...]:
         if self._take("mark")[1] != "(":
             raise self._wrong("IN needs a list in parentheses")
-        found = [self._take("string")[1][1:-1]]
+        strings = [self._take("string")[1][1:-1]]
         while (mark := self._take("mark")[1]) == ",":
-            found.append(self._take("string")[1][1:-1])
+            strings.append(self._take("string")[1][1:-1])
         if mark != ")":
             raise self._wrong("the list of IN does not end")
-        return tuple(found)
+        return tuple(strings)
 
 
 def _unquoted(text: str) -> str:

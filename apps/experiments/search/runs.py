@@ -50,15 +50,15 @@ class RunSearch:
         rows = Run.objects.filter(experiment_id__in=self._experiments).alias(shown_start=SHOWN_START)
         if active is not None:
             rows = rows.filter(deleted_at__isnull=active)
-        for found in parse_filter(filter_text):
-            rows = rows.filter(self._condition(found))
+        for comparison in parse_filter(filter_text):
+            rows = rows.filter(self._condition(comparison))
         self.rows: QuerySet[Run] = rows
         self._orders = parse_orderings(order_by)
 
     def page(self, size: int, token: str = "") -> Page:
         """The primary keys of at most `size` runs, and the tokens that lead on and back. Raises Invalid."""
-        found = keyset.page(self._parts(), size, token)
-        return Page([row["pk"] for row in found.rows], found.previous, found.next)
+        rows_page = keyset.page(self._parts(), size, token)
+        return Page([row["pk"] for row in rows_page.rows], rows_page.previous, rows_page.next)
 
     def _parts(self) -> list[Part]:
         """One query, or, ordered by a metric first, those with a number, with NaN, and without the metric.
@@ -95,31 +95,31 @@ class RunSearch:
         values = {key.name for key in keys} - {"uid", "shown_start"}
         return Part(rows.annotate(shown_start=SHOWN_START).values("pk", "uid", "shown_start", *sorted(values)), keys)
 
-    def _condition(self, found: Comparison) -> Q:
-        if found.kind == "attribute":
-            return _attribute(found)
-        if found.kind == "dataset":
+    def _condition(self, comparison: Comparison) -> Q:
+        if comparison.kind == "attribute":
+            return _attribute(comparison)
+        if comparison.kind == "dataset":
             # No run has one: Flotilla does not keep what runs were trained on.
             return Q(pk__in=())
-        table: Any = {"metric": LatestMetric, "param": Param, "tag": Tag}[found.kind]
-        values = table.objects.filter(experiment_id__in=self._experiments, key=found.key)
-        if found.op in ("IS NULL", "IS NOT NULL"):
+        table: Any = {"metric": LatestMetric, "param": Param, "tag": Tag}[comparison.kind]
+        values = table.objects.filter(experiment_id__in=self._experiments, key=comparison.key)
+        if comparison.op in ("IS NULL", "IS NOT NULL"):
             having = Q(pk__in=values.values("run_id"))
-            return ~having if found.op == "IS NULL" else having
-        if found.kind == "metric":
-            if not isinstance(found.value, float):
-                raise Invalid(f"Invalid filter: metrics.{found.key} is compared with a number.")
-            holds = conditions.number("value", found.value, found)
+            return ~having if comparison.op == "IS NULL" else having
+        if comparison.kind == "metric":
+            if not isinstance(comparison.value, float):
+                raise Invalid(f"Invalid filter: metrics.{comparison.key} is compared with a number.")
+            holds = conditions.number("value", comparison.value, comparison)
             # NaN is greater than all for Postgres, but for people it is only different from any number.
-            values = values.filter(holds) if found.op == "!=" else values.filter(holds, value__lt=_NAN)
-        elif not isinstance(found.value, str | tuple):
-            raise Invalid(f"Invalid filter: {found.kind}s.{found.key} is compared with a string in quotes.")
+            values = values.filter(holds) if comparison.op == "!=" else values.filter(holds, value__lt=_NAN)
+        elif not isinstance(comparison.value, str | tuple):
+            raise Invalid(f"Invalid filter: {comparison.kind}s.{comparison.key} is compared with a string in quotes.")
         else:
-            values = values.filter(conditions.text("value", found))
-            if found.op == "=":
+            values = values.filter(conditions.text("value", comparison))
+            if comparison.op == "=":
                 # The index holds the head of the value.
                 head = Left("value", INDEXED_CHARS)
-                values = values.alias(head=head).filter(head=str(found.value)[:INDEXED_CHARS])
+                values = values.alias(head=head).filter(head=str(comparison.value)[:INDEXED_CHARS])
         return Q(pk__in=values.values("run_id"))
 
 
@@ -158,30 +158,30 @@ def _artifact_uri() -> Concat:
     return Concat(Value("mlflow-artifacts:/"), experiment, Value("/"), "uid", Value("/artifacts"))
 
 
-def _attribute(found: Comparison) -> Q:
-    key = found.key.lower()
+def _attribute(comparison: Comparison) -> Q:
+    key = comparison.key.lower()
     if key in _TEXTS:
-        return conditions.text(_TEXTS[key], found)
+        return conditions.text(_TEXTS[key], comparison)
     if key in _TIMES:
-        return conditions.time(_TIMES[key], found)
+        return conditions.time(_TIMES[key], comparison)
     if key == "artifact_uri":
         rows = Run.objects.alias(uri=_artifact_uri())
-        return Q(pk__in=rows.filter(conditions.text("uri", found)).values("pk"))
-    if key == "status" and isinstance(found.value, str | tuple):
-        return Q(state__in=[state for state, status in MLFLOW_STATUS.items() if _holds(found, status)])
-    raise conditions.refused(found, "run_id, run_name, status, start_time")
+        return Q(pk__in=rows.filter(conditions.text("uri", comparison)).values("pk"))
+    if key == "status" and isinstance(comparison.value, str | tuple):
+        return Q(state__in=[state for state, status in MLFLOW_STATUS.items() if _holds(comparison, status)])
+    raise conditions.refused(comparison, "run_id, run_name, status, start_time")
 
 
-def _holds(found: Comparison, status: str) -> bool:
-    if isinstance(found.value, tuple):
-        return (status in found.value) == (found.op == "IN")
-    value = str(found.value)
+def _holds(comparison: Comparison, status: str) -> bool:
+    if isinstance(comparison.value, tuple):
+        return (status in comparison.value) == (comparison.op == "IN")
+    value = str(comparison.value)
     tests: dict[str, Callable[[], bool]] = {
         "=": lambda: status == value,
         "!=": lambda: status != value,
         "LIKE": lambda: matcher(value, ignore_case=False)(status),
         "ILIKE": lambda: matcher(value, ignore_case=True)(status),
     }
-    if found.op not in tests:
+    if comparison.op not in tests:
         raise Invalid("Invalid filter: a status is compared by =, !=, LIKE, ILIKE and IN.")
-    return tests[found.op]()
+    return tests[comparison.op]()

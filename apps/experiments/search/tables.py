@@ -86,24 +86,24 @@ def experiments(rows: QuerySet[Experiment], filter_text: str, order_by: Sequence
 
 def models(rows: QuerySet[RegisteredModel], filter_text: str, order_by: Sequence[str]) -> Part:
     """Registered models by name and tags, in the order of their names unless ordered otherwise. Raises Invalid."""
-    found = parse_filter(filter_text)
-    if not _asks_for_prompts(found):
-        rows, found = rows.exclude(tags__contains={IS_PROMPT: "true"}), _without_prompts(found)
+    comparisons = parse_filter(filter_text)
+    if not _asks_for_prompts(comparisons):
+        rows, comparisons = rows.exclude(tags__contains={IS_PROMPT: "true"}), _without_prompts(comparisons)
     rows = rows.annotate(plain_name=Collate("name", _PLAIN))
-    return _part(_matching(rows, found, _MODELS), _MODELS, parse_orderings(order_by), [Key("plain_name")])
+    return _part(_matching(rows, comparisons, _MODELS), _MODELS, parse_orderings(order_by), [Key("plain_name")])
 
 
 def versions(rows: QuerySet[ModelVersion], filter_text: str, order_by: Sequence[str]) -> Part:
     """Model versions by the model's name, the run, the source and tags; what changed last comes first unless ordered
     otherwise. Raises Invalid."""
-    found, orders = parse_filter(filter_text), parse_orderings(order_by)
-    if not _asks_for_prompts(found):
+    comparisons, orders = parse_filter(filter_text), parse_orderings(order_by)
+    if not _asks_for_prompts(comparisons):
         prompts = ModelVersion.objects.filter(tags__contains={IS_PROMPT: "true"}).values("model")
-        rows, found = rows.exclude(model__in=prompts), _without_prompts(found)
+        rows, comparisons = rows.exclude(model__in=prompts), _without_prompts(comparisons)
     usual = [] if orders else [Key("updated_at", datetime, descending=True)]
     ends = [*usual, Key("plain_name"), Key("version", int, descending=True)]
     rows = rows.annotate(plain_name=Collate("model__name", _PLAIN))
-    return _part(_matching(rows, found, _VERSIONS), _VERSIONS, orders, ends)
+    return _part(_matching(rows, comparisons, _VERSIONS), _VERSIONS, orders, ends)
 
 
 def logged_models(rows: QuerySet[LoggedModel], filter_text: str, orders: Sequence[Ordering]) -> Part:
@@ -112,22 +112,22 @@ def logged_models(rows: QuerySet[LoggedModel], filter_text: str, orders: Sequenc
     Raises Invalid.
     """
     # None has metrics of its own, so that none is told from another by them.
-    told = [order for order in orders if order.kind != "metric"]
+    orders_of_columns = [order for order in orders if order.kind != "metric"]
     ends = [Key("created_at", datetime, descending=True), Key("uid")]
-    return _part(_matching(rows, parse_filter(filter_text), _LOGGED), _LOGGED, told, ends)
+    return _part(_matching(rows, parse_filter(filter_text), _LOGGED), _LOGGED, orders_of_columns, ends)
 
 
-def _asks_for_prompts(found: Iterable[Comparison]) -> bool:
-    first = next((each for each in found if (each.kind, each.key) == ("tag", IS_PROMPT)), None)
+def _asks_for_prompts(comparisons: Iterable[Comparison]) -> bool:
+    first = next((each for each in comparisons if (each.kind, each.key) == ("tag", IS_PROMPT)), None)
     return first is not None and (first.op, str(first.value).lower()) in (("=", "true"), ("!=", "false"))
 
 
-def _without_prompts(found: Iterable[Comparison]) -> list[Comparison]:
-    return [each for each in found if (each.kind, each.key) != ("tag", IS_PROMPT)]
+def _without_prompts(comparisons: Iterable[Comparison]) -> list[Comparison]:
+    return [each for each in comparisons if (each.kind, each.key) != ("tag", IS_PROMPT)]
 
 
-def _matching(rows: QuerySet[Any], found: Iterable[Comparison], table: Table) -> QuerySet[Any]:
-    for number, each in enumerate(found):
+def _matching(rows: QuerySet[Any], comparisons: Iterable[Comparison], table: Table) -> QuerySet[Any]:
+    for number, each in enumerate(comparisons):
         if each.kind in table.objects:
             alias = f"text{number}"
             rows = rows.alias(**{alias: TextIn(table.objects[each.kind], each.key)})
@@ -141,29 +141,29 @@ def _matching(rows: QuerySet[Any], found: Iterable[Comparison], table: Table) ->
     return rows
 
 
-def _attribute(found: Comparison, table: Table) -> Q:
-    key = found.key.lower()
+def _attribute(comparison: Comparison, table: Table) -> Q:
+    key = comparison.key.lower()
     if key in table.texts:
-        return conditions.text(table.texts[key], found)
+        return conditions.text(table.texts[key], comparison)
     if key in table.times:
-        return conditions.time(table.times[key], found)
+        return conditions.time(table.times[key], comparison)
     if key in table.numbers:
-        return conditions.number(table.numbers[key], _whole(found), found)
-    if key in table.ids and found.op in ("=", "!=", "IN", "NOT IN"):
-        values = found.value if isinstance(found.value, tuple) else (found.value,)
-        among = Q(**{f"{table.ids[key]}__in": [_whole(replace(found, value=value)) for value in values]})
-        return among if found.op in ("=", "IN") else ~among
-    raise conditions.refused(found, ", ".join([*table.texts, *table.times, *table.numbers, *table.ids]))
+        return conditions.number(table.numbers[key], _whole(comparison), comparison)
+    if key in table.ids and comparison.op in ("=", "!=", "IN", "NOT IN"):
+        values = comparison.value if isinstance(comparison.value, tuple) else (comparison.value,)
+        among = Q(**{f"{table.ids[key]}__in": [_whole(replace(comparison, value=value)) for value in values]})
+        return among if comparison.op in ("=", "IN") else ~among
+    raise conditions.refused(comparison, ", ".join([*table.texts, *table.times, *table.numbers, *table.ids]))
 
 
-def _whole(found: Comparison) -> int:
+def _whole(comparison: Comparison) -> int:
     """A whole number, which may be written in quotes. Raises Invalid."""
-    value = found.value
+    value = comparison.value
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 19:
         return int(value)
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
-    raise Invalid(f"Invalid filter: {found.key[:100]} is compared with a whole number.")
+    raise Invalid(f"Invalid filter: {comparison.key[:100]} is compared with a whole number.")
 
 
 def _part(rows: QuerySet[Any], table: Table, orders: Sequence[Ordering], ends: Sequence[Key]) -> Part:

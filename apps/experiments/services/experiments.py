@@ -41,15 +41,18 @@ def create_experiments(
     ]
     try:
         with transaction.atomic():
-            made = Experiment.objects.bulk_create(rows)
+            experiments = Experiment.objects.bulk_create(rows)
             audit.record_all(
-                principal=principal, action="experiment.create", found=[(row, None) for row in made], project=project
+                principal=principal,
+                action="experiment.create",
+                objects=[(row, None) for row in experiments],
+                project=project,
             )
             hint("runs", project.pk)
     except IntegrityError as error:
         listed = ", ".join(repr(row.name) for row in rows)
         raise Conflict(f"Experiment {listed} exists already in project {project.name}.", field="name") from error
-    return made
+    return experiments
 
 
 def _checked_name(name: str) -> str:

@@ -55,16 +55,18 @@ def pick_clusters(names: Iterable[str | None]) -> dict[str | None, Cluster]:
     Raises Missing, Conflict or Invalid, saying which there are.
     """
     asked = set(names)
-    found: dict[str | None, Cluster] = {}
+    clusters: dict[str | None, Cluster] = {}
     named = sorted(name for name in asked if name is not None)
     if named:
-        found.update({row.name: row for row in _clusters(named) if row.enabled})
-        missing = [name for name in named if name not in found]
+        clusters.update({row.name: row for row in _clusters(named) if row.enabled})
+        missing = [name for name in named if name not in clusters]
         if missing:
             raise _unusable(missing[0])
     if None in asked:
-        found[None] = _only_one(list(Cluster.objects.filter(enabled=True).only("name", "labels").order_by("name")[:21]))
-    return found
+        clusters[None] = _only_one(
+            list(Cluster.objects.filter(enabled=True).only("name", "labels").order_by("name")[:21])
+        )
+    return clusters
 
 
 def _unusable(name: str) -> FlotillaError:
@@ -94,23 +96,25 @@ def experiments_for(*, principal: Principal, project: Project, names: Iterable[s
     require_role(principal, project, Role.DEVELOPER)
     # In one order, so that two launches that make the same ones can't wait for each other.
     asked = sorted(set(names))
-    found = _known(project, asked)
+    experiments = _known(project, asked)
     for tries_left in reversed(range(_TRIES)):
-        new = [name for name in asked if name not in found]
+        new = [name for name in asked if name not in experiments]
         if not new:
             break
         try:
-            found |= {row.name: row for row in create_experiments(principal=principal, project=project, names=new)}
+            experiments |= {
+                row.name: row for row in create_experiments(principal=principal, project=project, names=new)
+            }
         except Conflict:
             if not tries_left:
                 raise
             # Somebody made one of them meanwhile, which is as good.
-            found = _known(project, asked)
-    for row in found.values():
+            experiments = _known(project, asked)
+    for row in experiments.values():
         if row.deleted_at is not None:
             raise Conflict(f"Experiment {row.name!r} is deleted.", hint="Restore it, or choose another name.")
         row.project = project
-    return found
+    return experiments
 
 
 @transaction.atomic
@@ -192,7 +196,7 @@ def _launch(principal: Principal, project: Project, asked: Sequence[Launch]) -> 
     audit.record_all(
         principal=principal,
         action="run.launch",
-        found=[(run, {"spec": run.spec, "cluster": run.cluster.name if run.cluster else None}) for run in runs],
+        objects=[(run, {"spec": run.spec, "cluster": run.cluster.name if run.cluster else None}) for run in runs],
         project=project,
     )
     for run in runs:
@@ -262,7 +266,9 @@ def preview_runs(
     clusters = pick_clusters(names)
     check_all_fit((clusters[name], size) for name, size in zip(names, sizes, strict=True))
     home = namespace_of(project.name)
-    return [made for spec in specs for made in (run_namespace(project.name, home), _preview(project, home, spec))]
+    return [
+        manifest for spec in specs for manifest in (run_namespace(project.name, home), _preview(project, home, spec))
+    ]
 
 
 def _preview(project: Project, namespace_name: str, spec: RunSpec) -> dict[str, Any]:

@@ -33,14 +33,14 @@ def create_model(
     name = _checked_name(name)
     try:
         with transaction.atomic():
-            made = RegisteredModel.objects.create(
+            model = RegisteredModel.objects.create(
                 project=project, name=name, description=description, tags=tags or {}, created_by=author(principal)
             )
-            audit.record(principal=principal, action="model.create", obj=made, project=project)
+            audit.record(principal=principal, action="model.create", obj=model, project=project)
             hint("models", project.pk)
     except IntegrityError as error:
         raise Conflict(f"Model {name!r} exists already in project {project.name}.", field="name") from error
-    return made
+    return model
 
 
 def _checked_name(name: str) -> str:
@@ -110,7 +110,7 @@ def create_version(
         if model is None:
             raise Missing(f"There is no model {model_name!r} in project {project.name}.", field="name")
         put(model, last_version=model.last_version + 1)
-        made = ModelVersion.objects.create(
+        version = ModelVersion.objects.create(
             model=model,
             version=model.last_version,
             run=run,
@@ -124,14 +124,14 @@ def create_version(
         audit.record(
             principal=principal,
             action="model.version",
-            obj=made,
+            obj=version,
             project=project,
             after={"source": source, "run": run.uid if run else ""},
         )
         hint("models", project.pk)
         if run is not None:
             hint(f"run:{run.pk}", project.pk)
-    return made
+    return version
 
 
 def _require_files(run: Run | None, logged_model: LoggedModel | None, path: str) -> None:
@@ -164,7 +164,7 @@ def set_alias(*, principal: Principal, version: ModelVersion, alias: str) -> Mod
     model = held(version.model)
     version = held(version)
     old = ModelAlias.objects.filter(model=model, name=alias).select_related("version").first()
-    made, _ = ModelAlias.objects.update_or_create(model=model, name=alias, defaults={"version": version})
+    row, _ = ModelAlias.objects.update_or_create(model=model, name=alias, defaults={"version": version})
     _touched(model)
     audit.record(
         principal=principal,
@@ -174,7 +174,7 @@ def set_alias(*, principal: Principal, version: ModelVersion, alias: str) -> Mod
         before={alias: old.version.version} if old else None,
         after={alias: version.version},
     )
-    return made
+    return row
 
 
 @transaction.atomic

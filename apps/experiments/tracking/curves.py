@@ -40,12 +40,12 @@ def grown_keys(run_pks: Iterable[int]) -> set[str]:
 
 def curves(run_pks: Iterable[int], keys: Iterable[str], *, limit: int) -> dict[tuple[int, str], list[Point]]:
     """The curve of each run and metric, of at most about `limit` points, in the order of steps and times."""
-    found: dict[tuple[int, str], list[Point]] = {}
+    points: dict[tuple[int, str], list[Point]] = {}
     with connection.cursor() as cursor:
         cursor.execute(_THINNED, [list(run_pks), list(keys), limit])
         for run_id, key, step, timestamp, value in cursor.fetchall():
-            found.setdefault((run_id, key), []).append((step, timestamp, value))
-    return found
+            points.setdefault((run_id, key), []).append((step, timestamp, value))
+    return points
 
 
 # By the key of the table, which is the order of the points.
@@ -117,11 +117,11 @@ def recent_values(metrics: Iterable[tuple[int, str]], *, last: int, limit: int) 
     One query that reads `last` points a run, however many steps the metric has, or none.
     """
     pairs = list(metrics)
-    found: dict[int, list[float]] = {}
+    values_of: dict[int, list[float]] = {}
     if not pairs:
-        return found
+        return values_of
     with connection.cursor() as cursor:
         cursor.execute(_RECENT, [[pk for pk, _ in pairs], [key for _, key in pairs], last, limit])
         for run_pk, value in cursor.fetchall():
-            found.setdefault(run_pk, []).append(value)
-    return found
+            values_of.setdefault(run_pk, []).append(value)
+    return values_of

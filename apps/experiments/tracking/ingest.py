@@ -130,10 +130,10 @@ def _list(body: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     return value
 
 
-def _limit(what: str, count: int, limit: int) -> None:
+def _limit(kind: str, count: int, limit: int) -> None:
     if count > limit:
         raise Invalid(
-            f"A batch logging request can contain at most {limit} {what}. Got {count} {what}. Please split up {what} "
+            f"A batch logging request can contain at most {limit} {kind}. Got {count} {kind}. Please split up {kind} "
             "across multiple requests and try again."
         )
 

@@ -63,8 +63,8 @@ class Try:
 
 
 def _try(run: Run, attempt: Attempt, known: dict[str, Pod]) -> Try:
-    told = why_of_attempt(run, attempt)
-    why = told.sentence if told is not None else attempt.message
+    reading = why_of_attempt(run, attempt)
+    why = reading.sentence if reading is not None else attempt.message
     pods = [
         PodRow(
             str(pod["name"]),
@@ -141,8 +141,8 @@ class RunBoard:
     def curves(self) -> list[Curve]:
         """A chart for each metric that has more than one point, the most telling first."""
         keys = [metric.key for metric in self.metrics][: MAX_CHARTS * 2]
-        found = selectors.metric_series(self.run.pk, keys, limit=CHART_POINTS)
-        grown = [series for series in found if len(series.points) > 1][:MAX_CHARTS]
+        every_series = selectors.metric_series(self.run.pk, keys, limit=CHART_POINTS)
+        grown = [series for series in every_series if len(series.points) > 1][:MAX_CHARTS]
         return [
             Curve(series.key, f"metric-{number}", charts.metric_chart(series.key, series.points), len(series.points))
             for number, series in enumerate(grown)

@@ -53,10 +53,10 @@ class RunTable:
         except Invalid as error:
             self.error = error.sentence
             return NumberedPage([], 0)
-        found, first = page_at(self._query.get("page", ""), PER_PAGE, search.page)
-        runs = {run.pk: run for run in selectors.with_values(selectors.runs(pk__in=found.rows))}
-        shown = [runs[pk] for pk in found.rows if pk in runs]
-        return NumberedPage(shown, search.rows.count(), first, PER_PAGE, found.previous, found.next)
+        keys, first = page_at(self._query.get("page", ""), PER_PAGE, search.page)
+        runs = {run.pk: run for run in selectors.with_values(selectors.runs(pk__in=keys.rows))}
+        shown = [runs[pk] for pk in keys.rows if pk in runs]
+        return NumberedPage(shown, search.rows.count(), first, PER_PAGE, keys.previous, keys.next)
 
     @cached_property
     def _search(self) -> RunSearch:
@@ -69,8 +69,8 @@ class RunTable:
         return search
 
     def _order(self) -> list[str]:
-        wanted = self._query.get("sort", "")
-        key, direction = wanted.removeprefix("-"), "DESC" if wanted.startswith("-") else "ASC"
+        sort = self._query.get("sort", "")
+        key, direction = sort.removeprefix("-"), "DESC" if sort.startswith("-") else "ASC"
         kind, _, name = key.partition(".")
         if kind in ("metrics", "params") and name and "`" not in name:
             return [f"{kind}.`{name}` {direction}"]
@@ -117,8 +117,8 @@ class RunTable:
     @cached_property
     def metric(self) -> str:
         """The metric that is drawn."""
-        wanted = self._query.get("metric", "")
-        return wanted if wanted in self.metric_keys else next(iter(self.metric_keys), "")
+        key = self._query.get("metric", "")
+        return key if key in self.metric_keys else next(iter(self.metric_keys), "")
 
     @cached_property
     def drawn(self) -> list[Run]:
@@ -129,9 +129,9 @@ class RunTable:
     @cached_property
     def curves(self) -> dict[str, list[Point]]:
         """The points of the drawn metric by the runs' names; runs without any are left out."""
-        found = curves([run.pk for run in self.drawn], [self.metric], limit=CHART_POINTS)
+        points_of = curves([run.pk for run in self.drawn], [self.metric], limit=CHART_POINTS)
         names = _unique_names(self.drawn)
-        return {names[pk]: points for (pk, _), points in found.items()}
+        return {names[pk]: points for (pk, _), points in points_of.items()}
 
     @property
     def chart(self) -> Any:
@@ -163,4 +163,4 @@ def prominence(column: str) -> tuple[int, str]:
 def _cell(run: Run, column: str) -> Cell:
     kind, _, key = column.partition(".")
     values: Any = run.params.all() if kind == "params" else run.latest_metrics.all()
-    return Cell(next((found.value for found in values if found.key == key), None), kind == "metrics")
+    return Cell(next((row.value for row in values if row.key == key), None), kind == "metrics")
