@@ -1,4 +1,4 @@
-"""System checks: what is wrong with the settings, in a sentence that says what to do."""
+"""System checks: problems of the settings, each in a sentence that says what to do."""
 
 from collections.abc import Iterable
 from typing import Any

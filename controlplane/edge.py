@@ -23,7 +23,7 @@ from django.db import close_old_connections
 from controlplane.bodylimit import App, Receive, Scope, Send, TooLargeError
 
 EVENTS = "/events"
-# Of an answer, so much at most is read at once; what is shorter needs no second turn on a thread.
+# At most so much of an answer is read at once. A shorter one needs no second turn on a thread.
 PART_BYTES = 256 * 1024
 # A file of which nothing comes for so long is given up, and with it the thread that waits for it.
 SILENCE_SECONDS = 60.0
@@ -39,7 +39,7 @@ Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 @dataclass
 class Answer:
-    """What the application said. `rest` is what remains to be read of a long answer; None when `body` is all of it."""
+    """The application's answer. `rest` gives the unread rest of a long one; None when `body` is all of it."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
@@ -228,7 +228,7 @@ async def _gather(receive: Receive, limit: int) -> tuple[bytes, str]:
 
 
 def _in_own_context(call: Callable[[Environ], Answer], environ: Environ) -> Answer:
-    """What one request leaves in context variables (the log's request id, say) is not there for the next."""
+    """Answer in a new context: values left in context variables (the log's request id, say) end with the request."""
     return contextvars.Context().run(call, environ)
 
 

@@ -36,7 +36,7 @@ CLUSTER_ALLOWED_NETWORKS: list[str] = env.list(
 )
 # Runs on a cluster to ask whether its pods reach PUBLIC_URL: a shell, and python3, curl or wget.
 REACH_IMAGE = env.str("FLOTILLA_REACH_IMAGE", "curlimages/curl:8.11.1")
-# What serves a model version where a deployment names no image: modelserver/Dockerfile, where clusters pull from.
+# The image that serves a model version where a deployment names none, as clusters pull it: modelserver/Dockerfile.
 MODEL_SERVER_IMAGE = env.str("FLOTILLA_MODEL_SERVER_IMAGE", "flotilla-model-server:1")
 # Where Flotilla itself is installed, where that is a cluster: no project's objects may live there.
 NAMESPACE = env.str("FLOTILLA_NAMESPACE", "")
@@ -200,7 +200,7 @@ WEB_THREADS = env.int("FLOTILLA_WEB_THREADS", 32)
 # Largest artifact that a client may upload in one request, in bytes.
 ARTIFACT_MAX_BYTES = env.int("FLOTILLA_ARTIFACT_MAX_BYTES", 5 * 1024**3)
 
-# What one token, or one person's browser, may ask of the REST API and of the MLflow API.
+# The rate at which one token, or one person's browser, may call the REST API and the MLflow API.
 API_RATE = env.str("FLOTILLA_API_RATE", "6000/min")
 MLFLOW_RATE = env.str("FLOTILLA_MLFLOW_RATE", "60000/min")
 REST_FRAMEWORK = {

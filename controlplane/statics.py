@@ -19,7 +19,7 @@ from whitenoise.compress import Compressor
 from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 FONTS = frozenset(f"unfold/fonts/inter/Inter-{weight}.woff2" for weight in ("Regular", "Medium", "SemiBold"))
-# Of Inter's 2,900 letters: Latin, Greek, and the signs between words. What else there is, is the system's to draw.
+# Of Inter's 2,900 letters: Latin, Greek, and the signs between words. The system's font draws all others.
 LETTERS = (
     *((0x20, 0x17F), (0x386, 0x3CE), (0x2010, 0x2044), (0x20AC, 0x20AC), (0x2122, 0x2122), (0x2190, 0x2193)),
     *((0x2212, 0x2212), (0x221E, 0x221E), (0x2248, 0x2248), (0x2260, 0x2265)),
@@ -46,7 +46,7 @@ class Statics(CompressedManifestStaticFilesStorage):  # type: ignore[misc] # shi
         path.write_bytes(kept("font", whole, lambda: with_letters_of_pages(whole)))
 
     def create_compressor(self, **options: Any) -> Compressor:
-        """What compresses each file."""
+        """The compressor of each file."""
         return _Compressor(**options)
 
 
@@ -63,7 +63,7 @@ class StaticsConfig(StaticFilesConfig):
 
 
 def kept(how: str, source: bytes, make: Callable[[], bytes]) -> bytes:
-    """What `make` makes of `source`; read where it was made before, and kept where that can be written."""
+    """The result of `make` for `source`: read if it was made before, and kept if the folder can be written."""
     said = f"{how} {version('brotli')} {version('fonttools')} {LETTERS} {FEATURES} {QUALITY}\n".encode()
     path = KEPT / hashlib.sha256(said + source).hexdigest()
     try:

@@ -1,1 +1,1 @@
-"""Flotilla's own model server: what the replicas of a deployment run that names no image of its own."""
+"""Flotilla's own model server, for deployments that name no image of their own."""

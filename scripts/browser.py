@@ -1,4 +1,4 @@
-"""Find a Chromium for the browser tests, or get one: what is there, then Playwright's own, then Debian's package.
+"""Find a Chromium for the browser tests, or get one: an installed one, else Playwright's own, else Debian's package.
 
 Prints its path. Exit code 1, with what to do, when none can be had.
 """

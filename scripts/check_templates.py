@@ -19,7 +19,7 @@ FORBIDDEN = {
 
 
 def complaints(path: Path) -> list[str]:
-    """What is wrong with one template's text."""
+    """The problems of one template's text."""
     name = path.relative_to(ROOT).as_posix()
     problems = []
     for number, line in enumerate(path.read_text().splitlines(), start=1):

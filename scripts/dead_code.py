@@ -20,7 +20,7 @@ ROOMS = ("apps", "benchmarks", "controlplane", "examples", "kubevalues", "localc
 WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 DOTTED = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_]\w*)+")
 
-# What the frameworks call or read by its name, in classes that derive from theirs.
+# Names that the frameworks call or read themselves, in classes that derive from theirs.
 OF_FRAMEWORKS = (
     # Django: models, forms, middlewares, commands, the database backend, converters of paths
     *("ordering", "constraints", "indexes", "abstract", "adding", "as_sql", "lookup_name", "requires_system_checks"),

@@ -26,7 +26,7 @@ def install(files: list[str]) -> bool:
 
 
 def _like_pip() -> dict[str, str]:
-    """What uv must know of pip's configuration, which it does not read: the index and the certificates."""
+    """The parts of pip's configuration that uv needs and does not read: the index and the certificates."""
     settings = {}
     for option, variable in (("index-url", "UV_DEFAULT_INDEX"), ("cert", "SSL_CERT_FILE")):
         reply = subprocess.run([*PIP, "config", "get", f"global.{option}"], capture_output=True, text=True, check=False)

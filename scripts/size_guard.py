@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LIMITS = {False: (400, 50), True: (600, 80)}
 MOST_ROOMS = 20
-# What Django and Celery want there, whatever the app is about.
+# Modules that Django and Celery want there, whatever the app is about.
 _FRAMEWORK = {"__init__", "admin", "apps", "management", "migrations", "tasks", "templatetags"}
 
 
@@ -25,7 +25,7 @@ def python_files() -> list[Path]:
 
 
 def oversized(path: Path) -> list[str]:
-    """What is too long in one file, as lines for people."""
+    """The sizes that are too large in one file, as lines for people."""
     name = path.relative_to(ROOT).as_posix()
     module_limit, function_limit = LIMITS[name.startswith("tests/")]
     text = path.read_text()

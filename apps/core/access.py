@@ -1,4 +1,4 @@
-"""Who may do what: the one place where projects and roles are checked. The default is no."""
+"""Permissions: this module alone checks projects and roles. The default is no."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,7 +22,7 @@ _by_name = FindOne(Project, "name")
 
 @dataclass(frozen=True)
 class Principal:
-    """Who asks: a signed-in person, a token of theirs, or a token of a project. Or nobody."""
+    """The caller: a signed-in person, a token of theirs, or a token of a project. Or nobody."""
 
     user: User | None = None
     token: ApiToken | None = None
@@ -131,7 +131,7 @@ def visible_projects(principal: Principal) -> QuerySet[Project]:
 
 
 def may(principal: Principal, project: Project, needed: Role = Role.DEVELOPER) -> bool:
-    """Whether `require_role` would let the caller pass: what a page offers, and what a page leaves out."""
+    """Whether `require_role` would let the caller pass, so that a page offers only the actions that succeed."""
     role = role_in(principal, project)
     return bool(role and role.allows(needed)) and not (principal.read_only and needed is not Role.VIEWER)
 

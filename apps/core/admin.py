@@ -96,7 +96,7 @@ class ServiceAdmin(PlatformAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """The form; what only the service refuses is said in it, with all that was typed, and nothing is written."""
+        """The form. If the service refuses the values, it comes back as typed, with the error; nothing is written."""
         view = super().changeform_view if self.one_transaction else self._changeform_view
         try:
             answer: HttpResponse = view(request, object_id, form_url, extra_context)
@@ -128,7 +128,7 @@ class ServiceAdmin(PlatformAdmin):
 
 
 def told(request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
-    """What the view answers; where a service refuses what was sent, the same page again, with its sentence."""
+    """The view's answer. When a service refuses the values, the same page comes again with its error sentence."""
     try:
         return view()
     except FlotillaError as error:
@@ -353,7 +353,7 @@ class TransitionAdmin(PlatformAdmin):
 
 @admin.register(Work)
 class WorkAdmin(PlatformAdmin):
-    """What is left to do: when each object is looked at next, and how often that has failed."""
+    """The queue of work: when each object is looked at next, and how often that has failed."""
 
     list_display = ("kind", "object_id", "cluster", "due_at", "failures", "claimed_at")
     list_filter = ("kind", "cluster")

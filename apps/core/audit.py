@@ -10,7 +10,7 @@ from apps.core.database import prepared
 from apps.core.models import AuditEntry, Project
 from apps.core.secrets.scrub import scrub
 
-# What the action of an entry begins with: of what kind the object is.
+# The kinds of objects. The action of an entry begins with one.
 KINDS = ("cluster", "deployment", "experiment", "model", "person", "price", "project", "run", "target", "token")
 
 

@@ -59,7 +59,7 @@ def register(provider: Provider, forget: Forget | None = None) -> None:
 
 
 def of_project(pk: int) -> tuple[Holding, ...]:
-    """What all apps have of a project."""
+    """The holdings of a project in all apps."""
     return tuple(holding for provider in _providers for holding in provider(pk) if holding.count)
 
 

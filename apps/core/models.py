@@ -109,7 +109,7 @@ class Transition(models.Model):
 
 
 class AuditEntry(models.Model):
-    """Who changed what, before and after, from where; never edited."""
+    """An entry of the audit trail: actor, action, object, values before and after, address. Never edited."""
 
     at = models.DateTimeField(auto_now_add=True)
     actor = models.CharField(max_length=200)

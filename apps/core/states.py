@@ -4,7 +4,7 @@ import enum
 
 
 class Role(enum.StrEnum):
-    """What a member may do in a project; each role may do all that the one before it may."""
+    """A member's rights in a project. Each role includes those of the one before it."""
 
     VIEWER = "viewer"
     DEVELOPER = "developer"

@@ -1,4 +1,4 @@
-"""What core forgets with time."""
+"""The rows that core deletes when they are old."""
 
 from datetime import timedelta
 

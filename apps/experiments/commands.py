@@ -1,4 +1,4 @@
-"""What a run's container executes: a command line that a shell reads, or a list of words that nobody reads. Pure.
+"""The command of a run's container: a command line for a shell, or a list of words that no shell reads. Pure.
 
 A list is Kubernetes' own: it expands `$(NAME)` in it out of the container's environment, and nothing else
 (https://kubernetes.io/docs/tasks/inject-data-application/define-command-argument-container/). A command line is the
@@ -31,7 +31,7 @@ class Way(StrEnum):
 
 @dataclass(frozen=True)
 class Command:
-    """What runs, as people read and write it. `text` is a command line, or words quoted as a shell quotes them."""
+    """The command, as people read and write it. `text` is a command line, or words quoted as a shell quotes them."""
 
     way: Way
     text: str

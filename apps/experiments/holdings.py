@@ -1,4 +1,4 @@
-"""What runs are on a cluster, for who disables or removes it, and what a project has, for who deletes it."""
+"""The runs on a cluster, for those who disable or remove it; the holdings of a project, for those who delete it."""
 
 from apps.core import work
 from apps.core.access import Principal

@@ -20,14 +20,14 @@ _NOT_KEPT = "no log was kept but that of {}"
 
 @dataclass(frozen=True)
 class Choice:
-    """Whose log is meant: an attempt's by number, a pod's by name; by default the last attempt's first pod."""
+    """The choice of a log: an attempt's by number, a pod's by name. By default the last attempt's first pod."""
 
     attempt: int = 0
     pod: str = ""
 
 
 def choice_of(parameters: Mapping[str, str]) -> Choice:
-    """A choice out of an address; what makes no sense is left out."""
+    """The choice in an address. Values that make no sense are left out."""
     number = parameters.get("attempt", "")
     usable = number.isascii() and number.isdecimal() and len(number) <= MAX_DIGITS
     return Choice(int(number) if usable else 0, parameters.get("pod", ""))
@@ -35,7 +35,7 @@ def choice_of(parameters: Mapping[str, str]) -> Choice:
 
 @dataclass(frozen=True)
 class RunLog:
-    """Text, whether more will come, and a remark where there is little or none. Whose it is: attempt and pod."""
+    """The text, whether more will come, and a remark where there is little or none; with the attempt and the pod."""
 
     text: str
     ended: bool
@@ -82,19 +82,19 @@ def run_log_part(run: Run, query: LogQuery, choice: Choice = Choice()) -> LogPar
     if not part.note or not over:
         # Between two attempts the next one's lines will follow.
         return replace(part, ended=part.ended and (ended or bool(choice.pod or choice.attempt)))
-    # Who has lines of the pod itself keeps them: they are more than what was kept.
+    # Lines of the pod itself stay: they are more than the stored ones.
     return replace(part, text="", ended=ended) if query.after else _kept(attempt, query, choice, ended=ended)
 
 
 def whose(run: Run, attempt: Attempt | None, pod: str, choice: Choice = Choice()) -> str:
-    """Whose log it is, where a run has several: a pod's of several workers, or an attempt's; else ""."""
+    """The name of the log where a run has several: the pod of several workers, or the attempt; else ""."""
     if int(run.spec.get("workers") or 1) > 1 and pod:
         return pod
     return f"attempt {attempt.number}" if attempt is not None and (attempt.number > 1 or choice.attempt) else ""
 
 
 def whose_first(run: Run, attempts: Sequence[Attempt], pods: Sequence[Pod]) -> str:
-    """Whose log a page begins with where nothing is chosen. `attempts` by number, as the selectors give them."""
+    """The log that a page begins with where nothing is chosen. `attempts` by number, as the selectors give them."""
     attempt = attempts[-1] if attempts else None
     pod = _first_pod(attempt, pods)
     over = run.state in SETTLED or (attempt is not None and attempt.ended_at is not None)

@@ -19,7 +19,7 @@ DEADLINE_MARGIN = timedelta(minutes=1)
 FAIL_WHEN_DISRUPTED: dict[str, Any] = {
     "rules": [{"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
 }
-# Which run made an object, whatever Flotilla: another one on the same cluster may count from 1, too.
+# The run that an object belongs to, across installations: another Flotilla on the same cluster may count from 1, too.
 RUN_UID = "flotilla.dev/run-uid"
 
 

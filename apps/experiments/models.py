@@ -73,13 +73,13 @@ class Run(models.Model):
     ended_at = models.DateTimeField(null=True, blank=True)
     deleted_at = models.DateTimeField(null=True, blank=True)
 
-    # What was asked for; empty for an external run. The cluster is the one wanted; where a Job ran, its attempt says.
+    # The wanted state; empty for an external run. The cluster is the wanted one; an attempt says where its Job ran.
     spec = models.JSONField(default=dict, blank=True)
     cluster = models.ForeignKey(Cluster, models.SET_NULL, null=True, blank=True, related_name="runs")
     namespace = models.CharField(max_length=63, blank=True)
     rerun_of = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="reruns")
 
-    # What followed from its attempts, the last one above all.
+    # The observed state: it follows from the attempts, the last one above all.
     exit_code = models.IntegerField(null=True, blank=True)
     reason = models.CharField(max_length=100, blank=True)
     message = models.TextField(blank=True)

@@ -110,7 +110,7 @@ def as_launched(runs: Iterable[Run]) -> list[Run]:
 
 @dataclass
 class Logged:
-    """What a run has logged: params, latest metrics and tags by their keys, in the keys' order."""
+    """The logged values of a run: params, latest metrics and tags by their keys, in the keys' order."""
 
     params: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
@@ -128,7 +128,7 @@ ORDER BY 3
 
 
 def logged_by(runs: Iterable[Run]) -> dict[int, Logged]:
-    """What each of the runs has logged, by primary key. One query, and no object for each value."""
+    """The logged values of each of the runs, by primary key. One query, and no object for each value."""
     logged = {run.pk: Logged() for run in runs}
     with prepared.cursor() as cursor:
         cursor.execute(_LOGGED, {"runs": list(logged)})
@@ -241,7 +241,7 @@ def owner_of_pod(pod: Pod) -> Owner | None:
 def events_of(
     target: Run, attempts: Iterable[Attempt], pods: Iterable[Pod] = (), *, limit: int = 30
 ) -> list[KubeEvent]:
-    """What the cluster said about the run's Jobs and pods, newest first."""
+    """The cluster's events about the run's Jobs and pods, newest first."""
     names = {pod.name for pod in pods}
     for attempt in attempts:
         names |= {attempt.job_name, *(str(pod["name"]) for pod in attempt.pods)}
@@ -304,7 +304,7 @@ def model_version(project: Project, name: str, version: int | str) -> ModelVersi
 
 
 def version_numbers(registered: RegisteredModel, text: str) -> list[int]:
-    """The version of the model that `text` names, if there is one: what a form may choose."""
+    """The number of the model's version that `text` names, if there is one, so that a form may offer it."""
     if not (text.isascii() and text.isdecimal() and len(text) < 10):
         return []
     return list(registered.versions.filter(version=int(text)).values_list("version", flat=True))

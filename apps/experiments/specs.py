@@ -1,4 +1,4 @@
-"""What a run is asked to be: frozen dataclasses that manifests and decisions are made from. Pure."""
+"""The spec of a run: frozen dataclasses that manifests and decisions are made from. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -19,9 +19,9 @@ MAX_TEXT = 100_000
 MAX_DEADLINE_SECONDS = 90 * 24 * 3600
 MAX_RETRIES = 100
 MAX_WORKERS = 256
-# What is tried again unless a policy says otherwise: what can't start or is refused would be so again.
+# Causes that are tried again unless a policy says otherwise. A run that can't start, or is refused, would be so again.
 RETRIED = (Cause.ERROR, Cause.OUT_OF_MEMORY)
-# What Flotilla itself sets in a run's environment: a spec that sets them too would cut the run off from us.
+# Variables that Flotilla itself sets for a run: a spec that sets them, too, would cut the run off from us.
 RESERVED_ENV = frozenset(
     {"MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_WORKSPACE"}
 )
@@ -45,7 +45,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class Retries:
-    """How often a failure is tried again, and which. What only interrupts a run is always tried again, uncounted."""
+    """How often a failure is tried again, and which kind. An interruption is always tried again, uncounted."""
 
     limit: int = 0
     causes: tuple[str, ...] = RETRIED

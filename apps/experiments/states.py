@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 
 class RunKind(enum.StrEnum):
-    """Who runs it: Flotilla as a Kubernetes Job, or somebody's own program that logs to us."""
+    """The kind of a run: Flotilla runs it as a Kubernetes Job, or somebody's own program logs to us."""
 
     LAUNCHED = "launched"
     EXTERNAL = "external"
@@ -49,7 +49,7 @@ class AttemptState(enum.StrEnum):
 
 
 class Cause(enum.StrEnum):
-    """Why an attempt ended without success: what a retry policy chooses by."""
+    """The cause of an attempt's end without success. Retry policies choose by it."""
 
     INTERRUPTED = "interrupted"
     """Preempted, evicted, its node lost or shut down: not the program's doing, so it is always tried again."""

@@ -45,7 +45,7 @@ class Operations(DatabaseOperations):
     """Django's, which logs the text of prepared statements as well."""
 
     def last_executed_query(self, cursor: Any, sql: Any, params: Any) -> str:
-        """What was executed, for debugging: of a prepared statement the text without the values."""
+        """The executed SQL, for debugging: of a prepared statement the text without the values."""
         return super().last_executed_query(cursor, sql, params) or str(sql)
 
 

@@ -20,7 +20,7 @@ class DataDir:
 
     @property
     def run(self) -> Path:
-        """Who runs now: process numbers with start times."""
+        """The processes that run now: their numbers with start times."""
         return self.root / "run"
 
     @property
@@ -91,7 +91,7 @@ class DataDir:
         write_private(self.status, json.dumps({"pid": pid, "url": url, "ready": ready}) + "\n")
 
     def read_status(self) -> dict[str, str | int | bool]:
-        """What `write_status` wrote last; empty when nothing runs here."""
+        """The status that `write_status` wrote last; empty when nothing runs here."""
         try:
             status: dict[str, str | int | bool] = json.loads(self.status.read_text())
         except FileNotFoundError:

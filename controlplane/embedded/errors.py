@@ -1,4 +1,4 @@
-"""What can go wrong before anything is supervised."""
+"""Errors of a start, before anything is supervised."""
 
 # The exit code of the bootstrap when the last line of its log says it all.
 SAID = 3
@@ -9,4 +9,4 @@ class EmbeddedError(Exception):
 
 
 class RefusedError(EmbeddedError):
-    """Nothing was started, because what was asked for can't be had as things are."""
+    """Nothing was started, because the request can't be met as things are."""

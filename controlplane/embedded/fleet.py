@@ -29,7 +29,7 @@ class Addresses:
 
 
 def environment(data: DataDir, keys: Keys, addresses: Addresses) -> dict[str, str]:
-    """What Flotilla's settings read: the same variables as in production."""
+    """The variables that Flotilla's settings read: the same as in production."""
     return {
         "DJANGO_SETTINGS_MODULE": "controlplane.settings",
         "FLOTILLA_ENV": "development",

@@ -42,7 +42,7 @@ class Place:
         return ",".join(dict.fromkeys([*names, *(name.strip() for name in also.split(",") if name.strip())]))
 
     def for_pods(self) -> str:
-        """Who reaches Flotilla, for the person who has just started it."""
+        """A sentence for the person who has just started Flotilla: which machines can reach it."""
         if not is_loopback(self.public_url):
             return f"{self.public_url} is what pods must reach"
         if self.is_open:

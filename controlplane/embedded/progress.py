@@ -1,4 +1,4 @@
-"""What a person sees while things start: a line a step, with how long it took."""
+"""The progress of a start, for a person: one line for each step, with the time that it took."""
 
 import sys
 import time

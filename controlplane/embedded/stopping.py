@@ -28,7 +28,7 @@ def stop(running: Sequence[Running], *, grace_s: float, hurry: Callable[[], bool
         time.sleep(POLL_S)
         left = _left(left)
     for _, child in running:
-        # What a child left behind in its group goes with it, even where the child itself ended in order.
+        # Processes that a child left behind in its group end with it, even where the child itself ended in order.
         signal_group(child.pid, signal.SIGKILL)
     killed = [command.name for command, _ in left]
     deadline = time.monotonic() + KILL_WAIT_S

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from controlplane.embedded.processes import group_is_alive, signal_group, start_mark
 
-# Postgres takes SIGQUIT as "stop at once, recover at the next start"; who ignores it is killed.
+# Postgres takes SIGQUIT as "stop at once, recover at the next start"; a process that ignores it is killed.
 GRACE_S = 2.0
 KILL_WAIT_S = 5.0
 POLL_S = 0.02

@@ -18,7 +18,7 @@ from controlplane.embedded.progress import Progress
 from controlplane.embedded.stopping import stop
 
 POLL_S = 0.03
-# Who lived this long before dying is started again at once.
+# A child that lived this long before it died is started again at once.
 STEADY_S = 20.0
 LONGEST_DELAY_S = 30.0
 LOG_CHECK_S = 10.0

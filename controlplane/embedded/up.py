@@ -31,7 +31,7 @@ BACKLOG = 512
 
 @dataclass(frozen=True)
 class Options:
-    """What the person asked for. `once`: stop after the start (and the demo) instead of serving on."""
+    """The options of the command. `once`: stop after the start (and the demo) instead of serving on."""
 
     data_dir: Path
     place: Place

@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 TIMEOUT_S = 30.0
 RETRY_FOR_S = 60.0
 RETRY_EVERY_S = 0.25
-# What a server that is starting or overloaded answers: come again.
+# The answers of a server that is starting or overloaded: come again.
 BUSY = frozenset({429, 502, 503, 504})
 
 

@@ -1,4 +1,4 @@
-"""Predictions through Flotilla: who answered how many, how fast, and whether any was lost."""
+"""Predictions through Flotilla: how many each version answered, how fast, and whether any was lost."""
 
 import threading
 import time
@@ -25,7 +25,7 @@ RESEND_EVERY_S = 0.2
 
 @dataclass
 class Tally:
-    """What came back."""
+    """The answers."""
 
     sent: int = 0
     right: int = 0

@@ -1,4 +1,4 @@
-"""What the demo tells: a line a step while it runs, and a table at its end."""
+"""The demo's report: one line for each step while it runs, and a table at its end."""
 
 import sys
 import textwrap
@@ -13,7 +13,7 @@ NAME_WIDTH, RESULT_WIDTH = 56, 64
 
 
 class StepFailedError(Exception):
-    """A step did not come to its end; the message says what was waited for or what was wrong."""
+    """A step did not finish. The message says what it waited for, or what was wrong."""
 
 
 @dataclass

@@ -86,7 +86,7 @@ def _roll_to(voyage: Voyage, version: str) -> int:
 
 
 def _unsettled(voyage: Voyage, revision: int) -> str:
-    """What keeps the deployment from serving `revision` alone with all replicas; "" when nothing does."""
+    """The reason why the deployment does not yet serve `revision` alone with all replicas; "" when it does."""
     seen = voyage.get(f"deployments/{DEPLOYMENT}")
     state = f"{seen['health']}: {seen['message']} ({seen['ready_replicas']} of {REPLICAS} Ready)"
     if seen["health"] == "Degraded" and seen["reason"] == "ProgressDeadlineExceeded":

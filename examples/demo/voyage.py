@@ -1,4 +1,4 @@
-"""What the steps of the main job share: where they talk to, what they have made so far, and its names."""
+"""The state that the steps of the main job share: the server, the objects made so far, and their names."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What can go wrong: with the model, which ends the server, and with a request, which ends that request."""
+"""Errors: of the model, which end the server, and of a request, which end that request alone."""
 
 
 class ModelError(Exception):

@@ -25,7 +25,7 @@ def load(files: Files) -> Model:
 
 
 def flavours_of(mlmodel: bytes) -> Mapping[str, Any]:
-    """What an MLmodel file says of each flavour. Raises ModelError."""
+    """The entries of an MLmodel file, by flavour. Raises ModelError."""
     import yaml
 
     try:

@@ -1,4 +1,4 @@
-"""What a model of any flavour is to the server."""
+"""The server's view of a model of any flavour."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Numbers = NDArray[np.float64]
-# What NumPy's kinds of numbers are in the protocol.
+# The protocol's names for NumPy's kinds of numbers.
 _DATATYPES = {"b": "BOOL", "i": "INT64", "u": "UINT64", "f": "FP64"}
 
 

@@ -19,7 +19,7 @@ INPUT_TYPES = ("FP64", "FP32", "INT64", "INT32", "INT16", "INT8", "UINT64", "UIN
 
 
 def metadata(model: Model, name: str, version: str) -> dict[str, Any]:
-    """What the model takes and gives."""
+    """The metadata of the model: its inputs and outputs."""
     return {
         "name": name,
         "versions": [version],

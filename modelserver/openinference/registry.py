@@ -41,7 +41,7 @@ class Registry:
     sleep: Callable[[float], None] = time.sleep
 
     def files_of(self, name: str, version: str) -> Callable[[str], bytes]:
-        """What fetches the files of a registered version by their paths. Both raise ModelError."""
+        """A function that fetches the files of a registered version by their paths. Both raise ModelError."""
         root = self._artifact_root(name, version)
 
         def file(path: str) -> bytes:

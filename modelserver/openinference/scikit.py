@@ -55,7 +55,7 @@ class ScikitModel:
 
 def _outputs(estimator: Any) -> list[Tensor]:
     try:
-        # Pipelines and searches have these only where what is inside of them has.
+        # Pipelines and searches have these only where the estimators inside them do.
         classes = np.asarray(estimator.classes_)
         known = classes.ndim == 1 and classes.dtype != object and callable(estimator.predict_proba)
     except (AttributeError, ValueError):
@@ -84,7 +84,7 @@ def unpickle(data: bytes) -> Any:
 
 
 def unskops(data: bytes) -> Any:
-    """Load an estimator in skops' form. What skops does not trust by itself must be trusted here. Raises ModelError."""
+    """Load an estimator in skops' form. Types that skops does not trust must be trusted here. Raises ModelError."""
     import skops.io
     from skops.io.exceptions import UntrustedTypesFoundException
 

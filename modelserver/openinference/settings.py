@@ -1,4 +1,4 @@
-"""What the environment asks for."""
+"""The server's settings, from the environment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

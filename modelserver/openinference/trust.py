@@ -1,4 +1,4 @@
-"""What a stored model may name. Pure but for imports of scikit-learn, NumPy and SciPy.
+"""The names that a stored model may use. Pure but for imports of scikit-learn, NumPy and SciPy.
 
 A pickle names what it wants imported and called, so whoever may upload a model could otherwise run any code in here.
 Allowed are the classes of scikit-learn, which are what models are made of, and the few functions with which arrays,

@@ -1,4 +1,4 @@
-"""Who calls the API: a bearer token, or a browser's session with its CSRF token."""
+"""Authentication of the API: by a bearer token, or by a browser's session with its CSRF token."""
 
 from typing import Any
 

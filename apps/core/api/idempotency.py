@@ -37,7 +37,7 @@ ABANDONED = timedelta(minutes=2)
 
 @dataclass(frozen=True)
 class _Claim:
-    """Who sent which key for what: `digest` is of method, address and body."""
+    """The caller, the key that it sent, and the request: `digest` is of method, address and body."""
 
     owner: str
     key: str

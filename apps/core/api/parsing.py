@@ -7,7 +7,7 @@ from rest_framework.parsers import JSONParser
 
 
 class Json(JSONParser):
-    """JSON; what is nested more deeply than Python can read is malformed, and no failure of ours."""
+    """JSON. A body nested more deeply than Python can read is malformed: the caller's fault, not ours."""
 
     def parse(self, *args: Any, **kwargs: Any) -> Any:
         """The parsed body. Raises ParseError."""

@@ -1,4 +1,4 @@
-"""What the serializers of all apps share."""
+"""The base of the serializers of all apps."""
 
 import functools
 from typing import Any

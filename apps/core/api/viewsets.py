@@ -25,7 +25,7 @@ class ServiceViewSet(viewsets.GenericViewSet[Any]):
 
     @property
     def principal(self) -> Principal:
-        """Who calls."""
+        """The caller."""
         return principal_of(self.request._request)
 
     @property

@@ -22,7 +22,7 @@ _INT64 = 2**63
 
 @dataclass(frozen=True)
 class Key:
-    """What rows are sorted by: a column or an annotation of their query, all of whose values are of one kind.
+    """A sort key: a column or an annotation of the query. All of its values are of one kind.
 
     `optional`: some rows have no value. They come last, in either direction.
     """
@@ -101,7 +101,7 @@ def _term(key: Key, *, back: bool) -> Any:
 
 
 def _beyond(keys: Sequence[Key], values: Sequence[Any], *, back: bool) -> Q:
-    """What lies after the row of these values, or before it."""
+    """The condition for the rows after the row of these values, or before it."""
     same, after = Q(), Q(pk__in=())
     for key, value in zip(keys, values, strict=True):
         further = _further(key, value, back=back)

@@ -4,7 +4,7 @@ from django.db import connection
 
 
 def refuse_open_transaction() -> None:
-    """Raise RuntimeError inside a transaction: whoever calls a cluster there has a defect.
+    """Raise RuntimeError inside a transaction: code that calls a cluster there has a defect.
 
     A test's own transaction does not count, as in Django's `atomic(durable=True)`.
     """

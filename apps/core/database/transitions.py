@@ -34,7 +34,7 @@ def advance(
     old = str(getattr(instance, "state"))  # noqa: B009 - every model with states names the field so
     if to not in allowed.get(old, frozenset()):
         return False
-    # No savepoint inside a larger transaction: what goes wrong here is raised, and ends that one, too.
+    # No savepoint inside a larger transaction: an error here is raised, and ends that transaction, too.
     with transaction.atomic(savepoint=False):
         if not prepared.change(instance, {"state": old}, {"state": to, **fields}):
             return False

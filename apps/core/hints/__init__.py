@@ -64,7 +64,7 @@ def sight_changed(person_pk: int) -> None:
 
 
 class _Batch:
-    """What one transaction hints, each topic once; called after its commit."""
+    """The hints of one transaction, each topic once. Called after its commit."""
 
     def __init__(self) -> None:
         self.topics: dict[Topic, None] = {}
@@ -142,7 +142,7 @@ class Sender:
                 self._note_sent()
 
     def _take(self) -> list[Topic]:
-        """What is due, waiting until something is."""
+        """The topics that are due. Waits until there is one."""
         with self._changed:
             while True:
                 now = time.monotonic()
@@ -153,7 +153,7 @@ class Sender:
             self._sent = {topic: at for topic, at in self._sent.items() if at + MEMORY_SECONDS > now}
             for topic in lot:
                 del self._waiting[topic]
-                # Now and not when Redis has answered: what changes in between waits for its turn, too.
+                # Now and not when Redis has answered: a change in between waits for its turn, too.
                 self._sent[topic] = now
             self._sending = True
             return lot

@@ -150,7 +150,7 @@ class HintHub:
         client = redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=3)
         async with client, client.pubsub() as channel:
             await channel.subscribe(CHANNEL)
-            # What was published while nobody listened is unknown: let every page look again.
+            # Hints published while nobody listened are lost: let every page look again.
             self._deliver([(RESYNC, None)])
             not_before = 0.0
             while self._readers:
@@ -181,7 +181,7 @@ class HintHub:
 
 
 async def _still_sees(reader: _Reader, look: Callable[[], Awaitable[Sight | None]]) -> bool:
-    """Ask again what the reader sees; what waits for it of what it sees no longer is dropped unread."""
+    """Ask again which projects the reader sees. If these have changed, the hints waiting for it are dropped unread."""
     reader.doubtful = False
     try:
         seen = await look()
@@ -217,7 +217,7 @@ async def _gather(channel: Any, not_before: float) -> list[Topic]:
 
 
 def _topic(message: dict[str, Any]) -> Topic | None:
-    """What a message speaks of; None for a pong, and for what makes no sense."""
+    """The topic of a message. None for a pong, and for a message that makes no sense."""
     if message["type"] != "message":
         return None
     try:

@@ -34,7 +34,7 @@ async def events(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
 
 
 def _projects_now(session: str | None) -> Sight | None:
-    """What the session's person sees by now: both are read again."""
+    """The projects that the session's person sees by now: session and person are read again."""
     request = HttpRequest()
     request.session = import_module(settings.SESSION_ENGINE).SessionStore(session)
     request.user = get_user(request)

@@ -1,4 +1,4 @@
-"""What the page of changes says: what was asked for, and each change in words. Pure, but for the query."""
+"""The page of changes: its filters, and each change in words. Pure, but for the query."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -35,7 +35,7 @@ class Wanted:
 
     @classmethod
     def parse(cls, query: QueryDict) -> "Wanted":
-        """Out of an address; what makes no sense there is left out."""
+        """The filters in an address. A value that makes no sense is left out."""
         kind = query.get("kind", "")
         return cls(
             text=query.get("q", "").strip().replace("\0", "")[:MAX_TEXT],
@@ -48,7 +48,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Change:
-    """One value that differs. What was not there before, or is not any more, is ""."""
+    """One value that differs. A value that was not there before, or is gone now, is ""."""
 
     field: str
     before: str
@@ -107,7 +107,7 @@ def page_of(entries: QuerySet[AuditEntry], wanted: Wanted) -> Pages:
 
 
 def changes_of(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> list[Change]:
-    """What differs, value by value, in the order in which it was written down."""
+    """The differences, value by value, in the order in which the values were written down."""
     old, new = dict(_flat(before or {})), dict(_flat(after or {}))
     changes = [Change(field, said(old.get(field)), said(new.get(field))) for field in dict.fromkeys([*old, *new])]
     return [change for change in changes if change.before != change.after]

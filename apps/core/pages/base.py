@@ -1,4 +1,4 @@
-"""What every page has in common: somebody is signed in, the project is checked, fragments are parts of the page."""
+"""The base of every page: somebody is signed in, the project is checked, fragments are parts of the page."""
 
 import functools
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What the shell around every page shows: projects, the present one, who is signed in."""
+"""The context of the shell around every page: the projects, the present one, and the person who is signed in."""
 
 from typing import Any
 

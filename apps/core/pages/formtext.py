@@ -1,4 +1,4 @@
-"""What people type into forms, as lists and pairs, and what is wrong with it."""
+"""Text that people type into forms, parsed into lists and pairs."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -28,7 +28,7 @@ class SampleForm(forms.Form):
 
 
 def context() -> dict[str, Any]:
-    """What templates/core/gallery.html shows."""
+    """The context of templates/core/gallery.html."""
     now = timezone.now()
     curve = [1.9 * math.exp(-i / 9) + 0.12 + 0.04 * math.sin(i) for i in range(60)]
     slow = [1.7 * math.exp(-i / 14) + 0.2 + 0.03 * math.cos(i * 1.3) for i in range(60)]

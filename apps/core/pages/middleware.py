@@ -1,4 +1,4 @@
-"""What is about browsers alone does not run for programs; errors that services raise become pages, never a 500."""
+"""Middleware for browsers is skipped for programs. Errors that services raise become pages, never a 500."""
 
 from collections.abc import Callable
 from typing import Any
@@ -37,7 +37,7 @@ def name_the_peer(request: HttpRequest, **signal: Any) -> None:
 
 
 class _ForBrowsers:
-    """Of a middleware: what asks with a token passes by it."""
+    """Wrap a middleware so that requests with a token pass by it."""
 
     get_response: Callable[[HttpRequest], Any]
 
@@ -64,7 +64,7 @@ class Authentication(_ForBrowsers, AuthenticationMiddleware):
 
 
 class Messages(_ForBrowsers, MessageMiddleware):
-    """What is said on the next page."""
+    """The messages for the next page."""
 
 
 class Compression(_ForBrowsers, GZipMiddleware):

@@ -30,7 +30,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Count:
-    """What stands beside an entry; `bad` says how many of them need somebody."""
+    """The number beside an entry. `bad` says how many of them need somebody."""
 
     total: int | None = None
     bad: int = 0
@@ -92,7 +92,7 @@ def _url(item: Item, project: Project | None) -> str | None:
 
 
 def context(principal: Principal, project: Project | None, active: str) -> dict[str, Any]:
-    """What templates/components/nav.html shows."""
+    """The context of templates/components/nav.html."""
     return {"entries": entries(principal, project, active), "active": active, "project": project}
 
 

@@ -71,12 +71,12 @@ class NumberedPage(Generic[T]):
 
     @property
     def previous_page_number(self) -> str:
-        """What `?page=` is to be for the page before."""
+        """The value of `?page=` for the page before."""
         return f"{max(1, self.first - self.size)}.{self.previous}"
 
     @property
     def next_page_number(self) -> str:
-        """What `?page=` is to be for the page after."""
+        """The value of `?page=` for the page after."""
         return f"{self.first + len(self.object_list)}.{self.next}"
 
 

@@ -1,4 +1,4 @@
-"""What the overview shows, gathered from the apps above: core knows the shapes, apps give the rows.
+"""The content of the overview, gathered from the apps above: core knows the shapes, apps give the rows.
 
 An app fills this in from its AppConfig.ready(): `overview.register(Section.ROOM, room_rows)`. A provider gets a
 Scope and returns rows; its number of queries must not grow with them.
@@ -146,7 +146,7 @@ class FailureRow:
 Provider = Callable[[Scope], Iterable[Any]]
 _providers: dict[Section, list[Provider]] = {section: [] for section in Section}
 _probes: list[Callable[[Scope], bool]] = []
-# Worst first: what is broken stands above what merely waits.
+# Worst first: broken things stand above those that merely wait.
 _TONES = ("bad", "warn", "idle", "go", "ok")
 
 

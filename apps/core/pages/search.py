@@ -12,7 +12,7 @@ from apps.core.access import Principal, visible_projects
 
 MIN_LENGTH = 2
 PER_KIND = 6
-# Icons by kind, in the order in which kinds are listed among equals: what is named by people before what is made.
+# Icons by kind. Equal hits are listed in this order: objects that people named before those that were generated.
 ICONS = {
     "project": "folder",
     "cluster": "server",
@@ -51,7 +51,7 @@ def register(kind: str, provider: Provider) -> None:
 
 
 def find(principal: Principal, query: str, *, per_kind: int = PER_KIND) -> list[Hit]:
-    """What the caller may see whose name contains `query`: exact names first, then those that begin with it."""
+    """The visible objects whose name contains `query`: exact names first, then those that begin with it."""
     text = query.strip()
     if len(text) < MIN_LENGTH:
         return []

@@ -1,1 +1,1 @@
-"""What processes that live long do for themselves."""
+"""Upkeep of long-lived processes."""

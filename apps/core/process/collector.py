@@ -1,4 +1,4 @@
-"""The garbage collector of processes that live long: what was loaded at their start is not looked through again."""
+"""The garbage collector of long-lived processes: it never looks again through the objects loaded at the start."""
 
 import gc
 

@@ -1,1 +1,1 @@
-"""What is secret: credentials at rest, API tokens, and what may not reach a log."""
+"""Secrets: credentials at rest, API tokens, and the values that may not reach a log."""

@@ -21,7 +21,7 @@ MAX_LOOKS = 3
 
 @dataclass
 class Outcome:
-    """What became of one column: counts of rows, and the names of those that no key decrypts."""
+    """The outcome for one column: counts of rows, and the names of those that no key decrypts."""
 
     column: str
     current: int = 0

@@ -102,7 +102,7 @@ def delete_person(*, principal: Principal, user: User) -> None:
 
 
 def _lock_administrators() -> list[int]:
-    """Who they are, so that of two that remove each other at the same time one is refused."""
+    """Lock the administrators and give their keys: of two that remove each other at the same time, one is refused."""
     administrators = User.objects.select_for_update(no_key=True).filter(is_superuser=True, is_active=True)
     return [user.pk for user in administrators.order_by("pk")]
 

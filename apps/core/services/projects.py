@@ -68,7 +68,7 @@ def delete_project(*, principal: Principal, project: Project) -> tuple[Holding, 
             now.delete()
             hint("overview")
     except IntegrityError as error:
-        # Deferred foreign keys speak at the end: whoever launched in between has won.
+        # Deferred foreign keys are checked at the end: a launch in between has won.
         raise Conflict(f"Something was started in {name} meanwhile.", hint="Look again.") from error
     return held_by_project
 

@@ -63,7 +63,7 @@ def create_token(
 
 
 def most_of(principal: Principal, project: Project | None = None) -> Role:
-    """The highest role that the caller has in the project, or in any: what a token of theirs may say at most."""
+    """The highest role that the caller has in the project, or in any. A token of theirs may not have a higher one."""
     if project is not None:
         return role_in(principal, project) or Role.VIEWER
     if principal.user is None or not principal.user.is_active:

@@ -346,7 +346,7 @@ def debug() -> bool:
 
 
 def _figures(say: Callable[[Any], str]) -> Callable[[Any], str]:
-    """A filter that never breaks a page: nothing is a dash, and what is no figure is said as it is."""
+    """A filter that never breaks a page: an empty value becomes a dash, and one that is no number is shown as it is."""
 
     def said(value: Any) -> str:
         if value is None or value == "":

@@ -1,4 +1,4 @@
-"""What templates of the admin panel need besides unfold's own tags."""
+"""Tags for the templates of the admin panel, besides unfold's own."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""The address that people and pods use for Flotilla: what makes sense as one, and who can reach it. Pure."""
+"""The address that people and pods use for Flotilla: which addresses make sense, and who can reach them. Pure."""
 
 import ipaddress
 import re

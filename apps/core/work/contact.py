@@ -9,7 +9,7 @@ import threading
 
 
 class Contact(enum.IntEnum):
-    """What the thread's calls came to since `begin`."""
+    """The outcome of the thread's calls since `begin`."""
 
     NONE = 0
     TRIED = 1
@@ -36,5 +36,5 @@ def answered() -> None:
 
 
 def outcome() -> Contact:
-    """What this thread's calls came to."""
+    """The outcome of this thread's calls."""
     return getattr(_thread, "outcome", Contact.NONE)

@@ -1,4 +1,4 @@
-"""Which function a kind's round is. Apps register theirs when they are loaded, in every process."""
+"""The function that runs a round, by kind. Apps register theirs when they are loaded, in every process."""
 
 import enum
 from collections.abc import Callable, Iterable
@@ -12,7 +12,7 @@ Resync = Callable[[], Iterable[tuple[int, int | None]]]
 
 
 class Lane(enum.IntEnum):
-    """Who waits: nobody in particular, or a person at a page. Each lane has threads of its own."""
+    """Work that nobody in particular waits for, or a person at a page. Each lane has threads of its own."""
 
     FLEET = 0
     PERSON = 1

@@ -21,7 +21,7 @@ class Work(models.Model):
     due_at = models.DateTimeField(null=True)
     # Rounds in a row that failed.
     failures = models.PositiveIntegerField(default=0)
-    # Who is at it: a number of the claim's own, and since when. Both empty while nobody is.
+    # The claim under way: its own number, and since when. Both are empty while there is none.
     claim = models.BigIntegerField(null=True)
     claimed_at = models.DateTimeField(null=True)
 
@@ -38,7 +38,7 @@ class Work(models.Model):
 
 
 class Gate(models.Model):
-    """What is known of a cluster's answers. A cluster without a row answers, and soon.
+    """The gate of a cluster: how it has answered lately. A cluster without a row answers, and soon.
 
     While `closed_until` is in the future nothing of the cluster is worked on; then one round may try. `failures` counts
     tries in a row that found it away. `slow_until` bounds how long it is given one round at a time.

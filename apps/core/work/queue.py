@@ -95,7 +95,7 @@ RETURNING w.id, w.kind, w.object_id, w.cluster, w.failures, p.closed, pg_try_adv
   {_UNHURRIED}
 """  # noqa: S608 - constants
 
-# The lock goes in the statement that lets go of the row: who claims it next finds both free, or neither.
+# The statement that releases the row also releases the lock: the next claim sees both free, or neither.
 _UNLOCK = f"RETURNING CASE WHEN %(locked)s THEN pg_advisory_unlock({_LOCK.format('core_work')}) END, {_UNHURRIED}"
 _DONE = f"DELETE FROM core_work WHERE id = %(id)s AND claim = %(claim)s AND due_at IS NULL {_UNLOCK}"  # noqa: S608
 _LATER = f"""

@@ -1,4 +1,4 @@
-"""The slow net under the queue: what differs between wanted and observed rows is asked for, whatever was lost."""
+"""The slow net under the queue: rows whose wanted and observed state differ are queued again, whatever was lost."""
 
 from apps.core.work import kinds
 from apps.core.work.outcomes import DONE, Outcome
@@ -6,7 +6,7 @@ from apps.core.work.queue import ask, ask_many
 
 RESYNC = "resync"
 EVERY = 600.0
-# What is found is spread over so many seconds.
+# The rows that a resync queues are spread over so many seconds.
 SPREAD = 60.0
 
 

@@ -1,4 +1,4 @@
-"""What makes a Celery worker work: its crews, and the task by which they are rung."""
+"""The parts of a Celery worker: its crews, and the task that rings them."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ class Crews(bootsteps.StartStopStep):
         _crews.clear()
 
     def terminate(self, parent: Any) -> None:
-        """The same in a hurry: what is cut off comes again."""
+        """Stop in a hurry: rounds that are cut off come again."""
         self.stop(parent)
 
 

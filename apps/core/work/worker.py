@@ -17,7 +17,7 @@ from apps.core.work.outcomes import Again, Away, Done, Outcome, Retry
 
 logger = logging.getLogger(__name__)
 
-# How long nobody looks when nobody rings, in seconds; what is due sooner is looked for when it is due.
+# How long nobody looks when nobody rings, in seconds. Work that is due sooner is looked for when it is due.
 LOOK, SOONEST = 1.0, 0.05
 # So long after a ring, or after something was due, it is looked that soon, again and again: a ring costs many times
 # what a look does, so of a stream of asks few ring (`bell.BETWEEN`).
@@ -26,7 +26,7 @@ AWAKE = 1.0
 WAITING = 0.1
 # How often it is looked for what killed workers held.
 FREE_DEAD = 2.0
-# How long a stop waits for rounds that are under way. What is cut off comes again.
+# How long a stop waits for rounds that are under way. A round that is cut off comes again.
 STOP = 10.0
 
 
@@ -64,7 +64,7 @@ def run_one(lane: Lane, allowed: Limits, claimed: Callable[[], None] = lambda: N
 
 
 def _tell_gate(taken: queue.Claim, outcome: Outcome) -> None:
-    """What the round says of its cluster."""
+    """Tell the cluster's gate what the round has shown."""
     if isinstance(outcome, Away):
         gates.found_away(taken.cluster, outcome.reason, tried=taken.closed)
     elif not taken.closed:
@@ -88,7 +88,7 @@ def drain(lane: Lane = Lane.FLEET) -> int:
 def _round(taken: queue.Claim) -> Outcome:
     kind = kinds.known(taken.kind)
     if kind is None:
-        # An older or newer version's: whoever knows it will take it.
+        # The kind of an older or newer version: a worker that knows it will take it.
         return Retry(f"this version knows no kind {taken.kind!r}")
     try:
         outcome = kind.round(taken.object_id)

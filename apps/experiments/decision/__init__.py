@@ -1,4 +1,4 @@
-"""What is observed of a run → what its attempt is, and what follows for the run. Pure.
+"""From the observations of a run to the state of its attempt, and to what follows for the run. Pure.
 
 `sight` reads a Job and its pods, `attempts` decides about one attempt, `causes` says why one ended, `runs` says what
 the run is and whether it is tried again.

@@ -1,4 +1,4 @@
-"""What an attempt's state is and what to do next about its Job. Pure."""
+"""The state of an attempt, and the next step for its Job. Pure."""
 
 import enum
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ _STEPS = {"Queued": 0, "Starting": 1, "Running": 2, "Succeeded": 3, "Failed": 3,
 
 
 class Act(enum.StrEnum):
-    """What the cluster is asked to do."""
+    """The request to the cluster."""
 
     NOTHING = "nothing"
     CREATE = "create"
@@ -36,7 +36,7 @@ class Act(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Facts:
-    """What Postgres says of an attempt that has not ended, or that was lost."""
+    """The stored facts of an attempt that has not ended, or that was lost."""
 
     state: str
     launched: bool = False
@@ -72,7 +72,7 @@ class Decision:
 
 
 def decide(facts: Facts, job: JobSeen | None, now: datetime) -> Decision:
-    """From what is wanted and what is, the next step. Repeating it without a change decides the same."""
+    """The next step from the wanted to the observed state. Without a change, the decision is the same again."""
     if job is None:
         return _absent(facts, now)
     if job.outcome and (job.completed_first or not job.deleting):
@@ -219,7 +219,7 @@ def _under_way(facts: Facts, job: JobSeen, now: datetime) -> Decision:
     elif stuck is not None or any(pod.silent and pod.due for pod in pods):
         recheck = RECHECK_SECONDS
     elif state == _S.STARTING or any(pod.silent for pod in pods):
-        # What keeps a pod from being made is told by an event, of which no watch of the pod speaks.
+        # Why a pod is not made is told by an event alone; a watch of the pod doesn't show it.
         recheck = STARTING_SECONDS
     started = _started(job) if state == _S.RUNNING else None
     message = shown.message if facts.workers == 1 or not shown.message else f"{shown.name}: {shown.message}"

@@ -23,7 +23,7 @@ START_ERRORS = frozenset(
         "RunContainerError",
     }
 )
-# What our own table calls a pod's end, or a run that can't be ended yet, whose node is not ready any more.
+# Our own words for the end of a pod whose node is not ready any more, or for a run that can't be ended yet there.
 NODE_LOST = "NodeLost"
 NAME_TAKEN = "NameTaken"
 DEADLINE = "DeadlineExceeded"
@@ -60,7 +60,7 @@ _TABLE: dict[str, Cause] = {
     DEADLINE: Cause.DEADLINE,
     NAME_TAKEN: Cause.REFUSED,
 }
-# Who writes more than it may is evicted for it, and would be again.
+# A pod that writes more than it may is evicted, and would be again.
 _OVER = re.compile(r"exceeds the .*limit|exceeded its .*limit", re.IGNORECASE)
 
 

@@ -1,4 +1,4 @@
-"""What a run is, from what its attempts are; and whether and when it is tried again. Pure."""
+"""The state of a run, from those of its attempts; and whether and when it is tried again. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ NEVER = Retries()
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What was asked for. `retry_at`: when the next attempt begins, once that is decided."""
+    """The wanted state. `retry_at`: when the next attempt begins, once that is decided."""
 
     state: str
     retries: Retries = NEVER
@@ -44,7 +44,7 @@ class AttemptFacts:
 
 @dataclass(frozen=True)
 class Standing:
-    """What the run is now. `begin`: the number of the attempt that is to begin, 0 for none."""
+    """The run's state now. `begin`: the number of the attempt that is to begin, 0 for none."""
 
     state: RunState
     reason: str = ""

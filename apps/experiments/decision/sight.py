@@ -13,13 +13,13 @@ from apps.experiments.decision.causes import NO_SANDBOX, NODE_LOST
 Object = Mapping[str, Any]
 
 INDEX = "batch.kubernetes.io/job-completion-index"
-# What a container waits for until it is made.
+# Reasons of a container that waits to be made.
 _MAKING = frozenset({"ContainerCreating", "PodInitializing"})
-# What a Job's controller has decided while it waits for the last pods to end.
+# Conditions by which a Job's controller decides while it waits for the last pods to end.
 FAILING, SUCCEEDING = "FailureTarget", "SuccessCriteriaMet"
-# What a pod says of itself that is no reason of a run.
+# Words of a pod about itself that are no reason of a run.
 _WELL = frozenset({"Running", "Completed", "NotReady"})
-# What is remembered of a pod's message: a row keeps one for each of its pods.
+# So much of a pod's message is remembered: a row keeps one for each of its pods.
 MAX_MESSAGE = 1000
 
 
@@ -196,7 +196,7 @@ def _see_pod(pod: Object, silent: Collection[str]) -> PodSeen:
     phase = str(status.get("phase") or "Pending")
     verdict = pod_health(pod)
     if verdict.reason == "Terminating":
-        # What its containers say, though somebody deletes it.
+        # Read what its containers say, although somebody deletes it.
         verdict = pod_health({**pod, "metadata": {}})
     states = [container.get("state") or {} for container in status.get("containerStatuses") or []]
     ended = [state["terminated"] for state in states if state.get("terminated")]

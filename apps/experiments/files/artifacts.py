@@ -167,7 +167,7 @@ def open_file(artifact: Artifact) -> BinaryIO:
 
 
 def list_folder(owner: Owner, path: str = "") -> list[Entry]:
-    """What lies directly below a folder, sorted by name. A file, or nothing, gives an empty list."""
+    """The entries directly below a folder, sorted by name. A path to a file, or to nothing, gives an empty list."""
     folder = clean_path(path, allow_root=True)
     rows = artifacts_of(owner)
     if folder:

@@ -11,7 +11,7 @@ from apps.experiments.files import artifacts
 from apps.experiments.files.artifacts import CHUNK
 from apps.experiments.models import Artifact
 
-# What a browser may show in place: it can't run anything in our origin. All else is a download.
+# Types that a browser may show in place: they can't run anything in our origin. All others are downloads.
 INLINE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
 

@@ -42,7 +42,7 @@ class Files:
 
 
 def file_trees(run: Run, models: Sequence[LoggedModel]) -> list[Files]:
-    """The run's own files, then those of each model that it logged; who has none is left out. One query."""
+    """The run's own files, then those of each model that it logged. Owners without files are left out. One query."""
     owned = Q(run=run) | Q(logged_model__in=[model.pk for model in models])
     same: dict[str, Any] = {"partition_by": [F("logged_model_id")]}
     rows = (

@@ -27,7 +27,7 @@ def owner_of(call: Call, path: str, at_least: Role = Role.VIEWER) -> tuple[Owner
     clean = artifacts.clean_path(path.strip("/"))
     parts = clean.split("/")
     if len(parts) >= 4 and parts[1] == "models" and parts[3] == "artifacts":
-        # What is in the bin keeps its files, and can be read: a version of it may be served.
+        # A deleted model keeps its files, and they can be read: a version of it may be served.
         model = logged_model_of(call, parts[2], at_least, deleted=at_least is Role.VIEWER)
         if str(model.experiment_id) == parts[0]:
             return model, "/".join(parts[4:])

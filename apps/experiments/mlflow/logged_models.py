@@ -113,7 +113,7 @@ def _ordering(item: dict[str, Any]) -> Ordering:
 
 
 def list_artifacts(call: Call, model_id: str) -> dict[str, Any]:
-    """What lies in a folder of the model's files."""
+    """The entries of a folder of the model's files."""
     model = logged_model_of(call, model_id)
     path = call.text("artifact_directory_path") or call.text("path")
     return {"root_uri": artifacts.root_uri(model), "files": render.files(artifacts.list_folder(model, path))}

@@ -40,7 +40,7 @@ def experiment_pks(call: Call, *, name: str = "experiment_ids") -> list[int]:
         raise Invalid(f"At most {MAX_SEARCHED} experiments can be searched together.")
     default = [_default_experiment(call, Role.VIEWER).pk] if DEFAULT_ID in texts else []
     asked = [_number(text) for text in texts if text != DEFAULT_ID]
-    # Whoever sees a project is a viewer of it at least.
+    # A caller who sees a project is a viewer of it at least.
     visible = Experiment.objects.filter(pk__in=asked, project__in=visible_projects(call.principal))
     seen = set(visible.values_list("pk", flat=True)) if asked else set()
     missing = [pk for pk in asked if pk not in seen]

@@ -21,7 +21,7 @@ from apps.experiments.mlflow.lookup import run_of
 from apps.experiments.mlflow.wire import Call
 from apps.experiments.tracking.curves import Point, is_out_of_time, points_after, points_later
 
-# What the stock client asks for (mlflow/store/tracking: GET_METRIC_HISTORY_MAX_RESULTS); more comes in pages of this.
+# The stock client's page size (mlflow/store/tracking: GET_METRIC_HISTORY_MAX_RESULTS); longer histories come in pages.
 PAGE = 25_000
 # How many points are read at a time for a client that asks for no pages.
 CHUNK = 2_000

@@ -190,7 +190,7 @@ def create_version(call: Call) -> dict[str, Any]:
 
 
 def resolve_source(call: Call, project: Project, source: str) -> tuple[Run | None, LoggedModel | None, str]:
-    """What a source URI points at. Only what Flotilla keeps for this project: a foreign URI is never opened."""
+    """The artifacts at a source URI. Only those that Flotilla keeps for this project: no foreign URI is opened."""
     match = _URI.fullmatch(source)
     if match is None:
         raise Invalid(

@@ -138,7 +138,7 @@ def search(call: Call) -> dict[str, Any]:
 
 
 def list_artifacts(call: Call) -> dict[str, Any]:
-    """What lies in a folder of the run's artifacts; paths are relative to the run's root."""
+    """The entries of a folder of the run's artifacts. Paths are relative to the run's root."""
     run = run_of(call)
     entries = artifacts.list_folder(run, call.text("path"))
     return {"root_uri": artifacts.root_uri(run), "files": render.files(entries)}

@@ -1,4 +1,4 @@
-"""What a client asks a server about itself, before any token."""
+"""Answers about the server itself, which clients ask for before they send any token."""
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_GET
@@ -21,7 +21,7 @@ def version(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def server_info(request: HttpRequest) -> JsonResponse:
-    """What this server can do. A workspace of MLflow is a project of Flotilla."""
+    """The server's features. A workspace of MLflow is a project of Flotilla."""
     return JsonResponse(
         {
             "store_type": "SqlStore",

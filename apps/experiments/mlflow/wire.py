@@ -1,4 +1,4 @@
-"""The wire of MLflow's REST API: who calls, what they sent, and errors as an MLflow client understands them.
+"""The wire of MLflow's REST API: the caller, the request, and errors as an MLflow client understands them.
 
 Plain Django views: no serializer classes, because this is the path that training loops wait for.
 """
@@ -30,7 +30,7 @@ from apps.experiments.tracking.ingest import check_key, check_text, cut_text, in
 logger = logging.getLogger(__name__)
 
 WORKSPACE_HEADER = "X-MLFLOW-WORKSPACE"
-# What MLflow's client calls the absence of a choice (mlflow/utils/workspace_utils.py).
+# The workspace that MLflow's client names when none is chosen (mlflow/utils/workspace_utils.py).
 NO_WORKSPACE = "default"
 RETRY_AFTER_SECONDS = "1"
 
@@ -76,7 +76,7 @@ class TooMany(MlflowError):
 
 
 class Access(enum.Enum):
-    """What an endpoint does, which decides whether a run's own token may call it."""
+    """The effect of an endpoint. It decides whether a run's own token may call the endpoint."""
 
     READ = enum.auto()
     RUN = enum.auto()
@@ -229,7 +229,7 @@ def _rate(text: str) -> Rate:
 
 
 def arguments(request: HttpRequest) -> dict[str, Any]:
-    """What the client sent: the query of a GET, else the JSON object of the body."""
+    """The client's arguments: the query of a GET, else the JSON object of the body."""
     if request.method == "GET" or not request.body:
         return dict(request.GET.items())
     try:

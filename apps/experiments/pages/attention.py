@@ -1,4 +1,4 @@
-"""Which runs need somebody, for the overview: those that failed lately and those that wait, equal ones as one line."""
+"""Runs that need somebody, for the overview: those that failed lately and those that wait, equal ones as one line."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ WAITING = (RunState.PENDING, RunState.QUEUED, RunState.STARTING)
 FRESH = timedelta(hours=1)
 # A run that waits longer than this says why.
 PATIENCE = timedelta(seconds=45)
-# Of so many the causes are compared; so many causes are told, and the rest is counted.
+# The causes of so many runs are compared. So many causes are shown; the rest is counted.
 COMPARED, TOLD = 24, 4
 EARLIER_ROWS = 6
 # Characters of the last log line that is quoted.
@@ -51,7 +51,7 @@ def _fresh(now: datetime) -> Q:
 
 
 def attention(scope: Scope) -> list[Attention]:
-    """What failed and what waits."""
+    """The runs that failed, and those that wait."""
     return [*_failed(scope), *_waiting(scope)]
 
 

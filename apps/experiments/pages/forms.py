@@ -29,7 +29,7 @@ _LINES = {"class": "mono", "spellcheck": "false"}
 
 
 class LaunchForm(PodOptionsForm):
-    """A run to launch. With `again`, the spec of a run, what is left as it was filled in stays exactly as it was."""
+    """A run to launch. With `again`, the spec of a run, every field left as it was filled in keeps its exact value."""
 
     experiment = forms.CharField(max_length=500, help_text="Made when it is new.")
     name = forms.CharField(max_length=250, required=False, help_text="A name for this run.")
@@ -115,7 +115,7 @@ class LaunchForm(PodOptionsForm):
         return self._again.get(key) if self._again is not None and self._is_kept(name) else None
 
     def wish(self) -> dict[str, Any]:
-        """What `services.launch_wish` takes."""
+        """The arguments of `services.launch_wish`."""
         values = self.cleaned_data
         wish = {key: values[key] for key in ("experiment", "name", "image", "cluster", "params", "env")}
         wish |= self.options()
@@ -137,7 +137,7 @@ def _text(value: Any) -> str:
 
 
 def filled_in(run: Run) -> dict[str, Any]:
-    """What the form shows for a run that is to be launched again."""
+    """The form's first values for a run that is launched again."""
     spec, command = run.spec, of_spec(run.spec)
     seconds, named = spec.get("deadline_seconds"), run.name != default_name(run.experiment, run.pk)
     return {
@@ -158,7 +158,7 @@ def filled_in(run: Run) -> dict[str, Any]:
 
 
 class RegisterForm(forms.Form):
-    """Which model a run's files become a version of."""
+    """The model that a run's files become a version of."""
 
     model = forms.CharField(max_length=250, help_text="Made when it is new.")
     artifact_path = forms.ChoiceField(label="Files")

@@ -1,4 +1,4 @@
-"""What runs and models give to the overview, the rail and the search."""
+"""The share of runs and models in the overview, the rail and the search."""
 
 from collections.abc import Iterable
 

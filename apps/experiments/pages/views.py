@@ -146,7 +146,7 @@ def _context(
 
 
 def _log_of(board: panels.RunBoard, chosen: Choice) -> dict[str, Any]:
-    """Whose log the page shows: that of the last attempt, or of the attempt or pod that the address names."""
+    """The log that the page shows: that of the last attempt, or of the attempt or pod that the address names."""
     run, last = board.run, board.last
     named = urlencode({name: value for name, value in (("attempt", chosen.attempt), ("pod", chosen.pod)) if value})
     of = chosen.pod or (f"attempt {chosen.attempt}" if chosen.attempt else "")

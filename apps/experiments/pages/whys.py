@@ -35,7 +35,7 @@ def why_of(run: Run, attempts: Sequence[Attempt], pods: Sequence[Pod], sight: Vi
     if run.state == RunState.PENDING and run.retry_at is not None and last is not None:
         return _between(run, last)
     if run.state in FAILURES and (recorded := how_it_failed(run, last)):
-        # What is left of the pod may tell how it was removed, not why.
+        # The remains of the pod may tell how it was removed, not why.
         return recorded
     if held := _held(run):
         return held
@@ -140,7 +140,7 @@ def _of_attempt(run: Run, attempt: Attempt) -> Why | None:
 
 
 def explain_attempt(run: Run, attempt: Attempt | None, *, reason: str, message: str) -> Why | None:
-    """The sentence for a recorded reason and message; what else is known comes from the attempt and its pods."""
+    """The sentence for a recorded reason and message. Everything else comes from the attempt and its pods."""
     ended_at = attempt.ended_at if attempt is not None else run.ended_at
     if reason == NODE_LOST:
         return Why(NODE_LOST, message, (), "Launch it again: it did not fail by itself.", at=ended_at)
@@ -172,7 +172,7 @@ def explain_attempt(run: Run, attempt: Attempt | None, *, reason: str, message: 
 
 
 def _told_by(attempt: Attempt | None, reason: str) -> Mapping[str, Any]:
-    """What is remembered of the pod whose reason it is."""
+    """The remembered pod that gave this reason, else the first one."""
     pods: list[dict[str, Any]] = attempt.pods if attempt is not None else []
     return next((pod for pod in pods if pod.get("reason") == reason), pods[0] if pods else {})
 

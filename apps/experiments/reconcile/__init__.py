@@ -52,7 +52,7 @@ def reconcile_run(pk: int) -> Outcome:
         cases.note(run, error.reason, error.message)
         return Retry(error.reason)
     except FlotillaError as error:
-        # What is stored of this run makes no sense to us: its own trouble, not its cluster's.
+        # The stored run makes no sense to us: that is its own trouble, not its cluster's.
         logger.warning("run %s: %s", run.pk, error)
         cases.note(run, type(error).__name__, error.sentence)
         return Retry(type(error).__name__)
@@ -145,7 +145,7 @@ def _act(case: Case, last: Attempt, client: KubeClient, job: JobSeen | None, dec
     changes = _seen(last, job, decision) | {"missing_since": decision.missing_since}
     stopping = AttemptState.STOPPING in (last.state, decision.state)
     if stopping or decision.state in ENDED:
-        # Read before the Job goes, and again while it goes: what a program says at its end counts most.
+        # Read before the Job goes, and again while it goes: a program's last lines count most.
         name, text = observe.last_lines(last, client, job)
         if text:
             changes["log"] = text
@@ -180,7 +180,7 @@ def _seen(last: Attempt, job: JobSeen | None, decision: Decision) -> dict[str, A
 
 
 def _close(case: Case, client: KubeClient | None, now: datetime, changes: dict[str, Any] | None = None) -> None:
-    """Record, and where that ends the run, remove its Secret before: what may fail comes first, and fails alone."""
+    """Record. If that ends the run, remove its Secret before: the step that may fail comes first, and fails alone."""
     run = case.run
     after = case.standing(now, changes)
     if after.state in SETTLED and after.state != RunState.LOST and case.attempts and run.cluster is not None:

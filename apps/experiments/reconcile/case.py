@@ -61,7 +61,7 @@ class Case:
         return self.attempts[0].created_at + timedelta(seconds=seconds)
 
     def standing(self, now: datetime, changes: Mapping[str, Any] | None = None) -> Standing:
-        """What the run is, or would be once the last attempt has these values."""
+        """The run's state, or the one that follows once the last attempt has these values."""
         facts = [AttemptFacts(**{name: getattr(each, name) for name in _FACTS}) for each in self.attempts]
         if changes and facts:
             facts[-1] = replace(facts[-1], **{name: changes[name] for name in _FACTS if name in changes})

@@ -1,4 +1,4 @@
-"""What the cluster says of an attempt: its Job, its pods, the end of its log."""
+"""The observations of an attempt on its cluster: its Job, its pods, the end of its log."""
 
 import logging
 from collections.abc import Iterator, Sequence

@@ -1,1 +1,1 @@
-"""What a model version can do, and who serves it."""
+"""The abilities of a model version, and the deployments that serve it."""

@@ -1,4 +1,4 @@
-"""Which of MLflow's flavours a model version has, as the MLmodel file among its artifacts says."""
+"""MLflow's flavours of a model version, as the MLmodel file among its artifacts says."""
 
 from apps.core.errors import Missing
 from apps.core.text import safeyaml

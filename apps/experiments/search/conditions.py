@@ -1,4 +1,4 @@
-"""What a comparison of the filter language means for a column: texts, numbers, times and values in JSON objects.
+"""The meaning of a comparison of the filter language for a column: texts, numbers, times and values in JSON objects.
 
 As in MLflow's own store, a row that has no value matches no comparison with one, `!=` included.
 """

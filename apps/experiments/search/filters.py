@@ -82,7 +82,7 @@ def parse_ordering(text: str) -> Ordering:
 
 
 def parse_orderings(texts: Sequence[str]) -> list[Ordering]:
-    """All of `order_by`; what is named again can't tell any two apart, and is left out. Raises Invalid."""
+    """All of `order_by`. A key named again can't tell any two rows apart, and is left out. Raises Invalid."""
     if len(texts) > MAX_ORDERS:
         raise Invalid(f"At most {MAX_ORDERS} order_by clauses are supported.")
     orderings: dict[tuple[str, str], Ordering] = {}

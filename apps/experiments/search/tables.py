@@ -1,4 +1,4 @@
-"""Experiments, registered models, their versions and logged models: whose tags are a JSON column of their own."""
+"""Searches of tables with tags in a JSON column: experiments, registered models, versions and logged models."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +23,7 @@ _KINDS: Mapping[str, type] = {"pk": int, "version": int, "created_at": datetime,
 
 @dataclass(frozen=True)
 class Table:
-    """What may be asked of one kind of thing, by MLflow's names: columns of text, numbers and times, JSON objects."""
+    """The searchable columns of one table, by MLflow's names: columns of text, numbers and times, JSON objects."""
 
     texts: Mapping[str, str]
     orders: Mapping[str, str]

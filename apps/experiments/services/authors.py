@@ -1,4 +1,4 @@
-"""Whose a run or a model is, as lists show it. The audit trail keeps the token, too."""
+"""The author of a run or a model, as lists show it. The audit trail keeps the token, too."""
 
 from apps.core.access import Principal
 

@@ -1,4 +1,4 @@
-"""Launching, cancelling and repeating runs: only what is wanted is stored; the reconcile makes it so."""
+"""Launching, cancelling and repeating runs: they only store the wanted state; the reconcile brings it about."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

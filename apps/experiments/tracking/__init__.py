@@ -1,1 +1,1 @@
-"""What runs log: taken in, told to open pages, thinned for curves."""
+"""The values that runs log: taken in, told to open pages, thinned for curves."""

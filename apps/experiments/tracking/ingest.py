@@ -1,4 +1,4 @@
-"""The hot path: what clients log, parsed once and written with one statement for each kind.
+"""The hot path: logged values are parsed once and written with one statement for each kind.
 
 Two batches for the same run at the same time never deadlock: every statement touches its rows in the order of their
 keys, and the statements come in one order. A batch that a client sends again changes nothing.
@@ -30,7 +30,7 @@ _INT64 = 2**63
 
 @dataclass
 class Batch:
-    """What one request logs. The four metric lists are columns of equal length; timestamps are milliseconds."""
+    """The values of one request. The four metric lists are columns of equal length; timestamps are milliseconds."""
 
     keys: list[str] = field(default_factory=list)
     values: list[float] = field(default_factory=list)

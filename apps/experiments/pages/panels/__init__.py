@@ -1,4 +1,4 @@
-"""What the pages show, computed when a template asks for it: a fragment pays only for its own queries."""
+"""The content of the pages, computed when a template asks for it: a fragment pays only for its own queries."""
 
 from apps.experiments.pages.panels.board import RunBoard, may_change
 from apps.experiments.pages.panels.table import RunTable, prominence

@@ -181,7 +181,7 @@ class RunBoard:
 
     @cached_property
     def sources(self) -> list[str]:
-        """What can be registered: logged models, and folders that hold an MLmodel."""
+        """The sources that can be registered: logged models, and folders that hold an MLmodel."""
         names = [model.name for model in self.logged_models]
         marks = (
             artifacts.artifacts_of(self.run)
@@ -224,7 +224,7 @@ class RunBoard:
 
     @cached_property
     def events(self) -> list[tuple[KubeEvent, str]]:
-        """What the cluster said, each with the state word that gives its look."""
+        """The cluster's events, each with the state word that gives its look."""
         return [
             (event, "Warning" if event.type == "Warning" else "Idle")
             for event in selectors.events_of(self.run, self.attempts, self.pods)
@@ -237,7 +237,7 @@ class RunBoard:
 
     @property
     def command(self) -> Command | None:
-        """What the container runs; None where its image alone decides."""
+        """The container's command; None where its image alone decides."""
         return of_spec(self.run.spec)
 
     @property
