@@ -14,7 +14,7 @@ from kubevalues import numbers
 _QUANTITY = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:([eE])([+-]?[0-9]+)|(m|u|n|k|[MGTPE]|[KMGTPE]i)?)")
 #: Every number that can be written is far from this many digits long: a larger exponent says no more.
 _LARGEST_EXPONENT = 1_000_000
-#: The largest and the smallest amount; what lies beyond is taken as these, as Kubernetes does.
+#: The largest and the smallest amount; values beyond are taken as these, as Kubernetes does.
 LARGEST, SMALLEST = Decimal(2**63 - 1), Decimal("0.000000001")
 _BINARY = {"Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "Ti": 1024**4, "Pi": 1024**5, "Ei": 1024**6}
 _DECIMAL = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}

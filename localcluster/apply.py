@@ -157,7 +157,7 @@ def _stated(applied: Obj, row: Resource, subresource: str | None) -> Obj:
     for name in ("apiVersion", "kind"):
         stated.pop(name, None)
     if row.key == "secrets" and stated.get("stringData"):
-        # Write-only: what it stands for is data.
+        # stringData is write-only: the server keeps it as data.
         apply_defaults(row, stated)
     return stated
 

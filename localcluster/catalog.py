@@ -19,7 +19,7 @@ class Catalog:
     """Kinds by their key, by path and by group and kind. It follows the CustomResourceDefinitions in the store."""
 
     def __init__(self, store: Store) -> None:
-        #: Grows with every change, so that what is made from the catalog can be kept until then.
+        #: Grows with every change, so that values computed from the catalog can be kept until the next one.
         self.generation = 0
         self._by_key: dict[str, Resource] = {row.key: row for row in RESOURCES}
         self._by_kind: dict[tuple[str, str], Resource] = {(row.group, row.kind): row for row in RESOURCES}

@@ -102,12 +102,12 @@ def together(spec: Mapping[str, Any], amounts: Callable[[Mapping[str, Any]], Map
     return _most(running, most)
 
 
-def _sum(one: Mapping[str, N], other: Mapping[str, N]) -> dict[str, N]:
-    return {**one, **{name: one[name] + value if name in one else value for name, value in other.items()}}
+def _sum(left: Mapping[str, N], right: Mapping[str, N]) -> dict[str, N]:
+    return {**left, **{name: left[name] + value if name in left else value for name, value in right.items()}}
 
 
-def _most(one: Mapping[str, N], other: Mapping[str, N]) -> dict[str, N]:
-    return {**one, **{name: max(one[name], value) if name in one else value for name, value in other.items()}}
+def _most(left: Mapping[str, N], right: Mapping[str, N]) -> dict[str, N]:
+    return {**left, **{name: max(left[name], value) if name in left else value for name, value in right.items()}}
 
 
 def container_requests(container: Mapping[str, Any]) -> Amounts:
@@ -145,7 +145,7 @@ class Ranking:
 
     def __init__(self, pod: Pod, nodes: Iterable[NodeView]) -> None:
         self._spec = pod["spec"]
-        self._wanted = requests(pod)
+        self._asked = requests(pod)
         self._nodes = tuple(nodes)
         self._why: NoFit | None = None
         # The highest score first; among equals the first by name.
@@ -160,21 +160,21 @@ class Ranking:
         while self._heap:
             known, name, node = self._heap[0]
             score = -self._score(node)
-            if not _has_room(self._wanted, node):
+            if not _has_room(self._asked, node):
                 heapq.heappop(self._heap)
             elif score == known:
                 return Placement(name)
             else:
                 heapq.heapreplace(self._heap, (score, name, node))
         if self._why is None:
-            self._why = NoFit(_explain(self._spec, self._wanted, self._nodes))
+            self._why = NoFit(_explain(self._spec, self._asked, self._nodes))
         return self._why
 
     def _takes(self, node: NodeView) -> bool:
-        return _obstacle(self._spec, node) is None and _has_room(self._wanted, node)
+        return _obstacle(self._spec, node) is None and _has_room(self._asked, node)
 
     def _score(self, node: NodeView) -> float:
-        return _score(self._wanted, node, self._spec.get("tolerations") or ())
+        return _score(self._asked, node, self._spec.get("tolerations") or ())
 
 
 def fit(pod: Pod, nodes: Iterable[NodeView]) -> Placement | NoFit:

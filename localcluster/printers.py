@@ -122,7 +122,7 @@ def pod_cells(pod: Obj) -> Cells:
     spec, status = pod["spec"], pod.get("status") or {}
     sidecars, inits = _sidecars(spec), list(status.get("initContainerStatuses") or ())
     lasting = [each for each in inits if each["name"] in sidecars] + list(status.get("containerStatuses") or ())
-    # While they are at work, init containers are what is restarted; later those that go on are.
+    # Until the pod is initialized, restarts of init containers count; later only those of sidecars do.
     containers = lasting if _is_initialized(status) else inits + list(status.get("containerStatuses") or ())
     restarts = sum(each.get("restartCount", 0) for each in containers)
     ends = [

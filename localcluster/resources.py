@@ -43,11 +43,11 @@ class Resource:
     resets_status: bool = True
     #: The group's name inside OpenAPI definition names, e.g. ``io.k8s.api.rbac.v1.Role``.
     package: str = "core"
-    #: What comes before it.
+    #: The part of those names before it.
     prefix: str = "io.k8s.api"
     #: Fields that can be selected on, beyond those that the server knows.
     selectable: tuple[str, ...] = ()
-    #: What a custom kind has besides.
+    #: The additional facts of a custom kind.
     custom: CustomKind | None = field(default=None, compare=False, repr=False)
 
     @property

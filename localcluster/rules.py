@@ -1,4 +1,4 @@
-"""What the API server refuses of what decides where pods go, how many there are and which may go: nodes, priorities,
+"""The API server's rules on kinds that decide where pods go, how many there are and which may go: nodes, priorities,
 budgets, autoscalers. Pure.
 
 The words are those of pkg/apis/*/validation in Kubernetes.

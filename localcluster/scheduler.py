@@ -141,7 +141,7 @@ class Scheduler:
 
     def _try_refused(self) -> None:
         self._retry = None
-        # They have waited longer than what came since.
+        # They have waited longer than the pods that came since.
         self._due, self._refused = {**self._refused, **self._due}, {}
         self._awake.set()
 

@@ -115,7 +115,7 @@ class Store:
         return list(self._objects)
 
     def count(self, resource: str) -> int:
-        """How many objects of the resource there are."""
+        """The number of objects of the resource."""
         return len(self._objects.get(resource, ()))
 
     def scan(self, resource: str, namespace: str | None = None, after: Key | None = None) -> Iterator[Stored]:

@@ -24,7 +24,7 @@ PLACES = {
     "azure": ("westeurope", "eastus2"),
     "onprem": ("berlin", "leeds"),
 }
-# Kinds of nodes: accelerator, what one has of it, cores, GiB.
+# Kinds of nodes: accelerator, the resources that it adds to a node, cores, GiB.
 MACHINES: tuple[tuple[str, dict[str, int], int, int], ...] = (
     ("h100", {"nvidia.com/gpu": 8}, 64, 384),
     ("a100", {"nvidia.com/gpu": 8}, 48, 256),
@@ -86,7 +86,7 @@ class Fleet:
             self._contents(cluster, self.nodes, self.pods, events=40, sick=sick)
         if self.big_nodes:
             big = self._cluster(self.clusters, name="big-eu", state="Healthy")
-            # One of this size is never all well, and explaining what is not is what its page costs.
+            # A cluster of this size is never all well, and its page's cost is in explaining the pods that are not.
             self._contents(big, self.big_nodes, self.big_pods, events=2000, sick=self.sick)
 
     def _cluster(self, number: int, *, name: str = "", state: str = "") -> Cluster:

@@ -43,7 +43,7 @@ class Servers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # The newest first: what uses a server ends before it.
+        # The newest first: the users of a server end before it.
         for running in reversed(self._running):
             stop([running], grace_s=10.0)
         shutil.rmtree(self.directory, ignore_errors=True)

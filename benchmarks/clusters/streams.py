@@ -231,11 +231,11 @@ async def _read(reader: Reader, stream: asyncio.StreamReader) -> None:
             reader.chunks.append((time.perf_counter(), chunk))
 
 
-async def _until(check: Callable[[], object], what: str, seconds: float = 30.0) -> None:
+async def _until(check: Callable[[], object], awaited: str, seconds: float = 30.0) -> None:
     end = time.perf_counter() + seconds
     while not check():
         if time.perf_counter() > end:
-            raise TimeoutError(f"not within {seconds} s: {what}")
+            raise TimeoutError(f"not within {seconds} s: {awaited}")
         await asyncio.sleep(0.01)
 
 

@@ -88,7 +88,7 @@ def _fleet() -> None:
 
     random, now = Random(7), timezone.now()
     projects = Project.objects.bulk_create(Project(name=f"team-{number}") for number in range(NAMESPACES))
-    # As old as their history: what is older than a project is not shown as its own.
+    # As old as their history: usage from before a project is not shown as its own.
     Project.objects.update(created_at=now - timedelta(days=100))
     nodes, pods = [], []
     for number in range(CLUSTERS):

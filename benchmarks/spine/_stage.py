@@ -192,8 +192,8 @@ def _hole() -> socket.socket:
     return listener
 
 
-def until(condition: Any, what: str, timeout: float) -> float:
+def until(condition: Any, awaited: str, timeout: float) -> float:
     """Wait for the condition; returns the seconds that it took. Raises TimeoutError."""
     began = time.monotonic()
-    wait_for(condition, what, timeout=timeout, interval=0.2)
+    wait_for(condition, awaited, timeout=timeout, interval=0.2)
     return time.monotonic() - began

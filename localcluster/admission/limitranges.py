@@ -40,7 +40,7 @@ def _containers(pod: Obj) -> Iterator[tuple[str, Obj]]:
 
 
 def fill_defaults(pod: Obj, limit_range: Obj) -> None:
-    """Give containers the requests and limits that they don't state, in place; an annotation tells which."""
+    """Give containers the requests and limits that they don't state, in place; an annotation names them."""
     changes = []
     for item in _items(limit_range, "Container"):
         for word, container in _containers(pod):

@@ -28,7 +28,7 @@ _GROUPED = {row.key: (row.plural, row.group) for row in RESOURCES}
 
 @dataclass(slots=True)
 class _Quota:
-    """One quota, and what is used of it."""
+    """One quota, and the amounts of it that are in use."""
 
     obj: Obj
     hard: Amounts

@@ -108,7 +108,7 @@ class Api:
             return await self._subresource(row, target, request)
         applies = request.method == "PATCH" and request.content_type == handlers.APPLY_PATCH and not target.subresource
         if applies:
-            # Before the look at what there is: from here on nothing waits, so that what was authorized is what is done.
+            # Before any object is read: from here on nothing waits, so that the action authorized is the action done.
             await request.body()
         if applies and not self._registry.exists(row.key, target.name or "", target.namespace):
             self._access.authorize_create(user, target)

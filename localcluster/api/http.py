@@ -93,7 +93,7 @@ class Request(requests.Request):
     def flag(self, name: str) -> bool:
         """A query parameter that is on: ``true``, ``1``, or there without a value. Raises StatusError 400.
 
-        A real API server takes all but ``false`` and ``0`` as on; here what is neither is refused, as somebody's error.
+        A real API server takes all but ``false`` and ``0`` as on; here every other value is refused as a mistake.
         """
         if name not in self.query_params:
             return False
@@ -178,7 +178,7 @@ _Yaml.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-# What PyYAML lets through beside its own errors, where a value belies its tag.
+# The errors, besides its own, that PyYAML raises where a value belies its tag.
 _ODD_YAML = (yaml.YAMLError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError)
 
 

@@ -104,7 +104,7 @@ def _nodes(registry: Registry, agent: NodeAgent | None, target: Target, labels: 
         node_metrics(node, by_node.get(node["metadata"]["name"], []))
         for node in registry.list("nodes", label_selector=labels)
         if target.name in (None, node["metadata"]["name"])
-        # As metrics-server leaves out what it can't scrape: nothing known is not the same as nothing used.
+        # metrics-server, too, leaves out nodes that it can't scrape: unknown usage is not the same as none.
         and not (agent and agent.is_cut_off(node["metadata"]["name"]))
     ]
 

@@ -149,7 +149,7 @@ class Proxy:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise unavailable(f"error trying to reach service: {trouble(error, f'{address}:{port}')}") from error
         finally:
-            # A pod that never answers must not hold a request of somebody who left.
+            # A pod that never answers must not hold the request of a client that has left.
             for task in (call, gone):
                 task.cancel()
         stream = Stream(_pieces(reply), reply.status, {})

@@ -99,7 +99,7 @@ class Watch:
         self._wake = asyncio.Event()
 
     def _put(self, change: Change) -> None:
-        # One more than is allowed tells that it is too far behind; more is not kept for who doesn't read.
+        # One event over the limit shows that the watcher is too far behind; no more are kept for one that doesn't read.
         if len(self._pending) <= MAX_BEHIND:
             self._pending.append(change)
         self._wake.set()
@@ -154,7 +154,7 @@ class Watch:
                     async with asyncio.timeout(min(left, BOOKMARK_EVERY)):
                         await self._wake.wait()
                 except TimeoutError:
-                    # Never past a change that came together with the timeout: who starts again there would miss it.
+                    # Never past a change that came together with the timeout: a client that resumes there misses it.
                     if self._options.bookmarks and not self._pending:
                         yield self._bookmark()
         finally:

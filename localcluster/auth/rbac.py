@@ -33,8 +33,8 @@ class Grant:
     said: str
 
 
-def _has(wanted: str, listed: list[str] | None) -> bool:
-    return any(each in ("*", wanted) for each in listed or ())
+def _has(name: str, listed: list[str] | None) -> bool:
+    return any(each in ("*", name) for each in listed or ())
 
 
 def rule_allows(rule: Obj, wish: Attributes) -> bool:

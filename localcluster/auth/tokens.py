@@ -25,7 +25,7 @@ Obj = dict[str, Any]
 
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 _LEGACY_ISSUER = "kubernetes/serviceaccount"
-#: Tokens whose signature was found good, so that it is not computed for every request.
+#: Tokens whose signature is known to be good, so that it is not computed for every request.
 _REMEMBERED = 4096
 _ALGORITHM = "ES256"
 

@@ -148,14 +148,14 @@ class Autoscalers(Controller):
                 best = (proposal.replicas, shown)
         if best is None or (errors and best[0] < done.current):
             reason, message = errors[0]
-            said = f"the HPA was unable to compute the replica count: {message}"
-            done.say("ScalingActive", true=False, why=(reason, said))
+            explanation = f"the HPA was unable to compute the replica count: {message}"
+            done.say("ScalingActive", true=False, why=(reason, explanation))
             first = f"invalid metrics ({len(errors)} invalid out of {len(metrics)}), first error is: {message}"
             self.registry.record_event(scaler, "Warning", "FailedComputeMetricsReplicas", first, COMPONENT)
             return
         proposed, shown = best
-        said = f"the HPA was able to successfully calculate a replica count from {shown}"
-        done.say("ScalingActive", true=True, why=("ValidMetricFound", said))
+        explanation = f"the HPA was able to successfully calculate a replica count from {shown}"
+        done.say("ScalingActive", true=True, why=("ValidMetricFound", explanation))
         history = self._histories[key_of(scaler)]
         history.forget(now - rules.longest)
         steady, why = stabilise(proposed, done.current, history, rules, now)

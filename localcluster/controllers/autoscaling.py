@@ -33,7 +33,7 @@ Why = tuple[str, str]  # (reason, message) of a condition
 
 
 class NoMetricsError(ValueError):
-    """There is nothing to reckon with; the message says why, as kube-controller-manager does."""
+    """No usable measurements; the message says why, as kube-controller-manager does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Tolerances:
-    """How far the ratio may be below and above 1 without any scaling."""
+    """The distances below and above 1 that the ratio may have without any scaling."""
 
     down: float = TOLERANCE
     up: float = TOLERANCE
@@ -127,7 +127,7 @@ def _ceil(value: float) -> int:
 
 @dataclass(slots=True)
 class History:
-    """What an autoscaler remembers: (Unix time, replicas) that it recommended, and (Unix time, change) that it made."""
+    """An autoscaler's memory: (Unix time, replicas) that it recommended, and (Unix time, change) that it made."""
 
     recommended: list[tuple[float, int]] = field(default_factory=list)
     changes: list[tuple[float, int]] = field(default_factory=list)

@@ -73,7 +73,7 @@ class DisruptionBudgets(Controller):
             self.registry.record_event(budget, "Warning", "UnmanagedPods", message, COMPONENT)
 
     def _scale(self, selected: list[Object]) -> tuple[int, list[str]]:
-        """How many pods their controllers want, each controller once; and the pods that have none."""
+        """The number of pods that their controllers want, each controller counted once; and the pods that have none."""
         replicas_of: dict[str, int] = {}
         unmanaged = []
         for pod in selected:

@@ -81,7 +81,7 @@ class GarbageCollector(Controller):
         return owner if owner["metadata"]["uid"] == reference["uid"] else None
 
     def _delete_dependents(self, owner: Object) -> bool:
-        """Delete what an owner leaves behind; True while something is there that blocks the owner's deletion."""
+        """Delete an owner's dependents; True while one is left that blocks the owner's deletion."""
         blocked = False
         for key, obj in self._dependents_of(owner):
             blocked = blocked or any(

@@ -32,7 +32,7 @@ class Grouped:
         return [objects[key] for key in sorted(objects)]
 
     def size(self, group: Hashable) -> int:
-        """How many objects a group has."""
+        """The number of objects in a group."""
         return len(self._groups.get(group, ()))
 
     def _changed(self, change: Change) -> None:

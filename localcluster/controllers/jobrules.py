@@ -165,7 +165,7 @@ def backoff_left(pods: Iterable[Object], now: float) -> float:
 
 
 def end_of(pod: Object) -> float:
-    """When the last container of a pod ended (Unix time), or else when its deletion began or it was made."""
+    """The Unix time when the last container of a pod ended, or else when its deletion began or it was made."""
     states = [s.get("state", {}).get("terminated") for s in (pod.get("status") or {}).get("containerStatuses") or []]
     times = [parse_time(s["finishedAt"]).timestamp() for s in states if s and s.get("finishedAt")]
     if times:

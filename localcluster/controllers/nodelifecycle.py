@@ -137,7 +137,7 @@ class TaintEviction(Controller):
         return min(waits, default=None)
 
     def _since(self, name: str, taints: list[Object]) -> float:
-        """When the latest of a node's taints was added."""
+        """The time when the latest of a node's taints was added."""
         kept = {(name, str(each["key"])) for each in taints}
         self._seen = {each: at for each, at in self._seen.items() if each[0] != name or each in kept}
         times = [

@@ -175,7 +175,7 @@ class FaultDoor:
         elif fault.kind in (Kind.DROP_WATCH, Kind.CUT_OFF):
             self._silence(fault)
         if fault.kind is Kind.DROP_WATCH and fault.seconds is None and fault.count is None:
-            # Those that are open now; who asks again is served.
+            # Only watches that are open now are met; a client that asks again is served.
             self._faults.remove(fault.id)
 
     def _close_connections(self, fault: Fault, request: Request) -> None:
@@ -208,7 +208,7 @@ async def _disconnected(receive: Receive) -> None:
 
 def _failed(error: StatusError, wish: Attributes) -> Response:
     if error.code == 410 and wish.verb == "watch":
-        # A real API server tells it inside the stream.
+        # A real API server sends this inside the stream.
         return Response(line("ERROR", dump(error.status())))
     return failure(error)
 

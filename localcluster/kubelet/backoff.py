@@ -26,7 +26,7 @@ class Backoff:
         return max(0.0, ended + self.seconds - now)
 
     def after(self, now: float) -> Backoff:
-        """The back-off once the thing was started again at `now`."""
+        """The back-off after another start at `now`."""
         if not self.seconds or self._expired(now):
             return Backoff(INITIAL_SECONDS, now)
         return Backoff(min(self.seconds * 2, MAX_SECONDS), now)

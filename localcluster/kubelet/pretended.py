@@ -21,7 +21,7 @@ from localcluster.kubelet.usage import ContainerUsage
 USE_CPU, USE_MEMORY = "localcluster/use-cpu", "localcluster/use-memory"
 #: How often the figures change, in seconds (metrics-server's resolution).
 WINDOW = 15.0
-# Of a container that asks for nothing: what it is taken to have asked for (millicores, bytes).
+# The requests that are assumed for a container that states none (millicores, bytes).
 _UNASKED_CPU, _UNASKED_MEMORY = 50, 64 * 1024**2
 _MIB = 1024**2
 

@@ -152,7 +152,7 @@ def launch(
         "TMPDIR": str(home / "tmp"),
         "LANG": "C.UTF-8",
         "HOSTNAME": pod["spec"].get("hostname") or pod["metadata"]["name"],
-        # All pods share the loopback device: what listens must bind to its own pod's address, or the next one fails.
+        # All pods share the loopback device: a server must bind to its own pod's address, or the next one fails.
         "HOST": address,
         "LOCALCLUSTER_POD_IP": address,
         "LOCALCLUSTER_ROOT": str(home / "root"),

@@ -1,7 +1,7 @@
 """CPU limits: a container that has used what it may is stopped until it may use more, as by the kernel's CFS quota.
 
 cgroups need rights that a person's process seldom has, so what a container uses is read from /proc, and its processes
-are held with SIGSTOP. `Budget` reckons, `enforce` holds. Where there is no /proc, nothing is limited.
+are held with SIGSTOP. `Budget` computes, `enforce` holds. Where there is no /proc, nothing is limited.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One pod's life: take it over, keep its containers as its spec wants them, end it when it is deleted.
 
-`plan.decide` says what to do; this is the shell that does it and publishes what came of it.
+`plan.decide` chooses the next step; this module is the shell that takes it and publishes the result.
 """
 
 from __future__ import annotations
@@ -363,7 +363,7 @@ class Worker:
             if self._failed:
                 pod["status"]["reason"], pod["status"]["message"] = self._failed
 
-        # 404: it was removed from the API meanwhile, which `removed` tells.
+        # 404: the pod was removed from the API meanwhile; `removed` reports that.
         with contextlib.suppress(StatusError):
             self.pod = self._kubelet.registry.mutate(
                 "pods", metadata["name"], metadata["namespace"], change, subresource="status"

@@ -38,7 +38,7 @@ def _json_type(value: Any) -> str:
     return "null"
 
 
-#: What Go's types hold. Beyond them a number is no value, however well it would go with Python.
+#: What Go's types hold. A number beyond them is refused, though Python could hold it.
 _RANGES = {"int32": 2**31, "int64": 2**63}
 
 
