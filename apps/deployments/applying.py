@@ -53,7 +53,7 @@ class Applying:
         number = current.number if current else 0
         # Retired ones are left alone, with whatever was done to them: nothing of them runs, or will again.
         serving = [
-            one for one, count in decision.replicas.items() if count or one == number or one not in live.workloads
+            each for each, count in decision.replicas.items() if count or each == number or each not in live.workloads
         ]
         rows = {row.number: row for row in self._deployment.revisions.filter(number__in=serving)}
         if any(row.spec.get("model") for row in [*rows.values(), *([current] if current else [])]):
@@ -63,8 +63,8 @@ class Applying:
             there, row = live.workloads.get(number), rows.get(number)
             if row is not None:
                 spec = parse_revision(row.spec)
-                wanted = manifests.workload(identity, number, spec, count, tracking_uri=settings.PUBLIC_URL)
-                drift += self._bring(there, wanted, manifests.asked_of(identity, number, row.digest))
+                rendered = manifests.workload(identity, number, spec, count, tracking_uri=settings.PUBLIC_URL)
+                drift += self._bring(there, rendered, manifests.asked_of(identity, number, row.digest))
             elif there is not None:
                 # Retired, or of a revision that Postgres does not know: only its size is ours to change.
                 self._resize(there, count)
@@ -78,22 +78,22 @@ class Applying:
         if live is None or act in (Act.MAKE, Act.APPLY):
             # What vanished comes back as it was.
             same = kept is not None and kept.asked == asked
-            wanted = _sized(kept.manifest, rendered) if kept and same else manifests.stamped(rendered, asked)
+            manifest = _sized(kept.manifest, rendered) if kept and same else manifests.stamped(rendered, asked)
             if live is not None:
-                self._undo(live, wanted)
-                wanted = _unsized(wanted) if counted_by(live) else wanted
-            answer = self._put(wanted)
-            applied.remember(self._deployment, asked, _unsized(projection(answer, wanted)))
+                self._undo(live, manifest)
+                manifest = _unsized(manifest) if counted_by(live) else manifest
+            answer = self._put(manifest)
+            applied.remember(self._deployment, asked, _unsized(projection(answer, manifest)))
             return []
         if "replicas" in rendered["spec"]:
             self._resize(live, rendered["spec"]["replicas"])
         if act is Act.ADOPT or kept is None:
             return self._adopt(live, rendered, asked)
-        found = differences(live, kept.manifest)
-        if found and self._deployment.restore_asked:
+        edits = differences(live, kept.manifest)
+        if edits and self._deployment.restore_asked:
             self._restore(live, kept.manifest, rendered)
             return []
-        return found
+        return edits
 
     def _adopt(self, live: Object, rendered: Object, asked: str) -> list[Difference]:
         """Note on an object what was asked, and keep what was applied of it. Touches nothing that restarts a pod."""

@@ -80,7 +80,7 @@ def replica_seen(
     containers: Sequence[Mapping[str, Any]] = (),
 ) -> ReplicaSeen:
     """A replica with the last end of its most restarted container; `containers` are as the watcher stores them."""
-    most: Mapping[str, Any] = max(containers, key=lambda found: int(found.get("restarts") or 0), default={})
+    most: Mapping[str, Any] = max(containers, key=lambda container: int(container.get("restarts") or 0), default={})
     last = (most.get("state") or {}).get("terminated") or (most.get("last_state") or {}).get("terminated") or {}
     return ReplicaSeen(
         name=name,

@@ -10,7 +10,7 @@ from apps.deployments.services.observing import record_gone
 def holdings(cluster_id: int) -> list[Holding]:
     """Deployments with their replicas, and targets. Both forbid the removal of their cluster."""
     served = Deployment.objects.filter(target__cluster_id=cluster_id).order_by("project__name", "name")
-    found = served.select_related("project", "target")
+    rows = served.select_related("project", "target")
     targets = Target.objects.filter(cluster_id=cluster_id).order_by("project__name", "name").select_related("project")
     return [
         Holding(
@@ -19,7 +19,7 @@ def holdings(cluster_id: int) -> list[Holding]:
             tuple(
                 f"{each.project.name}/{each.name} ({each.ready_replicas} of {each.wanted_replicas} replicas ready, "
                 f"{each.target.name})"
-                for each in found[:NAMES_SHOWN]
+                for each in rows[:NAMES_SHOWN]
             ),
             blocks=True,
             remedy="Delete the deployments first; each can be made anew on another target.",

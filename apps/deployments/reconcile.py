@@ -87,19 +87,19 @@ def _uphold(client: KubeClient, deployment: Deployment, current: Revision) -> Ou
     now = timezone.now()
     seen = {number: observed_revision(workload) for number, workload in live.workloads.items()}
     scaler = _scaler_of(client, deployment, live.workloads.get(current.number))
-    wanted = _wanted(deployment, current, seen[current.number].wanted if scaler else deployment.desired_replicas)
+    spec = _wanted(deployment, current, seen[current.number].wanted if scaler else deployment.desired_replicas)
     status = _status(rollout, now)
-    decision = decide(wanted, status, seen, now)
+    decision = decide(spec, status, seen, now)
     drift = Applying(client, deployment, identity, live).run(decision, now)
     # Read after the apply: the watcher's rows are then as new as they can be.
     replicas = selectors.replicas_of(selectors.pods_of(deployment))
-    found = observing.Round(seen, decision, replicas, now, drift=drift, desired=wanted.desired, scaler=scaler)
-    observing.record_round(deployment, rollout, found)
+    this_round = observing.Round(seen, decision, replicas, now, drift=drift, desired=spec.desired, scaler=scaler)
+    observing.record_round(deployment, rollout, this_round)
     if rollout is None or decision.state is not RolloutState.PROGRESSING:
         return DONE
     # Events bring every other round; that none comes any more is what the deadline is for.
     since = now if decision.progressed else status.progressed_at
-    return Again((since + wanted.progress_deadline - now).total_seconds() + 1.0)
+    return Again((since + spec.progress_deadline - now).total_seconds() + 1.0)
 
 
 def _observe(client: KubeClient, identity: manifests.Identity) -> Live:
@@ -143,10 +143,10 @@ def _autoscaler_of(client: KubeClient, workload: Object) -> str:
         scalers = client.list("autoscaling/v2", "HorizontalPodAutoscaler", namespace)
     except Forbidden:
         return AN_AUTOSCALER
-    for found in scalers:
-        target = found["spec"]["scaleTargetRef"]
+    for autoscaler in scalers:
+        target = autoscaler["spec"]["scaleTargetRef"]
         if (target["kind"], target["name"]) == ("Deployment", name):
-            return f"{THE_AUTOSCALER}{found['metadata']['name']}"
+            return f"{THE_AUTOSCALER}{autoscaler['metadata']['name']}"
     return ""
 
 
@@ -173,13 +173,13 @@ def _status(rollout: Rollout | None, now: datetime) -> RolloutStatus:
 def _take_down(client: KubeClient, deployment: Deployment) -> Outcome:
     """Delete in the foreground; the row goes only when the cluster shows that nothing is left."""
     identity = identity_of(deployment)
-    found = [
+    parts = [
         (api_version, kind, obj)
         for api_version, kind in PARTS
         for obj in client.list(api_version, kind, identity.namespace, label_selector=identity.selector)
     ]
     left: list[str] = []
-    for api_version, kind, obj in found or _unlabelled(client, deployment, identity):
+    for api_version, kind, obj in parts or _unlabelled(client, deployment, identity):
         left.append(f"{kind} {obj['metadata']['name']}")
         if "deletionTimestamp" not in obj["metadata"]:
             metadata = obj["metadata"]

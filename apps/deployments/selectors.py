@@ -69,10 +69,10 @@ def target(principal: Principal, name: str, at_least: Role = Role.VIEWER, **scop
 
 def makers_by_name(names: set[tuple[str, str]]) -> dict[tuple[str, str], Maker]:
     """Those of these deployments, by project and name, that exist. One query."""
-    found = Deployment.objects.filter(name__in={name for _, name in names}).values_list("project__name", "name")
+    rows = Deployment.objects.filter(name__in={name for _, name in names}).values_list("project__name", "name")
     return {
         (project, name): Maker(project, name, reverse("deployments:detail", args=[project, name]))
-        for project, name in found
+        for project, name in rows
         if (project, name) in names
     }
 
@@ -121,7 +121,7 @@ def unsettled(now: datetime, *, token_margin: timedelta) -> list[tuple[int, int 
             Cast(OuterRef("current__number"), TextField()),
         ),
     )
-    found = Deployment.objects.filter(
+    rows = Deployment.objects.filter(
         ~Q(state=DeploymentState.ACTIVE)
         | ~Q(observed_generation=F("generation"))
         | ~Q(health__in=_SETTLED_HEALTH)
@@ -131,7 +131,7 @@ def unsettled(now: datetime, *, token_margin: timedelta) -> list[tuple[int, int 
         | Exists(Rollout.objects.filter(deployment=OuterRef("pk"), state__in=UNFINISHED))
         | Exists(Heal.objects.filter(deployment=OuterRef("pk"), restored_at=None))
     )
-    return list(found.order_by("pk").values_list("pk", "target__cluster_id"))
+    return list(rows.order_by("pk").values_list("pk", "target__cluster_id"))
 
 
 def ids_by_labels(cluster_id: int, namespace: str, labels: dict[str, str]) -> list[int]:
@@ -218,10 +218,10 @@ def events_of(of: Deployment, pods: Sequence[Pod], *, limit: int = 20) -> list[K
 def pod_of(of: Deployment, name: str) -> Pod:
     """One observed pod of the deployment, deleted or not. Raises Missing."""
     rows = Pod.objects.filter(**_place_of(of), name=name)
-    found = rows.select_related("cluster").order_by("-id").first()
-    if found is None:
+    pod = rows.select_related("cluster").order_by("-id").first()
+    if pod is None:
         raise Missing(f"{of.name} has no replica {name!r}.")
-    return found
+    return pod
 
 
 def owner_of_pod(pod: Pod) -> Owner | None:
@@ -327,7 +327,7 @@ class Totals:
 
 def totals(project: Project) -> Totals:
     """The figures of a project's deployments: one query that loads none of them."""
-    found = Deployment.objects.filter(project=project).aggregate(
+    sums = Deployment.objects.filter(project=project).aggregate(
         deployments=Count("pk"),
         bad=Count("pk", filter=Q(health__in=TROUBLE)),
         worst=Max(_SEVERITY),
@@ -335,7 +335,7 @@ def totals(project: Project) -> Totals:
         ready=Sum(Least(F("ready_replicas"), _WANTED), default=0),
         unknown=Sum(_WANTED, filter=Q(health=Health.UNKNOWN), default=0),
     )
-    return Totals(**{**found, "worst": list(Health)[found["worst"] or 0]})
+    return Totals(**{**sums, "worst": list(Health)[sums["worst"] or 0]})
 
 
 def worst_first(rows: QuerySet[Deployment]) -> QuerySet[Deployment]:

@@ -52,21 +52,21 @@ class TargetViewSet(ServiceViewSet):
 
     def retrieve(self, request: Request, name: str) -> Response:
         """One target."""
-        found = selectors.target(self.principal, name, **self.project_filter())
-        return Response(forms.TargetSerializer(found).data)
+        target = selectors.target(self.principal, name, **self.project_filter())
+        return Response(forms.TargetSerializer(target).data)
 
     def create(self, request: Request) -> Response:
         """Make a target (project administrators)."""
         body = forms.NewTargetSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         values = {key: value for key, value in body.validated_data.items() if key != "project"}
-        made = services.create_target(principal=self.principal, project=self.project(Role.ADMIN), **values)
-        return Response(forms.TargetSerializer(made).data, status=201)
+        target = services.create_target(principal=self.principal, project=self.project(Role.ADMIN), **values)
+        return Response(forms.TargetSerializer(target).data, status=201)
 
     def destroy(self, request: Request, name: str) -> Response:
         """Forget a target that nothing is deployed to."""
-        found = selectors.target(self.principal, name, Role.ADMIN, **self.project_filter())
-        services.delete_target(principal=self.principal, target=found)
+        target = selectors.target(self.principal, name, Role.ADMIN, **self.project_filter())
+        services.delete_target(principal=self.principal, target=target)
         return Response(status=204)
 
 
@@ -103,7 +103,7 @@ class DeploymentViewSet(ServiceViewSet):
 
     def retrieve(self, request: Request, name: str) -> Response:
         """One deployment. Its `ETag` changes with what is wanted, not with what is observed."""
-        return _answer(self._found(name))
+        return _answer(self._deployment(name))
 
     def create(self, request: Request) -> Response:
         """Deploy a model version."""
@@ -120,8 +120,8 @@ class DeploymentViewSet(ServiceViewSet):
         }
         if self.dry_run:
             return _manifests(services.preview_deployment(**asked))
-        made = services.create_deployment(**asked)
-        return self._shown(made, status=201)
+        deployment = services.create_deployment(**asked)
+        return self._shown(deployment, status=201)
 
     def destroy(self, request: Request, name: str) -> Response:
         """Take a deployment down; it is gone when its page is."""
@@ -144,7 +144,7 @@ class DeploymentViewSet(ServiceViewSet):
     def revisions(self, request: Request, name: str) -> Response:
         """The revisions; POST rolls out a new one, and answers 200 when it is what is wanted already."""
         if request.method != "POST":
-            return self._page(selectors.revisions_of(self._found(name)), forms.RevisionSerializer)
+            return self._page(selectors.revisions_of(self._deployment(name)), forms.RevisionSerializer)
         body = forms.NewRevisionSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         edit = self._edit(name)
@@ -159,19 +159,19 @@ class DeploymentViewSet(ServiceViewSet):
     @action(detail=True)
     def rollouts(self, request: Request, name: str) -> Response:
         """The rollouts, newest first."""
-        return self._page(selectors.rollouts_of(self._found(name)), forms.RolloutSerializer)
+        return self._page(selectors.rollouts_of(self._deployment(name)), forms.RolloutSerializer)
 
     @extend_schema(operation_id="listReplicas", parameters=[PROJECT], responses=forms.ReplicaSerializer(many=True))
     @action(detail=True)
     def replicas(self, request: Request, name: str) -> Response:
         """The replicas as last observed."""
-        return self._page(selectors.pods_of(self._found(name)), forms.ReplicaSerializer)
+        return self._page(selectors.pods_of(self._deployment(name)), forms.ReplicaSerializer)
 
     @extend_schema(operation_id="listHeals", parameters=[PROJECT], responses=forms.HealSerializer(many=True))
     @action(detail=True)
     def heals(self, request: Request, name: str) -> Response:
         """Losses of replicas that nobody asked for, and how long each took to heal."""
-        return self._page(selectors.heals_of(self._found(name)), forms.HealSerializer)
+        return self._page(selectors.heals_of(self._deployment(name)), forms.HealSerializer)
 
     @extend_schema(
         operation_id="rollbackDeployment",
@@ -185,8 +185,8 @@ class DeploymentViewSet(ServiceViewSet):
         body = forms.RollbackSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         number = body.validated_data.get("revision")
-        made = services.rollback(**self._edit(name), revision=number)
-        return Response(forms.RevisionSerializer(made).data, status=201)
+        revision = services.rollback(**self._edit(name), revision=number)
+        return Response(forms.RevisionSerializer(revision).data, status=201)
 
     @extend_schema(
         operation_id="scaleDeployment",
@@ -207,8 +207,8 @@ class DeploymentViewSet(ServiceViewSet):
     @action(detail=True, methods=["post"])
     def restart(self, request: Request, name: str) -> Response:
         """Roll out a copy of the current revision: as it is asked for, by what Flotilla makes of it today."""
-        made = services.restart(**self._edit(name))
-        return Response(forms.RevisionSerializer(made).data, status=201)
+        revision = services.restart(**self._edit(name))
+        return Response(forms.RevisionSerializer(revision).data, status=201)
 
     @extend_schema(
         operation_id="restoreDeployment", parameters=[PROJECT], request=None, responses=forms.DeploymentSerializer
@@ -227,32 +227,32 @@ class DeploymentViewSet(ServiceViewSet):
     @action(detail=True, methods=["post"])
     def predict(self, request: Request, name: str) -> Response:
         """Ask the model, through any ready replica. What a replica may have carried out is never repeated (502)."""
-        found = self._found(name, Role.DEVELOPER)
-        made = predict.predict(principal=self.principal, deployment=found, body=request.data)
+        deployment = self._deployment(name, Role.DEVELOPER)
+        prediction = predict.predict(principal=self.principal, deployment=deployment, body=request.data)
         about = {
-            "replica": made.replica,
-            "revision": made.revision,
-            "latency_ms": made.latency_ms,
-            "total_ms": made.total_ms,
-            "attempts": made.attempts,
+            "replica": prediction.replica,
+            "revision": prediction.revision,
+            "latency_ms": prediction.latency_ms,
+            "total_ms": prediction.total_ms,
+            "attempts": prediction.attempts,
         }
-        return Response({**made.answer, **about})
+        return Response({**prediction.answer, **about})
 
-    def _found(self, name: str, at_least: Role = Role.VIEWER) -> Deployment:
+    def _deployment(self, name: str, at_least: Role = Role.VIEWER) -> Deployment:
         return selectors.deployment(self.principal, name, at_least, **self.project_filter())
 
     def _edit(self, name: str) -> dict[str, Any]:
         """What every edit is told: who asks, of which deployment, and what `If-Match` expects of it."""
-        found = self._found(name, Role.DEVELOPER)
-        return {"principal": self.principal, "deployment": found, "expect": if_match(self.request, _version)}
+        deployment = self._deployment(name, Role.DEVELOPER)
+        return {"principal": self.principal, "deployment": deployment, "expect": if_match(self.request, _version)}
 
     def _shown(self, deployment: Deployment, status: int = 200) -> Response:
         """The deployment as it is after a write."""
         project = project_or_404(self.principal, deployment.project.name)
-        found = selectors.deployments(pk=deployment.pk, project=project).first()
-        if found is None:
+        fresh = selectors.deployments(pk=deployment.pk, project=project).first()
+        if fresh is None:
             raise Missing(f"{deployment.name} is gone.")
-        return _answer(found, status)
+        return _answer(fresh, status)
 
     def _page(self, queryset: Any, serializer: Any) -> Response:
         page = self.paginate_queryset(queryset)

@@ -66,11 +66,11 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Deviation:
     path: Path
     kind: Kind
     applied: Any = None
-    found: Any = None
+    live: Any = None
 
 
 class Act(enum.StrEnum):
@@ -114,8 +114,8 @@ def differences(live: Mapping[str, Any], applied: Mapping[str, Any]) -> list[Dif
     """Every field of `live` that is not as `applied`, at most `MAX_SHOWN`."""
     name = f"{live.get('kind') or applied['kind']} {applied['metadata']['name']}"
     strangers = others(live)
-    found = [*_compared(live, applied, strangers), *_added(live, applied, strangers)]
-    return [_told(name, one, strangers) for one in found[:MAX_SHOWN]]
+    deviations = [*_compared(live, applied, strangers), *_added(live, applied, strangers)]
+    return [_difference(name, deviation, strangers) for deviation in deviations[:MAX_SHOWN]]
 
 
 def sentence(stored: Sequence[Mapping[str, str]]) -> str:
@@ -166,7 +166,7 @@ def undoing(applied: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, An
 
     Server-side apply leaves alone what others added. A merge patch replaces lists whole, and removes what is null.
     """
-    added = [one.path for one in _added(live, applied, others(live))]
+    added = [deviation.path for deviation in _added(live, applied, others(live))]
     if not added:
         return None
     patch: dict[str, Any] = {"spec": copy.deepcopy(applied["spec"])}
@@ -187,7 +187,7 @@ def _images(obj: Mapping[str, Any]) -> list[str]:
     return [str(container.get("image", "")) for container in containers]
 
 
-def _compared(live: Mapping[str, Any], applied: Mapping[str, Any], strangers: Sequence[Holder]) -> Iterator[_Found]:
+def _compared(live: Mapping[str, Any], applied: Mapping[str, Any], strangers: Sequence[Holder]) -> Iterator[_Deviation]:
     mine = ours(live)
     for part in _PARTS:
         stated, there = applied, live
@@ -198,7 +198,7 @@ def _compared(live: Mapping[str, Any], applied: Mapping[str, Any], strangers: Se
 
 def _differing(
     stated: Any, there: Any, path: Path, mine: Sequence[Holder], strangers: Sequence[Holder]
-) -> Iterator[_Found]:
+) -> Iterator[_Deviation]:
     """The fields below `path` whose values are not as stated, or that are ours no longer."""
     if path == _NOT_COMPARED:
         return
@@ -207,31 +207,31 @@ def _differing(
             if name in there:
                 yield from _differing(value, there[name], (*path, name), mine, strangers)
             else:
-                yield _Found((*path, name), Kind.REMOVED, value)
+                yield _Deviation((*path, name), Kind.REMOVED, value)
     elif isinstance(stated, list) and isinstance(there, list) and (key := key_of(stated)):
         for item in stated:
-            step, found = Item(label_of(item, key), item), item_of(there, key, item)
-            if found is None:
-                yield _Found((*path, step), Kind.REMOVED, item)
+            step, counterpart = Item(label_of(item, key), item), item_of(there, key, item)
+            if counterpart is None:
+                yield _Deviation((*path, step), Kind.REMOVED, item)
             else:
-                yield from _differing(item, found, (*path, step), mine, strangers)
+                yield from _differing(item, counterpart, (*path, step), mine, strangers)
     elif stated != there:
-        yield _Found(path, Kind.CHANGED, stated, there)
-    elif not any(one.holds(path) for one in mine) and any(one.holds(path) for one in strangers):
-        yield _Found(path, Kind.TAKEN)
+        yield _Deviation(path, Kind.CHANGED, stated, there)
+    elif not any(holder.holds(path) for holder in mine) and any(holder.holds(path) for holder in strangers):
+        yield _Deviation(path, Kind.TAKEN)
 
 
-def _added(live: Mapping[str, Any], applied: Mapping[str, Any], strangers: Sequence[Holder]) -> list[_Found]:
+def _added(live: Mapping[str, Any], applied: Mapping[str, Any], strangers: Sequence[Holder]) -> list[_Deviation]:
     """What others put inside of what we applied. Fields without a manager are the API server's own."""
-    found: dict[str, _Found] = {}
+    by_path: dict[str, _Deviation] = {}
     for holder in strangers:
         tree = holder.tree.get("f:spec") or {}
-        for one in _extra(tree, applied["spec"], live.get("spec") or {}, ("spec",)):
-            found.setdefault(_text(one.path), one)
-    return list(found.values())
+        for deviation in _extra(tree, applied["spec"], live.get("spec") or {}, ("spec",)):
+            by_path.setdefault(_text(deviation.path), deviation)
+    return list(by_path.values())
 
 
-def _extra(tree: Mapping[str, Any], stated: Any, there: Any, path: Path) -> Iterator[_Found]:
+def _extra(tree: Mapping[str, Any], stated: Any, there: Any, path: Path) -> Iterator[_Deviation]:
     if not tree:
         yield from _extra_inside(stated, there, path)
     for step, inner in tree.items():
@@ -242,42 +242,42 @@ def _extra(tree: Mapping[str, Any], stated: Any, there: Any, path: Path) -> Iter
             if rest in stated:
                 yield from _extra(inner, stated[rest], there[rest], (*path, rest))
             else:
-                yield _Found((*path, rest), Kind.ADDED, found=there[rest])
+                yield _Deviation((*path, rest), Kind.ADDED, live=there[rest])
         elif kind == "k" and isinstance(stated, list) and isinstance(there, list):
             item, own = matching(there, rest), matching(stated, rest)
             if item is None:
                 continue
             below = (*path, Item(label_of(item, key_of([item])), item))
             if own is None:
-                yield _Found(below, Kind.ADDED, found=item)
+                yield _Deviation(below, Kind.ADDED, live=item)
             else:
                 yield from _extra(inner, own, item, below)
 
 
-def _extra_inside(stated: Any, there: Any, path: Path) -> Iterator[_Found]:
+def _extra_inside(stated: Any, there: Any, path: Path) -> Iterator[_Deviation]:
     """Of what is held as a whole (a Service's selector, say), all that is not stated was added by its holder."""
     if isinstance(stated, Mapping) and isinstance(there, Mapping):
         for name, value in there.items():
             if name in stated:
                 yield from _extra_inside(stated[name], value, (*path, name))
             else:
-                yield _Found((*path, name), Kind.ADDED, found=value)
+                yield _Deviation((*path, name), Kind.ADDED, live=value)
     elif isinstance(stated, list) and isinstance(there, list) and (key := key_of(stated)):
         for item in there:
             if key in item and item_of(stated, key, item) is None:
-                yield _Found((*path, Item(label_of(item, key), item)), Kind.ADDED, found=item)
+                yield _Deviation((*path, Item(label_of(item, key), item)), Kind.ADDED, live=item)
 
 
 def _completed(held: Any, rendered: Any, live: Any, strangers: Sequence[Holder], path: Path) -> Any:
     """`held` with what `rendered` states and somebody else holds alone."""
     if isinstance(rendered, Mapping) and isinstance(held, Mapping) and isinstance(live, Mapping):
-        found = dict(held)
+        completed = dict(held)
         for name, value in rendered.items():
             if name in held:
-                found[name] = _completed(held[name], value, live.get(name), strangers, (*path, name))
+                completed[name] = _completed(held[name], value, live.get(name), strangers, (*path, name))
             elif name in live and (*path, name) != _NOT_COMPARED and _taken((*path, name), strangers):
-                found[name] = copy.deepcopy(value)
-        return found
+                completed[name] = copy.deepcopy(value)
+        return completed
     if isinstance(rendered, list) and isinstance(held, list) and isinstance(live, list) and (key := key_of(rendered)):
         done = []
         for item in held:
@@ -290,20 +290,20 @@ def _completed(held: Any, rendered: Any, live: Any, strangers: Sequence[Holder],
 
 
 def _taken(path: Path, strangers: Sequence[Holder]) -> bool:
-    return any(one.holds(path) for one in strangers)
+    return any(holder.holds(path) for holder in strangers)
 
 
-def _told(name: str, one: _Found, strangers: Sequence[Holder]) -> Difference:
+def _difference(name: str, deviation: _Deviation, strangers: Sequence[Holder]) -> Difference:
     """With who did it, as far as that is known: whoever removed a field holds nothing."""
-    by = next((holder for holder in strangers if one.kind != Kind.REMOVED and holder.holds(one.path)), None)
+    by = next((holder for holder in strangers if deviation.kind != Kind.REMOVED and holder.holds(deviation.path)), None)
     # What a hand put into the environment may be a secret.
-    shown = not any(step == "env" for step in one.path)
+    shown = not any(step == "env" for step in deviation.path)
     return Difference(
         object=name,
-        field=_text(one.path),
-        kind=one.kind,
-        applied=_short(one.applied) if shown else "",
-        found=_short(one.found) if shown else "",
+        field=_text(deviation.path),
+        kind=deviation.kind,
+        applied=_short(deviation.applied) if shown else "",
+        found=_short(deviation.live) if shown else "",
         manager=by.manager[:120] if by else "",
         at=by.at[:40] if by else "",
     )

@@ -48,10 +48,10 @@ class Holder:
                 return False
             if not node:
                 return node is not self.tree
-            found = _child(node, step)
-            if found is None:
+            child = _child(node, step)
+            if child is None:
                 return False
-            node = found
+            node = child
         return True
 
 
@@ -62,8 +62,8 @@ def ours(obj: Mapping[str, Any]) -> list[Holder]:
 
 def others(obj: Mapping[str, Any]) -> list[Holder]:
     """What everybody else holds, whoever wrote last first. What is written by a subresource (status) is no edit."""
-    found = [holder for holder in _holders(obj, subresources=False) if holder.manager != FIELD_MANAGER]
-    return sorted(found, key=lambda holder: holder.at, reverse=True)
+    holders = [holder for holder in _holders(obj, subresources=False) if holder.manager != FIELD_MANAGER]
+    return sorted(holders, key=lambda holder: holder.at, reverse=True)
 
 
 def counted_by(obj: Mapping[str, Any]) -> str:
@@ -71,8 +71,10 @@ def counted_by(obj: Mapping[str, Any]) -> str:
 
     Whoever scales writes by way of the subresource `scale`: a HorizontalPodAutoscaler (`AUTOSCALER`), KEDA, kubectl.
     """
-    found = [one for one in _holders(obj) if one.manager != FIELD_MANAGER and one.holds(("spec", "replicas"))]
-    return max(found, key=lambda one: one.at).manager if found else ""
+    scalers = [
+        holder for holder in _holders(obj) if holder.manager != FIELD_MANAGER and holder.holds(("spec", "replicas"))
+    ]
+    return max(scalers, key=lambda holder: holder.at).manager if scalers else ""
 
 
 def item_of(items: Sequence[Any], key: str, like: Any) -> Any:
@@ -98,9 +100,9 @@ def label_of(item: Any, key: str) -> str:
 
 def matching(items: Sequence[Any], keys: str) -> Any:
     """The item that `k:<keys>` of a tree names, or None. What an item leaves out is as by default (a port's TCP)."""
-    wanted = _keys(keys)
+    pairs = _keys(keys)
     for item in items:
-        if isinstance(item, Mapping) and all(item.get(name, value) == value for name, value in wanted):
+        if isinstance(item, Mapping) and all(item.get(name, value) == value for name, value in pairs):
             return item
     return None
 

@@ -40,18 +40,18 @@ def has_deployments(scope: Scope) -> bool:
 
 def tiles(scope: Scope) -> list[Tile]:
     """Ready replicas of those that are wanted, over all deployments."""
-    found = selectors.totals(scope.project)
-    if not found.deployments:
+    totals = selectors.totals(scope.project)
+    if not totals.deployments:
         state, note = "Idle", "nothing is deployed yet"
-    elif found.unknown:
-        state, note = "Unknown", f"{found.unknown} on a cluster that can't be asked"
-    elif found.short:
-        state, note = "Degraded" if found.bad else "Progressing", f"{found.short} not ready"
+    elif totals.unknown:
+        state, note = "Unknown", f"{totals.unknown} on a cluster that can't be asked"
+    elif totals.short:
+        state, note = "Degraded" if totals.bad else "Progressing", f"{totals.short} not ready"
     else:
-        plural = "" if found.deployments == 1 else "s"
-        state, note = "Healthy", f"{found.deployments} deployment{plural} as wanted"
+        plural = "" if totals.deployments == 1 else "s"
+        state, note = "Healthy", f"{totals.deployments} deployment{plural} as wanted"
     url = nav.link("deployments:list", scope.project.name)
-    return [Tile("Replicas ready", str(found.ready), f"of {found.wanted}", state, note, url=url, order=3)]
+    return [Tile("Replicas ready", str(totals.ready), f"of {totals.wanted}", state, note, url=url, order=3)]
 
 
 def attention(scope: Scope) -> list[Attention]:
@@ -129,8 +129,8 @@ def serving(scope: Scope) -> list[ServingRow]:
 
 def _sub(row: Deployment) -> str:
     model = row.current.spec.get("model") if row.current else None
-    what = f"{model['name']} version {model['version']}" if model else ""
-    return " · ".join(part for part in (what, f"{row.target.name}") if part)
+    model_text = f"{model['name']} version {model['version']}" if model else ""
+    return " · ".join(part for part in (model_text, f"{row.target.name}") if part)
 
 
 def _square(pod: Pod) -> dict[str, Any]:
@@ -142,10 +142,10 @@ def count(principal: Principal, project: Project | None) -> nav.Count | None:
     """How many deployments the project has, and how many are in trouble."""
     if project is None:
         return None
-    found = Deployment.objects.filter(project=project).aggregate(
+    counts = Deployment.objects.filter(project=project).aggregate(
         total=Count("pk"), bad=Count("pk", filter=Q(health__in=selectors.TROUBLE))
     )
-    return nav.Count(found["total"], found["bad"])
+    return nav.Count(counts["total"], counts["bad"])
 
 
 def find(principal: Principal, query: str, limit: int) -> list[search.Hit]:

@@ -186,10 +186,10 @@ class Board:
     @functools.cached_property
     def whys(self) -> list[Why]:
         """What is not well, or was restarted not long ago, and why; the worst first. And why pods can't be made."""
-        told = explain_pods(self.pods, sight=self._sight)
-        found = [why for row in self.replicas if (why := _why(row, told.get(row.pod.uid), self.now)) is not None]
-        bad = [why for why in found if look_of(why.state).tone == "bad"]
-        return [*self._refused(), *bad, *(why for why in found if why not in bad)][:SHOWN_WHYS]
+        by_uid = explain_pods(self.pods, sight=self._sight)
+        whys = [why for row in self.replicas if (why := _why(row, by_uid.get(row.pod.uid), self.now)) is not None]
+        bad = [why for why in whys if look_of(why.state).tone == "bad"]
+        return [*self._refused(), *bad, *(why for why in whys if why not in bad)][:SHOWN_WHYS]
 
     def _refused(self) -> list[Why]:
         """Revisions that have fewer pods than they want because these are refused: by a quota, say."""
@@ -198,8 +198,8 @@ class Board:
         places = {
             (target.cluster_id, target.namespace, f"{self.deployment.name}-r{number}"): number for number in short
         }
-        told = explain_absent(places, "ReplicaSet", prefix=True, waiting_for="a replica")
-        return [why.named(f"Revision {places[place]} lacks replicas") for place, why in told.items()]
+        by_place = explain_absent(places, "ReplicaSet", prefix=True, waiting_for="a replica")
+        return [why.named(f"Revision {places[place]} lacks replicas") for place, why in by_place.items()]
 
     @functools.cached_property
     def rollout(self) -> Rollout | None:
@@ -254,7 +254,7 @@ class Board:
         """What was edited by hand on the cluster."""
         shown = [name for name in DriftRow._fields if name != "when"]
         return [
-            DriftRow(**{name: one[name] for name in shown}, when=moment(one["at"])) for one in self.deployment.drift
+            DriftRow(**{name: edit[name] for name in shown}, when=moment(edit["at"])) for edit in self.deployment.drift
         ]
 
     @property

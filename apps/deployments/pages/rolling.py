@@ -58,13 +58,13 @@ def steps_of(rollout: Rollout, *, desired: int, ready: int, pods: int, old_left:
     number = rollout.to_revision.number
     state = RolloutState(rollout.state)
     stands = "failed" if state is RolloutState.DEGRADED else "current"
-    made = pods > 0 or desired == 0
-    steps = [Step(f"Create revision {number}", "made" if made else "waiting", "done" if made else stands)]
+    is_made = pods > 0 or desired == 0
+    steps = [Step(f"Create revision {number}", "made" if is_made else "waiting", "done" if is_made else stands)]
     parts = min(desired, MAX_REPLICA_STEPS)
     marks = [round(desired * part / parts) for part in range(1, parts + 1)]
     before = 0
     for mark in marks:
-        steps.append(_ready_step(before, mark, desired, ready, pods, stands if made else "next"))
+        steps.append(_ready_step(before, mark, desired, ready, pods, stands if is_made else "next"))
         before = mark
     if rollout.from_revision is not None:
         all_ready = ready >= desired
@@ -88,9 +88,15 @@ def _ready_step(before: int, mark: int, desired: int, ready: int, pods: int, sta
 
 def bars_of(observed: Sequence[dict[str, int]], *, coming: int | None, desired: int) -> list[Bar]:
     """A bar for each revision; of the one that is coming all that are desired are wanted, of others what they have."""
-    wanted = {one["revision"]: desired if one["revision"] == coming else one["wanted"] for one in observed}
-    scale = max([1, *wanted.values(), *(one["existing"] for one in observed)])
+    wanted = {entry["revision"]: desired if entry["revision"] == coming else entry["wanted"] for entry in observed}
+    scale = max([1, *wanted.values(), *(entry["existing"] for entry in observed)])
     return [
-        Bar(one["revision"], one["ready"], max(0, one["existing"] - one["ready"]), wanted[one["revision"]], scale)
-        for one in observed
+        Bar(
+            entry["revision"],
+            entry["ready"],
+            max(0, entry["existing"] - entry["ready"]),
+            wanted[entry["revision"]],
+            scale,
+        )
+        for entry in observed
     ]

@@ -42,16 +42,16 @@ DEPLOY_COMMAND = """curl -X POST {url}/api/v1/deployments -H "Authorization: Bea
 def listing(request: PageRequest, project: Project) -> HttpResponse:
     """The project's deployments."""
     rows = selectors.deployments(project=project)
-    wanted, health = request.GET.get("q", "").strip(), request.GET.get("health", "")
-    found = rows.filter(name__icontains=wanted) if wanted else rows
-    found = found.filter(health=health) if health else found
-    shown = Paginator(found, PER_PAGE).get_page(request.GET.get("page"))
+    name_part, health = request.GET.get("q", "").strip(), request.GET.get("health", "")
+    matching = rows.filter(name__icontains=name_part) if name_part else rows
+    matching = matching.filter(health=health) if health else matching
+    shown = Paginator(matching, PER_PAGE).get_page(request.GET.get("page"))
     context = {
         "project": project,
         "page_obj": shown,
         "deployments": [(row, panels.model_text(row.current.spec, row.alias) if row.current else "–") for row in shown],
         "totals": selectors.totals(project),
-        "filtered": bool(wanted or health),
+        "filtered": bool(name_part or health),
         "healths": [word.value for word in Health],
         "may_change": may(request.principal, project),
         "command": DEPLOY_COMMAND.format(url=settings.PUBLIC_URL, project=project.name),
@@ -63,7 +63,7 @@ def listing(request: PageRequest, project: Project) -> HttpResponse:
 @require_safe
 def detail(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """One deployment: how it is, what rolls, which replicas there are, and what one may do."""
-    return render_page(request, "deployments/detail.html", _context(request, _found(request, project, name)))
+    return render_page(request, "deployments/detail.html", _context(request, _deployment(request, project, name)))
 
 
 @page(at_least=Role.DEVELOPER)
@@ -72,12 +72,12 @@ def create(request: PageRequest, project: Project) -> HttpResponse:
     form = DeployForm(request.POST or None, project=project, initial=_initial(request, project))
     if request.method == "POST" and form.is_valid():
         try:
-            made = services.create_deployment(principal=request.principal, project=project, **form.asked())
+            deployment = services.create_deployment(principal=request.principal, project=project, **form.asked())
         except FlotillaError as error:
             put_error(form, error)
         else:
-            messages.success(request, f"{made.name} is being deployed.")
-            return redirect("deployments:detail", project=project.name, name=made.name)
+            messages.success(request, f"{deployment.name} is being deployed.")
+            return redirect("deployments:detail", project=project.name, name=deployment.name)
     status = 400 if form.errors else 200
     has_targets = bool(form.fields["target"].choices)  # type: ignore[attr-defined]
     context = {
@@ -92,7 +92,7 @@ def create(request: PageRequest, project: Project) -> HttpResponse:
 @page
 def revise(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """Roll out another model version or image, or other options of its pods."""
-    deployment = _found(request, project, name, Role.DEVELOPER)
+    deployment = _deployment(request, project, name, Role.DEVELOPER)
     shown = selectors.shown_revision(deployment, request.POST.get("of", ""))
     form = ReviseForm(request.POST if request.method == "POST" else None, project=project, revision=shown)
     if form.is_valid():
@@ -114,9 +114,9 @@ def revise(request: PageRequest, project: Project, name: str) -> HttpResponse:
 @require_POST
 def rollback(request: PageRequest, project: Project, name: str, revision: int) -> HttpResponse:
     """Roll out a copy of an earlier revision."""
-    deployment = _found(request, project, name, Role.DEVELOPER)
-    made = services.rollback(principal=request.principal, deployment=deployment, revision=revision)
-    messages.success(request, f"Revision {made.number}, a copy of {revision}, is being rolled out.")
+    deployment = _deployment(request, project, name, Role.DEVELOPER)
+    copied = services.rollback(principal=request.principal, deployment=deployment, revision=revision)
+    messages.success(request, f"Revision {copied.number}, a copy of {revision}, is being rolled out.")
     return redirect("deployments:detail", project=project.name, name=name)
 
 
@@ -124,7 +124,7 @@ def rollback(request: PageRequest, project: Project, name: str, revision: int) -
 @require_POST
 def scale(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """Change the number of replicas."""
-    deployment = _found(request, project, name, Role.DEVELOPER)
+    deployment = _deployment(request, project, name, Role.DEVELOPER)
     form = ScaleForm(request.POST, auto_id="scale_%s")
     if form.is_valid():
         services.scale(principal=request.principal, deployment=deployment, **form.cleaned_data)
@@ -138,9 +138,9 @@ def scale(request: PageRequest, project: Project, name: str) -> HttpResponse:
 @require_POST
 def restart(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """Roll out a copy of the current revision."""
-    deployment = _found(request, project, name, Role.DEVELOPER)
-    made = services.restart(principal=request.principal, deployment=deployment)
-    messages.success(request, f"Revision {made.number}, a copy of {made.copied_from}, is being rolled out.")
+    deployment = _deployment(request, project, name, Role.DEVELOPER)
+    copied = services.restart(principal=request.principal, deployment=deployment)
+    messages.success(request, f"Revision {copied.number}, a copy of {copied.copied_from}, is being rolled out.")
     return redirect("deployments:detail", project=project.name, name=name)
 
 
@@ -148,7 +148,7 @@ def restart(request: PageRequest, project: Project, name: str) -> HttpResponse:
 @require_POST
 def restore(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """Put back what was edited by hand on the cluster."""
-    deployment = _found(request, project, name, Role.DEVELOPER)
+    deployment = _deployment(request, project, name, Role.DEVELOPER)
     services.restore(principal=request.principal, deployment=deployment)
     messages.success(request, f"{name} is being put back as it was applied.")
     return redirect("deployments:detail", project=project.name, name=name)
@@ -158,7 +158,7 @@ def restore(request: PageRequest, project: Project, name: str) -> HttpResponse:
 @require_POST
 def delete(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """Take the deployment down."""
-    deployment = _found(request, project, name, Role.DEVELOPER)
+    deployment = _deployment(request, project, name, Role.DEVELOPER)
     services.delete_deployment(principal=request.principal, deployment=deployment)
     messages.success(request, f"{name} is being deleted.")
     return redirect("deployments:list", project=project.name)
@@ -168,12 +168,16 @@ def delete(request: PageRequest, project: Project, name: str) -> HttpResponse:
 @require_POST
 def ask(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """Send a prediction; answers with the fragment that shows it."""
-    deployment = _found(request, project, name, Role.DEVELOPER)
+    deployment = _deployment(request, project, name, Role.DEVELOPER)
     context: dict[str, Any] = {}
     try:
         body = json.loads(request.POST.get("body", ""))
-        made = predict.predict(principal=request.principal, deployment=deployment, body=body)
-        context = {"prediction": made, "answer": json.dumps(made.answer, indent=2), "outputs": _outputs(made.answer)}
+        prediction = predict.predict(principal=request.principal, deployment=deployment, body=body)
+        context = {
+            "prediction": prediction,
+            "answer": json.dumps(prediction.answer, indent=2),
+            "outputs": _outputs(prediction.answer),
+        }
     except (ValueError, RecursionError) as error:
         context["trouble"] = f"This is not JSON: {error}."
     except FlotillaError as error:
@@ -185,7 +189,7 @@ def ask(request: PageRequest, project: Project, name: str) -> HttpResponse:
 @require_safe
 def example(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """The text box of predictions, with an example that the model itself describes."""
-    deployment = _found(request, project, name)
+    deployment = _deployment(request, project, name)
     try:
         said = predict.describe(principal=request.principal, deployment=deployment)
         context = {"example": examples.pretty(examples.example_request(said)), "described": bool(said.get("inputs"))}
@@ -200,18 +204,18 @@ def example(request: PageRequest, project: Project, name: str) -> HttpResponse:
 @require_safe
 def replica(request: PageRequest, project: Project, name: str, pod: str) -> HttpResponse:
     """One replica: its state, why, and its log."""
-    deployment = _found(request, project, name)
-    found = selectors.pod_of(deployment, pod)
+    deployment = _deployment(request, project, name)
+    observed = selectors.pod_of(deployment, pod)
     context: dict[str, Any] = {
         "project": project,
         "deployment": deployment,
-        "pod": found,
-        "seen": selectors.seen_of(found),
-        "pod_url": nav.link("clusters:pod", found.cluster.name, found.namespace, found.name),
-        "events": panels.event_rows(selectors.events_of_pod(found), [found]),
+        "pod": observed,
+        "seen": selectors.seen_of(observed),
+        "pod_url": nav.link("clusters:pod", observed.cluster.name, observed.namespace, observed.name),
+        "events": panels.event_rows(selectors.events_of_pod(observed), [observed]),
     }
     if request.GET.get("part", "") in {"", "why"}:
-        context["why"] = explain_pod(found, sight=visibility_of(request.principal))
+        context["why"] = explain_pod(observed, sight=visibility_of(request.principal))
     return render_page(request, "deployments/replica.html", context)
 
 
@@ -219,9 +223,9 @@ def replica(request: PageRequest, project: Project, name: str, pod: str) -> Http
 @require_safe
 def replica_log(request: PageRequest, project: Project, name: str, pod: str) -> HttpResponse:
     """A part of the replica's log for the viewer that follows it, or the file of it."""
-    found = selectors.pod_of(_found(request, project, name), pod)
+    observed = selectors.pod_of(_deployment(request, project, name), pod)
     query = logs.query_of(request.GET)
-    return logs.respond(logs.read(found, query), query, found.name)
+    return logs.respond(logs.read(observed, query), query, observed.name)
 
 
 @page
@@ -242,11 +246,11 @@ def create_target(request: PageRequest, project: Project) -> HttpResponse:
     form = TargetForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            made = services.create_target(principal=request.principal, project=project, **form.cleaned_data)
+            target = services.create_target(principal=request.principal, project=project, **form.cleaned_data)
         except FlotillaError as error:
             put_error(form, error)
         else:
-            messages.success(request, f"{made.name} is there.")
+            messages.success(request, f"{target.name} is there.")
             return redirect("deployments:targets", project=project.name)
     status = 400 if form.errors else 200
     return render(request, "deployments/new_target.html", {"project": project, "form": form}, status=status)
@@ -256,13 +260,13 @@ def create_target(request: PageRequest, project: Project) -> HttpResponse:
 @require_POST
 def delete_target(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """Forget a target that nothing is deployed to."""
-    found = selectors.target(request.principal, name, Role.ADMIN, project=project)
-    services.delete_target(principal=request.principal, target=found)
+    target = selectors.target(request.principal, name, Role.ADMIN, project=project)
+    services.delete_target(principal=request.principal, target=target)
     messages.success(request, f"{name} is forgotten.")
     return redirect("deployments:targets", project=project.name)
 
 
-def _found(request: PageRequest, project: Project, name: str, at_least: Role = Role.VIEWER) -> Deployment:
+def _deployment(request: PageRequest, project: Project, name: str, at_least: Role = Role.VIEWER) -> Deployment:
     return selectors.deployment(request.principal, name, at_least, project=project)
 
 

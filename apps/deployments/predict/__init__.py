@@ -194,9 +194,9 @@ class _Asking:
 
     def run(self) -> Prediction:
         for pause in pauses():
-            found = self._round()
-            if found is not None:
-                return found
+            prediction = self._round()
+            if prediction is not None:
+                return prediction
             if self._left() <= pause or (not self._attempts and not self._deployment.wanted_replicas):
                 raise self._gave_up()
             connections.let_go()
@@ -212,9 +212,9 @@ class _Asking:
             if chosen is None or chosen.name in self._tried:
                 return None
             self._tried.add(chosen.name)
-            found = self._attempt(chosen)
-            if found is not None:
-                return found
+            prediction = self._attempt(chosen)
+            if prediction is not None:
+                return prediction
         return None
 
     def _attempt(self, replica: Candidate) -> Prediction | None:
@@ -272,13 +272,13 @@ class _Asking:
                 raise Unavailable(f"Replicas of {name} decline the request.", hint=f"The last: {self._last_trouble}")
         return False
 
-    def _unsure(self, replica: Candidate, what: str) -> FlotillaError:
+    def _unsure(self, replica: Candidate, trouble: str) -> FlotillaError:
         """The error for a request that may have been carried out."""
-        logger.info("prediction of deployment %s: %s: %s, not repeated", self._deployment.pk, replica.name, what)
+        logger.info("prediction of deployment %s: %s: %s, not repeated", self._deployment.pk, replica.name, trouble)
         again = "It may have been carried out, so no other replica was asked; send it again if that is harmless."
         if self._left() <= 0:
             return PredictionTimedOut(f"{replica.name} did not answer within {DEADLINE_SECONDS:.0f} s.", hint=again)
-        return BrokenOff(f"{replica.name} broke off before it answered: {what}", hint=again)
+        return BrokenOff(f"{replica.name} broke off before it answered: {trouble}", hint=again)
 
     def _checked(self, reply: ProxyReply, replica: Candidate) -> dict[str, Any]:
         try:
@@ -292,8 +292,8 @@ class _Asking:
             raise ModelFailed(said or f"{replica.name} answered with HTTP {reply.status} and no JSON object.")
         return answer
 
-    def _note(self, replica: Candidate, what: str) -> None:
-        self._last_trouble = f"{replica.name}: {what}"
+    def _note(self, replica: Candidate, trouble: str) -> None:
+        self._last_trouble = f"{replica.name}: {trouble}"
         logger.info("prediction of deployment %s: %s, asking another", self._deployment.pk, self._last_trouble)
 
     def _left(self) -> float:

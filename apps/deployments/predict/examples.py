@@ -12,14 +12,14 @@ UNKNOWN: dict[str, Any] = {"inputs": [{"name": "input", "shape": [1, 4], "dataty
 def example_request(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """A request that the model should take: each input with its fixed sizes, and 1 where the size is free."""
     inputs = []
-    for found in metadata.get("inputs") or []:
-        shape = [size if isinstance(size, int) and size > 0 else 1 for size in found.get("shape") or [1]]
+    for tensor in metadata.get("inputs") or []:
+        shape = [size if isinstance(size, int) and size > 0 else 1 for size in tensor.get("shape") or [1]]
         count = math.prod(shape)
         if not 0 < count <= MAX_ELEMENTS:
             return UNKNOWN
-        kind = str(found.get("datatype") or "FP64")
+        kind = str(tensor.get("datatype") or "FP64")
         inputs.append(
-            {"name": found.get("name") or "input", "shape": shape, "datatype": kind, "data": _data(kind, count)}
+            {"name": tensor.get("name") or "input", "shape": shape, "datatype": kind, "data": _data(kind, count)}
         )
     return {"inputs": inputs} if inputs else UNKNOWN
 
@@ -27,9 +27,9 @@ def example_request(metadata: Mapping[str, Any]) -> dict[str, Any]:
 def pretty(request: Mapping[str, Any]) -> str:
     """The request for a text box: one input a line, numbers side by side, eight to the line where they are many."""
     lines = []
-    for found in request["inputs"]:
-        head = json.dumps({key: value for key, value in found.items() if key != "data"})[:-1]
-        numbers = [json.dumps(value) for value in found["data"]]
+    for tensor in request["inputs"]:
+        head = json.dumps({key: value for key, value in tensor.items() if key != "data"})[:-1]
+        numbers = [json.dumps(value) for value in tensor["data"]]
         width = math.isqrt(len(numbers)) if _is_square(len(numbers)) else 16
         rows = [", ".join(numbers[start : start + width]) for start in range(0, len(numbers), width)]
         data = rows[0] if len(rows) == 1 else "\n      " + ",\n      ".join(rows)

@@ -60,9 +60,9 @@ def resolve(project: Project, spec: Mapping[str, Any], strategy: Strategy) -> Wi
     number, alias = spec.get("version"), str(spec.get("alias") or "")
     if number in (None, "") and not alias:
         raise Invalid("Which version of the model?", field="version", hint="Give a version or an alias.")
-    found = model_version(project, str(name), alias if number in (None, "") else str(number))
-    model = {"name": found.model.name, "version": found.version}
-    return Wish(parse_revision({**with_image(spec, found), "model": model}), found, rolls, alias)
+    version = model_version(project, str(name), alias if number in (None, "") else str(number))
+    model = {"name": version.model.name, "version": version.version}
+    return Wish(parse_revision({**with_image(spec, version), "model": model}), version, rolls, alias)
 
 
 def once_more(revision: Revision, strategy: Strategy, alias: str = "") -> Wish:
@@ -89,17 +89,17 @@ def hold(deployment: Deployment, expect: Expect | None = None) -> Deployment:
 
     Raises Conflict when it is being deleted, and what `expect` raises about the row as it is under the lock.
     """
-    found = (
+    row = (
         Deployment.objects.select_for_update(of=("self",))
         .select_related("project", "target__cluster", "current", "stable")
         .filter(pk=deployment.pk)
         .first()
     )
-    if found is None or found.state != DeploymentState.ACTIVE:
+    if row is None or row.state != DeploymentState.ACTIVE:
         raise Conflict(f"{deployment.name} is being deleted.")
     if expect is not None:
-        expect(found)
-    return found
+        expect(row)
+    return row
 
 
 def roll(
@@ -189,8 +189,8 @@ def change_wanted(deployment: Deployment, **fields: Any) -> None:
 
     From here until a round has seen it, nobody may take the old health for the new one.
     """
-    told = first_words(deployment.target.cluster)
-    put(deployment, **fields, **told, generation=deployment.generation + 1)
+    first = first_words(deployment.target.cluster)
+    put(deployment, **fields, **first, generation=deployment.generation + 1)
 
 
 def end_unfinished(deployment: Deployment, to: RolloutState, message: str, principal: Principal) -> None:

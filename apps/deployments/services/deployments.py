@@ -87,9 +87,9 @@ def preview_deployment(
     require_role(principal, project, Role.DEVELOPER)
     place, wish = _checked(project, name=name, target=target, spec=spec)
     identity = manifests.Identity(project.name, name, place.namespace)
-    made = manifests.workload(identity, 1, wish.spec, check_replicas(replicas), tracking_uri=settings.PUBLIC_URL)
+    manifest = manifests.workload(identity, 1, wish.spec, check_replicas(replicas), tracking_uri=settings.PUBLIC_URL)
     return [
-        manifests.stamped(made, manifests.asked_of(identity, 1, wish.spec.digest)),
+        manifests.stamped(manifest, manifests.asked_of(identity, 1, wish.spec.digest)),
         manifests.stamped(manifests.service(identity), manifests.asked_of(identity, 1)),
     ]
 
@@ -131,7 +131,7 @@ def restore(*, principal: Principal, deployment: Deployment, expect: Expect | No
         if not held.restore_asked:
             held.restore_asked, held.generation = True, held.generation + 1
             Deployment.objects.filter(pk=held.pk).update(restore_asked=True, generation=held.generation)
-            edits = [f"{one['object']} {one['field']} {one['kind']}" for one in held.drift]
+            edits = [f"{edit['object']} {edit['field']} {edit['kind']}" for edit in held.drift]
             audit.record(
                 principal=principal,
                 action="deployment.restore",

@@ -68,7 +68,7 @@ def record_round(deployment: Deployment, rollout: Rollout | None, seen: Round) -
             "scaled_to": desired if seen.scaler else None,
             "scaled_by": seen.scaler,
             "observed": _entries(seen),
-            "drift": [found.to_json() for found in seen.drift],
+            "drift": [edit.to_json() for edit in seen.drift],
             "restore_asked": False,
             "scale_asked": False,
         }
@@ -171,8 +171,8 @@ def _record_rollout(rollout: Rollout, seen: Round) -> RolloutState:
         )
         if not moved:
             return RolloutState.SUPERSEDED
-    told = {"reason": decision.reason, "message": decision.message}
-    Rollout.objects.filter(pk=rollout.pk, state=decision.state).update(**fields, **told)
+    words = {"reason": decision.reason, "message": decision.message}
+    Rollout.objects.filter(pk=rollout.pk, state=decision.state).update(**fields, **words)
     return decision.state
 
 
@@ -180,14 +180,14 @@ def _record_heal(deployment: Deployment, wanted: int, ready: int, seen: Round) -
     """Open a heal when replicas were lost that nobody asked away; close it when as many are ready as wanted."""
     heal = Heal.objects.filter(deployment=deployment, restored_at=None).first()
     if heal is not None:
-        found: dict[str, Any] = {"lowest": min(heal.lowest, ready)}
+        changes: dict[str, Any] = {"lowest": min(heal.lowest, ready)}
         if ready >= wanted:
-            found["restored_at"] = seen.now
-            found["message"] = healed_message(wanted, (seen.now - heal.dropped_at).total_seconds())
+            changes["restored_at"] = seen.now
+            changes["message"] = healed_message(wanted, (seen.now - heal.dropped_at).total_seconds())
         if not heal.cause:
             replica, cause = cause_of_drop(seen.replicas, since=heal.dropped_at - timedelta(seconds=2))
-            found |= {"replica": replica, "cause": cause}
-        Heal.objects.filter(pk=heal.pk, restored_at=None).update(**found)
+            changes |= {"replica": replica, "cause": cause}
+        Heal.objects.filter(pk=heal.pk, restored_at=None).update(**changes)
         return
     nobody_asked = deployment.observed_generation == deployment.generation
     if nobody_asked and deployment.ready_replicas >= wanted > ready:
@@ -207,7 +207,7 @@ def _record_heal(deployment: Deployment, wanted: int, ready: int, seen: Round) -
 
 def _dropped_at(seen: Round, replica: str) -> datetime:
     """When the replica ended, where Kubernetes says it; else now, which is later by the time that the news took."""
-    ended = next((one.last_ended_at for one in seen.replicas if one.name == replica and one.last_ended_at), None)
+    ended = next((each.last_ended_at for each in seen.replicas if each.name == replica and each.last_ended_at), None)
     if ended is None or seen.now - ended > timedelta(minutes=1):
         return seen.now
     return min(seen.now, ended if ended.microsecond else ended + HALF_A_SECOND)
@@ -217,9 +217,9 @@ def _entries(seen: Round) -> list[dict[str, int]]:
     """Revisions that have, had or shall have replicas; retired ones say nothing."""
     nothing = ObservedRevision(0)
     entries = [
-        {"revision": number, "wanted": count, "existing": found.existing, "ready": found.ready}
+        {"revision": number, "wanted": count, "existing": observed.existing, "ready": observed.ready}
         for number, count in sorted(seen.decision.replicas.items(), reverse=True)
-        for found in [seen.observed.get(number, nothing)]
+        for observed in [seen.observed.get(number, nothing)]
     ]
     return [entry for entry in entries if entry["wanted"] or entry["existing"] or entry is entries[0]]
 

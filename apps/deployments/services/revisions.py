@@ -46,8 +46,8 @@ def preview_revision(
     parsed = _changed(deployment, changes).spec
     number, replicas = deployment.last_revision + 1, deployment.desired_replicas
     identity = identity_of(deployment)
-    made = manifests.workload(identity, number, parsed, replicas, tracking_uri=settings.PUBLIC_URL)
-    return [manifests.stamped(made, manifests.asked_of(identity, number, parsed.digest))]
+    manifest = manifests.workload(identity, number, parsed, replicas, tracking_uri=settings.PUBLIC_URL)
+    return [manifests.stamped(manifest, manifests.asked_of(identity, number, parsed.digest))]
 
 
 def restart(*, principal: Principal, deployment: Deployment, expect: Expect | None = None) -> Revision:
@@ -110,33 +110,33 @@ def _changed(deployment: Deployment, changes: Mapping[str, Any]) -> Wish:
         raise Conflict("The deployment has no revision to change.")
     strategy = parse_strategy(deployment.strategy)
     base = {**current.spec, "model": (current.spec["model"] or {}).get("name")}
-    given = {key: value for key, value in changes.items() if value is not None}
-    if "image" in given and not given["image"]:
+    named = {key: value for key, value in changes.items() if value is not None}
+    if "image" in named and not named["image"]:
         # Flotilla's own server comes without what the image before it was started with.
         base |= dict.fromkeys(OF_IMAGE)
-    if "version" not in given and "alias" not in given:
-        if given.get("model", base["model"]) != base["model"]:
+    if "version" not in named and "alias" not in named:
+        if named.get("model", base["model"]) != base["model"]:
             raise Invalid("Which version of the model?", field="version", hint="Give a version or an alias.")
         now = once_more(current, strategy).spec.model
         base |= {"model": now.name, "version": now.version, "alias": deployment.alias} if now else {}
-    wish = resolve(deployment.project, {**base, **given}, strategy)
-    if "resources" in given:
+    wish = resolve(deployment.project, {**base, **named}, strategy)
+    if "resources" in named:
         check_fits(deployment.target.cluster, wish.spec.container.resources.sensible())
     return wish
 
 
 def _rollback_source(held: Deployment, number: int | None) -> Revision:
     if number is not None:
-        found = held.revisions.filter(number=number).select_related("model_version").first()
-        if found is None:
+        revision = held.revisions.filter(number=number).select_related("model_version").first()
+        if revision is None:
             raise Missing(f"{held.name} has no revision {number}.", field="revision")
-        return found
+        return revision
     if held.current is None:
         raise Conflict("There is no earlier revision to go back to.")
     if held.stable is not None and held.stable.number != held.current.number:
         return held.stable
     earlier = held.revisions.filter(number__lt=held.current.number).exclude(digest=held.current.digest)
-    found = earlier.select_related("model_version").first()
-    if found is None:
+    source = earlier.select_related("model_version").first()
+    if source is None:
         raise Conflict("There is no earlier revision to go back to.")
-    return found
+    return source

@@ -35,18 +35,18 @@ def create_target(
     require_role(principal, project, Role.ADMIN)
     check_name(name, "name")
     check_name(environment, "environment")
-    found = Cluster.objects.filter(name=cluster).first()
-    if found is None:
+    place = Cluster.objects.filter(name=cluster).first()
+    if place is None:
         raise Missing(f"There is no cluster {cluster!r}.", field="cluster", hint="A platform administrator adds them.")
     own = namespace_of(project.name)
     if namespace and namespace != own:
-        _check_foreign_namespace(principal, project, found, namespace)
+        _check_foreign_namespace(principal, project, place, namespace)
     try:
         with transaction.atomic():
             target = Target.objects.create(
                 project=project,
                 name=name,
-                cluster=found,
+                cluster=place,
                 namespace=namespace or own,
                 environment=environment,
                 created_by=principal.label,
