@@ -85,7 +85,7 @@ class ClusterAdmin(ServiceAdmin):
     def runs_there(self, cluster: Cluster) -> str:
         """What goes on running when the cluster is disabled or removed."""
         there = services.all_dependents(cluster.pk)
-        return ", ".join([*(held.said for held in there.holdings), f"{there.pods} pods"])
+        return ", ".join([*(holding.said for holding in there.holdings), f"{there.pods} pods"])
 
     def save_model(self, request: HttpRequest, obj: Cluster, form: Any, change: bool) -> None:
         """Register or edit through the services."""

@@ -60,10 +60,10 @@ def here() -> InCluster:
     return InCluster(f"https://{name}:{port}", authority, str(token))
 
 
-def same_authority(one: str, other: str) -> bool:
+def same_authority(bundle: str, other: str) -> bool:
     """Whether two CA bundles share a certificate: a cluster that rotates its CA serves old and new side by side."""
     try:
-        return bool(_certificates(one) & _certificates(other))
+        return bool(_certificates(bundle) & _certificates(other))
     except ValueError:
         return False
 

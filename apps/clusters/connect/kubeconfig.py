@@ -141,11 +141,11 @@ def _load(text: str | bytes) -> Mapping[str, Any]:
     return document
 
 
-def _context(document: Mapping[str, Any], wanted: str) -> Mapping[str, Any]:
+def _context(document: Mapping[str, Any], preferred: str) -> Mapping[str, Any]:
     contexts = {entry["name"]: entry.get("context") for entry in _named(document, "contexts")}
     if not contexts:
         raise _invalid("The kubeconfig has no contexts.", "Paste the output of: kubectl config view --raw --minify")
-    name = wanted or str(document.get("current-context") or "")
+    name = preferred or str(document.get("current-context") or "")
     if not name:
         if len(contexts) > 1:
             raise _invalid(f"The kubeconfig has several contexts: {_names(contexts)}.", "Say which one to use.")

@@ -118,8 +118,8 @@ def _names_of(shown: x509.Certificate) -> str:
         names = hosts.get_values_for_type(x509.DNSName)
         addresses = len(hosts.get_values_for_type(x509.IPAddress))
     listed = _listed(names) or ("" if addresses else _name(shown.subject))
-    counted = f"{addresses} other address{'' if addresses == 1 else 'es'}" if addresses else ""
-    return " and ".join(part for part in (listed, counted) if part)
+    more = f"{addresses} other address{'' if addresses == 1 else 'es'}" if addresses else ""
+    return " and ".join(part for part in (listed, more) if part)
 
 
 def _asked_name(connection: Connection) -> str:

@@ -116,16 +116,16 @@ def job_health(job: Object) -> Verdict:
         )
     if spec.get("suspend") or _true(status, "Suspended") is not None:
         return Verdict(Health.SUSPENDED, "Suspended", suspended(job.get("metadata") or {}))
-    done, wanted = _count(status, "succeeded"), spec.get("completions") or spec.get("parallelism") or 1
+    done, completions = _count(status, "succeeded"), spec.get("completions") or spec.get("parallelism") or 1
     tried = f"; {status['failed']} failed" if _count(status, "failed") else ""
-    message = f"{done} of {wanted} pods are done, {_count(status, 'active')} active{tried}."
+    message = f"{done} of {completions} pods are done, {_count(status, 'active')} active{tried}."
     return Verdict(Health.PROGRESSING, "Running" if _count(status, "active") else "Starting", message)
 
 
 def deployment_health(deployment: Object) -> Verdict:
     """Whether a Deployment has all its replicas, as `kubectl rollout status` asks it."""
     metadata, spec, status = (deployment.get(part) or {} for part in ("metadata", "spec", "status"))
-    wanted = int(spec.get("replicas", 1) or 0)
+    replicas = int(spec.get("replicas", 1) or 0)
     failure, progress = _true(status, "ReplicaFailure"), _condition(status, "Progressing")
     if spec.get("paused"):
         return Verdict(Health.SUSPENDED, "DeploymentPaused", "The deployment is paused.")
@@ -136,15 +136,15 @@ def deployment_health(deployment: Object) -> Verdict:
     if failure is not None:
         return Verdict(Health.DEGRADED, str(failure.get("reason") or "ReplicaFailure"), _text(failure, "No pods."))
     updated, available = _count(status, "updatedReplicas"), _count(status, "availableReplicas")
-    if updated < wanted:
-        return Verdict(Health.PROGRESSING, "Updating", f"{updated} of {wanted} replicas are updated.")
+    if updated < replicas:
+        return Verdict(Health.PROGRESSING, "Updating", f"{updated} of {replicas} replicas are updated.")
     if _count(status, "replicas") > updated:
         old = _count(status, "replicas") - updated
         return Verdict(Health.PROGRESSING, "OldReplicasLeft", f"{old} old replicas are still there.")
-    if available < wanted:
-        return Verdict(Health.PROGRESSING, "NotAvailable", f"{available} of {wanted} replicas are available.")
+    if available < replicas:
+        return Verdict(Health.PROGRESSING, "NotAvailable", f"{available} of {replicas} replicas are available.")
     return Verdict(
-        Health.HEALTHY, "Available", f"All {wanted} replicas are available." if wanted else "Scaled to zero."
+        Health.HEALTHY, "Available", f"All {replicas} replicas are available." if replicas else "Scaled to zero."
     )
 
 

@@ -80,21 +80,21 @@ def resolve(cluster_id: int, changes: Iterable[Changed]) -> tuple[list[tuple[str
     the batch must not wait for it.
     """
     by_label: dict[str, dict[tuple[str, int], None]] = {}
-    asked: set[tuple[str, str, str, str]] = set()
+    resolved: set[tuple[str, str, str, str]] = set()
     for change in changes:
         for route_ in (_routes[label] for label in change.labels if label in _routes):
             key = (route_.label, change.labels[route_.label], change.namespace, change.labels.get(PART_OF, ""))
-            if key not in asked:
-                asked.add(key)
+            if key not in resolved:
+                resolved.add(key)
                 by_label.setdefault(route_.label, {}).update(dict.fromkeys(_ask(route_, cluster_id, change)))
-    wanted: dict[tuple[str, int], None] = {}
+    concerned: dict[tuple[str, int], None] = {}
     topics: dict[str, None] = {}
     for label, objects in by_label.items():
         for kind, pk in _at_home(_routes[label], cluster_id, objects):
-            wanted[kind, pk] = None
+            concerned[kind, pk] = None
             if _routes[label].topic:
                 topics[f"{_routes[label].topic}:{pk}"] = None
-    return list(wanted), list(topics)
+    return list(concerned), list(topics)
 
 
 def _at_home(route_: _Route, cluster_id: int, objects: Collection[tuple[str, int]]) -> Collection[tuple[str, int]]:

@@ -42,7 +42,7 @@ def pod_row(pod: Object, now: datetime, *, deleted: bool = False) -> Row:
         (reference for reference in metadata.get("ownerReferences") or [] if reference.get("controller")), {}
     )
     phase = str(status.get("phase") or "")
-    asked = pod_requests(spec)
+    requests = pod_requests(spec)
     return {
         "uid": uid_of(metadata),
         "resource_version": cut(metadata.get("resourceVersion"), 40),
@@ -64,9 +64,9 @@ def pod_row(pod: Object, now: datetime, *, deleted: bool = False) -> Row:
         "reason": verdict.reason[:100],
         "message": verdict.message[:_MESSAGE],
         "exit_code": verdict.exit_code,
-        "requests_cpu_m": asked["cpu"],
-        "requests_memory_b": asked["memory"],
-        "requests_gpu": min(INT, asked["gpu"]),
+        "requests_cpu_m": requests["cpu"],
+        "requests_memory_b": requests["memory"],
+        "requests_gpu": min(INT, requests["gpu"]),
         "requests_gpus": pod_gpus(spec),
         "status": _pod_status(status) | extras(metadata, spec),
         "created_at": time_text(metadata.get("creationTimestamp")),
@@ -181,8 +181,8 @@ def _job(spec: Object, status: Object) -> _Described:
         "ended_at": time_or_none(status.get("completionTime")),
         "conditions": _conditions(status),
     }
-    wanted = int(spec.get("completions") or spec.get("parallelism") or 1)
-    return wanted, int(status.get("succeeded") or 0), details
+    completions = int(spec.get("completions") or spec.get("parallelism") or 1)
+    return completions, int(status.get("succeeded") or 0), details
 
 
 def _deployment(spec: Object, status: Object) -> _Described:

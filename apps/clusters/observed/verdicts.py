@@ -54,8 +54,8 @@ def fleet(states: Mapping[str, Sequence[str]], failing: Mapping[str, int], unpla
     sentence = "The cluster is healthy" if watched == 1 else f"All {watched} clusters are healthy"
     if new:
         sentence = f"{count[ClusterState.HEALTHY]} of {watched} clusters are healthy"
-    said = [*pending, *(pods or ["no pod fails or waits for a node"])]
-    return Verdict(ClusterState.HEALTHY, sentence, " · ".join(said))
+    clauses = [*pending, *(pods or ["no pod fails or waits for a node"])]
+    return Verdict(ClusterState.HEALTHY, sentence, " · ".join(clauses))
 
 
 def pods_fail(failing: Mapping[str, int]) -> str:
@@ -78,19 +78,19 @@ def _where(pods_by_cluster: Mapping[str, int]) -> str:
 def reasons(counted: Mapping[str, int], most: int = 3) -> str:
     """Why pods fail: "8 CrashLoopBackOff, 2 OOMKilled and 3 more"."""
     ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
-    said = ", ".join(f"{count} {reason or 'Failed'}" for reason, count in ordered[:most])
+    listed = ", ".join(f"{count} {reason or 'Failed'}" for reason, count in ordered[:most])
     rest = sum(count for _, count in ordered[most:])
-    return f"{said} and {rest} more" if rest else said
+    return f"{listed} and {rest} more" if rest else listed
 
 
 def node(health: str, reason: str, message: str, *, taints: Iterable[Mapping[str, Any]]) -> str:
     """Whether a node takes work, and what keeps pods off it."""
     kept_off = _kept_off(taints)
-    said = "It takes new pods." if reason == "Ready" and not kept_off else message
+    sentence = "It takes new pods." if reason == "Ready" and not kept_off else message
     if reason == "Ready" and kept_off:
-        said = "It takes only pods that tolerate"
-        return f"{said} {'its taint' if len(kept_off) == 1 else 'its taints'} {', '.join(kept_off)}."
-    return f"{said} Tainted {', '.join(kept_off)}." if kept_off and health != "Healthy" else said
+        sentence = "It takes only pods that tolerate"
+        return f"{sentence} {'its taint' if len(kept_off) == 1 else 'its taints'} {', '.join(kept_off)}."
+    return f"{sentence} Tainted {', '.join(kept_off)}." if kept_off and health != "Healthy" else sentence
 
 
 def new_pods(schedulable: bool, taints: Iterable[Mapping[str, Any]]) -> str:

@@ -43,9 +43,9 @@ def explain_pods(
     Ten queries at most. `sight` allows to name what holds a resource; `elsewhere` looks for other clusters with room.
     `log_line` is the last line of the log where the caller has it.
     """
-    wanted = list(pods)
-    clusters = Cluster.objects.in_bulk({pod.cluster_id for pod in wanted}) if wanted else {}
-    unwell = _complete([pod for pod in wanted if _asks_why(pod, clusters[pod.cluster_id])])
+    listed = list(pods)
+    clusters = Cluster.objects.in_bulk({pod.cluster_id for pod in listed}) if listed else {}
+    unwell = _complete([pod for pod in listed if _asks_why(pod, clusters[pod.cluster_id])])
     if not unwell:
         return {}
     now = timezone.now()
@@ -210,9 +210,9 @@ def _node_rows(
     """All nodes of clusters where a pod waits for one, of other clusters those that are large enough for it, and for
     the rest of the pods their own: a fleet has thousands that explain nothing."""
     own = {pod.cluster_id for pod in pods}
-    wanted = Q(cluster__in=waiting) | Q(cluster__in=own, name__in={pod.node_name for pod in pods})
+    useful = Q(cluster__in=waiting) | Q(cluster__in=own, name__in={pod.node_name for pod in pods})
     for pod in homeless if others else ():
-        wanted |= Q(
+        useful |= Q(
             cluster__in=others,
             ready=True,
             schedulable=True,
@@ -224,7 +224,7 @@ def _node_rows(
     # Why a node is not ready is told by its conditions; all others' are not read.
     unready = Case(When(ready=False, then="conditions"), default=None)
     nodes = Node.objects.order_by("name").values(*_COLUMNS, *labels, unready=unready)
-    rows = list(nodes.filter(wanted))
+    rows = list(nodes.filter(useful))
     # Where none is left, either the pods' nodes are gone or nodes can't be listed: only all of them tell.
     missing = own - {row["cluster_id"] for row in rows}
     return rows + list(nodes.filter(cluster__in=missing)) if missing else rows

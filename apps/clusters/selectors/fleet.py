@@ -147,7 +147,7 @@ def _rows(chosen: list[Cluster], groups: Iterable[Group]) -> list[ClusterRow]:
 
 def _held(groups: list[Group]) -> Room:
     # No node reports what a project uses; its pods do.
-    held = room([], groups)
-    cpu = Capacity(measured(groups, "used_cpu"), held.cpu.asked, None, "cpu")
-    memory = Capacity(measured(groups, "used_memory"), held.memory.asked, None, "bytes")
-    return replace(held, cpu=cpu, memory=memory)
+    whole = room([], groups)
+    cpu = Capacity(measured(groups, "used_cpu"), whole.cpu.asked, None, "cpu")
+    memory = Capacity(measured(groups, "used_memory"), whole.memory.asked, None, "bytes")
+    return replace(whole, cpu=cpu, memory=memory)

@@ -48,9 +48,9 @@ ORDER BY asked.position LIMIT 1
 """  # noqa: S608 - the only name in it is the table's
 
 
-def check_all_fit(asked: Iterable[tuple[Cluster, Size]]) -> None:
+def check_all_fit(containers: Iterable[tuple[Cluster, Size]]) -> None:
     """The same for many containers in one query, however many. Raises Invalid about the first that fits nowhere."""
-    different = {(cluster.pk, size): (cluster, size) for cluster, size in asked if not _makes_nodes(cluster)}
+    different = {(cluster.pk, size): (cluster, size) for cluster, size in containers if not _makes_nodes(cluster)}
     pairs = list(different.values())
     columns = [[cluster.pk for cluster, _ in pairs]]
     columns += [[size.of(resource) for _, size in pairs] for resource in ("cpu", "memory", GPU)]

@@ -136,11 +136,11 @@ def delete_cluster(
 def all_dependents(pk: int) -> Dependents:
     """All that Flotilla has on a cluster, for callers that have checked the principal."""
     ours = Pod.objects.present().filter(cluster=pk, phase__in=["Pending", "Running", "Unknown", ""]).exclude(project="")
-    held = dependents.holdings(pk)
+    holdings = dependents.holdings(pk)
     places: set[str] = set(ours.order_by().values_list("namespace", flat=True).distinct())
-    for holding in held:
+    for holding in holdings:
         places |= holding.namespaces
-    return Dependents(held, ours.count(), tuple(sorted(places)))
+    return Dependents(holdings, ours.count(), tuple(sorted(places)))
 
 
 _WAY_OUT = "Or disable it; a disabled cluster that is gone for good can be abandoned with all of that."
@@ -148,14 +148,14 @@ _WAY_OUT = "Or disable it; a disabled cluster that is gone for good can be aband
 
 def _still_used(cluster: Cluster, left: Dependents) -> Conflict:
     holdings = left.blocking
-    said = " and ".join(
+    dependants = " and ".join(
         [", ".join(holding.said for holding in holdings[:-1]), holdings[-1].said]
         if holdings[1:]
         else [holdings[0].said]
     )
     extensions: dict[str, Any] = {"account": left.as_dict()}
     return Conflict(
-        f"Cluster {cluster.name} can't be removed: {said} depend{'s' if _one(left) else ''} on it.",
+        f"Cluster {cluster.name} can't be removed: {dependants} depend{'s' if _one(left) else ''} on it.",
         hint=" ".join([*(holding.remedy for holding in holdings), _WAY_OUT]),
         extensions=extensions,
     )
@@ -170,8 +170,8 @@ def _follow_switch(cluster: Cluster, principal: Principal) -> None:
     state, reason, message = derive(Observation(enabled=cluster.enabled))
     if (state == ClusterState.DISABLED) == (cluster.state == ClusterState.DISABLED):
         return
-    said = "Enabled" if cluster.enabled else "Disabled"
-    if transitions.advance(cluster, to=state, allowed=MOVES, actor=principal.label, reason=said):
+    switched = "Enabled" if cluster.enabled else "Disabled"
+    if transitions.advance(cluster, to=state, allowed=MOVES, actor=principal.label, reason=switched):
         cluster.reason, cluster.message = reason, message
         Cluster.objects.filter(pk=cluster.pk, state=state).update(reason=reason, message=message)
         follow_state(cluster)

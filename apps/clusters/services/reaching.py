@@ -96,15 +96,15 @@ def _look(client: KubeClient, row: Reach) -> Verdict | None:
 
 
 def _make(client: KubeClient, row: Reach) -> None:
-    wanted = reach.job(NAMESPACE, row.number, row.image, row.url)
+    manifest = reach.job(NAMESPACE, row.number, row.image, row.url)
     try:
-        client.create(wanted)
+        client.create(manifest)
     except NamespaceMissing:
         try:
             client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
         except AlreadyExists:
             return  # made by somebody else meanwhile: the next round goes on
-        client.create(wanted)
+        client.create(manifest)
     except AlreadyExists:
         return  # by a round that was killed
 

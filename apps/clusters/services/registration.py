@@ -183,8 +183,8 @@ def _place_of(server: str) -> tuple[str, int, str]:
     return (parts.hostname or "").rstrip("."), parts.port or 443, parts.path.rstrip("/")
 
 
-def _same_authority(one: str, other: str) -> bool:
-    return one == other or incluster.same_authority(one, other)
+def _same_authority(bundle: str, other: str) -> bool:
+    return bundle == other or incluster.same_authority(bundle, other)
 
 
 def _register(principal: Principal, name: str, labels: dict[str, str] | None, source: Source, again: bool) -> Cluster:
@@ -210,19 +210,19 @@ def _register(principal: Principal, name: str, labels: dict[str, str] | None, so
 
 def _reconnect(principal: Principal, cluster: Cluster, source: Source, force: bool, expect: Expect | None) -> Cluster:
     """Take another connection, after a trial where the server stays the same. No lock is held during the trial."""
-    seen = Cluster.objects.get(pk=cluster.pk)
+    earlier = Cluster.objects.get(pk=cluster.pk)
     if expect is not None:
-        expect(seen)
-    if _known(seen, source):
-        return seen
-    only_credential = _server_of(seen) == _server_of(source)
+        expect(earlier)
+    if _known(earlier, source):
+        return earlier
+    only_credential = _server_of(earlier) == _server_of(source)
     if not only_credential:
         addresses.checked_address(source.server, settings.CLUSTER_ALLOWED_NETWORKS)
     elif not force:
-        _try(seen, source)
+        _try(earlier, source)
     with transaction.atomic():
         cluster = held(cluster, expect=expect)
-        if _server_of(cluster) != _server_of(seen):
+        if _server_of(cluster) != _server_of(earlier):
             # Else a credential for one server would be stored for another that was set meanwhile.
             raise Conflict("The cluster's address was changed meanwhile.", hint="Look at it, and try again.")
         before = described(cluster)

@@ -86,13 +86,13 @@ def acquire(cluster_ids: Sequence[int], holder: str, seconds: float, *, most: in
         return dict(cursor.fetchall())
 
 
-def renew(held: dict[int, int], holder: str, seconds: float) -> set[int]:
+def renew(fencings: dict[int, int], holder: str, seconds: float) -> set[int]:
     """Extend the leases; returns those that are still ours.
 
     One that is being taken over, or whose cluster is being removed, is not waited for: it is lost, and the others'
     renewal must not come too late.
     """
-    if not held:
+    if not fencings:
         return set()
     with connection.cursor() as cursor:
         cursor.execute(
@@ -101,14 +101,14 @@ def renew(held: dict[int, int], holder: str, seconds: float) -> set[int]:
             "ORDER BY cluster_id FOR NO KEY UPDATE SKIP LOCKED) "
             "UPDATE clusters_watcherlease t SET expires_at = now() + %s * interval '1 second' FROM ours "
             "WHERE t.cluster_id = ours.cluster_id RETURNING t.cluster_id",
-            [holder, list(held), list(held.values()), seconds],
+            [holder, list(fencings), list(fencings.values()), seconds],
         )
         return {row[0] for row in cursor.fetchall()}
 
 
-def release(held: dict[int, int], holder: str) -> None:
+def release(fencings: dict[int, int], holder: str) -> None:
     """Give leases back, so that a successor need not wait for their end."""
-    renew(held, holder, 0.0)
+    renew(fencings, holder, 0.0)
 
 
 def _machine() -> str:

@@ -79,8 +79,8 @@ class Desk:
 
     async def stored(self) -> None:
         """Wait until all that the inbox has been given so far is in Postgres."""
-        wanted = self._taken + bool(self.inbox)
-        while self._stored < wanted:
+        goal = self._taken + bool(self.inbox)
+        while self._stored < goal:
             self._written.clear()
             await self._written.wait()
 
