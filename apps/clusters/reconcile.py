@@ -41,7 +41,7 @@ def record_state(
     now = timezone.now()
     with transaction.atomic():
         hold(cluster_id, fencing)
-        # Locked: who disables it meanwhile would find its gate opened by what was seen before.
+        # Locked: else this older observation could open the gate of a cluster that is disabled meanwhile.
         cluster = Cluster.objects.select_for_update(no_key=True).get(pk=cluster_id)
         if not cluster.enabled:
             return False

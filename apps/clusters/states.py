@@ -17,7 +17,7 @@ CREDENTIAL_REFUSED = "CredentialRefused"
 
 
 class ClusterState(enum.StrEnum):
-    """What a cluster's page and every list say about it."""
+    """A cluster's state, as its page and every list show it."""
 
     PENDING = "Pending"
     HEALTHY = "Healthy"
@@ -46,7 +46,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Observation:
-    """What the watcher knows about one cluster now.
+    """The watcher's knowledge of one cluster now.
 
     `failures` and `successes` count probes that failed, or were answered, one after another; `ever_seen` says whether
     any was. `streams` maps a watched kind to the error that stops it ("" when it is in step, None before its first
@@ -139,8 +139,8 @@ def _still_unreachable(seen: Observation) -> Condition:
 def defect_of(error: BaseException, does: str = "watches") -> str:
     """A failure of our own while a cluster is watched or checked, for people."""
     return (
-        f"Flotilla itself fails while it {does} this cluster ({type(error).__name__}), and tries again. Tell who runs "
-        "Flotilla: its log has the details."
+        f"Flotilla itself fails while it {does} this cluster ({type(error).__name__}), and tries again. "
+        "Tell Flotilla's administrator: its log has the details."
     )
 
 
@@ -176,7 +176,7 @@ def _synced(seen: Observation) -> Condition:
         minutes = max(1, int(seconds // 60))
         return Condition("Synced", "False", "Silent", f"Nothing has been heard of {kind} for {minutes} min.")
     watched = len(streams) - len(seen.missing)
-    # Without these a cluster is as well as ever; who looks for them is told why there are none.
+    # Without these a cluster is as well as ever; the message tells why they are not shown.
     absent = "".join(f" {kind} is not shown: {why}." for kind, why in sorted(seen.missing.items()))
     return Condition("Synced", "True", "Watching", f"{watched} kinds are watched.{absent}")
 

@@ -1,1 +1,1 @@
-"""How Flotilla comes to a cluster: what is submitted and checked, what it may do there, and what depends on it."""
+"""How Flotilla connects to a cluster: submission and checks, permissions, and the objects that depend on it."""

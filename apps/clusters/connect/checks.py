@@ -31,7 +31,7 @@ class PermissionCheck:
 
     @property
     def words(self) -> str:
-        """What is missing, in words: "get namespaces kube-system"."""
+        """The missing verbs in words: "get namespaces kube-system"."""
         return " ".join([", ".join(self.missing), self.resource, *self.names])
 
     @property

@@ -1,4 +1,4 @@
-"""What of Flotilla's lives on a cluster: asked before it is disabled or removed.
+"""The objects of Flotilla on a cluster: asked for before the cluster is disabled or removed.
 
 Apps above clusters say what they have there: `dependents.register(holdings)` in their `AppConfig.ready()`.
 """
@@ -21,7 +21,7 @@ class Dependents:
 
     @property
     def blocking(self) -> list[Holding]:
-        """What forbids the removal."""
+        """The holdings that forbid the removal."""
         return [holding for holding in self.holdings if holding.blocks]
 
     @property

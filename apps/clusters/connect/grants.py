@@ -39,7 +39,7 @@ def lines(missing: Mapping[Key, Sequence[str]] | None = None) -> list[Line]:
 
 
 def missing_of(permissions: Sequence[Mapping[str, Any]]) -> dict[Key, Sequence[str]]:
-    """What `lines` wants, out of the permissions of a stored report; one from before there were names has none."""
+    """The argument of `lines`, out of the permissions of a stored report; an old one has no names."""
     return {
         (each["group"], each["resource"], tuple(each.get("names", ()))): each["missing"]
         for each in permissions

@@ -38,7 +38,7 @@ class InCluster:
 
 
 def here() -> InCluster:
-    """What the kubelet gave to this pod. Raises Invalid with the reason where this process is in no cluster."""
+    """The connection that the kubelet gave to this pod. Raises Invalid with the reason outside a cluster."""
     host, port = os.environ.get("KUBERNETES_SERVICE_HOST", ""), os.environ.get("KUBERNETES_SERVICE_PORT", "")
     if not host or not port.isdecimal():
         raise Invalid(

@@ -1,4 +1,4 @@
-"""Can the pods of a cluster reach Flotilla? The Job that asks from inside, and what came of it. Pure."""
+"""Can the pods of a cluster reach Flotilla? The Job that asks from inside, and its outcome. Pure."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -52,7 +52,7 @@ class Verdict:
 
 
 def advice(server: str, public_url: str) -> str:
-    """What the pods of a cluster at `server` must reach, where it is sure that they can't; "" otherwise."""
+    """Advice on an address that the pods of a cluster at `server` surely can't reach; "" where they may."""
     if not is_loopback(public_url) or is_loopback(server):
         return ""
     return (
@@ -63,7 +63,7 @@ def advice(server: str, public_url: str) -> str:
 
 
 def explained(outcome: str, url: str) -> str:
-    """What an outcome means, and what to do about it."""
+    """The meaning of an outcome, and the next step."""
     if outcome == Outcome.REFUSED and is_loopback(url):
         return f"For a pod {url} is the pod itself. Set FLOTILLA_PUBLIC_URL to an address that pods reach."
     return _EXPLAINED.get(outcome, "").format(url=url)

@@ -18,7 +18,7 @@ from apps.clusters.manifests import FIELD_MANAGER
 from apps.core.text.jsontext import plain
 
 PAGE = 500
-# Lengths of what is stored of a server: its version, an API group or version, and how many versions of one group.
+# The most that is stored of a server: characters of its version, of an API group or version; versions of one group.
 MAX_VERSION = 60
 MAX_GROUP = 253
 MAX_VERSIONS = 20
@@ -40,7 +40,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class ProxyReply:
-    """What a pod, or the API server in its place, answered to a proxied request."""
+    """The answer of a pod, or of the API server in its place, to a proxied request."""
 
     status: int
     headers: dict[str, str]

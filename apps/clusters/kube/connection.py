@@ -1,4 +1,4 @@
-"""What a connection to one API server needs, and its TLS context."""
+"""The parts of a connection to one API server, and its TLS context."""
 
 import os
 import ssl

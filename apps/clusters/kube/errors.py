@@ -1,4 +1,4 @@
-"""What a cluster may answer other than yes. Everything that the adapter raises is a `KubeError`.
+"""A cluster's answers other than yes. Everything that the adapter raises is a `KubeError`.
 
 Between us and an API server stand proxies and load balancers, and they answer, too. What an error claims is believed
 only of a `metav1.Status`, the object in which an API server, and nothing else, says no; all else is a failure to ask.
@@ -101,7 +101,7 @@ class NotTheApiServer(Unreachable):
 
 @dataclass(frozen=True)
 class Subject:
-    """What a request is about: a resource, and one object of it where `name` is given."""
+    """The subject of a request: a resource, and one object of it where `name` is given."""
 
     group: str = ""
     resource: str = ""
@@ -158,7 +158,7 @@ def _without_status(status: int, pause: float | None) -> KubeError:
 
 
 def _absence(answer: dict[str, Any], reason: str, about: Subject) -> type[KubeError]:
-    """What a Status with 404 says to be absent. Its `details.kind` holds the resource, and of some servers the kind."""
+    """The error for a Status with 404. Its `details.kind` holds the resource, and of some servers the kind."""
     raw = answer.get("details")
     details: dict[str, Any] = raw if isinstance(raw, dict) else {}
     if reason != "NotFound":

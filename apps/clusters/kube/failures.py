@@ -27,7 +27,7 @@ def _by_tls(causes: list[BaseException], connection: Connection) -> Unreachable 
     if trust.refuses_certificate(failure):
         return _refused(connection, trust.alert_words(failure))
     if trust.without_tls(failure):
-        message = "Flotilla asks by TLS, and what listens there answers in plain text, as by HTTP. Is it another port?"
+        message = "Flotilla asks by TLS, but the server answers in plain text, as HTTP does. Is it another port?"
         return Unreachable(0, "PlainHttp", message)
     return Unreachable(0, "TLSFailed", "The TLS handshake failed; is this an https port of an API server?")
 

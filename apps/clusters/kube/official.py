@@ -1,4 +1,4 @@
-"""The official client's `ApiClient`, of which we use what sends a request, with what it lacks put into it.
+"""The official client's `ApiClient`: we use the part that sends a request, and put in what it lacks.
 
 It reads certificates from files at each connection, so that a client's key would lie on the disk; it knows no address
 that is dialled while the certificate is checked for a name, and no bound on the head of an answer. All of that is in
@@ -47,7 +47,7 @@ def api_client(connection: Connection) -> Any:
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """What a request may raise when no answer came; after the first `api_client`."""
+    """The exceptions of a request that got no answer; call it after the first `api_client`."""
     from kubernetes.client import ApiException
 
     return urllib3.exceptions.HTTPError, OSError, ApiException

@@ -34,7 +34,7 @@ class _Refusal:
 
 
 class Opinions:
-    """What one client was refused; threads may share it. `seconds` and `clock` (monotonic, seconds) are for tests."""
+    """The refusals of one client; threads may share it. `seconds` and `clock` (monotonic, seconds) are for tests."""
 
     def __init__(self, seconds: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds

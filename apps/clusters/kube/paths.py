@@ -80,7 +80,7 @@ def item(api_version: str, kind: str, name: str, namespace: str | None = None, s
 
 
 def subject(path: str) -> Subject:
-    """What a path of this module, or one below it, is about; nothing for a path that names no resource."""
+    """The subject of a path of this module, or of one below it; an empty one for a path that names no resource."""
     parts = [unquote(part) for part in path.partition("?")[0].split("/")[1:]]
     if parts[:2] == ["api", "v1"]:
         group, parts = "", parts[2:]

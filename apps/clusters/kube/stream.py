@@ -55,7 +55,7 @@ class StreamClient:
         # longer than the pause between two probes: with fifty clusters handshakes would be most of what is done.
         context = tls_context(connection)
         self._session = _session(aiohttp.TCPConnector(limit=24, ssl=context, keepalive_timeout=10))
-        # A connection that stands is trusted for as long as it does: certificates are seen by who comes anew.
+        # A standing connection is trusted for as long as it stands: only a new one shows certificates.
         self._afresh = _session(aiohttp.TCPConnector(limit=1, ssl=context, force_close=True))
 
     async def close(self) -> None:
@@ -138,7 +138,7 @@ class StreamClient:
                 return
 
     async def _serves(self, api_version: str, seconds: float) -> bool:
-        """What an API server does not serve it answers as any web server would; its own list of groups is proof."""
+        """Whether the server lists this API group: its 404 alone could be any web server's."""
         group, _, version = api_version.rpartition("/")
         return not group or version in groups_in(await self._fetch("/apis", {}, seconds)).get(group, ())
 

@@ -142,7 +142,8 @@ def _encoded(body: Any) -> bytes:
     try:
         return encode(body)
     except ValueError as error:
-        raise Invalid(0, "BadText", "A value holds what is no text, such as half of an emoji, or no number.") from error
+        message = "A value holds an invalid text, such as half of an emoji, or an invalid number, such as infinity."
+        raise Invalid(0, "BadText", message) from error
 
 
 def _read(response: Any, end: float) -> Answer:

@@ -57,7 +57,7 @@ _NEW_KUBECONFIG = "If the cluster has a new authority, give it its new kubeconfi
 
 
 def without_tls(error: ssl.SSLError) -> bool:
-    """Whether what answered does not speak TLS."""
+    """Whether the server does not speak TLS."""
     return _says(error, _NO_TLS)
 
 

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 # A writer may leave a transaction open this long without a statement before Postgres ends its session.
 STOPPED_AFTER = "5s"
 STATEMENT_LIMIT = "30s"
-# (cluster, uid): what names a row of any of these tables.
+# (cluster, uid) names a row of any of these tables.
 Key = tuple[int, str]
 
 

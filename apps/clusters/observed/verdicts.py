@@ -135,7 +135,7 @@ def cut_off(state: str, reason: str, message: str, *, locked_out: bool, known: b
 
     `known` says whether anything of it was ever seen.
     """
-    rest = "What is below is as of then." if known else "Nothing of it was ever seen."
+    rest = "Everything below is as of then." if known else "Nothing of it was ever seen."
     if state == ClusterState.UNREACHABLE:
         step = "See that its API server runs, and that nothing keeps Flotilla from it. It is asked again all the time."
         next_step = "" if reason in _TELL_THE_STEP else step

@@ -20,7 +20,7 @@ class EventView:
     type: str
     last_at: Any
     event: KubeEvent | None = None
-    # The page of what it speaks of, "" where there is none.
+    # The page of the involved object, "" where there is none.
     url: str = ""
 
 

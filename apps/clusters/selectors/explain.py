@@ -235,7 +235,7 @@ def _healthy_clusters() -> dict[int, str]:
 
 
 def _requested(clusters: set[int], *, by_kind: bool) -> dict[tuple[int, str], dict[str, int]]:
-    """What pods have asked for by node; the kinds of GPUs are told apart only `by_kind`, for that costs most."""
+    """The requests of pods by node; the kinds of GPUs are told apart only `by_kind`, for that costs most."""
     rows = (
         Pod.objects.present()
         .filter(cluster__in=clusters)

@@ -45,7 +45,7 @@ class ClusterRow(HasRoom):
 
     @property
     def is_current(self) -> bool:
-        """Whether what is shown is what is; otherwise it is greyed, with its age."""
+        """Whether the figures are up to date; otherwise they are greyed, with their age."""
         return is_current(self.cluster)
 
 
@@ -69,7 +69,7 @@ def require_signed_in(principal: Principal) -> None:
 
 
 def unlisted(path: str = "") -> list[str]:
-    """What no list shows of a cluster, for `defer`: long texts. `path` leads to the cluster, such as "cluster"."""
+    """The columns that no list shows, for `defer`: long texts. `path` leads to the cluster, such as "cluster"."""
     return [f"{path}__{name}".removeprefix("__") for name in ("ca", "credential_encrypted", "check_report", "streams")]
 
 

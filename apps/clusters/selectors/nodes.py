@@ -54,7 +54,7 @@ class Brief:
 
 
 class Asked(NamedTuple):
-    """What the pods of a node ask for: how many they are, millicores, bytes, GPUs of all kinds."""
+    """The sum of a node's pods: their number, and the millicores, bytes and GPUs of all kinds that they ask for."""
 
     pods: int = 0
     cpu: int = 0

@@ -33,7 +33,7 @@ def check_fits(cluster: Cluster, size: Size) -> None:
         raise misfit(size, largest, cluster.name)
 
 
-# The first of what is asked for that no node of its cluster can take, where the nodes are known.
+# The first container that no node of its cluster can take, where the nodes are known.
 _MISFIT = f"""
 SELECT asked.position FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])
   WITH ORDINALITY AS asked(cluster_id, cpu_m, memory_b, gpu, position)

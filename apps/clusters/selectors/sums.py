@@ -34,7 +34,7 @@ class GpuUse:
 
     @property
     def label(self) -> str:
-        """What people call it."""
+        """The kind's name for people."""
         return gpus.label(self.kind)
 
 
@@ -203,7 +203,7 @@ def together(rooms: Iterable[Room]) -> Room:
 
 
 def measured(groups: Iterable[Group], name: str) -> int | None:
-    """The sum of what is measured; None where nothing is."""
+    """The sum of the measured values; None where nothing is measured."""
     values = [group[name] for group in groups if group[name] is not None]
     return sum(values) if values else None
 

@@ -1,4 +1,4 @@
-"""What of a shared cluster a person may know: everything of their own projects, and of all else only the state."""
+"""What a person may know of a shared cluster: everything of their own projects, and of all else only the state."""
 
 from dataclasses import dataclass
 

@@ -58,7 +58,7 @@ def reach_round(pk: int) -> work.Outcome:
     except FlotillaError as error:
         verdict = Verdict(Outcome.NOT_RUN, error.sentence)
     except KubeError as error:
-        # A person waits for it: said now, not tried again. What was made on the cluster ends and goes by itself.
+        # A person waits for it: said now, not tried again. A Job that was made on the cluster ends and goes by itself.
         verdict = Verdict(Outcome.NOT_RUN, cut(error.message, reach.WORDS_LENGTH))
     if verdict is None:
         return work.Again(LOOK_SECONDS)

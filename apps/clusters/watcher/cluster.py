@@ -47,13 +47,13 @@ logger = logging.getLogger(__name__)
 
 # Failed probes after which the name is resolved (and checked) again.
 RESOLVE_EVERY = 5
-# Neither is one of these a lost request, nor may another word of whoever answers be heard.
+# None of these is a lost request, and nothing else that the answering server says is believed.
 CERTAIN = frozenset({"AnotherCluster", "CertificateInvalid", "ClientCertificateRefused", "PlainHttp"})
 
 
 @dataclass(frozen=True)
 class Shared:
-    """What all clusters of a process use together. Names are resolved on `resolver`: a dead name server, which blocks
+    """The resources that all clusters of a process share. Names go to `resolver`: a dead name server, which blocks
     its threads, must not keep anything from being written."""
 
     writer: Writer
@@ -64,7 +64,7 @@ class Shared:
 
 @dataclass(frozen=True)
 class Start:
-    """What a watch begins with: the connection, and which cluster must answer there; the state that is recorded; when
+    """The start of a watch: the connection, and which cluster must answer there; the state that is recorded; when
     the cluster was lost lately; and since when (monotonic clock) this process has been trying, earlier watches that
     failed included, and by which `defect` of ours the last of them did."""
 

@@ -15,7 +15,7 @@ Object = Mapping[str, Any]
 
 
 class Inbox:
-    """What one cluster's streams have reported and nobody has written yet."""
+    """The reports of one cluster's streams that are not written yet."""
 
     def __init__(self) -> None:
         self._batch = Batch()

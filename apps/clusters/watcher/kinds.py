@@ -1,4 +1,4 @@
-"""What is watched on each cluster. Pure."""
+"""The kinds that are watched on each cluster. Pure."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Puts what all clusters of a process have reported into Postgres: one transaction for many of them.
+"""Writes the reports of all clusters of a process to Postgres: one transaction for many of them.
 
 A cluster whose batch is under way is left alone until that is done, so that nothing old overwrites something new. One
 cluster's trouble stays its own: what a shared transaction can't store is written again cluster by cluster.
