@@ -191,7 +191,7 @@ def _pods(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
 
 def _events(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
     warnings_only = request.GET.get("events") != "all"
-    # What the viewer can do something about is not pushed out by what happens to others.
+    # Events that the viewer can act on must not be pushed out by the events of others.
     sight = visibility_of(request.principal)
     events = selectors.readable(cluster, sight, warnings_only=warnings_only)[:EVENTS_SHOWN]
     return {

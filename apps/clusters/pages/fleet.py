@@ -109,7 +109,7 @@ SORTS: Mapping[str, Callable[[ClusterRow], Any]] = {
 
 
 def in_order(rows: Iterable[ClusterRow], sort: str) -> list[ClusterRow]:
-    """By `sort` ("-" before it turns it round), names deciding between equals; trouble first where it is ""."""
+    """The rows in the order of `sort`; "-" before it turns it round, and "" puts trouble first. Names decide ties."""
     by_name = sorted(rows, key=SORTS["name"])
     key = sort.removeprefix("-") or "state"
     return sorted(by_name, key=SORTS[key], reverse=sort.startswith("-"))
@@ -158,7 +158,7 @@ def cut_off_since(cluster: Cluster) -> datetime | None:
 
 
 def troubled_since(cluster: Cluster) -> datetime | None:
-    """When the condition that its state is about became False, else the first that did; None where none is."""
+    """When the condition behind the cluster's state became False, else the first that did; None where none is."""
     failing = [condition for condition in cluster.conditions if condition["status"] == "False"]
     about = [condition for condition in failing if condition.get("reason") == cluster.reason] or failing
     texts = [str(condition.get("last_transition_time") or "") for condition in about]
@@ -204,7 +204,7 @@ def totals(rows: Sequence[ClusterRow], together: Any, free: FreeRoom | None = No
 
 
 def _roomiest(rows: Iterable[ClusterRow], key: str, free: FreeRoom) -> tuple[ClusterRow | None, Free]:
-    """Where one pod could get most of it. Room on a cluster that can't be reached is room that nobody can take."""
+    """The cluster where one pod could get most of it; no pod can go to clusters that can't be reached."""
     choices = [(free.get(row.cluster.pk, {}).get(key, NOTHING), row) for row in rows if row.is_current]
     most, row = max(choices, key=lambda choice: (choice[0].on_one_node, choice[0].total), default=(NOTHING, None))
     return (row, most) if most.on_one_node > 0 else (None, NOTHING)

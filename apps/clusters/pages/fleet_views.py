@@ -116,7 +116,7 @@ def _verdict(clusters: Iterable[Cluster], failing: Failing, unplaced: Unplaced) 
     names: dict[int, str] = {}
     for cluster in clusters:
         states.setdefault(cluster.state, []).append(cluster.name)
-        # What fails on a cluster that is cut off may have been mended since.
+        # Pods that failed on a cluster that is cut off may have been mended since.
         if selectors.is_current(cluster):
             names[cluster.pk] = cluster.name
     pods = {names[pk]: sum(counted.values()) for pk, counted in failing.items() if pk in names}
@@ -157,14 +157,14 @@ def _troubles(
 
 
 def _waiting(clusters: Iterable[Cluster], unplaced: Unplaced) -> list[Attention]:
-    """Clusters where pods wait for a node, most first; of one that is cut off nobody knows."""
+    """Clusters where pods wait for a node, most first, without those that are cut off: nobody knows about these."""
     waiting = []
     for cluster in clusters:
         count, message = unplaced.get(cluster.pk, (0, ""))
         if count and selectors.is_current(cluster):
             title = f"{cluster.name}: {count} pod{' waits' if count == 1 else 's wait'} for a node"
             url = f"{nav.link('clusters:detail', cluster.name)}?pod=Unschedulable"
-            # What the scheduler says of preemption helps nobody here.
+            # The scheduler's words about preemption help nobody here.
             said = message.partition(" preemption:")[0] or "They are of projects that you can't see."
             waiting.append(Attention("Pending", title, said, "cluster", url, count=count))
     return sorted(waiting, key=lambda trouble: -trouble.count)

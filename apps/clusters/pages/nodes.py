@@ -78,7 +78,7 @@ def needs_sums(sort: str) -> bool:
 
 
 def in_order(nodes: Iterable[Brief], sort: str, asked: Mapping[str, Asked]) -> list[Brief]:
-    """By `sort` ("-" before it turns it round), names deciding between equals; trouble first where it is ""."""
+    """The nodes in the order of `sort`; "-" before it turns it round, and "" puts trouble first. Names decide ties."""
     by_name = sorted(nodes, key=lambda node: node.name)
     key = SORTS[sort.removeprefix("-") or "state"]
     nothing = Asked()
@@ -117,7 +117,7 @@ class Line:
     has: float | None
     # From how much use on the bar is red, in percent: a GPU that is fully used is as wanted.
     hot: float = 90
-    # What is left on a node that is cordoned or not ready is for nobody.
+    # Nobody can use the room that is left on a node that is cordoned or not ready.
     takes_pods: bool = True
 
     @property

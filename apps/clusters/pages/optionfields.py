@@ -64,7 +64,7 @@ class PodOptionsForm(forms.Form):
         return self._checked("image_pull_secrets", self.cleaned_data["image_pull_secrets"].replace(",", " ").split())
 
     def _clean_shaped(self, name: str) -> Any:
-        """What has a shape, out of YAML."""
+        """Read an option that has a shape from its YAML. Raises ValidationError."""
         try:
             value = safeyaml.load(self.cleaned_data[name])
         except ValueError as error:
@@ -76,7 +76,7 @@ class PodOptionsForm(forms.Form):
     clean_volumes = partialmethod(_clean_shaped, "volumes")
 
     def options(self) -> dict[str, Any]:
-        """What services take: every option, also those that are empty, so that an edit can take one away."""
+        """The options for the services: all of them, also the empty ones, so that an edit can take one away."""
         return {key: self.cleaned_data[key] for key in podoptions.KEYS}
 
     def _checked(self, name: str, value: Any) -> Any:

@@ -64,7 +64,7 @@ def cluster_usage(request: PageRequest, name: str) -> HttpResponse:
 @require_GET
 @page
 def node_usage(request: PageRequest, name: str, node: str) -> HttpResponse:
-    """The same of one node."""
+    """The charts of one node."""
     cluster = selectors.cluster_or_404(request.principal, name)
     observed = Node.objects.filter(cluster=cluster, name=node).select_related("cluster").order_by("-id").first()
     if observed is None:
@@ -75,7 +75,7 @@ def node_usage(request: PageRequest, name: str, node: str) -> HttpResponse:
 @require_GET
 @page
 def pod_usage(request: PageRequest, name: str, namespace: str, pod: str) -> HttpResponse:
-    """The same of one pod, for whoever may see it."""
+    """The charts of one pod, for people who may see it."""
     observed = selectors.pod_or_404(request.principal, name, namespace, pod)
     subject = "pod" if observed.project else "foreign pod"
     return _card(request, observed.cluster, lambda span: history.of_pod(observed, span), subject=subject)

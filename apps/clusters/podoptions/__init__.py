@@ -34,7 +34,7 @@ class PodOptions:
     volumes: tuple[Volume, ...] = ()
 
     def everything(self) -> dict[str, Any]:
-        """All of them as JSON, also what is empty: an edit with it takes away what is not there."""
+        """All options as JSON, also the empty ones: an edit with it takes away those that are not set."""
         return {
             "node_selector": dict(self.node_selector),
             "tolerations": [dict(toleration) for toleration in self.tolerations],
@@ -49,7 +49,7 @@ class PodOptions:
         return {key: value for key, value in self.everything().items() if value}
 
     def pod_fields(self) -> dict[str, Any]:
-        """What of them belongs to a pod's spec."""
+        """The options that belong to a pod's spec."""
         fields = {
             "nodeSelector": dict(self.node_selector),
             "tolerations": [dict(toleration) for toleration in self.tolerations],
@@ -60,7 +60,7 @@ class PodOptions:
         return {key: value for key, value in fields.items() if value}
 
     def container_fields(self) -> dict[str, Any]:
-        """What of them belongs to the container."""
+        """The options that belong to the container."""
         fields = {
             "imagePullPolicy": self.image_pull_policy,
             "volumeMounts": [volume.mount for volume in self.volumes],

@@ -1,4 +1,4 @@
-"""What comes from outside, one value at a time: each function gives it with its type, or raises Invalid. Pure.
+"""Checks of single values from outside: each function returns the value with its type, or raises Invalid. Pure.
 
 `field` is the path of the value, as in "tolerations[0].effect".
 """
@@ -44,7 +44,7 @@ def text(value: Any, field: str, fits: Callable[[str], bool], description: str) 
 
 
 def choice(value: Any, field: str, choices: Sequence[str], default: str = "") -> str:
-    """One of the words; nothing is the default."""
+    """The value, which must be one of the words, or nothing for the default."""
     if value is None or value == "":
         return default
     if not isinstance(value, str) or value not in choices:

@@ -20,7 +20,7 @@ class Row(NamedTuple):
 
 
 def rows(spec: Object) -> list[Row]:
-    """What of the stored spec of a run or revision says more than its container."""
+    """The options in the stored spec of a run or revision, without its container."""
     all_rows = [
         Row("Node selector", [f"{key}={value}" for key, value in (spec.get("node_selector") or {}).items()]),
         Row("Tolerations", [_toleration(item) for item in spec.get("tolerations") or []]),

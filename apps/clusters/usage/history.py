@@ -71,7 +71,7 @@ class Curve:
     def latest(self, column: str) -> float | None:
         """What the newest sample says of a column; None where it was not measured then, though it was before."""
         asked, values = self.values.get("asked_cpu_m", ()), self.values.get(column, ())
-        # What is asked for is in every sample.
+        # Every sample has the amount that is asked for.
         newest = zip(reversed(asked), reversed(values), strict=True)
         return next((value for sampled, value in newest if sampled is not None), None)
 

@@ -16,7 +16,7 @@ GRACE = timedelta(seconds=30)
 
 
 class Kind(StrEnum):
-    """What a series of samples is about. A workload is what a run or a deployment has on one sort of nodes."""
+    """The subject of a series of samples. A workload is the pods of a run or a deployment on one sort of nodes."""
 
     CLUSTER = "cluster"
     NODE = "node"

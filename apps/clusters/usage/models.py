@@ -22,7 +22,7 @@ class UsagePlace(models.Model):
 
 
 class UsageSeries(models.Model):
-    """What a row of samples is about. It outlives the pod, the node and the cluster that it was measured on.
+    """The subject of a row of samples. It outlives the pod, the node and the cluster that it was measured on.
 
     `key` is the uid of a pod or node, a namespace's name, or for a workload `project/deployment/run/place`, with
     `/unmeasured` behind it for those of its pods whose use is not known.

@@ -111,7 +111,7 @@ def _held(cluster: Cluster) -> Iterable[Mapping[str, Any]]:
 
 
 def _had(cluster: Cluster, now: datetime) -> dict[str, NamespaceRow]:
-    """What namespaces had within a day, by their names, whether they are there any more or not."""
+    """The consumption of namespaces within a day, by their names, also of those that are deleted."""
     parts = pieces(Period.DAY.start(now), now, rollup.marks(now))
     if not parts:
         return {}

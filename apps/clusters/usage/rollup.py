@@ -17,7 +17,7 @@ from apps.core.work import DONE, Outcome
 
 logger = logging.getLogger(__name__)
 
-# What is left after this long waits for the next minute.
+# Work that is left after this long waits for the next minute.
 BUDGET_S = 20.0
 _FORGOTTEN_AT_ONCE = 20_000
 # Rows of one series that a statement reads at most: of 10,000 pods a minute's work, well below the task's limit. Were
@@ -66,7 +66,7 @@ def marks(now: datetime) -> dict[Level, datetime]:
 
 
 def source(level: Level) -> str:
-    """What to select a level's rows from: samples cover their 15 s, and are their own maximum."""
+    """The table or subquery that a level's rows come from: samples cover their 15 s, and are their own maximum."""
     if level is not RAW:
         return level.table
     step = int(RAW.step.total_seconds())
@@ -137,7 +137,7 @@ def _forget(now: datetime) -> None:
             # A partition goes when all of it is old, and `seen_at` is an hour late at most.
             [now - KEPT_LONGEST - max(level.span for level in LEVELS) - timedelta(hours=1), _FORGOTTEN_AT_ONCE],
         )
-        # Those of nodes that are there stay: a sample may be about to name them.
+        # The places of present nodes stay: a sample may be about to name them.
         cursor.execute(
             "DELETE FROM clusters_usageplace p WHERE NOT EXISTS (SELECT 1 FROM clusters_usageseries s "
             "WHERE s.place_id = p.id) AND NOT EXISTS (SELECT 1 FROM clusters_node n "

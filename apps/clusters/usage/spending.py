@@ -22,7 +22,7 @@ GONE = "deleted experiments"
 
 
 class By(StrEnum):
-    """What consumption is told apart by."""
+    """The owners that consumption is divided among."""
 
     PROJECT = "project"
     DEPLOYMENT = "deployment"
@@ -143,7 +143,7 @@ def _named(row: dict[str, Any], labels: dict[str, str]) -> Spent:
 
 
 def _by_experiment(spent: Iterable[Spent]) -> tuple[list[Spent], _Urls]:
-    """Runs under the name of their experiment; together those whose run is gone, or is another project's by now."""
+    """Sum runs up by experiment. Those whose run is gone, or belongs to another project by now, share one row."""
     parts = list(spent)
     makers = workloads.experiments_of({part.name for part in parts})
     renamed = []

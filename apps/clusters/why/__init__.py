@@ -26,15 +26,15 @@ __all__ = [
     "refused",
 ]
 
-# What keeps a pod that has a node from being ready, in order of what explains more.
+# The causes that keep a pod with a node from being ready; the one that explains most comes first.
 _ON_ITS_NODE: tuple[Callable[[PodFacts], Why | None], ...] = (image, config, volume, sandbox, initialising, pulling)
 
-# What a container waits for while all goes well.
+# The reasons for which a container waits while all goes well.
 _PASSING = frozenset({"ContainerCreating", "PodInitializing"})
 
 
 def explain(pod: PodFacts, cluster: ClusterFacts, now: datetime) -> Why | None:
-    """Why the pod waits or is unwell; None when all is well. A cluster that can't be asked is said first."""
+    """Why the pod waits or is unwell; None when all is well. A cluster's silence comes first in the sentence."""
     current = _explain(pod, cluster, now)
     why = current if cluster.answers or pod.deleted else _as_of(pod, cluster, current, now)
     return why.tidy() if why is not None else None
@@ -91,7 +91,7 @@ def _otherwise(pod: PodFacts) -> Why:
 
 
 def _as_of(pod: PodFacts, cluster: ClusterFacts, known: Why | None, now: datetime) -> Why:
-    """What was known when the cluster answered last."""
+    """The explanation as of the time when the cluster answered last."""
     when = "as last seen"
     if cluster.seen_at:
         day = "" if cluster.seen_at.date() == now.date() else f"{cluster.seen_at.day} {cluster.seen_at:%b}, "

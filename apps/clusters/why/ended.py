@@ -44,7 +44,7 @@ def _evicted(pod: PodFacts) -> tuple[str, str, str] | None:
         if pressed := _PRESSED.search(pod.message):
             words = f"the node was short of {pressed[1].lower()} and took no such pod"
             return "Evicted", f"Evicted{on}: {words}.", "Free room on the node, and start it again."
-        # What wrote more than it may would do so again.
+        # A pod that wrote more than it may would do so again.
         step = "Let it write less, or raise that limit." if _OVER.search(pod.message) else _RETRY
         return "Evicted", f"Evicted{on}: {stop(said(pod.message) or 'the kubelet gave no reason')}", step
     if pod.reason in {"Shutdown", "NodeShutdown", "Terminated"}:
@@ -176,6 +176,6 @@ def terminating(pod: PodFacts, cluster: ClusterFacts, now: datetime) -> Why | No
     else:
         sentence, step = "Being deleted: its containers have a moment to end by themselves.", ""
     if why is not None:
-        # Who ended it from outside says more than that it is being deleted.
+        # The cause from outside explains more than the deletion does.
         return Why(why.state, f"{why.sentence} {sentence}", tuple(evidence), step or why.next_step, at=since)
     return Why("Terminating", sentence, tuple(evidence), step, at=since)

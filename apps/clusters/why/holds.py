@@ -1,4 +1,4 @@
-"""What somebody holds back on purpose: a pod behind scheduling gates, a Job that is suspended. Pure.
+"""Pods and Jobs that somebody holds back on purpose: scheduling gates, suspended Jobs. Pure.
 
 One sentence for pods' rows, runs and pages alike.
 """

@@ -21,7 +21,7 @@ _LONGEST_GRACE = 10 * 365 * 24 * 3600
 
 
 def extras(metadata: Object, spec: Object) -> dict[str, Any]:
-    """What of a pod's metadata and spec explains a wait; only what is there."""
+    """The parts of a pod's metadata and spec that explain a wait, without empty ones."""
     affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
     containers = [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
     facts = {

@@ -18,13 +18,13 @@ def readiness_gates(spec: Mapping[str, Any]) -> list[str]:
 
 
 def unmet_gates(gates: Iterable[str], conditions: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Those of the gates whose condition is not True, or not there at all."""
+    """The gates whose condition is not True, or is missing."""
     met = {condition.get("type") for condition in conditions if condition.get("status") == "True"}
     return [gate for gate in gates if gate not in met]
 
 
 def deciding(containers: Iterable[ContainerFacts]) -> list[ContainerFacts]:
-    """Those that the pod's readiness hangs on."""
+    """The containers that decide whether the pod is ready."""
     return [container for container in containers if not container.init or container.sidecar]
 
 

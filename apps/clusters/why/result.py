@@ -40,11 +40,11 @@ class Why:
         return self.sentence if self.title else ""
 
     def tidy(self) -> "Why":
-        """The same with a sentence that no name or message in it makes longer than a line or four."""
+        """The same with a sentence of about four lines at most, however long the names and messages in it are."""
         return replace(self, state=said(self.state, 60), sentence=said(self.sentence, 600))
 
     def named(self, title: str, url: str = "") -> "Why":
-        """The same for a list: `title` says whose it is."""
+        """The same for a list, where `title` names the object."""
         return replace(self, title=title, url=url)
 
 

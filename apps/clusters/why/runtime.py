@@ -1,4 +1,4 @@
-"""What a container runtime's long messages come to. Pure.
+"""Short words for a container runtime's long messages. Pure.
 
 "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to
 start container process: container init was OOM-killed (memory limit too low?): unknown": each layer puts its words in

@@ -11,7 +11,7 @@ from apps.clusters.why.holds import gated
 from apps.clusters.why.result import Evidence, Why, said, stop
 
 _CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" (not found|is being deleted)')
-# From the dearest: what people run out of first is what they want to hear of.
+# The dearest first: people want to hear first of what they run out of first.
 _ORDER = ("memory", "cpu", "ephemeral-storage", "pods")
 
 
