@@ -53,7 +53,7 @@ class HealAdmin(PlatformAdmin):
 
 @admin.register(AppliedObject)
 class AppliedObjectAdmin(PlatformAdmin):
-    """What was applied."""
+    """The manifests that were applied."""
 
     list_display = ("deployment", "kind", "name", "asked", "applied_at")
     list_filter = ("kind",)

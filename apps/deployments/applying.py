@@ -33,7 +33,7 @@ Object = dict[str, Any]
 
 @dataclass
 class Live:
-    """What the cluster has of a deployment now."""
+    """The objects of a deployment that the cluster has now."""
 
     workloads: dict[int, Object] = field(default_factory=dict)
     service: Object | None = None
@@ -76,7 +76,7 @@ class Applying:
         kept = self._kept.get((rendered["kind"], rendered["metadata"]["name"]))
         act = act_on(live, rendered, asked, kept.asked if kept else None)
         if live is None or act in (Act.MAKE, Act.APPLY):
-            # What vanished comes back as it was.
+            # An object that vanished comes back as it was.
             same = kept is not None and kept.asked == asked
             manifest = _sized(kept.manifest, rendered) if kept and same else manifests.stamped(rendered, asked)
             if live is not None:
@@ -157,7 +157,7 @@ class Applying:
 
 
 def _sized(manifest: Object, rendered: Object) -> Object:
-    """What was kept, with as many replicas as are wanted now."""
+    """The kept manifest, with as many replicas as are wanted now."""
     if "replicas" not in rendered["spec"]:
         return manifest
     return {**manifest, "spec": {**manifest["spec"], "replicas": rendered["spec"]["replicas"]}}

@@ -58,7 +58,7 @@ class Verdict(NamedTuple):
 
 
 def observed_revision(workload: Mapping[str, Any]) -> ObservedRevision:
-    """What a revision's Kubernetes Deployment says of itself."""
+    """The replicas of a revision according to its Kubernetes Deployment."""
     spec, status = workload.get("spec") or {}, workload.get("status") or {}
     generation = int((workload.get("metadata") or {}).get("generation") or 0)
     return ObservedRevision(

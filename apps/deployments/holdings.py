@@ -1,4 +1,4 @@
-"""What deployments have on a cluster, for who disables or removes it, and what a project has, for who deletes it."""
+"""The deployments on a cluster, for people who disable or remove it, and of a project, for people who delete it."""
 
 from apps.core import audit
 from apps.core.access import Principal

@@ -9,7 +9,7 @@ from apps.deployments.specs import RevisionSpec, digest_of
 
 # Digest of what was asked when the object was applied: while it is the same, there is nothing to apply.
 ASKED = "flotilla.dev/asked"
-# What stood there before: a hash of what the code of that day had made of it.
+# The annotation that older versions wrote: a hash of the manifest that the code of that day had made.
 FORMERLY = "flotilla.dev/applied"
 # Which token's value a Secret holds (the token's public prefix, never its value).
 TOKEN_PREFIX = "flotilla.dev/token-prefix"  # noqa: S105 - the name of an annotation
@@ -21,7 +21,7 @@ CONTAINER = "server"
 
 @dataclass(frozen=True)
 class Identity:
-    """Whose objects these are: names and labels are a function of it."""
+    """The owner of the objects: their names and labels follow from it."""
 
     project: str
     deployment: str

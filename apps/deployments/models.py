@@ -75,7 +75,7 @@ class Deployment(models.Model):
     scale_asked = models.BooleanField(default=False)
     # [{"revision", "wanted", "existing", "ready"}], as Kubernetes said it last.
     observed = models.JSONField(default=list, blank=True)
-    # What differs on the cluster from what was applied: [`drift.Difference`].
+    # The fields on the cluster that differ from the applied ones: [`drift.Difference`].
     drift = models.JSONField(default=list, blank=True)
     # Somebody asked to put that back.
     restore_asked = models.BooleanField(default=False)
@@ -206,7 +206,7 @@ class Heal(models.Model):
     deployment = models.ForeignKey(Deployment, models.CASCADE, related_name="heals")
     wanted = models.PositiveIntegerField()
     lowest = models.PositiveIntegerField()
-    # What took the replica down, where Kubernetes says it.
+    # The cause that took the replica down, where Kubernetes says it.
     replica = models.CharField(max_length=253, blank=True)
     cause = models.TextField(blank=True)
     message = models.TextField(blank=True)

@@ -36,7 +36,7 @@ from apps.deployments.services.common import identity_of
 from apps.deployments.specs import parse_strategy
 from apps.deployments.states import DeploymentState, RolloutState
 
-# What a deployment is made of, in the order in which it is taken down.
+# The kinds of objects of a deployment, in the order in which they are taken down.
 PARTS = (("apps/v1", "Deployment"), ("v1", "Service"), ("v1", "Secret"))
 
 Object = dict[str, Any]
@@ -65,7 +65,7 @@ def reconcile(pk: int) -> Outcome:
         observing.record_refused(deployment, error.reason, error.message)
         return Retry(error.reason)
     except FlotillaError as error:
-        # What is stored of this deployment makes no sense to us: its own trouble, not its cluster's.
+        # The stored deployment makes no sense to us: that is its own trouble, not its cluster's.
         observing.record_unusable(deployment, type(error).__name__, error.sentence)
         return Retry(type(error).__name__)
 
@@ -121,7 +121,7 @@ def _get(client: KubeClient, kind: str, name: str, namespace: str) -> Object | N
 
 
 def _scaler_of(client: KubeClient, deployment: Deployment, workload: Object | None) -> str:
-    """Who decides how many replicas there are, for a sentence; "" when we do.
+    """The name, for a sentence, of whatever decides how many replicas there are; "" when we do.
 
     What somebody else's field manager holds is theirs, until a person asks us for a number; an autoscaler's it stays.
     """
@@ -200,7 +200,7 @@ def _take_down(client: KubeClient, deployment: Deployment) -> Outcome:
 def _unlabelled(
     client: KubeClient, deployment: Deployment, identity: manifests.Identity
 ) -> Iterator[tuple[str, str, Object]]:
-    """What a hand took our labels off: found by the names under which it was applied, where it is still ours."""
+    """The objects whose labels somebody took off: looked up by the names that we gave them, if they are still ours."""
     names = {(kind, name) for kind, name in applied.kept_of(deployment)}
     names |= {("Service", identity.service), ("Secret", identity.secret)}
     revisions = list(deployment.revisions.values_list("number", "digest"))

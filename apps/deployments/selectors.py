@@ -68,7 +68,7 @@ def target(principal: Principal, name: str, at_least: Role = Role.VIEWER, **scop
 
 
 def makers_by_name(names: set[tuple[str, str]]) -> dict[tuple[str, str], Maker]:
-    """Those of these deployments, by project and name, that exist. One query."""
+    """The deployments with these names that exist, by project and name. One query."""
     rows = Deployment.objects.filter(name__in={name for _, name in names}).values_list("project__name", "name")
     return {
         (project, name): Maker(project, name, reverse("deployments:detail", args=[project, name]))
@@ -152,7 +152,7 @@ def pods_of(of: Deployment) -> QuerySet[Pod]:
 
 
 def _place_of(of: Deployment) -> dict[str, Any]:
-    """Where its pods are, and what they are labelled with."""
+    """The cluster, namespace and labels of the deployment's pods."""
     return {
         "cluster_id": of.target.cluster_id,
         "namespace": of.target.namespace,

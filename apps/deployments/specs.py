@@ -15,7 +15,7 @@ from apps.experiments.specs import ONLY_OF_RUNS, RunSpec, parse_spec
 DEFAULT_PORT = 8080
 MAX_REPLICAS = 1000
 MAX_PROGRESS_DEADLINE_SECONDS = 24 * 3600
-# What Flotilla itself sets in a replica's environment, beside what `parse_spec` reserves for every container of ours.
+# The variables that Flotilla sets for a replica, beside those that `parse_spec` reserves for all our containers.
 RESERVED_ENV = frozenset({"HOST", "PORT", "FLOTILLA_MODEL_NAME", "FLOTILLA_MODEL_VERSION"})
 _CONTAINER = ("image", "command", "args", "env", "resources", *podoptions.KEYS)
 _PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]{0,200}")

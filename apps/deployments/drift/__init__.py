@@ -27,7 +27,7 @@ from apps.deployments.drift.ownership import (
 )
 from apps.deployments.manifests import ASKED
 
-# What of an object is ours to state; and what inside of it others may add to.
+# The parts of an object that are ours to state, and the places inside of it where others may add.
 _PARTS = (("metadata", "labels"), ("metadata", "annotations"), ("spec",))
 _NOT_COMPARED = ("spec", "replicas")
 # `kubectl rollout restart` and sidecar injectors write here: no edit of what runs.
@@ -39,7 +39,7 @@ MAX_TEXT = 120
 
 
 class Kind(enum.StrEnum):
-    """What was done to a field."""
+    """The way in which a field differs."""
 
     CHANGED = "changed"
     REMOVED = "removed"
@@ -74,7 +74,7 @@ class _Deviation:
 
 
 class Act(enum.StrEnum):
-    """What is to be done with an object."""
+    """The action that an object needs."""
 
     MAKE = "make"
     APPLY = "apply"
@@ -222,7 +222,7 @@ def _differing(
 
 
 def _added(live: Mapping[str, Any], applied: Mapping[str, Any], strangers: Sequence[Holder]) -> list[_Deviation]:
-    """What others put inside of what we applied. Fields without a manager are the API server's own."""
+    """The fields that others added inside of what we applied. Fields without a manager are the API server's own."""
     by_path: dict[str, _Deviation] = {}
     for holder in strangers:
         tree = holder.tree.get("f:spec") or {}
@@ -255,7 +255,7 @@ def _extra(tree: Mapping[str, Any], stated: Any, there: Any, path: Path) -> Iter
 
 
 def _extra_inside(stated: Any, there: Any, path: Path) -> Iterator[_Deviation]:
-    """Of what is held as a whole (a Service's selector, say), all that is not stated was added by its holder."""
+    """The fields that the holder of a whole mapping or list (a Service's selector, say) added to what is stated."""
     if isinstance(stated, Mapping) and isinstance(there, Mapping):
         for name, value in there.items():
             if name in stated:
@@ -294,9 +294,9 @@ def _taken(path: Path, strangers: Sequence[Holder]) -> bool:
 
 
 def _difference(name: str, deviation: _Deviation, strangers: Sequence[Holder]) -> Difference:
-    """With who did it, as far as that is known: whoever removed a field holds nothing."""
+    """The difference with its author, as far as known: who removed a field holds nothing of it any more."""
     by = next((holder for holder in strangers if deviation.kind != Kind.REMOVED and holder.holds(deviation.path)), None)
-    # What a hand put into the environment may be a secret.
+    # A value that somebody put into the environment may be a secret.
     shown = not any(step == "env" for step in deviation.path)
     return Difference(
         object=name,

@@ -15,9 +15,9 @@ from typing import Any
 from apps.clusters.manifests import FIELD_MANAGER
 
 Tree = Mapping[str, Any]
-# As whom a HorizontalPodAutoscaler writes.
+# The field manager as which a HorizontalPodAutoscaler writes.
 AUTOSCALER = "kube-controller-manager"
-# By what the items of a list are known, the surest first; of other lists only the whole can be compared.
+# The keys that tell the items of a list apart, the surest first; other lists can only be compared as a whole.
 _KEYS = ("mountPath", "name", "containerPort", "port", "topologyKey")
 
 
@@ -56,12 +56,12 @@ class Holder:
 
 
 def ours(obj: Mapping[str, Any]) -> list[Holder]:
-    """What we hold: what we applied, and what we patched."""
+    """Our own holders: one for what we applied, one for what we patched."""
     return [holder for holder in _holders(obj) if holder.manager == FIELD_MANAGER]
 
 
 def others(obj: Mapping[str, Any]) -> list[Holder]:
-    """What everybody else holds, whoever wrote last first. What is written by a subresource (status) is no edit."""
+    """All other holders, the last writer first. What a subresource (status) wrote is no edit."""
     holders = [holder for holder in _holders(obj, subresources=False) if holder.manager != FIELD_MANAGER]
     return sorted(holders, key=lambda holder: holder.at, reverse=True)
 

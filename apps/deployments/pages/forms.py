@@ -94,7 +94,7 @@ class ReviseForm(PodOptionsForm):
         now, versions = str(self.initial.get("model") or ""), selectors.version_choices(project)
         if now and now not in dict(versions):
             versions.insert(0, (now, now.replace(":", " v")))
-        # What serves a model goes on serving one: an empty choice would keep the present version without a word.
+        # A deployment that serves a model goes on serving one: an empty choice would silently keep the present version.
         self.fields["model"].required = bool(now)
         self.fields["model"].choices = versions if now else [("", "No registered model"), *versions]  # type: ignore[attr-defined]
 

@@ -60,7 +60,7 @@ class RevisionRow:
 
     @property
     def by(self) -> str:
-        """Who made it."""
+        """The author of the revision."""
         return who(self.revision.created_by)
 
 
@@ -241,17 +241,17 @@ class Board:
 
     @property
     def made_by(self) -> str:
-        """Who made the current revision."""
+        """The author of the current revision."""
         return who(self.deployment.current.created_by) if self.deployment.current else ""
 
     @property
     def rolled_by(self) -> str:
-        """Who started the rollout."""
+        """The principal that started the rollout."""
         return who(self.rollout.created_by) if self.rollout else ""
 
     @functools.cached_property
     def drift(self) -> list[DriftRow]:
-        """What was edited by hand on the cluster."""
+        """The fields that were edited by hand on the cluster."""
         shown = [name for name in DriftRow._fields if name != "when"]
         return [
             DriftRow(**{name: edit[name] for name in shown}, when=moment(edit["at"])) for edit in self.deployment.drift
@@ -287,7 +287,7 @@ class Board:
 
     @property
     def options(self) -> list[words.Row]:
-        """What the pods of the current revision are asked for beside their container."""
+        """The options of the current revision's pods, without their container."""
         return words.rows(self.deployment.current.spec) if self.deployment.current else []
 
     @property
@@ -307,7 +307,7 @@ class Board:
 
     @functools.cached_property
     def events(self) -> list[EventRow]:
-        """What the cluster said."""
+        """The cluster's events about the deployment."""
         return event_rows(selectors.events_of(self.deployment, self.pods), self.pods)
 
     @functools.cached_property

@@ -31,7 +31,7 @@ class Bar:
 
     @property
     def ready_share(self) -> float:
-        """In percent of the scale, as the others."""
+        """The share in percent of the scale."""
         return self._percent(self.ready)
 
     @property
@@ -46,7 +46,7 @@ class Bar:
 
     @property
     def said(self) -> str:
-        """The same in words."""
+        """The bar in words."""
         return f"revision {self.revision}: {self.ready} ready, {self.starting} starting, {self.wanted} wanted"
 
     def _percent(self, count: int) -> float:

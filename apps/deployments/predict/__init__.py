@@ -230,7 +230,7 @@ class _Asking:
                 "POST",
                 f"/v2/models/{quote(model or self._deployment.name, safe='')}/infer",
                 body=self._payload,
-                # As it won't be repeated, it may take all the time that there is.
+                # The request won't be repeated, so it may take all the time that there is.
                 timeout=max(0.1, self._left()),
             )
         except Unreachable as error:

@@ -1,4 +1,4 @@
-"""What became of a request that was sent to a replica: answered, never delivered, declined, or not to be known. Pure.
+"""The fate of a request that was sent to a replica: answered, never delivered, declined, or unknown. Pure.
 
 A request goes to a pod by way of the API server, so its answer may be the pod's or the API server's own. The latter is
 a `Status`. Its message tells how far the request came: whatever stopped it after the pod was chosen begins with "error
@@ -16,12 +16,12 @@ _WHILE_DIALING = re.compile(r"dial\b|proxy error from \S+ while dialing\b")
 # Go's client found a kept connection closed by the server, which then hasn't read the request.
 _CLOSED_WHILE_IDLE = "http: server closed idle connection"
 _REACHING = "error trying to reach service: "
-# What an API server answers before it turns to the pod: a bad address, no such pod, too many requests, going down.
+# The answers of an API server that did not reach the pod: a bad address, no such pod, too many requests, going down.
 _BEFORE_SENDING = frozenset({400, 404, 409, 429, 503})
 
 
 class Fate(enum.StrEnum):
-    """What is known of a request that did or did not bring an answer."""
+    """The fate of a request, with or without an answer, as far as it is known."""
 
     ANSWERED = "answered"
     # It reached no model server: repeating it is safe.
@@ -35,7 +35,7 @@ class Fate(enum.StrEnum):
 
 
 def fate_of_answer(status: int, body: bytes) -> Fate:
-    """What an HTTP answer says of the request that it answers."""
+    """The fate of a request according to its HTTP answer."""
     said = _status_of(status, body)
     if said is None:
         return Fate.DECLINED if status in (429, 503) else Fate.ANSWERED

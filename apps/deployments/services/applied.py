@@ -1,4 +1,4 @@
-"""What was applied of a deployment, kept so that the cluster's objects can be compared with it and restored."""
+"""The manifests that were applied, kept so that the cluster's objects can be compared with them and restored."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ Key = tuple[str, str]
 
 
 def kept_of(deployment: Deployment) -> dict[Key, AppliedObject]:
-    """What is kept of each object, by kind and name. One query."""
+    """The kept row of each object, by kind and name. One query."""
     return {(row.kind, row.name): row for row in AppliedObject.objects.filter(deployment=deployment)}
 
 

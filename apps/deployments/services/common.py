@@ -29,7 +29,7 @@ KIND = "deployment"
 
 
 def identity_of(deployment: Deployment) -> manifests.Identity:
-    """What the names and labels of the deployment's objects are made of."""
+    """The identity that the names and labels of the deployment's objects follow from."""
     return manifests.Identity(deployment.project.name, deployment.name, deployment.target.namespace)
 
 
@@ -44,7 +44,7 @@ class Wish:
 
     @property
     def of_deployment(self) -> dict[str, Any]:
-        """What the deployment keeps of it; the rest becomes a revision."""
+        """The fields that the deployment keeps; the rest becomes a revision."""
         return {"strategy": self.strategy.to_json(), "alias": self.alias}
 
 
@@ -131,7 +131,7 @@ def roll(
 
 
 def kept(deployment: Deployment) -> dict[str, Any]:
-    """What belongs to the deployment and not to a revision, for the audit trail."""
+    """The fields that belong to the deployment and not to a revision, for the audit trail."""
     return {"strategy": deployment.strategy, "alias": deployment.alias}
 
 

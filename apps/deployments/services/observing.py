@@ -1,4 +1,4 @@
-"""What a round of the reconcile found, recorded: status, rollout, heals. No cluster is called here."""
+"""Record what a round of the reconcile saw: status, rollout, heals. No cluster is called here."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ HALF_A_SECOND = timedelta(seconds=0.5)
 
 @dataclass(frozen=True)
 class Round:
-    """What one round saw and decided."""
+    """The observations and the decision of one round."""
 
     observed: Mapping[int, ObservedRevision]
     decision: Decision
@@ -76,7 +76,7 @@ def record_round(deployment: Deployment, rollout: Rollout | None, seen: Round) -
         row = Deployment.objects.filter(pk=deployment.pk)
         if outcome is RolloutState.HEALTHY:
             row.update(stable=deployment.current)
-        # Who wished for something else meanwhile gets a round of their own: this one does not speak for it.
+        # A wish that came meanwhile gets a round of its own: this round must not store a status for it.
         row.filter(generation=deployment.generation).update(**fields, observed_at=seen.now)
         if changed or outcome is RolloutState.HEALTHY:
             _announce(deployment)
@@ -122,7 +122,7 @@ def record_refused(deployment: Deployment, reason: str, message: str) -> None:
 
 
 def record_unusable(deployment: Deployment, reason: str, message: str) -> None:
-    """What is stored of the deployment can't be brought about: a person has to change it."""
+    """Store that the deployment can't be brought about as it is stored: a person has to change it."""
     _record_trouble(deployment, Health.DEGRADED, reason, message)
 
 

@@ -11,7 +11,7 @@ from apps.experiments.registry.flavours import flavours_of
 
 # As modelserver/openinference/flavours.py has them.
 FLAVOURS = ("sklearn",)
-# What belongs to an image, and goes with it.
+# The fields that belong to an image, and go when it goes.
 OF_IMAGE = ("image", "command", "args")
 
 
