@@ -1,7 +1,7 @@
-"""What belongs to a project, and what lives on a cluster: asked before either is removed.
+"""The holdings of a project, and of a cluster: counted before either is removed.
 
 Core knows the shape, the apps above say what they have: `holdings.register(provider, forget)` in their
-`AppConfig.ready()`. What lives on a cluster is told in the same shape (`apps.clusters.connect.dependents`).
+`AppConfig.ready()`. The holdings of a cluster have the same shape (`apps.clusters.connect.dependents`).
 """
 
 from collections.abc import Callable, Iterable
@@ -48,9 +48,9 @@ _forgets: list[Forget] = []
 
 
 def register(provider: Provider, forget: Forget | None = None) -> None:
-    """Let `provider(project_pk)` tell what its app has of a project; what there is none of is left out.
+    """Let `provider(project_pk)` tell the holdings of a project in its app. Those that count nothing are left out.
 
-    `forget(project_pk)` deletes what no foreign key leads to, inside the transaction that deletes the project.
+    `forget(project_pk)` deletes the rows that no foreign key leads to, inside the transaction that deletes the project.
     """
     if provider not in _providers:
         _providers.append(provider)

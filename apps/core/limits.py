@@ -1,7 +1,7 @@
 """Rate limits, counted in Redis so that they hold over all processes.
 
-Each caller has a budget that refills evenly (the generic cell rate algorithm): who has used it up is told in how many
-seconds the next request fits, which is soon, instead of waiting for the end of a minute.
+Each caller has a budget that refills evenly (the generic cell rate algorithm). A caller without budget is told in
+how many seconds the next request fits: soon, and not at the end of a minute.
 
 Without Redis nothing is limited, rather than everything refused; that is logged, and Redis is left alone for some
 seconds, so that a Redis that is away costs a request nothing.
@@ -71,7 +71,7 @@ class Limits:
     def __init__(self, connect: Callable[[], "redis.Redis"], now: Callable[[], float] = time.monotonic) -> None:
         self._connect, self._now = connect, now
         self._not_before = -math.inf
-        # What this process has taken and not spent: how many requests, and until when.
+        # The budget that this process has taken and not spent: how many requests, and until when.
         self._parts: dict[str, tuple[int, float]] = {}
         self._lock = threading.Lock()
 

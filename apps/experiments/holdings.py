@@ -60,9 +60,9 @@ def of_project(pk: int) -> list[Holding]:
 
 
 def forget_project(pk: int) -> None:
-    """Delete what the runs of a project logged: points, to which no foreign key leads, and files.
+    """Delete the logged data of a project's runs: points, to which no foreign key leads, and files.
 
-    The large tables go in one statement each; what is left is small enough for Django to collect.
+    The large tables go in one statement each. The rest is small enough for Django to collect.
     """
     runs = Run.objects.filter(experiment__project_id=pk)
     MetricPoint.objects.filter(run_id__in=runs.values("pk")).delete()

@@ -66,7 +66,7 @@ def run_log(run: Run, *, lines: int = FOLLOW_LINES, choice: Choice = Choice()) -
 
 
 def run_log_part(run: Run, query: LogQuery, choice: Choice = Choice()) -> LogPart:
-    """What the log viewer asks for: of the pod while it is there, also after the end; else the lines that were kept.
+    """A part of the log for the viewer: from the pod while it is there, also after the end; else from the kept lines.
 
     A log that can't be had says so and is never an error: the run is what its Job was. Raises Missing for a choice that
     the run does not have.

@@ -181,7 +181,7 @@ class Tag(models.Model):
 
 
 class LatestMetric(models.Model):
-    """The value of a metric at its greatest (step, timestamp): what searches filter and sort by."""
+    """The value of a metric at its greatest (step, timestamp). Searches filter and sort by it."""
 
     run = models.ForeignKey(Run, models.CASCADE, related_name="latest_metrics")
     experiment = _copied_experiment()
@@ -204,7 +204,7 @@ class LatestMetric(models.Model):
 class MetricPoint(models.Model):
     """One logged value. The whole row is the key, so that a client's retry changes nothing.
 
-    No foreign key: an append must not lock and look up its run for every point. Who deletes runs deletes points.
+    No foreign key: an append must not lock and look up its run for every point. Code that deletes runs deletes points.
     """
 
     pk = models.CompositePrimaryKey("run_id", "key", "step", "timestamp", "value")
@@ -289,7 +289,7 @@ class RegisteredModel(models.Model):
 
 
 class ModelVersion(models.Model):
-    """An immutable, numbered model: what a deployment serves."""
+    """An immutable, numbered model, for deployments to serve."""
 
     model = models.ForeignKey(RegisteredModel, models.CASCADE, related_name="versions")
     version = models.PositiveIntegerField()

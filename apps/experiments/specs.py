@@ -38,7 +38,7 @@ class Resources:
     def sensible(self) -> Size:
         """The amounts, if any machine could give them. Raises Invalid saying what was probably meant.
 
-        Whoever asks anew is checked so; what was stored before goes on as it is.
+        Only new requests are checked so; stored specs go on as they are.
         """
         return sensible(self.cpu, self.memory, self.gpu)
 
@@ -51,7 +51,7 @@ class Retries:
     causes: tuple[str, ...] = RETRIED
 
 
-# What is asked of a run and of nothing that is served: a revision made of the same container does not have these.
+# Options of runs alone: a deployment's revision, made of the same container options, does not have these.
 ONLY_OF_RUNS = ("command_line", "deadline_seconds", "workers", "retries", "retry_on")
 
 

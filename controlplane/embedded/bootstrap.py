@@ -1,4 +1,4 @@
-"""What a fresh start needs in the database, written through the same services that everybody uses.
+"""The rows that a fresh start needs, written through the same services that everybody uses.
 
 `python -m controlplane.embedded.bootstrap` runs beside the start of Postgres: database, migrations, administrator,
 the sample project, and the local cluster with its target. Every step may be repeated.

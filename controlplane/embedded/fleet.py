@@ -1,4 +1,4 @@
-"""The processes of the embedded default: what is started, with which environment."""
+"""The processes of the embedded default: their commands and environments."""
 
 import os
 import signal
@@ -81,7 +81,7 @@ def web(env: dict[str, str], listener: int, number: int = 1) -> Command:
 
 
 def worker(env: dict[str, str]) -> Command:
-    """The Celery worker. When we die it is killed, as Valkey dies, too, and it would wait for that: what it was at is
+    """The Celery worker. When we die it is killed, because Valkey dies, too, and it would wait for that. Its work is
     due again as soon as its connection to Postgres is gone."""
     options = ("--without-gossip", "--without-mingle", "--loglevel", "INFO")
     return Command(

@@ -80,7 +80,7 @@ def group_is_alive(pid: int) -> bool:
 
 
 def start_mark(pid: int) -> str | None:
-    """What tells a process from a later one with the same number: its start time. None when there is no such process.
+    """The start time of a process, which tells it from a later one with the same number. None when there is none.
 
     Linux: field 22 of /proc/<pid>/stat (proc_pid_stat(5)) within this boot. Elsewhere what `ps` says.
     """

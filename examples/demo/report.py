@@ -25,7 +25,7 @@ class Report:
 
     @contextmanager
     def step(self, name: str) -> Iterator[list[str]]:
-        """Run a step: what is put into the list is its result, printed with a check mark and the seconds it took."""
+        """Run a step. The body puts its result into the list, which is printed with a check mark and the seconds."""
         began, result = time.monotonic(), list[str]()
         yield result
         seconds = time.monotonic() - began
@@ -55,7 +55,7 @@ def say(text: str) -> None:
 def wait_until(check: Callable[[], str], what: str, *, timeout: float) -> None:
     """Ask `check` until it answers "" (it says what is missing otherwise).
 
-    Raises StepFailedError with what was waited for and what was missing last, after `timeout` seconds.
+    Raises StepFailedError after `timeout` seconds, with `what` and the last answer.
     """
     deadline = time.monotonic() + timeout
     while missing := check():

@@ -16,10 +16,10 @@ def etag_of(*parts: Any) -> str:
 
 
 def if_match(request: Request, version: Callable[[Any], tuple[Any, ...]], *, after: Any = None) -> Expect:
-    """What `If-Match` expects of the row that is to be edited, whose ETag is made of its `version`.
+    """The check that `If-Match` asks for, of the row to be edited. The row's ETag is made of its `version`.
 
-    To be called by the service with the locked row, in the transaction that changes it: of two edits that name the same
-    ETag at the same moment one is refused. It raises PreconditionFailed. Without the header it expects nothing.
+    The service calls it with the locked row, in the transaction that changes the row: of two edits that name the same
+    ETag at the same moment one is refused. It raises PreconditionFailed. Without the header it checks nothing.
     `after` is the row as an earlier step of the same request has left it: then that is what must be there.
     """
     header = request.headers.get("If-Match", "").strip()

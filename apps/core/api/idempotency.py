@@ -1,8 +1,8 @@
 """`Idempotency-Key`: a POST that is sent twice acts once, and the second caller gets the first answer.
 
 The claim of the key, the act and the record of its answer are one transaction: a process that is killed in between
-leaves nothing of any of them, and a retry acts as if it were the first. Who comes with the same key meanwhile waits for
-that transaction a moment, because the key is unique, and is then told to come again.
+leaves nothing of any of them, and a retry acts as if it were the first. A caller with the same key waits a moment
+for that transaction, because the key is unique, and is then told to come again.
 
 A POST that asks a cluster changes no rows that matter, and no transaction may be open across a call to a cluster. There
 the claim is committed first, the answer is recorded after, and a claim whose process was killed is free again after

@@ -38,7 +38,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     if isinstance(error, ValidationError):
         return ProblemResponse(400, "Invalid request", "; ".join(error.messages))
     if isinstance(error, NOT_STORABLE):
-        # Such as a NUL character in a name, or a number that no column holds: it is the input that is wrong.
+        # The input is wrong: it has a NUL character in a name, say, or a number that no column holds.
         return ProblemResponse(400, "Invalid request", "A value has characters or a size that can't be stored.")
     if isinstance(error, Http404):
         return ProblemResponse(404, "Not found", str(error))

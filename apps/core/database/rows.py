@@ -14,8 +14,8 @@ from django.utils import timezone
 from apps.core.errors import Conflict
 
 M = TypeVar("M", bound=Model)
-# What is raised for input that no column holds: by Postgres, or before it is sent, for half of a surrogate pair, which
-# JSON can say and UTF-8 can't. It is the input that is wrong, so every door answers it with 400.
+# Errors for input that no column holds. Postgres raises one; half of a surrogate pair, which JSON can say and UTF-8
+# can't, raises the other before it is sent. The input is wrong, so every door answers with 400.
 NOT_STORABLE = (DataError, UnicodeEncodeError)
 
 Expect = Callable[[Any], None]

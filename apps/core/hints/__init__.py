@@ -1,4 +1,4 @@
-"""Hints: "deployment:42 has changed", published after commit; who shows it fetches it again.
+"""Hints: "deployment:42 has changed", published after commit; a page that shows it fetches it again.
 
 A hint carries no data, so it may be lost or come twice, and permissions are checked by the fetch.
 

@@ -3,8 +3,8 @@
 A page subscribes first and reads after, so nothing that changes in between is missed. A slow reader loses hints
 (what waits for it is bounded) and is told `resync`, upon which it fetches everything again.
 
-What a reader may see is asked again every half minute or so, and at once where a service says that it has changed.
-Who may see nothing any more, because the session or the person's access has ended, is cut off.
+The projects that a reader may see are read again every half minute or so, and at once when a service says that they
+have changed. A reader whose session or access has ended is cut off.
 
 The first hint after a pause goes out at once. Those that follow are gathered and go out together, each once: writing
 to a thousand sockets costs some 50 ms of processor time, however much is written.

@@ -1,5 +1,5 @@
 """Addresses on pages. A name goes into a path by `reverse` or `{% url %}`, into a query by `urlencode`; both quote it.
-What is here does so for the rest: the page's own address, and names in which a browser would see folders."""
+This module does so for the rest: the page's own address, and names in which a browser would see folders."""
 
 import re
 

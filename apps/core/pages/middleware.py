@@ -99,7 +99,7 @@ class ErrorMiddleware:
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Answer with the error's own status and sentence; anything else is a real defect and stays one."""
         if isinstance(error, NOT_STORABLE):
-            # Such as a NUL character in the address, or a number that no column holds: it is the input that is wrong.
+            # The input is wrong: the address has a NUL character, say, or a number that no column holds.
             error = Invalid("A value has characters or a size that can't be stored.", hint="Correct the address.")
         if not isinstance(error, FlotillaError) or request.path.startswith("/api/"):
             return None

@@ -168,7 +168,7 @@ def rows(section: Section, scope: Scope) -> list[Any]:
 
 
 def attention(scope: Scope) -> list[Attention]:
-    """What needs a person: the worst first, then the newest."""
+    """The entries that need a person: the worst first, then the newest."""
     entries: list[Attention] = rows(Section.ATTENTION, scope)
     return sorted(entries, key=lambda a: (_TONES.index(look_of(a.state).tone), -(a.at.timestamp() if a.at else 0.0)))
 
@@ -176,7 +176,7 @@ def attention(scope: Scope) -> list[Attention]:
 def and_more(
     shown: list[Attention], *, of: int, noun: str, url: str, why: str = "The worst are shown."
 ) -> list[Attention]:
-    """What is shown of `of` things that need somebody, and one line that stands for the rest and comes after them."""
+    """The shown entries of the `of` that need somebody, and after them one line that stands for the rest."""
     rest = of - len(shown)
     if not shown or rest <= 0:
         return shown

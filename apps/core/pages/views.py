@@ -34,7 +34,7 @@ class Login(LoginView):
 
 
 def admin_login(request: HttpRequest) -> HttpResponse:
-    """The panel has no door of its own: whoever is not signed in signs in as everywhere. Raises NotAllowed."""
+    """The panel has no login of its own: people sign in to it as everywhere. Raises NotAllowed."""
     if request.user.is_authenticated:
         raise NotAllowed("The admin panel is for platform administrators.", hint="Sign in as one.")
     return redirect_to_login(request.GET.get("next") or reverse("admin:index"))
@@ -57,7 +57,7 @@ def home(request: PageRequest) -> HttpResponse:
 
 @page
 def activity(request: PageRequest) -> HttpResponse:
-    """Who changed what: a page at a time, by kind, project and text."""
+    """The audit trail: a page at a time, by kind, project and text."""
     wanted = changes.Wanted.parse(request.GET)
     entries = changes.chosen(selectors.activity(request.principal), wanted)
     context = {"pages": changes.page_of(entries, wanted), "wanted": wanted, "kinds": audit.KINDS}

@@ -55,7 +55,7 @@ def _names_secret(key: str) -> bool:
 
 
 def _masked(item: Any) -> Any:
-    """What is under a secret's key: of a mapping all but what is about it, such as {"secretName": …} of a volume."""
+    """Mask a secret's value. In a mapping, keys that only describe it stay, such as a volume's {"secretName": …}."""
     if isinstance(item, dict):
         words = {key: _WORDS.findall(str(key)) for key in item}
         return {

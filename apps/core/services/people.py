@@ -42,7 +42,7 @@ def create_person(*, principal: Principal, username: str, password: str | None =
 def update_person(*, principal: Principal, user: User, **columns: Any) -> User:
     """Rename, disable, enable or promote a person. Needs a platform administrator.
 
-    Who is disabled loses sessions and tokens at once and for good; who is no platform administrator any more loses the
+    A disabled person loses sessions and tokens at once and for good. A former platform administrator loses the
     sessions, and the tokens that were made to act as one. Raises Conflict for the last platform administrator.
     """
     require_platform_admin(principal)
@@ -87,7 +87,7 @@ def set_password(*, principal: Principal, user: User, password: str | None) -> U
 
 @transaction.atomic
 def delete_person(*, principal: Principal, user: User) -> None:
-    """Remove a person with their memberships and tokens; what they did stays in the audit trail under their name.
+    """Remove a person with their memberships and tokens. Their entries in the audit trail stay, under their name.
 
     Needs a platform administrator. Raises Conflict for the last one.
     """

@@ -45,7 +45,7 @@ def update_project(*, principal: Principal, project: Project, description: str) 
 
 
 def delete_project(*, principal: Principal, project: Project) -> tuple[Holding, ...]:
-    """Delete a project in which all has ended, with all that it logged. Needs a platform administrator.
+    """Delete a project in which everything has ended, with everything that it logged. Needs a platform administrator.
 
     Returns what was deleted. Raises Conflict, saying what is still alive and what to do about it, while something of
     the project runs on a cluster: nobody would end it there afterwards. The namespaces on the clusters stay.

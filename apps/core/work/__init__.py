@@ -1,4 +1,4 @@
-"""What is left to do: a queue in Postgres, in which each object stands once, as in controller-runtime's workqueue.
+"""The work to do: a queue in Postgres, in which each object stands once, as in controller-runtime's workqueue.
 
 A service asks, in the transaction that changes the object, and knows a kind by its name only:
 
@@ -8,15 +8,16 @@ An app registers what a round of a kind is, in `AppConfig.ready`:
 
     work.register("run", reconcile_run, resync=unsettled)   # reconcile_run(pk) -> work.DONE, work.Again(30.0), …
 
-A worker claims what is due, runs the round, and stores what it returned (`worker.py`). Who asks while a round is under
-way gets another one. Nothing is ever sent twice, because nothing is sent: a message only says "look now" (`bell.py`).
+A worker claims an object that is due, runs the round, and stores the outcome (`worker.py`). A service that asks during
+a round gets another one. Nothing is ever sent twice, because nothing is sent: a message only says "look now"
+(`bell.py`).
 
 queue        the rows: ask, claim, finish, and free what a killed worker held
-resync       finds what was left behind
+resync       finds objects that were left behind
 gates        clusters that do not answer: closed, probed now and then, opened
 contact      whether a round has called its cluster, and was answered
-kinds        which function a kind's round is
-outcomes     what a round may return, and how long to wait after it. Pure
+kinds        the function that runs a round, by kind
+outcomes     the results of a round, and how long to wait after each. Pure
 worker       threads that claim and run
 steps        makes a Celery worker have such threads
 bell         "look now", to workers that would look by themselves a second later

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 DRAIN = "work.drain"
 # A ring that nobody took within so many seconds is of no use any more.
 EXPIRES = 5
-# So many seconds lie between two messages of one process: who was rung looks by itself for longer (`worker.AWAKE`).
+# So many seconds lie between two messages of one process. A worker that was rung looks for longer (`worker.AWAKE`).
 BETWEEN = 0.5
 # After a failure nothing is tried for so long: workers look by themselves as often as that.
 PAUSE_AFTER_FAILURE = 1.0

@@ -51,7 +51,7 @@ def close(cluster: int, reason: str, *, for_good: bool = False) -> None:
 
 
 def open_up(cluster: int, *, by_try: bool = False) -> None:
-    """The cluster answers: all of its work that waited for that is due now. `by_try`: as a round has found."""
+    """The cluster answers: all of its work that waited for that is due now. `by_try`: a round's try has shown it."""
     # In one transaction: killed in between, a worker would leave an open gate and work that waits for minutes.
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(

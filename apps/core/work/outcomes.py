@@ -1,4 +1,4 @@
-"""What a round may return, and how long nothing is done after it. Pure."""
+"""The results that a round may return, and the pause after each. Pure."""
 
 import random
 from dataclasses import dataclass

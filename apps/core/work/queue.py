@@ -21,8 +21,8 @@ from apps.core.work import bell
 from apps.core.work.kinds import Lane, lane_of
 from apps.core.work.outcomes import Again, Away, Done, Outcome, retry_pause
 
-# What somebody wants is due so many seconds before now; in the lane of those who wait at a page, before all that comes
-# by itself.
+# Work that a person asked for is due so many seconds before now. In the lane of those who wait at a page it comes
+# before all work that nobody asked for.
 HURRY, AT_ONCE = 10.0, 3600.0
 # The key of an object's advisory lock.
 _LOCK = "hashtextextended({0}.kind || ':' || {0}.object_id, 0)"
@@ -48,8 +48,8 @@ WITH RECURSIVE clusters(cluster) AS (
   FROM clusters c WHERE c.cluster IS NOT NULL
 )"""
 
-# What a claim or its end has written may be lost with Postgres's machine, as no other commit may: the claim's session
-# is then lost, too, and whoever comes next takes the object for due. So nobody waits for the disk.
+# A claim, or its end, may be lost with Postgres's machine, as no other commit may: the claim's session is then lost,
+# too, and the next worker takes the object for due. So nobody waits for the disk.
 _UNHURRIED = "set_config('synchronous_commit', 'off', true)"
 
 # Fair: the cluster with the fewest rounds under way comes first. Capped: nobody takes all threads; a cluster that is

@@ -19,12 +19,12 @@ logger = logging.getLogger(__name__)
 
 # How long nobody looks when nobody rings, in seconds. Work that is due sooner is looked for when it is due.
 LOOK, SOONEST = 1.0, 0.05
-# So long after a ring, or after something was due, it is looked that soon, again and again: a ring costs many times
-# what a look does, so of a stream of asks few ring (`bell.BETWEEN`).
+# So long after a ring, or after something was due, it is looked that soon, again and again: a ring costs many
+# times more than a look, so of a stream of asks few ring (`bell.BETWEEN`).
 AWAKE = 1.0
 # How soon it is looked again when something is due and waits for a turn: mostly, a thread that ends takes it.
 WAITING = 0.1
-# How often it is looked for what killed workers held.
+# How often the objects that killed workers held are looked for.
 FREE_DEAD = 2.0
 # How long a stop waits for rounds that are under way. A round that is cut off comes again.
 STOP = 10.0

@@ -45,7 +45,7 @@ class Facts:
     """Whether a person asked for the run's end."""
     reason: str = ""
     message: str = ""
-    """What was recorded last; while it is being stopped: why."""
+    """Recorded last. While the attempt is being stopped: why."""
     deletion_at: datetime | None = None
     """When the API server was first seen to have taken our deletion."""
     missing_since: datetime | None = None
@@ -58,7 +58,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do, and what to record. `state` None leaves it; `recheck` seconds until it is looked at again."""
+    """The act to take, and the values to record. `state` None leaves it; `recheck`: seconds until the next look."""
 
     act: Act = Act.NOTHING
     state: AttemptState | None = None

@@ -124,9 +124,10 @@ def ending(state: AttemptState | None, reason: str, message: str) -> dict[str, A
 
 
 def record(case: Case, now: datetime, changes: Mapping[str, Any] | None = None, *, why: str = "") -> None:
-    """Give the last attempt new values and the run what follows from them, in one transaction.
+    """Give the last attempt new values, and the run the state that follows from them, in one transaction.
 
-    `why` is the reason in the history where it is another than the attempt's. Who moved the attempt meanwhile wins.
+    `why` is the reason in the history where it is another than the attempt's. If another process has moved the attempt
+    meanwhile, that one wins.
     """
     last = case.last
     after = case.standing(now, changes)

@@ -1,6 +1,6 @@
-"""What serves model versions: the apps above say it here, and who takes from them what they need is asked first.
+"""The users of model versions: the apps above name them here, before anything that they need is taken away.
 
-A reference that was stored is checked when it is used, too: what is asked about can be done all the same.
+A stored reference is checked when it is used, too: a person may take the version away all the same.
 """
 
 from collections.abc import Callable, Collection
@@ -12,7 +12,7 @@ from apps.experiments.files.artifacts import Owner
 from apps.experiments.models import ModelVersion, Run
 
 Told = Callable[[Collection[int]], list[str]]
-"""(keys of model versions) → who serves one of them, in words: "deployment digits (3 of 3 replicas ready)"."""
+"""(keys of model versions) → the servers of any of them, in words: "deployment digits (3 of 3 replicas ready)"."""
 
 NAMES_SHOWN = 5
 _tellers: list[Told] = []
@@ -31,9 +31,9 @@ def register(teller: Told) -> None:
 
 
 def check_unused(versions: QuerySet[ModelVersion], what: str, *, may_force: bool) -> None:
-    """Raise InUse when one of these versions is being served; `what` is what shall be done, for the sentence.
+    """Raise InUse when one of these versions is being served. `what` names the refused act, for the sentence.
 
-    Hold the versions: who begins to serve one holds it, too, so that nobody does between this and what follows.
+    Locks the versions. A service that begins to serve one locks it, too, so that none does between this and the act.
     """
     keys = list(versions.order_by("pk").select_for_update(of=("self",), no_key=True).values_list("pk", flat=True))
     users = [name for teller in _tellers for name in teller(keys)] if keys else []

@@ -94,7 +94,7 @@ def models(rows: QuerySet[RegisteredModel], filter_text: str, order_by: Sequence
 
 
 def versions(rows: QuerySet[ModelVersion], filter_text: str, order_by: Sequence[str]) -> Part:
-    """Model versions by the model's name, the run, the source and tags; what changed last comes first unless ordered
+    """Model versions by the model's name, the run, the source and tags; the last changed comes first unless ordered
     otherwise. Raises Invalid."""
     comparisons, orders = parse_filter(filter_text), parse_orderings(order_by)
     if not _asks_for_prompts(comparisons):

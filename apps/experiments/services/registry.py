@@ -202,7 +202,7 @@ def update_model(
 ) -> RegisteredModel:
     """Rename, describe or tag a model; a tag whose value is None is removed. Needs the developer role.
 
-    Returns the model as it is now: what others changed since it was read stays. Raises InUse for another name while
+    Returns the model as it is now: other people's changes since it was read stay. Raises InUse for another name while
     a version is served: replicas fetch it by its name.
     """
     require_role(principal, model.project, Role.DEVELOPER)
@@ -233,7 +233,7 @@ def update_version(
     tags: dict[str, str | None] | None = None,
     expect: Expect | None = None,
 ) -> ModelVersion:
-    """Describe or tag a version; what it is made from never changes. Needs the developer role."""
+    """Describe or tag a version. Its run and files never change. Needs the developer role."""
     require_role(principal, version.model.project, Role.DEVELOPER)
     model = held(version.model)
     now = held(version, "model", expect=expect)

@@ -61,7 +61,7 @@ def update_run(
     ended_at: datetime | None = None,
     name: str = "",
 ) -> Run:
-    """What MLflow's `runs/update` does: a status, an end time, a name; each only where given.
+    """Update a run as MLflow's `runs/update` does: a status, an end time, a name; each only where given.
 
     For an external run the status is the state. For a launched run it is only noted, because its Job decides: the
     client says FINISHED before the process has ended, and a killed process says nothing at all.

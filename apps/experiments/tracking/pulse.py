@@ -1,4 +1,4 @@
-"""Hints about runs: what changed, and, at most twice a second for each run, that it logged.
+"""Hints about runs: that one has changed, and, at most twice a second for each run, that it has logged.
 
 However fast metrics come, the last hint is never missing; one costs the request an addition to a dict.
 """
