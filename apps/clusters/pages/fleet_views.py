@@ -172,7 +172,7 @@ def _waiting(clusters: Iterable[Cluster], unplaced: Unplaced) -> list[Attention]
 
 def _users(uses: list[selectors.ProjectUse], there: selectors.Room) -> dict[str, Any]:
     total = there.gpu.total or 0
-    # What can't be told apart is the last, and shown whatever else is.
+    # The last row holds what can't be told apart; it is always shown.
     named, others = [use for use in uses if use.name], [use for use in uses if not use.name]
     shown = named[: PROJECTS_SHOWN - len(others)]
     rows = []

@@ -21,7 +21,7 @@ MAX_MEMORY_B = 64 * TIB
 MAX_VOLUME_B = 1024 * TIB
 MIN_CPU_M = 1
 MAX_CPU_M = 4096 * 1000
-# What runs and replicas ask for where they ask for GPUs.
+# The GPU resource that runs and replicas ask for.
 GPU = "nvidia.com/gpu"
 _FIELDS = {"cpu": "resources.cpu", "memory": "resources.memory", GPU: "resources.gpu"}
 _NUMBER = re.compile(r"^[0-9]*\.?[0-9]+")

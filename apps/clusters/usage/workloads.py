@@ -1,4 +1,4 @@
-"""Whose a workload is: apps above know experiments and deployments, and register here how to find them.
+"""The owners of workloads: apps above know experiments and deployments, and register here how to find them.
 
 workloads.experiments(lambda runs: {"17": Maker("demo", "digits", "/p/demo/experiments/digits/")})
 """

@@ -70,7 +70,7 @@ def image(pod: PodFacts) -> Why | None:
 
 
 def pulling(pod: PodFacts) -> Why | None:
-    """That an image is being pulled now, which may take minutes."""
+    """Say that an image is being pulled now, which may take minutes; None when none is."""
     waits = [container for container in pod.containers if container.waiting in {"ContainerCreating", "PodInitializing"}]
     newest = next((event for event in pod.events if event.reason in {"Pulling", "Pulled", "Failed", "Started"}), None)
     if not waits or newest is None or newest.reason != "Pulling":
