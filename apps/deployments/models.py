@@ -122,7 +122,7 @@ class AppliedObject(models.Model):
     name = models.CharField(max_length=253)
     # The digest of what was asked (`manifests.asked_of`), as it is noted on the object.
     asked = models.CharField(max_length=16)
-    # What was stated, in the API server's own words, without the number of replicas.
+    # The fields that we stated, in the API server's own words, without the number of replicas.
     manifest = models.JSONField()
     applied_at = models.DateTimeField(default=timezone.now)
 

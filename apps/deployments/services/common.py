@@ -140,7 +140,7 @@ def add_revision(
 ) -> Revision:
     """Insert the next revision. The caller saves `last_revision` (`start_rollout` does)."""
     if wish.version is not None:
-        # Whoever deletes it holds it, and asks who serves it: they see this revision, or we that it is gone.
+        # A deletion locks it too, then asks who serves it: it sees this revision, or we see that the version is gone.
         held(wish.version)
     deployment.last_revision += 1
     return Revision.objects.create(
