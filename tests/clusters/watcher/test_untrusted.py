@@ -144,6 +144,13 @@ def broken(*_: Any, **__: Any) -> Any:
     raise AttributeError("verify_message")
 
 
+def tells_of_the_defect() -> bool:
+    """Whether the cluster's state, words and condition say all together that Flotilla fails."""
+    row = cluster()
+    words = "Flotilla itself fails" in row.message and "(AttributeError)" in row.message
+    return words and (row.state, row.reason, row.condition("Synced")) == ("Degraded", "WatcherFailing", "False")
+
+
 def test_what_of_ours_fails_while_a_cluster_is_watched_is_its_state(
     api: FakeApi, watching: Watching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,9 +159,7 @@ def test_what_of_ours_fails_while_a_cluster_is_watched_is_its_state(
         with monkeypatch.context() as patched:
             patched.setattr(where, name, broken)
             Cluster.objects.update(generation=F("generation") + 1)
-            eventually(lambda: cluster().reason == "WatcherFailing", f"it is told when {name} fails")
-            assert cluster().state == "Degraded" and "Flotilla itself fails" in cluster().message
-            assert "(AttributeError)" in cluster().message and cluster().condition("Synced") == "False"
+            eventually(tells_of_the_defect, f"it is told when {name} fails")
         eventually(lambda: cluster().state == "Healthy", "it goes on by itself")
         put = f"after-{name.strip('_')}"
         api.put("pods", pod(put))
