@@ -19,19 +19,23 @@ class TwiceError(yaml.YAMLError):
         super().__init__(f"{f'The key {key}' if plain else 'A key'} stands twice in one object (line {line}).")
 
 
+class RefusedError(yaml.YAMLError):
+    """YAML that others would take: it is not read, and the sentence says why."""
+
+
 class _Loader(yaml.SafeLoader):
     """SafeLoader without aliases, keys that stand twice, and brackets within brackets within brackets."""
 
     def fetch_flow_collection_start(self, token_class: Any) -> None:
         """Refuse deep nesting: the scanner's work grows with its square."""
         if self.flow_level > MAX_BRACKETS:
-            raise yaml.YAMLError("too deeply nested")
+            raise RefusedError("This YAML is not read: its brackets are nested too deeply.")
         super().fetch_flow_collection_start(token_class)
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         """Refuse an alias; compose everything else."""
         if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not allowed")
+            raise RefusedError("This YAML is not read: it has an alias. Write out what it stands for.")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
@@ -49,7 +53,7 @@ def load(text: str | bytes) -> Any:
     """The document. Raises ValueError with a sentence that tells the place and never quotes: there may be secrets."""
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with fewer abilities
-    except TwiceError as error:
+    except (TwiceError, RefusedError) as error:
         raise ValueError(str(error)) from None
     except (yaml.YAMLError, RecursionError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
         # PyYAML lets through whatever int(), float() and a missing match raise on a value that belies its tag.
