@@ -71,11 +71,12 @@ def attention(scope: Scope) -> list[Attention]:
         if cluster.state not in {ClusterState.UNREACHABLE, ClusterState.DEGRADED}:
             continue
         gone = cluster.state == ClusterState.UNREACHABLE
+        shown = "What is shown of it is as of then." if cluster.as_of else "Nothing of it was ever seen."
         troubles.append(
             Attention(
                 cluster.state,
                 f"{cluster.name} can't be reached" if gone else f"{cluster.name} is degraded",
-                f"{cluster.message} What is shown of it is as of then." if gone else cluster.message,
+                f"{cluster.message} {shown}" if gone else cluster.message,
                 f"cluster {cluster.state.lower()}",
                 nav.link("clusters:detail", cluster.name),
                 fleet.troubled_since(cluster) or fleet.cut_off_since(cluster),
