@@ -201,9 +201,12 @@ def with_twins(report: Report, names: Sequence[str]) -> Report:
     """The report of a cluster that is registered under other `names`, too: its kube-system has the same uid."""
     if not names:
         return report
+    all_of, times, all_but = ("both", "twice", "one")
+    if len(names) > 1:
+        all_of, times, all_but = ("all", f"{len(names) + 1} times", "all but one")
     message = (
-        f"It is the same cluster as {listed(list(names), 3)}: both have the same uid. Its nodes and pods are counted "
-        "twice. Remove one of them."
+        f"It is the same cluster as {listed(list(names), 3)}: {all_of} have the same uid. Its nodes and pods are "
+        f"counted {times}. Remove {all_but} of them."
     )
     twice = Finding("RegisteredTwice", "it is registered twice", message, "cluster registered twice")
     return replace(report, findings=(*report.findings, twice), sentence=f"{report.sentence} {message}")

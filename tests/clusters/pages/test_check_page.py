@@ -219,7 +219,13 @@ def test_a_cluster_that_is_registered_twice_is_told_by_its_uid(
     assert "gke-eu: it is registered twice" in text(root, "/p/demo/?part=attention")
     report = services.check_connection(principal=admin, cluster=Cluster.objects.get(name="gke-eu"))
     assert report.ok and report.findings[0].kind == "RegisteredTwice" and "counted twice" in report.sentence
-    Cluster.objects.filter(name="by-address").delete()
+    Cluster.objects.create(name="by-name", server="https://10.0.0.8", credential_kind="token", identity=api.uid)
+    report = services.check_connection(principal=admin, cluster=Cluster.objects.get(name="gke-eu"))
+    assert report.findings[0].message == (
+        "It is the same cluster as by-address and by-name: all have the same uid. Its nodes and pods are counted "
+        "3 times. Remove all but one of them."
+    )
+    Cluster.objects.exclude(name="gke-eu").delete()
     assert not services.check_connection(principal=admin, cluster=Cluster.objects.get(name="gke-eu")).findings
 
 
