@@ -14,6 +14,7 @@ from apps.clusters.models import Cluster, Workload
 from apps.clusters.reconcile import record_state
 from apps.clusters.states import Observation
 from apps.core.models import ApiToken
+from apps.core.pages.overview import Scope
 from apps.core.states import Health
 from apps.core.work import Again, Away, Retry
 from apps.core.work.kinds import Lane
@@ -21,6 +22,7 @@ from apps.core.work.worker import drain, limits, run_one
 from apps.deployments import predict, selectors, services
 from apps.deployments import reconcile as shell
 from apps.deployments.models import Deployment, Heal, Rollout
+from apps.deployments.pages.overview import attention
 from apps.deployments.reconcile import reconcile
 from tests.deployments.fleet import SPEC, Fleet, counting
 
@@ -209,12 +211,15 @@ def test_all_deployments_of_a_cluster_that_goes_away_say_so_and_are_looked_at_wh
         principal=fleet.root, project=fleet.project, name="young", target="here", spec=SPEC
     )
     gone = Observation(failures=3, ever_seen=True, error_reason="Timeout", error_message="No answer.")
-    record_state(fleet.cluster.pk, 1, gone)
-    app.refresh_from_db()
+    Cluster.objects.update(last_seen_at=timezone.now() + timedelta(minutes=1))
+    record_state(fleet.cluster.pk, 1, gone, answered=False)
+    app = Deployment.objects.get(pk=app.pk)
     young.refresh_from_db()
-    assert app.observed_at is not None
+    assert app.observed_at is not None and app.as_of is not None and app.as_of > app.observed_at
     assert (app.health, app.reason) == (young.health, young.reason) == (Health.UNKNOWN, "Timeout")
-    assert app.message == f"local: No answer. What is shown is from {app.observed_at:%Y-%m-%d %H:%M:%S} UTC."
+    assert app.message == f"local: No answer. What is shown is from {app.as_of:%Y-%m-%d %H:%M:%S} UTC."
+    told = {each.title: each.at for each in attention(Scope(fleet.root, fleet.project))}
+    assert told[f"{app.name} is unknown"] == app.as_of, "as long as its cluster has been silent"
     assert young.message == "local: No answer."
     assert not run_one(Lane.FLEET, limits(Lane.FLEET))
     back = Observation(ever_seen=True, successes=3, streams={"Node": "", "Pod": ""}, nodes=1, nodes_ready=1)

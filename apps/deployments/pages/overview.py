@@ -1,5 +1,6 @@
 """What deployments give to the overview, the rail and the search."""
 
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Count, Exists, OuterRef, Q, Window
@@ -11,6 +12,7 @@ from apps.core.models import Project
 from apps.core.pages import nav, search
 from apps.core.pages import overview as page
 from apps.core.pages.overview import Attention, RolloutRow, Scope, Section, ServingRow, Tile
+from apps.core.states import Health
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Rollout
 
@@ -66,7 +68,7 @@ def attention(scope: Scope) -> list[Attention]:
                 row.message or f"{row.ready_replicas} of {row.wanted_replicas} replicas are ready.",
                 f"deployment {row.health.lower()}",
                 _url(row),
-                row.under_way.started_at if row.under_way else row.observed_at,
+                _since(row),
             )
             for row in shown
         ],
@@ -74,6 +76,13 @@ def attention(scope: Scope) -> list[Attention]:
         noun="deployment in trouble",
         url=nav.link("deployments:list", scope.project.name),
     )
+
+
+def _since(row: Deployment) -> datetime | None:
+    """Since when it is not as wanted: one that can't be asked, since its cluster answered last."""
+    if row.health == Health.UNKNOWN:
+        return row.as_of
+    return row.under_way.started_at if row.under_way else row.observed_at
 
 
 def rollouts(scope: Scope) -> list[RolloutRow]:

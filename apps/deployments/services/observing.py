@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Func, TextField, Value
-from django.db.models.functions import Concat
+from django.db.models import Case, DateTimeField, F, Func, TextField, Value, When
+from django.db.models.functions import Concat, Greatest
 
 from apps.clusters.models import Cluster
 from apps.clusters.services import is_away
@@ -85,7 +85,7 @@ def record_round(deployment: Deployment, rollout: Rollout | None, seen: Round) -
 
 def record_unreachable(deployment: Deployment, reason: str, message: str) -> None:
     """The cluster does not answer: health is Unknown, and what was seen last stays with its age."""
-    since = deployment.observed_at
+    since = deployment.as_of if deployment.observed_at else None
     last = f" What is shown is from {since:%Y-%m-%d %H:%M:%S} UTC." if since else ""
     _record_trouble(deployment, Health.UNKNOWN, reason, f"{deployment.target.cluster.name}: {message}{last}")
 
@@ -102,7 +102,9 @@ def follow_cluster(cluster: Cluster) -> None:
     if is_away(cluster):
         # Null where nothing was seen yet; a concatenation takes that for nothing.
         shape = Value('" What is shown is from "YYYY-MM-DD HH24:MI:SS" UTC."')
-        since = Func(F("observed_at"), shape, function="to_char", output_field=TextField())
+        newest = Greatest(F("observed_at"), Value(cluster.as_of, DateTimeField()))
+        seen = Case(When(observed_at__isnull=False, then=newest))
+        since = Func(seen, shape, function="to_char", output_field=TextField())
         Deployment.objects.filter(pk__in=projects).update(
             health=Health.UNKNOWN,
             reason=cluster.reason[:100],
