@@ -314,6 +314,8 @@ def test_the_box_of_predictions_says_what_is_now(
     assert f'data-live="deployment:{digits.pk}"' in part
     assert says in part and says in whole
     assert len(re.findall(r"<button[^>]* disabled", part)) == (2 if closed else 0)
+    # There is nothing to send until the model has said what it takes: htmx holds the button for so long.
+    assert len(re.findall("<button[^>]* disabled data-disabled-by-htmx", whole)) == (0 if closed else 1)
 
 
 def test_every_part_that_tells_of_the_deployment_is_live(page: Client, digits: Deployment) -> None:

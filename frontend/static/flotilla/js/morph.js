@@ -12,10 +12,12 @@ function alike(a, b) {
   return a.nodeType === b.nodeType && a.nodeName === b.nodeName && keyOf(a) === keyOf(b);
 }
 
-// What the person does to an element is theirs: an update never closes, checks or overwrites it.
+// What the person does to an element is theirs: an update never closes, checks, overwrites or releases it.
 function theirs(element, name) {
   if (name === "open") return element.matches("details, dialog");
   if (name === "value" || name === "checked" || name === "selected") return element.matches("input, option, textarea");
+  // htmx holds a button while what was asked by it, or for it, is under way, and lets it go by itself.
+  if (name === "disabled" || name === "data-disabled-by-htmx") return element.hasAttribute("data-disabled-by-htmx");
   // ui.js makes boxes that scroll reachable by keyboard.
   return element.matches(".scroll") && ["tabindex", "role", "aria-label"].includes(name);
 }
