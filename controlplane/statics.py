@@ -7,6 +7,7 @@ digest of what it was made from, so that this is once for each installation.
 
 import hashlib
 import io
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
@@ -17,6 +18,8 @@ import brotli
 from django.contrib.staticfiles.apps import StaticFilesConfig
 from whitenoise.compress import Compressor
 from whitenoise.storage import CompressedManifestStaticFilesStorage
+
+logger = logging.getLogger(__name__)
 
 FONTS = frozenset(f"unfold/fonts/inter/Inter-{weight}.woff2" for weight in ("Regular", "Medium", "SemiBold"))
 # Of Inter's 2,900 letters: Latin, Greek, and the signs between words. The system's font draws all others.
@@ -75,8 +78,9 @@ def kept(how: str, source: bytes, make: Callable[[], bytes]) -> bytes:
         part = path.with_suffix(f".{hashlib.sha256(content).hexdigest()[:8]}")
         part.write_bytes(content)
         part.replace(path)
-    except OSError:
-        pass  # an installation that may not be written to: it is made again the next time
+    except OSError as error:
+        # An installation may be read-only, or its disk full: the file is served all the same.
+        logger.warning("%s is not kept and is made again the next time: %s", path, error.strerror)
     return content
 
 
