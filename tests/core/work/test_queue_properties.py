@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import pytest
 from django.db import connection
@@ -45,6 +45,9 @@ class Session:
 
 class Queue(RuleBasedStateMachine):
     """What must be so whatever happens; `wanted` are the objects that were asked for since their last round began."""
+
+    ended: ClassVar[int] = 0
+    """How many examples were run to their end."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,6 +120,7 @@ class Queue(RuleBasedStateMachine):
         for worker in self.workers.values():
             worker.close()
         assert self.wanted <= done and elsewhere(lambda: not Work.objects.exists())
+        Queue.ended += 1
 
 
 @pytest.mark.django_db(transaction=True)
@@ -129,3 +133,5 @@ def test_no_interleaving_loses_an_ask_or_works_on_an_object_twice() -> None:
             max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
+    assert Queue.ended >= 40, "every example was run to its end"
+    assert not Work.objects.exists(), "the last one has left nothing behind"
