@@ -20,6 +20,7 @@ from apps.core.states import Role
 from apps.experiments import selectors, services
 from apps.experiments.models import ModelVersion, RegisteredModel
 from apps.experiments.pages.forms import AliasForm
+from apps.experiments.pages.lists import by_name
 from apps.experiments.pages.panels import prominence
 
 PER_PAGE = 50
@@ -33,13 +34,9 @@ REGISTER_COMMAND = """curl -X POST {url}/api/v1/models/digits/versions -H "Autho
 def models(request: PageRequest, project: Project) -> HttpResponse:
     """The project's registered models."""
     rows = selectors.models(project=project).order_by("name")
-    text = request.GET.get("q", "").strip()
-    shown = Paginator(rows.filter(name__icontains=text) if text else rows, PER_PAGE).get_page(request.GET.get("page"))
     context = {
         "project": project,
-        "page_obj": shown,
-        "total": rows.count() if text else shown.paginator.count,
-        "filtered": bool(text),
+        **by_name(request, rows, PER_PAGE),
         "may_change": may(request.principal, project),
         "command": REGISTER_COMMAND.format(url=settings.PUBLIC_URL, project=project.name),
     }

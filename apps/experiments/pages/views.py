@@ -5,7 +5,6 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -26,6 +25,7 @@ from apps.experiments.logs import Choice, choice_of, run_log_part, whose_first
 from apps.experiments.models import Run
 from apps.experiments.pages import panels
 from apps.experiments.pages.forms import LaunchForm, RegisterForm, filled_in
+from apps.experiments.pages.lists import by_name
 from apps.experiments.pages.places import places
 from apps.experiments.states import UNSETTLED, RunKind, RunState
 
@@ -42,14 +42,10 @@ python -c 'import mlflow; mlflow.set_experiment("first"); mlflow.log_metric("los
 def listing(request: PageRequest, project: Project) -> HttpResponse:
     """The project's experiments."""
     rows = selectors.experiments(project=project).order_by("-pk")
-    text = request.GET.get("q", "").strip()
-    shown = Paginator(rows.filter(name__icontains=text) if text else rows, PER_PAGE).get_page(request.GET.get("page"))
     context = {
         "project": project,
-        "page_obj": shown,
-        "total": rows.count() if text else shown.paginator.count,
+        **by_name(request, rows, PER_PAGE),
         "active": selectors.runs(experiment__project=project, state__in=UNSETTLED).count(),
-        "filtered": bool(text),
         "may_change": may(request.principal, project),
         "command": LOG_COMMAND.format(url=settings.PUBLIC_URL, project=project.name),
     }
