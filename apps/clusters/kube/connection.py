@@ -120,5 +120,6 @@ class _Object(ssl.SSLObject):
 
 def _keep_what_is_shown(error: ssl.SSLCertVerificationError, tls: Any) -> None:
     """The library says that a certificate is not trusted, but not which one it was; OpenSSL still knows."""
-    with suppress(Exception):  # it is public since Python 3.13 only; without it the sentence names one side less
+    # It is public since Python 3.13 only, and a server may have shown none: then the sentence names one side less.
+    with suppress(AttributeError, TypeError, IndexError, ssl.SSLError):
         setattr(error, SHOWN, tls._sslobj.get_unverified_chain()[0].public_bytes())
