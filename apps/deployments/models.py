@@ -64,6 +64,8 @@ class Deployment(models.Model):
 
     observed_generation = models.PositiveBigIntegerField(default=0)
     health = models.CharField(max_length=16, choices=[(h.value, h.value) for h in Health], default=Health.PROGRESSING)
+    # Since when the health is this word. The reason may change meanwhile: a program that crashes gives two in turn.
+    health_since = models.DateTimeField(default=timezone.now, editable=False)
     reason = models.CharField(max_length=100, blank=True)
     message = models.TextField(blank=True)
     ready_replicas = models.PositiveIntegerField(default=0)

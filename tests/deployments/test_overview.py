@@ -59,6 +59,7 @@ def test_of_very_many_deployments_in_trouble_the_worst_are_shown_and_the_rest_co
     assert len(found) == ATTENTION_ROWS + 1
     assert found[0].title == "more-039 is unknown"
     assert (found[-1].title, found[-1].count) == ("32 more deployments in trouble", 32)
+    assert found[1].at == Deployment.objects.get(name="more-000").health_since
     degraded = [each for each in page.attention(scope) if each.state == Health.DEGRADED and "deployment" in each.noun]
     assert degraded[-1].count == 32, "what stands for the rest comes last"
 

@@ -1,6 +1,8 @@
 """What services write: revisions, rollouts, roles, audit; and what they refuse, naming the field."""
 
 import importlib
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,8 +16,10 @@ from apps.core.errors import Conflict, FlotillaError, Invalid, Missing, NotAllow
 from apps.core.models import AuditEntry, Membership, Project, Transition, User
 from apps.core.states import Health, Role
 from apps.deployments import selectors, services
+from apps.deployments.health import ReplicaSeen
 from apps.deployments.models import Deployment, Revision, Rollout, Target
-from apps.deployments.rollout import RollingSpec, RolloutStatus, decide
+from apps.deployments.rollout import Decision, RollingSpec, RolloutStatus, decide
+from apps.deployments.services import observing
 from apps.deployments.services.observing import Round, record_round
 from apps.deployments.specs import ObservedRevision, RevisionSpec, Strategy, parse_revision
 from apps.deployments.states import RolloutState
@@ -326,3 +330,52 @@ def test_a_round_that_saw_an_older_wish_does_not_speak_for_the_newer(digits: Dep
     digits.refresh_from_db()
     assert (digits.health, digits.stable) == ("Progressing", digits.current)
     assert digits.observed_generation < digits.generation
+
+
+def test_since_when_a_health_holds_moves_with_the_health_and_with_nothing_else(
+    digits: Deployment, cluster: Cluster, developer: Principal
+) -> None:
+    """Every write of a health, twice each with another reason or message: the first dates it anew, the second not."""
+    finish(digits)
+    Deployment.objects.update(observed_generation=digits.generation)
+    long_ago = timezone.now() - timedelta(days=2)
+
+    def round_of(reason: str) -> None:
+        row = Deployment.objects.get(pk=digits.pk)
+        seen = ObservedRevision(wanted=3, existing=3, ready=2)
+        broken = ReplicaSeen("digits-r1-a", 1, False, Health.DEGRADED, reason, "It crashes.")
+        decision = Decision({1: 3}, RolloutState.HEALTHY, "", "", 2, 0, False)
+        record_round(row, None, Round({1: seen}, decision, [broken], timezone.now()))
+
+    def away(reason: str) -> None:
+        Cluster.objects.filter(pk=cluster.pk).update(state="Unreachable", reason=reason, message=f"{reason}.")
+        observing.follow_cluster(Cluster.objects.get(pk=cluster.pk))
+
+    def trouble(record: Callable[[Deployment, str, str], None]) -> Callable[[str], None]:
+        return lambda reason: record(Deployment.objects.get(pk=digits.pk), reason, f"{reason}!")
+
+    def scale(reason: str) -> None:
+        Cluster.objects.update(state="Healthy")
+        row = Deployment.objects.get(pk=digits.pk)
+        services.scale(principal=developer, deployment=row, replicas=row.desired_replicas + 1)
+
+    def delete(reason: str) -> None:
+        services.delete_deployment(principal=developer, deployment=Deployment.objects.get(pk=digits.pk))
+
+    steps: list[tuple[Health, Callable[[str], None]]] = [
+        (Health.DEGRADED, round_of),
+        (Health.UNKNOWN, away),
+        (Health.DEGRADED, trouble(observing.record_refused)),
+        (Health.UNKNOWN, trouble(observing.record_unreachable)),
+        (Health.DEGRADED, trouble(observing.record_unusable)),
+        (Health.PROGRESSING, scale),
+        (Health.DEGRADED, round_of),
+        (Health.PROGRESSING, delete),
+    ]
+    for health, write in steps:
+        for reason, dates_anew in (("Error", True), ("CrashLoopBackOff", False)):
+            Deployment.objects.update(health_since=long_ago)
+            write(reason)
+            digits.refresh_from_db()
+            assert digits.health == health, write
+            assert (digits.health_since != long_ago) is dates_anew, (write, reason)

@@ -213,10 +213,10 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
     class Meta:
         model = Deployment
         fields = (
-            "id", "name", "project", "target", "cluster", "namespace", "environment", "state", "health", "reason",
-            "message", "replicas", "scaled_to", "scaled_by", "ready_replicas", "revision", "stable_revision", "model",
-            "image", "strategy", "generation", "observed_generation", "observed", "observed_at", "rollout",
-            "created_by", "created_at", "updated_at", "drift",
+            "id", "name", "project", "target", "cluster", "namespace", "environment", "state", "health",
+            "health_since", "reason", "message", "replicas", "scaled_to", "scaled_by", "ready_replicas", "revision",
+            "stable_revision", "model", "image", "strategy", "generation", "observed_generation", "observed",
+            "observed_at", "rollout", "created_by", "created_at", "updated_at", "drift",
         )  # fmt: skip
 
     @extend_schema_field(ModelRefSerializer(allow_null=True))

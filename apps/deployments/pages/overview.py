@@ -80,9 +80,7 @@ def attention(scope: Scope) -> list[Attention]:
 
 def _since(row: Deployment) -> datetime | None:
     """Since when it is not as wanted: one that can't be asked, since its cluster answered last."""
-    if row.health == Health.UNKNOWN:
-        return row.as_of
-    return row.under_way.started_at if row.under_way else row.observed_at
+    return (row.as_of if row.health == Health.UNKNOWN else None) or row.health_since
 
 
 def rollouts(scope: Scope) -> list[RolloutRow]:

@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from django.db.models import Case, F, When
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps.clusters.models import Cluster
@@ -190,7 +193,8 @@ def change_wanted(deployment: Deployment, **fields: Any) -> None:
     From here until a round has seen it, nobody may take the old health for the new one.
     """
     first = first_words(deployment.target.cluster)
-    put(deployment, **fields, **first, generation=deployment.generation + 1)
+    since = since_held(deployment, first["health"])
+    put(deployment, **fields, **first, health_since=since, generation=deployment.generation + 1)
 
 
 def end_unfinished(deployment: Deployment, to: RolloutState, message: str, principal: Principal) -> None:
@@ -207,6 +211,16 @@ def end_unfinished(deployment: Deployment, to: RolloutState, message: str, princ
         )
         # `reason` and `message` of `advance` belong to the transition; the row shows them too.
         Rollout.objects.filter(pk=rollout.pk).update(reason=to.value, message=message)
+
+
+def since_it_is(health: Health) -> Case:
+    """`health_since` for rows that get this health, as an expression: the time moves only where the health does."""
+    return Case(When(health=health, then=F("health_since")), default=Now())
+
+
+def since_held(deployment: Deployment, health: Health) -> datetime:
+    """The same as a time, for a row that is held."""
+    return deployment.health_since if deployment.health == health else timezone.now()
 
 
 def announce(deployment: Deployment) -> None:

@@ -27,6 +27,7 @@ from apps.deployments.services.common import (
     hold,
     kept,
     resolve,
+    since_held,
     start_rollout,
 )
 from apps.deployments.specs import Strategy, check_replicas
@@ -158,6 +159,7 @@ def delete_deployment(*, principal: Principal, deployment: Deployment, expect: E
             reason="Asked",
             actor=principal.label,
             health=Health.PROGRESSING,
+            health_since=since_held(held, Health.PROGRESSING),
             generation=held.generation + 1,
         )
         if moved:

@@ -20,7 +20,7 @@ from apps.deployments.health import ReplicaSeen, Verdict, cause_of_drop, deploym
 from apps.deployments.models import Deployment, Heal, Rollout
 from apps.deployments.rollout import Decision
 from apps.deployments.services.access import revoke_model_tokens
-from apps.deployments.services.common import KIND
+from apps.deployments.services.common import KIND, since_it_is
 from apps.deployments.specs import ObservedRevision
 from apps.deployments.states import ROLLOUT_MOVES, RolloutState
 
@@ -77,7 +77,8 @@ def record_round(deployment: Deployment, rollout: Rollout | None, seen: Round) -
         if outcome is RolloutState.HEALTHY:
             row.update(stable=deployment.current)
         # A wish that came meanwhile gets a round of its own: this round must not store a status for it.
-        row.filter(generation=deployment.generation).update(**fields, observed_at=seen.now)
+        wished = row.filter(generation=deployment.generation)
+        wished.update(**fields, health_since=since_it_is(verdict.health), observed_at=seen.now)
         if changed or outcome is RolloutState.HEALTHY:
             _announce(deployment)
     return verdict
@@ -107,6 +108,7 @@ def follow_cluster(cluster: Cluster) -> None:
         since = Func(seen, shape, function="to_char", output_field=TextField())
         Deployment.objects.filter(pk__in=projects).update(
             health=Health.UNKNOWN,
+            health_since=since_it_is(Health.UNKNOWN),
             reason=cluster.reason[:100],
             message=Concat(Value(f"{cluster.name}: {cluster.message}", TextField()), since),
         )
@@ -147,7 +149,9 @@ def _record_trouble(deployment: Deployment, health: Health, reason: str, message
     if (deployment.health, deployment.reason, deployment.message) == (health, reason, message):
         return
     with transaction.atomic():
-        Deployment.objects.filter(pk=deployment.pk).update(health=health, reason=reason[:100], message=message)
+        Deployment.objects.filter(pk=deployment.pk).update(
+            health=health, health_since=since_it_is(health), reason=reason[:100], message=message
+        )
         _announce(deployment)
 
 
