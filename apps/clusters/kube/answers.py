@@ -17,7 +17,7 @@ def decode(body: bytes) -> Object:
     try:
         value = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise NotTheApiServer(200) from error
+        raise NotTheApiServer(200, body) from error
     if not isinstance(value, dict):
         raise NotTheApiServer(200)
     return value

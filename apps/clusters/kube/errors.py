@@ -90,10 +90,11 @@ class Unreachable(KubeError):
 class NotTheApiServer(Unreachable):
     """Something else answered in the API server's place, with `http_status`; so nothing is known."""
 
-    def __init__(self, http_status: int, *, retry_after: float | None = None) -> None:
+    def __init__(self, http_status: int, body: bytes = b"", *, retry_after: float | None = None) -> None:
+        answerer = "a web page" if body.lstrip().startswith(b"<") else "something else"
         message = (
-            f"Something other than the API server answered (HTTP {http_status}). Look at the proxy or load balancer in "
-            "front of it."
+            f"Flotilla asked for the Kubernetes API, but {answerer} answered (HTTP {http_status}). Look at the proxy "
+            "or load balancer in front of it, and at the address that was registered."
         )
         super().__init__(0, "NotTheApiServer", message, retry_after=retry_after)
         self.http_status = http_status
@@ -130,7 +131,7 @@ def error_from(status: int, body: bytes, *, retry_after: str | None = None, abou
     pause = _pause(retry_after or "")
     answer = _status_in(body)
     if answer is None:
-        return _without_status(status, pause)
+        return _without_status(status, body, pause)
     reason, message = plain(answer.get("reason"), MAX_REASON), plain(answer.get("message"), MAX_MESSAGE)
     kind = _absence(answer, reason, about or Subject()) if status == 404 else _ByStatus.classes.get(status, KubeError)
     if reason == "AlreadyExists":
@@ -147,14 +148,14 @@ def _status_in(body: bytes) -> dict[str, Any] | None:
     return decoded if known else None
 
 
-def _without_status(status: int, pause: float | None) -> KubeError:
+def _without_status(status: int, body: bytes, pause: float | None) -> KubeError:
     """An answer that says nothing of itself. An API server's own limits of requests are told in plain text."""
     if status == 429:
         return TooManyRequests(429, "TooManyRequests", "Too many requests.", retry_after=pause)
     if status >= 500:
         message = f"The API server, or a proxy in front of it, answers with an error (HTTP {status})."
         return Unreachable(status, f"HTTP{status}", message, retry_after=pause)
-    return NotTheApiServer(status, retry_after=pause)
+    return NotTheApiServer(status, body, retry_after=pause)
 
 
 def _absence(answer: dict[str, Any], reason: str, about: Subject) -> type[KubeError]:

@@ -26,10 +26,15 @@ def _by_tls(causes: list[BaseException], connection: Connection) -> Unreachable 
         return Unreachable(0, "CertificateInvalid", trust.untrusted(failure, connection))
     if trust.refuses_certificate(failure):
         return _refused(connection, trust.alert_words(failure))
+    asked = f"{trust.asked_name(connection)}, port {connection.port},"
     if trust.without_tls(failure):
-        message = "Flotilla asks by TLS, but the server answers in plain text, as HTTP does. Is it another port?"
+        message = (
+            f"Flotilla asks {asked} by TLS, but the server there answers in plain text, as HTTP does. Register the "
+            "cluster by the port of its API server that takes https."
+        )
         return Unreachable(0, "PlainHttp", message)
-    return Unreachable(0, "TLSFailed", "The TLS handshake failed; is this an https port of an API server?")
+    message = f"The TLS handshake with {asked} failed. Is an API server there, and does it take https on this port?"
+    return Unreachable(0, "TLSFailed", message)
 
 
 def _by_socket(error: Exception, causes: list[BaseException], connection: Connection) -> Unreachable:

@@ -76,7 +76,7 @@ class Transport:
                 contact.answered()
             raise judged
         if answer.headers.get("content-type", "").startswith("text/html"):
-            raise NotTheApiServer(answer.status)
+            raise NotTheApiServer(answer.status, answer.body)
         contact.answered()
         if self.opinions:
             self.opinions.accepted(method, about)

@@ -37,7 +37,7 @@ def untrusted(error: ssl.SSLCertVerificationError, connection: Connection) -> st
     if code in (_OTHER_HOST, _OTHER_ADDRESS):
         names = _names_of(shown) if shown is not None else "another name"
         return (
-            f"The server's certificate is for {names}, and Flotilla asks for {_asked_name(connection)}. Register the "
+            f"The server's certificate is for {names}, and Flotilla asks for {asked_name(connection)}. Register the "
             "cluster by a name that is in its certificate, or with tls-server-name."
         )
     return _other_authority(shown, connection, str(getattr(error, "verify_message", "") or "it can't be verified"))
@@ -122,7 +122,8 @@ def _names_of(shown: x509.Certificate) -> str:
     return " and ".join(part for part in (listed, more) if part)
 
 
-def _asked_name(connection: Connection) -> str:
+def asked_name(connection: Connection) -> str:
+    """The name that Flotilla asks for. An address is not told: not everyone who reads this may know it."""
     name = connection.expected_name
     return "the registered address" if _is_address(name) else name
 

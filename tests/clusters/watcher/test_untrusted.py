@@ -77,10 +77,8 @@ BREAKS = {
         "CertificateInvalid",
         ("The server's certificate expired on 20", "by Flotilla's clock it is 20", "Renew it"),
     ),
-    "plain HTTP": Break(
-        lambda api: api.listen_with(None), "PlainHttp", ("Flotilla asks by TLS", "answers in plain text")
-    ),
-    "a proxy's page": Break(a_page_of_a_proxy, "NotTheApiServer", ("Something other than the API server answered",)),
+    "plain HTTP": Break(lambda api: api.listen_with(None), "PlainHttp", ("by TLS, but the server", "in plain text")),
+    "a proxy's page": Break(a_page_of_a_proxy, "NotTheApiServer", ("but a web page answered (HTTP 200)",)),
 }
 
 
