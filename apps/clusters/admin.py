@@ -58,10 +58,11 @@ class ClusterAdmin(ServiceAdmin):
             return [(None, {"fields": ("name", "labels")}), ("Connection", connection)]
         token = "For the same server and certificate authority; the cluster stays watched while it is replaced."  # noqa: S105
         text = "A changed address or certificate authority needs the credential again, so the kubeconfig as a whole."
+        twice = ("again",) if services.has_twins(obj) or services.twins_are_meant(obj) else ()
         return [
             (None, {"fields": ("name", "labels", "enabled")}),
             ("Observed", {"fields": _OBSERVED}),
-            ("Connection", {"fields": _CONNECTION}),
+            ("Connection", {"fields": (*_CONNECTION, *twice)}),
             ("New token", {"fields": ("token", "force"), "description": token, "classes": ["collapse"]}),
             ("New connection", {"fields": _KUBECONFIG, "description": text, "classes": ["collapse"]}),
         ]
@@ -116,6 +117,8 @@ class ClusterAdmin(ServiceAdmin):
             services.replace_by_in_cluster(**whose)
         elif values["token"]:
             services.replace_credential(**whose, token=values["token"])
+        if "again" in values and values["again"] != services.twins_are_meant(obj):
+            services.mean_twins(principal=principal, cluster=obj, meant=values["again"])
         was_enabled = Cluster.objects.values_list("enabled", flat=True).get(pk=obj.pk)
         services.update_cluster(
             principal=principal, cluster=obj, labels=values.get("labels") or {}, enabled=values["enabled"]

@@ -15,7 +15,7 @@ class ClustersConfig(AppConfig):
         from apps.clusters.observed import holdings, interests
         from apps.clusters.pages import overview
         from apps.clusters.services import checking, reaching
-        from apps.clusters.services.registration import CHECK
+        from apps.clusters.services.asking import CHECK
         from apps.clusters.usage import rollup
         from apps.core import holdings as belongings
         from apps.core import work

@@ -39,6 +39,10 @@ class Cluster(models.Model):
     generation = models.PositiveIntegerField(default=1, editable=False)
     # The uid of its namespace kube-system: "" until the cluster has answered for the first time, the same ever after.
     identity = models.CharField(max_length=64, blank=True, editable=False)
+    # The clusters that are this one under other names, where an administrator has said that this is meant.
+    meant_twins = models.ManyToManyField("self", symmetrical=True, blank=True, editable=False)
+    # The same was said before any of them was known.
+    registered_again = models.BooleanField(default=False, editable=False)
     enabled = models.BooleanField(default=True)
     state = models.CharField(
         max_length=16, choices=_choices(ClusterState), default=ClusterState.PENDING, editable=False

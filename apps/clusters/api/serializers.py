@@ -124,7 +124,7 @@ class NewClusterSerializer(serializers.Serializer[Any]):
         required=False, default="", allow_blank=True, max_length=500
     )
     again = serializers.BooleanField(
-        write_only=True, default=False, help_text="Register it although its server is registered under another name."
+        write_only=True, default=False, help_text="Register it although it is registered under another name."
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -151,6 +151,11 @@ class ClusterPatchSerializer(serializers.Serializer[Any]):
         required=False,
         max_length=64,
         help_text="The uid of kube-system, of a cluster that was rebuilt in the place of the registered one.",
+    )
+    again = serializers.BooleanField(
+        write_only=True,
+        required=False,
+        help_text="Whether it is meant to be registered under its other names, too: checks tell of it no more.",
     )
     kubeconfig = serializers.CharField(write_only=True, max_length=MAX_BYTES, trim_whitespace=False, required=False)
     in_cluster = serializers.BooleanField(write_only=True, default=False)

@@ -90,7 +90,7 @@ class ClusterViewSet(ServiceViewSet):
 
     def partial_update(self, request: Request, name: str) -> Response:
         """Change labels, enable or disable, replace the credential, or the kubeconfig as a whole; take a cluster that
-        was rebuilt for the registered one.
+        was rebuilt for the registered one; say that it is meant to be registered twice.
 
         Disabling answers with the account of what goes on running there.
         """
@@ -110,6 +110,13 @@ class ClusterViewSet(ServiceViewSet):
                 principal=self.principal,
                 cluster=cluster,
                 identity=values["identity"],
+                expect=if_match(request, _version, after=cluster),
+            )
+        if "again" in values:
+            cluster = services.mean_twins(
+                principal=self.principal,
+                cluster=cluster,
+                meant=values["again"],
                 expect=if_match(request, _version, after=cluster),
             )
         if "labels" in values or "enabled" in values:

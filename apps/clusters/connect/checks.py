@@ -197,6 +197,9 @@ def credential_findings(credential: Validity, now: datetime) -> list[Finding]:
     ]
 
 
+_TWICE = "RegisteredTwice"
+
+
 def with_twins(report: Report, names: Sequence[str]) -> Report:
     """The report of a cluster that is registered under other `names`, too: its kube-system has the same uid."""
     if not names:
@@ -206,10 +209,21 @@ def with_twins(report: Report, names: Sequence[str]) -> Report:
         all_of, times, all_but = ("all", f"{len(names) + 1} times", "all but one")
     message = (
         f"It is the same cluster as {listed(list(names), 3)}: {all_of} have the same uid. Its nodes and pods are "
-        f"counted {times}. Remove {all_but} of them."
+        f"counted {times}. Remove {all_but} of them, or let an administrator say that this is meant."
     )
-    twice = Finding("RegisteredTwice", "it is registered twice", message, "cluster registered twice")
+    twice = Finding(_TWICE, "it is registered twice", message, "cluster registered twice")
     return replace(report, findings=(*report.findings, twice), sentence=f"{report.sentence} {message}")
+
+
+def without_twins(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored report without that finding."""
+    findings = report.get("findings") or []
+    sentence = str(report.get("sentence") or "")
+    for finding in findings:
+        if finding["kind"] == _TWICE:
+            sentence = sentence.removesuffix(f" {finding['message']}")
+    kept = {"findings": [finding for finding in findings if finding["kind"] != _TWICE], "sentence": sentence}
+    return {**report, **kept} if findings else dict(report)
 
 
 def is_doubtful(report: Report, before: Mapping[str, Any]) -> bool:

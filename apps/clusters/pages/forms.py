@@ -103,6 +103,13 @@ class ClusterForm(forms.ModelForm):  # type: ignore[type-arg] # Django takes no 
         model = Cluster
         fields: ClassVar = ["name", "labels", "enabled"]
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk is not None and "again" in self.fields:
+            again = self.fields["again"]
+            again.label, again.initial = "Registered twice on purpose", services.twins_are_meant(self.instance)
+            again.help_text = "It has other names here, too. Checks tell of that until you say that it is meant."
+
     def clean(self) -> dict[str, Any]:
         """Read what is given and check its address, so that what is refused is said beside the field."""
         cleaned = super().clean() or {}

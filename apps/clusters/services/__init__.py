@@ -28,6 +28,9 @@ from apps.clusters.services.registration import (
     replace_kubeconfig,
     twice,
 )
+from apps.clusters.services.twins import has_any as has_twins
+from apps.clusters.services.twins import is_meant as twins_are_meant
+from apps.clusters.services.twins import mean_twins
 
 __all__ = [
     "accept_identity",
@@ -43,9 +46,11 @@ __all__ = [
     "dependents_of",
     "ensure_registered",
     "follow_state",
+    "has_twins",
     "impossible",
     "is_away",
     "known_as",
+    "mean_twins",
     "register",
     "register_in_cluster",
     "remember_identity",
@@ -55,5 +60,6 @@ __all__ = [
     "silence",
     "stamp",
     "twice",
+    "twins_are_meant",
     "update_cluster",
 ]

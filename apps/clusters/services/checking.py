@@ -16,6 +16,8 @@ from apps.clusters.connect.credentials import Validity
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import KubeError
 from apps.clusters.models import Cluster
+from apps.clusters.services import twins
+from apps.clusters.services.asking import CHECK
 from apps.clusters.services.connecting import (
     connection_of,
     follow_authority,
@@ -24,7 +26,7 @@ from apps.clusters.services.connecting import (
     refuse_disabled,
     validity_of,
 )
-from apps.clusters.services.registration import CHECK, announce
+from apps.clusters.services.registration import announce
 from apps.clusters.states import defect_of
 from apps.core import work
 from apps.core.access import Principal, require_platform_admin
@@ -138,19 +140,13 @@ def _ask(cluster: Cluster, now: datetime) -> Report:
         return checks.failed(sentence, reason, credential, now, detail=error.message)
     try:
         report = diagnosis.diagnose(client, credential, now)
-        return checks.with_twins(report, _twins(cluster, identity.registered) if report.reachable else [])
+        return checks.with_twins(report, twins.unmeant(cluster, identity.registered) if report.reachable else [])
     except Exception as error:
         # A defect of ours: without a word the page would wait for a check for ever.
         logger.exception("cluster %s: its check failed", cluster.pk)
         return checks.failed(defect_of(error, "checks"), "CheckFailing", credential, now)
     finally:
         client.close()
-
-
-def _twins(cluster: Cluster, uid: str) -> list[str]:
-    """The names under which the cluster with this uid is registered beside this one."""
-    twins = Cluster.objects.filter(identity=uid).exclude(identity="").exclude(pk=cluster.pk)
-    return list(twins.order_by("name").values_list("name", flat=True))
 
 
 def _store(cluster: Cluster, report: Report, started: datetime) -> None:

@@ -16,6 +16,7 @@ from apps.clusters.kube.connection import Connection
 from apps.clusters.kube.errors import Unreachable
 from apps.clusters.kube.identity import Identity
 from apps.clusters.models import Cluster
+from apps.clusters.services.asking import look_again
 from apps.core.database.transactions import refuse_open_transaction
 from apps.core.errors import Conflict, FlotillaError, Invalid, Unavailable
 from apps.core.secrets import crypto
@@ -149,6 +150,9 @@ def remember_identity(pk: int, generation: int, uid: str) -> str:
     """Store which cluster has answered, if that is not known yet; returns which is registered."""
     if Cluster.objects.filter(pk=pk, generation=generation, identity="").update(identity=uid):
         logger.info("cluster %s: registered as the one whose uid is %s", pk, uid)
+        if Cluster.objects.filter(identity=uid).exclude(pk=pk).exists():
+            # The others have been checked, and know nothing of this one.
+            look_again([uid])
         return uid
     return Cluster.objects.filter(pk=pk).values_list("identity", flat=True).first() or uid
 

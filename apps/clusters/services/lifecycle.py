@@ -10,9 +10,10 @@ from apps.clusters.connect import dependents
 from apps.clusters.connect.dependents import Dependents
 from apps.clusters.kube import pool
 from apps.clusters.models import Cluster, Pod, WatcherLease
+from apps.clusters.services.asking import CHECK, look_again
 from apps.clusters.services.following import follow_state
 from apps.clusters.services.labels import clean_labels
-from apps.clusters.services.registration import CHECK, announce, described
+from apps.clusters.services.registration import announce, described
 from apps.clusters.states import MOVES, ClusterState, Observation, derive
 from apps.core import audit, work
 from apps.core.access import Principal, require_platform_admin
@@ -72,6 +73,7 @@ def accept_identity(*, principal: Principal, cluster: Cluster, identity: str, ex
             principal=principal, action="cluster.identity", obj=cluster, before=before, after=described(cluster)
         )
         work.ask(CHECK, cluster.pk, cluster=cluster.pk)
+        look_again([before["identity"], identity])
     announce(cluster)
     return cluster
 
@@ -121,6 +123,7 @@ def delete_cluster(
                 dependents.give_up(pk, principal)
             cluster.delete()
             work.forget(CHECK, pk)
+            look_again([locked.identity])
             work.open_up(pk)
     except ProtectedError as error:
         kinds = sorted({str(obj._meta.verbose_name_plural) for obj in error.protected_objects})

@@ -13,6 +13,7 @@ from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.connection import Connection
 from apps.clusters.kube.errors import Forbidden, KubeError, NotServed, Unauthorized
 from apps.clusters.models import Cluster
+from apps.clusters.services.asking import CHECK
 from apps.clusters.services.connecting import ca_fingerprint, connection_with, own_connection
 from apps.clusters.services.labels import clean_labels, clean_name
 from apps.core import audit, work
@@ -23,8 +24,6 @@ from apps.core.database.transactions import refuse_open_transaction
 from apps.core.errors import Conflict, Invalid, Unavailable
 from apps.core.hints import hint
 from apps.core.secrets import crypto
-
-CHECK = "check"
 
 
 class Source(Protocol):
@@ -61,7 +60,7 @@ def register(
     unless it is wanted `again` when the same server is registered under another name. Needs a platform administrator.
     """
     require_platform_admin(principal)
-    return _register(principal, name, labels, kubeconfig.parse(kubeconfig_text, context), again)
+    return _register(principal, name, labels, kubeconfig.parse(kubeconfig_text, context), again=again)
 
 
 def register_in_cluster(
@@ -73,7 +72,7 @@ def register_in_cluster(
     Needs a platform administrator.
     """
     require_platform_admin(principal)
-    return _register(principal, name, labels, incluster.here(), again)
+    return _register(principal, name, labels, incluster.here(), again=again)
 
 
 def replace_kubeconfig(
@@ -136,7 +135,9 @@ def ensure_registered(
     """
     known = Cluster.objects.filter(name=name).first()
     if known is None:
-        return register(principal=principal, name=name, kubeconfig_text=kubeconfig_text, labels=labels, again=True)
+        require_platform_admin(principal)
+        source = kubeconfig.parse(kubeconfig_text, "")
+        return _register(principal, name, labels, source, again=False, ask=False)
     # The caller starts the cluster and knows its credential; the cluster may not answer yet.
     return replace_kubeconfig(principal=principal, cluster=known, kubeconfig_text=kubeconfig_text, force=True)
 
@@ -187,10 +188,14 @@ def _same_authority(bundle: str, other: str) -> bool:
     return bundle == other or incluster.same_authority(bundle, other)
 
 
-def _register(principal: Principal, name: str, labels: dict[str, str] | None, source: Source, again: bool) -> Cluster:
-    cluster = Cluster(name=clean_name(name), labels=clean_labels(labels or {}))
+def _register(
+    principal: Principal, name: str, labels: dict[str, str] | None, source: Source, *, again: bool, ask: bool = True
+) -> Cluster:
+    """Register what the source says. Unless it is wanted `again`, a server that is known is asked about, or, where
+    there is nobody to `ask`, told of by its checks."""
+    cluster = Cluster(name=clean_name(name), labels=clean_labels(labels or {}), registered_again=again)
     addresses.checked_address(source.server, settings.CLUSTER_ALLOWED_NETWORKS)
-    twin = "" if again or Cluster.objects.filter(name=cluster.name).exists() else known_as(source)
+    twin = "" if again or not ask or Cluster.objects.filter(name=cluster.name).exists() else known_as(source)
     if twin:
         hint = f'Give {twin} the new credential; or say that you want it twice ("again": true).'
         raise Conflict(twice(twin), hint=hint, field="kubeconfig")

@@ -223,7 +223,7 @@ def test_a_cluster_that_is_registered_twice_is_told_by_its_uid(
     report = services.check_connection(principal=admin, cluster=Cluster.objects.get(name="gke-eu"))
     assert report.findings[0].message == (
         "It is the same cluster as by-address and by-name: all have the same uid. Its nodes and pods are counted "
-        "3 times. Remove all but one of them."
+        "3 times. Remove all but one of them, or let an administrator say that this is meant."
     )
     Cluster.objects.exclude(name="gke-eu").delete()
     assert not services.check_connection(principal=admin, cluster=Cluster.objects.get(name="gke-eu")).findings
