@@ -9,6 +9,7 @@ from apps.clusters.connect.kubeconfig import MAX_BYTES
 from apps.clusters.connect.reach import Outcome, advice
 from apps.clusters.models import Cluster, Node
 from apps.clusters.selectors import ClusterRow, EventView, PodView
+from apps.core.api.serializers import Strict
 from apps.core.api.shown import Shown
 
 
@@ -103,7 +104,7 @@ class ClusterReplySerializer(ClusterSerializer):
         read_only_fields = fields  # type: ignore[assignment]
 
 
-class NewClusterSerializer(serializers.Serializer[Any]):
+class NewClusterSerializer(Strict):
     """A cluster to register: by a kubeconfig, or with `in_cluster` the one that Flotilla runs in."""
 
     name = serializers.CharField(max_length=63)
@@ -134,7 +135,7 @@ class NewClusterSerializer(serializers.Serializer[Any]):
         return attrs
 
 
-class CredentialSerializer(serializers.Serializer[Any]):
+class CredentialSerializer(Strict):
     """A credential alone: a token, or a client certificate with its key (PEM)."""
 
     token = serializers.CharField(write_only=True, required=False, default="", max_length=MAX_BYTES)
@@ -142,9 +143,11 @@ class CredentialSerializer(serializers.Serializer[Any]):
     client_key = serializers.CharField(write_only=True, required=False, default="", max_length=MAX_BYTES)
 
 
-class ClusterPatchSerializer(serializers.Serializer[Any]):
+class ClusterPatchSerializer(Strict):
     """What may be changed. A new address or CA comes with the credential for it: as a whole kubeconfig."""
 
+    # Refused below, with a better sentence.
+    also_known = ("server", "ca", "tls_server_name")
     labels = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
     enabled = serializers.BooleanField(required=False)
     identity = serializers.CharField(

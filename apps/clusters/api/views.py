@@ -27,7 +27,7 @@ from apps.clusters.selectors.visibility import visibility_of
 from apps.core.access import require_platform_admin
 from apps.core.api.etags import etag_of, if_match
 from apps.core.api.pagination import CursorPage
-from apps.core.api.viewsets import TRUE, ServiceViewSet
+from apps.core.api.viewsets import ServiceViewSet
 from apps.core.database.rows import Expect
 from apps.core.errors import Missing
 
@@ -147,7 +147,7 @@ class ClusterViewSet(ServiceViewSet):
         A disabled cluster that is gone for good is removed with all of that by `abandon=true`.
         """
         cluster = self._cluster(name)
-        abandon = request.query_params.get("abandon", "").lower() in TRUE
+        abandon = self.flag("abandon")
         expect = if_match(request, _version)
         services.delete_cluster(principal=self.principal, cluster=cluster, abandon=abandon, expect=expect)
         return Response(status=204)

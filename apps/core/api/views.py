@@ -1,6 +1,6 @@
 """REST: projects, their members, and the caller's tokens."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
@@ -10,6 +10,7 @@ from rest_framework.response import Response
 
 from apps.core import selectors, services
 from apps.core.access import project_or_404
+from apps.core.api.serializers import Strict
 from apps.core.api.viewsets import ServiceViewSet
 from apps.core.models import ApiToken, Project
 from apps.core.states import Role
@@ -21,9 +22,13 @@ class ProjectSerializer(serializers.ModelSerializer[Project]):
     class Meta:
         model = Project
         fields = ("name", "description", "created_at")
-        read_only_fields = ("created_at",)
-        # Names are checked by the service, which both doors call.
-        extra_kwargs: ClassVar[dict[str, Any]] = {"name": {"validators": []}}
+
+
+class NewProjectSerializer(Strict):
+    """What a new project shall be. Its name is checked by the service, which both doors call."""
+
+    name = serializers.CharField()
+    description = serializers.CharField(required=False, allow_blank=True, max_length=400)
 
 
 class TokenSerializer(serializers.ModelSerializer[ApiToken]):
@@ -36,7 +41,7 @@ class TokenSerializer(serializers.ModelSerializer[ApiToken]):
         fields = ("id", "name", "prefix", "project", "role", "read_only", "created_at", "expires_at", "last_used_at")
 
 
-class NewTokenSerializer(serializers.Serializer[Any]):
+class NewTokenSerializer(Strict):
     """What a new token shall be."""
 
     name = serializers.CharField(max_length=100)
@@ -63,7 +68,9 @@ class IssuedTokenSerializer(TokenSerializer):
 @extend_schema_view(
     list=extend_schema(operation_id="listProjects", responses=ProjectSerializer(many=True)),
     retrieve=extend_schema(operation_id="getProject", responses=ProjectSerializer),
-    create=extend_schema(operation_id="createProject", request=ProjectSerializer, responses={201: ProjectSerializer}),
+    create=extend_schema(
+        operation_id="createProject", request=NewProjectSerializer, responses={201: ProjectSerializer}
+    ),
 )
 class ProjectViewSet(ServiceViewSet):
     """Projects that the caller may see."""
@@ -83,7 +90,7 @@ class ProjectViewSet(ServiceViewSet):
 
     def create(self, request: Request) -> Response:
         """Make a project (platform administrators)."""
-        body = ProjectSerializer(data=request.data)
+        body = NewProjectSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         project = services.create_project(principal=self.principal, **body.validated_data)
         return Response(ProjectSerializer(project).data, status=201)

@@ -3,6 +3,8 @@
 from typing import Any, ClassVar
 
 from rest_framework import viewsets
+from rest_framework.exceptions import UnsupportedMediaType
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.routers import SimpleRouter
@@ -13,7 +15,7 @@ from apps.core.errors import Invalid
 from apps.core.models import Project
 from apps.core.states import Role
 
-TRUE = {"true", "1", "yes"}
+_FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
 class ServiceViewSet(viewsets.GenericViewSet[Any]):
@@ -22,6 +24,8 @@ class ServiceViewSet(viewsets.GenericViewSet[Any]):
     lookup_value_regex = r"[^/]+"
     # Actions whose POST asks a cluster, across which no transaction may be open.
     asks_cluster: ClassVar[frozenset[str]] = frozenset()
+    # Actions that can be rehearsed: the others refuse `dry_run`, which would be a write that nobody expects.
+    rehearses: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def principal(self) -> Principal:
@@ -31,9 +35,20 @@ class ServiceViewSet(viewsets.GenericViewSet[Any]):
     @property
     def dry_run(self) -> bool:
         """Whether `?dry_run=true` (or the body's `dry_run`) asks for a rehearsal."""
-        body = self.request.data if isinstance(self.request.data, dict) else {}
-        value: Any = self.request.query_params.get("dry_run", body.get("dry_run", False))
-        return value is True or str(value).lower() in TRUE
+        try:
+            body = self.request.data
+        except UnsupportedMediaType:
+            # A form, say: where a body is read at all, reading it says so.
+            body = None
+        return self.flag("dry_run", body.get("dry_run", False) if isinstance(body, dict) else False)
+
+    def flag(self, name: str, otherwise: Any = False) -> bool:
+        """A switch of the address, or `otherwise`. Raises Invalid for a value that is neither on nor off."""
+        value = self.request.query_params.get(name, otherwise)
+        known = _FLAGS.get(str(value).lower())
+        if known is None:
+            raise Invalid(f"{name} is true or false.", field=name)
+        return known
 
     def project(self, at_least: Role = Role.VIEWER) -> Project:
         """The project that the request is about: `?project=`, the body's `project`, or the only visible one."""
@@ -54,13 +69,15 @@ class ServiceViewSet(viewsets.GenericViewSet[Any]):
         return {f"{path}__in": visible_projects(self.principal)}
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """After authentication, make a POST's handler idempotent."""
+        """After authentication, make a POST's handler idempotent, and refuse rehearsals of what has none."""
         super().initial(request, *args, **kwargs)
         if request.method == "POST":
             # Read the body first: after REST framework has parsed it, it can't be read for the digest.
             _ = request._request.body
             handler = getattr(self, "post")  # noqa: B009 - set by `as_view`, so the class does not declare it
             setattr(self, "post", self._once(handler))  # noqa: B010
+        if request.method not in SAFE_METHODS and self.dry_run and self.action not in self.rehearses:
+            raise Invalid("This can't be rehearsed, and nothing was done.", hint="Leave dry_run out.", field="dry_run")
 
     def _once(self, handler: Any) -> Any:
         def act(request: Request, *args: Any, **kwargs: Any) -> Response:

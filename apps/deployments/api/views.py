@@ -91,6 +91,7 @@ class DeploymentViewSet(ServiceViewSet):
     """Served models."""
 
     asks_cluster = frozenset({"predict"})
+    rehearses = frozenset({"create", "revisions"})
     queryset = Deployment.objects.none()
     serializer_class = forms.DeploymentSerializer
     lookup_field = "name"

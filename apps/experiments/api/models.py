@@ -9,7 +9,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.core.api.etags import etag_of, if_match
-from apps.core.api.viewsets import TRUE
 from apps.core.states import Role
 from apps.experiments import selectors, services
 from apps.experiments.api import serializers as forms
@@ -78,7 +77,7 @@ class ModelViewSet(Ordered):
         """Remove a model with its versions and aliases; the runs and their files stay."""
         model = self._found(name, Role.DEVELOPER)
         expect = if_match(request, _version)
-        services.delete_model(principal=self.principal, model=model, expect=expect, force=_forced(request))
+        services.delete_model(principal=self.principal, model=model, expect=expect, force=self.flag("force"))
         return Response(status=204)
 
     @extend_schema(
@@ -140,7 +139,7 @@ class ModelViewSet(Ordered):
             "expect": if_match(request, _version_of_version),
         }
         if request.method == "DELETE":
-            services.delete_version(**edit, force=_forced(request))
+            services.delete_version(**edit, force=self.flag("force"))
             return Response(status=204)
         body = forms.DescriptionSerializer(data=request.data)
         body.is_valid(raise_exception=True)
@@ -204,10 +203,6 @@ class ModelViewSet(Ordered):
         row = selectors.versions(version.model).get(pk=version.pk)
         tag = etag_of(*_version_of_version(row))
         return Response(forms.VersionSerializer(row).data, status=status, headers={"ETag": tag})
-
-
-def _forced(request: Request) -> bool:
-    return request.query_params.get("force", "").lower() in TRUE
 
 
 def _version(model: RegisteredModel) -> tuple[Any, ...]:

@@ -163,6 +163,7 @@ def _version(experiment: Experiment) -> tuple[Any, ...]:
 class RunViewSet(Ordered):
     """Runs, launched and external."""
 
+    rehearses = frozenset({"create"})
     queryset = Run.objects.none()
     serializer_class = forms.RunSerializer
     lookup_field = "uid"

@@ -56,7 +56,7 @@ class RenameSerializer(Strict):
     name = serializers.CharField(max_length=500)
 
 
-class RunResourcesSerializer(serializers.Serializer[Any]):
+class RunResourcesSerializer(Strict):
     """Requests and limits of the one container."""
 
     cpu = serializers.CharField(required=False, help_text="Such as 500m or 2.")
