@@ -14,7 +14,7 @@ from apps.clusters.observed.conditions import merge
 from apps.clusters.observed.store import hold
 from apps.clusters.services.following import follow_state
 from apps.clusters.services.registration import announce
-from apps.clusters.states import MOVES, UNSTABLE_MINUTES, ClusterState, Observation, conditions, derive
+from apps.clusters.states import MOVES, NOT_WATCHED, UNSTABLE_MINUTES, ClusterState, Observation, conditions, derive
 from apps.core.database import transitions
 from apps.core.models import Transition
 from apps.core.work import DONE, Outcome
@@ -130,10 +130,10 @@ def tidy(pk: int) -> Outcome:
             continue
         sentence = "No watcher follows this cluster, so nothing newer is known. Check the watcher process."
         moved = transitions.advance(
-            cluster, to=ClusterState.PENDING, allowed=MOVES, reason="NotWatched", message=sentence
+            cluster, to=ClusterState.PENDING, allowed=MOVES, reason=NOT_WATCHED, message=sentence
         )
         if moved:
-            Cluster.objects.filter(pk=cluster.pk).update(reason="NotWatched", message=sentence)
+            Cluster.objects.filter(pk=cluster.pk).update(reason=NOT_WATCHED, message=sentence)
             follow_state(cluster)
             announce(cluster)
     return DONE

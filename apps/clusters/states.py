@@ -14,6 +14,8 @@ OUTAGES_UNTIL_UNSTABLE = 3
 UNSTABLE_MINUTES = 10
 # The reason of a cluster that answers, and answers 401.
 CREDENTIAL_REFUSED = "CredentialRefused"
+# The reason of a cluster that no watcher follows.
+NOT_WATCHED = "NotWatched"
 
 
 class ClusterState(enum.StrEnum):
@@ -122,7 +124,7 @@ def _reachable(seen: Observation) -> Condition:
     if not seen.ever_seen:
         if seen.failures:
             return Condition("Reachable", "Unknown", seen.error_reason or "Connecting", seen.error_message)
-        return Condition("Reachable", "Unknown", "Connecting", "The first connection is being made.")
+        return Condition("Reachable", "Unknown", "Connecting", "The connection is being made.")
     return Condition("Reachable", "True", "Answering", "The API server answers.")
 
 

@@ -232,7 +232,7 @@ def test_disabling_and_deleting(root: Rest, cluster: Cluster) -> None:
     assert root("GET", "/gke-eu").json()["message"] == off["message"]
     assert root("POST", "/gke-eu/test").status_code == 503
     on = root("PATCH", "/gke-eu", {"enabled": True}).json()
-    assert (on["state"], on["message"]) == ("Pending", "The first connection is being made.")
+    assert (on["state"], on["message"]) == ("Pending", "The connection is being made.")
     assert root("DELETE", "/gke-eu").status_code == 204
     assert root("GET", "/gke-eu").status_code == 404
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from apps.clusters.states import ClusterState
+from apps.clusters.states import NOT_WATCHED, ClusterState
 
 _NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
 
@@ -145,7 +145,14 @@ def cut_off(state: str, reason: str, message: str, *, locked_out: bool, known: b
     if state == ClusterState.DISABLED:
         return CutOff("nothing", "This cluster is disabled", f"{message} {rest}", "Enable it, and it is watched again.")
     if state == ClusterState.PENDING:
-        waits = "Waiting for the first look" if not known else "This cluster is not watched"
-        step = "That takes seconds. If this stays, see that the watcher runs: manage.py watch_clusters"
-        return CutOff("nothing", waits, message or "The first connection is being made.", step)
+        return _pending(reason, message or "The connection is being made.", rest if known else "")
     return None
+
+
+def _pending(reason: str, message: str, rest: str) -> CutOff:
+    """A cluster that nobody watches, or that somebody begins to; `rest` is empty where nothing of it was ever seen."""
+    watcher = "see that the watcher runs: manage.py watch_clusters"
+    if reason == NOT_WATCHED:
+        return CutOff("nothing", "This cluster is not watched", f"{message} {rest}".rstrip(), watcher.capitalize())
+    title = "The next look is under way" if rest else "Waiting for the first look"
+    return CutOff("nothing", title, f"{message} {rest}".rstrip(), f"That takes seconds. If this stays, {watcher}")
