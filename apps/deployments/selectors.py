@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.contrib.postgres.aggregates import ArrayAgg
 from django.db.models import (
     Case,
     Count,
@@ -12,6 +13,7 @@ from django.db.models import (
     F,
     IntegerField,
     Max,
+    Min,
     OuterRef,
     Prefetch,
     Q,
@@ -336,6 +338,30 @@ def totals(project: Project) -> Totals:
         unknown=Sum(_WANTED, filter=Q(health=Health.UNKNOWN), default=0),
     )
     return Totals(**{**sums, "worst": list(Health)[sums["worst"] or 0]})
+
+
+@dataclass(frozen=True)
+class Apart:
+    """Deployments of a project that can't be asked for one reason: how many, the first, and the names of some."""
+
+    count: int
+    first: Deployment
+    names: tuple[str, ...]
+
+
+def unknown_by_cluster(project: Project, *, named: int, most: int = 50) -> list[Apart]:
+    """The deployments whose health is Unknown, by cluster and reason, most first: two queries and prefetches."""
+    rows = Deployment.objects.filter(project=project, health=Health.UNKNOWN).order_by()
+    by_cluster = rows.values("target__cluster", "reason").annotate(
+        count=Count("pk"), first=Min("name"), names=ArrayAgg("name", order_by="name")
+    )
+    groups = list(by_cluster.order_by("-count", "first")[:most])
+    firsts = {row.name: row for row in deployments(project=project, name__in=[group["first"] for group in groups])}
+    return [
+        Apart(group["count"], firsts[group["first"]], tuple(group["names"][:named]))
+        for group in groups
+        if group["first"] in firsts
+    ]
 
 
 def worst_first(rows: QuerySet[Deployment]) -> QuerySet[Deployment]:

@@ -53,15 +53,17 @@ def many_deployments(count: int, **fields: Any) -> Project:
 
 def test_of_very_many_deployments_in_trouble_the_worst_are_shown_and_the_rest_counted() -> None:
     project = many_deployments(40, health=Health.DEGRADED, desired_replicas=2, observed_at=timezone.now())
+    for number in range(40):
+        Deployment.objects.filter(name=f"more-{number:03}").update(message=f"Cause {number}.")
     Deployment.objects.filter(name="more-039").update(health=Health.UNKNOWN)
     scope = scope_of(project)
     found = attention(scope)
-    assert len(found) == ATTENTION_ROWS + 1
+    assert len(found) == 1 + ATTENTION_ROWS + 1
     assert found[0].title == "more-039 is unknown"
-    assert (found[-1].title, found[-1].count) == ("32 more deployments in trouble", 32)
+    assert (found[-1].title, found[-1].count) == ("31 more deployments in trouble", 31)
     assert found[1].at == Deployment.objects.get(name="more-000").health_since
     degraded = [each for each in page.attention(scope) if each.state == Health.DEGRADED and "deployment" in each.noun]
-    assert degraded[-1].count == 32, "what stands for the rest comes last"
+    assert degraded[-1].count == 31, "what stands for the rest comes last"
 
 
 def test_what_serves_is_the_worst_first_and_no_more_is_loaded_than_shown() -> None:

@@ -54,11 +54,13 @@ def test_failures_are_told_once_newest_first_in_the_sentence_of_their_page(
     external = factories.run(experiment, state=RunState.FAILED, ended_at=timezone.now() - timedelta(days=2))
     needs, rows = attention.attention(scope), attention.earlier(scope)
     assert [need.url for need in needs] == [attention.url_of(fresh)]
-    wanted = [again, old[0], old[2], old[1], external]
-    assert [row.url for row in rows] == [attention.url_of(run) for run in wanted]
+    assert [row.title for row in rows] == [str(again), f"{old[0]} and 2 more", str(external)]
+    same = rows[1]
+    assert [each.url for each in same.members] == [attention.url_of(run) for run in (old[0], old[2], old[1])]
     assert (needs[0].why, needs[0].quote) == ("Container run ended with exit code 3.", "ValueError: alpha")
     for told in (*needs, *rows):
-        assert told.why in html.unescape(browser.get(told.url).content.decode())
+        for url in [each.url for each in told.members] or [told.url]:
+            assert told.why in html.unescape(browser.get(url).content.decode())
 
 
 def test_equal_waits_are_one_line_that_counts_them(

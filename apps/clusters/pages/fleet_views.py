@@ -1,7 +1,7 @@
 """The fleet page: what is wrong, where there is room, who uses it, and every cluster with its figures."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -14,10 +14,9 @@ from django.views.decorators.http import require_GET
 from apps.clusters import selectors
 from apps.clusters.models import Cluster
 from apps.clusters.observed import verdicts
-from apps.clusters.pages import fleet
+from apps.clusters.pages import fleet, troubles
 from apps.clusters.pages.urlparams import Labels, Tag, address
 from apps.clusters.selectors import ClusterRow
-from apps.clusters.selectors.reports import findings_of
 from apps.clusters.selectors.sums import together
 from apps.clusters.selectors.visibility import Visibility, visibility_of
 from apps.clusters.states import ClusterState
@@ -63,7 +62,7 @@ def _fleet(
     sum_of_all = together(row.room for row in rows)
     paged = Paginator(rows, ROWS_A_PAGE).get_page(request.GET.get("page"))
     links = Labels(request, [fleet.label_text(label) for label in query.labels])
-    troubles = _troubles(shown, failing, unplaced, selectors.to_be_done(shown))
+    wrong = _troubles(shown, failing, unplaced, selectors.to_be_done(shown))
     return {
         "query": query,
         "page_obj": paged,
@@ -75,8 +74,8 @@ def _fleet(
         "states": [(state, n, address(request, state=state)) for state, n in fleet.state_counts(in_any_state)],
         "count_in_any_state": len(in_any_state),
         "any_state_url": address(request, state=None),
-        "troubles": troubles[:TROUBLES_SHOWN],
-        "more_troubles": max(0, len(troubles) - TROUBLES_SHOWN),
+        "troubles": wrong[:TROUBLES_SHOWN],
+        "more_troubles": max(0, len(wrong) - TROUBLES_SHOWN),
         "users": _users(uses, sum_of_all),
         "labels": fleet.label_choices(everything),
         "chips": links.chips(),
@@ -129,31 +128,39 @@ def _troubles(
 ) -> list[Attention]:
     """What is wrong: clusters that are cut off, then degraded, then those where pods fail, then those where pods wait
     for a node, then what checks found."""
-    troubles = []
-    for cluster in sorted(clusters, key=lambda cluster: (fleet.severity(cluster.state), cluster.name)):
-        url = nav.link("clusters:detail", cluster.name)
+    lines = []
+    worst_first = sorted(clusters, key=lambda cluster: (fleet.severity(cluster.state), cluster.name))
+    for group in troubles.alike(worst_first):
+        if group[0].state in (ClusterState.UNREACHABLE, ClusterState.DEGRADED):
+            lines.append(_unwell(group, failing))
+        else:
+            lines += _failing(group, failing)
+    # The sort is stable: what is cut off stays before what is degraded.
+    lines.sort(key=lambda trouble: (trouble.state == "Warning", -trouble.count if trouble.state == "Warning" else 0))
+    return [*lines, *_waiting(clusters, unplaced), *troubles.findings(checked)]
+
+
+def _unwell(group: Sequence[Cluster], failing: Failing) -> Attention:
+    """Clusters that are cut off or degraded for one reason, and how many of their pods fail."""
+    line = troubles.unwell(group)
+    current = [cluster for cluster in group if selectors.is_current(cluster)]
+    pods = sum(sum(failing.get(cluster.pk, {}).values()) for cluster in current)
+    more = f" {verdicts.pods_fail({'it': pods})}." if pods and group[0].state == ClusterState.DEGRADED else ""
+    names = verdicts.names_of([cluster.name for cluster in group])
+    return replace(line, title=names, why=f"{group[0].message}{more}")
+
+
+def _failing(group: Iterable[Cluster], failing: Failing) -> list[Attention]:
+    """Clusters that are well, and pods of theirs are not."""
+    lines = []
+    for cluster in group:
         counted = failing.get(cluster.pk, {})
         pods = sum(counted.values())
-        if cluster.state == ClusterState.UNREACHABLE:
-            since = fleet.cut_off_since(cluster)
-            troubles.append(Attention(cluster.state, cluster.name, cluster.message, "cluster", url, since))
-        elif cluster.state == ClusterState.DEGRADED:
-            more = f" {verdicts.pods_fail({'it': pods})}." if pods and selectors.is_current(cluster) else ""
-            since = fleet.troubled_since(cluster)
-            troubles.append(Attention(cluster.state, cluster.name, f"{cluster.message}{more}", "cluster", url, since))
-        elif pods and cluster.state == ClusterState.HEALTHY:
+        if pods and cluster.state == ClusterState.HEALTHY:
             title = f"{cluster.name}: {pods} pod{' fails' if pods == 1 else 's fail'}"
-            troubles.append(Attention("Warning", title, verdicts.reasons(counted), "cluster", url, count=pods))
-    # The sort is stable: what is cut off stays before what is degraded.
-    troubles.sort(key=lambda trouble: (trouble.state == "Warning", -trouble.count))
-    troubles += _waiting(clusters, unplaced)
-    for cluster in checked:
-        url = nav.link("clusters:check", cluster.name)
-        troubles += [
-            Attention("Warning", f"{cluster.name}: {each['title']}", each["message"], "check", url, each["since"])
-            for each in findings_of(cluster)
-        ]
-    return troubles
+            url = nav.link("clusters:detail", cluster.name)
+            lines.append(Attention("Warning", title, verdicts.reasons(counted), "cluster", url, count=pods))
+    return lines
 
 
 def _waiting(clusters: Iterable[Cluster], unplaced: Unplaced) -> list[Attention]:

@@ -1,14 +1,10 @@
 """What clusters give to the overview, the rail and the search."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from django.db.models import Count, Q
 
 from apps.clusters import selectors
 from apps.clusters.models import Cluster, Node, Pod
-from apps.clusters.pages import fleet
-from apps.clusters.selectors.reports import findings_of
+from apps.clusters.pages import fleet, troubles
 from apps.clusters.selectors.sums import together
 from apps.clusters.states import ClusterState
 from apps.core.access import Principal, visible_projects
@@ -64,31 +60,10 @@ def attention(scope: Scope) -> list[Attention]:
     """Clusters that can't be reached or are degraded, and what the last check of the others found to be done."""
     sick = Q(state__in=[ClusterState.UNREACHABLE, ClusterState.DEGRADED])
     to_do = ~Q(check_report__findings=[]) & Q(check_report__has_key="findings")
-    troubles = []
-    for cluster in Cluster.objects.filter(sick | to_do, enabled=True).defer("ca", "credential_encrypted"):
-        if cluster.state != ClusterState.UNREACHABLE:
-            troubles += [_finding(cluster, each) for each in findings_of(cluster)]
-        if cluster.state not in {ClusterState.UNREACHABLE, ClusterState.DEGRADED}:
-            continue
-        gone = cluster.state == ClusterState.UNREACHABLE
-        shown = "What is shown of it is as of then." if cluster.as_of else "Nothing of it was ever seen."
-        troubles.append(
-            Attention(
-                cluster.state,
-                f"{cluster.name} can't be reached" if gone else f"{cluster.name} is degraded",
-                f"{cluster.message} {shown}" if gone else cluster.message,
-                f"cluster {cluster.state.lower()}",
-                nav.link("clusters:detail", cluster.name),
-                fleet.troubled_since(cluster) or fleet.cut_off_since(cluster),
-            )
-        )
-    return troubles
-
-
-def _finding(cluster: Cluster, finding: Mapping[str, Any]) -> Attention:
-    page_of_check = nav.link("clusters:check", cluster.name)
-    title = f"{cluster.name}: {finding['title']}"
-    return Attention("Warning", title, finding["message"], finding["noun"], page_of_check, finding["since"])
+    clusters = list(Cluster.objects.filter(sick | to_do, enabled=True).defer("ca", "credential_encrypted"))
+    unwell = [cluster for cluster in clusters if cluster.state in {ClusterState.UNREACHABLE, ClusterState.DEGRADED}]
+    rest = [cluster for cluster in clusters if cluster.state != ClusterState.UNREACHABLE]
+    return [*(troubles.unwell(group) for group in troubles.alike(unwell)), *troubles.findings(rest)]
 
 
 def room(scope: Scope) -> list[RoomRow]:

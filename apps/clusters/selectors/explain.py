@@ -14,7 +14,7 @@ from apps.clusters.models import Cluster, KubeEvent, Node, Pod
 from apps.clusters.observed.values import moment
 from apps.clusters.selectors.visibility import Visibility
 from apps.clusters.states import ClusterState
-from apps.clusters.why import ClusterFacts, PodFacts, Why, explain, refused
+from apps.clusters.why import ClusterFacts, PodFacts, Why, explain, refused, together
 from apps.clusters.why.facts import EventFacts, Holder, NodeFacts
 from apps.clusters.why.observe import conditions_of, containers_of
 from apps.clusters.why.scheduling import fits
@@ -23,6 +23,8 @@ from apps.core.states import Health
 ENDED = ("Succeeded", "Failed")
 # Beyond these the newest are enough to explain.
 MAX_EVENTS, MAX_HOLDERS = 2000, 500
+# So many pods of a cluster are compared, to tell together what is the same.
+COMPARED = 40
 # A controller that is refused tries again within minutes; an older refusal is no longer why.
 REFUSAL_AGE = timedelta(minutes=30)
 # The columns of a node that are always read.
@@ -69,17 +71,21 @@ def explain_pod(pod: Pod, *, sight: Visibility | None = None, log_line: str = ""
 
 
 def explain_worst(cluster: Cluster, sight: Visibility, *, limit: int) -> list[Why]:
-    """Why pods of a cluster that the viewer may know wait or fail, those that do so for longest, named for a list."""
+    """Why pods of a cluster that the viewer may know wait or fail, those that do so for longest, named for a list.
+
+    At most `limit` lines: pods of which the same is to be said share one.
+    """
     needy = Q(health__in=[Health.DEGRADED, Health.UNKNOWN]) | Q(health=Health.PROGRESSING, node_name="")
     rows = Pod.objects.present().filter(needy, cluster=cluster).exclude(phase__in=ENDED)
     rows = rows if sight.everything else rows.filter(project__in=sight.projects)
-    pods = list(rows.order_by("created_at", "id")[:limit])
+    pods = list(rows.order_by("created_at", "id")[:COMPARED])
     whys = explain_pods(pods, sight=sight)
-    return [
+    named = [
         whys[pod.uid].named(pod.name, reverse("clusters:pod", args=[cluster.name, pod.namespace, pod.name]))
         for pod in pods
         if pod.uid in whys
     ]
+    return together(named)[:limit]
 
 
 def explain_absent(

@@ -8,7 +8,7 @@ from apps.clusters.services.connecting import (
     impossible,
     remember_identity,
 )
-from apps.clusters.services.following import follow_state, is_away, silence
+from apps.clusters.services.following import cause_of, follow_state, is_away, silence
 from apps.clusters.services.labels import clean_labels
 from apps.clusters.services.lifecycle import (
     accept_identity,
@@ -38,6 +38,7 @@ __all__ = [
     "ask_for_check",
     "ask_for_reach",
     "ca_fingerprint",
+    "cause_of",
     "check_connection",
     "clean_labels",
     "connect",

@@ -29,6 +29,11 @@ def silence(error: KubeError) -> tuple[str, str]:
     return error.reason, error.message
 
 
+def cause_of(cluster: Cluster) -> str:
+    """The name of the cause from which troubles on a cluster that is away follow; empty while it is there."""
+    return f"cluster:{cluster.pk}" if is_away(cluster) else ""
+
+
 def is_away(cluster: Cluster) -> bool:
     """Whether nothing can be had of it now, and why is known: it is disabled, does not answer, or refuses us."""
     return cluster.state in (ClusterState.DISABLED, ClusterState.UNREACHABLE) or cluster.is_locked_out

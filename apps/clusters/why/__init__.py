@@ -13,7 +13,7 @@ from apps.clusters.why.ended import lost, stopped, terminating
 from apps.clusters.why.facts import ClusterFacts, PodFacts
 from apps.clusters.why.images import image, pulling
 from apps.clusters.why.probes import probe, unready
-from apps.clusters.why.result import Evidence, Why, said, stop
+from apps.clusters.why.result import Evidence, Why, said, stop, together
 from apps.clusters.why.scheduling import unschedulable
 from apps.clusters.why.volumes import sandbox, volume
 
@@ -24,6 +24,7 @@ __all__ = [
     "Why",
     "explain",
     "refused",
+    "together",
 ]
 
 # The causes that keep a pod with a node from being ready; the one that explains most comes first.

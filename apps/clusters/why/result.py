@@ -1,8 +1,11 @@
 """The answer to "why?": one sentence, what it rests on, and what to do next. Pure."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+
+from apps.core.text.alike import NAMED, Member, grouped
 
 # Control characters, and marks that turn the direction of what follows: nothing that a message needs.
 _UNSEEN = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -33,6 +36,24 @@ class Why:
     title: str = ""
     url: str = ""
     at: datetime | None = None
+    members: tuple[Member, ...] = ()
+    count: int = 1
+    """The first of those that it is said of, where it is said of several, and how many they are."""
+
+    @property
+    def several(self) -> bool:
+        """Whether it is said of several."""
+        return self.count > 1
+
+    @property
+    def whom(self) -> str:
+        """The heading of the members."""
+        return f"Show all {self.count}"
+
+    @property
+    def unnamed(self) -> int:
+        """How many members there are beyond those that are named."""
+        return self.count - len(self.members)
 
     @property
     def why(self) -> str:
@@ -46,6 +67,26 @@ class Why:
     def named(self, title: str, url: str = "") -> "Why":
         """The same for a list, where `title` names the object."""
         return replace(self, title=title, url=url)
+
+
+def together(whys: Iterable[Why]) -> list[Why]:
+    """The same, where several with a title say one thing, as one line: the first, and how many more."""
+    return [_one_of(group) for group in grouped(whys, _what_it_says)]
+
+
+def _what_it_says(why: Why) -> tuple[str, ...]:
+    """State, sentence and next step without the name of what they are about."""
+    name = why.title.partition(" ")[0]
+    texts = (why.state, why.sentence, why.next_step)
+    return tuple(text.replace(name, "") for text in texts) if name else texts
+
+
+def _one_of(group: list[Why]) -> Why:
+    first, more = group[0], len(group) - 1
+    if not more:
+        return first
+    members = tuple(Member(why.title, why.url) for why in group[:NAMED])
+    return replace(first, title=f"{first.title} and {more} more", members=members, count=len(group))
 
 
 def said(text: str, limit: int = 240) -> str:

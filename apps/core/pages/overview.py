@@ -4,14 +4,15 @@ An app fills this in from its AppConfig.ready(): `overview.register(Section.ROOM
 Scope and returns rows; its number of queries must not grow with them.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from apps.core.access import Principal
 from apps.core.models import Project
+from apps.core.text.alike import NAMED, Member
 from apps.core.text.wording import look_of
 
 
@@ -72,6 +73,34 @@ class Attention:
     count: int = 1
     quote: str = ""
     """What it said itself, the last line of its log for instance."""
+    next_step: str = ""
+    members: tuple[Member, ...] = ()
+    """The first of those that the line is about; one thing needs none, unless it has a `cause`."""
+    cause: str = ""
+    """What it follows from (`cluster:3`): it is told with the entry that is about that, where there is one."""
+    causes: frozenset[str] = frozenset()
+    """What it is about, so that others follow from it."""
+    follows: tuple[tuple[str, int], ...] = ()
+    """The nouns of what follows from it, and how many of each."""
+
+    @property
+    def several(self) -> bool:
+        """Whether there are members to be listed: what it is about, if that is one thing, is in the title."""
+        return self.count > 1 or bool(self.follows)
+
+    @property
+    def whom(self) -> str:
+        """The members in a word or two: "4 deployments unknown"; "Show all 3" where the title says what they are."""
+        if not self.follows:
+            return f"Show all {self.count}"
+        own = ((self.noun, self.count),) if self.count > 1 else ()
+        return ", ".join(f"{n} {plural(noun, n)}" for noun, n in (*own, *self.follows))
+
+    @property
+    def unnamed(self) -> int:
+        """How many members there are beyond those that are named."""
+        own = self.count if self.count > 1 else 0
+        return own + sum(n for _, n in self.follows) - len(self.members)
 
 
 @dataclass(frozen=True)
@@ -131,18 +160,6 @@ class RunRow:
     topic: str = ""
 
 
-@dataclass(frozen=True)
-class FailureRow:
-    """Something that failed lately, and why."""
-
-    title: str
-    state: str
-    why: str
-    url: str = ""
-    at: datetime | None = None
-    quote: str = ""
-
-
 Provider = Callable[[Scope], Iterable[Any]]
 _providers: dict[Section, list[Provider]] = {section: [] for section in Section}
 _probes: list[Callable[[Scope], bool]] = []
@@ -169,15 +186,48 @@ def rows(section: Section, scope: Scope) -> list[Any]:
 
 def attention(scope: Scope) -> list[Attention]:
     """The entries that need a person: the worst first, then the newest."""
-    entries: list[Attention] = rows(Section.ATTENTION, scope)
+    entries = folded(rows(Section.ATTENTION, scope))
     return sorted(entries, key=lambda a: (_TONES.index(look_of(a.state).tone), -(a.at.timestamp() if a.at else 0.0)))
+
+
+def folded(entries: Iterable[Attention]) -> list[Attention]:
+    """The same, where what only follows from another one is told with that, not beside it."""
+    own: list[Attention] = []
+    following: dict[str, list[Attention]] = {}
+    entries = list(entries)
+    told = frozenset[str]().union(*(entry.causes for entry in entries))
+    for entry in entries:
+        if entry.cause in told:
+            following.setdefault(entry.cause, []).append(entry)
+        else:
+            own.append(entry)
+    return [
+        _with(entry, [each for cause in sorted(entry.causes) for each in following.get(cause, [])]) for entry in own
+    ]
+
+
+def _with(entry: Attention, following: Sequence[Attention]) -> Attention:
+    """An entry together with what follows from it."""
+    if not following:
+        return entry
+    nouns: dict[str, int] = {}
+    members = _of_kind(entry)
+    for each in following:
+        nouns[each.noun] = nouns.get(each.noun, 0) + each.count
+        members += _of_kind(each)
+    return replace(entry, members=tuple(members[: 3 * NAMED]), follows=tuple(nouns.items()))
+
+
+def _of_kind(entry: Attention) -> list[Member]:
+    """Its members, each with what it is: "run"."""
+    return [replace(member, kind=entry.noun.partition(" ")[0]) for member in entry.members]
 
 
 def and_more(
     shown: list[Attention], *, of: int, noun: str, url: str, why: str = "The worst are shown."
 ) -> list[Attention]:
     """The shown entries of the `of` that need somebody, and after them one line that stands for the rest."""
-    rest = of - len(shown)
+    rest = of - sum(line.count for line in shown)
     if not shown or rest <= 0:
         return shown
     title = f"{rest} more {plural(noun, rest)}"
@@ -212,7 +262,8 @@ def verdict(needs: list[Attention], *, anything: bool) -> Verdict:
     number = _NUMBERS[count] if count < len(_NUMBERS) else str(count)
     nouns: dict[str, int] = {}
     for need in needs:
-        nouns[need.noun] = nouns.get(need.noun, 0) + need.count
+        for noun, n in ((need.noun, need.count), *need.follows):
+            nouns[noun] = nouns.get(noun, 0) + n
     said = [f"{n} {plural(noun, n)}" for noun, n in nouns.items()]
     worst = min(needs, key=lambda a: _TONES.index(look_of(a.state).tone))
     sentence = f"{number} thing{'' if count == 1 else 's'} need{'s' if count == 1 else ''} you"

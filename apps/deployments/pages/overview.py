@@ -1,5 +1,8 @@
 """What deployments give to the overview, the rail and the search."""
 
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -7,21 +10,27 @@ from django.db.models import Count, Exists, OuterRef, Q, Window
 from django.utils import timezone
 
 from apps.clusters.models import Pod
+from apps.clusters.services import cause_of
 from apps.core.access import Principal, visible_projects
 from apps.core.models import Project
 from apps.core.pages import nav, search
 from apps.core.pages import overview as page
 from apps.core.pages.overview import Attention, RolloutRow, Scope, Section, ServingRow, Tile
 from apps.core.states import Health
+from apps.core.text.alike import NAMED, Member, grouped
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Rollout
 
 ATTENTION_ROWS = 8
+# So many deployments in trouble are compared, to tell together what is the same.
+COMPARED = 60
 ROLLOUT_ROWS = 20
 SERVING_ROWS = 8
 SQUARES = 60
 # A replica this young is marked: it has just come.
 YOUNG_SECONDS = 120
+# "1 of 3 ready" at the beginning of a sentence, and the number of a revision within.
+_COUNT = re.compile(r"^\d+ of \d+ (replicas are )?ready|\brevision \d+")
 
 
 def connect() -> None:
@@ -57,25 +66,82 @@ def tiles(scope: Scope) -> list[Tile]:
 
 
 def attention(scope: Scope) -> list[Attention]:
-    """Deployments that are not as wanted and not on their way there; of very many the worst, and how many more."""
-    rows = selectors.deployments(project=scope.project, health__in=selectors.TROUBLE)
-    shown = list(selectors.worst_first(rows.annotate(all=Window(Count("pk"))))[:ATTENTION_ROWS])
-    return page.and_more(
-        [
-            Attention(
-                row.health,
-                f"{row.name} is {row.health.lower()}",
-                row.message or f"{row.ready_replicas} of {row.wanted_replicas} replicas are ready.",
-                f"deployment {row.health.lower()}",
-                _url(row),
-                _since(row),
-            )
-            for row in shown
-        ],
-        of=getattr(shown[0], "all") if shown else 0,  # noqa: B009 - annotated above
+    """Deployments that are not as wanted and not on their way there, one line for each cause; of very many the worst,
+    and how many more."""
+    rows = selectors.deployments(project=scope.project, health__in=(Health.DEGRADED, Health.MISSING))
+    some = list(selectors.worst_first(rows.annotate(all=Window(Count("pk"))))[:COMPARED])
+    groups = grouped(some, _what_it_says)[:ATTENTION_ROWS]
+    unwell = page.and_more(
+        [_line(group) for group in groups],
+        of=getattr(some[0], "all") if some else 0,  # noqa: B009 - annotated above
         noun="deployment in trouble",
-        url=nav.link("deployments:list", scope.project.name),
+        url=_list_of(scope),
     )
+    return [*_unknown(scope), *unwell]
+
+
+def _unknown(scope: Scope) -> list[Attention]:
+    """Deployments that can't be asked, a line for each cluster and reason, from which these follow."""
+    lines = []
+    for apart in selectors.unknown_by_cluster(scope.project, named=NAMED):
+        first, count = apart.first, apart.count
+        cluster = first.target.cluster
+        urls = [nav.link("deployments:detail", scope.project.name, name) for name in apart.names]
+        members = tuple(map(Member, apart.names, urls))
+        title = f"{count} deployments on {cluster.name} are unknown" if count > 1 else f"{first.name} is unknown"
+        lines.append(
+            Attention(
+                first.health,
+                title,
+                first.message,
+                "deployment unknown",
+                _list_of(scope, first.health) if count > 1 else _url(first),
+                _since(first),
+                count,
+                members=members,
+                cause=cause_of(cluster),
+            )
+        )
+    return lines
+
+
+def _line(group: Sequence[Deployment]) -> Attention:
+    """One deployment, or several of which the same is to be said."""
+    row, count = group[0], len(group)
+    line = Attention(
+        row.health,
+        f"{row.name} is {row.health.lower()}",
+        _why(row),
+        f"deployment {row.health.lower()}",
+        _url(row),
+        _since(row),
+    )
+    if count == 1:
+        return line
+    return replace(
+        line,
+        title=f"{count} deployments are {row.health.lower()}",
+        url=nav.link("deployments:list", row.project.name) + f"?health={row.health}",
+        at=min(each.health_since for each in group),
+        count=count,
+        next_step="Open one of them: all report the same.",
+        members=tuple(Member(each.name, _url(each)) for each in group[:NAMED]),
+    )
+
+
+def _why(row: Deployment) -> str:
+    return row.message or f"{row.ready_replicas} of {row.wanted_replicas} replicas are ready."
+
+
+def _what_it_says(row: Deployment) -> tuple[str, ...]:
+    """The health, and its sentence without how many are ready and which replica says it."""
+    said = _COUNT.sub("", _why(row))
+    return row.health, row.reason, re.sub(rf"\b{re.escape(row.name)}-r\d+[a-z0-9-]*", "", said)
+
+
+def _list_of(scope: Scope, health: str = "") -> str:
+    url = nav.link("deployments:list", scope.project.name)
+    return f"{url}?health={health}" if health else url
 
 
 def _since(row: Deployment) -> datetime | None:

@@ -14,7 +14,7 @@ from apps.clusters.observed.values import moment
 from apps.clusters.podoptions import words
 from apps.clusters.selectors.explain import explain_absent, explain_pods
 from apps.clusters.selectors.visibility import visibility_of
-from apps.clusters.why import Why
+from apps.clusters.why import Why, together
 from apps.clusters.why.probes import is_startup
 from apps.core.access import Principal, may
 from apps.core.text.wording import look_of
@@ -189,7 +189,7 @@ class Board:
         by_uid = explain_pods(self.pods, sight=self._sight)
         whys = [why for row in self.replicas if (why := _why(row, by_uid.get(row.pod.uid), self.now)) is not None]
         bad = [why for why in whys if look_of(why.state).tone == "bad"]
-        return [*self._refused(), *bad, *(why for why in whys if why not in bad)][:SHOWN_WHYS]
+        return together([*self._refused(), *bad, *(why for why in whys if why not in bad)])[:SHOWN_WHYS]
 
     def _refused(self) -> list[Why]:
         """Revisions that have fewer pods than they want because these are refused: by a quota, say."""
