@@ -11,6 +11,7 @@ from typing import Any
 import jsonpatch
 
 from localcluster.errors import StatusError, bad_request
+from localcluster.meta import dump
 from localcluster.schema.types import Type
 
 
@@ -30,17 +31,30 @@ def merge_patch(target: Any, patch: Any) -> Any:
 _UNREADABLE = (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError)
 
 
+#: As kube-apiserver's: operations of a JSON patch, and the bytes that all its copies may make.
+_MOST_OPERATIONS = 10_000
+_MOST_COPIED = 3 * 1024 * 1024
+
+
 def json_patch(target: Any, operations: Any) -> Any:
-    """RFC 6902: all operations or none. Raises StatusError 400, and 422 when a path or test fails."""
+    """RFC 6902: all operations or none. Raises StatusError 400, 413, and 422 when a path or test fails."""
     if not isinstance(operations, list) or not all(isinstance(each, dict) for each in operations):
         raise bad_request("json patch: the body must be a list of operations")
-    document = copy.deepcopy(target)
+    if len(operations) > _MOST_OPERATIONS:
+        why = f"The allowed maximum operations in a JSON patch is {_MOST_OPERATIONS}, got {len(operations)}"
+        raise StatusError(413, "RequestEntityTooLarge", why)
+    document, copied = copy.deepcopy(target), 0
     for operation in operations:
         try:
             step = jsonpatch.JsonPatch([operation])
         except _UNREADABLE as error:
             raise bad_request(f"json patch: {error}") from error
         try:
+            if operation["op"] == "copy":
+                # Each may double what is there.
+                copied += len(dump(jsonpatch.JsonPointer(operation["from"]).resolve(document)))
+                if copied > _MOST_COPIED:
+                    raise StatusError(422, "Invalid", f"json patch: its copies make more than {_MOST_COPIED} bytes")
             document = step.apply(document, in_place=True)
         except _UNREADABLE as error:
             # The library's words quote the document, which may be a Secret.

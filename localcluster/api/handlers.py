@@ -10,7 +10,8 @@ from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
-from localcluster.api.http import Request, Response, Stream, answer, parse_document
+from localcluster.api.documents import MAX_DEPTH, parse_document, refuse_deep
+from localcluster.api.http import Request, Response, Stream, answer
 from localcluster.api.options import DeleteOptions, WriteOptions, check_list, validation_of, word
 from localcluster.api.requestinfo import Target
 from localcluster.api.watch import open_watch
@@ -267,6 +268,8 @@ def patched(row: Resource, old: Obj, patch: Any, content_type: str) -> Obj:
         )
     if not isinstance(new, dict) or not isinstance(new.get("metadata"), dict):
         raise bad_request("the patch leaves no object")
+    # What its managedFields tell of, they hold some levels deeper.
+    refuse_deep(new, MAX_DEPTH + 10)
     # Strategic and merge patches may share parts with ``old``: the copy is what may be changed.
     copied: Obj = json.loads(dump(new))
     return copied

@@ -7,19 +7,16 @@ Of Starlette only these two are used. Routes are not: what a path is about is re
 from __future__ import annotations
 
 import contextlib
-import json
-import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
 from starlette import requests, responses
 
 from kubevalues.numbers import is_whole, whole
-from localcluster.errors import StatusError, bad_request, unsupported_media_type
+from localcluster.api.documents import parse_document
+from localcluster.errors import StatusError, bad_request
 from localcluster.meta import dump
-from localcluster.schema.wire import decode
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -29,7 +26,6 @@ Send = Callable[[Message], Awaitable[None]]
 MAX_BODY = 3 * 1024 * 1024
 
 JSON = "application/json"
-PROTOBUF = "application/vnd.kubernetes.protobuf"
 
 _NOT_KEPT = (b"cache-control", b"no-cache, private")
 _ON, _OFF = ("", "true", "1"), ("false", "0")
@@ -147,53 +143,6 @@ class Request(requests.Request):
     async def document(self) -> Any:
         """The body as JSON or YAML. Raises StatusError 400, 413, 415."""
         return parse_document(await self.body(), self.content_type)
-
-
-def _finite(text: str) -> float:
-    """Refuse NaN and Infinity: JSON has neither, and one that is stored would make every later answer unreadable."""
-    if not math.isfinite(number := float(text)):
-        raise ValueError(f"{text} is no number of JSON")
-    return number
-
-
-def parse_document(body: bytes, content_type: str) -> Any:
-    """Read JSON (also when no type is stated), YAML or Kubernetes' protobuf. Raises StatusError 400 and 415."""
-    if content_type == PROTOBUF:
-        return decode(body)
-    if content_type and not content_type.endswith(("json", "yaml")):
-        raise unsupported_media_type(f"the body of the request was in an unknown format - {content_type}")
-    try:
-        if content_type.endswith("yaml"):
-            return _yaml(body)
-        return json.loads(body, parse_constant=_finite, parse_float=_finite)
-    except _ODD_YAML as error:
-        raise bad_request(f"the object provided is unrecognized: {error}") from error
-
-
-class _Yaml(yaml.SafeLoader):
-    """Reads YAML as Kubernetes does: a date is text. (Not libyaml's loader: a deep document ends the process.)"""
-
-
-_Yaml.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-# The errors, besides its own, that PyYAML raises where a value belies its tag.
-_ODD_YAML = (yaml.YAMLError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError)
-
-
-def _yaml(body: bytes) -> Any:
-    """Read YAML, in which an escape stands for a character, and half of a surrogate pair is none."""
-    if b"\\u" not in body:
-        # Most clients send JSON by that name, which is read many times as fast as what it is.
-        with contextlib.suppress(json.JSONDecodeError, UnicodeDecodeError):
-            return json.loads(body, parse_constant=_finite, parse_float=_finite)
-    try:
-        text = json.dumps(yaml.load(body, Loader=_Yaml), ensure_ascii=False, allow_nan=False)  # noqa: S506 - a SafeLoader
-        # By way of JSON, so that keys are texts.
-        return json.loads(text.encode())
-    except UnicodeEncodeError as error:
-        raise ValueError("yaml: found invalid Unicode character escape code") from error
 
 
 class Response(responses.Response):

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from kubevalues.numbers import whole
-from localcluster.api.http import Request, parse_document
+from localcluster.api.documents import parse_document
+from localcluster.api.http import Request
 from localcluster.causes import Cause, not_allowed, unsupported, wrong
 from localcluster.errors import bad_request, invalid
 from localcluster.schema.check import fit

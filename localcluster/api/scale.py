@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from localcluster.api.documents import parse_document
 from localcluster.api.handlers import patched
-from localcluster.api.http import Request, Response, answer, parse_document
+from localcluster.api.http import Request, Response, answer
 from localcluster.api.options import WriteOptions
 from localcluster.api.requestinfo import Target
-from localcluster.errors import bad_request, conflict, invalid
+from localcluster.errors import conflict, invalid
 from localcluster.registry import Registry
 from localcluster.resources import Resource
+from localcluster.schema.check import fit
 from localcluster.selectors import format_label_selector
 
 Obj = dict[str, Any]
+
+SCALE = "io.k8s.api.autoscaling.v1.Scale"
 
 
 def _at(obj: Obj, path: str) -> Any:
@@ -55,9 +59,7 @@ def _set_replicas(row: Resource, obj: Obj, replicas: int) -> None:
 
 
 def _wanted(scale: Any, name: str) -> int:
-    replicas = ((scale.get("spec") or {}) if isinstance(scale, dict) else {}).get("replicas", 0)
-    if isinstance(replicas, bool) or not isinstance(replicas, int):
-        raise bad_request("Scale: spec.replicas must be a number")
+    replicas: int = (fit(scale, SCALE).get("spec") or {}).get("replicas") or 0
     if replicas < 0:
         cause = (
             "spec.replicas",

@@ -70,6 +70,8 @@ def fill_defaults(value: Any, schema: Any) -> None:
 
 
 def _type_name(value: Any) -> str:
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return "number"  # Go reads it as a float
     for type_, name in ((bool, "boolean"), (int, "integer"), (float, "number"), (str, "string"), (list, "array")):
         if isinstance(value, type_):
             return name

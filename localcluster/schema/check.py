@@ -11,7 +11,7 @@ from typing import Any
 from localcluster.crd import structural
 from localcluster.errors import StatusError, bad_request
 from localcluster.resources import Resource
-from localcluster.schema.types import MICRO_TIME, Type, type_of, type_of_resource
+from localcluster.schema.types import INT_OR_STRING, MICRO_TIME, Type, type_of, type_of_resource
 
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 _MICRO = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)$", re.ASCII)
@@ -39,7 +39,7 @@ def _json_type(value: Any) -> str:
 
 
 #: What Go's types hold. A number beyond them is refused, though Python could hold it.
-_RANGES = {"int32": 2**31, "int64": 2**63}
+_RANGES = {"int32": 2**31, INT_OR_STRING: 2**31, "int64": 2**63}
 
 
 def _in_range(value: Any, type_: Type) -> bool:
@@ -69,10 +69,15 @@ def prune(obj: dict[str, Any], row: Resource) -> list[str]:
 
 
 def fit(body: Any, definition: str) -> dict[str, Any]:
-    """A body that is not stored (a review, options) as an object of its kind. Raises StatusError 400."""
+    """A body that is not stored (a review, options) as an object of its kind. Raises StatusError 400.
+
+    It need not say its kind; one that says another is something else, sent to the wrong place.
+    """
     version, kind = definition.split(".")[-2:]
     if not isinstance(body, dict):
         raise bad_request(f"the body must be a {kind}")
+    if body.get("kind") not in (None, "", kind):
+        raise bad_request(f"the kind in the data ({str(body['kind'])[:80]}) does not match the expected kind ({kind})")
     _walk(body, type_of(definition), "", [], Resource("", kind, version=version))
     return body
 
@@ -81,10 +86,12 @@ def _wrong(value: Any, type_: Type, path: str, row: Resource) -> StatusError:
     expected = " or ".join(sorted(_NAMES[each] for each in type_.json_types))
     actual = {"integer": "number"}.get(_json_type(value), _json_type(value))
     if not _in_range(value, type_):
-        actual, expected = f"number {str(value)[:40]}", type_.node["format"] if type_.node else expected
+        actual, expected = f"number {str(value)[:40]}", (type_.node or {})["format"]
+    # Of an IntOrString, which reads itself, Go says no place.
+    place = "value" if expected == INT_OR_STRING else f"struct field {row.kind}.{path}"
     return bad_request(
         f'{row.kind} in version "{row.version}" cannot be handled as a {row.kind}: json: cannot unmarshal {actual} '
-        f"into Go struct field {row.kind}.{path} of type {expected}"
+        f"into Go {place} of type {'int32' if expected == INT_OR_STRING else expected}"
     )
 
 

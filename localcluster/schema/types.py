@@ -15,6 +15,9 @@ KEY_DEFAULTS = {"protocol": "TCP"}
 
 #: The published definitions call a MicroTime and a Time by the same format, though they are written differently.
 MICRO_TIME = "micro-time"
+#: Nor do they say that the number of an IntOrString has 32 bits.
+INT_OR_STRING = "int-or-string"
+_FORMATS = {"MicroTime": MICRO_TIME, "IntOrString": INT_OR_STRING}
 
 
 @cache
@@ -98,8 +101,8 @@ def _build(node: dict[str, Any]) -> Type:
     if "$ref" in node:
         target = definitions()[node["$ref"].rsplit("/", 1)[-1]]
         merged = {**target, **{key: value for key, value in node.items() if key not in ("$ref", "description")}}
-        if node["$ref"].endswith(".MicroTime"):
-            merged["format"] = MICRO_TIME
+        if special := _FORMATS.get(node["$ref"].rpartition(".")[2]):
+            merged["format"] = special
     types = _json_types(merged)
     if "array" in types:
         merge = merged.get("x-kubernetes-list-type", "atomic")

@@ -177,6 +177,7 @@ def test_objects_are_created_with_defaults_listed_watched_and_deleted(api: Serve
     [
         ({"image": 5}, 'spec.image: Invalid value: "integer": spec.image in body must be of type string: "integer"'),
         ({"image": None}, "spec.image in body must be of type string"),
+        ({"replicas": 2**63}, 'spec.replicas in body must be of type integer: "number"'),
         ({"replicas": 15}, "spec.replicas in body should be less than or equal to 10"),
         ({"replicas": 0}, "spec.replicas in body should be greater than or equal to 1"),
         ({"cronSpec": "* * * *"}, "spec.cronSpec in body should match"),
