@@ -54,7 +54,7 @@ def start_all(
 
 
 def is_ready(url: str) -> bool:
-    """Whether /readyz answers 200: the web process runs, with Postgres, Valkey and migrations behind it."""
+    """Whether /readyz answers 200: the web process runs, with Postgres and migrations behind it."""
     connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=5)
     try:
         connection.request("GET", "/readyz")

@@ -39,6 +39,8 @@ def test_a_redis_that_never_answers_costs_a_request_nothing(web: str) -> None:
             f"{web}/api/2.0/mlflow/runs/create", json={"experiment_id": str(experiment.pk)}, timeout=30
         ),
         lambda: session.get(f"{web}/api/v1/runs/", timeout=30),
+        # Else a load balancer would take every web process away.
+        lambda: session.get(f"{web}/readyz", timeout=30),
     ]
     for ask in asks:
         assert ask().ok, "what the first requests of a process load is not what is measured"
