@@ -5,7 +5,6 @@ import os
 from celery import Celery
 from celery.signals import worker_init
 
-from apps.core.process.heartbeat import WorkerHeartbeat
 from apps.core.work.steps import Crews
 from controlplane.fitness import refuse_unfit_settings
 
@@ -14,6 +13,5 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
 app = Celery("flotilla")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
-app.steps["worker"].add(WorkerHeartbeat)
 app.steps["worker"].add(Crews)
 worker_init.connect(refuse_unfit_settings)

@@ -5,12 +5,10 @@
 
 import asyncio
 import os
+import time
 from pathlib import Path
-from typing import Any
 
-from celery import bootsteps
-
-PERIOD_S = 10.0
+PERIOD_S = 2.0
 
 
 def heartbeat_file() -> Path | None:
@@ -19,25 +17,18 @@ def heartbeat_file() -> Path | None:
     return Path(name) if name else None
 
 
-class WorkerHeartbeat(bootsteps.StartStopStep):
-    """A timer in the worker's own loop, which is the one that could hang."""
+class Heartbeat:
+    """For a loop on a thread, which tells each of its turns: the file is touched every `PERIOD_S` seconds at most."""
 
-    requires = ("celery.worker.components:Timer",)
+    def __init__(self) -> None:
+        self._file = heartbeat_file()
+        self._due = time.monotonic()
 
-    def __init__(self, worker: Any, **kwargs: Any) -> None:
-        super().__init__(worker, **kwargs)
-        self._timer: Any = None
-
-    def start(self, worker: Any) -> None:
-        """Touch the file now and every `PERIOD_S` seconds."""
-        if file := heartbeat_file():
-            file.touch()
-            self._timer = worker.timer.call_repeatedly(PERIOD_S, file.touch)
-
-    def stop(self, worker: Any) -> None:
-        """No more."""
-        if self._timer is not None:
-            self._timer.cancel()
+    def turn(self) -> None:
+        """The loop turns."""
+        if self._file is not None and time.monotonic() >= self._due:
+            self._file.touch()
+            self._due = time.monotonic() + PERIOD_S
 
 
 async def beat(period_s: float = PERIOD_S) -> None:

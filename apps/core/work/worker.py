@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import close_old_connections, connection
 
+from apps.core.process.heartbeat import Heartbeat
 from apps.core.work import contact, gates, kinds, queue, resync
 from apps.core.work.contact import Contact
 from apps.core.work.kinds import Lane
@@ -163,8 +164,12 @@ class Crew:
 
     def _watch(self) -> None:
         freed, asked, busy = 0.0, False, -AWAKE
+        # Not Celery's loop: that stands still while Redis is away, when this one does all the work there is.
+        heartbeat = Heartbeat()
         while not self._stopping:
             pause = LOOK
+            if self._lane is Lane.FLEET:
+                heartbeat.turn()
             try:
                 close_old_connections()
                 if not asked:
