@@ -1,7 +1,8 @@
 """A page offers what its reader may do, and nothing else.
 
 From the overview every link of Flotilla is followed and every form is found, as a viewer, a developer and an admin of a
-busy project: no link leads to "not allowed", and no form, nor anything else that writes, is refused for the role.
+busy project: no link leads to "not allowed" or to what is gone, no address is only a part of a page for who opens it,
+and no form, nor anything else that writes, is refused for the role.
 """
 
 import re
@@ -14,10 +15,12 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 from django.db import transaction
 from django.test import Client
+from django.utils import timezone
 
 from apps.core.models import Project
 from apps.core.states import Role
-from apps.experiments.models import Run
+from apps.deployments.models import Revision
+from apps.experiments.models import RegisteredModel, Run
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -96,6 +99,12 @@ def refused(client: Client, method: str, address: str) -> bool:
     return answer.status_code in {401, 403, 404, 405}
 
 
+def is_part(answer: Any) -> bool:
+    """Whether it is HTML, and no whole page."""
+    html = not answer.streaming and "text/html" in answer.headers.get("Content-Type", "")
+    return html and answer.status_code == 200 and b"<html" not in answer.content
+
+
 @pytest.fixture
 def project() -> Project:
     made = factories.busy_project(size=1)
@@ -104,7 +113,26 @@ def project() -> Project:
         run.experiment, kind="launched", state="Running", spec=run.spec, cluster=made.deployments.get().target.cluster
     )
     factories.run(run.experiment, kind="launched", state="Failed", spec=run.spec)
+    _what_is_gone(made, run)
     return made
+
+
+def _what_is_gone(project: Project, run: Run) -> None:
+    """What pages still speak of after it has gone."""
+    home = project.deployments.get().target.cluster
+    for kind, name in (("Pod", "pod-that-went"), ("Node", "node-that-went"), ("Job", "job-that-went")):
+        where = {"namespace": "" if kind == "Node" else "flotilla-demo", "project": "demo"}
+        factories.event(home, "Killing", "It went.", involved_kind=kind, involved_name=name, **where)
+    factories.pod(home, project, name="pod-of-node-that-went", node_name="node-that-went")
+    deleted = factories.run(run.experiment, name="deleted", deleted_at=timezone.now())
+    factories.run(run.experiment, kind="launched", rerun_of=deleted, spec=run.spec)
+    away = factories.run(run.experiment, kind="launched", spec=run.spec, cluster=None)
+    factories.attempt(away, cluster=None, pods=[{"name": "pod-that-went", "node": "node-that-went"}])
+    model = RegisteredModel.objects.create(project=project, name="of-a-deleted-run")
+    factories.version(model, deleted, alias="champion")
+    went = factories.version(model, run)
+    Revision.objects.filter(deployment__project=project).update(model_version=went)
+    went.delete()
 
 
 def offered(client: Client) -> tuple[list[str], set[tuple[str, str]], list[str]]:
@@ -114,6 +142,10 @@ def offered(client: Client) -> tuple[list[str], set[tuple[str, str]], list[str]]
         pages.append(page.url)
         if answer.status_code in {401, 403, 404}:
             wrong.append(f"{page.url} is linked and answers {answer.status_code}")
+        # A page's own parts differ by `?part=` alone: one of them stands for all.
+        for address in [page.url] if is_part(answer) else sorted(link for link in page.links if "part=" in link)[:1]:
+            if is_part(client.get(address, follow=True, headers={"Accept": "text/html"})):
+                wrong.append(f"{address} is a part of a page also for who opens it")
         if answer.status_code == 200 and not answer.streaming and "curl -X POST" in answer.content.decode():
             writes.add(("curl", page.url))
         for method, address in page.writes - writes:

@@ -174,3 +174,17 @@ def test_the_rail_renews_itself_for_the_same_project_and_page(client: Client, pr
     html = client.get("/_rail?at=clusters&project=demo").content.decode()
     assert re.search(r'<a href="/clusters/" aria-current="page"', html)
     assert client.get("/_rail?at=clusters&project=theirs").status_code == 404
+
+
+def test_who_opens_a_part_comes_to_its_page_with_the_span_kept(client: Client, project: Project) -> None:
+    address = "/clusters/demo-cluster/usage/?span=24h"
+    answer = client.get(address, headers={"Accept": "text/html"})
+    assert (answer.status_code, answer["Location"]) == (302, "/clusters/demo-cluster/?span=24h")
+    assert f'hx-get="{address}"' in client.get(answer["Location"]).content.decode()
+
+
+def test_a_page_whose_session_has_ended_signs_in_and_comes_back(project: Project) -> None:
+    headers = {"HX-Request": "true", "HX-Current-URL": "http://elsewhere.example/p/demo/?a=1"}
+    answer = Client().get("/p/demo/?part=tiles", headers=headers)
+    assert (answer.status_code, answer["HX-Redirect"]) == (401, "/login/?next=/p/demo/%3Fa%3D1")
+    assert Client().get("/p/demo/?part=tiles", headers={"HX-Request": "true"})["HX-Redirect"] == "/login/"

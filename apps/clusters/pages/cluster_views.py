@@ -16,6 +16,7 @@ from apps.clusters.observed import verdicts
 from apps.clusters.observed.conditions import shown
 from apps.clusters.pages import fleet, nodes
 from apps.clusters.pages.urlparams import Labels, address, kept
+from apps.clusters.pages.usage_views import card_address
 from apps.clusters.selectors import squares
 from apps.clusters.selectors.explain import explain_pods, explain_worst
 from apps.clusters.selectors.pods import PodView, as_squares, pods_on
@@ -62,7 +63,7 @@ def cluster_detail(request: PageRequest, name: str) -> HttpResponse:
     if part in {"", "events"}:
         context |= _events(request, cluster)
     if not part:
-        context |= _lazily(cluster)
+        context |= _lazily(request, cluster)
     return render_page(request, "clusters/detail.html", context)
 
 
@@ -82,7 +83,7 @@ def node_detail(request: PageRequest, name: str, node: str) -> HttpResponse:
         "taints": [verdicts.taint_text(taint) for taint in row.node.taints],
         "takes": verdicts.new_pods(row.node.schedulable, row.node.taints),
         "lines": nodes.lines(row),
-        "usage_url": nav.link("clusters:node-usage", cluster.name, node),
+        "usage_url": card_address(request, "clusters:node-usage", cluster.name, node),
     }
     if part in {"", "pods"}:
         views = selectors.pod_views(pods_on(cluster, node), cluster, request.principal)
@@ -203,7 +204,9 @@ def _events(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
     }
 
 
-def _lazily(cluster: Cluster) -> dict[str, str]:
+def _lazily(request: PageRequest, cluster: Cluster) -> dict[str, str]:
     """The addresses of parts that a page fetches after itself, where they are installed."""
-    names = {"usage_url": "clusters:usage", "namespaces_url": "clusters:namespaces"}
-    return {key: nav.link(name, cluster.name) for key, name in names.items()}
+    return {
+        "usage_url": card_address(request, "clusters:usage", cluster.name),
+        "namespaces_url": nav.link("clusters:namespaces", cluster.name),
+    }

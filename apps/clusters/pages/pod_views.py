@@ -13,6 +13,7 @@ from apps.clusters import logs, selectors
 from apps.clusters.models import Pod
 from apps.clusters.observed.owners import owner_of
 from apps.clusters.observed.values import moment
+from apps.clusters.pages.usage_views import card_address
 from apps.clusters.selectors.explain import explain_pod
 from apps.clusters.selectors.visibility import visibility_of
 from apps.clusters.why.containers import signal_name
@@ -59,7 +60,7 @@ def pod_detail(request: PageRequest, name: str, namespace: str, pod: str) -> Htt
         "cluster": cluster,
         "state": selectors.state_word(observed),
         "stale": not selectors.is_current(cluster),
-        "usage_url": nav.link("clusters:pod-usage", cluster.name, namespace, pod),
+        "usage_url": card_address(request, "clusters:pod-usage", cluster.name, namespace, pod),
     }
     if part in {"", "facts"} and observed.node_name and selectors.has_node(cluster, observed.node_name):
         context["node_url"] = nav.link("clusters:node", cluster.name, observed.node_name)

@@ -14,6 +14,7 @@ from apps.clusters.usage.consumption import ORDERS, Consumption, hours_between, 
 from apps.clusters.usage.history import Curve, Span
 from apps.clusters.usage.spending import By, Period, Spending, spending
 from apps.core.errors import Missing
+from apps.core.pages import nav
 from apps.core.pages.addresses import own_address
 from apps.core.pages.base import PageRequest, page, render_page
 from apps.core.pages.overview import Capacity, Tile
@@ -54,7 +55,7 @@ def fleet_usage(request: PageRequest) -> HttpResponse:
 
 
 @require_GET
-@page
+@page(part_of="clusters:detail")
 def cluster_usage(request: PageRequest, name: str) -> HttpResponse:
     """The card of a cluster's CPU, memory and GPUs over time."""
     cluster = selectors.cluster_or_404(request.principal, name)
@@ -62,7 +63,7 @@ def cluster_usage(request: PageRequest, name: str) -> HttpResponse:
 
 
 @require_GET
-@page
+@page(part_of="clusters:node")
 def node_usage(request: PageRequest, name: str, node: str) -> HttpResponse:
     """The charts of one node."""
     cluster = selectors.cluster_or_404(request.principal, name)
@@ -73,7 +74,7 @@ def node_usage(request: PageRequest, name: str, node: str) -> HttpResponse:
 
 
 @require_GET
-@page
+@page(part_of="clusters:pod")
 def pod_usage(request: PageRequest, name: str, namespace: str, pod: str) -> HttpResponse:
     """The charts of one pod, for people who may see it."""
     observed = selectors.pod_or_404(request.principal, name, namespace, pod)
@@ -82,7 +83,7 @@ def pod_usage(request: PageRequest, name: str, namespace: str, pod: str) -> Http
 
 
 @require_GET
-@page
+@page(part_of="clusters:detail")
 def cluster_namespaces(request: PageRequest, name: str) -> HttpResponse:
     """The card of a cluster's namespaces by what they hold and use."""
     cluster = selectors.cluster_or_404(request.principal, name)
@@ -94,6 +95,12 @@ def cluster_namespaces(request: PageRequest, name: str) -> HttpResponse:
         "largest_memory": max((max(row.asked_memory_b, row.used_memory_b or 0) for row in rows), default=0),
     }
     return _fragment(request, cluster, "clusters/usage_namespaces.html", context)
+
+
+def card_address(request: HttpRequest, url_name: str, *args: str) -> str:
+    """The address of a card of curves for the page that fetches it, with the span that the page was asked for."""
+    address, span = nav.link(url_name, *args), _word(Span, request, "span", Span.HOUR)
+    return f"{address}?span={span.value}" if address and span is not Span.HOUR else address
 
 
 def _card(request: HttpRequest, cluster: Cluster, read: Callable[[Span], Curve], *, subject: str) -> HttpResponse:

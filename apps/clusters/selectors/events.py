@@ -1,6 +1,6 @@
 """Events as a viewer may see them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -85,22 +85,41 @@ def event_choices(events: QuerySet[KubeEvent]) -> dict[str, list[str]]:
 
 
 def event_views(events: Iterable[KubeEvent], sight: Visibility, cluster: str = "") -> list[EventView]:
-    """Events as somebody with `sight` may see them; with links where the name of their `cluster` is given."""
+    """Events as somebody with `sight` may see them; with links where the name of their `cluster` is given.
+
+    An event outlives what it speaks of: it has a link only where that has a page. Two queries at most.
+    """
+    shown = list(events)
+    told = {event.pk for event in shown if sight.allows(event.project) or is_of_node(event)}
+    pages = _pages_of([event for event in shown if event.pk in told], sight, cluster) if cluster else {}
     return [
-        EventView(event.reason, event.type, event.last_at, event, _page_of(event, cluster))
-        if sight.allows(event.project) or is_of_node(event)
+        EventView(event.reason, event.type, event.last_at, event, pages.get(event.pk, ""))
+        if event.pk in told
         else EventView(event.reason, event.type, event.last_at)
-        for event in events
+        for event in shown
     ]
 
 
-def _page_of(event: KubeEvent, cluster: str) -> str:
+def _pages_of(events: Sequence[KubeEvent], sight: Visibility, cluster: str) -> dict[int, str]:
+    """The page of the pod or node that an event speaks of, by the event's primary key."""
+    pods = {event.pk: (event.namespace, event.involved_name) for event in events if event.involved_kind == "Pod"}
+    nodes = {event.pk: event.involved_name for event in events if is_of_node(event)}
+    there = set(_pods_with_page(cluster, set(pods.values()), sight)) if pods else set()
+    named = Node.objects.filter(cluster__name=cluster, name__in=set(nodes.values()))
+    known = set(named.values_list("name", flat=True)) if nodes else set()
     # A name that no cluster should have makes no link, and must not break the page.
-    if cluster and event.involved_kind == "Pod":
-        return nav.link("clusters:pod", cluster, event.namespace, event.involved_name)
-    if cluster and is_of_node(event):
-        return nav.link("clusters:node", cluster, event.involved_name)
-    return ""
+    links = {pk: nav.link("clusters:pod", cluster, *place) for pk, place in pods.items() if place in there}
+    return links | {pk: nav.link("clusters:node", cluster, name) for pk, name in nodes.items() if name in known}
+
+
+def _pods_with_page(cluster: str, places: set[tuple[str, str]], sight: Visibility) -> Iterable[tuple[str, str]]:
+    rows = Pod.objects.filter(
+        cluster__name=cluster,
+        namespace__in={namespace for namespace, _ in places},
+        name__in={name for _, name in places},
+    )
+    rows = rows if sight.everything else rows.filter(project__in=sight.projects)
+    return rows.order_by().values_list("namespace", "name").distinct()
 
 
 def is_of_node(event: KubeEvent) -> bool:

@@ -3,18 +3,23 @@
 import functools
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, overload
+from urllib.parse import urlsplit, urlunsplit
 
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.template import TemplateDoesNotExist
+from django.urls import NoReverseMatch, reverse
 
 from apps.core.access import Principal, principal_of, project_or_404
 from apps.core.errors import Missing
 from apps.core.models import Project
+from apps.core.pages.addresses import own_address
 from apps.core.states import Role
 
 P = ParamSpec("P")
+# What a browser accepts that goes to an address; a script that fetches a part accepts anything.
+_HTML = "text/html"
 
 
 class PageRequest(HttpRequest):
@@ -31,12 +36,18 @@ View = Callable[Concatenate[PageRequest, P], HttpResponseBase]
 @overload
 def page(view: View[P]) -> Shown: ...
 @overload
-def page(*, at_least: Role = Role.VIEWER, writes: Role | None = None) -> Callable[[View[P]], Shown]: ...
-def page(view: View[P] | None = None, *, at_least: Role = Role.VIEWER, writes: Role | None = None) -> Any:
+def page(
+    *, at_least: Role = Role.VIEWER, writes: Role | None = None, part_of: str = ""
+) -> Callable[[View[P]], Shown]: ...
+def page(
+    view: View[P] | None = None, *, at_least: Role = Role.VIEWER, writes: Role | None = None, part_of: str = ""
+) -> Any:
     """Decorate a view: sign-in needed; a `project` in the URL is checked with role `at_least`.
 
     POST, PUT, PATCH and DELETE need `writes` (a developer, unless told otherwise). The view receives the Project
-    in place of its name.
+    in place of its name. Who opens a part of a page by its own address is sent to the page: the same address without
+    `?part=`, or `part_of`, the name of the URL whose page fetches what this view answers; its parameters are the first
+    of the view's own.
     """
 
     def decorate(inner: View[P]) -> Callable[..., HttpResponseBase]:
@@ -45,8 +56,10 @@ def page(view: View[P] | None = None, *, at_least: Role = Role.VIEWER, writes: R
             request.principal = principal_of(request)
             if not request.principal.is_authenticated:
                 if request.headers.get("HX-Request"):
-                    return HttpResponse(status=401, headers={"HX-Redirect": "/login/"})
+                    return HttpResponse(status=401, headers={"HX-Redirect": _login_and_back(request)})
                 return redirect_to_login(request.get_full_path())
+            if _is_opened(request) and (part_of or request.GET.get("part")):
+                return redirect(_whole_page(request, part_of, kwargs))
             request.project = None
             if "project" in kwargs:
                 safe = request.method in {"GET", "HEAD", "OPTIONS"}
@@ -58,6 +71,38 @@ def page(view: View[P] | None = None, *, at_least: Role = Role.VIEWER, writes: R
         return wrapped
 
     return decorate(view) if view is not None else decorate
+
+
+def _login_and_back(request: HttpRequest) -> str:
+    """The address that signs in and leads back to the page that fetches something."""
+    at = urlsplit(request.headers.get("HX-Current-URL", ""))
+    back = urlunsplit(("", "", at.path, at.query, ""))
+    return redirect_to_login(back).url if back else reverse("core:login")
+
+
+def _is_opened(request: HttpRequest) -> bool:
+    """Whether a browser goes to the address (by hand, from history, after signing in), and no page fetches it."""
+    return (
+        request.method == "GET" and not request.headers.get("HX-Request") and _HTML in request.headers.get("Accept", "")
+    )
+
+
+def _whole_page(request: HttpRequest, part_of: str, kwargs: dict[str, Any]) -> str:
+    """The address of the page that shows this part."""
+    rest = request.GET.copy()
+    rest.pop("part", None)
+    if not part_of:
+        return own_address(request, rest)
+    names = list(kwargs)
+    while True:
+        try:
+            address = reverse(part_of, kwargs={name: kwargs[name] for name in names})
+        except NoReverseMatch:
+            if not names:
+                raise
+            names.pop()
+        else:
+            return f"{address}?{rest.urlencode()}" if rest else address
 
 
 def shown_at(request: HttpRequest, url: str) -> None:

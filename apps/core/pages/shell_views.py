@@ -41,7 +41,7 @@ def overview(request: PageRequest, project: Project) -> HttpResponse:
     return render_page(request, "core/overview.html", context)
 
 
-@page
+@page(part_of="core:home")
 def rail(request: PageRequest) -> HttpResponse:
     """The entries of the rail afresh, for a page that stays open: `at` is the lit one."""
     name = request.GET.get("project", "")

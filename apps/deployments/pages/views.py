@@ -185,7 +185,7 @@ def ask(request: PageRequest, project: Project, name: str) -> HttpResponse:
     return render(request, "deployments/answer.html", context)
 
 
-@page
+@page(part_of="deployments:detail")
 @require_safe
 def example(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """The text box of predictions, with an example that the model itself describes."""
