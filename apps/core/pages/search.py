@@ -3,6 +3,7 @@
 `register("run", find_runs)` from AppConfig.ready(), where `find_runs(principal, query, limit)` returns Hits.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from apps.core.access import Principal, visible_projects
 
 MIN_LENGTH = 2
 PER_KIND = 6
+PER_KIND_ON_PAGE = 50
 # Icons by kind. Equal hits are listed in this order: objects that people named before those that were generated.
 ICONS = {
     "project": "folder",
@@ -48,6 +50,11 @@ _providers: dict[str, Provider] = {}
 def register(kind: str, provider: Provider) -> None:
     """Let `provider` answer for `kind`."""
     _providers[kind] = provider
+
+
+def is_full(hits: list[Hit], per_kind: int) -> bool:
+    """Whether there may be more of a kind than were looked for."""
+    return any(count >= per_kind for count in Counter(hit.kind for hit in hits).values())
 
 
 def find(principal: Principal, query: str, *, per_kind: int = PER_KIND) -> list[Hit]:

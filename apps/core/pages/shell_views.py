@@ -56,9 +56,14 @@ def rail(request: PageRequest) -> HttpResponse:
 def search(request: PageRequest) -> HttpResponse:
     """Everything by name: a page, and with `?part=hits` the list below the search box."""
     query = request.GET.get("q", "")[:100]
-    per_kind = finder.PER_KIND if request.GET.get("part") else 50
+    per_kind = finder.PER_KIND if request.GET.get("part") else finder.PER_KIND_ON_PAGE
     hits = finder.find(request.principal, query, per_kind=per_kind)
-    context = {"q": query, "hits": hits, "short": len(query.strip()) < finder.MIN_LENGTH}
+    context = {
+        "q": query,
+        "hits": hits,
+        "more": finder.is_full(hits, per_kind),
+        "short": len(query.strip()) < finder.MIN_LENGTH,
+    }
     return render_page(request, "core/search.html", context)
 
 
