@@ -66,6 +66,7 @@ def _reach(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
     current = answer["outcome"] if answer and not answer["outdated"] else ""
     return {
         "reach": answer,
+        "away": services.is_away(cluster),
         "unreached": current in reach.UNREACHED or bool(advice and current != reach.Outcome.REACHED),
         "reach_image": settings.REACH_IMAGE,
         "public_url": settings.PUBLIC_URL,
