@@ -18,6 +18,12 @@ class LoginForm(AuthenticationForm):
     # Seconds until the next try, where there were too many.
     wait = 0.0
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Say what was wrong in our own words."""
+        super().__init__(*args, **kwargs)
+        wrong = "Name and password do not match. Both tell capital letters from small ones."
+        self.error_messages = {**self.error_messages, "invalid_login": wrong}
+
     def clean(self) -> dict[str, Any]:
         """Count the try before the password is looked at, so that many at once gain nothing."""
         name = str(self.cleaned_data.get("username") or "")
