@@ -28,7 +28,7 @@ from django.db.models.functions import Cast, Coalesce, Concat, Least, RowNumber
 from django.urls import reverse
 
 from apps.clusters.manifests import DEPLOYMENT, PART_OF
-from apps.clusters.models import Cluster, KubeEvent, Pod, Workload
+from apps.clusters.models import KubeEvent, Pod, Workload
 from apps.clusters.observed.owners import Owner
 from apps.clusters.selectors import unlisted
 from apps.clusters.usage.workloads import Maker
@@ -296,11 +296,6 @@ def users_of_versions(versions: Collection[int]) -> list[str]:
         f"deployment {row.name} ({row.ready_replicas} of {row.wanted_replicas} replicas ready)"
         for row in rows.order_by("name")
     ]
-
-
-def cluster_names() -> list[str]:
-    """The clusters that targets may name."""
-    return list(Cluster.objects.order_by("name").values_list("name", flat=True))
 
 
 def last_spec(project: Project, model: str) -> dict[str, Any] | None:

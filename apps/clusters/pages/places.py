@@ -1,14 +1,14 @@
-"""Where a run may go: the clusters for the launch form, healthy ones first, each with its state and free room."""
+"""Where a run or a deployment may go: the clusters for a form, healthy ones first, with their state and free room."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from apps.clusters.models import Cluster
+from apps.clusters.quantities.sizes import GPU
 from apps.clusters.selectors import ClusterRow, Free, free_room, with_sums
 from apps.clusters.selectors.free import NOTHING
 from apps.clusters.states import ClusterState
 from apps.core.text.wording import bytes_text, cpu_text
-from apps.experiments.manifests import GPU
 
 _ORDER = (ClusterState.HEALTHY, ClusterState.DEGRADED, ClusterState.PENDING, ClusterState.UNREACHABLE)
 

@@ -1,6 +1,7 @@
 """The template tags of every page: status, icon, ages, bars, pods, empty states, formats. See docs/frontend.md."""
 
 import functools
+import re
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any
@@ -323,6 +324,18 @@ def navigation(context: Context) -> dict[str, Any]:
     request: HttpRequest = context["request"]
     project = (context.get("shell") or {}).get("project")
     return nav.context(principal_of(request), project, nav.active_of(request))
+
+
+@register.filter
+def breakable(path: str) -> SafeString:
+    """The path of a field, which may be broken before its dots and brackets rather than within a word."""
+    return format_html_join(mark_safe("<wbr>"), "{}", ((part,) for part in re.split(r"(?=[.\[])", path)))
+
+
+@register.simple_tag
+def go_to() -> tuple[nav.Item, ...]:
+    """The places that "g" and a letter go to."""
+    return nav.ITEMS
 
 
 @register.simple_tag(takes_context=True)

@@ -6,6 +6,7 @@ from django import forms
 
 from apps.clusters import podoptions
 from apps.clusters.pages.optionfields import PodOptionsForm, initial_of
+from apps.clusters.pages.places import places
 from apps.core.models import Project
 from apps.core.pages.formfields import amount, gpus
 from apps.core.pages.formtext import pairs, words
@@ -139,4 +140,4 @@ class TargetForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["cluster"].choices = [(name, name) for name in selectors.cluster_names()]  # type: ignore[attr-defined]
+        self.fields["cluster"].choices = [(place.name, place.text) for place in places()]  # type: ignore[attr-defined]

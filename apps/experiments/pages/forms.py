@@ -6,11 +6,11 @@ from typing import Any
 from django import forms
 
 from apps.clusters.pages.optionfields import PodOptionsForm, initial_of
+from apps.clusters.pages.places import Place
 from apps.core.pages.formfields import SHORT, amount, gpus
 from apps.core.pages.formtext import as_lines, pairs
 from apps.experiments.commands import Way, fields_of, of_spec
 from apps.experiments.models import Run
-from apps.experiments.pages.places import Place
 from apps.experiments.services.launching import default_name
 from apps.experiments.specs import MAX_RETRIES, MAX_TEXT, MAX_WORKERS
 

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from apps.clusters import logs
+from apps.clusters.pages.places import places
 from apps.clusters.podoptions import words
 from apps.core.access import may
 from apps.core.errors import Conflict, FlotillaError, Missing
@@ -26,7 +27,6 @@ from apps.experiments.models import Run
 from apps.experiments.pages import panels
 from apps.experiments.pages.forms import LaunchForm, RegisterForm, filled_in
 from apps.experiments.pages.lists import by_name
-from apps.experiments.pages.places import places
 from apps.experiments.states import UNSETTLED, RunKind, RunState
 
 PER_PAGE = 50

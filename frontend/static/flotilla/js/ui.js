@@ -89,23 +89,27 @@ document.addEventListener("click", (event) => {
 });
 
 // Resolves to whether the person said yes. `about` holds title, text, yes and an optional word to type.
-function confirmed(about) {
+function confirmed(about, text) {
   const dialog = document.getElementById("confirm-dialog");
   const typed = dialog.querySelector("[data-confirm-typed]");
   const input = typed.querySelector("input");
   const yes = dialog.querySelector("[data-confirm-yes]");
-  dialog.querySelector("h2").textContent = about.title || "Are you sure?";
-  dialog.querySelector("[data-confirm-text]").textContent = about.text || "";
-  dialog.querySelector("[data-confirm-word]").textContent = about.word || "";
-  yes.textContent = about.yes || "Go on";
-  typed.hidden = !about.word;
+  // What can be taken back is not red.
+  const mild = about.confirmMild !== undefined;
+  dialog.querySelector("h2").textContent = about.confirmTitle || "Are you sure?";
+  dialog.querySelector("[data-confirm-text]").textContent = text || "";
+  dialog.querySelector("[data-confirm-word]").textContent = about.confirmWord || "";
+  yes.textContent = about.confirmYes || "Go on";
+  yes.classList.toggle("danger", !mild);
+  dialog.querySelector("[data-confirm-no]").textContent = mild ? "Cancel" : "Keep it";
+  typed.hidden = !about.confirmWord;
   input.value = "";
-  const check = () => { yes.disabled = Boolean(about.word) && input.value.trim() !== about.word; };
+  const check = () => { yes.disabled = Boolean(about.confirmWord) && input.value.trim() !== about.confirmWord; };
   check();
   input.oninput = check;
   dialog.returnValue = "no";
   dialog.showModal();
-  if (about.word) input.focus();
+  if (about.confirmWord) input.focus();
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
   });
@@ -128,7 +132,7 @@ document.addEventListener("submit", async (event) => {
     event.stopImmediatePropagation();
     const from = event.submitter?.dataset.confirm !== undefined ? event.submitter.dataset : form.dataset;
     const submitter = event.submitter;
-    const said = await confirmed({ title: from.confirmTitle, text: from.confirm, yes: from.confirmYes, word: from.confirmWord });
+    const said = await confirmed(from, from.confirm);
     if (!said) return;
     agreed.add(form);
     form.requestSubmit(submitter);
@@ -142,8 +146,7 @@ window.addEventListener("pageshow", () => document.querySelectorAll("form.busy")
 document.addEventListener("htmx:confirm", async (event) => {
   if (!event.detail.question) return;
   event.preventDefault();
-  const from = event.detail.elt.dataset;
-  const said = await confirmed({ title: from.confirmTitle, text: event.detail.question, yes: from.confirmYes, word: from.confirmWord });
+  const said = await confirmed(event.detail.elt.dataset, event.detail.question);
   if (said) event.detail.issueRequest(true);
 });
 
