@@ -105,6 +105,14 @@ def is_part(answer: Any) -> bool:
     return html and answer.status_code == 200 and b"<html" not in answer.content
 
 
+def bare_parts(client: Client, page: Page, answer: Any) -> Iterator[str]:
+    """The addresses that lead who opens them to no whole page: the page's, and one of its parts, which differ by
+    `?part=` alone."""
+    for address in [page.url] if is_part(answer) else sorted(link for link in page.links if "part=" in link)[:1]:
+        if is_part(client.get(address, follow=True, headers={"Accept": "text/html"})):
+            yield address
+
+
 @pytest.fixture
 def project() -> Project:
     made = factories.busy_project(size=1)
@@ -142,10 +150,7 @@ def offered(client: Client) -> tuple[list[str], set[tuple[str, str]], list[str]]
         pages.append(page.url)
         if answer.status_code in {401, 403, 404}:
             wrong.append(f"{page.url} is linked and answers {answer.status_code}")
-        # A page's own parts differ by `?part=` alone: one of them stands for all.
-        for address in [page.url] if is_part(answer) else sorted(link for link in page.links if "part=" in link)[:1]:
-            if is_part(client.get(address, follow=True, headers={"Accept": "text/html"})):
-                wrong.append(f"{address} is a part of a page also for who opens it")
+        wrong += [f"{part} is a part of a page also for who opens it" for part in bare_parts(client, page, answer)]
         if answer.status_code == 200 and not answer.streaming and "curl -X POST" in answer.content.decode():
             writes.add(("curl", page.url))
         for method, address in page.writes - writes:
