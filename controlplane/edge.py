@@ -95,21 +95,27 @@ class Edge:
 
         chunks = self._rest(environ, start_response)
         close: Callable[[], None] = getattr(chunks, "close", lambda: None)
+        is_head = environ["REQUEST_METHOD"] == "HEAD"
         try:
             rest = iter(chunks)
-            body, more = read_part(rest)
+            # A HEAD gets no body: of what tells its length itself nothing is read, of the rest no more than a part.
+            body, more = (b"", False) if is_head and said and _tells_length(said[-1][1]) else read_part(rest)
         except BaseException:
             close()
             raise
         status, headers = said[-1]
-        if more:
+        if more and not is_head:
             # Whichever thread sends the rest, this one's database connection goes back to the pool now.
             close_old_connections()
             return Answer(status, headers, body, rest, close)
         close()
-        if status >= 200 and status not in (204, 304) and not any(name == b"content-length" for name, _ in headers):
+        if status >= 200 and status not in (204, 304) and not more and not _tells_length(headers):
             headers.append((b"content-length", str(len(body)).encode()))
-        return Answer(status, headers, body, None, lambda: None)
+        return Answer(status, headers, b"" if is_head else body, None, lambda: None)
+
+
+def _tells_length(headers: list[tuple[bytes, bytes]]) -> bool:
+    return any(name == b"content-length" for name, _ in headers)
 
 
 class Incoming(io.RawIOBase):

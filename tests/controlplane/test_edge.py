@@ -230,12 +230,12 @@ def test_a_file_that_turns_out_too_large_is_413_whatever_the_view_makes_of_it() 
 class Long:
     """An answer of parts, which counts those that were read."""
 
-    def __init__(self, parts: int) -> None:
+    def __init__(self, parts: int, headers: list[tuple[str, str]] | None = None) -> None:
         self.read, self.closed = 0, False
-        self._parts = parts
+        self._parts, self._headers = parts, headers or []
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> "Long":
-        start_response("200 OK", [])
+        start_response("200 OK", self._headers)
         return self
 
     def __iter__(self) -> Iterator[bytes]:
@@ -260,6 +260,26 @@ def test_a_long_answer_is_sent_as_it_is_read() -> None:
         assert len(wire.body) == 5 * edge.PART_BYTES
         assert read_when_sent == [1, 1, 2, 3, 4, 5, 5], "more was read than had been sent"
         assert answer.closed
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    ("parts", "length", "read", "told"),
+    [
+        (1_000_000, b"7340032", 0, b"7340032"),
+        (1_000_000, b"", 1, None),
+        (0, b"", 0, b"0"),
+    ],
+)
+def test_a_head_reads_no_file_and_tells_what_a_get_would(
+    parts: int, length: bytes, read: int, told: bytes | None
+) -> None:
+    async def work() -> None:
+        answer, wire = Long(parts, [("Content-Length", length.decode())] if length else []), Wire(b"")
+        await served(answer)(scope(method="HEAD"), wire.receive, wire.send)
+        assert (wire.status, wire.body, answer.read, answer.closed) == (200, b"", read, True)
+        assert dict(wire.got[0]["headers"]).get(b"content-length") == told
 
     run(work)
 
