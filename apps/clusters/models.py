@@ -155,6 +155,7 @@ class Node(models.Model):
     message = models.TextField(blank=True)
     allocatable_cpu_m = models.BigIntegerField(default=0)
     allocatable_memory_b = models.BigIntegerField(default=0)
+    # Whole GPUs of all makes, for sums and sorting; slices and shares are none of them.
     allocatable_gpu = models.IntegerField(default=0)
     # By resource name, as the scheduler counts them: {"nvidia.com/gpu": 8, "nvidia.com/mig-1g.5gb": 7}.
     allocatable_gpus = models.JSONField(default=dict)

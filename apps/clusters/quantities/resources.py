@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from apps.clusters.quantities.gpus import is_whole
 from kubevalues import quantities
 
 Object = Mapping[str, Any]
@@ -15,7 +16,7 @@ BIGINT, INT = 2**63 - 1, 2**31 - 1
 
 
 def pod_requests(spec: Object) -> dict[str, int]:
-    """What the scheduler reserves for a pod: cpu in millicores, memory in bytes, gpu.
+    """What the scheduler reserves for a pod: cpu in millicores, memory in bytes, whole GPUs.
 
     What the pod asks for as a whole holds instead of what its containers do; the overhead is added to either.
     https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/#pod-level-resource-specification
@@ -48,8 +49,8 @@ def reserved(spec: Object, read: Callable[[Mapping[str, Any]], dict[str, int]]) 
 
 
 def resources(quantities_by_name: Mapping[str, Any]) -> dict[str, int]:
-    """cpu in millicores, memory in bytes and the number of GPUs of any make."""
-    total = sum(amount(value) for name, value in quantities_by_name.items() if _is_gpu(str(name)))
+    """cpu in millicores, memory in bytes and the number of whole GPUs of any make; slices are in `gpus` alone."""
+    total = sum(amount(value) for name, value in quantities_by_name.items() if is_whole(str(name)))
     return {
         "cpu": millicores(quantities_by_name.get("cpu")),
         "memory": amount(quantities_by_name.get("memory")),

@@ -1,10 +1,14 @@
+import importlib
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.db import connection
 
+from apps.clusters.models import Node, Pod
 from apps.clusters.observed import rows
 from apps.clusters.quantities import gpus, resources
+from tests import factories
 from tests.clusters import fakeapi
 
 NOW = datetime(2026, 11, 23, 14, tzinfo=UTC)
@@ -136,10 +140,42 @@ def test_a_zero_time_is_kept_nowhere() -> None:
     assert "1970" not in f"{row}{rows.workload_row('Job', job, NOW)}"
 
 
-def test_gpus_of_any_make_count() -> None:
+GPUS = [
+    ({"nvidia.com/gpu": "8"}, 8),
+    ({"amd.com/gpu": "2", "nvidia.com/gpu": "1", "gpu.intel.com/i915": "4", "example.com/gpus": "9"}, 7),
+    ({"nvidia.com/gpu": "2", "nvidia.com/mig-1g.5gb": "14", "nvidia.com/gpu.shared": "8"}, 2),
+    ({"nvidia.com/mig-1g.5gb": "7", "nvidia.com/mig-3g.20gb": "1"}, 0),
+]
+
+
+@pytest.mark.parametrize(("amounts", "whole"), GPUS)
+def test_the_number_of_gpus_is_that_of_whole_ones_of_any_make(amounts: dict[str, str], whole: int) -> None:
+    """Nodes are sorted, and the history and what a project costs are summed, by this number."""
     node = fakeapi.node("n")
-    node["status"]["allocatable"] |= {"amd.com/gpu": "2", "nvidia.com/mig-1g.5gb": "3", "example.com/gpus": "9"}
-    assert rows.node_row(node, NOW)["allocatable_gpu"] == 5
+    node["status"]["allocatable"] |= amounts
+    assert rows.node_row(node, NOW)["allocatable_gpu"] == whole
+    pod = fakeapi.pod("p")
+    pod["spec"] |= {"containers": [asks(limits=amounts)], "overhead": {}}
+    assert rows.pod_row(pod, NOW)["requests_gpu"] == whole
+
+
+@pytest.mark.django_db
+def test_rows_that_were_counted_with_their_slices_are_counted_anew() -> None:
+    home = factories.cluster("home", nodes=len(GPUS))
+    kinds = [resources.gpus(amounts) for amounts, _ in GPUS]
+    nodes = list(Node.objects.filter(cluster=home).order_by("name"))
+    for node, by_kind in zip(nodes, kinds, strict=True):
+        Node.objects.filter(pk=node.pk).update(allocatable_gpus=by_kind, allocatable_gpu=sum(by_kind.values()))
+        asked = {"requests_gpus": by_kind, "requests_gpu": sum(by_kind.values())}
+        factories.pod(home, None, name=f"pod-of-{node.name}", **asked)
+    migration = importlib.import_module("apps.clusters.migrations.0012_whole_gpus").Migration
+    with connection.cursor() as cursor:
+        for statement in migration.operations[0].sql:
+            cursor.execute(statement)
+    whole = [number for _, number in GPUS]
+    assert list(Node.objects.filter(cluster=home).order_by("name").values_list("allocatable_gpu", flat=True)) == whole
+    ours = Pod.objects.filter(cluster=home, name__startswith="pod-of-").order_by("name")
+    assert list(ours.values_list("requests_gpu", flat=True)) == whole
 
 
 def test_events_of_both_apis_are_read() -> None:
