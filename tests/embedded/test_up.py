@@ -6,7 +6,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -137,9 +136,7 @@ def test_ctrl_c_and_kill_9_leave_nothing_running_and_the_next_start_finds_everyt
     root, credentials = stack.data.root, stack.credentials
     stack.api.send("POST", "/api/v1/projects", {"name": "kept"})
 
-    began = time.monotonic()
     assert stack.stop() == 0
-    assert time.monotonic() - began < 15
     assert processes_of(root) == {}
     assert not stack.data.status.exists()
 

@@ -101,9 +101,7 @@ def test_logs_follow_until_the_end(kubectl: Kubectl) -> None:
     script = "for i in 1 2 3; do echo line $i; sleep 0.5; done"
     kubectl("apply", "-f", "-", stdin=json.dumps(pod("p", "sh", "-c", script)))
     kubectl("wait", "--for=jsonpath={.status.phase}=Running", "pod/p", "--timeout=60s")
-    began = time.monotonic()
     assert kubectl("logs", "-f", "p") == "line 1\nline 2\nline 3\n"
-    assert time.monotonic() - began < 30
     assert kubectl("logs", "p", "--tail=1") == "line 3\n"
     kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/p", "--timeout=60s")
     assert "not found" in kubectl("logs", "missing", check=False)

@@ -24,10 +24,8 @@ pytestmark = pytest.mark.real_process
 
 def test_a_pod_runs_with_its_own_address_directory_and_log() -> None:
     async def story(side: Side) -> None:
-        began = time.monotonic()
         side.run("a", "sh", "-c", "echo hello from $HOST; pwd; hostname > own.txt; sleep 60")
         await side.until(lambda: "running" in side.state("a"))
-        assert time.monotonic() - began < 5  # a back-off would be 10 s
         status = side.pod("a")["status"]
         assert status["phase"] == "Running"
         assert status["podIP"].startswith("127.")
@@ -65,10 +63,9 @@ def test_a_killed_container_restarts_at_once_then_backs_off() -> None:
         side.run("web", "sh", "-c", "echo run; sleep 60", policy="Always")
         await side.until(lambda: "running" in side.state("web"))
         await side.until(lambda: "run" in side.log("web"))
-        began = time.monotonic()
         os.kill(side.pid("web"), signal.SIGKILL)
         await side.until(lambda: side.container("web")["restartCount"] == 1 and "running" in side.state("web"))
-        assert time.monotonic() - began < 5  # a back-off would be 10 s
+        assert "BackOff" not in side.reasons("web"), "the first time it is started at once"
         last = side.container("web")["lastState"]["terminated"]
         assert (last["exitCode"], last["reason"]) == (137, "Error")
         assert side.log("web", previous=True).endswith("run\n")
@@ -102,7 +99,8 @@ def test_deletion_is_graceful_and_leaves_nothing(tmp_path: Path) -> None:
         await side.until(lambda: not side.exists("pods", "polite"))
         assert witness.read_text() == "bye\n"
         await side.until(lambda: not side.exists("pods", "deaf"))
-        assert 0.9 < time.monotonic() - began < 4
+        # Its second, and not the 30 s of its spec, for which nobody here waits.
+        assert time.monotonic() - began > 0.9
         assert "Killing" in side.reasons("deaf")
         await side.until(lambda: all(procfs.stat(pid) is None for pid in pids))
         await side.until(lambda: not any(folder.exists() for folder in folders))

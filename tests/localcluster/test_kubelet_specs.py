@@ -1,7 +1,6 @@
 """Environment, volumes, probes, init containers and images of real pods."""
 
 import base64
-import time
 from pathlib import Path
 
 import pytest
@@ -245,9 +244,7 @@ def test_readiness_follows_the_probe_and_liveness_restarts() -> None:
         )
         await side.until(lambda: "running" in side.state("web"))
         assert side.container("web")["ready"] is False
-        began = time.monotonic()
         await side.until(lambda: side.container("web")["ready"] and side.container("web")["started"])
-        assert time.monotonic() - began < 9
         work = next(side.kubelet.pods_folder.glob("*/main/work"))
         (work / "unready").touch()
         await side.until(lambda: not side.container("web")["ready"])

@@ -1,7 +1,6 @@
 """Who waits for a cluster that hangs holds up nobody else: on a real web process with a small pool."""
 
 import json
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -95,10 +94,9 @@ def test_a_cluster_that_hangs_holds_up_no_page(door: str, web: str, api: FakeApi
             )
             early = [one.result() for one in waiting if one.done()]
             assert not early, f"{early[0].status_code}: {early[0].text[:2000]}"
-            asked = time.monotonic()
+            # It did not wait for a connection that somebody held: nobody has let one go.
             page = requests.get(f"{web}/clusters/", cookies=cookies, timeout=30)
             assert page.status_code == 200 and not any(one.done() for one in waiting)
-            assert time.monotonic() - asked < 5, "it waited for a connection that somebody held"
         finally:
             api.hold_answers = False
         assert all(one.result().status_code < 600 for one in waiting)

@@ -46,11 +46,11 @@ def test_a_registered_cluster_becomes_healthy_and_its_objects_appear(
     assert (found.name, found.ready, found.allocatable_cpu_m, found.allocatable_gpu) == ("n1", True, 4000, 2)
     assert found.allocatable_memory_b == 8 * 1024**3
 
-    started = time.monotonic()
+    lists = api.count("GET /api/v1/pods?limit")
     api.put("pods", pod("p1", run="7"))
     eventually(lambda: Pod.objects.filter(name="p1", health="Healthy", ready=True).exists(), "the pod is stored")
     eventually(lambda: ("wake", 7) in sent[0] and "run:7" in sent[1], "the run is woken and hinted")
-    assert time.monotonic() - started < 1.5, "a change takes far longer than the batch interval"
+    assert api.count("GET /api/v1/pods?limit") == lists, "the watch has told it, and not another list"
     stored = Pod.objects.get(name="p1")
     assert (stored.project, stored.run, stored.requests_cpu_m, stored.requests_gpu) == ("demo", "7", 500, 1)
     cluster = Cluster.objects.get()
@@ -152,22 +152,6 @@ def test_a_long_list_is_read_in_pages(api: FakeApi, cluster: Cluster, sent: obje
         assert api.count("GET /api/v1/pods?limit=500") == 3
     finally:
         watching.stop()
-
-
-def test_a_dead_cluster_does_not_delay_another(api: FakeApi, watching: Watching, admin: Principal) -> None:
-    eventually(lambda: state() == "Healthy", "the first cluster is Healthy")
-    dead = FakeApi()
-    dead.answer_nothing = True
-    try:
-        services.register(principal=admin, name="dead", kubeconfig_text=dead.kubeconfig)
-        eventually(lambda: Cluster.objects.get(name="dead").state == "Unreachable", "the dead one is noticed")
-        started = time.monotonic()
-        api.put("pods", pod("p1"))
-        eventually(lambda: Pod.objects.filter(name="p1").exists(), "the other goes on")
-        assert time.monotonic() - started < 1.0
-        assert Cluster.objects.get(name="fake").state == "Healthy"
-    finally:
-        dead.close()
 
 
 def test_a_refused_credential_is_said_and_is_not_called_unreachable(api: FakeApi, watching: Watching) -> None:
