@@ -74,7 +74,10 @@ class Cluster(models.Model):
     @property
     def as_of(self) -> datetime | None:
         """What is shown of it is at least as new as this: its last answer, and where its watches are not in step
-        (probes may well be answered then) no later than their last word. None before the first answer."""
+        (probes may well be answered then) no later than their last word. None before the first answer, and where it
+        has answered nothing but that it refuses us."""
+        if self.synced_at is None and self.is_locked_out:
+            return None
         if self.last_seen_at is None or self.synced_at is None or self.condition("Synced") == "True":
             return self.last_seen_at
         return min(self.last_seen_at, self.synced_at)

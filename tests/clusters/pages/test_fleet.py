@@ -180,6 +180,12 @@ def test_cut_off_since_the_last_answer_with_the_day_where_it_is_another() -> Non
     never.last_seen_at = None
     never.conditions = [{"type": "Reachable", "status": "False", "last_transition_time": NOW.isoformat()}]
     assert fleet.cut_off_since(never) == NOW
+    refused = cluster("refused", "Degraded")
+    refused.last_seen_at = NOW.replace(hour=20)
+    refused.conditions = [{"type": "Authorized", "status": "False", "last_transition_time": NOW.isoformat()}]
+    assert fleet.cut_off_since(refused) == NOW, "since it refuses us, though it answers each time"
+    refused.synced_at = NOW.replace(hour=12)
+    assert fleet.cut_off_since(refused) == refused.synced_at, "what is shown was seen before"
 
 
 def test_sums_are_as_old_as_the_oldest_look_at_what_is_watched() -> None:
