@@ -92,6 +92,11 @@ def _share(capacity: Capacity) -> float:
     return -1.0 if share is None else share
 
 
+def tightest(row: ClusterRow) -> float:
+    """The share of what there is that is asked for, of CPU or memory, whichever is scarcer; -1 where there is none."""
+    return max(_share(row.cpu), _share(row.memory))
+
+
 # Ascending: the worst state, the smallest figure, the emptiest cluster, the newest look.
 SORTS: Mapping[str, Callable[[ClusterRow], Any]] = {
     "name": lambda row: row.cluster.name,

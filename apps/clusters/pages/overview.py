@@ -34,9 +34,10 @@ def tiles(scope: Scope) -> list[Tile]:
     sick = [cluster for cluster in clusters if cluster.state != ClusterState.HEALTHY]
     note, state = ("every one answers", "Healthy") if clusters else ("none is registered yet", "Idle")
     if sick:
-        first = min(sick, key=lambda cluster: cluster.state != ClusterState.UNREACHABLE)
-        more = f" and {len(sick) - 1} more" if len(sick) > 1 else ""
-        note, state = f"{first.name} is {first.state.lower()}{more}", first.state
+        counts = fleet.state_counts(sick)
+        state = counts[0][0]
+        several = ", ".join(f"{count} {word.lower()}" for word, count in counts)
+        note = several if len(sick) > 1 else f"{sick[0].name} is {state.lower()}"
     return [
         Tile(
             "Clusters healthy", str(healthy), f"of {len(clusters)}", state, note, url=nav.link("clusters:list"), order=0
@@ -67,10 +68,12 @@ def attention(scope: Scope) -> list[Attention]:
 
 
 def room(scope: Scope) -> list[RoomRow]:
-    """Used, requested and allocatable of each cluster, those in trouble first. Three queries."""
-    clusters = Cluster.objects.defer("ca", "credential_encrypted").order_by("name")
-    worst_first = sorted(clusters, key=lambda cluster: fleet.severity(cluster.state))
-    return [_room_row(row) for row in selectors.with_sums(worst_first[:ROOM_ROWS])]
+    """Used, requested and allocatable of clusters: the emptiest first, those whose room is not known last.
+
+    Three queries."""
+    rows = selectors.with_sums(Cluster.objects.defer("ca", "credential_encrypted").order_by("name"))
+    emptiest_first = sorted(rows, key=lambda row: (not row.is_current, fleet.tightest(row)))
+    return [_room_row(row) for row in emptiest_first[:ROOM_ROWS]]
 
 
 def _room_row(row: selectors.ClusterRow) -> RoomRow:

@@ -14,6 +14,7 @@ from apps.clusters.observed import rows
 from apps.clusters.pages import cluster_views, fleet
 from apps.core.access import Principal
 from apps.core.models import Membership, Project, User
+from tests import factories
 from tests.clusters import fakeapi
 from tests.clusters.fakeapi import FakeApi
 
@@ -502,3 +503,15 @@ def test_a_replicas_pod_leads_to_its_deployment(viewer: Client, cluster: Cluster
     Pod.objects.create(cluster=cluster, **rows.pod_row(pod, datetime.now(UTC)))
     text = viewer.get("/clusters/gke-eu/pods/flotilla-demo/digits-r1-x/").content.decode()
     assert "/p/demo/deployments/digits/" in text and "revision 1" in text
+
+
+def test_the_overview_shows_room_where_there_is_some(root: Client) -> None:
+    project = Project.objects.create(name="alone")
+    factories.cluster("a-gone", state="Unreachable")
+    factories.cluster("b-refusing", state="Degraded", conditions=[{"type": "Authorized", "status": "False"}])
+    full = factories.cluster("c-full", nodes=1)
+    factories.pod(full, project, requests_cpu_m=3500, node_name="c-full-node-1")
+    factories.cluster("d-empty", nodes=1)
+    shown = root.get("/p/alone/").content.decode()
+    assert re.findall(r'id="room-([a-z-]+)"', shown) == ["d-empty", "c-full", "a-gone", "b-refusing"]
+    assert "1 unreachable, 1 degraded" in shown
