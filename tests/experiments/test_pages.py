@@ -35,7 +35,7 @@ def text(reply: Any) -> str:
 
 def test_the_list_says_how_to_begin(browser: Client, project: Project) -> None:
     page = text(browser.get("/p/demo/experiments/"))
-    assert "No experiment yet" in page and "MLFLOW_TRACKING_URI" in page
+    assert "Log the first run" in page and "MLFLOW_TRACKING_URI" in page
 
 
 def test_the_list_and_its_fragment_show_experiments(browser: Client, run: Run) -> None:

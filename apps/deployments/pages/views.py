@@ -32,9 +32,10 @@ from apps.deployments.predict import examples
 from apps.deployments.services.server import is_own
 
 PER_PAGE = 50
-DEPLOY_COMMAND = """curl -X POST {url}/api/v1/deployments -H "Authorization: Bearer $TOKEN" \\
-  -H "Content-Type: application/json" -d '{{"project": "{project}", "name": "digits",
-  "target": "local-production", "model": "digits", "alias": "champion", "replicas": 3}}'"""
+DEPLOY_COMMAND = """curl -X POST {url}/api/v1/deployments \\
+  -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\
+  -d '{{"project": "{project}", "name": "digits", "target": "local-production",
+       "model": "digits", "alias": "champion", "replicas": 3}}'"""
 
 
 @page

@@ -25,8 +25,9 @@ from apps.experiments.pages.panels import prominence
 
 PER_PAGE = 50
 MAX_METRICS = 3
-REGISTER_COMMAND = """curl -X POST {url}/api/v1/models/digits/versions -H "Authorization: Bearer $TOKEN" \\
-  -H "Content-Type: application/json" -d '{{"project": "{project}", "run_id": "…"}}'"""
+REGISTER_COMMAND = """curl -X POST {url}/api/v1/models/digits/versions \\
+  -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\
+  -d '{{"project": "{project}", "run_id": "…"}}'"""
 
 
 @page

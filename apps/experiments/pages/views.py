@@ -30,11 +30,15 @@ from apps.experiments.pages.lists import by_name
 from apps.experiments.states import UNSETTLED, RunKind, RunState
 
 PER_PAGE = 50
-LAUNCH_COMMAND = """curl -X POST {url}/api/v1/runs -H "Authorization: Bearer $TOKEN" \\
-  -H "Content-Type: application/json" -d '{{"project": "{project}", "experiment": "digits",
-  "image": "flotilla-examples/digits:1", "command": ["python", "train.py"], "args": ["--alpha", "0.001"]}}'"""
-LOG_COMMAND = """export MLFLOW_TRACKING_URI={url} MLFLOW_WORKSPACE={project} MLFLOW_TRACKING_TOKEN=…
-python -c 'import mlflow; mlflow.set_experiment("first"); mlflow.log_metric("loss", 0.5)'"""
+LAUNCH_COMMAND = """curl -X POST {url}/api/v1/runs \\
+  -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\
+  -d '{{"project": "{project}", "experiment": "digits",
+       "image": "flotilla-examples/digits:1",
+       "command": ["python", "train.py"], "args": ["--alpha", "0.001"]}}'"""
+LOG_COMMAND = """export MLFLOW_TRACKING_URI={url}
+export MLFLOW_WORKSPACE={project} MLFLOW_TRACKING_TOKEN=…
+python -c 'import mlflow; mlflow.set_experiment("first")
+mlflow.log_metric("loss", 0.5)'"""
 
 
 @page
