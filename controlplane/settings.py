@@ -314,6 +314,7 @@ def _static(name: str) -> Callable[[Any], str]:
 UNFOLD = {
     "SITE_TITLE": "Flotilla",
     "SITE_HEADER": "Flotilla",
+    "SITE_ICON": _static("flotilla/img/flotilla.svg"),
     "SITE_URL": "/",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _static("flotilla/img/flotilla.svg")}],
     "STYLES": [_static("flotilla/css/admin.css")],

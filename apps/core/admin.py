@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
@@ -15,10 +15,11 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.text import capfirst
 from unfold.admin import ModelAdmin, TabularInline
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.forms import AdminPasswordChangeForm
 
 from apps.core import holdings, services
 from apps.core.access import principal_of
+from apps.core.adminforms import NewPersonForm, PersonForm
 from apps.core.errors import FlotillaError, NotAllowed
 from apps.core.models import ApiToken, AuditEntry, Membership, Project, Transition, User
 from apps.core.pages.formtext import put_error
@@ -27,6 +28,7 @@ from apps.core.work.models import Gate, Work
 
 # Roles are in projects. Django's own groups and permissions would be a second answer to "who may do what?".
 admin.site.unregister(Group)
+admin.site.index_title = "Administration"
 
 _BY_NO_SERVICE = "Nobody changes these here."
 
@@ -151,24 +153,12 @@ def _refusing(form: type[BaseForm], error: FlotillaError) -> type[BaseForm]:
     return Refusing
 
 
-class PersonForm(UserChangeForm):
-    """A person. The service decides what may be changed and what follows."""
-
-    class Meta(UserChangeForm.Meta):
-        fields: ClassVar = ["username", "first_name", "last_name", "email", "is_active", "is_superuser"]
-        labels: ClassVar = {"is_active": "May sign in", "is_superuser": "Platform administrator"}
-        help_texts: ClassVar = {
-            "is_active": "Switched off, sessions and tokens end at once, and for good.",
-            "is_superuser": "May do all in every project, and administers clusters, people and prices here.",
-        }
-
-
 @admin.register(User)
 class FlotillaUserAdmin(UserAdmin, ServiceAdmin):  # type: ignore[misc]
     """People. Disabling one ends their sessions and tokens at once."""
 
     form = PersonForm
-    add_form = UserCreationForm
+    add_form = NewPersonForm
     change_password_form = AdminPasswordChangeForm
     fieldsets = (
         (None, {"fields": ("username", "password")}),
@@ -177,7 +167,7 @@ class FlotillaUserAdmin(UserAdmin, ServiceAdmin):  # type: ignore[misc]
         ("Known", {"fields": ("last_login", "date_joined")}),
     )
     readonly_fields = ("last_login", "date_joined")
-    list_display = ("username", "email", "first_name", "last_name", "is_active", "is_superuser", "last_login")
+    list_display = ("username", "full_name", "email", "may_sign_in", "administers", "last_login")
     list_filter = ("is_active", "is_superuser")
     filter_horizontal = ()
 
@@ -191,6 +181,26 @@ class FlotillaUserAdmin(UserAdmin, ServiceAdmin):  # type: ignore[misc]
         password = values.get("password1") if values.get("usable_password", "true") in ("true", True) else None
         obj.pk = services.create_person(principal=principal, username=values["username"], password=password).pk
         obj._state.adding = False
+
+    @admin.display(description="Name", ordering="last_name")
+    def full_name(self, person: User) -> str | None:
+        """First and last name."""
+        return person.get_full_name() or None
+
+    @admin.display(description="May sign in", boolean=True, ordering="is_active")
+    def may_sign_in(self, person: User) -> bool:
+        """Whether the person is not disabled."""
+        return person.is_active
+
+    @admin.display(description="Platform administrator", boolean=True, ordering="is_superuser")
+    def administers(self, person: User) -> bool:
+        """Whether the person is a platform administrator."""
+        return person.is_superuser
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """What goes with people. Their tokens do, too: nobody deletes one by hand, but the service removes them."""
+        listed, counts, _, protected = super().get_deleted_objects(objs, request)
+        return listed, counts, set(), protected
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """There is nothing beside the row."""
@@ -248,6 +258,8 @@ class ProjectAdmin(ServiceAdmin):
     inlines = (MembershipInline,)
     # Deletion asks for the name of each project, so there is none for several at once.
     actions = None
+
+    fields = ("name", "description")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Project | None = None) -> tuple[str, ...]:
         """The name is part of namespaces on clusters, so it stays."""

@@ -8,6 +8,7 @@ class CoreConfig(AppConfig):
 
     name = "apps.core"
     label = "core"
+    verbose_name = "Platform"
 
     def ready(self) -> None:
         """Register what is done now and then, and what log lines say of a request."""

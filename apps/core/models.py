@@ -78,6 +78,7 @@ class ApiToken(models.Model):
     last_used_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        verbose_name = "API token"
         constraints: ClassVar = [
             models.CheckConstraint(
                 condition=Q(user__isnull=False) | Q(project__isnull=False), name="token_has_an_owner"

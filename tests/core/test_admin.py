@@ -1,5 +1,6 @@
 """The admin panel is one door among others: what it changes goes through services, and what follows from it happens."""
 
+import re
 from io import BytesIO
 from typing import Any
 
@@ -128,11 +129,23 @@ def test_another_password_ends_sessions_and_leaves_an_audit_row(root: Client) ->
 
 def test_people_are_removed_one_by_one_and_together(root: Client) -> None:
     first, second, third = (User.objects.create_user(name) for name in ("a", "b", "c"))
+    for person in (first, second):
+        issue_token(name="t", user=person)
+    assert "Yes, I" in root.get(f"/admin/core/user/{first.pk}/delete/").content.decode(), (
+        "asked, though a token goes too"
+    )
     root.post(f"/admin/core/user/{first.pk}/delete/", {"post": "yes"})
     form = {"action": "delete_selected", "_selected_action": [second.pk, third.pk], "post": "yes"}
     root.post("/admin/core/user/", form)
     assert not User.objects.filter(username__in=["a", "b", "c"]).exists()
     assert actions() == ["person.delete"] * 3
+
+
+def test_symbols_that_are_pressed_are_buttons(root: Client) -> None:
+    shown = root.get("/admin/").content.decode()
+    assert shown.count('<button type="button" aria-label="Show or hide the pages"') == 2, "for wide and narrow screens"
+    assert '<button type="button" aria-label="Hide the pages"' in shown
+    assert not re.search(r"<span[^>]*x-on:click[^>]*>\s*(dock_to_right|close)", shown)
 
 
 def test_a_leaked_token_is_revoked(root: Client) -> None:

@@ -17,6 +17,11 @@ _MENDED = (
     (re.compile(r' data-simplebar-direction="rtl"'), r' data-simplebar-aria-label="Filters"\g<0>'),
     (re.compile(r"<th\b([^>]*)>\s*</th>"), r"<td\1></td>"),
 )
+# Symbols that are pressed, and are no buttons in unfold's markup: no key reaches them.
+_PRESSED = re.compile(
+    r'<span (class="material-symbols-outlined[^>]* x-on:click="[^"]*")>\s*(dock_to_right|close)\s*</span>'
+)
+_SAYS = {"dock_to_right": "Show or hide the pages", "close": "Hide the pages"}
 
 
 @register.filter
@@ -24,7 +29,13 @@ def accessible(page: str) -> SafeString:
     """A rendered page of unfold with the landmarks and names that it lacks."""
     for pattern, replacement in _MENDED:
         page = pattern.sub(replacement, page)
+    page = _PRESSED.sub(_button, page)
     return mark_safe(page)  # noqa: S308 - a page that is rendered and escaped already
+
+
+def _button(pressed: re.Match[str]) -> str:
+    attributes, symbol = pressed.groups()
+    return f'<button type="button" aria-label="{_SAYS[symbol]}" {attributes}>{symbol}</button>'
 
 
 @register.filter
