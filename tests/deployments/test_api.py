@@ -10,6 +10,7 @@ from apps.clusters.models import Cluster
 from apps.core.access import Principal
 from apps.core.models import AuditEntry, Membership, Project, User
 from apps.core.states import Health, Role
+from apps.deployments import predict
 from apps.deployments.models import Deployment, Heal, Rollout, Target
 from tests import factories
 from tests.clusters.podoptions.test_podoptions import EVERYTHING
@@ -205,3 +206,16 @@ def test_drift_is_told_and_put_back(api: Client, digits: Deployment) -> None:
     assert edits[1] == "Service digits metadata.labels.app.kubernetes.io/name removed"
     made = post(api, f"{path}/restart")
     assert (made.status_code, made.json()["number"], made.json()["copied_from"]) == (201, 2, 1)
+
+
+def test_a_prediction_at_zero_replicas_is_answered_from_rows(
+    api: Client, digits: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connects(cluster: Cluster) -> None:
+        raise AssertionError("a cluster is asked before the answer")
+
+    monkeypatch.setattr(predict, "connect", connects)
+    Deployment.objects.filter(pk=digits.pk).update(desired_replicas=0)
+    body = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [1]}]}
+    answer = api.post("/api/v1/deployments/digits/predict/", body, content_type="application/json")
+    assert answer.status_code == 503 and "digits is scaled to zero" in answer.json()["detail"]

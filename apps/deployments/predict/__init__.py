@@ -124,6 +124,9 @@ def predict(*, principal: Principal, deployment: Deployment, body: Any) -> Predi
     payload = encode(body)
     if deployment.state != DeploymentState.ACTIVE or deployment.current is None:
         raise Conflict(f"{deployment.name} is being deleted.")
+    if not deployment.wanted_replicas and not selectors.ready_replicas(deployment):
+        # From rows alone: the first connection of a process takes a second or two.
+        raise _scaled_to_zero(deployment)
     cluster = deployment.target.cluster
     with slots.prediction(cluster.pk):
         return _Asking(connect(cluster), deployment, payload, namespace=deployment.target.namespace).run()
@@ -302,7 +305,7 @@ class _Asking:
     def _gave_up(self) -> FlotillaError:
         name = self._deployment.name
         if not self._attempts and not self._deployment.wanted_replicas:
-            return Unavailable(f"{name} is scaled to zero: nothing answers.", hint="Scale it up first.")
+            return _scaled_to_zero(self._deployment)
         if not self._attempts:
             return Unavailable(
                 f"No replica of {name} is ready.", hint=self._deployment.message or "Look at its page for the reason."
@@ -311,6 +314,10 @@ class _Asking:
             f"No replica of {name} answered within {DEADLINE_SECONDS:.0f} s ({self._attempts} attempts).",
             hint=f"The last: {self._last_trouble}",
         )
+
+
+def _scaled_to_zero(deployment: Deployment) -> Unavailable:
+    return Unavailable(f"{deployment.name} is scaled to zero: nothing answers.", hint="Scale it up first.")
 
 
 @functools.lru_cache(maxsize=1024)
