@@ -1,12 +1,15 @@
 """Every page holds the longest names that are legal: nothing hangs off the screen, and what is cut is said whole."""
 
+import re
 from collections.abc import Iterator
+from html import unescape
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from django.test import Client
 from django.urls import reverse
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests import worst
 from tests.architecture.urls import every_url
@@ -21,6 +24,9 @@ MEASURE = """() => {
   if (wide > 0) bad.push(`the page is ${wide} px too wide`);
   for (const e of document.querySelectorAll("#tokens td button")) {
     if (e.getBoundingClientRect().right > innerWidth) bad.push(`to be scrolled for: ${said(e)}`);
+  }
+  for (const e of document.querySelectorAll(".scroll:has(> .activity)")) {
+    if (e.scrollWidth > e.clientWidth + 1) bad.push(`scrolls sideways: ${said(e)}`);
   }
   for (const e of document.querySelectorAll("main *, .top *, .rail *")) {
     if (!(e instanceof HTMLElement) || e.closest(".sr-only, pre, select, .chart")) continue;
@@ -37,6 +43,7 @@ MEASURE = """() => {
   return bad;
 }"""
 
+HTML = "text/html; charset=utf-8"
 NO_PAGES = {"core:events", "core:home", "core:login", "core:logout"}
 
 
@@ -65,6 +72,19 @@ def addresses(made: Worst) -> Iterator[tuple[str, str]]:
     yield "core:search, with results", reverse("core:search") + f"?q={worst.WIDE * 2}"
 
 
+def with_late_parts(client: Client, html: str) -> tuple[str, int]:
+    """The page with the parts that it fetches once it is there, each before the element that fetches it."""
+    late = 0
+    for tag in re.findall(r"<[a-z]+ [^>]*hx-trigger=\"load[^>]*>", html):
+        address = re.search(r'hx-get="([^"]*)"', tag)
+        assert address is not None, tag
+        answer = client.get(unescape(address[1]), headers={"HX-Request": "true"})
+        assert answer.status_code == 200, address[1]
+        html = html.replace(tag, answer.content.decode() + tag, 1)
+        late += 1
+    return html, late
+
+
 @pytest.fixture
 def made(transactional_db: None) -> Worst:
     return worst.longest()
@@ -77,12 +97,19 @@ def test_the_longest_names_fit_on_every_page(browser: Browser, web: str, made: W
     context = browser.new_context(base_url=web, java_script_enabled=False)
     context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": web}])
     page = context.new_page()
-    wrong, seen = [], 0
+    served: dict[str, str] = {}
+    page.route(
+        lambda url: url in served, lambda route: route.fulfill(body=served[route.request.url], content_type=HTML)
+    )
+    wrong, seen, late = [], 0, 0
     for name, address in addresses(made):
         answer = client.get(address)
         if answer.status_code != 200 or answer.streaming or b"<html" not in answer.content:
             continue
+        html, parts = with_late_parts(client, answer.content.decode())
+        late += parts
         page.set_viewport_size({"width": 1440, "height": 900})
+        served[urljoin(web, address)] = html
         page.goto(address)
         for width in (1440, 390):
             page.set_viewport_size({"width": width, "height": 900})
@@ -90,4 +117,26 @@ def test_the_longest_names_fit_on_every_page(browser: Browser, web: str, made: W
         seen += 1
     assert not wrong, "\n".join(wrong)
     assert seen >= 25
+    assert late >= 8
+    context.close()
+
+
+def test_what_is_cut_says_itself_whole_to_keyboard_and_touch(browser: Browser, web: str, made: Worst) -> None:
+    client = Client()
+    client.force_login(made.person)
+    context = browser.new_context(base_url=web, has_touch=True, viewport={"width": 390, "height": 900})
+    context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": web}])
+    page = context.new_page()
+    page.goto(reverse("experiments:list", args=[made.project.name]))
+    name = made.runs[0].experiment.name
+    row, tip = page.locator("tbody tr").first, page.locator(".tip")
+    link = row.get_by_role("link").first
+    page.keyboard.press("Tab")
+    link.focus()
+    expect(tip).to_contain_text(name)
+    page.keyboard.press("Escape")
+    expect(tip).to_be_hidden()
+    page.goto(reverse("core:settings"))
+    page.locator("#tokens td.one").first.tap()
+    expect(tip).to_contain_text(worst.wide(100))
     context.close()

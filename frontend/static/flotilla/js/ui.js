@@ -231,19 +231,3 @@ addEventListener("resize", reachable);
 document.addEventListener("flotilla:swapped", reachable);
 document.fonts?.ready.then(reachable);
 reachable();
-
-/* What is cut says itself whole in a title, as soon as somebody points at it. */
-function isCut(element) {
-  const style = getComputedStyle(element);
-  if (style.textOverflow === "ellipsis") return element.scrollWidth > element.clientWidth + 1;
-  return style.webkitLineClamp !== "none" && element.scrollHeight > element.clientHeight + 1;
-}
-document.addEventListener("pointerover", (event) => {
-  for (let element = event.target, up = 0; element instanceof HTMLElement && up < 4; element = element.parentElement, up += 1) {
-    if (element.title) return;
-    if (isCut(element)) {
-      element.title = element.innerText.trim();
-      return;
-    }
-  }
-});
