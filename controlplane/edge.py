@@ -1,8 +1,9 @@
 """The door of a web process: `/events` stays in the event loop, every other request is one call on one thread.
 
 Django is run as plain WSGI, synchronous from end to end: a request changes threads once on its way in and once on its
-way out, whatever middlewares it meets. There are three lanes, each with threads of its own, so that what waits for
-slow clusters or slow senders waits in its own lane: requests, questions to clusters, large files. Small bodies are
+way out, whatever middlewares it meets. There are four lanes, each with threads of its own, so that what waits for
+slow clusters or slow senders waits in its own lane: requests, questions to clusters, large files, and whether the
+process lives, which is asked while all the others wait for a Postgres that hangs, say. Small bodies are
 read before a thread is taken, so that a slow sender holds none; a large file is read by its view as it comes, and a
 long answer is sent as it is read: neither is ever held whole.
 """
@@ -23,6 +24,7 @@ from django.db import close_old_connections
 from controlplane.bodylimit import App, Receive, Scope, Send, TooLargeError
 
 EVENTS = "/events"
+LIVENESS = "/healthz"
 # At most so much of an answer is read at once. A shorter one needs no second turn on a thread.
 PART_BYTES = 256 * 1024
 # A file of which nothing comes for so long is given up, and with it the thread that waits for it.
@@ -60,6 +62,7 @@ class Edge:
         self._requests = ThreadPoolExecutor(threads, "request")
         self._clusters = ThreadPoolExecutor(CLUSTER_THREADS, "cluster")
         self._files = ThreadPoolExecutor(FILE_THREADS, "file")
+        self._liveness = ThreadPoolExecutor(1, "liveness")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Raises TooLargeError when more bytes came than `BodyLimit` allows."""
@@ -72,8 +75,7 @@ class Edge:
             return
         if state is _WHOLE:
             environ = environ_of(scope, io.BytesIO(body), len(body))
-            lane = self._clusters if ASKS_A_CLUSTER.search(scope["path"]) else self._requests
-            answer = await loop.run_in_executor(lane, _in_own_context, self._call, environ)
+            answer = await loop.run_in_executor(self._lane(scope["path"]), _in_own_context, self._call, environ)
         else:
             incoming = Incoming(body, receive, loop)
             # Chunks don't say their length. The reader ends by itself, so any number that is not less will do.
@@ -84,6 +86,11 @@ class Edge:
                 await loop.run_in_executor(None, answer.close)
                 raise TooLargeError
         await _send(answer, receive, send)
+
+    def _lane(self, path: str) -> ThreadPoolExecutor:
+        if path == LIVENESS:
+            return self._liveness
+        return self._clusters if ASKS_A_CLUSTER.search(path) else self._requests
 
     def _call(self, environ: Environ) -> Answer:
         """Runs on a thread: the application, and the first part of its answer."""

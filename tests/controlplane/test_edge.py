@@ -178,6 +178,26 @@ def test_who_waits_for_a_cluster_leaves_the_other_threads_alone() -> None:
     run(work)
 
 
+def test_who_asks_whether_the_process_lives_waits_for_nobody() -> None:
+    answered = threading.Event()
+
+    def app(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["PATH_INFO"] != "/healthz":
+            assert answered.wait(10)
+        return echo(environ, start_response)
+
+    async def work() -> None:
+        door, probe = served(app, threads=1), Wire(b"x")
+        pages = [Wire(b"y") for _ in range(3)]
+        waiting = [asyncio.create_task(door(scope("/p/demo/"), wire.receive, wire.send)) for wire in pages]
+        await door(scope("/healthz"), probe.receive, probe.send)
+        assert probe.body == b"x"
+        answered.set()
+        await asyncio.gather(*waiting)
+
+    run(work)
+
+
 def reports(seen: list[str]) -> Callable[..., Iterable[bytes]]:
     """An application that says what reading the body came to."""
 

@@ -21,6 +21,7 @@ from apps.core.database.rows import NOT_STORABLE
 from apps.core.errors import FlotillaError, Invalid
 
 API = "/api/"
+LIVENESS = "/healthz"
 
 
 def asks_with_token(request: HttpRequest) -> bool:
@@ -37,12 +38,12 @@ def name_the_peer(request: HttpRequest, **signal: Any) -> None:
 
 
 class _ForBrowsers:
-    """Wrap a middleware so that requests with a token pass by it."""
+    """Wrap a middleware so that requests with a token pass by it, and the probe, which must wait for no session."""
 
     get_response: Callable[[HttpRequest], Any]
 
     def __call__(self, request: HttpRequest) -> Any:
-        if asks_with_token(request):
+        if asks_with_token(request) or request.path_info == LIVENESS:
             return self.get_response(request)
         return super().__call__(request)  # type: ignore[misc]
 
