@@ -7,7 +7,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
-from apps.core.redisclient import redis_client
+from apps.core.process.redisclient import redis_client
 
 # So long Redis is waited for, in seconds: a probe that waited longer would tell nothing else.
 REDIS_SECONDS = 0.5

@@ -14,8 +14,8 @@ class CoreConfig(AppConfig):
         """Register what is done now and then, and what log lines say of a request."""
         from django_structlog.signals import bind_extra_request_metadata
 
-        from apps.core import tidying
         from apps.core.pages.middleware import name_the_peer
+        from apps.core.services import tidying
         from apps.core.work import register
         from apps.core.work.resync import EVERY, RESYNC, resync
 

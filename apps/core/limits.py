@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import redis
 from django.core.exceptions import ImproperlyConfigured
 
-from apps.core.redisclient import redis_client
+from apps.core.process.redisclient import redis_client
 
 logger = logging.getLogger(__name__)
 

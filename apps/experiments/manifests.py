@@ -5,8 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 from apps.clusters.manifests import RUN, base_labels, namespace, secure_pod_spec
-from apps.experiments.commands import by_shell
 from apps.experiments.specs import RunSpec
+from apps.experiments.specs.commands import by_shell
 
 TOKEN_KEY = "token"  # noqa: S105 - the name of the key in the Secret, not a secret
 CONTAINER = "run"

@@ -5,8 +5,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from apps.core.errors import Invalid
-from apps.experiments.commands import Way, by_shell, fields_of, of_spec
 from apps.experiments.specs import parse_spec
+from apps.experiments.specs.commands import Way, by_shell, fields_of, of_spec
 from localcluster.kubelet.env import expand
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), min_size=0, max_size=30)

@@ -19,7 +19,7 @@ import redis
 from django.conf import settings
 from django.db import transaction
 
-from apps.core.redisclient import redis_client
+from apps.core.process.redisclient import redis_client
 
 logger = logging.getLogger(__name__)
 

@@ -1,1 +1,1 @@
-"""Upkeep of long-lived processes."""
+"""Upkeep of long-lived processes, and their way to Redis."""

@@ -9,10 +9,10 @@ from apps.clusters.pages.optionfields import PodOptionsForm, initial_of
 from apps.clusters.pages.places import Place
 from apps.core.pages.formfields import SHORT, amount, gpus
 from apps.core.pages.formtext import as_lines, pairs
-from apps.experiments.commands import Way, fields_of, of_spec
 from apps.experiments.models import Run
 from apps.experiments.services.launching import default_name
 from apps.experiments.specs import MAX_RETRIES, MAX_TEXT, MAX_WORKERS
+from apps.experiments.specs.commands import Way, fields_of, of_spec
 
 WAYS = (
     (Way.LINE, "by a shell: &&, $HOME and pipes work"),

@@ -13,13 +13,13 @@ from apps.core.access import Principal, may
 from apps.core.database.transitions import transitions_of
 from apps.core.models import Transition
 from apps.experiments import selectors
-from apps.experiments.commands import Command, expanded, of_spec
 from apps.experiments.files import artifacts
 from apps.experiments.files.filetree import Files, file_trees
 from apps.experiments.models import Attempt, Experiment, LatestMetric, LoggedModel, ModelVersion, Run
 from apps.experiments.pages import charts
 from apps.experiments.pages.panels.table import CHART_POINTS, PER_PAGE, prominence
 from apps.experiments.pages.whys import last_lines, told, why_of, why_of_attempt
+from apps.experiments.specs.commands import Command, expanded, of_spec
 from apps.experiments.states import FAILURES, SETTLED, RunKind, RunState
 
 MAX_CHARTS = 12
