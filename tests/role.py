@@ -2,7 +2,40 @@
 
 from typing import Any
 
+import yaml
+
+from apps.clusters.connect import grants, kubeconfig
 from apps.clusters.connect.permissions import NEEDED, Permission
+from apps.clusters.kube.client import KubeClient
+from apps.clusters.kube.connection import Connection
+from tests.clusters.conftest import eventually
+from tests.stack import LocalCluster
+
+RBAC = "rbac.authorization.k8s.io/v1"
+
+
+def administrator(local_cluster: LocalCluster) -> KubeClient:
+    """The local cluster's administrator."""
+    access = local_cluster.access
+    return KubeClient(Connection(access.server, "127.0.0.1", access.ca, token=access.token))
+
+
+def offered_token(kube: KubeClient) -> str:
+    """The token of the ServiceAccount, after everything that the check page offers was applied."""
+    for obj in yaml.safe_load_all("\n".join(line.text for line in grants.lines())):
+        if obj["kind"] == "ClusterRoleBinding":  # nothing that Flotilla itself would write
+            path, query = f"/apis/{RBAC}/clusterrolebindings/{grants.NAME}", {"fieldManager": "test", "force": "true"}
+            kube._transport.call("PATCH", path, query=query, body=obj, content_type="application/apply-patch+yaml")
+        else:
+            kube.apply(obj)
+    issued: dict[str, Any] = {}
+
+    def is_issued() -> bool:
+        issued.update(kube.get("v1", "Secret", grants.NAME, grants.NAMESPACE).get("data") or {})
+        return bool(issued.get("token"))
+
+    eventually(is_issued, "the token is in its Secret")
+    return kubeconfig._decoded(issued, "token").decode()
 
 
 def _rule(needed: Permission) -> dict[str, Any]:
@@ -14,7 +47,7 @@ def _rule(needed: Permission) -> dict[str, Any]:
 def cluster_role(name: str = "flotilla-manager") -> dict[str, Any]:
     """The ClusterRole that grants exactly `NEEDED`."""
     return {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "apiVersion": RBAC,
         "kind": "ClusterRole",
         "metadata": {"name": name},
         "rules": [_rule(needed) for needed in NEEDED],

@@ -23,7 +23,7 @@ from psycopg import sql
 from controlplane.embedded.datadir import DataDir
 from controlplane.embedded.errors import SAID, EmbeddedError
 from controlplane.embedded.keys import ADMIN_NAME, Keys, load_or_make
-from controlplane.embedded.waiting import wait_for
+from controlplane.embedded.waiting import says_ready, wait_for
 
 if TYPE_CHECKING:
     from apps.clusters.models import Cluster
@@ -133,14 +133,7 @@ def _is_ready(kubeconfig: str) -> bool:
     cluster = yaml.safe_load(kubeconfig)["clusters"][0]["cluster"]
     trusted = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
     where = urlsplit(cluster["server"])
-    connection = http.client.HTTPSConnection(where.hostname or "", where.port, timeout=2, context=trusted)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+    return says_ready(http.client.HTTPSConnection(where.hostname or "", where.port, timeout=2, context=trusted))
 
 
 def main() -> int:

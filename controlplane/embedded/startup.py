@@ -10,6 +10,7 @@ from controlplane.embedded.keys import Keys
 from controlplane.embedded.place import Place
 from controlplane.embedded.ports import PortBook
 from controlplane.embedded.supervisor import Supervisor
+from controlplane.embedded.waiting import says_ready
 
 TIMEOUT_S = 120.0
 
@@ -55,14 +56,7 @@ def start_all(
 
 def is_ready(url: str) -> bool:
     """Whether /readyz answers 200: the web process runs, with Postgres and migrations behind it."""
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=5)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+    return says_ready(http.client.HTTPConnection(url.removeprefix("http://"), timeout=5))
 
 
 def _start_postgres(supervisor: Supervisor, data: DataDir, keys: Keys, port: int) -> None:

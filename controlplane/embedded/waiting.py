@@ -1,5 +1,6 @@
 """Waiting for a condition, never for a time."""
 
+import http.client
 import time
 from collections.abc import Callable
 
@@ -13,3 +14,14 @@ def wait_for(condition: Callable[[], bool], what: str, *, timeout: float = 30.0,
         if time.monotonic() > deadline:
             raise EmbeddedError(f"Waited {timeout:.0f} s for {what}.")
         time.sleep(interval)
+
+
+def says_ready(connection: http.client.HTTPConnection) -> bool:
+    """Whether /readyz answers 200 by this connection, which is closed then."""
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -10,15 +10,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import yaml
 
 from apps.clusters import logs
 from apps.clusters import services as clusters
-from apps.clusters.connect import grants, kubeconfig
+from apps.clusters.connect import grants
 from apps.clusters.connect.permissions import NEEDED
 from apps.clusters.kube import pool
 from apps.clusters.kube.client import KubeClient
-from apps.clusters.kube.connection import Connection
 from apps.clusters.models import Cluster, Pod, Reach
 from apps.clusters.services.reaching import reach_round
 from apps.core.access import Principal
@@ -36,11 +34,11 @@ from controlplane.embedded.fleet import BASE_DIR
 from tests.calls import Call, Calls, recorded
 from tests.clusters.fakeapi import kubeconfig as kubeconfig_of
 from tests.clusters.watching import FAST, Watching
+from tests.role import RBAC, administrator, offered_token
 from tests.stack import LocalCluster
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.real_process]
 
-RBAC = "rbac.authorization.k8s.io/v1"
 GATEWAY = "gateway.networking.k8s.io"
 SERVER = """
 import json, os, signal
@@ -71,28 +69,15 @@ def until(what: str, condition: Callable[[], Any], seconds: float = 60.0) -> Any
 @pytest.fixture
 def kube(local_cluster: LocalCluster) -> KubeClient:
     """The cluster's administrator."""
-    access = local_cluster.access
-    return KubeClient(Connection(access.server, "127.0.0.1", access.ca, token=access.token))
+    return administrator(local_cluster)
 
 
 @pytest.fixture
 def role_token(kube: KubeClient) -> Iterator[str]:
     """The token of what the check page offers; beside it an engine that tells its version."""
-    objects = list(yaml.safe_load_all("\n".join(line.text for line in grants.lines())))
-    for obj in objects:
-        path = f"/apis/{RBAC}/clusterrolebindings/{grants.NAME}"
-        if obj["kind"] != "ClusterRoleBinding":
-            kube.apply(obj)
-            continue
-        query, kind = {"fieldManager": "test", "force": "true"}, "application/apply-patch+yaml"
-        kube._transport.call("PATCH", path, query=query, body=obj, content_type=kind)
+    token = offered_token(kube)
     kube.apply(definition("httproutes", "HTTPRoute"))
-
-    def issued() -> dict[str, Any]:
-        return kube.get("v1", "Secret", grants.NAME, grants.NAMESPACE).get("data") or {}
-
-    until("the token is in its Secret", lambda: issued().get("token"))
-    yield kubeconfig._decoded(issued(), "token").decode()
+    yield token
     kube._transport.call("DELETE", f"/apis/{RBAC}/clusterrolebindings/{grants.NAME}")
     kube.delete(RBAC, "ClusterRole", grants.NAME)
     kube.delete("v1", "Namespace", grants.NAMESPACE, propagation="Background")

@@ -105,28 +105,18 @@ class ClusterViewSet(ServiceViewSet):
             # Before anything is changed: a body is taken as a whole, or not at all.
             values["labels"] = services.clean_labels(values["labels"])
         cluster = self._connected(cluster, values, expect)
+
+        def whose(cluster: Cluster) -> dict[str, Any]:
+            expect = if_match(request, _version, after=cluster)
+            return {"principal": self.principal, "cluster": cluster, "expect": expect}
+
         if "identity" in values:
-            cluster = services.accept_identity(
-                principal=self.principal,
-                cluster=cluster,
-                identity=values["identity"],
-                expect=if_match(request, _version, after=cluster),
-            )
+            cluster = services.accept_identity(**whose(cluster), identity=values["identity"])
         if "again" in values:
-            cluster = services.mean_twins(
-                principal=self.principal,
-                cluster=cluster,
-                meant=values["again"],
-                expect=if_match(request, _version, after=cluster),
-            )
+            cluster = services.mean_twins(**whose(cluster), meant=values["again"])
         if "labels" in values or "enabled" in values:
-            cluster = services.update_cluster(
-                principal=self.principal,
-                cluster=cluster,
-                labels=values.get("labels"),
-                enabled=values.get("enabled"),
-                expect=if_match(request, _version, after=cluster),
-            )
+            changed = {"labels": values.get("labels"), "enabled": values.get("enabled")}
+            cluster = services.update_cluster(**whose(cluster), **changed)
         reply = self._reply(cluster)
         if values.get("enabled") is False:
             reply.data["account"] = self._account(cluster)

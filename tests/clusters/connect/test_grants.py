@@ -1,57 +1,35 @@
 """The role that the check page offers, on a cluster that enforces RBAC: it is enough, and nothing in it is too much."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-import yaml
 
 from apps.clusters import services
-from apps.clusters.connect import grants, kubeconfig
+from apps.clusters.connect import grants
 from apps.clusters.kube.client import KubeClient
-from apps.clusters.kube.connection import Connection
 from apps.clusters.models import Cluster
 from apps.core.access import Principal
 from tests.clusters.conftest import eventually
 from tests.clusters.fakeapi import kubeconfig as kubeconfig_of
+from tests.role import RBAC, administrator, offered_token
 from tests.stack import LocalCluster
 
 pytestmark = pytest.mark.django_db
-RBAC = "rbac.authorization.k8s.io/v1"
 
 
 @pytest.fixture
 def kube(local_cluster: LocalCluster) -> KubeClient:
     """The cluster's administrator."""
-    access = local_cluster.access
-    return KubeClient(Connection(access.server, "127.0.0.1", access.ca, token=access.token))
+    return administrator(local_cluster)
 
 
 @pytest.fixture
 def token(kube: KubeClient) -> Iterator[str]:
     """The token of the ServiceAccount, after everything that the page offers was applied."""
-    objects = list(yaml.safe_load_all("\n".join(line.text for line in grants.lines())))
-    for obj in objects:
-        apply(kube, obj)
-    found: dict[str, Any] = {}
-
-    def issued() -> bool:
-        found.update(kube.get("v1", "Secret", grants.NAME, grants.NAMESPACE).get("data") or {})
-        return bool(found.get("token"))
-
-    eventually(issued, "the token is in its Secret")
-    yield kubeconfig._decoded(found, "token").decode()
+    yield offered_token(kube)
     kube._transport.call("DELETE", f"/apis/{RBAC}/clusterrolebindings/{grants.NAME}")
     kube.delete(RBAC, "ClusterRole", grants.NAME)
     kube.delete("v1", "Namespace", grants.NAMESPACE, propagation="Background")
-
-
-def apply(kube: KubeClient, obj: dict[str, Any]) -> None:
-    if obj["kind"] == "ClusterRoleBinding":  # nothing that Flotilla itself would write
-        path, query = f"/apis/{RBAC}/clusterrolebindings/{grants.NAME}", {"fieldManager": "test", "force": "true"}
-        kube._transport.call("PATCH", path, query=query, body=obj, content_type="application/apply-patch+yaml")
-    else:
-        kube.apply(obj)
 
 
 def register(admin: Principal, local_cluster: LocalCluster, token: str) -> Cluster:
