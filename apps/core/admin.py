@@ -19,9 +19,9 @@ from unfold.forms import AdminPasswordChangeForm
 
 from apps.core import holdings, services
 from apps.core.access import principal_of
-from apps.core.adminforms import NewPersonForm, PersonForm
 from apps.core.errors import FlotillaError, NotAllowed
 from apps.core.models import ApiToken, AuditEntry, Membership, Project, Transition, User
+from apps.core.pages.adminforms import NewPersonForm, PersonForm
 from apps.core.pages.formtext import put_error
 from apps.core.states import Role
 from apps.core.work.models import Gate, Work
