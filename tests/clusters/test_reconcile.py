@@ -36,9 +36,14 @@ def test_a_state_is_recorded_once_with_its_transition(cluster: Cluster) -> None:
     fencing = hold(cluster)
     assert reconcile.record_state(cluster.pk, fencing, WELL, server_version="v1", has_metrics=True)
     assert not reconcile.record_state(cluster.pk, fencing, WELL), "nothing looks different"
-    found = Cluster.objects.get()
-    assert (found.state, found.reason, found.server_version, found.has_metrics) == ("Healthy", "AllWell", "v1", True)
-    assert found.message == "1 of 1 nodes are ready."
+    stored = Cluster.objects.get()
+    assert (stored.state, stored.reason, stored.server_version, stored.has_metrics) == (
+        "Healthy",
+        "AllWell",
+        "v1",
+        True,
+    )
+    assert stored.message == "1 of 1 nodes are ready."
     moves = Transition.objects.filter(object_type="clusters.cluster").values_list("from_state", "to_state")
     assert list(moves) == [("", "Pending"), ("Pending", "Healthy")]
 
@@ -144,7 +149,9 @@ def test_since_when_something_is_so_is_not_forgotten_when_a_watcher_begins_anew(
     reconcile.record_state(cluster.pk, fencing, ailing)
     assert Cluster.objects.get().conditions == before
     reconcile.record_state(cluster.pk, fencing, replace(listing, resuming=False))
-    since = {found["type"]: (found["status"], found["reason"]) for found in Cluster.objects.get().conditions}
+    since = {
+        condition["type"]: (condition["status"], condition["reason"]) for condition in Cluster.objects.get().conditions
+    }
     assert since["NodesReady"] == since["Synced"] == ("Unknown", "Listing"), "for so long nothing is known any more"
 
 
@@ -154,17 +161,17 @@ def test_of_a_cluster_that_is_enabled_again_nothing_is_told_from_before(cluster:
     for enabled in (False, True):
         services.update_cluster(principal=admin, cluster=Cluster.objects.get(), enabled=enabled)
     reconcile.record_state(cluster.pk, fencing, Observation())
-    found = Cluster.objects.get()
-    assert found.state == "Pending"
-    assert {condition["status"] for condition in found.conditions if condition["type"] != "Stable"} == {"Unknown"}
+    stored = Cluster.objects.get()
+    assert stored.state == "Pending"
+    assert {condition["status"] for condition in stored.conditions if condition["type"] != "Stable"} == {"Unknown"}
 
 
 def test_a_refusal_is_not_told_on_while_a_new_credential_is_tried(cluster: Cluster) -> None:
     fencing = hold(cluster)
     reconcile.record_state(cluster.pk, fencing, replace(WELL, authorized=False))
     reconcile.record_state(cluster.pk, fencing, Observation())
-    found = {condition["type"]: condition["status"] for condition in Cluster.objects.get().conditions}
-    assert found["Authorized"] == "Unknown" and found["Reachable"] == "True"
+    stored = {condition["type"]: condition["status"] for condition in Cluster.objects.get().conditions}
+    assert stored["Authorized"] == "Unknown" and stored["Reachable"] == "True"
 
 
 def test_last_seen_stands_still_while_nothing_answers(cluster: Cluster) -> None:
@@ -172,8 +179,8 @@ def test_last_seen_stands_still_while_nothing_answers(cluster: Cluster) -> None:
     reconcile.record_state(cluster.pk, fencing, WELL)
     seen = Cluster.objects.get().last_seen_at
     reconcile.record_state(cluster.pk, fencing, Observation(failures=3, ever_seen=True), answered=False)
-    found = Cluster.objects.get()
-    assert found.state == "Unreachable" and found.last_seen_at == seen
+    stored = Cluster.objects.get()
+    assert stored.state == "Unreachable" and stored.last_seen_at == seen
 
 
 def test_who_has_lost_the_lease_writes_nothing(cluster: Cluster) -> None:
@@ -221,8 +228,8 @@ def test_tidying_says_when_nobody_watches(cluster: Cluster) -> None:
     ago = timezone.now() - timedelta(minutes=5)
     Cluster.objects.update(state="Healthy", created_at=ago, last_seen_at=ago)
     tidy(0)
-    found = Cluster.objects.get()
-    assert (found.state, found.reason) == ("Pending", "NotWatched") and "watcher process" in found.message
+    stored = Cluster.objects.get()
+    assert (stored.state, stored.reason) == ("Pending", "NotWatched") and "watcher process" in stored.message
 
 
 def test_tidying_leaves_a_watched_cluster_alone(cluster: Cluster) -> None:

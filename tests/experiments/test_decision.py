@@ -224,11 +224,11 @@ def test_what_never_started_took_no_time() -> None:
              "startedAt": "1970-01-01T00:00:00Z", "finishedAt": "2026-11-23T11:59:00Z"}  # fmt: skip
     status = {"phase": "Failed", "containerStatuses": [{"name": "run", "state": {"terminated": never}}]}
     condition = {"type": "Failed", "status": "True", "reason": BACKOFF}
-    found = {"metadata": {"uid": "u1"}, "status": {"conditions": [condition], "startTime": "2026-11-23T10:00:00Z"}}
-    decision = decide(Facts(S.RUNNING, True), see(found, [kube_pod("p", "", **status)]), NOW)
+    job = {"metadata": {"uid": "u1"}, "status": {"conditions": [condition], "startTime": "2026-11-23T10:00:00Z"}}
+    decision = decide(Facts(S.RUNNING, True), see(job, [kube_pod("p", "", **status)]), NOW)
     assert (decision.reason, decision.exit_code, decision.started_at) == ("StartError", 128, None)
     assert decision.ended_at == datetime(2026, 11, 23, 11, 59, tzinfo=UTC)
-    unseen = decide(Facts(S.RUNNING, True), see(found), NOW)
+    unseen = decide(Facts(S.RUNNING, True), see(job), NOW)
     assert unseen.started_at == datetime(2026, 11, 23, 10, tzinfo=UTC)
 
 
@@ -242,7 +242,7 @@ def kube_pod(name: str, created: str, owner: str = "u1", **status: Any) -> dict[
 
 def test_seeing_takes_the_pods_of_this_very_job_and_remembers_those_that_are_gone() -> None:
     known = remembered([CRASHED.to_json() | {"name": "before"}])
-    found = see(
+    seen = see(
         {"metadata": {"uid": "u1"}, "status": {}},
         [
             kube_pod("new", "2026-11-23T11:00:00Z", phase="Pending"),
@@ -250,8 +250,8 @@ def test_seeing_takes_the_pods_of_this_very_job_and_remembers_those_that_are_gon
         ],
         known=known,
     )
-    assert [(each.name, each.gone) for each in found.pods] == [("new", False), ("before", True)]
-    assert found.failing is not None and (found.failing.name, found.failing.exit_code) == ("before", 1)
+    assert [(each.name, each.gone) for each in seen.pods] == [("new", False), ("before", True)]
+    assert seen.failing is not None and (seen.failing.name, seen.failing.exit_code) == ("before", 1)
 
 
 def test_seeing_a_failed_job_and_its_container() -> None:
@@ -268,11 +268,11 @@ def test_seeing_a_failed_job_and_its_container() -> None:
     )  # fmt: skip
     # Also while somebody deletes it: what its container said comes first.
     crashed["metadata"]["deletionTimestamp"] = "2026-11-23T12:00:00Z"
-    found = see({"metadata": {"uid": "u1"}, "status": {"conditions": [condition]}}, [crashed])
-    assert found.outcome == "Failed" and found.failing is not None
-    assert (found.failing.exit_code, found.failing.reason) == (1, "Error")
-    assert found.failing.ended_at == datetime(2026, 11, 23, 11, 59, tzinfo=UTC)
-    assert remembered([found.failing.to_json()])[0].ended_at == found.failing.ended_at
+    seen = see({"metadata": {"uid": "u1"}, "status": {"conditions": [condition]}}, [crashed])
+    assert seen.outcome == "Failed" and seen.failing is not None
+    assert (seen.failing.exit_code, seen.failing.reason) == (1, "Error")
+    assert seen.failing.ended_at == datetime(2026, 11, 23, 11, 59, tzinfo=UTC)
+    assert remembered([seen.failing.to_json()])[0].ended_at == seen.failing.ended_at
 
 
 def test_seeing_a_pod_that_was_disrupted() -> None:
@@ -287,9 +287,9 @@ def test_seeing_a_pod_that_was_disrupted() -> None:
     assert (evicted.reason, evicted.message, evicted.disrupted) == ("Evicted", "low", True)
 
 
-@pytest.mark.parametrize("found", [case[1] for case in CASES if case[1].get("status")], ids=str)
-def test_a_run_says_of_its_pod_what_the_pod_says_of_itself(found: dict[str, Any]) -> None:
-    mine = {**found, "metadata": {**found["metadata"], "ownerReferences": [{"uid": "u1"}]}}
+@pytest.mark.parametrize("pod", [case[1] for case in CASES if case[1].get("status")], ids=str)
+def test_a_run_says_of_its_pod_what_the_pod_says_of_itself(pod: dict[str, Any]) -> None:
+    mine = {**pod, "metadata": {**pod["metadata"], "ownerReferences": [{"uid": "u1"}]}}
     seen, verdict = see({"metadata": {"uid": "u1"}}, [mine]).pods[0], pod_health(mine)
     assert seen.exit_code == verdict.exit_code
     # That all is well, not ready yet or being deleted is no reason of a run.
@@ -319,17 +319,17 @@ def test_a_run_on_a_node_that_is_silent_says_so_while_it_is_waited_for() -> None
 def test_seeing_a_job_that_waits_for_a_pod_on_a_lost_node() -> None:
     left = kube_pod("p", "2026-11-23T11:00:00Z", phase="Running")
     left["metadata"]["deletionTimestamp"] = "2026-11-23T11:55:30Z"
-    found = {"metadata": {"uid": "u1"}}
-    assert decide(Facts(S.RUNNING, True), see(found, [left]), NOW).state != S.FAILED, "its node may be slow to end it"
-    decision = decide(Facts(S.RUNNING, True), see(found, [left], silent=["n1"]), NOW)
+    job = {"metadata": {"uid": "u1"}}
+    assert decide(Facts(S.RUNNING, True), see(job, [left]), NOW).state != S.FAILED, "its node may be slow to end it"
+    decision = decide(Facts(S.RUNNING, True), see(job, [left], silent=["n1"]), NOW)
     assert (decision.state, decision.reason) == (S.FAILED, "NodeLost")
     assert decision.message.startswith("Node n1 was lost")
     assert decision.ended_at == datetime(2026, 11, 23, 11, 55, 30, tzinfo=UTC)
 
 
 def test_a_job_without_a_pod_is_explained_by_its_events() -> None:
-    found = see({"metadata": {"uid": "u1"}}, [], ["exceeded quota"])
-    decision = decide(Facts(S.QUEUED, True), found, NOW)
+    seen = see({"metadata": {"uid": "u1"}}, [], ["exceeded quota"])
+    decision = decide(Facts(S.QUEUED, True), seen, NOW)
     assert (decision.reason, decision.message) == ("FailedCreate", "exceeded quota")
 
 
@@ -350,6 +350,6 @@ def test_a_pod_without_a_sandbox_is_looked_at_again_though_no_watch_speaks_of_it
     ],
 )
 def test_which_pods_may_lack_a_sandbox(changes: dict[str, Any], making: bool) -> None:
-    found = {"spec": {"nodeName": "n1"}, "status": {"phase": "Pending", **changes}}
-    assert is_being_made(found) is making
-    assert not is_being_made({**found, "spec": {}})
+    pod = {"spec": {"nodeName": "n1"}, "status": {"phase": "Pending", **changes}}
+    assert is_being_made(pod) is making
+    assert not is_being_made({**pod, "spec": {}})

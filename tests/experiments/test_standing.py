@@ -61,8 +61,8 @@ def test_the_cause_behind_a_reason(reason: str, message: str, cause: Cause) -> N
 
 
 def test_a_run_without_attempts_begins_its_first() -> None:
-    found = standing(RunFacts(R.PENDING), [], NOW)
-    assert (found.state, found.begin) == (R.PENDING, 1)
+    verdict = standing(RunFacts(R.PENDING), [], NOW)
+    assert (verdict.state, verdict.begin) == (R.PENDING, 1)
     assert standing(RunFacts(R.CANCELING), [], NOW).state == R.CANCELED
 
 
@@ -74,8 +74,8 @@ def test_a_run_without_attempts_begins_its_first() -> None:
     ],
 )  # fmt: skip
 def test_a_run_is_what_its_last_attempt_is(state: S, run: R) -> None:
-    found = standing(RunFacts(R.RUNNING), [interrupted(), tried(2, state, reason="Why", exit_code=4)], NOW)
-    assert (found.state, found.reason, found.begin) == (run, "Why", 0)
+    verdict = standing(RunFacts(R.RUNNING), [interrupted(), tried(2, state, reason="Why", exit_code=4)], NOW)
+    assert (verdict.state, verdict.reason, verdict.begin) == (run, "Why", 0)
 
 
 def test_what_was_interrupted_is_always_tried_again_and_never_counted() -> None:
@@ -112,9 +112,9 @@ def test_a_cancel_between_two_attempts_ends_the_run_and_one_that_came_late_tells
 
 def test_the_deadline_covers_all_attempts() -> None:
     facts = RunFacts(R.RUNNING, deadline_at=NOW + timedelta(seconds=9))
-    found = standing(facts, [interrupted()], NOW)
-    assert (found.state, found.reason) == (R.FAILED, "DeadlineExceeded")
-    assert "low on memory" in found.message and found.ended_at == NOW
+    verdict = standing(facts, [interrupted()], NOW)
+    assert (verdict.state, verdict.reason) == (R.FAILED, "DeadlineExceeded")
+    assert "low on memory" in verdict.message and verdict.ended_at == NOW
 
 
 def test_a_run_whose_cluster_is_gone_is_lost_or_canceled() -> None:
@@ -151,9 +151,9 @@ def test_every_standing_can_be_reached_and_only_a_run_that_waits_begins(
         return  # a lost run has a lost attempt, which is what its Job is when that turns up
     attempts = [failed(number, why) for number, why in enumerate(before, 1)]
     attempts.append(tried(len(attempts) + 1, last, cause=cause if last == S.FAILED else "", reason="x"))
-    found = standing(RunFacts(state, Retries(limit)), attempts, NOW)
-    assert found.state == state or found.state in LAUNCHED_MOVES[state]
-    assert not found.begin, "a pause comes first"
-    assert (found.retry_at is not None) == (found.state == R.PENDING and last == S.FAILED)
+    verdict = standing(RunFacts(state, Retries(limit)), attempts, NOW)
+    assert verdict.state == state or verdict.state in LAUNCHED_MOVES[state]
+    assert not verdict.begin, "a pause comes first"
+    assert (verdict.retry_at is not None) == (verdict.state == R.PENDING and last == S.FAILED)
     if state == R.CANCELING:
-        assert found.state != R.PENDING
+        assert verdict.state != R.PENDING

@@ -53,8 +53,8 @@ Helm = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="session")
 def helm() -> Helm:
     """Run helm; skip where it is not."""
-    found = ROOT / ".tools" / "helm"
-    program = str(found) if found.is_file() else shutil.which("helm")
+    bundled = ROOT / ".tools" / "helm"
+    program = str(bundled) if bundled.is_file() else shutil.which("helm")
     if program is None:
         pytest.skip("helm is neither in .tools/ nor on PATH: python scripts/helm_tools.py fetches it")
 
@@ -81,7 +81,7 @@ def template(helm: Helm) -> Callable[[dict], list[dict]]:
         if key not in rendered:
             done = helm("template", "flotilla", str(CHART), "--namespace", "ops", values=values)
             assert done.returncode == 0, done.stderr
-            rendered[key] = [found for found in yaml.load_all(done.stdout, yaml.CSafeLoader) if found]
+            rendered[key] = [each for each in yaml.load_all(done.stdout, yaml.CSafeLoader) if each]
         return rendered[key]
 
     return render
@@ -89,13 +89,15 @@ def template(helm: Helm) -> Callable[[dict], list[dict]]:
 
 def by_kind(objects: list[dict], kind: str) -> dict[str, dict]:
     """Objects of a kind, by name."""
-    return {found["metadata"]["name"]: found for found in objects if found["kind"] == kind}
+    return {each["metadata"]["name"]: each for each in objects if each["kind"] == kind}
 
 
 def pods(objects: list[dict]) -> dict[str, dict]:
     """Pod specs of all Deployments and Jobs, by component."""
-    found = [*by_kind(objects, "Deployment").values(), *by_kind(objects, "Job").values()]
-    return {thing["metadata"]["labels"]["app.kubernetes.io/component"]: thing["spec"]["template"] for thing in found}
+    workloads = [*by_kind(objects, "Deployment").values(), *by_kind(objects, "Job").values()]
+    return {
+        thing["metadata"]["labels"]["app.kubernetes.io/component"]: thing["spec"]["template"] for thing in workloads
+    }
 
 
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
@@ -107,8 +109,8 @@ def test_lint_is_content(helm: Helm, values: dict):
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
 def test_a_strict_api_server_would_take_every_object(template, values: dict):
     objects = template(values)
-    for found in objects:
-        kubernetes_validate.validate(found, "1.37", strict=True)
+    for each in objects:
+        kubernetes_validate.validate(each, "1.37", strict=True)
     assert objects
 
 
@@ -151,7 +153,7 @@ def test_pods_may_do_nothing_that_they_need_not(template, values: dict):
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
 def test_no_secret_stands_outside_a_secret(template, values: dict):
     objects = template(values)
-    plain = [found for found in objects if found["kind"] != "Secret"]
+    plain = [each for each in objects if each["kind"] != "Secret"]
     for text in ("staged-secret-key", "staged-password", FERNET_KEY):
         assert text not in yaml.safe_dump_all(plain)
     name = values.get("existingSecret", "flotilla")
@@ -162,7 +164,7 @@ def test_no_secret_stands_outside_a_secret(template, values: dict):
             key: {"secretKeyRef": {"name": secret, "key": key}}
             for key in ("FLOTILLA_SECRET_KEY", "FLOTILLA_CREDENTIALS_KEYS", "DATABASE_URL", "REDIS_URL")
         }
-    assert ("Secret" in {found["kind"] for found in objects}) == ("secrets" in values)
+    assert ("Secret" in {each["kind"] for each in objects}) == ("secrets" in values)
 
 
 def test_processes_are_probed_under_a_host_name_that_django_knows(template):
@@ -192,9 +194,9 @@ def test_processes_are_probed_under_a_host_name_that_django_knows(template):
 def test_migrations_run_before_an_install_or_an_upgrade_with_secrets_that_are_there_by_then(template):
     objects = template(OWN_SECRET)
     hooks = {
-        (found["kind"], found["metadata"]["name"]): int(found["metadata"]["annotations"]["helm.sh/hook-weight"])
-        for found in objects
-        if found["metadata"].get("annotations", {}).get("helm.sh/hook") == "pre-install,pre-upgrade"
+        (each["kind"], each["metadata"]["name"]): int(each["metadata"]["annotations"]["helm.sh/hook-weight"])
+        for each in objects
+        if each["metadata"].get("annotations", {}).get("helm.sh/hook") == "pre-install,pre-upgrade"
     }
     assert hooks == {("Secret", "flotilla-migrate"): -5, ("Job", "flotilla-migrate"): 0}
     secrets = by_kind(objects, "Secret")
@@ -225,7 +227,7 @@ def test_selectors_choose_exactly_their_pods(template):
     labels = {name: pod["metadata"]["labels"] for name, pod in pods(objects).items()}
 
     def chosen(selector: dict) -> set[str]:
-        return {name for name, found in labels.items() if selector.items() <= found.items()}
+        return {name for name, each in labels.items() if selector.items() <= each.items()}
 
     for deployment in by_kind(objects, "Deployment").values():
         component = deployment["metadata"]["labels"]["app.kubernetes.io/component"]
@@ -237,7 +239,7 @@ def test_selectors_choose_exactly_their_pods(template):
 
 
 def test_rights_are_given_only_when_asked_for_and_are_what_flotilla_asks_of_any_cluster(template):
-    kinds = {found["kind"] for found in template(SMALLEST)}
+    kinds = {each["kind"] for each in template(SMALLEST)}
     assert not kinds & {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
     objects = template(EVERYTHING)
     assert by_kind(objects, "ClusterRole")["flotilla-manager"]["rules"] == cluster_role()["rules"]

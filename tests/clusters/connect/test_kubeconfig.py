@@ -40,8 +40,8 @@ def text(*args: Any, **kwargs: Any) -> str:
 
 
 def test_a_token_is_taken() -> None:
-    found = kubeconfig.parse(text())
-    assert (found.server, found.ca, found.token, found.credential_kind) == (
+    parsed = kubeconfig.parse(text())
+    assert (parsed.server, parsed.ca, parsed.token, parsed.credential_kind) == (
         SERVER,
         CA.decode(),
         "secret-token",
@@ -50,9 +50,9 @@ def test_a_token_is_taken() -> None:
 
 
 def test_a_client_certificate_with_its_key_is_taken() -> None:
-    found = kubeconfig.parse(text({"client-certificate-data": b64(CA), "client-key-data": b64(KEY)}))
-    assert found.client_certificate == CA.decode() and found.client_key == KEY.decode()
-    assert found.credential_kind == "certificate"
+    parsed = kubeconfig.parse(text({"client-certificate-data": b64(CA), "client-key-data": b64(KEY)}))
+    assert parsed.client_certificate == CA.decode() and parsed.client_key == KEY.decode()
+    assert parsed.credential_kind == "certificate"
 
 
 def test_secrets_are_in_no_representation() -> None:
@@ -203,8 +203,8 @@ def test_addresses_that_people_have_are_taken(server: str) -> None:
 
 @pytest.mark.parametrize("name", ["kubernetes.default.svc", "2001:db8::1", "10.0.0.9", "KUBE_1.example"])
 def test_names_for_the_certificate_that_people_have_are_taken(name: str) -> None:
-    found = kubeconfig.parse(text(cluster={"server": SERVER, "tls-server-name": name}))
-    assert Connection(found.server, "10.0.0.9", tls_server_name=found.tls_server_name).expected_name == name
+    parsed = kubeconfig.parse(text(cluster={"server": SERVER, "tls-server-name": name}))
+    assert Connection(parsed.server, "10.0.0.9", tls_server_name=parsed.tls_server_name).expected_name == name
 
 
 WORDS = "# Zürich 東京 – première autorité\n".encode()
@@ -213,11 +213,11 @@ WORDS = "# Zürich 東京 – première autorité\n".encode()
 def test_of_a_bundle_with_words_between_the_blocks_the_blocks_are_kept() -> None:
     bundle = WORDS + CA + b"\0" + WORDS + OTHER_CA + WORDS
     user = {"client-certificate-data": b64(WORDS + CA), "client-key-data": b64(WORDS + KEY)}
-    found = kubeconfig.parse(text(user, {"server": SERVER, "certificate-authority-data": b64(bundle)}))
-    assert found.ca == CA.decode() + OTHER_CA.decode()
-    assert (found.client_certificate, found.client_key) == (CA.decode(), KEY.decode())
+    parsed = kubeconfig.parse(text(user, {"server": SERVER, "certificate-authority-data": b64(bundle)}))
+    assert parsed.ca == CA.decode() + OTHER_CA.decode()
+    assert (parsed.client_certificate, parsed.client_key) == (CA.decode(), KEY.decode())
     made = Connection(
-        SERVER, "10.0.0.9", found.ca, client_certificate=found.client_certificate, client_key=found.client_key
+        SERVER, "10.0.0.9", parsed.ca, client_certificate=parsed.client_certificate, client_key=parsed.client_key
     )
     assert len(tls_context(made).get_ca_certs()) == 2
 
@@ -244,10 +244,10 @@ def test_yaml_errors_do_not_quote_secrets() -> None:
 
 
 def two_contexts(**more: Any) -> str:
-    found = document(**more)
-    found["users"].append({"name": "v", "user": {"token": "second"}})
-    found["contexts"].append({"name": "y", "context": {"cluster": "c", "user": "v"}})
-    return yaml.safe_dump(found)
+    whole = document(**more)
+    whole["users"].append({"name": "v", "user": {"token": "second"}})
+    whole["contexts"].append({"name": "y", "context": {"cluster": "c", "user": "v"}})
+    return yaml.safe_dump(whole)
 
 
 def test_the_current_context_is_taken_unless_another_is_asked_for() -> None:
@@ -261,6 +261,6 @@ def test_several_contexts_without_a_current_one_ask_which() -> None:
 
 
 def test_only_the_chosen_entries_are_judged() -> None:
-    found = document()
-    found["users"].append({"name": "other", "user": {"exec": {"command": "aws"}}})
-    assert kubeconfig.parse(yaml.safe_dump(found)).token == "secret-token"
+    whole = document()
+    whole["users"].append({"name": "other", "user": {"exec": {"command": "aws"}}})
+    assert kubeconfig.parse(yaml.safe_dump(whole)).token == "secret-token"

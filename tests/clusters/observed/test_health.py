@@ -9,12 +9,12 @@ from apps.core.states import Health
 
 
 def pod(phase: str = "Running", *, deleting: bool = False, ready: bool | None = None, **status: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {"metadata": {"name": "p"}, "status": {"phase": phase, **status}}
+    made: dict[str, Any] = {"metadata": {"name": "p"}, "status": {"phase": phase, **status}}
     if deleting:
-        found["metadata"]["deletionTimestamp"] = "2026-11-23T14:00:00Z"
+        made["metadata"]["deletionTimestamp"] = "2026-11-23T14:00:00Z"
     if ready is not None:
-        found["status"].setdefault("conditions", []).append({"type": "Ready", "status": str(ready)})
-    return found
+        made["status"].setdefault("conditions", []).append({"type": "Ready", "status": str(ready)})
+    return made
 
 
 def container(
@@ -236,20 +236,20 @@ CASES = [
 
 
 @pytest.mark.parametrize(
-    ("found", "health", "reason", "part", "code"), [case[1:] for case in CASES], ids=[c[0] for c in CASES]
+    ("pod", "health", "reason", "part", "code"), [case[1:] for case in CASES], ids=[c[0] for c in CASES]
 )
-def test_a_pod(found: dict[str, Any], health: Health, reason: str, part: str, code: int | None) -> None:
-    verdict = pod_health(found)
+def test_a_pod(pod: dict[str, Any], health: Health, reason: str, part: str, code: int | None) -> None:
+    verdict = pod_health(pod)
     assert (verdict.health, verdict.reason, verdict.exit_code) == (health, reason, code)
     assert part in verdict.message
 
 
 @pytest.mark.parametrize(
-    "found", [case[1] for case in CASES if case[1].get("status", {}).get("phase") in {"Succeeded", "Failed"}]
+    "pod", [case[1] for case in CASES if case[1].get("status", {}).get("phase") in {"Succeeded", "Failed"}]
 )
-def test_how_a_pod_ended_is_the_same_while_somebody_deletes_it(found: dict[str, Any]) -> None:
-    deleting = {**found, "metadata": {**found["metadata"], "deletionTimestamp": "2026-11-23T14:00:00Z"}}
-    assert pod_health(deleting) == pod_health(found)
+def test_how_a_pod_ended_is_the_same_while_somebody_deletes_it(pod: dict[str, Any]) -> None:
+    deleting = {**pod, "metadata": {**pod["metadata"], "deletionTimestamp": "2026-11-23T14:00:00Z"}}
+    assert pod_health(deleting) == pod_health(pod)
 
 
 def test_a_pod_that_is_being_deleted_takes_no_traffic() -> None:
@@ -259,12 +259,12 @@ def test_a_pod_that_is_being_deleted_takes_no_traffic() -> None:
 
 
 def node(*conditions: tuple[str, str], unschedulable: bool = False) -> dict[str, Any]:
-    found = [{"type": kind, "status": status, "reason": f"Because{kind}"} for kind, status in conditions]
-    return {"spec": {"unschedulable": unschedulable}, "status": {"conditions": found}}
+    reported = [{"type": kind, "status": status, "reason": f"Because{kind}"} for kind, status in conditions]
+    return {"spec": {"unschedulable": unschedulable}, "status": {"conditions": reported}}
 
 
 @pytest.mark.parametrize(
-    ("found", "health", "reason"),
+    ("node", "health", "reason"),
     [
         (node(("Ready", "True")), Health.HEALTHY, "Ready"),
         (node(("Ready", "True"), ("MemoryPressure", "False")), Health.HEALTHY, "Ready"),
@@ -275,6 +275,6 @@ def node(*conditions: tuple[str, str], unschedulable: bool = False) -> dict[str,
         (node(("Ready", "True"), unschedulable=True), Health.SUSPENDED, "Cordoned"),
     ],
 )
-def test_a_node(found: dict[str, Any], health: Health, reason: str) -> None:
-    verdict = node_health(found)
+def test_a_node(node: dict[str, Any], health: Health, reason: str) -> None:
+    verdict = node_health(node)
     assert (verdict.health, verdict.reason) == (health, reason)

@@ -56,9 +56,9 @@ def placed(*containers: ContainerFacts, phase: str = "Running", **fields: Any) -
 
 
 def why(pod: PodFacts, around: ClusterFacts | None = None) -> Why:
-    found = explain(pod, around or cluster(node("n1")), NOW)
-    assert found is not None
-    return found
+    explained = explain(pod, around or cluster(node("n1")), NOW)
+    assert explained is not None
+    return explained
 
 
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
@@ -133,8 +133,8 @@ NO_GPU = (
     ],
 )
 def test_the_schedulers_words_are_read(message: str, lacking: dict[str, int], excluded: dict[str, int]) -> None:
-    found = parse(message)
-    assert found is not None and (dict(found.lacking), dict(found.excluded), found.other) == (lacking, excluded, ())
+    parsed = parse(message)
+    assert parsed is not None and (dict(parsed.lacking), dict(parsed.excluded), parsed.other) == (lacking, excluded, ())
 
 
 def test_a_pod_that_waits_for_gpus_says_the_largest_gap_and_who_ends() -> None:
@@ -143,22 +143,26 @@ def test_a_pod_that_waits_for_gpus_says_the_largest_gap_and_who_ends() -> None:
         node("gpu-1", gpu=8, used=6, holders=(Holder("run-17", {"gpu": 2}), Holder("run-3", {"gpu": 4}))),
         node("gpu-2", gpu=8, used=8, holders=(Holder("run-5", {"gpu": 8}),)),
     )
-    found = why(pending(NO_GPU), around)
+    explained = why(pending(NO_GPU), around)
     # The control plane's node has more, but is none that it may have.
     assert (
-        found.sentence == "Waiting: no node that may take it has 4 free nvidia.com/gpu; the largest gap is 2 on gpu-1."
+        explained.sentence
+        == "Waiting: no node that may take it has 4 free nvidia.com/gpu; the largest gap is 2 on gpu-1."
     )
     workers = replace(around, nodes=around.nodes[1:])
     assert why(pending(NO_GPU), workers).sentence == (
         "Waiting: no node has 4 free nvidia.com/gpu; the largest gap is 2 on gpu-1."
     )
-    assert found.next_step == "Ask for at most 2 nvidia.com/gpu, or wait for run-17 to end."
-    assert [(e.source, e.text) for e in found.evidence[1:]] == [
+    assert explained.next_step == "Ask for at most 2 nvidia.com/gpu, or wait for run-17 to end."
+    assert [(e.source, e.text) for e in explained.evidence[1:]] == [
         ("Free nvidia.com/gpu", "gpu-1 2 of 8, gpu-2 0 of 8"),
         ("Left out", f"1 of 3 nodes: 1 with the taint {CONTROL_PLANE}"),
     ]
-    assert found.evidence[0].source == "kube-scheduler" and "2 Insufficient nvidia.com/gpu" in found.evidence[0].text
-    assert found.state == "Unschedulable" and found.at == NOW - MIN
+    assert (
+        explained.evidence[0].source == "kube-scheduler"
+        and "2 Insufficient nvidia.com/gpu" in explained.evidence[0].text
+    )
+    assert explained.state == "Unschedulable" and explained.at == NOW - MIN
 
 
 KINDS = NodeFacts("mixed", {GPU: 8, "nvidia.com/mig-1g.5gb": 7}, {GPU: 2, "nvidia.com/mig-1g.5gb": 6})
@@ -308,8 +312,8 @@ SCHEDULING: list[tuple[PodFacts, ClusterFacts, str, str]] = [
 
 @pytest.mark.parametrize(("pod", "around", "sentence", "step"), SCHEDULING)
 def test_why_no_node_takes_it(pod: PodFacts, around: ClusterFacts, sentence: str, step: str) -> None:
-    found = why(pod, around)
-    assert (found.sentence, found.next_step) == (sentence, step)
+    explained = why(pod, around)
+    assert (explained.sentence, explained.next_step) == (sentence, step)
 
 
 def test_a_pod_fits_where_taints_selector_and_room_allow() -> None:
@@ -389,31 +393,33 @@ def test_why_an_image_does_not_come(state: str, words: str, cause: str, step: st
     back_off = waiting(state, 'Back-off pulling image "team/train:3"')
     event = EventFacts("Failed", f'Failed to pull image "team/train:3": {words}', NOW)
     for pod in (placed(waiting(state, words), phase="Pending"), placed(back_off, phase="Pending", events=(event,))):
-        found = why(pod)
-        assert found.sentence.startswith("Can't start: the image team/train:3 can't be pulled; "), found.sentence
-        assert cause in found.sentence and step in found.next_step and found.state == state
-        assert any("rpc error" in e.text for e in found.evidence)
+        explained = why(pod)
+        assert explained.sentence.startswith("Can't start: the image team/train:3 can't be pulled; "), (
+            explained.sentence
+        )
+        assert cause in explained.sentence and step in explained.next_step and explained.state == state
+        assert any("rpc error" in e.text for e in explained.evidence)
 
 
 def test_a_tag_is_not_taken_for_the_registry_s_answer() -> None:
     refused = 'Failed to pull image "team/train:404": dial tcp 10.1.2.3:443: connect: connection refused'
-    found = why(placed(waiting("ErrImagePull", refused, "team/train:404"), phase="Pending"))
-    assert found.sentence == "Can't start: the image team/train:404 can't be pulled; the registry can't be reached."
+    explained = why(placed(waiting("ErrImagePull", refused, "team/train:404"), phase="Pending"))
+    assert explained.sentence == "Can't start: the image team/train:404 can't be pulled; the registry can't be reached."
 
 
 def test_words_of_a_registry_that_are_new_to_us_are_told_without_their_wrapping() -> None:
     words = 'rpc error: code = Unknown desc = failed to unpack image: unexpected media type text/html for "x": unknown'
-    found = why(placed(waiting("ErrImagePull", words), phase="Pending"))
-    assert found.sentence.endswith("""can't be pulled: unexpected media type text/html for "x".""")
+    explained = why(placed(waiting("ErrImagePull", words), phase="Pending"))
+    assert explained.sentence.endswith("""can't be pulled: unexpected media type text/html for "x".""")
 
 
 def test_a_pull_secret_that_is_missing_is_named() -> None:
     denied = waiting("ErrImagePull", "pull access denied: authorization failed: no basic auth credentials")
     message = "Unable to retrieve some image pull secrets (registry-key); attempting to pull the image may not succeed."
     events = (EventFacts("FailedToRetrieveImagePullSecret", message, NOW),)
-    found = why(placed(denied, phase="Pending", events=events))
-    assert found.next_step == "Make the pull secret registry-key in its namespace."
-    assert message in [each.text for each in found.evidence]
+    explained = why(placed(denied, phase="Pending", events=events))
+    assert explained.next_step == "Make the pull secret registry-key in its namespace."
+    assert message in [each.text for each in explained.evidence]
 
 
 def test_an_image_that_is_no_name_or_never_pulled() -> None:
@@ -463,8 +469,8 @@ def test_an_image_that_is_no_name_or_never_pulled() -> None:
     ],
 )
 def test_why_a_container_cant_be_made(reason: str, message: str, sentence: str) -> None:
-    found = why(placed(waiting(reason, message), phase="Pending"))
-    assert (found.sentence, found.state) == (sentence, reason)
+    explained = why(placed(waiting(reason, message), phase="Pending"))
+    assert (explained.sentence, explained.state) == (sentence, reason)
 
 
 BACK_OFF = "back-off 5m0s restarting failed container=main pod=web-1_team-a(0a1b)"
@@ -519,11 +525,11 @@ BACK_OFF = "back-off 5m0s restarting failed container=main pod=web-1_team-a(0a1b
     ],
 )
 def test_why_a_container_ended(container: ContainerFacts, sentence: str, step: str) -> None:
-    found = why(placed(container, log_line="MemoryError"))
-    assert (found.sentence, found.next_step) == (sentence, step)
-    assert ("Last line of its log", "MemoryError") in [(e.source, e.text) for e in found.evidence]
+    explained = why(placed(container, log_line="MemoryError"))
+    assert (explained.sentence, explained.next_step) == (sentence, step)
+    assert ("Last line of its log", "MemoryError") in [(e.source, e.text) for e in explained.evidence]
     if "memory" in sentence:
-        assert found.state == "OOMKilled", "never told as a mere Error"
+        assert explained.state == "OOMKilled", "never told as a mere Error"
 
 
 def test_a_failed_init_container_is_named_and_a_working_one_is_waited_for() -> None:

@@ -53,9 +53,9 @@ def event(reason: str, message: str, *, ago: timedelta = MIN, count: int = 1) ->
     ],
 )
 def test_why_a_container_is_not_ready(message: str, sentence: str) -> None:
-    found = why(placed(RUNNING, events=(event("Unhealthy", message, count=7),)))
-    assert found.sentence == sentence and found.state == "NotReady"
-    assert "(7 times)" in found.evidence[0].text
+    explained = why(placed(RUNNING, events=(event("Unhealthy", message, count=7),)))
+    assert explained.sentence == sentence and explained.state == "NotReady"
+    assert "(7 times)" in explained.evidence[0].text
 
 
 @pytest.mark.parametrize(
@@ -73,9 +73,9 @@ def test_why_a_container_is_not_ready(message: str, sentence: str) -> None:
 def test_a_startup_of_the_first_seconds_is_no_failure(seconds: int, kind: str, state: str) -> None:
     young = ContainerFacts("main", running=True, running_since=NOW - timedelta(seconds=seconds))
     failed = event("Unhealthy", f"{kind} probe failed: timeout: x", ago=timedelta(seconds=1))
-    found = why(placed(young, events=(failed,) if kind else ()))
-    assert found.state == state
-    assert found.sentence.startswith("Start" if state == "Starting" or not kind else "Not ready")
+    explained = why(placed(young, events=(failed,) if kind else ()))
+    assert explained.state == state
+    assert explained.sentence.startswith("Start" if state == "Starting" or not kind else "Not ready")
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,8 @@ def test_a_container_that_the_kubelet_restarts_says_for_which_probe() -> None:
         event("Unhealthy", "Liveness probe failed: HTTP probe failed with statuscode: 500"),
     )
     down = waiting("CrashLoopBackOff", restarts=3, last_ended=Ended(137, "Error"))
-    found = why(placed(down, events=events))
-    assert found.sentence == (
+    explained = why(placed(down, events=events))
+    assert explained.sentence == (
         "Restarted by the kubelet: the liveness probe of container main failed: it answers HTTP 500."
     )
     oom = waiting("CrashLoopBackOff", restarts=3, last_ended=Ended(137, "OOMKilled"))
@@ -109,8 +109,8 @@ def test_a_container_that_the_kubelet_restarts_says_for_which_probe() -> None:
 def test_a_kill_of_an_earlier_start_is_not_why_it_ended_now() -> None:
     killed = event("Killing", "Container main failed liveness probe, will be restarted", ago=60 * MIN)
     last = Ended(1, "Error", "", NOW - MIN, NOW - 5 * MIN)
-    found = why(placed(waiting("CrashLoopBackOff", restarts=9, last_ended=last), events=(killed,)))
-    assert found.sentence == "Container main ended with exit code 1. Restarted 9 times; it waits for the next try."
+    explained = why(placed(waiting("CrashLoopBackOff", restarts=9, last_ended=last), events=(killed,)))
+    assert explained.sentence == "Container main ended with exit code 1. Restarted 9 times; it waits for the next try."
     sidecar = ContainerFacts("proxy", init=True, restarts=1, last_ended=Ended(137, "Error", "", NOW, NOW - 2 * MIN))
     killed = event("Killing", "Init container proxy failed startup probe, will be restarted")
     assert why(placed(sidecar, events=(killed,))).sentence.startswith(
@@ -120,33 +120,33 @@ def test_a_kill_of_an_earlier_start_is_not_why_it_ended_now() -> None:
 
 def test_a_probe_that_failed_before_the_present_start_explains_nothing() -> None:
     old = event("Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503", ago=10 * MIN)
-    found = why(placed(RUNNING, events=(old,)))
-    assert found.sentence == "Started, but not ready yet: container main has not passed its readiness probe."
+    explained = why(placed(RUNNING, events=(old,)))
+    assert explained.sentence == "Started, but not ready yet: container main has not passed its readiness probe."
 
 
 def test_an_unmet_readiness_gate_is_named() -> None:
     ready = ContainerFacts("main", ready=True, running=True)
     gate = Condition("target-health.example/ready", "False", "Registering")
     conditions = (Condition("Ready", "False", "ReadinessGatesNotReady"), gate, Condition("other.example/seen", "False"))
-    found = why(placed(ready, conditions=conditions, readiness_gates=(gate.type, "never/set")))
-    assert found.sentence == "Not ready: the readiness gates target-health.example/ready and never/set are not met."
-    assert "Whoever sets this condition" in found.next_step
-    assert [each.source for each in found.evidence] == ["Condition Ready", f"Condition {gate.type}"]
+    explained = why(placed(ready, conditions=conditions, readiness_gates=(gate.type, "never/set")))
+    assert explained.sentence == "Not ready: the readiness gates target-health.example/ready and never/set are not met."
+    assert "Whoever sets this condition" in explained.next_step
+    assert [each.source for each in explained.evidence] == ["Condition Ready", f"Condition {gate.type}"]
 
 
 def test_a_container_that_has_ended_is_no_probe_that_fails() -> None:
     ready, done = ContainerFacts("main", ready=True, running=True), ContainerFacts("load", ended=Ended(0, "Completed"))
-    found = why(placed(ready, done))
-    assert found.sentence == "Not ready: container load has ended." and "log of load" in found.next_step
+    explained = why(placed(ready, done))
+    assert explained.sentence == "Not ready: container load has ended." and "log of load" in explained.next_step
 
 
 @pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
 def test_what_has_ended_is_not_being_ended(phase: str) -> None:
     crashed = ContainerFacts("main", ended=Ended(1, "Error") if phase == "Failed" else Ended(0, "Completed"))
     pod = placed(crashed, phase=phase, reason="Error", deleting_since=NOW - 9 * MIN, finalizers=("x/hold",))
-    found = explain(pod, cluster(node("n1", ready=False)), NOW)
-    assert found == explain(replace(pod, deleting_since=None, finalizers=()), cluster(node("n1", ready=False)), NOW)
-    assert found is None or found.sentence == "Container main ended with exit code 1."
+    explained = explain(pod, cluster(node("n1", ready=False)), NOW)
+    assert explained == explain(replace(pod, deleting_since=None, finalizers=()), cluster(node("n1", ready=False)), NOW)
+    assert explained is None or explained.sentence == "Container main ended with exit code 1."
 
 
 @pytest.mark.parametrize(
@@ -216,8 +216,8 @@ def test_what_has_ended_is_not_being_ended(phase: str) -> None:
     ],
 )
 def test_why_a_pod_on_its_node_does_not_begin(reason: str, message: str, sentence: str) -> None:
-    found = why(placed(waiting("ContainerCreating"), phase="Pending", events=(event(reason, message),)))
-    assert found.sentence == sentence and found.state == reason
+    explained = why(placed(waiting("ContainerCreating"), phase="Pending", events=(event(reason, message),)))
+    assert explained.sentence == sentence and explained.state == reason
 
 
 def test_a_pull_that_goes_on_is_told() -> None:
@@ -299,8 +299,10 @@ def test_a_webhook_and_anything_else_are_told_in_their_words() -> None:
     )
     again = '(combined from similar events): Error creating: pods "a" is forbidden: no providers available'
     assert admission(again)[1] == "Waiting: its pod can't be made: no providers available."
-    found = refused([event("FailedCreate", "Error creating: Internal error occurred: timeout", count=3)])
-    assert found is not None and found.sentence == ("Waiting: its pod can't be made: Internal error occurred: timeout.")
+    explained = refused([event("FailedCreate", "Error creating: Internal error occurred: timeout", count=3)])
+    assert explained is not None and explained.sentence == (
+        "Waiting: its pod can't be made: Internal error occurred: timeout."
+    )
     assert refused([event("SuccessfulCreate", "Created pod: run-9-abcde")]) is None
 
 
@@ -371,8 +373,8 @@ LOW = (
 def test_why_a_pod_was_stopped(reason: str, message: str, target: str, sentence: str) -> None:
     conditions = (Condition("DisruptionTarget", "True", target, "staged", NOW),) if target else ()
     ended = ContainerFacts("main", ended=Ended(137, "Error"))
-    found = why(placed(ended, phase="Failed", reason=reason, message=message, conditions=conditions))
-    assert found.sentence == sentence, "and not the exit code that only echoes it"
+    explained = why(placed(ended, phase="Failed", reason=reason, message=message, conditions=conditions))
+    assert explained.sentence == sentence, "and not the exit code that only echoes it"
 
 
 def test_a_pod_on_a_node_that_is_silent_is_not_called_healthy() -> None:
@@ -409,25 +411,25 @@ def test_what_becomes_of_a_pod_on_a_lost_node(of_run: bool, then: str) -> None:
 def test_what_holds_a_deletion(ago: timedelta, finalizers: tuple[str, ...], silent: bool, sentence: str) -> None:
     pod = placed(RUNNING, reason="Terminating", deleting_since=NOW - ago, finalizers=finalizers)
     around = cluster(node("n1", ready=not silent, not_ready_since=NOW - ago if silent else None))
-    found = why(pod, around)
-    assert sentence in found.sentence and found.state == "Terminating"
+    explained = why(pod, around)
+    assert sentence in explained.sentence and explained.state == "Terminating"
 
 
 def test_what_writes_too_much_is_not_told_to_try_again() -> None:
     message = 'Usage of EmptyDir volume "cache" exceeds the limit "1Gi". '
-    found = why(placed(phase="Failed", reason="Evicted", message=message))
-    assert found.next_step == "Let it write less, or raise that limit."
+    explained = why(placed(phase="Failed", reason="Evicted", message=message))
+    assert explained.next_step == "Let it write less, or raise that limit."
     assert "other" not in why(placed(phase="Failed", reason="Evicted", message=LOW)).next_step
 
 
 def test_a_deletion_says_who_asked_for_it() -> None:
     target = Condition("DisruptionTarget", "True", "EvictionByEvictionAPI", "Eviction API: evicting", NOW)
-    found = why(placed(RUNNING, reason="Terminating", deleting_since=NOW, conditions=(target,)))
+    explained = why(placed(RUNNING, reason="Terminating", deleting_since=NOW, conditions=(target,)))
     assert ("DisruptionTarget", "EvictionByEvictionAPI: Eviction API: evicting") in [
-        (each.source, each.text) for each in found.evidence
+        (each.source, each.text) for each in explained.evidence
     ]
-    assert found.state == "Evicted"
-    assert found.sentence.startswith("Evicted from n1: somebody drained the node, or asked for it. Being deleted: ")
+    assert explained.state == "Evicted"
+    assert explained.sentence.startswith("Evicted from n1: somebody drained the node, or asked for it. Being deleted: ")
 
 
 def test_a_cluster_that_cant_be_asked_is_said_with_what_was_known() -> None:
@@ -440,8 +442,8 @@ def test_a_cluster_that_cant_be_asked_is_said_with_what_was_known() -> None:
     )
     since = cluster(answers=False, seen_at=NOW - timedelta(days=3))
     assert why(healthy, since).sentence.startswith("As of 22 Nov, 14:02 UTC: ")
-    found = why(pending("0/1 nodes are available: 1 Insufficient nvidia.com/gpu."), silent)
-    assert found.state == "Unreachable" and found.sentence.startswith("As of 14:02 UTC: Waiting: not enough")
+    explained = why(pending("0/1 nodes are available: 1 Insufficient nvidia.com/gpu."), silent)
+    assert explained.state == "Unreachable" and explained.sentence.startswith("As of 14:02 UTC: Waiting: not enough")
 
 
 @pytest.mark.parametrize(
@@ -470,8 +472,12 @@ def test_what_nobody_foresaw_is_told_in_kubernetes_words() -> None:
 
 def test_a_message_can_neither_hide_nor_drown_the_sentence() -> None:
     hostile = "\x1b[31mred\x1b[0m \u202eevil\x00 <b>" + "x" * 100_000
-    found = why(PodFacts("a", "Failed", "Degraded", reason="N" * 500, message=hostile, node="n1"))
-    assert found.sentence.startswith("red evil <b>xxx") and len(found.sentence) <= 600 and len(found.state) <= 60
+    explained = why(PodFacts("a", "Failed", "Degraded", reason="N" * 500, message=hostile, node="n1"))
+    assert (
+        explained.sentence.startswith("red evil <b>xxx")
+        and len(explained.sentence) <= 600
+        and len(explained.state) <= 60
+    )
     quota = f"Error creating: exceeded quota: {'q' * 3000}, requested: a=b, used: c, limited: d"
     told = refused([event("FailedCreate", quota)])
     assert told is not None and len(told.sentence) <= 600

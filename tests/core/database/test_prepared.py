@@ -24,15 +24,15 @@ def test_it_finds_what_the_orm_finds_with_one_query() -> None:
     find = FindOne(Run, "uid", related=("experiment", "experiment__project", "cluster"))
     for wanted in (run, other):
         with CaptureQueriesContext(connection) as queries:
-            found = find(wanted.uid)
-            assert found is not None
-            assert (found.experiment.project.name, found.cluster) == ("demo", None)
+            row = find(wanted.uid)
+            assert row is not None
+            assert (row.experiment.project.name, row.cluster) == ("demo", None)
         assert len(queries) == 1
-        assert found == wanted
+        assert row == wanted
         names = [field.attname for field in Run._meta.concrete_fields]
         fresh = Run.objects.get(pk=wanted.pk)
-        assert [getattr(found, name) for name in names] == [getattr(fresh, name) for name in names]
-        assert not found._state.adding
+        assert [getattr(row, name) for name in names] == [getattr(fresh, name) for name in names]
+        assert not row._state.adding
     assert find("nothing") is None
 
 
@@ -41,11 +41,11 @@ def test_objects_of_one_kind_are_kept_apart() -> None:
     again = factories.run(first.experiment, rerun_of=first)
     find = FindOne(Run, "uid", related=("rerun_of", "rerun_of__experiment", "rerun_of__cluster"))
     with CaptureQueriesContext(connection) as queries:
-        found, without = find(again.uid), find(first.uid)
-        assert found is not None and without is not None
-        assert (found, found.rerun_of, without, without.rerun_of) == (again, first, first, None)
-        assert found.rerun_of is not None
-        assert (found.rerun_of.experiment.name, found.rerun_of.cluster) == ("digits", None)
+        row, without = find(again.uid), find(first.uid)
+        assert row is not None and without is not None
+        assert (row, row.rerun_of, without, without.rerun_of) == (again, first, first, None)
+        assert row.rerun_of is not None
+        assert (row.rerun_of.experiment.name, row.rerun_of.cluster) == ("digits", None)
     assert len(queries) == 2
 
 
@@ -56,11 +56,11 @@ def test_several_rows_come_in_order_and_what_is_left_out_is_loaded_when_looked_a
         Attempt.objects.create(run=run, number=number, state="Failed", log=f"log {number}", **known)
     find = FindAll(Attempt, "run", related=("run",), without=("log", "run__spec"), order_by=("number",))
     with CaptureQueriesContext(connection) as queries:
-        found = find(run.pk)
-        assert [(each.number, each.run.uid) for each in found] == [(1, run.uid), (2, run.uid)]
+        attempts = find(run.pk)
+        assert [(each.number, each.run.uid) for each in attempts] == [(1, run.uid), (2, run.uid)]
     assert len(queries) == 1
-    assert (found[0].get_deferred_fields(), found[0].run.get_deferred_fields()) == ({"log"}, {"spec"})
-    assert ([each.log for each in found], found[0].run.spec) == (["log 1", "log 2"], run.spec)
+    assert (attempts[0].get_deferred_fields(), attempts[0].run.get_deferred_fields()) == ({"log"}, {"spec"})
+    assert ([each.log for each in attempts], attempts[0].run.spec) == (["log 1", "log 2"], run.spec)
     assert find(0) == []
 
 
