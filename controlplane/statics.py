@@ -8,8 +8,11 @@ digest of what it was made from, so that this is once for each installation.
 import hashlib
 import io
 import logging
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,8 +31,12 @@ LETTERS = (
     *((0x2212, 0x2212), (0x221E, 0x221E), (0x2248, 0x2248), (0x2260, 0x2265)),
 )
 FEATURES = ("cv05", "tnum")
+# The panel's symbols: of 3,800 those whose names stand somewhere in the code that draws it. Ligatures draw the names.
+SYMBOLS = "unfold/fonts/material-symbols/Material-Symbols-Outlined.woff2"
+SPELLING = "abcdefghijklmnopqrstuvwxyz0123456789_"
 # Of brotli: the best, 11, takes twice as long for two percent.
 QUALITY = 10
+_WORD = re.compile(r"[a-z0-9_]{2,}")
 KEPT = Path(sys.prefix) / "share" / "flotilla" / "made"
 
 
@@ -40,13 +47,17 @@ class Statics(CompressedManifestStaticFilesStorage):  # type: ignore[misc] # shi
         """Make the fonts smaller before names are made of contents."""
         for name in [] if dry_run else paths:
             if name in FONTS:
-                self._shrink(Path(self.path(name)))
-                paths[name] = (self, name)
+                self._shrink(name, paths, "font", with_letters_of_pages)
+            elif name == SYMBOLS:
+                words = words_of_the_panel()
+                self._shrink(name, paths, f"symbols {sorted(words)}", partial(with_symbols, names=words))
         yield from super().post_process(paths, dry_run=dry_run, **options)
 
-    def _shrink(self, path: Path) -> None:
+    def _shrink(self, name: str, paths: dict[str, Any], how: str, make: Callable[[bytes], bytes]) -> None:
+        path = Path(self.path(name))
         whole = path.read_bytes()
-        path.write_bytes(kept("font", whole, lambda: with_letters_of_pages(whole)))
+        path.write_bytes(kept(how, whole, lambda: make(whole)))
+        paths[name] = (self, name)
 
     def create_compressor(self, **options: Any) -> Compressor:
         """The compressor of each file."""
@@ -86,14 +97,45 @@ def kept(how: str, source: bytes, make: Callable[[], bytes]) -> bytes:
 
 def with_letters_of_pages(font: bytes) -> bytes:
     """A WOFF2 font with `LETTERS` alone."""
+    return _subset(font, [letter for first, last in LETTERS for letter in range(first, last + 1)])
+
+
+def words_of_the_panel() -> frozenset[str]:
+    """Every word in the code that draws the panel: the name of each symbol that it shows is among them."""
+    package = Path(import_module("unfold").__file__ or "").parent
+    files = [*package.rglob("*.html"), *package.rglob("*.py"), *(package / "static/unfold/js").glob("*.js")]
+    return frozenset(word for path in files for word in _WORD.findall(path.read_text(errors="ignore")))
+
+
+def with_symbols(font: bytes, names: Collection[str]) -> bytes:
+    """A WOFF2 font of symbols with those of these names alone."""
+    return _subset(font, [ord(letter) for letter in SPELLING], names)
+
+
+def _subset(font: bytes, letters: list[int], names: Collection[str] | None = None) -> bytes:
     from fontTools import subset  # half a second, and wanted by nobody else
 
     options = subset.Options(flavor="woff2", hinting=False)
+    options.drop_tables = [*options.drop_tables, "FFTM"]
     options.layout_features = [*options.layout_features, *FEATURES]
     loaded = subset.load_font(io.BytesIO(font), options)
+    if names is not None:
+        _keep_ligatures(loaded, names)
     subsetter = subset.Subsetter(options)
-    subsetter.populate(unicodes=[letter for first, last in LETTERS for letter in range(first, last + 1)])
+    subsetter.populate(unicodes=letters)
     subsetter.subset(loaded)
     file = io.BytesIO()
     subset.save_font(loaded, file, options)
     return file.getvalue()
+
+
+def _keep_ligatures(font: Any, names: Collection[str]) -> None:
+    """Drop the ligatures that spell none of these names; what they draw goes with them."""
+    letter_of = {glyph: chr(code).lower() for code, glyph in font.getBestCmap().items()}
+    for lookup in font["GSUB"].table.LookupList.Lookup:
+        for table in (getattr(each, "ExtSubTable", each) for each in lookup.SubTable):
+            wanted = {
+                first: [one for one in ligatures if "".join(letter_of[g] for g in (first, *one.Component)) in names]
+                for first, ligatures in getattr(table, "ligatures", {}).items()
+            }
+            table.ligatures = {first: ligatures for first, ligatures in wanted.items() if ligatures}

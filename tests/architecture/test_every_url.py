@@ -1,5 +1,6 @@
 """No URL of the project is one that no test asks with success: what nobody asks may be an error of ours for years."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.test import Client, RequestFactory
 from django.urls import resolve, reverse
 
 from controlplane.embedded.fleet import BASE_DIR
+from controlplane.statics import words_of_the_panel
 from tests.architecture.calls import EVERYTHING
 from tests.architecture.urls import every_url
 from tests.architecture.world import World, small
@@ -42,6 +44,8 @@ NOTHING = {
     "admin/login/", "admin/logout/", "admin/autocomplete/", "admin/(?P<url>.*)$",
     "admin/r/<path:content_type_id>/<path:object_id>/",
 }  # fmt: skip
+# The name of a symbol in the panel.
+_SYMBOL = re.compile(r"material-symbols-outlined[^>]*>\s*(\w+)\s*<")
 ACTS = ("changelist", "add", "change", "history", "delete")
 
 
@@ -87,9 +91,13 @@ def test_simple_pages_and_the_whole_panel_answer() -> None:
     world: World = small()
     client = Client()
     client.force_login(world.root)
+    drawn: set[str] = set()
     for path in SIMPLE:
         reply = client.get(path.replace("{person}", str(world.person.pk)))
         assert reply.status_code in (200, 302), (path, reply.status_code)
     for model, page in admin.site._registry.items():
         for address, allowed in addresses(model, page, world.root):
-            assert client.get(address).status_code == (200 if allowed else 403), address
+            reply = client.get(address)
+            assert reply.status_code == (200 if allowed else 403), address
+            drawn |= set(_SYMBOL.findall(reply.content.decode()))
+    assert len(drawn) > 10 and drawn <= words_of_the_panel(), "the font of symbols that is served draws all of them"
