@@ -26,6 +26,7 @@ CREDENTIALS_KEYS: list[str] = env.list("FLOTILLA_CREDENTIALS_KEYS", default=[])
 
 PUBLIC_URL = env.str("FLOTILLA_PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
 ALLOWED_HOSTS: list[str] = env.list("FLOTILLA_ALLOWED_HOSTS", default=[] if PRODUCTION else ["127.0.0.1", "localhost"])
+CSRF_FAILURE_VIEW = "apps.core.pages.views.csrf_failure"
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("FLOTILLA_TRUSTED_ORIGINS", default=[PUBLIC_URL])
 DATA_DIR = Path(env.str("FLOTILLA_DATA_DIR", str(BASE_DIR / ".flotilla")))
 ARTIFACTS_DIR = Path(env.str("FLOTILLA_ARTIFACTS_DIR", str(DATA_DIR / "artifacts")))

@@ -1,5 +1,6 @@
 """Pages of core."""
 
+from django.conf import settings
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView, LogoutView, redirect_to_login
 from django.http import HttpRequest, HttpResponse
@@ -72,6 +73,22 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     """403."""
     return _error(request, 403, "Not allowed", "Your role does not allow this.")
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """403 for a form that was sent from elsewhere, or without the token of this session: mostly one that was open while
+    somebody signed in or out. `reason` is Django's."""
+    if reason.startswith(("Origin", "Referer")):
+        detail = (
+            f"The form was sent from an address that Flotilla does not know as its own ({settings.PUBLIC_URL}). Nothing "
+            "was changed. Use that address, or let an operator add yours to FLOTILLA_TRUSTED_ORIGINS."
+        )
+        return _error(request, 403, "Sent from another address", detail)
+    detail = (
+        "The form is from before you signed in, or this browser keeps no cookies. Nothing was changed. "
+        "Load the page again, and send the form once more."
+    )
+    return _error(request, 403, "This page is out of date", detail)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -70,3 +70,13 @@ def test_log_lines_of_a_request_name_the_peer_and_believe_no_header(client: Clie
     bind_extra_request_finished_metadata.connect(look)
     client.get(PATH, REMOTE_ADDR="192.0.2.7", headers={"X-Forwarded-For": "198.51.100.1"})
     assert said == ["192.0.2.7"]
+
+
+def test_a_form_that_is_refused_is_answered_by_a_page_of_ours(browser: Client) -> None:
+    for sent_from, said in (
+        ("http://testserver", "This page is out of date"),
+        ("https://b.example", "TRUSTED_ORIGINS"),
+    ):
+        answer = browser.post("/settings/password/", headers={"Origin": sent_from})
+        page = answer.content.decode()
+        assert answer.status_code == 403 and 'data-error="403"' in page and said in page, "and not by Django's own"
