@@ -80,8 +80,8 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     somebody signed in or out. `reason` is Django's."""
     if reason.startswith(("Origin", "Referer")):
         detail = (
-            f"The form was sent from an address that Flotilla does not know as its own ({settings.PUBLIC_URL}). Nothing "
-            "was changed. Use that address, or let an operator add yours to FLOTILLA_TRUSTED_ORIGINS."
+            f"The form was sent from an address that Flotilla does not know as its own ({settings.PUBLIC_URL}). "
+            "Nothing was changed. Use that address, or let an operator add yours to FLOTILLA_TRUSTED_ORIGINS."
         )
         return _error(request, 403, "Sent from another address", detail)
     detail = (
