@@ -21,7 +21,7 @@ from apps.core.access import Principal
 from apps.core.errors import Conflict
 from apps.core.models import AuditEntry, Project, User
 from apps.deployments import services as deployments
-from apps.deployments.models import Deployment
+from apps.deployments.models import Deployment, Revision
 from apps.experiments import services as experiments
 from apps.experiments.models import Experiment, LoggedModel, ModelVersion, RegisteredModel, Run
 from tests import factories
@@ -100,6 +100,24 @@ def test_a_revision_is_made_from_what_is_wanted_now(root: Principal, project: Pr
     deployments.deploy_revision(principal=root, deployment=new, changes={"env": {"LEVEL": "debug"}})
     revision, _ = deployments.deploy_revision(principal=root, deployment=old, changes={"image": "other:2"})
     assert (revision.spec["image"], revision.spec["env"]) == ("other:2", {"LEVEL": "debug"})
+
+
+def test_who_waited_for_another_revision_goes_on_from_it(root: Principal, project: Project) -> None:
+    one = Deployment.objects.select_related("project", "current", "target").get(project=project)
+    edit = {"principal": root, "deployment": one}
+    deploy = partial(deployments.deploy_revision, **edit)
+    both = meanwhile(
+        partial(deploy, changes={"env": {"LEVEL": "debug"}}), partial(deploy, changes={"image": "other:2"})
+    )
+    assert isinstance(both, tuple)
+    assert (both[0].spec["image"], both[0].spec["env"]) == ("other:2", {"LEVEL": "debug"})
+
+    copy = meanwhile(partial(deploy, changes={"image": "other:3"}), partial(deployments.restart, **edit))
+    assert isinstance(copy, Revision) and copy.spec["image"] == "other:3"
+
+    back = partial(deployments.rollback, **edit, revision=both[0].number)
+    refused = meanwhile(back, back)
+    assert isinstance(refused, Conflict) and "already runs" in refused.message
 
 
 def test_labels_of_a_cluster_leave_what_is_observed_alone(root: Principal, project: Project) -> None:

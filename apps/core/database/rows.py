@@ -25,6 +25,7 @@ Expect = Callable[[Any], None]
 def held(row: M, *related: str, expect: Expect | None = None) -> M:
     """The row as it is now, locked until the transaction ends, with the `related` rows at hand (not locked).
 
+    `related` are references that never change: of a row that was waited for, Postgres joins what was there before.
     Rows that refer to it can be inserted meanwhile, so that logging to a run does not wait for a change of its name.
     Raises Conflict when the row is gone, and what `expect` raises about the row as it is under the lock.
     """

@@ -92,12 +92,10 @@ def hold(deployment: Deployment, expect: Expect | None = None) -> Deployment:
 
     Raises Conflict when it is being deleted, and what `expect` raises about the row as it is under the lock.
     """
-    row = (
-        Deployment.objects.select_for_update(of=("self",))
-        .select_related("project", "target__cluster", "current", "stable")
-        .filter(pk=deployment.pk)
-        .first()
-    )
+    rows = Deployment.objects.filter(pk=deployment.pk)
+    # Locked by a statement of its own: of a row that was waited for, a join gives nothing where `current` has changed.
+    list(rows.select_for_update().values_list("pk"))
+    row = rows.select_related("project", "target__cluster", "current", "stable").first()
     if row is None or row.state != DeploymentState.ACTIVE:
         raise Conflict(f"{deployment.name} is being deleted.")
     if expect is not None:
