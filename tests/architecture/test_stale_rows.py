@@ -94,6 +94,18 @@ def test_a_run_that_was_started_again_is_not_deleted(root: Principal, project: P
         experiments.delete_run(principal=root, run=old)
 
 
+def test_a_run_is_canceled_though_it_begins_or_is_canceled_at_that_moment(root: Principal, project: Project) -> None:
+    run = Run.objects.select_related("experiment__project").earliest("id")
+    Run.objects.filter(pk=run.pk).update(kind="launched", state="Starting", ended_at=None)
+    run.refresh_from_db()
+    cancel = partial(experiments.cancel_run, principal=root, run=run)
+    begin = partial(Run.objects.filter(pk=run.pk).update, state="Running")
+    for change in (begin, cancel):
+        result = meanwhile(change, cancel)
+        assert isinstance(result, Run) and result.state == "Canceling"
+    assert AuditEntry.objects.filter(action="run.cancel").count() == 1
+
+
 def test_a_revision_is_made_from_what_is_wanted_now(root: Principal, project: Project) -> None:
     old = Deployment.objects.select_related("project", "current", "target").get(project=project)
     new = Deployment.objects.select_related("project", "current", "target").get(pk=old.pk)

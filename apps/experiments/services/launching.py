@@ -14,6 +14,7 @@ from apps.core import audit, work
 from apps.core.access import Principal, require_role
 from apps.core.database import prepared, transitions
 from apps.core.database.prepared import FindAll
+from apps.core.database.rows import held
 from apps.core.errors import Conflict, FlotillaError, Invalid, Missing
 from apps.core.models import Project
 from apps.core.states import Role
@@ -294,16 +295,16 @@ def cancel_run(*, principal: Principal, run: Run) -> Run:
         raise Conflict(
             "Flotilla did not launch this run, so it can't stop it.", hint="Stop the program that logs to it."
         )
-    if run.state == RunState.CANCELING:
+    # Under a lock: a run that begins just now, or that two people cancel, is no reason to send anybody back.
+    run = held(run, "experiment__project")
+    before = run.state
+    if before == RunState.CANCELING:
         work.ask(KIND, run.pk, cluster=run.cluster_id, first=True)
         return run
-    if run.state in SETTLED:
-        raise Conflict(f"This run has ended: {run.state}.")
-    before = run.state
-    if not transitions.advance(
+    if before in SETTLED or not transitions.advance(
         run, to=RunState.CANCELING, allowed=LAUNCHED_MOVES, reason="CancelRequested", actor=principal.label
     ):
-        raise Conflict("This run has just changed its state.", hint="Look again, then cancel it if it still runs.")
+        raise Conflict(f"This run has ended: {before}.")
     audit.record(
         principal=principal,
         action="run.cancel",
