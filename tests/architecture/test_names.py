@@ -159,10 +159,10 @@ def test_whatever_names_a_volume_a_secret_or_a_label_is_valid_in_a_pod(
     )  # fmt: skip
     assert_valid(job)
     pod = job["spec"]["template"]["spec"]
-    names = [found["name"] for found in pod.get("imagePullSecrets", [])]
-    assert all(SUBDOMAIN.match(found) and len(found) <= 253 for found in names)
-    assert all(LABEL.match(found["name"]) and len(found["name"]) <= 63 for found in pod.get("volumes", []))
-    assert all(VALUE.match(found) and len(found) <= 63 for found in pod.get("nodeSelector", {}).values())
+    names = [each["name"] for each in pod.get("imagePullSecrets", [])]
+    assert all(SUBDOMAIN.match(each) and len(each) <= 253 for each in names)
+    assert all(LABEL.match(each["name"]) and len(each["name"]) <= 63 for each in pod.get("volumes", []))
+    assert all(VALUE.match(each) and len(each) <= 63 for each in pod.get("nodeSelector", {}).values())
 
 
 @given(text=NAMES)

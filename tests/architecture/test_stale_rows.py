@@ -178,7 +178,7 @@ def test_many_at_once_lose_nothing(root: Principal, project: Project) -> None:
     works += [partial(tag_version, tags={f"t{n}": "x"}) for n in range(3)]
     works.append(partial(experiments.set_alias, principal=root, version=version, alias="live"))
     results = at_once(works)
-    assert not [found for found in results if isinstance(found, Exception)]
+    assert not [each for each in results if isinstance(each, Exception)]
     now = RegisteredModel.objects.get(pk=model.pk)
     assert now.last_version == before + 4
     assert {"t0", "t1", "t2"} <= now.tags.keys()

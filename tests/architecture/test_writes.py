@@ -30,8 +30,8 @@ def whole_row_writes(source: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(BASE_DIR)))
 def test_no_row_is_saved_whole(path: Path) -> None:
-    found = list(whole_row_writes(path.read_text()))
-    assert not found, f"{path}: use apps.core.database.rows.put, or name the columns: {found}"
+    writes = list(whole_row_writes(path.read_text()))
+    assert not writes, f"{path}: use apps.core.database.rows.put, or name the columns: {writes}"
 
 
 def test_the_walk_finds_what_it_is_for() -> None:

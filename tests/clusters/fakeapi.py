@@ -304,18 +304,18 @@ class FakeApi:
         if plural in self.body_on_list:
             return web.Response(body=self.body_on_list[plural], content_type="application/json")
         named = request.query.get("fieldSelector", "").removeprefix("metadata.name=")
-        found = [obj for obj in self.objects[plural].values() if not named or obj["metadata"]["name"] == named]
+        listed = [obj for obj in self.objects[plural].values() if not named or obj["metadata"]["name"] == named]
         if self.padding:
-            found = [{**obj, "padding": "x" * self.padding} for obj in found]
+            listed = [{**obj, "padding": "x" * self.padding} for obj in listed]
         start, limit = int(request.query.get("continue") or 0), int(request.query.get("limit") or 500)
         if self.cache_is_whole and request.query.get("resourceVersion") == "0":
-            limit = len(found)
+            limit = len(listed)
         metadata: dict[str, Any] = {"resourceVersion": str(next(self._versions))}
-        if start + limit < len(found):
+        if start + limit < len(listed):
             metadata["continue"] = str(start + limit)
         api_version, kind = PLURALS[plural]
         about = {"kind": f"{kind}List", "apiVersion": api_version, "metadata": metadata}
-        return web.json_response(about | {"items": found[start : start + limit]})
+        return web.json_response(about | {"items": listed[start : start + limit]})
 
     async def _item(self, request: web.Request) -> web.Response:
         plural, name = request.match_info["plural"], request.match_info["name"]
@@ -366,7 +366,7 @@ class FakeApi:
 
     def _note_watch(self, request: web.Request, plural: str) -> None:
         assert request.transport is not None
-        standing = {id(found): found for found in self._open[plural] if not found.is_closing()}
+        standing = {id(each): each for each in self._open[plural] if not each.is_closing()}
         standing[id(request.transport)] = request.transport
         self._open[plural] = list(standing.values())
         self.most_watches[plural] = max(self.most_watches[plural], len(standing))

@@ -164,7 +164,7 @@ def test_no_more_runs_are_taken_together_than_can_be_launched(api: Api, cluster:
 def test_a_dry_run_shows_the_manifests_and_stores_nothing(api: Api, cluster: Any) -> None:
     reply = api("POST", "runs?dry_run=true", WISH)
     assert reply.status_code == 200
-    assert [found["kind"] for found in reply.json()["objects"]] == ["Namespace", "Job"]
+    assert [each["kind"] for each in reply.json()["objects"]] == ["Namespace", "Job"]
     assert not Run.objects.exists() and not Experiment.objects.exists()
 
 
@@ -245,8 +245,8 @@ def test_lists_come_in_pages_without_overlap(api: Api, principal: Principal, exp
 def test_metrics_come_as_curves_and_nan_as_a_word(api: Api, principal: Principal, experiment: Experiment) -> None:
     run = external(principal, experiment, loss=math.nan, accuracy=0.5)
     assert api("GET", f"runs/{run.uid}").json()["metrics"] == {"loss": "NaN", "accuracy": 0.5}
-    found = api("GET", f"runs/{run.uid}/metrics?key=loss").json()
-    assert found["series"] == [{"key": "loss", "points": [{"step": 0, "timestamp": 1, "value": "NaN"}]}]
+    answer = api("GET", f"runs/{run.uid}/metrics?key=loss").json()
+    assert answer["series"] == [{"key": "loss", "points": [{"step": 0, "timestamp": 1, "value": "NaN"}]}]
 
 
 def test_logs_of_an_ended_run_are_what_was_kept(api: Api, experiment: Experiment) -> None:

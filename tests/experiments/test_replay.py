@@ -191,8 +191,8 @@ def test_a_preempted_attempt_is_followed_by_another_and_a_failed_one_only_as_oft
         api.end(last(run).job_name, code)
         settle(run)
     assert (run.state, run.exit_code) == (RunState.FAILED, 2)
-    found = [(each.number, each.state, each.cause, each.exit_code) for each in run.attempts.order_by("number")]
-    assert found == [(1, "Failed", "interrupted", 137), (2, "Failed", "error", 1), (3, "Failed", "error", 2)]
+    attempts = [(each.number, each.state, each.cause, each.exit_code) for each in run.attempts.order_by("number")]
+    assert attempts == [(1, "Failed", "interrupted", 137), (2, "Failed", "error", 1), (3, "Failed", "error", 2)]
     history = [row.to_state for row in transitions.transitions_of(run)]
     assert history == ["Pending", "Queued", "Pending", "Queued", "Pending", "Queued", "Failed"]
 

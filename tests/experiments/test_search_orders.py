@@ -367,8 +367,8 @@ def test_registered_models(ask: Asker, project: Project, falls: bool) -> None:
         "tags.nowhere != '0'": [],
         "name NOT IN ('A', 'b')": ["a b", "it's", "ä"],
     }.items():
-        found = [row["name"] for row in ask.post("registered-models", 2, filter=condition)]
-        assert found == expected, condition
+        listed = [row["name"] for row in ask.post("registered-models", 2, filter=condition)]
+        assert listed == expected, condition
 
 
 @pytest.mark.parametrize("falls", [False, True])

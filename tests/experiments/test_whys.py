@@ -216,10 +216,10 @@ def test_many_waiting_runs_cost_as_many_queries_as_few(experiment: Experiment, c
         return len(queries)
 
     def pair() -> list[Run]:
-        found = [launched(experiment, cluster), launched(experiment, cluster)]
-        waiting_pod(found[0], cluster)
-        refusal(found[1])
-        return found
+        runs = [launched(experiment, cluster), launched(experiment, cluster)]
+        waiting_pod(runs[0], cluster)
+        refusal(runs[1])
+        return runs
 
     few = cost(pair())
     assert cost([run for _ in range(6) for run in pair()]) == few

@@ -33,8 +33,8 @@ class Staged:
     def __call__(self, route: Route) -> None:
         query = {name: values[0] for name, values in parse_qs(urlparse(route.request.url).query).items()}
         self.asked.append(query)
-        found = [line for line in self.lines if line.partition(" ")[0] > query.get("after", "")]
-        body = "".join(f"{line}\n" for line in found)
+        later = [line for line in self.lines if line.partition(" ")[0] > query.get("after", "")]
+        body = "".join(f"{line}\n" for line in later)
         route.fulfill(status=self.status, body=body if self.status == 200 else "", headers=self.headers)
 
 

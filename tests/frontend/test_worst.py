@@ -113,7 +113,7 @@ def test_the_longest_names_fit_on_every_page(browser: Browser, web: str, made: W
         page.goto(address)
         for width in (1440, 390):
             page.set_viewport_size({"width": width, "height": 900})
-            wrong += [f"{name} at {width}: {found}" for found in page.evaluate(MEASURE)]
+            wrong += [f"{name} at {width}: {each}" for each in page.evaluate(MEASURE)]
         seen += 1
     assert not wrong, "\n".join(wrong)
     assert seen >= 25

@@ -114,9 +114,9 @@ def test_tables_have_the_columns_that_kubectl_prints(api: Served) -> None:
 def test_metadata_alone_can_be_asked_for(api: Served) -> None:
     api.create("pods", pod("a"))
     accept = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
-    found = api.get(PODS, accept=accept).json
-    assert found["kind"] == "PartialObjectMetadataList"
-    assert set(found["items"][0]) == {"kind", "apiVersion", "metadata"}
+    answer = api.get(PODS, accept=accept).json
+    assert answer["kind"] == "PartialObjectMetadataList"
+    assert set(answer["items"][0]) == {"kind", "apiVersion", "metadata"}
     assert api.get(PODS, accept="application/vnd.kubernetes.protobuf").status == 406
     assert api.get(PODS, accept="application/vnd.kubernetes.protobuf,application/json").status == 200
 

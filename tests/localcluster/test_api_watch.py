@@ -69,10 +69,10 @@ def test_a_watch_ends_at_its_timeout_and_bookmarks_tell_the_version(api: Served,
     monkeypatch.setattr("localcluster.api.watch.BOOKMARK_EVERY", 0.2)
     api.create("pods", pod("a"))
     with api.watch(f"{PODS}?watch=true&timeoutSeconds=1&allowWatchBookmarks=true&resourceVersion=0") as events:
-        found = list(events)
-    assert [event["type"] for event in found][:2] == ["ADDED", "BOOKMARK"]
-    assert found[-1]["object"]["kind"] == "Pod"
-    assert found[-1]["object"]["metadata"]["resourceVersion"] == str(api.registry.store.version)
+        seen = list(events)
+    assert [event["type"] for event in seen][:2] == ["ADDED", "BOOKMARK"]
+    assert seen[-1]["object"]["kind"] == "Pod"
+    assert seen[-1]["object"]["metadata"]["resourceVersion"] == str(api.registry.store.version)
     with api.watch(f"{PODS}?watch=true&timeoutSeconds=1") as events:
         assert [event["type"] for event in events] == ["ADDED"]
 

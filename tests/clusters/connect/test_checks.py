@@ -44,7 +44,7 @@ def test_the_skew_is_known_to_half_the_round_trip_and_the_header_s_second(
 )
 def test_a_clock_is_called_off_only_when_it_surely_is(skew: Skew, warns: bool) -> None:
     report = checks.judge(facts(skew=skew), TOKEN, NOW)
-    assert ([found.kind for found in report.findings] == ["ClockSkew"]) is warns
+    assert ([each.kind for each in report.findings] == ["ClockSkew"]) is warns
     assert report.ok, "a clock alone stops nothing"
 
 

@@ -95,6 +95,6 @@ def test_engines_are_found_on_a_cluster_that_serves_their_definitions(
     try:
         eventually(lambda: group in kube.groups(), "the group is served")
         report = services.check_connection(principal=admin, cluster=cluster)
-        assert [(found.name, found.served) for found in report.engines or ()] == [("KEDA", ("keda.sh/v1alpha1",))]
+        assert [(each.name, each.served) for each in report.engines or ()] == [("KEDA", ("keda.sh/v1alpha1",))]
     finally:
         kube.delete("apiextensions.k8s.io/v1", "CustomResourceDefinition", name)

@@ -152,8 +152,8 @@ def test_secrets_are_in_no_answer_audit_row_log_repr_or_export(
             [("GET", ""), ("POST", "/test"), ("GET", "/check"), ("GET", "/account")]]  # fmt: skip
     call_command("dumpdata", "clusters", "core.auditentry")
     said += [capsys.readouterr().out, caplog.text, str(list(AuditEntry.objects.values()))]
-    found = Cluster.objects.get()
-    said += [repr(found), repr(services.connection_of(found)), str(found.check_report)]
+    stored = Cluster.objects.get()
+    said += [repr(stored), repr(services.connection_of(stored)), str(stored.check_report)]
     for text in said:
         assert TOKEN not in text and NEW not in text
     assert AuditEntry.objects.filter(action="cluster.credential").exists()

@@ -244,8 +244,8 @@ def test_a_cluster_without_autoscalers_is_as_well_as_ever(
     eventually(lambda: not Workload.objects.exists(), "what is not known any more is not shown")
 
     def synced() -> str:
-        found = {condition["type"]: condition for condition in Cluster.objects.get().conditions}
-        return str(found["Synced"]["message"]) if found["Synced"]["status"] == "True" else ""
+        stored = {condition["type"]: condition for condition in Cluster.objects.get().conditions}
+        return str(stored["Synced"]["message"]) if stored["Synced"]["status"] == "True" else ""
 
     eventually(lambda: f"HorizontalPodAutoscaler is not shown: the {'cluster' if code == 404 else 'credential'} {why}"
                in synced(), "it is said")  # fmt: skip

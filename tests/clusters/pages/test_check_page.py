@@ -198,7 +198,7 @@ def test_a_finding_is_as_old_as_what_it_finds(root: Client, cluster: Cluster, ap
     Cluster.objects.update(check_report=report)
     api.denied = {("create", "jobs")}
     again(root)
-    since = {found["kind"]: found["since"] for found in Cluster.objects.get().check_report["findings"]}
+    since = {each["kind"]: each["since"] for each in Cluster.objects.get().check_report["findings"]}
     assert since["ClockSkew"] == long_ago and since["PermissionsMissing"] > first
     for path in ("/p/demo/?part=attention", "/clusters/?part=fleet"):
         assert f'datetime="{long_ago[:16]}' in text(root, path), path

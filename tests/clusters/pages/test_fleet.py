@@ -44,13 +44,13 @@ def row(name: str, state: str = "Healthy", *, asked: int = 0, total: int = 10, g
     ],
 )
 def test_the_address_says_which_clusters(address: str, names: list[str]) -> None:
-    found = [
+    rows = [
         cluster("a", region="eu", provider="aws"),
         cluster("b", "Degraded", region="eu", provider="gcp"),
         cluster("c", region="us", accelerator=""),
     ]
     query = fleet.parse(QueryDict(address))
-    assert [one.name for one in found if query.matches(one)] == names
+    assert [one.name for one in rows if query.matches(one)] == names
 
 
 @pytest.mark.parametrize(
@@ -68,12 +68,12 @@ def test_trouble_comes_first_unless_another_order_is_asked_for(sort: str, names:
         *(row("off", "Disabled"), row("a", asked=5), row("new", "Pending"), row("poor", "Degraded")),
         *(row("b", asked=9, bad=3), row("gone", "Unreachable")),
     ]
-    assert [found.cluster.name for found in fleet.in_order(rows, sort)] == names
+    assert [each.cluster.name for each in fleet.in_order(rows, sort)] == names
 
 
 def test_groups_are_by_value_and_those_without_the_label_come_last() -> None:
     groups = fleet.grouped([row("a", region="us"), row("b"), row("c", region="eu"), row("d", region="us")], "region")
-    assert [(group.value, [found.cluster.name for found in group.rows]) for group in groups] == [
+    assert [(group.value, [each.cluster.name for each in group.rows]) for group in groups] == [
         ("eu", ["c"]),
         ("us", ["a", "d"]),
         (None, ["b"]),
@@ -200,9 +200,9 @@ def brief(name: str, reason: str = "Ready", health: str = "Healthy", **labels: s
 
 
 def test_nodes_that_are_not_well_come_first_and_are_counted_by_state() -> None:
-    found = [brief("a"), brief("c", "NodeStatusUnknown", "Unknown"), brief("b", "MemoryPressure", "Degraded")]
-    assert [node.name for node in nodes.in_order(found, "", {})] == ["b", "c", "a"]
-    assert nodes.state_counts(found) == [
+    rows = [brief("a"), brief("c", "NodeStatusUnknown", "Unknown"), brief("b", "MemoryPressure", "Degraded")]
+    assert [node.name for node in nodes.in_order(rows, "", {})] == ["b", "c", "a"]
+    assert nodes.state_counts(rows) == [
         ("MemoryPressure", "Degraded", 1),
         ("NodeStatusUnknown", "NotReady", 1),
         ("Ready", "Ready", 1),
@@ -210,10 +210,10 @@ def test_nodes_that_are_not_well_come_first_and_are_counted_by_state() -> None:
 
 
 def test_nodes_in_the_order_of_what_is_asked_of_them() -> None:
-    found = [brief("a"), brief("b"), brief("c")]
+    rows = [brief("a"), brief("b"), brief("c")]
     asked = {"b": Asked(pods=3, cpu=900), "c": Asked(pods=1, cpu=100)}
-    assert [node.name for node in nodes.in_order(found, "-cpu", asked)] == ["b", "c", "a"]
-    assert [node.name for node in nodes.in_order(found, "pods", asked)] == ["a", "c", "b"]
+    assert [node.name for node in nodes.in_order(rows, "-cpu", asked)] == ["b", "c", "a"]
+    assert [node.name for node in nodes.in_order(rows, "pods", asked)] == ["a", "c", "b"]
 
 
 def test_labels_that_every_node_has_its_own_of_are_no_choice() -> None:

@@ -471,14 +471,14 @@ def test_no_page_asks_more_of_postgres_when_there_is_more(
     from django.test.utils import CaptureQueriesContext
 
     def counts() -> list[int]:
-        found = []
+        asked = []
         for path in ("/clusters/", "/clusters/gke-eu/", "/clusters/gke-eu/?sort=-gpu", "/clusters/gke-eu/events/"):
             with CaptureQueriesContext(
                 connection,
             ) as queries:
                 assert viewer.get(path).status_code == 200
-            found.append(len(queries))
-        return found
+            asked.append(len(queries))
+        return asked
 
     before = counts()
     for number in range(5):

@@ -351,7 +351,7 @@ def test_partitions_are_made_ahead_once(cluster: Cluster) -> None:
     made = {level: names(level) for level in LEVELS}
     partitions.ensure_ahead(T0)
     assert {level: names(level) for level in LEVELS} == made
-    assert all(len(found) >= 2 for found in made.values())
+    assert all(len(each) >= 2 for each in made.values())
 
 
 def test_series_are_forgotten_when_nothing_of_them_is_left(cluster: Cluster) -> None:

@@ -168,9 +168,9 @@ def test_a_cluster_that_comes_and_goes_is_called_unstable(api: FakeApi, watching
         eventually(lambda: Cluster.objects.get().state == "Unreachable", "the outage is seen")
         api.answer_nothing = False
         eventually(lambda: Cluster.objects.get().state != "Unreachable", "it is back", 20)
-    found = Cluster.objects.get()
-    assert (found.state, found.reason) == ("Degraded", "Unstable")
-    assert found.message == "Unstable: unreachable 3 times in the last 10 min."
+    stored = Cluster.objects.get()
+    assert (stored.state, stored.reason) == ("Degraded", "Unstable")
+    assert stored.message == "Unstable: unreachable 3 times in the last 10 min."
     moves = Transition.objects.exclude(from_state="").values_list("to_state", flat=True)
     assert "Healthy" not in list(moves)[-2:]
 
@@ -184,7 +184,7 @@ def test_how_old_what_is_shown_is_can_be_read(api: FakeApi, cluster: Cluster) ->
         eventually(lambda: fresh("synced_at") > began and fresh("last_seen_at") > began, "it stays fresh")
         streams = Cluster.objects.get().streams
         assert set(streams) == {"Node", "Pod", "Event", "Job", "Deployment", "Service", "HorizontalPodAutoscaler"}
-        assert all(found["error"] == "" and found["at"] for found in streams.values())
+        assert all(each["error"] == "" and each["at"] for each in streams.values())
 
         api.mute_watches = True  # half-open: probes are answered, and nothing comes
         time.sleep(2.0)  # the watches that could still speak have ended

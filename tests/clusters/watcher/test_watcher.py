@@ -359,8 +359,8 @@ def test_a_refused_address_is_said_without_the_address(
     watching = Watching()
     try:
         eventually(lambda: state() == "Unreachable", "it is said")
-        found = Cluster.objects.get()
-        assert "may not connect" in found.message and "127.0.0" not in f"{found.message} {found.conditions}"
+        stored = Cluster.objects.get()
+        assert "may not connect" in stored.message and "127.0.0" not in f"{stored.message} {stored.conditions}"
     finally:
         watching.stop()
 

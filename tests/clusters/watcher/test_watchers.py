@@ -70,12 +70,12 @@ def watchers(tmp_path: Path) -> Iterator[Watchers]:
 
 @pytest.fixture
 def apis(admin: Principal) -> Iterator[list[FakeApi]]:
-    found = [FakeApi() for _ in range(CLUSTERS)]
-    for number, api in enumerate(found):
+    fakes = [FakeApi() for _ in range(CLUSTERS)]
+    for number, api in enumerate(fakes):
         api.put("nodes", node(f"n{number}"))
         services.register(principal=admin, name=f"c{number}", kubeconfig_text=api.kubeconfig, again=True)
-    yield found
-    for api in found:
+    yield fakes
+    for api in fakes:
         api.close()
 
 

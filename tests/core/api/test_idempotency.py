@@ -149,4 +149,4 @@ def test_of_many_that_find_a_dead_claim_one_takes_it_over(token: str) -> None:
     IdempotencyRecord.objects.update(created_at=timezone.now() - 2 * idempotency.ABANDONED)
     results = at_once([lambda: idempotency._known(claim)] * 4)
     assert results.count(None) == 1
-    assert sum(isinstance(found, idempotency.Conflict) for found in results) == 3
+    assert sum(isinstance(each, idempotency.Conflict) for each in results) == 3

@@ -85,5 +85,5 @@ def test_times_are_said_in_utc() -> None:
         at = serializers.DateTimeField()
 
     at = datetime(2026, 11, 29, 12, 0, tzinfo=timezone(timedelta(hours=2)))
-    for found in ({"at": at}, SimpleNamespace(at=at)):
-        assert Timed(found).data == {"at": "2026-11-29T10:00:00Z"} == usual(Timed(), found)
+    for each in ({"at": at}, SimpleNamespace(at=at)):
+        assert Timed(each).data == {"at": "2026-11-29T10:00:00Z"} == usual(Timed(), each)

@@ -56,8 +56,8 @@ def test_what_somebody_wants_goes_before_what_is_only_looked_at_again_but_not_fo
     work.ask("run", 1, cluster=1, after=-11.0)
     work.ask("run", 2, cluster=1)
     work.ask("run", 3, cluster=1, first=True)
-    found = [take() for _ in range(3)]
-    assert [each.object_id for each in found if each is not None] == [1, 3, 2]
+    claims = [take() for _ in range(3)]
+    assert [each.object_id for each in claims if each is not None] == [1, 3, 2]
 
 
 def test_what_is_asked_in_a_transaction_that_fails_was_never_asked(silent_bell: list[str]) -> None:
@@ -201,7 +201,7 @@ def test_turns_are_fair_between_clusters_and_capped_for_each() -> None:
     work.ask_many("run", [(100 + pk, 2) for pk in range(3)], after=-1.0)
     work.ask_many("other", [(1, None)])
     taken = [take(most=4) for _ in range(9)]
-    clusters = [found.cluster for found in taken if found is not None]
+    clusters = [each.cluster for each in taken if each is not None]
     assert sorted(clusters[:3]) == [0, 1, 2], "the first three turns go to three clusters"
     assert sorted(clusters) == [0, 1, 1, 1, 1, 2, 2, 2] and taken[-1] is None
 
@@ -271,7 +271,7 @@ def test_who_changes_a_gate_and_asks_in_one_transaction_waits_for_no_claim_and_n
         gates.close(1, "still gone")
         Gate.objects.update(closed_until=timezone.now())
         others = elsewhere(lambda: [take() for _ in range(3)])  # fails when one of them waits
-        assert [found.cluster for found in others if found is not None] == [2]
+        assert [each.cluster for each in others if each is not None] == [2]
         work.ask("run", 1, cluster=1)
 
 
@@ -303,7 +303,7 @@ def test_opening_a_gate_waits_for_nobody_who_asks_meanwhile() -> None:
     with transaction.atomic():
         work.ask("run", 1, cluster=1)
         elsewhere(lambda: gates.open_up(1) or True)
-    assert {found.object_id for found in (take(), take()) if found is not None} == {1, 2}
+    assert {each.object_id for each in (take(), take()) if each is not None} == {1, 2}
 
 
 def test_of_two_workers_one_tries() -> None:
@@ -350,8 +350,8 @@ def test_a_person_waits_for_no_check_that_came_by_itself() -> None:
     work.ask_many("check", [(pk, pk) for pk in range(1, 51)], after=-100.0)
     work.ask("check", 99, cluster=99, first=True)
     work.ask("check", 7, cluster=7, first=True)
-    found = [take(lane=Lane.PERSON) for _ in range(2)]
-    assert sorted(each.object_id for each in found if each is not None) == [7, 99]
+    claims = [take(lane=Lane.PERSON) for _ in range(2)]
+    assert sorted(each.object_id for each in claims if each is not None) == [7, 99]
 
 
 def test_a_disabled_cluster_is_left_alone_until_it_is_enabled(silent_bell: list[str]) -> None:
@@ -382,7 +382,7 @@ def test_a_slow_cluster_gets_one_round_at_a_time_and_slow_ones_together_half() -
     for cluster in (1, 2, 3):
         gates.tell_length(cluster, 9.0)
     gates.tell_length(4, 0.5)
-    clusters = [found.cluster for found in (take(most=6, unwell=2) for _ in range(12)) if found is not None]
+    clusters = [each.cluster for each in (take(most=6, unwell=2) for _ in range(12)) if each is not None]
     assert clusters.count(4) == 6
     slow = [cluster for cluster in clusters if cluster != 4]
     assert len(slow) == 2 == len(set(slow))
