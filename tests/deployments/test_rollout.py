@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apps.deployments.rollout import RollingSpec, RolloutStatus, decide
+from apps.deployments.rollout.rolling import RollingSpec, RolloutStatus, decide
 from apps.deployments.specs import ObservedRevision
 from apps.deployments.states import RolloutState
 
