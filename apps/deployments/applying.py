@@ -22,7 +22,7 @@ from apps.deployments.drift import Act, Difference, act_on, adopted, differences
 from apps.deployments.drift.ownership import counted_by
 from apps.deployments.health import observed_revision
 from apps.deployments.models import Deployment
-from apps.deployments.rollout.rolling import Decision
+from apps.deployments.rollout.decisions import Decision
 from apps.deployments.services import access, applied
 from apps.deployments.specs import parse_revision
 

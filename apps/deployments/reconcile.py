@@ -30,7 +30,8 @@ from apps.deployments.drift import is_of
 from apps.deployments.drift.ownership import AUTOSCALER, counted_by
 from apps.deployments.health import observed_revision
 from apps.deployments.models import AN_AUTOSCALER, THE_AUTOSCALER, Deployment, Revision, Rollout
-from apps.deployments.rollout.rolling import RollingSpec, RolloutStatus, decide
+from apps.deployments.rollout.decisions import RolloutStatus
+from apps.deployments.rollout.rolling import RollingSpec, decide
 from apps.deployments.services import applied, observing
 from apps.deployments.services.common import identity_of
 from apps.deployments.specs import parse_strategy

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apps.deployments.rollout.rolling import RollingSpec, RolloutStatus, decide
+from apps.deployments.rollout.decisions import RolloutStatus
+from apps.deployments.rollout.rolling import RollingSpec, decide
 from apps.deployments.specs import ObservedRevision
 from apps.deployments.states import RolloutState
 

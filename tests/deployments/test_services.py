@@ -18,7 +18,8 @@ from apps.core.states import Health, Role
 from apps.deployments import selectors, services
 from apps.deployments.health import ReplicaSeen
 from apps.deployments.models import Deployment, Revision, Rollout, Target
-from apps.deployments.rollout.rolling import Decision, RollingSpec, RolloutStatus, decide
+from apps.deployments.rollout.decisions import Decision, RolloutStatus
+from apps.deployments.rollout.rolling import RollingSpec, decide
 from apps.deployments.services import observing
 from apps.deployments.services.observing import Round, record_round
 from apps.deployments.specs import ObservedRevision, RevisionSpec, Strategy, parse_revision

@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from apps.deployments.rollout.decisions import NOTHING, Decision, RolloutStatus, changes, in_replicas, judge
 from apps.deployments.specs import ObservedRevision
-from apps.deployments.states import RolloutState
 
 
 @dataclass(frozen=True)
@@ -33,34 +33,11 @@ class RollingSpec:
     stable: int | None = None
 
 
-@dataclass(frozen=True)
-class RolloutStatus:
-    """What the last round recorded: ready replicas of the new revision, replicas left of the old, since when."""
-
-    state: RolloutState
-    progressed_at: datetime
-    new_ready: int = 0
-    old_left: int = 0
-
-
-@dataclass(frozen=True)
-class Decision:
-    """Replicas for each revision, the rollout's state, and a sentence that says why it is where it is."""
-
-    replicas: Mapping[int, int]
-    state: RolloutState
-    reason: str
-    message: str
-    new_ready: int
-    old_left: int
-    progressed: bool
-
-
 def decide(
     spec: RollingSpec, status: RolloutStatus, observed: Mapping[int, ObservedRevision], now: datetime
 ) -> Decision:
     """Decide the next step from what is seen now; asking again with the same input gives the same answer."""
-    new = observed.get(spec.target, ObservedRevision(wanted=0))
+    new = observed.get(spec.target, NOTHING)
     old = {number: seen for number, seen in observed.items() if number != spec.target}
     new_replicas = _grow_new(spec, new, old)
     left = _shrink_old(spec, new, new_replicas, old)
@@ -151,33 +128,22 @@ def _judge(
 ) -> Decision:
     """The rollout's state and the sentence that says what it waits for."""
     new = observed.get(spec.target)
-    new_ready = new.surely_ready if new else 0
     old_left = sum(seen.pods for number, seen in observed.items() if number != spec.target)
-    acts = any(number not in observed or observed[number].wanted != count for number, count in replicas.items())
-    progressed = new_ready > status.new_ready or old_left < status.old_left or acts
-    done = (
-        new is not None and new.fresh and not acts and old_left == 0
+    new_ready = new.surely_ready if new else 0
+    is_done = (
+        new is not None and new.fresh and not changes(replicas, observed) and old_left == 0
         and new.wanted == spec.desired and new.existing == spec.desired and new_ready == spec.desired
     )  # fmt: skip
-    if done:
-        state, reason, message = RolloutState.HEALTHY, "Complete", _complete(spec)
-    elif not progressed and now - status.progressed_at > spec.progress_deadline:
-        state, reason = RolloutState.DEGRADED, "ProgressDeadlineExceeded"
-        message = (
-            f"Revision {spec.target} made no progress for {_span(spec.progress_deadline)}: "
-            f"{new_ready} of {spec.desired} ready, {_still(old_left)}."
-        )
-    else:
-        state = RolloutState.PROGRESSING
-        reason, message = _waiting(spec, new, new_ready, old_left, replicas, observed)
-    return Decision(
-        replicas=dict(sorted(replicas.items())),
-        state=state,
-        reason=reason,
-        message=message,
-        new_ready=new_ready,
-        old_left=old_left,
-        progressed=progressed,
+    return judge(
+        status,
+        observed,
+        replicas,
+        now,
+        target=spec.target,
+        deadline=spec.progress_deadline,
+        done=("Complete", _complete(spec)) if is_done else None,
+        waiting=_waiting(spec, new, new_ready, old_left, replicas, observed),
+        stuck=f"{new_ready} of {spec.desired} ready, {_still(old_left)}.",
     )
 
 
@@ -192,9 +158,9 @@ def _waiting(
     """CamelCase reason and sentence for a rollout that is under way."""
     target = replicas[spec.target]
     if new is None:
-        return "Creating", f"Revision {spec.target} is being created with {_replicas(target)}."
+        return "Creating", f"Revision {spec.target} is being created with {in_replicas(target)}."
     if target > new.wanted:
-        return "ScalingUp", f"Revision {spec.target} grows from {new.wanted} to {_replicas(target)}."
+        return "ScalingUp", f"Revision {spec.target} grows from {new.wanted} to {in_replicas(target)}."
     shrinking = [n for n, count in replicas.items() if n in observed and count < observed[n].wanted]
     if shrinking:
         which = " and ".join(f"revision {number} to {replicas[number]}" for number in shrinking)
@@ -203,26 +169,17 @@ def _waiting(
         return "Observing", f"Waiting for Kubernetes to act on revision {spec.target}."
     if new_ready < new.wanted:
         kept = f" {_still(old_left).capitalize()}." if old_left else ""
-        return "WaitingForReady", f"{new_ready} of {_replicas(new.wanted)} of revision {spec.target} ready.{kept}"
+        return "WaitingForReady", f"{new_ready} of {in_replicas(new.wanted)} of revision {spec.target} ready.{kept}"
     return "WaitingForOld", f"Revision {spec.target} is ready; {_still(old_left)}."
 
 
 def _complete(spec: RollingSpec) -> str:
     if spec.desired == 0:
         return f"Revision {spec.target} is in place, scaled to zero."
-    return f"{spec.desired} of {_replicas(spec.desired)} of revision {spec.target} ready."
-
-
-def _replicas(count: int) -> str:
-    return f"{count} replica" if count == 1 else f"{count} replicas"
+    return f"{spec.desired} of {in_replicas(spec.desired)} of revision {spec.target} ready."
 
 
 def _still(old_left: int) -> str:
     if old_left == 0:
         return "no earlier replica is left"
     return f"{old_left} earlier replica{' is' if old_left == 1 else 's are'} still there"
-
-
-def _span(span: timedelta) -> str:
-    seconds = int(span.total_seconds())
-    return f"{seconds // 60} min" if seconds >= 60 and seconds % 60 == 0 else f"{seconds} s"

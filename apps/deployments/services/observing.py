@@ -18,7 +18,7 @@ from apps.core.states import Health
 from apps.deployments.drift import Difference
 from apps.deployments.health import ReplicaSeen, Verdict, cause_of_drop, deployment_health, healed_message
 from apps.deployments.models import Deployment, Heal, Rollout
-from apps.deployments.rollout.rolling import Decision
+from apps.deployments.rollout.decisions import Decision
 from apps.deployments.services.access import revoke_model_tokens
 from apps.deployments.services.common import KIND, since_it_is
 from apps.deployments.specs import ObservedRevision

@@ -1,0 +1,78 @@
+"""What every strategy remembers of the last round, and what it answers; and the words that their sentences share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from apps.deployments.specs import ObservedRevision
+from apps.deployments.states import RolloutState
+
+NOTHING = ObservedRevision(wanted=0)
+
+
+@dataclass(frozen=True)
+class RolloutStatus:
+    """What the last round recorded: ready replicas of the new revision, replicas left of the old, since when."""
+
+    state: RolloutState
+    progressed_at: datetime
+    new_ready: int = 0
+    old_left: int = 0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Replicas for each revision, the rollout's state, and a sentence that says why it is where it is."""
+
+    replicas: Mapping[int, int]
+    state: RolloutState
+    reason: str
+    message: str
+    new_ready: int
+    old_left: int
+    progressed: bool
+
+
+def judge(
+    status: RolloutStatus,
+    observed: Mapping[int, ObservedRevision],
+    replicas: Mapping[int, int],
+    now: datetime,
+    *,
+    target: int,
+    deadline: timedelta,
+    done: tuple[str, str] | None,
+    waiting: tuple[str, str],
+    stuck: str,
+) -> Decision:
+    """The decision for these replicas: done, or on its way, or Degraded when nothing moved for the whole deadline.
+
+    `done` and `waiting` are a CamelCase reason with its sentence; `stuck` says how far it had come.
+    """
+    new_ready = observed.get(target, NOTHING).surely_ready
+    old_left = sum(seen.pods for number, seen in observed.items() if number != target)
+    progressed = new_ready > status.new_ready or old_left < status.old_left or changes(replicas, observed)
+    if done is not None:
+        state, (reason, message) = RolloutState.HEALTHY, done
+    elif not progressed and now - status.progressed_at > deadline:
+        state, reason = RolloutState.DEGRADED, "ProgressDeadlineExceeded"
+        message = f"Revision {target} made no progress for {in_time(deadline)}: {stuck}"
+    else:
+        state, (reason, message) = RolloutState.PROGRESSING, waiting
+    return Decision(dict(sorted(replicas.items())), state, reason, message, new_ready, old_left, progressed)
+
+
+def changes(replicas: Mapping[int, int], observed: Mapping[int, ObservedRevision]) -> bool:
+    """Whether the cluster has to be told other numbers than it was told last."""
+    return any(number not in observed or observed[number].wanted != count for number, count in replicas.items())
+
+
+def in_replicas(count: int) -> str:
+    """ "1 replica", "3 replicas"."""
+    return f"{count} replica" if count == 1 else f"{count} replicas"
+
+
+def in_time(span: timedelta) -> str:
+    """ "45 s", "10 min"."""
+    seconds = int(span.total_seconds())
+    return f"{seconds // 60} min" if seconds >= 60 and seconds % 60 == 0 else f"{seconds} s"
