@@ -50,6 +50,16 @@ STEPS = [
      {1: (3, 3, 3)}, {1: 2, 2: 0}, "Creating"),
     ("scale in steady state, up", RollingSpec(5, 1), {1: (3, 3, 3)}, {1: 5}, "ScalingUp"),
     ("scale in steady state, down", RollingSpec(1, 1), {1: (3, 3, 3)}, {1: 1}, "ScalingDown"),
+    ("urgent: the stable one comes back whole at once", RollingSpec(10, 1, stable=1, urgent=True),
+     {1: (3, 3, 3), 2: (10, 10, 10)}, {1: 10, 2: 7}, "ScalingUp"),
+    ("urgent: what is bad goes one by one with what becomes ready", RollingSpec(10, 1, stable=1, urgent=True),
+     {1: (10, 10, 6), 2: (7, 7, 7)}, {1: 10, 2: 4}, "ScalingDown"),
+    ("urgent: what is bad and unready goes at once", RollingSpec(4, 1, stable=1, urgent=True),
+     {1: (2, 2, 1), 2: (4, 4, 1)}, {1: 4, 2: 1}, "ScalingUp"),
+    ("urgent: what serves though it is bad stays while nothing else does", RollingSpec(4, 1, stable=1, urgent=True),
+     {1: (4, 4, 0), 2: (4, 4, 4)}, {1: 4, 2: 4}, "WaitingForReady"),
+    ("urgent: pods that are still leaving leave no room for more than are wanted", RollingSpec(4, 1, urgent=True),
+     {1: (2, 4, 4), 2: (4, 4, 4)}, {1: 2, 2: 2}, "ScalingDown"),
 ]  # fmt: skip
 
 

@@ -11,6 +11,9 @@ Kubernetes Deployment for each revision:
 
 One thing is more careful than there: while no replica of the new revision was ever ready and an old one serves, the new
 one gets no more than the surge, and a scale-up meanwhile goes to the old. A broken revision can't eat the capacity.
+
+An urgent passage takes a bad revision back: what serves instead comes at once, whole, beside what is there, and what is
+bad goes as fast as that becomes ready; of the capacity nothing is given up for it.
 """
 
 from collections.abc import Mapping
@@ -23,7 +26,7 @@ from apps.deployments.specs import ObservedRevision
 
 @dataclass(frozen=True)
 class RollingSpec:
-    """What is wanted. `target` is the number of the revision that shall serve."""
+    """What is wanted. `target` is the number of the revision that shall serve; `urgent` when the others are bad."""
 
     desired: int
     target: int
@@ -31,6 +34,7 @@ class RollingSpec:
     max_unavailable: int = 0
     progress_deadline: timedelta = timedelta(minutes=10)
     stable: int | None = None
+    urgent: bool = False
 
 
 def decide(
@@ -60,6 +64,8 @@ def _grow_new(spec: RollingSpec, new: ObservedRevision, old: Mapping[int, Observ
     """The new revision's replicas: up by the free room, down at once to what is desired."""
     if new.wanted >= spec.desired:
         return spec.desired
+    if spec.urgent:
+        return max(new.wanted, new.wanted + spec.desired - new.pods)
     room = max(0, spec.desired + spec.max_surge - new.pods - sum(seen.pods for seen in old.values()))
     cap = spec.desired if _is_proven(new, old) else min(spec.desired, spec.max_surge + spec.max_unavailable)
     return max(new.wanted, min(cap, new.wanted + room))
@@ -72,6 +78,9 @@ def _shrink_old(
     left = {number: seen.wanted for number, seen in old.items()}
     if spec.desired == 0:
         return dict.fromkeys(left, 0)
+    if spec.urgent:
+        # What is bad and not ready serves nobody, and shall not come to serve anybody.
+        left = {number: seen.surely_ready for number, seen in old.items()}
     new_ready = min(new.surely_ready, new_replicas)
     # Replicas of the new revision that are not ready yet don't free anything.
     removable = new_replicas + sum(left.values()) - _floor(spec) - (new_replicas - new_ready)
@@ -100,7 +109,7 @@ def _grow_old(
     left: dict[int, int],
 ) -> dict[int, int]:
     """Scaled up while the new revision is unproven: the revision that serves grows, within the room that is left."""
-    if _is_proven(new, old):
+    if spec.urgent or _is_proven(new, old):
         return left
     missing = _floor(spec) - sum(left.values())
     pods = max(new_replicas, new.pods) + sum(max(left[number], old[number].pods) for number in old)
@@ -114,7 +123,7 @@ def _grow_old(
 def _trim_new(spec: RollingSpec, new: ObservedRevision, new_replicas: int, left: Mapping[int, int]) -> int:
     """Scaled down in mid-roll: unready replicas of the new revision go until the total fits."""
     excess = new_replicas + sum(left.values()) - (spec.desired + spec.max_surge)
-    if excess <= 0:
+    if spec.urgent or excess <= 0:
         return new_replicas
     return max(min(new.surely_ready, new_replicas), new_replicas - excess)
 
