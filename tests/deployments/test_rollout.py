@@ -95,6 +95,15 @@ def test_degraded_after_the_deadline_with_the_reason_and_a_way_back() -> None:
     assert (moving.state, moving.replicas) == (RolloutState.PROGRESSING, {1: 2, 2: 1})
 
 
+def test_a_replica_that_is_lost_long_after_the_arrival_is_given_its_time() -> None:
+    spec = RollingSpec(3, 2, progress_deadline=timedelta(minutes=2))
+    lost, long_ago = {1: Seen(0), 2: Seen(3, 3, 2)}, NOW - timedelta(days=1)
+    fell = decide(spec, RolloutStatus(RolloutState.HEALTHY, long_ago, 3, 0), lost, NOW)
+    assert (fell.state, fell.progressed) == (RolloutState.PROGRESSING, True)
+    still = decide(spec, RolloutStatus(RolloutState.PROGRESSING, NOW - timedelta(minutes=3), 3, 0), lost, NOW)
+    assert (still.state, still.progressed) == (RolloutState.DEGRADED, False)
+
+
 class Cluster:
     """A toy cluster: told replica counts, it makes, readies and removes pods at the pace that hypothesis draws."""
 

@@ -51,7 +51,9 @@ def judge(
     """
     new_ready = observed.get(target, NOTHING).surely_ready
     old_left = sum(seen.pods for number, seen in observed.items() if number != target)
-    progressed = new_ready > status.new_ready or old_left < status.old_left or changes(replicas, observed)
+    # What had arrived and lost a replica since starts a wait of its own: the last one's clock says nothing about it.
+    fell = status.state is RolloutState.HEALTHY and done is None
+    progressed = fell or new_ready > status.new_ready or old_left < status.old_left or changes(replicas, observed)
     if done is not None:
         state, (reason, message) = RolloutState.HEALTHY, done
     elif not progressed and now - status.progressed_at > deadline:
