@@ -51,7 +51,7 @@ class Deployment(models.Model):
     current = models.ForeignKey("Revision", models.SET_NULL, null=True, blank=True, related_name="+")
     stable = models.ForeignKey("Revision", models.SET_NULL, null=True, blank=True, related_name="+")
     last_revision = models.PositiveIntegerField(default=0)
-    # How it rolls; as `specs.Strategy.to_json` says it. Empty: as by default.
+    # How it rolls; as `Strategy.to_json` says it. Empty: as by default.
     strategy = models.JSONField(default=dict, blank=True)
     # The alias out of which the model version that is wanted now was resolved, if it was.
     alias = models.CharField(max_length=250, blank=True)

@@ -32,9 +32,9 @@ from apps.deployments.health import observed_revision
 from apps.deployments.models import AN_AUTOSCALER, THE_AUTOSCALER, Deployment, Revision, Rollout
 from apps.deployments.rollout.decisions import RolloutStatus
 from apps.deployments.rollout.rolling import RollingSpec, decide
+from apps.deployments.rollout.strategy import parse_strategy
 from apps.deployments.services import applied, observing
 from apps.deployments.services.common import identity_of
-from apps.deployments.specs import parse_strategy
 from apps.deployments.states import DeploymentState, RolloutState
 
 # The kinds of objects of a deployment, in the order in which they are taken down.

@@ -4,8 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from datetime import timedelta
+from dataclasses import dataclass
 from typing import Any
 
 from apps.clusters import podoptions
@@ -14,7 +13,6 @@ from apps.experiments.specs import ONLY_OF_RUNS, RunSpec, parse_spec
 
 DEFAULT_PORT = 8080
 MAX_REPLICAS = 1000
-MAX_PROGRESS_DEADLINE_SECONDS = 24 * 3600
 # The variables that Flotilla sets for a replica, beside those that `parse_spec` reserves for all our containers.
 RESERVED_ENV = frozenset({"HOST", "PORT", "FLOTILLA_MODEL_NAME", "FLOTILLA_MODEL_VERSION"})
 _CONTAINER = ("image", "command", "args", "env", "resources", *podoptions.KEYS)
@@ -40,24 +38,6 @@ class Probes:
     live_path: str = "/v2/health/live"
     # How long a replica may take to start (to load its model), in seconds.
     startup_seconds: int = 600
-
-
-@dataclass(frozen=True)
-class Strategy:
-    """Rolling update, in replicas; as in a Kubernetes Deployment, both can't be 0. The deployment's, no revision's."""
-
-    max_surge: int = 1
-    max_unavailable: int = 0
-    progress_deadline_seconds: int = 600
-
-    @property
-    def progress_deadline(self) -> timedelta:
-        """How long a rollout may stand still before it is Degraded."""
-        return timedelta(seconds=self.progress_deadline_seconds)
-
-    def to_json(self) -> dict[str, int]:
-        """The form that is stored and shown."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -132,23 +112,18 @@ def parse_revision(data: Mapping[str, Any]) -> RevisionSpec:
     return RevisionSpec(
         container=parse_spec({key: data.get(key) for key in _CONTAINER}),
         model=_model(data.get("model")),
-        port=_whole(data.get("port"), "port", DEFAULT_PORT, 1, 65535),
-        probes=_probes(_object(data.get("probes"), "probes")),
+        port=whole(data.get("port"), "port", DEFAULT_PORT, 1, 65535),
+        probes=_probes(an_object(data.get("probes"), "probes")),
     )
 
 
 def check_replicas(value: Any) -> int:
     """The number of replicas, if it is one. Raises Invalid."""
-    return _whole(value, "replicas", 1, 0, MAX_REPLICAS)
+    return whole(value, "replicas", 1, 0, MAX_REPLICAS)
 
 
-def _model(value: Any) -> ModelRef | None:
-    if value is None:
-        return None
-    return ModelRef(name=str(value["name"]), version=int(value["version"]))
-
-
-def _object(value: Any, name: str) -> Mapping[str, Any]:
+def an_object(value: Any, name: str) -> Mapping[str, Any]:
+    """A JSON object; nothing is an empty one. Raises Invalid naming the field."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):
@@ -156,12 +131,19 @@ def _object(value: Any, name: str) -> Mapping[str, Any]:
     return value
 
 
-def _whole(value: Any, name: str, default: int, least: int, most: int) -> int:
+def whole(value: Any, name: str, default: int, least: int, most: int) -> int:
+    """A whole number within its bounds; nothing is the default. Raises Invalid naming the field."""
     if value is None or value == "":
         return default
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise Invalid(f"{name} is a whole number from {least} to {most}.", field=name)
     return value
+
+
+def _model(value: Any) -> ModelRef | None:
+    if value is None:
+        return None
+    return ModelRef(name=str(value["name"]), version=int(value["version"]))
 
 
 def _path(value: Any, name: str, default: str) -> str:
@@ -177,31 +159,7 @@ def _probes(value: Mapping[str, Any]) -> Probes:
     return Probes(
         ready_path=_path(value.get("ready_path"), "probes.ready_path", default.ready_path),
         live_path=_path(value.get("live_path"), "probes.live_path", default.live_path),
-        startup_seconds=_whole(
+        startup_seconds=whole(
             value.get("startup_seconds"), "probes.startup_seconds", default.startup_seconds, 1, 24 * 3600
         ),
     )
-
-
-def parse_strategy(data: Any, default: Strategy = Strategy()) -> Strategy:
-    """The strategy that `data` asks for; what it leaves out is as in `default`. Raises Invalid."""
-    value = _object(data, "strategy")
-    strategy = Strategy(
-        max_surge=_whole(value.get("max_surge"), "strategy.max_surge", default.max_surge, 0, MAX_REPLICAS),
-        max_unavailable=_whole(
-            value.get("max_unavailable"), "strategy.max_unavailable", default.max_unavailable, 0, MAX_REPLICAS
-        ),
-        progress_deadline_seconds=_whole(
-            value.get("progress_deadline_seconds"),
-            "strategy.progress_deadline_seconds",
-            default.progress_deadline_seconds,
-            1,
-            MAX_PROGRESS_DEADLINE_SECONDS,
-        ),
-    )
-    if strategy.max_surge == 0 and strategy.max_unavailable == 0:
-        raise Invalid(
-            "max_surge and max_unavailable can't both be 0: no replica could ever be replaced.",
-            field="strategy.max_surge",
-        )
-    return strategy

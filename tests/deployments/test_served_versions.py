@@ -13,8 +13,8 @@ from apps.core.errors import Conflict
 from apps.core.models import Project
 from apps.deployments import services
 from apps.deployments.models import Deployment, Revision
+from apps.deployments.rollout.strategy import Strategy
 from apps.deployments.services.common import add_revision, resolve
-from apps.deployments.specs import Strategy
 from apps.experiments.files import artifacts
 from apps.experiments.models import Artifact, LoggedModel, ModelVersion, RegisteredModel
 from tests.deployments.conftest import SPEC

@@ -20,9 +20,10 @@ from apps.deployments.health import ReplicaSeen
 from apps.deployments.models import Deployment, Revision, Rollout, Target
 from apps.deployments.rollout.decisions import Decision, RolloutStatus
 from apps.deployments.rollout.rolling import RollingSpec, decide
+from apps.deployments.rollout.strategy import Strategy
 from apps.deployments.services import observing
 from apps.deployments.services.observing import Round, record_round
-from apps.deployments.specs import ObservedRevision, RevisionSpec, Strategy, parse_revision
+from apps.deployments.specs import ObservedRevision, RevisionSpec, parse_revision
 from apps.deployments.states import RolloutState
 from tests.deployments.conftest import SPEC
 

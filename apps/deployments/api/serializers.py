@@ -11,7 +11,7 @@ from apps.core.api.serializers import Strict
 from apps.deployments import selectors
 from apps.deployments.drift import EDITED, Kind, sentence
 from apps.deployments.models import Deployment, Heal, Revision, Rollout, Target
-from apps.deployments.specs import parse_strategy
+from apps.deployments.rollout.strategy import parse_strategy
 
 
 class TargetSerializer(serializers.ModelSerializer[Target]):
@@ -238,7 +238,7 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
         }
 
     @extend_schema_field(StrategySerializer)
-    def get_strategy(self, deployment: Deployment) -> dict[str, int]:
+    def get_strategy(self, deployment: Deployment) -> dict[str, Any]:
         """How it rolls."""
         return parse_strategy(deployment.strategy).to_json()
 

@@ -21,8 +21,9 @@ from apps.core.models import Project
 from apps.core.states import Health
 from apps.deployments import manifests
 from apps.deployments.models import Deployment, Revision, Rollout
+from apps.deployments.rollout.strategy import Strategy, parse_strategy
 from apps.deployments.services.server import with_image
-from apps.deployments.specs import RevisionSpec, Strategy, parse_revision, parse_strategy
+from apps.deployments.specs import RevisionSpec, parse_revision
 from apps.deployments.states import ROLLOUT_MOVES, UNFINISHED, DeploymentState, RolloutState
 from apps.experiments.models import ModelVersion
 from apps.experiments.selectors import model_version

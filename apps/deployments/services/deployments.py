@@ -18,6 +18,7 @@ from apps.core.states import Health, Role
 from apps.core.text.names import check_service_name
 from apps.deployments import manifests
 from apps.deployments.models import Deployment, Target
+from apps.deployments.rollout.strategy import Strategy
 from apps.deployments.services.common import (
     Wish,
     add_revision,
@@ -30,7 +31,7 @@ from apps.deployments.services.common import (
     since_held,
     start_rollout,
 )
-from apps.deployments.specs import Strategy, check_replicas
+from apps.deployments.specs import check_replicas
 from apps.deployments.states import DEPLOYMENT_MOVES, DeploymentState, RolloutState
 
 

@@ -14,9 +14,10 @@ from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.states import Role
 from apps.deployments import manifests
 from apps.deployments.models import Deployment, Revision
+from apps.deployments.rollout.strategy import parse_strategy
 from apps.deployments.services.common import Wish, announce, hold, identity_of, kept, once_more, resolve, roll
 from apps.deployments.services.server import OF_IMAGE
-from apps.deployments.specs import parse_revision, parse_strategy
+from apps.deployments.specs import parse_revision
 
 
 def deploy_revision(

@@ -1,0 +1,147 @@
+"""What a person may write of a strategy: what it becomes, what is stored, and what is refused with which words."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from apps.core.errors import Invalid
+from apps.deployments.rollout.strategy import (
+    STANDARD_STEPS,
+    Do,
+    Kind,
+    OnFailure,
+    Strategy,
+    Wave,
+    parse_strategy,
+)
+
+NUMBERS = {"max_surge": 1, "max_unavailable": 0, "progress_deadline_seconds": 600}
+HEALTH = {"provider": "health", "interval_seconds": 5, "count": 3, "failure_limit": 0}
+WHOLE: dict[str, Any] = {
+    "kind": "canary",
+    "steps": [{"set_weight": 20}, {"pause": {"seconds": 60}}, {"pause": {}}, {"analyse": HEALTH}, {"set_weight": 100}],
+    "waves": [{"targets": ["staging"], "soak_seconds": 60}, {"targets": ["eu", "us"]}],
+    "on_failure": "hold",
+    "max_surge": 2,
+    "max_unavailable": 1,
+    "progress_deadline_seconds": 30,
+}
+
+
+def test_what_is_stored_of_a_rolling_strategy_today_stays_as_it_is() -> None:
+    stored = {"max_surge": 2, "max_unavailable": 0, "progress_deadline_seconds": 60}
+    strategy = parse_strategy(stored)
+    assert strategy == Strategy(max_surge=2, progress_deadline_seconds=60)
+    assert strategy.to_json() == stored
+    assert parse_strategy({}) == parse_strategy(None) == Strategy()
+    assert Strategy().to_json() == NUMBERS
+
+
+def test_a_whole_strategy_reads_and_writes_as_it_was_asked() -> None:
+    strategy = parse_strategy(WHOLE)
+    assert strategy.to_json() == WHOLE
+    assert strategy.waves == (Wave(("staging",), 60), Wave(("eu", "us")))
+    assert [step.do for step in strategy.steps] == [Do.SET_WEIGHT, Do.PAUSE, Do.PAUSE, Do.ANALYSE, Do.SET_WEIGHT]
+    assert [step.seconds for step in strategy.steps] == [None, 60, None, None, None]
+
+
+def test_a_canary_brings_steps_and_a_rollback_of_its_own() -> None:
+    strategy = parse_strategy({"kind": "canary"})
+    assert (strategy.steps, strategy.on_failure) == (STANDARD_STEPS, OnFailure.ROLLBACK)
+    assert strategy.to_json() == {
+        "kind": "canary",
+        "steps": [{"set_weight": 20}, {"pause": {"seconds": 60}}, {"set_weight": 50}, {"pause": {"seconds": 60}}],
+        **NUMBERS,
+    }
+    assert parse_strategy({"steps": [{"analyse": {}}]}, strategy).steps[0].analysis == {
+        "provider": "health", "interval_seconds": 10, "count": 3, "failure_limit": 0,
+    }  # fmt: skip
+
+
+def test_what_is_left_out_stays_and_another_kind_begins_anew() -> None:
+    had = parse_strategy(WHOLE)
+    assert parse_strategy({"max_surge": 3}, had).to_json() == {**WHOLE, "max_surge": 3}
+    assert parse_strategy({"waves": []}, had).waves == ()
+    assert parse_strategy({"steps": []}, had).steps == STANDARD_STEPS
+    rolling = parse_strategy({"kind": "rolling"}, had)
+    assert rolling == Strategy(waves=had.waves, max_surge=2, max_unavailable=1, progress_deadline_seconds=30)
+    assert parse_strategy({"kind": "canary"}, rolling).on_failure is OnFailure.ROLLBACK
+
+
+REFUSED = [
+    ([], "strategy", "an object"),
+    ({"kind": "shadow"}, "strategy.kind", "rolling, canary, recreate"),
+    ({"kind": 3}, "strategy.kind", "rolling, canary, recreate"),
+    ({"on_failure": "panic"}, "strategy.on_failure", "rollback, hold"),
+    ({"surge": 1}, "strategy.surge", "nothing that Flotilla knows"),
+    ({"max_surge": 0}, "strategy.max_surge", "can't both be 0"),
+    ({"max_surge": "1"}, "strategy.max_surge", "from 0 to 1000"),
+    ({"max_unavailable": True}, "strategy.max_unavailable", "from 0 to 1000"),
+    ({"progress_deadline_seconds": 0}, "strategy.progress_deadline_seconds", "from 1 to 86400"),
+    ({"steps": [{"set_weight": 20}]}, "strategy.steps", "rolling strategy has no steps"),
+    ({"kind": "recreate", "steps": [{"pause": {}}]}, "strategy.steps", "recreate strategy has no steps"),
+    ({"kind": "canary", "steps": {}}, "strategy.steps", "a list"),
+    ({"kind": "canary", "steps": [{"pause": {}}] * 51}, "strategy.steps", "51 items: 50 at most"),
+    ({"kind": "canary", "steps": ["pause"]}, "strategy.steps[0]", "one key"),
+    ({"kind": "canary", "steps": [{}]}, "strategy.steps[0]", "one key"),
+    ({"kind": "canary", "steps": [{"set_weight": 5, "pause": {}}]}, "strategy.steps[0]", "one key"),
+    ({"kind": "canary", "steps": [{"promote": {}}]}, "strategy.steps[0].promote", "nothing that Flotilla knows"),
+    ({"kind": "canary", "steps": [{"pause": {}}, {"set_weight": 0}]}, "strategy.steps[1].set_weight", "from 1 to 100"),
+    ({"kind": "canary", "steps": [{"set_weight": 101}]}, "strategy.steps[0].set_weight", "from 1 to 100"),
+    ({"kind": "canary", "steps": [{"set_weight": 2.5}]}, "strategy.steps[0].set_weight", "from 1 to 100"),
+    ({"kind": "canary", "steps": [{"set_weight": None}]}, "strategy.steps[0].set_weight", "from 1 to 100"),
+    ({"kind": "canary", "steps": [{"set_weight": 50}, {"pause": {}}, {"set_weight": 20}]},
+     "strategy.steps[2].set_weight", "not less than the weight before it, which is 50"),
+    ({"kind": "canary", "steps": [{"pause": 60}]}, "strategy.steps[0].pause", "an object"),
+    ({"kind": "canary", "steps": [{"pause": {"minutes": 1}}]}, "strategy.steps[0].pause.minutes", "nothing that"),
+    ({"kind": "canary", "steps": [{"pause": {"seconds": 0}}]}, "strategy.steps[0].pause.seconds", "from 1 to 604800"),
+    ({"kind": "canary", "steps": [{"pause": {"seconds": 604801}}]}, "strategy.steps[0].pause.seconds", "to 604800"),
+    ({"kind": "canary", "steps": [{"analyse": {"provider": "luck"}}]}, "strategy.steps[0].analyse.provider", "health"),
+    ({"kind": "canary", "steps": [{"analyse": {"count": 2, "failure_limit": 2}}]},
+     "strategy.steps[0].analyse.failure_limit", "from 0 to 1"),
+    ({"kind": "canary", "steps": [{"analyse": {"query": "up"}}]}, "strategy.steps[0].analyse.query", "nothing that"),
+    ({"waves": "eu"}, "strategy.waves", "a list"),
+    ({"waves": [{"targets": [f"t{n}"]} for n in range(21)]}, "strategy.waves", "21 items: 20 at most"),
+    ({"waves": [["eu"]]}, "strategy.waves[0]", "an object"),
+    ({"waves": [{"targets": []}]}, "strategy.waves[0].targets", "a list of names"),
+    ({"waves": [{"targets": [1]}]}, "strategy.waves[0].targets", "a list of names"),
+    ({"waves": [{"targets": "eu"}]}, "strategy.waves[0].targets", "a list of names"),
+    ({"waves": [{"targets": ["eu"]}, {"targets": ["us", "eu"]}]}, "strategy.waves[1].targets", "in one wave"),
+    ({"waves": [{"targets": ["eu", "eu"]}]}, "strategy.waves[0].targets", "in one wave"),
+    ({"waves": [{"targets": ["eu"], "soak": 5}]}, "strategy.waves[0].soak", "nothing that Flotilla knows"),
+    ({"waves": [{"targets": ["eu"], "soak_seconds": -1}]}, "strategy.waves[0].soak_seconds", "from 0 to 604800"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "field", "words"), REFUSED, ids=[f"{row[1]}: {row[2]}" for row in REFUSED])
+def test_what_makes_no_sense_is_refused_by_its_place(asked: Any, field: str, words: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        parse_strategy(asked)
+    assert refused.value.field == field
+    assert words in refused.value.message
+
+
+STEPS = st.one_of(
+    st.builds(lambda seconds: {"pause": {"seconds": seconds}}, st.integers(1, 604800)),
+    st.just({"pause": {}}),
+    st.builds(lambda count: {"analyse": {"count": count}}, st.integers(1, 1000)),
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    kind=st.sampled_from(Kind),
+    weights=st.lists(st.integers(1, 100), max_size=5).map(sorted),
+    others=st.lists(STEPS, max_size=5),
+    names=st.lists(st.sampled_from(["a", "b", "c"]), unique=True),
+    waits=st.sampled_from(OnFailure),
+)
+def test_what_is_written_reads_back_the_same(
+    kind: Kind, weights: list[int], others: list[Any], names: list[str], waits: OnFailure
+) -> None:
+    steps = [{"set_weight": weight} for weight in weights] + others
+    asked = {"kind": kind.value, "on_failure": waits.value, "waves": [{"targets": [name]} for name in names]}
+    strategy = parse_strategy({**asked, "steps": steps if kind is Kind.CANARY else []})
+    assert parse_strategy(strategy.to_json()) == strategy
