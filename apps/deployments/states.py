@@ -14,14 +14,19 @@ class DeploymentState(enum.StrEnum):
 class RolloutState(enum.StrEnum):
     """The passage from one revision to another.
 
-    `Degraded` made no progress before its deadline; it goes on trying, and rolling back or deploying another revision
-    is the way out.
+    `Degraded` fares badly and goes on trying: taking it back or deploying another revision is the way out. `Paused`
+    waits for its time or for a person. `RollingBack` brings the revision before back everywhere, and nothing turns it
+    round; it ends `Failed` when a verdict began it, `Aborted` when a person did.
     """
 
     PENDING = "Pending"
     PROGRESSING = "Progressing"
+    PAUSED = "Paused"
     DEGRADED = "Degraded"
+    ROLLING_BACK = "RollingBack"
     HEALTHY = "Healthy"
+    ABORTED = "Aborted"
+    FAILED = "Failed"
     SUPERSEDED = "Superseded"
     CANCELED = "Canceled"
 
@@ -36,12 +41,18 @@ DEPLOYMENT_MOVES: Final[dict[str, frozenset[str]]] = {
     DeploymentState.DELETING: frozenset(),
 }
 
-_OUTCOMES: Final = frozenset({RolloutState.HEALTHY, RolloutState.SUPERSEDED, RolloutState.CANCELED})
+_TAKEN_AWAY: Final = frozenset({RolloutState.SUPERSEDED, RolloutState.CANCELED})
+_TAKEN_BACK: Final = frozenset({RolloutState.ABORTED, RolloutState.FAILED})
+_ENDS: Final = frozenset({RolloutState.HEALTHY, RolloutState.ROLLING_BACK}) | _TAKEN_AWAY | _TAKEN_BACK
 ROLLOUT_MOVES: Final[dict[str, frozenset[str]]] = {
-    RolloutState.PENDING: frozenset({RolloutState.PROGRESSING, RolloutState.DEGRADED}) | _OUTCOMES,
-    RolloutState.PROGRESSING: frozenset({RolloutState.DEGRADED}) | _OUTCOMES,
-    RolloutState.DEGRADED: frozenset({RolloutState.PROGRESSING}) | _OUTCOMES,
+    RolloutState.PENDING: frozenset({RolloutState.PROGRESSING, RolloutState.PAUSED, RolloutState.DEGRADED}) | _ENDS,
+    RolloutState.PROGRESSING: frozenset({RolloutState.PAUSED, RolloutState.DEGRADED}) | _ENDS,
+    RolloutState.PAUSED: frozenset({RolloutState.PROGRESSING, RolloutState.DEGRADED}) | _ENDS,
+    RolloutState.DEGRADED: frozenset({RolloutState.PROGRESSING, RolloutState.PAUSED}) | _ENDS,
+    RolloutState.ROLLING_BACK: _TAKEN_BACK | _TAKEN_AWAY,
     RolloutState.HEALTHY: frozenset(),
+    RolloutState.ABORTED: frozenset(),
+    RolloutState.FAILED: frozenset(),
     RolloutState.SUPERSEDED: frozenset(),
     RolloutState.CANCELED: frozenset(),
 }

@@ -1,0 +1,79 @@
+"""The plan of a rollout: strategy × targets → a flat list of steps that is fixed when the rollout begins. Pure."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from apps.deployments.rollout.strategy import Do, Strategy, Wave
+
+
+@dataclass(frozen=True)
+class PlanStep:
+    """One step, for the targets of one wave; waves count from 0.
+
+    `weight` is set for `set_weight`, `seconds` for `soak` and for a `pause` that ends by itself, `analysis` for
+    `analyse`.
+    """
+
+    do: Do
+    wave: int
+    targets: tuple[str, ...]
+    weight: int | None = None
+    seconds: int | None = None
+    analysis: Mapping[str, Any] | None = None
+
+    @property
+    def brings(self) -> int | None:
+        """The weight that this step gives to its targets; None when it leaves them as they are."""
+        return 100 if self.do is Do.PROMOTE else self.weight
+
+    def to_json(self) -> dict[str, Any]:
+        """The form that is stored. What is not set is left out."""
+        said = {"weight": self.weight, "seconds": self.seconds, "analysis": self.analysis and dict(self.analysis)}
+        named = {name: value for name, value in said.items() if value is not None}
+        return {"do": self.do.value, "wave": self.wave, "targets": list(self.targets), **named}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "PlanStep":
+        """What `to_json` wrote."""
+        return cls(
+            do=Do(data["do"]),
+            wave=int(data["wave"]),
+            targets=tuple(data["targets"]),
+            weight=data.get("weight"),
+            seconds=data.get("seconds"),
+            analysis=data.get("analysis"),
+        )
+
+
+def plan_of(strategy: Strategy, targets: Sequence[str], *, fresh: Collection[str]) -> tuple[PlanStep, ...]:
+    """For each wave the strategy's steps, then `promote`, then `soak` where the wave has one.
+
+    `targets` are those that the deployment is placed on, by name; those that no wave names go last, together. `fresh`
+    ones serve nothing yet, so there is nothing to weigh the new revision against: they get it with their wave's
+    `promote`.
+    """
+    plan: list[PlanStep] = []
+    for number, wave in enumerate(_waves(strategy, targets)):
+        serving = tuple(target for target in wave.targets if target not in fresh)
+        if serving:
+            plan += [
+                PlanStep(step.do, number, serving, step.weight, step.seconds, step.analysis) for step in strategy.steps
+            ]
+        plan.append(PlanStep(Do.PROMOTE, number, wave.targets))
+        if wave.soak_seconds:
+            plan.append(PlanStep(Do.SOAK, number, wave.targets, seconds=wave.soak_seconds))
+    return tuple(plan)
+
+
+def _waves(strategy: Strategy, targets: Sequence[str]) -> Iterator[Wave]:
+    """The waves with those of their targets that there are, and one for the rest."""
+    left = dict.fromkeys(targets)
+    for wave in strategy.waves:
+        placed = tuple(target for target in wave.targets if target in left)
+        for target in placed:
+            del left[target]
+        if placed:
+            yield Wave(placed, wave.soak_seconds)
+    if left:
+        yield Wave(tuple(left))
