@@ -1,0 +1,343 @@
+"""Where the rollout of a deployment over all its targets stands: (plan, what was recorded, what was seen, now) → the
+weight that each placement shall have, the step, and why it is there. Pure.
+
+The rules for steps, pauses, promotion and abort are those of Argo Rollouts (docs/features/canary.md), carried from one
+cluster to many: waves go one after another, one failure takes all of them back, and a cluster that can't be reached
+holds its own wave and catches up when it is back.
+
+What the shell keeps between two calls: `step` and `since` as decided; `verdict` as decided in `verdict_reason`; and it
+clears `promote` when it records a decision that was made with it, so that one press goes past one wait.
+"""
+
+import enum
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from apps.deployments.rollout.decisions import in_time
+from apps.deployments.rollout.plan import PlanStep
+from apps.deployments.rollout.strategy import Do, OnFailure
+from apps.deployments.states import RolloutState
+
+MOST_NAMES = 3
+
+
+class Outcome(enum.StrEnum):
+    """How an analysis stands, in the words of Argo Rollouts."""
+
+    RUNNING = "Running"
+    SUCCESSFUL = "Successful"
+    FAILED = "Failed"
+    INCONCLUSIVE = "Inconclusive"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How an analysis stands, and why in a sentence."""
+
+    outcome: Outcome
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class FleetStatus:
+    """What was recorded, and what people asked for since.
+
+    `since` is when `step` began. `promote` goes past the present wait; `full` past all of them, wave by wave. `abort`
+    is why a person takes the revision back, `verdict` why it is taken back by itself; "" where nobody does.
+    """
+
+    state: RolloutState
+    step: int
+    since: datetime
+    paused: bool = False
+    promote: bool = False
+    full: bool = False
+    abort: str = ""
+    on_failure: OnFailure = OnFailure.HOLD
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class PlacementSeen:
+    """A placement as its last round left it.
+
+    `weight` is what is wanted of it now; `arrived` when a round for just this weight found it Healthy. `trouble` is a
+    sentence when the new revision fares badly there.
+    """
+
+    target: str
+    reachable: bool
+    weight: int
+    arrived: bool
+    trouble: str = ""
+
+    def is_at(self, weight: int) -> bool:
+        """Whether it is wanted to have this weight, and has it."""
+        return self.weight == weight and self.arrived
+
+
+@dataclass(frozen=True)
+class FleetDecision:
+    """What each placement shall have, and where the rollout stands.
+
+    `step` is the plan's length when all steps are done. `due` is when to look again by the clock; None where an event
+    will tell. `verdict_reason` is why it is taken back by itself, or "".
+    """
+
+    weights: dict[str, int]
+    step: int
+    since: datetime
+    state: RolloutState
+    reason: str
+    message: str
+    due: datetime | None = None
+    verdict_reason: str = ""
+
+
+@dataclass(frozen=True)
+class _Wait:
+    """Why a step is not done."""
+
+    state: RolloutState
+    reason: str
+    message: str
+    due: datetime | None = None
+    failed: str = ""
+
+
+@dataclass(frozen=True)
+class _Fleet:
+    """All that one decision is made from."""
+
+    plan: Sequence[PlanStep]
+    status: FleetStatus
+    placements: Mapping[str, PlacementSeen]
+    analyses: Mapping[int, Verdict]
+    now: datetime
+
+    def placed(self, targets: Sequence[str]) -> Iterator[PlacementSeen]:
+        """Those of the targets that there still is a placement on."""
+        return (self.placements[target] for target in targets if target in self.placements)
+
+    def weights_at(self, index: int) -> dict[str, int]:
+        """The weights of all placements in a step. One that came after the plan was made keeps its own till the end."""
+        if index >= len(self.plan):
+            return dict.fromkeys(self.placements, 100)
+        planned = {target for step in self.plan for target in step.targets}
+        weights = {target: 0 if target in planned else seen.weight for target, seen in self.placements.items()}
+        for step in self.plan[: index + 1]:
+            if step.brings is not None:
+                weights |= {seen.target: step.brings for seen in self.placed(step.targets)}
+        return weights
+
+    def as_it_is(self) -> dict[str, int]:
+        """The weights that are wanted already."""
+        return {target: seen.weight for target, seen in self.placements.items()}
+
+    def decided(
+        self, weights: dict[str, int], state: RolloutState, reason: str, message: str, verdict: str = ""
+    ) -> FleetDecision:
+        """A decision that stays at the present step."""
+        status = self.status
+        return FleetDecision(weights, status.step, status.since, state, reason, message, verdict_reason=verdict)
+
+
+def decide(
+    plan: Sequence[PlanStep],
+    status: FleetStatus,
+    placements: Mapping[str, PlacementSeen],
+    analyses: Mapping[int, Verdict],
+    now: datetime,
+) -> FleetDecision:
+    """Decide where the rollout stands; asking again with the same input, or with what came of it, changes nothing.
+
+    `analyses` are by the index of their step in the plan.
+    """
+    fleet = _Fleet(plan, status, placements, analyses, now)
+    if status.state.is_final:
+        return _ended(fleet)
+    if status.verdict or status.abort or status.state is RolloutState.ROLLING_BACK:
+        return _take_back(fleet, status.verdict)
+    trouble = _trouble(fleet)
+    if status.paused:
+        message = f"Paused by a person. {trouble}".strip()
+        return fleet.decided(fleet.as_it_is(), RolloutState.PAUSED, "Paused", message)
+    if trouble and status.on_failure is OnFailure.ROLLBACK:
+        return _take_back(fleet, trouble)
+    if trouble:
+        message = f"{trouble} It goes on when this has passed."
+        return fleet.decided(fleet.as_it_is(), RolloutState.DEGRADED, "TargetDegraded", message)
+    return _go_on(fleet)
+
+
+def _ended(fleet: _Fleet) -> FleetDecision:
+    """Over: who was away catches up with how it ended."""
+    state = fleet.status.state
+    weights = fleet.as_it_is()
+    if state is RolloutState.HEALTHY:
+        weights = dict.fromkeys(weights, 100)
+    elif state in (RolloutState.FAILED, RolloutState.ABORTED):
+        weights = dict.fromkeys(weights, 0)
+    return fleet.decided(weights, state, "Ended", "The rollout has ended.", fleet.status.verdict)
+
+
+def _trouble(fleet: _Fleet) -> str:
+    """What is bad where the new revision serves, in this wave or an earlier one, or "".
+
+    What was seen of a cluster before it went away proves nothing now; and a placement that shall have nothing of the
+    new revision can't suffer from it.
+    """
+    last = fleet.plan[fleet.status.step].wave if fleet.status.step < len(fleet.plan) else None
+    reached = dict.fromkeys(
+        target for step in fleet.plan if last is None or step.wave <= last for target in step.targets
+    )
+    bad = [seen for seen in fleet.placed(list(reached)) if seen.trouble and seen.reachable and seen.weight]
+    if not bad:
+        return ""
+    others = f" And {len(bad) - 1} more." if len(bad) > 1 else ""
+    return f"{bad[0].target}: {_sentence(bad[0].trouble)}{others}"
+
+
+def _take_back(fleet: _Fleet, verdict: str) -> FleetDecision:
+    """The stable revision comes back on every placement; over when all that got something of the new one have it."""
+    brought = {t for step in fleet.plan[: fleet.status.step + 1] if step.brings is not None for t in step.targets}
+    touched = [seen for target, seen in fleet.placements.items() if target in brought or seen.weight]
+    left = [seen for seen in touched if not seen.is_at(0)]
+    here, away = _here_and_away(left)
+    weights = dict.fromkeys(fleet.placements, 0)
+    why = _sentence(verdict or fleet.status.abort)
+    follows = f" {_away(away)}: what is there follows by itself." if away else ""
+    if here:
+        state, reason, what = RolloutState.ROLLING_BACK, "RollingBack", f"Rolling back on {_names(here)}."
+    elif verdict or not fleet.status.abort:
+        state, reason, what = RolloutState.FAILED, "RolledBack", "Rolled back."
+    else:
+        state, reason, what = RolloutState.ABORTED, "Aborted", "Aborted."
+    return fleet.decided(weights, state, reason, f"{what} {why}{follows}".strip(), verdict)
+
+
+def _go_on(fleet: _Fleet) -> FleetDecision:
+    """Pass all steps that are done, and say what the next one waits for."""
+    index, since, promote = fleet.status.step, fleet.status.since, fleet.status.promote
+    while (wait := _wait(fleet, index, since, promote)) is None:
+        # A press of a button goes past the step that the person saw, no further.
+        index, since, promote = index + 1, fleet.now, False
+    if wait.failed:
+        return _take_back(fleet, wait.failed)
+    return FleetDecision(fleet.weights_at(index), index, since, wait.state, wait.reason, wait.message, wait.due)
+
+
+def _wait(fleet: _Fleet, index: int, since: datetime, promote: bool) -> _Wait | None:
+    """What the step waits for; None when it is done. The end, behind the last step, is never passed."""
+    if index >= len(fleet.plan):
+        return _wait_for_end(fleet)
+    step = fleet.plan[index]
+    if step.brings is not None:
+        return None if fleet.status.full and step.do is not Do.PROMOTE else _wait_for_weight(fleet, step, step.brings)
+    if fleet.status.full:
+        return None
+    if step.do is Do.ANALYSE:
+        return _wait_for_analysis(fleet, index, promote)
+    if promote:
+        return None
+    if step.do is Do.SOAK:
+        return _wait_for_soak(fleet, step, since)
+    return _wait_for_pause(fleet, index, since)
+
+
+def _wait_for_weight(fleet: _Fleet, step: PlanStep, weight: int) -> _Wait | None:
+    behind = [seen for seen in fleet.placed(step.targets) if not seen.is_at(weight)]
+    here, _ = _here_and_away(behind)
+    moves = f"{_names(here)} {'goes' if len(here) == 1 else 'go'} to {weight} %."
+    return _wait_for(behind, "Promoting" if step.do is Do.PROMOTE else "SettingWeight", moves, "the wave")
+
+
+def _wait_for(behind: Sequence[PlacementSeen], reason: str, moves: str, held: str) -> _Wait | None:
+    """None when nobody is behind. `moves` tells of those that can be reached, `held` is what waits for the others."""
+    here, away = _here_and_away(behind)
+    if not behind:
+        return None
+    if not away:
+        return _Wait(RolloutState.PROGRESSING, reason, moves)
+    gone = f"{_away(away)}: {held} waits until {'it is' if len(away) == 1 else 'they are'} back."
+    return _Wait(RolloutState.PROGRESSING, "ClusterAway", f"{gone} {moves}" if here else gone)
+
+
+def _wait_for_pause(fleet: _Fleet, index: int, since: datetime) -> _Wait | None:
+    step, weights = fleet.plan[index], fleet.weights_at(index)
+    seen = list(fleet.placed(step.targets))
+    where = f"at {weights[seen[0].target]} % on {_names(seen)}" if seen else "where nothing is placed any more"
+    if step.seconds is None:
+        return _Wait(RolloutState.PAUSED, "PauseStep", f"Paused {where} until a person goes on.")
+    due = since + timedelta(seconds=step.seconds)
+    if fleet.now >= due:
+        return None
+    return _Wait(RolloutState.PAUSED, "PauseStep", f"Paused {where} for {_span(step)}.", due)
+
+
+def _wait_for_soak(fleet: _Fleet, step: PlanStep, since: datetime) -> _Wait | None:
+    """Its time passes, and at the end of it all is well: what is just being repaired is no ground to go on upon."""
+    seen = list(fleet.placed(step.targets))
+    due = since + timedelta(seconds=step.seconds or 0)
+    if fleet.now < due:
+        what = f"{_names(seen)} {'is' if len(seen) == 1 else 'are'} watched for {_span(step)}."
+        return _Wait(RolloutState.PROGRESSING, "Soaking", what, due)
+    return _wait_for_recovery(seen, "the wave")
+
+
+def _wait_for_analysis(fleet: _Fleet, index: int, promote: bool) -> _Wait | None:
+    verdict = fleet.analyses.get(index, Verdict(Outcome.RUNNING))
+    where = _names(list(fleet.placed(fleet.plan[index].targets)))
+    if verdict.outcome is Outcome.SUCCESSFUL:
+        return None
+    if verdict.outcome is Outcome.RUNNING:
+        return _Wait(RolloutState.PROGRESSING, "Analysing", f"Analysing how the new revision fares on {where}.")
+    if verdict.outcome is Outcome.FAILED:
+        why = _sentence(verdict.message or f"The analysis on {where} failed")
+        if fleet.status.on_failure is OnFailure.ROLLBACK:
+            return _Wait(RolloutState.ROLLING_BACK, "AnalysisFailed", why, failed=why)
+        return None if promote else _Wait(RolloutState.DEGRADED, "AnalysisFailed", f"{why} A person has to decide.")
+    why = _sentence(verdict.message or f"The analysis on {where} came to no conclusion")
+    return None if promote else _Wait(RolloutState.PAUSED, "Inconclusive", f"{why} A person has to decide.")
+
+
+def _wait_for_end(fleet: _Fleet) -> _Wait:
+    everywhere = list(fleet.placements.values())
+    serve = "serves" if len(everywhere) == 1 else "serve"
+    done = f"{_names(everywhere)} {serve} the new revision." if everywhere else "No target is left."
+    return _wait_for_recovery(everywhere, "the end") or _Wait(RolloutState.HEALTHY, "Complete", done)
+
+
+def _wait_for_recovery(seen: Sequence[PlacementSeen], held: str) -> _Wait | None:
+    """Promoted ones that are not well just now."""
+    behind = [placement for placement in seen if not placement.is_at(100)]
+    here, _ = _here_and_away(behind)
+    return _wait_for(
+        behind, "Recovering", f"Waits until {_names(here)} {'is' if len(here) == 1 else 'are'} ready.", held
+    )
+
+
+def _here_and_away(placements: Sequence[PlacementSeen]) -> tuple[list[PlacementSeen], list[PlacementSeen]]:
+    return [seen for seen in placements if seen.reachable], [seen for seen in placements if not seen.reachable]
+
+
+def _away(away: Sequence[PlacementSeen]) -> str:
+    return f"{_names(away)} can't be reached"
+
+
+def _names(placements: Sequence[PlacementSeen]) -> str:
+    """ "eu", "eu and us", "eu, us, asia and 47 more"."""
+    names = [seen.target for seen in placements]
+    if len(names) > MOST_NAMES + 1:
+        names = [*names[:MOST_NAMES], f"{len(names) - MOST_NAMES} more"]
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
+def _span(step: PlanStep) -> str:
+    return in_time(timedelta(seconds=step.seconds or 0))
+
+
+def _sentence(text: str) -> str:
+    """The text with its full stop."""
+    return text if not text or text.endswith((".", "!", "?")) else f"{text}."

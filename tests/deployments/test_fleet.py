@@ -1,0 +1,273 @@
+"""Where the rollout of a deployment over all its targets stands: tables for each rule."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from apps.deployments.rollout.fleet import (
+    FleetDecision,
+    FleetStatus,
+    Outcome,
+    PlacementSeen,
+    Verdict,
+    decide,
+)
+from apps.deployments.rollout.plan import PlanStep, plan_of
+from apps.deployments.rollout.strategy import OnFailure, parse_strategy
+from apps.deployments.states import ROLLOUT_MOVES, UNFINISHED, RolloutState
+
+NOW = datetime(2026, 11, 30, 3, 0, tzinfo=UTC)
+CRASH = "digits-r2-x ended with exit 1."
+
+# 0 set_weight 20 · 1 pause 60 s · 2 pause · 3 analyse · 4 promote · 5 soak 60 s, on a; without soak on b and c.
+STRATEGY = parse_strategy({
+    "kind": "canary",
+    "steps": [{"set_weight": 20}, {"pause": {"seconds": 60}}, {"pause": {}}, {"analyse": {}}],
+    "waves": [{"targets": ["a"], "soak_seconds": 60}, {"targets": ["b", "c"]}],
+})  # fmt: skip
+PLAN = plan_of(STRATEGY, ["a", "b", "c"], fresh=())
+ALL = len(PLAN)
+
+
+def seen(said: str) -> dict[str, PlacementSeen]:
+    """ "a 20, b 0 moving, c 100 away bad": weight, then what differs from a placement that arrived in peace."""
+    placements = {}
+    for part in said.split(", ") if said else []:
+        target, weight, *words = part.split()
+        placements[target] = PlacementSeen(
+            target,
+            "away" not in words,
+            int(weight),
+            not {"moving", "bad"} & set(words),
+            CRASH if "bad" in words else "",
+        )
+    return placements
+
+
+def at(step: int, *, ago: int = 0, state: RolloutState = RolloutState.PROGRESSING, **asked: Any) -> FleetStatus:
+    since = NOW - timedelta(seconds=ago)
+    return FleetStatus(state, step, since, **{"on_failure": OnFailure.ROLLBACK, **asked})
+
+
+def said(decision: FleetDecision) -> str:
+    """ "a 20, b 0 @1 Paused PauseStep"."""
+    weights = ", ".join(f"{target} {weight}" for target, weight in decision.weights.items())
+    return f"{weights} @{decision.step} {decision.state} {decision.reason}"
+
+
+HOLD = {"on_failure": OnFailure.HOLD}
+BACK = RolloutState.ROLLING_BACK
+OK, BAD, MAYBE = Verdict(Outcome.SUCCESSFUL), Verdict(Outcome.FAILED, "2 of 3 fell."), Verdict(Outcome.INCONCLUSIVE)
+RULES = [
+    # name, status, placements, analyses, decided
+    ("it begins with the first wave", at(0, state=RolloutState.PENDING), "a 0, b 0, c 0", {},
+     "a 20, b 0, c 0 @0 Progressing SettingWeight"),
+    ("told, not there yet", at(0), "a 20 moving, b 0, c 0", {}, "a 20, b 0, c 0 @0 Progressing SettingWeight"),
+    ("there: the pause begins", at(0), "a 20, b 0, c 0", {}, "a 20, b 0, c 0 @1 Paused PauseStep"),
+    ("the pause lasts", at(1, ago=59), "a 20, b 0, c 0", {}, "a 20, b 0, c 0 @1 Paused PauseStep"),
+    ("the pause is over: the next one has no end", at(1, ago=60), "a 20, b 0, c 0", {},
+     "a 20, b 0, c 0 @2 Paused PauseStep"),
+    ("a press goes past one pause, not two", at(1, ago=5, promote=True), "a 20, b 0, c 0", {},
+     "a 20, b 0, c 0 @2 Paused PauseStep"),
+    ("no clock ends a pause without seconds", at(2, ago=10**6), "a 20, b 0, c 0", {},
+     "a 20, b 0, c 0 @2 Paused PauseStep"),
+    ("a person does", at(2, promote=True), "a 20, b 0, c 0", {}, "a 20, b 0, c 0 @3 Progressing Analysing"),
+    ("a press while it moves is no press for later", at(0, promote=True), "a 20, b 0, c 0", {},
+     "a 20, b 0, c 0 @1 Paused PauseStep"),
+    ("the analysis runs", at(3), "a 20, b 0, c 0", {3: Verdict(Outcome.RUNNING)},
+     "a 20, b 0, c 0 @3 Progressing Analysing"),
+    ("it succeeded: the wave is promoted", at(3), "a 20, b 0, c 0", {3: OK},
+     "a 100, b 0, c 0 @4 Progressing Promoting"),
+    ("it failed: back", at(3), "a 20, b 0, c 0", {3: BAD}, "a 0, b 0, c 0 @3 RollingBack RollingBack"),
+    ("it failed, and a person's press comes too late", at(3, promote=True), "a 20, b 0, c 0", {3: BAD},
+     "a 0, b 0, c 0 @3 RollingBack RollingBack"),
+    ("it failed on hold: a person decides", at(3, **HOLD), "a 20, b 0, c 0", {3: BAD},
+     "a 20, b 0, c 0 @3 Degraded AnalysisFailed"),
+    ("and goes on", at(3, promote=True, **HOLD), "a 20, b 0, c 0", {3: BAD},
+     "a 100, b 0, c 0 @4 Progressing Promoting"),
+    ("no conclusion: a person decides", at(3), "a 20, b 0, c 0", {3: MAYBE}, "a 20, b 0, c 0 @3 Paused Inconclusive"),
+    ("and goes on after all", at(3, promote=True), "a 20, b 0, c 0", {3: MAYBE},
+     "a 100, b 0, c 0 @4 Progressing Promoting"),
+    ("another step's analysis says nothing", at(3), "a 20, b 0, c 0", {9: OK},
+     "a 20, b 0, c 0 @3 Progressing Analysing"),
+    ("promoted: it soaks", at(4), "a 100, b 0, c 0", {}, "a 100, b 0, c 0 @5 Progressing Soaking"),
+    ("soaked: the next wave", at(5, ago=60), "a 100, b 0, c 0", {}, "a 100, b 20, c 20 @6 Progressing SettingWeight"),
+    ("a press ends the soak", at(5, promote=True), "a 100, b 0, c 0", {},
+     "a 100, b 20, c 20 @6 Progressing SettingWeight"),
+    ("soaked, and just being repaired", at(5, ago=60), "a 100 moving, b 0, c 0", {},
+     "a 100, b 0, c 0 @5 Progressing Recovering"),
+    ("the slowest of a wave is waited for", at(6), "a 100, b 20, c 20 moving", {},
+     "a 100, b 20, c 20 @6 Progressing SettingWeight"),
+    ("an earlier wave's repair holds nobody", at(6), "a 100 moving, b 20, c 20", {},
+     "a 100, b 20, c 20 @7 Paused PauseStep"),
+    ("but it holds the end", at(ALL), "a 100 moving, b 100, c 100", {},
+     "a 100, b 100, c 100 @11 Progressing Recovering"),
+    ("the end", at(10), "a 100, b 100, c 100", {}, "a 100, b 100, c 100 @11 Healthy Complete"),
+    # Clusters that are away
+    ("away: its wave is held, its neighbour goes on", at(6), "a 100, b 0 away, c 20 moving", {},
+     "a 100, b 20, c 20 @6 Progressing ClusterAway"),
+    ("away: its neighbour has arrived, and waits", at(6), "a 100, b 0 away, c 20", {},
+     "a 100, b 20, c 20 @6 Progressing ClusterAway"),
+    ("away since it arrived: nothing to wait for", at(6), "a 100, b 20 away, c 20", {},
+     "a 100, b 20, c 20 @7 Paused PauseStep"),
+    ("a later wave's is not asked for yet", at(0), "a 20, b 0 away, c 0 away", {},
+     "a 20, b 0, c 0 @1 Paused PauseStep"),
+    ("an earlier wave's holds nobody but the end", at(10), "a 100 away moving, b 100, c 100", {},
+     "a 100, b 100, c 100 @11 Progressing ClusterAway"),
+    ("its last trouble proves nothing", at(6), "a 100, b 20 away bad, c 20", {},
+     "a 100, b 20, c 20 @6 Progressing ClusterAway"),
+    # Trouble
+    ("trouble: back everywhere", at(6), "a 100, b 20 bad, c 20", {}, "a 0, b 0, c 0 @6 RollingBack RollingBack"),
+    ("trouble of an earlier wave: the same", at(6), "a 100 bad, b 20, c 20", {},
+     "a 0, b 0, c 0 @6 RollingBack RollingBack"),
+    ("trouble of a later wave is not ours", at(1), "a 20, b 0 bad, c 0", {}, "a 20, b 0, c 0 @1 Paused PauseStep"),
+    ("trouble in a pause", at(2), "a 20 bad, b 0, c 0", {}, "a 0, b 0, c 0 @2 RollingBack RollingBack"),
+    ("trouble in the soak", at(5), "a 100 bad, b 0, c 0", {}, "a 0, b 0, c 0 @5 RollingBack RollingBack"),
+    ("trouble before the end", at(ALL), "a 100 bad, b 100, c 100", {}, "a 0, b 0, c 0 @11 RollingBack RollingBack"),
+    ("trouble before the weight was given is not ours", at(0), "a 0 bad, b 0, c 0", {},
+     "a 20, b 0, c 0 @0 Progressing SettingWeight"),
+    ("trouble on hold", at(6, **HOLD), "a 100, b 20 bad, c 0", {}, "a 100, b 20, c 0 @6 Degraded TargetDegraded"),
+    ("and it passes", at(6, state=RolloutState.DEGRADED, **HOLD), "a 100, b 20, c 0", {},
+     "a 100, b 20, c 20 @6 Progressing SettingWeight"),
+    # People
+    ("paused: nothing moves", at(0, paused=True), "a 20, b 0, c 0", {}, "a 20, b 0, c 0 @0 Paused Paused"),
+    ("paused: not even back", at(0, paused=True), "a 20 bad, b 0, c 0", {}, "a 20, b 0, c 0 @0 Paused Paused"),
+    ("paused: no promotion", at(2, paused=True, promote=True, full=True), "a 20, b 0, c 0", {},
+     "a 20, b 0, c 0 @2 Paused Paused"),
+    ("fully: past all waits, to the wave's promote", at(1, full=True), "a 20, b 0, c 0", {},
+     "a 100, b 0, c 0 @4 Progressing Promoting"),
+    ("fully: the waves stay in order", at(4, full=True), "a 100, b 0, c 0", {},
+     "a 100, b 100, c 100 @10 Progressing Promoting"),
+    ("fully: past a failed analysis too", at(3, full=True), "a 20, b 0, c 0", {3: BAD},
+     "a 100, b 0, c 0 @4 Progressing Promoting"),
+    ("fully: trouble takes it back still", at(4, full=True), "a 100 bad, b 0, c 0", {},
+     "a 0, b 0, c 0 @4 RollingBack RollingBack"),
+    ("aborted", at(6, abort="ada took it back"), "a 100, b 20, c 0", {}, "a 0, b 0, c 0 @6 RollingBack RollingBack"),
+    ("aborted while paused", at(6, paused=True, abort="no"), "a 100, b 20, c 0", {},
+     "a 0, b 0, c 0 @6 RollingBack RollingBack"),
+    ("aborted before anything moved", at(0, abort="no"), "a 0, b 0, c 0", {}, "a 0, b 0, c 0 @0 Aborted Aborted"),
+    # Back
+    ("on the way back", at(6, state=BACK, verdict="b: bad."), "a 0 moving, b 0, c 0", {},
+     "a 0, b 0, c 0 @6 RollingBack RollingBack"),
+    ("back: a verdict began it", at(6, state=BACK, verdict="b: bad."), "a 0, b 0, c 0", {},
+     "a 0, b 0, c 0 @6 Failed RolledBack"),
+    ("back: a person began it", at(6, state=BACK, abort="no"), "a 0, b 0, c 0", {}, "a 0, b 0, c 0 @6 Aborted Aborted"),
+    ("a person can't turn a verdict into a wish", at(6, state=BACK, verdict="b: bad.", abort="no"), "a 0, b 0, c 0", {},
+     "a 0, b 0, c 0 @6 Failed RolledBack"),
+    ("nothing turns it round", at(6, state=BACK, verdict="x.", full=True, promote=True), "a 100, b 20, c 20", {},
+     "a 0, b 0, c 0 @6 RollingBack RollingBack"),
+    ("back where it can be, the rest follows", at(6, state=BACK, verdict="b: bad."), "a 0 moving away, b 0, c 0", {},
+     "a 0, b 0, c 0 @6 Failed RolledBack"),
+    ("a later wave that never had it holds nobody up", at(1, state=BACK, verdict="x."), "a 0, b 0 moving, c 0 bad", {},
+     "a 0, b 0, c 0 @1 Failed RolledBack"),
+    # Over
+    ("over and good: who is late gets it", at(ALL, state=RolloutState.HEALTHY), "a 100, b 20, c 0", {},
+     "a 100, b 100, c 100 @11 Healthy Ended"),
+    ("over and bad: who is late loses it", at(6, state=RolloutState.FAILED), "a 100, b 20, c 0", {},
+     "a 0, b 0, c 0 @6 Failed Ended"),
+    ("superseded: another rollout says", at(6, state=RolloutState.SUPERSEDED), "a 100, b 20, c 0", {},
+     "a 100, b 20, c 0 @6 Superseded Ended"),
+    # Placements that came or went since the plan was made
+    ("a target that is gone is not waited for", at(6), "a 100, c 20", {}, "a 100, c 20 @7 Paused PauseStep"),
+    ("one that came later keeps what it has", at(6), "a 100, b 20, c 20, d 0", {},
+     "a 100, b 20, c 20, d 0 @7 Paused PauseStep"),
+    ("and gets it with the end", at(10), "a 100, b 100, c 100, d 0", {},
+     "a 100, b 100, c 100, d 100 @11 Progressing Recovering"),
+    ("no target is left", at(2), "", {}, " @2 Paused PauseStep"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("status", "placements", "analyses", "decided"), [row[1:] for row in RULES], ids=[row[0] for row in RULES]
+)
+def test_each_rule(status: FleetStatus, placements: str, analyses: Mapping[int, Verdict], decided: str) -> None:
+    world = seen(placements)
+    decision = decide(PLAN, status, world, analyses, NOW)
+    assert said(decision) == decided
+    assert decision.message.endswith(".")
+    assert decision.state is status.state or decision.state in ROLLOUT_MOVES[status.state]
+    # What came of it, recorded, changes nothing more.
+    recorded = replace(
+        status, state=decision.state, step=decision.step, since=decision.since, promote=False,
+        verdict=decision.verdict_reason,
+    )  # fmt: skip
+    if decision.state.is_final:
+        assert decide(PLAN, recorded, world, analyses, NOW).weights == decision.weights
+    elif not (status.promote and decision.step == status.step):
+        assert decide(PLAN, recorded, world, analyses, NOW) == decision
+
+
+MESSAGES = [
+    (at(0), "a 0, b 0, c 0", {}, "a goes to 20 %."),
+    (at(6), "a 100, b 0, c 0", {}, "b and c go to 20 %."),
+    (at(1), "a 20, b 0, c 0", {}, "Paused at 20 % on a for 1 min."),
+    (at(7), "a 100, b 20, c 20", {}, "Paused at 20 % on b and c for 1 min."),
+    (at(2), "a 20, b 0, c 0", {}, "Paused at 20 % on a until a person goes on."),
+    (at(2), "b 0", {}, "Paused where nothing is placed any more until a person goes on."),
+    (at(3), "a 20, b 0, c 0", {}, "Analysing how the new revision fares on a."),
+    (at(3), "a 20, b 0, c 0", {3: BAD}, "Rolling back on a. 2 of 3 fell."),
+    (at(3, **HOLD), "a 20, b 0, c 0", {3: Verdict(Outcome.FAILED)},
+     "The analysis on a failed. A person has to decide."),
+    (at(3), "a 20, b 0, c 0", {3: MAYBE}, "The analysis on a came to no conclusion. A person has to decide."),
+    (at(5), "a 100, b 0, c 0", {}, "a is watched for 1 min."),
+    (at(5, ago=60), "a 100 moving, b 0, c 0", {}, "Waits until a is ready."),
+    (at(6), "a 100, b 0 away, c 20", {}, "b can't be reached: the wave waits until it is back."),
+    (at(6), "a 100, b 0 away, c 0", {}, "b can't be reached: the wave waits until it is back. c goes to 20 %."),
+    (at(6), "b 0 away, c 0 away", {}, "b and c can't be reached: the wave waits until they are back."),
+    (at(6), "a 100, b 20 bad, c 20 bad", {}, f"Rolling back on a, b and c. b: {CRASH} And 1 more."),
+    (at(6, **HOLD), "a 100, b 20 bad, c 20", {}, f"b: {CRASH} It goes on when this has passed."),
+    (at(6, paused=True), "a 100, b 20 bad, c 20", {}, f"Paused by a person. b: {CRASH}"),
+    (at(6, state=BACK, verdict="b: bad."), "a 0 moving away, b 0, c 0", {},
+     "Rolled back. b: bad. a can't be reached: what is there follows by itself."),
+    (at(6, state=BACK, abort="ada: too slow"), "a 0, b 0, c 0", {}, "Aborted. ada: too slow."),
+    (at(6, state=BACK), "a 0, b 0, c 0", {}, "Rolled back."),
+    (at(ALL), "a 100", {}, "a serves the new revision."),
+    (at(ALL), "a 100, b 100, c 100, d 100, e 100", {}, "a, b, c and 2 more serve the new revision."),
+    (at(ALL), "", {}, "No target is left."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "placements", "analyses", "message"), MESSAGES, ids=[row[3] for row in MESSAGES])
+def test_it_says_why_in_a_sentence(
+    status: FleetStatus, placements: str, analyses: Mapping[int, Verdict], message: str
+) -> None:
+    assert decide(PLAN, status, seen(placements), analyses, NOW).message == message
+
+
+@pytest.mark.parametrize(
+    ("status", "placements", "due"),
+    [
+        (at(1, ago=20), "a 20, b 0, c 0", 40),
+        (at(0, ago=20), "a 20, b 0, c 0", 60),
+        (at(5, ago=50), "a 100, b 0, c 0", 10),
+        (at(0), "a 20 moving, b 0, c 0", None),
+        (at(2), "a 20, b 0, c 0", None),
+        (at(1, paused=True), "a 20, b 0, c 0", None),
+        (at(5, ago=90), "a 100 moving, b 0, c 0", None),
+    ],
+)
+def test_the_clock_is_asked_only_where_a_time_passes(status: FleetStatus, placements: str, due: int | None) -> None:
+    decision = decide(PLAN, status, seen(placements), {}, NOW)
+    assert decision.due == (None if due is None else NOW + timedelta(seconds=due))
+
+
+def test_a_verdict_is_told_so_that_it_can_be_kept() -> None:
+    decision = decide(PLAN, at(6), seen("a 100, b 20 bad, c 20"), {}, NOW)
+    assert decision.verdict_reason == f"b: {CRASH}"
+    assert decide(PLAN, at(6, abort="no"), seen("a 100, b 20 bad, c 20"), {}, NOW).verdict_reason == ""
+
+
+def test_several_finished_steps_are_passed_at_once() -> None:
+    plan: tuple[PlanStep, ...] = plan_of(parse_strategy({"waves": [{"targets": ["a"]}]}), ["a", "b"], fresh=())
+    decision = decide(plan, at(0), seen("a 100, b 100"), {}, NOW)
+    assert said(decision) == "a 100, b 100 @2 Healthy Complete"
+
+
+def test_every_state_leads_to_an_end() -> None:
+    for state in UNFINISHED:
+        assert any(to.is_final for to in map(RolloutState, ROLLOUT_MOVES[state]))
+        assert {RolloutState.SUPERSEDED, RolloutState.CANCELED} <= ROLLOUT_MOVES[state]
+    assert RolloutState.PROGRESSING not in ROLLOUT_MOVES[RolloutState.ROLLING_BACK]
