@@ -10,6 +10,7 @@ from apps.deployments.rollout.decisions import RolloutStatus
 from apps.deployments.rollout.rolling import RollingSpec, decide
 from apps.deployments.specs import ObservedRevision
 from apps.deployments.states import RolloutState
+from tests.deployments.toycluster import Cluster
 
 NOW = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
 Seen = ObservedRevision
@@ -102,40 +103,6 @@ def test_a_replica_that_is_lost_long_after_the_arrival_is_given_its_time() -> No
     assert (fell.state, fell.progressed) == (RolloutState.PROGRESSING, True)
     still = decide(spec, RolloutStatus(RolloutState.PROGRESSING, NOW - timedelta(minutes=3), 3, 0), lost, NOW)
     assert (still.state, still.progressed) == (RolloutState.DEGRADED, False)
-
-
-class Cluster:
-    """A toy cluster: told replica counts, it makes, readies and removes pods at the pace that hypothesis draws."""
-
-    def __init__(self) -> None:
-        self.seen: dict[int, Seen] = {}
-
-    def apply(self, replicas: dict[int, int]) -> None:
-        for number, count in replicas.items():
-            old = self.seen.get(number, Seen(0))
-            self.seen[number] = Seen(count, old.existing, old.ready, fresh=old.wanted == count)
-
-    def advance(self, draw: st.DrawFn, broken: set[int]) -> None:
-        for number, seen in self.seen.items():
-            if draw(st.booleans()):
-                self.seen[number] = self._settled(seen, 0 if number in broken else draw(st.integers(0, 3)))
-
-    def settle(self, broken: set[int]) -> None:
-        for number, seen in self.seen.items():
-            self.seen[number] = self._settled(seen, 0 if number in broken else seen.wanted)
-
-    @staticmethod
-    def _settled(seen: Seen, becoming_ready: int) -> Seen:
-        # Kubernetes removes replicas that are not ready first.
-        return Seen(seen.wanted, seen.wanted, min(seen.wanted, seen.ready + becoming_ready))
-
-    @property
-    def ready(self) -> int:
-        return sum(seen.ready for seen in self.seen.values())
-
-    @property
-    def pods(self) -> int:
-        return sum(seen.pods for seen in self.seen.values())
 
 
 BOUNDS = st.tuples(st.integers(0, 3), st.integers(0, 3)).filter(any)
