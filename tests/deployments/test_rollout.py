@@ -59,6 +59,8 @@ STEPS = [
      {1: (2, 2, 1), 2: (4, 4, 1)}, {1: 4, 2: 1}, "ScalingUp"),
     ("urgent: what serves though it is bad stays while nothing else does", RollingSpec(4, 1, stable=1, urgent=True),
      {1: (4, 4, 0), 2: (4, 4, 4)}, {1: 4, 2: 4}, "WaitingForReady"),
+    ("urgent: scaled up meanwhile, what is bad grows not", RollingSpec(6, 1, max_surge=3, stable=1, urgent=True),
+     {2: (1, 1, 1)}, {1: 6, 2: 1}, "Creating"),
     ("urgent: pods that are still leaving leave no room for more than are wanted", RollingSpec(4, 1, urgent=True),
      {1: (2, 4, 4), 2: (4, 4, 4)}, {1: 2, 2: 2}, "ScalingDown"),
 ]  # fmt: skip
