@@ -123,7 +123,7 @@ STEPS = st.lists(
 
 @st.composite
 def strategies(draw: st.DrawFn) -> Strategy:
-    """Rolling or canary, with any steps, in any waves."""
+    """Of any kind, with any steps, in any waves."""
     asked: dict[str, Any] = {
         "on_failure": draw(st.sampled_from(["rollback", "hold"])),
         "waves": draw(st.sampled_from([[], [{"targets": ["a"], "soak_seconds": 60}, {"targets": ["b", "c"]}]])),
@@ -131,12 +131,13 @@ def strategies(draw: st.DrawFn) -> Strategy:
         "max_unavailable": draw(st.integers(0, 1)),
         "progress_deadline_seconds": 120,
     }
-    if draw(st.booleans()):
+    asked["kind"] = draw(st.sampled_from(["rolling", "canary", "canary", "recreate"]))
+    if asked["kind"] == "canary":
         steps, least = draw(STEPS), 1
         for step in steps:
             if "set_weight" in step:
                 least = step["set_weight"] = max(least, step["set_weight"])
-        asked |= {"kind": "canary", "steps": steps}
+        asked["steps"] = steps
     return parse_strategy(asked)
 
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from apps.deployments.rollout import canary, fleet, rolling
+from apps.deployments.rollout import canary, fleet, recreate, rolling
 from apps.deployments.rollout.decisions import Decision, RolloutStatus
 from apps.deployments.rollout.plan import plan_of
-from apps.deployments.rollout.strategy import Strategy
+from apps.deployments.rollout.strategy import Do, Kind, Strategy
 from apps.deployments.states import ROLLOUT_MOVES, RolloutState
 from tests.deployments.toycluster import Cluster
 
@@ -45,6 +45,10 @@ class Place:
     def broken(self) -> tuple[int, ...]:
         """The revisions whose replicas don't become ready here."""
         return (NEW,) if self.is_bad else ()
+
+    def has_arrived_at(self, weight: int) -> bool:
+        """Whether its last round was made for this weight, and found all as it is wanted."""
+        return self.weight == weight and self.status.state is RolloutState.HEALTHY
 
     def weigh(self, weight: int, now: datetime) -> None:
         """Another weight is wanted: its stage begins anew."""
@@ -82,9 +86,13 @@ class Place:
         if stable is None and not self.weight:
             state = RolloutState.PROGRESSING if self.cluster.pods else RolloutState.HEALTHY
             return Decision(dict.fromkeys(seen, 0), state, "Nothing", "Nothing serves here.", 0, 0, False)
+        target = NEW if self.weight or stable is None else stable
+        if self.strategy.kind is Kind.RECREATE:
+            alone = recreate.RecreateSpec(self.desired, target, deadline)
+            return recreate.decide(alone, self.status, seen, now)
         wanted = rolling.RollingSpec(
             self.desired,
-            NEW if self.weight or stable is None else stable,
+            target,
             self.strategy.max_surge,
             self.strategy.max_unavailable,
             progress_deadline=deadline,
@@ -94,8 +102,13 @@ class Place:
         return rolling.decide(wanted, self.status, seen, now)
 
     def _keeps_capacity(self, decision: Decision) -> None:
-        """What stays ready when Kubernetes has acted is as much as there was, or as much as is wanted."""
+        """What stays ready when Kubernetes has acted is as much as there was, or as much as is wanted; or, where
+        revisions must not run beside each other, there is no pod of one of them while another is told to come."""
         seen, replicas = self.cluster.seen, decision.replicas
+        if self.strategy.kind is Kind.RECREATE:
+            told = [n for n, count in replicas.items() if count > (seen[n].wanted if n in seen else 0)]
+            assert not any(each.pods for number, each in seen.items() for n in told if number != n), decision
+            return
         spare = 0 if 0 < self.weight < 100 else self.strategy.max_unavailable
         needed = 0 if self.is_fresh and not self.weight else self.desired - spare
         had = sum(each.surely_ready for each in seen.values())
@@ -162,6 +175,13 @@ class World:
         assert decision.state is before.state or decision.state in ROLLOUT_MOVES[before.state]
         assert decision.step >= before.step
         assert decision.message.endswith("."), decision
+        for index in range(before.step, decision.step):
+            self._may_pass(index, before)
+        assert decision.since == (before.since if decision.step == before.step else self.now)
+        if decision.state in (RolloutState.FAILED, RolloutState.ABORTED):
+            assert all(place.has_arrived_at(0) for place in self.places.values() if place.is_here and place.was_given)
+        if decision.state is RolloutState.HEALTHY:
+            assert all(place.has_arrived_at(100) for place in self.places.values()) or before.state.is_final
         if decision.state in (RolloutState.ROLLING_BACK, RolloutState.FAILED, RolloutState.ABORTED):
             assert not any(decision.weights.values())
             return
@@ -172,6 +192,20 @@ class World:
         wave_of = {target: step.wave for step in self.plan for target in step.targets}
         begun = max((wave_of[target] for target, weight in decision.weights.items() if weight), default=0)
         assert all(weight == 100 for target, weight in decision.weights.items() if wave_of[target] < begun)
+
+    def _may_pass(self, index: int, before: fleet.FleetStatus) -> None:
+        """A wait is passed by its own clock, its own verdict, or a person's word for just this one."""
+        step = self.plan[index]
+        if before.full or step.do in (Do.SET_WEIGHT, Do.PROMOTE):
+            return
+        if step.do is Do.ANALYSE:
+            outcome = self.analyses[index].outcome
+            assert outcome is fleet.Outcome.SUCCESSFUL or (before.promote and index == before.step)
+            assert outcome is not fleet.Outcome.RUNNING
+            return
+        assert index == before.step, "a wait takes some time at least"
+        waited = (self.now - before.since).total_seconds()
+        assert before.promote or (step.seconds is not None and waited >= step.seconds)
 
     def pass_time(self, seconds: int) -> None:
         """The clock goes on."""
