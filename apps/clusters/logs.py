@@ -274,7 +274,7 @@ def _restarted(pod: Pod, container: str) -> bool:
 
 
 def _not_yet(message: str, query: LogQuery) -> str:
-    """What the API server says when there is no log: "container … is waiting to start: ContainerCreating"."""
+    """The API server's words when there is no log: "container … is waiting to start: ContainerCreating"."""
     if query.previous:
         return "there is no log of an earlier start"
     waiting = re.search(r"is waiting to start: (.+)$", message)

@@ -144,7 +144,7 @@ class CredentialSerializer(Strict):
 
 
 class ClusterPatchSerializer(Strict):
-    """What may be changed. A new address or CA comes with the credential for it: as a whole kubeconfig."""
+    """The changes that a cluster takes. A new address or CA comes with the credential for it: as a whole kubeconfig."""
 
     # Refused below, with a better sentence.
     also_known = ("server", "ca", "tls_server_name")
@@ -233,7 +233,7 @@ class FindingSerializer(serializers.Serializer[Any]):
 
 
 class ReportSerializer(serializers.Serializer[Any]):
-    """What works with a cluster. `detail` may name addresses and is empty for all but platform administrators."""
+    """The outcome of a check. `detail` may name addresses and is empty for all but platform administrators."""
 
     ok = serializers.BooleanField()
     reachable = serializers.BooleanField()
@@ -264,7 +264,7 @@ class HoldingSerializer(serializers.Serializer[Any]):
 
 
 class AccountSerializer(serializers.Serializer[Any]):
-    """What of Flotilla's lives on a cluster."""
+    """The account of all that Flotilla has on a cluster."""
 
     sentence = serializers.CharField()
     removable = serializers.BooleanField()

@@ -28,7 +28,7 @@ class AmountSerializer(serializers.Serializer[Amount]):
 
 
 class ConsumptionSerializer(serializers.Serializer[Consumption]):
-    """What a project, deployment or experiment had. CPU in core-hours, memory in GiB-hours, GPUs in hours held."""
+    """The use of a project, deployment or experiment. CPU in core-hours, memory in GiB-hours, GPUs in hours held."""
 
     project = serializers.CharField()
     name = serializers.CharField()

@@ -175,7 +175,7 @@ class ClusterViewSet(ServiceViewSet):
     @extend_schema(operation_id="getClusterAccount", responses=AccountSerializer)
     @action(detail=True)
     def account(self, request: Request, name: str) -> Response:
-        """What of Flotilla's lives on the cluster, of all projects; for platform administrators."""
+        """The account of all that Flotilla has on the cluster, of all projects; for platform administrators."""
         return Response(self._account(self._cluster(name)))
 
     @extend_schema(operation_id="listClusterNodes", responses=NodeSerializer(many=True))
@@ -234,5 +234,5 @@ class ClusterViewSet(ServiceViewSet):
 
 
 def _version(cluster: Cluster) -> tuple[Any, ...]:
-    """What an edit is based on: what people set, and not what the watcher observes."""
+    """The version that an edit is based on: it follows what people set, and not what the watcher observes."""
     return cluster.pk, cluster.generation, sorted(cluster.labels.items())

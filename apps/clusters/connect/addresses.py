@@ -1,4 +1,4 @@
-"""Which addresses a registered API server may have: Flotilla must not become a way into its own network.
+"""The addresses that a registered API server may have: Flotilla must not become a way into its own network.
 
 The name is resolved once and the connection goes to the address that was checked, so that a name that changes its
 answer between check and use (DNS rebinding) gains nothing.

@@ -26,7 +26,7 @@ class Dependents:
 
     @property
     def running(self) -> str:
-        """What goes on running there, whatever is done here."""
+        """A sentence that says what goes on running there, whatever is done here."""
         if not self.pods:
             return "Nothing on the cluster itself is touched, and no pod of Flotilla's runs there."
         many = self.pods != 1

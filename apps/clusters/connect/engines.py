@@ -1,4 +1,4 @@
-"""Which optional engines a cluster has, out of its discovery and of the Deployments that run them. Pure.
+"""The optional engines that a cluster has, told by its discovery and of the Deployments that run them. Pure.
 
 An engine is found by the API groups that it adds, never assumed. Which of its versions the groups serve is always
 known; the product's own version is read off the image of its controller, or a label, where our credential may see it.

@@ -138,7 +138,7 @@ class Batch:
 
 @dataclass
 class Written:
-    """What really changed on one cluster: objects for the routes, objects that are only worth a hint, and whether
+    """The real changes on one cluster: objects for the routes, objects that are only worth a hint, and whether
     pages need one. `refused` rows are left out, since Postgres can't hold them."""
 
     changes: list[Changed] = field(default_factory=list)

@@ -94,7 +94,7 @@ def node(health: str, reason: str, message: str, *, taints: Iterable[Mapping[str
 
 
 def new_pods(schedulable: bool, taints: Iterable[Mapping[str, Any]]) -> str:
-    """Which new pods a node takes."""
+    """The new pods that a node takes, in words."""
     if not schedulable:
         return "none, it is cordoned"
     return "only those that tolerate its taints" if _kept_off(taints) else "all that fit"

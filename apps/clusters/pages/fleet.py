@@ -1,4 +1,4 @@
-"""What the fleet page shows of which clusters: the address's filters, the order, groups and totals. No I/O."""
+"""The fleet page: the address's filters, the order, groups and totals. No I/O."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ FreeRoom = Mapping[int, Mapping[str, Free]]
 
 @dataclass(frozen=True)
 class FleetQuery:
-    """What the address asks for. A label without a value asks for the key alone."""
+    """The filters that the address asks for. A label without a value asks for the key alone."""
 
     text: str = ""
     labels: tuple[Label, ...] = ()

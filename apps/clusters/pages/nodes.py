@@ -1,4 +1,4 @@
-"""What the node table of a cluster shows: the address's filters and the order. No I/O."""
+"""The node table of a cluster: the address's filters and the order. No I/O."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ _TONES = ("bad", "warn", "idle", "go", "ok")
 
 @dataclass(frozen=True)
 class NodeQuery:
-    """What the address asks for."""
+    """The order and the filters that the address asks for."""
 
     text: str = ""
     labels: tuple[Label, ...] = ()

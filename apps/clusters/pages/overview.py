@@ -1,4 +1,4 @@
-"""What clusters give to the overview, the rail and the search."""
+"""The parts of the overview, the rail and the search that clusters give."""
 
 from django.db.models import Count, Q
 

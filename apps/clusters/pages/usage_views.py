@@ -27,7 +27,7 @@ _GAPS = {Span.HOUR: 15_000, Span.DAY: 120_000, Span.MONTH: 600_000}
 @require_GET
 @page
 def fleet_usage(request: PageRequest) -> HttpResponse:
-    """Who asks for much and uses little: by project, deployment or experiment, over a day, a week or a month."""
+    """Owners that ask for much and use little: projects, deployments or experiments, over a day, a week or a month."""
     by, period = _word(By, request, "by", By.PROJECT), _word(Period, request, "period", Period.DAY)
     spent = spending(request.principal, by=by, period=period, project=request.GET.get("project", ""))
     whole = total(spent.rows)

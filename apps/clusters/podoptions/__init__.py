@@ -1,4 +1,4 @@
-"""What runs and deployments may ask of their pods beside a container: where they go, what they mount and pull with.
+"""Wishes of runs and deployments for their pods beside a container: where they go, what they mount and pull with.
 
 One frozen dataclass that both specs hold; `parse` checks what a person or a program wrote. In JSON only what was asked
 for is there, so that specs from before, and their digests, stay as they are. Pure.

@@ -1,4 +1,4 @@
-"""Which nodes a pod may go to: node selector, tolerations, affinity, in Kubernetes' own words. Pure.
+"""The nodes that a pod may go to: node selector, tolerations, affinity, in Kubernetes' own words. Pure.
 
 Rules: pkg/apis/core/validation/validation.go of Kubernetes.
 """

@@ -136,7 +136,7 @@ def _secret(value: Any, field: str) -> Object:
 
 
 def _keys(spec: Object, field: str) -> dict[str, Any]:
-    """Which keys become which files, and how these may be read."""
+    """Each item names a key, the file that it becomes, and who may read it."""
     fields: dict[str, Any] = {}
     entries = [
         _key(item, f"{field}.items[{number}]")

@@ -1,1 +1,1 @@
-"""What is asked for, free and used, in numbers and in words. How quantities are read: `kubevalues.quantities`."""
+"""Amounts that are asked for, free and used, in numbers and in words. `kubevalues.quantities` reads them."""

@@ -1,4 +1,4 @@
-"""What containers ask for and nodes have: cpu in millicores, memory in bytes, GPUs by kind. Pure.
+"""The requests of containers and the room of nodes: cpu in millicores, memory in bytes, GPUs by kind. Pure.
 
 A cluster is not trusted to be sane: what can't be read counts as nothing, and numbers are cut to their columns.
 """
@@ -16,7 +16,7 @@ BIGINT, INT = 2**63 - 1, 2**31 - 1
 
 
 def pod_requests(spec: Object) -> dict[str, int]:
-    """What the scheduler reserves for a pod: cpu in millicores, memory in bytes, whole GPUs.
+    """The amounts that the scheduler reserves for a pod: cpu in millicores, memory in bytes, whole GPUs.
 
     What the pod asks for as a whole holds instead of what its containers do; the overhead is added to either.
     https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/#pod-level-resource-specification

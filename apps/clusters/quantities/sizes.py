@@ -1,4 +1,4 @@
-"""What a container may ask for: the least that starts, the most that there is, and what fits on a node. Pure.
+"""The sizes that a container may ask for: the least that starts, the most that there is, and what fits on a node. Pure.
 
 Kubernetes takes any quantity, and what is nonsense never starts or waits for ever: `512m` of memory is half a byte.
 """
@@ -42,7 +42,7 @@ class Size:
 
 
 def sensible(cpu: str, memory: str, gpu: int) -> Size:
-    """What a container asks for, if any machine could give it.
+    """The size that a container asks for, if any machine could give it.
 
     Raises Invalid naming `resources.cpu` or `resources.memory` and saying what was probably meant; ValueError for what
     is no quantity.

@@ -51,7 +51,7 @@ class ClusterRow(HasRoom):
 
 @dataclass(frozen=True)
 class ProjectUse:
-    """What one project holds; `name` is "" for all that the viewer may not tell apart."""
+    """The amounts that one project holds; `name` is "" for all that the viewer may not tell apart."""
 
     name: str
     room: Room

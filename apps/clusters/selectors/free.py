@@ -1,4 +1,4 @@
-"""What is free on clusters for pods that come now: each resource by its own name, on nodes that take pods."""
+"""The room that is free on clusters for pods that come now: each resource by its own name, on nodes that take pods."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -48,7 +48,7 @@ FROM free GROUP BY cluster_id, resource
 
 
 def free_room(cluster_ids: Sequence[int]) -> Mapping[int, Mapping[str, Free]]:
-    """What is free on each cluster, by resource: "cpu", "memory", and each kind of GPU. One query.
+    """The room that is free on each cluster, by resource: "cpu", "memory", and each kind of GPU. One query.
 
     Taints are left out of account: a pod that asks for a GPU tolerates those of its nodes.
     """

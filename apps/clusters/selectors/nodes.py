@@ -80,7 +80,7 @@ def briefs(cluster: Cluster, *, text: str = "", labels: Mapping[str, str | None]
 
 
 def asked_by_node(cluster: Cluster) -> dict[str, Asked]:
-    """What pods ask for, by the name of their node. One query."""
+    """The sums that pods ask for, by the name of their node. One query."""
     pods = Pod.objects.filter(ACTIVE, cluster=cluster).order_by().values_list("node_name")
     sums = pods.annotate(Count("id"), Sum("requests_cpu_m"), Sum("requests_memory_b"), Sum("requests_gpu"))
     return {name: Asked(*figures) for name, *figures in sums}

@@ -1,4 +1,4 @@
-"""What a person may know of a shared cluster: everything of their own projects, and of all else only the state."""
+"""The part of a shared cluster that one may know: everything of their own projects, and of all else only the state."""
 
 from dataclasses import dataclass
 

@@ -70,7 +70,7 @@ def ask_for_check(*, principal: Principal, cluster: Cluster) -> str:
 
 
 def stamp(cluster: Cluster) -> str:
-    """Which check is stored: another stamp means another check. No clocks of two machines are compared by it."""
+    """The mark of the stored check: another stamp means another check. No clocks of two machines are compared by it."""
     return cluster.checked_at.isoformat() if cluster.checked_at else "never"
 
 

@@ -141,7 +141,7 @@ def connect(cluster: Cluster) -> KubeClient:
 
 
 def identity_of(cluster: Cluster) -> Identity:
-    """Which cluster must answer; whichever answers first, where none has yet."""
+    """The identity of the cluster that must answer; the first that answers gives it, where none has yet."""
     pk, generation = cluster.pk, cluster.generation
     return Identity(cluster.identity, lambda uid: remember_identity(pk, generation, uid))
 

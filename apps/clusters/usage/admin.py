@@ -48,7 +48,7 @@ class UsagePriceForm(forms.ModelForm):
         return cleaned
 
     def clean_currency(self) -> str:
-        """What the service takes as a currency."""
+        """Take a currency as the service takes it."""
         currency = str(self.cleaned_data["currency"])
         try:
             prices.check_currency(currency)

@@ -61,7 +61,7 @@ class Amount:
 
 @dataclass(frozen=True)
 class Price:
-    """What an hour costs on nodes with all of `labels`."""
+    """The price of an hour on nodes with all of `labels`."""
 
     name: str
     labels: Mapping[str, str]
@@ -73,7 +73,7 @@ class Price:
 
 @dataclass(frozen=True)
 class Spent:
-    """What one owner's pods had on one sort of nodes (`labels`) over a period.
+    """The amounts that one owner's pods had on one sort of nodes (`labels`) over a period.
 
     CPU in millicore-seconds, memory in byte-seconds, GPUs in seconds; `measured_*` while use was measured.
     """
@@ -92,7 +92,7 @@ class Spent:
 
 @dataclass(frozen=True)
 class Consumption:
-    """What an owner had over a period. `costs` by currency; `unpriced` says that a part of it has no price."""
+    """An owner's use over a period. `costs` by currency; `unpriced` says that a part of it has no price."""
 
     project: str
     name: str
@@ -191,7 +191,7 @@ def hours_between(since: datetime, until: datetime) -> float:
 
 
 def verdict(rows: Sequence[Consumption], hours: float) -> Verdict:
-    """Who asks for much and uses little, in a sentence: average cores (or GiB) over `hours`."""
+    """A sentence that names owners who ask for much and use little: average cores (or GiB) over `hours`."""
     if not rows:
         return Verdict("Idle", "Nothing is measured yet", "")
     for noun, amount_of, least in (("cores", _cpu_of, IDLE_CORES), ("GiB of memory", _memory_of, IDLE_GIB)):

@@ -69,7 +69,7 @@ class Curve:
         return any(value is not None for value in self.values.get("used_cpu_m", ()))
 
     def latest(self, column: str) -> float | None:
-        """What the newest sample says of a column; None where it was not measured then, though it was before."""
+        """The newest sample of a column; None where it was not measured then, though it was before."""
         asked, values = self.values.get("asked_cpu_m", ()), self.values.get(column, ())
         # Every sample has the amount that is asked for.
         newest = zip(reversed(asked), reversed(values), strict=True)

@@ -55,7 +55,7 @@ class UsageSeries(models.Model):
 
 
 class UsagePrice(models.Model):
-    """What an hour costs on nodes with all of `labels`. Empty labels match every node."""
+    """The price of an hour on nodes with all of `labels`. Empty labels match every node."""
 
     name = models.CharField(max_length=100, unique=True)
     labels = models.JSONField(default=dict, blank=True)

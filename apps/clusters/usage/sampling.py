@@ -25,7 +25,7 @@ ORDER BY 1 -- or two clusters that bring the same places would wait for each oth
 ON CONFLICT DO NOTHING
 """
 
-# What a pod asked for is held from the moment it has a node until it ends; only that counts. Use comes from this very
+# A pod holds what it asked for from the moment it has a node until it ends; only that counts. Use comes from this very
 # round, and not from the rows: a figure that is no longer measured would be repeated for ever. The pods of a workload
 # that were not measured (they are new, or on a node that metrics-server can't reach) are a series of their own, or what
 # they ask for would seem to stand idle.

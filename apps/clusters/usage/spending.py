@@ -63,7 +63,7 @@ def spending(
     project: str = "",
     now: datetime | None = None,
 ) -> Spending:
-    """What the caller's projects, or one `project` of them, had. Raises Missing for a project that they can't see.
+    """The use of the caller's projects, or of one `project` of them. Raises Missing for a project that they can't see.
 
     At most seven queries, whatever there is.
     """

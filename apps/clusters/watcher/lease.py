@@ -1,4 +1,4 @@
-"""Which watcher holds which cluster. Postgres's clock alone decides what has expired."""
+"""The leases by which watchers hold clusters. Postgres's clock alone decides what has expired."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""Which clusters this process watches: takes and renews leases, starts a watch for each, ends those that it must."""
+"""The clusters that this process watches: it takes and renews leases, and begins and ends the watch of each."""
 
 import asyncio
 import logging

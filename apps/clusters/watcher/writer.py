@@ -94,7 +94,7 @@ class Desk:
         self._over.cancel()
 
     def tell_stored(self) -> None:
-        """What was taken last is stored, and so is all before it: one batch at a time is under way."""
+        """Note that the batch that was taken last is stored, and all before it: one at a time is under way."""
         self.failures = 0
         self.behind_since = self._taken_at if self.inbox else None
         self._stored = self._taken

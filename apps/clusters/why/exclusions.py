@@ -1,4 +1,4 @@
-"""Which nodes are no choice for a pod whatever their room: in kube-scheduler's words, and as we see the nodes. Pure.
+"""The nodes that are no choice for a pod whatever their room: in kube-scheduler's words, and as we see the nodes. Pure.
 
 The message is that of `FitError` in pkg/scheduler/framework/types.go: "0/5 nodes are available: 2 Insufficient
 nvidia.com/gpu, 3 node(s) had untolerated taint(s). preemption: 0/5 nodes are available: …". Since 1.32 "no new claims
@@ -53,7 +53,7 @@ _EXCLUSIONS = (
 
 @dataclass(frozen=True)
 class Refusals:
-    """What kube-scheduler said: of `total` nodes how many lack what, and how many are left out for which cause."""
+    """kube-scheduler's words, read: of `total` nodes how many lack what, and how many are left out for which cause."""
 
     total: int
     lacking: Mapping[str, int]

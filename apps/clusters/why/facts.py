@@ -1,4 +1,4 @@
-"""What is known of a pod and its surroundings when somebody asks why it waits or fails. Pure."""
+"""The facts that are known of a pod and its surroundings when somebody asks why it waits or fails. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -135,7 +135,7 @@ def _named(pod: PodFacts) -> str:
 
 
 def _cause(detail: str) -> str:
-    """What the prober says, in words: "HTTP probe failed with statuscode: 503" → "it answers HTTP 503"."""
+    """The prober's message in plain words: "HTTP probe failed with statuscode: 503" → "it answers HTTP 503"."""
     if code := re.search(r"HTTP probe failed with statuscode: (\d+)", detail):
         return f"it answers HTTP {code[1]}"
     if refused := re.search(r"dial tcp (\S+): connect: connection refused", detail):

@@ -25,7 +25,7 @@ class ProjectSerializer(serializers.ModelSerializer[Project]):
 
 
 class NewProjectSerializer(Strict):
-    """What a new project shall be. Its name is checked by the service, which both doors call."""
+    """The wish for a new project. Its name is checked by the service, which both doors call."""
 
     name = serializers.CharField()
     description = serializers.CharField(required=False, allow_blank=True, max_length=400)
@@ -42,7 +42,7 @@ class TokenSerializer(serializers.ModelSerializer[ApiToken]):
 
 
 class NewTokenSerializer(Strict):
-    """What a new token shall be."""
+    """The wish for a new token."""
 
     name = serializers.CharField(max_length=100)
     project = serializers.CharField(required=False)

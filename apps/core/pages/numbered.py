@@ -24,7 +24,7 @@ class Total:
 
 @dataclass(frozen=True)
 class NumberedPage(Generic[T]):
-    """What `{% pagination %}` and tables want of a Django page; `first` is the number of the first row, from 1."""
+    """A page as `{% pagination %}` and tables want it of Django; `first` is the number of the first row, from 1."""
 
     object_list: list[T]
     total: int

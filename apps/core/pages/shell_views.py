@@ -69,7 +69,7 @@ def search(request: PageRequest) -> HttpResponse:
 
 @page
 def profile(request: PageRequest) -> HttpResponse:
-    """Who I am, where I am a member, and my API tokens."""
+    """The page of one's own account: name, memberships and API tokens."""
     offered: dict[str, Any] = {
         "projects": selectors.projects(request.principal),
         "most": services.most_of(request.principal),

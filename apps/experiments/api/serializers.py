@@ -43,7 +43,7 @@ class ExperimentSerializer(Shown, serializers.ModelSerializer[Experiment]):
 
 
 class NewExperimentSerializer(Strict):
-    """What a new experiment shall be."""
+    """The wish for a new experiment."""
 
     project = serializers.CharField(required=False)
     name = serializers.CharField(max_length=500)
@@ -281,7 +281,7 @@ class ModelSerializer(serializers.ModelSerializer[RegisteredModel]):
 
 
 class NewModelSerializer(Strict):
-    """What a new model shall be."""
+    """The wish for a new model."""
 
     project = serializers.CharField(required=False)
     name = serializers.CharField(max_length=250)
@@ -328,7 +328,7 @@ class VersionSerializer(serializers.ModelSerializer[ModelVersion]):
 
 
 class NewVersionSerializer(Strict):
-    """What the next version is made from: a model that the run logged, or a folder of its artifacts."""
+    """The source of the next version: a model that the run logged, or a folder of its artifacts."""
 
     project = serializers.CharField(required=False)
     run_id = serializers.CharField(min_length=32, max_length=32)
@@ -338,7 +338,7 @@ class NewVersionSerializer(Strict):
 
 
 class AliasSerializer(Strict):
-    """Which version an alias points at."""
+    """The version that an alias points at."""
 
     version = serializers.IntegerField(min_value=1)
 

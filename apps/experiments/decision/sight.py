@@ -96,7 +96,7 @@ class JobSeen:
     outcome: str = ""
     """"Complete", "Failed", or "" while it runs."""
     decided: str = ""
-    """What its controller has decided while its last pods end: `FAILING`, `SUCCEEDING` or ""."""
+    """The decision of its controller while its last pods end: `FAILING`, `SUCCEEDING` or ""."""
     reason: str = ""
     message: str = ""
     started_at: datetime | None = None
