@@ -187,6 +187,8 @@ def test_links_that_an_mlflow_client_prints_lead_to_the_run_and_its_experiment(
     page.wait_for_url(f"**/p/demo/runs/{run.uid}/")
     page.goto(link)
     page.wait_for_url(f"**/p/demo/experiments/{run.experiment.name}/")
+    # A page that is still there may fetch a part of itself without its session.
+    page.goto("about:blank")
     page.context.clear_cookies()
     page.goto(f"{link}/runs/{run.uid}?workspace=demo")
     page.wait_for_url(f"**/login/?next=/_mlflow/experiments/{run.experiment_id}/runs/{run.uid}%3Fworkspace%3Ddemo")
