@@ -107,7 +107,8 @@ def test_what_was_typed_is_kept_and_the_error_in_focus(project: Project, tmp_pat
     for page, answer in walk(client):
         if not answer.streaming and "text/html" in answer.headers.get("Content-Type", ""):
             asking |= forms_of(page.url, answer).asking
-    there = {kind(action): action for action in asking}
+    # A second model has the same forms as the first.
+    there = {kind(action): action for action in asking if "/models/of-a-deleted-run/" not in action}
     assert set(there) == set(FORMS) | ASIDE, "every form is in the table, and nothing else"
     for name, (body, at, typed) in FORMS.items():
         chosen = {"{target}": "target", "{source}": "artifact_path", "{cluster}": "cluster"}
