@@ -238,6 +238,8 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "RunKindEnum": "apps.experiments.models.RUN_KINDS",
         "RunStateEnum": "apps.experiments.models.RUN_STATES",
+        "DeploymentStateEnum": "apps.deployments.models.DEPLOYMENT_STATES",
+        "RolloutStateEnum": "apps.deployments.models.ROLLOUT_STATES",
     },
 }
 

@@ -14,7 +14,7 @@ from apps.clusters.models import Cluster, KubeEvent, Node, Pod
 from apps.core.models import Membership, Project, User
 from apps.core.secrets import crypto
 from apps.core.states import Health, Role
-from apps.deployments.models import Deployment, Revision, Rollout, Target
+from apps.deployments.models import Deployment, Placement, Revision, Rollout, Stage, Target
 from apps.deployments.specs import parse_revision
 from apps.deployments.states import DeploymentState, RolloutState
 from apps.experiments.models import (
@@ -177,6 +177,19 @@ def version(model: RegisteredModel, source: Run, *, alias: str = "") -> ModelVer
     return made
 
 
+def observed(replicas: int) -> dict[str, Any]:
+    """As if all the replicas of revision 1 were ready."""
+    return {
+        "desired_replicas": replicas,
+        "ready_replicas": replicas,
+        "health": Health.HEALTHY,
+        "message": f"{replicas} of {replicas} replicas are ready.",
+        "observed_generation": 1,
+        "observed": [{"revision": 1, "wanted": replicas, "existing": replicas, "ready": replicas}],
+        "observed_at": timezone.now(),
+    }
+
+
 def deployment(
     project: Project, cluster: Cluster, name: str, model_version: ModelVersion, *, replicas: int = 3
 ) -> Deployment:
@@ -188,16 +201,9 @@ def deployment(
     made = Deployment.objects.create(
         project=project,
         name=name,
-        target=target,
         state=DeploymentState.ACTIVE,
-        desired_replicas=replicas,
-        ready_replicas=replicas,
-        health=Health.HEALTHY,
-        message=f"{replicas} of {replicas} replicas are ready.",
         last_revision=1,
-        observed_generation=1,
-        observed=[{"revision": 1, "wanted": replicas, "existing": replicas, "ready": replicas}],
-        observed_at=timezone.now(),
+        **(seen := observed(replicas)),
     )
     revision = Revision.objects.create(
         deployment=made,
@@ -207,6 +213,7 @@ def deployment(
         spec=serving_spec(model_version),
     )
     Deployment.objects.filter(pk=made.pk).update(current=revision, stable=revision)
+    Placement.objects.create(deployment=made, target=target, state=DeploymentState.ACTIVE, stable=revision, **seen)
     made.refresh_from_db()
     Rollout.objects.create(deployment=made, to_revision=revision, state=RolloutState.HEALTHY, ended_at=timezone.now())
     for _ in range(replicas):
@@ -230,6 +237,33 @@ def revision(of: Deployment, model_version: ModelVersion) -> Revision:
     )
     Deployment.objects.filter(pk=of.pk).update(last_revision=number)
     return made
+
+
+def canary(of: Deployment, model_version: ModelVersion) -> Rollout:
+    """A canary under way: half of the traffic is the new revision's, and a person has to promote it."""
+    made = revision(of, model_version)
+    plan = [
+        {"do": "set_weight", "wave": 0, "weight": 50},
+        {"do": "pause", "wave": 0},
+        {"do": "promote", "wave": 0},
+    ]
+    [place] = of.places
+    rollout = made.rollouts.get()
+    Rollout.objects.filter(pk=rollout.pk).update(
+        from_revision=of.current,
+        state=RolloutState.PAUSED,
+        reason="PauseStep",
+        message=f"Paused at 50 % on {place.target.name} until a person goes on.",
+        plan=[{**step, "targets": [place.target.name]} for step in plan],
+        step=1,
+        ended_at=None,
+        on_failure="rollback",
+    )
+    Placement.objects.filter(pk=place.pk).update(coming=made, weight=50)
+    Deployment.objects.filter(pk=of.pk).update(current=made)
+    Stage.objects.create(rollout=rollout, placement=place, weight=50, actual=50, state=RolloutState.HEALTHY)
+    rollout.refresh_from_db()
+    return rollout
 
 
 def serving_spec(model_version: ModelVersion) -> dict[str, Any]:

@@ -124,7 +124,7 @@ def _served(project: Project, home: Cluster, node: str, source: Run) -> tuple[De
     )
     now = timezone.now()
     Heal.objects.create(
-        deployment=made, wanted=3, lowest=2, replica=subdomain(), cause=wide(300), message=wide(300),
+        placement=made.places[0], wanted=3, lowest=2, replica=subdomain(), cause=wide(300), message=wide(300),
         dropped_at=now - timedelta(minutes=2), restored_at=now,
     )  # fmt: skip
     later = factories.revision(made, version)
@@ -153,7 +153,7 @@ def _told(project: Project, person: User, served: Deployment) -> None:
 def odd() -> Project:
     """An experiment, a run and a model of each odd name."""
     project = factories.busy_project(size=1)
-    home = project.deployments.get().target.cluster
+    home = project.deployments.get().places[0].target.cluster
     for name in ODD:
         experiment = Experiment.objects.create(project=project, name=name)
         one = factories.run(experiment, name=name, kind="launched", cluster=home, spec={"image": "a:1"})

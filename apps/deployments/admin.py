@@ -3,7 +3,7 @@
 from django.contrib import admin
 
 from apps.core.admin import PlatformAdmin
-from apps.deployments.models import AppliedObject, Deployment, Heal, Revision, Rollout, Target
+from apps.deployments.models import AppliedObject, Deployment, Heal, Placement, Revision, Rollout, Target
 
 
 @admin.register(Target)
@@ -20,10 +20,19 @@ class TargetAdmin(PlatformAdmin):
 class DeploymentAdmin(PlatformAdmin):
     """Deployments."""
 
-    list_display = ("name", "project", "target", "state", "health", "ready_replicas", "desired_replicas", "observed_at")
+    list_display = ("name", "project", "state", "health", "ready_replicas", "desired_replicas", "observed_at")
     list_filter = ("health", "state")
     search_fields = ("name",)
-    list_select_related = ("project", "target")
+    list_select_related = ("project",)
+
+
+@admin.register(Placement)
+class PlacementAdmin(PlatformAdmin):
+    """Placements."""
+
+    list_display = ("deployment", "target", "state", "stable", "coming", "weight", "health", "ready_replicas")
+    list_filter = ("health", "state")
+    list_select_related = ("deployment", "target", "stable__deployment", "coming__deployment")
 
 
 @admin.register(Revision)
@@ -47,14 +56,14 @@ class RolloutAdmin(PlatformAdmin):
 class HealAdmin(PlatformAdmin):
     """Heals."""
 
-    list_display = ("deployment", "wanted", "lowest", "cause", "message", "dropped_at", "restored_at")
-    list_select_related = ("deployment",)
+    list_display = ("placement", "wanted", "lowest", "cause", "message", "dropped_at", "restored_at")
+    list_select_related = ("placement__deployment", "placement__target")
 
 
 @admin.register(AppliedObject)
 class AppliedObjectAdmin(PlatformAdmin):
     """The manifests that were applied."""
 
-    list_display = ("deployment", "kind", "name", "asked", "applied_at")
+    list_display = ("placement", "kind", "name", "asked", "applied_at")
     list_filter = ("kind",)
-    list_select_related = ("deployment",)
+    list_select_related = ("placement__deployment", "placement__target")

@@ -24,13 +24,15 @@ class DeploymentsConfig(AppConfig):
         from apps.deployments.reconcile import reconcile
         from apps.deployments.services import observing
         from apps.deployments.services.access import RENEW_BEFORE
-        from apps.deployments.services.common import KIND
+        from apps.deployments.services.common import CLOCK, KIND
+        from apps.deployments.services.rollouts import tick
         from apps.experiments.registry import uses
 
         def resolve(cluster_id: int, namespace: str, labels: dict[str, str]) -> list[tuple[str, int]]:
             return [(KIND, pk) for pk in selectors.ids_by_labels(cluster_id, namespace, labels)]
 
         work.register(KIND, reconcile, resync=lambda: selectors.unsettled(timezone.now(), token_margin=RENEW_BEFORE))
+        work.register(CLOCK, tick, resync=selectors.rolling)
         route(DEPLOYMENT, resolve, topic="deployment")
         on_state(observing.follow_cluster)
         dependents.register(holdings.holdings, holdings.give_up)

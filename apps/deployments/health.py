@@ -113,17 +113,17 @@ def deployment_health(
     seen = list(replicas)
     broken = [replica for replica in seen if replica.health is Health.DEGRADED]
     if rollout is RolloutState.DEGRADED:
-        why = f" {_first(broken)}" if broken else ""
+        why = f" {sentence_of(broken)}" if broken else ""
         return Verdict(Health.DEGRADED, "ProgressDeadlineExceeded", f"{waiting}{why}")
     if rollout is not None:
         if broken:
-            return Verdict(Health.DEGRADED, broken[0].reason, f"{waiting} {_first(broken)}")
+            return Verdict(Health.DEGRADED, broken[0].reason, f"{waiting} {sentence_of(broken)}")
         return Verdict(Health.PROGRESSING, "RollingOut", waiting)
     if desired == 0:
         return Verdict(Health.SUSPENDED, "ScaledToZero", "Scaled to zero: nothing serves.")
     count = f"{ready} of {desired} ready"
     if broken:
-        return Verdict(Health.DEGRADED, broken[0].reason, f"{count}. {_first(broken)}")
+        return Verdict(Health.DEGRADED, broken[0].reason, f"{count}. {sentence_of(broken)}")
     if ready >= desired:
         return Verdict(Health.HEALTHY, "AllReady", f"{count}.")
     if not seen:
@@ -131,6 +131,49 @@ def deployment_health(
     unready = next((replica for replica in seen if not replica.ready), None)
     detail = f" {unready.name}: {unready.message}" if unready else ""
     return Verdict(Health.PROGRESSING, "WaitingForReady", f"{count}.{detail}")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One placement of a deployment, as far as the whole's health goes."""
+
+    target: str
+    verdict: Verdict
+    wanted: int
+    ready: int
+    observed: Sequence[Mapping[str, int]] = ()
+
+
+def verdict_of(parts: Sequence[Part]) -> Verdict:
+    """How a deployment fares: as its only placement, else as the worst of them, which is named.
+
+    Placements that are scaled to zero, or wait for their wave, count only where all of them do.
+    """
+    if len(parts) == 1:
+        return parts[0].verdict
+    awake = [part for part in parts if part.verdict.health is not Health.SUSPENDED] or list(parts)
+    worst = max(awake, key=lambda part: part.verdict.health.severity, default=None)
+    if worst is None:
+        return Verdict(Health.MISSING, "NoPlacement", "It is placed on no target.")
+    alike = sum(part.verdict.health is worst.verdict.health for part in awake)
+    if worst.verdict.health is Health.HEALTHY:
+        ready, wanted = sum(part.ready for part in awake), sum(part.wanted for part in awake)
+        return Verdict(Health.HEALTHY, "AllReady", f"{ready} of {wanted} ready on {len(awake)} targets.")
+    more = f" So are {alike - 1} more of {len(parts)} targets." if alike > 1 else ""
+    return Verdict(worst.verdict.health, worst.verdict.reason, f"{worst.target}: {worst.verdict.message}{more}")
+
+
+def observed_together(parts: Iterable[Part]) -> list[dict[str, int]]:
+    """The replicas of each revision over all placements, the newest revision first."""
+    sums: dict[int, dict[str, int]] = {}
+    for part in parts:
+        for entry in part.observed:
+            nothing = {"revision": entry["revision"], "wanted": 0, "existing": 0, "ready": 0}
+            before = sums.setdefault(entry["revision"], nothing)
+            sums[entry["revision"]] = before | {
+                name: before[name] + entry[name] for name in ("wanted", "existing", "ready")
+            }
+    return [sums[number] for number in sorted(sums, reverse=True)]
 
 
 def cause_of_drop(replicas: Iterable[ReplicaSeen], *, since: datetime | None) -> tuple[str, str]:
@@ -160,6 +203,9 @@ def heal_span(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
-def _first(broken: list[ReplicaSeen]) -> str:
+def sentence_of(broken: Sequence[ReplicaSeen]) -> str:
+    """What is wrong with the first of these replicas, and how many more there are; "" for none."""
+    if not broken:
+        return ""
     others = f" And {len(broken) - 1} more." if len(broken) > 1 else ""
     return f"{broken[0].name}: {broken[0].message}{others}"

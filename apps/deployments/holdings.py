@@ -3,22 +3,23 @@
 from apps.core import audit
 from apps.core.access import Principal
 from apps.core.holdings import NAMES_SHOWN, Holding
-from apps.deployments.models import Deployment, Target
+from apps.deployments.models import Deployment, Placement, Target
 from apps.deployments.services.observing import record_gone
 
 
 def holdings(cluster_id: int) -> list[Holding]:
     """Deployments with their replicas, and targets. Both forbid the removal of their cluster."""
-    served = Deployment.objects.filter(target__cluster_id=cluster_id).order_by("project__name", "name")
-    rows = served.select_related("project", "target")
+    served = Placement.objects.filter(target__cluster_id=cluster_id)
+    rows = served.select_related("deployment__project", "target")
+    rows = rows.order_by("deployment__project__name", "deployment__name")
     targets = Target.objects.filter(cluster_id=cluster_id).order_by("project__name", "name").select_related("project")
     return [
         Holding(
             "deployment",
             served.count(),
             tuple(
-                f"{each.project.name}/{each.name} ({each.ready_replicas} of {each.wanted_replicas} replicas ready, "
-                f"{each.target.name})"
+                f"{each.deployment.project.name}/{each.deployment.name} "
+                f"({each.ready_replicas} of {each.wanted_replicas} replicas ready, {each.target.name})"
                 for each in rows[:NAMES_SHOWN]
             ),
             blocks=True,
@@ -37,9 +38,11 @@ def holdings(cluster_id: int) -> list[Holding]:
 
 def give_up(cluster_id: int, principal: Principal) -> None:
     """Forget deployments and targets of a cluster that is gone for good; their tokens are revoked."""
-    for deployment in Deployment.objects.filter(target__cluster_id=cluster_id).select_related("project", "target"):
+    served = Placement.objects.filter(target__cluster_id=cluster_id)
+    for placement in served.select_related("deployment__project", "target"):
+        deployment = placement.deployment
         audit.record(principal=principal, action="deployment.abandon", obj=deployment, project=deployment.project)
-        record_gone(deployment)
+        record_gone(placement)
     for target in Target.objects.filter(cluster_id=cluster_id).select_related("project"):
         audit.record(principal=principal, action="target.abandon", obj=target, project=target.project)
         target.delete()

@@ -1,4 +1,4 @@
-"""Targets, deployments, and what became of them: revisions, rollouts, heals."""
+"""Targets, deployments and their placements, and what became of them: revisions, rollouts, heals."""
 
 from datetime import datetime
 from typing import Any, ClassVar
@@ -12,10 +12,14 @@ from apps.clusters.models import Cluster
 from apps.core.models import ApiToken, Project, validate_name
 from apps.core.states import Health
 from apps.deployments.health import heal_span
+from apps.deployments.rollout.fleet import Outcome
 from apps.deployments.states import UNFINISHED, DeploymentState, RolloutState
 from apps.experiments.models import ModelVersion
 
-# How `Deployment.scaled_by` calls autoscalers: one whose name is not known, and one with its name behind this.
+DEPLOYMENT_STATES = [(state.value, state.value) for state in DeploymentState]
+ANALYSIS_STATES = [(outcome.value, outcome.value) for outcome in Outcome]
+ROLLOUT_STATES = [(state.value, state.value) for state in RolloutState]
+# How `scaled_by` calls autoscalers: one whose name is not known, and one with its name behind this.
 AN_AUTOSCALER, THE_AUTOSCALER = "An autoscaler", "Autoscaler "
 
 
@@ -39,29 +43,11 @@ class Target(models.Model):
         return self.name
 
 
-class Deployment(models.Model):
-    """A served model: a stable name and a Service. What is wanted above, what was observed below."""
+class Observed(models.Model):
+    """How many replicas are wanted, and what was observed: of one placement, or of all of a deployment together."""
 
-    project = models.ForeignKey(Project, models.CASCADE, related_name="deployments")
-    name = models.CharField(max_length=40, validators=[validate_name])
-    target = models.ForeignKey(Target, models.PROTECT, related_name="deployments")
-    state = models.CharField(max_length=16, choices=[(s.value, s.value) for s in DeploymentState])
     desired_replicas = models.PositiveIntegerField(default=1)
-    # The revision that shall serve, and the one that last served alone.
-    current = models.ForeignKey("Revision", models.SET_NULL, null=True, blank=True, related_name="+")
-    stable = models.ForeignKey("Revision", models.SET_NULL, null=True, blank=True, related_name="+")
-    last_revision = models.PositiveIntegerField(default=0)
-    # How it rolls; as `Strategy.to_json` says it. Empty: as by default.
-    strategy = models.JSONField(default=dict, blank=True)
-    # The alias out of which the model version that is wanted now was resolved, if it was.
-    alias = models.CharField(max_length=250, blank=True)
-    # The token that its replicas fetch the model with. The value is only in the cluster's Secret.
-    token = models.ForeignKey(ApiToken, models.SET_NULL, null=True, blank=True, related_name="+")
     generation = models.PositiveBigIntegerField(default=1)
-    created_by = models.CharField(max_length=200, blank=True)
-    created_at = models.DateTimeField(auto_now_add=True)
-    updated_at = models.DateTimeField(auto_now=True)
-
     observed_generation = models.PositiveBigIntegerField(default=0)
     health = models.CharField(max_length=16, choices=[(h.value, h.value) for h in Health], default=Health.PROGRESSING)
     # Since when the health is this word. The reason may change meanwhile: a program that crashes gives two in turn.
@@ -73,23 +59,15 @@ class Deployment(models.Model):
     # manager of the number; null and "" where nobody does.
     scaled_to = models.PositiveIntegerField(null=True, blank=True)
     scaled_by = models.CharField(max_length=300, blank=True)
-    # Somebody asked us for a number: it holds over what another field manager than an autoscaler has set.
-    scale_asked = models.BooleanField(default=False)
     # [{"revision", "wanted", "existing", "ready"}], as Kubernetes said it last.
     observed = models.JSONField(default=list, blank=True)
     # The fields on the cluster that differ from the applied ones: [`drift.Difference`].
     drift = models.JSONField(default=list, blank=True)
-    # Somebody asked to put that back.
-    restore_asked = models.BooleanField(default=False)
-    # When the cluster last answered for this deployment.
+    # When the cluster last answered.
     observed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        ordering: ClassVar = ["name", "id"]
-        constraints: ClassVar = [models.UniqueConstraint(fields=["project", "name"], name="deployment_name_in_project")]
-
-    def __str__(self) -> str:
-        return self.name
+        abstract = True
 
     @property
     def wanted_replicas(self) -> int:
@@ -101,10 +79,53 @@ class Deployment(models.Model):
         """Whether it is an autoscaler that says how many."""
         return self.scaled_by.startswith((AN_AUTOSCALER, THE_AUTOSCALER))
 
+
+class Deployment(Observed):
+    """A served model: a stable name, and what is wanted of it. What was observed is of all its placements together."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="deployments")
+    name = models.CharField(max_length=40, validators=[validate_name])
+    state = models.CharField(max_length=16, choices=DEPLOYMENT_STATES)
+    # The revision that shall serve, and the one that last served alone.
+    current = models.ForeignKey("Revision", models.SET_NULL, null=True, blank=True, related_name="+")
+    stable = models.ForeignKey("Revision", models.SET_NULL, null=True, blank=True, related_name="+")
+    last_revision = models.PositiveIntegerField(default=0)
+    # How it rolls; as `rollout.strategy.Strategy.to_json` says it. Empty: as by default.
+    strategy = models.JSONField(default=dict, blank=True)
+    # The alias out of which the model version that is wanted now was resolved, if it was.
+    alias = models.CharField(max_length=250, blank=True)
+    created_by = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering: ClassVar = ["name", "id"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["project", "name"], name="deployment_name_in_project")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def places(self) -> list["Placement"]:
+        """Its placements, in the order in which they were named. Prefetch `placements` for lists."""
+        return sorted(self.placements.all(), key=lambda placement: placement.pk)
+
+    @property
+    def only(self) -> "Placement | None":
+        """Its placement, where it has just one."""
+        places = self.places
+        return places[0] if len(places) == 1 else None
+
     @property
     def as_of(self) -> datetime | None:
-        """How fresh what was observed is: of the watcher, or of a later round that the cluster answered."""
-        return max(filter(None, (self.observed_at, self.target.cluster.as_of)), default=None)
+        """How fresh what is shown is: as its oldest placement; None where one was never seen."""
+        times = [placement.as_of for placement in self.places]
+        return min((time for time in times if time is not None), default=None) if all(times) else None
+
+    @property
+    def restore_asked(self) -> bool:
+        """Whether somebody asked to put back what was edited by hand."""
+        return any(placement.restore_asked for placement in self.places)
 
     @property
     def under_way(self) -> "Rollout | None":
@@ -116,10 +137,51 @@ class Deployment(models.Model):
         return rows.select_related("from_revision", "to_revision").first()
 
 
+class Placement(Observed):
+    """A deployment on one target: what shall serve there, and what was observed there.
+
+    Its row alone says what a round brings about: `stable` serves, and `weight` percent of `coming` beside it.
+    """
+
+    deployment = models.ForeignKey(Deployment, models.CASCADE, related_name="placements")
+    target = models.ForeignKey(Target, models.PROTECT, related_name="placements")
+    state = models.CharField(max_length=16, choices=DEPLOYMENT_STATES)
+    # The revision that last served alone here, and the one that a rollout brings, with its share in percent.
+    stable = models.ForeignKey("Revision", models.SET_NULL, null=True, blank=True, related_name="+")
+    coming = models.ForeignKey("Revision", models.SET_NULL, null=True, blank=True, related_name="+")
+    weight = models.PositiveSmallIntegerField(default=0)
+    # The token that its replicas fetch the model with. The value is only in the cluster's Secret.
+    token = models.ForeignKey(ApiToken, models.SET_NULL, null=True, blank=True, related_name="+")
+    # Somebody asked us for a number: it holds over what another field manager than an autoscaler has set.
+    scale_asked = models.BooleanField(default=False)
+    # Somebody asked to put back what was edited by hand.
+    restore_asked = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["deployment", "target"], name="placement_of_deployment")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.deployment} on {self.target}"
+
+    @property
+    def as_of(self) -> datetime | None:
+        """How fresh what was observed is: of the watcher, or of a later round that the cluster answered."""
+        return max(filter(None, (self.observed_at, self.target.cluster.as_of)), default=None)
+
+    @property
+    def serving(self) -> "Revision | None":
+        """The revision that serves alone in the end of what is wanted now; None while nothing shall."""
+        return self.coming if self.coming is not None and self.weight == 100 else self.stable
+
+
 class AppliedObject(models.Model):
     """An object as it was applied last: what the cluster's is compared with, and what restores it."""
 
-    deployment = models.ForeignKey(Deployment, models.CASCADE, related_name="applied")
+    placement = models.ForeignKey(Placement, models.CASCADE, related_name="applied")
     kind = models.CharField(max_length=40)
     name = models.CharField(max_length=253)
     # The digest of what was asked (`manifests.asked_of`), as it is noted on the object.
@@ -131,7 +193,7 @@ class AppliedObject(models.Model):
     class Meta:
         ordering: ClassVar = ["kind", "name"]
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["deployment", "kind", "name"], name="object_of_deployment")
+            models.UniqueConstraint(fields=["placement", "kind", "name"], name="object_of_placement")
         ]
 
     def __str__(self) -> str:
@@ -172,18 +234,28 @@ class Revision(models.Model):
 
 
 class Rollout(models.Model):
-    """The passage to a revision: where it stands, why, and how it ended."""
+    """The passage to a revision over all placements: its plan, where it stands, why, and how it ended."""
 
     deployment = models.ForeignKey(Deployment, models.CASCADE, related_name="rollouts")
     from_revision = models.ForeignKey(Revision, models.SET_NULL, null=True, blank=True, related_name="+")
     to_revision = models.ForeignKey(Revision, models.CASCADE, related_name="rollouts")
-    state = models.CharField(max_length=16, choices=[(s.value, s.value) for s in RolloutState])
+    state = models.CharField(max_length=16, choices=ROLLOUT_STATES)
     reason = models.CharField(max_length=100, blank=True)
     message = models.TextField(blank=True)
-    # High-water marks, against which the next round sees whether it moves on.
-    new_ready = models.PositiveIntegerField(default=0)
-    old_left = models.PositiveIntegerField(default=0)
-    progressed_at = models.DateTimeField(default=timezone.now)
+    # The steps (`rollout.plan.PlanStep.to_json`), which of them it is at, and since when.
+    plan = models.JSONField(default=list, blank=True)
+    step = models.PositiveIntegerField(default=0)
+    step_since = models.DateTimeField(default=timezone.now)
+    # As `rollout.strategy.Strategy.on_failure`.
+    on_failure = models.CharField(max_length=16, default="hold")
+    # What people asked of it: to stop where it is, to go on past the present step, to skip all that only waits, and to
+    # take it back, with the sentence that says why.
+    paused = models.BooleanField(default=False)
+    promote_asked = models.BooleanField(default=False)
+    full_asked = models.BooleanField(default=False)
+    abort_asked = models.TextField(blank=True)
+    # Why it takes itself back, once it does.
+    verdict = models.TextField(blank=True)
     created_by = models.CharField(max_length=200, blank=True)
     started_at = models.DateTimeField(auto_now_add=True)
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -202,10 +274,63 @@ class Rollout(models.Model):
         return f"rollout of {self.to_revision}"
 
 
+class Stage(models.Model):
+    """A rollout on one placement: the share wanted and had there, and whether it moves on."""
+
+    rollout = models.ForeignKey(Rollout, models.CASCADE, related_name="stages")
+    placement = models.ForeignKey(Placement, models.CASCADE, related_name="stages")
+    wave = models.PositiveIntegerField(default=0)
+    weight = models.PositiveSmallIntegerField(default=0)
+    # The share that ready replicas of the new revision have, in percent; null while none is ready.
+    actual = models.PositiveSmallIntegerField(null=True, blank=True)
+    # Where the last round saw it stand with this weight, and why.
+    state = models.CharField(max_length=16, choices=ROLLOUT_STATES)
+    reason = models.CharField(max_length=100, blank=True)
+    message = models.TextField(blank=True)
+    # What is wrong with replicas of the new revision, in a sentence; "" while nothing is.
+    trouble = models.TextField(blank=True)
+    # High-water marks, against which the next round sees whether it moves on.
+    new_ready = models.PositiveIntegerField(default=0)
+    old_left = models.PositiveIntegerField(default=0)
+    progressed_at = models.DateTimeField(default=timezone.now)
+    # Since when the weight is wanted.
+    since = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["wave", "id"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["rollout", "placement"], name="stage_of_placement")]
+
+    def __str__(self) -> str:
+        return f"{self.rollout} on {self.placement.target}"
+
+
+class AnalysisRun(models.Model):
+    """The analysis of a step of a rollout: its measurements, and the verdict out of them."""
+
+    rollout = models.ForeignKey(Rollout, models.CASCADE, related_name="analyses")
+    step = models.PositiveIntegerField()
+    # As `PlanStep.analysis` says it.
+    asked = models.JSONField()
+    # What was true when it began, and the measurements since: [`rollout.analysis.Measurement`].
+    before = models.JSONField(default=dict)
+    measurements = models.JSONField(default=list)
+    state = models.CharField(max_length=16, choices=ANALYSIS_STATES)
+    message = models.TextField(blank=True)
+    started_at = models.DateTimeField(default=timezone.now)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["step", "id"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["rollout", "step"], name="analysis_of_step")]
+
+    def __str__(self) -> str:
+        return f"analysis of {self.rollout}"
+
+
 class Heal(models.Model):
     """A time in which fewer replicas were ready than wanted without anybody asking for it, and how it ended."""
 
-    deployment = models.ForeignKey(Deployment, models.CASCADE, related_name="heals")
+    placement = models.ForeignKey(Placement, models.CASCADE, related_name="heals")
     wanted = models.PositiveIntegerField()
     lowest = models.PositiveIntegerField()
     # The cause that took the replica down, where Kubernetes says it.
@@ -218,11 +343,11 @@ class Heal(models.Model):
     class Meta:
         ordering: ClassVar = ["-id"]
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["deployment"], condition=Q(restored_at=None), name="one_open_heal")
+            models.UniqueConstraint(fields=["placement"], condition=Q(restored_at=None), name="one_open_heal")
         ]
 
     def __str__(self) -> str:
-        return f"{self.deployment} at {self.dropped_at:%Y-%m-%d %H:%M:%S}"
+        return f"{self.placement} at {self.dropped_at:%Y-%m-%d %H:%M:%S}"
 
     @property
     def seconds(self) -> float | None:

@@ -41,7 +41,7 @@ def _fill() -> None:
     from django.utils import timezone
 
     from apps.core.models import Project
-    from apps.deployments.models import Deployment, Revision, Target
+    from apps.deployments.models import Deployment, Placement, Revision, Target
     from tests import factories
 
     now = timezone.now()
@@ -53,19 +53,16 @@ def _fill() -> None:
         )
         for each in clusters
     ]
+    seen = {
+        "state": "Active",
+        "desired_replicas": 2,
+        "ready_replicas": 2,
+        "observed_generation": 1,
+        "observed_at": now,
+        "health": "Healthy",
+    }
     deployments = Deployment.objects.bulk_create(
-        Deployment(
-            project=project,
-            name=f"app-{number}",
-            target=targets[number % CLUSTERS],
-            state="Active",
-            desired_replicas=2,
-            ready_replicas=2,
-            observed_generation=1,
-            observed_at=now,
-            health="Healthy",
-        )
-        for number in range(DEPLOYMENTS)
+        Deployment(project=project, name=f"app-{number}", **seen) for number in range(DEPLOYMENTS)
     )
     revisions = Revision.objects.bulk_create(
         Revision(deployment=each, number=1, spec={}, digest="0" * 16) for each in deployments
@@ -73,10 +70,14 @@ def _fill() -> None:
     for each, revision in zip(deployments, revisions, strict=True):
         each.current = each.stable = revision
     Deployment.objects.bulk_update(deployments, ["current", "stable"], batch_size=1000)
-    _observe(deployments, now)
+    places = Placement.objects.bulk_create(
+        Placement(deployment=each, target=targets[number % CLUSTERS], stable=each.current, **seen)
+        for number, each in enumerate(deployments)
+    )
+    _observe(places, now)
 
 
-def _observe(deployments: list[Any], now: datetime) -> None:
+def _observe(places: list[Any], now: datetime) -> None:
     """The rows that a watcher would have written."""
     from apps.clusters.models import Workload
 
@@ -86,11 +87,11 @@ def _observe(deployments: list[Any], now: datetime) -> None:
             uid=f"uid-{each.pk}",
             kind="Deployment",
             namespace="flotilla-bench",
-            name=f"{each.name}-r1",
+            name=f"{each.deployment.name}-r1",
             project="bench",
             wanted=2,
             ready=2,
             observed_at=now,
         )
-        for each in deployments
+        for each in places
     )

@@ -117,9 +117,8 @@ def bare_parts(client: Client, page: Page, answer: Any) -> Iterator[str]:
 def project() -> Project:
     made = factories.busy_project(size=1)
     run = Run.objects.earliest("id")
-    factories.run(
-        run.experiment, kind="launched", state="Running", spec=run.spec, cluster=made.deployments.get().target.cluster
-    )
+    home = made.deployments.get().places[0].target.cluster
+    factories.run(run.experiment, kind="launched", state="Running", spec=run.spec, cluster=home)
     factories.run(run.experiment, kind="launched", state="Failed", spec=run.spec)
     _what_is_gone(made, run)
     return made
@@ -127,7 +126,7 @@ def project() -> Project:
 
 def _what_is_gone(project: Project, run: Run) -> None:
     """What pages still speak of after it has gone."""
-    home = project.deployments.get().target.cluster
+    home = project.deployments.get().places[0].target.cluster
     for kind, name in (("Pod", "pod-that-went"), ("Node", "node-that-went"), ("Job", "job-that-went")):
         where = {"namespace": "" if kind == "Node" else "flotilla-demo", "project": "demo"}
         factories.event(home, "Killing", "It went.", involved_kind=kind, involved_name=name, **where)

@@ -25,12 +25,20 @@ WRONG = "Not A Name!"
 # Of each form: what is sent, the field at which it is refused, and what of it is to be seen again.
 FORMS: dict[str, tuple[dict[str, str], str, str]] = {
     "/p/demo/deployments/new": (
-        {"name": WRONG, "target": "{target}", "replicas": "2", "image": "x:1", "cpu": "1", "memory": "1Gi"},
+        {
+            "name": WRONG,
+            "target": "demo-cluster-production",
+            "replicas": "2",
+            "image": "x:1",
+            "cpu": "1",
+            "memory": "1Gi",
+        },
         "name",
         WRONG,
     ),
     "/p/demo/deployments/digits/revise": ({"image": "x:1", "tolerations": "- effect: Never"}, "tolerations", "Never"),
     "/p/demo/deployments/digits/scale": ({"replicas": "-7"}, "replicas", "-7"),
+    "/p/demo/deployments/digits/strategy": ({"strategy": "kind: odd"}, "strategy", "kind: odd"),
     "/p/demo/targets/new": ({"name": WRONG, "cluster": "demo-cluster", "environment": "staging"}, "name", WRONG),
     "/p/demo/runs/new": (
         {
@@ -47,6 +55,7 @@ FORMS: dict[str, tuple[dict[str, str], str, str]] = {
     ),
     "/p/demo/runs/…/register": ({"model": "a/b", "artifact_path": "{source}"}, "", "a/b"),
     "/p/demo/models/digits/aliases": ({"alias": "latest", "version": "1"}, "alias", "latest"),
+    "/p/demo/models/of-a-deleted-run/aliases": ({"alias": "latest", "version": "1"}, "alias", "latest"),
     "/settings/": ({"name": "ci", "role": "viewer", "days": "-7"}, "days", "ci"),
     # What was typed here is never sent back.
     "/settings/password/": ({"old_password": "a", "new_password1": "b", "new_password2": "c"}, "old_password", ""),
@@ -111,7 +120,7 @@ def test_what_was_typed_is_kept_and_the_error_in_focus(project: Project, tmp_pat
     there = {kind(action): action for action in asking if "/models/of-a-deleted-run/" not in action}
     assert set(there) == set(FORMS) | ASIDE, "every form is in the table, and nothing else"
     for name, (body, at, typed) in FORMS.items():
-        chosen = {"{target}": "target", "{source}": "artifact_path", "{cluster}": "cluster"}
+        chosen = {"{source}": "artifact_path", "{cluster}": "cluster"}
         sent = {
             key: asking[there[name]][chosen[value]][-1] if value in chosen else value for key, value in body.items()
         }

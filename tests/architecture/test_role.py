@@ -158,7 +158,7 @@ class Everything:
 
     def serves(self, app: Deployment, ready: int) -> None:
         def there() -> bool:
-            reconcile(app.pk)
+            reconcile(app.placements.get().pk)
             app.refresh_from_db()
             return app.health == "Healthy" and app.under_way is None and app.ready_replicas == ready
 
@@ -169,7 +169,7 @@ class Everything:
         resources = {"cpu": "100m", "memory": "64Mi"}
         spec = {"image": "python:3.11", "command": ["python", "-c", SERVER], "resources": resources}
         app = deployments.create_deployment(
-            principal=self.root, project=self.project, name="app", target="here", replicas=1, spec=spec
+            principal=self.root, project=self.project, name="app", targets=["here"], replicas=1, spec=spec
         )
         self.serves(app, 1)
         predict.predict(principal=self.root, deployment=app, body=BODY)
@@ -183,7 +183,7 @@ class Everything:
         deployments.delete_deployment(principal=self.root, deployment=app)
 
         def gone() -> bool:
-            reconcile(app.pk)
+            reconcile(app.placements.get().pk)
             return not Deployment.objects.filter(pk=app.pk).exists()
 
         until("the deployment is deleted", gone)

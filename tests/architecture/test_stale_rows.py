@@ -107,8 +107,8 @@ def test_a_run_is_canceled_though_it_begins_or_is_canceled_at_that_moment(root: 
 
 
 def test_a_revision_is_made_from_what_is_wanted_now(root: Principal, project: Project) -> None:
-    old = Deployment.objects.select_related("project", "current", "target").get(project=project)
-    new = Deployment.objects.select_related("project", "current", "target").get(pk=old.pk)
+    old = Deployment.objects.select_related("project", "current").get(project=project)
+    new = Deployment.objects.select_related("project", "current").get(pk=old.pk)
     deployments.deploy_revision(principal=root, deployment=new, changes={"env": {"LEVEL": "debug"}})
     revision, _ = deployments.deploy_revision(principal=root, deployment=old, changes={"image": "other:2"})
     assert (revision.spec["image"], revision.spec["env"]) == ("other:2", {"LEVEL": "debug"})

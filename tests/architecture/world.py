@@ -20,7 +20,16 @@ from apps.deployments.drift import Difference
 from apps.deployments.models import Target
 from apps.experiments import services
 from apps.experiments.files import artifacts
-from apps.experiments.models import Experiment, LatestMetric, LoggedModel, Param, RegisteredModel, Run, Tag
+from apps.experiments.models import (
+    Experiment,
+    LatestMetric,
+    LoggedModel,
+    ModelVersion,
+    Param,
+    RegisteredModel,
+    Run,
+    Tag,
+)
 from tests import factories
 from tests.clusters import usage_history
 
@@ -66,11 +75,13 @@ def small() -> World:
     # A token of one person, so that MLflow's endpoints know the project.
     secret = issue_token(name="test", user=person, project=project, role=Role.ADMIN)[1]
     mine = issue_token(name="mine", user=person)[0]
-    home = project.deployments.get(name="digits").target.cluster
+    home = project.deployments.get(name="digits").places[0].target.cluster
     first = Run.objects.filter(experiment__name="digits").earliest("id")
     factories.pod(home, project, run=str(first.pk))
     edit = Difference("Deployment digits-1-r1", "spec.replicas", "changed", "3", "2", "kubectl")
     project.deployments.filter(name="digits-1").update(drift=[edit.to_json()])
+    version = ModelVersion.objects.filter(model__name="digits").earliest("id")
+    factories.canary(factories.deployment(project, home, "canary", version), version)
     _checked(home)
     Reach.objects.create(cluster=home, number=1, outcome="Reached", asked_at=timezone.now(), ended_at=timezone.now())
     factories.cluster("empty-cluster", nodes=1)
@@ -117,7 +128,7 @@ def _model(run: Run) -> LoggedModel:
 def grow(world: World) -> None:
     """Several times more of everything that the pages list, and of all that hangs on the run."""
     project, first = world.project, world.first
-    home = project.deployments.get(name="digits").target.cluster
+    home = project.deployments.get(name="digits").places[0].target.cluster
     model, served = project.registered_models.get(name="digits"), project.deployments.get(name="digits")
     for number in range(6):
         source = factories.run(first.experiment)

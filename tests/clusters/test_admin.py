@@ -110,7 +110,7 @@ def test_removing_tells_what_runs_there_and_wants_the_name(root: Client, api: Fa
 
 
 def test_what_depends_on_a_cluster_forbids_its_removal_and_is_listed(root: Client) -> None:
-    home = busy_project(size=2).deployments.get(name="digits").target.cluster
+    home = busy_project(size=2).deployments.get(name="digits").places[0].target.cluster
     page = reverse("admin:clusters_cluster_delete", args=[home.pk])
     text = root.get(page).content.decode()
     assert "demo/digits" in text and "Remove the cluster" not in text and "Disable it" in text

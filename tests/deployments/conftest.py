@@ -73,7 +73,7 @@ def target(root: Principal, demo: Project, cluster: Cluster) -> Target:
 @pytest.fixture
 def digits(developer: Principal, demo: Project, target: Target, model: RegisteredModel) -> Deployment:
     return services.create_deployment(
-        principal=developer, project=demo, name="digits", target=target.name, replicas=3, spec=SPEC
+        principal=developer, project=demo, name="digits", targets=[target.name], replicas=3, spec=SPEC
     )
 
 

@@ -12,22 +12,27 @@ import pytest
 from django.utils import timezone
 
 from apps.clusters.kube.client import KubeClient
-from apps.clusters.models import WatcherLease
+from apps.clusters.models import Cluster, WatcherLease
 from apps.clusters.observed.rows import pod_row, workload_row
 from apps.clusters.observed.store import Batch, write
 from apps.clusters.services import connect, register
 from apps.core.access import Principal
 from apps.core.models import Project, User
 from apps.core.states import Health
+from apps.core.work import Outcome
 from apps.deployments import predict, selectors, services
 from apps.deployments.models import Deployment
 from apps.deployments.reconcile import reconcile
 from apps.deployments.services.access import RENEW_BEFORE
+from apps.deployments.services.rollouts import tick
+from tests.deployments.places import reread
 from tests.stack import LocalCluster
 
 SERVER = """
 import json, os, signal, threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+if os.environ.get("CRASH"):
+    os._exit(3)
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 class Handler(BaseHTTPRequestHandler):
     def answer(self, status, body):
@@ -58,6 +63,11 @@ BODY = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [1]}]
 _numbers = itertools.count(os.getpid())
 
 
+def reconcile_all(deployment: Deployment) -> list[Outcome]:
+    """A round of each placement, as the worker would run them."""
+    return [reconcile(pk) for pk in deployment.placements.order_by("pk").values_list("pk", flat=True)]
+
+
 class Fleet:
     """A project on the local cluster, and what the watcher and the worker would do for it."""
 
@@ -70,6 +80,7 @@ class Fleet:
         )
         services.create_target(principal=self.root, project=self.project, name="here", cluster="local")
         self.client: KubeClient = connect(self.cluster)
+        self.more: list[Cluster] = []
         self.namespace = f"flotilla-{self.project.name}"
 
     def deploy(self, replicas: int = 2, **spec: Any) -> Deployment:
@@ -77,29 +88,43 @@ class Fleet:
             principal=self.root,
             project=self.project,
             name="app",
-            target="here",
+            targets=["here"],
             replicas=replicas,
             spec={**SPEC, **spec},
         )
 
     def look(self) -> None:
-        now = timezone.now()
-        pods = self.client.list("v1", "Pod", self.namespace)
+        for cluster in [self.cluster, *self.more]:
+            self._look(cluster)
+
+    def add(self, name: str, local: LocalCluster) -> Cluster:
+        """Another cluster with a target of the same name."""
+        cluster = register(principal=self.root, name=name, kubeconfig_text=local.kubeconfig.read_text())
+        WatcherLease.objects.create(
+            cluster=cluster, holder="test", fencing=1, expires_at=timezone.now() + timedelta(hours=1)
+        )
+        services.create_target(principal=self.root, project=self.project, name=name, cluster=name)
+        self.more.append(cluster)
+        return cluster
+
+    def _look(self, cluster: Cluster) -> None:
+        now, client = timezone.now(), connect(cluster)
+        pods = client.list("v1", "Pod", self.namespace)
         batch = Batch(pods={pod["metadata"]["uid"]: pod_row(pod, now) for pod in pods})
         batch.present["Pod"] = set(batch.pods)
-        for found in self.client.list("apps/v1", "Deployment", self.namespace):
+        for found in client.list("apps/v1", "Deployment", self.namespace):
             batch.workloads[found["metadata"]["uid"]] = workload_row("Deployment", found, now)
         batch.present["Deployment"] = set(batch.workloads)
-        write(self.cluster.pk, 1, batch)
+        write(cluster.pk, 1, batch)
 
     def unsettled(self) -> list[tuple[int, int | None]]:
         return selectors.unsettled(timezone.now(), token_margin=RENEW_BEFORE)
 
     def round(self, deployment: Deployment) -> Deployment:
         self.look()
-        reconcile(deployment.pk)
-        deployment.refresh_from_db()
-        return deployment
+        reconcile_all(deployment)
+        tick(deployment.pk)
+        return reread(deployment)
 
     def until(self, deployment: Deployment, condition: Callable[[Deployment], bool], *, timeout: float = 40) -> None:
         deadline = time.monotonic() + timeout
@@ -116,11 +141,11 @@ class Fleet:
         deadline = time.monotonic() + timeout
         while Deployment.objects.filter(pk=deployment.pk).exists():
             assert time.monotonic() < deadline, Deployment.objects.get(pk=deployment.pk).message
-            reconcile(deployment.pk)
+            reconcile_all(deployment)
             time.sleep(0.1)
 
-    def workloads(self) -> dict[str, int]:
-        found = self.client.list("apps/v1", "Deployment", self.namespace)
+    def workloads(self, cluster: Cluster | None = None) -> dict[str, int]:
+        found = (connect(cluster) if cluster else self.client).list("apps/v1", "Deployment", self.namespace)
         return {workload["metadata"]["name"]: workload["spec"]["replicas"] for workload in found}
 
     def story(self) -> str:
@@ -131,7 +156,8 @@ class Fleet:
         return predict.predict(principal=self.root, deployment=deployment, body=body)
 
     def clean(self) -> None:
-        self.client.delete("v1", "Namespace", self.namespace)
+        for cluster in [self.cluster, *self.more]:
+            connect(cluster).delete("v1", "Namespace", self.namespace)
 
 
 @contextmanager

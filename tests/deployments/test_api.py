@@ -11,7 +11,7 @@ from apps.core.access import Principal
 from apps.core.models import AuditEntry, Membership, Project, User
 from apps.core.states import Health, Role
 from apps.deployments import predict
-from apps.deployments.models import Deployment, Heal, Rollout, Target
+from apps.deployments.models import Deployment, Heal, Placement, Rollout, Target
 from tests import factories
 from tests.clusters.podoptions.test_podoptions import EVERYTHING
 from tests.deployments.conftest import DRIFT, SPEC, client_of
@@ -169,7 +169,9 @@ def test_replicas_and_heals_tell_how_one_was_killed(api: Client, digits: Deploym
     replica = api.get("/api/v1/deployments/digits/replicas").json()["results"][0]
     assert replica["restarted"] == "restarted 1×, exit 137 SIGKILL"
     assert (replica["revision"], replica["ready"], replica["last_exit_code"]) == (1, False, 137)
-    Heal.objects.create(deployment=digits, wanted=3, lowest=2, dropped_at=digits.created_at, message="2 of 3 ready.")
+    Heal.objects.create(
+        placement=digits.places[0], wanted=3, lowest=2, dropped_at=digits.created_at, message="2 of 3 ready."
+    )
     heal = api.get("/api/v1/deployments/digits/heals").json()["results"][0]
     assert (heal["lowest"], heal["seconds"]) == (2, None)
 
@@ -191,9 +193,11 @@ def test_drift_is_told_and_put_back(api: Client, digits: Deployment) -> None:
     path = "/api/v1/deployments/digits"
     assert api.get(path).json()["drift"] is None
     assert post(api, f"{path}/restore").status_code == 409
-    Deployment.objects.filter(pk=digits.pk).update(drift=DRIFT)
+    Placement.objects.filter(deployment=digits).update(drift=DRIFT)
+    differences = [{**edit, "target": "local-production"} for edit in DRIFT]
+    Deployment.objects.filter(pk=digits.pk).update(drift=differences)
     told = api.get(path).json()["drift"]
-    assert (told["reason"], told["restoring"], told["differences"]) == ("EditedByHand", False, DRIFT)
+    assert (told["reason"], told["restoring"], told["differences"]) == ("EditedByHand", False, differences)
     assert told["message"] == (
         "Edited by hand: spec.template.spec.containers[server].image of Deployment digits-r1 was changed by "
         "kubectl-edit at 2026-11-29T20:00:00Z, and 1 more."

@@ -15,6 +15,7 @@ from apps.deployments.manifests import ASKED
 from apps.deployments.models import AppliedObject, Deployment
 from tests import factories
 from tests.deployments.fleet import Fleet, counting
+from tests.deployments.places import place_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.real_process]
 
@@ -103,7 +104,7 @@ def test_an_upgrade_restarts_nothing_and_comes_with_the_next_revision(
 
 def as_before_the_notes(fleet: Fleet, app: Deployment) -> None:
     """The objects as an older Flotilla applied them: another annotation, and nothing kept of them."""
-    for row in AppliedObject.objects.filter(deployment=app):
+    for row in AppliedObject.objects.filter(placement__deployment=app):
         old = copy.deepcopy(row.manifest)
         old["metadata"]["annotations"] = {"flotilla.dev/applied": "0123456789abcdef"}
         if row.kind == "Deployment":
@@ -290,7 +291,7 @@ def test_a_number_that_somebody_else_holds_is_theirs_until_a_person_asks(
     fleet.round(app)
     assert fleet.workloads() == {"app-r1": 0}
     fleet.round(app)
-    assert (app.scaled_to, app.scaled_by, app.scale_asked, app.health) == (None, "", False, "Suspended")
+    assert (app.scaled_to, app.scaled_by, place_of(app).scale_asked, app.health) == (None, "", False, "Suspended")
 
 
 def forbid(patched: pytest.MonkeyPatch, client: KubeClient, kind: str) -> None:

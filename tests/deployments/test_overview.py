@@ -11,7 +11,7 @@ from apps.core.pages import overview as page
 from apps.core.pages.overview import Scope
 from apps.core.states import Health
 from apps.deployments import selectors
-from apps.deployments.models import Deployment
+from apps.deployments.models import Deployment, Placement
 from apps.deployments.pages import panels
 from apps.deployments.pages.overview import ATTENTION_ROWS, SERVING_ROWS, SQUARES, attention, serving, tiles
 from tests import factories
@@ -42,12 +42,11 @@ def scope_of(project: Project) -> Scope:
 def many_deployments(count: int, **fields: Any) -> Project:
     project = factories.busy_project(size=1)
     like = project.deployments.get()
-    Deployment.objects.bulk_create(
-        Deployment(
-            project=project, name=f"more-{number:03}", target=like.target, current=like.current, **fields,
-        )
-        for number in range(count)
-    )  # fmt: skip
+    made = Deployment.objects.bulk_create(
+        Deployment(project=project, name=f"more-{number:03}", current=like.current, **fields) for number in range(count)
+    )
+    target = like.places[0].target
+    Placement.objects.bulk_create(Placement(deployment=each, target=target, **fields) for each in made)
     return project
 
 
@@ -55,7 +54,8 @@ def test_of_very_many_deployments_in_trouble_the_worst_are_shown_and_the_rest_co
     project = many_deployments(40, health=Health.DEGRADED, desired_replicas=2, observed_at=timezone.now())
     for number in range(40):
         Deployment.objects.filter(name=f"more-{number:03}").update(message=f"Cause {number}.")
-    Deployment.objects.filter(name="more-039").update(health=Health.UNKNOWN)
+    for table, name in ((Deployment, "name"), (Placement, "deployment__name")):
+        table.objects.filter(**{name: "more-039"}).update(health=Health.UNKNOWN)
     scope = scope_of(project)
     found = attention(scope)
     assert len(found) == 1 + ATTENTION_ROWS + 1
@@ -71,7 +71,7 @@ def test_what_serves_is_the_worst_first_and_no_more_is_loaded_than_shown() -> No
     served = project.deployments.get(name="digits")
     Deployment.objects.filter(pk=served.pk).update(health=Health.DEGRADED)
     for _ in range(SQUARES + 5):
-        factories.pod(served.target.cluster, project, deployment="digits", revision="1")
+        factories.pod(served.places[0].target.cluster, project, deployment="digits", revision="1")
     rows = serving(scope_of(project))
     assert [row.name for row in rows] == ["digits", *(f"more-{number:03}" for number in range(SERVING_ROWS - 1))]
     assert len(rows[0].replicas) == SQUARES
@@ -93,7 +93,7 @@ def test_of_very_many_replicas_those_that_are_not_ready_are_shown(monkeypatch: p
     project = factories.busy_project(size=1)
     served = project.deployments.get()
     for number in range(8):
-        factories.pod(served.target.cluster, project, deployment="digits", revision="1", name=f"a-{number}")
+        factories.pod(served.places[0].target.cluster, project, deployment="digits", revision="1", name=f"a-{number}")
     Deployment.objects.update(observed=[{"revision": 1, "wanted": 12, "existing": 12, "ready": 11}])
     served.refresh_from_db()
     board = panels.Board(served, Principal(user=User.objects.create_superuser("root")))
@@ -106,6 +106,6 @@ def test_a_pod_that_only_bears_the_labels_is_asked_for_no_prediction() -> None:
     served = project.deployments.get()
     for revision in ("1", "77", "one", ""):
         pod = {"deployment": "digits", "revision": revision, "name": f"pod-{revision}"}
-        factories.pod(served.target.cluster, project, **pod)
-    ready = [name for name, _ in selectors.ready_replicas(served) if name.startswith("pod-")]
+        factories.pod(served.places[0].target.cluster, project, **pod)
+    ready = [name for name, *_ in selectors.ready_replicas(served) if name.startswith("pod-")]
     assert ready == ["pod-1"]

@@ -19,10 +19,11 @@ from apps.core.access import Principal
 from apps.core.models import Membership, Project, User
 from apps.core.states import Health, Role
 from apps.deployments import predict, services
-from apps.deployments.models import Deployment, Heal, Target
+from apps.deployments.models import Deployment, Heal, Placement, Target
 from tests import factories
 from tests.clusters.podoptions.test_podoptions import EVERYTHING
 from tests.deployments.conftest import DRIFT, SPEC
+from tests.deployments.places import reread
 
 pytestmark = pytest.mark.django_db
 HOME = "/p/demo/deployments/"
@@ -42,7 +43,7 @@ def page(developer: Principal) -> Client:
 
 
 def words(answer: Any) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", answer.content.decode()))
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", answer.content.decode().replace("<wbr>", "")))
 
 
 def observed(digits: Deployment, cluster: Cluster) -> None:
@@ -95,7 +96,7 @@ def test_the_page_tells_the_rollout_the_replicas_and_why(
     services.deploy_revision(principal=developer, deployment=digits, changes={"version": 2})
     observed(digits, cluster)
     Heal.objects.create(
-        deployment=digits, wanted=3, lowest=2, dropped_at=timezone.now(), restored_at=timezone.now(),
+        placement=digits.places[0], wanted=3, lowest=2, dropped_at=timezone.now(), restored_at=timezone.now(),
         message="3 of 3 ready again after 2.1 s.", cause="digits-r1-a ended with exit 137 SIGKILL.",
     )  # fmt: skip
     answer = page.get(PAGE)
@@ -120,7 +121,7 @@ def test_replicas_that_a_quota_refuses_are_told(page: Client, digits: Deployment
     Deployment.objects.filter(pk=digits.pk).update(observed=observed)
     now = timezone.now()
     KubeEvent.objects.create(
-        cluster=cluster, uid="quota", namespace=digits.target.namespace, involved_kind="ReplicaSet",
+        cluster=cluster, uid="quota", namespace=digits.places[0].target.namespace, involved_kind="ReplicaSet",
         involved_name="digits-r1-7d9f8c6b5", type="Warning", reason="FailedCreate", first_at=now, last_at=now,
         message='Error creating: pods "digits-r1-x" is forbidden: exceeded quota: team, requested: pods=1, '
         "used: pods=20, limited: pods=20",
@@ -152,6 +153,7 @@ def test_an_edit_by_hand_is_shown_and_put_back_when_asked(page: Client, digits: 
     assert "Edited by hand" not in words(page.get(PAGE))
     refused = words(page.post(f"{PAGE}restore", follow=True))
     assert "Nothing of digits is known to differ" in refused
+    Placement.objects.filter(deployment=digits).update(drift=DRIFT)
     Deployment.objects.filter(pk=digits.pk).update(drift=DRIFT)
     text = words(page.get(f"{PAGE}?part=summary"))
     assert "Edited by hand 2 fields differ" in text
@@ -160,8 +162,7 @@ def test_an_edit_by_hand_is_shown_and_put_back_when_asked(page: Client, digits: 
     assert "digits removed not known" in text
     assert "edited by hand" in words(page.get("/p/demo/deployments/"))
     page.post(f"{PAGE}restore")
-    digits.refresh_from_db()
-    assert digits.restore_asked
+    assert reread(digits).restore_asked
     assert "Being put back" in words(page.get(PAGE))
 
 
@@ -266,7 +267,7 @@ def test_a_new_deployment_is_offered_how_the_model_was_served_before(
     page: Client, developer: Principal, demo: Project, target: Target, model: Any
 ) -> None:
     spec = {**SPEC, "command": ["sh", "-c", "exec python serve.py"], "env": {"THREADS": "2"}}
-    services.create_deployment(principal=developer, project=demo, name="first", target=target.name, spec=spec)
+    services.create_deployment(principal=developer, project=demo, name="first", targets=[target.name], spec=spec)
     form = page.get(f"{HOME}new?model=digits&version=2").context["form"]
     assert shlex.split(form["command"].value()) == spec["command"]
     assert form["env"].value() == "THREADS=2"

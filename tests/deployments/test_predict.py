@@ -10,7 +10,7 @@ from apps.clusters.kube.client import ProxyReply
 from apps.clusters.kube.errors import Forbidden, Unreachable
 from apps.core.errors import FlotillaError, Invalid, Unavailable
 from apps.deployments import predict, selectors
-from apps.deployments.models import Deployment
+from apps.deployments.models import Deployment, Placement
 from apps.deployments.predict import BrokenOff, Candidate, ModelFailed, PredictionTimedOut, choose, encode, pauses
 
 BODY = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [1]}]}
@@ -70,7 +70,7 @@ class World:
         self.asked: list[str] = []
         self.allowed: list[float] = []
         self.slow = 0.01
-        monkeypatch.setattr(selectors, "ready_replicas", lambda of: list(self.ready))
+        monkeypatch.setattr(selectors, "ready_replicas", lambda of: [(*each, 1, "n") for each in self.ready])
         monkeypatch.setattr(predict, "_endpoint", lambda pk, revision: (8080, f"model-{revision}"))
         monkeypatch.setattr(predict, "_turns", predict._Turns())
 
@@ -92,8 +92,9 @@ class World:
 
     def run(self, replicas: int = 1, scaled_to: int | None = None) -> predict.Prediction:
         of = Deployment(pk=1, name="digits", desired_replicas=replicas, scaled_to=scaled_to)
+        of._prefetched_objects_cache = {"placements": Placement.objects.none()}  # type: ignore[attr-defined]
         client: Any = self
-        asking = predict._Asking(client, of, b"{}", namespace="n", clock=lambda: self.now, sleep=self.sleep)
+        asking = predict._Asking(lambda cluster: client, of, b"{}", clock=lambda: self.now, sleep=self.sleep)
         return asking.run()
 
 

@@ -21,10 +21,11 @@ from apps.core.work.kinds import Lane
 from apps.core.work.worker import drain, limits, run_one
 from apps.deployments import predict, selectors, services
 from apps.deployments import reconcile as shell
-from apps.deployments.models import Deployment, Heal, Rollout
+from apps.deployments.models import Deployment, Heal, Placement, Rollout
 from apps.deployments.pages.overview import attention
 from apps.deployments.reconcile import reconcile
 from tests.deployments.fleet import SPEC, Fleet, counting
+from tests.deployments.places import place_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.real_process]
 
@@ -56,14 +57,14 @@ def test_a_round_that_read_the_earlier_revision_ends_no_rollout_of_a_new_one(
     fleet.until_healthy(app)
     inner = selectors.for_reconcile
 
-    def overtaken(pk: int) -> Deployment | None:
+    def overtaken(pk: int) -> Placement | None:
         found = inner(pk)
         services.deploy_revision(principal=fleet.root, deployment=app, changes={"env": {"TAG": "new"}})
         return found
 
     with monkeypatch.context() as patched, counting(fleet.client, monkeypatch) as writes:
         patched.setattr(selectors, "for_reconcile", overtaken)
-        assert reconcile(app.pk) == Again(0.0)
+        assert reconcile(place_of(app).pk) == Again(0.0)
     rollout = Rollout.objects.get(to_revision__number=2)
     assert (rollout.state, rollout.message, writes) == ("Pending", "Waiting for the first round.", [])
     fleet.until_healthy(app)
@@ -123,7 +124,7 @@ def test_a_killed_replica_heals_and_the_time_is_told(fleet: Fleet) -> None:
     # The row still says Ready: whoever is asked, the answer comes.
     attempts = [fleet.ask(app).attempts for _ in range(2)]
     assert max(attempts) >= 1
-    fleet.until(app, lambda found: Heal.objects.filter(deployment=found).exists())
+    fleet.until(app, lambda found: Heal.objects.filter(placement__deployment=found).exists())
     fleet.until_healthy(app)
     heal = Heal.objects.get()
     assert (heal.wanted, heal.lowest) == (2, 1)
@@ -171,7 +172,7 @@ def test_a_refusal_that_is_said_once_says_nothing(fleet: Fleet, monkeypatch: pyt
         raise RefusedOnce(Forbidden(403, "Forbidden", "no role is known yet"))
 
     monkeypatch.setattr(shell, "connect", refused)
-    assert reconcile(app.pk) == Retry("RefusedOnce")
+    assert reconcile(place_of(app).pk) == Retry("RefusedOnce")
     app.refresh_from_db()
     assert app.health == Health.SUSPENDED
 
@@ -184,12 +185,12 @@ def test_an_unreachable_cluster_is_unknown_with_the_age(fleet: Fleet, monkeypatc
         raise Unreachable(0, "Timeout", "The API server did not answer in time.")
 
     monkeypatch.setattr(shell, "connect", away)
-    assert reconcile(app.pk) == Away("Timeout")
+    assert reconcile(place_of(app).pk) == Away("Timeout")
     app.refresh_from_db()
     assert (app.health, app.reason) == (Health.UNKNOWN, "Timeout")
     assert app.observed_at is not None
     assert f"{app.observed_at:%H:%M:%S} UTC" in app.message
-    assert fleet.unsettled() == [(app.pk, fleet.cluster.pk)]
+    assert fleet.unsettled() == [(place_of(app).pk, fleet.cluster.pk)]
     monkeypatch.undo()
     fleet.until(app, lambda found: found.health == Health.SUSPENDED)
     assert fleet.unsettled() == []
@@ -199,7 +200,7 @@ def test_a_spec_that_this_version_does_not_understand_is_no_fault_of_the_cluster
     app = fleet.deploy(replicas=0)
     fleet.until(app, lambda found: found.health == Health.SUSPENDED)
     Deployment.objects.filter(pk=app.pk).update(strategy={"max_surge": "plenty"})
-    assert isinstance(reconcile(app.pk), Retry), "its cluster's other work goes on"
+    assert isinstance(reconcile(place_of(app).pk), Retry), "its cluster's other work goes on"
     app.refresh_from_db()
     assert (app.health, app.reason) == (Health.DEGRADED, "Invalid")
 
@@ -208,7 +209,7 @@ def test_all_deployments_of_a_cluster_that_goes_away_say_so_and_are_looked_at_wh
     app = fleet.deploy(replicas=0)
     fleet.until(app, lambda found: found.health == Health.SUSPENDED)
     young = services.create_deployment(
-        principal=fleet.root, project=fleet.project, name="young", target="here", spec=SPEC
+        principal=fleet.root, project=fleet.project, name="young", targets=["here"], spec=SPEC
     )
     gone = Observation(failures=3, ever_seen=True, error_reason="Timeout", error_message="No answer.")
     Cluster.objects.update(last_seen_at=timezone.now() + timedelta(minutes=1))
@@ -221,7 +222,9 @@ def test_all_deployments_of_a_cluster_that_goes_away_say_so_and_are_looked_at_wh
     told = {each.title: each.at for each in attention(Scope(fleet.root, fleet.project))}
     assert told["2 deployments on local are unknown"] == app.as_of, "as long as its cluster has been silent"
     assert young.message == "local: No answer."
-    assert not run_one(Lane.FLEET, limits(Lane.FLEET))
+    while run_one(Lane.FLEET, limits(Lane.FLEET)):
+        app.refresh_from_db()
+        assert app.health == Health.UNKNOWN, "only the clock of the rollout runs, which asks no cluster"
     back = Observation(ever_seen=True, successes=3, streams={"Node": "", "Pod": ""}, nodes=1, nodes_ready=1)
     record_state(fleet.cluster.pk, 1, back)
     assert drain() >= 2
@@ -259,14 +262,14 @@ def test_dying_between_any_two_steps_changes_nothing_in_the_end(fleet: Fleet, mo
 
 def test_the_resync_finds_what_differs_from_what_was_observed_and_nothing_else(fleet: Fleet) -> None:
     app = fleet.deploy(replicas=1)
-    assert fleet.unsettled() == [(app.pk, fleet.cluster.pk)], "no round has seen it"
+    assert fleet.unsettled() == [(place_of(app).pk, fleet.cluster.pk)], "no round has seen it"
     fleet.until_healthy(app)
     fleet.look()
     assert fleet.unsettled() == []
     for differing in ({"ready": 0}, {"wanted": 3}, {"name": "app-r2"}):
         before = {name: getattr(Workload.objects.get(kind="Deployment"), name) for name in differing}
         Workload.objects.filter(kind="Deployment").update(**differing)
-        assert fleet.unsettled() == [(app.pk, fleet.cluster.pk)], differing
+        assert fleet.unsettled() == [(place_of(app).pk, fleet.cluster.pk)], differing
         Workload.objects.filter(kind="Deployment").update(**before)
     assert fleet.unsettled() == []
 
@@ -293,7 +296,7 @@ def test_the_model_token_is_made_once_kept_and_renewed(fleet: Fleet) -> None:
     # Shortly before the end it is renewed, while the old one still works for what runs.
     ApiToken.objects.filter(pk=renewed.pk).update(expires_at=timezone.now() + timedelta(days=1))
     fleet.look()
-    assert fleet.unsettled() == [(app.pk, fleet.cluster.pk)]
+    assert fleet.unsettled() == [(place_of(app).pk, fleet.cluster.pk)]
     fleet.round(app)
     assert ApiToken.objects.filter(project=fleet.project, revoked_at=None).count() == 2
     fleet.round(app)

@@ -74,7 +74,7 @@ def test_what_it_can_not_serve_needs_an_image(
     if mlmodel is not None:
         log(versions[0], mlmodel)
     asked: dict[str, Any] = {"model": "digits", "version": 1}
-    make: dict[str, Any] = {"project": target.project, "name": "digits", "target": target.name}
+    make: dict[str, Any] = {"project": target.project, "name": "digits", "targets": [target.name]}
     with pytest.raises(Invalid, match=says) as caught:
         services.create_deployment(principal=developer, spec=asked, **make)
     assert caught.value.field == "image"

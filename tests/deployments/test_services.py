@@ -17,7 +17,7 @@ from apps.core.models import AuditEntry, Membership, Project, Transition, User
 from apps.core.states import Health, Role
 from apps.deployments import selectors, services
 from apps.deployments.health import ReplicaSeen
-from apps.deployments.models import Deployment, Revision, Rollout, Target
+from apps.deployments.models import Deployment, Placement, Revision, Rollout, Target
 from apps.deployments.rollout.decisions import Decision, RolloutStatus
 from apps.deployments.rollout.rolling import RollingSpec, decide
 from apps.deployments.rollout.strategy import Strategy
@@ -26,15 +26,9 @@ from apps.deployments.services.observing import Round, record_round
 from apps.deployments.specs import ObservedRevision, RevisionSpec, parse_revision
 from apps.deployments.states import RolloutState
 from tests.deployments.conftest import SPEC
+from tests.deployments.places import arrive, place_of
 
 pytestmark = pytest.mark.django_db
-
-
-def finish(deployment: Deployment) -> None:
-    """As if the rollout had ended well."""
-    deployment.rollouts.update(state=RolloutState.HEALTHY)
-    Deployment.objects.filter(pk=deployment.pk).update(stable=deployment.current)
-    deployment.refresh_from_db()
 
 
 def test_a_new_deployment_has_a_first_revision_a_rollout_and_an_audit_row(digits: Deployment) -> None:
@@ -59,7 +53,7 @@ def test_what_is_asked_for_while_the_cluster_is_away_does_not_look_under_way(
     assert digits.message == "local: An admin disabled it. What was asked for follows when it is back."
     spec = {**SPEC, "version": 2}
     made = services.create_deployment(
-        principal=developer, project=digits.project, name="other", target="local-production", spec=spec
+        principal=developer, project=digits.project, name="other", targets=["local-production"], spec=spec
     )
     assert made.health == Health.UNKNOWN
 
@@ -129,7 +123,7 @@ def test_what_belongs_to_the_deployment_makes_no_revision(
 
 
 def test_a_strategy_outlives_revisions_and_rollbacks(digits: Deployment, developer: Principal) -> None:
-    finish(digits)
+    arrive(digits)
     services.deploy_revision(principal=developer, deployment=digits, changes={"strategy": {"max_surge": 3}})
     services.deploy_revision(principal=developer, deployment=digits, changes={"alias": "next"})
     services.deploy_revision(principal=developer, deployment=digits, changes={"strategy": {"max_unavailable": 1}})
@@ -149,7 +143,7 @@ def test_a_new_field_that_is_empty_makes_no_other_revision(digits: Deployment) -
 def test_revisions_of_before_keep_what_their_pods_are_made_of_and_their_deployment_takes_the_rest(
     digits: Deployment, developer: Principal
 ) -> None:
-    finish(digits)
+    arrive(digits)
     services.deploy_revision(principal=developer, deployment=digits, changes={"alias": "next"})
     strategy = {"max_surge": 2, "max_unavailable": 1, "progress_deadline_seconds": 60}
     wanted = {row.pk: (row.spec, row.alias, row.digest) for row in Revision.objects.all()}
@@ -170,7 +164,7 @@ def test_revisions_of_before_keep_what_their_pods_are_made_of_and_their_deployme
 
 
 def test_a_rollback_copies_the_old_revision_under_a_new_number(digits: Deployment, developer: Principal) -> None:
-    finish(digits)
+    arrive(digits)
     services.deploy_revision(principal=developer, deployment=digits, changes={"version": 2})
     back = services.rollback(principal=developer, deployment=digits, revision=1)
     assert (back.number, back.copied_from, back.spec["model"]["version"]) == (3, 1, 1)
@@ -181,11 +175,11 @@ def test_a_rollback_copies_the_old_revision_under_a_new_number(digits: Deploymen
 
 
 def test_a_rollback_without_a_number_goes_to_what_served_before(digits: Deployment, developer: Principal) -> None:
-    finish(digits)
+    arrive(digits)
     services.deploy_revision(principal=developer, deployment=digits, changes={"version": 2})
     assert services.rollback(principal=developer, deployment=digits).copied_from == 1
     digits.refresh_from_db()
-    finish(digits)
+    arrive(digits)
     assert services.rollback(principal=developer, deployment=digits).copied_from == 2
 
 
@@ -224,6 +218,7 @@ def test_a_deployment_whose_name_begins_with_a_digit_from_before_goes_on(
 
 def test_scaling_is_no_revision(digits: Deployment, developer: Principal) -> None:
     before = digits.generation
+    arrive(digits)
     services.scale(principal=developer, deployment=digits, replicas=5)
     digits.refresh_from_db()
     assert (digits.desired_replicas, digits.generation, digits.last_revision) == (5, before + 1, 1)
@@ -249,7 +244,10 @@ def test_deleting_cancels_the_rollout_and_forbids_the_rest(digits: Deployment, d
         ({"name": "digits\n"}, Invalid, "name"),
         ({"name": "2-digits"}, Invalid, "name"),
         ({"name": "d" * 41}, Invalid, "name"),
-        ({"target": "nowhere"}, Missing, "target"),
+        ({"targets": ["nowhere"]}, Missing, "target"),
+        ({"targets": []}, Invalid, "target"),
+        ({"targets": ["local-production", "local-production"]}, Invalid, "targets"),
+        ({"spec": {**SPEC, "strategy": {"waves": [{"targets": ["eu"]}]}}}, Invalid, "strategy.waves[0].targets"),
         ({"replicas": -1}, Invalid, "replicas"),
         ({"replicas": True}, Invalid, "replicas"),
         ({"spec": {**SPEC, "image": ""}}, Invalid, "command"),
@@ -281,7 +279,7 @@ def test_what_is_wrong_is_named(
     error: type[FlotillaError],
     field: str,
 ) -> None:
-    values: dict[str, Any] = {"name": "digits", "target": target.name, "replicas": 1, "spec": SPEC, **asked}
+    values: dict[str, Any] = {"name": "digits", "targets": [target.name], "replicas": 1, "spec": SPEC, **asked}
     with pytest.raises(error) as caught:
         services.create_deployment(principal=developer, project=demo, **values)
     assert caught.value.field == field
@@ -318,19 +316,20 @@ def test_a_target_in_a_foreign_namespace(root: Principal, demo: Project, cluster
 
 def test_a_used_target_stays(digits: Deployment, root: Principal) -> None:
     with pytest.raises(Conflict, match="digits"):
-        services.delete_target(principal=root, target=digits.target)
+        services.delete_target(principal=root, target=place_of(digits).target)
 
 
 def test_a_round_that_saw_an_older_wish_does_not_speak_for_the_newer(digits: Deployment, developer: Principal) -> None:
     seen = ObservedRevision(wanted=3, existing=3, ready=3)
-    stale = selectors.for_reconcile(digits.pk)
+    arrive(digits)
+    stale = selectors.for_reconcile(place_of(digits).pk)
     assert stale is not None
     now = timezone.now()
     decision = decide(RollingSpec(3, 1), RolloutStatus(RolloutState.PROGRESSING, now), {1: seen}, now)
     services.scale(principal=developer, deployment=digits, replicas=5)
-    record_round(stale, stale.under_way, Round({1: seen}, decision, [], now))
+    record_round(stale, None, Round({1: seen}, decision, [], now))
     digits.refresh_from_db()
-    assert (digits.health, digits.stable) == ("Progressing", digits.current)
+    assert (digits.health, digits.message) == ("Progressing", "Waiting for the first round.")
     assert digits.observed_generation < digits.generation
 
 
@@ -338,12 +337,12 @@ def test_since_when_a_health_holds_moves_with_the_health_and_with_nothing_else(
     digits: Deployment, cluster: Cluster, developer: Principal
 ) -> None:
     """Every write of a health, twice each with another reason or message: the first dates it anew, the second not."""
-    finish(digits)
-    Deployment.objects.update(observed_generation=digits.generation)
+    arrive(digits)
     long_ago = timezone.now() - timedelta(days=2)
 
     def round_of(reason: str) -> None:
-        row = Deployment.objects.get(pk=digits.pk)
+        row = selectors.for_reconcile(place_of(digits).pk)
+        assert row is not None
         seen = ObservedRevision(wanted=3, existing=3, ready=2)
         broken = ReplicaSeen("digits-r1-a", 1, False, Health.DEGRADED, reason, "It crashes.")
         decision = Decision({1: 3}, RolloutState.HEALTHY, "", "", 2, 0, False)
@@ -353,8 +352,8 @@ def test_since_when_a_health_holds_moves_with_the_health_and_with_nothing_else(
         Cluster.objects.filter(pk=cluster.pk).update(state="Unreachable", reason=reason, message=f"{reason}.")
         observing.follow_cluster(Cluster.objects.get(pk=cluster.pk))
 
-    def trouble(record: Callable[[Deployment, str, str], None]) -> Callable[[str], None]:
-        return lambda reason: record(Deployment.objects.get(pk=digits.pk), reason, f"{reason}!")
+    def trouble(record: Callable[[Placement, str, str], None]) -> Callable[[str], None]:
+        return lambda reason: record(place_of(digits), reason, f"{reason}!")
 
     def scale(reason: str) -> None:
         Cluster.objects.update(state="Healthy")
@@ -377,6 +376,7 @@ def test_since_when_a_health_holds_moves_with_the_health_and_with_nothing_else(
     for health, write in steps:
         for reason, dates_anew in (("Error", True), ("CrashLoopBackOff", False)):
             Deployment.objects.update(health_since=long_ago)
+            Placement.objects.update(health_since=long_ago)
             write(reason)
             digits.refresh_from_db()
             assert digits.health == health, write

@@ -8,10 +8,11 @@ from rest_framework import serializers
 from apps.clusters.api.podoptions import PodOptionsSerializer
 from apps.clusters.models import Pod
 from apps.core.api.serializers import Strict
-from apps.deployments import selectors
-from apps.deployments.drift import EDITED, Kind, sentence
-from apps.deployments.models import Deployment, Heal, Revision, Rollout, Target
-from apps.deployments.rollout.strategy import parse_strategy
+from apps.deployments import drift, selectors
+from apps.deployments.models import Deployment, Heal, Placement, Revision, Rollout, Stage, Target
+from apps.deployments.rollout.strategy import Do, Kind, OnFailure, parse_strategy
+
+OF_ONE = "Of the only placement; null where there are several."
 
 
 class TargetSerializer(serializers.ModelSerializer[Target]):
@@ -52,8 +53,20 @@ class ProbesSerializer(Strict):
 
 
 class StrategySerializer(Strict):
-    """The rolling strategy, in replicas. It belongs to the deployment: changing it restarts nothing."""
+    """How it rolls. It belongs to the deployment: changing it restarts nothing."""
 
+    kind = serializers.ChoiceField(choices=[kind.value for kind in Kind], required=False)
+    steps = serializers.ListField(
+        child=serializers.DictField(),
+        required=False,
+        help_text='Of a canary: {"set_weight": 20}, {"pause": {"seconds": 60}}, {"pause": {}} until somebody promotes.',
+    )
+    waves = serializers.ListField(
+        child=serializers.DictField(),
+        required=False,
+        help_text='Targets that go together, in order: {"targets": ["staging"], "soak_seconds": 60}.',
+    )
+    on_failure = serializers.ChoiceField(choices=[word.value for word in OnFailure], required=False)
     max_surge = serializers.IntegerField(required=False)
     max_unavailable = serializers.IntegerField(required=False)
     progress_deadline_seconds = serializers.IntegerField(required=False)
@@ -82,8 +95,17 @@ class NewDeploymentSerializer(NewRevisionSerializer):
 
     project = serializers.CharField(required=False)
     name = serializers.CharField()
-    target = serializers.CharField()
-    replicas = serializers.IntegerField(default=1)
+    target = serializers.CharField(required=False, help_text="Where it goes, when that is one target.")
+    targets = serializers.ListField(
+        child=serializers.CharField(), required=False, help_text="Where it goes, when these are several."
+    )
+    replicas = serializers.IntegerField(default=1, help_text="On each target.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """One way of naming targets, and the longer one of them from here on."""
+        if ("target" in attrs) == ("targets" in attrs):
+            raise serializers.ValidationError({"target": "Name a target, or several as targets."})
+        return attrs | {"targets": attrs.get("targets") or [attrs["target"]]}
 
 
 class RollbackSerializer(Strict):
@@ -96,6 +118,13 @@ class ScaleSerializer(Strict):
     """How many replicas are wanted."""
 
     replicas = serializers.IntegerField()
+    target = serializers.CharField(required=False, help_text="On this target alone; without it, on each.")
+
+
+class PromoteSerializer(Strict):
+    """How far a rollout shall go on."""
+
+    full = serializers.BooleanField(default=False, help_text="Past all waiting, to the end.")
 
 
 class PredictSerializer(serializers.Serializer[Any]):
@@ -130,28 +159,57 @@ class RevisionSerializer(serializers.ModelSerializer[Revision]):
         fields = ("number", "spec", "digest", "alias", "run_id", "copied_from", "created_by", "created_at")
 
 
-class RolloutSerializer(serializers.ModelSerializer[Rollout]):
-    """A rollout."""
+class StageSerializer(serializers.ModelSerializer[Stage]):
+    """A rollout on one target: the share wanted and had there, in percent, and whether it moves on."""
 
+    target = serializers.CharField(source="placement.target.name")
+
+    class Meta:
+        model = Stage
+        fields = (
+            "target", "wave", "weight", "actual", "state", "reason", "message", "trouble", "new_ready", "old_left",
+            "since", "progressed_at",
+        )  # fmt: skip
+
+
+class PlanStepSerializer(serializers.Serializer[Any]):
+    """A step of a rollout's plan."""
+
+    do = serializers.ChoiceField(choices=[do.value for do in Do])
+    wave = serializers.IntegerField()
+    targets = serializers.ListField(child=serializers.CharField())
+    weight = serializers.IntegerField(required=False, help_text="In percent.")
+    seconds = serializers.IntegerField(required=False)
+    analysis = serializers.DictField(required=False)
+
+
+class RolloutSerializer(serializers.ModelSerializer[Rollout]):
+    """A rollout: its plan, where it stands, and a stage for each target."""
+
+    plan = PlanStepSerializer(many=True)
+    stages = StageSerializer(many=True)
     from_revision = serializers.IntegerField(source="from_revision.number", default=None, allow_null=True)
     to_revision = serializers.IntegerField(source="to_revision.number")
 
     class Meta:
         model = Rollout
         fields = (
-            "id", "from_revision", "to_revision", "state", "reason", "message", "new_ready", "old_left",
-            "created_by", "started_at", "progressed_at", "ended_at",
+            "id", "from_revision", "to_revision", "state", "reason", "message", "plan", "step", "step_since",
+            "on_failure", "paused", "stages", "created_by", "started_at", "ended_at",
         )  # fmt: skip
 
 
 class HealSerializer(serializers.ModelSerializer[Heal]):
     """A loss of replicas that nobody asked for, and how long it took until all were ready again."""
 
+    target = serializers.CharField(source="placement.target.name")
     seconds = serializers.FloatField(allow_null=True)
 
     class Meta:
         model = Heal
-        fields = ("id", "wanted", "lowest", "replica", "cause", "message", "dropped_at", "restored_at", "seconds")
+        fields = (
+            "id", "target", "wanted", "lowest", "replica", "cause", "message", "dropped_at", "restored_at", "seconds",
+        )  # fmt: skip
 
 
 class ObservedSerializer(serializers.Serializer[Any]):
@@ -174,9 +232,10 @@ class ModelRefSerializer(serializers.Serializer[Any]):
 class DifferenceSerializer(serializers.Serializer[Any]):
     """A field on the cluster that is not as it was applied."""
 
+    target = serializers.CharField()
     object = serializers.CharField(help_text="Kind and name.")
     field = serializers.CharField(help_text="Such as spec.template.spec.containers[server].image.")
-    kind = serializers.ChoiceField(choices=[kind.value for kind in Kind])
+    kind = serializers.ChoiceField(choices=[kind.value for kind in drift.Kind])
     applied = serializers.CharField(help_text="What was applied; empty where it must not be shown.")
     found = serializers.CharField(help_text="What is there; empty where it must not be shown.")
     manager = serializers.CharField(help_text="Who holds the field now, where that is known.")
@@ -192,15 +251,39 @@ class DriftSerializer(serializers.Serializer[Any]):
     differences = DifferenceSerializer(many=True)
 
 
-class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
-    """A deployment: what is wanted and what was observed."""
+class PlacementSerializer(serializers.ModelSerializer[Placement]):
+    """A deployment on one target."""
 
-    project = serializers.CharField(source="project.name")
     target = serializers.CharField(source="target.name")
     cluster = serializers.CharField(source="target.cluster.name")
     namespace = serializers.CharField(source="target.namespace")
     environment = serializers.CharField(source="target.environment")
     replicas = serializers.IntegerField(source="desired_replicas", help_text="How many were asked for.")
+    revision = serializers.IntegerField(source="stable.number", default=None, allow_null=True)
+    coming_revision = serializers.IntegerField(source="coming.number", default=None, allow_null=True)
+    observed = ObservedSerializer(many=True)
+
+    class Meta:
+        model = Placement
+        fields = (
+            "target", "cluster", "namespace", "environment", "state", "health", "health_since", "reason", "message",
+            "replicas", "scaled_to", "scaled_by", "ready_replicas", "revision", "coming_revision", "weight",
+            "generation", "observed_generation", "observed", "observed_at",
+        )  # fmt: skip
+
+
+class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
+    """A deployment: what is wanted and what was observed."""
+
+    project = serializers.CharField(source="project.name")
+    placements = PlacementSerializer(source="places", many=True)
+    target = serializers.CharField(source="only.target.name", default=None, allow_null=True, help_text=OF_ONE)
+    cluster = serializers.CharField(source="only.target.cluster.name", default=None, allow_null=True, help_text=OF_ONE)
+    namespace = serializers.CharField(source="only.target.namespace", default=None, allow_null=True, help_text=OF_ONE)
+    environment = serializers.CharField(
+        source="only.target.environment", default=None, allow_null=True, help_text=OF_ONE
+    )
+    replicas = serializers.IntegerField(source="desired_replicas", help_text="How many were asked for, on all targets.")
     revision = serializers.IntegerField(source="current.number", default=None, allow_null=True)
     stable_revision = serializers.IntegerField(source="stable.number", default=None, allow_null=True)
     model = serializers.SerializerMethodField()
@@ -213,7 +296,7 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
     class Meta:
         model = Deployment
         fields = (
-            "id", "name", "project", "target", "cluster", "namespace", "environment", "state", "health",
+            "id", "name", "project", "target", "cluster", "namespace", "environment", "state", "placements", "health",
             "health_since", "reason", "message", "replicas", "scaled_to", "scaled_by", "ready_replicas", "revision",
             "stable_revision", "model", "image", "strategy", "generation", "observed_generation", "observed",
             "observed_at", "rollout", "created_by", "created_at", "updated_at", "drift",
@@ -231,8 +314,8 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
         if not deployment.drift:
             return None
         return {
-            "reason": EDITED,
-            "message": sentence(deployment.drift),
+            "reason": drift.EDITED,
+            "message": drift.sentence(deployment.drift),
             "restoring": deployment.restore_asked,
             "differences": deployment.drift,
         }

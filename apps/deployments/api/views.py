@@ -19,12 +19,12 @@ from apps.deployments.models import Deployment, Target
 
 PROJECT = OpenApiParameter("project", OpenApiTypes.STR, description="Where the name is not unique.")
 DRY_RUN = OpenApiParameter("dry_run", OpenApiTypes.BOOL, description="Answer with the manifests; change nothing.")
-CURRENT = ("name", "target", "replicas", "project")
+CURRENT = ("name", "target", "targets", "replicas", "project")
 FILTERS = {
     "health": "health",
-    "target": "target__name",
-    "cluster": "target__cluster__name",
-    "environment": "target__environment",
+    "target": "placements__target__name",
+    "cluster": "placements__target__cluster__name",
+    "environment": "placements__target__environment",
     "model": "current__model_version__model__name",
 }
 FILTER_PARAMETERS = [OpenApiParameter(name, OpenApiTypes.STR) for name in FILTERS]
@@ -99,7 +99,7 @@ class DeploymentViewSet(ServiceViewSet):
     def list(self, request: Request) -> Response:
         """List the deployments of the visible projects."""
         asked = {FILTERS[name]: value for name, value in request.query_params.items() if name in FILTERS}
-        page = self.paginate_queryset(selectors.deployments(**self.project_filter(), **asked))
+        page = self.paginate_queryset(selectors.detailed(**self.project_filter(), **asked))
         return self.get_paginated_response(forms.DeploymentSerializer(page, many=True).data)
 
     def retrieve(self, request: Request, name: str) -> Response:
@@ -115,7 +115,7 @@ class DeploymentViewSet(ServiceViewSet):
             "principal": self.principal,
             "project": self.project(Role.DEVELOPER),
             "name": values["name"],
-            "target": values["target"],
+            "targets": values["targets"],
             "replicas": values["replicas"],
             "spec": {key: value for key, value in values.items() if key not in CURRENT},
         }
@@ -211,6 +211,38 @@ class DeploymentViewSet(ServiceViewSet):
         revision = services.restart(**self._edit(name))
         return Response(forms.RevisionSerializer(revision).data, status=201)
 
+    @extend_schema(operation_id="pauseRollout", parameters=[PROJECT], request=None, responses=forms.RolloutSerializer)
+    @action(detail=True, methods=["post"])
+    def pause(self, request: Request, name: str) -> Response:
+        """Let the rollout stay as it is until somebody resumes, promotes or aborts it."""
+        return Response(forms.RolloutSerializer(services.pause(**self._edit(name))).data)
+
+    @extend_schema(operation_id="resumeRollout", parameters=[PROJECT], request=None, responses=forms.RolloutSerializer)
+    @action(detail=True, methods=["post"])
+    def resume(self, request: Request, name: str) -> Response:
+        """Let a paused rollout go on where it is."""
+        return Response(forms.RolloutSerializer(services.resume(**self._edit(name))).data)
+
+    @extend_schema(
+        operation_id="promoteRollout",
+        parameters=[PROJECT],
+        request=forms.PromoteSerializer,
+        responses=forms.RolloutSerializer,
+    )
+    @action(detail=True, methods=["post"])
+    def promote(self, request: Request, name: str) -> Response:
+        """Go on past what the rollout waits for now; with `full`, past all waiting, to the end."""
+        body = forms.PromoteSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        rollout = services.promote(**self._edit(name), **body.validated_data)
+        return Response(forms.RolloutSerializer(rollout).data)
+
+    @extend_schema(operation_id="abortRollout", parameters=[PROJECT], request=None, responses=forms.RolloutSerializer)
+    @action(detail=True, methods=["post"])
+    def abort(self, request: Request, name: str) -> Response:
+        """Take the new revision back from every target: what served before serves again."""
+        return Response(forms.RolloutSerializer(services.abort(**self._edit(name))).data)
+
     @extend_schema(
         operation_id="restoreDeployment", parameters=[PROJECT], request=None, responses=forms.DeploymentSerializer
     )
@@ -250,7 +282,7 @@ class DeploymentViewSet(ServiceViewSet):
     def _shown(self, deployment: Deployment, status: int = 200) -> Response:
         """The deployment as it is after a write."""
         project = project_or_404(self.principal, deployment.project.name)
-        fresh = selectors.deployments(pk=deployment.pk, project=project).first()
+        fresh = selectors.detailed(pk=deployment.pk, project=project).first()
         if fresh is None:
             raise Missing(f"{deployment.name} is gone.")
         return _answer(fresh, status)

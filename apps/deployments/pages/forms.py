@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import yaml
 from django import forms
 
 from apps.clusters import podoptions
@@ -11,7 +12,8 @@ from apps.core.models import Project
 from apps.core.pages.formfields import amount, gpus
 from apps.core.pages.formtext import pairs, words
 from apps.deployments import selectors
-from apps.deployments.models import Revision
+from apps.deployments.models import Deployment, Revision
+from apps.deployments.rollout.strategy import parse_strategy
 from apps.deployments.services import server
 from apps.deployments.specs import MAX_REPLICAS
 
@@ -29,9 +31,13 @@ class DeployForm(PodOptionsForm):
     advanced_about = "another image, nodes, volumes, image pulls"
 
     name = forms.CharField(max_length=40, help_text="It names the Service, too: small letters, digits, '-'.")
-    target = forms.ChoiceField(help_text="Cluster, namespace and environment.")
+    target = forms.MultipleChoiceField(
+        label="Targets",
+        widget=forms.CheckboxSelectMultiple,
+        help_text="Cluster, namespace and environment; with several it is placed on each.",
+    )
     model = forms.ChoiceField(label="Model version", required=False, help_text="What the replicas fetch and serve.")
-    replicas = forms.IntegerField(min_value=0, max_value=MAX_REPLICAS, initial=2)
+    replicas = forms.IntegerField(min_value=0, max_value=MAX_REPLICAS, initial=2, help_text="On each target.")
     image = _image()
     command = forms.CharField(
         max_length=2000,
@@ -73,7 +79,7 @@ class DeployForm(PodOptionsForm):
         spec |= {"resources": resources, **self.options()}
         if model:
             spec |= {"model": model, "version": int(version)}
-        return {"name": values["name"], "target": values["target"], "replicas": values["replicas"], "spec": spec}
+        return {"name": values["name"], "targets": values["target"], "replicas": values["replicas"], "spec": spec}
 
 
 class ReviseForm(PodOptionsForm):
@@ -124,6 +130,44 @@ class ScaleForm(forms.Form):
     """The number of replicas."""
 
     replicas = forms.IntegerField(min_value=0, max_value=MAX_REPLICAS)
+    target = forms.ChoiceField(label="On", required=False)
+
+    def __init__(self, *args: Any, deployment: Deployment, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        names = [place.target.name for place in deployment.places]
+        if len(names) == 1:
+            del self.fields["target"]
+        else:
+            self.fields["target"].choices = [("", "Each target"), *((name, name) for name in names)]  # type: ignore[attr-defined]
+
+
+class StrategyForm(forms.Form):
+    """How a deployment rolls, as YAML: the words of the REST API."""
+
+    strategy = forms.CharField(
+        max_length=20_000,
+        widget=forms.Textarea(attrs={"rows": 18, "class": "mono", "spellcheck": "false"}),
+        help_text="It holds from the next rollout on, and restarts nothing.",
+    )
+
+    def __init__(self, data: Any = None, *, deployment: Deployment, **kwargs: Any) -> None:
+        super().__init__(data, initial={"strategy": as_yaml(deployment.strategy)}, **kwargs)
+
+    def clean_strategy(self) -> dict[str, Any]:
+        """What it says, as an object."""
+        try:
+            said = yaml.safe_load(self.cleaned_data["strategy"])
+        except (yaml.YAMLError, RecursionError, ValueError) as error:
+            raise forms.ValidationError(f"This is not YAML: {error}") from error
+        if not isinstance(said, dict):
+            raise forms.ValidationError('Begin with "kind: rolling", "kind: canary" or "kind: recreate".')
+        return said
+
+
+def as_yaml(strategy: dict[str, Any]) -> str:
+    """The strategy with its defaults, for the form."""
+    parsed = parse_strategy(strategy)
+    return str(yaml.safe_dump({"kind": parsed.kind.value, **parsed.to_json()}, sort_keys=False))
 
 
 class TargetForm(forms.Form):

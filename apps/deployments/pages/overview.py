@@ -84,8 +84,7 @@ def _unknown(scope: Scope) -> list[Attention]:
     """Deployments that can't be asked, a line for each cluster and reason, from which these follow."""
     lines = []
     for apart in selectors.unknown_by_cluster(scope.project, named=NAMED):
-        first, count = apart.first, apart.count
-        cluster = first.target.cluster
+        first, cluster, count = apart.first, apart.cluster, apart.count
         urls = [nav.link("deployments:detail", scope.project.name, name) for name in apart.names]
         members = tuple(map(Member, apart.names, urls))
         title = f"{count} deployments on {cluster.name} are unknown" if count > 1 else f"{first.name} is unknown"
@@ -192,7 +191,8 @@ def serving(scope: Scope) -> list[ServingRow]:
             row.wanted_replicas,
             [
                 {**square, "url": _url(row)}
-                for square in squares.get((row.target.cluster_id, row.target.namespace, row.name), [])
+                for place in row.places
+                for square in squares.get((place.target.cluster_id, place.target.namespace, row.name), [])
             ],
             _url(row),
         )
@@ -203,7 +203,13 @@ def serving(scope: Scope) -> list[ServingRow]:
 def _sub(row: Deployment) -> str:
     model = row.current.spec.get("model") if row.current else None
     model_text = f"{model['name']} version {model['version']}" if model else ""
-    return " · ".join(part for part in (model_text, f"{row.target.name}") if part)
+    return " · ".join(part for part in (model_text, targets_text(row)) if part)
+
+
+def targets_text(row: Deployment) -> str:
+    """ "eu-production", or "3 targets"."""
+    places = row.places
+    return places[0].target.name if len(places) == 1 else f"{len(places)} targets"
 
 
 def _square(pod: Pod) -> dict[str, Any]:
@@ -223,11 +229,10 @@ def count(principal: Principal, project: Project | None) -> nav.Count | None:
 
 def find(principal: Principal, query: str, limit: int) -> list[search.Hit]:
     """Deployments by name."""
-    rows = Deployment.objects.filter(name__icontains=query, project__in=visible_projects(principal)).select_related(
-        "project", "target"
-    )
+    rows = Deployment.objects.filter(name__icontains=query, project__in=visible_projects(principal))
+    rows = rows.select_related("project").prefetch_related("placements__target")
     return [
-        search.Hit(row.name, f"{row.health} · {row.target.name} in {row.project.name}", _url(row), "deployment")
+        search.Hit(row.name, f"{row.health} · {targets_text(row)} in {row.project.name}", _url(row), "deployment")
         for row in rows.order_by("name")[:limit]
     ]
 

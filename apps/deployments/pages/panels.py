@@ -1,28 +1,36 @@
 """What the deployment's page shows, computed only when a part of the page asks for it."""
 
 import functools
-from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
 
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
-from apps.clusters.models import KubeEvent, Pod
+from apps.clusters.models import Pod
 from apps.clusters.observed.values import moment
 from apps.clusters.podoptions import words
 from apps.clusters.selectors.explain import explain_absent, explain_pods
 from apps.clusters.selectors.visibility import visibility_of
 from apps.clusters.why import Why, together
-from apps.clusters.why.probes import is_startup
 from apps.core.access import Principal, may
 from apps.core.text.wording import look_of
 from apps.deployments import selectors
-from apps.deployments.health import ReplicaSeen
-from apps.deployments.models import Deployment, Heal, Revision, Rollout
+from apps.deployments.models import Deployment, Heal, Revision, Rollout, Stage
 from apps.deployments.pages.rolling import Bar, Step, bars_of, steps_of
+from apps.deployments.pages.rows import (
+    DriftRow,
+    EventRow,
+    PlaceRow,
+    ReplicaRow,
+    RevisionRow,
+    event_rows,
+    is_model_deleted,
+    model_text,
+    who,
+)
+from apps.deployments.pages.stepper import current_step, is_plain, steps_of_plan
 from apps.deployments.predict.examples import UNKNOWN, pretty
+from apps.deployments.rollout.strategy import Do, parse_strategy
 from apps.deployments.services.server import is_own
 from apps.deployments.states import RevisionState, RolloutState
 
@@ -30,116 +38,6 @@ SHOWN_REPLICAS = 300
 SHOWN_REVISIONS = 20
 SHOWN_HEALS = 5
 SHOWN_WHYS = 10
-
-
-@dataclass(frozen=True)
-class RevisionRow:
-    """One line of the table of revisions."""
-
-    revision: Revision
-    state: str
-    wanted: int
-    ready: int
-    existing: int
-
-    @property
-    def model(self) -> str:
-        """The model version with the alias under which it was asked for."""
-        return model_text(self.revision.spec, self.revision.alias)
-
-    @property
-    def model_deleted(self) -> bool:
-        """Whether the model version that it serves was deleted."""
-        return is_model_deleted(self.revision)
-
-    @property
-    def metric(self) -> Any:
-        """The first figure of the run that made the model, by name; None where there is none."""
-        version = self.revision.model_version
-        return next(iter(version.run.latest_metrics.all()), None) if version and version.run else None
-
-    @property
-    def by(self) -> str:
-        """The author of the revision."""
-        return who(self.revision.created_by)
-
-
-@dataclass(frozen=True)
-class ReplicaRow:
-    """One replica: its pod, and what is said of it."""
-
-    pod: Pod
-    seen: ReplicaSeen
-    url: str
-    young: bool
-
-    @property
-    def name(self) -> str:
-        """The pod's name."""
-        return self.pod.name
-
-    @property
-    def state(self) -> str:
-        """The word that the square shows: the reason where it is not well, for that tells more."""
-        return "Ready" if self.pod.ready else (self.pod.reason or self.pod.health)
-
-    @property
-    def detail(self) -> str:
-        """Revision, node and the last restart."""
-        parts = [f"revision {self.pod.revision}", self.pod.node_name, self.seen.restarted]
-        return ", ".join(part for part in parts if part)
-
-
-class DriftRow(NamedTuple):
-    """One field that is not as it was applied, and who holds it since when, as far as that is known."""
-
-    object: str
-    field: str
-    kind: str
-    applied: str
-    found: str
-    manager: str
-    when: datetime | None
-
-
-class EventRow(NamedTuple):
-    """An event with the state word that gives it its look."""
-
-    event: KubeEvent
-    state: str
-
-
-def who(label: str) -> str:
-    """A caller's label without the token that they used."""
-    return label.partition(" (token")[0]
-
-
-def event_rows(events: Iterable[KubeEvent], pods: Iterable[Pod]) -> list[EventRow]:
-    """Events with their look: warnings stand out, but for probes that fail while a program is being started."""
-    started = {pod.name: pod.started_at for pod in pods}
-    return [
-        EventRow(
-            event,
-            "Warning"
-            if event.type == "Warning"
-            and not is_startup(event.message, event.last_at, started.get(event.involved_name))
-            else "Idle",
-        )
-        for event in events
-    ]
-
-
-def model_text(spec: dict[str, Any], alias: str) -> str:
-    """`digits:4 @champion`, with the alias that it was asked for by, or a dash where no registered model is served."""
-    model = spec.get("model")
-    if not model:
-        return "–"
-    return f"{model['name']}:{model['version']}" + (f" @{alias}" if alias else "")
-
-
-def is_model_deleted(revision: Revision) -> bool:
-    """Whether it serves a model version that was deleted since."""
-    return bool(revision.spec.get("model")) and revision.model_version_id is None
 
 
 class Board:
@@ -194,9 +92,10 @@ class Board:
     def _refused(self) -> list[Why]:
         """Revisions that have fewer pods than they want because these are refused: by a quota, say."""
         short = [entry["revision"] for entry in self.deployment.observed if entry["existing"] < entry["wanted"]]
-        target = self.deployment.target
         places = {
-            (target.cluster_id, target.namespace, f"{self.deployment.name}-r{number}"): number for number in short
+            (place.target.cluster_id, place.target.namespace, f"{self.deployment.name}-r{number}"): number
+            for place in self.deployment.places
+            for number in short
         }
         by_place = explain_absent(places, "ReplicaSet", prefix=True, waiting_for="a replica")
         return [why.named(f"Revision {places[place]} lacks replicas") for place, why in by_place.items()]
@@ -206,12 +105,67 @@ class Board:
         """The rollout under way, or else the last one."""
         return self.deployment.under_way or selectors.rollouts_of(self.deployment).first()
 
+    @functools.cached_property
+    def stages(self) -> list[Stage]:
+        """Where the shown rollout stands on each target, in the order of the waves."""
+        return list(self.rollout.stages.select_related("placement__target__cluster")) if self.rollout else []
+
+    @property
+    def places(self) -> list[PlaceRow]:
+        """The placements, with their part in the rollout that is under way."""
+        stages = {stage.placement_id: stage for stage in self.stages} if self.deployment.under_way else {}
+        return [PlaceRow(place, stages.get(place.pk)) for place in self.deployment.places]
+
+    @property
+    def where(self) -> str:
+        """ "gke-eu", or "3 clusters"."""
+        clusters = {place.target.cluster.name for place in self.deployment.places}
+        return next(iter(clusters)) if len(clusters) == 1 else f"{len(clusters)} clusters"
+
+    @property
+    def kind(self) -> str:
+        """How the deployment rolls, in a word."""
+        return parse_strategy(self.deployment.strategy).kind.value
+
+    @property
+    def strategy(self) -> str:
+        """How the deployment rolls, in a line: "canary, 4 steps, 2 waves"."""
+        strategy = parse_strategy(self.deployment.strategy)
+        parts = [strategy.kind.value]
+        parts += [f"{len(strategy.steps)} steps"] if strategy.steps else []
+        parts += [f"{len(strategy.waves)} waves"] if len(strategy.waves) > 1 else []
+        return ", ".join(parts)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the rollout is nothing but replicas replaced on one target."""
+        return self.rollout is not None and is_plain(self.rollout)
+
+    @property
+    def waits(self) -> bool:
+        """Whether the rollout is at a step that only lets time pass."""
+        step = current_step(self.rollout) if self.rollout else None
+        return step is not None and step.do in (Do.PAUSE, Do.SOAK)
+
+    @property
+    def taken_back(self) -> bool:
+        """Whether the last rollout took itself back, or somebody did."""
+        return self.rollout is not None and self.rollout.state in (RolloutState.FAILED, RolloutState.ABORTED)
+
+    @property
+    def steers(self) -> bool:
+        """Whether a rollout is under way that can be told anything."""
+        rollout = self.deployment.under_way
+        return rollout is not None and rollout.state != RolloutState.ROLLING_BACK and self.deployment.state == "Active"
+
     @property
     def steps(self) -> list[Step]:
-        """The steps of the rollout that is under way."""
-        rollout = self.deployment.under_way
+        """The steps of the rollout that is under way, or of the one that was taken back."""
+        rollout = self.rollout if self.taken_back else self.deployment.under_way
         if rollout is None:
             return []
+        if not is_plain(rollout) or self.taken_back:
+            return steps_of_plan(rollout, self.stages, self.now)
         new = self._entry(rollout.to_revision.number)
         return steps_of(
             rollout,

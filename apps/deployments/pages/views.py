@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -17,7 +18,7 @@ from apps.clusters.pages.optionfields import initial_of
 from apps.clusters.selectors.explain import explain_pod
 from apps.clusters.selectors.visibility import visibility_of
 from apps.core.access import may
-from apps.core.errors import FlotillaError
+from apps.core.errors import FlotillaError, Missing
 from apps.core.models import Project
 from apps.core.pages import nav
 from apps.core.pages.base import PageRequest, page, render_page, shown_at
@@ -25,9 +26,10 @@ from apps.core.pages.formtext import put_error
 from apps.core.states import Health, Role
 from apps.core.text.names import service_name_from
 from apps.deployments import predict, selectors, services
-from apps.deployments.models import Deployment
+from apps.deployments.models import Deployment, Rollout
 from apps.deployments.pages import panels
-from apps.deployments.pages.forms import DeployForm, ReviseForm, ScaleForm, TargetForm
+from apps.deployments.pages.forms import DeployForm, ReviseForm, ScaleForm, StrategyForm, TargetForm
+from apps.deployments.pages.rows import event_rows, model_text
 from apps.deployments.predict import examples
 from apps.deployments.services.server import is_own
 
@@ -50,7 +52,7 @@ def listing(request: PageRequest, project: Project) -> HttpResponse:
     context = {
         "project": project,
         "page_obj": shown,
-        "deployments": [(row, panels.model_text(row.current.spec, row.alias) if row.current else "–") for row in shown],
+        "deployments": [(row, model_text(row.current.spec, row.alias) if row.current else "–") for row in shown],
         "totals": selectors.totals(project),
         "filtered": bool(name_part or health),
         "healths": [word.value for word in Health],
@@ -126,13 +128,63 @@ def rollback(request: PageRequest, project: Project, name: str, revision: int) -
 def scale(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """Change the number of replicas."""
     deployment = _deployment(request, project, name, Role.DEVELOPER)
-    form = ScaleForm(request.POST, auto_id="scale_%s")
+    form = ScaleForm(request.POST, deployment=deployment, auto_id="scale_%s")
     if form.is_valid():
         services.scale(principal=request.principal, deployment=deployment, **form.cleaned_data)
         messages.success(request, f"{name} is scaled to {form.cleaned_data['replicas']}.")
         return redirect("deployments:detail", project=project.name, name=name)
     shown_at(request, reverse("deployments:detail", args=[project.name, name]))
     return render(request, "deployments/detail.html", _context(request, deployment, form), status=400)
+
+
+A_CANARY = """kind: canary
+steps:
+  - set_weight: 20
+  - pause: {seconds: 300}
+  - set_weight: 50
+  - pause: {}        # until somebody promotes
+waves:
+  - targets: [staging]
+    soak_seconds: 600
+  - targets: [eu, us]
+on_failure: rollback"""
+STEERING: dict[str, tuple[Callable[..., Rollout], dict[str, Any], str]] = {
+    "pause": (services.pause, {}, "The rollout is paused."),
+    "resume": (services.resume, {}, "The rollout goes on."),
+    "promote": (services.promote, {}, "The rollout goes on past this step."),
+    "promote-fully": (services.promote, {"full": True}, "The rollout goes on to its end without waiting."),
+    "abort": (services.abort, {}, "The new revision is being taken back."),
+}
+
+
+@page
+@require_POST
+def steer(request: PageRequest, project: Project, name: str, word: str) -> HttpResponse:
+    """Tell the rollout that is under way to wait, to go on, or to take itself back."""
+    deployment = _deployment(request, project, name, Role.DEVELOPER)
+    if word not in STEERING:
+        raise Missing(f"A rollout can't be told to {word}.")
+    tell, how, said = STEERING[word]
+    tell(principal=request.principal, deployment=deployment, **how)
+    messages.success(request, said)
+    return redirect("deployments:detail", project=project.name, name=name)
+
+
+@page(at_least=Role.DEVELOPER)
+def strategy(request: PageRequest, project: Project, name: str) -> HttpResponse:
+    """How the deployment rolls, from the next rollout on."""
+    deployment = _deployment(request, project, name, Role.DEVELOPER)
+    form = StrategyForm(request.POST if request.method == "POST" else None, deployment=deployment)
+    if form.is_valid():
+        try:
+            services.set_strategy(principal=request.principal, deployment=deployment, **form.cleaned_data)
+        except FlotillaError as error:
+            put_error(form, error)
+        else:
+            messages.success(request, f"{name} rolls so from the next rollout on.")
+            return redirect("deployments:detail", project=project.name, name=name)
+    context = {"project": project, "deployment": deployment, "form": form, "example": A_CANARY}
+    return render(request, "deployments/strategy.html", context, status=400 if form.errors else 200)
 
 
 @page
@@ -213,7 +265,7 @@ def replica(request: PageRequest, project: Project, name: str, pod: str) -> Http
         "pod": observed,
         "seen": selectors.seen_of(observed),
         "pod_url": nav.link("clusters:pod", observed.cluster.name, observed.namespace, observed.name),
-        "events": panels.event_rows(selectors.events_of_pod(observed), [observed]),
+        "events": event_rows(selectors.events_of_pod(observed), [observed]),
     }
     if request.GET.get("part", "") in {"", "why"}:
         context["why"] = explain_pod(observed, sight=visibility_of(request.principal))
@@ -282,9 +334,8 @@ def _context(request: PageRequest, deployment: Deployment, scale_form: ScaleForm
         context["revise_form"] = ReviseForm(
             project=deployment.project, revision=deployment.current, auto_id="revise_%s"
         )
-        context["scale_form"] = scale_form or ScaleForm(
-            initial={"replicas": deployment.desired_replicas}, auto_id="scale_%s"
-        )
+        initial = {"replicas": deployment.places[0].desired_replicas if deployment.places else 0}
+        context["scale_form"] = scale_form or ScaleForm(initial=initial, deployment=deployment, auto_id="scale_%s")
     return context
 
 

@@ -20,7 +20,7 @@ from apps.clusters.kube import slots
 from apps.clusters.kube.answers import encode as as_json
 from apps.clusters.kube.client import KubeClient, ProxyReply
 from apps.clusters.kube.errors import KubeError, Unreachable
-from apps.clusters.services import connect
+from apps.clusters.services import connect, is_away
 from apps.core.access import Principal, require_role
 from apps.core.database import connections
 from apps.core.errors import Conflict, FlotillaError, Invalid, Unavailable
@@ -67,6 +67,8 @@ class Candidate:
 
     name: str
     revision: int
+    cluster: int = 0
+    namespace: str = ""
 
 
 @dataclass(frozen=True)
@@ -127,9 +129,7 @@ def predict(*, principal: Principal, deployment: Deployment, body: Any) -> Predi
     if not deployment.wanted_replicas and not selectors.ready_replicas(deployment):
         # From rows alone: the first connection of a process takes a second or two.
         raise _scaled_to_zero(deployment)
-    cluster = deployment.target.cluster
-    with slots.prediction(cluster.pk):
-        return _Asking(connect(cluster), deployment, payload, namespace=deployment.target.namespace).run()
+    return _Asking(_Clients(deployment), deployment, payload).run()
 
 
 def describe(*, principal: Principal, deployment: Deployment) -> dict[str, Any]:
@@ -141,12 +141,12 @@ def describe(*, principal: Principal, deployment: Deployment) -> dict[str, Any]:
     ready = selectors.ready_replicas(deployment)
     if not ready:
         raise Unavailable(f"No replica of {deployment.name} is ready.")
-    name, revision = ready[0]
+    name, revision, cluster, namespace = ready[0]
     port, model = _endpoint(deployment.pk, revision)
     path = f"/v2/models/{quote(model or deployment.name, safe='')}"
-    client = connect(deployment.target.cluster)
+    client = _Clients(deployment)(cluster)
     try:
-        reply = client.proxy_pod(deployment.target.namespace, name, port, "GET", path, timeout=2.0)
+        reply = client.proxy_pod(namespace, name, port, "GET", path, timeout=2.0)
         said = json.loads(reply.body)
     except (KubeError, ValueError) as error:
         raise Unavailable(f"{name} does not describe its model.") from error
@@ -173,21 +173,33 @@ def encode(body: Any) -> bytes:
     return payload
 
 
+class _Clients:
+    """A client for each cluster that the deployment is placed on, made when it is first needed."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._clusters = {place.target.cluster_id: place.target.cluster for place in deployment.places}
+        self._made: dict[int, KubeClient] = {}
+
+    def __call__(self, cluster: int) -> KubeClient:
+        """The client. Raises what `connect` raises."""
+        if cluster not in self._made:
+            self._made[cluster] = connect(self._clusters[cluster])
+        return self._made[cluster]
+
+
 class _Asking:
     """One prediction on its way from replica to replica."""
 
     def __init__(
         self,
-        client: KubeClient,
+        client_of: Callable[[int], KubeClient],
         deployment: Deployment,
         payload: bytes,
         *,
-        namespace: str,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._client, self._deployment, self._payload = client, deployment, payload
-        self._namespace = namespace
+        self._client_of, self._deployment, self._payload = client_of, deployment, payload
         self._clock, self._sleep = clock, sleep
         self._started = clock()
         self._tried: set[str] = set()
@@ -210,7 +222,7 @@ class _Asking:
         """Ask every ready replica once, in turn; the ready set is read again before each attempt."""
         self._tried.clear()
         while self._left() > 0:
-            ready = [Candidate(*row) for row in selectors.ready_replicas(self._deployment)]
+            ready = self._candidates()
             chosen = choose(ready, self._tried, _turns.take(self._deployment.pk))
             if chosen is None or chosen.name in self._tried:
                 return None
@@ -220,22 +232,30 @@ class _Asking:
                 return prediction
         return None
 
+    def _candidates(self) -> list[Candidate]:
+        """The ready replicas; those on a cluster that is away only where there is no other."""
+        ready = [Candidate(*row) for row in selectors.ready_replicas(self._deployment)]
+        away = {place.target.cluster_id for place in self._deployment.places if is_away(place.target.cluster)}
+        return [candidate for candidate in ready if candidate.cluster not in away] or ready
+
     def _attempt(self, replica: Candidate) -> Prediction | None:
         """The answer of one replica, or None when another one may be asked."""
         self._attempts += 1
         asked = self._clock()
         port, model = _endpoint(self._deployment.pk, replica.revision)
+        client = self._client_of(replica.cluster)
         try:
-            reply = self._client.proxy_pod(
-                self._namespace,
-                replica.name,
-                port,
-                "POST",
-                f"/v2/models/{quote(model or self._deployment.name, safe='')}/infer",
-                body=self._payload,
-                # The request won't be repeated, so it may take all the time that there is.
-                timeout=max(0.1, self._left()),
-            )
+            with slots.prediction(replica.cluster):
+                reply = client.proxy_pod(
+                    replica.namespace,
+                    replica.name,
+                    port,
+                    "POST",
+                    f"/v2/models/{quote(model or self._deployment.name, safe='')}/infer",
+                    body=self._payload,
+                    # The request won't be repeated, so it may take all the time that there is.
+                    timeout=max(0.1, self._left()),
+                )
         except Unreachable as error:
             if error.sent:
                 raise self._unsure(replica, error.message) from error

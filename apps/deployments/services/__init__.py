@@ -8,20 +8,26 @@ from apps.deployments.services.deployments import (
     restore,
     scale,
 )
-from apps.deployments.services.revisions import deploy_revision, preview_revision, restart, rollback
+from apps.deployments.services.revisions import deploy_revision, preview_revision, restart, rollback, set_strategy
+from apps.deployments.services.steering import abort, pause, promote, resume
 from apps.deployments.services.targets import create_target, delete_target
 
 __all__ = [
+    "abort",
     "create_deployment",
     "create_target",
     "delete_deployment",
     "delete_target",
     "deploy_revision",
     "identity_of",
+    "pause",
     "preview_deployment",
     "preview_revision",
+    "promote",
     "restart",
     "restore",
+    "resume",
     "rollback",
     "scale",
+    "set_strategy",
 ]

@@ -5,26 +5,26 @@ from typing import Any
 
 from django.utils import timezone
 
-from apps.deployments.models import AppliedObject, Deployment
+from apps.deployments.models import AppliedObject, Placement
 
 Key = tuple[str, str]
 
 
-def kept_of(deployment: Deployment) -> dict[Key, AppliedObject]:
+def kept_of(placement: Placement) -> dict[Key, AppliedObject]:
     """The kept row of each object, by kind and name. One query."""
-    return {(row.kind, row.name): row for row in AppliedObject.objects.filter(deployment=deployment)}
+    return {(row.kind, row.name): row for row in AppliedObject.objects.filter(placement=placement)}
 
 
-def remember(deployment: Deployment, asked: str, manifest: Mapping[str, Any]) -> None:
+def remember(placement: Placement, asked: str, manifest: Mapping[str, Any]) -> None:
     """Keep what has just been applied, or what was found to have been. One statement; repeating it changes nothing."""
     AppliedObject.objects.update_or_create(
-        deployment=deployment,
+        placement=placement,
         kind=manifest["kind"],
         name=manifest["metadata"]["name"],
         defaults={"asked": asked, "manifest": manifest, "applied_at": timezone.now()},
     )
 
 
-def forget(deployment: Deployment, kind: str, name: str) -> None:
+def forget(placement: Placement, kind: str, name: str) -> None:
     """The object is not wanted any longer."""
-    AppliedObject.objects.filter(deployment=deployment, kind=kind, name=name).delete()
+    AppliedObject.objects.filter(placement=placement, kind=kind, name=name).delete()

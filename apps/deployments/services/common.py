@@ -5,36 +5,39 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Case, F, When
+from django.db.models import Case, F, Prefetch, When
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps.clusters.models import Cluster
 from apps.clusters.services import is_away
-from apps.core import audit, work
+from apps.core import work
 from apps.core.access import Principal
 from apps.core.database.rows import Expect, held, put
-from apps.core.database.transitions import advance, log
 from apps.core.errors import Conflict, Invalid
 from apps.core.hints import hint
 from apps.core.models import Project
 from apps.core.states import Health
 from apps.deployments import manifests
-from apps.deployments.models import Deployment, Revision, Rollout
+from apps.deployments.models import Deployment, Observed, Placement, Revision
 from apps.deployments.rollout.strategy import Strategy, parse_strategy
+from apps.deployments.selectors.placements import WITH_PLACEMENT
 from apps.deployments.services.server import with_image
 from apps.deployments.specs import RevisionSpec, parse_revision
-from apps.deployments.states import ROLLOUT_MOVES, UNFINISHED, DeploymentState, RolloutState
+from apps.deployments.states import DeploymentState
 from apps.experiments.models import ModelVersion
 from apps.experiments.selectors import model_version
 
-KIND = "deployment"
-"""The kind of work that a deployment's reconcile is."""
+KIND = "placement"
+"""The kind of work that bringing about one placement is: its rounds call the placement's cluster."""
+CLOCK = "deployment"
+"""The kind of work that moving a rollout on is when only time has passed: its rounds call no cluster."""
 
 
-def identity_of(deployment: Deployment) -> manifests.Identity:
-    """The identity that the names and labels of the deployment's objects follow from."""
-    return manifests.Identity(deployment.project.name, deployment.name, deployment.target.namespace)
+def identity_of(placement: Placement) -> manifests.Identity:
+    """The identity that the names and labels of the placement's objects follow from."""
+    deployment = placement.deployment
+    return manifests.Identity(deployment.project.name, deployment.name, placement.target.namespace)
 
 
 @dataclass(frozen=True)
@@ -89,14 +92,12 @@ def once_more(revision: Revision, strategy: Strategy, alias: str = "") -> Wish:
 
 
 def hold(deployment: Deployment, expect: Expect | None = None) -> Deployment:
-    """The row, locked, with what services need.
+    """The row, locked, with what services need: its placements, too.
 
-    Raises Conflict when it is being deleted, and what `expect` raises about the row as it is under the lock.
+    Who changes a placement or a rollout holds their deployment. Raises Conflict when it is being deleted, and what
+    `expect` raises about the row as it is under the lock.
     """
-    rows = Deployment.objects.filter(pk=deployment.pk)
-    # Locked by a statement of its own: of a row that was waited for, a join gives nothing where `current` has changed.
-    list(rows.select_for_update().values_list("pk"))
-    row = rows.select_related("project", "target__cluster", "current", "stable").first()
+    row = locked(deployment.pk)
     if row is None or row.state != DeploymentState.ACTIVE:
         raise Conflict(f"{deployment.name} is being deleted.")
     if expect is not None:
@@ -104,32 +105,13 @@ def hold(deployment: Deployment, expect: Expect | None = None) -> Deployment:
     return row
 
 
-def roll(
-    deployment: Deployment,
-    wish: Wish,
-    principal: Principal,
-    *,
-    action: str,
-    copied_from: int | None = None,
-) -> Revision:
-    """Add a revision and start its rollout, with an audit row under `action`."""
-    now = deployment.current
-    before = {"revision": now.number, "spec": now.spec} | kept(deployment) if now else None
-    revision = add_revision(deployment, wish, principal, copied_from=copied_from)
-    start_rollout(deployment, revision, principal, **wish.of_deployment)
-    after = {"revision": revision.number, "spec": revision.spec} | kept(deployment)
-    if copied_from is not None:
-        after["copied_from"] = copied_from
-    audit.record(
-        principal=principal,
-        action=action,
-        obj=deployment,
-        project=deployment.project,
-        before=before,
-        after=after,
-    )
-    announce(deployment)
-    return revision
+def locked(pk: int) -> Deployment | None:
+    """The deployment with its placements, locked until the transaction ends; None when it is gone."""
+    rows = Deployment.objects.filter(pk=pk)
+    # Locked by a statement of its own: of a row that was waited for, a join gives nothing where `current` has changed.
+    list(rows.select_for_update(no_key=True).values_list("pk"))
+    places = Prefetch("placements", Placement.objects.select_related(*WITH_PLACEMENT))
+    return rows.select_related("project", "current", "stable").prefetch_related(places).first()
 
 
 def kept(deployment: Deployment) -> dict[str, Any]:
@@ -140,7 +122,7 @@ def kept(deployment: Deployment) -> dict[str, Any]:
 def add_revision(
     deployment: Deployment, wish: Wish, principal: Principal, *, copied_from: int | None = None
 ) -> Revision:
-    """Insert the next revision. The caller saves `last_revision` (`start_rollout` does)."""
+    """Insert the next revision. The caller saves `last_revision` (`rollouts.begin` does)."""
     if wish.version is not None:
         # A deletion locks it too, then asks who serves it: it sees this revision, or we see that the version is gone.
         held(wish.version)
@@ -157,26 +139,8 @@ def add_revision(
     )
 
 
-def start_rollout(deployment: Deployment, revision: Revision, principal: Principal, **kept_too: Any) -> Rollout:
-    """Make `revision` the wanted one; a rollout that is still under way is superseded. Keywords are columns to set."""
-    why = f"Revision {revision.number} was deployed meanwhile."
-    end_unfinished(deployment, RolloutState.SUPERSEDED, why, principal)
-    rollout = Rollout.objects.create(
-        deployment=deployment,
-        from_revision=deployment.stable or deployment.current,
-        to_revision=revision,
-        state=RolloutState.PENDING,
-        reason="Waiting",
-        message="Waiting for the first round.",
-        created_by=principal.label,
-    )
-    log(rollout, from_state="", to_state=rollout.state, actor=principal.label)
-    change_wanted(deployment, current=revision, last_revision=deployment.last_revision, **kept_too)
-    return rollout
-
-
 def first_words(cluster: Cluster) -> dict[str, Any]:
-    """What is said of a deployment until the first round: while the cluster is away there is none, and that is why."""
+    """What is said of a placement until the first round: while the cluster is away there is none, and that is why."""
     if is_away(cluster):
         return {
             "health": Health.UNKNOWN,
@@ -186,30 +150,15 @@ def first_words(cluster: Cluster) -> dict[str, Any]:
     return {"health": Health.PROGRESSING, "reason": "Waiting", "message": "Waiting for the first round."}
 
 
-def change_wanted(deployment: Deployment, **fields: Any) -> None:
-    """Store another wish for a deployment that is held.
+def change_wanted(placement: Placement, **fields: Any) -> None:
+    """Store another wish for a placement whose deployment is held, and ask for a round.
 
     From here until a round has seen it, nobody may take the old health for the new one.
     """
-    first = first_words(deployment.target.cluster)
-    since = since_held(deployment, first["health"])
-    put(deployment, **fields, **first, health_since=since, generation=deployment.generation + 1)
-
-
-def end_unfinished(deployment: Deployment, to: RolloutState, message: str, principal: Principal) -> None:
-    """End the rollout that is under way, if there is one, as superseded or canceled."""
-    for rollout in Rollout.objects.select_for_update().filter(deployment=deployment, state__in=UNFINISHED):
-        advance(
-            rollout,
-            to=to,
-            allowed=ROLLOUT_MOVES,
-            reason=to.value,
-            message=message,
-            actor=principal.label,
-            ended_at=timezone.now(),
-        )
-        # `reason` and `message` of `advance` belong to the transition; the row shows them too.
-        Rollout.objects.filter(pk=rollout.pk).update(reason=to.value, message=message)
+    first = first_words(placement.target.cluster)
+    since = since_held(placement, first["health"])
+    put(placement, **fields, **first, health_since=since, generation=placement.generation + 1)
+    work.ask(KIND, placement.pk, cluster=placement.target.cluster_id, first=True)
 
 
 def since_it_is(health: Health) -> Case:
@@ -217,13 +166,17 @@ def since_it_is(health: Health) -> Case:
     return Case(When(health=health, then=F("health_since")), default=Now())
 
 
-def since_held(deployment: Deployment, health: Health) -> datetime:
+def since_held(row: Observed, health: Health) -> datetime:
     """The same as a time, for a row that is held."""
-    return deployment.health_since if deployment.health == health else timezone.now()
+    return row.health_since if row.health == health else timezone.now()
 
 
-def announce(deployment: Deployment) -> None:
-    """Ask for the reconcile, and after the commit tell whoever shows the deployment."""
-    work.ask(KIND, deployment.pk, cluster=deployment.target.cluster_id, first=True)
+def ask_all(deployment: Deployment) -> None:
+    """Ask for a round for each of its placements."""
+    work.ask_many(KIND, [(each.pk, each.target.cluster_id) for each in deployment.places], first=True)
+
+
+def tell(deployment: Deployment) -> None:
+    """After the commit, tell whoever shows the deployment."""
     for topic in (f"deployment:{deployment.pk}", "deployments", "overview"):
         hint(topic, deployment.project_id)

@@ -1,6 +1,6 @@
 """Writes of deployments: make, scale, delete."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -9,28 +9,29 @@ from django.db import IntegrityError, transaction
 from apps.clusters.selectors import check_fits
 from apps.core import audit
 from apps.core.access import Principal, require_role
-from apps.core.database.rows import Expect
+from apps.core.database.rows import Expect, put
 from apps.core.database.rows import held as held_row
 from apps.core.database.transitions import advance, log
-from apps.core.errors import Conflict, Missing
+from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.models import Project
 from apps.core.states import Health, Role
 from apps.core.text.names import check_service_name
 from apps.deployments import manifests
-from apps.deployments.models import Deployment, Target
+from apps.deployments.models import Deployment, Placement, Target
 from apps.deployments.rollout.strategy import Strategy
 from apps.deployments.services.common import (
     Wish,
     add_revision,
-    announce,
+    ask_all,
     change_wanted,
-    end_unfinished,
     hold,
     kept,
+    locked,
     resolve,
     since_held,
-    start_rollout,
+    tell,
 )
+from apps.deployments.services.rollouts import begin, end_unfinished, go_on
 from apps.deployments.specs import check_replicas
 from apps.deployments.states import DEPLOYMENT_MOVES, DeploymentState, RolloutState
 
@@ -40,26 +41,26 @@ def create_deployment(
     principal: Principal,
     project: Project,
     name: str,
-    target: str,
+    targets: Sequence[str],
     replicas: int = 1,
     spec: Mapping[str, Any],
 ) -> Deployment:
     """Make a deployment with its first revision and roll it out. Needs the developer role.
 
-    `spec` holds image, command, args, env, resources, port, probes, strategy, and model with version or alias.
+    It is placed on each of the targets, with so many replicas on each. `spec` holds image, command, args, env,
+    resources, port, probes, strategy, and model with version or alias.
     """
     require_role(principal, project, Role.DEVELOPER)
-    place, wish = _checked(project, name=name, target=target, spec=spec)
+    places, wish = _checked(project, name=name, targets=targets, spec=spec)
     count = check_replicas(replicas)
     try:
         with transaction.atomic():
-            place = held_row(place, "cluster")
+            places = [held_row(place, "cluster") for place in places]
             deployment = Deployment.objects.create(
                 project=project,
                 name=name,
-                target=place,
                 state=DeploymentState.ACTIVE,
-                desired_replicas=count,
+                desired_replicas=count * len(places),
                 created_by=principal.label,
                 health=Health.PROGRESSING,
                 **wish.of_deployment,
@@ -67,28 +68,39 @@ def create_deployment(
                 message="Waiting for the first round.",
             )
             log(deployment, from_state="", to_state=deployment.state, actor=principal.label)
+            for place in places:
+                Placement.objects.create(
+                    deployment=deployment, target=place, state=DeploymentState.ACTIVE, desired_replicas=count
+                )
+            deployment = hold(deployment)
             revision = add_revision(deployment, wish, principal)
-            start_rollout(deployment, revision, principal)
+            begin(deployment, revision, principal)
             audit.record(
                 principal=principal,
                 action="deployment.create",
                 obj=deployment,
                 project=project,
-                after={"target": target, "replicas": count, "spec": revision.spec} | kept(deployment),
+                after={"targets": list(targets), "replicas": count, "spec": revision.spec} | kept(deployment),
             )
-            announce(deployment)
+            tell(deployment)
     except IntegrityError as error:
         raise Conflict(f"There is a deployment {name!r} already.", field="name") from error
     return deployment
 
 
 def preview_deployment(
-    *, principal: Principal, project: Project, name: str, target: str, replicas: int = 1, spec: Mapping[str, Any]
+    *,
+    principal: Principal,
+    project: Project,
+    name: str,
+    targets: Sequence[str],
+    replicas: int = 1,
+    spec: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
     """The Kubernetes objects that `create_deployment` would make, without making anything. Needs the developer role."""
     require_role(principal, project, Role.DEVELOPER)
-    place, wish = _checked(project, name=name, target=target, spec=spec)
-    identity = manifests.Identity(project.name, name, place.namespace)
+    places, wish = _checked(project, name=name, targets=targets, spec=spec)
+    identity = manifests.Identity(project.name, name, places[0].namespace)
     manifest = manifests.workload(identity, 1, wish.spec, check_replicas(replicas), tracking_uri=settings.PUBLIC_URL)
     return [
         manifests.stamped(manifest, manifests.asked_of(identity, 1, wish.spec.digest)),
@@ -96,8 +108,15 @@ def preview_deployment(
     ]
 
 
-def scale(*, principal: Principal, deployment: Deployment, replicas: int, expect: Expect | None = None) -> Deployment:
-    """Ask for another number of replicas; it is no new revision. Needs the developer role.
+def scale(
+    *,
+    principal: Principal,
+    deployment: Deployment,
+    replicas: int,
+    target: str = "",
+    expect: Expect | None = None,
+) -> Deployment:
+    """Ask for another number of replicas on one target, or on each; it is no new revision. Needs the developer role.
 
     Takes the number back from another field manager that has set it, but not from an autoscaler.
     """
@@ -105,18 +124,26 @@ def scale(*, principal: Principal, deployment: Deployment, replicas: int, expect
     count = check_replicas(replicas)
     with transaction.atomic():
         held = hold(deployment, expect)
-        if held.desired_replicas != count or held.scaled_by:
-            before = held.desired_replicas
-            change_wanted(held, desired_replicas=count, scale_asked=True)
+        places = [place for place in held.places if target in ("", place.target.name)]
+        if not places:
+            raise Missing(f"{held.name} is not placed on {target!r}.", field="target", hint=_targets_of(held))
+        other = [place for place in places if place.desired_replicas != count or place.scaled_by]
+        if other:
+            before = {place.target.name: place.desired_replicas for place in other}
+            for place in other:
+                change_wanted(place, desired_replicas=count, scale_asked=True)
+            put(held, generation=held.generation + 1)
+            go_on(held)
             audit.record(
                 principal=principal,
                 action="deployment.scale",
                 obj=held,
                 project=held.project,
                 before={"replicas": before},
-                after={"replicas": count},
+                after={"replicas": dict.fromkeys(before, count)},
             )
-        announce(held)
+        ask_all(held)
+        tell(held)
     return held
 
 
@@ -131,8 +158,10 @@ def restore(*, principal: Principal, deployment: Deployment, expect: Expect | No
         if not held.drift:
             raise Conflict(f"Nothing of {held.name} is known to differ from what was applied.")
         if not held.restore_asked:
-            held.restore_asked, held.generation = True, held.generation + 1
-            Deployment.objects.filter(pk=held.pk).update(restore_asked=True, generation=held.generation)
+            for place in held.places:
+                if place.drift:
+                    put(place, restore_asked=True, generation=place.generation + 1)
+            put(held, generation=held.generation + 1)
             edits = [f"{edit['object']} {edit['field']} {edit['kind']}" for edit in held.drift]
             audit.record(
                 principal=principal,
@@ -141,7 +170,8 @@ def restore(*, principal: Principal, deployment: Deployment, expect: Expect | No
                 project=held.project,
                 before={"edits": edits},
             )
-        announce(held)
+        ask_all(held)
+        tell(held)
     return held
 
 
@@ -152,7 +182,7 @@ def delete_deployment(*, principal: Principal, deployment: Deployment, expect: E
     """
     require_role(principal, deployment.project, Role.DEVELOPER)
     with transaction.atomic():
-        held = held_row(deployment, "project", expect=expect)
+        held = _to_delete(deployment, expect)
         moved = advance(
             held,
             to=DeploymentState.DELETING,
@@ -164,21 +194,82 @@ def delete_deployment(*, principal: Principal, deployment: Deployment, expect: E
             generation=held.generation + 1,
         )
         if moved:
-            waiting = "Waiting until the cluster confirms that nothing is left."
-            Deployment.objects.filter(pk=held.pk).update(reason="Deleting", message=waiting)
-            end_unfinished(held, RolloutState.CANCELED, "The deployment was deleted.", principal)
+            words = {
+                "health": Health.PROGRESSING,
+                "reason": "Deleting",
+                "message": "Waiting until the cluster confirms that nothing is left.",
+            }
+            put(held, **words)
+            for place in held.places:
+                since = since_held(place, Health.PROGRESSING)
+                put(place, **words, state=DeploymentState.DELETING, health_since=since, generation=place.generation + 1)
+            end_unfinished(held, RolloutState.CANCELED, "The deployment was deleted.", principal.label)
             audit.record(principal=principal, action="deployment.delete", obj=held, project=held.project)
-        announce(held)
+        ask_all(held)
+        tell(held)
     return held
 
 
-def _checked(project: Project, *, name: str, target: str, spec: Mapping[str, Any]) -> tuple[Target, Wish]:
+def _to_delete(deployment: Deployment, expect: Expect | None) -> Deployment:
+    """The row, locked, whether or not it is being deleted already. Raises Conflict when it is gone."""
+    row = locked(deployment.pk)
+    if row is None:
+        raise Conflict(f"{deployment.name} has just been deleted.", hint="Look again.")
+    if expect is not None:
+        expect(row)
+    return row
+
+
+def _targets_of(deployment: Deployment) -> str:
+    return f"It is on {', '.join(place.target.name for place in deployment.places)}."
+
+
+def _checked(
+    project: Project, *, name: str, targets: Sequence[str], spec: Mapping[str, Any]
+) -> tuple[list[Target], Wish]:
     check_service_name(name, "name")
-    place = Target.objects.filter(project=project, name=target).select_related("cluster").first()
+    places = [_target(project, target) for target in targets]
+    check_places(places)
+    wish = resolve(project, spec, Strategy())
+    check_waves(wish.strategy, [place.name for place in places])
+    for place in places:
+        check_fits(place.cluster, wish.spec.container.resources.sensible())
+    return places, wish
+
+
+def _target(project: Project, name: str) -> Target:
+    place = Target.objects.filter(project=project, name=name).select_related("cluster").first()
     if place is None:
         known = ", ".join(Target.objects.filter(project=project).values_list("name", flat=True)[:5])
         hint_text = f"There is {known}." if known else "A project admin makes the first one."
-        raise Missing(f"There is no target {target!r} in {project.name}.", field="target", hint=hint_text)
-    wish = resolve(project, spec, Strategy())
-    check_fits(place.cluster, wish.spec.container.resources.sensible())
-    return place, wish
+        raise Missing(f"There is no target {name!r} in {project.name}.", field="target", hint=hint_text)
+    return place
+
+
+def check_places(places: Sequence[Target]) -> None:
+    """A deployment goes to one target or more, each in a namespace of its own. Raises Invalid."""
+    if not places:
+        raise Invalid("Where shall it serve? Name a target.", field="target")
+    by_namespace: dict[tuple[int, str], Target] = {}
+    for place in places:
+        other = by_namespace.setdefault((place.cluster_id, place.namespace), place)
+        if other is not place:
+            raise Invalid(
+                f"{other.name} and {place.name} are the same namespace of {place.cluster.name}."
+                if other.pk != place.pk
+                else f"{place.name} is named twice.",
+                field="targets",
+                hint="Its objects would have the same names there.",
+            )
+
+
+def check_waves(strategy: Strategy, targets: Sequence[str]) -> None:
+    """The waves of a strategy name targets that the deployment is placed on. Raises Invalid."""
+    for number, wave in enumerate(strategy.waves):
+        for target in wave.targets:
+            if target not in targets:
+                raise Invalid(
+                    f"The deployment is not placed on {target!r}.",
+                    field=f"strategy.waves[{number}].targets",
+                    hint=f"It is on {', '.join(targets)}.",
+                )

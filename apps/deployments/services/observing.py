@@ -1,31 +1,32 @@
-"""Record what a round of the reconcile saw: status, rollout, heals. No cluster is called here."""
+"""Record what a round of a placement saw: status, stage, heals. No cluster is called here."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Case, DateTimeField, F, Func, TextField, Value, When
+from django.db.models import Case, Count, DateTimeField, F, Func, Q, TextField, Value, When
 from django.db.models.functions import Concat, Greatest
 
 from apps.clusters.models import Cluster
 from apps.clusters.services import is_away
 from apps.core import work
-from apps.core.database.transitions import advance, log
+from apps.core.database.rows import put
+from apps.core.database.transitions import log
 from apps.core.hints import hint
 from apps.core.states import Health
 from apps.deployments.drift import Difference
-from apps.deployments.health import ReplicaSeen, Verdict, cause_of_drop, deployment_health, healed_message
-from apps.deployments.models import Deployment, Heal, Rollout
+from apps.deployments.health import ReplicaSeen, Verdict, deployment_health, sentence_of
+from apps.deployments.models import Deployment, Placement, Stage
+from apps.deployments.rollout.canary import actual_weight
 from apps.deployments.rollout.decisions import Decision
 from apps.deployments.services.access import revoke_model_tokens
-from apps.deployments.services.common import KIND, since_it_is
+from apps.deployments.services.common import CLOCK, KIND, locked, since_held, since_it_is, tell
+from apps.deployments.services.healing import record_heal
+from apps.deployments.services.rollouts import go_on
 from apps.deployments.specs import ObservedRevision
-from apps.deployments.states import ROLLOUT_MOVES, RolloutState
-
-# Kubernetes gives times in whole seconds: the middle of the second is the best guess.
-HALF_A_SECOND = timedelta(seconds=0.5)
+from apps.deployments.states import UNFINISHED, RolloutState
 
 
 @dataclass(frozen=True)
@@ -37,68 +38,120 @@ class Round:
     replicas: Sequence[ReplicaSeen]
     now: datetime
     drift: Sequence[Difference] = ()
-    # How many replicas were wanted, and who else says so where somebody does; otherwise it is the deployment's number.
+    # How many replicas were wanted, and who else says so where somebody does; otherwise it is the placement's number.
     desired: int | None = None
     scaler: str = ""
 
 
-def record_round(deployment: Deployment, rollout: Rollout | None, seen: Round) -> Verdict:
-    """Store status, rollout and heals of a round that was decided from `deployment` as it was read; hint at changes."""
-    ready = sum(entry.ready for entry in seen.observed.values())
-    desired = deployment.desired_replicas if seen.desired is None else seen.desired
+def record_round(placement: Placement, stage: Stage | None, seen: Round) -> None:
+    """Store status, stage and heals of a round that was decided from `placement` as it was read; move its rollout on.
+
+    A wish that came meanwhile gets a round of its own: then nothing is stored of this one.
+    """
     with transaction.atomic():
-        outcome = _record_rollout(rollout, seen) if rollout is not None else None
-        under_way = outcome is not None and not outcome.is_final
-        verdict = deployment_health(
-            desired=desired,
-            target=deployment.current.number if deployment.current else 0,
-            ready=ready,
-            rollout=outcome if under_way else None,
-            waiting=seen.decision.message,
-            replicas=seen.replicas,
-        )
-        if rollout is None:
-            _record_heal(deployment, desired, ready, seen)
-        fields: dict[str, Any] = {
-            "observed_generation": deployment.generation,
-            "health": verdict.health,
-            "reason": verdict.reason,
-            "message": verdict.message + (f" {seen.scaler} says how many." if seen.scaler else ""),
-            "ready_replicas": ready,
-            "scaled_to": desired if seen.scaler else None,
-            "scaled_by": seen.scaler,
-            "observed": _entries(seen),
-            "drift": [edit.to_json() for edit in seen.drift],
-            "restore_asked": False,
-            "scale_asked": False,
-        }
-        changed = any(getattr(deployment, name) != value for name, value in fields.items())
-        row = Deployment.objects.filter(pk=deployment.pk)
-        if outcome is RolloutState.HEALTHY:
-            row.update(stable=deployment.current)
-        # A wish that came meanwhile gets a round of its own: this round must not store a status for it.
-        wished = row.filter(generation=deployment.generation)
-        wished.update(**fields, health_since=since_it_is(verdict.health), observed_at=seen.now)
-        if changed or outcome is RolloutState.HEALTHY:
-            _announce(deployment)
-    return verdict
+        deployment = locked(placement.deployment_id)
+        place = _place(deployment, placement)
+        if deployment is None or place is None or place.generation != placement.generation:
+            return
+        ready = sum(entry.ready for entry in seen.observed.values())
+        desired = placement.desired_replicas if seen.desired is None else seen.desired
+        if stage is None:
+            record_heal(placement, desired, ready, seen.replicas, seen.now)
+        fields = _status(placement, stage, seen, desired, ready)
+        changed = any(getattr(place, name) != value for name, value in fields.items())
+        since = since_held(place, fields["health"])
+        put(place, **fields, health_since=since, observed_at=seen.now)
+        moved = stage is not None and _record_stage(placement, stage, seen)
+        _pass_on(deployment, seen.now, told=changed or moved)
 
 
-def record_unreachable(deployment: Deployment, reason: str, message: str) -> None:
+def _place(deployment: Deployment | None, placement: Placement) -> Placement | None:
+    places = deployment.places if deployment is not None else []
+    return next((place for place in places if place.pk == placement.pk), None)
+
+
+def _status(placement: Placement, stage: Stage | None, seen: Round, desired: int, ready: int) -> dict[str, Any]:
+    serving = placement.serving
+    verdict = deployment_health(
+        desired=desired if serving else 0,
+        target=serving.number if serving else 0,
+        ready=ready,
+        rollout=_under_way(placement, stage, seen.decision),
+        waiting=seen.decision.message,
+        replicas=seen.replicas,
+    )
+    if serving is None:
+        verdict = Verdict(Health.SUSPENDED, seen.decision.reason, seen.decision.message)
+    return {
+        "observed_generation": placement.generation,
+        "health": verdict.health,
+        "reason": verdict.reason,
+        "message": verdict.message + (f" {seen.scaler} says how many." if seen.scaler else ""),
+        "ready_replicas": ready,
+        "scaled_to": desired if seen.scaler else None,
+        "scaled_by": seen.scaler,
+        "observed": _entries(seen, serving.number if serving else 0),
+        "drift": [edit.to_json() for edit in seen.drift],
+        "restore_asked": False,
+        "scale_asked": False,
+    }
+
+
+def _under_way(placement: Placement, stage: Stage | None, decision: Decision) -> RolloutState | None:
+    """The state that tells how the placement fares while it is on its way; None where it has arrived."""
+    if stage is None or (decision.state is RolloutState.HEALTHY and placement.weight in (0, 100)):
+        return None
+    # A canary that stands is on its way all the same.
+    return RolloutState.DEGRADED if decision.state is RolloutState.DEGRADED else RolloutState.PROGRESSING
+
+
+def _record_stage(placement: Placement, stage: Stage, seen: Round) -> bool:
+    """Store where the rollout stands on this placement; returns whether any of it is new."""
+    decision, first = seen.decision, stage.state == RolloutState.PENDING
+    coming = stage.rollout.to_revision.number
+    broken = [each for each in seen.replicas if each.revision == coming and each.health is Health.DEGRADED]
+    trouble = ""
+    if placement.weight and decision.state is RolloutState.DEGRADED:
+        trouble = f"{decision.message} {sentence_of(broken)}".strip()
+    elif placement.weight and broken:
+        trouble = sentence_of(broken)
+    fields: dict[str, Any] = {
+        "state": decision.state,
+        "reason": decision.reason,
+        "message": decision.message,
+        "trouble": trouble,
+        "actual": actual_weight(seen.observed, coming),
+        "new_ready": max(stage.new_ready, decision.new_ready),
+        "old_left": decision.old_left if first else min(stage.old_left, decision.old_left),
+    }
+    changed = any(getattr(stage, name) != value for name, value in fields.items())
+    if decision.progressed or first:
+        fields["progressed_at"] = seen.now
+    put(stage, **fields)
+    return changed
+
+
+def _pass_on(deployment: Deployment, now: datetime | None = None, *, told: bool) -> None:
+    """What a placement has learnt is the deployment's, and may move its rollout on."""
+    if go_on(deployment, now) or told:
+        tell(deployment)
+
+
+def record_unreachable(placement: Placement, reason: str, message: str) -> None:
     """The cluster does not answer: health is Unknown, and what was seen last stays with its age."""
-    since = deployment.as_of if deployment.observed_at else None
+    since = placement.as_of if placement.observed_at else None
     last = f" What is shown is from {since:%Y-%m-%d %H:%M:%S} UTC." if since else ""
-    _record_trouble(deployment, Health.UNKNOWN, reason, f"{deployment.target.cluster.name}: {message}{last}")
+    _record_trouble(placement, Health.UNKNOWN, reason, f"{placement.target.cluster.name}: {message}{last}")
 
 
 def follow_cluster(cluster: Cluster) -> None:
-    """Let all deployments on the cluster follow its state: while it is away, no reconcile comes by to say so.
+    """Let all placements on the cluster follow its state: while it is away, no round comes by to say so.
 
     One statement for all of them; what is shown of each stays, with its age.
     """
-    there = Deployment.objects.filter(target__cluster=cluster).order_by("pk").values_list("pk", "project_id")
-    projects = dict(there)
-    if not projects:
+    there = Placement.objects.filter(target__cluster=cluster).order_by("pk")
+    places = list(there.values_list("pk", "deployment_id", "deployment__project_id"))
+    if not places:
         return
     if is_away(cluster):
         # Null where nothing was seen yet; a concatenation takes that for nothing.
@@ -106,130 +159,82 @@ def follow_cluster(cluster: Cluster) -> None:
         newest = Greatest(F("observed_at"), Value(cluster.as_of, DateTimeField()))
         seen = Case(When(observed_at__isnull=False, then=newest))
         since = Func(seen, shape, function="to_char", output_field=TextField())
-        Deployment.objects.filter(pk__in=projects).update(
-            health=Health.UNKNOWN,
-            health_since=since_it_is(Health.UNKNOWN),
-            reason=cluster.reason[:100],
-            message=Concat(Value(f"{cluster.name}: {cluster.message}", TextField()), since),
-        )
-        for project in set(projects.values()):
+        words: dict[str, Any] = {
+            "health": Health.UNKNOWN,
+            "health_since": since_it_is(Health.UNKNOWN),
+            "reason": cluster.reason[:100],
+            "message": Concat(Value(f"{cluster.name}: {cluster.message}", TextField()), since),
+        }
+        Placement.objects.filter(pk__in=[pk for pk, _, _ in places]).update(**words)
+        deployments = {deployment for _, deployment, _ in places}
+        counted = Deployment.objects.annotate(count=Count("placements")).filter(pk__in=deployments)
+        alone = counted.filter(count=1).values("pk")
+        Deployment.objects.filter(pk__in=alone).update(**words)
+        # The others, and rollouts, are looked at one by one.
+        more = counted.filter(Q(count__gt=1) | Q(rollouts__state__in=UNFINISHED)).values_list("pk", flat=True)
+        work.ask_many(CLOCK, [(pk, None) for pk in more])
+        for project in {project for _, _, project in places}:
             hint("deployments", project)
             hint("overview", project)
-        for pk, project in projects.items():
+        for _, pk, project in places:
             hint(f"deployment:{pk}", project)
-    work.ask_many(KIND, [(pk, cluster.pk) for pk in projects])
+    work.ask_many(KIND, [(pk, cluster.pk) for pk, _, _ in places])
 
 
-def record_refused(deployment: Deployment, reason: str, message: str) -> None:
+def record_refused(placement: Placement, reason: str, message: str) -> None:
     """The cluster answers and refuses what is wanted: a person has to do something."""
-    _record_trouble(deployment, Health.DEGRADED, reason, f"{deployment.target.cluster.name} refuses: {message}")
+    _record_trouble(placement, Health.DEGRADED, reason, f"{placement.target.cluster.name} refuses: {message}")
 
 
-def record_unusable(deployment: Deployment, reason: str, message: str) -> None:
-    """Store that the deployment can't be brought about as it is stored: a person has to change it."""
-    _record_trouble(deployment, Health.DEGRADED, reason, message)
+def record_unusable(placement: Placement, reason: str, message: str) -> None:
+    """Store that the placement can't be brought about as it is stored: a person has to change it."""
+    _record_trouble(placement, Health.DEGRADED, reason, message)
 
 
-def record_deleting(deployment: Deployment, left: str) -> None:
+def record_deleting(placement: Placement, left: str) -> None:
     """Say what the deletion waits for."""
-    _record_trouble(deployment, Health.PROGRESSING, "Deleting", f"Waiting until the cluster has removed {left}.")
+    _record_trouble(placement, Health.PROGRESSING, "Deleting", f"Waiting until the cluster has removed {left}.")
 
 
-def record_gone(deployment: Deployment) -> None:
-    """The cluster confirmed that nothing is left: revoke the tokens and drop the row."""
+def record_gone(placement: Placement) -> None:
+    """The cluster confirmed that nothing is left: revoke the tokens and drop the row.
+
+    The deployment goes with its last placement.
+    """
     with transaction.atomic():
-        revoke_model_tokens(deployment)
+        deployment = locked(placement.deployment_id)
+        place = _place(deployment, placement)
+        if deployment is None or place is None:
+            return
+        revoke_model_tokens(place)
+        tell(deployment)
+        place.delete()
+        rest = locked(deployment.pk)
+        if rest is not None and rest.places:
+            _pass_on(rest, told=True)
+            return
         log(deployment, from_state=deployment.state, to_state="Deleted", reason="Gone")
-        _announce(deployment)
-        Deployment.objects.filter(pk=deployment.pk).update(current=None, stable=None)
-        Deployment.objects.filter(pk=deployment.pk).delete()
+        put(deployment, current=None, stable=None)
+        deployment.delete()
 
 
-def _record_trouble(deployment: Deployment, health: Health, reason: str, message: str) -> None:
-    if (deployment.health, deployment.reason, deployment.message) == (health, reason, message):
-        return
+def _record_trouble(placement: Placement, health: Health, reason: str, message: str) -> None:
+    words = {"health": health, "reason": reason[:100], "message": message}
     with transaction.atomic():
-        Deployment.objects.filter(pk=deployment.pk).update(
-            health=health, health_since=since_it_is(health), reason=reason[:100], message=message
-        )
-        _announce(deployment)
+        deployment = locked(placement.deployment_id)
+        place = _place(deployment, placement)
+        if deployment is None or place is None or all(getattr(place, name) == value for name, value in words.items()):
+            return
+        put(place, **words, health_since=since_held(place, health))
+        _pass_on(deployment, told=True)
 
 
-def _record_rollout(rollout: Rollout, seen: Round) -> RolloutState:
-    """Move the rollout as decided; whoever superseded it meanwhile wins."""
-    decision, first = seen.decision, rollout.state == RolloutState.PENDING
-    fields: dict[str, Any] = {
-        "new_ready": max(rollout.new_ready, decision.new_ready),
-        "old_left": decision.old_left if first else min(rollout.old_left, decision.old_left),
-    }
-    if decision.progressed or first:
-        fields["progressed_at"] = seen.now
-    if decision.state.is_final:
-        fields["ended_at"] = seen.now
-    if decision.state != rollout.state:
-        moved = advance(
-            rollout,
-            to=decision.state,
-            allowed=ROLLOUT_MOVES,
-            reason=decision.reason,
-            message=decision.message,
-            **fields,
-        )
-        if not moved:
-            return RolloutState.SUPERSEDED
-    words = {"reason": decision.reason, "message": decision.message}
-    Rollout.objects.filter(pk=rollout.pk, state=decision.state).update(**fields, **words)
-    return decision.state
-
-
-def _record_heal(deployment: Deployment, wanted: int, ready: int, seen: Round) -> None:
-    """Open a heal when replicas were lost that nobody asked away; close it when as many are ready as wanted."""
-    heal = Heal.objects.filter(deployment=deployment, restored_at=None).first()
-    if heal is not None:
-        changes: dict[str, Any] = {"lowest": min(heal.lowest, ready)}
-        if ready >= wanted:
-            changes["restored_at"] = seen.now
-            changes["message"] = healed_message(wanted, (seen.now - heal.dropped_at).total_seconds())
-        if not heal.cause:
-            replica, cause = cause_of_drop(seen.replicas, since=heal.dropped_at - timedelta(seconds=2))
-            changes |= {"replica": replica, "cause": cause}
-        Heal.objects.filter(pk=heal.pk, restored_at=None).update(**changes)
-        return
-    nobody_asked = deployment.observed_generation == deployment.generation
-    if nobody_asked and deployment.ready_replicas >= wanted > ready:
-        # Whole seconds again: an end just after the last round may bear an earlier time.
-        since = deployment.observed_at - 2 * HALF_A_SECOND if deployment.observed_at else None
-        replica, cause = cause_of_drop(seen.replicas, since=since)
-        Heal.objects.create(
-            deployment=deployment,
-            wanted=wanted,
-            lowest=ready,
-            replica=replica,
-            cause=cause,
-            message=f"{ready} of {wanted} ready.",
-            dropped_at=_dropped_at(seen, replica),
-        )
-
-
-def _dropped_at(seen: Round, replica: str) -> datetime:
-    """When the replica ended, where Kubernetes says it; else now, which is later by the time that the news took."""
-    ended = next((each.last_ended_at for each in seen.replicas if each.name == replica and each.last_ended_at), None)
-    if ended is None or seen.now - ended > timedelta(minutes=1):
-        return seen.now
-    return min(seen.now, ended if ended.microsecond else ended + HALF_A_SECOND)
-
-
-def _entries(seen: Round) -> list[dict[str, int]]:
-    """Revisions that have, had or shall have replicas; retired ones say nothing."""
+def _entries(seen: Round, serving: int) -> list[dict[str, int]]:
+    """Revisions that have, had or shall have replicas; retired ones say nothing, but for the newest or what serves."""
     nothing = ObservedRevision(0)
     entries = [
         {"revision": number, "wanted": count, "existing": observed.existing, "ready": observed.ready}
         for number, count in sorted(seen.decision.replicas.items(), reverse=True)
         for observed in [seen.observed.get(number, nothing)]
     ]
-    return [entry for entry in entries if entry["wanted"] or entry["existing"] or entry is entries[0]]
-
-
-def _announce(deployment: Deployment) -> None:
-    for topic in (f"deployment:{deployment.pk}", "deployments", "overview"):
-        hint(topic, deployment.project_id)
+    return [entry for entry in entries if entry["wanted"] or entry["existing"] or entry["revision"] == serving]

@@ -9,13 +9,15 @@ from django.db import transaction
 from apps.clusters.selectors import check_fits
 from apps.core import audit
 from apps.core.access import Principal, require_role
-from apps.core.database.rows import Expect
+from apps.core.database.rows import Expect, put
 from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.states import Role
 from apps.deployments import manifests
 from apps.deployments.models import Deployment, Revision
 from apps.deployments.rollout.strategy import parse_strategy
-from apps.deployments.services.common import Wish, announce, hold, identity_of, kept, once_more, resolve, roll
+from apps.deployments.services.common import Wish, ask_all, hold, identity_of, kept, once_more, resolve, tell
+from apps.deployments.services.deployments import check_waves
+from apps.deployments.services.rollouts import roll
 from apps.deployments.services.server import OF_IMAGE
 from apps.deployments.specs import parse_revision
 
@@ -34,9 +36,22 @@ def deploy_revision(
         # Under the lock: else what somebody else has just rolled out would be undone by what it was based on.
         wish = _changed(held, changes)
         if held.current is not None and parse_revision(held.current.spec).digest == wish.spec.digest:
-            _keep(held, wish, principal)
+            _keep(held, wish.of_deployment, principal)
             return held.current, False
         return roll(held, wish, principal, action="deployment.revise"), True
+
+
+def set_strategy(
+    *, principal: Principal, deployment: Deployment, strategy: Mapping[str, Any], expect: Expect | None = None
+) -> Deployment:
+    """Let it roll so from the next rollout on; restarts nothing. Needs the developer role. Raises Invalid."""
+    require_role(principal, deployment.project, Role.DEVELOPER)
+    with transaction.atomic():
+        held = hold(deployment, expect)
+        parsed = parse_strategy(strategy)
+        check_waves(parsed, [place.target.name for place in held.places])
+        _keep(held, {"strategy": parsed.to_json(), "alias": held.alias}, principal)
+    return held
 
 
 def preview_revision(
@@ -45,8 +60,8 @@ def preview_revision(
     """The Kubernetes objects that `deploy_revision` would make, without making anything. Needs the developer role."""
     require_role(principal, deployment.project, Role.DEVELOPER)
     parsed = _changed(deployment, changes).spec
-    number, replicas = deployment.last_revision + 1, deployment.desired_replicas
-    identity = identity_of(deployment)
+    place = deployment.places[0]
+    number, replicas, identity = deployment.last_revision + 1, place.desired_replicas, identity_of(place)
     manifest = manifests.workload(identity, number, parsed, replicas, tracking_uri=settings.PUBLIC_URL)
     return [manifests.stamped(manifest, manifests.asked_of(identity, number, parsed.digest))]
 
@@ -85,14 +100,12 @@ def rollback(
         return roll(held, wish, principal, action="deployment.rollback", copied_from=source.number)
 
 
-def _keep(held: Deployment, wish: Wish, principal: Principal) -> None:
+def _keep(held: Deployment, columns: Mapping[str, Any], principal: Principal) -> None:
     """Store what another wish for the same revision changes of the deployment: its strategy, its alias."""
     before = kept(held)
-    if before == wish.of_deployment:
+    if before == columns:
         return
-    held.generation += 1
-    Deployment.objects.filter(pk=held.pk).update(**wish.of_deployment, generation=held.generation)
-    held.strategy, held.alias = wish.of_deployment["strategy"], wish.alias
+    put(held, **columns, generation=held.generation + 1)
     audit.record(
         principal=principal,
         action="deployment.revise",
@@ -101,7 +114,8 @@ def _keep(held: Deployment, wish: Wish, principal: Principal) -> None:
         before=before,
         after=kept(held),
     )
-    announce(held)
+    ask_all(held)
+    tell(held)
 
 
 def _changed(deployment: Deployment, changes: Mapping[str, Any]) -> Wish:
@@ -122,7 +136,9 @@ def _changed(deployment: Deployment, changes: Mapping[str, Any]) -> Wish:
         base |= {"model": now.name, "version": now.version, "alias": deployment.alias} if now else {}
     wish = resolve(deployment.project, {**base, **named}, strategy)
     if "resources" in named:
-        check_fits(deployment.target.cluster, wish.spec.container.resources.sensible())
+        for place in deployment.places:
+            check_fits(place.target.cluster, wish.spec.container.resources.sensible())
+    check_waves(wish.strategy, [place.target.name for place in deployment.places])
     return wish
 
 

@@ -65,7 +65,7 @@ def delete_target(*, principal: Principal, target: Target) -> None:
     with transaction.atomic():
         # Also keeps others from deploying there meanwhile: they hold the target while they do.
         target = held(target, "project")
-        used = list(target.deployments.values_list("name", flat=True)[:5])
+        used = list(target.placements.order_by("deployment__name").values_list("deployment__name", flat=True)[:5])
         if used:
             raise Conflict(f"Target {target.name} is used by {', '.join(used)}.", hint="Delete those first.")
         audit.record(principal=principal, action="target.delete", obj=target, project=target.project)

@@ -243,7 +243,7 @@ def test_the_own_address_is_checked_like_any_other(root: Rest, pod: Path, settin
 
 def test_removal_is_refused_with_the_account_and_disabling_tells_it(root: Rest) -> None:
     project = busy_project(size=2)
-    home = project.deployments.get(name="digits").target.cluster
+    home = project.deployments.get(name="digits").places[0].target.cluster
     experiment = project.experiments.get(name="digits")
     for state in ("Running", "Failed"):
         run(experiment, state=state, kind="launched", cluster=home, namespace="flotilla-demo")
@@ -267,7 +267,7 @@ def test_a_disabled_cluster_that_is_gone_for_good_can_be_given_up(
     root: Rest,
 ) -> None:
     project = busy_project(size=2)
-    home = project.deployments.get(name="digits").target.cluster
+    home = project.deployments.get(name="digits").places[0].target.cluster
     going = run(project.experiments.get(name="digits"), state="Running", kind="launched", cluster=home)
     refused = root("DELETE", f"/{home.name}?abandon=true")
     assert refused.status_code == 409 and "Disable it first" in refused.json()["hint"]

@@ -11,7 +11,7 @@ from django.utils import timezone
 from apps.clusters.models import Cluster, Pod
 from apps.core.models import Membership, Project, User
 from apps.core.states import Role
-from apps.deployments.models import Deployment
+from apps.deployments.models import Deployment, Placement
 from apps.experiments.models import Experiment, Run
 from tests import factories
 
@@ -49,8 +49,9 @@ def deployments(project: Project, count: int, **fields: Any) -> None:
     for number in range(count):
         name = f"served-{number:02}"
         message = str(fields.get("message", "")).format(name=name)
-        row = {"target": like.target, "current": like.current, **fields, "message": message}
-        Deployment.objects.create(project=project, name=name, state="Active", **row)
+        seen = {**fields, "message": message, "state": "Active"}
+        made = Deployment.objects.create(project=project, name=name, current=like.current, **seen)
+        Placement.objects.create(deployment=made, target=like.places[0].target, stable=like.current, **seen)
 
 
 def runs(project: Project, count: int, **fields: Any) -> None:
@@ -71,7 +72,8 @@ def test_a_cluster_that_is_away_is_one_line_with_all_that_is_on_it(
     )
     Pod.objects.all().delete()
     Run.objects.all().delete()
-    Deployment.objects.update(health="Unknown", reason="Timeout", message="home: no answer.")
+    for table in (Deployment, Placement):
+        table.objects.update(health="Unknown", reason="Timeout", message="home: no answer.")
     deployments(project, count - 1, health="Unknown", reason="Timeout", message="home: no answer.")
     runs(project, count, state="Queued", cluster=home, reason="ClusterUnreachable", message="home: no answer.")
     [line] = lines(client, "/p/demo/?part=attention")

@@ -21,7 +21,7 @@ from apps.deployments import manifests
 from apps.deployments.drift import Act, Difference, act_on, adopted, differences, projection, undoing
 from apps.deployments.drift.ownership import counted_by
 from apps.deployments.health import observed_revision
-from apps.deployments.models import Deployment
+from apps.deployments.models import Placement
 from apps.deployments.rollout.decisions import Decision
 from apps.deployments.services import access, applied
 from apps.deployments.specs import parse_revision
@@ -43,20 +43,20 @@ class Live:
 class Applying:
     """One round's writes. May be killed between any two of them, and done again."""
 
-    def __init__(self, client: KubeClient, deployment: Deployment, identity: manifests.Identity, live: Live) -> None:
-        self._client, self._deployment, self._identity, self._live = client, deployment, identity, live
-        self._kept = applied.kept_of(deployment)
+    def __init__(self, client: KubeClient, placement: Placement, identity: manifests.Identity, live: Live) -> None:
+        self._client, self._placement, self._identity, self._live = client, placement, identity, live
+        self._kept = applied.kept_of(placement)
 
     def run(self, decision: Decision, now: datetime) -> list[Difference]:
         """Make, apply, adopt and resize what has to be; returns what differs from what was applied."""
-        identity, live, current = self._identity, self._live, self._deployment.current
-        number = current.number if current else 0
+        identity, live, main = self._identity, self._live, self._placement.serving
+        number = main.number if main else 0
         # Retired ones are left alone, with whatever was done to them: nothing of them runs, or will again.
         serving = [
             each for each, count in decision.replicas.items() if count or each == number or each not in live.workloads
         ]
-        rows = {row.number: row for row in self._deployment.revisions.filter(number__in=serving)}
-        if any(row.spec.get("model") for row in [*rows.values(), *([current] if current else [])]):
+        rows = {row.number: row for row in self._placement.deployment.revisions.filter(number__in=serving)}
+        if any(row.spec.get("model") for row in [*rows.values(), *([main] if main else [])]):
             self._bring_secret(now)
         drift = self._bring(live.service, manifests.service(identity), manifests.asked_of(identity, number))
         for number, count in decision.replicas.items():
@@ -83,14 +83,14 @@ class Applying:
                 self._undo(live, manifest)
                 manifest = _unsized(manifest) if counted_by(live) else manifest
             answer = self._put(manifest)
-            applied.remember(self._deployment, asked, _unsized(projection(answer, manifest)))
+            applied.remember(self._placement, asked, _unsized(projection(answer, manifest)))
             return []
         if "replicas" in rendered["spec"]:
             self._resize(live, rendered["spec"]["replicas"])
         if act is Act.ADOPT or kept is None:
             return self._adopt(live, rendered, asked)
         edits = differences(live, kept.manifest)
-        if edits and self._deployment.restore_asked:
+        if edits and self._placement.restore_asked:
             self._restore(live, kept.manifest, rendered)
             return []
         return edits
@@ -101,7 +101,7 @@ class Applying:
         manifest["metadata"]["annotations"].pop(manifests.FORMERLY, None)
         note = {"metadata": {"annotations": {manifests.ASKED: asked, manifests.FORMERLY: None}}}
         answer = self._patch(live, note)
-        applied.remember(self._deployment, asked, manifest)
+        applied.remember(self._placement, asked, manifest)
         return differences(answer, manifest)
 
     def _restore(self, live: Object, manifest: Object, rendered: Object) -> None:
@@ -139,8 +139,8 @@ class Applying:
         live = self._live.secret or {}
         annotations: Mapping[str, str] = (live.get("metadata") or {}).get("annotations") or {}
         held = annotations.get(manifests.TOKEN_PREFIX, "")
-        if not access.token_in_place(self._deployment, held, _token_in(live), now):
-            token, text = access.issue_model_token(self._deployment, prefix_on_cluster=held)
+        if not access.token_in_place(self._placement, held, _token_in(live), now):
+            token, text = access.issue_model_token(self._placement, prefix_on_cluster=held)
             self._put(manifests.token_secret(self._identity, prefix=token.prefix, token=text))
 
     def _prune(self, decision: Decision) -> None:
@@ -153,7 +153,7 @@ class Applying:
         for number in retired[REVISION_HISTORY_LIMIT:]:
             name = self._identity.workload(number)
             self._client.delete("apps/v1", "Deployment", name, self._identity.namespace)
-            applied.forget(self._deployment, "Deployment", name)
+            applied.forget(self._placement, "Deployment", name)
 
 
 def _sized(manifest: Object, rendered: Object) -> Object:

@@ -1,0 +1,145 @@
+"""The lines of the tables on a deployment's page, and the words in them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from apps.clusters.models import KubeEvent, Pod
+from apps.clusters.why.probes import is_startup
+from apps.deployments.health import ReplicaSeen
+from apps.deployments.models import Placement, Revision, Stage
+
+
+@dataclass(frozen=True)
+class RevisionRow:
+    """One line of the table of revisions."""
+
+    revision: Revision
+    state: str
+    wanted: int
+    ready: int
+    existing: int
+
+    @property
+    def model(self) -> str:
+        """The model version with the alias under which it was asked for."""
+        return model_text(self.revision.spec, self.revision.alias)
+
+    @property
+    def model_deleted(self) -> bool:
+        """Whether the model version that it serves was deleted."""
+        return is_model_deleted(self.revision)
+
+    @property
+    def metric(self) -> Any:
+        """The first figure of the run that made the model, by name; None where there is none."""
+        version = self.revision.model_version
+        return next(iter(version.run.latest_metrics.all()), None) if version and version.run else None
+
+    @property
+    def by(self) -> str:
+        """The author of the revision."""
+        return who(self.revision.created_by)
+
+
+@dataclass(frozen=True)
+class ReplicaRow:
+    """One replica: its pod, and what is said of it."""
+
+    pod: Pod
+    seen: ReplicaSeen
+    url: str
+    young: bool
+
+    @property
+    def name(self) -> str:
+        """The pod's name."""
+        return self.pod.name
+
+    @property
+    def state(self) -> str:
+        """The word that the square shows: the reason where it is not well, for that tells more."""
+        return "Ready" if self.pod.ready else (self.pod.reason or self.pod.health)
+
+    @property
+    def detail(self) -> str:
+        """Revision, node and the last restart."""
+        parts = [f"revision {self.pod.revision}", self.pod.node_name, self.seen.restarted]
+        return ", ".join(part for part in parts if part)
+
+
+class PlaceRow(NamedTuple):
+    """A placement, and its stage of the rollout that is under way."""
+
+    place: Placement
+    stage: Stage | None
+
+    @property
+    def share(self) -> str:
+        """ "20 %, now 25 %": the share of the coming revision, as wanted and as had; "" where none comes."""
+        if self.stage is None:
+            return ""
+        actual = self.stage.actual
+        if actual is None or actual == self.stage.weight:
+            return f"{self.stage.weight} %"
+        return f"{self.stage.weight} %, now {actual} %"
+
+    @property
+    def said(self) -> str:
+        """What there is to say of it beside its health."""
+        if self.stage is not None and self.stage.trouble:
+            return self.stage.trouble
+        return self.place.message
+
+
+class DriftRow(NamedTuple):
+    """One field that is not as it was applied, and who holds it since when, as far as that is known."""
+
+    object: str
+    field: str
+    kind: str
+    applied: str
+    found: str
+    manager: str
+    when: datetime | None
+
+
+class EventRow(NamedTuple):
+    """An event with the state word that gives it its look."""
+
+    event: KubeEvent
+    state: str
+
+
+def who(label: str) -> str:
+    """A caller's label without the token that they used."""
+    return label.partition(" (token")[0]
+
+
+def event_rows(events: Iterable[KubeEvent], pods: Iterable[Pod]) -> list[EventRow]:
+    """Events with their look: warnings stand out, but for probes that fail while a program is being started."""
+    started = {pod.name: pod.started_at for pod in pods}
+    return [
+        EventRow(
+            event,
+            "Warning"
+            if event.type == "Warning"
+            and not is_startup(event.message, event.last_at, started.get(event.involved_name))
+            else "Idle",
+        )
+        for event in events
+    ]
+
+
+def model_text(spec: dict[str, Any], alias: str) -> str:
+    """`digits:4 @champion`, with the alias that it was asked for by, or a dash where no registered model is served."""
+    model = spec.get("model")
+    if not model:
+        return "–"
+    return f"{model['name']}:{model['version']}" + (f" @{alias}" if alias else "")
+
+
+def is_model_deleted(revision: Revision) -> bool:
+    """Whether it serves a model version that was deleted since."""
+    return bool(revision.spec.get("model")) and revision.model_version_id is None

@@ -1,0 +1,131 @@
+"""The shell around one placement's strategy: observe → decide → apply → record. May be repeated, and killed, at any
+time.
+
+No transaction is open and no row is locked while the cluster is called.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from django.utils import timezone
+
+from apps.clusters import manifests as common
+from apps.clusters.kube.client import KubeClient
+from apps.clusters.kube.errors import (
+    KubeError,
+    NotFound,
+    RefusedOnce,
+    TooManyRequests,
+    Unauthorized,
+    Unreachable,
+)
+from apps.clusters.models import Cluster
+from apps.clusters.services import connect, silence
+from apps.core.errors import FlotillaError
+from apps.core.work import DONE, Again, Away, Outcome, Retry
+from apps.deployments import manifests, selectors
+from apps.deployments.health import observed_revision
+from apps.deployments.models import Placement, Stage
+from apps.deployments.reconcile.applying import Applying, Live
+from apps.deployments.reconcile.scaling import scaler_of
+from apps.deployments.reconcile.takedown import take_down
+from apps.deployments.rollout.decisions import RolloutStatus
+from apps.deployments.rollout.placement import Wanted, decide
+from apps.deployments.rollout.strategy import parse_strategy
+from apps.deployments.services import observing
+from apps.deployments.services.common import identity_of
+from apps.deployments.states import DeploymentState, RolloutState
+
+Object = dict[str, Any]
+
+
+def reconcile(pk: int) -> Outcome:
+    """Bring one placement a step closer to what is wanted: a round of the queue, which sees to it that there is one at
+    a time."""
+    placement = selectors.for_reconcile(pk)
+    if placement is None:
+        return DONE
+    try:
+        client = _client(placement.target.cluster)
+        if placement.state == DeploymentState.DELETING:
+            return take_down(client, placement)
+        return _uphold(client, placement)
+    except RefusedOnce as error:
+        return Retry(error.reason)
+    except TooManyRequests as error:
+        observing.record_unreachable(placement, error.reason, error.message)
+        return Again(error.retry_after) if error.retry_after else Retry(error.reason)
+    except (Unreachable, Unauthorized) as error:
+        observing.record_unreachable(placement, *silence(error))
+        return Away(error.reason)
+    except KubeError as error:
+        observing.record_refused(placement, error.reason, error.message)
+        return Retry(error.reason)
+    except FlotillaError as error:
+        # The stored deployment makes no sense to us: that is its own trouble, not its cluster's.
+        observing.record_unusable(placement, type(error).__name__, error.sentence)
+        return Retry(type(error).__name__)
+
+
+def _client(cluster: Cluster) -> KubeClient:
+    """A client for the cluster. Raises Unreachable where none can be had: it is disabled, say."""
+    try:
+        return connect(cluster)
+    except FlotillaError as error:
+        raise Unreachable(0, type(error).__name__, error.message) from error
+
+
+def _uphold(client: KubeClient, placement: Placement) -> Outcome:
+    identity, stage = identity_of(placement), selectors.stage_of(placement)
+    if stage is not None and stage.rollout.to_revision_id != placement.coming_id:
+        # Another revision was asked for between the two reads: what is right for the old one is not for its rollout.
+        return Again(0.0)
+    live = _observe(client, identity)
+    now = timezone.now()
+    seen = {number: observed_revision(workload) for number, workload in live.workloads.items()}
+    serving, strategy, status = placement.serving, parse_strategy(placement.deployment.strategy), _status(stage, now)
+    main = live.workloads.get(serving.number) if serving else None
+    scaler = scaler_of(client, placement, main)
+    wish = Wanted(
+        desired=seen[serving.number].wanted if serving and scaler else placement.desired_replicas,
+        stable=placement.stable.number if placement.stable else None,
+        coming=placement.coming.number if placement.coming else None,
+        weight=placement.weight,
+    )
+    decision = decide(wish, strategy, status, seen, now)
+    drift = Applying(client, placement, identity, live).run(decision, now)
+    # Read after the apply: the watcher's rows are then as new as they can be.
+    replicas = selectors.replicas_of(selectors.pods_of(placement))
+    this_round = observing.Round(seen, decision, replicas, now, drift=drift, desired=wish.desired, scaler=scaler)
+    observing.record_round(placement, stage, this_round)
+    if stage is None or decision.state is not RolloutState.PROGRESSING:
+        return DONE
+    # Events bring every other round; that none comes any more is what the deadline is for.
+    since = now if decision.progressed else status.progressed_at
+    return Again((since + strategy.progress_deadline - now).total_seconds() + 1.0)
+
+
+def _observe(client: KubeClient, identity: manifests.Identity) -> Live:
+    live = Live()
+    for workload in client.list("apps/v1", "Deployment", identity.namespace, label_selector=identity.selector):
+        number = str((workload["metadata"].get("labels") or {}).get(common.REVISION, ""))
+        if number.isdecimal() and "deletionTimestamp" not in workload["metadata"]:
+            live.workloads[int(number)] = workload
+    live.service = _get(client, "Service", identity.service, identity.namespace)
+    live.secret = _get(client, "Secret", identity.secret, identity.namespace)
+    return live
+
+
+def _get(client: KubeClient, kind: str, name: str, namespace: str) -> Object | None:
+    try:
+        return client.get("v1", kind, name, namespace)
+    except NotFound:
+        return None
+
+
+def _status(stage: Stage | None, now: datetime) -> RolloutStatus:
+    if stage is None:
+        return RolloutStatus(RolloutState.HEALTHY, now)
+    # A stage's clock starts with its first round, not while it waited for a worker.
+    since = now if stage.state == RolloutState.PENDING else stage.progressed_at
+    return RolloutStatus(RolloutState(stage.state), since, stage.new_ready, stage.old_left)

@@ -1,0 +1,61 @@
+"""Taking a placement down: its objects are deleted, and its row goes when the cluster shows that nothing is left."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from apps.clusters.kube.client import KubeClient
+from apps.core.work import DONE, Outcome, Retry
+from apps.deployments import manifests
+from apps.deployments.drift import is_of
+from apps.deployments.models import Placement
+from apps.deployments.services import applied, observing
+from apps.deployments.services.common import identity_of
+
+# The kinds of objects of a deployment, in the order in which they are taken down.
+PARTS = (("apps/v1", "Deployment"), ("v1", "Service"), ("v1", "Secret"))
+
+Object = dict[str, Any]
+
+
+def take_down(client: KubeClient, placement: Placement) -> Outcome:
+    """Delete in the foreground; the row goes only when the cluster shows that nothing is left."""
+    identity = identity_of(placement)
+    parts = [
+        (api_version, kind, obj)
+        for api_version, kind in PARTS
+        for obj in client.list(api_version, kind, identity.namespace, label_selector=identity.selector)
+    ]
+    left: list[str] = []
+    for api_version, kind, obj in parts or _unlabelled(client, placement, identity):
+        left.append(f"{kind} {obj['metadata']['name']}")
+        if "deletionTimestamp" not in obj["metadata"]:
+            metadata = obj["metadata"]
+            client.delete(api_version, kind, metadata["name"], identity.namespace, uid=metadata["uid"])
+    pods = client.list("v1", "Pod", identity.namespace, label_selector=identity.selector)
+    left += [f"Pod {pod['metadata']['name']}" for pod in pods]
+    if left:
+        more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+        observing.record_deleting(placement, ", ".join(left[:3]) + more)
+        # Not all that goes is watched.
+        return Retry("Deleting")
+    # The row goes because the cluster has nothing of it: that only the registered one may say.
+    client.confirm_identity()
+    observing.record_gone(placement)
+    return DONE
+
+
+def _unlabelled(
+    client: KubeClient, placement: Placement, identity: manifests.Identity
+) -> Iterator[tuple[str, str, Object]]:
+    """The objects whose labels somebody took off: looked up by the names that we gave them, if they are still ours."""
+    names = {(kind, name) for kind, name in applied.kept_of(placement)}
+    names |= {("Service", identity.service), ("Secret", identity.secret)}
+    revisions = list(placement.deployment.revisions.values_list("number", "digest"))
+    notes = {manifests.asked_of(identity, number) for number, _ in revisions}
+    notes |= {manifests.asked_of(identity, number, digest) for number, digest in revisions}
+    for api_version, kind in PARTS:
+        for name in sorted(name for of, name in names if of == kind):
+            selector = f"metadata.name={name}"
+            for obj in client.list(api_version, kind, identity.namespace, field_selector=selector):
+                if is_of(obj, notes):
+                    yield api_version, kind, obj

@@ -1,0 +1,89 @@
+"""Analysis of a new revision: (what was asked, measurements) → a verdict, and when to measure again. Pure.
+
+As an AnalysisRun of Argo Rollouts (docs/features/analysis.md): a number of measurements at an interval, of which so
+many may fail. One that says nothing, of a cluster that can't be reached, is inconclusive; more of these than may fail
+make the whole inconclusive, and a person decides.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from apps.deployments.rollout.fleet import Outcome, Verdict
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One look, and what it says in a sentence."""
+
+    at: datetime
+    outcome: Outcome
+    message: str
+    value: Mapping[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """The form that is stored and shown."""
+        said = {"outcome": self.outcome.value, "message": self.message, "value": dict(self.value)}
+        return {"at": self.at.isoformat(), **said}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Measurement":
+        """What `to_json` wrote."""
+        at = datetime.fromisoformat(data["at"])
+        return cls(at, Outcome(data["outcome"]), str(data["message"]), dict(data["value"]))
+
+
+@dataclass(frozen=True)
+class Fares:
+    """The new revision on one target: ready replicas of those wanted there, restarts, and what is wrong, or ""."""
+
+    target: str
+    reachable: bool
+    wanted: int
+    ready: int
+    restarts: int
+    trouble: str = ""
+
+
+def by_health(seen: Sequence[Fares], restarts_before: int, now: datetime) -> Measurement:
+    """One look at the new revision's replicas: all ready, and none restarted since the analysis began."""
+    value = {
+        "wanted": sum(each.wanted for each in seen),
+        "ready": sum(each.ready for each in seen),
+        "restarts": max(0, sum(each.restarts for each in seen) - restarts_before),
+    }
+    away = [each.target for each in seen if not each.reachable]
+    bad = next((f"{each.target}: {each.trouble}" for each in seen if each.trouble), "")
+    if bad:
+        return Measurement(now, Outcome.FAILED, bad, value)
+    if value["restarts"]:
+        times = "once" if value["restarts"] == 1 else f"{value['restarts']} times"
+        return Measurement(now, Outcome.FAILED, f"A replica of the new revision was restarted {times}.", value)
+    if away:
+        return Measurement(now, Outcome.INCONCLUSIVE, f"{', '.join(away)} can't be reached.", value)
+    if value["ready"] < value["wanted"]:
+        short = f"{value['ready']} of {value['wanted']} replicas of the new revision are ready."
+        return Measurement(now, Outcome.FAILED, short, value)
+    return Measurement(now, Outcome.SUCCESSFUL, f"{value['ready']} of {value['wanted']} ready, none restarted.", value)
+
+
+def verdict_of(asked: Mapping[str, Any], measurements: Sequence[Measurement]) -> Verdict:
+    """How the analysis stands after these measurements."""
+    limit, count = int(asked["failure_limit"]), int(asked["count"])
+    failed = [each for each in measurements if each.outcome is Outcome.FAILED]
+    silent = [each for each in measurements if each.outcome is Outcome.INCONCLUSIVE]
+    of = f"of {len(measurements)} measurements"
+    if len(failed) > limit:
+        return Verdict(Outcome.FAILED, f"The analysis failed, {len(failed)} {of}: {failed[-1].message}")
+    if len(silent) > limit:
+        return Verdict(Outcome.INCONCLUSIVE, f"The analysis says nothing, {len(silent)} {of}: {silent[-1].message}")
+    if len(measurements) >= count:
+        return Verdict(Outcome.SUCCESSFUL, f"{len(measurements) - len(failed)} {of} were good.")
+    return Verdict(Outcome.RUNNING)
+
+
+def next_at(asked: Mapping[str, Any], began: datetime, measurements: Sequence[Measurement]) -> datetime:
+    """When to measure next: an interval after the last time, or after the beginning."""
+    last = measurements[-1].at if measurements else began
+    return last + timedelta(seconds=int(asked["interval_seconds"]))

@@ -1,0 +1,158 @@
+"""Reads of deployments: one, lists of them, and their figures."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.postgres.aggregates import ArrayAgg
+from django.db.models import (
+    Case,
+    Count,
+    Exists,
+    F,
+    IntegerField,
+    Max,
+    Min,
+    OuterRef,
+    Prefetch,
+    Q,
+    QuerySet,
+    Sum,
+    When,
+)
+from django.db.models.functions import Coalesce, Least
+from django.urls import reverse
+
+from apps.clusters.models import Cluster
+from apps.clusters.selectors import unlisted
+from apps.clusters.usage.workloads import Maker
+from apps.core.access import Principal, get_scoped
+from apps.core.models import Project
+from apps.core.states import Health, Role
+from apps.deployments.models import Deployment, Placement, Rollout, Stage
+from apps.deployments.selectors.placements import WITH_PLACEMENT
+from apps.deployments.states import UNFINISHED, DeploymentState
+
+# A person has to look at these.
+TROUBLE = (Health.DEGRADED, Health.MISSING, Health.UNKNOWN)
+_SEVERITY = Case(*(When(health=word, then=word.severity) for word in Health), default=0, output_field=IntegerField())
+# As `wanted_replicas` of a row.
+_WANTED = Coalesce("scaled_to", "desired_replicas")
+
+
+def makers_by_name(names: set[tuple[str, str]]) -> dict[tuple[str, str], Maker]:
+    """The deployments with these names that exist, by project and name. One query."""
+    rows = Deployment.objects.filter(name__in={name for _, name in names}).values_list("project__name", "name")
+    return {
+        (project, name): Maker(project, name, reverse("deployments:detail", args=[project, name]))
+        for project, name in rows
+        if (project, name) in names
+    }
+
+
+def deployments(**scope: Any) -> QuerySet[Deployment]:
+    """Deployments with what every list of them shows."""
+    places = Placement.objects.select_related("target__cluster").defer(*unlisted("target__cluster"))
+    return _deployments(places, Rollout.objects.all(), **scope)
+
+
+def detailed(**scope: Any) -> QuerySet[Deployment]:
+    """Deployments with all that REST tells of each: what shall serve on each target, and how far the rollout is."""
+    stages = Prefetch("stages", Stage.objects.select_related("placement__target"))
+    places = Placement.objects.select_related(*WITH_PLACEMENT)
+    return _deployments(places, Rollout.objects.prefetch_related(stages), **scope)
+
+
+def _deployments(places: QuerySet[Placement], rollouts: QuerySet[Rollout], **scope: Any) -> QuerySet[Deployment]:
+    unfinished = rollouts.filter(state__in=UNFINISHED).select_related("from_revision", "to_revision")
+    return (
+        Deployment.objects.filter(**scope)
+        .select_related("project", "current", "stable")
+        .prefetch_related(Prefetch("rollouts", unfinished, to_attr="unfinished"), Prefetch("placements", places))
+    )
+
+
+def deployment(principal: Principal, name: str, at_least: Role = Role.VIEWER, **scope: Any) -> Deployment:
+    """One deployment by its name. Raises Missing, or Invalid when several projects have it."""
+    places = Placement.objects.select_related(*WITH_PLACEMENT)
+    return get_scoped(_deployments(places, Rollout.objects.all(), **scope), principal, at_least, name=name)
+
+
+def users_of_versions(versions: Collection[int]) -> list[str]:
+    """The deployments that serve one of these model versions, or are about to, in words."""
+    unfinished = Rollout.objects.filter(
+        deployment=OuterRef("pk"), state__in=UNFINISHED, from_revision__model_version__in=versions
+    )
+    rows = Deployment.objects.filter(
+        Q(current__model_version__in=versions) | Q(stable__model_version__in=versions) | Exists(unfinished),
+        state=DeploymentState.ACTIVE,
+    )
+    return [
+        f"deployment {row.name} ({row.ready_replicas} of {row.wanted_replicas} replicas ready)"
+        for row in rows.order_by("name")
+    ]
+
+
+@dataclass(frozen=True)
+class Totals:
+    """All deployments of a project in figures. `ready` counts no replica beyond those that are wanted."""
+
+    deployments: int
+    bad: int
+    worst: Health
+    wanted: int
+    ready: int
+    unknown: int
+    """Replicas that are wanted of deployments whose health is Unknown."""
+
+    @property
+    def short(self) -> int:
+        """Replicas that are wanted and not ready."""
+        return self.wanted - self.ready
+
+
+def totals(project: Project) -> Totals:
+    """The figures of a project's deployments: one query that loads none of them."""
+    sums = Deployment.objects.filter(project=project).aggregate(
+        deployments=Count("pk"),
+        bad=Count("pk", filter=Q(health__in=TROUBLE)),
+        worst=Max(_SEVERITY),
+        wanted=Sum(_WANTED, default=0),
+        ready=Sum(Least(F("ready_replicas"), _WANTED), default=0),
+        unknown=Sum(_WANTED, filter=Q(health=Health.UNKNOWN), default=0),
+    )
+    return Totals(**{**sums, "worst": list(Health)[sums["worst"] or 0]})
+
+
+@dataclass(frozen=True)
+class Apart:
+    """Deployments of a project that a cluster can't be asked about for one reason: how many, the first, and the names
+    of some."""
+
+    cluster: Cluster
+    count: int
+    first: Deployment
+    names: tuple[str, ...]
+
+
+def unknown_by_cluster(project: Project, *, named: int, most: int = 50) -> list[Apart]:
+    """The deployments whose health is Unknown, by cluster and reason, most first: three queries and prefetches."""
+    rows = Placement.objects.filter(deployment__project=project, health=Health.UNKNOWN).order_by()
+    by_cluster = rows.values("target__cluster", "reason").annotate(
+        count=Count("pk"),
+        first=Min("deployment__name"),
+        names=ArrayAgg("deployment__name", order_by="deployment__name"),
+    )
+    groups = list(by_cluster.order_by("-count", "first")[:most])
+    firsts = {row.name: row for row in deployments(project=project, name__in=[group["first"] for group in groups])}
+    clusters = Cluster.objects.in_bulk([group["target__cluster"] for group in groups])
+    return [
+        Apart(clusters[group["target__cluster"]], group["count"], firsts[group["first"]], tuple(group["names"][:named]))
+        for group in groups
+        if group["first"] in firsts
+    ]
+
+
+def worst_first(rows: QuerySet[Deployment]) -> QuerySet[Deployment]:
+    """The same deployments, those in trouble first, then by name."""
+    return rows.order_by(_SEVERITY.desc(), "name", "id")

@@ -1,0 +1,75 @@
+"""Reads of placements: what a round decides from, and which of them have work left."""
+
+from datetime import datetime, timedelta
+
+from django.db.models import Exists, F, OuterRef, Q, TextField, Value
+from django.db.models.functions import Cast, Coalesce, Concat
+
+from apps.clusters.manifests import DEPLOYMENT, PART_OF
+from apps.clusters.models import Workload
+from apps.core.states import Health
+from apps.deployments.models import Heal, Placement, Rollout, Stage
+from apps.deployments.states import UNFINISHED, DeploymentState
+
+# What a placement is read with.
+WITH_PLACEMENT = ("target__cluster", "stable", "coming")
+_SETTLED_HEALTH = (Health.HEALTHY, Health.SUSPENDED)
+# As `wanted_replicas` of the row around a subquery.
+_WANTED_OF_ROW = Coalesce(OuterRef("scaled_to"), OuterRef("desired_replicas"))
+
+
+def for_reconcile(pk: int) -> Placement | None:
+    """Everything that a round decides from, read afresh."""
+    return Placement.objects.filter(pk=pk).select_related("deployment__project", "token", *WITH_PLACEMENT).first()
+
+
+def stage_of(placement: Placement) -> Stage | None:
+    """Where the rollout that is under way stands on this placement; None where none is."""
+    rows = Stage.objects.filter(placement=placement, rollout__state__in=UNFINISHED)
+    return rows.select_related("rollout__to_revision").first()
+
+
+def unsettled(now: datetime, *, token_margin: timedelta) -> list[tuple[int, int | None]]:
+    """(placement, cluster) of what the resync asks for: not as wanted, not healthy, with a token to renew, or not what
+    was observed on the cluster.
+
+    The rows are compared with each other, so that ten thousand settled placements cost one query and no call.
+    """
+    workload = Workload.objects.filter(
+        kind="Deployment",
+        cluster=OuterRef("target__cluster"),
+        namespace=OuterRef("target__namespace"),
+        name=Concat(
+            Cast(OuterRef("deployment__name"), TextField()),
+            Value("-r", TextField()),
+            Cast(Coalesce(OuterRef("stable__number"), OuterRef("coming__number")), TextField()),
+        ),
+    )
+    rows = Placement.objects.filter(
+        ~Q(state=DeploymentState.ACTIVE)
+        | ~Q(observed_generation=F("generation"))
+        | ~Q(health__in=_SETTLED_HEALTH)
+        | Q(observed_at=None)
+        | ~Exists(workload.filter(wanted=_WANTED_OF_ROW, ready=OuterRef("ready_replicas")))
+        | Q(token__expires_at__lt=now + token_margin)
+        | Q(coming__isnull=False)
+        | Exists(Heal.objects.filter(placement=OuterRef("pk"), restored_at=None))
+    )
+    return list(rows.order_by("pk").values_list("pk", "target__cluster_id"))
+
+
+def rolling() -> list[tuple[int, int | None]]:
+    """Deployments with a rollout under way, for the clock's safety net; no cluster is called for them."""
+    return [(pk, None) for pk in Rollout.objects.filter(state__in=UNFINISHED).values_list("deployment_id", flat=True)]
+
+
+def ids_by_labels(cluster_id: int, namespace: str, labels: dict[str, str]) -> list[int]:
+    """The placement that a Kubernetes object with these labels belongs to."""
+    return list(
+        Placement.objects.filter(
+            target__cluster_id=cluster_id,
+            target__namespace=namespace,
+            deployment__project__name=labels.get(PART_OF, ""),
+            deployment__name=labels.get(DEPLOYMENT, ""),
+        ).values_list("pk", flat=True)
+    )

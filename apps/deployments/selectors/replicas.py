@@ -1,0 +1,115 @@
+"""Reads of replicas: observed pods, and what the cluster said about them."""
+
+from collections.abc import Iterable, Sequence
+
+from django.db.models import Q, QuerySet, TextField, Window
+from django.db.models.functions import Cast, RowNumber
+
+from apps.clusters.models import KubeEvent, Pod
+from apps.clusters.observed.owners import Owner
+from apps.core.errors import Missing
+from apps.core.pages import nav
+from apps.core.states import Health
+from apps.deployments.health import ReplicaSeen, replica_seen
+from apps.deployments.models import Deployment, Placement, Revision
+
+# Phases of pods that ended for good.
+_ENDED = ("Succeeded", "Failed")
+
+
+def pods_of(of: Deployment | Placement) -> QuerySet[Pod]:
+    """The observed pods, of all placements or of one, that are not known to be deleted, newest revision first."""
+    return Pod.objects.present().filter(_places_of(of))
+
+
+def _places_of(of: Deployment | Placement) -> Q:
+    """The clusters, namespaces and labels of the pods."""
+    deployment = of if isinstance(of, Deployment) else of.deployment
+    places = of.places if isinstance(of, Deployment) else [of]
+    where = Q(pk__in=[])
+    for place in places:
+        where |= Q(cluster_id=place.target.cluster_id, namespace=place.target.namespace)
+    return where & Q(project=deployment.project.name, deployment=deployment.name)
+
+
+def first_pods_of(rows: Sequence[Deployment], *, each: int) -> list[Pod]:
+    """The first `each` replicas of each of some deployments of one project, by revision and name, for squares."""
+    places = Q()
+    for row in rows:
+        for place in row.places:
+            places |= Q(cluster_id=place.target.cluster_id, namespace=place.target.namespace, deployment=row.name)
+    if not places:
+        return []
+    number = Window(RowNumber(), partition_by=["cluster_id", "namespace", "deployment"], order_by=["revision", "name"])
+    pods = Pod.objects.present().filter(places, project=rows[0].project.name).exclude(phase__in=_ENDED)
+    first = pods.annotate(number=number).filter(number__lte=each).order_by("revision", "name")
+    return list(first.defer("labels", "status"))
+
+
+def ready_replicas(of: Deployment) -> list[tuple[str, int, int, str]]:
+    """(name, revision, cluster, namespace) of the replicas that take traffic, by name.
+
+    A pod with labels of ours is not yet a replica.
+    """
+    ours = Revision.objects.filter(deployment=of).values(text=Cast("number", TextField()))
+    ready = pods_of(of).filter(ready=True, revision__in=ours).order_by("name", "cluster_id")
+    rows = ready.values_list("name", "revision", "cluster_id", "namespace")
+    return [(name, int(revision), cluster, namespace) for name, revision, cluster, namespace in rows]
+
+
+def endpoint(deployment_pk: int, revision: int) -> tuple[int, str]:
+    """(port, model name or "") of a revision, which never change."""
+    spec = Revision.objects.values_list("spec", flat=True).get(deployment_id=deployment_pk, number=revision)
+    return int(spec["port"]), str((spec.get("model") or {}).get("name") or "")
+
+
+def replicas_of(pods: Iterable[Pod]) -> list[ReplicaSeen]:
+    """The replicas behind observed pods: those that ended for good (evicted, say) and were replaced are left out."""
+    return [seen_of(pod) for pod in pods if pod.phase not in _ENDED]
+
+
+def seen_of(pod: Pod) -> ReplicaSeen:
+    """One replica out of its observed row."""
+    return replica_seen(
+        name=pod.name,
+        revision=int(pod.revision) if pod.revision.isdecimal() else 0,
+        ready=pod.ready,
+        health=Health(pod.health),
+        reason=pod.reason,
+        message=pod.message,
+        containers=pod.status.get("containers") or [],
+    )
+
+
+def events_of(of: Deployment, pods: Sequence[Pod], *, limit: int = 20) -> list[KubeEvent]:
+    """What the cluster said about the deployment's objects, newest first."""
+    workloads = [f"{of.name}-r{entry['revision']}" for entry in of.observed]
+    names = sorted({of.name, *workloads, *(pod.name for pod in pods)})
+    where = Q(pk__in=[])
+    for place in of.places:
+        where |= Q(cluster_id=place.target.cluster_id, namespace=place.target.namespace)
+    rows = KubeEvent.objects.filter(where, involved_name__in=names)
+    return list(rows.order_by("-last_at")[:limit])
+
+
+def pod_of(of: Deployment, name: str) -> Pod:
+    """One observed pod of the deployment, deleted or not. Raises Missing."""
+    rows = Pod.objects.filter(_places_of(of), name=name)
+    pod = rows.select_related("cluster").order_by("-id").first()
+    if pod is None:
+        raise Missing(f"{of.name} has no replica {name!r}.")
+    return pod
+
+
+def owner_of_pod(pod: Pod) -> Owner | None:
+    """The deployment whose replica this is."""
+    if not pod.deployment:
+        return None
+    url = nav.link("deployments:detail", pod.project, pod.deployment)
+    return Owner("Deployment", pod.deployment, url, f"revision {pod.revision}")
+
+
+def events_of_pod(pod: Pod, *, limit: int = 20) -> list[KubeEvent]:
+    """What the cluster said about one pod, newest first."""
+    rows = KubeEvent.objects.filter(cluster_id=pod.cluster_id, namespace=pod.namespace, involved_name=pod.name)
+    return list(rows.order_by("-last_at")[:limit])

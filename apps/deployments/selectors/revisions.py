@@ -1,0 +1,61 @@
+"""Reads of what became of a deployment: revisions, rollouts, heals; and of the models that may be served."""
+
+from typing import Any
+
+from django.db.models import Prefetch, QuerySet
+
+from apps.core.errors import Missing
+from apps.core.models import Project
+from apps.deployments.models import Deployment, Heal, Revision, Rollout, Stage
+from apps.experiments.models import LatestMetric, ModelVersion
+
+
+def revisions_of(of: Deployment) -> QuerySet[Revision]:
+    """The revisions, newest first, with model version, run and the run's metrics."""
+    return (
+        Revision.objects.filter(deployment=of)
+        .select_related("model_version__model", "model_version__run__experiment")
+        .prefetch_related(
+            "model_version__aliases",
+            Prefetch("model_version__run__latest_metrics", LatestMetric.objects.order_by("key")),
+        )
+        .order_by("-number")
+    )
+
+
+def shown_revision(of: Deployment, number: str) -> Revision:
+    """The revision that a form was filled in with, else the one that is wanted now. Raises Missing where is none."""
+    known = number.isascii() and number.isdecimal() and len(number) < 10
+    revision = Revision.objects.filter(deployment=of, number=int(number)).first() if known else None
+    if revision is not None:
+        return revision
+    if of.current is None:
+        raise Missing(f"{of.name} has no revision.")
+    return of.current
+
+
+def rollouts_of(of: Deployment) -> QuerySet[Rollout]:
+    """The rollouts, newest first."""
+    stages = Stage.objects.select_related("placement__target__cluster")
+    rows = Rollout.objects.filter(deployment=of).select_related("from_revision", "to_revision")
+    return rows.prefetch_related(Prefetch("stages", stages)).order_by("-id")
+
+
+def heals_of(of: Deployment) -> QuerySet[Heal]:
+    """The heals on all its placements, newest first."""
+    return Heal.objects.filter(placement__deployment=of).select_related("placement__target").order_by("-id")
+
+
+def version_choices(project: Project, *, limit: int = 200) -> list[tuple[str, str]]:
+    """("digits:4", "digits 4 @champion") for the newest model versions of a project."""
+    rows = ModelVersion.objects.filter(model__project=project).select_related("model").prefetch_related("aliases")
+    return [
+        (f"{row.model.name}:{row.version}", " ".join([str(row), *(f"@{alias.name}" for alias in row.aliases.all())]))
+        for row in rows.order_by("model__name", "-version")[:limit]
+    ]
+
+
+def last_spec(project: Project, model: str) -> dict[str, Any] | None:
+    """The newest spec with which a version of the model was served in the project."""
+    rows = Revision.objects.filter(deployment__project=project, model_version__model__name=model)
+    return rows.order_by("-id").values_list("spec", flat=True).first()

@@ -1,0 +1,269 @@
+"""Rollouts over all placements of a deployment: begun, moved on, and ended, each under the deployment's lock.
+
+Whoever has news moves a rollout on with `go_on`: the round of a placement that saw something, the clock, a person. It
+reads everything, lets `rollout.fleet` decide, and writes what follows. Doing it twice changes nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from apps.clusters.services import is_away
+from apps.core import audit, work
+from apps.core.access import Principal
+from apps.core.database.rows import put
+from apps.core.database.transitions import advance, log
+from apps.core.work import DONE, Outcome
+from apps.deployments.models import Deployment, Placement, Revision, Rollout, Stage
+from apps.deployments.rollout import fleet
+from apps.deployments.rollout.plan import PlanStep, plan_of
+from apps.deployments.rollout.strategy import Do, OnFailure, parse_strategy
+from apps.deployments.services.analysing import analyse
+from apps.deployments.services.common import CLOCK, Wish, add_revision, change_wanted, kept, locked, tell
+from apps.deployments.services.together import sum_up
+from apps.deployments.states import ROLLOUT_MOVES, UNFINISHED, RolloutState
+
+# The states in which a rollout over one placement has nothing to say that the placement's own stage doesn't say better.
+_TOLD_BY_STAGE = (RolloutState.PROGRESSING, RolloutState.DEGRADED, RolloutState.HEALTHY)
+
+
+def roll(
+    deployment: Deployment, wish: Wish, principal: Principal, *, action: str, copied_from: int | None = None
+) -> Revision:
+    """Add a revision to a held deployment and start its rollout, with an audit row under `action`."""
+    now = deployment.current
+    before = {"revision": now.number, "spec": now.spec} | kept(deployment) if now else None
+    revision = add_revision(deployment, wish, principal, copied_from=copied_from)
+    begin(deployment, revision, principal, **wish.of_deployment)
+    after = {"revision": revision.number, "spec": revision.spec} | kept(deployment)
+    if copied_from is not None:
+        after["copied_from"] = copied_from
+    audit.record(
+        principal=principal, action=action, obj=deployment, project=deployment.project, before=before, after=after
+    )
+    return revision
+
+
+def begin(deployment: Deployment, revision: Revision, principal: Principal, **kept_too: Any) -> Rollout:
+    """Make `revision` the wanted one of a held deployment, and take the first step towards it.
+
+    A rollout that is still under way is superseded. Keywords are further columns of the deployment.
+    """
+    why = f"Revision {revision.number} was deployed meanwhile."
+    end_unfinished(deployment, RolloutState.SUPERSEDED, why, principal.label)
+    strategy, places = parse_strategy(kept_too.get("strategy", deployment.strategy)), deployment.places
+    fresh = [place.target.name for place in places if place.stable is None]
+    plan = plan_of(strategy, [place.target.name for place in places], fresh=fresh)
+    rollout = Rollout.objects.create(
+        deployment=deployment,
+        from_revision=deployment.stable or deployment.current,
+        to_revision=revision,
+        state=RolloutState.PENDING,
+        reason="Waiting",
+        message="Waiting for the first round.",
+        plan=[step.to_json() for step in plan],
+        # The first revision has nothing to go back to.
+        on_failure=strategy.on_failure if deployment.stable else "hold",
+        created_by=principal.label,
+    )
+    log(rollout, from_state="", to_state=rollout.state, actor=principal.label)
+    wave_of = {target: step.wave for step in plan for target in step.targets}
+    Stage.objects.bulk_create(
+        Stage(rollout=rollout, placement=place, wave=wave_of[place.target.name], state=RolloutState.PENDING)
+        for place in places
+    )
+    put(
+        deployment,
+        **kept_too,
+        current=revision,
+        last_revision=deployment.last_revision,
+        generation=deployment.generation + 1,
+    )
+    _advance(deployment, rollout, timezone.now(), first=True)
+    return rollout
+
+
+def go_on(deployment: Deployment, now: datetime | None = None) -> bool:
+    """Sum a held deployment up, and move its rollout on as far as it goes; returns whether anything is new."""
+    rollout = unfinished(deployment)
+    if rollout is None:
+        return sum_up(deployment)
+    return _advance(deployment, rollout, now or timezone.now())
+
+
+def tick(pk: int) -> Outcome:
+    """A round of the clock: time alone has passed."""
+    with transaction.atomic():
+        deployment = locked(pk)
+        if deployment is not None and go_on(deployment):
+            tell(deployment)
+    return DONE
+
+
+def unfinished(deployment: Deployment) -> Rollout | None:
+    """The rollout that is under way, as it is under the deployment's lock."""
+    rows = Rollout.objects.filter(deployment=deployment, state__in=UNFINISHED)
+    return rows.select_related("from_revision", "to_revision").first()
+
+
+def end_unfinished(deployment: Deployment, to: RolloutState, message: str, actor: str) -> None:
+    """End the rollout that is under way, if there is one, as superseded or canceled."""
+    rollout = unfinished(deployment)
+    if rollout is not None:
+        _move(rollout, to, reason=to.value, message=message, actor=actor, ended_at=timezone.now())
+
+
+def _advance(deployment: Deployment, rollout: Rollout, now: datetime, *, first: bool = False) -> bool:
+    before = (rollout.state, rollout.step, rollout.message)
+    stages = {stage.placement_id: stage for stage in rollout.stages.all()}
+    places = [place for place in deployment.places if place.pk in stages]
+    seen = {place.target.name: _seen(place, stages[place.pk], rollout) for place in places}
+    plan = tuple(PlanStep.from_json(step) for step in rollout.plan)
+    decision = fleet.decide(plan, _status(rollout), seen, _analysed(deployment, rollout, plan, stages, now), now)
+    if len(places) == 1 and decision.state in _TOLD_BY_STAGE:
+        decision = _told(decision, places[0], stages[places[0].pk])
+    turned = decision.state is RolloutState.ROLLING_BACK and rollout.state != RolloutState.ROLLING_BACK
+    begun = any(place.weight and place.observed_generation == place.generation for place in places)
+    if begun or rollout.state != RolloutState.PENDING or decision.state is not RolloutState.PROGRESSING:
+        # What is just beginning waits for its first round, and says so.
+        _record(rollout, decision, now)
+    if turned:
+        _want_former(deployment, rollout)
+    ended = decision.state.is_final
+    for place in places:
+        weight = decision.weights[place.target.name]
+        if ended:
+            _settle(place, rollout, decision.state)
+        elif first or weight != place.weight:
+            _weigh(place, stages[place.pk], rollout, weight, now)
+    if decision.state is RolloutState.HEALTHY:
+        put(deployment, stable=rollout.to_revision)
+    summed = sum_up(deployment, None if ended else rollout)
+    if decision.step != before[1] and not ended:
+        # An analysis that is just reached begins, and sets the clock.
+        _analysed(deployment, rollout, plan, stages, now)
+    if decision.due is not None and not ended:
+        work.ask(CLOCK, deployment.pk, cluster=None, after=max(0.0, (decision.due - now).total_seconds()))
+    return summed or (rollout.state, rollout.step, rollout.message) != before
+
+
+def _analysed(
+    deployment: Deployment, rollout: Rollout, plan: Sequence[PlanStep], stages: Mapping[int, Stage], now: datetime
+) -> dict[int, fleet.Verdict]:
+    """The verdict of the step that the rollout is at, where that is an analysis which goes on."""
+    step = plan[rollout.step] if rollout.step < len(plan) else None
+    if step is None or step.do is not Do.ANALYSE or rollout.paused or rollout.state == RolloutState.ROLLING_BACK:
+        return {}
+    return {rollout.step: analyse(deployment, rollout, step, stages, now)}
+
+
+def _told(decision: fleet.FleetDecision, place: Placement, stage: Stage) -> fleet.FleetDecision:
+    """The same in the words of the only placement, which says more: how many replicas are ready, say."""
+    has_words = place.weight == decision.weights[place.target.name] and place.observed_generation == place.generation
+    is_past = stage.state == RolloutState.HEALTHY and decision.state is not RolloutState.HEALTHY
+    if not has_words or is_past or decision.due is not None:
+        return decision
+    return replace(decision, reason=stage.reason, message=stage.trouble or stage.message)
+
+
+def _status(rollout: Rollout) -> fleet.FleetStatus:
+    return fleet.FleetStatus(
+        state=RolloutState(rollout.state),
+        step=rollout.step,
+        since=rollout.step_since,
+        paused=rollout.paused,
+        promote=rollout.promote_asked,
+        full=rollout.full_asked,
+        abort=rollout.abort_asked,
+        on_failure=OnFailure(rollout.on_failure),
+        verdict=rollout.verdict,
+    )
+
+
+def _seen(place: Placement, stage: Stage, rollout: Rollout) -> fleet.PlacementSeen:
+    has_followed = place.observed_generation == place.generation
+    # A rollout that would wait for a person anyway gives the replicas their time to come right.
+    counts = rollout.on_failure == OnFailure.ROLLBACK or stage.state == RolloutState.DEGRADED
+    return fleet.PlacementSeen(
+        target=place.target.name,
+        reachable=not is_away(place.target.cluster),
+        weight=place.weight,
+        arrived=has_followed and stage.state == RolloutState.HEALTHY,
+        trouble=stage.trouble if has_followed and counts else "",
+    )
+
+
+def _record(rollout: Rollout, decision: fleet.FleetDecision, now: datetime) -> None:
+    """Store where the rollout stands; each step is a line of its history."""
+    columns: dict[str, Any] = {
+        "step": decision.step,
+        "step_since": decision.since,
+        "promote_asked": False,
+        "verdict": decision.verdict_reason,
+    }
+    if decision.state.is_final:
+        columns["ended_at"] = now
+    if decision.state != rollout.state:
+        _move(rollout, decision.state, reason=decision.reason, message=decision.message, **columns)
+        return
+    if decision.step > rollout.step:
+        log(
+            rollout,
+            from_state=rollout.state,
+            to_state=rollout.state,
+            reason=decision.reason,
+            message=decision.message,
+        )
+    put(rollout, **columns, reason=decision.reason, message=decision.message)
+
+
+def _move(
+    rollout: Rollout, to: RolloutState, *, reason: str, message: str, actor: str = "flotilla", **columns: Any
+) -> None:
+    """Another state; its words are the history's and the row's."""
+    words = {"reason": reason, "message": message}
+    advance(rollout, to=to, allowed=ROLLOUT_MOVES, actor=actor, **words, columns={**words, **columns})
+
+
+def _want_former(deployment: Deployment, rollout: Rollout) -> None:
+    """The revision that served before is the wanted one again."""
+    former = rollout.from_revision
+    if former is not None:
+        put(deployment, current=former, alias=former.alias, generation=deployment.generation + 1)
+
+
+def _weigh(place: Placement, stage: Stage, rollout: Rollout, weight: int, now: datetime) -> None:
+    """Let another share of the new revision be wanted on a placement."""
+    stable = place.stable
+    if stable is None and rollout.state == RolloutState.ROLLING_BACK:
+        stable = rollout.from_revision
+    change_wanted(place, stable=stable, coming=rollout.to_revision, weight=weight)
+    put(
+        stage,
+        weight=weight,
+        state=RolloutState.PENDING,
+        reason="Waiting",
+        message="Waiting for the first round.",
+        trouble="",
+        new_ready=0,
+        old_left=0,
+        progressed_at=now,
+        since=now,
+    )
+
+
+def _settle(place: Placement, rollout: Rollout, state: RolloutState) -> None:
+    """The rollout has ended: what serves on the placement is what it had brought, or what was there before."""
+    if state is RolloutState.HEALTHY:
+        # What is wanted on the cluster is the same as before: no round is needed.
+        put(place, stable=rollout.to_revision, coming=None, weight=0)
+    elif place.stable is None and rollout.from_revision is not None:
+        change_wanted(place, stable=rollout.from_revision, coming=None, weight=0)
+    elif place.weight:
+        change_wanted(place, coming=None, weight=0)
+    else:
+        put(place, coming=None)

@@ -1,0 +1,77 @@
+"""What people tell a rollout that is under way: wait, go on, skip the waiting, take it back."""
+
+from django.db import transaction
+
+from apps.core import audit
+from apps.core.access import Principal, require_role
+from apps.core.database.rows import Expect, put
+from apps.core.errors import Conflict
+from apps.core.states import Role
+from apps.deployments.models import Deployment, Rollout
+from apps.deployments.services.common import hold, tell
+from apps.deployments.services.rollouts import go_on, unfinished
+from apps.deployments.states import RolloutState
+
+
+def pause(*, principal: Principal, deployment: Deployment, expect: Expect | None = None) -> Rollout:
+    """Let the rollout stay as it is until somebody resumes, promotes or aborts it. Needs the developer role.
+
+    Raises Conflict when no rollout is under way, as the others here do.
+    """
+    return _steer(principal, deployment, expect, action="rollout.pause", paused=True)
+
+
+def resume(*, principal: Principal, deployment: Deployment, expect: Expect | None = None) -> Rollout:
+    """Let a paused rollout go on where it is. Needs the developer role."""
+    return _steer(principal, deployment, expect, action="rollout.resume", paused=False)
+
+
+def promote(
+    *, principal: Principal, deployment: Deployment, full: bool = False, expect: Expect | None = None
+) -> Rollout:
+    """Go on past what the rollout waits for now; with `full`, past all waiting, to the end. Needs the developer role.
+
+    Waves stay in order, and capacity still comes before traffic.
+    """
+    if full:
+        return _steer(principal, deployment, expect, action="rollout.promote_fully", paused=False, full_asked=True)
+    return _steer(principal, deployment, expect, action="rollout.promote", paused=False, promote_asked=True)
+
+
+def abort(*, principal: Principal, deployment: Deployment, expect: Expect | None = None) -> Rollout:
+    """Take the new revision back from every target: what served before serves again. Needs the developer role.
+
+    Raises Conflict also where no revision served before.
+    """
+    said = f"{principal.label.partition(' (token')[0]} took it back."
+    return _steer(principal, deployment, expect, action="rollout.abort", paused=False, abort_asked=said)
+
+
+def _steer(
+    principal: Principal, deployment: Deployment, expect: Expect | None, *, action: str, **columns: bool | str
+) -> Rollout:
+    require_role(principal, deployment.project, Role.DEVELOPER)
+    with transaction.atomic():
+        held = hold(deployment, expect)
+        rollout = unfinished(held)
+        if rollout is None:
+            raise Conflict(f"No rollout of {held.name} is under way.", hint="Look again: it may just have ended.")
+        if rollout.state == RolloutState.ROLLING_BACK:
+            raise Conflict(f"The rollout to revision {rollout.to_revision.number} is being taken back already.")
+        if "abort_asked" in columns and rollout.from_revision is None:
+            raise Conflict(
+                f"No revision of {held.name} served before this one: there is nothing to go back to.",
+                hint="Roll out another revision, or delete the deployment.",
+            )
+        put(rollout, **columns)
+        audit.record(
+            principal=principal,
+            action=action,
+            obj=held,
+            project=held.project,
+            after={"revision": rollout.to_revision.number, "step": rollout.step},
+        )
+        go_on(held)
+        tell(held)
+    rollout.refresh_from_db()
+    return rollout

@@ -1,0 +1,175 @@
+"""Rollouts over two clusters: real API servers, real processes; only the watcher is played by `Fleet.look`."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apps.clusters.models import Cluster
+from apps.core.errors import Conflict
+from apps.core.states import Health
+from apps.deployments import reconcile as shell
+from apps.deployments import services
+from apps.deployments.models import AnalysisRun, Deployment, Rollout
+from tests.deployments.fleet import SPEC, Fleet
+from tests.stack import LocalCluster
+
+pytestmark = [pytest.mark.django_db, pytest.mark.real_process]
+
+CANARY: dict[str, Any] = {
+    "kind": "canary",
+    "steps": [{"set_weight": 50}, {"analyse": {"interval_seconds": 1, "count": 2}}, {"pause": {}}],
+    "waves": [{"targets": ["here"], "soak_seconds": 1}, {"targets": ["there"]}],
+    "progress_deadline_seconds": 3,
+}
+
+
+@pytest.fixture(scope="module")
+def other_cluster() -> Iterator[LocalCluster]:
+    directory = Path(tempfile.mkdtemp(prefix="flotilla-cluster-"))
+    cluster = LocalCluster.start(directory)
+    yield cluster
+    cluster.stop()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def there(fleet: Fleet, other_cluster: LocalCluster) -> Cluster:
+    return fleet.add("there", other_cluster)
+
+
+def placed(fleet: Fleet, **strategy: Any) -> Deployment:
+    """A deployment with two replicas on each of both clusters, whose first revision serves."""
+    app = services.create_deployment(
+        principal=fleet.root,
+        project=fleet.project,
+        name="app",
+        targets=["here", "there"],
+        replicas=2,
+        spec={**SPEC, "env": {"TAG": "old"}, "strategy": {**CANARY, **strategy}},
+    )
+    fleet.until_healthy(app)
+    return app
+
+
+def revise(fleet: Fleet, app: Deployment, **env: str) -> Rollout:
+    services.deploy_revision(principal=fleet.root, deployment=app, changes={"env": env})
+    return Rollout.objects.get(deployment=app, ended_at=None)
+
+
+def weights(rollout: Rollout) -> dict[str, tuple[int, int | None]]:
+    """The share wanted and had on each target."""
+    return {stage.placement.target.name: (stage.weight, stage.actual) for stage in rollout.stages.all()}
+
+
+def said_by(fleet: Fleet, app: Deployment) -> str:
+    return str(fleet.ask(app).answer["by"])
+
+
+def test_a_canary_is_promoted_on_one_cluster_soaks_and_goes_on_to_the_next(fleet: Fleet, there: Cluster) -> None:
+    app = placed(fleet)
+    assert (app.ready_replicas, app.message) == (4, "4 of 4 ready on 2 targets.")
+    rollout = revise(fleet, app, TAG="new")
+
+    def paused_on(target: str) -> None:
+        def stands(seen: Deployment) -> bool:
+            assert seen.ready_replicas >= 4, "the stable revision stays whole"
+            said_by(fleet, seen)
+            rollout.refresh_from_db()
+            return rollout.state == "Paused" and f"on {target}" in rollout.message
+
+        fleet.until(app, stands)
+
+    paused_on("here")
+    assert weights(rollout) == {"here": (50, 50), "there": (0, 0)}
+    assert fleet.workloads() == {"app-r1": 2, "app-r2": 2}
+    assert fleet.workloads(there) == {"app-r1": 2}
+    assert (app.health, app.reason) == (Health.PROGRESSING, "RollingOut")
+    assert {said_by(fleet, app) for _ in range(12)} == {"old", "new"}
+
+    services.promote(principal=fleet.root, deployment=app)
+    paused_on("there")
+    assert weights(rollout) == {"here": (100, 100), "there": (50, 50)}
+    assert fleet.workloads() == {"app-r1": 0, "app-r2": 2}
+
+    services.promote(principal=fleet.root, deployment=app)
+    fleet.until_healthy(app)
+    rollout.refresh_from_db()
+    assert (rollout.state, rollout.message) == ("Healthy", "here and there serve the new revision.")
+    assert fleet.workloads(there) == {"app-r1": 0, "app-r2": 2}
+    assert {said_by(fleet, app) for _ in range(8)} == {"new"}
+    assert app.stable == app.current
+    analyses = list(AnalysisRun.objects.filter(rollout=rollout))
+    assert [(each.state, each.message) for each in analyses] == 2 * [("Successful", "2 of 2 measurements were good.")]
+    assert analyses[0].measurements[1]["value"] == {"wanted": 2, "ready": 2, "restarts": 0}
+    with pytest.raises(Conflict, match="No rollout"):
+        services.promote(principal=fleet.root, deployment=app)
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        ({"READY": "0"}, "made no progress"),
+        ({"PORT_OF_NOTHING": "1", "CRASH": "1"}, "app-r2"),
+    ],
+)
+def test_a_bad_version_takes_itself_back_from_both_clusters(
+    fleet: Fleet, there: Cluster, bad: dict[str, str], says: str
+) -> None:
+    app = placed(fleet, waves=[{"targets": ["here", "there"]}])
+    before = app.current
+    rollout = revise(fleet, app, TAG="bad", **bad)
+
+    def ended(seen: Deployment) -> bool:
+        assert said_by(fleet, seen) == "old", "nobody has met the bad one"
+        rollout.refresh_from_db()
+        return rollout.ended_at is not None
+
+    fleet.until(app, ended)
+    assert rollout.state == "Failed"
+    assert rollout.message.startswith("Rolled back. ")
+    assert says in rollout.message
+    fleet.until_healthy(app)
+    assert app.current == app.stable == before
+    for cluster in (fleet.cluster, there):
+        assert fleet.workloads(cluster) == {"app-r1": 2, "app-r2": 0}
+
+
+def test_a_cluster_that_is_away_holds_its_wave_and_follows_the_verdict_when_it_is_back(
+    fleet: Fleet, there: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = placed(fleet, waves=[{"targets": ["here", "there"]}])
+    rollout = revise(fleet, app, TAG="new")
+    fleet.until(app, lambda _: Rollout.objects.get(pk=rollout.pk).state == "Paused")
+    assert fleet.workloads(there) == {"app-r1": 2, "app-r2": 2}
+    look, inner = Fleet.look, shell.connect
+
+    def connect(cluster: Cluster) -> Any:
+        if cluster.pk == there.pk:
+            raise shell.Unreachable(0, "Timeout", "The API server did not answer in time.")
+        return inner(cluster)
+
+    Cluster.objects.filter(pk=there.pk).update(state="Unreachable", reason="Timeout", message="No answer.")
+    with monkeypatch.context() as patched:
+        patched.setattr(shell, "connect", connect)
+        patched.setattr(Fleet, "look", lambda self: self._look(self.cluster))
+        services.promote(principal=fleet.root, deployment=app)
+        fleet.until(app, lambda _: fleet.workloads() == {"app-r1": 0, "app-r2": 2})
+        fleet.round(app)
+        rollout.refresh_from_db()
+        assert (rollout.state, rollout.reason) == ("Progressing", "ClusterAway")
+        assert "there can't be reached" in rollout.message
+        services.abort(principal=fleet.root, deployment=app)
+        fleet.until(app, lambda _: Rollout.objects.get(pk=rollout.pk).ended_at is not None)
+        rollout.refresh_from_db()
+        assert rollout.state == "Aborted"
+        assert "there can't be reached: what is there follows by itself" in rollout.message
+        assert fleet.workloads() == {"app-r1": 2, "app-r2": 0}
+        assert fleet.workloads(there) == {"app-r1": 2, "app-r2": 2}, "nothing was asked of it"
+    assert Fleet.look is look
+    Cluster.objects.filter(pk=there.pk).update(state="Healthy")
+    fleet.until(app, lambda _: fleet.workloads(there) == {"app-r1": 2, "app-r2": 0})
+    fleet.until_healthy(app)
