@@ -30,10 +30,13 @@ def looks(*outcomes: Outcome) -> list[Measurement]:
         ([BAD, OK, OK], Outcome.SUCCESSFUL, "2 of 3 measurements were good."),
         ([BAD, BAD], Outcome.FAILED, "The analysis failed, 2 of 2 measurements: look 1"),
         ([OK, BAD, BAD], Outcome.FAILED, "The analysis failed, 2 of 3 measurements: look 2"),
-        ([SILENT, SILENT], Outcome.INCONCLUSIVE, "The analysis says nothing, 2 of 2 measurements: look 1"),
-        ([SILENT, OK, BAD], Outcome.SUCCESSFUL, "2 of 3 measurements were good."),
+        ([SILENT, SILENT], Outcome.INCONCLUSIVE,
+         "The analysis came to no conclusion, 2 of 2 measurements were not good: look 1"),
+        ([SILENT, OK, OK], Outcome.SUCCESSFUL, "2 of 3 measurements were good."),
+        ([SILENT, OK, BAD], Outcome.INCONCLUSIVE,
+         "The analysis came to no conclusion, 2 of 3 measurements were not good: look 0"),
     ],
-)
+)  # fmt: skip
 def test_as_many_may_fail_as_the_limit_says(outcomes: list[Outcome], verdict: Outcome, says: str) -> None:
     found = verdict_of(ASKED, looks(*outcomes))
     assert (found.outcome, found.message) == (verdict, says)

@@ -1,8 +1,8 @@
 """Analysis of a new revision: (what was asked, measurements) → a verdict, and when to measure again. Pure.
 
 As an AnalysisRun of Argo Rollouts (docs/features/analysis.md): a number of measurements at an interval, of which so
-many may fail. One that says nothing, of a cluster that can't be reached, is inconclusive; more of these than may fail
-make the whole inconclusive, and a person decides.
+many may fail. One that says nothing, of a cluster that can't be reached, is inconclusive; where it takes these to make
+too many that were not good, the whole is inconclusive, and a person decides. So a success has a good one at least.
 """
 
 from collections.abc import Mapping, Sequence
@@ -76,10 +76,11 @@ def verdict_of(asked: Mapping[str, Any], measurements: Sequence[Measurement]) ->
     of = f"of {len(measurements)} measurements"
     if len(failed) > limit:
         return Verdict(Outcome.FAILED, f"The analysis failed, {len(failed)} {of}: {failed[-1].message}")
-    if len(silent) > limit:
-        return Verdict(Outcome.INCONCLUSIVE, f"The analysis says nothing, {len(silent)} {of}: {silent[-1].message}")
+    if len(failed) + len(silent) > limit:
+        why = f"{len(failed) + len(silent)} {of} were not good: {silent[-1].message}"
+        return Verdict(Outcome.INCONCLUSIVE, f"The analysis came to no conclusion, {why}")
     if len(measurements) >= count:
-        return Verdict(Outcome.SUCCESSFUL, f"{len(measurements) - len(failed)} {of} were good.")
+        return Verdict(Outcome.SUCCESSFUL, f"{len(measurements) - len(failed) - len(silent)} {of} were good.")
     return Verdict(Outcome.RUNNING)
 
 
