@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from apps.deployments.rollout import canary, fleet, recreate, rolling
+from apps.deployments.rollout import fleet, placement
 from apps.deployments.rollout.decisions import Decision, RolloutStatus
 from apps.deployments.rollout.plan import plan_of
 from apps.deployments.rollout.strategy import Do, Kind, Strategy
@@ -76,30 +76,8 @@ class Place:
         self.trouble = ("It crashes." if cries else stuck) if self.weight else ""
 
     def _decide(self, now: datetime) -> Decision:
-        stable, seen = None if self.is_fresh else OLD, self.cluster.seen
-        deadline = self.strategy.progress_deadline
-        if 0 < self.weight < 100 and stable is not None:
-            trial = canary.CanarySpec(
-                self.desired, stable, NEW, self.weight, self.strategy.max_surge, progress_deadline=deadline
-            )
-            return canary.decide(trial, self.status, seen, now)
-        if stable is None and not self.weight:
-            state = RolloutState.PROGRESSING if self.cluster.pods else RolloutState.HEALTHY
-            return Decision(dict.fromkeys(seen, 0), state, "Nothing", "Nothing serves here.", 0, 0, False)
-        target = NEW if self.weight or stable is None else stable
-        if self.strategy.kind is Kind.RECREATE:
-            alone = recreate.RecreateSpec(self.desired, target, deadline)
-            return recreate.decide(alone, self.status, seen, now)
-        wanted = rolling.RollingSpec(
-            self.desired,
-            target,
-            self.strategy.max_surge,
-            self.strategy.max_unavailable,
-            progress_deadline=deadline,
-            stable=stable,
-            urgent=not self.weight,
-        )
-        return rolling.decide(wanted, self.status, seen, now)
+        wanted = placement.Wanted(self.desired, None if self.is_fresh else OLD, NEW, self.weight)
+        return placement.decide(wanted, self.strategy, self.status, self.cluster.seen, now)
 
     def _keeps_capacity(self, decision: Decision) -> None:
         """What stays ready when Kubernetes has acted is as much as there was, or as much as is wanted; or, where
