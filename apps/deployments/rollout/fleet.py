@@ -160,11 +160,12 @@ def decide(
     if status.verdict or status.abort or status.state is RolloutState.ROLLING_BACK:
         return _take_back(fleet, status.verdict)
     trouble = _trouble(fleet)
+    if trouble and status.on_failure is OnFailure.ROLLBACK:
+        # Also while it is paused: nobody may be there to see it.
+        return _take_back(fleet, trouble)
     if status.paused:
         message = f"Paused by a person. {trouble}".strip()
         return fleet.decided(fleet.as_it_is(), RolloutState.PAUSED, "Paused", message)
-    if trouble and status.on_failure is OnFailure.ROLLBACK:
-        return _take_back(fleet, trouble)
     if trouble:
         message = f"{trouble} It goes on when this has passed."
         return fleet.decided(fleet.as_it_is(), RolloutState.DEGRADED, "TargetDegraded", message)

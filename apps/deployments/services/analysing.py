@@ -63,16 +63,18 @@ def _fares(
     number = rollout.to_revision.number
     pods = selectors.pods_of(deployment).filter(revision=str(number))
     restarts = dict(pods.order_by().values_list("cluster_id").annotate(Sum("restarts")))
-    nothing = {"wanted": 0, "ready": 0}
-    return [
-        Fares(
-            target=place.target.name,
-            reachable=not is_away(place.target.cluster),
-            wanted=entry["wanted"],
-            ready=entry["ready"],
-            restarts=restarts.get(place.target.cluster_id) or 0,
-            trouble=stages[place.pk].trouble,
+    fares = []
+    for place in places:
+        seen = next((entry for entry in place.observed if entry["revision"] == number), None)
+        fares.append(
+            Fares(
+                target=place.target.name,
+                reachable=not is_away(place.target.cluster),
+                # Of what was never seen every replica is missing.
+                wanted=seen["wanted"] if seen else place.desired_replicas,
+                ready=seen["ready"] if seen else 0,
+                restarts=restarts.get(place.target.cluster_id) or 0,
+                trouble=stages[place.pk].trouble,
+            )
         )
-        for place in places
-        for entry in [next((each for each in place.observed if each["revision"] == number), nothing)]
-    ]
+    return fares

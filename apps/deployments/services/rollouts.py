@@ -56,6 +56,10 @@ def begin(deployment: Deployment, revision: Revision, principal: Principal, **ke
     why = f"Revision {revision.number} was deployed meanwhile."
     end_unfinished(deployment, RolloutState.SUPERSEDED, why, principal.label)
     strategy, places = parse_strategy(kept_too.get("strategy", deployment.strategy)), deployment.places
+    for place in places:
+        if place.stable is None and place.weight == 100 and place.ready_replicas:
+            # A first revision that was never everywhere serves here all the same, until its successor's wave comes.
+            put(place, stable=place.coming)
     fresh = [place.target.name for place in places if place.stable is None]
     plan = plan_of(strategy, [place.target.name for place in places], fresh=fresh)
     rollout = Rollout.objects.create(
@@ -128,7 +132,8 @@ def _advance(deployment: Deployment, rollout: Rollout, now: datetime, *, first: 
         decision = _told(decision, places[0], stages[places[0].pk])
     turned = decision.state is RolloutState.ROLLING_BACK and rollout.state != RolloutState.ROLLING_BACK
     begun = any(place.weight and place.observed_generation == place.generation for place in places)
-    if begun or rollout.state != RolloutState.PENDING or decision.state is not RolloutState.PROGRESSING:
+    says_more = decision.state is not RolloutState.PROGRESSING or decision.reason == "ClusterAway"
+    if begun or says_more or rollout.state != RolloutState.PENDING:
         # What is just beginning waits for its first round, and says so.
         _record(rollout, decision, now)
     if turned:
