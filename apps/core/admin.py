@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin import helpers
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
@@ -16,7 +17,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.text import capfirst
 from unfold.admin import ModelAdmin, TabularInline
-from unfold.forms import AdminPasswordChangeForm
+from unfold.forms import AdminForm, AdminPasswordChangeForm, Fieldline
 
 from apps.core import holdings, services
 from apps.core.access import principal_of
@@ -27,6 +28,9 @@ from apps.core.pages.formtext import put_error
 from apps.core.states import Role
 from apps.core.work.models import Gate, Work
 
+# Unfold does this in its view of a form, which a form without a transaction goes around: the first of a process would
+# have Django's own labels.
+helpers.AdminForm, helpers.Fieldline = AdminForm, Fieldline  # type: ignore[misc]
 # Roles are in projects. Django's own groups and permissions would be a second answer to "who may do what?".
 admin.site.unregister(Group)
 admin.site.index_title = "Administration"

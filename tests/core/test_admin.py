@@ -141,6 +141,11 @@ def test_people_are_removed_one_by_one_and_together(root: Client) -> None:
     assert actions() == ["person.delete"] * 3
 
 
+def test_the_first_form_of_a_process_has_labels_as_all_others(root: Client) -> None:
+    shown = root.get("/admin/clusters/cluster/add/").content.decode()
+    assert re.search(r'<label class="[^"]*font-semibold[^"]*" for="id_labels">', shown)
+
+
 def test_symbols_that_are_pressed_are_buttons(root: Client) -> None:
     shown = root.get("/admin/").content.decode()
     assert shown.count('<button type="button" aria-label="Show or hide the pages"') == 2, "for wide and narrow screens"
