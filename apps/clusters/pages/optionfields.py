@@ -32,8 +32,9 @@ class PodOptionsForm(forms.Form):
         "YAML, as in a pod's spec: the taints of nodes that don't keep it off.",
     )
     affinity = _lines(
-        3,
-        "nodeAffinity:\n  preferredDuringSchedulingIgnoredDuringExecution:\n  - weight: 1",
+        4,
+        "nodeAffinity:\n  requiredDuringSchedulingIgnoredDuringExecution:\n    nodeSelectorTerms:\n"
+        "    - matchExpressions: [{key: zone, operator: In, values: [a]}]",
         "YAML, as in a pod's spec: the nodes and pods that it needs, prefers or avoids.",
     )
     volumes = _lines(

@@ -17,6 +17,12 @@ def test_what_is_stored_comes_back_from_the_form_as_it_was() -> None:
     assert form.options() == EVERYTHING and form.advanced_open
 
 
+def test_every_example_in_a_box_is_accepted_as_it_stands() -> None:
+    examples = {name: field.widget.attrs.get("placeholder", "") for name, field in PodOptionsForm().fields.items()}
+    form = PodOptionsForm(examples)
+    assert form.is_valid() and all(form.options()[name] for name, example in examples.items() if example), form.errors
+
+
 def test_an_empty_form_says_that_nothing_is_wanted() -> None:
     form = PodOptionsForm({})
     assert form.is_valid() and not form.advanced_open
