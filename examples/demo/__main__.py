@@ -18,6 +18,7 @@ STEPS = (
     serving.predict,
     serving.heal,
     serving.roll,
+    serving.take_back,
 )
 
 

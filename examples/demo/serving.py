@@ -1,4 +1,4 @@
-"""Steps 4 to 7: the deployment, predictions, a killed replica, a new version."""
+"""Steps 4 to 8: the deployment, predictions, a killed replica, a canary with a good version and one with a bad."""
 
 import json
 import os
@@ -13,6 +13,17 @@ from examples.demo.training import new_version
 from examples.demo.voyage import ALIAS, DEPLOYMENT, MODEL, REPLICAS, TARGET, Voyage
 
 ROLLOUT_TIMEOUT_S, HEAL_TIMEOUT_S = 180.0, 120.0
+SHARE = 25
+CANARY = {
+    "kind": "canary",
+    "steps": [
+        {"set_weight": SHARE},
+        {"analyse": {"provider": "health", "interval_seconds": 1, "count": 3}},
+    ],
+    "max_surge": REPLICAS,
+}
+# A setting with which the model server ends at once.
+BAD = {"PYTHONHOME": "/nowhere"}
 # Well below what the runs reach in training, well above what guessing reaches.
 LEAST_ACCURACY = 0.8
 
@@ -56,24 +67,53 @@ def heal(voyage: Voyage) -> None:
 
 
 def roll(voyage: Voyage) -> None:
-    """Step 7: a version of another run is rolled out over the first; no prediction fails meanwhile."""
-    with voyage.report.step("7  A new version is rolled out over it") as result:
+    """Step 7: a version of another run comes as a canary, and is promoted; no prediction fails meanwhile."""
+    with voyage.report.step("7  A new version comes as a canary") as result:
         voyage.next_version = new_version(voyage, voyage.runs[1])
         with predicting(voyage.api, voyage.predict_path, voyage.digits()) as tally:
-            revision = _roll_to(voyage, voyage.next_version)
+            revision = _roll_to(voyage, voyage.next_version, strategy=CANARY)
             wait_until(lambda: _unsettled(voyage, revision), "the rollout to be Healthy", timeout=ROLLOUT_TIMEOUT_S)
         _none_lost(tally)
         voyage.post(f"models/{MODEL}/aliases", {"alias": ALIAS, "version": voyage.next_version})
-        result.append(f"version {voyage.next_version} = run {voyage.runs[1].name}, revision {revision} is Healthy")
+        result.append(
+            f"version {voyage.next_version} = run {voyage.runs[1].name}: revision {revision} took {SHARE} % of the "
+            f"predictions, was watched, and is promoted"
+        )
         result.append(_sent(tally))
 
 
-def _roll_to(voyage: Voyage, version: str) -> int:
+def take_back(voyage: Voyage) -> None:
+    """Step 8: a version that crashes comes as a canary, and takes itself back; no prediction meets it."""
+    with voyage.report.step("8  A bad version takes itself back") as result:
+        before = voyage.get(f"deployments/{DEPLOYMENT}")["revision"]
+        with predicting(voyage.api, voyage.predict_path, voyage.digits()) as tally:
+            bad = voyage.post(f"deployments/{DEPLOYMENT}/revisions", {"env": BAD})["number"]
+            wait_until(
+                lambda: _not_taken_back(voyage, bad), "the rollout to take itself back", timeout=ROLLOUT_TIMEOUT_S
+            )
+            wait_until(lambda: _unsettled(voyage, before), "what served before to serve", timeout=ROLLOUT_TIMEOUT_S)
+        _none_lost(tally)
+        rollout = voyage.list(f"deployments/{DEPLOYMENT}/rollouts")[0]
+        result.append(f"revision {bad}: {rollout['message']}")
+        result.append(_sent(tally))
+
+
+def _not_taken_back(voyage: Voyage, revision: int) -> str:
+    """The reason why the rollout to `revision` has not taken itself back yet; "" when it has."""
+    rollout = voyage.list(f"deployments/{DEPLOYMENT}/rollouts")[0]
+    state = f"{rollout['state']}: {rollout['message']}"
+    if rollout["to_revision"] != revision or rollout["state"] in ("Healthy", "Aborted", "Superseded", "Canceled"):
+        raise StepFailedError(f"The rollout of the bad revision {revision} is {state}")
+    return "" if rollout["state"] == "Failed" else state
+
+
+def _roll_to(voyage: Voyage, version: str, **more: Any) -> int:
     """Make the deployment, or a new revision of it; returns the revision's number."""
     spec = {
         "model": MODEL,
         "version": int(version),
         "resources": {"cpu": "1", "memory": "512Mi"},
+        **more,
     }
     try:
         voyage.get(f"deployments/{DEPLOYMENT}")

@@ -1,5 +1,6 @@
 """Record what a round of a placement saw: status, stage, heals. No cluster is called here."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,6 +28,8 @@ from apps.deployments.services.healing import record_heal
 from apps.deployments.services.rollouts import go_on
 from apps.deployments.specs import ObservedRevision
 from apps.deployments.states import UNFINISHED, RolloutState
+
+TROUBLE_LENGTH = 240
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,8 @@ def _record_stage(placement: Placement, stage: Stage, seen: Round) -> bool:
         "state": decision.state,
         "reason": decision.reason,
         "message": decision.message,
-        "trouble": trouble,
+        # The pod tells all of it; a rollout says it in a sentence.
+        "trouble": textwrap.shorten(trouble, TROUBLE_LENGTH, placeholder=" …"),
         "actual": actual_weight(seen.observed, coming),
         "new_ready": max(stage.new_ready, decision.new_ready),
         "old_left": decision.old_left if first else min(stage.old_left, decision.old_left),
