@@ -16,7 +16,7 @@ help: ## List these commands
 demo: .venv/.installed-run ## Start everything, run the main job, serve until Ctrl-C (ONCE=1: stop after it)
 	@$(BIN)/python -m controlplane.embedded --demo
 
-up: .venv/.installed-run ## Start everything and serve until Ctrl-C (FLOTILLA_PORT, FLOTILLA_HOST, FLOTILLA_PUBLIC_URL, FLOTILLA_DATA_DIR)
+up: .venv/.installed-run ## Start everything and serve until Ctrl-C (FLOTILLA_PORT, FLOTILLA_HOST, FLOTILLA_PUBLIC_URL, FLOTILLA_DATA_DIR, FLOTILLA_LOCAL_CLUSTERS)
 	@$(BIN)/python -m controlplane.embedded
 
 test: .venv/.installed-dev ## Run all tests on a real Postgres, a real Valkey and the local cluster (ARGS="tests/core -x")

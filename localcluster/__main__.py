@@ -8,7 +8,7 @@ import logging
 import sys
 from pathlib import Path
 
-from localcluster.config import DEFAULT_NODES, ClusterConfig, hollow_nodes
+from localcluster.config import ClusterConfig, default_nodes, hollow_nodes
 from localcluster.kubelet import ImageError
 from localcluster.server import ClusterError, run_cluster
 
@@ -27,6 +27,9 @@ def parse(arguments: list[str]) -> ClusterConfig:
         help="a TOML file that names further images; may be repeated",
     )
     parser.add_argument("--hollow", action="store_true", help="pods only pretend to run")
+    parser.add_argument(
+        "--nodes-named", default="local", metavar="NAME", help='what its nodes are called: "NAME-cpu-1" and so on'
+    )
     parser.add_argument("--hollow-nodes", type=int, metavar="N", help="that many big nodes (with --hollow)")
     parser.add_argument("--faults", action="store_true", help="let tests switch faults on (/localcluster/faults)")
     parser.add_argument(
@@ -44,7 +47,7 @@ def parse(arguments: list[str]) -> ClusterConfig:
         hollow=options.hollow,
         faults=options.faults,
         node_grace_seconds=options.node_grace_seconds,
-        nodes=hollow_nodes(options.hollow_nodes) if options.hollow_nodes else DEFAULT_NODES,
+        nodes=hollow_nodes(options.hollow_nodes) if options.hollow_nodes else default_nodes(options.nodes_named),
     )
 
 

@@ -21,11 +21,16 @@ class NodeConfig:
     pods: int = 110
 
 
-DEFAULT_NODES: tuple[NodeConfig, ...] = (
-    NodeConfig("local-cpu-1"),
-    NodeConfig("local-cpu-2"),
-    NodeConfig("local-gpu-1", cpu="8", memory="16Gi", extended={"nvidia.com/gpu": "2"}),
-)
+def default_nodes(named: str = "local") -> tuple[NodeConfig, ...]:
+    """Two nodes with 4 CPU each, and one with GPUs, of names that begin with `named`."""
+    return (
+        NodeConfig(f"{named}-cpu-1"),
+        NodeConfig(f"{named}-cpu-2"),
+        NodeConfig(f"{named}-gpu-1", cpu="8", memory="16Gi", extended={"nvidia.com/gpu": "2"}),
+    )
+
+
+DEFAULT_NODES = default_nodes()
 
 
 _ZONES = ("a", "b", "c")

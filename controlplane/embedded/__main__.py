@@ -1,6 +1,7 @@
 """Flotilla by one command.
 
-`python -m controlplane.embedded [--demo] [--once] [--port P] [--host A] [--public-url U] [--data-dir D]`
+`python -m controlplane.embedded [--demo] [--once] [--port P] [--host A] [--public-url U] [--data-dir D]
+[--local-clusters N]`
 """
 
 import argparse
@@ -15,6 +16,7 @@ from controlplane.embedded.place import outward_address, place_of
 from controlplane.embedded.up import Options, run
 
 DEFAULT_PORT = 8000
+MOST_CLUSTERS = 9
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path(os.environ.get("FLOTILLA_DATA_DIR") or BASE_DIR / ".flotilla"),
         help="where everything is kept (FLOTILLA_DATA_DIR, .flotilla/)",
     )
+    parser.add_argument(
+        "--local-clusters",
+        default=os.environ.get("FLOTILLA_LOCAL_CLUSTERS") or "1",
+        help=f"how many local clusters there are, 1 to {MOST_CLUSTERS} (FLOTILLA_LOCAL_CLUSTERS, 1)",
+    )
     parser.add_argument("--demo", action="store_true", help="run the main job after the start")
     parser.add_argument("--once", action="store_true", help="stop after the start, or after the main job (ONCE=1)")
 
@@ -51,7 +58,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         place = place_of(args.host.strip(), _port(args.port), args.public_url.strip(), outward_address)
-        return run(Options(args.data_dir, place, args.demo, args.once or _once(os.environ.get("ONCE", ""))))
+        once = args.once or _once(os.environ.get("ONCE", ""))
+        return run(Options(args.data_dir, place, args.demo, once, _clusters(args.local_clusters)))
     except EmbeddedError as error:
         print(f"flotilla: {error}", file=sys.stderr)
         return 2 if isinstance(error, RefusedError) else 1
@@ -60,6 +68,12 @@ def main(argv: list[str] | None = None) -> int:
 def _port(text: str) -> int:
     if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
         raise RefusedError(f"FLOTILLA_PORT={text} is no port. Use a number from 1 to 65535.")
+    return int(text)
+
+
+def _clusters(text: str) -> int:
+    if not re.fullmatch("[0-9]", text) or not 1 <= int(text) <= MOST_CLUSTERS:
+        raise RefusedError(f"FLOTILLA_LOCAL_CLUSTERS={text} is no number from 1 to {MOST_CLUSTERS}.")
     return int(text)
 
 

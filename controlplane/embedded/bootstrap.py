@@ -1,7 +1,7 @@
 """The rows that a fresh start needs, written through the same services that everybody uses.
 
 `python -m controlplane.embedded.bootstrap` runs beside the start of Postgres: database, migrations, administrator,
-the sample project, and the local cluster with its target. Every step may be repeated.
+the sample project, and the local clusters with a target each. Every step may be repeated.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import psycopg
 import yaml
 from psycopg import sql
 
-from controlplane.embedded.datadir import DataDir
+from controlplane.embedded.datadir import DataDir, numbered
 from controlplane.embedded.errors import SAID, EmbeddedError
 from controlplane.embedded.keys import ADMIN_NAME, Keys, load_or_make
 from controlplane.embedded.waiting import says_ready, wait_for
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from apps.core.access import Principal
     from apps.core.models import Project
 
-PROJECT, CLUSTER, TARGET, ENVIRONMENT = "demo", "local", "local-production", "production"
+PROJECT, CLUSTER, ENVIRONMENT = "demo", "local", "production"
 LABELS = {"provider": "local", "region": "this-machine"}
 POSTGRES_TIMEOUT_S = 30.0
 
@@ -101,21 +101,23 @@ def sample_project(principal: "Principal") -> "Project":
     return project or create_project(principal=principal, name=PROJECT, description="A project to try things in.")
 
 
-def local_cluster(principal: "Principal", data: DataDir, port: int) -> "Cluster":
-    """Register the local cluster by its kubeconfig, as anybody would; a new port or token is brought up to date."""
+def local_cluster(principal: "Principal", data: DataDir, port: int, number: int) -> "Cluster":
+    """Register a local cluster by its kubeconfig, as anybody would; a new port or token is brought up to date."""
     from apps.clusters.services import ensure_registered
 
-    kubeconfig = _kubeconfig(data.kubeconfig, port)
-    return ensure_registered(principal=principal, name=CLUSTER, kubeconfig_text=kubeconfig, labels=LABELS)
+    kubeconfig = _kubeconfig(data.localcluster_of(number) / "kubeconfig", port)
+    name = numbered(CLUSTER, number)
+    return ensure_registered(principal=principal, name=name, kubeconfig_text=kubeconfig, labels=LABELS)
 
 
 def sample_target(principal: "Principal", project: "Project", cluster: "Cluster") -> None:
-    """The target `local-production` of the project `demo`."""
+    """The cluster's target in the project `demo`: `local-production` on the first."""
     from apps.deployments.models import Target
     from apps.deployments.services.targets import create_target
 
-    if not Target.objects.filter(project=project, name=TARGET).exists():
-        create_target(principal=principal, project=project, name=TARGET, cluster=cluster.name, environment=ENVIRONMENT)
+    name = f"{cluster.name}-{ENVIRONMENT}"
+    if not Target.objects.filter(project=project, name=name).exists():
+        create_target(principal=principal, project=project, name=name, cluster=cluster.name, environment=ENVIRONMENT)
 
 
 def _kubeconfig(path: Path, port: int) -> str:
@@ -139,7 +141,7 @@ def _is_ready(kubeconfig: str) -> bool:
 def main() -> int:
     """Do all of it, in the environment that the supervisor set. Exit code 1 with a sentence when it can't."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--localcluster-port", type=int, required=True)
+    parser.add_argument("--localcluster-port", type=int, required=True, action="append", dest="ports")
     arguments = parser.parse_args()
     data = DataDir(Path(os.environ["FLOTILLA_DATA_DIR"]))
     django.setup()
@@ -148,11 +150,13 @@ def main() -> int:
         migrate(data)
         principal = administrator(load_or_make(data.root / "secrets.json"))
         project = sample_project(principal)
-        cluster = local_cluster(principal, data, arguments.localcluster_port)
+        numbers = enumerate(arguments.ports, start=1)
+        clusters = [local_cluster(principal, data, port, number) for number, port in numbers]
     except EmbeddedError as error:
         print(error, file=sys.stderr)
         return SAID
-    sample_target(principal, project, cluster)
+    for cluster in clusters:
+        sample_target(principal, project, cluster)
     return 0
 
 

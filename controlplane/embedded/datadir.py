@@ -7,6 +7,11 @@ from pathlib import Path
 from controlplane.embedded.files import private_directory, write_private
 
 
+def numbered(name: str, number: int) -> str:
+    """`local`, `local-2`, `local-3`: how the first of several and its brothers are called."""
+    return name if number == 1 else f"{name}-{number}"
+
+
 @dataclass(frozen=True)
 class DataDir:
     """The paths below one data directory, and what is written there for people and tools."""
@@ -35,8 +40,12 @@ class DataDir:
 
     @property
     def localcluster(self) -> Path:
-        """The local cluster's state, with `kubeconfig` in it."""
-        return self.root / "localcluster"
+        """The first local cluster's state, with `kubeconfig` in it."""
+        return self.localcluster_of(1)
+
+    def localcluster_of(self, number: int) -> Path:
+        """The state of one of the local clusters, which count from 1."""
+        return self.root / numbered("localcluster", number)
 
     @property
     def statics(self) -> Path:
@@ -50,7 +59,7 @@ class DataDir:
 
     @property
     def kubeconfig(self) -> Path:
-        """The local cluster's kubeconfig, with its CA and token inline."""
+        """The first local cluster's kubeconfig, with its CA and token inline."""
         return self.localcluster / "kubeconfig"
 
     @property

@@ -3,11 +3,12 @@
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from controlplane.embedded import postgres, valkey
-from controlplane.embedded.datadir import DataDir
+from controlplane.embedded.datadir import DataDir, numbered
 from controlplane.embedded.keys import Keys
 from controlplane.embedded.place import Place
 from controlplane.embedded.processes import Command
@@ -25,7 +26,7 @@ class Addresses:
     web: Place
     postgres: int
     valkey: int
-    localcluster: int
+    localclusters: tuple[int, ...]
 
 
 def environment(data: DataDir, keys: Keys, addresses: Addresses) -> dict[str, str]:
@@ -49,17 +50,20 @@ def environment(data: DataDir, keys: Keys, addresses: Addresses) -> dict[str, st
     }
 
 
-def local_cluster(data: DataDir, port: int) -> Command:
-    """The local cluster, which knows nothing of Flotilla."""
-    options = ("--data-dir", str(data.localcluster), "--port", str(port))
+def local_cluster(data: DataDir, port: int, number: int = 1) -> Command:
+    """A local cluster, which knows nothing of Flotilla."""
+    directory, nodes = data.localcluster_of(number), numbered("local", number)
+    options = ("--data-dir", str(directory), "--port", str(port), "--nodes-named", nodes)
     images = [part for table in IMAGES for part in ("--images", str(table))]
     env = {"PYTHONDONTWRITEBYTECODE": ""}
-    return Command(name="localcluster", argv=_python("-m", "localcluster", *options, *images), env=env, cwd=BASE_DIR)
+    name = numbered("localcluster", number)
+    return Command(name=name, argv=_python("-m", "localcluster", *options, *images), env=env, cwd=BASE_DIR)
 
 
-def bootstrap(env: dict[str, str], localcluster_port: int) -> Command:
-    """Migrations, the administrator, the sample project, the local cluster's registration."""
-    argv = _python("-m", "controlplane.embedded.bootstrap", "--localcluster-port", str(localcluster_port))
+def bootstrap(env: dict[str, str], localcluster_ports: Sequence[int]) -> Command:
+    """Migrations, the administrator, the sample project, the local clusters' registration."""
+    ports = [part for port in localcluster_ports for part in ("--localcluster-port", str(port))]
+    argv = _python("-m", "controlplane.embedded.bootstrap", *ports)
     return Command(name="bootstrap", argv=argv, env=env, cwd=BASE_DIR)
 
 

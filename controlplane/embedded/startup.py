@@ -4,7 +4,7 @@ import http.client
 import socket
 
 from controlplane.embedded import fleet, logfiles, postgres, statics, valkey
-from controlplane.embedded.datadir import DataDir
+from controlplane.embedded.datadir import DataDir, numbered
 from controlplane.embedded.errors import SAID, EmbeddedError
 from controlplane.embedded.keys import Keys
 from controlplane.embedded.place import Place
@@ -16,22 +16,24 @@ TIMEOUT_S = 120.0
 
 
 def start_all(
-    supervisor: Supervisor, data: DataDir, keys: Keys, place: Place, listener: socket.socket
+    supervisor: Supervisor, data: DataDir, keys: Keys, place: Place, listener: socket.socket, local_clusters: int
 ) -> dict[str, str]:
     """Start everything and wait until it serves. Returns the environment of Flotilla's own processes.
 
     Raises EmbeddedError with the end of the log of what does not start.
     """
     book = PortBook(data.root / "ports.json")
-    addresses = fleet.Addresses(place, book.take("postgres"), book.take("valkey"), book.take("localcluster"))
+    clusters = tuple(book.take(numbered("localcluster", number + 1)) for number in range(local_clusters))
+    addresses = fleet.Addresses(place, book.take("postgres"), book.take("valkey"), clusters)
     env = fleet.environment(data, keys, addresses)
     supervisor.start(valkey.command(data.valkey, addresses.valkey, keys.valkey_password))
-    supervisor.start(fleet.local_cluster(data, addresses.localcluster))
+    for number, port in enumerate(addresses.localclusters, start=1):
+        supervisor.start(fleet.local_cluster(data, port, number))
     if not statics.are_collected(data):
         supervisor.start(fleet.statics(env), lasting=False)
     # It imports Django while Postgres is made, and waits for it.
     data.migrated.unlink(missing_ok=True)
-    supervisor.start(fleet.bootstrap(env, addresses.localcluster), lasting=False)
+    supervisor.start(fleet.bootstrap(env, addresses.localclusters), lasting=False)
     _start_postgres(supervisor, data, keys, addresses.postgres)
     supervisor.wait(
         lambda: valkey.is_ready(addresses.valkey, keys.valkey_password),
@@ -44,7 +46,7 @@ def start_all(
     _finish_statics(supervisor, data)
     for command in (fleet.web(env, listener.fileno()), fleet.worker(env), fleet.watcher(env)):
         supervisor.start(command)
-    _finish_bootstrap(supervisor, data)
+    _finish_bootstrap(supervisor, data, local_clusters)
     supervisor.wait(lambda: is_ready(place.local_url), "the web process to be ready", timeout=TIMEOUT_S, log="web")
     # The others take part of the work later: a start waits for one only.
     for number in range(2, fleet.WEB_PROCESSES + 1):
@@ -97,13 +99,14 @@ def _finish_statics(supervisor: Supervisor, data: DataDir) -> None:
     supervisor.progress.done("static files are collected and compressed")
 
 
-def _finish_bootstrap(supervisor: Supervisor, data: DataDir) -> None:
+def _finish_bootstrap(supervisor: Supervisor, data: DataDir, local_clusters: int) -> None:
     supervisor.wait(
         lambda: supervisor.exit_code("bootstrap") is not None, "the set-up", timeout=TIMEOUT_S, log="bootstrap"
     )
     if supervisor.exit_code("bootstrap") != 0:
         raise _failed(supervisor, data, "The set-up failed.")
-    supervisor.progress.done("project demo, cluster local and target local-production are there")
+    more = f", and {local_clusters - 1} more of both" if local_clusters > 1 else ""
+    supervisor.progress.done(f"project demo, cluster local and target local-production are there{more}")
 
 
 def _failed(supervisor: Supervisor, data: DataDir, what: str) -> EmbeddedError:

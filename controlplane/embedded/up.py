@@ -37,6 +37,7 @@ class Options:
     place: Place
     demo: bool = False
     once: bool = False
+    local_clusters: int = 1
 
 
 def run(options: Options) -> int:
@@ -69,7 +70,7 @@ def _supervise(options: Options, data: DataDir, listener: socket.socket) -> int:
             progress.warn(f"ended what an earlier start left running: {', '.join(strays)}")
         data.write_status(pid=os.getpid(), url=place.local_url, ready=False)
         keys = load_or_make(data.root / "secrets.json", used=postgres.is_made(data.postgres))
-        env = start_all(supervisor, data, keys, place, listener)
+        env = start_all(supervisor, data, keys, place, listener, options.local_clusters)
         _write_credentials(data, keys, place.local_url)
         data.write_status(pid=os.getpid(), url=place.local_url, ready=True)
         code = _demo(supervisor, data, env) if options.demo else 0

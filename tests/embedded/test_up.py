@@ -84,6 +84,8 @@ def test_a_taken_port_is_refused_with_a_sentence(tmp_path: Path) -> None:
         ("FLOTILLA_PORT", "70000", "is no port. Use a number from 1 to 65535."),
         ("FLOTILLA_PORT", "٨٠٠٠", "is no port. Use a number from 1 to 65535."),
         ("FLOTILLA_PORT", "8_000", "is no port. Use a number from 1 to 65535."),
+        ("FLOTILLA_LOCAL_CLUSTERS", "0", "is no number from 1 to 9."),
+        ("FLOTILLA_LOCAL_CLUSTERS", "two", "is no number from 1 to 9."),
         ("FLOTILLA_DATA_DIR", __file__, "can't be used as a folder: it is a file."),
         ("FLOTILLA_DATA_DIR", f"{__file__}/data", "can't be used as a folder: Not a directory."),
         ("ONCE", "yes", "says neither yes nor no. Use 1"),
@@ -146,10 +148,15 @@ def test_ctrl_c_and_kill_9_leave_nothing_running_and_the_next_start_finds_everyt
     stack.process.wait()
     wait_for(lambda: not processes_of(root), "all that was started to end", timeout=20, interval=0.2)
 
-    stack = restart("--host", "0.0.0.0")
+    stack = restart("--host", "0.0.0.0", "--local-clusters", "2")
     assert_all_is_kept(stack, credentials)
+    targets = stack.api.get("/api/v1/targets")["results"]
+    assert {(row["name"], row["cluster"]) for row in targets} == {
+        ("local-production", "local"),
+        ("local-2-production", "local-2"),
+    }
     assert_others_reach(stack)
-    for pid in [stack.process.pid, *(stack.pid(name) for name in CHILDREN)]:
+    for pid in [stack.process.pid, *(stack.pid(name) for name in (*CHILDREN, "localcluster-2"))]:
         os.kill(pid, signal.SIGKILL)
     stack.process.wait()
 

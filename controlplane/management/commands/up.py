@@ -25,5 +25,6 @@ class Command(BaseCommand):
         command = [sys.executable, "-m", "controlplane.embedded"]
         command += ["--port", str(options["port"]), "--data-dir", str(options["data_dir"])]
         command += ["--host", options["host"], "--public-url", options["public_url"]]
+        command += ["--local-clusters", options["local_clusters"]]
         command += [f"--{name}" for name in ("demo", "once") if options[name]]
         os.execv(sys.executable, command)  # noqa: S606 (no shell is wanted)
