@@ -193,4 +193,4 @@ def test_a_pod_of_the_local_cluster_reaches_flotilla(live_stack: LiveStack) -> N
     wait_for(lambda: live_stack.api.get("/api/v1/clusters/local/reach")["outcome"], "an outcome", timeout=60)
     found = live_stack.api.get("/api/v1/clusters/local/reach")
     assert (found["outcome"], found["outdated"]) == ("Reached", False), found
-    assert '"postgres": "ok"' in found["words"]
+    assert '"web": "ok"' in found["words"]
