@@ -30,6 +30,16 @@ def test_a_weight_is_a_ratio_of_replicas(desired: int, weight: int, stable: int,
     assert (spec.stable_share, spec.canary_share) == (stable, canary)
 
 
+@pytest.mark.parametrize("weight", [20, 50, 80, 99])
+def test_a_stable_revision_that_an_autoscaler_counts_is_never_shrunk(weight: int) -> None:
+    spec, seen = CanarySpec(4, 1, 2, weight, keeps_stable=True), {1: Seen(4, 4, 4)}
+    for _ in range(5):
+        replicas = decide(spec, status(), seen, NOW).replicas
+        assert replicas[1] == 4
+        seen = {number: Seen(count, count, count) for number, count in replicas.items()}
+    assert replicas[2] == spec.canary_share
+
+
 @pytest.mark.parametrize(("weight", "canary"), [(0, 2), (100, 2), (-1, 2), (20, 1)])
 def test_the_ends_are_not_its_own(weight: int, canary: int) -> None:
     with pytest.raises(ValueError, match="no canary"):

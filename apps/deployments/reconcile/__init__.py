@@ -91,6 +91,7 @@ def _uphold(client: KubeClient, placement: Placement) -> Outcome:
         stable=placement.stable.number if placement.stable else None,
         coming=placement.coming.number if placement.coming else None,
         weight=placement.weight,
+        scaled=bool(scaler),
     )
     decision = decide(wish, strategy, status, seen, now)
     drift = Applying(client, placement, identity, live).run(decision, now)

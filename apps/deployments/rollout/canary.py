@@ -6,6 +6,8 @@ revision gives up a replica for each of the canary's: up to a weight of 50 the s
 comes beside it, so that taking it back costs no capacity; above that the canary is whole, and the stable one shrinks
 to its part by as much as the canary is ready. So a canary takes up to twice the replicas that are desired.
 
+Where somebody else says how many replicas the stable revision has, an autoscaler say, it is left whole at any weight.
+
 It decides weights between 0 and 100; both ends are a rolling passage to the one revision or the other.
 """
 
@@ -19,7 +21,10 @@ from apps.deployments.specs import ObservedRevision
 
 @dataclass(frozen=True)
 class CanarySpec:
-    """What is wanted: the numbers of the revision that serves and of the one on trial, which gets `weight` percent."""
+    """What is wanted: the numbers of the revision that serves and of the one on trial, which gets `weight` percent.
+
+    With `keeps_stable` the stable one is not ours to shrink: `desired` is what it has.
+    """
 
     desired: int
     stable: int
@@ -27,6 +32,7 @@ class CanarySpec:
     weight: int
     max_surge: int = 1
     progress_deadline: timedelta = timedelta(minutes=10)
+    keeps_stable: bool = False
 
     def __post_init__(self) -> None:
         """Raises ValueError for what this strategy does not decide."""
@@ -36,7 +42,7 @@ class CanarySpec:
     @property
     def stable_share(self) -> int:
         """The replicas that the stable revision keeps at this weight, once the canary is ready."""
-        if self.weight <= 50:
+        if self.weight <= 50 or self.keeps_stable:
             return self.desired
         return self._part(100 - self.weight, self.weight)
 

@@ -18,12 +18,16 @@ from apps.deployments.states import RolloutState
 
 @dataclass(frozen=True)
 class Wanted:
-    """A placement's row: replicas, the numbers of the revisions, and the share of `coming` in percent."""
+    """A placement's row: replicas, the numbers of the revisions, and the share of `coming` in percent.
+
+    `scaled`: somebody else says how many replicas the serving revision has, and `desired` is that number.
+    """
 
     desired: int
     stable: int | None
     coming: int | None = None
     weight: int = 0
+    scaled: bool = False
 
 
 def decide(
@@ -47,6 +51,7 @@ def decide(
             weight=wanted.weight,
             max_surge=strategy.max_surge,
             progress_deadline=strategy.progress_deadline,
+            keeps_stable=wanted.scaled,
         )
         return canary.decide(spec, status, observed, now)
     return _replace(wanted, strategy, stable, status, observed, now)
