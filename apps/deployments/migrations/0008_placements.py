@@ -45,6 +45,9 @@ FROM deployments_rollout r;
 UPDATE deployments_rollout r SET step_since = r.started_at, plan = jsonb_build_array(jsonb_build_object(
   'do', 'promote', 'wave', 0, 'targets', jsonb_build_array(t.name)))
 FROM deployments_deployment d JOIN deployments_target t ON t.id = d.target_id WHERE d.id = r.deployment_id;
+UPDATE deployments_deployment d SET drift = (
+  SELECT jsonb_agg(edit || jsonb_build_object('target', t.name)) FROM jsonb_array_elements(d.drift) edit)
+FROM deployments_target t WHERE t.id = d.target_id AND d.drift <> '[]';
 UPDATE core_apitoken k SET name = 'placement ' || d.name || ' #' || d.id
 FROM deployments_deployment d WHERE k.project_id = d.project_id AND k.name = 'deployment ' || d.name || ' #' || d.id;
 UPDATE core_work SET kind = 'placement' WHERE kind = 'deployment';
