@@ -17,18 +17,27 @@ def place_of(deployment: Deployment) -> Placement:
 
 def arrive(deployment: Deployment) -> None:
     """As if rounds had found everything that is wanted on every target."""
-    now = timezone.now()
     for pk in deployment.placements.order_by("pk").values_list("pk", flat=True):
-        placement = selectors.for_reconcile(pk)
-        assert placement is not None
-        serving, count = placement.serving, placement.desired_replicas
-        number = serving.number if serving else 0
-        seen = {number: ObservedRevision(count, count, count)} if serving else {}
-        decision = Decision(
-            {number: count} if serving else {}, RolloutState.HEALTHY, "Complete", "All ready.", count, 0, True
-        )
-        record_round(placement, selectors.stage_of(placement), Round(seen, decision, [], now))
+        _arrive(pk)
     reread(deployment)
+
+
+def arrive_on(deployment: Deployment, target: str) -> None:
+    """The same on one target alone."""
+    _arrive(deployment.placements.get(target__name=target).pk)
+    reread(deployment)
+
+
+def _arrive(pk: int) -> None:
+    now, placement = timezone.now(), selectors.for_reconcile(pk)
+    assert placement is not None
+    serving, count = placement.serving, placement.desired_replicas
+    number = serving.number if serving else 0
+    seen = {number: ObservedRevision(count, count, count)} if serving else {}
+    decision = Decision(
+        {number: count} if serving else {}, RolloutState.HEALTHY, "Complete", "All ready.", count, 0, True
+    )
+    record_round(placement, selectors.stage_of(placement), Round(seen, decision, [], now))
 
 
 def reread(deployment: Deployment) -> Deployment:

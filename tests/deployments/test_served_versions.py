@@ -141,7 +141,7 @@ def test_a_model_that_has_another_name_now_is_rolled_back_to_by_that_name(
     two: Deployment, developer: Principal, model: RegisteredModel
 ) -> None:
     RegisteredModel.objects.filter(pk=model.pk).update(name="renamed")
-    made = services.rollback(principal=developer, deployment=two, revision=1)
+    made, _ = services.rollback(principal=developer, deployment=two, revision=1)
     assert (made.spec["model"], made.copied_from) == ({"name": "renamed", "version": 1}, 1)
 
 

@@ -127,6 +127,7 @@ def test_a_strategy_outlives_revisions_and_rollbacks(digits: Deployment, develop
     services.deploy_revision(principal=developer, deployment=digits, changes={"strategy": {"max_surge": 3}})
     services.deploy_revision(principal=developer, deployment=digits, changes={"alias": "next"})
     services.deploy_revision(principal=developer, deployment=digits, changes={"strategy": {"max_unavailable": 1}})
+    arrive(digits)
     services.rollback(principal=developer, deployment=digits, revision=1)
     digits.refresh_from_db()
     assert digits.strategy == {"max_surge": 3, "max_unavailable": 1, "progress_deadline_seconds": 600}
@@ -166,21 +167,23 @@ def test_revisions_of_before_keep_what_their_pods_are_made_of_and_their_deployme
 def test_a_rollback_copies_the_old_revision_under_a_new_number(digits: Deployment, developer: Principal) -> None:
     arrive(digits)
     services.deploy_revision(principal=developer, deployment=digits, changes={"version": 2})
-    back = services.rollback(principal=developer, deployment=digits, revision=1)
+    arrive(digits)
+    back, new = services.rollback(principal=developer, deployment=digits, revision=1)
+    assert new
     assert (back.number, back.copied_from, back.spec["model"]["version"]) == (3, 1, 1)
     assert back.model_version is not None
     assert back.model_version.version == 1
     rollout = Rollout.objects.filter(state="Pending").get()
-    assert (rollout.from_revision.number, rollout.to_revision.number) == (1, 3)  # type: ignore[union-attr]
+    assert (rollout.from_revision.number, rollout.to_revision.number) == (2, 3)  # type: ignore[union-attr]
 
 
 def test_a_rollback_without_a_number_goes_to_what_served_before(digits: Deployment, developer: Principal) -> None:
     arrive(digits)
     services.deploy_revision(principal=developer, deployment=digits, changes={"version": 2})
-    assert services.rollback(principal=developer, deployment=digits).copied_from == 1
-    digits.refresh_from_db()
     arrive(digits)
-    assert services.rollback(principal=developer, deployment=digits).copied_from == 2
+    assert services.rollback(principal=developer, deployment=digits)[0].copied_from == 1
+    arrive(digits)
+    assert services.rollback(principal=developer, deployment=digits)[0].copied_from == 2
 
 
 @pytest.mark.parametrize(("number", "error"), [(None, Conflict), (1, Conflict), (7, Missing)])

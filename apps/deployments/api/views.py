@@ -178,16 +178,16 @@ class DeploymentViewSet(ServiceViewSet):
         operation_id="rollbackDeployment",
         parameters=[PROJECT],
         request=forms.RollbackSerializer,
-        responses={201: forms.RevisionSerializer},
+        responses={201: forms.RevisionSerializer, 200: forms.RevisionSerializer},
     )
     @action(detail=True, methods=["post"])
     def rollback(self, request: Request, name: str) -> Response:
-        """Roll out a copy of an earlier revision."""
+        """Roll out a copy of an earlier revision; where that one serves still, take the rollout back instead (200)."""
         body = forms.RollbackSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         number = body.validated_data.get("revision")
-        revision = services.rollback(**self._edit(name), revision=number)
-        return Response(forms.RevisionSerializer(revision).data, status=201)
+        revision, new = services.rollback(**self._edit(name), revision=number)
+        return Response(forms.RevisionSerializer(revision).data, status=201 if new else 200)
 
     @extend_schema(
         operation_id="scaleDeployment",

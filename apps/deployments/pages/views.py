@@ -118,8 +118,9 @@ def revise(request: PageRequest, project: Project, name: str) -> HttpResponse:
 def rollback(request: PageRequest, project: Project, name: str, revision: int) -> HttpResponse:
     """Roll out a copy of an earlier revision."""
     deployment = _deployment(request, project, name, Role.DEVELOPER)
-    copied = services.rollback(principal=request.principal, deployment=deployment, revision=revision)
-    messages.success(request, f"Revision {copied.number}, a copy of {revision}, is being rolled out.")
+    wanted, new = services.rollback(principal=request.principal, deployment=deployment, revision=revision)
+    copied = f"Revision {wanted.number}, a copy of {revision}, is being rolled out."
+    messages.success(request, copied if new else f"Revision {wanted.number} serves still: the rollout is taken back.")
     return redirect("deployments:detail", project=project.name, name=name)
 
 

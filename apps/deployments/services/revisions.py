@@ -17,8 +17,9 @@ from apps.deployments.models import Deployment, Revision
 from apps.deployments.rollout.strategy import parse_strategy
 from apps.deployments.services.common import Wish, ask_all, hold, identity_of, kept, once_more, resolve, tell
 from apps.deployments.services.deployments import check_waves
-from apps.deployments.services.rollouts import roll
+from apps.deployments.services.rollouts import roll, unfinished
 from apps.deployments.services.server import OF_IMAGE
+from apps.deployments.services.steering import roll_back
 from apps.deployments.specs import parse_revision
 
 
@@ -82,11 +83,12 @@ def restart(*, principal: Principal, deployment: Deployment, expect: Expect | No
 
 def rollback(
     *, principal: Principal, deployment: Deployment, revision: int | None = None, expect: Expect | None = None
-) -> Revision:
+) -> tuple[Revision, bool]:
     """Roll out a copy of an earlier revision, as `kubectl rollout undo` does. Needs the developer role.
 
     Without a number it is the revision that served before this one. The copy gets a number of its own, so that the
-    history tells what happened in order.
+    history tells what happened in order. While that revision serves still, the rollout that is to replace it is taken
+    back instead, at once and without a copy. Returns the revision and whether it is new.
     """
     require_role(principal, deployment.project, Role.DEVELOPER)
     with transaction.atomic():
@@ -97,7 +99,12 @@ def rollback(
             raise Conflict(
                 f"Revision {held.current.number} already runs what revision {source.number} ran.", field="revision"
             )
-        return roll(held, wish, principal, action="deployment.rollback", copied_from=source.number)
+        rollout = unfinished(held)
+        former = rollout.from_revision if rollout is not None else None
+        if rollout is not None and former is not None and _serves(held, former, wish):
+            roll_back(held, rollout, principal)
+            return former, False
+        return roll(held, wish, principal, action="deployment.rollback", copied_from=source.number), True
 
 
 def _keep(held: Deployment, columns: Mapping[str, Any], principal: Principal) -> None:
@@ -140,6 +147,12 @@ def _changed(deployment: Deployment, changes: Mapping[str, Any]) -> Wish:
             check_fits(place.target.cluster, wish.spec.container.resources.sensible())
     check_waves(wish.strategy, [place.target.name for place in deployment.places])
     return wish
+
+
+def _serves(held: Deployment, former: Revision, wish: Wish) -> bool:
+    """Whether the revision that a rollout came from is what is wished for, and is still what serves somewhere."""
+    same = parse_revision(former.spec).digest == wish.spec.digest
+    return same and any(place.stable_id == former.pk for place in held.places)
 
 
 def _rollback_source(held: Deployment, number: int | None) -> Revision:

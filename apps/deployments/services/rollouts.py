@@ -64,7 +64,7 @@ def begin(deployment: Deployment, revision: Revision, principal: Principal, **ke
     plan = plan_of(strategy, [place.target.name for place in places], fresh=fresh)
     rollout = Rollout.objects.create(
         deployment=deployment,
-        from_revision=deployment.stable or deployment.current,
+        from_revision=_former(deployment, places),
         to_revision=revision,
         state=RolloutState.PENDING,
         reason="Waiting",
@@ -89,6 +89,13 @@ def begin(deployment: Deployment, revision: Revision, principal: Principal, **ke
     )
     _advance(deployment, rollout, timezone.now(), first=True)
     return rollout
+
+
+def _former(deployment: Deployment, places: Sequence[Placement]) -> Revision | None:
+    """The revision that all placements go back to when the next one is taken back."""
+    serve = [place.stable for place in places if place.stable is not None]
+    # Before the first revision was everywhere, they may serve different ones.
+    return deployment.stable or max(serve, key=lambda revision: revision.number, default=deployment.current)
 
 
 def go_on(deployment: Deployment, now: datetime | None = None) -> bool:
@@ -243,9 +250,7 @@ def _want_former(deployment: Deployment, rollout: Rollout) -> None:
 
 def _weigh(place: Placement, stage: Stage, rollout: Rollout, weight: int, now: datetime) -> None:
     """Let another share of the new revision be wanted on a placement."""
-    stable = place.stable
-    if stable is None and rollout.state == RolloutState.ROLLING_BACK:
-        stable = rollout.from_revision
+    stable = rollout.from_revision if rollout.state == RolloutState.ROLLING_BACK else place.stable
     change_wanted(place, stable=stable, coming=rollout.to_revision, weight=weight)
     put(
         stage,
@@ -266,7 +271,7 @@ def _settle(place: Placement, rollout: Rollout, state: RolloutState) -> None:
     if state is RolloutState.HEALTHY:
         # What is wanted on the cluster is the same as before: no round is needed.
         put(place, stable=rollout.to_revision, coming=None, weight=0)
-    elif place.stable is None and rollout.from_revision is not None:
+    elif place.stable_id != rollout.from_revision_id:
         change_wanted(place, stable=rollout.from_revision, coming=None, weight=0)
     elif place.weight:
         change_wanted(place, coming=None, weight=0)

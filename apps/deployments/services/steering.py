@@ -1,5 +1,7 @@
 """What people tell a rollout that is under way: wait, go on, skip the waiting, take it back."""
 
+from collections.abc import Mapping
+
 from django.db import transaction
 
 from apps.core import audit
@@ -43,8 +45,20 @@ def abort(*, principal: Principal, deployment: Deployment, expect: Expect | None
 
     Raises Conflict also where no revision served before.
     """
-    said = f"{principal.label.partition(' (token')[0]} took it back."
+    said = f"{_name(principal)} took it back."
     return _steer(principal, deployment, expect, action="rollout.abort", paused=False, abort_asked=said)
+
+
+def roll_back(held: Deployment, rollout: Rollout, principal: Principal) -> None:
+    """Take the rollout of a held deployment back, because somebody asked for the revision that it came from."""
+    former = rollout.from_revision.number if rollout.from_revision else None
+    said = f"{_name(principal)} rolled back to revision {former}."
+    after = {"revision": former}
+    _tell(held, rollout, principal, action="deployment.rollback", after=after, paused=False, abort_asked=said)
+
+
+def _name(principal: Principal) -> str:
+    return principal.label.partition(" (token")[0]
 
 
 def _steer(
@@ -63,15 +77,24 @@ def _steer(
                 f"No revision of {held.name} served before this one: there is nothing to go back to.",
                 hint="Roll out another revision, or delete the deployment.",
             )
-        put(rollout, **columns)
-        audit.record(
-            principal=principal,
-            action=action,
-            obj=held,
-            project=held.project,
-            after={"revision": rollout.to_revision.number, "step": rollout.step},
-        )
-        go_on(held)
-        tell(held)
+        after = {"revision": rollout.to_revision.number, "step": rollout.step}
+        _tell(held, rollout, principal, action=action, after=after, **columns)
     rollout.refresh_from_db()
     return rollout
+
+
+def _tell(
+    held: Deployment,
+    rollout: Rollout,
+    principal: Principal,
+    *,
+    action: str,
+    after: Mapping[str, int | None],
+    **columns: bool | str,
+) -> None:
+    """Store what a person told the rollout. It is another wish: whoever read the deployment before has not seen it."""
+    put(rollout, **columns)
+    put(held, generation=held.generation + 1)
+    audit.record(principal=principal, action=action, obj=held, project=held.project, after=dict(after))
+    go_on(held)
+    tell(held)
