@@ -97,7 +97,10 @@ class NewDeploymentSerializer(NewRevisionSerializer):
     name = serializers.CharField()
     target = serializers.CharField(required=False, help_text="Where it goes, when that is one target.")
     targets = serializers.ListField(
-        child=serializers.CharField(), required=False, help_text="Where it goes, when these are several."
+        child=serializers.CharField(),
+        required=False,
+        allow_empty=False,
+        help_text="Where it goes, when these are several.",
     )
     replicas = serializers.IntegerField(default=1, help_text="On each target.")
 

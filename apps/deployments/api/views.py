@@ -20,14 +20,10 @@ from apps.deployments.models import Deployment, Target
 PROJECT = OpenApiParameter("project", OpenApiTypes.STR, description="Where the name is not unique.")
 DRY_RUN = OpenApiParameter("dry_run", OpenApiTypes.BOOL, description="Answer with the manifests; change nothing.")
 CURRENT = ("name", "target", "targets", "replicas", "project")
-FILTERS = {
-    "health": "health",
-    "target": "placements__target__name",
-    "cluster": "placements__target__cluster__name",
-    "environment": "placements__target__environment",
-    "model": "current__model_version__model__name",
-}
-FILTER_PARAMETERS = [OpenApiParameter(name, OpenApiTypes.STR) for name in FILTERS]
+FILTERS = {"health": "health", "model": "current__model_version__model__name"}
+# Of one and the same placement.
+PLACE_FILTERS = {"target": "target__name", "cluster": "target__cluster__name", "environment": "target__environment"}
+FILTER_PARAMETERS = [OpenApiParameter(name, OpenApiTypes.STR) for name in (*FILTERS, *PLACE_FILTERS)]
 
 
 @extend_schema_view(
@@ -98,8 +94,10 @@ class DeploymentViewSet(ServiceViewSet):
 
     def list(self, request: Request) -> Response:
         """List the deployments of the visible projects."""
-        asked = {FILTERS[name]: value for name, value in request.query_params.items() if name in FILTERS}
-        page = self.paginate_queryset(selectors.detailed(**self.project_filter(), **asked))
+        given = request.query_params
+        asked = {lookup: given[name] for name, lookup in FILTERS.items() if name in given}
+        on = {lookup: given[name] for name, lookup in PLACE_FILTERS.items() if name in given}
+        page = self.paginate_queryset(selectors.detailed(on=on, **self.project_filter(), **asked))
         return self.get_paginated_response(forms.DeploymentSerializer(page, many=True).data)
 
     def retrieve(self, request: Request, name: str) -> Response:

@@ -1,0 +1,179 @@
+"""Deployments on several targets, as rows: who waits for whom, what is asked for, and where everything goes back to."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.test import Client
+
+from apps.clusters.models import Cluster
+from apps.core.access import Principal
+from apps.core.models import AuditEntry, Project
+from apps.deployments import holdings, services
+from apps.deployments.models import Deployment, Placement, Rollout, Target
+from apps.deployments.services import observing
+from apps.deployments.services.common import locked
+from tests import factories
+from tests.concurrent import meanwhile
+from tests.deployments.places import arrive, arrive_on, reread
+from tests.deployments.test_api import post
+
+pytestmark = pytest.mark.django_db
+SPEC: dict[str, Any] = {"image": "team/server:1", "env": {"TAG": "1"}}
+CANARY: dict[str, Any] = {
+    "kind": "canary",
+    "steps": [{"set_weight": 50}, {"pause": {}}],
+    "waves": [{"targets": ["eu"]}, {"targets": ["us"]}],
+}
+
+
+@pytest.fixture
+def both(root: Principal, demo: Project) -> list[Target]:
+    made = []
+    for name in ("eu", "us"):
+        factories.cluster(name)
+        made.append(
+            services.create_target(principal=root, project=demo, name=name, cluster=name, environment="production")
+        )
+    return made
+
+
+def place(root: Principal, demo: Project, name: str = "app", **spec: Any) -> Deployment:
+    return services.create_deployment(
+        principal=root, project=demo, name=name, targets=["eu", "us"], replicas=2, spec={**SPEC, **spec}
+    )
+
+
+@pytest.fixture
+def app(root: Principal, demo: Project, both: list[Target]) -> Deployment:
+    """Revision 1 serves on both targets, and a canary goes from wave to wave."""
+    made = place(root, demo, strategy=CANARY)
+    arrive(made)
+    return made
+
+
+def revise(root: Principal, app: Deployment, tag: str) -> Rollout:
+    services.deploy_revision(principal=root, deployment=app, changes={"env": {"TAG": tag}})
+    return Rollout.objects.get(deployment=app, ended_at=None)
+
+
+def wanted(app: Deployment) -> dict[str, tuple[int | None, int | None, int]]:
+    """What is wanted on each target: the revision that serves, the one that comes, and its share."""
+    return {
+        row.target.name: (row.stable and row.stable.number, row.coming and row.coming.number, row.weight)
+        for row in app.placements.select_related("target", "stable", "coming")
+    }
+
+
+def test_each_deployment_is_listed_once_however_many_of_its_placements_match(api: Client, app: Deployment) -> None:
+    for query, count in (
+        ("environment=production", 1), ("target=eu", 1), ("cluster=us&target=us", 1), ("cluster=us&target=eu", 0),
+        ("environment=staging", 0),
+    ):  # fmt: skip
+        assert len(api.get(f"/api/v1/deployments?{query}").json()["results"]) == count, query
+
+
+@pytest.mark.parametrize("named", [{"targets": []}, {"targets": ["eu", "eu"]}, {"targets": ["eu"], "target": "eu"}, {}])
+def test_where_it_goes_is_said_in_one_way(api: Client, both: list[Target], named: dict[str, Any]) -> None:
+    answer = post(api, "/api/v1/deployments", {"project": "demo", "name": "app", **SPEC, **named})
+    assert answer.status_code == 400
+    assert "arget" in answer.text or "named twice" in answer.text
+
+
+def test_a_cluster_that_goes_away_holds_deployments_before_their_placements(
+    transactional_db: None, app: Deployment
+) -> None:
+    eu = Cluster.objects.get(name="eu")
+    Cluster.objects.filter(pk=eu.pk).update(state="Unreachable", reason="Timeout", message="No answer.")
+    eu.refresh_from_db()
+    went = meanwhile(
+        lambda: locked(app.pk),
+        transaction.atomic(partial(observing.follow_cluster, eu)),
+        # As a round does that has just seen something: Postgres would end one of two that wait for each other.
+        then=lambda: Placement.objects.filter(deployment=app).update(reason="Seen"),
+    )
+    assert went is None
+    assert Placement.objects.get(deployment=app, target__name="eu").reason == "Timeout"
+
+
+def test_two_deployments_to_the_same_targets_in_another_order_are_both_made(
+    transactional_db: None, root: Principal, demo: Project, both: list[Target]
+) -> None:
+    eu, us = both
+    create = partial(services.create_deployment, principal=root, project=demo, replicas=1, spec=SPEC)
+
+    def hold(target: Target) -> None:
+        list(Target.objects.select_for_update(no_key=True).filter(pk=target.pk))
+
+    made = meanwhile(partial(hold, eu), partial(create, name="app", targets=["us", "eu"]), then=partial(hold, us))
+    assert isinstance(made, Deployment), made
+    assert [row.target.name for row in made.places] == ["us", "eu"], "as they were named"
+
+
+def test_a_rollback_while_the_former_revision_serves_is_at_once_and_no_copy(
+    api: Client, app: Deployment, root: Principal
+) -> None:
+    rollout = revise(root, app, "2")
+    arrive_on(app, "eu")
+    assert wanted(app)["eu"] == (1, 2, 50)
+    answer = post(api, "/api/v1/deployments/app/rollback", {"revision": 1})
+    assert (answer.status_code, answer.json()["number"]) == (200, 1)
+    rollout.refresh_from_db()
+    assert (rollout.state, rollout.abort_asked) == ("RollingBack", "dev rolled back to revision 1.")
+    assert post(api, "/api/v1/deployments/app/rollback", {"revision": 1}).status_code == 409, "it is on its way"
+    arrive(app)
+    rollout.refresh_from_db()
+    assert (rollout.state, rollout.message) == ("Aborted", "Aborted. dev rolled back to revision 1.")
+    app.refresh_from_db()
+    assert (app.last_revision, app.current == app.stable) == (2, True)
+    assert wanted(app) == {"eu": (1, None, 0), "us": (1, None, 0)}
+    assert AuditEntry.objects.get(action="deployment.rollback").after == {"revision": 1}
+
+
+def test_all_targets_go_back_to_one_revision_though_they_serve_different_ones(
+    root: Principal, demo: Project, both: list[Target]
+) -> None:
+    app = place(root, demo, strategy={**CANARY, "waves": [{"targets": ["us"]}, {"targets": ["eu"]}]})
+    arrive_on(app, "us")
+    # The first revision never comes to eu; the second one comes to neither.
+    revise(root, app, "2")
+    third = revise(root, app, "3")
+    assert third.from_revision is not None and third.from_revision.number == 1
+    assert wanted(app)["us"][0] == 1
+    services.abort(principal=root, deployment=app)
+    arrive(app)
+    arrive(app)
+    third.refresh_from_db()
+    assert third.state == "Aborted"
+    assert wanted(app) == {"eu": (1, None, 0), "us": (1, None, 0)}
+    app.refresh_from_db()
+    assert app.current is not None and app.current.number == 1
+    assert app.health == "Healthy"
+
+
+def test_a_cluster_that_is_given_up_takes_its_wave_along(root: Principal, app: Deployment) -> None:
+    rollout = revise(root, app, "2")
+    arrive_on(app, "eu")
+    holdings.give_up(Cluster.objects.get(name="eu").pk, root)
+    rollout.refresh_from_db()
+    assert rollout.state == "Paused", rollout.message
+    services.promote(principal=root, deployment=app)
+    arrive(app)
+    reread(app)
+    assert app.strategy["waves"] == [{"targets": ["us"]}]
+    services.promote(principal=root, deployment=app)
+    arrive(app)
+    rollout.refresh_from_db()
+    assert (rollout.state, rollout.message) == ("Healthy", "All ready.")
+    reread(app)
+    assert revise(root, app, "3").plan[0]["targets"] == ["us"]
+
+
+def test_what_people_tell_a_rollout_is_another_wish(api: Client, app: Deployment, root: Principal) -> None:
+    revise(root, app, "2")
+    for action in ("pause", "resume", "promote", "abort"):
+        tag = api.get("/api/v1/deployments/app")["ETag"]
+        assert post(api, f"/api/v1/deployments/app/{action}", **{"If-Match": tag}).status_code == 200
+        late = post(api, f"/api/v1/deployments/app/{action}", **{"If-Match": tag})
+        assert late.status_code == 412, f"somebody else has pressed {action} meanwhile"
