@@ -115,7 +115,7 @@ def test_a_revision_is_made_from_what_is_wanted_now(root: Principal, project: Pr
 
 
 def test_who_waited_for_another_revision_goes_on_from_it(root: Principal, project: Project) -> None:
-    one = Deployment.objects.select_related("project", "current", "target").get(project=project)
+    one = Deployment.objects.select_related("project", "current").get(project=project)
     edit = {"principal": root, "deployment": one}
     deploy = partial(deployments.deploy_revision, **edit)
     both = meanwhile(
