@@ -62,7 +62,8 @@ def _fares(
 ) -> list[Fares]:
     number = rollout.to_revision.number
     pods = selectors.pods_of(deployment).filter(revision=str(number))
-    restarts = dict(pods.order_by().values_list("cluster_id").annotate(Sum("restarts")))
+    counts = pods.order_by().values_list("cluster_id", "namespace").annotate(Sum("restarts"))
+    restarts = {(cluster, namespace): count for cluster, namespace, count in counts}
     fares = []
     for place in places:
         seen = next((entry for entry in place.observed if entry["revision"] == number), None)
@@ -73,7 +74,7 @@ def _fares(
                 # Of what was never seen every replica is missing.
                 wanted=seen["wanted"] if seen else place.desired_replicas,
                 ready=seen["ready"] if seen else 0,
-                restarts=restarts.get(place.target.cluster_id) or 0,
+                restarts=restarts.get((place.target.cluster_id, place.target.namespace)) or 0,
                 trouble=stages[place.pk].trouble,
             )
         )
