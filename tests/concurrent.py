@@ -30,10 +30,17 @@ def at_once(works: Sequence[Callable[[], object]], timeout: float = 30.0) -> lis
     return results
 
 
-def meanwhile(change: Callable[[], object], work: Callable[[], object], timeout: float = 20.0) -> object:
+def meanwhile(
+    change: Callable[[], object],
+    work: Callable[[], object],
+    timeout: float = 20.0,
+    *,
+    then: Callable[[], object] = lambda: None,
+) -> object:
     """What `work` returns or raises: it begins when `change` is made, which is committed once `work` waits for it.
 
-    A `work` that does not wait is done before the commit, and has not seen the change. `timeout` in seconds.
+    A `work` that does not wait is done before the commit, and has not seen the change. `then` is done in the same
+    transaction, before the commit. `timeout` in seconds.
     """
     results: list[object] = []
 
@@ -53,6 +60,7 @@ def meanwhile(change: Callable[[], object], work: Callable[[], object], timeout:
         while not results and not _somebody_waits():
             assert time.monotonic() < until, "it neither waits nor ends"
             time.sleep(0.01)
+        then()
     thread.join(timeout)
     assert results, "it waits for ever"
     return results[0]

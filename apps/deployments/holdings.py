@@ -39,7 +39,8 @@ def holdings(cluster_id: int) -> list[Holding]:
 def give_up(cluster_id: int, principal: Principal) -> None:
     """Forget deployments and targets of a cluster that is gone for good; their tokens are revoked."""
     served = Placement.objects.filter(target__cluster_id=cluster_id)
-    for placement in served.select_related("deployment__project", "target"):
+    # By deployment, since each is held from here until all are given up.
+    for placement in served.select_related("deployment__project", "target").order_by("deployment_id", "pk"):
         deployment = placement.deployment
         audit.record(principal=principal, action="deployment.abandon", obj=deployment, project=deployment.project)
         record_gone(placement)

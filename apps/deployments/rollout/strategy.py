@@ -6,7 +6,7 @@ Rollouts (docs/features/specification.md) where there are any.
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -102,6 +102,11 @@ class Strategy:
     def progress_deadline(self) -> timedelta:
         """How long a rollout may stand still before it is Degraded."""
         return timedelta(seconds=self.progress_deadline_seconds)
+
+    def without(self, target: str) -> "Strategy":
+        """The same for a deployment that is not placed there any more."""
+        left = (replace(wave, targets=tuple(each for each in wave.targets if each != target)) for wave in self.waves)
+        return replace(self, waves=tuple(wave for wave in left if wave.targets))
 
     def to_json(self) -> dict[str, Any]:
         """The form that is stored and shown. A rolling strategy without waves says its three numbers, no more."""

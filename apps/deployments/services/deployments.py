@@ -55,7 +55,7 @@ def create_deployment(
     count = check_replicas(replicas)
     try:
         with transaction.atomic():
-            places = [held_row(place, "cluster") for place in places]
+            places = _held(places)
             deployment = Deployment.objects.create(
                 project=project,
                 name=name,
@@ -128,6 +128,8 @@ def scale(
         if not places:
             raise Missing(f"{held.name} is not placed on {target!r}.", field="target", hint=_targets_of(held))
         other = [place for place in places if place.desired_replicas != count or place.scaled_by]
+        # First, so that all its rows of work are taken in their order.
+        ask_all(held)
         if other:
             before = {place.target.name: place.desired_replicas for place in other}
             for place in other:
@@ -142,7 +144,6 @@ def scale(
                 before={"replicas": before},
                 after={"replicas": dict.fromkeys(before, count)},
             )
-        ask_all(held)
         tell(held)
     return held
 
@@ -235,6 +236,12 @@ def _checked(
     for place in places:
         check_fits(place.cluster, wish.spec.container.resources.sensible())
     return places, wish
+
+
+def _held(places: Sequence[Target]) -> list[Target]:
+    """The targets, locked in one order, whatever order they were named in: else two creations would deadlock."""
+    rows = {place.pk: held_row(place, "cluster") for place in sorted(places, key=lambda place: place.pk)}
+    return [rows[place.pk] for place in places]
 
 
 def _target(project: Project, name: str) -> Target:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Case, Count, DateTimeField, F, Func, Q, TextField, Value, When
+from django.db.models import Case, Count, DateTimeField, Exists, F, Func, OuterRef, Q, TextField, Value, When
 from django.db.models.functions import Concat, Greatest
 
 from apps.clusters.models import Cluster
@@ -19,9 +19,10 @@ from apps.core.hints import hint
 from apps.core.states import Health
 from apps.deployments.drift import Difference
 from apps.deployments.health import ReplicaSeen, Verdict, deployment_health, sentence_of
-from apps.deployments.models import Deployment, Placement, Stage
+from apps.deployments.models import Deployment, Placement, Rollout, Stage
 from apps.deployments.rollout.canary import actual_weight
 from apps.deployments.rollout.decisions import Decision
+from apps.deployments.rollout.strategy import parse_strategy
 from apps.deployments.services.access import revoke_model_tokens
 from apps.deployments.services.common import CLOCK, KIND, locked, since_held, since_it_is, tell
 from apps.deployments.services.healing import record_heal
@@ -158,6 +159,9 @@ def follow_cluster(cluster: Cluster) -> None:
     if not places:
         return
     if is_away(cluster):
+        deployments = Deployment.objects.filter(pk__in={deployment for _, deployment, _ in places})
+        # Held before their placements, as everywhere, and in one order: else two would wait for each other.
+        list(deployments.order_by("pk").select_for_update(no_key=True).values_list("pk"))
         # Null where nothing was seen yet; a concatenation takes that for nothing.
         shape = Value('" What is shown is from "YYYY-MM-DD HH24:MI:SS" UTC."')
         newest = Greatest(F("observed_at"), Value(cluster.as_of, DateTimeField()))
@@ -170,12 +174,11 @@ def follow_cluster(cluster: Cluster) -> None:
             "message": Concat(Value(f"{cluster.name}: {cluster.message}", TextField()), since),
         }
         Placement.objects.filter(pk__in=[pk for pk, _, _ in places]).update(**words)
-        deployments = {deployment for _, deployment, _ in places}
-        counted = Deployment.objects.annotate(count=Count("placements")).filter(pk__in=deployments)
-        alone = counted.filter(count=1).values("pk")
-        Deployment.objects.filter(pk__in=alone).update(**words)
+        counted = deployments.annotate(count=Count("placements"))
+        Deployment.objects.filter(pk__in=counted.filter(count=1).values("pk")).update(**words)
         # The others, and rollouts, are looked at one by one.
-        more = counted.filter(Q(count__gt=1) | Q(rollouts__state__in=UNFINISHED)).values_list("pk", flat=True)
+        rolls = Exists(Rollout.objects.filter(deployment=OuterRef("pk"), state__in=UNFINISHED))
+        more = counted.filter(Q(count__gt=1) | rolls).values_list("pk", flat=True)
         work.ask_many(CLOCK, [(pk, None) for pk in more])
         for project in {project for _, _, project in places}:
             hint("deployments", project)
@@ -215,6 +218,8 @@ def record_gone(placement: Placement) -> None:
         place.delete()
         rest = locked(deployment.pk)
         if rest is not None and rest.places:
+            # Else the next revision would be refused for a wave that nobody has named now.
+            put(rest, strategy=parse_strategy(rest.strategy).without(place.target.name).to_json())
             _pass_on(rest, told=True)
             return
         log(deployment, from_state=deployment.state, to_state="Deleted", reason="Gone")
