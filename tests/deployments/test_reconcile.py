@@ -95,7 +95,7 @@ def test_a_new_revision_rolls_while_every_prediction_is_answered(fleet: Fleet) -
     assert fleet.workloads() == {"app-r1": 0, "app-r2": 0, "app-r3": 2}
 
 
-def test_a_broken_revision_keeps_the_old_one_serving_and_is_superseded(fleet: Fleet) -> None:
+def test_a_broken_revision_keeps_the_old_one_serving_and_is_taken_back(fleet: Fleet) -> None:
     app = fleet.deploy(replicas=2)
     fleet.until_healthy(app)
     services.deploy_revision(
@@ -113,8 +113,8 @@ def test_a_broken_revision_keeps_the_old_one_serving_and_is_superseded(fleet: Fl
     assert fleet.workloads() == {"app-r1": 3, "app-r2": 1}
     services.rollback(principal=fleet.root, deployment=app, revision=1)
     fleet.until_healthy(app)
-    assert fleet.workloads() == {"app-r1": 0, "app-r2": 0, "app-r3": 3}
-    assert list(Rollout.objects.order_by("id").values_list("state", flat=True)) == ["Healthy", "Superseded", "Healthy"]
+    assert fleet.workloads() == {"app-r1": 3, "app-r2": 0}
+    assert list(Rollout.objects.order_by("id").values_list("state", flat=True)) == ["Healthy", "Aborted"]
 
 
 def test_a_killed_replica_heals_and_the_time_is_told(fleet: Fleet) -> None:
