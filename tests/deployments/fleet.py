@@ -29,7 +29,7 @@ from tests.deployments.places import reread
 from tests.stack import LocalCluster
 
 SERVER = """
-import json, os, signal, threading
+import json, os, signal, threading, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 if os.environ.get("CRASH"):
     os._exit(3)
@@ -49,7 +49,9 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(400, {"error": "Send numbers."})
         if asked["inputs"][0].get("data") == ["crash"]:
             os._exit(3)
-        self.answer(200, {"outputs": [{"name": "pid", "data": [os.getpid()]}], "by": os.environ.get("TAG", "")})
+        time.sleep(float(os.environ.get("SLOW", "0")))
+        said = [int(os.environ.get("ANSWER", os.getpid()))]
+        self.answer(200, {"outputs": [{"name": "pid", "data": said}], "by": os.environ.get("TAG", "")})
     def log_message(self, *args):
         pass
 ThreadingHTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Handler).serve_forever()

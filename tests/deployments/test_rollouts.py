@@ -14,7 +14,7 @@ from apps.core.states import Health
 from apps.deployments import reconcile as shell
 from apps.deployments import services
 from apps.deployments.models import AnalysisRun, Deployment, Rollout
-from tests.deployments.fleet import SPEC, Fleet
+from tests.deployments.fleet import BODY, SPEC, Fleet
 from tests.stack import LocalCluster
 
 pytestmark = [pytest.mark.django_db, pytest.mark.real_process]
@@ -136,6 +136,37 @@ def test_a_bad_version_takes_itself_back_from_both_clusters(
     assert app.current == app.stable == before
     for cluster in (fleet.cluster, there):
         assert fleet.workloads(cluster) == {"app-r1": 2, "app-r2": 0}
+
+
+@pytest.mark.parametrize(
+    ("env", "state", "says"),
+    [
+        ({"ANSWER": "7"}, "Healthy", "2 of 2 measurements were good."),
+        ({"ANSWER": "8"}, "Failed", "0 % of the answers agree with the earlier revision's; 100 % are wanted."),
+        ({"ANSWER": "7", "SLOW": "0.5"}, "Failed", "Half of the answers took longer than"),
+    ],
+)
+def test_requests_to_both_revisions_tell_wrong_and_slow_answers(
+    fleet: Fleet, env: dict[str, str], state: str, says: str
+) -> None:
+    probe = {"provider": "probe", "interval_seconds": 1, "count": 2, "requests": [BODY]}
+    analyse = {**probe, "min_agreement": 100, "max_latency_ms": 400}
+    app = fleet.deploy(1, env={"ANSWER": "7"}, strategy={"kind": "canary", "steps": [
+        {"set_weight": 50}, {"analyse": analyse},
+    ]})  # fmt: skip
+    fleet.until_healthy(app)
+    rollout = revise(fleet, app, **env, TAG="new")
+
+    def ended(_: Deployment) -> bool:
+        for pk in AnalysisRun.objects.values_list("pk", flat=True):
+            shell.probing.probe(pk)
+        return Rollout.objects.get(pk=rollout.pk).ended_at is not None
+
+    fleet.until(app, ended)
+    rollout.refresh_from_db()
+    analysis = rollout.analyses.get()
+    assert (rollout.state, says in analysis.message) == (state, True), analysis.message
+    assert (state == "Failed") == (says in rollout.message)
 
 
 def test_a_cluster_that_is_away_holds_its_wave_and_follows_the_verdict_when_it_is_back(

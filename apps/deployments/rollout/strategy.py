@@ -11,14 +11,13 @@ from datetime import timedelta
 from typing import Any
 
 from apps.core.errors import Invalid
+from apps.deployments.rollout.asked import parse_analysis
 from apps.deployments.specs import MAX_REPLICAS, an_object, whole
 
 MAX_PROGRESS_DEADLINE_SECONDS = 24 * 3600
 MAX_WAIT_SECONDS = 7 * 24 * 3600
 MAX_STEPS = 50
 MAX_WAVES = 20
-MAX_MEASUREMENTS = 1000
-ANALYSES = ("health",)
 
 
 class Kind(enum.StrEnum):
@@ -204,23 +203,11 @@ def _step(value: Any, place: str) -> Step:
         return Step(Do.SET_WEIGHT, weight=_required(asked, where, 1, 100))
     said = an_object(asked, where)
     if do == Do.ANALYSE:
-        return Step(Do.ANALYSE, analysis=_analysis(said, where))
+        return Step(Do.ANALYSE, analysis=parse_analysis(said, where))
     _refuse_unknown(said, where, ("seconds",))
     if said.get("seconds") is None:
         return Step(Do.PAUSE)
     return Step(Do.PAUSE, seconds=_required(said["seconds"], f"{where}.seconds", 1, MAX_WAIT_SECONDS))
-
-
-def _analysis(value: Mapping[str, Any], place: str) -> dict[str, Any]:
-    """How often is measured, how many times, and how many of these may fail."""
-    _refuse_unknown(value, place, ("provider", "interval_seconds", "count", "failure_limit"))
-    count = whole(value.get("count"), f"{place}.count", 3, 1, MAX_MEASUREMENTS)
-    return {
-        "provider": _one_of(value.get("provider"), f"{place}.provider", ANALYSES, ANALYSES[0]),
-        "interval_seconds": whole(value.get("interval_seconds"), f"{place}.interval_seconds", 10, 1, 24 * 3600),
-        "count": count,
-        "failure_limit": whole(value.get("failure_limit"), f"{place}.failure_limit", 0, 0, count - 1),
-    }
 
 
 def _waves(value: Any) -> tuple[Wave, ...]:

@@ -27,8 +27,10 @@ from apps.deployments.selectors.replicas import (
     seen_of,
 )
 from apps.deployments.selectors.revisions import (
+    analysis,
     heals_of,
     last_spec,
+    probing,
     revisions_of,
     rollouts_of,
     shown_revision,
@@ -40,6 +42,7 @@ __all__ = [
     "TROUBLE",
     "Apart",
     "Totals",
+    "analysis",
     "deployment",
     "deployments",
     "detailed",
@@ -55,6 +58,7 @@ __all__ = [
     "owner_of_pod",
     "pod_of",
     "pods_of",
+    "probing",
     "ready_replicas",
     "replicas_of",
     "revisions_of",

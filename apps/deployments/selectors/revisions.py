@@ -6,7 +6,11 @@ from django.db.models import Prefetch, QuerySet
 
 from apps.core.errors import Missing
 from apps.core.models import Project
-from apps.deployments.models import Deployment, Heal, Revision, Rollout, Stage
+from apps.deployments.models import AnalysisRun, Deployment, Heal, Placement, Revision, Rollout, Stage
+from apps.deployments.rollout.asked import Provider
+from apps.deployments.rollout.fleet import Outcome
+from apps.deployments.selectors.placements import WITH_PLACEMENT
+from apps.deployments.states import UNFINISHED
 from apps.experiments.models import LatestMetric, ModelVersion
 
 
@@ -39,6 +43,22 @@ def rollouts_of(of: Deployment) -> QuerySet[Rollout]:
     stages = Stage.objects.select_related("placement__target__cluster")
     rows = Rollout.objects.filter(deployment=of).select_related("from_revision", "to_revision")
     return rows.prefetch_related(Prefetch("stages", stages)).order_by("-id")
+
+
+def analysis(pk: int) -> AnalysisRun | None:
+    """An analysis that goes on, with its rollout, deployment and placements; None for any other."""
+    rows = AnalysisRun.objects.filter(pk=pk, state=Outcome.RUNNING, rollout__state__in=UNFINISHED)
+    rows = rows.select_related("rollout__deployment__project", "rollout__to_revision")
+    places = Placement.objects.select_related(*WITH_PLACEMENT)
+    return rows.prefetch_related(Prefetch("rollout__deployment__placements", places)).first()
+
+
+def probing() -> list[tuple[int, int | None]]:
+    """The analyses that send requests and go on, for the net under the queue."""
+    rows = AnalysisRun.objects.filter(
+        state=Outcome.RUNNING, rollout__state__in=UNFINISHED, asked__provider=Provider.PROBE
+    )
+    return [(pk, None) for pk in rows.values_list("pk", flat=True)]
 
 
 def heals_of(of: Deployment) -> QuerySet[Heal]:

@@ -1,4 +1,8 @@
-"""The analysis of a rollout's step: begun, measured, and judged, under the deployment's lock. No cluster is called."""
+"""The analysis of a rollout's step: begun, measured, and judged, under the deployment's lock. No cluster is called.
+
+What is observed of replicas is measured here. Requests are sent by a round of their own (`reconcile.probing`), which
+calls a cluster, and records what it measured with `measured`.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -12,9 +16,10 @@ from apps.deployments import selectors
 from apps.deployments.models import AnalysisRun, Deployment, Placement, Rollout, Stage
 from apps.deployments.rollout import analysis
 from apps.deployments.rollout.analysis import Fares, Measurement
+from apps.deployments.rollout.asked import Provider
 from apps.deployments.rollout.fleet import Outcome, Verdict
 from apps.deployments.rollout.plan import PlanStep
-from apps.deployments.services.common import CLOCK
+from apps.deployments.services.common import CLOCK, PROBES
 
 
 def analyse(
@@ -22,7 +27,7 @@ def analyse(
 ) -> Verdict:
     """How the analysis of the step that the rollout is at stands, after a measurement if one is due.
 
-    The clock is asked for the next one.
+    The clock, or the round that sends requests, is asked for the next one.
     """
     asked = dict(step.analysis or {})
     places = [place for place in deployment.places if place.target.name in step.targets and place.pk in stages]
@@ -39,22 +44,43 @@ def analyse(
     )
     if run.state != Outcome.RUNNING:
         return Verdict(Outcome(run.state), run.message)
-    measurements = [Measurement.from_json(each) for each in run.measurements]
-    if now >= analysis.next_at(run.asked, run.started_at, measurements):
-        measurements.append(analysis.by_health(fares, int(run.before["restarts"]), now))
+    measurements = measurements_of(run)
+    due = analysis.next_at(run.asked, run.started_at, measurements)
+    if run.asked["provider"] == Provider.PROBE:
+        work.ask(PROBES, run.pk, cluster=_asked_first(places), after=max(0.0, (due - now).total_seconds()))
+        return Verdict(Outcome.RUNNING)
+    if now >= due:
+        verdict = note(run, analysis.by_health(fares, int(run.before["restarts"]), now))
+        if verdict.outcome is not Outcome.RUNNING:
+            return verdict
+        due = analysis.next_at(run.asked, run.started_at, measurements_of(run))
+    work.ask(CLOCK, deployment.pk, cluster=None, after=max(0.0, (due - now).total_seconds()))
+    return Verdict(Outcome.RUNNING)
+
+
+def measurements_of(run: AnalysisRun) -> list[Measurement]:
+    """What was measured so far."""
+    return [Measurement.from_json(each) for each in run.measurements]
+
+
+def note(run: AnalysisRun, measurement: Measurement) -> Verdict:
+    """Add a measurement, under the deployment's lock; how the analysis stands after it."""
+    measurements = [*measurements_of(run), measurement]
     verdict = analysis.verdict_of(run.asked, measurements)
-    is_over = verdict.outcome is not Outcome.RUNNING
     put(
         run,
         measurements=[each.to_json() for each in measurements],
         state=verdict.outcome,
         message=verdict.message,
-        ended_at=now if is_over else None,
+        ended_at=measurement.at if verdict.outcome is not Outcome.RUNNING else None,
     )
-    if not is_over:
-        due = analysis.next_at(run.asked, run.started_at, measurements)
-        work.ask(CLOCK, deployment.pk, cluster=None, after=max(0.0, (due - now).total_seconds()))
     return verdict
+
+
+def _asked_first(places: Sequence[Placement]) -> int | None:
+    """The cluster that a round of requests calls first."""
+    reachable = [place for place in places if not is_away(place.target.cluster)]
+    return (reachable or list(places))[0].target.cluster_id if places else None
 
 
 def _fares(

@@ -18,11 +18,13 @@ from apps.core.access import Principal
 from apps.core.database.rows import put
 from apps.core.database.transitions import advance, log
 from apps.core.work import DONE, Outcome
-from apps.deployments.models import Deployment, Placement, Revision, Rollout, Stage
+from apps.deployments.models import AnalysisRun, Deployment, Placement, Revision, Rollout, Stage
 from apps.deployments.rollout import fleet
+from apps.deployments.rollout.analysis import Measurement
+from apps.deployments.rollout.fleet import Outcome as AnalysisOutcome
 from apps.deployments.rollout.plan import PlanStep, plan_of
 from apps.deployments.rollout.strategy import Do, OnFailure, parse_strategy
-from apps.deployments.services.analysing import analyse
+from apps.deployments.services.analysing import analyse, note
 from apps.deployments.services.common import CLOCK, Wish, add_revision, change_wanted, kept, locked, tell
 from apps.deployments.services.together import sum_up
 from apps.deployments.states import ROLLOUT_MOVES, UNFINISHED, RolloutState
@@ -104,6 +106,25 @@ def go_on(deployment: Deployment, now: datetime | None = None) -> bool:
     if rollout is None:
         return sum_up(deployment)
     return _advance(deployment, rollout, now or timezone.now())
+
+
+def measured(run: AnalysisRun, measurement: Measurement) -> bool:
+    """Record what a round of requests has measured, and move the rollout on; returns whether there is more to measure.
+
+    Nothing is stored where the rollout has left the step meanwhile.
+    """
+    with transaction.atomic():
+        deployment = locked(run.rollout.deployment_id)
+        fresh = AnalysisRun.objects.filter(pk=run.pk, state=AnalysisOutcome.RUNNING).first()
+        rollout = unfinished(deployment) if deployment is not None else None
+        if deployment is None or fresh is None or rollout is None:
+            return False
+        if (rollout.pk, rollout.step) != (run.rollout_id, run.step) or rollout.state == RolloutState.ROLLING_BACK:
+            return False
+        verdict = note(fresh, measurement)
+        go_on(deployment)
+        tell(deployment)
+    return verdict.outcome is AnalysisOutcome.RUNNING
 
 
 def tick(pk: int) -> Outcome:
