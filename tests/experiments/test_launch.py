@@ -111,8 +111,7 @@ def test_cancel_ends_the_pod_and_is_confirmed_by_absence(principal: Principal, e
     run = launch(principal, experiment, "sh", "-c", program)
     follow(run, RunState.RUNNING)
     wait_for_line(run, "begun")
-    services.cancel_run(principal=principal, run=run)
-    assert run.state == RunState.CANCELING
+    assert services.cancel_run(principal=principal, run=run).state == RunState.CANCELING
     follow(run, *SETTLED)
     assert run.state == RunState.CANCELED and last(run).log.startswith("begun")
     client = cluster_services.connect(run.cluster)

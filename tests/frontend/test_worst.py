@@ -56,7 +56,7 @@ def addresses(made: Worst) -> Iterator[tuple[str, str]]:
         "core": {**shared, "pk": 1},
         "clusters": {"name": made.pod.cluster.name, "node": made.pod.node_name, "namespace": made.pod.namespace}
         | {"pod": made.pod.name},
-        "deployments": {**shared, "name": deployment.name, "pod": made.pod.name, "revision": 1},
+        "deployments": {**shared, "name": deployment.name, "pod": made.pod.name, "revision": 1} | {"word": "promote"},
         "experiments": {**shared, "uid": made.runs[1].uid, "name": run.experiment.name, "path": "model/MLmodel"}
         | {"model": "m", "alias": "a"},
     }
