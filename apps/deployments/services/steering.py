@@ -7,12 +7,23 @@ from django.db import transaction
 from apps.core import audit
 from apps.core.access import Principal, require_role
 from apps.core.database.rows import Expect, put
+from apps.core.database.transitions import log
 from apps.core.errors import Conflict
 from apps.core.states import Role
 from apps.deployments.models import Deployment, Rollout
 from apps.deployments.services.common import hold, tell
 from apps.deployments.services.rollouts import go_on, unfinished
 from apps.deployments.states import RolloutState
+
+# What the history says of it, beside who said it.
+_TOLD = {
+    "rollout.pause": "Told to wait.",
+    "rollout.resume": "Told to go on.",
+    "rollout.promote": "Promoted past the step that it waited at.",
+    "rollout.promote_fully": "Promoted fully: nothing is waited for any more.",
+    "rollout.abort": "Told to take itself back.",
+    "deployment.rollback": "Told to take itself back.",
+}
 
 
 def pause(*, principal: Principal, deployment: Deployment, expect: Expect | None = None) -> Rollout:
@@ -93,6 +104,8 @@ def _tell(
     **columns: bool | str,
 ) -> None:
     """Store what a person told the rollout. It is another wish: whoever read the deployment before has not seen it."""
+    told = {"from_state": rollout.state, "to_state": rollout.state, "message": _TOLD[action]}
+    log(rollout, **told, reason="Told", actor=principal.label)
     put(rollout, **columns)
     put(held, generation=held.generation + 1)
     audit.record(principal=principal, action=action, obj=held, project=held.project, after=dict(after))

@@ -7,6 +7,7 @@ from apps.core.states import Health
 from apps.deployments.health import Part, Verdict, observed_together, verdict_of
 from apps.deployments.models import Deployment, Placement, Rollout
 from apps.deployments.services.common import since_held
+from apps.deployments.states import RolloutState
 
 
 def sum_up(deployment: Deployment, rollout: Rollout | None = None) -> bool:
@@ -17,7 +18,8 @@ def sum_up(deployment: Deployment, rollout: Rollout | None = None) -> bool:
     places = deployment.places
     parts = [part_of(place) for place in places]
     verdict = verdict_of(parts)
-    if rollout is not None and verdict.health in (Health.HEALTHY, Health.SUSPENDED):
+    fares_well = verdict.health in (Health.HEALTHY, Health.SUSPENDED)
+    if rollout is not None and (fares_well or (verdict.health == Health.PROGRESSING and _says_more(rollout, places))):
         verdict = Verdict(Health.PROGRESSING, "RollingOut", rollout.message)
     seen = [place.observed_at for place in places if place.observed_at is not None]
     scalers = list(dict.fromkeys(place.scaled_by for place in places if place.scaled_by))
@@ -42,6 +44,11 @@ def sum_up(deployment: Deployment, rollout: Rollout | None = None) -> bool:
     if changed or times["observed_at"] != deployment.observed_at:
         put(deployment, **fields, **times, updated_at=deployment.updated_at)
     return changed
+
+
+def _says_more(rollout: Rollout, places: list[Placement]) -> bool:
+    """Whether the rollout says better than a placement that moves what there is to wait for."""
+    return len(places) > 1 or rollout.state in (RolloutState.PAUSED, RolloutState.ROLLING_BACK)
 
 
 def part_of(place: Placement) -> Part:
