@@ -202,13 +202,17 @@ def test_options_of_pods_by_the_forms_and_on_the_page(page: Client, target: Targ
 
 
 def test_a_deployment_is_made_by_the_form_with_errors_at_their_fields(page: Client, target: Target, model: Any) -> None:
-    form = words(page.get(f"{HOME}new?model=digits&version=2"))
-    assert "digits v2 @next" in form
+    form = page.get(f"{HOME}new?model=digits&version=2")
+    assert "digits v2 @next" in words(form)
+    only = r'<legend>Targets</legend><div class="options"><label for="id_target_0"><input[^>]* checked>'
+    assert re.search(only, form.content.decode()), "the only target is chosen"
     asked = {
         "name": "digits", "target": "local-production", "model": "digits:2", "replicas": "2",
         "image": "team/digits:1", "command": "python serve.py", "cpu": "250m", "memory": "512Mi",
         "env": "THREADS=2",
     }  # fmt: skip
+    nowhere = page.post(f"{HOME}new", {**asked, "target": []})
+    assert (nowhere.status_code, "Choose a target at least." in words(nowhere)) == (400, True)
     wrong = page.post(f"{HOME}new", {**asked, "cpu": "much"})
     assert wrong.status_code == 400
     assert "&#x27;much&#x27; is not a quantity" in wrong.content.decode()
@@ -217,6 +221,25 @@ def test_a_deployment_is_made_by_the_form_with_errors_at_their_fields(page: Clie
     assert (made.status_code, made["Location"]) == (302, PAGE)
     spec = Deployment.objects.get().current.spec  # type: ignore[union-attr]
     assert (spec["command"], spec["env"], spec["model"]["version"]) == (["python", "serve.py"], {"THREADS": "2"}, 2)
+
+
+@pytest.mark.parametrize(
+    ("said", "trouble"),
+    [
+        ("kind: canary\nsteps:\n  - set_weight: 20\n  - pause: {}\n  - set_weight: 0", "Line 5: strategy.steps[2]."),
+        ("kind: canary\nstepz: []", "Line 2: strategy.stepz is nothing that Flotilla knows."),
+        ("kind: canary\nsteps: [1", "Line 2: this is not YAML: "),
+        ("- canary", "Begin with "),
+    ],
+)
+def test_a_strategy_that_is_refused_is_shown_again_with_its_line(
+    page: Client, digits: Deployment, said: str, trouble: str
+) -> None:
+    assert f"{PAGE}strategy" in page.get(PAGE).content.decode()
+    answer = page.post(f"{PAGE}strategy", {"strategy": said})
+    assert answer.status_code == 400
+    assert trouble in words(answer)
+    assert said in html.unescape(answer.content.decode()), "what was typed is kept"
 
 
 def test_the_form_for_a_revision_keeps_the_alias_unless_another_version_is_chosen(
@@ -382,7 +405,7 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(
 
     few, many = queries_after(2), queries_after(1, 2, 1)
     assert all(many[part] <= few[part] for part in parts), f"{few} became {many}"
-    assert many[PAGE] <= 28 and many[parts[1]] <= 12
+    assert many[PAGE] <= 30 and many[parts[1]] <= 12
 
 
 def test_a_deployment_is_as_old_as_the_last_watch_of_a_cluster_that_refuses_the_credential(

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import lucide
 from django import template
 from django.conf import settings
+from django.forms import CheckboxSelectMultiple
 from django.http import HttpRequest
 from django.template.context import Context
 from django.utils import timezone
@@ -100,7 +101,9 @@ def _time(when: datetime | None, kind: str, css: str, stale: int = 0) -> SafeStr
         return format_html('<span class="{}">never</span>', css)
     now = timezone.now()
     seconds = (now - when).total_seconds()
-    if kind == "elapsed":
+    if kind == "left":
+        words = f"{wording.duration_text(max(0, int(-seconds)))} left"
+    elif kind == "elapsed":
         words = wording.duration_text(max(0, int(seconds)))
     else:
         fresh, old = _SAID[kind]
@@ -133,6 +136,12 @@ def ago(when: datetime | None) -> SafeString:
 def since(when: datetime | None, stale: int = 0) -> SafeString:
     """A moment as a bare "2 min", for columns and the right edge of lists."""
     return _time(when, "since", "one", stale)
+
+
+@register.simple_tag
+def left(until: datetime) -> SafeString:
+    """How long until a moment, "12 s left". Ticks in the page."""
+    return _time(until, "left", "one")
 
 
 @register.simple_tag
@@ -263,13 +272,18 @@ def code(text: str, wrap: bool = False, label: str = "Copy") -> dict[str, Any]:
 def field(bound: Any, help: str = "", label: str = "") -> dict[str, Any]:  # noqa: A002 - the word that forms use
     """A form field with its label, control, help and errors, tied together for screen readers."""
     widget = bound.field.widget
-    ids = [f"{bound.id_for_label}-help"] if (help or bound.help_text) else []
+    # A group of choices has no control of its own that a label could be for: its words are the whole group's.
+    group = isinstance(widget, CheckboxSelectMultiple)
+    ids = [f"{bound.auto_id}-help"] if (help or bound.help_text) else []
     if bound.errors:
-        widget.attrs |= {"aria-invalid": "true", "autofocus": True}
-        ids.append(f"{bound.id_for_label}-errors")
-    if ids:
+        widget.attrs |= {} if group else {"aria-invalid": "true", "autofocus": True}
+        ids.append(f"{bound.auto_id}-errors")
+    if ids and not group:
         widget.attrs["aria-describedby"] = " ".join(ids)
     return {
+        "id": bound.auto_id,
+        "group": group,
+        "described_by": " ".join(ids),
         "field": bound,
         "help": help or bound.help_text,
         "label": label or bound.label,

@@ -1,9 +1,11 @@
 """Forms of the pages. They turn text into what services take; services check it."""
 
+import re
 from typing import Any
 
 import yaml
 from django import forms
+from django.utils.html import format_html
 
 from apps.clusters import podoptions
 from apps.clusters.pages.optionfields import PodOptionsForm, initial_of
@@ -12,7 +14,7 @@ from apps.core.models import Project
 from apps.core.pages.formfields import amount, gpus
 from apps.core.pages.formtext import pairs, words
 from apps.deployments import selectors
-from apps.deployments.models import Deployment, Revision
+from apps.deployments.models import Deployment, Revision, Target
 from apps.deployments.rollout.strategy import parse_strategy
 from apps.deployments.services import server
 from apps.deployments.specs import MAX_REPLICAS
@@ -34,7 +36,8 @@ class DeployForm(PodOptionsForm):
     target = forms.MultipleChoiceField(
         label="Targets",
         widget=forms.CheckboxSelectMultiple,
-        help_text="Cluster, namespace and environment; with several it is placed on each.",
+        help_text="It is placed on each that you choose. How it passes from one to the next is its strategy's.",
+        error_messages={"required": "Choose a target at least."},
     )
     model = forms.ChoiceField(label="Model version", required=False, help_text="What the replicas fetch and serve.")
     replicas = forms.IntegerField(min_value=0, max_value=MAX_REPLICAS, initial=2, help_text="On each target.")
@@ -56,10 +59,10 @@ class DeployForm(PodOptionsForm):
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["target"].choices = [  # type: ignore[attr-defined]
-            (row.name, f"{row.name} ({row.cluster.name}, {row.environment})")
-            for row in selectors.targets(project=project)
-        ]
+        rows = list(selectors.targets(project=project))
+        self.fields["target"].choices = [(row.name, _target_text(row)) for row in rows]  # type: ignore[attr-defined]
+        if len(rows) == 1:
+            self.fields["target"].initial = [rows[0].name]
         self.fields["model"].choices = [("", "No registered model"), *selectors.version_choices(project)]  # type: ignore[attr-defined]
 
     def clean_command(self) -> list[str]:
@@ -117,6 +120,10 @@ class ReviseForm(PodOptionsForm):
         return changes
 
 
+def _target_text(target: Target) -> str:
+    return format_html('{}<span class="sub">{} · {}</span>', target.name, target.cluster.name, target.environment)
+
+
 def _shown(spec: dict[str, Any]) -> dict[str, str]:
     """Model and image of a spec for a form, where no image stands for Flotilla's own server."""
     model, image = spec.get("model"), str(spec["image"])
@@ -157,11 +164,42 @@ class StrategyForm(forms.Form):
         """What it says, as an object."""
         try:
             said = yaml.safe_load(self.cleaned_data["strategy"])
+        except yaml.MarkedYAMLError as error:
+            at = error.problem_mark or error.context_mark
+            line = f"Line {at.line + 1}: " if at else ""
+            raise forms.ValidationError(f"{line}this is not YAML: {error.problem or error.context}.") from error
         except (yaml.YAMLError, RecursionError, ValueError) as error:
             raise forms.ValidationError(f"This is not YAML: {error}") from error
         if not isinstance(said, dict):
             raise forms.ValidationError('Begin with "kind: rolling", "kind: canary" or "kind: recreate".')
         return said
+
+
+def a_canary(deployment: Deployment) -> str:
+    """An example over the deployment's own targets: the first of several goes ahead."""
+    names = [place.target.name for place in deployment.places]
+    steps = ["set_weight: 20", "pause: {seconds: 300}", "analyse: {interval_seconds: 10, count: 6}", "set_weight: 50"]
+    lines = ["kind: canary", "steps:", *(f"  - {step}" for step in steps), "  - pause: {}  # until somebody promotes"]
+    if len(names) > 1:
+        lines += ["waves:", f"  - targets: [{names[0]}]", "    soak_seconds: 600", "  - targets:"]
+        lines += [f"      - {name}" for name in names[1:]]
+    return "\n".join([*lines, "on_failure: rollback"])
+
+
+def line_of(text: str, field: str) -> int | None:
+    """The line, from 1, at which YAML says `strategy.steps[1].set_weight`, or the part of that which is there."""
+    node, line = yaml.compose(text, Loader=yaml.SafeLoader), None
+    for word in re.findall(r"[^.\[\]]+", field)[1:]:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((key, value) for key, value in node.value if key.value == word), None)
+        elif isinstance(node, yaml.SequenceNode) and word.isdecimal() and int(word) < len(node.value):
+            found = (node.value[int(word)],) * 2
+        else:
+            found = None
+        if found is None:
+            break
+        line, node = found[0].start_mark.line + 1, found[1]
+    return line
 
 
 def as_yaml(strategy: dict[str, Any]) -> str:

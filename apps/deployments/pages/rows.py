@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from apps.clusters.models import KubeEvent, Pod
 from apps.clusters.why.probes import is_startup
 from apps.deployments.health import ReplicaSeen
-from apps.deployments.models import Placement, Revision, Stage
+from apps.deployments.models import Observed, Placement, Revision, Stage
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,11 @@ class PlaceRow(NamedTuple):
         return f"{self.stage.weight} %, now {actual} %"
 
     @property
+    def ready(self) -> str:
+        """ "2 of 3": the ready replicas of those that are wanted there now."""
+        return ready_text(self.place)
+
+    @property
     def said(self) -> str:
         """What there is to say of it beside its health."""
         if self.stage is not None and self.stage.trouble:
@@ -110,6 +115,14 @@ class EventRow(NamedTuple):
 
     event: KubeEvent
     state: str
+
+
+def ready_text(of: Observed) -> str:
+    """ "3 of 3"; where more are ready than are wanted in the end, of those that its revisions want together."""
+    wanted = of.wanted_replicas
+    if of.ready_replicas > wanted:
+        wanted = max(of.ready_replicas, sum(entry["wanted"] for entry in of.observed))
+    return f"{of.ready_replicas} of {wanted}"
 
 
 def who(label: str) -> str:

@@ -28,8 +28,8 @@ from apps.core.text.names import service_name_from
 from apps.deployments import predict, selectors, services
 from apps.deployments.models import Deployment, Rollout
 from apps.deployments.pages import panels
-from apps.deployments.pages.forms import DeployForm, ReviseForm, ScaleForm, StrategyForm, TargetForm
-from apps.deployments.pages.rows import event_rows, model_text
+from apps.deployments.pages.forms import DeployForm, ReviseForm, ScaleForm, StrategyForm, TargetForm, a_canary, line_of
+from apps.deployments.pages.rows import event_rows, model_text, ready_text
 from apps.deployments.predict import examples
 from apps.deployments.services.server import is_own
 
@@ -52,7 +52,9 @@ def listing(request: PageRequest, project: Project) -> HttpResponse:
     context = {
         "project": project,
         "page_obj": shown,
-        "deployments": [(row, model_text(row.current.spec, row.alias) if row.current else "–") for row in shown],
+        "deployments": [
+            (row, model_text(row.current.spec, row.alias) if row.current else "–", ready_text(row)) for row in shown
+        ],
         "totals": selectors.totals(project),
         "filtered": bool(name_part or health),
         "healths": [word.value for word in Health],
@@ -138,17 +140,6 @@ def scale(request: PageRequest, project: Project, name: str) -> HttpResponse:
     return render(request, "deployments/detail.html", _context(request, deployment, form), status=400)
 
 
-A_CANARY = """kind: canary
-steps:
-  - set_weight: 20
-  - pause: {seconds: 300}
-  - set_weight: 50
-  - pause: {}        # until somebody promotes
-waves:
-  - targets: [staging]
-    soak_seconds: 600
-  - targets: [eu, us]
-on_failure: rollback"""
 STEERING: dict[str, tuple[Callable[..., Rollout], dict[str, Any], str]] = {
     "pause": (services.pause, {}, "The rollout is paused."),
     "resume": (services.resume, {}, "The rollout goes on."),
@@ -180,11 +171,12 @@ def strategy(request: PageRequest, project: Project, name: str) -> HttpResponse:
         try:
             services.set_strategy(principal=request.principal, deployment=deployment, **form.cleaned_data)
         except FlotillaError as error:
-            put_error(form, error)
+            line = line_of(request.POST["strategy"], error.field)
+            form.add_error("strategy", f"Line {line}: {error.sentence}" if line else error.sentence)
         else:
             messages.success(request, f"{name} rolls so from the next rollout on.")
             return redirect("deployments:detail", project=project.name, name=name)
-    context = {"project": project, "deployment": deployment, "form": form, "example": A_CANARY}
+    context = {"project": project, "deployment": deployment, "form": form, "example": a_canary(deployment)}
     return render(request, "deployments/strategy.html", context, status=400 if form.errors else 200)
 
 

@@ -34,13 +34,15 @@ const SAY = {
   ago: (seconds) => (seconds < 2 ? "just now" : `${ageText(seconds)} ago`),
   since: ageText,
   elapsed: durationText,
+  left: (seconds) => `${durationText(seconds)} left`,
 };
 
 function tick() {
   if (document.hidden) return;
   const now = Date.now() + skew;
   for (const time of document.querySelectorAll("time[data-tick]")) {
-    const seconds = Math.max(0, Math.floor((now - Date.parse(time.dateTime)) / 1000));
+    const apart = (now - Date.parse(time.dateTime)) / 1000;
+    const seconds = Math.max(0, Math.floor(time.dataset.tick === "left" ? -apart : apart));
     const text = SAY[time.dataset.tick](seconds);
     if (time.textContent !== text) time.textContent = text;
     if (time.dataset.stale) time.classList.toggle("old", seconds > Number(time.dataset.stale));
