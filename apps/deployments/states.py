@@ -60,9 +60,8 @@ UNFINISHED: Final = tuple(state for state in RolloutState if not state.is_final)
 
 
 class RevisionState(enum.StrEnum):
-    """How a revision stands that is coming or going; the one that stays is as healthy as its deployment."""
+    """How a revision stands beside another; one that is coming is as its rollout, one alone as its deployment."""
 
-    PROGRESSING = "Progressing"
-    DEGRADED = "Degraded"
+    SERVING = "Serving"
     RETIRING = "Retiring"
     RETIRED = "Retired"

@@ -1,14 +1,18 @@
 """What the page makes of a rollout and of a model's description, by tables."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from apps.deployments.models import Revision, Rollout
+from apps.deployments.models import AnalysisRun, Placement, Revision, Rollout, Stage, Target
 from apps.deployments.pages.panels import model_text
 from apps.deployments.pages.rolling import bars_of, steps_of
+from apps.deployments.pages.stepper import waves_of
 from apps.deployments.predict.examples import UNKNOWN, example_request, pretty
+from apps.deployments.rollout.plan import plan_of
+from apps.deployments.rollout.strategy import parse_strategy
 
 
 def rollout(state: str = "Progressing", *, first: bool = False) -> Rollout:
@@ -43,6 +47,51 @@ def test_a_stuck_rollout_shows_where_it_failed() -> None:
         ("2 of 2 ready", "1 starting", "failed"),
     ]
     assert steps[-1].share == 0.0, "where it failed nothing is filled"
+
+
+NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
+PLAN = plan_of(
+    parse_strategy(
+        {
+            "kind": "canary",
+            "steps": [{"set_weight": 20}, {"pause": {"seconds": 60}}, {"analyse": {"count": 4}}],
+            "waves": [{"targets": ["eu"], "soak_seconds": 600}, {"targets": ["us", "asia", "africa"]}],
+        }
+    ),
+    ["eu", "us", "asia", "africa"],
+    fresh=[],
+)
+
+
+def stage(target: str, actual: int | None = None) -> Stage:
+    return Stage(placement=Placement(target=Target(name=target)), actual=actual, state="Progressing")
+
+
+@pytest.mark.parametrize(
+    ("at", "stands", "label", "says"),
+    [
+        (0, {"state": "Progressing"}, "20\xa0%", ("current", "now 10\xa0%", 50.0, None)),
+        (1, {"state": "Paused"}, "Wait 1\xa0m", ("waiting", "", 25.0, NOW + timedelta(seconds=45))),
+        (1, {"state": "Paused", "paused": True}, "Wait 1\xa0m", ("waiting", "held", 0.0, None)),
+        (2, {"state": "Progressing"}, "Analyse health", ("current", "1 of 4 measured", 25.0, None)),
+        (2, {"state": "RollingBack"}, "Analyse health", ("failed", "1 of 4 measured", 0.0, None)),
+        (3, {"state": "Degraded"}, "100\xa0%", ("failed", "", 0.0, None)),
+        (4, {"state": "Progressing"}, "Soak 10\xa0m", ("current", "", 2.5, NOW + timedelta(seconds=585))),
+        (8, {"state": "Progressing"}, "100\xa0%", ("current", "on 0 of 3", 0.0, None)),
+    ],
+)
+def test_the_plan_by_waves(at: int, stands: dict[str, Any], label: str, says: tuple[Any, ...]) -> None:
+    plan = [step.to_json() for step in PLAN]
+    made = Rollout(plan=plan, step=at, step_since=NOW - timedelta(seconds=15), **stands)
+    run = AnalysisRun(step=2, asked={"count": 4}, measurements=[{}])
+    waves = waves_of(made, [stage("eu", 10), stage("us"), stage("asia"), stage("africa")], [run], NOW)
+    assert [(wave.name, wave.where) for wave in waves] == [("Wave 1", "eu"), ("Wave 2", "3 targets")]
+    steps = [step for wave in waves for step in wave.steps]
+    assert [step.state for step in steps[:at]] == ["done"] * at
+    assert {step.state for step in steps[at + 1 :]} <= {"next"}
+    stands_at = steps[at]
+    assert stands_at.label == label
+    assert (stands_at.state, stands_at.note, stands_at.share, stands_at.until) == says
 
 
 def seen(revision: int, wanted: int, existing: int, ready: int) -> dict[str, int]:

@@ -30,14 +30,15 @@ DIM = Look("idle", "circle-dashed")
 ASK = Look("idle", "circle-question-mark")
 
 _WORDS: dict[Look, str] = {
-    OK: "healthy ready active connected available bound true allowed valid live normal promoted passed champion",
-    DONE: "succeeded finished completed complete approved",
+    OK: "healthy ready serving active connected available bound true allowed valid live normal promoted passed"
+    " champion",
+    DONE: "succeeded successful finished completed complete approved",
     GO: "progressing running launching starting started rolling pulling containercreating podinitializing initializing"
     " terminating deleting retiring stopping canceling cancelling killing connecting checking scaling rollingback"
     " restarting applying observing inprogress launched",
     WAIT: "pending queued waiting scheduled new created requested submitted",
     HOLD: "suspended paused held schedulinggated",
-    GAP: "missing stale notready incomplete expiring",
+    GAP: "missing inconclusive stale notready incomplete expiring",
     WARN: "warning unschedulable limited rolledback rolled-back drifted",
     BAD: "degraded crashloopbackoff oomkilled imagepullbackoff errimagepull createcontainerconfigerror invalidimagename"
     " evicted backoff unhealthy denied forbidden preempting createcontainererror runcontainererror starterror"

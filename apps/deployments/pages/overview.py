@@ -20,6 +20,7 @@ from apps.core.states import Health
 from apps.core.text.alike import NAMED, Member, grouped
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Rollout
+from apps.deployments.states import RolloutState
 
 ATTENTION_ROWS = 8
 # So many deployments in trouble are compared, to tell together what is the same.
@@ -162,14 +163,21 @@ def _rollout_row(row: Deployment, rollout: Rollout) -> RolloutRow:
     )
     ready = min(int(new.get("ready", 0)), wanted)
     older = rollout.from_revision
+    share, done = f"{ready} of {row.wanted_replicas} new ready", 100.0 * ready / wanted
+    if rollout.state == RolloutState.ROLLING_BACK:
+        share, done = f"{ready} new left", 0.0
+    elif len(rollout.plan) > 1:
+        at = "paused at step" if rollout.state == RolloutState.PAUSED else "step"
+        number = min(rollout.step + 1, len(rollout.plan))
+        share, done = f"{at} {number} of {len(rollout.plan)}", 100.0 * rollout.step / len(rollout.plan)
     return RolloutRow(
         row.name,
         f"revision {older.number} → {rollout.to_revision.number}"
         if older
         else f"revision {rollout.to_revision.number}",
         rollout.state,
-        f"{ready} of {row.wanted_replicas} new ready",
-        100.0 * ready / wanted,
+        share,
+        done,
         why=rollout.message,
         url=_url(row),
         at=rollout.started_at,

@@ -13,9 +13,11 @@ from apps.clusters.selectors.explain import explain_absent, explain_pods
 from apps.clusters.selectors.visibility import visibility_of
 from apps.clusters.why import Why, together
 from apps.core.access import Principal, may
+from apps.core.database.transitions import transitions_of
+from apps.core.states import Health
 from apps.core.text.wording import look_of
 from apps.deployments import selectors
-from apps.deployments.models import Deployment, Heal, Revision, Rollout, Stage
+from apps.deployments.models import AnalysisRun, Deployment, Heal, Revision, Rollout, Stage
 from apps.deployments.pages.rolling import Bar, Step, bars_of, steps_of
 from apps.deployments.pages.rows import (
     DriftRow,
@@ -26,9 +28,11 @@ from apps.deployments.pages.rows import (
     event_rows,
     is_model_deleted,
     model_text,
+    ready_text,
     who,
 )
-from apps.deployments.pages.stepper import current_step, is_plain, steps_of_plan
+from apps.deployments.pages.stepper import FEW_STEPS, WaveRow, current_step, due_of, is_plain, waves_of
+from apps.deployments.pages.story import AnalysisRow, StoryRow, analyses_of, serves, story_of
 from apps.deployments.predict.examples import UNKNOWN, pretty
 from apps.deployments.rollout.strategy import Do, parse_strategy
 from apps.deployments.services.server import is_own
@@ -143,9 +147,60 @@ class Board:
 
     @property
     def waits(self) -> bool:
-        """Whether the rollout is at a step that only lets time pass."""
+        """Whether the rollout is at a step that a person may go past: one that lets time pass, or an analysis that
+        was not good."""
         step = current_step(self.rollout) if self.rollout else None
-        return step is not None and step.do in (Do.PAUSE, Do.SOAK)
+        if step is None or self.rollout is None:
+            return False
+        stuck = self.rollout.reason in ("AnalysisFailed", "Inconclusive")
+        return step.do in (Do.PAUSE, Do.SOAK) or (step.do is Do.ANALYSE and stuck)
+
+    @property
+    def due(self) -> datetime | None:
+        """When the rollout goes on by itself, where it only lets time pass."""
+        return due_of(self.rollout) if self.rollout else None
+
+    @property
+    def stands(self) -> str:
+        """The word at the head of the page: the health, or why a rollout that fares well does not move on."""
+        rollout = self.deployment.under_way
+        tells_more = rollout is not None and rollout.state in (RolloutState.PAUSED, RolloutState.ROLLING_BACK)
+        if rollout is not None and tells_more and self.deployment.health == Health.PROGRESSING:
+            return rollout.state
+        return self.deployment.health
+
+    @property
+    def serves(self) -> str:
+        """What serves now, in a sentence."""
+        return serves(self.deployment)
+
+    @functools.cached_property
+    def _runs(self) -> list[AnalysisRun]:
+        return list(self.rollout.analyses.all()) if self.rollout else []
+
+    @property
+    def analyses(self) -> list[AnalysisRow]:
+        """The analyses of the shown rollout, the last first."""
+        return analyses_of(self.rollout, self._runs) if self.rollout else []
+
+    @functools.cached_property
+    def story(self) -> list[StoryRow]:
+        """What the shown rollout has been through, the last first."""
+        return story_of(self.rollout, transitions_of(self.rollout)) if self.rollout else []
+
+    @functools.cached_property
+    def waves(self) -> list[WaveRow]:
+        """The plan of the rollout that is under way, or of the one that was taken back; none where replicas tell it
+        all."""
+        rollout = self.rollout if self.taken_back else self.deployment.under_way
+        if rollout is None or (is_plain(rollout) and not self.taken_back):
+            return []
+        return waves_of(rollout, self.stages, self._runs, self.now)
+
+    @property
+    def short_waves(self) -> bool:
+        """Whether several waves fit beside each other."""
+        return len(self.waves) > 1 and all(len(wave.steps) <= FEW_STEPS for wave in self.waves)
 
     @property
     def taken_back(self) -> bool:
@@ -160,12 +215,10 @@ class Board:
 
     @property
     def steps(self) -> list[Step]:
-        """The steps of the rollout that is under way, or of the one that was taken back."""
-        rollout = self.rollout if self.taken_back else self.deployment.under_way
-        if rollout is None:
+        """The steps of a rollout that is under way and that its replicas tell of."""
+        rollout = self.deployment.under_way
+        if rollout is None or not is_plain(rollout):
             return []
-        if not is_plain(rollout) or self.taken_back:
-            return steps_of_plan(rollout, self.stages, self.now)
         new = self._entry(rollout.to_revision.number)
         return steps_of(
             rollout,
@@ -179,7 +232,7 @@ class Board:
     def bars(self) -> list[Bar]:
         """The replicas of each revision while one replaces another."""
         rollout, wanted = self.deployment.under_way, self.deployment.wanted_replicas
-        coming = rollout.to_revision.number if rollout else None
+        coming = rollout.to_revision.number if rollout and is_plain(rollout) else None
         return bars_of(self.deployment.observed, coming=coming, desired=wanted)
 
     @functools.cached_property
@@ -220,8 +273,12 @@ class Board:
     @property
     def health_text(self) -> str:
         """ "Healthy · 3 of 3 ready"."""
-        ready = f"{self.deployment.ready_replicas} of {self.deployment.wanted_replicas} ready"
-        return f"{self.deployment.health} · {ready}"
+        return f"{self.deployment.health} · {self.ready}"
+
+    @property
+    def ready(self) -> str:
+        """ "3 of 3 ready"; while two revisions serve beside each other, of those that both of them want."""
+        return f"{ready_text(self.deployment)} ready"
 
     @property
     def model(self) -> str:
@@ -282,13 +339,17 @@ class Board:
 
 
 def _revision_state(deployment: Deployment, revision: Revision, entry: dict[str, int]) -> str:
-    if revision.pk == deployment.current_id:
-        rollout = deployment.under_way
-        if rollout is not None:
-            stuck = rollout.state == RolloutState.DEGRADED
-            return RevisionState.DEGRADED if stuck else RevisionState.PROGRESSING
+    rollout = deployment.under_way
+    if rollout is not None and revision.pk == rollout.to_revision_id:
+        return rollout.state
+    if revision.pk == deployment.current_id and rollout is None:
         return deployment.health
-    return RevisionState.RETIRING if entry["existing"] else RevisionState.RETIRED
+    if any(place.stable_id == revision.pk and place.weight < 100 for place in deployment.places):
+        return RevisionState.SERVING
+    if entry["existing"]:
+        return RevisionState.RETIRING
+    was = getattr(revision, "rollout_state", "")
+    return was if was in (RolloutState.FAILED, RolloutState.ABORTED) else RevisionState.RETIRED
 
 
 def _why(row: ReplicaRow, why: Why | None, now: datetime) -> Why | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from apps.deployments.models import Rollout
 from apps.deployments.states import RolloutState
@@ -17,6 +18,9 @@ class Step:
     note: str
     state: str
     share: float = 0.0
+    # When it ends by itself, and since when it waits: these tick in the page.
+    until: datetime | None = None
+    since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,10 @@ def _ready_step(before: int, mark: int, desired: int, ready: int, pods: int, sta
 
 
 def bars_of(observed: Sequence[dict[str, int]], *, coming: int | None, desired: int) -> list[Bar]:
-    """A bar for each revision; of the one that is coming all that are desired are wanted, of others what they have."""
+    """A bar for each revision; of the one that is coming all that are desired are wanted, of others what they have.
+
+    Without `coming` of each what is wanted for now: at the weight of a canary's step, say.
+    """
     wanted = {entry["revision"]: desired if entry["revision"] == coming else entry["wanted"] for entry in observed}
     scale = max([1, *wanted.values(), *(entry["existing"] for entry in observed)])
     return [

@@ -1,10 +1,11 @@
 """The plan of a rollout as steps for the page: what is done, where it stands and for how long, and what comes. Pure."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from apps.core.text.wording import duration_text
-from apps.deployments.models import Rollout, Stage
+from apps.deployments.models import AnalysisRun, Rollout, Stage
 from apps.deployments.pages.rolling import Step
 from apps.deployments.rollout.plan import PlanStep
 from apps.deployments.rollout.strategy import Do
@@ -13,6 +14,19 @@ from apps.deployments.states import RolloutState
 _TROUBLED = (RolloutState.DEGRADED, RolloutState.ROLLING_BACK, RolloutState.ABORTED, RolloutState.FAILED)
 # A wave of more targets than this is counted instead of named.
 NAMED_TARGETS = 2
+# Where every wave has so few steps, several waves stand beside each other.
+FEW_STEPS = 3
+
+
+@dataclass(frozen=True)
+class WaveRow:
+    """The steps of one wave. `name` is empty where there is only one."""
+
+    name: str
+    where: str
+    targets: str
+    state: str
+    steps: list[Step]
 
 
 def is_plain(rollout: Rollout) -> bool:
@@ -20,10 +34,30 @@ def is_plain(rollout: Rollout) -> bool:
     return len(rollout.plan) == 1 and len(rollout.plan[0]["targets"]) == 1
 
 
-def steps_of_plan(rollout: Rollout, stages: Sequence[Stage], now: datetime) -> list[Step]:
-    """A step of the plan each, with its wave's targets, and how far the one that it stands at has come."""
+def waves_of(
+    rollout: Rollout, stages: Sequence[Stage], analyses: Sequence[AnalysisRun], now: datetime
+) -> list[WaveRow]:
+    """The plan by waves, each step with how far the rollout has come at it."""
     plan = [PlanStep.from_json(step) for step in rollout.plan]
-    return [_step(rollout, stages, step, number, now) for number, step in enumerate(plan)]
+    numbers = list(dict.fromkeys(step.wave for step in plan))
+    measured = {run.step: run for run in analyses}
+    rows = []
+    for number in numbers:
+        mine = [(index, step) for index, step in enumerate(plan) if step.wave == number]
+        targets = max((step.targets for _, step in mine), key=len)
+        steps = [_step(rollout, stages, step, index, measured.get(index), now) for index, step in mine]
+        done = all(step.state == "done" for step in steps)
+        name = f"Wave {number + 1}" if len(numbers) > 1 else ""
+        rows.append(
+            WaveRow(
+                name=name,
+                where=_where(targets),
+                targets=", ".join(targets),
+                state="done" if done else ("next" if all(step.state == "next" for step in steps) else "current"),
+                steps=steps,
+            )
+        )
+    return rows
 
 
 def current_step(rollout: Rollout) -> PlanStep | None:
@@ -31,39 +65,74 @@ def current_step(rollout: Rollout) -> PlanStep | None:
     return PlanStep.from_json(rollout.plan[rollout.step]) if rollout.step < len(rollout.plan) else None
 
 
-def _step(rollout: Rollout, stages: Sequence[Stage], step: PlanStep, number: int, now: datetime) -> Step:
+def due_of(rollout: Rollout) -> datetime | None:
+    """When the step that only lets time pass is over; None where the rollout waits for something else."""
+    step = current_step(rollout)
+    waits = rollout.state in (RolloutState.PAUSED, RolloutState.PROGRESSING) and not rollout.paused
+    if step is None or step.seconds is None or not waits:
+        return None
+    return rollout.step_since + timedelta(seconds=step.seconds)
+
+
+def _step(
+    rollout: Rollout, stages: Sequence[Stage], step: PlanStep, number: int, run: AnalysisRun | None, now: datetime
+) -> Step:
     label = _label(step)
     if number < rollout.step or rollout.state == RolloutState.HEALTHY:
-        return Step(label, _where(step), "done")
+        return Step(label, "", "done")
     if number > rollout.step:
-        return Step(label, _where(step), "next")
+        return Step(label, "", "next")
     if rollout.state in _TROUBLED:
-        return Step(label, _where(step), "failed")
-    seconds = (now - rollout.step_since).total_seconds()
-    if rollout.state == RolloutState.PAUSED:
-        return Step(label, f"waits for {duration_text(seconds)}", "waiting")
-    if step.seconds:
-        left = max(0.0, step.seconds - seconds)
-        return Step(label, f"{duration_text(left)} left", "current", min(100.0, 100 * seconds / step.seconds))
+        return Step(label, _measured(run), "failed")
+    held = rollout.state == RolloutState.PAUSED
+    state = "waiting" if held else "current"
+    due = due_of(rollout)
+    if due is not None and step.seconds:
+        past = (now - rollout.step_since).total_seconds()
+        return Step(label, "", state, max(0.0, min(100.0, 100 * past / step.seconds)), until=due)
+    if rollout.paused:
+        return Step(label, "held", state)
+    if held:
+        return Step(label, "", state, since=rollout.step_since)
+    if run is not None:
+        return Step(label, _measured(run), state, 100.0 * len(run.measurements) / int(run.asked["count"]))
+    return _moving(label, stages, step)
+
+
+def _moving(label: str, stages: Sequence[Stage], step: PlanStep) -> Step:
+    """A step that brings a share: on how many of its targets it is there, and on the only one what is there now."""
     mine = [stage for stage in stages if stage.placement.target.name in step.targets]
     there = sum(stage.state == RolloutState.HEALTHY for stage in mine)
-    note = f"{there} of {len(mine)} targets" if len(mine) > 1 else _where(step)
-    return Step(label, note, "current", 100 * there / len(mine) if mine else 0.0)
+    if len(mine) > 1:
+        return Step(label, f"on {there} of {len(mine)}", "current", 100 * there / len(mine))
+    actual = mine[0].actual if mine else None
+    share = min(100.0, 100.0 * (actual or 0) / (step.brings or 100))
+    return Step(label, f"now {_percent(actual or 0)}", "current", share)
+
+
+def _measured(run: AnalysisRun | None) -> str:
+    return f"{len(run.measurements)} of {run.asked['count']} measured" if run is not None else ""
 
 
 def _label(step: PlanStep) -> str:
     if step.do is Do.SET_WEIGHT:
-        return f"{step.weight} %"
+        return _percent(step.weight or 0)
     if step.do is Do.PAUSE:
-        return "Until promoted" if step.seconds is None else f"Wait {duration_text(float(step.seconds))}"
+        return "Until promoted" if step.seconds is None else f"Wait {_span(step)}"
     if step.do is Do.ANALYSE:
         return f"Analyse {(step.analysis or {}).get('provider', '')}".strip()
     if step.do is Do.SOAK:
-        return f"Soak {duration_text(float(step.seconds or 0))}"
-    return "Promote"
+        return f"Soak {_span(step)}"
+    return _percent(100)
 
 
-def _where(step: PlanStep) -> str:
-    if len(step.targets) <= NAMED_TARGETS:
-        return ", ".join(step.targets)
-    return f"{len(step.targets)} targets"
+def _percent(share: int) -> str:
+    return f"{share}\N{NO-BREAK SPACE}%"
+
+
+def _span(step: PlanStep) -> str:
+    return duration_text(float(step.seconds or 0)).replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def _where(targets: Sequence[str]) -> str:
+    return ", ".join(targets) if len(targets) <= NAMED_TARGETS else f"{len(targets)} targets"

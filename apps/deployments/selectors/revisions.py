@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.db.models import Prefetch, QuerySet
+from django.db.models import OuterRef, Prefetch, QuerySet, Subquery
 
 from apps.core.errors import Missing
 from apps.core.models import Project
@@ -15,9 +15,11 @@ from apps.experiments.models import LatestMetric, ModelVersion
 
 
 def revisions_of(of: Deployment) -> QuerySet[Revision]:
-    """The revisions, newest first, with model version, run and the run's metrics."""
+    """The revisions, newest first, with model version, run, the run's metrics, and how their last rollout stands."""
+    rollouts = Rollout.objects.filter(to_revision=OuterRef("pk")).order_by("-id")
     return (
         Revision.objects.filter(deployment=of)
+        .annotate(rollout_state=Subquery(rollouts.values("state")[:1]))
         .select_related("model_version__model", "model_version__run__experiment")
         .prefetch_related(
             "model_version__aliases",
