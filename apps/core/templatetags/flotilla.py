@@ -20,6 +20,7 @@ from django.utils.safestring import SafeString, mark_safe
 from apps.core.access import principal_of
 from apps.core.pages import nav
 from apps.core.pages.addresses import own_address
+from apps.core.pages.ticking import ticking
 from apps.core.text import shellwords, wording
 
 register = template.Library()
@@ -88,60 +89,28 @@ def shape(state: Any) -> SafeString:
     )
 
 
-# ui.js says the same words while the page ticks.
-_SAID = {
-    "age": ("as of now", "as of {} ago"),
-    "ago": ("just now", "{} ago"),
-    "since": ("0 s", "{}"),
-}
-
-
-def _time(when: datetime | None, kind: str, css: str, stale: int = 0) -> SafeString:
-    if not when:  # None, or "" where the template's variable is not there
-        return format_html('<span class="{}">never</span>', css)
-    now = timezone.now()
-    seconds = (now - when).total_seconds()
-    if kind == "left":
-        words = f"{wording.duration_text(max(0, int(-seconds)))} left"
-    elif kind == "elapsed":
-        words = wording.duration_text(max(0, int(seconds)))
-    else:
-        fresh, old = _SAID[kind]
-        words = fresh if seconds < 2 else old.format(wording.age_text(when, now))
-    return format_html(
-        '<time class="{}{}" datetime="{}" title="{}" data-tick="{}"{}>{}</time>',
-        css,
-        " old" if stale and seconds > stale else "",
-        when.isoformat(),
-        f"{when:%Y-%m-%d %H:%M:%S} UTC",
-        kind,
-        format_html(' data-stale="{}"', stale) if stale else "",
-        words,
-    )
-
-
 @register.simple_tag
 def age(when: datetime | None, stale: int = 60) -> SafeString:
     """The age of a live panel, "as of 3 s ago": amber once older than `stale` seconds. Ticks in the page."""
-    return _time(when, "age", "age", stale)
+    return ticking(when, "age", "age", stale)
 
 
 @register.simple_tag
 def ago(when: datetime | None) -> SafeString:
     """A moment as "2 min ago"."""
-    return _time(when, "ago", "one")
+    return ticking(when, "ago", "one")
 
 
 @register.simple_tag
 def since(when: datetime | None, stale: int = 0) -> SafeString:
     """A moment as a bare "2 min", for columns and the right edge of lists."""
-    return _time(when, "since", "one", stale)
+    return ticking(when, "since", "one", stale)
 
 
 @register.simple_tag
 def left(until: datetime) -> SafeString:
     """How long until a moment, "12 s left". Ticks in the page."""
-    return _time(until, "left", "one")
+    return ticking(until, "left", "one")
 
 
 @register.simple_tag
@@ -150,7 +119,7 @@ def elapsed(start: datetime | None, end: datetime | None = None) -> SafeString:
     if not start:
         return format_html('<span class="{}">–</span>', "faint")
     if not end:
-        return _time(start, "elapsed", "one")
+        return ticking(start, "elapsed", "one")
     return format_html(
         '<span class="one" title="{} to {} UTC">{}</span>',
         f"{start:%F %T}",
