@@ -31,6 +31,8 @@ class DeployForm(PodOptionsForm):
 
     advanced = ("image", "command", *PodOptionsForm.advanced)
     advanced_about = "another image, nodes, volumes, image pulls"
+    # Those of the pods, which are not named here, come last.
+    field_order = ("name", "target", "model", "replicas", "cpu", "memory", "gpu", "env", "image", "command")
 
     name = forms.CharField(max_length=40, help_text="It names the Service, too: small letters, digits, '-'.")
     target = forms.MultipleChoiceField(
