@@ -113,7 +113,11 @@ def pod_status(pod: Obj) -> str:
             ready = any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions") or ())
             reason = "Running" if ready else "NotReady"
     if pod["metadata"].get("deletionTimestamp"):
-        return "Unknown" if status.get("reason") == "NodeLost" else "Terminating"
+        if status.get("reason") == "NodeLost":
+            return "Unknown"
+        # What has ended stays what it came to, however long a finalizer keeps it.
+        if status.get("phase") not in ("Succeeded", "Failed"):
+            return "Terminating"
     return str(reason)
 
 

@@ -18,6 +18,15 @@ Obj = dict[str, Any]
 #: Addresses of Services; loopback, so that a proxy can listen on them. Pods have 127.16 to 127.239.
 SERVICE_NETWORK = ipaddress.ip_network("127.240.0.0/13")
 
+_GATED = {
+    "type": "PodScheduled",
+    "status": "False",
+    "reason": "SchedulingGated",
+    "message": "Scheduling is blocked due to non-empty scheduling gates",
+    "lastProbeTime": None,
+    "lastTransitionTime": None,
+}
+
 
 def qos_class(spec: Obj) -> str:
     """Guaranteed, Burstable or BestEffort.
@@ -43,6 +52,8 @@ def _create_pod(pod: Obj) -> None:
     pod["status"] = {"phase": "Pending"}
     if pod["spec"].get("containers"):
         pod["status"]["qosClass"] = qos_class(pod["spec"])
+    if pod["spec"].get("schedulingGates"):
+        pod["status"]["conditions"] = [dict(_GATED)]
 
 
 def _create_namespace(namespace: Obj) -> None:

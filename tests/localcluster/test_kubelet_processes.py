@@ -297,6 +297,8 @@ def test_pods_of_nobody_are_left_alone() -> None:
         await side.until(lambda: side.phase("last") == "Succeeded")
         for name in ("elsewhere", "other", "gated"):
             assert side.phase(name) == "Pending"
+        [waits] = side.pod("gated")["status"]["conditions"]
+        assert (waits["type"], waits["status"], waits["reason"]) == ("PodScheduled", "False", "SchedulingGated")
         side.registry.delete("pods", "elsewhere", "default")
         await side.until(lambda: not side.exists("pods", "elsewhere"))
 

@@ -198,6 +198,10 @@ def status(**more: Any) -> dict[str, Any]:
     return {"metadata": {}, "spec": {"containers": [{"name": "a"}]}, "status": {"phase": "Running", **more}}
 
 
+def leaving(**more: Any) -> dict[str, Any]:
+    return {**status(**more), "metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}
+
+
 def state(**state_: Any) -> dict[str, Any]:
     return {"containerStatuses": [{"name": "a", "state": state_}]}
 
@@ -210,7 +214,10 @@ def state(**state_: Any) -> dict[str, Any]:
         (status(**state(terminated={"exitCode": 137, "reason": "OOMKilled"})), "OOMKilled"),
         (status(**state(terminated={"exitCode": 3})), "ExitCode:3"),
         (status(reason="Evicted", phase="Failed"), "Evicted"),
-        ({**status(), "metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}, "Terminating"),
+        (leaving(), "Terminating"),
+        (leaving(phase="Succeeded", **state(terminated={"exitCode": 0, "reason": "Completed"})), "Completed"),
+        (leaving(phase="Failed", **state(terminated={"exitCode": 1, "reason": "Error"})), "Error"),
+        (leaving(reason="NodeLost"), "Unknown"),
         (
             {
                 **status(initContainerStatuses=[{"name": "i", "state": {"running": {}}}]),
