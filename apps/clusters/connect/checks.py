@@ -197,22 +197,25 @@ def credential_findings(credential: Validity, now: datetime) -> list[Finding]:
     ]
 
 
-_TWICE = "RegisteredTwice"
+TWICE = "RegisteredTwice"
 
 
 def with_twins(report: Report, names: Sequence[str]) -> Report:
     """The report of a cluster that is registered under other `names`, too: its kube-system has the same uid."""
     if not names:
         return report
-    all_of, times, all_but = ("both", "twice", "one")
-    if len(names) > 1:
-        all_of, times, all_but = ("all", f"{len(names) + 1} times", "all but one")
-    message = (
-        f"It is the same cluster as {listed(list(names), 3)}: {all_of} have the same uid. Its nodes and pods are "
-        f"counted {times}. Remove {all_but} of them, or let an administrator say that this is meant."
-    )
-    twice = Finding(_TWICE, "it is registered twice", message, "cluster registered twice")
+    message = f"It is the same cluster as {listed(list(names), 3)}: {one_cluster(1 + len(names))}"
+    twice = Finding(TWICE, "it is registered twice", message, "cluster registered twice")
     return replace(report, findings=(*report.findings, twice), sentence=f"{report.sentence} {message}")
+
+
+def one_cluster(count: int) -> str:
+    """The sentence about a cluster that is registered under `count` names, to follow on a colon."""
+    all_of, times, all_but = ("both", "twice", "one") if count == 2 else ("all", f"{count} times", "all but one")
+    return (
+        f"{all_of} have the same uid. Its nodes and pods are counted {times}. Remove {all_but} of them, or let an "
+        "administrator say that this is meant."
+    )
 
 
 def without_twins(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -220,9 +223,9 @@ def without_twins(report: Mapping[str, Any]) -> dict[str, Any]:
     findings = report.get("findings") or []
     sentence = str(report.get("sentence") or "")
     for finding in findings:
-        if finding["kind"] == _TWICE:
+        if finding["kind"] == TWICE:
             sentence = sentence.removesuffix(f" {finding['message']}")
-    kept = {"findings": [finding for finding in findings if finding["kind"] != _TWICE], "sentence": sentence}
+    kept = {"findings": [finding for finding in findings if finding["kind"] != TWICE], "sentence": sentence}
     return {**report, **kept} if findings else dict(report)
 
 

@@ -3,10 +3,13 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
+from apps.clusters.connect import checks
 from apps.clusters.models import Cluster
 from apps.clusters.observed import verdicts
 from apps.clusters.pages import fleet
+from apps.clusters.quantities.words import listed
 from apps.clusters.selectors.reports import findings_of
 from apps.clusters.services import cause_of
 from apps.clusters.states import ClusterState
@@ -66,19 +69,31 @@ def members(group: Sequence[Cluster]) -> tuple[Member, ...]:
 
 def findings(clusters: Iterable[Cluster]) -> list[Attention]:
     """What checks found to be done: a line for each finding, with the clusters that have it."""
-    found = [(cluster, finding) for cluster in clusters for finding in findings_of(cluster)]
-    lines = []
-    for group in grouped(found, lambda pair: (pair[1]["title"], pair[1]["message"])):
-        (cluster, finding), count = group[0], len(group)
-        line = Attention(
-            "Warning",
-            f"{cluster.name if count == 1 else f'{count} clusters'}: {finding['title']}",
-            finding["message"],
-            finding["noun"],
-            nav.link("clusters:check", cluster.name),
-            min(each["since"] for _, each in group),
-            count,
-        )
-        pages = tuple(Member(each.name, nav.link("clusters:check", each.name)) for each, _ in group[:NAMED])
-        lines.append(line if count == 1 else replace(line, url=nav.link("clusters:list"), members=pages))
-    return lines
+    pairs = [(cluster, finding) for cluster in clusters for finding in findings_of(cluster)]
+    return [_finding(group) for group in grouped(pairs, _what_is_to_be_done)]
+
+
+def _what_is_to_be_done(pair: tuple[Cluster, dict[str, Any]]) -> tuple[str, str]:
+    """Equal words are one finding; and so is a cluster with two names, each of which tells of the other."""
+    cluster, finding = pair
+    return finding["title"], cluster.identity if finding["kind"] == checks.TWICE else finding["message"]
+
+
+def _finding(group: Sequence[tuple[Cluster, dict[str, Any]]]) -> Attention:
+    (cluster, finding), count = group[0], len(group)
+    line = Attention(
+        "Warning",
+        f"{cluster.name}: {finding['title']}",
+        finding["message"],
+        finding["noun"],
+        nav.link("clusters:check", cluster.name),
+        min(each["since"] for _, each in group),
+    )
+    if count == 1:
+        return line
+    if finding["kind"] == checks.TWICE:
+        names, why = [each.name for each, _ in group], checks.one_cluster(count)
+        return replace(line, title=f"{listed(names, 3)} are one cluster", why=why[0].upper() + why[1:])
+    pages = tuple(Member(each.name, nav.link("clusters:check", each.name)) for each, _ in group[:NAMED])
+    title = f"{count} clusters: {finding['title']}"
+    return replace(line, title=title, url=nav.link("clusters:list"), count=count, members=pages)

@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from apps.clusters.connect import checks
 from apps.clusters.models import Cluster, Pod
 from apps.core.models import Membership, Project, User
 from apps.core.states import Role
@@ -110,3 +111,21 @@ def test_what_is_the_same_trouble_of_several_is_one_line(client: Client, project
         [line] = [each for each in lines(client, address) if "more" in each or "are degraded" in each]
         assert noun in line, address
         assert named(line) == most, address
+
+
+@pytest.mark.parametrize(
+    ("count", "who", "times"),
+    [(2, "one-0 and one-1", "twice. Remove one of"), (4, "one-0, one-1, one-2", "4 times. Remove all but one of")],
+)
+def test_one_cluster_under_several_names_is_one_line(client: Client, count: int, who: str, times: str) -> None:
+    for number in range(count):
+        row = factories.cluster(f"one-{number}", nodes=0)
+        others = [f"one-{other}" for other in range(count) if other != number]
+        told = {"kind": checks.TWICE, "title": "it is registered twice", "noun": "cluster registered twice"}
+        told["message"] = f"It is the same cluster as {' and '.join(others)}."
+        report = {"generation": row.generation, "findings": [told]}
+        Cluster.objects.filter(pk=row.pk).update(identity="the-uid", check_report=report, checked_at=timezone.now())
+    for address in ("/p/demo/?part=attention", "/clusters/?part=fleet"):
+        [line] = [each for each in lines(client, address) if "one-0" in each]
+        assert who in line and "are one cluster" in line and times in line, address
+    assert "1 cluster registered twice" in client.get("/p/demo/?part=verdict").content.decode()
