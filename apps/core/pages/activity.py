@@ -10,11 +10,13 @@ from django.http import QueryDict
 
 from apps.core.audit import KINDS
 from apps.core.models import AuditEntry
+from apps.core.text import shellwords
 
 A_PAGE = 50
 # Changes that are said beside an entry; the rest is folded.
 SHOWN = 3
 MAX_TEXT = 100
+WORDS_OF_A_SHELL = frozenset({"command", "args"})
 _LARGEST_KEY = 2**63 - 1
 
 
@@ -109,8 +111,17 @@ def page_of(entries: QuerySet[AuditEntry], wanted: Wanted) -> Pages:
 def changes_of(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> list[Change]:
     """The differences, value by value, in the order in which the values were written down."""
     old, new = dict(_flat(before or {})), dict(_flat(after or {}))
-    changes = [Change(field, said(old.get(field)), said(new.get(field))) for field in dict.fromkeys([*old, *new])]
+    fields = dict.fromkeys([*old, *new])
+    changes = [Change(field, _in_words(field, old.get(field)), _in_words(field, new.get(field))) for field in fields]
     return [change for change in changes if change.before != change.after]
+
+
+def _in_words(field: str, value: Any) -> str:
+    """The words of a command as a shell would take them, as on the run's page; else the value by itself."""
+    is_command = field.rpartition(".")[2] in WORDS_OF_A_SHELL and isinstance(value, list)
+    if is_command and all(isinstance(word, str) for word in value):
+        return shellwords.join(value)
+    return said(value)
 
 
 def said(value: Any) -> str:

@@ -29,6 +29,8 @@ ROWS = re.compile(r'id="entry-(\d+)"')
         ({"on": 1}, {"on": True}, [("on", "1", "yes")]),
         ({"tags": ["a"]}, {"tags": ["a", "b"]}, [("tags", "a", "a, b")]),
         ({"volumes": [{"name": "é"}]}, {"volumes": []}, [("volumes", '[{"name": "é"}]', "")]),
+        (None, {"spec": {"command": ["echo", "a, b", "$HOME", ""]}}, [("spec.command", "", "echo 'a, b' '$HOME' ''")]),
+        ({"args": ["-c"]}, {"args": ["it's"]}, [("args", "-c", "'it'\"'\"'s'")]),
         ({"env": {}}, {"env": {"A": "1"}}, [("env.A", "", "1")]),
         ({"text": "None"}, {"text": None}, [("text", "None", "")]),
     ],
