@@ -87,7 +87,7 @@ def test_what_a_deployment_serves_is_not_taken_away_without_a_word(
 
 def test_who_knows_deletes_it_all_the_same(api: Client, two: Deployment) -> None:
     refused = asked(api, "delete", "/api/v1/models/digits/versions/2")
-    assert "or repeat this with force=true" in refused.json()["hint"]
+    assert "or delete it by Flotilla's REST API with ?force=true" in refused.json()["hint"]
     assert asked(api, "delete", "/api/v1/models/digits/versions/2?force=true").status_code == 204
     assert asked(api, "delete", "/api/v1/models/digits?force=true").status_code == 204
     two.refresh_from_db()

@@ -40,7 +40,7 @@ def check_unused(versions: QuerySet[ModelVersion], what: str, *, may_force: bool
     if not users:
         return
     more = f" and {len(users) - NAMES_SHOWN} more" if len(users) > NAMES_SHOWN else ""
-    force = ", or repeat this with force=true" if may_force else ""
+    force = ", or delete it by Flotilla's REST API with ?force=true" if may_force else ""
     raise InUse(
         f"{what}, which {', '.join(users[:NAMES_SHOWN])}{more} needs: a replica that starts again could not fetch it.",
         hint=f"Roll out another version or delete the deployment first{force}.",
