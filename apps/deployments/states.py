@@ -56,6 +56,8 @@ ROLLOUT_MOVES: Final[dict[str, frozenset[str]]] = {
     RolloutState.SUPERSEDED: frozenset(),
     RolloutState.CANCELED: frozenset(),
 }
+# From the first of these on, what served before is what is wanted again.
+TAKEN_BACK: Final = frozenset({RolloutState.ROLLING_BACK}) | _TAKEN_BACK
 UNFINISHED: Final = tuple(state for state in RolloutState if not state.is_final)
 
 

@@ -131,6 +131,23 @@ def test_a_rollback_while_the_former_revision_serves_is_at_once_and_no_copy(
     assert AuditEntry.objects.get(action="deployment.rollback").after == {"revision": 1}
 
 
+@pytest.mark.parametrize("brought", [False, True])
+def test_what_is_taken_back_while_all_of_it_is_away_is_no_more_wanted_all_the_same(
+    app: Deployment, root: Principal, brought: bool
+) -> None:
+    rollout = revise(root, app, "2")
+    if brought:
+        arrive_on(app, "eu")
+    Cluster.objects.update(state="Unreachable", reason="Timeout", message="No answer.")
+    services.abort(principal=root, deployment=app)
+    rollout.refresh_from_db()
+    assert rollout.state == "Aborted"
+    app.refresh_from_db()
+    assert app.current is not None
+    assert (app.current.number, app.current == app.stable) == (1, True)
+    assert wanted(app) == {"eu": (1, None, 0), "us": (1, None, 0)}
+
+
 def test_all_targets_go_back_to_one_revision_though_they_serve_different_ones(
     root: Principal, demo: Project, both: list[Target]
 ) -> None:
@@ -148,7 +165,8 @@ def test_all_targets_go_back_to_one_revision_though_they_serve_different_ones(
     assert third.state == "Aborted"
     assert wanted(app) == {"eu": (1, None, 0), "us": (1, None, 0)}
     app.refresh_from_db()
-    assert app.current is not None and app.current.number == 1
+    assert app.current is not None
+    assert (app.current.number, app.current == app.stable) == (1, True), "what comes next can go back to it"
     assert app.health == "Healthy"
 
 

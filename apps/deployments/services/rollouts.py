@@ -27,7 +27,7 @@ from apps.deployments.rollout.strategy import Do, OnFailure, parse_strategy
 from apps.deployments.services.analysing import analyse, note
 from apps.deployments.services.common import CLOCK, Wish, add_revision, change_wanted, kept, locked, tell
 from apps.deployments.services.together import sum_up
-from apps.deployments.states import ROLLOUT_MOVES, UNFINISHED, RolloutState
+from apps.deployments.states import ROLLOUT_MOVES, TAKEN_BACK, UNFINISHED, RolloutState
 
 # The states in which a rollout over one placement has nothing to say that the placement's own stage doesn't say better.
 _TOLD_BY_STAGE = (RolloutState.PROGRESSING, RolloutState.DEGRADED, RolloutState.HEALTHY)
@@ -158,7 +158,8 @@ def _advance(deployment: Deployment, rollout: Rollout, now: datetime, *, first: 
     decision = fleet.decide(plan, _status(rollout), seen, _analysed(deployment, rollout, plan, stages, now), now)
     if len(places) == 1 and decision.state in _TOLD_BY_STAGE:
         decision = _told(decision, places[0], stages[places[0].pk])
-    turned = decision.state is RolloutState.ROLLING_BACK and rollout.state != RolloutState.ROLLING_BACK
+    # Where nothing can be taken back now, because nothing was brought or all of it is away, it is over at once.
+    turned = decision.state in TAKEN_BACK and rollout.state != RolloutState.ROLLING_BACK
     begun = any(place.weight and place.observed_generation == place.generation for place in places)
     says_more = decision.state is not RolloutState.PROGRESSING or decision.reason == "ClusterAway"
     if begun or says_more or rollout.state != RolloutState.PENDING:
@@ -173,8 +174,8 @@ def _advance(deployment: Deployment, rollout: Rollout, now: datetime, *, first: 
             _settle(place, rollout, decision.state)
         elif first or weight != place.weight:
             _weigh(place, stages[place.pk], rollout, weight, now)
-    if decision.state is RolloutState.HEALTHY:
-        put(deployment, stable=rollout.to_revision)
+    if ended and (served := _left_by(rollout, decision.state)) is not None:
+        put(deployment, stable=served)
     summed = sum_up(deployment, None if ended else rollout)
     if decision.step != before[1] and not ended:
         # An analysis that is just reached begins, and sets the clock.
@@ -285,6 +286,11 @@ def _weigh(place: Placement, stage: Stage, rollout: Rollout, weight: int, now: d
         progressed_at=now,
         since=now,
     )
+
+
+def _left_by(rollout: Rollout, state: RolloutState) -> Revision | None:
+    """The revision that serves everywhere when the rollout has ended so."""
+    return rollout.to_revision if state is RolloutState.HEALTHY else rollout.from_revision
 
 
 def _settle(place: Placement, rollout: Rollout, state: RolloutState) -> None:

@@ -1,0 +1,371 @@
+"""A deployment as rows over two toy clusters: the real services, rounds and rows of the queue, in any order.
+
+Only Kubernetes and the clock are played. A round runs only when its row of work is due, so that what nobody asks for is
+never done; between the decision of a round and its record anything may happen, the end of its process too.
+"""
+
+import random
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+
+from apps.clusters.models import Cluster
+from apps.core import work
+from apps.core.access import Principal
+from apps.core.errors import FlotillaError
+from apps.core.models import Project
+from apps.core.states import Health
+from apps.core.work import DONE, Again, Away
+from apps.deployments import holdings, services
+from apps.deployments import reconcile as shell
+from apps.deployments.health import ReplicaSeen
+from apps.deployments.models import Deployment, Placement, Rollout
+from apps.deployments.rollout.decisions import Decision
+from apps.deployments.selectors.replicas import pods_of
+from apps.deployments.services import observing
+from apps.deployments.services.common import CLOCK, KIND
+from apps.deployments.services.rollouts import tick
+from apps.deployments.states import UNFINISHED
+from tests import factories
+from tests.deployments import toycluster
+
+TARGETS = ("eu", "us")
+STRATEGIES: list[dict[str, Any]] = [
+    {"kind": "rolling"},
+    {"kind": "recreate"},
+    {"kind": "rolling", "on_failure": "rollback", "waves": [{"targets": ["us"], "soak_seconds": 5}]},
+    {"kind": "canary", "steps": [{"set_weight": 20}, {"pause": {"seconds": 5}}, {"set_weight": 80}, {"pause": {}}]},
+    {
+        "kind": "canary",
+        "steps": [{"set_weight": 50}, {"analyse": {"interval_seconds": 2, "count": 3}}],
+        "waves": [{"targets": ["eu"], "soak_seconds": 5}, {"targets": ["us"]}],
+    },
+    {"kind": "canary", "on_failure": "hold", "waves": [{"targets": ["us"]}]},
+]
+
+
+class Killed(Exception):
+    """The process ends here."""
+
+
+class RowFleet:
+    """One deployment on two targets, and all that may happen to it."""
+
+    def __init__(self, seed: int, patched: pytest.MonkeyPatch, root: Principal, project: Project) -> None:
+        self.random = random.Random(seed)
+        self.root, self.project = root, project
+        self.late = timedelta()
+        self.toys: dict[int, toycluster.Cluster] = {}
+        self.bad: set[int] = set()
+        self.loud: set[int] = set()
+        self.log: list[str] = []
+        self.is_calm = False
+        self.targets = list(TARGETS)
+        self._patch(patched)
+        for name in TARGETS:
+            factories.cluster(name)
+            services.create_target(principal=root, project=project, name=name, cluster=name)
+        self.app = services.create_deployment(
+            principal=root,
+            project=project,
+            name="app",
+            targets=TARGETS,
+            replicas=self.random.randint(1, 4),
+            spec={"image": "team/server:1", "strategy": self.random.choice(STRATEGIES)},
+        )
+        self.toys = {place.pk: toycluster.Cluster() for place in self.app.places}
+        self._judge(1)
+
+    def _patch(self, patched: pytest.MonkeyPatch) -> None:
+        fleet, now = self, timezone.now
+
+        class Toy:
+            def __init__(self, client: Any, placement: Placement, identity: Any, live: Any) -> None:
+                self.placement = placement
+
+            def run(self, decision: Decision, now: datetime) -> list[Any]:
+                fleet.may_die()
+                if toy := fleet.toys.get(self.placement.pk):
+                    toy.apply(decision.replicas)
+                fleet.meanwhile()
+                fleet.may_die()
+                return []
+
+        def observe(client: Any, identity: Any) -> Any:
+            live = shell.Live()
+            live.workloads = dict(fleet.toys[client].seen)  # type: ignore[arg-type]
+            return live
+
+        def client_of(cluster: Cluster) -> Any:
+            if observing.is_away(cluster):
+                raise shell.Unreachable(0, "Timeout", "No answer.")
+            return Placement.objects.get(target__cluster=cluster).pk
+
+        patched.setattr(timezone, "now", lambda: now() + fleet.late)
+        patched.setattr(shell, "_client", client_of)
+        patched.setattr(shell, "_observe", observe)
+        patched.setattr(shell, "observed_revision", lambda seen: seen)
+        patched.setattr(shell, "scaler_of", lambda *_: "")
+        patched.setattr(shell, "Applying", Toy)
+        patched.setattr(shell.selectors, "pods_of", self._pods)
+        patched.setattr(shell.selectors, "replicas_of", self._replicas)
+
+    def _pods(self, of: Any) -> Any:
+        rows = pods_of(of)
+        rows.placement = of  # type: ignore[attr-defined]
+        return rows
+
+    def _replicas(self, pods: Any) -> list[ReplicaSeen]:
+        toy = self.toys.get(pods.placement.pk) or toycluster.Cluster()
+        return [
+            ReplicaSeen(f"app-r{number}", number, False, Health.DEGRADED, "Error", "It crashes.")
+            for number, seen in toy.seen.items()
+            if number in self.loud and seen.existing
+        ]
+
+    def may_die(self) -> None:
+        if not self.is_calm and self.random.random() < 0.05:
+            raise Killed
+
+    def meanwhile(self) -> None:
+        if not self.is_calm and self.random.random() < 0.15:
+            self.act()
+
+    def note(self, what: str) -> None:
+        self.log.append(what)
+
+    # -- what may happen
+
+    def act(self) -> None:
+        """One thing that a person, a cluster or Kubernetes does."""
+        acts: list[Callable[[], None]] = [
+            self._kubernetes, self._kubernetes, self._kubernetes, self._kubernetes,
+            self._crash, self._go_away, self._come_back, self._come_back, self._person, self._person, self._person,
+            self._give_up,
+        ]  # fmt: skip
+        self.random.choice(acts)()
+
+    def _kubernetes(self) -> None:
+        pk = self.random.choice(list(self.toys))
+        toy = self.toys[pk]
+        for number in list(toy.seen):
+            before = toy.seen[number]
+            toy.act(number, 0 if number in self.bad else self.random.randint(0, 3))
+            if toy.seen[number] != before:
+                self._watched(pk)
+
+    def _crash(self) -> None:
+        pk = self.random.choice(list(self.toys))
+        for number in list(self.toys[pk].seen):
+            self.toys[pk].crash(number, 1)
+        self._watched(pk)
+
+    def _watched(self, pk: int) -> None:
+        """The watcher tells of a change, once the cluster can be reached."""
+        place = Placement.objects.select_related("target__cluster").get(pk=pk)
+        work.ask(KIND, pk, cluster=place.target.cluster_id)
+
+    def _cluster(self, state: str, name: str) -> None:
+        with transaction.atomic():
+            Cluster.objects.filter(name=name).update(state=state, reason="Timeout", message="No answer.")
+            observing.follow_cluster(Cluster.objects.get(name=name))
+        self.note(f"{name} {state}")
+
+    def _go_away(self) -> None:
+        self._cluster(self.random.choice(["Unreachable", "Disabled"]), self.random.choice(self.targets))
+
+    def _give_up(self) -> None:
+        """A cluster is gone for good, now and then."""
+        if len(self.targets) == 1 or self.random.random() > 0.1:
+            return
+        name = self.targets.pop(self.random.randrange(2))
+        place = Placement.objects.get(target__name=name)
+        with transaction.atomic():
+            holdings.give_up(place.target.cluster_id, self.root)
+        del self.toys[place.pk]
+        self.note(f"{name} is given up")
+
+    def _come_back(self) -> None:
+        self._cluster("Healthy", self.random.choice(self.targets))
+
+    def _person(self) -> None:
+        presses: dict[str, Callable[[], object]] = {
+            "good": lambda: self.revise(0.0),
+            "any": lambda: self.revise(0.6),
+            "abort": lambda: services.abort(**self._who),
+            "promote": lambda: services.promote(**self._who),
+            "full": lambda: services.promote(**self._who, full=True),
+            "pause": lambda: services.pause(**self._who),
+            "resume": lambda: services.resume(**self._who),
+            "rollback": lambda: services.rollback(**self._who),
+            "restart": lambda: self._restart(),
+            "scale": lambda: services.scale(
+                **self._who, replicas=self.random.randint(0, 4), target=self.random.choice(["", *self.targets])
+            ),
+            "strategy": lambda: services.set_strategy(**self._who, strategy=self.random.choice(STRATEGIES)),
+        }
+        name = self.random.choice(list(presses))
+        self.press(name, presses[name])
+
+    def press(self, name: str, what: Callable[[], object]) -> None:
+        try:
+            what()
+            self.note(f"{name}: done")
+        except FlotillaError as error:
+            self.note(f"{name}: {error.sentence}")
+        self._copies()
+
+    @property
+    def _who(self) -> dict[str, Any]:
+        return {"principal": self.root, "deployment": self.app}
+
+    def revise(self, badness: float) -> None:
+        tag = str(self.random.random())
+        revision, new = services.deploy_revision(**self._who, changes={"env": {"TAG": tag}})
+        if new:
+            self._judge(revision.number, badness)
+
+    def _restart(self) -> None:
+        services.restart(**self._who)
+
+    def _judge(self, number: int, badness: float = 0.0) -> None:
+        if self.random.random() < badness:
+            self.bad.add(number)
+            if self.random.random() < 0.5:
+                self.loud.add(number)
+            self.note(f"r{number} is bad")
+
+    def _copies(self) -> None:
+        """A copy is as bad as what it copies."""
+        for number, of in self.app.revisions.exclude(copied_from=None).values_list("number", "copied_from"):
+            for those in (self.bad, self.loud):
+                if of in those:
+                    those.add(number)
+
+    # -- the queue
+
+    def work_off(self) -> bool:
+        """One round of the queue that is due, if there is one; whether there was."""
+        rows = self._due()
+        if not rows:
+            return False
+        kind, pk = self.random.choice(rows)
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM core_work WHERE kind = %s AND object_id = %s", [kind, pk])
+        cluster = None
+        if kind == KIND:
+            cluster = Placement.objects.values_list("target__cluster_id", flat=True).filter(pk=pk).first()
+        try:
+            outcome = tick(pk) if kind == CLOCK else shell.reconcile(pk)
+        except Killed:
+            self.note(f"{kind} {pk}: killed")
+            outcome = Again(0.0)
+        self.check()
+        if isinstance(outcome, Away):
+            outcome = Again(0.0)
+        if outcome != DONE:
+            assert isinstance(outcome, Again), outcome
+            work.ask(kind, pk, cluster=cluster, after=outcome.after)
+        return True
+
+    def _due(self) -> list[tuple[str, int]]:
+        away = {pk for pk, cluster in self._clusters().items() if observing.is_away(cluster)}
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT kind, object_id FROM core_work WHERE kind IN (%s, %s) "
+                "AND due_at <= clock_timestamp() + interval '0.3 s' ORDER BY 1, 2",
+                [KIND, CLOCK],
+            )
+            return [(kind, pk) for kind, pk in cursor.fetchall() if kind == CLOCK or pk not in away]
+
+    def _clusters(self) -> dict[int, Cluster]:
+        return {place.pk: place.target.cluster for place in Placement.objects.select_related("target__cluster")}
+
+    def pass_time(self) -> bool:
+        """The next timer is due; whether there is one."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT id, extract(epoch FROM due_at - clock_timestamp()) FROM core_work WHERE kind IN (%s, %s) "
+                "AND due_at > clock_timestamp() + interval '0.3 s' ORDER BY due_at LIMIT 1",
+                [KIND, CLOCK],
+            )
+            row = cursor.fetchone()
+            if row is None:
+                return False
+            self.late += timedelta(seconds=float(row[1]))
+            cursor.execute(
+                "UPDATE core_work SET due_at = due_at - %s * interval '1 second' WHERE kind IN (%s, %s)",
+                [float(row[1]), KIND, CLOCK],
+            )
+        return True
+
+    # -- what must hold
+
+    def check(self) -> None:
+        """At any time."""
+        unfinished = Rollout.objects.filter(state__in=UNFINISHED).first()
+        for place in Placement.objects.select_related("stable", "coming"):
+            assert (place.coming is None) == (unfinished is None), (place, self.log)
+            if unfinished is not None:
+                assert place.coming_id == unfinished.to_revision_id, self.log
+
+    def settle(self) -> None:
+        """Everything is well from now on; it must end, and stand as it is wanted."""
+        self.is_calm = True
+        for name in self.targets:
+            self._cluster("Healthy", name)
+        for _ in range(600):
+            moved = False
+            while self.work_off():
+                moved = True
+            for pk, toy in self.toys.items():
+                before = dict(toy.seen)
+                toy.settle(self.bad)
+                if toy.seen != before:
+                    moved = True
+                    self._watched(pk)
+            if moved or self._help():
+                continue
+            if not self.pass_time():
+                break
+        self._stands()
+
+    def _help(self) -> bool:
+        """What waits for a person is given its word."""
+        rollout = Rollout.objects.filter(state__in=UNFINISHED).first()
+        if rollout is None:
+            current = Deployment.objects.get(pk=self.app.pk).current
+            if current is not None and current.number in self.bad:
+                self.press("good at the end", lambda: self.revise(0.0))
+                return True
+            return False
+        number = rollout.to_revision.number
+        from_bad = rollout.from_revision is not None and rollout.from_revision.number in self.bad
+        is_stuck = from_bad or (rollout.state == "Degraded" and number in self.bad)
+        if rollout.state in ("Degraded", "RollingBack") and is_stuck:
+            self.press("good at the end", lambda: self.revise(0.0))
+            return True
+        if rollout.state == "Paused":
+            self.press("full at the end", lambda: services.promote(**self._who, full=True))
+            return True
+        return False
+
+    def _stands(self) -> None:
+        app = Deployment.objects.select_related("current", "stable").get(pk=self.app.pk)
+        story = "\n".join(self.log)
+        rows = list(app.placements.select_related("stable", "coming", "target"))
+        state = [(row.target.name, row.stable, row.coming, row.weight, row.health, row.message) for row in rows]
+        left = Rollout.objects.filter(state__in=UNFINISHED).first()
+        assert left is None, f"{story}\n{left.state} {left.step} {left.plan} {left.message} {state}"
+        assert app.current is not None and app.current == app.stable, f"{story}\n{app.current} {app.stable}"
+        for row in rows:
+            assert (row.stable, row.coming, row.weight) == (app.current, None, 0), f"{story}\n{state}"
+            wanted = {app.current.number: row.desired_replicas} if row.desired_replicas else {}
+            assert self.toys[row.pk].wanted == wanted, f"{story}\n{state} {self.toys[row.pk].seen}"
+        assert app.observed_generation == app.generation, story
+        assert app.health in (Health.HEALTHY, Health.SUSPENDED), f"{story}\n{app.health} {app.message}"
+        assert app.ready_replicas == sum(row.desired_replicas for row in rows), story
