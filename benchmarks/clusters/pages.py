@@ -7,16 +7,13 @@ On a machine that does other things, too, the clock also counts waiting for a co
 processor time of Python and of its Postgres process together, and what the clock says on an idle machine.
 """
 
-import time
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 from benchmarks.clusters._servers import django_on_own_servers
-from benchmarks.figures import Figure, percentile
+from benchmarks.figures import Figure
+from benchmarks.pagetime import page_time
 
-GOAL_MS = 100.0
-ROUNDS = 20
 PAGES = {
     "fleet": "/clusters/",
     "fleet, filtered and grouped": "/clusters/?label=provider=aws&sort=-gpu&group=region",
@@ -79,43 +76,4 @@ def run() -> Iterator[Figure]:
         people = {"admin": User.objects.create_superuser("root"), "member": member}
         for who, user in people.items():
             for name, path in ({"floor": "/settings/"} | PAGES).items():
-                yield _measure(f"{name} ({who})", path.format(**names), user)
-
-
-def _measure(name: str, path: str, user: object) -> Figure:
-    from django.db import connection
-    from django.test import Client
-    from django.test.utils import CaptureQueriesContext
-
-    client = Client(SERVER_NAME="localhost")
-    client.force_login(user)
-    client.get(path)  # templates are compiled once a process
-    with CaptureQueriesContext(connection) as queries:
-        answer = client.get(path)
-    count = len(queries)  # now: the next request clears the log
-    assert answer.status_code == 200, f"{path} answered {answer.status_code}"
-    times, work = [], []
-    for _ in range(ROUNDS):
-        started, worked = time.perf_counter(), _work()
-        client.get(path)
-        times.append((time.perf_counter() - started) * 1000)
-        work.append((_work() - worked) * 1000)
-    beside = {
-        "p50_ms": round(percentile(times, 50), 1),
-        "work_ms": round(percentile(work, 50), 1),
-        "work_p95_ms": round(percentile(work, 95), 1),
-        "queries": count,
-        "kb": round(len(answer.content) / 1024),
-    }
-    return Figure(
-        f"page_p95: {name}", percentile(times, 95), "ms", None if name.startswith("floor") else GOAL_MS, beside=beside
-    )
-
-
-def _work() -> float:
-    """Processor seconds that this process and its Postgres process have used."""
-    from django.db import connection
-
-    connection.ensure_connection()
-    pid = connection.connection.info.backend_pid
-    return time.process_time() + int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+                yield page_time(f"{name} ({who})", path.format(**names), user)

@@ -1,0 +1,1 @@
+"""What a thousand deployments on fifty clusters cost."""
