@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from apps.clusters.models import Cluster, Pod
+from apps.clusters.selectors.explain import explain_pod
 from apps.core.access import Principal
 from apps.core.models import Project, User
 from apps.core.pages import overview as page
@@ -109,3 +111,21 @@ def test_a_pod_that_only_bears_the_labels_is_asked_for_no_prediction() -> None:
         factories.pod(served.places[0].target.cluster, project, **pod)
     ready = [name for name, *_ in selectors.ready_replicas(served) if name.startswith("pod-")]
     assert ready == ["pod-1"]
+
+
+def test_a_verdict_quotes_a_broken_replica_in_the_words_of_its_page() -> None:
+    project = factories.busy_project(size=1)
+    [home] = Cluster.objects.filter(targets__project=project)
+    said = 'Back-off pulling image "team/none:1": ErrImagePull: rpc error: code = NotFound desc = not found'
+    waiting = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": said}}}
+    status = {"containers": [{"name": "server", "image": "team/none:1", "restarts": 0, **waiting}]}
+    ill: dict[str, Any] = {"health": "Degraded", "reason": "ImagePullBackOff", "message": said, "status": status}
+    Pod.objects.all().delete()
+    for revision, name in (("1", "a"), ("2", "b"), ("2", "c")):
+        factories.pod(home, project, name=name, revision=revision, phase="Pending", ready=False, **ill)
+    factories.pod(home, project, name="d", revision="1", message="All containers are ready.")
+    pods = list(Pod.objects.order_by("name"))
+    on_pages = {pod.name: why.sentence for pod in pods if (why := explain_pod(pod))}
+    a, b, c, d = (replica.message for replica in selectors.replicas_of(pods))
+    assert (a, b) == (on_pages["a"], on_pages["b"]) and "the image team/none:1 can't be pulled" in a
+    assert (c, d) == (said, "All containers are ready."), "the first of each revision is quoted"

@@ -1,12 +1,14 @@
 """Reads of replicas: observed pods, and what the cluster said about them."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from django.db.models import Q, QuerySet, TextField, Window
 from django.db.models.functions import Cast, RowNumber
 
 from apps.clusters.models import KubeEvent, Pod
 from apps.clusters.observed.owners import Owner
+from apps.clusters.selectors.explain import explain_pods
 from apps.core.errors import Missing
 from apps.core.pages import nav
 from apps.core.states import Health
@@ -64,8 +66,16 @@ def endpoint(deployment_pk: int, revision: int) -> tuple[int, str]:
 
 
 def replicas_of(pods: Iterable[Pod]) -> list[ReplicaSeen]:
-    """The replicas behind observed pods: those that ended for good (evicted, say) and were replaced are left out."""
-    return [seen_of(pod) for pod in pods if pod.phase not in _ENDED]
+    """The replicas behind observed pods: those that ended for good (evicted, say) and were replaced are left out.
+
+    The first broken one of each revision, which verdicts quote, says why in the words that its page has.
+    """
+    there = [pod for pod in pods if pod.phase not in _ENDED]
+    broken = [pod for pod in there if pod.health == Health.DEGRADED]
+    quoted = {pod.revision: pod for pod in reversed(broken)}
+    whys = explain_pods(quoted.values())
+    replicas = [(seen_of(pod), whys.get(pod.uid)) for pod in there]
+    return [replace(seen, message=why.sentence) if why is not None else seen for seen, why in replicas]
 
 
 def seen_of(pod: Pod) -> ReplicaSeen:
