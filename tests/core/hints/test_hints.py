@@ -113,7 +113,7 @@ def away(sender: Callable[..., Sender], monkeypatch: pytest.MonkeyPatch) -> tupl
     proxy.broken = True
     ours = sender(proxy.client)
     ours.add([("first", 1)])
-    wait_for(lambda: ours._retry > 0, "the first failure to be noticed", timeout=10)
+    wait_for(lambda: ours._retry > 0, "the first failure to be noticed", timeout=30)
     return proxy, ours
 
 
@@ -145,7 +145,7 @@ def test_launching_a_hundred_runs_takes_one_round_trip(sender: Callable[..., Sen
         )
         assert answer.status_code == 201, answer.content
         assert ours.flush(10)
-        wait_for(lambda: len(published()) >= 102, "all hints to come", timeout=10)
+        wait_for(lambda: len(published()) >= 102, "all hints to come", timeout=30)
         assert len(published()) == 102, "each run, the experiment and the list, once each"
     assert proxy.trips == 1
 
@@ -172,7 +172,7 @@ def test_a_part_that_is_rolled_back_takes_no_hints_of_others_with_it(sender: Cal
             raise Stop
         hint("in none", 4)
         assert ours.flush(10)
-        wait_for(lambda: ("in none", 4) in published(), "the last hint to come", timeout=10)
+        wait_for(lambda: ("in none", 4) in published(), "the last hint to come", timeout=30)
         topics = [topic for topic, _ in published()]
     assert "after it" in topics
     assert "in a transaction that is rolled back" not in topics
@@ -209,9 +209,9 @@ def test_what_waits_for_redis_is_bounded_and_comes_when_it_is_back(away: tuple[P
             ours.add([(f"run:{lot}-{number}", 1) for number in range(1000)])
         assert len(ours._waiting) <= hints.MOST_WAITING
         proxy.broken = False
-        wait_for(lambda: (RESYNC, None) in published(), "everybody to be told to look again", timeout=10)
+        wait_for(lambda: (RESYNC, None) in published(), "everybody to be told to look again", timeout=30)
         ours.add([("later", 1)])
-        wait_for(lambda: ("later", 1) in published(), "and what changes later", timeout=10)
+        wait_for(lambda: ("later", 1) in published(), "and what changes later", timeout=30)
         assert len(published()) <= hints.MOST_WAITING
 
 
@@ -233,7 +233,7 @@ def test_nothing_of_hints_that_fail_for_long_is_kept(
     for number in range(50):
         ours.add([(f"run:{number}-{more}", 1) for more in range(20)])
         before = tries
-        wait_for(lambda before=before: tries > before, "another try", timeout=10)
+        wait_for(lambda before=before: tries > before, "another try", timeout=30)
     assert len(ours._sent) + len(ours._waiting) <= 3 * hints.MOST_WAITING
 
 
@@ -242,7 +242,7 @@ def test_hints_during_a_short_loss_come_afterwards(away: tuple[Proxy, Sender]) -
     with listening() as published:
         ours.add([("second", 2), ("first", 1)])
         proxy.broken = False
-        wait_for(lambda: len(published()) >= 2, "all of them to come", timeout=10)
+        wait_for(lambda: len(published()) >= 2, "all of them to come", timeout=30)
         assert sorted(published()) == [("first", 1), ("second", 2)]
 
 
@@ -256,7 +256,7 @@ def test_what_changes_fast_is_hinted_now_and_then_and_at_last(sender: Callable[.
         ours.add([("busy", None), ("quiet", None)])
         assert ours.flush(10)
         took = time.monotonic() - began
-        wait_for(lambda: ("quiet", None) in published(), "the last hints to come", timeout=10)
+        wait_for(lambda: ("quiet", None) in published(), "the last hints to come", timeout=30)
         count = published().count(("busy", None))
         # One at once, one after each pause, and the last one by `flush`.
         assert 3 <= count <= 2 + took / hints.PAUSE_SECONDS
@@ -278,5 +278,5 @@ hints.publish([("last", 3)])
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "controlplane.settings"}
     with listening() as published:
         subprocess.run([sys.executable, "-W", "ignore", "-c", program], env=environment, check=True, timeout=60)
-        wait_for(lambda: len(published()) >= 3, "the hints of both", timeout=10)
+        wait_for(lambda: len(published()) >= 3, "the hints of both", timeout=30)
         assert sorted(published()) == [("child", 2), ("last", 3), ("parent", 1)]
