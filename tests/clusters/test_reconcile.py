@@ -126,7 +126,7 @@ def test_what_was_seen_before_it_was_disabled_opens_no_gate(cluster: Cluster, ad
         services.update_cluster(principal=admin, cluster=Cluster.objects.get(), enabled=False)
         watcher = threading.Thread(target=late)
         watcher.start()
-        wait_for(_somebody_waits_for_a_lock, "the watcher to wait", timeout=10)
+        wait_for(_somebody_waits_for_a_lock, "the watcher to wait", timeout=30)
     watcher.join(10)
     assert seen == [False] and Gate.objects.get().reason == "disabled"
 

@@ -38,7 +38,7 @@ def test_a_kept_connection_is_looked_at_without_a_question() -> None:
         assert connection.is_usable()
         assert other.execute(said, [kept.info.backend_pid, before]).fetchone() == (0,), "Postgres was asked"
         other.execute("SELECT pg_terminate_backend(%s, 5000)", [kept.info.backend_pid])
-    wait_for(lambda: not is_open(kept), "the end of the connection to be seen", timeout=5)
+    wait_for(lambda: not is_open(kept), "the end of the connection to be seen", timeout=30)
     assert not connection.is_usable()
     connection.close()
 
@@ -50,6 +50,6 @@ def test_a_notice_is_not_the_end_of_a_connection() -> None:
     kept.execute("LISTEN flotilla_test")
     with psycopg.connect(**connection.get_connection_params(), autocommit=True) as other:
         other.execute("NOTIFY flotilla_test")
-    wait_for(lambda: bool(select.select([kept.fileno()], [], [], 0)[0]), "the notice to come", timeout=5)
+    wait_for(lambda: bool(select.select([kept.fileno()], [], [], 0)[0]), "the notice to come", timeout=30)
     assert is_open(kept)
     kept.execute("UNLISTEN *")

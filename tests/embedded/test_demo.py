@@ -121,7 +121,7 @@ def test_a_prediction_over_which_a_replica_was_killed_is_sent_again(server: Scri
 def test_predicting_goes_on_for_as_long_as_the_block_runs(server: Scripted) -> None:
     server.default = (200, prediction(1, "digits-a"))
     with predicting(server.api, "/predict", DIGITS) as tally:
-        wait_until(lambda: "" if tally.sent > 20 else f"{tally.sent} sent", "20 predictions", timeout=10)
+        wait_until(lambda: "" if tally.sent > 20 else f"{tally.sent} sent", "20 predictions", timeout=30)
     sent = tally.sent
     assert sent == len(server.seen)
 

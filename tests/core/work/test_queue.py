@@ -29,7 +29,7 @@ def never(pk: int) -> Outcome:
 
 def wait_for_the_dead() -> None:
     """Postgres ends a session, and frees its locks, a moment after its client is gone."""
-    wait_for(lambda: queue.free_dead() == 1, "one object to be freed", timeout=10)
+    wait_for(lambda: queue.free_dead() == 1, "one object to be freed", timeout=30)
 
 
 @pytest.fixture(autouse=True)
@@ -292,7 +292,7 @@ def test_looking_for_the_dead_waits_for_nobody() -> None:
     elsewhere(take), elsewhere(take)
     with transaction.atomic():
         work.ask("run", 1, cluster=1)
-        wait_for(lambda: elsewhere(queue.free_dead) == 1, "the other one to be freed, and nobody to wait", timeout=10)
+        wait_for(lambda: elsewhere(queue.free_dead) == 1, "the other one to be freed, and nobody to wait", timeout=30)
     wait_for_the_dead()
 
 
