@@ -1,0 +1,102 @@
+"""A person takes a version to two clusters by a canary, from the page; and sees a bad one take itself back."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.test_voyage import LIVE_MS, mark, was_not_reloaded
+from tests.stack import LiveStack, LocalCluster
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+NAME, HERE, THERE = "two-places", "local-production", "there-production"
+SERVER = (
+    "import os, http.server as web; "
+    "answer = lambda it: (it.send_response(200), it.end_headers()); "
+    "handler = type('Handler', (web.BaseHTTPRequestHandler,), {'do_GET': answer}); "
+    "web.ThreadingHTTPServer((os.environ['HOST'], int(os.environ['PORT'])), handler).serve_forever()"
+)
+STRATEGY = f"""kind: canary
+steps:
+  - set_weight: 50
+  - pause: {{}}
+waves:
+  - targets: [{HERE}]
+  - targets: [{THERE}]
+"""
+
+
+@pytest.fixture
+def there(live_stack: LiveStack) -> Iterator[str]:
+    """A target on a second local cluster, which is registered as anybody would."""
+    directory = Path(tempfile.mkdtemp(prefix="flotilla-cluster-"))
+    cluster = LocalCluster.start(directory, "--nodes-named", "there")
+    live_stack.api.send("POST", "/api/v1/clusters", {"name": "there", "kubeconfig": cluster.kubeconfig.read_text()})
+    target = {"project": "demo", "name": THERE, "cluster": "there", "environment": "production"}
+    live_stack.api.send("POST", "/api/v1/targets", target)
+    yield THERE
+    live_stack.api.send("PATCH", "/api/v1/clusters/there", {"enabled": False})
+    live_stack.api.send("DELETE", "/api/v1/clusters/there?abandon=true")
+    cluster.stop()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def roll_out(page: Page, image: str) -> None:
+    form = page.locator("#rollout-form")
+    form.get_by_label("Image").fill(image)
+    form.get_by_role("button", name="Roll out").click()
+
+
+def test_a_canary_over_two_clusters_and_a_bad_version_that_takes_itself_back(
+    page: Page, live_stack: LiveStack, there: str
+) -> None:
+    page.set_default_timeout(LIVE_MS)
+    expect.set_options(timeout=LIVE_MS)
+    page.goto(f"{live_stack.url}/p/demo/deployments/new")
+    page.get_by_label("Name").fill(NAME)
+    for target in (HERE, there):
+        page.get_by_role("group", name="Targets").get_by_label(target).check()
+    page.get_by_text("Advanced").click()
+    page.get_by_label("Image optional", exact=True).fill("python:3.11")
+    page.get_by_label("Command optional", exact=True).fill(f'python -c "{SERVER}"')
+    page.get_by_label("Replicas").fill("1")
+    page.get_by_role("button", name="Deploy").click()
+    verdict, why, shown = page.locator("#verdict"), page.locator("#rollout-why"), page.locator("#rollout")
+    expect(verdict).to_contain_text("2 of 2 ready on 2 targets.")
+
+    page.get_by_role("link", name="rolling strategy").click()
+    page.get_by_label("Strategy").fill(STRATEGY)
+    page.get_by_role("button", name="Save").click()
+
+    roll_out(page, "flotilla-examples/digits:1")
+    expect(why).to_have_text(f"Paused at 50 % on {HERE} until a person goes on.")
+    expect(verdict).to_contain_text("Paused")
+    page.get_by_role("button", name="Pause").click()
+    expect(why).to_have_text("Paused by a person.")
+    page.get_by_role("button", name="Resume").click()
+    page.get_by_role("button", name="Promote", exact=True).click()
+    expect(why).to_have_text(f"Paused at 50 % on {there} until a person goes on.")
+    expect(shown.locator(".steps").first.locator("li.done")).to_have_count(3)
+    page.get_by_role("button", name="Promote", exact=True).click()
+    expect(verdict).to_contain_text("Healthy")
+    expect(shown).to_have_count(0)
+    expect(page.locator("#story")).to_contain_text("Promoted past the step that it waited at. admin")
+
+    roll_out(page, "nowhere/missing:1")
+    page.wait_for_url(f"**/deployments/{NAME}/")
+    mark(page)
+    expect(why).to_contain_text("Rolled back.")
+    expect(why).to_contain_text(HERE)
+    expect(page.locator("#rollout-serves")).to_have_text("Revision 2 serves: 2 of 2 replicas ready.")
+    expect(page.locator("#revision-3")).to_contain_text("Failed")
+    expect(verdict).to_contain_text("Healthy")
+    assert was_not_reloaded(page)
+
+    page.get_by_role("button", name="Delete").click()
+    page.locator("dialog[open]").get_by_role("textbox").fill(NAME)
+    page.locator("dialog[open]").get_by_role("button", name="Delete").click()
+    page.wait_for_url("**/deployments/")
+    expect(page.locator("main").get_by_role("link", name=NAME)).to_have_count(0)
