@@ -299,11 +299,16 @@ def test_a_new_deployment_is_offered_how_the_model_was_served_before(
 def test_a_viewer_looks_and_a_stranger_finds_nothing(digits: Deployment, demo: Project) -> None:
     viewer = User.objects.create_user("viewer")
     Membership.objects.create(project=demo, user=viewer, role=Role.VIEWER)
+    admin = Principal(user=User.objects.create_superuser("admin"))
+    services.set_strategy(principal=admin, deployment=digits, strategy={"kind": "canary"})
+    services.deploy_revision(principal=admin, deployment=digits, changes={"version": 2})
     seen = words(browser(viewer).get(PAGE))
-    assert "Send a prediction" not in seen
-    assert "Delete" not in seen
+    assert "Rollout to revision 2" in seen
+    for said in ("Send a prediction", "Delete", "Abort", "canary strategy"):
+        assert said not in seen
+        assert said in words(browser(admin.user).get(PAGE))
     assert browser(viewer).get(f"{PAGE}revise").status_code == 403
-    for path in ("scale", "delete", "revise", "predict", "rollback/1"):
+    for path in ("scale", "delete", "revise", "predict", "rollback/1", "strategy", "rollout/abort"):
         assert browser(viewer).post(f"{PAGE}{path}", {"replicas": 1}).status_code == 403
         assert browser(User.objects.get_or_create(username="x")[0]).post(f"{PAGE}{path}").status_code == 404
         assert "/login/" in browser(None).post(f"{PAGE}{path}")["Location"]

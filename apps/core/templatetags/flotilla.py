@@ -256,7 +256,7 @@ def field(bound: Any, help: str = "", label: str = "") -> dict[str, Any]:  # noq
         "field": bound,
         "help": help or bound.help_text,
         "label": label or bound.label,
-        "check": getattr(widget, "input_type", "") == "checkbox",
+        "check": not group and getattr(widget, "input_type", "") == "checkbox",
     }
 
 

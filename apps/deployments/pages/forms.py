@@ -139,7 +139,7 @@ class ScaleForm(forms.Form):
     """The number of replicas."""
 
     replicas = forms.IntegerField(min_value=0, max_value=MAX_REPLICAS)
-    target = forms.ChoiceField(label="On", required=False)
+    target = forms.ChoiceField(required=False)
 
     def __init__(self, *args: Any, deployment: Deployment, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -16,6 +16,8 @@ _TROUBLED = (RolloutState.DEGRADED, RolloutState.ROLLING_BACK, RolloutState.ABOR
 NAMED_TARGETS = 2
 # Where every wave has so few steps, several waves stand beside each other.
 FEW_STEPS = 3
+# Of a longer plan than this only the wave that it is at is unfolded.
+UNFOLDED_STEPS = 16
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class WaveRow:
     where: str
     targets: str
     state: str
+    folded: bool
     steps: list[Step]
 
 
@@ -46,14 +49,16 @@ def waves_of(
         mine = [(index, step) for index, step in enumerate(plan) if step.wave == number]
         targets = max((step.targets for _, step in mine), key=len)
         steps = [_step(rollout, stages, step, index, measured.get(index), now) for index, step in mine]
-        done = all(step.state == "done" for step in steps)
+        states = {step.state for step in steps}
+        state = states.pop() if len(states) == 1 and states <= {"done", "next"} else "current"
         name = f"Wave {number + 1}" if len(numbers) > 1 else ""
         rows.append(
             WaveRow(
                 name=name,
                 where=_where(targets),
                 targets=", ".join(targets),
-                state="done" if done else ("next" if all(step.state == "next" for step in steps) else "current"),
+                state=state,
+                folded=state != "current" and len(steps) > FEW_STEPS and len(plan) > UNFOLDED_STEPS,
                 steps=steps,
             )
         )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from apps.core.models import Transition
+from apps.core.states import Health
 from apps.deployments.models import AnalysisRun, Deployment, Rollout
 from apps.deployments.rollout.analysis import Measurement
 from apps.deployments.rollout.fleet import Outcome
@@ -78,6 +79,8 @@ def serves(deployment: Deployment) -> str:
     if not numbers:
         return "Nothing serves."
     ready = f"{deployment.ready_replicas} of {deployment.wanted_replicas} replicas ready"
+    if any(place.health == Health.UNKNOWN for place in places):
+        ready += " as far as is known"
     if len(numbers) == 1:
         return f"Revision {numbers[0]} serves: {ready}."
     named = ", ".join(str(number) for number in numbers[:-1])
