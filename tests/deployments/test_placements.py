@@ -4,8 +4,9 @@ from functools import partial
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from apps.clusters.models import Cluster
 from apps.core.access import Principal
@@ -195,3 +196,19 @@ def test_what_people_tell_a_rollout_is_another_wish(api: Client, app: Deployment
         assert post(api, f"/api/v1/deployments/app/{action}", **{"If-Match": tag}).status_code == 200
         late = post(api, f"/api/v1/deployments/app/{action}", **{"If-Match": tag})
         assert late.status_code == 412, f"somebody else has pressed {action} meanwhile"
+
+
+@pytest.mark.parametrize("action", ["", "/pause", "/abort"])
+def test_what_is_told_of_stages_costs_the_same_however_many_there_are(
+    api: Client, app: Deployment, root: Principal, demo: Project, action: str
+) -> None:
+    services.create_deployment(principal=root, project=demo, name="solo", targets=["eu"], spec=SPEC)
+    counts = []
+    for name in ("app", "solo"):
+        revise(root, Deployment.objects.get(name=name), "2")
+        with CaptureQueriesContext(connection) as queries:
+            path = f"/api/v1/deployments/{name}"
+            answer = post(api, path + action) if action else api.get(path)
+        assert answer.status_code == 200, answer.json()
+        counts.append(sum("SELECT" in query["sql"] and "deployments_target" in query["sql"] for query in queries))
+    assert counts[0] == counts[1]

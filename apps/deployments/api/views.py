@@ -15,7 +15,7 @@ from apps.core.errors import Missing
 from apps.core.states import Role
 from apps.deployments import predict, selectors, services
 from apps.deployments.api import serializers as forms
-from apps.deployments.models import Deployment, Target
+from apps.deployments.models import Deployment, Rollout, Target
 
 PROJECT = OpenApiParameter("project", OpenApiTypes.STR, description="Where the name is not unique.")
 DRY_RUN = OpenApiParameter("dry_run", OpenApiTypes.BOOL, description="Answer with the manifests; change nothing.")
@@ -102,7 +102,7 @@ class DeploymentViewSet(ServiceViewSet):
 
     def retrieve(self, request: Request, name: str) -> Response:
         """One deployment. Its `ETag` changes with what is wanted, not with what is observed."""
-        return _answer(self._deployment(name))
+        return _answer(selectors.detail(self.principal, name, **self.project_filter()))
 
     def create(self, request: Request) -> Response:
         """Deploy a model version."""
@@ -213,13 +213,13 @@ class DeploymentViewSet(ServiceViewSet):
     @action(detail=True, methods=["post"])
     def pause(self, request: Request, name: str) -> Response:
         """Let the rollout stay as it is until somebody resumes, promotes or aborts it."""
-        return Response(forms.RolloutSerializer(services.pause(**self._edit(name))).data)
+        return self._steered(services.pause(**self._edit(name)))
 
     @extend_schema(operation_id="resumeRollout", parameters=[PROJECT], request=None, responses=forms.RolloutSerializer)
     @action(detail=True, methods=["post"])
     def resume(self, request: Request, name: str) -> Response:
         """Let a paused rollout go on where it is."""
-        return Response(forms.RolloutSerializer(services.resume(**self._edit(name))).data)
+        return self._steered(services.resume(**self._edit(name)))
 
     @extend_schema(
         operation_id="promoteRollout",
@@ -232,14 +232,13 @@ class DeploymentViewSet(ServiceViewSet):
         """Go on past what the rollout waits for now; with `full`, past all waiting, to the end."""
         body = forms.PromoteSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        rollout = services.promote(**self._edit(name), **body.validated_data)
-        return Response(forms.RolloutSerializer(rollout).data)
+        return self._steered(services.promote(**self._edit(name), **body.validated_data))
 
     @extend_schema(operation_id="abortRollout", parameters=[PROJECT], request=None, responses=forms.RolloutSerializer)
     @action(detail=True, methods=["post"])
     def abort(self, request: Request, name: str) -> Response:
         """Take the new revision back from every target: what served before serves again."""
-        return Response(forms.RolloutSerializer(services.abort(**self._edit(name))).data)
+        return self._steered(services.abort(**self._edit(name)))
 
     @extend_schema(
         operation_id="restoreDeployment", parameters=[PROJECT], request=None, responses=forms.DeploymentSerializer
@@ -284,6 +283,11 @@ class DeploymentViewSet(ServiceViewSet):
         if fresh is None:
             raise Missing(f"{deployment.name} is gone.")
         return _answer(fresh, status)
+
+    def _steered(self, rollout: Rollout) -> Response:
+        """The rollout as it is after a person's word, with its stages."""
+        fresh = selectors.rollouts_of(rollout.deployment).get(pk=rollout.pk)
+        return Response(forms.RolloutSerializer(fresh).data)
 
     def _page(self, queryset: Any, serializer: Any) -> Response:
         page = self.paginate_queryset(queryset)

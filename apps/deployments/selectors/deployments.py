@@ -83,6 +83,11 @@ def deployment(principal: Principal, name: str, at_least: Role = Role.VIEWER, **
     return get_scoped(_deployments(places, Rollout.objects.all(), **scope), principal, at_least, name=name)
 
 
+def detail(principal: Principal, name: str, **scope: Any) -> Deployment:
+    """One deployment with all that REST tells of it. Raises Missing, or Invalid when several projects have it."""
+    return get_scoped(detailed(**scope), principal, Role.VIEWER, name=name)
+
+
 def users_of_versions(versions: Collection[int]) -> list[str]:
     """The deployments that serve one of these model versions, or are about to, in words."""
     unfinished = Rollout.objects.filter(
