@@ -69,7 +69,9 @@ def tiles(scope: Scope) -> list[Tile]:
 def attention(scope: Scope) -> list[Attention]:
     """Deployments that are not as wanted and not on their way there, one line for each cause; of very many the worst,
     and how many more."""
-    rows = selectors.deployments(project=scope.project, health__in=(Health.DEGRADED, Health.MISSING))
+    # A line needs nothing of placements and rollouts, and many are compared.
+    rows = Deployment.objects.filter(project=scope.project, health__in=(Health.DEGRADED, Health.MISSING))
+    rows = rows.select_related("project").defer("observed", "drift", "strategy")
     some = list(selectors.worst_first(rows.annotate(all=Window(Count("pk"))))[:COMPARED])
     groups = grouped(some, _what_it_says)[:ATTENTION_ROWS]
     unwell = page.and_more(
