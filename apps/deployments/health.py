@@ -159,7 +159,7 @@ def verdict_of(parts: Sequence[Part]) -> Verdict:
     if worst.verdict.health is Health.HEALTHY:
         ready, wanted = sum(part.ready for part in awake), sum(part.wanted for part in awake)
         return Verdict(Health.HEALTHY, "AllReady", f"{ready} of {wanted} ready on {len(awake)} targets.")
-    more = f" So are {alike - 1} more of {len(parts)} targets." if alike > 1 else ""
+    more = f" So {'is' if alike == 2 else 'are'} {alike - 1} more of {len(parts)} targets." if alike > 1 else ""
     return Verdict(worst.verdict.health, worst.verdict.reason, f"{worst.target}: {worst.verdict.message}{more}")
 
 

@@ -224,7 +224,7 @@ MESSAGES = [
     (at(6, **HOLD), "a 100, b 20 bad, c 20", {}, f"b: {CRASH} It goes on when this has passed."),
     (at(6, paused=True, **HOLD), "a 100, b 20 bad, c 20", {}, f"Paused by a person. b: {CRASH}"),
     (at(6, state=BACK, verdict="b: bad."), "a 0 moving away, b 0, c 0", {},
-     "Rolled back. b: bad. a can't be reached: what is there follows by itself."),
+     "Rolled back. b: bad. a could not be reached: what is there follows by itself."),
     (at(6, state=BACK, abort="ada: too slow"), "a 0, b 0, c 0", {}, "Aborted. ada: too slow."),
     (at(6, state=BACK), "a 0, b 0, c 0", {}, "Rolled back."),
     (at(ALL), "a 100", {}, "a serves the new revision."),

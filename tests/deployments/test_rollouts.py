@@ -197,7 +197,7 @@ def test_a_cluster_that_is_away_holds_its_wave_and_follows_the_verdict_when_it_i
         fleet.until(app, lambda _: Rollout.objects.get(pk=rollout.pk).ended_at is not None)
         rollout.refresh_from_db()
         assert rollout.state == "Aborted"
-        assert "there can't be reached: what is there follows by itself" in rollout.message
+        assert "there could not be reached: what is there follows by itself" in rollout.message
         assert fleet.workloads() == {"app-r1": 2, "app-r2": 0}
         assert fleet.workloads(there) == {"app-r1": 2, "app-r2": 2}, "nothing was asked of it"
     assert Fleet.look is look

@@ -93,7 +93,7 @@ REFUSED = [
     ({"kind": "canary", "steps": [{"set_weight": 2.5}]}, "strategy.steps[0].set_weight", "from 1 to 100"),
     ({"kind": "canary", "steps": [{"set_weight": None}]}, "strategy.steps[0].set_weight", "from 1 to 100"),
     ({"kind": "canary", "steps": [{"set_weight": 50}, {"pause": {}}, {"set_weight": 20}]},
-     "strategy.steps[2].set_weight", "not less than the weight before it, which is 50"),
+     "strategy.steps[2].set_weight", "has to be 50 at least, as the weight before it"),
     ({"kind": "canary", "steps": [{"pause": 60}]}, "strategy.steps[0].pause", "an object"),
     ({"kind": "canary", "steps": [{"pause": {"minutes": 1}}]}, "strategy.steps[0].pause.minutes", "nothing that"),
     ({"kind": "canary", "steps": [{"pause": {"seconds": 0}}]}, "strategy.steps[0].pause.seconds", "from 1 to 604800"),

@@ -7,6 +7,7 @@ from datetime import datetime
 from apps.core.models import Transition
 from apps.core.states import Health
 from apps.deployments.models import AnalysisRun, Deployment, Rollout
+from apps.deployments.pages.rows import ready_text
 from apps.deployments.rollout.analysis import Measurement
 from apps.deployments.rollout.fleet import Outcome
 from apps.deployments.rollout.plan import PlanStep
@@ -78,7 +79,7 @@ def serves(deployment: Deployment) -> str:
     numbers = sorted({place.serving.number for place in places if place.serving is not None})
     if not numbers:
         return "Nothing serves."
-    ready = f"{deployment.ready_replicas} of {deployment.wanted_replicas} replicas ready"
+    ready = f"{ready_text(deployment)} replicas ready"
     if any(place.health == Health.UNKNOWN for place in places):
         ready += " as far as is known"
     if len(numbers) == 1:

@@ -208,7 +208,7 @@ def _take_back(fleet: _Fleet, verdict: str) -> FleetDecision:
     here, away = _here_and_away(left)
     weights = dict.fromkeys(fleet.placements, 0)
     why = _sentence(verdict or fleet.status.abort)
-    follows = f" {_away(away)}: what is there follows by itself." if away else ""
+    follows = f" {_names(away)} could not be reached: what is there follows by itself." if away else ""
     if here:
         state, reason, what = RolloutState.ROLLING_BACK, "RollingBack", f"Rolling back on {_names(here)}."
     elif verdict or not fleet.status.abort:

@@ -184,7 +184,7 @@ def _steps(value: Any, kind: Kind, default: tuple[Step, ...]) -> tuple[Step, ...
     for number, step in enumerate(steps):
         if step.weight is not None and step.weight < least:
             place = f"strategy.steps[{number}].set_weight"
-            raise Invalid(f"{place} is not less than the weight before it, which is {least}.", field=place)
+            raise Invalid(f"{place} has to be {least} at least, as the weight before it.", field=place)
         least = step.weight or least
     return steps or STANDARD_STEPS
 
