@@ -13,9 +13,17 @@ from apps.core.pages import overview as page
 from apps.core.pages.overview import Scope
 from apps.core.states import Health
 from apps.deployments import selectors
-from apps.deployments.models import Deployment, Placement
+from apps.deployments.models import Deployment, Placement, Revision, Rollout
 from apps.deployments.pages import panels
-from apps.deployments.pages.overview import ATTENTION_ROWS, SERVING_ROWS, SQUARES, attention, serving, tiles
+from apps.deployments.pages.overview import (
+    ATTENTION_ROWS,
+    SERVING_ROWS,
+    SQUARES,
+    attention,
+    rollout_row,
+    serving,
+    tiles,
+)
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -50,6 +58,29 @@ def many_deployments(count: int, **fields: Any) -> Project:
     target = like.places[0].target
     Placement.objects.bulk_create(Placement(deployment=each, target=target, **fields) for each in made)
     return project
+
+
+@pytest.mark.parametrize(
+    ("state", "step", "steps", "says", "share"),
+    [
+        ("Progressing", 0, 1, "1 of 4 new ready", 25.0),
+        ("Progressing", 1, 4, "step 2 of 4", 25.0),
+        ("Paused", 2, 4, "paused at step 3 of 4", 50.0),
+        ("Progressing", 4, 4, "step 4 of 4", 100.0),
+        ("RollingBack", 2, 4, "1 new left", 0.0),
+    ],
+)
+def test_a_rollout_on_the_overview_says_how_far_it_is(
+    state: str, step: int, steps: int, says: str, share: float
+) -> None:
+    seen = [
+        {"revision": 2, "wanted": 1, "existing": 1, "ready": 1},
+        {"revision": 1, "wanted": 4, "existing": 4, "ready": 4},
+    ]
+    row = Deployment(name="digits", project=Project(name="demo"), desired_replicas=4, observed=seen)
+    rollout = Rollout(state=state, step=step, plan=[{}] * steps, to_revision=Revision(number=2))
+    shown = rollout_row(row, rollout)
+    assert (shown.state, shown.text, shown.share) == (state, says, share)
 
 
 def test_of_very_many_deployments_in_trouble_the_worst_are_shown_and_the_rest_counted() -> None:

@@ -155,10 +155,11 @@ def rollouts(scope: Scope) -> list[RolloutRow]:
     """Rollouts that are not finished."""
     unfinished = Rollout.objects.filter(deployment=OuterRef("pk"), ended_at=None)
     rows = selectors.deployments(project=scope.project).filter(Exists(unfinished)).order_by("name")
-    return [_rollout_row(row, row.under_way) for row in rows[:ROLLOUT_ROWS] if row.under_way]
+    return [rollout_row(row, row.under_way) for row in rows[:ROLLOUT_ROWS] if row.under_way]
 
 
-def _rollout_row(row: Deployment, rollout: Rollout) -> RolloutRow:
+def rollout_row(row: Deployment, rollout: Rollout) -> RolloutRow:
+    """How far the rollout of a deployment is, in a line."""
     wanted = max(row.wanted_replicas, 1)
     new: dict[str, Any] = next(
         (seen for seen in row.observed if seen.get("revision") == rollout.to_revision.number), {}

@@ -9,6 +9,7 @@ from apps.clusters.models import KubeEvent, Pod
 from apps.clusters.why.probes import is_startup
 from apps.deployments.health import ReplicaSeen
 from apps.deployments.models import Observed, Placement, Revision, Stage
+from apps.deployments.states import RolloutState
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,11 @@ class RevisionRow:
     def model(self) -> str:
         """The model version with the alias under which it was asked for."""
         return model_text(self.revision.spec, self.revision.alias)
+
+    @property
+    def was_taken_back(self) -> bool:
+        """Whether the rollout that brought it failed or was aborted."""
+        return self.state in (RolloutState.FAILED, RolloutState.ABORTED)
 
     @property
     def model_deleted(self) -> bool:
