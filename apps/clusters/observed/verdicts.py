@@ -127,7 +127,21 @@ def names_of(names: Sequence[str], most: int = 3) -> str:
 
 
 # The messages of these reasons already tell the next step.
-_TELL_THE_STEP = frozenset({"CertificateInvalid", "ClientCertificateRefused", "AnotherCluster", "WatcherFailing"})
+_TELL_THE_STEP = frozenset(
+    {
+        *("CertificateInvalid", "ClientCertificateRefused", "BadCertificate", "PlainHttp"),
+        *("NotTheApiServer", "AnotherCluster", "WatcherFailing"),
+    }
+)
+# For these the API server need not even be looked at.
+_STEPS = {
+    "NameNotResolved": "See that the address is right, and that Flotilla's machines can resolve its name.",
+    "AddressRefused": "Name its network in FLOTILLA_CLUSTER_ALLOWED_NETWORKS, if Flotilla shall go there.",
+    "CredentialUnusable": "Give Flotilla the key back that it was stored with, or the cluster a new credential.",
+    "NotInCluster": "Run Flotilla's pods in the cluster with a service account, or register it by a kubeconfig.",
+    "NoToken": "See that the pods of Flotilla have the token of their service account mounted.",
+}
+_OTHERWISE = "See that its API server runs, and that nothing keeps Flotilla from it. It is asked again all the time."
 
 
 def cut_off(state: str, reason: str, message: str, *, locked_out: bool, known: bool) -> CutOff | None:
@@ -137,9 +151,8 @@ def cut_off(state: str, reason: str, message: str, *, locked_out: bool, known: b
     """
     rest = "Everything below is as of then." if known else "Nothing of it was ever seen."
     if state == ClusterState.UNREACHABLE:
-        step = "See that its API server runs, and that nothing keeps Flotilla from it. It is asked again all the time."
-        next_step = "" if reason in _TELL_THE_STEP else step
-        return CutOff("unreachable", "This cluster can't be reached", f"{message} {rest}", next_step)
+        step = "" if reason in _TELL_THE_STEP else _STEPS.get(reason, _OTHERWISE)
+        return CutOff("unreachable", "This cluster can't be reached", f"{message} {rest}", step)
     if locked_out:
         return CutOff("unreachable", "This cluster refuses Flotilla", f"{message} {rest}", "")
     if state == ClusterState.DISABLED:

@@ -234,3 +234,23 @@ def test_squares_escape_what_a_cluster_says_and_hide_what_is_not_the_viewers() -
     assert "<b>" not in html and "<i>" not in html and "<u>" not in html
     assert "/clusters/gke-eu/pods/%3Ci%3E/%22%3E%3Cb%3E/" in html
     assert 'id="pod-8"' in html and "a pod of another project: OOMKilled" in html and html.count("<a ") == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "step"),
+    [
+        ("ConnectionRefused", "See that its API server runs"),
+        ("ServiceUnavailable", "See that its API server runs"),
+        ("NameNotResolved", "resolve its name"),
+        ("AddressRefused", "FLOTILLA_CLUSTER_ALLOWED_NETWORKS"),
+        ("CredentialUnusable", "a new credential"),
+        ("PlainHttp", ""),
+        ("NotTheApiServer", ""),
+        ("BadCertificate", ""),
+        ("CertificateInvalid", ""),
+    ],
+)
+def test_a_cluster_that_is_cut_off_has_one_next_step_that_fits_its_reason(reason: str, step: str) -> None:
+    """Where the message tells it, as that of plain HTTP does, no other one contradicts it."""
+    cut = verdicts.cut_off("Unreachable", reason, "It is so.", locked_out=False, known=True)
+    assert cut is not None and step in cut.next_step and bool(cut.next_step) == bool(step)
