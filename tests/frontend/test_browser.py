@@ -54,8 +54,13 @@ def test_results_of_the_search_are_read_on_any_screen(open_page: Opener) -> None
     page = open_page("/p/demo/")
     for width in (1440, 390):
         page.set_viewport_size({"width": width, "height": 844})
-        page.get_by_label("Search", exact=True).fill("")
-        page.get_by_label("Search", exact=True).press_sequentially("digits")
+        typed, results = page.get_by_label("Search", exact=True), page.locator("#search-results")
+        typed.fill("")
+        typed.press_sequentially("d")
+        expect(results).to_contain_text("Type at least two letters")
+        typed.press("Backspace")
+        expect(results, "where nothing is typed no empty box is left").to_be_hidden()
+        typed.press_sequentially("digits")
         first = page.locator("#search-results a").first
         expect(first).to_be_visible()
         icon, label, kind = (first.locator(part).bounding_box() for part in (".icon", ".label", ".small"))

@@ -104,7 +104,9 @@ def test_search_finds_by_name_and_only_what_one_may_see(client: Client, project:
     assert "digits-of-theirs" not in hits
     assert "experiment" in hits
     assert "Nothing matches" in client.get("/search?q=zzzz&part=hits").content.decode()
-    assert client.get("/search?q=d&part=hits").content.decode().strip() == ""
+    for query, words in (("d", "Type at least two letters"), (" ", ""), ("", "")):
+        assert words in (told := client.get("/search", {"q": query, "part": "hits"}).content.decode().strip())
+        assert bool(told) == bool(words), query
 
 
 def test_a_token_is_shown_once_and_can_be_revoked(client: Client, project: Project) -> None:
