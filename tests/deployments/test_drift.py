@@ -56,6 +56,12 @@ def test_what_the_server_fills_in_or_writes_another_way_is_no_difference() -> No
     assert differences(found, kept) == []
 
 
+def test_who_put_on_a_label_or_a_note_holds_nothing_of_the_rest() -> None:
+    found = live(entry("kubectl-label", {"f:metadata": {"f:labels": {"f:extra": {}}}}))
+    found["metadata"]["labels"]["extra"] = "1"
+    assert differences(found, projection(live(), APPLIED)) == []
+
+
 def test_replicas_are_decided_elsewhere() -> None:
     found = live(entry("kubectl", {"f:spec": {"f:replicas": {}}}, subresource="scale"))
     found["spec"]["replicas"] = 9

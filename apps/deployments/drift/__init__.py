@@ -225,7 +225,10 @@ def _added(live: Mapping[str, Any], applied: Mapping[str, Any], strangers: Seque
     """The fields that others added inside of what we applied. Fields without a manager are the API server's own."""
     by_path: dict[str, _Deviation] = {}
     for holder in strangers:
-        tree = holder.tree.get("f:spec") or {}
+        # An empty tree is a field that is held whole; who only put on a label has none at all.
+        tree = holder.tree.get("f:spec")
+        if tree is None:
+            continue
         for deviation in _extra(tree, applied["spec"], live.get("spec") or {}, ("spec",)):
             by_path.setdefault(_text(deviation.path), deviation)
     return list(by_path.values())
