@@ -12,7 +12,7 @@ from apps.core.access import Principal
 from apps.core.errors import Conflict
 from apps.core.models import Project
 from apps.deployments import services
-from apps.deployments.models import Deployment, Revision
+from apps.deployments.models import Deployment, Placement, Revision
 from apps.deployments.rollout.strategy import Strategy
 from apps.deployments.services.common import add_revision, resolve
 from apps.experiments.files import artifacts
@@ -93,6 +93,11 @@ def test_who_knows_deletes_it_all_the_same(api: Client, two: Deployment) -> None
     two.refresh_from_db()
     assert two.current is not None and two.current.model_version is None
     assert two.current.spec["model"] == {"name": "digits", "version": 2}
+
+
+def test_a_version_that_serves_on_one_target_alone_is_not_taken_away(api: Client, two: Deployment) -> None:
+    Placement.objects.filter(deployment=two).update(stable=Revision.objects.get(number=1))
+    assert asked(api, "delete", "/api/v1/models/digits/versions/1").status_code == 409
 
 
 def test_a_model_is_described_while_it_is_served(api: Client, two: Deployment) -> None:

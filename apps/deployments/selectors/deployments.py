@@ -93,8 +93,11 @@ def users_of_versions(versions: Collection[int]) -> list[str]:
     unfinished = Rollout.objects.filter(
         deployment=OuterRef("pk"), state__in=UNFINISHED, from_revision__model_version__in=versions
     )
+    # Before the first revision was everywhere, they may serve different ones.
+    places = Placement.objects.filter(deployment=OuterRef("pk"), stable__model_version__in=versions)
+    here = Q(current__model_version__in=versions) | Q(stable__model_version__in=versions)
     rows = Deployment.objects.filter(
-        Q(current__model_version__in=versions) | Q(stable__model_version__in=versions) | Exists(unfinished),
+        here | Exists(unfinished) | Exists(places),
         state=DeploymentState.ACTIVE,
     )
     return [
