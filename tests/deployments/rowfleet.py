@@ -20,6 +20,7 @@ from apps.core.errors import FlotillaError
 from apps.core.models import Project
 from apps.core.states import Health
 from apps.core.work import DONE, Again, Away
+from apps.core.work.resync import resync
 from apps.deployments import holdings, services
 from apps.deployments import reconcile as shell
 from apps.deployments.health import ReplicaSeen
@@ -145,7 +146,7 @@ class RowFleet:
         acts: list[Callable[[], None]] = [
             self._kubernetes, self._kubernetes, self._kubernetes, self._kubernetes,
             self._crash, self._go_away, self._come_back, self._come_back, self._person, self._person, self._person,
-            self._give_up,
+            self._give_up, self._lose,
         ]  # fmt: skip
         self.random.choice(acts)()
 
@@ -188,6 +189,14 @@ class RowFleet:
             holdings.give_up(place.target.cluster_id, self.root)
         del self.toys[place.pk]
         self.note(f"{name} is given up")
+
+    def _lose(self) -> None:
+        """All that was asked for is lost, as by a defect of ours; the net under the queue finds it again."""
+        if self.random.random() < 0.3:
+            with connection.cursor() as cursor:
+                cursor.execute("DELETE FROM core_work")
+            resync(0)
+            self.note("work is lost")
 
     def _come_back(self) -> None:
         self._cluster("Healthy", self.random.choice(self.targets))
