@@ -20,14 +20,19 @@ def administrator(local_cluster: LocalCluster) -> KubeClient:
     return KubeClient(Connection(access.server, "127.0.0.1", access.ca, token=access.token))
 
 
-def offered_token(kube: KubeClient) -> str:
-    """The token of the ServiceAccount, after everything that the check page offers was applied."""
+def apply_offered(kube: KubeClient) -> None:
+    """Apply everything that the check page offers, as `kubectl` would."""
     for obj in yaml.safe_load_all("\n".join(line.text for line in grants.lines())):
         if obj["kind"] == "ClusterRoleBinding":  # nothing that Flotilla itself would write
             path, query = f"/apis/{RBAC}/clusterrolebindings/{grants.NAME}", {"fieldManager": "test", "force": "true"}
             kube._transport.call("PATCH", path, query=query, body=obj, content_type="application/apply-patch+yaml")
         else:
             kube.apply(obj)
+
+
+def offered_token(kube: KubeClient) -> str:
+    """The token of the ServiceAccount, after everything that the check page offers was applied."""
+    apply_offered(kube)
     issued: dict[str, Any] = {}
 
     def is_issued() -> bool:

@@ -25,10 +25,10 @@ from apps.experiments import services as experiments
 from apps.experiments.reconcile import reconcile_run
 from apps.experiments.specs import parse_spec
 from tests.clusters.conftest import eventually
-from tests.clusters.connect.test_grants import apply
 from tests.clusters.test_api import Rest
 from tests.clusters.watcher.test_faults import PATIENCE, Faulty
 from tests.clusters.watching import FAST, Watching
+from tests.role import apply_offered
 from tests.stack import LocalCluster
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -41,8 +41,7 @@ class Home:
         access = cluster.access
         self.faults, self.folder, self.server = Faulty(cluster), folder, access.server
         self.kube = KubeClient(Connection(access.server, "127.0.0.1", access.ca, token=access.token))
-        for line in yaml.safe_load_all("\n".join(line.text for line in grants.lines())):
-            apply(self.kube, line)
+        apply_offered(self.kube)
         (folder / "ca.crt").write_text(access.ca)
         self.token = self.renew()
 
