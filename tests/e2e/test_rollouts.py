@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.test_voyage import LIVE_MS, mark, was_not_reloaded
+from tests.frontend.test_browser import violations
 from tests.stack import LiveStack, LocalCluster
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
@@ -80,6 +81,10 @@ def test_a_canary_over_two_clusters_and_a_bad_version_that_takes_itself_back(
     page.get_by_role("button", name="Promote", exact=True).click()
     expect(why).to_have_text(f"Paused at 50 % on {there} until a person goes on.")
     expect(shown.locator(".steps").first.locator("li.done")).to_have_count(3)
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert violations(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    page.set_viewport_size({"width": 1440, "height": 900})
     page.get_by_role("button", name="Promote", exact=True).click()
     expect(verdict).to_contain_text("Healthy")
     expect(shown).to_have_count(0)
