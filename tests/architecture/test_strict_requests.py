@@ -70,3 +70,21 @@ def test_what_can_not_be_rehearsed_is_not_done(api: Client) -> None:
             assert (answer.status_code, answer.json().get("field")) == (400, "dry_run"), (path, value)
     assert api.delete("/api/v1/projects/some?dry_run=true").status_code in (400, 405)
     assert not Project.objects.exists()
+
+
+LISTS = sorted(
+    path
+    for path, item in SCHEMA["paths"].items()
+    if "{" not in path and any(each.get("name") == "limit" for each in item.get("get", {}).get("parameters", ()))
+)
+
+
+def test_a_limit_that_is_no_number_of_rows_is_refused_by_every_list(api: Client) -> None:
+    Project.objects.create(name="demo")
+    assert {"/api/v1/runs/", "/api/v1/clusters/"} <= set(LISTS)
+    for path in LISTS:
+        for limit in ("0", "-1", "x", "1.5", "²", "1" * 20):
+            refused = api.get(path, {"project": "demo", "limit": limit})
+            assert (refused.status_code, refused.json().get("field")) == (400, "limit"), (path, limit[:5])
+        for limit in ("", "1", "100000"):
+            assert api.get(path, {"project": "demo", "limit": limit}).status_code == 200, (path, limit)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -41,6 +41,7 @@ class ConsumptionSerializer(serializers.Serializer[Consumption]):
     unpriced = serializers.BooleanField(help_text="A part of it was on nodes that no price fits.")
 
 
+@extend_schema_serializer(many=False)
 class UsageSerializer(serializers.Serializer[Any]):
     """Consumption over a period: from `since`, where what was measured begins, until `until`."""
 
@@ -55,6 +56,7 @@ class UsageViewSet(ServiceViewSet):
     """Consumption of the projects that the caller sees."""
 
     serializer_class = UsageSerializer
+    pagination_class = None
 
     @extend_schema(
         operation_id="listUsage",

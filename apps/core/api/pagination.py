@@ -10,6 +10,7 @@ from rest_framework.utils.urls import replace_query_param
 
 from apps.core.database import keyset
 from apps.core.database.keyset import Key, Part
+from apps.core.errors import Invalid
 
 _KINDS: tuple[tuple[type[Any], type], ...] = (
     (models.DateTimeField, datetime),
@@ -30,13 +31,30 @@ class CursorPage(CursorPagination):
     page_size_query_param = "limit"
     ordering = "-id"
 
+    def get_page_size(self, request: Request) -> int:
+        """The `limit` that is asked for, 500 at most. Raises Invalid for what is no number of rows."""
+        text = request.query_params.get(self.page_size_query_param, "")
+        if not text:
+            return self.page_size
+        if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) > 0):
+            raise Invalid(f"limit is a whole number from 1 to {self.max_page_size}.", field=self.page_size_query_param)
+        return min(int(text), self.max_page_size)
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        """The parameters in the API's schema, with the bounds of `limit`."""
+        parameters: list[dict[str, Any]] = super().get_schema_operation_parameters(view)
+        for parameter in parameters:
+            if parameter["name"] == self.page_size_query_param:
+                parameter["schema"] |= {"minimum": 1, "default": self.page_size}
+        return parameters
+
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         """The page that the cursor leads to. Raises Invalid for a cursor that is not of this list."""
         self._address = request.build_absolute_uri()
         names = [self.ordering] if isinstance(self.ordering, str) else list(self.ordering)
         part = Part(queryset, _keys(queryset.model, names))
         token = request.query_params.get(self.cursor_query_param, "")
-        self._found = keyset.page([part], self.get_page_size(request) or self.page_size, token)
+        self._found = keyset.page([part], self.get_page_size(request), token)
         return self._found.rows
 
     def get_next_link(self) -> str | None:
