@@ -15,7 +15,8 @@ from tests.stack import LiveStack, LocalCluster
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 NAME, HERE, THERE = "two-places", "local-production", "there-production"
 SERVER = (
-    "import os, http.server as web; "
+    "import os, signal, http.server as web; "
+    "signal.signal(signal.SIGTERM, lambda *_: os._exit(0)); "
     "answer = lambda it: (it.send_response(200), it.end_headers()); "
     "handler = type('Handler', (web.BaseHTTPRequestHandler,), {'do_GET': answer}); "
     "web.ThreadingHTTPServer((os.environ['HOST'], int(os.environ['PORT'])), handler).serve_forever()"
