@@ -55,7 +55,6 @@ FORMS: dict[str, tuple[dict[str, str], str, str]] = {
     ),
     "/p/demo/runs/…/register": ({"model": "a/b", "artifact_path": "{source}"}, "", "a/b"),
     "/p/demo/models/digits/aliases": ({"alias": "latest", "version": "1"}, "alias", "latest"),
-    "/p/demo/models/of-a-deleted-run/aliases": ({"alias": "latest", "version": "1"}, "alias", "latest"),
     "/settings/": ({"name": "ci", "role": "viewer", "days": "-7"}, "days", "ci"),
     # What was typed here is never sent back.
     "/settings/password/": ({"old_password": "a", "new_password1": "b", "new_password2": "c"}, "old_password", ""),
