@@ -35,6 +35,7 @@ pytestmark = pytest.mark.django_db
         (Health.HEALTHY, 3, "Healthy", "1 deployment as wanted"),
         (Health.PROGRESSING, 2, "Progressing", "1 not ready"),
         (Health.DEGRADED, 2, "Degraded", "1 not ready"),
+        (Health.DEGRADED, 3, "Degraded", "1 in trouble"),
         (Health.UNKNOWN, 3, "Unknown", "3 on a cluster that can't be asked"),
     ],
 )

@@ -59,6 +59,9 @@ def tiles(scope: Scope) -> list[Tile]:
         state, note = "Unknown", f"{totals.unknown} on a cluster that can't be asked"
     elif totals.short:
         state, note = "Degraded" if totals.bad else "Progressing", f"{totals.short} not ready"
+    elif totals.bad:
+        # What serves may all be ready beside a revision that is not.
+        state, note = "Degraded", f"{totals.bad} in trouble"
     else:
         plural = "" if totals.deployments == 1 else "s"
         state, note = "Healthy", f"{totals.deployments} deployment{plural} as wanted"
