@@ -297,7 +297,8 @@ def test_all_others_are_shown_however_many_projects_there_are(
 
 
 def test_what_a_check_found_to_be_done_is_told_with_the_way_to_the_check(viewer: Client, cluster: Cluster) -> None:
-    found = {"title": "permissions are missing", "message": "It may not list pods.", "noun": "check", "reason": "x"}
+    kind, title = "PermissionsMissing", "permissions are missing"
+    found = {"kind": kind, "title": title, "message": "It may not list pods.", "noun": "check", "reason": "x"}
     Cluster.objects.filter(pk=cluster.pk).update(
         check_report={"generation": cluster.generation, "findings": [found]}, checked_at=datetime.now(UTC)
     )
