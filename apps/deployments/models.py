@@ -242,6 +242,8 @@ class Rollout(models.Model):
     state = models.CharField(max_length=16, choices=ROLLOUT_STATES)
     reason = models.CharField(max_length=100, blank=True)
     message = models.TextField(blank=True)
+    # How it rolls, as the deployment's strategy said when it began; the deployment's own may change meanwhile.
+    strategy = models.JSONField(default=dict, blank=True)
     # The steps (`rollout.plan.PlanStep.to_json`), which of them it is at, and since when.
     plan = models.JSONField(default=list, blank=True)
     step = models.PositiveIntegerField(default=0)

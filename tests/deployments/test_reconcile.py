@@ -72,6 +72,20 @@ def test_a_round_that_read_the_earlier_revision_ends_no_rollout_of_a_new_one(
     assert (rollout.message, app.stable) == ("1 of 1 replica of revision 2 ready.", app.current)
 
 
+def test_another_strategy_waits_for_the_next_rollout(fleet: Fleet) -> None:
+    app = fleet.deploy(replicas=2)
+    fleet.until_healthy(app)
+    services.deploy_revision(principal=fleet.root, deployment=app, changes={"env": {"TAG": "new"}})
+    services.set_strategy(principal=fleet.root, deployment=app, strategy={"kind": "recreate"})
+
+    def finished(seen: Deployment) -> bool:
+        assert seen.ready_replicas >= 2, "it began replica by replica, and goes on so"
+        return seen.under_way is None and seen.health == Health.HEALTHY
+
+    fleet.until(app, finished)
+    assert app.strategy["kind"] == "recreate"
+
+
 def test_a_new_revision_rolls_while_every_prediction_is_answered(fleet: Fleet) -> None:
     app = fleet.deploy(replicas=2, env={"TAG": "old"})
     fleet.until_healthy(app)

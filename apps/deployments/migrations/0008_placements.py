@@ -42,7 +42,7 @@ INSERT INTO deployments_stage (
 SELECT r.id, r.deployment_id, 0, 100, r.state, r.reason, r.message, '', r.new_ready, r.old_left, r.progressed_at,
   r.started_at
 FROM deployments_rollout r;
-UPDATE deployments_rollout r SET step_since = r.started_at, plan = jsonb_build_array(jsonb_build_object(
+UPDATE deployments_rollout r SET step_since = r.started_at, strategy = d.strategy, plan = jsonb_build_array(jsonb_build_object(
   'do', 'promote', 'wave', 0, 'targets', jsonb_build_array(t.name)))
 FROM deployments_deployment d JOIN deployments_target t ON t.id = d.target_id WHERE d.id = r.deployment_id;
 UPDATE deployments_deployment d SET drift = (
@@ -138,6 +138,7 @@ class Migration(migrations.Migration):
                 "constraints": [models.UniqueConstraint(fields=("rollout", "placement"), name="stage_of_placement")],
             },
         ),
+        migrations.AddField("rollout", "strategy", models.JSONField(blank=True, default=dict)),
         migrations.AddField("rollout", "plan", models.JSONField(blank=True, default=list)),
         migrations.AddField("rollout", "step", models.PositiveIntegerField(default=0)),
         migrations.AddField("rollout", "step_since", models.DateTimeField(default=django.utils.timezone.now)),

@@ -83,7 +83,8 @@ def _uphold(client: KubeClient, placement: Placement) -> Outcome:
     live = _observe(client, identity)
     now = timezone.now()
     seen = {number: observed_revision(workload) for number, workload in live.workloads.items()}
-    serving, strategy, status = placement.serving, parse_strategy(placement.deployment.strategy), _status(stage, now)
+    serving, status = placement.serving, _status(stage, now)
+    strategy = parse_strategy((stage.rollout if stage else placement.deployment).strategy)
     main = live.workloads.get(serving.number) if serving else None
     scaler = scaler_of(client, placement, main)
     wish = Wanted(

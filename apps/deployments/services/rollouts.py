@@ -71,6 +71,7 @@ def begin(deployment: Deployment, revision: Revision, principal: Principal, **ke
         state=RolloutState.PENDING,
         reason="Waiting",
         message="Waiting for the first round.",
+        strategy=strategy.to_json(),
         plan=[step.to_json() for step in plan],
         # The first revision has nothing to go back to.
         on_failure=strategy.on_failure if deployment.stable else "hold",
