@@ -48,12 +48,13 @@ def _measurement(run: AnalysisRun) -> Measurement:
     new: list[Reply] = []
     old: list[Reply] = []
     silent = f"{', '.join(away)} can't be reached." if away else ""
+    ready = selectors.ready_replicas(deployment)
     for place in places:
         if place.target.name in away:
             continue
         try:
             client = connect(place.target.cluster)
-            asking = _Asking(client, deployment, place)
+            asking = _Asking(client, deployment, place, ready)
             requests = run.asked.get("requests") or asking.example(run.rollout.to_revision.number)
             new += asking.ask(run.rollout.to_revision.number, requests)
             old += asking.ask(place.stable.number, requests) if place.stable else []
@@ -65,9 +66,14 @@ def _measurement(run: AnalysisRun) -> Measurement:
 class _Asking:
     """Requests to the replicas of one placement."""
 
-    def __init__(self, client: KubeClient, deployment: Deployment, place: Placement) -> None:
-        self._client, self._deployment, self._place = client, deployment, place
-        self._ready = selectors.ready_replicas(deployment)
+    def __init__(
+        self,
+        client: KubeClient,
+        deployment: Deployment,
+        place: Placement,
+        ready: Sequence[tuple[str, int, int, str]],
+    ) -> None:
+        self._client, self._deployment, self._place, self._ready = client, deployment, place, ready
 
     def ask(self, revision: int, requests: Sequence[dict[str, Any]]) -> list[Reply]:
         """The replies of a ready replica of the revision; none where none is ready."""
