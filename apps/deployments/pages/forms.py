@@ -193,14 +193,14 @@ def line_of(text: str, field: str) -> int | None:
     node, line = yaml.compose(text, Loader=yaml.SafeLoader), None
     for word in re.findall(r"[^.\[\]]+", field)[1:]:
         if isinstance(node, yaml.MappingNode):
-            found = next(((key, value) for key, value in node.value if key.value == word), None)
+            pair = next(((key, value) for key, value in node.value if key.value == word), None)
         elif isinstance(node, yaml.SequenceNode) and word.isdecimal() and int(word) < len(node.value):
-            found = (node.value[int(word)],) * 2
+            pair = (node.value[int(word)],) * 2
         else:
-            found = None
-        if found is None:
+            pair = None
+        if pair is None:
             break
-        line, node = found[0].start_mark.line + 1, found[1]
+        line, node = pair[0].start_mark.line + 1, pair[1]
     return line
 
 
