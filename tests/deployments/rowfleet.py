@@ -323,7 +323,7 @@ class RowFleet:
                 assert place.coming_id == unfinished.to_revision_id, self.log
 
     def settle(self) -> None:
-        """Everything is well from now on; it must end, and stand as it is wanted."""
+        """Everything is well from now on, until nothing moves any more."""
         self.is_calm = True
         for name in self.targets:
             self._cluster("Healthy", name)
@@ -341,7 +341,6 @@ class RowFleet:
                 continue
             if not self.pass_time():
                 break
-        self._stands()
 
     def _help(self) -> bool:
         """What waits for a person is given its word."""
@@ -363,18 +362,30 @@ class RowFleet:
             return True
         return False
 
-    def _stands(self) -> None:
+    @property
+    def story(self) -> str:
+        """What happened, a line each."""
+        return "\n".join(self.log)
+
+    def differs(self) -> list[str]:
+        """What does not stand as it is wanted: nothing, once everything has settled."""
         app = Deployment.objects.select_related("current", "stable").get(pk=self.app.pk)
-        story = "\n".join(self.log)
         rows = list(app.placements.select_related("stable", "coming", "target"))
-        state = [(row.target.name, row.stable, row.coming, row.weight, row.health, row.message) for row in rows]
         left = Rollout.objects.filter(state__in=UNFINISHED).first()
-        assert left is None, f"{story}\n{left.state} {left.step} {left.plan} {left.message} {state}"
-        assert app.current is not None and app.current == app.stable, f"{story}\n{app.current} {app.stable}"
+        wrong = [f"not ended: {left.state} at {left.step} of {left.plan}, {left.message}"] if left else []
+        if app.current is None or app.current != app.stable:
+            wrong.append(f"wanted {app.current}, stable {app.stable}")
+        number = app.current.number if app.current else 0
         for row in rows:
-            assert (row.stable, row.coming, row.weight) == (app.current, None, 0), f"{story}\n{state}"
-            wanted = {app.current.number: row.desired_replicas} if row.desired_replicas else {}
-            assert self.toys[row.pk].wanted == wanted, f"{story}\n{state} {self.toys[row.pk].seen}"
-        assert app.observed_generation == app.generation, story
-        assert app.health in (Health.HEALTHY, Health.SUSPENDED), f"{story}\n{app.health} {app.message}"
-        assert app.ready_replicas == sum(row.desired_replicas for row in rows), story
+            if (row.stable, row.coming, row.weight) != (app.current, None, 0):
+                wrong.append(f"{row.target}: {row.stable} serves, and {row.weight} % of {row.coming}")
+            wanted = {number: row.desired_replicas} if row.desired_replicas else {}
+            if self.toys[row.pk].wanted != wanted:
+                wrong.append(f"{row.target}: {self.toys[row.pk].seen}, not {wanted}")
+        if app.observed_generation != app.generation:
+            wrong.append(f"generation {app.generation}, observed {app.observed_generation}")
+        if app.health not in (Health.HEALTHY, Health.SUSPENDED):
+            wrong.append(f"{app.health}: {app.message}")
+        if app.ready_replicas != sum(row.desired_replicas for row in rows):
+            wrong.append(f"{app.ready_replicas} ready")
+        return wrong

@@ -24,3 +24,4 @@ def test_any_course_of_events_ends(seed: int, monkeypatch: pytest.MonkeyPatch, r
         elif not fleet.work_off() and fleet.random.random() < 0.5:
             fleet.pass_time()
     fleet.settle()
+    assert fleet.differs() == [], fleet.story
