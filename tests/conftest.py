@@ -63,11 +63,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def local_cluster() -> Iterator[LocalCluster]:
     """A local cluster with the example images, one for the session: kubeconfig, address, token and CA."""
-    directory = Path(tempfile.mkdtemp(prefix="flotilla-cluster-"))
-    cluster = LocalCluster.start(directory)
-    yield cluster
-    cluster.stop()
-    shutil.rmtree(directory, ignore_errors=True)
+    with LocalCluster.running() as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")

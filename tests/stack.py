@@ -7,7 +7,10 @@ import signal
 import ssl
 import subprocess
 import sys
+import tempfile
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +73,17 @@ class LocalCluster:
         made = cls(directory, port, spawn(command, directory / "localcluster.log"), command)
         wait_for(made._is_up, "the local cluster to listen", timeout=30)
         return made
+
+    @classmethod
+    @contextmanager
+    def running(cls, *options: str) -> Iterator["LocalCluster"]:
+        """One in a directory of its own, which goes away with it."""
+        with tempfile.TemporaryDirectory(prefix="flotilla-cluster-", ignore_cleanup_errors=True) as directory:
+            made = cls.start(Path(directory), *options)
+            try:
+                yield made
+            finally:
+                made.stop()
 
     def _is_up(self) -> bool:
         if self.process.poll() is not None:

@@ -1,9 +1,6 @@
 """Rollouts over two clusters: real API servers, real processes; only the watcher is played by `Fleet.look`."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,11 +26,8 @@ CANARY: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def other_cluster() -> Iterator[LocalCluster]:
-    directory = Path(tempfile.mkdtemp(prefix="flotilla-cluster-"))
-    cluster = LocalCluster.start(directory)
-    yield cluster
-    cluster.stop()
-    shutil.rmtree(directory, ignore_errors=True)
+    with LocalCluster.running() as cluster:
+        yield cluster
 
 
 @pytest.fixture

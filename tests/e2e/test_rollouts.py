@@ -1,9 +1,6 @@
 """A person takes a version to two clusters by a canary, from the page; and sees a bad one take itself back."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -34,16 +31,14 @@ waves:
 @pytest.fixture
 def there(live_stack: LiveStack) -> Iterator[str]:
     """A target on a second local cluster, which is registered as anybody would."""
-    directory = Path(tempfile.mkdtemp(prefix="flotilla-cluster-"))
-    cluster = LocalCluster.start(directory, "--nodes-named", "there")
-    live_stack.api.send("POST", "/api/v1/clusters", {"name": "there", "kubeconfig": cluster.kubeconfig.read_text()})
-    target = {"project": "demo", "name": THERE, "cluster": "there", "environment": "production"}
-    live_stack.api.send("POST", "/api/v1/targets", target)
-    yield THERE
-    live_stack.api.send("PATCH", "/api/v1/clusters/there", {"enabled": False})
-    live_stack.api.send("DELETE", "/api/v1/clusters/there?abandon=true")
-    cluster.stop()
-    shutil.rmtree(directory, ignore_errors=True)
+    with LocalCluster.running("--nodes-named", "there") as cluster:
+        kubeconfig = cluster.kubeconfig.read_text()
+        live_stack.api.send("POST", "/api/v1/clusters", {"name": "there", "kubeconfig": kubeconfig})
+        target = {"project": "demo", "name": THERE, "cluster": "there", "environment": "production"}
+        live_stack.api.send("POST", "/api/v1/targets", target)
+        yield THERE
+        live_stack.api.send("PATCH", "/api/v1/clusters/there", {"enabled": False})
+        live_stack.api.send("DELETE", "/api/v1/clusters/there?abandon=true")
 
 
 def roll_out(page: Page, image: str) -> None:

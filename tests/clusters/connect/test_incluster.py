@@ -2,8 +2,6 @@
 role, a token that is bound to a pod and ends, and a kubelet that replaces it."""
 
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -62,11 +60,8 @@ class Home:
 
 @pytest.fixture(scope="module")
 def live() -> Iterator[LocalCluster]:
-    directory = Path(tempfile.mkdtemp(prefix="flotilla-home-"))
-    cluster = LocalCluster.start(directory, "--hollow", "--hollow-nodes", "2", "--faults")
-    yield cluster
-    cluster.stop()
-    shutil.rmtree(directory, ignore_errors=True)
+    with LocalCluster.running("--hollow", "--hollow-nodes", "2", "--faults") as cluster:
+        yield cluster
 
 
 @pytest.fixture

@@ -1,14 +1,11 @@
 """A real watcher on a local cluster that fails as real ones do: what is shown meanwhile, and that it comes back."""
 
 import json
-import shutil
 import ssl
-import tempfile
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,11 +53,8 @@ class Faulty:
 
 @pytest.fixture(scope="module")
 def faulty_cluster() -> Iterator[Faulty]:
-    directory = Path(tempfile.mkdtemp(prefix="flotilla-faulty-"))
-    cluster = LocalCluster.start(directory, "--hollow", "--faults", "--node-grace-seconds", "1")
-    yield Faulty(cluster)
-    cluster.stop()
-    shutil.rmtree(directory, ignore_errors=True)
+    with LocalCluster.running("--hollow", "--faults", "--node-grace-seconds", "1") as cluster:
+        yield Faulty(cluster)
 
 
 @contextmanager
