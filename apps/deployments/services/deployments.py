@@ -6,11 +6,10 @@ from typing import Any
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from apps.clusters.selectors import check_fits
+from apps.clusters.selectors import check_all_fit
 from apps.core import audit
 from apps.core.access import Principal, require_role
 from apps.core.database.rows import Expect, put
-from apps.core.database.rows import held as held_row
 from apps.core.database.transitions import advance, log
 from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.models import Project
@@ -68,10 +67,10 @@ def create_deployment(
                 message="Waiting for the first round.",
             )
             log(deployment, from_state="", to_state=deployment.state, actor=principal.label)
-            for place in places:
-                Placement.objects.create(
-                    deployment=deployment, target=place, state=DeploymentState.ACTIVE, desired_replicas=count
-                )
+            Placement.objects.bulk_create(
+                Placement(deployment=deployment, target=place, state=DeploymentState.ACTIVE, desired_replicas=count)
+                for place in places
+            )
             deployment = hold(deployment)
             revision = add_revision(deployment, wish, principal)
             begin(deployment, revision, principal)
@@ -229,28 +228,36 @@ def _checked(
     project: Project, *, name: str, targets: Sequence[str], spec: Mapping[str, Any]
 ) -> tuple[list[Target], Wish]:
     check_service_name(name, "name")
-    places = [_target(project, target) for target in targets]
+    places = _named(project, targets)
     check_places(places)
     wish = resolve(project, spec, Strategy())
     check_waves(wish.strategy, [place.name for place in places])
-    for place in places:
-        check_fits(place.cluster, wish.spec.container.resources.sensible())
+    size = wish.spec.container.resources.sensible()
+    check_all_fit((place.cluster, size) for place in places)
     return places, wish
 
 
 def _held(places: Sequence[Target]) -> list[Target]:
     """The targets, locked in one order, whatever order they were named in: else two creations would deadlock."""
-    rows = {place.pk: held_row(place, "cluster") for place in sorted(places, key=lambda place: place.pk)}
+    named = Target.objects.filter(pk__in=[place.pk for place in places]).order_by("pk")
+    rows = {row.pk: row for row in named.select_for_update(of=("self",), no_key=True).select_related("cluster")}
+    gone = next((place for place in places if place.pk not in rows), None)
+    if gone is not None:
+        raise Conflict(f"{gone} has just been deleted.", hint="Look again.")
     return [rows[place.pk] for place in places]
 
 
-def _target(project: Project, name: str) -> Target:
-    place = Target.objects.filter(project=project, name=name).select_related("cluster").first()
-    if place is None:
+def _named(project: Project, names: Sequence[str]) -> list[Target]:
+    """The targets of these names, in their order. Raises Missing for the first that is not there."""
+    rows = Target.objects.filter(project=project, name__in=names).select_related("cluster")
+    by_name = {place.name: place for place in rows}
+    for name in names:
+        if name in by_name:
+            continue
         known = ", ".join(Target.objects.filter(project=project).values_list("name", flat=True)[:5])
         hint_text = f"There is {known}." if known else "A project admin makes the first one."
         raise Missing(f"There is no target {name!r} in {project.name}.", field="target", hint=hint_text)
-    return place
+    return [by_name[name] for name in names]
 
 
 def check_places(places: Sequence[Target]) -> None:
@@ -259,8 +266,9 @@ def check_places(places: Sequence[Target]) -> None:
         raise Invalid("Where shall it serve? Name a target.", field="target")
     by_namespace: dict[tuple[int, str], Target] = {}
     for place in places:
-        other = by_namespace.setdefault((place.cluster_id, place.namespace), place)
-        if other is not place:
+        other = by_namespace.get((place.cluster_id, place.namespace))
+        by_namespace[place.cluster_id, place.namespace] = place
+        if other is not None:
             raise Invalid(
                 f"{other.name} and {place.name} are the same namespace of {place.cluster.name}."
                 if other.pk != place.pk

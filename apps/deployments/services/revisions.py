@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from apps.clusters.selectors import check_fits
+from apps.clusters.selectors import check_all_fit
 from apps.core import audit
 from apps.core.access import Principal, require_role
 from apps.core.database.rows import Expect, put
@@ -143,8 +143,8 @@ def _changed(deployment: Deployment, changes: Mapping[str, Any]) -> Wish:
         base |= {"model": now.name, "version": now.version, "alias": deployment.alias} if now else {}
     wish = resolve(deployment.project, {**base, **named}, strategy)
     if "resources" in named:
-        for place in deployment.places:
-            check_fits(place.target.cluster, wish.spec.container.resources.sensible())
+        size = wish.spec.container.resources.sensible()
+        check_all_fit((place.target.cluster, size) for place in deployment.places)
     check_waves(wish.strategy, [place.target.name for place in deployment.places])
     return wish
 
