@@ -1,6 +1,6 @@
 """Parts that all Kubernetes objects that Flotilla makes have in common. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from apps.clusters.podoptions import NO_OPTIONS, PodOptions
@@ -15,6 +15,7 @@ REVISION = "flotilla.dev/revision"
 FIELD_MANAGER = "flotilla"
 # Not root, and an id that no base image gives to somebody else; images whose user is root run under it as well.
 RUN_AS_USER = 65532
+NO_LABELS: Mapping[str, str] = {}
 
 
 def namespace_of(project_name: str) -> str:
@@ -51,6 +52,7 @@ def secure_container(container: dict[str, Any]) -> dict[str, Any]:
 def secure_pod_spec(
     containers: Sequence[dict[str, Any]],
     *,
+    labels: Mapping[str, str] = NO_LABELS,
     options: PodOptions = NO_OPTIONS,
     restart_policy: str = "Always",
     grace_seconds: int = 30,
@@ -58,7 +60,7 @@ def secure_pod_spec(
 ) -> dict[str, Any]:
     """A pod's spec as the "restricted" Pod Security Standard wants it, without a service-account token.
 
-    `options` go to the pod, and to its first container what is a container's.
+    `options` go to the pod, and to its first container what is a container's; `labels` tell its kind of pods apart.
     https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
     """
     context: dict[str, Any] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
@@ -71,7 +73,7 @@ def secure_pod_spec(
         "terminationGracePeriodSeconds": grace_seconds,
         "securityContext": context,
         "containers": [secure_container(container) for container in containers],
-        **options.pod_fields(),
+        **options.pod_fields(labels),
     }
     spec["containers"][0] |= options.container_fields()
     return spec

@@ -60,7 +60,9 @@ def workload(
     chosen = {key: value for key, value in labels.items() if key.startswith("flotilla.dev/")}
     pod = {
         "metadata": {"labels": labels},
-        "spec": secure_pod_spec([_container(identity, spec, tracking_uri=tracking_uri)], options=spec.container.pod),
+        "spec": secure_pod_spec(
+            [_container(identity, spec, tracking_uri=tracking_uri)], labels=chosen, options=spec.container.pod
+        ),
     }
     return {
         "apiVersion": "apps/v1",
@@ -147,6 +149,7 @@ def _container(identity: Identity, spec: RevisionSpec, *, tracking_uri: str) -> 
 
 def _env(identity: Identity, spec: RevisionSpec, *, tracking_uri: str) -> list[dict[str, Any]]:
     env: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in spec.container.env.items()]
+    env += spec.container.pod.env
     env.append({"name": "HOST", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}})
     env.append({"name": "PORT", "value": str(spec.port)})
     if spec.model is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from apps.clusters import podoptions
 from apps.core.errors import Invalid
-from apps.experiments.specs import ONLY_OF_RUNS, RunSpec, parse_spec
+from apps.experiments.specs import ONLY_OF_RUNS, RunSpec, check_variables, parse_spec
 
 DEFAULT_PORT = 8080
 MAX_REPLICAS = 1000
@@ -109,8 +109,10 @@ def parse_revision(data: Mapping[str, Any]) -> RevisionSpec:
     for name in data.get("env") or {}:
         if name in RESERVED_ENV:
             raise Invalid(f"{name} is set by Flotilla in every replica.", field="env", hint="Leave it out.")
+    container = parse_spec({key: data.get(key) for key in _CONTAINER})
+    check_variables(container.pod.secret_env, RESERVED_ENV)
     return RevisionSpec(
-        container=parse_spec({key: data.get(key) for key in _CONTAINER}),
+        container=container,
         model=_model(data.get("model")),
         port=whole(data.get("port"), "port", DEFAULT_PORT, 1, 65535),
         probes=_probes(an_object(data.get("probes"), "probes")),

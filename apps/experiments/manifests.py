@@ -86,6 +86,7 @@ def run_job(
         "metadata": {"labels": labels},
         "spec": secure_pod_spec(
             [_container(run_pk, run_uid, experiment_pk, spec, tracking_uri)],
+            labels={key: value for key, value in labels.items() if key.startswith("flotilla.dev/")},
             options=spec.pod,
             restart_policy="Never",
             grace_seconds=GRACE_SECONDS,
@@ -130,6 +131,7 @@ def _container(run_pk: int, run_uid: str, experiment_pk: int, spec: RunSpec, tra
         "image": spec.image,
         "env": [
             *({"name": name, "value": spec.env[name]} for name in sorted(spec.env)),
+            *spec.pod.env,
             {"name": "MLFLOW_TRACKING_URI", "value": tracking_uri},
             {"name": "MLFLOW_RUN_ID", "value": run_uid},
             {"name": "MLFLOW_EXPERIMENT_ID", "value": str(experiment_pk)},

@@ -109,7 +109,10 @@ def test_the_workload_of_a_revision_with_options_is_that_without_and_what_they_s
     options = parse(EVERYTHING)
     expected = made(SPEC)
     pod = expected["spec"]["template"]["spec"]
-    pod |= options.pod_fields()
+    pod |= options.pod_fields({"flotilla.dev/deployment": "digits", "flotilla.dev/revision": "2"})
+    env = pod["containers"][0]["env"]
+    # Behind those of the spec, before those that Flotilla sets.
+    pod["containers"][0]["env"] = [env[0], *options.env, *env[1:]]
     pod["containers"][0] |= options.container_fields()
     spec = parse_revision({**SPEC.to_json(), **EVERYTHING})
     assert made(spec) == expected

@@ -71,9 +71,15 @@ def test_a_run_finds_its_volumes_and_takes_no_image_that_it_may_not_pull(
         {"mountPath": "/keys", "secret": {"secretName": "app"}, "readOnly": True},
         {"mountPath": "/scratch", "emptyDir": {"sizeLimit": "10Mi"}},
     ]
-    words = "cat /config/a /keys/b > /scratch/both && cat /scratch/both"
-    run = follow(launch(principal, project, "sh", "-c", words, volumes=volumes), *SETTLED)
-    assert (run.state, run.attempts.get().log.strip()) == (RunState.SUCCEEDED, "from-a-mapfrom-a-secret")
+    words = "cat /config/a /keys/b > /scratch/both && cat /scratch/both && echo $SECRET$MISSING"
+    secret_env = {
+        "SECRET": {"secretName": "app", "key": "b"},
+        "MISSING": {"secretName": "none", "key": "b", "optional": True},
+    }
+    options = {"volumes": volumes, "secret_env": secret_env}
+    run = follow(launch(principal, project, "sh", "-c", words, **options), *SETTLED)
+    said = run.attempts.get().log.split()
+    assert (run.state, said) == (RunState.SUCCEEDED, ["from-a-mapfrom-a-secretfrom-a-secret"])
     never = launch(principal, project, "true", image="nobody/has-this:1", image_pull_policy="Never")
     follow(never, RunState.STARTING, reasons=("ErrImageNeverPull",))
     services.cancel_run(principal=principal, run=never)

@@ -101,7 +101,9 @@ def test_the_job_of_a_run_with_options_is_that_without_and_what_they_say() -> No
     options = parse(EVERYTHING)
     expected = job_of(RunSpec("x"))
     pod = expected["spec"]["template"]["spec"]
-    pod |= options.pod_fields()
+    pod |= options.pod_fields({"flotilla.dev/run": "7", "flotilla.dev/attempt": "1"})
+    env = pod["containers"][0]["env"]
+    pod["containers"][0]["env"] = [*options.env, *env]
     pod["containers"][0] |= options.container_fields()
     assert job_of(parse_spec({"image": "x", **EVERYTHING})) == expected
     kubernetes_validate.validate(expected, "1.37", strict=True)

@@ -8,11 +8,12 @@ import yaml
 from django import forms
 
 from apps.clusters import podoptions
+from apps.clusters.podoptions.words import secret_line
 from apps.core.errors import Invalid
 from apps.core.pages.formtext import pairs
 from apps.core.text import safeyaml
 
-_SHAPED = ("tolerations", "affinity", "volumes")
+_SHAPED = ("tolerations", "affinity", "topology_spread", "volumes")
 
 
 def _lines(rows: int, example: str, help_text: str, most: int = 20_000) -> forms.CharField:
@@ -23,7 +24,7 @@ def _lines(rows: int, example: str, help_text: str, most: int = 20_000) -> forms
 class PodOptionsForm(forms.Form):
     """The base of forms that launch pods. `form.html` folds the fields that `advanced` names."""
 
-    advanced: tuple[str, ...] = (*podoptions.KEYS[:3], "volumes", "image_pull_secrets", "image_pull_policy")
+    advanced: tuple[str, ...] = podoptions.KEYS
 
     node_selector = _lines(2, "accelerator=a100", "label=value, one a line: only nodes that have them all.", most=5000)
     tolerations = _lines(
@@ -36,6 +37,19 @@ class PodOptionsForm(forms.Form):
         "nodeAffinity:\n  requiredDuringSchedulingIgnoredDuringExecution:\n    nodeSelectorTerms:\n"
         "    - matchExpressions: [{key: zone, operator: In, values: [a]}]",
         "YAML, as in a pod's spec: the nodes and pods that it needs, prefers or avoids.",
+    )
+    topology_spread = _lines(
+        2,
+        "- topologyKey: topology.kubernetes.io/zone\n  maxSkew: 1",
+        "YAML, as in a pod's spec: spread evenly over what a label of nodes tells apart.",
+    )
+    priority_class = forms.CharField(
+        label="Priority class", required=False, max_length=253, help_text="A PriorityClass of the cluster."
+    )
+    secret_env = _lines(
+        2,
+        "S3_KEY=s3/access-key",
+        "NAME=secret/key, one a line: an entry of a Secret in the namespace. A ? behind it lets the Secret be missing.",
     )
     volumes = _lines(
         3,
@@ -60,6 +74,14 @@ class PodOptionsForm(forms.Form):
         """Pairs out of lines."""
         return self._checked("node_selector", pairs(self.cleaned_data["node_selector"]))
 
+    def clean_priority_class(self) -> Any:
+        """A name."""
+        return self._checked("priority_class", self.cleaned_data["priority_class"].strip())
+
+    def clean_secret_env(self) -> Any:
+        """References out of lines."""
+        return self._checked("secret_env", _references(self.cleaned_data["secret_env"]))
+
     def clean_image_pull_secrets(self) -> Any:
         """Names out of words."""
         return self._checked("image_pull_secrets", self.cleaned_data["image_pull_secrets"].replace(",", " ").split())
@@ -74,6 +96,7 @@ class PodOptionsForm(forms.Form):
 
     clean_tolerations = partialmethod(_clean_shaped, "tolerations")
     clean_affinity = partialmethod(_clean_shaped, "affinity")
+    clean_topology_spread = partialmethod(_clean_shaped, "topology_spread")
     clean_volumes = partialmethod(_clean_shaped, "volumes")
 
     def options(self) -> dict[str, Any]:
@@ -88,6 +111,18 @@ class PodOptionsForm(forms.Form):
             raise forms.ValidationError(error.sentence) from error
 
 
+def _references(text: str) -> dict[str, dict[str, Any]]:
+    """Variables and the entries of Secrets that they stand for. Raises ValidationError."""
+    refs: dict[str, dict[str, Any]] = {}
+    for name, said in pairs(text).items():
+        secret, slash, key = said.strip().rpartition("/")
+        if not slash:
+            raise forms.ValidationError(f"{name} needs a Secret and its entry: {name}=secret/key.")
+        optional = {"optional": True} if key.endswith("?") else {}
+        refs[name] = {"secretName": secret, "key": key.removesuffix("?"), **optional}
+    return refs
+
+
 def initial_of(spec: Mapping[str, Any]) -> dict[str, str]:
     """The texts that stand for what a stored spec asks for."""
     # Postgres orders keys by their length: parsed, they are in the order in which people write them.
@@ -95,6 +130,10 @@ def initial_of(spec: Mapping[str, Any]) -> dict[str, str]:
     texts = {name: yaml.safe_dump(spec[name], sort_keys=False) for name in _SHAPED if spec[name]}
     if selector := spec["node_selector"]:
         texts["node_selector"] = "\n".join(f"{key}={value}" for key, value in selector.items())
+    if refs := spec["secret_env"]:
+        texts["secret_env"] = "\n".join(secret_line(name, ref) for name, ref in refs.items())
+    if priority := spec["priority_class"]:
+        texts["priority_class"] = priority
     if names := spec["image_pull_secrets"]:
         texts["image_pull_secrets"] = " ".join(names)
     return texts | ({"image_pull_policy": policy} if (policy := spec["image_pull_policy"]) else {})

@@ -9,14 +9,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from apps.clusters.podoptions.checks import choice, items, mapping
+from apps.clusters.podoptions.checks import choice, items, mapping, text
 from apps.clusters.podoptions.scheduling import parse_affinity, parse_labels, parse_tolerations
+from apps.clusters.podoptions.secrets import env_of, parse_secret_env
+from apps.clusters.podoptions.spread import constraints_of, parse_spread
 from apps.clusters.podoptions.volumes import Volume, parse_secret_name, parse_volumes
 from apps.core.errors import Invalid
+from apps.core.text.names import is_subdomain
 
 __all__ = ["KEYS", "NO_OPTIONS", "PULL_POLICIES", "PodOptions", "Volume", "parse"]
 
-KEYS = ("node_selector", "tolerations", "affinity", "image_pull_secrets", "image_pull_policy", "volumes")
+KEYS = (
+    "node_selector",
+    "tolerations",
+    "affinity",
+    "topology_spread",
+    "priority_class",
+    "secret_env",
+    "volumes",
+    "image_pull_secrets",
+    "image_pull_policy",
+)
 PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 MOST_PULL_SECRETS = 10
 MAX_TEXT = 30_000
@@ -32,6 +45,9 @@ class PodOptions:
     image_pull_secrets: tuple[str, ...] = ()
     image_pull_policy: str = ""
     volumes: tuple[Volume, ...] = ()
+    topology_spread: tuple[Mapping[str, Any], ...] = ()
+    priority_class: str = ""
+    secret_env: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def everything(self) -> dict[str, Any]:
         """All options as JSON, also the empty ones: an edit with it takes away those that are not set."""
@@ -42,20 +58,30 @@ class PodOptions:
             "image_pull_secrets": list(self.image_pull_secrets),
             "image_pull_policy": self.image_pull_policy,
             "volumes": [volume.to_json() for volume in self.volumes],
+            "topology_spread": [dict(constraint) for constraint in self.topology_spread],
+            "priority_class": self.priority_class,
+            "secret_env": {name: dict(ref) for name, ref in self.secret_env.items()},
         }
 
     def to_json(self) -> dict[str, Any]:
         """The form that is stored and shown, without what is empty."""
         return {key: value for key, value in self.everything().items() if value}
 
-    def pod_fields(self) -> dict[str, Any]:
-        """The options that belong to a pod's spec."""
+    @property
+    def env(self) -> list[dict[str, Any]]:
+        """The container's variables whose values lie in Secrets."""
+        return env_of(self.secret_env)
+
+    def pod_fields(self, labels: Mapping[str, str]) -> dict[str, Any]:
+        """The options that belong to a pod's spec; `labels` are those that tell its own kind of pods from others."""
         fields = {
             "nodeSelector": dict(self.node_selector),
             "tolerations": [dict(toleration) for toleration in self.tolerations],
             "affinity": dict(self.affinity),
             "imagePullSecrets": [{"name": name} for name in self.image_pull_secrets],
             "volumes": [volume.volume for volume in self.volumes],
+            "topologySpreadConstraints": constraints_of(self.topology_spread, labels),
+            "priorityClassName": self.priority_class,
         }
         return {key: value for key, value in fields.items() if value}
 
@@ -80,6 +106,9 @@ def parse(data: Mapping[str, Any]) -> PodOptions:
         image_pull_secrets=_pull_secrets(data.get("image_pull_secrets"), "image_pull_secrets"),
         image_pull_policy=choice(data.get("image_pull_policy"), "image_pull_policy", PULL_POLICIES),
         volumes=parse_volumes(data.get("volumes"), "volumes"),
+        topology_spread=parse_spread(data.get("topology_spread"), "topology_spread"),
+        priority_class=_priority_class(data.get("priority_class"), "priority_class"),
+        secret_env=parse_secret_env(data.get("secret_env"), "secret_env"),
     )
     for key, value in options.to_json().items():
         if len(json.dumps(value)) > MAX_TEXT:
@@ -95,3 +124,7 @@ def _pull_secrets(value: Any, name: str) -> tuple[str, ...]:
         secret = mapping(item, at, ("name",)).get("name") if isinstance(item, Mapping) else item
         secrets.append(parse_secret_name(secret, at))
     return tuple(dict.fromkeys(secrets))
+
+
+def _priority_class(value: Any, name: str) -> str:
+    return text(value, name, is_subdomain, "the name of a PriorityClass") if value not in (None, "") else ""

@@ -3,6 +3,7 @@
 `field` is the path of the value, as in "tolerations[0].effect".
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -64,6 +65,11 @@ def flag(value: Any, field: str) -> bool:
     if value is not None and not isinstance(value, bool):
         raise Invalid(f"{field} is true or false.", field=field)
     return bool(value)
+
+
+def is_key(key: str) -> bool:
+    """Whether a Secret or ConfigMap can have it as the name of an entry."""
+    return bool(re.fullmatch(r"[-._A-Za-z0-9]{1,253}", key)) and key not in (".", "..")
 
 
 def listed(words: Collection[str], last: str = "and") -> str:

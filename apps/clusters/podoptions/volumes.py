@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from apps.clusters.podoptions.checks import choice, flag, items, listed, mapping, text, whole
+from apps.clusters.podoptions.checks import choice, flag, is_key, items, listed, mapping, text, whole
 from apps.clusters.quantities import sizes
 from apps.core.errors import Invalid
 from apps.core.text.names import is_dns_label, is_subdomain
@@ -152,7 +152,7 @@ def _keys(spec: Object, field: str) -> dict[str, Any]:
 def _key(value: Any, field: str) -> Object:
     spec = mapping(value, field, ("key", "path", "mode"))
     entry: dict[str, Any] = {
-        "key": text(spec.get("key"), f"{field}.key", _is_key, "a key of it"),
+        "key": text(spec.get("key"), f"{field}.key", is_key, "a key of it"),
         "path": text(spec.get("path"), f"{field}.path", _is_within, "a path within the volume"),
     }
     if spec.get("mode") is not None:
@@ -180,7 +180,3 @@ def _is_within(path: str) -> bool:
 def _is_plain(path: str) -> bool:
     # Kubernetes takes no ':' in a mount path; what can't be printed is no path that anyone means.
     return len(path) <= MAX_PATH and path.isprintable() and ":" not in path and ".." not in path.split("/")
-
-
-def _is_key(key: str) -> bool:
-    return bool(re.fullmatch(r"[-._A-Za-z0-9]{1,253}", key)) and key not in (".", "..")

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from apps.clusters.observed.verdicts import taint_text
 from apps.clusters.podoptions.scheduling import NO_PODS, NODE, PODS, PREFERRED, REQUIRED
+from apps.clusters.podoptions.spread import HARD
 
 Object = Mapping[str, Any]
 
@@ -25,6 +26,9 @@ def rows(spec: Object) -> list[Row]:
         Row("Node selector", [f"{key}={value}" for key, value in (spec.get("node_selector") or {}).items()]),
         Row("Tolerations", [_toleration(item) for item in spec.get("tolerations") or []]),
         Row("Affinity", list(_affinity(spec.get("affinity") or {})), prose=True),
+        Row("Topology spread", [_spread(item) for item in spec.get("topology_spread") or []], prose=True),
+        Row("Priority class", [name] if (name := spec.get("priority_class")) else []),
+        Row("Secret variables", [secret_line(name, ref) for name, ref in (spec.get("secret_env") or {}).items()]),
         Row("Volumes", [_volume(item) for item in spec.get("volumes") or []]),
         Row("Pull secrets", list(spec.get("image_pull_secrets") or [])),
         Row("Pull policy", [policy] if (policy := spec.get("image_pull_policy")) else []),
@@ -68,6 +72,18 @@ def _pod_term(term: Object) -> str:
 def _rule(rule: Object) -> str:
     values = " or ".join(rule.get("values") or [])
     return f"{rule['key']} {_OPERATORS[rule['operator']]} {values}".rstrip()
+
+
+def secret_line(name: str, ref: Object) -> str:
+    """ "S3_KEY=s3/key", as one types it; what is optional has a question mark behind it."""
+    return f"{name}={ref['secretName']}/{ref['key']}{'?' if ref.get('optional') else ''}"
+
+
+def _spread(item: Object) -> str:
+    hard = item["whenUnsatisfiable"] == HARD
+    least = f" over {item['minDomains']} at least" if item.get("minDomains") else ""
+    skew = item["maxSkew"]
+    return f"{'needs' if hard else 'prefers'} an even spread by {item['topologyKey']}{least}, to within {skew}"
 
 
 def _volume(item: Object) -> str:

@@ -36,6 +36,7 @@ _PART = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _LABEL = re.compile(_PART)
 _SUBDOMAIN = re.compile(rf"{_PART}(\.{_PART})*")
 _WORD = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _UNFIT = re.compile(r"[^a-z0-9]+")
 
 
@@ -47,6 +48,14 @@ def is_dns_label(text: str) -> bool:
 def is_subdomain(text: str) -> bool:
     """Whether it can name a Secret, a ConfigMap or a volume claim: DNS labels with dots between them."""
     return len(text) <= 253 and bool(_SUBDOMAIN.fullmatch(text))
+
+
+def is_variable(text: str) -> bool:
+    """Whether it can be the name of an environment variable, as Kubernetes takes them.
+
+    https://kubernetes.io/docs/tasks/inject-data-application/define-environment-variable-container/
+    """
+    return bool(_VARIABLE.fullmatch(text))
 
 
 def is_label_value(text: str) -> bool:

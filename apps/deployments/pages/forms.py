@@ -30,7 +30,7 @@ class DeployForm(PodOptionsForm):
     """A new deployment."""
 
     advanced = ("image", "command", *PodOptionsForm.advanced)
-    advanced_about = "another image, nodes, volumes, image pulls"
+    advanced_about = "another image, nodes, spread, Secrets, volumes, image pulls"
     # Those of the pods, which are not named here, come last.
     field_order = ("name", "target", "model", "replicas", "cpu", "memory", "gpu", "env", "image", "command")
 
@@ -56,7 +56,7 @@ class DeployForm(PodOptionsForm):
         label="Environment",
         required=False,
         widget=forms.Textarea(attrs={"rows": 3, "class": "mono", "spellcheck": "false"}),
-        help_text="NAME=value, one a line. No secrets: anyone in the project can read them.",
+        help_text="NAME=value, one a line. Anyone in the project can read them: secrets are named under Advanced.",
     )
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:

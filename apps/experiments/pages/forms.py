@@ -77,7 +77,7 @@ class LaunchForm(PodOptionsForm):
         label="Environment",
         required=False,
         widget=forms.Textarea(attrs={"rows": 3, **_LINES}),
-        help_text="NAME=value, one a line. No secrets: anyone in the project can read them.",
+        help_text="NAME=value, one a line. Anyone in the project can read them: secrets are named under Advanced.",
     )
 
     def __init__(self, *args: Any, places: Sequence[Place], again: Mapping[str, Any] | None = None, **kwargs: Any):

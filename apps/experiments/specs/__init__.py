@@ -1,7 +1,7 @@
 """The spec of a run: frozen dataclasses that manifests and decisions are made from. Pure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,11 +9,10 @@ from apps.clusters import podoptions
 from apps.clusters.podoptions import NO_OPTIONS, PodOptions
 from apps.clusters.quantities.sizes import Size, sensible
 from apps.core.errors import Invalid
+from apps.core.text.names import is_variable
 from apps.experiments.states import COUNTED, Cause
 from kubevalues.quantities import parse
 
-# https://kubernetes.io/docs/tasks/inject-data-application/define-environment-variable-container/
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 MAX_ARGUMENTS = 500
 MAX_TEXT = 100_000
 MAX_DEADLINE_SECONDS = 90 * 24 * 3600
@@ -93,18 +92,29 @@ def parse_spec(data: Mapping[str, Any]) -> RunSpec:
     image = data.get("image")
     if not isinstance(image, str) or not image.strip() or len(image) > 500 or re.search(r"\s", image.strip()):
         raise Invalid("A run needs the name of a container image.", field="image", hint='For example "python:3.11".')
+    env, pod = _env(data.get("env")), podoptions.parse(data)
+    check_variables(pod.secret_env, RESERVED_ENV, env)
     return RunSpec(
         image=image.strip(),
         command_line=_command_line(data),
         command=_words(data.get("command"), "command"),
         args=_words(data.get("args"), "args"),
-        env=_env(data.get("env")),
+        env=env,
         resources=_resources(data.get("resources")),
         deadline_seconds=_deadline(data.get("deadline_seconds")),
-        pod=podoptions.parse(data),
+        pod=pod,
         workers=_whole(data.get("workers"), "workers", default=1, least=1, most=MAX_WORKERS),
         retries=parse_retries(data),
     )
+
+
+def check_variables(secret_env: Mapping[str, Any], reserved: Container[str], env: Container[str] = ()) -> None:
+    """Refuse a variable out of a Secret that is there already. Raises Invalid naming it."""
+    for name in secret_env:
+        if name in reserved:
+            raise Invalid(f"{name} is set by Flotilla.", field=f"secret_env.{name}", hint="Leave it out.")
+        if name in env:
+            raise Invalid(f"{name} is in env, too.", field=f"secret_env.{name}", hint="Leave it out of one of them.")
 
 
 def parse_retries(data: Mapping[str, Any]) -> Retries:
@@ -154,7 +164,7 @@ def _env(value: Any) -> dict[str, str]:
         raise Invalid("env is an object of names and values.", field="env")
     checked: dict[str, str] = {}
     for name, text in value.items():
-        if not isinstance(name, str) or not _ENV_NAME.fullmatch(name):
+        if not isinstance(name, str) or not is_variable(name):
             raise Invalid(f"{name!r} can't be the name of an environment variable.", field="env")
         if name in RESERVED_ENV:
             raise Invalid(f"{name} is set by Flotilla in every run.", field="env", hint="Leave it out.")

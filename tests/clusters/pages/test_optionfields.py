@@ -35,6 +35,9 @@ def test_all_that_is_wrong_is_said_at_once_each_at_its_field() -> None:
         "node_selector": "a b=c",
         "tolerations": "- effect: Never\n  key: a",
         "affinity": "nodeAffinity: [",
+        "topology_spread": "- topologyKey: zone\n  maxSkew: none",
+        "priority_class": "High!",
+        "secret_env": "S3_KEY=s3",
         "volumes": "- {mountPath: /a, hostPath: {path: /}}",
         "image_pull_secrets": "Registry",
         "image_pull_policy": "Sometimes",
@@ -45,6 +48,7 @@ def test_all_that_is_wrong_is_said_at_once_each_at_its_field() -> None:
     assert said["affinity"].startswith("This is not valid YAML (line ")
     assert said["volumes"].startswith("hostPath is refused: it would open the node's own files.")
     assert said["tolerations"].startswith("tolerations[0].effect is NoSchedule, PreferNoSchedule or NoExecute.")
+    assert said["secret_env"] == "S3_KEY needs a Secret and its entry: S3_KEY=secret/key."
     assert set(said) == set(wrong)
     assert {name: form[name].value() for name in wrong} == wrong
 
@@ -74,6 +78,12 @@ def test_words_for_all_options() -> None:
             "needs to be away from pods where app=x, by kubernetes.io/hostname",
             "prefers to be away from pods where a is not b, by topology.kubernetes.io/zone (weight 1)",
         ],
+        "Topology spread": [
+            "needs an even spread by topology.kubernetes.io/zone over 3 at least, to within 2",
+            "prefers an even spread by kubernetes.io/hostname, to within 1",
+        ],
+        "Priority class": ["serving"],
+        "Secret variables": ["EXTRA=more/x?", "S3_KEY=s3/access.key"],
         "Volumes": [
             "/scratch ← an empty folder of 10Gi",
             "/dev/shm ← memory of 1Gi",

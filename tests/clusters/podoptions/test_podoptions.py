@@ -42,6 +42,16 @@ EVERYTHING: dict[str, Any] = {
             ],
         },
     },
+    "topology_spread": [
+        {"topologyKey": "topology.kubernetes.io/zone", "maxSkew": 2, "whenUnsatisfiable": "DoNotSchedule",
+         "minDomains": 3},
+        {"topologyKey": "kubernetes.io/hostname", "maxSkew": 1, "whenUnsatisfiable": "ScheduleAnyway"},
+    ],
+    "priority_class": "serving",
+    "secret_env": {
+        "EXTRA": {"secretName": "more", "key": "x", "optional": True},
+        "S3_KEY": {"secretName": "s3", "key": "access.key"},
+    },
     "image_pull_secrets": ["registry", "other.registry"],
     "image_pull_policy": "Always",
     "volumes": [
@@ -62,16 +72,25 @@ def test_all_of_it_is_kept_as_it_was_written() -> None:
 
 def test_nothing_is_nothing() -> None:
     empty: dict[str, Any] = {"node_selector": {}, "tolerations": [], "affinity": {}, "volumes": [],
-                             "image_pull_secrets": [], "image_pull_policy": ""}  # fmt: skip
+                             "image_pull_secrets": [], "image_pull_policy": "", "topology_spread": [],
+                             "priority_class": "", "secret_env": {}}  # fmt: skip
     for given_ in ({}, dict.fromkeys(podoptions.KEYS), empty, {"affinity": {"nodeAffinity": {}, "podAffinity": {}}}):
         options = podoptions.parse(given_)
         assert options == podoptions.NO_OPTIONS
-        assert options.to_json() == options.pod_fields() == options.container_fields() == {}
+        assert options.to_json() == options.pod_fields({}) == options.container_fields() == {}
+        assert options.env == []
 
 
 def test_what_pods_and_containers_get_of_it() -> None:
     options = podoptions.parse(EVERYTHING)
-    assert options.pod_fields() == {
+    spread = [{**each, "labelSelector": {"matchLabels": {"run": "1"}}} for each in EVERYTHING["topology_spread"]]
+    assert options.env == [
+        {"name": "EXTRA", "valueFrom": {"secretKeyRef": {"name": "more", "key": "x", "optional": True}}},
+        {"name": "S3_KEY", "valueFrom": {"secretKeyRef": {"name": "s3", "key": "access.key"}}},
+    ]
+    assert options.pod_fields({"run": "1"}) == {
+        "topologySpreadConstraints": spread,
+        "priorityClassName": "serving",
         "nodeSelector": EVERYTHING["node_selector"],
         "tolerations": EVERYTHING["tolerations"],
         "affinity": EVERYTHING["affinity"],
@@ -167,6 +186,19 @@ RULE = f"{TERMS}[0].matchExpressions[0]"
             f"affinity.podAffinity.{REQUIRED}[0].topologyKey",
             "the name of a label of nodes",
         ),
+        ({"topology_spread": [{}]}, "topology_spread[0].topologyKey", "the name of a label of nodes"),
+        ({"topology_spread": [{"topologyKey": "a", "maxSkew": 0}]}, "topology_spread[0].maxSkew", "from 1 to 1000"),
+        ({"topology_spread": [{"topologyKey": "a"}] * 2}, "topology_spread[1].topologyKey", "Two constraints are Sche"),
+        ({"topology_spread": [{"topologyKey": "a", "whenUnsatisfiable": "x"}]}, "topology_spread[0].whenUnsatisfiable",
+         "is DoNotSchedule or ScheduleAnyway."),
+        ({"topology_spread": [{"topologyKey": "a", "minDomains": 2}]}, "topology_spread[0].minDomains", "goes with Do"),
+        ({"topology_spread": [{"topologyKey": "a", "labelSelector": {}}]}, "topology_spread[0]", "no 'labelSelector'"),
+        ({"priority_class": "High"}, "priority_class", "can't be"),
+        ({"secret_env": ["A"]}, "secret_env", "is an object of at most 100 variables"),
+        ({"secret_env": {"1A": {}}}, "secret_env", "'1A' can't be"),
+        ({"secret_env": {"A": "s3/key"}}, "secret_env.A", "is an object with secretName, key and optional."),
+        ({"secret_env": {"A": {"secretName": "s3"}}}, "secret_env.A.key", "a key of the Secret"),
+        ({"secret_env": {"A": {"secretName": "run-7", "key": "token"}}}, "secret_env.A.secretName", "Flotilla's own"),
         ({"image_pull_secrets": ["Registry"]}, "image_pull_secrets[0]", "can't be"),
         ({"image_pull_secrets": [{"nam": "x"}]}, "image_pull_secrets[0]", "has no 'nam'"),
         ({"image_pull_secrets": "registry"}, "image_pull_secrets", "is a list"),
