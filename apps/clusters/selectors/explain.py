@@ -3,15 +3,17 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from django.db.models import Case, Count, Q, Sum, When
+from django.db.models import Case, Q, When
 from django.urls import reverse
 from django.utils import timezone
 
 from apps.clusters.models import Cluster, KubeEvent, Node, Pod
 from apps.clusters.observed.values import moment
+from apps.clusters.selectors.noderoom import NODE_COLUMNS, node_facts, requested_by_node
+from apps.clusters.selectors.sums import ENDED
 from apps.clusters.selectors.visibility import Visibility
 from apps.clusters.states import ClusterState
 from apps.clusters.why import ClusterFacts, PodFacts, Why, explain, refused, together
@@ -20,18 +22,12 @@ from apps.clusters.why.observe import conditions_of, containers_of
 from apps.clusters.why.scheduling import fits
 from apps.core.states import Health
 
-ENDED = ("Succeeded", "Failed")
 # Beyond these the newest are enough to explain.
 MAX_EVENTS, MAX_HOLDERS = 2000, 500
 # So many pods of a cluster are compared, to tell together what is the same.
 COMPARED = 40
 # A controller that is refused tries again within minutes; an older refusal is no longer why.
 REFUSAL_AGE = timedelta(minutes=30)
-# The columns of a node that are always read.
-_COLUMNS = (
-    *("cluster_id", "name", "ready", "schedulable", "reason", "taints"),
-    *("allocatable_cpu_m", "allocatable_memory_b", "allocatable_pods", "allocatable_gpu", "allocatable_gpus"),
-)
 # Where an object is: cluster, namespace, name.
 Place = tuple[int, str, str]
 _ANSWERS = (ClusterState.HEALTHY, ClusterState.DEGRADED, ClusterState.PENDING)
@@ -201,12 +197,12 @@ def _nodes_of(
     """The nodes that may explain something, by cluster."""
     waiting = {pod.cluster_id for pod in homeless}
     by_kind = any(pod.requests_gpus or pod.requests_gpu for pod in homeless)
-    requested = _requested(waiting | others, by_kind=by_kind) if homeless else {}
+    requested = requested_by_node(waiting | others, by_kind=by_kind) if homeless else {}
     holders = _holders(waiting, sight) if homeless and sight is not None else {}
     by_cluster: dict[int, list[NodeFacts]] = defaultdict(list)
     for row in _node_rows(pods, homeless, waiting, others):
         key = (row["cluster_id"], row["name"])
-        by_cluster[row["cluster_id"]].append(_node(row, requested.get(key, {}), holders.get(key, ())))
+        by_cluster[row["cluster_id"]].append(node_facts(row, requested.get(key, {}), holders.get(key, ())))
     return {cluster: tuple(nodes) for cluster, nodes in by_cluster.items()}
 
 
@@ -229,7 +225,7 @@ def _node_rows(
     labels = ["labels"] if any(pod.status.get("node_selector") for pod in homeless) else []
     # Why a node is not ready is told by its conditions; all others' are not read.
     unready = Case(When(ready=False, then="conditions"), default=None)
-    nodes = Node.objects.order_by("name").values(*_COLUMNS, *labels, unready=unready)
+    nodes = Node.objects.order_by("name").values(*NODE_COLUMNS, *labels, unready=unready)
     rows = list(nodes.filter(useful))
     # Where none is left, either the pods' nodes are gone or nodes can't be listed: only all of them tell.
     missing = own - {row["cluster_id"] for row in rows}
@@ -238,26 +234,6 @@ def _node_rows(
 
 def _healthy_clusters() -> dict[int, str]:
     return dict(Cluster.objects.filter(state=ClusterState.HEALTHY).order_by("name").values_list("pk", "name"))
-
-
-def _requested(clusters: set[int], *, by_kind: bool) -> dict[tuple[int, str], dict[str, int]]:
-    """The requests of pods by node; the kinds of GPUs are told apart only `by_kind`, for that costs most."""
-    rows = (
-        Pod.objects.present()
-        .filter(cluster__in=clusters)
-        .exclude(phase__in=ENDED)
-        .exclude(node_name="")
-        .order_by()
-        .values_list("cluster_id", "node_name", *(["requests_gpus"] if by_kind else []))
-        .annotate(Count("id"), Sum("requests_cpu_m"), Sum("requests_memory_b"), Sum("requests_gpu"))
-    )
-    by_node: dict[tuple[int, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for cluster, node, *by, pods, cpu, memory, gpus in rows:
-        kinds = by[0] if by_kind else {}
-        of_kinds = {kind: count * pods for kind, count in kinds.items()} if kinds else {"gpu": gpus}
-        for name, value in ({"pods": pods, "cpu": cpu, "memory": memory} | of_kinds).items():
-            by_node[cluster, node][name] += int(value or 0)
-    return by_node
 
 
 def _holders(clusters: set[int], sight: Visibility) -> dict[tuple[int, str], tuple[Holder, ...]]:
@@ -271,32 +247,6 @@ def _holders(clusters: set[int], sight: Visibility) -> dict[tuple[int, str], tup
         amounts = {"cpu": pod.requests_cpu_m, "memory": pod.requests_memory_b, "pods": 1, **_gpus(pod)}
         by_node[pod.cluster_id, pod.node_name].append(Holder(pod.owner_name, amounts))
     return {key: tuple(holders) for key, holders in by_node.items()}
-
-
-def _node(row: Mapping[str, Any], requested: Mapping[str, int], holders: tuple[Holder, ...]) -> NodeFacts:
-    ready = row["ready"]
-    return NodeFacts(
-        name=row["name"],
-        allocatable={
-            "cpu": row["allocatable_cpu_m"],
-            "memory": row["allocatable_memory_b"],
-            "pods": row["allocatable_pods"],
-            **(row["allocatable_gpus"] or {"gpu": row["allocatable_gpu"]}),
-        },
-        requested=requested,
-        ready=ready,
-        schedulable=row["schedulable"],
-        labels=row.get("labels") or {},
-        taints=tuple(taint for taint in row["taints"] if taint.get("effect") != "PreferNoSchedule"),
-        reason="" if ready else row["reason"],
-        not_ready_since=None if ready else _not_ready_since(row["unready"] or ()),
-        holders=holders,
-    )
-
-
-def _not_ready_since(conditions: Iterable[Mapping[str, Any]]) -> datetime | None:
-    times = [condition.get("last_transition_time") for condition in conditions if condition.get("type") == "Ready"]
-    return moment(times[0]) if times else None
 
 
 def _answers(cluster: Cluster) -> bool:
