@@ -12,6 +12,7 @@ from apps.clusters.selectors.events import (
     hidden,
     readable,
 )
+from apps.clusters.selectors.fitting import candidates, prices
 from apps.clusters.selectors.fleet import (
     ClusterRow,
     ProjectUse,
@@ -68,6 +69,7 @@ __all__ = [
     "Room",
     "asked_by_node",
     "briefs",
+    "candidates",
     "check_all_fit",
     "check_fits",
     "chosen",
@@ -90,6 +92,7 @@ __all__ = [
     "pod_view",
     "pod_views",
     "pods_of",
+    "prices",
     "readable",
     "require_signed_in",
     "squares_of",

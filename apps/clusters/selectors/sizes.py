@@ -20,7 +20,7 @@ def check_fits(cluster: Cluster, size: Size) -> None:
     Raises Invalid naming the field and the largest node. Taints, selectors and what runs there are the scheduler's
     part: they may change, while a node doesn't grow.
     """
-    if _makes_nodes(cluster):
+    if makes_nodes(cluster):
         return
     nodes = Node.objects.filter(cluster=cluster).annotate(
         gpu=Cast(KeyTextTransform(GPU, "allocatable_gpus"), BigIntegerField())
@@ -50,7 +50,7 @@ ORDER BY asked.position LIMIT 1
 
 def check_all_fit(containers: Iterable[tuple[Cluster, Size]]) -> None:
     """The same for many containers in one query, however many. Raises Invalid about the first that fits nowhere."""
-    different = {(cluster.pk, size): (cluster, size) for cluster, size in containers if not _makes_nodes(cluster)}
+    different = {(cluster.pk, size): (cluster, size) for cluster, size in containers if not makes_nodes(cluster)}
     pairs = list(different.values())
     columns = [[cluster.pk for cluster, _ in pairs]]
     columns += [[size.of(resource) for _, size in pairs] for resource in ("cpu", "memory", GPU)]
@@ -61,7 +61,8 @@ def check_all_fit(containers: Iterable[tuple[Cluster, Size]]) -> None:
         check_fits(*pairs[misfits[0][0] - 1])
 
 
-def _makes_nodes(cluster: Cluster) -> bool:
+def makes_nodes(cluster: Cluster) -> bool:
+    """Whether it makes nodes as they are needed."""
     return bool(cluster.labels.get(AUTOSCALING[0]) == AUTOSCALING[1])
 
 
