@@ -61,7 +61,10 @@ def workload(
     pod = {
         "metadata": {"labels": labels},
         "spec": secure_pod_spec(
-            [_container(identity, spec, tracking_uri=tracking_uri)], labels=chosen, options=spec.container.pod
+            [_container(identity, spec, tracking_uri=tracking_uri)],
+            labels=chosen,
+            options=spec.container.pod,
+            grace_seconds=spec.shutdown.grace_seconds,
         ),
     }
     return {
@@ -140,6 +143,9 @@ def _container(identity: Identity, spec: RevisionSpec, *, tracking_uri: str) -> 
         "terminationMessagePolicy": "FallbackToLogsOnError",
         **_probes(spec),
     }
+    if spec.shutdown.drain_seconds:
+        # https://kubernetes.io/docs/concepts/containers/container-lifecycle-hooks/: nothing in the image is needed.
+        container["lifecycle"] = {"preStop": {"sleep": {"seconds": spec.shutdown.drain_seconds}}}
     if spec.container.command:
         container["command"] = list(spec.container.command)
     if spec.container.args:

@@ -16,6 +16,8 @@ MAX_REPLICAS = 1000
 # The variables that Flotilla sets for a replica, beside those that `parse_spec` reserves for all our containers.
 RESERVED_ENV = frozenset({"HOST", "PORT", "FLOTILLA_MODEL_NAME", "FLOTILLA_MODEL_VERSION"})
 _CONTAINER = ("image", "command", "args", "env", "resources", *podoptions.KEYS)
+# As long as people wait for a pod that ends: Kubernetes itself knows no bound.
+MAX_GRACE_SECONDS = 3600
 _PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]{0,200}")
 
 
@@ -41,6 +43,22 @@ class Probes:
 
 
 @dataclass(frozen=True)
+class Shutdown:
+    """How a replica ends. It goes on answering for `drain_seconds`, while load balancers take note that it leaves; what
+    is in flight then has the rest of `grace_seconds`.
+
+    https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination
+    """
+
+    drain_seconds: int = 0
+    grace_seconds: int = 30
+
+    def to_json(self) -> dict[str, int]:
+        """The form that is stored and shown."""
+        return {"drain_seconds": self.drain_seconds, "grace_seconds": self.grace_seconds}
+
+
+@dataclass(frozen=True)
 class RevisionSpec:
     """Everything that a replica is made from, and nothing else. Two revisions with equal specs run the same thing."""
 
@@ -48,6 +66,7 @@ class RevisionSpec:
     model: ModelRef | None = None
     port: int = DEFAULT_PORT
     probes: Probes = Probes()
+    shutdown: Shutdown = Shutdown()
 
     def to_json(self) -> dict[str, Any]:
         """The form that is stored and shown."""
@@ -61,6 +80,8 @@ class RevisionSpec:
                 "live_path": self.probes.live_path,
                 "startup_seconds": self.probes.startup_seconds,
             },
+            # Left out where nobody asked for it, so that the digests of earlier revisions stay.
+            **({"shutdown": self.shutdown.to_json()} if self.shutdown != Shutdown() else {}),
         }
 
     @property
@@ -116,6 +137,7 @@ def parse_revision(data: Mapping[str, Any]) -> RevisionSpec:
         model=_model(data.get("model")),
         port=whole(data.get("port"), "port", DEFAULT_PORT, 1, 65535),
         probes=_probes(an_object(data.get("probes"), "probes")),
+        shutdown=_shutdown(an_object(data.get("shutdown"), "shutdown")),
     )
 
 
@@ -165,3 +187,18 @@ def _probes(value: Mapping[str, Any]) -> Probes:
             value.get("startup_seconds"), "probes.startup_seconds", default.startup_seconds, 1, 24 * 3600
         ),
     )
+
+
+def _shutdown(value: Mapping[str, Any]) -> Shutdown:
+    default = Shutdown()
+    drain, grace = (
+        whole(value.get(name), f"shutdown.{name}", getattr(default, name), least, MAX_GRACE_SECONDS)
+        for name, least in (("drain_seconds", 0), ("grace_seconds", 1))
+    )
+    if drain >= grace:
+        raise Invalid(
+            f"A replica that drains for {drain} s has to have more than {drain} s of grace.",
+            field="shutdown.grace_seconds",
+            hint="Kubernetes kills it when its grace is over.",
+        )
+    return Shutdown(drain, grace)

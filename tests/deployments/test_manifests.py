@@ -126,6 +126,18 @@ def test_a_spec_without_options_says_nothing_of_them_so_that_its_digest_stays() 
     assert parse_revision({**SPEC.to_json(), **empty}).digest == SPEC.digest
 
 
+def test_a_replica_drains_before_it_is_told_to_end() -> None:
+    spec = parse_revision({"image": "x", "shutdown": {"drain_seconds": 5, "grace_seconds": 60}})
+    made = manifests.workload(IDENTITY, 1, spec, 1, tracking_uri="http://x")
+    kubernetes_validate.validate(made, "1.37", strict=True)
+    pod = made["spec"]["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] == 60
+    assert pod["containers"][0]["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
+    assert parse_revision(spec.to_json()) == spec
+    # What is as by default is not said, so that digests stay.
+    assert "shutdown" not in parse_revision({"image": "x", "shutdown": {"grace_seconds": 30}}).to_json()
+
+
 def test_the_service_selects_every_revision() -> None:
     made = manifests.service(IDENTITY)
     assert made == {

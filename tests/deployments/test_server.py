@@ -52,7 +52,7 @@ def test_a_version_is_deployed_without_an_image(
     other = {"image": "team/digits:1", "command": ["python", "serve.py"]}
     services.deploy_revision(principal=developer, deployment=digits, changes=other)
     revision, _ = services.deploy_revision(principal=developer, deployment=digits, changes={"image": ""})
-    assert (revision.spec["image"], revision.spec["command"]) == (OWN, [])
+    assert (revision.spec["image"], revision.spec["command"]) == (OWN, []) and "shutdown" not in revision.spec
 
 
 @pytest.mark.parametrize(

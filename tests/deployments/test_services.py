@@ -96,6 +96,22 @@ def test_other_settings_change_without_naming_the_version_again(digits: Deployme
     assert digits.strategy == {"max_surge": 2, "max_unavailable": 0, "progress_deadline_seconds": 600}
 
 
+def test_an_image_of_ones_own_drains_unless_somebody_says_how_it_ends(digits: Deployment, developer: Principal) -> None:
+    def shutdown(**changes: Any) -> Any:
+        revision, _ = services.deploy_revision(principal=developer, deployment=digits, changes=changes)
+        return revision.spec.get("shutdown")
+
+    assert shutdown(image="team/digits:9") == {"drain_seconds": 5, "grace_seconds": 30}
+    assert shutdown(env={"A": "1"}) == {"drain_seconds": 5, "grace_seconds": 30}
+    assert shutdown(shutdown={"drain_seconds": 0}) is None
+    # What was asked for stays; a newly named image that says nothing of it drains.
+    assert shutdown(env={"A": "2"}) is None
+    assert shutdown(image="team/digits:10", shutdown={"drain_seconds": 0, "grace_seconds": 9}) == {
+        "drain_seconds": 0,
+        "grace_seconds": 9,
+    }
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -265,6 +281,9 @@ def test_deleting_cancels_the_rollout_and_forbids_the_rest(digits: Deployment, d
         ({"spec": {**SPEC, "env": {"MLFLOW_TRACKING_TOKEN": "x"}}}, Invalid, "env"),
         ({"spec": {**SPEC, "env": ["PORT"]}}, Invalid, "env"),
         ({"spec": {**SPEC, "probes": {"ready_path": "no slash"}}}, Invalid, "probes.ready_path"),
+        ({"spec": {**SPEC, "shutdown": {"drain_seconds": 30}}}, Invalid, "shutdown.grace_seconds"),
+        ({"spec": {**SPEC, "shutdown": {"drain_seconds": -1}}}, Invalid, "shutdown.drain_seconds"),
+        ({"spec": {**SPEC, "secret_env": {"PORT": {"secretName": "x", "key": "y"}}}}, Invalid, "secret_env.PORT"),
         ({"spec": {**SPEC, "strategy": {"max_surge": 0}}}, Invalid, "strategy.max_surge"),
         ({"spec": {**SPEC, "resources": {"cpu": "much"}}}, Invalid, "resources.cpu"),
         ({"spec": {**SPEC, "resources": {"cpu": "5"}}}, Invalid, "resources.cpu"),

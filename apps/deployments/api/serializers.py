@@ -52,6 +52,17 @@ class ProbesSerializer(Strict):
     startup_seconds = serializers.IntegerField(required=False)
 
 
+class ShutdownSerializer(Strict):
+    """How a replica ends: it goes on answering while it drains, and is killed when its grace is over."""
+
+    drain_seconds = serializers.IntegerField(
+        required=False,
+        min_value=0,
+        help_text="5 unless given; 0 for Flotilla's own server, which drains by itself.",
+    )
+    grace_seconds = serializers.IntegerField(required=False, min_value=1, help_text="30 unless given.")
+
+
 class StrategySerializer(Strict):
     """How it rolls. It belongs to the deployment: changing it restarts nothing."""
 
@@ -87,6 +98,7 @@ class NewRevisionSerializer(PodOptionsSerializer):
     resources = ReplicaResourcesSerializer(required=False)
     port = serializers.IntegerField(required=False)
     probes = ProbesSerializer(required=False)
+    shutdown = ShutdownSerializer(required=False)
     strategy = StrategySerializer(required=False)
 
 

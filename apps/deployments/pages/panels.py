@@ -28,6 +28,7 @@ from apps.deployments.pages.rows import (
     event_rows,
     is_model_deleted,
     model_text,
+    options_of,
     ready_text,
     who,
 )
@@ -298,8 +299,8 @@ class Board:
 
     @property
     def options(self) -> list[words.Row]:
-        """The options of the current revision's pods, without their container."""
-        return words.rows(self.deployment.current.spec) if self.deployment.current else []
+        """The options of the current revision's pods, without their container, and how they end."""
+        return options_of(self.deployment.current.spec) if self.deployment.current else []
 
     @property
     def own_server(self) -> bool:

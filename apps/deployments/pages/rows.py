@@ -1,11 +1,12 @@
 """The lines of the tables on a deployment's page, and the words in them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from apps.clusters.models import KubeEvent, Pod
+from apps.clusters.podoptions import words
 from apps.clusters.why.probes import is_startup
 from apps.deployments.health import ReplicaSeen
 from apps.deployments.models import Observed, Placement, Revision, Stage
@@ -162,3 +163,12 @@ def model_text(spec: dict[str, Any], alias: str) -> str:
 def is_model_deleted(revision: Revision) -> bool:
     """Whether it serves a model version that was deleted since."""
     return bool(revision.spec.get("model")) and revision.model_version_id is None
+
+
+def options_of(spec: Mapping[str, Any]) -> list[words.Row]:
+    """The options in a revision's spec, without its container."""
+    rows, shutdown = words.rows(spec), spec.get("shutdown")
+    if shutdown:
+        drains = f"drains for {shutdown['drain_seconds']} s" if shutdown["drain_seconds"] else "ends when it is told to"
+        rows.append(words.Row("Shutdown", [f"{drains}, killed after {shutdown['grace_seconds']} s"], prose=True))
+    return rows

@@ -31,6 +31,7 @@ from apps.deployments.services.common import (
     tell,
 )
 from apps.deployments.services.rollouts import begin, end_unfinished, go_on
+from apps.deployments.services.server import with_shutdown
 from apps.deployments.specs import check_replicas
 from apps.deployments.states import DEPLOYMENT_MOVES, DeploymentState, RolloutState
 
@@ -230,7 +231,7 @@ def _checked(
     check_service_name(name, "name")
     places = _named(project, targets)
     check_places(places)
-    wish = resolve(project, spec, Strategy())
+    wish = resolve(project, with_shutdown(spec), Strategy())
     check_waves(wish.strategy, [place.name for place in places])
     size = wish.spec.container.resources.sensible()
     check_all_fit((place.cluster, size) for place in places)

@@ -18,7 +18,7 @@ from apps.deployments.rollout.strategy import parse_strategy
 from apps.deployments.services.common import Wish, ask_all, hold, identity_of, kept, once_more, resolve, tell
 from apps.deployments.services.deployments import check_waves
 from apps.deployments.services.rollouts import roll, unfinished
-from apps.deployments.services.server import OF_IMAGE
+from apps.deployments.services.server import OF_IMAGE, with_shutdown
 from apps.deployments.services.steering import roll_back
 from apps.deployments.specs import parse_revision
 
@@ -141,7 +141,10 @@ def _changed(deployment: Deployment, changes: Mapping[str, Any]) -> Wish:
             raise Invalid("Which version of the model?", field="version", hint="Give a version or an alias.")
         now = once_more(current, strategy).spec.model
         base |= {"model": now.name, "version": now.version, "alias": deployment.alias} if now else {}
-    wish = resolve(deployment.project, {**base, **named}, strategy)
+    asked = {**base, **named}
+    if asked["image"] != current.spec["image"]:
+        asked = with_shutdown(asked)
+    wish = resolve(deployment.project, asked, strategy)
     if "resources" in named:
         size = wish.spec.container.resources.sensible()
         check_all_fit((place.target.cluster, size) for place in deployment.places)

@@ -12,7 +12,9 @@ from apps.experiments.registry.flavours import flavours_of
 # As modelserver/openinference/flavours.py has them.
 FLAVOURS = ("sklearn",)
 # The fields that belong to an image, and go when it goes.
-OF_IMAGE = ("image", "command", "args")
+OF_IMAGE = ("image", "command", "args", "shutdown")
+# Of an image that is not ours, which may know nothing of draining: as long as load balancers need to take note.
+SHUTDOWN = {"drain_seconds": 5}
 
 
 def with_image(spec: Mapping[str, Any], version: ModelVersion) -> dict[str, Any]:
@@ -31,6 +33,13 @@ def with_image(spec: Mapping[str, Any], version: ModelVersion) -> dict[str, Any]
             hint="Name an image that serves HTTP on $PORT.",
         )
     return {**spec, "image": settings.MODEL_SERVER_IMAGE}
+
+
+def with_shutdown(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The spec of a newly named image with a way to end, unless it says one. Our own server drains by itself."""
+    if spec.get("shutdown") is not None or not spec.get("image") or is_own(str(spec["image"])):
+        return dict(spec)
+    return {**spec, "shutdown": SHUTDOWN}
 
 
 def is_own(image: str) -> bool:
