@@ -35,6 +35,7 @@ def parse(arguments: list[str]) -> ClusterConfig:
     parser.add_argument(
         "--node-grace-seconds", type=float, default=50.0, metavar="S", help="a silent node is Unknown after S seconds"
     )
+    parser.add_argument("--no-gateway", action="store_true", help="leave the Gateway API out, as on a plain cluster")
     options = parser.parse_args(arguments)
     for table in options.images:
         if not table.is_file():
@@ -47,6 +48,7 @@ def parse(arguments: list[str]) -> ClusterConfig:
         hollow=options.hollow,
         faults=options.faults,
         node_grace_seconds=options.node_grace_seconds,
+        gateway=not options.no_gateway,
         nodes=hollow_nodes(options.hollow_nodes) if options.hollow_nodes else default_nodes(options.nodes_named),
     )
 

@@ -70,6 +70,8 @@ class ClusterConfig:
     faults: bool = False
     #: How long a node may be silent before it is Unknown.
     node_grace_seconds: float = 50.0
+    #: Has it the Gateway API?
+    gateway: bool = True
 
     @property
     def url(self) -> str:

@@ -87,7 +87,7 @@ class KubeProxy(Controller):
         for listening in want - set(have):
             address, port, _ = listening
             try:
-                listener = _listen(address, port)
+                listener = listen(address, port)
             except OSError as error:
                 if service is not None:
                     message = f"cannot listen on {address}:{port}: {error.strerror}; use the API's proxy or an endpoint"
@@ -142,7 +142,8 @@ class KubeProxy(Controller):
             return
 
 
-def _listen(address: str, port: int) -> socket.socket:
+def listen(address: str, port: int) -> socket.socket:
+    """A listening socket that does not block. Raises OSError."""
     listener = socket.socket()
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

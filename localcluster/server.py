@@ -32,6 +32,7 @@ from localcluster.controllers.quotastatus import QuotaStatus
 from localcluster.controllers.tokensecrets import TokenSecrets
 from localcluster.faults.cluster import ClusterFaults, remove_fillers
 from localcluster.faults.door import FaultDoor, aborter
+from localcluster.gateway.install import gateway_parts, install
 from localcluster.kubelet import ImageTable, make_kubelet
 from localcluster.kubeproxy import KubeProxy
 from localcluster.pki import Credentials, ensure_credentials, write_kubeconfig
@@ -163,6 +164,9 @@ class _Cluster:
         tokens = Tokens(registry, admin=credentials.token, key=credentials.signing_key())
         self.parts.append(TokenSecrets(registry, tokens, credentials.ca_file.read_bytes()))
         self.parts += [DefinitionCleanup(registry), QuotaStatus(registry)]
+        if config.gateway:
+            install(registry)
+            self.parts += gateway_parts(registry, real=not config.hollow)
         self.registry = registry
         self.api = Api(registry, Access(tokens, Rbac(registry)), agent=self.kubelet)
         self.door = self._door(tokens) if config.faults else None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from kubevalues import quantities
-from localcluster import policyrules, rules
+from localcluster import policyrules, routerules, rules
 from localcluster.causes import Cause, amounts, duplicate, not_allowed, required, share, unsupported, wrong
 from localcluster.crd import definitions, structural
 from localcluster.namerules import LABEL, LABEL_RULE, annotation_problems, label_problems, name_problems
@@ -241,7 +241,10 @@ def _whole(row: Resource, obj: Obj) -> Iterator[Cause]:
     yield from name_problems(row.key, metadata.get("name") or "")
     yield from _metadata(metadata)
     if row.custom:
-        yield from structural.problems(obj, row.custom.schema)
+        problems = list(structural.problems(obj, row.custom.schema))
+        yield from problems
+        if not problems and (rule := routerules.RULES.get(row.key)):
+            yield from rule(obj)
     elif rule := _RULES.get(row.key):
         yield from rule(obj)
 

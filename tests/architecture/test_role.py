@@ -39,7 +39,6 @@ from tests.stack import LocalCluster
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.real_process]
 
-GATEWAY = "gateway.networking.k8s.io"
 SERVER = """
 import json, os, signal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -74,32 +73,13 @@ def kube(local_cluster: LocalCluster) -> KubeClient:
 
 @pytest.fixture
 def role_token(kube: KubeClient) -> Iterator[str]:
-    """The token of what the check page offers; beside it an engine that tells its version."""
-    token = offered_token(kube)
-    kube.apply(definition("httproutes", "HTTPRoute"))
-    yield token
+    """The token of what the check page offers."""
+    yield offered_token(kube)
     kube._transport.call("DELETE", f"/apis/{RBAC}/clusterrolebindings/{grants.NAME}")
     kube.delete(RBAC, "ClusterRole", grants.NAME)
     kube.delete("v1", "Namespace", grants.NAMESPACE, propagation="Background")
     kube.delete("v1", "Namespace", "flotilla-roletest", propagation="Background")
-    kube.delete("apiextensions.k8s.io/v1", "CustomResourceDefinition", f"httproutes.{GATEWAY}")
     pool._forget_all()
-
-
-def definition(plural: str, kind: str) -> dict[str, Any]:
-    notes = {f"{GATEWAY}/bundle-version": "v1.3.0", "api-approved.kubernetes.io": "unapproved, for a test"}
-    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{GATEWAY}", "annotations": notes},
-        "spec": {
-            "group": GATEWAY,
-            "scope": "Namespaced",
-            "names": {"plural": plural, "singular": kind.lower(), "kind": kind},
-            "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
-        },
-    }
 
 
 class Everything:
