@@ -1,5 +1,6 @@
-"""The verdict of an analysis, and of one look at the new revision's replicas."""
+"""The verdict of an analysis, and of one look of each provider."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from apps.core.errors import Invalid
 from apps.deployments.rollout.analysis import Fares, Measurement, Reply, by_health, by_probe, next_at, verdict_of
 from apps.deployments.rollout.asked import parse_analysis
+from apps.deployments.rollout.figures import Logged, by_model
 from apps.deployments.rollout.fleet import Outcome
 
 NOW = datetime(2026, 11, 30, 3, 0, tzinfo=UTC)
@@ -34,15 +36,33 @@ def looks(*outcomes: Outcome) -> list[Measurement]:
         ([BAD, BAD], Outcome.FAILED, "The analysis failed, 2 of 2 measurements: look 1"),
         ([OK, BAD, BAD], Outcome.FAILED, "The analysis failed, 2 of 3 measurements: look 2"),
         ([SILENT, SILENT], Outcome.INCONCLUSIVE,
-         "The analysis came to no conclusion, 2 of 2 measurements were not good: look 1"),
+         "The analysis came to no conclusion, 2 of 2 measurements said nothing: look 1"),
         ([SILENT, OK, OK], Outcome.SUCCESSFUL, "2 of 3 measurements were good."),
-        ([SILENT, OK, BAD], Outcome.INCONCLUSIVE,
-         "The analysis came to no conclusion, 2 of 3 measurements were not good: look 0"),
+        ([SILENT, OK, BAD], Outcome.SUCCESSFUL, "1 of 3 measurements was good."),
+        ([SILENT, BAD, BAD], Outcome.FAILED, "The analysis failed, 2 of 3 measurements: look 2"),
     ],
 )  # fmt: skip
 def test_as_many_may_fail_as_the_limit_says(outcomes: list[Outcome], verdict: Outcome, says: str) -> None:
     found = verdict_of(ASKED, looks(*outcomes))
     assert (found.outcome, found.message) == (verdict, says)
+    assert verdict_of({**ASKED, "inconclusive_limit": 1}, looks(*outcomes)) == found, "the failure limit, by default"
+
+
+@pytest.mark.parametrize(
+    ("silent", "outcomes", "verdict", "says"),
+    [
+        (0, [OK, SILENT], Outcome.INCONCLUSIVE, "1 of 2 measurements said nothing: look 1"),
+        (2, [SILENT, SILENT], Outcome.RUNNING, ""),
+        (2, [SILENT, SILENT, OK], Outcome.SUCCESSFUL, "1 of 3 measurements was good."),
+        (2, [SILENT, BAD, SILENT], Outcome.INCONCLUSIVE, "none of 3 measurements was good: look 2"),
+        (2, [BAD, SILENT, BAD], Outcome.FAILED, "2 of 3 measurements: look 2"),
+    ],
+)
+def test_as_many_may_say_nothing_as_their_own_limit_says(
+    silent: int, outcomes: list[Outcome], verdict: Outcome, says: str
+) -> None:
+    found = verdict_of({**ASKED, "inconclusive_limit": silent}, looks(*outcomes))
+    assert (found.outcome, says in found.message) == (verdict, True), found.message
 
 
 @pytest.mark.parametrize(
@@ -107,12 +127,68 @@ def test_one_look_at_what_both_revisions_answer(new: str, old: str, outcome: Out
         ({"provider": "probe", "requests": [{"inputs": []}]}, "a.requests[0].inputs"),
         ({"provider": "probe", "requests": [{"inputs": [{"data": ["x" * 40_000]}]}]}, "a.requests"),
         ({"count": 2, "failure_limit": 2}, "a.failure_limit"),
+        ({"count": 2, "inconclusive_limit": 2}, "a.inconclusive_limit"),
+        ({"provider": ["health"]}, "a.provider"),
+        ({"provider": "model", "min": 1}, "a.metric"),
+        ({"provider": "model", "metric": " ", "min": 1}, "a.metric"),
+        ({"provider": "model", "metric": "f1"}, "a"),
+        ({"provider": "model", "metric": "f1", "min": True}, "a.min"),
+        ({"provider": "model", "metric": "f1", "min": float("nan")}, "a.min"),
+        ({"provider": "model", "metric": "f1", "max": "1"}, "a.max"),
+        ({"provider": "model", "metric": "f1", "min": 2, "max": 1}, "a.min"),
+        ({"provider": "model", "metric": "f1", "better": "more"}, "a.better"),
+        ({"provider": "model", "metric": "f1", "tolerance": 1, "max": 1}, "a.tolerance"),
+        ({"provider": "model", "metric": "f1", "better": "less", "tolerance": -1}, "a.tolerance"),
+        ({"provider": "model", "metric": "f1", "better": "less", "tolerance": 1, "tolerance_percent": 1},
+         "a.tolerance_percent"),
     ],
-)
+)  # fmt: skip
 def test_what_is_wrong_with_an_analysis_is_named(said: dict[str, Any], field: str) -> None:
     with pytest.raises(Invalid) as caught:
         parse_analysis(said, "a")
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("asked", "new", "old", "outcome", "says"),
+    [
+        ({"min": 0.9}, 0.91, None, OK, "acc of digits 2 is 0.91, at least 0.9, as wanted."),
+        ({"min": 0.9}, 0.89, 0.5, BAD, "acc of digits 2 is 0.89: at least 0.9 is wanted."),
+        ({"max": 3}, 3.5, None, BAD, "is 3.5: at most 3 is allowed."),
+        ({"min": 0.95}, 0.949999, None, BAD, "is 0.95: at least 0.95 (1e-06 off) is wanted."),
+        ({"better": "greater"}, 0.9, 0.9, OK, "is 0.9, the earlier revision's 0.9, at least 0.9, as wanted."),
+        ({"better": "greater"}, 0.89, 0.9, BAD, "is 0.89, the earlier revision's 0.9: at least 0.9 is wanted."),
+        ({"better": "greater", "tolerance": 0.02}, 0.88, 0.9, OK, "at least 0.88"),
+        ({"better": "less", "tolerance_percent": 10}, 1.2, 1.0, BAD, "at most 1.1 is allowed."),
+        ({"better": "less", "tolerance_percent": 10}, -1.2, -1.0, OK, "at most -0.9"),
+        ({"better": "less", "tolerance_percent": 10}, -0.8, -1.0, BAD, "at most -0.9 is allowed."),
+        ({"better": "greater", "min": 0.9}, 0.89, 0.8, BAD, "at least 0.9 is wanted."),
+        ({"better": "greater", "min": 0.7}, 0.79, 0.8, BAD, "at least 0.8 is wanted."),
+        ({"better": "greater"}, 0.9, None, SILENT, "the earlier revision has none to compare it with."),
+        ({"better": "greater", "min": 0.95}, 0.9, None, BAD, "at least 0.95 is wanted."),
+        ({"better": "greater"}, 0.9, float("nan"), SILENT, "has none to compare"),
+        ({"min": 0.9}, float("nan"), None, SILENT, "acc of digits 2 is no number."),
+        ({"max": 0.9}, float("inf"), None, SILENT, "is no number."),
+        ({"min": 0.9}, None, 0.9, SILENT, "digits 2 has no metric acc: it has f1, loss."),
+    ],
+)
+def test_one_look_at_the_registry(
+    asked: dict[str, Any], new: float | None, old: float | None, outcome: Outcome, says: str
+) -> None:
+    parsed = parse_analysis({"provider": "model", "metric": "acc", **asked}, "a")
+    assert parse_analysis(parsed, "a") == parsed
+    assert (parsed["count"], parsed["interval_seconds"]) == (1, 1)
+    found = by_model(parsed, Logged("digits 2", new, ["f1", "loss"]), Logged("digits 1", old), NOW)
+    assert (found.outcome, says in found.message) == (outcome, True), found.message
+    # As it is stored: Postgres takes no NaN in JSON.
+    assert Measurement.from_json(json.loads(json.dumps(found.to_json(), allow_nan=False))) == found
+
+
+def test_a_revision_without_a_model_has_no_metrics() -> None:
+    asked = parse_analysis({"provider": "model", "metric": "acc", "better": "greater"}, "a")
+    assert by_model(asked, Logged(""), None, NOW).outcome is SILENT
+    assert "its run has none" in by_model(asked, Logged("digits 2"), None, NOW).message
+    assert "e, 2 more." in by_model(asked, Logged("digits 2", None, list("abcdefg")), None, NOW).message
 
 
 def test_it_measures_an_interval_after_the_last_time() -> None:

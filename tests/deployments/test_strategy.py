@@ -18,7 +18,7 @@ from apps.deployments.rollout.strategy import (
 )
 
 NUMBERS = {"max_surge": 1, "max_unavailable": 0, "progress_deadline_seconds": 600}
-HEALTH = {"provider": "health", "interval_seconds": 5, "count": 3, "failure_limit": 0}
+HEALTH = {"provider": "health", "interval_seconds": 5, "count": 3, "failure_limit": 0, "inconclusive_limit": 0}
 WHOLE: dict[str, Any] = {
     "kind": "canary",
     "steps": [{"set_weight": 20}, {"pause": {"seconds": 60}}, {"pause": {}}, {"analyse": HEALTH}, {"set_weight": 100}],
@@ -56,7 +56,7 @@ def test_a_canary_brings_steps_and_a_rollback_of_its_own() -> None:
         **NUMBERS,
     }
     assert parse_strategy({"steps": [{"analyse": {}}]}, strategy).steps[0].analysis == {
-        "provider": "health", "interval_seconds": 10, "count": 3, "failure_limit": 0,
+        "provider": "health", "interval_seconds": 10, "count": 3, "failure_limit": 0, "inconclusive_limit": 0,
     }  # fmt: skip
 
 

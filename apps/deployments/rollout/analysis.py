@@ -1,8 +1,8 @@
 """Analysis of a new revision: (what was asked, measurements) → a verdict, and when to measure again. Pure.
 
 As an AnalysisRun of Argo Rollouts (docs/features/analysis.md): a number of measurements at an interval, of which so
-many may fail. One that says nothing, of a cluster that can't be reached, is inconclusive; where it takes these to make
-too many that were not good, the whole is inconclusive, and a person decides. So a success has a good one at least.
+many may fail. One that says nothing, of a cluster that can't be reached, is inconclusive; where there are too many of
+these, or no good one in the end, the whole is inconclusive, and a person decides.
 """
 
 import math
@@ -22,7 +22,7 @@ class Measurement:
     at: datetime
     outcome: Outcome
     message: str
-    value: Mapping[str, int]
+    value: Mapping[str, float]
 
     def to_json(self) -> dict[str, Any]:
         """The form that is stored and shown."""
@@ -131,17 +131,23 @@ def _alike(one: Any, other: Any) -> bool:
 def verdict_of(asked: Mapping[str, Any], measurements: Sequence[Measurement]) -> Verdict:
     """How the analysis stands after these measurements."""
     limit, count = int(asked["failure_limit"]), int(asked["count"])
+    # Those that began before there was a limit of its own have none.
+    most_silent = int(asked.get("inconclusive_limit", limit))
     failed = [each for each in measurements if each.outcome is Outcome.FAILED]
     silent = [each for each in measurements if each.outcome is Outcome.INCONCLUSIVE]
-    of = f"of {len(measurements)} measurements"
+    of = f"of {len(measurements)} measurement{'' if len(measurements) == 1 else 's'}"
+    good = len(measurements) - len(failed) - len(silent)
     if len(failed) > limit:
         return Verdict(Outcome.FAILED, f"The analysis failed, {len(failed)} {of}: {failed[-1].message}")
-    if len(failed) + len(silent) > limit:
-        why = f"{len(failed) + len(silent)} {of} were not good: {silent[-1].message}"
+    if len(silent) > most_silent:
+        why = f"{len(silent)} {of} said nothing: {silent[-1].message}"
         return Verdict(Outcome.INCONCLUSIVE, f"The analysis came to no conclusion, {why}")
-    if len(measurements) >= count:
-        return Verdict(Outcome.SUCCESSFUL, f"{len(measurements) - len(failed) - len(silent)} {of} were good.")
-    return Verdict(Outcome.RUNNING)
+    if len(measurements) < count:
+        return Verdict(Outcome.RUNNING)
+    if not good:
+        why = f"none {of} was good: {(silent or failed)[-1].message}"
+        return Verdict(Outcome.INCONCLUSIVE, f"The analysis came to no conclusion, {why}")
+    return Verdict(Outcome.SUCCESSFUL, f"{good} {of} {'was' if good == 1 else 'were'} good.")
 
 
 def next_at(asked: Mapping[str, Any], began: datetime, measurements: Sequence[Measurement]) -> datetime:

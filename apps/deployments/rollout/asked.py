@@ -2,46 +2,64 @@
 
 import enum
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from apps.core.errors import Invalid
+from apps.deployments.rollout import bounds
 from apps.deployments.specs import an_object, whole
 
 MAX_MEASUREMENTS = 1000
 MAX_REQUESTS, MAX_REQUESTS_BYTES = 20, 32 * 1024
 MAX_LATENCY_MS = 60_000
+# As long as a metric's key in the registry.
+MAX_METRIC = 250
 
 
 class Provider(enum.StrEnum):
-    """Where measurements come from: what is observed of the replicas, or requests that are sent to both revisions."""
+    """Where measurements come from: what is observed of the replicas, requests that are sent to both revisions, or
+    what the registry knows of the model."""
 
     HEALTH = "health"
     PROBE = "probe"
+    MODEL = "model"
 
 
-_OF_ALL = ("provider", "interval_seconds", "count", "failure_limit")
+ASK_NOBODY = frozenset({Provider.HEALTH, Provider.MODEL})
+"""Providers that measure out of Flotilla's own rows; the others ask somebody, in a round of their own."""
+
+_OF_ALL = ("provider", "interval_seconds", "count", "failure_limit", "inconclusive_limit")
 _OF_PROBES = ("requests", "max_errors", "max_latency_ms", "min_agreement")
+_OF_MODELS = ("metric", *bounds.FIELDS, *bounds.COMPARING)
+# What the registry knows changes rarely: one look, at once.
+_COUNT = {Provider.MODEL: 1}
+_INTERVAL = {Provider.MODEL: 1}
 
 
 def parse_analysis(value: Mapping[str, Any], place: str) -> dict[str, Any]:
     """What an `analyse` step asks for, with its defaults. Raises Invalid naming the field below `place`."""
     provider = value.get("provider") or Provider.HEALTH
-    if provider not in tuple(Provider):
+    if not isinstance(provider, str) or provider not in tuple(Provider):
         raise Invalid(f"{place}.provider is one of: {', '.join(Provider)}.", field=f"{place}.provider")
-    known = (*_OF_ALL, *_OF_PROBES) if provider == Provider.PROBE else _OF_ALL
-    unknown = sorted(str(key) for key in value if key not in known)
-    if unknown:
-        field = f"{place}.{unknown[0]}"
-        raise Invalid(f"{field} is nothing that Flotilla knows.", field=field, hint=f"Known: {', '.join(known)}.")
-    count = whole(value.get("count"), f"{place}.count", 3, 1, MAX_MEASUREMENTS)
-    asked = {
+    provider = Provider(provider)
+    own, parse = _OWN[provider]
+    _refuse_unknown(value, place, (*_OF_ALL, *own))
+    interval = _INTERVAL.get(provider, 10)
+    count = whole(value.get("count"), f"{place}.count", _COUNT.get(provider, 3), 1, MAX_MEASUREMENTS)
+    failures = whole(value.get("failure_limit"), f"{place}.failure_limit", 0, 0, count - 1)
+    silent = whole(value.get("inconclusive_limit"), f"{place}.inconclusive_limit", failures, 0, count - 1)
+    return {
         "provider": str(provider),
-        "interval_seconds": whole(value.get("interval_seconds"), f"{place}.interval_seconds", 10, 1, 24 * 3600),
+        "interval_seconds": whole(value.get("interval_seconds"), f"{place}.interval_seconds", interval, 1, 24 * 3600),
         "count": count,
-        "failure_limit": whole(value.get("failure_limit"), f"{place}.failure_limit", 0, 0, count - 1),
+        "failure_limit": failures,
+        "inconclusive_limit": silent,
+        **parse(value, place),
     }
-    return asked | _of_probe(value, place) if provider == Provider.PROBE else asked
+
+
+def _of_health(value: Mapping[str, Any], place: str) -> dict[str, Any]:
+    return {}
 
 
 def _of_probe(value: Mapping[str, Any], place: str) -> dict[str, Any]:
@@ -55,6 +73,18 @@ def _of_probe(value: Mapping[str, Any], place: str) -> dict[str, Any]:
     return asked
 
 
+def _of_model(value: Mapping[str, Any], place: str) -> dict[str, Any]:
+    metric = _text(value.get("metric"), f"{place}.metric", MAX_METRIC, "the name of a metric of the model, as logged")
+    return {"metric": metric, **bounds.parse_bounds(value, place, compares=True)}
+
+
+_OWN: dict[Provider, tuple[tuple[str, ...], Callable[[Mapping[str, Any], str], dict[str, Any]]]] = {
+    Provider.HEALTH: ((), _of_health),
+    Provider.PROBE: (_OF_PROBES, _of_probe),
+    Provider.MODEL: (_OF_MODELS, _of_model),
+}
+
+
 def _requests(value: Any, place: str) -> list[dict[str, Any]]:
     if not isinstance(value, list | tuple) or not 0 < len(value) <= MAX_REQUESTS:
         raise Invalid(f"{place} is a list of 1 to {MAX_REQUESTS} requests.", field=place)
@@ -66,3 +96,18 @@ def _requests(value: Any, place: str) -> list[dict[str, Any]]:
     if len(json.dumps(value)) > MAX_REQUESTS_BYTES:
         raise Invalid(f"{place} is larger than {MAX_REQUESTS_BYTES // 1024} KiB.", field=place, hint="Send fewer.")
     return [dict(request) for request in value]
+
+
+def _text(value: Any, place: str, most: int, what: str) -> str:
+    if not isinstance(value, str) or not value.strip() or "\x00" in value:
+        raise Invalid(f"{place} is {what}.", field=place)
+    if len(value) > most:
+        raise Invalid(f"{place} has more than {most} characters.", field=place)
+    return value.strip()
+
+
+def _refuse_unknown(value: Mapping[str, Any], place: str, known: tuple[str, ...]) -> None:
+    unknown = sorted(str(key) for key in value if key not in known)
+    if unknown:
+        field = f"{place}.{unknown[0]}"
+        raise Invalid(f"{field} is nothing that Flotilla knows.", field=field, hint=f"Known: {', '.join(known)}.")

@@ -7,7 +7,8 @@ from django.db.models import OuterRef, Prefetch, QuerySet, Subquery
 from apps.core.errors import Missing
 from apps.core.models import Project
 from apps.deployments.models import AnalysisRun, Deployment, Heal, Placement, Revision, Rollout, Stage
-from apps.deployments.rollout.asked import Provider
+from apps.deployments.rollout.asked import ASK_NOBODY
+from apps.deployments.rollout.figures import Logged
 from apps.deployments.rollout.fleet import Outcome
 from apps.deployments.selectors.placements import WITH_PLACEMENT
 from apps.deployments.states import UNFINISHED
@@ -56,11 +57,25 @@ def analysis(pk: int) -> AnalysisRun | None:
 
 
 def probing() -> list[tuple[int, int | None]]:
-    """The analyses that send requests and go on, for the net under the queue."""
-    rows = AnalysisRun.objects.filter(
-        state=Outcome.RUNNING, rollout__state__in=UNFINISHED, asked__provider=Provider.PROBE
-    )
+    """The analyses that ask somebody and go on, for the net under the queue."""
+    rows = AnalysisRun.objects.filter(state=Outcome.RUNNING, rollout__state__in=UNFINISHED)
+    rows = rows.exclude(asked__provider__in=sorted(ASK_NOBODY))
     return [(pk, None) for pk in rows.values_list("pk", flat=True)]
+
+
+def logged_metric(of: Revision, metric: str) -> Logged:
+    """The latest value of a metric of the run that made the revision's model version.
+
+    MLflow logs a metric of a model to its run.
+    """
+    versions = ModelVersion.objects.filter(deployment_revisions=of).select_related("model", "logged_model")
+    version = versions.first()
+    if version is None:
+        return Logged("")
+    run = version.run_id or (version.logged_model.run_id if version.logged_model else None)
+    rows = LatestMetric.objects.filter(run=run) if run is not None else LatestMetric.objects.none()
+    values = dict(rows.order_by("key").values_list("key", "value"))
+    return Logged(f"{version.model.name} {version.version}", values.get(metric), list(values))
 
 
 def heals_of(of: Deployment) -> QuerySet[Heal]:

@@ -1,7 +1,7 @@
 """The analysis of a rollout's step: begun, measured, and judged, under the deployment's lock. No cluster is called.
 
-What is observed of replicas is measured here. Requests are sent by a round of their own (`reconcile.probing`), which
-calls a cluster, and records what it measured with `measured`.
+What Flotilla's own rows tell is measured here. Who asks somebody does it in a round of its own (`reconcile.probing`),
+and records what it measured with `measured`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,8 @@ from apps.deployments import selectors
 from apps.deployments.models import AnalysisRun, Deployment, Placement, Rollout, Stage
 from apps.deployments.rollout import analysis
 from apps.deployments.rollout.analysis import Fares, Measurement
-from apps.deployments.rollout.asked import Provider
+from apps.deployments.rollout.asked import ASK_NOBODY, Provider
+from apps.deployments.rollout.figures import by_model
 from apps.deployments.rollout.fleet import Outcome, Verdict
 from apps.deployments.rollout.plan import PlanStep
 from apps.deployments.services.common import CLOCK, PROBES
@@ -27,7 +28,7 @@ def analyse(
 ) -> Verdict:
     """How the analysis of the step that the rollout is at stands, after a measurement if one is due.
 
-    The clock, or the round that sends requests, is asked for the next one.
+    The clock, or the round that asks somebody, is asked for the next one.
     """
     asked = dict(step.analysis or {})
     places = [place for place in deployment.places if place.target.name in step.targets and place.pk in stages]
@@ -46,16 +47,25 @@ def analyse(
         return Verdict(Outcome(run.state), run.message)
     measurements = measurements_of(run)
     due = analysis.next_at(run.asked, run.started_at, measurements)
-    if run.asked["provider"] == Provider.PROBE:
+    if run.asked["provider"] not in ASK_NOBODY:
         work.ask(PROBES, run.pk, cluster=_asked_first(places), after=max(0.0, (due - now).total_seconds()))
         return Verdict(Outcome.RUNNING)
     if now >= due:
-        verdict = note(run, analysis.by_health(fares, int(run.before["restarts"]), now))
+        verdict = note(run, _measured_here(run, rollout, fares, now))
         if verdict.outcome is not Outcome.RUNNING:
             return verdict
         due = analysis.next_at(run.asked, run.started_at, measurements_of(run))
     work.ask(CLOCK, deployment.pk, cluster=None, after=max(0.0, (due - now).total_seconds()))
     return Verdict(Outcome.RUNNING)
+
+
+def _measured_here(run: AnalysisRun, rollout: Rollout, fares: Sequence[Fares], now: datetime) -> Measurement:
+    if run.asked["provider"] == Provider.HEALTH:
+        return analysis.by_health(fares, int(run.before["restarts"]), now)
+    metric, former = str(run.asked["metric"]), rollout.from_revision
+    new = selectors.logged_metric(rollout.to_revision, metric)
+    old = selectors.logged_metric(former, metric) if former is not None else None
+    return by_model(run.asked, new, old, now)
 
 
 def measurements_of(run: AnalysisRun) -> list[Measurement]:

@@ -31,7 +31,7 @@ from apps.experiments.selectors import model_version
 KIND = "placement"
 """The kind of work that bringing about one placement is: its rounds call the placement's cluster."""
 PROBES = "analysis"
-"""The kind of work that sending an analysis's requests to replicas is."""
+"""The kind of work that a look of an analysis is which asks somebody: replicas, say."""
 CLOCK = "deployment"
 """The kind of work that moving a rollout on is when only time has passed: its rounds call no cluster."""
 
