@@ -107,8 +107,20 @@ class Deployment(Observed):
 
     @property
     def places(self) -> list["Placement"]:
-        """Its placements, in the order in which they were named. Prefetch `placements` for lists."""
-        return sorted(self.placements.all(), key=lambda placement: placement.pk)
+        """Its placements, in the order in which they were named. Prefetch `placements` for lists.
+
+        One that is being taken off is none of them, unless the whole deployment is deleted.
+        """
+        rows = sorted(self.placements.all(), key=lambda placement: placement.pk)
+        goes = self.state == DeploymentState.DELETING
+        return rows if goes else [row for row in rows if row.state == DeploymentState.ACTIVE]
+
+    @property
+    def leaving(self) -> list["Placement"]:
+        """The placements that are being taken off while the deployment stays: their clusters still have something."""
+        if self.state == DeploymentState.DELETING:
+            return []
+        return [row for row in self.placements.all() if row.state == DeploymentState.DELETING]
 
     @property
     def only(self) -> "Placement | None":

@@ -65,6 +65,8 @@ EDITS: list[tuple[str, str, Any, Change]] = [
     ("POST", "deployments/{deployment}/revisions", {"image": "other:2"}, scale),
     ("POST", "deployments/{deployment}/rollback", {"revision": 1}, scale),
     ("POST", "deployments/{deployment}/restart", {}, scale),
+    ("POST", "deployments/{deployment}/targets", {"target": "spare"}, scale),
+    ("DELETE", "deployments/{deployment}/targets/demo-cluster-production", None, scale),
     ("POST", "deployments/{deployment}/pause", {}, scale),
     ("POST", "deployments/{deployment}/resume", {}, scale),
     ("POST", "deployments/{deployment}/promote", {}, scale),

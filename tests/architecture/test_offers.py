@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from apps.core.models import Project
 from apps.core.states import Role
-from apps.deployments.models import Revision
+from apps.deployments.models import Revision, Target
 from apps.experiments.models import RegisteredModel, Run
 from tests import factories
 
@@ -119,6 +119,7 @@ def project() -> Project:
     run = Run.objects.earliest("id")
     home = made.deployments.get().places[0].target.cluster
     factories.run(run.experiment, kind="launched", state="Running", spec=run.spec, cluster=home)
+    Target.objects.create(project=made, name="spare", cluster=home, namespace="spare", environment="test")
     factories.run(run.experiment, kind="launched", state="Failed", spec=run.spec)
     _what_is_gone(made, run)
     return made

@@ -38,6 +38,7 @@ FORMS: dict[str, tuple[dict[str, str], str, str]] = {
     ),
     "/p/demo/deployments/digits/revise": ({"image": "x:1", "tolerations": "- effect: Never"}, "tolerations", "Never"),
     "/p/demo/deployments/digits/scale": ({"replicas": "-7"}, "replicas", "-7"),
+    "/p/demo/deployments/digits/targets/new": ({"target": "spare", "replicas": "-7"}, "replicas", "-7"),
     "/p/demo/deployments/digits/strategy": ({"strategy": "kind: odd"}, "strategy", "kind: odd"),
     "/p/demo/targets/new": ({"name": WRONG, "cluster": "demo-cluster", "environment": "staging"}, "name", WRONG),
     "/p/demo/runs/new": (

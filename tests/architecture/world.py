@@ -17,7 +17,7 @@ from apps.core.models import Project, User
 from apps.core.secrets.tokens import issue_token
 from apps.core.states import Role
 from apps.deployments.drift import Difference
-from apps.deployments.models import Target
+from apps.deployments.models import Placement, Target
 from apps.experiments import services
 from apps.experiments.files import artifacts
 from apps.experiments.models import (
@@ -86,6 +86,9 @@ def small() -> World:
     Reach.objects.create(cluster=home, number=1, outcome="Reached", asked_at=timezone.now(), ended_at=timezone.now())
     factories.cluster("empty-cluster", nodes=1)
     Target.objects.create(project=project, name="unused", cluster=home, namespace="flotilla-demo", environment="test")
+    spare = Target.objects.create(project=project, name="spare", cluster=home, namespace="spare", environment="test")
+    served = project.deployments.get(name="digits-1")
+    Placement.objects.create(deployment=served, target=spare, state="Active", stable=served.stable)
     digits = project.registered_models.get(name="digits")
     factories.revision(project.deployments.get(name="digits"), factories.version(digits, first, alias="champion"))
     factories.version(RegisteredModel.objects.create(project=project, name="free"), first)

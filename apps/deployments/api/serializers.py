@@ -136,6 +136,13 @@ class ScaleSerializer(Strict):
     target = serializers.CharField(required=False, help_text="On this target alone; without it, on each.")
 
 
+class AddTargetSerializer(Strict):
+    """One more target."""
+
+    target = serializers.CharField()
+    replicas = serializers.IntegerField(required=False, help_text="As many as on its first target unless given.")
+
+
 class PromoteSerializer(Strict):
     """How far a rollout shall go on."""
 
@@ -291,7 +298,7 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
     """A deployment: what is wanted and what was observed."""
 
     project = serializers.CharField(source="project.name")
-    placements = PlacementSerializer(source="places", many=True)
+    placements = PlacementSerializer(many=True)
     target = serializers.CharField(source="only.target.name", default=None, allow_null=True, help_text=OF_ONE)
     cluster = serializers.CharField(source="only.target.cluster.name", default=None, allow_null=True, help_text=OF_ONE)
     namespace = serializers.CharField(source="only.target.namespace", default=None, allow_null=True, help_text=OF_ONE)

@@ -201,6 +201,30 @@ class DeploymentViewSet(ServiceViewSet):
         return self._shown(services.scale(**self._edit(name), **body.validated_data))
 
     @extend_schema(
+        operation_id="addDeploymentTarget",
+        parameters=[PROJECT],
+        request=forms.AddTargetSerializer,
+        responses={201: forms.DeploymentSerializer},
+    )
+    @action(detail=True, methods=["post"])
+    def targets(self, request: Request, name: str) -> Response:
+        """Place it on one more target, which gets what serves on the others."""
+        body = forms.AddTargetSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        return self._shown(services.add_target(**self._edit(name), **body.validated_data), status=201)
+
+    @extend_schema(
+        operation_id="removeDeploymentTarget",
+        parameters=[PROJECT, OpenApiParameter("target", OpenApiTypes.STR, OpenApiParameter.PATH)],
+        request=None,
+        responses={202: forms.DeploymentSerializer},
+    )
+    @action(detail=True, methods=["delete"], url_path=r"targets/(?P<target>[^/]+)")
+    def target(self, request: Request, name: str, target: str) -> Response:
+        """Take it off one of its targets: its objects there go, and it stays."""
+        return self._shown(services.remove_target(**self._edit(name), target=target), status=202)
+
+    @extend_schema(
         operation_id="restartDeployment", parameters=[PROJECT], request=None, responses={201: forms.RevisionSerializer}
     )
     @action(detail=True, methods=["post"])

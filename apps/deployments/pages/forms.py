@@ -150,6 +150,20 @@ class ScaleForm(forms.Form):
             self.fields["target"].choices = [("", "Each target"), *((name, name) for name in names)]  # type: ignore[attr-defined]
 
 
+class AddTargetForm(forms.Form):
+    """One more target for a deployment."""
+
+    target = forms.ChoiceField(help_text="It gets what serves on the others; while a rollout is under way, its end.")
+    replicas = forms.IntegerField(min_value=0, max_value=MAX_REPLICAS)
+
+    def __init__(self, data: Any = None, *, deployment: Deployment, **kwargs: Any) -> None:
+        initial = {"replicas": deployment.places[0].desired_replicas if deployment.places else 1}
+        super().__init__(data, initial=initial, **kwargs)
+        there = {place.target_id for place in deployment.placements.all()}
+        rows = [row for row in selectors.targets(project=deployment.project) if row.pk not in there]
+        self.fields["target"].choices = [(row.name, f"{row.name} · {row.cluster.name}") for row in rows]  # type: ignore[attr-defined]
+
+
 class StrategyForm(forms.Form):
     """How a deployment rolls, as YAML: the words of the REST API."""
 

@@ -119,7 +119,8 @@ class Board:
     def places(self) -> list[PlaceRow]:
         """The placements, with their part in the rollout that is under way."""
         stages = {stage.placement_id: stage for stage in self.stages} if self.deployment.under_way else {}
-        return [PlaceRow(place, stages.get(place.pk)) for place in self.deployment.places]
+        there = [*self.deployment.places, *self.deployment.leaving]
+        return [PlaceRow(place, stages.get(place.pk)) for place in there]
 
     @property
     def where(self) -> str:

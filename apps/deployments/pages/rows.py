@@ -10,7 +10,7 @@ from apps.clusters.podoptions import words
 from apps.clusters.why.probes import is_startup
 from apps.deployments.health import ReplicaSeen
 from apps.deployments.models import Observed, Placement, Revision, Stage
-from apps.deployments.states import RolloutState
+from apps.deployments.states import DeploymentState, RolloutState
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,11 @@ class PlaceRow(NamedTuple):
 
     place: Placement
     stage: Stage | None
+
+    @property
+    def leaves(self) -> bool:
+        """Whether the deployment is being taken off this target."""
+        return self.place.state == DeploymentState.DELETING
 
     @property
     def share(self) -> str:

@@ -2,13 +2,13 @@
 
 from django.urls import path
 
-from apps.deployments.pages import views
+from apps.deployments.pages import targets, views
 
 app_name = "deployments"
 urlpatterns = [
-    path("p/<slug:project>/targets/", views.targets, name="targets"),
-    path("p/<slug:project>/targets/new", views.create_target, name="create_target"),
-    path("p/<slug:project>/targets/<slug:name>/delete", views.delete_target, name="delete_target"),
+    path("p/<slug:project>/targets/", targets.targets, name="targets"),
+    path("p/<slug:project>/targets/new", targets.create_target, name="create_target"),
+    path("p/<slug:project>/targets/<slug:name>/delete", targets.delete_target, name="delete_target"),
     path("p/<slug:project>/deployments/", views.listing, name="list"),
     path("p/<slug:project>/deployments/new", views.create, name="create"),
     path("p/<slug:project>/deployments/<slug:name>/", views.detail, name="detail"),
@@ -17,6 +17,12 @@ urlpatterns = [
     path("p/<slug:project>/deployments/<slug:name>/strategy", views.strategy, name="strategy"),
     path("p/<slug:project>/deployments/<slug:name>/rollout/<slug:word>", views.steer, name="steer"),
     path("p/<slug:project>/deployments/<slug:name>/scale", views.scale, name="scale"),
+    path("p/<slug:project>/deployments/<slug:name>/targets/new", targets.add_target, name="add_target"),
+    path(
+        "p/<slug:project>/deployments/<slug:name>/targets/<slug:target>/remove",
+        targets.remove_target,
+        name="remove_target",
+    ),
     path("p/<slug:project>/deployments/<slug:name>/restart", views.restart, name="restart"),
     path("p/<slug:project>/deployments/<slug:name>/restore", views.restore, name="restore"),
     path("p/<slug:project>/deployments/<slug:name>/delete", views.delete, name="delete"),

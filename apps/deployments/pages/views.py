@@ -28,7 +28,7 @@ from apps.core.text.names import service_name_from
 from apps.deployments import predict, selectors, services
 from apps.deployments.models import Deployment, Rollout
 from apps.deployments.pages import panels
-from apps.deployments.pages.forms import DeployForm, ReviseForm, ScaleForm, StrategyForm, TargetForm, a_canary, line_of
+from apps.deployments.pages.forms import DeployForm, ReviseForm, ScaleForm, StrategyForm, a_canary, line_of
 from apps.deployments.pages.rows import event_rows, model_text, ready_text
 from apps.deployments.predict import examples
 from apps.deployments.services.server import is_own
@@ -273,44 +273,6 @@ def replica_log(request: PageRequest, project: Project, name: str, pod: str) -> 
     observed = selectors.pod_of(_deployment(request, project, name), pod)
     query = logs.query_of(request.GET)
     return logs.respond(logs.read(observed, query), query, observed.name)
-
-
-@page
-@require_safe
-def targets(request: PageRequest, project: Project) -> HttpResponse:
-    """Where deployments may go."""
-    context = {
-        "project": project,
-        "targets": list(selectors.targets(project=project)),
-        "may_change": may(request.principal, project, Role.ADMIN),
-    }
-    return render_page(request, "deployments/targets.html", context)
-
-
-@page(at_least=Role.ADMIN, writes=Role.ADMIN)
-def create_target(request: PageRequest, project: Project) -> HttpResponse:
-    """Name a place for deployments."""
-    form = TargetForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
-        try:
-            target = services.create_target(principal=request.principal, project=project, **form.cleaned_data)
-        except FlotillaError as error:
-            put_error(form, error)
-        else:
-            messages.success(request, f"{target.name} is there.")
-            return redirect("deployments:targets", project=project.name)
-    status = 400 if form.errors else 200
-    return render(request, "deployments/new_target.html", {"project": project, "form": form}, status=status)
-
-
-@page(writes=Role.ADMIN)
-@require_POST
-def delete_target(request: PageRequest, project: Project, name: str) -> HttpResponse:
-    """Forget a target that nothing is deployed to."""
-    target = selectors.target(request.principal, name, Role.ADMIN, project=project)
-    services.delete_target(principal=request.principal, target=target)
-    messages.success(request, f"{name} is forgotten.")
-    return redirect("deployments:targets", project=project.name)
 
 
 def _deployment(request: PageRequest, project: Project, name: str, at_least: Role = Role.VIEWER) -> Deployment:

@@ -328,8 +328,11 @@ def _away(away: Sequence[PlacementSeen]) -> str:
 
 
 def _names(placements: Sequence[PlacementSeen]) -> str:
+    return in_words([seen.target for seen in placements])
+
+
+def in_words(names: Sequence[str]) -> str:
     """ "eu", "eu and us", "eu, us, asia and 47 more"."""
-    names = [seen.target for seen in placements]
     if len(names) > MOST_NAMES + 1:
         names = [*names[:MOST_NAMES], f"{len(names) - MOST_NAMES} more"]
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)

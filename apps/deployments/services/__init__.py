@@ -8,12 +8,14 @@ from apps.deployments.services.deployments import (
     restore,
     scale,
 )
+from apps.deployments.services.placing import add_target, remove_target
 from apps.deployments.services.revisions import deploy_revision, preview_revision, restart, rollback, set_strategy
 from apps.deployments.services.steering import abort, pause, promote, resume
 from apps.deployments.services.targets import create_target, delete_target
 
 __all__ = [
     "abort",
+    "add_target",
     "create_deployment",
     "create_target",
     "delete_deployment",
@@ -24,6 +26,7 @@ __all__ = [
     "preview_deployment",
     "preview_revision",
     "promote",
+    "remove_target",
     "restart",
     "restore",
     "resume",

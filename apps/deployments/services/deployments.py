@@ -11,7 +11,7 @@ from apps.core import audit
 from apps.core.access import Principal, require_role
 from apps.core.database.rows import Expect, put
 from apps.core.database.transitions import advance, log
-from apps.core.errors import Conflict, Invalid, Missing
+from apps.core.errors import Conflict, Missing
 from apps.core.models import Project
 from apps.core.states import Health, Role
 from apps.core.text.names import check_service_name
@@ -30,6 +30,7 @@ from apps.deployments.services.common import (
     since_held,
     tell,
 )
+from apps.deployments.services.places import check_places, check_waves, held_targets, named_targets, placed_on
 from apps.deployments.services.rollouts import begin, end_unfinished, go_on
 from apps.deployments.services.server import with_shutdown
 from apps.deployments.specs import check_replicas
@@ -55,7 +56,7 @@ def create_deployment(
     count = check_replicas(replicas)
     try:
         with transaction.atomic():
-            places = _held(places)
+            places = held_targets(places)
             deployment = Deployment.objects.create(
                 project=project,
                 name=name,
@@ -126,7 +127,7 @@ def scale(
         held = hold(deployment, expect)
         places = [place for place in held.places if target in ("", place.target.name)]
         if not places:
-            raise Missing(f"{held.name} is not placed on {target!r}.", field="target", hint=_targets_of(held))
+            raise Missing(f"{held.name} is not placed on {target!r}.", field="target", hint=placed_on(held))
         other = [place for place in places if place.desired_replicas != count or place.scaled_by]
         # First, so that all its rows of work are taken in their order.
         ask_all(held)
@@ -221,71 +222,14 @@ def _to_delete(deployment: Deployment, expect: Expect | None) -> Deployment:
     return row
 
 
-def _targets_of(deployment: Deployment) -> str:
-    return f"It is on {', '.join(place.target.name for place in deployment.places)}."
-
-
 def _checked(
     project: Project, *, name: str, targets: Sequence[str], spec: Mapping[str, Any]
 ) -> tuple[list[Target], Wish]:
     check_service_name(name, "name")
-    places = _named(project, targets)
+    places = named_targets(project, targets)
     check_places(places)
     wish = resolve(project, with_shutdown(spec), Strategy())
     check_waves(wish.strategy, [place.name for place in places])
     size = wish.spec.container.resources.sensible()
     check_all_fit((place.cluster, size) for place in places)
     return places, wish
-
-
-def _held(places: Sequence[Target]) -> list[Target]:
-    """The targets, locked in one order, whatever order they were named in: else two creations would deadlock."""
-    named = Target.objects.filter(pk__in=[place.pk for place in places]).order_by("pk")
-    rows = {row.pk: row for row in named.select_for_update(of=("self",), no_key=True).select_related("cluster")}
-    gone = next((place for place in places if place.pk not in rows), None)
-    if gone is not None:
-        raise Conflict(f"{gone} has just been deleted.", hint="Look again.")
-    return [rows[place.pk] for place in places]
-
-
-def _named(project: Project, names: Sequence[str]) -> list[Target]:
-    """The targets of these names, in their order. Raises Missing for the first that is not there."""
-    rows = Target.objects.filter(project=project, name__in=names).select_related("cluster")
-    by_name = {place.name: place for place in rows}
-    for name in names:
-        if name in by_name:
-            continue
-        known = ", ".join(Target.objects.filter(project=project).values_list("name", flat=True)[:5])
-        hint_text = f"There is {known}." if known else "A project admin makes the first one."
-        raise Missing(f"There is no target {name!r} in {project.name}.", field="target", hint=hint_text)
-    return [by_name[name] for name in names]
-
-
-def check_places(places: Sequence[Target]) -> None:
-    """A deployment goes to one target or more, each in a namespace of its own. Raises Invalid."""
-    if not places:
-        raise Invalid("Where shall it serve? Name a target.", field="target")
-    by_namespace: dict[tuple[int, str], Target] = {}
-    for place in places:
-        other = by_namespace.get((place.cluster_id, place.namespace))
-        by_namespace[place.cluster_id, place.namespace] = place
-        if other is not None:
-            raise Invalid(
-                f"{other.name} and {place.name} are the same namespace of {place.cluster.name}."
-                if other.pk != place.pk
-                else f"{place.name} is named twice.",
-                field="targets",
-                hint="Its objects would have the same names there.",
-            )
-
-
-def check_waves(strategy: Strategy, targets: Sequence[str]) -> None:
-    """The waves of a strategy name targets that the deployment is placed on. Raises Invalid."""
-    for number, wave in enumerate(strategy.waves):
-        for target in wave.targets:
-            if target not in targets:
-                raise Invalid(
-                    f"The deployment is not placed on {target!r}.",
-                    field=f"strategy.waves[{number}].targets",
-                    hint=f"It is on {', '.join(targets)}.",
-                )

@@ -70,7 +70,7 @@ def record_round(placement: Placement, stage: Stage | None, seen: Round) -> None
 
 
 def _place(deployment: Deployment | None, placement: Placement) -> Placement | None:
-    places = deployment.places if deployment is not None else []
+    places = deployment.placements.all() if deployment is not None else ()
     return next((place for place in places if place.pk == placement.pk), None)
 
 
@@ -217,7 +217,7 @@ def record_gone(placement: Placement) -> None:
         tell(deployment)
         place.delete()
         rest = locked(deployment.pk)
-        if rest is not None and rest.places:
+        if rest is not None and rest.placements.all():
             # Else the next revision would be refused for a wave that nobody has named now.
             put(rest, strategy=parse_strategy(rest.strategy).without(place.target.name).to_json())
             _pass_on(rest, told=True)

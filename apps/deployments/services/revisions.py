@@ -16,7 +16,7 @@ from apps.deployments import manifests
 from apps.deployments.models import Deployment, Revision
 from apps.deployments.rollout.strategy import parse_strategy
 from apps.deployments.services.common import Wish, ask_all, hold, identity_of, kept, once_more, resolve, tell
-from apps.deployments.services.deployments import check_waves
+from apps.deployments.services.places import check_waves
 from apps.deployments.services.rollouts import roll, unfinished
 from apps.deployments.services.server import OF_IMAGE, with_shutdown
 from apps.deployments.services.steering import roll_back

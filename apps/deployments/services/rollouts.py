@@ -22,8 +22,9 @@ from apps.deployments.models import AnalysisRun, Deployment, Placement, Revision
 from apps.deployments.rollout import fleet
 from apps.deployments.rollout.analysis import Measurement
 from apps.deployments.rollout.fleet import Outcome as AnalysisOutcome
+from apps.deployments.rollout.fleet import in_words
 from apps.deployments.rollout.plan import PlanStep, plan_of
-from apps.deployments.rollout.strategy import Do, OnFailure, parse_strategy
+from apps.deployments.rollout.strategy import Do, OnFailure, Strategy, parse_strategy
 from apps.deployments.services.analysing import analyse, note
 from apps.deployments.services.common import CLOCK, Wish, add_revision, change_wanted, kept, locked, tell
 from apps.deployments.services.together import sum_up
@@ -63,25 +64,16 @@ def begin(deployment: Deployment, revision: Revision, principal: Principal, **ke
             # A first revision that was never everywhere serves here all the same, until its successor's wave comes.
             put(place, stable=place.coming)
     fresh = [place.target.name for place in places if place.stable is None]
-    plan = plan_of(strategy, [place.target.name for place in places], fresh=fresh)
-    rollout = Rollout.objects.create(
-        deployment=deployment,
+    rollout = _started(
+        deployment,
+        revision,
+        places,
+        plan_of(strategy, [place.target.name for place in places], fresh=fresh),
+        strategy=strategy,
         from_revision=_former(deployment, places),
-        to_revision=revision,
-        state=RolloutState.PENDING,
-        reason="Waiting",
-        message="Waiting for the first round.",
-        strategy=strategy.to_json(),
-        plan=[step.to_json() for step in plan],
         # The first revision has nothing to go back to.
-        on_failure=strategy.on_failure if deployment.stable else "hold",
-        created_by=principal.label,
-    )
-    log(rollout, from_state="", to_state=rollout.state, actor=principal.label)
-    wave_of = {target: step.wave for step in plan for target in step.targets}
-    Stage.objects.bulk_create(
-        Stage(rollout=rollout, placement=place, wave=wave_of[place.target.name], state=RolloutState.PENDING)
-        for place in places
+        on_failure=strategy.on_failure if deployment.stable else OnFailure.HOLD,
+        by=principal.label,
     )
     put(
         deployment,
@@ -91,6 +83,74 @@ def begin(deployment: Deployment, revision: Revision, principal: Principal, **ke
         generation=deployment.generation + 1,
     )
     _advance(deployment, rollout, timezone.now(), first=True)
+    return rollout
+
+
+def bring(deployment: Deployment, places: Sequence[Placement], by: str) -> bool:
+    """Bring placements of a held deployment that serve nothing yet what serves on the others, by a rollout of its own.
+
+    Where one is under way they get what that brings, after its waves: a step behind the rest of its plan. One that is
+    being taken back is waited for. Returns whether a rollout goes to them from here on.
+    """
+    revision, rollout = deployment.stable or deployment.current, unfinished(deployment)
+    names = [place.target.name for place in places]
+    if revision is None or not places or (rollout is not None and rollout.state == RolloutState.ROLLING_BACK):
+        return False
+    if rollout is not None:
+        _join(rollout, places, by)
+        return True
+    strategy = parse_strategy(deployment.strategy)
+    said = f"{in_words(names)} {'was' if len(names) == 1 else 'were'} added, and gets what serves."
+    plan = plan_of(strategy, names, fresh=names)
+    # There is nothing to go back to: taking the target off is the way out.
+    rollout = _started(deployment, revision, places, plan, strategy=strategy, from_revision=None, by=by, message=said)
+    _advance(deployment, rollout, timezone.now(), first=True)
+    return True
+
+
+def _join(rollout: Rollout, places: Sequence[Placement], by: str) -> None:
+    """Let a rollout that is under way go to more placements, behind all others."""
+    names, now = tuple(place.target.name for place in places), timezone.now()
+    wave = 1 + max((step["wave"] for step in rollout.plan), default=-1)
+    put(rollout, plan=[*rollout.plan, PlanStep(Do.PROMOTE, wave, names).to_json()])
+    for place in places:
+        stage = Stage.objects.create(rollout=rollout, placement=place, wave=wave, state=RolloutState.PENDING)
+        _weigh(place, stage, rollout, 0, now)
+    said = f"{in_words(names)} {'was' if len(names) == 1 else 'were'} added, and gets the new revision last."
+    log(rollout, from_state=rollout.state, to_state=rollout.state, reason="TargetAdded", message=said, actor=by)
+
+
+def _started(
+    deployment: Deployment,
+    revision: Revision,
+    places: Sequence[Placement],
+    plan: Sequence[PlanStep],
+    *,
+    strategy: Strategy,
+    from_revision: Revision | None,
+    by: str,
+    on_failure: OnFailure = OnFailure.HOLD,
+    message: str = "",
+) -> Rollout:
+    """The rows of a rollout that begins, with its first line of history."""
+    rollout = Rollout.objects.create(
+        deployment=deployment,
+        from_revision=from_revision,
+        to_revision=revision,
+        state=RolloutState.PENDING,
+        reason="Waiting",
+        message="Waiting for the first round.",
+        strategy=strategy.to_json(),
+        plan=[step.to_json() for step in plan],
+        on_failure=on_failure,
+        created_by=by,
+    )
+    log(rollout, from_state="", to_state=rollout.state, message=message, actor=by)
+    wave_of = {target: step.wave for step in plan for target in step.targets}
+    Stage.objects.bulk_create(
+        Stage(rollout=rollout, placement=place, wave=wave_of[place.target.name], state=RolloutState.PENDING)
+        for place in places
+    )
     return rollout
 
 
@@ -177,6 +237,9 @@ def _advance(deployment: Deployment, rollout: Rollout, now: datetime, *, first: 
             _weigh(place, stages[place.pk], rollout, weight, now)
     if ended and (served := _left_by(rollout, decision.state)) is not None:
         put(deployment, stable=served)
+    # Those that were added while it was taken back.
+    if ended and bring(deployment, [each for each in deployment.places if not each.serving], rollout.created_by):
+        return True
     summed = sum_up(deployment, None if ended else rollout)
     if decision.step != before[1] and not ended:
         # An analysis that is just reached begins, and sets the clock.

@@ -1,0 +1,85 @@
+"""Pages of targets, and of those that a deployment is placed on. Reads come from selectors, writes go to services."""
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from apps.core.access import may
+from apps.core.errors import FlotillaError
+from apps.core.models import Project
+from apps.core.pages.base import PageRequest, page, render_page
+from apps.core.pages.formtext import put_error
+from apps.core.states import Role
+from apps.deployments import selectors, services
+from apps.deployments.pages.forms import AddTargetForm, TargetForm
+
+
+@page
+@require_safe
+def targets(request: PageRequest, project: Project) -> HttpResponse:
+    """Where deployments may go."""
+    context = {
+        "project": project,
+        "targets": list(selectors.targets(project=project)),
+        "may_change": may(request.principal, project, Role.ADMIN),
+    }
+    return render_page(request, "deployments/targets.html", context)
+
+
+@page(at_least=Role.ADMIN, writes=Role.ADMIN)
+def create_target(request: PageRequest, project: Project) -> HttpResponse:
+    """Name a place for deployments."""
+    form = TargetForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            target = services.create_target(principal=request.principal, project=project, **form.cleaned_data)
+        except FlotillaError as error:
+            put_error(form, error)
+        else:
+            messages.success(request, f"{target.name} is there.")
+            return redirect("deployments:targets", project=project.name)
+    status = 400 if form.errors else 200
+    return render(request, "deployments/new_target.html", {"project": project, "form": form}, status=status)
+
+
+@page(writes=Role.ADMIN)
+@require_POST
+def delete_target(request: PageRequest, project: Project, name: str) -> HttpResponse:
+    """Forget a target that nothing is deployed to."""
+    target = selectors.target(request.principal, name, Role.ADMIN, project=project)
+    services.delete_target(principal=request.principal, target=target)
+    messages.success(request, f"{name} is forgotten.")
+    return redirect("deployments:targets", project=project.name)
+
+
+@page(at_least=Role.DEVELOPER)
+def add_target(request: PageRequest, project: Project, name: str) -> HttpResponse:
+    """Place a deployment on one more target."""
+    deployment = selectors.deployment(request.principal, name, Role.DEVELOPER, project=project)
+    form = AddTargetForm(request.POST if request.method == "POST" else None, deployment=deployment)
+    if form.is_valid():
+        try:
+            services.add_target(principal=request.principal, deployment=deployment, **form.cleaned_data)
+        except FlotillaError as error:
+            put_error(form, error)
+        else:
+            messages.success(request, f"{name} is being brought to {form.cleaned_data['target']}.")
+            return redirect("deployments:detail", project=project.name, name=name)
+    context = {
+        "project": project,
+        "deployment": deployment,
+        "form": form,
+        "may_add_targets": may(request.principal, project, Role.ADMIN),
+    }
+    return render(request, "deployments/add_target.html", context, status=400 if form.errors else 200)
+
+
+@page
+@require_POST
+def remove_target(request: PageRequest, project: Project, name: str, target: str) -> HttpResponse:
+    """Take a deployment off one of its targets."""
+    deployment = selectors.deployment(request.principal, name, Role.DEVELOPER, project=project)
+    services.remove_target(principal=request.principal, deployment=deployment, target=target)
+    messages.success(request, f"{name} is being taken off {target}.")
+    return redirect("deployments:detail", project=project.name, name=name)

@@ -1,0 +1,136 @@
+"""Writes that change where a deployment is placed: one more target, or one less."""
+
+from django.db import transaction
+
+from apps.clusters.selectors import check_all_fit
+from apps.core import audit, work
+from apps.core.access import Principal, require_role
+from apps.core.database.rows import Expect, put
+from apps.core.database.transitions import advance, log
+from apps.core.errors import Conflict, Missing
+from apps.core.states import Health, Role
+from apps.deployments.models import Deployment, Placement, Rollout, Stage
+from apps.deployments.rollout.strategy import parse_strategy
+from apps.deployments.services.common import KIND, hold, since_held, tell
+from apps.deployments.services.places import check_places, held_targets, named_targets, placed_on
+from apps.deployments.services.rollouts import bring, end_unfinished, go_on
+from apps.deployments.specs import check_replicas, parse_revision
+from apps.deployments.states import DEPLOYMENT_MOVES, DeploymentState, RolloutState
+
+
+def add_target(
+    *,
+    principal: Principal,
+    deployment: Deployment,
+    target: str,
+    replicas: int | None = None,
+    expect: Expect | None = None,
+) -> Deployment:
+    """Place the deployment on one more target, which gets what serves on the others. Needs the developer role.
+
+    A rollout of its own brings it there. Where one is under way, the target gets what that brings, after its waves.
+    Without a number it gets as many replicas as the first target has. Raises Conflict where it is there already.
+    """
+    require_role(principal, deployment.project, Role.DEVELOPER)
+    with transaction.atomic():
+        held = hold(deployment, expect)
+        [place] = held_targets(named_targets(held.project, [target]))
+        _check_not_there(held, target)
+        check_places([*(each.target for each in held.placements.all()), place])
+        if held.current is not None:
+            check_all_fit([(place.cluster, parse_revision(held.current.spec).container.resources.sensible())])
+        count = check_replicas(held.places[0].desired_replicas if replicas is None else replicas)
+        made = Placement.objects.create(
+            deployment=held, target=place, state=DeploymentState.ACTIVE, desired_replicas=count
+        )
+        log(made, from_state="", to_state=made.state, actor=principal.label)
+        held = hold(held)
+        put(held, generation=held.generation + 1)
+        bring(held, [each for each in held.places if each.pk == made.pk], principal.label)
+        go_on(held)
+        audit.record(
+            principal=principal,
+            action="deployment.add_target",
+            obj=held,
+            project=held.project,
+            after={"target": target, "replicas": count},
+        )
+        tell(held)
+    return held
+
+
+def remove_target(
+    *, principal: Principal, deployment: Deployment, target: str, expect: Expect | None = None
+) -> Deployment:
+    """Take the deployment off one of its targets: its objects there go, and it stays. Needs the developer role.
+
+    Raises Conflict for the last one. Doing it again is harmless until the cluster has nothing left.
+    """
+    require_role(principal, deployment.project, Role.DEVELOPER)
+    with transaction.atomic():
+        held = hold(deployment, expect)
+        place = next((each for each in held.placements.all() if each.target.name == target), None)
+        if place is None:
+            raise Missing(f"{held.name} is not placed on {target!r}.", field="target", hint=placed_on(held))
+        if place.state == DeploymentState.ACTIVE:
+            _take_off(held, place, principal)
+        work.ask(KIND, place.pk, cluster=place.target.cluster_id, first=True)
+        tell(held)
+    return held
+
+
+def _check_not_there(held: Deployment, target: str) -> None:
+    there = next((each for each in held.placements.all() if each.target.name == target), None)
+    if there is not None and there.state == DeploymentState.DELETING:
+        raise Conflict(
+            f"{held.name} is still being taken off {target}: {there.message}",
+            field="target",
+            hint="Add it when that is over.",
+        )
+    if there is not None:
+        raise Conflict(f"{held.name} is on {target} already.", field="target")
+
+
+def _take_off(held: Deployment, place: Placement, principal: Principal) -> None:
+    """Let a placement go. What the rollout that is under way would bring there is no part of it any more."""
+    target = place.target.name
+    if len(held.places) == 1:
+        raise Conflict(
+            f"{target} is the last target of {held.name}.",
+            field="target",
+            hint="Add another one first, or delete the deployment.",
+        )
+    before = {"target": target, "replicas": place.desired_replicas}
+    advance(
+        place,
+        to=DeploymentState.DELETING,
+        allowed=DEPLOYMENT_MOVES,
+        actor=principal.label,
+        health=Health.PROGRESSING,
+        health_since=since_held(place, Health.PROGRESSING),
+        generation=place.generation + 1,
+        reason="Asked",
+    )
+    put(place, reason="Deleting", message="Waiting until the cluster confirms that nothing is left.")
+    # Else the next revision would be refused for a wave that nobody has named now.
+    strategy = parse_strategy(held.strategy).without(target).to_json()
+    put(held, strategy=strategy, generation=held.generation + 1)
+    _leave_rollout(held, place, principal)
+    go_on(held)
+    audit.record(principal=principal, action="deployment.remove_target", obj=held, project=held.project, before=before)
+
+
+def _leave_rollout(held: Deployment, place: Placement, principal: Principal) -> None:
+    """The newest rollout tells of it; one that went nowhere else is over."""
+    rollout = Rollout.objects.filter(deployment=held).order_by("-pk").first()
+    if rollout is None:
+        return
+    said = f"{place.target.name} was taken off."
+    log(
+        rollout, from_state=rollout.state, to_state=rollout.state, reason="TargetRemoved", message=said,
+        actor=principal.label,
+    )  # fmt: skip
+    if not RolloutState(rollout.state).is_final:
+        Stage.objects.filter(rollout=rollout, placement=place).delete()
+        if not rollout.stages.exists():
+            end_unfinished(held, RolloutState.CANCELED, said, principal.label)
