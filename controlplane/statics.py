@@ -25,18 +25,26 @@ from whitenoise.storage import CompressedManifestStaticFilesStorage
 logger = logging.getLogger(__name__)
 
 FONTS = frozenset(f"unfold/fonts/inter/Inter-{weight}.woff2" for weight in ("Regular", "Medium", "SemiBold"))
-# Of Inter's 2,900 letters: Latin, Greek, and the signs between words. The system's font draws all others.
+# Of Inter's 2,900 letters: Latin of the west, and the signs between words.
 LETTERS = (
-    *((0x20, 0x17F), (0x386, 0x3CE), (0x2010, 0x2044), (0x20AC, 0x20AC), (0x2122, 0x2122), (0x2190, 0x2193)),
+    *((0x20, 0xFF), (0x2010, 0x2044), (0x20AC, 0x20AC), (0x2122, 0x2122), (0x2190, 0x2193)),
     *((0x2212, 0x2212), (0x221E, 0x221E), (0x2248, 0x2248), (0x2260, 0x2265)),
 )
-FEATURES = ("cv05", "tnum")
-# The panel's symbols: of 3,800 those whose names stand somewhere in the code that draws it. Ligatures draw the names.
+# Other Latin and Greek: a font of its own, which a browser loads for a page that has one of them. The system's font
+# draws all others.
+RARE_LETTERS = ((0x100, 0x17F), (0x386, 0x3CE))
+RARE = "-rare.woff2"
+# Where the fonts are named.
+FONT_STYLES = ("flotilla/css/tokens.css", "unfold/fonts/inter/styles.css")
+FEATURES = ("kern", "mark", "mkmk", "ccmp", "locl", "calt", "cv05", "tnum")
+_FACE = re.compile(r"@font-face \{[^}]*?\}")
+# The panel's symbols: of 3,800 those whose names stand where its templates draw one. Ligatures draw the names.
 SYMBOLS = "unfold/fonts/material-symbols/Material-Symbols-Outlined.woff2"
 SPELLING = "abcdefghijklmnopqrstuvwxyz0123456789_"
 # Of brotli: the best, 11, takes twice as long for two percent.
 QUALITY = 10
 _WORD = re.compile(r"[a-z0-9_]{2,}")
+_SYMBOL = re.compile(r"""material-symbols-outlined[^>]*>([^<]*)<|icon["']?\s*[=:]\s*["'](\w+)|content-\['(\w+)""")
 KEPT = Path(sys.prefix) / "share" / "flotilla" / "made"
 
 
@@ -45,19 +53,26 @@ class Statics(CompressedManifestStaticFilesStorage):  # type: ignore[misc] # shi
 
     def post_process(self, paths: dict[str, Any], dry_run: bool = False, **options: Any) -> Iterator[Any]:
         """Make the fonts smaller before names are made of contents."""
+        added: dict[str, Any] = {}
         for name in [] if dry_run else paths:
             if name in FONTS:
-                self._shrink(name, paths, "font", with_letters_of_pages)
+                rare = with_rare(name)
+                self._shrink(name, rare, added, "rare letters", partial(with_letters, letters=RARE_LETTERS))
+                self._shrink(name, name, added, "letters", partial(with_letters, letters=LETTERS))
             elif name == SYMBOLS:
-                words = words_of_the_panel()
-                self._shrink(name, paths, f"symbols {sorted(words)}", partial(with_symbols, names=words))
-        yield from super().post_process(paths, dry_run=dry_run, **options)
+                words = symbols_of_the_panel()
+                self._shrink(name, name, added, f"symbols {sorted(words)}", partial(with_symbols, names=words))
+            elif name in FONT_STYLES:
+                self._write(name, added, with_rare_faces(Path(self.path(name)).read_text()).encode())
+        yield from super().post_process(paths | added, dry_run=dry_run, **options)
 
-    def _shrink(self, name: str, paths: dict[str, Any], how: str, make: Callable[[bytes], bytes]) -> None:
-        path = Path(self.path(name))
-        whole = path.read_bytes()
-        path.write_bytes(kept(how, whole, lambda: make(whole)))
-        paths[name] = (self, name)
+    def _shrink(self, name: str, to: str, added: dict[str, Any], how: str, make: Callable[[bytes], bytes]) -> None:
+        whole = Path(self.path(name)).read_bytes()
+        self._write(to, added, kept(how, whole, lambda: make(whole)))
+
+    def _write(self, name: str, added: dict[str, Any], content: bytes) -> None:
+        Path(self.path(name)).write_bytes(content)
+        added[name] = (self, name)
 
     def create_compressor(self, **options: Any) -> Compressor:
         """The compressor of each file."""
@@ -78,7 +93,7 @@ class StaticsConfig(StaticFilesConfig):
 
 def kept(how: str, source: bytes, make: Callable[[], bytes]) -> bytes:
     """The result of `make` for `source`: read if it was made before, and kept if the folder can be written."""
-    said = f"{how} {version('brotli')} {version('fonttools')} {LETTERS} {FEATURES} {QUALITY}\n".encode()
+    said = f"{how} {version('brotli')} {version('fonttools')} {LETTERS} {RARE_LETTERS} {FEATURES} {QUALITY}\n".encode()
     path = KEPT / hashlib.sha256(said + source).hexdigest()
     try:
         return path.read_bytes()
@@ -95,16 +110,35 @@ def kept(how: str, source: bytes, make: Callable[[], bytes]) -> bytes:
     return content
 
 
-def with_letters_of_pages(font: bytes) -> bytes:
-    """A WOFF2 font with `LETTERS` alone."""
-    return _subset(font, [letter for first, last in LETTERS for letter in range(first, last + 1)])
+def with_letters(font: bytes, letters: Collection[tuple[int, int]]) -> bytes:
+    """A WOFF2 font with these ranges of letters alone."""
+    return _subset(font, [letter for first, last in letters for letter in range(first, last + 1)])
 
 
-def words_of_the_panel() -> frozenset[str]:
-    """Every word in the code that draws the panel: the name of each symbol that it shows is among them."""
+def with_rare(name: str) -> str:
+    """The name of the font with `RARE_LETTERS` beside one with `LETTERS`."""
+    return name.replace(".woff2", RARE)
+
+
+def with_rare_faces(styles: str) -> str:
+    """CSS in which each face of a font of ours has a second for `RARE_LETTERS`, which browsers load when needed."""
+    ranges = ", ".join(f"U+{first:X}-{last:X}" for first, last in RARE_LETTERS)
+
+    def both(face: re.Match[str]) -> str:
+        return f"{face[0]}\n{with_rare(face[0])[:-1]}unicode-range: {ranges}; }}"
+
+    return _FACE.sub(both, styles)
+
+
+def symbols_of_the_panel() -> frozenset[str]:
+    """Every word that stands where unfold's code draws a symbol: the names of those that it shows are among them."""
     package = Path(import_module("unfold").__file__ or "").parent
-    files = [*package.rglob("*.html"), *package.rglob("*.py"), *(package / "static/unfold/js").glob("*.js")]
-    return frozenset(word for path in files for word in _WORD.findall(path.read_text(errors="ignore")))
+    drawn = [
+        _SYMBOL.findall(path.read_text(errors="ignore"))
+        for kind in ("html", "py")
+        for path in package.rglob(f"*.{kind}")
+    ]
+    return frozenset(word for places in drawn for place in places for word in _WORD.findall(" ".join(place)))
 
 
 def with_symbols(font: bytes, names: Collection[str]) -> bytes:
@@ -115,9 +149,10 @@ def with_symbols(font: bytes, names: Collection[str]) -> bytes:
 def _subset(font: bytes, letters: list[int], names: Collection[str] | None = None) -> bytes:
     from fontTools import subset  # half a second, and wanted by nobody else
 
-    options = subset.Options(flavor="woff2", hinting=False)
+    # Symbols are drawn by ligatures, which the package keeps by itself.
+    features = {"layout_features": [*FEATURES]} if names is None else {}
+    options = subset.Options(flavor="woff2", hinting=False, **features)
     options.drop_tables = [*options.drop_tables, "FFTM"]
-    options.layout_features = [*options.layout_features, *FEATURES]
     loaded = subset.load_font(io.BytesIO(font), options)
     if names is not None:
         _keep_ligatures(loaded, names)

@@ -1,7 +1,6 @@
 """Administration of people, projects, members and tokens. Everything is written by services; the rest is to look at."""
 
 import copy
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,12 +10,12 @@ from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.forms import BaseForm, Media
+from django.forms import BaseForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.text import capfirst
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import TabularInline
 from unfold.forms import AdminForm, AdminPasswordChangeForm, Fieldline
 
 from apps.core import holdings, services
@@ -25,6 +24,7 @@ from apps.core.errors import FlotillaError, NotAllowed
 from apps.core.models import ApiToken, AuditEntry, Membership, Project, Transition, User
 from apps.core.pages.adminforms import NewPersonForm, PersonForm
 from apps.core.pages.formtext import put_error
+from apps.core.pages.panel import PlatformAdmin
 from apps.core.states import Role
 from apps.core.work.models import Gate, Work
 
@@ -36,39 +36,6 @@ admin.site.unregister(Group)
 admin.site.index_title = "Administration"
 
 _BY_NO_SERVICE = "Nobody changes these here."
-
-
-_FILLS_IN = re.compile(r"/(xregexp|urlify|prepopulate)\b")
-
-
-class PlatformAdmin(ModelAdmin):
-    """Platform administrators look; nobody writes. The base of every page of the panel."""
-
-    @property
-    def media(self) -> Media:
-        """Django's scripts but for those that fill one field in out of another: no page of ours does."""
-        whole = super().media
-        return Media(css=whole._css, js=[path for path in whole._js if not _FILLS_IN.search(str(path))])
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        """Platform administrators only."""
-        return principal_of(request).is_platform_admin
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Platform administrators only."""
-        return principal_of(request).is_platform_admin
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody adds rows by hand."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody edits rows by hand."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody deletes rows by hand."""
-        return False
 
 
 class ServiceAdmin(PlatformAdmin):
@@ -260,6 +227,7 @@ class MembershipInline(TabularInline):
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field is not None:
             field.widget.attrs["aria-label"] = capfirst(field.label)
+            field.widget.can_add_related = field.widget.can_change_related = field.widget.can_view_related = False
         return field
 
 

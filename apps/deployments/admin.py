@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 
-from apps.core.admin import PlatformAdmin
+from apps.core.pages.panel import PlatformAdmin
 from apps.deployments.models import AppliedObject, Deployment, Heal, Placement, Revision, Rollout, Target
 
 

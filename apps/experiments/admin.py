@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from django.contrib import admin
 
-from apps.core.admin import PlatformAdmin
+from apps.core.pages.panel import PlatformAdmin
 from apps.experiments.models import Experiment, RegisteredModel, Run
 
 

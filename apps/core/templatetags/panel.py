@@ -10,12 +10,14 @@ from django.utils.text import capfirst
 
 register = template.Library()
 # Of unfold's markup, which has no block around them: the main landmark, names that tell scrollable parts apart, and a
-# header of a column that has none.
+# header of a column that has none; and its words where a list is empty.
 _MENDED = (
     (re.compile(r'<div id="main"'), '<div id="main" role="main"'),
     (re.compile(r'(id="nav-sidebar-apps")'), r'\1 data-simplebar-aria-label="Pages"'),
     (re.compile(r' data-simplebar-direction="rtl"'), r' data-simplebar-aria-label="Filters"\g<0>'),
     (re.compile(r"<th\b([^>]*)>\s*</th>"), r"<td\1></td>"),
+    (re.compile(r"No results found"), "Nothing here"),
+    (re.compile(r"This page yielded into no results\.[^<]*"), "There is none yet, or none that matches."),
 )
 # Symbols that are pressed, and are no buttons in unfold's markup: no key reaches them.
 _PRESSED = re.compile(
