@@ -7,6 +7,7 @@ from django.views.decorators.gzip import gzip_page
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from apps.core.pages.shell_views import reference
 from apps.core.pages.views import admin_login
 from controlplane import health
 
@@ -18,7 +19,8 @@ urlpatterns = [
     path("admin/password_change/", login_required(RedirectView.as_view(pattern_name="core:password"))),
     path("admin/", admin.site.urls),
     path("api/schema/", gzip_page(SpectacularAPIView.as_view()), name="schema"),
-    path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    path("api/docs/", reference, name="docs"),
+    path("api/docs/try/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="console"),
     path("api/v1/", include("apps.core.api.urls")),
     path("api/v1/", include("apps.clusters.api.urls")),
     path("api/v1/", include("apps.experiments.api.urls")),

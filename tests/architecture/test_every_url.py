@@ -12,7 +12,7 @@ from django.test import Client, RequestFactory
 from django.urls import resolve, reverse
 
 from controlplane.embedded.fleet import BASE_DIR
-from controlplane.statics import words_of_the_panel
+from controlplane.statics import symbols_of_the_panel
 from tests.architecture.calls import EVERYTHING
 from tests.architecture.urls import every_url
 from tests.architecture.world import World, small
@@ -22,7 +22,8 @@ pytestmark = pytest.mark.django_db
 # Asked here, by a platform administrator.
 SIMPLE = (
     "/", "/healthz", "/readyz", "/health", "/version", "/login/", "/_gallery", "/api/3.0/mlflow/server-info",
-    "/api/schema/", "/api/docs/", "/admin/", "/admin/search/?s=demo", "/admin/jsi18n/", "/admin/password_change/",
+    "/api/schema/", "/api/docs/", "/api/docs/try/", "/admin/", "/admin/search/?s=demo", "/admin/jsi18n/",
+    "/admin/password_change/",
     "/admin/password_change/done/", "/admin/core/", "/admin/core/user/{person}/password/",
 )  # fmt: skip
 # Asked over a socket, or by a browser: where, by the name of the URL.
@@ -100,4 +101,4 @@ def test_simple_pages_and_the_whole_panel_answer() -> None:
             reply = client.get(address)
             assert reply.status_code == (200 if allowed else 403), address
             drawn |= set(_SYMBOL.findall(reply.content.decode()))
-    assert len(drawn) > 10 and drawn <= words_of_the_panel(), "the font of symbols that is served draws all of them"
+    assert len(drawn) > 10 and drawn <= symbols_of_the_panel(), "the font of symbols that is served draws all of them"

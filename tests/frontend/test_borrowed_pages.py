@@ -22,12 +22,20 @@ def test_axe_finds_nothing_in_the_admin_panel(open_page: Opener, person: User, p
         assert violations(page) == [], f"{path} in {scheme}"
 
 
-def test_axe_finds_nothing_on_the_page_of_the_api(open_page: Opener) -> None:
-    """With operations open, a form to try one, and the dialog for a token."""
-    page = open_page("/api/docs/", reduced_motion="reduce")
-    for operation in ("listClusters", "registerCluster"):
-        page.locator(f"#operations-clusters-{operation} .opblock-summary-control").click()
-        expect(page.locator(f"#operations-clusters-{operation} pre.microlight").first).to_be_visible()
+def test_axe_finds_nothing_on_the_pages_of_the_api(open_page: Opener) -> None:
+    """The reference with an operation and a schema open; the console with a form to try one, and one for a token."""
+    page = open_page("/api/docs/#registerCluster", reduced_motion="reduce")
+    operation = page.locator("#registerCluster")
+    expect(operation.get_by_text("-d '{")).to_be_visible()
+    operation.get_by_role("link", name="ClusterReply").click()
+    expect(page.locator("#schema-ClusterReply").get_by_text("server_version")).to_be_visible()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+        assert violations(page) == [], scheme
+    operation.get_by_role("link", name="Try it in the console").click()
+    page.locator("#operations-clusters-listClusters .opblock-summary-control").click()
+    for name in ("registerCluster", "listClusters"):
+        expect(page.locator(f"#operations-clusters-{name} pre.microlight").first).to_be_visible()
     page.get_by_role("button", name="Try it out").first.click()
     expect(page.get_by_role("button", name="Execute")).to_be_visible()
     page.get_by_text("Schema", exact=True).first.click()

@@ -1,6 +1,7 @@
-"""Pages of the shell: the overview, search, one's own profile and API tokens, and the gallery of components."""
+"""Pages of the shell: the overview, search, one's own profile and API tokens, the API to read, and the gallery."""
 
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -11,9 +12,11 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
+from drf_spectacular.generators import SchemaGenerator
 
 from apps.core import selectors, services
 from apps.core.access import project_or_404
+from apps.core.api.reference import Reference, reference_of
 from apps.core.errors import FlotillaError, Missing
 from apps.core.models import Project
 from apps.core.pages import gallery as samples
@@ -136,6 +139,19 @@ def revoke(request: PageRequest, pk: int) -> HttpResponse:
     token = services.revoke_token(principal=request.principal, pk=pk)
     messages.success(request, f"Token {token.name} is revoked.")
     return redirect("core:settings")
+
+
+@page
+def reference(request: PageRequest) -> HttpResponse:
+    """The REST API, to read. What tries it loads twice as much as all else here, and has an address of its own."""
+    return render_page(request, "core/reference.html", {"api": _reference(), "server": settings.PUBLIC_URL})
+
+
+@cache
+def _reference() -> Reference:
+    """Made once in a process: half a second."""
+    document = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    return reference_of(document, settings.PUBLIC_URL)
 
 
 @page
