@@ -263,8 +263,9 @@ CELERY_WORKER_CONCURRENCY = 2
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 # Threads of one worker process, and how many of all workers' may be at one cluster at a time. A person who waits at a
-# page has threads apart.
-WORK_THREADS = env.int("FLOTILLA_WORK_THREADS", 16)
+# page has threads apart. A thread that waits for a cluster costs little; with half as many, a few clusters that hang
+# took every second thread from those that are well.
+WORK_THREADS = env.int("FLOTILLA_WORK_THREADS", 32)
 WORK_PER_CLUSTER = env.int("FLOTILLA_WORK_PER_CLUSTER", 12)
 WORK_PERSON_THREADS = env.int("FLOTILLA_WORK_PERSON_THREADS", 4)
 
