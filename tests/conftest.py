@@ -25,24 +25,6 @@ CHROMIUM_FLAGS = [
 expect.set_options(timeout=20_000)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Share the work between two processes: a file stays together, and so does all that needs the whole stack.
-
-    The longest pieces come first, so that both processes end at about the same time.
-    """
-    for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        name = "stack" if "live_stack" in fixtures else item.nodeid.split("::")[0]
-        item.add_marker(pytest.mark.xdist_group(name))
-    items.sort(key=_length)
-
-
-def _length(item: pytest.Item) -> int:
-    fixtures = getattr(item, "fixturenames", ())
-    slow = ("live_stack", "browser", "local_cluster")
-    return next((place for place, fixture in enumerate(slow) if fixture in fixtures), len(slow))
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Headless Chromium, one for a file. The set-up (`make test`) has made sure that there is one.
