@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from scripts.browser import find
+from tests import emptying
 from tests.stack import LiveStack, LocalCluster
 
 CHROMIUM_FLAGS = [
@@ -23,6 +24,8 @@ CHROMIUM_FLAGS = [
 
 # Milliseconds. A page is awaited for as long as a busy machine may need, not for as long as it should take.
 expect.set_options(timeout=20_000)
+
+emptying.install()
 
 
 @pytest.fixture(scope="module")
