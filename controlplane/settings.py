@@ -163,6 +163,8 @@ STATICFILES_FINDERS = [
 # Collected, compressed, and cached by browsers for good. Else, as in tests, they are looked up in their packages.
 STATICS_COLLECTED = PRODUCTION or "FLOTILLA_STATIC_ROOT" in env.ENVIRON
 WHITENOISE_USE_FINDERS = not STATICS_COLLECTED
+# When each is asked for: not all of them by every test's client.
+WHITENOISE_AUTOREFRESH = not STATICS_COLLECTED
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

@@ -4,6 +4,7 @@ Loaded by `-p tests.plugin` (pyproject.toml). Servers are started once a session
 directory; pytest-xdist workers share them, each with a database and a Redis number of its own.
 """
 
+import gc
 import os
 import shutil
 import tempfile
@@ -65,6 +66,12 @@ def worker_number() -> int | None:
     """0 for gw0 and so on; None in a process that is no pytest-xdist worker."""
     name = os.environ.get("PYTEST_XDIST_WORKER", "")
     return int(name.removeprefix("gw")) if name.startswith("gw") else None
+
+
+def pytest_collection_finish() -> None:
+    """All that was imported stays: no collection of garbage during a test looks through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

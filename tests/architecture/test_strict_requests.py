@@ -15,7 +15,7 @@ from apps.core.models import Project, User
 from apps.core.secrets.tokens import issue_token
 from apps.core.states import Role
 
-SCHEMA: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "docs/openapi.yaml").read_text())
+SCHEMA: dict[str, Any] = yaml.load((Path(__file__).parents[2] / "docs/openapi.yaml").read_text(), yaml.CSafeLoader)
 # Handed on to model servers, whose protocol grows without us.
 OPEN = {"Predict"}
 POSTS = sorted(path for path, item in SCHEMA["paths"].items() if "post" in item)

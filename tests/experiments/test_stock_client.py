@@ -15,9 +15,10 @@ from apps.core.secrets.tokens import issue_token
 from apps.core.states import Role
 from apps.experiments.models import Artifact, ModelVersion, Run
 from apps.experiments.states import RunState
+from tests.later import Later
 from tests.webprocess import web_process
 
-mlflow = pytest.importorskip("mlflow")
+mlflow = Later("mlflow")
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import skops.io
 from sklearn.cluster import KMeans
 from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -29,6 +28,13 @@ LABELS = (INPUTS[:, 0] > 3).astype(int)
 WORDS = np.where(LABELS, "yes", "no")
 
 
+def as_skops(model: Any) -> bytes:
+    """As skops writes it, which takes seconds to import: not while the tests of other files are collected."""
+    from skops import io
+
+    return io.dumps(model)
+
+
 def kept(dump: Callable[[Any], bytes], form: str | None, model: Any) -> Callable[[str], bytes]:
     """The files of a model as `mlflow.sklearn.log_model` writes them."""
     flavour = {"pickled_model": "m", **({"serialization_format": form} if form else {})}
@@ -36,7 +42,7 @@ def kept(dump: Callable[[Any], bytes], form: str | None, model: Any) -> Callable
     return files.__getitem__
 
 
-FORMS = [(skops.io.dumps, "skops"), (pickle.dumps, "pickle"), (pickle.dumps, "cloudpickle"), (pickle.dumps, None)]
+FORMS = [(as_skops, "skops"), (pickle.dumps, "pickle"), (pickle.dumps, "cloudpickle"), (pickle.dumps, None)]
 # (what is fitted, to what, its outputs, the datatype of the first)
 MODELS: list[tuple[Any, Any, list[str], str]] = [
     (LogisticRegression(), LABELS, ["label", "probabilities"], "INT64"),
@@ -110,7 +116,7 @@ class RunsACommand:
         (lambda _: b"not a pickle", "cloudpickle", None, "can't be unpickled"),
         (lambda _: b"csklearn.utils\n_testing.os.system\n.", "pickle", None, "does not import"),
         (lambda _: b"no archive", "skops", None, "can't be read"),
-        (skops.io.dumps, "skops", FunctionTransformer(os.getenv), r"holds a os\.getenv"),
+        (as_skops, "skops", FunctionTransformer(os.getenv), r"holds a os\.getenv"),
     ],
 )
 def test_loads_nothing_but_estimators(dump: Callable[[Any], bytes], form: str, model: Any, sentence: str) -> None:
