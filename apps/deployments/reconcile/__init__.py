@@ -13,7 +13,6 @@ from apps.clusters import manifests as common
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import (
     KubeError,
-    NotFound,
     RefusedOnce,
     TooManyRequests,
     Unauthorized,
@@ -26,7 +25,7 @@ from apps.core.work import DONE, Again, Away, Outcome, Retry
 from apps.deployments import manifests, selectors
 from apps.deployments.health import observed_revision
 from apps.deployments.models import Placement, Stage
-from apps.deployments.reconcile.applying import Applying, Live
+from apps.deployments.reconcile.applying import Applying, Live, present
 from apps.deployments.reconcile.scaling import scaler_of
 from apps.deployments.reconcile.takedown import take_down
 from apps.deployments.rollout.decisions import RolloutStatus
@@ -113,16 +112,8 @@ def _observe(client: KubeClient, identity: manifests.Identity) -> Live:
         number = str((workload["metadata"].get("labels") or {}).get(common.REVISION, ""))
         if number.isdecimal() and "deletionTimestamp" not in workload["metadata"]:
             live.workloads[int(number)] = workload
-    live.service = _get(client, "Service", identity.service, identity.namespace)
-    live.secret = _get(client, "Secret", identity.secret, identity.namespace)
+    live.service = present(client, "Service", identity.service, identity.namespace)
     return live
-
-
-def _get(client: KubeClient, kind: str, name: str, namespace: str) -> Object | None:
-    try:
-        return client.get("v1", kind, name, namespace)
-    except NotFound:
-        return None
 
 
 def _status(stage: Stage | None, now: datetime) -> RolloutStatus:

@@ -16,7 +16,7 @@ from django.conf import settings
 
 from apps.clusters import manifests as common
 from apps.clusters.kube.client import KubeClient
-from apps.clusters.kube.errors import NamespaceMissing
+from apps.clusters.kube.errors import NamespaceMissing, NotFound
 from apps.deployments import manifests
 from apps.deployments.drift import Act, Difference, act_on, adopted, differences, projection, undoing
 from apps.deployments.drift.ownership import counted_by
@@ -37,7 +37,14 @@ class Live:
 
     workloads: dict[int, Object] = field(default_factory=dict)
     service: Object | None = None
-    secret: Object | None = None
+
+
+def present(client: KubeClient, kind: str, name: str, namespace: str) -> Object | None:
+    """An object of the core API; None where there is none."""
+    try:
+        return client.get("v1", kind, name, namespace)
+    except NotFound:
+        return None
 
 
 class Applying:
@@ -58,16 +65,18 @@ class Applying:
         rows = {row.number: row for row in self._placement.deployment.revisions.filter(number__in=serving)}
         if any(row.spec.get("model") for row in [*rows.values(), *([main] if main else [])]):
             self._bring_secret(now)
-        drift = self._bring(live.service, manifests.service(identity), manifests.asked_of(identity, number))
-        for number, count in decision.replicas.items():
-            there, row = live.workloads.get(number), rows.get(number)
+        drift: list[Difference] = []
+        for each, count in decision.replicas.items():
+            there, row = live.workloads.get(each), rows.get(each)
             if row is not None:
                 spec = parse_revision(row.spec)
-                rendered = manifests.workload(identity, number, spec, count, tracking_uri=settings.PUBLIC_URL)
-                drift += self._bring(there, rendered, manifests.asked_of(identity, number, row.digest))
+                rendered = manifests.workload(identity, each, spec, count, tracking_uri=settings.PUBLIC_URL)
+                drift += self._bring(there, rendered, manifests.asked_of(identity, each, row.digest))
             elif there is not None:
                 # Retired, or of a revision that Postgres does not know: only its size is ours to change.
                 self._resize(there, count)
+        # Replicas take longest to be ready, so that they are asked for first.
+        drift = self._bring(live.service, manifests.service(identity), manifests.asked_of(identity, number)) + drift
         self._prune(decision)
         return drift
 
@@ -136,7 +145,7 @@ class Applying:
 
     def _bring_secret(self, now: datetime) -> None:
         """The token with which replicas fetch their model. Its text is in the Secret alone: nothing of it is kept."""
-        live = self._live.secret or {}
+        live = present(self._client, "Secret", self._identity.secret, self._identity.namespace) or {}
         annotations: Mapping[str, str] = (live.get("metadata") or {}).get("annotations") or {}
         held = annotations.get(manifests.TOKEN_PREFIX, "")
         if not access.token_in_place(self._placement, held, _token_in(live), now):
