@@ -1,0 +1,144 @@
+"""From an accepted revision to its Kubernetes Deployment, against the same Deployments made by the official client.
+
+One local cluster, whose pods only pretend to run, and the processes of Flotilla. A Deployment exists when a watch tells
+of it, for both. A revision is accepted when its row is written, before its transaction ends. Both are asked for one
+after another, once while the worker sleeps and must be rung, and once while it is at work anyway; the two take turns.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import requests
+import urllib3
+from kubernetes import client, config
+
+from benchmarks.figures import Figure, percentile
+from benchmarks.spine._stage import Stage, stage, until
+
+COUNT, GOAL_MS = 40, 50.0
+# Longer than a worker stays awake after it was rung (`worker.AWAKE`).
+ASLEEP_S = 1.5
+SPEC = {"image": "busybox", "command": ["serve"], "resources": {"cpu": "10m", "memory": "16Mi"}}
+
+
+def run() -> Iterator[Figure]:
+    """The p50 over the official client's, with the worker asleep and awake."""
+    urllib3.disable_warnings()
+    with stage() as bench, _watched(bench) as seen:
+        peer = _Official(bench)
+        names = _deployed(bench)
+        for state, pause in (("asleep", ASLEEP_S), ("awake", 0.0)):
+            ours: dict[str, int] = {}
+            direct: list[float] = []
+            for place, name in enumerate(names):
+                time.sleep(pause)  # a measured pause
+                number = _revise(bench, name, f"{state}-{place}")
+                _until_seen(seen, f"{name}-r{number}")
+                ours[name] = number
+                manifest = peer.manifest(f"direct-{state}-{place}")
+                began = time.time()
+                peer.create(manifest)
+                direct.append((_until_seen(seen, manifest["metadata"]["name"]) - began) * 1000)
+            yield _figure(state, _took(ours, seen), percentile(direct, 50))
+
+
+def _figure(state: str, took: list[float], floor: float) -> Figure:
+    beside = {"p50_ms": percentile(took, 50), "p95_ms": percentile(took, 95), "direct_p50_ms": floor}
+    beside = {key: round(value, 1) for key, value in beside.items()} | {"revisions": COUNT}
+    over = percentile(took, 50) - floor
+    return Figure(f"deployment_p50_over_direct_{state}", over, "ms", GOAL_MS, beside=beside)
+
+
+def _took(numbers: dict[str, int], seen: dict[str, float]) -> list[float]:
+    """The milliseconds of each revision, by the clock that this machine's processes share."""
+    from apps.deployments.models import Revision
+
+    rows = Revision.objects.filter(deployment__name__in=numbers).values_list("deployment__name", "number", "created_at")
+    accepted = {name: at.timestamp() for name, number, at in rows if numbers[name] == number}
+    return [(seen[f"{name}-r{number}"] - accepted[name]) * 1000 for name, number in numbers.items()]
+
+
+def _deployed(bench: Stage) -> list[str]:
+    """The names of as many deployments, all of them Healthy."""
+    from apps.deployments import services
+    from apps.deployments.models import Deployment
+
+    services.create_target(principal=bench.principal, project=bench.project, name="here", cluster="home")
+    names = [f"app-{number}" for number in range(COUNT)]
+    for name in names:
+        services.create_deployment(
+            principal=bench.principal, project=bench.project, name=name, targets=["here"], replicas=2, spec=SPEC
+        )
+    until(lambda: Deployment.objects.filter(health="Healthy").count() == COUNT, "all to be Healthy", timeout=300)
+    return names
+
+
+def _revise(bench: Stage, name: str, word: str) -> int:
+    address = f"http://127.0.0.1:{bench.port}/api/v1/deployments/{name}/revisions?project=bench"
+    headers = {"Authorization": f"Bearer {bench.token}"}
+    answer = requests.post(address, json={"env": {"WORD": word}}, headers=headers, timeout=30)
+    assert answer.status_code == 201, answer.text
+    return int(answer.json()["number"])
+
+
+class _Official:
+    """The official client, and what it makes: what Flotilla would apply."""
+
+    def __init__(self, bench: Stage) -> None:
+        self._bench = bench
+        connection = config.new_client_from_config(str(bench.home.kubeconfig))
+        self._apps = client.AppsV1Api(connection)
+
+    def manifest(self, name: str) -> dict[str, Any]:
+        """A Deployment as ours, under another name."""
+        from apps.deployments import services
+        from apps.deployments.models import Deployment
+
+        ours = Deployment.objects.get(name="app-0")
+        (made,) = services.preview_revision(
+            principal=self._bench.principal, deployment=ours, changes={"image": "other"}
+        )
+        text = json.dumps(made).replace(made["metadata"]["name"], name).replace("app-0", name)
+        return dict(json.loads(text))
+
+    def create(self, manifest: dict[str, Any]) -> None:
+        """One call."""
+        self._apps.create_namespaced_deployment(manifest["metadata"]["namespace"], manifest)
+
+
+@contextmanager
+def _watched(bench: Stage) -> Iterator[dict[str, float]]:
+    """When a watch told first of each Deployment, by name."""
+    access, seen, ended = bench.home.access, {}, threading.Event()
+    address = f"{access.server}/apis/apps/v1/deployments?watch=true&timeoutSeconds=3600"
+    answer = requests.get(
+        address, headers={"Authorization": f"Bearer {access.token}"}, stream=True, verify=False, timeout=(10, 3600)
+    )
+
+    def read() -> None:
+        try:
+            for line in answer.iter_lines(chunk_size=None):
+                at = time.time()
+                seen.setdefault(json.loads(line)["object"]["metadata"]["name"], at)
+        except (requests.RequestException, AttributeError):
+            assert ended.is_set(), "the watch broke off"
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        answer.close()
+
+
+def _until_seen(seen: dict[str, float], name: str) -> float:
+    deadline = time.monotonic() + 60
+    while name not in seen:
+        assert time.monotonic() < deadline, f"{name} is not there after a minute"
+        time.sleep(0.001)
+    return seen[name]
