@@ -146,10 +146,7 @@ LOGOUT_REDIRECT_URL = "core:login"
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_I18N = False
-# Of the panel, which is drawn by Django: as the dashboard writes them.
-DATE_FORMAT = SHORT_DATE_FORMAT = "Y-m-d"
-TIME_FORMAT = "H:i:s"
-DATETIME_FORMAT = SHORT_DATETIME_FORMAT = "Y-m-d H:i:s"
+FORMAT_MODULE_PATH = "controlplane.formats"
 USE_TZ = True
 
 STATIC_URL = "/static/"

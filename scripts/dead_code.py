@@ -26,7 +26,7 @@ OF_FRAMEWORKS = (
     *("ordering", "constraints", "indexes", "abstract", "adding", "as_sql", "lookup_name", "requires_system_checks"),
     *("clean_*", "prepare_value", "format_value", "help_texts", "template_name", "authentication_form"),
     *("redirect_authenticated_user", "process_exception", "*_capable", "urlpatterns", "app_name", "handler[0-9]*"),
-    *("ops_class", "is_usable", "regex", "to_python", "to_url", "arg_joiner", "arity", "output_field"),
+    *("*_FORMAT", "ops_class", "is_usable", "regex", "to_python", "to_url", "arg_joiner", "arity", "output_field"),
     # WhiteNoise
     *("create_compressor", "compress_brotli"),
     # The admin panel

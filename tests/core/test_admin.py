@@ -1,6 +1,7 @@
 """The admin panel is one door among others: what it changes goes through services, and what follows from it happens."""
 
 import re
+from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any
 
@@ -235,6 +236,11 @@ def test_a_project_in_which_all_has_ended_is_deleted_with_all_that_it_logged(
     assert not file.exists()
     entry = AuditEntry.objects.get(action="project.delete")
     assert (entry.object_name, entry.project) == ("demo", None)
+
+
+def test_a_time_in_the_panel_is_written_as_on_our_pages(root: Client, admin_user: User) -> None:
+    User.objects.update(last_login=datetime(2026, 3, 4, 15, 6, 7, tzinfo=UTC))
+    assert "2026-03-04 15:06:07" in root.get("/admin/core/user/").content.decode()
 
 
 def test_the_panel_has_our_icon(root: Client) -> None:
