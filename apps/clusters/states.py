@@ -83,12 +83,20 @@ class Observation:
 
 def conditions(seen: Observation) -> list[Condition]:
     """The conditions, most fundamental first. Of a cluster that can't be reached only that is known."""
-    reachable, stable = _reachable(seen), _stable(seen)
-    others = [_authorized(seen), _synced(seen), _nodes_ready(seen)]
+    reachable = _reachable(seen)
+    others = [_authorized(seen), _synced(seen), _nodes_ready(seen), _stable(seen)]
     if reachable.status == "False":
-        unknown = "Not known while the cluster can't be reached."
-        others = [Condition(condition.type, "Unknown", "Unreachable", unknown) for condition in others]
-    return [reachable, *others, stable]
+        others = [condition if _is_known_without_it(condition) else _unknown(condition.type) for condition in others]
+    return [reachable, *others]
+
+
+def _is_known_without_it(condition: Condition) -> bool:
+    """What we count ourselves; and only that it is bad: that a lost cluster is stable nobody can say."""
+    return condition.type == "Stable" and condition.status == "False"
+
+
+def _unknown(kind: str) -> Condition:
+    return Condition(kind, "Unknown", "Unreachable", "Not known while the cluster can't be reached.")
 
 
 def derive(seen: Observation) -> tuple[ClusterState, str, str]:

@@ -122,6 +122,8 @@ def test_of_a_cluster_that_cant_be_reached_no_more_is_claimed() -> None:
     assert gone.pop("Reachable") == ("False", "Timeout")
     assert gone.pop("Stable") == ("False", "Unstable"), "what we know ourselves"
     assert set(gone.values()) == {("Unknown", "Unreachable")}
+    once = {c.type: c.status for c in conditions(but(failures=3, error_reason="Timeout", outages=1))}
+    assert once["Stable"] == "Unknown", "nobody can say that what is lost is stable"
 
 
 def test_a_refused_credential_says_what_to_do() -> None:
