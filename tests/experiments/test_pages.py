@@ -2,6 +2,7 @@
 
 import html
 import io
+import re
 from typing import Any
 
 import pytest
@@ -191,9 +192,23 @@ def test_launching_from_the_form(browser: Client, project: Project) -> None:
     assert wrong.status_code == 400 and "means something to a shell only" in wrong.context["form"].errors["command"][0]
     wrong = browser.post("/p/demo/runs/new", form | {"cpu": "lots"})
     assert wrong.status_code == 400 and b"lots" in wrong.content
+    every = {"image": "a b", "cpu": "-1", "memory": "some", "env": "MLFLOW_RUN_ID=1", "deadline_minutes": "9999999"}
+    wrong = browser.post("/p/demo/runs/new", form | every | {"params": "nonsense", "volumes": "nonsense"})
+    assert set(wrong.context["form"].errors) == {*every, "params", "volumes"}, "all that is wrong, at once"
     wrong = browser.post("/p/demo/runs/new", form | {"memory": "512m"})
     assert wrong.status_code == 400 and wrong.context["form"].errors["memory"][0].endswith("512Mi was probably meant.")
     assert Run.objects.count() == 1
+
+
+def test_a_run_whose_cluster_cant_be_reached_is_not_shown_as_running(browser: Client, experiment: Experiment) -> None:
+    for name, state in (("home", "Healthy"), ("away", "Unreachable")):
+        factories.run(
+            experiment, state="Running", kind="Launched", cluster=factories.cluster(name, nodes=0, state=state)
+        )
+    table = text(browser.get("/p/demo/")).partition('id="running"')[2].partition("</section>")[0]
+    away, home = re.findall(r"<tr.*?</tr>", table, re.DOTALL)
+    assert "away can't be reached" in html.unescape(away) and 'class="stale"' in away
+    assert "can't be reached" not in html.unescape(home) and "stale" not in home
 
 
 def test_options_of_pods_by_the_form_on_the_page_and_in_the_next_form(browser: Client, project: Project) -> None:

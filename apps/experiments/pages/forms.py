@@ -1,17 +1,18 @@
 """Forms of the pages. They turn text into what services take; services check it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django import forms
 
 from apps.clusters.pages.optionfields import PodOptionsForm, initial_of
 from apps.clusters.pages.places import Place
+from apps.core.errors import Invalid
 from apps.core.pages.formfields import SHORT, amount, gpus
 from apps.core.pages.formtext import as_lines, pairs
 from apps.experiments.models import Run
 from apps.experiments.services.launching import default_name
-from apps.experiments.specs import MAX_RETRIES, MAX_TEXT, MAX_WORKERS
+from apps.experiments.specs import MAX_DEADLINE_SECONDS, MAX_RETRIES, MAX_TEXT, MAX_WORKERS, parse_spec
 from apps.experiments.specs.commands import Way, fields_of, of_spec
 
 WAYS = (
@@ -25,6 +26,13 @@ _SPEC_FIELDS = {
     "deadline_minutes": ("deadline_seconds",),
     "retries": ("retries", "retry_on"),
 }
+# Fields that the service checks one after the other: the part of a spec that each makes.
+_CHECKED: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "image": lambda image: {"image": image},
+    "cpu": lambda cpu: {"resources": {"cpu": cpu}},
+    "memory": lambda memory: {"resources": {"memory": memory}},
+    "env": lambda env: {"env": env},
+}
 _LINES = {"class": "mono", "spellcheck": "false"}
 
 
@@ -32,7 +40,7 @@ class LaunchForm(PodOptionsForm):
     """A run to launch. With `again`, the spec of a run, every field left as it was filled in keeps its exact value."""
 
     experiment = forms.CharField(max_length=500, help_text="Made when it is new.")
-    name = forms.CharField(max_length=250, required=False, help_text="A name for this run.")
+    name = forms.CharField(max_length=250, required=False, help_text="Empty: the experiment's, with a number.")
     image = forms.CharField(max_length=500, help_text="Such as python:3.11.")
     command = forms.CharField(
         max_length=MAX_TEXT,
@@ -48,6 +56,7 @@ class LaunchForm(PodOptionsForm):
     deadline_minutes = forms.FloatField(
         label="Stop after, in minutes",
         min_value=1 / 60,
+        max_value=MAX_DEADLINE_SECONDS / 60,
         required=False,
         widget=forms.NumberInput(attrs=SHORT),
         help_text="Empty: as long as it takes.",
@@ -97,9 +106,17 @@ class LaunchForm(PodOptionsForm):
         return self._kept("env", "env") or pairs(self.cleaned_data["env"])
 
     def clean(self) -> None:
-        """The command is what its text and the way it is run make together."""
+        """Check what the service would refuse, each field by itself, so that all that is wrong is said at once.
+
+        The command is what its text and the way it is run make together.
+        """
         super().clean()
         values = self.cleaned_data
+        for name in _CHECKED.keys() & values.keys():
+            try:
+                parse_spec({"image": "checked", **_CHECKED[name](values[name])}).resources.sensible()
+            except Invalid as error:
+                self.add_error(name, error.sentence)
         if "command" not in values or "way" not in values or self._is_kept("command", "way"):
             return
         try:

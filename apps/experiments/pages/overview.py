@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from django.db.models import Count, Min, Q, QuerySet
 from django.utils import timezone
 
+from apps.clusters.states import ClusterState
 from apps.core.access import Principal, visible_projects
 from apps.core.models import Project
 from apps.core.pages import nav, search
@@ -18,6 +19,7 @@ from apps.experiments.states import UNSETTLED
 from apps.experiments.tracking.curves import recent_values
 
 RUN_ROWS = 6
+NO_BREAK = "\N{NO-BREAK SPACE}"
 # How far back the small curves reach.
 RECENT_POINTS = 2000
 CURVE_POINTS = 48
@@ -62,7 +64,8 @@ def tiles(scope: Scope) -> list[Tile]:
     state, note = ("Running", "under way") if running else ("Idle", "nothing runs now")
     if waiting:
         seconds = (timezone.now() - counts["oldest"]).total_seconds()
-        state, note = "Queued", f"the oldest waits {duration_text(seconds)}"
+        # A figure stays with its unit where the line breaks.
+        state, note = "Queued", f"oldest waits {duration_text(seconds).replace(' ', NO_BREAK)}"
     of = f"running · {waiting} waiting" if waiting else "running"
     url = nav.link("experiments:list", scope.project.name)
     return [Tile("Runs", str(running), of, state, note, url=url, order=2)]
@@ -91,9 +94,16 @@ def running(scope: Scope) -> list[RunRow]:
                 url=url_of(run),
                 started_at=run.started_at or run.created_at,
                 topic=f"run:{run.pk}",
+                unreachable=_unreachable(run),
             )
         )
     return shown
+
+
+def _unreachable(run: Run) -> str:
+    """The cluster that can't be asked now how the run is; empty where it can."""
+    gone = run.cluster is not None and run.cluster.state == ClusterState.UNREACHABLE
+    return run.cluster.name if run.cluster and gone else ""
 
 
 def _metric_of_each(runs: Iterable[Run]) -> dict[int, LatestMetric]:
