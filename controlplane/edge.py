@@ -32,7 +32,7 @@ SILENCE_SECONDS = 60.0
 # Threads that receive large files: people who upload slowly hold up each other, and nobody else.
 FILE_THREADS = 16
 # The doors that ask a cluster while somebody waits: logs, predictions, connection tests. The pages never do.
-ASKS_A_CLUSTER = re.compile(r"/(logs?|predict|example|test)/?\Z")
+ASKS_A_CLUSTER = re.compile(r"/(logs?|predict|preview|example|test)/?\Z")
 CLUSTER_THREADS = 48
 
 Environ = dict[str, Any]

@@ -41,6 +41,14 @@ class Probes:
     # How long a replica may take to start (to load its model), in seconds.
     startup_seconds: int = 600
 
+    def to_json(self) -> dict[str, Any]:
+        """The form that is stored and shown."""
+        return {
+            "ready_path": self.ready_path,
+            "live_path": self.live_path,
+            "startup_seconds": self.startup_seconds,
+        }
+
 
 @dataclass(frozen=True)
 class Shutdown:
@@ -75,11 +83,7 @@ class RevisionSpec:
             "model": {"name": self.model.name, "version": self.model.version} if self.model else None,
             **container,
             "port": self.port,
-            "probes": {
-                "ready_path": self.probes.ready_path,
-                "live_path": self.probes.live_path,
-                "startup_seconds": self.probes.startup_seconds,
-            },
+            "probes": self.probes.to_json(),
             # Left out where nobody asked for it, so that the digests of earlier revisions stay.
             **({"shutdown": self.shutdown.to_json()} if self.shutdown != Shutdown() else {}),
         }

@@ -117,6 +117,12 @@ FORMS = [
     ),
     Ask("POST", "/p/demo/targets/unused/delete", {}, form=True),
     Ask("POST", "/p/demo/deployments/digits/revise", {"image": "other:1", "model": "digits:1"}, form=True),
+    Ask(
+        "POST",
+        "/p/demo/deployments/digits/edit",
+        {"of": "1", "spec": "image: other:1\nmodel: digits\nversion: 1"},
+        form=True,
+    ),
     Ask("POST", "/p/demo/deployments/digits/rollback/2", {}, form=True),
     Ask("POST", "/p/demo/deployments/digits/scale", {"replicas": "4"}, form=True),
     Ask("POST", "/p/demo/deployments/digits/strategy", {"strategy": "kind: canary"}, form=True),
@@ -362,10 +368,12 @@ NOT_MEASURED = {
     "experiments:log": OVER_A_SOCKET,
     "deployments:predict": OVER_A_SOCKET,
     "deployments:example": OVER_A_SOCKET,
+    "deployments:preview": OVER_A_SOCKET,
     "deployments:replica_log": OVER_A_SOCKET,
     "POST /api/v1/clusters/": OVER_A_SOCKET,
     "POST /api/v1/clusters/{name}/test/": OVER_A_SOCKET,
     "POST /api/v1/deployments/{name}/predict/": OVER_A_SOCKET,
+    "POST /api/v1/deployments/{name}/preview/": OVER_A_SOCKET,
     f"POST {MLFLOW}/model-versions/transition-stage": "refuses: there are no stages",
 }
 EVERYTHING = [*PAGES, *FORMS, *REST, *TRACKING, *LOGGED, *REGISTRY]

@@ -34,6 +34,8 @@ ELSEWHERE = {
     "deployments:predict": "tests/e2e/test_voyage.py",
     "deployments:example": "tests/deployments/test_pages.py",
     "deployments:replica_log": "tests/e2e/test_voyage.py",
+    "deployments:preview": "tests/deployments/test_edit.py",
+    "deployment-preview": "tests/deployments/test_edit.py",
     "deployment-predict": "tests/deployments/test_predict.py",
     "core:events": "tests/core/hints/test_stream.py",
     "core:logout": "tests/frontend/test_browser.py",

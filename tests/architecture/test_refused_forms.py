@@ -37,6 +37,7 @@ FORMS: dict[str, tuple[dict[str, str], str, str]] = {
         WRONG,
     ),
     "/p/demo/deployments/digits/revise": ({"image": "x:1", "tolerations": "- effect: Never"}, "tolerations", "Never"),
+    "/p/demo/deployments/digits/edit": ({"of": "1", "spec": "replica: 3"}, "spec", "replica: 3"),
     "/p/demo/deployments/digits/scale": ({"replicas": "-7"}, "replicas", "-7"),
     "/p/demo/deployments/digits/targets/new": ({"target": "spare", "replicas": "-7"}, "replicas", "-7"),
     "/p/demo/deployments/digits/strategy": ({"strategy": "kind: odd"}, "strategy", "kind: odd"),

@@ -148,6 +148,7 @@ class Everything:
         deployments.create_target(principal=self.root, project=self.project, name="here", cluster=self.cluster.name)
         resources = {"cpu": "100m", "memory": "64Mi"}
         spec = {"image": "python:3.11", "command": ["python", "-c", SERVER], "resources": resources}
+        spec["shutdown"] = {"drain_seconds": 0}
         app = deployments.create_deployment(
             principal=self.root, project=self.project, name="app", targets=["here"], replicas=1, spec=spec
         )

@@ -60,6 +60,8 @@ SPEC: dict[str, Any] = {
     "image": "python:3.11",
     "command": ["python", "-c", SERVER],
     "resources": {"cpu": "1", "memory": "64Mi"},
+    # It ends when it is told to.
+    "shutdown": {"drain_seconds": 0},
 }
 BODY = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [1]}]}
 _numbers = itertools.count(os.getpid())

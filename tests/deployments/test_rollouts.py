@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from apps.clusters.models import Cluster
+from apps.clusters.services import connect
 from apps.core.errors import Conflict
 from apps.core.states import Health
 from apps.deployments import reconcile as shell
@@ -61,6 +62,18 @@ def weights(rollout: Rollout) -> dict[str, tuple[int, int | None]]:
 
 def said_by(fleet: Fleet, app: Deployment) -> str:
     return str(fleet.ask(app).answer["by"])
+
+
+def test_each_cluster_judges_what_would_be_applied_there(fleet: Fleet, there: Cluster) -> None:
+    app = placed(fleet)
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "one", "namespace": fleet.namespace}}
+    connect(there).apply({**quota, "spec": {"hard": {"count/deployments.apps": "1"}}})
+    _, wanted = services.preview_revision(principal=fleet.root, deployment=app, changes={"env": {"TAG": "new"}})
+    here_says, there_says = services.rehearse(wanted)
+    assert (here_says.target, here_says.accepted, here_says.message) == ("here", True, "")
+    assert (there_says.target, there_says.accepted) == ("there", False)
+    assert "exceeded quota: one" in there_says.message
+    assert [fleet.workloads(cluster) for cluster in (fleet.cluster, there)] == 2 * [{"app-r1": 2}]
 
 
 def test_a_canary_is_promoted_on_one_cluster_soaks_and_goes_on_to_the_next(fleet: Fleet, there: Cluster) -> None:

@@ -387,3 +387,13 @@ class DeployPreviewSerializer(serializers.Serializer[Any]):
 
     dry_run = serializers.BooleanField()
     objects = serializers.ListField(child=serializers.DictField())
+
+
+class RehearsalSerializer(serializers.Serializer[Any]):
+    """What a target's cluster says, by a server-side dry run, to the objects that would be applied there."""
+
+    target = serializers.CharField()
+    cluster = serializers.CharField()
+    objects = serializers.ListField(child=serializers.DictField())
+    accepted = serializers.BooleanField(allow_null=True, help_text="null: the cluster could not be asked.")
+    message = serializers.CharField(allow_blank=True, help_text="Why it is refused, or could not be asked.")

@@ -86,7 +86,7 @@ class TargetViewSet(ServiceViewSet):
 class DeploymentViewSet(ServiceViewSet):
     """Served models."""
 
-    asks_cluster = frozenset({"predict"})
+    asks_cluster = frozenset({"predict", "preview"})
     rehearses = frozenset({"create", "revisions"})
     queryset = Deployment.objects.none()
     serializer_class = forms.DeploymentSerializer
@@ -118,7 +118,7 @@ class DeploymentViewSet(ServiceViewSet):
             "spec": {key: value for key, value in values.items() if key not in CURRENT},
         }
         if self.dry_run:
-            return _manifests(services.preview_deployment(**asked))
+            return _manifests(services.preview_deployment(**asked)[0][1])
         deployment = services.create_deployment(**asked)
         return self._shown(deployment, status=201)
 
@@ -150,9 +150,25 @@ class DeploymentViewSet(ServiceViewSet):
         if self.dry_run:
             expect = edit.pop("expect")
             expect(edit["deployment"])
-            return _manifests(services.preview_revision(**edit, changes=body.validated_data))
+            return _manifests(services.preview_revision(**edit, changes=body.validated_data)[1][0][1])
         revision, new = services.deploy_revision(**edit, changes=body.validated_data)
         return Response(forms.RevisionSerializer(revision).data, status=201 if new else 200)
+
+    @extend_schema(
+        operation_id="previewRevision",
+        parameters=[PROJECT],
+        request=forms.NewRevisionSerializer,
+        responses=forms.RehearsalSerializer(many=True),
+    )
+    @action(detail=True, methods=["post"])
+    def preview(self, request: Request, name: str) -> Response:
+        """The verdict of each target's cluster on what a new revision would apply there; nothing is changed."""
+        body = forms.NewRevisionSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        edit = self._edit(name)
+        edit.pop("expect")(edit["deployment"])
+        _, wanted = services.preview_revision(**edit, changes=body.validated_data)
+        return Response(forms.RehearsalSerializer(services.rehearse(wanted), many=True).data)
 
     @extend_schema(operation_id="listRollouts", parameters=[PROJECT], responses=forms.RolloutSerializer(many=True))
     @action(detail=True)

@@ -9,6 +9,7 @@ from apps.deployments.services.deployments import (
     scale,
 )
 from apps.deployments.services.placing import add_target, remove_target
+from apps.deployments.services.rehearsing import rehearse
 from apps.deployments.services.revisions import deploy_revision, preview_revision, restart, rollback, set_strategy
 from apps.deployments.services.steering import abort, pause, promote, resume
 from apps.deployments.services.targets import create_target, delete_target
@@ -26,6 +27,7 @@ __all__ = [
     "preview_deployment",
     "preview_revision",
     "promote",
+    "rehearse",
     "remove_target",
     "restart",
     "restore",

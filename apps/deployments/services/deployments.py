@@ -97,12 +97,20 @@ def preview_deployment(
     targets: Sequence[str],
     replicas: int = 1,
     spec: Mapping[str, Any],
-) -> list[dict[str, Any]]:
-    """The Kubernetes objects that `create_deployment` would make, without making anything. Needs the developer role."""
+) -> list[tuple[Target, list[dict[str, Any]]]]:
+    """The Kubernetes objects that `create_deployment` would make on each target, without making anything.
+
+    Needs the developer role. Raises what `create_deployment` would raise of what is wrong with the wish.
+    """
     require_role(principal, project, Role.DEVELOPER)
     places, wish = _checked(project, name=name, targets=targets, spec=spec)
-    identity = manifests.Identity(project.name, name, places[0].namespace)
-    manifest = manifests.workload(identity, 1, wish.spec, check_replicas(replicas), tracking_uri=settings.PUBLIC_URL)
+    count = check_replicas(replicas)
+    identities = [(place, manifests.Identity(project.name, name, place.namespace)) for place in places]
+    return [(place, _rendered(identity, wish, count)) for place, identity in identities]
+
+
+def _rendered(identity: manifests.Identity, wish: Wish, replicas: int) -> list[dict[str, Any]]:
+    manifest = manifests.workload(identity, 1, wish.spec, replicas, tracking_uri=settings.PUBLIC_URL)
     return [
         manifests.stamped(manifest, manifests.asked_of(identity, 1, wish.spec.digest)),
         manifests.stamped(manifests.service(identity), manifests.asked_of(identity, 1)),

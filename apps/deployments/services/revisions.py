@@ -13,14 +13,14 @@ from apps.core.database.rows import Expect, put
 from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.states import Role
 from apps.deployments import manifests
-from apps.deployments.models import Deployment, Revision
+from apps.deployments.models import Deployment, Placement, Revision, Target
 from apps.deployments.rollout.strategy import parse_strategy
 from apps.deployments.services.common import Wish, ask_all, hold, identity_of, kept, once_more, resolve, tell
 from apps.deployments.services.places import check_waves
 from apps.deployments.services.rollouts import roll, unfinished
 from apps.deployments.services.server import OF_IMAGE, with_shutdown
 from apps.deployments.services.steering import roll_back
-from apps.deployments.specs import parse_revision
+from apps.deployments.specs import RevisionSpec, parse_revision
 
 
 def deploy_revision(
@@ -57,14 +57,20 @@ def set_strategy(
 
 def preview_revision(
     *, principal: Principal, deployment: Deployment, changes: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """The Kubernetes objects that `deploy_revision` would make, without making anything. Needs the developer role."""
+) -> tuple[RevisionSpec, list[tuple[Target, list[dict[str, Any]]]]]:
+    """The spec that `deploy_revision` would make, and its Kubernetes objects on each target, without making anything.
+
+    Needs the developer role. Raises what `deploy_revision` would raise.
+    """
     require_role(principal, deployment.project, Role.DEVELOPER)
-    parsed = _changed(deployment, changes).spec
-    place = deployment.places[0]
-    number, replicas, identity = deployment.last_revision + 1, place.desired_replicas, identity_of(place)
-    manifest = manifests.workload(identity, number, parsed, replicas, tracking_uri=settings.PUBLIC_URL)
-    return [manifests.stamped(manifest, manifests.asked_of(identity, number, parsed.digest))]
+    parsed, number = _changed(deployment, changes).spec, deployment.last_revision + 1
+    return parsed, [(place.target, [_rendered(place, number, parsed)]) for place in deployment.places]
+
+
+def _rendered(place: Placement, number: int, spec: RevisionSpec) -> dict[str, Any]:
+    identity = identity_of(place)
+    manifest = manifests.workload(identity, number, spec, place.desired_replicas, tracking_uri=settings.PUBLIC_URL)
+    return manifests.stamped(manifest, manifests.asked_of(identity, number, spec.digest))
 
 
 def restart(*, principal: Principal, deployment: Deployment, expect: Expect | None = None) -> Revision:
