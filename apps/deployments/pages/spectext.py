@@ -9,7 +9,7 @@ import yaml
 from apps.clusters import podoptions
 from apps.core.errors import Invalid
 from apps.core.text import safeyaml
-from apps.deployments.specs import DEFAULT_PORT, Probes
+from apps.deployments.specs import DEFAULT_PORT, Probes, parse_revision
 
 # In the order in which people read them, each with what stands for "nothing asked".
 FIELDS: dict[str, Any] = {
@@ -42,7 +42,9 @@ def as_text(spec: Mapping[str, Any], *, own_server: bool) -> str:
     said: dict[str, Any] = {}
     if model := spec.get("model"):
         said |= {"model": model["name"], "version": model["version"]}
-    parts = {**spec, **podoptions.parse(spec).everything()}
+    # In the order of the code: Postgres keeps another one.
+    parts = parse_revision(spec).to_json()
+    parts["env"] = dict(sorted(parts["env"].items()))
     if own_server:
         parts["image"] = ""
     if parts["probes"] == Probes().to_json():
