@@ -4,10 +4,12 @@ import asyncio
 import json
 import logging
 import re
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .errors import InvalidRequest
+from .metrics import CONTENT_TYPE, Metrics
 from .model import Model
 from .protocol import metadata, predict
 
@@ -31,6 +33,7 @@ class App:
         self.version = version
         self.model: Model | None = None
         self.draining = False
+        self._metrics = Metrics()
 
     @property
     def ready(self) -> bool:
@@ -39,9 +42,13 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
-        status, answer = await self._reply(scope["method"], scope["path"], receive)
-        body = json.dumps(answer).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        kind = b"application/json"
+        if scope["path"] == "/metrics" and scope["method"] in ("GET", "HEAD"):
+            status, body, kind = 200, self._metrics.text().encode(), CONTENT_TYPE.encode()
+        else:
+            status, answer = await self._reply(scope["method"], scope["path"], receive)
+            body = json.dumps(answer).encode()
+        headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
         if self.draining:
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -65,14 +72,26 @@ class App:
             return 404, {"error": f"Only version {self.version} of model {self.name} is served here."}
         if asked["rest"] == "/ready":
             return self._readiness({"name": self.name, "ready": self.ready})
-        if self.model is None:
-            return 503, {"error": f"Model {self.name} is still being loaded. Try again in a moment."}
         if asked["rest"] == "/infer":
-            return await self._infer(self.model, receive)
+            return await self._counted(receive)
+        if self.model is None:
+            return self._loading()
         return 200, metadata(self.model, self.name, self.version)
 
     def _readiness(self, answer: dict[str, Any]) -> Reply:
         return (200 if self.ready else 503), answer
+
+    def _loading(self) -> Reply:
+        return 503, {"error": f"Model {self.name} is still being loaded. Try again in a moment."}
+
+    async def _counted(self, receive: Receive) -> Reply:
+        began, status = time.perf_counter(), 500
+        self._metrics.begin()
+        try:
+            status, answer = await self._infer(self.model, receive) if self.model else self._loading()
+        finally:
+            self._metrics.end(status, time.perf_counter() - began)
+        return status, answer
 
     async def _infer(self, model: Model, receive: Receive) -> Reply:
         body = await read_body(receive)

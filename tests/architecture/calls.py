@@ -370,10 +370,12 @@ NOT_MEASURED = {
     "deployments:example": OVER_A_SOCKET,
     "deployments:preview": OVER_A_SOCKET,
     "deployments:replica_log": OVER_A_SOCKET,
+    "deployments:requests": OVER_A_SOCKET,
     "POST /api/v1/clusters/": OVER_A_SOCKET,
     "POST /api/v1/clusters/{name}/test/": OVER_A_SOCKET,
     "POST /api/v1/deployments/{name}/predict/": OVER_A_SOCKET,
     "POST /api/v1/deployments/{name}/preview/": OVER_A_SOCKET,
+    "GET /api/v1/deployments/{name}/requests/": OVER_A_SOCKET,
     f"POST {MLFLOW}/model-versions/transition-stage": "refuses: there are no stages",
 }
 EVERYTHING = [*PAGES, *FORMS, *REST, *TRACKING, *LOGGED, *REGISTRY]

@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from apps.deployments.scrape.exposition import parse
+from apps.deployments.scrape.figures import Look, Span
+from apps.deployments.scrape.requests import compact, figures_of
 from tests.modelserver.conftest import TOKEN, StagedRegistry, digits, staged_registry
 
 IMAGE = Path(__file__).resolve().parents[2] / "modelserver"
@@ -160,6 +163,33 @@ def test_answers_wrong_requests_with_a_sentence(
     got, answer = replica.ask(method, path, body)
     assert got == status
     assert sentence in answer["error"]
+
+
+def test_its_metrics_are_read_by_flotilla(replica: Replica):
+    """What it counts are predictions alone, by their status; probes and other addresses are none."""
+
+    def look(at: float) -> Look:
+        connection = http.client.HTTPConnection("127.0.0.1", replica.port, timeout=10)
+        connection.request("GET", "/metrics")
+        response = connection.getresponse()
+        assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+        samples = parse(response.read().decode())
+        connection.close()
+        in_progress = next(each for each in samples if each.name == "http_requests_in_progress")
+        assert in_progress.value == 0
+        return Look(at, compact(samples))
+
+    before = look(0)
+    inputs, _ = digits()
+    for _ in range(3):
+        assert replica.ask("POST", "/v2/models/digits/infer", infer_request(inputs[:1].tolist()))[0] == 200
+    assert replica.ask("POST", "/v2/models/digits/infer", {"inputs": []})[0] == 400
+    for path in ("/v2/health/ready", "/v2/models/digits", "/nothing"):
+        replica.ask("GET", path)
+    figures = figures_of([Span(before, look(2))])
+    assert figures is not None
+    assert (figures.requests, figures.per_second, figures.error_percent) == (4, 2, 0)
+    assert figures.p50_ms is not None and 0 < figures.p50_ms <= (figures.p95_ms or 0)
 
 
 def test_says_that_it_is_not_ready_while_the_registry_is_away(start: Callable[..., Replica], registry: StagedRegistry):

@@ -15,7 +15,9 @@ from apps.core.errors import Missing
 from apps.core.states import Role
 from apps.deployments import predict, selectors, services
 from apps.deployments.api import serializers as forms
+from apps.deployments.api.requests import RequestsSerializer
 from apps.deployments.models import Deployment, Rollout, Target
+from apps.deployments.scrape.asking import requests_of
 
 PROJECT = OpenApiParameter("project", OpenApiTypes.STR, description="Where the name is not unique.")
 DRY_RUN = OpenApiParameter("dry_run", OpenApiTypes.BOOL, description="Answer with the manifests; change nothing.")
@@ -307,6 +309,13 @@ class DeploymentViewSet(ServiceViewSet):
             "attempts": prediction.attempts,
         }
         return Response({**prediction.answer, **about})
+
+    @extend_schema(operation_id="getRequests", parameters=[PROJECT], responses=RequestsSerializer)
+    @action(detail=True, methods=["get"])
+    def requests(self, request: Request, name: str) -> Response:
+        """Requests, errors and latency of about the last minute, by revision and replica."""
+        asked = requests_of(principal=self.principal, deployment=self._deployment(name))
+        return Response(RequestsSerializer(asked).data)
 
     def _deployment(self, name: str, at_least: Role = Role.VIEWER) -> Deployment:
         return selectors.deployment(self.principal, name, at_least, **self.project_filter())

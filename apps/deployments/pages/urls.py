@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.deployments.pages import edit, targets, views
+from apps.deployments.pages import edit, requests, targets, views
 
 app_name = "deployments"
 urlpatterns = [
@@ -30,6 +30,7 @@ urlpatterns = [
     path("p/<slug:project>/deployments/<slug:name>/delete", views.delete, name="delete"),
     path("p/<slug:project>/deployments/<slug:name>/predict", views.ask, name="predict"),
     path("p/<slug:project>/deployments/<slug:name>/example", views.example, name="example"),
+    path("p/<slug:project>/deployments/<slug:name>/requests", requests.requests, name="requests"),
     path("p/<slug:project>/deployments/<slug:name>/replicas/<str:pod>/", views.replica, name="replica"),
     path("p/<slug:project>/deployments/<slug:name>/replicas/<str:pod>/log", views.replica_log, name="replica_log"),
 ]

@@ -1,6 +1,6 @@
 """Reads of replicas: observed pods, and what the cluster said about them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from django.db.models import Q, QuerySet, TextField, Window
@@ -63,6 +63,12 @@ def endpoint(deployment_pk: int, revision: int) -> tuple[int, str]:
     """(port, model name or "") of a revision, which never change."""
     spec = Revision.objects.values_list("spec", flat=True).get(deployment_id=deployment_pk, number=revision)
     return int(spec["port"]), str((spec.get("model") or {}).get("name") or "")
+
+
+def ports_of(of: Deployment, revisions: Collection[int]) -> dict[int, int]:
+    """The ports of some of its revisions, by their numbers."""
+    rows = Revision.objects.filter(deployment=of, number__in=revisions).values_list("number", "spec__port")
+    return {number: int(port) for number, port in rows}
 
 
 def replicas_of(pods: Iterable[Pod]) -> list[ReplicaSeen]:

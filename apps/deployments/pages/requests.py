@@ -1,0 +1,123 @@
+"""The card of requests, errors and latency: it asks the replicas, after the page is there and while looked at."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from apps.core.models import Project
+from apps.core.pages.base import PageRequest, page
+from apps.deployments import selectors
+from apps.deployments.models import Deployment
+from apps.deployments.scrape.asking import NOT_YET, requests_of
+from apps.deployments.scrape.requests import Figures, Replica, Requests, Revision
+
+
+@page(part_of="deployments:detail")
+@require_safe
+def requests(request: PageRequest, project: Project, name: str) -> HttpResponse:
+    """The card, which fetches itself again every few seconds."""
+    deployment = selectors.deployment(request.principal, name, project=project)
+    card = Card(deployment, requests_of(principal=request.principal, deployment=deployment))
+    return render(request, "deployments/requests.html", {"project": project, "deployment": deployment, "card": card})
+
+
+@dataclass(frozen=True)
+class Row:
+    """A revision, or one of its replicas; `rate` is what its bar shows, "" where it has none."""
+
+    name: str
+    figures: Figures | None
+    note: str = ""
+    warns: bool = False
+    url: str = ""
+    of: str = ""
+
+    @property
+    def rate(self) -> str:
+        """Requests a second: one digit behind the point tells enough, two where there are few."""
+        return "–" if self.figures is None else _short(self.figures.per_second)
+
+    @property
+    def errors(self) -> str:
+        """The percentage that failed."""
+        percent = self.figures.error_percent if self.figures else None
+        return "–" if percent is None else f"{_short(percent)} %"
+
+    @property
+    def fails(self) -> bool:
+        """Whether some failed."""
+        return self.figures is not None and bool(self.figures.error_percent)
+
+    @property
+    def half(self) -> str:
+        """The time that half of them took at most."""
+        return _milliseconds(self.figures.p50_ms if self.figures else None)
+
+    @property
+    def most(self) -> str:
+        """The time that 95 of a hundred took at most."""
+        return _milliseconds(self.figures.p95_ms if self.figures else None)
+
+
+class Card:
+    """What the template shows."""
+
+    def __init__(self, deployment: Deployment, asked: Requests) -> None:
+        self._deployment, self._asked = deployment, asked
+        self.replicas = [each for revision in asked.revisions for each in revision.replicas]
+        self.at = datetime.fromtimestamp(asked.at, UTC)
+        self.seconds = round(asked.seconds)
+        self.left_out = asked.left_out
+        self.busiest = max((each.figures.per_second for each in self.replicas if each.figures), default=0.0)
+
+    @property
+    def trouble(self) -> str:
+        """What all replicas have in common that have no figures; "" where one has some, or they differ."""
+        troubles = {each.trouble for each in self.replicas}
+        return troubles.pop() if len(troubles) == 1 else ""
+
+    @property
+    def waits(self) -> bool:
+        """Whether this was the first look, after which nothing but the next one has to come."""
+        return self.trouble == NOT_YET
+
+    @property
+    def total(self) -> float:
+        """Requests a second to all of them."""
+        return sum(each.figures.per_second for each in self._asked.revisions if each.figures)
+
+    @property
+    def rows(self) -> Iterator[tuple[Row, list[Row]]]:
+        """The revisions, each with its replicas."""
+        for revision in self._asked.revisions:
+            yield self._of_revision(revision), [self._of_replica(each) for each in revision.replicas]
+
+    def _of_revision(self, revision: Revision) -> Row:
+        words = [revision.balance] if revision.balance else []
+        if len(self._asked.revisions) > 1 and self.total and revision.figures:
+            words.insert(0, f"{100 * revision.figures.per_second / self.total:.0f} % of all")
+        return Row(f"Revision {revision.number}", revision.figures, " · ".join(words), not revision.balanced)
+
+    def _of_replica(self, replica: Replica) -> Row:
+        url = reverse("deployments:replica", args=[self._deployment.project.name, self._deployment.name, replica.name])
+        where = "" if self._deployment.only else replica.target
+        note = replica.trouble or ("" if replica.ready else "not ready")
+        return Row(replica.name, replica.figures, note, not replica.ready, url, where)
+
+
+def _short(value: float) -> str:
+    """Three digits at most."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def _milliseconds(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{_short(value)} ms" if value < 1000 else f"{_short(value / 1000)} s"
