@@ -22,6 +22,7 @@ up: .venv/.installed-run ## Start everything and serve until Ctrl-C (FLOTILLA_PO
 test: .venv/.installed-dev ## Run all tests on a real Postgres, a real Valkey and the local cluster (ARGS="tests/core -x")
 	@$(BIN)/python scripts/browser.py
 	@$(BIN)/python scripts/helm_tools.py
+	@$(BIN)/python scripts/prometheus_tool.py
 	$(BIN)/pytest -n auto --dist loadgroup $(ARGS)
 
 check: .venv/.installed-dev ## Check style, types, import contracts, migrations, the API's schema, sizes, dead code, templates

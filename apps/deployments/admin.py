@@ -3,7 +3,16 @@
 from django.contrib import admin
 
 from apps.core.pages.panel import PlatformAdmin
-from apps.deployments.models import AppliedObject, Deployment, Heal, Placement, Revision, Rollout, Target
+from apps.deployments.models import (
+    AppliedObject,
+    Deployment,
+    Heal,
+    MetricsSource,
+    Placement,
+    Revision,
+    Rollout,
+    Target,
+)
 
 
 @admin.register(Target)
@@ -14,6 +23,15 @@ class TargetAdmin(PlatformAdmin):
     list_filter = ("cluster", "environment")
     search_fields = ("name",)
     list_select_related = ("project", "cluster")
+
+
+@admin.register(MetricsSource)
+class MetricsSourceAdmin(PlatformAdmin):
+    """Metrics sources. Their tokens are shown to nobody."""
+
+    list_display = ("name", "project", "address", "has_token", "created_by", "created_at")
+    search_fields = ("name",)
+    list_select_related = ("project",)
 
 
 @admin.register(Deployment)

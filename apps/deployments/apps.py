@@ -22,7 +22,7 @@ class DeploymentsConfig(AppConfig):
         from apps.deployments import holdings, selectors
         from apps.deployments.pages import overview
         from apps.deployments.reconcile import reconcile
-        from apps.deployments.reconcile.probing import probe
+        from apps.deployments.reconcile.measuring import measure
         from apps.deployments.services import observing
         from apps.deployments.services.access import RENEW_BEFORE
         from apps.deployments.services.common import CLOCK, KIND, PROBES
@@ -34,7 +34,7 @@ class DeploymentsConfig(AppConfig):
 
         work.register(KIND, reconcile, resync=lambda: selectors.unsettled(timezone.now(), token_margin=RENEW_BEFORE))
         work.register(CLOCK, tick, resync=selectors.rolling)
-        work.register(PROBES, probe, resync=selectors.probing)
+        work.register(PROBES, measure, resync=selectors.probing)
         route(DEPLOYMENT, resolve, topic="deployment")
         on_state(observing.follow_cluster)
         dependents.register(holdings.holdings, holdings.give_up)

@@ -3,7 +3,7 @@
 from apps.core import audit
 from apps.core.access import Principal
 from apps.core.holdings import NAMES_SHOWN, Holding
-from apps.deployments.models import Deployment, Placement, Target
+from apps.deployments.models import Deployment, MetricsSource, Placement, Target
 from apps.deployments.services.observing import record_gone
 
 
@@ -61,4 +61,9 @@ def of_project(pk: int) -> list[Holding]:
             remedy="Delete the deployments, and wait until they are gone.",
         ),
         Holding("target", Target.objects.filter(project_id=pk).count(), remedy="Forgotten, too."),
+        Holding(
+            "metrics source",
+            MetricsSource.objects.filter(project_id=pk).count(),
+            remedy="Forgotten, too, with its token.",
+        ),
     ]

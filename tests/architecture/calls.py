@@ -85,6 +85,7 @@ PAGES = get(
     "/p/demo/deployments/digits/targets/new",
     "/p/demo/targets/",
     "/p/demo/targets/new",
+    "/p/demo/metrics-sources/new",
     "/search?q=digits",
 )
 LAUNCH = {
@@ -116,6 +117,8 @@ FORMS = [
         "POST", "/p/demo/targets/new", {"name": "there", "cluster": "demo-cluster", "environment": "staging"}, form=True
     ),
     Ask("POST", "/p/demo/targets/unused/delete", {}, form=True),
+    Ask("POST", "/p/demo/metrics-sources/new", {"name": "other", "address": "http://prometheus:9090"}, form=True),
+    Ask("POST", "/p/demo/metrics-sources/prometheus/delete", {}, form=True),
     Ask("POST", "/p/demo/deployments/digits/revise", {"image": "other:1", "model": "digits:1"}, form=True),
     Ask(
         "POST",
@@ -175,6 +178,8 @@ REST = [
         "/api/v1/models/digits/versions/1/",
         "/api/v1/targets/",
         "/api/v1/targets/demo-cluster-production/",
+        "/api/v1/metrics-sources/",
+        "/api/v1/metrics-sources/prometheus/",
         "/api/v1/deployments/",
         "/api/v1/deployments/digits/",
         "/api/v1/deployments/digits/replicas/",
@@ -209,6 +214,8 @@ REST = [
     Ask("DELETE", "/api/v1/models/digits/aliases/champion/"),
     Ask("POST", "/api/v1/targets/", {"name": "there", "cluster": "demo-cluster"}),
     Ask("DELETE", "/api/v1/targets/unused/"),
+    Ask("POST", "/api/v1/metrics-sources/", {"name": "other", "address": "http://prometheus:9090"}),
+    Ask("DELETE", "/api/v1/metrics-sources/prometheus/"),
     Ask(
         "POST",
         "/api/v1/deployments/",

@@ -42,6 +42,7 @@ FORMS: dict[str, tuple[dict[str, str], str, str]] = {
     "/p/demo/deployments/digits/targets/new": ({"target": "spare", "replicas": "-7"}, "replicas", "-7"),
     "/p/demo/deployments/digits/strategy": ({"strategy": "kind: odd"}, "strategy", "kind: odd"),
     "/p/demo/targets/new": ({"name": WRONG, "cluster": "demo-cluster", "environment": "staging"}, "name", WRONG),
+    "/p/demo/metrics-sources/new": ({"name": "prod", "address": "ftp://prometheus"}, "address", "ftp://prometheus"),
     "/p/demo/runs/new": (
         {
             "experiment": "digits",

@@ -17,7 +17,7 @@ from apps.core.models import Project, User
 from apps.core.secrets.tokens import issue_token
 from apps.core.states import Role
 from apps.deployments.drift import Difference
-from apps.deployments.models import Placement, Target
+from apps.deployments.models import MetricsSource, Placement, Target
 from apps.experiments import services
 from apps.experiments.files import artifacts
 from apps.experiments.models import (
@@ -89,6 +89,7 @@ def small() -> World:
     spare = Target.objects.create(project=project, name="spare", cluster=home, namespace="spare", environment="test")
     served = project.deployments.get(name="digits-1")
     Placement.objects.create(deployment=served, target=spare, state="Active", stable=served.stable)
+    MetricsSource.objects.create(project=project, name="prometheus", address="http://prometheus:9090")
     digits = project.registered_models.get(name="digits")
     factories.revision(project.deployments.get(name="digits"), factories.version(digits, first, alias="champion"))
     factories.version(RegisteredModel.objects.create(project=project, name="free"), first)
@@ -145,6 +146,7 @@ def grow(world: World) -> None:
         factories.warning(home, sick)
         factories.run(Experiment.objects.create(project=project, name=f"more-{number}"))
         factories.cluster(f"more-{number}", state="Unreachable")
+        MetricsSource.objects.create(project=project, name=f"more-{number}", address="http://prometheus:9090")
         factories.pod(home, project, run=str(source.pk), namespace=f"more-{number}")
         world.models.append(_model(first).uid)
         _hang_on(first, number)

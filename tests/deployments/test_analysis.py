@@ -119,7 +119,7 @@ def test_one_look_at_what_both_revisions_answer(new: str, old: str, outcome: Out
 @pytest.mark.parametrize(
     ("said", "field"),
     [
-        ({"provider": "prometheus"}, "a.provider"),
+        ({"provider": "luck"}, "a.provider"),
         ({"min_agreement": 80}, "a.min_agreement"),
         ({"provider": "probe", "min_agreement": 101}, "a.min_agreement"),
         ({"provider": "probe", "max_latency_ms": 0}, "a.max_latency_ms"),

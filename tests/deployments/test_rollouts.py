@@ -12,6 +12,7 @@ from apps.core.states import Health
 from apps.deployments import reconcile as shell
 from apps.deployments import services
 from apps.deployments.models import AnalysisRun, Deployment, Rollout
+from apps.deployments.reconcile.measuring import measure
 from tests.deployments.fleet import BODY, SPEC, Fleet
 from tests.stack import LocalCluster
 
@@ -166,7 +167,7 @@ def test_requests_to_both_revisions_tell_wrong_and_slow_answers(
 
     def ended(_: Deployment) -> bool:
         for pk in AnalysisRun.objects.values_list("pk", flat=True):
-            shell.probing.probe(pk)
+            measure(pk)
         return Rollout.objects.get(pk=rollout.pk).ended_at is not None
 
     fleet.until(app, ended)

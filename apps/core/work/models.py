@@ -11,7 +11,8 @@ class Work(models.Model):
 
     `due_at` is when; it is empty while a round is under way and nobody has asked since that began. `cluster` is the
     primary key of the cluster that the round will call, 0 for none: no foreign key, because core knows no clusters, and
-    a removed cluster's work must not vanish with it.
+    a removed cluster's work must not vanish with it. Who calls another server than a cluster's has a number below 0 for
+    it, so that a slow one takes nobody else's threads.
     """
 
     kind = models.CharField(max_length=40)

@@ -22,6 +22,7 @@ def targets(request: PageRequest, project: Project) -> HttpResponse:
     context = {
         "project": project,
         "targets": list(selectors.targets(project=project)),
+        "sources": list(selectors.sources(project=project)),
         "may_change": may(request.principal, project, Role.ADMIN),
     }
     return render_page(request, "deployments/targets.html", context)

@@ -1,4 +1,4 @@
-"""A round of an analysis that sends requests: the same ones to a replica of each revision, on each of its targets.
+"""A look of an analysis that sends requests: the same ones to a replica of each revision, on each of its targets.
 
 It asks replicas by way of their cluster's API server, as predictions do. What it sends has been asked for by whoever
 made the strategy; a request is sent once a round and never repeated.
@@ -17,33 +17,18 @@ from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import KubeError
 from apps.clusters.services import connect, is_away
 from apps.core.errors import FlotillaError
-from apps.core.work import DONE, Again, Outcome
 from apps.deployments import selectors
 from apps.deployments.models import AnalysisRun, Deployment, Placement
 from apps.deployments.predict.examples import example_request
-from apps.deployments.rollout.analysis import Measurement, Reply, by_probe, next_at
-from apps.deployments.services.analysing import measurements_of
-from apps.deployments.services.rollouts import measured
+from apps.deployments.rollout.analysis import Measurement, Reply, by_probe
 
 # Seconds for one request; what takes longer has failed.
 REQUEST_SECONDS = 5.0
 
 
-def probe(pk: int) -> Outcome:
-    """Measure once, if it is time; a round of the queue."""
-    run = selectors.analysis(pk)
-    if run is None:
-        return DONE
-    wait = (next_at(run.asked, run.started_at, measurements_of(run)) - timezone.now()).total_seconds()
-    if wait > 0:
-        return Again(wait)
-    again = measured(run, _measurement(run))
-    return Again(float(run.asked["interval_seconds"])) if again else DONE
-
-
-def _measurement(run: AnalysisRun) -> Measurement:
-    deployment, step = run.rollout.deployment, run.rollout.plan[run.step]
-    places = [place for place in deployment.places if place.target.name in step["targets"]]
+def look(run: AnalysisRun, places: Sequence[Placement]) -> Measurement:
+    """What both revisions answer on these targets now."""
+    deployment = run.rollout.deployment
     away = [place.target.name for place in places if is_away(place.target.cluster)]
     new: list[Reply] = []
     old: list[Reply] = []

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from apps.core.errors import Invalid
-from apps.deployments.rollout import bounds
+from apps.deployments.rollout import bounds, promql
 from apps.deployments.specs import an_object, whole
 
 MAX_MEASUREMENTS = 1000
@@ -14,15 +14,18 @@ MAX_REQUESTS, MAX_REQUESTS_BYTES = 20, 32 * 1024
 MAX_LATENCY_MS = 60_000
 # As long as a metric's key in the registry.
 MAX_METRIC = 250
+# What a number is called in sentences and charts.
+MAX_NAME = 60
 
 
 class Provider(enum.StrEnum):
-    """Where measurements come from: what is observed of the replicas, requests that are sent to both revisions, or
-    what the registry knows of the model."""
+    """Where measurements come from: what is observed of the replicas, requests that are sent to both revisions, what
+    the registry knows of the model, or a query that Prometheus answers."""
 
     HEALTH = "health"
     PROBE = "probe"
     MODEL = "model"
+    PROMETHEUS = "prometheus"
 
 
 ASK_NOBODY = frozenset({Provider.HEALTH, Provider.MODEL})
@@ -31,6 +34,7 @@ ASK_NOBODY = frozenset({Provider.HEALTH, Provider.MODEL})
 _OF_ALL = ("provider", "interval_seconds", "count", "failure_limit", "inconclusive_limit")
 _OF_PROBES = ("requests", "max_errors", "max_latency_ms", "min_agreement")
 _OF_MODELS = ("metric", *bounds.FIELDS, *bounds.COMPARING)
+_OF_PROMETHEUS = ("source", "query", "name", *bounds.FIELDS)
 # What the registry knows changes rarely: one look, at once.
 _COUNT = {Provider.MODEL: 1}
 _INTERVAL = {Provider.MODEL: 1}
@@ -78,10 +82,21 @@ def _of_model(value: Mapping[str, Any], place: str) -> dict[str, Any]:
     return {"metric": metric, **bounds.parse_bounds(value, place, compares=True)}
 
 
+def _of_prometheus(value: Mapping[str, Any], place: str) -> dict[str, Any]:
+    source = _text(value.get("source"), f"{place}.source", MAX_METRIC, "the name of a metrics source of the project")
+    query = _text(value.get("query"), f"{place}.query", promql.MAX_QUERY, "a query in PromQL")
+    promql.check_query(query, f"{place}.query")
+    asked = {"source": source, "query": query}
+    if value.get("name") is not None:
+        asked["name"] = _text(value["name"], f"{place}.name", MAX_NAME, 'what the number is called: "error rate"')
+    return asked | bounds.parse_bounds(value, place, compares=False)
+
+
 _OWN: dict[Provider, tuple[tuple[str, ...], Callable[[Mapping[str, Any], str], dict[str, Any]]]] = {
     Provider.HEALTH: ((), _of_health),
     Provider.PROBE: (_OF_PROBES, _of_probe),
     Provider.MODEL: (_OF_MODELS, _of_model),
+    Provider.PROMETHEUS: (_OF_PROMETHEUS, _of_prometheus),
 }
 
 

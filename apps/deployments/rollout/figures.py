@@ -10,6 +10,7 @@ from apps.core.text.wording import number_text
 from apps.deployments.rollout.analysis import Measurement
 from apps.deployments.rollout.bounds import Better
 from apps.deployments.rollout.fleet import Outcome
+from apps.deployments.rollout.promql import Series
 
 
 @dataclass(frozen=True)
@@ -26,14 +27,36 @@ def by_model(asked: Mapping[str, Any], new: Logged, old: Logged | None, now: dat
     """One look at the registry: the new version's metric, by itself or against that of the version it replaces."""
     metric = str(asked["metric"])
     if not new.version:
-        silent = "The new revision serves no model version, so the registry has no metric of it."
-        return Measurement(now, Outcome.INCONCLUSIVE, silent, {})
+        return silent("The new revision serves no model version, so the registry has no metric of it.", now)
     if new.value is None:
         there = f"it has {_few(new.known)}" if new.known else "its run has none"
-        silent = f"{new.version} has no metric {metric}: {there}."
-        return Measurement(now, Outcome.INCONCLUSIVE, silent, {})
+        return silent(f"{new.version} has no metric {metric}: {there}.", now)
     outcome, said, value = judged(asked, f"{metric} of {new.version}", new.value, old.value if old else None)
     return Measurement(now, outcome, said, value)
+
+
+def silent(why: str, now: datetime) -> Measurement:
+    """A look that told nothing, and why."""
+    return Measurement(now, Outcome.INCONCLUSIVE, why, {})
+
+
+def by_prometheus(asked: Mapping[str, Any], seen: Sequence[tuple[str, Series]], now: datetime) -> Measurement:
+    """One look at what a query gave, by the target that it was about ("" where there is one): each series has to hold,
+    and the worst one is told."""
+    name = str(asked.get("name") or "The query's value")
+    found = [(series, *judged(asked, _called(name, target, series), series.value)) for target, series in seen]
+    if not found:
+        return silent("Nothing could be asked.", now)
+    _, outcome, said, value = min(found, key=lambda each: _WORST.index(each[1]))
+    return Measurement(now, outcome, said, {**value, "series": len(found)} if len(found) > 1 else value)
+
+
+_WORST = (Outcome.FAILED, Outcome.INCONCLUSIVE, Outcome.SUCCESSFUL)
+
+
+def _called(name: str, target: str, series: Series) -> str:
+    about = ", ".join(part for part in (target, series.labels) if part)
+    return f"{name} ({about})" if about else name
 
 
 def _few(names: Sequence[str]) -> str:

@@ -39,6 +39,7 @@ from apps.deployments.selectors.revisions import (
     shown_revision,
     version_choices,
 )
+from apps.deployments.selectors.sources import peer_of_source, source, source_named, sources, users_of_source
 from apps.deployments.selectors.targets import target, targets
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "logged_metric",
     "makers_by_name",
     "owner_of_pod",
+    "peer_of_source",
     "pod_of",
     "pods_of",
     "ports_of",
@@ -72,12 +74,16 @@ __all__ = [
     "rollouts_of",
     "seen_of",
     "shown_revision",
+    "source",
+    "source_named",
+    "sources",
     "stage_of",
     "target",
     "targets",
     "totals",
     "unknown_by_cluster",
     "unsettled",
+    "users_of_source",
     "users_of_versions",
     "version_choices",
     "worst_first",

@@ -11,6 +11,7 @@ from apps.deployments.services.deployments import (
 from apps.deployments.services.placing import add_target, remove_target
 from apps.deployments.services.rehearsing import rehearse
 from apps.deployments.services.revisions import deploy_revision, preview_revision, restart, rollback, set_strategy
+from apps.deployments.services.sources import create_source, delete_source
 from apps.deployments.services.steering import abort, pause, promote, resume
 from apps.deployments.services.targets import create_target, delete_target
 
@@ -18,8 +19,10 @@ __all__ = [
     "abort",
     "add_target",
     "create_deployment",
+    "create_source",
     "create_target",
     "delete_deployment",
+    "delete_source",
     "delete_target",
     "deploy_revision",
     "identity_of",

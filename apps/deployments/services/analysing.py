@@ -1,6 +1,6 @@
 """The analysis of a rollout's step: begun, measured, and judged, under the deployment's lock. No cluster is called.
 
-What Flotilla's own rows tell is measured here. Who asks somebody does it in a round of its own (`reconcile.probing`),
+What Flotilla's own rows tell is measured here. Who asks somebody does it in a round of its own (`reconcile.measuring`),
 and records what it measured with `measured`.
 """
 
@@ -48,7 +48,8 @@ def analyse(
     measurements = measurements_of(run)
     due = analysis.next_at(run.asked, run.started_at, measurements)
     if run.asked["provider"] not in ASK_NOBODY:
-        work.ask(PROBES, run.pk, cluster=_asked_first(places), after=max(0.0, (due - now).total_seconds()))
+        peer = _asked_first(run, deployment, places)
+        work.ask(PROBES, run.pk, cluster=peer, after=max(0.0, (due - now).total_seconds()))
         return Verdict(Outcome.RUNNING)
     if now >= due:
         verdict = note(run, _measured_here(run, rollout, fares, now))
@@ -87,8 +88,10 @@ def note(run: AnalysisRun, measurement: Measurement) -> Verdict:
     return verdict
 
 
-def _asked_first(places: Sequence[Placement]) -> int | None:
-    """The cluster that a round of requests calls first."""
+def _asked_first(run: AnalysisRun, deployment: Deployment, places: Sequence[Placement]) -> int | None:
+    """Whom its round calls first: a metrics source, or a cluster."""
+    if run.asked["provider"] == Provider.PROMETHEUS:
+        return selectors.peer_of_source(deployment.project_id, str(run.asked["source"]))
     reachable = [place for place in places if not is_away(place.target.cluster)]
     return (reachable or list(places))[0].target.cluster_id if places else None
 

@@ -33,6 +33,7 @@ from apps.deployments.services.common import (
 from apps.deployments.services.places import check_places, check_waves, held_targets, named_targets, placed_on
 from apps.deployments.services.rollouts import begin, end_unfinished, go_on
 from apps.deployments.services.server import with_shutdown
+from apps.deployments.services.sources import check_sources
 from apps.deployments.specs import check_replicas
 from apps.deployments.states import DEPLOYMENT_MOVES, DeploymentState, RolloutState
 
@@ -238,6 +239,7 @@ def _checked(
     check_places(places)
     wish = resolve(project, with_shutdown(spec), Strategy())
     check_waves(wish.strategy, [place.name for place in places])
+    check_sources(wish.strategy, project)
     size = wish.spec.container.resources.sensible()
     check_all_fit((place.cluster, size) for place in places)
     return places, wish

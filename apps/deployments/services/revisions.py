@@ -19,6 +19,7 @@ from apps.deployments.services.common import Wish, ask_all, hold, identity_of, k
 from apps.deployments.services.places import check_waves
 from apps.deployments.services.rollouts import roll, unfinished
 from apps.deployments.services.server import OF_IMAGE, with_shutdown
+from apps.deployments.services.sources import check_sources
 from apps.deployments.services.steering import roll_back
 from apps.deployments.specs import RevisionSpec, parse_revision
 
@@ -51,6 +52,7 @@ def set_strategy(
         held = hold(deployment, expect)
         parsed = parse_strategy(strategy)
         check_waves(parsed, [place.target.name for place in held.places])
+        check_sources(parsed, held.project)
         _keep(held, {"strategy": parsed.to_json(), "alias": held.alias}, principal)
     return held
 
@@ -155,6 +157,7 @@ def _changed(deployment: Deployment, changes: Mapping[str, Any]) -> Wish:
         size = wish.spec.container.resources.sensible()
         check_all_fit((place.target.cluster, size) for place in deployment.places)
     check_waves(wish.strategy, [place.target.name for place in deployment.places])
+    check_sources(wish.strategy, deployment.project)
     return wish
 
 
