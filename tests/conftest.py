@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from scripts.browser import find
@@ -26,6 +27,9 @@ CHROMIUM_FLAGS = [
 expect.set_options(timeout=20_000)
 
 emptying.install()
+
+# A hash is strong by the half second that it takes: no test of this process is about that, and many keep passwords.
+PBKDF2PasswordHasher.iterations = 1000
 
 
 @pytest.fixture(scope="module")
