@@ -57,7 +57,7 @@ def test_many_at_once_get_no_more_than_there_is() -> None:
 
 
 def test_a_large_budget_costs_few_round_trips_and_is_not_exceeded() -> None:
-    key, rate = uid(), Rate(5000, 3600)
+    key, rate = uid(), Rate(5000, 1_000_000)  # so that nothing comes back while the test lasts
     assert [LIMITS.take(key, rate) for _ in range(5000)].count(0.0) == 5000
     assert LIMITS.take(key, rate) > 0
     asked: list[int] = []
