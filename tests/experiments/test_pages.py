@@ -205,9 +205,11 @@ def test_a_run_whose_cluster_cant_be_reached_is_not_shown_as_running(browser: Cl
         factories.run(
             experiment, state="Running", kind="Launched", cluster=factories.cluster(name, nodes=0, state=state)
         )
+    factories.run(experiment, state="Running", kind="Launched", reason="NodeLost")
     table = text(browser.get("/p/demo/")).partition('id="running"')[2].partition("</section>")[0]
-    away, home = re.findall(r"<tr.*?</tr>", table, re.DOTALL)
+    lost, away, home = re.findall(r"<tr.*?</tr>", table, re.DOTALL)
     assert "away can't be reached" in html.unescape(away) and 'class="stale"' in away
+    assert "its node does not answer" in lost and 'class="stale"' in lost
     assert "can't be reached" not in html.unescape(home) and "stale" not in home
 
 

@@ -158,8 +158,8 @@ class RunRow:
     started_at: datetime | None = None
     # The hint that says that its curve has grown.
     topic: str = ""
-    # The name of its cluster, while nobody can ask there how it is.
-    unreachable: str = ""
+    # Why nobody knows now how it is.
+    unheard: str = ""
 
 
 Provider = Callable[[Scope], Iterable[Any]]

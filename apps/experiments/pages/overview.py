@@ -13,6 +13,7 @@ from apps.core.pages import overview as page
 from apps.core.pages.overview import RunRow, Scope, Section, Tile
 from apps.core.text.wording import duration_text
 from apps.experiments import selectors
+from apps.experiments.decision.causes import NODE_LOST
 from apps.experiments.models import Experiment, LatestMetric, RegisteredModel, Run
 from apps.experiments.pages.attention import WAITING, attention, earlier, url_of
 from apps.experiments.states import UNSETTLED
@@ -94,16 +95,17 @@ def running(scope: Scope) -> list[RunRow]:
                 url=url_of(run),
                 started_at=run.started_at or run.created_at,
                 topic=f"run:{run.pk}",
-                unreachable=_unreachable(run),
+                unheard=_unheard(run),
             )
         )
     return shown
 
 
-def _unreachable(run: Run) -> str:
-    """The cluster that can't be asked now how the run is; empty where it can."""
-    gone = run.cluster is not None and run.cluster.state == ClusterState.UNREACHABLE
-    return run.cluster.name if run.cluster and gone else ""
+def _unheard(run: Run) -> str:
+    """Why nobody knows now how a run is; empty where its cluster tells."""
+    if run.cluster is not None and run.cluster.state == ClusterState.UNREACHABLE:
+        return f"{run.cluster.name} can't be reached"
+    return "its node does not answer" if run.reason == NODE_LOST else ""
 
 
 def _metric_of_each(runs: Iterable[Run]) -> dict[int, LatestMetric]:
