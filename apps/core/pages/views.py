@@ -98,7 +98,8 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """500: says that it is our fault and where to look."""
-    return _error(request, 500, "Something broke", "This is our fault. The web process's log has the details.")
+    detail = "This is our fault. Try again. If it stays, tell who runs Flotilla: the web process's log has the details."
+    return _error(request, 500, "Something broke", detail)
 
 
 def _error(request: HttpRequest, status: int, title: str, detail: str) -> HttpResponse:
