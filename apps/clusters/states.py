@@ -91,7 +91,7 @@ def conditions(seen: Observation) -> list[Condition]:
 
 
 def _is_known_without_it(condition: Condition) -> bool:
-    """What we count ourselves; and only that it is bad: that a lost cluster is stable nobody can say."""
+    """Whether we count it ourselves, and only that it is bad: nobody can say that a lost cluster is stable."""
     return condition.type == "Stable" and condition.status == "False"
 
 

@@ -179,7 +179,7 @@ class FlotillaUserAdmin(UserAdmin, ServiceAdmin):  # type: ignore[misc]
         return person.is_superuser
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """What goes with people. Their tokens do, too: nobody deletes one by hand, but the service removes them."""
+        """The rows that are removed with people. Their tokens are among them: the service removes those."""
         listed, counts, _, protected = super().get_deleted_objects(objs, request)
         return listed, counts, set(), protected
 

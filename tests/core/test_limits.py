@@ -1,4 +1,4 @@
-"""Who asks too often is told when to come again; without Redis nothing is refused."""
+"""A caller that asks too often is told when to come again; without Redis nothing is refused."""
 
 import logging
 import threading

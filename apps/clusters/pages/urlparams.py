@@ -26,8 +26,8 @@ def address(request: HttpRequest, **changes: Any) -> str:
 
 
 def kept(request: HttpRequest, *own: str) -> list[tuple[str, str]]:
-    """What the address says besides the fields of a form, its `own`: the form sends it along, so that nothing else on
-    the page changes."""
+    """The parameters of the address besides the fields of a form, its `own`: the form sends them along, so that
+    nothing else on the page changes."""
     return [
         (name, value) for name, values in request.GET.lists() if name not in {"part", *own} for value in values if value
     ]

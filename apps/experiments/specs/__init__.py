@@ -60,7 +60,7 @@ class RunSpec:
 
     image: str
     command_line: str = ""
-    """What a shell in the container reads; then `command` and `args` are empty."""
+    """The line that a shell in the container reads; then `command` and `args` are empty."""
     command: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)

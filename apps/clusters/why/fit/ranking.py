@@ -173,7 +173,7 @@ def _too_small(ask: Ask, nodes: Sequence[NodeFacts]) -> str:
 
 
 def _no_room(ask: Ask, nodes: Sequence[NodeFacts], room: int, promised: bool) -> str:
-    """What there is not enough of now."""
+    """The resources of which there is not enough now."""
     beside = " beside what is about to start there" if promised else ""
     if room:
         return f"room for {room} of {ask.number} pods{beside}"
