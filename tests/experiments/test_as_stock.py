@@ -82,8 +82,8 @@ def test_names_of_models(stock: Stock, project: Project, name: str, status: int)
 
 def test_blanks_around_an_experiments_name_are_nothing_to_find_it_by(stock: Stock, project: Project) -> None:
     made = stock("POST", "experiments/create", name=" first ").json()
-    found = stock("GET", "experiments/get-by-name", experiment_name=" first ").json()["experiment"]
-    assert (found["experiment_id"], found["name"]) == (made["experiment_id"], "first")
+    experiment = stock("GET", "experiments/get-by-name", experiment_name=" first ").json()["experiment"]
+    assert (experiment["experiment_id"], experiment["name"]) == (made["experiment_id"], "first")
 
 
 @pytest.mark.parametrize(
@@ -122,8 +122,8 @@ def test_latest_is_the_newest_version_and_no_alias(stock: Stock, project: Projec
         newest = factories.version(model, run)
     factories.version(model, run, alias="champion").delete()
     for alias in ("latest", "Latest"):
-        found = stock("GET", "registered-models/alias", name="m", alias=alias).json()["model_version"]
-        assert found["version"] == str(newest.version)
+        version = stock("GET", "registered-models/alias", name="m", alias=alias).json()["model_version"]
+        assert version["version"] == str(newest.version)
     for alias in ("champion", "nope"):
         assert stock("GET", "registered-models/alias", name="m", alias=alias).status_code == REFUSED
     for alias in ("latest", "v1", "a b", "", ".", "..", ".hidden"):
@@ -183,5 +183,5 @@ def test_prompts_are_kept_apart(stock: Stock, project: Project) -> None:
     """Every search of a stock client since 2.21 says `tag.mlflow.prompt.is_prompt != 'true'`."""
     RegisteredModel.objects.create(project=project, name="m")
     condition = "tag.`mlflow.prompt.is_prompt` != 'true'"
-    found = stock("GET", "registered-models/search", filter=condition).json()["registered_models"]
-    assert [model["name"] for model in found] == ["m"]
+    models = stock("GET", "registered-models/search", filter=condition).json()["registered_models"]
+    assert [model["name"] for model in models] == ["m"]

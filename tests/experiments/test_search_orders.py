@@ -39,13 +39,13 @@ Order = tuple[Getter, bool]
 
 def naive(rows: Iterable[Any], *orders: Order) -> list[Any]:
     """Sorted by one key after the other: values, then NaN, then what has none, whichever the direction."""
-    found = list(rows)
+    ordered = list(rows)
     for get, descending in reversed(orders):
-        has = [row for row in found if get(row) is not None]
+        has = [row for row in ordered if get(row) is not None]
         numbers = [row for row in has if not (isinstance(get(row), float) and math.isnan(get(row)))]
         nans = [row for row in has if row not in numbers]
-        found = sorted(numbers, key=get, reverse=descending) + nans + [row for row in found if get(row) is None]
-    return found
+        ordered = sorted(numbers, key=get, reverse=descending) + nans + [row for row in ordered if get(row) is None]
+    return ordered
 
 
 class Asker:
@@ -56,7 +56,7 @@ class Asker:
 
     def post(self, what: str, size: int, **body: Any) -> list[Any]:
         """All that a search of MLflow's gives."""
-        found: list[Any] = []
+        items: list[Any] = []
         key = {"logged-models": "models"}.get(what, what.replace("-", "_"))
         body["max_results"] = size
         for _ in range(200):
@@ -67,9 +67,9 @@ class Asker:
             assert reply.status_code == 200, (body, reply.content)
             page = reply.json()
             assert len(page[key]) <= size
-            found += page[key]
+            items += page[key]
             if "next_page_token" not in page:
-                return found
+                return items
             assert len(page[key]) == size, "only the last page may be short"
             body["page_token"] = page["next_page_token"]
         raise AssertionError("the pages never end")
@@ -226,7 +226,7 @@ def test_runs_by_mlflows_search(
     ask: Asker, runs: list[Run], condition: str, orders: list[tuple[str, bool]], size: int, one: bool
 ) -> None:
     experiments = sorted({run.experiment_id for run in runs})[: 1 if one else 2]
-    found = ask.post(
+    answered = ask.post(
         "runs",
         size,
         experiment_ids=[str(pk) for pk in experiments],
@@ -240,7 +240,7 @@ def test_runs_by_mlflows_search(
         (start, True),
         (lambda run: run.uid, False),
     )
-    assert [run["info"]["run_id"] for run in found] == [run.uid for run in expected]
+    assert [run["info"]["run_id"] for run in answered] == [run.uid for run in expected]
 
 
 PAGE_SORTS: dict[str, tuple[Getter, bool] | None] = {
@@ -286,8 +286,8 @@ def check_page(browser: Client, runs: list[Run], sort: str) -> None:
         query = unquote(links.get("next", ""))
     assert [uid for page in pages for uid in page] == expected and len(pages) > 2
     for shown in reversed(pages[:-1]):
-        found, _, links = read(unquote(links["prev"]))
-        assert found == shown
+        before, _, links = read(unquote(links["prev"]))
+        assert before == shown
     assert "prev" not in links
     for nonsense in ("2", "7.nonsense", "x.y", "-1.a"):
         assert read(f"?sort={sort}&filter={condition}&page={nonsense}")[0] == pages[0]
@@ -339,8 +339,8 @@ def test_experiments(ask: Asker, project: Project, falls: bool) -> None:
     }.items():
         assert {row["name"] for row in ask.post("experiments", 3, filter=condition)} == expected, condition
     pks = [str(pk) for pk in Experiment.objects.values_list("pk", flat=True)[:2]]
-    found = ask.post("experiments", 3, filter=f"experiment_id IN ('{pks[0]}', '{pks[1]}')")
-    assert {row["experiment_id"] for row in found} == set(pks)
+    experiments = ask.post("experiments", 3, filter=f"experiment_id IN ('{pks[0]}', '{pks[1]}')")
+    assert {row["experiment_id"] for row in experiments} == set(pks)
 
 
 @pytest.mark.parametrize("falls", [False, True])
@@ -398,8 +398,8 @@ def test_model_versions(ask: Asker, project: Project, falls: bool) -> None:
         "tags.`1` = 'one' AND name LIKE 'A'": {("A", "1"), ("A", "2"), ("A", "3")},
         "run_id != 'x'": set(),
     }.items():
-        found = ask.post("model-versions", 2, filter=condition)
-        assert {(row["name"], row["version"]) for row in found} == expected, condition
+        versions = ask.post("model-versions", 2, filter=condition)
+        assert {(row["name"], row["version"]) for row in versions} == expected, condition
 
 
 @pytest.mark.parametrize("falls", [False, True])
@@ -432,8 +432,8 @@ def test_lists_of_rest(ask: Asker, runs: list[Run]) -> None:
         column, falls = ordering.removeprefix("-") or "pk", ordering.startswith("-") or not ordering
         # Sorted as the database sorts letters, which may be otherwise than Python does.
         rows = list(Run.objects.filter(deleted_at=None).order_by(column, "pk"))
-        found = ask.walk(f"runs?ordering={ordering}" if ordering else "runs", 5)
-        assert [row["run_id"] for row in found] == [run.uid for run in (rows[::-1] if falls else rows)], ordering
+        listed = ask.walk(f"runs?ordering={ordering}" if ordering else "runs", 5)
+        assert [row["run_id"] for row in listed] == [run.uid for run in (rows[::-1] if falls else rows)], ordering
 
 
 def test_a_page_of_another_list_is_refused(ask: Asker, runs: list[Run]) -> None:

@@ -27,14 +27,14 @@ def search(client: Client, what: str, **body: Any) -> Any:
 
 def test_runs_of_many_experiments_are_found_at_once(client: Client, project: Project) -> None:
     experiments = Experiment.objects.bulk_create(Experiment(project=project, name=f"e-{n}") for n in range(300))
-    runs = [factories.run(found) for found in (experiments[0], experiments[299])]
-    ids = [str(found.pk) for found in experiments]
+    runs = [factories.run(experiment) for experiment in (experiments[0], experiments[299])]
+    ids = [str(experiment.pk) for experiment in experiments]
     search(client, "runs", experiment_ids=ids[:1])
     with CaptureQueriesContext(connection) as few:
         search(client, "runs", experiment_ids=ids[:1])
     with CaptureQueriesContext(connection) as many:
-        found = search(client, "runs", experiment_ids=[*ids, *ids]).json()["runs"]
-    assert {run["info"]["run_id"] for run in found} == {run.uid for run in runs}
+        answered = search(client, "runs", experiment_ids=[*ids, *ids]).json()["runs"]
+    assert {run["info"]["run_id"] for run in answered} == {run.uid for run in runs}
     assert len(many) == len(few)
 
 
@@ -53,8 +53,8 @@ def test_an_experiment_that_one_may_not_see_is_not_there(client: Client, project
 def test_the_default_experiment_is_searched_by_its_id(client: Client, project: Project) -> None:
     default = Experiment.objects.create(project=project, name="Default")
     run = factories.run(default)
-    found = search(client, "runs", experiment_ids=["0"]).json()["runs"]
-    assert [each["info"]["run_id"] for each in found] == [run.uid]
+    rows = search(client, "runs", experiment_ids=["0"]).json()["runs"]
+    assert [each["info"]["run_id"] for each in rows] == [run.uid]
 
 
 def test_registered_models_come_by_name_with_their_newest_version(client: Client, project: Project) -> None:
@@ -63,6 +63,6 @@ def test_registered_models_come_by_name_with_their_newest_version(client: Client
         model = RegisteredModel.objects.create(project=project, name=name)
         for _ in range(versions):
             factories.version(model, run)
-    found = client.get(f"{API}/registered-models/search", {"max_results": 10}).json()["registered_models"]
-    newest = [(model["name"], [each["version"] for each in model.get("latest_versions", [])]) for model in found]
+    models = client.get(f"{API}/registered-models/search", {"max_results": 10}).json()["registered_models"]
+    newest = [(model["name"], [each["version"] for each in model.get("latest_versions", [])]) for model in models]
     assert newest == [("a", ["3"]), ("b", ["2"]), ("empty", [])]

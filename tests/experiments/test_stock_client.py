@@ -71,12 +71,12 @@ def test_a_training_run_from_start_to_registered_model(client: str, tmp_path: Pa
             fitted, name="model", registered_model_name="digits", serialization_format="cloudpickle"
         )
     api = mlflow.MlflowClient()
-    found = api.get_run(run.info.run_id)
-    assert found.info.status == "FINISHED"
-    assert found.info.run_name == "first"
-    assert found.data.params == {"alpha": "0.1", "layers": "2"}
-    assert found.data.metrics == {"loss": 0.2, "accuracy": 0.8}
-    assert found.data.tags["team"] == "vision"
+    logged = api.get_run(run.info.run_id)
+    assert logged.info.status == "FINISHED"
+    assert logged.info.run_name == "first"
+    assert logged.data.params == {"alpha": "0.1", "layers": "2"}
+    assert logged.data.metrics == {"loss": 0.2, "accuracy": 0.8}
+    assert logged.data.tags["team"] == "vision"
     assert [m.step for m in api.get_metric_history(run.info.run_id, "loss")] == [0, 1, 2, 3, 4]
     assert [info.path for info in api.list_artifacts(run.info.run_id, "notes")] == ["notes/note.txt"]
     assert Path(mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/notes/note.txt")).read_text() == "hello"
@@ -140,10 +140,10 @@ def test_search_by_metric_param_tag_and_order(client: str) -> None:
         pass
 
     def names(filter_string: str = "", order_by: list[str] | None = None) -> list[str]:
-        found = mlflow.search_runs(
+        rows = mlflow.search_runs(
             [experiment.experiment_id], filter_string=filter_string, order_by=order_by, output_format="list"
         )
-        return [run.info.run_name for run in found]
+        return [run.info.run_name for run in rows]
 
     assert names(order_by=["metrics.loss DESC"]) == ["r2", "r1", "r0", "r3", "bare"]
     assert names(order_by=["metrics.loss ASC"]) == ["r0", "r1", "r2", "r3", "bare"]
