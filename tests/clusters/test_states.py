@@ -102,15 +102,15 @@ def test_a_cluster_that_comes_and_goes_is_shown_as_unreachable_or_unstable_never
 
 def test_a_cluster_whose_nodes_cant_be_listed_is_not_one_without_nodes() -> None:
     seen = but(nodes=0, nodes_ready=0, streams={**SYNCED, "Node": "Unauthorized"})
-    found = {condition.type: condition for condition in conditions(seen)}
-    assert found["NodesReady"].status == "Unknown" and found["NodesReady"].message == "The nodes are not known yet."
+    by_type = {condition.type: condition for condition in conditions(seen)}
+    assert by_type["NodesReady"].status == "Unknown" and by_type["NodesReady"].message == "The nodes are not known yet."
 
 
 @pytest.mark.parametrize("changes", [{"authorized": False}, {"streams": {**SYNCED, "Node": "forbidden"}}])
 def test_of_nodes_that_are_not_watched_it_is_said_how_they_were(changes: dict[str, object]) -> None:
-    found = {condition.type: condition for condition in conditions(but(nodes_ready=2, **changes))}["NodesReady"]
-    assert (found.status, found.reason) == ("Unknown", "NotWatched")
-    assert found.message == "Not known now; when last seen, 2 of 3 were ready."
+    nodes_ready = {condition.type: condition for condition in conditions(but(nodes_ready=2, **changes))}["NodesReady"]
+    assert (nodes_ready.status, nodes_ready.reason) == ("Unknown", "NotWatched")
+    assert nodes_ready.message == "Not known now; when last seen, 2 of 3 were ready."
 
 
 def test_every_condition_is_always_said() -> None:

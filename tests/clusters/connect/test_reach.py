@@ -98,14 +98,14 @@ UNPLACED = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"
 def test_a_pod_that_says_nothing_is_waited_for_while_that_is_of_use(
     job: Any, pods: list[Any], waited: float, verdict: tuple[Outcome, str] | None
 ) -> None:
-    found = silent(job, pods, waited)
-    assert (found and (found.outcome, found.words)) == verdict
+    seen = silent(job, pods, waited)
+    assert (seen and (seen.outcome, seen.words)) == verdict
 
 
 def test_a_job_past_its_deadline_is_a_timeout() -> None:
     failed = {"type": "Failed", "status": "True", "reason": "DeadlineExceeded", "message": "too long"}
-    found = silent({"status": {"conditions": [failed]}}, [], 60)
-    assert found and (found.outcome, found.words) == (Outcome.TIMEOUT, "DeadlineExceeded: too long")
+    seen = silent({"status": {"conditions": [failed]}}, [], 60)
+    assert seen and (seen.outcome, seen.words) == (Outcome.TIMEOUT, "DeadlineExceeded: too long")
 
 
 @pytest.mark.parametrize(
@@ -148,10 +148,10 @@ def local(local_cluster: LocalCluster, admin: Principal) -> Cluster:
     def takes_jobs() -> bool:
         """Another test may have deleted the namespace a moment ago."""
         try:
-            found = services.connect(made).get("v1", "Namespace", "flotilla")
+            namespace = services.connect(made).get("v1", "Namespace", "flotilla")
         except NotFound:
             return True
-        return "deletionTimestamp" not in found["metadata"]
+        return "deletionTimestamp" not in namespace["metadata"]
 
     eventually(takes_jobs, "the namespace is not being deleted", 30)
     return made
@@ -201,8 +201,8 @@ def asked(cluster: Cluster, admin: Principal, settings: Any, url: str) -> Reach:
 
 def jobs(cluster: Cluster) -> list[Any]:
     client: KubeClient = services.connect(cluster)
-    found = client.list("batch/v1", "Job", "flotilla", label_selector="flotilla.dev/reach")
-    return found + client.list("v1", "Pod", "flotilla", label_selector="flotilla.dev/reach")
+    jobs = client.list("batch/v1", "Job", "flotilla", label_selector="flotilla.dev/reach")
+    return jobs + client.list("v1", "Pod", "flotilla", label_selector="flotilla.dev/reach")
 
 
 @pytest.mark.real_process

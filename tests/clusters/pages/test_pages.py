@@ -212,8 +212,8 @@ def test_since_when_a_cluster_is_in_trouble_is_not_when_it_was_seen_last(viewer:
         {"type": kind, "status": "False", "reason": reason, "message": "m", "last_transition_time": at.isoformat()}
         for kind, reason, at in (("NodesReady", "NoNodes", other), ("Authorized", "CredentialRefused", since))
     ]
-    found = {"state": "Degraded", "reason": "CredentialRefused", "conditions": conditions, "last_seen_at": now}
-    Cluster.objects.update(**found)
+    values = {"state": "Degraded", "reason": "CredentialRefused", "conditions": conditions, "last_seen_at": now}
+    Cluster.objects.update(**values)
     shown = f'datetime="{since.isoformat()[:16]}'
     for path in ("/p/demo/?part=attention", "/clusters/?part=fleet", "/clusters/gke-eu/?part=conditions"):
         text = viewer.get(path).content.decode()
@@ -298,9 +298,9 @@ def test_all_others_are_shown_however_many_projects_there_are(
 
 def test_what_a_check_found_to_be_done_is_told_with_the_way_to_the_check(viewer: Client, cluster: Cluster) -> None:
     kind, title = "PermissionsMissing", "permissions are missing"
-    found = {"kind": kind, "title": title, "message": "It may not list pods.", "noun": "check", "reason": "x"}
+    finding = {"kind": kind, "title": title, "message": "It may not list pods.", "noun": "check", "reason": "x"}
     Cluster.objects.filter(pk=cluster.pk).update(
-        check_report={"generation": cluster.generation, "findings": [found]}, checked_at=datetime.now(UTC)
+        check_report={"generation": cluster.generation, "findings": [finding]}, checked_at=datetime.now(UTC)
     )
     text = viewer.get("/clusters/").content.decode()
     assert "gke-eu: permissions are missing" in text and "It may not list pods." in text

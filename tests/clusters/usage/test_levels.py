@@ -61,12 +61,12 @@ def test_the_fewest_rows_cover_a_period(start: str, end: str, rolled: dict, expe
 def test_nothing_is_counted_twice_and_nothing_is_left_out_up_to_the_newest_minute() -> None:
     for hours in range(1, 80):
         start = floor(at("25T09:28") - timedelta(hours=hours), HOUR.step)
-        found = pieces(start, at("25T09:28"), ALL)
-        assert found[0].start == start
-        assert found[-1].end == at("25T09:27")
-        assert all(before.end == after.start for before, after in pairwise(found))
+        taken = pieces(start, at("25T09:28"), ALL)
+        assert taken[0].start == start
+        assert taken[-1].end == at("25T09:27")
+        assert all(before.end == after.start for before, after in pairwise(taken))
 
 
 def test_a_curve_takes_only_the_levels_that_it_asks_for() -> None:
-    found = pieces(at("24T09:20"), at("25T09:28"), ALL, (TEN, MINUTE))
-    assert found == [Piece(TEN, at("24T09:20"), at("25T09:20")), Piece(MINUTE, at("25T09:20"), at("25T09:27"))]
+    taken = pieces(at("24T09:20"), at("25T09:28"), ALL, (TEN, MINUTE))
+    assert taken == [Piece(TEN, at("24T09:20"), at("25T09:20")), Piece(MINUTE, at("25T09:20"), at("25T09:27"))]

@@ -35,10 +35,10 @@ def cluster(api: FakeApi, admin: Principal, sent: Sent, run_route: None) -> Clus
 
 @pytest.fixture
 def watching(cluster: Cluster) -> Iterator[Watching]:
-    found = Watching()
+    watching = Watching()
     eventually(lambda: Cluster.objects.get().state == "Healthy", "the cluster is Healthy")
-    yield found
-    found.stop()
+    yield watching
+    watching.stop()
 
 
 def lists(api: FakeApi, plural: str = "pods") -> int:
@@ -198,8 +198,8 @@ def test_how_old_what_is_shown_is_can_be_read(api: FakeApi, cluster: Cluster) ->
 
 
 def fresh(field: str) -> datetime:
-    found: Any = getattr(Cluster.objects.get(), field)
-    return found
+    value: Any = getattr(Cluster.objects.get(), field)
+    return value
 
 
 def test_a_silent_kind_raises_the_alarm(api: FakeApi, cluster: Cluster) -> None:

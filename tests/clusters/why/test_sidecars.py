@@ -51,8 +51,8 @@ def made(phase: str, inits: list[dict[str, Any]], mains: list[dict[str, Any]], *
 
 
 def row(pod: Any) -> Pod:
-    found = {key: value for key, value in pod_row(pod, NOW).items() if not key.endswith("_at")}
-    return Pod(**found, created_at=NOW - timedelta(minutes=11))
+    values = {key: value for key, value in pod_row(pod, NOW).items() if not key.endswith("_at")}
+    return Pod(**values, created_at=NOW - timedelta(minutes=11))
 
 
 LOADED = status("load", ended(0, "Completed"), ready=True)
@@ -106,16 +106,16 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_what_a_pod_with_a_sidecar_says(name: str) -> None:
     pod, seen, sentence = CASES[name]
-    found = row(pod)
-    assert (found.health, found.reason, found.exit_code, found.restarts) == seen, found.message
-    why = explain(pod_facts(found), ClusterFacts("c", (NodeFacts("n1"),)), NOW)
+    shown = row(pod)
+    assert (shown.health, shown.reason, shown.exit_code, shown.restarts) == seen, shown.message
+    why = explain(pod_facts(shown), ClusterFacts("c", (NodeFacts("n1"),)), NOW)
     assert (why.sentence if why else "") == sentence
 
 
 def test_all_that_it_asks_for_is_the_sum_of_what_runs_at_once() -> None:
-    found = row(made("Running", [LOADED, PROXY], [MAIN]))
-    assert (found.requests_cpu_m, found.requests_memory_b) == (2000, 2 * 1024**3)
-    assert pod_facts(found).asks["example.org/nic"] == 2, "the init container has ended when the others begin"
+    shown = row(made("Running", [LOADED, PROXY], [MAIN]))
+    assert (shown.requests_cpu_m, shown.requests_memory_b) == (2000, 2 * 1024**3)
+    assert pod_facts(shown).asks["example.org/nic"] == 2, "the init container has ended when the others begin"
 
 
 def test_the_page_tells_the_three_sorts_apart() -> None:
