@@ -72,11 +72,11 @@ class Side:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             try:
-                found = condition()
+                met = condition()
             except (StatusError, KeyError, IndexError, StopIteration):
-                found = None
-            if found:
-                return found
+                met = None
+            if met:
+                return met
             await asyncio.sleep(0.01)
         events = [f"{e['reason']}: {e['message']}" for e in self.registry.list("events")]
         statuses = [(p["metadata"]["name"], p.get("status")) for p in self.registry.list("pods")]

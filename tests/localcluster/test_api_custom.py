@@ -119,8 +119,8 @@ def test_a_definition_is_established_and_discovered(api: Served) -> None:
     assert set(resources) == {"crontabs", "crontabs/status", "crontabs/scale"}
     assert (resources["crontabs"]["singularName"], resources["crontabs"]["shortNames"]) == ("crontab", ["ct"])
     accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-    found = {each["metadata"]["name"]: each for each in api.get("/apis", accept).json["items"]}
-    assert found[GROUP]["versions"][0]["resources"][0]["responseKind"]["kind"] == "CronTab"
+    groups = {each["metadata"]["name"]: each for each in api.get("/apis", accept).json["items"]}
+    assert groups[GROUP]["versions"][0]["resources"][0]["responseKind"]["kind"] == "CronTab"
     document = api.get(f"/openapi/v3/apis/{GROUP}/v1").json
     schema = document["components"]["schemas"]["com.example.stable.v1.CronTab"]
     assert schema["x-kubernetes-group-version-kind"] == [{"group": GROUP, "version": "v1", "kind": "CronTab"}]
@@ -159,9 +159,9 @@ def test_objects_are_created_with_defaults_listed_watched_and_deleted(api: Serve
     made = api.post(TABS, tab("a")).json
     assert made["spec"] == {"image": "cron", "cronSpec": "5 0 * * *", "replicas": 1}
     assert made["metadata"]["generation"] == 1
-    found = api.get(f"/apis/{GROUP}/v1/crontabs")
-    assert (found.json["kind"], found.json["apiVersion"], found.names) == ("CronTabList", f"{GROUP}/v1", ["a"])
-    version = found.json["metadata"]["resourceVersion"]
+    listed = api.get(f"/apis/{GROUP}/v1/crontabs")
+    assert (listed.json["kind"], listed.json["apiVersion"], listed.names) == ("CronTabList", f"{GROUP}/v1", ["a"])
+    version = listed.json["metadata"]["resourceVersion"]
     with api.watch(f"{TABS}?watch=true&resourceVersion={version}") as events:
         make(api, "b")
         api.request("DELETE", f"{TABS}/a")
@@ -375,7 +375,7 @@ OBJECT = {"a": {"b.c": 1}, "list": [{"type": "Ready", "status": "True"}, {"type"
 
 
 @pytest.mark.parametrize(
-    ("path", "found"),
+    ("path", "values"),
     [
         (".a", [{"b.c": 1}]),
         (r".a.b\.c", [1]),
@@ -389,9 +389,9 @@ OBJECT = {"a": {"b.c": 1}, "list": [{"type": "Ready", "status": "True"}, {"type"
         (".missing.deeper", []),
     ],
 )
-def test_column_paths(path: str, found: list[Any]) -> None:
+def test_column_paths(path: str, values: list[Any]) -> None:
     """https://kubernetes.io/docs/reference/kubectl/jsonpath/, as far as columns use it."""
-    assert lookup(OBJECT, path) == found
+    assert lookup(OBJECT, path) == values
 
 
 @pytest.mark.parametrize(

@@ -195,13 +195,13 @@ def test_indexes_read_what_they_write(text: str) -> None:
 
 def test_slices_say_who_takes_traffic() -> None:
     def member(name: str, *, ready: bool, going: bool = False, port: int = 8080) -> Any:
-        found = _pod(name)
-        found["metadata"]["uid"] = name
+        pod = _pod(name)
+        pod["metadata"]["uid"] = name
         if going:
-            found["metadata"]["deletionTimestamp"] = time_of(0)
-        found["spec"]["containers"] = [{"ports": [{"name": "http", "containerPort": port}]}]
-        found["status"] |= {"podIP": f"127.9.0.{ord(name)}", "conditions": [{"type": "Ready", "status": str(ready)}]}
-        return found
+            pod["metadata"]["deletionTimestamp"] = time_of(0)
+        pod["spec"]["containers"] = [{"ports": [{"name": "http", "containerPort": port}]}]
+        pod["status"] |= {"podIP": f"127.9.0.{ord(name)}", "conditions": [{"type": "Ready", "status": str(ready)}]}
+        return pod
 
     service = {
         "apiVersion": "v1",
@@ -210,13 +210,13 @@ def test_slices_say_who_takes_traffic() -> None:
         "spec": {"selector": {"a": "b"}, "ports": [{"name": "web", "port": 80, "targetPort": "http"}]},
     }
     members = [member("a", ready=True), member("b", ready=False), member("c", ready=True, going=True)]
-    (found,) = slices(service, members)
-    assert [tuple(each["conditions"].values()) for each in found["endpoints"]] == [
+    (slice_,) = slices(service, members)
+    assert [tuple(each["conditions"].values()) for each in slice_["endpoints"]] == [
         (True, True, False),
         (False, False, False),
         (False, True, True),
     ]
-    assert found["ports"] == [{"name": "web", "port": 8080, "protocol": "TCP"}]
-    assert found["endpoints"][0]["targetRef"] == {"kind": "Pod", "namespace": "n", "name": "a", "uid": "a"}
+    assert slice_["ports"] == [{"name": "web", "port": 8080, "protocol": "TCP"}]
+    assert slice_["endpoints"][0]["targetRef"] == {"kind": "Pod", "namespace": "n", "name": "a", "uid": "a"}
     assert len(slices(service, [*members, member("d", ready=True, port=9090)])) == 2
     assert slices(service, [])[0]["endpoints"] == []

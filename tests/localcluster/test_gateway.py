@@ -48,10 +48,10 @@ def gateway_api() -> Iterator[Served]:
 
 
 def test_the_gateway_api_is_discovered_and_its_gateway_is_there(gateway_api: Served) -> None:
-    found = gateway_api.get(f"/apis/{GROUP}/v1").json["resources"]
-    kinds = {each["kind"] for each in found}
+    resources = gateway_api.get(f"/apis/{GROUP}/v1").json["resources"]
+    kinds = {each["kind"] for each in resources}
     assert kinds == {"GatewayClass", "Gateway", "HTTPRoute"}
-    assert {each["name"] for each in found} >= {"httproutes/status", "gateways/status"}
+    assert {each["name"] for each in resources} >= {"httproutes/status", "gateways/status"}
     made = gateway_api.get(f"/apis/{GROUP}/v1/namespaces/kube-system/gateways/local").json
     assert made["spec"]["gatewayClassName"] == "flotilla-local"
     version = made["metadata"]["resourceVersion"]
@@ -129,8 +129,8 @@ def test_hostnames_of_listener_and_route_meet(listener: str, hostnames: list[str
 
 def _matching(**match: Any) -> Object:
     path = match.pop("path", None)
-    found = {"path": {"type": "Exact" if path[0] == "=" else "PathPrefix", "value": path.lstrip("=")}} if path else {}
-    return {"matches": [{**found, **match}]}
+    of_path = {"path": {"type": "Exact" if path[0] == "=" else "PathPrefix", "value": path.lstrip("=")}} if path else {}
+    return {"matches": [{**of_path, **match}]}
 
 
 NAMED = [{"name": "Version", "value": "two", "type": "Exact"}]
@@ -171,7 +171,7 @@ def test_the_most_specific_rule_takes_a_request(asked: Any, rule: int) -> None:
 def test_of_a_hundred_requests_each_backend_gets_its_share(weights: tuple[int, ...]) -> None:
     rule = Rule("r", tuple(Backend("default", f"s{number}", "", weight) for number, weight in enumerate(weights)))
     shares, total = Shares(), sum(weights)
-    taken = Counter(found.service for _ in range(10 * total) if (found := shares.choose(rule)))
+    taken = Counter(chosen.service for _ in range(10 * total) if (chosen := shares.choose(rule)))
     assert [taken[f"s{number}"] for number in range(len(weights))] == [10 * each for each in weights]
     assert shares.choose(Rule("none", (Backend("default", "s", "", 0),))) is None
 
@@ -228,8 +228,8 @@ class World:
 
     async def until(self, condition: Callable[[], Any]) -> Any:
         for _ in range(1000):
-            if found := condition():
-                return found
+            if met := condition():
+                return met
             await asyncio.sleep(0.01)
         raise AssertionError([each.get("status") for each in self.registry.list(ROUTES)])
 

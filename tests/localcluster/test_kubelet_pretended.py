@@ -44,9 +44,9 @@ def test_usage_is_a_share_of_the_request_that_moves_slowly() -> None:
     ],
 )
 def test_an_annotation_sets_it(annotations: dict[str, str], cpu: int, memory: int | None) -> None:
-    (found,) = usage_of(_pod("1", annotations, cpu="2", memory="4Gi"), time.time())
-    assert found.cpu_nanocores == cpu
-    assert memory in (None, found.memory_bytes)
+    (usage,) = usage_of(_pod("1", annotations, cpu="2", memory="4Gi"), time.time())
+    assert usage.cpu_nanocores == cpu
+    assert memory in (None, usage.memory_bytes)
 
 
 def test_hollow_pods_that_run_are_measured() -> None:
@@ -55,11 +55,11 @@ def test_hollow_pods_that_run_are_measured() -> None:
         side.run("server", spec={"restartPolicy": "Always"}, metadata={"annotations": {USE_CPU: "700m"}}, **asked)
         side.run("nowhere", spec={"restartPolicy": "Always", "nodeSelector": {"no": "such"}})
         await side.until(lambda: side.phase("server") == "Running")
-        ((key, (found,)),) = side.kubelet.usage().items()
-        assert (key, found.name, found.cpu_nanocores) == (("default", "server"), "main", 700_000_000)
+        ((key, (usage,)),) = side.kubelet.usage().items()
+        assert (key, usage.name, usage.cpu_nanocores) == (("default", "server"), "main", 700_000_000)
         side.registry.mutate("pods", "server", "default", lambda pod: pod["metadata"]["annotations"].clear())
-        ((found,),) = side.kubelet.usage().values()
-        assert found.cpu_nanocores != 700_000_000
+        ((usage,),) = side.kubelet.usage().values()
+        assert usage.cpu_nanocores != 700_000_000
         side.registry.delete("pods", "server", "default", grace_seconds=0)
         await side.until(lambda: not side.kubelet.usage())
 

@@ -38,9 +38,9 @@ def _pod(spec: dict[str, Any] | None = None, **asked: str) -> Any:
 
 
 def _gpu(count: str) -> Any:
-    found = _pod()
-    found["spec"]["containers"][0]["resources"] = {"limits": {"nvidia.com/gpu": count}}
-    return found
+    pod = _pod()
+    pod["spec"]["containers"][0]["resources"] = {"limits": {"nvidia.com/gpu": count}}
+    return pod
 
 
 def _views(nodes: Any, used: Any) -> list[NodeView]:
@@ -137,9 +137,9 @@ def test_where_pods_go(wanted: Any, nodes: Any, used: Any, node: str) -> None:
 @pytest.mark.parametrize("value", ["much", ""])
 def test_a_comparison_with_what_is_no_number_matches_no_node(value: str) -> None:
     """ "for 'Gt', 'Lt' operators, the value must be an integer" (labels.NewRequirement)."""
-    found = fit(_pod(_memory("Gt", value)), _views([_node("a", labels={"memory": "32"})], {}))
-    assert isinstance(found, NoFit)
-    assert "1 node(s) didn't match Pod's node affinity/selector" in found.message
+    outcome = fit(_pod(_memory("Gt", value)), _views([_node("a", labels={"memory": "32"})], {}))
+    assert isinstance(outcome, NoFit)
+    assert "1 node(s) didn't match Pod's node affinity/selector" in outcome.message
 
 
 def test_init_containers_count_where_they_ask_for_more() -> None:
