@@ -44,16 +44,16 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Take the addresses of links, forms, buttons and what HTMX fetches or sends."""
-        found = {name: value or "" for name, value in attrs}
-        if tag == "a" and "download" not in found:
-            self._add(found.get("href", ""), self.links)
+        values = {name: value or "" for name, value in attrs}
+        if tag == "a" and "download" not in values:
+            self._add(values.get("href", ""), self.links)
         for name in ("hx-get", "data-url"):
-            self._add(found.get(name, ""), self.links)
-        if tag == "form" and found.get("method", "get").lower() == "post":
-            self.writes.add(("post", self._at(found.get("action", ""))))
-        if "formaction" in found:
-            self.writes.add(("post", self._at(found["formaction"])))
-        self.writes |= {(WRITES[name], self._at(value)) for name, value in found.items() if name in WRITES}
+            self._add(values.get(name, ""), self.links)
+        if tag == "form" and values.get("method", "get").lower() == "post":
+            self.writes.add(("post", self._at(values.get("action", ""))))
+        if "formaction" in values:
+            self.writes.add(("post", self._at(values["formaction"])))
+        self.writes |= {(WRITES[name], self._at(value)) for name, value in values.items() if name in WRITES}
 
     def _at(self, address: str) -> str:
         return urljoin(self.url, address)

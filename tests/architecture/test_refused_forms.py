@@ -82,19 +82,19 @@ class Forms(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Note fields that a person fills in; those of dialogs are no fields of a form that is sent."""
-        found = {name: value or "" for name, value in attrs}
+        values = {name: value or "" for name, value in attrs}
         if tag == "form":
-            self._action = (found.get("action") or self.url) if found.get("method", "").lower() == "post" else ""
-        shown = tag in {"textarea", "select"} or (tag == "input" and found.get("type") not in {"hidden", "submit"})
+            self._action = (values.get("action") or self.url) if values.get("method", "").lower() == "post" else ""
+        shown = tag in {"textarea", "select"} or (tag == "input" and values.get("type") not in {"hidden", "submit"})
         if self._action and shown:
             self.asking.setdefault(urlsplit(self._action).path, {})
-            self._choice = found.get("name", "") if tag == "select" else ""
+            self._choice = values.get("name", "") if tag == "select" else ""
         if self._action and tag == "option" and self._choice:
-            self.asking[urlsplit(self._action).path].setdefault(self._choice, []).append(found.get("value", ""))
-        if found.get("aria-invalid") == "true":
-            self.invalid.append(found.get("name", ""))
-        if "autofocus" in found and self.focus is None:
-            self.focus = found.get("name", found.get("class", ""))
+            self.asking[urlsplit(self._action).path].setdefault(self._choice, []).append(values.get("value", ""))
+        if values.get("aria-invalid") == "true":
+            self.invalid.append(values.get("name", ""))
+        if "autofocus" in values and self.focus is None:
+            self.focus = values.get("name", values.get("class", ""))
 
     def handle_endtag(self, tag: str) -> None:
         """A form ends."""

@@ -25,11 +25,11 @@ async def frames(source: AsyncIterator[str], count: int) -> list[str]:
 
 async def topics(source: AsyncIterator[str], count: int) -> list[str]:
     """The next hints, however many come in one text."""
-    found: list[str] = []
-    while len(found) < count:
+    told: list[str] = []
+    while len(told) < count:
         text = (await frames(source, 1))[0]
-        found += [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: ")]
-    return found
+        told += [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: ")]
+    return told
 
 
 def run(work: Callable[[], Awaitable[None]]) -> None:
@@ -154,10 +154,10 @@ def test_what_a_reader_sees_is_asked_again_where_it_has_changed_and_after_a_whil
         return hub.read(sees[person], person=person, look=look)
 
     async def until(source: AsyncIterator[str], topic: str) -> list[str]:
-        found: list[str] = []
-        while topic not in found:
-            found += [each for each in await topics(source, 1) if each != "ok"]
-        return found
+        told: list[str] = []
+        while topic not in told:
+            told += [each for each in await topics(source, 1) if each != "ok"]
+        return told
 
     async def work() -> None:
         hub = stream.HintHub()
