@@ -116,8 +116,8 @@ class Fleet:
         pods = client.list("v1", "Pod", self.namespace)
         batch = Batch(pods={pod["metadata"]["uid"]: pod_row(pod, now) for pod in pods})
         batch.present["Pod"] = set(batch.pods)
-        for found in client.list("apps/v1", "Deployment", self.namespace):
-            batch.workloads[found["metadata"]["uid"]] = workload_row("Deployment", found, now)
+        for workload in client.list("apps/v1", "Deployment", self.namespace):
+            batch.workloads[workload["metadata"]["uid"]] = workload_row("Deployment", workload, now)
         batch.present["Deployment"] = set(batch.workloads)
         write(cluster.pk, 1, batch)
 
@@ -138,7 +138,7 @@ class Fleet:
             time.sleep(0.1)
 
     def until_healthy(self, deployment: Deployment) -> None:
-        self.until(deployment, lambda found: found.health == Health.HEALTHY and found.under_way is None)
+        self.until(deployment, lambda settled: settled.health == Health.HEALTHY and settled.under_way is None)
         self.look()
 
     def until_gone(self, deployment: Deployment, *, timeout: float = 60) -> None:
@@ -149,8 +149,8 @@ class Fleet:
             time.sleep(0.1)
 
     def workloads(self, cluster: Cluster | None = None) -> dict[str, int]:
-        found = (connect(cluster) if cluster else self.client).list("apps/v1", "Deployment", self.namespace)
-        return {workload["metadata"]["name"]: workload["spec"]["replicas"] for workload in found}
+        workloads = (connect(cluster) if cluster else self.client).list("apps/v1", "Deployment", self.namespace)
+        return {workload["metadata"]["name"]: workload["spec"]["replicas"] for workload in workloads}
 
     def story(self) -> str:
         events = self.client.list("v1", "Event", self.namespace)

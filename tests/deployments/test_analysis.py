@@ -43,9 +43,9 @@ def looks(*outcomes: Outcome) -> list[Measurement]:
     ],
 )  # fmt: skip
 def test_as_many_may_fail_as_the_limit_says(outcomes: list[Outcome], verdict: Outcome, says: str) -> None:
-    found = verdict_of(ASKED, looks(*outcomes))
-    assert (found.outcome, found.message) == (verdict, says)
-    assert verdict_of({**ASKED, "inconclusive_limit": 1}, looks(*outcomes)) == found, "the failure limit, by default"
+    judged = verdict_of(ASKED, looks(*outcomes))
+    assert (judged.outcome, judged.message) == (verdict, says)
+    assert verdict_of({**ASKED, "inconclusive_limit": 1}, looks(*outcomes)) == judged, "the failure limit, by default"
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,8 @@ def test_as_many_may_fail_as_the_limit_says(outcomes: list[Outcome], verdict: Ou
 def test_as_many_may_say_nothing_as_their_own_limit_says(
     silent: int, outcomes: list[Outcome], verdict: Outcome, says: str
 ) -> None:
-    found = verdict_of({**ASKED, "inconclusive_limit": silent}, looks(*outcomes))
-    assert (found.outcome, says in found.message) == (verdict, True), found.message
+    judged = verdict_of({**ASKED, "inconclusive_limit": silent}, looks(*outcomes))
+    assert (judged.outcome, says in judged.message) == (verdict, True), judged.message
 
 
 @pytest.mark.parametrize(
@@ -81,10 +81,10 @@ def test_as_many_may_say_nothing_as_their_own_limit_says(
     ],
 )
 def test_one_look_at_the_replicas(seen: list[Fares], outcome: Outcome, says: str) -> None:
-    found = by_health(seen, 1, NOW)
-    assert found.outcome is outcome
-    assert says in found.message
-    assert Measurement.from_json(found.to_json()) == found
+    measured = by_health(seen, 1, NOW)
+    assert measured.outcome is outcome
+    assert says in measured.message
+    assert Measurement.from_json(measured.to_json()) == measured
 
 
 @pytest.mark.parametrize(
@@ -111,8 +111,8 @@ def test_one_look_at_what_both_revisions_answer(new: str, old: str, outcome: Out
         ]
 
     asked = {"max_errors": 0, "max_latency_ms": 100, "min_agreement": 80}
-    found = by_probe(asked, replies(new), replies(old), NOW)
-    assert (found.outcome, says in found.message) == (outcome, True), found.message
+    measured = by_probe(asked, replies(new), replies(old), NOW)
+    assert (measured.outcome, says in measured.message) == (outcome, True), measured.message
     assert by_probe({"max_errors": 50}, replies(new), [], NOW).outcome in (OK, SILENT)
 
 
@@ -178,10 +178,10 @@ def test_one_look_at_the_registry(
     parsed = parse_analysis({"provider": "model", "metric": "acc", **asked}, "a")
     assert parse_analysis(parsed, "a") == parsed
     assert (parsed["count"], parsed["interval_seconds"]) == (1, 1)
-    found = by_model(parsed, Logged("digits 2", new, ["f1", "loss"]), Logged("digits 1", old), NOW)
-    assert (found.outcome, says in found.message) == (outcome, True), found.message
+    measured = by_model(parsed, Logged("digits 2", new, ["f1", "loss"]), Logged("digits 1", old), NOW)
+    assert (measured.outcome, says in measured.message) == (outcome, True), measured.message
     # As it is stored: Postgres takes no NaN in JSON.
-    assert Measurement.from_json(json.loads(json.dumps(found.to_json(), allow_nan=False))) == found
+    assert Measurement.from_json(json.loads(json.dumps(measured.to_json(), allow_nan=False))) == measured
 
 
 def test_a_revision_without_a_model_has_no_metrics() -> None:

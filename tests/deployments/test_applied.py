@@ -93,7 +93,7 @@ def test_an_upgrade_restarts_nothing_and_comes_with_the_next_revision(
     assert pods <= {pod["metadata"]["uid"] for pod in fleet.client.list("v1", "Pod", fleet.namespace)}
     # What vanishes comes back as it was; what is asked for anew is made by today's code.
     fleet.client.delete("apps/v1", "Deployment", "app-r2", fleet.namespace)
-    fleet.until(app, lambda found: "app-r2" in fleet.workloads() and found.ready_replicas == 2)
+    fleet.until(app, lambda deployment: "app-r2" in fleet.workloads() and deployment.ready_replicas == 2)
     assert live(fleet, watched[1])["spec"]["template"] == before[1]["spec"]["template"]
     assert services.restart(principal=fleet.root, deployment=app).copied_from == 2
     fleet.round(app)
@@ -224,9 +224,9 @@ def test_every_edit_by_hand_is_told_and_put_back(fleet: Fleet, monkeypatch: pyte
         assert app.restore_asked is False
         assert live(fleet, which)["spec"] == wanted[which]["spec"], field
         for part in ("labels", "annotations"):
-            found, before = (obj["metadata"][part] for obj in (live(fleet, which), wanted[which]))
+            after, before = (obj["metadata"][part] for obj in (live(fleet, which), wanted[which]))
             # The number of the ReplicaSet goes up: it is the cluster's own.
-            assert {**found, COUNTED: ""} == {**before, COUNTED: ""}
+            assert {**after, COUNTED: ""} == {**before, COUNTED: ""}
         fleet.round(app)
         assert app.drift == [], (field, app.drift)
     assert AuditEntry.objects.filter(action="deployment.restore").count() == len(EDITS)
@@ -317,7 +317,7 @@ def test_an_autoscaler_decides_how_many_until_it_is_gone(fleet: Fleet, monkeypat
             "minReplicas": 2, "maxReplicas": 3,
         },
     })  # fmt: skip
-    fleet.until(app, lambda found: found.message == "2 of 2 ready. Autoscaler more says how many.")
+    fleet.until(app, lambda deployment: deployment.message == "2 of 2 ready. Autoscaler more says how many.")
     assert (app.desired_replicas, app.wanted_replicas, app.scaled_by) == (1, 2, "Autoscaler more")
     fleet.look()
     assert fleet.unsettled() == [], "it is as wanted, by the autoscaler"
@@ -333,10 +333,10 @@ def test_an_autoscaler_decides_how_many_until_it_is_gone(fleet: Fleet, monkeypat
     by_hand(fleet, WORKLOAD, container(env=[{"name": "NEW", "value": "x"}]))
     fleet.round(app)
     services.restore(principal=fleet.root, deployment=app)
-    fleet.until(app, lambda found: found.drift == [] and found.message.endswith("says how many."))
+    fleet.until(app, lambda deployment: deployment.drift == [] and deployment.message.endswith("says how many."))
     assert fleet.workloads() == {"app-r1": 2}
     fleet.client.delete("autoscaling/v2", "HorizontalPodAutoscaler", "more", fleet.namespace)
-    fleet.until(app, lambda found: fleet.workloads() == {"app-r1": 1} and found.message == "1 of 1 ready.")
+    fleet.until(app, lambda deployment: fleet.workloads() == {"app-r1": 1} and deployment.message == "1 of 1 ready.")
     assert (app.wanted_replicas, app.scaled_to, app.scaled_by) == (1, None, "")
 
 
@@ -360,9 +360,9 @@ def left(fleet: Fleet) -> set[tuple[str, str]]:
     """What there is of the deployment's objects, by kind and name."""
     kinds = [("apps/v1", "Deployment"), ("v1", "Service"), ("v1", "Secret"), ("v1", "Pod")]
     return {
-        (kind, found["metadata"]["name"])
+        (kind, obj["metadata"]["name"])
         for version, kind in kinds
-        for found in fleet.client.list(version, kind, fleet.namespace)
+        for obj in fleet.client.list(version, kind, fleet.namespace)
     }
 
 
@@ -372,7 +372,7 @@ def test_what_a_hand_took_the_labels_off_is_taken_down_too(
     fleet: Fleet, which: tuple[str, str, str], noted: bool
 ) -> None:
     app = fleet.deploy(replicas=1, **with_model(fleet))
-    fleet.until(app, lambda found: found.ready_replicas == 1)
+    fleet.until(app, lambda deployment: deployment.ready_replicas == 1)
     services.delete_deployment(principal=fleet.root, deployment=app)
     # Afterwards: a round would put them back.
     by_hand(fleet, which, {"metadata": {"labels": None} | ({} if noted else {"annotations": None})})

@@ -21,8 +21,8 @@ SERVER = "spec.template.spec.containers[server]"
 
 
 def server(obj: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = obj["spec"]["template"]["spec"]["containers"][0]
-    return found
+    container: dict[str, Any] = obj["spec"]["template"]["spec"]["containers"][0]
+    return container
 
 
 def entry(manager: str, tree: dict[str, Any], **more: str) -> dict[str, Any]:
@@ -36,12 +36,12 @@ def in_server(tree: dict[str, Any]) -> dict[str, Any]:
 
 def live(*entries: dict[str, Any]) -> dict[str, Any]:
     """The object as a server answers it: with its own defaults, and with quantities in its own words."""
-    found = copy.deepcopy(APPLIED)
-    found["metadata"] |= {"uid": "u", "generation": 1, "managedFields": [entry("flotilla", {"f:spec": {}}), *entries]}
-    found["spec"]["template"]["spec"]["dnsPolicy"] = "ClusterFirst"
-    server(found)["terminationMessagePath"] = "/dev/termination-log"
-    server(found)["resources"]["limits"]["cpu"] = server(found)["resources"]["requests"]["cpu"] = "1"
-    return found
+    seen = copy.deepcopy(APPLIED)
+    seen["metadata"] |= {"uid": "u", "generation": 1, "managedFields": [entry("flotilla", {"f:spec": {}}), *entries]}
+    seen["spec"]["template"]["spec"]["dnsPolicy"] = "ClusterFirst"
+    server(seen)["terminationMessagePath"] = "/dev/termination-log"
+    server(seen)["resources"]["limits"]["cpu"] = server(seen)["resources"]["requests"]["cpu"] = "1"
+    return seen
 
 
 def test_what_the_server_fills_in_or_writes_another_way_is_no_difference() -> None:
@@ -50,22 +50,22 @@ def test_what_the_server_fills_in_or_writes_another_way_is_no_difference() -> No
     assert "terminationMessagePath" not in server(kept)
     assert differences(live(), kept) == []
     # The same, found later with one more default of a newer server, and with its lists in another order.
-    found = live()
-    server(found)["env"].reverse()
-    server(found)["ports"][0]["hostPort"] = 0
-    assert differences(found, kept) == []
+    seen = live()
+    server(seen)["env"].reverse()
+    server(seen)["ports"][0]["hostPort"] = 0
+    assert differences(seen, kept) == []
 
 
 def test_who_put_on_a_label_or_a_note_holds_nothing_of_the_rest() -> None:
-    found = live(entry("kubectl-label", {"f:metadata": {"f:labels": {"f:extra": {}}}}))
-    found["metadata"]["labels"]["extra"] = "1"
-    assert differences(found, projection(live(), APPLIED)) == []
+    seen = live(entry("kubectl-label", {"f:metadata": {"f:labels": {"f:extra": {}}}}))
+    seen["metadata"]["labels"]["extra"] = "1"
+    assert differences(seen, projection(live(), APPLIED)) == []
 
 
 def test_replicas_are_decided_elsewhere() -> None:
-    found = live(entry("kubectl", {"f:spec": {"f:replicas": {}}}, subresource="scale"))
-    found["spec"]["replicas"] = 9
-    assert differences(found, projection(live(), APPLIED)) == []
+    seen = live(entry("kubectl", {"f:spec": {"f:replicas": {}}}, subresource="scale"))
+    seen["spec"]["replicas"] = 9
+    assert differences(seen, projection(live(), APPLIED)) == []
 
 
 @pytest.mark.parametrize(
@@ -84,9 +84,9 @@ def test_replicas_are_decided_elsewhere() -> None:
     ],
 )
 def test_who_did_it_is_told_as_far_as_it_is_known(entries: list[dict[str, Any]], by: tuple[str, str]) -> None:
-    found = live(*entries)
-    server(found)["image"] = "evil:1"
-    (told,) = differences(found, projection(live(), APPLIED))
+    seen = live(*entries)
+    server(seen)["image"] = "evil:1"
+    (told,) = differences(seen, projection(live(), APPLIED))
     assert (told.field, told.kind, told.applied, told.found) == (f"{SERVER}.image", "changed", "digits:1", "evil:1")
     assert (told.manager, told.at) == by
 
@@ -94,11 +94,11 @@ def test_who_did_it_is_told_as_far_as_it_is_known(entries: list[dict[str, Any]],
 def test_what_a_hand_put_into_the_environment_is_not_shown() -> None:
     tree = {'k:{"name":"A"}': {"f:value": {}}, 'k:{"name":"TOKEN"}': {".": {}, "f:name": {}, "f:value": {}}}
     sidecar = {"f:spec": {"f:template": {"f:spec": {"f:containers": {'k:{"name":"side"}': {".": {}, "f:name": {}}}}}}}
-    found = live(entry("kubectl-edit", in_server({"f:env": tree})), entry("helm", sidecar))
-    server(found)["env"][0]["value"] = "hunter2"
-    server(found)["env"].append({"name": "TOKEN", "value": "hunter2"})
-    found["spec"]["template"]["spec"]["containers"].append({"name": "side", "env": [{"name": "X", "value": "hunter2"}]})
-    told = differences(found, projection(live(), APPLIED))
+    seen = live(entry("kubectl-edit", in_server({"f:env": tree})), entry("helm", sidecar))
+    server(seen)["env"][0]["value"] = "hunter2"
+    server(seen)["env"].append({"name": "TOKEN", "value": "hunter2"})
+    seen["spec"]["template"]["spec"]["containers"].append({"name": "side", "env": [{"name": "X", "value": "hunter2"}]})
+    told = differences(seen, projection(live(), APPLIED))
     assert [(one.field, one.kind) for one in told] == [
         (f"{SERVER}.env[A].value", "changed"),
         (f"{SERVER}.env[TOKEN]", "added"),
@@ -108,14 +108,14 @@ def test_what_a_hand_put_into_the_environment_is_not_shown() -> None:
 
 
 def test_no_more_is_kept_than_can_be_shown() -> None:
-    found = live()
-    server(found)["env"] = []
-    found["metadata"]["labels"] = {}
-    server(found)["command"] = ["x" * 1000]
+    seen = live()
+    server(seen)["env"] = []
+    seen["metadata"]["labels"] = {}
+    server(seen)["command"] = ["x" * 1000]
     many = parse_revision({"image": "digits:1", "env": {f"V{n}": "1" for n in range(50)}})
     kept = projection(live(), manifests.workload(IDENTITY, 1, many, 2, tracking_uri=""))
     server(kept)["env"] = [{"name": f"V{n}", "value": "1"} for n in range(50)]
-    told = differences(found, kept)
+    told = differences(seen, kept)
     assert len(told) == 20
     assert sentence([one.to_json() for one in told]).endswith(", and 19 more.")
     assert sentence([]) == ""
@@ -136,31 +136,31 @@ def test_no_more_is_kept_than_can_be_shown() -> None:
     ],
 )
 def test_what_is_to_be_done(note: str | None, image: str, kept: str | None, act: Act) -> None:
-    found = live()
-    found["metadata"]["annotations"] = {"flotilla.dev/asked": note} if note else {"flotilla.dev/applied": "0123"}
-    server(found)["image"] = image
-    assert act_on(found, RENDERED, ASKED, kept) is act
+    seen = live()
+    seen["metadata"]["annotations"] = {"flotilla.dev/asked": note} if note else {"flotilla.dev/applied": "0123"}
+    server(seen)["image"] = image
+    assert act_on(seen, RENDERED, ASKED, kept) is act
     assert act_on(None, RENDERED, ASKED, kept) is Act.MAKE
 
 
 def test_what_nobody_is_known_to_hold_is_adopted_as_it_is() -> None:
-    found = live()
-    del found["metadata"]["managedFields"]
-    base = adopted(found, RENDERED)
+    seen = live()
+    del seen["metadata"]["managedFields"]
+    base = adopted(seen, RENDERED)
     assert server(base) == server(projection(live(), RENDERED))
     assert "replicas" not in base["spec"]
-    assert differences(found, base) == []
+    assert differences(seen, base) == []
 
 
 def test_the_way_back_removes_what_was_added_and_replaces_lists_whole() -> None:
     added = {"f:spec": {"f:paused": {}, "f:template": {"f:spec": {"f:nodeSelector": {}}}}}
-    found = live(entry("kubectl", added), entry("helm", in_server({"f:stdin": {}})))
+    seen = live(entry("kubectl", added), entry("helm", in_server({"f:stdin": {}})))
     assert undoing(projection(live(), APPLIED), live()) is None
-    found["spec"]["paused"] = True
-    found["spec"]["template"]["spec"]["nodeSelector"] = {"disk": "ssd"}
-    server(found)["stdin"] = True
+    seen["spec"]["paused"] = True
+    seen["spec"]["template"]["spec"]["nodeSelector"] = {"disk": "ssd"}
+    server(seen)["stdin"] = True
     kept = projection(live(), APPLIED)
-    patch = undoing(kept, found)
+    patch = undoing(kept, seen)
     assert patch is not None
     assert (patch["spec"]["paused"], patch["spec"]["template"]["spec"]["nodeSelector"]) == (None, None)
     assert patch["spec"]["template"]["spec"]["containers"] == kept["spec"]["template"]["spec"]["containers"]

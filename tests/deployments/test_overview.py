@@ -91,11 +91,11 @@ def test_of_very_many_deployments_in_trouble_the_worst_are_shown_and_the_rest_co
     for table, name in ((Deployment, "name"), (Placement, "deployment__name")):
         table.objects.filter(**{name: "more-039"}).update(health=Health.UNKNOWN)
     scope = scope_of(project)
-    found = attention(scope)
-    assert len(found) == 1 + ATTENTION_ROWS + 1
-    assert found[0].title == "more-039 is unknown"
-    assert (found[-1].title, found[-1].count) == ("31 more deployments in trouble", 31)
-    assert found[1].at == Deployment.objects.get(name="more-000").health_since
+    rows = attention(scope)
+    assert len(rows) == 1 + ATTENTION_ROWS + 1
+    assert rows[0].title == "more-039 is unknown"
+    assert (rows[-1].title, rows[-1].count) == ("31 more deployments in trouble", 31)
+    assert rows[1].at == Deployment.objects.get(name="more-000").health_since
     degraded = [each for each in page.attention(scope) if each.state == Health.DEGRADED and "deployment" in each.noun]
     assert degraded[-1].count == 31, "what stands for the rest comes last"
 
@@ -116,9 +116,9 @@ def test_figures_of_all_deployments_come_without_loading_them() -> None:
     project = many_deployments(30, health=Health.HEALTHY, desired_replicas=2, ready_replicas=3)
     Deployment.objects.filter(name="more-000").update(health=Health.DEGRADED, ready_replicas=0)
     Deployment.objects.filter(name="more-001").update(health=Health.UNKNOWN)
-    found = selectors.totals(project)
-    assert (found.deployments, found.bad, found.worst) == (31, 2, Health.UNKNOWN)
-    assert (found.wanted, found.ready, found.short, found.unknown) == (63, 61, 2, 2)
+    totals = selectors.totals(project)
+    assert (totals.deployments, totals.bad, totals.worst) == (31, 2, Health.UNKNOWN)
+    assert (totals.wanted, totals.ready, totals.short, totals.unknown) == (63, 61, 2, 2)
     assert selectors.totals(Project.objects.create(name="empty")) == selectors.Totals(0, 0, Health.HEALTHY, 0, 0, 0)
 
 

@@ -58,9 +58,9 @@ def test_a_round_that_read_the_earlier_revision_ends_no_rollout_of_a_new_one(
     inner = selectors.for_reconcile
 
     def overtaken(pk: int) -> Placement | None:
-        found = inner(pk)
+        placement = inner(pk)
         services.deploy_revision(principal=fleet.root, deployment=app, changes={"env": {"TAG": "new"}})
-        return found
+        return placement
 
     with monkeypatch.context() as patched, counting(fleet.client, monkeypatch) as writes:
         patched.setattr(selectors, "for_reconcile", overtaken)
@@ -92,12 +92,12 @@ def test_a_new_revision_rolls_while_every_prediction_is_answered(fleet: Fleet) -
     services.deploy_revision(principal=fleet.root, deployment=app, changes={"env": {"TAG": "new"}})
     said: list[str] = []
 
-    def finished(found: Deployment) -> bool:
-        said.append(fleet.ask(found).answer["by"])
-        seen = [entry for entry in found.observed if entry["existing"]]
+    def finished(deployment: Deployment) -> bool:
+        said.append(fleet.ask(deployment).answer["by"])
+        seen = [entry for entry in deployment.observed if entry["existing"]]
         assert sum(entry["ready"] for entry in seen) >= 2
         assert sum(entry["existing"] for entry in seen) <= 3
-        return found.under_way is None and found.health == Health.HEALTHY
+        return deployment.under_way is None and deployment.health == Health.HEALTHY
 
     fleet.until(app, finished)
     assert said[0] == "old"
@@ -117,13 +117,13 @@ def test_a_broken_revision_keeps_the_old_one_serving_and_is_taken_back(fleet: Fl
         deployment=app,
         changes={"image": "nowhere/nothing:1", "strategy": {"progress_deadline_seconds": 1}},
     )
-    fleet.until(app, lambda found: found.health == Health.DEGRADED)
-    fleet.until(app, lambda found: bool(found.under_way and found.under_way.state == "Degraded"))
+    fleet.until(app, lambda deployment: deployment.health == Health.DEGRADED)
+    fleet.until(app, lambda deployment: bool(deployment.under_way and deployment.under_way.state == "Degraded"))
     assert "made no progress for 1 s: 0 of 2 ready" in app.message
     assert "nowhere/nothing:1" in app.message
     assert fleet.ask(app).revision == 1
     services.scale(principal=fleet.root, deployment=app, replicas=3)
-    fleet.until(app, lambda found: found.ready_replicas == 3)
+    fleet.until(app, lambda deployment: deployment.ready_replicas == 3)
     assert fleet.workloads() == {"app-r1": 3, "app-r2": 1}
     services.rollback(principal=fleet.root, deployment=app, revision=1)
     fleet.until_healthy(app)
@@ -138,7 +138,7 @@ def test_a_killed_replica_heals_and_the_time_is_told(fleet: Fleet) -> None:
     # The row still says Ready: whoever is asked, the answer comes.
     attempts = [fleet.ask(app).attempts for _ in range(2)]
     assert max(attempts) >= 1
-    fleet.until(app, lambda found: Heal.objects.filter(placement__deployment=found).exists())
+    fleet.until(app, lambda deployment: Heal.objects.filter(placement__deployment=deployment).exists())
     fleet.until_healthy(app)
     heal = Heal.objects.get()
     assert (heal.wanted, heal.lowest) == (2, 1)
@@ -154,18 +154,18 @@ def test_what_vanished_is_made_again_and_what_was_changed_is_put_right(fleet: Fl
     fleet.until_healthy(app)
     fleet.client.delete("apps/v1", "Deployment", "app-r1", fleet.namespace)
     fleet.client.delete("v1", "Service", "app", fleet.namespace)
-    fleet.until(app, lambda found: "app-r1" not in fleet.workloads() or found.ready_replicas == 0)
+    fleet.until(app, lambda deployment: "app-r1" not in fleet.workloads() or deployment.ready_replicas == 0)
     fleet.until_healthy(app)
     assert fleet.client.exists("v1", "Service", "app", fleet.namespace)
     fleet.client.merge_patch("apps/v1", "Deployment", "app-r1", {"spec": {"replicas": 4}}, fleet.namespace)
-    fleet.until(app, lambda found: fleet.workloads() == {"app-r1": 1})
+    fleet.until(app, lambda deployment: fleet.workloads() == {"app-r1": 1})
 
 
 def test_scale_to_zero_and_delete_leave_nothing(fleet: Fleet) -> None:
     app = fleet.deploy(replicas=1)
     fleet.until_healthy(app)
     services.scale(principal=fleet.root, deployment=app, replicas=0)
-    fleet.until(app, lambda found: found.health == Health.SUSPENDED)
+    fleet.until(app, lambda deployment: deployment.health == Health.SUSPENDED)
     services.scale(principal=fleet.root, deployment=app, replicas=1)
     fleet.until_healthy(app)
     services.delete_deployment(principal=fleet.root, deployment=app)
@@ -180,7 +180,7 @@ def test_scale_to_zero_and_delete_leave_nothing(fleet: Fleet) -> None:
 
 def test_a_refusal_that_is_said_once_says_nothing(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     app = fleet.deploy(replicas=0)
-    fleet.until(app, lambda found: found.health == Health.SUSPENDED)
+    fleet.until(app, lambda deployment: deployment.health == Health.SUSPENDED)
 
     def refused(cluster: Cluster) -> KubeClient:
         raise RefusedOnce(Forbidden(403, "Forbidden", "no role is known yet"))
@@ -193,7 +193,7 @@ def test_a_refusal_that_is_said_once_says_nothing(fleet: Fleet, monkeypatch: pyt
 
 def test_an_unreachable_cluster_is_unknown_with_the_age(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     app = fleet.deploy(replicas=0)
-    fleet.until(app, lambda found: found.health == Health.SUSPENDED)
+    fleet.until(app, lambda deployment: deployment.health == Health.SUSPENDED)
 
     def away(cluster: Cluster) -> KubeClient:
         raise Unreachable(0, "Timeout", "The API server did not answer in time.")
@@ -206,13 +206,13 @@ def test_an_unreachable_cluster_is_unknown_with_the_age(fleet: Fleet, monkeypatc
     assert f"{app.observed_at:%H:%M:%S} UTC" in app.message
     assert fleet.unsettled() == [(place_of(app).pk, fleet.cluster.pk)]
     monkeypatch.undo()
-    fleet.until(app, lambda found: found.health == Health.SUSPENDED)
+    fleet.until(app, lambda deployment: deployment.health == Health.SUSPENDED)
     assert fleet.unsettled() == []
 
 
 def test_a_spec_that_this_version_does_not_understand_is_no_fault_of_the_cluster(fleet: Fleet) -> None:
     app = fleet.deploy(replicas=0)
-    fleet.until(app, lambda found: found.health == Health.SUSPENDED)
+    fleet.until(app, lambda deployment: deployment.health == Health.SUSPENDED)
     Deployment.objects.filter(pk=app.pk).update(strategy={"max_surge": "plenty"})
     assert isinstance(reconcile(place_of(app).pk), Retry), "its cluster's other work goes on"
     app.refresh_from_db()
@@ -221,7 +221,7 @@ def test_a_spec_that_this_version_does_not_understand_is_no_fault_of_the_cluster
 
 def test_all_deployments_of_a_cluster_that_goes_away_say_so_and_are_looked_at_when_it_is_back(fleet: Fleet) -> None:
     app = fleet.deploy(replicas=0)
-    fleet.until(app, lambda found: found.health == Health.SUSPENDED)
+    fleet.until(app, lambda deployment: deployment.health == Health.SUSPENDED)
     young = services.create_deployment(
         principal=fleet.root, project=fleet.project, name="young", targets=["here"], spec=SPEC
     )
@@ -332,5 +332,5 @@ def test_a_request_that_crashes_the_server_meets_one_replica(fleet: Fleet) -> No
         fleet.ask(app, {"inputs": [{"name": "x", "data": ["crash"]}]})
     # Whoever is asked meanwhile is answered, even where the turn falls on the one that is gone.
     assert all(fleet.ask(app).answer["outputs"] for _ in range(3))
-    fleet.until(app, lambda found: any(pod.restarts for pod in selectors.pods_of(found)))
+    fleet.until(app, lambda deployment: any(pod.restarts for pod in selectors.pods_of(deployment)))
     assert sorted(pod.restarts for pod in selectors.pods_of(app)) == [0, 0, 1]
