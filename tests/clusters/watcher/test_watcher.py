@@ -42,9 +42,9 @@ def test_a_registered_cluster_becomes_healthy_and_its_objects_appear(
     api: FakeApi, watching: Watching, sent: tuple[list[Any], list[str]]
 ) -> None:
     eventually(lambda: state() == "Healthy", "the cluster is Healthy")
-    node = Node.objects.get()
-    assert (node.name, node.ready, node.allocatable_cpu_m, node.allocatable_gpu) == ("n1", True, 4000, 2)
-    assert node.allocatable_memory_b == 8 * 1024**3
+    stored = Node.objects.get()
+    assert (stored.name, stored.ready, stored.allocatable_cpu_m, stored.allocatable_gpu) == ("n1", True, 4000, 2)
+    assert stored.allocatable_memory_b == 8 * 1024**3
 
     lists = api.count("GET /api/v1/pods?limit")
     api.put("pods", pod("p1", run="7"))
