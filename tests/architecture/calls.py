@@ -80,6 +80,7 @@ PAGES = get(
     "/p/demo/deployments/",
     "/p/demo/deployments/?q=d&health=Healthy",
     "/p/demo/deployments/new",
+    "/p/demo/deployments/digits/resources",
     "/p/demo/deployments/digits/",
     "/p/demo/deployments/digits/replicas/{replica}/",
     "/p/demo/deployments/digits/targets/new",

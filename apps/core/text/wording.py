@@ -32,7 +32,7 @@ ASK = Look("idle", "circle-question-mark")
 _WORDS: dict[Look, str] = {
     OK: "healthy ready serving active connected available bound true allowed valid live normal promoted passed"
     " champion",
-    DONE: "succeeded successful finished completed complete approved",
+    DONE: "succeeded successful finished completed complete approved applied",
     GO: "progressing running launching starting started rolling pulling containercreating podinitializing initializing"
     " terminating deleting retiring stopping canceling cancelling killing connecting checking scaling rollingback"
     " restarting applying observing inprogress launched",

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.deployments.pages import edit, requests, sources, targets, views
+from apps.deployments.pages import edit, requests, resources, sources, targets, views
 
 app_name = "deployments"
 urlpatterns = [
@@ -15,6 +15,7 @@ urlpatterns = [
     path("p/<slug:project>/deployments/new", views.create, name="create"),
     path("p/<slug:project>/deployments/<slug:name>/", views.detail, name="detail"),
     path("p/<slug:project>/deployments/<slug:name>/revise", views.revise, name="revise"),
+    path("p/<slug:project>/deployments/<slug:name>/resources", resources.resources, name="resources"),
     path("p/<slug:project>/deployments/<slug:name>/edit", edit.edit, name="edit"),
     path("p/<slug:project>/deployments/<slug:name>/edit/preview", edit.edit, {"preview": True}, name="preview"),
     path("p/<slug:project>/deployments/<slug:name>/rollback/<int:revision>", views.rollback, name="rollback"),
