@@ -1,5 +1,6 @@
-"""Services that answer: a TCP listener on each Service's clusterIP shares connections out over the ready endpoints.
+"""Services that answer: a listener on each Service's clusterIP shares requests out over the ready endpoints.
 
+HTTP is shared out request by request (:mod:`localcluster.traffic.forward`), anything else connection by connection.
 Where the address cannot be taken (ports below 1024 need a privilege on most machines), the Service still works
 through the API's proxy and by its endpoints; an event on the Service says so.
 """
@@ -8,18 +9,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
+import re
 import socket
-from itertools import count
+import time
+
+from aiohttp import web
 
 from localcluster.controllers.base import Controller, Key, Object
-from localcluster.controllers.endpointslice import SERVICE_LABEL
 from localcluster.registry import Registry
-
-log = logging.getLogger(__name__)
+from localcluster.traffic.balancer import Balancer, Port
+from localcluster.traffic.doors import HttpServer, listen
+from localcluster.traffic.endpoints import Address, Endpoints
+from localcluster.traffic.forward import Forwarder, Outgoing, body_of, passed_on
 
 _CHUNK = 64 * 1024
 _CONNECT_SECONDS = 2.0
+#: The time in which the head of a request comes from whoever speaks HTTP at once.
+_HEAD_SECONDS, _HEAD_BYTES = 0.2, 16 * 1024
+_LOOK_SECONDS = 0.005
+_REQUEST = re.compile(rb"(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE) \S+ HTTP/1\.[01]\r\n")
+_UPGRADES = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 
 Listening = tuple[str, int, str]  # (address, port, name of the Service's port)
 
@@ -37,18 +46,10 @@ def wanted(service: Object) -> set[Listening]:
     }
 
 
-def backends(slices: list[Object], port_name: str) -> list[tuple[str, int]]:
-    """(address, port) of everyone who takes traffic for a port of a Service; (none is ready) those who still serve."""
-    ready: list[tuple[str, int]] = []
-    serving: list[tuple[str, int]] = []
-    for each in slices:
-        ports = [int(port["port"]) for port in each.get("ports") or [] if (port.get("name") or "") == port_name]
-        for endpoint in each.get("endpoints") or []:
-            conditions = endpoint.get("conditions") or {}
-            addresses = [(address, port) for address in endpoint["addresses"] for port in ports]
-            ready += addresses if conditions.get("ready", True) else []
-            serving += addresses if conditions.get("serving") and conditions.get("terminating") else []
-    return ready or serving
+def is_http(head: bytes) -> bool:
+    """Does a connection begin with a whole head of an HTTP/1 request that asks for no other protocol?"""
+    start, end, _ = head.partition(b"\r\n\r\n")
+    return bool(end) and _REQUEST.match(start + b"\r\n") is not None and _UPGRADES.search(start) is None
 
 
 class KubeProxy(Controller):
@@ -57,14 +58,17 @@ class KubeProxy(Controller):
     name = "kube-proxy"
     resource = "services"
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, forwarder: Forwarder, endpoints: Endpoints) -> None:
         super().__init__(registry)
+        self._forwarder, self._endpoints = forwarder, endpoints
         self._servers: dict[Key, dict[Listening, socket.socket]] = {}
+        self._ports: dict[Address, Port] = {}
+        self._http = HttpServer(self._answer)
         self._relays: set[asyncio.Task[None]] = set()
-        self._turn = count()
 
     async def run(self) -> None:
         """Proxy until cancelled."""
+        await self._http.start()
         try:
             await super().run()
         finally:
@@ -72,6 +76,8 @@ class KubeProxy(Controller):
                 self._close(key, set(self._servers[key]))
             for task in self._relays:
                 task.cancel()
+            await self._http.stop()
+            await self._forwarder.close()
 
     def sync(self, key: Key) -> float | None:
         """One round."""
@@ -85,7 +91,7 @@ class KubeProxy(Controller):
         have = self._servers.setdefault(key, {})
         self._close(key, set(have) - want)
         for listening in want - set(have):
-            address, port, _ = listening
+            address, port, port_name = listening
             try:
                 listener = listen(address, port)
             except OSError as error:
@@ -93,7 +99,8 @@ class KubeProxy(Controller):
                     message = f"cannot listen on {address}:{port}: {error.strerror}; use the API's proxy or an endpoint"
                     self.registry.record_event(service, "Warning", "FailedToListen", message, self.name)
                 continue
-            asyncio.get_running_loop().add_reader(listener, self._accept, key, listening[2], listener)
+            self._ports[address, port] = (namespace, name, port_name)
+            asyncio.get_running_loop().add_reader(listener, self._accept, (namespace, name, port_name), listener)
             have[listening] = listener
         if not have:
             self._servers.pop(key, None)
@@ -102,58 +109,90 @@ class KubeProxy(Controller):
     def _close(self, key: Key, gone: set[Listening]) -> None:
         for listening in gone:
             listener = self._servers[key].pop(listening)
+            self._ports.pop(listening[:2], None)
             asyncio.get_running_loop().remove_reader(listener)
             listener.close()
 
-    def _accept(self, key: Key, port_name: str, listener: socket.socket) -> None:
-        # Not asyncio.start_server: closing that one forgets connections that it is just accepting.
+    def _accept(self, port: Port, listener: socket.socket) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionAbortedError):  # the client has gone already
             client, _ = listener.accept()
             client.setblocking(False)
-            task = asyncio.create_task(self._relay(key, port_name, client))
+            task = asyncio.create_task(self._take(port, client))
             self._relays.add(task)
             task.add_done_callback(self._relays.discard)
 
-    async def _relay(self, key: Key, port_name: str, client: socket.socket) -> None:
+    async def _take(self, port: Port, client: socket.socket) -> None:
+        if is_http(await _head_of(client)):
+            await self._http.take(client)
+            return
         reader, writer = await asyncio.open_connection(sock=client)
         with contextlib.closing(writer):
-            await self._share(key, port_name, reader, writer)
+            await self._relay(port, reader, writer)
 
-    async def _share(
-        self, key: Key, port_name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        namespace, name = key
-        slices = self.registry.list("endpointslices", namespace, label_selector=f"{SERVICE_LABEL}={name}")
-        addresses = backends(slices, port_name)
-        first = next(self._turn)
-        for number in range(len(addresses)):
-            address, port = addresses[(first + number) % len(addresses)]
+    async def _answer(self, request: web.BaseRequest, place: Address) -> web.StreamResponse:
+        port = self._ports.get(place)
+        if port is None:
+            gone = web.Response(status=503, text="this Service is gone\n")
+            gone.force_close()
+            return gone
+        headers = passed_on(request.headers)
+        outgoing = Outgoing(request.method, request.raw_path, headers, await body_of(request))
+        return await self._forwarder.forward(request, outgoing, port)
+
+    async def _relay(self, port: Port, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Join a connection with one to an endpoint; one that takes none has not been sent anything."""
+        balancer, tried = self._forwarder.balancer, list[Address]()
+        while (address := balancer.choose(port, self._endpoints.of(*port), tried)) is not None:
+            tried.append(address)
+            endpoint, began = balancer.begin(port, address), time.perf_counter()
+            word, failed = "canceled", None
             try:
                 async with asyncio.timeout(_CONNECT_SECONDS):
-                    back_reader, back_writer = await asyncio.open_connection(address, port)
+                    back_reader, back_writer = await asyncio.open_connection(*address)
+                with contextlib.closing(back_writer):
+                    await _join(reader, writer, back_reader, back_writer)
+                word, failed = "connection", False
+                return
             except (OSError, TimeoutError):
-                continue  # it has just died: the next one
-            with contextlib.closing(back_writer):
-                there = asyncio.create_task(_pump(reader, back_writer))
-                try:
-                    await _pump(back_reader, writer)  # when the answer is over, all is
-                finally:
-                    there.cancel()
-            return
+                word, failed = "broken", True  # it has just died: the next one
+            finally:
+                balancer.end(endpoint, word, time.perf_counter() - began, failed=failed)
 
 
-def listen(address: str, port: int) -> socket.socket:
-    """A listening socket that does not block. Raises OSError."""
-    listener = socket.socket()
+def make_forwarder(registry: Registry) -> tuple[Forwarder, Endpoints]:
+    """What Services and Gateways share: endpoints and one balancer of them."""
+    endpoints = Endpoints(registry)
+    return Forwarder(endpoints, Balancer()), endpoints
+
+
+async def _head_of(client: socket.socket) -> bytes:
+    """What a client says first, left where it is; what has come by then where it takes its time."""
+    head, end = b"", time.monotonic() + _HEAD_SECONDS
+    while time.monotonic() < end:
+        try:
+            head = client.recv(_HEAD_BYTES, socket.MSG_PEEK)
+        except BlockingIOError:
+            pass  # nothing has come yet
+        except OSError:
+            break
+        else:
+            if not head or b"\r\n\r\n" in head or len(head) == _HEAD_BYTES:
+                break
+        await asyncio.sleep(_LOOK_SECONDS)
+    return head
+
+
+async def _join(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    back_reader: asyncio.StreamReader,
+    back_writer: asyncio.StreamWriter,
+) -> None:
+    there = asyncio.create_task(_pump(reader, back_writer))
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((address, port))
-        listener.listen(256)
-        listener.setblocking(False)
-    except OSError:
-        listener.close()
-        raise
-    return listener
+        await _pump(back_reader, writer)  # when the answer is over, all is
+    finally:
+        there.cancel()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -34,7 +34,7 @@ from localcluster.faults.cluster import ClusterFaults, remove_fillers
 from localcluster.faults.door import FaultDoor, aborter
 from localcluster.gateway.install import gateway_parts, install
 from localcluster.kubelet import ImageTable, make_kubelet
-from localcluster.kubeproxy import KubeProxy
+from localcluster.kubeproxy import KubeProxy, make_forwarder
 from localcluster.pki import Credentials, ensure_credentials, write_kubeconfig
 from localcluster.priority import ensure_system_classes
 from localcluster.registry import Registry
@@ -159,16 +159,18 @@ class _Cluster:
         self.kubelet = make_kubelet(registry, data_dir=config.data_dir, images=images, hollow=config.hollow)
         started = controllers(registry, config.nodes, self.kubelet, node_grace_seconds=config.node_grace_seconds)
         self.parts: list[_Part] = [*started, Scheduler(registry), self.kubelet]
+        forwarder, endpoints = make_forwarder(registry)
         if not config.hollow:
-            self.parts.append(KubeProxy(registry))
+            self.parts.append(KubeProxy(registry, forwarder, endpoints))
         tokens = Tokens(registry, admin=credentials.token, key=credentials.signing_key())
         self.parts.append(TokenSecrets(registry, tokens, credentials.ca_file.read_bytes()))
         self.parts += [DefinitionCleanup(registry), QuotaStatus(registry)]
         if config.gateway:
             install(registry)
-            self.parts += gateway_parts(registry, real=not config.hollow)
+            self.parts += gateway_parts(registry, forwarder, real=not config.hollow)
         self.registry = registry
-        self.api = Api(registry, Access(tokens, Rbac(registry)), agent=self.kubelet)
+        access = Access(tokens, Rbac(registry))
+        self.api = Api(registry, access, agent=self.kubelet, counted=forwarder.balancer.text)
         self.door = self._door(tokens) if config.faults else None
         self.server = _uvicorn(self.door or self.api, credentials)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from starlette.requests import ClientDisconnect
 
@@ -43,10 +44,19 @@ Answer = Response | Stream
 class Api:
     """The API server over a registry."""
 
-    def __init__(self, registry: Registry, access: Access, *, agent: NodeAgent | None = None) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        access: Access,
+        *,
+        agent: NodeAgent | None = None,
+        counted: Callable[[], str] = str,
+    ) -> None:
+        """`counted` gives the text of `/metrics`: what the proxy of Services has counted."""
         self._registry = registry
         self._access = access
         self._agent = agent
+        self._counted = counted
         self._proxy = Proxy(registry)
         self._openapi = OpenApi(registry.catalog)
         self._streams: set[asyncio.Task[None]] = set()
@@ -93,6 +103,8 @@ class Api:
             document = discover(stripped, request, self._registry.catalog) or self._openapi.answer(stripped)
             if document:
                 return document
+        if path == "/metrics" and request.method == "GET":
+            return text(self._counted())
         if target is None:
             raise no_such_path()
         if kind := _REVIEWS.get((target.group, target.resource)):

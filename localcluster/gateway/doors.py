@@ -1,4 +1,4 @@
-"""The listeners of Gateways: sockets, and one HTTP server behind all of them."""
+"""The listeners of Gateways."""
 
 from __future__ import annotations
 
@@ -10,31 +10,26 @@ from types import TracebackType
 
 from aiohttp import web
 
-from localcluster.gateway.forward import MAX_BODY, Forwarder
-from localcluster.kubeproxy import listen
+from localcluster.gateway.forward import Router
+from localcluster.traffic.doors import HttpServer, listen
+from localcluster.traffic.endpoints import Address
 
 Key = tuple[str, ...]
-Place = tuple[str, int]
-
-_STOP_SECONDS = 1.0
 
 
 class Doors(AbstractAsyncContextManager["Doors"]):
     """Opens ports on Gateways' addresses. On hollow nodes nothing listens, and nothing is said of it (`real`)."""
 
-    def __init__(self, forwarder: Forwarder, *, real: bool) -> None:
-        self._forwarder = forwarder
+    def __init__(self, router: Router, *, real: bool) -> None:
+        self._router = router
         self._real = real
-        self._open: dict[Key, dict[Place, socket.socket]] = {}
-        self._gateways: dict[Place, Key] = {}
-        self._runner: web.AppRunner | None = None
+        self._open: dict[Key, dict[Address, socket.socket]] = {}
+        self._gateways: dict[Address, Key] = {}
+        self._server = HttpServer(self._handle)
         self._connecting: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Doors:
-        app = web.Application(client_max_size=MAX_BODY)
-        app.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_STOP_SECONDS)
-        await self._runner.setup()
+        await self._server.start()
         return self
 
     async def __aexit__(
@@ -42,9 +37,8 @@ class Doors(AbstractAsyncContextManager["Doors"]):
     ) -> None:
         for key in list(self._open):
             self.keep(key, "", set())
-        if self._runner is not None:
-            await self._runner.cleanup()
-        await self._forwarder.close()
+        await self._server.stop()
+        self._router.close()
 
     def keep(self, key: Key, address: str, ports: set[int]) -> dict[int, str]:
         """Listen on these ports of a Gateway's address and on no others; gives why some could not be opened."""
@@ -67,32 +61,23 @@ class Doors(AbstractAsyncContextManager["Doors"]):
             del self._open[key]
         return shut
 
-    def _close(self, place: Place, listener: socket.socket) -> None:
+    def _close(self, place: Address, listener: socket.socket) -> None:
         self._gateways.pop(place, None)
         asyncio.get_running_loop().remove_reader(listener)
         listener.close()
 
     def _accept(self, listener: socket.socket) -> None:
-        # Not asyncio's server: closing that one forgets connections that it is just accepting.
         with contextlib.suppress(BlockingIOError, ConnectionAbortedError):  # the client has gone already
             client, _ = listener.accept()
             client.setblocking(False)
-            task = asyncio.create_task(self._connect(client))
+            task = asyncio.create_task(self._server.take(client))
             self._connecting.add(task)
             task.add_done_callback(self._connecting.discard)
 
-    async def _connect(self, client: socket.socket) -> None:
-        server = self._runner.server if self._runner else None
-        if server is None:
-            client.close()
-        else:
-            await asyncio.get_running_loop().connect_accepted_socket(server, client)
-
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
-        name = request.transport.get_extra_info("sockname") if request.transport else ("", 0)
-        gateway = self._gateways.get((name[0], name[1]))
+    async def _handle(self, request: web.BaseRequest, place: Address) -> web.StreamResponse:
+        gateway = self._gateways.get(place)
         if gateway is None:
             gone = web.Response(status=404, text="this Gateway is gone\n")
             gone.force_close()
             return gone
-        return await self._forwarder.handle(request, gateway, name[1])
+        return await self._router.handle(request, gateway, place[1])

@@ -10,9 +10,10 @@ from localcluster.gateway.attach import CONTROLLER
 from localcluster.gateway.build import TARGET
 from localcluster.gateway.controller import GatewayClasses, Gateways, Routes
 from localcluster.gateway.doors import Doors
-from localcluster.gateway.forward import Forwarder
+from localcluster.gateway.forward import Router
 from localcluster.gateway.objects import CLASSES, GATEWAYS
 from localcluster.registry import Registry
+from localcluster.traffic.forward import Forwarder
 
 CLASS, GATEWAY, NAMESPACE = "flotilla-local", "local", "kube-system"
 #: Not 80, which most machines let nobody but root listen on.
@@ -34,7 +35,7 @@ def install(registry: Registry) -> None:
         registry.create(GATEWAYS, gateway, namespace=NAMESPACE)
 
 
-def gateway_parts(registry: Registry, *, real: bool) -> list[Part]:
+def gateway_parts(registry: Registry, forwarder: Forwarder, *, real: bool) -> list[Part]:
     """The controllers; those of a cluster with `real` processes listen on the Gateways' addresses."""
-    doors = Doors(Forwarder(registry), real=real)
+    doors = Doors(Router(registry, forwarder), real=real)
     return [GatewayClasses(registry), Gateways(registry, doors), Routes(registry)]

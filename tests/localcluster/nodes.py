@@ -14,7 +14,7 @@ from localcluster.controllers import controllers
 from localcluster.controllers.nodes import Nodes
 from localcluster.errors import StatusError
 from localcluster.kubelet import ImageTable, make_kubelet
-from localcluster.kubeproxy import KubeProxy
+from localcluster.kubeproxy import KubeProxy, make_forwarder
 from localcluster.registry import Registry
 from localcluster.scheduler import Scheduler
 from localcluster.store import Store
@@ -126,7 +126,7 @@ async def running(
             registry.create("namespaces", {"metadata": {"name": name}})
     kubelet = make_kubelet(registry, data_dir=data, images=ImageTable.load(*filter(None, [images])), hollow=hollow)
     made = controllers(registry, nodes, kubelet, node_grace_seconds=0.2)
-    parts = [*made, Scheduler(registry), KubeProxy(registry), kubelet]
+    parts = [*made, Scheduler(registry), KubeProxy(registry, *make_forwarder(registry)), kubelet]
     tasks = [asyncio.create_task(part.run()) for part in parts]
     await asyncio.sleep(0)
     try:

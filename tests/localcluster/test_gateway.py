@@ -15,6 +15,7 @@ from localcluster.gateway.build import GROUP
 from localcluster.gateway.install import gateway_parts, install
 from localcluster.gateway.objects import CLASSES, GATEWAYS, ROUTES
 from localcluster.gateway.routing import Asked, Backend, Rule, Shares, entries, rule_for, rules_of, seconds
+from localcluster.kubeproxy import make_forwarder
 from localcluster.registry import Registry
 from localcluster.server import bootstrap
 from localcluster.store import Store
@@ -243,7 +244,9 @@ def story(run: Callable[[World, str, aiohttp.ClientSession], Awaitable[None]]) -
 
     async def told() -> None:
         world = World()
-        tasks = [asyncio.create_task(part.run()) for part in gateway_parts(world.registry, real=True)]
+        forwarder, _ = make_forwarder(world.registry)
+        parts = gateway_parts(world.registry, forwarder, real=True)
+        tasks = [asyncio.create_task(part.run()) for part in parts]
         try:
             gateway = await world.until(lambda: programmed(world.registry))
             address, port = gateway["status"]["addresses"][0]["value"], gateway["spec"]["listeners"][0]["port"]
@@ -254,6 +257,7 @@ def story(run: Callable[[World, str, aiohttp.ClientSession], Awaitable[None]]) -
                 task.cancel()
             for end in await asyncio.gather(*tasks, return_exceptions=True):
                 assert isinstance(end, asyncio.CancelledError), end
+            await forwarder.close()
             await world.close()
 
     asyncio.run(told())

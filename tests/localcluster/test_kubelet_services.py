@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from localcluster.kubeproxy import backends, wanted
+from localcluster.kubeproxy import wanted
+from localcluster.traffic.endpoints import backends
 from tests.localcluster.nodes import Side, scenario
 
 SERVER = """
