@@ -36,6 +36,9 @@ def parse(arguments: list[str]) -> ClusterConfig:
         "--node-grace-seconds", type=float, default=50.0, metavar="S", help="a silent node is Unknown after S seconds"
     )
     parser.add_argument("--no-gateway", action="store_true", help="leave the Gateway API out, as on a plain cluster")
+    parser.add_argument(
+        "--autoscaler-seconds", type=float, default=15.0, metavar="S", help="autoscalers look every S seconds"
+    )
     options = parser.parse_args(arguments)
     for table in options.images:
         if not table.is_file():
@@ -49,6 +52,7 @@ def parse(arguments: list[str]) -> ClusterConfig:
         faults=options.faults,
         node_grace_seconds=options.node_grace_seconds,
         gateway=not options.no_gateway,
+        autoscaler_seconds=options.autoscaler_seconds,
         nodes=hollow_nodes(options.hollow_nodes) if options.hollow_nodes else default_nodes(options.nodes_named),
     )
 

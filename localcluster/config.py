@@ -72,6 +72,8 @@ class ClusterConfig:
     node_grace_seconds: float = 50.0
     #: Has it the Gateway API?
     gateway: bool = True
+    #: How often autoscalers look at their metrics.
+    autoscaler_seconds: float = 15.0
 
     @property
     def url(self) -> str:

@@ -157,7 +157,13 @@ class _Cluster:
         bootstrap(registry)
         remove_fillers(registry)
         self.kubelet = make_kubelet(registry, data_dir=config.data_dir, images=images, hollow=config.hollow)
-        started = controllers(registry, config.nodes, self.kubelet, node_grace_seconds=config.node_grace_seconds)
+        started = controllers(
+            registry,
+            config.nodes,
+            self.kubelet,
+            node_grace_seconds=config.node_grace_seconds,
+            autoscaler_seconds=config.autoscaler_seconds,
+        )
         self.parts: list[_Part] = [*started, Scheduler(registry), self.kubelet]
         forwarder, endpoints = make_forwarder(registry)
         if not config.hollow:

@@ -52,7 +52,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def local_cluster() -> Iterator[LocalCluster]:
     """A local cluster with the example images, one for the session: kubeconfig, address, token and CA."""
-    with LocalCluster.running() as cluster:
+    with LocalCluster.running("--autoscaler-seconds", "1") as cluster:
         yield cluster
 
 

@@ -117,6 +117,8 @@ class Deployment(Observed):
     last_revision = models.PositiveIntegerField(default=0)
     # How it rolls; as `rollout.strategy.Strategy.to_json` says it. Empty: as by default.
     strategy = models.JSONField(default=dict, blank=True)
+    # What says how many replicas there are, as `scaling.policy.Autoscaling.to_json` says it. Empty: people do.
+    autoscaling = models.JSONField(default=dict, blank=True)
     # The alias out of which the model version that is wanted now was resolved, if it was.
     alias = models.CharField(max_length=250, blank=True)
     created_by = models.CharField(max_length=200, blank=True)

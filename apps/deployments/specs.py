@@ -159,6 +159,14 @@ def an_object(value: Any, name: str) -> Mapping[str, Any]:
     return value
 
 
+def refuse_unknown(value: Mapping[str, Any], place: str, known: tuple[str, ...]) -> None:
+    """Raises Invalid for the first key below `place` that is none of the `known`."""
+    unknown = sorted(str(key) for key in value if key not in known)
+    if unknown:
+        where = f"{place}.{unknown[0]}"
+        raise Invalid(f"{where} is nothing that Flotilla knows.", field=where, hint=f"Known: {', '.join(known)}.")
+
+
 def whole(value: Any, name: str, default: int, least: int, most: int) -> int:
     """A whole number within its bounds; nothing is the default. Raises Invalid naming the field."""
     if value is None or value == "":

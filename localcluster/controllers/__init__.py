@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from localcluster.controllers.autoscaler import Autoscalers
+from localcluster.controllers.autoscaler import PERIOD, Autoscalers
 from localcluster.controllers.base import Index
 from localcluster.controllers.deployment import Deployments
 from localcluster.controllers.disruption import DisruptionBudgets
@@ -37,6 +37,7 @@ def controllers(
     kubelet: Agent | None = None,
     *,
     node_grace_seconds: float = GRACE_SECONDS,
+    autoscaler_seconds: float = PERIOD,
 ) -> list[Part]:
     """All controllers of a cluster of these nodes, whose pods `kubelet` runs; each has `run()`."""
     index = Index(registry, "pods", "replicasets")
@@ -50,7 +51,7 @@ def controllers(
         Jobs(registry, index),
         EndpointSlices(registry, by_label),
         Endpoints(registry),
-        Autoscalers(registry, by_label, kubelet.usage if kubelet is not None else dict),
+        Autoscalers(registry, by_label, kubelet.usage if kubelet is not None else dict, period=autoscaler_seconds),
         DisruptionBudgets(registry, by_label),
         Namespaces(registry),
         GarbageCollector(registry),

@@ -228,6 +228,8 @@ REST = [
     Ask("POST", "/api/v1/deployments/digits/scale/", {"replicas": 4}),
     Ask("POST", "/api/v1/deployments/digits/targets/", {"target": "spare"}),
     Ask("DELETE", "/api/v1/deployments/digits-1/targets/spare/"),
+    Ask("PUT", "/api/v1/deployments/digits/autoscaling/", {"min": 2, "max": 8}),
+    Ask("DELETE", "/api/v1/deployments/digits/autoscaling/"),
     Ask("POST", "/api/v1/deployments/digits/restart/"),
     Ask("POST", "/api/v1/deployments/canary/pause/"),
     Ask("POST", "/api/v1/deployments/canary/resume/"),

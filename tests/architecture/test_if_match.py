@@ -62,6 +62,8 @@ EDITS: list[tuple[str, str, Any, Change]] = [
     ("DELETE", "models/digits/versions/1", None, describe_version),
     ("DELETE", "deployments/{deployment}", None, scale),
     ("POST", "deployments/{deployment}/scale", {"replicas": 3}, scale),
+    ("PUT", "deployments/{deployment}/autoscaling", {"max": 3}, scale),
+    ("DELETE", "deployments/{deployment}/autoscaling", None, scale),
     ("POST", "deployments/{deployment}/revisions", {"image": "other:2"}, scale),
     ("POST", "deployments/{deployment}/rollback", {"revision": 1}, scale),
     ("POST", "deployments/{deployment}/restart", {}, scale),

@@ -25,6 +25,8 @@ from apps.deployments import holdings, services
 from apps.deployments import reconcile as shell
 from apps.deployments.health import ReplicaSeen
 from apps.deployments.models import Deployment, Placement, Rollout
+from apps.deployments.reconcile import scaling
+from apps.deployments.reconcile.scaling import Scaling
 from apps.deployments.rollout.decisions import Decision
 from apps.deployments.selectors.replicas import pods_of
 from apps.deployments.services import observing
@@ -61,6 +63,8 @@ class RowFleet:
         self.root, self.project = root, project
         self.late = timedelta()
         self.toys: dict[int, toycluster.Cluster] = {}
+        # The autoscaler of each placement that has one: the revision that it scales, and how it was asked for.
+        self.scalers: dict[int, tuple[int, Scaling]] = {}
         self.bad: set[int] = set()
         self.loud: set[int] = set()
         self.log: list[str] = []
@@ -88,9 +92,14 @@ class RowFleet:
             def __init__(self, client: Any, placement: Placement, identity: Any, live: Any) -> None:
                 self.placement = placement
 
-            def run(self, decision: Decision, now: datetime) -> list[Any]:
+            def has_kept(self, kind: str, name: str) -> bool:
+                return self.placement.pk in fleet.scalers
+
+            def run(self, decision: Decision, scaling: Scaling, now: datetime) -> list[Any]:
                 fleet.may_die()
                 if toy := fleet.toys.get(self.placement.pk):
+                    fleet.autoscale(self.placement, scaling)
+                    fleet.may_die()
                     toy.apply(decision.replicas)
                 fleet.meanwhile()
                 fleet.may_die()
@@ -110,7 +119,8 @@ class RowFleet:
         patched.setattr(shell, "_client", client_of)
         patched.setattr(shell, "_observe", observe)
         patched.setattr(shell, "observed_revision", lambda seen: seen)
-        patched.setattr(shell, "scaler_of", lambda *_: "")
+        patched.setattr(scaling, "counted_by", lambda _: "")
+        patched.setattr(scaling, "_scalers", lambda *_, **__: scaling._Scalers())
         patched.setattr(shell, "Applying", Toy)
         patched.setattr(shell.selectors, "pods_of", self._pods)
         patched.setattr(shell.selectors, "replicas_of", self._replicas)
@@ -146,7 +156,7 @@ class RowFleet:
         acts: list[Callable[[], None]] = [
             self._kubernetes, self._kubernetes, self._kubernetes, self._kubernetes,
             self._crash, self._go_away, self._come_back, self._come_back, self._person, self._person, self._person,
-            self._give_up, self._lose,
+            self._give_up, self._lose, self._load, self._load,
         ]  # fmt: skip
         self.random.choice(acts)()
 
@@ -157,6 +167,26 @@ class RowFleet:
             before = toy.seen[number]
             toy.act(number, 0 if number in self.bad else self.random.randint(0, 3))
             if toy.seen[number] != before:
+                self._watched(pk)
+
+    def autoscale(self, place: Placement, scaling: Scaling) -> None:
+        """Kubernetes is told of an autoscaler, or that there shall be none."""
+        self.scalers.pop(place.pk, None)
+        if scaling.policy is not None and place.serving is not None:
+            self.scalers[place.pk] = (place.serving.number, scaling)
+
+    def _load(self) -> None:
+        """An autoscaler follows the load: within its bounds, and only upwards while it holds."""
+        for pk, (number, asked) in self.scalers.items():
+            toy, policy = self.toys.get(pk), asked.policy
+            if toy is None or policy is None or number not in toy.seen or not toy.seen[number].wanted:
+                continue
+            had = toy.seen[number].wanted
+            least = had if asked.holds else policy.bounds.least
+            count = policy.bounds.clamp(self.random.randint(least, max(least, policy.bounds.most)))
+            if count != had:
+                toy.apply({number: count})
+                self.note(f"placement {pk} is autoscaled from {had} to {count}")
                 self._watched(pk)
 
     def _crash(self) -> None:
@@ -215,6 +245,10 @@ class RowFleet:
             "scale": lambda: services.scale(
                 **self._who, replicas=self.random.randint(0, 4), target=self.random.choice(["", *self.targets])
             ),
+            "autoscale": lambda: services.set_autoscaling(
+                **self._who, autoscaling={"min": self.random.randint(1, 2), "max": self.random.randint(2, 6)}
+            ),
+            "people": lambda: services.stop_autoscaling(**self._who),
             "strategy": lambda: services.set_strategy(**self._who, strategy=self.random.choice(STRATEGIES)),
         }
         name = self.random.choice(list(presses))
@@ -379,13 +413,18 @@ class RowFleet:
         for row in rows:
             if (row.stable, row.coming, row.weight) != (app.current, None, 0):
                 wrong.append(f"{row.target}: {row.stable} serves, and {row.weight} % of {row.coming}")
-            wanted = {number: row.desired_replicas} if row.desired_replicas else {}
+            wanted = {number: row.wanted_replicas} if row.wanted_replicas else {}
             if self.toys[row.pk].wanted != wanted:
                 wrong.append(f"{row.target}: {self.toys[row.pk].seen}, not {wanted}")
         if app.observed_generation != app.generation:
             wrong.append(f"generation {app.generation}, observed {app.observed_generation}")
         if app.health not in (Health.HEALTHY, Health.SUSPENDED):
             wrong.append(f"{app.health}: {app.message}")
-        if app.ready_replicas != sum(row.desired_replicas for row in rows):
+            scaled = self.scalers.get(row.pk)
+            if (scaled is not None) != bool(app.autoscaling) or (scaled and (scaled[0] != number or scaled[1].holds)):
+                wrong.append(f"{row.target} is scaled by {scaled}")
+            if (row.scaled_to is None) == bool(app.autoscaling):
+                wrong.append(f"{row.target} is scaled to {row.scaled_to}")
+        if app.ready_replicas != sum(row.wanted_replicas for row in rows):
             wrong.append(f"{app.ready_replicas} ready")
         return wrong

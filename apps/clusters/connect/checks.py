@@ -102,6 +102,12 @@ class Report:
         return asdict(self) | {"credential_expires_at": ends.isoformat() if ends else None}
 
 
+def engines_of(report: Mapping[str, Any]) -> frozenset[str] | None:
+    """The names of the engines that a stored report found; None where the last check could not ask."""
+    engines = report.get("engines")
+    return None if engines is None else frozenset(str(engine["name"]) for engine in engines)
+
+
 def skew_of(server: datetime, sent: datetime, received: datetime) -> Skew:
     """The skew that an answer with the Date header `server` shows, sent and received by our clock.
 

@@ -62,6 +62,13 @@ KNOWN: tuple[Known, ...] = (
         crd="httproutes.gateway.networking.k8s.io",
         annotation="gateway.networking.k8s.io/bundle-version",
     ),
+    Known(
+        "Custom metrics",
+        "scales by requests",
+        ("custom.metrics.k8s.io",),
+        ("prometheus-adapter",),
+        ("/prometheus-adapter", "/k8s-prometheus-adapter"),
+    ),
     Known("KEDA", "scales on events and to zero", ("keda.sh",), ("keda-operator",), ("/keda",)),
     Known(
         "Prometheus operator",

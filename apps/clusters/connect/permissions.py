@@ -49,7 +49,13 @@ NEEDED: tuple[Permission, ...] = (
     Permission("", "secrets", ("get", "list", *_APPLY, "delete"), "Runs and replicas get their tokens."),
     Permission("batch", "jobs", ("get", *_WATCH, "create", "delete"), "Runs are launched and cancelled."),
     Permission("apps", "deployments", (*_WATCH, *_APPLY, "delete"), "Models are served."),
-    Permission("autoscaling", "horizontalpodautoscalers", _WATCH, "Autoscaling is shown.", optional=True),
+    Permission(
+        "autoscaling",
+        "horizontalpodautoscalers",
+        (*_WATCH, *_APPLY, "delete"),
+        "Autoscaling is shown, and deployments are autoscaled.",
+        optional=True,
+    ),
     Permission("metrics.k8s.io", "nodes", ("list",), "Used CPU and memory of nodes is shown.", optional=True),
     Permission("metrics.k8s.io", "pods", ("list",), "Used CPU and memory of pods is shown.", optional=True),
     Permission(

@@ -9,8 +9,9 @@ from apps.clusters.api.podoptions import PodOptionsSerializer
 from apps.clusters.models import Pod
 from apps.core.api.serializers import Strict
 from apps.deployments import drift, selectors
+from apps.deployments.api.policies import AutoscalingSerializer, StrategySerializer
 from apps.deployments.models import Deployment, Heal, Placement, Revision, Rollout, Stage, Target
-from apps.deployments.rollout.strategy import Do, Kind, OnFailure, parse_strategy
+from apps.deployments.rollout.strategy import Do, parse_strategy
 
 OF_ONE = "Of the only placement; null where there are several."
 
@@ -63,26 +64,6 @@ class ShutdownSerializer(Strict):
     grace_seconds = serializers.IntegerField(required=False, min_value=1, help_text="30 unless given.")
 
 
-class StrategySerializer(Strict):
-    """How it rolls. It belongs to the deployment: changing it restarts nothing."""
-
-    kind = serializers.ChoiceField(choices=[kind.value for kind in Kind], required=False)
-    steps = serializers.ListField(
-        child=serializers.DictField(),
-        required=False,
-        help_text='Of a canary: {"set_weight": 20}, {"pause": {"seconds": 60}}, {"pause": {}} until somebody promotes.',
-    )
-    waves = serializers.ListField(
-        child=serializers.DictField(),
-        required=False,
-        help_text='Targets that go together, in order: {"targets": ["staging"], "soak_seconds": 60}.',
-    )
-    on_failure = serializers.ChoiceField(choices=[word.value for word in OnFailure], required=False)
-    max_surge = serializers.IntegerField(required=False)
-    max_unavailable = serializers.IntegerField(required=False)
-    progress_deadline_seconds = serializers.IntegerField(required=False)
-
-
 class NewRevisionSerializer(PodOptionsSerializer):
     """What changes in a new revision; what is left out stays as it is."""
 
@@ -114,7 +95,8 @@ class NewDeploymentSerializer(NewRevisionSerializer):
         allow_empty=False,
         help_text="Where it goes, when these are several.",
     )
-    replicas = serializers.IntegerField(default=1, help_text="On each target.")
+    replicas = serializers.IntegerField(default=1, help_text="On each target; where it is autoscaled, to begin with.")
+    autoscaling = AutoscalingSerializer(required=False, allow_null=True)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """One way of naming targets, and the longer one of them from here on."""
@@ -311,6 +293,7 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
     model = serializers.SerializerMethodField()
     image = serializers.CharField(source="current.spec.image", default="")
     strategy = serializers.SerializerMethodField()
+    autoscaling = serializers.SerializerMethodField(help_text="Null where people say how many replicas there are.")
     drift = serializers.SerializerMethodField()
     observed = ObservedSerializer(many=True)
     rollout = RolloutSerializer(source="under_way", allow_null=True, help_text="The rollout that is under way.")
@@ -320,8 +303,8 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
         fields = (
             "id", "name", "project", "target", "cluster", "namespace", "environment", "state", "placements", "health",
             "health_since", "reason", "message", "replicas", "scaled_to", "scaled_by", "ready_replicas", "revision",
-            "stable_revision", "model", "image", "strategy", "generation", "observed_generation", "observed",
-            "observed_at", "rollout", "created_by", "created_at", "updated_at", "drift",
+            "stable_revision", "model", "image", "strategy", "autoscaling", "generation", "observed_generation",
+            "observed", "observed_at", "rollout", "created_by", "created_at", "updated_at", "drift",
         )  # fmt: skip
 
     @extend_schema_field(ModelRefSerializer(allow_null=True))
@@ -341,6 +324,11 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
             "restoring": deployment.restore_asked,
             "differences": deployment.drift,
         }
+
+    @extend_schema_field(AutoscalingSerializer(allow_null=True))
+    def get_autoscaling(self, deployment: Deployment) -> dict[str, Any] | None:
+        """What says how many replicas there are."""
+        return deployment.autoscaling or None
 
     @extend_schema_field(StrategySerializer)
     def get_strategy(self, deployment: Deployment) -> dict[str, Any]:

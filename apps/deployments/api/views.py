@@ -15,13 +15,14 @@ from apps.core.errors import Missing
 from apps.core.states import Role
 from apps.deployments import predict, selectors, services
 from apps.deployments.api import serializers as forms
+from apps.deployments.api.policies import AutoscalingSerializer
 from apps.deployments.api.requests import RequestsSerializer
 from apps.deployments.models import Deployment, Rollout, Target
 from apps.deployments.scrape.asking import requests_of
 
 PROJECT = OpenApiParameter("project", OpenApiTypes.STR, description="Where the name is not unique.")
 DRY_RUN = OpenApiParameter("dry_run", OpenApiTypes.BOOL, description="Answer with the manifests; change nothing.")
-CURRENT = ("name", "target", "targets", "replicas", "project")
+CURRENT = ("name", "target", "targets", "replicas", "autoscaling", "project")
 FILTERS = {"health": "health", "model": "current__model_version__model__name"}
 # Of one and the same placement.
 PLACE_FILTERS = {"target": "target__name", "cluster": "target__cluster__name", "environment": "target__environment"}
@@ -117,6 +118,7 @@ class DeploymentViewSet(ServiceViewSet):
             "name": values["name"],
             "targets": values["targets"],
             "replicas": values["replicas"],
+            "autoscaling": values.get("autoscaling"),
             "spec": {key: value for key, value in values.items() if key not in CURRENT},
         }
         if self.dry_run:
@@ -213,7 +215,7 @@ class DeploymentViewSet(ServiceViewSet):
     )
     @action(detail=True, methods=["post"])
     def scale(self, request: Request, name: str) -> Response:
-        """Change the number of replicas."""
+        """Change the number of replicas. Refused (409) where an autoscaler says how many there are."""
         body = forms.ScaleSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         return self._shown(services.scale(**self._edit(name), **body.validated_data))
@@ -241,6 +243,29 @@ class DeploymentViewSet(ServiceViewSet):
     def target(self, request: Request, name: str, target: str) -> Response:
         """Take it off one of its targets: its objects there go, and it stays."""
         return self._shown(services.remove_target(**self._edit(name), target=target), status=202)
+
+    @extend_schema(
+        methods=["PUT"],
+        operation_id="setAutoscaling",
+        parameters=[PROJECT],
+        request=AutoscalingSerializer,
+        responses=forms.DeploymentSerializer,
+    )
+    @extend_schema(
+        methods=["DELETE"],
+        operation_id="stopAutoscaling",
+        parameters=[PROJECT],
+        request=None,
+        responses={200: forms.DeploymentSerializer},
+    )
+    @action(detail=True, methods=["put", "delete"])
+    def autoscaling(self, request: Request, name: str) -> Response:
+        """Let an autoscaler say how many replicas there are; DELETE leaves as many as there are now."""
+        if request.method == "DELETE":
+            return self._shown(services.stop_autoscaling(**self._edit(name)))
+        body = AutoscalingSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        return self._shown(services.set_autoscaling(**self._edit(name), autoscaling=body.validated_data))
 
     @extend_schema(
         operation_id="restartDeployment", parameters=[PROJECT], request=None, responses={201: forms.RevisionSerializer}

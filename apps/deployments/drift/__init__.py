@@ -98,6 +98,11 @@ def act_on(live: Mapping[str, Any] | None, rendered: Mapping[str, Any], asked: s
     return Act.APPLY
 
 
+def is_noted(obj: Mapping[str, Any]) -> bool:
+    """Whether it bears a note of what was asked: then it was applied by a Flotilla."""
+    return ASKED in ((obj.get("metadata") or {}).get("annotations") or {})
+
+
 def is_of(obj: Mapping[str, Any], notes: Collection[str]) -> bool:
     """Whether we applied it for the deployment of which these are the `notes`, though a hand took its labels off.
 

@@ -26,11 +26,12 @@ from apps.deployments import manifests, selectors
 from apps.deployments.health import observed_revision
 from apps.deployments.models import Placement, Stage
 from apps.deployments.reconcile.applying import Applying, Live, present
-from apps.deployments.reconcile.scaling import scaler_of
+from apps.deployments.reconcile.scaling import scaling_of
 from apps.deployments.reconcile.takedown import take_down
 from apps.deployments.rollout.decisions import RolloutStatus
 from apps.deployments.rollout.placement import Wanted, decide
 from apps.deployments.rollout.strategy import parse_strategy
+from apps.deployments.scaling.manifest import KIND as AUTOSCALER
 from apps.deployments.services import observing
 from apps.deployments.services.common import identity_of
 from apps.deployments.states import DeploymentState, RolloutState
@@ -82,22 +83,25 @@ def _uphold(client: KubeClient, placement: Placement) -> Outcome:
     live = _observe(client, identity)
     now = timezone.now()
     seen = {number: observed_revision(workload) for number, workload in live.workloads.items()}
-    serving, status = placement.serving, _status(stage, now)
+    status = _status(stage, now)
     strategy = parse_strategy((stage.rollout if stage else placement.deployment).strategy)
-    main = live.workloads.get(serving.number) if serving else None
-    scaler = scaler_of(client, placement, main)
+    applying = Applying(client, placement, identity, live)
+    has_kept = applying.has_kept(AUTOSCALER, identity.deployment)
+    scaling = scaling_of(client, placement, identity, live.workloads, seen, has_kept=has_kept)
     wish = Wanted(
-        desired=seen[serving.number].wanted if serving and scaler else placement.desired_replicas,
+        desired=scaling.desired,
         stable=placement.stable.number if placement.stable else None,
         coming=placement.coming.number if placement.coming else None,
         weight=placement.weight,
-        scaled=bool(scaler),
+        scaled=bool(scaling.by),
     )
     decision = decide(wish, strategy, status, seen, now)
-    drift = Applying(client, placement, identity, live).run(decision, now)
+    drift = applying.run(decision, scaling, now)
     # Read after the apply: the watcher's rows are then as new as they can be.
     replicas = selectors.replicas_of(selectors.pods_of(placement))
-    this_round = observing.Round(seen, decision, replicas, now, drift=drift, desired=wish.desired, scaler=scaler)
+    this_round = observing.Round(
+        seen, decision, replicas, now, drift=drift, desired=scaling.desired, scaler=scaling.by, note=scaling.note
+    )
     observing.record_round(placement, stage, this_round)
     if stage is None or decision.state is not RolloutState.PROGRESSING:
         return DONE

@@ -16,13 +16,15 @@ from django.conf import settings
 
 from apps.clusters import manifests as common
 from apps.clusters.kube.client import KubeClient
-from apps.clusters.kube.errors import NamespaceMissing, NotFound
+from apps.clusters.kube.errors import Forbidden, NamespaceMissing, NotFound
 from apps.deployments import manifests
-from apps.deployments.drift import Act, Difference, act_on, adopted, differences, projection, undoing
+from apps.deployments.drift import Act, Difference, act_on, adopted, differences, is_noted, projection, undoing
 from apps.deployments.drift.ownership import counted_by
 from apps.deployments.health import observed_revision
-from apps.deployments.models import Placement
+from apps.deployments.models import Placement, Revision
+from apps.deployments.reconcile.scaling import Scaling
 from apps.deployments.rollout.decisions import Decision
+from apps.deployments.scaling import manifest as scalers
 from apps.deployments.services import access, applied
 from apps.deployments.specs import parse_revision
 
@@ -54,7 +56,11 @@ class Applying:
         self._client, self._placement, self._identity, self._live = client, placement, identity, live
         self._kept = applied.kept_of(placement)
 
-    def run(self, decision: Decision, now: datetime) -> list[Difference]:
+    def has_kept(self, kind: str, name: str) -> bool:
+        """Whether such an object was applied and not taken down since."""
+        return (kind, name) in self._kept
+
+    def run(self, decision: Decision, scaling: Scaling, now: datetime) -> list[Difference]:
         """Make, apply, adopt and resize what has to be; returns what differs from what was applied."""
         identity, live, main = self._identity, self._live, self._placement.serving
         number = main.number if main else 0
@@ -65,20 +71,54 @@ class Applying:
         rows = {row.number: row for row in self._placement.deployment.revisions.filter(number__in=serving)}
         if any(row.spec.get("model") for row in [*rows.values(), *([main] if main else [])]):
             self._bring_secret(now)
-        drift: list[Difference] = []
+        # An autoscaler leaves a revision before that one shrinks, and comes to one that is there.
+        is_there = number in live.workloads or scaling.policy is None
+        drift = self._bring_scaler(scaling, number) if is_there else []
+        drift += self._bring_workloads(decision, rows)
+        # Replicas take longest to be ready, so that they are asked for first.
+        drift = self._bring(live.service, manifests.service(identity), manifests.asked_of(identity, number)) + drift
+        drift += [] if is_there else self._bring_scaler(scaling, number)
+        self._prune(decision)
+        return drift
+
+    def _bring_workloads(self, decision: Decision, rows: Mapping[int, Revision]) -> list[Difference]:
+        """The Kubernetes Deployments; those of `rows` are as they were asked for, of others only the size is ours."""
+        identity, drift = self._identity, list[Difference]()
         for each, count in decision.replicas.items():
-            there, row = live.workloads.get(each), rows.get(each)
+            there, row = self._live.workloads.get(each), rows.get(each)
             if row is not None:
                 spec = parse_revision(row.spec)
                 rendered = manifests.workload(identity, each, spec, count, tracking_uri=settings.PUBLIC_URL)
                 drift += self._bring(there, rendered, manifests.asked_of(identity, each, row.digest))
             elif there is not None:
-                # Retired, or of a revision that Postgres does not know: only its size is ours to change.
+                # Retired, or of a revision that Postgres does not know.
                 self._resize(there, count)
-        # Replicas take longest to be ready, so that they are asked for first.
-        drift = self._bring(live.service, manifests.service(identity), manifests.asked_of(identity, number)) + drift
-        self._prune(decision)
         return drift
+
+    def _bring_scaler(self, scaling: Scaling, number: int) -> list[Difference]:
+        """The autoscaler of the revision with this number, or none where nobody asks for one."""
+        identity, policy = self._identity, scaling.policy
+        if policy is None:
+            if scaling.own is not None:
+                metadata = scaling.own["metadata"]
+                self._client.delete(
+                    scalers.API_VERSION, scalers.KIND, metadata["name"], identity.namespace, uid=metadata["uid"]
+                )
+            if self.has_kept(scalers.KIND, identity.deployment):
+                applied.forget(self._placement, scalers.KIND, identity.deployment)
+            return []
+        if not number or not scaling.is_allowed:
+            return []
+        rendered = scalers.autoscaler(identity, number, policy, policy.bounds, holds=scaling.holds)
+        asked = scalers.asked_for(identity, number, policy, policy.bounds, holds=scaling.holds)
+        try:
+            if scaling.own is not None and not is_noted(scaling.own):
+                # Somebody made it under the name that is ours: it is taken over, whatever it said.
+                return self._make(scaling.own, manifests.stamped(rendered, asked), asked)
+            return self._bring(scaling.own, rendered, asked)
+        except Forbidden:
+            scaling.refuse()
+            return []
 
     def _bring(self, live: Object | None, rendered: Object, asked: str) -> list[Difference]:
         """One object; returns what differs from what was applied of it."""
@@ -88,12 +128,7 @@ class Applying:
             # An object that vanished comes back as it was.
             same = kept is not None and kept.asked == asked
             manifest = _sized(kept.manifest, rendered) if kept and same else manifests.stamped(rendered, asked)
-            if live is not None:
-                self._undo(live, manifest)
-                manifest = _unsized(manifest) if counted_by(live) else manifest
-            answer = self._put(manifest)
-            applied.remember(self._placement, asked, _unsized(projection(answer, manifest)))
-            return []
+            return self._make(live, manifest, asked)
         if "replicas" in rendered["spec"]:
             self._resize(live, rendered["spec"]["replicas"])
         if act is Act.ADOPT or kept is None:
@@ -103,6 +138,15 @@ class Applying:
             self._restore(live, kept.manifest, rendered)
             return []
         return edits
+
+    def _make(self, live: Object | None, manifest: Object, asked: str) -> list[Difference]:
+        """The object is as the manifest says, whatever is there; nothing differs then."""
+        if live is not None:
+            self._undo(live, manifest)
+            manifest = _unsized(manifest) if counted_by(live) else manifest
+        answer = self._put(manifest)
+        applied.remember(self._placement, asked, _unsized(projection(answer, manifest)))
+        return []
 
     def _adopt(self, live: Object, rendered: Object, asked: str) -> list[Difference]:
         """Note on an object what was asked, and keep what was applied of it. Touches nothing that restarts a pod."""

@@ -1,32 +1,36 @@
 """Taking a placement down: its objects are deleted, and its row goes when the cluster shows that nothing is left."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from apps.clusters.kube.client import KubeClient
+from apps.clusters.kube.errors import Forbidden
 from apps.core.work import DONE, Outcome, Retry
 from apps.deployments import manifests
 from apps.deployments.drift import is_of
-from apps.deployments.models import Placement
+from apps.deployments.models import AppliedObject, Placement
+from apps.deployments.scaling import manifest as scaler
 from apps.deployments.services import applied, observing
 from apps.deployments.services.common import identity_of
 
 # The kinds of objects of a deployment, in the order in which they are taken down.
 PARTS = (("apps/v1", "Deployment"), ("v1", "Service"), ("v1", "Secret"))
+SCALER = (scaler.API_VERSION, scaler.KIND)
 
 Object = dict[str, Any]
 
 
 def take_down(client: KubeClient, placement: Placement) -> Outcome:
     """Delete in the foreground; the row goes only when the cluster shows that nothing is left."""
-    identity = identity_of(placement)
+    identity, kept = identity_of(placement), applied.kept_of(placement)
+    kinds = _kinds(client, placement, identity, kept)
     parts = [
         (api_version, kind, obj)
-        for api_version, kind in PARTS
+        for api_version, kind in kinds
         for obj in client.list(api_version, kind, identity.namespace, label_selector=identity.selector)
     ]
     left: list[str] = []
-    for api_version, kind, obj in parts or _unlabelled(client, placement, identity):
+    for api_version, kind, obj in parts or _unlabelled(client, placement, identity, kinds, kept):
         left.append(f"{kind} {obj['metadata']['name']}")
         if "deletionTimestamp" not in obj["metadata"]:
             metadata = obj["metadata"]
@@ -44,16 +48,39 @@ def take_down(client: KubeClient, placement: Placement) -> Outcome:
     return DONE
 
 
+def _kinds(
+    client: KubeClient, placement: Placement, identity: manifests.Identity, kept: Mapping[applied.Key, AppliedObject]
+) -> Sequence[tuple[str, str]]:
+    """The kinds that there may be objects of: autoscalers only where one was made, or might have been just now.
+
+    To look at them is an optional permission, without which none was made.
+    """
+    if any(kind == scaler.KIND for kind, _ in kept):
+        return (SCALER, *PARTS)
+    if not placement.deployment.autoscaling:
+        return PARTS
+    try:
+        client.list(*SCALER, identity.namespace, label_selector=identity.selector)
+    except Forbidden:
+        return PARTS
+    return (SCALER, *PARTS)
+
+
 def _unlabelled(
-    client: KubeClient, placement: Placement, identity: manifests.Identity
+    client: KubeClient,
+    placement: Placement,
+    identity: manifests.Identity,
+    kinds: Sequence[tuple[str, str]],
+    kept: Mapping[applied.Key, AppliedObject],
 ) -> Iterator[tuple[str, str, Object]]:
     """The objects whose labels somebody took off: looked up by the names that we gave them, if they are still ours."""
-    names = {(kind, name) for kind, name in applied.kept_of(placement)}
+    names = set(kept)
     names |= {("Service", identity.service), ("Secret", identity.secret)}
     revisions = list(placement.deployment.revisions.values_list("number", "digest"))
     notes = {manifests.asked_of(identity, number) for number, _ in revisions}
     notes |= {manifests.asked_of(identity, number, digest) for number, digest in revisions}
-    for api_version, kind in PARTS:
+    notes |= {row.asked for row in kept.values()}
+    for api_version, kind in kinds:
         for name in sorted(name for of, name in names if of == kind):
             selector = f"metadata.name={name}"
             for obj in client.list(api_version, kind, identity.namespace, field_selector=selector):

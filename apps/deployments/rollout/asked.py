@@ -7,7 +7,7 @@ from typing import Any
 
 from apps.core.errors import Invalid
 from apps.deployments.rollout import bounds, promql
-from apps.deployments.specs import an_object, whole
+from apps.deployments.specs import an_object, refuse_unknown, whole
 
 MAX_MEASUREMENTS = 1000
 MAX_REQUESTS, MAX_REQUESTS_BYTES = 20, 32 * 1024
@@ -47,7 +47,7 @@ def parse_analysis(value: Mapping[str, Any], place: str) -> dict[str, Any]:
         raise Invalid(f"{place}.provider is one of: {', '.join(Provider)}.", field=f"{place}.provider")
     provider = Provider(provider)
     own, parse = _OWN[provider]
-    _refuse_unknown(value, place, (*_OF_ALL, *own))
+    refuse_unknown(value, place, (*_OF_ALL, *own))
     interval = _INTERVAL.get(provider, 10)
     count = whole(value.get("count"), f"{place}.count", _COUNT.get(provider, 3), 1, MAX_MEASUREMENTS)
     failures = whole(value.get("failure_limit"), f"{place}.failure_limit", 0, 0, count - 1)
@@ -119,10 +119,3 @@ def _text(value: Any, place: str, most: int, what: str) -> str:
     if len(value) > most:
         raise Invalid(f"{place} has more than {most} characters.", field=place)
     return value.strip()
-
-
-def _refuse_unknown(value: Mapping[str, Any], place: str, known: tuple[str, ...]) -> None:
-    unknown = sorted(str(key) for key in value if key not in known)
-    if unknown:
-        field = f"{place}.{unknown[0]}"
-        raise Invalid(f"{field} is nothing that Flotilla knows.", field=field, hint=f"Known: {', '.join(known)}.")

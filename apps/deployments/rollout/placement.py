@@ -79,6 +79,7 @@ def _replace(
             stable=wanted.stable,
             # A revision that is taken back leaves as soon as the former one can do without it.
             urgent=wanted.coming is not None and target == wanted.stable,
+            keeps_new=wanted.scaled,
         ),
         status,
         observed,

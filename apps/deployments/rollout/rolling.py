@@ -26,7 +26,10 @@ from apps.deployments.specs import ObservedRevision
 
 @dataclass(frozen=True)
 class RollingSpec:
-    """What is wanted. `target` is the number of the revision that shall serve; `urgent` when the others are bad."""
+    """What is wanted. `target` is the number of the revision that shall serve; `urgent` when the others are bad.
+
+    With `keeps_new` somebody else, an autoscaler say, may have given the new one more replicas: these are not taken.
+    """
 
     desired: int
     target: int
@@ -35,6 +38,7 @@ class RollingSpec:
     progress_deadline: timedelta = timedelta(minutes=10)
     stable: int | None = None
     urgent: bool = False
+    keeps_new: bool = False
 
 
 def decide(
@@ -123,7 +127,7 @@ def _grow_old(
 def _trim_new(spec: RollingSpec, new: ObservedRevision, new_replicas: int, left: Mapping[int, int]) -> int:
     """Scaled down in mid-roll: unready replicas of the new revision go until the total fits."""
     excess = new_replicas + sum(left.values()) - (spec.desired + spec.max_surge)
-    if spec.urgent or excess <= 0:
+    if spec.urgent or spec.keeps_new or excess <= 0:
         return new_replicas
     return max(min(new.surely_ready, new_replicas), new_replicas - excess)
 

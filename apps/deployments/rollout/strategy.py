@@ -12,7 +12,7 @@ from typing import Any
 
 from apps.core.errors import Invalid
 from apps.deployments.rollout.asked import parse_analysis
-from apps.deployments.specs import MAX_REPLICAS, an_object, whole
+from apps.deployments.specs import MAX_REPLICAS, an_object, refuse_unknown, whole
 
 MAX_PROGRESS_DEADLINE_SECONDS = 24 * 3600
 MAX_WAIT_SECONDS = 7 * 24 * 3600
@@ -134,7 +134,7 @@ def parse_strategy(data: Any, default: Strategy = Strategy()) -> Strategy:
     Another kind than the default's begins with that kind's own steps and its own answer to a failure.
     """
     value = an_object(data, "strategy")
-    _refuse_unknown(value, "strategy", tuple(Strategy.__dataclass_fields__))
+    refuse_unknown(value, "strategy", tuple(Strategy.__dataclass_fields__))
     kind = Kind(_one_of(value.get("kind"), "strategy.kind", tuple(Kind), default.kind))
     same = kind is default.kind
     waits = _one_of(
@@ -196,7 +196,7 @@ def _step(value: Any, place: str) -> Step:
             field=place,
             hint='For example {"set_weight": 20}.',
         )
-    _refuse_unknown(value, place, (Do.SET_WEIGHT, Do.PAUSE, Do.ANALYSE))
+    refuse_unknown(value, place, (Do.SET_WEIGHT, Do.PAUSE, Do.ANALYSE))
     [(do, asked)] = value.items()
     where = f"{place}.{do}"
     if do == Do.SET_WEIGHT:
@@ -204,7 +204,7 @@ def _step(value: Any, place: str) -> Step:
     said = an_object(asked, where)
     if do == Do.ANALYSE:
         return Step(Do.ANALYSE, analysis=parse_analysis(said, where))
-    _refuse_unknown(said, where, ("seconds",))
+    refuse_unknown(said, where, ("seconds",))
     if said.get("seconds") is None:
         return Step(Do.PAUSE)
     return Step(Do.PAUSE, seconds=_required(said["seconds"], f"{where}.seconds", 1, MAX_WAIT_SECONDS))
@@ -215,7 +215,7 @@ def _waves(value: Any) -> tuple[Wave, ...]:
     named: set[str] = set()
     for item, place in _items(value, "strategy.waves", MAX_WAVES):
         wave = an_object(item, place)
-        _refuse_unknown(wave, place, ("targets", "soak_seconds"))
+        refuse_unknown(wave, place, ("targets", "soak_seconds"))
         targets = wave.get("targets")
         field = f"{place}.targets"
         if not isinstance(targets, list | tuple) or not targets or not all(isinstance(t, str) and t for t in targets):
@@ -251,10 +251,3 @@ def _one_of(value: Any, place: str, words: tuple[str, ...], default: str) -> str
     if not isinstance(value, str) or value not in words:
         raise Invalid(f"{place} is one of: {', '.join(words)}.", field=place)
     return value
-
-
-def _refuse_unknown(value: Mapping[str, Any], place: str, known: tuple[str, ...]) -> None:
-    unknown = sorted(str(key) for key in value if key not in known)
-    if unknown:
-        where = f"{place}.{unknown[0]}"
-        raise Invalid(f"{where} is nothing that Flotilla knows.", field=where, hint=f"Known: {', '.join(known)}.")

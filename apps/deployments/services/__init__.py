@@ -1,5 +1,6 @@
 """Every write of deployments: one transaction with its audit row and what it asks for."""
 
+from apps.deployments.services.autoscaling import set_autoscaling, stop_autoscaling
 from apps.deployments.services.common import identity_of
 from apps.deployments.services.deployments import (
     create_deployment,
@@ -37,5 +38,7 @@ __all__ = [
     "resume",
     "rollback",
     "scale",
+    "set_autoscaling",
     "set_strategy",
+    "stop_autoscaling",
 ]

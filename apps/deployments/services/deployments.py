@@ -18,6 +18,9 @@ from apps.core.text.names import check_service_name
 from apps.deployments import manifests
 from apps.deployments.models import Deployment, Placement, Target
 from apps.deployments.rollout.strategy import Strategy
+from apps.deployments.scaling import manifest as scalers
+from apps.deployments.scaling.policy import Autoscaling, stored_policy
+from apps.deployments.services.autoscaling import check_engines, refuse_scaled
 from apps.deployments.services.common import (
     Wish,
     add_revision,
@@ -45,16 +48,18 @@ def create_deployment(
     name: str,
     targets: Sequence[str],
     replicas: int = 1,
+    autoscaling: Mapping[str, Any] | None = None,
     spec: Mapping[str, Any],
 ) -> Deployment:
     """Make a deployment with its first revision and roll it out. Needs the developer role.
 
-    It is placed on each of the targets, with so many replicas on each. `spec` holds image, command, args, env,
-    resources, port, probes, strategy, and model with version or alias.
+    It is placed on each of the targets, with so many replicas on each; with `autoscaling` that is how many it begins
+    with. `spec` holds image, command, args, env, resources, port, probes, strategy, and model with version or alias.
     """
     require_role(principal, project, Role.DEVELOPER)
     places, wish = _checked(project, name=name, targets=targets, spec=spec)
-    count = check_replicas(replicas)
+    count, policy = check_replicas(replicas), stored_policy(autoscaling)
+    check_engines(policy, places)
     try:
         with transaction.atomic():
             places = held_targets(places)
@@ -63,6 +68,7 @@ def create_deployment(
                 name=name,
                 state=DeploymentState.ACTIVE,
                 desired_replicas=count * len(places),
+                autoscaling=policy.to_json() if policy else {},
                 created_by=principal.label,
                 health=Health.PROGRESSING,
                 **wish.of_deployment,
@@ -75,19 +81,24 @@ def create_deployment(
                 for place in places
             )
             deployment = hold(deployment)
-            revision = add_revision(deployment, wish, principal)
-            begin(deployment, revision, principal)
-            audit.record(
-                principal=principal,
-                action="deployment.create",
-                obj=deployment,
-                project=project,
-                after={"targets": list(targets), "replicas": count, "spec": revision.spec} | kept(deployment),
-            )
-            tell(deployment)
+            _begin_first(deployment, wish, principal, {"targets": list(targets), "replicas": count})
     except IntegrityError as error:
         raise Conflict(f"There is a deployment {name!r} already.", field="name") from error
     return deployment
+
+
+def _begin_first(deployment: Deployment, wish: Wish, principal: Principal, asked: Mapping[str, Any]) -> None:
+    """The first revision of a held deployment, and its rollout."""
+    revision = add_revision(deployment, wish, principal)
+    begin(deployment, revision, principal)
+    audit.record(
+        principal=principal,
+        action="deployment.create",
+        obj=deployment,
+        project=deployment.project,
+        after={**asked, "autoscaling": deployment.autoscaling, "spec": revision.spec} | kept(deployment),
+    )
+    tell(deployment)
 
 
 def preview_deployment(
@@ -97,6 +108,7 @@ def preview_deployment(
     name: str,
     targets: Sequence[str],
     replicas: int = 1,
+    autoscaling: Mapping[str, Any] | None = None,
     spec: Mapping[str, Any],
 ) -> list[tuple[Target, list[dict[str, Any]]]]:
     """The Kubernetes objects that `create_deployment` would make on each target, without making anything.
@@ -105,17 +117,25 @@ def preview_deployment(
     """
     require_role(principal, project, Role.DEVELOPER)
     places, wish = _checked(project, name=name, targets=targets, spec=spec)
-    count = check_replicas(replicas)
+    count, policy = check_replicas(replicas), stored_policy(autoscaling)
+    check_engines(policy, places)
     identities = [(place, manifests.Identity(project.name, name, place.namespace)) for place in places]
-    return [(place, _rendered(identity, wish, count)) for place, identity in identities]
+    return [(place, _rendered(identity, wish, count, policy)) for place, identity in identities]
 
 
-def _rendered(identity: manifests.Identity, wish: Wish, replicas: int) -> list[dict[str, Any]]:
+def _rendered(
+    identity: manifests.Identity, wish: Wish, replicas: int, policy: Autoscaling | None
+) -> list[dict[str, Any]]:
     manifest = manifests.workload(identity, 1, wish.spec, replicas, tracking_uri=settings.PUBLIC_URL)
-    return [
+    objects = [
         manifests.stamped(manifest, manifests.asked_of(identity, 1, wish.spec.digest)),
         manifests.stamped(manifests.service(identity), manifests.asked_of(identity, 1)),
     ]
+    if policy is not None:
+        asked = scalers.asked_for(identity, 1, policy, policy.bounds, holds=False)
+        scaler = scalers.autoscaler(identity, 1, policy, policy.bounds, holds=False)
+        objects.append(manifests.stamped(scaler, asked))
+    return objects
 
 
 def scale(
@@ -128,12 +148,14 @@ def scale(
 ) -> Deployment:
     """Ask for another number of replicas on one target, or on each; it is no new revision. Needs the developer role.
 
-    Takes the number back from another field manager that has set it, but not from an autoscaler.
+    Takes the number back from another field manager that has set it, but not from an autoscaler. Raises Conflict where
+    the deployment has an autoscaling policy.
     """
     require_role(principal, deployment.project, Role.DEVELOPER)
     count = check_replicas(replicas)
     with transaction.atomic():
         held = hold(deployment, expect)
+        refuse_scaled(held)
         places = [place for place in held.places if target in ("", place.target.name)]
         if not places:
             raise Missing(f"{held.name} is not placed on {target!r}.", field="target", hint=placed_on(held))

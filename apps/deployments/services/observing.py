@@ -45,6 +45,8 @@ class Round:
     # How many replicas were wanted, and who else says so where somebody does; otherwise it is the placement's number.
     desired: int | None = None
     scaler: str = ""
+    # What there is to say of that.
+    note: str = ""
 
 
 def record_round(placement: Placement, stage: Stage | None, seen: Round) -> None:
@@ -69,6 +71,13 @@ def record_round(placement: Placement, stage: Stage | None, seen: Round) -> None
         _pass_on(deployment, seen.now, told=changed or moved)
 
 
+def remember_number(placement: Placement, count: int, scaler: str) -> None:
+    """Store how many replicas an autoscaler wants before anything is done about it: while one revision takes the place
+    of another, no single one of them tells it any more."""
+    columns = {"scaled_to": count, "scaled_by": scaler}
+    Placement.objects.filter(pk=placement.pk, generation=placement.generation).update(**columns)
+
+
 def _place(deployment: Deployment | None, placement: Placement) -> Placement | None:
     places = deployment.placements.all() if deployment is not None else ()
     return next((place for place in places if place.pk == placement.pk), None)
@@ -90,7 +99,7 @@ def _status(placement: Placement, stage: Stage | None, seen: Round, desired: int
         "observed_generation": placement.generation,
         "health": verdict.health,
         "reason": verdict.reason,
-        "message": verdict.message + (f" {seen.scaler} says how many." if seen.scaler else ""),
+        "message": f"{verdict.message} {seen.note}".strip(),
         "ready_replicas": ready,
         "scaled_to": desired if seen.scaler else None,
         "scaled_by": seen.scaler,

@@ -11,6 +11,8 @@ from apps.core.errors import Conflict, Missing
 from apps.core.states import Health, Role
 from apps.deployments.models import Deployment, Placement, Rollout, Stage
 from apps.deployments.rollout.strategy import parse_strategy
+from apps.deployments.scaling.policy import stored_policy
+from apps.deployments.services.autoscaling import check_engines
 from apps.deployments.services.common import KIND, hold, since_held, tell
 from apps.deployments.services.places import check_places, held_targets, named_targets, placed_on
 from apps.deployments.services.rollouts import bring, end_unfinished, go_on
@@ -37,6 +39,7 @@ def add_target(
         [place] = held_targets(named_targets(held.project, [target]))
         _check_not_there(held, target)
         check_places([*(each.target for each in held.placements.all()), place])
+        check_engines(stored_policy(held.autoscaling), [place])
         if held.current is not None:
             check_all_fit([(place.cluster, parse_revision(held.current.spec).container.resources.sensible())])
         count = check_replicas(held.places[0].desired_replicas if replicas is None else replicas)

@@ -26,7 +26,7 @@ from apps.deployments.rollout.fleet import in_words
 from apps.deployments.rollout.plan import PlanStep, plan_of
 from apps.deployments.rollout.strategy import Do, OnFailure, Strategy, parse_strategy
 from apps.deployments.services.analysing import analyse, note
-from apps.deployments.services.common import CLOCK, Wish, add_revision, change_wanted, kept, locked, tell
+from apps.deployments.services.common import CLOCK, KIND, Wish, add_revision, change_wanted, kept, locked, tell
 from apps.deployments.services.together import sum_up
 from apps.deployments.states import ROLLOUT_MOVES, TAKEN_BACK, UNFINISHED, RolloutState
 
@@ -233,6 +233,9 @@ def _advance(deployment: Deployment, rollout: Rollout, now: datetime, *, first: 
         weight = decision.weights[place.target.name]
         if ended:
             _settle(place, rollout, decision.state)
+            if deployment.autoscaling:
+                # From now on its autoscaler may take replicas away again.
+                work.ask(KIND, place.pk, cluster=place.target.cluster_id)
         elif first or weight != place.weight:
             _weigh(place, stages[place.pk], rollout, weight, now)
     if ended and (served := _left_by(rollout, decision.state)) is not None:

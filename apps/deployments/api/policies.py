@@ -1,0 +1,46 @@
+"""How what belongs to a deployment and to no revision looks in REST: its strategy, its autoscaling."""
+
+from rest_framework import serializers
+
+from apps.core.api.serializers import Strict
+from apps.deployments.rollout.strategy import Kind, OnFailure
+
+
+class StrategySerializer(Strict):
+    """How it rolls. It belongs to the deployment: changing it restarts nothing."""
+
+    kind = serializers.ChoiceField(choices=[kind.value for kind in Kind], required=False)
+    steps = serializers.ListField(
+        child=serializers.DictField(),
+        required=False,
+        help_text='Of a canary: {"set_weight": 20}, {"pause": {"seconds": 60}}, {"pause": {}} until somebody promotes.',
+    )
+    waves = serializers.ListField(
+        child=serializers.DictField(),
+        required=False,
+        help_text='Targets that go together, in order: {"targets": ["staging"], "soak_seconds": 60}.',
+    )
+    on_failure = serializers.ChoiceField(choices=[word.value for word in OnFailure], required=False)
+    max_surge = serializers.IntegerField(required=False)
+    max_unavailable = serializers.IntegerField(required=False)
+    progress_deadline_seconds = serializers.IntegerField(required=False)
+
+
+class AutoscalingSerializer(Strict):
+    """When it shall have more replicas and when fewer. It belongs to the deployment: changing it restarts nothing."""
+
+    min = serializers.IntegerField(required=False, help_text="Replicas on each target at least; 1 unless given.")
+    max = serializers.IntegerField(help_text="Replicas on each target at most.")
+    cpu_percent = serializers.IntegerField(
+        required=False, help_text="Used CPU of a replica, in percent of what it asks for; 80 where no target is given."
+    )
+    memory_percent = serializers.IntegerField(required=False, help_text="The same of memory.")
+    requests_per_replica = serializers.IntegerField(
+        required=False, help_text="Requests per second; the cluster has to serve custom metrics."
+    )
+    requests_metric = serializers.CharField(
+        required=False, help_text="What the cluster calls them; http_requests_per_second unless given."
+    )
+    scale_down_stabilization_seconds = serializers.IntegerField(
+        required=False, help_text="How long fewer must have been enough before replicas go; 300 unless given."
+    )

@@ -1,0 +1,101 @@
+"""Who says how many replicas there are: an autoscaler by the deployment's policy, or people."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.db import transaction
+
+from apps.clusters.connect.checks import engines_of
+from apps.core import audit
+from apps.core.access import Principal, require_role
+from apps.core.database.rows import Expect, put
+from apps.core.errors import Conflict, Invalid
+from apps.core.states import Role
+from apps.deployments.models import Deployment, Target
+from apps.deployments.scaling.policy import Autoscaling, parse_autoscaling
+from apps.deployments.services.common import ask_all, change_wanted, hold, tell
+from apps.deployments.services.rollouts import go_on
+
+# What to install for an engine that a policy needs.
+_INSTALL = {
+    "Custom metrics": "Install prometheus-adapter, or another server of custom.metrics.k8s.io, and check the cluster "
+    "again; or scale by cpu_percent.",
+}
+
+
+def set_autoscaling(
+    *, principal: Principal, deployment: Deployment, autoscaling: Mapping[str, Any], expect: Expect | None = None
+) -> Deployment:
+    """Let an autoscaler say how many replicas there are on each target; restarts nothing. Needs the developer role.
+
+    Raises Invalid about the policy, and where a cluster lacks what it needs.
+    """
+    require_role(principal, deployment.project, Role.DEVELOPER)
+    with transaction.atomic():
+        held = hold(deployment, expect)
+        policy = parse_autoscaling(autoscaling)
+        check_engines(policy, [place.target for place in held.places])
+        if held.autoscaling != policy.to_json():
+            _change(held, principal, policy.to_json())
+    return held
+
+
+def stop_autoscaling(*, principal: Principal, deployment: Deployment, expect: Expect | None = None) -> Deployment:
+    """Let people say again how many replicas there are: as many as there are now, until somebody scales.
+
+    Needs the developer role. Doing it again is harmless.
+    """
+    require_role(principal, deployment.project, Role.DEVELOPER)
+    with transaction.atomic():
+        held = hold(deployment, expect)
+        if held.autoscaling:
+            _change(held, principal, {})
+    return held
+
+
+def refuse_scaled(deployment: Deployment) -> None:
+    """Raises Conflict where an autoscaler of ours says how many replicas there are: a number would not last."""
+    if not deployment.autoscaling:
+        return
+    bounds = deployment.autoscaling
+    raise Conflict(
+        f"{deployment.name} is autoscaled, from {bounds['min']} to {bounds['max']} replicas on each target.",
+        hint="Change these bounds (PUT …/autoscaling), or turn autoscaling off first (DELETE …/autoscaling).",
+    )
+
+
+def check_engines(policy: Autoscaling | None, targets: Iterable[Target]) -> None:
+    """Raises Invalid for the first target whose cluster lacks an engine that the policy needs."""
+    if policy is None or not policy.needs:
+        return
+    for target in targets:
+        there = engines_of(target.cluster.check_report)
+        # Where the last check could not ask, the autoscaler itself tells what it lacks.
+        lacks = next((engine for engine in policy.needs if there is not None and engine not in there), "")
+        if lacks:
+            raise Invalid(
+                f"{target.cluster.name} knows no requests of pods: it serves no custom metrics.",
+                field="autoscaling.requests_per_replica",
+                hint=_INSTALL[lacks],
+            )
+
+
+def _change(held: Deployment, principal: Principal, policy: Mapping[str, Any]) -> None:
+    before = {"autoscaling": held.autoscaling}
+    # First, so that all its rows of work are taken in their order.
+    ask_all(held)
+    for place in held.places:
+        # Without it there are as many as there were with it: nobody asked for more or fewer.
+        kept = {} if policy or not place.is_autoscaled else {"desired_replicas": place.wanted_replicas}
+        change_wanted(place, **kept)
+    put(held, autoscaling=policy, generation=held.generation + 1)
+    go_on(held)
+    audit.record(
+        principal=principal,
+        action="deployment.autoscaling",
+        obj=held,
+        project=held.project,
+        before=before,
+        after={"autoscaling": policy},
+    )
+    tell(held)

@@ -1,0 +1,202 @@
+"""Autoscaling on the local cluster: real load, a real autoscaler, and a rollout in the middle of it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apps.clusters.kube.errors import Forbidden, NotFound
+from apps.core.errors import Conflict, Invalid
+from apps.core.models import AuditEntry
+from apps.core.states import Health
+from apps.deployments import services
+from apps.deployments.models import AppliedObject, Deployment, Placement
+from apps.deployments.reconcile import scaling
+from tests.deployments.fleet import SERVER, Fleet, counting
+from tests.deployments.places import place_of
+from tests.deployments.test_applied import by_hand, forbid, left
+
+pytestmark = [pytest.mark.django_db, pytest.mark.real_process]
+
+HPA = ("autoscaling/v2", "HorizontalPodAutoscaler", "app")
+# Uses a third of a core while a file is there.
+BURNING = (
+    """
+import os, threading, time
+def burn():
+    while True:
+        end = time.monotonic() + 0.02
+        while os.path.exists(os.environ["BURN"]) and time.monotonic() < end:
+            pass
+        time.sleep(0.04)
+threading.Thread(target=burn, daemon=True).start()
+"""
+    + SERVER
+)
+QUICK = {"min": 1, "max": 3, "cpu_percent": 50, "scale_down_stabilization_seconds": 0}
+
+
+def scaler(fleet: Fleet) -> dict[str, Any]:
+    """The autoscaler of `app` as it is on the cluster."""
+    return fleet.client.get(*HPA, fleet.namespace)
+
+
+def scales(fleet: Fleet) -> tuple[str, str]:
+    """The workload that the autoscaler scales, and whether it may take replicas away."""
+    spec = scaler(fleet)["spec"]
+    return spec["scaleTargetRef"]["name"], spec["behavior"]["scaleDown"].get("selectPolicy", "Max")
+
+
+def autoscale(fleet: Fleet, app: Deployment, **policy: Any) -> None:
+    services.set_autoscaling(principal=fleet.root, deployment=app, autoscaling={"max": 4, **policy})
+
+
+def test_it_follows_the_load_and_a_rollout_keeps_the_number(fleet: Fleet, tmp_path: Path) -> None:
+    burn = tmp_path / "burn"
+    app = services.create_deployment(
+        principal=fleet.root, project=fleet.project, name="app", targets=["here"], replicas=1, autoscaling=QUICK,
+        spec={
+            "image": "python:3.11", "command": ["python", "-c", BURNING], "env": {"BURN": str(burn)},
+            "resources": {"cpu": "100m", "memory": "64Mi"},
+            "strategy": {"kind": "canary", "steps": [{"set_weight": 60}]},
+        },
+    )  # fmt: skip
+    fleet.until_healthy(app)
+    fleet.until(app, lambda _: scales(fleet) == ("app-r1", "Max"))
+    burn.touch()
+    fleet.until(app, lambda app: app.health == Health.HEALTHY and app.ready_replicas == 3)
+    assert (app.desired_replicas, app.wanted_replicas, app.scaled_by) == (1, 3, "Autoscaler app")
+    # The load goes at the very moment when a rollout begins.
+    services.deploy_revision(principal=fleet.root, deployment=app, changes={"env": {"BURN": str(burn), "TAG": "2"}})
+    fleet.round(app)
+    burn.unlink()
+    least, scaled = [], []
+
+    def is_over(app: Deployment) -> bool:
+        least.append(app.ready_replicas)
+        scaled.append(scales(fleet))
+        return app.under_way is None
+
+    fleet.until(app, is_over)
+    assert min(least) == 3, "never fewer than the load had wanted"
+    assert list(dict.fromkeys(scaled))[:2] == [("app-r1", "Disabled"), ("app-r2", "Disabled")]
+    # And comes down afterwards, by the autoscaler's own doing.
+    fleet.until(app, lambda _: scales(fleet) == ("app-r2", "Max") and fleet.workloads().get("app-r2") == 1)
+    fleet.until(app, lambda app: app.health == Health.HEALTHY and app.wanted_replicas == 1)
+    assert fleet.workloads() == {"app-r1": 0, "app-r2": 1}
+
+
+def test_it_is_owned_shown_as_edited_restored_turned_off_and_taken_down(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = fleet.deploy(replicas=0)
+    fleet.round(app)
+    fleet.client.apply({
+        "apiVersion": HPA[0], "kind": HPA[1], "metadata": {"name": "app", "namespace": fleet.namespace},
+        "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "elsewhere"}, "minReplicas": 1, "maxReplicas": 9},
+    })  # fmt: skip
+    autoscale(fleet, app)
+    fleet.until_healthy(app)
+    fleet.until(app, lambda _: scales(fleet) == ("app-r1", "Max"))
+    assert (fleet.workloads(), app.wanted_replicas) == ({"app-r1": 1}, 1), "it begins with the least"
+    assert scaler(fleet)["spec"]["maxReplicas"] == 4, "what somebody made under the name is taken over"
+    with counting(fleet.client, monkeypatch) as writes:
+        for _ in range(3):
+            fleet.round(app)
+    assert (writes, app.drift) == ([], [])
+    by_hand(fleet, HPA, {"spec": {"maxReplicas": 7}})
+    fleet.round(app)
+    assert [(edit["object"], edit["field"], edit["applied"], edit["found"]) for edit in app.drift] == [
+        ("HorizontalPodAutoscaler app", "spec.maxReplicas", "4", "7")
+    ]
+    services.restore(principal=fleet.root, deployment=app)
+    fleet.round(app)
+    assert (fleet.round(app).drift, scaler(fleet)["spec"]["maxReplicas"]) == ([], 4)
+    with pytest.raises(Conflict, match="autoscaled, from 1 to 4 replicas"):
+        services.scale(principal=fleet.root, deployment=app, replicas=2)
+    autoscale(fleet, app, min=2)
+    fleet.until(app, lambda app: app.ready_replicas == 2 and app.health == Health.HEALTHY)
+    services.stop_autoscaling(principal=fleet.root, deployment=app)
+    fleet.until_healthy(app)
+    with pytest.raises(NotFound):
+        scaler(fleet)
+    assert (fleet.workloads(), app.desired_replicas, app.scaled_by) == ({"app-r1": 2}, 2, "")
+    assert not AppliedObject.objects.filter(kind="HorizontalPodAutoscaler").exists()
+    autoscale(fleet, app)
+    fleet.round(app)
+    assert scaler(fleet)["spec"]["maxReplicas"] == 4
+    actions = AuditEntry.objects.filter(action="deployment.autoscaling").order_by("pk")
+    assert [entry.after["autoscaling"].get("max") for entry in actions] == [4, 4, None, 4]
+    services.delete_deployment(principal=fleet.root, deployment=app)
+    fleet.until_gone(app)
+    assert left(fleet) == set()
+
+
+def test_where_it_may_not_be_made_or_another_one_scales_it_the_page_says_so(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = fleet.deploy(replicas=2)
+    fleet.until_healthy(app)
+    autoscale(fleet, app)
+    with monkeypatch.context() as patched:
+        forbid(patched, fleet.client, "HorizontalPodAutoscaler")
+        fleet.until(app, lambda app: "Flotilla may not make a HorizontalPodAutoscaler here" in app.message)
+        assert (fleet.workloads(), app.health) == ({"app-r1": 2}, "Healthy")
+    inner = fleet.client.apply
+
+    def may_not_write(obj: dict[str, Any]) -> dict[str, Any]:
+        if obj["kind"] == HPA[1]:
+            raise Forbidden(403, "Forbidden", "not in the role")
+        return inner(obj)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fleet.client, "apply", may_not_write)
+        fleet.round(app)
+        assert "Flotilla may not make" in app.message
+    fleet.client.apply({
+        "apiVersion": HPA[0], "kind": HPA[1], "metadata": {"name": "more", "namespace": fleet.namespace},
+        "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "app-r1"}, "minReplicas": 1, "maxReplicas": 9},
+    })  # fmt: skip
+    fleet.until(app, lambda app: "Autoscaler more, which Flotilla did not make" in app.message)
+
+
+def test_a_number_that_was_not_stored_is_not_acted_upon(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of the process between the decision and its first write."""
+    app = fleet.deploy(replicas=2)
+    autoscale(fleet, app, min=2)
+    fleet.until_healthy(app)
+    # As if the autoscaler had just been at work.
+    Placement.objects.update(scaled_to=1)
+    services.deploy_revision(principal=fleet.root, deployment=app, changes={"env": {"TAG": "2"}})
+
+    class Killed(Exception):
+        pass
+
+    def die(*_: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched, counting(fleet.client, monkeypatch) as writes:
+        patched.setattr(scaling, "remember_number", die)
+        with pytest.raises(Killed):
+            fleet.round(app)
+    assert writes == []
+    fleet.round(app)
+    assert place_of(app).scaled_to == 2
+
+
+@pytest.mark.parametrize(
+    ("engines", "is_refused"),
+    [([], True), ([{"name": "KEDA"}], True), ([{"name": "Custom metrics"}], False), (None, False)],
+)
+def test_requests_are_scaled_by_where_the_cluster_knows_them(
+    fleet: Fleet, engines: list[dict[str, str]] | None, is_refused: bool
+) -> None:
+    app = fleet.deploy(replicas=0)
+    fleet.cluster.check_report = {"engines": engines}
+    fleet.cluster.save(update_fields=["check_report"])
+    if not is_refused:
+        autoscale(fleet, app, requests_per_replica=20)
+        return
+    with pytest.raises(Invalid, match="local knows no requests of pods") as refused:
+        autoscale(fleet, app, requests_per_replica=20)
+    assert "Install prometheus-adapter" in refused.value.hint
