@@ -80,8 +80,7 @@ class Observed(models.Model):
     reason = models.CharField(max_length=100, blank=True)
     message = models.TextField(blank=True)
     ready_replicas = models.PositiveIntegerField(default=0)
-    # How many replicas somebody else wants instead of `desired_replicas`, and who: an autoscaler, or another field
-    # manager of the number; null and "" where nobody does.
+    # How many replicas an autoscaler or another field manager wants instead, and its name; null and "" without one.
     scaled_to = models.PositiveIntegerField(null=True, blank=True)
     scaled_by = models.CharField(max_length=300, blank=True)
     # [{"revision", "wanted", "existing", "ready"}], as Kubernetes said it last.
