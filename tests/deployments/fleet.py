@@ -34,6 +34,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 if os.environ.get("CRASH"):
     os._exit(3)
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+counts, leaked = {}, []
 class Handler(BaseHTTPRequestHandler):
     def answer(self, status, body):
         data = json.dumps(body).encode()
@@ -42,6 +43,12 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
     def do_GET(self):
+        if self.path == "/metrics":
+            said = "".join(f'requests_total{{code="{code}"}} {count}\\n' for code, count in counts.items()).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(said)))
+            self.end_headers()
+            return self.wfile.write(said)
         self.answer(200 if os.environ.get("READY", "1") == "1" else 503, {"name": "m", "pid": os.getpid()})
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -50,6 +57,11 @@ class Handler(BaseHTTPRequestHandler):
         if asked["inputs"][0].get("data") == ["crash"]:
             os._exit(3)
         time.sleep(float(os.environ.get("SLOW", "0")))
+        code = int(os.environ.get("CODE", "200"))
+        counts[code] = counts.get(code, 0) + 1
+        leaked.append(b"x" * (int(os.environ.get("LEAK_MIB", "0")) << 20))
+        if code != 200:
+            return self.answer(code, {"error": "So it is."})
         said = [int(os.environ.get("ANSWER", os.getpid()))]
         self.answer(200, {"outputs": [{"name": "pid", "data": said}], "by": os.environ.get("TAG", "")})
     def log_message(self, *args):

@@ -1,13 +1,14 @@
 """Rollouts over two clusters: real API servers, real processes; only the watcher is played by `Fleet.look`."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from apps.clusters.models import Cluster
 from apps.clusters.services import connect
-from apps.core.errors import Conflict
+from apps.core.errors import Conflict, FlotillaError
 from apps.core.states import Health
 from apps.deployments import reconcile as shell
 from apps.deployments import services
@@ -146,35 +147,57 @@ def test_a_bad_version_takes_itself_back_from_both_clusters(
         assert fleet.workloads(cluster) == {"app-r1": 2, "app-r2": 0}
 
 
+PROBE = {"provider": "probe", "requests": [BODY], "min_agreement": 100, "max_latency_ms": 400}
+ERRORS = {
+    "provider": "scrape",
+    "name": "share of errors",
+    "metric": "requests_total",
+    "labels": {"code": "500"},
+    "read": "rate",
+    "over": {"metric": "requests_total"},
+    "better": "less",
+    "tolerance": 0.1,
+    "inconclusive_limit": 9,
+    "count": 10,
+}
+
+
 @pytest.mark.parametrize(
-    ("env", "state", "says"),
+    ("analyse", "env", "state", "says"),
     [
-        ({"ANSWER": "7"}, "Healthy", "2 of 2 measurements were good."),
-        ({"ANSWER": "8"}, "Failed", "0 % of the answers agree with the earlier revision's; 100 % are wanted."),
-        ({"ANSWER": "7", "SLOW": "0.5"}, "Failed", "Half of the answers took longer than"),
+        (PROBE, {}, "Healthy", "2 of 2 measurements were good."),
+        (PROBE, {"ANSWER": "8"}, "Failed", "0 % of the answers agree with the earlier revision's; 100 % are wanted."),
+        (PROBE, {"SLOW": "0.5"}, "Failed", "Half of the answers took longer than"),
+        (ERRORS, {"CODE": "500"}, "Failed", "share of errors is 1, the earlier revision's 0: at most 0.1 is allowed."),
+        # It is killed by the first request: there is room for half of that.
+        ({"provider": "health", "count": 30}, {"LEAK_MIB": "128"}, "Failed", "app-r2"),
     ],
+    ids=["good", "wrong", "slow", "failing", "out-of-memory"],
 )
-def test_requests_to_both_revisions_tell_wrong_and_slow_answers(
-    fleet: Fleet, env: dict[str, str], state: str, says: str
+def test_the_fitting_analysis_tells_a_bad_version(
+    fleet: Fleet, analyse: dict[str, Any], env: dict[str, str], state: str, says: str
 ) -> None:
-    probe = {"provider": "probe", "interval_seconds": 1, "count": 2, "requests": [BODY]}
-    analyse = {**probe, "min_agreement": 100, "max_latency_ms": 400}
-    app = fleet.deploy(1, env={"ANSWER": "7"}, strategy={"kind": "canary", "steps": [
-        {"set_weight": 50}, {"analyse": analyse},
-    ]})  # fmt: skip
+    asked = {"interval_seconds": 1, "count": 2, **analyse}
+    app = fleet.deploy(
+        1, env={"ANSWER": "7"}, strategy={"kind": "canary", "steps": [{"set_weight": 50}, {"analyse": asked}]}
+    )
     fleet.until_healthy(app)
-    rollout = revise(fleet, app, **env, TAG="new")
+    rollout = revise(fleet, app, **{"ANSWER": "7", **env}, TAG="new")
 
     def ended(_: Deployment) -> bool:
         for pk in AnalysisRun.objects.values_list("pk", flat=True):
             measure(pk)
+            for _number in range(4 if analyse is not PROBE else 0):
+                with suppress(FlotillaError):
+                    fleet.ask(app)
         return Rollout.objects.get(pk=rollout.pk).ended_at is not None
 
     fleet.until(app, ended)
     rollout.refresh_from_db()
     analysis = rollout.analyses.get()
-    assert (rollout.state, says in analysis.message) == (state, True), analysis.message
+    assert (rollout.state, says in (analysis.message or rollout.message)) == (state, True), analysis.measurements
     assert (state == "Failed") == (says in rollout.message)
+    assert fleet.workloads() == ({"app-r1": 1, "app-r2": 0} if state == "Failed" else {"app-r1": 0, "app-r2": 1})
 
 
 def test_a_cluster_that_is_away_holds_its_wave_and_follows_the_verdict_when_it_is_back(

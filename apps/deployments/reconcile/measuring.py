@@ -5,20 +5,34 @@ moves the rollout on.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from django.utils import timezone
 
 from apps.core.work import DONE, Again, Outcome
 from apps.deployments import selectors
 from apps.deployments.models import AnalysisRun, Placement
-from apps.deployments.reconcile import probing, querying
+from apps.deployments.reconcile import probing, querying, scraping
 from apps.deployments.rollout.analysis import Measurement, next_at
 from apps.deployments.rollout.asked import Provider
-from apps.deployments.services.analysing import measurements_of
+from apps.deployments.rollout.scraped import needs_two
+from apps.deployments.services.analysing import measurements_of, remember
 from apps.deployments.services.rollouts import measured
 
-Look = Callable[[AnalysisRun, Sequence[Placement]], Measurement]
-LOOKS: Mapping[str, Look] = {Provider.PROBE: probing.look, Provider.PROMETHEUS: querying.look}
+# A measurement, and what to keep for the next one.
+Seen = tuple[Measurement, dict[str, Any]]
+Look = Callable[[AnalysisRun, Sequence[Placement]], Seen]
+
+
+def _without_memory(look: Callable[[AnalysisRun, Sequence[Placement]], Measurement]) -> Look:
+    return lambda run, places: (look(run, places), {})
+
+
+LOOKS: Mapping[str, Look] = {
+    Provider.PROBE: _without_memory(probing.look),
+    Provider.PROMETHEUS: _without_memory(querying.look),
+    Provider.SCRAPE: scraping.look,
+}
 
 
 def measure(pk: int) -> Outcome:
@@ -26,10 +40,21 @@ def measure(pk: int) -> Outcome:
     run = selectors.analysis(pk)
     if run is None:
         return DONE
+    step, interval = run.rollout.plan[run.step], float(run.asked["interval_seconds"])
+    places = [place for place in run.rollout.deployment.places if place.target.name in step["targets"]]
     wait = (next_at(run.asked, run.started_at, measurements_of(run)) - timezone.now()).total_seconds()
+    if _has_to_begin(run):
+        remember(run, scraping.first_look(run, places))
+        return Again(interval)
     if wait > 0:
         return Again(wait)
-    step = run.rollout.plan[run.step]
-    places = [place for place in run.rollout.deployment.places if place.target.name in step["targets"]]
-    again = measured(run, LOOKS[run.asked["provider"]](run, places))
-    return Again(float(run.asked["interval_seconds"])) if again else DONE
+    measurement, memory = LOOKS[run.asked["provider"]](run, places)
+    again = measured(run, measurement, memory)
+    return Again(interval) if again else DONE
+
+
+def _has_to_begin(run: AnalysisRun) -> bool:
+    """Whether the first measurement needs a look before it."""
+    if run.asked["provider"] != Provider.SCRAPE or scraping.SCRAPED in run.before:
+        return False
+    return needs_two(run.asked)

@@ -2,6 +2,7 @@
 
 import enum
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,16 +17,28 @@ MAX_LATENCY_MS = 60_000
 MAX_METRIC = 250
 # What a number is called in sentences and charts.
 MAX_NAME = 60
+MAX_LABELS = 20
+_METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_PATH = re.compile(r"/[A-Za-z0-9/._~-]*")
 
 
 class Provider(enum.StrEnum):
     """Where measurements come from: what is observed of the replicas, requests that are sent to both revisions, what
-    the registry knows of the model, or a query that Prometheus answers."""
+    the registry knows of the model, a query that Prometheus answers, or what replicas say of themselves."""
 
     HEALTH = "health"
     PROBE = "probe"
     MODEL = "model"
     PROMETHEUS = "prometheus"
+    SCRAPE = "scrape"
+
+
+class Reading(enum.StrEnum):
+    """What is read of a metric of replicas: its value, how fast it grows, or a quantile of a histogram."""
+
+    VALUE = "value"
+    RATE = "rate"
+    QUANTILE = "quantile"
 
 
 ASK_NOBODY = frozenset({Provider.HEALTH, Provider.MODEL})
@@ -34,6 +47,11 @@ ASK_NOBODY = frozenset({Provider.HEALTH, Provider.MODEL})
 _OF_ALL = ("provider", "interval_seconds", "count", "failure_limit", "inconclusive_limit")
 _OF_PROBES = ("requests", "max_errors", "max_latency_ms", "min_agreement")
 _OF_MODELS = ("metric", *bounds.FIELDS, *bounds.COMPARING)
+_OF_SCRAPES = (
+    *("metric", "labels", "read", "quantile", "over", "path", "port", "name"),
+    *bounds.FIELDS,
+    *bounds.COMPARING,
+)
 _OF_PROMETHEUS = ("source", "query", "name", *bounds.FIELDS)
 # What the registry knows changes rarely: one look, at once.
 _COUNT = {Provider.MODEL: 1}
@@ -86,10 +104,56 @@ def _of_prometheus(value: Mapping[str, Any], place: str) -> dict[str, Any]:
     source = _text(value.get("source"), f"{place}.source", MAX_METRIC, "the name of a metrics source of the project")
     query = _text(value.get("query"), f"{place}.query", promql.MAX_QUERY, "a query in PromQL")
     promql.check_query(query, f"{place}.query")
-    asked = {"source": source, "query": query}
-    if value.get("name") is not None:
-        asked["name"] = _text(value["name"], f"{place}.name", MAX_NAME, 'what the number is called: "error rate"')
-    return asked | bounds.parse_bounds(value, place, compares=False)
+    return {"source": source, "query": query} | _name(value, place) | bounds.parse_bounds(value, place, compares=False)
+
+
+def _of_scrape(value: Mapping[str, Any], place: str) -> dict[str, Any]:
+    read = value.get("read") or Reading.VALUE
+    if not isinstance(read, str) or read not in tuple(Reading):
+        raise Invalid(f"{place}.read is one of: {', '.join(Reading)}.", field=f"{place}.read")
+    asked: dict[str, Any] = {**_metric(value, place), "read": str(read)}
+    if read == Reading.QUANTILE:
+        asked["quantile"] = bounds.number(value.get("quantile") or 0.95, f"{place}.quantile", 0.0, 1.0)
+    elif value.get("quantile") is not None:
+        raise Invalid(f"{place}.quantile needs {place}.read: quantile.", field=f"{place}.quantile")
+    if value.get("over") is not None:
+        if read != Reading.RATE:
+            raise Invalid(f"{place}.over needs {place}.read: rate.", field=f"{place}.over")
+        over = an_object(value["over"], f"{place}.over")
+        refuse_unknown(over, f"{place}.over", ("metric", "labels"))
+        asked["over"] = _metric(over, f"{place}.over")
+    path = value.get("path") or "/metrics"
+    if not isinstance(path, str) or not _PATH.fullmatch(path) or len(path) > MAX_METRIC:
+        raise Invalid(f"{place}.path is a path of the replicas.", field=f"{place}.path", hint="Such as /metrics.")
+    asked["path"] = path
+    if value.get("port") is not None:
+        asked["port"] = whole(value["port"], f"{place}.port", 1, 1, 65535)
+    return asked | _name(value, place) | bounds.parse_bounds(value, place, compares=True)
+
+
+def _metric(value: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """A metric's name and the labels that its series must have."""
+    metric, labels = value.get("metric"), value.get("labels")
+    if not isinstance(metric, str) or not _METRIC.fullmatch(metric) or len(metric) > MAX_METRIC:
+        hint = "Such as http_requests_total; of a histogram without _bucket."
+        raise Invalid(f"{place}.metric is the name of a metric of the replicas.", field=f"{place}.metric", hint=hint)
+    if labels is None:
+        return {"metric": metric}
+    said = an_object(labels, f"{place}.labels")
+    for key, text in said.items():
+        if not isinstance(key, str) or not isinstance(text, str) or len(key) + len(text) > MAX_METRIC or "\x00" in text:
+            raise Invalid(
+                f"{place}.labels has texts by name.", field=f"{place}.labels", hint='Such as {"code": "500"}.'
+            )
+    if len(said) > MAX_LABELS:
+        raise Invalid(f"{place}.labels has more than {MAX_LABELS}.", field=f"{place}.labels")
+    return {"metric": metric, "labels": dict(said)}
+
+
+def _name(value: Mapping[str, Any], place: str) -> dict[str, Any]:
+    if value.get("name") is None:
+        return {}
+    return {"name": _text(value["name"], f"{place}.name", MAX_NAME, 'what the number is called: "error rate"')}
 
 
 _OWN: dict[Provider, tuple[tuple[str, ...], Callable[[Mapping[str, Any], str], dict[str, Any]]]] = {
@@ -97,6 +161,7 @@ _OWN: dict[Provider, tuple[tuple[str, ...], Callable[[Mapping[str, Any], str], d
     Provider.PROBE: (_OF_PROBES, _of_probe),
     Provider.MODEL: (_OF_MODELS, _of_model),
     Provider.PROMETHEUS: (_OF_PROMETHEUS, _of_prometheus),
+    Provider.SCRAPE: (_OF_SCRAPES, _of_scrape),
 }
 
 

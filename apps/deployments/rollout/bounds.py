@@ -23,7 +23,11 @@ class Better(enum.StrEnum):
 
 def parse_bounds(value: Mapping[str, Any], place: str, *, compares: bool) -> dict[str, Any]:
     """What is asked of the number, out of the fields above. Raises Invalid, also where nothing is asked."""
-    asked = {name: _number(value[name], f"{place}.{name}", -MAX_NUMBER, MAX_NUMBER) for name in FIELDS if name in value}
+    asked = {
+        name: number(value[name], f"{place}.{name}", -MAX_NUMBER, MAX_NUMBER)
+        for name in FIELDS
+        if value.get(name) is not None
+    }
     if "min" in asked and "max" in asked and asked["min"] > asked["max"]:
         raise Invalid(f"{place}.min is more than {place}.max: nothing could be good.", field=f"{place}.min")
     if compares and value.get("better") is not None:
@@ -46,16 +50,17 @@ def _comparison(value: Mapping[str, Any], place: str) -> dict[str, Any]:
     if both:
         raise Invalid(f"{place} has two tolerances: give one.", field=f"{place}.tolerance_percent")
     if value.get("tolerance_percent") is not None:
-        percent = _number(value["tolerance_percent"], f"{place}.tolerance_percent", 0.0, MAX_PERCENT)
+        percent = number(value["tolerance_percent"], f"{place}.tolerance_percent", 0.0, MAX_PERCENT)
         return {"better": better, "tolerance_percent": percent}
     said = value.get("tolerance")
     return {
         "better": better,
-        "tolerance": 0.0 if said is None else _number(said, f"{place}.tolerance", 0.0, MAX_NUMBER),
+        "tolerance": 0.0 if said is None else number(said, f"{place}.tolerance", 0.0, MAX_NUMBER),
     }
 
 
-def _number(value: Any, place: str, least: float, most: float) -> float:
+def number(value: Any, place: str, least: float, most: float) -> float:
+    """A number within its bounds. Raises Invalid."""
     fits = isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
     if not fits:
         wide = most >= MAX_NUMBER

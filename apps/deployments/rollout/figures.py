@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from apps.core.text.jsontext import plain
 from apps.core.text.wording import number_text
 from apps.deployments.rollout.analysis import Measurement
 from apps.deployments.rollout.bounds import Better
 from apps.deployments.rollout.fleet import Outcome
 from apps.deployments.rollout.promql import Series
+
+# Characters of a metric's name in a sentence.
+MAX_SAID = 60
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Logged:
 
 def by_model(asked: Mapping[str, Any], new: Logged, old: Logged | None, now: datetime) -> Measurement:
     """One look at the registry: the new version's metric, by itself or against that of the version it replaces."""
-    metric = str(asked["metric"])
+    metric = plain(asked["metric"], MAX_SAID)
     if not new.version:
         return silent("The new revision serves no model version, so the registry has no metric of it.", now)
     if new.value is None:

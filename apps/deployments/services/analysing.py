@@ -6,6 +6,7 @@ and records what it measured with `measured`.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from django.db.models import Sum
 
@@ -49,7 +50,9 @@ def analyse(
     due = analysis.next_at(run.asked, run.started_at, measurements)
     if run.asked["provider"] not in ASK_NOBODY:
         peer = _asked_first(run, deployment, places)
-        work.ask(PROBES, run.pk, cluster=peer, after=max(0.0, (due - now).total_seconds()))
+        # A first look of those that are held against the one before.
+        first = run.asked["provider"] == Provider.SCRAPE and not measurements
+        work.ask(PROBES, run.pk, cluster=peer, after=0.0 if first else max(0.0, (due - now).total_seconds()))
         return Verdict(Outcome.RUNNING)
     if now >= due:
         verdict = note(run, _measured_here(run, rollout, fares, now))
@@ -72,6 +75,12 @@ def _measured_here(run: AnalysisRun, rollout: Rollout, fares: Sequence[Fares], n
 def measurements_of(run: AnalysisRun) -> list[Measurement]:
     """What was measured so far."""
     return [Measurement.from_json(each) for each in run.measurements]
+
+
+def remember(run: AnalysisRun, memory: Mapping[str, Any]) -> None:
+    """Keep what the next look is held against. Only the analysis's own round writes it, and there is one at a time."""
+    if memory:
+        put(run, before={**run.before, **memory})
 
 
 def note(run: AnalysisRun, measurement: Measurement) -> Verdict:

@@ -25,7 +25,7 @@ from apps.deployments.rollout.fleet import Outcome as AnalysisOutcome
 from apps.deployments.rollout.fleet import in_words
 from apps.deployments.rollout.plan import PlanStep, plan_of
 from apps.deployments.rollout.strategy import Do, OnFailure, Strategy, parse_strategy
-from apps.deployments.services.analysing import analyse, note
+from apps.deployments.services.analysing import analyse, note, remember
 from apps.deployments.services.common import CLOCK, KIND, Wish, add_revision, change_wanted, kept, locked, tell
 from apps.deployments.services.together import sum_up
 from apps.deployments.states import ROLLOUT_MOVES, TAKEN_BACK, UNFINISHED, RolloutState
@@ -169,10 +169,10 @@ def go_on(deployment: Deployment, now: datetime | None = None) -> bool:
     return _advance(deployment, rollout, now or timezone.now())
 
 
-def measured(run: AnalysisRun, measurement: Measurement) -> bool:
-    """Record what a round of requests has measured, and move the rollout on; returns whether there is more to measure.
+def measured(run: AnalysisRun, measurement: Measurement, memory: Mapping[str, Any]) -> bool:
+    """Record what a round has measured, and move the rollout on; returns whether there is more to measure.
 
-    Nothing is stored where the rollout has left the step meanwhile.
+    `memory` is what the next look is held against. Nothing is stored where the rollout has left the step meanwhile.
     """
     with transaction.atomic():
         deployment = locked(run.rollout.deployment_id)
@@ -182,6 +182,7 @@ def measured(run: AnalysisRun, measurement: Measurement) -> bool:
             return False
         if (rollout.pk, rollout.step) != (run.rollout_id, run.step) or rollout.state == RolloutState.ROLLING_BACK:
             return False
+        remember(fresh, memory)
         verdict = note(fresh, measurement)
         go_on(deployment)
         tell(deployment)
