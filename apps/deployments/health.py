@@ -1,10 +1,12 @@
 """Observed replicas → health, reason and message of a deployment; and when a heal begins and ends. Pure."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from apps.clusters.manifests import REVISION
 from apps.clusters.observed.values import moment
 from apps.clusters.why.containers import signal_name
 from apps.core.states import Health
@@ -67,6 +69,18 @@ def observed_revision(workload: Mapping[str, Any]) -> ObservedRevision:
         ready=int(status.get("readyReplicas") or 0),
         fresh=int(status.get("observedGeneration") or 0) >= generation,
     )
+
+
+def leaving(pods: Iterable[Mapping[str, Any]]) -> Counter[int]:
+    """The pods that are being deleted and run still, by revision: a Kubernetes Deployment counts them no more."""
+    revisions: Counter[int] = Counter()
+    for pod in pods:
+        metadata = pod.get("metadata") or {}
+        number = str((metadata.get("labels") or {}).get(REVISION, ""))
+        has_ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+        if "deletionTimestamp" in metadata and number.isdecimal() and not has_ended:
+            revisions[int(number)] += 1
+    return revisions
 
 
 def replica_seen(

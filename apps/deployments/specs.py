@@ -104,13 +104,15 @@ def digest_of(value: Any) -> str:
 class ObservedRevision:
     """One revision on the cluster: replicas asked of Kubernetes, existing pods, ready pods.
 
-    `fresh` is False while Kubernetes has not yet acted on the last change (its observedGeneration lags).
+    `fresh` is False while Kubernetes has not yet acted on the last change (its observedGeneration lags). `leaving` are
+    pods that are being deleted and run still: they are counted for `recreate` alone.
     """
 
     wanted: int
     existing: int = 0
     ready: int = 0
     fresh: bool = True
+    leaving: int = 0
 
     @property
     def surely_ready(self) -> int:

@@ -73,7 +73,7 @@ def test_a_round_that_read_the_earlier_revision_ends_no_rollout_of_a_new_one(
 
 
 def test_another_strategy_waits_for_the_next_rollout(fleet: Fleet) -> None:
-    app = fleet.deploy(replicas=2)
+    app = fleet.deploy(replicas=2, shutdown={"drain_seconds": 1, "grace_seconds": 5})
     fleet.until_healthy(app)
     services.deploy_revision(principal=fleet.root, deployment=app, changes={"env": {"TAG": "new"}})
     services.set_strategy(principal=fleet.root, deployment=app, strategy={"kind": "recreate"})
@@ -84,6 +84,15 @@ def test_another_strategy_waits_for_the_next_rollout(fleet: Fleet) -> None:
 
     fleet.until(app, finished)
     assert app.strategy["kind"] == "recreate"
+    services.deploy_revision(principal=fleet.root, deployment=app, changes={"env": {"TAG": "newer"}})
+
+    def alone(seen: Deployment) -> bool:
+        pods = [pod for pod in fleet.client.list("v1", "Pod", fleet.namespace) if pod["status"]["phase"] == "Running"]
+        running = {pod["metadata"]["labels"]["flotilla.dev/revision"] for pod in pods}
+        assert "3" not in running or running == {"3"}, "what drains runs still, and nothing may run beside it"
+        return seen.under_way is None and seen.health == Health.HEALTHY and seen.stable == seen.current
+
+    fleet.until(app, alone)
 
 
 def test_a_new_revision_rolls_while_every_prediction_is_answered(fleet: Fleet) -> None:

@@ -12,10 +12,11 @@ from apps.deployments.states import RolloutState
 NOW = datetime(2026, 11, 30, 3, 0, tzinfo=UTC)
 
 STEPS = [
-    # name, desired, observed {revision: (wanted, existing, ready)}, replicas, reason
+    # name, desired, observed {revision: (wanted, existing, ready, fresh, leaving)}, replicas, reason
     ("the first one at once", 3, {}, {2: 3}, "Creating"),
     ("the old one goes first", 3, {1: (3, 3, 3)}, {1: 0, 2: 0}, "WaitingForOld"),
     ("to its last pod", 3, {1: (0, 1, 1), 2: (0, 0, 0)}, {1: 0, 2: 0}, "WaitingForOld"),
+    ("also while that one drains", 3, {1: (0, 0, 0, True, 1), 2: (0, 0, 0)}, {1: 0, 2: 0}, "WaitingForOld"),
     ("then all of the new come", 3, {1: (0, 0, 0), 2: (0, 0, 0)}, {1: 0, 2: 3}, "WaitingForReady"),
     ("and become ready", 3, {1: (0, 0, 0), 2: (3, 3, 2)}, {1: 0, 2: 3}, "WaitingForReady"),
     ("complete", 3, {1: (0, 0, 0), 2: (3, 3, 3)}, {1: 0, 2: 3}, "Complete"),
@@ -27,7 +28,7 @@ STEPS = [
 
 
 @pytest.mark.parametrize(("desired", "seen", "replicas", "reason"), [r[1:] for r in STEPS], ids=[r[0] for r in STEPS])
-def test_one_step(desired: int, seen: dict[int, tuple[int, int, int]], replicas: dict[int, int], reason: str) -> None:
+def test_one_step(desired: int, seen: dict[int, tuple[int, ...]], replicas: dict[int, int], reason: str) -> None:
     observed = {number: ObservedRevision(*counts) for number, counts in seen.items()}
     decision = decide(RecreateSpec(desired, 2), RolloutStatus(RolloutState.PROGRESSING, NOW), observed, NOW)
     assert (dict(decision.replicas), decision.reason) == (replicas, reason)

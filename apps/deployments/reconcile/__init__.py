@@ -4,6 +4,7 @@ time.
 No transaction is open and no row is locked while the cluster is called.
 """
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -23,17 +24,18 @@ from apps.clusters.services import connect, silence
 from apps.core.errors import FlotillaError
 from apps.core.work import DONE, Again, Away, Outcome, Retry
 from apps.deployments import manifests, selectors
-from apps.deployments.health import observed_revision
+from apps.deployments.health import leaving, observed_revision
 from apps.deployments.models import Placement, Stage
 from apps.deployments.reconcile.applying import Applying, Live, present
 from apps.deployments.reconcile.scaling import scaling_of
 from apps.deployments.reconcile.takedown import take_down
 from apps.deployments.rollout.decisions import RolloutStatus
 from apps.deployments.rollout.placement import Wanted, decide
-from apps.deployments.rollout.strategy import parse_strategy
+from apps.deployments.rollout.strategy import Kind, parse_strategy
 from apps.deployments.scaling.manifest import KIND as AUTOSCALER
 from apps.deployments.services import observing
 from apps.deployments.services.common import identity_of
+from apps.deployments.specs import ObservedRevision
 from apps.deployments.states import DeploymentState, RolloutState
 
 Object = dict[str, Any]
@@ -85,6 +87,8 @@ def _uphold(client: KubeClient, placement: Placement) -> Outcome:
     seen = {number: observed_revision(workload) for number, workload in live.workloads.items()}
     status = _status(stage, now)
     strategy = parse_strategy((stage.rollout if stage else placement.deployment).strategy)
+    if stage is not None and strategy.kind is Kind.RECREATE:
+        seen = _with_leaving(client, identity, seen)
     applying = Applying(client, placement, identity, live)
     has_kept = applying.has_kept(AUTOSCALER, identity.deployment)
     scaling = scaling_of(client, placement, identity, live.workloads, seen, has_kept=has_kept)
@@ -118,6 +122,14 @@ def _observe(client: KubeClient, identity: manifests.Identity) -> Live:
             live.workloads[int(number)] = workload
     live.service = present(client, "Service", identity.service, identity.namespace)
     return live
+
+
+def _with_leaving(
+    client: KubeClient, identity: manifests.Identity, seen: dict[int, ObservedRevision]
+) -> dict[int, ObservedRevision]:
+    """The same with the pods that go: as Kubernetes' own `Recreate`, which lists them, too."""
+    left = leaving(client.list("v1", "Pod", identity.namespace, label_selector=identity.selector))
+    return {number: replace(revision, leaving=left[number]) for number, revision in seen.items()}
 
 
 def _status(stage: Stage | None, now: datetime) -> RolloutStatus:

@@ -50,7 +50,7 @@ def judge(
     `done` and `waiting` are a CamelCase reason with its sentence; `stuck` says how far it had come.
     """
     new_ready = observed.get(target, NOTHING).surely_ready
-    old_left = sum(seen.pods for number, seen in observed.items() if number != target)
+    old_left = sum(seen.pods + seen.leaving for number, seen in observed.items() if number != target)
     # What had arrived and lost a replica since starts a wait of its own: the last one's clock says nothing about it.
     fell = status.state is RolloutState.HEALTHY and done is None
     progressed = fell or new_ready > status.new_ready or old_left < status.old_left or changes(replicas, observed)

@@ -26,7 +26,7 @@ def decide(
 ) -> Decision:
     """Decide the next step from what is seen now; asking again with the same input gives the same answer."""
     target = observed.get(spec.target, NOTHING)
-    left = sum(seen.pods for number, seen in observed.items() if number != spec.target)
+    left = sum(seen.pods + seen.leaving for number, seen in observed.items() if number != spec.target)
     # What runs already stays: a pod of another revision that turns up later takes nothing down.
     count = min(target.wanted, spec.desired) if left else spec.desired
     replicas = {**dict.fromkeys(observed, 0), spec.target: count}
