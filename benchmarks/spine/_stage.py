@@ -23,6 +23,7 @@ from controlplane.embedded.fleet import BASE_DIR
 from controlplane.embedded.waiting import wait_for
 from tests.stack import LocalCluster
 
+HOLLOW = ("--faults", "--hollow", "--hollow-nodes", "20")
 SPEC = {"image": "busybox", "command": ["true"], "resources": {"cpu": "10m", "memory": "16Mi"}}
 
 
@@ -98,10 +99,13 @@ class Stage:
 
 
 @contextmanager
-def stage() -> Iterator[Stage]:
-    """Start all of it, with a watcher; stop it in the end."""
+def stage(*options: str) -> Iterator[Stage]:
+    """Start all of it, with a watcher; stop it in the end.
+
+    `options` are the local cluster's; without any, its pods only pretend to run.
+    """
     os.environ |= {"FLOTILLA_PUBLIC_URL": "http://127.0.0.1:9", "FLOTILLA_DB_POOL": "0"}
-    with django_on_own_servers() as servers, _home(servers.directory) as home:
+    with django_on_own_servers() as servers, _home(servers.directory, *(options or HOLLOW)) as home:
         port = ports.free_port()
         uvicorn = ("-m", "uvicorn", "controlplane.asgi:application", "--port", str(port), "--workers", "2")
         # All processes first: none is forked once this one has threads, which Flotilla's services start.
@@ -123,10 +127,10 @@ def stage() -> Iterator[Stage]:
 
 
 @contextmanager
-def _home(directory: Path) -> Iterator[LocalCluster]:
+def _home(directory: Path, *options: str) -> Iterator[LocalCluster]:
     home = directory / "home"
     home.mkdir()
-    cluster = LocalCluster.start(home, "--faults", "--hollow", "--hollow-nodes", "20")
+    cluster = LocalCluster.start(home, *options)
     try:
         yield cluster
     finally:
