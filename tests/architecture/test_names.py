@@ -1,5 +1,6 @@
 """Every name that is accepted is valid wherever it ends up, on Kubernetes before 1.34 as well."""
 
+import functools
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kubernetes_validate import utils
 
 from apps.clusters.manifests import namespace_of
 from apps.clusters.models import validate_cluster_name
@@ -33,6 +35,8 @@ from apps.experiments import manifests as training
 from apps.experiments.specs import parse_spec
 from tests import factories
 
+# It reads a megabyte of definitions for each object; every one is validated by the same.
+utils.schema_contents = functools.cache(utils.schema_contents)
 # Written down again from Kubernetes' own rules (apimachinery/pkg/util/validation), not taken from the code.
 LABEL = re.compile(r"\A[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z")
 SERVICE = re.compile(r"\A[a-z]([-a-z0-9]*[a-z0-9])?\Z")
