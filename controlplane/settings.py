@@ -243,6 +243,7 @@ SPECTACULAR_SETTINGS = {
         "RunStateEnum": "apps.experiments.models.RUN_STATES",
         "DeploymentStateEnum": "apps.deployments.models.DEPLOYMENT_STATES",
         "RolloutStateEnum": "apps.deployments.models.ROLLOUT_STATES",
+        "AnalysisOutcomeEnum": "apps.deployments.models.ANALYSIS_STATES",
     },
 }
 

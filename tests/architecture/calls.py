@@ -187,6 +187,7 @@ REST = [
         "/api/v1/deployments/digits/revisions/",
         "/api/v1/deployments/digits/rollouts/",
         "/api/v1/deployments/digits/heals/",
+        "/api/v1/deployments/canary/analyses/",
     ),
     Ask("GET", "/api/v1/clusters/demo-cluster/account/", platform=True),
     Ask("GET", "/api/v1/clusters/demo-cluster/reach/", platform=True),

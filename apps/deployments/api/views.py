@@ -15,6 +15,7 @@ from apps.core.errors import Missing
 from apps.core.states import Role
 from apps.deployments import predict, selectors, services
 from apps.deployments.api import serializers as forms
+from apps.deployments.api.analyses import AnalysisSerializer
 from apps.deployments.api.policies import AutoscalingSerializer
 from apps.deployments.api.requests import RequestsSerializer
 from apps.deployments.models import Deployment, Rollout, Target
@@ -179,6 +180,12 @@ class DeploymentViewSet(ServiceViewSet):
     def rollouts(self, request: Request, name: str) -> Response:
         """The rollouts, newest first."""
         return self._page(selectors.rollouts_of(self._deployment(name)), forms.RolloutSerializer)
+
+    @extend_schema(operation_id="listAnalyses", parameters=[PROJECT], responses=AnalysisSerializer(many=True))
+    @action(detail=True)
+    def analyses(self, request: Request, name: str) -> Response:
+        """The analyses of the rollouts with all that was measured, newest first."""
+        return self._page(selectors.analyses_of(self._deployment(name)), AnalysisSerializer)
 
     @extend_schema(operation_id="listReplicas", parameters=[PROJECT], responses=forms.ReplicaSerializer(many=True))
     @action(detail=True)

@@ -18,6 +18,7 @@ from apps.core.states import Health
 from apps.core.text.wording import look_of
 from apps.deployments import selectors
 from apps.deployments.models import AnalysisRun, Deployment, Heal, Revision, Rollout, Stage
+from apps.deployments.pages.evidence import AnalysisRow, analyses_of
 from apps.deployments.pages.rolling import Bar, Step, bars_of, steps_of
 from apps.deployments.pages.rows import (
     DriftRow,
@@ -33,8 +34,9 @@ from apps.deployments.pages.rows import (
     who,
 )
 from apps.deployments.pages.stepper import FEW_STEPS, WaveRow, current_step, due_of, is_plain, waves_of
-from apps.deployments.pages.story import AnalysisRow, StoryRow, analyses_of, serves, story_of
+from apps.deployments.pages.story import StoryRow, serves, story_of
 from apps.deployments.predict.examples import UNKNOWN, pretty
+from apps.deployments.rollout.fleet import Outcome
 from apps.deployments.rollout.strategy import Do, parse_strategy
 from apps.deployments.services.server import is_own
 from apps.deployments.states import RevisionState, RolloutState
@@ -180,10 +182,18 @@ class Board:
     def _runs(self) -> list[AnalysisRun]:
         return list(self.rollout.analyses.all()) if self.rollout else []
 
-    @property
+    @functools.cached_property
     def analyses(self) -> list[AnalysisRow]:
         """The analyses of the shown rollout, the last first."""
         return analyses_of(self.rollout, self._runs) if self.rollout else []
+
+    @property
+    def evidence(self) -> AnalysisRun | None:
+        """The analysis out of which follows why the rollout stands or was taken back."""
+        decided = [run for run in self._runs if run.state in (Outcome.FAILED, Outcome.INCONCLUSIVE)]
+        last = decided[-1] if decided else None
+        rests_on_it = last is not None and self.rollout is not None and last.message in self.rollout.message
+        return last if rests_on_it else None
 
     @functools.cached_property
     def story(self) -> list[StoryRow]:

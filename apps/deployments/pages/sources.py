@@ -33,7 +33,7 @@ class SourceForm(forms.Form):
         max_length=100_000,
         widget=forms.Textarea(attrs={"rows": 4, "class": "mono", "spellcheck": "false"}),
         label="CA",
-        help_text="Certificates in PEM of who signs its own, where that is nobody whom all trust.",
+        help_text="The authority that signs its certificate, in PEM, where the system does not trust it by itself.",
     )
 
 

@@ -100,7 +100,7 @@ def series_in(status: int, body: bytes, source: str) -> list[Series]:
     said = _object(body)
     if said.get("status") == "error":
         why = plain(f"{said.get('errorType') or 'error'}: {said.get('error') or ''}", MAX_SAID)
-        raise Silent(f"{source} refuses the query, {why}")
+        raise Silent(f"{source} refuses the query, {why.rstrip('.')}.")
     if status in (401, 403):
         raise Silent(f"{source} refuses the token ({status}): make the metrics source anew with one that may read.")
     data = said.get("data")

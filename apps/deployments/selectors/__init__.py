@@ -29,6 +29,7 @@ from apps.deployments.selectors.replicas import (
     seen_of,
 )
 from apps.deployments.selectors.revisions import (
+    analyses_of,
     analysis,
     heals_of,
     last_spec,
@@ -46,6 +47,7 @@ __all__ = [
     "TROUBLE",
     "Apart",
     "Totals",
+    "analyses_of",
     "analysis",
     "deployment",
     "deployments",

@@ -48,6 +48,12 @@ def rollouts_of(of: Deployment) -> QuerySet[Rollout]:
     return rows.prefetch_related(Prefetch("stages", stages)).order_by("-id")
 
 
+def analyses_of(of: Deployment) -> QuerySet[AnalysisRun]:
+    """The analyses of its rollouts, newest first."""
+    rows = AnalysisRun.objects.filter(rollout__deployment=of).select_related("rollout__to_revision")
+    return rows.order_by("-id")
+
+
 def analysis(pk: int) -> AnalysisRun | None:
     """An analysis that goes on, with its rollout, deployment and placements; None for any other."""
     rows = AnalysisRun.objects.filter(pk=pk, state=Outcome.RUNNING, rollout__state__in=UNFINISHED)
