@@ -48,8 +48,11 @@ class Fares:
     trouble: str = ""
 
 
-def by_health(seen: Sequence[Fares], restarts_before: int, now: datetime) -> Measurement:
-    """One look at the new revision's replicas: all ready, and none restarted since the analysis began."""
+def by_health(seen: Sequence[Fares], restarts_before: int, now: datetime, restarted: str = "") -> Measurement:
+    """One look at the new revision's replicas: all ready, and none restarted since the analysis began.
+
+    `restarted` says which one was, and how it ended: "web-r2-abc restarted 1×, exit 137".
+    """
     value = {
         "wanted": sum(each.wanted for each in seen),
         "ready": sum(each.ready for each in seen),
@@ -61,7 +64,8 @@ def by_health(seen: Sequence[Fares], restarts_before: int, now: datetime) -> Mea
         return Measurement(now, Outcome.FAILED, bad, value)
     if value["restarts"]:
         times = "once" if value["restarts"] == 1 else f"{value['restarts']} times"
-        return Measurement(now, Outcome.FAILED, f"A replica of the new revision was restarted {times}.", value)
+        which = f" ({restarted})" if restarted else ""
+        return Measurement(now, Outcome.FAILED, f"A replica of the new revision was restarted {times}{which}.", value)
     if away:
         return Measurement(now, Outcome.INCONCLUSIVE, f"{', '.join(away)} can't be reached.", value)
     if value["ready"] < value["wanted"]:

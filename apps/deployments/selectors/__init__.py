@@ -26,6 +26,7 @@ from apps.deployments.selectors.replicas import (
     ports_of,
     ready_replicas,
     replicas_of,
+    restarted_replica,
     seen_of,
 )
 from apps.deployments.selectors.revisions import (
@@ -71,6 +72,7 @@ __all__ = [
     "probing",
     "ready_replicas",
     "replicas_of",
+    "restarted_replica",
     "revisions_of",
     "rolling",
     "rollouts_of",

@@ -59,6 +59,12 @@ def ready_replicas(of: Deployment) -> list[tuple[str, int, int, str]]:
     return [(name, int(revision), cluster, namespace) for name, revision, cluster, namespace in rows]
 
 
+def restarted_replica(of: Deployment, revision: int) -> str:
+    """The replica of a revision that was restarted most often, and how it ended last; "" where none was."""
+    again = pods_of(of).filter(revision=str(revision), restarts__gt=0).order_by("-restarts", "name").first()
+    return f"{again.name} {seen_of(again).restarted}" if again is not None else ""
+
+
 def endpoint(deployment_pk: int, revision: int) -> tuple[int, str]:
     """(port, model name or "") of a revision, which never change."""
     spec = Revision.objects.values_list("spec", flat=True).get(deployment_id=deployment_pk, number=revision)

@@ -65,7 +65,10 @@ def analyse(
 
 def _measured_here(run: AnalysisRun, rollout: Rollout, fares: Sequence[Fares], now: datetime) -> Measurement:
     if run.asked["provider"] == Provider.HEALTH:
-        return analysis.by_health(fares, int(run.before["restarts"]), now)
+        before = int(run.before["restarts"])
+        again = sum(each.restarts for each in fares) > before
+        restarted = selectors.restarted_replica(rollout.deployment, rollout.to_revision.number) if again else ""
+        return analysis.by_health(fares, before, now, restarted)
     metric, former = str(run.asked["metric"]), rollout.from_revision
     new = selectors.logged_metric(rollout.to_revision, metric)
     old = selectors.logged_metric(former, metric) if former is not None else None
