@@ -5,6 +5,7 @@ from django.contrib import admin
 from apps.core.pages.panel import PlatformAdmin
 from apps.deployments.models import (
     AppliedObject,
+    Approval,
     Deployment,
     Heal,
     MetricsSource,
@@ -68,6 +69,15 @@ class RolloutAdmin(PlatformAdmin):
     list_display = ("deployment", "from_revision", "to_revision", "state", "message", "started_at", "ended_at")
     list_filter = ("state",)
     list_select_related = ("deployment", "from_revision__deployment", "to_revision__deployment")
+
+
+@admin.register(Approval)
+class ApprovalAdmin(PlatformAdmin):
+    """Approvals."""
+
+    list_display = ("rollout", "target", "state", "asked_at", "decided_by", "decided_at")
+    list_filter = ("state",)
+    list_select_related = ("rollout__to_revision__deployment", "target")
 
 
 @admin.register(Heal)

@@ -84,9 +84,12 @@ PAGES = get(
     "/p/demo/deployments/digits/",
     "/p/demo/deployments/digits/replicas/{replica}/",
     "/p/demo/deployments/digits/targets/new",
+    "/p/demo/approvals/",
     "/p/demo/targets/",
+    "/p/demo/targets/?sort=-deployments",
     "/p/demo/targets/new",
     "/p/demo/metrics-sources/new",
+    "/p/demo/targets/spare/",
     "/search?q=digits",
 )
 LAUNCH = {
@@ -117,9 +120,17 @@ FORMS = [
     Ask(
         "POST", "/p/demo/targets/new", {"name": "there", "cluster": "demo-cluster", "environment": "staging"}, form=True
     ),
+    Ask(
+        "POST",
+        "/p/demo/targets/spare/",
+        {"deployers": "admin", "approval": "on", "freezes": "fri 18:00 to mon 08:00", "replicas": "20"},
+        form=True,
+    ),
     Ask("POST", "/p/demo/targets/unused/delete", {}, form=True),
     Ask("POST", "/p/demo/metrics-sources/new", {"name": "other", "address": "http://prometheus:9090"}, form=True),
     Ask("POST", "/p/demo/metrics-sources/prometheus/delete", {}, form=True),
+    Ask("POST", "/p/demo/approvals/{approval}/approve", {"comment": "Fine."}, form=True),
+    Ask("POST", "/p/demo/approvals/{approval}/reject", {"comment": "No."}, form=True),
     Ask("POST", "/p/demo/deployments/digits/revise", {"image": "other:1", "model": "digits:1"}, form=True),
     Ask(
         "POST",
@@ -181,6 +192,9 @@ REST = [
         "/api/v1/targets/demo-cluster-production/",
         "/api/v1/metrics-sources/",
         "/api/v1/metrics-sources/prometheus/",
+        "/api/v1/approvals/",
+        "/api/v1/approvals/?state=Waiting&project=demo",
+        "/api/v1/approvals/{approval}/",
         "/api/v1/deployments/",
         "/api/v1/deployments/digits/",
         "/api/v1/deployments/digits/replicas/",
@@ -215,9 +229,12 @@ REST = [
     Ask("PUT", "/api/v1/models/digits/aliases/best/", {"version": 1}),
     Ask("DELETE", "/api/v1/models/digits/aliases/champion/"),
     Ask("POST", "/api/v1/targets/", {"name": "there", "cluster": "demo-cluster"}),
+    Ask("PATCH", "/api/v1/targets/spare/", {"policy": {"approval": True, "quota": {"replicas": 20}}}),
     Ask("DELETE", "/api/v1/targets/unused/"),
     Ask("POST", "/api/v1/metrics-sources/", {"name": "other", "address": "http://prometheus:9090"}),
     Ask("DELETE", "/api/v1/metrics-sources/prometheus/"),
+    Ask("POST", "/api/v1/approvals/{approval}/approve/", {"comment": "Fine."}),
+    Ask("POST", "/api/v1/approvals/{approval}/reject/", {"comment": "No."}),
     Ask(
         "POST",
         "/api/v1/deployments/",

@@ -19,7 +19,7 @@ from apps.core.models import Project, User
 from apps.core.services import create_token
 from apps.core.states import Role
 from apps.deployments import services as deployments
-from apps.deployments.models import Deployment
+from apps.deployments.models import Deployment, Target
 from apps.experiments import services as experiments
 from apps.experiments.models import Experiment, ModelVersion, RegisteredModel
 from tests import factories
@@ -52,6 +52,11 @@ def label_cluster(root: Principal) -> None:
     clusters.update_cluster(principal=root, cluster=Cluster.objects.get(), labels={"said": "meanwhile"})
 
 
+def require_approval(root: Principal) -> None:
+    target = Target.objects.select_related("project").get()
+    deployments.set_policy(principal=root, target=target, policy={"approval": True})
+
+
 # Method, address, body, and what somebody else does to the same row.
 EDITS: list[tuple[str, str, Any, Change]] = [
     ("PATCH", "experiments/{experiment}", {"name": "mine"}, rename_experiment),
@@ -74,6 +79,7 @@ EDITS: list[tuple[str, str, Any, Change]] = [
     ("POST", "deployments/{deployment}/promote", {}, scale),
     ("POST", "deployments/{deployment}/abort", {}, scale),
     ("POST", "deployments/{deployment}/restore", {}, scale),
+    ("PATCH", "targets/demo-cluster-production", {"policy": {"deployers": "admin"}}, require_approval),
     ("PATCH", "clusters/{cluster}", {"labels": {"said": "mine"}}, label_cluster),
     ("PATCH", "clusters/{cluster}", {"enabled": False}, label_cluster),
     ("PATCH", "clusters/{cluster}", {"identity": "another-uid"}, label_cluster),

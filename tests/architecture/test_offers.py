@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from apps.core.models import Project
 from apps.core.states import Role
-from apps.deployments.models import Revision, Target
+from apps.deployments.models import Approval, Revision, Rollout, Target
 from apps.experiments.models import RegisteredModel, Run
 from tests import factories
 
@@ -27,7 +27,11 @@ pytestmark = pytest.mark.django_db
 
 MOST_PAGES = 200
 # One address of each kind is enough: rows look alike.
-_KINDS = ((re.compile(r"/runs/[0-9a-f]{32}/"), "/runs/…/"), (re.compile(r"\d+"), "9"))
+_KINDS = (
+    (re.compile(r"/runs/[0-9a-f]{32}/"), "/runs/…/"),
+    (re.compile(r"/targets/[^/]+/"), "/targets/…/"),
+    (re.compile(r"\d+"), "9"),
+)
 WRITES = {"hx-post": "post", "hx-put": "put", "hx-patch": "patch", "hx-delete": "delete"}
 
 
@@ -122,7 +126,17 @@ def project() -> Project:
     Target.objects.create(project=made, name="spare", cluster=home, namespace="spare", environment="test")
     factories.run(run.experiment, kind="launched", state="Failed", spec=run.spec)
     _what_is_gone(made, run)
+    _what_waits(made)
     return made
+
+
+def _what_waits(project: Project) -> None:
+    """A rollout that somebody has to approve."""
+    served = project.deployments.get()
+    target = served.places[0].target
+    plan = [{"do": "promote", "wave": 0, "targets": [target.name]}]
+    rollout = Rollout.objects.create(deployment=served, to_revision=served.current, state="Paused", plan=plan)
+    Approval.objects.create(rollout=rollout, target=target)
 
 
 def _what_is_gone(project: Project, run: Run) -> None:

@@ -43,6 +43,8 @@ FORMS: dict[str, tuple[dict[str, str], str, str]] = {
     "/p/demo/deployments/digits/strategy": ({"strategy": "kind: odd"}, "strategy", "kind: odd"),
     "/p/demo/targets/new": ({"name": WRONG, "cluster": "demo-cluster", "environment": "staging"}, "name", WRONG),
     "/p/demo/metrics-sources/new": ({"name": "prod", "address": "ftp://prometheus"}, "address", "ftp://prometheus"),
+    "/p/demo/targets/…/": ({"deployers": "developer", "freezes": "on fridays"}, "freezes", "on fridays"),
+    "/p/demo/approvals/9/approve": ({"comment": 2001 * "y"}, "comment", "yyy"),
     "/p/demo/runs/new": (
         {
             "experiment": "digits",

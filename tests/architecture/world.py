@@ -17,7 +17,7 @@ from apps.core.models import Project, User
 from apps.core.secrets.tokens import issue_token
 from apps.core.states import Role
 from apps.deployments.drift import Difference
-from apps.deployments.models import MetricsSource, Placement, Target
+from apps.deployments.models import Approval, MetricsSource, Placement, Target
 from apps.experiments import services
 from apps.experiments.files import artifacts
 from apps.experiments.models import (
@@ -81,7 +81,7 @@ def small() -> World:
     edit = Difference("Deployment digits-1-r1", "spec.replicas", "changed", "3", "2", "kubectl")
     project.deployments.filter(name="digits-1").update(drift=[edit.to_json()])
     version = ModelVersion.objects.filter(model__name="digits").earliest("id")
-    factories.canary(factories.deployment(project, home, "canary", version), version)
+    canary = factories.canary(factories.deployment(project, home, "canary", version), version)
     _checked(home)
     Reach.objects.create(cluster=home, number=1, outcome="Reached", asked_at=timezone.now(), ended_at=timezone.now())
     factories.cluster("empty-cluster", nodes=1)
@@ -90,6 +90,7 @@ def small() -> World:
     served = project.deployments.get(name="digits-1")
     Placement.objects.create(deployment=served, target=spare, state="Active", stable=served.stable)
     MetricsSource.objects.create(project=project, name="prometheus", address="http://prometheus:9090")
+    approval = Approval.objects.create(rollout=canary, target=served.places[0].target)
     digits = project.registered_models.get(name="digits")
     factories.revision(project.deployments.get(name="digits"), factories.version(digits, first, alias="champion"))
     factories.version(RegisteredModel.objects.create(project=project, name="free"), first)
@@ -112,6 +113,7 @@ def small() -> World:
         "replica": replica,
         "logged": logged.uid,
         "token": str(mine.pk),
+        "approval": str(approval.pk),
     }
     return World(project, person, root, secret, first, named, [logged.uid])
 
@@ -131,6 +133,9 @@ def _model(run: Run) -> LoggedModel:
 
 def grow(world: World) -> None:
     """Several times more of everything that the pages list, and of all that hangs on the run."""
+    waits = Approval.objects.get()
+    for target in Target.objects.exclude(pk=waits.target_id):
+        Approval.objects.create(rollout=waits.rollout, target=target)
     project, first = world.project, world.first
     home = project.deployments.get(name="digits").places[0].target.cluster
     model, served = project.registered_models.get(name="digits"), project.deployments.get(name="digits")

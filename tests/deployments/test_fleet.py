@@ -16,6 +16,7 @@ from apps.deployments.rollout.fleet import (
     decide,
 )
 from apps.deployments.rollout.plan import PlanStep, plan_of
+from apps.deployments.rollout.policy import FROZEN, REJECTED, UNAPPROVED, Answer, Ruling
 from apps.deployments.rollout.strategy import OnFailure, parse_strategy
 from apps.deployments.states import ROLLOUT_MOVES, UNFINISHED, RolloutState
 
@@ -181,6 +182,57 @@ RULES = [
      "a 100, b 100, c 100, d 100 @11 Progressing Recovering"),
     ("no target is left", at(2), "", {}, " @2 Paused PauseStep"),
 ]  # fmt: skip
+
+
+SHUT = {
+    UNAPPROVED: Ruling(Answer.WAITS, reason=UNAPPROVED),
+    REJECTED: Ruling(Answer.WAITS, "It was rejected for b.", reason=REJECTED),
+    FROZEN: Ruling(Answer.WAITS, reason=FROZEN, due=NOW + timedelta(hours=2)),
+    "longer": Ruling(Answer.WAITS, reason=FROZEN, due=NOW + timedelta(hours=9)),
+}
+GATES = [
+    # name, status, placements, targets that are shut, decided, and why
+    ("nothing is brought where approval is missing", at(0, state=RolloutState.PENDING), "a 0, b 0, c 0",
+     {"a": UNAPPROVED}, "a 0, b 0, c 0 @0 Paused WaitingForApproval", "Waiting for approval of a."),
+    ("a wave waits as a whole", at(5, ago=60), "a 100, b 0, c 0", {"c": FROZEN},
+     "a 100, b 0, c 0 @6 Paused Frozen", "c is frozen until Mon 30 Nov 2026, 05:00 (UTC)."),
+    ("until the last of them is over", at(6), "a 100, b 0, c 0", {"b": FROZEN, "c": "longer"},
+     "a 100, b 0, c 0 @6 Paused Frozen", "b and c are frozen until Mon 30 Nov 2026, 12:00 (UTC)."),
+    ("all that is waited for is told", at(6), "a 100, b 0, c 0", {"b": UNAPPROVED, "c": FROZEN},
+     "a 100, b 0, c 0 @6 Paused WaitingForApproval",
+     "Waiting for approval of b. c is frozen until Mon 30 Nov 2026, 05:00 (UTC)."),
+    ("a rejection first", at(6), "a 100, b 0, c 0", {"c": UNAPPROVED, "b": REJECTED},
+     "a 100, b 0, c 0 @6 Paused Rejected", "It was rejected for b. Waiting for approval of c."),
+    ("another wave's holds nobody", at(0), "a 20 moving, b 0, c 0", {"b": UNAPPROVED},
+     "a 20, b 0, c 0 @0 Progressing SettingWeight", "a goes to 20 %."),
+    ("what is on its way already goes on", at(6), "a 100, b 20 moving, c 20", {"b": FROZEN},
+     "a 100, b 20, c 20 @6 Progressing SettingWeight", "b goes to 20 %."),
+    ("what was brought stays, the next step waits", at(8, promote=True), "a 100, b 20, c 20", {"b": FROZEN},
+     "a 100, b 20, c 20 @9 Progressing Analysing", "Analysing how the new revision fares on b and c."),
+    ("nobody promotes past it", at(6, promote=True), "a 100, b 0, c 0", {"b": UNAPPROVED},
+     "a 100, b 0, c 0 @6 Paused WaitingForApproval", "Waiting for approval of b."),
+    ("nor fully", at(4, full=True), "a 100, b 0, c 0", {"b": UNAPPROVED},
+     "a 100, b 0, c 0 @10 Paused WaitingForApproval", "Waiting for approval of b."),
+    ("an abort passes", at(6, abort="Enough"), "a 100, b 20, c 0", {"a": FROZEN, "b": UNAPPROVED, "c": FROZEN},
+     "a 0, b 0, c 0 @6 RollingBack RollingBack", "Rolling back on a and b. Enough."),
+    ("trouble passes", at(6), "a 100 bad, b 0, c 0", {"a": FROZEN, "b": FROZEN},
+     "a 0, b 0, c 0 @6 RollingBack RollingBack", f"Rolling back on a. a: {CRASH}"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("status", "placements", "shut", "decided", "why"), [row[1:] for row in GATES], ids=[row[0] for row in GATES]
+)
+def test_each_rule_of_what_targets_let_in(
+    status: FleetStatus, placements: str, shut: Mapping[str, str], decided: str, why: str
+) -> None:
+    gates = {target: SHUT[reason] for target, reason in shut.items()}
+    decision = decide(PLAN, status, seen(placements), {}, NOW, gates)
+    assert (said(decision), decision.message) == (decided, why)
+    waits = decision.reason in (UNAPPROVED, REJECTED, FROZEN)
+    assert decision.asks == tuple(t for t, reason in shut.items() if waits and reason == UNAPPROVED)
+    dues = [gate.due for gate in gates.values() if gate.due is not None]
+    assert decision.due == (min(dues, default=None) if waits else None)
 
 
 @pytest.mark.parametrize(

@@ -10,31 +10,10 @@ from apps.clusters.models import Pod
 from apps.core.api.serializers import Strict
 from apps.deployments import drift, selectors
 from apps.deployments.api.policies import AutoscalingSerializer, StrategySerializer
-from apps.deployments.models import Deployment, Heal, Placement, Revision, Rollout, Stage, Target
+from apps.deployments.models import Deployment, Heal, Placement, Revision, Rollout, Stage
 from apps.deployments.rollout.strategy import Do, parse_strategy
 
 OF_ONE = "Of the only placement; null where there are several."
-
-
-class TargetSerializer(serializers.ModelSerializer[Target]):
-    """A target."""
-
-    project = serializers.CharField(source="project.name")
-    cluster = serializers.CharField(source="cluster.name")
-
-    class Meta:
-        model = Target
-        fields = ("id", "name", "project", "cluster", "namespace", "environment", "created_by", "created_at")
-
-
-class NewTargetSerializer(Strict):
-    """What a new target shall be."""
-
-    project = serializers.CharField(required=False)
-    name = serializers.CharField()
-    cluster = serializers.CharField()
-    namespace = serializers.CharField(required=False, help_text="The project's own namespace unless given.")
-    environment = serializers.CharField(default="production")
 
 
 class ReplicaResourcesSerializer(Strict):

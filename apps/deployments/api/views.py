@@ -1,4 +1,4 @@
-"""REST: targets and deployments. Every write calls a service."""
+"""REST: deployments. Every write calls a service."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from apps.deployments.api import serializers as forms
 from apps.deployments.api.analyses import AnalysisSerializer
 from apps.deployments.api.policies import AutoscalingSerializer
 from apps.deployments.api.requests import RequestsSerializer
-from apps.deployments.models import Deployment, Rollout, Target
+from apps.deployments.models import Deployment, Rollout
 from apps.deployments.scrape.asking import requests_of
 
 PROJECT = OpenApiParameter("project", OpenApiTypes.STR, description="Where the name is not unique.")
@@ -28,46 +28,6 @@ FILTERS = {"health": "health", "model": "current__model_version__model__name"}
 # Of one and the same placement.
 PLACE_FILTERS = {"target": "target__name", "cluster": "target__cluster__name", "environment": "target__environment"}
 FILTER_PARAMETERS = [OpenApiParameter(name, OpenApiTypes.STR) for name in (*FILTERS, *PLACE_FILTERS)]
-
-
-@extend_schema_view(
-    list=extend_schema(operation_id="listTargets", parameters=[PROJECT], responses=forms.TargetSerializer(many=True)),
-    retrieve=extend_schema(operation_id="getTarget", parameters=[PROJECT], responses=forms.TargetSerializer),
-    create=extend_schema(
-        operation_id="createTarget", request=forms.NewTargetSerializer, responses={201: forms.TargetSerializer}
-    ),
-    destroy=extend_schema(operation_id="deleteTarget", parameters=[PROJECT], responses={204: None}),
-)
-class TargetViewSet(ServiceViewSet):
-    """Where deployments may go: cluster, namespace, environment."""
-
-    queryset = Target.objects.none()
-    serializer_class = forms.TargetSerializer
-    lookup_field = "name"
-
-    def list(self, request: Request) -> Response:
-        """List the targets of the visible projects."""
-        page = self.paginate_queryset(selectors.targets(**self.project_filter()))
-        return self.get_paginated_response(forms.TargetSerializer(page, many=True).data)
-
-    def retrieve(self, request: Request, name: str) -> Response:
-        """One target."""
-        target = selectors.target(self.principal, name, **self.project_filter())
-        return Response(forms.TargetSerializer(target).data)
-
-    def create(self, request: Request) -> Response:
-        """Make a target (project administrators)."""
-        body = forms.NewTargetSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        values = {key: value for key, value in body.validated_data.items() if key != "project"}
-        target = services.create_target(principal=self.principal, project=self.project(Role.ADMIN), **values)
-        return Response(forms.TargetSerializer(target).data, status=201)
-
-    def destroy(self, request: Request, name: str) -> Response:
-        """Forget a target that nothing is deployed to."""
-        target = selectors.target(self.principal, name, Role.ADMIN, **self.project_filter())
-        services.delete_target(principal=self.principal, target=target)
-        return Response(status=204)
 
 
 @extend_schema_view(

@@ -9,7 +9,6 @@ from django.utils.html import format_html
 
 from apps.clusters import podoptions
 from apps.clusters.pages.optionfields import PodOptionsForm, initial_of
-from apps.clusters.pages.places import places
 from apps.core.models import Project
 from apps.core.pages.formfields import amount, gpus
 from apps.core.pages.formtext import pairs, words
@@ -150,20 +149,6 @@ class ScaleForm(forms.Form):
             self.fields["target"].choices = [("", "Each target"), *((name, name) for name in names)]  # type: ignore[attr-defined]
 
 
-class AddTargetForm(forms.Form):
-    """One more target for a deployment."""
-
-    target = forms.ChoiceField(help_text="It gets what serves on the others; while a rollout is under way, its end.")
-    replicas = forms.IntegerField(min_value=0, max_value=MAX_REPLICAS)
-
-    def __init__(self, data: Any = None, *, deployment: Deployment, **kwargs: Any) -> None:
-        initial = {"replicas": deployment.places[0].desired_replicas if deployment.places else 1}
-        super().__init__(data, initial=initial, **kwargs)
-        there = {place.target_id for place in deployment.placements.all()}
-        rows = [row for row in selectors.targets(project=deployment.project) if row.pk not in there]
-        self.fields["target"].choices = [(row.name, f"{row.name} · {row.cluster.name}") for row in rows]  # type: ignore[attr-defined]
-
-
 class StrategyForm(forms.Form):
     """How a deployment rolls, as YAML: the words of the REST API."""
 
@@ -222,20 +207,3 @@ def as_yaml(strategy: dict[str, Any]) -> str:
     """The strategy with its defaults, for the form."""
     parsed = parse_strategy(strategy)
     return str(yaml.safe_dump({"kind": parsed.kind.value, **parsed.to_json()}, sort_keys=False))
-
-
-class TargetForm(forms.Form):
-    """A new target."""
-
-    name = forms.CharField(max_length=40, help_text="Such as gke-eu-production.")
-    cluster = forms.ChoiceField()
-    environment = forms.CharField(max_length=40, initial="production")
-    namespace = forms.CharField(
-        max_length=63,
-        required=False,
-        help_text="The project's own unless you name another, which only a platform administrator may.",
-    )
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["cluster"].choices = [(place.name, place.text) for place in places()]  # type: ignore[attr-defined]

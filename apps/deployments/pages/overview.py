@@ -20,6 +20,7 @@ from apps.core.states import Health
 from apps.core.text.alike import NAMED, Member, grouped
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Rollout
+from apps.deployments.pages.rows import who
 from apps.deployments.states import RolloutState
 
 ATTENTION_ROWS = 8
@@ -38,6 +39,7 @@ def connect() -> None:
     """Register everything below."""
     page.register(Section.TILES, tiles)
     page.register(Section.ATTENTION, attention)
+    page.register(Section.ATTENTION, approvals)
     page.register(Section.ROLLOUTS, rollouts)
     page.register(Section.SERVING, serving)
     page.probe(has_deployments)
@@ -84,6 +86,23 @@ def attention(scope: Scope) -> list[Attention]:
         url=_list_of(scope),
     )
     return [*_unknown(scope), *unwell]
+
+
+def approvals(scope: Scope) -> list[Attention]:
+    """The rollouts that wait for the reader's approval, in a line."""
+    rows = selectors.waiting_for(scope.principal, scope.project)
+    if not rows:
+        return []
+    first, url = rows[0], nav.link("deployments:approvals", scope.project.name)
+    names = list(dict.fromkeys(row.rollout.deployment.name for row in rows))
+    if len(rows) == 1:
+        title = f"{names[0]} waits for your approval of {first.target.name}"
+    else:
+        title = f"{len(rows)} rollouts wait for your approval"
+    why = f"{who(first.rollout.created_by)} asked for revision {first.rollout.to_revision.number}."
+    members = tuple(Member(name, url) for name in names[:NAMED]) if len(rows) > 1 else ()
+    noun = "rollout waiting for approval"
+    return [Attention("Paused", title, why, noun, url, first.asked_at, len(rows), members=members)]
 
 
 def _unknown(scope: Scope) -> list[Attention]:

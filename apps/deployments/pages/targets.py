@@ -3,6 +3,7 @@
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from apps.core.access import may
@@ -12,7 +13,9 @@ from apps.core.pages.base import PageRequest, page, render_page
 from apps.core.pages.formtext import put_error
 from apps.core.states import Role
 from apps.deployments import selectors, services
-from apps.deployments.pages.forms import AddTargetForm, TargetForm
+from apps.deployments.pages.targetforms import AddTargetForm, PolicyForm, TargetForm
+from apps.deployments.pages.targetrows import sorted_rows, target_rows
+from apps.deployments.rollout.policy import parse_policy
 
 
 @page
@@ -21,7 +24,7 @@ def targets(request: PageRequest, project: Project) -> HttpResponse:
     """Where deployments may go."""
     context = {
         "project": project,
-        "targets": list(selectors.targets(project=project)),
+        "targets": sorted_rows(target_rows(project, timezone.now()), request.GET.get("sort", "")),
         "sources": list(selectors.sources(project=project)),
         "may_change": may(request.principal, project, Role.ADMIN),
     }
@@ -42,6 +45,24 @@ def create_target(request: PageRequest, project: Project) -> HttpResponse:
             return redirect("deployments:targets", project=project.name)
     status = 400 if form.errors else 200
     return render(request, "deployments/new_target.html", {"project": project, "form": form}, status=status)
+
+
+@page(at_least=Role.ADMIN, writes=Role.ADMIN)
+def edit_target(request: PageRequest, project: Project, name: str) -> HttpResponse:
+    """What a target allows."""
+    target = selectors.target(request.principal, name, Role.ADMIN, project=project)
+    form = PolicyForm(request.POST if request.method == "POST" else None, policy=parse_policy(target.policy))
+    if form.is_valid():
+        try:
+            services.set_policy(principal=request.principal, target=target, policy=form.asked())
+        except FlotillaError as error:
+            error.field = error.field.removeprefix("policy.")
+            put_error(form, error)
+        else:
+            messages.success(request, f"{name} allows that from now on.")
+            return redirect("deployments:targets", project=project.name)
+    context = {"project": project, "target": target, "form": form}
+    return render(request, "deployments/edit_target.html", context, status=400 if form.errors else 200)
 
 
 @page(writes=Role.ADMIN)

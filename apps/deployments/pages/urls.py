@@ -2,15 +2,18 @@
 
 from django.urls import path
 
-from apps.deployments.pages import edit, requests, resources, sources, targets, views
+from apps.deployments.pages import approvals, edit, requests, resources, sources, targets, views
 
 app_name = "deployments"
 urlpatterns = [
     path("p/<slug:project>/targets/", targets.targets, name="targets"),
     path("p/<slug:project>/targets/new", targets.create_target, name="create_target"),
+    path("p/<slug:project>/targets/<slug:name>/", targets.edit_target, name="edit_target"),
     path("p/<slug:project>/targets/<slug:name>/delete", targets.delete_target, name="delete_target"),
     path("p/<slug:project>/metrics-sources/new", sources.create, name="create_source"),
     path("p/<slug:project>/metrics-sources/<slug:name>/delete", sources.delete, name="delete_source"),
+    path("p/<slug:project>/approvals/", approvals.approvals, name="approvals"),
+    path("p/<slug:project>/approvals/<int:pk>/<slug:word>", approvals.decide, name="decide"),
     path("p/<slug:project>/deployments/", views.listing, name="list"),
     path("p/<slug:project>/deployments/new", views.create, name="create"),
     path("p/<slug:project>/deployments/<slug:name>/", views.detail, name="detail"),

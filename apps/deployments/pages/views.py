@@ -56,6 +56,7 @@ def listing(request: PageRequest, project: Project) -> HttpResponse:
             (row, model_text(row.current.spec, row.alias) if row.current else "–", ready_text(row)) for row in shown
         ],
         "totals": selectors.totals(project),
+        "approvals": len(selectors.waiting_for(request.principal, project)),
         "filtered": bool(name_part or health),
         "healths": [word.value for word in Health],
         "may_change": may(request.principal, project),

@@ -13,9 +13,11 @@ import enum
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from apps.deployments.rollout.decisions import in_time
 from apps.deployments.rollout.plan import PlanStep
+from apps.deployments.rollout.policy import FROZEN, REJECTED, UNAPPROVED, Ruling, until_text
 from apps.deployments.rollout.strategy import Do, OnFailure
 from apps.deployments.states import RolloutState
 
@@ -82,7 +84,8 @@ class FleetDecision:
     """What each placement shall have, and where the rollout stands.
 
     `step` is the plan's length when all steps are done. `due` is when to look again by the clock; None where an event
-    will tell. `verdict_reason` is why it is taken back by itself, or "".
+    will tell. `verdict_reason` is why it is taken back by itself, or "". `asks` are the targets whose approval it waits
+    for.
     """
 
     weights: dict[str, int]
@@ -93,6 +96,7 @@ class FleetDecision:
     message: str
     due: datetime | None = None
     verdict_reason: str = ""
+    asks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,8 @@ class _Wait:
     message: str
     due: datetime | None = None
     failed: str = ""
+    asks: tuple[str, ...] = ()
+    gated: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,7 @@ class _Fleet:
     status: FleetStatus
     placements: Mapping[str, PlacementSeen]
     analyses: Mapping[int, Verdict]
+    gates: Mapping[str, Ruling]
     now: datetime
 
     def placed(self, targets: Sequence[str]) -> Iterator[PlacementSeen]:
@@ -149,12 +156,14 @@ def decide(
     placements: Mapping[str, PlacementSeen],
     analyses: Mapping[int, Verdict],
     now: datetime,
+    gates: Mapping[str, Ruling] = MappingProxyType({}),
 ) -> FleetDecision:
     """Decide where the rollout stands; asking again with the same input, or with what came of it, changes nothing.
 
-    `analyses` are by the index of their step in the plan.
+    `analyses` are by the index of their step in the plan. `gates` are the targets that let nothing new in now, by name:
+    the wave that one of them is in waits.
     """
-    fleet = _Fleet(plan, status, placements, analyses, now)
+    fleet = _Fleet(plan, status, placements, analyses, gates, now)
     if status.state.is_final:
         return _ended(fleet)
     if status.verdict or status.abort or status.state is RolloutState.ROLLING_BACK:
@@ -226,7 +235,12 @@ def _go_on(fleet: _Fleet) -> FleetDecision:
         index, since, promote = index + 1, fleet.now, False
     if wait.failed:
         return _take_back(fleet, wait.failed)
-    return FleetDecision(fleet.weights_at(index), index, since, wait.state, wait.reason, wait.message, wait.due)
+    weights = fleet.weights_at(index)
+    if wait.gated:
+        # As before the step; what has got its share of this one already keeps it.
+        kept = {seen.target: seen.weight for seen in fleet.placed(fleet.plan[index].targets)}
+        weights = fleet.weights_at(index - 1) | kept
+    return FleetDecision(weights, index, since, wait.state, wait.reason, wait.message, wait.due, asks=wait.asks)
 
 
 def _wait(fleet: _Fleet, index: int, since: datetime, promote: bool) -> _Wait | None:
@@ -235,7 +249,9 @@ def _wait(fleet: _Fleet, index: int, since: datetime, promote: bool) -> _Wait | 
         return _wait_for_end(fleet)
     step = fleet.plan[index]
     if step.brings is not None:
-        return None if fleet.status.full and step.do is not Do.PROMOTE else _wait_for_weight(fleet, step, step.brings)
+        if fleet.status.full and step.do is not Do.PROMOTE:
+            return None
+        return _wait_for_gates(fleet, step, step.brings) or _wait_for_weight(fleet, step, step.brings)
     if fleet.status.full:
         return None
     if step.do is Do.ANALYSE:
@@ -245,6 +261,33 @@ def _wait(fleet: _Fleet, index: int, since: datetime, promote: bool) -> _Wait | 
     if step.do is Do.SOAK:
         return _wait_for_soak(fleet, step, since)
     return _wait_for_pause(fleet, index, since)
+
+
+def _wait_for_gates(fleet: _Fleet, step: PlanStep, weight: int) -> _Wait | None:
+    """The targets that would get more than they have, and may not now: nobody promotes past them."""
+    shut = [seen for seen in fleet.placed(step.targets) if seen.weight != weight and seen.target in fleet.gates]
+    by_reason = {
+        reason: [seen for seen in shut if fleet.gates[seen.target].reason == reason]
+        for reason in (REJECTED, UNAPPROVED, FROZEN)
+    }
+    told = [_shut(fleet, reason, some) for reason, some in by_reason.items() if some]
+    if not told:
+        return None
+    first = next(reason for reason, some in by_reason.items() if some)
+    dues = [due for seen in shut if (due := fleet.gates[seen.target].due) is not None]
+    asks = tuple(seen.target for seen in by_reason[UNAPPROVED])
+    due = min(dues, default=None)
+    return _Wait(RolloutState.PAUSED, first, " ".join(told), due, asks=asks, gated=True)
+
+
+def _shut(fleet: _Fleet, reason: str, seen: Sequence[PlacementSeen]) -> str:
+    """Why these targets wait, in a sentence."""
+    if reason == UNAPPROVED:
+        return f"Waiting for approval of {_names(seen)}."
+    if reason == FROZEN:
+        until = max(due for each in seen if (due := fleet.gates[each.target].due) is not None)
+        return f"{_names(seen)} {'is' if len(seen) == 1 else 'are'} frozen until {until_text(until)}."
+    return fleet.gates[seen[0].target].message
 
 
 def _wait_for_weight(fleet: _Fleet, step: PlanStep, weight: int) -> _Wait | None:

@@ -1,5 +1,6 @@
 """Every read of deployments that a page, an endpoint or a reconcile needs, with its prefetches."""
 
+from apps.deployments.selectors.approvals import approval, approvals, may_be_decided_by, waiting, waiting_for
 from apps.deployments.selectors.deployments import (
     TROUBLE,
     Apart,
@@ -14,6 +15,7 @@ from apps.deployments.selectors.deployments import (
     users_of_versions,
     worst_first,
 )
+from apps.deployments.selectors.loads import loads_of
 from apps.deployments.selectors.placements import for_reconcile, ids_by_labels, rolling, stage_of, unsettled
 from apps.deployments.selectors.replicas import (
     endpoint,
@@ -50,6 +52,8 @@ __all__ = [
     "Totals",
     "analyses_of",
     "analysis",
+    "approval",
+    "approvals",
     "deployment",
     "deployments",
     "detail",
@@ -62,8 +66,10 @@ __all__ = [
     "heals_of",
     "ids_by_labels",
     "last_spec",
+    "loads_of",
     "logged_metric",
     "makers_by_name",
+    "may_be_decided_by",
     "owner_of_pod",
     "peer_of_source",
     "pod_of",
@@ -90,5 +96,7 @@ __all__ = [
     "users_of_source",
     "users_of_versions",
     "version_choices",
+    "waiting",
+    "waiting_for",
     "worst_first",
 ]

@@ -1,5 +1,6 @@
 """Every write of deployments: one transaction with its audit row and what it asks for."""
 
+from apps.deployments.services.approving import approve, reject
 from apps.deployments.services.autoscaling import set_autoscaling, stop_autoscaling
 from apps.deployments.services.common import identity_of
 from apps.deployments.services.deployments import (
@@ -14,11 +15,12 @@ from apps.deployments.services.rehearsing import rehearse
 from apps.deployments.services.revisions import deploy_revision, preview_revision, restart, rollback, set_strategy
 from apps.deployments.services.sources import create_source, delete_source
 from apps.deployments.services.steering import abort, pause, promote, resume
-from apps.deployments.services.targets import create_target, delete_target
+from apps.deployments.services.targets import create_target, delete_target, set_policy
 
 __all__ = [
     "abort",
     "add_target",
+    "approve",
     "create_deployment",
     "create_source",
     "create_target",
@@ -32,6 +34,7 @@ __all__ = [
     "preview_revision",
     "promote",
     "rehearse",
+    "reject",
     "remove_target",
     "restart",
     "restore",
@@ -39,6 +42,7 @@ __all__ = [
     "rollback",
     "scale",
     "set_autoscaling",
+    "set_policy",
     "set_strategy",
     "stop_autoscaling",
 ]

@@ -14,6 +14,7 @@ from apps.core.states import Role
 from apps.deployments.models import Deployment, Target
 from apps.deployments.scaling.policy import Autoscaling, parse_autoscaling
 from apps.deployments.services.common import ask_all, change_wanted, hold, tell
+from apps.deployments.services.policies import as_they_are, check, resized
 from apps.deployments.services.rollouts import go_on
 
 # What to install for an engine that a policy needs.
@@ -35,6 +36,9 @@ def set_autoscaling(
         held = hold(deployment, expect)
         policy = parse_autoscaling(autoscaling)
         check_engines(policy, [place.target for place in held.places])
+        spec = held.current.spec if held.current else {}
+        asks = [resized(place, policy.bounds.most, spec, spec) for place in held.places]
+        check(principal, held.project, asks, deployment=held)
         if held.autoscaling != policy.to_json():
             _change(held, principal, policy.to_json())
     return held
@@ -48,6 +52,7 @@ def stop_autoscaling(*, principal: Principal, deployment: Deployment, expect: Ex
     require_role(principal, deployment.project, Role.DEVELOPER)
     with transaction.atomic():
         held = hold(deployment, expect)
+        check(principal, held.project, as_they_are(held.places))
         if held.autoscaling:
             _change(held, principal, {})
     return held

@@ -17,6 +17,7 @@ from apps.core.states import Health, Role
 from apps.core.text.names import check_service_name
 from apps.deployments import manifests
 from apps.deployments.models import Deployment, Placement, Target
+from apps.deployments.rollout.policy import load_of
 from apps.deployments.rollout.strategy import Strategy
 from apps.deployments.scaling import manifest as scalers
 from apps.deployments.scaling.policy import Autoscaling, stored_policy
@@ -34,6 +35,7 @@ from apps.deployments.services.common import (
     tell,
 )
 from apps.deployments.services.places import check_places, check_waves, held_targets, named_targets, placed_on
+from apps.deployments.services.policies import Ask, as_they_are, check, resized
 from apps.deployments.services.rollouts import begin, end_unfinished, go_on
 from apps.deployments.services.server import with_shutdown
 from apps.deployments.services.sources import check_sources
@@ -63,6 +65,7 @@ def create_deployment(
     try:
         with transaction.atomic():
             places = held_targets(places)
+            _check_policies(principal, project, places, wish, policy.bounds.most if policy else count)
             deployment = Deployment.objects.create(
                 project=project,
                 name=name,
@@ -119,6 +122,7 @@ def preview_deployment(
     places, wish = _checked(project, name=name, targets=targets, spec=spec)
     count, policy = check_replicas(replicas), stored_policy(autoscaling)
     check_engines(policy, places)
+    _check_policies(principal, project, places, wish, policy.bounds.most if policy else count)
     identities = [(place, manifests.Identity(project.name, name, place.namespace)) for place in places]
     return [(place, _rendered(identity, wish, count, policy)) for place, identity in identities]
 
@@ -159,6 +163,9 @@ def scale(
         places = [place for place in held.places if target in ("", place.target.name)]
         if not places:
             raise Missing(f"{held.name} is not placed on {target!r}.", field="target", hint=placed_on(held))
+        spec = held.current.spec if held.current else {}
+        asks = [resized(place, count, spec, spec) for place in places]
+        check(principal, held.project, asks, deployment=held)
         other = [place for place in places if place.desired_replicas != count or place.scaled_by]
         # First, so that all its rows of work are taken in their order.
         ask_all(held)
@@ -188,6 +195,7 @@ def restore(*, principal: Principal, deployment: Deployment, expect: Expect | No
     require_role(principal, deployment.project, Role.DEVELOPER)
     with transaction.atomic():
         held = hold(deployment, expect)
+        check(principal, held.project, as_they_are(held.places))
         if not held.drift:
             raise Conflict(f"Nothing of {held.name} is known to differ from what was applied.")
         if not held.restore_asked:
@@ -216,6 +224,7 @@ def delete_deployment(*, principal: Principal, deployment: Deployment, expect: E
     require_role(principal, deployment.project, Role.DEVELOPER)
     with transaction.atomic():
         held = _to_delete(deployment, expect)
+        check(principal, held.project, as_they_are(held.places))
         moved = advance(
             held,
             to=DeploymentState.DELETING,
@@ -251,6 +260,13 @@ def _to_delete(deployment: Deployment, expect: Expect | None) -> Deployment:
     if expect is not None:
         expect(row)
     return row
+
+
+def _check_policies(principal: Principal, project: Project, places: Sequence[Target], wish: Wish, count: int) -> None:
+    """Raise what the targets of a new deployment refuse."""
+    asked = load_of(count, wish.spec.container.resources.sensible())
+    with transaction.atomic():
+        check(principal, project, [Ask(place, asked=asked) for place in places], strategy=wish.strategy.kind)
 
 
 def _checked(

@@ -10,12 +10,16 @@ from apps.core.database.transitions import advance, log
 from apps.core.errors import Conflict, Missing
 from apps.core.states import Health, Role
 from apps.deployments.models import Deployment, Placement, Rollout, Stage
+from apps.deployments.rollout.policy import load_of
 from apps.deployments.rollout.strategy import parse_strategy
 from apps.deployments.scaling.policy import stored_policy
+from apps.deployments.selectors.loads import size_of
 from apps.deployments.services.autoscaling import check_engines
 from apps.deployments.services.common import KIND, hold, since_held, tell
 from apps.deployments.services.places import check_places, held_targets, named_targets, placed_on
+from apps.deployments.services.policies import Ask, as_they_are, check
 from apps.deployments.services.rollouts import bring, end_unfinished, go_on
+from apps.deployments.services.starting import Asker
 from apps.deployments.specs import check_replicas, parse_revision
 from apps.deployments.states import DEPLOYMENT_MOVES, DeploymentState, RolloutState
 
@@ -40,16 +44,19 @@ def add_target(
         _check_not_there(held, target)
         check_places([*(each.target for each in held.placements.all()), place])
         check_engines(stored_policy(held.autoscaling), [place])
-        if held.current is not None:
-            check_all_fit([(place.cluster, parse_revision(held.current.spec).container.resources.sensible())])
+        spec = held.current.spec if held.current else {}
+        if spec:
+            check_all_fit([(place.cluster, parse_revision(spec).container.resources.sensible())])
         count = check_replicas(held.places[0].desired_replicas if replicas is None else replicas)
+        ask = Ask(place, asked=load_of(held.autoscaling.get("max", count), size_of(spec)))
+        check(principal, held.project, [ask], strategy=parse_strategy(held.strategy).kind, deployment=held)
         made = Placement.objects.create(
             deployment=held, target=place, state=DeploymentState.ACTIVE, desired_replicas=count
         )
         log(made, from_state="", to_state=made.state, actor=principal.label)
         held = hold(held)
         put(held, generation=held.generation + 1)
-        bring(held, [each for each in held.places if each.pk == made.pk], principal.label)
+        bring(held, [each for each in held.places if each.pk == made.pk], Asker.of(principal))
         go_on(held)
         audit.record(
             principal=principal,
@@ -75,6 +82,7 @@ def remove_target(
         place = next((each for each in held.placements.all() if each.target.name == target), None)
         if place is None:
             raise Missing(f"{held.name} is not placed on {target!r}.", field="target", hint=placed_on(held))
+        check(principal, held.project, as_they_are([place]))
         if place.state == DeploymentState.ACTIVE:
             _take_off(held, place, principal)
         work.ask(KIND, place.pk, cluster=place.target.cluster_id, first=True)

@@ -17,6 +17,7 @@ from apps.deployments.models import Deployment, Placement, Revision, Target
 from apps.deployments.rollout.strategy import parse_strategy
 from apps.deployments.services.common import Wish, ask_all, hold, identity_of, kept, once_more, resolve, tell
 from apps.deployments.services.places import check_waves
+from apps.deployments.services.policies import as_they_are, check, check_rollout
 from apps.deployments.services.rollouts import roll, unfinished
 from apps.deployments.services.server import OF_IMAGE, with_shutdown
 from apps.deployments.services.sources import check_sources
@@ -65,8 +66,10 @@ def preview_revision(
     Needs the developer role. Raises what `deploy_revision` would raise.
     """
     require_role(principal, deployment.project, Role.DEVELOPER)
-    parsed, number = _changed(deployment, changes).spec, deployment.last_revision + 1
-    return parsed, [(place.target, [_rendered(place, number, parsed)]) for place in deployment.places]
+    wish, number = _changed(deployment, changes), deployment.last_revision + 1
+    with transaction.atomic():
+        check_rollout(deployment, wish, principal, None)
+    return wish.spec, [(place.target, [_rendered(place, number, wish.spec)]) for place in deployment.places]
 
 
 def _rendered(place: Placement, number: int, spec: RevisionSpec) -> dict[str, Any]:
@@ -120,6 +123,8 @@ def _keep(held: Deployment, columns: Mapping[str, Any], principal: Principal) ->
     before = kept(held)
     if before == columns:
         return
+    kind = parse_strategy(columns["strategy"]).kind
+    check(principal, held.project, as_they_are(held.places), strategy=kind)
     put(held, **columns, generation=held.generation + 1)
     audit.record(
         principal=principal,

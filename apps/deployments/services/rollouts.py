@@ -24,24 +24,34 @@ from apps.deployments.rollout.analysis import Measurement
 from apps.deployments.rollout.fleet import Outcome as AnalysisOutcome
 from apps.deployments.rollout.fleet import in_words
 from apps.deployments.rollout.plan import PlanStep, plan_of
-from apps.deployments.rollout.strategy import Do, OnFailure, Strategy, parse_strategy
+from apps.deployments.rollout.policy import FROZEN, REJECTED, UNAPPROVED
+from apps.deployments.rollout.strategy import Do, OnFailure, parse_strategy
 from apps.deployments.services.analysing import analyse, note, remember
 from apps.deployments.services.common import CLOCK, KIND, Wish, add_revision, change_wanted, kept, locked, tell
+from apps.deployments.services.holding import ask_for, held_by, lapse
+from apps.deployments.services.policies import check_rollout
+from apps.deployments.services.starting import Asker, join, started
 from apps.deployments.services.together import sum_up
 from apps.deployments.states import ROLLOUT_MOVES, TAKEN_BACK, UNFINISHED, RolloutState
 
 # The states in which a rollout over one placement has nothing to say that the placement's own stage doesn't say better.
 _TOLD_BY_STAGE = (RolloutState.PROGRESSING, RolloutState.DEGRADED, RolloutState.HEALTHY)
+# What targets hold a rollout for. Each is a line of its history.
+HOLDS = {REJECTED, UNAPPROVED, FROZEN}
 
 
 def roll(
     deployment: Deployment, wish: Wish, principal: Principal, *, action: str, copied_from: int | None = None
 ) -> Revision:
-    """Add a revision to a held deployment and start its rollout, with an audit row under `action`."""
+    """Add a revision to a held deployment and start its rollout, with an audit row under `action`.
+
+    Raises what the policies of its targets refuse. A copy of what has served on a target is not held there.
+    """
     now = deployment.current
+    proven = check_rollout(deployment, wish, principal, copied_from)
     before = {"revision": now.number, "spec": now.spec} | kept(deployment) if now else None
     revision = add_revision(deployment, wish, principal, copied_from=copied_from)
-    begin(deployment, revision, principal, **wish.of_deployment)
+    begin(deployment, revision, principal, proven, **wish.of_deployment)
     after = {"revision": revision.number, "spec": revision.spec} | kept(deployment)
     if copied_from is not None:
         after["copied_from"] = copied_from
@@ -51,10 +61,13 @@ def roll(
     return revision
 
 
-def begin(deployment: Deployment, revision: Revision, principal: Principal, **kept_too: Any) -> Rollout:
+def begin(
+    deployment: Deployment, revision: Revision, principal: Principal, proven: Sequence[str] = (), **kept_too: Any
+) -> Rollout:
     """Make `revision` the wanted one of a held deployment, and take the first step towards it.
 
-    A rollout that is still under way is superseded. Keywords are further columns of the deployment.
+    A rollout that is still under way is superseded. On the `proven` targets it has served before. Keywords are further
+    columns of the deployment.
     """
     why = f"Revision {revision.number} was deployed meanwhile."
     end_unfinished(deployment, RolloutState.SUPERSEDED, why, principal.label)
@@ -64,7 +77,7 @@ def begin(deployment: Deployment, revision: Revision, principal: Principal, **ke
             # A first revision that was never everywhere serves here all the same, until its successor's wave comes.
             put(place, stable=place.coming)
     fresh = [place.target.name for place in places if place.stable is None]
-    rollout = _started(
+    rollout = started(
         deployment,
         revision,
         places,
@@ -73,7 +86,8 @@ def begin(deployment: Deployment, revision: Revision, principal: Principal, **ke
         from_revision=_former(deployment, places),
         # The first revision has nothing to go back to.
         on_failure=strategy.on_failure if deployment.stable else OnFailure.HOLD,
-        by=principal.label,
+        proven=proven,
+        by=Asker.of(principal),
     )
     put(
         deployment,
@@ -86,7 +100,7 @@ def begin(deployment: Deployment, revision: Revision, principal: Principal, **ke
     return rollout
 
 
-def bring(deployment: Deployment, places: Sequence[Placement], by: str) -> bool:
+def bring(deployment: Deployment, places: Sequence[Placement], by: Asker) -> bool:
     """Bring placements of a held deployment that serve nothing yet what serves on the others, by a rollout of its own.
 
     Where one is under way they get what that brings, after its waves: a step behind the rest of its plan. One that is
@@ -97,61 +111,15 @@ def bring(deployment: Deployment, places: Sequence[Placement], by: str) -> bool:
     if revision is None or not places or (rollout is not None and rollout.state == RolloutState.ROLLING_BACK):
         return False
     if rollout is not None:
-        _join(rollout, places, by)
+        join(rollout, places, by)
         return True
     strategy = parse_strategy(deployment.strategy)
     said = f"{in_words(names)} {'was' if len(names) == 1 else 'were'} added, and gets what serves."
     plan = plan_of(strategy, names, fresh=names)
     # There is nothing to go back to: taking the target off is the way out.
-    rollout = _started(deployment, revision, places, plan, strategy=strategy, from_revision=None, by=by, message=said)
+    rollout = started(deployment, revision, places, plan, strategy=strategy, from_revision=None, by=by, message=said)
     _advance(deployment, rollout, timezone.now(), first=True)
     return True
-
-
-def _join(rollout: Rollout, places: Sequence[Placement], by: str) -> None:
-    """Let a rollout that is under way go to more placements, behind all others."""
-    names, now = tuple(place.target.name for place in places), timezone.now()
-    wave = 1 + max((step["wave"] for step in rollout.plan), default=-1)
-    put(rollout, plan=[*rollout.plan, PlanStep(Do.PROMOTE, wave, names).to_json()])
-    for place in places:
-        stage = Stage.objects.create(rollout=rollout, placement=place, wave=wave, state=RolloutState.PENDING)
-        _weigh(place, stage, rollout, 0, now)
-    said = f"{in_words(names)} {'was' if len(names) == 1 else 'were'} added, and gets the new revision last."
-    log(rollout, from_state=rollout.state, to_state=rollout.state, reason="TargetAdded", message=said, actor=by)
-
-
-def _started(
-    deployment: Deployment,
-    revision: Revision,
-    places: Sequence[Placement],
-    plan: Sequence[PlanStep],
-    *,
-    strategy: Strategy,
-    from_revision: Revision | None,
-    by: str,
-    on_failure: OnFailure = OnFailure.HOLD,
-    message: str = "",
-) -> Rollout:
-    """The rows of a rollout that begins, with its first line of history."""
-    rollout = Rollout.objects.create(
-        deployment=deployment,
-        from_revision=from_revision,
-        to_revision=revision,
-        state=RolloutState.PENDING,
-        reason="Waiting",
-        message="Waiting for the first round.",
-        strategy=strategy.to_json(),
-        plan=[step.to_json() for step in plan],
-        on_failure=on_failure,
-        created_by=by,
-    )
-    log(rollout, from_state="", to_state=rollout.state, message=message, actor=by)
-    wave_of = {target: step.wave for step in plan for target in step.targets}
-    Stage.objects.bulk_create(
-        Stage(rollout=rollout, placement=place, wave=wave_of[place.target.name], state=RolloutState.PENDING)
-        for place in places
-    )
-    return rollout
 
 
 def _former(deployment: Deployment, places: Sequence[Placement]) -> Revision | None:
@@ -208,7 +176,9 @@ def end_unfinished(deployment: Deployment, to: RolloutState, message: str, actor
     """End the rollout that is under way, if there is one, as superseded or canceled."""
     rollout = unfinished(deployment)
     if rollout is not None:
-        _move(rollout, to, reason=to.value, message=message, actor=actor, ended_at=timezone.now())
+        now = timezone.now()
+        _move(rollout, to, reason=to.value, message=message, actor=actor, ended_at=now)
+        lapse(rollout, now)
 
 
 def _advance(deployment: Deployment, rollout: Rollout, now: datetime, *, first: bool = False) -> bool:
@@ -216,8 +186,10 @@ def _advance(deployment: Deployment, rollout: Rollout, now: datetime, *, first: 
     stages = {stage.placement_id: stage for stage in rollout.stages.all()}
     places = [place for place in deployment.places if place.pk in stages]
     seen = {place.target.name: _seen(place, stages[place.pk], rollout) for place in places}
-    plan = tuple(PlanStep.from_json(step) for step in rollout.plan)
-    decision = fleet.decide(plan, _status(rollout), seen, _analysed(deployment, rollout, plan, stages, now), now)
+    plan, holds = tuple(PlanStep.from_json(step) for step in rollout.plan), held_by(rollout, places, now)
+    analyses = _analysed(deployment, rollout, plan, stages, now)
+    decision = fleet.decide(plan, _status(rollout), seen, analyses, now, holds.gates)
+    ask_for(deployment, rollout, places, decision.asks, holds, now)
     if len(places) == 1 and decision.state in _TOLD_BY_STAGE:
         decision = _told(decision, places[0], stages[places[0].pk])
     # Where nothing can be taken back now, because nothing was brought or all of it is away, it is over at once.
@@ -233,7 +205,7 @@ def _advance(deployment: Deployment, rollout: Rollout, now: datetime, *, first: 
     for place in places:
         weight = decision.weights[place.target.name]
         if ended:
-            _settle(place, rollout, decision.state)
+            _settle(place, rollout, decision.state, shut=place.target.name in holds.gates)
             if deployment.autoscaling:
                 # From now on its autoscaler may take replicas away again.
                 work.ask(KIND, place.pk, cluster=place.target.cluster_id)
@@ -242,7 +214,7 @@ def _advance(deployment: Deployment, rollout: Rollout, now: datetime, *, first: 
     if ended and (served := _left_by(rollout, decision.state)) is not None:
         put(deployment, stable=served)
     # Those that were added while it was taken back.
-    if ended and bring(deployment, [each for each in deployment.places if not each.serving], rollout.created_by):
+    if ended and bring(deployment, [each for each in deployment.places if not each.serving], Asker.again(rollout)):
         return True
     summed = sum_up(deployment, None if ended else rollout)
     if decision.step != before[1] and not ended:
@@ -293,7 +265,8 @@ def _seen(place: Placement, stage: Stage, rollout: Rollout) -> fleet.PlacementSe
     return fleet.PlacementSeen(
         target=place.target.name,
         reachable=not is_away(place.target.cluster),
-        weight=place.weight,
+        # What it had of another revision, whose rollout this one supersedes, is nothing of this one.
+        weight=place.weight if place.coming_id == rollout.to_revision_id else 0,
         arrived=has_followed and stage.state == RolloutState.HEALTHY,
         trouble=stage.trouble if has_followed and counts else "",
     )
@@ -312,7 +285,7 @@ def _record(rollout: Rollout, decision: fleet.FleetDecision, now: datetime) -> N
     if decision.state != rollout.state:
         _move(rollout, decision.state, reason=decision.reason, message=decision.message, **columns)
         return
-    if decision.step > rollout.step:
+    if decision.step > rollout.step or decision.reason in HOLDS - {rollout.reason}:
         log(
             rollout,
             from_state=rollout.state,
@@ -361,12 +334,15 @@ def _left_by(rollout: Rollout, state: RolloutState) -> Revision | None:
     return rollout.to_revision if state is RolloutState.HEALTHY else rollout.from_revision
 
 
-def _settle(place: Placement, rollout: Rollout, state: RolloutState) -> None:
-    """The rollout has ended: what serves on the placement is what it had brought, or what was there before."""
+def _settle(place: Placement, rollout: Rollout, state: RolloutState, *, shut: bool) -> None:
+    """The rollout has ended: what serves on the placement is what it had brought, or what was there before.
+
+    Where nothing served, what the others go back to is new: a target that is `shut` gets it when it lets it in.
+    """
     if state is RolloutState.HEALTHY:
         # What is wanted on the cluster is the same as before: no round is needed.
         put(place, stable=rollout.to_revision, coming=None, weight=0)
-    elif place.stable_id != rollout.from_revision_id:
+    elif place.stable_id != rollout.from_revision_id and not (shut and place.stable_id is None):
         change_wanted(place, stable=rollout.from_revision, coming=None, weight=0)
     elif place.weight:
         change_wanted(place, coming=None, weight=0)

@@ -12,6 +12,7 @@ from apps.core.errors import Conflict
 from apps.core.states import Role
 from apps.deployments.models import Deployment, Rollout
 from apps.deployments.services.common import hold, tell
+from apps.deployments.services.policies import as_they_are, check
 from apps.deployments.services.rollouts import go_on, unfinished
 from apps.deployments.states import RolloutState
 
@@ -24,6 +25,9 @@ _TOLD = {
     "rollout.abort": "Told to take itself back.",
     "deployment.rollback": "Told to take itself back.",
 }
+
+# For these one has to be among those who may deploy; who stops something or takes it back need not.
+_ONWARDS = ("rollout.resume", "rollout.promote", "rollout.promote_fully")
 
 
 def pause(*, principal: Principal, deployment: Deployment, expect: Expect | None = None) -> Rollout:
@@ -88,6 +92,8 @@ def _steer(
                 f"No revision of {held.name} served before this one: there is nothing to go back to.",
                 hint="Roll out another revision, or delete the deployment.",
             )
+        if action in _ONWARDS:
+            check(principal, held.project, as_they_are(held.places))
         after = {"revision": rollout.to_revision.number, "step": rollout.step}
         _tell(held, rollout, principal, action=action, after=after, **columns)
     rollout.refresh_from_db()

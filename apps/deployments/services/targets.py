@@ -1,19 +1,26 @@
 """Writes of targets."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from apps.clusters.manifests import namespace_of
 from apps.clusters.models import Cluster
-from apps.core import audit
+from apps.core import audit, work
 from apps.core.access import Principal, require_platform_admin, require_role
-from apps.core.database.rows import held
+from apps.core.database.rows import Expect, held, put
 from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.hints import hint
 from apps.core.models import Project
 from apps.core.states import Role
 from apps.core.text.names import NAMESPACE_PREFIX, check_name, is_dns_label, is_own_namespace
-from apps.deployments.models import Target
+from apps.deployments.models import Approval, Rollout, Target
+from apps.deployments.rollout.policy import Decided, parse_policy
+from apps.deployments.services.common import CLOCK
+from apps.deployments.states import UNFINISHED
 
 _SYSTEM_NAMESPACES = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
 
@@ -26,6 +33,7 @@ def create_target(
     cluster: str,
     namespace: str = "",
     environment: str = "production",
+    policy: Mapping[str, Any] | None = None,
 ) -> Target:
     """Name a place where the project's deployments may go. Needs the admin role.
 
@@ -35,6 +43,7 @@ def create_target(
     require_role(principal, project, Role.ADMIN)
     check_name(name, "name")
     check_name(environment, "environment")
+    allows = parse_policy(policy).to_json()
     place = Cluster.objects.filter(name=cluster).first()
     if place is None:
         raise Missing(f"There is no cluster {cluster!r}.", field="cluster", hint="A platform administrator adds them.")
@@ -49,13 +58,47 @@ def create_target(
                 cluster=place,
                 namespace=namespace or own,
                 environment=environment,
+                policy=allows,
                 created_by=principal.label,
             )
-            after = {"cluster": cluster, "namespace": target.namespace, "environment": environment}
+            after = {"cluster": cluster, "namespace": target.namespace, "environment": environment, "policy": allows}
             audit.record(principal=principal, action="target.create", obj=target, project=project, after=after)
             hint("deployments", project.pk)
     except IntegrityError as error:
         raise Conflict(f"There is a target {name!r} already.", field="name") from error
+    return target
+
+
+def set_policy(
+    *, principal: Principal, target: Target, policy: Mapping[str, Any], expect: Expect | None = None
+) -> Target:
+    """Let the target allow this from now on, instead of what it allowed. Needs the admin role. Raises Invalid.
+
+    Rollouts that wait there look again: what is not asked for any more holds nobody.
+    """
+    require_role(principal, target.project, Role.ADMIN)
+    allows = parse_policy(policy)
+    with transaction.atomic():
+        target = held(target, "project", "cluster", expect=expect)
+        before, after = target.policy, allows.to_json()
+        if before == after:
+            return target
+        put(target, policy=after)
+        if not allows.approval:
+            waiting = Approval.objects.filter(target=target, state=Decided.WAITING)
+            waiting.update(state=Decided.LAPSED, decided_at=timezone.now())
+        audit.record(
+            principal=principal,
+            action="target.policy",
+            obj=target,
+            project=target.project,
+            before={"policy": before},
+            after={"policy": after},
+        )
+        rolling = Rollout.objects.filter(state__in=UNFINISHED, stages__placement__target=target)
+        work.ask_many(CLOCK, [(pk, None) for pk in rolling.order_by("deployment").values_list("deployment", flat=True)])
+        hint("deployments", target.project_id)
+        hint("overview", target.project_id)
     return target
 
 

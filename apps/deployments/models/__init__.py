@@ -9,13 +9,31 @@ from django.db.models import Q
 from django.utils import timezone
 
 from apps.clusters.models import Cluster
-from apps.core.models import ApiToken, Project, validate_name
+from apps.core.models import ApiToken, Project, User, validate_name
 from apps.core.states import Health
 from apps.deployments.health import heal_span
+from apps.deployments.models.approvals import Approval
+from apps.deployments.models.sources import MetricsSource
 from apps.deployments.rollout.fleet import Outcome
 from apps.deployments.states import UNFINISHED, DeploymentState, RolloutState
 from apps.experiments.models import ModelVersion
 
+__all__ = [
+    "AN_AUTOSCALER",
+    "THE_AUTOSCALER",
+    "AnalysisRun",
+    "AppliedObject",
+    "Approval",
+    "Deployment",
+    "Heal",
+    "MetricsSource",
+    "Observed",
+    "Placement",
+    "Revision",
+    "Rollout",
+    "Stage",
+    "Target",
+]
 DEPLOYMENT_STATES = [(state.value, state.value) for state in DeploymentState]
 ANALYSIS_STATES = [(outcome.value, outcome.value) for outcome in Outcome]
 ROLLOUT_STATES = [(state.value, state.value) for state in RolloutState]
@@ -31,6 +49,8 @@ class Target(models.Model):
     cluster = models.ForeignKey(Cluster, models.PROTECT, related_name="targets")
     namespace = models.CharField(max_length=63)
     environment = models.CharField(max_length=40, validators=[validate_name])
+    # What it allows, as `rollout.policy.Policy.to_json` says it. Empty: everything, to developers.
+    policy = models.JSONField(default=dict, blank=True)
     created_by = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -41,31 +61,6 @@ class Target(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-
-class MetricsSource(models.Model):
-    """A Prometheus, or what speaks its HTTP API, that analyses of the project may ask."""
-
-    project = models.ForeignKey(Project, models.CASCADE, related_name="metrics_sources")
-    name = models.CharField(max_length=40, validators=[validate_name])
-    address = models.CharField(max_length=500)
-    # PEM of who signs its certificate, where the system does not know them; and a bearer token, which is never shown.
-    ca = models.TextField(blank=True)
-    token_encrypted = models.TextField(blank=True, editable=False)
-    created_by = models.CharField(max_length=200, blank=True)
-    created_at = models.DateTimeField(auto_now_add=True)
-
-    class Meta:
-        ordering: ClassVar = ["name", "id"]
-        constraints: ClassVar = [models.UniqueConstraint(fields=["project", "name"], name="source_name_in_project")]
-
-    def __str__(self) -> str:
-        return self.name
-
-    @property
-    def has_token(self) -> bool:
-        """Whether it is asked with a token."""
-        return bool(self.token_encrypted)
 
 
 class Observed(models.Model):
@@ -296,7 +291,11 @@ class Rollout(models.Model):
     abort_asked = models.TextField(blank=True)
     # Why it takes itself back, once it does.
     verdict = models.TextField(blank=True)
+    # The targets on which what it brings has served before: there it is not held by their policy.
+    proven = models.JSONField(default=list, blank=True)
     created_by = models.CharField(max_length=200, blank=True)
+    # The person behind `created_by`, who can't approve it; null for a project's token.
+    requester = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")
     started_at = models.DateTimeField(auto_now_add=True)
     ended_at = models.DateTimeField(null=True, blank=True)
 

@@ -1,0 +1,147 @@
+"""Pages of targets: the table, what one allows, and approvals."""
+
+import re
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from apps.core.access import Principal
+from apps.core.models import Project
+from apps.core.states import Role
+from apps.deployments import services
+from apps.deployments.models import Approval, Deployment, Placement, Target
+from tests import factories
+from tests.deployments.places import reread
+from tests.deployments.test_placements import both as both
+from tests.deployments.test_policies import allow, at_gate
+from tests.deployments.test_policies import app as app
+from tests.deployments.test_policies import bob as bob
+
+pytestmark = pytest.mark.django_db
+
+
+def signed_in(principal: Principal) -> Client:
+    client = Client()
+    assert principal.user is not None
+    client.force_login(principal.user)
+    return client
+
+
+def text_of(html: str, row: str) -> str:
+    """What is to be read in the element with this id, up to the end of its row or section."""
+    found = re.search(rf'id="{row}".*?(?=</tr>|</section>)', html, re.DOTALL)
+    assert found, row
+    return " ".join(re.sub(r"<[^>]+>", " ", found[0].partition(">")[2]).split())
+
+
+def test_who_waits_for_whom_and_what_changes(
+    app: Deployment, developer: Principal, bob: Principal, root: Principal
+) -> None:
+    allow(root, approval=True)
+    rollout = at_gate(app, developer)
+    row = Approval.objects.get()
+    mine, theirs = signed_in(bob), signed_in(developer)
+    page = mine.get("/p/demo/approvals/").content.decode()
+    said = text_of(page, f"approval-{row.pk}")
+    for part in (
+        "app to us",
+        "production on us",
+        "asked by dev",
+        "1 → 2",
+        "rolling",
+        "env.TAG 1 → 2",
+        "Approve",
+        "Reject",
+    ):
+        assert part in said, said
+    assert "1 approval waits for you" in page
+    assert "Approvals <span" in mine.get("/p/demo/deployments/").content.decode()
+    assert "app waits for your approval of us" in mine.get("/p/demo/").content.decode()
+    other = theirs.get("/p/demo/approvals/").content.decode()
+    assert "none waits for you" in other and "Approve</button>" not in other
+    assert "waits for your approval" not in theirs.get("/p/demo/").content.decode()
+    assert "/p/demo/approvals/" in theirs.get("/p/demo/deployments/app/").content.decode()
+
+    refused = mine.post(f"/p/demo/approvals/{row.pk}/reject", {"comment": ""})
+    assert (refused.status_code, b"Why is it rejected?" in refused.content) == (400, True)
+    assert theirs.post(f"/p/demo/approvals/{row.pk}/approve", {}).status_code == 403
+    assert mine.post(f"/p/demo/approvals/{row.pk}/approve", {"comment": "Fine."}).status_code == 302
+    rollout.refresh_from_db()
+    assert rollout.state == "Progressing"
+    done = mine.get("/p/demo/approvals/").content.decode()
+    assert "Approved by bob Fine." in text_of(done, f"decided-{row.pk}")
+    story = mine.get("/p/demo/deployments/app/").content.decode()
+    assert "Approved for us: Fine." in story and "Waiting for approval of us." in story
+
+
+def test_a_policy_is_written_by_form_and_read_in_the_table(app: Deployment, root: Principal, bob: Principal) -> None:
+    admin, member = signed_in(root), signed_in(bob)
+    sent: dict[str, Any] = {
+        "deployers": "named", "people": "dev, bob", "approval": "on", "strategies": ["canary", "rolling"],
+        "freezes": "fri 18:00 to mon 08:00 Europe/Berlin # weekend\n2026-01-01 00:00 - 2126-01-01 00:00",
+        "replicas": "20", "memory": "64Gi",
+    }  # fmt: skip
+    assert admin.post("/p/demo/targets/us/", sent).status_code == 302
+    policy = Target.objects.get(name="us").policy
+    assert policy == {
+        "deployers": ["dev", "bob"],
+        "approval": True,
+        "strategies": ["rolling", "canary"],
+        "freezes": [
+            {"name": "weekend", "from": "fri 18:00", "until": "mon 08:00", "time_zone": "Europe/Berlin"},
+            {"from": "2026-01-01 00:00", "until": "2126-01-01 00:00", "time_zone": "UTC"},
+        ],
+        "quota": {"replicas": 20, "memory": "64Gi"},
+    }
+    # The form shows what it has stored, and sending that again changes nothing.
+    shown = admin.get("/p/demo/targets/us/").context["form"].initial
+    again = {name: value for name, value in shown.items() if value not in (None, False)} | {"approval": "on"}
+    assert admin.post("/p/demo/targets/us/", again).status_code == 302
+    assert Target.objects.get(name="us").policy == policy
+    row = text_of(member.get("/p/demo/targets/").content.decode(), f"target-{Target.objects.get(name='us').pk}")
+    for part in (
+        "Frozen until",
+        "only dev, bob",
+        "approval",
+        "rolling or canary",
+        "2 of 20 replicas",
+        "of 64 GiB memory",
+    ):
+        assert part in row, row
+    assert member.get("/p/demo/targets/us/").status_code == 403
+    for wrong, at in (({"deployers": "named"}, "people"), ({"freezes": "fry 18:00 to mon 08:00"}, "freezes")):
+        refused = admin.post("/p/demo/targets/us/", {"deployers": "developer", **wrong})
+        assert (refused.status_code, list(refused.context["form"].errors)) == (400, [at])
+
+
+def test_the_table_of_targets_shows_the_worst_first_and_sorts(
+    root: Principal, demo: Project, both: list[Target]
+) -> None:
+    us = both[1].cluster
+    us.state = "Unreachable"
+    us.save(update_fields=["state"])
+    client = signed_in(root)
+
+    def order(query: str) -> list[str]:
+        return re.findall(r"<b>(eu|us)</b>", client.get(f"/p/demo/targets/{query}").content.decode())
+
+    assert (order(""), order("?sort=name"), order("?sort=-name")) == (["us", "eu"], ["eu", "us"], ["us", "eu"])
+
+
+def test_a_target_is_added_and_taken_off_on_the_page(
+    app: Deployment, developer: Principal, demo: Project, root: Principal
+) -> None:
+    client = signed_in(developer)
+    assert "It is on every target" in client.get("/p/demo/deployments/app/targets/new").content.decode()
+    factories.cluster("asia")
+    services.create_target(principal=root, project=demo, name="asia", cluster="asia")
+    assert client.post("/p/demo/deployments/app/targets/new", {"target": "asia", "replicas": "1"}).status_code == 302
+    assert [place.target.name for place in reread(app).places] == ["eu", "us", "asia"]
+    assert client.post("/p/demo/deployments/app/targets/asia/remove").status_code == 302
+    page = client.get("/p/demo/deployments/app/").content.decode()
+    leaving = Placement.objects.get(deployment=app, target__name="asia")
+    assert "being taken off" in text_of(page, f"placement-{leaving.pk}")
+    assert "/targets/asia/remove" not in page and "/targets/us/remove" in page
+    viewer = signed_in(Principal(user=factories.member(demo, "eve", Role.VIEWER)))
+    assert "/targets/us/remove" not in viewer.get("/p/demo/deployments/app/").content.decode()
