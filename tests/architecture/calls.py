@@ -79,6 +79,7 @@ PAGES = get(
     "/p/demo/models/digits/",
     "/p/demo/deployments/",
     "/p/demo/deployments/?q=d&health=Healthy",
+    "/p/demo/deployments/?view=matrix",
     "/p/demo/deployments/new",
     "/p/demo/deployments/digits/resources",
     "/p/demo/deployments/digits/",

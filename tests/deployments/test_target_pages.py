@@ -1,4 +1,4 @@
-"""Pages of targets: the table, what one allows, and approvals."""
+"""Pages of targets: the table, what one allows, approvals, and the matrix of deployments and targets."""
 
 import re
 from typing import Any
@@ -12,8 +12,9 @@ from apps.core.states import Role
 from apps.deployments import services
 from apps.deployments.models import Approval, Deployment, Placement, Target
 from tests import factories
-from tests.deployments.places import reread
+from tests.deployments.places import arrive, reread
 from tests.deployments.test_placements import both as both
+from tests.deployments.test_placements import revise
 from tests.deployments.test_policies import allow, at_gate
 from tests.deployments.test_policies import app as app
 from tests.deployments.test_policies import bob as bob
@@ -127,6 +128,28 @@ def test_the_table_of_targets_shows_the_worst_first_and_sorts(
         return re.findall(r"<b>(eu|us)</b>", client.get(f"/p/demo/targets/{query}").content.decode())
 
     assert (order(""), order("?sort=name"), order("?sort=-name")) == (["us", "eu"], ["eu", "us"], ["us", "eu"])
+
+
+def test_the_matrix_tells_what_serves_where_and_what_is_behind(
+    app: Deployment, developer: Principal, demo: Project, root: Principal
+) -> None:
+    client = signed_in(developer)
+    factories.cluster("asia")
+    services.create_target(principal=root, project=demo, name="asia", cluster="asia")
+    page = client.get("/p/demo/deployments/?view=matrix").content.decode()
+    head = page.partition("</thead>")[0].rpartition("<thead>")[2]
+    assert re.findall(r'class="cut">(\w+)<', head) == ["eu", "us"], "a target that no deployment has is no column"
+    assert text_of(page, f"row-{app.pk}") == "app r1 everywhere revision 1 Healthy revision 1 Healthy"
+    revise(developer, app, "2")
+    arrive(app)
+    place = Placement.objects.get(deployment=app, target__name="us")
+    Placement.objects.filter(pk=place.pk).update(stable=app.revisions.get(number=1), health="Degraded")
+    page = client.get("/p/demo/deployments/?view=matrix&q=app").content.decode()
+    said = text_of(page, f"row-{app.pk}")
+    assert said == "app 1 behind r2 revision 2 Healthy revision 1 behind Degraded"
+    assert f"/p/demo/deployments/app/#placement-{place.pk}" in page
+    assert 'href="?q=app"' in page, "the way back keeps the filter"
+    assert "Nothing matches" in client.get("/p/demo/deployments/?view=matrix&q=none").content.decode()
 
 
 def test_a_target_is_added_and_taken_off_on_the_page(

@@ -29,6 +29,7 @@ from apps.deployments import predict, selectors, services
 from apps.deployments.models import Deployment, Rollout
 from apps.deployments.pages import panels
 from apps.deployments.pages.forms import DeployForm, ReviseForm, ScaleForm, StrategyForm, a_canary, line_of
+from apps.deployments.pages.matrix import matrix_of
 from apps.deployments.pages.rows import event_rows, model_text, ready_text
 from apps.deployments.predict import examples
 from apps.deployments.services.server import is_own
@@ -44,7 +45,8 @@ DEPLOY_COMMAND = """curl -X POST {url}/api/v1/deployments \\
 @require_safe
 def listing(request: PageRequest, project: Project) -> HttpResponse:
     """The project's deployments."""
-    rows = selectors.deployments(project=project)
+    as_matrix = request.GET.get("view") == "matrix"
+    rows = (selectors.matrix if as_matrix else selectors.deployments)(project=project)
     name_part, health = request.GET.get("q", "").strip(), request.GET.get("health", "")
     matching = rows.filter(name__icontains=name_part) if name_part else rows
     matching = matching.filter(health=health) if health else matching
@@ -52,6 +54,7 @@ def listing(request: PageRequest, project: Project) -> HttpResponse:
     context = {
         "project": project,
         "page_obj": shown,
+        "matrix": matrix_of(project, shown) if as_matrix else None,
         "deployments": [
             (row, model_text(row.current.spec, row.alias) if row.current else "–", ready_text(row)) for row in shown
         ],

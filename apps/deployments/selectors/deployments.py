@@ -56,6 +56,12 @@ def deployments(**scope: Any) -> QuerySet[Deployment]:
     return _deployments(places, Rollout.objects.all(), **scope)
 
 
+def matrix(**scope: Any) -> QuerySet[Deployment]:
+    """Deployments with what serves on each of their targets."""
+    places = Placement.objects.select_related(*WITH_PLACEMENT).defer(*unlisted("target__cluster"))
+    return _deployments(places, Rollout.objects.all(), **scope)
+
+
 def detailed(*, on: Mapping[str, str] | None = None, **scope: Any) -> QuerySet[Deployment]:
     """Deployments with all that REST tells of each: what shall serve on each target, and how far the rollout is.
 

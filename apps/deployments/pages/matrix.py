@@ -1,0 +1,82 @@
+"""Deployments × targets: what serves where, and how it fares, for a page of deployments."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.urls import reverse
+
+from apps.core.models import Project
+from apps.deployments.models import Deployment, Placement, Revision, Target
+from apps.deployments.pages.rows import model_text
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A deployment on a target. `behind`: another revision serves there than the one that is wanted."""
+
+    place: Placement
+    url: str
+    behind: bool
+
+    @property
+    def serving(self) -> Revision | None:
+        """The revision that serves there."""
+        return self.place.serving or self.place.coming
+
+    @property
+    def version(self) -> str:
+        """ "digits:4", or "revision 4" where no registered model is served."""
+        revision = self.serving
+        if revision is None:
+            return "nothing"
+        return model_text(revision.spec, "") if revision.spec.get("model") else f"revision {revision.number}"
+
+    @property
+    def numbers(self) -> str:
+        """ "r3" beside a model's version, and "r3 → r4, 20 %" while one takes the place of the other."""
+        place, revision = self.place, self.serving
+        if place.stable is None or place.coming is None or not 0 < place.weight < 100:
+            return f"r{revision.number}" if revision and revision.spec.get("model") else ""
+        return f"r{place.stable.number} → r{place.coming.number}, {place.weight} %"
+
+
+@dataclass(frozen=True)
+class MatrixRow:
+    """A deployment, with a cell or None for each of the targets."""
+
+    deployment: Deployment
+    url: str
+    cells: list[Cell | None]
+
+    @property
+    def behind(self) -> int:
+        """On how many targets another revision serves than the one that is wanted."""
+        return sum(cell.behind for cell in self.cells if cell is not None)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The targets that occur on the page, by name, and its deployments."""
+
+    targets: list[Target]
+    rows: list[MatrixRow]
+
+
+def matrix_of(project: Project, deployments: Iterable[Deployment]) -> Matrix:
+    """The matrix of these deployments, whose placements are prefetched."""
+    rows = list(deployments)
+    found = {place.target_id: place.target for row in rows for place in row.places}
+    targets = sorted(found.values(), key=lambda target: target.name)
+    return Matrix(targets, [_row(project, row, targets) for row in rows])
+
+
+def _row(project: Project, row: Deployment, targets: list[Target]) -> MatrixRow:
+    url = reverse("deployments:detail", args=[project.name, row.name])
+    cells = {place.target_id: _cell(row, place, url) for place in row.places}
+    return MatrixRow(row, url, [cells.get(target.pk) for target in targets])
+
+
+def _cell(row: Deployment, place: Placement, url: str) -> Cell:
+    serving = place.serving
+    behind = row.current_id is not None and (serving is None or serving.pk != row.current_id)
+    return Cell(place, url if row.only else f"{url}#placement-{place.pk}", behind)
