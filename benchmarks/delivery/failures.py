@@ -152,15 +152,21 @@ class _App:
         return {}
 
     def _kill(self, tally: Tally) -> dict[str, Any]:
-        killed = 0
         for _ in range(KILLS):
+            before = self._restarts()
             tally.processes.clear()
             until(lambda: tally.processes, "an answer", timeout=60)
             os.kill(tally.processes.pop(), signal.SIGKILL)
-            killed += 1
-            until(lambda: self._ready() < REPLICAS, "the loss to be seen", timeout=60)
+            self._until_restarted(before)
             until(lambda: self._ready() == REPLICAS, "all replicas to be ready", timeout=180)
-        return {"killed": killed}
+        return {"killed": KILLS}
+
+    def _until_restarted(self, before: int) -> None:
+        until(lambda: self._restarts() > before, "the restart to be seen", timeout=60)
+
+    def _restarts(self) -> int:
+        pods = self._kube("GET", "/api/v1/namespaces/flotilla-bench/pods")["items"]
+        return sum(each["restartCount"] for pod in pods for each in pod["status"].get("containerStatuses") or [])
 
     def _fail_node(self) -> dict[str, Any]:
         pods = self._kube("GET", "/api/v1/namespaces/flotilla-bench/pods")["items"]
