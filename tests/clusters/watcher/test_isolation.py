@@ -138,7 +138,7 @@ def test_huge_pages_are_read_in_smaller_ones_while_another_goes_on(
     other.padding = 100_000  # 30 MB in one page
     services.register(principal=admin, name="huge", kubeconfig_text=other.kubeconfig)
     goes_on(api)
-    eventually(lambda: state("huge") == "Healthy", "all is read in the end", 20)
+    eventually(lambda: state("huge") == "Healthy", "all is read in the end", 60)
     assert other.count("pods?limit=20") == 15, "pages of 100 would still be larger than 8 MB"
 
 
