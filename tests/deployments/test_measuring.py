@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from apps.core.access import Principal
@@ -82,6 +82,19 @@ def test_a_metric_that_is_logged_in_time_ends_the_wait_for_it(developer: Princip
     assert later(rollout, 6).reason == "PauseStep"
     run = AnalysisRun.objects.get(rollout=rollout)
     assert [each["outcome"] for each in run.measurements] == ["Inconclusive", "Successful", "Successful"]
+
+
+def test_a_page_grows_with_each_measurement_though_the_rollout_stands_as_before(
+    developer: Principal, digits: Deployment
+) -> None:
+    log_accuracy(2, None)
+    rollout = later(canary(developer, digits, WORSE | {"count": 3, "inconclusive_limit": 2}), 2)
+    stands = (rollout.step, rollout.message)
+    connection.run_on_commit.clear()
+    assert (later(rollout, 4).step, rollout.message) == stands
+    assert len(AnalysisRun.objects.get().measurements) == 2
+    told = [topic for _, batch, _ in connection.run_on_commit for topic, _ in getattr(batch, "topics", ())]
+    assert told == [f"deployment:{digits.pk}"]
 
 
 def test_metrics_are_those_of_the_run_that_logged_the_model(digits: Deployment) -> None:

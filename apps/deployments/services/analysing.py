@@ -13,6 +13,7 @@ from django.db.models import Sum
 from apps.clusters.services import is_away
 from apps.core import work
 from apps.core.database.rows import put
+from apps.core.hints import hint
 from apps.deployments import selectors
 from apps.deployments.models import AnalysisRun, Deployment, Placement, Rollout, Stage
 from apps.deployments.rollout import analysis
@@ -55,7 +56,9 @@ def analyse(
         work.ask(PROBES, run.pk, cluster=peer, after=0.0 if first else max(0.0, (due - now).total_seconds()))
         return Verdict(Outcome.RUNNING)
     if now >= due:
-        verdict = note(run, _measured_here(run, rollout, fares, now))
+        verdict = note(run, _measured_here(run, deployment, rollout, fares, now))
+        # The rollout may stand as before: then nobody else says that there is more to see.
+        hint(f"deployment:{deployment.pk}", deployment.project_id)
         if verdict.outcome is not Outcome.RUNNING:
             return verdict
         due = analysis.next_at(run.asked, run.started_at, measurements_of(run))
@@ -63,11 +66,13 @@ def analyse(
     return Verdict(Outcome.RUNNING)
 
 
-def _measured_here(run: AnalysisRun, rollout: Rollout, fares: Sequence[Fares], now: datetime) -> Measurement:
+def _measured_here(
+    run: AnalysisRun, deployment: Deployment, rollout: Rollout, fares: Sequence[Fares], now: datetime
+) -> Measurement:
     if run.asked["provider"] == Provider.HEALTH:
         before = int(run.before["restarts"])
         again = sum(each.restarts for each in fares) > before
-        restarted = selectors.restarted_replica(rollout.deployment, rollout.to_revision.number) if again else ""
+        restarted = selectors.restarted_replica(deployment, rollout.to_revision.number) if again else ""
         return analysis.by_health(fares, before, now, restarted)
     metric, former = str(run.asked["metric"]), rollout.from_revision
     new = selectors.logged_metric(rollout.to_revision, metric)
