@@ -13,8 +13,8 @@ from apps.core.models import Project
 from apps.core.pages.base import PageRequest, page
 from apps.deployments import selectors
 from apps.deployments.models import Deployment
-from apps.deployments.scrape.asking import NOT_YET, requests_of
-from apps.deployments.scrape.requests import Figures, Replica, Requests, Revision
+from apps.deployments.scrape.asking import NOT_YET, SERVE_METRICS, requests_of
+from apps.deployments.scrape.requests import WHAT_TO_COUNT, Figures, Replica, Requests, Revision
 
 
 @page(part_of="deployments:detail")
@@ -26,16 +26,25 @@ def requests(request: PageRequest, project: Project, name: str) -> HttpResponse:
     return render(request, "deployments/requests.html", {"project": project, "deployment": deployment, "card": card})
 
 
+# What is no trouble of a replica that serves.
+_EXPECTED = (NOT_YET, SERVE_METRICS, WHAT_TO_COUNT)
+
+
 @dataclass(frozen=True)
 class Row:
-    """A revision, or one of its replicas; `rate` is what its bar shows, "" where it has none."""
+    """A revision, or one of its replicas. `note` is under its name, `remark` under its requests."""
 
     name: str
     figures: Figures | None
     note: str = ""
+    remark: str = ""
     warns: bool = False
     url: str = ""
-    of: str = ""
+
+    @property
+    def short(self) -> str:
+        """What tells a replica from the others of its revision: the end of its name."""
+        return self.name.rpartition("-")[2]
 
     @property
     def rate(self) -> str:
@@ -46,7 +55,7 @@ class Row:
     def errors(self) -> str:
         """The percentage that failed."""
         percent = self.figures.error_percent if self.figures else None
-        return "–" if percent is None else f"{_short(percent)} %"
+        return "–" if percent is None else f"{percent:.1f} %" if percent else "0 %"
 
     @property
     def fails(self) -> bool:
@@ -82,6 +91,11 @@ class Card:
         return troubles.pop() if len(troubles) == 1 else ""
 
     @property
+    def uncounted(self) -> bool:
+        """Whether that is for the replicas to mend: they have to count their requests."""
+        return self.trouble in (SERVE_METRICS, WHAT_TO_COUNT)
+
+    @property
     def waits(self) -> bool:
         """Whether this was the first look, after which nothing but the next one has to come."""
         return self.trouble == NOT_YET
@@ -98,23 +112,24 @@ class Card:
             yield self._of_revision(revision), [self._of_replica(each) for each in revision.replicas]
 
     def _of_revision(self, revision: Revision) -> Row:
-        words = [revision.balance] if revision.balance else []
+        share = ""
         if len(self._asked.revisions) > 1 and self.total and revision.figures:
-            words.insert(0, f"{100 * revision.figures.per_second / self.total:.0f} % of all")
-        return Row(f"Revision {revision.number}", revision.figures, " · ".join(words), not revision.balanced)
+            share = f"{100 * revision.figures.per_second / self.total:.0f} % of all"
+        name = f"Revision {revision.number}"
+        return Row(name, revision.figures, share, revision.balance, not revision.balanced)
 
     def _of_replica(self, replica: Replica) -> Row:
         url = reverse("deployments:replica", args=[self._deployment.project.name, self._deployment.name, replica.name])
         where = "" if self._deployment.only else replica.target
-        note = replica.trouble or ("" if replica.ready else "not ready")
-        return Row(replica.name, replica.figures, note, not replica.ready, url, where)
+        remark = replica.trouble or ("" if replica.ready else "not ready")
+        return Row(replica.name, replica.figures, where, remark, bool(remark) and remark not in _EXPECTED, url)
 
 
 def _short(value: float) -> str:
-    """Three digits at most."""
-    if value >= 100:
+    """Three digits, so that figures below each other compare."""
+    if not value or value >= 100:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}".rstrip("0").rstrip(".")
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def _milliseconds(value: float | None) -> str:

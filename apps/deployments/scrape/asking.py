@@ -110,7 +110,7 @@ def _ask(places: Sequence[_Place]) -> looks.Round:
     finally:
         # Those that are still asked end by their own limit; nobody waits for them.
         pool.shutdown(wait=False, cancel_futures=True)
-    troubles |= {asked[each]: "It did not answer in time." for each in late}
+    troubles |= {asked[each]: f"No answer in {DEADLINE_SECONDS:g} s." for each in late}
     for each in done:
         try:
             found[asked[each]] = each.result()
@@ -144,7 +144,9 @@ def _look(client: KubeClient, place: _Place) -> Look:
         with slots.prediction(place.target.cluster_id):
             reply = client.proxy_pod(pod.namespace, pod.name, place.port, "GET", "/metrics", timeout=LOOK_SECONDS)
     except Unreachable as error:
-        raise _Trouble(f"{place.target.cluster.name} did not answer.") from error
+        # Of a request that was sent nobody knows whether the cluster or the replica is silent.
+        silent = f"No answer in {LOOK_SECONDS:g} s." if error.sent else f"{place.target.cluster.name} can't be reached."
+        raise _Trouble(silent) from error
     except KubeError as error:
         raise _Trouble(f"{place.target.cluster.name} does not pass this on: {error.message}") from error
     except FlotillaError as error:

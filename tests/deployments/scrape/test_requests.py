@@ -202,16 +202,16 @@ def test_nothing_hangs_with_a_replica_that_does_not_answer(
     pod = replica(digits, cluster, "r1-a")
     page.get(REST)  # the client is made
     forget(digits)
-    api.answer_nothing = True
-    assert "local did not answer." in words(page.get(f"{PAGE}requests"))
-    api.answer_nothing = False
+    api.hold_answers = True
+    assert "No answer in 0.3 s." in words(page.get(f"{PAGE}requests"))
+    api.hold_answers = False
     Cluster.objects.update(state="Unreachable")
     forget(digits)
     assert "local can&#x27;t be reached." in words(page.get(f"{PAGE}requests"))
     Cluster.objects.update(state="Healthy")
     for text, said in (
-        ("<!doctype html><p>", asking.SERVE_METRICS),
-        ("up 1", "http_requests_total"),
+        ("<!doctype html><p>", "No replica counts its requests"),
+        ("up 1", "No replica counts its requests"),
         ("x" * (asking.MOST_BYTES + 1), "larger than 2 MiB"),
     ):
         forget(digits)
