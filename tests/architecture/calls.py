@@ -141,6 +141,8 @@ FORMS = [
     ),
     Ask("POST", "/p/demo/deployments/digits/rollback/2", {}, form=True),
     Ask("POST", "/p/demo/deployments/digits/scale", {"replicas": "4"}, form=True),
+    Ask("POST", "/p/demo/deployments/digits/autoscaling", {"min": "1", "max": "4"}, form=True),
+    Ask("POST", "/p/demo/deployments/digits/autoscaling/off", {}, form=True),
     Ask("POST", "/p/demo/deployments/digits/strategy", {"strategy": "kind: canary"}, form=True),
     Ask("POST", "/p/demo/deployments/canary/rollout/promote", {}, form=True),
     Ask("POST", "/p/demo/deployments/digits/targets/new", {"target": "spare", "replicas": "1"}, form=True),

@@ -40,6 +40,7 @@ FORMS: dict[str, tuple[dict[str, str], str, str]] = {
     "/p/demo/deployments/digits/edit": ({"of": "1", "spec": "replica: 3"}, "spec", "replica: 3"),
     "/p/demo/deployments/digits/scale": ({"replicas": "-7"}, "replicas", "-7"),
     "/p/demo/deployments/digits/targets/new": ({"target": "spare", "replicas": "-7"}, "replicas", "-7"),
+    "/p/demo/deployments/digits/autoscaling": ({"min": "5", "max": "4"}, "max", "4"),
     "/p/demo/deployments/digits/strategy": ({"strategy": "kind: odd"}, "strategy", "kind: odd"),
     "/p/demo/targets/new": ({"name": WRONG, "cluster": "demo-cluster", "environment": "staging"}, "name", WRONG),
     "/p/demo/metrics-sources/new": ({"name": "prod", "address": "ftp://prometheus"}, "address", "ftp://prometheus"),

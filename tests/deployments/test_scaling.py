@@ -8,6 +8,7 @@ from apps.core.errors import Invalid
 from apps.deployments.manifests import Identity
 from apps.deployments.scaling.manifest import asked_for, autoscaler
 from apps.deployments.scaling.policy import parse_autoscaling, stored_policy
+from apps.deployments.scaling.telling import told
 
 APP = Identity("demo", "digits", "flotilla-demo")
 
@@ -110,3 +111,69 @@ def test_another_digest_is_asked_for_wherever_the_object_differs() -> None:
         for revision in (1, 2) for each in (policy, other) for holds in (False, True)
     ]  # fmt: skip
     assert len(set(asked)) == len(asked)
+
+
+def status(
+    current: int, desired: int, cpu: str = "", *, limited: str = "", able: str = "ReadyForNewScale", **more: Any
+) -> dict[str, Any]:
+    """As the watcher stores an autoscaler from 1 to 8 for a CPU of 70 %."""
+    conditions = [
+        {"type": "AbleToScale", "status": "True", "reason": able, "message": ""},
+        {"type": "ScalingActive", "status": "True", "reason": "ValidMetricFound", "message": ""},
+        {"type": "ScalingLimited", "status": str(bool(limited)), "reason": limited, "message": ""},
+    ]
+    metrics = [{"name": "cpu", "target": "70%", "current": cpu}]
+    return {
+        "min": 1, "max": 8, "current": current, "desired": desired, "metrics": metrics, "conditions": conditions
+    } | more  # fmt: skip
+
+
+def failing(kind: str, reason: str, message: str) -> dict[str, Any]:
+    return status(2, 0, conditions=[{"type": kind, "status": "False", "reason": reason, "message": message}])
+
+
+@pytest.mark.parametrize(
+    ("said", "state", "desired", "why"),
+    [
+        (status(3, 4, "82%"), "Progressing", 4, "CPU 82 % of 70 %: scaling up to 4."),
+        (status(4, 2, "20%"), "Progressing", 2, "CPU 20 % of 70 %: scaling down to 2."),
+        (status(3, 3, "68%"), "Healthy", 3, "CPU 68 % of 70 %: 3 are right."),
+        (status(1, 1, "68%"), "Healthy", 1, "CPU 68 % of 70 %: 1 is right."),
+        (status(8, 8, "160%", limited="TooManyReplicas"), "Warning", 8,
+         "CPU 160 % of 70 %: at max 8, and more are wanted."),
+        (status(1, 1, "2%", limited="TooFewReplicas"), "Healthy", 1, "CPU 2 % of 70 %: at min 1."),
+        (status(4, 4, "9%", able="ScaleDownStabilized"), "Healthy", 4,
+         "CPU 9 % of 70 %: fewer would do, which has to last for 5 min first."),
+        (status(3, 3), "Healthy", 3, "3 are right."),
+        (status(3, 4, metrics=[
+            {"name": "cpu", "target": "70%", "current": "35%"},
+            {"name": "rps", "target": "10", "current": "12500m"},
+            {"name": "gone", "target": "", "current": "odd"},
+        ]), "Progressing", 4, "rps 12.5 of 10: scaling up to 4."),
+        (None, "Progressing", None, "Its autoscaler is not seen on the cluster yet."),
+        ({"min": 1, "max": 8}, "Progressing", None, "It has not looked at its metrics yet."),
+        (failing("AbleToScale", "FailedGetScale", "the HPA controller was unable to get the target's current scale: "
+                 'deployments.apps "digits-r3" not found'),
+         "Degraded", 0, 'It can\'t scale: deployments.apps "digits-r3" not found.'),
+        (failing("ScalingActive", "ScalingDisabled", "zero"), "Suspended", 0, "There is no replica to measure"),
+        (failing("ScalingActive", "FailedGetPodsMetric", "x"), "Degraded", None,
+         "No metrics: the cluster does not know http_requests_per_second of these replicas."),
+        (failing("ScalingActive", "FailedGetResourceMetric",
+                 "the HPA was unable to compute the replica count: no metrics returned"),
+         "Degraded", None, "No metrics yet: no metrics returned. They come within a minute or so"),
+    ],
+)  # fmt: skip
+def test_the_autoscaler_says_how_many_and_why(
+    said: dict[str, Any] | None, state: str, desired: int | None, why: str
+) -> None:
+    words = told(said, parse_autoscaling({"max": 8}), has_metrics=True, rolls=False)
+    assert (words.state, words.desired) == (state, desired)
+    assert words.why.startswith(why)
+
+
+def test_without_a_metrics_server_the_next_step_is_named_and_a_rollout_only_adds() -> None:
+    policy = parse_autoscaling({"max": 8})
+    bare = told(failing("ScalingActive", "FailedGetResourceMetric", "x"), policy, has_metrics=False, rolls=False)
+    assert bare.why == "No metrics: the cluster has no metrics-server. Install one; nothing is scaled until then."
+    rolling = told(status(3, 3, "9%"), policy, has_metrics=True, rolls=True)
+    assert rolling.why == "CPU 9 % of 70 %: 3 are right. It only adds while the rollout is under way."

@@ -33,6 +33,7 @@ from apps.deployments.pages.rows import (
     ready_text,
     who,
 )
+from apps.deployments.pages.scalers import Scaler, scaler_of
 from apps.deployments.pages.stepper import FEW_STEPS, WaveRow, current_step, due_of, is_plain, waves_of
 from apps.deployments.pages.story import StoryRow, serves, story_of
 from apps.deployments.predict.examples import UNKNOWN, pretty
@@ -143,6 +144,11 @@ class Board:
         parts += [f"{len(strategy.steps)} steps"] if strategy.steps else []
         parts += [f"{len(strategy.waves)} waves"] if len(strategy.waves) > 1 else []
         return ", ".join(parts)
+
+    @functools.cached_property
+    def scaler(self) -> Scaler | None:
+        """What its autoscaling says; None where people say how many replicas there are."""
+        return scaler_of(self.deployment)
 
     @property
     def plain(self) -> bool:

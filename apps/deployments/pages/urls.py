@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.deployments.pages import approvals, edit, requests, resources, sources, targets, views
+from apps.deployments.pages import approvals, edit, requests, resources, scaling, sources, targets, views
 
 app_name = "deployments"
 urlpatterns = [
@@ -24,6 +24,8 @@ urlpatterns = [
     path("p/<slug:project>/deployments/<slug:name>/rollback/<int:revision>", views.rollback, name="rollback"),
     path("p/<slug:project>/deployments/<slug:name>/strategy", views.strategy, name="strategy"),
     path("p/<slug:project>/deployments/<slug:name>/rollout/<slug:word>", views.steer, name="steer"),
+    path("p/<slug:project>/deployments/<slug:name>/autoscaling", scaling.autoscaling, name="autoscaling"),
+    path("p/<slug:project>/deployments/<slug:name>/autoscaling/off", scaling.stop_autoscaling, name="stop_autoscaling"),
     path("p/<slug:project>/deployments/<slug:name>/scale", views.scale, name="scale"),
     path("p/<slug:project>/deployments/<slug:name>/targets/new", targets.add_target, name="add_target"),
     path(

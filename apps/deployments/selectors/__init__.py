@@ -17,7 +17,14 @@ from apps.deployments.selectors.deployments import (
     worst_first,
 )
 from apps.deployments.selectors.loads import loads_of
-from apps.deployments.selectors.placements import for_reconcile, ids_by_labels, rolling, stage_of, unsettled
+from apps.deployments.selectors.placements import (
+    autoscalers_of,
+    for_reconcile,
+    ids_by_labels,
+    rolling,
+    stage_of,
+    unsettled,
+)
 from apps.deployments.selectors.replicas import (
     endpoint,
     events_of,
@@ -55,6 +62,7 @@ __all__ = [
     "analysis",
     "approval",
     "approvals",
+    "autoscalers_of",
     "deployment",
     "deployments",
     "detail",

@@ -1,6 +1,7 @@
 """Reads of placements: what a round decides from, and which of them have work left."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import Exists, F, OuterRef, Q, TextField, Value
 from django.db.models.functions import Cast, Coalesce, Concat
@@ -8,7 +9,7 @@ from django.db.models.functions import Cast, Coalesce, Concat
 from apps.clusters.manifests import DEPLOYMENT, PART_OF
 from apps.clusters.models import Workload
 from apps.core.states import Health
-from apps.deployments.models import Heal, Placement, Rollout, Stage
+from apps.deployments.models import Deployment, Heal, Placement, Rollout, Stage
 from apps.deployments.states import UNFINISHED, DeploymentState
 
 # What a placement is read with.
@@ -73,3 +74,12 @@ def ids_by_labels(cluster_id: int, namespace: str, labels: dict[str, str]) -> li
             deployment__name=labels.get(DEPLOYMENT, ""),
         ).values_list("pk", flat=True)
     )
+
+
+def autoscalers_of(of: Deployment) -> dict[int, dict[str, Any]]:
+    """What the watcher stored last of the autoscaler of each placement, by the placement's number. One query."""
+    at = {(place.target.cluster_id, place.target.namespace): place.pk for place in of.places}
+    rows = Workload.objects.filter(
+        kind="HorizontalPodAutoscaler", name=of.name, cluster__in={cluster for cluster, _ in at}
+    ).values_list("cluster", "namespace", "status")
+    return {at[cluster, namespace]: status for cluster, namespace, status in rows if (cluster, namespace) in at}

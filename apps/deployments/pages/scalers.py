@@ -1,0 +1,84 @@
+"""What autoscaling says on a deployment's page."""
+
+from typing import Any, NamedTuple
+
+from apps.clusters.services import is_away
+from apps.deployments import selectors
+from apps.deployments.models import Deployment, Placement
+from apps.deployments.scaling.policy import Autoscaling, stored_policy
+from apps.deployments.scaling.telling import Told, told
+
+
+class ScalerRow(NamedTuple):
+    """The autoscaler of one placement, and what it says."""
+
+    place: Placement
+    told: Told
+
+    @property
+    def replicas(self) -> str:
+        """ "3", or "3 → 4" while it wants another number."""
+        if self.told.current is None:
+            return "–"
+        return f"{self.told.current} → {self.told.desired}" if self.told.moves else str(self.told.current)
+
+    @property
+    def plural(self) -> str:
+        """The end of "replicas"."""
+        return "" if self.replicas == "1" else "s"
+
+
+class Scaler:
+    """Autoscaling on a deployment's page."""
+
+    def __init__(self, deployment: Deployment, policy: Autoscaling) -> None:
+        self.policy = policy
+        seen = selectors.autoscalers_of(deployment)
+        rolls = deployment.under_way is not None
+        self.rows = [ScalerRow(place, _told(place, seen.get(place.pk), policy, rolls)) for place in deployment.places]
+
+    @property
+    def first(self) -> ScalerRow:
+        """The one that needs somebody most, else the first."""
+        order = ("Degraded", "Unknown", "Warning", "Progressing")
+        return min(self.rows, key=lambda row: order.index(row.told.state) if row.told.state in order else len(order))
+
+    @property
+    def needs_somebody(self) -> bool:
+        """Whether it can't do what it is for, or may not do more."""
+        return self.first.told.state in ("Degraded", "Unknown", "Warning")
+
+    @property
+    def stands(self) -> str:
+        """ "3 → 4 of 2–8"; over several targets as many as there are on all of them."""
+        if len(self.rows) == 1:
+            return f"{self.first.replicas} of {self.bounds}"
+        return f"{sum(row.told.current or 0 for row in self.rows)}, {self.bounds} each"
+
+    @property
+    def bounds(self) -> str:
+        """ "1–8"."""
+        return f"{self.policy.bounds.least}–{self.policy.bounds.most}"
+
+    @property
+    def targets(self) -> str:
+        """ "CPU 70 %, memory 80 %": what is scaled by."""
+        parts = [f"CPU {self.policy.cpu_percent} %"] if self.policy.cpu_percent else []
+        parts += [f"memory {self.policy.memory_percent} %"] if self.policy.memory_percent else []
+        if self.policy.requests_per_replica:
+            parts.append(f"{self.policy.requests_per_replica} requests a second")
+        return ", ".join(parts)
+
+
+def scaler_of(deployment: Deployment) -> Scaler | None:
+    """What autoscaling says of the deployment; None where people say how many replicas there are."""
+    policy = stored_policy(deployment.autoscaling)
+    return Scaler(deployment, policy) if policy is not None and deployment.places else None
+
+
+def _told(place: Placement, status: dict[str, Any] | None, policy: Autoscaling, rolls: bool) -> Told:
+    cluster = place.target.cluster
+    if is_away(cluster):
+        known = told(status, policy, has_metrics=True, rolls=False)
+        return Told("Unknown", known.current, None, f"{cluster.name} can't be reached: it scales there by itself.")
+    return told(status, policy, has_metrics=cluster.has_metrics, rolls=rolls and place.coming_id is not None)
