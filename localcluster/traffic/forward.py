@@ -1,7 +1,8 @@
 """HTTP requests to an endpoint of a Service, and to another one where the first did not take it.
 
 A request that was not sent goes to the next endpoint. One that was sent and not answered does so only where its method
-says that doing it twice is doing it once (RFC 9110, 9.2.2): a prediction that may have been made is not repeated.
+says that doing it twice is doing it once (RFC 9110, 9.2.2), or its client by an `Idempotency-Key`, as for Go's client:
+any other prediction that may have been made is not repeated.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from localcluster.traffic.endpoints import Address, Endpoints
 
 #: A longer body, or one of unknown length, is passed on as it comes: it can be neither repeated nor mirrored.
 KEPT_BODY = 8 * 1024 * 1024
+#: A shorter answer is passed on when all of it is there: one that broke off half way can be asked for again.
+_KEPT_ANSWER = 64 * 1024
 _CONNECT_SECONDS = 2.0
 #: Between two pieces of an answer.
 _SILENT_SECONDS = 300.0
@@ -48,7 +51,8 @@ class Outgoing:
     @property
     def repeatable(self) -> bool:
         """Whether it may be sent again after it may have been carried out."""
-        return self.method in _IDEMPOTENT and isinstance(self.body, bytes)
+        is_idempotent = self.method in _IDEMPOTENT or "Idempotency-Key" in self.headers
+        return is_idempotent and isinstance(self.body, bytes)
 
 
 async def body_of(request: web.BaseRequest) -> bytes | aiohttp.StreamReader:
@@ -107,8 +111,10 @@ class Forwarder:
             sent = _Sent(self.balancer, port, address)
             try:
                 async with sent, self._ask(outgoing, address) as reply:
+                    is_short = reply.content_length is not None and reply.content_length <= _KEPT_ANSWER
+                    body = await reply.read() if is_short else None
                     sent.answered(reply.status)
-                    return await _answer(request, reply, change)
+                    return await _answer(request, reply, body, change)
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
                 trouble = "no endpoint takes connections"
             except TimeoutError:
@@ -188,14 +194,20 @@ class _Sent:
 
 
 async def _answer(
-    request: web.BaseRequest, reply: aiohttp.ClientResponse, change: Callable[[Headers], None] | None
+    request: web.BaseRequest,
+    reply: aiohttp.ClientResponse,
+    body: bytes | None,
+    change: Callable[[Headers], None] | None,
 ) -> web.StreamResponse:
+    """Pass on the head and the body, as far as that was read, or as it comes."""
     headers = passed_on(reply.headers)
     if change:
         change(headers)
     response = web.StreamResponse(status=reply.status, reason=reply.reason, headers=headers)
     try:
         await response.prepare(request)
+        if body:
+            await response.write(body)
         async for piece in reply.content.iter_any():
             await response.write(piece)
         await response.write_eof()

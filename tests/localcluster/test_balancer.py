@@ -8,10 +8,12 @@ from typing import Any
 
 import aiohttp
 import pytest
+from multidict import CIMultiDict
 
 from apps.deployments.scrape.exposition import parse
 from localcluster.kubeproxy import is_http
 from localcluster.traffic.balancer import Balancer
+from localcluster.traffic.forward import Outgoing
 from tests.localcluster.nodes import Side, scenario
 from tests.localcluster.served import Served
 
@@ -110,10 +112,10 @@ class H(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
         if self.path == "/die" and os.environ["HOSTNAME"] == "one": os._exit(1)
-        if self.path == "/slow" and os.environ["HOSTNAME"] == "one": time.sleep(60)
         body = os.environ["HOSTNAME"].encode()
         if self.command == "POST": self.rfile.read(int(self.headers["content-length"]))
         self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers()
+        if self.path == "/slow" and os.environ["HOSTNAME"] == "one": self.wfile.flush(); time.sleep(60)
         self.wfile.write(body)
     do_POST = do_GET
     def log_message(self, *a): pass
@@ -121,6 +123,21 @@ socketserver.ThreadingTCPServer.allow_reuse_address = True
 socketserver.ThreadingTCPServer.daemon_threads = True
 socketserver.ThreadingTCPServer((os.environ["HOST"], 8080), H).serve_forever()
 """
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "body", "expected"),
+    [
+        ("GET", {}, b"", True),
+        ("PUT", {}, b"x", True),
+        ("POST", {}, b"x", False),
+        ("PATCH", {}, b"x", False),
+        ("POST", {"idempotency-key": "k"}, b"x", True),
+        ("POST", {"idempotency-key": "k"}, asyncio.StreamReader, False),
+    ],
+)
+def test_what_may_be_sent_again(method: str, headers: dict[str, str], body: Any, expected: bool) -> None:
+    assert Outgoing(method, "/", CIMultiDict(headers), body).repeatable is expected
 
 
 @pytest.mark.real_process
@@ -160,10 +177,11 @@ def test_a_killed_replica_fails_no_request_and_a_busy_one_gets_no_more() -> None
             got = Counter([await ask() for _ in range(20)])
             assert got == {(200, "one"): 10, (200, "two"): 10}
             # One that is busy gets nothing else.
-            busy = [asyncio.create_task(ask("/slow")) for _ in range(2)]
+            key = {"Idempotency-Key": "k"}
+            busy = [asyncio.create_task(ask("/slow", "POST", data=b"x", headers=key)) for _ in range(2)]
             await asyncio.wait(busy, return_when=asyncio.FIRST_COMPLETED)
             assert Counter([await ask() for _ in range(10)]) == {(200, "two"): 10}
-            # It dies with a request in its hands: that goes on to another, since it may be asked twice.
+            # It dies in the middle of an answer: the request goes on to another, since it may be asked twice.
             os.kill(side.pid("one"), signal.SIGKILL)
             assert [each.result() for each in await _all(busy)] == [(200, "two")] * 2
             assert {await ask(method="POST", data=b"x" * 100_000) for _ in range(30)} == {(200, "two")}
