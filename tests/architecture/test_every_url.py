@@ -37,6 +37,8 @@ ELSEWHERE = {
     "deployments:preview": "tests/deployments/test_edit.py",
     "deployment-preview": "tests/deployments/test_edit.py",
     "deployment-predict": "tests/deployments/test_predict.py",
+    "deployments:requests": "tests/deployments/scrape/test_requests.py",
+    "deployment-requests": "tests/deployments/scrape/test_requests.py",
     "core:events": "tests/core/hints/test_stream.py",
     "core:logout": "tests/frontend/test_browser.py",
     "admin:clusters_cluster_test_connection": "tests/clusters/test_admin.py",
