@@ -71,12 +71,12 @@ def test_a_training_run_from_start_to_registered_model(client: str, tmp_path: Pa
             fitted, name="model", registered_model_name="digits", serialization_format="cloudpickle"
         )
     api = mlflow.MlflowClient()
-    logged = api.get_run(run.info.run_id)
-    assert logged.info.status == "FINISHED"
-    assert logged.info.run_name == "first"
-    assert logged.data.params == {"alpha": "0.1", "layers": "2"}
-    assert logged.data.metrics == {"loss": 0.2, "accuracy": 0.8}
-    assert logged.data.tags["team"] == "vision"
+    stored = api.get_run(run.info.run_id)
+    assert stored.info.status == "FINISHED"
+    assert stored.info.run_name == "first"
+    assert stored.data.params == {"alpha": "0.1", "layers": "2"}
+    assert stored.data.metrics == {"loss": 0.2, "accuracy": 0.8}
+    assert stored.data.tags["team"] == "vision"
     assert [m.step for m in api.get_metric_history(run.info.run_id, "loss")] == [0, 1, 2, 3, 4]
     assert [info.path for info in api.list_artifacts(run.info.run_id, "notes")] == ["notes/note.txt"]
     assert Path(mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/notes/note.txt")).read_text() == "hello"
