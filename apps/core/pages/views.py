@@ -1,8 +1,12 @@
 """Pages of core."""
 
+import sys
+
 from django.conf import settings
 from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.models import AnonymousUser
 from django.contrib.auth.views import LoginView, LogoutView, redirect_to_login
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -15,6 +19,8 @@ from apps.core.pages import activity as changes
 from apps.core.pages.base import PageRequest, page, render_page
 from apps.core.pages.context import SESSION_PROJECT, current_project
 from apps.core.pages.forms import LoginForm
+
+SECONDS_UNTIL_POSTGRES_MAY_ANSWER = 5
 
 
 class Login(LoginView):
@@ -97,12 +103,29 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500: says that it is our fault and where to look."""
+    """500: says that it is our fault and where to look; 503 while Postgres can't be asked."""
+    if isinstance(sys.exception(), OperationalError | InterfaceError):
+        return _without_postgres(request)
     detail = "This is our fault. Try again. If it stays, tell who runs Flotilla: the web process's log has the details."
     return _error(request, 500, "Something broke", detail)
+
+
+def _without_postgres(request: HttpRequest) -> HttpResponse:
+    """503, drawn without asking Postgres who is signed in: that would fail again, after another wait."""
+    request.user = AnonymousUser()
+    detail = (
+        "Flotilla can't ask its database now. What runs on the clusters goes on. Try again in a few seconds. "
+        "If it stays, tell who runs Flotilla: /readyz and the web process's log say why."
+    )
+    response = _error(request, 503, "The database does not answer", detail)
+    response["Retry-After"] = str(SECONDS_UNTIL_POSTGRES_MAY_ANSWER)
+    return response
 
 
 def _error(request: HttpRequest, status: int, title: str, detail: str) -> HttpResponse:
     if request.path.startswith("/api/"):
         return problem_json(status, title, detail)
-    return render(request, "core/error.html", {"status": status, "title": title, "detail": detail}, status=status)
+    # Where waiting helps, the same page is the next step.
+    again = request.get_full_path() if status == 503 and request.method == "GET" else ""
+    context = {"status": status, "title": title, "detail": detail, "again": again}
+    return render(request, "core/error.html", context, status=status)
