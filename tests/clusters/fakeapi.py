@@ -92,6 +92,9 @@ class FakeApi:
         self.cache_is_whole = False
         self.retry_after = "1"
         self.answer_nothing = False
+        # So many probes wait for an answer until they give up; `given_up` counts those that have.
+        self.probes_to_hang = 0
+        self.given_up = 0
         self.status_on_version = 200
         # The same, but what waits is answered once this is switched off.
         self.hold_answers = False
@@ -247,10 +250,18 @@ class FakeApi:
         return await handler(request)
 
     async def _version(self, request: web.Request) -> web.Response:
+        if self.probes_to_hang:
+            self.probes_to_hang -= 1
+            await self._until_given_up(request)
         if self.status_on_version != 200:
             return status(self.status_on_version, "Broken", "staged")
         now = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self.clock_ahead)
         return web.json_response({"gitVersion": "v1.37.0-fake"}, headers={"Date": format_datetime(now, usegmt=True)})
+
+    async def _until_given_up(self, request: web.Request) -> None:
+        while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.02)
+        self.given_up += 1
 
     async def _groups(self, request: web.Request) -> web.Response:
         served = self.groups | ({"metrics.k8s.io": ["v1beta1"]} if self.usage is not None else {})
