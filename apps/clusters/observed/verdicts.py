@@ -54,7 +54,9 @@ def fleet(states: Mapping[str, Sequence[str]], failing: Mapping[str, int], unpla
     sentence = "The cluster is healthy" if watched == 1 else f"All {watched} clusters are healthy"
     if new:
         sentence = f"{count[ClusterState.HEALTHY]} of {watched} clusters are healthy"
-    clauses = [*pending, *(pods or ["no pod fails or waits for a node"])]
+    # The pods of a cluster that was never seen may be in any state.
+    calm = [] if new else ["no pod fails or waits for a node"]
+    clauses = [*pending, *(pods or calm)]
     return Verdict(ClusterState.HEALTHY, sentence, " · ".join(clauses))
 
 
@@ -62,6 +64,14 @@ def pods_fail(failing: Mapping[str, int]) -> str:
     """How many pods fail on how many clusters."""
     pods = sum(failing.values())
     return f"{pods} pod{' fails' if pods == 1 else 's fail'} {_where(failing)}"
+
+
+def calm_pods(failed: int, *, known: bool) -> str:
+    """The note beside a number of pods of which none fails or waits now. `failed` have ended in failure and are no part
+    of that number; `known` tells whether all pods of the cluster are known as they are now."""
+    if not known:
+        return "not all are known now"
+    return f"{failed} more {'has' if failed == 1 else 'have'} failed" if failed else "none fails"
 
 
 def pods_wait(unplaced: Mapping[str, int]) -> str:

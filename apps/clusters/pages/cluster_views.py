@@ -48,6 +48,7 @@ def cluster_detail(request: PageRequest, name: str) -> HttpResponse:
         context["row"] = row = selectors.with_sums([cluster])[0]
         context["sums"] = fleet.totals([row], row.room)
         context["is_known"] = is_known = bool(row.nodes or row.pods)
+        context["calm"] = verdicts.calm_pods(selectors.failed_pods(cluster), known=selectors.is_in_step(cluster))
         context["cut"] = verdicts.cut_off(
             *(cluster.state, cluster.reason, cluster.message),
             locked_out=cluster.is_locked_out,

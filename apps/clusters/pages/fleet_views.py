@@ -75,6 +75,7 @@ def _fleet(
         "count_in_any_state": len(in_any_state),
         "any_state_url": address(request, state=None),
         "troubles": wrong[:TROUBLES_SHOWN],
+        "all_current": all(selectors.is_current(cluster) for cluster in shown),
         "more_troubles": max(0, len(wrong) - TROUBLES_SHOWN),
         "users": _users(uses, sum_of_all),
         "labels": fleet.label_choices(everything),

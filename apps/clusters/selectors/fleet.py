@@ -62,6 +62,12 @@ def is_current(cluster: Cluster) -> bool:
     return cluster.state in {ClusterState.HEALTHY, ClusterState.DEGRADED} and not cluster.is_locked_out
 
 
+def is_in_step(cluster: Cluster) -> bool:
+    """Whether what is stored of a cluster is what is there now: it is watched, and its lists were read."""
+    synced = any(each.get("type") == "Synced" and each.get("status") == "True" for each in cluster.conditions)
+    return synced and is_current(cluster)
+
+
 def require_signed_in(principal: Principal) -> None:
     """Clusters are for everyone who is signed in, and for nobody else. Raises NotAllowed."""
     if not principal.is_authenticated:
@@ -118,6 +124,11 @@ def failing_pods(chosen: Iterable[Cluster]) -> dict[int, dict[str, int]]:
     for cluster_id, reason, count in counted:
         by_cluster.setdefault(cluster_id, {})[reason] = count
     return by_cluster
+
+
+def failed_pods(cluster: Cluster) -> int:
+    """How many pods that are still there have ended in failure. One query."""
+    return Pod.objects.present().filter(cluster=cluster, phase="Failed").count()
 
 
 def unplaced_pods(chosen: Iterable[Cluster], sight: Visibility) -> dict[int, tuple[int, str]]:

@@ -130,6 +130,16 @@ def test_the_detail_names_some_and_counts_the_rest() -> None:
     assert waits.detail == "1 pod fails on f · 5 pods wait for a node on 2 clusters"
 
 
+def test_nothing_is_claimed_of_pods_that_are_not_known() -> None:
+    new = verdicts.fleet({"Healthy": ["f"], "Pending": ["g"]}, {}, {})
+    assert new.detail == "1 pending"
+    assert verdicts.fleet({"Healthy": ["f"]}, {}, {}).detail == "no pod fails or waits for a node"
+    assert [verdicts.calm_pods(failed, known=True) for failed in (0, 1, 2)] == [
+        *("none fails", "1 more has failed", "2 more have failed")
+    ]
+    assert verdicts.calm_pods(0, known=False) == verdicts.calm_pods(2, known=False) == "not all are known now"
+
+
 def test_reasons_are_counted_the_most_frequent_first() -> None:
     assert verdicts.reasons({"OOMKilled": 1, "CrashLoopBackOff": 8}) == "8 CrashLoopBackOff, 1 OOMKilled"
     assert verdicts.reasons({"A": 4, "B": 3, "C": 2, "D": 1, "E": 1}) == "4 A, 3 B, 2 C and 2 more"

@@ -95,6 +95,38 @@ def test_the_fleet_says_the_verdict_the_room_and_who_uses_it(viewer: Client, clu
 
 
 @pytest.mark.parametrize(
+    ("state", "synced", "failed", "note"),
+    [
+        ("Healthy", "True", 0, "none fails"),
+        ("Healthy", "True", 2, "2 more have failed"),
+        ("Healthy", "Unknown", 2, "not all are known now"),
+        ("Degraded", "False", 0, "not all are known now"),
+        ("Unreachable", "True", 0, "not all are known now"),
+        ("Healthy", None, 0, "not all are known now"),
+    ],
+)
+def test_none_fails_is_said_only_where_every_pod_is_known(
+    viewer: Client, cluster: Cluster, state: str, synced: str | None, failed: int, note: str
+) -> None:
+    """Pods that have ended are squares as the others are, and are no part of the number."""
+    conditions = [{"type": "Synced", "status": synced}] if synced else []
+    Cluster.objects.filter(pk=cluster.pk).update(state=state, conditions=conditions)
+    ended = Pod.objects.order_by("pk").values("pk")[:failed]
+    Pod.objects.filter(pk__in=ended).update(phase="Failed", health="Degraded", reason="Error")
+    facts = viewer.get("/clusters/gke-eu/?part=facts").content.decode()
+    pods = facts[facts.index(">Pods<") :]
+    assert pods[: pods.index("</div>")].endswith(f'<span class="v">{6 - failed}</span><span class="note">{note}</span>')
+
+
+@pytest.mark.parametrize("state", ["Pending", "Disabled"])
+def test_a_cluster_that_is_not_watched_is_not_counted_as_well(viewer: Client, cluster: Cluster, state: str) -> None:
+    assert "Every cluster answers, and no pod fails" in viewer.get("/clusters/").content.decode()
+    Cluster.objects.filter(pk=cluster.pk).update(state=state)
+    text = viewer.get("/clusters/").content.decode()
+    assert "Nothing is known to be wrong" in text and "Every cluster answers" not in text
+
+
+@pytest.mark.parametrize(
     ("address", "shown"),
     [
         ("label=region=eu", {"gke-eu"}),
