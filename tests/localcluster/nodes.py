@@ -101,11 +101,11 @@ class _Faults(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
-        self.found: list[BaseException] = []
+        self.caught: list[BaseException] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.exc_info and record.exc_info[1]:
-            self.found.append(record.exc_info[1])
+            self.caught.append(record.exc_info[1])
 
 
 @asynccontextmanager
@@ -137,7 +137,7 @@ async def running(
             task.cancel()
         ends = await asyncio.gather(*tasks, return_exceptions=True)
         logging.getLogger("localcluster").removeHandler(faults)
-    failed = [end for end in (*ends, *faults.found) if isinstance(end, Exception)]
+    failed = [end for end in (*ends, *faults.caught) if isinstance(end, Exception)]
     if failed:
         raise failed[0]
 

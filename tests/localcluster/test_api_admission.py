@@ -240,8 +240,8 @@ def test_limit_ranges_give_defaults(api: Served) -> None:
 def test_a_maximum_is_the_default_of_a_limit_range_without_one(api: Served) -> None:
     """https://kubernetes.io/docs/tasks/administer-cluster/manage-resources/cpu-constraint-namespace/"""
     limits(api, max={"cpu": "800m"}, min={"cpu": "200m"})
-    found = api.get(f"{CORE}/limitranges/l").json["spec"]["limits"][0]
-    assert (found["default"], found["defaultRequest"]) == ({"cpu": "800m"}, {"cpu": "800m"})
+    limit = api.get(f"{CORE}/limitranges/l").json["spec"]["limits"][0]
+    assert (limit["default"], limit["defaultRequest"]) == ({"cpu": "800m"}, {"cpu": "800m"})
     assert resources(post(api, pod("a"))) == {"requests": {"cpu": "800m"}, "limits": {"cpu": "800m"}}
     assert refused(post(api, asking("constraints-cpu-demo-2", {"cpu": "500m"}, {"cpu": "1500m"}))) == (
         'pods "constraints-cpu-demo-2" is forbidden: maximum cpu usage per Container is 800m, but limit is 1500m'

@@ -295,8 +295,8 @@ def test_a_name_in_a_selector_is_no_leave_to_delete_the_collection(api: Served) 
 
 def test_namespaces_are_not_deleted_as_a_collection(api: Served) -> None:
     assert api.request("DELETE", "/api/v1/namespaces?labelSelector=a%3Db").status == 405
-    (found,) = (each for each in api.get("/api/v1").json["resources"] if each["name"] == "namespaces")
-    assert "deletecollection" not in found["verbs"]
+    (namespaces,) = (each for each in api.get("/api/v1").json["resources"] if each["name"] == "namespaces")
+    assert "deletecollection" not in namespaces["verbs"]
 
 
 def test_an_apply_whose_object_goes_while_its_body_comes_may_not_create(api: Served) -> None:

@@ -36,13 +36,13 @@ def _replicas(side: Side) -> int:
 
 
 def _status(side: Side) -> Object:
-    found: Object = side.registry.get("horizontalpodautoscalers", "web", "default")["status"]
-    return found
+    status: Object = side.registry.get("horizontalpodautoscalers", "web", "default")["status"]
+    return status
 
 
 def _condition(side: Side, kind: str) -> tuple[str, str]:
-    found = next(each for each in _status(side)["conditions"] if each["type"] == kind)
-    return found["status"], found["reason"]
+    condition = next(each for each in _status(side)["conditions"] if each["type"] == kind)
+    return condition["status"], condition["reason"]
 
 
 async def _running(side: Side, count: int) -> None:
@@ -126,8 +126,8 @@ def test_status_and_columns() -> None:
         ]
         assert (_status(side)["currentReplicas"], _status(side)["desiredReplicas"]) == (2, 2)
         assert _condition(side, "AbleToScale") == ("True", "ReadyForNewScale")
-        found = side.registry.get("horizontalpodautoscalers", "web", "default")
-        shown = table(BY_PLURAL["horizontalpodautoscalers"], [found], {})
+        autoscaler = side.registry.get("horizontalpodautoscalers", "web", "default")
+        shown = table(BY_PLURAL["horizontalpodautoscalers"], [autoscaler], {})
         assert [each["name"] for each in shown["columnDefinitions"]] == [
             *("Name", "Reference", "Targets", "MinPods", "MaxPods", "Replicas", "Age")
         ]

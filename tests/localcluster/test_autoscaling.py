@@ -61,8 +61,8 @@ def test_the_algorithm(samples: list[Sample], target: Target, current: int, repl
 
 def test_the_status_shows_what_was_measured() -> None:
     """ "the original value for the average utilization is reported back", without the guesses."""
-    found = propose(_pods(3, 1000) + _pods(1, None), HALF, 4)
-    assert (found.utilization, found.average) == (100, 1000)
+    proposal = propose(_pods(3, 1000) + _pods(1, None), HALF, 4)
+    assert (proposal.utilization, proposal.average) == (100, 1000)
 
 
 def test_nothing_known_is_an_error() -> None:
@@ -142,8 +142,8 @@ def test_a_policy_holds_for_its_whole_period() -> None:
     ],
 )
 def test_what_limits(wanted: int, current: int, bounds: tuple[int, int], after: int, reason: str | None) -> None:
-    found, why = limit(wanted, current, bounds, History(), Rules.of(None), 0.0)
-    assert (found, why and why[0]) == (after, reason)
+    replicas, why = limit(wanted, current, bounds, History(), Rules.of(None), 0.0)
+    assert (replicas, why and why[0]) == (after, reason)
 
 
 def test_the_way_down_waits_for_the_window() -> None:

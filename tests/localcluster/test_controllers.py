@@ -42,10 +42,10 @@ def _sets(side: Side) -> dict[str, int]:
 
 async def _complete(side: Side, name: str, revision: str) -> None:
     def done() -> bool:
-        found = side.registry.get("deployments", name, "default")
+        deployment = side.registry.get("deployments", name, "default")
         return (
-            found["metadata"]["annotations"].get("deployment.kubernetes.io/revision") == revision
-            and found["status"].get("observedGeneration") == found["metadata"]["generation"]
+            deployment["metadata"]["annotations"].get("deployment.kubernetes.io/revision") == revision
+            and deployment["status"].get("observedGeneration") == deployment["metadata"]["generation"]
             and _condition(side, name, "Progressing")["reason"] == "NewReplicaSetAvailable"
         )
 
@@ -314,8 +314,8 @@ def test_a_service_knows_its_ready_pods() -> None:
         _deployment(side, "web", 2)
 
         def ready() -> list[str]:
-            found = side.registry.list("endpointslices", "default", label_selector="kubernetes.io/service-name=web")
-            return sorted(e["addresses"][0] for s in found for e in s["endpoints"] if e["conditions"]["ready"])
+            slices = side.registry.list("endpointslices", "default", label_selector="kubernetes.io/service-name=web")
+            return sorted(e["addresses"][0] for s in slices for e in s["endpoints"] if e["conditions"]["ready"])
 
         await side.until(lambda: len(ready()) == 2)
         assert ready() == sorted(pod["status"]["podIP"] for pod in side.pods())

@@ -46,8 +46,8 @@ Object = dict[str, Any]
     ],
 )
 def test_what_a_budget_allows(spec: Object, pods: int, healthy: int, scale: int, desired: int, allowed: int) -> None:
-    found = count(spec, pods, healthy, scale)
-    assert (found.desired, found.allowed) == (desired, allowed)
+    counts = count(spec, pods, healthy, scale)
+    assert (counts.desired, counts.allowed) == (desired, allowed)
 
 
 def _pod(phase: str = "Running", *, ready: bool = True) -> Object:
@@ -155,13 +155,13 @@ def _deployment(side: Side, replicas: int) -> None:
 
 
 def _stored(side: Side) -> Object:
-    found: Object = side.registry.get("poddisruptionbudgets", "web", "default")
-    return found
+    budget: Object = side.registry.get("poddisruptionbudgets", "web", "default")
+    return budget
 
 
 def _condition(side: Side) -> tuple[str, str]:
-    (found,) = _stored(side)["status"]["conditions"]
-    return found["status"], found["reason"]
+    (condition,) = _stored(side)["status"]["conditions"]
+    return condition["status"], condition["reason"]
 
 
 def test_the_status_follows_the_pods() -> None:

@@ -62,8 +62,8 @@ def test_endpoints_follow_readiness() -> None:
 
 
 def _slice(side: Side) -> dict[str, Any]:
-    (found,) = side.registry.list("endpointslices", "default")
-    return dict(found)
+    (only_slice,) = side.registry.list("endpointslices", "default")
+    return dict(only_slice)
 
 
 def _addresses(side: Side) -> tuple[list[str], list[str]]:

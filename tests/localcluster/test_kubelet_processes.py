@@ -15,8 +15,8 @@ from tests.localcluster.nodes import Side, scenario
 
 def gone(pid: int) -> bool:
     """Has the process ended? (It may still wait to be reaped by init.)"""
-    found = procfs.stat(pid)
-    return found is None or found.memory == 0
+    process = procfs.stat(pid)
+    return process is None or process.memory == 0
 
 
 pytestmark = pytest.mark.real_process
@@ -155,7 +155,7 @@ def test_usage_is_measured() -> None:
         used = await side.until(lambda: side.kubelet.usage().get(("default", "busy")))
         assert used[0].name == "main"
         used = await side.until(
-            lambda: (found := side.kubelet.usage()[("default", "busy")][0]).cpu_nanocores > 1e8 and found
+            lambda: (measured := side.kubelet.usage()[("default", "busy")][0]).cpu_nanocores > 1e8 and measured
         )
         assert used.memory_bytes > 100_000
 

@@ -243,9 +243,9 @@ def test_images_by_all_their_names(tmp_path: Path) -> None:
     table.write_text('"a/b:1" = { files = "files" }\n"tool" = { command = ["./tool"], path = ["bin"] }\n')
     images = ImageTable.load(table)
     assert images.names() == ["a/b:1", "busybox", "python:3.11", "tool"]
-    found = images.find("docker.io/a/b:1@sha256:00")
-    assert found is not None
-    assert found.files == tmp_path / "files"
+    image = images.find("docker.io/a/b:1@sha256:00")
+    assert image is not None
+    assert image.files == tmp_path / "files"
     assert images.find("docker.io/library/busybox:latest") is not None
     assert images.find("python:3.12") is None
     tool = images.find("tool")
@@ -341,7 +341,7 @@ def test_usage_adds_up_by_session_and_limits_are_read() -> None:
         procfs.ProcessStat(2, 1, 0.25, 50, 0),
         procfs.ProcessStat(3, 3, 1, 7, 0),
     ]
-    found = by_session(stats)
-    assert (found[1].cpu, found[1].memory, found[1].pids) == (0.75, 150, (1, 2))
+    sessions = by_session(stats)
+    assert (sessions[1].cpu, sessions[1].memory, sessions[1].pids) == (0.75, 150, (1, 2))
     assert memory_limit({"resources": {"limits": {"memory": "1Ki"}}}) == 1024
     assert memory_limit({}) is None

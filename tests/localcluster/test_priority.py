@@ -52,8 +52,8 @@ def test_a_class_without_a_value_is_worth_nothing(api: Served) -> None:
 
 
 def test_the_system_has_classes_of_its_own(api: Served) -> None:
-    found = {each["metadata"]["name"]: each["value"] for each in api.get(CLASSES).json["items"]}
-    assert found == {"system-cluster-critical": 2000000000, "system-node-critical": 2000001000}
+    values = {each["metadata"]["name"]: each["value"] for each in api.get(CLASSES).json["items"]}
+    assert values == {"system-cluster-critical": 2000000000, "system-node-critical": 2000001000}
 
 
 def test_the_highest_priority_is_scheduled_first() -> None:

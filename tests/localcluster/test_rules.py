@@ -48,8 +48,8 @@ def test_nodes(api: Served) -> None:
     taints = [{"effect": "NoSchedule"}, {"key": "a", "effect": "Never"}, {"key": "b", "effect": "NoExecute"}]
     taints[2]["timeAdded"] = "lately"
     status = {"allocatable": {"cpu": "much"}}
-    found = _refused(api, NODES, {"metadata": {"name": "n"}, "spec": {"taints": taints}, "status": status})
-    assert found.keys() == {
+    refusals = _refused(api, NODES, {"metadata": {"name": "n"}, "spec": {"taints": taints}, "status": status})
+    assert refusals.keys() == {
         *("spec.taints[0].key", "spec.taints[1].effect", "spec.taints[2].timeAdded", "status.allocatable[cpu]")
     }
     assert api.post(NODES, {"metadata": {"name": "n"}}).status == 201
