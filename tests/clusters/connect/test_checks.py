@@ -59,8 +59,8 @@ def test_a_clock_is_called_off_only_when_it_surely_is(skew: Skew, warns: bool) -
     ],
 )
 def test_the_end_of_a_credential_is_told_two_weeks_ahead(left: timedelta | None, kind: str | None) -> None:
-    found = checks.credential_findings(Validity("certificate", NOW + left if left is not None else None), NOW)
-    assert [each.kind for each in found] == ([kind] if kind else [])
+    findings = checks.credential_findings(Validity("certificate", NOW + left if left is not None else None), NOW)
+    assert [each.kind for each in findings] == ([kind] if kind else [])
 
 
 def test_a_token_that_the_kubelet_renews_is_no_reason_to_warn() -> None:
@@ -112,7 +112,7 @@ VERSION = "app.kubernetes.io/version"
 
 
 @pytest.mark.parametrize(
-    ("engine", "found", "version"),
+    ("engine", "controller", "version"),
     [
         ("Kueue", deployment("registry.k8s.io/kueue/kueue:v0.14.2"), "v0.14.2"),
         ("Kueue", deployment("mirror.example.org:5000/kueue/kueue:v0.14.2@sha256:00"), "v0.14.2"),
@@ -131,10 +131,10 @@ VERSION = "app.kubernetes.io/version"
         ("Gateway API", deployment("x:1.0"), ""),
     ],
 )
-def test_an_engine_s_version_is_read_off_its_controller(engine: str, found: dict[str, Any], version: str) -> None:
+def test_an_engine_s_version_is_read_off_its_controller(engine: str, controller: dict[str, Any], version: str) -> None:
     known = next(each for each in engines.KNOWN if each.name == engine)
     groups = {known.groups[0]: ("v1beta1", "v1alpha1")}
-    described = engines.describe(known, groups, [found])
+    described = engines.describe(known, groups, [controller])
     assert described.version == version
     assert described.served == (f"{known.groups[0]}/v1beta1", f"{known.groups[0]}/v1alpha1")
 

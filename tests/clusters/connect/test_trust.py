@@ -36,8 +36,8 @@ def cluster(root: Rest, api: FakeApi) -> Cluster:
 
 
 def stored(cluster: Cluster) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(crypto.decrypt(Cluster.objects.get(pk=cluster.pk).credential_encrypted))
-    return found
+    credential: dict[str, Any] = json.loads(crypto.decrypt(Cluster.objects.get(pk=cluster.pk).credential_encrypted))
+    return credential
 
 
 def test_a_new_token_is_tried_stored_and_restarts_only_this_cluster(root: Rest, cluster: Cluster, api: FakeApi) -> None:

@@ -51,7 +51,7 @@ def told(root: Rest) -> dict[str, str]:
     }
     for name, report in reports.items():
         assert report["reachable"] and ("same uid" in report["sentence"]) == bool(messages[name]), name
-    return {name: found[0].partition(":")[0] for name, found in messages.items() if found}
+    return {name: said[0].partition(":")[0] for name, said in messages.items() if said}
 
 
 def one_and_the_same(*names: str) -> dict[str, str]:

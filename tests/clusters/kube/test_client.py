@@ -108,9 +108,9 @@ def test_create_patch_list_delete(kube: KubeClient) -> None:
     with pytest.raises(AlreadyExists):
         kube.create(config_map("made", a="1"))
     kube.merge_patch("v1", "ConfigMap", "made", {"data": {"a": None, "b": "2"}}, NAMESPACE)
-    found = kube.list("v1", "ConfigMap", NAMESPACE, label_selector="suite=adapter", field_selector="metadata.name=made")
-    assert [obj["data"] for obj in found] == [{"b": "2"}]
-    assert (found[0]["apiVersion"], found[0]["kind"]) == ("v1", "ConfigMap")
+    maps = kube.list("v1", "ConfigMap", NAMESPACE, label_selector="suite=adapter", field_selector="metadata.name=made")
+    assert [obj["data"] for obj in maps] == [{"b": "2"}]
+    assert (maps[0]["apiVersion"], maps[0]["kind"]) == ("v1", "ConfigMap")
     assert kube.delete("v1", "ConfigMap", "made", NAMESPACE) is True
     assert kube.delete("v1", "ConfigMap", "made", NAMESPACE) is False
     assert not kube.exists("v1", "ConfigMap", "made", NAMESPACE)

@@ -16,12 +16,12 @@ GIB = 1024**3
 
 
 def asks(restart_policy: str = "", limits: dict[str, str] | None = None, **requests: str) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    container: dict[str, Any] = {
         "resources": {"requests": {k.replace("gpu", "nvidia.com/gpu"): v for k, v in requests.items()}}
     }
     if limits:
-        found["resources"]["limits"] = limits
-    return found | ({"restartPolicy": restart_policy} if restart_policy else {})
+        container["resources"]["limits"] = limits
+    return container | ({"restartPolicy": restart_policy} if restart_policy else {})
 
 
 @pytest.mark.parametrize(
@@ -50,8 +50,8 @@ def asks(restart_policy: str = "", limits: dict[str, str] | None = None, **reque
     ],
 )
 def test_requests_are_what_the_scheduler_reserves(spec: dict[str, Any], wanted: tuple[int, int, int]) -> None:
-    found = resources.pod_requests(spec)
-    assert (found["cpu"], found["memory"], found["gpu"]) == wanted
+    requests = resources.pod_requests(spec)
+    assert (requests["cpu"], requests["memory"], requests["gpu"]) == wanted
 
 
 @pytest.mark.parametrize(

@@ -86,10 +86,10 @@ def test_events_find_their_project_in_their_own_cluster(fencing: dict[int, int])
 def test_workloads_of_a_kind_go_with_a_list_of_that_kind_only(fencing: dict[int, int]) -> None:
     pk = min(fencing)
     made = {kind: {**row(kind), "uid": kind} for kind in ("Job", "Service")}
-    found = {
+    rows_by_kind = {
         kind: rows.workload_row(kind, {"metadata": {"uid": kind, "name": kind, "namespace": "n"}}, NOW) for kind in made
     }
-    store.write(pk, fencing[pk], Batch(workloads=found))
+    store.write(pk, fencing[pk], Batch(workloads=rows_by_kind))
     written = store.write(pk, fencing[pk], Batch(present={"Job": set()}))
     assert list(Workload.objects.values_list("kind", flat=True)) == ["Service"]
     assert [(change.kind, change.deleted) for change in written.changes] == [("Job", True)]

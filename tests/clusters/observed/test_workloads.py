@@ -203,9 +203,9 @@ def test_what_is_watched_is_what_the_role_allows() -> None:
 def watching(api: FakeApi, admin: Principal, sent: object, run_route: None) -> Iterator[Watching]:
     api.put("nodes", node("n1"))
     services.register(principal=admin, name="fake", kubeconfig_text=api.kubeconfig)
-    found = Watching(FAST)
-    yield found
-    found.stop()
+    started = Watching(FAST)
+    yield started
+    started.stop()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -90,11 +90,11 @@ def test_most_is_free_where_one_pod_gets_most_of_it() -> None:
         2: {"cpu": Free(8, 8), "amd.com/gpu": Free(4, 2)},
         3: {"cpu": Free(0, 0), "memory": Free(0, 0)},
     }
-    found = {total.key: total for total in fleet.totals(rows, together(one.room for one in rows), free)}
-    assert found["cpu"].capacity.total == 130 and found["cpu"].roomiest is rows[2]
-    assert found["cpu"].free == (8, 8), "small gaps are no room, nor is what can't be reached"
-    assert found["amd.com/gpu"].label == "GPU amd" and found["amd.com/gpu"].free.on_one_node == 2
-    assert found["memory"].roomiest is None, "nobody has any"
+    by_key = {total.key: total for total in fleet.totals(rows, together(one.room for one in rows), free)}
+    assert by_key["cpu"].capacity.total == 130 and by_key["cpu"].roomiest is rows[2]
+    assert by_key["cpu"].free == (8, 8), "small gaps are no room, nor is what can't be reached"
+    assert by_key["amd.com/gpu"].label == "GPU amd" and by_key["amd.com/gpu"].free.on_one_node == 2
+    assert by_key["memory"].roomiest is None, "nobody has any"
 
 
 def test_slices_are_no_gpus() -> None:

@@ -259,8 +259,8 @@ def test_what_is_wrong_is_named_to_its_leaf(given_: dict[str, Any], field: str, 
     assert refused.value.field == field and says in refused.value.sentence
 
 
-def _paths(found: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    pairs = found.items() if isinstance(found, dict) else enumerate(found) if isinstance(found, list) else ()
+def _paths(part: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    pairs = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
     return [path, *(deeper for key, value in pairs for deeper in _paths(value, (*path, key)))]
 
 

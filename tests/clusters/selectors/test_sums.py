@@ -35,8 +35,8 @@ def test_groups_are_those_that_the_orm_makes(pods: list[Pod]) -> None:
     ids = [*Cluster.objects.values_list("pk", flat=True)]
     wanted = list(pod_groups(Pod.objects.filter(cluster__in=ids), "cluster_id"))
     assert len(wanted) == 4
-    found = pods_by_cluster(ids)
-    assert [group for group in found if group not in wanted] == [] and len(found) == len(wanted)
+    groups = pods_by_cluster(ids)
+    assert [group for group in groups if group not in wanted] == [] and len(groups) == len(wanted)
     both = [{key: group[key] for key in wanted[0]} for group in pods_by_cluster_and_project(ids)[0]]
     assert [group for group in both if group not in wanted] == [] and len(both) == len(wanted)
 

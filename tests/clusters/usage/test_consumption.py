@@ -80,8 +80,8 @@ PRICES = [
     ],
 )
 def test_the_most_specific_price_wins_then_the_first_by_name(labels: dict[str, str], expected: str) -> None:
-    found = price_for(labels, list(reversed(PRICES)))
-    assert found is not None and found.name == expected
+    chosen = price_for(labels, list(reversed(PRICES)))
+    assert chosen is not None and chosen.name == expected
 
 
 def test_without_a_match_there_is_no_price() -> None:
@@ -130,8 +130,8 @@ def owner(
     ],
 )
 def test_the_verdict_says_who_asks_for_much_and_uses_little(rows: list[Consumption], state: str, sentence: str) -> None:
-    found = verdict(rows, 10)
-    assert (found.state, found.sentence) == (state, sentence)
+    judged = verdict(rows, 10)
+    assert (judged.state, judged.sentence) == (state, sentence)
 
 
 def test_the_verdict_counts_the_others() -> None:

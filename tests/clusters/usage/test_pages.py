@@ -150,8 +150,8 @@ def admin() -> Principal:
 
 
 def test_hours_are_those_that_were_sampled(measured: Cluster, now: datetime) -> None:
-    found = spending(admin(), by=By.DEPLOYMENT, now=now)
-    ranker = next(row for row in found.rows if row.name == "ranker")
+    spent = spending(admin(), by=By.DEPLOYMENT, now=now)
+    ranker = next(row for row in spent.rows if row.name == "ranker")
     # Forty samples of 15 s, whatever lies between them.
     samples = 41
     assert ranker.cpu.asked == pytest.approx(8 * samples * 15 / 3600, rel=0.04)

@@ -116,8 +116,8 @@ def test_a_longer_gap_is_not_filled(cluster: Cluster) -> None:
     for second in (0, 15, 60, 75):
         sampling.record(cluster.pk, [], [], at=T0 + timedelta(seconds=second))
     series = UsageSeries.objects.get(kind="cluster").pk
-    found = Usage15s.objects.filter(series_id=series).order_by("at").values_list("at", flat=True)
-    assert [(at - T0).seconds for at in found] == [0, 15, 60, 75]
+    moments = Usage15s.objects.filter(series_id=series).order_by("at").values_list("at", flat=True)
+    assert [(at - T0).seconds for at in moments] == [0, 15, 60, 75]
 
 
 def test_what_pods_ask_for_whose_use_is_not_known_does_not_pass_for_idle(cluster: Cluster, project: Project) -> None:

@@ -30,9 +30,9 @@ def watching(api: FakeApi, admin: Principal, sent: object, run_route: None) -> I
     api.put("nodes", node("n1", gpu="2"))
     api.put("pods", pod("p1", run="7"))
     services.register(principal=admin, name="fake", kubeconfig_text=api.kubeconfig)
-    found = Watching()
-    yield found
-    found.stop()
+    started = Watching()
+    yield started
+    started.stop()
 
 
 def sampled(kind: str, **figures: object) -> bool:

@@ -29,10 +29,10 @@ def other() -> Iterator[FakeApi]:
 def watching(api: FakeApi, admin: Principal, sent: object, run_route: None) -> Iterator[Watching]:
     api.put("nodes", node("n1"))
     services.register(principal=admin, name="good", kubeconfig_text=api.kubeconfig)
-    found = Watching(FAST)
+    started = Watching(FAST)
     eventually(lambda: state("good") == "Healthy", "the good one is Healthy")
-    yield found
-    found.stop()
+    yield started
+    started.stop()
 
 
 def state(name: str) -> str:
@@ -165,7 +165,7 @@ def test_rows_that_postgres_refuses_cost_their_own_cluster_alone(
 ) -> None:
     together: list[set[int]] = []
     write_many = store.write_many
-    monkeypatch.setattr(store, "write_many", lambda found: together.append(set(found)) or write_many(found))
+    monkeypatch.setattr(store, "write_many", lambda batch: together.append(set(batch)) or write_many(batch))
     bad = services.register(principal=admin, name="bad", kubeconfig_text=other.kubeconfig).pk
     broken = pod("broken")
     broken["status"]["containerStatuses"] = [{"name": "c", "restartCount": -(2**40)}]
@@ -177,7 +177,7 @@ def test_rows_that_postgres_refuses_cost_their_own_cluster_alone(
         other.put("pods", broken)
         api.put("pods", pod(f"p{number}"))
         eventually(lambda n=number: Pod.objects.filter(name=f"p{n}").exists(), "the good one goes on")  # type: ignore[misc]
-    assert {bad} in together and all(found == {bad} or bad not in found for found in together)
+    assert {bad} in together and all(batch == {bad} or bad not in batch for batch in together)
 
 
 def test_a_change_restarts_the_streams_of_that_cluster_alone(

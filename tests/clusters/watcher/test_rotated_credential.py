@@ -33,9 +33,9 @@ def watching(api: FakeApi, other: FakeApi, admin: Principal) -> Iterator[Watchin
     api.put("pods", pod("before"))
     services.register(principal=admin, name="mine", kubeconfig_text=api.kubeconfig)
     services.register(principal=admin, name="other", kubeconfig_text=other.kubeconfig)
-    found = Watching()
-    yield found
-    found.stop()
+    started = Watching()
+    yield started
+    started.stop()
 
 
 def healthy(name: str) -> bool:

@@ -41,8 +41,8 @@ class Watchers:
         self._running: list[Running] = []
 
     def start(self) -> "subprocess.Popen[bytes]":
-        found = connection.settings_dict
-        url = "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**found)
+        at = connection.settings_dict
+        url = "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**at)
         name = f"watcher-{len(self._running)}"
         command = Command(
             name, (sys.executable, "manage.py", "watch_clusters"), env={"DATABASE_URL": url}, cwd=BASE_DIR
@@ -63,9 +63,9 @@ class Watchers:
 
 @pytest.fixture
 def watchers(tmp_path: Path) -> Iterator[Watchers]:
-    found = Watchers(tmp_path)
-    yield found
-    found.close()
+    several = Watchers(tmp_path)
+    yield several
+    several.close()
 
 
 @pytest.fixture
