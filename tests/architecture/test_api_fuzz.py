@@ -51,7 +51,7 @@ def send(client: Client, case: Any) -> int:
     return answer.status_code
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda found: f"{found.method} {found.path}")
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: f"{each.method} {each.path}")
 def test_no_input_is_a_server_error(operation: Any, client: Client) -> None:
     @given(data=st.data())
     @settings(

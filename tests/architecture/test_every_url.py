@@ -56,8 +56,8 @@ ACTS = ("changelist", "add", "change", "history", "delete")
 
 def where(path: str) -> tuple[str, str]:
     """The view that answers an address: by its name, or where it has none by its route."""
-    found = resolve(path)
-    return found.view_name, found.route.replace("/?", "/").replace("^", "")
+    match = resolve(path)
+    return match.view_name, match.route.replace("/?", "/").replace("^", "")
 
 
 def test_every_url_is_asked_with_success_by_some_test() -> None:

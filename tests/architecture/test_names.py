@@ -62,18 +62,18 @@ def accepted(check: Any, text: str) -> bool:
     return True
 
 
-def references(found: Any) -> Iterator[str]:
+def references(node: Any) -> Iterator[str]:
     """The names of Secrets, ConfigMaps and claims that an object refers to."""
-    if isinstance(found, dict):
-        for key, value in found.items():
+    if isinstance(node, dict):
+        for key, value in node.items():
             if key in ("secretKeyRef", "configMap"):
                 yield value["name"]
             elif key in ("secretName", "claimName"):
                 yield value
             else:
                 yield from references(value)
-    elif isinstance(found, list):
-        for value in found:
+    elif isinstance(node, list):
+        for value in node:
             yield from references(value)
 
 

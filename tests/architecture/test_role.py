@@ -59,10 +59,10 @@ BODY = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [1]}]
 def until(what: str, condition: Callable[[], Any], seconds: float = 60.0) -> Any:
     """The first true value."""
     end = time.monotonic() + seconds
-    while not (found := condition()):
+    while not (met := condition()):
         assert time.monotonic() < end, f"not within {seconds} s: {what}"
         time.sleep(0.1)
-    return found
+    return met
 
 
 @pytest.fixture

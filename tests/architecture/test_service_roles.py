@@ -40,11 +40,11 @@ def services() -> Iterator[tuple[str, Callable[..., Any]]]:
     for name in PACKAGES:
         package = importlib.import_module(name)
         for said in getattr(package, "__all__", None) or vars(package):
-            found = getattr(package, said)
-            if not inspect.isfunction(found) or said.startswith("_") or not found.__module__.startswith(name):
+            service = getattr(package, said)
+            if not inspect.isfunction(service) or said.startswith("_") or not service.__module__.startswith(name):
                 continue
-            if "principal" in inspect.signature(found).parameters:
-                yield f"{found.__module__}.{found.__name__}", inspect.unwrap(found)
+            if "principal" in inspect.signature(service).parameters:
+                yield f"{service.__module__}.{service.__name__}", inspect.unwrap(service)
 
 
 SERVICES = dict(services())

@@ -45,9 +45,9 @@ def test_all_that_is_read_from_a_body_is_strict_at_any_depth() -> None:
     bodies = [item.get("requestBody") for path in SCHEMA["paths"].values() for item in path.values()]
     asked = {name.removeprefix("Patched").removesuffix("Request") for name in _references(bodies)} - OPEN
     serializers = {kind.__name__: kind for kind in _classes(BaseSerializer) if kind.__module__.startswith("apps.")}
-    found = {name: serializers[f"{name}Serializer"] for name in asked if f"{name}Serializer" in serializers}
-    assert {"NewRun", "RunResources", "NewToken", "Credential"} <= set(found)
-    assert sorted(name for name, kind in found.items() if not issubclass(kind, Strict)) == []
+    strict = {name: serializers[f"{name}Serializer"] for name in asked if f"{name}Serializer" in serializers}
+    assert {"NewRun", "RunResources", "NewToken", "Credential"} <= set(strict)
+    assert sorted(name for name, kind in strict.items() if not issubclass(kind, Strict)) == []
 
 
 @pytest.fixture

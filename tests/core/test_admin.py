@@ -38,7 +38,7 @@ def actions() -> list[str]:
     return list(AuditEntry.objects.order_by("id").values_list("action", flat=True))
 
 
-@pytest.mark.parametrize(("model", "page"), PAGES, ids=lambda found: getattr(found, "__name__", ""))
+@pytest.mark.parametrize(("model", "page"), PAGES, ids=lambda part: getattr(part, "__name__", ""))
 def test_no_page_of_the_panel_writes_rows_itself(model: type[Model], page: ModelAdmin, admin_user: User) -> None:
     """Either a page refuses to write, or it says by which service; Django's own ways of writing are never left."""
     assert isinstance(page, PlatformAdmin), f"{page} is no PlatformAdmin"
@@ -55,7 +55,7 @@ def test_no_page_of_the_panel_writes_rows_itself(model: type[Model], page: Model
         assert name in vars(type(page)), f"{page} does not say which service does {name}"
 
 
-@pytest.mark.parametrize(("model", "page"), PAGES, ids=lambda found: getattr(found, "__name__", ""))
+@pytest.mark.parametrize(("model", "page"), PAGES, ids=lambda part: getattr(part, "__name__", ""))
 def test_who_is_staff_alone_sees_nothing(model: type[Model], page: ModelAdmin, client: Client) -> None:
     client.force_login(User.objects.create_user("clerk", is_staff=True))
     assert client.get(f"/admin/{model._meta.app_label}/{model._meta.model_name}/").status_code == 403

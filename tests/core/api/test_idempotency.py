@@ -69,10 +69,10 @@ def test_killed_between_the_act_and_its_record_nothing_was_launched(
         answers: list[int] = []
         first = threading.Thread(target=lambda: answers.append(launch(address, token).status_code))
         first.start()
-        found: list[Any] = []
-        wait_for(lambda: found.extend(outside.execute(WAITING).fetchall()) or found, "the launch to be recorded")
+        waiting: list[Any] = []
+        wait_for(lambda: waiting.extend(outside.execute(WAITING).fetchall()) or waiting, "the launch to be recorded")
         assert not Run.objects.exists(), "what is not recorded is not done either"
-        outside.execute("SELECT pg_terminate_backend(%s)", [found[0][0]])
+        outside.execute("SELECT pg_terminate_backend(%s)", [waiting[0][0]])
         first.join(30)
         assert answers == [500]
         outside.execute("SELECT pg_advisory_unlock_all()")

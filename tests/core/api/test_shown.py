@@ -44,19 +44,19 @@ def test_every_list_shows_what_it_showed() -> None:
     clusters = list(Cluster.objects.all())
     rows = cluster_selectors.with_sums(clusters)
     assert runs and experiments and rows
-    for made, found in (
+    for made, instances in (
         (of_experiments.RunSerializer, runs),
         (of_experiments.ExperimentSerializer, experiments),
         (of_clusters.ClusterSerializer, clusters),
         (of_clusters.NodeSerializer, list(Node.objects.all())),
         (of_clusters.CapacitySerializer, [row.cpu for row in rows]),
     ):
-        wanted = [usual(made(), one) for one in found]
+        wanted = [usual(made(), one) for one in instances]
         if made is of_experiments.ExperimentSerializer:
             wanted = [
                 {key: value or 0 if key.endswith("_count") else value for key, value in w.items()} for w in wanted
             ]
-        assert [dict(one) for one in made(found, many=True).data] == wanted, made.__name__
+        assert [dict(one) for one in made(instances, many=True).data] == wanted, made.__name__
 
 
 def test_defaults_and_errors_are_those_of_the_framework() -> None:

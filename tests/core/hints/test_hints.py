@@ -77,7 +77,7 @@ class Proxy:
 @contextmanager
 def listening() -> Iterator[Callable[[], list[tuple[str, int | None]]]]:
     """What is published meanwhile, read from the real Redis."""
-    found: list[tuple[str, int | None]] = []
+    told: list[tuple[str, int | None]] = []
     client = redis.Redis.from_url(settings.REDIS_URL)
     channel = client.pubsub()
     channel.subscribe(CHANNEL)
@@ -85,8 +85,8 @@ def listening() -> Iterator[Callable[[], list[tuple[str, int | None]]]]:
 
     def read() -> list[tuple[str, int | None]]:
         while message := channel.get_message(timeout=0.01):
-            found.append(tuple(json.loads(message["data"])))
-        return found
+            told.append(tuple(json.loads(message["data"])))
+        return told
 
     yield read
     channel.close()

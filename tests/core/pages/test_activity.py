@@ -78,13 +78,13 @@ def client(db: None) -> Client:
 
 def walk(client: Client, address: str, word: str = "next") -> list[int]:
     """The entries of a page and of all that follow, in the order in which they come."""
-    found: list[int] = []
+    shown: list[int] = []
     while address:
         html = client.get(f"/activity/{address}").content.decode()
-        found += map(int, ROWS.findall(html))
+        shown += map(int, ROWS.findall(html))
         link = re.search(rf'rel="{word}" href="([^"]*)"', html)
         address = link[1].replace("&amp;", "&") if link else ""
-    return found
+    return shown
 
 
 @pytest.mark.parametrize(

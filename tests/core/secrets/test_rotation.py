@@ -39,8 +39,8 @@ def run(**options: Any) -> str:
 
 
 def under(key: str) -> int:
-    found = Cluster.objects.values_list("credential_encrypted", flat=True)
-    return sum(_opens(key, text) for text in found)
+    stored = Cluster.objects.values_list("credential_encrypted", flat=True)
+    return sum(_opens(key, text) for text in stored)
 
 
 def _opens(key: str, text: str) -> bool:

@@ -29,16 +29,16 @@ def silent_bell(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def elsewhere(act: Callable[[], T]) -> T:
     """Run `act` with a session of Postgres of its own, which ends with it, as a killed process's does."""
-    found: list[T] = []
+    results: list[T] = []
 
     def run() -> None:
         try:
-            found.append(act())
+            results.append(act())
         finally:
             connection.close()
 
     thread = threading.Thread(target=run)
     thread.start()
     thread.join(20)
-    assert found, "it failed or hangs"
-    return found[0]
+    assert results, "it failed or hangs"
+    return results[0]

@@ -311,11 +311,11 @@ def test_of_two_workers_one_tries() -> None:
     gates.close(1, "gone")
     Gate.objects.update(closed_until=timezone.now())
     start = threading.Barrier(4)
-    found: list[queue.Claim | None] = []
+    claims: list[queue.Claim | None] = []
 
     def worker() -> None:
         start.wait(10)
-        found.append(take())
+        claims.append(take())
         start.wait(10)  # the others look while the first is at it
         connection.close()
 
@@ -324,7 +324,7 @@ def test_of_two_workers_one_tries() -> None:
         thread.start()
     for thread in threads:
         thread.join(10)
-    assert sum(each is not None for each in found) == 1
+    assert sum(each is not None for each in claims) == 1
 
 
 def test_many_rounds_that_find_it_away_together_count_once() -> None:
