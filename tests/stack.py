@@ -152,8 +152,8 @@ class LiveStack:
     @property
     def credentials(self) -> dict[str, str]:
         """url, username, password and token."""
-        found: dict[str, str] = json.loads(self.data.credentials.read_text())
-        return found
+        stored: dict[str, str] = json.loads(self.data.credentials.read_text())
+        return stored
 
     @property
     def url(self) -> str:

@@ -65,9 +65,9 @@ def web_process(**environment: str) -> Iterator[WebProcess]:
 
     try:
         wait_for(answers, "uvicorn to answer", timeout=60)
-        found = WebProcess(address)
-        found.pid = process.pid
-        yield found
+        web = WebProcess(address)
+        web.pid = process.pid
+        yield web
     finally:
         process.terminate()
         process.wait(10)

@@ -44,13 +44,13 @@ def test_a_file_passes_through_without_being_held(run: Run) -> None:
         before = peak_memory(web.pid)
         stored = requests.put(path, data=parts(), headers=headers, timeout=60)
         assert stored.status_code == 200, stored.text
-        wanted, found = hashlib.sha256(), hashlib.sha256()
+        wanted, received = hashlib.sha256(), hashlib.sha256()
         for part in parts():
             wanted.update(part)
         with requests.get(path, headers=headers, stream=True, timeout=60) as answer:
             assert answer.headers["Content-Length"] == str(FILE_MIB * MIB)
             for part in answer.iter_content(MIB):
-                found.update(part)
-        assert found.hexdigest() == wanted.hexdigest()
+                received.update(part)
+        assert received.hexdigest() == wanted.hexdigest()
         grown = peak_memory(web.pid) - before
     assert grown < 32 * MIB, f"the process grew by {grown / MIB:.0f} MiB over a file of {FILE_MIB} MiB"

@@ -21,8 +21,8 @@ from localcluster.pki import ensure_credentials, write_kubeconfig
 
 
 def test_ports_are_below_those_of_outgoing_sockets() -> None:
-    found = {ports.free_port() for _ in range(50)}
-    assert all(ports.LOWEST <= port < ports.HIGHEST < 32_768 for port in found)
+    free = {ports.free_port() for _ in range(50)}
+    assert all(ports.LOWEST <= port < ports.HIGHEST < 32_768 for port in free)
 
 
 def test_a_port_that_somebody_listens_on_is_not_free() -> None:

@@ -28,7 +28,7 @@ CHILDREN = ("postgres", "valkey", "localcluster", "web", "web-2", "worker", "wat
 
 def processes_of(data: Path) -> dict[int, str]:
     """Every process that names the data directory in its command line or environment."""
-    found = {}
+    commands = {}
     for directory in Path("/proc").glob("[0-9]*"):
         try:
             line, environment = (directory / "cmdline").read_bytes(), (directory / "environ").read_bytes()
@@ -36,8 +36,8 @@ def processes_of(data: Path) -> dict[int, str]:
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
         if str(data).encode() in line + environment and not zombie:
-            found[int(directory.name)] = line.replace(b"\0", b" ").decode()
-    return found
+            commands[int(directory.name)] = line.replace(b"\0", b" ").decode()
+    return commands
 
 
 def up(directory: Path, port: int) -> "subprocess.CompletedProcess[str]":
@@ -191,6 +191,6 @@ def test_a_pod_of_the_local_cluster_reaches_flotilla(live_stack: LiveStack) -> N
     asked = live_stack.api.send("POST", "/api/v1/clusters/local/reach", {})
     assert asked["under_way"] and asked["url"] == live_stack.url
     wait_for(lambda: live_stack.api.get("/api/v1/clusters/local/reach")["outcome"], "an outcome", timeout=60)
-    found = live_stack.api.get("/api/v1/clusters/local/reach")
-    assert (found["outcome"], found["outdated"]) == ("Reached", False), found
-    assert '"web": "ok"' in found["words"]
+    reach = live_stack.api.get("/api/v1/clusters/local/reach")
+    assert (reach["outcome"], reach["outdated"]) == ("Reached", False), reach
+    assert '"web": "ok"' in reach["words"]

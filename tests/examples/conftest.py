@@ -38,8 +38,8 @@ class Training:
 
     def model_dir(self) -> Path:
         """The folder of the one logged model."""
-        (found,) = self.store.glob("*/models/*/artifacts")
-        return found
+        (artifacts,) = self.store.glob("*/models/*/artifacts")
+        return artifacts
 
 
 def train(store: Path, *args: str, timeout: float = 110, **env: str) -> Training:

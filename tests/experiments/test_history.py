@@ -70,16 +70,16 @@ def test_pages_give_every_point_once_in_order(
 ) -> None:
     log(run, *points)
     log(run, (1, 1, 1.0), key="other")
-    found: list[dict[str, Any]] = []
+    collected: list[dict[str, Any]] = []
     token = ""
     for _ in range(len(points) + 1):
         page = body(ask(max_results=size, **({"page_token": token} if token else {})))
         assert len(page["metrics"]) <= size
-        found += page["metrics"]
+        collected += page["metrics"]
         token = page.get("next_page_token", "")
         if not token:
             break
-    assert [(point["step"], point["timestamp"], str(float(point["value"]))) for point in found] == [
+    assert [(point["step"], point["timestamp"], str(float(point["value"]))) for point in collected] == [
         (step, at, str(value)) for step, at, value in points
     ]
 

@@ -14,8 +14,8 @@ NARROW = {"width": 390, "height": 844}
 
 
 def violations(page: Page) -> list[str]:
-    found = Axe().run(page).response["violations"]
-    return [f"{v['id']}: {node['html'][:160]}" for v in found for node in v["nodes"]]
+    broken = Axe().run(page).response["violations"]
+    return [f"{v['id']}: {node['html'][:160]}" for v in broken for node in v["nodes"]]
 
 
 def ready(page: Page) -> None:

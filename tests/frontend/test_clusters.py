@@ -255,8 +255,8 @@ def test_axe_finds_nothing_on_pages_of_clusters(open_page: Opener, cluster: Clus
     for path in [*PAGES, "/clusters/gone/"]:
         page.goto(path, wait_until="domcontentloaded")
         expect(page.locator(LIVE)).to_have_attribute("data-state", "live")
-        found = Axe().run(page).response["violations"]
-        said = [f"{one['id']}: {node['html'][:160]}" for one in found for node in one["nodes"]]
+        broken = Axe().run(page).response["violations"]
+        said = [f"{one['id']}: {node['html'][:160]}" for one in broken for node in one["nodes"]]
         assert said == [], f"{path} in {scheme}"
 
 

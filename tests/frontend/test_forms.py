@@ -27,6 +27,6 @@ def test_the_fold_opens_by_keyboard_and_keeps_what_is_wrong(open_page: Opener, s
     expect(page.locator(".advanced .errors")).to_contain_text("tolerations[0].effect is NoSchedule")
     expect(tolerations).to_be_visible()
     expect(tolerations).to_have_value(WRONG)
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
+    result = Axe().run(page)
+    assert result.violations_count == 0, result.generate_report()
     assert page.locator("body").evaluate("body => body.scrollWidth <= innerWidth")

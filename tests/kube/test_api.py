@@ -127,8 +127,8 @@ def test_a_lease_has_one_holder(connection: client.ApiClient, namespace: str) ->
     with pytest.raises(client.ApiException) as lost:
         leases.replace_namespaced_lease("l", namespace, {"metadata": late, "spec": {**spec, "holderIdentity": "two"}})
     assert lost.value.status == 409
-    found = leases.read_namespaced_lease("l", namespace)
-    assert (found.spec.holder_identity, found.spec.renew_time.microsecond) == ("one", 500000)
+    lease = leases.read_namespaced_lease("l", namespace)
+    assert (lease.spec.holder_identity, lease.spec.renew_time.microsecond) == ("one", 500000)
 
 
 def test_dependents_are_collected_with_their_owner(

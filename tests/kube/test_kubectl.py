@@ -113,8 +113,8 @@ def test_top_shows_measured_use(kubectl: Kubectl) -> None:
     if "metrics.k8s.io" not in kubectl("api-versions"):
         pytest.skip("this cluster has no metrics server")
     kubectl("apply", "-f", "-", stdin=json.dumps(pod("p", "sleep", "100000")))
-    found = wait_until("metrics of the pod", lambda: re.search(r"^p +\d+m +\d+Mi", _top(kubectl), re.M))
-    assert found
+    measured = wait_until("metrics of the pod", lambda: re.search(r"^p +\d+m +\d+Mi", _top(kubectl), re.M))
+    assert measured
     assert kubectl("top", "nodes").startswith("NAME")
 
 

@@ -44,10 +44,10 @@ def test_a_job_runs_and_its_log_stays(batch: client.BatchV1Api, core: client.Cor
     spec = {"restartPolicy": "Never", "containers": [container("sh", "-c", "echo one; echo two")]}
     batch.create_namespaced_job(namespace, {"metadata": {"name": "j"}, "spec": {"template": {"spec": spec}}})
     wait_until("the job to succeed", lambda: batch.read_namespaced_job_status("j", namespace).status.succeeded)
-    found = core.list_namespaced_pod(namespace, label_selector="job-name=j").items[0]
-    assert core.read_namespaced_pod_log(found.metadata.name, namespace) == "one\ntwo\n"
-    assert core.read_namespaced_pod_log(found.metadata.name, namespace, tail_lines=1) == "two\n"
-    stamped = core.read_namespaced_pod_log(found.metadata.name, namespace, timestamps=True).splitlines()
+    worker = core.list_namespaced_pod(namespace, label_selector="job-name=j").items[0]
+    assert core.read_namespaced_pod_log(worker.metadata.name, namespace) == "one\ntwo\n"
+    assert core.read_namespaced_pod_log(worker.metadata.name, namespace, tail_lines=1) == "two\n"
+    stamped = core.read_namespaced_pod_log(worker.metadata.name, namespace, timestamps=True).splitlines()
     assert [line.split(" ", 1)[1] for line in stamped] == ["one", "two"]
     since = stamped[0].split(" ")[0]
     assert since.endswith("Z")

@@ -13,8 +13,8 @@ FINAL_STAGE = DOCKERFILE[DOCKERFILE.rindex("\nFROM ") :]
 
 def copied_from_here() -> list[str]:
     """What COPY takes from the repository."""
-    found = re.findall(r"^COPY (?!--from)(\S+) \S+$", DOCKERFILE, re.M)
-    return sorted(set(found))
+    sources = re.findall(r"^COPY (?!--from)(\S+) \S+$", DOCKERFILE, re.M)
+    return sorted(set(sources))
 
 
 def reaches_the_build(path: str) -> bool:

@@ -41,10 +41,10 @@ class Installation:
     def command(self, process: str) -> list[str]:
         """The command of a process, as the compose file or the Dockerfile has it, on this machine's paths."""
         service = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"][process]
-        found = service.get("command") or json.loads(
+        started_by = service.get("command") or json.loads(
             re.findall(r"^CMD (\[.*?\])$", (ROOT / "Dockerfile").read_text().replace("\\\n", ""), re.M)[-1]
         )
-        words = [re.sub(r"\$\{\w+:-(\w+)\}", r"\1", word).replace("/tmp", str(self.tmp)) for word in found]
+        words = [re.sub(r"\$\{\w+:-(\w+)\}", r"\1", word).replace("/tmp", str(self.tmp)) for word in started_by]
         words = [str(self.port) if word == "8000" else word for word in words]
         return [str(BIN / words[0]), *words[1:]]
 
