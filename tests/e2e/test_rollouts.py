@@ -56,7 +56,7 @@ def test_a_canary_over_two_clusters_and_a_bad_version_that_takes_itself_back(
     page.get_by_label("Name").fill(NAME)
     for target in (HERE, there):
         page.get_by_role("group", name="Targets").get_by_label(target).check()
-    page.get_by_text("Advanced").click()
+    page.locator("summary", has_text="Advanced").click()
     page.get_by_label("Image optional", exact=True).fill("python:3.11")
     page.get_by_label("Command optional", exact=True).fill(f'python -c "{SERVER}"')
     page.get_by_label("Replicas").fill("1")
