@@ -11,7 +11,19 @@ from apps.core.models import AuditEntry, Project
 from apps.core.secrets.scrub import scrub
 
 # The kinds of objects. The action of an entry begins with one.
-KINDS = ("cluster", "deployment", "experiment", "model", "person", "price", "project", "run", "target", "token")
+KINDS = (
+    "cluster",
+    "deployment",
+    "experiment",
+    "model",
+    "person",
+    "price",
+    "project",
+    "run",
+    "source",
+    "target",
+    "token",
+)
 
 
 def record(
