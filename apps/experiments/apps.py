@@ -21,7 +21,7 @@ class ExperimentsConfig(AppConfig):
         from apps.experiments import holdings, reconcile, selectors
         from apps.experiments.pages import overview
         from apps.experiments.reconcile import following
-        from apps.experiments.services.launching import KIND
+        from apps.experiments.services.placing import KIND
 
         def resolve(cluster_id: int, namespace: str, labels: dict[str, str]) -> list[tuple[str, int]]:
             pk = labels[RUN]

@@ -5,7 +5,7 @@ from apps.core.access import Principal
 from apps.core.holdings import NAMES_SHOWN, Holding
 from apps.experiments.files import artifacts
 from apps.experiments.models import LatestMetric, MetricPoint, Param, RegisteredModel, Run, Tag
-from apps.experiments.services.launching import KIND
+from apps.experiments.services.placing import KIND
 from apps.experiments.states import UNSETTLED, RunKind
 
 

@@ -77,12 +77,17 @@ class Run(models.Model):
     spec = models.JSONField(default=dict, blank=True)
     cluster = models.ForeignKey(Cluster, models.SET_NULL, null=True, blank=True, related_name="runs")
     namespace = models.CharField(max_length=63, blank=True)
+    # What any cluster has to be like (`specs.places.Anywhere`), where none was named: then `cluster` is empty until one
+    # is chosen, and each attempt may go to another.
+    anywhere = models.JSONField(null=True, blank=True)
     rerun_of = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="reruns")
 
     # The observed state: it follows from the attempts, the last one above all.
     exit_code = models.IntegerField(null=True, blank=True)
     reason = models.CharField(max_length=100, blank=True)
     message = models.TextField(blank=True)
+    # For which attempt the cluster was chosen, and why: `specs.places.Placing`.
+    placing = models.JSONField(default=dict, blank=True)
     # Between two attempts: when the next one begins.
     retry_at = models.DateTimeField(null=True, blank=True)
     # The status that the client sent last. For a launched run the Job decides, and this is only shown.

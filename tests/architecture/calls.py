@@ -70,6 +70,7 @@ PAGES = get(
     "/p/demo/experiments/digits/?sort=-metrics.loss&filter=metrics.loss<2",
     "/p/demo/runs/new",
     "/p/demo/runs/new?again={pending}",
+    "/p/demo/runs/new/place?cpu=1&memory=1Gi&cluster_selector=provider=local",
     "/p/demo/runs/{run}/",
     "/p/demo/runs/{pending}/",
     "/p/demo/runs/{run}/artifacts/note.txt",

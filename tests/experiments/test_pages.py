@@ -278,8 +278,8 @@ def test_the_form_offers_healthy_clusters_first_with_their_state_and_room(
     answer = browser.get("/p/demo/runs/new")
     form = answer.context["form"]
     names = [name for name, _ in form.fields["cluster"].choices]
-    assert names == ["y-well", "z-well", "a-cut-off", "b-refusing"]
-    assert form["cluster"].value() == "y-well" and not form["gpu"].value() and not form["image"].value()
+    assert names == ["", "y-well", "z-well", "a-cut-off", "b-refusing"], "any that fits comes first"
+    assert form["cluster"].value() == "" and not form["gpu"].value() and not form["image"].value()
     shown = html.unescape(text(answer))
     assert "z-well · Healthy · free for one pod: " in shown and "2 of 2 GPUs" in shown
     assert "a-cut-off · Unreachable · The connection timed out." in shown

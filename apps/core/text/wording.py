@@ -39,7 +39,7 @@ _WORDS: dict[Look, str] = {
     WAIT: "pending queued waiting scheduled new created requested submitted",
     HOLD: "suspended paused held schedulinggated",
     GAP: "missing inconclusive stale notready incomplete expiring",
-    WARN: "warning unschedulable limited rolledback rolled-back drifted",
+    WARN: "warning unschedulable noroom limited rolledback rolled-back drifted",
     BAD: "degraded crashloopbackoff oomkilled imagepullbackoff errimagepull createcontainerconfigerror invalidimagename"
     " evicted backoff unhealthy denied forbidden preempting createcontainererror runcontainererror starterror"
     " prestarthookerror poststarthookerror nodeshutdown unexpectedadmissionerror"

@@ -14,6 +14,7 @@ from apps.core.errors import Invalid
 from apps.core.states import Role
 from apps.experiments import selectors, services
 from apps.experiments.api import serializers as forms
+from apps.experiments.api.places import PlacingSerializer
 from apps.experiments.logs import choice_of, run_log
 from apps.experiments.models import Experiment, Run
 from apps.experiments.search import RunSearch
@@ -202,8 +203,9 @@ class RunViewSet(Ordered):
         wishes = body["runs"] if several else [body]
         project = self.project(Role.DEVELOPER)
         if self.dry_run:
-            objects = services.preview_runs(principal=self.principal, project=project, wishes=wishes)
-            return Response(forms.LaunchPreviewSerializer({"dry_run": True, "objects": objects}).data)
+            preview = services.preview_runs(principal=self.principal, project=project, wishes=wishes)
+            placements = [placing and PlacingSerializer(placing).data for placing in preview.placings]
+            return Response({"dry_run": True, "objects": preview.objects, "placements": placements})
         runs = selectors.as_launched(services.launch_runs(principal=self.principal, project=project, wishes=wishes))
         if several:
             return Response({"runs": forms.shown_runs(runs)}, status=201)

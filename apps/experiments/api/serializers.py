@@ -7,8 +7,10 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.clusters.api.podoptions import PodOptionsSerializer
+from apps.clusters.why.fit import Prefer
 from apps.core.api.serializers import Strict
 from apps.core.api.shown import Shown
+from apps.experiments.api.places import PlacingSerializer, RunPlacingSerializer
 from apps.experiments.mlflow.render import number
 from apps.experiments.models import Attempt, Experiment, ModelVersion, RegisteredModel, Run
 from apps.experiments.selectors import Logged, logged_by
@@ -70,7 +72,7 @@ def _word() -> serializers.CharField:
 
 
 class NewRunSerializer(PodOptionsSerializer):
-    """A run to launch. The experiment is made when it is new; the only cluster need not be named."""
+    """A run to launch. The experiment is made when it is new. Without a cluster, any that fits is chosen."""
 
     project = serializers.CharField(required=False)
     experiment = serializers.CharField(max_length=500)
@@ -101,7 +103,19 @@ class NewRunSerializer(PodOptionsSerializer):
         required=False,
         help_text='Which failures; ["error", "out-of-memory"] by default.',
     )
-    cluster = serializers.CharField(required=False)
+    cluster = serializers.CharField(
+        required=False, allow_null=True, help_text="Without it, a cluster with room for all pods is chosen."
+    )
+    cluster_selector = serializers.DictField(
+        child=serializers.CharField(allow_blank=True),
+        required=False,
+        help_text='In place of cluster: the labels that the chosen one has, such as {"region": "eu"}.',
+    )
+    prefer = serializers.ChoiceField(
+        choices=[word.value for word in Prefer],
+        required=False,
+        help_text="In place of cluster: the lowest price, or the most room, among those that fit; price by default.",
+    )
     params = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
     tags = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
 
@@ -149,6 +163,8 @@ class RunSerializer(Shown, serializers.ModelSerializer[Run]):
     project = serializers.CharField(source="project_name")
     experiment = serializers.CharField(source="experiment_name")
     cluster = serializers.CharField(source="cluster_name", default=None, allow_null=True)
+    cluster_selector = serializers.SerializerMethodField()
+    placement = serializers.SerializerMethodField()
     rerun_of = serializers.CharField(source="rerun_of_uid", default=None, allow_null=True)
     spec = serializers.DictField()
     metrics = serializers.SerializerMethodField()
@@ -159,9 +175,20 @@ class RunSerializer(Shown, serializers.ModelSerializer[Run]):
         model = Run
         fields = (
             "run_id", "project", "experiment", "name", "kind", "state", "reason", "message", "exit_code", "metrics",
-            "params", "tags", "spec", "cluster", "namespace", "rerun_of", "created_by", "created_at", "started_at",
+            "params", "tags", "spec", "cluster", "cluster_selector", "placement",
+            "namespace", "rerun_of", "created_by", "created_at", "started_at",
             "ended_at", "retry_at",
         )  # fmt: skip
+
+    @extend_schema_field({"type": ["object", "null"], "additionalProperties": {"type": "string"}})
+    def get_cluster_selector(self, run: Run) -> dict[str, str] | None:
+        """The labels that any cluster has to have; null where the cluster was named."""
+        return None if run.anywhere is None else dict(run.anywhere["selector"])
+
+    @extend_schema_field(RunPlacingSerializer(allow_null=True))
+    def get_placement(self, run: Run) -> dict[str, Any] | None:
+        """Where the last attempt was placed and why; null where the cluster was named, or none was looked for yet."""
+        return run.placing or None
 
     @extend_schema_field({"type": "object", "additionalProperties": _NUMBER})
     def get_metrics(self, run: Run) -> dict[str, float | str]:
@@ -213,6 +240,9 @@ class LaunchPreviewSerializer(serializers.Serializer[Any]):
 
     dry_run = serializers.BooleanField()
     objects = serializers.ListField(child=serializers.DictField())
+    placements = PlacingSerializer(
+        many=True, allow_null=True, help_text="Where each run would go now; null for one whose cluster is named."
+    )
 
 
 class RunLogSerializer(serializers.Serializer[Any]):

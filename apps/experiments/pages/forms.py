@@ -33,6 +33,9 @@ _CHECKED: dict[str, Callable[[Any], dict[str, Any]]] = {
     "memory": lambda memory: {"resources": {"memory": memory}},
     "env": lambda env: {"env": env},
 }
+# What a place is chosen by.
+_OF_PLACES = ("cluster", "cluster_selector", "cpu", "memory", "gpu", "workers")
+ANY = "Any cluster that fits"
 _LINES = {"class": "mono", "spellcheck": "false"}
 
 
@@ -50,6 +53,13 @@ class LaunchForm(PodOptionsForm):
     )
     way = forms.ChoiceField(label="The command is run", choices=WAYS, initial=Way.LINE)
     cluster = forms.ChoiceField()
+    cluster_selector = forms.CharField(
+        label="Only clusters with",
+        required=False,
+        max_length=2000,
+        widget=forms.TextInput(attrs={"placeholder": "region=eu accelerator=a100", **_LINES}),
+        help_text="Labels, with spaces between. Where any cluster may be chosen.",
+    )
     cpu = amount("CPU", "1", "Cores, such as 500m or 2.")
     memory = amount("Memory", "1Gi", "Such as 512Mi or 2Gi.")
     gpu = gpus()
@@ -94,8 +104,19 @@ class LaunchForm(PodOptionsForm):
         self._again = again
         best = places[0].name if places and places[0].is_healthy else ""
         choices = [(place.name, place.text) for place in places]
-        self.fields["cluster"].choices = choices if best else [("", "Choose one: none is healthy now"), *choices]  # type: ignore[attr-defined]
+        if len(places) > 1:
+            choices.insert(0, ("", ANY))
+            self.fields["cluster"].required = False
+            best = ""
+        else:
+            del self.fields["cluster_selector"]
+            choices = choices if best else [("", "Choose one: none is healthy now"), *choices]
+        self.fields["cluster"].choices = choices  # type: ignore[attr-defined]
         self.fields["cluster"].initial = best
+
+    def clean_cluster_selector(self) -> dict[str, str]:
+        """Pairs out of words."""
+        return pairs("\n".join(self.cleaned_data["cluster_selector"].replace(",", " ").split()))
 
     def clean_params(self) -> dict[str, str]:
         """Pairs out of lines."""
@@ -134,12 +155,10 @@ class LaunchForm(PodOptionsForm):
     def wish(self) -> dict[str, Any]:
         """The arguments of `services.launch_wish`."""
         values = self.cleaned_data
-        wish = {key: values[key] for key in ("experiment", "name", "image", "cluster", "params", "env")}
-        wish |= self.options()
-        wish["resources"] = {"cpu": values["cpu"], "memory": values["memory"], "gpu": values["gpu"] or 0}
+        wish = {key: values[key] for key in ("experiment", "name", "image", "params", "env")} | self._place()
         if values["deadline_minutes"]:
             wish["deadline_seconds"] = max(1, round(values["deadline_minutes"] * 60))
-        wish |= {name: values[name] for name in ("retries", "workers") if values[name] is not None}
+        wish |= {"retries": values["retries"]} if values["retries"] is not None else {}
         if not self._is_kept("command", "way"):
             wish |= values["command"]
         for name, keys in _SPEC_FIELDS.items():
@@ -147,6 +166,20 @@ class LaunchForm(PodOptionsForm):
             if self._again is not None and self._is_kept(*fields):
                 wish |= {key: self._again[key] for key in keys if key in self._again}
         return wish
+
+    def place_wish(self) -> dict[str, Any]:
+        """As much of it as a place is chosen by, whatever else is still to be filled in. Raises Invalid."""
+        self.is_valid()
+        wrong = next((name for name in (*_OF_PLACES, *self.advanced) if name in self.errors), None)
+        if wrong is not None:
+            raise Invalid(f"{self[wrong].label}: {self.errors[wrong][0]}", field=wrong)
+        return {"image": "any", **self._place()}
+
+    def _place(self) -> dict[str, Any]:
+        values = self.cleaned_data
+        asked = {name: values[name] for name in ("cluster", "cluster_selector") if values.get(name)}
+        asked["resources"] = {"cpu": values["cpu"], "memory": values["memory"], "gpu": values["gpu"] or 0}
+        return asked | self.options() | ({"workers": values["workers"]} if values["workers"] is not None else {})
 
 
 def _text(value: Any) -> str:
@@ -170,8 +203,15 @@ def filled_in(run: Run) -> dict[str, Any]:
         "env": as_lines(spec.get("env") or {}),
         **(spec.get("resources") or {}),
         **initial_of(spec),
-        **({"cluster": run.cluster.name} if run.cluster and run.cluster.enabled else {}),
+        **_place_of(run),
     }
+
+
+def _place_of(run: Run) -> dict[str, Any]:
+    if run.anywhere is not None:
+        labels = run.anywhere["selector"]
+        return {"cluster": "", "cluster_selector": " ".join(f"{key}={value}" for key, value in labels.items())}
+    return {"cluster": run.cluster.name} if run.cluster and run.cluster.enabled else {}
 
 
 class RegisterForm(forms.Form):

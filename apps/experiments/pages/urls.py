@@ -11,6 +11,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("_mlflow/<path:path>", mlflow_links.mlflow_link, name="mlflow"),
     path("p/<slug:project>/experiments/", views.listing, name="list"),
     path("p/<slug:project>/runs/new", views.launch, name="launch"),
+    path("p/<slug:project>/runs/new/place", views.place, name="place"),
     path("p/<slug:project>/runs/<str:uid>/", views.run_page, name="run"),
     path("p/<slug:project>/runs/<str:uid>/log", views.log, name="log"),
     path("p/<slug:project>/runs/<str:uid>/artifacts/<path:path>", views.artifact, name="artifact"),

@@ -93,10 +93,26 @@ def launch(request: PageRequest, project: Project) -> HttpResponse:
         "project": project,
         "form": form,
         "has_clusters": bool(offered),
+        "may_choose": len(offered) > 1,
         "again": again,
         "before": None if again else _before(project, initial["experiment"]),
     }
     return render(request, "experiments/launch.html", context, status=400 if form.errors else 200)
+
+
+@page(at_least=Role.DEVELOPER, part_of="experiments:launch")
+@require_safe
+def place(request: PageRequest, project: Project) -> HttpResponse:
+    """Where a run would go as the form is filled in now, and why; a fragment of the form's page."""
+    form = LaunchForm(request.GET, places=places())
+    context: dict[str, Any] = {"cluster": request.GET.get("cluster", "")}
+    try:
+        wishes = [form.place_wish()]
+        preview = services.preview_runs(principal=request.principal, project=project, wishes=wishes)
+        [context["placing"]] = preview.placings
+    except FlotillaError as error:
+        context["trouble"] = error.sentence
+    return render(request, "experiments/place.html", context)
 
 
 def _again(request: PageRequest, project: Project) -> Run | None:

@@ -14,11 +14,14 @@ from apps.clusters.why import ClusterFacts, PodFacts, Why, explain
 from apps.clusters.why.containers import STARTS
 from apps.clusters.why.facts import Condition, ContainerFacts, Ended
 from apps.clusters.why.holds import RESUME
+from apps.clusters.why.result import Evidence
 from apps.core.states import Health
 from apps.experiments.decision import NODE_LOST, START_ERRORS
 from apps.experiments.manifests import CONTAINER
 from apps.experiments.models import Attempt, Run
 from apps.experiments.selectors import newest_attempts
+from apps.experiments.services.placing import NO_ROOM
+from apps.experiments.specs.places import Placing
 from apps.experiments.states import FAILURES, SETTLED, AttemptState, RunKind, RunState
 
 _WAITING_FOR = "the pod of its Job"
@@ -32,6 +35,8 @@ def why_of(run: Run, attempts: Sequence[Attempt], pods: Sequence[Pod], sight: Vi
     if run.kind != RunKind.LAUNCHED or run.state in {RunState.SUCCEEDED, RunState.CANCELED, RunState.LOST}:
         return None
     last = attempts[-1] if attempts else None
+    if homeless := _homeless(run):
+        return homeless
     if run.state == RunState.PENDING and run.retry_at is not None and last is not None:
         return _between(run, last)
     if run.state in FAILURES and (recorded := how_it_failed(run, last)):
@@ -54,9 +59,11 @@ def why_of(run: Run, attempts: Sequence[Attempt], pods: Sequence[Pod], sight: Vi
 
 def whys_of(runs: Iterable[Run], sight: Visibility) -> dict[int, Why]:
     """Why each of the runs that are not settled waits, by primary key: as many queries for one as for many."""
-    waiting = [run for run in runs if run.kind == RunKind.LAUNCHED and run.state not in SETTLED and run.cluster_id]
+    going = [run for run in runs if run.kind == RunKind.LAUNCHED and run.state not in SETTLED]
+    nowhere = {run.pk: homeless for run in going if (homeless := _homeless(run))}
+    waiting = [run for run in going if run.cluster_id]
     if not waiting:
-        return {}
+        return nowhere
     attempts = newest_attempts(waiting)
     rows = Pod.objects.filter(run__in=[str(run.pk) for run in waiting]).order_by("-id")
     by_run: dict[int, list[Pod]] = {}
@@ -75,7 +82,17 @@ def whys_of(runs: Iterable[Run], sight: Visibility) -> dict[int, Why]:
     reasons = {pk: refusals[place] for pk, place in places.items() if place in refusals}
     reasons |= {pk: whys[pod.uid] for pk, pod in telling.items() if pod.uid in whys}
     reasons |= {run.pk: held for run in waiting if (held := _held(run))}
-    return reasons | {run.pk: _between(run, between[run.pk]) for run in waiting if run.pk in between}
+    return nowhere | reasons | {run.pk: _between(run, between[run.pk]) for run in waiting if run.pk in between}
+
+
+def _homeless(run: Run) -> Why | None:
+    """Of a run that any cluster may take: why none does now."""
+    placing = Placing.from_json(run.placing)
+    if placing is None or run.cluster_id is not None or run.state != RunState.PENDING or run.reason != NO_ROOM:
+        return None
+    step = "Nothing: it goes on by itself when there is room. Or launch it again, and ask for less."
+    lacks = tuple(Evidence(other.cluster, other.why) for other in placing.others)
+    return Why(NO_ROOM, "No cluster that it may go to has room for it now.", lacks, step, at=placing.since)
 
 
 def _telling(run: Run, last: Attempt | None, pods: Sequence[Pod]) -> Pod | None:

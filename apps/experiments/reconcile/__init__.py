@@ -17,7 +17,7 @@ from apps.experiments import manifests
 from apps.experiments.decision import Act, Decision, Facts, JobSeen, decide, see
 from apps.experiments.models import Attempt
 from apps.experiments.reconcile import case as cases
-from apps.experiments.reconcile import observe
+from apps.experiments.reconcile import observe, places
 from apps.experiments.reconcile.case import Case, ending
 from apps.experiments.reconcile.following import away
 from apps.experiments.reconcile.launch import RefusedError, launch, remove_secret
@@ -34,10 +34,13 @@ def reconcile_run(pk: int) -> Outcome:
     case, now = cases.load(pk), timezone.now()
     if case is None or not _is_open(case, now):
         return DONE
-    run = case.run
+    run, begin = case.run, case.standing(now).begin
+    if places.is_due(case, begin):
+        return places.find(case, begin, now)
     if run.cluster is None:
         _without_cluster(case, now)
-        return DONE
+        seconds = _until(run.retry_at, now)
+        return DONE if seconds is None or run.state in SETTLED else Again(seconds)
     try:
         seconds = _step(case, now)
     except RefusedOnce as error:
@@ -183,7 +186,10 @@ def _close(case: Case, client: KubeClient | None, now: datetime, changes: dict[s
     """Record. If that ends the run, remove its Secret before: the step that may fail comes first, and fails alone."""
     run = case.run
     after = case.standing(now, changes)
-    if after.state in SETTLED and after.state != RunState.LOST and case.attempts and run.cluster is not None:
+    is_over = after.state in SETTLED and after.state != RunState.LOST
+    # The next attempt may be on another cluster, and nobody comes back for what is left on this one.
+    leaves = run.anywhere is not None and (changes or {}).get("state") in ENDED
+    if (is_over or leaves) and case.attempts and run.cluster is not None:
         try:
             remove_secret(run, client or _client(case))
         except (KubeError, FlotillaError) as error:

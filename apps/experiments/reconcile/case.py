@@ -16,8 +16,9 @@ from apps.core.states import Role
 from apps.experiments.decision import AttemptFacts, RunFacts, Standing, cause_of, standing
 from apps.experiments.manifests import job_name
 from apps.experiments.models import Attempt, Run
+from apps.experiments.services.placing import room_was_made
 from apps.experiments.specs import Retries, parse_retries
-from apps.experiments.states import LAUNCHED_MOVES, SETTLED, AttemptState, RunKind, RunState
+from apps.experiments.states import ENDED, LAUNCHED_MOVES, SETTLED, AttemptState, RunKind, RunState
 from apps.experiments.tracking.pulse import run_changed
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,12 @@ class Case:
         return parse_retries(self.run.spec)
 
     @property
+    def is_homeless(self) -> bool:
+        """Whether it is on no cluster because none was chosen yet, not because its cluster was removed."""
+        has_begun = self.last is not None and self.last.state not in ENDED
+        return self.run.cluster_id is None and self.run.anywhere is not None and not has_begun
+
+    @property
     def deadline_at(self) -> datetime | None:
         """When the run's time is over: counted from its first Job, for all attempts together."""
         seconds = self.run.spec.get("deadline_seconds")
@@ -70,7 +77,7 @@ class Case:
             retries=self.retries,
             retry_at=self.run.retry_at,
             deadline_at=self.deadline_at,
-            cluster_gone=self.run.cluster_id is None,
+            cluster_gone=self.run.cluster_id is None and not self.is_homeless,
         )
         return standing(run, facts, now, random.random())  # noqa: S311 - spreads load, guards nothing
 
@@ -172,6 +179,7 @@ def _follow(run: Run, after: Standing, why: str, now: datetime) -> bool:
             return False
         if after.state in SETTLED:
             revoke_tokens(run_uid=run.uid)
+            room_was_made()
         elif before == RunState.LOST and lost_at is not None:
             restore_tokens(run_uid=run.uid, since=lost_at)
     for name, value in {**words, **values}.items():

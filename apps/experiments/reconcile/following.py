@@ -8,8 +8,8 @@ from apps.clusters.states import CREDENTIAL_REFUSED
 from apps.core import work
 from apps.core.hints import hint
 from apps.experiments.models import Run
-from apps.experiments.services.launching import KIND
-from apps.experiments.states import UNSETTLED, RunKind
+from apps.experiments.services.placing import KIND, WOKEN, waiting_for_room
+from apps.experiments.states import UNSETTLED, RunKind, RunState
 
 AWAY = "ClusterUnreachable"
 
@@ -26,9 +26,15 @@ def follow_cluster(cluster: Cluster) -> None:
     """
     going = Run.objects.filter(cluster=cluster, kind=RunKind.LAUNCHED, state__in=UNSETTLED)
     projects = dict(going.order_by("pk").values_list("pk", "experiment__project"))
-    if not projects:
-        return
-    if is_away(cluster):
+    away_now = is_away(cluster)
+    rounds: dict[int, int | None] = dict.fromkeys(projects, cluster.pk)
+    if away_now:
+        # What was placed here and has not begun may be placed elsewhere: that calls no cluster.
+        unbegun = going.filter(anywhere__isnull=False, state=RunState.PENDING)
+        rounds |= dict.fromkeys(unbegun.values_list("pk", flat=True))
+    else:
+        rounds |= dict(waiting_for_room(WOKEN))
+    if projects and away_now:
         reason, message = away(cluster, cluster.reason, cluster.message)
         going.filter(pk__in=projects).update(reason=reason, message=message, updated_at=timezone.now())
         for project in set(projects.values()):
@@ -36,4 +42,4 @@ def follow_cluster(cluster: Cluster) -> None:
             hint("overview", project)
         for pk, project in projects.items():
             hint(f"run:{pk}", project)
-    work.ask_many(KIND, [(pk, cluster.pk) for pk in projects])
+    work.ask_many(KIND, rounds.items())

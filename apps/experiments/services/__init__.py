@@ -7,7 +7,14 @@ from apps.experiments.services.experiments import (
     restore_experiment,
     set_experiment_tag,
 )
-from apps.experiments.services.launching import cancel_run, launch_run, launch_runs, launch_wish, preview_runs, rerun
+from apps.experiments.services.launching import (
+    cancel_run,
+    launch_run,
+    launch_runs,
+    launch_wish,
+    preview_runs,
+    rerun,
+)
 from apps.experiments.services.logged import (
     change_logged_model,
     create_logged_model,

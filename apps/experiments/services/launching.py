@@ -22,13 +22,13 @@ from apps.experiments.manifests import run_job, run_namespace
 from apps.experiments.models import PARAM_LENGTH, TAG_LENGTH, Experiment, Param, Run, Tag
 from apps.experiments.services.authors import author
 from apps.experiments.services.experiments import create_experiments
+from apps.experiments.services.placing import KIND, previewed, refuse_impossible
 from apps.experiments.services.tracking import RUN_NAME_TAG
 from apps.experiments.specs import RunSpec, parse_spec
+from apps.experiments.specs.places import Anywhere, Placing, parse_anywhere
 from apps.experiments.states import LAUNCHED_MOVES, SETTLED, RunKind, RunState
 from apps.experiments.tracking.pulse import run_changed
 
-KIND = "run"
-"""The kind of work that a run's reconcile is."""
 MAX_TOGETHER = 100
 # How often experiments that others make at the same time are looked for again.
 _TRIES = 3
@@ -39,7 +39,8 @@ _clusters = FindAll(Cluster, "name__in", only=("name", "labels", "enabled"))
 
 @dataclass(frozen=True)
 class Launch:
-    """One run as it was asked for. `cluster` is a name; None stands for the only one there is."""
+    """One run as it was asked for. `cluster` is a name; None leaves the choice to Flotilla, among those that `anywhere`
+    allows."""
 
     experiment: Experiment
     spec: RunSpec
@@ -48,10 +49,12 @@ class Launch:
     params: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     rerun_of: Run | None = None
+    anywhere: Anywhere | None = None
 
 
 def pick_clusters(names: Iterable[str | None]) -> dict[str | None, Cluster]:
-    """The clusters of these names; None picks the only one there is. Two queries at most, however many names.
+    """The clusters of these names; None picks the only one there is, and of several none. Two queries at most, however
+    many names.
 
     Raises Missing, Conflict or Invalid, saying which there are.
     """
@@ -64,9 +67,10 @@ def pick_clusters(names: Iterable[str | None]) -> dict[str | None, Cluster]:
         if missing:
             raise _unusable(missing[0])
     if None in asked:
-        clusters[None] = _only_one(
-            list(Cluster.objects.filter(enabled=True).only("name", "labels").order_by("name")[:21])
-        )
+        usable = list(Cluster.objects.filter(enabled=True).only("name", "labels").order_by("name")[:2])
+        _check_any(usable)
+        if len(usable) == 1:
+            clusters[None] = usable[0]
     return clusters
 
 
@@ -76,16 +80,12 @@ def _unusable(name: str) -> FlotillaError:
     return Missing(f"There is no cluster {name!r} to launch on.", field="cluster")
 
 
-def _only_one(usable: list[Cluster]) -> Cluster:
+def _check_any(usable: list[Cluster]) -> None:
     if not usable and Cluster.objects.exists():
         hint_text = "A platform administrator can enable one."
         raise Invalid("Every cluster is disabled.", hint=hint_text, field="cluster")
     if not usable:
         raise Invalid("No cluster is registered.", hint="A platform administrator can add one.", field="cluster")
-    if len(usable) > 1:
-        names = ", ".join(row.name for row in usable[:20])
-        raise Invalid("Which cluster?", hint=f"One of {names}.", field="cluster")
-    return usable[0]
 
 
 def _known(project: Project, names: Sequence[str]) -> dict[str, Experiment]:
@@ -129,12 +129,13 @@ def launch_run(
     params: Mapping[str, Any] | None = None,
     tags: Mapping[str, str] | None = None,
     rerun_of: Run | None = None,
+    anywhere: Anywhere | None = None,
 ) -> Run:
-    """Store the wish to run `spec` on a cluster; the reconcile makes the Job.
+    """Store the wish to run `spec` on a cluster, or on any that `anywhere` allows; the reconcile makes the Job.
 
-    Needs the developer role. Raises Invalid or Missing when no cluster fits.
+    Needs the developer role. Raises Missing where there is no such cluster, Invalid when none could ever hold it.
     """
-    asked = Launch(experiment, spec, name, cluster, params or {}, tags or {}, rerun_of)
+    asked = Launch(experiment, spec, name, cluster, params or {}, tags or {}, rerun_of, anywhere)
     return _launch(principal, experiment.project, [asked])[0]
 
 
@@ -158,6 +159,7 @@ def launch_runs(
             params=wish.get("params") or {},
             tags=wish.get("tags") or {},
             rerun_of=rerun_of,
+            anywhere=parse_anywhere(wish),
         )
         for experiment, spec, wish in zip(names, specs, wishes, strict=True)
     ]
@@ -184,12 +186,10 @@ def _launch(principal: Principal, project: Project, asked: Sequence[Launch]) -> 
     for launch in asked:
         if launch.experiment.deleted_at is not None:
             raise Conflict(f"Experiment {launch.experiment.name!r} is deleted.", hint="Restore it first.")
-    sizes = [launch.spec.resources.sensible() for launch in asked]
-    clusters = pick_clusters(launch.cluster for launch in asked)
-    check_all_fit((clusters[launch.cluster], size) for launch, size in zip(asked, sizes, strict=True))
+    places = _places([(launch.spec, launch.cluster, launch.anywhere) for launch in asked])
     runs = [
-        _run(principal, pk, launch, clusters[launch.cluster])
-        for pk, launch in zip(_next_ids(len(asked)), asked, strict=True)
+        _run(principal, pk, launch, *place)
+        for pk, launch, place in zip(_next_ids(len(asked)), asked, places, strict=True)
     ]
     prepared.insert_all(runs)
     _store_values(zip(runs, asked, strict=True))
@@ -206,6 +206,24 @@ def _launch(principal: Principal, project: Project, asked: Sequence[Launch]) -> 
     return runs
 
 
+Place = tuple[Cluster | None, Anywhere | None]
+
+
+def _places(asked: Sequence[tuple[RunSpec, str | None, Anywhere | None]]) -> list[Place]:
+    """The cluster of each run, or what any has to be like. Raises Invalid for what fits nowhere, now and ever."""
+    sizes = [spec.resources.sensible() for spec, _, _ in asked]
+    clusters = pick_clusters(name for _, name, anywhere in asked if anywhere is None)
+    places: list[Place] = []
+    for _, name, anywhere in asked:
+        cluster = clusters.get(name) if anywhere is None else None
+        places.append((cluster, None if cluster is not None else anywhere or Anywhere()))
+    check_all_fit((cluster, size) for (cluster, _), size in zip(places, sizes, strict=True) if cluster is not None)
+    refuse_impossible(
+        [(spec, anywhere) for (spec, _, _), (_, anywhere) in zip(asked, places, strict=True) if anywhere is not None]
+    )
+    return places
+
+
 def _next_ids(count: int) -> list[int]:
     """Ids for new runs, taken before they are stored: their names follow from them."""
     with prepared.cursor() as cursor:
@@ -220,7 +238,7 @@ def default_name(experiment: Experiment, pk: int) -> str:
     return f"{experiment.name}-{pk}"[:250]
 
 
-def _run(principal: Principal, pk: int, asked: Launch, cluster: Cluster) -> Run:
+def _run(principal: Principal, pk: int, asked: Launch, cluster: Cluster | None, anywhere: Anywhere | None) -> Run:
     return Run(
         pk=pk,
         experiment=asked.experiment,
@@ -230,6 +248,7 @@ def _run(principal: Principal, pk: int, asked: Launch, cluster: Cluster) -> Run:
         created_by=author(principal),
         spec={**asked.spec.to_json(), "params": {key: str(value) for key, value in asked.params.items()}},
         cluster=cluster,
+        anywhere=anywhere.to_json() if anywhere is not None else None,
         namespace=namespace_of(asked.experiment.project.name),
         rerun_of=asked.rerun_of,
     )
@@ -256,20 +275,27 @@ def _checked(key: str, value: Any, limit: int) -> str:
     return str(value)
 
 
-def preview_runs(
-    *, principal: Principal, project: Project, wishes: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """The Kubernetes objects that a launch would make; nothing is stored. Needs the developer role."""
+@dataclass(frozen=True)
+class Preview:
+    """What a launch would make: the Kubernetes objects of all runs, and where each would be placed now; None for one
+    whose cluster is named, or the only one there is."""
+
+    objects: list[dict[str, Any]]
+    placings: list[Placing | None]
+
+
+def preview_runs(*, principal: Principal, project: Project, wishes: Sequence[Mapping[str, Any]]) -> Preview:
+    """What a launch would make; nothing is stored. Needs the developer role."""
     require_role(principal, project, Role.DEVELOPER)
     specs = _specs(wishes)
-    sizes = [spec.resources.sensible() for spec in specs]
-    names = [wish.get("cluster") or None for wish in wishes]
-    clusters = pick_clusters(names)
-    check_all_fit((clusters[name], size) for name, size in zip(names, sizes, strict=True))
+    places = _places(
+        [(spec, wish.get("cluster") or None, parse_anywhere(wish)) for spec, wish in zip(specs, wishes, strict=True)]
+    )
     home = namespace_of(project.name)
-    return [
+    objects = [
         manifest for spec in specs for manifest in (run_namespace(project.name, home), _preview(project, home, spec))
     ]
+    return Preview(objects, previewed([(spec, anywhere) for spec, (_, anywhere) in zip(specs, places, strict=True)]))
 
 
 def _preview(project: Project, namespace_name: str, spec: RunSpec) -> dict[str, Any]:
@@ -330,7 +356,8 @@ def rerun(*, principal: Principal, run: Run) -> Run:
         experiment=run.experiment,
         spec=parse_spec(run.spec),
         name=run.name,
-        cluster=run.cluster.name if run.cluster else None,
+        cluster=run.cluster.name if run.cluster and run.anywhere is None else None,
         params=run.spec.get("params") or {},
         rerun_of=run,
+        anywhere=Anywhere.from_json(run.anywhere) if run.anywhere is not None else None,
     )

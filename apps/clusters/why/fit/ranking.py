@@ -65,13 +65,6 @@ class Ranking:
         """Whether any of them could ever hold what is asked."""
         return any(each.ever for each in self.judged)
 
-    @property
-    def refusals(self) -> str:
-        """ "eu: not enough GPU: 1 free, 2 wanted; us: unreachable since 14:02": the others, the first five of them."""
-        said = [f"{each.name}: {each.why}" for each in self.others[:5]]
-        said += [f"{len(self.others) - 5} more"] if len(self.others) > 5 else []
-        return "; ".join(said)
-
 
 def rank(wish: Wish, candidates: Sequence[Candidate], prices: Sequence[Price] = ()) -> Ranking:
     """The candidates from the best to the worst. The same input in another order gives the same; more room that is free

@@ -20,6 +20,7 @@ from apps.experiments.pages import charts
 from apps.experiments.pages.panels.table import CHART_POINTS, PER_PAGE, prominence
 from apps.experiments.pages.whys import last_lines, told, why_of, why_of_attempt
 from apps.experiments.specs.commands import Command, expanded, of_spec
+from apps.experiments.specs.places import Placing
 from apps.experiments.states import FAILURES, SETTLED, RunKind, RunState
 
 MAX_CHARTS = 12
@@ -234,6 +235,12 @@ class RunBoard:
     def history(self) -> list[Transition]:
         """Its states, newest first."""
         return list(reversed(transitions_of(self.run)))
+
+    @property
+    def placing(self) -> Placing | None:
+        """Where Flotilla has placed it, and why; None where its cluster was named, or none has room yet."""
+        placing = Placing.from_json(self.run.placing)
+        return placing if placing is not None and placing.cluster else None
 
     @property
     def command(self) -> Command | None:
