@@ -73,6 +73,8 @@ EDITS: list[tuple[str, str, Any, Change]] = [
     ("POST", "deployments/{deployment}/rollback", {"revision": 1}, scale),
     ("POST", "deployments/{deployment}/restart", {}, scale),
     ("POST", "deployments/{deployment}/targets", {"target": "spare"}, scale),
+    ("PUT", "deployments/{deployment}/spread", {"replicas": 3}, scale),
+    ("DELETE", "deployments/{deployment}/spread", None, scale),
     ("DELETE", "deployments/{deployment}/targets/demo-cluster-production", None, scale),
     ("POST", "deployments/{deployment}/pause", {}, scale),
     ("POST", "deployments/{deployment}/resume", {}, scale),

@@ -39,6 +39,7 @@ FORMS: dict[str, tuple[dict[str, str], str, str]] = {
     "/p/demo/deployments/digits/revise": ({"image": "x:1", "tolerations": "- effect: Never"}, "tolerations", "Never"),
     "/p/demo/deployments/digits/edit": ({"of": "1", "spec": "replica: 3"}, "spec", "replica: 3"),
     "/p/demo/deployments/digits/scale": ({"replicas": "-7"}, "replicas", "-7"),
+    "/p/demo/deployments/digits/spread": ({"how": "all", "replicas": "-7"}, "replicas", "-7"),
     "/p/demo/deployments/digits/targets/new": ({"target": "spare", "replicas": "-7"}, "replicas", "-7"),
     "/p/demo/deployments/digits/autoscaling": ({"min": "5", "max": "4"}, "max", "4"),
     "/p/demo/deployments/digits/strategy": ({"strategy": "kind: odd"}, "strategy", "kind: odd"),

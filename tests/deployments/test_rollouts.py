@@ -1,13 +1,14 @@
 """Rollouts over two clusters: real API servers, real processes; only the watcher is played by `Fleet.look`."""
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
 
 from apps.clusters.models import Cluster
 from apps.clusters.services import connect
+from apps.core.database.transitions import transitions_of
 from apps.core.errors import Conflict, FlotillaError
 from apps.core.states import Health
 from apps.deployments import reconcile as shell
@@ -200,6 +201,49 @@ def test_the_fitting_analysis_tells_a_bad_version(
     assert fleet.workloads() == ({"app-r1": 1, "app-r2": 0} if state == "Failed" else {"app-r1": 0, "app-r2": 1})
 
 
+@contextmanager
+def away(monkeypatch: pytest.MonkeyPatch, gone: Cluster) -> Iterator[None]:
+    """While the block runs the cluster does not answer, and its watcher has said so."""
+    inner = shell.connect
+
+    def connect(cluster: Cluster) -> Any:
+        if cluster.pk == gone.pk:
+            raise shell.Unreachable(0, "Timeout", "The API server did not answer in time.")
+        return inner(cluster)
+
+    Cluster.objects.filter(pk=gone.pk).update(state="Unreachable", reason="Timeout", message="No answer.")
+    with monkeypatch.context() as patched:
+        patched.setattr(shell, "connect", connect)
+        patched.setattr(Fleet, "look", lambda self: self._look(self.cluster))
+        yield
+
+
+def test_replicas_of_a_cluster_that_is_lost_run_on_the_other_and_return(
+    fleet: Fleet, there: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one of two clusters is taken away for longer than its grace: what serves never falls below what is there."""
+    spread = {"replicas": 4, "grace_seconds": 1, "return_after_seconds": 1}
+    app = services.create_deployment(
+        principal=fleet.root, project=fleet.project, name="app", targets=["here", "there"], spec=SPEC, spread=spread
+    )
+    fleet.until_healthy(app)
+    assert fleet.workloads() == fleet.workloads(there) == {"app-r1": 2}
+    with away(monkeypatch, there):
+        fleet.until(app, lambda seen: fleet.workloads() == {"app-r1": 4} and seen.places[0].ready_replicas == 4)
+        assert fleet.workloads(there) == {"app-r1": 2}, "nothing was asked of it"
+        assert [place.desired_replicas for place in app.places] == [4, 0]
+    Cluster.objects.filter(pk=there.pk).update(state="Healthy")
+
+    def returned(seen: Deployment) -> bool:
+        assert sum(place.ready_replicas for place in seen.places) >= 4, "who returns is ready before others go"
+        return [place.ready_replicas for place in seen.places] == [2, 2]
+
+    fleet.until(app, returned)
+    fleet.until_healthy(app)
+    assert fleet.workloads() == fleet.workloads(there) == {"app-r1": 2}
+    assert [row.reason for row in transitions_of(app) if row.reason] == ["Failover", "Returned"]
+
+
 def test_a_cluster_that_is_away_holds_its_wave_and_follows_the_verdict_when_it_is_back(
     fleet: Fleet, there: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,17 +251,8 @@ def test_a_cluster_that_is_away_holds_its_wave_and_follows_the_verdict_when_it_i
     rollout = revise(fleet, app, TAG="new")
     fleet.until(app, lambda _: Rollout.objects.get(pk=rollout.pk).state == "Paused")
     assert fleet.workloads(there) == {"app-r1": 2, "app-r2": 2}
-    look, inner = Fleet.look, shell.connect
-
-    def connect(cluster: Cluster) -> Any:
-        if cluster.pk == there.pk:
-            raise shell.Unreachable(0, "Timeout", "The API server did not answer in time.")
-        return inner(cluster)
-
-    Cluster.objects.filter(pk=there.pk).update(state="Unreachable", reason="Timeout", message="No answer.")
-    with monkeypatch.context() as patched:
-        patched.setattr(shell, "connect", connect)
-        patched.setattr(Fleet, "look", lambda self: self._look(self.cluster))
+    look = Fleet.look
+    with away(monkeypatch, there):
         services.promote(principal=fleet.root, deployment=app)
         fleet.until(app, lambda _: fleet.workloads() == {"app-r1": 0, "app-r2": 2})
         fleet.round(app)

@@ -10,6 +10,7 @@ from apps.clusters.models import Pod
 from apps.core.api.serializers import Strict
 from apps.deployments import drift, selectors
 from apps.deployments.api.policies import AutoscalingSerializer, StrategySerializer
+from apps.deployments.api.spread import SeatSerializer, SpreadSerializer
 from apps.deployments.models import Deployment, Heal, Placement, Revision, Rollout, Stage
 from apps.deployments.rollout.strategy import Do, parse_strategy
 
@@ -76,6 +77,7 @@ class NewDeploymentSerializer(NewRevisionSerializer):
     )
     replicas = serializers.IntegerField(default=1, help_text="On each target; where it is autoscaled, to begin with.")
     autoscaling = AutoscalingSerializer(required=False, allow_null=True)
+    spread = SpreadSerializer(required=False, help_text="In place of replicas: over all targets together.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """One way of naming targets, and the longer one of them from here on."""
@@ -245,12 +247,14 @@ class PlacementSerializer(serializers.ModelSerializer[Placement]):
     revision = serializers.IntegerField(source="stable.number", default=None, allow_null=True)
     coming_revision = serializers.IntegerField(source="coming.number", default=None, allow_null=True)
     observed = ObservedSerializer(many=True)
+    seat = SeatSerializer(help_text="Of a spread; empty while the target has its part.")
 
     class Meta:
         model = Placement
         fields = (
             "target", "cluster", "namespace", "environment", "state", "health", "health_since", "reason", "message",
             "replicas", "scaled_to", "scaled_by", "ready_replicas", "revision", "coming_revision", "weight",
+            "seat",
             "generation", "observed_generation", "observed", "observed_at",
         )  # fmt: skip
 
@@ -273,6 +277,7 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
     image = serializers.CharField(source="current.spec.image", default="")
     strategy = serializers.SerializerMethodField()
     autoscaling = serializers.SerializerMethodField(help_text="Null where people say how many replicas there are.")
+    spread = SpreadSerializer(allow_null=True)
     drift = serializers.SerializerMethodField()
     observed = ObservedSerializer(many=True)
     rollout = RolloutSerializer(source="under_way", allow_null=True, help_text="The rollout that is under way.")
@@ -282,8 +287,9 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
         fields = (
             "id", "name", "project", "target", "cluster", "namespace", "environment", "state", "placements", "health",
             "health_since", "reason", "message", "replicas", "scaled_to", "scaled_by", "ready_replicas", "revision",
-            "stable_revision", "model", "image", "strategy", "autoscaling", "generation", "observed_generation",
-            "observed", "observed_at", "rollout", "created_by", "created_at", "updated_at", "drift",
+            "stable_revision", "model", "image", "strategy", "autoscaling", "spread", "generation",
+            "observed_generation", "observed", "observed_at", "rollout", "created_by", "created_at", "updated_at",
+            "drift",
         )  # fmt: skip
 
     @extend_schema_field(ModelRefSerializer(allow_null=True))

@@ -18,12 +18,13 @@ from apps.deployments.api import serializers as forms
 from apps.deployments.api.analyses import AnalysisSerializer
 from apps.deployments.api.policies import AutoscalingSerializer
 from apps.deployments.api.requests import RequestsSerializer
+from apps.deployments.api.spreading import SpreadActions
 from apps.deployments.models import Deployment, Rollout
 from apps.deployments.scrape.asking import requests_of
 
 PROJECT = OpenApiParameter("project", OpenApiTypes.STR, description="Where the name is not unique.")
 DRY_RUN = OpenApiParameter("dry_run", OpenApiTypes.BOOL, description="Answer with the manifests; change nothing.")
-CURRENT = ("name", "target", "targets", "replicas", "autoscaling", "project")
+CURRENT = ("name", "target", "targets", "replicas", "autoscaling", "spread", "project")
 FILTERS = {"health": "health", "model": "current__model_version__model__name"}
 # Of one and the same placement.
 PLACE_FILTERS = {"target": "target__name", "cluster": "target__cluster__name", "environment": "target__environment"}
@@ -47,7 +48,7 @@ FILTER_PARAMETERS = [OpenApiParameter(name, OpenApiTypes.STR) for name in (*FILT
         operation_id="deleteDeployment", parameters=[PROJECT], responses={202: forms.DeploymentSerializer}
     ),
 )
-class DeploymentViewSet(ServiceViewSet):
+class DeploymentViewSet(SpreadActions, ServiceViewSet):
     """Served models."""
 
     asks_cluster = frozenset({"predict", "preview"})
@@ -84,7 +85,7 @@ class DeploymentViewSet(ServiceViewSet):
         }
         if self.dry_run:
             return _manifests(services.preview_deployment(**asked)[0][1])
-        deployment = services.create_deployment(**asked)
+        deployment = services.create_deployment(**asked, spread=values.get("spread"))
         return self._shown(deployment, status=201)
 
     def destroy(self, request: Request, name: str) -> Response:

@@ -111,8 +111,9 @@ class Deployment(Observed):
     last_revision = models.PositiveIntegerField(default=0)
     # How it rolls; as `rollout.strategy.Strategy.to_json` says it. Empty: as by default.
     strategy = models.JSONField(default=dict, blank=True)
-    # What says how many replicas there are, as `scaling.policy.Autoscaling.to_json` says it. Empty: people do.
+    # What says how many replicas there are: `scaling.policy.Autoscaling`, or `rollout.spread.Spread` over all targets.
     autoscaling = models.JSONField(default=dict, blank=True)
+    spread = models.JSONField(null=True, blank=True)
     # The alias out of which the model version that is wanted now was resolved, if it was.
     alias = models.CharField(max_length=250, blank=True)
     created_by = models.CharField(max_length=200, blank=True)
@@ -171,10 +172,8 @@ class Deployment(Observed):
 
 
 class Placement(Observed):
-    """A deployment on one target: what shall serve there, and what was observed there.
-
-    Its row alone says what a round brings about: `stable` serves, and `weight` percent of `coming` beside it.
-    """
+    """A deployment on one target: what shall serve there, and what was observed there. Its row alone says what a round
+    brings about: `stable` serves, and `weight` percent of `coming` beside it."""
 
     deployment = models.ForeignKey(Deployment, models.CASCADE, related_name="placements")
     target = models.ForeignKey(Target, models.PROTECT, related_name="placements")
@@ -189,6 +188,8 @@ class Placement(Observed):
     scale_asked = models.BooleanField(default=False)
     # Somebody asked to put back what was edited by hand.
     restore_asked = models.BooleanField(default=False)
+    # What a spread keeps of it, while it is not as it should be (`rollout.spread.Kept.to_json`).
+    seat = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -283,8 +284,7 @@ class Rollout(models.Model):
     step_since = models.DateTimeField(default=timezone.now)
     # As `rollout.strategy.Strategy.on_failure`.
     on_failure = models.CharField(max_length=16, default="hold")
-    # What people asked of it: to stop where it is, to go on past the present step, to skip all that only waits, and to
-    # take it back, with the sentence that says why.
+    # What people asked of it: to wait, to pass the present step, to skip all waiting, to take it back (and why).
     paused = models.BooleanField(default=False)
     promote_asked = models.BooleanField(default=False)
     full_asked = models.BooleanField(default=False)

@@ -10,6 +10,7 @@ from apps.clusters.podoptions import words
 from apps.clusters.why.probes import is_startup
 from apps.deployments.health import ReplicaSeen
 from apps.deployments.models import Observed, Placement, Revision, Stage
+from apps.deployments.pages.spread import note_of
 from apps.deployments.states import DeploymentState, RolloutState
 
 
@@ -81,6 +82,11 @@ class PlaceRow(NamedTuple):
 
     place: Placement
     stage: Stage | None
+
+    @property
+    def note(self) -> tuple[str, datetime | None]:
+        """What the spread does of it, and when, where that is still to come."""
+        return note_of(self.place)
 
     @property
     def leaves(self) -> bool:

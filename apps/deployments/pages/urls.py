@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.deployments.pages import approvals, edit, requests, resources, scaling, sources, targets, views
+from apps.deployments.pages import approvals, edit, requests, resources, scaling, sources, spread, targets, views
 
 app_name = "deployments"
 urlpatterns = [
@@ -27,6 +27,7 @@ urlpatterns = [
     path("p/<slug:project>/deployments/<slug:name>/autoscaling", scaling.autoscaling, name="autoscaling"),
     path("p/<slug:project>/deployments/<slug:name>/autoscaling/off", scaling.stop_autoscaling, name="stop_autoscaling"),
     path("p/<slug:project>/deployments/<slug:name>/scale", views.scale, name="scale"),
+    path("p/<slug:project>/deployments/<slug:name>/spread", spread.spread, name="spread"),
     path("p/<slug:project>/deployments/<slug:name>/targets/new", targets.add_target, name="add_target"),
     path(
         "p/<slug:project>/deployments/<slug:name>/targets/<slug:target>/remove",

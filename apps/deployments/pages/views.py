@@ -31,6 +31,7 @@ from apps.deployments.pages import panels
 from apps.deployments.pages.forms import DeployForm, ReviseForm, ScaleForm, StrategyForm, a_canary, line_of
 from apps.deployments.pages.matrix import matrix_of
 from apps.deployments.pages.rows import event_rows, model_text, ready_text
+from apps.deployments.pages.spread import spread_of
 from apps.deployments.predict import examples
 from apps.deployments.services.server import is_own
 
@@ -290,6 +291,8 @@ def _context(request: PageRequest, deployment: Deployment, scale_form: ScaleForm
         "board": panels.Board(deployment, request.principal),
         "topic": f"deployment:{deployment.pk}",
     }
+    if request.GET.get("part", "summary") == "summary":
+        context["spread"] = spread_of(deployment)
     if request.GET.get("part", "change") == "change" and deployment.current is not None:
         context["revise_form"] = ReviseForm(
             project=deployment.project, revision=deployment.current, auto_id="revise_%s"

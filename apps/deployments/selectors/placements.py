@@ -60,8 +60,12 @@ def unsettled(now: datetime, *, token_margin: timedelta) -> list[tuple[int, int 
 
 
 def rolling() -> list[tuple[int, int | None]]:
-    """Deployments with a rollout under way, for the clock's safety net; no cluster is called for them."""
-    return [(pk, None) for pk in Rollout.objects.filter(state__in=UNFINISHED).values_list("deployment_id", flat=True)]
+    """Deployments with a rollout under way, or with replicas that are to move from a target or back to it, for the
+    clock's safety net; no cluster is called for them."""
+    rolls = Rollout.objects.filter(state__in=UNFINISHED).values_list("deployment_id")
+    moves = ~Q(seat={}) | Q(health=Health.UNKNOWN)
+    spread = Placement.objects.filter(moves, deployment__spread__isnull=False).order_by()
+    return [(pk, None) for (pk,) in rolls.union(spread.values_list("deployment_id"))]
 
 
 def ids_by_labels(cluster_id: int, namespace: str, labels: dict[str, str]) -> list[int]:

@@ -9,6 +9,7 @@ from apps.deployments.services.deployments import (
     preview_deployment,
     restore,
     scale,
+    set_spread,
 )
 from apps.deployments.services.placing import add_target, remove_target
 from apps.deployments.services.rehearsing import rehearse
@@ -43,6 +44,7 @@ __all__ = [
     "scale",
     "set_autoscaling",
     "set_policy",
+    "set_spread",
     "set_strategy",
     "stop_autoscaling",
 ]

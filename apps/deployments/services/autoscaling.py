@@ -29,11 +29,17 @@ def set_autoscaling(
 ) -> Deployment:
     """Let an autoscaler say how many replicas there are on each target; restarts nothing. Needs the developer role.
 
-    Raises Invalid about the policy, and where a cluster lacks what it needs.
+    Raises Invalid about the policy, and where a cluster lacks what it needs; Conflict where replicas are spread over
+    the targets.
     """
     require_role(principal, deployment.project, Role.DEVELOPER)
     with transaction.atomic():
         held = hold(deployment, expect)
+        if held.spread is not None:
+            raise Conflict(
+                f"The replicas of {held.name} are spread over its targets: nobody else says how many.",
+                hint="End the spread first (DELETE …/spread).",
+            )
         policy = parse_autoscaling(autoscaling)
         check_engines(policy, [place.target for place in held.places])
         spec = held.current.spec if held.current else {}

@@ -1,6 +1,7 @@
 """Writes of deployments: make, scale, delete."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
@@ -11,13 +12,14 @@ from apps.core import audit
 from apps.core.access import Principal, require_role
 from apps.core.database.rows import Expect, put
 from apps.core.database.transitions import advance, log
-from apps.core.errors import Conflict, Missing
+from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.models import Project
 from apps.core.states import Health, Role
 from apps.core.text.names import check_service_name
 from apps.deployments import manifests
 from apps.deployments.models import Deployment, Placement, Target
 from apps.deployments.rollout.policy import load_of
+from apps.deployments.rollout.spread import Spread, even, parse_spread, stored_spread
 from apps.deployments.rollout.strategy import Strategy
 from apps.deployments.scaling import manifest as scalers
 from apps.deployments.scaling.policy import Autoscaling, stored_policy
@@ -52,41 +54,53 @@ def create_deployment(
     replicas: int = 1,
     autoscaling: Mapping[str, Any] | None = None,
     spec: Mapping[str, Any],
+    spread: Mapping[str, Any] | None = None,
 ) -> Deployment:
     """Make a deployment with its first revision and roll it out. Needs the developer role.
 
-    It is placed on each of the targets, with so many replicas on each; with `autoscaling` that is how many it begins
-    with. `spec` holds image, command, args, env, resources, port, probes, strategy, and model with version or alias.
+    It is placed on each of the targets, with so many replicas on each, or with those of `spread` over all of them; with
+    `autoscaling` that is how many it begins with. `spec` holds image, command, args, env, resources, port, probes,
+    strategy, and model with version or alias.
     """
     require_role(principal, project, Role.DEVELOPER)
     places, wish = _checked(project, name=name, targets=targets, spec=spec)
-    count, policy = check_replicas(replicas), stored_policy(autoscaling)
+    count, policy, over_all = check_replicas(replicas), stored_policy(autoscaling), stored_spread(spread)
+    if policy and over_all:
+        raise Invalid("An autoscaler says how many replicas each target has: none are spread.", field="spread")
     check_engines(policy, places)
+    counts = even(over_all.replicas, len(places)) if over_all else [count] * len(places)
+    numbers = {"autoscaling": policy.to_json() if policy else {}, "spread": over_all.to_json() if over_all else None}
     try:
         with transaction.atomic():
-            places = held_targets(places)
-            _check_policies(principal, project, places, wish, policy.bounds.most if policy else count)
-            deployment = Deployment.objects.create(
-                project=project,
-                name=name,
-                state=DeploymentState.ACTIVE,
-                desired_replicas=count * len(places),
-                autoscaling=policy.to_json() if policy else {},
-                created_by=principal.label,
-                health=Health.PROGRESSING,
-                **wish.of_deployment,
-                reason="Creating",
-                message="Waiting for the first round.",
-            )
-            log(deployment, from_state="", to_state=deployment.state, actor=principal.label)
-            Placement.objects.bulk_create(
-                Placement(deployment=deployment, target=place, state=DeploymentState.ACTIVE, desired_replicas=count)
-                for place in places
-            )
-            deployment = hold(deployment)
-            _begin_first(deployment, wish, principal, {"targets": list(targets), "replicas": count})
+            counted = list(zip(held_targets(places), counts, strict=True))
+            _check_policies(principal, project, places, wish, policy.bounds.most if policy else max(counts))
+            deployment = hold(_insert(project, name, counted, {**wish.of_deployment, **numbers}, principal))
+            _begin_first(deployment, wish, principal, {"targets": list(targets), "replicas": counts[0]})
     except IntegrityError as error:
         raise Conflict(f"There is a deployment {name!r} already.", field="name") from error
+    return deployment
+
+
+def _insert(
+    project: Project, name: str, counted: Sequence[tuple[Target, int]], columns: Mapping[str, Any], principal: Principal
+) -> Deployment:
+    """The rows of a new deployment and its placements, each with its number of replicas."""
+    deployment = Deployment.objects.create(
+        project=project,
+        name=name,
+        state=DeploymentState.ACTIVE,
+        desired_replicas=sum(count for _, count in counted),
+        created_by=principal.label,
+        health=Health.PROGRESSING,
+        **columns,
+        reason="Creating",
+        message="Waiting for the first round.",
+    )
+    log(deployment, from_state="", to_state=deployment.state, actor=principal.label)
+    Placement.objects.bulk_create(
+        Placement(deployment=deployment, target=place, state=DeploymentState.ACTIVE, desired_replicas=count)
+        for place, count in counted
+    )
     return deployment
 
 
@@ -94,12 +108,13 @@ def _begin_first(deployment: Deployment, wish: Wish, principal: Principal, asked
     """The first revision of a held deployment, and its rollout."""
     revision = add_revision(deployment, wish, principal)
     begin(deployment, revision, principal)
+    numbers = {"autoscaling": deployment.autoscaling, "spread": deployment.spread}
     audit.record(
         principal=principal,
         action="deployment.create",
         obj=deployment,
         project=deployment.project,
-        after={**asked, "autoscaling": deployment.autoscaling, "spec": revision.spec} | kept(deployment),
+        after={**asked, **numbers, "spec": revision.spec} | kept(deployment),
     )
     tell(deployment)
 
@@ -152,14 +167,17 @@ def scale(
 ) -> Deployment:
     """Ask for another number of replicas on one target, or on each; it is no new revision. Needs the developer role.
 
-    Takes the number back from another field manager that has set it, but not from an autoscaler. Raises Conflict where
-    the deployment has an autoscaling policy.
+    Takes the number back from another field manager that has set it, but not from an autoscaler. Where replicas are
+    spread over the targets it is the number of all together, and none of a single one. Raises Conflict where the
+    deployment has an autoscaling policy.
     """
     require_role(principal, deployment.project, Role.DEVELOPER)
     count = check_replicas(replicas)
     with transaction.atomic():
         held = hold(deployment, expect)
         refuse_scaled(held)
+        if held.spread is not None:
+            return _scale_all(held, count, target, principal)
         places = [place for place in held.places if target in ("", place.target.name)]
         if not places:
             raise Missing(f"{held.name} is not placed on {target!r}.", field="target", hint=placed_on(held))
@@ -185,6 +203,56 @@ def scale(
             )
         tell(held)
     return held
+
+
+def _scale_all(held: Deployment, count: int, target: str, principal: Principal) -> Deployment:
+    """Another number over all targets of a held deployment. Raises Conflict where one of them is named."""
+    if target:
+        raise Conflict(
+            f"The replicas of {held.name} are spread over its targets: {target} has no number of its own.",
+            hint="Scale all of them together, or end the spread.",
+            field="target",
+        )
+    _spread(held, replace(parse_spread(held.spread), replicas=count), principal)
+    return held
+
+
+def set_spread(
+    *,
+    principal: Principal,
+    deployment: Deployment,
+    spread: Mapping[str, Any] | None,
+    expect: Expect | None = None,
+) -> Deployment:
+    """Keep so many replicas over all targets together, wherever they can run; None leaves each target the number that
+    it has. It is no new revision. Needs the developer role. Raises Invalid."""
+    require_role(principal, deployment.project, Role.DEVELOPER)
+    with transaction.atomic():
+        held = hold(deployment, expect)
+        refuse_scaled(held)
+        before = parse_spread(held.spread) if held.spread is not None else Spread(held.desired_replicas)
+        _spread(held, parse_spread(spread, before) if spread is not None else None, principal)
+    return held
+
+
+def _spread(held: Deployment, spread: Spread | None, principal: Principal) -> None:
+    """Store another spread of a held deployment, and count anew. Raises what its targets refuse of an even part."""
+    spec = held.current.spec if held.current else {}
+    shares = even(spread.replicas, len(held.places)) if spread else [place.desired_replicas for place in held.places]
+    asks = [resized(place, share, spec, spec) for place, share in zip(held.places, shares, strict=True)]
+    check(principal, held.project, asks, deployment=held)
+    after = spread.to_json() if spread is not None else None
+    if after != held.spread:
+        action = "deployment.spread"
+        audit.record(
+            principal=principal, action=action, obj=held, project=held.project, before=held.spread, after=after or {}
+        )
+        put(held, spread=after, generation=held.generation + 1)
+        if spread is None:
+            for place in held.places:
+                put(place, seat={})
+    go_on(held)
+    tell(held)
 
 
 def restore(*, principal: Principal, deployment: Deployment, expect: Expect | None = None) -> Deployment:

@@ -30,6 +30,7 @@ from apps.deployments.services.analysing import analyse, note, remember
 from apps.deployments.services.common import CLOCK, KIND, Wish, add_revision, change_wanted, kept, locked, tell
 from apps.deployments.services.holding import ask_for, held_by, lapse
 from apps.deployments.services.policies import check_rollout
+from apps.deployments.services.spreading import respread
 from apps.deployments.services.starting import Asker, join, started
 from apps.deployments.services.together import sum_up
 from apps.deployments.states import ROLLOUT_MOVES, TAKEN_BACK, UNFINISHED, RolloutState
@@ -131,10 +132,11 @@ def _former(deployment: Deployment, places: Sequence[Placement]) -> Revision | N
 
 def go_on(deployment: Deployment, now: datetime | None = None) -> bool:
     """Sum a held deployment up, and move its rollout on as far as it goes; returns whether anything is new."""
-    rollout = unfinished(deployment)
+    rollout, now = unfinished(deployment), now or timezone.now()
+    moved = respread(deployment, rollout, now)
     if rollout is None:
-        return sum_up(deployment)
-    return _advance(deployment, rollout, now or timezone.now())
+        return sum_up(deployment) or moved
+    return _advance(deployment, rollout, now) or moved
 
 
 def measured(run: AnalysisRun, measurement: Measurement, memory: Mapping[str, Any]) -> bool:
