@@ -122,8 +122,11 @@ def _drop(partition: Partition) -> None:
 
 def _missing(needed: list[Partition]) -> list[Partition]:
     with connection.cursor() as cursor:
+        # Out of the catalog itself: `to_regclass` may say what this session knew before it waited for the lock.
         cursor.execute(
-            "SELECT name FROM unnest(%s::text[]) name WHERE to_regclass(name) IS NULL", [[p.table for p in needed]]
+            "SELECT name FROM unnest(%s::text[]) name WHERE NOT EXISTS (SELECT 1 FROM pg_class "
+            "WHERE relname = name AND relnamespace = current_schema()::regnamespace)",
+            [[partition.table for partition in needed]],
         )
         names = {row[0] for row in cursor.fetchall()}
     return [partition for partition in needed if partition.table in names]

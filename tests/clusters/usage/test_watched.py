@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
@@ -13,7 +13,7 @@ from django.db import connection
 from apps.clusters import services
 from apps.clusters.models import Cluster
 from apps.clusters.usage import partitions, rollup, sampling
-from apps.clusters.usage.levels import LEVELS, MINUTE, Level
+from apps.clusters.usage.levels import LEVELS, MINUTE, RAW, Level
 from apps.clusters.usage.models import Usage15s, UsageSeries
 from apps.core.access import Principal
 from controlplane.embedded.fleet import BASE_DIR
@@ -21,6 +21,7 @@ from tests import factories
 from tests.clusters.conftest import eventually
 from tests.clusters.fakeapi import FakeApi, node, pod
 from tests.clusters.watching import Watching
+from tests.concurrent import meanwhile
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -105,3 +106,15 @@ def test_a_process_that_is_killed_in_a_roll_up_loses_nothing_and_holds_no_lock()
         cursor.execute(f"TRUNCATE {', '.join(level.table for level in LEVELS[1:])}")
     rollup.run(end)
     assert {level: contents(level) for level in LEVELS[1:]} == finished
+
+
+def test_who_waits_for_another_that_makes_the_same_partition_makes_none() -> None:
+    start = datetime(2031, 1, 1, tzinfo=UTC)
+
+    def ensure() -> None:
+        partitions.ensure(RAW, start, start + RAW.span)
+
+    assert meanwhile(ensure, ensure) is None
+    [made] = [each for each in partitions.existing(RAW) if each.start >= start]
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP TABLE {made.table}")
