@@ -163,6 +163,8 @@ def test_the_page_says_what_was_lost_and_what_it_does(app: Deployment, developer
     cluster("Healthy")
     pass_time(app, 0)
     assert "its part returns" in page()
+    assert browser.get("/p/demo/deployments/app/").context["scale_form"]["replicas"].value() == 6
+    assert 'name="target"' not in page("?part=change")
     form = page("spread")
     assert 'name="replicas" value="6"' in form
     sent: dict[str, Any] = {"how": "all", "replicas": 3, "grace_seconds": 30}

@@ -144,7 +144,8 @@ class ScaleForm(forms.Form):
     def __init__(self, *args: Any, deployment: Deployment, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         names = [place.target.name for place in deployment.places]
-        if len(names) == 1:
+        if len(names) == 1 or deployment.spread:
+            # Where replicas are spread it is the number of all targets together.
             del self.fields["target"]
         else:
             self.fields["target"].choices = [("", "Each target"), *((name, name) for name in names)]  # type: ignore[attr-defined]

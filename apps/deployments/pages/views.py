@@ -297,7 +297,8 @@ def _context(request: PageRequest, deployment: Deployment, scale_form: ScaleForm
         context["revise_form"] = ReviseForm(
             project=deployment.project, revision=deployment.current, auto_id="revise_%s"
         )
-        initial = {"replicas": deployment.places[0].desired_replicas if deployment.places else 0}
+        first = deployment.places[0].desired_replicas if deployment.places else 0
+        initial = {"replicas": deployment.spread["replicas"] if deployment.spread else first}
         context["scale_form"] = scale_form or ScaleForm(initial=initial, deployment=deployment, auto_id="scale_%s")
     return context
 
