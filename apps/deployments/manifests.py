@@ -1,10 +1,11 @@
 """A revision's spec → Kubernetes objects (dicts). Pure; tested by whole-object equality."""
 
 from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from apps.clusters.manifests import base_labels, secure_pod_spec
+from apps.clusters.manifests import REVISION, base_labels, secure_pod_spec
 from apps.deployments.specs import RevisionSpec, digest_of
 
 # Digest of what was asked when the object was applied: while it is the same, there is nothing to apply.
@@ -17,6 +18,9 @@ TOKEN_KEY = "token"  # noqa: S105 - the name of a Secret's key
 SERVICE_PORT = 80
 PORT_NAME = "http"
 CONTAINER = "server"
+PREVIEW_SUFFIX = "-preview"
+# What is asked of a Service that selects one revision, beside its number.
+SELECTED, PREVIEW = "selected", "preview"
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,11 @@ class Identity:
     def service(self) -> str:
         """The name of the one Service."""
         return self.deployment
+
+    @property
+    def preview(self) -> str:
+        """The name of the Service of the revision that is looked at before it serves."""
+        return f"{self.deployment}{PREVIEW_SUFFIX}"
 
     @property
     def secret(self) -> str:
@@ -81,15 +90,44 @@ def workload(
     }
 
 
-def service(identity: Identity) -> dict[str, Any]:
-    """The Service that selects the pods of every revision."""
+def services(
+    identity: Identity, serving: int, *, selects: int | None, preview: int | None
+) -> list[tuple[dict[str, Any], str]]:
+    """The Services, each with the digest of what was asked; `serving` is the revision that serves in the end.
+
+    `selects` and `preview` are as in `rollout.traffic.Traffic`.
+    """
+    pairs = [(service(identity, selects), asked_of_service(identity, serving, selects))]
+    if preview is not None:
+        pairs.append((_service(identity, identity.preview, preview), asked_of(identity, preview, PREVIEW)))
+    return pairs
+
+
+def service(identity: Identity, revision: int | None = None) -> dict[str, Any]:
+    """The Service that selects the pods of every revision, or of one alone."""
+    return _service(identity, identity.service, revision)
+
+
+def asked_of_service(identity: Identity, serving: int, selects: int | None) -> str:
+    """The digest of what was asked of the Service. One that selects all is asked for anew with each revision."""
+    return asked_of(identity, serving) if selects is None else asked_of(identity, selects, SELECTED)
+
+
+def selected_by(service: Mapping[str, Any]) -> int | None:
+    """The revision that a Service on the cluster selects; None for all of them."""
+    number = str(((service.get("spec") or {}).get("selector") or {}).get(REVISION, ""))
+    return int(number) if number.isdecimal() else None
+
+
+def _service(identity: Identity, name: str, revision: int | None) -> dict[str, Any]:
+    labels = identity.labels() if revision is None else identity.labels(revision=revision)
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": identity.service, "namespace": identity.namespace, "labels": identity.labels()},
+        "metadata": {"name": name, "namespace": identity.namespace, "labels": identity.labels()},
         "spec": {
             "type": "ClusterIP",
-            "selector": {key: value for key, value in identity.labels().items() if key.startswith("flotilla.dev/")},
+            "selector": {key: value for key, value in labels.items() if key.startswith("flotilla.dev/")},
             "ports": [{"name": PORT_NAME, "port": SERVICE_PORT, "targetPort": PORT_NAME, "protocol": "TCP"}],
         },
     }
@@ -114,10 +152,14 @@ def token_secret(identity: Identity, *, prefix: str, token: str) -> dict[str, An
 def asked_of(identity: Identity, revision: int, digest: str = "") -> str:
     """The digest of what a person asked for, whatever today's code makes of it.
 
-    `digest` is the revision's own, as it was stored when it was made. The Service, which no revision's spec shapes, is
-    asked for anew with each revision.
+    `digest` is the revision's own, as it was stored when it was made, or a word for what no revision's spec shapes.
     """
     return digest_of([identity.project, identity.deployment, identity.namespace, revision, digest])
+
+
+def notes_of(identity: Identity, revision: int, digest: str) -> set[str]:
+    """Every digest that may be noted on an object of this revision."""
+    return {asked_of(identity, revision, said) for said in ("", digest, SELECTED, PREVIEW)}
 
 
 def stamped(manifest: dict[str, Any], asked: str) -> dict[str, Any]:

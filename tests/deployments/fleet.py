@@ -168,8 +168,8 @@ class Fleet:
         events = self.client.list("v1", "Event", self.namespace)
         return "\n".join(f"{event.get('reason')}: {event.get('message')}" for event in events[-15:])
 
-    def ask(self, deployment: Deployment, body: dict[str, Any] = BODY) -> predict.Prediction:
-        return predict.predict(principal=self.root, deployment=deployment, body=body)
+    def ask(self, deployment: Deployment, body: dict[str, Any] = BODY, *, preview: bool = False) -> predict.Prediction:
+        return predict.predict(principal=self.root, deployment=deployment, body=body, preview=preview)
 
     def clean(self) -> None:
         for cluster in [self.cluster, *self.more]:

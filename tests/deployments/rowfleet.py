@@ -28,6 +28,8 @@ from apps.deployments.models import Deployment, Placement, Rollout
 from apps.deployments.reconcile import scaling
 from apps.deployments.reconcile.scaling import Scaling
 from apps.deployments.rollout.decisions import Decision
+from apps.deployments.rollout.strategy import Kind, parse_strategy
+from apps.deployments.rollout.traffic import Selected, Traffic
 from apps.deployments.selectors.replicas import pods_of
 from apps.deployments.services import observing
 from apps.deployments.services.common import CLOCK, KIND
@@ -48,6 +50,13 @@ STRATEGIES: list[dict[str, Any]] = [
         "waves": [{"targets": ["eu"], "soak_seconds": 5}, {"targets": ["us"]}],
     },
     {"kind": "canary", "on_failure": "hold", "waves": [{"targets": ["us"]}]},
+    {"kind": "blue_green", "auto_promote_seconds": 5, "waves": [{"targets": ["eu"]}, {"targets": ["us"]}]},
+    {
+        "kind": "blue_green",
+        "preview_replicas": 1,
+        "steps": [{"analyse": {"interval_seconds": 2, "count": 2}}, {"switch": {}}, {"analyse": {"count": 1}}],
+        "scale_down_delay_seconds": 0,
+    },
 ]
 
 
@@ -65,6 +74,7 @@ class RowFleet:
         self.toys: dict[int, toycluster.Cluster] = {}
         # The autoscaler of each placement that has one: the revision that it scales, and how it was asked for.
         self.scalers: dict[int, tuple[int, Scaling]] = {}
+        self.selected: dict[int, Selected] = {}
         self.bad: set[int] = set()
         self.loud: set[int] = set()
         self.log: list[str] = []
@@ -95,10 +105,20 @@ class RowFleet:
             def has_kept(self, kind: str, name: str) -> bool:
                 return self.placement.pk in fleet.scalers
 
+            @property
+            def selected(self) -> Selected | None:
+                return fleet.selected.get(self.placement.pk)
+
+            @property
+            def traffic(self) -> Traffic:
+                return Traffic(selects=self.selected.revision if self.selected else None)
+
             def run(self, decision: Decision, scaling: Scaling, now: datetime) -> list[Any]:
                 fleet.may_die()
                 if toy := fleet.toys.get(self.placement.pk):
                     fleet.autoscale(self.placement, scaling)
+                    fleet.may_die()
+                    fleet.select(self.placement.pk, decision.traffic.selects, scaling.desired)
                     fleet.may_die()
                     toy.apply(decision.replicas)
                 fleet.meanwhile()
@@ -137,6 +157,17 @@ class RowFleet:
             for number, seen in toy.seen.items()
             if number in self.loud and seen.existing
         ]
+
+    def select(self, pk: int, revision: int | None, wanted: int) -> None:
+        """The Service of a placement selects this revision; what it selects has as much to serve with as before."""
+        before, seen = self.selected.get(pk), self.toys[pk].seen
+        if before is not None and before.revision == revision:
+            return
+        if before is not None and revision is not None:
+            ready = {number: each.surely_ready for number, each in seen.items()}
+            had = sum(count for number, count in ready.items() if before.revision in (None, number))
+            assert ready.get(revision, 0) >= min(had, wanted), (pk, revision, seen, self.story)
+        self.selected[pk] = Selected(revision, timezone.now())
 
     def may_die(self) -> None:
         if not self.is_calm and self.random.random() < 0.05:
@@ -414,6 +445,10 @@ class RowFleet:
             if (row.stable, row.coming, row.weight) != (app.current, None, 0):
                 wrong.append(f"{row.target}: {row.stable} serves, and {row.weight} % of {row.coming}")
             wanted = {number: row.wanted_replicas} if row.wanted_replicas else {}
+            kind = parse_strategy(app.strategy).kind
+            selects = self.selected[row.pk].revision
+            if selects != (number if kind is Kind.BLUE_GREEN else None):
+                wrong.append(f"{row.target}: the Service selects {selects} under {kind}")
             if self.toys[row.pk].wanted != wanted:
                 wrong.append(f"{row.target}: {self.toys[row.pk].seen}, not {wanted}")
         if app.observed_generation != app.generation:

@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from apps.deployments.rollout.canary import CanarySpec, actual_weight, decide
+from apps.deployments.rollout.canary import CanarySpec, decide
 from apps.deployments.rollout.decisions import RolloutStatus
+from apps.deployments.rollout.traffic import actual_weight
 from apps.deployments.specs import ObservedRevision
 from apps.deployments.states import RolloutState
 

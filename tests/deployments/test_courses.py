@@ -111,6 +111,7 @@ def test_taking_back_restores_the_stable_revision_from_any_state_and_soon(
     assert cluster.wanted == ({1: desired} if desired else {})
 
 
+WAITS = st.sampled_from([0, 30])
 STEPS = st.lists(
     st.one_of(
         st.integers(1, 100).map(lambda weight: {"set_weight": weight}),
@@ -131,7 +132,11 @@ def strategies(draw: st.DrawFn) -> Strategy:
         "max_unavailable": draw(st.integers(0, 1)),
         "progress_deadline_seconds": 120,
     }
-    asked["kind"] = draw(st.sampled_from(["rolling", "canary", "canary", "recreate"]))
+    asked["kind"] = draw(st.sampled_from(["rolling", "canary", "canary", "blue_green", "blue_green", "recreate"]))
+    if asked["kind"] == "blue_green":
+        asked["steps"] = draw(st.sampled_from([[], [{"analyse": {"count": 1}}, {"switch": {}}, {"analyse": {}}]]))
+        asked |= {"preview_replicas": draw(st.sampled_from([None, 1, 3])), "scale_down_delay_seconds": draw(WAITS)}
+        asked["auto_promote_seconds"] = draw(st.sampled_from([None, 0, 60]))
     if asked["kind"] == "canary":
         steps, least = draw(STEPS), 1
         for step in steps:

@@ -18,6 +18,7 @@ from apps.deployments.rollout.fleet import (
 from apps.deployments.rollout.plan import PlanStep, plan_of
 from apps.deployments.rollout.policy import FROZEN, REJECTED, UNAPPROVED, Answer, Ruling
 from apps.deployments.rollout.strategy import OnFailure, parse_strategy
+from apps.deployments.rollout.traffic import Share
 from apps.deployments.states import ROLLOUT_MOVES, UNFINISHED, RolloutState
 
 NOW = datetime(2026, 11, 30, 3, 0, tzinfo=UTC)
@@ -41,7 +42,7 @@ def seen(said: str) -> dict[str, PlacementSeen]:
         placements[target] = PlacementSeen(
             target,
             "away" not in words,
-            int(weight),
+            Share(int(weight)),
             not {"moving", "bad"} & set(words),
             CRASH if "bad" in words else "",
         )
@@ -55,7 +56,7 @@ def at(step: int, *, ago: int = 0, state: RolloutState = RolloutState.PROGRESSIN
 
 def said(decision: FleetDecision) -> str:
     """ "a 20, b 0 @1 Paused PauseStep"."""
-    weights = ", ".join(f"{target} {weight}" for target, weight in decision.weights.items())
+    weights = ", ".join(f"{target} {share.weight}" for target, share in decision.shares.items())
     return f"{weights} @{decision.step} {decision.state} {decision.reason}"
 
 
@@ -250,7 +251,7 @@ def test_each_rule(status: FleetStatus, placements: str, analyses: Mapping[int, 
         verdict=decision.verdict_reason,
     )  # fmt: skip
     if decision.state.is_final:
-        assert decide(PLAN, recorded, world, analyses, NOW).weights == decision.weights
+        assert decide(PLAN, recorded, world, analyses, NOW).shares == decision.shares
     elif not (status.promote and decision.step == status.step):
         assert decide(PLAN, recorded, world, analyses, NOW) == decision
 

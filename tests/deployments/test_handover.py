@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from apps.deployments.rollout.decisions import RolloutStatus
 from apps.deployments.rollout.placement import Wanted, decide
 from apps.deployments.rollout.strategy import parse_strategy
+from apps.deployments.rollout.traffic import Share
 from apps.deployments.scaling.handover import HandOver, Passing, hand_over
 from apps.deployments.scaling.policy import Bounds
 from apps.deployments.specs import ObservedRevision as Seen
@@ -111,7 +112,7 @@ class Placement:
         if passed.is_news:
             self.remembered = passed.replicas
         coming = NEW if self.coming else None
-        wanted = Wanted(passed.replicas, self.stable, coming, self.weight, scaled=True)
+        wanted = Wanted(passed.replicas, self.stable, coming, Share(self.weight), scaled=True)
         decision = decide(wanted, parse_strategy({"kind": self.kind}), STATUS, seen, NOW)
         yield
         if self.serving in seen:

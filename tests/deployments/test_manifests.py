@@ -152,6 +152,20 @@ def test_the_service_selects_every_revision() -> None:
     }
 
 
+def test_services_of_a_blue_green_select_one_revision_each() -> None:
+    [(main, noted), (preview, noted_of_preview)] = manifests.services(IDENTITY, 4, selects=3, preview=4)
+    whole = manifests.service(IDENTITY)
+    chosen = {**whole["spec"]["selector"], "flotilla.dev/revision": "3"}
+    assert main == {**whole, "spec": {**whole["spec"], "selector": chosen}}
+    assert preview["metadata"] == {**whole["metadata"], "name": "digits-preview"}
+    assert preview["spec"]["selector"] == {**chosen, "flotilla.dev/revision": "4"}
+    assert [manifests.selected_by(each) for each in (main, preview, whole)] == [3, 4, None]
+    # What is selected is asked for, whatever serves in the end; and the objects are known by their notes.
+    assert manifests.services(IDENTITY, 3, selects=3, preview=None)[0] == (main, noted)
+    assert noted in manifests.notes_of(IDENTITY, 3, "d")
+    assert noted_of_preview in manifests.notes_of(IDENTITY, 4, "d") - manifests.notes_of(IDENTITY, 3, "d")
+
+
 def test_the_secret_holds_the_token_and_says_only_its_prefix() -> None:
     made = manifests.token_secret(IDENTITY, prefix="flt_12345678", token="flt_1234567890")
     assert made["metadata"]["annotations"] == {"flotilla.dev/token-prefix": "flt_12345678"}

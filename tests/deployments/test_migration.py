@@ -25,6 +25,8 @@ OLD = {
         "new_ready": "integer DEFAULT 1", "old_left": "integer DEFAULT 2", "progressed_at": "timestamptz DEFAULT now()",
     },
 }  # fmt: skip
+# Columns that came later.
+YOUNGER = {"deployments_placement": {"phase": "''", "traffic": "'{}'"}, "deployments_stage": {"phase": "''"}}
 SPEC = {"image": "team/server:1"}
 
 
@@ -47,6 +49,9 @@ def test_each_deployment_becomes_its_first_placement(
         for table, columns in OLD.items():
             for name, kind in columns.items():
                 cursor.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
+        for table, columns in YOUNGER.items():
+            for name, value in columns.items():
+                cursor.execute(f"ALTER TABLE {table} ALTER COLUMN {name} SET DEFAULT {value}")
         Placement.objects.all().delete()
         cursor.execute("UPDATE deployments_deployment SET target_id = %s", [target.pk])
         cursor.execute(

@@ -7,6 +7,7 @@ import pytest
 
 from apps.deployments.rollout.plan import PlanStep, plan_of
 from apps.deployments.rollout.strategy import Do, Strategy, parse_strategy
+from apps.deployments.rollout.traffic import ALL, Phase, Share
 from tests.deployments.test_strategy import HEALTH, WHOLE
 
 CANARY = parse_strategy({"kind": "canary", "steps": [{"set_weight": 20}, {"pause": {}}]})
@@ -16,6 +17,11 @@ def in_waves(*waves: dict[str, Any]) -> Strategy:
     return parse_strategy({"waves": list(waves)}, CANARY)
 
 
+BLUE_GREEN = parse_strategy({"kind": "blue_green"})
+CHECKED = parse_strategy({
+    "kind": "blue_green", "steps": [{"analyse": {}}, {"switch": {}}, {"analyse": {}}], "auto_promote_seconds": 60,
+    "scale_down_delay_seconds": 0,
+})  # fmt: skip
 STAGED = in_waves({"targets": ["staging"], "soak_seconds": 60}, {"targets": ["us", "eu"]})
 
 PLANS = [
@@ -37,6 +43,12 @@ PLANS = [
      "set_weight 0 us 20|pause 0 us|promote 0 us,eu"),
     ("a wave of fresh ones has no steps", STAGED, ["staging", "eu"], "staging",
      "promote 0 staging|soak 0 staging 60|set_weight 1 eu 20|pause 1 eu|promote 1 eu"),
+    ("blue-green: preview, a person, switch, keep", BLUE_GREEN, ["eu"], "",
+     "preview 0 eu|pause 0 eu|switch 0 eu|keep 0 eu 30|promote 0 eu"),
+    ("blue-green: what stands before and after the switch, and a clock", CHECKED, ["eu"], "",
+     "preview 0 eu|analyse 0 eu|pause 0 eu 60|switch 0 eu|analyse 0 eu|promote 0 eu"),
+    ("blue-green: at once", parse_strategy({"auto_promote_seconds": 0}, BLUE_GREEN), ["eu", "us"], "us",
+     "preview 0 eu|switch 0 eu|keep 0 eu 30|promote 0 eu,us"),
     ("all fresh", STAGED, ["staging", "eu", "lab"], "staging,eu,lab",
      "promote 0 staging|soak 0 staging 60|promote 1 eu|promote 2 lab"),
 ]  # fmt: skip
@@ -64,6 +76,9 @@ def test_a_plan_is_stored_and_read_back_as_it_was() -> None:
 
 
 def test_what_a_step_brings() -> None:
-    assert PlanStep(Do.SET_WEIGHT, 0, ("eu",), weight=20).brings == 20
-    assert PlanStep(Do.PROMOTE, 0, ("eu",)).brings == 100
+    assert PlanStep(Do.SET_WEIGHT, 0, ("eu",), weight=20).brings == Share(20)
+    assert PlanStep(Do.PREVIEW, 0, ("eu",)).brings == Share(0, Phase.PREVIEW)
+    assert PlanStep(Do.SWITCH, 0, ("eu",)).brings == Share(100, Phase.SWITCHED)
+    assert PlanStep(Do.PROMOTE, 0, ("eu",)).brings == ALL
     assert PlanStep(Do.SOAK, 0, ("eu",), seconds=5).brings is None
+    assert PlanStep(Do.KEEP, 0, ("eu",), seconds=5).brings is None

@@ -70,7 +70,7 @@ class World:
         self.asked: list[str] = []
         self.allowed: list[float] = []
         self.slow = 0.01
-        monkeypatch.setattr(selectors, "ready_replicas", lambda of: [(*each, 1, "n") for each in self.ready])
+        monkeypatch.setattr(selectors, "serving_replicas", lambda of, preview: [(*each, 1, "n") for each in self.ready])
         monkeypatch.setattr(predict, "_endpoint", lambda pk, revision: (8080, f"model-{revision}"))
         monkeypatch.setattr(predict, "_turns", predict._Turns())
 

@@ -1,7 +1,12 @@
 """Rollouts over two clusters: real API servers, real processes; only the watcher is played by `Fleet.look`."""
 
+import http.client
+import json
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +20,7 @@ from apps.deployments import reconcile as shell
 from apps.deployments import services
 from apps.deployments.models import AnalysisRun, Deployment, Rollout
 from apps.deployments.reconcile.measuring import measure
+from apps.deployments.rollout import blue_green
 from tests.deployments.fleet import BODY, SPEC, Fleet
 from tests.stack import LocalCluster
 
@@ -65,6 +71,49 @@ def weights(rollout: Rollout) -> dict[str, tuple[int, int | None]]:
 
 def said_by(fleet: Fleet, app: Deployment) -> str:
     return str(fleet.ask(app).answer["by"])
+
+
+class Load:
+    """Requests to the Service's own address, one after another: which revisions answer, and what fails."""
+
+    def __init__(self, address: str) -> None:
+        self.address, self.answers, self.failures = address, ["old"], list[str]()
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        while not self._over.wait(0.01):
+            connection = http.client.HTTPConnection(self.address, 80, timeout=10)
+            try:
+                connection.request("POST", "/v2/models/app/infer", json.dumps(BODY))
+                answer = connection.getresponse()
+                said = json.loads(answer.read())
+                self.answers.append(str(said["by"]) if answer.status == 200 else f"HTTP {answer.status}")
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                self.failures.append(repr(error))
+            finally:
+                connection.close()
+
+    def stop(self) -> None:
+        self._over.set()
+
+    def until(self, tag: str) -> None:
+        """Wait for an answer of this revision, after which the others give none."""
+        end = time.monotonic() + 20
+        while self.answers[-1] != tag:
+            assert time.monotonic() < end, (tag, self.answers[-5:], self.failures)
+            time.sleep(0.02)
+
+
+@contextmanager
+def steady_load(fleet: Fleet) -> Iterator[Load]:
+    load = Load(fleet.client.get("v1", "Service", "app", fleet.namespace)["spec"]["clusterIP"])
+    thread = threading.Thread(target=load.run)
+    thread.start()
+    try:
+        yield load
+    finally:
+        load.stop()
+        thread.join()
 
 
 def test_each_cluster_judges_what_would_be_applied_there(fleet: Fleet, there: Cluster) -> None:
@@ -161,6 +210,46 @@ ERRORS = {
     "inconclusive_limit": 9,
     "count": 10,
 }
+
+
+def test_a_blue_green_switches_at_once_and_back_without_a_failed_request(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The one proxy here follows at once.
+    monkeypatch.setattr(blue_green, "DRAIN", timedelta(seconds=1))
+    app = fleet.deploy(2, env={"TAG": "old"}, strategy={"kind": "blue_green", "scale_down_delay_seconds": 300})
+    fleet.until_healthy(app)
+    with steady_load(fleet) as load:
+        for tag, goes_on in (("taken back", services.abort), ("new", services.promote)):
+            rollout = revise(fleet, app, TAG=tag)
+            fleet.until(app, lambda _, rollout=rollout: is_at(rollout, "PauseStep"))
+            assert (fleet.workloads()[f"app-r{rollout.to_revision.number}"], weights(rollout)["here"]) == (2, (0, 0))
+            assert set(load.answers) == {"old"}, "nobody but who asks for it has met the preview"
+            assert {said_by(fleet, app) for _ in range(4)} == {"old"}
+            fleet.look()
+            assert fleet.ask(app, preview=True).answer["by"] == tag
+            services.promote(principal=fleet.root, deployment=app)
+            fleet.until(app, lambda _, rollout=rollout: is_at(rollout, "KeepingOld"))
+            assert weights(rollout)["here"] == (100, 100)
+            load.until(tag)
+            assert (fleet.workloads()["app-r1"], said_by(fleet, app)) == (2, tag)
+            goes_on(principal=fleet.root, deployment=app)
+            if goes_on is services.abort:
+                fleet.round(app)
+                load.until("old")
+            fleet.until_healthy(app)
+            load.answers = load.answers[-1:]
+    assert load.failures == []
+    assert {said_by(fleet, app) for _ in range(4)} == {"new"}
+    assert fleet.workloads() == {"app-r1": 0, "app-r2": 0, "app-r3": 2}
+    assert [each["metadata"]["name"] for each in fleet.client.list("v1", "Service", fleet.namespace)] == ["app"]
+    with pytest.raises(Conflict, match="no preview"):
+        fleet.ask(app, preview=True)
+
+
+def is_at(rollout: Rollout, reason: str) -> bool:
+    rollout.refresh_from_db()
+    return rollout.reason == reason
 
 
 @pytest.mark.parametrize(

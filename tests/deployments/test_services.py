@@ -403,3 +403,14 @@ def test_since_when_a_health_holds_moves_with_the_health_and_with_nothing_else(
             digits.refresh_from_db()
             assert digits.health == health, write
             assert (digits.health_since != long_ago) is dates_anew, (write, reason)
+
+
+def test_no_deployment_has_the_name_of_another_one_s_preview(
+    digits: Deployment, developer: Principal, demo: Project, target: Target
+) -> None:
+    made = {"principal": developer, "project": demo, "targets": [target.name], "spec": SPEC}
+    with pytest.raises(Conflict, match="The preview of digits would be called digits-preview"):
+        services.create_deployment(name="digits-preview", **made)
+    services.create_deployment(name="other-preview", **made)
+    with pytest.raises(Conflict, match="The preview of other would be called other-preview"):
+        services.create_deployment(name="other", **made)

@@ -60,6 +60,24 @@ def test_a_canary_brings_steps_and_a_rollback_of_its_own() -> None:
     }  # fmt: skip
 
 
+def test_a_blue_green_brings_a_delay_and_a_rollback_of_its_own() -> None:
+    strategy = parse_strategy({"kind": "blue_green"})
+    assert (strategy.steps, strategy.on_failure) == ((), OnFailure.ROLLBACK)
+    assert strategy.to_json() == {"kind": "blue_green", "scale_down_delay_seconds": 30, **NUMBERS}
+    whole = {
+        "kind": "blue_green",
+        "steps": [{"analyse": HEALTH}, {"switch": {}}, {"analyse": HEALTH}],
+        "preview_replicas": 1,
+        "auto_promote_seconds": 0,
+        "scale_down_delay_seconds": 0,
+        **NUMBERS,
+    }
+    had = parse_strategy(whole)
+    assert had.to_json() == whole
+    assert parse_strategy({"scale_down_delay_seconds": 5}, had).auto_promote_seconds == 0
+    assert parse_strategy({"kind": "canary"}, had) == parse_strategy({"kind": "canary"})
+
+
 def test_what_is_left_out_stays_and_another_kind_begins_anew() -> None:
     had = parse_strategy(WHOLE)
     assert parse_strategy({"max_surge": 3}, had).to_json() == {**WHOLE, "max_surge": 3}
@@ -72,8 +90,8 @@ def test_what_is_left_out_stays_and_another_kind_begins_anew() -> None:
 
 REFUSED = [
     ([], "strategy", "an object"),
-    ({"kind": "shadow"}, "strategy.kind", "rolling, canary, recreate"),
-    ({"kind": 3}, "strategy.kind", "rolling, canary, recreate"),
+    ({"kind": "shadow"}, "strategy.kind", "rolling, canary, blue_green, recreate"),
+    ({"kind": 3}, "strategy.kind", "rolling, canary, blue_green, recreate"),
     ({"on_failure": "panic"}, "strategy.on_failure", "rollback, hold"),
     ({"surge": 1}, "strategy.surge", "nothing that Flotilla knows"),
     ({"max_surge": 0}, "strategy.max_surge", "can't both be 0"),
@@ -102,6 +120,15 @@ REFUSED = [
     ({"kind": "canary", "steps": [{"analyse": {"count": 2, "failure_limit": 2}}]},
      "strategy.steps[0].analyse.failure_limit", "from 0 to 1"),
     ({"kind": "canary", "steps": [{"analyse": {"query": "up"}}]}, "strategy.steps[0].analyse.query", "nothing that"),
+    ({"auto_promote_seconds": 5}, "strategy.auto_promote_seconds", "rolling strategy has no auto_promote_seconds"),
+    ({"kind": "canary", "preview_replicas": 1}, "strategy.preview_replicas", "canary strategy has no preview_replicas"),
+    ({"kind": "blue_green", "preview_replicas": 0}, "strategy.preview_replicas", "from 1 to 1000"),
+    ({"kind": "blue_green", "scale_down_delay_seconds": -1}, "strategy.scale_down_delay_seconds", "from 0 to 604800"),
+    ({"kind": "blue_green", "steps": [{"set_weight": 20}]}, "strategy.steps[0].set_weight", "nothing that Flotilla"),
+    ({"kind": "blue_green", "steps": [{"pause": {}}]}, "strategy.steps[0].pause", "nothing that Flotilla knows"),
+    ({"kind": "blue_green", "steps": [3]}, "strategy.steps[0]", "one key: analyse or switch"),
+    ({"kind": "blue_green", "steps": [{"switch": {"at": 3}}]}, "strategy.steps[0].switch.at", "nothing that"),
+    ({"kind": "blue_green", "steps": [{"switch": {}}, {"switch": {}}]}, "strategy.steps[1].switch", "switches once"),
     ({"waves": "eu"}, "strategy.waves", "a list"),
     ({"waves": [{"targets": [f"t{n}"]} for n in range(21)]}, "strategy.waves", "21 items: 20 at most"),
     ({"waves": [["eu"]]}, "strategy.waves[0]", "an object"),

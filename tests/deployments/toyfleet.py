@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from apps.deployments.rollout import fleet, placement
+from apps.deployments.rollout.blue_green import DRAIN
 from apps.deployments.rollout.decisions import Decision, RolloutStatus
 from apps.deployments.rollout.plan import plan_of
 from apps.deployments.rollout.strategy import Do, Kind, Strategy
+from apps.deployments.rollout.traffic import ALL, NOTHING, Phase, Selected, Share
 from apps.deployments.states import ROLLOUT_MOVES, RolloutState
 from tests.deployments.toycluster import Cluster
 
@@ -31,8 +33,11 @@ class Place:
     # What is wrong with the new revision on this cluster: it never becomes ready; and whether Kubernetes says so.
     is_bad: bool = False
     is_loud: bool = False
-    weight: int = 0
+    share: Share = NOTHING
     was_given: bool = False
+    # What the Service selects, and when each revision was deselected.
+    selected: Selected | None = None
+    left_at: dict[int, datetime] = field(default_factory=dict)
     status: RolloutStatus = field(default_factory=lambda: RolloutStatus(RolloutState.PENDING, START))
     trouble: str = ""
 
@@ -40,20 +45,23 @@ class Place:
         if not self.is_fresh:
             self.cluster.apply({OLD: self.desired})
             self.cluster.settle(())
+            # A blue-green may come after another strategy, whose Service selects all.
+            is_blue_green = self.strategy.kind is Kind.BLUE_GREEN
+            self.selected = Selected(OLD if is_blue_green and self.desired % 2 else None, START - DRAIN)
 
     @property
     def broken(self) -> tuple[int, ...]:
         """The revisions whose replicas don't become ready here."""
         return (NEW,) if self.is_bad else ()
 
-    def has_arrived_at(self, weight: int) -> bool:
-        """Whether its last round was made for this weight, and found all as it is wanted."""
-        return self.weight == weight and self.status.state is RolloutState.HEALTHY
+    def has_arrived_at(self, share: Share) -> bool:
+        """Whether its last round was made for this share, and found all as it is wanted."""
+        return self.share == share and self.status.state is RolloutState.HEALTHY
 
-    def weigh(self, weight: int, now: datetime) -> None:
-        """Another weight is wanted: its stage begins anew."""
-        self.was_given |= weight > 0
-        self.weight, self.trouble, self.status = weight, "", RolloutStatus(RolloutState.PENDING, now)
+    def give(self, share: Share, now: datetime) -> None:
+        """Another share is wanted: its stage begins anew."""
+        self.was_given |= bool(share)
+        self.share, self.trouble, self.status = share, "", RolloutStatus(RolloutState.PENDING, now)
 
     def round(self, now: datetime) -> None:
         """Observe, decide, apply, record; nothing while the cluster is away."""
@@ -63,8 +71,15 @@ class Place:
             self.status = replace(self.status, progressed_at=now)
         decision = self._decide(now)
         assert decision == self._decide(now)
-        self._keeps_capacity(decision)
+        if self.strategy.kind is Kind.BLUE_GREEN:
+            self._keeps_traffic(decision, now)
+        else:
+            self._keeps_capacity(decision)
         self.cluster.apply(decision.replicas)
+        selects = decision.traffic.selects
+        if self.selected is None or self.selected.revision != selects:
+            self.left_at |= {n: now for n in self.cluster.seen if self.selected and self.selected.revision in (None, n)}
+            self.selected = Selected(selects, now)
         self.status = RolloutStatus(
             decision.state,
             now if decision.progressed else self.status.progressed_at,
@@ -73,11 +88,37 @@ class Place:
         )
         cries = self.is_bad and self.is_loud and NEW in self.cluster.seen and self.cluster.seen[NEW].existing > 0
         stuck = decision.message if decision.state is RolloutState.DEGRADED else ""
-        self.trouble = ("It crashes." if cries else stuck) if self.weight else ""
+        self.trouble = ("It crashes." if cries else stuck) if self.share else ""
 
     def _decide(self, now: datetime) -> Decision:
-        wanted = placement.Wanted(self.desired, None if self.is_fresh else OLD, NEW, self.weight)
-        return placement.decide(wanted, self.strategy, self.status, self.cluster.seen, now)
+        wanted = placement.Wanted(self.desired, None if self.is_fresh else OLD, NEW, self.share)
+        return placement.decide(wanted, self.strategy, self.status, self.cluster.seen, now, self.selected)
+
+    def _keeps_traffic(self, decision: Decision, now: datetime) -> None:
+        """What requests come to has as much capacity as there was, or as is wanted; and nothing comes to a preview."""
+        if self.is_fresh and not self.share:
+            return
+        seen, replicas, traffic = self.cluster.seen, decision.replicas, decision.traffic
+        before = self.selected
+        takers = [n for n in seen if before is not None and before.revision in (None, n)]
+        had = sum(seen[n].surely_ready for n in takers)
+        kept = sum(min(s.surely_ready, replicas.get(n, s.wanted)) for n, s in seen.items() if traffic.takes(n))
+        assert kept >= min(had, self.desired), (self, decision)
+        for number in takers if before is not None and before.revision != traffic.selects else ():
+            assert replicas.get(number, 0) >= min(seen[number].surely_ready, self.desired), (self, decision)
+        for number, at in self.left_at.items():
+            if number in seen and now - at < DRAIN and not traffic.takes(number):
+                assert replicas.get(number, 0) >= min(seen[number].surely_ready, self.desired), (self, decision)
+        grows = replicas.get(NEW, 0) > (seen[NEW].wanted if NEW in seen else 0)
+        if grows and not self.share.weight:
+            assert before is not None and before.revision == traffic.selects == OLD, (self, decision)
+        if self.share.phase and not self.is_fresh:
+            assert replicas[OLD] == self.desired, (self, decision)
+            assert traffic.preview == NEW, (self, decision)
+        if self.share.phase is Phase.PREVIEW:
+            assert replicas[NEW] <= (self.strategy.preview_replicas or self.desired), (self, decision)
+        if not self.was_given:
+            assert NEW not in replicas, (self, decision)
 
     def _keeps_capacity(self, decision: Decision) -> None:
         """What stays ready when Kubernetes has acted is as much as there was, or as much as is wanted; or, where
@@ -87,14 +128,14 @@ class Place:
             told = [n for n, count in replicas.items() if count > (seen[n].wanted if n in seen else 0)]
             assert not any(each.pods for number, each in seen.items() for n in told if number != n), decision
             return
-        spare = 0 if 0 < self.weight < 100 else self.strategy.max_unavailable
-        needed = 0 if self.is_fresh and not self.weight else self.desired - spare
+        spare = 0 if not self.share.is_end else self.strategy.max_unavailable
+        needed = 0 if self.is_fresh and not self.share else self.desired - spare
         had = sum(each.surely_ready for each in seen.values())
         kept = sum(min(each.surely_ready, replicas.get(number, each.wanted)) for number, each in seen.items())
         assert kept >= min(had, needed), (self, decision)
         if not self.was_given:
             assert NEW not in replicas, (self, decision)
-        if 0 < self.weight <= 50 and not self.is_fresh:
+        if 0 < self.share.weight <= 50 and not self.is_fresh:
             assert replicas[OLD] == self.desired, (self, decision)
 
 
@@ -133,18 +174,18 @@ class World:
             promote=False,
             verdict=decision.verdict_reason,
         )
-        for target, weight in decision.weights.items():
-            if weight != self.places[target].weight:
-                self.places[target].weigh(weight, self.now)
+        for target, share in decision.shares.items():
+            if share != self.places[target].share:
+                self.places[target].give(share, self.now)
         again = fleet.decide(self.plan, self.rollout, self._seen(), self.analyses, self.now)
-        assert again.weights == decision.weights
+        assert again.shares == decision.shares
         if not self.is_over:
             assert (again.state, again.step, again.since) == (decision.state, decision.step, decision.since)
 
     def _seen(self) -> dict[str, fleet.PlacementSeen]:
         return {
             target: fleet.PlacementSeen(
-                target, place.is_here, place.weight, place.status.state is RolloutState.HEALTHY, place.trouble
+                target, place.is_here, place.share, place.status.state is RolloutState.HEALTHY, place.trouble
             )
             for target, place in self.places.items()
         }
@@ -156,25 +197,27 @@ class World:
         for index in range(before.step, decision.step):
             self._may_pass(index, before)
         assert decision.since == (before.since if decision.step == before.step else self.now)
-        if decision.state in (RolloutState.FAILED, RolloutState.ABORTED):
-            assert all(place.has_arrived_at(0) for place in self.places.values() if place.is_here and place.was_given)
+        if decision.state in (RolloutState.FAILED, RolloutState.ABORTED) and not before.state.is_final:
+            assert all(
+                place.has_arrived_at(NOTHING) for place in self.places.values() if place.is_here and place.was_given
+            )
         if decision.state is RolloutState.HEALTHY:
-            assert all(place.has_arrived_at(100) for place in self.places.values()) or before.state.is_final
+            assert all(place.has_arrived_at(ALL) for place in self.places.values()) or before.state.is_final
         if decision.state in (RolloutState.ROLLING_BACK, RolloutState.FAILED, RolloutState.ABORTED):
-            assert not any(decision.weights.values())
+            assert not any(decision.shares.values())
             return
-        had = {target: place.weight for target, place in self.places.items()}
-        assert all(decision.weights[target] >= weight for target, weight in had.items())
+        had = {target: place.share for target, place in self.places.items()}
+        assert all(_rank(decision.shares[target]) >= _rank(share) for target, share in had.items())
         if before.paused and not before.state.is_final:
-            assert decision.weights == had
+            assert decision.shares == had
         wave_of = {target: step.wave for step in self.plan for target in step.targets}
-        begun = max((wave_of[target] for target, weight in decision.weights.items() if weight), default=0)
-        assert all(weight == 100 for target, weight in decision.weights.items() if wave_of[target] < begun)
+        begun = max((wave_of[target] for target, share in decision.shares.items() if share), default=0)
+        assert all(share == ALL for target, share in decision.shares.items() if wave_of[target] < begun)
 
     def _may_pass(self, index: int, before: fleet.FleetStatus) -> None:
         """A wait is passed by its own clock, its own verdict, or a person's word for just this one."""
         step = self.plan[index]
-        if before.full or step.do in (Do.SET_WEIGHT, Do.PROMOTE):
+        if before.full or step.brings is not None:
             return
         if step.do is Do.ANALYSE:
             outcome = self.analyses[index].outcome
@@ -188,3 +231,8 @@ class World:
     def pass_time(self, seconds: int) -> None:
         """The clock goes on."""
         self.now += timedelta(seconds=seconds)
+
+
+def _rank(share: Share) -> int:
+    """How far a share is on the way from nothing to all."""
+    return {Phase.PREVIEW: 1, Phase.SWITCHED: 101}.get(share.phase, 0) or (2 * (share == ALL) + share.weight)

@@ -1,4 +1,7 @@
-"""How what belongs to a deployment and to no revision looks in REST: its strategy, its autoscaling."""
+"""How what belongs to a deployment and to no revision looks in REST: its strategy, its autoscaling; and where its
+requests go."""
+
+from typing import Any
 
 from rest_framework import serializers
 
@@ -13,7 +16,8 @@ class StrategySerializer(Strict):
     steps = serializers.ListField(
         child=serializers.DictField(),
         required=False,
-        help_text='Of a canary: {"set_weight": 20}, {"pause": {"seconds": 60}}, {"pause": {}} until somebody promotes.',
+        help_text='Of a canary: {"set_weight": 20}, {"pause": {"seconds": 60}}, {"pause": {}} until somebody promotes, '
+        '{"analyse": {…}}. Of a blue-green: {"analyse": {…}}, {"switch": {}}.',
     )
     waves = serializers.ListField(
         child=serializers.DictField(),
@@ -24,6 +28,22 @@ class StrategySerializer(Strict):
     max_surge = serializers.IntegerField(required=False)
     max_unavailable = serializers.IntegerField(required=False)
     progress_deadline_seconds = serializers.IntegerField(required=False)
+    preview_replicas = serializers.IntegerField(required=False, help_text="Of a blue-green; as many as serve if unset.")
+    auto_promote_seconds = serializers.IntegerField(
+        required=False, help_text="Of a blue-green; unset, a person promotes it."
+    )
+    scale_down_delay_seconds = serializers.IntegerField(
+        required=False, help_text="Of a blue-green: how long the former revision is kept after the switch."
+    )
+
+
+class TrafficSerializer(serializers.Serializer[Any]):
+    """Where requests go, as the last round left it."""
+
+    selects = serializers.IntegerField(
+        allow_null=True, help_text="The revision that the Service selects; null for all of them."
+    )
+    preview = serializers.IntegerField(allow_null=True, help_text="The revision of the preview Service, if any.")
 
 
 class AutoscalingSerializer(Strict):

@@ -9,7 +9,7 @@ from apps.clusters.api.podoptions import PodOptionsSerializer
 from apps.clusters.models import Pod
 from apps.core.api.serializers import Strict
 from apps.deployments import drift, selectors
-from apps.deployments.api.policies import AutoscalingSerializer, StrategySerializer
+from apps.deployments.api.policies import AutoscalingSerializer, StrategySerializer, TrafficSerializer
 from apps.deployments.api.spread import SeatSerializer, SpreadSerializer
 from apps.deployments.models import Deployment, Heal, Placement, Revision, Rollout, Stage
 from apps.deployments.rollout.strategy import Do, parse_strategy
@@ -152,8 +152,8 @@ class StageSerializer(serializers.ModelSerializer[Stage]):
     class Meta:
         model = Stage
         fields = (
-            "target", "wave", "weight", "actual", "state", "reason", "message", "trouble", "new_ready", "old_left",
-            "since", "progressed_at",
+            "target", "wave", "weight", "phase", "actual", "state", "reason", "message", "trouble", "new_ready",
+            "old_left", "since", "progressed_at",
         )  # fmt: skip
 
 
@@ -246,6 +246,7 @@ class PlacementSerializer(serializers.ModelSerializer[Placement]):
     replicas = serializers.IntegerField(source="desired_replicas", help_text="How many were asked for.")
     revision = serializers.IntegerField(source="stable.number", default=None, allow_null=True)
     coming_revision = serializers.IntegerField(source="coming.number", default=None, allow_null=True)
+    traffic = TrafficSerializer(source="had_traffic")
     observed = ObservedSerializer(many=True)
     seat = SeatSerializer(help_text="Of a spread; empty while the target has its part.")
 
@@ -253,9 +254,8 @@ class PlacementSerializer(serializers.ModelSerializer[Placement]):
         model = Placement
         fields = (
             "target", "cluster", "namespace", "environment", "state", "health", "health_since", "reason", "message",
-            "replicas", "scaled_to", "scaled_by", "ready_replicas", "revision", "coming_revision", "weight",
-            "seat",
-            "generation", "observed_generation", "observed", "observed_at",
+            "replicas", "scaled_to", "scaled_by", "ready_replicas", "revision", "coming_revision", "weight", "phase",
+            "traffic", "seat", "generation", "observed_generation", "observed", "observed_at",
         )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from apps.deployments.scrape.asking import requests_of
 
 PROJECT = OpenApiParameter("project", OpenApiTypes.STR, description="Where the name is not unique.")
 DRY_RUN = OpenApiParameter("dry_run", OpenApiTypes.BOOL, description="Answer with the manifests; change nothing.")
+PREVIEW = OpenApiParameter("preview", OpenApiTypes.BOOL, description="Ask the revision that is looked at first.")
 CURRENT = ("name", "target", "targets", "replicas", "autoscaling", "spread", "project")
 FILTERS = {"health": "health", "model": "current__model_version__model__name"}
 # Of one and the same placement.
@@ -285,7 +286,7 @@ class DeploymentViewSet(SpreadActions, ServiceViewSet):
 
     @extend_schema(
         operation_id="predict",
-        parameters=[PROJECT],
+        parameters=[PROJECT, PREVIEW],
         request=forms.PredictSerializer,
         responses=forms.PredictionSerializer,
     )
@@ -293,7 +294,10 @@ class DeploymentViewSet(SpreadActions, ServiceViewSet):
     def predict(self, request: Request, name: str) -> Response:
         """Ask the model, through any ready replica. What a replica may have carried out is never repeated (502)."""
         deployment = self._deployment(name, Role.DEVELOPER)
-        prediction = predict.predict(principal=self.principal, deployment=deployment, body=request.data)
+        preview = self.flag("preview", False)
+        prediction = predict.predict(
+            principal=self.principal, deployment=deployment, body=request.data, preview=preview
+        )
         about = {
             "replica": prediction.replica,
             "revision": prediction.revision,

@@ -10,11 +10,12 @@ from django.utils import timezone
 
 from apps.clusters.models import Cluster
 from apps.core.models import ApiToken, Project, User, validate_name
-from apps.core.states import Health
 from apps.deployments.health import heal_span
 from apps.deployments.models.approvals import Approval
+from apps.deployments.models.observed import AN_AUTOSCALER, THE_AUTOSCALER, Observed
 from apps.deployments.models.sources import MetricsSource
 from apps.deployments.rollout.fleet import Outcome
+from apps.deployments.rollout.traffic import Phase, Share, Traffic
 from apps.deployments.states import UNFINISHED, DeploymentState, RolloutState
 from apps.experiments.models import ModelVersion
 
@@ -37,8 +38,6 @@ __all__ = [
 DEPLOYMENT_STATES = [(state.value, state.value) for state in DeploymentState]
 ANALYSIS_STATES = [(outcome.value, outcome.value) for outcome in Outcome]
 ROLLOUT_STATES = [(state.value, state.value) for state in RolloutState]
-# How `scaled_by` calls autoscalers: one whose name is not known, and one with its name behind this.
-AN_AUTOSCALER, THE_AUTOSCALER = "An autoscaler", "Autoscaler "
 
 
 class Target(models.Model):
@@ -61,42 +60,6 @@ class Target(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-
-class Observed(models.Model):
-    """How many replicas are wanted, and what was observed: of one placement, or of all of a deployment together."""
-
-    desired_replicas = models.PositiveIntegerField(default=1)
-    generation = models.PositiveBigIntegerField(default=1)
-    observed_generation = models.PositiveBigIntegerField(default=0)
-    health = models.CharField(max_length=16, choices=[(h.value, h.value) for h in Health], default=Health.PROGRESSING)
-    # Since when the health is this word. The reason may change meanwhile: a program that crashes gives two in turn.
-    health_since = models.DateTimeField(default=timezone.now, editable=False)
-    reason = models.CharField(max_length=100, blank=True)
-    message = models.TextField(blank=True)
-    ready_replicas = models.PositiveIntegerField(default=0)
-    # How many replicas an autoscaler or another field manager wants instead, and its name; null and "" without one.
-    scaled_to = models.PositiveIntegerField(null=True, blank=True)
-    scaled_by = models.CharField(max_length=300, blank=True)
-    # [{"revision", "wanted", "existing", "ready"}], as Kubernetes said it last.
-    observed = models.JSONField(default=list, blank=True)
-    # The fields on the cluster that differ from the applied ones: [`drift.Difference`].
-    drift = models.JSONField(default=list, blank=True)
-    # When the cluster last answered.
-    observed_at = models.DateTimeField(null=True, blank=True)
-
-    class Meta:
-        abstract = True
-
-    @property
-    def wanted_replicas(self) -> int:
-        """How many replicas are wanted now: by whoever else says how many, where somebody does."""
-        return self.desired_replicas if self.scaled_to is None else self.scaled_to
-
-    @property
-    def is_autoscaled(self) -> bool:
-        """Whether it is an autoscaler that says how many."""
-        return self.scaled_by.startswith((AN_AUTOSCALER, THE_AUTOSCALER))
 
 
 class Deployment(Observed):
@@ -151,6 +114,11 @@ class Deployment(Observed):
         return places[0] if len(places) == 1 else None
 
     @property
+    def previews(self) -> list["Placement"]:
+        """The placements on which a revision can be asked before it serves."""
+        return [place for place in self.places if place.had_traffic.preview is not None]
+
+    @property
     def as_of(self) -> datetime | None:
         """How fresh what is shown is: as its oldest placement; None where one was never seen."""
         times = [placement.as_of for placement in self.places]
@@ -178,10 +146,14 @@ class Placement(Observed):
     deployment = models.ForeignKey(Deployment, models.CASCADE, related_name="placements")
     target = models.ForeignKey(Target, models.PROTECT, related_name="placements")
     state = models.CharField(max_length=16, choices=DEPLOYMENT_STATES)
-    # The revision that last served alone here, and the one that a rollout brings, with its share in percent.
+    # The revision that last served alone here, and the one that a rollout brings, with its share of the requests in
+    # percent and how it stands beside the first.
     stable = models.ForeignKey("Revision", models.SET_NULL, null=True, blank=True, related_name="+")
     coming = models.ForeignKey("Revision", models.SET_NULL, null=True, blank=True, related_name="+")
     weight = models.PositiveSmallIntegerField(default=0)
+    phase = models.CharField(max_length=16, blank=True)
+    # Where requests went as the last round left it: `rollout.traffic.Traffic`.
+    traffic = models.JSONField(default=dict, blank=True)
     # The token that its replicas fetch the model with. The value is only in the cluster's Secret.
     token = models.ForeignKey(ApiToken, models.SET_NULL, null=True, blank=True, related_name="+")
     # Somebody asked us for a number: it holds over what another field manager than an autoscaler has set.
@@ -205,6 +177,16 @@ class Placement(Observed):
     def as_of(self) -> datetime | None:
         """How fresh what was observed is: of the watcher, or of a later round that the cluster answered."""
         return max(filter(None, (self.observed_at, self.target.cluster.as_of)), default=None)
+
+    @property
+    def share(self) -> Share:
+        """What is wanted of the coming revision."""
+        return Share(self.weight, Phase(self.phase))
+
+    @property
+    def had_traffic(self) -> Traffic:
+        """Where requests go, as the last round left it."""
+        return Traffic.from_json(self.traffic)
 
     @property
     def serving(self) -> "Revision | None":
@@ -320,7 +302,8 @@ class Stage(models.Model):
     placement = models.ForeignKey(Placement, models.CASCADE, related_name="stages")
     wave = models.PositiveIntegerField(default=0)
     weight = models.PositiveSmallIntegerField(default=0)
-    # The share that ready replicas of the new revision have, in percent; null while none is ready.
+    phase = models.CharField(max_length=16, blank=True)
+    # The share of the requests that the new revision gets, in percent; null while nobody gets any.
     actual = models.PositiveSmallIntegerField(null=True, blank=True)
     # Where the last round saw it stand with this weight, and why.
     state = models.CharField(max_length=16, choices=ROLLOUT_STATES)
@@ -341,6 +324,11 @@ class Stage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.rollout} on {self.placement.target}"
+
+    @property
+    def share(self) -> Share:
+        """What is wanted of the new revision there."""
+        return Share(self.weight, Phase(self.phase))
 
 
 class AnalysisRun(models.Model):

@@ -14,7 +14,7 @@ from apps.core.pages.formfields import amount, gpus
 from apps.core.pages.formtext import pairs, words
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Revision, Target
-from apps.deployments.rollout.strategy import parse_strategy
+from apps.deployments.rollout.strategy import Kind, parse_strategy
 from apps.deployments.scaling import policy
 from apps.deployments.services import server
 from apps.deployments.specs import MAX_REPLICAS
@@ -174,19 +174,31 @@ class StrategyForm(forms.Form):
         except (yaml.YAMLError, RecursionError, ValueError) as error:
             raise forms.ValidationError(f"This is not YAML: {error}") from error
         if not isinstance(said, dict):
-            raise forms.ValidationError('Begin with "kind: rolling", "kind: canary" or "kind: recreate".')
+            raise forms.ValidationError(f'Begin with "kind: " and one of {", ".join(Kind)}.')
         return said
 
 
 def a_canary(deployment: Deployment) -> str:
     """An example over the deployment's own targets: the first of several goes ahead."""
-    names = [place.target.name for place in deployment.places]
     steps = ["set_weight: 20", "pause: {seconds: 300}", "analyse: {interval_seconds: 10, count: 6}", "set_weight: 50"]
     lines = ["kind: canary", "steps:", *(f"  - {step}" for step in steps), "  - pause: {}  # until somebody promotes"]
-    if len(names) > 1:
-        lines += ["waves:", f"  - targets: [{names[0]}]", "    soak_seconds: 600", "  - targets:"]
-        lines += [f"      - {name}" for name in names[1:]]
-    return "\n".join([*lines, "on_failure: rollback"])
+    return "\n".join([*lines, *_in_waves(deployment), "on_failure: rollback"])
+
+
+def a_blue_green(deployment: Deployment) -> str:
+    """The same as a blue-green."""
+    lines = ["kind: blue_green", "steps:", "  - analyse: {provider: probe, count: 6}  # asks the preview"]
+    lines += ["  - switch: {}", "  - analyse: {interval_seconds: 10, count: 3}"]
+    lines += ["auto_promote_seconds: 300  # without it, until somebody promotes", "scale_down_delay_seconds: 60"]
+    return "\n".join([*lines, *_in_waves(deployment)])
+
+
+def _in_waves(deployment: Deployment) -> list[str]:
+    names = [place.target.name for place in deployment.places]
+    if len(names) < 2:
+        return []
+    lines = ["waves:", f"  - targets: [{names[0]}]", "    soak_seconds: 600", "  - targets:"]
+    return [*lines, *(f"      - {name}" for name in names[1:])]
 
 
 def line_of(text: str, field: str) -> int | None:

@@ -19,7 +19,7 @@ from apps.core.text.wording import look_of
 from apps.deployments import selectors
 from apps.deployments.models import AnalysisRun, Deployment, Heal, Revision, Rollout, Stage
 from apps.deployments.pages.evidence import AnalysisRow, analyses_of
-from apps.deployments.pages.rolling import Bar, Step, bars_of, steps_of
+from apps.deployments.pages.rolling import Bar, Step, bars_of, steps_of, traffic_of
 from apps.deployments.pages.rows import (
     DriftRow,
     EventRow,
@@ -134,13 +134,13 @@ class Board:
     @property
     def kind(self) -> str:
         """How the deployment rolls, in a word."""
-        return parse_strategy(self.deployment.strategy).kind.value
+        return parse_strategy(self.deployment.strategy).kind.word
 
     @property
     def strategy(self) -> str:
         """How the deployment rolls, in a line: "canary, 4 steps, 2 waves"."""
         strategy = parse_strategy(self.deployment.strategy)
-        parts = [strategy.kind.value]
+        parts = [strategy.kind.word]
         parts += [f"{len(strategy.steps)} steps"] if strategy.steps else []
         parts += [f"{len(strategy.waves)} waves"] if len(strategy.waves) > 1 else []
         return ", ".join(parts)
@@ -163,7 +163,7 @@ class Board:
         if step is None or self.rollout is None:
             return False
         stuck = self.rollout.reason in ("AnalysisFailed", "Inconclusive")
-        return step.do in (Do.PAUSE, Do.SOAK) or (step.do is Do.ANALYSE and stuck)
+        return step.do in (Do.PAUSE, Do.SOAK, Do.KEEP) or (step.do is Do.ANALYSE and stuck)
 
     @property
     def due(self) -> datetime | None:
@@ -251,7 +251,7 @@ class Board:
         """The replicas of each revision while one replaces another."""
         rollout, wanted = self.deployment.under_way, self.deployment.wanted_replicas
         coming = rollout.to_revision.number if rollout and is_plain(rollout) else None
-        return bars_of(self.deployment.observed, coming=coming, desired=wanted)
+        return bars_of(self.deployment.observed, coming, wanted, traffic_of(rollout, self.stages) if rollout else None)
 
     @functools.cached_property
     def revisions(self) -> list[RevisionRow]:
@@ -362,7 +362,7 @@ def _revision_state(deployment: Deployment, revision: Revision, entry: dict[str,
         return rollout.state
     if revision.pk == deployment.current_id and rollout is None:
         return deployment.health
-    if any(place.stable_id == revision.pk and place.weight < 100 for place in deployment.places):
+    if any(place.stable_id == revision.pk and place.share.weight < 100 for place in deployment.places):
         return RevisionState.SERVING
     if entry["existing"]:
         return RevisionState.RETIRING

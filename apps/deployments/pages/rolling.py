@@ -1,10 +1,10 @@
 """A rollout under way: its steps, and a bar of replicas for each revision. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from apps.deployments.models import Rollout
+from apps.deployments.models import Rollout, Stage
 from apps.deployments.states import RolloutState
 
 MAX_REPLICA_STEPS = 4
@@ -32,6 +32,8 @@ class Bar:
     starting: int
     wanted: int
     scale: int
+    # The part of the requests that it gets: "20 %", or "0 % of 20 %" until it is there; "" where it is not told.
+    traffic: str = ""
 
     @property
     def ready_share(self) -> float:
@@ -90,7 +92,18 @@ def _ready_step(before: int, mark: int, desired: int, ready: int, pods: int, sta
     return Step(label, note, stands, 100.0 * (ready - before) / (mark - before))
 
 
-def bars_of(observed: Sequence[dict[str, int]], *, coming: int | None, desired: int) -> list[Bar]:
+def traffic_of(rollout: Rollout, stages: Sequence[Stage]) -> dict[int, str]:
+    """The part of the requests that each of both revisions gets, of what it shall get; on one target alone."""
+    if len(stages) != 1 or rollout.from_revision is None or stages[0].actual is None:
+        return {}
+    wanted, actual = stages[0].weight, stages[0].actual
+    pairs = {rollout.to_revision.number: (actual, wanted), rollout.from_revision.number: (100 - actual, 100 - wanted)}
+    return {number: f"{had} %" if had == of else f"{had} % of {of} %" for number, (had, of) in pairs.items()}
+
+
+def bars_of(
+    observed: Sequence[dict[str, int]], coming: int | None, desired: int, traffic: Mapping[int, str] | None = None
+) -> list[Bar]:
     """A bar for each revision; of the one that is coming all that are desired are wanted, of others what they have.
 
     Without `coming` of each what is wanted for now: at the weight of a canary's step, say.
@@ -104,6 +117,7 @@ def bars_of(observed: Sequence[dict[str, int]], *, coming: int | None, desired: 
             max(0, entry["existing"] - entry["ready"]),
             wanted[entry["revision"]],
             scale,
+            (traffic or {}).get(entry["revision"], ""),
         )
         for entry in observed
     ]

@@ -9,7 +9,8 @@ from apps.clusters.models import KubeEvent, Pod
 from apps.clusters.podoptions import words
 from apps.clusters.why.probes import is_startup
 from apps.deployments.health import ReplicaSeen
-from apps.deployments.models import Observed, Placement, Revision, Stage
+from apps.deployments.models import Placement, Revision, Stage
+from apps.deployments.models.observed import Observed
 from apps.deployments.pages.spread import note_of
 from apps.deployments.states import DeploymentState, RolloutState
 

@@ -8,7 +8,7 @@ from apps.core.text.wording import duration_text
 from apps.deployments.models import AnalysisRun, Rollout, Stage
 from apps.deployments.pages.rolling import Step
 from apps.deployments.rollout.plan import PlanStep
-from apps.deployments.rollout.strategy import Do
+from apps.deployments.rollout.strategy import Do, Kind
 from apps.deployments.states import RolloutState
 
 _TROUBLED = (RolloutState.DEGRADED, RolloutState.ROLLING_BACK, RolloutState.ABORTED, RolloutState.FAILED)
@@ -82,7 +82,7 @@ def due_of(rollout: Rollout) -> datetime | None:
 def _step(
     rollout: Rollout, stages: Sequence[Stage], step: PlanStep, number: int, run: AnalysisRun | None, now: datetime
 ) -> Step:
-    label = _label(step)
+    label = _label(step, Kind(rollout.strategy.get("kind", Kind.ROLLING)))
     if number < rollout.step or rollout.state == RolloutState.HEALTHY:
         return Step(label, "", "done")
     if number > rollout.step:
@@ -110,8 +110,11 @@ def _moving(label: str, stages: Sequence[Stage], step: PlanStep) -> Step:
     there = sum(stage.state == RolloutState.HEALTHY for stage in mine)
     if len(mine) > 1:
         return Step(label, f"on {there} of {len(mine)}", "current", 100 * there / len(mine))
+    if step.do is Do.PREVIEW:
+        return Step(label, f"{mine[0].new_ready if mine else 0} ready", "current")
     actual = mine[0].actual if mine else None
-    share = min(100.0, 100.0 * (actual or 0) / (step.brings or 100))
+    wanted = step.brings.weight if step.brings is not None else 0
+    share = min(100.0, 100.0 * (actual or 0) / (wanted or 100))
     return Step(label, f"now {_percent(actual or 0)}", "current", share)
 
 
@@ -119,7 +122,7 @@ def _measured(run: AnalysisRun | None) -> str:
     return f"{len(run.measurements)} of {run.asked['count']} measured" if run is not None else ""
 
 
-def _label(step: PlanStep) -> str:
+def _label(step: PlanStep, kind: Kind) -> str:
     if step.do is Do.SET_WEIGHT:
         return _percent(step.weight or 0)
     if step.do is Do.PAUSE:
@@ -128,7 +131,11 @@ def _label(step: PlanStep) -> str:
         return f"Analyse {(step.analysis or {}).get('provider', '')}".strip()
     if step.do is Do.SOAK:
         return f"Soak {_span(step)}"
-    return _percent(100)
+    if step.do is Do.KEEP:
+        return f"Old kept {_span(step)}"
+    if step.do is Do.PROMOTE and kind is Kind.BLUE_GREEN:
+        return "Done"
+    return {Do.PREVIEW: "Preview up", Do.SWITCH: "Switched"}.get(step.do, _percent(100))
 
 
 def _percent(share: int) -> str:

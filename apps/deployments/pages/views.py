@@ -28,7 +28,15 @@ from apps.core.text.names import service_name_from
 from apps.deployments import predict, selectors, services
 from apps.deployments.models import Deployment, Rollout
 from apps.deployments.pages import panels
-from apps.deployments.pages.forms import DeployForm, ReviseForm, ScaleForm, StrategyForm, a_canary, line_of
+from apps.deployments.pages.forms import (
+    DeployForm,
+    ReviseForm,
+    ScaleForm,
+    StrategyForm,
+    a_blue_green,
+    a_canary,
+    line_of,
+)
 from apps.deployments.pages.matrix import matrix_of
 from apps.deployments.pages.rows import event_rows, model_text, ready_text
 from apps.deployments.pages.spread import spread_of
@@ -182,7 +190,8 @@ def strategy(request: PageRequest, project: Project, name: str) -> HttpResponse:
         else:
             messages.success(request, f"{name} rolls so from the next rollout on.")
             return redirect("deployments:detail", project=project.name, name=name)
-    context = {"project": project, "deployment": deployment, "form": form, "example": a_canary(deployment)}
+    examples_of = {"canary": a_canary(deployment), "blue_green": a_blue_green(deployment)}
+    context = {"project": project, "deployment": deployment, "form": form, **examples_of}
     return render(request, "deployments/strategy.html", context, status=400 if form.errors else 200)
 
 
@@ -222,9 +231,10 @@ def ask(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """Send a prediction; answers with the fragment that shows it."""
     deployment = _deployment(request, project, name, Role.DEVELOPER)
     context: dict[str, Any] = {}
+    preview = request.POST.get("ask") == "preview"
     try:
         body = json.loads(request.POST.get("body", ""))
-        prediction = predict.predict(principal=request.principal, deployment=deployment, body=body)
+        prediction = predict.predict(principal=request.principal, deployment=deployment, body=body, preview=preview)
         context = {
             "prediction": prediction,
             "answer": json.dumps(prediction.answer, indent=2),

@@ -115,8 +115,10 @@ class _Turns:
 _turns = _Turns()
 
 
-def predict(*, principal: Principal, deployment: Deployment, body: Any) -> Prediction:
+def predict(*, principal: Principal, deployment: Deployment, body: Any, preview: bool = False) -> Prediction:
     """Ask the model. `body` is an Open Inference v2 request: `{"inputs": […]}`. Needs the developer role.
+
+    With `preview`, the revision that is looked at before it serves is asked. Raises Conflict where there is none.
 
     Raises Invalid for a bad body and for what the model server refuses (its own words), Unavailable when no replica
     is ready or they decline, PredictionTimedOut when none answered in time, ModelFailed when the model server failed,
@@ -126,10 +128,15 @@ def predict(*, principal: Principal, deployment: Deployment, body: Any) -> Predi
     payload = encode(body)
     if deployment.state != DeploymentState.ACTIVE or deployment.current is None:
         raise Conflict(f"{deployment.name} is being deleted.")
-    if not deployment.wanted_replicas and not selectors.ready_replicas(deployment):
+    if preview and not deployment.previews:
+        raise Conflict(
+            f"{deployment.name} has no preview now.",
+            hint="One comes with the next blue-green rollout; without preview, what serves is asked.",
+        )
+    if not deployment.wanted_replicas and not selectors.serving_replicas(deployment, preview=preview):
         # From rows alone: the first connection of a process takes a second or two.
         raise _scaled_to_zero(deployment)
-    return _Asking(_Clients(deployment), deployment, payload).run()
+    return _Asking(_Clients(deployment), deployment, payload, preview=preview).run()
 
 
 def describe(*, principal: Principal, deployment: Deployment) -> dict[str, Any]:
@@ -138,7 +145,7 @@ def describe(*, principal: Principal, deployment: Deployment) -> dict[str, Any]:
     Raises Unavailable when no replica is ready or it does not say.
     """
     require_role(principal, deployment.project, Role.VIEWER)
-    ready = selectors.ready_replicas(deployment)
+    ready = selectors.serving_replicas(deployment)
     if not ready:
         raise Unavailable(f"No replica of {deployment.name} is ready.")
     name, revision, cluster, namespace = ready[0]
@@ -196,10 +203,11 @@ class _Asking:
         deployment: Deployment,
         payload: bytes,
         *,
+        preview: bool = False,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._client_of, self._deployment, self._payload = client_of, deployment, payload
+        self._client_of, self._deployment, self._payload, self._preview = client_of, deployment, payload, preview
         self._clock, self._sleep = clock, sleep
         self._started = clock()
         self._tried: set[str] = set()
@@ -234,7 +242,8 @@ class _Asking:
 
     def _candidates(self) -> list[Candidate]:
         """The ready replicas; those on a cluster that is away only where there is no other."""
-        ready = [Candidate(*row) for row in selectors.ready_replicas(self._deployment)]
+        rows = selectors.serving_replicas(self._deployment, preview=self._preview)
+        ready = [Candidate(*row) for row in rows]
         away = {place.target.cluster_id for place in self._deployment.places if is_away(place.target.cluster)}
         return [candidate for candidate in ready if candidate.cluster not in away] or ready
 
@@ -327,8 +336,9 @@ class _Asking:
         if not self._attempts and not self._deployment.wanted_replicas:
             return _scaled_to_zero(self._deployment)
         if not self._attempts:
+            what = f"the preview of {name}" if self._preview else name
             return Unavailable(
-                f"No replica of {name} is ready.", hint=self._deployment.message or "Look at its page for the reason."
+                f"No replica of {what} is ready.", hint=self._deployment.message or "Look at its page for the reason."
             )
         return PredictionTimedOut(
             f"No replica of {name} answered within {DEADLINE_SECONDS:.0f} s ({self._attempts} attempts).",

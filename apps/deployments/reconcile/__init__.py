@@ -96,17 +96,31 @@ def _uphold(client: KubeClient, placement: Placement) -> Outcome:
         desired=scaling.desired,
         stable=placement.stable.number if placement.stable else None,
         coming=placement.coming.number if placement.coming else None,
-        weight=placement.weight,
+        share=placement.share,
         scaled=bool(scaling.by),
     )
-    decision = decide(wish, strategy, status, seen, now)
+    before = applying.traffic
+    decision = decide(wish, strategy, status, seen, now, applying.selected)
     drift = applying.run(decision, scaling, now)
     # Read after the apply: the watcher's rows are then as new as they can be.
     replicas = selectors.replicas_of(selectors.pods_of(placement))
     this_round = observing.Round(
-        seen, decision, replicas, now, drift=drift, desired=scaling.desired, scaler=scaling.by, note=scaling.note
+        seen,
+        decision,
+        replicas,
+        now,
+        drift=drift,
+        desired=scaling.desired,
+        scaler=scaling.by,
+        note=scaling.note,
+        traffic=applying.traffic,
     )
     observing.record_round(placement, stage, this_round)
+    if applying.traffic.selects != before.selects:
+        # No event tells of a Service.
+        return Again(1.0)
+    if decision.due is not None:
+        return Again(max(0.0, (decision.due - now).total_seconds()))
     if stage is None or decision.state is not RolloutState.PROGRESSING:
         return DONE
     # Events bring every other round; that none comes any more is what the deadline is for.
@@ -120,7 +134,13 @@ def _observe(client: KubeClient, identity: manifests.Identity) -> Live:
         number = str((workload["metadata"].get("labels") or {}).get(common.REVISION, ""))
         if number.isdecimal() and "deletionTimestamp" not in workload["metadata"]:
             live.workloads[int(number)] = workload
-    live.service = present(client, "Service", identity.service, identity.namespace)
+    for service in client.list("v1", "Service", identity.namespace, label_selector=identity.selector):
+        live.services[service["metadata"]["name"]] = service
+    if identity.service not in live.services and (
+        found := present(client, "Service", identity.service, identity.namespace)
+    ):
+        # Its labels may have been taken off.
+        live.services[identity.service] = found
     return live
 
 

@@ -9,7 +9,7 @@ import binascii
 from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
@@ -24,11 +24,13 @@ from apps.deployments.health import observed_revision
 from apps.deployments.models import Placement, Revision
 from apps.deployments.reconcile.scaling import Scaling
 from apps.deployments.rollout.decisions import Decision
+from apps.deployments.rollout.traffic import Selected, Traffic
 from apps.deployments.scaling import manifest as scalers
 from apps.deployments.services import access, applied
 from apps.deployments.specs import parse_revision
 
 REVISION_HISTORY_LIMIT = 10
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 Object = dict[str, Any]
 
@@ -38,7 +40,7 @@ class Live:
     """The objects of a deployment that the cluster has now."""
 
     workloads: dict[int, Object] = field(default_factory=dict)
-    service: Object | None = None
+    services: dict[str, Object] = field(default_factory=dict)
 
 
 def present(client: KubeClient, kind: str, name: str, namespace: str) -> Object | None:
@@ -60,9 +62,26 @@ class Applying:
         """Whether such an object was applied and not taken down since."""
         return (kind, name) in self._kept
 
+    @property
+    def selected(self) -> Selected | None:
+        """What the Service selects now, and since when it may have; None where there is no Service."""
+        name = self._identity.service
+        service, kept = self._live.services.get(name), self._kept.get(("Service", name))
+        return Selected(manifests.selected_by(service), kept.applied_at if kept else LONG_AGO) if service else None
+
+    @property
+    def traffic(self) -> Traffic:
+        """Where requests go now, as far as the cluster has answered."""
+        names = self._identity.service, self._identity.preview
+        service, preview = (self._live.services.get(name) for name in names)
+        return Traffic(
+            selects=manifests.selected_by(service) if service else None,
+            preview=manifests.selected_by(preview) if preview else None,
+        )
+
     def run(self, decision: Decision, scaling: Scaling, now: datetime) -> list[Difference]:
         """Make, apply, adopt and resize what has to be; returns what differs from what was applied."""
-        identity, live, main = self._identity, self._live, self._placement.serving
+        live, main = self._live, self._placement.serving
         number = main.number if main else 0
         # Retired ones are left alone, with whatever was done to them: nothing of them runs, or will again.
         serving = [
@@ -76,7 +95,7 @@ class Applying:
         drift = self._bring_scaler(scaling, number) if is_there else []
         drift += self._bring_workloads(decision, rows)
         # Replicas take longest to be ready, so that they are asked for first.
-        drift = self._bring(live.service, manifests.service(identity), manifests.asked_of(identity, number)) + drift
+        drift = self._bring_services(decision.traffic, number) + drift
         drift += [] if is_there else self._bring_scaler(scaling, number)
         self._prune(decision)
         return drift
@@ -120,6 +139,19 @@ class Applying:
             scaling.refuse()
             return []
 
+    def _bring_services(self, traffic: Traffic, serving: int) -> list[Difference]:
+        """The Services; what a strategy ceases to preview loses its own."""
+        identity, there, drift = self._identity, self._live.services, []
+        wanted = manifests.services(identity, serving, selects=traffic.selects, preview=traffic.preview)
+        for rendered, asked in wanted:
+            drift += self._bring(there.get(rendered["metadata"]["name"]), rendered, asked)
+        for name in there.keys() - {rendered["metadata"]["name"] for rendered, _ in wanted}:
+            if name == identity.preview:
+                self._client.delete("v1", "Service", name, identity.namespace)
+                applied.forget(self._placement, "Service", name)
+                del there[name]
+        return drift
+
     def _bring(self, live: Object | None, rendered: Object, asked: str) -> list[Difference]:
         """One object; returns what differs from what was applied of it."""
         kept = self._kept.get((rendered["kind"], rendered["metadata"]["name"]))
@@ -146,6 +178,8 @@ class Applying:
             manifest = _unsized(manifest) if counted_by(live) else manifest
         answer = self._put(manifest)
         applied.remember(self._placement, asked, _unsized(projection(answer, manifest)))
+        if manifest["kind"] == "Service":
+            self._live.services[manifest["metadata"]["name"]] = answer
         return []
 
     def _adopt(self, live: Object, rendered: Object, asked: str) -> list[Difference]:

@@ -9,7 +9,8 @@ from apps.clusters.kube.errors import Forbidden
 from apps.clusters.manifests import DEPLOYMENT, MANAGED_BY
 from apps.deployments.drift.ownership import AUTOSCALER, counted_by
 from apps.deployments.manifests import Identity
-from apps.deployments.models import AN_AUTOSCALER, THE_AUTOSCALER, Placement
+from apps.deployments.models import Placement
+from apps.deployments.models.observed import AN_AUTOSCALER, THE_AUTOSCALER
 from apps.deployments.scaling import manifest
 from apps.deployments.scaling.handover import Passing, hand_over
 from apps.deployments.scaling.policy import Autoscaling, stored_policy

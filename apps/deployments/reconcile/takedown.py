@@ -76,9 +76,8 @@ def _unlabelled(
     """The objects whose labels somebody took off: looked up by the names that we gave them, if they are still ours."""
     names = set(kept)
     names |= {("Service", identity.service), ("Secret", identity.secret)}
-    revisions = list(placement.deployment.revisions.values_list("number", "digest"))
-    notes = {manifests.asked_of(identity, number) for number, _ in revisions}
-    notes |= {manifests.asked_of(identity, number, digest) for number, digest in revisions}
+    revisions = placement.deployment.revisions.values_list("number", "digest")
+    notes = {note for number, digest in revisions for note in manifests.notes_of(identity, number, digest)}
     notes |= {row.asked for row in kept.values()}
     for api_version, kind in kinds:
         for name in sorted(name for of, name in names if of == kind):

@@ -83,14 +83,6 @@ def decide(
     )
 
 
-def actual_weight(observed: Mapping[int, ObservedRevision], canary: int) -> int | None:
-    """The canary's part of the ready replicas in whole percent, rounded half up; None while none is ready."""
-    ready = sum(seen.ready for seen in observed.values())
-    if ready == 0:
-        return None
-    return (200 * observed.get(canary, NOTHING).ready + ready) // (2 * ready)
-
-
 def _canary(
     spec: CanarySpec, canary: ObservedRevision, stable: ObservedRevision, others: Mapping[int, ObservedRevision]
 ) -> int:

@@ -1,13 +1,15 @@
 """What every strategy remembers of the last round, and what it answers; and the words that their sentences share."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from apps.deployments.rollout.traffic import TO_ALL, Traffic
 from apps.deployments.specs import ObservedRevision
 from apps.deployments.states import RolloutState
 
 NOTHING = ObservedRevision(wanted=0)
+MOST_NAMES = 3
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,10 @@ class RolloutStatus:
 
 @dataclass(frozen=True)
 class Decision:
-    """Replicas for each revision, the rollout's state, and a sentence that says why it is where it is."""
+    """Replicas for each revision, where requests go, the rollout's state, and a sentence that says why it is there.
+
+    `due` is when to look again by the clock; None where an event will tell.
+    """
 
     replicas: Mapping[int, int]
     state: RolloutState
@@ -31,6 +36,8 @@ class Decision:
     new_ready: int
     old_left: int
     progressed: bool
+    traffic: Traffic = TO_ALL
+    due: datetime | None = None
 
 
 def judge(
@@ -44,16 +51,20 @@ def judge(
     done: tuple[str, str] | None,
     waiting: tuple[str, str],
     stuck: str,
+    by_clock: bool = False,
 ) -> Decision:
     """The decision for these replicas: done, or on its way, or Degraded when nothing moved for the whole deadline.
 
-    `done` and `waiting` are a CamelCase reason with its sentence; `stuck` says how far it had come.
+    `done` and `waiting` are a CamelCase reason with its sentence; `stuck` says how far it had come. What waits only
+    `by_clock` moves on.
     """
     new_ready = observed.get(target, NOTHING).surely_ready
     old_left = sum(seen.pods + seen.leaving for number, seen in observed.items() if number != target)
     # What had arrived and lost a replica since starts a wait of its own: the last one's clock says nothing about it.
     fell = status.state is RolloutState.HEALTHY and done is None
-    progressed = fell or new_ready > status.new_ready or old_left < status.old_left or changes(replicas, observed)
+    progressed = (
+        by_clock or fell or new_ready > status.new_ready or old_left < status.old_left or changes(replicas, observed)
+    )
     if done is not None:
         state, (reason, message) = RolloutState.HEALTHY, done
     elif not progressed and now - status.progressed_at > deadline:
@@ -78,3 +89,15 @@ def in_time(span: timedelta) -> str:
     """ "45 s", "10 min"."""
     seconds = int(span.total_seconds())
     return f"{seconds // 60} min" if seconds >= 60 and seconds % 60 == 0 else f"{seconds} s"
+
+
+def in_words(names: Sequence[str]) -> str:
+    """ "eu", "eu and us", "eu, us, asia and 47 more"."""
+    if len(names) > MOST_NAMES + 1:
+        names = [*names[:MOST_NAMES], f"{len(names) - MOST_NAMES} more"]
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
+def sentence(text: str) -> str:
+    """The text with its full stop."""
+    return text if not text or text.endswith((".", "!", "?")) else f"{text}."

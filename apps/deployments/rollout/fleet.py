@@ -1,5 +1,5 @@
 """Where the rollout of a deployment over all its targets stands: (plan, what was recorded, what was seen, now) → the
-weight that each placement shall have, the step, and why it is there. Pure.
+share that each placement shall have, the step, and why it is there. Pure.
 
 The rules for steps, pauses, promotion and abort are those of Argo Rollouts (docs/features/canary.md), carried from one
 cluster to many: waves go one after another, one failure takes all of them back, and a cluster that can't be reached
@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
-from apps.deployments.rollout.decisions import in_time
+from apps.deployments.rollout.decisions import in_time, in_words, sentence
 from apps.deployments.rollout.plan import PlanStep
 from apps.deployments.rollout.policy import FROZEN, REJECTED, UNAPPROVED, Ruling, until_text
 from apps.deployments.rollout.strategy import Do, OnFailure
+from apps.deployments.rollout.traffic import ALL, NOTHING, Phase, Share
 from apps.deployments.states import RolloutState
-
-MOST_NAMES = 3
 
 
 class Outcome(enum.StrEnum):
@@ -64,19 +63,19 @@ class FleetStatus:
 class PlacementSeen:
     """A placement as its last round left it.
 
-    `weight` is what is wanted of it now; `arrived` when a round for just this weight found it Healthy. `trouble` is a
+    `share` is what is wanted of it now; `arrived` when a round for just this share found it Healthy. `trouble` is a
     sentence when the new revision fares badly there.
     """
 
     target: str
     reachable: bool
-    weight: int
+    share: Share
     arrived: bool
     trouble: str = ""
 
-    def is_at(self, weight: int) -> bool:
-        """Whether it is wanted to have this weight, and has it."""
-        return self.weight == weight and self.arrived
+    def is_at(self, share: Share) -> bool:
+        """Whether it is wanted to have this share, and has it."""
+        return self.share == share and self.arrived
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ class FleetDecision:
     for.
     """
 
-    weights: dict[str, int]
+    shares: dict[str, Share]
     step: int
     since: datetime
     state: RolloutState
@@ -127,27 +126,27 @@ class _Fleet:
         """Those of the targets that there still is a placement on."""
         return (self.placements[target] for target in targets if target in self.placements)
 
-    def weights_at(self, index: int) -> dict[str, int]:
-        """The weights of all placements in a step. One that came after the plan was made keeps its own till the end."""
+    def shares_at(self, index: int) -> dict[str, Share]:
+        """The shares of all placements in a step. One that came after the plan was made keeps its own till the end."""
         if index >= len(self.plan):
-            return dict.fromkeys(self.placements, 100)
+            return dict.fromkeys(self.placements, ALL)
         planned = {target for step in self.plan for target in step.targets}
-        weights = {target: 0 if target in planned else seen.weight for target, seen in self.placements.items()}
+        shares = {target: NOTHING if target in planned else seen.share for target, seen in self.placements.items()}
         for step in self.plan[: index + 1]:
             if step.brings is not None:
-                weights |= {seen.target: step.brings for seen in self.placed(step.targets)}
-        return weights
+                shares |= {seen.target: step.brings for seen in self.placed(step.targets)}
+        return shares
 
-    def as_it_is(self) -> dict[str, int]:
-        """The weights that are wanted already."""
-        return {target: seen.weight for target, seen in self.placements.items()}
+    def as_it_is(self) -> dict[str, Share]:
+        """The shares that are wanted already."""
+        return {target: seen.share for target, seen in self.placements.items()}
 
     def decided(
-        self, weights: dict[str, int], state: RolloutState, reason: str, message: str, verdict: str = ""
+        self, shares: dict[str, Share], state: RolloutState, reason: str, message: str, verdict: str = ""
     ) -> FleetDecision:
         """A decision that stays at the present step."""
         status = self.status
-        return FleetDecision(weights, status.step, status.since, state, reason, message, verdict_reason=verdict)
+        return FleetDecision(shares, status.step, status.since, state, reason, message, verdict_reason=verdict)
 
 
 def decide(
@@ -184,12 +183,12 @@ def decide(
 def _ended(fleet: _Fleet) -> FleetDecision:
     """Over: who was away catches up with how it ended."""
     state = fleet.status.state
-    weights = fleet.as_it_is()
+    shares = fleet.as_it_is()
     if state is RolloutState.HEALTHY:
-        weights = dict.fromkeys(weights, 100)
+        shares = dict.fromkeys(shares, ALL)
     elif state in (RolloutState.FAILED, RolloutState.ABORTED):
-        weights = dict.fromkeys(weights, 0)
-    return fleet.decided(weights, state, "Ended", "The rollout has ended.", fleet.status.verdict)
+        shares = dict.fromkeys(shares, NOTHING)
+    return fleet.decided(shares, state, "Ended", "The rollout has ended.", fleet.status.verdict)
 
 
 def _trouble(fleet: _Fleet) -> str:
@@ -202,21 +201,21 @@ def _trouble(fleet: _Fleet) -> str:
     reached = dict.fromkeys(
         target for step in fleet.plan if last is None or step.wave <= last for target in step.targets
     )
-    bad = [seen for seen in fleet.placed(list(reached)) if seen.trouble and seen.reachable and seen.weight]
+    bad = [seen for seen in fleet.placed(list(reached)) if seen.trouble and seen.reachable and seen.share]
     if not bad:
         return ""
     others = f" And {len(bad) - 1} more." if len(bad) > 1 else ""
-    return f"{bad[0].target}: {_sentence(bad[0].trouble)}{others}"
+    return f"{bad[0].target}: {sentence(bad[0].trouble)}{others}"
 
 
 def _take_back(fleet: _Fleet, verdict: str) -> FleetDecision:
     """The stable revision comes back on every placement; over when all that got something of the new one have it."""
     brought = {t for step in fleet.plan[: fleet.status.step + 1] if step.brings is not None for t in step.targets}
-    touched = [seen for target, seen in fleet.placements.items() if target in brought or seen.weight]
-    left = [seen for seen in touched if not seen.is_at(0)]
+    touched = [seen for target, seen in fleet.placements.items() if target in brought or seen.share]
+    left = [seen for seen in touched if not seen.is_at(NOTHING)]
     here, away = _here_and_away(left)
-    weights = dict.fromkeys(fleet.placements, 0)
-    why = _sentence(verdict or fleet.status.abort)
+    shares = dict.fromkeys(fleet.placements, NOTHING)
+    why = sentence(verdict or fleet.status.abort)
     follows = f" {_names(away)} could not be reached: what is there follows by itself." if away else ""
     if here:
         state, reason, what = RolloutState.ROLLING_BACK, "RollingBack", f"Rolling back on {_names(here)}."
@@ -224,7 +223,7 @@ def _take_back(fleet: _Fleet, verdict: str) -> FleetDecision:
         state, reason, what = RolloutState.FAILED, "RolledBack", "Rolled back."
     else:
         state, reason, what = RolloutState.ABORTED, "Aborted", "Aborted."
-    return fleet.decided(weights, state, reason, f"{what} {why}{follows}".strip(), verdict)
+    return fleet.decided(shares, state, reason, f"{what} {why}{follows}".strip(), verdict)
 
 
 def _go_on(fleet: _Fleet) -> FleetDecision:
@@ -235,12 +234,12 @@ def _go_on(fleet: _Fleet) -> FleetDecision:
         index, since, promote = index + 1, fleet.now, False
     if wait.failed:
         return _take_back(fleet, wait.failed)
-    weights = fleet.weights_at(index)
+    shares = fleet.shares_at(index)
     if wait.gated:
         # As before the step; what has got its share of this one already keeps it.
-        kept = {seen.target: seen.weight for seen in fleet.placed(fleet.plan[index].targets)}
-        weights = fleet.weights_at(index - 1) | kept
-    return FleetDecision(weights, index, since, wait.state, wait.reason, wait.message, wait.due, asks=wait.asks)
+        kept = {seen.target: seen.share for seen in fleet.placed(fleet.plan[index].targets)}
+        shares = fleet.shares_at(index - 1) | kept
+    return FleetDecision(shares, index, since, wait.state, wait.reason, wait.message, wait.due, asks=wait.asks)
 
 
 def _wait(fleet: _Fleet, index: int, since: datetime, promote: bool) -> _Wait | None:
@@ -251,7 +250,7 @@ def _wait(fleet: _Fleet, index: int, since: datetime, promote: bool) -> _Wait | 
     if step.brings is not None:
         if fleet.status.full and step.do is not Do.PROMOTE:
             return None
-        return _wait_for_gates(fleet, step, step.brings) or _wait_for_weight(fleet, step, step.brings)
+        return _wait_for_gates(fleet, step, step.brings) or _wait_for_share(fleet, step, step.brings)
     if fleet.status.full:
         return None
     if step.do is Do.ANALYSE:
@@ -260,12 +259,14 @@ def _wait(fleet: _Fleet, index: int, since: datetime, promote: bool) -> _Wait | 
         return None
     if step.do is Do.SOAK:
         return _wait_for_soak(fleet, step, since)
+    if step.do is Do.KEEP:
+        return _wait_for_delay(fleet, step, since)
     return _wait_for_pause(fleet, index, since)
 
 
-def _wait_for_gates(fleet: _Fleet, step: PlanStep, weight: int) -> _Wait | None:
+def _wait_for_gates(fleet: _Fleet, step: PlanStep, share: Share) -> _Wait | None:
     """The targets that would get more than they have, and may not now: nobody promotes past them."""
-    shut = [seen for seen in fleet.placed(step.targets) if seen.weight != weight and seen.target in fleet.gates]
+    shut = [seen for seen in fleet.placed(step.targets) if seen.share != share and seen.target in fleet.gates]
     by_reason = {
         reason: [seen for seen in shut if fleet.gates[seen.target].reason == reason]
         for reason in (REJECTED, UNAPPROVED, FROZEN)
@@ -290,11 +291,18 @@ def _shut(fleet: _Fleet, reason: str, seen: Sequence[PlacementSeen]) -> str:
     return fleet.gates[seen[0].target].message
 
 
-def _wait_for_weight(fleet: _Fleet, step: PlanStep, weight: int) -> _Wait | None:
-    behind = [seen for seen in fleet.placed(step.targets) if not seen.is_at(weight)]
+def _wait_for_share(fleet: _Fleet, step: PlanStep, share: Share) -> _Wait | None:
+    behind = [seen for seen in fleet.placed(step.targets) if not seen.is_at(share)]
     here, _ = _here_and_away(behind)
-    moves = f"{_names(here)} {'goes' if len(here) == 1 else 'go'} to {weight} %."
-    return _wait_for(behind, "Promoting" if step.do is Do.PROMOTE else "SettingWeight", moves, "the wave")
+    one = len(here) == 1
+    if share.phase is Phase.PREVIEW:
+        reason, moves = "BringingUpPreview", f"{_names(here)} {'brings' if one else 'bring'} up the preview."
+    elif share.phase is Phase.SWITCHED:
+        reason, moves = "Switching", f"{_names(here)} {'switches' if one else 'switch'} to the new revision."
+    else:
+        reason = "Promoting" if step.do is Do.PROMOTE else "SettingWeight"
+        moves = f"{_names(here)} {'goes' if one else 'go'} to {share.weight} %."
+    return _wait_for(behind, reason, moves, "the wave")
 
 
 def _wait_for(behind: Sequence[PlacementSeen], reason: str, moves: str, held: str) -> _Wait | None:
@@ -309,15 +317,27 @@ def _wait_for(behind: Sequence[PlacementSeen], reason: str, moves: str, held: st
 
 
 def _wait_for_pause(fleet: _Fleet, index: int, since: datetime) -> _Wait | None:
-    step, weights = fleet.plan[index], fleet.weights_at(index)
+    step, shares = fleet.plan[index], fleet.shares_at(index)
     seen = list(fleet.placed(step.targets))
-    where = f"at {weights[seen[0].target]} % on {_names(seen)}" if seen else "where nothing is placed any more"
+    share = shares[seen[0].target] if seen else NOTHING
+    at = "with the preview up" if share.phase is Phase.PREVIEW else f"at {share.weight} %"
+    where = f"{at} on {_names(seen)}" if seen else "where nothing is placed any more"
     if step.seconds is None:
         return _Wait(RolloutState.PAUSED, "PauseStep", f"Paused {where} until a person goes on.")
     due = since + timedelta(seconds=step.seconds)
     if fleet.now >= due:
         return None
     return _Wait(RolloutState.PAUSED, "PauseStep", f"Paused {where} for {_span(step)}.", due)
+
+
+def _wait_for_delay(fleet: _Fleet, step: PlanStep, since: datetime) -> _Wait | None:
+    """The former revision is kept for a while, to go back to at once."""
+    seen = list(fleet.placed(step.targets))
+    due = since + timedelta(seconds=step.seconds or 0)
+    if fleet.now < due:
+        kept = f"The former revision is kept for {_span(step)} on {_names(seen)}."
+        return _Wait(RolloutState.PROGRESSING, "KeepingOld", kept, due)
+    return _wait_for_recovery(seen, Share(100, Phase.SWITCHED), "the wave")
 
 
 def _wait_for_soak(fleet: _Fleet, step: PlanStep, since: datetime) -> _Wait | None:
@@ -327,7 +347,7 @@ def _wait_for_soak(fleet: _Fleet, step: PlanStep, since: datetime) -> _Wait | No
     if fleet.now < due:
         what = f"{_names(seen)} {'is' if len(seen) == 1 else 'are'} watched for {_span(step)}."
         return _Wait(RolloutState.PROGRESSING, "Soaking", what, due)
-    return _wait_for_recovery(seen, "the wave")
+    return _wait_for_recovery(seen, ALL, "the wave")
 
 
 def _wait_for_analysis(fleet: _Fleet, index: int, promote: bool) -> _Wait | None:
@@ -338,11 +358,11 @@ def _wait_for_analysis(fleet: _Fleet, index: int, promote: bool) -> _Wait | None
     if verdict.outcome is Outcome.RUNNING:
         return _Wait(RolloutState.PROGRESSING, "Analysing", f"Analysing how the new revision fares on {where}.")
     if verdict.outcome is Outcome.FAILED:
-        why = _sentence(verdict.message or f"The analysis on {where} failed")
+        why = sentence(verdict.message or f"The analysis on {where} failed")
         if fleet.status.on_failure is OnFailure.ROLLBACK:
             return _Wait(RolloutState.ROLLING_BACK, "AnalysisFailed", why, failed=why)
         return None if promote else _Wait(RolloutState.DEGRADED, "AnalysisFailed", f"{why} A person has to decide.")
-    why = _sentence(verdict.message or f"The analysis on {where} came to no conclusion")
+    why = sentence(verdict.message or f"The analysis on {where} came to no conclusion")
     return None if promote else _Wait(RolloutState.PAUSED, "Inconclusive", f"{why} A person has to decide.")
 
 
@@ -350,12 +370,12 @@ def _wait_for_end(fleet: _Fleet) -> _Wait:
     everywhere = list(fleet.placements.values())
     serve = "serves" if len(everywhere) == 1 else "serve"
     done = f"{_names(everywhere)} {serve} the new revision." if everywhere else "No target is left."
-    return _wait_for_recovery(everywhere, "the end") or _Wait(RolloutState.HEALTHY, "Complete", done)
+    return _wait_for_recovery(everywhere, ALL, "the end") or _Wait(RolloutState.HEALTHY, "Complete", done)
 
 
-def _wait_for_recovery(seen: Sequence[PlacementSeen], held: str) -> _Wait | None:
-    """Promoted ones that are not well just now."""
-    behind = [placement for placement in seen if not placement.is_at(100)]
+def _wait_for_recovery(seen: Sequence[PlacementSeen], share: Share, held: str) -> _Wait | None:
+    """Those that were there with this share, and are not well just now."""
+    behind = [placement for placement in seen if not placement.is_at(share)]
     here, _ = _here_and_away(behind)
     return _wait_for(
         behind, "Recovering", f"Waits until {_names(here)} {'is' if len(here) == 1 else 'are'} ready.", held
@@ -374,17 +394,5 @@ def _names(placements: Sequence[PlacementSeen]) -> str:
     return in_words([seen.target for seen in placements])
 
 
-def in_words(names: Sequence[str]) -> str:
-    """ "eu", "eu and us", "eu, us, asia and 47 more"."""
-    if len(names) > MOST_NAMES + 1:
-        names = [*names[:MOST_NAMES], f"{len(names) - MOST_NAMES} more"]
-    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
-
-
 def _span(step: PlanStep) -> str:
     return in_time(timedelta(seconds=step.seconds or 0))
-
-
-def _sentence(text: str) -> str:
-    """The text with its full stop."""
-    return text if not text or text.endswith((".", "!", "?")) else f"{text}."

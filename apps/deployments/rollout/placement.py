@@ -1,24 +1,25 @@
 """What one placement's row asks for → how many replicas each revision gets there. Pure.
 
 The row names the revision that serves, the one that comes, and its share. No share, or all of it, is the rolling
-strategy towards the one or the other; what lies between is a canary.
+strategy towards the one or the other; what lies between is a canary. A blue-green goes its own way between them.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from apps.deployments.rollout import canary, recreate, rolling
+from apps.deployments.rollout import blue_green, canary, recreate, rolling
 from apps.deployments.rollout.decisions import Decision, RolloutStatus
 from apps.deployments.rollout.rolling import RollingSpec
 from apps.deployments.rollout.strategy import Kind, Strategy
+from apps.deployments.rollout.traffic import NOTHING, Phase, Selected, Share
 from apps.deployments.specs import ObservedRevision
 from apps.deployments.states import RolloutState
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A placement's row: replicas, the numbers of the revisions, and the share of `coming` in percent.
+    """A placement's row: replicas, the numbers of the revisions, and the share of `coming`.
 
     `scaled`: somebody else says how many replicas the serving revision has, and `desired` is that number.
     """
@@ -26,7 +27,7 @@ class Wanted:
     desired: int
     stable: int | None
     coming: int | None = None
-    weight: int = 0
+    share: Share = NOTHING
     scaled: bool = False
 
 
@@ -36,25 +37,48 @@ def decide(
     status: RolloutStatus,
     observed: Mapping[int, ObservedRevision],
     now: datetime,
+    selected: Selected | None = None,
 ) -> Decision:
-    """Decide the next step of the placement; asking again with the same input gives the same answer."""
-    stable, coming = wanted.stable, wanted.coming
-    if coming is not None and (wanted.weight == 100 or (stable is None and wanted.weight)):
-        return _replace(wanted, strategy, coming, status, observed, now)
-    if stable is None:
+    """Decide the next step of the placement; asking again with the same input gives the same answer.
+
+    `selected` is what its Service selects now, None where there is no Service.
+    """
+    serve = _serve(wanted)
+    if serve is None:
         return _nothing(observed)
-    if coming is not None and wanted.weight:
+    if strategy.kind is Kind.BLUE_GREEN:
+        return blue_green.decide(_blue_green(wanted, strategy, serve), status, observed, selected, now)
+    if serve == wanted.stable and wanted.coming is not None and wanted.share.weight:
         spec = canary.CanarySpec(
             desired=wanted.desired,
-            stable=stable,
-            canary=coming,
-            weight=wanted.weight,
+            stable=serve,
+            canary=wanted.coming,
+            weight=wanted.share.weight,
             max_surge=strategy.max_surge,
             progress_deadline=strategy.progress_deadline,
             keeps_stable=wanted.scaled,
         )
         return canary.decide(spec, status, observed, now)
-    return _replace(wanted, strategy, stable, status, observed, now)
+    return _replace(wanted, strategy, serve, status, observed, now)
+
+
+def _serve(wanted: Wanted) -> int | None:
+    """The revision that is whole in the end of what is wanted now; None while nothing shall serve."""
+    takes_over = wanted.share.weight == 100 or (wanted.stable is None and wanted.share.weight)
+    return wanted.coming if wanted.coming is not None and takes_over else wanted.stable
+
+
+def _blue_green(wanted: Wanted, strategy: Strategy, serve: int) -> blue_green.BlueGreenSpec:
+    """Which of the two shall have the traffic, and what stays or comes beside it."""
+    stable, coming, phase = wanted.stable, wanted.coming, wanted.share.phase
+    target, beside = serve, {}
+    if coming is not None and phase is Phase.PREVIEW:
+        size = wanted.desired if strategy.preview_replicas is None else strategy.preview_replicas
+        target, beside = coming, {coming: min(size, wanted.desired)}
+    elif stable is not None and phase is Phase.SWITCHED:
+        beside = {stable: wanted.desired}
+    preview = coming if phase else None
+    return blue_green.BlueGreenSpec(wanted.desired, serve, target, beside, preview, strategy.progress_deadline)
 
 
 def _replace(

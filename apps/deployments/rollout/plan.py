@@ -4,15 +4,16 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from apps.deployments.rollout.strategy import Do, Strategy, Wave
+from apps.deployments.rollout.strategy import Do, Kind, Step, Strategy, Wave
+from apps.deployments.rollout.traffic import ALL, Phase, Share
 
 
 @dataclass(frozen=True)
 class PlanStep:
     """One step, for the targets of one wave; waves count from 0.
 
-    `weight` is set for `set_weight`, `seconds` for `soak` and for a `pause` that ends by itself, `analysis` for
-    `analyse`.
+    `weight` is set for `set_weight`, `seconds` for `soak`, `keep` and for a `pause` that ends by itself, `analysis`
+    for `analyse`.
     """
 
     do: Do
@@ -23,9 +24,13 @@ class PlanStep:
     analysis: Mapping[str, Any] | None = None
 
     @property
-    def brings(self) -> int | None:
-        """The weight that this step gives to its targets; None when it leaves them as they are."""
-        return 100 if self.do is Do.PROMOTE else self.weight
+    def brings(self) -> Share | None:
+        """What this step gives its targets of the new revision; None when it leaves them as they are."""
+        if self.do is Do.SET_WEIGHT:
+            return Share(self.weight or 0)
+        return {Do.PREVIEW: Share(0, Phase.PREVIEW), Do.SWITCH: Share(100, Phase.SWITCHED), Do.PROMOTE: ALL}.get(
+            self.do
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The form that is stored. What is not set is left out."""
@@ -58,12 +63,25 @@ def plan_of(strategy: Strategy, targets: Sequence[str], *, fresh: Collection[str
         serving = tuple(target for target in wave.targets if target not in fresh)
         if serving:
             plan += [
-                PlanStep(step.do, number, serving, step.weight, step.seconds, step.analysis) for step in strategy.steps
+                PlanStep(step.do, number, serving, step.weight, step.seconds, step.analysis)
+                for step in _steps_of(strategy)
             ]
         plan.append(PlanStep(Do.PROMOTE, number, wave.targets))
         if wave.soak_seconds:
             plan.append(PlanStep(Do.SOAK, number, wave.targets, seconds=wave.soak_seconds))
     return tuple(plan)
+
+
+def _steps_of(strategy: Strategy) -> Sequence[Step]:
+    """The steps before the promotion, with those that a kind of strategy has beside what a person has written."""
+    if strategy.kind is not Kind.BLUE_GREEN:
+        return strategy.steps
+    switch = Step(Do.SWITCH)
+    at = strategy.steps.index(switch) if switch in strategy.steps else len(strategy.steps)
+    before, after = strategy.steps[:at], strategy.steps[at + 1 :]
+    waits = [] if strategy.auto_promote_seconds == 0 else [Step(Do.PAUSE, seconds=strategy.auto_promote_seconds)]
+    keeps = [Step(Do.KEEP, seconds=delay)] if (delay := strategy.scale_down_delay_seconds) else []
+    return [Step(Do.PREVIEW), *before, *waits, switch, *after, *keeps]
 
 
 def _waves(strategy: Strategy, targets: Sequence[str]) -> Iterator[Wave]:

@@ -5,7 +5,7 @@ Rollouts (docs/features/specification.md) where there are any.
 """
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -25,7 +25,13 @@ class Kind(enum.StrEnum):
 
     ROLLING = "rolling"
     CANARY = "canary"
+    BLUE_GREEN = "blue_green"
     RECREATE = "recreate"
+
+    @property
+    def word(self) -> str:
+        """As people write it."""
+        return self.value.replace("_", "-")
 
 
 class OnFailure(enum.StrEnum):
@@ -36,18 +42,22 @@ class OnFailure(enum.StrEnum):
 
 
 class Do(enum.StrEnum):
-    """What a step does. `promote` and `soak` come with the waves; nobody writes them as steps."""
+    """What a step does. `promote` and `soak` come with the waves, `preview` and `keep` with a blue-green; nobody writes
+    them as steps."""
 
     SET_WEIGHT = "set_weight"
     PAUSE = "pause"
     ANALYSE = "analyse"
+    PREVIEW = "preview"
+    SWITCH = "switch"
+    KEEP = "keep"
     PROMOTE = "promote"
     SOAK = "soak"
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a canary. A pause without seconds lasts until a person goes on."""
+    """One step of a canary or a blue-green. A pause without seconds lasts until a person goes on."""
 
     do: Do
     weight: int | None = None
@@ -55,11 +65,13 @@ class Step:
     analysis: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """{"set_weight": 20}, {"pause": {"seconds": 60}}, {"pause": {}} or {"analyse": {"provider": "health", …}}."""
+        """{"set_weight": 20}, {"pause": {"seconds": 60}}, {"pause": {}}, {"switch": {}} or {"analyse": {…}}."""
         if self.do is Do.SET_WEIGHT:
             return {"set_weight": self.weight}
         if self.do is Do.PAUSE:
             return {"pause": {} if self.seconds is None else {"seconds": self.seconds}}
+        if self.do is Do.SWITCH:
+            return {"switch": {}}
         return {"analyse": dict(self.analysis or {})}
 
 
@@ -76,6 +88,9 @@ class Wave:
         return {"targets": list(self.targets), **soak}
 
 
+# The kinds that have steps, and what may stand in them.
+STEPS_OF = {Kind.CANARY: (Do.SET_WEIGHT, Do.PAUSE, Do.ANALYSE), Kind.BLUE_GREEN: (Do.ANALYSE, Do.SWITCH)}
+OF_BLUE_GREEN = ("preview_replicas", "auto_promote_seconds", "scale_down_delay_seconds")
 STANDARD_STEPS = (
     Step(Do.SET_WEIGHT, weight=20),
     Step(Do.PAUSE, seconds=60),
@@ -87,7 +102,11 @@ STANDARD_STEPS = (
 @dataclass(frozen=True)
 class Strategy:
     """How to pass to another revision. `max_surge` and `max_unavailable` are replicas; as in a Kubernetes Deployment,
-    both can't be 0."""
+    both can't be 0.
+
+    Of a blue-green alone: how many replicas the preview has (None: all of them), after how many seconds it is promoted
+    (None: a person does it), and how long the former revision is kept after the switch.
+    """
 
     kind: Kind = Kind.ROLLING
     steps: tuple[Step, ...] = ()
@@ -96,6 +115,9 @@ class Strategy:
     max_surge: int = 1
     max_unavailable: int = 0
     progress_deadline_seconds: int = 600
+    preview_replicas: int | None = None
+    auto_promote_seconds: int | None = None
+    scale_down_delay_seconds: int = 30
 
     @property
     def progress_deadline(self) -> timedelta:
@@ -116,6 +138,8 @@ class Strategy:
             said["waves"] = [wave.to_json() for wave in self.waves]
         if self.on_failure is not failure_of(self.kind):
             said["on_failure"] = self.on_failure.value
+        if self.kind is Kind.BLUE_GREEN:
+            said |= {name: value for name in OF_BLUE_GREEN if (value := getattr(self, name)) is not None}
         return said | {
             "max_surge": self.max_surge,
             "max_unavailable": self.max_unavailable,
@@ -125,7 +149,7 @@ class Strategy:
 
 def failure_of(kind: Kind) -> OnFailure:
     """What a failure does when nobody says it."""
-    return OnFailure.ROLLBACK if kind is Kind.CANARY else OnFailure.HOLD
+    return OnFailure.ROLLBACK if kind in STEPS_OF else OnFailure.HOLD
 
 
 def parse_strategy(data: Any, default: Strategy = Strategy()) -> Strategy:
@@ -159,6 +183,7 @@ def parse_strategy(data: Any, default: Strategy = Strategy()) -> Strategy:
             1,
             MAX_PROGRESS_DEADLINE_SECONDS,
         ),
+        **_of_blue_green(value, kind, default if same else Strategy()),
     )
     if strategy.max_surge == 0 and strategy.max_unavailable == 0:
         raise Invalid(
@@ -168,35 +193,61 @@ def parse_strategy(data: Any, default: Strategy = Strategy()) -> Strategy:
     return strategy
 
 
+def _of_blue_green(value: Mapping[str, Any], kind: Kind, default: Strategy) -> dict[str, Any]:
+    """The options that a blue-green alone has."""
+    if kind is not Kind.BLUE_GREEN:
+        named = next((name for name in OF_BLUE_GREEN if value.get(name) is not None), None)
+        if named is not None:
+            field, hint = f"strategy.{named}", 'Only one of kind "blue_green" has it.'
+            raise Invalid(f"A {kind} strategy has no {named}.", field=field, hint=hint)
+        return {}
+    bounds = {"preview_replicas": (1, MAX_REPLICAS)}
+    asked = {}
+    for name in OF_BLUE_GREEN:
+        least, most = bounds.get(name, (0, MAX_WAIT_SECONDS))
+        given, was = value.get(name), getattr(default, name)
+        asked[name] = was if given is None else _required(given, f"strategy.{name}", least, most)
+    return asked
+
+
 def _steps(value: Any, kind: Kind, default: tuple[Step, ...]) -> tuple[Step, ...]:
-    if kind is not Kind.CANARY:
+    if kind not in STEPS_OF:
         if value:
             raise Invalid(
                 f"A {kind} strategy has no steps.",
                 field="strategy.steps",
-                hint='Only one of kind "canary" has.',
+                hint='Only those of kind "canary" and "blue_green" have.',
             )
         return ()
+    standard = STANDARD_STEPS if kind is Kind.CANARY else ()
     if value is None:
-        return default or STANDARD_STEPS
-    steps = tuple(_step(item, place) for item, place in _items(value, "strategy.steps", MAX_STEPS))
-    least = 1
+        return default or standard
+    steps = tuple(_step(item, place, STEPS_OF[kind]) for item, place in _items(value, "strategy.steps", MAX_STEPS))
+    _check_order(steps)
+    return steps or standard
+
+
+def _check_order(steps: Sequence[Step]) -> None:
+    """Weights grow, and a blue-green switches once. Raises Invalid."""
+    least, is_switched = 1, False
     for number, step in enumerate(steps):
+        place = f"strategy.steps[{number}].{step.do}"
         if step.weight is not None and step.weight < least:
-            place = f"strategy.steps[{number}].set_weight"
             raise Invalid(f"{place} has to be {least} at least, as the weight before it.", field=place)
-        least = step.weight or least
-    return steps or STANDARD_STEPS
+        if step.do is Do.SWITCH and is_switched:
+            raise Invalid("It switches once.", field=place, hint="What follows the first switch comes after it.")
+        least, is_switched = step.weight or least, is_switched or step.do is Do.SWITCH
 
 
-def _step(value: Any, place: str) -> Step:
+def _step(value: Any, place: str, known: tuple[Do, ...]) -> Step:
     if not isinstance(value, Mapping) or len(value) != 1:
+        example = '{"set_weight": 20}' if Do.SET_WEIGHT in known else '{"analyse": {"provider": "health"}}'
         raise Invalid(
-            f"{place} is an object with one key: set_weight, pause or analyse.",
+            f"{place} is an object with one key: {', '.join(known[:-1])} or {known[-1]}.",
             field=place,
-            hint='For example {"set_weight": 20}.',
+            hint=f"For example {example}.",
         )
-    refuse_unknown(value, place, (Do.SET_WEIGHT, Do.PAUSE, Do.ANALYSE))
+    refuse_unknown(value, place, known)
     [(do, asked)] = value.items()
     where = f"{place}.{do}"
     if do == Do.SET_WEIGHT:
@@ -204,6 +255,9 @@ def _step(value: Any, place: str) -> Step:
     said = an_object(asked, where)
     if do == Do.ANALYSE:
         return Step(Do.ANALYSE, analysis=parse_analysis(said, where))
+    if do == Do.SWITCH:
+        refuse_unknown(said, where, ())
+        return Step(Do.SWITCH)
     refuse_unknown(said, where, ("seconds",))
     if said.get("seconds") is None:
         return Step(Do.PAUSE)

@@ -38,6 +38,7 @@ from apps.deployments.selectors.replicas import (
     replicas_of,
     restarted_replica,
     seen_of,
+    serving_replicas,
 )
 from apps.deployments.selectors.revisions import (
     analyses_of,
@@ -93,6 +94,7 @@ __all__ = [
     "rolling",
     "rollouts_of",
     "seen_of",
+    "serving_replicas",
     "shown_revision",
     "source",
     "source_named",

@@ -49,7 +49,7 @@ def first_pods_of(rows: Sequence[Deployment], *, each: int) -> list[Pod]:
 
 
 def ready_replicas(of: Deployment) -> list[tuple[str, int, int, str]]:
-    """(name, revision, cluster, namespace) of the replicas that take traffic, by name.
+    """(name, revision, cluster, namespace) of the ready replicas, whether or not requests come to them, by name.
 
     A pod with labels of ours is not yet a replica.
     """
@@ -63,6 +63,17 @@ def restarted_replica(of: Deployment, revision: int) -> str:
     """The replica of a revision that was restarted most often, and how it ended last; "" where none was."""
     again = pods_of(of).filter(revision=str(revision), restarts__gt=0).order_by("-restarts", "name").first()
     return f"{again.name} {seen_of(again).restarted}" if again is not None else ""
+
+
+def serving_replicas(of: Deployment, *, preview: bool = False) -> list[tuple[str, int, int, str]]:
+    """The ready replicas that take traffic as the last rounds left it; with `preview`, those that previews select."""
+    places = {(place.target.cluster_id, place.target.namespace): place.had_traffic for place in of.places}
+    return [
+        row
+        for row in ready_replicas(of)
+        if (traffic := places.get(row[2:])) is not None
+        and (row[1] == traffic.preview if preview else traffic.takes(row[1]))
+    ]
 
 
 def endpoint(deployment_pk: int, revision: int) -> tuple[int, str]:

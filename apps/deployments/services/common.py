@@ -19,7 +19,8 @@ from apps.core.hints import hint
 from apps.core.models import Project
 from apps.core.states import Health
 from apps.deployments import manifests
-from apps.deployments.models import Deployment, Observed, Placement, Revision
+from apps.deployments.models import Deployment, Placement, Revision
+from apps.deployments.models.observed import Observed
 from apps.deployments.rollout.strategy import Strategy, parse_strategy
 from apps.deployments.selectors.placements import WITH_PLACEMENT
 from apps.deployments.services.server import with_image

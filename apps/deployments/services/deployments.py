@@ -341,6 +341,7 @@ def _checked(
     project: Project, *, name: str, targets: Sequence[str], spec: Mapping[str, Any]
 ) -> tuple[list[Target], Wish]:
     check_service_name(name, "name")
+    _check_names_of_objects(project, name)
     places = named_targets(project, targets)
     check_places(places)
     wish = resolve(project, with_shutdown(spec), Strategy())
@@ -349,3 +350,14 @@ def _checked(
     size = wish.spec.container.resources.sensible()
     check_all_fit((place.cluster, size) for place in places)
     return places, wish
+
+
+def _check_names_of_objects(project: Project, name: str) -> None:
+    """No other deployment has a preview of this name, or this one's. Raises Conflict."""
+    before = name.removesuffix(manifests.PREVIEW_SUFFIX)
+    others = {before, f"{name}{manifests.PREVIEW_SUFFIX}"} - {name}
+    found = Deployment.objects.filter(project=project, name__in=others).order_by("name").first()
+    if found is not None:
+        short, long = sorted((found.name, name), key=len)
+        said = f"The preview of {short} would be called {long}."
+        raise Conflict(f"{said} Another deployment can't have that name.", field="name", hint="Choose another name.")

@@ -20,9 +20,9 @@ from apps.core.states import Health
 from apps.deployments.drift import Difference
 from apps.deployments.health import ReplicaSeen, Verdict, deployment_health, sentence_of
 from apps.deployments.models import Deployment, Placement, Rollout, Stage
-from apps.deployments.rollout.canary import actual_weight
 from apps.deployments.rollout.decisions import Decision
 from apps.deployments.rollout.strategy import parse_strategy
+from apps.deployments.rollout.traffic import TO_ALL, Traffic, actual_weight
 from apps.deployments.services.access import revoke_model_tokens
 from apps.deployments.services.common import CLOCK, KIND, locked, since_held, since_it_is, tell
 from apps.deployments.services.healing import record_heal
@@ -47,6 +47,8 @@ class Round:
     scaler: str = ""
     # What there is to say of that.
     note: str = ""
+    # Where requests go after it.
+    traffic: Traffic = TO_ALL
 
 
 def record_round(placement: Placement, stage: Stage | None, seen: Round) -> None:
@@ -103,6 +105,7 @@ def _status(placement: Placement, stage: Stage | None, seen: Round, desired: int
         "ready_replicas": ready,
         "scaled_to": desired if seen.scaler else None,
         "scaled_by": seen.scaler,
+        "traffic": seen.traffic.to_json(),
         "observed": _entries(seen, serving.number if serving else 0),
         "drift": [edit.to_json() for edit in seen.drift],
         "restore_asked": False,
@@ -112,7 +115,7 @@ def _status(placement: Placement, stage: Stage | None, seen: Round, desired: int
 
 def _under_way(placement: Placement, stage: Stage | None, decision: Decision) -> RolloutState | None:
     """The state that tells how the placement fares while it is on its way; None where it has arrived."""
-    if stage is None or (decision.state is RolloutState.HEALTHY and placement.weight in (0, 100)):
+    if stage is None or (decision.state is RolloutState.HEALTHY and placement.share.is_end):
         return None
     # A canary that stands is on its way all the same.
     return RolloutState.DEGRADED if decision.state is RolloutState.DEGRADED else RolloutState.PROGRESSING
@@ -124,9 +127,9 @@ def _record_stage(placement: Placement, stage: Stage, seen: Round) -> bool:
     coming = stage.rollout.to_revision.number
     broken = [each for each in seen.replicas if each.revision == coming and each.health is Health.DEGRADED]
     trouble = ""
-    if placement.weight and decision.state is RolloutState.DEGRADED:
+    if placement.share and decision.state is RolloutState.DEGRADED:
         trouble = f"{decision.message} {sentence_of(broken)}".strip()
-    elif placement.weight and broken:
+    elif placement.share and broken:
         trouble = sentence_of(broken)
     fields: dict[str, Any] = {
         "state": decision.state,
@@ -134,7 +137,7 @@ def _record_stage(placement: Placement, stage: Stage, seen: Round) -> bool:
         "message": decision.message,
         # The pod tells all of it; a rollout says it in a sentence.
         "trouble": textwrap.shorten(trouble, TROUBLE_LENGTH, placeholder=" …"),
-        "actual": actual_weight(seen.observed, coming),
+        "actual": actual_weight(seen.observed, coming, seen.traffic),
         "new_ready": max(stage.new_ready, decision.new_ready),
         "old_left": decision.old_left if first else min(stage.old_left, decision.old_left),
     }

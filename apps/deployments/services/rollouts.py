@@ -21,11 +21,12 @@ from apps.core.work import DONE, Outcome
 from apps.deployments.models import AnalysisRun, Deployment, Placement, Revision, Rollout, Stage
 from apps.deployments.rollout import fleet
 from apps.deployments.rollout.analysis import Measurement
+from apps.deployments.rollout.decisions import in_words
 from apps.deployments.rollout.fleet import Outcome as AnalysisOutcome
-from apps.deployments.rollout.fleet import in_words
 from apps.deployments.rollout.plan import PlanStep, plan_of
 from apps.deployments.rollout.policy import FROZEN, REJECTED, UNAPPROVED
 from apps.deployments.rollout.strategy import Do, OnFailure, parse_strategy
+from apps.deployments.rollout.traffic import ALL, NOTHING, Share
 from apps.deployments.services.analysing import analyse, note, remember
 from apps.deployments.services.common import CLOCK, KIND, Wish, add_revision, change_wanted, kept, locked, tell
 from apps.deployments.services.holding import ask_for, held_by, lapse
@@ -74,7 +75,7 @@ def begin(
     end_unfinished(deployment, RolloutState.SUPERSEDED, why, principal.label)
     strategy, places = parse_strategy(kept_too.get("strategy", deployment.strategy)), deployment.places
     for place in places:
-        if place.stable is None and place.weight == 100 and place.ready_replicas:
+        if place.stable is None and place.share == ALL and place.ready_replicas:
             # A first revision that was never everywhere serves here all the same, until its successor's wave comes.
             put(place, stable=place.coming)
     fresh = [place.target.name for place in places if place.stable is None]
@@ -196,7 +197,7 @@ def _advance(deployment: Deployment, rollout: Rollout, now: datetime, *, first: 
         decision = _told(decision, places[0], stages[places[0].pk])
     # Where nothing can be taken back now, because nothing was brought or all of it is away, it is over at once.
     turned = decision.state in TAKEN_BACK and rollout.state != RolloutState.ROLLING_BACK
-    begun = any(place.weight and place.observed_generation == place.generation for place in places)
+    begun = any(place.share and place.observed_generation == place.generation for place in places)
     says_more = decision.state is not RolloutState.PROGRESSING or decision.reason == "ClusterAway"
     if begun or says_more or rollout.state != RolloutState.PENDING:
         # What is just beginning waits for its first round, and says so.
@@ -205,14 +206,14 @@ def _advance(deployment: Deployment, rollout: Rollout, now: datetime, *, first: 
         _want_former(deployment, rollout)
     ended = decision.state.is_final
     for place in places:
-        weight = decision.weights[place.target.name]
+        share = decision.shares[place.target.name]
         if ended:
             _settle(place, rollout, decision.state, shut=place.target.name in holds.gates)
             if deployment.autoscaling:
                 # From now on its autoscaler may take replicas away again.
                 work.ask(KIND, place.pk, cluster=place.target.cluster_id)
-        elif first or weight != place.weight:
-            _weigh(place, stages[place.pk], rollout, weight, now)
+        elif first or share != place.share:
+            _give(place, stages[place.pk], rollout, share, now)
     if ended and (served := _left_by(rollout, decision.state)) is not None:
         put(deployment, stable=served)
     # Those that were added while it was taken back.
@@ -239,7 +240,7 @@ def _analysed(
 
 def _told(decision: fleet.FleetDecision, place: Placement, stage: Stage) -> fleet.FleetDecision:
     """The same in the words of the only placement, which says more: how many replicas are ready, say."""
-    has_words = place.weight == decision.weights[place.target.name] and place.observed_generation == place.generation
+    has_words = place.share == decision.shares[place.target.name] and place.observed_generation == place.generation
     is_past = stage.state == RolloutState.HEALTHY and decision.state is not RolloutState.HEALTHY
     if not has_words or is_past or decision.due is not None:
         return decision
@@ -268,7 +269,7 @@ def _seen(place: Placement, stage: Stage, rollout: Rollout) -> fleet.PlacementSe
         target=place.target.name,
         reachable=not is_away(place.target.cluster),
         # What it had of another revision, whose rollout this one supersedes, is nothing of this one.
-        weight=place.weight if place.coming_id == rollout.to_revision_id else 0,
+        share=place.share if place.coming_id == rollout.to_revision_id else NOTHING,
         arrived=has_followed and stage.state == RolloutState.HEALTHY,
         trouble=stage.trouble if has_followed and counts else "",
     )
@@ -313,13 +314,14 @@ def _want_former(deployment: Deployment, rollout: Rollout) -> None:
         put(deployment, current=former, alias=former.alias, generation=deployment.generation + 1)
 
 
-def _weigh(place: Placement, stage: Stage, rollout: Rollout, weight: int, now: datetime) -> None:
+def _give(place: Placement, stage: Stage, rollout: Rollout, share: Share, now: datetime) -> None:
     """Let another share of the new revision be wanted on a placement."""
     stable = rollout.from_revision if rollout.state == RolloutState.ROLLING_BACK else place.stable
-    change_wanted(place, stable=stable, coming=rollout.to_revision, weight=weight)
+    change_wanted(place, stable=stable, coming=rollout.to_revision, weight=share.weight, phase=share.phase)
     put(
         stage,
-        weight=weight,
+        weight=share.weight,
+        phase=share.phase,
         state=RolloutState.PENDING,
         reason="Waiting",
         message="Waiting for the first round.",
@@ -341,12 +343,13 @@ def _settle(place: Placement, rollout: Rollout, state: RolloutState, *, shut: bo
 
     Where nothing served, what the others go back to is new: a target that is `shut` gets it when it lets it in.
     """
+    nothing = {"weight": NOTHING.weight, "phase": NOTHING.phase}
     if state is RolloutState.HEALTHY:
         # What is wanted on the cluster is the same as before: no round is needed.
-        put(place, stable=rollout.to_revision, coming=None, weight=0)
+        put(place, stable=rollout.to_revision, coming=None, **nothing)
     elif place.stable_id != rollout.from_revision_id and not (shut and place.stable_id is None):
-        change_wanted(place, stable=rollout.from_revision, coming=None, weight=0)
-    elif place.weight:
-        change_wanted(place, coming=None, weight=0)
+        change_wanted(place, stable=rollout.from_revision, coming=None, **nothing)
+    elif place.share:
+        change_wanted(place, coming=None, **nothing)
     else:
         put(place, coming=None)

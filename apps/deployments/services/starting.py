@@ -7,7 +7,7 @@ from apps.core.access import Principal
 from apps.core.database.rows import put
 from apps.core.database.transitions import log
 from apps.deployments.models import Deployment, Placement, Revision, Rollout, Stage
-from apps.deployments.rollout.fleet import in_words
+from apps.deployments.rollout.decisions import in_words
 from apps.deployments.rollout.plan import PlanStep
 from apps.deployments.rollout.strategy import Do, OnFailure, Strategy
 from apps.deployments.services.common import change_wanted
