@@ -11,7 +11,7 @@ from apps.clusters.models import Cluster, Pod
 from apps.core.models import ApiToken, AuditEntry, Membership, Project, User
 from apps.core.secrets.tokens import issue_token
 from apps.core.states import Role
-from apps.deployments.models import Deployment, Heal, Rollout, Target
+from apps.deployments.models import Approval, Deployment, Heal, Rollout, Target
 from apps.deployments.states import RolloutState
 from apps.experiments.files import artifacts
 from apps.experiments.models import Experiment, LatestMetric, MetricPoint, Param, RegisteredModel, Run, Tag
@@ -132,6 +132,12 @@ def _served(project: Project, home: Cluster, node: str, source: Run) -> tuple[De
         state=RolloutState.PROGRESSING, ended_at=None, from_revision=made.current, message=wide(400),
         created_by=wide(150),
     )  # fmt: skip
+    rollout, target = Rollout.objects.get(to_revision=later), made.places[0].target
+    Approval.objects.create(rollout=rollout, target=target)
+    for earlier in made.rollouts.exclude(pk=rollout.pk)[:1]:
+        Approval.objects.create(
+            rollout=earlier, target=target, state="Rejected", decided_by=wide(150), decided_at=now, comment=wide(2000)
+        )
     sick = factories.pod(
         home, project, name=subdomain(), namespace=label(63), node_name=node, deployment=made.name, revision="1",
         ready=False, health="Degraded", reason=wide(100), message=wide(900), owner_kind="ReplicaSet",

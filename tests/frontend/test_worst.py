@@ -56,7 +56,8 @@ def addresses(made: Worst) -> Iterator[tuple[str, str]]:
         "core": {**shared, "pk": 1},
         "clusters": {"name": made.pod.cluster.name, "node": made.pod.node_name, "namespace": made.pod.namespace}
         | {"pod": made.pod.name},
-        "deployments": {**shared, "name": deployment.name, "pod": made.pod.name, "revision": 1} | {"word": "promote"},
+        "deployments": {**shared, "name": deployment.name, "pod": made.pod.name, "revision": 1}
+        | {"word": "promote", "pk": 1, "target": "t"},
         "experiments": {**shared, "uid": made.runs[1].uid, "name": run.experiment.name, "path": "model/MLmodel"}
         | {"model": "m", "alias": "a"},
     }
