@@ -61,6 +61,8 @@ def rest(bad: str) -> dict[str, dict[str, Any]]:
         "runs?": {**run, "params": {"a": bad}},
         "runs?dry_run=false": {**run, "env": {"A": bad}},
         "models": {"project": "demo", "name": "digits", "description": bad},
+        "projects": {"name": "demo", bad: 1},
+        "deployments": {"project": "demo", "name": "app", "target": "eu", "strategy": {"kind": bad}},
     }
 
 

@@ -10,6 +10,7 @@ from rest_framework.views import set_rollback
 
 from apps.core.database.rows import NOT_STORABLE
 from apps.core.errors import FlotillaError
+from apps.core.text.jsontext import whole
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -19,7 +20,8 @@ class ProblemResponse(Response):
 
     def __init__(self, status: int, title: str, detail: str = "", **extra: Any) -> None:
         body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **extra}
-        super().__init__({key: value for key, value in body.items() if value not in ("", None)}, status=status)
+        said = {key: _encodable(value) for key, value in body.items() if value not in ("", None)}
+        super().__init__(said, status=status)
 
     @property
     def rendered_content(self) -> Any:
@@ -61,6 +63,15 @@ def problem_json(status: int, title: str, detail: str = "") -> JsonResponse:
     """The same for code outside of REST framework views."""
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     return JsonResponse(body, status=status, content_type=CONTENT_TYPE)
+
+
+def _encodable(value: Any) -> Any:
+    """The same without halves of surrogate pairs: what was wrong is often said in the caller's own words."""
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encodable(each) for each in value]
+    return whole(value) if isinstance(value, str) else value
 
 
 def _first_sentence(detail: Any, path: str = "") -> str:
