@@ -173,3 +173,32 @@ def test_the_page_says_what_was_lost_and_what_it_does(app: Deployment, developer
     assert browser.post("/p/demo/deployments/app/spread", {"how": "each"}).status_code == 302
     assert reread(app).spread is None
     assert "Spread replicas" in page()
+
+
+def test_a_rehearsal_knows_the_spread(api: Client, app: Deployment) -> None:
+    body = {"project": "demo", "name": "new", "targets": ["eu", "us"], **SPEC, "spread": {"replicas": 7}}
+    path = "/api/v1/deployments?dry_run=true"
+    shown = api.post(path, body, content_type="application/json").json()["objects"]
+    assert [each["spec"]["replicas"] for each in shown if each["kind"] == "Deployment"] == [4]
+    for wrong in ({"autoscaling": {"max": 3}}, {"spread": {"replicas": -7}}):
+        refused = api.post(path, {**body, **wrong}, content_type="application/json")
+        assert (refused.status_code, refused.json()["field"].partition(".")[0]) == (400, "spread"), refused.json()
+
+
+def test_each_target_of_a_spread_is_asked_for_its_own_part(root: Principal, app: Deployment) -> None:
+    for name, most in (("eu", 3), ("us", 2), ("asia", 3)):
+        target = Target.objects.select_related("project").get(name=name)
+        services.set_policy(principal=root, target=target, policy={"quota": {"replicas": most}})
+    with pytest.raises(Conflict, match="us has a quota of 2 replicas, and 3 replicas would be asked for"):
+        services.remove_target(principal=root, deployment=app, target="asia")
+    assert numbers(app) == {"eu": 2, "us": 2, "asia": 2}
+    services.scale(principal=root, deployment=app, replicas=4)
+    arrive(app)
+    services.remove_target(principal=root, deployment=app, target="asia")
+    assert numbers(app) == {"eu": 2, "us": 2}
+    observing.record_gone(Placement.objects.select_related("deployment__project", "target").get(target__name="asia"))
+    with pytest.raises(Conflict, match="asia has no number of its own") as refused:
+        services.add_target(principal=root, deployment=app, target="asia", replicas=3)
+    assert refused.value.field == "replicas"
+    services.add_target(principal=root, deployment=app, target="asia")
+    assert numbers(app)["asia"] == 1

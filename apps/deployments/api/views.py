@@ -82,11 +82,12 @@ class DeploymentViewSet(SpreadActions, ServiceViewSet):
             "targets": values["targets"],
             "replicas": values["replicas"],
             "autoscaling": values.get("autoscaling"),
+            "spread": values.get("spread"),
             "spec": {key: value for key, value in values.items() if key not in CURRENT},
         }
         if self.dry_run:
             return _manifests(services.preview_deployment(**asked)[0][1])
-        deployment = services.create_deployment(**asked, spread=values.get("spread"))
+        deployment = services.create_deployment(**asked)
         return self._shown(deployment, status=201)
 
     def destroy(self, request: Request, name: str) -> Response:

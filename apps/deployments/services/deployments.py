@@ -64,16 +64,12 @@ def create_deployment(
     """
     require_role(principal, project, Role.DEVELOPER)
     places, wish = _checked(project, name=name, targets=targets, spec=spec)
-    count, policy, over_all = check_replicas(replicas), stored_policy(autoscaling), stored_spread(spread)
-    if policy and over_all:
-        raise Invalid("An autoscaler says how many replicas each target has: none are spread.", field="spread")
-    check_engines(policy, places)
-    counts = even(over_all.replicas, len(places)) if over_all else [count] * len(places)
+    counts, policy, over_all = _numbers(places, replicas, autoscaling, spread)
     numbers = {"autoscaling": policy.to_json() if policy else {}, "spread": over_all.to_json() if over_all else None}
     try:
         with transaction.atomic():
             counted = list(zip(held_targets(places), counts, strict=True))
-            _check_policies(principal, project, places, wish, policy.bounds.most if policy else max(counts))
+            _check_policies(principal, project, counted, wish, policy)
             deployment = hold(_insert(project, name, counted, {**wish.of_deployment, **numbers}, principal))
             _begin_first(deployment, wish, principal, {"targets": list(targets), "replicas": counts[0]})
     except IntegrityError as error:
@@ -128,6 +124,7 @@ def preview_deployment(
     replicas: int = 1,
     autoscaling: Mapping[str, Any] | None = None,
     spec: Mapping[str, Any],
+    spread: Mapping[str, Any] | None = None,
 ) -> list[tuple[Target, list[dict[str, Any]]]]:
     """The Kubernetes objects that `create_deployment` would make on each target, without making anything.
 
@@ -135,11 +132,25 @@ def preview_deployment(
     """
     require_role(principal, project, Role.DEVELOPER)
     places, wish = _checked(project, name=name, targets=targets, spec=spec)
-    count, policy = check_replicas(replicas), stored_policy(autoscaling)
+    counts, policy, _ = _numbers(places, replicas, autoscaling, spread)
+    counted = list(zip(places, counts, strict=True))
+    _check_policies(principal, project, counted, wish, policy)
+    return [
+        (place, _rendered(manifests.Identity(project.name, name, place.namespace), wish, count, policy))
+        for place, count in counted
+    ]
+
+
+def _numbers(
+    places: Sequence[Target], replicas: int, autoscaling: Mapping[str, Any] | None, spread: Mapping[str, Any] | None
+) -> tuple[list[int], Autoscaling | None, Spread | None]:
+    """How many replicas each place begins with, and who says it later on. Raises Invalid."""
+    count, policy, over_all = check_replicas(replicas), stored_policy(autoscaling), stored_spread(spread)
+    if policy and over_all:
+        raise Invalid("An autoscaler says how many replicas each target has: none are spread.", field="spread")
     check_engines(policy, places)
-    _check_policies(principal, project, places, wish, policy.bounds.most if policy else count)
-    identities = [(place, manifests.Identity(project.name, name, place.namespace)) for place in places]
-    return [(place, _rendered(identity, wish, count, policy)) for place, identity in identities]
+    counts = even(over_all.replicas, len(places)) if over_all else [count] * len(places)
+    return counts, policy, over_all
 
 
 def _rendered(
@@ -330,11 +341,18 @@ def _to_delete(deployment: Deployment, expect: Expect | None) -> Deployment:
     return row
 
 
-def _check_policies(principal: Principal, project: Project, places: Sequence[Target], wish: Wish, count: int) -> None:
-    """Raise what the targets of a new deployment refuse."""
-    asked = load_of(count, wish.spec.container.resources.sensible())
+def _check_policies(
+    principal: Principal,
+    project: Project,
+    counted: Sequence[tuple[Target, int]],
+    wish: Wish,
+    policy: Autoscaling | None,
+) -> None:
+    """Raise what the targets of a new deployment refuse, each with its number of replicas."""
+    size = wish.spec.container.resources.sensible()
+    asks = [Ask(place, asked=load_of(policy.bounds.most if policy else count, size)) for place, count in counted]
     with transaction.atomic():
-        check(principal, project, [Ask(place, asked=asked) for place in places], strategy=wish.strategy.kind)
+        check(principal, project, asks, strategy=wish.strategy.kind)
 
 
 def _checked(

@@ -11,13 +11,14 @@ from apps.core.errors import Conflict, Missing
 from apps.core.states import Health, Role
 from apps.deployments.models import Deployment, Placement, Rollout, Stage
 from apps.deployments.rollout.policy import load_of
+from apps.deployments.rollout.spread import even, parse_spread
 from apps.deployments.rollout.strategy import parse_strategy
 from apps.deployments.scaling.policy import stored_policy
 from apps.deployments.selectors.loads import size_of
 from apps.deployments.services.autoscaling import check_engines
 from apps.deployments.services.common import KIND, hold, since_held, tell
 from apps.deployments.services.places import check_places, held_targets, named_targets, placed_on
-from apps.deployments.services.policies import Ask, as_they_are, check
+from apps.deployments.services.policies import Ask, as_they_are, check, resized
 from apps.deployments.services.rollouts import bring, end_unfinished, go_on
 from apps.deployments.services.starting import Asker
 from apps.deployments.specs import check_replicas, parse_revision
@@ -35,7 +36,8 @@ def add_target(
     """Place the deployment on one more target, which gets what serves on the others. Needs the developer role.
 
     A rollout of its own brings it there. Where one is under way, the target gets what that brings, after its waves.
-    Without a number it gets as many replicas as the first target has. Raises Conflict where it is there already.
+    Without a number it gets as many replicas as the first target has, or its part of those that are spread over all.
+    Raises Conflict where it is there already, and where it is given a number of its own beside a spread.
     """
     require_role(principal, deployment.project, Role.DEVELOPER)
     with transaction.atomic():
@@ -47,7 +49,7 @@ def add_target(
         spec = held.current.spec if held.current else {}
         if spec:
             check_all_fit([(place.cluster, parse_revision(spec).container.resources.sensible())])
-        count = check_replicas(held.places[0].desired_replicas if replicas is None else replicas)
+        count = _count_there(held, target, replicas)
         ask = Ask(place, asked=load_of(held.autoscaling.get("max", count), size_of(spec)))
         check(principal, held.project, [ask], strategy=parse_strategy(held.strategy).kind, deployment=held)
         made = Placement.objects.create(
@@ -74,7 +76,8 @@ def remove_target(
 ) -> Deployment:
     """Take the deployment off one of its targets: its objects there go, and it stays. Needs the developer role.
 
-    Raises Conflict for the last one. Doing it again is harmless until the cluster has nothing left.
+    Raises Conflict for the last one, and what the others refuse of the replicas that go to them where all are spread.
+    Doing it again is harmless until the cluster has nothing left.
     """
     require_role(principal, deployment.project, Role.DEVELOPER)
     with transaction.atomic():
@@ -88,6 +91,30 @@ def remove_target(
         work.ask(KIND, place.pk, cluster=place.target.cluster_id, first=True)
         tell(held)
     return held
+
+
+def _count_there(held: Deployment, target: str, replicas: int | None) -> int:
+    """How many replicas it begins with on one more target."""
+    if held.spread is None:
+        return check_replicas(held.places[0].desired_replicas if replicas is None else replicas)
+    if replicas is not None:
+        raise Conflict(
+            f"The replicas of {held.name} are spread over its targets: {target} has no number of its own.",
+            hint="Leave the number out: it gets its part.",
+            field="replicas",
+        )
+    return even(parse_spread(held.spread).replicas, len(held.places) + 1)[-1]
+
+
+def _check_others(held: Deployment, place: Placement, principal: Principal) -> None:
+    """Raise what the other targets refuse of their parts of a spread when the placement has none any more."""
+    if held.spread is None:
+        return
+    others = [each for each in held.places if each.pk != place.pk]
+    spec = held.current.spec if held.current else {}
+    shares = even(parse_spread(held.spread).replicas, len(others))
+    asks = [resized(each, share, spec, spec) for each, share in zip(others, shares, strict=True)]
+    check(principal, held.project, asks, deployment=held)
 
 
 def _check_not_there(held: Deployment, target: str) -> None:
@@ -111,6 +138,7 @@ def _take_off(held: Deployment, place: Placement, principal: Principal) -> None:
             field="target",
             hint="Add another one first, or delete the deployment.",
         )
+    _check_others(held, place, principal)
     before = {"target": target, "replicas": place.desired_replicas}
     advance(
         place,
