@@ -128,6 +128,9 @@ def test_a_rollout_goes_on_without_the_target_that_was_taken_off(root: Principal
 
 def test_what_only_went_to_the_target_is_over_with_it(root: Principal, app: Deployment) -> None:
     add(root, app)
+    with pytest.raises(Conflict, match="brings what serves to asia, where nothing served before") as refused:
+        services.abort(principal=root, deployment=app)
+    assert refused.value.hint == "Take asia off instead."
     remove(root, app, "asia")
     rollout = Rollout.objects.filter(deployment=app).latest("pk")
     assert (rollout.state, rollout.message) == ("Canceled", "asia was taken off.")

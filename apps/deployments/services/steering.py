@@ -11,6 +11,7 @@ from apps.core.database.transitions import log
 from apps.core.errors import Conflict
 from apps.core.states import Role
 from apps.deployments.models import Deployment, Rollout
+from apps.deployments.rollout.decisions import in_words
 from apps.deployments.services.common import hold, tell
 from apps.deployments.services.policies import as_they_are, check
 from apps.deployments.services.rollouts import go_on, unfinished
@@ -88,16 +89,25 @@ def _steer(
         if rollout.state == RolloutState.ROLLING_BACK:
             raise Conflict(f"The rollout to revision {rollout.to_revision.number} is being taken back already.")
         if "abort_asked" in columns and rollout.from_revision is None:
-            raise Conflict(
-                f"No revision of {held.name} served before this one: there is nothing to go back to.",
-                hint="Roll out another revision, or delete the deployment.",
-            )
+            raise _nothing_before(held, rollout)
         if action in _ONWARDS:
             check(principal, held.project, as_they_are(held.places))
         after = {"revision": rollout.to_revision.number, "step": rollout.step}
         _tell(held, rollout, principal, action=action, after=after, **columns)
     rollout.refresh_from_db()
     return rollout
+
+
+def _nothing_before(held: Deployment, rollout: Rollout) -> Conflict:
+    """The refusal to take back a rollout behind which nothing served, with the way out."""
+    if held.stable is None:
+        said = f"No revision of {held.name} served before this one: there is nothing to go back to."
+        return Conflict(said, hint="Roll out another revision, or delete the deployment.")
+    names = in_words(list(rollout.stages.order_by("pk").values_list("placement__target__name", flat=True)))
+    return Conflict(
+        f"This rollout brings what serves to {names}, where nothing served before: there is nothing to go back to.",
+        hint=f"Take {names} off instead.",
+    )
 
 
 def _tell(
