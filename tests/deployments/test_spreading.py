@@ -154,6 +154,10 @@ def test_the_page_says_what_was_lost_and_what_it_does(app: Deployment, developer
         return browser.get(f"/p/demo/deployments/app/{path}").content.decode()
 
     assert "6 replicas over 3 targets" in page()
+    scale = page("?part=change")
+    assert 'name="replicas" value="6"' in scale and "Over all targets together." in scale and "Each target" not in scale
+    said = browser.post("/p/demo/deployments/app/scale", {"replicas": 6}, follow=True).content.decode()
+    assert "app is scaled to 6 over all targets." in said and numbers(app) == {"eu": 2, "us": 2, "asia": 2}
     cluster("Unreachable")
     pass_time(app, 0)
     assert "others take over" in page()

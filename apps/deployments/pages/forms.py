@@ -136,7 +136,7 @@ def _shown(spec: dict[str, Any]) -> dict[str, str]:
 
 
 class ScaleForm(forms.Form):
-    """The number of replicas."""
+    """The number of replicas: of one target, of each, or of all together where they are spread over them."""
 
     replicas = forms.IntegerField(min_value=0, max_value=MAX_REPLICAS)
     target = forms.ChoiceField(required=False)
@@ -144,8 +144,9 @@ class ScaleForm(forms.Form):
     def __init__(self, *args: Any, deployment: Deployment, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         names = [place.target.name for place in deployment.places]
-        if len(names) == 1 or deployment.spread:
-            # Where replicas are spread it is the number of all targets together.
+        if deployment.spread is not None:
+            self.fields["replicas"].help_text = "Over all targets together."
+        if len(names) == 1 or deployment.spread is not None:
             del self.fields["target"]
         else:
             self.fields["target"].choices = [("", "Each target"), *((name, name) for name in names)]  # type: ignore[attr-defined]

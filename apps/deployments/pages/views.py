@@ -147,8 +147,9 @@ def scale(request: PageRequest, project: Project, name: str) -> HttpResponse:
     form = ScaleForm(request.POST, deployment=deployment, auto_id="scale_%s")
     if form.is_valid():
         services.scale(principal=request.principal, deployment=deployment, **form.cleaned_data)
-        where = form.cleaned_data.get("target") or ("" if deployment.only else "each target")
-        messages.success(request, f"{name} is scaled to {form.cleaned_data['replicas']}{where and f' on {where}'}.")
+        every = " over all targets" if deployment.spread is not None else "" if deployment.only else " on each target"
+        where = f" on {target}" if (target := form.cleaned_data.get("target")) else every
+        messages.success(request, f"{name} is scaled to {form.cleaned_data['replicas']}{where}.")
         return redirect("deployments:detail", project=project.name, name=name)
     shown_at(request, reverse("deployments:detail", args=[project.name, name]))
     return render(request, "deployments/detail.html", _context(request, deployment, form), status=400)
