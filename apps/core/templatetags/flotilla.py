@@ -64,7 +64,7 @@ def status_sprite() -> SafeString:
 def status(state: Any, text: str = "", pill: bool = False, css: str = "") -> SafeString:
     """A state as shape + word + colour. `text` replaces the word shown; the state still chooses the look."""
     word = str(state or "Unknown")
-    seen, said = wording.look_of(word), str(text or word)
+    seen, said = wording.look_of(word), wording.said_of(str(text or word))
     return format_html(
         '<span class="status {}{}{}"><svg aria-hidden="true"><use href="#s-{}"></use></svg>{}</span>',
         seen.tone,

@@ -57,6 +57,15 @@ _LOOKS: dict[str, Look] = {word: look for look, words in _WORDS.items() for word
 STATUS_ICONS: tuple[str, ...] = tuple(sorted({look.icon for look in _WORDS}))
 
 
+# States whose stored word is not how one says it; reasons of Kubernetes stay as they are.
+_SAID = {"RollingBack": "Rolling back"}
+
+
+def said_of(state: str) -> str:
+    """The word of a state as a person reads it."""
+    return _SAID.get(state, state)
+
+
 @functools.lru_cache(maxsize=1024)
 def look_of(state: str) -> Look:
     """The look of any state word of the system. A word that is not known is grey, never an error."""
