@@ -106,9 +106,13 @@ def test_what_serves_is_the_worst_first_and_no_more_is_loaded_than_shown() -> No
     Deployment.objects.filter(pk=served.pk).update(health=Health.DEGRADED)
     for _ in range(SQUARES + 5):
         factories.pod(served.places[0].target.cluster, project, deployment="digits", revision="1")
-    rows = serving(scope_of(project))
+    scope = scope_of(project)
+    rows = serving(scope)
     assert [row.name for row in rows] == ["digits", *(f"more-{number:03}" for number in range(SERVING_ROWS - 1))]
     assert len(rows[0].replicas) == SQUARES
+    held = factories.canary(project.deployments.get(name="digits"), served.current.model_version)
+    Deployment.objects.filter(pk=served.pk).update(health=Health.PROGRESSING)
+    assert serving(scope)[0].state == held.state == "Paused", "the same word as in the list and on its page"
     assert len(selectors.first_pods_of([served], each=SQUARES)) == SQUARES
 
 

@@ -20,7 +20,7 @@ from apps.core.states import Health
 from apps.core.text.alike import NAMED, Member, grouped
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Rollout
-from apps.deployments.pages.rows import who
+from apps.deployments.pages.rows import stands, who
 from apps.deployments.states import RolloutState
 
 ATTENTION_ROWS = 8
@@ -219,7 +219,7 @@ def serving(scope: Scope) -> list[ServingRow]:
         ServingRow(
             row.name,
             _sub(row),
-            row.health,
+            stands(row),
             row.ready_replicas,
             row.wanted_replicas,
             [

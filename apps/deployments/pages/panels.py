@@ -14,7 +14,6 @@ from apps.clusters.selectors.visibility import visibility_of
 from apps.clusters.why import Why, together
 from apps.core.access import Principal, may
 from apps.core.database.transitions import transitions_of
-from apps.core.states import Health
 from apps.core.text.wording import look_of
 from apps.deployments import selectors
 from apps.deployments.models import AnalysisRun, Deployment, Heal, Revision, Rollout, Stage
@@ -31,6 +30,7 @@ from apps.deployments.pages.rows import (
     model_text,
     options_of,
     ready_text,
+    stands,
     who,
 )
 from apps.deployments.pages.scalers import Scaler, scaler_of
@@ -173,11 +173,7 @@ class Board:
     @property
     def stands(self) -> str:
         """The word at the head of the page: the health, or why a rollout that fares well does not move on."""
-        rollout = self.deployment.under_way
-        tells_more = rollout is not None and rollout.state in (RolloutState.PAUSED, RolloutState.ROLLING_BACK)
-        if rollout is not None and tells_more and self.deployment.health == Health.PROGRESSING:
-            return rollout.state
-        return self.deployment.health
+        return stands(self.deployment)
 
     @property
     def serves(self) -> str:

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from apps.clusters.models import KubeEvent, Pod
 from apps.clusters.podoptions import words
 from apps.clusters.why.probes import is_startup
+from apps.core.states import Health
 from apps.deployments.health import ReplicaSeen
-from apps.deployments.models import Placement, Revision, Stage
+from apps.deployments.models import Deployment, Placement, Revision, Stage
 from apps.deployments.models.observed import Observed
 from apps.deployments.pages.spread import note_of
 from apps.deployments.states import DeploymentState, RolloutState
@@ -162,6 +163,15 @@ def event_rows(events: Iterable[KubeEvent], pods: Iterable[Pod]) -> list[EventRo
         )
         for event in events
     ]
+
+
+def stands(deployment: Deployment) -> str:
+    """A deployment in a word: its health, or why a rollout that fares well does not move on."""
+    rollout = deployment.under_way
+    tells_more = rollout is not None and rollout.state in (RolloutState.PAUSED, RolloutState.ROLLING_BACK)
+    if rollout is not None and tells_more and deployment.health == Health.PROGRESSING:
+        return rollout.state
+    return deployment.health
 
 
 def model_text(spec: dict[str, Any], alias: str) -> str:

@@ -38,7 +38,7 @@ from apps.deployments.pages.forms import (
     line_of,
 )
 from apps.deployments.pages.matrix import matrix_of
-from apps.deployments.pages.rows import event_rows, model_text, ready_text
+from apps.deployments.pages.rows import event_rows, model_text, ready_text, stands
 from apps.deployments.pages.spread import spread_of
 from apps.deployments.predict import examples
 from apps.deployments.services.server import is_own
@@ -65,7 +65,8 @@ def listing(request: PageRequest, project: Project) -> HttpResponse:
         "page_obj": shown,
         "matrix": matrix_of(project, shown) if as_matrix else None,
         "deployments": [
-            (row, model_text(row.current.spec, row.alias) if row.current else "–", ready_text(row)) for row in shown
+            (row, stands(row), model_text(row.current.spec, row.alias) if row.current else "–", ready_text(row))
+            for row in shown
         ],
         "totals": selectors.totals(project),
         "approvals": len(selectors.waiting_for(request.principal, project)),
