@@ -49,6 +49,15 @@ def test_a_stuck_rollout_shows_where_it_failed() -> None:
     assert steps[-1].share == 0.0, "where it failed nothing is filled"
 
 
+def test_a_rollout_that_is_held_before_its_first_replica_does_not_look_for_room() -> None:
+    steps = steps_of(rollout("Paused"), desired=1, ready=0, pods=0, old_left=0)
+    assert [(step.label, step.note, step.state) for step in steps] == [
+        ("Create revision 2", "waiting", "waiting"),
+        ("1 of 1 ready", "", "next"),
+        ("Retire revision 1", "", "next"),
+    ]
+
+
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 PLAN = plan_of(
     parse_strategy(

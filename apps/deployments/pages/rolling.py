@@ -63,7 +63,7 @@ def steps_of(rollout: Rollout, *, desired: int, ready: int, pods: int, old_left:
     """The rollout as steps: made, ready in up to four parts, the old one retired."""
     number = rollout.to_revision.number
     state = RolloutState(rollout.state)
-    stands = "failed" if state is RolloutState.DEGRADED else "current"
+    stands = {RolloutState.DEGRADED: "failed", RolloutState.PAUSED: "waiting"}.get(state, "current")
     is_made = pods > 0 or desired == 0
     steps = [Step(f"Create revision {number}", "made" if is_made else "waiting", "done" if is_made else stands)]
     parts = min(desired, MAX_REPLICA_STEPS)
@@ -75,7 +75,7 @@ def steps_of(rollout: Rollout, *, desired: int, ready: int, pods: int, old_left:
     if rollout.from_revision is not None:
         all_ready = ready >= desired
         retired = all_ready and old_left == 0
-        note = "gone" if retired else f"{old_left} left"
+        note = "gone" if retired else f"{old_left} left" if old_left else ""
         word = "done" if retired else (stands if all_ready else "next")
         steps.append(Step(f"Retire revision {rollout.from_revision.number}", note, word))
     return steps
@@ -85,7 +85,7 @@ def _ready_step(before: int, mark: int, desired: int, ready: int, pods: int, sta
     label = f"{mark} of {desired} ready"
     if ready >= mark:
         return Step(label, "ready", "done")
-    if ready < before:
+    if ready < before or stands == "next":
         return Step(label, "", "next")
     starting = max(0, min(pods, mark) - ready)
     note = f"{starting} starting" if starting else "waits for room"
