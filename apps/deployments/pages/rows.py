@@ -28,8 +28,9 @@ class RevisionRow:
 
     @property
     def model(self) -> str:
-        """The model version with the alias under which it was asked for."""
-        return model_text(self.revision.spec, self.revision.alias)
+        """The model version with the alias under which it was asked for; the image where none is served."""
+        spec = self.revision.spec
+        return model_text(spec, self.revision.alias) if spec.get("model") else str(spec.get("image", "–"))
 
     @property
     def was_taken_back(self) -> bool:

@@ -42,7 +42,7 @@ class SpreadForm(forms.Form):
 
     how = forms.ChoiceField(
         label="Replicas",
-        choices=[(ALL, "so many over all targets together"), (EACH, "a number for each target")],
+        choices=[(ALL, "So many over all targets together"), (EACH, "A number for each target")],
         widget=forms.RadioSelect,
         help_text="Over all: a target that is lost has its replicas run on others that have room.",
     )
