@@ -139,6 +139,9 @@ def test_ci_asks_the_clusters_before_it_rolls_out(api: Client, digits: Deploymen
     [said] = api.post(address, asked, content_type="application/json").json()
     assert (said["target"], said["accepted"]) == ("local-production", None)
     assert said["objects"][0]["spec"]["template"]["spec"]["priorityClassName"] == "serving"
+    Cluster.objects.update(state="Healthy", ca="no certificate")
+    [said] = api.post(address, asked, content_type="application/json").json()
+    assert said["accepted"] is None and "Register the cluster's credential again." in said["message"]
     assert api.post(address, {"project": "demo", "port": 0}, content_type="application/json").status_code == 400
     digits.refresh_from_db()
     assert digits.last_revision == 1

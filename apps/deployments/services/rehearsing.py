@@ -61,7 +61,8 @@ def _client(target: Target) -> KubeClient | str:
         return f"{cluster.name} can't be reached."
     try:
         return KubeClient(connection_of(cluster), budget=CLUSTER_SECONDS, identity=identity_of(cluster))
-    except FlotillaError as error:
+    # Its own errors are of what Flotilla stores of the cluster: a CA that can't be read, say.
+    except (FlotillaError, KubeError) as error:
         return error.message
 
 
