@@ -39,6 +39,13 @@ class ReplicaSeen:
             return ""
         return f"restarted {self.restarts}×{self._how()}"
 
+    @property
+    def unready(self) -> str:
+        """Why it is not ready: how it was restarted, how it ended, or Kubernetes' reason; nothing where it is ready."""
+        if self.ready or self.restarts:
+            return "" if self.ready else self.restarted
+        return f"ended{self._how()}" if self.last_exit_code is not None else self.reason
+
     def was_restarted_lately(self, now: datetime) -> bool:
         """Whether it was restarted not long ago, so that it is worth telling although it is ready again."""
         return bool(self.restarts) and self.last_ended_at is not None and now - self.last_ended_at < RECENT

@@ -85,7 +85,7 @@ def test_one_look_at_the_replicas(seen: list[Fares], outcome: Outcome, says: str
     assert measured.outcome is outcome
     assert says in measured.message
     assert Measurement.from_json(measured.to_json()) == measured
-    if "was restarted" in says:
+    if "was restarted" in says or "replicas" in says:
         why = "app-r2-6c5f-abcde restarted 1×, exit 137 SIGKILL OOMKilled"
         assert f"({why})." in by_health(seen, 1, NOW, why).message
 

@@ -1,5 +1,6 @@
 """Health of a deployment, its sentence, and what is said of a replica that was killed."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -62,6 +63,11 @@ def killed(name: str, *, ready: bool = False, ago: float = 4) -> ReplicaSeen:
 def test_a_killed_replica_says_how_it_ended() -> None:
     replica = killed("d-r1-a")
     assert replica.restarted == "restarted 1×, exit 137 SIGKILL"
+    assert (replace(replica, ready=True).unready, replica.unready) == ("", replica.restarted)
+    # Kubernetes tells of the end before it counts the restart.
+    assert replace(replica, ready=False, restarts=0).unready == "ended, exit 137 SIGKILL"
+    waiting = replace(replica, ready=False, restarts=0, last_exit_code=None, reason="ContainerCreating")
+    assert waiting.unready == "ContainerCreating"
     assert replica.last_ended_at == NOW - timedelta(seconds=4)
     assert cause_of_drop([GOOD, replica], since=NOW - timedelta(minutes=1)) == (
         "d-r1-a",

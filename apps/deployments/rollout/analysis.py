@@ -48,28 +48,28 @@ class Fares:
     trouble: str = ""
 
 
-def by_health(seen: Sequence[Fares], restarts_before: int, now: datetime, restarted: str = "") -> Measurement:
+def by_health(seen: Sequence[Fares], restarts_before: int, now: datetime, which: str = "") -> Measurement:
     """One look at the new revision's replicas: all ready, and none restarted since the analysis began.
 
-    `restarted` says which one was, and how it ended: "web-r2-abc restarted 1×, exit 137".
+    `which` names one that was restarted or is not ready, and why: "web-r2-abc restarted 1×, exit 137".
     """
     value = {
         "wanted": sum(each.wanted for each in seen),
         "ready": sum(each.ready for each in seen),
         "restarts": max(0, sum(each.restarts for each in seen) - restarts_before),
     }
+    which = f" ({which})" if which else ""
     away = [each.target for each in seen if not each.reachable]
     bad = next((f"{each.target}: {each.trouble}" for each in seen if each.trouble), "")
     if bad:
         return Measurement(now, Outcome.FAILED, bad, value)
     if value["restarts"]:
         times = "once" if value["restarts"] == 1 else f"{value['restarts']} times"
-        which = f" ({restarted})" if restarted else ""
         return Measurement(now, Outcome.FAILED, f"A replica of the new revision was restarted {times}{which}.", value)
     if away:
         return Measurement(now, Outcome.INCONCLUSIVE, f"{', '.join(away)} can't be reached.", value)
     if value["ready"] < value["wanted"]:
-        short = f"{value['ready']} of {value['wanted']} replicas of the new revision are ready."
+        short = f"{value['ready']} of {value['wanted']} replicas of the new revision are ready{which}."
         return Measurement(now, Outcome.FAILED, short, value)
     return Measurement(now, Outcome.SUCCESSFUL, f"{value['ready']} of {value['wanted']} ready, none restarted.", value)
 

@@ -39,6 +39,7 @@ from apps.deployments.selectors.replicas import (
     restarted_replica,
     seen_of,
     serving_replicas,
+    unready_replica,
 )
 from apps.deployments.selectors.revisions import (
     analyses_of,
@@ -104,6 +105,7 @@ __all__ = [
     "targets",
     "totals",
     "unknown_by_cluster",
+    "unready_replica",
     "unsettled",
     "users_of_source",
     "users_of_versions",

@@ -65,6 +65,12 @@ def restarted_replica(of: Deployment, revision: int) -> str:
     return f"{again.name} {seen_of(again).restarted}" if again is not None else ""
 
 
+def unready_replica(of: Deployment, revision: int) -> str:
+    """A replica of a revision that is not ready, and why: one that was restarted before others; "" where none is."""
+    short = pods_of(of).filter(revision=str(revision), ready=False).order_by("-restarts", "name").first()
+    return f"{short.name} {seen_of(short).unready}".strip() if short is not None else ""
+
+
 def serving_replicas(of: Deployment, *, preview: bool = False) -> list[tuple[str, int, int, str]]:
     """The ready replicas that take traffic as the last rounds left it; with `preview`, those that previews select."""
     places = {(place.target.cluster_id, place.target.namespace): place.had_traffic for place in of.places}

@@ -71,9 +71,12 @@ def _measured_here(
 ) -> Measurement:
     if run.asked["provider"] == Provider.HEALTH:
         before = int(run.before["restarts"])
-        again = sum(each.restarts for each in fares) > before
-        restarted = selectors.restarted_replica(deployment, rollout.to_revision.number) if again else ""
-        return analysis.by_health(fares, before, now, restarted)
+        number, which = rollout.to_revision.number, ""
+        if sum(each.restarts for each in fares) > before:
+            which = selectors.restarted_replica(deployment, number)
+        elif any(each.ready < each.wanted for each in fares):
+            which = selectors.unready_replica(deployment, number)
+        return analysis.by_health(fares, before, now, which)
     metric, former = str(run.asked["metric"]), rollout.from_revision
     new = selectors.logged_metric(rollout.to_revision, metric)
     old = selectors.logged_metric(former, metric) if former is not None else None
