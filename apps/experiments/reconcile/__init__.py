@@ -34,20 +34,15 @@ def reconcile_run(pk: int) -> Outcome:
     case, now = cases.load(pk), timezone.now()
     if case is None or not _is_open(case, now):
         return DONE
-    run, begin = case.run, case.standing(now).begin
-    if places.is_due(case, begin):
-        return places.find(case, begin, now)
-    if run.cluster is None:
-        _without_cluster(case, now)
-        seconds = _until(run.retry_at, now)
-        return DONE if seconds is None or run.state in SETTLED else Again(seconds)
+    run = case.run
     try:
-        seconds = _step(case, now)
+        return _round(case, now)
     except RefusedOnce as error:
         return Retry(error.reason)
     except (Unreachable, Unauthorized) as error:
         logger.warning("run %s: %s can't be asked: %s", run.pk, run.cluster, error)
-        cases.note(run, *away(run.cluster, *silence(error)))
+        if run.cluster is not None:
+            cases.note(run, *away(run.cluster, *silence(error)))
         return Away(str(error))
     except KubeError as error:
         # The API server refuses what we ask for, or is not well: it is asked again, ever more rarely.
@@ -59,6 +54,18 @@ def reconcile_run(pk: int) -> Outcome:
         logger.warning("run %s: %s", run.pk, error)
         cases.note(run, type(error).__name__, error.sentence)
         return Retry(type(error).__name__)
+
+
+def _round(case: Case, now: datetime) -> Outcome:
+    """What is to do now: find a place for the next attempt, or take a step where the run is."""
+    run, begin = case.run, case.standing(now).begin
+    if places.is_due(case, begin):
+        return places.find(case, begin, now)
+    if run.cluster is not None:
+        seconds = _step(case, now)
+    else:
+        _without_cluster(case, now)
+        seconds = None if run.state in SETTLED else _until(run.retry_at, now)
     return DONE if seconds is None else Again(seconds)
 
 
