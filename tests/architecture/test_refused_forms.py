@@ -14,6 +14,7 @@ from django.test import Client
 
 from apps.core.models import Project
 from apps.core.states import Role
+from apps.deployments.models import Placement, Target
 from apps.experiments.files import artifacts
 from apps.experiments.models import Run
 from tests import factories
@@ -116,6 +117,11 @@ def test_what_was_typed_is_kept_and_the_error_in_focus(project: Project, tmp_pat
     settings.ARTIFACTS_DIR = tmp_path
     for run in Run.objects.all():
         artifacts.write(run, "model/MLmodel", io.BytesIO(b"x"))
+    # Replicas are spread over targets, where there are several.
+    digits = project.deployments.get()
+    [home] = digits.places
+    second = Target.objects.create(project=project, name="second", cluster=home.target.cluster, namespace="second")
+    Placement.objects.create(deployment=digits, target=second, state=home.state, stable=home.stable)
     client = Client()
     client.force_login(factories.member(project, "ada", Role.ADMIN))
     asking: dict[str, dict[str, list[str]]] = {}

@@ -26,7 +26,10 @@ OLD = {
     },
 }  # fmt: skip
 # Columns that came later.
-YOUNGER = {"deployments_placement": {"phase": "''", "traffic": "'{}'"}, "deployments_stage": {"phase": "''"}}
+YOUNGER = {
+    "deployments_placement": {"phase": "''", "traffic": "'{}'", "seat": "'{}'"},
+    "deployments_stage": {"phase": "''"},
+}
 SPEC = {"image": "team/server:1"}
 
 
