@@ -36,8 +36,8 @@ def test_a_deployment_from_creation_to_deletion(api: Client, target: Target, mod
     assert api.get("/api/v1/deployments/digits").json() == shown
     assert [row["name"] for row in api.get("/api/v1/deployments/?project=demo").json()["results"]] == ["digits"]
 
-    for query, found in (("health=Progressing&model=digits", 1), ("health=Healthy", 0), ("cluster=other", 0)):
-        assert len(api.get(f"/api/v1/deployments?{query}").json()["results"]) == found
+    for query, count in (("health=Progressing&model=digits", 1), ("health=Healthy", 0), ("cluster=other", 0)):
+        assert len(api.get(f"/api/v1/deployments?{query}").json()["results"]) == count
 
     revised = post(api, "/api/v1/deployments/digits/revisions", {"alias": "next"})
     assert (revised.status_code, revised.json()["number"]) == (201, 2)

@@ -41,10 +41,10 @@ def test_health(
     reason: str,
     message: str,
 ) -> None:
-    found = deployment_health(
+    verdict = deployment_health(
         desired=desired, target=1, ready=ready, rollout=rollout, waiting="Waits.", replicas=replicas
     )
-    assert found == (health, reason, message)
+    assert verdict == (health, reason, message)
 
 
 def killed(name: str, *, ready: bool = False, ago: float = 4) -> ReplicaSeen:

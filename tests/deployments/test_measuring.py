@@ -105,7 +105,7 @@ def test_metrics_are_those_of_the_run_that_logged_the_model(digits: Deployment) 
     ModelVersion.objects.filter(pk=version.pk).update(run=None, logged_model=logged)
     revision = digits.current
     assert revision is not None
-    found = selectors.logged_metric(revision, "accuracy")
-    assert (found.version, found.value, "accuracy" in found.known) == ("digits 1", 0.75, True)
+    logged = selectors.logged_metric(revision, "accuracy")
+    assert (logged.version, logged.value, "accuracy" in logged.known) == ("digits 1", 0.75, True)
     ModelVersion.objects.filter(pk=version.pk).update(logged_model=None)
     assert selectors.logged_metric(revision, "accuracy").value is None

@@ -103,8 +103,8 @@ WINDOWS = [
 
 @pytest.mark.parametrize(("now", "windows", "until"), WINDOWS)
 def test_each_window(now: str, windows: list[dict[str, str]], until: str | None) -> None:
-    found = frozen_until(parse_policy({"freezes": windows}).freezes, datetime.fromisoformat(f"{now}+00:00"))
-    assert found == (until and datetime.fromisoformat(f"{until}+00:00"))
+    thaws = frozen_until(parse_policy({"freezes": windows}).freezes, datetime.fromisoformat(f"{now}+00:00"))
+    assert thaws == (until and datetime.fromisoformat(f"{until}+00:00"))
 
 
 _TIMES = st.times().map(lambda time: f"{time:%H:%M}")

@@ -105,9 +105,9 @@ def test_what_is_no_number_is_said_in_a_sentence(status: int, body: bytes, says:
 def test_each_series_has_to_hold_and_the_worst_is_told(
     seen: list[tuple[str, Series]], outcome: Outcome, says: str
 ) -> None:
-    found = by_prometheus({"name": "errors", "max": 0.05}, seen, NOW)
-    assert (found.outcome, says in found.message) == (outcome, True), found.message
-    json.dumps(found.to_json(), allow_nan=False)
+    measurement = by_prometheus({"name": "errors", "max": 0.05}, seen, NOW)
+    assert (measurement.outcome, says in measurement.message) == (outcome, True), measurement.message
+    json.dumps(measurement.to_json(), allow_nan=False)
 
 
 @pytest.mark.parametrize(
@@ -166,8 +166,8 @@ def test_a_real_prometheus_tells_a_bad_version_which_is_taken_back(
         ("failed_ratio[1m]", SILENT, "matrix"),
     ):
         run.asked["query"] = query
-        found = querying.look(run, places)
-        assert (found.outcome, says in found.message) == (outcome, True), found.message
+        measurement = querying.look(run, places)
+        assert (measurement.outcome, says in measurement.message) == (outcome, True), measurement.message
     assert measuring.measure(run.pk) == DONE
     rollout = Rollout.objects.get(pk=run.rollout_id)
     assert rollout.state == "RollingBack"

@@ -56,8 +56,8 @@ def buckets(*counts: float) -> str:
     ],
 )
 def test_the_number_of_a_revision(said: dict[str, Any], replicas: list[tuple[str, str]], value: float | None) -> None:
-    found = read(asked(**said), seen(*replicas))
-    assert found == (pytest.approx(value) if value is not None else None)
+    reading = read(asked(**said), seen(*replicas))
+    assert reading == (pytest.approx(value) if value is not None else None)
 
 
 @pytest.mark.parametrize(
@@ -93,9 +93,9 @@ def test_one_look_at_both_revisions(
     says: str,
 ) -> None:
     trouble = "" if new else "r2 answers 404 at /metrics."
-    found = by_scrape(asked(**said), seen(*new), seen(*old), NOW, trouble=trouble)
-    assert (found.outcome, says in found.message) == (outcome, True), found.message
-    json.dumps(found.to_json(), allow_nan=False)
+    measurement = by_scrape(asked(**said), seen(*new), seen(*old), NOW, trouble=trouble)
+    assert (measurement.outcome, says in measurement.message) == (outcome, True), measurement.message
+    json.dumps(measurement.to_json(), allow_nan=False)
 
 
 def test_what_is_kept_is_what_the_next_look_is_held_against() -> None:

@@ -46,8 +46,8 @@ def asked(client: Client, method: str, path: str, body: dict[str, Any] | None = 
 
 
 def said(answer: Any) -> str:
-    found = answer.json()
-    return str(found.get("detail") or found.get("message"))
+    problem = answer.json()
+    return str(problem.get("detail") or problem.get("message"))
 
 
 TAKE_AWAY: list[tuple[str, str, dict[str, Any]]] = [

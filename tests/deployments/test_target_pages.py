@@ -31,9 +31,9 @@ def signed_in(principal: Principal) -> Client:
 
 def text_of(html: str, row: str) -> str:
     """What is to be read in the element with this id, up to the end of its row or section."""
-    found = re.search(rf'id="{row}".*?(?=</tr>|</section>)', html, re.DOTALL)
-    assert found, row
-    return " ".join(re.sub(r"<[^>]+>", " ", found[0].partition(">")[2]).split())
+    part = re.search(rf'id="{row}".*?(?=</tr>|</section>)', html, re.DOTALL)
+    assert part, row
+    return " ".join(re.sub(r"<[^>]+>", " ", part[0].partition(">")[2]).split())
 
 
 def test_who_waits_for_whom_and_what_changes(

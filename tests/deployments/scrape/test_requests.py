@@ -73,8 +73,8 @@ def test_figures_are_read_off_what_servers_commonly_count(
     assert figures is not None
     expected = {"per_second": per_second, "error_percent": errors, "p50_ms": p50, "p95_ms": p95}
     for name, value in expected.items():
-        found = getattr(figures, name)
-        assert found == value if value is None else found == pytest.approx(value, rel=0.05), name
+        figure = getattr(figures, name)
+        assert figure == value if value is None else figure == pytest.approx(value, rel=0.05), name
 
 
 def test_a_server_that_counts_no_requests_has_no_figures() -> None:

@@ -121,8 +121,8 @@ def histogram(*counts: float) -> str:
 )
 def test_a_quantile_lies_between_its_bucket_s_bounds(counts: Sequence[float], share: float, expected: float) -> None:
     """The cases of PromQL's `histogram_quantile`."""
-    found = quantile([span(histogram(5, 5, 5, 5), histogram(*(5 + each for each in counts)))], share, "t")
-    assert found is None if expected is None else found == pytest.approx(expected)
+    estimate = quantile([span(histogram(5, 5, 5, 5), histogram(*(5 + each for each in counts)))], share, "t")
+    assert estimate is None if expected is None else estimate == pytest.approx(expected)
 
 
 def test_quantiles_of_several_processes_are_those_of_all_observations() -> None:
