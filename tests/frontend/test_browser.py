@@ -7,6 +7,7 @@ from playwright.sync_api import Page, expect
 from apps.core.models import ApiToken, Project, User
 from apps.core.secrets.tokens import issue_token
 from apps.experiments.models import Experiment, Run
+from controlplane.embedded.waiting import wait_for
 from tests.frontend.conftest import Opener
 
 PAGES = ["/p/demo/", "/activity/", "/settings/", "/search?q=digits", "/_gallery", "/nowhere/"]
@@ -43,8 +44,15 @@ def test_nothing_is_cut_off_on_a_narrow_screen(open_page: Opener) -> None:
 def test_what_is_cut_says_itself_whole_to_who_points_at_it(open_page: Opener, project: Project) -> None:
     experiment = Experiment.objects.create(project=project, name="x" * 500)
     page = open_page(f"/p/demo/experiments/{experiment.name}/")
-    page.locator("main h1").hover()
-    expect(page.locator("main h1")).to_have_attribute("title", experiment.name)
+    heading = page.locator("main h1")
+
+    def pointed_at() -> str | None:
+        # As a hand does: what was pointed at before the page was ready is pointed at again.
+        page.mouse.move(0, 0)
+        heading.hover()
+        return heading.get_attribute("title")
+
+    wait_for(lambda: pointed_at() == experiment.name, "the heading says itself whole", timeout=30)
     page.locator(".crumbs a").first.hover()
     expect(page.locator(".crumbs a").first).not_to_have_attribute("title", "demo")
 
