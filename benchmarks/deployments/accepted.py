@@ -99,7 +99,7 @@ class _Official:
         from apps.deployments.models import Deployment
 
         ours = Deployment.objects.get(name="app-0")
-        (made,) = services.preview_revision(
+        _, [(_, [made])] = services.preview_revision(
             principal=self._bench.principal, deployment=ours, changes={"image": "other"}
         )
         text = json.dumps(made).replace(made["metadata"]["name"], name).replace("app-0", name)

@@ -86,7 +86,8 @@ def _direct(bench: Stage, where: str) -> tuple[float, float]:
 
     wish = {"experiment": "direct", "cluster": "home", "image": "busybox", "command": ["true"]}
     wish |= {"resources": {"cpu": "10m", "memory": "16Mi"}}
-    *_, job = services.preview_runs(principal=bench.principal, project=bench.project, wishes=[wish])
+    made = services.preview_runs(principal=bench.principal, project=bench.project, wishes=[wish])
+    job = made.objects[-1]
     client = connect(Cluster.objects.get(name="home"))
     times = []
     began = time.perf_counter()
