@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -81,9 +80,14 @@ def test_what_is_written_is_read(labels: dict[str, str], value: float) -> None:
 
 
 @given(st.text('a1."\\\n,{}=# +-N', max_size=40))
-def test_no_text_does_more_than_be_refused(text: str) -> None:
-    with suppress(Unreadable):
-        parse(text)
+def test_any_text_is_read_into_samples_or_refused_in_words(text: str) -> None:
+    try:
+        samples = list(parse(text))
+    except Unreadable as refused:
+        assert str(refused)
+    else:
+        assert len(samples) <= len(text.splitlines())
+        assert all(sample.name and isinstance(sample.value, float) for sample in samples)
 
 
 def span(before: str, after: str, seconds: float = 10) -> Span:
