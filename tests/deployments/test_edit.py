@@ -120,6 +120,10 @@ def test_the_page_previews_against_an_absent_cluster_and_rolls_out_what_was_type
     assert wrong.status_code == 400
     assert re.search(r"Line \d+: port is a whole number from 1 to 65535.", wrong.content.decode())
 
+    for no_yaml in ("image: [", "- image", "a: 1\na: 2", "\t", "a: &x [*x]"):
+        refused = page.post(f"{PAGE}/preview", {"of": of, "spec": no_yaml})
+        assert refused.status_code == 400 and refused.context["form"].errors["spec"], no_yaml
+
     services.deploy_revision(principal=developer, deployment=digits, changes={"env": {"A": "1"}})
     late = page.post(PAGE, {"of": of, "spec": edited})
     assert late.status_code == 400 and "has rolled out revision 2 meanwhile" in late.content.decode()

@@ -13,7 +13,7 @@ from apps.core.pages.base import PageRequest, page
 from apps.core.states import Role
 from apps.deployments import selectors, services
 from apps.deployments.models import Deployment
-from apps.deployments.pages.forms import line_of
+from apps.deployments.pages.forms import put_error_at_line
 from apps.deployments.pages.rows import who
 from apps.deployments.pages.spectext import FIELDS, as_text, changes_in, difference
 from apps.deployments.services.server import is_own
@@ -48,8 +48,7 @@ def edit(request: PageRequest, project: Project, name: str, preview: bool = Fals
             else:
                 return _rolled_out(request, deployment, form.cleaned_data["of"], changes)
         except FlotillaError as error:
-            line = line_of(form.cleaned_data["spec"], f"spec.{error.field}") if error.field else None
-            form.add_error("spec", f"Line {line}: {error.sentence}" if line else error.sentence)
+            put_error_at_line(form, "spec", form.cleaned_data["spec"], error)
             # What is typed stays, and from here on it is judged against what is wanted now.
             form.data = {**request.POST.dict(), "of": str(current.number)}
     return render(request, "deployments/edit.html", context, status=400 if form.errors else 200)

@@ -9,6 +9,7 @@ from django.utils.html import format_html
 
 from apps.clusters import podoptions
 from apps.clusters.pages.optionfields import PodOptionsForm, initial_of
+from apps.core.errors import FlotillaError
 from apps.core.models import Project
 from apps.core.pages.formfields import amount, gpus
 from apps.core.pages.formtext import pairs, words
@@ -200,6 +201,15 @@ def _in_waves(deployment: Deployment) -> list[str]:
         return []
     lines = ["waves:", f"  - targets: [{names[0]}]", "    soak_seconds: 600", "  - targets:"]
     return [*lines, *(f"      - {name}" for name in names[1:])]
+
+
+def put_error_at_line(form: forms.Form, name: str, text: str, error: FlotillaError) -> None:
+    """Show a service's error at the field that holds the YAML `text`, with the line that it is about."""
+    # A text that is no YAML, or no object, is wrong as a whole, and has no line to look up.
+    inside = error.field not in ("", name)
+    at = error.field if error.field.startswith(f"{name}.") else f"{name}.{error.field}"
+    line = line_of(text, at) if inside else None
+    form.add_error(name, f"Line {line}: {error.sentence}" if line else error.sentence)
 
 
 def line_of(text: str, field: str) -> int | None:

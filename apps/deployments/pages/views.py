@@ -35,7 +35,7 @@ from apps.deployments.pages.forms import (
     StrategyForm,
     a_blue_green,
     a_canary,
-    line_of,
+    put_error_at_line,
 )
 from apps.deployments.pages.matrix import matrix_of
 from apps.deployments.pages.rows import event_rows, model_text, ready_text, stands
@@ -187,8 +187,7 @@ def strategy(request: PageRequest, project: Project, name: str) -> HttpResponse:
         try:
             services.set_strategy(principal=request.principal, deployment=deployment, **form.cleaned_data)
         except FlotillaError as error:
-            line = line_of(request.POST["strategy"], error.field)
-            form.add_error("strategy", f"Line {line}: {error.sentence}" if line else error.sentence)
+            put_error_at_line(form, "strategy", request.POST["strategy"], error)
         else:
             messages.success(request, f"{name} rolls so from the next rollout on.")
             return redirect("deployments:detail", project=project.name, name=name)
