@@ -28,7 +28,7 @@ test: .venv/.installed-dev ## Run all tests on a real Postgres, a real Valkey an
 check: .venv/.installed-dev ## Check style, types, import contracts, migrations, the API's schema, sizes, dead code, templates
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict controlplane apps kubevalues localcluster modelserver scripts manage.py
+	$(BIN)/mypy --strict controlplane apps kubevalues localcluster modelserver scripts benchmarks manage.py
 	$(BIN)/mypy --strict examples/digits
 	$(BIN)/mypy --strict -p examples.demo
 	$(BIN)/lint-imports

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 from benchmarks.figures import Figure, percentile
 
@@ -9,7 +10,7 @@ GOAL_MS = 100.0
 ROUNDS = 20
 
 
-def page_time(name: str, path: str, user: object) -> Figure:
+def page_time(name: str, path: str, user: Any) -> Figure:
     """The p95 in milliseconds of one page, asked `ROUNDS` times; what is called a floor has no goal."""
     from django.db import connection
     from django.test import Client

@@ -253,13 +253,14 @@ def _job(cluster: int, index: int) -> dict[str, Any]:
 
 def _deployment(cluster: int, index: int) -> dict[str, Any]:
     name = f"deployment-{index}"
-    metadata = {"name": name, "namespace": "flotilla-bench", "uid": f"{cluster}-{name}", "generation": 1, "labels": {}}
+    metadata: dict[str, Any] = {"name": name, "namespace": "flotilla-bench", "uid": f"{cluster}-{name}"}
+    metadata |= {"generation": 1, "labels": {}}
     status = {"replicas": 2, "readyReplicas": 2, "availableReplicas": 2, "updatedReplicas": 2, "observedGeneration": 1}
     return {"metadata": metadata | {"creationTimestamp": STAMP}, "spec": {"replicas": 2}, "status": status}
 
 
 def _managed_fields() -> list[dict[str, Any]]:
-    fields = {f"f:field{number}": {"f:nested": {}, "f:other": {}} for number in range(40)}
+    fields = {f"f:field{number}": {"f:nested": dict[str, Any](), "f:other": dict[str, Any]()} for number in range(40)}
     return [{"manager": "kubelet", "operation": "Update", "time": STAMP, "fieldsV1": {"f:status": fields}}]
 
 
@@ -277,12 +278,12 @@ async def _serve(clusters: int, pods: int, nodes: int) -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():
         command = json.loads(line)
-        answer: Any = None
+        changed: list[list[Any]] | None = None
         if command["do"] == "change":
-            answer = await fleet.change(command["rate"], command["seconds"])
+            changed = await fleet.change(command["rate"], command["seconds"])
         elif command["do"] == "shuffle":
-            answer = await fleet.shuffle(command["word"])
-        print(json.dumps(answer), flush=True)
+            await fleet.shuffle(command["word"])
+        print(json.dumps(changed), flush=True)
 
 
 if __name__ == "__main__":

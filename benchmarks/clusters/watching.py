@@ -95,7 +95,7 @@ class Hints:
 
     def __init__(self, url: str) -> None:
         self.seen: dict[str, list[float]] = {}
-        self._subscription = redis.Redis.from_url(url).pubsub(ignore_subscribe_messages=True)
+        self._subscription = redis.Redis.from_url(url).pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
         self._subscription.subscribe("flotilla:hints:0")
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -170,7 +170,7 @@ def _floor(servers: Servers, database: "psycopg.Connection[Any]") -> dict[str, f
     )
     text, upserts, hints = json.dumps(rows[1]), [], []
     client = redis.Redis.from_url(servers.redis_url)
-    subscription = client.pubsub(ignore_subscribe_messages=True)
+    subscription = client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
     subscription.subscribe("floor")
     subscription.get_message(timeout=1)
     for _ in range(50):

@@ -113,7 +113,7 @@ class _Official:
 @contextmanager
 def _watched(bench: Stage) -> Iterator[dict[str, float]]:
     """When a watch told first of each Deployment, by name."""
-    access, seen, ended = bench.home.access, {}, threading.Event()
+    access, seen, ended = bench.home.access, dict[str, float](), threading.Event()
     address = f"{access.server}/apis/apps/v1/deployments?watch=true&timeoutSeconds=3600"
     answer = requests.get(
         address, headers={"Authorization": f"Bearer {access.token}"}, stream=True, verify=False, timeout=(10, 3600)
@@ -121,7 +121,7 @@ def _watched(bench: Stage) -> Iterator[dict[str, float]]:
 
     def read() -> None:
         try:
-            for line in answer.iter_lines(chunk_size=None):
+            for line in answer.iter_lines(chunk_size=None):  # type: ignore[call-overload]  # as they come
                 at = time.time()
                 seen.setdefault(json.loads(line)["object"]["metadata"]["name"], at)
         except (requests.RequestException, AttributeError):

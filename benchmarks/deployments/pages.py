@@ -86,8 +86,8 @@ def _deployment(project: Any, number: int, targets: list[Any]) -> None:
     seen = factories.observed(REPLICAS // len(targets))
     seen |= {"health": "Degraded", "reason": "CrashLoopBackOff", "message": "9 of 10 ready."} if bad else {}
     made = Deployment.objects.create(project=project, name=name, state="Active", last_revision=1, **seen)
-    spec = {"image": "team/app:1", "command": ["serve"], "args": [], "env": {}, "model": None, "port": 8080}
-    spec |= {"resources": {"cpu": "1", "memory": "1Gi", "gpu": 0}}
+    spec: dict[str, Any] = {"image": "team/app:1", "command": ["serve"], "args": [], "env": {}, "model": None}
+    spec |= {"port": 8080, "resources": {"cpu": "1", "memory": "1Gi", "gpu": 0}}
     revision = Revision.objects.create(deployment=made, number=1, spec=spec, digest=f"{number:016}")
     Deployment.objects.filter(pk=made.pk).update(current=revision, stable=revision)
     Placement.objects.bulk_create(

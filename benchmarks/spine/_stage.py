@@ -24,7 +24,7 @@ from controlplane.embedded.waiting import wait_for
 from tests.stack import LocalCluster
 
 HOLLOW = ("--faults", "--hollow", "--hollow-nodes", "20")
-SPEC = {"image": "busybox", "command": ["true"], "resources": {"cpu": "10m", "memory": "16Mi"}}
+SPEC: dict[str, Any] = {"image": "busybox", "command": ["true"], "resources": {"cpu": "10m", "memory": "16Mi"}}
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Stage:
     def slow_down(self, seconds: float) -> None:
         """Let the home cluster take so much longer for each object that is made, as one further away would."""
         access = self.home.access
-        fault = {"fault": "Delay", "delaySeconds": seconds, "match": {"verb": "create"}}
+        fault: dict[str, Any] = {"fault": "Delay", "delaySeconds": seconds, "match": {"verb": "create"}}
         headers = {"Authorization": f"Bearer {access.token}"}
         answer = requests.post(f"{access.server}/localcluster/faults", json=fault, headers=headers, verify=False)
         assert answer.ok, answer.text
@@ -49,7 +49,7 @@ class Stage:
     def launch(self, count: int, clients: int, experiment: str) -> None:
         """Ask for runs by REST, so many clients at once. Raises AssertionError for a refusal."""
         left, failed = iter(range(count)), []
-        body = {"experiment": experiment, "cluster": "home", **SPEC}
+        body: dict[str, Any] = {"experiment": experiment, "cluster": "home", **SPEC}
 
         def client() -> None:
             with requests.Session() as session:

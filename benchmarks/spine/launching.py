@@ -7,6 +7,7 @@ second by one thread). And then again beside ten other clusters of which six fai
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import urllib3
 
@@ -84,7 +85,7 @@ def _direct(bench: Stage, where: str) -> tuple[float, float]:
     from apps.clusters.services import connect
     from apps.experiments import services
 
-    wish = {"experiment": "direct", "cluster": "home", "image": "busybox", "command": ["true"]}
+    wish: dict[str, Any] = {"experiment": "direct", "cluster": "home", "image": "busybox", "command": ["true"]}
     wish |= {"resources": {"cpu": "10m", "memory": "16Mi"}}
     made = services.preview_runs(principal=bench.principal, project=bench.project, wishes=[wish])
     job = made.objects[-1]

@@ -2,5 +2,5 @@
 
 from controlplane.settings import *  # noqa: F403 - every other setting is Flotilla's own
 
-MIDDLEWARE: list[str] = []
+MIDDLEWARE = []
 ROOT_URLCONF = "benchmarks.web._bare"
