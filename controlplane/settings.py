@@ -10,6 +10,8 @@ from typing import Any
 import environ
 import structlog
 
+from controlplane.database.patience import CONNECT_SECONDS, pool_of
+
 env = environ.Env()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -98,8 +100,9 @@ TEMPLATES: list[dict[str, Any]] = [
 
 DATABASES = {"default": env.db("DATABASE_URL", "postgres://flotilla@127.0.0.1:5432/flotilla")}
 DATABASES["default"]["ENGINE"] = "controlplane.database"
+DB_POOL = env.bool("FLOTILLA_DB_POOL", False)
 DATABASES["default"]["OPTIONS"] = {
-    "connect_timeout": 5,
+    "connect_timeout": CONNECT_SECONDS if DB_POOL else 5,
     # A Postgres whose machine is gone closes no connection: without these a query on it waits for a quarter of an hour.
     "keepalives_idle": 15,
     "keepalives_interval": 5,
@@ -110,13 +113,11 @@ DATABASES["default"]["OPTIONS"] = {
     "prepare_threshold": 0 if env.bool("FLOTILLA_DB_PREPARE", True) else None,
     **DATABASES["default"].get("OPTIONS", {}),
 }
-if env.bool("FLOTILLA_DB_POOL", False):
-    # Web processes serve requests on many threads: a pool bounds their connections.
-    DATABASES["default"]["OPTIONS"]["pool"] = {
-        "min_size": 1,
-        "max_size": env.int("FLOTILLA_DB_POOL_SIZE", 16),
-        "timeout": 10,
-    }
+if DB_POOL:
+    # Web processes serve requests on many threads: a pool bounds their connections, and how long they wait.
+    DATABASES["default"]["OPTIONS"]["pool"] = pool_of(
+        env.int("FLOTILLA_DB_POOL_SIZE", 16), env.float("FLOTILLA_DB_STATEMENT_SECONDS", 5.0)
+    )
 else:
     DATABASES["default"]["CONN_MAX_AGE"] = env.int("FLOTILLA_DB_CONN_MAX_AGE", 300)
     # A connection that Postgres has closed meanwhile must cost no request: `controlplane.database` looks at it first,

@@ -16,8 +16,12 @@ from django.db.backends.postgresql import base
 from django.db.backends.postgresql.operations import DatabaseOperations
 from psycopg.types.numeric import Int8
 
+from controlplane.database.patience import ImpatientConnection, silence
+
 # More closed ones than this in a row are a Postgres that is not there: the next query says so.
 MOST_TRIES = 100
+# The pool's counter of connections that could not be made.
+FAILED = "connections_errors"
 
 
 class PreparedCursor(base.CursorMixin, psycopg.Cursor[Any]):
@@ -64,13 +68,41 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """An open connection: those of the pool that were closed meanwhile are given back, to be replaced."""
+        if self.pool is None:
+            return super().get_new_connection(conn_params)
+        with silence.asking() as trying:
+            connection = self._lent(conn_params)
+            if trying:
+                self._try(connection)
+        return connection
+
+    def _lent(self, conn_params: dict[str, Any]) -> Any:
+        failed = self.pool.get_stats().get(FAILED, 0)
         for _ in range(MOST_TRIES):
-            connection = super().get_new_connection(conn_params)
-            if self.pool is None or is_open(connection):
+            try:
+                connection = super().get_new_connection(conn_params)
+            except psycopg.OperationalError:
+                # Not because all are busy: Postgres takes no connections.
+                if self.pool.get_stats().get(FAILED, 0) > failed:
+                    silence.begin()
+                raise
+            if is_open(connection):
                 break
             connection.close()
             self.pool.putconn(connection)
         return connection
+
+    def _try(self, connection: ImpatientConnection) -> None:
+        try:
+            connection.answer()
+        except psycopg.OperationalError:
+            self.pool.putconn(connection)
+            raise
+
+    def _configure_connection(self, connection: Any) -> bool:
+        if isinstance(connection, ImpatientConnection):
+            connection.limit_statements()
+        return bool(super()._configure_connection(connection))  # type: ignore[misc]
 
     def is_usable(self) -> bool:
         """Whether the connection is still open, asked before its first use in a request or a task."""

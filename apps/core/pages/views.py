@@ -10,6 +10,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from psycopg.errors import QueryCanceled
 
 from apps.core import audit, selectors
 from apps.core.api.problems import problem_json
@@ -113,11 +114,15 @@ def server_error(request: HttpRequest) -> HttpResponse:
 def _without_postgres(request: HttpRequest) -> HttpResponse:
     """503, drawn without asking Postgres who is signed in: that would fail again, after another wait."""
     request.user = AnonymousUser()
+    if isinstance(getattr(sys.exception(), "__cause__", None), QueryCanceled):
+        title, trouble = "The database took too long", "The database was too slow with this, so it was stopped."
+    else:
+        title, trouble = "The database does not answer", "Flotilla can't ask its database now."
     detail = (
-        "Flotilla can't ask its database now. What runs on the clusters goes on. Try again in a few seconds. "
+        f"{trouble} What runs on the clusters goes on. Try again in a few seconds. "
         "If it stays, tell who runs Flotilla: /readyz and the web process's log say why."
     )
-    response = _error(request, 503, "The database does not answer", detail)
+    response = _error(request, 503, title, detail)
     response["Retry-After"] = str(SECONDS_UNTIL_POSTGRES_MAY_ANSWER)
     return response
 
