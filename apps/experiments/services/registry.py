@@ -15,7 +15,7 @@ from apps.core.states import Role
 from apps.experiments import selectors
 from apps.experiments.files import artifacts
 from apps.experiments.models import LoggedModel, ModelAlias, ModelVersion, RegisteredModel, Run
-from apps.experiments.registry import uses
+from apps.experiments.registry import moves, uses
 from apps.experiments.services.authors import author
 
 MAX_NAME = 250
@@ -166,6 +166,8 @@ def set_alias(*, principal: Principal, version: ModelVersion, alias: str) -> Mod
     old = ModelAlias.objects.filter(model=model, name=alias).select_related("version").first()
     row, _ = ModelAlias.objects.update_or_create(model=model, name=alias, defaults={"version": version})
     _touched(model)
+    if old is None or old.version_id != version.pk:
+        moves.tell(principal, model, alias, version.version)
     audit.record(
         principal=principal,
         action="model.alias",
@@ -181,9 +183,11 @@ def set_alias(*, principal: Principal, version: ModelVersion, alias: str) -> Mod
 def delete_alias(*, principal: Principal, model: RegisteredModel, alias: str) -> bool:
     """Remove an alias; False when there was none. Needs the developer role."""
     require_role(principal, model.project, Role.DEVELOPER)
-    gone, _ = ModelAlias.objects.filter(model=held(model), name=alias).delete()
+    model = held(model, "project")
+    gone, _ = ModelAlias.objects.filter(model=model, name=alias).delete()
     if gone:
         _touched(model)
+        moves.tell(principal, model, alias, None)
         audit.record(
             principal=principal, action="model.alias", obj=model, project=model.project, before={"alias": alias}
         )
@@ -263,6 +267,7 @@ def delete_version(
         uses.check_unused(ModelVersion.objects.filter(pk=now.pk), f"This deletes {now}", may_force=True)
     audit.record(principal=principal, action="model.version.delete", obj=now, project=version.model.project)
     _touched(model)
+    moves.tell_gone(principal, model, version=now.version)
     now.delete()
 
 
@@ -280,6 +285,7 @@ def delete_model(
         uses.check_unused(now.versions.all(), f"This deletes {now}", may_force=True)
     audit.record(principal=principal, action="model.delete", obj=now, project=model.project)
     hint("models", model.project_id)
+    moves.tell_gone(principal, now)
     now.delete()
 
 
