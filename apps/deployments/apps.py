@@ -22,12 +22,13 @@ class DeploymentsConfig(AppConfig):
         from apps.deployments import holdings, selectors
         from apps.deployments.pages import overview
         from apps.deployments.reconcile import reconcile
+        from apps.deployments.reconcile.following import follow
         from apps.deployments.reconcile.measuring import measure
-        from apps.deployments.services import observing
+        from apps.deployments.services import following, observing
         from apps.deployments.services.access import RENEW_BEFORE
-        from apps.deployments.services.common import CLOCK, KIND, PROBES
+        from apps.deployments.services.common import CLOCK, FOLLOW, KIND, PROBES
         from apps.deployments.services.rollouts import tick
-        from apps.experiments.registry import uses
+        from apps.experiments.registry import moves, uses
 
         def resolve(cluster_id: int, namespace: str, labels: dict[str, str]) -> list[tuple[str, int]]:
             return [(KIND, pk) for pk in selectors.ids_by_labels(cluster_id, namespace, labels)]
@@ -35,6 +36,7 @@ class DeploymentsConfig(AppConfig):
         work.register(KIND, reconcile, resync=lambda: selectors.unsettled(timezone.now(), token_margin=RENEW_BEFORE))
         work.register(CLOCK, tick, resync=selectors.rolling)
         work.register(PROBES, measure, resync=selectors.probing)
+        work.register(FOLLOW, follow, resync=selectors.left_behind)
         route(DEPLOYMENT, resolve, topic="deployment")
         on_state(observing.follow_cluster)
         dependents.register(holdings.holdings, holdings.give_up)
@@ -42,4 +44,5 @@ class DeploymentsConfig(AppConfig):
         owners.register(selectors.owner_of_pod)
         workloads.deployments(selectors.makers_by_name)
         uses.register(selectors.users_of_versions)
+        moves.register(following.hear)
         overview.connect()

@@ -16,7 +16,7 @@ from apps.core.models import Project
 from apps.core.states import Role
 from apps.deployments.models import Placement, Target
 from apps.experiments.files import artifacts
-from apps.experiments.models import Run
+from apps.experiments.models import ModelAlias, ModelVersion, Run
 from tests import factories
 from tests.architecture.test_offers import kind, walk
 from tests.architecture.test_offers import project as project
@@ -41,6 +41,7 @@ FORMS: dict[str, tuple[dict[str, str], str, str]] = {
     "/p/demo/deployments/digits/edit": ({"of": "1", "spec": "replica: 3"}, "spec", "replica: 3"),
     "/p/demo/deployments/digits/scale": ({"replicas": "-7"}, "replicas", "-7"),
     "/p/demo/deployments/digits/spread": ({"how": "all", "replicas": "-7"}, "replicas", "-7"),
+    "/p/demo/deployments/digits/follow": ({"alias": "nobody"}, "alias", ""),
     "/p/demo/deployments/digits/targets/new": ({"target": "spare", "replicas": "-7"}, "replicas", "-7"),
     "/p/demo/deployments/digits/autoscaling": ({"min": "5", "max": "4"}, "max", "4"),
     "/p/demo/deployments/digits/strategy": ({"strategy": "kind: odd"}, "strategy", "kind: odd"),
@@ -117,6 +118,8 @@ def test_what_was_typed_is_kept_and_the_error_in_focus(project: Project, tmp_pat
     settings.ARTIFACTS_DIR = tmp_path
     for run in Run.objects.all():
         artifacts.write(run, "model/MLmodel", io.BytesIO(b"x"))
+    version = ModelVersion.objects.filter(model__name="digits").latest("pk")
+    ModelAlias.objects.get_or_create(model=version.model, name="champion", defaults={"version": version})
     # Replicas are spread over targets, where there are several.
     digits = project.deployments.get()
     [home] = digits.places

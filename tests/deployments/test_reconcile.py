@@ -15,7 +15,7 @@ from apps.clusters.reconcile import record_state
 from apps.clusters.states import Observation
 from apps.core.models import ApiToken
 from apps.core.pages.overview import Scope
-from apps.core.states import Health
+from apps.core.states import Health, Role
 from apps.core.work import Again, Away, Retry
 from apps.core.work.kinds import Lane
 from apps.core.work.worker import drain, limits, run_one
@@ -24,6 +24,9 @@ from apps.deployments import reconcile as shell
 from apps.deployments.models import Deployment, Heal, Placement, Rollout
 from apps.deployments.pages.overview import attention
 from apps.deployments.reconcile import reconcile
+from apps.experiments.models import Experiment, RegisteredModel
+from tests import factories
+from tests.deployments.conftest import client_of
 from tests.deployments.fleet import SPEC, Fleet, counting
 from tests.deployments.places import place_of
 
@@ -343,3 +346,21 @@ def test_a_request_that_crashes_the_server_meets_one_replica(fleet: Fleet) -> No
     assert all(fleet.ask(app).answer["outputs"] for _ in range(3))
     fleet.until(app, lambda deployment: any(pod.restarts for pod in selectors.pods_of(deployment)))
     assert sorted(pod.restarts for pod in selectors.pods_of(app)) == [0, 0, 1]
+
+
+def test_an_alias_that_mlflow_moves_is_gone_after_by_itself(fleet: Fleet) -> None:
+    model = RegisteredModel.objects.create(project=fleet.project, name="m")
+    run = factories.run(Experiment.objects.create(project=fleet.project, name="m"))
+    factories.version(model, run, alias="champion")
+    app = fleet.deploy(replicas=1, model="m", alias="champion", follow=True)
+    fleet.until_healthy(app)
+    factories.version(model, run)
+    asked = {"name": "m", "alias": "champion", "version": "2"}
+    client = client_of(fleet.root.user, role=Role.ADMIN)
+    answer = client.post("/api/2.0/mlflow/registered-models/alias", asked, content_type="application/json")
+    assert answer.status_code == 200
+    assert drain() >= 1
+    fleet.until(app, lambda seen: seen.stable is not None and seen.stable.spec["model"]["version"] == 2)
+    fleet.until_healthy(app)
+    assert fleet.workloads() == {"app-r1": 0, "app-r2": 1}
+    assert fleet.ask(app).revision == 2

@@ -9,6 +9,7 @@ from apps.clusters.api.podoptions import PodOptionsSerializer
 from apps.clusters.models import Pod
 from apps.core.api.serializers import Strict
 from apps.deployments import drift, selectors
+from apps.deployments.api.following import FollowsSerializer, follows_of
 from apps.deployments.api.policies import AutoscalingSerializer, StrategySerializer, TrafficSerializer
 from apps.deployments.api.spread import SeatSerializer, SpreadSerializer
 from apps.deployments.models import Deployment, Heal, Placement, Revision, Rollout, Stage
@@ -50,6 +51,10 @@ class NewRevisionSerializer(PodOptionsSerializer):
     model = serializers.CharField(required=False, help_text="The name of a registered model.")
     version = serializers.IntegerField(required=False, min_value=1)
     alias = serializers.CharField(required=False, help_text="Instead of a version; resolved now.")
+    follow = serializers.BooleanField(
+        required=False,
+        help_text="Whether each later move of the alias starts a rollout by itself, in the name of whoever moves it.",
+    )
     image = serializers.CharField(
         required=False, allow_blank=True, help_text="Empty: Flotilla's own server, for the models that it knows."
     )
@@ -275,6 +280,7 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
     stable_revision = serializers.IntegerField(source="stable.number", default=None, allow_null=True)
     model = serializers.SerializerMethodField()
     image = serializers.CharField(source="current.spec.image", default="")
+    follows = serializers.SerializerMethodField(help_text="Null where it follows no alias.")
     strategy = serializers.SerializerMethodField()
     autoscaling = serializers.SerializerMethodField(help_text="Null where people say how many replicas there are.")
     spread = SpreadSerializer(allow_null=True)
@@ -287,7 +293,7 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
         fields = (
             "id", "name", "project", "target", "cluster", "namespace", "environment", "state", "placements", "health",
             "health_since", "reason", "message", "replicas", "scaled_to", "scaled_by", "ready_replicas", "revision",
-            "stable_revision", "model", "image", "strategy", "autoscaling", "spread", "generation",
+            "stable_revision", "model", "follows", "image", "strategy", "autoscaling", "spread", "generation",
             "observed_generation", "observed", "observed_at", "rollout", "created_by", "created_at", "updated_at",
             "drift",
         )  # fmt: skip
@@ -297,6 +303,11 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
         """The model version that is wanted, and the alias that it was asked for by."""
         model = deployment.current.spec.get("model") if deployment.current else None
         return {**model, "alias": deployment.alias} if model else None
+
+    @extend_schema_field(FollowsSerializer(allow_null=True))
+    def get_follows(self, deployment: Deployment) -> dict[str, Any] | None:
+        """The alias whose moves start rollouts by themselves."""
+        return follows_of(deployment)
 
     @extend_schema_field(DriftSerializer(allow_null=True))
     def get_drift(self, deployment: Deployment) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from apps.clusters.models import Cluster
 from apps.core.models import ApiToken, Project, User, validate_name
 from apps.deployments.health import heal_span
 from apps.deployments.models.approvals import Approval
+from apps.deployments.models.following import Follow
 from apps.deployments.models.observed import AN_AUTOSCALER, THE_AUTOSCALER, Observed
 from apps.deployments.models.sources import MetricsSource
 from apps.deployments.rollout.fleet import Outcome
@@ -26,6 +27,7 @@ __all__ = [
     "AppliedObject",
     "Approval",
     "Deployment",
+    "Follow",
     "Heal",
     "MetricsSource",
     "Observed",
@@ -112,6 +114,11 @@ class Deployment(Observed):
         """Its placement, where it has just one."""
         places = self.places
         return places[0] if len(places) == 1 else None
+
+    @property
+    def following(self) -> Follow | None:
+        """The alias that it follows, if it does."""
+        return getattr(self, "follow", None)
 
     @property
     def previews(self) -> list["Placement"]:

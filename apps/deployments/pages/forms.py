@@ -33,7 +33,7 @@ class DeployForm(PodOptionsForm):
     advanced = ("image", "command", *PodOptionsForm.advanced)
     advanced_about = "another image, nodes, spread, Secrets, volumes, image pulls"
     # Those of the pods, which are not named here, come last.
-    field_order = ("name", "target", "model", "replicas", "cpu", "memory", "gpu", "env", "image", "command")
+    field_order = ("name", "target", "model", "follow", "replicas", "cpu", "memory", "gpu", "env", "image", "command")
 
     name = forms.CharField(max_length=40, help_text="It names the Service, too: small letters, digits, '-'.")
     target = forms.MultipleChoiceField(
@@ -43,6 +43,11 @@ class DeployForm(PodOptionsForm):
         error_messages={"required": "Choose a target at least."},
     )
     model = forms.ChoiceField(label="Model version", required=False, help_text="What the replicas fetch and serve.")
+    follow = forms.BooleanField(
+        required=False,
+        label="Follow the alias",
+        help_text="Each version that the alias is moved to later is rolled out by itself.",
+    )
     replicas = forms.IntegerField(min_value=0, max_value=MAX_REPLICAS, initial=2, help_text="On each target.")
     image = _image()
     command = forms.CharField(
@@ -66,7 +71,7 @@ class DeployForm(PodOptionsForm):
         self.fields["target"].choices = [(row.name, _target_text(row)) for row in rows]  # type: ignore[attr-defined]
         if len(rows) == 1:
             self.fields["target"].initial = [rows[0].name]
-        self.fields["model"].choices = [("", "No registered model"), *selectors.version_choices(project)]  # type: ignore[attr-defined]
+        self.fields["model"].choices = _models(project)  # type: ignore[attr-defined]
 
     def clean_command(self) -> list[str]:
         """Words as a shell would split them."""
@@ -76,6 +81,13 @@ class DeployForm(PodOptionsForm):
         """Pairs out of lines."""
         return pairs(self.cleaned_data["env"])
 
+    def clean(self) -> dict[str, Any]:
+        """What is followed is an alias."""
+        values = super().clean() or self.cleaned_data
+        if values.get("follow") and "@" not in str(values.get("model")).rpartition(":")[2]:
+            self.add_error("follow", "A version never moves. Choose an alias above, or leave this out.")
+        return values
+
     def asked(self) -> dict[str, Any]:
         """The keyword arguments of `create_deployment` beside who and where."""
         values = self.cleaned_data
@@ -83,7 +95,9 @@ class DeployForm(PodOptionsForm):
         resources = {"cpu": values["cpu"], "memory": values["memory"], "gpu": values["gpu"] or 0}
         spec: dict[str, Any] = {"image": values["image"], "command": values["command"], "env": values["env"]}
         spec |= {"resources": resources, **self.options()}
-        if model:
+        if model and version.startswith("@"):
+            spec |= {"model": model, "alias": version.removeprefix("@"), "follow": values["follow"]}
+        elif model:
             spec |= {"model": model, "version": int(version)}
         return {"name": values["name"], "targets": values["target"], "replicas": values["replicas"], "spec": spec}
 
@@ -121,6 +135,17 @@ class ReviseForm(PodOptionsForm):
             model, _, version = self.cleaned_data["model"].rpartition(":")
             changes |= {"model": model, "version": int(version)}
         return changes
+
+
+def _models(project: Project) -> list[Any]:
+    """What a new deployment may serve: nothing registered, what an alias points to now, or a version."""
+    aliases = [
+        (f"{model}:@{alias}", f"{model} @{alias}, now v{version}")
+        for model, alias, version in selectors.alias_choices(project)
+    ]
+    versions = selectors.version_choices(project)
+    grouped = [(title, rows) for title, rows in (("By alias", aliases), ("Versions", versions)) if rows]
+    return [("", "No registered model"), *(grouped if aliases else versions)]
 
 
 def _target_text(target: Target) -> str:

@@ -2,7 +2,18 @@
 
 from django.urls import path
 
-from apps.deployments.pages import approvals, edit, requests, resources, scaling, sources, spread, targets, views
+from apps.deployments.pages import (
+    approvals,
+    edit,
+    following,
+    requests,
+    resources,
+    scaling,
+    sources,
+    spread,
+    targets,
+    views,
+)
 
 app_name = "deployments"
 urlpatterns = [
@@ -23,6 +34,7 @@ urlpatterns = [
     path("p/<slug:project>/deployments/<slug:name>/edit/preview", edit.edit, {"preview": True}, name="preview"),
     path("p/<slug:project>/deployments/<slug:name>/rollback/<int:revision>", views.rollback, name="rollback"),
     path("p/<slug:project>/deployments/<slug:name>/strategy", views.strategy, name="strategy"),
+    path("p/<slug:project>/deployments/<slug:name>/follow", following.follow, name="follow"),
     path("p/<slug:project>/deployments/<slug:name>/rollout/<slug:word>", views.steer, name="steer"),
     path("p/<slug:project>/deployments/<slug:name>/autoscaling", scaling.autoscaling, name="autoscaling"),
     path("p/<slug:project>/deployments/<slug:name>/autoscaling/off", scaling.stop_autoscaling, name="stop_autoscaling"),

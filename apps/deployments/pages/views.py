@@ -28,6 +28,7 @@ from apps.core.text.names import service_name_from
 from apps.deployments import predict, selectors, services
 from apps.deployments.models import Deployment, Rollout
 from apps.deployments.pages import panels
+from apps.deployments.pages.following import followed
 from apps.deployments.pages.forms import (
     DeployForm,
     ReviseForm,
@@ -300,6 +301,7 @@ def _context(request: PageRequest, deployment: Deployment, scale_form: ScaleForm
         "project": deployment.project,
         "deployment": deployment,
         "board": panels.Board(deployment, request.principal),
+        "followed": followed(deployment),
         "topic": f"deployment:{deployment.pk}",
     }
     if request.GET.get("part", "summary") == "summary":

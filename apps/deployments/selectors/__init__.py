@@ -16,6 +16,7 @@ from apps.deployments.selectors.deployments import (
     users_of_versions,
     worst_first,
 )
+from apps.deployments.selectors.following import alias_choices, left_behind
 from apps.deployments.selectors.loads import loads_of
 from apps.deployments.selectors.placements import (
     autoscalers_of,
@@ -60,6 +61,7 @@ __all__ = [
     "TROUBLE",
     "Apart",
     "Totals",
+    "alias_choices",
     "analyses_of",
     "analysis",
     "approval",
@@ -77,6 +79,7 @@ __all__ = [
     "heals_of",
     "ids_by_labels",
     "last_spec",
+    "left_behind",
     "loads_of",
     "logged_metric",
     "makers_by_name",

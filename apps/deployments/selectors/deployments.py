@@ -78,7 +78,7 @@ def _deployments(places: QuerySet[Placement], rollouts: QuerySet[Rollout], **sco
     unfinished = rollouts.filter(state__in=UNFINISHED).select_related("from_revision", "to_revision")
     return (
         Deployment.objects.filter(**scope)
-        .select_related("project", "current", "stable")
+        .select_related("project", "current", "stable", "follow")
         .prefetch_related(Prefetch("rollouts", unfinished, to_attr="unfinished"), Prefetch("placements", places))
     )
 

@@ -35,6 +35,8 @@ PROBES = "analysis"
 """The kind of work that a look of an analysis is which asks somebody: replicas, say."""
 CLOCK = "deployment"
 """The kind of work that moving a rollout on is when only time has passed: its rounds call no cluster."""
+FOLLOW = "follow"
+"""The kind of work that rolling out is what a followed alias points to: its rounds call no cluster."""
 
 
 def identity_of(placement: Placement) -> manifests.Identity:
@@ -114,7 +116,7 @@ def locked(pk: int) -> Deployment | None:
     # Locked by a statement of its own: of a row that was waited for, a join gives nothing where `current` has changed.
     list(rows.select_for_update(no_key=True).values_list("pk"))
     places = Prefetch("placements", Placement.objects.select_related(*WITH_PLACEMENT))
-    return rows.select_related("project", "current", "stable").prefetch_related(places).first()
+    return rows.select_related("project", "current", "stable", "follow").prefetch_related(places).first()
 
 
 def kept(deployment: Deployment) -> dict[str, Any]:

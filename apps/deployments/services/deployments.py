@@ -23,6 +23,7 @@ from apps.deployments.rollout.spread import Spread, even, parse_spread, stored_s
 from apps.deployments.rollout.strategy import Strategy
 from apps.deployments.scaling import manifest as scalers
 from apps.deployments.scaling.policy import Autoscaling, stored_policy
+from apps.deployments.services import following
 from apps.deployments.services.autoscaling import check_engines, refuse_scaled
 from apps.deployments.services.common import (
     Wish,
@@ -60,10 +61,11 @@ def create_deployment(
 
     It is placed on each of the targets, with so many replicas on each, or with those of `spread` over all of them; with
     `autoscaling` that is how many it begins with. `spec` holds image, command, args, env, resources, port, probes,
-    strategy, and model with version or alias.
+    strategy, and model with version or alias, which it may `follow`.
     """
     require_role(principal, project, Role.DEVELOPER)
     places, wish = _checked(project, name=name, targets=targets, spec=spec)
+    follows = bool(spec.get("follow"))
     counts, policy, over_all = _numbers(places, replicas, autoscaling, spread)
     numbers = {"autoscaling": policy.to_json() if policy else {}, "spread": over_all.to_json() if over_all else None}
     try:
@@ -71,7 +73,11 @@ def create_deployment(
             counted = list(zip(held_targets(places), counts, strict=True))
             _check_policies(principal, project, counted, wish, policy)
             deployment = hold(_insert(project, name, counted, {**wish.of_deployment, **numbers}, principal))
+            if follows:
+                following.freeze(deployment, wish.spec.model.name if wish.spec.model else "")
             _begin_first(deployment, wish, principal, {"targets": list(targets), "replicas": counts[0]})
+            if follows:
+                following.start(deployment, wish, principal)
     except IntegrityError as error:
         raise Conflict(f"There is a deployment {name!r} already.", field="name") from error
     return deployment
@@ -362,6 +368,8 @@ def _checked(
     _check_names_of_objects(project, name)
     places = named_targets(project, targets)
     check_places(places)
+    if spec.get("follow"):
+        following.check_follows(spec)
     wish = resolve(project, with_shutdown(spec), Strategy())
     check_waves(wish.strategy, [place.name for place in places])
     check_sources(wish.strategy, project)

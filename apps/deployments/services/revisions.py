@@ -15,10 +15,11 @@ from apps.core.states import Role
 from apps.deployments import manifests
 from apps.deployments.models import Deployment, Placement, Revision, Target
 from apps.deployments.rollout.strategy import parse_strategy
+from apps.deployments.services import following
 from apps.deployments.services.common import Wish, ask_all, hold, identity_of, kept, once_more, resolve, tell
 from apps.deployments.services.places import check_waves
 from apps.deployments.services.policies import as_they_are, check, check_rollout
-from apps.deployments.services.rollouts import roll, unfinished
+from apps.deployments.services.rollouts import go_on, roll, unfinished
 from apps.deployments.services.server import OF_IMAGE, with_shutdown
 from apps.deployments.services.sources import check_sources
 from apps.deployments.services.steering import roll_back
@@ -26,22 +27,47 @@ from apps.deployments.specs import RevisionSpec, parse_revision
 
 
 def deploy_revision(
-    *, principal: Principal, deployment: Deployment, changes: Mapping[str, Any], expect: Expect | None = None
+    *,
+    principal: Principal,
+    deployment: Deployment,
+    changes: Mapping[str, Any],
+    expect: Expect | None = None,
+    because: str = "",
 ) -> tuple[Revision, bool]:
     """Roll out the present spec with `changes` (a new model version, another image …). Needs the developer role.
 
     Returns the revision and whether it is new: what is already wanted is not rolled out again. Another strategy, or
-    another alias of the same version, is kept and restarts nothing.
+    another alias of the same version, is kept and restarts nothing; so is whether it shall `follow` the alias.
+    `because` is what the history says of a rollout that nobody asked for in person.
     """
     require_role(principal, deployment.project, Role.DEVELOPER)
     with transaction.atomic():
         held = hold(deployment, expect)
+        asked = following.named(held, changes)
+        following.freeze(held, asked["model"] if asked.get("follow") else "")
         # Under the lock: else what somebody else has just rolled out would be undone by what it was based on.
-        wish = _changed(held, changes)
+        wish = _changed(held, asked)
         if held.current is not None and parse_revision(held.current.spec).digest == wish.spec.digest:
             _keep(held, wish.of_deployment, principal)
-            return held.current, False
-        return roll(held, wish, principal, action="deployment.revise"), True
+            revision, new = held.current, False
+        else:
+            revision, new = roll(held, wish, principal, action="deployment.revise", because=because), True
+        _follow(held, asked, wish, principal)
+    return revision, new
+
+
+def _follow(held: Deployment, asked: Mapping[str, Any], wish: Wish, principal: Principal) -> None:
+    """What a rollout by a person, or another wish, means for the alias that a held deployment follows."""
+    follow = asked.get("follow")
+    if follow is not None:
+        if follow:
+            check(principal, held.project, as_they_are(held.places))
+        if following.start(held, wish, principal) if follow else following.stop(held, principal):
+            put(held, generation=held.generation + 1)
+            go_on(held)
+            tell(held)
+    elif any(asked.get(name) for name in ("model", "version", "alias")):
+        following.chosen(held, wish.version.model_id if wish.version else None, principal)
 
 
 def set_strategy(
@@ -66,7 +92,7 @@ def preview_revision(
     Needs the developer role. Raises what `deploy_revision` would raise.
     """
     require_role(principal, deployment.project, Role.DEVELOPER)
-    wish, number = _changed(deployment, changes), deployment.last_revision + 1
+    wish, number = _changed(deployment, following.named(deployment, changes)), deployment.last_revision + 1
     with transaction.atomic():
         check_rollout(deployment, wish, principal, None)
     return wish.spec, [(place.target, [_rendered(place, number, wish.spec)]) for place in deployment.places]
@@ -105,11 +131,13 @@ def rollback(
     with transaction.atomic():
         held = hold(deployment, expect)
         source = _rollback_source(held, revision)
+        following.freeze(held)
         wish = once_more(source, parse_strategy(held.strategy))
         if held.current is not None and parse_revision(held.current.spec).digest == wish.spec.digest:
             raise Conflict(
                 f"Revision {held.current.number} already runs what revision {source.number} ran.", field="revision"
             )
+        following.chosen(held, wish.version.model_id if wish.version else None, principal)
         rollout = unfinished(held)
         former = rollout.from_revision if rollout is not None else None
         if rollout is not None and former is not None and _serves(held, former, wish):

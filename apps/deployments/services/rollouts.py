@@ -43,17 +43,24 @@ HOLDS = {REJECTED, UNAPPROVED, FROZEN}
 
 
 def roll(
-    deployment: Deployment, wish: Wish, principal: Principal, *, action: str, copied_from: int | None = None
+    deployment: Deployment,
+    wish: Wish,
+    principal: Principal,
+    *,
+    action: str,
+    copied_from: int | None = None,
+    because: str = "",
 ) -> Revision:
     """Add a revision to a held deployment and start its rollout, with an audit row under `action`.
 
-    Raises what the policies of its targets refuse. A copy of what has served on a target is not held there.
+    Raises what the policies of its targets refuse. A copy of what has served on a target is not held there. `because`
+    is the first line of the rollout's history, where a person's asking is not all of it.
     """
     now = deployment.current
     proven = check_rollout(deployment, wish, principal, copied_from)
     before = {"revision": now.number, "spec": now.spec} | kept(deployment) if now else None
     revision = add_revision(deployment, wish, principal, copied_from=copied_from)
-    begin(deployment, revision, principal, proven, **wish.of_deployment)
+    begin(deployment, revision, principal, proven, because, **wish.of_deployment)
     after = {"revision": revision.number, "spec": revision.spec} | kept(deployment)
     if copied_from is not None:
         after["copied_from"] = copied_from
@@ -64,7 +71,12 @@ def roll(
 
 
 def begin(
-    deployment: Deployment, revision: Revision, principal: Principal, proven: Sequence[str] = (), **kept_too: Any
+    deployment: Deployment,
+    revision: Revision,
+    principal: Principal,
+    proven: Sequence[str] = (),
+    because: str = "",
+    **kept_too: Any,
 ) -> Rollout:
     """Make `revision` the wanted one of a held deployment, and take the first step towards it.
 
@@ -90,6 +102,7 @@ def begin(
         on_failure=strategy.on_failure if deployment.stable else OnFailure.HOLD,
         proven=proven,
         by=Asker.of(principal),
+        message=because,
     )
     put(
         deployment,

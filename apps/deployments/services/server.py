@@ -19,10 +19,11 @@ SHUTDOWN = {"drain_seconds": 5}
 
 def with_image(spec: Mapping[str, Any], version: ModelVersion) -> dict[str, Any]:
     """The spec with Flotilla's own server where it names no image. Raises Invalid when that can't serve the version."""
-    if spec.get("image"):
+    image = str(spec.get("image") or "")
+    if image and not is_own(image):
         return dict(spec)
     for name in ("command", "args"):
-        if spec.get(name):
+        if spec.get(name) and not image:
             raise Invalid("A command belongs to an image.", field=name, hint="Name the image, or leave this out.")
     flavours = flavours_of(version)
     if not flavours & set(FLAVOURS):
@@ -32,7 +33,7 @@ def with_image(spec: Mapping[str, Any], version: ModelVersion) -> dict[str, Any]
             field="image",
             hint="Name an image that serves HTTP on $PORT.",
         )
-    return {**spec, "image": settings.MODEL_SERVER_IMAGE}
+    return {**spec, "image": image or settings.MODEL_SERVER_IMAGE}
 
 
 def with_shutdown(spec: Mapping[str, Any]) -> dict[str, Any]:
