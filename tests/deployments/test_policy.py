@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from apps.core.errors import Invalid
 from apps.core.states import Role
-from apps.deployments.rollout.freezes import Freeze, frozen_until
+from apps.deployments.rollout.freezes import frozen_until
 from apps.deployments.rollout.policy import (
     Answer,
     Decided,
@@ -22,6 +22,7 @@ from apps.deployments.rollout.policy import (
     rule,
 )
 from apps.deployments.rollout.strategy import Kind
+from apps.deployments.rollout.windows import Window
 
 # A Monday.
 NOW = datetime(2026, 11, 30, 6, 0, tzinfo=UTC)
@@ -117,9 +118,9 @@ def test_a_window_ends_later_than_now_and_not_later_than_it_comes_again(
 ) -> None:
     if a == b:
         return
-    until = Freeze(a, b, zone).end_at(now)
+    until = Window(a, b, zone).end_at(now)
     assert until is None or now < until <= now + timedelta(hours=25)
-    weekly = Freeze(f"mon {a}", f"thu {b}", zone).end_at(now)
+    weekly = Window(f"mon {a}", f"thu {b}", zone).end_at(now)
     assert weekly is None or now < weekly <= now + timedelta(days=8)
 
 

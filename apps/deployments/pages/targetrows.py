@@ -10,7 +10,8 @@ from apps.core.text.wording import look_of
 from apps.deployments import selectors
 from apps.deployments.models import Target
 from apps.deployments.rollout.freezes import frozen_until
-from apps.deployments.rollout.policy import Load, Policy, parse_policy, until_text
+from apps.deployments.rollout.policy import Load, Policy, parse_policy
+from apps.deployments.rollout.windows import until_text
 
 _TONES = ("bad", "warn", "idle", "go", "ok")
 _UNITS = {"cpu": "CPU", "memory": "memory", "gpu": "GPU", "replicas": "replicas"}

@@ -17,9 +17,10 @@ from types import MappingProxyType
 
 from apps.deployments.rollout.decisions import in_time, in_words, sentence
 from apps.deployments.rollout.plan import PlanStep
-from apps.deployments.rollout.policy import FROZEN, REJECTED, UNAPPROVED, Ruling, until_text
+from apps.deployments.rollout.policy import FROZEN, REJECTED, UNAPPROVED, Ruling
 from apps.deployments.rollout.strategy import Do, OnFailure
 from apps.deployments.rollout.traffic import ALL, NOTHING, Phase, Share
+from apps.deployments.rollout.windows import until_text
 from apps.deployments.states import RolloutState
 
 

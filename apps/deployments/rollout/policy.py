@@ -16,8 +16,9 @@ from apps.clusters.quantities.sizes import GPU, Size, sensible
 from apps.clusters.quantities.words import amount
 from apps.core.errors import Invalid
 from apps.core.states import Role
-from apps.deployments.rollout.freezes import Freeze, frozen_until, parse_freezes
+from apps.deployments.rollout.freezes import frozen_until, parse_freezes
 from apps.deployments.rollout.strategy import Kind
+from apps.deployments.rollout.windows import Window, until_text
 from apps.deployments.specs import an_object, whole
 
 MAX_PEOPLE = 100
@@ -76,7 +77,7 @@ class Policy:
     people: tuple[str, ...] = ()
     approval: bool = False
     strategies: tuple[Kind, ...] = ()
-    freezes: tuple[Freeze, ...] = ()
+    freezes: tuple[Window, ...] = ()
     quota: Quota = Quota()
 
     @property
@@ -193,11 +194,6 @@ def held(policy: Policy, target: str, decided: Decided | None, now: datetime, *,
         return ALLOWED
     message, hint = f"{target} is frozen until {until_text(until)}.", "A project admin may change its windows."
     return Ruling(Answer.WAITS, message, hint, reason=FROZEN, due=until)
-
-
-def until_text(until: datetime) -> str:
-    """ "Mon 30 Nov 2026, 08:00 (Europe/Berlin)": in the time zone of the window."""
-    return f"{until:%a %d %b %Y, %H:%M} ({until.tzinfo})"
 
 
 def may_deploy(policy: Policy, person: Person) -> bool:
