@@ -8,10 +8,16 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from apps.core.access import Principal
+from apps.core.work import DONE
+from apps.core.work.models import Work
 from apps.deployments import selectors, services
 from apps.deployments.models import AnalysisRun, Deployment, Rollout
-from apps.deployments.services.common import locked
-from apps.deployments.services.rollouts import go_on
+from apps.deployments.reconcile.measuring import measure
+from apps.deployments.reconcile.scraping import SCRAPED
+from apps.deployments.rollout.analysis import Measurement
+from apps.deployments.rollout.fleet import Outcome
+from apps.deployments.services.common import PROBES, locked
+from apps.deployments.services.rollouts import go_on, measured
 from apps.experiments.models import LatestMetric, LoggedModel, ModelVersion
 from tests.deployments.places import arrive
 
@@ -82,6 +88,31 @@ def test_a_metric_that_is_logged_in_time_ends_the_wait_for_it(developer: Princip
     assert later(rollout, 6).reason == "PauseStep"
     run = AnalysisRun.objects.get(rollout=rollout)
     assert [each["outcome"] for each in run.measurements] == ["Inconclusive", "Successful", "Successful"]
+
+
+SCRAPE = {"provider": "scrape", "metric": "requests_total", "read": "rate", "max": 1}
+
+
+def test_nothing_is_measured_while_a_person_has_paused_and_then_it_begins_anew(
+    developer: Principal, digits: Deployment
+) -> None:
+    edit: dict[str, Any] = {"principal": developer, "deployment": digits}
+    rollout = canary(developer, digits, SCRAPE)
+    run = AnalysisRun.objects.get(rollout=rollout)
+    before = {**run.before, SCRAPED: {"new": {}, "old": {}}}
+    AnalysisRun.objects.filter(pk=run.pk).update(before=before)
+    seen = selectors.analysis(run.pk)
+    services.pause(**edit)
+    # What a look that was under way has found counts for nothing, and another one is not taken.
+    bad = Measurement(timezone.now(), Outcome.FAILED, "It is too many.", {"new": 9.0})
+    assert seen is not None and not measured(seen, bad, {})
+    Work.objects.filter(kind=PROBES).delete()
+    assert measure(run.pk) == DONE
+    run.refresh_from_db()
+    assert (run.state, run.measurements, SCRAPED in run.before) == ("Running", [], False)
+    assert later(rollout, 60).reason == "Paused" and not Work.objects.filter(kind=PROBES).exists()
+    services.resume(**edit)
+    assert Work.objects.filter(kind=PROBES, object_id=run.pk).exists()
 
 
 def test_a_page_grows_with_each_measurement_though_the_rollout_stands_as_before(

@@ -16,7 +16,7 @@ from apps.deployments.reconcile import probing, querying, scraping
 from apps.deployments.rollout.analysis import Measurement, next_at
 from apps.deployments.rollout.asked import Provider
 from apps.deployments.rollout.scraped import needs_two
-from apps.deployments.services.analysing import measurements_of, remember
+from apps.deployments.services.analysing import forget, measurements_of, remember
 from apps.deployments.services.rollouts import measured
 
 # A measurement, and what to keep for the next one.
@@ -39,6 +39,10 @@ def measure(pk: int) -> Outcome:
     """Look once, if it is time; a round of the queue."""
     run = selectors.analysis(pk)
     if run is None:
+        return DONE
+    if run.rollout.paused:
+        # What happens meanwhile judges nobody; the rollout asks again when it goes on.
+        forget(run, scraping.SCRAPED)
         return DONE
     step, interval = run.rollout.plan[run.step], float(run.asked["interval_seconds"])
     places = [place for place in run.rollout.deployment.places if place.target.name in step["targets"]]

@@ -94,6 +94,12 @@ def remember(run: AnalysisRun, memory: Mapping[str, Any]) -> None:
         put(run, before={**run.before, **memory})
 
 
+def forget(run: AnalysisRun, name: str) -> None:
+    """Keep this no longer: the next look is none that is held against it."""
+    if name in run.before:
+        put(run, before={key: value for key, value in run.before.items() if key != name})
+
+
 def note(run: AnalysisRun, measurement: Measurement) -> Verdict:
     """Add a measurement, under the deployment's lock; how the analysis stands after it."""
     measurements = [*measurements_of(run), measurement]

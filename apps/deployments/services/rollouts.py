@@ -156,7 +156,8 @@ def go_on(deployment: Deployment, now: datetime | None = None) -> bool:
 def measured(run: AnalysisRun, measurement: Measurement, memory: Mapping[str, Any]) -> bool:
     """Record what a round has measured, and move the rollout on; returns whether there is more to measure.
 
-    `memory` is what the next look is held against. Nothing is stored where the rollout has left the step meanwhile.
+    `memory` is what the next look is held against. Nothing is stored where the rollout has left the step meanwhile, or
+    a person has paused it.
     """
     with transaction.atomic():
         deployment = locked(run.rollout.deployment_id)
@@ -164,7 +165,8 @@ def measured(run: AnalysisRun, measurement: Measurement, memory: Mapping[str, An
         rollout = unfinished(deployment) if deployment is not None else None
         if deployment is None or fresh is None or rollout is None:
             return False
-        if (rollout.pk, rollout.step) != (run.rollout_id, run.step) or rollout.state == RolloutState.ROLLING_BACK:
+        left = (rollout.pk, rollout.step) != (run.rollout_id, run.step) or rollout.state == RolloutState.ROLLING_BACK
+        if left or rollout.paused:
             return False
         remember(fresh, memory)
         verdict = note(fresh, measurement)
