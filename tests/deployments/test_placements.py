@@ -10,9 +10,10 @@ from django.test.utils import CaptureQueriesContext
 
 from apps.clusters.models import Cluster
 from apps.core.access import Principal
+from apps.core.database.transitions import transitions_of
 from apps.core.models import AuditEntry, Project
 from apps.deployments import holdings, services
-from apps.deployments.models import Deployment, Placement, Rollout, Target
+from apps.deployments.models import Deployment, Placement, Rollout, Stage, Target
 from apps.deployments.services import observing
 from apps.deployments.services.common import locked
 from tests import factories
@@ -130,6 +131,92 @@ def test_a_rollback_while_the_former_revision_serves_is_at_once_and_no_copy(
     assert (app.last_revision, app.current == app.stable) == (2, True)
     assert wanted(app) == {"eu": (1, None, 0), "us": (1, None, 0)}
     assert AuditEntry.objects.get(action="deployment.rollback").after == {"revision": 1}
+
+
+def test_asking_again_for_what_serves_still_takes_the_rollout_back(
+    api: Client, app: Deployment, root: Principal
+) -> None:
+    """As Argo Rollouts does for a spec that is the stable one's: nobody waits at a step for what has passed them."""
+    rollout = revise(root, app, "2")
+    arrive_on(app, "eu")
+    body = {"env": {"TAG": "1"}, "strategy": {"kind": "canary", "on_failure": "hold"}}
+    answer = post(api, "/api/v1/deployments/app/revisions", body)
+    assert (answer.status_code, answer.json()["number"]) == (200, 1)
+    arrive(app)
+    rollout.refresh_from_db()
+    assert (rollout.state, reread(app).last_revision) == ("Aborted", 2)
+    assert wanted(app) == {"eu": (1, None, 0), "us": (1, None, 0)}
+    assert app.strategy["on_failure"] == "hold", "what was asked for beside it is kept"
+
+
+@pytest.mark.parametrize("way", [services.rollback, services.restart])
+def test_what_has_served_everywhere_waits_at_no_step_again(app: Deployment, root: Principal, way: Any) -> None:
+    if way is services.rollback:
+        revise(root, app, "2")
+        for _ in range(2):
+            arrive(app)
+            services.promote(principal=root, deployment=app)
+        arrive(app)
+        assert reread(app).stable == app.current
+    way(principal=root, deployment=app)
+    rollout = Rollout.objects.get(deployment=app, ended_at=None)
+    assert transitions_of(rollout)[0].message == "It has served here before: none of its steps is waited for."
+    assert {name: share for name, (*_, share) in wanted(app).items()} == {"eu": 100, "us": 0}, "waves stay in order"
+    arrive_on(app, "eu")
+    arrive_on(app, "us")
+    rollout.refresh_from_db()
+    assert (rollout.state, app.stable == app.current) == ("Healthy", True)
+
+
+def test_a_copy_goes_through_all_steps_where_it_never_served(root: Principal, app: Deployment, demo: Project) -> None:
+    rollout = revise(root, app, "2")
+    arrive_on(app, "eu")
+    services.abort(principal=root, deployment=app)
+    arrive(app)
+    services.rollback(principal=root, deployment=app, revision=2)
+    rollout = Rollout.objects.get(deployment=app, ended_at=None)
+    assert (rollout.full_asked, wanted(app)["eu"]) == (False, (1, 3, 50))
+
+
+@pytest.mark.parametrize(("trouble", "serves"), [("", 2), ("It crashes.", 1)])
+def test_what_serves_goes_on_when_it_is_superseded(
+    root: Principal, demo: Project, both: list[Target], trouble: str, serves: int
+) -> None:
+    strategy = {"kind": "blue_green", "scale_down_delay_seconds": 300, "on_failure": "hold"}
+    app = place(root, demo, strategy=strategy)
+    arrive(app)
+    second = revise(root, app, "2")
+    arrive(app)
+    services.promote(principal=root, deployment=app)
+    arrive(app)
+    second.refresh_from_db()
+    assert (second.reason, wanted(app)["eu"]) == ("KeepingOld", (1, 2, 100))
+    Stage.objects.filter(rollout=second).update(trouble=trouble)
+    third = revise(root, app, "3")
+    assert wanted(app) == {"eu": (serves, 3, 0), "us": (serves, 3, 0)}
+    assert third.from_revision is not None and third.from_revision.number == serves
+    arrive(app)
+    services.abort(principal=root, deployment=app)
+    arrive(app)
+    assert wanted(app) == {"eu": (serves, None, 0), "us": (serves, None, 0)}
+    reread(app)
+    assert app.stable == app.current and app.current.number == serves
+
+
+def test_where_one_wave_serves_the_next_its_successor_comes_there_beside_it(root: Principal, app: Deployment) -> None:
+    revise(root, app, "2")
+    arrive_on(app, "eu")
+    services.promote(principal=root, deployment=app)
+    arrive_on(app, "eu")
+    assert wanted(app) == {"eu": (1, 2, 100), "us": (1, 2, 50)}
+    third = revise(root, app, "3")
+    assert wanted(app) == {"eu": (2, 3, 50), "us": (1, 3, 0)}
+    arrive_on(app, "eu")
+    services.abort(principal=root, deployment=app)
+    arrive(app)
+    third.refresh_from_db()
+    assert third.state == "Aborted"
+    assert wanted(app) == {"eu": (1, None, 0), "us": (1, None, 0)}, "taking back means the same everywhere"
 
 
 @pytest.mark.parametrize("brought", [False, True])

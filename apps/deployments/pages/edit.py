@@ -12,7 +12,7 @@ from apps.core.models import Project
 from apps.core.pages.base import PageRequest, page
 from apps.core.states import Role
 from apps.deployments import selectors, services
-from apps.deployments.models import Deployment
+from apps.deployments.models import Deployment, Revision
 from apps.deployments.pages.forms import put_error_at_line
 from apps.deployments.pages.rows import who
 from apps.deployments.pages.spectext import FIELDS, as_text, changes_in, difference
@@ -81,6 +81,15 @@ def _rolled_out(request: PageRequest, deployment: Deployment, of: int, changes: 
     revision, new = services.deploy_revision(
         principal=request.principal, deployment=deployment, changes=changes, expect=expect
     )
-    said = f"Revision {revision.number} is {'being rolled out' if new else 'that already'}."
-    (messages.success if new else messages.info)(request, said)
+    tell_of(request, deployment, revision, new=new)
     return redirect("deployments:detail", project=deployment.project.name, name=deployment.name)
+
+
+def tell_of(request: PageRequest, deployment: Deployment, revision: Revision, *, new: bool) -> None:
+    """Say what became of a revision that was asked for. `deployment` is as it was before."""
+    if new:
+        messages.success(request, f"Revision {revision.number} is being rolled out.")
+    elif revision.pk == deployment.current_id:
+        messages.info(request, f"Revision {revision.number} is that already.")
+    else:
+        messages.success(request, f"Revision {revision.number} serves still: the rollout is taken back.")

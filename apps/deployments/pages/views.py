@@ -28,6 +28,7 @@ from apps.core.text.names import service_name_from
 from apps.deployments import predict, selectors, services
 from apps.deployments.models import Deployment, Rollout
 from apps.deployments.pages import panels
+from apps.deployments.pages.edit import tell_of
 from apps.deployments.pages.following import followed
 from apps.deployments.pages.forms import (
     DeployForm,
@@ -123,8 +124,7 @@ def revise(request: PageRequest, project: Project, name: str) -> HttpResponse:
         except FlotillaError as error:
             put_error(form, error)
         else:
-            said = f"Revision {revision.number} is {'being rolled out' if new else 'that already'}."
-            (messages.success if new else messages.info)(request, said)
+            tell_of(request, deployment, revision, new=new)
             return redirect("deployments:detail", project=project.name, name=name)
     context = {"project": project, "deployment": deployment, "form": form}
     return render(request, "deployments/revise.html", context, status=400 if form.errors else 200)
@@ -136,8 +136,10 @@ def rollback(request: PageRequest, project: Project, name: str, revision: int) -
     """Roll out a copy of an earlier revision."""
     deployment = _deployment(request, project, name, Role.DEVELOPER)
     wanted, new = services.rollback(principal=request.principal, deployment=deployment, revision=revision)
-    copied = f"Revision {wanted.number}, a copy of {revision}, is being rolled out."
-    messages.success(request, copied if new else f"Revision {wanted.number} serves still: the rollout is taken back.")
+    if new:
+        messages.success(request, f"Revision {wanted.number}, a copy of {revision}, is being rolled out.")
+    else:
+        tell_of(request, deployment, wanted, new=False)
     return redirect("deployments:detail", project=project.name, name=name)
 
 

@@ -70,10 +70,10 @@ def check_rollout(
 ) -> list[str]:
     """Raise what the targets of a held deployment refuse of a rollout; else those on which it comes back."""
     places, now = deployment.places, deployment.current
-    if not any(place.target.policy for place in places):
-        return []
-    spec, before = wish.spec.to_json(), now.spec if now else None
     proven = _proven_on(places, wish.spec.digest, copied_from) if copied_from is not None else []
+    if not any(place.target.policy for place in places):
+        return proven
+    spec, before = wish.spec.to_json(), now.spec if now else None
     asks = [
         replace(resized(place, replicas_of(place), spec, before), proven=place.target.name in proven)
         for place in places
@@ -95,11 +95,12 @@ def resized(place: Placement, replicas: int, spec: dict[str, Any], before: dict[
 
 def _proven_on(places: Sequence[Placement], digest: str, number: int) -> list[str]:
     """The targets on which the revision of this number, or one with this digest, has served."""
-    same = Q(rollout__to_revision__digest=digest) | Q(rollout__to_revision__number=number)
-    stages = Stage.objects.filter(same, placement__in=places, rollout__state=RolloutState.HEALTHY)
-    served = set(stages.values_list("placement_id", flat=True))
     serve = [(each.pk, each.stable) for each in places if each.stable is not None]
-    served |= {pk for pk, stable in serve if digest == stable.digest or number == stable.number}
+    served = {pk for pk, stable in serve if digest == stable.digest or number == stable.number}
+    if len(served) < len(places):
+        same = Q(rollout__to_revision__digest=digest) | Q(rollout__to_revision__number=number)
+        stages = Stage.objects.filter(same, placement__in=places, rollout__state=RolloutState.HEALTHY)
+        served |= set(stages.values_list("placement_id", flat=True))
     return [each.target.name for each in places if each.pk in served]
 
 

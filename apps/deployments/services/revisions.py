@@ -36,9 +36,10 @@ def deploy_revision(
 ) -> tuple[Revision, bool]:
     """Roll out the present spec with `changes` (a new model version, another image …). Needs the developer role.
 
-    Returns the revision and whether it is new: what is already wanted is not rolled out again. Another strategy, or
-    another alias of the same version, is kept and restarts nothing; so is whether it shall `follow` the alias.
-    `because` is what the history says of a rollout that nobody asked for in person.
+    Returns the revision and whether it is new: what is already wanted is not rolled out again, and for what serves
+    still the rollout that is to replace it is taken back instead. Another strategy, or another alias of the same
+    version, is kept and restarts nothing; so is whether it shall `follow` the alias. `because` is what the history says
+    of a rollout that nobody asked for in person.
     """
     require_role(principal, deployment.project, Role.DEVELOPER)
     with transaction.atomic():
@@ -50,6 +51,9 @@ def deploy_revision(
         if held.current is not None and parse_revision(held.current.spec).digest == wish.spec.digest:
             _keep(held, wish.of_deployment, principal)
             revision, new = held.current, False
+        elif (former := _taken_back(held, wish, principal)) is not None:
+            _keep(held, wish.of_deployment, principal)
+            revision, new = former, False
         else:
             revision, new = roll(held, wish, principal, action="deployment.revise", because=because), True
         _follow(held, asked, wish, principal)
@@ -107,7 +111,8 @@ def _rendered(place: Placement, number: int, spec: RevisionSpec) -> dict[str, An
 def restart(*, principal: Principal, deployment: Deployment, expect: Expect | None = None) -> Revision:
     """Roll out a copy of the revision that is wanted now, as `kubectl rollout restart` does. Needs the developer role.
 
-    Nothing else renders a revision anew: this is how it gets what changed in Flotilla, above all its address.
+    Nothing else renders a revision anew: this is how it gets what changed in Flotilla, above all its address. What has
+    served everywhere is not made to go through its steps again.
     """
     require_role(principal, deployment.project, Role.DEVELOPER)
     with transaction.atomic():
@@ -124,8 +129,9 @@ def rollback(
     """Roll out a copy of an earlier revision, as `kubectl rollout undo` does. Needs the developer role.
 
     Without a number it is the revision that served before this one. The copy gets a number of its own, so that the
-    history tells what happened in order. While that revision serves still, the rollout that is to replace it is taken
-    back instead, at once and without a copy. Returns the revision and whether it is new.
+    history tells what happened in order, and where it has served everywhere it waits at no step. While it serves
+    still, the rollout that is to replace it is taken back instead, at once and without a copy. Returns the revision and
+    whether it is new.
     """
     require_role(principal, deployment.project, Role.DEVELOPER)
     with transaction.atomic():
@@ -138,10 +144,7 @@ def rollback(
                 f"Revision {held.current.number} already runs what revision {source.number} ran.", field="revision"
             )
         following.chosen(held, wish.version.model_id if wish.version else None, principal)
-        rollout = unfinished(held)
-        former = rollout.from_revision if rollout is not None else None
-        if rollout is not None and former is not None and _serves(held, former, wish):
-            roll_back(held, rollout, principal)
+        if (former := _taken_back(held, wish, principal)) is not None:
             return former, False
         return roll(held, wish, principal, action="deployment.rollback", copied_from=source.number), True
 
@@ -194,10 +197,16 @@ def _changed(deployment: Deployment, changes: Mapping[str, Any]) -> Wish:
     return wish
 
 
-def _serves(held: Deployment, former: Revision, wish: Wish) -> bool:
-    """Whether the revision that a rollout came from is what is wished for, and is still what serves somewhere."""
-    same = parse_revision(former.spec).digest == wish.spec.digest
-    return same and any(place.stable_id == former.pk for place in held.places)
+def _taken_back(held: Deployment, wish: Wish, principal: Principal) -> Revision | None:
+    """Take the rollout that is under way back, where the revision that it came from is what is wished for and is still
+    what serves somewhere: that revision then, else None."""
+    serve = {place.stable for place in held.places if place.coming is not None and place.stable is not None}
+    same = {each.pk for each in serve if parse_revision(each.spec).digest == wish.spec.digest}
+    rollout = unfinished(held) if same else None
+    if rollout is None or rollout.from_revision_id not in same:
+        return None
+    roll_back(held, rollout, principal)
+    return rollout.from_revision
 
 
 def _rollback_source(held: Deployment, number: int | None) -> Revision:

@@ -26,13 +26,13 @@ from apps.deployments.rollout.fleet import Outcome as AnalysisOutcome
 from apps.deployments.rollout.plan import PlanStep, plan_of
 from apps.deployments.rollout.policy import FROZEN, REJECTED, UNAPPROVED
 from apps.deployments.rollout.strategy import Do, OnFailure, parse_strategy
-from apps.deployments.rollout.traffic import ALL, NOTHING, Share
+from apps.deployments.rollout.traffic import NOTHING, Share
 from apps.deployments.services.analysing import analyse, note, remember
 from apps.deployments.services.common import CLOCK, KIND, Wish, add_revision, change_wanted, kept, locked, tell
 from apps.deployments.services.holding import ask_for, held_by, lapse
 from apps.deployments.services.policies import check_rollout
 from apps.deployments.services.spreading import respread
-from apps.deployments.services.starting import Asker, join, started
+from apps.deployments.services.starting import Asker, join, keep_what_serves, started
 from apps.deployments.services.together import sum_up
 from apps.deployments.states import ROLLOUT_MOVES, TAKEN_BACK, UNFINISHED, RolloutState
 
@@ -83,13 +83,11 @@ def begin(
     A rollout that is still under way is superseded. On the `proven` targets it has served before. Keywords are further
     columns of the deployment.
     """
+    superseded = unfinished(deployment)
+    keep_what_serves(deployment, superseded)
     why = f"Revision {revision.number} was deployed meanwhile."
-    end_unfinished(deployment, RolloutState.SUPERSEDED, why, principal.label)
+    _end(superseded, RolloutState.SUPERSEDED, why, principal.label)
     strategy, places = parse_strategy(kept_too.get("strategy", deployment.strategy)), deployment.places
-    for place in places:
-        if place.stable is None and place.share == ALL and place.ready_replicas:
-            # A first revision that was never everywhere serves here all the same, until its successor's wave comes.
-            put(place, stable=place.coming)
     fresh = [place.target.name for place in places if place.stable is None]
     rollout = started(
         deployment,
@@ -192,7 +190,10 @@ def unfinished(deployment: Deployment) -> Rollout | None:
 
 def end_unfinished(deployment: Deployment, to: RolloutState, message: str, actor: str) -> None:
     """End the rollout that is under way, if there is one, as superseded or canceled."""
-    rollout = unfinished(deployment)
+    _end(unfinished(deployment), to, message, actor)
+
+
+def _end(rollout: Rollout | None, to: RolloutState, message: str, actor: str) -> None:
     if rollout is not None:
         now = timezone.now()
         _move(rollout, to, reason=to.value, message=message, actor=actor, ended_at=now)
