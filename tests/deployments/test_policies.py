@@ -277,6 +277,7 @@ def test_who_is_not_named_changes_nothing_there_by_any_door(
     app: Deployment, developer: Principal, demo: Project, root: Principal, door: str
 ) -> None:
     factories.cluster("asia")
+    factories.member(demo, "eve")
     services.create_target(principal=root, project=demo, name="asia", cluster="asia", policy={"deployers": ["eve"]})
     revise(developer, app, "2")
     if door in ("restart", "rollback"):

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apps.core.errors import Invalid
@@ -112,6 +112,7 @@ _TIMES = st.times().map(lambda time: f"{time:%H:%M}")
 _MOMENTS = st.integers(0, 365 * 24 * 60).map(lambda minutes: NOW + timedelta(minutes=minutes))
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_TIMES, _TIMES, st.sampled_from(["UTC", BERLIN, "America/New_York", "Australia/Lord_Howe"]), _MOMENTS)
 def test_a_window_ends_later_than_now_and_not_later_than_it_comes_again(
     a: str, b: str, zone: str, now: datetime
@@ -130,6 +131,26 @@ def test_a_window_ends_later_than_now_and_not_later_than_it_comes_again(
         ("all", "policy"),
         ({"approvals": True}, "policy.approvals"),
         ({"approval": "yes"}, "policy.approval"),
+        ({"approval": ""}, "policy.approval"),
+        ({"approval": 0}, "policy.approval"),
+        ({"deployers": ""}, "policy.deployers"),
+        ({"deployers": []}, "policy.deployers"),
+        ({"deployers": [" "]}, "policy.deployers"),
+        ({"deployers": {}}, "policy.deployers"),
+        ({"deployers": ["ada"] + [str(number) for number in range(100)]}, "policy.deployers"),
+        ({"strategies": 0}, "policy.strategies"),
+        ({"strategies": ""}, "policy.strategies"),
+        ({"strategies": {}}, "policy.strategies"),
+        ({"freezes": {}}, "policy.freezes"),
+        ({"freezes": ""}, "policy.freezes"),
+        ({"freezes": [{**WEEKEND, "time_zone": "localtime"}]}, "policy.freezes[0].time_zone"),
+        ({"freezes": [{**WEEKEND, "time_zone": ""}]}, "policy.freezes[0].time_zone"),
+        ({"freezes": [{**WEEKEND, "name": 0}]}, "policy.freezes[0].name"),
+        ({"quota": []}, "policy.quota"),
+        ({"quota": {"replicas": ""}}, "policy.quota.replicas"),
+        ({"quota": {"cpu": ""}}, "policy.quota.cpu"),
+        ({"quota": {"memory": ["1Gi"]}}, "policy.quota.memory"),
+        ({"quota": {"cpu": True}}, "policy.quota.cpu"),
         ({"deployers": "viewer"}, "policy.deployers"),
         ({"deployers": [7]}, "policy.deployers"),
         ({"strategies": ["odd"]}, "policy.strategies"),
@@ -156,6 +177,13 @@ def test_what_is_no_policy_is_refused_at_its_field(policy: Any, field: str) -> N
     with pytest.raises(Invalid) as refused:
         parse_policy(policy)
     assert refused.value.field == field
+    assert refused.value.message.endswith(".")
+
+
+def test_what_is_null_was_left_out() -> None:
+    nothing = dict.fromkeys(("deployers", "approval", "strategies", "freezes", "quota"))
+    assert parse_policy(nothing) == Policy()
+    assert parse_policy({"freezes": [{**WEEKEND, "name": None, "time_zone": None}]}).freezes[0].time_zone == "UTC"
 
 
 def test_a_policy_is_stored_as_it_was_meant() -> None:

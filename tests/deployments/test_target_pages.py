@@ -111,9 +111,26 @@ def test_a_policy_is_written_by_form_and_read_in_the_table(app: Deployment, root
     ):
         assert part in row, row
     assert member.get("/p/demo/targets/us/").status_code == 403
-    for wrong, at in (({"deployers": "named"}, "people"), ({"freezes": "fry 18:00 to mon 08:00"}, "freezes")):
+    for wrong, at in REFUSED_POLICIES:
         refused = admin.post("/p/demo/targets/us/", {"deployers": "developer", **wrong})
-        assert (refused.status_code, list(refused.context["form"].errors)) == (400, [at])
+        assert (refused.status_code, list(refused.context["form"].errors)) == (400, [at]), wrong
+    asked = {"policy": {"deployers": ["bob", "nobody"]}}
+    answer = admin.patch("/api/v1/targets/us/", asked, content_type="application/json")
+    assert (answer.status_code, answer.json()["detail"]) == (400, "'nobody' is no member of demo."), answer.content
+    assert Target.objects.get(name="us").policy == policy
+    # Who has left stays named as long as nobody takes the name away.
+    demo = Target.objects.get(name="us").project
+    demo.memberships.filter(user__username="bob").delete()
+    assert admin.post("/p/demo/targets/us/", again | {"replicas": "21"}).status_code == 302
+
+
+REFUSED_POLICIES: list[tuple[dict[str, Any], str]] = [
+    ({"deployers": "named"}, "people"),
+    ({"deployers": "named", "people": "bob, nobody"}, "people"),
+    ({"freezes": "fry 18:00 to mon 08:00"}, "freezes"),
+    ({"freezes": "fri 18:00 to mon 08:00 localtime"}, "freezes"),
+    ({"memory": "much"}, "memory"),
+]
 
 
 def test_the_table_of_targets_shows_the_worst_first_and_sorts(

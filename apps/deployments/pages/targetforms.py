@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 
 from apps.clusters.pages.places import places
+from apps.core.errors import FlotillaError
 from apps.core.pages.formfields import SHORT
 from apps.core.states import Role
 from apps.deployments import selectors
@@ -129,6 +130,13 @@ class PolicyForm(forms.Form):
         if values.get("deployers") == NAMED and "people" in values and not values["people"]:
             self.add_error("people", "Name them, or choose a role.")
         return values
+
+    def at_its_field(self, error: FlotillaError) -> FlotillaError:
+        """What a service says of the policy, at the field of the form that it is about."""
+        error.field = error.field.removeprefix("policy.").removeprefix("quota.")
+        if error.field == "deployers" and self.cleaned_data["deployers"] == NAMED:
+            error.field = "people"
+        return error
 
     def asked(self) -> dict[str, Any]:
         """The policy as services take it."""

@@ -56,8 +56,7 @@ def edit_target(request: PageRequest, project: Project, name: str) -> HttpRespon
         try:
             services.set_policy(principal=request.principal, target=target, policy=form.asked())
         except FlotillaError as error:
-            error.field = error.field.removeprefix("policy.")
-            put_error(form, error)
+            put_error(form, form.at_its_field(error))
         else:
             messages.success(request, f"{name} allows that from now on.")
             return redirect("deployments:targets", project=project.name)

@@ -107,13 +107,17 @@ def _of_prometheus(value: Mapping[str, Any], place: str) -> dict[str, Any]:
     return {"source": source, "query": query} | _name(value, place) | bounds.parse_bounds(value, place, compares=False)
 
 
+def _or_default(value: Any, default: Any) -> Any:
+    return default if value is None else value
+
+
 def _of_scrape(value: Mapping[str, Any], place: str) -> dict[str, Any]:
-    read = value.get("read") or Reading.VALUE
+    read = _or_default(value.get("read"), Reading.VALUE)
     if not isinstance(read, str) or read not in tuple(Reading):
         raise Invalid(f"{place}.read is one of: {', '.join(Reading)}.", field=f"{place}.read")
     asked: dict[str, Any] = {**_metric(value, place), "read": str(read)}
     if read == Reading.QUANTILE:
-        asked["quantile"] = bounds.number(value.get("quantile") or 0.95, f"{place}.quantile", 0.0, 1.0)
+        asked["quantile"] = bounds.number(_or_default(value.get("quantile"), 0.95), f"{place}.quantile", 0.0, 1.0)
     elif value.get("quantile") is not None:
         raise Invalid(f"{place}.quantile needs {place}.read: quantile.", field=f"{place}.quantile")
     if value.get("over") is not None:
@@ -122,7 +126,7 @@ def _of_scrape(value: Mapping[str, Any], place: str) -> dict[str, Any]:
         over = an_object(value["over"], f"{place}.over")
         refuse_unknown(over, f"{place}.over", ("metric", "labels"))
         asked["over"] = _metric(over, f"{place}.over")
-    path = value.get("path") or "/metrics"
+    path = _or_default(value.get("path"), "/metrics")
     if not isinstance(path, str) or not _PATH.fullmatch(path) or len(path) > MAX_METRIC:
         raise Invalid(f"{place}.path is a path of the replicas.", field=f"{place}.path", hint="Such as /metrics.")
     asked["path"] = path

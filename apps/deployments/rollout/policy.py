@@ -274,29 +274,35 @@ def parse_policy(data: Any) -> Policy:
     if unknown:
         field = f"policy.{unknown[0]}"
         raise Invalid(f"{field} is nothing that Flotilla knows.", field=field, hint=f"Known: {', '.join(known)}.")
-    approval = value.get("approval") or False
+    # Only null stands for what was left out: anything else was meant to say something.
+    said = {name: each for name, each in value.items() if each is not None}
+    approval = said.get("approval", False)
     if not isinstance(approval, bool):
         raise Invalid("policy.approval is true or false.", field="policy.approval")
-    role, people = _deployers(value.get("deployers"))
+    role, people = _deployers(said.get("deployers", Role.DEVELOPER))
     return Policy(
         deployers=role,
         people=people,
         approval=approval,
-        strategies=_strategies(value.get("strategies") or []),
-        freezes=parse_freezes(value.get("freezes") or [], "policy.freezes"),
-        quota=_quota(an_object(value.get("quota"), "policy.quota")),
+        strategies=_strategies(said.get("strategies", [])),
+        freezes=parse_freezes(said.get("freezes", []), "policy.freezes"),
+        quota=_quota(an_object(said.get("quota"), "policy.quota")),
     )
 
 
 def _deployers(value: Any) -> tuple[Role, tuple[str, ...]]:
-    if value in (None, "", []):
-        return Role.DEVELOPER, ()
+    field = "policy.deployers"
     if isinstance(value, str) and value in (Role.DEVELOPER, Role.ADMIN):
         return Role(value), ()
-    if isinstance(value, list | tuple) and len(value) <= MAX_PEOPLE and all(isinstance(name, str) for name in value):
-        return Role.DEVELOPER, tuple(dict.fromkeys(name.strip() for name in value if name.strip()))
-    field = "policy.deployers"
-    raise Invalid(f'{field} is "developer", "admin" or a list of people.', field=field)
+    if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
+        raise Invalid(f'{field} is "developer", "admin" or a list of people.', field=field)
+    people = tuple(dict.fromkeys(name.strip() for name in value if name.strip()))
+    if not people:
+        hint = 'Name somebody, or say "developer" or "admin".'
+        raise Invalid(f"{field} names nobody, so nobody could deploy.", field=field, hint=hint)
+    if len(people) > MAX_PEOPLE:
+        raise Invalid(f"{field} names {len(people)} people: {MAX_PEOPLE} at most.", field=field)
+    return Role.DEVELOPER, people
 
 
 def _strategies(value: Any) -> tuple[Kind, ...]:
@@ -306,6 +312,11 @@ def _strategies(value: Any) -> tuple[Kind, ...]:
     return tuple(kind for kind in Kind if kind in value)
 
 
+def _count(value: Any, field: str) -> int:
+    # "" would be none to `whole`.
+    return whole(value if value != "" else "nothing", field, 0, 0, MAX_QUOTA)
+
+
 def _quota(value: Mapping[str, Any]) -> Quota:
     known: Sequence[str] = tuple(Quota.__dataclass_fields__)
     unknown = sorted(str(key) for key in value if key not in known)
@@ -313,13 +324,14 @@ def _quota(value: Mapping[str, Any]) -> Quota:
         field = f"policy.quota.{unknown[0]}"
         raise Invalid(f"{field} is nothing that Flotilla knows.", field=field, hint=f"Known: {', '.join(known)}.")
     counts = {
-        name: whole(value[name], f"policy.quota.{name}", 0, 0, MAX_QUOTA)
-        for name in ("replicas", "gpu")
-        if value.get(name) not in (None, "")
+        name: _count(value[name], f"policy.quota.{name}") for name in ("replicas", "gpu") if value.get(name) is not None
     }
-    amounts = {name: str(value[name]) for name in ("cpu", "memory") if value.get(name) not in (None, "")}
+    amounts = {name: value[name] for name in ("cpu", "memory") if value.get(name) is not None}
     for name, text in amounts.items():
         field = f"policy.quota.{name}"
+        if not isinstance(text, str | int | float) or isinstance(text, bool):
+            raise Invalid(f"{field} is an amount.", field=field, hint='Such as "16" or "64Gi".')
+        amounts[name] = text = str(text)
         try:
             sensible(amounts.get("cpu", "1"), amounts.get("memory", "1Gi"), 0)
         except Invalid as error:

@@ -17,6 +17,8 @@ DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MAX_NAME = 60
 WAYS = 'Write "fri 18:00" for each week, "18:00" for each day, or "2026-12-20 00:00" for once.'
 FIELDS = ("name", "from", "until", "time_zone")
+# Files that lie beside those of the time zones.
+_NO_ZONES = frozenset({"localtime", "posixrules", "Factory"})
 _WHEN = re.compile(r"(?:(?P<date>\d{4}-\d{2}-\d{2})[ t]|(?P<day>[a-z]{3}) )?(?P<time>\d{1,2}:\d{2})")
 
 
@@ -104,11 +106,11 @@ def parse_window(value: Mapping[str, Any], place: str) -> Window:
         raise Invalid(f"{place} begins {begin.way} and ends {end.way}.", field=f"{place}.until", hint=WAYS)
     if begins == ends or (begin.once and end.once and end.once <= begin.once):
         raise Invalid(f"{place} ends before it has begun.", field=f"{place}.until")
-    zone = value.get("time_zone") or "UTC"
+    zone = value["time_zone"] if value.get("time_zone") is not None else "UTC"
     if not isinstance(zone, str) or not _is_zone(zone):
         field = f"{place}.time_zone"
         raise Invalid(f"{zone!r} is no time zone.", field=field, hint='Such as "Europe/Berlin" or "UTC".')
-    name = value.get("name") or ""
+    name = value["name"] if value.get("name") is not None else ""
     if not isinstance(name, str) or len(name) > MAX_NAME:
         raise Invalid(f"{place}.name is a text of {MAX_NAME} characters at most.", field=f"{place}.name")
     return Window(begins, ends, zone, name)
@@ -142,6 +144,9 @@ def _read(text: str) -> _When:
 
 
 def _is_zone(name: str) -> bool:
+    # `localtime` is a link of this machine's: it would be another zone in each process.
+    if name in _NO_ZONES:
+        return False
     try:
         ZoneInfo(name)
     except (OSError, ValueError, KeyError):

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from apps.clusters.manifests import namespace_of
@@ -14,7 +15,7 @@ from apps.core.access import Principal, require_platform_admin, require_role
 from apps.core.database.rows import Expect, held, put
 from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.hints import hint
-from apps.core.models import Project
+from apps.core.models import Project, User
 from apps.core.states import Role
 from apps.core.text.names import NAMESPACE_PREFIX, check_name, is_dns_label, is_own_namespace
 from apps.deployments.models import Approval, Rollout, Target
@@ -43,7 +44,9 @@ def create_target(
     require_role(principal, project, Role.ADMIN)
     check_name(name, "name")
     check_name(environment, "environment")
-    allows = parse_policy(policy).to_json()
+    said = parse_policy(policy)
+    _check_people(project, said.people)
+    allows = said.to_json()
     place = Cluster.objects.filter(name=cluster).first()
     if place is None:
         raise Missing(f"There is no cluster {cluster!r}.", field="cluster", hint="A platform administrator adds them.")
@@ -83,6 +86,8 @@ def set_policy(
         before, after = target.policy, allows.to_json()
         if before == after:
             return target
+        # Who has left the project since may stay named: nobody is locked out of the rest of the policy.
+        _check_people(target.project, tuple(name for name in allows.people if name not in parse_policy(before).people))
         put(target, policy=after)
         if not allows.approval:
             waiting = Approval.objects.filter(target=target, state=Decided.WAITING)
@@ -114,6 +119,19 @@ def delete_target(*, principal: Principal, target: Target) -> None:
         audit.record(principal=principal, action="target.delete", obj=target, project=target.project)
         hint("deployments", target.project_id)
         target.delete()
+
+
+def _check_people(project: Project, names: tuple[str, ...]) -> None:
+    """Raises Invalid for the first who could not deploy anyway: a name that is mistyped locks everybody out."""
+    may_come = Q(memberships__project=project) | Q(is_superuser=True)
+    known = set(User.objects.filter(may_come, username__in=names).values_list("username", flat=True)) if names else ()
+    for name in names:
+        if name not in known:
+            raise Invalid(
+                f"{name!r} is no member of {project.name}.",
+                field="policy.deployers",
+                hint="Write the name that they sign in with, or add them to the project first.",
+            )
 
 
 def _check_foreign_namespace(principal: Principal, project: Project, cluster: Cluster, namespace: str) -> None:
