@@ -393,10 +393,10 @@ def test_it_is_turned_on_and_off_and_on_again(app: Deployment, developer: Princi
     entries = AuditEntry.objects.filter(action="deployment.follow").order_by("pk").values_list("before", "after")
     changes = [(before["follow"], after["follow"]) for before, after in entries]
     assert changes == [("", "champion"), ("champion", ""), ("", "next")]
-    # After a choice of one's own, back to the alias.
+    # After a choice of one's own, which took the rollout back, to the alias again.
     ask(version=1)
     assert told()["state"] == "Left" and "It stays until next moves again." in told()["message"]
-    assert ask(follow=True).status_code == 201 and told()["state"] == "Following" and served(app) == [1, 2, 1, 2]
+    assert ask(follow=True).status_code == 201 and told()["state"] == "Following" and served(app) == [1, 2, 2]
     # What serves no model of it any more has nothing to follow.
     other = RegisteredModel.objects.create(project=app.project, name="other")
     factories.version(other, factories.run(app.project.experiments.get()))
