@@ -125,11 +125,15 @@ def deployment_health(
     rollout: RolloutState | None,
     waiting: str,
     replicas: Iterable[ReplicaSeen],
+    asleep: str = "",
+    grows: bool = False,
 ) -> Verdict:
     """How a deployment fares.
 
     `ready` counts ready replicas of all revisions; `rollout` is the state of the unfinished rollout, `waiting` its
-    sentence. A crashing replica is told even while Kubernetes calls enough of the others ready.
+    sentence, or what is done where there is none. `asleep` says why none is wanted, where the clock says so. It `grows`
+    where more replicas have just been asked for. A crashing replica is told even while Kubernetes calls enough of the
+    others ready.
     """
     seen = list(replicas)
     broken = [replica for replica in seen if replica.health is Health.DEGRADED]
@@ -141,12 +145,16 @@ def deployment_health(
             return Verdict(Health.DEGRADED, broken[0].reason, f"{waiting} {sentence_of(broken)}")
         return Verdict(Health.PROGRESSING, "RollingOut", waiting)
     if desired == 0:
+        if asleep:
+            return Verdict(Health.SUSPENDED, "Asleep", asleep)
         return Verdict(Health.SUSPENDED, "ScaledToZero", "Scaled to zero: nothing serves.")
     count = f"{ready} of {desired} ready"
     if broken:
         return Verdict(Health.DEGRADED, broken[0].reason, f"{count}. {sentence_of(broken)}")
     if ready >= desired:
         return Verdict(Health.HEALTHY, "AllReady", f"{count}.")
+    if not seen and grows:
+        return Verdict(Health.PROGRESSING, "ScalingUp", f"{count}. {waiting}")
     if not seen:
         return Verdict(Health.MISSING, "NoReplicas", f"{count}: no replica of revision {target} exists.")
     unready = next((replica for replica in seen if not replica.ready), None)

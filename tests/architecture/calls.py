@@ -89,6 +89,7 @@ PAGES = get(
     "/p/demo/approvals/",
     "/p/demo/deployments/digits/spread",
     "/p/demo/deployments/digits/follow",
+    "/p/demo/deployments/digits/schedule",
     "/p/demo/targets/",
     "/p/demo/targets/?sort=-deployments",
     "/p/demo/targets/new",
@@ -144,6 +145,7 @@ FORMS = [
     ),
     Ask("POST", "/p/demo/deployments/digits/rollback/2", {}, form=True),
     Ask("POST", "/p/demo/deployments/digits/scale", {"replicas": "4"}, form=True),
+    Ask("POST", "/p/demo/deployments/digits/schedule", {"schedule": "20:00 to 06:00 = 1"}, form=True),
     Ask("POST", "/p/demo/deployments/digits/autoscaling", {"min": "1", "max": "4"}, form=True),
     Ask("POST", "/p/demo/deployments/digits/autoscaling/off", {}, form=True),
     Ask("POST", "/p/demo/deployments/digits/spread", {"how": "all", "replicas": "4"}, form=True),
@@ -171,6 +173,7 @@ def _wish(number: int) -> Body:
     }
 
 
+_NIGHT = {"from": "20:00", "until": "06:00", "replicas": 0}
 _SPEC = {"image": "team/digits:1", "command": ["python", "serve.py"]}
 REST = [
     *get(
@@ -252,6 +255,8 @@ REST = [
     Ask("POST", "/api/v1/deployments/digits/revisions/", {"image": "other:1"}),
     Ask("POST", "/api/v1/deployments/digits/rollback/", {"revision": 2}),
     Ask("POST", "/api/v1/deployments/digits/scale/", {"replicas": 4}),
+    Ask("PUT", "/api/v1/deployments/digits/schedule/", {"schedule": [_NIGHT]}),
+    Ask("DELETE", "/api/v1/deployments/digits/schedule/"),
     Ask("PUT", "/api/v1/deployments/digits/spread/", {"replicas": 4}),
     Ask("DELETE", "/api/v1/deployments/digits/spread/"),
     Ask("POST", "/api/v1/deployments/digits/targets/", {"target": "spare"}),

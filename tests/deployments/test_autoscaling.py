@@ -1,18 +1,21 @@
 """Autoscaling on the local cluster: real load, a real autoscaler, and a rollout in the middle of it."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from apps.clusters.kube.errors import Forbidden, NotFound
-from apps.core.errors import Conflict, Invalid
+from apps.core.errors import Conflict, Invalid, Unavailable
 from apps.core.models import AuditEntry
 from apps.core.states import Health
+from apps.core.work import Again
 from apps.deployments import services
 from apps.deployments.models import AppliedObject, Deployment, Placement
 from apps.deployments.reconcile import scaling
-from tests.deployments.fleet import SERVER, Fleet, counting
+from tests.deployments.fleet import SERVER, Fleet, counting, reconcile_all
 from tests.deployments.places import place_of
 from tests.deployments.test_applied import by_hand, forbid, left
 
@@ -200,3 +203,55 @@ def test_requests_are_scaled_by_where_the_cluster_knows_them(
     with pytest.raises(Invalid, match="local knows no requests of pods") as refused:
         autoscale(fleet, app, requests_per_replica=20)
     assert "Install prometheus-adapter" in refused.value.hint
+
+
+def tonight(**numbers: Any) -> dict[str, Any]:
+    """A window that has just begun and ends within the day, in which there are so many replicas."""
+    now = timezone.now()
+    return {"name": "night", "from": f"{now:%H:%M}", "until": f"{now - timedelta(minutes=1):%H:%M}", **numbers}
+
+
+def schedule(fleet: Fleet, app: Deployment, *windows: dict[str, Any]) -> None:
+    services.set_schedule(principal=fleet.root, deployment=app, schedule=windows)
+
+
+def test_it_sleeps_in_a_window_that_begins_and_wakes_with_its_end(fleet: Fleet) -> None:
+    app = fleet.deploy(replicas=2)
+    fleet.until_healthy(app)
+    schedule(fleet, app, tonight(replicas=0))
+    fleet.until(app, lambda app: app.reason == "Asleep" and app.ready_replicas == 0)
+    assert (fleet.workloads(), app.desired_replicas, app.wanted_replicas) == ({"app-r1": 0}, 2, 0)
+    assert app.message.startswith("Asleep until ") and app.health == Health.SUSPENDED
+    [again] = reconcile_all(app)
+    assert isinstance(again, Again) and 0 < again.after <= 24 * 3600, "the clock brings the next round"
+    with pytest.raises(Unavailable, match=r"app is asleep until .* nothing answers"):
+        fleet.ask(app)
+    # What is asked for meanwhile is for the day.
+    services.scale(principal=fleet.root, deployment=app, replicas=1)
+    services.deploy_revision(principal=fleet.root, deployment=app, changes={"env": {"TAG": "2"}})
+    fleet.until(app, lambda app: app.under_way is None and app.reason == "Asleep")
+    assert fleet.workloads() == {"app-r1": 0, "app-r2": 0}
+    autoscale(fleet, app, min=2)
+    fleet.until(app, lambda app: app.reason == "Asleep" and scales(fleet) == ("app-r2", "Max"))
+    assert (fleet.workloads()["app-r2"], scaler(fleet)["spec"]["maxReplicas"]) == (0, 4)
+    schedule(fleet, app, tonight(min=3))
+    fleet.until(app, lambda app: app.health == Health.HEALTHY and app.ready_replicas == 3)
+    assert scaler(fleet)["spec"]["minReplicas"] == 3
+    schedule(fleet, app)
+    services.stop_autoscaling(principal=fleet.root, deployment=app)
+    fleet.until(app, lambda app: app.health == Health.HEALTHY and app.desired_replicas == 3)
+    assert (fleet.workloads()["app-r2"], app.scaled_by) == (3, "")
+
+
+def test_a_rollout_that_is_under_way_stays_awake_until_its_end(fleet: Fleet) -> None:
+    app = fleet.deploy(replicas=2, strategy={"kind": "canary", "steps": [{"set_weight": 50}, {"pause": {}}]})
+    fleet.until_healthy(app)
+    services.deploy_revision(principal=fleet.root, deployment=app, changes={"env": {"TAG": "2"}})
+    fleet.until(app, lambda app: app.ready_replicas == 4)
+    schedule(fleet, app, tonight(replicas=0))
+    fleet.until(app, lambda app: "as soon as the rollout is over" in place_of(app).message)
+    for _ in range(3):
+        assert fleet.round(app).ready_replicas == 4
+    services.promote(principal=fleet.root, deployment=app)
+    fleet.until(app, lambda app: app.under_way is None and app.reason == "Asleep")
+    assert set(fleet.workloads().values()) == {0}

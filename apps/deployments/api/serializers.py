@@ -11,6 +11,7 @@ from apps.core.api.serializers import Strict
 from apps.deployments import drift, selectors
 from apps.deployments.api.following import FollowsSerializer, follows_of
 from apps.deployments.api.policies import AutoscalingSerializer, StrategySerializer, TrafficSerializer
+from apps.deployments.api.schedule import windows
 from apps.deployments.api.spread import SeatSerializer, SpreadSerializer
 from apps.deployments.models import Deployment, Heal, Placement, Revision, Rollout, Stage
 from apps.deployments.rollout.strategy import Do, parse_strategy
@@ -83,6 +84,7 @@ class NewDeploymentSerializer(NewRevisionSerializer):
     replicas = serializers.IntegerField(default=1, help_text="On each target; where it is autoscaled, to begin with.")
     autoscaling = AutoscalingSerializer(required=False, allow_null=True)
     spread = SpreadSerializer(required=False, help_text="In place of replicas: over all targets together.")
+    schedule = windows(required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """One way of naming targets, and the longer one of them from here on."""
@@ -284,6 +286,7 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
     strategy = serializers.SerializerMethodField()
     autoscaling = serializers.SerializerMethodField(help_text="Null where people say how many replicas there are.")
     spread = SpreadSerializer(allow_null=True)
+    schedule = windows()
     drift = serializers.SerializerMethodField()
     observed = ObservedSerializer(many=True)
     rollout = RolloutSerializer(source="under_way", allow_null=True, help_text="The rollout that is under way.")
@@ -293,9 +296,9 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
         fields = (
             "id", "name", "project", "target", "cluster", "namespace", "environment", "state", "placements", "health",
             "health_since", "reason", "message", "replicas", "scaled_to", "scaled_by", "ready_replicas", "revision",
-            "stable_revision", "model", "follows", "image", "strategy", "autoscaling", "spread", "generation",
-            "observed_generation", "observed", "observed_at", "rollout", "created_by", "created_at", "updated_at",
-            "drift",
+            "stable_revision", "model", "follows", "image", "strategy", "autoscaling", "spread", "schedule",
+            "generation", "observed_generation", "observed", "observed_at", "rollout", "created_by", "created_at",
+            "updated_at", "drift",
         )  # fmt: skip
 
     @extend_schema_field(ModelRefSerializer(allow_null=True))

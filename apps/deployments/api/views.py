@@ -16,8 +16,8 @@ from apps.core.states import Role
 from apps.deployments import predict, selectors, services
 from apps.deployments.api import serializers as forms
 from apps.deployments.api.analyses import AnalysisSerializer
-from apps.deployments.api.policies import AutoscalingSerializer
 from apps.deployments.api.requests import RequestsSerializer
+from apps.deployments.api.scaling import ScalingActions
 from apps.deployments.api.spreading import SpreadActions
 from apps.deployments.models import Deployment, Rollout
 from apps.deployments.scrape.asking import requests_of
@@ -25,7 +25,7 @@ from apps.deployments.scrape.asking import requests_of
 PROJECT = OpenApiParameter("project", OpenApiTypes.STR, description="Where the name is not unique.")
 DRY_RUN = OpenApiParameter("dry_run", OpenApiTypes.BOOL, description="Answer with the manifests; change nothing.")
 PREVIEW = OpenApiParameter("preview", OpenApiTypes.BOOL, description="Ask the revision that is looked at first.")
-CURRENT = ("name", "target", "targets", "replicas", "autoscaling", "spread", "project")
+CURRENT = ("name", "target", "targets", "replicas", "autoscaling", "spread", "schedule", "project")
 FILTERS = {"health": "health", "model": "current__model_version__model__name"}
 # Of one and the same placement.
 PLACE_FILTERS = {"target": "target__name", "cluster": "target__cluster__name", "environment": "target__environment"}
@@ -49,7 +49,7 @@ FILTER_PARAMETERS = [OpenApiParameter(name, OpenApiTypes.STR) for name in (*FILT
         operation_id="deleteDeployment", parameters=[PROJECT], responses={202: forms.DeploymentSerializer}
     ),
 )
-class DeploymentViewSet(SpreadActions, ServiceViewSet):
+class DeploymentViewSet(ScalingActions, SpreadActions, ServiceViewSet):
     """Served models."""
 
     asks_cluster = frozenset({"predict", "preview"})
@@ -83,6 +83,7 @@ class DeploymentViewSet(SpreadActions, ServiceViewSet):
             "replicas": values["replicas"],
             "autoscaling": values.get("autoscaling"),
             "spread": values.get("spread"),
+            "schedule": values.get("schedule"),
             "spec": {key: value for key, value in values.items() if key not in CURRENT},
         }
         if self.dry_run:
@@ -213,29 +214,6 @@ class DeploymentViewSet(SpreadActions, ServiceViewSet):
     def target(self, request: Request, name: str, target: str) -> Response:
         """Take it off one of its targets: its objects there go, and it stays."""
         return self._shown(services.remove_target(**self._edit(name), target=target), status=202)
-
-    @extend_schema(
-        methods=["PUT"],
-        operation_id="setAutoscaling",
-        parameters=[PROJECT],
-        request=AutoscalingSerializer,
-        responses=forms.DeploymentSerializer,
-    )
-    @extend_schema(
-        methods=["DELETE"],
-        operation_id="stopAutoscaling",
-        parameters=[PROJECT],
-        request=None,
-        responses={200: forms.DeploymentSerializer},
-    )
-    @action(detail=True, methods=["put", "delete"])
-    def autoscaling(self, request: Request, name: str) -> Response:
-        """Let an autoscaler say how many replicas there are; DELETE leaves as many as there are now."""
-        if request.method == "DELETE":
-            return self._shown(services.stop_autoscaling(**self._edit(name)))
-        body = AutoscalingSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        return self._shown(services.set_autoscaling(**self._edit(name), autoscaling=body.validated_data))
 
     @extend_schema(
         operation_id="restartDeployment", parameters=[PROJECT], request=None, responses={201: forms.RevisionSerializer}

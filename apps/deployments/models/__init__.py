@@ -13,7 +13,7 @@ from apps.core.models import ApiToken, Project, User, validate_name
 from apps.deployments.health import heal_span
 from apps.deployments.models.approvals import Approval
 from apps.deployments.models.following import Follow
-from apps.deployments.models.observed import AN_AUTOSCALER, THE_AUTOSCALER, Observed
+from apps.deployments.models.observed import AN_AUTOSCALER, THE_AUTOSCALER, THE_SCHEDULE, Observed
 from apps.deployments.models.sources import MetricsSource
 from apps.deployments.rollout.fleet import Outcome
 from apps.deployments.rollout.traffic import Phase, Share, Traffic
@@ -23,6 +23,7 @@ from apps.experiments.models import ModelVersion
 __all__ = [
     "AN_AUTOSCALER",
     "THE_AUTOSCALER",
+    "THE_SCHEDULE",
     "AnalysisRun",
     "AppliedObject",
     "Approval",
@@ -79,6 +80,8 @@ class Deployment(Observed):
     # What says how many replicas there are: `scaling.policy.Autoscaling`, or `rollout.spread.Spread` over all targets.
     autoscaling = models.JSONField(default=dict, blank=True)
     spread = models.JSONField(null=True, blank=True)
+    # The windows of time with numbers of their own: [`scaling.schedule.Slot`].
+    schedule = models.JSONField(default=list, blank=True)
     # The alias out of which the model version that is wanted now was resolved, if it was.
     alias = models.CharField(max_length=250, blank=True)
     created_by = models.CharField(max_length=200, blank=True)

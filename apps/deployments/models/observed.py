@@ -7,6 +7,8 @@ from apps.core.states import Health
 
 # How `scaled_by` calls autoscalers: one whose name is not known, and one with its name behind this.
 AN_AUTOSCALER, THE_AUTOSCALER = "An autoscaler", "Autoscaler "
+# And how it calls the deployment's own windows of time.
+THE_SCHEDULE = "Schedule"
 
 
 class Observed(models.Model):
@@ -21,8 +23,8 @@ class Observed(models.Model):
     reason = models.CharField(max_length=100, blank=True)
     message = models.TextField(blank=True)
     ready_replicas = models.PositiveIntegerField(default=0)
-    # How many replicas somebody else wants instead of `desired_replicas`, and who: an autoscaler, or another field
-    # manager of the number; null and "" where nobody does.
+    # How many replicas somebody else wants instead of `desired_replicas`, and who: an autoscaler, the schedule, or
+    # another field manager of the number; null and "" where nobody does.
     scaled_to = models.PositiveIntegerField(null=True, blank=True)
     scaled_by = models.CharField(max_length=300, blank=True)
     # [{"revision", "wanted", "existing", "ready"}], as Kubernetes said it last.
@@ -44,3 +46,8 @@ class Observed(models.Model):
     def is_autoscaled(self) -> bool:
         """Whether it is an autoscaler that says how many."""
         return self.scaled_by.startswith((AN_AUTOSCALER, THE_AUTOSCALER))
+
+    @property
+    def is_by_clock(self) -> bool:
+        """Whether it is a window of its schedule that says how many."""
+        return self.scaled_by == THE_SCHEDULE

@@ -2,10 +2,13 @@
 
 from typing import Any, NamedTuple
 
+from django.utils import timezone
+
 from apps.clusters.services import is_away
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Placement
 from apps.deployments.scaling.policy import Autoscaling, stored_policy
+from apps.deployments.scaling.schedule import InForce, in_force_of
 from apps.deployments.scaling.telling import Told, told
 
 
@@ -32,10 +35,11 @@ class Scaler:
     """Autoscaling on a deployment's page."""
 
     def __init__(self, deployment: Deployment, policy: Autoscaling) -> None:
-        self.policy = policy
+        self.policy, self.force = policy, in_force_of(deployment, timezone.now())
         seen = selectors.autoscalers_of(deployment)
         rolls = deployment.under_way is not None
-        self.rows = [ScalerRow(place, _told(place, seen.get(place.pk), policy, rolls)) for place in deployment.places]
+        says = [_told(place, seen.get(place.pk), policy, rolls, self.force) for place in deployment.places]
+        self.rows = [ScalerRow(place, told) for place, told in zip(deployment.places, says, strict=True)]
 
     @property
     def first(self) -> ScalerRow:
@@ -57,8 +61,9 @@ class Scaler:
 
     @property
     def bounds(self) -> str:
-        """ "1–8"."""
-        return f"{self.policy.bounds.least}–{self.policy.bounds.most}"
+        """ "1–8": of now."""
+        least, most = self.force.bounds.least, self.force.bounds.most
+        return str(most) if least == most else f"{least}–{most}"
 
     @property
     def targets(self) -> str:
@@ -76,9 +81,11 @@ def scaler_of(deployment: Deployment) -> Scaler | None:
     return Scaler(deployment, policy) if policy is not None and deployment.places else None
 
 
-def _told(place: Placement, status: dict[str, Any] | None, policy: Autoscaling, rolls: bool) -> Told:
+def _told(place: Placement, status: dict[str, Any] | None, policy: Autoscaling, rolls: bool, force: InForce) -> Told:
     cluster = place.target.cluster
     if is_away(cluster):
         known = told(status, policy, has_metrics=True, rolls=False)
         return Told("Unknown", known.current, None, f"{cluster.name} can't be reached: it scales there by itself.")
+    if force.sleeps and not place.wanted_replicas:
+        return Told("Suspended", 0, 0, force.sleeps_until)
     return told(status, policy, has_metrics=cluster.has_metrics, rolls=rolls and place.coming_id is not None)

@@ -11,17 +11,12 @@ from apps.core.pages.formfields import SHORT
 from apps.core.states import Role
 from apps.deployments import selectors
 from apps.deployments.models import Deployment
+from apps.deployments.pages.windowlines import line_of, window_of
 from apps.deployments.rollout.policy import Policy
 from apps.deployments.rollout.strategy import Kind
 from apps.deployments.specs import MAX_REPLICAS
 
 NAMED = "named"
-_WINDOW = re.compile(r"(?P<begins>.+?)\s+(?:to|until|–|-)\s+(?P<rest>.+)")
-_END = re.compile(
-    r"(?P<ends>(?:\d{4}-\d{2}-\d{2}[ t]|[a-z]{3} )?\d{1,2}:\d{2})(?:\s+(?P<zone>[A-Za-z_]+(?:/[A-Za-z0-9_+/-]+)?))?"
-    r"(?:\s*#\s*(?P<name>.*))?",
-    re.IGNORECASE,
-)
 
 
 class TargetForm(forms.Form):
@@ -122,7 +117,7 @@ class PolicyForm(forms.Form):
     def clean_freezes(self) -> list[dict[str, str]]:
         """Windows out of lines; the service reads the times."""
         lines = filter(None, map(str.strip, self.cleaned_data["freezes"].splitlines()))
-        return [_window(line) for line in lines]
+        return [window_of(line) for line in lines]
 
     def clean(self) -> dict[str, Any]:
         """Whether the names and the choice above them agree."""
@@ -151,27 +146,14 @@ class PolicyForm(forms.Form):
         }
 
 
-def _window(line: str) -> dict[str, str]:
-    found = _WINDOW.fullmatch(line)
-    end = _END.fullmatch(found["rest"]) if found else None
-    if found is None or end is None:
-        raise forms.ValidationError(f"{line[:100]!r} is no window: write “fri 18:00 to mon 08:00 Europe/Berlin”.")
-    said = {"from": found["begins"], "until": end["ends"], "time_zone": end["zone"], "name": end["name"]}
-    return {name: value for name, value in said.items() if value}
-
-
 def _shown(policy: Policy) -> dict[str, Any]:
     """The policy as the form's fields."""
     said = policy.to_json()
-    lines = [
-        f"{freeze.begins} to {freeze.ends} {freeze.time_zone}{f' # {freeze.name}' if freeze.name else ''}"
-        for freeze in policy.freezes
-    ]
     return {
         "deployers": NAMED if policy.people else policy.deployers.value,
         "people": ", ".join(policy.people),
         "approval": policy.approval,
         "strategies": said.get("strategies", []),
-        "freezes": "\n".join(lines),
+        "freezes": "\n".join(map(line_of, policy.freezes)),
         **said.get("quota", {}),
     }

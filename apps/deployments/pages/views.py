@@ -41,6 +41,7 @@ from apps.deployments.pages.forms import (
 )
 from apps.deployments.pages.matrix import matrix_of
 from apps.deployments.pages.rows import event_rows, model_text, ready_text, stands
+from apps.deployments.pages.schedule import schedule_of
 from apps.deployments.pages.spread import spread_of
 from apps.deployments.predict import examples
 from apps.deployments.services.server import is_own
@@ -308,6 +309,8 @@ def _context(request: PageRequest, deployment: Deployment, scale_form: ScaleForm
     }
     if request.GET.get("part", "summary") == "summary":
         context["spread"] = spread_of(deployment)
+    if request.GET.get("part", "scaler") == "scaler":
+        context["schedule"] = schedule_of(deployment)
     if request.GET.get("part", "change") == "change" and deployment.current is not None:
         context["revise_form"] = ReviseForm(
             project=deployment.project, revision=deployment.current, auto_id="revise_%s"

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from django.utils import timezone
+
 from apps.clusters.kube import slots
 from apps.clusters.kube.answers import encode as as_json
 from apps.clusters.kube.client import KubeClient, ProxyReply
@@ -28,6 +30,7 @@ from apps.core.states import Role
 from apps.deployments import selectors
 from apps.deployments.models import Deployment
 from apps.deployments.predict.fates import Fate, fate_of_answer, words_of_answer
+from apps.deployments.scaling.schedule import in_force_of
 from apps.deployments.states import DeploymentState
 
 logger = logging.getLogger(__name__)
@@ -347,6 +350,9 @@ class _Asking:
 
 
 def _scaled_to_zero(deployment: Deployment) -> Unavailable:
+    asleep = in_force_of(deployment, timezone.now()).asleep
+    if asleep:
+        return Unavailable(f"{deployment.name} is {asleep}: nothing answers.", hint="Wait, or change its schedule.")
     return Unavailable(f"{deployment.name} is scaled to zero: nothing answers.", hint="Scale it up first.")
 
 

@@ -5,7 +5,7 @@ No transaction is open and no row is locked while the cluster is called.
 """
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
@@ -91,13 +91,13 @@ def _uphold(client: KubeClient, placement: Placement) -> Outcome:
         seen = _with_leaving(client, identity, seen)
     applying = Applying(client, placement, identity, live)
     has_kept = applying.has_kept(AUTOSCALER, identity.deployment)
-    scaling = scaling_of(client, placement, identity, live.workloads, seen, has_kept=has_kept)
+    scaling = scaling_of(client, placement, identity, live.workloads, seen, now, has_kept=has_kept)
     wish = Wanted(
         desired=scaling.desired,
         stable=placement.stable.number if placement.stable else None,
         coming=placement.coming.number if placement.coming else None,
         share=placement.share,
-        scaled=bool(scaling.by),
+        scaled=scaling.is_foreign,
     )
     before = applying.traffic
     decision = decide(wish, strategy, status, seen, now, applying.selected)
@@ -113,19 +113,19 @@ def _uphold(client: KubeClient, placement: Placement) -> Outcome:
         desired=scaling.desired,
         scaler=scaling.by,
         note=scaling.note,
+        asleep=scaling.asleep,
         traffic=applying.traffic,
     )
     observing.record_round(placement, stage, this_round)
     if applying.traffic.selects != before.selects:
         # No event tells of a Service.
         return Again(1.0)
-    if decision.due is not None:
-        return Again(max(0.0, (decision.due - now).total_seconds()))
-    if stage is None or decision.state is not RolloutState.PROGRESSING:
-        return DONE
-    # Events bring every other round; that none comes any more is what the deadline is for.
-    since = now if decision.progressed else status.progressed_at
-    return Again((since + strategy.progress_deadline - now).total_seconds() + 1.0)
+    dues = [due for due in (decision.due, scaling.until) if due is not None]
+    if stage is not None and decision.state is RolloutState.PROGRESSING and decision.due is None:
+        # Events bring every other round; that none comes any more is what the deadline is for.
+        since = now if decision.progressed else status.progressed_at
+        dues.append(since + strategy.progress_deadline + timedelta(seconds=1))
+    return Again(max(0.0, min((due - now).total_seconds() for due in dues))) if dues else DONE
 
 
 def _observe(client: KubeClient, identity: manifests.Identity) -> Live:

@@ -128,8 +128,9 @@ class Applying:
             return []
         if not number or not scaling.is_allowed:
             return []
-        rendered = scalers.autoscaler(identity, number, policy, policy.bounds, holds=scaling.holds)
-        asked = scalers.asked_for(identity, number, policy, policy.bounds, holds=scaling.holds)
+        bounds = scaling.bounds or policy.bounds
+        rendered = scalers.autoscaler(identity, number, policy, bounds, holds=scaling.holds)
+        asked = scalers.asked_for(identity, number, policy, bounds, holds=scaling.holds)
         try:
             if scaling.own is not None and not is_noted(scaling.own):
                 # Somebody made it under the name that is ours: it is taken over, whatever it said.

@@ -94,7 +94,9 @@ class _When:
 
 def until_text(until: datetime) -> str:
     """ "Mon 30 Nov 2026, 08:00 (Europe/Berlin)": in the time zone of the window."""
-    return f"{until:%a %d %b %Y, %H:%M} ({until.tzinfo})"
+    # A time that the clocks skip is shown as they show it.
+    shown = until.astimezone(UTC).astimezone(until.tzinfo)
+    return f"{shown:%a %d %b %Y, %H:%M} ({until.tzinfo})"
 
 
 def parse_window(value: Mapping[str, Any], place: str) -> Window:

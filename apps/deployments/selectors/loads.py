@@ -1,18 +1,21 @@
 """What deployments ask of targets together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from apps.clusters.quantities.resources import amount, millicores
 from apps.clusters.quantities.sizes import Size
 from apps.deployments.models import Deployment, Placement, Target
 from apps.deployments.rollout.policy import NOTHING, Load, load_of
+from apps.deployments.scaling.policy import Bounds, stored_policy
+from apps.deployments.scaling.schedule import most_ever, stored_schedule
 
 _COLUMNS = (
     "target_id",
     "scaled_to",
     "desired_replicas",
-    "deployment__autoscaling__max",
+    "deployment__autoscaling",
+    "deployment__schedule",
     "deployment__current__spec__resources",
 )
 
@@ -25,16 +28,30 @@ def loads_of(targets: Sequence[Target | int], *, but: Deployment | None = None) 
     if but is not None:
         rows = rows.exclude(deployment=but)
     loads: dict[int, Load] = {}
-    for target, scaled, desired, most, resources in rows.values_list(*_COLUMNS):
-        size, wanted = size_of({"resources": resources}), desired if scaled is None else scaled
-        loads[target] = loads.get(target, NOTHING) + load_of(wanted if most is None else most, size)
+    for target, scaled, desired, policy, schedule, resources in rows.values_list(*_COLUMNS):
+        size, wanted = size_of({"resources": resources}), _wanted(scaled, desired, schedule)
+        loads[target] = loads.get(target, NOTHING) + load_of(most_of(schedule, policy, wanted), size)
     return loads
 
 
+def most_of(schedule: Sequence[Any], policy: Mapping[str, Any], wanted: int) -> int:
+    """How many replicas count where so many are wanted: the most that an autoscaler and windows of time may ask for."""
+    if not schedule:
+        return int(policy.get("max", wanted))
+    scaled = stored_policy(policy)
+    return most_ever(stored_schedule(schedule), scaled.bounds if scaled else Bounds(wanted, wanted))
+
+
+def _wanted(scaled: int | None, desired: int, schedule: Sequence[Any]) -> int:
+    """What is wanted where no autoscaler of ours says it; with a schedule what it will be after the window."""
+    return desired if scaled is None or schedule else scaled
+
+
 def replicas_of(place: Placement) -> int:
-    """How many replicas count on a placement: as many as its autoscaler may ask for, else those that are wanted."""
-    most = place.deployment.autoscaling.get("max")
-    return place.wanted_replicas if most is None else int(most)
+    """How many replicas count on a placement."""
+    deployment = place.deployment
+    wanted = _wanted(place.scaled_to, place.desired_replicas, deployment.schedule)
+    return most_of(deployment.schedule, deployment.autoscaling, wanted)
 
 
 def size_of(spec: dict[str, Any]) -> Size:

@@ -14,6 +14,7 @@ from apps.deployments.services.deployments import (
 from apps.deployments.services.placing import add_target, remove_target
 from apps.deployments.services.rehearsing import rehearse
 from apps.deployments.services.revisions import deploy_revision, preview_revision, restart, rollback, set_strategy
+from apps.deployments.services.scheduling import set_schedule
 from apps.deployments.services.sources import create_source, delete_source
 from apps.deployments.services.steering import abort, pause, promote, resume
 from apps.deployments.services.targets import create_target, delete_target, set_policy
@@ -44,6 +45,7 @@ __all__ = [
     "scale",
     "set_autoscaling",
     "set_policy",
+    "set_schedule",
     "set_spread",
     "set_strategy",
     "stop_autoscaling",

@@ -13,6 +13,8 @@ from apps.core.errors import Conflict, Invalid
 from apps.core.states import Role
 from apps.deployments.models import Deployment, Target
 from apps.deployments.scaling.policy import Autoscaling, parse_autoscaling
+from apps.deployments.scaling.schedule import check_slots, stored_schedule
+from apps.deployments.selectors.loads import most_of
 from apps.deployments.services.common import ask_all, change_wanted, hold, tell
 from apps.deployments.services.policies import as_they_are, check, resized
 from apps.deployments.services.rollouts import go_on
@@ -41,9 +43,11 @@ def set_autoscaling(
                 hint="End the spread first (DELETE …/spread).",
             )
         policy = parse_autoscaling(autoscaling)
+        check_slots(stored_schedule(held.schedule), policy)
         check_engines(policy, [place.target for place in held.places])
         spec = held.current.spec if held.current else {}
-        asks = [resized(place, policy.bounds.most, spec, spec) for place in held.places]
+        most = most_of(held.schedule, policy.to_json(), policy.bounds.most)
+        asks = [resized(place, most, spec, spec) for place in held.places]
         check(principal, held.project, asks, deployment=held)
         if held.autoscaling != policy.to_json():
             _change(held, principal, policy.to_json())
@@ -96,8 +100,10 @@ def _change(held: Deployment, principal: Principal, policy: Mapping[str, Any]) -
     # First, so that all its rows of work are taken in their order.
     ask_all(held)
     for place in held.places:
-        # Without it there are as many as there were with it: nobody asked for more or fewer.
-        kept = {} if policy or not place.is_autoscaled else {"desired_replicas": place.wanted_replicas}
+        # Without it there are as many as there were with it: nobody asked for more or fewer. What sleeps keeps the
+        # number that it wakes up to.
+        stays = not policy and place.is_autoscaled and place.wanted_replicas
+        kept = {"desired_replicas": place.wanted_replicas} if stays else {}
         change_wanted(place, **kept)
     put(held, autoscaling=policy, generation=held.generation + 1)
     go_on(held)

@@ -1,6 +1,6 @@
 """Writes of deployments: make, scale, delete."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,19 +12,20 @@ from apps.core import audit
 from apps.core.access import Principal, require_role
 from apps.core.database.rows import Expect, put
 from apps.core.database.transitions import advance, log
-from apps.core.errors import Conflict, Invalid, Missing
+from apps.core.errors import Conflict, Missing
 from apps.core.models import Project
 from apps.core.states import Health, Role
 from apps.core.text.names import check_service_name
 from apps.deployments import manifests
 from apps.deployments.models import Deployment, Placement, Target
 from apps.deployments.rollout.policy import load_of
-from apps.deployments.rollout.spread import Spread, even, parse_spread, stored_spread
+from apps.deployments.rollout.spread import Spread, even, parse_spread
 from apps.deployments.rollout.strategy import Strategy
 from apps.deployments.scaling import manifest as scalers
-from apps.deployments.scaling.policy import Autoscaling, stored_policy
+from apps.deployments.scaling.policy import Autoscaling
+from apps.deployments.selectors.loads import most_of
 from apps.deployments.services import following
-from apps.deployments.services.autoscaling import check_engines, refuse_scaled
+from apps.deployments.services.autoscaling import refuse_scaled
 from apps.deployments.services.common import (
     Wish,
     add_revision,
@@ -37,9 +38,11 @@ from apps.deployments.services.common import (
     since_held,
     tell,
 )
+from apps.deployments.services.numbers import numbers_of
 from apps.deployments.services.places import check_places, check_waves, held_targets, named_targets, placed_on
 from apps.deployments.services.policies import Ask, as_they_are, check, resized
 from apps.deployments.services.rollouts import begin, end_unfinished, go_on
+from apps.deployments.services.scheduling import refuse_scheduled
 from apps.deployments.services.server import with_shutdown
 from apps.deployments.services.sources import check_sources
 from apps.deployments.specs import check_replicas
@@ -56,26 +59,27 @@ def create_deployment(
     autoscaling: Mapping[str, Any] | None = None,
     spec: Mapping[str, Any],
     spread: Mapping[str, Any] | None = None,
+    schedule: Sequence[Any] | None = None,
 ) -> Deployment:
     """Make a deployment with its first revision and roll it out. Needs the developer role.
 
     It is placed on each of the targets, with so many replicas on each, or with those of `spread` over all of them; with
-    `autoscaling` that is how many it begins with. `spec` holds image, command, args, env, resources, port, probes,
-    strategy, and model with version or alias, which it may `follow`.
+    `autoscaling` that is how many it begins with. `schedule` has other numbers for windows of time. `spec` holds image,
+    command, args, env, resources, port, probes, strategy, and model with version or alias, which it may `follow`.
     """
     require_role(principal, project, Role.DEVELOPER)
     places, wish = _checked(project, name=name, targets=targets, spec=spec)
     follows = bool(spec.get("follow"))
-    counts, policy, over_all = _numbers(places, replicas, autoscaling, spread)
-    numbers = {"autoscaling": policy.to_json() if policy else {}, "spread": over_all.to_json() if over_all else None}
+    numbers = numbers_of(places, replicas, autoscaling, spread, schedule)
     try:
         with transaction.atomic():
-            counted = list(zip(held_targets(places), counts, strict=True))
-            _check_policies(principal, project, counted, wish, policy)
-            deployment = hold(_insert(project, name, counted, {**wish.of_deployment, **numbers}, principal))
+            held = held_targets(places)
+            _check_policies(principal, project, zip(held, numbers.most, strict=True), wish)
+            counted, columns = list(zip(held, numbers.counts, strict=True)), wish.of_deployment | numbers.to_json()
+            deployment = hold(_insert(project, name, counted, columns, principal))
             if follows:
                 following.freeze(deployment, wish.spec.model.name if wish.spec.model else "")
-            _begin_first(deployment, wish, principal, {"targets": list(targets), "replicas": counts[0]})
+            _begin_first(deployment, wish, principal, {"targets": list(targets), "replicas": numbers.counts[0]})
             if follows:
                 following.start(deployment, wish, principal)
     except IntegrityError as error:
@@ -110,7 +114,7 @@ def _begin_first(deployment: Deployment, wish: Wish, principal: Principal, asked
     """The first revision of a held deployment, and its rollout."""
     revision = add_revision(deployment, wish, principal)
     begin(deployment, revision, principal)
-    numbers = {"autoscaling": deployment.autoscaling, "spread": deployment.spread}
+    numbers = {name: getattr(deployment, name) for name in ("autoscaling", "spread", "schedule")}
     audit.record(
         principal=principal,
         action="deployment.create",
@@ -131,6 +135,7 @@ def preview_deployment(
     autoscaling: Mapping[str, Any] | None = None,
     spec: Mapping[str, Any],
     spread: Mapping[str, Any] | None = None,
+    schedule: Sequence[Any] | None = None,
 ) -> list[tuple[Target, list[dict[str, Any]]]]:
     """The Kubernetes objects that `create_deployment` would make on each target, without making anything.
 
@@ -138,25 +143,12 @@ def preview_deployment(
     """
     require_role(principal, project, Role.DEVELOPER)
     places, wish = _checked(project, name=name, targets=targets, spec=spec)
-    counts, policy, _ = _numbers(places, replicas, autoscaling, spread)
-    counted = list(zip(places, counts, strict=True))
-    _check_policies(principal, project, counted, wish, policy)
+    numbers = numbers_of(places, replicas, autoscaling, spread, schedule)
+    _check_policies(principal, project, zip(places, numbers.most, strict=True), wish)
     return [
-        (place, _rendered(manifests.Identity(project.name, name, place.namespace), wish, count, policy))
-        for place, count in counted
+        (place, _rendered(manifests.Identity(project.name, name, place.namespace), wish, count, numbers.policy))
+        for place, count in zip(places, numbers.counts, strict=True)
     ]
-
-
-def _numbers(
-    places: Sequence[Target], replicas: int, autoscaling: Mapping[str, Any] | None, spread: Mapping[str, Any] | None
-) -> tuple[list[int], Autoscaling | None, Spread | None]:
-    """How many replicas each place begins with, and who says it later on. Raises Invalid."""
-    count, policy, over_all = check_replicas(replicas), stored_policy(autoscaling), stored_spread(spread)
-    if policy and over_all:
-        raise Invalid("An autoscaler says how many replicas each target has: none are spread.", field="spread")
-    check_engines(policy, places)
-    counts = even(over_all.replicas, len(places)) if over_all else [count] * len(places)
-    return counts, policy, over_all
 
 
 def _rendered(
@@ -199,7 +191,8 @@ def scale(
         if not places:
             raise Missing(f"{held.name} is not placed on {target!r}.", field="target", hint=placed_on(held))
         spec = held.current.spec if held.current else {}
-        asks = [resized(place, count, spec, spec) for place in places]
+        most = most_of(held.schedule, {}, count)
+        asks = [resized(place, most, spec, spec) for place in places]
         check(principal, held.project, asks, deployment=held)
         other = [place for place in places if place.desired_replicas != count or place.scaled_by]
         # First, so that all its rows of work are taken in their order.
@@ -247,6 +240,7 @@ def set_spread(
     with transaction.atomic():
         held = hold(deployment, expect)
         refuse_scaled(held)
+        refuse_scheduled(held)
         before = parse_spread(held.spread) if held.spread is not None else Spread(held.desired_replicas)
         _spread(held, parse_spread(spread, before) if spread is not None else None, principal)
     return held
@@ -350,13 +344,12 @@ def _to_delete(deployment: Deployment, expect: Expect | None) -> Deployment:
 def _check_policies(
     principal: Principal,
     project: Project,
-    counted: Sequence[tuple[Target, int]],
+    counted: Iterable[tuple[Target, int]],
     wish: Wish,
-    policy: Autoscaling | None,
 ) -> None:
     """Raise what the targets of a new deployment refuse, each with its number of replicas."""
     size = wish.spec.container.resources.sensible()
-    asks = [Ask(place, asked=load_of(policy.bounds.most if policy else count, size)) for place, count in counted]
+    asks = [Ask(place, asked=load_of(count, size)) for place, count in counted]
     with transaction.atomic():
         check(principal, project, asks, strategy=wish.strategy.kind)
 

@@ -47,6 +47,8 @@ class Round:
     scaler: str = ""
     # What there is to say of that.
     note: str = ""
+    # Why nothing serves, where that is as it shall be now.
+    asleep: str = ""
     # Where requests go after it.
     traffic: Traffic = TO_ALL
 
@@ -94,6 +96,8 @@ def _status(placement: Placement, stage: Stage | None, seen: Round, desired: int
         rollout=_under_way(placement, stage, seen.decision),
         waiting=seen.decision.message,
         replicas=seen.replicas,
+        asleep=seen.asleep,
+        grows=stage is None and seen.decision.reason in ("Creating", "ScalingUp"),
     )
     if serving is None:
         verdict = Verdict(Health.SUSPENDED, seen.decision.reason, seen.decision.message)

@@ -14,7 +14,7 @@ from apps.deployments.rollout.policy import load_of
 from apps.deployments.rollout.spread import even, parse_spread
 from apps.deployments.rollout.strategy import parse_strategy
 from apps.deployments.scaling.policy import stored_policy
-from apps.deployments.selectors.loads import size_of
+from apps.deployments.selectors.loads import most_of, size_of
 from apps.deployments.services.autoscaling import check_engines
 from apps.deployments.services.common import KIND, hold, since_held, tell
 from apps.deployments.services.places import check_places, held_targets, named_targets, placed_on
@@ -50,7 +50,7 @@ def add_target(
         if spec:
             check_all_fit([(place.cluster, parse_revision(spec).container.resources.sensible())])
         count = _count_there(held, target, replicas)
-        ask = Ask(place, asked=load_of(held.autoscaling.get("max", count), size_of(spec)))
+        ask = Ask(place, asked=load_of(most_of(held.schedule, held.autoscaling, count), size_of(spec)))
         check(principal, held.project, [ask], strategy=parse_strategy(held.strategy).kind, deployment=held)
         made = Placement.objects.create(
             deployment=held, target=place, state=DeploymentState.ACTIVE, desired_replicas=count

@@ -1,0 +1,85 @@
+"""When a deployment has other numbers of replicas than usual."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import transaction
+
+from apps.core import audit
+from apps.core.access import Principal, require_role
+from apps.core.database.rows import Expect, put
+from apps.core.errors import Conflict
+from apps.core.states import Role
+from apps.deployments.models import Deployment
+from apps.deployments.scaling.policy import stored_policy
+from apps.deployments.scaling.schedule import Schedule, check_slots, parse_schedule
+from apps.deployments.selectors.loads import most_of
+from apps.deployments.services.common import ask_all, change_wanted, hold, tell
+from apps.deployments.services.policies import check, resized
+from apps.deployments.services.rollouts import go_on
+
+
+def set_schedule(
+    *,
+    principal: Principal,
+    deployment: Deployment,
+    schedule: Sequence[Any],
+    expect: Expect | None = None,
+) -> Deployment:
+    """Let windows of time have other numbers of replicas on each target; an empty list is none. Restarts nothing.
+
+    Needs the developer role. Raises Invalid about the windows, and Conflict where replicas are spread over the targets.
+    """
+    require_role(principal, deployment.project, Role.DEVELOPER)
+    with transaction.atomic():
+        held = hold(deployment, expect)
+        slots = parse_schedule(schedule)
+        refuse_spread(held, slots)
+        check_slots(slots, stored_policy(held.autoscaling))
+        wanted, spec = [slot.to_json() for slot in slots], held.current.spec if held.current else {}
+        asks = [
+            resized(place, most_of(wanted, held.autoscaling, place.desired_replicas), spec, spec)
+            for place in held.places
+        ]
+        check(principal, held.project, asks, deployment=held)
+        if held.schedule != wanted:
+            _change(held, principal, wanted)
+    return held
+
+
+def refuse_spread(held: Deployment, schedule: Schedule) -> None:
+    """Raises Conflict where there is a schedule, and replicas are spread over all targets."""
+    if schedule and held.spread is not None:
+        raise Conflict(
+            f"The replicas of {held.name} are spread over its targets: a schedule says how many each target has.",
+            hint="End the spread first (DELETE …/spread).",
+        )
+
+
+def refuse_scheduled(held: Deployment) -> None:
+    """Raises Conflict where a schedule says how many replicas each target has: none are spread then."""
+    if held.schedule:
+        raise Conflict(
+            f"{held.name} has a schedule, which says how many replicas each target has: none are spread.",
+            hint="Take its windows away first (DELETE …/schedule).",
+        )
+
+
+def _change(held: Deployment, principal: Principal, schedule: list[dict[str, Any]]) -> None:
+    before = {"schedule": held.schedule}
+    # First, so that all its rows of work are taken in their order.
+    ask_all(held)
+    for place in held.places:
+        # The number is ours from here on, whoever else has set it; an autoscaler's stays its own.
+        change_wanted(place, **({} if held.autoscaling else {"scale_asked": True}))
+    put(held, schedule=schedule, generation=held.generation + 1)
+    go_on(held)
+    audit.record(
+        principal=principal,
+        action="deployment.schedule",
+        obj=held,
+        project=held.project,
+        before=before,
+        after={"schedule": schedule},
+    )
+    tell(held)
