@@ -256,6 +256,8 @@ class Artifact(models.Model):
     path = models.CharField(max_length=1000, db_collation="C")
     key = models.CharField(max_length=32, unique=True)
     size = models.BigIntegerField()
+    # Of the bytes, in hexadecimal digits; "" of files from before it was kept.
+    sha256 = models.CharField(max_length=64, blank=True, default="")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

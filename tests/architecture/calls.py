@@ -199,6 +199,7 @@ REST = [
         "/api/v1/models/digits/",
         "/api/v1/models/digits/versions/",
         "/api/v1/models/digits/versions/1/",
+        "/api/v1/models/digits/versions/1/files/",
         "/api/v1/targets/",
         "/api/v1/targets/demo-cluster-production/",
         "/api/v1/metrics-sources/",

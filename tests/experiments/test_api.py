@@ -1,5 +1,6 @@
 """REST: experiments, runs and the registry."""
 
+import hashlib
 import io
 import math
 from typing import Any
@@ -281,7 +282,8 @@ def test_what_can_not_be_cancelled_says_so(api: Api, principal: Principal, exper
 def test_registry_from_run_to_alias(api: Api, principal: Principal, experiment: Experiment) -> None:
     run = external(principal, experiment, accuracy=0.9)
     assert api("POST", "models/digits/versions", {"run_id": run.uid}).status_code == 404
-    artifacts.write(run, "model/MLmodel", io.BytesIO(b"flavors: {}"))
+    for path in ("model/MLmodel", "models/MLmodel", "model.txt"):
+        artifacts.write(run, path, io.BytesIO(b"flavors: {}"))
     made = api("POST", "models/digits/versions", {"run_id": run.uid, "artifact_path": "model"})
     assert made.status_code == 201, made.content
     assert (made.json()["version"], made.json()["metrics"]) == (1, {"accuracy": 0.9})
@@ -290,6 +292,10 @@ def test_registry_from_run_to_alias(api: Api, principal: Principal, experiment: 
     assert api("GET", "models/digits").json()["aliases"] == {"champion": 1, "next": 1}
     assert api("DELETE", "models/digits/aliases/next").status_code == 204
     assert [row["version"] for row in api("GET", "models/digits/versions").json()["results"]] == [1]
+    files = api("GET", "models/digits/versions/1/files").json()
+    assert files["uri"].endswith(f"/{run.uid}/artifacts/model")
+    sha256 = hashlib.sha256(b"flavors: {}").hexdigest()
+    assert files["files"] == [{"path": "MLmodel", "size": 11, "sha256": sha256}], "and nothing that lies beside it"
     assert api("PUT", "models/digits/aliases/v2", {"version": 1}).status_code == 400
     assert api("PUT", "models/digits/aliases/next", {"version": 7}).status_code == 404
     assert api("DELETE", "models/digits/versions/1").status_code == 204

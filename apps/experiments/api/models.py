@@ -14,6 +14,7 @@ from apps.experiments import selectors, services
 from apps.experiments.api import serializers as forms
 from apps.experiments.api.runs import ORDERING, PROJECT, Ordered
 from apps.experiments.models import ModelVersion, RegisteredModel
+from apps.experiments.registry.files import files_of, uri_of
 
 VERSION = OpenApiParameter("version", OpenApiTypes.INT, OpenApiParameter.PATH)
 FORCE = OpenApiParameter("force", OpenApiTypes.BOOL, description="Also where a version is being served.")
@@ -144,6 +145,16 @@ class ModelViewSet(Ordered):
         body = forms.DescriptionSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         return self._version_shown(services.update_version(**edit, **body.validated_data))
+
+    @extend_schema(
+        operation_id="listModelVersionFiles", parameters=[PROJECT, VERSION], responses=forms.VersionFilesSerializer
+    )
+    @action(detail=True, methods=["get"], url_path=r"versions/(?P<version>[0-9]{1,9})/files")
+    def files(self, request: Request, name: str, version: str) -> Response:
+        """All files of a version with their checksums, to fetch it and know that it is whole."""
+        model = self._found(name)
+        row = selectors.model_version(model.project, model.name, int(version))
+        return Response(forms.VersionFilesSerializer({"uri": uri_of(row), "files": files_of(row)}).data)
 
     @extend_schema(
         operation_id="setModelAlias",

@@ -357,6 +357,21 @@ class VersionSerializer(serializers.ModelSerializer[ModelVersion]):
         return {metric.key: number(metric.value) for metric in version.run.latest_metrics.all()}
 
 
+class VersionFileSerializer(serializers.Serializer[Any]):
+    """A file of a model version; `path` is relative to the version's folder."""
+
+    path = serializers.CharField()
+    size = serializers.IntegerField(help_text="In bytes.")
+    sha256 = serializers.CharField(help_text="In hexadecimal digits; empty of files from before it was kept.")
+
+
+class VersionFilesSerializer(serializers.Serializer[Any]):
+    """The folder that a model version is, as a URI for MLflow's clients, and all files in it."""
+
+    uri = serializers.CharField()
+    files = VersionFileSerializer(many=True)
+
+
 class NewVersionSerializer(Strict):
     """The source of the next version: a model that the run logged, or a folder of its artifacts."""
 

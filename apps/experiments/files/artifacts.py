@@ -6,6 +6,7 @@ write what they download to paths of that name on their own disks.
 """
 
 import contextlib
+import hashlib
 import os
 import unicodedata
 import uuid
@@ -102,17 +103,17 @@ def write(owner: Owner, path: str, body: Readable, *, max_bytes: int | None = No
     name = clean_path(path)
     limit = settings.ARTIFACT_MAX_BYTES if max_bytes is None else max_bytes
     key = uuid.uuid4().hex
-    size = _store(key, body, limit)
+    size, sha256 = _store(key, body, limit)
     try:
         with transaction.atomic():
             row, created = (
                 artifacts_of(owner)
                 .select_for_update()
-                .get_or_create(path=name, defaults={"key": key, "size": size, **_owner_field(owner)})
+                .get_or_create(path=name, defaults={"key": key, "size": size, "sha256": sha256, **_owner_field(owner)})
             )
             if not created:
                 replaced = row.key
-                put(row, key=key, size=size)
+                put(row, key=key, size=size, sha256=sha256)
                 transaction.on_commit(lambda: _discard([replaced]))
     except BaseException:
         _discard([key])
@@ -124,24 +125,26 @@ def _owner_field(owner: Owner) -> dict[str, Owner]:
     return {"run": owner} if isinstance(owner, Run) else {"logged_model": owner}
 
 
-def _store(key: str, body: Readable, limit: int) -> int:
+def _store(key: str, body: Readable, limit: int) -> tuple[int, str]:
+    """The size and the SHA-256 of what is stored."""
     target = file_of(key)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{key}.part")
-    size = 0
+    size, sha256 = 0, hashlib.sha256()
     try:
         with partial.open("xb") as out:
             while chunk := body.read(CHUNK):
                 size += len(chunk)
                 if size > limit:
                     raise Invalid(f"The artifact is larger than {limit} bytes.", field="body")
+                sha256.update(chunk)
                 out.write(chunk)
             out.flush()
             os.fsync(out.fileno())
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
-    return size
+    return size, sha256.hexdigest()
 
 
 def file_of(key: str) -> Path:
@@ -169,10 +172,7 @@ def open_file(artifact: Artifact) -> BinaryIO:
 def list_folder(owner: Owner, path: str = "") -> list[Entry]:
     """The entries directly below a folder, sorted by name. A path to a file, or to nothing, gives an empty list."""
     folder = clean_path(path, allow_root=True)
-    rows = artifacts_of(owner)
-    if folder:
-        # "/" + 1 is "0": the index range of everything that starts with "folder/".
-        rows = rows.filter(path__gte=f"{folder}/", path__lt=f"{folder}0")
+    rows = below(owner, folder)
     entries: dict[str, Entry] = {}
     skip = len(folder) + 1 if folder else 0
     for full, size in rows.order_by("path").values_list("path", "size").iterator():
@@ -182,13 +182,20 @@ def list_folder(owner: Owner, path: str = "") -> list[Entry]:
     return sorted(entries.values(), key=lambda entry: entry.path)
 
 
+def below(owner: Owner, folder: str) -> QuerySet[Artifact]:
+    """All files of a folder and of those in it; "" is the root."""
+    name = clean_path(folder, allow_root=True)
+    rows = artifacts_of(owner)
+    # "/" + 1 is "0": the index range of everything that starts with "folder/".
+    return rows.filter(path__gte=f"{name}/", path__lt=f"{name}0") if name else rows
+
+
 def delete(owner: Owner, path: str) -> int:
     """Remove a file, or a folder with all below it; returns how many files went."""
     name = clean_path(path)
-    rows = artifacts_of(owner)
-    below = rows.filter(path__gte=f"{name}/", path__lt=f"{name}0")
+    rows = artifacts_of(owner).filter(path=name) | below(owner, name)
     with transaction.atomic():
-        doomed = list((rows.filter(path=name) | below).select_for_update())
+        doomed = list(rows.select_for_update())
         Artifact.objects.filter(pk__in=[row.pk for row in doomed]).delete()
         keys = [row.key for row in doomed]
         transaction.on_commit(lambda: _discard(keys))

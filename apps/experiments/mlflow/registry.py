@@ -15,6 +15,7 @@ from apps.experiments.mlflow.lookup import check_own, logged_model_of, run_by_ui
 from apps.experiments.mlflow.paging import page_of, size_of, token
 from apps.experiments.mlflow.wire import Call, MlflowError
 from apps.experiments.models import LoggedModel, ModelAlias, ModelVersion, RegisteredModel, Run
+from apps.experiments.registry.files import uri_of
 from apps.experiments.registry.uses import InUse
 from apps.experiments.search import models, versions
 from apps.experiments.tracking.ingest import check_key, check_text
@@ -246,12 +247,7 @@ def search_versions(call: Call) -> dict[str, Any]:
 
 def download_uri(call: Call) -> dict[str, Any]:
     """Where a version's files lie: an `mlflow-artifacts:` URI, whatever its source was."""
-    version = _version(call)
-    owner = version.logged_model or version.run
-    if owner is None:
-        raise Missing("The run that this version was made from is gone, and its files with it.")
-    root = artifacts.root_uri(owner)
-    return {"artifact_uri": f"{root}/{version.artifact_path}" if version.artifact_path else root}
+    return {"artifact_uri": uri_of(_version(call))}
 
 
 def set_version_tag(call: Call) -> dict[str, Any]:

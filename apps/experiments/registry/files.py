@@ -1,0 +1,37 @@
+"""The files of a model version, for whoever serves it."""
+
+from dataclasses import dataclass
+
+from apps.core.errors import Missing
+from apps.experiments.files import artifacts
+from apps.experiments.files.artifacts import Owner
+from apps.experiments.models import ModelVersion
+
+
+@dataclass(frozen=True)
+class File:
+    """A file by its path below the version's folder; `size` in bytes, `sha256` in hexadecimal digits, "" if unknown."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+def uri_of(version: ModelVersion) -> str:
+    """The MLflow URI of the folder that the version is. Raises Missing where run and logged model are gone."""
+    return "/".join(filter(None, [artifacts.root_uri(_owner(version)), version.artifact_path]))
+
+
+def files_of(version: ModelVersion) -> list[File]:
+    """All files in and below that folder, by their paths. Raises Missing as `uri_of` does."""
+    folder = artifacts.clean_path(version.artifact_path, allow_root=True)
+    rows = artifacts.below(_owner(version), folder).order_by("path")
+    skip = len(folder) + 1 if folder else 0
+    return [File(path[skip:], size, sha256) for path, size, sha256 in rows.values_list("path", "size", "sha256")]
+
+
+def _owner(version: ModelVersion) -> Owner:
+    owner = version.logged_model or version.run
+    if owner is None:
+        raise Missing("The run that this version was made from is gone, and its files with it.")
+    return owner
