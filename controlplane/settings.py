@@ -40,7 +40,7 @@ CLUSTER_ALLOWED_NETWORKS: list[str] = env.list(
 # Runs on a cluster to ask whether its pods reach PUBLIC_URL: a shell, and python3, curl or wget.
 REACH_IMAGE = env.str("FLOTILLA_REACH_IMAGE", "curlimages/curl:8.11.1")
 # The image that serves a model version where a deployment names none, as clusters pull it: modelserver/Dockerfile.
-MODEL_SERVER_IMAGE = env.str("FLOTILLA_MODEL_SERVER_IMAGE", "flotilla-model-server:1")
+MODEL_SERVER_IMAGE = env.str("FLOTILLA_MODEL_SERVER_IMAGE", "flotilla-model-server:2")
 # Where Flotilla itself is installed, where that is a cluster: no project's objects may live there.
 NAMESPACE = env.str("FLOTILLA_NAMESPACE", "")
 

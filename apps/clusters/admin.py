@@ -60,7 +60,7 @@ class ClusterAdmin(ServiceAdmin):
         text = "A changed address or certificate authority needs the credential again, so the kubeconfig as a whole."
         twice = ("again",) if services.has_twins(obj) or services.twins_are_meant(obj) else ()
         return [
-            (None, {"fields": ("name", "labels", "enabled")}),
+            (None, {"fields": ("name", "labels", "model_cache", "enabled")}),
             ("Observed", {"fields": _OBSERVED}),
             ("Connection", {"fields": (*_CONNECTION, *twice)}),
             ("New token", {"fields": ("token", "force"), "description": token, "classes": ["collapse"]}),
@@ -121,7 +121,11 @@ class ClusterAdmin(ServiceAdmin):
             services.mean_twins(principal=principal, cluster=obj, meant=values["again"])
         was_enabled = Cluster.objects.values_list("enabled", flat=True).get(pk=obj.pk)
         services.update_cluster(
-            principal=principal, cluster=obj, labels=values.get("labels") or {}, enabled=values["enabled"]
+            principal=principal,
+            cluster=obj,
+            labels=values.get("labels") or {},
+            enabled=values["enabled"],
+            model_cache=values["model_cache"],
         )
         if was_enabled and not values["enabled"]:
             running = services.dependents_of(principal=principal, cluster=obj).running

@@ -57,10 +57,13 @@ def secure_pod_spec(
     restart_policy: str = "Always",
     grace_seconds: int = 30,
     run_as_user: int | None = RUN_AS_USER,
+    init: Sequence[dict[str, Any]] = (),
+    volumes: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     """A pod's spec as the "restricted" Pod Security Standard wants it, without a service-account token.
 
     `options` go to the pod, and to its first container what is a container's; `labels` tell its kind of pods apart.
+    `init` are containers that run before, and `volumes` those of the pod beside the options' own.
     https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
     """
     context: dict[str, Any] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
@@ -75,5 +78,11 @@ def secure_pod_spec(
         "containers": [secure_container(container) for container in containers],
         **options.pod_fields(labels),
     }
-    spec["containers"][0] |= options.container_fields()
+    if init:
+        spec["initContainers"] = [secure_container(container) for container in init]
+    if volumes:
+        spec["volumes"] = [*volumes, *spec.get("volumes", ())]
+    first, fields = spec["containers"][0], options.container_fields()
+    mounts = [*first.get("volumeMounts", ()), *fields.get("volumeMounts", ())]
+    spec["containers"][0] = first | fields | ({"volumeMounts": mounts} if mounts else {})
     return spec

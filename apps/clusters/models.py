@@ -44,6 +44,8 @@ class Cluster(models.Model):
     # The same was said before any of them was known.
     registered_again = models.BooleanField(default=False, editable=False)
     enabled = models.BooleanField(default=True)
+    # A folder on its nodes that keeps models for the next replicas there; "" for none.
+    model_cache = models.CharField(max_length=500, blank=True, default="")
     state = models.CharField(
         max_length=16, choices=_choices(ClusterState), default=ClusterState.PENDING, editable=False
     )

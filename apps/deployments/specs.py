@@ -13,8 +13,12 @@ from apps.experiments.specs import ONLY_OF_RUNS, RunSpec, check_variables, parse
 
 DEFAULT_PORT = 8080
 MAX_REPLICAS = 1000
+# The volume with the model's files, where an init step brings them.
+MODEL_VOLUME = "flotilla-model"
+# Where Flotilla's own server finds the model's files.
+OWN_MODEL_PATH = "/mnt/models"
 # The variables that Flotilla sets for a replica, beside those that `parse_spec` reserves for all our containers.
-RESERVED_ENV = frozenset({"HOST", "PORT", "FLOTILLA_MODEL_NAME", "FLOTILLA_MODEL_VERSION"})
+RESERVED_ENV = frozenset({"HOST", "PORT", "FLOTILLA_MODEL_NAME", "FLOTILLA_MODEL_VERSION", "FLOTILLA_MODEL_DIR"})
 _CONTAINER = ("image", "command", "args", "env", "resources", *podoptions.KEYS)
 # As long as people wait for a pod that ends: Kubernetes itself knows no bound.
 MAX_GRACE_SECONDS = 3600
@@ -75,6 +79,9 @@ class RevisionSpec:
     port: int = DEFAULT_PORT
     probes: Probes = Probes()
     shutdown: Shutdown = Shutdown()
+    # Where an init step puts the model's files before the container starts; "" for none, and the container has a token
+    # to fetch them by itself.
+    model_path: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The form that is stored and shown."""
@@ -86,6 +93,7 @@ class RevisionSpec:
             "probes": self.probes.to_json(),
             # Left out where nobody asked for it, so that the digests of earlier revisions stay.
             **({"shutdown": self.shutdown.to_json()} if self.shutdown != Shutdown() else {}),
+            **({"model_path": self.model_path} if self.model_path else {}),
         }
 
     @property
@@ -138,12 +146,14 @@ def parse_revision(data: Mapping[str, Any]) -> RevisionSpec:
             raise Invalid(f"{name} is set by Flotilla in every replica.", field="env", hint="Leave it out.")
     container = parse_spec({key: data.get(key) for key in _CONTAINER})
     check_variables(container.pod.secret_env, RESERVED_ENV)
+    model = _model(data.get("model"))
     return RevisionSpec(
         container=container,
-        model=_model(data.get("model")),
+        model=model,
         port=whole(data.get("port"), "port", DEFAULT_PORT, 1, 65535),
         probes=_probes(an_object(data.get("probes"), "probes")),
         shutdown=_shutdown(an_object(data.get("shutdown"), "shutdown")),
+        model_path=_model_path(data.get("model_path"), model, container),
     )
 
 
@@ -182,6 +192,19 @@ def _model(value: Any) -> ModelRef | None:
     if value is None:
         return None
     return ModelRef(name=str(value["name"]), version=int(value["version"]))
+
+
+def _model_path(value: Any, model: ModelRef | None, container: RunSpec) -> str:
+    if value in (None, ""):
+        return ""
+    path = podoptions.mount_path(value, "model_path")
+    if model is None:
+        raise Invalid("There is no model whose files could be put there.", field="model_path", hint="Name a model.")
+    if any(volume.mount_path.rstrip("/") == path.rstrip("/") for volume in container.pod.volumes):
+        raise Invalid(f"A volume is mounted at {path}.", field="model_path", hint="Name another place.")
+    if any(volume.name == MODEL_VOLUME for volume in container.pod.volumes):
+        raise Invalid(f"The volume of the model's files is named {MODEL_VOLUME}, too.", field="volumes")
+    return path
 
 
 def _path(value: Any, name: str, default: str) -> str:

@@ -1,8 +1,9 @@
 """Serve one registered model.
 
-Environment: HOST and PORT to listen on; FLOTILLA_MODEL_NAME and FLOTILLA_MODEL_VERSION say which model;
-MLFLOW_TRACKING_URI and MLFLOW_TRACKING_TOKEN where to fetch it; DRAIN_SECONDS (2) how long to go on answering
-after SIGTERM, while load balancers take note.
+Environment: HOST and PORT to listen on; FLOTILLA_MODEL_NAME and FLOTILLA_MODEL_VERSION say which model, and
+FLOTILLA_MODEL_DIR where `fetch.py` has put it. Without that the server fetches it, as `fetch.py` does: so do replicas
+of revisions from before there was an init step. DRAIN_SECONDS (2) is how long to go on answering after SIGTERM, while
+load balancers take note.
 """
 
 import asyncio
@@ -10,16 +11,20 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import threading
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
 
 from .app import App
 from .errors import ModelError
+from .fetch import fetch
 from .flavours import load
 from .lean import without_pandas
-from .registry import Registry
+from .model import Model
+from .registry import inside
 from .settings import Settings
 
 log = logging.getLogger("openinference")
@@ -50,11 +55,10 @@ class DrainingServer(uvicorn.Server):
         self.should_exit = True
 
 
-def bring(app: App, server: uvicorn.Server, registry: Registry) -> None:
-    """Fetch and load the model beside the running server, and stop the server when that fails."""
+def bring(app: App, server: uvicorn.Server, settings: Settings) -> None:
+    """Load the model beside the running server, and stop the server when that fails."""
     try:
-        with without_pandas():
-            app.model = load(registry.files_of(app.name, app.version))
+        app.model = _model(settings)
         log.info("version %s of %s is ready", app.version, app.name)
     except ModelError as error:
         log.error("%s", error)
@@ -63,6 +67,25 @@ def bring(app: App, server: uvicorn.Server, registry: Registry) -> None:
     finally:
         if app.model is None:
             server.should_exit = True
+
+
+def _model(settings: Settings) -> Model:
+    if isinstance(settings.files, Path):
+        return _load(settings.files)
+    with tempfile.TemporaryDirectory(prefix="model-") as folder:
+        fetch(settings.files, Path(folder))
+        return _load(Path(folder))
+
+
+def _load(folder: Path) -> Model:
+    def file(path: str) -> bytes:
+        try:
+            return (folder / inside(path)).read_bytes()
+        except OSError as error:
+            raise ModelError(f"The model has no file {path}: {error}.") from error
+
+    with without_pandas():
+        return load(file)
 
 
 def serve(settings: Settings) -> bool:
@@ -80,9 +103,8 @@ def serve(settings: Settings) -> bool:
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = DrainingServer(config, app, settings.drain_seconds)
-    registry = Registry(settings.tracking_uri, settings.token)
     # A daemon: SIGTERM need not wait for a registry that does not answer.
-    threading.Thread(target=bring, args=(app, server, registry), daemon=True).start()
+    threading.Thread(target=bring, args=(app, server, settings), daemon=True).start()
     server.run()
     return app.model is not None or app.draining
 

@@ -30,6 +30,7 @@ from apps.core.text.names import (
 )
 from apps.deployments import manifests as serving
 from apps.deployments import services as deployments
+from apps.deployments.manifests.modelfiles import Source
 from apps.deployments.specs import parse_revision
 from apps.experiments import manifests as training
 from apps.experiments.specs import parse_spec
@@ -108,8 +109,10 @@ def test_whatever_names_a_deployment_is_valid_in_all_of_its_objects(name: str, p
     if not (accepted(check_service_name, name) and accepted(check_name, project)):
         return
     identity = serving.Identity(project, name, namespace_of(project))
-    spec = parse_revision({"image": "x", "model": {"name": "Ein Modell 🚀", "version": 1}})
-    assert_valid(serving.workload(identity, revision, spec, 1, tracking_uri="http://x"))
+    model = {"name": "Ein Modell 🚀", "version": 1}
+    source = Source("http://x", "fetcher:1", "/var/lib/models")
+    for spec in ({"image": "x", "model": model}, {"image": "x", "model": model, "model_path": "/m"}):
+        assert_valid(serving.workload(identity, revision, parse_revision(spec), 1, source=source))
     assert_valid(serving.service(identity))
     secret = serving.token_secret(identity, prefix="flt_1", token="flt_x")
     assert_valid(secret)

@@ -223,6 +223,18 @@ def test_a_new_address_comes_with_its_credential_or_not_at_all(root: Rest, clust
     assert root("PATCH", "/gke-eu", {"kubeconfig": moved}).json()["generation"] == after.generation, "nothing new"
 
 
+def test_an_administrator_says_where_nodes_keep_models(root: Rest, cluster: Cluster) -> None:
+    tag = root("GET", "/gke-eu")["ETag"]
+    kept = root("PATCH", "/gke-eu", {"model_cache": "/var/lib/models/"}, If_Match=tag).json()
+    assert kept["model_cache"] == "/var/lib/models"
+    assert root("PATCH", "/gke-eu", {"model_cache": ""}, If_Match=tag).status_code == 412, "it is part of the version"
+    for wrong in ("models", "/", "/proc/1", "/etc", "/var/../etc"):
+        refused = root("PATCH", "/gke-eu", {"model_cache": wrong})
+        assert refused.status_code == 400 and refused.json()["field"] == "model_cache", wrong
+    assert root("GET", "/gke-eu").json()["model_cache"] == "/var/lib/models"
+    assert root("PATCH", "/gke-eu", {"model_cache": ""}).json()["model_cache"] == ""
+
+
 def test_disabling_and_deleting(root: Rest, cluster: Cluster) -> None:
     observe(cluster)
     Cluster.objects.update(state="Degraded", reason="CredentialRefused", message="The API server refuses it.")

@@ -8,13 +8,15 @@ import pytest
 from apps.deployments import manifests
 from apps.deployments.drift import Act, act_on, adopted, differences, projection, sentence, undoing
 from apps.deployments.drift.ownership import Holder, Item, counted_by, held_part
+from apps.deployments.manifests.modelfiles import Source
 from apps.deployments.specs import parse_revision
 
 IDENTITY = manifests.Identity("demo", "digits", "flotilla-demo")
 SPEC = parse_revision(
     {"image": "digits:1", "env": {"A": "1", "B": "2"}, "resources": {"cpu": "1000m", "memory": "1Gi"}}
 )
-RENDERED = manifests.workload(IDENTITY, 1, SPEC, 2, tracking_uri="http://flotilla")
+SOURCE = Source("http://flotilla", "flotilla-model-server:2")
+RENDERED = manifests.workload(IDENTITY, 1, SPEC, 2, source=SOURCE)
 ASKED = manifests.asked_of(IDENTITY, 1, SPEC.digest)
 APPLIED = manifests.stamped(RENDERED, ASKED)
 SERVER = "spec.template.spec.containers[server]"
@@ -113,7 +115,7 @@ def test_no_more_is_kept_than_can_be_shown() -> None:
     seen["metadata"]["labels"] = {}
     server(seen)["command"] = ["x" * 1000]
     many = parse_revision({"image": "digits:1", "env": {f"V{n}": "1" for n in range(50)}})
-    kept = projection(live(), manifests.workload(IDENTITY, 1, many, 2, tracking_uri=""))
+    kept = projection(live(), manifests.workload(IDENTITY, 1, many, 2, source=SOURCE))
     server(kept)["env"] = [{"name": f"V{n}", "value": "1"} for n in range(50)]
     told = differences(seen, kept)
     assert len(told) == 20

@@ -4,9 +4,12 @@ from base64 import b64decode
 from typing import Any
 
 import kubernetes_validate
+import pytest
 
 from apps.clusters.podoptions import parse
+from apps.core.errors import Invalid
 from apps.deployments import manifests
+from apps.deployments.manifests.modelfiles import Source
 from apps.deployments.specs import RevisionSpec, parse_revision
 from tests.clusters.podoptions.test_podoptions import EVERYTHING
 
@@ -20,6 +23,7 @@ SPEC = parse_revision(
         "resources": {"cpu": "250m", "memory": "256Mi", "gpu": 1},
     }
 )
+SOURCE = Source("http://flotilla", "flotilla-model-server:2")
 LABELS = {
     "app.kubernetes.io/managed-by": "flotilla",
     "app.kubernetes.io/name": "digits",
@@ -30,7 +34,7 @@ LABELS = {
 
 def test_the_workload_of_a_revision() -> None:
     labels = {**LABELS, "flotilla.dev/revision": "2"}
-    made = manifests.workload(IDENTITY, 2, SPEC, 3, tracking_uri="http://flotilla")
+    made = manifests.workload(IDENTITY, 2, SPEC, 3, source=SOURCE)
     amounts = {"cpu": "250m", "memory": "256Mi", "nvidia.com/gpu": "1"}
     live = {"httpGet": {"path": "/v2/health/live", "port": "http"}}
     assert made == {
@@ -104,7 +108,7 @@ def test_the_workload_of_a_revision() -> None:
 
 def test_the_workload_of_a_revision_with_options_is_that_without_and_what_they_say() -> None:
     def made(spec: RevisionSpec) -> dict[str, Any]:
-        return manifests.workload(IDENTITY, 2, spec, 3, tracking_uri="http://flotilla")
+        return manifests.workload(IDENTITY, 2, spec, 3, source=SOURCE)
 
     options = parse(EVERYTHING)
     expected = made(SPEC)
@@ -128,7 +132,7 @@ def test_a_spec_without_options_says_nothing_of_them_so_that_its_digest_stays() 
 
 def test_a_replica_drains_before_it_is_told_to_end() -> None:
     spec = parse_revision({"image": "x", "shutdown": {"drain_seconds": 5, "grace_seconds": 60}})
-    made = manifests.workload(IDENTITY, 1, spec, 1, tracking_uri="http://x")
+    made = manifests.workload(IDENTITY, 1, spec, 1, source=SOURCE)
     kubernetes_validate.validate(made, "1.37", strict=True)
     pod = made["spec"]["template"]["spec"]
     assert pod["terminationGracePeriodSeconds"] == 60
@@ -136,6 +140,88 @@ def test_a_replica_drains_before_it_is_told_to_end() -> None:
     assert parse_revision(spec.to_json()) == spec
     # What is as by default is not said, so that digests stay.
     assert "shutdown" not in parse_revision({"image": "x", "shutdown": {"grace_seconds": 30}}).to_json()
+
+
+def test_an_init_step_brings_the_models_files_and_has_the_token_alone() -> None:
+    mine = {"name": "scratch", "emptyDir": {}}
+    spec = parse_revision(
+        {**SPEC.to_json(), "model_path": "/mnt/models", "volumes": [{**mine, "mountPath": "/scratch"}]}
+    )
+    source = Source("http://flotilla", "registry.example.com/flotilla-model-server:2", "/var/lib/models")
+    made = manifests.workload(IDENTITY, 2, spec, 3, source=source)
+    kubernetes_validate.validate(made, "1.37", strict=True)
+    pod = made["spec"]["template"]["spec"]
+    model = [
+        {"name": "FLOTILLA_MODEL_NAME", "value": "digits"},
+        {"name": "FLOTILLA_MODEL_VERSION", "value": "4"},
+        {"name": "FLOTILLA_MODEL_DIR", "value": "/mnt/models"},
+    ]
+    access = [
+        {"name": "MLFLOW_TRACKING_URI", "value": "http://flotilla"},
+        {
+            "name": "MLFLOW_TRACKING_TOKEN",
+            "valueFrom": {"secretKeyRef": {"name": "digits-model-access", "key": "token"}},
+        },
+    ]
+    cache = {"name": "FLOTILLA_MODEL_CACHE", "value": "/var/cache/flotilla-models"}
+    amounts = {"cpu": "250m", "memory": "256Mi"}
+    assert pod["initContainers"] == [
+        {
+            "name": "fetch-model",
+            "image": "registry.example.com/flotilla-model-server:2",
+            "command": ["python", "-m", "openinference.fetch"],
+            "env": [*model, *access, cache],
+            "resources": {"requests": amounts, "limits": amounts},
+            "terminationMessagePolicy": "FallbackToLogsOnError",
+            "volumeMounts": [
+                {"name": "flotilla-model", "mountPath": "/mnt/models"},
+                {"name": "flotilla-model-cache", "mountPath": "/var/cache/flotilla-models"},
+            ],
+            "securityContext": {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+                "privileged": False,
+            },
+        }
+    ]
+    assert pod["volumes"] == [
+        {"name": "flotilla-model", "emptyDir": {}},
+        {"name": "flotilla-model-cache", "hostPath": {"path": "/var/lib/models", "type": "Directory"}},
+        mine,
+    ]
+    server = pod["containers"][0]
+    assert server["env"][-3:] == model, "and neither the token nor the node's own folder"
+    assert server["volumeMounts"] == [
+        {"name": "flotilla-model", "mountPath": "/mnt/models", "readOnly": True},
+        {"name": "scratch", "mountPath": "/scratch"},
+    ]
+    # No cluster keeps models unless its administrator says where.
+    pod = manifests.workload(IDENTITY, 2, spec, 3, source=SOURCE)["spec"]["template"]["spec"]
+    assert [volume["name"] for volume in pod["volumes"]] == ["flotilla-model", "scratch"]
+    assert "FLOTILLA_MODEL_CACHE" not in {variable["name"] for variable in pod["initContainers"][0]["env"]}
+    assert parse_revision(spec.to_json()) == spec and spec.digest != SPEC.digest
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"model_path": "models"}, "model_path"),
+        ({"model_path": "/proc/1"}, "model_path"),
+        ({"model_path": "/"}, "model_path"),
+        ({"model_path": 7}, "model_path"),
+        ({"model_path": "/m", "model": None}, "model_path"),
+        ({"model_path": "/m/", "volumes": [{"mountPath": "/m", "emptyDir": {}}]}, "model_path"),
+        (
+            {"model_path": "/m", "volumes": [{"name": "flotilla-model", "mountPath": "/x", "emptyDir": {}}]},
+            "volumes",
+        ),
+        ({"env": {"FLOTILLA_MODEL_DIR": "/m"}}, "env"),
+    ],
+)
+def test_a_place_for_the_models_files_that_can_not_be_is_refused(changes: dict[str, Any], field: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        parse_revision({**SPEC.to_json(), **changes})
+    assert refused.value.field == field
 
 
 def test_the_service_selects_every_revision() -> None:
@@ -175,9 +261,7 @@ def test_the_secret_holds_the_token_and_says_only_its_prefix() -> None:
 
 def test_a_bare_server_needs_neither_model_nor_token_nor_probes() -> None:
     spec = parse_revision({"image": "busybox", "probes": {"ready_path": "", "live_path": ""}, "port": 9000})
-    container = manifests.workload(IDENTITY, 1, spec, 1, tracking_uri="http://x")["spec"]["template"]["spec"][
-        "containers"
-    ][0]
+    container = manifests.workload(IDENTITY, 1, spec, 1, source=SOURCE)["spec"]["template"]["spec"]["containers"][0]
     assert not {"readinessProbe", "livenessProbe", "startupProbe", "command", "args"} & set(container)
     assert [variable["name"] for variable in container["env"]] == ["HOST", "PORT"]
 
@@ -193,7 +277,7 @@ def test_what_was_asked_is_noted_and_nothing_of_how_it_is_rendered() -> None:
     elsewhere = manifests.Identity("demo", "digits", "other")
     others = [manifests.asked_of(elsewhere, 2, "digest"), manifests.asked_of(IDENTITY, 3, "digest")]
     assert len({asked, *others, manifests.asked_of(IDENTITY, 2, "another"), manifests.asked_of(IDENTITY, 2)}) == 5
-    made = manifests.workload(IDENTITY, 2, SPEC, 3, tracking_uri="http://flotilla")
+    made = manifests.workload(IDENTITY, 2, SPEC, 3, source=SOURCE)
     noted = manifests.stamped(made, asked)
     assert noted["metadata"].pop("annotations") == {"flotilla.dev/asked": asked}
     assert noted == made

@@ -17,7 +17,7 @@ from apps.experiments.registry.flavours import LARGEST, flavours_of
 from modelserver.openinference.flavours import FLAVOURS
 
 pytestmark = pytest.mark.django_db
-OWN = "flotilla-model-server:1"
+OWN = "flotilla-model-server:2"
 
 
 def log(version: ModelVersion, mlmodel: bytes = b"flavors: {python_function: {}, sklearn: {}}") -> None:
@@ -47,12 +47,19 @@ def test_a_version_is_deployed_without_an_image(
     digits = Deployment.objects.get()
     assert digits.current is not None
     assert (digits.current.spec["image"], digits.current.spec["command"]) == (OWN, [])
+    assert digits.current.spec["model_path"] == "/mnt/models"
 
     # Another image for a while, with a command of its own; then Flotilla's own again.
     other = {"image": "team/digits:1", "command": ["python", "serve.py"]}
-    services.deploy_revision(principal=developer, deployment=digits, changes=other)
+    foreign, _ = services.deploy_revision(principal=developer, deployment=digits, changes=other)
+    assert "model_path" not in foreign.spec, "it fetches the model as it did before there was an init step"
+    asked, _ = services.deploy_revision(principal=developer, deployment=digits, changes={"model_path": "/models"})
+    assert asked.spec["model_path"] == "/models"
+    asked, _ = services.deploy_revision(principal=developer, deployment=digits, changes={"image": "team/digits:2"})
+    assert asked.spec["model_path"] == "/models", "as everything else that was asked for"
     revision, _ = services.deploy_revision(principal=developer, deployment=digits, changes={"image": ""})
     assert (revision.spec["image"], revision.spec["command"]) == (OWN, []) and "shutdown" not in revision.spec
+    assert revision.spec["model_path"] == "/mnt/models"
 
 
 @pytest.mark.parametrize(
@@ -95,7 +102,7 @@ def test_a_version_whose_run_is_gone_has_no_flavour(versions: list[ModelVersion]
         ("flotilla-model-server:7", True),
         ("flotilla-model-server@sha256:00", True),
         ("flotilla-model-server", True),
-        ("registry:5000/flotilla-model-server:1", False),
+        ("registry:5000/flotilla-model-server:2", False),
         ("flotilla-model-server-2:1", False),
     ],
 )

@@ -16,7 +16,7 @@ def test_the_digits_image_holds_the_example_and_lets_mlflow_report_to_nobody():
 
 
 def test_the_model_server_is_an_image_of_the_local_cluster_by_default():
-    image = ImageTable.load(*IMAGES).find("flotilla-model-server:1")
+    image = ImageTable.load(*IMAGES).find("flotilla-model-server:2")
     assert image is not None
     assert image.command == ("python", "-m", "openinference")
     assert (image.files / "openinference" / "__main__.py").is_file()

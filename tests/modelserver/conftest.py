@@ -1,5 +1,6 @@
 """A fitted model as MLflow keeps it, and a small MLflow registry that hands it out."""
 
+import hashlib
 import json
 import pickle
 import threading
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -47,6 +48,9 @@ class StagedRegistry:
     failures: list[int] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     artifact_uri: str = "mlflow-artifacts:/7/models/m-1/artifacts"
+    changes: dict[str, Any] = field(default_factory=dict)
+    # What comes in place of each file's bytes.
+    spoilt: bytes = b""
 
     def answer(self, target: str, authorization: str | None) -> tuple[int, bytes]:
         """(status, body) for a GET."""
@@ -56,15 +60,23 @@ class StagedRegistry:
         if authorization != f"Bearer {TOKEN}":
             return 401, b"{}"
         parts = urlsplit(target)
-        if parts.path == "/api/2.0/mlflow/model-versions/get-download-uri":
-            if parse_qs(parts.query) != {"name": ["digits"], "version": ["1"]}:
+        if parts.path.startswith("/api/v1/models/"):
+            if parts.path != "/api/v1/models/digits/versions/1/files":
                 return 404, b"{}"
-            return 200, json.dumps({"artifact_uri": self.artifact_uri}).encode()
+            return 200, json.dumps({"uri": self.artifact_uri, "files": self.listing()}).encode()
         prefix = "/api/2.0/mlflow-artifacts/artifacts/7/models/m-1/artifacts/"
         file = self.model_dir / parts.path.removeprefix(prefix)
         if not parts.path.startswith(prefix) or not file.is_file():
             return 404, b"{}"
-        return 200, file.read_bytes()
+        return 200, self.spoilt or file.read_bytes()
+
+    def listing(self) -> list[dict[str, Any]]:
+        """The files as they are listed; `changes` are laid over each."""
+        return [
+            {"path": file.name, "size": len(body := file.read_bytes()), "sha256": hashlib.sha256(body).hexdigest()}
+            | self.changes
+            for file in sorted(self.model_dir.iterdir())
+        ]
 
 
 @contextmanager

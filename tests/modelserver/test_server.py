@@ -216,8 +216,10 @@ def test_sigterm_does_not_wait_for_a_registry_that_is_away(start: Callable[..., 
     ("changes", "sentence"),
     [
         ({"MLFLOW_TRACKING_TOKEN": "wrong"}, "401 Unauthorized"),
-        ({"FLOTILLA_MODEL_VERSION": "9"}, "version=9 was answered with 404"),
-        ({"FLOTILLA_MODEL_NAME": "", "MLFLOW_TRACKING_URI": ""}, "Set FLOTILLA_MODEL_NAME, MLFLOW_TRACKING_URI."),
+        ({"FLOTILLA_MODEL_VERSION": "9"}, "versions/9/files was answered with 404"),
+        ({"FLOTILLA_MODEL_NAME": "", "MLFLOW_TRACKING_URI": ""}, "Set FLOTILLA_MODEL_NAME."),
+        ({"MLFLOW_TRACKING_URI": ""}, "Set MLFLOW_TRACKING_URI."),
+        ({"FLOTILLA_MODEL_DIR": "/nowhere"}, "The model has no file MLmodel"),
         ({"MLFLOW_TRACKING_URI": "file:///etc"}, "must start with http:// or https://"),
         ({"PORT": "http"}, "PORT and DRAIN_SECONDS must be numbers"),
     ],
@@ -229,9 +231,13 @@ def test_ends_with_the_reason_when_it_can_not_serve(start: Callable[..., Replica
     assert "Traceback" not in replica.log.read_text()
 
 
-def test_sigterm_fails_readiness_first_and_finishes_what_is_in_flight(start: Callable[..., Replica]):
-    replica = start(DRAIN_SECONDS="3")
+def test_sigterm_fails_readiness_first_and_finishes_what_is_in_flight(
+    start: Callable[..., Replica], registry: StagedRegistry
+):
+    folder = {"FLOTILLA_MODEL_DIR": str(registry.model_dir), "MLFLOW_TRACKING_URI": "", "MLFLOW_TRACKING_TOKEN": ""}
+    replica = start(DRAIN_SECONDS="3", **folder)
     wait_until(replica.is_ready)
+    assert registry.requests == [], "the init step has brought it"
     in_flight = HalfSentRequest(replica.port, infer_request([[0.0] * 64]))
     replica.process.send_signal(signal.SIGTERM)
     wait_until(lambda: replica.ask("GET", "/v2/health/ready") == (503, {"ready": False}), 2.9)

@@ -27,7 +27,7 @@ SMALLEST = {"publicUrl": "https://flotilla.example.com", "existingSecret": "flot
 OWN_SECRET = {"publicUrl": "https://flotilla.example.com:8443", "secrets": SECRETS}
 EVERYTHING = OWN_SECRET | {
     "allowedHosts": ["fleet.example.com"],
-    "modelServerImage": "registry.example.com/flotilla-model-server:1",
+    "modelServerImage": "registry.example.com/flotilla-model-server:2",
     "image": {"repository": "registry.example.com/flotilla", "digest": "sha256:" + "0" * 64},
     "imagePullSecrets": [{"name": "pull"}],
     "artifacts": {"accessMode": "ReadWriteMany", "storageClass": "shared", "size": "1Ti"},

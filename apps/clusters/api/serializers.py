@@ -51,7 +51,7 @@ class ClusterSerializer(Shown, serializers.ModelSerializer[Cluster]):
     class Meta:
         model = Cluster
         fields = (
-            *("name", "labels", "server", "authentication", "identity", "enabled", "generation"),
+            *("name", "labels", "server", "authentication", "identity", "enabled", "model_cache", "generation"),
             *("state", "reason", "message"),
             *("conditions", "server_version", "has_metrics", "last_seen_at", "created_at"),
         )
@@ -150,6 +150,12 @@ class ClusterPatchSerializer(Strict):
     also_known = ("server", "ca", "tls_server_name")
     labels = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
     enabled = serializers.BooleanField(required=False)
+    model_cache = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        max_length=500,
+        help_text="A folder that each node has, where models are kept for the next replicas there; empty for none.",
+    )
     identity = serializers.CharField(
         required=False,
         max_length=64,

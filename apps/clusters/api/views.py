@@ -104,6 +104,8 @@ class ClusterViewSet(ServiceViewSet):
         if "labels" in values:
             # Before anything is changed: a body is taken as a whole, or not at all.
             values["labels"] = services.clean_labels(values["labels"])
+        if "model_cache" in values:
+            values["model_cache"] = services.clean_folder(values["model_cache"])
         cluster = self._connected(cluster, values, expect)
 
         def whose(cluster: Cluster) -> dict[str, Any]:
@@ -114,8 +116,8 @@ class ClusterViewSet(ServiceViewSet):
             cluster = services.accept_identity(**whose(cluster), identity=values["identity"])
         if "again" in values:
             cluster = services.mean_twins(**whose(cluster), meant=values["again"])
-        if "labels" in values or "enabled" in values:
-            changed = {"labels": values.get("labels"), "enabled": values.get("enabled")}
+        changed = {name: values[name] for name in ("labels", "enabled", "model_cache") if name in values}
+        if changed:
             cluster = services.update_cluster(**whose(cluster), **changed)
         reply = self._reply(cluster)
         if values.get("enabled") is False:
@@ -235,4 +237,4 @@ class ClusterViewSet(ServiceViewSet):
 
 def _version(cluster: Cluster) -> tuple[Any, ...]:
     """The version that an edit is based on: it follows what people set, and not what the watcher observes."""
-    return cluster.pk, cluster.generation, sorted(cluster.labels.items())
+    return cluster.pk, cluster.generation, sorted(cluster.labels.items()), cluster.model_cache

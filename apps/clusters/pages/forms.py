@@ -93,6 +93,16 @@ class ClusterForm(forms.ModelForm):  # type: ignore[type-arg] # Django takes no 
         widget=UnfoldBooleanSwitchWidget(),
         help_text="Only where Flotilla says that it knows the cluster already, and you want it under both names.",
     )
+    model_cache = forms.CharField(
+        required=False,
+        max_length=500,
+        label="Models on nodes",
+        widget=UnfoldAdminTextInputWidget(attrs={"spellcheck": "false", "placeholder": "/var/lib/flotilla-models"}),
+        help_text=(
+            "A folder where each node keeps models for the next replicas there. It has to be on every node, and user "
+            "65532 has to be able to write it. Empty: each replica fetches its model."
+        ),
+    )
     labels = LabelsField(
         required=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 4, "spellcheck": "false"}),
@@ -101,7 +111,7 @@ class ClusterForm(forms.ModelForm):  # type: ignore[type-arg] # Django takes no 
 
     class Meta:
         model = Cluster
-        fields: ClassVar = ["name", "labels", "enabled"]
+        fields: ClassVar = ["name", "labels", "enabled", "model_cache"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -13,11 +13,11 @@ from apps.clusters.podoptions.checks import choice, items, mapping, text
 from apps.clusters.podoptions.scheduling import parse_affinity, parse_labels, parse_tolerations
 from apps.clusters.podoptions.secrets import env_of, parse_secret_env
 from apps.clusters.podoptions.spread import constraints_of, parse_spread
-from apps.clusters.podoptions.volumes import Volume, parse_secret_name, parse_volumes
+from apps.clusters.podoptions.volumes import Volume, mount_path, parse_secret_name, parse_volumes
 from apps.core.errors import Invalid
 from apps.core.text.names import is_subdomain
 
-__all__ = ["KEYS", "NO_OPTIONS", "PULL_POLICIES", "PodOptions", "Volume", "parse"]
+__all__ = ["KEYS", "NO_OPTIONS", "PULL_POLICIES", "PodOptions", "Volume", "mount_path", "parse"]
 
 KEYS = (
     "node_selector",

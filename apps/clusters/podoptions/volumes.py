@@ -95,14 +95,15 @@ def _volume(value: Any, field: str, default_name: str) -> Volume:
     sub_path = spec.get("subPath") or ""
     return Volume(
         name=text(spec.get("name") or default_name, f"{field}.name", is_dns_label, "small letters, digits and '-'"),
-        mount_path=_mount_path(spec.get("mountPath"), f"{field}.mountPath"),
+        mount_path=mount_path(spec.get("mountPath"), f"{field}.mountPath"),
         source={kind: _SOURCES[kind](spec[kind], f"{field}.{kind}")},
         sub_path=text(sub_path, f"{field}.subPath", _is_within, "a path within the volume") if sub_path else "",
         read_only=flag(spec.get("readOnly"), f"{field}.readOnly"),
     )
 
 
-def _mount_path(value: Any, field: str) -> str:
+def mount_path(value: Any, field: str) -> str:
+    """A path in a container where something may be mounted. Raises Invalid naming the field."""
     path = text(value, field, _is_absolute, "an absolute path in the container, such as /data")
     if _NOT_TO_COVER.fullmatch(re.sub(r"/+", "/", path.rstrip("/")) or "/"):
         raise Invalid(f"Nothing may be mounted over {path}.", field=field)

@@ -9,7 +9,7 @@ from apps.clusters.services.connecting import (
     remember_identity,
 )
 from apps.clusters.services.following import cause_of, follow_state, is_away, silence
-from apps.clusters.services.labels import clean_labels
+from apps.clusters.services.labels import clean_folder, clean_labels
 from apps.clusters.services.lifecycle import (
     accept_identity,
     all_dependents,
@@ -40,6 +40,7 @@ __all__ = [
     "ca_fingerprint",
     "cause_of",
     "check_connection",
+    "clean_folder",
     "clean_labels",
     "connect",
     "connection_of",

@@ -1,7 +1,8 @@
-"""Names and labels that Kubernetes would take."""
+"""Names, labels and folders that Kubernetes would take."""
 
 from typing import Any
 
+from apps.clusters.podoptions import mount_path
 from apps.core.errors import Invalid
 from apps.core.text.names import is_dns_label, is_label_key, is_label_value
 
@@ -35,3 +36,16 @@ def clean_labels(labels: Any) -> dict[str, str]:
                 field="labels",
             )
     return dict(labels)
+
+
+def clean_folder(folder: str) -> str:
+    """A folder of nodes that may be mounted, or "". Raises Invalid for one that belongs to the node itself."""
+    path = folder.strip()
+    if not path:
+        return ""
+    path = mount_path(path, "model_cache").rstrip("/")
+    if len(path.split("/")) < 3:
+        raise Invalid(
+            f"{path} is the node's own.", field="model_cache", hint="Name a folder for models, as /var/lib/models."
+        )
+    return path

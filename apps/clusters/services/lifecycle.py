@@ -12,7 +12,7 @@ from apps.clusters.kube import pool
 from apps.clusters.models import Cluster, Pod, WatcherLease
 from apps.clusters.services.asking import CHECK, look_again
 from apps.clusters.services.following import follow_state
-from apps.clusters.services.labels import clean_labels
+from apps.clusters.services.labels import clean_folder, clean_labels
 from apps.clusters.services.registration import announce, described
 from apps.clusters.states import MOVES, ClusterState, Observation, derive
 from apps.core import audit, work
@@ -31,15 +31,21 @@ def update_cluster(
     cluster: Cluster,
     labels: dict[str, str] | None = None,
     enabled: bool | None = None,
+    model_cache: str | None = None,
     expect: Expect | None = None,
 ) -> Cluster:
-    """Change labels, or stop and resume watching. None leaves a value as it is. Needs a platform administrator."""
+    """Change labels, or the nodes' folder for models, or stop and resume watching. None leaves a value as it is.
+
+    Needs a platform administrator.
+    """
     require_platform_admin(principal)
     with transaction.atomic():
         cluster = held(cluster, expect=expect)
         before = described(cluster)
         if labels is not None:
             put(cluster, labels=clean_labels(labels))
+        if model_cache is not None:
+            put(cluster, model_cache=clean_folder(model_cache))
         if enabled is not None and enabled != cluster.enabled:
             put(cluster, enabled=enabled, generation=cluster.generation + 1)
             if enabled:

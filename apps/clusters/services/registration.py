@@ -153,6 +153,7 @@ def described(cluster: Cluster) -> dict[str, Any]:
         "tls_server_name": cluster.tls_server_name,
         "authentication": cluster.credential_kind,
         "enabled": cluster.enabled,
+        "model_cache": cluster.model_cache,
     }
 
 

@@ -66,6 +66,12 @@ class NewRevisionSerializer(PodOptionsSerializer):
     port = serializers.IntegerField(required=False)
     probes = ProbesSerializer(required=False)
     shutdown = ShutdownSerializer(required=False)
+    model_path = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        max_length=500,
+        help_text="Where an init step puts the model's files, with their checksums checked, before the image starts.",
+    )
     strategy = StrategySerializer(required=False)
 
 

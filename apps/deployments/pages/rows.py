@@ -194,4 +194,6 @@ def options_of(spec: Mapping[str, Any]) -> list[words.Row]:
     if shutdown:
         drains = f"drains for {shutdown['drain_seconds']} s" if shutdown["drain_seconds"] else "ends when it is told to"
         rows.append(words.Row("Shutdown", [f"{drains}, killed after {shutdown['grace_seconds']} s"], prose=True))
+    if spec.get("model_path"):
+        rows.append(words.Row("Model's files", [f"fetched to {spec['model_path']} before it starts"], prose=True))
     return rows

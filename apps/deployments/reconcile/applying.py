@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from django.conf import settings
-
 from apps.clusters import manifests as common
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import Forbidden, NamespaceMissing, NotFound
@@ -27,6 +25,7 @@ from apps.deployments.rollout.decisions import Decision
 from apps.deployments.rollout.traffic import Selected, Traffic
 from apps.deployments.scaling import manifest as scalers
 from apps.deployments.services import access, applied
+from apps.deployments.services.server import source_on
 from apps.deployments.specs import parse_revision
 
 REVISION_HISTORY_LIMIT = 10
@@ -107,7 +106,8 @@ class Applying:
             there, row = self._live.workloads.get(each), rows.get(each)
             if row is not None:
                 spec = parse_revision(row.spec)
-                rendered = manifests.workload(identity, each, spec, count, tracking_uri=settings.PUBLIC_URL)
+                source = source_on(self._placement.target.cluster)
+                rendered = manifests.workload(identity, each, spec, count, source=source)
                 drift += self._bring(there, rendered, manifests.asked_of(identity, each, row.digest))
             elif there is not None:
                 # Retired, or of a revision that Postgres does not know.

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from apps.clusters.selectors import check_all_fit
@@ -43,7 +42,7 @@ from apps.deployments.services.places import check_places, check_waves, held_tar
 from apps.deployments.services.policies import Ask, as_they_are, check, resized
 from apps.deployments.services.rollouts import begin, end_unfinished, go_on
 from apps.deployments.services.scheduling import refuse_scheduled
-from apps.deployments.services.server import with_shutdown
+from apps.deployments.services.server import source_on, with_shutdown
 from apps.deployments.services.sources import check_sources
 from apps.deployments.specs import check_replicas
 from apps.deployments.states import DEPLOYMENT_MOVES, DeploymentState, RolloutState
@@ -146,15 +145,15 @@ def preview_deployment(
     numbers = numbers_of(places, replicas, autoscaling, spread, schedule)
     _check_policies(principal, project, zip(places, numbers.most, strict=True), wish)
     return [
-        (place, _rendered(manifests.Identity(project.name, name, place.namespace), wish, count, numbers.policy))
+        (place, _rendered(place, manifests.Identity(project.name, name, place.namespace), wish, count, numbers.policy))
         for place, count in zip(places, numbers.counts, strict=True)
     ]
 
 
 def _rendered(
-    identity: manifests.Identity, wish: Wish, replicas: int, policy: Autoscaling | None
+    target: Target, identity: manifests.Identity, wish: Wish, replicas: int, policy: Autoscaling | None
 ) -> list[dict[str, Any]]:
-    manifest = manifests.workload(identity, 1, wish.spec, replicas, tracking_uri=settings.PUBLIC_URL)
+    manifest = manifests.workload(identity, 1, wish.spec, replicas, source=source_on(target.cluster))
     objects = [
         manifests.stamped(manifest, manifests.asked_of(identity, 1, wish.spec.digest)),
         manifests.stamped(manifests.service(identity), manifests.asked_of(identity, 1)),

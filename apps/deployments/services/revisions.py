@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 
 from apps.clusters.selectors import check_all_fit
@@ -20,7 +19,7 @@ from apps.deployments.services.common import Wish, ask_all, hold, identity_of, k
 from apps.deployments.services.places import check_waves
 from apps.deployments.services.policies import as_they_are, check, check_rollout
 from apps.deployments.services.rollouts import go_on, roll, unfinished
-from apps.deployments.services.server import OF_IMAGE, with_shutdown
+from apps.deployments.services.server import OF_IMAGE, is_own, source_on, with_shutdown
 from apps.deployments.services.sources import check_sources
 from apps.deployments.services.steering import roll_back
 from apps.deployments.specs import RevisionSpec, parse_revision
@@ -104,7 +103,8 @@ def preview_revision(
 
 def _rendered(place: Placement, number: int, spec: RevisionSpec) -> dict[str, Any]:
     identity = identity_of(place)
-    manifest = manifests.workload(identity, number, spec, place.desired_replicas, tracking_uri=settings.PUBLIC_URL)
+    source = source_on(place.target.cluster)
+    manifest = manifests.workload(identity, number, spec, place.desired_replicas, source=source)
     return manifests.stamped(manifest, manifests.asked_of(identity, number, spec.digest))
 
 
@@ -180,6 +180,9 @@ def _changed(deployment: Deployment, changes: Mapping[str, Any]) -> Wish:
     if "image" in named and not named["image"]:
         # Flotilla's own server comes without what the image before it was started with.
         base |= dict.fromkeys(OF_IMAGE)
+    elif named.get("image", base["image"]) != base["image"] and is_own(base["image"]):
+        # The files were brought for our own server; another image fetches them itself, unless it asks for them.
+        base.pop("model_path", None)
     if "version" not in named and "alias" not in named:
         if named.get("model", base["model"]) != base["model"]:
             raise Invalid("Which version of the model?", field="version", hint="Give a version or an alias.")

@@ -5,14 +5,17 @@ from typing import Any
 
 from django.conf import settings
 
+from apps.clusters.models import Cluster
 from apps.core.errors import Invalid
+from apps.deployments.manifests.modelfiles import Source
+from apps.deployments.specs import OWN_MODEL_PATH
 from apps.experiments.models import ModelVersion
 from apps.experiments.registry.flavours import flavours_of
 
 # As modelserver/openinference/flavours.py has them.
 FLAVOURS = ("sklearn",)
 # The fields that belong to an image, and go when it goes.
-OF_IMAGE = ("image", "command", "args", "shutdown")
+OF_IMAGE = ("image", "command", "args", "shutdown", "model_path")
 # Of an image that is not ours, which may know nothing of draining: as long as load balancers need to take note.
 SHUTDOWN = {"drain_seconds": 5}
 
@@ -33,7 +36,10 @@ def with_image(spec: Mapping[str, Any], version: ModelVersion) -> dict[str, Any]
             field="image",
             hint="Name an image that serves HTTP on $PORT.",
         )
-    return {**spec, "image": image or settings.MODEL_SERVER_IMAGE}
+    if image and image != settings.MODEL_SERVER_IMAGE:
+        # An earlier one may know of no init step.
+        return dict(spec)
+    return {**spec, "image": settings.MODEL_SERVER_IMAGE, "model_path": spec.get("model_path") or OWN_MODEL_PATH}
 
 
 def with_shutdown(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,6 +47,11 @@ def with_shutdown(spec: Mapping[str, Any]) -> dict[str, Any]:
     if spec.get("shutdown") is not None or not spec.get("image") or is_own(str(spec["image"])):
         return dict(spec)
     return {**spec, "shutdown": SHUTDOWN}
+
+
+def source_on(cluster: Cluster) -> Source:
+    """Where replicas on this cluster get their models from."""
+    return Source(settings.PUBLIC_URL, settings.MODEL_SERVER_IMAGE, cluster.model_cache)
 
 
 def is_own(image: str) -> bool:

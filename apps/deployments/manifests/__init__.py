@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from apps.clusters.manifests import REVISION, base_labels, secure_pod_spec
-from apps.deployments.specs import RevisionSpec, digest_of
+from apps.deployments.manifests.modelfiles import Source, folder_of, model_step, name_of
+from apps.deployments.specs import MODEL_VOLUME, RevisionSpec, digest_of
 
 # Digest of what was asked when the object was applied: while it is the same, there is nothing to apply.
 ASKED = "flotilla.dev/asked"
@@ -61,19 +62,18 @@ class Identity:
         return f"{self.deployment}-model-access"
 
 
-def workload(
-    identity: Identity, revision: int, spec: RevisionSpec, replicas: int, *, tracking_uri: str
-) -> dict[str, Any]:
+def workload(identity: Identity, revision: int, spec: RevisionSpec, replicas: int, *, source: Source) -> dict[str, Any]:
     """The Kubernetes Deployment of one revision."""
     labels = identity.labels(revision=revision)
     chosen = {key: value for key, value in labels.items() if key.startswith("flotilla.dev/")}
     pod = {
         "metadata": {"labels": labels},
         "spec": secure_pod_spec(
-            [_container(identity, spec, tracking_uri=tracking_uri)],
+            [_container(identity, spec, source)],
             labels=chosen,
             options=spec.container.pod,
             grace_seconds=spec.shutdown.grace_seconds,
+            **model_step(spec, _access(identity, source), source),
         ),
     }
     return {
@@ -168,7 +168,7 @@ def stamped(manifest: dict[str, Any], asked: str) -> dict[str, Any]:
     return {**manifest, "metadata": {**metadata, "annotations": (metadata.get("annotations") or {}) | {ASKED: asked}}}
 
 
-def _container(identity: Identity, spec: RevisionSpec, *, tracking_uri: str) -> dict[str, Any]:
+def _container(identity: Identity, spec: RevisionSpec, source: Source) -> dict[str, Any]:
     resources: dict[str, str] = {
         "cpu": spec.container.resources.cpu,
         "memory": spec.container.resources.memory,
@@ -178,7 +178,7 @@ def _container(identity: Identity, spec: RevisionSpec, *, tracking_uri: str) -> 
     container: dict[str, Any] = {
         "name": CONTAINER,
         "image": spec.container.image,
-        "env": _env(identity, spec, tracking_uri=tracking_uri),
+        "env": _env(identity, spec, source),
         "ports": [{"name": PORT_NAME, "containerPort": spec.port, "protocol": "TCP"}],
         "resources": {"requests": dict(resources), "limits": dict(resources)},
         # The end of the log stands in for a message when the server dies without one.
@@ -188,6 +188,8 @@ def _container(identity: Identity, spec: RevisionSpec, *, tracking_uri: str) -> 
     if spec.shutdown.drain_seconds:
         # https://kubernetes.io/docs/concepts/containers/container-lifecycle-hooks/: nothing in the image is needed.
         container["lifecycle"] = {"preStop": {"sleep": {"seconds": spec.shutdown.drain_seconds}}}
+    if spec.model_path:
+        container["volumeMounts"] = [{"name": MODEL_VOLUME, "mountPath": spec.model_path, "readOnly": True}]
     if spec.container.command:
         container["command"] = list(spec.container.command)
     if spec.container.args:
@@ -195,22 +197,23 @@ def _container(identity: Identity, spec: RevisionSpec, *, tracking_uri: str) -> 
     return container
 
 
-def _env(identity: Identity, spec: RevisionSpec, *, tracking_uri: str) -> list[dict[str, Any]]:
+def _env(identity: Identity, spec: RevisionSpec, source: Source) -> list[dict[str, Any]]:
     env: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in spec.container.env.items()]
     env += spec.container.pod.env
     env.append({"name": "HOST", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}})
     env.append({"name": "PORT", "value": str(spec.port)})
     if spec.model is not None:
-        env += [
-            {"name": "FLOTILLA_MODEL_NAME", "value": spec.model.name},
-            {"name": "FLOTILLA_MODEL_VERSION", "value": str(spec.model.version)},
-            {"name": "MLFLOW_TRACKING_URI", "value": tracking_uri},
-            {
-                "name": "MLFLOW_TRACKING_TOKEN",
-                "valueFrom": {"secretKeyRef": {"name": identity.secret, "key": TOKEN_KEY}},
-            },
-        ]
+        env += name_of(spec.model)
+        # Whoever has the files needs no token.
+        env += [folder_of(spec)] if spec.model_path else _access(identity, source)
     return env
+
+
+def _access(identity: Identity, source: Source) -> list[dict[str, Any]]:
+    return [
+        {"name": "MLFLOW_TRACKING_URI", "value": source.tracking_uri},
+        {"name": "MLFLOW_TRACKING_TOKEN", "valueFrom": {"secretKeyRef": {"name": identity.secret, "key": TOKEN_KEY}}},
+    ]
 
 
 def _probes(spec: RevisionSpec) -> dict[str, Any]:
