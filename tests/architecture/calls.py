@@ -412,6 +412,7 @@ NOT_MEASURED = {
     "experiments:log": OVER_A_SOCKET,
     "deployments:predict": OVER_A_SOCKET,
     "deployments:example": OVER_A_SOCKET,
+    "deployments:access": OVER_A_SOCKET,
     "deployments:preview": OVER_A_SOCKET,
     "deployments:replica_log": OVER_A_SOCKET,
     "deployments:requests": OVER_A_SOCKET,

@@ -32,6 +32,7 @@ ELSEWHERE = {
     "cluster-test": "tests/clusters/test_api.py",
     "experiments:log": "tests/experiments/test_attempt_pages.py",
     "deployments:predict": "tests/e2e/test_voyage.py",
+    "deployments:access": "tests/deployments/test_access.py",
     "deployments:example": "tests/deployments/test_pages.py",
     "deployments:replica_log": "tests/e2e/test_voyage.py",
     "deployments:preview": "tests/deployments/test_edit.py",

@@ -1,8 +1,10 @@
 """Reconciling on the local cluster: real API server, real processes; only the watcher is played by `Fleet.look`."""
 
+import json
 import os
 import signal
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from apps.core.work.worker import drain, limits, run_one
 from apps.deployments import predict, selectors, services
 from apps.deployments import reconcile as shell
 from apps.deployments.models import Deployment, Heal, Placement, Rollout
+from apps.deployments.pages.access import Card
 from apps.deployments.pages.overview import attention
 from apps.deployments.reconcile import reconcile
 from apps.experiments.models import Experiment, RegisteredModel
@@ -29,11 +32,14 @@ from tests import factories
 from tests.deployments.conftest import client_of
 from tests.deployments.fleet import SPEC, Fleet, counting
 from tests.deployments.places import place_of
+from tests.deployments.test_access import resolve, run
 
 pytestmark = [pytest.mark.django_db, pytest.mark.real_process]
 
 
-def test_it_becomes_healthy_answers_and_is_left_alone(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_becomes_healthy_answers_and_is_left_alone(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     app = fleet.deploy(replicas=2)
     fleet.until_healthy(app)
     assert (app.message, app.ready_replicas) == ("2 of 2 ready.", 2)
@@ -51,6 +57,11 @@ def test_it_becomes_healthy_answers_and_is_left_alone(fleet: Fleet, monkeypatch:
     assert writes == []
     service = fleet.client.get("v1", "Service", "app", fleet.namespace)
     assert service["spec"]["ports"][0]["port"] == 80
+    # An image of one's own answers what it answers: the lines on the page ask for no more.
+    home = resolve(tmp_path, f"app.{fleet.namespace}.svc", service["spec"]["clusterIP"], 80)
+    shown = {snippet.key: snippet.text for snippet in Card(app, {}, "").snippets}
+    assert "HTTP/1.1 200" in run(shown["curl-direct"], "curl", home)
+    assert json.loads(run(shown["python-direct"], "python", home).partition(" ")[2])["name"] == "m"
 
 
 def test_a_round_that_read_the_earlier_revision_ends_no_rollout_of_a_new_one(

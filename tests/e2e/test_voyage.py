@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -10,6 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from controlplane.embedded.waiting import wait_for
 from examples.demo.serving import process_of, ready_replicas
 from examples.demo.voyage import DEPLOYMENT, EXPERIMENT, IMAGE, MODEL, Voyage
+from tests.deployments.test_access import resolve, run
 from tests.stack import LiveStack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
@@ -30,7 +32,7 @@ def was_not_reloaded(page: Page) -> bool:
     return bool(page.evaluate("window.mark") == MARK)
 
 
-def test_from_the_overview_to_a_served_model(page: Page, voyage: Voyage, live_stack: LiveStack) -> None:
+def test_from_the_overview_to_a_served_model(page: Page, voyage: Voyage, live_stack: LiveStack, tmp_path: Path) -> None:
     page.goto(live_stack.url + "/")
     rail = page.get_by_role("navigation", name=re.compile("main", re.IGNORECASE))
     expect(page.get_by_role("heading", level=1)).not_to_be_empty()
@@ -55,6 +57,21 @@ def test_from_the_overview_to_a_served_model(page: Page, voyage: Voyage, live_st
     expect(page.locator("#replicas")).to_contain_text("3 of 3 ready")
     page.get_by_role("button", name="Predict").click()
     expect(page.locator("#answer")).to_contain_text("ms")
+    the_shown_lines_ask_the_model(page, live_stack, tmp_path)
+
+
+def the_shown_lines_ask_the_model(page: Page, live_stack: LiveStack, home: Path) -> None:
+    """Those for a shell and those for Python, by Flotilla and to the Service, as somebody would copy them."""
+    namespace = live_stack.api.get(f"/api/v1/deployments/{DEPLOYMENT}", project="demo")["namespace"]
+    [service] = live_stack.cluster.get(f"/api/v1/namespaces/{namespace}/services/{DEPLOYMENT}")
+    resolve(home, f"{DEPLOYMENT}.{namespace}.svc", service["spec"]["clusterIP"], 80)
+    shown = page.locator("#access [data-snippet]")
+    expect(shown).to_have_count(4)
+    for place in range(4):
+        how = str(shown.nth(place).get_attribute("data-snippet")).partition("-")[0]
+        text = shown.nth(place).locator("pre").text_content() or ""
+        said = run(text, how, home, FLOTILLA_TOKEN=live_stack.credentials["token"])
+        assert '"outputs"' in said if how == "curl" else said.startswith("[{'name': "), said
 
 
 def test_a_failed_run_says_why(page: Page, voyage: Voyage, live_stack: LiveStack) -> None:

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from apps.deployments.pages import (
+    access,
     approvals,
     edit,
     following,
@@ -52,6 +53,7 @@ urlpatterns = [
     path("p/<slug:project>/deployments/<slug:name>/restore", views.restore, name="restore"),
     path("p/<slug:project>/deployments/<slug:name>/delete", views.delete, name="delete"),
     path("p/<slug:project>/deployments/<slug:name>/predict", views.ask, name="predict"),
+    path("p/<slug:project>/deployments/<slug:name>/access", access.access, name="access"),
     path("p/<slug:project>/deployments/<slug:name>/example", views.example, name="example"),
     path("p/<slug:project>/deployments/<slug:name>/requests", requests.requests, name="requests"),
     path("p/<slug:project>/deployments/<slug:name>/replicas/<str:pod>/", views.replica, name="replica"),

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 MAX_ELEMENTS = 4096
@@ -24,12 +24,15 @@ def example_request(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {"inputs": inputs} if inputs else UNKNOWN
 
 
-def pretty(request: Mapping[str, Any]) -> str:
-    """The request for a text box: one input a line, numbers side by side, eight to the line where they are many."""
+def pretty(request: Mapping[str, Any], written: Callable[[Any], str] = json.dumps) -> str:
+    """The request for a text box: one input a line, numbers side by side, eight to the line where they are many.
+
+    `written` says how a value is written: as JSON, or in another language that has its brackets.
+    """
     lines = []
     for tensor in request["inputs"]:
-        head = json.dumps({key: value for key, value in tensor.items() if key != "data"})[:-1]
-        numbers = [json.dumps(value) for value in tensor["data"]]
+        head = written({key: value for key, value in tensor.items() if key != "data"})[:-1]
+        numbers = [written(value) for value in tensor["data"]]
         width = math.isqrt(len(numbers)) if _is_square(len(numbers)) else 16
         rows = [", ".join(numbers[start : start + width]) for start in range(0, len(numbers), width)]
         data = rows[0] if len(rows) == 1 else "\n      " + ",\n      ".join(rows)

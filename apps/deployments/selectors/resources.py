@@ -24,3 +24,10 @@ def observed_objects(of: Deployment) -> dict[Place, Workload]:
         where, project=of.project.name, labels__contains={"flotilla.dev/deployment": of.name}
     )
     return {(row.cluster_id, row.namespace, row.kind, row.name): row for row in rows}
+
+
+def route_hosts(of: Deployment) -> list[str]:
+    """The host names at which routes lead to it, as they were applied, in order."""
+    rows = AppliedObject.objects.filter(placement__deployment=of, kind="HTTPRoute")
+    named = rows.values_list("manifest__spec__hostnames", flat=True)
+    return sorted({host for hosts in named for host in hosts or () if "*" not in host})
