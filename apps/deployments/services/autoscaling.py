@@ -40,7 +40,7 @@ def set_autoscaling(
         if held.spread is not None:
             raise Conflict(
                 f"The replicas of {held.name} are spread over its targets: nobody else says how many.",
-                hint="End the spread first (DELETE …/spread).",
+                hint="End the spread first, so that each target has a number of its own.",
             )
         policy = parse_autoscaling(autoscaling)
         check_slots(stored_schedule(held.schedule), policy)
@@ -75,7 +75,7 @@ def refuse_scaled(deployment: Deployment) -> None:
     bounds = deployment.autoscaling
     raise Conflict(
         f"{deployment.name} is autoscaled, from {bounds['min']} to {bounds['max']} replicas on each target.",
-        hint="Change these bounds (PUT …/autoscaling), or turn autoscaling off first (DELETE …/autoscaling).",
+        hint="Change these bounds, or turn autoscaling off first.",
     )
 
 
