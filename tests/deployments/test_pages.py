@@ -228,7 +228,9 @@ def test_a_deployment_is_made_by_the_form_with_errors_at_their_fields(page: Clie
     [
         ("kind: canary\nsteps:\n  - set_weight: 20\n  - pause: {}\n  - set_weight: 0", "Line 5: strategy.steps[2]."),
         ("kind: canary\nstepz: []", "Line 2: strategy.stepz is nothing that Flotilla knows."),
-        ("kind: canary\nsteps: [1", "Line 2: this is not YAML: "),
+        ("kind: canary\nsteps: [1", "This is not valid YAML (line 2)."),
+        ("a: &a [1]\nb: *a", "This YAML is not read: it has an alias."),
+        ("kind: canary\nkind: rolling", "stands twice in one object (line 2)"),
         ("- canary", "Begin with "),
     ],
 )

@@ -13,6 +13,7 @@ from apps.core.errors import FlotillaError
 from apps.core.models import Project
 from apps.core.pages.formfields import amount, gpus
 from apps.core.pages.formtext import pairs, words
+from apps.core.text import safeyaml
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Revision, Target
 from apps.deployments.rollout.strategy import Kind, parse_strategy
@@ -67,7 +68,7 @@ class DeployForm(PodOptionsForm):
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        rows = list(selectors.targets(project=project))
+        rows = list(selectors.targets(project=project).order_by("name"))
         self.fields["target"].choices = [(row.name, _target_text(row)) for row in rows]  # type: ignore[attr-defined]
         if len(rows) == 1:
             self.fields["target"].initial = [rows[0].name]
@@ -193,13 +194,9 @@ class StrategyForm(forms.Form):
     def clean_strategy(self) -> dict[str, Any]:
         """What it says, as an object."""
         try:
-            said = yaml.safe_load(self.cleaned_data["strategy"])
-        except yaml.MarkedYAMLError as error:
-            at = error.problem_mark or error.context_mark
-            line = f"Line {at.line + 1}: " if at else ""
-            raise forms.ValidationError(f"{line}this is not YAML: {error.problem or error.context}.") from error
-        except (yaml.YAMLError, RecursionError, ValueError) as error:
-            raise forms.ValidationError(f"This is not YAML: {error}") from error
+            said = safeyaml.load(self.cleaned_data["strategy"])
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from error
         if not isinstance(said, dict):
             raise forms.ValidationError(f'Begin with "kind: " and one of {", ".join(Kind)}.')
         return said
