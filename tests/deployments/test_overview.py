@@ -69,15 +69,16 @@ def many_deployments(count: int, **fields: Any) -> Project:
         ("Paused", 2, 4, "paused at step 3 of 4", 50.0),
         ("Progressing", 4, 4, "step 4 of 4", 100.0),
         ("RollingBack", 2, 4, "1 new left", 0.0),
+        ("Held", 0, 1, "not begun", 0.0),
     ],
 )
 def test_a_rollout_on_the_overview_says_how_far_it_is(
     state: str, step: int, steps: int, says: str, share: float
 ) -> None:
-    seen = [
-        {"revision": 2, "wanted": 1, "existing": 1, "ready": 1},
-        {"revision": 1, "wanted": 4, "existing": 4, "ready": 4},
-    ]
+    new = {"revision": 2, "wanted": 1, "existing": 1, "ready": 1}
+    seen = [*([] if state == "Held" else [new]), {"revision": 1, "wanted": 4, "existing": 4, "ready": 4}]
+    # It waits for an approval, say, before its first replica.
+    state = "Paused" if state == "Held" else state
     row = Deployment(name="digits", project=Project(name="demo"), desired_replicas=4, observed=seen)
     rollout = Rollout(state=state, step=step, plan=[{}] * steps, to_revision=Revision(number=2))
     shown = rollout_row(row, rollout)

@@ -176,7 +176,7 @@ def test_the_page_says_what_was_lost_and_what_it_does(app: Deployment, developer
     assert reread(app).spread == {"replicas": 3, "grace_seconds": 30, "return_after_seconds": 120}
     assert browser.post("/p/demo/deployments/app/spread", {"how": "each"}).status_code == 302
     assert reread(app).spread is None
-    assert "Spread replicas" in page()
+    assert "Spread the replicas" in page()
 
 
 def test_a_rehearsal_knows_the_spread(api: Client, app: Deployment) -> None:

@@ -13,8 +13,8 @@ from apps.deployments import services
 from apps.deployments.models import Approval, Deployment, Placement, Target
 from tests import factories
 from tests.deployments.places import arrive, reread
+from tests.deployments.test_placements import SPEC, revise
 from tests.deployments.test_placements import both as both
-from tests.deployments.test_placements import revise
 from tests.deployments.test_policies import allow, at_gate
 from tests.deployments.test_policies import app as app
 from tests.deployments.test_policies import bob as bob
@@ -163,10 +163,32 @@ def test_the_matrix_tells_what_serves_where_and_what_is_behind(
     Placement.objects.filter(pk=place.pk).update(stable=app.revisions.get(number=1), health="Degraded")
     page = client.get("/p/demo/deployments/?view=matrix&q=app").content.decode()
     said = text_of(page, f"row-{app.pk}")
-    assert said == "app 1 behind r2 revision 2 Healthy revision 1 behind Degraded"
+    assert said == "app 1 behind r2 revision 2 Healthy revision 1 behind r2 Degraded"
     assert f"/p/demo/deployments/app/#placement-{place.pk}" in page
     assert 'href="?q=app"' in page, "the way back keeps the filter"
     assert "Nothing matches" in client.get("/p/demo/deployments/?view=matrix&q=none").content.decode()
+
+
+def test_a_rollout_that_is_held_before_its_first_replica_says_the_same_everywhere(
+    developer: Principal, root: Principal, demo: Project, both: list[Target]
+) -> None:
+    allow(root, "eu", approval=True)
+    app = services.create_deployment(principal=developer, project=demo, name="app", targets=["eu"], spec=SPEC)
+    arrive(app)
+    client, row = signed_in(developer), f"row-{app.pk}"
+    matrix = client.get("/p/demo/deployments/?view=matrix").content.decode()
+    assert text_of(matrix, row) == "app 1 behind r1 revision 1 serves nobody yet Paused"
+    assert "not begun" in client.get("/p/demo/").content.decode()
+    for page in ("", "app/"):
+        assert "</svg>Paused</span>" in client.get(f"/p/demo/deployments/{page}").content.decode(), page
+
+
+def test_a_rollout_that_was_taken_back_is_told_at_the_head_of_the_page(app: Deployment, developer: Principal) -> None:
+    revise(developer, app, "2")
+    services.abort(principal=developer, deployment=app)
+    arrive(app)
+    head = signed_in(developer).get("/p/demo/deployments/app/?part=verdict").content.decode()
+    assert "Healthy" in head and "revision 2 taken back" in head
 
 
 def test_a_target_is_added_and_taken_off_on_the_page(

@@ -7,16 +7,18 @@ from django.urls import reverse
 
 from apps.core.models import Project
 from apps.deployments.models import Deployment, Placement, Revision, Target
-from apps.deployments.pages.rows import model_text
+from apps.deployments.pages.rows import model_text, stands_on
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A deployment on a target. `behind`: another revision serves there than the one that is wanted."""
+    """A deployment on a target. `behind`: another revision serves there than the one that is wanted, or none yet."""
 
     place: Placement
     url: str
     behind: bool
+    stands: str
+    wanted: int
 
     @property
     def serving(self) -> Revision | None:
@@ -38,6 +40,13 @@ class Cell:
         if place.stable is None or place.coming is None or not 0 < place.weight < 100:
             return f"r{revision.number}" if revision and revision.spec.get("model") else ""
         return f"r{place.stable.number} → r{place.coming.number}, {place.weight} %"
+
+    @property
+    def lags(self) -> str:
+        """ "behind r3", or that what is coming serves nobody yet; "" where it is as wanted."""
+        if not self.behind:
+            return ""
+        return f"behind r{self.wanted}" if self.place.serving else "serves nobody yet"
 
 
 @dataclass(frozen=True)
@@ -79,4 +88,5 @@ def _row(project: Project, row: Deployment, targets: list[Target]) -> MatrixRow:
 def _cell(row: Deployment, place: Placement, url: str) -> Cell:
     serving = place.serving
     behind = row.current_id is not None and (serving is None or serving.pk != row.current_id)
-    return Cell(place, url if row.only else f"{url}#placement-{place.pk}", behind)
+    wanted = row.current.number if row.current else 0
+    return Cell(place, url if row.only else f"{url}#placement-{place.pk}", behind, stands_on(row, place), wanted)

@@ -191,6 +191,8 @@ def rollout_row(row: Deployment, rollout: Rollout) -> RolloutRow:
     share, done = f"{ready} of {row.wanted_replicas} new ready", 100.0 * ready / wanted
     if rollout.state == RolloutState.ROLLING_BACK:
         share, done = f"{ready} new left", 0.0
+    elif rollout.state == RolloutState.PAUSED and not ready and rollout.step == 0:
+        share, done = "not begun", 0.0
     elif len(rollout.plan) > 1:
         at = "paused at step" if rollout.state == RolloutState.PAUSED else "step"
         number = min(rollout.step + 1, len(rollout.plan))

@@ -175,6 +175,13 @@ def stands(deployment: Deployment) -> str:
     return deployment.health
 
 
+def stands_on(deployment: Deployment, place: Placement) -> str:
+    """The same of one target: where the rollout that does not move on has still to come, it is that."""
+    word, health = stands(deployment), place.health
+    waits_for_it = deployment.current_id != place.stable_id and health in (Health.PROGRESSING, Health.SUSPENDED)
+    return word if waits_for_it and word in (RolloutState.PAUSED, RolloutState.ROLLING_BACK) else health
+
+
 def model_text(spec: dict[str, Any], alias: str) -> str:
     """`digits:4 @champion`, with the alias that it was asked for by, or a dash where no registered model is served."""
     model = spec.get("model")
