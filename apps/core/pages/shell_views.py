@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
+from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -25,6 +26,9 @@ from apps.core.pages import overview as gathered
 from apps.core.pages import search as finder
 from apps.core.pages.base import PageRequest, page, render_page
 from apps.core.pages.forms import OwnPasswordForm, TokenForm
+
+# Tokens of a page, and projects beside them.
+PER_PAGE = 50
 
 
 @page
@@ -86,12 +90,14 @@ def profile(request: PageRequest) -> HttpResponse:
             form.add_error(error.field if error.field in form.fields else None, error.sentence)
         else:
             form = TokenForm(**offered)
+    memberships = list(selectors.memberships_of(request.principal))
     context = {
         "form": form,
         # Shown in this one answer and kept nowhere.
         "secret": secret,
-        "tokens": selectors.tokens_of(request.principal),
-        "memberships": selectors.memberships_of(request.principal),
+        "tokens": Paginator(selectors.tokens_of(request.principal), PER_PAGE).get_page(request.GET.get("page")),
+        "memberships": memberships[:PER_PAGE],
+        "hidden_projects": max(0, len(memberships) - PER_PAGE),
         "mlflow_lines": f"export MLFLOW_TRACKING_URI={settings.PUBLIC_URL}\nexport MLFLOW_TRACKING_TOKEN=flt_…",
         "curl_line": f"curl -H 'Authorization: Bearer flt_…' {settings.PUBLIC_URL}/api/v1/runs",
         "now": timezone.now(),

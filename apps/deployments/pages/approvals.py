@@ -111,17 +111,19 @@ def _said(row: Approval, word: str) -> str:
 
 def _context(request: PageRequest, project: Project, forms_of: dict[int, CommentForm] | None = None) -> dict[str, Any]:
     given = forms_of or {}
+    waiting = list(selectors.waiting(rollout__deployment__project=project))
+    theirs = {row.pk for row in waiting if selectors.may_be_decided_by(request.principal, row)}
+    # One that was just answered stays where its error can be read.
+    waiting.sort(key=lambda row: (row.pk not in given, row.pk not in theirs))
     rows = [
-        ApprovalRow(
-            row,
-            selectors.may_be_decided_by(request.principal, row),
-            given.get(row.pk) or CommentForm(auto_id=f"{row.pk}_%s"),
-        )
-        for row in selectors.waiting(rollout__deployment__project=project)[:SHOWN]
+        ApprovalRow(row, row.pk in theirs, given.get(row.pk) or CommentForm(auto_id=f"{row.pk}_%s"))
+        for row in waiting[:SHOWN]
     ]
     decided = selectors.approvals(rollout__deployment__project=project, state__in=(Decided.APPROVED, Decided.REJECTED))
     return {
         "project": project,
+        "count": len(theirs),
+        "hidden": len(waiting) - len(rows),
         "mine": [row for row in rows if row.mine],
         "others": [row for row in rows if not row.mine],
         "decided": [ApprovalRow(row, False, CommentForm()) for row in decided.order_by("-decided_at")[:SHOWN_DECIDED]],

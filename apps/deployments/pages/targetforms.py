@@ -48,7 +48,7 @@ class AddTargetForm(forms.Form):
         initial = {"replicas": deployment.places[0].desired_replicas if deployment.places else 1}
         super().__init__(data, initial=initial, **kwargs)
         there = {place.target_id for place in deployment.placements.all()}
-        rows = [row for row in selectors.targets(project=deployment.project) if row.pk not in there]
+        rows = [row for row in selectors.targets(project=deployment.project).order_by("name") if row.pk not in there]
         self.fields["target"].choices = [(row.name, f"{row.name} · {row.cluster.name}") for row in rows]  # type: ignore[attr-defined]
 
 

@@ -1,6 +1,7 @@
 """Pages of targets, and of those that a deployment is placed on. Reads come from selectors, writes go to services."""
 
 from django.contrib import messages
+from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -17,15 +18,27 @@ from apps.deployments.pages.targetforms import AddTargetForm, PolicyForm, Target
 from apps.deployments.pages.targetrows import sorted_rows, target_rows
 from apps.deployments.rollout.policy import parse_policy
 
+PER_PAGE = 50
+
 
 @page
 @require_safe
 def targets(request: PageRequest, project: Project) -> HttpResponse:
     """Where deployments may go."""
+    name_part = request.GET.get("q", "").strip().lower()
+    rows = sorted_rows(target_rows(project, timezone.now()), request.GET.get("sort", ""))
+    matching = [row for row in rows if name_part in row.target.name.lower()]
+    shown = Paginator(matching, PER_PAGE).get_page(request.GET.get("page"))
+    sources = list(selectors.sources(project=project))
+    named = [row for row in sources if name_part in row.name.lower()]
     context = {
         "project": project,
-        "targets": sorted_rows(target_rows(project, timezone.now()), request.GET.get("sort", "")),
-        "sources": list(selectors.sources(project=project)),
+        "page_obj": shown,
+        "targets": shown.object_list,
+        "filtered": bool(name_part),
+        "many": max(len(rows), len(sources)) > PER_PAGE,
+        "sources": named[:PER_PAGE],
+        "hidden_sources": len(named[PER_PAGE:]),
         "may_change": may(request.principal, project, Role.ADMIN),
     }
     return render_page(request, "deployments/targets.html", context)

@@ -149,6 +149,11 @@ class RunBoard:
             for number, series in enumerate(grown)
         ]
 
+    @property
+    def hidden_curves(self) -> bool:
+        """Whether there may be more curves than are drawn."""
+        return len(self.curves) == MAX_CHARTS < len(self.metrics)
+
     @cached_property
     def table(self) -> list[tuple[int, list[float | None]]]:
         """The same curves as figures: the last steps, newest first."""
