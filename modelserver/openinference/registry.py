@@ -89,7 +89,8 @@ class Registry:
 
         got = self._patiently(file.address, stream)
         if file.sha256 and got != file.sha256:
-            raise ModelError(f"{file.path} came with the SHA-256 {got}; the registry keeps {file.sha256}.")
+            kept = f"SHA-256 {got[:12]}… instead of {file.sha256[:12]}…"
+            raise ModelError(f"{file.path} is not what was uploaded ({kept}): log the model again.")
         partial.replace(target)
 
     def _patiently(self, path: str, read: Callable[[HTTPResponse], T]) -> T:

@@ -22,6 +22,8 @@ _CONFIG = frozenset(
 STARTS = frozenset({"StartError", "ContainerCannotRun"})
 SIGNALS = {1: "SIGHUP", 2: "SIGINT", 4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV"}
 SIGNALS |= {13: "SIGPIPE", 15: "SIGTERM"}
+# Letters of a line that is quoted in a sentence.
+MOST_LAST_WORDS = 160
 _MISSING = re.compile(r'\b(secret|configmap) "([^"]+)" not found', re.IGNORECASE)
 _KEY = re.compile(r"couldn't find key (\S+) in (Secret|ConfigMap) (\S+)", re.IGNORECASE)
 _COMMAND = re.compile(r'exec: \\?"([^"\\]+)\\?": (executable file not found|permission denied|stat |no such file)')
@@ -110,7 +112,13 @@ def crash(pod: PodFacts) -> Why | None:
     step = what_to_do(end.exit_code, end.reason)
     if container.init and step.startswith("The end of its log"):
         step = f"The end of its log says why; choose container {container.name} there."
-    return Why(state, f"{how}.{_again(container)}", _ends(container, pod), step, at=end.finished_at)
+    sentence, last = f"{how}.{_again(container)}", _last_line(end.message or pod.log_line)
+    return Why(state, sentence, _ends(container, pod), step, at=end.finished_at, last_words=last)
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return said(lines[-1], MOST_LAST_WORDS) if lines else ""
 
 
 def _bad_end(container: ContainerFacts) -> Ended | None:

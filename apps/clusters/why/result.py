@@ -39,6 +39,13 @@ class Why:
     members: tuple[Member, ...] = ()
     count: int = 1
     """The first of those that it is said of, where it is said of several, and how many they are."""
+    last_words: str = ""
+    """The last line that a container said which ended, for whoever quotes the sentence when the pod is gone."""
+
+    @property
+    def quoted(self) -> str:
+        """The sentence with the last words, for records that outlive the evidence."""
+        return f"{self.sentence} Its last words: “{self.last_words}”" if self.last_words else self.sentence
 
     @property
     def several(self) -> bool:

@@ -104,7 +104,7 @@ def replicas_of(pods: Iterable[Pod]) -> list[ReplicaSeen]:
     quoted = {pod.revision: pod for pod in reversed(broken)}
     whys = explain_pods(quoted.values())
     replicas = [(seen_of(pod), whys.get(pod.uid)) for pod in there]
-    return [replace(seen, message=why.sentence) if why is not None else seen for seen, why in replicas]
+    return [replace(seen, message=why.quoted) if why is not None else seen for seen, why in replicas]
 
 
 def seen_of(pod: Pod) -> ReplicaSeen:

@@ -528,8 +528,24 @@ def test_why_a_container_ended(container: ContainerFacts, sentence: str, step: s
     explained = why(placed(container, log_line="MemoryError"))
     assert (explained.sentence, explained.next_step) == (sentence, step)
     assert ("Last line of its log", "MemoryError") in [(e.source, e.text) for e in explained.evidence]
+    assert explained.quoted == f"{sentence} Its last words: “MemoryError”"
     if "memory" in sentence:
         assert explained.state == "OOMKilled", "never told as a mere Error"
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("Traceback:\n  File\nValueError: no such layer\n\n", " Its last words: “ValueError: no such layer”"),
+        ("\x1b[31mbad\x1b[0m \x00end", " Its last words: “bad end”"),
+        ("x" * 500, f" Its last words: “{'x' * 159}…”"),
+        ("  \n\n", ""),
+        ("", ""),
+    ],
+)
+def test_what_is_kept_of_a_container_that_ended_has_its_last_line(message: str, words: str) -> None:
+    explained = why(placed(ContainerFacts("main", ended=Ended(3, "Error", message))))
+    assert explained.quoted == f"Container main ended with exit code 3.{words}"
 
 
 def test_a_failed_init_container_is_named_and_a_working_one_is_waited_for() -> None:
