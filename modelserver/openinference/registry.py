@@ -89,7 +89,7 @@ class Registry:
 
         got = self._patiently(file.address, stream)
         if file.sha256 and got != file.sha256:
-            kept = f"SHA-256 {got[:12]}… instead of {file.sha256[:12]}…"
+            kept = f"SHA-256 {got[:8]}… instead of {file.sha256[:8]}…"
             raise ModelError(f"{file.path} is not what was uploaded ({kept}): log the model again.")
         partial.replace(target)
 

@@ -22,6 +22,12 @@ _CONFIG = frozenset(
 STARTS = frozenset({"StartError", "ContainerCannotRun"})
 SIGNALS = {1: "SIGHUP", 2: "SIGINT", 4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV"}
 SIGNALS |= {13: "SIGPIPE", 15: "SIGTERM"}
+# When a line was written, and at which level, as loggers begin it.
+_HEADED = re.compile(
+    r"\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[0-9.,:+Z]*\]?[ ]*"
+    r"(\[?(DEBUG|INFO|WARN(ING)?|ERROR|CRITICAL|FATAL)\]?:?[ ]+)?",
+    re.IGNORECASE,
+)
 # Letters of a line that is quoted in a sentence.
 MOST_LAST_WORDS = 160
 _MISSING = re.compile(r'\b(secret|configmap) "([^"]+)" not found', re.IGNORECASE)
@@ -118,7 +124,7 @@ def crash(pod: PodFacts) -> Why | None:
 
 def _last_line(text: str) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
-    return said(lines[-1], MOST_LAST_WORDS) if lines else ""
+    return said(_HEADED.sub("", lines[-1].strip(), count=1), MOST_LAST_WORDS) if lines else ""
 
 
 def _bad_end(container: ContainerFacts) -> Ended | None:

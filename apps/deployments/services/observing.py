@@ -30,7 +30,7 @@ from apps.deployments.services.rollouts import go_on
 from apps.deployments.specs import ObservedRevision
 from apps.deployments.states import UNFINISHED, RolloutState
 
-TROUBLE_LENGTH = 240
+TROUBLE_LENGTH = 400
 
 
 @dataclass(frozen=True)
