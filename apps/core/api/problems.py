@@ -1,5 +1,6 @@
 """Every error of the REST API is problem details (https://www.rfc-editor.org/rfc/rfc9457)."""
 
+from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -49,7 +50,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     if isinstance(error, exceptions.ValidationError):
         return ProblemResponse(400, "Invalid request", _first_sentence(error.detail), errors=error.detail)
     if isinstance(error, exceptions.APIException):
-        problem = ProblemResponse(error.status_code, str(error.default_detail).rstrip("."), str(error.detail))
+        problem = ProblemResponse(error.status_code, _title_of(error), str(error.detail))
         if getattr(error, "auth_header", None):
             problem["WWW-Authenticate"] = error.auth_header  # type: ignore[attr-defined]
         seconds = getattr(error, "wait", None)
@@ -57,6 +58,12 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
             problem["Retry-After"] = str(int(seconds) + 1)
         return problem
     return None
+
+
+def _title_of(error: exceptions.APIException) -> str:
+    """The kind of error in words. Some kinds have a place for a value in theirs, which stands in the detail."""
+    title = str(error.default_detail).rstrip(".")
+    return HTTPStatus(error.status_code).phrase.capitalize() if "{" in title else title
 
 
 def problem_json(status: int, title: str, detail: str = "") -> JsonResponse:

@@ -93,6 +93,21 @@ def test_broken_json_is_a_problem(api: Client, body: str | bytes) -> None:
     assert "JSON" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("method", "headers", "status", "title"),
+    [
+        ("patch", {"content_type": "application/json"}, 405, "Method not allowed"),
+        ("post", {"content_type": "text/csv"}, 415, "Unsupported media type"),
+    ],
+)
+def test_the_title_of_a_problem_has_no_place_that_was_left_open(
+    api: Client, method: str, headers: dict[str, str], status: int, title: str
+) -> None:
+    problem = getattr(api, method)("/api/v1/projects/", "{}", **headers).json()
+    assert (problem["status"], problem["title"]) == (status, title)
+    assert "{" not in problem["detail"]
+
+
 def test_a_member_may_not_make_projects() -> None:
     person = User.objects.create_user("ada")
     Membership.objects.create(project=Project.objects.create(name="mine"), user=person, role=Role.ADMIN)
