@@ -158,6 +158,8 @@ def test_the_matrix_tells_what_serves_where_and_what_is_behind(
     assert re.findall(r'class="cut">(\w+)<', head) == ["eu", "us"], "a target that no deployment has is no column"
     assert text_of(page, f"row-{app.pk}") == "app r1 everywhere revision 1 Healthy revision 1 Healthy"
     revise(developer, app, "2")
+    page = client.get("/p/demo/deployments/?view=matrix").content.decode()
+    assert text_of(page, f"row-{app.pk}").startswith("app 2 behind r2"), "what comes has not arrived"
     arrive(app)
     place = Placement.objects.get(deployment=app, target__name="us")
     Placement.objects.filter(pk=place.pk).update(stable=app.revisions.get(number=1), health="Degraded")
@@ -179,8 +181,9 @@ def test_a_rollout_that_is_held_before_its_first_replica_says_the_same_everywher
     matrix = client.get("/p/demo/deployments/?view=matrix").content.decode()
     assert text_of(matrix, row) == "app 1 behind r1 revision 1 serves nobody yet Paused"
     assert "not begun" in client.get("/p/demo/").content.decode()
-    for page in ("", "app/"):
-        assert "</svg>Paused</span>" in client.get(f"/p/demo/deployments/{page}").content.decode(), page
+    for page, said in {"": ("Paused", "not yet as wanted"), "app/": ("Paused", "Paused · 0 of 1 ready")}.items():
+        shown = client.get(f"/p/demo/deployments/{page}").content.decode()
+        assert all(f"</svg>{word}</span>" in shown for word in said), page
 
 
 def test_a_rollout_that_was_taken_back_is_told_at_the_head_of_the_page(app: Deployment, developer: Principal) -> None:

@@ -10,6 +10,11 @@ from apps.deployments.models import Deployment, Placement, Revision, Target
 from apps.deployments.pages.rows import model_text, stands_on
 
 
+def passes(place: Placement) -> bool:
+    """Whether it is on its way from one revision to another, and has begun."""
+    return place.stable is not None and place.coming is not None and place.weight > 0
+
+
 @dataclass(frozen=True)
 class Cell:
     """A deployment on a target. `behind`: another revision serves there than the one that is wanted, or none yet."""
@@ -37,14 +42,15 @@ class Cell:
     def numbers(self) -> str:
         """ "r3" beside a model's version, and "r3 → r4, 20 %" while one takes the place of the other."""
         place, revision = self.place, self.serving
-        if place.stable is None or place.coming is None or not 0 < place.weight < 100:
+        if not passes(place):
             return f"r{revision.number}" if revision and revision.spec.get("model") else ""
-        return f"r{place.stable.number} → r{place.coming.number}, {place.weight} %"
+        share = f", {place.weight} %" if place.weight < 100 else ""
+        return f"r{place.stable.number} → r{place.coming.number}{share}"  # type: ignore[union-attr]
 
     @property
     def lags(self) -> str:
         """ "behind r3", or that what is coming serves nobody yet; "" where it is as wanted."""
-        if not self.behind:
+        if not self.behind or (passes(self.place) and self.place.weight == 100):
             return ""
         return f"behind r{self.wanted}" if self.place.serving else "serves nobody yet"
 
@@ -87,6 +93,6 @@ def _row(project: Project, row: Deployment, targets: list[Target]) -> MatrixRow:
 
 def _cell(row: Deployment, place: Placement, url: str) -> Cell:
     serving = place.serving
-    behind = row.current_id is not None and (serving is None or serving.pk != row.current_id)
+    behind = row.current_id is not None and (serving is None or serving.pk != row.current_id or passes(place))
     wanted = row.current.number if row.current else 0
     return Cell(place, url if row.only else f"{url}#placement-{place.pk}", behind, stands_on(row, place), wanted)

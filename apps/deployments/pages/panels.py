@@ -286,8 +286,8 @@ class Board:
 
     @property
     def health_text(self) -> str:
-        """ "Healthy · 3 of 3 ready"."""
-        return f"{self.deployment.health} · {self.ready}"
+        """ "Healthy · 3 of 3 ready", with the word at the head of the page."""
+        return f"{self.stands} · {self.ready}"
 
     @property
     def ready(self) -> str:

@@ -125,6 +125,11 @@ class Totals:
     """Replicas that are wanted of deployments whose health is Unknown."""
 
     @property
+    def settled(self) -> bool:
+        """Whether all are as wanted, those that are scaled to zero among them."""
+        return self.worst in (Health.HEALTHY, Health.SUSPENDED) and not self.short
+
+    @property
     def short(self) -> int:
         """Replicas that are wanted and not ready."""
         return self.wanted - self.ready
