@@ -252,11 +252,11 @@ class Pod(models.Model):
 
 
 class Workload(models.Model):
-    """A Job, Deployment, Service or HorizontalPodAutoscaler as last observed.
+    """A Job, Deployment, Service, HorizontalPodAutoscaler or ScaledObject as last observed.
 
     `wanted` and `ready` count pods: replicas of a Deployment, completions of a Job, desired and current replicas of an
-    autoscaler; a Service has none. `status` keeps what pages show, by kind: `observed/rows.py` says what that is.
-    `project` is empty for what Flotilla did not make.
+    autoscaler; a Service and a ScaledObject have none. `status` keeps what pages show, by kind: `observed/rows.py` says
+    what that is. `project` is empty for what Flotilla did not make.
     """
 
     cluster = models.ForeignKey(Cluster, models.CASCADE, related_name="workloads")

@@ -125,15 +125,15 @@ def deployment_health(
     rollout: RolloutState | None,
     waiting: str,
     replicas: Iterable[ReplicaSeen],
-    asleep: str = "",
+    rests: tuple[str, str] = ("", ""),
     grows: bool = False,
 ) -> Verdict:
     """How a deployment fares.
 
     `ready` counts ready replicas of all revisions; `rollout` is the state of the unfinished rollout, `waiting` its
-    sentence, or what is done where there is none. `asleep` says why none is wanted, where the clock says so. It `grows`
-    where more replicas have just been asked for. A crashing replica is told even while Kubernetes calls enough of the
-    others ready.
+    sentence, or what is done where there is none. `rests` is why none is wanted, where nobody has scaled it to zero. It
+    `grows` where more replicas have just been asked for. A crashing replica is told even while Kubernetes calls enough
+    of the others ready.
     """
     seen = list(replicas)
     broken = [replica for replica in seen if replica.health is Health.DEGRADED]
@@ -145,8 +145,8 @@ def deployment_health(
             return Verdict(Health.DEGRADED, broken[0].reason, f"{waiting} {sentence_of(broken)}")
         return Verdict(Health.PROGRESSING, "RollingOut", waiting)
     if desired == 0:
-        if asleep:
-            return Verdict(Health.SUSPENDED, "Asleep", asleep)
+        if rests[0]:
+            return Verdict(Health.SUSPENDED, *rests)
         return Verdict(Health.SUSPENDED, "ScaledToZero", "Scaled to zero: nothing serves.")
     count = f"{ready} of {desired} ready"
     if broken:

@@ -34,6 +34,7 @@ from controlplane.embedded.fleet import BASE_DIR
 from tests.calls import Call, Calls, recorded
 from tests.clusters.fakeapi import kubeconfig as kubeconfig_of
 from tests.clusters.watching import FAST, Watching
+from tests.deployments import keda
 from tests.role import RBAC, administrator, offered_token
 from tests.stack import LocalCluster
 
@@ -94,7 +95,8 @@ class Everything:
     def check(self) -> None:
         report = clusters.check_connection(principal=self.root, cluster=self.cluster)
         assert report.ok and all(each.ok for each in report.permissions), report.sentence
-        assert [(engine.name, engine.version) for engine in report.engines or ()] == [("Gateway API", "v1.3.0")]
+        engines = [(engine.name, engine.version) for engine in report.engines or ()]
+        assert engines == [("Gateway API", "v1.3.0"), ("KEDA", "")]
 
     def reach(self) -> None:
         clusters.ask_for_reach(principal=self.root, cluster=self.cluster)
@@ -159,6 +161,9 @@ class Everything:
         self.serves(app, 2)
         deployments.set_autoscaling(principal=self.root, deployment=app, autoscaling={"min": 2, "max": 2})
         self.serves(app, 2)
+        by_keda = {"min": 2, "max": 2, "triggers": [keda.PROMETHEUS]}
+        deployments.set_autoscaling(principal=self.root, deployment=app, autoscaling=by_keda)
+        self.serves(app, 2)
         deployments.stop_autoscaling(principal=self.root, deployment=app)
         self.serves(app, 2)
         deployments.deploy_revision(principal=self.root, deployment=app, changes={"env": {"A": "1"}})
@@ -180,11 +185,12 @@ class Everything:
 
 
 @pytest.fixture
-def everything(local_cluster: LocalCluster, role_token: str, db: None) -> Iterator[Everything]:
+def everything(local_cluster: LocalCluster, kube: KubeClient, role_token: str, db: None) -> Iterator[Everything]:
     root = Principal(user=User.objects.create_superuser("root"))
     access = local_cluster.access
     text = kubeconfig_of(access.server, access.ca.encode(), {"token": role_token})
-    yield Everything(root, clusters.register(principal=root, name="by-role", kubeconfig_text=text))
+    with keda.installed(kube):
+        yield Everything(root, clusters.register(principal=root, name="by-role", kubeconfig_text=text))
 
 
 def test_everything_works_under_the_offered_role_and_uses_all_of_it(everything: Everything) -> None:

@@ -30,6 +30,7 @@ PLURALS = {
     "deployments": ("apps/v1", "Deployment"),
     "services": ("v1", "Service"),
     "horizontalpodautoscalers": ("autoscaling/v2", "HorizontalPodAutoscaler"),
+    "scaledobjects": ("keda.sh/v1alpha1", "ScaledObject"),
 }
 
 

@@ -15,6 +15,7 @@ from apps.core.work import Again
 from apps.deployments import services
 from apps.deployments.models import AppliedObject, Deployment, Placement
 from apps.deployments.reconcile import scaling
+from tests.deployments import keda
 from tests.deployments.fleet import SERVER, Fleet, counting, reconcile_all
 from tests.deployments.places import place_of
 from tests.deployments.test_applied import by_hand, forbid, left
@@ -255,3 +256,69 @@ def test_a_rollout_that_is_under_way_stays_awake_until_its_end(fleet: Fleet) -> 
     services.promote(principal=fleet.root, deployment=app)
     fleet.until(app, lambda app: app.under_way is None and app.reason == "Asleep")
     assert set(fleet.workloads().values()) == {0}
+
+
+def scaled_object(fleet: Fleet) -> dict[str, Any]:
+    return fleet.client.get(*keda.SCALED, "app", fleet.namespace)
+
+
+def test_keda_scales_it_to_zero_and_back_and_a_rollout_wakes_it(fleet: Fleet) -> None:
+    """KEDA does not run here: what it writes is written by `kedas`."""
+
+    def kedas(count: int, workload: str = "app-r1") -> None:
+        fleet.client.merge_patch("apps/v1", "Deployment", workload, {"spec": {"replicas": count}}, fleet.namespace)
+
+    app = fleet.deploy(replicas=1, strategy={"kind": "canary", "steps": [{"set_weight": 50}, {"pause": {}}]})
+    fleet.until_healthy(app)
+    autoscale(fleet, app)
+    fleet.until(app, lambda _: scales(fleet) == ("app-r1", "Max"))
+    triggers = {"min": 0, "triggers": [keda.PROMETHEUS]}
+    fleet.cluster.check_report = {"engines": [{"name": "KEDA"}]}
+    fleet.cluster.save(update_fields=["check_report"])
+    autoscale(fleet, app, **triggers)
+    fleet.until(app, lambda app: "the cluster has no KEDA" in place_of(app).message)
+    assert fleet.workloads() == {"app-r1": 1}, "what serves goes on"
+    with keda.installed(fleet.client):
+        fleet.until(app, lambda app: app.health == Health.HEALTHY and "KEDA" not in place_of(app).message)
+        assert scaled_object(fleet)["spec"]["minReplicaCount"] == 0
+        with pytest.raises(NotFound):
+            scaler(fleet)
+        kedas(0)
+        fleet.until(app, lambda app: app.reason == "Idle" and app.ready_replicas == 0)
+        assert (app.message, app.wanted_replicas) == ("Idle: no trigger is active. KEDA starts it when one is.", 0)
+        assert fleet.round(app).reason == "Idle", "it is left to KEDA"
+        with pytest.raises(Unavailable, match="app is idle"):
+            fleet.ask(app)
+        # A revision that nobody tries says nothing: its rollout begins with what people asked for.
+        services.deploy_revision(principal=fleet.root, deployment=app, changes={"env": {"TAG": "2"}})
+        fleet.until(app, lambda app: app.ready_replicas == 2)
+        held = scaled_object(fleet)["spec"]
+        assert (held["scaleTargetRef"]["name"], held["minReplicaCount"]) == ("app-r1", 1)
+        services.promote(principal=fleet.root, deployment=app)
+        fleet.until(app, lambda app: app.under_way is None and app.health == Health.HEALTHY)
+        fleet.until(app, lambda _: scaled_object(fleet)["spec"]["minReplicaCount"] == 0)
+        assert scaled_object(fleet)["spec"]["scaleTargetRef"]["name"] == "app-r2"
+        schedule(fleet, app, tonight(replicas=0))
+        fleet.until(app, lambda app: app.reason == "Asleep")
+        paused = "autoscaling.keda.sh/paused-replicas"
+        assert scaled_object(fleet)["metadata"]["annotations"][paused] == "0"
+        schedule(fleet, app)
+        fleet.until(app, lambda app: app.reason == "Idle")
+        assert (paused in scaled_object(fleet)["metadata"]["annotations"], app.drift) == (False, [])
+        kedas(1, "app-r2")
+        fleet.until(app, lambda app: app.health == Health.HEALTHY and app.ready_replicas == 1)
+        services.delete_deployment(principal=fleet.root, deployment=app)
+        fleet.until_gone(app)
+        assert fleet.client.list(*keda.SCALED, fleet.namespace) == []
+
+
+def test_what_needs_keda_is_refused_where_it_is_not_found(fleet: Fleet) -> None:
+    app = fleet.deploy(replicas=0)
+    fleet.cluster.check_report = {"engines": []}
+    fleet.cluster.save(update_fields=["check_report"])
+    with pytest.raises(Invalid, match="local has no KEDA") as refused:
+        autoscale(fleet, app, min=0, triggers=[keda.PROMETHEUS])
+    assert refused.value.field == "autoscaling.triggers" and "Install KEDA" in refused.value.hint
+    with pytest.raises(Invalid, match="can't scale to zero") as refused:
+        autoscale(fleet, app, min=0)
+    assert refused.value.field == "autoscaling.min" and "KEDA" in refused.value.hint

@@ -56,6 +56,13 @@ NEEDED: tuple[Permission, ...] = (
         "Autoscaling is shown, and deployments are autoscaled.",
         optional=True,
     ),
+    Permission(
+        "keda.sh",
+        "scaledobjects",
+        (*_WATCH, *_APPLY, "delete"),
+        "Deployments are scaled to zero and by triggers, where KEDA is found.",
+        optional=True,
+    ),
     Permission("metrics.k8s.io", "nodes", ("list",), "Used CPU and memory of nodes is shown.", optional=True),
     Permission("metrics.k8s.io", "pods", ("list",), "Used CPU and memory of pods is shown.", optional=True),
     Permission(

@@ -179,6 +179,23 @@ def autoscaler_health(autoscaler: Object) -> Verdict:
     return Verdict(Health.HEALTHY, "ScalingActive", f"It keeps {current} replicas.")
 
 
+def scaled_object_health(scaled: Object) -> Verdict:
+    """Whether KEDA can scale what a ScaledObject is for, by KEDA's own conditions."""
+    status = scaled.get("status") or {}
+    ready, active = _condition(status, "Ready"), _condition(status, "Active")
+    if ready is None or ready.get("status") == "Unknown":
+        return Verdict(Health.PROGRESSING, "Starting", "KEDA has not looked at it yet.")
+    if ready.get("status") == "False":
+        return Verdict(Health.DEGRADED, str(ready.get("reason") or "NotReady"), _text(ready, "KEDA can't scale it."))
+    if (paused := _true(status, "Paused")) is not None:
+        return Verdict(Health.SUSPENDED, "Paused", _text(paused, "KEDA is paused."))
+    if (fallback := _true(status, "Fallback")) is not None:
+        return Verdict(Health.DEGRADED, "Fallback", _text(fallback, "A trigger fails, and KEDA falls back."))
+    if active is not None and active.get("status") == "False":
+        return Verdict(Health.HEALTHY, "Inactive", "No trigger is active.")
+    return Verdict(Health.HEALTHY, "Active", "A trigger is active.")
+
+
 def _deleting(status: Object) -> Verdict:
     if status.get("reason") == "NodeLost":
         return Verdict(Health.UNKNOWN, "NodeLost", "The node stopped answering while the pod was being deleted.")

@@ -16,6 +16,7 @@ from apps.clusters.observed.health import (
     job_health,
     node_health,
     pod_health,
+    scaled_object_health,
     service_health,
 )
 from apps.clusters.observed.values import cut, moment, time_or_none, time_text
@@ -109,7 +110,7 @@ def node_row(node: Object, now: datetime) -> Row:
 
 
 def workload_row(kind: str, obj: Object, now: datetime) -> Row:
-    """The row of a Job, Deployment, Service or HorizontalPodAutoscaler. Raises KeyError for another kind."""
+    """The row of an object of one of `WORKLOAD_KINDS`. Raises KeyError for another kind."""
     metadata, spec, status = _parts(obj)
     judge, describe = _WORKLOADS[kind]
     verdict = judge(obj)
@@ -244,11 +245,27 @@ def _autoscaler(spec: Object, status: Object) -> _Described:
     return details["desired"], details["current"], details
 
 
+def _scaled_object(spec: Object, status: Object) -> _Described:
+    target = spec.get("scaleTargetRef") or {}
+    details: Row = {
+        "min": int(spec.get("minReplicaCount") or 0),
+        "max": int(spec.get("maxReplicaCount") or 100),
+        "paused_at": status.get("pausedReplicaCount"),
+        "target": {"kind": target.get("kind") or "Deployment", "name": target.get("name") or ""},
+        "hpa": status.get("hpaName") or "",
+        "triggers": [str(trigger.get("type") or "") for trigger in spec.get("triggers") or []],
+        "last_active_at": time_or_none(status.get("lastActiveTime")),
+        "conditions": _conditions(status),
+    }
+    return None, None, details
+
+
 _WORKLOADS: dict[str, tuple[Callable[[Object], Verdict], Callable[[Object, Object], _Described]]] = {
     "Job": (job_health, _job),
     "Deployment": (deployment_health, _deployment),
     "Service": (service_health, _service),
     "HorizontalPodAutoscaler": (autoscaler_health, _autoscaler),
+    "ScaledObject": (scaled_object_health, _scaled_object),
 }
 WORKLOAD_KINDS = frozenset(_WORKLOADS)
 

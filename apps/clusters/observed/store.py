@@ -270,7 +270,7 @@ def _write_workloads(ours: Mapping[int, Batch], written: Mapping[int, Written], 
         row = ours[pk].workloads[uid]
         change = Changed(row["kind"], row["namespace"], row["name"], row["labels"])
         # An autoscaler's effect shows in its Deployment, which wakes: its own figures change every 15 s.
-        quiet = row["kind"] == "HorizontalPodAutoscaler"
+        quiet = row["kind"] in ("HorizontalPodAutoscaler", "ScaledObject")
         (written[pk].spoken_of if quiet else written[pk].changes).append(change)
 
 

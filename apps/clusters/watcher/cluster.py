@@ -152,7 +152,7 @@ class ClusterWatch:
             streams={
                 stream.kind: {
                     "at": moment.isoformat() if (moment := _moment(stream.alive_at)) else None,
-                    "error": (stream.error or stream.missing)[:300] if stream.error is not None else None,
+                    "error": (stream.error or stream.lacks)[:300] if stream.error is not None else None,
                 }
                 for stream in contact.streams
             },
@@ -270,7 +270,7 @@ class ClusterWatch:
             # /version is public on many clusters, so the lists have a say in it, too.
             authorized=contact.authorized and not any(stream.refused for stream in contact.streams),
             streams={stream.kind: stream.error for stream in contact.streams},
-            missing={stream.kind: stream.missing for stream in contact.streams if stream.missing},
+            missing={stream.kind: stream.lacks for stream in contact.streams if stream.lacks},
             silent={
                 kind: seconds
                 for kind, seconds in silent.items()

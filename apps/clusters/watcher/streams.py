@@ -46,6 +46,7 @@ class Stream:
     ) -> None:
         self.kind = watched.kind
         self.optional = watched.optional
+        self._of_engine = watched.of_engine
         self.error: str | None = None
         self.refused = False
         self.missing = ""
@@ -198,6 +199,11 @@ class Stream:
             self._calm = loop.call_later(self._timing.backoff_first, self._well)
         elif self.error is None or self.missing:
             self._well()
+
+    @property
+    def lacks(self) -> str:
+        """What people are told of a kind that is missing."""
+        return "" if self._of_engine else self.missing
 
     def _unsettle(self) -> None:
         if self._calm is not None:

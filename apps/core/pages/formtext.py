@@ -34,7 +34,7 @@ def as_lines(values: Mapping[str, Any]) -> str:
 
 
 def put_error(form: BaseForm, error: FlotillaError) -> None:
-    """Show a service's error at the field that it is about: `volumes` for volumes[0].name, `cpu` for resources.cpu."""
-    path = error.field.split(".")
-    names = (path[0].partition("[")[0], path[-1])
+    """Show a service's error at the field that it is about: `volumes` for volumes[0].name, `cpu` for resources.cpu, and
+    `triggers` for autoscaling.triggers[0].query."""
+    names = [part.partition("[")[0] for part in error.field.split(".")]
     form.add_error(next((name for name in names if name in form.fields), None), error.sentence)

@@ -49,7 +49,9 @@ class TrafficSerializer(serializers.Serializer[Any]):
 class AutoscalingSerializer(Strict):
     """When it shall have more replicas and when fewer. It belongs to the deployment: changing it restarts nothing."""
 
-    min = serializers.IntegerField(required=False, help_text="Replicas on each target at least; 1 unless given.")
+    min = serializers.IntegerField(
+        required=False, help_text="Replicas on each target at least; 1 unless given, 0 only with triggers."
+    )
     max = serializers.IntegerField(help_text="Replicas on each target at most.")
     cpu_percent = serializers.IntegerField(
         required=False, help_text="Used CPU of a replica, in percent of what it asks for; 80 where no target is given."
@@ -63,4 +65,10 @@ class AutoscalingSerializer(Strict):
     )
     scale_down_stabilization_seconds = serializers.IntegerField(
         required=False, help_text="How long fewer must have been enough before replicas go; 300 unless given."
+    )
+    triggers = serializers.ListField(
+        child=serializers.DictField(),
+        required=False,
+        help_text='What KEDA scales by, where the cluster has it: {"type": "prometheus", "server_address", "query", '
+        '"threshold", "activation_threshold"} or {"type": "cron", "time_zone", "start", "end", "replicas"}.',
     )

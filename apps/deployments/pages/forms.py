@@ -17,7 +17,6 @@ from apps.core.text import safeyaml
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Revision, Target
 from apps.deployments.rollout.strategy import Kind, parse_strategy
-from apps.deployments.scaling import policy
 from apps.deployments.services import server
 from apps.deployments.specs import MAX_REPLICAS
 
@@ -254,58 +253,3 @@ def as_yaml(strategy: dict[str, Any]) -> str:
     """The strategy with its defaults, for the form."""
     parsed = parse_strategy(strategy)
     return str(yaml.safe_dump({"kind": parsed.kind.value, **parsed.to_json()}, sort_keys=False))
-
-
-def _bound(label: str) -> forms.IntegerField:
-    return forms.IntegerField(min_value=1, max_value=MAX_REPLICAS, label=label, help_text="Replicas on each target.")
-
-
-class AutoscalingForm(forms.Form):
-    """When a deployment shall have more replicas and when fewer."""
-
-    advanced = ("requests_per_replica", "requests_metric", "scale_down_stabilization_seconds")
-    advanced_about = "requests, how soon it goes down"
-
-    cpu_percent = forms.IntegerField(
-        min_value=1, max_value=100, required=False, label="CPU", help_text="Percent of what a replica asks for."
-    )
-    memory_percent = forms.IntegerField(
-        min_value=1, max_value=100, required=False, label="Memory", help_text="Percent of what a replica asks for."
-    )
-    requests_per_replica = forms.IntegerField(
-        min_value=1,
-        max_value=policy.MAX_REQUESTS,
-        required=False,
-        label="Requests",
-        help_text="A second, for each replica. The cluster has to serve custom metrics.",
-    )
-    requests_metric = forms.CharField(
-        max_length=200, required=False, label="Metric of requests", help_text="As the cluster calls it."
-    )
-    scale_down_stabilization_seconds = forms.IntegerField(
-        min_value=0,
-        max_value=policy.MAX_STABILIZATION_SECONDS,
-        required=False,
-        label="Wait before scaling down",
-        help_text="Seconds for which fewer must have been enough.",
-    )
-
-    def __init__(self, data: Any = None, *, deployment: Deployment, **kwargs: Any) -> None:
-        initial = deployment.autoscaling or {
-            "min": 1,
-            "max": max([4, *(2 * place.wanted_replicas for place in deployment.places)]),
-            "cpu_percent": policy.DEFAULT_CPU_PERCENT,
-        }
-        more = {
-            "requests_metric": policy.DEFAULT_REQUESTS_METRIC,
-            "scale_down_stabilization_seconds": policy.DEFAULT_STABILIZATION_SECONDS,
-        }
-        super().__init__(data, initial=more | initial, **kwargs)
-        # Not as attributes of the class, where they would hide the functions of these names.
-        bounds = {"min": _bound("At least"), "max": _bound("At most")}
-        self.fields = {**bounds, **self.fields}
-
-    @property
-    def advanced_open(self) -> bool:
-        """Whether something of the fold is in use, or wrong."""
-        return bool(self.initial.get("requests_per_replica")) or any(name in self.errors for name in self.advanced)

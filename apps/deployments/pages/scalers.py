@@ -7,6 +7,8 @@ from django.utils import timezone
 from apps.clusters.services import is_away
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Placement
+from apps.deployments.scaling import keda, manifest
+from apps.deployments.scaling.kedatelling import told_by_keda
 from apps.deployments.scaling.policy import Autoscaling, stored_policy
 from apps.deployments.scaling.schedule import InForce, in_force_of
 from apps.deployments.scaling.telling import Told, told
@@ -26,6 +28,11 @@ class ScalerRow(NamedTuple):
         return f"{self.told.current} → {self.told.desired}" if self.told.moves else str(self.told.current)
 
     @property
+    def conditions(self) -> str:
+        """ "Ready True, Active False": KEDA's own words, where it is KEDA that scales."""
+        return ", ".join(f"{name} {status}" for name, status in self.told.conditions)
+
+    @property
     def plural(self) -> str:
         """The end of "replicas"."""
         return "" if self.replicas == "1" else "s"
@@ -38,7 +45,7 @@ class Scaler:
         self.policy, self.force = policy, in_force_of(deployment, timezone.now())
         seen = selectors.autoscalers_of(deployment)
         rolls = deployment.under_way is not None
-        says = [_told(place, seen.get(place.pk), policy, rolls, self.force) for place in deployment.places]
+        says = [_told(place, seen.get(place.pk, {}), policy, rolls, self.force) for place in deployment.places]
         self.rows = [ScalerRow(place, told) for place, told in zip(deployment.places, says, strict=True)]
 
     @property
@@ -72,6 +79,7 @@ class Scaler:
         parts += [f"memory {self.policy.memory_percent} %"] if self.policy.memory_percent else []
         if self.policy.requests_per_replica:
             parts.append(f"{self.policy.requests_per_replica} requests a second")
+        parts += [trigger.words for trigger in self.policy.triggers]
         return ", ".join(parts)
 
 
@@ -81,11 +89,20 @@ def scaler_of(deployment: Deployment) -> Scaler | None:
     return Scaler(deployment, policy) if policy is not None and deployment.places else None
 
 
-def _told(place: Placement, status: dict[str, Any] | None, policy: Autoscaling, rolls: bool, force: InForce) -> Told:
+def _told(place: Placement, seen: dict[str, dict[str, Any]], policy: Autoscaling, rolls: bool, force: InForce) -> Told:
     cluster = place.target.cluster
     if is_away(cluster):
-        known = told(status, policy, has_metrics=True, rolls=False)
+        known = _says(place, seen, policy, rolls=False)
         return Told("Unknown", known.current, None, f"{cluster.name} can't be reached: it scales there by itself.")
     if force.sleeps and not place.wanted_replicas:
         return Told("Suspended", 0, 0, force.sleeps_until)
-    return told(status, policy, has_metrics=cluster.has_metrics, rolls=rolls and place.coming_id is not None)
+    return _says(place, seen, policy, rolls=rolls and place.coming_id is not None)
+
+
+def _says(place: Placement, seen: dict[str, dict[str, Any]], policy: Autoscaling, *, rolls: bool) -> Told:
+    """What it says itself, as it was seen last."""
+    scaler, has_metrics = seen.get(manifest.KIND), place.target.cluster.has_metrics
+    if not policy.by_keda:
+        return told(scaler, policy, has_metrics=has_metrics, rolls=rolls)
+    count = place.wanted_replicas
+    return told_by_keda(seen.get(keda.KIND), scaler, policy, count, has_metrics=has_metrics, rolls=rolls)

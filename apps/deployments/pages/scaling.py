@@ -11,7 +11,7 @@ from apps.core.pages.base import PageRequest, page
 from apps.core.pages.formtext import put_error
 from apps.core.states import Role
 from apps.deployments import selectors, services
-from apps.deployments.pages.forms import AutoscalingForm
+from apps.deployments.pages.scalingforms import AutoscalingForm
 
 
 @page(at_least=Role.DEVELOPER)

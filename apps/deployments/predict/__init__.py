@@ -353,6 +353,9 @@ def _scaled_to_zero(deployment: Deployment) -> Unavailable:
     asleep = in_force_of(deployment, timezone.now()).asleep
     if asleep:
         return Unavailable(f"{deployment.name} is {asleep}: nothing answers.", hint="Wait, or change its schedule.")
+    if deployment.reason == "Idle":
+        hint = "KEDA starts it when a trigger of its autoscaling is active, which a request alone is not."
+        return Unavailable(f"{deployment.name} is idle: nothing answers.", hint=hint)
     return Unavailable(f"{deployment.name} is scaled to zero: nothing answers.", hint="Scale it up first.")
 
 

@@ -32,7 +32,6 @@ from apps.deployments.reconcile.takedown import take_down
 from apps.deployments.rollout.decisions import RolloutStatus
 from apps.deployments.rollout.placement import Wanted, decide
 from apps.deployments.rollout.strategy import Kind, parse_strategy
-from apps.deployments.scaling.manifest import KIND as AUTOSCALER
 from apps.deployments.services import observing
 from apps.deployments.services.common import identity_of
 from apps.deployments.specs import ObservedRevision
@@ -90,8 +89,7 @@ def _uphold(client: KubeClient, placement: Placement) -> Outcome:
     if stage is not None and strategy.kind is Kind.RECREATE:
         seen = _with_leaving(client, identity, seen)
     applying = Applying(client, placement, identity, live)
-    has_kept = applying.has_kept(AUTOSCALER, identity.deployment)
-    scaling = scaling_of(client, placement, identity, live.workloads, seen, now, has_kept=has_kept)
+    scaling = scaling_of(client, placement, identity, live.workloads, seen, now, kept=applying.kept_scalers)
     wish = Wanted(
         desired=scaling.desired,
         stable=placement.stable.number if placement.stable else None,
@@ -113,7 +111,7 @@ def _uphold(client: KubeClient, placement: Placement) -> Outcome:
         desired=scaling.desired,
         scaler=scaling.by,
         note=scaling.note,
-        asleep=scaling.asleep,
+        rests=scaling.rests,
         traffic=applying.traffic,
     )
     observing.record_round(placement, stage, this_round)

@@ -23,7 +23,8 @@ from apps.deployments.models import Placement, Revision
 from apps.deployments.reconcile.scaling import Scaling
 from apps.deployments.rollout.decisions import Decision
 from apps.deployments.rollout.traffic import Selected, Traffic
-from apps.deployments.scaling import manifest as scalers
+from apps.deployments.scaling import KINDS as SCALERS
+from apps.deployments.scaling import kind_of, scaler
 from apps.deployments.services import access, applied
 from apps.deployments.services.server import source_on
 from apps.deployments.specs import parse_revision
@@ -57,9 +58,10 @@ class Applying:
         self._client, self._placement, self._identity, self._live = client, placement, identity, live
         self._kept = applied.kept_of(placement)
 
-    def has_kept(self, kind: str, name: str) -> bool:
-        """Whether such an object was applied and not taken down since."""
-        return (kind, name) in self._kept
+    @property
+    def kept_scalers(self) -> list[str]:
+        """The kinds of autoscalers of which one was applied and not taken down since."""
+        return [kind for _, kind in SCALERS if (kind, self._identity.deployment) in self._kept]
 
     @property
     def selected(self) -> Selected | None:
@@ -116,21 +118,18 @@ class Applying:
 
     def _bring_scaler(self, scaling: Scaling, number: int) -> list[Difference]:
         """The autoscaler of the revision with this number, or none where nobody asks for one."""
-        identity, policy = self._identity, scaling.policy
-        if policy is None:
-            if scaling.own is not None:
-                metadata = scaling.own["metadata"]
-                self._client.delete(
-                    scalers.API_VERSION, scalers.KIND, metadata["name"], identity.namespace, uid=metadata["uid"]
-                )
-            if self.has_kept(scalers.KIND, identity.deployment):
-                applied.forget(self._placement, scalers.KIND, identity.deployment)
+        policy = scaling.policy
+        self._drop_scalers(scaling)
+        if policy is None or not number or not scaling.is_allowed:
             return []
-        if not number or not scaling.is_allowed:
-            return []
-        bounds = scaling.bounds or policy.bounds
-        rendered = scalers.autoscaler(identity, number, policy, bounds, holds=scaling.holds)
-        asked = scalers.asked_for(identity, number, policy, bounds, holds=scaling.holds)
+        rendered, asked = scaler(
+            self._identity,
+            number,
+            policy,
+            scaling.bounds or policy.bounds,
+            holds=scaling.holds,
+            sleeps=scaling.sleeps,
+        )
         try:
             if scaling.own is not None and not is_noted(scaling.own):
                 # Somebody made it under the name that is ours: it is taken over, whatever it said.
@@ -139,6 +138,18 @@ class Applying:
         except Forbidden:
             scaling.refuse()
             return []
+
+    def _drop_scalers(self, scaling: Scaling) -> None:
+        """Those that were of an earlier policy."""
+        for each in scaling.stale:
+            metadata = each["metadata"]
+            self._client.delete(
+                each["apiVersion"], each["kind"], metadata["name"], self._identity.namespace, uid=metadata["uid"]
+            )
+        wanted = kind_of(scaling.policy) if scaling.policy else ""
+        for kind in self.kept_scalers:
+            if kind != wanted:
+                applied.forget(self._placement, kind, self._identity.deployment)
 
     def _bring_services(self, traffic: Traffic, serving: int) -> list[Difference]:
         """The Services; what a strategy ceases to preview loses its own."""

@@ -4,18 +4,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from apps.clusters.kube.client import KubeClient
-from apps.clusters.kube.errors import Forbidden
+from apps.clusters.kube.errors import Forbidden, NotServed
 from apps.core.work import DONE, Outcome, Retry
 from apps.deployments import manifests
 from apps.deployments.drift import is_of
 from apps.deployments.models import AppliedObject, Placement
-from apps.deployments.scaling import manifest as scaler
+from apps.deployments.scaling import KINDS as SCALERS
+from apps.deployments.scaling import kind_of
+from apps.deployments.scaling.policy import stored_policy
 from apps.deployments.services import applied, observing
 from apps.deployments.services.common import identity_of
 
 # The kinds of objects of a deployment, in the order in which they are taken down.
 PARTS = (("apps/v1", "Deployment"), ("v1", "Service"), ("v1", "Secret"))
-SCALER = (scaler.API_VERSION, scaler.KIND)
 
 Object = dict[str, Any]
 
@@ -53,17 +54,23 @@ def _kinds(
 ) -> Sequence[tuple[str, str]]:
     """The kinds that there may be objects of: autoscalers only where one was made, or might have been just now.
 
-    To look at them is an optional permission, without which none was made.
+    To look at them is an optional permission, and KEDA an optional engine, without which none was made.
     """
-    if any(kind == scaler.KIND for kind, _ in kept):
-        return (SCALER, *PARTS)
-    if not placement.deployment.autoscaling:
-        return PARTS
+    policy = stored_policy(placement.deployment.autoscaling)
+    by = kind_of(policy) if policy else ""
+    made = {kind for kind, _ in kept}
+    asked = [each for each in SCALERS if each[1] in made or each[1] == by]
+    return (*(each for each in asked if _may_be_there(client, identity, each, was_made=each[1] in made)), *PARTS)
+
+
+def _may_be_there(client: KubeClient, identity: manifests.Identity, kind: tuple[str, str], *, was_made: bool) -> bool:
     try:
-        client.list(*SCALER, identity.namespace, label_selector=identity.selector)
+        client.list(*kind, identity.namespace, label_selector=identity.selector)
+    except NotServed:
+        return False
     except Forbidden:
-        return PARTS
-    return (SCALER, *PARTS)
+        return was_made
+    return True
 
 
 def _unlabelled(

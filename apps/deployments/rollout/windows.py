@@ -108,14 +108,19 @@ def parse_window(value: Mapping[str, Any], place: str) -> Window:
         raise Invalid(f"{place} begins {begin.way} and ends {end.way}.", field=f"{place}.until", hint=WAYS)
     if begins == ends or (begin.once and end.once and end.once <= begin.once):
         raise Invalid(f"{place} ends before it has begun.", field=f"{place}.until")
-    zone = value["time_zone"] if value.get("time_zone") is not None else "UTC"
-    if not isinstance(zone, str) or not _is_zone(zone):
-        field = f"{place}.time_zone"
-        raise Invalid(f"{zone!r} is no time zone.", field=field, hint='Such as "Europe/Berlin" or "UTC".')
+    zone = check_zone(value.get("time_zone"), f"{place}.time_zone")
     name = value["name"] if value.get("name") is not None else ""
     if not isinstance(name, str) or len(name) > MAX_NAME:
         raise Invalid(f"{place}.name is a text of {MAX_NAME} characters at most.", field=f"{place}.name")
     return Window(begins, ends, zone, name)
+
+
+def check_zone(value: Any, field: str) -> str:
+    """The name of a time zone; nothing is UTC. Raises Invalid naming the field."""
+    zone = "UTC" if value is None else value
+    if not isinstance(zone, str) or not _is_zone(zone):
+        raise Invalid(f"{zone!r} is no time zone.", field=field, hint='Such as "Europe/Berlin" or "UTC".')
+    return zone
 
 
 def _when(value: Any, place: str) -> str:

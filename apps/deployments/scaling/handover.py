@@ -59,7 +59,8 @@ def hand_over(
     if not _passes(passing, observed):
         # Its number, whatever that is; one to begin with where there is none; and none while it sleeps.
         count = serving.wanted if serving is not None and bounds.most else 0
-        return HandOver(count or bounds.clamp(remembered or passing.start), holds=False)
+        may_rest = serving is not None and bounds.least == 0
+        return HandOver(count if may_rest else count or bounds.clamp(remembered or passing.start), holds=False)
     known = max([remembered, *(seen.wanted for seen in observed.values())])
     count = min(max(known, bounds.least), max(bounds.most, most_ever)) if known else bounds.clamp(passing.start)
     return HandOver(count, holds=True, is_news=count > remembered)

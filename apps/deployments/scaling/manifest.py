@@ -16,11 +16,6 @@ def autoscaler(
 
     While it `holds` it takes no replica away: its own lower bound would make a revision that is still coming jump.
     """
-    down: dict[str, Any] = (
-        {"selectPolicy": "Disabled"}
-        if holds
-        else {"stabilizationWindowSeconds": policy.scale_down_stabilization_seconds}
-    )
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
@@ -30,9 +25,16 @@ def autoscaler(
             "minReplicas": 1 if holds else bounds.least,
             "maxReplicas": bounds.most,
             "metrics": _metrics(policy),
-            "behavior": {"scaleDown": down},
+            "behavior": behavior(policy, holds=holds),
         },
     }
+
+
+def behavior(policy: Autoscaling, *, holds: bool) -> dict[str, Any]:
+    """How fast an autoscaler takes replicas away: not at all while it `holds`."""
+    if holds:
+        return {"scaleDown": {"selectPolicy": "Disabled"}}
+    return {"scaleDown": {"stabilizationWindowSeconds": policy.scale_down_stabilization_seconds}}
 
 
 def asked_for(identity: Identity, revision: int, policy: Autoscaling, bounds: Bounds, *, holds: bool) -> str:

@@ -1,7 +1,8 @@
 """When a deployment shall have more replicas and when fewer, as a person asks for it.
 
 The policy is the deployment's, no revision's: changing it restarts nothing, and a rollout passes it on. The words are
-those of a HorizontalPodAutoscaler (autoscaling/v2) where there are any.
+those of a HorizontalPodAutoscaler (autoscaling/v2) where there are any. With triggers it is KEDA that scales it, which
+makes such an autoscaler of its own, and starts and stops the first replica.
 """
 
 import re
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from apps.core.errors import Invalid
+from apps.deployments.scaling.triggers import Trigger, parse_triggers
 from apps.deployments.specs import MAX_REPLICAS, an_object, refuse_unknown, whole
 
 DEFAULT_CPU_PERCENT = 80
@@ -17,12 +19,12 @@ DEFAULT_STABILIZATION_SECONDS = 300
 MAX_STABILIZATION_SECONDS = 3600
 MAX_REQUESTS = 1_000_000
 DEFAULT_REQUESTS_METRIC = "http_requests_per_second"
-# The engine that answers for requests: as `apps.clusters.connect.engines` calls it.
-CUSTOM_METRICS = "Custom metrics"
+# The engines that answer for requests, and scale by triggers: as `apps.clusters.connect.engines` calls them.
+CUSTOM_METRICS, KEDA = "Custom metrics", "KEDA"
 _METRIC = re.compile(r"[A-Za-z_:][A-Za-z0-9_:./-]{0,199}")
 _KEYS = (
     "min", "max", "cpu_percent", "memory_percent", "requests_per_replica", "requests_metric",
-    "scale_down_stabilization_seconds",
+    "scale_down_stabilization_seconds", "triggers",
 )  # fmt: skip
 
 
@@ -50,10 +52,18 @@ class Autoscaling:
     # The name under which the cluster's custom metrics API knows the requests of a pod.
     requests_metric: str = DEFAULT_REQUESTS_METRIC
     scale_down_stabilization_seconds: int = DEFAULT_STABILIZATION_SECONDS
+    triggers: tuple[Trigger, ...] = ()
+
+    @property
+    def by_keda(self) -> bool:
+        """Whether KEDA scales it."""
+        return bool(self.triggers)
 
     @property
     def needs(self) -> tuple[str, ...]:
         """The engines that a cluster must have for it."""
+        if self.by_keda:
+            return (KEDA,)
         return () if self.requests_per_replica is None else (CUSTOM_METRICS,)
 
     def to_json(self) -> dict[str, Any]:
@@ -67,6 +77,8 @@ class Autoscaling:
         said |= {name: value for name, value in targets.items() if value is not None}
         if self.requests_per_replica is not None:
             said["requests_metric"] = self.requests_metric
+        if self.triggers:
+            said["triggers"] = [trigger.to_json() for trigger in self.triggers]
         return said | {"scale_down_stabilization_seconds": self.scale_down_stabilization_seconds}
 
 
@@ -86,10 +98,18 @@ def parse_autoscaling(data: Any) -> Autoscaling:
     }
     requests = value.get("requests_per_replica")
     asked = None if requests in (None, "") else whole(requests, "autoscaling.requests_per_replica", 1, 1, MAX_REQUESTS)
-    if not percent and asked is None:
+    triggers = parse_triggers(value.get("triggers") or [], "autoscaling.triggers")
+    if triggers and asked is not None:
+        raise Invalid(
+            "KEDA knows no requests of pods: scale by a trigger, or by requests_per_replica.",
+            field="autoscaling.requests_per_replica",
+            hint="A prometheus trigger can count them: sum(rate(http_requests_total[1m])).",
+        )
+    if not percent and asked is None and not triggers:
         percent = {"cpu_percent": DEFAULT_CPU_PERCENT}
     return Autoscaling(
-        bounds=_bounds(value),
+        bounds=_bounds(value, has_triggers=bool(triggers)),
+        triggers=triggers,
         cpu_percent=percent.get("cpu_percent"),
         memory_percent=percent.get("memory_percent"),
         requests_per_replica=asked,
@@ -104,16 +124,16 @@ def parse_autoscaling(data: Any) -> Autoscaling:
     )
 
 
-def _bounds(value: Mapping[str, Any]) -> Bounds:
+def _bounds(value: Mapping[str, Any], *, has_triggers: bool) -> Bounds:
     if value.get("max") in (None, ""):
         raise Invalid("How many replicas at most?", field="autoscaling.max", hint='For example {"min": 1, "max": 8}.')
-    if value.get("min") in (0, "0"):
+    least = whole(value.get("min"), "autoscaling.min", 1, 0, MAX_REPLICAS)
+    if least == 0 and not has_triggers:
         raise Invalid(
             "autoscaling.min is 1 at least: a HorizontalPodAutoscaler can't scale to zero.",
             field="autoscaling.min",
-            hint="Scale it to 0 by hand while nothing shall serve.",
+            hint="Where the cluster has KEDA, give it triggers that start it again; or a schedule in which it sleeps.",
         )
-    least = whole(value.get("min"), "autoscaling.min", 1, 1, MAX_REPLICAS)
     most = whole(value.get("max"), "autoscaling.max", least, 1, MAX_REPLICAS)
     if most < least:
         raise Invalid(f"autoscaling.max is {most}, and autoscaling.min is {least}.", field="autoscaling.max")

@@ -141,8 +141,9 @@ def parse_schedule(data: Any) -> Schedule:
 
 def check_slots(schedule: Schedule, policy: Autoscaling | None) -> None:
     """Raises Invalid for the first window in which an autoscaler would have to go down to zero by itself."""
-    for number, slot in enumerate(schedule if policy else ()):
-        bounds = slot.within(policy.bounds) if policy else Bounds(0, 0)
+    usual = None if policy is None or policy.by_keda else policy.bounds
+    for number, slot in enumerate(schedule if usual else ()):
+        bounds = slot.within(usual) if usual else Bounds(0, 0)
         if bounds.least == 0 < bounds.most:
             place = f"schedule[{number}].min"
             raise Invalid(

@@ -25,6 +25,8 @@ class Told:
     current: int | None
     desired: int | None
     why: str
+    # KEDA's conditions and how they stand, where KEDA scales it.
+    conditions: tuple[tuple[str, str], ...] = ()
 
     @property
     def moves(self) -> bool:
@@ -43,7 +45,7 @@ def told(status: Mapping[str, Any] | None, policy: Autoscaling, *, has_metrics: 
     current, desired = int(status.get("current") or 0), int(status.get("desired") or 0)
     able, active = conditions.get("AbleToScale") or {}, conditions.get("ScalingActive") or {}
     if able.get("status") == "False":
-        return Told("Degraded", current, desired, f"It can't scale: {_plain(able)}")
+        return Told("Degraded", current, desired, f"It can't scale: {plain(able)}")
     if active.get("status") == "False" and active.get("reason") == "ScalingDisabled":
         return Told("Suspended", current, desired, "There is no replica to measure: it begins when there is one.")
     if active.get("status") == "False":
@@ -64,7 +66,7 @@ def _without_metrics(active: Mapping[str, Any], policy: Autoscaling, *, has_metr
         )
     if not has_metrics:
         return "No metrics: the cluster has no metrics-server. Install one; nothing is scaled until then."
-    return f"No metrics yet: {_plain(active)} They come within a minute or so after a replica has started."
+    return f"No metrics yet: {plain(active)} They come within a minute or so after a replica has started."
 
 
 def _doing(
@@ -114,7 +116,7 @@ def _figure(text: Any) -> str:
     return f"{said[:-1]} %" if said.endswith("%") else f"{float(_number(said)):.4g}"
 
 
-def _plain(condition: Mapping[str, Any]) -> str:
+def plain(condition: Mapping[str, Any]) -> str:
     """The condition's message as a sentence, without the words that all of them begin with."""
     text = str(condition.get("message") or condition.get("reason") or "no reason is given").strip()
     text = text.removeprefix("the HPA was unable to compute the replica count: ")

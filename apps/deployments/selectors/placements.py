@@ -80,10 +80,19 @@ def ids_by_labels(cluster_id: int, namespace: str, labels: dict[str, str]) -> li
     )
 
 
-def autoscalers_of(of: Deployment) -> dict[int, dict[str, Any]]:
-    """What the watcher stored last of the autoscaler of each placement, by the placement's number. One query."""
+def autoscalers_of(of: Deployment) -> dict[int, dict[str, dict[str, Any]]]:
+    """What the watcher stored last of what scales each placement, by the placement's number and then by kind. One
+    query.
+
+    KEDA's ScaledObject has the deployment's name, and the autoscaler that KEDA makes of it one of KEDA's.
+    """
     at = {(place.target.cluster_id, place.target.namespace): place.pk for place in of.places}
+    named = Q(kind="HorizontalPodAutoscaler", name__in=[of.name, f"keda-hpa-{of.name}"])
     rows = Workload.objects.filter(
-        kind="HorizontalPodAutoscaler", name=of.name, cluster__in={cluster for cluster, _ in at}
-    ).values_list("cluster", "namespace", "status")
-    return {at[cluster, namespace]: status for cluster, namespace, status in rows if (cluster, namespace) in at}
+        named | Q(kind="ScaledObject", name=of.name), cluster__in={cluster for cluster, _ in at}
+    ).values_list("cluster", "namespace", "kind", "status")
+    found: dict[int, dict[str, dict[str, Any]]] = {}
+    for cluster, namespace, kind, status in rows:
+        if (cluster, namespace) in at:
+            found.setdefault(at[cluster, namespace], {})[kind] = status
+    return found

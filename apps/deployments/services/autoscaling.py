@@ -12,17 +12,26 @@ from apps.core.database.rows import Expect, put
 from apps.core.errors import Conflict, Invalid
 from apps.core.states import Role
 from apps.deployments.models import Deployment, Target
-from apps.deployments.scaling.policy import Autoscaling, parse_autoscaling
+from apps.deployments.scaling.policy import CUSTOM_METRICS, KEDA, Autoscaling, parse_autoscaling
 from apps.deployments.scaling.schedule import check_slots, stored_schedule
 from apps.deployments.selectors.loads import most_of
 from apps.deployments.services.common import ask_all, change_wanted, hold, tell
 from apps.deployments.services.policies import as_they_are, check, resized
 from apps.deployments.services.rollouts import go_on
 
-# What to install for an engine that a policy needs.
-_INSTALL = {
-    "Custom metrics": "Install prometheus-adapter, or another server of custom.metrics.k8s.io, and check the cluster "
-    "again; or scale by cpu_percent.",
+# Of each engine that a policy may need: the field that needs it, what a cluster without it lacks, and what to do.
+_LACKS = {
+    CUSTOM_METRICS: (
+        "requests_per_replica",
+        "knows no requests of pods: it serves no custom metrics.",
+        "Install prometheus-adapter, or another server of custom.metrics.k8s.io, and check the cluster again; or scale "
+        "by cpu_percent.",
+    ),
+    KEDA: (
+        "triggers",
+        "has no KEDA, which scales to zero and by triggers.",
+        "Install KEDA and check the cluster again; or leave the triggers out, with min 1 or a schedule that sleeps.",
+    ),
 }
 
 
@@ -88,11 +97,8 @@ def check_engines(policy: Autoscaling | None, targets: Iterable[Target]) -> None
         # Where the last check could not ask, the autoscaler itself tells what it lacks.
         lacks = next((engine for engine in policy.needs if there is not None and engine not in there), "")
         if lacks:
-            raise Invalid(
-                f"{target.cluster.name} knows no requests of pods: it serves no custom metrics.",
-                field="autoscaling.requests_per_replica",
-                hint=_INSTALL[lacks],
-            )
+            field, what, hint = _LACKS[lacks]
+            raise Invalid(f"{target.cluster.name} {what}", field=f"autoscaling.{field}", hint=hint)
 
 
 def _change(held: Deployment, principal: Principal, policy: Mapping[str, Any]) -> None:

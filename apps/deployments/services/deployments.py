@@ -15,12 +15,11 @@ from apps.core.errors import Conflict, Missing
 from apps.core.models import Project
 from apps.core.states import Health, Role
 from apps.core.text.names import check_service_name
-from apps.deployments import manifests
+from apps.deployments import manifests, scaling
 from apps.deployments.models import Deployment, Placement, Target
 from apps.deployments.rollout.policy import load_of
 from apps.deployments.rollout.spread import Spread, even, parse_spread
 from apps.deployments.rollout.strategy import Strategy
-from apps.deployments.scaling import manifest as scalers
 from apps.deployments.scaling.policy import Autoscaling
 from apps.deployments.selectors.loads import most_of
 from apps.deployments.services import following
@@ -159,8 +158,7 @@ def _rendered(
         manifests.stamped(manifests.service(identity), manifests.asked_of(identity, 1)),
     ]
     if policy is not None:
-        asked = scalers.asked_for(identity, 1, policy, policy.bounds, holds=False)
-        scaler = scalers.autoscaler(identity, 1, policy, policy.bounds, holds=False)
+        scaler, asked = scaling.scaler(identity, 1, policy, policy.bounds)
         objects.append(manifests.stamped(scaler, asked))
     return objects
 

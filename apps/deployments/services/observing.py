@@ -47,8 +47,8 @@ class Round:
     scaler: str = ""
     # What there is to say of that.
     note: str = ""
-    # Why nothing serves, where that is as it shall be now.
-    asleep: str = ""
+    # Why nothing serves, as a reason and a sentence, where that is as it shall be now.
+    rests: tuple[str, str] = ("", "")
     # Where requests go after it.
     traffic: Traffic = TO_ALL
 
@@ -96,7 +96,7 @@ def _status(placement: Placement, stage: Stage | None, seen: Round, desired: int
         rollout=_under_way(placement, stage, seen.decision),
         waiting=seen.decision.message,
         replicas=seen.replicas,
-        asleep=seen.asleep,
+        rests=seen.rests,
         grows=stage is None and seen.decision.reason in ("Creating", "ScalingUp"),
     )
     if serving is None:

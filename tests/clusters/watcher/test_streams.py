@@ -15,6 +15,7 @@ from django.db import connection, transaction
 from apps.clusters import services
 from apps.clusters.kube.stream import StreamClient
 from apps.clusters.models import Cluster, KubeEvent, Pod, WatcherLease
+from apps.clusters.watcher.kinds import KINDS
 from apps.clusters.watcher.timing import Timing
 from apps.core.access import Principal
 from apps.core.models import Transition
@@ -183,7 +184,7 @@ def test_how_old_what_is_shown_is_can_be_read(api: FakeApi, cluster: Cluster) ->
         # Nothing happens on the cluster, and yet its watches end in order and say so.
         eventually(lambda: fresh("synced_at") > began and fresh("last_seen_at") > began, "it stays fresh")
         streams = Cluster.objects.get().streams
-        assert set(streams) == {"Node", "Pod", "Event", "Job", "Deployment", "Service", "HorizontalPodAutoscaler"}
+        assert set(streams) == {watched.kind for watched in KINDS}
         assert all(each["error"] == "" and each["at"] for each in streams.values())
 
         api.mute_watches = True  # half-open: probes are answered, and nothing comes
