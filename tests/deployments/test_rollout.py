@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from apps.deployments.reconcile import _ahead
 from apps.deployments.rollout.decisions import RolloutStatus
 from apps.deployments.rollout.rolling import RollingSpec, decide
 from apps.deployments.specs import ObservedRevision
@@ -182,3 +183,9 @@ def test_a_scale_in_mid_roll_fits_the_new_bounds_soon_and_never_oscillates(
     assert {n: seen.wanted for n, seen in cluster.seen.items()} == before
     assert cluster.pods <= scaled + surge
     assert cluster.ready >= kept
+
+
+@pytest.mark.parametrize(("left", "waits"), [(600, True), (1, True), (0, False), (-5000, False)])
+def test_behind_its_deadline_a_round_waits_for_events_alone(left: int, waits: bool) -> None:
+    """Else what never ends, as a pod on a node that is lost, would be looked at again and again without a pause."""
+    assert bool(_ahead(NOW + timedelta(seconds=left), NOW)) == waits

@@ -120,10 +120,15 @@ def _uphold(client: KubeClient, placement: Placement) -> Outcome:
         return Again(1.0)
     dues = [due for due in (decision.due, scaling.until) if due is not None]
     if stage is not None and decision.state is RolloutState.PROGRESSING and decision.due is None:
-        # Events bring every other round; that none comes any more is what the deadline is for.
         since = now if decision.progressed else status.progressed_at
-        dues.append(since + strategy.progress_deadline + timedelta(seconds=1))
+        dues += _ahead(since + strategy.progress_deadline + timedelta(seconds=1), now)
     return Again(max(0.0, min((due - now).total_seconds() for due in dues))) if dues else DONE
+
+
+def _ahead(deadline: datetime, now: datetime) -> list[datetime]:
+    """Events bring every other round; that none comes any more is what the deadline is for. Behind it, events alone:
+    replicas that are told to go and don't end are no trouble of the new revision."""
+    return [deadline] if deadline > now else []
 
 
 def _observe(client: KubeClient, identity: manifests.Identity) -> Live:
