@@ -12,10 +12,11 @@ from apps.clusters.models import Cluster
 from apps.core.access import Principal
 from apps.core.database.transitions import transitions_of
 from apps.core.models import AuditEntry, Project
+from apps.core.work.models import Work
 from apps.deployments import holdings, services
 from apps.deployments.models import Deployment, Placement, Rollout, Stage, Target
 from apps.deployments.services import observing
-from apps.deployments.services.common import locked
+from apps.deployments.services.common import KIND, locked
 from tests import factories
 from tests.concurrent import meanwhile
 from tests.deployments.places import arrive, arrive_on, reread
@@ -217,6 +218,19 @@ def test_where_one_wave_serves_the_next_its_successor_comes_there_beside_it(root
     third.refresh_from_db()
     assert third.state == "Aborted"
     assert wanted(app) == {"eu": (1, None, 0), "us": (1, None, 0)}, "taking back means the same everywhere"
+
+
+def test_a_strategy_that_changed_meanwhile_is_brought_to_the_objects_when_the_rollout_ends(
+    root: Principal, app: Deployment
+) -> None:
+    """The Service of a blue-green selects one revision, that of others all."""
+    services.restart(principal=root, deployment=app)
+    services.set_strategy(principal=root, deployment=app, strategy={"kind": "blue_green"})
+    Work.objects.filter(kind=KIND).delete()
+    for target in ("eu", "us"):
+        arrive_on(app, target)
+    assert app.under_way is None
+    assert Work.objects.filter(kind=KIND, object_id__in=app.placements.values("pk")).count() == 2
 
 
 @pytest.mark.parametrize("brought", [False, True])

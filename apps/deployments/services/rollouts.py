@@ -225,8 +225,8 @@ def _advance(deployment: Deployment, rollout: Rollout, now: datetime, *, first: 
         share = decision.shares[place.target.name]
         if ended:
             _settle(place, rollout, decision.state, shut=place.target.name in holds.gates)
-            if deployment.autoscaling:
-                # From now on its autoscaler may take replicas away again.
+            if deployment.autoscaling or deployment.strategy != rollout.strategy:
+                # Its autoscaler may take replicas away again, and its Service be as another strategy has it.
                 work.ask(KIND, place.pk, cluster=place.target.cluster_id)
         elif first or share != place.share:
             _give(place, stages[place.pk], rollout, share, now)
