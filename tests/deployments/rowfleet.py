@@ -24,12 +24,14 @@ from apps.core.work.resync import resync
 from apps.deployments import holdings, services
 from apps.deployments import reconcile as shell
 from apps.deployments.health import ReplicaSeen
-from apps.deployments.models import Deployment, Placement, Rollout
+from apps.deployments.models import Approval, Deployment, Placement, Rollout, Target
 from apps.deployments.reconcile import scaling
 from apps.deployments.reconcile.scaling import Scaling
 from apps.deployments.rollout.decisions import Decision
+from apps.deployments.rollout.policy import FROZEN, REJECTED, UNAPPROVED
 from apps.deployments.rollout.strategy import Kind, parse_strategy
 from apps.deployments.rollout.traffic import Selected, Traffic
+from apps.deployments.selectors.placements import stage_of
 from apps.deployments.selectors.replicas import pods_of
 from apps.deployments.services import observing
 from apps.deployments.services.common import CLOCK, KIND
@@ -80,6 +82,11 @@ class RowFleet:
         self.log: list[str] = []
         self.is_calm = False
         self.targets = list(TARGETS)
+        self.other = Principal(user=factories.member(project, "approver"))
+        # The targets that ask for approval, with the newest rollout from before they did.
+        self.gated: dict[str, int] = {}
+        # Since when more are wanted than are to be spread.
+        self.over_since: datetime | None = None
         self._patch(patched)
         for name in TARGETS:
             factories.cluster(name)
@@ -116,6 +123,7 @@ class RowFleet:
             def run(self, decision: Decision, scaling: Scaling, now: datetime) -> list[Any]:
                 fleet.may_die()
                 if toy := fleet.toys.get(self.placement.pk):
+                    fleet.keeps_capacity(self.placement, decision, scaling.desired)
                     fleet.autoscale(self.placement, scaling)
                     fleet.may_die()
                     fleet.select(self.placement.pk, decision.traffic.selects, scaling.desired)
@@ -139,6 +147,7 @@ class RowFleet:
         patched.setattr(shell, "_client", client_of)
         patched.setattr(shell, "_observe", observe)
         patched.setattr(shell, "observed_revision", lambda seen: seen)
+        patched.setattr(shell, "_with_leaving", lambda client, identity, seen: seen)
         patched.setattr(scaling, "counted_by", lambda _: "")
         patched.setattr(scaling, "_scalers", lambda *_, **__: scaling._Scalers())
         patched.setattr(shell, "Applying", Toy)
@@ -169,6 +178,17 @@ class RowFleet:
             assert ready.get(revision, 0) >= min(had, wanted), (pk, revision, seen, self.story)
         self.selected[pk] = Selected(revision, timezone.now())
 
+    def keeps_capacity(self, place: Placement, decision: Decision, desired: int) -> None:
+        """What requests come to stays as much as there was, or as is wanted, also when Kubernetes has acted."""
+        stage, before, seen = stage_of(place), self.selected.get(place.pk), self.toys[place.pk].seen
+        kind = parse_strategy((stage.rollout if stage else place.deployment).strategy).kind
+        if kind is Kind.RECREATE or place.serving is None:
+            return
+        had = sum(each.surely_ready for n, each in seen.items() if before is None or before.revision in (None, n))
+        takers = {number: each for number, each in seen.items() if decision.traffic.takes(number)}
+        kept = sum(min(each.surely_ready, decision.replicas.get(n, each.wanted)) for n, each in takers.items())
+        assert kept >= min(had, desired), (place, decision, seen, self.story)
+
     def may_die(self) -> None:
         if not self.is_calm and self.random.random() < 0.05:
             raise Killed
@@ -187,7 +207,7 @@ class RowFleet:
         acts: list[Callable[[], None]] = [
             self._kubernetes, self._kubernetes, self._kubernetes, self._kubernetes,
             self._crash, self._go_away, self._come_back, self._come_back, self._person, self._person, self._person,
-            self._give_up, self._lose, self._load, self._load,
+            self._give_up, self._lose, self._load, self._load, self._decide, self._decide,
         ]  # fmt: skip
         self.random.choice(acts)()
 
@@ -281,9 +301,37 @@ class RowFleet:
             ),
             "people": lambda: services.stop_autoscaling(**self._who),
             "strategy": lambda: services.set_strategy(**self._who, strategy=self.random.choice(STRATEGIES)),
+            "policy": self._policy,
+            "spread": lambda: services.set_spread(**self._who, spread=self._spread()),
+            "own numbers": lambda: services.set_spread(**self._who, spread=None),
         }
         name = self.random.choice(list(presses))
         self.press(name, presses[name])
+
+    def _spread(self) -> dict[str, int]:
+        return {"replicas": self.random.randint(1, 6), "grace_seconds": 5, "return_after_seconds": 5}
+
+    def _policy(self) -> None:
+        """A target asks for approval from now on, or is frozen for a few minutes, or allows everything."""
+        name, now = self.random.choice(self.targets), timezone.now()
+        until = now + timedelta(minutes=self.random.randint(1, 5))
+        window = {"name": "busy", "from": f"{now:%Y-%m-%d %H:%M}", "until": f"{until:%Y-%m-%d %H:%M}"}
+        policy = self.random.choice([{"approval": True}, {"freezes": [window]}, {}])
+        services.set_policy(principal=self.root, target=Target.objects.get(name=name), policy=policy)
+        self.gated.pop(name, None)
+        if "approval" in policy:
+            newest = Rollout.objects.order_by("-pk").first()
+            self.gated[name] = newest.pk if newest else 0
+        self.note(f"{name} allows {policy}")
+
+    def _decide(self) -> None:
+        """Another person answers what waits for approval."""
+        for approval in Approval.objects.filter(state="Waiting").select_related("rollout__deployment__project"):
+            yes = self.is_calm or self.random.random() < 0.8
+            answer = services.approve if yes else services.reject
+            self.press(answer.__name__, lambda answer=answer, approval=approval: answer(
+                principal=self.other, approval=approval, comment="It has been looked at.",
+            ))  # fmt: skip
 
     def press(self, name: str, what: Callable[[], object]) -> None:
         try:
@@ -382,10 +430,40 @@ class RowFleet:
     def check(self) -> None:
         """At any time."""
         unfinished = Rollout.objects.filter(state__in=UNFINISHED).first()
-        for place in Placement.objects.select_related("stable", "coming"):
-            assert (place.coming is None) == (unfinished is None), (place, self.log)
-            if unfinished is not None:
-                assert place.coming_id == unfinished.to_revision_id, self.log
+        # One that brings what serves to a target that was shut goes there alone.
+        goes_to = set(unfinished.stages.values_list("placement_id", flat=True)) if unfinished else set()
+        for place in Placement.objects.select_related("target"):
+            comes = unfinished.to_revision_id if unfinished and place.pk in goes_to else None
+            assert place.coming_id == comes, (place, self.story)
+        self._check_gates(unfinished)
+        self._check_spread()
+        last = Rollout.objects.order_by("-pk").first()
+        if last is not None and last.state in ("Aborted", "Failed"):
+            assert Deployment.objects.get(pk=self.app.pk).current_id == last.from_revision_id, self.story
+
+    def _check_gates(self, rollout: Rollout | None) -> None:
+        """Nothing of it is where another person has to approve it first, and has not."""
+        approved = (
+            set(rollout.approvals.filter(state="Approved").values_list("target__name", flat=True)) if rollout else ()
+        )
+        for name, newest in self.gated.items():
+            if rollout is None or rollout.pk <= newest or name in (*rollout.proven, *approved):
+                continue
+            stage = rollout.stages.filter(placement__target__name=name).first()
+            assert stage is None or (stage.weight, stage.phase) == (0, ""), (name, stage, self.story)
+
+    def _check_spread(self) -> None:
+        """As many are wanted as are to be spread, and for a while more: who takes a part over starts first."""
+        app = Deployment.objects.get(pk=self.app.pk)
+        wanted = sum(app.placements.values_list("desired_replicas", flat=True))
+        asked = app.spread["replicas"] if app.spread else None
+        assert asked is None or wanted >= asked, (wanted, self.story)
+        if not self.is_calm or asked is None or wanted == asked:
+            self.over_since = None
+        elif self.over_since is None:
+            self.over_since = timezone.now()
+        else:
+            assert timezone.now() - self.over_since < timedelta(minutes=2), (wanted, self.story)
 
     def settle(self) -> None:
         """Everything is well from now on, until nothing moves any more."""
@@ -394,8 +472,12 @@ class RowFleet:
             self._cluster("Healthy", name)
         for _ in range(600):
             moved = False
-            while self.work_off():
+            for _round in range(200):
+                if not self.work_off():
+                    break
                 moved = True
+            else:
+                pytest.fail(f"rounds follow each other without an end: {self._due()}\n{self.story}")
             for pk, toy in self.toys.items():
                 before = dict(toy.seen)
                 toy.settle(self.bad)
@@ -420,6 +502,12 @@ class RowFleet:
         from_bad = rollout.from_revision is not None and rollout.from_revision.number in self.bad
         is_stuck = from_bad or (rollout.state == "Degraded" and number in self.bad)
         if rollout.state in ("Degraded", "RollingBack") and is_stuck:
+            self.press("good at the end", lambda: self.revise(0.0))
+            return True
+        if rollout.reason in (UNAPPROVED, FROZEN):
+            self._decide()
+            return rollout.reason == UNAPPROVED
+        if rollout.reason == REJECTED:
             self.press("good at the end", lambda: self.revise(0.0))
             return True
         if rollout.state == "Paused":
@@ -451,6 +539,8 @@ class RowFleet:
                 wrong.append(f"{row.target}: the Service selects {selects} under {kind}")
             if self.toys[row.pk].wanted != wanted:
                 wrong.append(f"{row.target}: {self.toys[row.pk].seen}, not {wanted}")
+        if app.spread is not None and sum(row.desired_replicas for row in rows) != app.spread["replicas"]:
+            wrong.append(f"{app.spread} is spread as {[row.desired_replicas for row in rows]}")
         if app.observed_generation != app.generation:
             wrong.append(f"generation {app.generation}, observed {app.observed_generation}")
         if app.health not in (Health.HEALTHY, Health.SUSPENDED):
