@@ -354,7 +354,7 @@ def test_the_box_of_predictions_says_what_is_now(
 def test_every_part_that_tells_of_the_deployment_is_live(page: Client, digits: Deployment) -> None:
     whole = page.get(PAGE).content.decode()
     live = re.findall(r'id="([a-z]+)" data-(?:live|poll)[^>]*hx-get="([^"]+)"', whole)
-    parts = ["verdict", "actions", "summary", "replicas", "scaler", "predict", "change", "provenance", "history"]
+    parts = ["verdict", "actions", "summary", "replicas", "scaler", "predict", "change", "history", "provenance"]
     assert [name for name, _ in live] == parts
     for name, url in live:
         assert f'id="{name}"' in page.get(html.unescape(url)).content.decode()
