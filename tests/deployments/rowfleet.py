@@ -31,6 +31,7 @@ from apps.deployments.rollout.decisions import Decision
 from apps.deployments.rollout.policy import FROZEN, REJECTED, UNAPPROVED
 from apps.deployments.rollout.strategy import Kind, parse_strategy
 from apps.deployments.rollout.traffic import Selected, Traffic
+from apps.deployments.scaling.manifest import KIND as KIND_OF_SCALER
 from apps.deployments.selectors.placements import stage_of
 from apps.deployments.selectors.replicas import pods_of
 from apps.deployments.services import observing
@@ -109,8 +110,9 @@ class RowFleet:
             def __init__(self, client: Any, placement: Placement, identity: Any, live: Any) -> None:
                 self.placement = placement
 
-            def has_kept(self, kind: str, name: str) -> bool:
-                return self.placement.pk in fleet.scalers
+            @property
+            def kept_scalers(self) -> list[str]:
+                return [KIND_OF_SCALER] if self.placement.pk in fleet.scalers else []
 
             @property
             def selected(self) -> Selected | None:
