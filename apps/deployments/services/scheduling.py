@@ -52,7 +52,7 @@ def refuse_spread(held: Deployment, schedule: Schedule) -> None:
     if schedule and held.spread is not None:
         raise Conflict(
             f"The replicas of {held.name} are spread over its targets: a schedule says how many each target has.",
-            hint="End the spread first (DELETE …/spread).",
+            hint="End the spread first.",
         )
 
 
@@ -61,7 +61,7 @@ def refuse_scheduled(held: Deployment) -> None:
     if held.schedule:
         raise Conflict(
             f"{held.name} has a schedule, which says how many replicas each target has: none are spread.",
-            hint="Take its windows away first (DELETE …/schedule).",
+            hint="Take its windows away first.",
         )
 
 
