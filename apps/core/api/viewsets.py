@@ -74,8 +74,10 @@ class ServiceViewSet(viewsets.GenericViewSet[Any]):
         if request.method == "POST":
             # Read the body first: after REST framework has parsed it, it can't be read for the digest.
             _ = request._request.body
-            handler = getattr(self, "post")  # noqa: B009 - set by `as_view`, so the class does not declare it
-            setattr(self, "post", self._once(handler))  # noqa: B010
+            # Set by `as_view`, so the class does not declare it. Where it is not, no POST is taken here.
+            handler = getattr(self, "post", None)
+            if handler is not None:
+                setattr(self, "post", self._once(handler))  # noqa: B010
         if request.method not in SAFE_METHODS and self.dry_run and self.action not in self.rehearses:
             raise Invalid("This can't be rehearsed, and nothing was done.", hint="Leave dry_run out.", field="dry_run")
 

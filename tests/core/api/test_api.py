@@ -94,16 +94,17 @@ def test_broken_json_is_a_problem(api: Client, body: str | bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "headers", "status", "title"),
+    ("method", "path", "headers", "status", "title"),
     [
-        ("patch", {"content_type": "application/json"}, 405, "Method not allowed"),
-        ("post", {"content_type": "text/csv"}, 415, "Unsupported media type"),
+        ("patch", "", {"content_type": "application/json"}, 405, "Method not allowed"),
+        ("post", "", {"content_type": "text/csv"}, 415, "Unsupported media type"),
+        ("post", "demo/", {"content_type": "application/json"}, 405, "Method not allowed"),
     ],
 )
 def test_the_title_of_a_problem_has_no_place_that_was_left_open(
-    api: Client, method: str, headers: dict[str, str], status: int, title: str
+    api: Client, method: str, path: str, headers: dict[str, str], status: int, title: str
 ) -> None:
-    problem = getattr(api, method)("/api/v1/projects/", "{}", **headers).json()
+    problem = getattr(api, method)(f"/api/v1/projects/{path}", "{}", **headers).json()
     assert (problem["status"], problem["title"]) == (status, title)
     assert "{" not in problem["detail"]
 
