@@ -66,8 +66,7 @@ class AutoscalingForm(forms.Form):
             "requests_metric": policy.DEFAULT_REQUESTS_METRIC,
             "scale_down_stabilization_seconds": policy.DEFAULT_STABILIZATION_SECONDS,
         }
-        triggers = initial.get("triggers")
-        text = {"triggers": str(yaml.safe_dump(triggers, sort_keys=False)) if triggers else ""}
+        text = {"triggers": _as_yaml(policy.stored_policy(deployment.autoscaling))}
         super().__init__(data, initial=more | initial | text, **kwargs)
         # Not as attributes of the class, where they would hide the functions of these names.
         bounds = {
@@ -92,3 +91,8 @@ class AutoscalingForm(forms.Form):
         return any(self.initial.get(name) for name in ("requests_per_replica", "triggers")) or any(
             name in self.errors for name in self.advanced
         )
+
+
+def _as_yaml(stored: policy.Autoscaling | None) -> str:
+    triggers = [trigger.to_json() for trigger in stored.triggers] if stored else []
+    return str(yaml.safe_dump(triggers, sort_keys=False)) if triggers else ""

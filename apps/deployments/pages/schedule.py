@@ -18,7 +18,6 @@ from apps.core.states import Role
 from apps.deployments import selectors, services
 from apps.deployments.models import Deployment
 from apps.deployments.pages.windowlines import slot_line, slot_of
-from apps.deployments.rollout.windows import until_text
 from apps.deployments.scaling.schedule import InForce, Slot, in_force_of, stored_schedule
 
 
@@ -100,10 +99,10 @@ def schedule_of(deployment: Deployment) -> ScheduleShown | None:
 
 
 def _line(force: InForce) -> str:
-    until = f" until {until_text(force.until)}" if force.until else ""
+    until = f" until {force.until:%a %d %b %Y, %H:%M}" if force.until else ""
     if force.slot is None:
         return f"as usual{until}"
-    return force.asleep or f"{replicas_text(force.slot)}{until}"
+    return f"{'asleep' if force.sleeps else replicas_text(force.slot)}{until}"
 
 
 def replicas_text(slot: Slot) -> str:

@@ -149,7 +149,7 @@ def check_slots(schedule: Schedule, policy: Autoscaling | None) -> None:
             raise Invalid(
                 f"{place} is 1 at least: a HorizontalPodAutoscaler can't scale to zero.",
                 field=place,
-                hint='Write {"replicas": 0} for a window in which nothing serves.',
+                hint="In a window in which nothing serves both min and max are 0.",
             )
 
 

@@ -93,7 +93,7 @@ def _prometheus(value: Mapping[str, Any], place: str) -> dict[str, Any]:
     if not isinstance(query, str) or not query.strip() or len(query) > MAX_QUERY:
         hint = "One number comes of it, such as sum(rate(http_requests_total[1m]))."
         raise Invalid(f"{place}.query is a PromQL query.", field=f"{place}.query", hint=hint)
-    threshold = number(value.get("threshold"), f"{place}.threshold", 0.0, MAX_THRESHOLD)
+    threshold = _number(value.get("threshold"), f"{place}.threshold")
     if threshold == 0:
         raise Invalid(f"{place}.threshold is how much one replica takes: more than 0.", field=f"{place}.threshold")
     active = value.get("activation_threshold")
@@ -101,10 +101,14 @@ def _prometheus(value: Mapping[str, Any], place: str) -> dict[str, Any]:
         "server_address": address,
         "query": query.strip(),
         "threshold": threshold,
-        "activation_threshold": number(
-            0.0 if active is None else active, f"{place}.activation_threshold", 0.0, MAX_THRESHOLD
-        ),
+        "activation_threshold": _number(0 if active is None else active, f"{place}.activation_threshold"),
     }
+
+
+def _number(value: Any, place: str) -> float:
+    """A number as it was written: 20 is not 20.0."""
+    checked = number(value, place, 0.0, MAX_THRESHOLD)
+    return int(checked) if checked.is_integer() else checked
 
 
 def _is_address(text: str) -> bool:
