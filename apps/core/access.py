@@ -143,7 +143,7 @@ def require_role(principal: Principal, project: Project, at_least: Role) -> None
         raise Missing(f"There is no project {project.name!r} that you can see.", hint="Ask its admin to add you.")
     if not role.allows(at_least):
         raise NotAllowed(
-            f"You are {role} of {project.name}; this needs {at_least}.", hint="Ask a project admin for the role."
+            f"Your role in {project.name} is {role}; this needs {at_least}.", hint="Ask a project admin for the role."
         )
     if principal.read_only and at_least is not Role.VIEWER:
         raise NotAllowed("This token may only read.")

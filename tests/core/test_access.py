@@ -52,7 +52,7 @@ def test_a_stranger_does_not_learn_that_the_project_exists(person: User) -> None
 
 def test_a_member_with_a_smaller_role_is_told_so(person: User) -> None:
     assert project_or_404(Principal(user=person), "mine", Role.DEVELOPER).name == "mine"
-    with pytest.raises(NotAllowed, match="You are developer of mine; this needs admin"):
+    with pytest.raises(NotAllowed, match="Your role in mine is developer; this needs admin"):
         project_or_404(Principal(user=person), "mine", Role.ADMIN)
 
 

@@ -272,7 +272,7 @@ def another_flavour(app: Deployment, settings: Any, **_: Any) -> Callable[[], ob
 
 REFUSALS = [
     (only_admins, "You may not deploy to local-production."),
-    (a_viewer, "You are viewer of demo"),
+    (a_viewer, "Your role in demo is viewer"),
     (a_disabled_account, "That account is disabled."),
     (an_account_that_is_gone, "is gone."),
     (another_flavour, "Flotilla's own server serves models of sklearn"),
