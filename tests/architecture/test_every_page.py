@@ -1,6 +1,8 @@
-"""No page lists everything: of a thousand rows it shows some, and says how many there are or how to come to them."""
+"""What holds of every page with many rows: none lists everything, and what tells of a state follows it."""
 
 import re
+from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -63,28 +65,102 @@ def fill(made: world.World) -> None:
     )
 
 
+@pytest.fixture
+def pages() -> dict[str, str]:
+    """Every page with many rows, by its address. Rendered once."""
+    if not RENDERED:
+        made = world.small()
+        fill(made)
+        client = Client()
+        client.force_login(made.person)
+        for path in (made.fill(ask.path) for ask in PAGES if "?" not in ask.path or "view=" in ask.path):
+            answer = client.get(path)
+            assert answer.status_code in (200, 302), path
+            RENDERED[path] = answer.content.decode()
+        RENDERED["one"] = client.get("/p/demo/targets/?q=many-077").content.decode()
+    return RENDERED
+
+
+RENDERED: dict[str, str] = {}
+
+
 def rows_of(html: str) -> int:
     """The rows of the longest table of a page, or its cards, if there are more."""
     tables = [part.count("<tr") for part in re.findall(r"<tbody.*?</tbody>", html, re.DOTALL)]
     return max([*tables, html.count('<section class="card')])
 
 
-def test_no_page_lists_everything() -> None:
-    made = world.small()
-    fill(made)
-    client = Client()
-    client.force_login(made.person)
-    lengths = {}
-    for path in (made.fill(ask.path) for ask in PAGES if "?" not in ask.path or "view=" in ask.path):
-        if not BOUNDED_ELSEWHERE.match(path):
-            answer = client.get(path)
-            assert answer.status_code in (200, 302), path
-            lengths[path] = rows_of(answer.content.decode())
+def test_no_page_lists_everything(pages: dict[str, str]) -> None:
+    lengths = {path: rows_of(html) for path, html in pages.items() if not BOUNDED_ELSEWHERE.match(path)}
     assert {path: rows for path, rows in lengths.items() if rows > MOST} == {}
     assert max(lengths.values()) > 40, "there is something to list"
-    approvals = client.get("/p/demo/approvals/").content.decode()
+    approvals = pages["/p/demo/approvals/"]
     assert f"<h1>{MANY + 1} approvals wait for you</h1>" in approvals and "81 more wait" in approvals
     for path in ("/p/demo/targets/", "/settings/"):
-        assert 'rel="next"' in client.get(path).content.decode(), path
-    one = client.get("/p/demo/targets/?q=many-077").content.decode()
-    assert one.count("many-077</b>") == 2 and "many-078</b>" not in one
+        assert 'rel="next"' in pages[path], path
+    assert pages["one"].count("many-077</b>") == 2 and "many-078</b>" not in pages["one"]
+
+
+class Cards(HTMLParser):
+    """The cards of a page, each with its heading, and whether it fetches itself again when something has changed."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.cards: list[list[Any]] = []
+        self._open: list[tuple[str, bool]] = []
+        self._in_heading = False
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        said = dict(attrs)
+        if tag not in VOID:
+            late = "load" in (said.get("hx-trigger") or "")  # what comes then is asked for by itself
+            self._open.append((tag, "data-live" in said or late))
+        if tag == "section" and "card" in (said.get("class") or "").split():
+            self.cards.append([said.get("aria-label") or "", any(live for _, live in self._open)])
+        self._in_heading = tag == "h2" or (self._in_heading and tag != "section")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_heading = self._in_heading and tag != "h2"
+        if tag in {name for name, _ in self._open}:
+            while self._open.pop()[0] != tag:
+                pass
+
+    def handle_data(self, data: str) -> None:
+        if self._in_heading and self.cards and not self.cards[-1][0]:
+            self.cards[-1][0] = data.strip()
+
+
+VOID = frozenset({"br", "img", "input", "meta", "link", "hr", "path", "use", "circle", "line", "rect", "polyline"})
+# Cards whose words no change of state makes untrue.
+STILL = {
+    "Launched as": "never changes",
+    "Run id": "never changes",
+    "Log": "follows by itself",
+    "Changes": "each line is of its own time",
+    "Where it would go": "what is in it is live",
+    "Use it": "never changes",
+    "Your projects": "a list of names and roles",
+    "API tokens": "a list of one's own, which nobody else changes",
+    "How it scales": "explains",
+    "How it works": "explains",
+    "What is never held": "explains",
+    "What may be said": "explains",
+    "What happens when it moves": "explains",
+    "A canary": "an example",
+    "A blue-green": "an example",
+}
+
+
+def test_what_a_card_says_follows_what_changes(pages: dict[str, str]) -> None:
+    """A card is live, or says nothing of a state, or holds a form: what is typed must stay."""
+    stale = []
+    for path, html in pages.items():
+        main = html.partition("<main")[2].partition("</main>")[0]
+        parts = re.split(r"(?=<section [^>]*class=\"card)", main)
+        has_form = {re.sub(r"<[^>]+>", "", part)[:40].strip() for part in parts if "<form" in part}
+        for heading, live in Cards(main).cards:
+            if not live and heading not in STILL and not any(text.startswith(heading) for text in has_form):
+                stale.append((path, heading))
+    assert stale == [], stale
+    assert sum(len(Cards(html).cards) for html in pages.values()) > 80

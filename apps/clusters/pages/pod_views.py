@@ -70,7 +70,7 @@ def pod_detail(request: PageRequest, name: str, namespace: str, pod: str) -> Htt
         context["containers"] = container_views(observed)
     if part in {"", "events"}:
         context["events"] = list(selectors.events_of_pod(observed)[:EVENTS_SHOWN])
-    if not part:
+    if part in {"", "about"}:
         context["owner"] = owner_of(observed)
     return render_page(request, "clusters/pod.html", context)
 
