@@ -77,7 +77,8 @@ def test_rest_takes_a_policy_when_it_is_made_and_says_what_to_do_instead_of_scal
     assert (answer.status_code, answer.json()["autoscaling"]["max"]) == (200, 8)
     refused = api.post(f"{url}/scale", {"replicas": 3}, content_type="application/json")
     assert refused.status_code == 409
-    assert "autoscaled, from 2 to 8 replicas" in refused.json()["detail"] and "Change these bounds" in str(refused.json())
+    assert "autoscaled, from 2 to 8 replicas" in refused.json()["detail"]
+    assert "Change these bounds" in refused.json()["hint"]
     off = api.delete(f"{url}/autoscaling")
     assert (off.status_code, off.json()["autoscaling"], off.json()["replicas"]) == (200, None, 3)
     body = {"project": "demo", "name": "more", "target": "local-production", "image": "a:1", "autoscaling": {"max": 4}}
