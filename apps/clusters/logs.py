@@ -19,7 +19,7 @@ from django.utils import timezone
 from apps.clusters import services
 from apps.clusters.kube import slots
 from apps.clusters.kube.client import KubeClient
-from apps.clusters.kube.errors import Forbidden, Invalid, KubeError, NotFound
+from apps.clusters.kube.errors import Forbidden, Invalid, KubeError, NotFound, Unreachable
 from apps.clusters.models import Pod
 from apps.clusters.states import ClusterState
 from apps.core.errors import FlotillaError, Missing, Unavailable
@@ -39,7 +39,7 @@ _WAITS = {
 }
 # A name that no API server would accept reaches neither a header nor an address.
 _NAME = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
-_TIME = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?Z$")
+TIME = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?Z$")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ class LogQuery:
     """A reader's wish: which container, from when, and after which line.
 
     `after` is the time of the last line that the reader has, RFC 3339 with up to nine digits, and `seen` how many lines
-    of that very time it has.
+    of that very time it has. The first look brings so many of the newest `lines`. No look brings more bytes than
+    `part`, but for a second in which more was written: of that come `burst`. 0 is the most that any look may.
     """
 
     container: str = ""
@@ -57,6 +58,9 @@ class LogQuery:
     seen: int = 0
     download: bool = False
     timestamps: bool = True
+    lines: int = 0
+    part: int = 0
+    burst: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class LogPart:
     are the newest of more.
 
     `whose` names the pod or the attempt where there are several. `note` says why there is little or nothing.
-    `containers` are those whose log may be chosen, init ones first.
+    `containers` are those whose log may be chosen, init ones first. `silent`: its cluster answers nobody now.
     """
 
     text: str = ""
@@ -78,6 +82,7 @@ class LogPart:
     container: str = ""
     containers: tuple[str, ...] = ()
     restarted: bool = False
+    silent: bool = False
 
 
 def query_of(parameters: Mapping[str, str]) -> LogQuery:
@@ -88,7 +93,7 @@ def query_of(parameters: Mapping[str, str]) -> LogQuery:
         container=parameters.get("container", ""),
         previous=parameters.get("previous") == "1",
         since=parameters.get("since", "") if parameters.get("since", "") in SPANS else "",
-        after=after if _TIME.match(after) else "",
+        after=after if TIME.match(after) else "",
         seen=int(seen) if seen.isascii() and seen.isdecimal() and len(seen) < 9 else 0,
         download=parameters.get("download") == "1",
         timestamps=parameters.get("times", "1") != "0",
@@ -108,6 +113,7 @@ def read(pod: Pod, query: LogQuery) -> LogPart:
             part,
             note=f"{pod.cluster.name} can't be asked for the log now: {pod.cluster.message}".rstrip(": "),
             ended=pod.deleted_at is not None,
+            silent=True,
         )
     try:
         with _asking(pod, download=query.download) as client:
@@ -119,10 +125,11 @@ def read(pod: Pod, query: LogQuery) -> LogPart:
     except Invalid as error:
         return replace(part, note=_not_yet(error.message, query), ended=over)
     except KubeError as error:
-        return replace(part, note=f"{pod.cluster.name} gives no log now: {error.message}")
+        silent = isinstance(error, Unreachable)
+        return replace(part, note=f"{pod.cluster.name} gives no log now: {error.message}", silent=silent)
     except FlotillaError as error:
         return replace(part, note=error.message)
-    older = not (query.after or query.since or query.download) and text.count("\n") >= FIRST_LINES
+    older = not (query.after or query.since or query.download) and text.count("\n") >= (query.lines or FIRST_LINES)
     return replace(part, text=text, more=more, older=older, ended=over and not more)
 
 
@@ -177,11 +184,11 @@ def respond(part: LogPart, query: LogQuery, name: str = "log") -> HttpResponse:
 
 def unseen(lines: Sequence[str], after: str, seen: int) -> list[str]:
     """The lines after the one that the reader has last. A line is its time, a space and its text."""
-    mark = _comparable(after)
+    mark = comparable(after)
     fresh: list[str] = []
     of_that_time = 0
     for line in lines:
-        time = _comparable(line.partition(" ")[0])
+        time = comparable(line.partition(" ")[0])
         if time == mark:
             of_that_time += 1
         # A line without a time belongs to the one before it.
@@ -190,9 +197,9 @@ def unseen(lines: Sequence[str], after: str, seen: int) -> list[str]:
     return fresh
 
 
-def _comparable(time: str) -> str:
-    """The time as a text that sorts: always nine digits. Go leaves out the zeros at the end."""
-    match = _TIME.match(time)
+def comparable(time: str) -> str:
+    """A line's time as a text that sorts: always nine digits. Go leaves out the zeros at the end."""
+    match = TIME.match(time)
     return f"{match[1]}{(match[2] or '.').ljust(10, '0')}" if match else ""
 
 
@@ -208,16 +215,16 @@ def _fetch(client: KubeClient, pod: Pod, query: LogQuery) -> tuple[str, bool]:
     if query.download:
         return _ask(client, pod, query, since, None, DOWNLOAD_BYTES)
     if not query.after:
-        return _ask(client, pod, query, since, FIRST_LINES, PART_BYTES)
+        return _ask(client, pod, query, since, query.lines or FIRST_LINES, query.part or PART_BYTES)
     from_second = f"{query.after[:19]}Z"
-    for limit in (PART_BYTES, BURST_BYTES):
+    for limit in (query.part or PART_BYTES, query.burst or BURST_BYTES):
         text, full = _ask(client, pod, query, from_second, None, limit)
-        fresh = unseen(_lines(text), query.after, query.seen)
+        fresh = unseen(lines_of(text), query.after, query.seen)
         if fresh or not full:
             return "".join(f"{line}\n" for line in fresh), full
     # More was written in one second than the largest look brings: without a leap it would be asked for for ever.
     leap = datetime.fromisoformat(query.after[:19]).replace(tzinfo=UTC) + timedelta(seconds=1)
-    return _ask(client, pod, query, _seconds(leap), None, PART_BYTES)
+    return _ask(client, pod, query, _seconds(leap), None, query.part or PART_BYTES)
 
 
 def _ask(client: KubeClient, pod: Pod, query: LogQuery, since: str, tail: int | None, limit: int) -> tuple[str, bool]:
@@ -239,7 +246,7 @@ def _ask(client: KubeClient, pod: Pod, query: LogQuery, since: str, tail: int | 
     return (f"{whole}\n", True) if full and mark else (text, full)
 
 
-def _lines(text: str) -> list[str]:
+def lines_of(text: str) -> list[str]:
     """The lines as they were written: a progress bar's carriage returns do not end one."""
     return text.removesuffix("\n").split("\n") if text else []
 
@@ -249,9 +256,9 @@ def _seconds(moment: datetime | None) -> str:
 
 
 def _for_file(part: LogPart, query: LogQuery) -> Iterable[str]:
-    for line in _lines(part.text):
+    for line in lines_of(part.text):
         time, mark, rest = line.partition(" ")
-        yield rest if mark and part.timed and not query.timestamps and _TIME.match(time) else line
+        yield rest if mark and part.timed and not query.timestamps and TIME.match(time) else line
     if part.more:
         yield f"[Flotilla gives the first {DOWNLOAD_BYTES // 1024**2} MiB of a log; kubectl logs gives all of it.]"
     if part.note:

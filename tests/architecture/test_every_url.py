@@ -33,6 +33,7 @@ ELSEWHERE = {
     "experiments:log": "tests/experiments/test_attempt_pages.py",
     "deployments:predict": "tests/e2e/test_voyage.py",
     "deployments:access": "tests/deployments/test_access.py",
+    "deployments:log": "tests/deployments/test_logs.py",
     "deployments:example": "tests/deployments/test_pages.py",
     "deployments:replica_log": "tests/e2e/test_voyage.py",
     "deployments:preview": "tests/deployments/test_edit.py",

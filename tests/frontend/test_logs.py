@@ -199,3 +199,34 @@ def test_the_viewer_is_keyboard_reachable_and_axe_finds_nothing(open_page: Opene
     page.keyboard.press("Home")
     expect(page.get_by_label("Follow")).not_to_be_checked()
     expect(page.locator("[data-log-state]")).to_have_text("held", timeout=PATIENT)
+
+
+def test_lines_of_several_replicas_stand_by_time_whenever_they_are_heard(open_page: Opener, project: object) -> None:
+    staged = Staged(0)
+    staged.headers = {"X-Log-Timed": "1", "X-Log-Voices": "1", "X-Log-Marks": "7~2026-11-25T10:00:09Z~1"}
+
+    def line(second: float, colour: int, label: str, text: str) -> str:
+        return f"2026-11-25T10:00:{second:012.9f}Z {colour} {label} {text}"
+
+    staged.lines = [line(number, 1 + number % 2, f"r1-{'ab'[number % 2]}", f"line {number}") for number in range(60)]
+    count = len(staged.lines)
+    page = open_page(
+        "/p/demo/deployments/digits/logs", before=lambda page: page.route(re.compile(r"/log(\?|$)"), staged)
+    )
+    shown = page.locator("[data-log-lines] span")
+    expect(shown).to_have_count(count)
+    expect(shown.first.locator("i")).to_have_class("voice hue-1")
+    expect(shown.nth(1).locator("i")).to_have_text("r1-b")
+    assert "marks" not in staged.asked[0]
+    # One of them is heard late: its line goes where it belongs, and nothing is lost or doubled.
+    staged.lines = [line(count - 2.5, 3, "r2-c", "ERROR late"), line(count, 1, "r1-a", "last")]
+    expect(shown).to_have_count(count + 2)
+    assert staged.asked[-1]["marks"] == "7~2026-11-25T10:00:09Z~1"
+    staged.lines = []
+    said = [text.split(" ", 1)[1] for text in rows(page)[-5:]]
+    assert said == [f"line {count - 3}", "ERROR late", f"line {count - 2}", f"line {count - 1}", "last"]
+    expect(page.locator("[data-log-count]")).to_have_text(f"{count + 2} lines")
+    page.get_by_label("How many lines").select_option("200")
+    expect(page).to_have_url(re.compile(r"lines=200$"))
+    expect(page.get_by_label("How many lines")).to_have_value("200")
+    assert not violations(page)

@@ -12,12 +12,15 @@ LOOKS = 16
 PREDICTIONS = 24
 # A download holds up to a hundred MB while it is put together.
 DOWNLOADS = 2
+# A look at the logs of many replicas holds up to 12 MB.
+TOGETHER = 4
 LOOK_SECONDS, DOWNLOAD_SECONDS = 2.0, 10.0
 
 _lock = Lock()
 _looks: dict[int, BoundedSemaphore] = defaultdict(lambda: BoundedSemaphore(LOOKS))
 _predictions: dict[int, BoundedSemaphore] = defaultdict(lambda: BoundedSemaphore(PREDICTIONS))
 _downloads = BoundedSemaphore(DOWNLOADS)
+_together = BoundedSemaphore(TOGETHER)
 
 
 @contextmanager
@@ -27,6 +30,13 @@ def turn(cluster: int, *, download: bool = False) -> Iterator[None]:
         turns = _downloads if download else _looks[cluster]
     complaint = "Other logs are being downloaded" if download else "Many read logs of this cluster"
     with _turn(turns, DOWNLOAD_SECONDS if download else LOOK_SECONDS, complaint):
+        yield
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Wait for a turn to ask for the logs of many replicas at once. Raises Unavailable when none comes soon."""
+    with _turn(_together, LOOK_SECONDS, "Many read logs of many replicas"):
         yield
 
 

@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from xml.etree import ElementTree
@@ -261,9 +261,21 @@ def field(bound: Any, help: str = "", label: str = "") -> dict[str, Any]:  # noq
 
 
 @register.inclusion_tag("components/log.html")
-def log_viewer(url: str, title: str = "Log", text: str = "", ended: bool = False, download: str = "") -> dict[str, Any]:
-    """A log that follows: `url` answers what comes after a line, as docs/frontend.md says; `text` is shown at once."""
-    return {"url": url, "title": title, "text": text, "ended": ended, "download": download}
+def log_viewer(
+    url: str,
+    title: str = "Log",
+    text: str = "",
+    ended: bool = False,
+    download: str = "",
+    picks: Sequence[tuple[str, str, Sequence[tuple[str, str]]]] = (),
+    tall: bool = False,
+) -> dict[str, Any]:
+    """A log that follows: `url` answers what comes after a line, as docs/frontend.md says; `text` is shown at once.
+
+    `picks` are further choices: (name in the address, label, [(value, words)]).
+    """
+    known = {"url": url, "title": title, "text": text, "ended": ended, "download": download}
+    return known | {"picks": picks, "tall": tall}
 
 
 @register.inclusion_tag("components/chart.html")

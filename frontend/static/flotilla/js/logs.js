@@ -13,6 +13,7 @@ const LONGEST = 10000; // characters of a line that are kept: the download has a
 // Colours, titles and links of terminals, and what else a terminal would not print.
 const CONTROLS = /\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-Z\\^-~])|[\x00-\x08\x0e-\x1f\x7f]/g;
 const TIMED = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/;
+const VOICE = /^(\d+) (\S+) (.*)$/s;
 const KEPT = { container: "", previous: "", since: "", grep: "", wrap: "", times: "" };
 
 class Log {
@@ -31,6 +32,7 @@ class Log {
     this.wrap = find("wrap");
     this.times = find("times");
     this.save = find("save");
+    this.picks = [...root.querySelectorAll("[data-log-pick]")];
     this.text = this.lines.textContent.replace(/\n$/, "");
     this.kept = this.text ? this.text.split("\n").map((text) => ({ time: "", text })) : [];
     this.wait = EVERY;
@@ -53,6 +55,10 @@ class Log {
     this.wrap.checked = chosen.get("wrap") === "1";
     this.times.checked = chosen.get("times") === "1";
     if ([...this.since.options].some((option) => option.value === chosen.get("since"))) this.since.value = chosen.get("since");
+    for (const pick of this.picks) {
+      const value = chosen.get(pick.dataset.logPick) || "";
+      if ([...pick.options].some((option) => option.value === value)) pick.value = value;
+    }
     if (chosen.get("previous") === "1") {
       this.previous.checked = true;
       this.previous.closest("label").hidden = false;
@@ -65,7 +71,10 @@ class Log {
     this.follow.addEventListener("change", () => { this.due = 0; this.toEnd(); this.tell(); });
     for (const control of [this.wrap, this.times]) control.addEventListener("change", () => { this.look(); this.remember(); this.toEnd(); });
     for (const control of [this.container, this.previous, this.since]) control.addEventListener("change", () => this.restart());
-    this.root.querySelector("[data-log-copy]").addEventListener("click", () => navigator.clipboard?.writeText(this.matching().map((line) => line.text).join("\n")));
+    // What is read is then chosen by the server, for the whole page.
+    for (const pick of this.picks) pick.addEventListener("change", () => { this.remember(); location.reload(); });
+    const copied = (line) => (line.label ? `${line.label} ${line.text}` : line.text);
+    this.root.querySelector("[data-log-copy]").addEventListener("click", () => navigator.clipboard?.writeText(this.matching().map(copied).join("\n")));
     this.lines.addEventListener("scroll", () => {
       const atEnd = this.lines.scrollHeight - this.lines.scrollTop - this.lines.clientHeight < 24;
       if (this.follow.checked && !atEnd && this.byHand) { this.follow.checked = false; this.tell(); }
@@ -83,6 +92,7 @@ class Log {
     const address = new URL(location.href);
     const now = { ...KEPT, container: this.wanted, since: this.since.value, grep: this.filter.value };
     for (const [name, control] of [["previous", this.previous], ["wrap", this.wrap], ["times", this.times]]) now[name] = control.checked ? "1" : "";
+    for (const pick of this.picks) now[pick.dataset.logPick] = pick.value;
     for (const [name, value] of Object.entries(now)) {
       address.searchParams.delete(name);
       if (value) address.searchParams.set(name, value);
@@ -93,6 +103,7 @@ class Log {
   address(more) {
     const address = new URL(this.url, location.href);
     const query = { container: this.wanted, previous: this.previous.checked ? "1" : "", since: this.since.value, ...more };
+    for (const pick of this.picks) query[pick.dataset.logPick] = pick.value;
     for (const [name, value] of Object.entries(query)) if (value) address.searchParams.set(name, value);
     return address;
   }
@@ -113,7 +124,9 @@ class Log {
   }
 
   // The time of the last line, and how many lines have it: the server goes on from there.
+  // Of several replicas the server says how far each was read.
   mark() {
+    if (this.marks) return this.answered ? { marks: this.marks } : {};
     const last = this.kept.at(-1)?.time;
     if (!this.answered || !last) return {};
     let seen = 0;
@@ -130,7 +143,7 @@ class Log {
       const mark = this.mark();
       const answer = await fetch(this.address(mark), { headers: { Accept: "text/plain" }, signal: asking.signal });
       const body = await answer.text();
-      if (this.asking === asking) this.take(answer, body, Boolean(mark.after));
+      if (this.asking === asking) this.take(answer, body, Boolean(mark.after || mark.marks));
     } catch {
       if (this.asking === asking || asking.signal.reason === "timeout") this.trouble("no answer, trying again");
     } finally {
@@ -148,7 +161,8 @@ class Log {
     this.choices(header("Containers"), header("Container"), header("Restarted"));
     if (header("Older")) this.older = true;
     if (header("End")) this.root.setAttribute("data-ended", "");
-    const fresh = this.parse(body, header("Timed"));
+    const fresh = this.parse(body, header("Timed"), header("Voices"));
+    if (header("Voices")) this.marks = header("Marks") || this.marks;
     // The first answer replaces what the page came with, unless it has nothing to put in its place.
     const replaces = !goesOn && (fresh.length || !this.note);
     if (replaces && this.differs(fresh)) {
@@ -168,16 +182,19 @@ class Log {
     this.tell();
   }
 
-  parse(body, timed) {
+  parse(body, timed, voices) {
     if (!body) return [];
     return body.replace(/\n$/, "").split("\n").map((line) => {
       const at = timed ? line.indexOf(" ") : -1;
       const time = at > 0 && TIMED.test(line.slice(0, at)) ? line.slice(0, at) : "";
-      const said = (time ? line.slice(at + 1) : line).replace(CONTROLS, "");
+      // "time colour label text", where several replicas speak.
+      const voice = voices ? VOICE.exec(line.slice(at + 1)) : null;
+      const [colour, label] = voice ? [Number(voice[1]), voice[2]] : [0, ""];
+      const said = (voice ? voice[3] : time ? line.slice(at + 1) : line).replace(CONTROLS, "");
       // A progress bar writes over itself: what it wrote last is what a terminal would show.
       const text = said.replace(/\r$/, "").split("\r").at(-1);
       const over = text.length - LONGEST;
-      return { time, text: over > 0 ? `${text.slice(0, LONGEST)} … ${over.toLocaleString("en")} more characters` : text };
+      return { time, colour, label, text: over > 0 ? `${text.slice(0, LONGEST)} … ${over.toLocaleString("en")} more characters` : text };
     });
   }
 
@@ -197,6 +214,7 @@ class Log {
 
   add(fresh, anew) {
     const was = this.kept.length;
+    if (!anew) fresh = this.overtaking(fresh);
     this.kept = anew ? fresh : this.kept.concat(fresh);
     const over = this.kept.length - MEMORY;
     if (over > 0) {
@@ -210,6 +228,31 @@ class Log {
     this.found += shown.length;
     this.toEnd();
     this.tally();
+  }
+
+  // Replicas are heard at different times: what one wrote before another's last line goes before that, so that those
+  // lines are taken off and come again in their order.
+  overtaking(fresh) {
+    const first = fresh[0]?.label ? fresh[0].time : "";
+    let from = this.kept.length;
+    while (first && from > 0 && this.kept[from - 1].time > first) from -= 1;
+    const tail = this.kept.splice(from);
+    if (!tail.length) return fresh;
+    const shown = tail.filter((line) => this.matches(line)).length;
+    this.undraw(shown);
+    this.found -= shown;
+    return [...tail, ...fresh].sort((one, other) => (one.time < other.time ? -1 : one.time > other.time ? 1 : 0));
+  }
+
+  undraw(count) {
+    while (count > 0 && this.rows > 0 && this.lines.lastElementChild) {
+      const chunk = this.lines.lastElementChild;
+      const goes = Math.min(count, chunk.childElementCount);
+      if (goes === chunk.childElementCount) chunk.remove();
+      else for (let at = 0; at < goes; at += 1) chunk.lastElementChild.remove();
+      count -= goes;
+      this.rows -= goes;
+    }
   }
 
   // Whole chunks leave at the top, so that what is on the screen does not jump line by line.
@@ -287,6 +330,12 @@ class Log {
       const row = document.createElement("span");
       if (line.time) row.dataset.time = line.time.slice(0, 23).replace("T", " ").replace("Z", "");
       if (PROBLEM.test(line.text)) row.className = "err";
+      if (line.label) {
+        const voice = document.createElement("i");
+        voice.className = `voice hue-${line.colour}${line.label.includes("/") ? " apart" : ""}`;
+        voice.textContent = voice.title = line.label;
+        row.append(voice, " ");
+      }
       this.highlight(row, line.text);
       chunk.append(row);
     }
