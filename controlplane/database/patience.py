@@ -19,7 +19,7 @@ from psycopg.abc import PQGen
 
 # Seconds that a request waits for a free connection of the pool: all are busy, or a new one can't be made.
 POOL_SECONDS = 3.0
-# Seconds for making a connection. Less than POOL_SECONDS, so that who waits for one learns why there is none.
+# Seconds for making a connection: less than POOL_SECONDS, so that a request that waits for one learns why it fails.
 CONNECT_SECONDS = 2
 # Seconds by which we are more patient than Postgres. After so long it is not slow, but silent.
 GRACE_SECONDS = 1.0

@@ -86,7 +86,7 @@ def set_policy(
         before, after = target.policy, allows.to_json()
         if before == after:
             return target
-        # Who has left the project since may stay named: nobody is locked out of the rest of the policy.
+        # A person who has left the project since may stay named: the rest of the policy can still be changed.
         _check_people(target.project, tuple(name for name in allows.people if name not in parse_policy(before).people))
         put(target, policy=after)
         if not allows.approval:
