@@ -13,7 +13,7 @@ from apps.core.pages import overview as page
 from apps.core.pages.overview import Scope
 from apps.core.states import Health
 from apps.deployments import selectors
-from apps.deployments.models import Deployment, Placement, Revision, Rollout
+from apps.deployments.models import Deployment, Placement, Revision, Rollout, Target
 from apps.deployments.pages import panels
 from apps.deployments.pages.overview import (
     ATTENTION_ROWS,
@@ -41,7 +41,14 @@ pytestmark = pytest.mark.django_db
 )
 def test_the_tile_of_replicas_claims_no_more_than_is_known(health: Health, ready: int, state: str, note: str) -> None:
     project = factories.busy_project(size=1)
-    Deployment.objects.update(health=health, ready_replicas=ready)
+    for table in (Deployment, Placement):
+        table.objects.update(health=health, ready_replicas=ready)
+    served = project.deployments.get()
+    calm = Target.objects.create(
+        project=project, name="calm", cluster=factories.cluster("calm"), namespace="n", environment="e"
+    )
+    # What is on another target can be asked all the same.
+    Placement.objects.create(deployment=served, target=calm, health="Healthy", desired_replicas=5, ready_replicas=5)
     [tile] = tiles(Scope(Principal(user=User.objects.create_superuser("root")), project))
     assert (tile.value, tile.state, tile.note) == (str(ready), state, note)
 
@@ -121,6 +128,7 @@ def test_figures_of_all_deployments_come_without_loading_them() -> None:
     project = many_deployments(30, health=Health.HEALTHY, desired_replicas=2, ready_replicas=3)
     Deployment.objects.filter(name="more-000").update(health=Health.DEGRADED, ready_replicas=0)
     Deployment.objects.filter(name="more-001").update(health=Health.UNKNOWN)
+    Placement.objects.filter(deployment__name="more-001").update(health=Health.UNKNOWN)
     totals = selectors.totals(project)
     assert (totals.deployments, totals.bad, totals.worst) == (31, 2, Health.UNKNOWN)
     assert (totals.wanted, totals.ready, totals.short, totals.unknown) == (63, 61, 2, 2)

@@ -17,6 +17,7 @@ from django.db.models import (
     Prefetch,
     Q,
     QuerySet,
+    Subquery,
     Sum,
     When,
 )
@@ -38,6 +39,13 @@ TROUBLE = (Health.DEGRADED, Health.MISSING, Health.UNKNOWN)
 _SEVERITY = Case(*(When(health=word, then=word.severity) for word in Health), default=0, output_field=IntegerField())
 # As `wanted_replicas` of a row.
 _WANTED = Coalesce("scaled_to", "desired_replicas")
+# Of a deployment over several targets only those on the targets that can't be asked.
+_UNKNOWN = (
+    Placement.objects.filter(deployment=OuterRef("pk"), health=Health.UNKNOWN)
+    .order_by()
+    .values("deployment")
+    .values(wanted=Sum(_WANTED))
+)
 
 
 def makers_by_name(names: set[tuple[str, str]]) -> dict[tuple[str, str], Maker]:
@@ -122,7 +130,7 @@ class Totals:
     wanted: int
     ready: int
     unknown: int
-    """Replicas that are wanted of deployments whose health is Unknown."""
+    """Replicas that are wanted on targets whose health is Unknown."""
 
     @property
     def settled(self) -> bool:
@@ -143,7 +151,7 @@ def totals(project: Project) -> Totals:
         worst=Max(_SEVERITY),
         wanted=Sum(_WANTED, default=0),
         ready=Sum(Least(F("ready_replicas"), _WANTED), default=0),
-        unknown=Sum(_WANTED, filter=Q(health=Health.UNKNOWN), default=0),
+        unknown=Sum(Coalesce(Subquery(_UNKNOWN), 0), default=0),
     )
     return Totals(**{**sums, "worst": list(Health)[sums["worst"] or 0]})
 
