@@ -438,7 +438,7 @@ class RowFleet:
             comes = unfinished.to_revision_id if unfinished and place.pk in goes_to else None
             assert place.coming_id == comes, (place, self.story)
         self._check_gates(unfinished)
-        self._check_spread()
+        self._check_spread(is_rolling=unfinished is not None)
         last = Rollout.objects.order_by("-pk").first()
         if last is not None and last.state in ("Aborted", "Failed"):
             assert Deployment.objects.get(pk=self.app.pk).current_id == last.from_revision_id, self.story
@@ -454,13 +454,14 @@ class RowFleet:
             stage = rollout.stages.filter(placement__target__name=name).first()
             assert stage is None or (stage.weight, stage.phase) == (0, ""), (name, stage, self.story)
 
-    def _check_spread(self) -> None:
+    def _check_spread(self, *, is_rolling: bool) -> None:
         """As many are wanted as are to be spread, and for a while more: who takes a part over starts first."""
         app = Deployment.objects.get(pk=self.app.pk)
         wanted = sum(app.placements.values_list("desired_replicas", flat=True))
         asked = app.spread["replicas"] if app.spread else None
         assert asked is None or wanted >= asked, (wanted, self.story)
-        if not self.is_calm or asked is None or wanted == asked:
+        # What a revision that never becomes ready holds up is not given up before.
+        if not self.is_calm or is_rolling or asked is None or wanted == asked:
             self.over_since = None
         elif self.over_since is None:
             self.over_since = timezone.now()
@@ -512,7 +513,7 @@ class RowFleet:
         if rollout.reason == REJECTED:
             self.press("good at the end", lambda: self.revise(0.0))
             return True
-        if rollout.state == "Paused":
+        if rollout.state == "Paused" or rollout.reason == "AnalysisFailed":
             self.press("full at the end", lambda: services.promote(**self._who, full=True))
             return True
         return False
