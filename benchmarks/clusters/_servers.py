@@ -110,6 +110,10 @@ class Servers:
 
         return bring_back
 
+    def pid(self, name: str) -> int:
+        """The number of the process that a program is now."""
+        return next(process.pid for command, process in self._running if command.name == name)
+
     def log(self, name: str) -> str:
         """The output of a program so far."""
         return (self.directory / f"{name}.log").read_text()

@@ -1,8 +1,9 @@
 """Pages and endpoints of a project with a thousand deployments and ten thousand replicas on fifty clusters: time in the
 server and queries; and the look of the queue's net over all of them.
 
-Every tenth deployment is on three targets, every fiftieth in the middle of a canary, every twentieth in trouble.
-`floor` is the page of settings, which asks nothing of deployments.
+Every tenth deployment is on three targets, every fiftieth in the middle of a canary, every twentieth in trouble, and
+every fifth waits for approval. Every target has a policy with approval, a freeze and a quota. `floor` is the page of
+settings, which asks nothing of deployments. The queries of each page are counted with the first few deployments, too.
 """
 
 import time
@@ -11,9 +12,16 @@ from typing import Any
 
 from benchmarks.clusters._servers import django_on_own_servers
 from benchmarks.figures import Figure
-from benchmarks.pagetime import page_time
+from benchmarks.pagetime import page_time, queries_of
 
 DEPLOYMENTS, CLUSTERS, REPLICAS = 1_000, 50, 10
+# Enough for one of each kind.
+FEW = 60
+POLICY = {
+    "approval": True,
+    "freezes": [{"name": "weekend", "from": "fri 18:00", "until": "mon 08:00"}],
+    "quota": {"replicas": 1000, "cpu": "2000"},
+}
 RESYNC_GOAL_S = 5.0
 PAGES = {
     "list": "/p/bench/deployments/",
@@ -24,12 +32,19 @@ PAGES = {
     "deployment on three targets": "/p/bench/deployments/app-10/",
     "canary": "/p/bench/deployments/app-50/",
     "canary, live summary": "/p/bench/deployments/app-50/?part=summary",
+    "list as a matrix": "/p/bench/deployments/?view=matrix",
+    "matrix, last page": "/p/bench/deployments/?view=matrix&page=20",
+    "deployment that waits for approval": "/p/bench/deployments/app-11/",
+    "approvals": "/p/bench/approvals/",
     "targets": "/p/bench/targets/",
+    "target": "/p/bench/targets/on-c7/",
     "overview": "/p/bench/",
     "search": "/search?q=app-77",
     "REST deployments": "/api/v1/deployments?project=bench",
     "REST deployments on a cluster": "/api/v1/deployments?project=bench&cluster=c7",
     "REST deployment": "/api/v1/deployments/app-50?project=bench",
+    "REST approvals": "/api/v1/approvals?project=bench",
+    "REST targets": "/api/v1/targets?project=bench",
     "REST replicas": "/api/v1/deployments/app-10/replicas?project=bench",
 }
 
@@ -45,10 +60,17 @@ def run() -> Iterator[Figure]:
         from apps.deployments import selectors
         from apps.deployments.services.access import RENEW_BEFORE
 
-        _fill()
+        root, fill = User.objects.create_superuser("root"), _Fill()
+        fill.deployments(0, FEW)
+        few = {name: queries_of(path, root) for name, path in PAGES.items()}
+        fill.deployments(FEW, DEPLOYMENTS)
+        many = {name: queries_of(path, root) for name, path in PAGES.items()}
+        grow = {name: (few[name], many[name]) for name in PAGES if many[name] > few[name]}
+        yield Figure(
+            "pages_whose_queries_grow", len(grow), "pages", 0.0, beside={"from": FEW, "to": DEPLOYMENTS, **grow}
+        )
         with connection.cursor() as cursor:
             cursor.execute("VACUUM ANALYZE")
-        root = User.objects.create_superuser("root")
         collector.settle()  # as the web process does
         for name, path in ({"floor": "/settings/"} | PAGES).items():
             yield page_time(name, path, root)
@@ -58,25 +80,30 @@ def run() -> Iterator[Figure]:
         yield Figure("resync_look", took, "s", RESYNC_GOAL_S, beside={"unsettled": len(left)})
 
 
-def _fill() -> None:
-    from apps.core.models import Project
-    from apps.deployments.models import Target
-    from tests import factories
+class _Fill:
+    """A project with a target on each cluster, to be filled with deployments."""
 
-    project = Project.objects.create(name="bench")
-    clusters = [factories.cluster(f"c{number}", nodes=0) for number in range(CLUSTERS)]
-    targets = [
-        Target.objects.create(
-            project=project, name=f"on-{each.name}", cluster=each, namespace="flotilla-bench", environment="production"
-        )
-        for each in clusters
-    ]
-    for number in range(DEPLOYMENTS):
-        count = 1 if number % 10 else 3
-        _deployment(project, number, [targets[(number + more) % CLUSTERS] for more in range(count)])
+    def __init__(self) -> None:
+        from apps.core.models import Project
+        from apps.deployments.models import Target
+        from apps.deployments.rollout.policy import parse_policy
+        from tests import factories
+
+        self._project, policy = Project.objects.create(name="bench"), parse_policy(POLICY).to_json()
+        self._asker = factories.member(self._project, "asker")
+        clusters = [factories.cluster(f"c{number}", nodes=0) for number in range(CLUSTERS)]
+        at = {"project": self._project, "namespace": "flotilla-bench", "environment": "production", "policy": policy}
+        self._targets = [Target.objects.create(name=f"on-{each.name}", cluster=each, **at) for each in clusters]
+
+    def deployments(self, first: int, end: int) -> None:
+        """Make those with these numbers."""
+        for number in range(first, end):
+            count = 1 if number % 10 else 3
+            targets = [self._targets[(number + more) % CLUSTERS] for more in range(count)]
+            _deployment(self._project, number, targets, self._asker)
 
 
-def _deployment(project: Any, number: int, targets: list[Any]) -> None:
+def _deployment(project: Any, number: int, targets: list[Any], asker: Any) -> None:
     """One deployment with all its replicas, and as its number says in trouble or in the middle of a canary."""
     from apps.clusters.models import Pod
     from apps.deployments.models import Deployment, Placement, Revision
@@ -111,11 +138,20 @@ def _deployment(project: Any, number: int, targets: list[Any]) -> None:
         for target in [targets[place % len(targets)]]
     )
     if number % 50 == 0 and number:
-        _canary(made)
+        _next(made, asker, 20, "PauseStep")
+    elif number % 5 == 1:
+        _wait_for_approval(_next(made, asker, 0, "WaitingForApproval"))
 
 
-def _canary(deployment: Any) -> None:
-    """A second revision that has reached its share on every target, and waits to be promoted."""
+def _wait_for_approval(rollout: Any) -> None:
+    from apps.deployments.models import Approval
+
+    stages = rollout.stages.select_related("placement")
+    Approval.objects.bulk_create(Approval(rollout=rollout, target_id=stage.placement.target_id) for stage in stages)
+
+
+def _next(deployment: Any, asker: Any, weight: int, reason: str) -> Any:
+    """A second revision that has this share on every target, and waits for a person; its rollout."""
     from apps.deployments.models import Deployment, Placement, Revision, Rollout, Stage
 
     old = deployment.revisions.get()
@@ -128,12 +164,16 @@ def _canary(deployment: Any) -> None:
         from_revision=old,
         to_revision=new,
         state="Paused",
-        step=1,
+        reason=reason,
+        message="It waits for a person.",
+        requester=asker,
+        step=1 if weight else 0,
         plan=[{**step, "wave": 0, "targets": targets} for step in steps],
         on_failure="rollback",
     )
     Stage.objects.bulk_create(
-        Stage(rollout=rollout, placement=place, weight=20, actual=20, state="Healthy") for place in places
+        Stage(rollout=rollout, placement=place, weight=weight, actual=weight, state="Healthy") for place in places
     )
-    Placement.objects.filter(deployment=deployment).update(coming=new, weight=20)
+    Placement.objects.filter(deployment=deployment).update(coming=new, weight=weight)
     Deployment.objects.filter(pk=deployment.pk).update(current=new, last_revision=2)
+    return rollout
