@@ -25,7 +25,8 @@ OF_FRAMEWORKS = (
     # Django: models, forms, middlewares, commands, the database backend, converters of paths
     *("ordering", "constraints", "indexes", "abstract", "adding", "as_sql", "lookup_name", "requires_system_checks"),
     *("clean_*", "prepare_value", "format_value", "help_texts", "template_name", "authentication_form"),
-    *("redirect_authenticated_user", "process_exception", "*_capable", "urlpatterns", "app_name", "handler[0-9]*"),
+    *("use_required_attribute", "redirect_authenticated_user", "process_exception", "*_capable", "urlpatterns"),
+    *("app_name", "handler[0-9]*"),
     *("*_FORMAT", "ops_class", "is_usable", "regex", "to_python", "to_url", "arg_joiner", "arity", "output_field"),
     # WhiteNoise
     *("create_compressor", "compress_brotli"),

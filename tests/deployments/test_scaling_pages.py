@@ -1,6 +1,7 @@
 """Autoscaling on pages and by REST: what it says, the form that changes it, and how it is turned off."""
 
 import html
+import re
 from typing import Any
 
 import pytest
@@ -88,3 +89,36 @@ def test_rest_takes_a_policy_when_it_is_made_and_says_what_to_do_instead_of_scal
     assert (made.status_code, made.json()["autoscaling"]["cpu_percent"]) == (201, 80)
     bad = api.put(f"{url}/autoscaling", {"max": 0}, content_type="application/json")
     assert bad.status_code == 400 and "autoscaling.max" in str(bad.json())
+
+
+def test_the_form_of_a_new_deployment_asks_who_says_how_many(page: Client, digits: Deployment) -> None:
+    form, asked = (
+        "/p/demo/deployments/new",
+        {"target": ["local-production"], "image": "a:1", "cpu": "1", "memory": "1Gi"},
+    )
+
+    def made(name: str, **fields: Any) -> Deployment:
+        answer = page.post(form, asked | {"name": name, **fields})
+        assert answer.status_code == 302, words(answer)
+        return Deployment.objects.get(name=name)
+
+    # What belongs to another choice is not looked at.
+    each = made("by-number", replicas=3, max=-7, grace_seconds="soon", triggers="{")
+    assert (each.desired_replicas, each.autoscaling, each.spread) == (3, {}, None)
+    over = made("over-all", how="all", replicas=5, grace_seconds=60, return_after_seconds="")
+    assert over.spread == {"replicas": 5, "grace_seconds": 60, "return_after_seconds": 600}
+    load = made("by-load", how="load", replicas=2, min=2, max=6, cpu_percent=70, memory_percent="")
+    assert load.autoscaling == {"min": 2, "max": 6, "cpu_percent": 70, "scale_down_stabilization_seconds": 300}
+    for fields, at in (
+        ({"how": "load", "replicas": 2, "min": 7, "max": 6}, "max"),
+        ({"how": "load", "replicas": 2, "max": ""}, "max"),
+        ({"how": "load", "replicas": 2, "max": 6, "triggers": "- type: odd"}, "triggers"),
+        ({"how": "all", "replicas": 2, "grace_seconds": "-7"}, "grace_seconds"),
+        ({"how": "all", "replicas": ""}, "replicas"),
+    ):
+        refused = page.post(form, asked | {"name": "no", "cpu": "750m", **fields})
+        shown = refused.content.decode()
+        focused = shown.partition(" autofocus")[0].rpartition("<")[2]
+        assert refused.status_code == 400 and f'name="{at}"' in focused and 'value="750m"' in shown, (fields, focused)
+        assert re.search(rf'value="{fields["how"]}"[^>]* checked', shown)
+    assert "open" in page.post(form, asked | {"name": "no", "how": "load", "max": 6, "triggers": "{"}).content.decode()

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import lucide
 from django import template
 from django.conf import settings
-from django.forms import CheckboxSelectMultiple
+from django.forms import RadioSelect
 from django.http import HttpRequest
 from django.template.context import Context
 from django.utils import timezone
@@ -241,8 +241,9 @@ def code(text: str, wrap: bool = False, label: str = "Copy") -> dict[str, Any]:
 def field(bound: Any, help: str = "", label: str = "") -> dict[str, Any]:  # noqa: A002 - the word that forms use
     """A form field with its label, control, help and errors, tied together for screen readers."""
     widget = bound.field.widget
-    # A group of choices has no control of its own that a label could be for: its words are the whole group's.
-    group = isinstance(widget, CheckboxSelectMultiple)
+    # A group of choices, of which one holds or several, has no control of its own that a label could be for: its words
+    # are the whole group's.
+    group = isinstance(widget, RadioSelect)
     ids = [f"{bound.auto_id}-help"] if (help or bound.help_text) else []
     if bound.errors:
         widget.attrs |= {} if group else {"aria-invalid": "true", "autofocus": True}

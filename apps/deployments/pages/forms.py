@@ -16,6 +16,7 @@ from apps.core.pages.formtext import pairs, words
 from apps.core.text import safeyaml
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Revision, Target
+from apps.deployments.pages.scalingforms import NumbersForm
 from apps.deployments.rollout.strategy import Kind, parse_strategy
 from apps.deployments.services import server
 from apps.deployments.specs import MAX_REPLICAS
@@ -27,13 +28,13 @@ def _image() -> forms.CharField:
     return forms.CharField(max_length=500, required=False, help_text=help_text)
 
 
-class DeployForm(PodOptionsForm):
+class DeployForm(NumbersForm, PodOptionsForm):
     """A new deployment."""
 
     advanced = ("image", "command", *PodOptionsForm.advanced)
     advanced_about = "another image, nodes, spread, Secrets, volumes, image pulls"
     # Those of the pods, which are not named here, come last.
-    field_order = ("name", "target", "model", "follow", "replicas", "cpu", "memory", "gpu", "env", "image", "command")
+    field_order = ("name", "target", "model", "follow", "how", "cpu", "memory", "gpu", "env", "image", "command")
 
     name = forms.CharField(max_length=40, help_text="It names the Service, too: small letters, digits, '-'.")
     target = forms.MultipleChoiceField(
@@ -48,7 +49,6 @@ class DeployForm(PodOptionsForm):
         label="Follow the alias",
         help_text="Each version that the alias is moved to later is rolled out by itself.",
     )
-    replicas = forms.IntegerField(min_value=0, max_value=MAX_REPLICAS, initial=2, help_text="On each target.")
     image = _image()
     command = forms.CharField(
         max_length=2000,
@@ -99,7 +99,7 @@ class DeployForm(PodOptionsForm):
             spec |= {"model": model, "alias": version.removeprefix("@"), "follow": values["follow"]}
         elif model:
             spec |= {"model": model, "version": int(version)}
-        return {"name": values["name"], "targets": values["target"], "replicas": values["replicas"], "spec": spec}
+        return {"name": values["name"], "targets": values["target"], "spec": spec, **self.numbers()}
 
 
 class ReviseForm(PodOptionsForm):

@@ -21,7 +21,7 @@ def autoscaling(request: PageRequest, project: Project, name: str) -> HttpRespon
     form = AutoscalingForm(request.POST if request.method == "POST" else None, deployment=deployment)
     if form.is_valid():
         try:
-            services.set_autoscaling(principal=request.principal, deployment=deployment, autoscaling=form.cleaned_data)
+            services.set_autoscaling(principal=request.principal, deployment=deployment, autoscaling=form.scaling())
         except FlotillaError as error:
             put_error(form, error)
         else:

@@ -22,9 +22,9 @@ from apps.core.states import Role
 from apps.core.text.wording import duration_text
 from apps.deployments import selectors, services
 from apps.deployments.models import Deployment, Placement
+from apps.deployments.pages.scalingforms import ALL, EACH, SPREAD, SpreadFields
 from apps.deployments.rollout.spread import (
     FAILOVER,
-    MAX_GRACE_SECONDS,
     RETURNED,
     Kept,
     Spread,
@@ -34,10 +34,9 @@ from apps.deployments.rollout.spread import (
 from apps.deployments.specs import MAX_REPLICAS
 
 SHOWN_MOVES = 5
-EACH, ALL = "each", "all"
 
 
-class SpreadForm(forms.Form):
+class SpreadForm(SpreadFields):
     """How many replicas there are over all targets, or that each target has its own number."""
 
     how = forms.ChoiceField(
@@ -53,22 +52,7 @@ class SpreadForm(forms.Form):
         required=False,
         widget=forms.NumberInput(attrs=SHORT),
     )
-    grace_seconds = forms.IntegerField(
-        label="Lost for, in seconds",
-        min_value=0,
-        max_value=MAX_GRACE_SECONDS,
-        required=False,
-        widget=forms.NumberInput(attrs=SHORT),
-        help_text="Until others run its replicas.",
-    )
-    return_after_seconds = forms.IntegerField(
-        label="Back for, in seconds",
-        min_value=0,
-        max_value=MAX_GRACE_SECONDS,
-        required=False,
-        widget=forms.NumberInput(attrs=SHORT),
-        help_text="Without interruption, until they return.",
-    )
+    part, part_at, part_fields = "deployments/numbers.html", "how", ("how", "replicas", *SPREAD)
 
     def __init__(self, data: Any = None, *, deployment: Deployment, **kwargs: Any) -> None:
         now = parse_spread(deployment.spread) if deployment.spread else Spread(deployment.desired_replicas)
@@ -76,10 +60,7 @@ class SpreadForm(forms.Form):
 
     def asked(self) -> dict[str, Any] | None:
         """What `set_spread` takes."""
-        values = self.cleaned_data
-        if values["how"] == EACH:
-            return None
-        return {name: values[name] for name in Spread(0).to_json() if values[name] is not None}
+        return None if self.cleaned_data["how"] == EACH else self.spread()
 
 
 @page(at_least=Role.DEVELOPER)
