@@ -113,7 +113,9 @@ def test_a_policy_is_written_by_form_and_read_in_the_table(app: Deployment, root
     assert member.get("/p/demo/targets/us/").status_code == 403
     for wrong, at in REFUSED_POLICIES:
         refused = admin.post("/p/demo/targets/us/", {"deployers": "developer", **wrong})
-        assert (refused.status_code, list(refused.context["form"].errors)) == (400, [at]), wrong
+        errors = refused.context["form"].errors
+        assert (refused.status_code, list(errors)) == (400, [at]), wrong
+        assert "policy." not in errors[at][0], "the words of REST"
     asked = {"policy": {"deployers": ["bob", "nobody"]}}
     answer = admin.patch("/api/v1/targets/us/", asked, content_type="application/json")
     assert (answer.status_code, answer.json()["detail"]) == (400, "'nobody' is no member of demo."), answer.content

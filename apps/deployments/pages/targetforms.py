@@ -17,6 +17,8 @@ from apps.deployments.rollout.strategy import Kind
 from apps.deployments.specs import MAX_REPLICAS
 
 NAMED = "named"
+# How services call a window, and a part of it.
+_FREEZE = re.compile(r"policy\.freezes\[(\d+)\](?:\.\w+)?")
 
 
 class TargetForm(forms.Form):
@@ -127,7 +129,8 @@ class PolicyForm(forms.Form):
         return values
 
     def at_its_field(self, error: FlotillaError) -> FlotillaError:
-        """What a service says of the policy, at the field of the form that it is about."""
+        """What a service says of the policy, at the field of the form that it is about, and in its words."""
+        error.message = _FREEZE.sub(lambda place: f"Line {int(place[1]) + 1}", error.message)
         error.field = error.field.removeprefix("policy.").removeprefix("quota.")
         if error.field == "deployers" and self.cleaned_data["deployers"] == NAMED:
             error.field = "people"
