@@ -39,7 +39,7 @@ PAGES = {
     "targets": "/p/bench/targets/",
     "target": "/p/bench/targets/on-c7/",
     "overview": "/p/bench/",
-    "search": "/search?q=app-77",
+    "search": "/search?q=app-5",
     "REST deployments": "/api/v1/deployments?project=bench",
     "REST deployments on a cluster": "/api/v1/deployments?project=bench&cluster=c7",
     "REST deployment": "/api/v1/deployments/app-50?project=bench",
