@@ -69,6 +69,8 @@ EDITS: list[tuple[str, str, Any, Change]] = [
     ("POST", "deployments/{deployment}/scale", {"replicas": 3}, scale),
     ("PUT", "deployments/{deployment}/autoscaling", {"max": 3}, scale),
     ("DELETE", "deployments/{deployment}/autoscaling", None, scale),
+    ("PUT", "deployments/{deployment}/disruption-budget", {"max_unavailable": "1"}, scale),
+    ("DELETE", "deployments/{deployment}/disruption-budget", None, scale),
     ("PUT", "deployments/{deployment}/schedule", {"schedule": []}, scale),
     ("DELETE", "deployments/{deployment}/schedule", None, scale),
     ("POST", "deployments/{deployment}/revisions", {"image": "other:2"}, scale),

@@ -44,6 +44,7 @@ FORMS: dict[str, tuple[dict[str, str], str, str]] = {
     "/p/demo/deployments/digits/follow": ({"alias": "nobody"}, "alias", ""),
     "/p/demo/deployments/digits/targets/new": ({"target": "spare", "replicas": "-7"}, "replicas", "-7"),
     "/p/demo/deployments/digits/autoscaling": ({"min": "5", "max": "4"}, "max", "4"),
+    "/p/demo/deployments/digits/budget": ({"how": "min_available", "amount": "half"}, "amount", "half"),
     "/p/demo/deployments/digits/schedule": ({"schedule": "fri 18:00 to mon 08:00 = no"}, "schedule", "= no"),
     "/p/demo/deployments/digits/strategy": ({"strategy": "kind: odd"}, "strategy", "kind: odd"),
     "/p/demo/targets/new": ({"name": WRONG, "cluster": "demo-cluster", "environment": "staging"}, "name", WRONG),

@@ -63,6 +63,13 @@ NEEDED: tuple[Permission, ...] = (
         "Deployments are scaled to zero and by triggers, where KEDA is found.",
         optional=True,
     ),
+    Permission(
+        "policy",
+        "poddisruptionbudgets",
+        ("get", "list", *_APPLY, "delete"),
+        "Drains of nodes leave as many replicas as a deployment's budget says.",
+        optional=True,
+    ),
     Permission("metrics.k8s.io", "nodes", ("list",), "Used CPU and memory of nodes is shown.", optional=True),
     Permission("metrics.k8s.io", "pods", ("list",), "Used CPU and memory of pods is shown.", optional=True),
     Permission(

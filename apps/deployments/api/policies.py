@@ -3,6 +3,7 @@ requests go."""
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.core.api.serializers import Strict
@@ -72,3 +73,15 @@ class AutoscalingSerializer(Strict):
         help_text='What KEDA scales by, where the cluster has it: {"type": "prometheus", "server_address", "query", '
         '"threshold", "activation_threshold"} or {"type": "cron", "time_zone", "start", "end", "replicas"}.',
     )
+
+
+@extend_schema_field({"oneOf": [{"type": "integer"}, {"type": "string", "example": "25%"}]})
+class AmountField(serializers.JSONField):
+    """A number of replicas, or a share."""
+
+
+class BudgetSerializer(Strict):
+    """A PodDisruptionBudget's amount: one of the two, each a number of replicas or a share such as "25%"."""
+
+    max_unavailable = AmountField(required=False, help_text="So many may be away at once.")
+    min_available = AmountField(required=False, help_text="So many stay ready.")

@@ -10,7 +10,7 @@ from apps.clusters.models import Pod
 from apps.core.api.serializers import Strict
 from apps.deployments import drift, selectors
 from apps.deployments.api.following import FollowsSerializer, follows_of
-from apps.deployments.api.policies import AutoscalingSerializer, StrategySerializer, TrafficSerializer
+from apps.deployments.api.policies import AutoscalingSerializer, BudgetSerializer, StrategySerializer, TrafficSerializer
 from apps.deployments.api.schedule import windows
 from apps.deployments.api.spread import SeatSerializer, SpreadSerializer
 from apps.deployments.models import Deployment, Heal, Placement, Revision, Rollout, Stage
@@ -91,6 +91,7 @@ class NewDeploymentSerializer(NewRevisionSerializer):
     autoscaling = AutoscalingSerializer(required=False, allow_null=True)
     spread = SpreadSerializer(required=False, help_text="In place of replicas: over all targets together.")
     schedule = windows(required=False)
+    disruption_budget = BudgetSerializer(required=False, help_text="How many may be away while nodes are drained.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """One way of naming targets, and the longer one of them from here on."""
@@ -293,6 +294,7 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
     autoscaling = serializers.SerializerMethodField(help_text="Null where people say how many replicas there are.")
     spread = SpreadSerializer(allow_null=True)
     schedule = windows()
+    disruption_budget = BudgetSerializer(help_text="Empty: as many as a drain takes.")
     drift = serializers.SerializerMethodField()
     observed = ObservedSerializer(many=True)
     rollout = RolloutSerializer(source="under_way", allow_null=True, help_text="The rollout that is under way.")
@@ -303,6 +305,7 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
             "id", "name", "project", "target", "cluster", "namespace", "environment", "state", "placements", "health",
             "health_since", "reason", "message", "replicas", "scaled_to", "scaled_by", "ready_replicas", "revision",
             "stable_revision", "model", "follows", "image", "strategy", "autoscaling", "spread", "schedule",
+            "disruption_budget",
             "generation", "observed_generation", "observed", "observed_at", "rollout", "created_by", "created_at",
             "updated_at", "drift",
         )  # fmt: skip

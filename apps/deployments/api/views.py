@@ -16,6 +16,7 @@ from apps.core.states import Role
 from apps.deployments import predict, selectors, services
 from apps.deployments.api import serializers as forms
 from apps.deployments.api.analyses import AnalysisSerializer
+from apps.deployments.api.disruption import BudgetActions
 from apps.deployments.api.requests import RequestsSerializer
 from apps.deployments.api.scaling import ScalingActions
 from apps.deployments.api.spreading import SpreadActions
@@ -49,7 +50,7 @@ FILTER_PARAMETERS = [OpenApiParameter(name, OpenApiTypes.STR) for name in (*FILT
         operation_id="deleteDeployment", parameters=[PROJECT], responses={202: forms.DeploymentSerializer}
     ),
 )
-class DeploymentViewSet(ScalingActions, SpreadActions, ServiceViewSet):
+class DeploymentViewSet(BudgetActions, ScalingActions, SpreadActions, ServiceViewSet):
     """Served models."""
 
     asks_cluster = frozenset({"predict", "preview"})

@@ -82,6 +82,8 @@ class Deployment(Observed):
     spread = models.JSONField(null=True, blank=True)
     # The windows of time with numbers of their own: [`scaling.schedule.Slot`].
     schedule = models.JSONField(default=list, blank=True)
+    # `manifests.disruption.Budget`.
+    disruption_budget = models.JSONField(default=dict, blank=True)
     # The alias out of which the model version that is wanted now was resolved, if it was.
     alias = models.CharField(max_length=250, blank=True)
     created_by = models.CharField(max_length=200, blank=True)

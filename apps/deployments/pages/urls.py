@@ -5,6 +5,7 @@ from django.urls import path
 from apps.deployments.pages import (
     access,
     approvals,
+    disruption,
     edit,
     following,
     logs,
@@ -40,6 +41,7 @@ urlpatterns = [
     path("p/<slug:project>/deployments/<slug:name>/follow", following.follow, name="follow"),
     path("p/<slug:project>/deployments/<slug:name>/rollout/<slug:word>", views.steer, name="steer"),
     path("p/<slug:project>/deployments/<slug:name>/autoscaling", scaling.autoscaling, name="autoscaling"),
+    path("p/<slug:project>/deployments/<slug:name>/budget", disruption.budget, name="budget"),
     path("p/<slug:project>/deployments/<slug:name>/schedule", schedule.schedule, name="schedule"),
     path("p/<slug:project>/deployments/<slug:name>/autoscaling/off", scaling.stop_autoscaling, name="stop_autoscaling"),
     path("p/<slug:project>/deployments/<slug:name>/scale", views.scale, name="scale"),

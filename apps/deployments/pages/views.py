@@ -26,6 +26,7 @@ from apps.core.pages.formtext import put_error
 from apps.core.states import Health, Role
 from apps.core.text.names import service_name_from
 from apps.deployments import predict, selectors, services
+from apps.deployments.manifests.disruption import stored_budget
 from apps.deployments.models import Deployment, Rollout
 from apps.deployments.pages import panels
 from apps.deployments.pages.edit import tell_of
@@ -305,6 +306,7 @@ def _context(request: PageRequest, deployment: Deployment, scale_form: ScaleForm
         "deployment": deployment,
         "board": panels.Board(deployment, request.principal),
         "followed": followed(deployment),
+        "budget": getattr(stored_budget(deployment.disruption_budget), "words", "no budget"),
         "topic": f"deployment:{deployment.pk}",
     }
     if request.GET.get("part", "summary") == "summary":

@@ -19,6 +19,8 @@ from apps.deployments import manifests
 from apps.deployments.drift import Act, Difference, act_on, adopted, differences, is_noted, projection, undoing
 from apps.deployments.drift.ownership import counted_by
 from apps.deployments.health import observed_revision
+from apps.deployments.manifests import disruption
+from apps.deployments.manifests.disruption import stored_budget
 from apps.deployments.models import Placement, Revision
 from apps.deployments.reconcile.scaling import Scaling
 from apps.deployments.rollout.decisions import Decision
@@ -98,6 +100,7 @@ class Applying:
         # Replicas take longest to be ready, so that they are asked for first.
         drift = self._bring_services(decision.traffic, number) + drift
         drift += [] if is_there else self._bring_scaler(scaling, number)
+        drift += self._bring_budget(scaling)
         self._prune(decision)
         return drift
 
@@ -138,6 +141,35 @@ class Applying:
         except Forbidden:
             scaling.refuse()
             return []
+
+    def _bring_budget(self, scaling: Scaling) -> list[Difference]:
+        """The disruption budget, or none where nobody asks for one: then nobody is asked either."""
+        budget = stored_budget(self._placement.deployment.disruption_budget)
+        kind, name = disruption.KIND, self._identity.deployment
+        if budget is None and (kind, name) not in self._kept:
+            return []
+        try:
+            live = self._find(disruption.API_VERSION, kind, name)
+            if budget is not None:
+                rendered, asked = disruption.budget_of(self._identity, budget)
+                if live is not None and not is_noted(live):
+                    # Somebody made it under the name that is ours: it is taken over, whatever it said.
+                    return self._make(live, manifests.stamped(rendered, asked), asked)
+                return self._bring(live, rendered, asked)
+            if live is not None and is_noted(live):
+                uid = live["metadata"]["uid"]
+                self._client.delete(disruption.API_VERSION, kind, name, self._identity.namespace, uid=uid)
+            applied.forget(self._placement, kind, name)
+        except Forbidden:
+            said = f"It has no disruption budget: Flotilla may not make a {kind} here."
+            scaling.note = f"{scaling.note} {said} The cluster's check page has the role to apply.".strip()
+        return []
+
+    def _find(self, api_version: str, kind: str, name: str) -> Object | None:
+        try:
+            return self._client.get(api_version, kind, name, self._identity.namespace)
+        except NotFound:
+            return None
 
     def _drop_scalers(self, scaling: Scaling) -> None:
         """Those that were of an earlier policy."""

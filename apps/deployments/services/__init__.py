@@ -11,6 +11,7 @@ from apps.deployments.services.deployments import (
     scale,
     set_spread,
 )
+from apps.deployments.services.disruption import set_budget
 from apps.deployments.services.placing import add_target, remove_target
 from apps.deployments.services.rehearsing import rehearse
 from apps.deployments.services.revisions import deploy_revision, preview_revision, restart, rollback, set_strategy
@@ -44,6 +45,7 @@ __all__ = [
     "rollback",
     "scale",
     "set_autoscaling",
+    "set_budget",
     "set_policy",
     "set_schedule",
     "set_spread",

@@ -16,6 +16,7 @@ from apps.core.models import Project
 from apps.core.states import Health, Role
 from apps.core.text.names import check_service_name
 from apps.deployments import manifests, scaling
+from apps.deployments.manifests.disruption import NAME, stored_budget
 from apps.deployments.models import Deployment, Placement, Target
 from apps.deployments.rollout.policy import load_of
 from apps.deployments.rollout.spread import Spread, even, parse_spread
@@ -67,13 +68,14 @@ def create_deployment(
     """
     require_role(principal, project, Role.DEVELOPER)
     places, wish = _checked(project, name=name, targets=targets, spec=spec)
-    follows = bool(spec.get("follow"))
+    follows, budget = bool(spec.get("follow")), stored_budget(spec.get(NAME))
     numbers = numbers_of(places, replicas, autoscaling, spread, schedule)
     try:
         with transaction.atomic():
             held = held_targets(places)
             _check_policies(principal, project, zip(held, numbers.most, strict=True), wish)
-            counted, columns = list(zip(held, numbers.counts, strict=True)), wish.of_deployment | numbers.to_json()
+            counted = list(zip(held, numbers.counts, strict=True))
+            columns = wish.of_deployment | numbers.to_json() | {NAME: budget.to_json() if budget else {}}
             deployment = hold(_insert(project, name, counted, columns, principal))
             if follows:
                 following.freeze(deployment, wish.spec.model.name if wish.spec.model else "")
@@ -112,7 +114,7 @@ def _begin_first(deployment: Deployment, wish: Wish, principal: Principal, asked
     """The first revision of a held deployment, and its rollout."""
     revision = add_revision(deployment, wish, principal)
     begin(deployment, revision, principal)
-    numbers = {name: getattr(deployment, name) for name in ("autoscaling", "spread", "schedule")}
+    numbers = {name: getattr(deployment, name) for name in ("autoscaling", "spread", "schedule", NAME)}
     audit.record(
         principal=principal,
         action="deployment.create",
