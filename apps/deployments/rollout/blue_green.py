@@ -47,6 +47,43 @@ def decide(
 ) -> Decision:
     """Decide the next step from what is seen now. `selected` is None where there is no Service."""
     is_switched = selected is not None and selected.revision == spec.serve
+    move = move_to(spec, status, observed, selected, now)
+    taker = selected.revision if selected is not None else None
+    drains = move.drains_until is not None
+    decision = judge(
+        status,
+        observed,
+        move.replicas,
+        now,
+        target=spec.target,
+        deadline=spec.progress_deadline,
+        done=_arrived(spec, move.replicas, observed, taker) if not move.going else None,
+        waiting=_waiting(spec, observed, is_switched=is_switched, switches=move.selects == spec.serve, drains=drains),
+        stuck=f"{_ready_of(spec, observed)}.",
+        by_clock=drains,
+    )
+    return replace(decision, traffic=Traffic(move.selects, spec.preview), due=move.drains_until)
+
+
+@dataclass(frozen=True)
+class Move:
+    """Replicas for each revision, and the one that the Service shall select. `going` are those that have more than is
+    wanted beside what serves; while these wait for the Service's proxies it says until when."""
+
+    replicas: dict[int, int]
+    selects: int | None
+    going: tuple[int, ...]
+    drains_until: datetime | None
+
+
+def move_to(
+    spec: BlueGreenSpec,
+    status: RolloutStatus,
+    observed: Mapping[int, ObservedRevision],
+    selected: Selected | None,
+    now: datetime,
+) -> Move:
+    """The next step towards `spec.serve` being whole and selected, with what stands beside it."""
     drained_at = selected.since + DRAIN if selected is not None else now
     if selected is not None and selected.revision is None:
         replicas, selects = _gather(spec, status, observed, now)
@@ -56,21 +93,13 @@ def decide(
         replicas[spec.serve] = spec.desired
         selects = _selects(spec, observed, selected)
     taker = selected.revision if selected is not None else None
-    going = [n for n, seen in observed.items() if n not in (spec.serve, taker) and seen.pods > spec.beside.get(n, 0)]
-    drains = bool(going) and is_switched and now < drained_at
-    decision = judge(
-        status,
-        observed,
-        replicas,
-        now,
-        target=spec.target,
-        deadline=spec.progress_deadline,
-        done=_arrived(spec, replicas, observed, taker) if not going else None,
-        waiting=_waiting(spec, observed, is_switched=is_switched, switches=selects == spec.serve, drains=drains),
-        stuck=f"{_ready_of(spec, observed)}.",
-        by_clock=drains,
+    going = tuple(
+        number
+        for number, seen in observed.items()
+        if number not in (spec.serve, taker) and seen.pods > spec.beside.get(number, 0)
     )
-    return replace(decision, traffic=Traffic(selects, spec.preview), due=drained_at if drains else None)
+    drains = bool(going) and taker == spec.serve and now < drained_at
+    return Move(replicas, selects, going, drained_at if drains else None)
 
 
 def _gather(
