@@ -1,9 +1,5 @@
 """Rollouts over two clusters: real API servers, real processes; only the watcher is played by `Fleet.look`."""
 
-import http.client
-import json
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -22,6 +18,7 @@ from apps.deployments.models import AnalysisRun, Deployment, Rollout
 from apps.deployments.reconcile.measuring import measure
 from apps.deployments.rollout import blue_green
 from tests.deployments.fleet import BODY, SPEC, Fleet
+from tests.deployments.loads import steady_load
 from tests.stack import LocalCluster
 
 pytestmark = [pytest.mark.django_db, pytest.mark.real_process]
@@ -71,49 +68,6 @@ def weights(rollout: Rollout) -> dict[str, tuple[int, int | None]]:
 
 def said_by(fleet: Fleet, app: Deployment) -> str:
     return str(fleet.ask(app).answer["by"])
-
-
-class Load:
-    """Requests to the Service's own address, one after another: which revisions answer, and what fails."""
-
-    def __init__(self, address: str) -> None:
-        self.address, self.answers, self.failures = address, ["old"], list[str]()
-        self._over = threading.Event()
-
-    def run(self) -> None:
-        while not self._over.wait(0.01):
-            connection = http.client.HTTPConnection(self.address, 80, timeout=10)
-            try:
-                connection.request("POST", "/v2/models/app/infer", json.dumps(BODY))
-                answer = connection.getresponse()
-                said = json.loads(answer.read())
-                self.answers.append(str(said["by"]) if answer.status == 200 else f"HTTP {answer.status}")
-            except (OSError, http.client.HTTPException, ValueError) as error:
-                self.failures.append(repr(error))
-            finally:
-                connection.close()
-
-    def stop(self) -> None:
-        self._over.set()
-
-    def until(self, tag: str) -> None:
-        """Wait for an answer of this revision, after which the others give none."""
-        end = time.monotonic() + 20
-        while self.answers[-1] != tag:
-            assert time.monotonic() < end, (tag, self.answers[-5:], self.failures)
-            time.sleep(0.02)
-
-
-@contextmanager
-def steady_load(fleet: Fleet) -> Iterator[Load]:
-    load = Load(fleet.client.get("v1", "Service", "app", fleet.namespace)["spec"]["clusterIP"])
-    thread = threading.Thread(target=load.run)
-    thread.start()
-    try:
-        yield load
-    finally:
-        load.stop()
-        thread.join()
 
 
 def test_each_cluster_judges_what_would_be_applied_there(fleet: Fleet, there: Cluster) -> None:
