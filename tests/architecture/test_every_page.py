@@ -138,7 +138,7 @@ STILL = {
     "Run id": "never changes",
     "Log": "follows by itself",
     "Changes": "each line is of its own time",
-    "Where it would go": "what is in it is live",
+    "Where it would go": "what is in it is asked for every half minute",
     "Use it": "never changes",
     "Your projects": "a list of names and roles",
     "API tokens": "a list of one's own, which nobody else changes",

@@ -4,6 +4,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
+from tests import factories
 from tests.frontend.conftest import Opener
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -13,11 +14,13 @@ WRONG = "- effect: Never\n  key: gpu"
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_fold_opens_by_keyboard_and_keeps_what_is_wrong(open_page: Opener, scheme: str) -> None:
+    factories.cluster("elsewhere")  # of several clusters the page says where the run would go
     page = open_page(
         "/p/demo/runs/new", expect_errors=True, color_scheme=scheme, viewport={"width": 390, "height": 800}
     )
     tolerations, summary = page.get_by_label("Tolerations"), page.locator(".advanced > summary")
     expect(tolerations).to_be_hidden()
+    expect(page.locator("#place")).to_contain_text("elsewhere")
     summary.focus()
     page.keyboard.press("Enter")
     tolerations.fill(WRONG)
