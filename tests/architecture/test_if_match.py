@@ -54,7 +54,7 @@ def label_cluster(root: Principal) -> None:
 
 def require_approval(root: Principal) -> None:
     target = Target.objects.select_related("project").get()
-    deployments.set_policy(principal=root, target=target, policy={"approval": True})
+    deployments.edit_target(principal=root, target=target, policy={"approval": True})
 
 
 # Method, address, body, and what somebody else does to the same row.

@@ -147,7 +147,10 @@ class Everything:
         until(f"{ready} replicas serve", there)
 
     def deployments(self) -> None:
-        deployments.create_target(principal=self.root, project=self.project, name="here", cluster=self.cluster.name)
+        gateway = {"name": "local", "namespace": "kube-system"}
+        deployments.create_target(
+            principal=self.root, project=self.project, name="here", cluster=self.cluster.name, gateway=gateway
+        )
         resources = {"cpu": "100m", "memory": "64Mi"}
         spec = {"image": "python:3.11", "command": ["python", "-c", SERVER], "resources": resources}
         spec["shutdown"] = {"drain_seconds": 0}

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from apps.deployments.models import Rollout
 from tests.deployments.fleet import BODY, Fleet
 
 
@@ -48,6 +49,8 @@ class Load:
         begin, end = len(self.answers), time.monotonic() + 60
         while len(self.answers) < begin + count:
             assert time.monotonic() < end, (self.answers[-5:], self.failures)
+            # A test's transaction that is idle for long is ended.
+            Rollout.objects.exists()
             time.sleep(0.02)
         return Counter(self.answers[begin : begin + count])
 

@@ -25,12 +25,12 @@ from apps.deployments import holdings, services
 from apps.deployments import reconcile as shell
 from apps.deployments.health import ReplicaSeen
 from apps.deployments.models import Approval, Deployment, Placement, Rollout, Target
-from apps.deployments.reconcile import scaling
+from apps.deployments.reconcile import routing, scaling
 from apps.deployments.reconcile.scaling import Scaling
 from apps.deployments.rollout.decisions import Decision
 from apps.deployments.rollout.policy import FROZEN, REJECTED, UNAPPROVED
 from apps.deployments.rollout.strategy import Kind, parse_strategy
-from apps.deployments.rollout.traffic import Selected, Traffic
+from apps.deployments.rollout.traffic import TO_SERVICE, Routed, Selected, Traffic
 from apps.deployments.scaling.manifest import KIND as KIND_OF_SCALER
 from apps.deployments.selectors.placements import stage_of
 from apps.deployments.selectors.replicas import pods_of
@@ -40,8 +40,11 @@ from apps.deployments.services.rollouts import tick
 from apps.deployments.states import UNFINISHED
 from tests import factories
 from tests.deployments import toycluster
+from tests.deployments.toygateway import Gateway
 
 TARGETS = ("eu", "us")
+# Seconds after which nobody waits for anything: what is looked at now and then comes later.
+NEVER = 1e6
 STRATEGIES: list[dict[str, Any]] = [
     {"kind": "rolling"},
     {"kind": "recreate"},
@@ -78,6 +81,8 @@ class RowFleet:
         # The autoscaler of each placement that has one: the revision that it scales, and how it was asked for.
         self.scalers: dict[int, tuple[int, Scaling]] = {}
         self.selected: dict[int, Selected] = {}
+        # The Gateways of the placements whose target names one.
+        self.gateways: dict[int, Gateway] = {}
         self.bad: set[int] = set()
         self.loud: set[int] = set()
         self.log: list[str] = []
@@ -91,7 +96,8 @@ class RowFleet:
         self._patch(patched)
         for name in TARGETS:
             factories.cluster(name)
-            services.create_target(principal=root, project=project, name=name, cluster=name)
+            gateway = {"name": "g", "namespace": "n"} if self.random.random() < 0.5 else None
+            services.create_target(principal=root, project=project, name=name, cluster=name, gateway=gateway)
         self.app = services.create_deployment(
             principal=root,
             project=project,
@@ -101,6 +107,7 @@ class RowFleet:
             spec={"image": "team/server:1", "strategy": self.random.choice(STRATEGIES)},
         )
         self.toys = {place.pk: toycluster.Cluster() for place in self.app.places}
+        self.gateways = {place.pk: Gateway(timezone.now()) for place in self.app.places if place.target.gateway}
         self._judge(1)
 
     def _patch(self, patched: pytest.MonkeyPatch) -> None:
@@ -122,6 +129,13 @@ class RowFleet:
             def traffic(self) -> Traffic:
                 return Traffic(selects=self.selected.revision if self.selected else None)
 
+            def routed(self, now: datetime) -> Routed | None:
+                gateway = fleet.gateways.get(self.placement.pk)
+                if gateway is not None and fleet.is_calm:
+                    gateway.refuses = False
+                    gateway.act(now, takes=True)
+                return gateway.seen(now) if gateway is not None else None
+
             def run(self, decision: Decision, scaling: Scaling, now: datetime) -> list[Any]:
                 fleet.may_die()
                 if toy := fleet.toys.get(self.placement.pk):
@@ -130,6 +144,9 @@ class RowFleet:
                     fleet.may_die()
                     fleet.select(self.placement.pk, decision.traffic.selects, scaling.desired)
                     fleet.may_die()
+                    if (gateway := fleet.gateways.get(self.placement.pk)) is not None:
+                        gateway.apply(decision.traffic, now)
+                        fleet.may_die()
                     toy.apply(decision.replicas)
                 fleet.meanwhile()
                 fleet.may_die()
@@ -145,6 +162,7 @@ class RowFleet:
                 raise shell.Unreachable(0, "Timeout", "No answer.")
             return Placement.objects.get(target__cluster=cluster).pk
 
+        patched.setattr(routing, "NOW_AND_THEN", timedelta(seconds=2 * NEVER))
         patched.setattr(timezone, "now", lambda: now() + fleet.late)
         patched.setattr(shell, "_client", client_of)
         patched.setattr(shell, "_observe", observe)
@@ -209,7 +227,7 @@ class RowFleet:
         acts: list[Callable[[], None]] = [
             self._kubernetes, self._kubernetes, self._kubernetes, self._kubernetes,
             self._crash, self._go_away, self._come_back, self._come_back, self._person, self._person, self._person,
-            self._give_up, self._lose, self._load, self._load, self._decide, self._decide,
+            self._give_up, self._lose, self._load, self._load, self._decide, self._decide, self._take,
         ]  # fmt: skip
         self.random.choice(acts)()
 
@@ -241,6 +259,12 @@ class RowFleet:
                 toy.apply({number: count})
                 self.note(f"placement {pk} is autoscaled from {had} to {count}")
                 self._watched(pk)
+
+    def _take(self) -> None:
+        """A Gateway's controller looks; now and then it refuses what it sees."""
+        for gateway in self.gateways.values():
+            gateway.refuses = self.random.random() < 0.2
+            gateway.act(timezone.now(), takes=True)
 
     def _crash(self) -> None:
         pk = self.random.choice(list(self.toys))
@@ -319,7 +343,7 @@ class RowFleet:
         until = now + timedelta(minutes=self.random.randint(1, 5))
         window = {"name": "busy", "from": f"{now:%Y-%m-%d %H:%M}", "until": f"{until:%Y-%m-%d %H:%M}"}
         policy = self.random.choice([{"approval": True}, {"freezes": [window]}, {}])
-        services.set_policy(principal=self.root, target=Target.objects.get(name=name), policy=policy)
+        services.edit_target(principal=self.root, target=Target.objects.get(name=name), policy=policy)
         self.gated.pop(name, None)
         if "approval" in policy:
             newest = Rollout.objects.order_by("-pk").first()
@@ -393,8 +417,14 @@ class RowFleet:
             outcome = Again(0.0)
         if outcome != DONE:
             assert isinstance(outcome, Again), outcome
-            work.ask(kind, pk, cluster=cluster, after=outcome.after)
+            work.ask(kind, pk, cluster=cluster, after=outcome.after + self._since_begin())
         return True
+
+    def _since_begin(self) -> float:
+        """How long ago the transaction of the test began: what is asked for is due so long after that."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT extract(epoch FROM clock_timestamp() - now())")
+            return float(cursor.fetchone()[0])
 
     def _due(self) -> list[tuple[str, int]]:
         away = {pk for pk, cluster in self._clusters().items() if observing.is_away(cluster)}
@@ -418,7 +448,7 @@ class RowFleet:
                 [KIND, CLOCK],
             )
             row = cursor.fetchone()
-            if row is None:
+            if row is None or row[1] > NEVER:
                 return False
             self.late += timedelta(seconds=float(row[1]))
             cursor.execute(
@@ -538,7 +568,11 @@ class RowFleet:
             wanted = {number: row.wanted_replicas} if row.wanted_replicas else {}
             kind = parse_strategy(app.strategy).kind
             selects = self.selected[row.pk].revision
-            if selects != (number if kind is Kind.BLUE_GREEN else None):
+            gateway = self.gateways.get(row.pk)
+            if gateway is not None and (gateway.route, gateway.own) != (TO_SERVICE, {}):
+                wrong.append(f"{row.target}: the route says {gateway.route}, {gateway.own} have Services of their own")
+            is_one = kind is Kind.BLUE_GREEN or (kind is Kind.CANARY and gateway is not None)
+            if selects != (number if is_one else None):
                 wrong.append(f"{row.target}: the Service selects {selects} under {kind}")
             if self.toys[row.pk].wanted != wanted:
                 wrong.append(f"{row.target}: {self.toys[row.pk].seen}, not {wanted}")

@@ -15,10 +15,12 @@ from apps.deployments.rollout.fleet import Outcome, Verdict
 from apps.deployments.rollout.rolling import RollingSpec
 from apps.deployments.rollout.rolling import decide as roll
 from apps.deployments.rollout.strategy import Strategy, parse_strategy
+from apps.deployments.rollout.traffic import TO_SERVICE
 from apps.deployments.specs import ObservedRevision
 from apps.deployments.states import RolloutState
 from tests.deployments.toycluster import Cluster
-from tests.deployments.toyfleet import NEW, OLD, Place, World
+from tests.deployments.toyfleet import NEW, OLD, START, Place, World
+from tests.deployments.toygateway import Gateway
 
 NOW = datetime(2026, 11, 30, 3, 0, tzinfo=UTC)
 STATUS = RolloutStatus(RolloutState.PROGRESSING, NOW)
@@ -150,7 +152,7 @@ EVENTS = st.lists(
     st.tuples(
         st.sampled_from([
             "act", "act", "act", "round", "round", "time", "crash", "vanish", "away", "back", "bad", "mend",
-            "promote", "pause", "resume", "full", "abort", "verdict",
+            "promote", "pause", "resume", "full", "abort", "verdict", "refuse", "take",
         ]),
         st.sampled_from("abc"), st.integers(0, 3),
     ),
@@ -165,6 +167,11 @@ def let_happen(world: World, event: tuple[str, str, int]) -> None:
     if what == "act":
         for number in list(place.cluster.seen):
             place.cluster.act(number, 0 if number in place.broken else amount)
+        if place.gateway is not None and amount:
+            place.gateway.act(world.now, takes=True)
+    elif what in ("refuse", "take"):
+        if place.gateway is not None:
+            place.gateway.refuses = what == "refuse"
     elif what == "round":
         for each in world.places.values():
             each.round(world.now)
@@ -195,6 +202,8 @@ def calm_down(world: World, *, good: bool) -> None:
     """Nothing more happens to any cluster, and a person does what the rollout waits for, until it has ended."""
     for place in world.places.values():
         place.is_here, place.is_bad = True, place.is_bad and not good
+        if place.gateway is not None:
+            place.gateway.refuses = False
     world.ask(paused=False)
     for _ in range(120):
         if world.is_over:
@@ -217,6 +226,8 @@ def settle(world: World) -> None:
     for place in world.places.values():
         place.round(world.now)
         place.cluster.settle(place.broken)
+        if place.gateway is not None:
+            place.gateway.act(world.now, takes=True)
         place.round(world.now)
 
 
@@ -225,13 +236,18 @@ def settle(world: World) -> None:
     strategy=strategies(),
     desired=st.integers(0, 5),
     fresh=st.sets(st.sampled_from("abc"), max_size=2),
+    routed=st.sets(st.sampled_from("abc"), max_size=2),
     events=EVENTS,
     good=st.booleans(),
 )
 def test_a_rollout_keeps_the_rules_and_ends_in_any_course_of_events(
-    strategy: Strategy, desired: int, fresh: set[str], events: list[tuple[str, str, int]], good: bool
+    strategy: Strategy, desired: int, fresh: set[str], routed: set[str], events: list[tuple[str, str, int]], good: bool
 ) -> None:
-    world = World(strategy, [Place(target, desired, strategy, is_fresh=target in fresh) for target in "abc"])
+    places = [
+        Place(target, desired, strategy, is_fresh=target in fresh, gateway=Gateway(START) if target in routed else None)
+        for target in "abc"
+    ]
+    world = World(strategy, places)
     for event in events:
         let_happen(world, event)
         world.move()
@@ -248,6 +264,8 @@ def test_a_rollout_keeps_the_rules_and_ends_in_any_course_of_events(
         nothing = desired == 0 or (place.is_fresh and kept == OLD)
         assert place.cluster.wanted == ({} if nothing else {kept: desired}), world.rollout
         assert place.cluster.ready == (0 if nothing else desired)
+        if place.gateway is not None:
+            assert (place.gateway.route, place.gateway.own) == (TO_SERVICE, {})
 
 
 @settings(max_examples=60, deadline=None)
@@ -256,7 +274,9 @@ def test_a_bad_version_is_taken_back_from_everywhere_by_itself(
     strategy: Strategy, desired: int, bad: str, loud: bool, data: st.DataObject
 ) -> None:
     waits = parse_strategy({"on_failure": "rollback"}, strategy)
-    world = World(waits, [Place(target, desired, waits) for target in "abc"])
+    world = World(
+        waits, [Place(target, desired, waits, gateway=Gateway(START) if target == "b" else None) for target in "abc"]
+    )
     world.places[bad].is_bad, world.places[bad].is_loud = True, loud
     for _ in range(120):
         if world.is_over:

@@ -244,7 +244,7 @@ def test_a_choice_after_a_move_that_nobody_has_gone_after_yet_holds_and_other_se
 
 def only_admins(app: Deployment, root: Principal, **_: Any) -> Callable[[], object]:
     target = Target.objects.select_related("project").get()
-    services.set_policy(principal=root, target=target, policy={"deployers": "admin"})
+    services.edit_target(principal=root, target=target, policy={"deployers": "admin"})
     return lambda: Target.objects.update(policy={})
 
 
@@ -323,7 +323,7 @@ def test_who_moved_the_alias_can_not_approve_it(
     app: Deployment, demo: Project, root: Principal, developer: Principal
 ) -> None:
     target = Target.objects.select_related("project").get()
-    services.set_policy(principal=root, target=target, policy={"approval": True})
+    services.edit_target(principal=root, target=target, policy={"approval": True})
     bob = Principal(user=factories.member(demo, "bob"))
     move(bob, 2)
     assert follow(app.pk) == DONE

@@ -46,7 +46,7 @@ def app(developer: Principal, demo: Project, both: list[Target]) -> Deployment:
 
 def allow(root: Principal, name: str = "us", **policy: Any) -> Target:
     target = Target.objects.select_related("project").get(name=name)
-    return services.set_policy(principal=root, target=target, policy=policy)
+    return services.edit_target(principal=root, target=target, policy=policy)
 
 
 def asked(app: Deployment) -> list[tuple[str, str]]:

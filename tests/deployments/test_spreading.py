@@ -192,7 +192,7 @@ def test_a_rehearsal_knows_the_spread(api: Client, app: Deployment) -> None:
 def test_each_target_of_a_spread_is_asked_for_its_own_part(root: Principal, app: Deployment) -> None:
     for name, most in (("eu", 3), ("us", 2), ("asia", 3)):
         target = Target.objects.select_related("project").get(name=name)
-        services.set_policy(principal=root, target=target, policy={"quota": {"replicas": most}})
+        services.edit_target(principal=root, target=target, policy={"quota": {"replicas": most}})
     with pytest.raises(Conflict, match="us has a quota of 2 replicas, and 3 replicas would be asked for"):
         services.remove_target(principal=root, deployment=app, target="asia")
     assert numbers(app) == {"eu": 2, "us": 2, "asia": 2}

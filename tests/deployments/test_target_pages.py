@@ -212,3 +212,45 @@ def test_a_target_is_added_and_taken_off_on_the_page(
     assert "/targets/asia/remove" not in page and "/targets/us/remove" in page
     viewer = signed_in(Principal(user=factories.member(demo, "eve", Role.VIEWER)))
     assert "/targets/us/remove" not in viewer.get("/p/demo/deployments/app/").content.decode()
+
+
+def test_a_gateway_is_named_by_form_and_by_rest_and_stays_while_a_rollout_is_under_way(
+    app: Deployment, root: Principal, demo: Project
+) -> None:
+    client, path = signed_in(root), "/p/demo/targets/us/"
+    named = {"deployers": "developer", "gateway": "gateways/public/https", "hostname": "{{deployment}}.example.com"}
+    assert client.post(path, named).status_code == 302
+    us = Target.objects.get(name="us")
+    gateway = {"name": "public", "namespace": "gateways", "section": "https", "hostname": "{{deployment}}.example.com"}
+    assert us.gateway == gateway
+    # The form shows what is stored, and sending that again changes nothing.
+    shown = client.get(path).context["form"].initial
+    assert {name: shown[name] for name in named} == named
+    assert "Gateway gateways/public" in text_of(client.get("/p/demo/targets/").content.decode(), f"target-{us.pk}")
+    for wrong, at in (
+        ({"gateway": "public"}, "gateway"),
+        ({"gateway": "a/B"}, "gateway"),
+        ({"gateway": "a/b", "hostname": "models.example.com"}, "hostname"),
+        ({"hostname": "{{deployment}}.example.com"}, "gateway"),
+    ):
+        refused = client.post(path, {"deployers": "developer", **wrong})
+        assert (refused.status_code, list(refused.context["form"].errors)) == (400, [at])
+    # REST changes what it names and nothing else.
+    api, address = client, "/api/v1/targets/us"
+    services.edit_target(principal=root, target=us, policy={"approval": True})
+    tag = api.get(address).headers["ETag"]
+    answer = api.patch(address, {"gateway": {"name": "g", "namespace": "n"}}, "application/json")
+    assert (answer.status_code, answer.json()["gateway"], answer.json()["policy"]) == (
+        200, {"name": "g", "namespace": "n"}, {"approval": True},
+    )  # fmt: skip
+    assert answer.headers["ETag"] != tag
+    bad = api.patch(address, {"gateway": {"name": "g", "namespace": "n", "hostname": "x"}}, "application/json")
+    assert (bad.status_code, bad.json()["field"]) == (400, "gateway.hostname")
+    # Where the last check found no Gateway API, none can be named.
+    us.cluster.check_report = {"engines": [{"name": "KEDA"}]}
+    us.cluster.save(update_fields=["check_report"])
+    lacks = api.patch(address, {"gateway": {"name": "g", "namespace": "other"}}, "application/json")
+    assert (lacks.status_code, lacks.json()["field"]) == (400, "gateway.name")
+    revise(root, app, "new")
+    rolls = api.patch(address, {"gateway": {}}, "application/json")
+    assert (rolls.status_code, "A rollout of app is under way on us." in rolls.json()["detail"]) == (409, True)

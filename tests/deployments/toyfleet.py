@@ -15,6 +15,7 @@ from apps.deployments.rollout.strategy import Do, Kind, Strategy
 from apps.deployments.rollout.traffic import ALL, NOTHING, Phase, Selected, Share
 from apps.deployments.states import ROLLOUT_MOVES, RolloutState
 from tests.deployments.toycluster import Cluster
+from tests.deployments.toygateway import Gateway
 
 START = datetime(2026, 11, 30, 3, 0, tzinfo=UTC)
 OLD, NEW = 1, 2
@@ -37,6 +38,7 @@ class Place:
     was_given: bool = False
     # What the Service selects, and when each revision was deselected.
     selected: Selected | None = None
+    gateway: Gateway | None = None
     left_at: dict[int, datetime] = field(default_factory=dict)
     status: RolloutStatus = field(default_factory=lambda: RolloutStatus(RolloutState.PENDING, START))
     trouble: str = ""
@@ -46,8 +48,13 @@ class Place:
             self.cluster.apply({OLD: self.desired})
             self.cluster.settle(())
             # A blue-green may come after another strategy, whose Service selects all.
-            is_blue_green = self.strategy.kind is Kind.BLUE_GREEN
+            is_blue_green = self.strategy.kind is Kind.BLUE_GREEN or self.is_routed
             self.selected = Selected(OLD if is_blue_green and self.desired % 2 else None, START - DRAIN)
+
+    @property
+    def is_routed(self) -> bool:
+        """Whether an HTTPRoute gives the weights."""
+        return self.gateway is not None and self.strategy.kind is Kind.CANARY
 
     @property
     def broken(self) -> tuple[int, ...]:
@@ -71,10 +78,14 @@ class Place:
             self.status = replace(self.status, progressed_at=now)
         decision = self._decide(now)
         assert decision == self._decide(now)
-        if self.strategy.kind is Kind.BLUE_GREEN:
+        if self.strategy.kind is Kind.BLUE_GREEN or self.is_routed:
             self._keeps_traffic(decision, now)
         else:
             self._keeps_capacity(decision)
+        if self.gateway is not None:
+            deadline = self.strategy.progress_deadline
+            self.gateway.keeps(decision.traffic, decision.replicas, self.cluster.seen, self.desired, now, deadline)
+            self.gateway.apply(decision.traffic, now)
         self.cluster.apply(decision.replicas)
         selects = decision.traffic.selects
         if self.selected is None or self.selected.revision != selects:
@@ -92,7 +103,8 @@ class Place:
 
     def _decide(self, now: datetime) -> Decision:
         wanted = placement.Wanted(self.desired, None if self.is_fresh else OLD, NEW, self.share)
-        return placement.decide(wanted, self.strategy, self.status, self.cluster.seen, now, self.selected)
+        route = self.gateway.seen(now) if self.gateway is not None else None
+        return placement.decide(wanted, self.strategy, self.status, self.cluster.seen, now, self.selected, route)
 
     def _keeps_traffic(self, decision: Decision, now: datetime) -> None:
         """What requests come to has as much capacity as there was, or as is wanted; and nothing comes to a preview."""
@@ -110,7 +122,7 @@ class Place:
             if number in seen and now - at < DRAIN and not traffic.takes(number):
                 assert replicas.get(number, 0) >= min(seen[number].surely_ready, self.desired), (self, decision)
         grows = replicas.get(NEW, 0) > (seen[NEW].wanted if NEW in seen else 0)
-        if grows and not self.share.weight:
+        if grows and self.share.weight < 100 and not self.is_fresh:
             assert before is not None and before.revision == traffic.selects == OLD, (self, decision)
         if self.share.phase and not self.is_fresh:
             assert replicas[OLD] == self.desired, (self, decision)

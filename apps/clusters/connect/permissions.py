@@ -70,6 +70,13 @@ NEEDED: tuple[Permission, ...] = (
         "Drains of nodes leave as many replicas as a deployment's budget says.",
         optional=True,
     ),
+    Permission(
+        "gateway.networking.k8s.io",
+        "httproutes",
+        ("get", "list", *_APPLY, "delete"),
+        "Gateways give revisions their weights.",
+        optional=True,
+    ),
     Permission("metrics.k8s.io", "nodes", ("list",), "Used CPU and memory of nodes is shown.", optional=True),
     Permission("metrics.k8s.io", "pods", ("list",), "Used CPU and memory of pods is shown.", optional=True),
     Permission(

@@ -38,6 +38,13 @@ class StrategySerializer(Strict):
     )
 
 
+class RouteSerializer(serializers.Serializer[Any]):
+    """Which part of the requests the HTTPRoute gives to a revision, as its Gateway has taken it."""
+
+    to = serializers.IntegerField(allow_null=True, help_text="The revision; null where all go to the Service.")
+    weight = serializers.IntegerField(help_text="Its percent of the requests; the others go to the Service.")
+
+
 class TrafficSerializer(serializers.Serializer[Any]):
     """Where requests go, as the last round left it."""
 
@@ -45,6 +52,7 @@ class TrafficSerializer(serializers.Serializer[Any]):
         allow_null=True, help_text="The revision that the Service selects; null for all of them."
     )
     preview = serializers.IntegerField(allow_null=True, help_text="The revision of the preview Service, if any.")
+    route = RouteSerializer(allow_null=True, help_text="Null where no Gateway gives weights: replicas make the shares.")
 
 
 class AutoscalingSerializer(Strict):

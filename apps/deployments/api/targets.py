@@ -19,6 +19,12 @@ from apps.deployments.models import Target
 PROJECT = OpenApiParameter("project", OpenApiTypes.STR, description="Where the name is not unique.")
 
 
+GATEWAY = (
+    'Gives weights by an HTTPRoute: {"name": "public", "namespace": "gateways", "section": "https", "hostname": '
+    '"{{deployment}}.models.example.com"}; section and hostname may be left out. {} names none.'
+)
+
+
 class TargetSerializer(serializers.ModelSerializer[Target]):
     """A target."""
 
@@ -27,7 +33,18 @@ class TargetSerializer(serializers.ModelSerializer[Target]):
 
     class Meta:
         model = Target
-        fields = ("id", "name", "project", "cluster", "namespace", "environment", "policy", "created_by", "created_at")
+        fields = (
+            "id",
+            "name",
+            "project",
+            "cluster",
+            "namespace",
+            "environment",
+            "policy",
+            "gateway",
+            "created_by",
+            "created_at",
+        )
 
 
 class NewTargetSerializer(Strict):
@@ -39,17 +56,20 @@ class NewTargetSerializer(Strict):
     namespace = serializers.CharField(required=False, help_text="The project's own namespace unless given.")
     environment = serializers.CharField(default="production")
     policy = serializers.DictField(required=False, help_text="What it allows; {} allows everything to developers.")
+    gateway = serializers.DictField(required=False, help_text=GATEWAY)
 
 
 class EditTargetSerializer(Strict):
-    """What a target shall allow from now on, all of it."""
+    """What a target shall allow from now on, all of it, and by which Gateway requests come; what is left out stays."""
 
+    gateway = serializers.DictField(required=False, help_text=GATEWAY)
     policy = serializers.DictField(
+        required=False,
         help_text=(
             '{"deployers": "admin" or ["ada"], "approval": true, "strategies": ["canary"], "freezes": [{"from": '
             '"fri 18:00", "until": "mon 08:00", "time_zone": "Europe/Berlin"}], "quota": {"replicas": 20, "cpu": "16", '
             '"memory": "64Gi", "gpu": 4}}; what is left out is not limited.'
-        )
+        ),
     )
 
 
@@ -78,17 +98,18 @@ class TargetViewSet(ServiceViewSet):
         return self.get_paginated_response(TargetSerializer(page, many=True).data)
 
     def retrieve(self, request: Request, name: str) -> Response:
-        """One target. Its `ETag` changes with its policy."""
+        """One target. Its `ETag` changes with its policy and Gateway."""
         return _target(selectors.target(self.principal, name, **self.project_filter()))
 
     def partial_update(self, request: Request, name: str) -> Response:
-        """Let it allow something else (project administrators). What waits there looks again."""
+        """Let it allow something else, or name another Gateway (administrators); what waits looks again."""
         body = EditTargetSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         target = selectors.target(self.principal, name, Role.ADMIN, **self.project_filter())
         expect = if_match(request, _allowed)
-        policy = body.validated_data["policy"]
-        return _target(services.set_policy(principal=self.principal, target=target, policy=policy, expect=expect))
+        return _target(
+            services.edit_target(principal=self.principal, target=target, expect=expect, **body.validated_data)
+        )
 
     def create(self, request: Request) -> Response:
         """Make a target (project administrators)."""
@@ -111,4 +132,4 @@ def _target(target: Target) -> Response:
 
 def _allowed(target: Target) -> tuple[Any, ...]:
     """What an edit of a target is based on."""
-    return "target", target.pk, json.dumps(target.policy, sort_keys=True)
+    return "target", target.pk, json.dumps([target.policy, target.gateway], sort_keys=True)

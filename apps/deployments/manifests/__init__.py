@@ -1,7 +1,7 @@
 """A revision's spec → Kubernetes objects (dicts). Pure; tested by whole-object equality."""
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ PORT_NAME = "http"
 CONTAINER = "server"
 PREVIEW_SUFFIX = "-preview"
 # What is asked of a Service that selects one revision, beside its number.
-SELECTED, PREVIEW = "selected", "preview"
+SELECTED, PREVIEW, OWN = "selected", "preview", "own"
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,10 @@ class Identity:
     def service(self) -> str:
         """The name of the one Service."""
         return self.deployment
+
+    def own_service(self, revision: int) -> str:
+        """The name of the Service that a revision has of its own, while an HTTPRoute gives it a weight."""
+        return self.workload(revision)
 
     @property
     def preview(self) -> str:
@@ -91,15 +95,16 @@ def workload(identity: Identity, revision: int, spec: RevisionSpec, replicas: in
 
 
 def services(
-    identity: Identity, serving: int, *, selects: int | None, preview: int | None
+    identity: Identity, serving: int, *, selects: int | None, preview: int | None, own: Iterable[int] = ()
 ) -> list[tuple[dict[str, Any], str]]:
     """The Services, each with the digest of what was asked; `serving` is the revision that serves in the end.
 
-    `selects` and `preview` are as in `rollout.traffic.Traffic`.
+    `selects`, `preview` and `own` are as in `rollout.traffic.Traffic`.
     """
     pairs = [(service(identity, selects), asked_of_service(identity, serving, selects))]
     if preview is not None:
         pairs.append((_service(identity, identity.preview, preview), asked_of(identity, preview, PREVIEW)))
+    pairs += [(_service(identity, identity.own_service(n), n), asked_of(identity, n, OWN)) for n in own]
     return pairs
 
 
@@ -117,6 +122,13 @@ def selected_by(service: Mapping[str, Any]) -> int | None:
     """The revision that a Service on the cluster selects; None for all of them."""
     number = str(((service.get("spec") or {}).get("selector") or {}).get(REVISION, ""))
     return int(number) if number.isdecimal() else None
+
+
+def owner_of_service(identity: Identity, service: Mapping[str, Any]) -> int | None:
+    """The revision whose own Service it is; None of the others."""
+    number = selected_by(service)
+    is_own = number is not None and service["metadata"]["name"] == identity.own_service(number)
+    return number if is_own else None
 
 
 def _service(identity: Identity, name: str, revision: int | None) -> dict[str, Any]:
@@ -159,7 +171,7 @@ def asked_of(identity: Identity, revision: int, digest: str = "") -> str:
 
 def notes_of(identity: Identity, revision: int, digest: str) -> set[str]:
     """Every digest that may be noted on an object of this revision."""
-    return {asked_of(identity, revision, said) for said in ("", digest, SELECTED, PREVIEW)}
+    return {asked_of(identity, revision, said) for said in ("", digest, SELECTED, PREVIEW, OWN)}
 
 
 def stamped(manifest: dict[str, Any], asked: str) -> dict[str, Any]:

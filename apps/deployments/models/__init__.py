@@ -11,6 +11,7 @@ from django.utils import timezone
 from apps.clusters.models import Cluster
 from apps.core.models import ApiToken, Project, User, validate_name
 from apps.deployments.health import heal_span
+from apps.deployments.models.applied import AppliedObject
 from apps.deployments.models.approvals import Approval
 from apps.deployments.models.following import Follow
 from apps.deployments.models.observed import AN_AUTOSCALER, THE_AUTOSCALER, THE_SCHEDULE, Observed
@@ -53,6 +54,8 @@ class Target(models.Model):
     environment = models.CharField(max_length=40, validators=[validate_name])
     # What it allows, as `rollout.policy.Policy.to_json` says it. Empty: everything, to developers.
     policy = models.JSONField(default=dict, blank=True)
+    # The Gateway that routes are attached to, as `routing.gateway.Gateway.to_json` says it. Empty: none.
+    gateway = models.JSONField(default=dict, blank=True)
     created_by = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -204,28 +207,6 @@ class Placement(Observed):
     def serving(self) -> "Revision | None":
         """The revision that serves alone in the end of what is wanted now; None while nothing shall."""
         return self.coming if self.coming is not None and self.weight == 100 else self.stable
-
-
-class AppliedObject(models.Model):
-    """An object as it was applied last: what the cluster's is compared with, and what restores it."""
-
-    placement = models.ForeignKey(Placement, models.CASCADE, related_name="applied")
-    kind = models.CharField(max_length=40)
-    name = models.CharField(max_length=253)
-    # The digest of what was asked (`manifests.asked_of`), as it is noted on the object.
-    asked = models.CharField(max_length=16)
-    # The fields that we stated, in the API server's own words, without the number of replicas.
-    manifest = models.JSONField()
-    applied_at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        ordering: ClassVar = ["kind", "name"]
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["placement", "kind", "name"], name="object_of_placement")
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.name}"
 
 
 class Revision(models.Model):

@@ -18,7 +18,7 @@ from apps.core.text.wording import look_of
 from apps.deployments import selectors
 from apps.deployments.models import AnalysisRun, Deployment, Heal, Revision, Rollout, Stage
 from apps.deployments.pages.evidence import AnalysisRow, analyses_of
-from apps.deployments.pages.rolling import Bar, Step, bars_of, steps_of, traffic_of
+from apps.deployments.pages.rolling import Bar, Step, bars_of, steps_of, traffic_of, weights_by
 from apps.deployments.pages.rows import (
     DriftRow,
     EventRow,
@@ -38,7 +38,7 @@ from apps.deployments.pages.stepper import FEW_STEPS, WaveRow, current_step, due
 from apps.deployments.pages.story import StoryRow, serves, story_of
 from apps.deployments.predict.examples import UNKNOWN, pretty
 from apps.deployments.rollout.fleet import Outcome
-from apps.deployments.rollout.strategy import Do, parse_strategy
+from apps.deployments.rollout.strategy import Do, Kind, parse_strategy
 from apps.deployments.services.server import is_own
 from apps.deployments.states import RevisionState, RolloutState
 
@@ -133,8 +133,9 @@ class Board:
 
     @property
     def kind(self) -> str:
-        """How the deployment rolls, in a word."""
-        return parse_strategy(self.deployment.strategy).kind.word
+        """How the deployment rolls: "rolling", "canary by HTTPRoute"."""
+        kind, by = parse_strategy(self.deployment.strategy).kind, weights_by(self.deployment.places)
+        return f"{kind.word} by {by}" if kind is Kind.CANARY and by else kind.word
 
     @property
     def strategy(self) -> str:

@@ -1,10 +1,10 @@
 """A rollout under way: its steps, and a bar of replicas for each revision. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from apps.deployments.models import Rollout, Stage
+from apps.deployments.models import Placement, Rollout, Stage
 from apps.deployments.states import RolloutState
 
 MAX_REPLICA_STEPS = 4
@@ -99,6 +99,12 @@ def traffic_of(rollout: Rollout, stages: Sequence[Stage]) -> dict[int, str]:
     wanted, actual = stages[0].weight, stages[0].actual
     pairs = {rollout.to_revision.number: (actual, wanted), rollout.from_revision.number: (100 - actual, 100 - wanted)}
     return {number: f"{had} %" if had == of else f"{had} % of {of} %" for number, (had, of) in pairs.items()}
+
+
+def weights_by(places: Iterable[Placement]) -> str:
+    """What gives the weights: "HTTPRoute" where Gateways do, "replicas" where the ratio of these does."""
+    gives = {bool(place.target.gateway) for place in places}
+    return " or ".join(word for word, by_route in (("HTTPRoute", True), ("replicas", False)) if by_route in gives)
 
 
 def bars_of(

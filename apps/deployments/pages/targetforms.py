@@ -10,9 +10,10 @@ from apps.core.errors import FlotillaError
 from apps.core.pages.formfields import SHORT
 from apps.core.states import Role
 from apps.deployments import selectors
-from apps.deployments.models import Deployment
+from apps.deployments.models import Deployment, Target
+from apps.deployments.pages.gatewayfields import GatewayFields, shown_gateway
 from apps.deployments.pages.windowlines import line_of, window_of
-from apps.deployments.rollout.policy import Policy
+from apps.deployments.rollout.policy import Policy, parse_policy
 from apps.deployments.rollout.strategy import Kind
 from apps.deployments.specs import MAX_REPLICAS
 
@@ -21,8 +22,10 @@ NAMED = "named"
 _FREEZE = re.compile(r"policy\.freezes\[(\d+)\](?:\.\w+)?")
 
 
-class TargetForm(forms.Form):
+class TargetForm(GatewayFields):
     """A new target."""
+
+    field_order = ("name", "cluster", "environment", "namespace")
 
     name = forms.CharField(max_length=40, help_text="Such as gke-eu-production.")
     cluster = forms.ChoiceField()
@@ -36,6 +39,11 @@ class TargetForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["cluster"].choices = [(place.name, place.text) for place in places()]  # type: ignore[attr-defined]
+
+    def asked(self) -> dict[str, Any]:
+        """The target as services take it."""
+        own = {name: self.cleaned_data[name] for name in self.field_order}
+        return own | {"gateway": self.asked_gateway()}
 
 
 class AddTargetForm(forms.Form):
@@ -54,8 +62,13 @@ class AddTargetForm(forms.Form):
         self.fields["target"].choices = [(row.name, f"{row.name} · {row.cluster.name}") for row in rows]  # type: ignore[attr-defined]
 
 
-class PolicyForm(forms.Form):
-    """What a target allows."""
+class PolicyForm(GatewayFields):
+    """What a target allows, and by which Gateway requests come there."""
+
+    field_order = (
+        *("deployers", "people", "approval", "strategies", "freezes"),
+        *("replicas", "cpu", "memory", "gpu"),
+    )
 
     deployers = forms.ChoiceField(
         label="Who may deploy",
@@ -109,8 +122,9 @@ class PolicyForm(forms.Form):
     )
     gpu = forms.IntegerField(min_value=0, required=False, label="Most GPUs", widget=forms.NumberInput(attrs=SHORT))
 
-    def __init__(self, data: Any = None, *, policy: Policy, **kwargs: Any) -> None:
-        super().__init__(data, initial=_shown(policy), **kwargs)
+    def __init__(self, data: Any = None, *, target: Target, **kwargs: Any) -> None:
+        initial = _shown(parse_policy(target.policy)) | shown_gateway(target.gateway)
+        super().__init__(data, initial=initial, **kwargs)
 
     def clean_people(self) -> list[str]:
         """Names out of a text."""
@@ -134,7 +148,7 @@ class PolicyForm(forms.Form):
         error.field = error.field.removeprefix("policy.").removeprefix("quota.")
         if error.field == "deployers" and self.cleaned_data["deployers"] == NAMED:
             error.field = "people"
-        return error
+        return super().at_its_field(error)
 
     def asked(self) -> dict[str, Any]:
         """The policy as services take it."""

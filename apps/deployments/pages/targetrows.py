@@ -10,6 +10,7 @@ from apps.core.text.wording import look_of
 from apps.deployments import selectors
 from apps.deployments.models import Target
 from apps.deployments.rollout.freezes import frozen_until
+from apps.deployments.rollout.gateway import parse_gateway
 from apps.deployments.rollout.policy import Load, Policy, parse_policy
 from apps.deployments.rollout.windows import until_text
 
@@ -25,6 +26,12 @@ class TargetRow:
     policy: Policy
     load: Load
     until: datetime | None
+
+    @property
+    def gateway(self) -> str:
+        """The Gateway by which requests come there; "" where there is none."""
+        named = parse_gateway(self.target.gateway)
+        return named.label if named else ""
 
     @property
     def frozen(self) -> str:

@@ -16,7 +16,6 @@ from apps.core.states import Role
 from apps.deployments import selectors, services
 from apps.deployments.pages.targetforms import AddTargetForm, PolicyForm, TargetForm
 from apps.deployments.pages.targetrows import sorted_rows, target_rows
-from apps.deployments.rollout.policy import parse_policy
 
 PER_PAGE = 50
 
@@ -50,9 +49,9 @@ def create_target(request: PageRequest, project: Project) -> HttpResponse:
     form = TargetForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            target = services.create_target(principal=request.principal, project=project, **form.cleaned_data)
+            target = services.create_target(principal=request.principal, project=project, **form.asked())
         except FlotillaError as error:
-            put_error(form, error)
+            put_error(form, form.at_its_field(error))
         else:
             messages.success(request, f"{target.name} is there.")
             return redirect("deployments:targets", project=project.name)
@@ -62,16 +61,18 @@ def create_target(request: PageRequest, project: Project) -> HttpResponse:
 
 @page(at_least=Role.ADMIN, writes=Role.ADMIN)
 def edit_target(request: PageRequest, project: Project, name: str) -> HttpResponse:
-    """What a target allows."""
+    """What a target allows, and its Gateway."""
     target = selectors.target(request.principal, name, Role.ADMIN, project=project)
-    form = PolicyForm(request.POST if request.method == "POST" else None, policy=parse_policy(target.policy))
+    form = PolicyForm(request.POST if request.method == "POST" else None, target=target)
     if form.is_valid():
         try:
-            services.set_policy(principal=request.principal, target=target, policy=form.asked())
+            services.edit_target(
+                principal=request.principal, target=target, policy=form.asked(), gateway=form.asked_gateway()
+            )
         except FlotillaError as error:
             put_error(form, form.at_its_field(error))
         else:
-            messages.success(request, f"{name} allows that from now on.")
+            messages.success(request, f"{name} is as that says from now on.")
             return redirect("deployments:targets", project=project.name)
     context = {"project": project, "target": target, "form": form}
     return render(request, "deployments/edit_target.html", context, status=400 if form.errors else 200)

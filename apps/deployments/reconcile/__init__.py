@@ -27,11 +27,13 @@ from apps.deployments import manifests, selectors
 from apps.deployments.health import leaving, observed_revision
 from apps.deployments.models import Placement, Stage
 from apps.deployments.reconcile.applying import Applying, Live, present
+from apps.deployments.reconcile.routing import complaint, followed, look_again
 from apps.deployments.reconcile.scaling import scaling_of
 from apps.deployments.reconcile.takedown import take_down
 from apps.deployments.rollout.decisions import RolloutStatus
 from apps.deployments.rollout.placement import Wanted, decide
 from apps.deployments.rollout.strategy import Kind, parse_strategy
+from apps.deployments.rollout.traffic import Route, Routed
 from apps.deployments.services import observing
 from apps.deployments.services.common import identity_of
 from apps.deployments.specs import ObservedRevision
@@ -97,8 +99,8 @@ def _uphold(client: KubeClient, placement: Placement) -> Outcome:
         share=placement.share,
         scaled=scaling.is_foreign,
     )
-    before = applying.traffic
-    decision = decide(wish, strategy, status, seen, now, applying.selected)
+    before, route = applying.traffic, applying.routed(now)
+    decision = decide(wish, strategy, status, seen, now, applying.selected, route)
     drift = applying.run(decision, scaling, now)
     # Read after the apply: the watcher's rows are then as new as they can be.
     replicas = selectors.replicas_of(selectors.pods_of(placement))
@@ -112,17 +114,22 @@ def _uphold(client: KubeClient, placement: Placement) -> Outcome:
         scaler=scaling.by,
         note=scaling.note,
         rests=scaling.rests,
-        traffic=applying.traffic,
+        traffic=replace(applying.traffic, **followed(route, placement.had_traffic)),
+        unrouted=complaint(route, now),
     )
     observing.record_round(placement, stage, this_round)
-    if applying.traffic.selects != before.selects:
-        # No event tells of a Service.
+    if applying.traffic != before or _says(applying.routed(now)) != _says(route):
+        # No event tells of a Service or a route.
         return Again(1.0)
-    dues = [due for due in (decision.due, scaling.until) if due is not None]
+    dues = [due for due in (decision.due, scaling.until, look_again(route, now)) if due is not None]
     if stage is not None and decision.state is RolloutState.PROGRESSING and decision.due is None:
         since = now if decision.progressed else status.progressed_at
         dues += _ahead(since + strategy.progress_deadline + timedelta(seconds=1), now)
     return Again(max(0.0, min((due - now).total_seconds() for due in dues))) if dues else DONE
+
+
+def _says(route: Routed | None) -> Route | None:
+    return route.route if route is not None else None
 
 
 def _ahead(deadline: datetime, now: datetime) -> list[datetime]:

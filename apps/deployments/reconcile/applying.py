@@ -9,7 +9,7 @@ import binascii
 from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from apps.clusters import manifests as common
@@ -19,20 +19,21 @@ from apps.deployments import manifests
 from apps.deployments.drift import Act, Difference, act_on, adopted, differences, is_noted, projection, undoing
 from apps.deployments.drift.ownership import counted_by
 from apps.deployments.health import observed_revision
-from apps.deployments.manifests import disruption
+from apps.deployments.manifests import disruption, routes
 from apps.deployments.manifests.disruption import stored_budget
 from apps.deployments.models import Placement, Revision
+from apps.deployments.reconcile.routing import LONG_AGO, look, routed
 from apps.deployments.reconcile.scaling import Scaling
 from apps.deployments.rollout.decisions import Decision
-from apps.deployments.rollout.traffic import Selected, Traffic
+from apps.deployments.rollout.traffic import Route, Routed, Selected, Traffic
 from apps.deployments.scaling import KINDS as SCALERS
 from apps.deployments.scaling import kind_of, scaler
 from apps.deployments.services import access, applied
+from apps.deployments.services.common import hostname_of
 from apps.deployments.services.server import source_on
 from apps.deployments.specs import parse_revision
 
 REVISION_HISTORY_LIMIT = 10
-LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 Object = dict[str, Any]
 
@@ -59,6 +60,7 @@ class Applying:
     def __init__(self, client: KubeClient, placement: Placement, identity: manifests.Identity, live: Live) -> None:
         self._client, self._placement, self._identity, self._live = client, placement, identity, live
         self._kept = applied.kept_of(placement)
+        self._route = look(client, placement, identity, self._kept)
 
     @property
     def kept_scalers(self) -> list[str]:
@@ -69,17 +71,30 @@ class Applying:
     def selected(self) -> Selected | None:
         """What the Service selects now, and since when it may have; None where there is no Service."""
         name = self._identity.service
-        service, kept = self._live.services.get(name), self._kept.get(("Service", name))
-        return Selected(manifests.selected_by(service), kept.applied_at if kept else LONG_AGO) if service else None
+        service = self._live.services.get(name)
+        return Selected(manifests.selected_by(service), self._applied_at("Service", name)) if service else None
+
+    def routed(self, now: datetime) -> Routed | None:
+        """How the target's Gateway follows the HTTPRoute; None where it names none."""
+        identity = self._identity
+        own = {
+            number: self._applied_at("Service", name)
+            for name, service in self._live.services.items()
+            if (number := manifests.owner_of_service(identity, service)) is not None
+        }
+        written = self._applied_at(routes.KIND, identity.deployment)
+        return routed(self._route, self._placement, identity, written, own, now)
 
     @property
     def traffic(self) -> Traffic:
-        """Where requests go now, as far as the cluster has answered."""
-        names = self._identity.service, self._identity.preview
-        service, preview = (self._live.services.get(name) for name in names)
+        """Where Services send requests now, as far as the cluster has answered."""
+        identity, services = self._identity, self._live.services
+        service, preview = (services.get(name) for name in (identity.service, identity.preview))
+        own = (manifests.owner_of_service(identity, each) for each in services.values())
         return Traffic(
             selects=manifests.selected_by(service) if service else None,
             preview=manifests.selected_by(preview) if preview else None,
+            own=tuple(sorted(number for number in own if number is not None)),
         )
 
     def run(self, decision: Decision, scaling: Scaling, now: datetime) -> list[Difference]:
@@ -99,6 +114,7 @@ class Applying:
         drift += self._bring_workloads(decision, rows)
         # Replicas take longest to be ready, so that they are asked for first.
         drift = self._bring_services(decision.traffic, number) + drift
+        drift += self._bring_route(decision.traffic.route)
         drift += [] if is_there else self._bring_scaler(scaling, number)
         drift += self._bring_budget(scaling)
         self._prune(decision)
@@ -186,15 +202,39 @@ class Applying:
     def _bring_services(self, traffic: Traffic, serving: int) -> list[Difference]:
         """The Services; what a strategy ceases to preview loses its own."""
         identity, there, drift = self._identity, self._live.services, []
-        wanted = manifests.services(identity, serving, selects=traffic.selects, preview=traffic.preview)
+        wanted = manifests.services(
+            identity, serving, selects=traffic.selects, preview=traffic.preview, own=traffic.own
+        )
         for rendered, asked in wanted:
             drift += self._bring(there.get(rendered["metadata"]["name"]), rendered, asked)
         for name in there.keys() - {rendered["metadata"]["name"] for rendered, _ in wanted}:
-            if name == identity.preview:
+            if name == identity.preview or manifests.owner_of_service(identity, there[name]) is not None:
                 self._client.delete("v1", "Service", name, identity.namespace)
                 applied.forget(self._placement, "Service", name)
                 del there[name]
         return drift
+
+    def _bring_route(self, route: Route | None) -> list[Difference]:
+        """The HTTPRoute, or none where the target names no Gateway."""
+        identity, seen = self._identity, self._route
+        if seen.gateway is None:
+            if seen.live is not None:
+                metadata = seen.live["metadata"]
+                self._client.delete(
+                    routes.API_VERSION, routes.KIND, metadata["name"], identity.namespace, uid=metadata["uid"]
+                )
+            if (routes.KIND, identity.deployment) in self._kept:
+                applied.forget(self._placement, routes.KIND, identity.deployment)
+            return []
+        if route is None or seen.reason:
+            return []
+        hostname = hostname_of(self._placement)
+        rendered = routes.http_route(identity, seen.gateway, hostname, route)
+        try:
+            return self._bring(seen.live, rendered, routes.asked_for(identity, seen.gateway, hostname, route))
+        except Forbidden:
+            seen.refuse()
+            return []
 
     def _bring(self, live: Object | None, rendered: Object, asked: str) -> list[Difference]:
         """One object; returns what differs from what was applied of it."""
@@ -224,6 +264,8 @@ class Applying:
         applied.remember(self._placement, asked, _unsized(projection(answer, manifest)))
         if manifest["kind"] == "Service":
             self._live.services[manifest["metadata"]["name"]] = answer
+        elif manifest["kind"] == routes.KIND:
+            self._route.live = answer
         return []
 
     def _adopt(self, live: Object, rendered: Object, asked: str) -> list[Difference]:
@@ -273,6 +315,10 @@ class Applying:
         if not access.token_in_place(self._placement, held, _token_in(live), now):
             token, text = access.issue_model_token(self._placement, prefix_on_cluster=held)
             self._put(manifests.token_secret(self._identity, prefix=token.prefix, token=text))
+
+    def _applied_at(self, kind: str, name: str) -> datetime:
+        kept = self._kept.get((kind, name))
+        return kept.applied_at if kept else LONG_AGO
 
     def _prune(self, decision: Decision) -> None:
         """Delete what retired revisions beyond the history limit leave on the cluster."""

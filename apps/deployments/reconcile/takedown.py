@@ -8,7 +8,7 @@ from apps.clusters.kube.errors import Forbidden, NotServed
 from apps.core.work import DONE, Outcome, Retry
 from apps.deployments import manifests
 from apps.deployments.drift import is_of
-from apps.deployments.manifests import disruption
+from apps.deployments.manifests import disruption, routes
 from apps.deployments.models import AppliedObject, Placement
 from apps.deployments.scaling import KINDS as SCALERS
 from apps.deployments.scaling import kind_of
@@ -18,6 +18,7 @@ from apps.deployments.services.common import identity_of
 
 # The kinds of objects of a deployment, in the order in which they are taken down.
 PARTS = (("apps/v1", "Deployment"), ("v1", "Service"), ("v1", "Secret"))
+ROUTE = (routes.API_VERSION, routes.KIND)
 
 Object = dict[str, Any]
 
@@ -53,8 +54,8 @@ def take_down(client: KubeClient, placement: Placement) -> Outcome:
 def _kinds(
     client: KubeClient, placement: Placement, identity: manifests.Identity, kept: Mapping[applied.Key, AppliedObject]
 ) -> Sequence[tuple[str, str]]:
-    """The kinds that there may be objects of: autoscalers and budgets only where one was made, or might have been just
-    now.
+    """The kinds that there may be objects of: routes, autoscalers and budgets only where one was made, or might have
+    been just now.
 
     To look at them is an optional permission, and KEDA an optional engine, without which none was made.
     """
@@ -64,6 +65,8 @@ def _kinds(
     asked = [each for each in SCALERS if each[1] in made or each[1] == by]
     if disruption.KIND in made or placement.deployment.disruption_budget:
         asked.append((disruption.API_VERSION, disruption.KIND))
+    if placement.target.gateway or ROUTE[1] in made:
+        asked.append(ROUTE)
     return (*(each for each in asked if _may_be_there(client, identity, each, was_made=each[1] in made)), *PARTS)
 
 

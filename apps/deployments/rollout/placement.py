@@ -1,18 +1,19 @@
 """What one placement's row asks for → how many replicas each revision gets there. Pure.
 
 The row names the revision that serves, the one that comes, and its share. No share, or all of it, is the rolling
-strategy towards the one or the other; what lies between is a canary. A blue-green goes its own way between them.
+strategy towards the one or the other; what lies between is a canary. A blue-green goes its own way between them, and so
+does a canary where an HTTPRoute gives the weights.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from apps.deployments.rollout import blue_green, canary, recreate, rolling
+from apps.deployments.rollout import blue_green, canary, recreate, rolling, routed
 from apps.deployments.rollout.decisions import Decision, RolloutStatus
 from apps.deployments.rollout.rolling import RollingSpec
 from apps.deployments.rollout.strategy import Kind, Strategy
-from apps.deployments.rollout.traffic import NOTHING, Phase, Selected, Share
+from apps.deployments.rollout.traffic import NOTHING, TO_SERVICE, Phase, Route, Routed, Selected, Share
 from apps.deployments.specs import ObservedRevision
 from apps.deployments.states import RolloutState
 
@@ -38,12 +39,32 @@ def decide(
     observed: Mapping[int, ObservedRevision],
     now: datetime,
     selected: Selected | None = None,
+    route: Routed | None = None,
 ) -> Decision:
     """Decide the next step of the placement; asking again with the same input gives the same answer.
 
-    `selected` is what its Service selects now, None where there is no Service.
+    `selected` is what its Service selects now, None where there is no Service; `route` its HTTPRoute, None where it has
+    no Gateway.
     """
     serve = _serve(wanted)
+    if route is None:
+        return _by_replicas(wanted, strategy, serve, status, observed, now, selected)
+    if serve is not None and strategy.kind is Kind.CANARY:
+        return routed.decide(_routed(wanted, strategy, serve), status, observed, selected, route, now)
+    decision = _by_replicas(wanted, strategy, serve, status, observed, now, selected)
+    return routed.beside(decision, observed, route, strategy.progress_deadline, now)
+
+
+def _by_replicas(
+    wanted: Wanted,
+    strategy: Strategy,
+    serve: int | None,
+    status: RolloutStatus,
+    observed: Mapping[int, ObservedRevision],
+    now: datetime,
+    selected: Selected | None,
+) -> Decision:
+    """What the strategy does on a plain cluster."""
     if serve is None:
         return _nothing(observed)
     if strategy.kind is Kind.BLUE_GREEN:
@@ -79,6 +100,19 @@ def _blue_green(wanted: Wanted, strategy: Strategy, serve: int) -> blue_green.Bl
         beside = {stable: wanted.desired}
     preview = coming if phase else None
     return blue_green.BlueGreenSpec(wanted.desired, serve, target, beside, preview, strategy.progress_deadline)
+
+
+def _routed(wanted: Wanted, strategy: Strategy, serve: int) -> routed.RoutedSpec:
+    """Which revision serves, and what the other one gets of the requests."""
+    on_trial = serve == wanted.stable and wanted.coming is not None and bool(wanted.share)
+    return routed.RoutedSpec(
+        desired=wanted.desired,
+        serve=serve,
+        goal=Route(wanted.coming, wanted.share.weight) if on_trial else TO_SERVICE,
+        max_surge=strategy.max_surge,
+        progress_deadline=strategy.progress_deadline,
+        is_back=serve == wanted.stable and not on_trial,
+    )
 
 
 def _replace(

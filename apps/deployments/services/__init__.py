@@ -18,7 +18,7 @@ from apps.deployments.services.revisions import deploy_revision, preview_revisio
 from apps.deployments.services.scheduling import set_schedule
 from apps.deployments.services.sources import create_source, delete_source
 from apps.deployments.services.steering import abort, pause, promote, resume
-from apps.deployments.services.targets import create_target, delete_target, set_policy
+from apps.deployments.services.targets import create_target, delete_target, edit_target
 
 __all__ = [
     "abort",
@@ -31,6 +31,7 @@ __all__ = [
     "delete_source",
     "delete_target",
     "deploy_revision",
+    "edit_target",
     "identity_of",
     "pause",
     "preview_deployment",
@@ -46,7 +47,6 @@ __all__ = [
     "scale",
     "set_autoscaling",
     "set_budget",
-    "set_policy",
     "set_schedule",
     "set_spread",
     "set_strategy",

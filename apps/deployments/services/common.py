@@ -19,8 +19,9 @@ from apps.core.hints import hint
 from apps.core.models import Project
 from apps.core.states import Health
 from apps.deployments import manifests
-from apps.deployments.models import Deployment, Placement, Revision
+from apps.deployments.models import Deployment, Placement, Revision, Target
 from apps.deployments.models.observed import Observed
+from apps.deployments.rollout.gateway import Gateway, parse_gateway
 from apps.deployments.rollout.strategy import Strategy, parse_strategy
 from apps.deployments.selectors.placements import WITH_PLACEMENT
 from apps.deployments.services.server import with_image
@@ -43,6 +44,26 @@ def identity_of(placement: Placement) -> manifests.Identity:
     """The identity that the names and labels of the placement's objects follow from."""
     deployment = placement.deployment
     return manifests.Identity(deployment.project.name, deployment.name, placement.target.namespace)
+
+
+def gateway_of(target: Target) -> Gateway | None:
+    """The Gateway to which routes of deployments on the target are attached, if it names one."""
+    return parse_gateway(target.gateway)
+
+
+def hostname_of(placement: Placement) -> str:
+    """The hostname by which the target's Gateway takes requests for the deployment; "" where it names none."""
+    deployment = placement.deployment
+    return hostname_on(placement.target, deployment.project.name, deployment.name)
+
+
+def hostname_on(target: Target, project: str, name: str) -> str:
+    """The same for a deployment of this name in the target's project."""
+    gateway = gateway_of(target)
+    if gateway is None:
+        return ""
+    place = {"namespace": target.namespace, "environment": target.environment, "target": target.name}
+    return gateway.hostname_of(deployment=name, project=project, **place)
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,11 @@ from apps.core.errors import Conflict, Missing
 from apps.core.models import Project
 from apps.core.states import Health, Role
 from apps.core.text.names import check_service_name
-from apps.deployments import manifests, scaling
 from apps.deployments.manifests.disruption import NAME, stored_budget
 from apps.deployments.models import Deployment, Placement, Target
 from apps.deployments.rollout.policy import load_of
 from apps.deployments.rollout.spread import Spread, even, parse_spread
 from apps.deployments.rollout.strategy import Strategy
-from apps.deployments.scaling.policy import Autoscaling
 from apps.deployments.selectors.loads import most_of
 from apps.deployments.services import following
 from apps.deployments.services.autoscaling import refuse_scaled
@@ -40,9 +38,10 @@ from apps.deployments.services.common import (
 from apps.deployments.services.numbers import numbers_of
 from apps.deployments.services.places import check_places, check_waves, held_targets, named_targets, placed_on
 from apps.deployments.services.policies import Ask, as_they_are, check, resized
+from apps.deployments.services.rendering import check_names_of_objects, first_objects
 from apps.deployments.services.rollouts import begin, end_unfinished, go_on
 from apps.deployments.services.scheduling import refuse_scheduled
-from apps.deployments.services.server import source_on, with_shutdown
+from apps.deployments.services.server import with_shutdown
 from apps.deployments.services.sources import check_sources
 from apps.deployments.specs import check_replicas
 from apps.deployments.states import DEPLOYMENT_MOVES, DeploymentState, RolloutState
@@ -146,23 +145,9 @@ def preview_deployment(
     numbers = numbers_of(places, replicas, autoscaling, spread, schedule)
     _check_policies(principal, project, zip(places, numbers.most, strict=True), wish)
     return [
-        (place, _rendered(place, manifests.Identity(project.name, name, place.namespace), wish, count, numbers.policy))
+        (place, first_objects(project, name, place, wish, count, numbers.policy))
         for place, count in zip(places, numbers.counts, strict=True)
     ]
-
-
-def _rendered(
-    target: Target, identity: manifests.Identity, wish: Wish, replicas: int, policy: Autoscaling | None
-) -> list[dict[str, Any]]:
-    manifest = manifests.workload(identity, 1, wish.spec, replicas, source=source_on(target.cluster))
-    objects = [
-        manifests.stamped(manifest, manifests.asked_of(identity, 1, wish.spec.digest)),
-        manifests.stamped(manifests.service(identity), manifests.asked_of(identity, 1)),
-    ]
-    if policy is not None:
-        scaler, asked = scaling.scaler(identity, 1, policy, policy.bounds)
-        objects.append(manifests.stamped(scaler, asked))
-    return objects
 
 
 def scale(
@@ -357,7 +342,7 @@ def _checked(
     project: Project, *, name: str, targets: Sequence[str], spec: Mapping[str, Any]
 ) -> tuple[list[Target], Wish]:
     check_service_name(name, "name")
-    _check_names_of_objects(project, name)
+    check_names_of_objects(project, name)
     places = named_targets(project, targets)
     check_places(places)
     if spec.get("follow"):
@@ -368,14 +353,3 @@ def _checked(
     size = wish.spec.container.resources.sensible()
     check_all_fit((place.cluster, size) for place in places)
     return places, wish
-
-
-def _check_names_of_objects(project: Project, name: str) -> None:
-    """No other deployment has a preview of this name, or this one's. Raises Conflict."""
-    before = name.removesuffix(manifests.PREVIEW_SUFFIX)
-    others = {before, f"{name}{manifests.PREVIEW_SUFFIX}"} - {name}
-    found = Deployment.objects.filter(project=project, name__in=others).order_by("name").first()
-    if found is not None:
-        short, long = sorted((found.name, name), key=len)
-        said = f"The preview of {short} would be called {long}."
-        raise Conflict(f"{said} Another deployment can't have that name.", field="name", hint="Choose another name.")

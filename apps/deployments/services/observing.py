@@ -51,6 +51,8 @@ class Round:
     rests: tuple[str, str] = ("", "")
     # Where requests go after it.
     traffic: Traffic = TO_ALL
+    # Reason and sentence where requests by a Gateway do not arrive.
+    unrouted: tuple[str, str] | None = None
 
 
 def record_round(placement: Placement, stage: Stage | None, seen: Round) -> None:
@@ -99,6 +101,8 @@ def _status(placement: Placement, stage: Stage | None, seen: Round, desired: int
         rests=seen.rests,
         grows=stage is None and seen.decision.reason in ("Creating", "ScalingUp"),
     )
+    if seen.unrouted is not None and verdict.health is Health.HEALTHY:
+        verdict = Verdict(Health.DEGRADED, *seen.unrouted)
     if serving is None:
         verdict = Verdict(Health.SUSPENDED, seen.decision.reason, seen.decision.message)
     return {

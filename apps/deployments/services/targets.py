@@ -8,6 +8,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from apps.clusters.connect.checks import engines_of
 from apps.clusters.manifests import namespace_of
 from apps.clusters.models import Cluster
 from apps.core import audit, work
@@ -18,9 +19,10 @@ from apps.core.hints import hint
 from apps.core.models import Project, User
 from apps.core.states import Role
 from apps.core.text.names import NAMESPACE_PREFIX, check_name, is_dns_label, is_own_namespace
-from apps.deployments.models import Approval, Rollout, Target
+from apps.deployments.models import Approval, Placement, Rollout, Target
+from apps.deployments.rollout.gateway import ENGINE, parse_gateway
 from apps.deployments.rollout.policy import Decided, parse_policy
-from apps.deployments.services.common import CLOCK
+from apps.deployments.services.common import CLOCK, KIND
 from apps.deployments.states import UNFINISHED
 
 _SYSTEM_NAMESPACES = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
@@ -35,6 +37,7 @@ def create_target(
     namespace: str = "",
     environment: str = "production",
     policy: Mapping[str, Any] | None = None,
+    gateway: Mapping[str, Any] | None = None,
 ) -> Target:
     """Name a place where the project's deployments may go. Needs the admin role.
 
@@ -50,6 +53,7 @@ def create_target(
     place = Cluster.objects.filter(name=cluster).first()
     if place is None:
         raise Missing(f"There is no cluster {cluster!r}.", field="cluster", hint="A platform administrator adds them.")
+    routes = _checked_gateway(gateway, place)
     own = namespace_of(project.name)
     if namespace and namespace != own:
         _check_foreign_namespace(principal, project, place, namespace)
@@ -62,9 +66,11 @@ def create_target(
                 namespace=namespace or own,
                 environment=environment,
                 policy=allows,
+                gateway=routes,
                 created_by=principal.label,
             )
             after = {"cluster": cluster, "namespace": target.namespace, "environment": environment, "policy": allows}
+            after |= {"gateway": routes} if routes else {}
             audit.record(principal=principal, action="target.create", obj=target, project=project, after=after)
             hint("deployments", project.pk)
     except IntegrityError as error:
@@ -72,39 +78,80 @@ def create_target(
     return target
 
 
-def set_policy(
-    *, principal: Principal, target: Target, policy: Mapping[str, Any], expect: Expect | None = None
+def edit_target(
+    *,
+    principal: Principal,
+    target: Target,
+    policy: Mapping[str, Any] | None = None,
+    gateway: Mapping[str, Any] | None = None,
+    expect: Expect | None = None,
 ) -> Target:
-    """Let the target allow this from now on, instead of what it allowed. Needs the admin role. Raises Invalid.
+    """Let the target allow this from now on, or have its deployments' requests come by this Gateway; what is None stays
+    as it is. Needs the admin role. Raises Invalid, and Conflict where a rollout is under way that its Gateway weighs.
 
     Rollouts that wait there look again: what is not asked for any more holds nobody.
     """
     require_role(principal, target.project, Role.ADMIN)
-    allows = parse_policy(policy)
     with transaction.atomic():
         target = held(target, "project", "cluster", expect=expect)
-        before, after = target.policy, allows.to_json()
+        before = {"policy": target.policy, "gateway": target.gateway}
+        after = {
+            "policy": target.policy if policy is None else parse_policy(policy).to_json(),
+            "gateway": target.gateway if gateway is None else _checked_gateway(gateway, target.cluster),
+        }
         if before == after:
             return target
         # A person who has left the project since may stay named: the rest of the policy can still be changed.
-        _check_people(target.project, tuple(name for name in allows.people if name not in parse_policy(before).people))
-        put(target, policy=after)
+        allows, allowed = parse_policy(after["policy"]), parse_policy(before["policy"])
+        _check_people(target.project, tuple(name for name in allows.people if name not in allowed.people))
+        put(target, **after)
         if not allows.approval:
             waiting = Approval.objects.filter(target=target, state=Decided.WAITING)
             waiting.update(state=Decided.LAPSED, decided_at=timezone.now())
+        if before["gateway"] != after["gateway"]:
+            _route_anew(target)
+        changed = [name for name in before if before[name] != after[name]]
         audit.record(
             principal=principal,
-            action="target.policy",
+            action="target.gateway" if changed == ["gateway"] else "target.policy",
             obj=target,
             project=target.project,
-            before={"policy": before},
-            after={"policy": after},
+            before={name: before[name] for name in changed},
+            after={name: after[name] for name in changed},
         )
         rolling = Rollout.objects.filter(state__in=UNFINISHED, stages__placement__target=target)
         work.ask_many(CLOCK, [(pk, None) for pk in rolling.order_by("deployment").values_list("deployment", flat=True)])
         hint("deployments", target.project_id)
         hint("overview", target.project_id)
     return target
+
+
+def _checked_gateway(gateway: Mapping[str, Any] | None, cluster: Cluster) -> dict[str, str]:
+    """As it is stored. Raises Invalid, also where the cluster is known to have no Gateways."""
+    named = parse_gateway(gateway)
+    if named is None:
+        return {}
+    engines = engines_of(cluster.check_report)
+    if engines is not None and ENGINE not in engines:
+        raise Invalid(
+            f"{cluster.name} has no Gateway API.",
+            field="gateway.name",
+            hint="Install it with a controller, check the cluster again, or name no Gateway.",
+        )
+    return named.to_json()
+
+
+def _route_anew(target: Target) -> None:
+    """Every deployment on a held target gets its route from another Gateway, or none. Raises Conflict."""
+    places = Placement.objects.filter(target=target).order_by("pk")
+    rolls = places.filter(coming__isnull=False).order_by("deployment__name")
+    named = list(rolls.values_list("deployment__name", flat=True)[:5])
+    if named:
+        raise Conflict(
+            f"A rollout of {', '.join(named)} is under way on {target.name}.",
+            hint="Let it end, or take it back, before requests come another way.",
+        )
+    work.ask_many(KIND, [(pk, target.cluster_id) for pk in places.values_list("pk", flat=True)])
 
 
 def delete_target(*, principal: Principal, target: Target) -> None:
