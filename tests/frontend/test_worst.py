@@ -11,7 +11,8 @@ from django.test import Client
 from django.urls import reverse
 from playwright.sync_api import Browser, expect
 
-from tests import worst
+from apps.core.states import Role
+from tests import factories, worst
 from tests.architecture.urls import every_url
 from tests.worst import Worst
 
@@ -103,11 +104,16 @@ def test_the_longest_names_fit_on_every_page(browser: Browser, web: str, made: W
         lambda url: url in served, lambda route: route.fulfill(body=served[route.request.url], content_type=HTML)
     )
     wrong, seen, late = [], 0, 0
-    for name, address in addresses(made):
-        answer = client.get(address)
-        if answer.status_code != 200 or answer.streaming or b"<html" not in answer.content:
+    viewer = Client()
+    viewer.force_login(factories.member(made.project, role=Role.VIEWER))
+    asked = [(name, address, client, 200) for name, address in addresses(made)]
+    asked.append(("refused", reverse("experiments:launch", args=[made.project.name]) + "?", viewer, 403))
+    for name, address, reader, status in asked:
+        answer = reader.get(address)
+        if answer.status_code != status or answer.streaming or b"<html" not in answer.content:
+            assert status == 200, name
             continue
-        html, parts = with_late_parts(client, answer.content.decode())
+        html, parts = with_late_parts(reader, answer.content.decode())
         late += parts
         page.set_viewport_size({"width": 1440, "height": 900})
         served[urljoin(web, address)] = html
