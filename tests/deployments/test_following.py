@@ -245,7 +245,13 @@ def test_a_choice_after_a_move_that_nobody_has_gone_after_yet_holds_and_other_se
 def only_admins(app: Deployment, root: Principal, **_: Any) -> Callable[[], object]:
     target = Target.objects.select_related("project").get()
     services.edit_target(principal=root, target=target, policy={"deployers": "admin"})
-    return lambda: Target.objects.update(policy={})
+
+    def mend() -> None:
+        Work.objects.all().delete()
+        services.edit_target(principal=root, target=target, policy={})
+        assert asked_for(app), "who was refused looks again at once"
+
+    return mend
 
 
 def a_viewer(app: Deployment, mover: Principal, **_: Any) -> Callable[[], object]:

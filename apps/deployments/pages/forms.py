@@ -47,7 +47,7 @@ class DeployForm(NumbersForm, PodOptionsForm):
     follow = forms.BooleanField(
         required=False,
         label="Follow the alias",
-        help_text="Each version that the alias is moved to later is rolled out by itself.",
+        help_text="Of an alias that is chosen above: each version that it is moved to later is rolled out by itself.",
     )
     image = _image()
     command = forms.CharField(

@@ -19,10 +19,10 @@ from apps.core.hints import hint
 from apps.core.models import Project, User
 from apps.core.states import Role
 from apps.core.text.names import NAMESPACE_PREFIX, check_name, is_dns_label, is_own_namespace
-from apps.deployments.models import Approval, Placement, Rollout, Target
+from apps.deployments.models import Approval, Follow, Placement, Rollout, Target
 from apps.deployments.rollout.gateway import ENGINE, parse_gateway
 from apps.deployments.rollout.policy import Decided, parse_policy
-from apps.deployments.services.common import CLOCK, KIND
+from apps.deployments.services.common import CLOCK, FOLLOW, KIND
 from apps.deployments.states import UNFINISHED
 
 _SYSTEM_NAMESPACES = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
@@ -89,7 +89,8 @@ def edit_target(
     """Let the target allow this from now on, or have its deployments' requests come by this Gateway; what is None stays
     as it is. Needs the admin role. Raises Invalid, and Conflict where a rollout is under way that its Gateway weighs.
 
-    Rollouts that wait there look again: what is not asked for any more holds nobody.
+    Rollouts that wait there look again: what is not asked for any more holds nobody. So do deployments whose alias has
+    moved, and that were refused to go after it.
     """
     require_role(principal, target.project, Role.ADMIN)
     with transaction.atomic():
@@ -121,6 +122,8 @@ def edit_target(
         )
         rolling = Rollout.objects.filter(state__in=UNFINISHED, stages__placement__target=target)
         work.ask_many(CLOCK, [(pk, None) for pk in rolling.order_by("deployment").values_list("deployment", flat=True)])
+        refused = Follow.objects.filter(deployment__placements__target=target).exclude(refusal="")
+        work.ask_many(FOLLOW, [(pk, None) for pk in refused.values_list("deployment", flat=True)])
         hint("deployments", target.project_id)
         hint("overview", target.project_id)
     return target
