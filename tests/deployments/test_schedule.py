@@ -201,6 +201,9 @@ def test_nor_does_it_from_one_that_an_autoscaler_is_in(
         ([{**NIGHT, "min": 3}], "schedule[0].max"),
         ([{**NIGHT, "max": -1}], "schedule[0].max"),
         ([{**NIGHT, "min": ""}], "schedule[0].min"),
+        # In New York it is still the year 9999 when it is over elsewhere.
+        ([{**NIGHT, "from": "2026-01-01 00:00", "until": "9999-12-31 23:59"}], "schedule[0].until"),
+        ([{**NIGHT, "from": "0001-01-01 00:00", "until": "2026-01-01 00:00"}], "schedule[0].from"),
         ([{**NIGHT, "replicas": 1}], "schedule[0].replicas"),
         ([{**NIGHT, "weight": 1}], "schedule[0].weight"),
     ],

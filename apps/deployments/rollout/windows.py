@@ -15,6 +15,7 @@ from apps.core.errors import Invalid
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MAX_NAME = 60
+FIRST_YEAR, LAST_YEAR = 1970, 2999
 WAYS = 'Write "fri 18:00" for each week, "18:00" for each day, or "2026-12-20 00:00" for once.'
 FIELDS = ("name", "from", "until", "time_zone")
 # Files that lie beside those of the time zones.
@@ -132,7 +133,10 @@ def _when(value: Any, place: str) -> str:
     try:
         if found is None or (found["day"] and found["day"] not in DAYS):
             raise ValueError
-        _read(text)
+        once = _read(text).once
+        # At the ends of the calendar there is no time that is the same elsewhere.
+        if once and not FIRST_YEAR <= once.year <= LAST_YEAR:
+            raise ValueError
     except ValueError as error:
         raise Invalid(f"{place}: {value!r} is no time.", field=place, hint=WAYS) from error
     return text
