@@ -169,6 +169,8 @@ class Everything:
         self.serves(app, 2)
         deployments.stop_autoscaling(principal=self.root, deployment=app)
         self.serves(app, 2)
+        deployments.set_budget(principal=self.root, deployment=app, budget={"min_available": 1})
+        self.serves(app, 2)
         deployments.deploy_revision(principal=self.root, deployment=app, changes={"env": {"A": "1"}})
         self.serves(app, 2)
         deployments.rollback(principal=self.root, deployment=app)
