@@ -1,5 +1,6 @@
 """Weights by an HTTPRoute on the local cluster: its Gateway, real processes, and a steady load of requests."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from apps.core.states import Health
 from apps.deployments import services
 from apps.deployments.models import AppliedObject, Deployment, Rollout
+from apps.deployments.reconcile import routing
 from apps.deployments.rollout import blue_green, routed
 from tests.deployments.fleet import SPEC, Fleet
 from tests.deployments.loads import load_by_gateway
@@ -91,3 +93,37 @@ def test_a_canary_gets_its_weight_by_the_gateway_is_taken_back_and_promoted(
     services.delete_deployment(**who)
     fleet.until_gone(app)
     assert objects(fleet) == []
+
+
+def test_a_route_that_is_not_taken_or_not_ours_is_told_of_and_none_is_left_where_no_gateway_is_named(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routing, "PATIENCE", timedelta(0))
+    target = fleet.project.targets.get()
+
+    def name(gateway: dict[str, str]) -> None:
+        services.edit_target(principal=fleet.root, target=target, gateway=gateway)
+
+    app = fleet.deploy(replicas=1)
+    fleet.until_healthy(app)
+    theirs = {"apiVersion": API_VERSION, "kind": "HTTPRoute", "metadata": {"name": "app", "namespace": fleet.namespace}}
+    fleet.client.create({**theirs, "spec": {"hostnames": ["theirs.example.com"]}})
+    # Whoever made it is nobody that Flotilla is: the field manager is another.
+    path = f"/apis/{API_VERSION}/namespaces/{fleet.namespace}/httproutes/app"
+    bare = [{"op": "replace", "path": "/metadata/managedFields", "value": [{}]}]
+    fleet.client._transport.call("PATCH", path, body=bare, content_type="application/json-patch+json")
+    name({**GATEWAY, "name": "gone"})
+    fleet.until(app, lambda seen: seen.reason == "RouteNotOurs")
+    assert app.health == Health.DEGRADED and "somebody else's" in app.message
+    assert fleet.client.get(API_VERSION, "HTTPRoute", "app", fleet.namespace)["spec"]["hostnames"] == [
+        "theirs.example.com"
+    ]
+    fleet.client.delete(API_VERSION, "HTTPRoute", "app", fleet.namespace)
+    fleet.until(app, lambda seen: seen.reason == "WaitingForGateway")
+    assert "is there a Gateway kube-system/gone" in app.message
+    name(GATEWAY)
+    fleet.until_healthy(app)
+    assert objects(fleet) == ["app", "app:100"]
+    name({})
+    fleet.until(app, lambda seen: objects(fleet) == ["app"])
+    assert not AppliedObject.objects.filter(kind="HTTPRoute").exists()
