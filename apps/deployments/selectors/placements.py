@@ -8,8 +8,10 @@ from django.db.models.functions import Cast, Coalesce, Concat
 
 from apps.clusters.manifests import DEPLOYMENT, PART_OF
 from apps.clusters.models import Workload
+from apps.core.database.prepared import FindAll, FindOne
 from apps.core.states import Health
 from apps.deployments.models import Deployment, Heal, Placement, Rollout, Stage
+from apps.deployments.models.following import Follow
 from apps.deployments.states import UNFINISHED, DeploymentState
 
 # What a placement is read with.
@@ -19,15 +21,53 @@ _SETTLED_HEALTH = (Health.HEALTHY, Health.SUSPENDED)
 _WANTED_OF_ROW = Coalesce(OuterRef("scaled_to"), OuterRef("desired_replicas"))
 
 
+# What only a cluster's own page shows.
+_UNREAD = ("target__cluster__streams",)
+_REACHED = ("target", "target__cluster", "stable", "coming")
+_placement = FindOne(
+    Placement, "id", related=("deployment", "deployment__project", "token", *_REACHED), without=_UNREAD
+)
+_places = FindAll(Placement, "deployment", related=_REACHED, without=_UNREAD)
+_deployment = FindOne(Deployment, "id", related=("project", "current", "stable"))
+_rollouts = FindAll(Rollout, "deployment", "state__in", related=("from_revision", "to_revision"))
+_follow = FindOne(Follow, "deployment")
+_stage = FindOne(Stage, "rollout", "placement")
+
+
 def for_reconcile(pk: int) -> Placement | None:
     """Everything that a round decides from, read afresh."""
-    return Placement.objects.filter(pk=pk).select_related("deployment__project", "token", *WITH_PLACEMENT).first()
+    return _placement(pk)
+
+
+def with_places(pk: int) -> Deployment | None:
+    """The deployment as it is now, with its placements and what it follows at hand; None when it is gone. Three
+    queries."""
+    deployment = _deployment(pk)
+    if deployment is None:
+        return None
+    rows = _places(pk)
+    for row in rows:
+        row.deployment = deployment
+    # As `prefetch_related` leaves it.
+    known = deployment.placements.all()
+    vars(known).update(_result_cache=rows, _prefetch_done=True)
+    vars(deployment)["_prefetched_objects_cache"] = {"placements": known}
+    deployment._state.fields_cache["follow"] = _follow(pk)
+    return deployment
+
+
+def under_way(deployment_id: int) -> Rollout | None:
+    """The rollout that is not finished, with both of its revisions; None where none is."""
+    return next(iter(_rollouts(deployment_id, list(UNFINISHED))), None)
 
 
 def stage_of(placement: Placement) -> Stage | None:
     """Where the rollout that is under way stands on this placement; None where none is."""
-    rows = Stage.objects.filter(placement=placement, rollout__state__in=UNFINISHED)
-    return rows.select_related("rollout__to_revision").first()
+    rollout = under_way(placement.deployment_id)
+    stage = _stage(rollout.pk, placement.pk) if rollout is not None else None
+    if stage is not None and rollout is not None:
+        stage.rollout = rollout
+    return stage
 
 
 def unsettled(now: datetime, *, token_margin: timedelta) -> list[tuple[int, int | None]]:

@@ -5,23 +5,33 @@ from typing import Any
 
 from django.utils import timezone
 
+from apps.core.database.prepared import FindAll
 from apps.deployments.models import AppliedObject, Placement
 
 Key = tuple[str, str]
+_of_placement = FindAll(AppliedObject, "placement")
 
 
 def kept_of(placement: Placement) -> dict[Key, AppliedObject]:
     """The kept row of each object, by kind and name. One query."""
-    return {(row.kind, row.name): row for row in AppliedObject.objects.filter(placement=placement)}
+    return {(row.kind, row.name): row for row in _of_placement(placement.pk)}
 
 
 def remember(placement: Placement, asked: str, manifest: Mapping[str, Any]) -> None:
     """Keep what has just been applied, or what was found to have been. One statement; repeating it changes nothing."""
-    AppliedObject.objects.update_or_create(
+    row = AppliedObject(
         placement=placement,
         kind=manifest["kind"],
         name=manifest["metadata"]["name"],
-        defaults={"asked": asked, "manifest": manifest, "applied_at": timezone.now()},
+        asked=asked,
+        manifest=manifest,
+        applied_at=timezone.now(),
+    )
+    AppliedObject.objects.bulk_create(
+        [row],
+        update_conflicts=True,
+        unique_fields=["placement", "kind", "name"],
+        update_fields=["asked", "manifest", "applied_at"],
     )
 
 

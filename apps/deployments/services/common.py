@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Case, F, Prefetch, When
+from django.db.models import Case, F, When
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -23,7 +23,7 @@ from apps.deployments.models import Deployment, Placement, Revision, Target
 from apps.deployments.models.observed import Observed
 from apps.deployments.rollout.gateway import Gateway, parse_gateway
 from apps.deployments.rollout.strategy import Strategy, parse_strategy
-from apps.deployments.selectors.placements import WITH_PLACEMENT
+from apps.deployments.selectors.placements import with_places
 from apps.deployments.services.server import with_image
 from apps.deployments.specs import RevisionSpec, parse_revision
 from apps.deployments.states import DeploymentState
@@ -136,8 +136,7 @@ def locked(pk: int) -> Deployment | None:
     rows = Deployment.objects.filter(pk=pk)
     # Locked by a statement of its own: of a row that was waited for, a join gives nothing where `current` has changed.
     list(rows.select_for_update(no_key=True).values_list("pk"))
-    places = Prefetch("placements", Placement.objects.select_related(*WITH_PLACEMENT))
-    return rows.select_related("project", "current", "stable", "follow").prefetch_related(places).first()
+    return with_places(pk)
 
 
 def kept(deployment: Deployment) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from apps.deployments.rollout.plan import PlanStep, plan_of
 from apps.deployments.rollout.policy import FROZEN, REJECTED, UNAPPROVED
 from apps.deployments.rollout.strategy import Do, OnFailure, parse_strategy
 from apps.deployments.rollout.traffic import NOTHING, Share
+from apps.deployments.selectors.placements import under_way
 from apps.deployments.services.analysing import analyse, note, remember
 from apps.deployments.services.common import CLOCK, KIND, Wish, add_revision, change_wanted, kept, locked, tell
 from apps.deployments.services.holding import ask_for, held_by, lapse
@@ -34,7 +35,7 @@ from apps.deployments.services.policies import check_rollout
 from apps.deployments.services.spreading import respread
 from apps.deployments.services.starting import Asker, join, keep_what_serves, started
 from apps.deployments.services.together import sum_up
-from apps.deployments.states import ROLLOUT_MOVES, TAKEN_BACK, UNFINISHED, RolloutState
+from apps.deployments.states import ROLLOUT_MOVES, TAKEN_BACK, RolloutState
 
 # The states in which a rollout over one placement has nothing to say that the placement's own stage doesn't say better.
 _TOLD_BY_STAGE = (RolloutState.PROGRESSING, RolloutState.DEGRADED, RolloutState.HEALTHY)
@@ -184,8 +185,7 @@ def tick(pk: int) -> Outcome:
 
 def unfinished(deployment: Deployment) -> Rollout | None:
     """The rollout that is under way, as it is under the deployment's lock."""
-    rows = Rollout.objects.filter(deployment=deployment, state__in=UNFINISHED)
-    return rows.select_related("from_revision", "to_revision").first()
+    return under_way(deployment.pk)
 
 
 def end_unfinished(deployment: Deployment, to: RolloutState, message: str, actor: str) -> None:
