@@ -9,6 +9,7 @@ from django.utils import timezone
 from apps.clusters.models import Pod
 from apps.clusters.observed.values import moment
 from apps.clusters.podoptions import words
+from apps.clusters.quantities.words import plural
 from apps.clusters.selectors.explain import explain_absent, explain_pods
 from apps.clusters.selectors.visibility import visibility_of
 from apps.clusters.why import Why, together
@@ -142,8 +143,8 @@ class Board:
         """How the deployment rolls, in a line: "canary, 4 steps, 2 waves"."""
         strategy = parse_strategy(self.deployment.strategy)
         parts = [strategy.kind.word]
-        parts += [f"{len(strategy.steps)} steps"] if strategy.steps else []
-        parts += [f"{len(strategy.waves)} waves"] if len(strategy.waves) > 1 else []
+        parts += [plural(len(strategy.steps), "step")] if strategy.steps else []
+        parts += [plural(len(strategy.waves), "wave")] if len(strategy.waves) > 1 else []
         return ", ".join(parts)
 
     @functools.cached_property
