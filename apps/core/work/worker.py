@@ -19,11 +19,12 @@ from apps.core.work.outcomes import Again, Away, Done, Outcome, Retry
 logger = logging.getLogger(__name__)
 
 # How long nobody looks when nobody rings, in seconds. Work that is due sooner is looked for when it is due.
-LOOK, SOONEST = 1.0, 0.05
+LOOK, SOONEST = 1.0, 0.02
 # So long after a ring, or after something was due, it is looked that soon, again and again: a ring costs many
 # times more than a look, so of a stream of asks few ring (`bell.BETWEEN`).
 AWAKE = 1.0
-# How soon it is looked again when something is due and waits for a turn: mostly, a thread that ends takes it.
+# How soon it is looked again when what was due at the last look is not taken: it waits for a turn, and mostly a thread
+# that ends takes it.
 WAITING = 0.1
 # How often the objects that killed workers held are looked for.
 FREE_DEAD = 2.0
@@ -163,7 +164,7 @@ class Crew:
             return not self._stopping
 
     def _watch(self) -> None:
-        freed, asked, busy = 0.0, False, -AWAKE
+        freed, asked, busy, waits = 0.0, False, -AWAKE, False
         # Not Celery's loop: that stands still while Redis is away, when this one does all the work there is.
         heartbeat = Heartbeat()
         while not self._stopping:
@@ -186,8 +187,9 @@ class Crew:
                 if due is not None and due <= 0:
                     self._dry = False
                     self._wake_one()
-                    busy, pause = time.monotonic(), WAITING
+                    busy, pause, waits = time.monotonic(), WAITING if waits else SOONEST, True
                 else:
+                    waits = False
                     look = SOONEST if time.monotonic() - busy < AWAKE else LOOK
                     pause = min(look, LOOK if due is None else max(SOONEST, due))
             except Exception as error:  # noqa: BLE001
