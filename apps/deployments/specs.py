@@ -4,24 +4,38 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from apps.clusters import podoptions
 from apps.core.errors import Invalid
+from apps.core.text.names import is_subdomain
 from apps.experiments.specs import ONLY_OF_RUNS, RunSpec, check_variables, parse_spec
 
 DEFAULT_PORT = 8080
 MAX_REPLICAS = 1000
 # The volume with the model's files, where an init step brings them.
 MODEL_VOLUME = "flotilla-model"
-# Where Flotilla's own server finds the model's files.
+# Where Flotilla's own server, and all serving runtimes of KServe, find the model's files.
 OWN_MODEL_PATH = "/mnt/models"
+# The serving runtime that KServe installs for a model format. Of several we have to know which, for each is told in a
+# way of its own what its model is called.
+SERVING_RUNTIMES = {
+    "mlflow": "kserve-mlserver",
+    "sklearn": "kserve-sklearnserver",
+    "xgboost": "kserve-xgbserver",
+    "lightgbm": "kserve-lgbserver",
+    "paddle": "kserve-paddleserver",
+    "pmml": "kserve-pmmlserver",
+    "huggingface": "kserve-huggingfaceserver",
+}
+PROTOCOLS = ("v2", "v1")
 # The variables that Flotilla sets for a replica, beside those that `parse_spec` reserves for all our containers.
 RESERVED_ENV = frozenset({"HOST", "PORT", "FLOTILLA_MODEL_NAME", "FLOTILLA_MODEL_VERSION", "FLOTILLA_MODEL_DIR"})
 _CONTAINER = ("image", "command", "args", "env", "resources", *podoptions.KEYS)
 # As long as people wait for a pod that ends: Kubernetes itself knows no bound.
 MAX_GRACE_SECONDS = 3600
+_FORMAT = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]{0,200}")
 
 
@@ -71,6 +85,26 @@ class Shutdown:
 
 
 @dataclass(frozen=True)
+class KServe:
+    """How KServe runs a revision: the `model_format` by a serving runtime of the cluster, which has an image of its
+    own, or, with "" for it, the revision's image."""
+
+    model_format: str = ""
+    serving_runtime: str = ""
+    protocol: str = PROTOCOLS[0]
+
+    def to_json(self) -> dict[str, str]:
+        """The form that is stored and shown."""
+        if not self.model_format:
+            return {}
+        return {
+            "model_format": self.model_format,
+            "serving_runtime": self.serving_runtime,
+            "protocol": self.protocol,
+        }
+
+
+@dataclass(frozen=True)
 class RevisionSpec:
     """Everything that a replica is made from, and nothing else. Two revisions with equal specs run the same thing."""
 
@@ -82,6 +116,8 @@ class RevisionSpec:
     # Where an init step puts the model's files before the container starts; "" for none, and the container has a token
     # to fetch them by itself.
     model_path: str = ""
+    # Where it is an InferenceService of KServe's; else it is a Kubernetes Deployment.
+    kserve: KServe | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The form that is stored and shown."""
@@ -94,6 +130,7 @@ class RevisionSpec:
             # Left out where nobody asked for it, so that the digests of earlier revisions stay.
             **({"shutdown": self.shutdown.to_json()} if self.shutdown != Shutdown() else {}),
             **({"model_path": self.model_path} if self.model_path else {}),
+            **({"runtime": {"kserve": self.kserve.to_json()}} if self.kserve else {}),
         }
 
     @property
@@ -135,7 +172,9 @@ class ObservedRevision:
 
 def parse_revision(data: Mapping[str, Any]) -> RevisionSpec:
     """Check what a person or a program asked for. Raises Invalid naming the field and what it should be."""
-    if not data.get("image"):
+    kserve = _kserve(data.get("runtime"))
+    has_runtime = kserve is not None and kserve.model_format != ""
+    if not data.get("image") and not has_runtime:
         raise Invalid(
             "What shall serve? Name a registered model or a container image.",
             field="image",
@@ -144,17 +183,26 @@ def parse_revision(data: Mapping[str, Any]) -> RevisionSpec:
     for name in data.get("env") or {}:
         if name in RESERVED_ENV:
             raise Invalid(f"{name} is set by Flotilla in every replica.", field="env", hint="Leave it out.")
-    container = parse_spec({key: data.get(key) for key in _CONTAINER})
+    container = _container(data)
     check_variables(container.pod.secret_env, RESERVED_ENV)
     model = _model(data.get("model"))
+    path = _path_of_runtime(data.get("model_path"), model) if has_runtime else data.get("model_path")
     return RevisionSpec(
         container=container,
         model=model,
         port=whole(data.get("port"), "port", DEFAULT_PORT, 1, 65535),
         probes=_probes(an_object(data.get("probes"), "probes")),
         shutdown=_shutdown(an_object(data.get("shutdown"), "shutdown")),
-        model_path=_model_path(data.get("model_path"), model, container),
+        model_path=_model_path(path, model, container),
+        kserve=kserve,
     )
+
+
+def serves_a_format(data: Mapping[str, Any]) -> bool:
+    """Whether a serving runtime of KServe's is asked for, which brings its own image; of what nobody has checked."""
+    runtime = data.get("runtime")
+    kserve = runtime.get("kserve") if isinstance(runtime, Mapping) else None
+    return isinstance(kserve, Mapping) and bool(kserve.get("model_format"))
 
 
 def check_replicas(value: Any) -> int:
@@ -186,6 +234,56 @@ def whole(value: Any, name: str, default: int, least: int, most: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise Invalid(f"{name} is a whole number from {least} to {most}.", field=name)
     return value
+
+
+def _container(data: Mapping[str, Any]) -> RunSpec:
+    fields = {key: data.get(key) for key in _CONTAINER}
+    if fields["image"]:
+        return parse_spec(fields)
+    # A serving runtime's image is not ours to name: anything stands in for it while the rest is checked.
+    return replace(parse_spec({**fields, "image": "runtime"}), image="")
+
+
+def _kserve(value: Any) -> KServe | None:
+    runtime = an_object(value, "runtime")
+    refuse_unknown(runtime, "runtime", ("kserve",))
+    if runtime.get("kserve") is None:
+        return None
+    asked, place = an_object(runtime["kserve"], "runtime.kserve"), "runtime.kserve"
+    refuse_unknown(asked, place, ("model_format", "serving_runtime", "protocol"))
+    named = asked.get("model_format") or ""
+    if not named:
+        alone = next((name for name in ("serving_runtime", "protocol") if asked.get(name)), "")
+        if alone:
+            hint = "Name the model's format, such as mlflow; without one KServe runs the image."
+            raise Invalid(f"{alone} belongs to a model format.", field=f"{place}.model_format", hint=hint)
+        return KServe()
+    if not isinstance(named, str) or not _FORMAT.fullmatch(named):
+        raise Invalid("A model format is a word.", field=f"{place}.model_format", hint='For example "mlflow".')
+    runs = asked.get("serving_runtime") or SERVING_RUNTIMES.get(named, "")
+    if not runs:
+        raise Invalid(
+            f"Which serving runtime of the cluster serves {named}?",
+            field=f"{place}.serving_runtime",
+            hint="kubectl get clusterservingruntimes,servingruntimes lists them.",
+        )
+    if not isinstance(runs, str) or not is_subdomain(runs):
+        raise Invalid(f"{runs!r} can't name a serving runtime.", field=f"{place}.serving_runtime")
+    protocol = asked.get("protocol") or PROTOCOLS[0]
+    if protocol not in PROTOCOLS:
+        raise Invalid(f"protocol is one of {', '.join(PROTOCOLS)}.", field=f"{place}.protocol")
+    return KServe(named, runs, protocol)
+
+
+def _path_of_runtime(value: Any, model: ModelRef | None) -> str:
+    """The place of the model's files, of which serving runtimes know one alone."""
+    if model is None:
+        hint = "Name a model, or leave the format out and name an image."
+        raise Invalid("A serving runtime serves a registered model.", field="model", hint=hint)
+    if value not in (None, "", OWN_MODEL_PATH):
+        hint = "Leave this out."
+        raise Invalid(f"KServe's serving runtimes look at {OWN_MODEL_PATH} alone.", field="model_path", hint=hint)
+    return OWN_MODEL_PATH
 
 
 def _model(value: Any) -> ModelRef | None:

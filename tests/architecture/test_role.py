@@ -34,7 +34,7 @@ from controlplane.embedded.fleet import BASE_DIR
 from tests.calls import Call, Calls, recorded
 from tests.clusters.fakeapi import kubeconfig as kubeconfig_of
 from tests.clusters.watching import FAST, Watching
-from tests.deployments import keda
+from tests.deployments import keda, kserve
 from tests.role import RBAC, administrator, offered_token
 from tests.stack import LocalCluster
 
@@ -96,7 +96,7 @@ class Everything:
         report = clusters.check_connection(principal=self.root, cluster=self.cluster)
         assert report.ok and all(each.ok for each in report.permissions), report.sentence
         engines = [(engine.name, engine.version) for engine in report.engines or ()]
-        assert engines == [("Gateway API", "v1.3.0"), ("KEDA", "")]
+        assert engines == [("KServe", ""), ("Gateway API", "v1.3.0"), ("KEDA", "")]
 
     def reach(self) -> None:
         clusters.ask_for_reach(principal=self.root, cluster=self.cluster)
@@ -175,10 +175,24 @@ class Everything:
         self.serves(app, 2)
         deployments.rollback(principal=self.root, deployment=app)
         self.serves(app, 2)
+        self.delete(app)
+
+    def inference_services(self) -> None:
+        """KServe's controller is not there: what we do with its objects is all the same."""
+        spec = {"image": "python:3.11", "resources": {"cpu": "100m", "memory": "64Mi"}, "runtime": {"kserve": {}}}
+        app = deployments.create_deployment(
+            principal=self.root, project=self.project, name="by-kserve", targets=["here"], replicas=0, spec=spec
+        )
+        reconcile(app.placements.get().pk)
+        self.delete(app)
+
+    def delete(self, app: Deployment) -> None:
         deployments.delete_deployment(principal=self.root, deployment=app)
 
         def gone() -> bool:
-            reconcile(app.placements.get().pk)
+            placement = app.placements.first()
+            if placement is not None:
+                reconcile(placement.pk)
             return not Deployment.objects.filter(pk=app.pk).exists()
 
         until("the deployment is deleted", gone)
@@ -194,7 +208,7 @@ def everything(local_cluster: LocalCluster, kube: KubeClient, role_token: str, d
     root = Principal(user=User.objects.create_superuser("root"))
     access = local_cluster.access
     text = kubeconfig_of(access.server, access.ca.encode(), {"token": role_token})
-    with keda.installed(kube):
+    with keda.installed(kube), kserve.installed(kube):
         yield Everything(root, clusters.register(principal=root, name="by-role", kubeconfig_text=text))
 
 
@@ -207,6 +221,7 @@ def test_everything_works_under_the_offered_role_and_uses_all_of_it(everything: 
             everything.reach()
             everything.runs()
             everything.deployments()
+            everything.inference_services()
             everything.observed()
         except AssertionError:
             assert not calls.refused, "what could not be done was refused"

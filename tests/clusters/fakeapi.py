@@ -31,6 +31,7 @@ PLURALS = {
     "services": ("v1", "Service"),
     "horizontalpodautoscalers": ("autoscaling/v2", "HorizontalPodAutoscaler"),
     "scaledobjects": ("keda.sh/v1alpha1", "ScaledObject"),
+    "inferenceservices": ("serving.kserve.io/v1beta1", "InferenceService"),
 }
 
 

@@ -77,6 +77,13 @@ NEEDED: tuple[Permission, ...] = (
         "Gateways give revisions their weights.",
         optional=True,
     ),
+    Permission(
+        "serving.kserve.io",
+        "inferenceservices",
+        (*_WATCH, *_APPLY, "delete"),
+        "KServe serves models, where a revision asks for it.",
+        optional=True,
+    ),
     Permission("metrics.k8s.io", "nodes", ("list",), "Used CPU and memory of nodes is shown.", optional=True),
     Permission("metrics.k8s.io", "pods", ("list",), "Used CPU and memory of pods is shown.", optional=True),
     Permission(

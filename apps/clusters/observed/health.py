@@ -58,7 +58,7 @@ def pod_health(pod: Object) -> Verdict:
         return _pending(pod, status)
     if phase == "Running":
         return _running(pod, status)
-    return Verdict(Health.UNKNOWN, str(status.get("reason") or "Unknown"), _text(status, "The node does not report."))
+    return Verdict(Health.UNKNOWN, str(status.get("reason") or "Unknown"), text_of(status, "The node does not report."))
 
 
 def disruption_of(status: Object) -> tuple[str, str] | None:
@@ -66,32 +66,34 @@ def disruption_of(status: Object) -> tuple[str, str] | None:
 
     https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions
     """
-    target = _true(status, "DisruptionTarget")
+    target = true_condition(status, "DisruptionTarget")
     if target is None or status.get("phase") == "Succeeded":
         return None
-    return str(target.get("reason") or "Disrupted"), _text(target, "The pod was ended from outside.")
+    return str(target.get("reason") or "Disrupted"), text_of(target, "The pod was ended from outside.")
 
 
 def is_ready(pod: Object) -> bool:
     """Whether the pod takes traffic: its Ready condition, and it is not being deleted."""
     if (pod.get("metadata") or {}).get("deletionTimestamp"):
         return False
-    ready = _condition(pod.get("status") or {}, "Ready")
+    ready = condition_of(pod.get("status") or {}, "Ready")
     return ready is not None and ready.get("status") == "True"
 
 
 def node_health(node: Object) -> Verdict:
     """Whether a node takes work, and why not."""
     status = node.get("status") or {}
-    ready = _condition(status, "Ready")
+    ready = condition_of(status, "Ready")
     if ready is None or ready.get("status") == "Unknown":
-        return Verdict(Health.UNKNOWN, str((ready or {}).get("reason") or "NoReport"), _text(ready, "No report yet."))
+        return Verdict(Health.UNKNOWN, str((ready or {}).get("reason") or "NoReport"), text_of(ready, "No report yet."))
     if ready.get("status") != "True":
-        return Verdict(Health.DEGRADED, str(ready.get("reason") or "NotReady"), _text(ready, "The node is not ready."))
+        return Verdict(
+            Health.DEGRADED, str(ready.get("reason") or "NotReady"), text_of(ready, "The node is not ready.")
+        )
     for condition in status.get("conditions") or []:
         if str(condition.get("type", "")).endswith("Pressure") and condition.get("status") == "True":
             return Verdict(
-                Health.DEGRADED, str(condition["type"]), _text(condition, f"The node reports {condition['type']}.")
+                Health.DEGRADED, str(condition["type"]), text_of(condition, f"The node reports {condition['type']}.")
             )
     if (node.get("spec") or {}).get("unschedulable"):
         return Verdict(Health.SUSPENDED, "Cordoned", "The node takes no new pods.")
@@ -101,20 +103,20 @@ def node_health(node: Object) -> Verdict:
 def job_health(job: Object) -> Verdict:
     """Whether a Job goes on, has ended well, or has failed."""
     spec, status = job.get("spec") or {}, job.get("status") or {}
-    failed, complete = _true(status, "Failed"), _true(status, "Complete")
+    failed, complete = true_condition(status, "Failed"), true_condition(status, "Complete")
     if failed is not None:
-        return Verdict(Health.DEGRADED, str(failed.get("reason") or "Failed"), _text(failed, "The job has failed."))
+        return Verdict(Health.DEGRADED, str(failed.get("reason") or "Failed"), text_of(failed, "The job has failed."))
     if complete is not None:
-        return Verdict(Health.HEALTHY, "Complete", _text(complete, "All pods ended with exit code 0."))
-    failing, succeeding = _true(status, "FailureTarget"), _true(status, "SuccessCriteriaMet")
+        return Verdict(Health.HEALTHY, "Complete", text_of(complete, "All pods ended with exit code 0."))
+    failing, succeeding = true_condition(status, "FailureTarget"), true_condition(status, "SuccessCriteriaMet")
     if failing is not None:
-        message = f"It has failed, and its pods are still being ended: {_text(failing, 'no reason is given')}"
+        message = f"It has failed, and its pods are still being ended: {text_of(failing, 'no reason is given')}"
         return Verdict(Health.DEGRADED, "FailureTarget", message)
     if succeeding is not None:
         return Verdict(
             Health.PROGRESSING, "SuccessCriteriaMet", "It has succeeded, and its pods are still being ended."
         )
-    if spec.get("suspend") or _true(status, "Suspended") is not None:
+    if spec.get("suspend") or true_condition(status, "Suspended") is not None:
         return Verdict(Health.SUSPENDED, "Suspended", suspended(job.get("metadata") or {}))
     done, completions = _count(status, "succeeded"), spec.get("completions") or spec.get("parallelism") or 1
     tried = f"; {status['failed']} failed" if _count(status, "failed") else ""
@@ -126,15 +128,15 @@ def deployment_health(deployment: Object) -> Verdict:
     """Whether a Deployment has all its replicas, as `kubectl rollout status` asks it."""
     metadata, spec, status = (deployment.get(part) or {} for part in ("metadata", "spec", "status"))
     replicas = int(spec.get("replicas", 1) or 0)
-    failure, progress = _true(status, "ReplicaFailure"), _condition(status, "Progressing")
+    failure, progress = true_condition(status, "ReplicaFailure"), condition_of(status, "Progressing")
     if spec.get("paused"):
         return Verdict(Health.SUSPENDED, "DeploymentPaused", "The deployment is paused.")
     if int(metadata.get("generation") or 0) > int(status.get("observedGeneration") or 0):
         return Verdict(Health.PROGRESSING, "NotObserved", "The change has not been taken up yet.")
     if progress is not None and progress.get("reason") == "ProgressDeadlineExceeded":
-        return Verdict(Health.DEGRADED, "ProgressDeadlineExceeded", _text(progress, "It makes no progress."))
+        return Verdict(Health.DEGRADED, "ProgressDeadlineExceeded", text_of(progress, "It makes no progress."))
     if failure is not None:
-        return Verdict(Health.DEGRADED, str(failure.get("reason") or "ReplicaFailure"), _text(failure, "No pods."))
+        return Verdict(Health.DEGRADED, str(failure.get("reason") or "ReplicaFailure"), text_of(failure, "No pods."))
     updated, available = _count(status, "updatedReplicas"), _count(status, "availableReplicas")
     if updated < replicas:
         return Verdict(Health.PROGRESSING, "Updating", f"{updated} of {replicas} replicas are updated.")
@@ -160,40 +162,25 @@ def service_health(service: Object) -> Verdict:
 def autoscaler_health(autoscaler: Object) -> Verdict:
     """Whether a HorizontalPodAutoscaler can read its metrics and scale its target."""
     status = autoscaler.get("status") or {}
-    able, active = _condition(status, "AbleToScale"), _condition(status, "ScalingActive")
+    able, active = condition_of(status, "AbleToScale"), condition_of(status, "ScalingActive")
     if able is not None and able.get("status") == "False":
-        return Verdict(Health.DEGRADED, str(able.get("reason") or "UnableToScale"), _text(able, "It can't scale."))
+        return Verdict(Health.DEGRADED, str(able.get("reason") or "UnableToScale"), text_of(able, "It can't scale."))
     if active is not None and active.get("status") == "False":
         reason = str(active.get("reason") or "ScalingInactive")
         if reason == "ScalingDisabled":
-            return Verdict(Health.SUSPENDED, reason, _text(active, "The target is scaled to zero."))
-        return Verdict(Health.DEGRADED, reason, _text(active, "It can't read its metrics."))
-    limited = _true(status, "ScalingLimited")
+            return Verdict(Health.SUSPENDED, reason, text_of(active, "The target is scaled to zero."))
+        return Verdict(Health.DEGRADED, reason, text_of(active, "It can't read its metrics."))
+    limited = true_condition(status, "ScalingLimited")
     if limited is not None:
-        return Verdict(Health.HEALTHY, str(limited.get("reason") or "ScalingLimited"), _text(limited, "At its limit."))
+        return Verdict(
+            Health.HEALTHY, str(limited.get("reason") or "ScalingLimited"), text_of(limited, "At its limit.")
+        )
     if able is None and active is None:
         return Verdict(Health.PROGRESSING, "Starting", "It has not looked at its metrics yet.")
     current, desired = _count(status, "currentReplicas"), _count(status, "desiredReplicas")
     if current != desired:
         return Verdict(Health.PROGRESSING, "Scaling", f"Scaling from {current} to {desired} replicas.")
     return Verdict(Health.HEALTHY, "ScalingActive", f"It keeps {current} replicas.")
-
-
-def scaled_object_health(scaled: Object) -> Verdict:
-    """Whether KEDA can scale what a ScaledObject is for, by KEDA's own conditions."""
-    status = scaled.get("status") or {}
-    ready, active = _condition(status, "Ready"), _condition(status, "Active")
-    if ready is None or ready.get("status") == "Unknown":
-        return Verdict(Health.PROGRESSING, "Starting", "KEDA has not looked at it yet.")
-    if ready.get("status") == "False":
-        return Verdict(Health.DEGRADED, str(ready.get("reason") or "NotReady"), _text(ready, "KEDA can't scale it."))
-    if (paused := _true(status, "Paused")) is not None:
-        return Verdict(Health.SUSPENDED, "Paused", _text(paused, "KEDA is paused."))
-    if (fallback := _true(status, "Fallback")) is not None:
-        return Verdict(Health.DEGRADED, "Fallback", _text(fallback, "A trigger fails, and KEDA falls back."))
-    if active is not None and active.get("status") == "False":
-        return Verdict(Health.HEALTHY, "Inactive", "No trigger is active.")
-    return Verdict(Health.HEALTHY, "Active", "A trigger is active.")
 
 
 def _deleting(status: Object) -> Verdict:
@@ -216,21 +203,21 @@ def _failed(pod: Object, status: Object) -> Verdict:
     ended = _worst_end([*(status.get("containerStatuses") or []), *inits])
     if reason:
         # The pod itself was stopped, by an eviction, say: its containers' exit codes only echo that.
-        return Verdict(Health.DEGRADED, reason, _text(status, "The pod was stopped."), _code(ended))
+        return Verdict(Health.DEGRADED, reason, text_of(status, "The pod was stopped."), _code(ended))
     if disrupted is not None:
         return Verdict(Health.DEGRADED, *disrupted, _code(ended))
     if ended is not None:
         return _ended(*ended)
-    return Verdict(Health.DEGRADED, reason or "Failed", _text(status, "The pod failed."))
+    return Verdict(Health.DEGRADED, reason or "Failed", text_of(status, "The pod failed."))
 
 
 def _pending(pod: Object, status: Object) -> Verdict:
-    scheduled = _condition(status, "PodScheduled")
+    scheduled = condition_of(status, "PodScheduled")
     if scheduled is not None and scheduled.get("status") == "False":
         reason = str(scheduled.get("reason") or "Unschedulable")
         if reason == "SchedulingGated":
             return Verdict(Health.SUSPENDED, reason, gated(gate_names(pod.get("spec") or {})))
-        return Verdict(Health.PROGRESSING, reason, _text(scheduled, "No node has room for the pod."))
+        return Verdict(Health.PROGRESSING, reason, text_of(scheduled, "No node has room for the pod."))
     return _waiting(pod, status) or Verdict(
         Health.PROGRESSING, "Pending", "Waiting for a node." if scheduled is None else "The containers are being made."
     )
@@ -252,7 +239,7 @@ def _running(pod: Object, status: Object) -> Verdict:
     sidecars = set(names_of(spec))
     containers = [_facts(container, sidecar=container.get("name") in sidecars) for container in lasting(spec, status)]
     unmet = unmet_gates(readiness_gates(spec), status.get("conditions") or [])
-    message = not_ready(containers, unmet, _text(_condition(status, "Ready"), ""))
+    message = not_ready(containers, unmet, text_of(condition_of(status, "Ready"), ""))
     return Verdict(Health.PROGRESSING, "NotReady", message)
 
 
@@ -286,7 +273,7 @@ def _waiting(pod: Object, status: Object) -> Verdict | None:
             return verdict._replace(exit_code=None) if name in sidecars else verdict
     for name, _, waiting in waits:
         reason = str(waiting.get("reason") or "ContainerCreating")
-        return Verdict(Health.PROGRESSING, reason, _text(waiting, f"Container {name} is being made."))
+        return Verdict(Health.PROGRESSING, reason, text_of(waiting, f"Container {name} is being made."))
     return None
 
 
@@ -297,14 +284,14 @@ def _stuck(name: str, container: Object, waiting: Object) -> Verdict | None:
     if lacks_memory(str(waiting.get("message") or "")):
         return Verdict(Health.DEGRADED, reason, _starved(name))
     if reason in _STUCK:
-        return Verdict(Health.DEGRADED, reason, _text(waiting, f"Container {name} can't start."))
+        return Verdict(Health.DEGRADED, reason, text_of(waiting, f"Container {name} can't start."))
     return None
 
 
 def _crash_loop(name: str, container: Object, waiting: Object) -> Verdict:
     last = (container.get("lastState") or {}).get("terminated")
     if not last:
-        return Verdict(Health.DEGRADED, "CrashLoopBackOff", _text(waiting, f"Container {name} keeps ending."))
+        return Verdict(Health.DEGRADED, "CrashLoopBackOff", text_of(waiting, f"Container {name} keeps ending."))
     restarts = container.get("restartCount", 0)
     why = _ended(name, last)
     reason = "OOMKilled" if why.reason == "OOMKilled" else "CrashLoopBackOff"
@@ -371,13 +358,14 @@ def _code(ended: tuple[str, Object] | None) -> int | None:
     return int(ended[1].get("exitCode", 0)) if ended else None
 
 
-def _condition(status: Object, kind: str) -> Object | None:
+def condition_of(status: Object, kind: str) -> Object | None:
+    """The condition of this type."""
     return next((condition for condition in status.get("conditions") or [] if condition.get("type") == kind), None)
 
 
-def _true(status: Object, kind: str) -> Object | None:
+def true_condition(status: Object, kind: str) -> Object | None:
     """The condition of this type when it is True."""
-    condition = _condition(status, kind)
+    condition = condition_of(status, kind)
     return condition if condition is not None and condition.get("status") == "True" else None
 
 
@@ -385,5 +373,6 @@ def _count(status: Object, field: str) -> int:
     return int(status.get(field) or 0)
 
 
-def _text(source: Object | None, otherwise: str) -> str:
+def text_of(source: Object | None, otherwise: str) -> str:
+    """The message of a condition or the like, or else another one."""
     return str((source or {}).get("message") or "").strip() or otherwise

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from apps.clusters import manifests
+from apps.clusters.observed.engines import inference_service_health, scaled_object_health
 from apps.clusters.observed.health import (
     Verdict,
     autoscaler_health,
@@ -16,7 +17,6 @@ from apps.clusters.observed.health import (
     job_health,
     node_health,
     pod_health,
-    scaled_object_health,
     service_health,
 )
 from apps.clusters.observed.values import cut, moment, time_or_none, time_text
@@ -260,12 +260,28 @@ def _scaled_object(spec: Object, status: Object) -> _Described:
     return None, None, details
 
 
+def _inference_service(spec: Object, status: Object) -> _Described:
+    predictor = spec.get("predictor") or {}
+    model = predictor.get("model") or {}
+    details = {
+        "model_format": str((model.get("modelFormat") or {}).get("name") or ""),
+        "runtime": str(status.get("clusterServingRuntimeName") or status.get("servingRuntimeName") or ""),
+        "mode": str(status.get("deploymentMode") or ""),
+        "url": str(status.get("url") or ""),
+        "conditions": _conditions(status),
+    }
+    # How many of them are ready its Kubernetes Deployment says.
+    wanted = predictor.get("minReplicas")
+    return None if wanted is None else int(wanted), None, details
+
+
 _WORKLOADS: dict[str, tuple[Callable[[Object], Verdict], Callable[[Object, Object], _Described]]] = {
     "Job": (job_health, _job),
     "Deployment": (deployment_health, _deployment),
     "Service": (service_health, _service),
     "HorizontalPodAutoscaler": (autoscaler_health, _autoscaler),
     "ScaledObject": (scaled_object_health, _scaled_object),
+    "InferenceService": (inference_service_health, _inference_service),
 }
 WORKLOAD_KINDS = frozenset(_WORKLOADS)
 

@@ -25,4 +25,5 @@ KINDS: tuple[WatchedKind, ...] = (
     WatchedKind("v1", "Service", optional=True),
     WatchedKind("autoscaling/v2", "HorizontalPodAutoscaler", optional=True),
     WatchedKind("keda.sh/v1alpha1", "ScaledObject", optional=True, of_engine=True),
+    WatchedKind("serving.kserve.io/v1beta1", "InferenceService", optional=True, of_engine=True),
 )

@@ -11,6 +11,7 @@ from apps.core.api.serializers import Strict
 from apps.deployments import drift, selectors
 from apps.deployments.api.following import FollowsSerializer, follows_of
 from apps.deployments.api.policies import AutoscalingSerializer, BudgetSerializer, StrategySerializer, TrafficSerializer
+from apps.deployments.api.runtimes import RuntimeSerializer
 from apps.deployments.api.schedule import windows
 from apps.deployments.api.spread import SeatSerializer, SpreadSerializer
 from apps.deployments.models import Deployment, Heal, Placement, Revision, Rollout, Stage
@@ -72,6 +73,7 @@ class NewRevisionSerializer(PodOptionsSerializer):
         max_length=500,
         help_text="Where an init step puts the model's files, with their checksums checked, before the image starts.",
     )
+    runtime = RuntimeSerializer(required=False)
     strategy = StrategySerializer(required=False)
 
 

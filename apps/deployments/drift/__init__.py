@@ -26,10 +26,11 @@ from apps.deployments.drift.ownership import (
     ours,
 )
 from apps.deployments.manifests import ASKED
+from apps.deployments.manifests.sizes import PATHS as _NOT_COMPARED
+from apps.deployments.manifests.sizes import unsized
 
 # The parts of an object that are ours to state, and the places inside of it where others may add.
 _PARTS = (("metadata", "labels"), ("metadata", "annotations"), ("spec",))
-_NOT_COMPARED = ("spec", "replicas")
 # `kubectl rollout restart` and sidecar injectors write here: no edit of what runs.
 _OPEN = ("spec", "template", "metadata", "annotations")
 # The reason, in CamelCase, of a deployment that is not as it was applied.
@@ -162,7 +163,7 @@ def adopted(live: Mapping[str, Any], rendered: Mapping[str, Any]) -> dict[str, A
         "metadata": {name: rendered["metadata"][name] for name in ("name", "namespace")} | metadata,
         "spec": held.get("spec") or projection(live["spec"], rendered["spec"]),
     }
-    base["spec"].pop("replicas", None)
+    base = unsized(base)
     return {**base, "spec": _completed(base["spec"], rendered["spec"], live["spec"], others(live), ("spec",))}
 
 
@@ -188,8 +189,13 @@ def undoing(applied: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, An
 
 
 def _images(obj: Mapping[str, Any]) -> list[str]:
-    containers = (((obj.get("spec") or {}).get("template") or {}).get("spec") or {}).get("containers") or []
-    return [str(container.get("image", "")) for container in containers]
+    """The images that it runs, and where KServe chooses one, what it chooses it by."""
+    spec = obj.get("spec") or {}
+    predictor = spec.get("predictor") or {}
+    model = predictor.get("model") or {}
+    containers = ((spec.get("template") or {}).get("spec") or predictor).get("containers") or []
+    runtime = [str((model.get("modelFormat") or {}).get("name", "")), str(model.get("runtime", ""))] if model else []
+    return [*runtime, *(str(container.get("image", "")) for container in containers)]
 
 
 def _compared(live: Mapping[str, Any], applied: Mapping[str, Any], strangers: Sequence[Holder]) -> Iterator[_Deviation]:
@@ -205,7 +211,7 @@ def _differing(
     stated: Any, there: Any, path: Path, mine: Sequence[Holder], strangers: Sequence[Holder]
 ) -> Iterator[_Deviation]:
     """The fields below `path` whose values are not as stated, or that are ours no longer."""
-    if path == _NOT_COMPARED:
+    if path in _NOT_COMPARED:
         return
     if isinstance(stated, Mapping) and isinstance(there, Mapping):
         for name, value in stated.items():
@@ -245,7 +251,7 @@ def _extra(tree: Mapping[str, Any], stated: Any, there: Any, path: Path) -> Iter
     for step, inner in tree.items():
         kind, _, rest = step.partition(":")
         if kind == "f" and isinstance(stated, Mapping) and isinstance(there, Mapping):
-            if (*path, rest) in (_NOT_COMPARED, _OPEN) or rest not in there:
+            if (*path, rest) in (*_NOT_COMPARED, _OPEN) or rest not in there:
                 continue
             if rest in stated:
                 yield from _extra(inner, stated[rest], there[rest], (*path, rest))
@@ -283,7 +289,7 @@ def _completed(held: Any, rendered: Any, live: Any, strangers: Sequence[Holder],
         for name, value in rendered.items():
             if name in held:
                 completed[name] = _completed(held[name], value, live.get(name), strangers, (*path, name))
-            elif name in live and (*path, name) != _NOT_COMPARED and _taken((*path, name), strangers):
+            elif name in live and (*path, name) not in _NOT_COMPARED and _taken((*path, name), strangers):
                 completed[name] = copy.deepcopy(value)
         return completed
     if isinstance(rendered, list) and isinstance(held, list) and isinstance(live, list) and (key := key_of(rendered)):

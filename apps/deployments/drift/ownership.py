@@ -70,7 +70,10 @@ def counted_by(obj: Mapping[str, Any]) -> str:
     """The field manager, other than us, that holds the number of replicas; "" where it is ours alone.
 
     Whoever scales writes by way of the subresource `scale`: a HorizontalPodAutoscaler (`AUTOSCALER`), KEDA, kubectl.
+    An InferenceService has none: there the number is always ours.
     """
+    if "predictor" in (obj.get("spec") or {}):
+        return ""
     scalers = [
         holder for holder in _holders(obj) if holder.manager != FIELD_MANAGER and holder.holds(("spec", "replicas"))
     ]

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from apps.clusters.manifests import REVISION, base_labels, secure_pod_spec
+from apps.clusters.manifests import REVISION, RUN_AS_USER, base_labels, secure_pod_spec
+from apps.deployments.manifests import kserve
 from apps.deployments.manifests.modelfiles import Source, folder_of, model_step, name_of
 from apps.deployments.specs import MODEL_VOLUME, RevisionSpec, digest_of
 
@@ -43,7 +44,7 @@ class Identity:
         return base_labels(self.project, self.deployment, deployment=self.deployment, **extra)
 
     def workload(self, revision: int) -> str:
-        """The name of a revision's Kubernetes Deployment."""
+        """The name of a revision's Kubernetes Deployment, or InferenceService."""
         return f"{self.deployment}-r{revision}"
 
     @property
@@ -67,29 +68,33 @@ class Identity:
 
 
 def workload(identity: Identity, revision: int, spec: RevisionSpec, replicas: int, *, source: Source) -> dict[str, Any]:
-    """The Kubernetes Deployment of one revision."""
+    """The Kubernetes Deployment of one revision, or its InferenceService where KServe runs it."""
     labels = identity.labels(revision=revision)
     chosen = {key: value for key, value in labels.items() if key.startswith("flotilla.dev/")}
-    pod = {
-        "metadata": {"labels": labels},
-        "spec": secure_pod_spec(
-            [_container(identity, spec, source)],
-            labels=chosen,
-            options=spec.container.pod,
-            grace_seconds=spec.shutdown.grace_seconds,
-            **model_step(spec, _access(identity, source), source),
-        ),
-    }
+    of_runtime = spec.kserve is not None and spec.kserve.model_format != ""
+    pod = secure_pod_spec(
+        [_container(identity, spec, source)],
+        labels=chosen,
+        options=spec.container.pod,
+        grace_seconds=spec.shutdown.grace_seconds,
+        # The image of a serving runtime, which is not ours, has the user that it was made for.
+        run_as_user=None if of_runtime else RUN_AS_USER,
+        **model_step(spec, _access(identity, source), source),
+    )
+    metadata = {"name": identity.workload(revision), "namespace": identity.namespace, "labels": labels}
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    if spec.kserve is not None:
+        return kserve.inference_service(spec, spec.kserve, metadata, pod, strategy, replicas)
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": identity.workload(revision), "namespace": identity.namespace, "labels": labels},
+        "metadata": metadata,
         "spec": {
             "replicas": replicas,
             "revisionHistoryLimit": 1,
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "strategy": strategy,
             "selector": {"matchLabels": chosen},
-            "template": pod,
+            "template": {"metadata": {"labels": labels}, "spec": pod},
         },
     }
 
@@ -212,8 +217,10 @@ def _container(identity: Identity, spec: RevisionSpec, source: Source) -> dict[s
 def _env(identity: Identity, spec: RevisionSpec, source: Source) -> list[dict[str, Any]]:
     env: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in spec.container.env.items()]
     env += spec.container.pod.env
-    env.append({"name": "HOST", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}})
-    env.append({"name": "PORT", "value": str(spec.port)})
+    if spec.container.image:
+        # A serving runtime knows its port by itself.
+        env.append({"name": "HOST", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}})
+        env.append({"name": "PORT", "value": str(spec.port)})
     if spec.model is not None:
         env += name_of(spec.model)
         # Whoever has the files needs no token.

@@ -63,13 +63,14 @@ class Card:
     def __init__(self, deployment: Deployment, said: dict[str, Any], trouble: str) -> None:
         self._deployment, self._said, self.trouble = deployment, said, trouble
         spec = deployment.current.spec if deployment.current else {}
-        self._own = bool(spec) and is_own(str(spec["image"]))
+        self._own = bool(spec) and (is_own(str(spec["image"])) or _by_v2(spec))
         self._model = str((spec.get("model") or {}).get("name") or deployment.name)
         self.described = bool(said.get("inputs"))
 
     @property
     def speaks(self) -> bool:
-        """Whether it is known to speak Open Inference: Flotilla's own server does, and who describes a model so."""
+        """Whether it is known to speak Open Inference: Flotilla's own server does, a serving runtime of KServe's that
+        is asked to, and who describes a model so."""
         return self._own or self.described or {"name", "versions", "platform"} <= set(self._said)
 
     @property
@@ -111,6 +112,11 @@ class Card:
 
     def _at(self, host: str) -> str:
         return snippets.of_service(host, self._model if self.speaks else "")
+
+
+def _by_v2(spec: dict[str, Any]) -> bool:
+    kserve = (spec.get("runtime") or {}).get("kserve") or {}
+    return kserve.get("protocol") == "v2"
 
 
 def _host(place: Placement) -> str:

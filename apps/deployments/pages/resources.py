@@ -17,6 +17,7 @@ from apps.core.models import Project
 from apps.core.pages.base import PageRequest, page, render_page
 from apps.core.states import Health
 from apps.deployments import selectors
+from apps.deployments.manifests import kserve
 from apps.deployments.models import AppliedObject, Deployment, Placement
 from apps.deployments.pages.panels import pod_url
 from apps.deployments.selectors.resources import Place, applied_objects, observed_objects
@@ -25,7 +26,10 @@ from apps.deployments.services import identity_of
 # Replicas shown below a Kubernetes Deployment; the worst come first.
 MOST_REPLICAS = 50
 # As people look for them: the address, what is behind it, and what stands beside.
-_ORDER = ("Service", "HTTPRoute", "Deployment", "HorizontalPodAutoscaler", "ScaledObject", "PodDisruptionBudget")
+_ORDER = (
+    *("Service", "HTTPRoute", kserve.KIND, "Deployment"),
+    *("HorizontalPodAutoscaler", "ScaledObject", "PodDisruptionBudget"),
+)
 
 
 @dataclass
@@ -88,8 +92,12 @@ def _of_place(
     made = [_resource(place, row, seen.get((*here, row.kind, row.name))) for row in kept]
     replicas = [pod for pod in pods if (pod.cluster_id, pod.namespace) == here]
     for resource in made:
+        below = [pod for pod in replicas if _is_below(resource, pod)]
         if resource.kind == "Deployment":
-            _hang(place.deployment, resource, [pod for pod in replicas if _is_below(resource, pod)])
+            _hang(place.deployment, resource, below)
+        elif resource.kind == kserve.KIND:
+            predictor = seen.get((*here, "Deployment", f"{resource.name}{kserve.PREDICTOR}"))
+            _hang(place.deployment, _made_by_kserve(place, resource, predictor), below)
     secret = identity_of(place).secret
     if place.token_id is not None:
         said = "The token that fetches the model. Its text is on the cluster alone."
@@ -111,6 +119,23 @@ def _resource(place: Placement, row: AppliedObject, seen: Workload | None) -> Re
     if seen is not None:
         resource.health, resource.said, resource.since = seen.health, seen.message, seen.created_at
     return resource
+
+
+def _made_by_kserve(place: Placement, service: Resource, predictor: Workload | None) -> Resource:
+    """Where the replicas of an InferenceService hang: the Kubernetes Deployment that KServe made of it, once there is
+    one."""
+    if predictor is None:
+        return service
+    made = Resource(
+        key=f"{place.pk}-deployment-{predictor.name}",
+        kind="Deployment",
+        name=predictor.name,
+        health=predictor.health,
+        said=predictor.message,
+        since=predictor.created_at,
+    )
+    service.below.append(made)
+    return made
 
 
 def _is_below(resource: Resource, pod: Pod) -> bool:
@@ -139,4 +164,5 @@ def _by_kind(resource: Resource) -> tuple[int, Any]:
     """By kind; the newest revision first."""
     order = _ORDER.index(resource.kind) if resource.kind in _ORDER else len(_ORDER)
     number = resource.name.rpartition("-r")[2]
-    return order, -int(number) if resource.kind == "Deployment" and number.isdecimal() else resource.name
+    by_revision = resource.kind in ("Deployment", kserve.KIND) and number.isdecimal()
+    return order, -int(number) if by_revision else resource.name

@@ -9,7 +9,7 @@ import yaml
 from apps.clusters import podoptions
 from apps.core.errors import Invalid
 from apps.core.text import safeyaml
-from apps.deployments.specs import DEFAULT_PORT, OWN_MODEL_PATH, Probes, parse_revision
+from apps.deployments.specs import DEFAULT_PORT, OWN_MODEL_PATH, Probes, parse_revision, serves_a_format
 
 # In the order in which people read them, each with what stands for "nothing asked".
 FIELDS: dict[str, Any] = {
@@ -25,6 +25,7 @@ FIELDS: dict[str, Any] = {
     "probes": {},
     "shutdown": {},
     "model_path": "",
+    "runtime": {},
     **podoptions.NO_OPTIONS.everything(),
 }
 # They are named together, or the present pair stays.
@@ -48,8 +49,8 @@ def as_text(spec: Mapping[str, Any], *, own_server: bool) -> str:
     parts["env"] = dict(sorted(parts["env"].items()))
     if own_server:
         parts["image"] = ""
-        if parts.get("model_path") == OWN_MODEL_PATH:
-            parts["model_path"] = ""
+    if (own_server or serves_a_format(parts)) and parts.get("model_path") == OWN_MODEL_PATH:
+        parts["model_path"] = ""
     if parts["probes"] == Probes().to_json():
         parts["probes"] = {}
     said |= {name: parts[name] for name in FIELDS if name not in _MODEL and parts.get(name) not in (None, FIELDS[name])}

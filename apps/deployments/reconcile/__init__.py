@@ -6,11 +6,9 @@ No transaction is open and no row is locked while the cluster is called.
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.utils import timezone
 
-from apps.clusters import manifests as common
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import (
     KubeError,
@@ -24,9 +22,10 @@ from apps.clusters.services import connect, silence
 from apps.core.errors import FlotillaError
 from apps.core.work import DONE, Again, Away, Outcome, Retry
 from apps.deployments import manifests, selectors
-from apps.deployments.health import leaving, observed_revision
+from apps.deployments.health import leaving
 from apps.deployments.models import Placement, Stage
-from apps.deployments.reconcile.applying import Applying, Live, present
+from apps.deployments.reconcile.applying import Applying
+from apps.deployments.reconcile.live import observe
 from apps.deployments.reconcile.routing import complaint, followed, look_again
 from apps.deployments.reconcile.scaling import scaling_of
 from apps.deployments.reconcile.takedown import take_down
@@ -34,12 +33,10 @@ from apps.deployments.rollout.decisions import RolloutStatus
 from apps.deployments.rollout.placement import Wanted, decide
 from apps.deployments.rollout.strategy import Kind, parse_strategy
 from apps.deployments.rollout.traffic import Route, Routed
-from apps.deployments.services import observing
+from apps.deployments.services import applied, observing
 from apps.deployments.services.common import identity_of
 from apps.deployments.specs import ObservedRevision
 from apps.deployments.states import DeploymentState, RolloutState
-
-Object = dict[str, Any]
 
 
 def reconcile(pk: int) -> Outcome:
@@ -83,14 +80,14 @@ def _uphold(client: KubeClient, placement: Placement) -> Outcome:
     if stage is not None and stage.rollout.to_revision_id != placement.coming_id:
         # Another revision was asked for between the two reads: what is right for the old one is not for its rollout.
         return Again(0.0)
-    live = _observe(client, identity)
-    now = timezone.now()
-    seen = {number: observed_revision(workload) for number, workload in live.workloads.items()}
+    kept = applied.kept_of(placement)
+    live = observe(client, placement, identity, kept)
+    now, seen = timezone.now(), live.observed
     status = _status(stage, now)
     strategy = parse_strategy((stage.rollout if stage else placement.deployment).strategy)
     if stage is not None and strategy.kind is Kind.RECREATE:
         seen = _with_leaving(client, identity, seen)
-    applying = Applying(client, placement, identity, live)
+    applying = Applying(client, placement, identity, live, kept)
     scaling = scaling_of(client, placement, identity, live.workloads, seen, now, kept=applying.kept_scalers)
     wish = Wanted(
         desired=scaling.desired,
@@ -103,7 +100,7 @@ def _uphold(client: KubeClient, placement: Placement) -> Outcome:
     decision = decide(wish, strategy, status, seen, now, applying.selected, route)
     drift = applying.run(decision, scaling, now)
     # Read after the apply: the watcher's rows are then as new as they can be.
-    replicas = selectors.replicas_of(selectors.pods_of(placement))
+    replicas = [*selectors.replicas_of(selectors.pods_of(placement)), *live.troubles]
     this_round = observing.Round(
         seen,
         decision,
@@ -112,7 +109,8 @@ def _uphold(client: KubeClient, placement: Placement) -> Outcome:
         drift=drift,
         desired=scaling.desired,
         scaler=scaling.by,
-        note=scaling.note,
+        # Beside no rollout the health itself quotes it.
+        note=" ".join(said for said in (scaling.note, live.waits if stage else "") if said),
         rests=scaling.rests,
         traffic=replace(applying.traffic, **followed(route, placement.had_traffic)),
         unrouted=complaint(route, now),
@@ -136,22 +134,6 @@ def _ahead(deadline: datetime, now: datetime) -> list[datetime]:
     """Events bring every other round; that none comes any more is what the deadline is for. Behind it, events alone:
     replicas that are told to go and don't end are no trouble of the new revision."""
     return [deadline] if deadline > now else []
-
-
-def _observe(client: KubeClient, identity: manifests.Identity) -> Live:
-    live = Live()
-    for workload in client.list("apps/v1", "Deployment", identity.namespace, label_selector=identity.selector):
-        number = str((workload["metadata"].get("labels") or {}).get(common.REVISION, ""))
-        if number.isdecimal() and "deletionTimestamp" not in workload["metadata"]:
-            live.workloads[int(number)] = workload
-    for service in client.list("v1", "Service", identity.namespace, label_selector=identity.selector):
-        live.services[service["metadata"]["name"]] = service
-    if identity.service not in live.services and (
-        found := present(client, "Service", identity.service, identity.namespace)
-    ):
-        # Its labels may have been taken off.
-        live.services[identity.service] = found
-    return live
 
 
 def _with_leaving(

@@ -8,9 +8,7 @@ found, told, and put back when somebody asks for that.
 import binascii
 from base64 import b64decode
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from apps.clusters import manifests as common
 from apps.clusters.kube.client import KubeClient
@@ -18,10 +16,11 @@ from apps.clusters.kube.errors import Forbidden, NamespaceMissing, NotFound
 from apps.deployments import manifests
 from apps.deployments.drift import Act, Difference, act_on, adopted, differences, is_noted, projection, undoing
 from apps.deployments.drift.ownership import counted_by
-from apps.deployments.health import observed_revision
 from apps.deployments.manifests import disruption, routes
 from apps.deployments.manifests.disruption import stored_budget
-from apps.deployments.models import Placement, Revision
+from apps.deployments.manifests.sizes import has_size, resizing, size_of, sized, unsized
+from apps.deployments.models import AppliedObject, Placement, Revision
+from apps.deployments.reconcile.live import Live, Object, present
 from apps.deployments.reconcile.routing import LONG_AGO, look, routed
 from apps.deployments.reconcile.scaling import Scaling
 from apps.deployments.rollout.decisions import Decision
@@ -35,32 +34,21 @@ from apps.deployments.specs import parse_revision
 
 REVISION_HISTORY_LIMIT = 10
 
-Object = dict[str, Any]
-
-
-@dataclass
-class Live:
-    """The objects of a deployment that the cluster has now."""
-
-    workloads: dict[int, Object] = field(default_factory=dict)
-    services: dict[str, Object] = field(default_factory=dict)
-
-
-def present(client: KubeClient, kind: str, name: str, namespace: str) -> Object | None:
-    """An object of the core API; None where there is none."""
-    try:
-        return client.get("v1", kind, name, namespace)
-    except NotFound:
-        return None
-
 
 class Applying:
     """One round's writes. May be killed between any two of them, and done again."""
 
-    def __init__(self, client: KubeClient, placement: Placement, identity: manifests.Identity, live: Live) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        placement: Placement,
+        identity: manifests.Identity,
+        live: Live,
+        kept: Mapping[applied.Key, AppliedObject],
+    ) -> None:
         self._client, self._placement, self._identity, self._live = client, placement, identity, live
-        self._kept = applied.kept_of(placement)
-        self._route = look(client, placement, identity, self._kept)
+        self._kept = kept
+        self._route = look(client, placement, identity, kept)
 
     @property
     def kept_scalers(self) -> list[str]:
@@ -121,7 +109,7 @@ class Applying:
         return drift
 
     def _bring_workloads(self, decision: Decision, rows: Mapping[int, Revision]) -> list[Difference]:
-        """The Kubernetes Deployments; those of `rows` are as they were asked for, of others only the size is ours."""
+        """The workloads; those of `rows` are as they were asked for, of others only the size is ours."""
         identity, drift = self._identity, list[Difference]()
         for each, count in decision.replicas.items():
             there, row = self._live.workloads.get(each), rows.get(each)
@@ -243,10 +231,10 @@ class Applying:
         if live is None or act in (Act.MAKE, Act.APPLY):
             # An object that vanished comes back as it was.
             same = kept is not None and kept.asked == asked
-            manifest = _sized(kept.manifest, rendered) if kept and same else manifests.stamped(rendered, asked)
+            manifest = sized(kept.manifest, rendered) if kept and same else manifests.stamped(rendered, asked)
             return self._make(live, manifest, asked)
-        if "replicas" in rendered["spec"]:
-            self._resize(live, rendered["spec"]["replicas"])
+        if has_size(rendered):
+            self._resize(live, size_of(rendered))
         if act is Act.ADOPT or kept is None:
             return self._adopt(live, rendered, asked)
         edits = differences(live, kept.manifest)
@@ -259,9 +247,9 @@ class Applying:
         """The object is as the manifest says, whatever is there; nothing differs then."""
         if live is not None:
             self._undo(live, manifest)
-            manifest = _unsized(manifest) if counted_by(live) else manifest
+            manifest = unsized(manifest) if counted_by(live) else manifest
         answer = self._put(manifest)
-        applied.remember(self._placement, asked, _unsized(projection(answer, manifest)))
+        applied.remember(self._placement, asked, unsized(projection(answer, manifest)))
         if manifest["kind"] == "Service":
             self._live.services[manifest["metadata"]["name"]] = answer
         elif manifest["kind"] == routes.KIND:
@@ -280,7 +268,7 @@ class Applying:
     def _restore(self, live: Object, manifest: Object, rendered: Object) -> None:
         """Everything as it was applied: what others added goes by a patch, the rest by taking our fields back."""
         self._undo(live, manifest)
-        self._put(manifest if counted_by(live) else _sized(manifest, rendered))
+        self._put(manifest if counted_by(live) else sized(manifest, rendered))
 
     def _undo(self, live: Object, manifest: Object) -> None:
         """Remove what others added inside of ours."""
@@ -290,8 +278,8 @@ class Applying:
 
     def _resize(self, live: Object, count: int) -> None:
         """Change the number of replicas and nothing else."""
-        if live["spec"].get("replicas", 1) != count:
-            self._patch(live, {"spec": {"replicas": count}})
+        if size_of(live) != count:
+            self._patch(live, resizing(live, count))
 
     def _patch(self, live: Object, patch: Object) -> Object:
         metadata = live["metadata"]
@@ -322,26 +310,16 @@ class Applying:
 
     def _prune(self, decision: Decision) -> None:
         """Delete what retired revisions beyond the history limit leave on the cluster."""
+        seen = self._live.observed
         retired = [
             number
-            for number, workload in sorted(self._live.workloads.items(), reverse=True)
-            if decision.replicas.get(number) == 0 and observed_revision(workload).pods == 0
+            for number in sorted(self._live.workloads, reverse=True)
+            if decision.replicas.get(number) == 0 and seen[number].pods == 0
         ]
         for number in retired[REVISION_HISTORY_LIMIT:]:
-            name = self._identity.workload(number)
-            self._client.delete("apps/v1", "Deployment", name, self._identity.namespace)
-            applied.forget(self._placement, "Deployment", name)
-
-
-def _sized(manifest: Object, rendered: Object) -> Object:
-    """The kept manifest, with as many replicas as are wanted now."""
-    if "replicas" not in rendered["spec"]:
-        return manifest
-    return {**manifest, "spec": {**manifest["spec"], "replicas": rendered["spec"]["replicas"]}}
-
-
-def _unsized(manifest: Object) -> Object:
-    return {**manifest, "spec": {name: value for name, value in manifest["spec"].items() if name != "replicas"}}
+            gone, name = self._live.workloads[number], self._identity.workload(number)
+            self._client.delete(gone["apiVersion"], gone["kind"], name, self._identity.namespace)
+            applied.forget(self._placement, gone["kind"], name)
 
 
 def _token_in(secret: Object) -> str:

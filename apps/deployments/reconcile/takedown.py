@@ -8,7 +8,7 @@ from apps.clusters.kube.errors import Forbidden, NotServed
 from apps.core.work import DONE, Outcome, Retry
 from apps.deployments import manifests
 from apps.deployments.drift import is_of
-from apps.deployments.manifests import disruption, routes
+from apps.deployments.manifests import disruption, kserve, routes
 from apps.deployments.models import AppliedObject, Placement
 from apps.deployments.scaling import KINDS as SCALERS
 from apps.deployments.scaling import kind_of
@@ -19,6 +19,7 @@ from apps.deployments.services.common import identity_of
 # The kinds of objects of a deployment, in the order in which they are taken down.
 PARTS = (("apps/v1", "Deployment"), ("v1", "Service"), ("v1", "Secret"))
 ROUTE = (routes.API_VERSION, routes.KIND)
+KSERVE = (kserve.API_VERSION, kserve.KIND)
 
 Object = dict[str, Any]
 
@@ -32,7 +33,9 @@ def take_down(client: KubeClient, placement: Placement) -> Outcome:
         for api_version, kind in kinds
         for obj in client.list(api_version, kind, identity.namespace, label_selector=identity.selector)
     ]
-    left: list[str] = []
+    # What KServe made goes with what it made it of.
+    left = [f"{kind} {obj['metadata']['name']}" for _, kind, obj in parts if kserve.is_made_by_kserve(obj)]
+    parts = [part for part in parts if not kserve.is_made_by_kserve(part[2])]
     for api_version, kind, obj in parts or _unlabelled(client, placement, identity, kinds, kept):
         left.append(f"{kind} {obj['metadata']['name']}")
         if "deletionTimestamp" not in obj["metadata"]:
@@ -54,10 +57,10 @@ def take_down(client: KubeClient, placement: Placement) -> Outcome:
 def _kinds(
     client: KubeClient, placement: Placement, identity: manifests.Identity, kept: Mapping[applied.Key, AppliedObject]
 ) -> Sequence[tuple[str, str]]:
-    """The kinds that there may be objects of: routes, autoscalers and budgets only where one was made, or might have
-    been just now.
+    """The kinds that there may be objects of: routes, autoscalers, budgets and InferenceServices only where one was
+    made, or might have been just now.
 
-    To look at them is an optional permission, and KEDA an optional engine, without which none was made.
+    To look at them is an optional permission, and KEDA and KServe are optional engines, without which none was made.
     """
     policy = stored_policy(placement.deployment.autoscaling)
     by = kind_of(policy) if policy else ""
@@ -67,6 +70,8 @@ def _kinds(
         asked.append((disruption.API_VERSION, disruption.KIND))
     if placement.target.gateway or ROUTE[1] in made:
         asked.append(ROUTE)
+    if kserve.KIND in made or placement.deployment.revisions.filter(spec__runtime__has_key="kserve").exists():
+        asked.append(KSERVE)
     return (*(each for each in asked if _may_be_there(client, identity, each, was_made=each[1] in made)), *PARTS)
 
 

@@ -10,6 +10,7 @@ from apps.clusters.manifests import DEPLOYMENT, PART_OF
 from apps.clusters.models import Workload
 from apps.core.database.prepared import FindAll, FindOne
 from apps.core.states import Health
+from apps.deployments.manifests.kserve import PREDICTOR
 from apps.deployments.models import Deployment, Heal, Placement, Rollout, Stage
 from apps.deployments.models.following import Follow
 from apps.deployments.states import UNFINISHED, DeploymentState
@@ -76,15 +77,16 @@ def unsettled(now: datetime, *, token_margin: timedelta) -> list[tuple[int, int 
 
     The rows are compared with each other, so that ten thousand settled placements cost one query and no call.
     """
+    name = Concat(
+        Cast(OuterRef("deployment__name"), TextField()),
+        Value("-r", TextField()),
+        Cast(Coalesce(OuterRef("stable__number"), OuterRef("coming__number")), TextField()),
+    )
     workload = Workload.objects.filter(
         kind="Deployment",
         cluster=OuterRef("target__cluster"),
         namespace=OuterRef("target__namespace"),
-        name=Concat(
-            Cast(OuterRef("deployment__name"), TextField()),
-            Value("-r", TextField()),
-            Cast(Coalesce(OuterRef("stable__number"), OuterRef("coming__number")), TextField()),
-        ),
+        name__in=[name, Concat(name, Value(PREDICTOR, TextField()))],
     )
     rows = Placement.objects.filter(
         ~Q(state=DeploymentState.ACTIVE)

@@ -13,6 +13,7 @@ from apps.core.errors import Missing
 from apps.core.pages import nav
 from apps.core.states import Health
 from apps.deployments.health import ReplicaSeen, replica_seen
+from apps.deployments.manifests.kserve import PREDICTOR
 from apps.deployments.models import Deployment, Placement, Revision
 
 # Phases of pods that ended for good.
@@ -123,7 +124,8 @@ def seen_of(pod: Pod) -> ReplicaSeen:
 def events_of(of: Deployment, pods: Sequence[Pod], *, limit: int = 20) -> list[KubeEvent]:
     """What the cluster said about the deployment's objects, newest first."""
     workloads = [f"{of.name}-r{entry['revision']}" for entry in of.observed]
-    names = sorted({of.name, *workloads, *(pod.name for pod in pods)})
+    predictors = [f"{name}{PREDICTOR}" for name in workloads]
+    names = sorted({of.name, *workloads, *predictors, *(pod.name for pod in pods)})
     where = Q(pk__in=[])
     for place in of.places:
         where |= Q(cluster_id=place.target.cluster_id, namespace=place.target.namespace)

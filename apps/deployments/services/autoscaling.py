@@ -18,6 +18,7 @@ from apps.deployments.selectors.loads import most_of
 from apps.deployments.services.common import ask_all, change_wanted, hold, tell
 from apps.deployments.services.policies import as_they_are, check, resized
 from apps.deployments.services.rollouts import go_on
+from apps.deployments.services.runtimes import refuse_by_kserve
 
 # Of each engine that a policy may need: the field that needs it, what a cluster without it lacks, and what to do.
 _LACKS = {
@@ -51,6 +52,7 @@ def set_autoscaling(
                 f"The replicas of {held.name} are spread over its targets: nobody else says how many.",
                 hint="End the spread first, so that each target has a number of its own.",
             )
+        refuse_by_kserve(held)
         policy = parse_autoscaling(autoscaling)
         check_slots(stored_schedule(held.schedule), policy)
         check_engines(policy, [place.target for place in held.places])

@@ -40,6 +40,7 @@ from apps.deployments.services.places import check_places, check_waves, held_tar
 from apps.deployments.services.policies import Ask, as_they_are, check, resized
 from apps.deployments.services.rendering import check_names_of_objects, first_objects
 from apps.deployments.services.rollouts import begin, end_unfinished, go_on
+from apps.deployments.services.runtimes import check_runtime
 from apps.deployments.services.scheduling import refuse_scheduled
 from apps.deployments.services.server import with_shutdown
 from apps.deployments.services.sources import check_sources
@@ -66,7 +67,7 @@ def create_deployment(
     command, args, env, resources, port, probes, strategy, and model with version or alias, which it may `follow`.
     """
     require_role(principal, project, Role.DEVELOPER)
-    places, wish = _checked(project, name=name, targets=targets, spec=spec)
+    places, wish = _checked(project, name=name, targets=targets, spec=spec, autoscaling=autoscaling)
     follows, budget = bool(spec.get("follow")), stored_budget(spec.get(NAME))
     numbers = numbers_of(places, replicas, autoscaling, spread, schedule)
     try:
@@ -141,7 +142,7 @@ def preview_deployment(
     Needs the developer role. Raises what `create_deployment` would raise of what is wrong with the wish.
     """
     require_role(principal, project, Role.DEVELOPER)
-    places, wish = _checked(project, name=name, targets=targets, spec=spec)
+    places, wish = _checked(project, name=name, targets=targets, spec=spec, autoscaling=autoscaling)
     numbers = numbers_of(places, replicas, autoscaling, spread, schedule)
     _check_policies(principal, project, zip(places, numbers.most, strict=True), wish)
     return [
@@ -339,7 +340,12 @@ def _check_policies(
 
 
 def _checked(
-    project: Project, *, name: str, targets: Sequence[str], spec: Mapping[str, Any]
+    project: Project,
+    *,
+    name: str,
+    targets: Sequence[str],
+    spec: Mapping[str, Any],
+    autoscaling: Mapping[str, Any] | None,
 ) -> tuple[list[Target], Wish]:
     check_service_name(name, "name")
     check_names_of_objects(project, name)
@@ -350,6 +356,7 @@ def _checked(
     wish = resolve(project, with_shutdown(spec), Strategy())
     check_waves(wish.strategy, [place.name for place in places])
     check_sources(wish.strategy, project)
+    check_runtime(wish.spec, places, autoscaling)
     size = wish.spec.container.resources.sensible()
     check_all_fit((place.cluster, size) for place in places)
     return places, wish

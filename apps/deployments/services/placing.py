@@ -20,6 +20,7 @@ from apps.deployments.services.common import KIND, hold, since_held, tell
 from apps.deployments.services.places import check_places, held_targets, named_targets, placed_on
 from apps.deployments.services.policies import Ask, as_they_are, check, resized
 from apps.deployments.services.rollouts import bring, end_unfinished, go_on
+from apps.deployments.services.runtimes import check_runtime
 from apps.deployments.services.starting import Asker
 from apps.deployments.specs import check_replicas, parse_revision
 from apps.deployments.states import DEPLOYMENT_MOVES, DeploymentState, RolloutState
@@ -48,7 +49,9 @@ def add_target(
         check_engines(stored_policy(held.autoscaling), [place])
         spec = held.current.spec if held.current else {}
         if spec:
-            check_all_fit([(place.cluster, parse_revision(spec).container.resources.sensible())])
+            asked = parse_revision(spec)
+            check_runtime(asked, [place], held.autoscaling)
+            check_all_fit([(place.cluster, asked.container.resources.sensible())])
         count = _count_there(held, target, replicas)
         ask = Ask(place, asked=load_of(most_of(held.schedule, held.autoscaling, count), size_of(spec)))
         check(principal, held.project, [ask], strategy=parse_strategy(held.strategy).kind, deployment=held)

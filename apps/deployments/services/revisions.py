@@ -22,7 +22,7 @@ from apps.deployments.services.rollouts import go_on, roll, unfinished
 from apps.deployments.services.server import OF_IMAGE, is_own, source_on, with_shutdown
 from apps.deployments.services.sources import check_sources
 from apps.deployments.services.steering import roll_back
-from apps.deployments.specs import RevisionSpec, parse_revision
+from apps.deployments.specs import RevisionSpec, parse_revision, serves_a_format
 
 
 def deploy_revision(
@@ -177,7 +177,10 @@ def _changed(deployment: Deployment, changes: Mapping[str, Any]) -> Wish:
     strategy = parse_strategy(deployment.strategy)
     base = {**current.spec, "model": (current.spec["model"] or {}).get("name")}
     named = {key: value for key, value in changes.items() if value is not None}
-    if "image" in named and not named["image"]:
+    if "runtime" in named and serves_a_format(named) != serves_a_format(base):
+        # A serving runtime brings an image of its own, and goes with it.
+        base |= dict.fromkeys(OF_IMAGE)
+    elif "image" in named and not named["image"]:
         # Flotilla's own server comes without what the image before it was started with.
         base |= dict.fromkeys(OF_IMAGE)
     elif named.get("image", base["image"]) != base["image"] and is_own(base["image"]):
@@ -189,7 +192,7 @@ def _changed(deployment: Deployment, changes: Mapping[str, Any]) -> Wish:
         now = once_more(current, strategy).spec.model
         base |= {"model": now.name, "version": now.version, "alias": deployment.alias} if now else {}
     asked = {**base, **named}
-    if asked["image"] != current.spec["image"]:
+    if asked["image"] != current.spec["image"] or serves_a_format(asked) != serves_a_format(current.spec):
         asked = with_shutdown(asked)
     wish = resolve(deployment.project, asked, strategy)
     if "resources" in named:

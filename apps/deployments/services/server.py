@@ -8,7 +8,7 @@ from django.conf import settings
 from apps.clusters.models import Cluster
 from apps.core.errors import Invalid
 from apps.deployments.manifests.modelfiles import Source
-from apps.deployments.specs import OWN_MODEL_PATH
+from apps.deployments.specs import OWN_MODEL_PATH, serves_a_format
 from apps.experiments.models import ModelVersion
 from apps.experiments.registry.flavours import flavours_of
 
@@ -23,7 +23,7 @@ SHUTDOWN = {"drain_seconds": 5}
 def with_image(spec: Mapping[str, Any], version: ModelVersion) -> dict[str, Any]:
     """The spec with Flotilla's own server where it names no image. Raises Invalid when that can't serve the version."""
     image = str(spec.get("image") or "")
-    if image and not is_own(image):
+    if serves_a_format(spec) or (image and not is_own(image)):
         return dict(spec)
     for name in ("command", "args"):
         if spec.get(name) and not image:
@@ -43,8 +43,11 @@ def with_image(spec: Mapping[str, Any], version: ModelVersion) -> dict[str, Any]
 
 
 def with_shutdown(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """The spec of a newly named image with a way to end, unless it says one. Our own server drains by itself."""
-    if spec.get("shutdown") is not None or not spec.get("image") or is_own(str(spec["image"])):
+    """The spec of a newly named image, or serving runtime, with a way to end, unless it says one. Our own server drains
+    by itself."""
+    image = str(spec.get("image") or "")
+    drains = not serves_a_format(spec) and (not image or is_own(image))
+    if spec.get("shutdown") is not None or drains:
         return dict(spec)
     return {**spec, "shutdown": SHUTDOWN}
 

@@ -9,6 +9,7 @@ import pytest
 from apps.clusters import services
 from apps.clusters.connect.permissions import NEEDED
 from apps.clusters.models import Cluster, Workload
+from apps.clusters.observed.engines import inference_service_health
 from apps.clusters.observed.health import autoscaler_health, deployment_health, job_health, service_health
 from apps.clusters.observed.rows import WORKLOAD_KINDS, workload_row
 from apps.clusters.watcher.kinds import KINDS
@@ -132,6 +133,30 @@ def test_health_of_an_autoscaler(status: dict[str, Any], wanted: tuple[str, str]
     assert autoscaler_health({"status": status})[:2] == wanted
 
 
+FAILED = {"reason": "NoSupportingRuntime", "message": "No runtime found to support specified framework/version"}
+
+
+@pytest.mark.parametrize(
+    ("status", "wanted"),
+    [
+        ({}, ("Progressing", "NotObserved", "KServe has not taken it up yet.")),
+        ({"conditions": [true("Ready")]}, ("Healthy", "Ready", "KServe serves it.")),
+        ({"conditions": [true("Ready", "New", "a", status="Unknown")]}, ("Progressing", "New", "a")),
+        ({"conditions": [true("Ready", "Failed", "b", status="False")]}, ("Progressing", "Failed", "b")),
+        (
+            {"modelStatus": {"transitionStatus": "InvalidSpec", "lastFailureInfo": FAILED}},
+            ("Degraded", FAILED["reason"], FAILED["message"]),
+        ),
+        (
+            {"modelStatus": {"transitionStatus": "BlockedByFailedLoad"}, "conditions": [true("Ready", status="False")]},
+            ("Degraded", "BlockedByFailedLoad", "KServe can't serve it as it is written."),
+        ),
+    ],
+)  # fmt: skip
+def test_health_of_an_inference_service(status: dict[str, Any], wanted: tuple[str, str, str]) -> None:
+    assert inference_service_health({"status": status})[:3] == wanted
+
+
 def made(name: str, spec: dict[str, Any], status: dict[str, Any], **metadata: Any) -> dict[str, Any]:
     return {"metadata": {**pod(name, run="7")["metadata"], **metadata}, "spec": spec, "status": status}
 
@@ -179,6 +204,20 @@ def test_the_row_of_a_service_has_its_ports_and_addresses() -> None:
     assert row["status"]["ports"][0] == {
         "name": "", "port": 80, "target_port": "http", "protocol": "TCP", "node_port": None,
     }  # fmt: skip
+
+
+def test_the_row_of_an_inference_service_says_what_serves_it() -> None:
+    spec = {"predictor": {"minReplicas": 2, "model": {"modelFormat": {"name": "mlflow"}}}}
+    status = {
+        "clusterServingRuntimeName": "kserve-mlserver",
+        "deploymentMode": "Standard",
+        "conditions": [true("Ready")],
+    }
+    row = workload_row("InferenceService", made("i", spec, status), NOW)
+    assert (row["wanted"], row["ready"], row["health"], row["project"]) == (2, None, "Healthy", "demo")
+    details = row["status"]
+    assert (details["runtime"], details["model_format"], details["mode"]) == ("kserve-mlserver", "mlflow", "Standard")
+    assert workload_row("InferenceService", made("i", {}, {}), NOW)["wanted"] is None
 
 
 def test_the_rows_of_jobs_and_deployments_count_pods_and_name_their_owner() -> None:
