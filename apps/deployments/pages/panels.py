@@ -9,7 +9,6 @@ from django.utils import timezone
 from apps.clusters.models import Pod
 from apps.clusters.observed.values import moment
 from apps.clusters.podoptions import words
-from apps.clusters.quantities.words import plural
 from apps.clusters.selectors.explain import explain_absent, explain_pods
 from apps.clusters.selectors.visibility import visibility_of
 from apps.clusters.why import Why, together
@@ -19,7 +18,7 @@ from apps.core.text.wording import look_of
 from apps.deployments import selectors
 from apps.deployments.models import AnalysisRun, Deployment, Heal, Revision, Rollout, Stage
 from apps.deployments.pages.evidence import AnalysisRow, analyses_of
-from apps.deployments.pages.rolling import Bar, Step, bars_of, steps_of, traffic_of, weights_by
+from apps.deployments.pages.rolling import Bar, Step, bars_of, in_a_line, steps_of, traffic_of, weights_by
 from apps.deployments.pages.rows import (
     DriftRow,
     EventRow,
@@ -133,19 +132,19 @@ class Board:
         return next(iter(clusters)) if len(clusters) == 1 else f"{len(clusters)} clusters"
 
     @property
-    def kind(self) -> str:
-        """How the deployment rolls: "rolling", "canary by HTTPRoute"."""
-        kind, by = parse_strategy(self.deployment.strategy).kind, weights_by(self.deployment.places)
-        return f"{kind.word} by {by}" if kind is Kind.CANARY and by else kind.word
+    def kind(self) -> Kind:
+        """How the deployment rolls."""
+        return parse_strategy(self.deployment.strategy).kind
+
+    @property
+    def weights(self) -> str:
+        """What gives a canary its weight; "" of other kinds."""
+        return weights_by(self.deployment.places) if self.kind is Kind.CANARY else ""
 
     @property
     def strategy(self) -> str:
-        """How the deployment rolls, in a line: "canary, 4 steps, 2 waves"."""
-        strategy = parse_strategy(self.deployment.strategy)
-        parts = [strategy.kind.word]
-        parts += [plural(len(strategy.steps), "step")] if strategy.steps else []
-        parts += [plural(len(strategy.waves), "wave")] if len(strategy.waves) > 1 else []
-        return ", ".join(parts)
+        """How the deployment rolls, in a line."""
+        return in_a_line(parse_strategy(self.deployment.strategy))
 
     @functools.cached_property
     def scaler(self) -> Scaler | None:

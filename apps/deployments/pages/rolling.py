@@ -4,7 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from apps.clusters.quantities.words import plural
 from apps.deployments.models import Placement, Rollout, Stage
+from apps.deployments.rollout.strategy import Strategy
 from apps.deployments.states import RolloutState
 
 MAX_REPLICA_STEPS = 4
@@ -99,6 +101,13 @@ def traffic_of(rollout: Rollout, stages: Sequence[Stage]) -> dict[int, str]:
     wanted, actual = stages[0].weight, stages[0].actual
     pairs = {rollout.to_revision.number: (actual, wanted), rollout.from_revision.number: (100 - actual, 100 - wanted)}
     return {number: f"{had} %" if had == of else f"{had} % of {of} %" for number, (had, of) in pairs.items()}
+
+
+def in_a_line(strategy: Strategy) -> str:
+    """ "canary, 4 steps, 2 waves"."""
+    steps = [plural(len(strategy.steps), "step")] if strategy.steps else []
+    waves = [plural(len(strategy.waves), "wave")] if len(strategy.waves) > 1 else []
+    return ", ".join([strategy.kind.word, *steps, *waves])
 
 
 def weights_by(places: Iterable[Placement]) -> str:
