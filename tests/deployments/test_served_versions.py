@@ -12,7 +12,7 @@ from apps.core.access import Principal
 from apps.core.errors import Conflict
 from apps.core.models import Project
 from apps.deployments import services
-from apps.deployments.models import Deployment, Placement, Revision
+from apps.deployments.models import Deployment, Placement, Revision, Target
 from apps.deployments.rollout.strategy import Strategy
 from apps.deployments.services.common import add_revision, resolve
 from apps.experiments.files import artifacts
@@ -110,10 +110,24 @@ AGAIN: list[Callable[[Principal, Deployment], Any]] = [
     lambda who, of: services.rollback(principal=who, deployment=of, revision=1),
     lambda who, of: services.rollback(principal=who, deployment=of),
 ]
+NIGHT = {"from": "20:00", "until": "06:00", "time_zone": "UTC", "replicas": 9}
 PRESENT: list[Callable[[Principal, Deployment], Any]] = [
     lambda who, of: services.restart(principal=who, deployment=of),
     lambda who, of: services.deploy_revision(principal=who, deployment=of, changes={"image": "other:1"}),
+    # Whatever asks for more of them.
+    lambda who, of: services.scale(principal=who, deployment=of, replicas=4),
+    lambda who, of: services.set_autoscaling(principal=who, deployment=of, autoscaling={"min": 1, "max": 4}),
+    lambda who, of: services.set_schedule(principal=who, deployment=of, schedule=[NIGHT]),
+    lambda who, of: services.set_spread(principal=who, deployment=of, spread={"replicas": 4}),
+    lambda who, of: services.add_target(principal=who, deployment=of, target=one_more(of).name),
 ]
+
+
+def one_more(deployment: Deployment) -> Target:
+    cluster = deployment.places[0].target.cluster
+    return Target.objects.create(
+        project=deployment.project, name="more", cluster=cluster, namespace="flotilla-more", environment="staging"
+    )
 
 
 @pytest.mark.parametrize(("act", "version", "revision"), [(a, 1, 1) for a in AGAIN] + [(a, 2, 2) for a in PRESENT])
@@ -169,6 +183,7 @@ def test_the_page_offers_no_way_back_to_a_deleted_version(
     model.versions.all().delete()
     html = client.get(page).content.decode()
     assert "rollback/1" not in html and "/restart" not in html
+    assert "digits v2 was deleted: choose another" in html and 'value="digits:2"' not in html
     assert "version deleted" in html and "new replicas can&#x27;t fetch it" in html.replace("can't", "can&#x27;t")
     # Whoever posts it all the same gets the sentence.
     refused = client.post(f"{page}rollback/1", headers={"Referer": f"http://testserver{page}"}, follow=True)

@@ -119,8 +119,13 @@ class ReviseForm(PodOptionsForm):
         # A form that leaves fields out, as the small one on the deployment's page does, leaves them as they are.
         super().__init__({**initial, **data.dict()} if data is not None else None, initial=initial, **kwargs)
         now, versions = str(self.initial.get("model") or ""), selectors.version_choices(project)
-        if now and now not in dict(versions):
-            versions.insert(0, (now, now.replace(":", " v")))
+        shown = now.replace(":", " v")
+        if now and revision.model_version_id is None:
+            # Nothing can be rolled out of it any more: another one has to be chosen.
+            versions.insert(0, ("", f"{shown} was deleted: choose another"))
+            self.initial["model"] = ""
+        elif now and now not in dict(versions):
+            versions.insert(0, (now, shown))
         # A deployment that serves a model goes on serving one: an empty choice would silently keep the present version.
         self.fields["model"].required = bool(now)
         self.fields["model"].choices = versions if now else [("", "No registered model"), *versions]  # type: ignore[attr-defined]

@@ -16,7 +16,7 @@ from apps.deployments.scaling.policy import CUSTOM_METRICS, KEDA, Autoscaling, p
 from apps.deployments.scaling.schedule import check_slots, stored_schedule
 from apps.deployments.selectors.loads import most_of
 from apps.deployments.services.common import ask_all, change_wanted, hold, tell
-from apps.deployments.services.policies import as_they_are, check, resized
+from apps.deployments.services.policies import as_they_are, check, check_sizes, resized
 from apps.deployments.services.rollouts import go_on
 from apps.deployments.services.runtimes import refuse_by_kserve
 
@@ -59,7 +59,7 @@ def set_autoscaling(
         spec = held.current.spec if held.current else {}
         most = most_of(held.schedule, policy.to_json(), policy.bounds.most)
         asks = [resized(place, most, spec, spec) for place in held.places]
-        check(principal, held.project, asks, deployment=held)
+        check_sizes(principal, held, asks)
         if held.autoscaling != policy.to_json():
             _change(held, principal, policy.to_json())
     return held

@@ -37,7 +37,7 @@ from apps.deployments.services.common import (
 )
 from apps.deployments.services.numbers import numbers_of
 from apps.deployments.services.places import check_places, check_waves, held_targets, named_targets, placed_on
-from apps.deployments.services.policies import Ask, as_they_are, check, resized
+from apps.deployments.services.policies import Ask, as_they_are, check, check_sizes, resized
 from apps.deployments.services.rendering import check_names_of_objects, first_objects
 from apps.deployments.services.rollouts import begin, end_unfinished, go_on
 from apps.deployments.services.runtimes import check_runtime
@@ -178,7 +178,7 @@ def scale(
         spec = held.current.spec if held.current else {}
         most = most_of(held.schedule, {}, count)
         asks = [resized(place, most, spec, spec) for place in places]
-        check(principal, held.project, asks, deployment=held)
+        check_sizes(principal, held, asks)
         other = [place for place in places if place.desired_replicas != count or place.scaled_by]
         # First, so that all its rows of work are taken in their order.
         ask_all(held)
@@ -236,7 +236,7 @@ def _spread(held: Deployment, spread: Spread | None, principal: Principal) -> No
     spec = held.current.spec if held.current else {}
     shares = even(spread.replicas, len(held.places)) if spread else [place.desired_replicas for place in held.places]
     asks = [resized(place, share, spec, spec) for place, share in zip(held.places, shares, strict=True)]
-    check(principal, held.project, asks, deployment=held)
+    check_sizes(principal, held, asks)
     after = spread.to_json() if spread is not None else None
     if after != held.spread:
         action = "deployment.spread"

@@ -18,7 +18,7 @@ from apps.deployments.selectors.loads import most_of, size_of
 from apps.deployments.services.autoscaling import check_engines
 from apps.deployments.services.common import KIND, hold, since_held, tell
 from apps.deployments.services.places import check_places, held_targets, named_targets, placed_on
-from apps.deployments.services.policies import Ask, as_they_are, check, resized
+from apps.deployments.services.policies import Ask, as_they_are, check, check_sizes, resized
 from apps.deployments.services.rollouts import bring, end_unfinished, go_on
 from apps.deployments.services.runtimes import check_runtime
 from apps.deployments.services.starting import Asker
@@ -54,7 +54,7 @@ def add_target(
             check_all_fit([(place.cluster, asked.container.resources.sensible())])
         count = _count_there(held, target, replicas)
         ask = Ask(place, asked=load_of(most_of(held.schedule, held.autoscaling, count), size_of(spec)))
-        check(principal, held.project, [ask], strategy=parse_strategy(held.strategy).kind, deployment=held)
+        check_sizes(principal, held, [ask], strategy=parse_strategy(held.strategy).kind)
         made = Placement.objects.create(
             deployment=held, target=place, state=DeploymentState.ACTIVE, desired_replicas=count
         )
@@ -117,7 +117,7 @@ def _check_others(held: Deployment, place: Placement, principal: Principal) -> N
     spec = held.current.spec if held.current else {}
     shares = even(parse_spread(held.spread).replicas, len(others))
     asks = [resized(each, share, spec, spec) for each, share in zip(others, shares, strict=True)]
-    check(principal, held.project, asks, deployment=held)
+    check_sizes(principal, held, asks)
 
 
 def _check_not_there(held: Deployment, target: str) -> None:

@@ -12,7 +12,7 @@ from apps.core.errors import Conflict, FlotillaError, Invalid, NotAllowed
 from apps.core.models import Project
 from apps.deployments.models import Deployment, Placement, Stage, Target
 from apps.deployments.rollout.policy import NOTHING, Answer, Load, Person, Wish, load_of, parse_policy, rule
-from apps.deployments.rollout.strategy import Kind
+from apps.deployments.rollout.strategy import Kind, parse_strategy
 from apps.deployments.selectors.loads import loads_of, replicas_of, size_of
 from apps.deployments.services import common
 from apps.deployments.services.runtimes import check_runtime
@@ -64,6 +64,15 @@ def check(
         ruling = rule(parse_policy(each.target.policy), wish, None, timezone.now())
         if ruling.answer is Answer.REFUSED:
             raise _error(ruling.field)(ruling.message, hint=ruling.hint, field=ruling.field)
+
+
+def check_sizes(principal: Principal, held: Deployment, asks: Sequence[Ask], *, strategy: Kind | None = None) -> None:
+    """Raise what the targets of a held deployment refuse of other sizes; and Conflict where there shall be more
+    replicas of what is wanted, and they could not fetch its model version, which was deleted."""
+    current, grows = held.current, any(each.asked.replicas > each.had.replicas for each in asks)
+    if grows and current is not None and current.model_version_id is None:
+        common.once_more(current, parse_strategy(held.strategy))
+    check(principal, held.project, asks, strategy=strategy, deployment=held)
 
 
 def check_rollout(

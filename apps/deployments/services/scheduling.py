@@ -15,7 +15,7 @@ from apps.deployments.scaling.policy import stored_policy
 from apps.deployments.scaling.schedule import Schedule, check_slots, parse_schedule
 from apps.deployments.selectors.loads import most_of
 from apps.deployments.services.common import ask_all, change_wanted, hold, tell
-from apps.deployments.services.policies import check, resized
+from apps.deployments.services.policies import check_sizes, resized
 from apps.deployments.services.rollouts import go_on
 
 
@@ -41,7 +41,7 @@ def set_schedule(
             resized(place, most_of(wanted, held.autoscaling, place.desired_replicas), spec, spec)
             for place in held.places
         ]
-        check(principal, held.project, asks, deployment=held)
+        check_sizes(principal, held, asks)
         if held.schedule != wanted:
             _change(held, principal, wanted)
     return held
