@@ -26,6 +26,7 @@ from apps.deployments import reconcile as shell
 from apps.deployments.health import ReplicaSeen
 from apps.deployments.models import Approval, Deployment, Placement, Rollout, Target
 from apps.deployments.reconcile import routing, scaling
+from apps.deployments.reconcile.live import Live
 from apps.deployments.reconcile.scaling import Scaling
 from apps.deployments.rollout.decisions import Decision
 from apps.deployments.rollout.policy import FROZEN, REJECTED, UNAPPROVED
@@ -43,6 +44,19 @@ from tests.deployments import toycluster
 from tests.deployments.toygateway import Gateway
 
 TARGETS = ("eu", "us")
+
+
+class ToyLive(Live):
+    """What a toy cluster has: each workload is itself what is seen of it."""
+
+    def _seen(self, number: int, workload: Any) -> Any:
+        return workload
+
+    @property
+    def troubles(self) -> Any:
+        return iter(())
+
+
 # Seconds after which nobody waits for anything: what is looked at now and then comes later.
 NEVER = 1e6
 STRATEGIES: list[dict[str, Any]] = [
@@ -114,7 +128,7 @@ class RowFleet:
         fleet, now = self, timezone.now
 
         class Toy:
-            def __init__(self, client: Any, placement: Placement, identity: Any, live: Any) -> None:
+            def __init__(self, client: Any, placement: Placement, identity: Any, live: Any, kept: Any) -> None:
                 self.placement = placement
 
             @property
@@ -152,10 +166,8 @@ class RowFleet:
                 fleet.may_die()
                 return []
 
-        def observe(client: Any, identity: Any) -> Any:
-            live = shell.Live()
-            live.workloads = dict(fleet.toys[client].seen)  # type: ignore[arg-type]
-            return live
+        def observe(client: Any, *_: Any) -> Any:
+            return ToyLive(dict(fleet.toys[client].seen))  # type: ignore[arg-type]
 
         def client_of(cluster: Cluster) -> Any:
             if observing.is_away(cluster):
@@ -165,8 +177,7 @@ class RowFleet:
         patched.setattr(routing, "NOW_AND_THEN", timedelta(seconds=2 * NEVER))
         patched.setattr(timezone, "now", lambda: now() + fleet.late)
         patched.setattr(shell, "_client", client_of)
-        patched.setattr(shell, "_observe", observe)
-        patched.setattr(shell, "observed_revision", lambda seen: seen)
+        patched.setattr(shell, "observe", observe)
         patched.setattr(shell, "_with_leaving", lambda client, identity, seen: seen)
         patched.setattr(scaling, "counted_by", lambda _: "")
         patched.setattr(scaling, "_scalers", lambda *_, **__: scaling._Scalers())
