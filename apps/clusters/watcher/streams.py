@@ -129,6 +129,9 @@ class Stream:
     def _note(self, error: KubeError, failures: int) -> None:
         self._unsettle()
         self.refused = isinstance(error, Unauthorized)
+        if self.missing and not self.refused:
+            # Nothing of it is shown: that it can't be asked for once more makes nothing out of date.
+            return
         if failures > 1 or self.error is None or isinstance(error, NotServed):
             # One broken watch is an ordinary event; a second failure in a row is worth showing.
             served = f"The cluster does not serve {self.kind}."
