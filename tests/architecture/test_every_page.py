@@ -145,6 +145,7 @@ STILL = {
     "How it scales": "explains",
     "How it works": "explains",
     "What is never held": "explains",
+    "What a Gateway changes": "explains",
     "What may be said": "explains",
     "What happens when it moves": "explains",
     "A canary": "an example",
