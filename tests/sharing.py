@@ -14,8 +14,16 @@ import pytest
 
 WEIGHTS = Path(__file__).parent / "weights.json"
 UNKNOWN_S = 10.0
+# Beside those that keep a processor busy, one that waits, as most tests with a browser or a cluster do. The tests'
+# Postgres has room for so many at most.
+BESIDE, MOST = 1, 12
 
 _seconds: defaultdict[str, float] = defaultdict(float)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """The processes of `-n auto`."""
+    return min(len(os.sched_getaffinity(0)) + BESIDE, MOST)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
