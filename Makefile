@@ -23,7 +23,7 @@ test: .venv/.installed-dev ## Run all tests on a real Postgres, a real Valkey an
 	@$(BIN)/python scripts/browser.py
 	@$(BIN)/python scripts/helm_tools.py
 	@$(BIN)/python scripts/prometheus_tool.py
-	$(BIN)/pytest -n auto --dist loadgroup $(ARGS)
+	$(BIN)/pytest -n auto --dist loadscope $(ARGS)
 
 check: .venv/.installed-dev ## Check style, types, import contracts, migrations, the API's schema, sizes, dead code, templates
 	$(BIN)/ruff check .
