@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.experiments.decision import AttemptFacts, RunFacts, cause_of, standing
-from apps.experiments.decision.runs import pause
+from apps.experiments.decision.retries import pause
 from apps.experiments.specs import Retries
 from apps.experiments.states import ENDED, LAUNCHED_MOVES, AttemptState, Cause, RunState
 

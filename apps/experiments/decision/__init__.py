@@ -1,12 +1,13 @@
 """From the observations of a run to the state of its attempt, and to what follows for the run. Pure.
 
 `sight` reads a Job and its pods, `attempts` decides about one attempt, `causes` says why one ended, `runs` says what
-the run is and whether it is tried again.
+the run is, and `retries` whether it is tried again.
 """
 
 from apps.experiments.decision.attempts import Act, Decision, Facts, decide
 from apps.experiments.decision.causes import NO_SANDBOX, NODE_LOST, START_ERRORS, cause_of
-from apps.experiments.decision.runs import AttemptFacts, RunFacts, Standing, standing
+from apps.experiments.decision.facts import AttemptFacts, RunFacts
+from apps.experiments.decision.runs import Standing, standing
 from apps.experiments.decision.sight import (
     JobSeen,
     Object,

@@ -1,45 +1,13 @@
-"""The state of a run, from those of its attempts; and whether and when it is tried again. Pure."""
+"""The state of a run, from those of its attempts. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from apps.experiments.decision.causes import DEADLINE
-from apps.experiments.specs import Retries
-from apps.experiments.states import COUNTED, ENDED, AttemptState, Cause, RunState
-
-FIRST_PAUSE = timedelta(seconds=10)
-LONGEST_PAUSE = timedelta(minutes=5)
-# A try that ran this long was no quick failure: the pauses begin anew after it.
-STEADY = timedelta(minutes=10)
-
-
-NEVER = Retries()
-
-
-@dataclass(frozen=True)
-class RunFacts:
-    """The wanted state. `retry_at`: when the next attempt begins, once that is decided."""
-
-    state: str
-    retries: Retries = NEVER
-    retry_at: datetime | None = None
-    deadline_at: datetime | None = None
-    cluster_gone: bool = False
-
-
-@dataclass(frozen=True)
-class AttemptFacts:
-    """One try, as recorded. `cause` is empty unless it ended without success."""
-
-    number: int
-    state: str
-    reason: str = ""
-    message: str = ""
-    cause: str = ""
-    exit_code: int | None = None
-    started_at: datetime | None = None
-    ended_at: datetime | None = None
+from apps.experiments.decision.facts import AttemptFacts, RunFacts
+from apps.experiments.decision.retries import is_tried_again, pause
+from apps.experiments.states import ENDED, AttemptState, RunState
 
 
 @dataclass(frozen=True)
@@ -74,7 +42,7 @@ def standing(run: RunFacts, attempts: Sequence[AttemptFacts], now: datetime, jit
     outcome = Standing(
         RunState(last.state), last.reason, last.message, last.exit_code, started, ended_at=last.ended_at or now
     )
-    if last.state != AttemptState.FAILED or not _again(run.retries, attempts):
+    if last.state != AttemptState.FAILED or not is_tried_again(run.retries, attempts):
         return outcome
     if canceling:
         return _canceled(started, now)
@@ -95,15 +63,6 @@ def _going(last: AttemptFacts, canceling: bool) -> Standing:
     return Standing(state, last.reason, last.message)
 
 
-def _again(policy: Retries, attempts: Sequence[AttemptFacts]) -> bool:
-    """Whether the policy lets the last attempt's end be followed by another."""
-    cause = attempts[-1].cause
-    if cause == Cause.INTERRUPTED:
-        return True
-    failures = sum(1 for each in attempts if each.cause in COUNTED)
-    return cause in policy.causes and failures <= policy.limit
-
-
 def _waiting(
     run: RunFacts, attempts: Sequence[AttemptFacts], ended: Standing, now: datetime, jitter: float
 ) -> Standing:
@@ -114,14 +73,3 @@ def _waiting(
         return replace(ended, state=RunState.FAILED, reason=DEADLINE, message=message)
     begin = attempts[-1].number + 1 if now >= due else 0
     return replace(ended, state=RunState.PENDING, exit_code=None, ended_at=None, retry_at=due, begin=begin)
-
-
-def pause(attempts: Sequence[AttemptFacts], jitter: float = 0.0) -> timedelta:
-    """How long until the next attempt: 10 s, doubled by each quick end in a row to 5 min, and up to a quarter more."""
-    quick = 0
-    for each in reversed(attempts):
-        if each.started_at and each.ended_at and each.ended_at - each.started_at >= STEADY:
-            break
-        quick += 1
-    seconds = min(FIRST_PAUSE * 2 ** min(max(quick - 1, 0), 10), LONGEST_PAUSE).total_seconds()
-    return timedelta(seconds=min(seconds * (1 + jitter / 4), LONGEST_PAUSE.total_seconds()))

@@ -13,7 +13,7 @@ from apps.experiments.mlflow.paging import page_of, token
 from apps.experiments.mlflow.wire import Call
 from apps.experiments.models import PARAM_LENGTH, TAG_LENGTH, LoggedModel
 from apps.experiments.search import logged_models
-from apps.experiments.search.filters import Ordering
+from apps.experiments.search.grammar import Ordering
 from apps.experiments.services.logged import STATUSES
 
 DEFAULT_PAGE, MOST_A_PAGE = 100, 1000

@@ -11,7 +11,7 @@ from django.db.models import CharField, Func, Lookup, Q, TextField, Value
 from django.db.models.functions import Cast
 
 from apps.core.errors import Invalid
-from apps.experiments.search.filters import Comparison
+from apps.experiments.search.grammar import Comparison
 from apps.experiments.tracking.clock import EPOCH
 
 if TYPE_CHECKING:

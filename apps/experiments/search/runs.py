@@ -12,7 +12,7 @@ from apps.core.database.keyset import Key, Page, Part
 from apps.core.errors import Invalid
 from apps.experiments.models import INDEXED_CHARS, LatestMetric, Param, Run, Tag
 from apps.experiments.search import conditions
-from apps.experiments.search.filters import Comparison, Ordering, matcher, parse_filter, parse_orderings
+from apps.experiments.search.grammar import Comparison, Ordering, matcher, parse_filter, parse_orderings
 from apps.experiments.states import MLFLOW_STATUS
 
 _NAN = float("nan")

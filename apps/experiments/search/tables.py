@@ -13,7 +13,7 @@ from apps.core.errors import Invalid
 from apps.experiments.models import Experiment, LoggedModel, ModelVersion, RegisteredModel
 from apps.experiments.search import conditions
 from apps.experiments.search.conditions import TextIn
-from apps.experiments.search.filters import Comparison, Ordering, parse_filter, parse_orderings
+from apps.experiments.search.grammar import Comparison, Ordering, parse_filter, parse_orderings
 
 # MLflow keeps prompts as registered models with this tag, which models don't have. Searches are for models.
 IS_PROMPT = "mlflow.prompt.is_prompt"
