@@ -39,6 +39,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Pieces:
     return Pieces(config, log)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_xdist_auto_num_workers() -> int:
     """The processes of `-n auto`."""
     return min(len(os.sched_getaffinity(0)) + BESIDE, MOST)
