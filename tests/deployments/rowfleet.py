@@ -26,7 +26,6 @@ from apps.deployments import reconcile as shell
 from apps.deployments.health import ReplicaSeen
 from apps.deployments.models import Approval, Deployment, Placement, Rollout, Target
 from apps.deployments.reconcile import routing, scaling
-from apps.deployments.reconcile.live import Live
 from apps.deployments.reconcile.scaling import Scaling
 from apps.deployments.rollout.decisions import Decision
 from apps.deployments.rollout.policy import FROZEN, REJECTED, UNAPPROVED
@@ -44,17 +43,6 @@ from tests.deployments import toycluster
 from tests.deployments.toygateway import Gateway
 
 TARGETS = ("eu", "us")
-
-
-class ToyLive(Live):
-    """What a toy cluster has: each workload is itself what is seen of it."""
-
-    def _seen(self, number: int, workload: Any) -> Any:
-        return workload
-
-    @property
-    def troubles(self) -> Any:
-        return iter(())
 
 
 # Seconds after which nobody waits for anything: what is looked at now and then comes later.
@@ -167,7 +155,7 @@ class RowFleet:
                 return []
 
         def observe(client: Any, *_: Any) -> Any:
-            return ToyLive(dict(fleet.toys[client].seen))  # type: ignore[arg-type]
+            return toycluster.ToyLive(dict(fleet.toys[client].seen))  # type: ignore[arg-type]
 
         def client_of(cluster: Cluster) -> Any:
             if observing.is_away(cluster):

@@ -1,9 +1,11 @@
 """A toy cluster: told replica counts, it makes, readies, loses and removes pods at the pace that a test draws."""
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from hypothesis import strategies as st
 
+from apps.deployments.reconcile.live import Live
 from apps.deployments.specs import ObservedRevision as Seen
 
 
@@ -57,3 +59,14 @@ class Cluster:
     def wanted(self) -> dict[int, int]:
         """The replicas of each revision that has any."""
         return {number: seen.pods for number, seen in sorted(self.seen.items()) if seen.pods}
+
+
+class ToyLive(Live):
+    """What a toy cluster has: each workload is itself what is seen of it."""
+
+    def _seen(self, number: int, workload: Any) -> Any:
+        return workload
+
+    @property
+    def troubles(self) -> Any:
+        return iter(())
