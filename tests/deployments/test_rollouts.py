@@ -1,5 +1,6 @@
 """Rollouts over two clusters: real API servers, real processes; only the watcher is played by `Fleet.look`."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -213,8 +214,9 @@ def is_at(rollout: Rollout, reason: str) -> bool:
         (PROBE, {"ANSWER": "8"}, "Failed", "0 % of the answers agree with the earlier revision's; 100 % are wanted."),
         (PROBE, {"SLOW": "0.5"}, "Failed", "Half of the answers took longer than"),
         (ERRORS, {"CODE": "500"}, "Failed", "share of errors is 1, the earlier revision's 0: at most 0.1 is allowed."),
-        # It is killed by the first request: there is room for half of that. Seen in between it waits for the next try.
-        ({"provider": "health", "count": 30}, {"LEAK_MIB": "128"}, "Failed", "137"),
+        # It is killed by the first request: there is room for half of that. A look may fall between its last answer and
+        # its end, and see only that it is not ready.
+        ({"provider": "health", "count": 30}, {"LEAK_MIB": "128"}, "Failed", "137|0 of 1 replicas"),
     ],
     ids=["good", "wrong", "slow", "failing", "out-of-memory"],
 )
@@ -239,8 +241,9 @@ def test_the_fitting_analysis_tells_a_bad_version(
     fleet.until(app, ended)
     rollout.refresh_from_db()
     analysis = rollout.analyses.get()
-    assert (rollout.state, says in (analysis.message or rollout.message)) == (state, True), analysis.measurements
-    assert (state == "Failed") == (says in rollout.message)
+    told = re.search(says, analysis.message or rollout.message)
+    assert rollout.state == state and told is not None, analysis.measurements
+    assert (state == "Failed") == (re.search(says, rollout.message) is not None)
     assert fleet.workloads() == ({"app-r1": 1, "app-r2": 0} if state == "Failed" else {"app-r1": 0, "app-r2": 1})
 
 
