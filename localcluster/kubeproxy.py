@@ -172,12 +172,13 @@ async def _head_of(client: socket.socket) -> bytes:
         try:
             head = client.recv(_HEAD_BYTES, socket.MSG_PEEK)
         except BlockingIOError:
-            pass  # nothing has come yet
+            # Nothing has come yet.
+            await asyncio.sleep(_LOOK_SECONDS)
+            continue
         except OSError:
             break
-        else:
-            if not head or b"\r\n\r\n" in head or len(head) == _HEAD_BYTES:
-                break
+        if not head or b"\r\n\r\n" in head or len(head) == _HEAD_BYTES:
+            break
         await asyncio.sleep(_LOOK_SECONDS)
     return head
 

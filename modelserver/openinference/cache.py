@@ -6,16 +6,16 @@ Any process may die at any line: a file has its name only when it is whole.
 """
 
 import contextlib
-import hashlib
 import logging
 import os
 import secrets
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import ModelError
-from .registry import CHUNK, File
+from .registry import File, sha256_of
 
 log = logging.getLogger("openinference")
 
@@ -44,18 +44,16 @@ class Cache:
         if not file.sha256 or not self._place(file).is_file():
             return False
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial, sha256 = target.with_name(target.name + ".part"), hashlib.sha256()
+        partial = target.with_name(target.name + ".part")
         try:
             with self._place(file).open("rb") as there, partial.open("wb") as out:
-                while chunk := there.read(CHUNK):
-                    sha256.update(chunk)
-                    out.write(chunk)
+                sha256 = sha256_of(there, out)
         except FileNotFoundError:
             return False
         except OSError as error:
             log.warning("%s can't be read from the node's cache: %s", file.path, error)
             return False
-        if sha256.hexdigest() != file.sha256:
+        if sha256 != file.sha256:
             log.warning("%s in the node's cache is not what it was: it is fetched anew", file.path)
             self._remove(self._place(file))
             return False
@@ -74,9 +72,7 @@ class Cache:
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             self._make_room(file.size)
-            with source.open("rb") as there, partial.open("wb") as out:
-                while chunk := there.read(CHUNK):
-                    out.write(chunk)
+            shutil.copyfile(source, partial)
             partial.replace(place)
         except OSError as error:
             self._remove(partial)

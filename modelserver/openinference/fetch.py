@@ -5,7 +5,6 @@ MLFLOW_TRACKING_TOKEN where to fetch it, FLOTILLA_MODEL_DIR where it goes. FLOTI
 outlives the pod, if there is one: a file whose checksum is known is fetched once on each node.
 """
 
-import hashlib
 import logging
 import os
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from .cache import Cache
 from .errors import ModelError
-from .registry import CHUNK, File, Registry
+from .registry import File, Registry, sha256_of
 from .settings import Source
 
 log = logging.getLogger("openinference")
@@ -50,11 +49,8 @@ def _is_whole(target: Path, file: File) -> bool:
     """Whether it is there already: the step is repeated where the pod's other containers could not start."""
     if not file.sha256 or not target.is_file() or target.stat().st_size != file.size:
         return False
-    sha256 = hashlib.sha256()
     with target.open("rb") as there:
-        while chunk := there.read(CHUNK):
-            sha256.update(chunk)
-    return sha256.hexdigest() == file.sha256
+        return sha256_of(there) == file.sha256
 
 
 def main() -> int:

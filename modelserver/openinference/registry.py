@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import IO, Any, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 
 from .errors import ModelError
@@ -34,6 +34,13 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *args: Any) -> None:
         return None
+
+
+class Readable(Protocol):
+    """A file, or an answer's body."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes; none at the end."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +85,11 @@ class Registry:
         target.parent.mkdir(parents=True, exist_ok=True)
 
         def stream(response: HTTPResponse) -> str:
-            sha256 = hashlib.sha256()
             with partial.open("wb") as out:
-                while chunk := response.read(CHUNK):
-                    sha256.update(chunk)
-                    out.write(chunk)
+                sha256 = sha256_of(response, out)
             if (size := partial.stat().st_size) != file.size:
                 raise HTTPException(f"{size} of {file.size} bytes came")
-            return sha256.hexdigest()
+            return sha256
 
         got = self._patiently(file.address, stream)
         if file.sha256 and got != file.sha256:
@@ -120,6 +124,16 @@ class Registry:
             request.add_header("Authorization", f"Bearer {self.token}")
         with urllib.request.build_opener(_NoRedirects).open(request, timeout=REQUEST_SECONDS) as response:
             return read(response)
+
+
+def sha256_of(source: Readable, into: IO[bytes] | None = None) -> str:
+    """The SHA-256 of all that can be read, in hexadecimal digits; it is copied on the way where `into` is given."""
+    sha256 = hashlib.sha256()
+    while chunk := source.read(CHUNK):
+        sha256.update(chunk)
+        if into is not None:
+            into.write(chunk)
+    return sha256.hexdigest()
 
 
 def _small(response: HTTPResponse) -> bytes:

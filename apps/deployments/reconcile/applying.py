@@ -111,11 +111,11 @@ class Applying:
     def _bring_workloads(self, decision: Decision, rows: Mapping[int, Revision]) -> list[Difference]:
         """The workloads; those of `rows` are as they were asked for, of others only the size is ours."""
         identity, drift = self._identity, list[Difference]()
+        source = source_on(self._placement.target.cluster)
         for each, count in decision.replicas.items():
             there, row = self._live.workloads.get(each), rows.get(each)
             if row is not None:
                 spec = parse_revision(row.spec)
-                source = source_on(self._placement.target.cluster)
                 rendered = manifests.workload(identity, each, spec, count, source=source)
                 drift += self._bring(there, rendered, manifests.asked_of(identity, each, row.digest))
             elif there is not None:
