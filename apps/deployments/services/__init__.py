@@ -3,14 +3,8 @@
 from apps.deployments.services.approving import approve, reject
 from apps.deployments.services.autoscaling import set_autoscaling, stop_autoscaling
 from apps.deployments.services.common import identity_of
-from apps.deployments.services.deployments import (
-    create_deployment,
-    delete_deployment,
-    preview_deployment,
-    restore,
-    scale,
-    set_spread,
-)
+from apps.deployments.services.creating import create_deployment, preview_deployment
+from apps.deployments.services.deployments import delete_deployment, restore, scale, set_spread
 from apps.deployments.services.disruption import set_budget
 from apps.deployments.services.placing import add_target, remove_target
 from apps.deployments.services.rehearsing import rehearse

@@ -1,0 +1,169 @@
+"""Making a deployment: what is checked before there is anything, its rows, its first revision and rollout."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from apps.clusters.selectors import check_all_fit
+from apps.core import audit
+from apps.core.access import Principal, require_role
+from apps.core.database.transitions import log
+from apps.core.errors import Conflict
+from apps.core.models import Project
+from apps.core.states import Health, Role
+from apps.core.text.names import check_service_name
+from apps.deployments.manifests.disruption import NAME, stored_budget
+from apps.deployments.models import Deployment, Placement, Target
+from apps.deployments.rollout.policy import load_of
+from apps.deployments.rollout.strategy import Strategy
+from apps.deployments.services import following
+from apps.deployments.services.common import Wish, add_revision, hold, kept, resolve, tell
+from apps.deployments.services.numbers import numbers_of
+from apps.deployments.services.places import check_places, check_waves, held_targets, named_targets
+from apps.deployments.services.policies import Ask, check
+from apps.deployments.services.rendering import check_names_of_objects, first_objects
+from apps.deployments.services.rollouts import begin
+from apps.deployments.services.runtimes import check_runtime
+from apps.deployments.services.server import with_shutdown
+from apps.deployments.services.sources import check_sources
+from apps.deployments.states import DeploymentState
+
+
+def create_deployment(
+    *,
+    principal: Principal,
+    project: Project,
+    name: str,
+    targets: Sequence[str],
+    replicas: int = 1,
+    autoscaling: Mapping[str, Any] | None = None,
+    spec: Mapping[str, Any],
+    spread: Mapping[str, Any] | None = None,
+    schedule: Sequence[Any] | None = None,
+) -> Deployment:
+    """Make a deployment with its first revision and roll it out. Needs the developer role.
+
+    It is placed on each of the targets, with so many replicas on each, or with those of `spread` over all of them; with
+    `autoscaling` that is how many it begins with. `schedule` has other numbers for windows of time. `spec` holds image,
+    command, args, env, resources, port, probes, strategy, and model with version or alias, which it may `follow`.
+    """
+    require_role(principal, project, Role.DEVELOPER)
+    places, wish = _checked(project, name=name, targets=targets, spec=spec, autoscaling=autoscaling)
+    follows, budget = bool(spec.get("follow")), stored_budget(spec.get(NAME))
+    numbers = numbers_of(places, replicas, autoscaling, spread, schedule)
+    try:
+        with transaction.atomic():
+            held = held_targets(places)
+            _check_policies(principal, project, zip(held, numbers.most, strict=True), wish)
+            counted = list(zip(held, numbers.counts, strict=True))
+            columns = wish.of_deployment | numbers.to_json() | {NAME: budget.to_json() if budget else {}}
+            deployment = hold(_insert(project, name, counted, columns, principal))
+            if follows:
+                following.freeze(deployment, wish.spec.model.name if wish.spec.model else "")
+            _begin_first(deployment, wish, principal, {"targets": list(targets), "replicas": numbers.counts[0]})
+            if follows:
+                following.start(deployment, wish, principal)
+    except IntegrityError as error:
+        raise Conflict(f"There is a deployment {name!r} already.", field="name") from error
+    return deployment
+
+
+def _insert(
+    project: Project, name: str, counted: Sequence[tuple[Target, int]], columns: Mapping[str, Any], principal: Principal
+) -> Deployment:
+    """The rows of a new deployment and its placements, each with its number of replicas."""
+    deployment = Deployment.objects.create(
+        project=project,
+        name=name,
+        state=DeploymentState.ACTIVE,
+        desired_replicas=sum(count for _, count in counted),
+        created_by=principal.label,
+        health=Health.PROGRESSING,
+        **columns,
+        reason="Creating",
+        message="Waiting for the first round.",
+    )
+    log(deployment, from_state="", to_state=deployment.state, actor=principal.label)
+    Placement.objects.bulk_create(
+        Placement(deployment=deployment, target=place, state=DeploymentState.ACTIVE, desired_replicas=count)
+        for place, count in counted
+    )
+    return deployment
+
+
+def _begin_first(deployment: Deployment, wish: Wish, principal: Principal, asked: Mapping[str, Any]) -> None:
+    """The first revision of a held deployment, and its rollout."""
+    revision = add_revision(deployment, wish, principal)
+    begin(deployment, revision, principal)
+    numbers = {name: getattr(deployment, name) for name in ("autoscaling", "spread", "schedule", NAME)}
+    audit.record(
+        principal=principal,
+        action="deployment.create",
+        obj=deployment,
+        project=deployment.project,
+        after={**asked, **numbers, "spec": revision.spec} | kept(deployment),
+    )
+    tell(deployment)
+
+
+def preview_deployment(
+    *,
+    principal: Principal,
+    project: Project,
+    name: str,
+    targets: Sequence[str],
+    replicas: int = 1,
+    autoscaling: Mapping[str, Any] | None = None,
+    spec: Mapping[str, Any],
+    spread: Mapping[str, Any] | None = None,
+    schedule: Sequence[Any] | None = None,
+) -> list[tuple[Target, list[dict[str, Any]]]]:
+    """The Kubernetes objects that `create_deployment` would make on each target, without making anything.
+
+    Needs the developer role. Raises what `create_deployment` would raise of what is wrong with the wish.
+    """
+    require_role(principal, project, Role.DEVELOPER)
+    places, wish = _checked(project, name=name, targets=targets, spec=spec, autoscaling=autoscaling)
+    numbers = numbers_of(places, replicas, autoscaling, spread, schedule)
+    _check_policies(principal, project, zip(places, numbers.most, strict=True), wish)
+    return [
+        (place, first_objects(project, name, place, wish, count, numbers.policy))
+        for place, count in zip(places, numbers.counts, strict=True)
+    ]
+
+
+def _check_policies(
+    principal: Principal,
+    project: Project,
+    counted: Iterable[tuple[Target, int]],
+    wish: Wish,
+) -> None:
+    """Raise what the targets of a new deployment refuse, each with its number of replicas."""
+    size = wish.spec.container.resources.sensible()
+    asks = [Ask(place, asked=load_of(count, size)) for place, count in counted]
+    with transaction.atomic():
+        check(principal, project, asks, strategy=wish.strategy.kind)
+
+
+def _checked(
+    project: Project,
+    *,
+    name: str,
+    targets: Sequence[str],
+    spec: Mapping[str, Any],
+    autoscaling: Mapping[str, Any] | None,
+) -> tuple[list[Target], Wish]:
+    check_service_name(name, "name")
+    check_names_of_objects(project, name)
+    places = named_targets(project, targets)
+    check_places(places)
+    if spec.get("follow"):
+        following.check_follows(spec)
+    wish = resolve(project, with_shutdown(spec), Strategy())
+    check_waves(wish.strategy, [place.name for place in places])
+    check_sources(wish.strategy, project)
+    check_runtime(wish.spec, places, autoscaling)
+    size = wish.spec.container.resources.sensible()
+    check_all_fit((place.cluster, size) for place in places)
+    return places, wish
