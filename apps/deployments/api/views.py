@@ -14,6 +14,7 @@ from apps.core.api.viewsets import ServiceViewSet
 from apps.core.errors import Missing
 from apps.core.states import Role
 from apps.deployments import predict, selectors, services
+from apps.deployments.api import bodies
 from apps.deployments.api import serializers as forms
 from apps.deployments.api.analyses import AnalysisSerializer
 from apps.deployments.api.disruption import BudgetActions
@@ -43,7 +44,7 @@ FILTER_PARAMETERS = [OpenApiParameter(name, OpenApiTypes.STR) for name in (*FILT
     create=extend_schema(
         operation_id="createDeployment",
         parameters=[DRY_RUN],
-        request=forms.NewDeploymentSerializer,
+        request=bodies.NewDeploymentSerializer,
         responses={201: forms.DeploymentSerializer, 200: forms.DeployPreviewSerializer},
     ),
     destroy=extend_schema(
@@ -73,7 +74,7 @@ class DeploymentViewSet(BudgetActions, ScalingActions, SpreadActions, ServiceVie
 
     def create(self, request: Request) -> Response:
         """Deploy a model version."""
-        body = forms.NewDeploymentSerializer(data=request.data)
+        body = bodies.NewDeploymentSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         values = body.validated_data
         asked: dict[str, Any] = {
@@ -106,7 +107,7 @@ class DeploymentViewSet(BudgetActions, ScalingActions, SpreadActions, ServiceVie
         methods=["POST"],
         operation_id="createRevision",
         parameters=[PROJECT, DRY_RUN],
-        request=forms.NewRevisionSerializer,
+        request=bodies.NewRevisionSerializer,
         responses={201: forms.RevisionSerializer, 200: forms.RevisionSerializer},
     )
     @action(detail=True, methods=["get", "post"])
@@ -114,7 +115,7 @@ class DeploymentViewSet(BudgetActions, ScalingActions, SpreadActions, ServiceVie
         """The revisions; POST rolls out a new one, and answers 200 when it is what is wanted already."""
         if request.method != "POST":
             return self._page(selectors.revisions_of(self._deployment(name)), forms.RevisionSerializer)
-        body = forms.NewRevisionSerializer(data=request.data)
+        body = bodies.NewRevisionSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         edit = self._edit(name)
         if self.dry_run:
@@ -127,13 +128,13 @@ class DeploymentViewSet(BudgetActions, ScalingActions, SpreadActions, ServiceVie
     @extend_schema(
         operation_id="previewRevision",
         parameters=[PROJECT],
-        request=forms.NewRevisionSerializer,
+        request=bodies.NewRevisionSerializer,
         responses=forms.RehearsalSerializer(many=True),
     )
     @action(detail=True, methods=["post"])
     def preview(self, request: Request, name: str) -> Response:
         """The verdict of each target's cluster on what a new revision would apply there; nothing is changed."""
-        body = forms.NewRevisionSerializer(data=request.data)
+        body = bodies.NewRevisionSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         edit = self._edit(name)
         edit.pop("expect")(edit["deployment"])
@@ -167,13 +168,13 @@ class DeploymentViewSet(BudgetActions, ScalingActions, SpreadActions, ServiceVie
     @extend_schema(
         operation_id="rollbackDeployment",
         parameters=[PROJECT],
-        request=forms.RollbackSerializer,
+        request=bodies.RollbackSerializer,
         responses={201: forms.RevisionSerializer, 200: forms.RevisionSerializer},
     )
     @action(detail=True, methods=["post"])
     def rollback(self, request: Request, name: str) -> Response:
         """Roll out a copy of an earlier revision; where that one serves still, take the rollout back instead (200)."""
-        body = forms.RollbackSerializer(data=request.data)
+        body = bodies.RollbackSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         number = body.validated_data.get("revision")
         revision, new = services.rollback(**self._edit(name), revision=number)
@@ -182,26 +183,26 @@ class DeploymentViewSet(BudgetActions, ScalingActions, SpreadActions, ServiceVie
     @extend_schema(
         operation_id="scaleDeployment",
         parameters=[PROJECT],
-        request=forms.ScaleSerializer,
+        request=bodies.ScaleSerializer,
         responses=forms.DeploymentSerializer,
     )
     @action(detail=True, methods=["post"])
     def scale(self, request: Request, name: str) -> Response:
         """Change the number of replicas. Refused (409) where an autoscaler says how many there are."""
-        body = forms.ScaleSerializer(data=request.data)
+        body = bodies.ScaleSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         return self._shown(services.scale(**self._edit(name), **body.validated_data))
 
     @extend_schema(
         operation_id="addDeploymentTarget",
         parameters=[PROJECT],
-        request=forms.AddTargetSerializer,
+        request=bodies.AddTargetSerializer,
         responses={201: forms.DeploymentSerializer},
     )
     @action(detail=True, methods=["post"])
     def targets(self, request: Request, name: str) -> Response:
         """Place it on one more target, which gets what serves on the others."""
-        body = forms.AddTargetSerializer(data=request.data)
+        body = bodies.AddTargetSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         return self._shown(services.add_target(**self._edit(name), **body.validated_data), status=201)
 
@@ -240,13 +241,13 @@ class DeploymentViewSet(BudgetActions, ScalingActions, SpreadActions, ServiceVie
     @extend_schema(
         operation_id="promoteRollout",
         parameters=[PROJECT],
-        request=forms.PromoteSerializer,
+        request=bodies.PromoteSerializer,
         responses=forms.RolloutSerializer,
     )
     @action(detail=True, methods=["post"])
     def promote(self, request: Request, name: str) -> Response:
         """Go on past what the rollout waits for now; with `full`, past all waiting, to the end."""
-        body = forms.PromoteSerializer(data=request.data)
+        body = bodies.PromoteSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         return self._steered(services.promote(**self._edit(name), **body.validated_data))
 
@@ -267,7 +268,7 @@ class DeploymentViewSet(BudgetActions, ScalingActions, SpreadActions, ServiceVie
     @extend_schema(
         operation_id="predict",
         parameters=[PROJECT, PREVIEW],
-        request=forms.PredictSerializer,
+        request=bodies.PredictSerializer,
         responses=forms.PredictionSerializer,
     )
     @action(detail=True, methods=["post"])
