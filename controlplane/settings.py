@@ -243,8 +243,8 @@ SPECTACULAR_SETTINGS = {
         "RunKindEnum": "apps.experiments.models.RUN_KINDS",
         "RunStateEnum": "apps.experiments.models.RUN_STATES",
         "DeploymentStateEnum": "apps.deployments.models.DEPLOYMENT_STATES",
-        "RolloutStateEnum": "apps.deployments.models.ROLLOUT_STATES",
-        "AnalysisOutcomeEnum": "apps.deployments.models.ANALYSIS_STATES",
+        "RolloutStateEnum": "apps.deployments.models.rollouts.ROLLOUT_STATES",
+        "AnalysisOutcomeEnum": "apps.deployments.models.rollouts.ANALYSIS_STATES",
     },
 }
 

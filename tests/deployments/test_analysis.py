@@ -10,7 +10,7 @@ from apps.core.errors import Invalid
 from apps.deployments.rollout.analysis import Fares, Measurement, Reply, by_health, by_probe, next_at, verdict_of
 from apps.deployments.rollout.asked import parse_analysis
 from apps.deployments.rollout.figures import Logged, by_model
-from apps.deployments.rollout.fleet import Outcome
+from apps.deployments.rollout.verdicts import Outcome
 
 NOW = datetime(2026, 11, 30, 3, 0, tzinfo=UTC)
 ASKED = {"provider": "health", "interval_seconds": 5, "count": 3, "failure_limit": 1}

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from apps.deployments.rollout.canary import CanarySpec, decide
 from apps.deployments.rollout.decisions import RolloutStatus
-from apps.deployments.rollout.fleet import Outcome, Verdict
 from apps.deployments.rollout.rolling import RollingSpec
 from apps.deployments.rollout.rolling import decide as roll
 from apps.deployments.rollout.strategy import Strategy, parse_strategy
 from apps.deployments.rollout.traffic import TO_SERVICE
+from apps.deployments.rollout.verdicts import Outcome, Verdict
 from apps.deployments.specs import ObservedRevision
 from apps.deployments.states import RolloutState
 from tests.deployments.toycluster import Cluster

@@ -7,18 +7,13 @@ from typing import Any
 
 import pytest
 
-from apps.deployments.rollout.fleet import (
-    FleetDecision,
-    FleetStatus,
-    Outcome,
-    PlacementSeen,
-    Verdict,
-    decide,
-)
+from apps.deployments.rollout.fleet import FleetDecision, decide
 from apps.deployments.rollout.plan import PlanStep, plan_of
 from apps.deployments.rollout.policy import FROZEN, REJECTED, UNAPPROVED, Answer, Ruling
+from apps.deployments.rollout.seen import FleetStatus, PlacementSeen
 from apps.deployments.rollout.strategy import OnFailure, parse_strategy
 from apps.deployments.rollout.traffic import Share
+from apps.deployments.rollout.verdicts import Outcome, Verdict
 from apps.deployments.states import ROLLOUT_MOVES, UNFINISHED, RolloutState
 
 NOW = datetime(2026, 11, 30, 3, 0, tzinfo=UTC)

@@ -15,7 +15,7 @@ from apps.deployments.models import AnalysisRun, Deployment, Rollout
 from apps.deployments.reconcile.measuring import measure
 from apps.deployments.reconcile.scraping import SCRAPED
 from apps.deployments.rollout.analysis import Measurement
-from apps.deployments.rollout.fleet import Outcome
+from apps.deployments.rollout.verdicts import Outcome
 from apps.deployments.services.common import PROBES, locked
 from apps.deployments.services.rollouts import go_on, measured
 from apps.experiments.models import LatestMetric, LoggedModel, ModelVersion

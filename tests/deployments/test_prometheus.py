@@ -21,8 +21,8 @@ from apps.deployments.models import AnalysisRun, Deployment, MetricsSource, Roll
 from apps.deployments.reconcile import measuring, querying
 from apps.deployments.rollout.asked import parse_analysis
 from apps.deployments.rollout.figures import by_prometheus
-from apps.deployments.rollout.fleet import Outcome
 from apps.deployments.rollout.promql import PLACEHOLDERS, Names, Series, Silent, filled_in, series_in
+from apps.deployments.rollout.verdicts import Outcome
 from controlplane.embedded.waiting import wait_for
 from tests.deployments.prometheus import Answer, real_prometheus, serving
 from tests.deployments.test_measuring import canary

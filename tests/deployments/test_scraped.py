@@ -8,8 +8,8 @@ import pytest
 
 from apps.core.errors import Invalid
 from apps.deployments.rollout.asked import parse_analysis
-from apps.deployments.rollout.fleet import Outcome
 from apps.deployments.rollout.scraped import Seen, by_scrape, called, kept, needs_two, read, remembered, wanted_names
+from apps.deployments.rollout.verdicts import Outcome
 from apps.deployments.scrape.exposition import parse
 from apps.deployments.scrape.figures import Look
 

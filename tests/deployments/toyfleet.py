@@ -11,8 +11,10 @@ from apps.deployments.rollout import fleet, placement
 from apps.deployments.rollout.blue_green import DRAIN
 from apps.deployments.rollout.decisions import Decision, RolloutStatus
 from apps.deployments.rollout.plan import plan_of
+from apps.deployments.rollout.seen import FleetStatus, PlacementSeen
 from apps.deployments.rollout.strategy import Do, Kind, Strategy
 from apps.deployments.rollout.traffic import ALL, NOTHING, Phase, Selected, Share
+from apps.deployments.rollout.verdicts import Outcome, Verdict
 from apps.deployments.states import ROLLOUT_MOVES, RolloutState
 from tests.deployments.toycluster import Cluster
 from tests.deployments.toygateway import Gateway
@@ -159,8 +161,8 @@ class World:
         self.places = {place.target: place for place in places}
         fresh = [place.target for place in places if place.is_fresh]
         self.plan = plan_of(strategy, list(self.places), fresh=fresh)
-        self.analyses: dict[int, fleet.Verdict] = {}
-        self.rollout = fleet.FleetStatus(RolloutState.PENDING, 0, self.now, on_failure=strategy.on_failure)
+        self.analyses: dict[int, Verdict] = {}
+        self.rollout = FleetStatus(RolloutState.PENDING, 0, self.now, on_failure=strategy.on_failure)
         self.reason = ""
 
     @property
@@ -194,15 +196,15 @@ class World:
         if not self.is_over:
             assert (again.state, again.step, again.since) == (decision.state, decision.step, decision.since)
 
-    def _seen(self) -> dict[str, fleet.PlacementSeen]:
+    def _seen(self) -> dict[str, PlacementSeen]:
         return {
-            target: fleet.PlacementSeen(
+            target: PlacementSeen(
                 target, place.is_here, place.share, place.status.state is RolloutState.HEALTHY, place.trouble
             )
             for target, place in self.places.items()
         }
 
-    def _follows_the_rules(self, before: fleet.FleetStatus, decision: fleet.FleetDecision) -> None:
+    def _follows_the_rules(self, before: FleetStatus, decision: fleet.FleetDecision) -> None:
         assert decision.state is before.state or decision.state in ROLLOUT_MOVES[before.state]
         assert decision.step >= before.step
         assert decision.message.endswith("."), decision
@@ -226,15 +228,15 @@ class World:
         begun = max((wave_of[target] for target, share in decision.shares.items() if share), default=0)
         assert all(share == ALL for target, share in decision.shares.items() if wave_of[target] < begun)
 
-    def _may_pass(self, index: int, before: fleet.FleetStatus) -> None:
+    def _may_pass(self, index: int, before: FleetStatus) -> None:
         """A wait is passed by its own clock, its own verdict, or a person's word for just this one."""
         step = self.plan[index]
         if before.full or step.brings is not None:
             return
         if step.do is Do.ANALYSE:
             outcome = self.analyses[index].outcome
-            assert outcome is fleet.Outcome.SUCCESSFUL or (before.promote and index == before.step)
-            assert outcome is not fleet.Outcome.RUNNING
+            assert outcome is Outcome.SUCCESSFUL or (before.promote and index == before.step)
+            assert outcome is not Outcome.RUNNING
             return
         assert index == before.step, "a wait takes some time at least"
         waited = (self.now - before.since).total_seconds()

@@ -5,7 +5,8 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from apps.deployments.models import ANALYSIS_STATES, AnalysisRun
+from apps.deployments.models import AnalysisRun
+from apps.deployments.models.rollouts import ANALYSIS_STATES
 
 
 class MeasurementSerializer(serializers.Serializer[Any]):

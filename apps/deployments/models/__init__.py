@@ -1,4 +1,4 @@
-"""Targets, deployments and their placements, and what became of them: revisions, rollouts, heals."""
+"""Targets, deployments and their placements, revisions and heals."""
 
 from datetime import datetime
 from typing import Any, ClassVar
@@ -6,19 +6,18 @@ from typing import Any, ClassVar
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
-from django.utils import timezone
 
 from apps.clusters.models import Cluster
-from apps.core.models import ApiToken, Project, User, validate_name
+from apps.core.models import ApiToken, Project, validate_name
 from apps.deployments.health import heal_span
 from apps.deployments.models.applied import AppliedObject
 from apps.deployments.models.approvals import Approval
 from apps.deployments.models.following import Follow
 from apps.deployments.models.observed import AN_AUTOSCALER, THE_AUTOSCALER, THE_SCHEDULE, Observed
+from apps.deployments.models.rollouts import AnalysisRun, Rollout, Stage
 from apps.deployments.models.sources import MetricsSource
-from apps.deployments.rollout.fleet import Outcome
 from apps.deployments.rollout.traffic import Phase, Share, Traffic
-from apps.deployments.states import UNFINISHED, DeploymentState, RolloutState
+from apps.deployments.states import UNFINISHED, DeploymentState
 from apps.experiments.models import ModelVersion
 
 __all__ = [
@@ -40,8 +39,6 @@ __all__ = [
     "Target",
 ]
 DEPLOYMENT_STATES = [(state.value, state.value) for state in DeploymentState]
-ANALYSIS_STATES = [(outcome.value, outcome.value) for outcome in Outcome]
-ROLLOUT_STATES = [(state.value, state.value) for state in RolloutState]
 
 
 class Target(models.Model):
@@ -240,111 +237,6 @@ class Revision(models.Model):
         if self.pk is not None and not kwargs.get("force_insert"):
             raise ValidationError("A revision is immutable; make a new one.")
         super().save(*args, **kwargs)
-
-
-class Rollout(models.Model):
-    """The passage to a revision over all placements: its plan, where it stands, why, and how it ended."""
-
-    deployment = models.ForeignKey(Deployment, models.CASCADE, related_name="rollouts")
-    from_revision = models.ForeignKey(Revision, models.SET_NULL, null=True, blank=True, related_name="+")
-    to_revision = models.ForeignKey(Revision, models.CASCADE, related_name="rollouts")
-    state = models.CharField(max_length=16, choices=ROLLOUT_STATES)
-    reason = models.CharField(max_length=100, blank=True)
-    message = models.TextField(blank=True)
-    # How it rolls, as the deployment's strategy said when it began; the deployment's own may change meanwhile.
-    strategy = models.JSONField(default=dict, blank=True)
-    # The steps (`rollout.plan.PlanStep.to_json`), which of them it is at, and since when.
-    plan = models.JSONField(default=list, blank=True)
-    step = models.PositiveIntegerField(default=0)
-    step_since = models.DateTimeField(default=timezone.now)
-    # As `rollout.strategy.Strategy.on_failure`.
-    on_failure = models.CharField(max_length=16, default="hold")
-    # What people asked of it: to wait, to pass the present step, to skip all waiting, to take it back (and why).
-    paused = models.BooleanField(default=False)
-    promote_asked = models.BooleanField(default=False)
-    full_asked = models.BooleanField(default=False)
-    abort_asked = models.TextField(blank=True)
-    # Why it takes itself back, once it does.
-    verdict = models.TextField(blank=True)
-    # The targets on which what it brings has served before: there it is not held by their policy.
-    proven = models.JSONField(default=list, blank=True)
-    created_by = models.CharField(max_length=200, blank=True)
-    # The person behind `created_by`, who can't approve it; null for a project's token.
-    requester = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")
-    started_at = models.DateTimeField(auto_now_add=True)
-    ended_at = models.DateTimeField(null=True, blank=True)
-
-    class Meta:
-        ordering: ClassVar = ["-id"]
-        constraints: ClassVar = [
-            models.UniqueConstraint(
-                fields=["deployment"],
-                condition=Q(state__in=[state.value for state in UNFINISHED]),
-                name="one_unfinished_rollout",
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"rollout of {self.to_revision}"
-
-
-class Stage(models.Model):
-    """A rollout on one placement: the share wanted and had there, and whether it moves on."""
-
-    rollout = models.ForeignKey(Rollout, models.CASCADE, related_name="stages")
-    placement = models.ForeignKey(Placement, models.CASCADE, related_name="stages")
-    wave = models.PositiveIntegerField(default=0)
-    weight = models.PositiveSmallIntegerField(default=0)
-    phase = models.CharField(max_length=16, blank=True)
-    # The share of the requests that the new revision gets, in percent; null while nobody gets any.
-    actual = models.PositiveSmallIntegerField(null=True, blank=True)
-    # Where the last round saw it stand with this weight, and why.
-    state = models.CharField(max_length=16, choices=ROLLOUT_STATES)
-    reason = models.CharField(max_length=100, blank=True)
-    message = models.TextField(blank=True)
-    # What is wrong with replicas of the new revision, in a sentence; "" while nothing is.
-    trouble = models.TextField(blank=True)
-    # High-water marks, against which the next round sees whether it moves on.
-    new_ready = models.PositiveIntegerField(default=0)
-    old_left = models.PositiveIntegerField(default=0)
-    progressed_at = models.DateTimeField(default=timezone.now)
-    # Since when the weight is wanted.
-    since = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        ordering: ClassVar = ["wave", "id"]
-        constraints: ClassVar = [models.UniqueConstraint(fields=["rollout", "placement"], name="stage_of_placement")]
-
-    def __str__(self) -> str:
-        return f"{self.rollout} on {self.placement.target}"
-
-    @property
-    def share(self) -> Share:
-        """What is wanted of the new revision there."""
-        return Share(self.weight, Phase(self.phase))
-
-
-class AnalysisRun(models.Model):
-    """The analysis of a step of a rollout: its measurements, and the verdict out of them."""
-
-    rollout = models.ForeignKey(Rollout, models.CASCADE, related_name="analyses")
-    step = models.PositiveIntegerField()
-    # As `PlanStep.analysis` says it.
-    asked = models.JSONField()
-    # What was true when it began, and the measurements since: [`rollout.analysis.Measurement`].
-    before = models.JSONField(default=dict)
-    measurements = models.JSONField(default=list)
-    state = models.CharField(max_length=16, choices=ANALYSIS_STATES)
-    message = models.TextField(blank=True)
-    started_at = models.DateTimeField(default=timezone.now)
-    ended_at = models.DateTimeField(null=True, blank=True)
-
-    class Meta:
-        ordering: ClassVar = ["step", "id"]
-        constraints: ClassVar = [models.UniqueConstraint(fields=["rollout", "step"], name="analysis_of_step")]
-
-    def __str__(self) -> str:
-        return f"analysis of {self.rollout}"
 
 
 class Heal(models.Model):

@@ -11,9 +11,9 @@ from apps.core.text.wording import number_text
 from apps.deployments.models import AnalysisRun, Rollout
 from apps.deployments.rollout.analysis import Measurement
 from apps.deployments.rollout.asked import Provider
-from apps.deployments.rollout.fleet import Outcome
 from apps.deployments.rollout.plan import PlanStep
 from apps.deployments.rollout.scraped import called
+from apps.deployments.rollout.verdicts import Outcome
 
 # Rows that stand open, and all that a page holds; REST has the rest.
 FEW_LOOKS, SHOWN_LOOKS = 6, 100

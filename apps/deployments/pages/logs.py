@@ -14,7 +14,7 @@ from apps.core.pages.base import PageRequest, page, render_page
 from apps.deployments import logs, selectors
 from apps.deployments.logs.merge import marks_text, parse_marks
 from apps.deployments.models import Deployment
-from apps.deployments.pages.panels import pod_url
+from apps.deployments.pages.links import pod_url
 
 # A header holds a sentence, not a list of forty replicas.
 NOTE_LENGTH = 300

@@ -3,7 +3,6 @@
 import functools
 from datetime import datetime
 
-from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
 from apps.clusters.models import Pod
@@ -18,6 +17,7 @@ from apps.core.text.wording import look_of
 from apps.deployments import selectors
 from apps.deployments.models import AnalysisRun, Deployment, Heal, Revision, Rollout, Stage
 from apps.deployments.pages.evidence import AnalysisRow, analyses_of
+from apps.deployments.pages.links import pod_url, run_url
 from apps.deployments.pages.rolling import Bar, Step, bars_of, in_a_line, steps_of, traffic_of, weights_by
 from apps.deployments.pages.rows import (
     DriftRow,
@@ -37,8 +37,8 @@ from apps.deployments.pages.scalers import Scaler, scaler_of
 from apps.deployments.pages.stepper import FEW_STEPS, WaveRow, current_step, due_of, is_plain, waves_of
 from apps.deployments.pages.story import StoryRow, serves, story_of
 from apps.deployments.predict.examples import UNKNOWN, pretty
-from apps.deployments.rollout.fleet import Outcome
 from apps.deployments.rollout.strategy import Do, Kind, parse_strategy
+from apps.deployments.rollout.verdicts import Outcome
 from apps.deployments.services.server import is_own
 from apps.deployments.states import RevisionState, RolloutState
 
@@ -375,22 +375,6 @@ def _why(row: ReplicaRow, why: Why | None, now: datetime) -> Why | None:
         title = f"{row.name} {row.seen.restarted}"
         return Why("Ready", "It is ready again.", title=title, url=row.url, at=row.seen.last_ended_at)
     return None
-
-
-def pod_url(deployment: Deployment, pod: Pod) -> str:
-    """The page with the replica's log."""
-    return reverse("deployments:replica", args=[deployment.project.name, deployment.name, pod.name])
-
-
-def run_url(revision: Revision | None) -> str:
-    """The page of the run that made the model, where there is one."""
-    version = revision.model_version if revision else None
-    if version is None or version.run is None:
-        return ""
-    try:
-        return reverse("experiments:run", args=[version.model.project.name, version.run.uid])
-    except NoReverseMatch:
-        return ""
 
 
 def _number(text: str) -> int:

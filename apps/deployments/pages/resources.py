@@ -19,7 +19,7 @@ from apps.core.states import Health
 from apps.deployments import selectors
 from apps.deployments.manifests import kserve
 from apps.deployments.models import AppliedObject, Deployment, Placement
-from apps.deployments.pages.panels import pod_url
+from apps.deployments.pages.links import pod_url
 from apps.deployments.selectors.resources import Place, applied_objects, observed_objects
 from apps.deployments.services import identity_of
 

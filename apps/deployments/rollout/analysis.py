@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
 
-from apps.deployments.rollout.fleet import Outcome, Verdict
+from apps.deployments.rollout.verdicts import Outcome, Verdict
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from apps.core.text.jsontext import plain
 from apps.core.text.wording import number_text
 from apps.deployments.rollout.analysis import Measurement
 from apps.deployments.rollout.bounds import Better
-from apps.deployments.rollout.fleet import Outcome
 from apps.deployments.rollout.promql import Series
+from apps.deployments.rollout.verdicts import Outcome
 
 # Characters of a metric's name in a sentence.
 MAX_SAID = 60

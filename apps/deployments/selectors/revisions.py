@@ -9,7 +9,7 @@ from apps.core.models import Project
 from apps.deployments.models import AnalysisRun, Deployment, Heal, Placement, Revision, Rollout, Stage
 from apps.deployments.rollout.asked import ASK_NOBODY
 from apps.deployments.rollout.figures import Logged
-from apps.deployments.rollout.fleet import Outcome
+from apps.deployments.rollout.verdicts import Outcome
 from apps.deployments.selectors.placements import WITH_PLACEMENT
 from apps.deployments.states import UNFINISHED
 from apps.experiments.models import LatestMetric, ModelVersion

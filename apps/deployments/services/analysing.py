@@ -20,8 +20,8 @@ from apps.deployments.rollout import analysis
 from apps.deployments.rollout.analysis import Fares, Measurement
 from apps.deployments.rollout.asked import ASK_NOBODY, Provider
 from apps.deployments.rollout.figures import by_model
-from apps.deployments.rollout.fleet import Outcome, Verdict
 from apps.deployments.rollout.plan import PlanStep
+from apps.deployments.rollout.verdicts import Outcome, Verdict
 from apps.deployments.services.common import CLOCK, PROBES
 
 

@@ -22,11 +22,13 @@ from apps.deployments.models import AnalysisRun, Deployment, Placement, Revision
 from apps.deployments.rollout import fleet
 from apps.deployments.rollout.analysis import Measurement
 from apps.deployments.rollout.decisions import in_words
-from apps.deployments.rollout.fleet import Outcome as AnalysisOutcome
 from apps.deployments.rollout.plan import PlanStep, plan_of
 from apps.deployments.rollout.policy import FROZEN, REJECTED, UNAPPROVED
+from apps.deployments.rollout.seen import FleetStatus, PlacementSeen
 from apps.deployments.rollout.strategy import Do, OnFailure, parse_strategy
 from apps.deployments.rollout.traffic import NOTHING, Share
+from apps.deployments.rollout.verdicts import Outcome as AnalysisOutcome
+from apps.deployments.rollout.verdicts import Verdict
 from apps.deployments.selectors.placements import under_way
 from apps.deployments.services.analysing import analyse, note, remember
 from apps.deployments.services.common import CLOCK, KIND, Wish, add_revision, change_wanted, kept, locked, tell
@@ -246,7 +248,7 @@ def _advance(deployment: Deployment, rollout: Rollout, now: datetime, *, first: 
 
 def _analysed(
     deployment: Deployment, rollout: Rollout, plan: Sequence[PlanStep], stages: Mapping[int, Stage], now: datetime
-) -> dict[int, fleet.Verdict]:
+) -> dict[int, Verdict]:
     """The verdict of the step that the rollout is at, where that is an analysis which goes on."""
     step = plan[rollout.step] if rollout.step < len(plan) else None
     if step is None or step.do is not Do.ANALYSE or rollout.paused or rollout.state == RolloutState.ROLLING_BACK:
@@ -263,8 +265,8 @@ def _told(decision: fleet.FleetDecision, place: Placement, stage: Stage) -> flee
     return replace(decision, reason=stage.reason, message=stage.trouble or stage.message)
 
 
-def _status(rollout: Rollout) -> fleet.FleetStatus:
-    return fleet.FleetStatus(
+def _status(rollout: Rollout) -> FleetStatus:
+    return FleetStatus(
         state=RolloutState(rollout.state),
         step=rollout.step,
         since=rollout.step_since,
@@ -277,11 +279,11 @@ def _status(rollout: Rollout) -> fleet.FleetStatus:
     )
 
 
-def _seen(place: Placement, stage: Stage, rollout: Rollout) -> fleet.PlacementSeen:
+def _seen(place: Placement, stage: Stage, rollout: Rollout) -> PlacementSeen:
     has_followed = place.observed_generation == place.generation
     # A rollout that would wait for a person anyway gives the replicas their time to come right.
     counts = rollout.on_failure == OnFailure.ROLLBACK or stage.state == RolloutState.DEGRADED
-    return fleet.PlacementSeen(
+    return PlacementSeen(
         target=place.target.name,
         reachable=not is_away(place.target.cluster),
         # What it had of another revision, whose rollout this one supersedes, is nothing of this one.

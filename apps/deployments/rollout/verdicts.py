@@ -1,0 +1,21 @@
+"""How an analysis stands."""
+
+import enum
+from dataclasses import dataclass
+
+
+class Outcome(enum.StrEnum):
+    """How an analysis stands, in the words of Argo Rollouts."""
+
+    RUNNING = "Running"
+    SUCCESSFUL = "Successful"
+    FAILED = "Failed"
+    INCONCLUSIVE = "Inconclusive"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How an analysis stands, and why in a sentence."""
+
+    outcome: Outcome
+    message: str = ""

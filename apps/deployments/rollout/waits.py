@@ -1,0 +1,186 @@
+"""Why a step of a rollout over several targets is not done. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from apps.deployments.rollout.decisions import in_time, in_words, sentence
+from apps.deployments.rollout.plan import PlanStep
+from apps.deployments.rollout.policy import FROZEN, REJECTED, UNAPPROVED
+from apps.deployments.rollout.seen import Fleet, PlacementSeen
+from apps.deployments.rollout.strategy import Do, OnFailure
+from apps.deployments.rollout.traffic import ALL, NOTHING, Phase, Share
+from apps.deployments.rollout.verdicts import Outcome, Verdict
+from apps.deployments.rollout.windows import until_text
+from apps.deployments.states import RolloutState
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Why a step is not done."""
+
+    state: RolloutState
+    reason: str
+    message: str
+    due: datetime | None = None
+    failed: str = ""
+    asks: tuple[str, ...] = ()
+    gated: bool = False
+
+
+def wait_of(fleet: Fleet, index: int, since: datetime, promote: bool) -> Wait | None:
+    """What the step waits for; None when it is done. The end, behind the last step, is never passed."""
+    if index >= len(fleet.plan):
+        return _wait_for_end(fleet)
+    step = fleet.plan[index]
+    if step.brings is not None:
+        if fleet.status.full and step.do is not Do.PROMOTE:
+            return None
+        return _wait_for_gates(fleet, step, step.brings) or _wait_for_share(fleet, step, step.brings)
+    if fleet.status.full:
+        return None
+    if step.do is Do.ANALYSE:
+        return _wait_for_analysis(fleet, index, promote)
+    if promote:
+        return None
+    if step.do is Do.SOAK:
+        return _wait_for_soak(fleet, step, since)
+    if step.do is Do.KEEP:
+        return _wait_for_delay(fleet, step, since)
+    return _wait_for_pause(fleet, index, since)
+
+
+def _wait_for_gates(fleet: Fleet, step: PlanStep, share: Share) -> Wait | None:
+    """The targets that would get more than they have, and may not now: nobody promotes past them."""
+    shut = [seen for seen in fleet.placed(step.targets) if seen.share != share and seen.target in fleet.gates]
+    by_reason = {
+        reason: [seen for seen in shut if fleet.gates[seen.target].reason == reason]
+        for reason in (REJECTED, UNAPPROVED, FROZEN)
+    }
+    told = [_shut(fleet, reason, some) for reason, some in by_reason.items() if some]
+    if not told:
+        return None
+    first = next(reason for reason, some in by_reason.items() if some)
+    dues = [due for seen in shut if (due := fleet.gates[seen.target].due) is not None]
+    asks = tuple(seen.target for seen in by_reason[UNAPPROVED])
+    due = min(dues, default=None)
+    return Wait(RolloutState.PAUSED, first, " ".join(told), due, asks=asks, gated=True)
+
+
+def _shut(fleet: Fleet, reason: str, seen: Sequence[PlacementSeen]) -> str:
+    """Why these targets wait, in a sentence."""
+    if reason == UNAPPROVED:
+        return f"Waiting for approval of {names_of(seen)}."
+    if reason == FROZEN:
+        until = max(due for each in seen if (due := fleet.gates[each.target].due) is not None)
+        return f"{names_of(seen)} {'is' if len(seen) == 1 else 'are'} frozen until {until_text(until)}."
+    return fleet.gates[seen[0].target].message
+
+
+def _wait_for_share(fleet: Fleet, step: PlanStep, share: Share) -> Wait | None:
+    behind = [seen for seen in fleet.placed(step.targets) if not seen.is_at(share)]
+    here, _ = here_and_away(behind)
+    one = len(here) == 1
+    if share.phase is Phase.PREVIEW:
+        reason, moves = "BringingUpPreview", f"{names_of(here)} {'brings' if one else 'bring'} up the preview."
+    elif share.phase is Phase.SWITCHED:
+        reason, moves = "Switching", f"{names_of(here)} {'switches' if one else 'switch'} to the new revision."
+    else:
+        reason = "Promoting" if step.do is Do.PROMOTE else "SettingWeight"
+        moves = f"{names_of(here)} {'goes' if one else 'go'} to {share.weight} %."
+    return _wait_for(behind, reason, moves, "the wave")
+
+
+def _wait_for(behind: Sequence[PlacementSeen], reason: str, moves: str, held: str) -> Wait | None:
+    """None when nobody is behind. `moves` tells of those that can be reached, `held` is what waits for the others."""
+    here, away = here_and_away(behind)
+    if not behind:
+        return None
+    if not away:
+        return Wait(RolloutState.PROGRESSING, reason, moves)
+    gone = f"{_away(away)}: {held} waits until {'it is' if len(away) == 1 else 'they are'} back."
+    return Wait(RolloutState.PROGRESSING, "ClusterAway", f"{gone} {moves}" if here else gone)
+
+
+def _wait_for_pause(fleet: Fleet, index: int, since: datetime) -> Wait | None:
+    step, shares = fleet.plan[index], fleet.shares_at(index)
+    seen = list(fleet.placed(step.targets))
+    share = shares[seen[0].target] if seen else NOTHING
+    at = "with the preview up" if share.phase is Phase.PREVIEW else f"at {share.weight} %"
+    where = f"{at} on {names_of(seen)}" if seen else "where nothing is placed any more"
+    if step.seconds is None:
+        return Wait(RolloutState.PAUSED, "PauseStep", f"Paused {where} until a person goes on.")
+    due = since + timedelta(seconds=step.seconds)
+    if fleet.now >= due:
+        return None
+    return Wait(RolloutState.PAUSED, "PauseStep", f"Paused {where} for {_span(step)}.", due)
+
+
+def _wait_for_delay(fleet: Fleet, step: PlanStep, since: datetime) -> Wait | None:
+    """The former revision is kept for a while, to go back to at once."""
+    seen = list(fleet.placed(step.targets))
+    due = since + timedelta(seconds=step.seconds or 0)
+    if fleet.now < due:
+        kept = f"The former revision is kept for {_span(step)} on {names_of(seen)}."
+        return Wait(RolloutState.PROGRESSING, "KeepingOld", kept, due)
+    return _wait_for_recovery(seen, Share(100, Phase.SWITCHED), "the wave")
+
+
+def _wait_for_soak(fleet: Fleet, step: PlanStep, since: datetime) -> Wait | None:
+    """Its time passes, and at the end of it all is well: what is just being repaired is no ground to go on upon."""
+    seen = list(fleet.placed(step.targets))
+    due = since + timedelta(seconds=step.seconds or 0)
+    if fleet.now < due:
+        what = f"{names_of(seen)} {'is' if len(seen) == 1 else 'are'} watched for {_span(step)}."
+        return Wait(RolloutState.PROGRESSING, "Soaking", what, due)
+    return _wait_for_recovery(seen, ALL, "the wave")
+
+
+def _wait_for_analysis(fleet: Fleet, index: int, promote: bool) -> Wait | None:
+    verdict = fleet.analyses.get(index, Verdict(Outcome.RUNNING))
+    where = names_of(list(fleet.placed(fleet.plan[index].targets)))
+    if verdict.outcome is Outcome.SUCCESSFUL:
+        return None
+    if verdict.outcome is Outcome.RUNNING:
+        return Wait(RolloutState.PROGRESSING, "Analysing", f"Analysing how the new revision fares on {where}.")
+    if verdict.outcome is Outcome.FAILED:
+        why = sentence(verdict.message or f"The analysis on {where} failed")
+        if fleet.status.on_failure is OnFailure.ROLLBACK:
+            return Wait(RolloutState.ROLLING_BACK, "AnalysisFailed", why, failed=why)
+        return None if promote else Wait(RolloutState.DEGRADED, "AnalysisFailed", f"{why} A person has to decide.")
+    why = sentence(verdict.message or f"The analysis on {where} came to no conclusion")
+    return None if promote else Wait(RolloutState.PAUSED, "Inconclusive", f"{why} A person has to decide.")
+
+
+def _wait_for_end(fleet: Fleet) -> Wait:
+    everywhere = list(fleet.placements.values())
+    serve = "serves" if len(everywhere) == 1 else "serve"
+    done = f"{names_of(everywhere)} {serve} the new revision." if everywhere else "No target is left."
+    return _wait_for_recovery(everywhere, ALL, "the end") or Wait(RolloutState.HEALTHY, "Complete", done)
+
+
+def _wait_for_recovery(seen: Sequence[PlacementSeen], share: Share, held: str) -> Wait | None:
+    """Those that were there with this share, and are not well just now."""
+    behind = [placement for placement in seen if not placement.is_at(share)]
+    here, _ = here_and_away(behind)
+    return _wait_for(
+        behind, "Recovering", f"Waits until {names_of(here)} {'is' if len(here) == 1 else 'are'} ready.", held
+    )
+
+
+def here_and_away(placements: Sequence[PlacementSeen]) -> tuple[list[PlacementSeen], list[PlacementSeen]]:
+    """Those that can be reached, and those that can't."""
+    return [seen for seen in placements if seen.reachable], [seen for seen in placements if not seen.reachable]
+
+
+def _away(away: Sequence[PlacementSeen]) -> str:
+    return f"{names_of(away)} can't be reached"
+
+
+def names_of(placements: Sequence[PlacementSeen]) -> str:
+    """Their targets, in words."""
+    return in_words([seen.target for seen in placements])
+
+
+def _span(step: PlanStep) -> str:
+    return in_time(timedelta(seconds=step.seconds or 0))
