@@ -111,19 +111,22 @@ def _said(row: Approval, word: str) -> str:
 
 def _context(request: PageRequest, project: Project, forms_of: dict[int, CommentForm] | None = None) -> dict[str, Any]:
     given = forms_of or {}
-    waiting = list(selectors.waiting(rollout__deployment__project=project))
-    theirs = {row.pk for row in waiting if selectors.may_be_decided_by(request.principal, row)}
+    waiting = selectors.waits(request.principal, project)
     # One that was just answered stays where its error can be read.
-    waiting.sort(key=lambda row: (row.pk not in given, row.pk not in theirs))
+    waiting.sort(key=lambda row: (row.pk not in given, not row.mine))
+    shown = {row.pk: row.mine for row in waiting[:SHOWN]}
+    whole = {row.pk: row for row in selectors.waiting(pk__in=shown)} if shown else {}
     rows = [
-        ApprovalRow(row, row.pk in theirs, given.get(row.pk) or CommentForm(auto_id=f"{row.pk}_%s"))
-        for row in waiting[:SHOWN]
+        # One that was decided between the two reads is not shown.
+        ApprovalRow(whole[pk], mine, given.get(pk) or CommentForm(auto_id=f"{pk}_%s"))
+        for pk, mine in shown.items()
+        if pk in whole
     ]
     decided = selectors.approvals(rollout__deployment__project=project, state__in=(Decided.APPROVED, Decided.REJECTED))
     return {
         "project": project,
-        "count": len(theirs),
-        "hidden": len(waiting) - len(rows),
+        "count": sum(row.mine for row in waiting),
+        "hidden": len(waiting) - len(shown),
         "mine": [row for row in rows if row.mine],
         "others": [row for row in rows if not row.mine],
         "decided": [ApprovalRow(row, False, CommentForm()) for row in decided.order_by("-decided_at")[:SHOWN_DECIDED]],

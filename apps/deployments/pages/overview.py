@@ -94,12 +94,12 @@ def approvals(scope: Scope) -> list[Attention]:
     if not rows:
         return []
     first, url = rows[0], nav.link("deployments:approvals", scope.project.name)
-    names = list(dict.fromkeys(row.rollout.deployment.name for row in rows))
+    names = list(dict.fromkeys(row.deployment for row in rows))
     if len(rows) == 1:
-        title = f"{names[0]} waits for your approval of {first.target.name}"
+        title = f"{names[0]} waits for your approval of {first.target}"
     else:
         title = f"{len(rows)} rollouts wait for your approval"
-    why = f"{who(first.rollout.created_by)} asked for revision {first.rollout.to_revision.number}."
+    why = f"{who(first.asked_by)} asked for revision {first.revision}."
     members = tuple(Member(name, url) for name in names[:NAMED]) if len(rows) > 1 else ()
     noun = "rollout waiting for approval"
     return [Attention("Paused", title, why, noun, url, first.asked_at, len(rows), members=members)]

@@ -1,6 +1,6 @@
 """Every read of deployments that a page, an endpoint or a reconcile needs, with its prefetches."""
 
-from apps.deployments.selectors.approvals import approval, approvals, may_be_decided_by, waiting, waiting_for
+from apps.deployments.selectors.approvals import approval, approvals, may_be_decided_by, waiting, waiting_for, waits
 from apps.deployments.selectors.deployments import (
     TROUBLE,
     Apart,
@@ -115,5 +115,6 @@ __all__ = [
     "version_choices",
     "waiting",
     "waiting_for",
+    "waits",
     "worst_first",
 ]
