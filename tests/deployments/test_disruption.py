@@ -88,10 +88,8 @@ def test_it_is_given_changed_and_taken_away_by_rest(api: Client, digits: Deploym
         assert api.put(path, wrong, content_type=kind).status_code == 400
     assert api.delete(path).json()["disruption_budget"] == {}
     entries = AuditEntry.objects.filter(action="deployment.disruption_budget").order_by("pk")
-    assert [(entry.before, entry.after) for entry in entries] == [
-        ({}, {"max_unavailable": 1}),
-        ({"max_unavailable": 1}, {}),
-    ]
+    one, none = {"disruption_budget": {"max_unavailable": 1}}, {"disruption_budget": {}}
+    assert [(entry.before, entry.after) for entry in entries] == [(none, one), (one, none)]
 
 
 @pytest.mark.django_db

@@ -6,19 +6,18 @@ from typing import Any
 from django.db import transaction
 
 from apps.clusters.connect.checks import engines_of
-from apps.core import audit
 from apps.core.access import Principal, require_role
-from apps.core.database.rows import Expect, put
+from apps.core.database.rows import Expect
 from apps.core.errors import Conflict, Invalid
 from apps.core.states import Role
-from apps.deployments.models import Deployment, Target
+from apps.deployments.models import Deployment, Placement, Target
 from apps.deployments.scaling.policy import CUSTOM_METRICS, KEDA, Autoscaling, parse_autoscaling
 from apps.deployments.scaling.schedule import check_slots, stored_schedule
 from apps.deployments.selectors.loads import most_of
-from apps.deployments.services.common import ask_all, change_wanted, hold, tell
+from apps.deployments.services.common import hold
 from apps.deployments.services.policies import as_they_are, check, check_sizes, resized
-from apps.deployments.services.rollouts import go_on
 from apps.deployments.services.runtimes import refuse_by_kserve
+from apps.deployments.services.wanting import want
 
 # Of each engine that a policy may need: the field that needs it, what a cluster without it lacks, and what to do.
 _LACKS = {
@@ -61,7 +60,7 @@ def set_autoscaling(
         asks = [resized(place, most, spec, spec) for place in held.places]
         check_sizes(principal, held, asks)
         if held.autoscaling != policy.to_json():
-            _change(held, principal, policy.to_json())
+            want(held, principal, "autoscaling", policy.to_json(), lambda place: {})
     return held
 
 
@@ -75,7 +74,7 @@ def stop_autoscaling(*, principal: Principal, deployment: Deployment, expect: Ex
         held = hold(deployment, expect)
         check(principal, held.project, as_they_are(held.places))
         if held.autoscaling:
-            _change(held, principal, {})
+            want(held, principal, "autoscaling", {}, _kept)
     return held
 
 
@@ -103,24 +102,8 @@ def check_engines(policy: Autoscaling | None, targets: Iterable[Target]) -> None
             raise Invalid(f"{target.cluster.name} {what}", field=f"autoscaling.{field}", hint=hint)
 
 
-def _change(held: Deployment, principal: Principal, policy: Mapping[str, Any]) -> None:
-    before = {"autoscaling": held.autoscaling}
-    # First, so that all its rows of work are taken in their order.
-    ask_all(held)
-    for place in held.places:
-        # Without it there are as many as there were with it: nobody asked for more or fewer. What sleeps keeps the
-        # number that it wakes up to.
-        stays = not policy and place.is_autoscaled and place.wanted_replicas
-        kept = {"desired_replicas": place.wanted_replicas} if stays else {}
-        change_wanted(place, **kept)
-    put(held, autoscaling=policy, generation=held.generation + 1)
-    go_on(held)
-    audit.record(
-        principal=principal,
-        action="deployment.autoscaling",
-        obj=held,
-        project=held.project,
-        before=before,
-        after={"autoscaling": policy},
-    )
-    tell(held)
+def _kept(place: Placement) -> dict[str, Any]:
+    """Without an autoscaler there are as many as there were with it: nobody asked for more or fewer. What sleeps keeps
+    the number that it wakes up to."""
+    stays = place.is_autoscaled and place.wanted_replicas
+    return {"desired_replicas": place.wanted_replicas} if stays else {}

@@ -5,15 +5,14 @@ from typing import Any
 
 from django.db import transaction
 
-from apps.core import audit
 from apps.core.access import Principal, require_role
-from apps.core.database.rows import Expect, put
+from apps.core.database.rows import Expect
 from apps.core.states import Role
 from apps.deployments.manifests.disruption import stored_budget
 from apps.deployments.models import Deployment
-from apps.deployments.services.common import ask_all, change_wanted, hold, tell
+from apps.deployments.services.common import hold
 from apps.deployments.services.policies import as_they_are, check
-from apps.deployments.services.rollouts import go_on
+from apps.deployments.services.wanting import want
 
 
 def set_budget(
@@ -34,19 +33,5 @@ def set_budget(
         held = hold(deployment, expect)
         check(principal, held.project, as_they_are(held.places))
         if held.disruption_budget != wanted:
-            # First, so that all its rows of work are taken in their order.
-            ask_all(held)
-            for place in held.places:
-                change_wanted(place)
-            audit.record(
-                principal=principal,
-                action="deployment.disruption_budget",
-                obj=held,
-                project=held.project,
-                before=held.disruption_budget,
-                after=wanted,
-            )
-            put(held, disruption_budget=wanted, generation=held.generation + 1)
-            go_on(held)
-            tell(held)
+            want(held, principal, "disruption_budget", wanted, lambda place: {})
     return held

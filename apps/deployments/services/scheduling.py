@@ -5,18 +5,17 @@ from typing import Any
 
 from django.db import transaction
 
-from apps.core import audit
 from apps.core.access import Principal, require_role
-from apps.core.database.rows import Expect, put
+from apps.core.database.rows import Expect
 from apps.core.errors import Conflict
 from apps.core.states import Role
 from apps.deployments.models import Deployment
 from apps.deployments.scaling.policy import stored_policy
 from apps.deployments.scaling.schedule import Schedule, check_slots, parse_schedule
 from apps.deployments.selectors.loads import most_of
-from apps.deployments.services.common import ask_all, change_wanted, hold, tell
+from apps.deployments.services.common import hold
 from apps.deployments.services.policies import check_sizes, resized
-from apps.deployments.services.rollouts import go_on
+from apps.deployments.services.wanting import want
 
 
 def set_schedule(
@@ -43,7 +42,9 @@ def set_schedule(
         ]
         check_sizes(principal, held, asks)
         if held.schedule != wanted:
-            _change(held, principal, wanted)
+            # The number is ours from here on, whoever else has set it; an autoscaler's stays its own.
+            ours = {} if held.autoscaling else {"scale_asked": True}
+            want(held, principal, "schedule", wanted, lambda place: ours)
     return held
 
 
@@ -63,23 +64,3 @@ def refuse_scheduled(held: Deployment) -> None:
             f"{held.name} has a schedule, which says how many replicas each target has: none are spread.",
             hint="Take its windows away first.",
         )
-
-
-def _change(held: Deployment, principal: Principal, schedule: list[dict[str, Any]]) -> None:
-    before = {"schedule": held.schedule}
-    # First, so that all its rows of work are taken in their order.
-    ask_all(held)
-    for place in held.places:
-        # The number is ours from here on, whoever else has set it; an autoscaler's stays its own.
-        change_wanted(place, **({} if held.autoscaling else {"scale_asked": True}))
-    put(held, schedule=schedule, generation=held.generation + 1)
-    go_on(held)
-    audit.record(
-        principal=principal,
-        action="deployment.schedule",
-        obj=held,
-        project=held.project,
-        before=before,
-        after={"schedule": schedule},
-    )
-    tell(held)
