@@ -113,6 +113,10 @@ def stands(app: Deployment) -> Standing:
     return row.course.standing(current.spec["model"]["version"])
 
 
+def overview(client: Client) -> str:
+    return client.get("/p/demo/").content.decode().replace("&#x27;", "'")
+
+
 def sent(client: Client, method: str, path: str, body: Any = None, *, form: bool = False) -> int:
     if form:
         return int(client.post(path, body or {}).status_code)
@@ -302,8 +306,10 @@ def test_a_refusal_is_told_with_what_to_do_and_tried_again(
     told = client_of(root.user).get("/api/v1/deployments/digits").json()["follows"]
     assert (told["state"], told["version"], told["moved_by"]) == ("Refused", 2, "bob") and says in told["message"]
     assert selectors.left_behind() == [(app.pk, None)]
+    assert "digits could not follow champion to version 2" in (start := overview(client)) and says in start
     mend()
     assert follow(app.pk) == DONE and served(app) == [1, 2] and stands(app) is Standing.FOLLOWING
+    assert "could not follow" not in overview(client)
 
 
 @pytest.mark.django_db

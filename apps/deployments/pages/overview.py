@@ -19,8 +19,10 @@ from apps.core.pages.overview import Attention, RolloutRow, Scope, Section, Serv
 from apps.core.states import Health
 from apps.core.text.alike import NAMED, Member, grouped
 from apps.deployments import selectors
-from apps.deployments.models import Deployment, Rollout
+from apps.deployments.models import Deployment, Follow, Rollout
 from apps.deployments.pages.rows import stands, who
+from apps.deployments.rollout.following import sentence
+from apps.deployments.selectors import following
 from apps.deployments.states import RolloutState
 
 ATTENTION_ROWS = 8
@@ -40,6 +42,7 @@ def connect() -> None:
     page.register(Section.TILES, tiles)
     page.register(Section.ATTENTION, attention)
     page.register(Section.ATTENTION, approvals)
+    page.register(Section.ATTENTION, not_followed)
     page.register(Section.ROLLOUTS, rollouts)
     page.register(Section.SERVING, serving)
     page.probe(has_deployments)
@@ -83,7 +86,7 @@ def attention(scope: Scope) -> list[Attention]:
         [_line(group) for group in groups],
         of=getattr(some[0], "all") if some else 0,  # noqa: B009 - annotated above
         noun="deployment in trouble",
-        url=_list_of(scope),
+        url=_list_of(scope.project),
     )
     return [*_unknown(scope), *unwell]
 
@@ -105,6 +108,29 @@ def approvals(scope: Scope) -> list[Attention]:
     return [Attention("Paused", title, why, noun, url, first.asked_at, len(rows), members=members)]
 
 
+def not_followed(scope: Scope) -> list[Attention]:
+    """Deployments that could not go after a move of the alias that they follow, one line for each move and reason."""
+    some = list(following.refused(scope.project)[:COMPARED])
+    groups = grouped(some, lambda row: (row.model_id, row.alias, row.version, row.refusal))
+    return [_not_followed(group) for group in groups[:ATTENTION_ROWS]]
+
+
+def _not_followed(group: Sequence[Follow]) -> Attention:
+    row, count = group[0], len(group)
+    urls = [_url(each.deployment) for each in group]
+    subject = row.deployment.name if count == 1 else f"{count} deployments"
+    return Attention(
+        "Warning",
+        f"{subject} could not follow {row.alias} to version {row.version}",
+        sentence(row.course, row.alias, None, who(row.moved_by)),
+        "deployment left behind",
+        urls[0] if count == 1 else _list_of(row.deployment.project),
+        row.moved_at,
+        count,
+        members=tuple(Member(each.deployment.name, url) for each, url in zip(group[:NAMED], urls, strict=False)),
+    )
+
+
 def _unknown(scope: Scope) -> list[Attention]:
     """Deployments that can't be asked, a line for each cluster and reason, from which these follow."""
     lines = []
@@ -119,7 +145,7 @@ def _unknown(scope: Scope) -> list[Attention]:
                 title,
                 first.message,
                 "deployment unknown",
-                _list_of(scope, first.health) if count > 1 else _url(first),
+                _list_of(scope.project, first.health) if count > 1 else _url(first),
                 _since(first),
                 count,
                 members=members,
@@ -163,8 +189,8 @@ def _what_it_says(row: Deployment) -> tuple[str, ...]:
     return row.health, row.reason, re.sub(rf"\b{re.escape(row.name)}-r\d+[a-z0-9-]*", "", said)
 
 
-def _list_of(scope: Scope, health: str = "") -> str:
-    url = nav.link("deployments:list", scope.project.name)
+def _list_of(project: Project, health: str = "") -> str:
+    url = nav.link("deployments:list", project.name)
     return f"{url}?health={health}" if health else url
 
 

@@ -1,6 +1,6 @@
 """Reads of deployments that follow an alias."""
 
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from apps.core.models import Project
 from apps.deployments.models import Deployment, Follow
@@ -11,6 +11,13 @@ def left_behind() -> list[tuple[int, int | None]]:
     """Deployments whose alias has moved, and that have not gone after it; no cluster is called for them."""
     rows = Follow.objects.filter(version__isnull=False, model__isnull=False).exclude(done=F("moves"))
     return [(pk, None) for pk in rows.values_list("deployment", flat=True)]
+
+
+def refused(project: Project) -> QuerySet[Follow]:
+    """Those of a project's deployments that could not go after the last move of their alias, the latest first."""
+    rows = Follow.objects.filter(deployment__project=project, version__isnull=False, model__isnull=False)
+    rows = rows.exclude(refusal="").exclude(done=F("moves"))
+    return rows.select_related("deployment__project").order_by(F("moved_at").desc(nulls_last=True))
 
 
 def alias_choices(project: Project, model: str = "", *, limit: int = 200) -> list[tuple[str, str, int]]:
