@@ -38,13 +38,14 @@ RARE = "-rare.woff2"
 FONT_STYLES = ("flotilla/css/tokens.css", "unfold/fonts/inter/styles.css")
 FEATURES = ("kern", "mark", "mkmk", "ccmp", "locl", "calt", "cv05", "tnum")
 _FACE = re.compile(r"@font-face \{[^}]*?\}")
-# The panel's symbols: of 3,800 those whose names stand where its templates draw one. Ligatures draw the names.
+# The panel's symbols: of 3,800 those whose names stand where its templates and styles draw one. Ligatures draw names.
 SYMBOLS = "unfold/fonts/material-symbols/Material-Symbols-Outlined.woff2"
 SPELLING = "abcdefghijklmnopqrstuvwxyz0123456789_"
 # Of brotli: the best, 11, takes twice as long for two percent.
 QUALITY = 10
 _WORD = re.compile(r"[a-z0-9_]{2,}")
-_SYMBOL = re.compile(r"""material-symbols-outlined[^>]*>([^<]*)<|icon["']?\s*[=:]\s*["'](\w+)|content-\['(\w+)""")
+_SYMBOL = re.compile(r"""material-symbols-outlined[^>]*>([^<]*)<|icon["']?\s*[=:]\s*["'](\w+)""")
+_CONTENT = re.compile(r'content:\s*"(\w+)"')
 KEPT = Path(sys.prefix) / "share" / "flotilla" / "made"
 
 
@@ -133,12 +134,12 @@ def with_rare_faces(styles: str) -> str:
 def symbols_of_the_panel() -> frozenset[str]:
     """Every word that stands where unfold's code draws a symbol: the names of those that it shows are among them."""
     package = Path(import_module("unfold").__file__ or "").parent
-    drawn = [
-        _SYMBOL.findall(path.read_text(errors="ignore"))
-        for kind in ("html", "py")
-        for path in package.rglob(f"*.{kind}")
-    ]
-    return frozenset(word for places in drawn for place in places for word in _WORD.findall(" ".join(place)))
+    words: set[str] = set()
+    for kind, drawn in (("html", _SYMBOL), ("py", _SYMBOL), ("css", _CONTENT)):
+        for path in package.rglob(f"*.{kind}"):
+            places = (place[place.lastindex or 0] for place in drawn.finditer(path.read_text(errors="ignore")))
+            words.update(word for place in places for word in _WORD.findall(place))
+    return frozenset(words)
 
 
 def with_symbols(font: bytes, names: Collection[str]) -> bytes:

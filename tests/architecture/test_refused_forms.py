@@ -4,15 +4,17 @@ Every form that asks for something is found by walking the pages, and must be in
 """
 
 import io
+import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from django.contrib import admin
 from django.test import Client
 
-from apps.core.models import Project
+from apps.core.models import Project, User
 from apps.core.states import Role
 from apps.deployments.models import Placement, Target
 from apps.experiments.files import artifacts
@@ -147,3 +149,17 @@ def test_what_was_typed_is_kept_and_the_error_in_focus(project: Project, tmp_pat
         assert typed in answer.content.decode(), name
         assert (again.focus, again.invalid[:1]) == ((at, [at]) if at else ("form-errors", [])), name
         assert there[name] in again.asking, name
+
+
+def test_a_form_of_the_panel_that_is_refused_has_its_error_in_focus() -> None:
+    client = Client()
+    client.force_login(User.objects.create_superuser("root"))
+    forms = [f"{model._meta.app_label}/{model._meta.model_name}/add/" for model in admin.site._registry]
+    refused = {path: client.post(f"/admin/{path}", {}) for path in forms}
+    asking = {path: forms_of(path, answer) for path, answer in refused.items() if answer.status_code != 403}
+    assert {"clusters/cluster/add/", "core/project/add/", "core/user/add/"} <= set(asking)
+    for path, form in asking.items():
+        assert form.focus == form.invalid[0], path
+        text = refused[path].content.decode()
+        scripts = re.findall(r"<script\b[^>]*data-model-name", text)
+        assert text.count(" autofocus") == 1 and not scripts, f"{path}: nothing else asks for it"

@@ -23,6 +23,11 @@ _MENDED = (
 _PRESSED = re.compile(
     r'<span (class="material-symbols-outlined[^>]* x-on:click="[^"]*")>\s*(dock_to_right|close)\s*</span>'
 )
+# Where one begins to type: an attribute says so, and a script of Django's, which takes the first field.
+_BEGINS = re.compile(
+    r'(<(?:input|select|textarea)\b[^>]*?) autofocus\b(?:="[^"]*")?|(<script\b[^>]*?) data-model-name="[^"]*"'
+)
+_NOTE, _INVALID = '<p class="errornote', ' aria-invalid="true"'
 _SAYS = {"dock_to_right": "Show or hide the pages", "close": "Hide the pages"}
 
 
@@ -31,8 +36,19 @@ def accessible(page: str) -> SafeString:
     """A rendered page of unfold with the landmarks and names that it lacks."""
     for pattern, replacement in _MENDED:
         page = pattern.sub(replacement, page)
-    page = _PRESSED.sub(_button, page)
+    page = _in_focus(_PRESSED.sub(_button, page))
     return mark_safe(page)  # noqa: S308 - a page that is rendered and escaped already
+
+
+def _in_focus(page: str) -> str:
+    """The page. If it has a form that was refused, the first wrong field is in focus, or else the note above it."""
+    for mark, focused in (
+        (_INVALID, f"{_INVALID} autofocus"),
+        (_NOTE, _NOTE.replace("<p", '<p tabindex="-1" autofocus')),
+    ):
+        if mark in page:
+            return _BEGINS.sub(r"\1\2", page).replace(mark, focused, 1)
+    return page
 
 
 def _button(pressed: re.Match[str]) -> str:
