@@ -203,7 +203,9 @@ COUNT: dict[str, Any] = {"f:spec": {"f:replicas": {}}}
         ([("kube-controller-manager", COUNT, "1")], "kube-controller-manager"),
         ([("kube-controller-manager", {"f:metadata": {"f:annotations": {}}}, "1")], ""),
         ([("flotilla", COUNT, "3"), ("kubectl", COUNT, "1"), ("keda", COUNT, "2")], "keda"),
-        ([("kubectl", {"f:spec": {"f:paused": {}}}, "2"), ("kubectl-edit", {"f:spec": {}}, "1")], "kubectl-edit"),
+        ([("kubectl", {"f:spec": {"f:paused": {}}}, "2"), ("kubectl-edit", COUNT, "1")], "kubectl-edit"),
+        # Who gives the number back by applying `spec: {}`.
+        ([("ops", {"f:spec": {}}, "2")], ""),
     ],
 )
 def test_who_decides_how_many(entries: list[tuple[str, dict[str, Any], str]], by: str) -> None:

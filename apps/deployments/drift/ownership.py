@@ -43,11 +43,12 @@ class Holder:
     def holds(self, path: Path) -> bool:
         """Whether the field at `path`, or something that it is a part of, is the manager's."""
         node: Any = self.tree
-        for step in path:
+        for depth, step in enumerate(path):
             if not isinstance(node, Mapping):
                 return False
             if not node:
-                return node is not self.tree
+                # Nobody holds `spec` as a whole: who applied `spec: {}` says nothing of what is in it.
+                return depth > 1
             child = _child(node, step)
             if child is None:
                 return False
