@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from apps.clusters.quantities.words import plural
 from apps.clusters.why.facts import ContainerFacts, Ended, PodFacts
+from apps.clusters.why.lastwords import last_line
 from apps.clusters.why.result import Evidence, Why, said, stop
 from apps.clusters.why.runtime import RAISE_LIMIT, lacks_memory
 from apps.core.text.wording import bytes_text
@@ -118,13 +119,9 @@ def crash(pod: PodFacts) -> Why | None:
     step = what_to_do(end.exit_code, end.reason)
     if container.init and step.startswith("The end of its log"):
         step = f"The end of its log says why; choose container {container.name} there."
-    sentence, last = f"{how}.{_again(container)}", _last_line(end.message or pod.log_line)
+    sentence = f"{how}.{_again(container)}"
+    last = said(_HEADED.sub("", last_line(end.message or pod.log_line), count=1), MOST_LAST_WORDS)
     return Why(state, sentence, _ends(container, pod), step, at=end.finished_at, last_words=last)
-
-
-def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return said(_HEADED.sub("", lines[-1].strip(), count=1), MOST_LAST_WORDS) if lines else ""
 
 
 def _bad_end(container: ContainerFacts) -> Ended | None:

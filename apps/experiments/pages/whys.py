@@ -14,6 +14,7 @@ from apps.clusters.why import ClusterFacts, PodFacts, Why, explain
 from apps.clusters.why.containers import STARTS
 from apps.clusters.why.facts import Condition, ContainerFacts, Ended
 from apps.clusters.why.holds import RESUME
+from apps.clusters.why.lastwords import last_line
 from apps.clusters.why.result import Evidence
 from apps.core.states import Health
 from apps.experiments.decision import NODE_LOST, START_ERRORS
@@ -195,8 +196,7 @@ def _told_by(attempt: Attempt | None, reason: str) -> Mapping[str, Any]:
 
 
 def _last_line(attempt: Attempt | None) -> str:
-    lines = last_lines(attempt)
-    return lines[-1].strip() if lines else ""
+    return last_line("\n".join(last_lines(attempt)))
 
 
 def last_lines(attempt: Attempt | None) -> list[str]:

@@ -545,6 +545,21 @@ def test_why_a_container_ended(container: ContainerFacts, sentence: str, step: s
         ("ERROR: no such layer", " Its last words: “ERROR: no such layer”"),
         ("  \n\n", ""),
         ("", ""),
+        (
+            "Fatal Python error: init_fs_encoding: no codec\nPython runtime state: core initialized\n"
+            "ModuleNotFoundError: No module named 'encodings'\n\n"
+            "Current thread 0x00007fd68c5cab80 (most recent call first):\n  <no Python frame>\n",
+            " Its last words: “ModuleNotFoundError: No module named 'encodings'”",
+        ),
+        (
+            "Fatal Python error: Segmentation fault\n\nThread 0x00007f10 [worker] (most recent call first):\n"
+            '  File "a.py", line 3 in wait\n\nCurrent thread 0x00007f11 (most recent call first):\n  File "b.py"\n',
+            " Its last words: “Fatal Python error: Segmentation fault”",
+        ),
+        (
+            "Current thread 0x00007f11 (most recent call first):\n  <no Python frame>",
+            " Its last words: “<no Python frame>”",
+        ),
     ],
 )
 def test_what_is_kept_of_a_container_that_ended_has_its_last_line(message: str, words: str) -> None:
