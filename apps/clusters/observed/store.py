@@ -10,6 +10,7 @@ from django.db import DataError, IntegrityError, connection, transaction
 
 from apps.clusters.observed.interests import Changed
 from apps.clusters.observed.rows import WORKLOAD_KINDS, Row
+from apps.clusters.observed.tables import EVENTS, NODES, PODS, WORKLOADS, Table
 from apps.clusters.usage import sampling
 from apps.core.text.jsontext import storable
 from apps.core.text.names import NAMESPACE_PREFIX
@@ -25,93 +26,6 @@ Key = tuple[int, str]
 
 class LeaseLost(Exception):
     """Another watcher holds the cluster now: stop, and write nothing."""
-
-
-@dataclass(frozen=True)
-class _Table:
-    """A table that the watcher fills: its columns with their SQL types, and which of them tell that a row changed."""
-
-    name: str
-    columns: dict[str, str]
-    compared: tuple[str, ...]
-
-    def upsert(self) -> str:
-        """INSERT … ON CONFLICT that returns only rows that are new or differ."""
-        names = ", ".join(self.columns)
-        typed = ", ".join(f"{name} {kind}" for name, kind in self.columns.items())
-        sets = ", ".join(f"{name} = EXCLUDED.{name}" for name in self.columns if name not in {"uid", "cluster_id"})
-        old = ", ".join(f"t.{name}" for name in self.compared)
-        new = ", ".join(f"EXCLUDED.{name}" for name in self.compared)
-        known = ", ".join(f"o.{name}" for name in self.compared)
-        came = ", ".join(f"r.{name}" for name in self.compared)
-        # A list repeats mostly what is known: such rows are left out before the INSERT, which would lock each of them.
-        # In one order always: two writers that take the same rows in different orders would block each other.
-        return (
-            f"INSERT INTO {self.name} AS t ({names}) "  # noqa: S608 - names are constants of this module
-            f"SELECT {names} FROM jsonb_to_recordset(%s::jsonb) AS r({typed}) "
-            f"WHERE NOT EXISTS (SELECT 1 FROM {self.name} o WHERE o.cluster_id = r.cluster_id AND o.uid = r.uid "
-            f"AND ({known}) IS NOT DISTINCT FROM ({came})) ORDER BY cluster_id, uid "
-            f"ON CONFLICT (cluster_id, uid) DO UPDATE SET {sets} WHERE ({old}) IS DISTINCT FROM ({new}) "
-            "RETURNING cluster_id, uid"
-        )
-
-
-_TEXT = "text"
-_NODES = _Table(
-    "clusters_node",
-    {
-        "cluster_id": "bigint",
-        **dict.fromkeys(("uid", "resource_version", "name", "health", "reason", "message", "kubelet_version"), _TEXT),
-        **dict.fromkeys(("labels", "conditions", "taints", "allocatable_gpus", "capacity"), "jsonb"),
-        **dict.fromkeys(("ready", "schedulable"), "boolean"),
-        **dict.fromkeys(("allocatable_cpu_m", "allocatable_memory_b"), "bigint"),
-        **dict.fromkeys(("allocatable_gpu", "allocatable_pods"), "integer"),
-        **dict.fromkeys(("created_at", "observed_at"), "timestamptz"),
-    },
-    ("resource_version", "health", "reason"),
-)
-_PODS = _Table(
-    "clusters_pod",
-    {
-        "cluster_id": "bigint",
-        **dict.fromkeys(
-            (
-                *("uid", "resource_version", "namespace", "name", "project", "run", "deployment", "revision"),
-                *("owner_kind", "owner_name", "node_name", "pod_ip", "phase", "health", "reason", "message"),
-            ),
-            _TEXT,
-        ),
-        **dict.fromkeys(("labels", "status", "requests_gpus"), "jsonb"),
-        "ready": "boolean",
-        **dict.fromkeys(("restarts", "exit_code", "requests_gpu"), "integer"),
-        **dict.fromkeys(("requests_cpu_m", "requests_memory_b"), "bigint"),
-        **dict.fromkeys(("created_at", "started_at", "ended_at", "deleted_at", "observed_at"), "timestamptz"),
-    },
-    ("resource_version", "health", "reason", "deleted_at"),
-)
-_WORKLOADS = _Table(
-    "clusters_workload",
-    {
-        "cluster_id": "bigint",
-        **dict.fromkeys(("uid", "resource_version", "kind", "namespace", "name", "project"), _TEXT),
-        **dict.fromkeys(("owner_kind", "owner_name", "health", "reason", "message"), _TEXT),
-        **dict.fromkeys(("labels", "status"), "jsonb"),
-        **dict.fromkeys(("wanted", "ready"), "integer"),
-        **dict.fromkeys(("created_at", "observed_at"), "timestamptz"),
-    },
-    ("resource_version", "health", "reason"),
-)
-_EVENTS = _Table(
-    "clusters_kubeevent",
-    {
-        "cluster_id": "bigint",
-        **dict.fromkeys(("uid", "resource_version", "namespace", "involved_kind", "involved_name"), _TEXT),
-        **dict.fromkeys(("involved_uid", "project", "type", "reason", "message", "source"), _TEXT),
-        "count": "integer",
-        **dict.fromkeys(("first_at", "last_at"), "timestamptz"),
-    },
-    ("resource_version",),
-)
 
 
 @dataclass
@@ -240,7 +154,7 @@ def _write(batches: Mapping[int, tuple[int, Batch]], *, one_by_one: bool = False
     ours = {pk: batch for pk, (_, batch) in batches.items() if pk in held}
     written = {pk: Written() for pk in ours}
     _forget("clusters_node", ours, "Node")
-    for pk, _ in _upsert(_NODES, {pk: batch.nodes for pk, batch in ours.items()}, written, one_by_one):
+    for pk, _ in _upsert(NODES, {pk: batch.nodes for pk, batch in ours.items()}, written, one_by_one):
         written[pk].anything = True
     _write_pods(ours, written, one_by_one)
     _write_workloads(ours, written, one_by_one)
@@ -253,7 +167,7 @@ def _write(batches: Mapping[int, tuple[int, Batch]], *, one_by_one: bool = False
 
 
 def _write_pods(ours: Mapping[int, Batch], written: Mapping[int, Written], one_by_one: bool) -> None:
-    for pk, uid in _upsert(_PODS, {pk: batch.pods for pk, batch in ours.items()}, written, one_by_one):
+    for pk, uid in _upsert(PODS, {pk: batch.pods for pk, batch in ours.items()}, written, one_by_one):
         row = ours[pk].pods[uid]
         deleted = row["deleted_at"] is not None
         written[pk].changes.append(Changed("Pod", row["namespace"], row["name"], row["labels"], deleted=deleted))
@@ -266,7 +180,7 @@ def _write_workloads(ours: Mapping[int, Batch], written: Mapping[int, Written], 
     for kind in WORKLOAD_KINDS:
         for pk, namespace, name, labels in _forget("clusters_workload", ours, kind):
             written[pk].changes.append(Changed(kind, namespace, name, labels, deleted=True))
-    for pk, uid in _upsert(_WORKLOADS, {pk: batch.workloads for pk, batch in ours.items()}, written, one_by_one):
+    for pk, uid in _upsert(WORKLOADS, {pk: batch.workloads for pk, batch in ours.items()}, written, one_by_one):
         row = ours[pk].workloads[uid]
         change = Changed(row["kind"], row["namespace"], row["name"], row["labels"])
         # An autoscaler's effect shows in its Deployment, which wakes: its own figures change every 15 s.
@@ -279,7 +193,7 @@ def _write_events(ours: Mapping[int, Batch], written: Mapping[int, Written], one
     if not events:
         return
     _name_projects(events)
-    stored = _upsert(_EVENTS, {pk: batch.events for pk, batch in ours.items()}, written, one_by_one)
+    stored = _upsert(EVENTS, {pk: batch.events for pk, batch in ours.items()}, written, one_by_one)
     for pk, _ in stored:
         written[pk].anything = True
     about = {(pk, events[pk, uid]["involved_uid"]) for pk, uid in stored}
@@ -288,7 +202,7 @@ def _write_events(ours: Mapping[int, Batch], written: Mapping[int, Written], one
 
 
 def _upsert(
-    table: _Table, rows: Mapping[int, Mapping[str, Row]], written: Mapping[int, Written], one_by_one: bool
+    table: Table, rows: Mapping[int, Mapping[str, Row]], written: Mapping[int, Written], one_by_one: bool
 ) -> list[Key]:
     complete = [row | {"cluster_id": pk} for pk, of_cluster in rows.items() for row in of_cluster.values()]
     if not complete:
