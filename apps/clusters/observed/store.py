@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -177,9 +177,16 @@ def _write_pods(ours: Mapping[int, Batch], written: Mapping[int, Written], one_b
 
 
 def _write_workloads(ours: Mapping[int, Batch], written: Mapping[int, Written], one_by_one: bool) -> None:
+    left: list[tuple[int, str, str]] = []
     for kind in WORKLOAD_KINDS:
-        for pk, namespace, name, labels in _forget("clusters_workload", ours, kind):
+        for pk, namespace, name, labels, target in _forget(
+            "clusters_workload", ours, kind, "status #>> '{target,name}'"
+        ):
             written[pk].changes.append(Changed(kind, namespace, name, labels, deleted=True))
+            left += [(pk, namespace, target)] if target else []
+    for pk, namespace, name, labels in _deployments(left):
+        # Its autoscaler is gone, which changes nothing in itself, and is perhaps of nobody's that we know.
+        written[pk].changes.append(Changed("Deployment", namespace, name, _loaded(labels)))
     for pk, uid in _upsert(WORKLOADS, {pk: batch.workloads for pk, batch in ours.items()}, written, one_by_one):
         row = ours[pk].workloads[uid]
         change = Changed(row["kind"], row["namespace"], row["name"], row["labels"])
@@ -221,11 +228,11 @@ def _upsert(
     return changed
 
 
-def _forget(table: str, ours: Mapping[int, Batch], kind: str) -> list[tuple[int, str, str, dict[str, str]]]:
-    """Delete rows of a kind that are gone: (cluster, namespace, name, labels) of each."""
+def _forget(table: str, ours: Mapping[int, Batch], kind: str, more: str = "NULL") -> list[tuple[Any, ...]]:
+    """Delete rows of a kind that are gone: (cluster, namespace, name, labels, more) of each."""
     pairs = [(pk, uid) for pk, batch in ours.items() for uid in batch.deleted.get(kind, ())]
     of_kind, namespace = ("", "''") if table == "clusters_node" else (f"kind = '{kind}' AND ", "namespace")
-    returned = f"RETURNING cluster_id, {namespace}, name, labels"
+    returned = f"RETURNING cluster_id, {namespace}, name, labels, {more}"
     gone: list[Any] = []
     if pairs:
         statement = (
@@ -238,7 +245,16 @@ def _forget(table: str, ours: Mapping[int, Batch], kind: str) -> list[tuple[int,
             where = f"{of_kind}cluster_id = %s AND NOT (uid = ANY(%s))"
             parameters = [pk, list(batch.present[kind])]
             gone += _execute(f"DELETE FROM {table} WHERE {where} {returned}", parameters)  # noqa: S608 - constants
-    return [(pk, space, name, _loaded(labels)) for pk, space, name, labels in gone]
+    return [(pk, space, name, _loaded(labels), also) for pk, space, name, labels, also in gone]
+
+
+def _deployments(named: Collection[tuple[int, str, str]]) -> list[Any]:
+    """(cluster, namespace, name, labels) of our Deployments among these."""
+    statement = (
+        "SELECT cluster_id, namespace, name, labels FROM clusters_workload WHERE kind = 'Deployment' AND project <> '' "
+        "AND (cluster_id, namespace, name) IN (SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[]))"
+    )
+    return _execute(statement, [list(column) for column in zip(*named, strict=True)]) if named else []
 
 
 def _prune_pods(cluster_id: int, present: set[str]) -> list[Changed]:

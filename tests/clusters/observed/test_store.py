@@ -1,6 +1,7 @@
 """Rows of many clusters in one transaction."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -95,6 +96,31 @@ def test_workloads_of_a_kind_go_with_a_list_of_that_kind_only(fencing: dict[int,
     assert [(change.kind, change.deleted) for change in written.changes] == [("Job", True)]
     store.write(pk, fencing[pk], Batch(deleted={"Service": {"Service"}}))
     assert not Workload.objects.exists()
+
+
+def test_who_loses_an_autoscaler_of_others_is_told_of(fencing: dict[int, int]) -> None:
+    pk = min(fencing)
+    ours = {
+        "app.kubernetes.io/managed-by": "flotilla",
+        "app.kubernetes.io/part-of": "demo",
+        "flotilla.dev/deployment": "d",
+    }
+
+    def made(kind: str, name: str, labels: dict[str, str], spec: dict[str, Any]) -> dict[str, Any]:
+        return rows.workload_row(
+            kind, {"metadata": {"uid": name, "name": name, "namespace": "n", "labels": labels}, "spec": spec}, NOW
+        )
+
+    batch = {
+        "d-r1": made("Deployment", "d-r1", ours, {}),
+        "others": made("Deployment", "others", {}, {}),
+        "h": made("HorizontalPodAutoscaler", "h", {}, {"scaleTargetRef": {"kind": "Deployment", "name": "d-r1"}}),
+        "o": made("HorizontalPodAutoscaler", "o", {}, {"scaleTargetRef": {"kind": "Deployment", "name": "others"}}),
+    }
+    store.write(pk, fencing[pk], Batch(workloads=batch))
+    written = store.write(pk, fencing[pk], Batch(present={"HorizontalPodAutoscaler": set()}))
+    assert [(each.kind, each.name) for each in written.changes if each.labels] == [("Deployment", "d-r1")]
+    assert written.changes[-1].labels == ours and not written.changes[-1].deleted
 
 
 def test_nodes_that_are_deleted_are_gone(fencing: dict[int, int]) -> None:
