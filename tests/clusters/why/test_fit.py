@@ -12,7 +12,7 @@ from apps.clusters.podoptions import NO_OPTIONS, PodOptions, parse
 from apps.clusters.quantities.sizes import GPU, Size
 from apps.clusters.usage.consumption import Price
 from apps.clusters.why.facts import NodeFacts
-from apps.clusters.why.fit import Ask, Candidate, Prefer, Ranking, Wish, places_for, rank
+from apps.clusters.why.fit import Ask, Candidate, Prefer, Ranking, Taken, Wish, pick, places_for, rank
 
 GIB = 1024**3
 ONE_GPU = Ask(Size(2000, 4 * GIB, 1))
@@ -153,6 +153,61 @@ def test_of_a_cluster_the_cheapest_nodes_are_counted() -> None:
     assert rank(Wish(Ask(PLAIN.size, 2)), [mixed], PRICES).judged[0].price == (Decimal("0.4"), "EUR")
 
 
+def place(name: str, of: Candidate, namespace: str = "demo", **more: Any) -> Candidate:
+    """A target: a namespace of a cluster."""
+    return replace(of, name=name, cluster=of.name, namespace=namespace, **more)
+
+
+FULL = cluster("full", node("f", cpu=0.5, used=(7, 0, 0)))
+TIGHT = cluster("tight", node("a", cpu=0.5, used=(7, 0, 0)), node("b", cpu=1, used=(7, 0, 0)))
+TWO = Ask(PLAIN.size, 2)
+A, B, C = place("a", EU), place("b", EU, "other"), place("c", US)
+PICKS = [
+    # the wish, for each place how many pods, the places: what is chosen, how it is judged, and the others
+    (Wish(PLAIN), [1], [A, C], ["+ c: …, most room of 2"], ["+ a: …, room for 4"]),
+    # Two are on two clusters, although the first has room for both.
+    (Wish(PLAIN), [1, 1], [place("a", US), place("b", US, "other"), place("c", EU)],
+     ["+ a: …, most room of 3", "+ c: …, the only one that does"], ["+ b: …, on the same cluster as a"]),
+    (Wish(PLAIN), [2, 2], [A, B], ["+ a: …, most room of 2", "+ b: …, on the same cluster as a; no other fits"], []),
+    # What the first was given is no room for the second.
+    (Wish(PLAIN), [4, 2], [A, B],
+     ["+ a: …, most room of 2",
+      "- b: not enough CPU: 0 free, 1 wanted beside what is about to start there"], []),
+    (Wish(PLAIN), [1, 1], [A, place("b", EU)], ["+ a: …, most room of 2"], ["x b: the same namespace as a"]),
+    # Without room the one that has most of it, and is there; one that could never hold it is none.
+    (Wish(PLAIN), [2], [place("a", FULL), place("b", TIGHT), place("c", EU, away="unreachable")],
+     ["- b: room for 1 of 2 pods"], ["- a: not enough CPU: 0.5 free, 1 wanted", "- c: unreachable"]),
+    (Wish(PLAIN), [1], [place("a", EU, away="unreachable"), place("b", FULL)],
+     ["- b: not enough CPU: 0.5 free, 1 wanted"], ["- a: unreachable"]),
+    (Wish(ONE_GPU), [1, 1], [A, C], [], ["x a: no node is large …", "x c: no node is large …"]),
+    (Wish(PLAIN), [1, 1], [A, place("c", US, barred="c has a quota")], ["+ a: …"], ["x c: c has a quota"]),
+    # What waits for a person or a freeze is taken last.
+    (Wish(PLAIN, avoid={"c": "frozen"}), [1], [A, C], ["+ a: …, the only one that does"], ["+ c: …, frozen"]),
+    (Wish(PLAIN, avoid={"c": "frozen"}), [1], [C], ["+ c: …, frozen; no other fits"], []),
+    (Wish(PLAIN), [0], [A], ["+ a: …"], []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("wish", "numbers", "there", "chosen", "others"), PICKS)
+def test_several_places_are_picked(
+    wish: Wish, numbers: list[int], there: list[Candidate], chosen: list[str], others: list[str]
+) -> None:
+    for given_order in (there, there[::-1]):
+        picked = pick(wish, numbers, given_order)
+        for expected, judged in ((chosen, picked.chosen), (others, picked.others)):
+            for line, real in zip(expected, said(Ranking(tuple(judged))), strict=True):
+                start, _, end = line.partition("…")
+                assert real.startswith(start) and (end in real if line.endswith("…") else real.endswith(end)), real
+        assert picked.missing == len(numbers) - len(chosen)
+
+
+def test_a_place_that_is_taken_already_counts() -> None:
+    taken = [Taken("c", "us", "demo")]
+    assert said(Ranking(pick(Wish(PLAIN), [1], [place("d", US, "other"), A], (), taken).chosen))[0].startswith("+ a: ")
+    again = pick(Wish(PLAIN), [1], [place("d", US)], (), taken)
+    assert (again.chosen, said(Ranking(again.others))) == ((), ["x d: the same namespace as c"])
+
+
 nodes = st.builds(
     lambda name, cpu, memory, gpu, used, ready, ssd: node(
         name, cpu, memory, gpu, used=used, ready=ready, labels={"disk": "ssd"} if ssd else {}
@@ -231,3 +286,47 @@ def test_more_room_never_makes_it_worse(ask: Ask, fleet: list[Candidate], cpu: i
     if free and rank(Wish(ask), free).chosen:
         wider = replace(free[0], nodes=tuple(map(grown, free[0].nodes)))
         assert rank(Wish(ask), [wider, *free[1:]]).chosen
+
+
+@st.composite
+def targets(draw: st.DrawFn) -> list[Candidate]:
+    """Places on the clusters of a fleet, some of which a policy refuses."""
+    fleet = draw(fleets.filter(bool))
+    named = draw(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["demo", "other"]), st.booleans()), max_size=6))
+    return [
+        place(f"t{number}", fleet[at % len(fleet)], space, barred="refused" if barred else "")
+        for number, (at, space, barred) in enumerate(named)
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(asks, targets(), st.lists(st.integers(1, 3), min_size=1, max_size=3), st.randoms(), st.sampled_from(Prefer))
+def test_what_is_picked_is_the_best_and_never_refused(
+    ask: Ask, there: list[Candidate], numbers: list[int], random: Any, prefer: Prefer
+) -> None:
+    wish, prices = Wish(ask, prefer=prefer), PRICES[:1]
+    picked = pick(wish, numbers, there, prices)
+    shuffled = list(there)
+    random.shuffle(shuffled)
+    assert pick(wish, numbers, shuffled, prices) == picked
+    by_name = {each.name: each for each in there}
+    chosen = [by_name[each.name] for each in picked.chosen]
+    assert not any(each.barred for each in chosen) and all(each.ever and each.why for each in picked.chosen)
+    spaces = [(each.cluster, each.namespace) for each in chosen]
+    assert len(set(spaces)) == len(spaces) and len(chosen) + picked.missing == len(numbers)
+    assert {each.name for each in chosen} | {each.name for each in picked.others} == set(by_name)
+    # The first is what sorting by hand gives: of those that fit the cheapest, then that with most room.
+    first = replace(ask, number=numbers[0])
+    alone = {each.name: rank(Wish(first), [each], prices).judged[0] for each in there if not each.barred}
+    fits = sorted(
+        (judged for judged in alone.values() if judged.fits),
+        key=lambda each: (each.price[0] if each.price and prefer is Prefer.PRICE else 0, -each.room, each.name),
+    )
+    if fits:
+        assert picked.chosen[0].name == fits[0].name
+    elif picked.chosen:
+        waits = [judged for judged in alone.values() if judged.ever]
+        best = min(waits, key=lambda each: (bool(by_name[each.name].away), -each.room, each.name))
+        assert picked.chosen[0].name == best.name and not picked.chosen[0].fits
+    else:
+        assert not any(judged.ever for judged in alone.values())

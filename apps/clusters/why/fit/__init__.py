@@ -7,5 +7,19 @@ GPU node that are free on different nodes are not one. Pure.
 from apps.clusters.why.fit.asks import Ask, Prefer, Wish, parse_selector
 from apps.clusters.why.fit.nodes import places_for
 from apps.clusters.why.fit.ranking import Candidate, Judged, Ranking, rank
+from apps.clusters.why.fit.several import Picked, Taken, pick
 
-__all__ = ["Ask", "Candidate", "Judged", "Prefer", "Ranking", "Wish", "parse_selector", "places_for", "rank"]
+__all__ = [
+    "Ask",
+    "Candidate",
+    "Judged",
+    "Picked",
+    "Prefer",
+    "Ranking",
+    "Taken",
+    "Wish",
+    "parse_selector",
+    "pick",
+    "places_for",
+    "rank",
+]

@@ -17,9 +17,10 @@ _CENT = Decimal("0.01")
 
 @dataclass(frozen=True)
 class Candidate:
-    """A cluster as it is known. `away` says why nothing can be had of it now, `barred` why nothing may be launched
-    there; "" otherwise. `grows`: it makes nodes as they are needed. `promised` are pods that were launched there and
-    have no node yet, but for those that the scheduler found no room for."""
+    """A cluster as it is known, or a place on one: then `cluster` and `namespace` say which. `away` says why nothing
+    can be had of it now, `barred` why nothing may be launched there; "" otherwise. `grows`: it makes nodes as they are
+    needed. `promised` are pods that were launched there and have no node yet, but for those that the scheduler found
+    no room for."""
 
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -28,12 +29,15 @@ class Candidate:
     barred: str = ""
     grows: bool = False
     promised: tuple[Ask, ...] = ()
+    cluster: str = ""
+    namespace: str = ""
 
 
 @dataclass(frozen=True)
 class Judged:
     """A candidate: whether it fits now, whether it ever could, and why in a few words. `room`: how many such pods it
-    has room for; `price`: what all that are asked for cost there an hour."""
+    has room for; `price`: what all that are asked for cost there an hour. `away`: nothing can be had of it now.
+    `unlike`: it has other labels than were asked for."""
 
     name: str
     fits: bool
@@ -42,6 +46,8 @@ class Judged:
     room: int = 0
     price: tuple[Decimal, str] | None = None
     grows: bool = False
+    away: bool = False
+    unlike: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,8 +80,7 @@ def rank(wish: Wish, candidates: Sequence[Candidate], prices: Sequence[Price] = 
     currencies = {each.price[1] for each in fitting if each.price}
     by_price = wish.prefer is not Prefer.ROOM and len(currencies) == 1
     fitting.sort(key=lambda each: _order(each, wish, by_price))
-    # Of the others those that could hold it some time come first.
-    others = sorted((each for each in judged if not each.fits), key=lambda each: (not each.ever, each.name))
+    others = sorted((each for each in judged if not each.fits), key=lambda each: _patience(each, wish))
     return Ranking((*_compared(fitting, wish, by_price), *others))
 
 
@@ -83,6 +88,12 @@ def _order(each: Judged, wish: Wish, by_price: bool) -> tuple[bool, bool, bool, 
     price = each.price[0] if by_price and each.price else Decimal(0)
     unpriced = by_price and each.price is None
     return each.name in wish.avoid, each.grows and not each.room, unpriced, price, -each.room, each.name
+
+
+def _patience(each: Judged, wish: Wish) -> tuple[bool, bool, bool, bool, int, str]:
+    """The order of what does not fit now: first what could hold it some time, is there, and has most of the room; last
+    what nobody asked for."""
+    return not each.ever, each.unlike, each.away, each.name in wish.avoid, -each.room, each.name
 
 
 def _compared(fitting: Sequence[Judged], wish: Wish, by_price: bool) -> list[Judged]:
@@ -117,16 +128,16 @@ def _judged(wish: Wish, each: Candidate, prices: Sequence[Price]) -> Judged:
     ask = wish.ask
     for key, value in sorted(wish.labels.items()):
         if key not in each.labels:
-            return Judged(each.name, False, False, f"label {key}={value} missing")
+            return Judged(each.name, False, False, f"label {key}={value} missing", unlike=True)
         if each.labels[key] != value:
-            return Judged(each.name, False, False, f"label {key} is {each.labels[key]}, not {value}")
+            return Judged(each.name, False, False, f"label {key} is {each.labels[key]}, not {value}", unlike=True)
     if each.barred:
         return Judged(each.name, False, False, each.barred)
     ever = each.grows or not each.nodes or any(could_be(ask, node) for node in each.nodes)
     if not ever:
         return Judged(each.name, False, False, _too_small(ask, each.nodes))
     if each.away:
-        return Judged(each.name, False, True, each.away)
+        return Judged(each.name, False, True, each.away, away=True)
     nodes = without(each.promised, list(each.nodes), ask)
     by_node = {node.name: slots(ask, node) for node in nodes}
     room = sum(by_node.values())
@@ -137,7 +148,7 @@ def _judged(wish: Wish, each: Candidate, prices: Sequence[Price]) -> Judged:
         return Judged(each.name, True, True, why, room, _price(ask, nodes, prices), each.grows)
     if each.grows:
         return Judged(each.name, True, True, "fits: nodes are made there as they are needed", room, None, True)
-    return Judged(each.name, False, True, _no_room(ask, nodes, room, bool(each.promised)))
+    return Judged(each.name, False, True, _no_room(ask, nodes, room, bool(each.promised)), room)
 
 
 def _price(ask: Ask, nodes: Sequence[NodeFacts], prices: Sequence[Price]) -> tuple[Decimal, str] | None:
