@@ -6,6 +6,7 @@ from rest_framework import serializers
 
 from apps.clusters.api.podoptions import PodOptionsSerializer
 from apps.core.api.serializers import Strict
+from apps.deployments.api.choices import AnywhereSerializer
 from apps.deployments.api.policies import AutoscalingSerializer, BudgetSerializer, StrategySerializer
 from apps.deployments.api.runtimes import RuntimeSerializer
 from apps.deployments.api.schedule import windows
@@ -81,6 +82,9 @@ class NewDeploymentSerializer(NewRevisionSerializer):
         allow_empty=False,
         help_text="Where it goes, when these are several.",
     )
+    anywhere = AnywhereSerializer(
+        required=False, help_text="In place of targets: those that fit best are chosen. {} is one of all."
+    )
     replicas = serializers.IntegerField(default=1, help_text="On each target; where it is autoscaled, to begin with.")
     autoscaling = AutoscalingSerializer(required=False, allow_null=True)
     spread = SpreadSerializer(required=False, help_text="In place of replicas: over all targets together.")
@@ -89,9 +93,9 @@ class NewDeploymentSerializer(NewRevisionSerializer):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """One way of naming targets, and the longer one of them from here on."""
-        if ("target" in attrs) == ("targets" in attrs):
-            raise serializers.ValidationError({"target": "Name a target, or several as targets."})
-        return attrs | {"targets": attrs.get("targets") or [attrs["target"]]}
+        if len({"target", "targets", "anywhere"} & attrs.keys()) != 1:
+            raise serializers.ValidationError({"target": "Name a target, or several as targets, or ask for anywhere."})
+        return attrs | {"targets": attrs.get("targets") or [attrs[name] for name in ("target",) if name in attrs]}
 
 
 class RollbackSerializer(Strict):
@@ -108,9 +112,10 @@ class ScaleSerializer(Strict):
 
 
 class AddTargetSerializer(Strict):
-    """One more target."""
+    """One more target: by its name, or one that fits."""
 
-    target = serializers.CharField()
+    target = serializers.CharField(required=False)
+    anywhere = AnywhereSerializer(required=False, help_text="In place of target: the one that fits best is chosen.")
     replicas = serializers.IntegerField(required=False, help_text="As many as on its first target unless given.")
 
 

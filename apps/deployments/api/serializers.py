@@ -7,6 +7,7 @@ from rest_framework import serializers
 
 from apps.clusters.models import Pod
 from apps.deployments import drift, selectors
+from apps.deployments.api.choices import ChoiceSerializer, ReasonSerializer
 from apps.deployments.api.following import FollowsSerializer, follows_of
 from apps.deployments.api.policies import AutoscalingSerializer, BudgetSerializer, StrategySerializer, TrafficSerializer
 from apps.deployments.api.schedule import windows
@@ -146,14 +147,20 @@ class PlacementSerializer(serializers.ModelSerializer[Placement]):
     traffic = TrafficSerializer(source="had_traffic")
     observed = ObservedSerializer(many=True)
     seat = SeatSerializer(help_text="Of a spread; empty while the target has its part.")
+    chosen = serializers.SerializerMethodField(help_text="Why it was chosen; null where somebody named it.")
 
     class Meta:
         model = Placement
         fields = (
             "target", "cluster", "namespace", "environment", "state", "health", "health_since", "reason", "message",
             "replicas", "scaled_to", "scaled_by", "ready_replicas", "revision", "coming_revision", "weight", "phase",
-            "traffic", "seat", "generation", "observed_generation", "observed", "observed_at",
+            "traffic", "seat", "chosen", "generation", "observed_generation", "observed", "observed_at",
         )  # fmt: skip
+
+    @extend_schema_field(ReasonSerializer(allow_null=True))
+    def get_chosen(self, placement: Placement) -> dict[str, Any] | None:
+        """Why it was chosen, and what the other targets lacked."""
+        return placement.chosen or None
 
 
 class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
@@ -266,6 +273,7 @@ class DeployPreviewSerializer(serializers.Serializer[Any]):
 
     dry_run = serializers.BooleanField()
     objects = serializers.ListField(child=serializers.DictField())
+    choice = ChoiceSerializer(allow_null=True, help_text="Of anywhere: the targets that would be chosen now.")
 
 
 class RehearsalSerializer(serializers.Serializer[Any]):

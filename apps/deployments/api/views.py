@@ -17,17 +17,19 @@ from apps.deployments import predict, selectors, services
 from apps.deployments.api import bodies
 from apps.deployments.api import serializers as forms
 from apps.deployments.api.analyses import AnalysisSerializer
+from apps.deployments.api.choices import AddTargetPreviewSerializer
 from apps.deployments.api.disruption import BudgetActions
 from apps.deployments.api.requests import RequestsSerializer
 from apps.deployments.api.scaling import ScalingActions
 from apps.deployments.api.spreading import SpreadActions
 from apps.deployments.models import Deployment, Rollout
+from apps.deployments.rollout.anywhere import Choice
 from apps.deployments.scrape.asking import requests_of
 
 PROJECT = OpenApiParameter("project", OpenApiTypes.STR, description="Where the name is not unique.")
 DRY_RUN = OpenApiParameter("dry_run", OpenApiTypes.BOOL, description="Answer with the manifests; change nothing.")
 PREVIEW = OpenApiParameter("preview", OpenApiTypes.BOOL, description="Ask the revision that is looked at first.")
-CURRENT = ("name", "target", "targets", "replicas", "autoscaling", "spread", "schedule", "project")
+CURRENT = ("name", "target", "targets", "anywhere", "replicas", "autoscaling", "spread", "schedule", "project")
 FILTERS = {"health": "health", "model": "current__model_version__model__name"}
 # Of one and the same placement.
 PLACE_FILTERS = {"target": "target__name", "cluster": "target__cluster__name", "environment": "target__environment"}
@@ -55,7 +57,7 @@ class DeploymentViewSet(BudgetActions, ScalingActions, SpreadActions, ServiceVie
     """Served models."""
 
     asks_cluster = frozenset({"predict", "preview"})
-    rehearses = frozenset({"create", "revisions"})
+    rehearses = frozenset({"create", "revisions", "targets"})
     queryset = Deployment.objects.none()
     serializer_class = forms.DeploymentSerializer
     lookup_field = "name"
@@ -82,6 +84,7 @@ class DeploymentViewSet(BudgetActions, ScalingActions, SpreadActions, ServiceVie
             "project": self.project(Role.DEVELOPER),
             "name": values["name"],
             "targets": values["targets"],
+            "anywhere": values.get("anywhere"),
             "replicas": values["replicas"],
             "autoscaling": values.get("autoscaling"),
             "spread": values.get("spread"),
@@ -89,7 +92,8 @@ class DeploymentViewSet(BudgetActions, ScalingActions, SpreadActions, ServiceVie
             "spec": {key: value for key, value in values.items() if key not in CURRENT},
         }
         if self.dry_run:
-            return _manifests(services.preview_deployment(**asked)[0][1])
+            preview = services.preview_deployment(**asked)
+            return _manifests(preview.objects[0][1], preview.choice)
         deployment = services.create_deployment(**asked)
         return self._shown(deployment, status=201)
 
@@ -195,15 +199,21 @@ class DeploymentViewSet(BudgetActions, ScalingActions, SpreadActions, ServiceVie
 
     @extend_schema(
         operation_id="addDeploymentTarget",
-        parameters=[PROJECT],
+        parameters=[PROJECT, DRY_RUN],
         request=bodies.AddTargetSerializer,
-        responses={201: forms.DeploymentSerializer},
+        responses={201: forms.DeploymentSerializer, 200: AddTargetPreviewSerializer},
     )
     @action(detail=True, methods=["post"])
     def targets(self, request: Request, name: str) -> Response:
         """Place it on one more target, which gets what serves on the others."""
         body = bodies.AddTargetSerializer(data=request.data)
         body.is_valid(raise_exception=True)
+        if self.dry_run:
+            edit = self._edit(name)
+            edit.pop("expect")(edit["deployment"])
+            place = services.preview_target(**edit, **body.validated_data)
+            said = {"dry_run": True, "target": place.target.name, "replicas": place.replicas, "choice": place.choice}
+            return Response(AddTargetPreviewSerializer(said).data)
         return self._shown(services.add_target(**self._edit(name), **body.validated_data), status=201)
 
     @extend_schema(
@@ -331,5 +341,5 @@ def _version(deployment: Deployment) -> tuple[Any, ...]:
     return "deployment", deployment.pk, deployment.generation
 
 
-def _manifests(objects: list[dict[str, Any]]) -> Response:
-    return Response(forms.DeployPreviewSerializer({"dry_run": True, "objects": objects}).data)
+def _manifests(objects: list[dict[str, Any]], choice: Choice | None = None) -> Response:
+    return Response(forms.DeployPreviewSerializer({"dry_run": True, "objects": objects, "choice": choice}).data)

@@ -172,6 +172,8 @@ class Placement(Observed):
     scale_asked = models.BooleanField(default=False)
     # Somebody asked to put back what was edited by hand.
     restore_asked = models.BooleanField(default=False)
+    # Why this target was chosen, where nobody has named it (`rollout.anywhere.Choice.of`). Empty: somebody has.
+    chosen = models.JSONField(default=dict, blank=True)
     # What a spread keeps of it, while it is not as it should be (`rollout.spread.Kept.to_json`).
     seat = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

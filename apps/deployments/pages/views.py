@@ -41,6 +41,7 @@ from apps.deployments.pages.forms import (
     put_error_at_line,
 )
 from apps.deployments.pages.matrix import matrix_of
+from apps.deployments.pages.placed import placed_of
 from apps.deployments.pages.rows import event_rows, model_text, ready_text, stands
 from apps.deployments.pages.schedule import schedule_of
 from apps.deployments.pages.spread import spread_of
@@ -306,6 +307,7 @@ def _context(request: PageRequest, deployment: Deployment, scale_form: ScaleForm
         "deployment": deployment,
         "board": panels.Board(deployment, request.principal),
         "followed": followed(deployment),
+        "placed": placed_of(deployment),
         "budget": getattr(stored_budget(deployment.disruption_budget), "words", "no budget"),
         "topic": f"deployment:{deployment.pk}",
     }

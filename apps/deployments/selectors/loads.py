@@ -3,13 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from django.db.models import F
+
 from apps.clusters.quantities.resources import amount, millicores
 from apps.clusters.quantities.sizes import Size
+from apps.clusters.why.fit import Ask
 from apps.deployments.models import Deployment, Placement, Target
 from apps.deployments.rollout.policy import NOTHING, Load, load_of
 from apps.deployments.scaling.policy import Bounds, stored_policy
 from apps.deployments.scaling.schedule import most_ever, stored_schedule
+from apps.deployments.states import DeploymentState
 
+# Of more placements than this that changed and were not looked at since the others are not counted.
+MAX_PROMISED = 500
 _COLUMNS = (
     "target_id",
     "scaled_to",
@@ -45,6 +51,18 @@ def most_of(schedule: Sequence[Any], policy: Mapping[str, Any], wanted: int) -> 
 def _wanted(scaled: int | None, desired: int, schedule: Sequence[Any]) -> int:
     """What is wanted where no autoscaler of ours says it; with a schedule what it will be after the window."""
     return desired if scaled is None or schedule else scaled
+
+
+def promised_replicas() -> dict[int, list[Ask]]:
+    """The replicas that are wanted on each cluster since its last round: no pod of theirs holds their room yet."""
+    rows = Placement.objects.filter(state=DeploymentState.ACTIVE, generation__gt=F("observed_generation"))
+    columns = ("target__cluster_id", "desired_replicas", "observed", "deployment__current__spec__resources")
+    promised: dict[int, list[Ask]] = {}
+    for cluster, desired, observed, resources in rows.order_by("pk").values_list(*columns)[:MAX_PROMISED]:
+        missing = desired - sum(int(entry["existing"]) for entry in observed)
+        if missing > 0:
+            promised.setdefault(cluster, []).append(Ask(size_of({"resources": resources}), missing))
+    return promised
 
 
 def replicas_of(place: Placement) -> int:

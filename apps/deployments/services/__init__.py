@@ -6,7 +6,7 @@ from apps.deployments.services.common import identity_of
 from apps.deployments.services.creating import create_deployment, preview_deployment
 from apps.deployments.services.deployments import delete_deployment, restore, scale, set_spread
 from apps.deployments.services.disruption import set_budget
-from apps.deployments.services.placing import add_target, remove_target
+from apps.deployments.services.placing import add_target, preview_target, remove_target
 from apps.deployments.services.rehearsing import rehearse
 from apps.deployments.services.revisions import deploy_revision, preview_revision, restart, rollback, set_strategy
 from apps.deployments.services.scheduling import set_schedule
@@ -30,6 +30,7 @@ __all__ = [
     "pause",
     "preview_deployment",
     "preview_revision",
+    "preview_target",
     "promote",
     "rehearse",
     "reject",

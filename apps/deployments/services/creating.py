@@ -1,6 +1,7 @@
 """Making a deployment: what is checked before there is anything, its rows, its first revision and rollout."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -9,15 +10,18 @@ from apps.clusters.selectors import check_all_fit
 from apps.core import audit
 from apps.core.access import Principal, require_role
 from apps.core.database.transitions import log
-from apps.core.errors import Conflict
+from apps.core.errors import Conflict, Invalid
 from apps.core.models import Project
 from apps.core.states import Health, Role
 from apps.core.text.names import check_service_name
 from apps.deployments.manifests.disruption import NAME, stored_budget
 from apps.deployments.models import Deployment, Placement, Target
+from apps.deployments.rollout.anywhere import Anywhere, Choice
 from apps.deployments.rollout.policy import load_of
 from apps.deployments.rollout.strategy import Strategy
 from apps.deployments.services import following
+from apps.deployments.services.autoscaling import check_engines
+from apps.deployments.services.choosing import Wanted, any_of, choose, tell_choice
 from apps.deployments.services.common import Wish, add_revision, hold, kept, resolve, tell
 from apps.deployments.services.numbers import numbers_of
 from apps.deployments.services.places import check_places, check_waves, held_targets, named_targets
@@ -30,12 +34,21 @@ from apps.deployments.services.sources import check_sources
 from apps.deployments.states import DeploymentState
 
 
+@dataclass(frozen=True)
+class Preview:
+    """The Kubernetes objects on each target, and how the targets were chosen, where nobody has named them."""
+
+    objects: list[tuple[Target, list[dict[str, Any]]]]
+    choice: Choice | None
+
+
 def create_deployment(
     *,
     principal: Principal,
     project: Project,
     name: str,
-    targets: Sequence[str],
+    targets: Sequence[str] = (),
+    anywhere: Mapping[str, Any] | None = None,
     replicas: int = 1,
     autoscaling: Mapping[str, Any] | None = None,
     spec: Mapping[str, Any],
@@ -44,24 +57,30 @@ def create_deployment(
 ) -> Deployment:
     """Make a deployment with its first revision and roll it out. Needs the developer role.
 
-    It is placed on each of the targets, with so many replicas on each, or with those of `spread` over all of them; with
-    `autoscaling` that is how many it begins with. `schedule` has other numbers for windows of time. `spec` holds image,
-    command, args, env, resources, port, probes, strategy, and model with version or alias, which it may `follow`.
+    It is placed on each of the targets, or on those that fit `anywhere` best, with so many replicas on each, or with
+    those of `spread` over all of them; with `autoscaling` that is how many it begins with. `schedule` has other numbers
+    for windows of time. `spec` holds image, command, args, env, resources, port, probes, strategy, and model with
+    version or alias, which it may `follow`.
     """
     require_role(principal, project, Role.DEVELOPER)
-    places, wish = _checked(project, name=name, targets=targets, spec=spec, autoscaling=autoscaling)
+    wish, asked = _checked(project, name=name, spec=spec), any_of(targets, anywhere)
     follows, budget = bool(spec.get("follow")), stored_budget(spec.get(NAME))
-    numbers = numbers_of(places, replicas, autoscaling, spread, schedule)
+    numbers = numbers_of(asked.targets if asked else len(targets), replicas, autoscaling, spread, schedule)
+    wanted = Wanted(wish.spec, wish.strategy, numbers)
     try:
         with transaction.atomic():
+            places, choice = _places(principal, project, targets, asked, wanted)
             held = held_targets(places)
             _check_policies(principal, project, zip(held, numbers.most, strict=True), wish)
             counted = list(zip(held, numbers.counts, strict=True))
             columns = wish.of_deployment | numbers.to_json() | {NAME: budget.to_json() if budget else {}}
-            deployment = hold(_insert(project, name, counted, columns, principal))
+            deployment = hold(_insert(project, name, counted, columns, principal, choice))
             if follows:
                 following.freeze(deployment, wish.spec.model.name if wish.spec.model else "")
-            _begin_first(deployment, wish, principal, {"targets": list(targets), "replicas": numbers.counts[0]})
+            said = {"targets": [place.name for place in places], "replicas": numbers.counts[0]}
+            _begin_first(deployment, wish, principal, said | ({"anywhere": asked.to_json()} if asked else {}))
+            if choice is not None:
+                tell_choice(deployment, choice, principal)
             if follows:
                 following.start(deployment, wish, principal)
     except IntegrityError as error:
@@ -70,9 +89,15 @@ def create_deployment(
 
 
 def _insert(
-    project: Project, name: str, counted: Sequence[tuple[Target, int]], columns: Mapping[str, Any], principal: Principal
+    project: Project,
+    name: str,
+    counted: Sequence[tuple[Target, int]],
+    columns: Mapping[str, Any],
+    principal: Principal,
+    choice: Choice | None,
 ) -> Deployment:
-    """The rows of a new deployment and its placements, each with its number of replicas."""
+    """The rows of a new deployment and its placements, each with its number of replicas, and why it is there where that
+    was chosen."""
     deployment = Deployment.objects.create(
         project=project,
         name=name,
@@ -86,7 +111,13 @@ def _insert(
     )
     log(deployment, from_state="", to_state=deployment.state, actor=principal.label)
     Placement.objects.bulk_create(
-        Placement(deployment=deployment, target=place, state=DeploymentState.ACTIVE, desired_replicas=count)
+        Placement(
+            deployment=deployment,
+            target=place,
+            state=DeploymentState.ACTIVE,
+            desired_replicas=count,
+            chosen=choice.of(place.name) if choice else {},
+        )
         for place, count in counted
     )
     return deployment
@@ -112,25 +143,27 @@ def preview_deployment(
     principal: Principal,
     project: Project,
     name: str,
-    targets: Sequence[str],
+    targets: Sequence[str] = (),
+    anywhere: Mapping[str, Any] | None = None,
     replicas: int = 1,
     autoscaling: Mapping[str, Any] | None = None,
     spec: Mapping[str, Any],
     spread: Mapping[str, Any] | None = None,
     schedule: Sequence[Any] | None = None,
-) -> list[tuple[Target, list[dict[str, Any]]]]:
-    """The Kubernetes objects that `create_deployment` would make on each target, without making anything.
+) -> Preview:
+    """What `create_deployment` would make now, without making anything.
 
     Needs the developer role. Raises what `create_deployment` would raise of what is wrong with the wish.
     """
     require_role(principal, project, Role.DEVELOPER)
-    places, wish = _checked(project, name=name, targets=targets, spec=spec, autoscaling=autoscaling)
-    numbers = numbers_of(places, replicas, autoscaling, spread, schedule)
+    wish, asked = _checked(project, name=name, spec=spec), any_of(targets, anywhere)
+    numbers = numbers_of(asked.targets if asked else len(targets), replicas, autoscaling, spread, schedule)
+    wanted = Wanted(wish.spec, wish.strategy, numbers)
+    places, choice = _places(principal, project, targets, asked, wanted, rehearsal=True)
     _check_policies(principal, project, zip(places, numbers.most, strict=True), wish)
-    return [
-        (place, first_objects(project, name, place, wish, count, numbers.policy))
-        for place, count in zip(places, numbers.counts, strict=True)
-    ]
+    counted = zip(places, numbers.counts, strict=True)
+    objects = [(place, first_objects(project, name, place, wish, count, numbers.policy)) for place, count in counted]
+    return Preview(objects, choice)
 
 
 def _check_policies(
@@ -146,24 +179,38 @@ def _check_policies(
         check(principal, project, asks, strategy=wish.strategy.kind)
 
 
-def _checked(
-    project: Project,
-    *,
-    name: str,
-    targets: Sequence[str],
-    spec: Mapping[str, Any],
-    autoscaling: Mapping[str, Any] | None,
-) -> tuple[list[Target], Wish]:
+def _checked(project: Project, *, name: str, spec: Mapping[str, Any]) -> Wish:
+    """The wish, as far as it can be checked whatever the targets."""
     check_service_name(name, "name")
     check_names_of_objects(project, name)
-    places = named_targets(project, targets)
-    check_places(places)
     if spec.get("follow"):
         following.check_follows(spec)
     wish = resolve(project, with_shutdown(spec), Strategy())
-    check_waves(wish.strategy, [place.name for place in places])
     check_sources(wish.strategy, project)
-    check_runtime(wish.spec, places, autoscaling)
-    size = wish.spec.container.resources.sensible()
+    return wish
+
+
+def _places(
+    principal: Principal,
+    project: Project,
+    targets: Sequence[str],
+    asked: Anywhere | None,
+    wanted: Wanted,
+    *,
+    rehearsal: bool = False,
+) -> tuple[list[Target], Choice | None]:
+    """The targets that are named, or chosen. Raises what is wrong with them."""
+    choice = None
+    if asked is not None:
+        if wanted.strategy.waves:
+            hint = "Name the targets, or leave the waves out and say them when the targets are chosen."
+            raise Invalid("Waves name targets, and nobody knows them yet.", field="strategy.waves", hint=hint)
+        choice = choose(principal, project, asked, wanted, rehearsal=rehearsal)
+    places = named_targets(project, choice.names if choice else targets)
+    check_places(places)
+    check_waves(wanted.strategy, [place.name for place in places])
+    check_engines(wanted.numbers.policy, places)
+    check_runtime(wanted.spec, places, wanted.numbers.to_json()["autoscaling"])
+    size = wanted.spec.container.resources.sensible()
     check_all_fit((place.cluster, size) for place in places)
-    return places, wish
+    return places, choice

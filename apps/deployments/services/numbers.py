@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from apps.core.errors import Invalid
-from apps.deployments.models import Target
 from apps.deployments.rollout.spread import Spread, even, stored_spread
 from apps.deployments.scaling.policy import Autoscaling, stored_policy
 from apps.deployments.scaling.schedule import Schedule, check_slots, stored_schedule
 from apps.deployments.selectors.loads import most_of
-from apps.deployments.services.autoscaling import check_engines
 from apps.deployments.specs import check_replicas
 
 
@@ -39,13 +37,13 @@ class Numbers:
 
 
 def numbers_of(
-    places: Sequence[Target],
+    targets: int,
     replicas: int,
     autoscaling: Mapping[str, Any] | None,
     spread: Mapping[str, Any] | None,
     schedule: Sequence[Any] | None,
 ) -> Numbers:
-    """The numbers that somebody asks for. Raises Invalid, also where they don't go together."""
+    """The numbers that somebody asks for on so many targets. Raises Invalid, also where they don't go together."""
     count, policy, over_all = check_replicas(replicas), stored_policy(autoscaling), stored_spread(spread)
     slots = stored_schedule(schedule)
     if policy and over_all:
@@ -53,6 +51,5 @@ def numbers_of(
     if slots and over_all:
         raise Invalid("A schedule says how many replicas each target has: none are spread.", field="spread")
     check_slots(slots, policy)
-    check_engines(policy, places)
-    counts = even(over_all.replicas, len(places)) if over_all else [count] * len(places)
+    counts = even(over_all.replicas, targets) if over_all else [count] * targets
     return Numbers(counts, policy, over_all, slots)

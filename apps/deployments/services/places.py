@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.models import Project
 from apps.deployments.models import Deployment, Target
+from apps.deployments.rollout.anywhere import MAX_TARGETS
 from apps.deployments.rollout.strategy import Strategy
-
-MAX_TARGETS = 50
 
 
 def placed_on(deployment: Deployment) -> str:

@@ -1,5 +1,9 @@
 """Writes that change where a deployment is placed: one more target, or one less."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 from django.db import transaction
 
 from apps.clusters.selectors import check_all_fit
@@ -9,13 +13,15 @@ from apps.core.database.rows import Expect, put
 from apps.core.database.transitions import advance, log
 from apps.core.errors import Conflict, Missing
 from apps.core.states import Health, Role
-from apps.deployments.models import Deployment, Placement, Rollout, Stage
+from apps.deployments.models import Deployment, Placement, Rollout, Stage, Target
+from apps.deployments.rollout.anywhere import Choice
 from apps.deployments.rollout.policy import load_of
 from apps.deployments.rollout.spread import even, parse_spread
 from apps.deployments.rollout.strategy import parse_strategy
 from apps.deployments.scaling.policy import stored_policy
 from apps.deployments.selectors.loads import most_of, size_of
 from apps.deployments.services.autoscaling import check_engines
+from apps.deployments.services.choosing import choose_more, one_of, tell_choice
 from apps.deployments.services.common import KIND, hold, since_held, tell
 from apps.deployments.services.places import check_places, held_targets, named_targets, placed_on
 from apps.deployments.services.policies import Ask, as_they_are, check, check_sizes, resized
@@ -30,48 +36,77 @@ def add_target(
     *,
     principal: Principal,
     deployment: Deployment,
-    target: str,
+    target: str = "",
+    anywhere: Mapping[str, Any] | None = None,
     replicas: int | None = None,
     expect: Expect | None = None,
 ) -> Deployment:
     """Place the deployment on one more target, which gets what serves on the others. Needs the developer role.
 
-    A rollout of its own brings it there. Where one is under way, the target gets what that brings, after its waves.
-    Without a number it gets as many replicas as the first target has, or its part of those that are spread over all.
-    Raises Conflict where it is there already, and where it is given a number of its own beside a spread.
+    Without a name it is the one that fits `anywhere` best. A rollout of its own brings the deployment there. Where one
+    is under way, the target gets what that brings, after its waves. Without a number it gets as many replicas as the
+    first target has, or its part of those that are spread over all. Raises Conflict where it is there already, and
+    where it is given a number of its own beside a spread.
     """
     require_role(principal, deployment.project, Role.DEVELOPER)
+    asked = one_of(target, anywhere)
     with transaction.atomic():
         held = hold(deployment, expect)
-        [place] = held_targets(named_targets(held.project, [target]))
-        _check_not_there(held, target)
-        check_places([*(each.target for each in held.placements.all()), place])
-        check_engines(stored_policy(held.autoscaling), [place])
-        spec = held.current.spec if held.current else {}
-        if spec:
-            asked = parse_revision(spec)
-            check_runtime(asked, [place], held.autoscaling)
-            check_all_fit([(place.cluster, asked.container.resources.sensible())])
-        count = _count_there(held, target, replicas)
-        ask = Ask(place, asked=load_of(most_of(held.schedule, held.autoscaling, count), size_of(spec)))
-        check_sizes(principal, held, [ask], strategy=parse_strategy(held.strategy).kind)
+        count = _count_there(held, target or "a target", replicas)
+        choice = choose_more(principal, held, asked, count) if asked is not None else None
+        [place] = held_targets(named_targets(held.project, choice.names if choice else [target]))
+        _check_there(held, place, count, principal)
         made = Placement.objects.create(
-            deployment=held, target=place, state=DeploymentState.ACTIVE, desired_replicas=count
+            deployment=held,
+            target=place,
+            state=DeploymentState.ACTIVE,
+            desired_replicas=count,
+            chosen=choice.of(place.name) if choice else {},
         )
         log(made, from_state="", to_state=made.state, actor=principal.label)
         held = hold(held)
         put(held, generation=held.generation + 1)
         bring(held, [each for each in held.places if each.pk == made.pk], Asker.of(principal))
+        if choice is not None:
+            tell_choice(held, choice, principal)
         go_on(held)
         audit.record(
             principal=principal,
             action="deployment.add_target",
             obj=held,
             project=held.project,
-            after={"target": target, "replicas": count},
+            after={"target": place.name, "replicas": count} | ({"anywhere": asked.to_json()} if asked else {}),
         )
         tell(held)
     return held
+
+
+@dataclass(frozen=True)
+class NewPlace:
+    """One more target of a deployment, as it would be."""
+
+    target: Target
+    replicas: int
+    choice: Choice | None
+
+
+def preview_target(
+    *,
+    principal: Principal,
+    deployment: Deployment,
+    target: str = "",
+    anywhere: Mapping[str, Any] | None = None,
+    replicas: int | None = None,
+) -> NewPlace:
+    """What `add_target` would do now, without doing it. Needs the developer role. Raises what `add_target` would."""
+    require_role(principal, deployment.project, Role.DEVELOPER)
+    asked = one_of(target, anywhere)
+    count = _count_there(deployment, target or "a target", replicas)
+    choice = choose_more(principal, deployment, asked, count, rehearsal=True) if asked is not None else None
+    [place] = named_targets(deployment.project, choice.names if choice else [target])
+    with transaction.atomic():
+        _check_there(deployment, place, count, principal)
+    return NewPlace(place, count, choice)
 
 
 def remove_target(
@@ -94,6 +129,20 @@ def remove_target(
         work.ask(KIND, place.pk, cluster=place.target.cluster_id, first=True)
         tell(held)
     return held
+
+
+def _check_there(held: Deployment, place: Target, count: int, principal: Principal) -> None:
+    """Raise why a held deployment can't be placed on one more target."""
+    _check_not_there(held, place.name)
+    check_places([*(each.target for each in held.placements.all()), place])
+    check_engines(stored_policy(held.autoscaling), [place])
+    spec = held.current.spec if held.current else {}
+    if spec:
+        asked = parse_revision(spec)
+        check_runtime(asked, [place], held.autoscaling)
+        check_all_fit([(place.cluster, asked.container.resources.sensible())])
+    ask = Ask(place, asked=load_of(most_of(held.schedule, held.autoscaling, count), size_of(spec)))
+    check_sizes(principal, held, [ask], strategy=parse_strategy(held.strategy).kind)
 
 
 def _count_there(held: Deployment, target: str, replicas: int | None) -> int:

@@ -46,7 +46,7 @@ class Known:
     @classmethod
     def now(cls) -> "Known":
         """As Postgres has it now. Six queries."""
-        return cls(candidates(promised=_promised()), prices())
+        return cls(candidates(promised=promised_runs()), prices())
 
     def ranking(self, spec: RunSpec, anywhere: Anywhere, avoid: Mapping[str, str] | None = None) -> Ranking:
         """The clusters for one run, the best first."""
@@ -84,7 +84,7 @@ def choose(run: Run, attempt: int, *, avoid: Mapping[str, str], since: Any) -> P
     `since` is when the run began to wait for this attempt's place.
     """
     with transaction.atomic():
-        _in_turn()
+        in_turn()
         anywhere = Anywhere.from_json(run.anywhere or {})
         placing = placing_of(attempt, Known.now().ranking(parse_spec(run.spec), anywhere, avoid), since)
         cluster = Cluster.objects.filter(name=placing.cluster).first() if placing.cluster else None
@@ -116,7 +116,7 @@ def room_was_made() -> None:
     work.ask_many(KIND, waiting_for_room(WOKEN), after=WOKEN_AFTER)
 
 
-def _promised() -> dict[int, list[Ask]]:
+def promised_runs() -> dict[int, list[Ask]]:
     """What was launched on each cluster and is not seen there yet: nobody else shall be promised the same room."""
     seen = Pod.objects.present().filter(run=Cast(OuterRef("pk"), TextField()), cluster=OuterRef("cluster"))
     rows = Run.objects.filter(
@@ -135,7 +135,7 @@ def _promised() -> dict[int, list[Ask]]:
     return promised
 
 
-def _in_turn() -> None:
+def in_turn() -> None:
     """Until the transaction ends nobody else chooses: of two at once both would be given the same room."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('flotilla:placing', 0))")
