@@ -188,7 +188,10 @@ def with_attempts(queryset: QuerySet[Run]) -> QuerySet[Run]:
 
 def newest_attempts(targets: Iterable[Run]) -> dict[int, Attempt]:
     """The last attempt of each of the runs that have one, by the run's primary key, as `attempts_of` gives it."""
-    rows = _without_logs(Attempt.objects.filter(run__in=[target.pk for target in targets]))
+    keys = [target.pk for target in targets]
+    if not keys:
+        return {}
+    rows = _without_logs(Attempt.objects.filter(run__in=keys))
     return {attempt.run_id: attempt for attempt in rows.order_by("run_id", "-number").distinct("run_id")}
 
 

@@ -29,7 +29,8 @@ def connect() -> None:
 
 def tiles(scope: Scope) -> list[Tile]:
     """Healthy clusters, and GPUs in use (CPUs, where no cluster has a GPU)."""
-    clusters = list(Cluster.objects.filter(enabled=True).order_by("name").only("name", "state"))
+    rows = [row for row in scope.once(_with_sums) if row.cluster.enabled]
+    clusters = [row.cluster for row in rows]
     healthy = sum(cluster.state == ClusterState.HEALTHY for cluster in clusters)
     sick = [cluster for cluster in clusters if cluster.state != ClusterState.HEALTHY]
     note, state = ("every one answers", "Healthy") if clusters else ("none is registered yet", "Idle")
@@ -42,12 +43,16 @@ def tiles(scope: Scope) -> list[Tile]:
         Tile(
             "Clusters healthy", str(healthy), f"of {len(clusters)}", state, note, url=nav.link("clusters:list"), order=0
         ),
-        _capacity_tile(),
+        _capacity_tile(rows),
     ]
 
 
-def _capacity_tile() -> Tile:
-    rows = selectors.with_sums(Cluster.objects.filter(enabled=True).only("name", "state"))
+def _with_sums() -> list[selectors.ClusterRow]:
+    """All clusters by name. Three queries."""
+    return selectors.with_sums(Cluster.objects.order_by("name").defer(*selectors.unlisted()))
+
+
+def _capacity_tile(rows: list[selectors.ClusterRow]) -> Tile:
     all_of_it = together(row.room for row in rows)
     if all_of_it.gpu.total:
         gpu = all_of_it.gpu
@@ -68,11 +73,8 @@ def attention(scope: Scope) -> list[Attention]:
 
 
 def room(scope: Scope) -> list[RoomRow]:
-    """Used, requested and allocatable of clusters: the emptiest first, those whose room is not known last.
-
-    Three queries."""
-    rows = selectors.with_sums(Cluster.objects.defer("ca", "credential_encrypted").order_by("name"))
-    emptiest_first = sorted(rows, key=lambda row: (not row.is_current, fleet.tightest(row)))
+    """Used, requested and allocatable of clusters: the emptiest first, those whose room is not known last."""
+    emptiest_first = sorted(scope.once(_with_sums), key=lambda row: (not row.is_current, fleet.tightest(row)))
     return [_room_row(row) for row in emptiest_first[:ROOM_ROWS]]
 
 

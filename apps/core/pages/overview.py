@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from apps.core.access import Principal
 from apps.core.models import Project
 from apps.core.text.alike import NAMED, Member
 from apps.core.text.wording import look_of
+
+T = TypeVar("T")
 
 
 class Section(StrEnum):
@@ -34,6 +36,15 @@ class Scope:
 
     principal: Principal
     project: Project
+    # What several parts of the page show is read once for them all.
+    _read: dict[Callable[[], Any], Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def once(self, read: Callable[[], T]) -> T:
+        """What `read` gives, which is called for the first that asks; the same function stands for the same thing."""
+        if read not in self._read:
+            self._read[read] = read()
+        value: T = self._read[read]
+        return value
 
 
 @dataclass(frozen=True)

@@ -104,6 +104,8 @@ def _waiting(scope: Scope) -> list[Attention]:
     by_words = Run.objects.filter(long, deleted_at=None, experiment__project=scope.project).order_by().values(*same)
     some = Func(ArrayAgg("pk", order_by="pk"), template=f"(%(expressions)s)[1:{NAMED}]")
     alike = list(by_words.annotate(first=Min("pk"), n=Count("pk"), some=some).order_by("first"))
+    if not alike:
+        return []
     known = {row["first"]: row for row in alike[:COMPARED]}
     rows = list(_runs(scope).filter(pk__in=known).order_by("pk"))
     whys = whys_of(rows, visibility_of(scope.principal))
