@@ -6,10 +6,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, Exists, OuterRef, Q, Window
+from django.db.models import Count, Q, Window
 from django.utils import timezone
 
-from apps.clusters.models import Pod
 from apps.clusters.services import cause_of
 from apps.core.access import Principal, visible_projects
 from apps.core.models import Project
@@ -31,6 +30,11 @@ COMPARED = 60
 ROLLOUT_ROWS = 20
 SERVING_ROWS = 8
 SQUARES = 60
+# What is told of deployments in trouble.
+_COMPARED_BY = (
+    *("name", "health", "health_since", "reason", "message"),
+    *("ready_replicas", "desired_replicas", "scaled_to"),
+)
 # A replica this young is marked: it has just come.
 YOUNG_SECONDS = 120
 # "1 of 3 ready" at the beginning of a sentence, and the number of a revision within.
@@ -79,8 +83,8 @@ def attention(scope: Scope) -> list[Attention]:
     and how many more."""
     # A line needs nothing of placements and rollouts, and many are compared.
     rows = Deployment.objects.filter(project=scope.project, health__in=(Health.DEGRADED, Health.MISSING))
-    rows = rows.select_related("project").defer("observed", "drift", "strategy")
-    some = list(selectors.worst_first(rows.annotate(all=Window(Count("pk"))))[:COMPARED])
+    rows = rows.select_related("project").only("project__name", *_COMPARED_BY).annotate(all=Window(Count("pk")))
+    some = list(selectors.worst_first(rows)[:COMPARED])
     groups = grouped(some, _what_it_says)[:ATTENTION_ROWS]
     unwell = page.and_more(
         [_line(group) for group in groups],
@@ -201,9 +205,8 @@ def _since(row: Deployment) -> datetime | None:
 
 def rollouts(scope: Scope) -> list[RolloutRow]:
     """Rollouts that are not finished."""
-    unfinished = Rollout.objects.filter(deployment=OuterRef("pk"), ended_at=None)
-    rows = selectors.deployments(project=scope.project).filter(Exists(unfinished)).order_by("name")
-    return [rollout_row(row, row.under_way) for row in rows[:ROLLOUT_ROWS] if row.under_way]
+    rows = selectors.under_way(deployment__project=scope.project)[:ROLLOUT_ROWS]
+    return [rollout_row(row.deployment, row) for row in rows]
 
 
 def rollout_row(row: Deployment, rollout: Rollout) -> RolloutRow:
@@ -240,9 +243,9 @@ def rollout_row(row: Deployment, rollout: Rollout) -> RolloutRow:
 def serving(scope: Scope) -> list[ServingRow]:
     """Deployments with a square for each replica, the worst first: two queries more, however many there are."""
     rows = list(selectors.worst_first(selectors.deployments(project=scope.project))[:SERVING_ROWS])
-    squares: dict[tuple[int, str, str], list[dict[str, Any]]] = {}
+    squares: dict[int, list[dict[str, Any]]] = {}
     for pod in selectors.first_pods_of(rows, each=SQUARES):
-        squares.setdefault((pod.cluster_id, pod.namespace, pod.deployment), []).append(_square(pod))
+        squares.setdefault(pod.placement, []).append(_square(pod))
     return [
         ServingRow(
             row.name,
@@ -250,11 +253,7 @@ def serving(scope: Scope) -> list[ServingRow]:
             stands(row),
             row.ready_replicas,
             row.wanted_replicas,
-            [
-                {**square, "url": _url(row)}
-                for place in row.places
-                for square in squares.get((place.target.cluster_id, place.target.namespace, row.name), [])
-            ],
+            [{**square, "url": _url(row)} for place in row.places for square in squares.get(place.pk, [])],
             _url(row),
         )
         for row in rows
@@ -273,9 +272,9 @@ def targets_text(row: Deployment) -> str:
     return places[0].target.name if len(places) == 1 else f"{len(places)} targets"
 
 
-def _square(pod: Pod) -> dict[str, Any]:
+def _square(pod: selectors.Square) -> dict[str, Any]:
     young = pod.started_at is not None and (timezone.now() - pod.started_at).total_seconds() < YOUNG_SECONDS
-    return {"name": pod.name, "state": pod.health, "detail": pod.message or pod.reason, "young": young}
+    return {"name": pod.name, "state": pod.health, "detail": pod.said, "young": young}
 
 
 def count(principal: Principal, project: Project | None) -> nav.Count | None:

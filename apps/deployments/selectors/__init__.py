@@ -12,6 +12,7 @@ from apps.deployments.selectors.deployments import (
     makers_by_name,
     matrix,
     totals,
+    under_way,
     unknown_by_cluster,
     users_of_versions,
     worst_first,
@@ -27,6 +28,7 @@ from apps.deployments.selectors.placements import (
     unsettled,
 )
 from apps.deployments.selectors.replicas import (
+    Square,
     endpoint,
     events_of,
     events_of_pod,
@@ -60,6 +62,7 @@ from apps.deployments.selectors.targets import target, targets
 __all__ = [
     "TROUBLE",
     "Apart",
+    "Square",
     "Totals",
     "alias_choices",
     "analyses_of",
@@ -107,6 +110,7 @@ __all__ = [
     "target",
     "targets",
     "totals",
+    "under_way",
     "unknown_by_cluster",
     "unready_replica",
     "unsettled",

@@ -65,11 +65,11 @@ def waits(principal: Principal, project: Project) -> list[Waits]:
         "target__policy",
     )
     policies: dict[str, Policy] = {}
-    found = []
+    person, found = _person(principal, project), []
     for pk, deployment, revision, target, asked_by, asked_at, asker, policy in rows:
         if target not in policies:
             policies[target] = parse_policy(policy)
-        mine = _may_decide(principal, project, policies[target], target, asker)
+        mine = _may_decide(person, policies[target], target, asker)
         found.append(Waits(pk, deployment, revision, target, asked_by, asked_at, mine))
     return found
 
@@ -84,15 +84,19 @@ def waiting_for(principal: Principal, project: Project) -> list[Waits]:
 def may_be_decided_by(principal: Principal, row: Approval) -> bool:
     """Whether the caller may approve or reject it."""
     asker = row.rollout.requester.get_username() if row.rollout.requester else None
-    project, target = row.rollout.deployment.project, row.target
-    return _may_decide(principal, project, parse_policy(target.policy), target.name, asker)
+    person = _person(principal, row.rollout.deployment.project)
+    return _may_decide(person, parse_policy(row.target.policy), row.target.name, asker)
 
 
-def _may_decide(principal: Principal, project: Project, policy: Policy, target: str, asker: str | None) -> bool:
+def _person(principal: Principal, project: Project) -> Person | None:
+    """The caller, where they may write at all."""
     if not may(principal, project):
-        return False
-    person = Person(principal.user.get_username() if principal.user else "", role_in(principal, project))
-    return may_decide(policy, target, person, asker or "").answer is Answer.ALLOWED
+        return None
+    return Person(principal.user.get_username() if principal.user else "", role_in(principal, project))
+
+
+def _may_decide(person: Person | None, policy: Policy, target: str, asker: str | None) -> bool:
+    return person is not None and may_decide(policy, target, person, asker or "").answer is Answer.ALLOWED
 
 
 def approval(principal: Principal, pk: int, at_least: Role = Role.VIEWER, **scope: Any) -> Approval:

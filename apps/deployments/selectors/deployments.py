@@ -6,10 +6,10 @@ from typing import Any
 
 from django.contrib.postgres.aggregates import ArrayAgg
 from django.db.models import (
-    Case,
     Count,
     Exists,
     F,
+    Func,
     IntegerField,
     Max,
     Min,
@@ -19,7 +19,6 @@ from django.db.models import (
     QuerySet,
     Subquery,
     Sum,
-    When,
 )
 from django.db.models.functions import Coalesce, Least
 from django.urls import reverse
@@ -36,7 +35,12 @@ from apps.deployments.states import UNFINISHED, DeploymentState
 
 # A person has to look at these.
 TROUBLE = (Health.DEGRADED, Health.MISSING, Health.UNKNOWN)
-_SEVERITY = Case(*(When(health=word, then=word.severity) for word in Health), default=0, output_field=IntegerField())
+# As `Health.severity`, in words that cost Django less than a `Case` does each time.
+_SEVERITY = Func(
+    F("health"),
+    template=f"COALESCE(array_position('{{{','.join(Health)}}}'::text[], %(expressions)s::text) - 1, 0)",
+    output_field=IntegerField(),
+)
 # As `wanted_replicas` of a row.
 _WANTED = Coalesce("scaled_to", "desired_replicas")
 # Of a deployment over several targets only those on the targets that can't be asked.
@@ -46,6 +50,19 @@ _UNKNOWN = (
     .values("deployment")
     .values(wanted=Sum(_WANTED))
 )
+
+# What lists show of placements and rollouts, and what none shows of deployments: plans, policies and windows are read
+# anew for each row, which is most of what a long list costs.
+_LISTED_OF_PLACES = (
+    *("deployment", "state", "observed_at", "target__name", "target__namespace", "target__environment"),
+    *(f"target__cluster__{name}" for name in ("name", "state", "conditions", "last_seen_at", "synced_at")),
+)
+_LISTED_OF_ROLLOUTS = (
+    *("deployment", "state", "message", "plan", "step", "started_at"),
+    *("from_revision__number", "to_revision__number"),
+)
+_FIGURES = ("name", "observed", "desired_replicas", "scaled_to")
+_UNLISTED = ("strategy", "autoscaling", "spread", "schedule", "disruption_budget")
 
 
 def makers_by_name(names: set[tuple[str, str]]) -> dict[tuple[str, str], Maker]:
@@ -60,8 +77,16 @@ def makers_by_name(names: set[tuple[str, str]]) -> dict[tuple[str, str], Maker]:
 
 def deployments(**scope: Any) -> QuerySet[Deployment]:
     """Deployments with what every list of them shows."""
-    places = Placement.objects.select_related("target__cluster").defer(*unlisted("target__cluster"))
-    return _deployments(places, Rollout.objects.all(), **scope)
+    places = Placement.objects.select_related("target__cluster").only(*_LISTED_OF_PLACES)
+    rows = _deployments(places, Rollout.objects.only(*_LISTED_OF_ROLLOUTS), **scope)
+    return rows.select_related(None).select_related("project", "current").defer(*_UNLISTED)
+
+
+def under_way(**scope: Any) -> QuerySet[Rollout]:
+    """Rollouts that are not finished with their deployments, as lists show both, by the deployment's name."""
+    rows = Rollout.objects.filter(state__in=UNFINISHED, **scope).order_by("deployment__name", "id")
+    rows = rows.select_related("deployment__project", "from_revision", "to_revision")
+    return rows.only(*_LISTED_OF_ROLLOUTS, "deployment__project__name", *(f"deployment__{name}" for name in _FIGURES))
 
 
 def matrix(**scope: Any) -> QuerySet[Deployment]:
@@ -176,6 +201,8 @@ def unknown_by_cluster(project: Project, *, named: int, most: int = 50) -> list[
         names=ArrayAgg("deployment__name", order_by="deployment__name"),
     )
     groups = list(by_cluster.order_by("-count", "first")[:most])
+    if not groups:
+        return []
     firsts = {row.name: row for row in deployments(project=project, name__in=[group["first"] for group in groups])}
     clusters = Cluster.objects.in_bulk([group["target__cluster"] for group in groups])
     return [

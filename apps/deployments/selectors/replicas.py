@@ -2,13 +2,16 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime
+from typing import NamedTuple
 
-from django.db.models import Q, QuerySet, TextField, Window
-from django.db.models.functions import Cast, RowNumber
+from django.db.models import Q, QuerySet, TextField
+from django.db.models.functions import Cast
 
 from apps.clusters.models import KubeEvent, Pod
 from apps.clusters.observed.owners import Owner
 from apps.clusters.selectors.explain import explain_pods
+from apps.core.database import prepared
 from apps.core.errors import Missing
 from apps.core.pages import nav
 from apps.core.states import Health
@@ -35,18 +38,37 @@ def _places_of(of: Deployment | Placement) -> Q:
     return where & Q(project=deployment.project.name, deployment=deployment.name)
 
 
-def first_pods_of(rows: Sequence[Deployment], *, each: int) -> list[Pod]:
-    """The first `each` replicas of each of some deployments of one project, by revision and name, for squares."""
-    places = Q()
-    for row in rows:
-        for place in row.places:
-            places |= Q(cluster_id=place.target.cluster_id, namespace=place.target.namespace, deployment=row.name)
+class Square(NamedTuple):
+    """A replica as far as a square shows it: of a placement, with what is wrong where something is."""
+
+    placement: int
+    name: str
+    health: str
+    said: str
+    started_at: datetime | None
+
+
+_SQUARES = """
+    SELECT placement, name, health, said, started_at FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[])
+        AS place (placement, cluster, namespace, deployment),
+    LATERAL (
+        SELECT revision, name, health, COALESCE(NULLIF(message, ''), reason) AS said, started_at FROM clusters_pod
+        WHERE project = %s AND deployment = place.deployment AND cluster_id = place.cluster
+            AND namespace = place.namespace AND deleted_at IS NULL AND phase <> ALL(%s)
+        ORDER BY revision, name LIMIT %s
+    ) AS pod ORDER BY placement, revision, name
+"""
+
+
+def first_pods_of(rows: Sequence[Deployment], *, each: int) -> list[Square]:
+    """The first `each` replicas on each target of some deployments of one project, by revision and name. One query."""
+    placed = [(row, place) for row in rows for place in row.places]
+    places = [(place.pk, place.target.cluster_id, place.target.namespace, row.name) for row, place in placed]
     if not places:
         return []
-    number = Window(RowNumber(), partition_by=["cluster_id", "namespace", "deployment"], order_by=["revision", "name"])
-    pods = Pod.objects.present().filter(places, project=rows[0].project.name).exclude(phase__in=_ENDED)
-    first = pods.annotate(number=number).filter(number__lte=each).order_by("revision", "name")
-    return list(first.defer("labels", "status"))
+    with prepared.cursor() as cursor:
+        cursor.execute(_SQUARES, [*map(list, zip(*places, strict=True)), rows[0].project.name, list(_ENDED), each])
+        return [Square(*row) for row in cursor.fetchall()]
 
 
 def ready_replicas(of: Deployment) -> list[tuple[str, int, int, str]]:
