@@ -27,6 +27,7 @@ GRACE_SECONDS = 50.0
 HOST = "127.0.0.1"
 READY, PRESSURES = "Ready", ("MemoryPressure", "DiskPressure", "PIDPressure")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+AMOUNTS = ("capacity", "allocatable")
 # (status, reason, message) of each condition of a node that is well, and of one under pressure.
 _WELL = {
     "MemoryPressure": ("False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
@@ -85,7 +86,7 @@ class Nodes:
             self._registry.create("nodes", _manifest(config))
             self._say(config.name, "NodeReady", "kubelet")
         self._registry.mutate("nodes", config.name, None, partial(_label, config=config))
-        self._heartbeat(config)
+        self._heartbeat(config, goes_on=False)
 
     async def run(self) -> None:
         """Heartbeats until cancelled, spread out evenly."""
@@ -173,13 +174,24 @@ class Nodes:
         node = self._registry.get("nodes", name)
         self._registry.record_event(node, "Normal", status, f"Node {name} status is now: {status}", component)
 
-    def _heartbeat(self, config: NodeConfig) -> None:
+    def _heartbeat(self, config: NodeConfig, *, goes_on: bool = True) -> None:
         pressures = self._pressures.get(config.name, ())
 
         def beat(node: Object) -> None:
-            node["status"] = _status(config, node.get("status") or {}, pressures)
+            old = node.get("status") or {}
+            node["status"] = _status(config, old, pressures)
+            for kind in AMOUNTS if goes_on else ():
+                node["status"][kind] = {**_advertised(old.get(kind) or {}), **node["status"][kind]}
 
         self._registry.mutate("nodes", config.name, None, beat, subresource="status")
+
+
+def _advertised(amounts: Mapping[str, str]) -> dict[str, str]:
+    """What others wrote into a node's status, as devices are announced; a kubelet forgets it when it starts anew.
+
+    https://kubernetes.io/docs/tasks/administer-cluster/extended-resource-node/
+    """
+    return {name: amount for name, amount in amounts.items() if "/" in name}
 
 
 def is_ready(node: Object) -> bool:
@@ -231,8 +243,7 @@ def _status(config: NodeConfig, old: Object, pressures: Collection[str] = ()) ->
     amounts = {"cpu": config.cpu, "memory": config.memory, "pods": str(config.pods), **config.extended}
     states = {kind: _PRESSED[kind] if kind in pressures else well for kind, well in _WELL.items()}
     return {
-        "capacity": amounts,
-        "allocatable": amounts,
+        **{kind: dict(amounts) for kind in AMOUNTS},
         "conditions": [_condition(kind, state, before.get(kind, {}), now) for kind, state in states.items()],
         "addresses": [{"type": "InternalIP", "address": HOST}, {"type": "Hostname", "address": config.name}],
         "nodeInfo": _info(),

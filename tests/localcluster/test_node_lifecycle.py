@@ -179,6 +179,27 @@ def test_a_cordoned_node_takes_no_pods_until_it_is_uncordoned() -> None:
     scenario(story, hollow=True)
 
 
+def test_a_resource_that_others_advertise_stays() -> None:
+    """https://kubernetes.io/docs/tasks/administer-cluster/extended-resource-node/"""
+    slices = "nvidia.com/mig-1g.5gb"
+
+    async def story(side: Side) -> None:
+        def advertise(node: Object) -> None:
+            for kind in ("capacity", "allocatable"):
+                node["status"][kind] = {**node["status"][kind], slices: "7", "nvidia.com/gpu": "99", "cpu": "99"}
+
+        side.registry.mutate("nodes", "local-gpu-1", None, advertise, subresource="status")
+        # A heartbeat.
+        side.nodes.set_pressure("local-gpu-1", "DiskPressure", on=True)
+        for kind in ("capacity", "allocatable"):
+            amounts = _node(side, "local-gpu-1")["status"][kind]
+            assert (amounts[slices], amounts["nvidia.com/gpu"], amounts["cpu"]) == ("7", "2", "8")
+        side.nodes.register()
+        assert slices not in _node(side, "local-gpu-1")["status"]["allocatable"], "a kubelet that starts begins anew"
+
+    scenario(story)
+
+
 def test_pressure_keeps_new_pods_away() -> None:
     """ "The control plane also adds node.kubernetes.io/memory-pressure" (taint nodes by condition)."""
 
