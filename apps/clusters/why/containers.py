@@ -117,11 +117,18 @@ def crash(pod: PodFacts) -> Why | None:
         how += ", as if its work were done, but it is to keep running"
     state = end.reason if end.reason == "OOMKilled" else container.waiting or end.reason or "Error"
     step = what_to_do(end.exit_code, end.reason)
+    if end.exit_code == 137 and end.reason != "OOMKilled" and _was_asked_to_go(pod, end):
+        step = "It was being deleted, and did not end by itself in time."
     if container.init and step.startswith("The end of its log"):
         step = f"The end of its log says why; choose container {container.name} there."
     sentence = f"{how}.{_again(container)}"
     last = said(_HEADED.sub("", last_line(end.message or pod.log_line), count=1), MOST_LAST_WORDS)
     return Why(state, sentence, _ends(container, pod), step, at=end.finished_at, last_words=last)
+
+
+def _was_asked_to_go(pod: PodFacts, end: Ended) -> bool:
+    asked = pod.deleting_since
+    return asked is not None and (end.finished_at is None or asked <= end.finished_at)
 
 
 def _bad_end(container: ContainerFacts) -> Ended | None:

@@ -150,6 +150,17 @@ def test_what_has_ended_is_not_being_ended(phase: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("asked", "step"), [(MIN, "It was being deleted, and did not"), (None, "Somebody or something")]
+)
+def test_who_was_killed_for_its_deletion_is_not_looked_for_elsewhere(asked: timedelta | None, step: str) -> None:
+    killed = ContainerFacts("run", ended=Ended(137, "Error", finished_at=NOW))
+    pod = placed(killed, phase="Failed", deleted=True, deleting_since=asked and NOW - asked)
+    assert why(pod).next_step.startswith(step)
+    later = replace(pod, deleting_since=NOW + MIN)
+    assert why(later).next_step.startswith("Somebody or something"), "it had ended before"
+
+
+@pytest.mark.parametrize(
     ("reason", "message", "sentence"),
     [
         (
