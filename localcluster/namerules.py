@@ -15,6 +15,7 @@ _SERVICE = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LABEL_NAME = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
 _LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
+_PORT_LETTERS = re.compile(r"[-a-z0-9]+")
 _PATH_SEGMENT = re.compile(r"(?!\.{1,2}$)[^/%]+")
 #: Bytes of keys and values together.
 _MOST_ANNOTATIONS = 256 * 1024
@@ -58,6 +59,20 @@ def name_problems(resource: str, name: str) -> Iterator[Cause]:
             yield wrong(field, name, f"must be no more than {most} characters")
         elif not pattern.fullmatch(name):
             yield wrong(field, name, rule)
+
+
+def port_name_problems(name: str, field: str) -> Iterator[Cause]:
+    """IsValidPortName of apimachinery: how ports are called in containers and by Services, as in RFC 6335."""
+    if len(name) > 15:
+        yield wrong(field, name, "must be no more than 15 characters")
+    if not _PORT_LETTERS.fullmatch(name):
+        yield wrong(field, name, "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")
+    if not any("a" <= letter <= "z" for letter in name):
+        yield wrong(field, name, "must contain at least one letter (a-z)")
+    if "--" in name:
+        yield wrong(field, name, "must not contain consecutive hyphens")
+    if name.startswith("-") or name.endswith("-"):
+        yield wrong(field, name, "must not begin or end with a hyphen")
 
 
 def _is_key(key: str) -> bool:

@@ -14,11 +14,19 @@ from kubevalues import quantities
 from localcluster import policyrules, routerules, rules
 from localcluster.causes import Cause, amounts, duplicate, not_allowed, required, share, unsupported, wrong
 from localcluster.crd import definitions, structural
-from localcluster.namerules import LABEL, LABEL_RULE, annotation_problems, label_problems, name_problems
+from localcluster.namerules import (
+    LABEL,
+    LABEL_RULE,
+    annotation_problems,
+    label_problems,
+    name_problems,
+    port_name_problems,
+)
 from localcluster.resources import Resource
 from localcluster.selectors import label_selector_matches
 
 Obj = dict[str, Any]
+_PORT_RANGE = "must be between 1 and 65535, inclusive"
 
 _CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+")
 _ENV_NAME = re.compile(r"[^=\x00-\x1f\x7f-\U0010ffff]+")
@@ -64,7 +72,9 @@ def _container(container: Obj, field: str) -> Iterator[Cause]:
     for position, port in enumerate(container.get("ports") or ()):
         number = port.get("containerPort")
         if not isinstance(number, int) or not 0 < number < 65536:
-            yield wrong(f"{field}.ports[{position}].containerPort", number, "must be between 1 and 65535, inclusive")
+            yield wrong(f"{field}.ports[{position}].containerPort", number, _PORT_RANGE)
+        if port.get("name"):
+            yield from port_name_problems(port["name"], f"{field}.ports[{position}].name")
     for position, variable in enumerate(container.get("env") or ()):
         at = f"{field}.env[{position}]"
         if not variable.get("name"):
@@ -186,7 +196,12 @@ def _service(service: Obj) -> Iterator[Cause]:
     for position, port in enumerate(ports):
         number = port.get("port")
         if not isinstance(number, int) or not 0 < number < 65536:
-            yield wrong(f"spec.ports[{position}].port", number, "must be between 1 and 65535, inclusive")
+            yield wrong(f"spec.ports[{position}].port", number, _PORT_RANGE)
+        target = port.get("targetPort")
+        if isinstance(target, str):
+            yield from port_name_problems(target, f"spec.ports[{position}].targetPort")
+        elif target is not None and not 0 < target < 65536:
+            yield wrong(f"spec.ports[{position}].targetPort", target, _PORT_RANGE)
         if len(ports) > 1 and not port.get("name"):
             yield required(f"spec.ports[{position}].name")
     yield from label_problems(spec.get("selector"), "spec.selector")

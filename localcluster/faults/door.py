@@ -80,7 +80,12 @@ class FaultDoor:
 
     async def _meet(self, scope: Message, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        wish = attributes_of(request, parse_target(request.path))
+        try:
+            wish = attributes_of(request, parse_target(request.path))
+        except StatusError:
+            # An option that is not known: the API says so.
+            await self._api(scope, receive, send)
+            return
         token, agent = bearer(request), request.headers.get("user-agent", "")
         user = self._tokens.user_of(token) if token else None
         name = user.name if user else ""

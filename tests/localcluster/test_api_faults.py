@@ -63,6 +63,10 @@ def on(api: Served) -> list[str]:
     return [fault["fault"] for fault in api.get(FAULTS).json["items"]]
 
 
+def test_an_option_that_is_not_known_is_refused_as_without_the_switches(faulty: Served) -> None:
+    assert faulty.get(f"{PODS}?watch=perhaps").status == 400
+
+
 def test_without_the_switch_there_is_no_such_path(api: Served) -> None:
     assert api.get(FAULTS).status == 404
     assert api.post(FAULTS, {"fault": "CutOff"}).status == 404

@@ -155,8 +155,8 @@ def test_what_is_given_as_on_is_on(api: Served) -> None:
     assert api.request("DELETE", f"{HERE}/pods/p?gracePeriodSeconds={2**62}").status == 200
 
 
-def _service(name: str) -> Object:
-    return {"metadata": {"name": name}, "spec": {"ports": [{"port": 80}]}}
+def _service(name: str, target: int | str = 80) -> Object:
+    return {"metadata": {"name": name}, "spec": {"ports": [{"port": 80, "targetPort": target}]}}
 
 
 def _annotated(*sizes: int) -> Object:
@@ -183,6 +183,12 @@ VALUES: list[tuple[str, Object, str]] = [
     (f"{HERE}/services", _service("a1"), ""),
     (f"{HERE}/services", _service("1a"), "a DNS-1035 label must"),
     (f"{HERE}/services", _service("a" * 64), "must be no more than 63 characters"),
+    (f"{HERE}/services", _service("s1", "http-8080"), ""),
+    (f"{HERE}/services", _service("s2", "٣"), "must contain only alpha-numeric characters (a-z, 0-9)"),
+    (f"{HERE}/services", _service("s3", "8080"), "must contain at least one letter (a-z)"),
+    (f"{HERE}/services", _service("s4", "sixteen-letters-"), "must be no more than 15 characters"),
+    (f"{HERE}/services", _service("s5", "a--b"), "must not contain consecutive hyphens"),
+    (f"{HERE}/services", _service("s6", 65536), "must be between 1 and 65535, inclusive"),
     ("/api/v1/namespaces", {"metadata": {"name": "1a"}}, ""),
     (f"{APPS}/deployments", _rolling(maxSurge="25%", maxUnavailable=0), ""),
     (f"{APPS}/deployments", _rolling(maxSurge="300%", maxUnavailable="100%"), ""),
