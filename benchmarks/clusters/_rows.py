@@ -33,9 +33,9 @@ MACHINES: tuple[tuple[str, dict[str, int], int, int], ...] = (
     ("none", {}, 64, 256),
 )
 SICK: tuple[tuple[str, str, str, str], ...] = (
-    ("Degraded", "CrashLoopBackOff", "Running", "Container main ended with exit code 1. Restarted 14×; waiting."),
+    ("Degraded", "CrashLoopBackOff", "Running", "Container main ended with exit code 1. Restarted 14 times."),
     ("Degraded", "ImagePullBackOff", "Pending", "Back-off pulling image registry.example.com/serve:2.4.1."),
-    ("Degraded", "OOMKilled", "Running", "Container main used more memory than its limit (exit 137)."),
+    ("Degraded", "OOMKilled", "Running", "Container main ran out of memory."),
     ("Progressing", "Unschedulable", "Pending", "0/10 nodes are available: 10 Insufficient nvidia.com/gpu."),
     ("Progressing", "NotReady", "Running", "Started; the readiness probe has not passed yet."),
 )

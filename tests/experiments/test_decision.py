@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from apps.clusters.observed.health import job_health, pod_health
+from apps.clusters.observed.health import job_health
+from apps.clusters.observed.podhealth import pod_health
 from apps.experiments.decision import Act, Facts, JobSeen, PodSeen, decide, is_being_made, remembered, see
 from apps.experiments.states import ENDED, AttemptState
 from tests.clusters.observed.test_health import CASES
@@ -280,11 +281,12 @@ def test_seeing_a_pod_that_was_disrupted() -> None:
     gone = {"terminated": {"exitCode": 143, "reason": "Error"}}
     status = {"phase": "Failed", "conditions": [target], "containerStatuses": [{"name": "run", "state": gone}]}
     seen = see({"metadata": {"uid": "u1"}}, [kube_pod("p", "2026-11-23T11:57:00Z", **status)]).pods[0]
-    assert (seen.reason, seen.message, seen.exit_code) == ("PreemptionByScheduler", "by x", 143)
+    assert (seen.reason, seen.words, seen.exit_code) == ("PreemptionByScheduler", "by x", 143)
+    assert seen.message == "Preempted: it had to make room for a pod of higher priority."
     assert seen.disrupted and remembered([seen.to_json()])[0].disrupted
     # The kubelet's own word says more than its condition.
     evicted = see({"metadata": {"uid": "u1"}}, [kube_pod("p", "", **status, reason="Evicted", message="low")]).pods[0]
-    assert (evicted.reason, evicted.message, evicted.disrupted) == ("Evicted", "low", True)
+    assert (evicted.reason, evicted.message, evicted.disrupted) == ("Evicted", "Evicted from n1: low.", True)
 
 
 @pytest.mark.parametrize("pod", [case[1] for case in CASES if case[1].get("status")], ids=str)
@@ -330,7 +332,10 @@ def test_seeing_a_job_that_waits_for_a_pod_on_a_lost_node() -> None:
 def test_a_job_without_a_pod_is_explained_by_its_events() -> None:
     seen = see({"metadata": {"uid": "u1"}}, [], ["exceeded quota"])
     decision = decide(Facts(S.QUEUED, True), seen, NOW)
-    assert (decision.reason, decision.message) == ("FailedCreate", "exceeded quota")
+    assert (decision.reason, decision.message) == (
+        "FailedCreate",
+        "Waiting: the pod of its Job can't be made: exceeded quota.",
+    )
 
 
 def test_a_pod_without_a_sandbox_is_looked_at_again_though_no_watch_speaks_of_it() -> None:

@@ -13,6 +13,7 @@ from apps.core.database import transitions
 from apps.core.models import ApiToken, Project
 from apps.experiments import services
 from apps.experiments.models import Attempt, Experiment, Run
+from apps.experiments.pages.whys import how_it_failed
 from apps.experiments.reconcile import reconcile_run
 from apps.experiments.specs import parse_spec
 from apps.experiments.states import SETTLED, RunState
@@ -86,6 +87,11 @@ def test_a_run_that_fails_says_why(principal: Principal, experiment: Experiment)
     follow(missing, *SETTLED)
     assert (missing.state, missing.reason, missing.started_at) == (RunState.FAILED, "StartError", None)
     assert missing.ended_at is not None, "when it ended is known; it took no time"
+    assert run.message == "Container run ended with exit code 3."
+    assert missing.message == "Can't start: the command no-such-program of run is not in the image."
+    for each in (run, missing):
+        why = how_it_failed(each, last(each))
+        assert why is not None and why.sentence == each.message, "REST and the page say the same"
 
 
 def test_an_image_that_does_not_exist_is_visible_and_can_be_cancelled(

@@ -25,6 +25,7 @@ from apps.core.secrets.tokens import find_token
 from apps.core.work import Away, Retry
 from apps.experiments import reconcile, selectors, services
 from apps.experiments.models import Attempt, Run
+from apps.experiments.pages.whys import how_it_failed
 from apps.experiments.reconcile import reconcile_run
 from apps.experiments.reconcile.following import follow_cluster
 from apps.experiments.states import AttemptState, RunState
@@ -313,7 +314,8 @@ def test_an_attempt_that_can_not_start_is_stopped_and_says_why(api: Api, run: Ru
     api.pods = [api.pod(name, phase="Pending", containerStatuses=[waiting], created="2026-01-01T00:00:00Z")]
     settle(run)
     assert (run.state, run.reason, last(run).cause) == (RunState.FAILED, "ErrImagePull", "start")
-    assert run.message == "no such image" and ("Job", name) not in api.objects
+    assert run.message == "Can't start: the image of container run can't be pulled: no such image."
+    assert ("Job", name) not in api.objects
 
 
 NO_MEMORY = (
@@ -339,7 +341,7 @@ def test_an_attempt_whose_sandbox_can_not_be_made_is_stopped_and_says_why(api: A
     factories.event(run.cluster, "FailedCreatePodSandBox", NO_MEMORY, **told)
     settle(run)
     assert (run.state, run.reason) == (RunState.STARTING, "FailedCreatePodSandBox"), "it may yet come to something"
-    assert run.message == "The memory limit is too low to start with."
+    assert run.message == "Can't start: its memory limit is too low to start with."
     placed["lastTransitionTime"] = "2026-01-01T00:00:00Z"
     later = factories.event(run.cluster, "Pulling", "Pulling image", type="Normal", **told)
     settle(run)
@@ -348,6 +350,8 @@ def test_an_attempt_whose_sandbox_can_not_be_made_is_stopped_and_says_why(api: A
     settle(run)
     assert (run.state, run.reason, last(run).cause) == (RunState.FAILED, "FailedCreatePodSandBox", "start")
     assert ("Job", name) not in api.objects
+    why = how_it_failed(run, last(run))
+    assert why is not None and (why.sentence, why.next_step) == (run.message, "Raise its memory limit.")
 
 
 def test_a_cluster_that_does_not_answer_delays_and_changes_nothing_else(api: Api, run: Run) -> None:

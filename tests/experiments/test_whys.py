@@ -13,11 +13,13 @@ from django.utils import timezone
 
 from apps.clusters.models import Cluster, KubeEvent, Node, Pod
 from apps.clusters.selectors.visibility import Visibility
-from apps.experiments.models import Experiment, Run
+from apps.experiments.decision import Facts, decide, see
+from apps.experiments.models import Attempt, Experiment, Run
 from apps.experiments.pages.whys import how_it_failed, whys_of
 from apps.experiments.selectors import newest_attempts
 from apps.experiments.states import RunKind, RunState
 from tests import factories
+from tests.clusters.observed.test_health import CASES
 
 pytestmark = pytest.mark.django_db
 
@@ -167,6 +169,36 @@ def test_what_was_recorded_is_told_in_the_same_words(
     run = launched(experiment, cluster, RunState.FAILED, **fields)
     why = how_it_failed(run, newest_attempts([run])[run.pk])
     assert why is not None and sentence in why.sentence
+
+
+# One of each reason: a door that says another sentence says it of all.
+FAILED = list({case[3]: case for case in CASES if case[1].get("status", {}).get("phase") == "Failed"}.values())
+
+
+@pytest.mark.parametrize("deadline", [False, True])
+def test_a_failed_run_says_one_sentence_at_every_door(
+    browser: Client, experiment: Experiment, cluster: Cluster, deadline: bool
+) -> None:
+    reason = "DeadlineExceeded" if deadline else "BackoffLimitExceeded"
+    over = {"type": "Failed", "status": "True", "reason": reason, "message": "Job has reached the limit"}
+    job = {"metadata": {"uid": "u1"}, "status": {"conditions": [over]}}
+    for name, pod, *_ in FAILED[:1] if deadline else FAILED:
+        owned = {**pod, "metadata": {"name": f"{experiment.name}-1", "ownerReferences": [{"uid": "u1"}]}}
+        seen = see(job, [owned])
+        told = decide(Facts("Running", launched=True), seen, timezone.now())
+        ended = {"reason": told.reason, "message": told.message, "exit_code": told.exit_code}
+        run = launched(experiment, cluster, RunState.FAILED, ended_at=timezone.now(), **ended)
+        pods = [each.to_json() for each in seen.pods]
+        Attempt.objects.filter(run=run).update(state="Failed", pods=pods, ended_at=run.ended_at, **ended)
+        answer = browser.get(f"/api/v1/runs/{run.uid}").json()
+        shown = page_of(browser, f"/p/demo/runs/{run.uid}/")
+        assert told.message and answer["message"] == told.message, name
+        first = answer["attempts"][0]
+        assert first["message"] == told.message and (deadline or first["pods"][0]["message"] == told.message), name
+        assert told.message in shown, (name, told.message)
+        assert told.message in page_of(browser, "/p/demo/"), (name, "the overview")
+        assert "words" not in first["pods"][0], "Kubernetes' own are no field of REST"
+        run.delete()
 
 
 def test_a_run_whose_node_was_lost_says_so_and_not_how_its_pod_was_removed(

@@ -13,24 +13,20 @@ from apps.clusters.observed.health import (
     Verdict,
     autoscaler_health,
     deployment_health,
-    is_ready,
     job_health,
     node_health,
-    pod_health,
     service_health,
 )
-from apps.clusters.observed.values import cut, moment, time_or_none, time_text
+from apps.clusters.observed.podhealth import is_ready, pod_health
+from apps.clusters.observed.status import condition_row, pod_status
+from apps.clusters.observed.values import MESSAGE, cut, moment, time_or_none, time_text
 from apps.clusters.quantities.resources import BIGINT, INT, amount, gpus, millicores, pod_gpus, pod_requests, resources
 from apps.clusters.why import sidecars
-from apps.clusters.why.observe import extras
 
 Object = Mapping[str, Any]
 Row = dict[str, Any]
 
 _ENDED = frozenset({"Succeeded", "Failed"})
-_MESSAGE = 4000
-_STATE_TIMES = frozenset({"startedAt", "finishedAt"})
-_STATE_FIELDS = frozenset({"reason", "message", "exitCode", *_STATE_TIMES})
 
 
 def pod_row(pod: Object, now: datetime, *, deleted: bool = False) -> Row:
@@ -63,13 +59,13 @@ def pod_row(pod: Object, now: datetime, *, deleted: bool = False) -> Row:
         "restarts": min(INT, sidecars.restarts(spec, status)),
         "health": verdict.health.value,
         "reason": verdict.reason[:100],
-        "message": verdict.message[:_MESSAGE],
+        "message": verdict.message[:MESSAGE],
         "exit_code": verdict.exit_code,
         "requests_cpu_m": requests["cpu"],
         "requests_memory_b": requests["memory"],
         "requests_gpu": min(INT, requests["gpu"]),
         "requests_gpus": pod_gpus(spec),
-        "status": _pod_status(status) | extras(metadata, spec),
+        "status": pod_status(pod),
         "created_at": time_text(metadata.get("creationTimestamp")),
         "started_at": time_text(status.get("startTime")),
         "ended_at": _ended_at(status) if phase in _ENDED else None,
@@ -94,7 +90,7 @@ def node_row(node: Object, now: datetime) -> Row:
         "schedulable": not spec.get("unschedulable"),
         "health": verdict.health.value,
         "reason": verdict.reason[:100],
-        "message": verdict.message[:_MESSAGE],
+        "message": verdict.message[:MESSAGE],
         "allocatable_cpu_m": amounts["cpu"],
         "allocatable_memory_b": amounts["memory"],
         "allocatable_gpu": min(INT, amounts["gpu"]),
@@ -102,7 +98,7 @@ def node_row(node: Object, now: datetime) -> Row:
         "capacity": _capacity(status.get("capacity") or allocatable),
         "allocatable_pods": min(INT, amount(allocatable.get("pods"))),
         "kubelet_version": cut((status.get("nodeInfo") or {}).get("kubeletVersion"), 60),
-        "conditions": [_condition(c) for c in conditions],
+        "conditions": [condition_row(c) for c in conditions],
         "taints": [dict(taint) for taint in spec.get("taints") or []],
         "created_at": time_text(metadata.get("creationTimestamp")),
         "observed_at": now.isoformat(),
@@ -132,7 +128,7 @@ def workload_row(kind: str, obj: Object, now: datetime) -> Row:
         "owner_name": cut(owner.get("name"), 253),
         "health": verdict.health.value,
         "reason": verdict.reason[:100],
-        "message": verdict.message[:_MESSAGE],
+        "message": verdict.message[:MESSAGE],
         "wanted": wanted if wanted is None else min(INT, wanted),
         "ready": ready if ready is None else min(INT, ready),
         "status": details,
@@ -159,7 +155,7 @@ def event_row(event: Object, now: datetime) -> Row:
         "involved_uid": cut(involved.get("uid"), 64),
         "type": cut(event.get("type") or "Normal", 16),
         "reason": cut(event.get("reason"), 128),
-        "message": cut(event.get("message"), _MESSAGE),
+        "message": cut(event.get("message"), MESSAGE),
         "source": cut(source, 128),
         "count": min(INT, int(series.get("count") or event.get("count") or 1)),
         # One of tomorrow, by a clock that is wrong, would stand above all others and never be old enough to go.
@@ -307,7 +303,7 @@ def _ingress(status: Object) -> Iterable[Object]:
 
 
 def _conditions(status: Object) -> list[Row]:
-    return [_condition(condition) for condition in status.get("conditions") or []]
+    return [condition_row(condition) for condition in status.get("conditions") or []]
 
 
 def usage_row(metrics: Object) -> Row:
@@ -330,51 +326,6 @@ def _capacity(quantities: Mapping[str, Any]) -> Row:
     total = resources(quantities)
     pods = min(INT, amount(quantities.get("pods")))
     return {"cpu": total["cpu"], "memory": total["memory"], "pods": pods, "gpus": gpus(quantities)}
-
-
-def _pod_status(status: Object) -> Row:
-    return {
-        "containers": [_container(container) for container in status.get("containerStatuses") or []],
-        "init_containers": [_container(container) for container in status.get("initContainerStatuses") or []],
-        "conditions": [_condition(condition) for condition in status.get("conditions") or []],
-        "qos_class": status.get("qosClass") or "",
-    }
-
-
-def _container(container: Object) -> Row:
-    return {
-        "name": cut(container.get("name"), 253),
-        "image": cut(container.get("image"), 1000),
-        "ready": bool(container.get("ready")),
-        "started": container.get("started") if isinstance(container.get("started"), bool) else None,
-        "restarts": int(container.get("restartCount") or 0),
-        "state": _state(container.get("state")),
-        "last_state": _state(container.get("lastState")),
-    }
-
-
-def _state(state: Any) -> Row:
-    """The part of a container's state that pages read, whatever else a server may send there."""
-    known = state if isinstance(state, Mapping) else {}
-    return {
-        kind: {
-            field: int(value) if field == "exitCode" else cut(value, _MESSAGE)
-            for field, value in (known[kind] if isinstance(known[kind], Mapping) else {}).items()
-            if field in _STATE_FIELDS and (field not in _STATE_TIMES or moment(value))
-        }
-        for kind in ("waiting", "running", "terminated")
-        if kind in known
-    }
-
-
-def _condition(condition: Object) -> Row:
-    return {
-        "type": condition.get("type") or "",
-        "status": condition.get("status") or "Unknown",
-        "reason": condition.get("reason") or "",
-        "message": str(condition.get("message") or "")[:_MESSAGE],
-        "last_transition_time": time_or_none(condition.get("lastTransitionTime")),
-    }
 
 
 def _ended_at(status: Object) -> str | None:

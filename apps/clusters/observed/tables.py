@@ -63,7 +63,8 @@ PODS = Table(
         **dict.fromkeys(("requests_cpu_m", "requests_memory_b"), "bigint"),
         **dict.fromkeys(("created_at", "started_at", "ended_at", "deleted_at", "observed_at"), "timestamptz"),
     },
-    ("resource_version", "health", "reason", "deleted_at"),
+    # The same object may be told in other words after an upgrade.
+    ("resource_version", "health", "reason", "message", "deleted_at"),
 )
 WORKLOADS = Table(
     "clusters_workload",

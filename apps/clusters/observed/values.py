@@ -10,6 +10,8 @@ from apps.core.text.jsontext import whole
 
 # Kubernetes is younger than this. What is older is Go's zero time, or the epoch that a runtime writes for "never".
 FIRST_YEAR = 2014
+# So much of any message is kept.
+MESSAGE = 4000
 
 
 def cut(value: Any, length: int) -> str:

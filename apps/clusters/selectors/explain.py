@@ -11,14 +11,13 @@ from django.urls import reverse
 from django.utils import timezone
 
 from apps.clusters.models import Cluster, KubeEvent, Node, Pod
-from apps.clusters.observed.values import moment
 from apps.clusters.selectors.noderoom import NODE_COLUMNS, node_facts, requested_by_node
 from apps.clusters.selectors.sums import ENDED
 from apps.clusters.selectors.visibility import Visibility
 from apps.clusters.states import ClusterState
 from apps.clusters.why import ClusterFacts, PodFacts, Why, explain, refused, together
 from apps.clusters.why.facts import EventFacts, Holder, NodeFacts
-from apps.clusters.why.observe import conditions_of, containers_of
+from apps.clusters.why.observe import facts_of
 from apps.clusters.why.scheduling import fits
 from apps.core.states import Health
 
@@ -116,26 +115,18 @@ def explain_absent(
 
 def pod_facts(pod: Pod, events: Sequence[EventFacts] = ()) -> PodFacts:
     """A row with its events as `explain` wants it."""
-    status = pod.status
-    return PodFacts(
+    return facts_of(
+        pod.status,
         name=pod.name,
         phase=pod.phase,
         health=pod.health,
         ready=pod.ready,
         reason=pod.reason,
-        message=pod.message,
+        # A row from before the pod's own words were kept has them as its message.
+        message=pod.status.get("words", pod.message),
         node=pod.node_name,
-        conditions=conditions_of(status.get("conditions") or []),
-        containers=containers_of(status),
         events=tuple(events),
         asks=_asks(pod),
-        selector=status.get("node_selector") or {},
-        tolerations=tuple(status.get("tolerations") or ()),
-        affinity=bool(status.get("node_affinity")),
-        scheduling_gates=tuple(status.get("scheduling_gates") or ()),
-        readiness_gates=tuple(status.get("readiness_gates") or ()),
-        finalizers=tuple(status.get("finalizers") or ()),
-        deleting_since=moment(status.get("deleting_since")),
         deleted=pod.deleted_at is not None,
         created_at=pod.created_at,
         started_at=pod.started_at,

@@ -87,7 +87,10 @@ def _waiting(pod: PodFacts, now: datetime) -> Why | None:
 
 
 def _otherwise(pod: PodFacts) -> Why:
-    sentence = stop(said(pod.message) or "Kubernetes gives no reason")
+    if pod.phase in {"", "Unknown"} and not pod.message:
+        return Why(pod.reason or "Unknown", "Not heard of: its node does not report.", at=pod.started_at)
+    silence = "It failed, and Kubernetes gives no reason" if pod.phase == "Failed" else "Kubernetes gives no reason"
+    sentence = stop(said(pod.message) or silence)
     return Why(pod.reason or pod.phase or "Unknown", sentence, at=pod.started_at)
 
 

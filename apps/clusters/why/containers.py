@@ -7,7 +7,7 @@ import re
 from datetime import UTC, datetime
 
 from apps.clusters.quantities.words import plural
-from apps.clusters.why.facts import ContainerFacts, Ended, PodFacts
+from apps.clusters.why.facts import ContainerFacts, Ended, PodFacts, telling
 from apps.clusters.why.lastwords import last_line
 from apps.clusters.why.result import Evidence, Why, said, stop
 from apps.clusters.why.runtime import RAISE_LIMIT, lacks_memory
@@ -21,6 +21,7 @@ _CONFIG = frozenset(
 )
 # Ends of what never ran: the runtime could not start it.
 STARTS = frozenset({"StartError", "ContainerCannotRun"})
+OOM = "OOMKilled"
 SIGNALS = {1: "SIGHUP", 2: "SIGINT", 4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV"}
 SIGNALS |= {13: "SIGPIPE", 15: "SIGTERM"}
 # When a line was written, and at which level, as loggers begin it.
@@ -43,7 +44,7 @@ def signal_name(exit_code: int) -> str:
 
 def how_it_ended(name: str, exit_code: int | None, reason: str, *, memory_limit: int | None = None) -> str:
     """ "main ran out of memory: it used more than its limit of 2 GiB (exit code 137)", without a full stop."""
-    if reason == "OOMKilled":
+    if reason == OOM:
         limit = f"its limit of {bytes_text(memory_limit)}" if memory_limit else "its limit"
         return f"{name} ran out of memory: it used more than {limit} (exit code {exit_code or 137})"
     if reason == "ContainerStatusUnknown":
@@ -59,7 +60,7 @@ def how_it_ended(name: str, exit_code: int | None, reason: str, *, memory_limit:
 
 def what_to_do(exit_code: int | None, reason: str) -> str:
     """The next step after such an end."""
-    if reason == "OOMKilled":
+    if reason == OOM:
         return "Ask for more memory, or let it use less."
     if reason == "ContainerStatusUnknown":
         return "Its node was restarted or lost it: start it again."
@@ -72,7 +73,7 @@ def what_to_do(exit_code: int | None, reason: str) -> str:
 
 def config(pod: PodFacts) -> Why | None:
     """A container that can't be made: a Secret, ConfigMap or key is missing, or its command can't be run."""
-    stuck = next((container for container in pod.containers if container.waiting in _CONFIG), None)
+    stuck = next((container for container in telling(pod.containers) if container.waiting in _CONFIG), None)
     if stuck is None:
         return None
     text = stuck.waiting_message
@@ -101,23 +102,40 @@ def _config_error(name: str, text: str) -> tuple[str, str]:
     return f"Can't start: container {name}: {stop(said(text) or 'it could not be made')}", ""
 
 
-def crash(pod: PodFacts) -> Why | None:
-    """A container that ended and should not have, or that is started again and again."""
+def worst_end(pod: PodFacts) -> tuple[ContainerFacts, Ended] | None:
+    """The container that ended and should not have, or that is started again and again, with that end; of several
+    the one that explains most."""
     ends = [(container, end) for container in pod.containers if (end := _bad_end(container)) is not None]
-    if not ends:
+    return max(ends, key=_tells, default=None)
+
+
+def restarted(pod: PodFacts) -> str:
+    """Why the container with most restarts was started again last, where all is well now; "" where none was."""
+    again = [each for each in pod.containers if each.restarts and (not each.init or each.sidecar)]
+    most = max(again, key=lambda container: container.restarts, default=None)
+    if most is None:
+        return ""
+    end = most.last_ended
+    return f"{_how(most, end)}.{_again(most)}" if end is not None else _again(most).strip()
+
+
+def crash(pod: PodFacts) -> Why | None:
+    """Why a container ended and should not have, or is started again and again."""
+    pair = worst_end(pod)
+    if pair is None:
         return None
-    container, end = max(ends, key=_tells)
+    container, end = pair
     if end.reason in STARTS and end.message:
         sentence, step = _config_error(container.name, end.message)
         return Why(end.reason, f"{sentence}{_again(container)}", _ends(container, pod), step, at=end.finished_at)
-    how = how_it_ended(
-        f"{container.kind} {container.name}", end.exit_code, end.reason, memory_limit=container.memory_limit
-    )
-    if container.waiting == "CrashLoopBackOff" and end.exit_code == 0 and end.reason != "OOMKilled":
+    how = _how(container, end)
+    if container.waiting == "CrashLoopBackOff" and end.exit_code is None:
+        how = f"{container.kind} {container.name} keeps ending"
+    if container.waiting == "CrashLoopBackOff" and end.exit_code == 0 and end.reason != OOM:
         how += ", as if its work were done, but it is to keep running"
-    state = end.reason if end.reason == "OOMKilled" else container.waiting or end.reason or "Error"
+    state = end.reason if end.reason == OOM else container.waiting or end.reason or "Error"
     step = what_to_do(end.exit_code, end.reason)
-    if end.exit_code == 137 and end.reason != "OOMKilled" and _was_asked_to_go(pod, end):
+    if end.exit_code == 137 and end.reason != OOM and _was_asked_to_go(pod, end):
         step = "It was being deleted, and did not end by itself in time."
     if container.init and step.startswith("The end of its log"):
         step = f"The end of its log says why; choose container {container.name} there."
@@ -131,11 +149,16 @@ def _was_asked_to_go(pod: PodFacts, end: Ended) -> bool:
     return asked is not None and (end.finished_at is None or asked <= end.finished_at)
 
 
+def _how(container: ContainerFacts, end: Ended) -> str:
+    name = f"{container.kind} {container.name}"
+    return how_it_ended(name, end.exit_code, end.reason, memory_limit=container.memory_limit)
+
+
 def _bad_end(container: ContainerFacts) -> Ended | None:
     if container.waiting == "CrashLoopBackOff":
         return container.last_end or Ended(None)
     if container.ended is not None:
-        return container.ended if container.ended.exit_code != 0 or container.ended.reason == "OOMKilled" else None
+        return container.ended if container.ended.exit_code != 0 or container.ended.reason == OOM else None
     # A new start that is not ready yet: the last end is the best explanation, unless all is well again.
     return container.last_ended if container.restarts and not container.ready and not container.waiting else None
 
@@ -144,7 +167,7 @@ def _tells(pair: tuple[ContainerFacts, Ended]) -> tuple[bool, bool, bool, bool, 
     """How much an end explains. Sidecars are killed after the others' end, and decide nothing: theirs explain least."""
     container, end = pair
     at = end.finished_at or datetime.max.replace(tzinfo=UTC)
-    outright = end.reason == "OOMKilled", end.exit_code != 0
+    outright = end.reason == OOM, end.exit_code != 0
     return not container.sidecar, *outright, not container.init, container.restarts, -at.timestamp()
 
 

@@ -19,6 +19,7 @@ _PRESSED = re.compile(r"node had condition: \[(\w+?)(?:Pressure)?\]")
 _OVER = re.compile(r"(?:exceeds the|exceeded its) .*(?:limit|storage)", re.IGNORECASE)
 _USED = re.compile(r"Container (\S+) was using (\S+), (?:request is|which exceeds its request of) (\S+?)[,.\s]")
 _ENDED = frozenset({"Succeeded", "Failed"})
+OVERRAN = "Stopped: it ran longer than its deadline allows."
 _RETRY = "It can be started again; it did not fail by itself."
 
 
@@ -92,11 +93,7 @@ def _preempted(pod: PodFacts) -> tuple[str, str, str] | None:
 def _deadline(pod: PodFacts) -> tuple[str, str, str] | None:
     if pod.reason != "DeadlineExceeded":
         return None
-    return (
-        "DeadlineExceeded",
-        "Stopped: it ran longer than its deadline allows.",
-        "Give it more time, or make it shorter.",
-    )
+    return "DeadlineExceeded", OVERRAN, "Give it more time, or make it shorter."
 
 
 def _refused(pod: PodFacts) -> tuple[str, str, str] | None:
@@ -166,6 +163,9 @@ def terminating(pod: PodFacts, cluster: ClusterFacts, now: datetime) -> Why | No
     node = cluster.node(pod.node) if pod.node else None
     if node is not None and not node.ready:
         sentence = f"Being deleted, but node {node.name} {_silent(node, now)}, so nothing confirms that it has ended."
+        step = "It goes when the node comes back or is removed from the cluster."
+    elif pod.reason == "NodeLost":
+        sentence = f"Being deleted, but node {pod.node} stopped answering, so nothing confirms that it has ended."
         step = "It goes when the node comes back or is removed from the cluster."
     elif pod.finalizers and long:
         sentence = f"Being deleted, but held by {listed(list(pod.finalizers))}."

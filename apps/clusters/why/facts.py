@@ -1,6 +1,6 @@
 """The facts that are known of a pod and its surroundings when somebody asks why it waits or fails. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -47,6 +47,11 @@ class ContainerFacts:
     def kind(self) -> str:
         """ "Container", "Init container" or "Sidecar", to begin a sentence with."""
         return "Sidecar" if self.sidecar else "Init container" if self.init else "Container"
+
+
+def telling(containers: Iterable[ContainerFacts]) -> list[ContainerFacts]:
+    """The containers, sidecars last: the others tell more of why a pod does not go on."""
+    return sorted(containers, key=lambda container: container.sidecar)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Reasons: pkg/kubelet/images/types.go. Messages are containerd's or CRI-O's, wrap
 
 import re
 
-from apps.clusters.why.facts import ContainerFacts, PodFacts
+from apps.clusters.why.facts import ContainerFacts, PodFacts, telling
 from apps.clusters.why.result import Evidence, Why, said
 from apps.clusters.why.runtime import innermost
 
@@ -55,7 +55,7 @@ _WORDS: tuple[tuple[str, str, str], ...] = (
 
 def image(pod: PodFacts) -> Why | None:
     """Why a container's image is not there; None when all are."""
-    stuck = next((container for container in pod.containers if container.waiting in _PULL), None)
+    stuck = next((container for container in telling(pod.containers) if container.waiting in _PULL), None)
     if stuck is None:
         return None
     quotes = _quotes(pod, stuck)

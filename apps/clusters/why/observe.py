@@ -5,6 +5,7 @@ the cluster: what it asks for by name, which nodes it accepts, what holds its de
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ from apps.clusters.observed.values import moment
 from apps.clusters.quantities.resources import reserved
 from apps.clusters.quantities.words import parse
 from apps.clusters.why import sidecars
-from apps.clusters.why.facts import Condition, ContainerFacts, Ended, is_gpu
+from apps.clusters.why.facts import Condition, ContainerFacts, Ended, PodFacts, is_gpu
 from apps.clusters.why.holds import gate_names
 from apps.clusters.why.readiness import readiness_gates
 
@@ -57,12 +58,32 @@ def _special(asked: Mapping[str, Any]) -> dict[str, int]:
     return {name: value for name, value in named.items() if name not in {"cpu", "memory"} and not is_gpu(name)}
 
 
+def facts_of(status: Object, **known: Any) -> PodFacts:
+    """The facts in a stored status, and what else is `known` of the pod."""
+    return PodFacts(
+        **{"name": "", **known},
+        conditions=conditions_of(status.get("conditions") or []),
+        containers=containers_of(status),
+        selector=status.get("node_selector") or {},
+        tolerations=tuple(status.get("tolerations") or ()),
+        affinity=bool(status.get("node_affinity")),
+        scheduling_gates=tuple(status.get("scheduling_gates") or ()),
+        readiness_gates=tuple(status.get("readiness_gates") or ()),
+        finalizers=tuple(status.get("finalizers") or ()),
+        deleting_since=moment(status.get("deleting_since")),
+    )
+
+
 def containers_of(status: Object) -> tuple[ContainerFacts, ...]:
     """The containers in a stored status, init containers first."""
     resources = status.get("resources") or {}
     inits, mains = status.get("init_containers") or [], status.get("containers") or []
     lasting = set(status.get("sidecars") or [])
-    init_containers = [_container(each, resources, init=True, sidecar=each.get("name") in lasting) for each in inits]
+    init_containers = [
+        replace(_container(each, resources), init=True, sidecar=sidecar)
+        for each in inits
+        for sidecar in (each.get("name") in lasting,)
+    ]
     return (*init_containers, *(_container(each, resources) for each in mains))
 
 
@@ -80,9 +101,7 @@ def conditions_of(stored: Iterable[Object]) -> tuple[Condition, ...]:
     )
 
 
-def _container(
-    container: Object, resources: Mapping[str, Object], *, init: bool = False, sidecar: bool = False
-) -> ContainerFacts:
+def _container(container: Object, resources: Mapping[str, Object]) -> ContainerFacts:
     state, last = container.get("state") or {}, container.get("last_state") or {}
     waiting, running = state.get("waiting") or {}, state.get("running")
     name = str(container.get("name") or "")
@@ -91,8 +110,6 @@ def _container(
     return ContainerFacts(
         name=name,
         image=str(container.get("image") or ""),
-        init=init,
-        sidecar=sidecar,
         ready=bool(container.get("ready")),
         started=container.get("started"),
         restarts=int(container.get("restarts") or 0),

@@ -17,12 +17,6 @@ def readiness_gates(spec: Mapping[str, Any]) -> list[str]:
     return [str(gate.get("conditionType") or "") for gate in spec.get("readinessGates") or []]
 
 
-def unmet_gates(gates: Iterable[str], conditions: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The gates whose condition is not True, or is missing."""
-    met = {condition.get("type") for condition in conditions if condition.get("status") == "True"}
-    return [gate for gate in gates if gate not in met]
-
-
 def deciding(containers: Iterable[ContainerFacts]) -> list[ContainerFacts]:
     """The containers that decide whether the pod is ready."""
     return [container for container in containers if not container.init or container.sidecar]

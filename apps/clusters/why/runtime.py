@@ -7,6 +7,8 @@ front, and containerd ends with the gRPC code that it made up.
 
 import re
 
+from apps.clusters.why.result import said, stop
+
 # runc (libcontainer/process_linux.go) has no memory for its own start within the container's limit, and guesses why.
 # The last form is our own, in what was recorded of a run.
 _TOO_LITTLE = re.compile(r"OOM-killed|memory limit too low|memory limit is too low", re.IGNORECASE)
@@ -20,11 +22,11 @@ def lacks_memory(message: str) -> bool:
     return bool(_TOO_LITTLE.search(message))
 
 
-def no_sandbox(message: str) -> str:
-    """Why a pod's sandbox can't be made, in a sentence without its next step."""
+def no_sandbox(message: str, node: str) -> str:
+    """Why a pod's sandbox can't be made on its node, in a sentence without its next step."""
     if lacks_memory(message):
-        return "The memory limit is too low to start with."
-    return f"Its node can't make the sandbox of its pod: {innermost(message).rstrip('.')}."
+        return "Can't start: its memory limit is too low to start with."
+    return f"Can't start: {node or 'the node'} can't make its sandbox: {stop(said(innermost(message), 160))}"
 
 
 def innermost(message: str) -> str:

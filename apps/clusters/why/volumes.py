@@ -7,7 +7,7 @@ import re
 
 from apps.clusters.why.facts import PodFacts
 from apps.clusters.why.result import Evidence, Why, said, stop
-from apps.clusters.why.runtime import RAISE_LIMIT, innermost, lacks_memory
+from apps.clusters.why.runtime import RAISE_LIMIT, innermost, lacks_memory, no_sandbox
 
 _MISSING = re.compile(r'\b(secret|configmap|persistentvolumeclaim) "([^"]+)" not found', re.IGNORECASE)
 _KEY = re.compile(r"references non-existent (secret|config) key: (\S+)")
@@ -35,12 +35,10 @@ def sandbox(pod: PodFacts) -> Why | None:
     event = next(iter(pod.events_of("FailedCreatePodSandBox")), None)
     if event is None or not _waits(pod):
         return None
-    sentence = (
-        f"Can't start: {pod.node or 'the node'} can't make its sandbox: {stop(said(innermost(event.message), 160))}"
-    )
+    sentence = no_sandbox(event.message, pod.node)
     step = "This is a fault of the node or of its network plugin: tell who runs the cluster."
     if lacks_memory(event.message):
-        sentence, step = "Can't start: its memory limit is too low to start with.", RAISE_LIMIT
+        step = RAISE_LIMIT
     evidence = (Evidence("Event FailedCreatePodSandBox", said(event.message, 600), event.at),)
     return Why("FailedCreatePodSandBox", sentence, evidence, step, at=event.at)
 

@@ -9,6 +9,7 @@ from apps.experiments.decision.causes import NO_SANDBOX, NODE_LOST, START_ERRORS
 from apps.experiments.decision.facts import AttemptFacts, RunFacts
 from apps.experiments.decision.runs import Standing, standing
 from apps.experiments.decision.sight import (
+    WAITING_FOR,
     JobSeen,
     Object,
     PodSeen,
@@ -23,6 +24,7 @@ __all__ = [
     "NODE_LOST",
     "NO_SANDBOX",
     "START_ERRORS",
+    "WAITING_FOR",
     "Act",
     "AttemptFacts",
     "Decision",

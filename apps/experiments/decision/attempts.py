@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from apps.clusters.observed import absence
+from apps.clusters.why.ended import OVERRAN
 from apps.experiments.decision.causes import DEADLINE, DISRUPTED, NODE_LOST, START_ERRORS
 from apps.experiments.decision.sight import SUCCEEDING, JobSeen, PodSeen
 from apps.experiments.states import AttemptState
@@ -18,7 +19,6 @@ STARTING_SECONDS = 60.0
 # How soon a Job that is being deleted, or a pod that can't start, is looked at again without an event.
 RECHECK_SECONDS = 5.0
 _NO_POD = "Waiting: its Job has not made a pod yet."
-_LATE = "It ran longer than its deadline allows."
 _GONE = "Its pod was preempted or evicted, or lost its node: it was gone before it could tell which."
 _S = AttemptState
 # How far along a pod is, the least one first: an attempt is where the last of its pods is.
@@ -89,7 +89,7 @@ def decide(facts: Facts, job: JobSeen | None, now: datetime) -> Decision:
     if job.deleting:
         return Decision(reason="Deleting", message="Somebody is deleting the Job.", recheck=RECHECK_SECONDS)
     if facts.deadline_at is not None and now >= facts.deadline_at:
-        return Decision(Act.STOP, _S.STOPPING, DEADLINE, _LATE, started_at=_started(job), recheck=RECHECK_SECONDS)
+        return Decision(Act.STOP, _S.STOPPING, DEADLINE, OVERRAN, started_at=_started(job), recheck=RECHECK_SECONDS)
     return _under_way(facts, job, now)
 
 
@@ -100,7 +100,7 @@ def _absent(facts: Facts, now: datetime) -> Decision:
         if facts.canceling:
             return _stopped(facts, now)
         late = facts.deadline_at is not None and now >= facts.deadline_at
-        return _stopped(replace(facts, reason=DEADLINE, message=_LATE), now) if late else Decision(Act.CREATE)
+        return _stopped(replace(facts, reason=DEADLINE, message=OVERRAN), now) if late else Decision(Act.CREATE)
     stopping = facts.state == _S.STOPPING
     if stopping and facts.deletion_at is not None:
         return _stopped(facts, now)

@@ -5,10 +5,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from apps.clusters.observed.health import disruption_of, pod_health
+from apps.clusters.observed.podhealth import disruption_of, pod_health, told, words_in
 from apps.clusters.observed.values import moment
+from apps.clusters.why.admission import admission
+from apps.clusters.why.ended import OVERRAN
 from apps.clusters.why.holds import suspended
-from apps.experiments.decision.causes import NO_SANDBOX, NODE_LOST
+from apps.clusters.why.result import said, stop
+from apps.clusters.why.runtime import no_sandbox
+from apps.experiments.decision.causes import DEADLINE, NO_SANDBOX, NODE_LOST
 
 Object = Mapping[str, Any]
 
@@ -19,6 +23,8 @@ _MAKING = frozenset({"ContainerCreating", "PodInitializing"})
 FAILING, SUCCEEDING = "FailureTarget", "SuccessCriteriaMet"
 # Words of a pod about itself that are no reason of a run.
 _WELL = frozenset({"Running", "Completed", "NotReady"})
+# What a refused pod is called in the sentence, there and on pages.
+WAITING_FOR = "the pod of its Job"
 # So much of a pod's message is remembered: a row keeps one for each of its pods.
 MAX_MESSAGE = 1000
 
@@ -34,6 +40,9 @@ class PodSeen:
     phase: str = ""
     reason: str = ""
     message: str = ""
+    """The sentence that pages have."""
+    words: str = ""
+    """Kubernetes' own words behind it, out of which its next step is read."""
     exit_code: int | None = None
     disrupted: bool = False
     """Whether it was ended from outside: its condition DisruptionTarget, whose reason is `reason` then."""
@@ -77,6 +86,7 @@ class PodSeen:
             "exit_code": self.exit_code,
             "reason": self.reason,
             "message": self.message[:MAX_MESSAGE],
+            "words": self.words[:MAX_MESSAGE],
             "disrupted": self.disrupted,
             "log": self.logged,
             "started_at": self.started_at.isoformat() if self.started_at else None,
@@ -140,8 +150,8 @@ def see(
     """The Job and its pods as `decide` wants them.
 
     `warnings` explain a Job that has no pod, `silent` are the nodes that are not ready, `known` the pods that were
-    seen before: one that is deleted tells only once how it ended. `unmade` says by a pod's name why its sandbox could
-    not be made, where that is the last that was heard of it.
+    seen before: one that is deleted tells only once how it ended. `unmade` has by a pod's name why its sandbox could
+    not be made, in Kubernetes' words, where that is the last that was heard of it.
     """
     metadata, status = job.get("metadata") or {}, job.get("status") or {}
     true = {
@@ -169,11 +179,18 @@ def see(
         outcome=str(outcome.get("type") or ""),
         decided=decided,
         reason=str(decisive.get("reason") or ("FailedCreate" if alone else "")),
-        message=str(decisive.get("message") or (warnings[0] if alone else "")),
+        message=_of_job(decisive) or (admission(warnings[0], WAITING_FOR)[1] if alone else ""),
         started_at=moment(status.get("startTime")),
         ended_at=moment(status.get("completionTime") or outcome.get("lastTransitionTime")),
         pods=tuple(sorted(seen, key=_order)),
     )
+
+
+def _of_job(condition: Object) -> str:
+    if condition.get("reason") == DEADLINE:
+        return OVERRAN
+    text = said(str(condition.get("message") or ""), MAX_MESSAGE)
+    return stop(text) if text else ""
 
 
 def _order(pod: PodSeen) -> tuple[int, float, str]:
@@ -202,13 +219,13 @@ def _see_pod(pod: Object, silent: Collection[str]) -> PodSeen:
     ended = [state["terminated"] for state in states if state.get("terminated")]
     begun = [state["running"] for state in states if state.get("running")] + ended
     disruption = disruption_of(status)
-    reason, message = verdict.reason, verdict.message
+    reason, message, words = verdict.reason, verdict.message, words_in(pod)
     if disruption is not None and not status.get("reason"):
-        reason, message = disruption
+        reason, message = disruption, told(pod)
     elif node in silent and phase not in ("Succeeded", "Failed"):
         reason, message = NODE_LOST, f"Not heard of: node {node} is not ready."
     elif verdict.reason in _WELL:
-        reason = message = ""
+        reason = message = words = ""
     return PodSeen(
         name=str(metadata.get("name") or ""),
         index=index_of(metadata.get("annotations") or {}),
@@ -216,6 +233,7 @@ def _see_pod(pod: Object, silent: Collection[str]) -> PodSeen:
         phase=phase,
         reason=reason,
         message=message,
+        words=words,
         exit_code=verdict.exit_code,
         disrupted=disruption is not None,
         silent=node in silent,
@@ -239,7 +257,10 @@ def is_being_made(pod: Object) -> bool:
 
 
 def _without_sandbox(pod: PodSeen, unmade: Mapping[str, str]) -> PodSeen:
-    return replace(pod, reason=NO_SANDBOX, message=unmade[pod.name]) if pod.name in unmade else pod
+    if pod.name not in unmade:
+        return pod
+    words = unmade[pod.name]
+    return replace(pod, reason=NO_SANDBOX, message=no_sandbox(words, pod.node), words=words)
 
 
 def _scheduled_at(status: Object) -> datetime | None:
@@ -264,6 +285,7 @@ def remembered(rows: Iterable[Mapping[str, Any]]) -> list[PodSeen]:
             phase={"Queued": "Pending", "Starting": "Pending", "Deleted": "Running"}.get(row["state"], row["state"]),
             reason=str(row.get("reason") or ""),
             message=str(row.get("message") or ""),
+            words=str(row.get("words") or ""),
             exit_code=row.get("exit_code"),
             disrupted=bool(row.get("disrupted")),
             logged=bool(row.get("log")),

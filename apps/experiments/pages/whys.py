@@ -12,20 +12,18 @@ from apps.clusters.selectors.explain import explain_absent, explain_pod, explain
 from apps.clusters.selectors.visibility import Visibility
 from apps.clusters.why import ClusterFacts, PodFacts, Why, explain
 from apps.clusters.why.containers import STARTS
-from apps.clusters.why.facts import Condition, ContainerFacts, Ended
+from apps.clusters.why.facts import Condition, ContainerFacts, Ended, EventFacts
 from apps.clusters.why.holds import RESUME
 from apps.clusters.why.lastwords import last_line
 from apps.clusters.why.result import Evidence
 from apps.core.states import Health
-from apps.experiments.decision import NODE_LOST, START_ERRORS
+from apps.experiments.decision import NO_SANDBOX, NODE_LOST, START_ERRORS, WAITING_FOR
 from apps.experiments.manifests import CONTAINER
 from apps.experiments.models import Attempt, Run
 from apps.experiments.selectors import newest_attempts
 from apps.experiments.services.placing import NO_ROOM
 from apps.experiments.specs.places import Placing
 from apps.experiments.states import FAILURES, SETTLED, AttemptState, RunKind, RunState
-
-_WAITING_FOR = "the pod of its Job"
 
 
 def why_of(run: Run, attempts: Sequence[Attempt], pods: Sequence[Pod], sight: Visibility) -> Why | None:
@@ -54,7 +52,7 @@ def why_of(run: Run, attempts: Sequence[Attempt], pods: Sequence[Pod], sight: Vi
         return None
     # Also where the pod was deleted: its Job may be refused another one.
     if (pod is None or pod.deleted_at is not None) and (place := _place(last)):
-        return explain_absent([place], "Job", waiting_for=_WAITING_FOR).get(place)
+        return explain_absent([place], "Job", waiting_for=WAITING_FOR).get(place)
     return None
 
 
@@ -79,7 +77,7 @@ def whys_of(runs: Iterable[Run], sight: Visibility) -> dict[int, Why]:
     whys = explain_pods(telling.values(), sight=sight)
     present = {pk for pk, pod in telling.items() if pod.deleted_at is None} | set(between)
     places = {pk: place for pk, last in attempts.items() if pk not in present and (place := _place(last))}
-    refusals = explain_absent(places.values(), "Job", waiting_for=_WAITING_FOR) if places else {}
+    refusals = explain_absent(places.values(), "Job", waiting_for=WAITING_FOR) if places else {}
     reasons = {pk: refusals[place] for pk, place in places.items() if place in refusals}
     reasons |= {pk: whys[pod.uid] for pk, pod in telling.items() if pod.uid in whys}
     reasons |= {run.pk: held for run in waiting if (held := _held(run))}
@@ -162,37 +160,46 @@ def explain_attempt(run: Run, attempt: Attempt | None, *, reason: str, message: 
     ended_at = attempt.ended_at if attempt is not None else run.ended_at
     if reason == NODE_LOST:
         return Why(NODE_LOST, message, (), "Launch it again: it did not fail by itself.", at=ended_at)
+    seen = _told_by(attempt, reason)
+    if "words" not in seen:
+        # From before sentences were recorded: Kubernetes' words themselves.
+        why = _explain(run, attempt, reason, message, seen)
+        return replace(why, at=ended_at) if why is not None else None
+    why = _explain(run, attempt, reason, str(seen["words"]), seen) or Why(reason, message)
+    return replace(why, sentence=message or why.sentence, at=ended_at)
+
+
+def _explain(run: Run, attempt: Attempt | None, reason: str, words: str, seen: Mapping[str, Any]) -> Why | None:
     code = attempt.exit_code if attempt is not None else run.exit_code
-    starts = reason in START_ERRORS
+    starts, unmade = reason in START_ERRORS, reason == NO_SANDBOX
     container = ContainerFacts(
         CONTAINER,
         image=str(run.spec.get("image") or ""),
-        waiting=reason if starts else "",
-        waiting_message=message if starts else "",
-        ended=Ended(code, reason, message if reason in STARTS else "", ended_at) if code is not None else None,
+        waiting="ContainerCreating" if unmade else reason if starts else "",
+        waiting_message=words if starts else "",
+        ended=Ended(code, reason, words if reason in STARTS else "") if code is not None else None,
         memory_limit=parse("memory", str((run.spec.get("resources") or {}).get("memory") or "")),
     )
-    seen = _told_by(attempt, reason)
-    disruption = Condition("DisruptionTarget", "True", reason, message)
     pod = PodFacts(
         str(seen.get("name") or (attempt.job_name if attempt else run)),
         phase="Pending" if container.waiting else "Failed",
         reason=reason,
-        message=message,
+        message=words,
         node=str(seen.get("node") or (attempt.nodes[0] if attempt and attempt.nodes else "its node")),
-        conditions=(disruption,) if seen.get("disrupted") else (),
+        conditions=(Condition("DisruptionTarget", "True", reason, words),) if seen.get("disrupted") else (),
         containers=(container,),
+        events=(EventFacts(reason, words),) if unmade else (),
         started_at=run.started_at,
         log_line=_last_line(attempt),
     )
-    why = explain(pod, ClusterFacts(""), timezone.now())
-    return replace(why, at=ended_at) if why is not None else None
+    return explain(pod, ClusterFacts(""), timezone.now())
 
 
 def _told_by(attempt: Attempt | None, reason: str) -> Mapping[str, Any]:
-    """The remembered pod that gave this reason, else the first one."""
+    """The remembered pod that gave this reason, else what is known of the first one beside its words."""
     pods: list[dict[str, Any]] = attempt.pods if attempt is not None else []
-    return next((pod for pod in pods if pod.get("reason") == reason), pods[0] if pods else {})
+    first = {name: value for name, value in pods[0].items() if name != "words"} if pods else {}
+    return next((pod for pod in pods if pod.get("reason") == reason), first)
 
 
 def _last_line(attempt: Attempt | None) -> str:

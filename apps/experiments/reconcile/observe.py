@@ -8,9 +8,9 @@ from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import KubeError, NotFound
 from apps.clusters.manifests import RUN
 from apps.clusters.models import KubeEvent, Node, Pod
+from apps.clusters.observed.podhealth import words_of
 from apps.clusters.observed.values import moment
-from apps.clusters.why import runtime
-from apps.clusters.why.observe import conditions_of
+from apps.clusters.selectors.explain import pod_facts
 from apps.core.database.prepared import FindAll
 from apps.core.models import ApiToken
 from apps.experiments import manifests
@@ -43,8 +43,8 @@ def look(run: Run, attempt: Attempt, client: KubeClient) -> JobSeen | None:
     if job is None:
         return None
     pods = client.list("v1", "Pod", attempt.namespace, label_selector=f"{RUN}={run.pk}")
-    warnings = [] if pods else _warnings(attempt)
-    sight = see(job, pods, warnings, _silent(attempt, pods), remembered(attempt.pods), _unmade(attempt, pods))
+    refusals = [] if pods else _refusals(attempt)
+    sight = see(job, pods, refusals, _silent(attempt, pods), remembered(attempt.pods), _unmade(attempt, pods))
     if sight.outcome == "Failed" and sight.failing is None:
         # It was deleted before we looked; but the watcher sees every change.
         return replace(sight, pods=watched(attempt) or sight.pods)
@@ -59,18 +59,19 @@ def watched(attempt: Attempt) -> tuple[PodSeen, ...]:
 def _watched(attempt: Attempt) -> Iterator[PodSeen]:
     rows = Pod.objects.filter(cluster=attempt.cluster_id, namespace=attempt.namespace, owner_name=attempt.job_name)
     for pod in rows.order_by("id"):
-        conditions = conditions_of(pod.status.get("conditions") or [])
-        target = next((each for each in conditions if (each.type, each.status) == ("DisruptionTarget", "True")), None)
-        target = target if pod.phase != "Succeeded" else None
+        facts = pod_facts(pod)
+        target = facts.condition("DisruptionTarget")
+        disrupted = target is not None and target.status == "True" and pod.phase != "Succeeded"
         yield PodSeen(
             name=pod.name,
             index=index_of(pod.labels),
             node=pod.node_name,
             phase=pod.phase,
-            reason=target.reason if target else pod.reason,
-            message=target.message if target else pod.message,
+            reason=target.reason if target is not None and disrupted else pod.reason,
+            message=pod.message,
+            words=words_of(facts),
             exit_code=pod.exit_code,
-            disrupted=target is not None,
+            disrupted=disrupted,
             gone=pod.deleted_at is not None,
             asked_at=moment(pod.status.get("deleting_since")),
             created_at=pod.created_at,
@@ -99,9 +100,13 @@ def _silent(attempt: Attempt, pods: Sequence[Object]) -> list[str]:
     return [node.name for node in _nodes(attempt.cluster_id, list(nodes)) if not node.ready]
 
 
-def _warnings(attempt: Attempt) -> list[str]:
+def _refusals(attempt: Attempt) -> list[str]:
     rows = KubeEvent.objects.filter(
-        cluster=attempt.cluster_id, namespace=attempt.namespace, involved_name=attempt.job_name, type="Warning"
+        cluster=attempt.cluster_id,
+        namespace=attempt.namespace,
+        involved_kind="Job",
+        involved_name=attempt.job_name,
+        reason="FailedCreate",
     )
     return list(rows.order_by("-last_at").values_list("message", flat=True)[:1])
 
@@ -116,9 +121,7 @@ def _unmade(attempt: Attempt, pods: Sequence[Object]) -> dict[str, str]:
     ).exclude(reason="Scheduled")
     newest = {event.involved_uid: event for event in rows.order_by("last_at", "id")}
     return {
-        name: runtime.no_sandbox(newest[uid].message)
-        for uid, name in making.items()
-        if uid in newest and newest[uid].reason == NO_SANDBOX
+        name: newest[uid].message for uid, name in making.items() if uid in newest and newest[uid].reason == NO_SANDBOX
     }
 
 

@@ -1,11 +1,20 @@
 """What is said about a pod or node, for every way in which one can be."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from apps.clusters.observed.health import is_ready, node_health, pod_health
+from apps.clusters.models import Pod
+from apps.clusters.observed.health import node_health
+from apps.clusters.observed.podhealth import is_ready, pod_health
+from apps.clusters.observed.rows import pod_row
+from apps.clusters.selectors.explain import pod_facts
+from apps.clusters.why import ClusterFacts, explain
+from apps.clusters.why.facts import NodeFacts
 from apps.core.states import Health
+
+NOW = datetime(2026, 11, 23, 14, tzinfo=UTC)
 
 
 def pod(phase: str = "Running", *, deleting: bool = False, ready: bool | None = None, **status: Any) -> dict[str, Any]:
@@ -53,23 +62,27 @@ NO_MEMORY = (
     "unable to start container process: container init was OOM-killed (memory limit too low?): unknown"
 )
 
+NO_COMMAND = 'exec: "trian.py": executable file not found in $PATH: unknown'
+STAMPED = "2026-11-23 11:59:00,123 ERROR no such model"
+ON_N1 = {"spec": {"nodeName": "n1"}}
+
 CASES = [
     (
         "a memory limit too low to start with, ended",
         pod("Failed", containerStatuses=[container({"terminated": ended(128, "StartError", NO_MEMORY)})]),
-        Health.DEGRADED, "StartError", "Container main can't start: its memory limit is too low to start with.", 128,
+        Health.DEGRADED, "StartError", "Can't start: main has a memory limit that is too low to start with.", 128,
     ),
     (
         "a memory limit too low to start with, tried again",
         pod("Pending", containerStatuses=[container(waiting("RunContainerError", NO_MEMORY))]),
-        Health.DEGRADED, "RunContainerError", "Container main can't start: its memory limit is too low", None,
+        Health.DEGRADED, "RunContainerError", "Can't start: main has a memory limit that is too low to start", None,
     ),
     (
         "a memory limit too low to start with, again and again",
         pod(containerStatuses=[
             container(waiting("CrashLoopBackOff", "back-off"), last=ended(128, "StartError", NO_MEMORY), restarts=2)
         ]),
-        Health.DEGRADED, "CrashLoopBackOff", "its memory limit is too low to start with. Restarted 2×; waiting.", 128,
+        Health.DEGRADED, "CrashLoopBackOff", "start with. Restarted 2 times; it waits for the next try.", 128,
     ),
     ("running and ready", pod(ready=True), Health.HEALTHY, "Running", "ready", None),
     (
@@ -110,7 +123,7 @@ CASES = [
     (
         "ready after a restart says why",
         pod(ready=True, containerStatuses=[container({"running": {}}, last=OOM, restarts=2)]),
-        Health.HEALTHY, "Running", "Restarted 2×: Container main used more memory", None,
+        Health.HEALTHY, "Running", "than its limit (exit code 137). Restarted 2 times.", None,
     ),
     (
         "not ready after a crash says why",
@@ -125,11 +138,11 @@ CASES = [
         pod("Pending", conditions=[GATED]) | {"spec": {"schedulingGates": [{"name": "quota/approved"}]}},
         Health.SUSPENDED, "SchedulingGated", "Waiting: its scheduling gate quota/approved is still closed", None,
     ),
-    ("no node yet", pod("Pending"), Health.PROGRESSING, "Pending", "node", None),
+    ("no node yet", pod("Pending"), Health.PROGRESSING, "Pending", "the scheduler has not looked at it yet.", None),
     (
         "being made",
-        pod("Pending", containerStatuses=[container(waiting("ContainerCreating"))]),
-        Health.PROGRESSING, "ContainerCreating", "main", None,
+        pod("Pending", containerStatuses=[container(waiting("ContainerCreating"))]) | {"spec": {"nodeName": "n1"}},
+        Health.PROGRESSING, "ContainerCreating", "Starting: its containers are being made on n1.", None,
     ),
     (
         "image can't be pulled",
@@ -140,7 +153,7 @@ CASES = [
         "an init container's image can't be pulled",
         pod("Pending", initContainerStatuses=[container(waiting("ErrImagePull", "not found"), name="init")],
             containerStatuses=[container(waiting("PodInitializing"))]),
-        Health.DEGRADED, "ErrImagePull", "not found", None,
+        Health.DEGRADED, "ErrImagePull", "image of container init can't be pulled; the registry does not", None,
     ),
     (
         "one container waits for a moment, the other for ever",
@@ -151,12 +164,12 @@ CASES = [
     (
         "crash loop",
         pod(containerStatuses=[container(waiting("CrashLoopBackOff"), last=ended(3, "Error"), restarts=4)]),
-        Health.DEGRADED, "CrashLoopBackOff", "exit code 3. Restarted 4×", 3,
+        Health.DEGRADED, "CrashLoopBackOff", "exit code 3. Restarted 4 times; it waits for the next try.", 3,
     ),
     (
         "crash loop out of memory is called so",
         pod(containerStatuses=[container(waiting("CrashLoopBackOff"), last=OOM, restarts=4)]),
-        Health.DEGRADED, "OOMKilled", "more memory than its limit", 137,
+        Health.DEGRADED, "OOMKilled", "main ran out of memory: it used more than its limit (exit code 137).", 137,
     ),
     (
         "crash loop of a container that ends well",
@@ -174,24 +187,24 @@ CASES = [
     (
         "failed with an exit code",
         pod("Failed", containerStatuses=[container({"terminated": ended(1, "Error", "ValueError: lr")})]),
-        Health.DEGRADED, "Error", "exit code 1. ValueError: lr", 1,
+        Health.DEGRADED, "Error", "exit code 1. Its last words: “ValueError: lr”", 1,
     ),
     (
         "failed by a signal",
         pod("Failed", containerStatuses=[container({"terminated": ended(139, "Error")})]),
-        Health.DEGRADED, "Error", "signal 11", 139,
+        Health.DEGRADED, "Error", "Container main was killed by SIGSEGV (exit code 139).", 139,
     ),
     (
         "failed out of memory, and not because of the sidecar that ended with it",
         pod("Failed", containerStatuses=[container({"terminated": ended(1, "Error")}, name="side"),
                                          container({"terminated": OOM})]),
-        Health.DEGRADED, "OOMKilled", "Container main used more memory", 137,
+        Health.DEGRADED, "OOMKilled", "Container main ran out of memory", 137,
     ),
     (
         "its node was shut down",
         pod("Failed", reason="Terminated", message="Pod was terminated in response to imminent node shutdown.",
-            containerStatuses=[container({"terminated": ended(143, "Error")})]),
-        Health.DEGRADED, "Terminated", "node shutdown", 143,
+            containerStatuses=[container({"terminated": ended(143, "Error")})]) | {"spec": {"nodeName": "n1"}},
+        Health.DEGRADED, "Terminated", "Stopped: its node n1 was shut down.", 143,
     ),
     (
         "a sidecar that was stopped after the main container",
@@ -209,7 +222,7 @@ CASES = [
     ),
     (
         "preempted", pod("Failed", conditions=[PREEMPTED], containerStatuses=[container({"terminated": KILLED})]),
-        Health.DEGRADED, "PreemptionByScheduler", "preempting to accommodate", 137,
+        Health.DEGRADED, "PreemptionByScheduler", "Preempted: it had to make room for a pod of higher priority.", 137,
     ),
     (
         "evicted by the kubelet, whose own word says more",
@@ -221,15 +234,62 @@ CASES = [
         Health.HEALTHY, "Completed", "exit code 0", 0,
     ),
     ("being preempted", pod(deleting=True, ready=True, conditions=[PREEMPTED]),
-     Health.PROGRESSING, "PreemptionByScheduler", "preempting to accommodate", None),
+     Health.PROGRESSING, "PreemptionByScheduler", "Preempted: it had to make room for a pod of higher priority.", None),
     (
         "being deleted, and its container has ended already",
         pod(deleting=True, containerStatuses=[container({"terminated": KILLED})]),
         Health.PROGRESSING, "Terminating", "deleted", 137,
     ),
-    ("failed without a word", pod("Failed"), Health.DEGRADED, "Failed", "failed", None),
+    (
+        "its command is not in the image, and it is tried again and again",
+        pod(containerStatuses=[container(waiting("CrashLoopBackOff"), last=ended(127, "Error"), restarts=3)]),
+        Health.DEGRADED, "CrashLoopBackOff", "exit code 127; the command was not found. Restarted 3 times;", 127,
+    ),
+    (
+        "an init container that fails again and again",
+        pod("Pending", initContainerStatuses=[
+                container(waiting("CrashLoopBackOff"), last=ended(1, "Error", STAMPED), restarts=3, name="fetch-model")
+            ], containerStatuses=[container(waiting("PodInitializing"))]),
+        Health.DEGRADED, "CrashLoopBackOff",
+        "Init container fetch-model ended with exit code 1. Restarted 3 times; it waits for the next try. "
+        "Its last words: “no such model”", 1,
+    ),
+    (
+        "a command that can't be executed",
+        pod("Failed", containerStatuses=[container({"terminated": ended(128, "StartError", NO_COMMAND)})]),
+        Health.DEGRADED, "StartError", "Can't start: the command trian.py of main is not in the image.", 128,
+    ),
+    (
+        "a Secret that is not there",
+        pod("Pending", containerStatuses=[container(waiting("CreateContainerConfigError", 'secret "hf" not found'))]),
+        Health.DEGRADED, "CreateContainerConfigError", "Can't start: Secret hf does not exist.", None,
+    ),
+    (
+        "a key that a Secret lacks",
+        pod("Pending", containerStatuses=[
+            container(waiting("CreateContainerConfigError", "couldn't find key token in Secret demo/hf"))
+        ]),
+        Health.DEGRADED, "CreateContainerConfigError", "Can't start: Secret hf has no key token.", None,
+    ),
+    (
+        "drained",
+        pod("Failed", conditions=[PREEMPTED | {"reason": "EvictionByEvictionAPI"}],
+            containerStatuses=[container({"terminated": KILLED})]) | ON_N1,
+        Health.DEGRADED, "EvictionByEvictionAPI", "Evicted from n1: somebody drained the node, or asked for it.", 137,
+    ),
+    (
+        "its node is gone",
+        pod("Failed", conditions=[PREEMPTED | {"reason": "DeletionByPodGC"}]) | ON_N1,
+        Health.DEGRADED, "DeletionByPodGC", "Removed from n1: the node no longer exists.", None,
+    ),
+    (
+        "refused by its node", pod("Failed", reason="OutOfcpu", message="Node didn't have enough resource") | ON_N1,
+        Health.DEGRADED, "OutOfcpu", "n1 refused it: it has not enough cpu left.", None,
+    ),
+    ("failed without a word", pod("Failed"), Health.DEGRADED, "Failed", "Kubernetes gives no reason.", None),
     ("terminating though running", pod(deleting=True, ready=True), Health.PROGRESSING, "Terminating", "deleted", None),
-    ("on a lost node", pod(deleting=True, reason="NodeLost"), Health.UNKNOWN, "NodeLost", "stopped answering", None),
+    ("on a lost node", pod(deleting=True, reason="NodeLost") | ON_N1,
+     Health.UNKNOWN, "NodeLost", "Being deleted, but node n1 stopped answering, so nothing confirms that", None),
     ("unknown phase", pod("Unknown"), Health.UNKNOWN, "Unknown", "does not report", None),
     ("nothing at all", {}, Health.UNKNOWN, "Unknown", "does not report", None),
 ]  # fmt: skip
@@ -242,6 +302,19 @@ def test_a_pod(pod: dict[str, Any], health: Health, reason: str, part: str, code
     verdict = pod_health(pod)
     assert (verdict.health, verdict.reason, verdict.exit_code) == (health, reason, code)
     assert part in verdict.message
+
+
+@pytest.mark.parametrize("pod", [case[1] for case in CASES], ids=[case[0] for case in CASES])
+def test_the_message_is_the_sentence_of_the_pods_page(pod: dict[str, Any]) -> None:
+    row = Pod(**pod_row({**pod, "metadata": pod.get("metadata") or {"name": "p"}}, NOW))
+    why = explain(pod_facts(row), ClusterFacts("c", (NodeFacts("n1"),)), NOW)
+    if row.reason == "Unschedulable":
+        # The scheduler's own words, which people search for: the page reckons with the rooms of the nodes.
+        assert why is not None and why.evidence[0].text == row.message
+    elif why is None:
+        assert row.health == Health.HEALTHY
+    else:
+        assert row.message == why.quoted
 
 
 @pytest.mark.parametrize(

@@ -504,7 +504,7 @@ BACK_OFF = "back-off 5m0s restarting failed container=main pod=web-1_team-a(0a1b
         ),
         (
             waiting("CrashLoopBackOff", BACK_OFF, restarts=3),
-            "Container main ended. Restarted 3 times; it waits for the next try.",
+            "Container main keeps ending. Restarted 3 times; it waits for the next try.",
             "The end of its log says why.",
         ),
         (

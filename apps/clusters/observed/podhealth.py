@@ -1,0 +1,176 @@
+"""A pod as observed → (health, reason, message, exit code). Pure.
+
+The message is the sentence of "why?" as far as the pod's status alone tells it, so that every door says the same.
+Where the page knows more, by events or by the nodes, it goes on from there. The scheduler's own words stay: what "why?"
+makes of them is reckoned from nodes that change by the second.
+
+The order follows what `kubectl get pods` shows (pkg/printers/internalversion/printers.go, printPod) and Argo CD's
+gitops-engine (pkg/health/health_pod.go).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from apps.clusters.observed.health import Verdict, condition_of, text_of, true_condition
+from apps.clusters.observed.status import pod_status
+from apps.clusters.why import ClusterFacts, PodFacts, Why, explain
+from apps.clusters.why.containers import config, restarted, worst_end
+from apps.clusters.why.facts import ContainerFacts
+from apps.clusters.why.images import image
+from apps.clusters.why.observe import facts_of
+from apps.core.states import Health
+
+Object = Mapping[str, Any]
+
+# What is told does not depend on the time.
+_ANY_TIME = datetime.max.replace(tzinfo=UTC)
+_WELL = "All containers are ready."
+
+
+def pod_health(pod: Object) -> Verdict:
+    """A pod's state, and the reason for it."""
+    status = pod.get("status") or {}
+    if status.get("phase") == "Succeeded":
+        return Verdict(Health.HEALTHY, "Completed", "All containers ended with exit code 0.", 0)
+    if status.get("phase") == "Running" and is_ready(pod) and not _has_restarted(status):
+        return Verdict(Health.HEALTHY, "Running", _WELL)
+    facts = _facts(pod)
+    verdict = _judge(facts)
+    why = _alone(facts)
+    if why is None or verdict.health is Health.HEALTHY or verdict.reason == "Unschedulable":
+        return verdict
+    return verdict._replace(message=why.quoted)
+
+
+def told(pod: Object) -> str:
+    """The sentence for a pod that does not go on, as far as its status alone tells it; "" where it does."""
+    why = _alone(_facts(pod))
+    return why.quoted if why is not None else ""
+
+
+def words_of(facts: PodFacts) -> str:
+    """Kubernetes' own words behind the sentence, which the next steps are read from."""
+    target, pair = facts.condition("DisruptionTarget"), worst_end(facts)
+    stuck = next((container for container in facts.containers if container.waiting_message), None)
+    if facts.message and facts.reason:
+        return facts.message
+    if target is not None and target.status == "True":
+        return target.message
+    if pair is not None and pair[1].message:
+        return pair[1].message
+    return stuck.waiting_message if stuck is not None else facts.message
+
+
+def words_in(pod: Object) -> str:
+    """The same for an object."""
+    return words_of(_facts(pod))
+
+
+def disruption_of(status: Object) -> str | None:
+    """The reason of the one who ended the pod from outside: preempted, evicted or removed it; else None.
+
+    https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions
+    """
+    target = true_condition(status, "DisruptionTarget")
+    if target is None or status.get("phase") == "Succeeded":
+        return None
+    return str(target.get("reason") or "Disrupted")
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether the pod takes traffic: its Ready condition, and it is not being deleted."""
+    if (pod.get("metadata") or {}).get("deletionTimestamp"):
+        return False
+    ready = condition_of(pod.get("status") or {}, "Ready")
+    return ready is not None and ready.get("status") == "True"
+
+
+def _facts(pod: Object) -> PodFacts:
+    metadata, spec, status = (pod.get(part) or {} for part in ("metadata", "spec", "status"))
+    deleting = bool(metadata.get("deletionTimestamp"))
+    return facts_of(
+        pod_status(pod),
+        phase=str(status.get("phase") or "Unknown"),
+        ready=is_ready(pod),
+        reason=str(status.get("reason") or ("Terminating" if deleting else "")),
+        message=text_of(status, ""),
+        node=str(spec.get("nodeName") or ""),
+    )
+
+
+def _alone(facts: PodFacts) -> Why | None:
+    """What a pod's status alone tells: nothing of its events, its node, or how long it has been so."""
+    since = _ANY_TIME if facts.deleting_since else None
+    return explain(replace(facts, deleting_since=since), ClusterFacts(""), _ANY_TIME)
+
+
+def _judge(facts: PodFacts) -> Verdict:
+    # The pod's end counts, whether or not the ended pod is being deleted.
+    if facts.phase == "Failed":
+        return _failed(facts)
+    if facts.deleting_since is not None or facts.reason == "Terminating":
+        return _deleting(facts)
+    if facts.phase not in {"Pending", "Running"}:
+        return Verdict(Health.UNKNOWN, facts.reason or "Unknown", "")
+    scheduled = facts.condition("PodScheduled")
+    if facts.phase == "Pending" and scheduled is not None and scheduled.status == "False":
+        if scheduled.reason == "SchedulingGated":
+            return Verdict(Health.SUSPENDED, scheduled.reason, "")
+        reason = scheduled.reason or "Unschedulable"
+        return Verdict(Health.PROGRESSING, reason, scheduled.message.strip() or "No node has room for the pod.")
+    return _at_work(facts)
+
+
+def _at_work(facts: PodFacts) -> Verdict:
+    if facts.ready:
+        return Verdict(Health.HEALTHY, "Running", restarted(facts) or _WELL)
+    pair = worst_end(facts)
+    if pair is not None and (pair[0].waiting or pair[0].ended):
+        container, end = pair
+        oom = end.reason == "OOMKilled"
+        reason = end.reason if oom else container.waiting or end.reason or "Error"
+        # A sidecar's exit code is not the pod's.
+        return Verdict(Health.DEGRADED, reason, "", None if container.sidecar else end.exit_code)
+    stuck = image(facts) or config(facts)
+    if stuck is not None:
+        return Verdict(Health.DEGRADED, stuck.state, "")
+    waiting = next((container.waiting for container in facts.containers if container.waiting), "")
+    if waiting:
+        return Verdict(Health.PROGRESSING, waiting, "")
+    return Verdict(Health.PROGRESSING, "NotReady" if facts.phase == "Running" else "Pending", "")
+
+
+def _failed(facts: PodFacts) -> Verdict:
+    target, pair = facts.condition("DisruptionTarget"), worst_end(facts)
+    disrupted = target.reason or "Disrupted" if target is not None and target.status == "True" else ""
+    # Where the pod itself was stopped, by an eviction, say, its containers' exit codes only echo that.
+    reason = facts.reason if facts.reason != "Terminating" else ""
+    ended = (pair[1].reason or "Error") if pair is not None else "Failed"
+    return Verdict(Health.DEGRADED, reason or disrupted or ended, "", _code(facts))
+
+
+def _deleting(facts: PodFacts) -> Verdict:
+    if facts.reason == "NodeLost":
+        return Verdict(Health.UNKNOWN, "NodeLost", "")
+    target = facts.condition("DisruptionTarget")
+    reason = target.reason or "Disrupted" if target is not None and target.status == "True" else "Terminating"
+    return Verdict(Health.PROGRESSING, reason, "", _code(facts) or None)
+
+
+def _code(facts: PodFacts) -> int | None:
+    """The exit code that explains a pod's end. Sidecars are stopped once the others have ended, and decide nothing."""
+    pair = worst_end(facts)
+    if pair is not None and pair[0].ended is not None and not pair[0].sidecar:
+        return pair[1].exit_code
+    return next((each.ended.exit_code for each in _own(facts.containers) if each.ended is not None), None)
+
+
+def _own(containers: Iterable[ContainerFacts]) -> list[ContainerFacts]:
+    return [container for container in containers if not container.init]
+
+
+def _has_restarted(status: Object) -> bool:
+    containers = [*(status.get("containerStatuses") or []), *(status.get("initContainerStatuses") or [])]
+    return any(container.get("restartCount") for container in containers)
