@@ -20,25 +20,26 @@ from apps.clusters.why.containers import config, restarted, worst_end
 from apps.clusters.why.facts import ContainerFacts
 from apps.clusters.why.images import image
 from apps.clusters.why.observe import facts_of
+from apps.clusters.why.recovery import believed_at, fails_still
 from apps.core.states import Health
 
 Object = Mapping[str, Any]
 
-# What is told does not depend on the time.
-_ANY_TIME = datetime.max.replace(tzinfo=UTC)
+# For whoever asks of a pod that no later look will correct: whatever runs now is believed.
+LATE = datetime.max.replace(tzinfo=UTC)
 _WELL = "All containers are ready."
 
 
-def pod_health(pod: Object) -> Verdict:
-    """A pod's state, and the reason for it."""
+def pod_health(pod: Object, now: datetime = LATE) -> Verdict:
+    """A pod's state at a time, and the reason for it; `settles_at` says when it may be another without an event."""
     status = pod.get("status") or {}
     if status.get("phase") == "Succeeded":
         return Verdict(Health.HEALTHY, "Completed", "All containers ended with exit code 0.", 0)
     if status.get("phase") == "Running" and is_ready(pod) and not _has_restarted(status):
         return Verdict(Health.HEALTHY, "Running", _WELL)
     facts = _facts(pod)
-    verdict = _judge(facts)
-    why = _alone(facts)
+    verdict = _judge(facts, now)
+    why = _alone(facts, now)
     if why is None or verdict.health is Health.HEALTHY or verdict.reason == "Unschedulable":
         return verdict
     return verdict._replace(message=why.quoted)
@@ -46,13 +47,13 @@ def pod_health(pod: Object) -> Verdict:
 
 def told(pod: Object) -> str:
     """The sentence for a pod that does not go on, as far as its status alone tells it; "" where it does."""
-    why = _alone(_facts(pod))
+    why = _alone(_facts(pod), LATE)
     return why.quoted if why is not None else ""
 
 
 def words_of(facts: PodFacts) -> str:
     """Kubernetes' own words behind the sentence, which the next steps are read from."""
-    target, pair = facts.condition("DisruptionTarget"), worst_end(facts)
+    target, pair = facts.condition("DisruptionTarget"), worst_end(facts, LATE)
     stuck = next((container for container in facts.containers if container.waiting_message), None)
     if facts.message and facts.reason:
         return facts.message
@@ -66,6 +67,14 @@ def words_of(facts: PodFacts) -> str:
 def words_in(pod: Object) -> str:
     """The same for an object."""
     return words_of(_facts(pod))
+
+
+def settles_at(pod: Object) -> datetime | None:
+    """When a pod that was restarted again and again is to be judged anew, if nothing is heard of it until then."""
+    status = pod.get("status") or {}
+    if status.get("phase") not in {"Pending", "Running"} or not _has_restarted(status):
+        return None
+    return max((due for each in _facts(pod).containers if (due := believed_at(each))), default=None)
 
 
 def disruption_of(status: Object) -> str | None:
@@ -100,13 +109,12 @@ def _facts(pod: Object) -> PodFacts:
     )
 
 
-def _alone(facts: PodFacts) -> Why | None:
+def _alone(facts: PodFacts, now: datetime) -> Why | None:
     """What a pod's status alone tells: nothing of its events, its node, or how long it has been so."""
-    since = _ANY_TIME if facts.deleting_since else None
-    return explain(replace(facts, deleting_since=since), ClusterFacts(""), _ANY_TIME)
+    return explain(replace(facts, deleting_since=now if facts.deleting_since else None), ClusterFacts(""), now)
 
 
-def _judge(facts: PodFacts) -> Verdict:
+def _judge(facts: PodFacts, now: datetime) -> Verdict:
     # The pod's end counts, whether or not the ended pod is being deleted.
     if facts.phase == "Failed":
         return _failed(facts)
@@ -120,17 +128,19 @@ def _judge(facts: PodFacts) -> Verdict:
             return Verdict(Health.SUSPENDED, scheduled.reason, "")
         reason = scheduled.reason or "Unschedulable"
         return Verdict(Health.PROGRESSING, reason, scheduled.message.strip() or "No node has room for the pod.")
-    return _at_work(facts)
+    return _at_work(facts, now)
 
 
-def _at_work(facts: PodFacts) -> Verdict:
-    if facts.ready:
+def _at_work(facts: PodFacts, now: datetime) -> Verdict:
+    failing = any(fails_still(container, now) for container in facts.containers)
+    if facts.ready and not failing:
         return Verdict(Health.HEALTHY, "Running", restarted(facts) or _WELL)
-    pair = worst_end(facts)
-    if pair is not None and (pair[0].waiting or pair[0].ended):
+    pair = worst_end(facts, now)
+    if pair is not None and (failing or pair[0].waiting or pair[0].ended):
         container, end = pair
         oom = end.reason == "OOMKilled"
-        reason = end.reason if oom else container.waiting or end.reason or "Error"
+        again = container.waiting or ("" if container.ended else "CrashLoopBackOff")
+        reason = end.reason if oom else again or end.reason or "Error"
         # A sidecar's exit code is not the pod's.
         return Verdict(Health.DEGRADED, reason, "", None if container.sidecar else end.exit_code)
     stuck = image(facts) or config(facts)
@@ -143,7 +153,7 @@ def _at_work(facts: PodFacts) -> Verdict:
 
 
 def _failed(facts: PodFacts) -> Verdict:
-    target, pair = facts.condition("DisruptionTarget"), worst_end(facts)
+    target, pair = facts.condition("DisruptionTarget"), worst_end(facts, LATE)
     disrupted = target.reason or "Disrupted" if target is not None and target.status == "True" else ""
     # Where the pod itself was stopped, by an eviction, say, its containers' exit codes only echo that.
     reason = facts.reason if facts.reason != "Terminating" else ""
@@ -161,7 +171,7 @@ def _deleting(facts: PodFacts) -> Verdict:
 
 def _code(facts: PodFacts) -> int | None:
     """The exit code that explains a pod's end. Sidecars are stopped once the others have ended, and decide nothing."""
-    pair = worst_end(facts)
+    pair = worst_end(facts, LATE)
     if pair is not None and pair[0].ended is not None and not pair[0].sidecar:
         return pair[1].exit_code
     return next((each.ended.exit_code for each in _own(facts.containers) if each.ended is not None), None)

@@ -186,6 +186,8 @@ class ClusterWatch:
             contact.failures = 0 if answered else contact.failures + 1
             contact.successes = contact.successes + 1 if answered else 0
             await self._record(desk)
+            if desk.inbox.settle(datetime.now(UTC)):
+                self._shared.writer.filled(desk)
             pause = self._timing.probe if answered else self._timing.probe_failed
             # The same for probes: the first pause is a part of one.
             await self._report_news(desk, pause * (random.random() if contact.successes == 1 else 1.0))  # noqa: S311

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from apps.clusters.observed import rows
+from apps.clusters.observed.podhealth import settles_at
 from apps.clusters.observed.store import Batch
 from apps.core.text.names import NAMESPACE_PREFIX
 
@@ -22,6 +23,8 @@ class Inbox:
         # Small memories of what is there: for counting, and for knowing which events concern us.
         self._nodes_ready: dict[str, bool] = {}
         self._namespaces: set[str] = set()
+        # Pods whose state follows from the time alone, with when: nothing may be heard of them until then.
+        self._unsettled: dict[str, tuple[datetime, Object]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._batch)
@@ -59,6 +62,14 @@ class Inbox:
             added, gone = set(self._rows(kind)), newer.deleted.get(kind, set())
             newer.present.setdefault(kind, (uids | added) - gone)
 
+    def settle(self, now: datetime) -> bool:
+        """Judge anew the pods whose time has come; returns whether there were any."""
+        due = [(uid, obj) for uid, (at, obj) in self._unsettled.items() if at <= now]
+        for uid, obj in due:
+            del self._unsettled[uid]
+            self._batch.pods.setdefault(uid, rows.pod_row(obj, now))
+        return bool(due)
+
     def listed(self, kind: str, objects: Iterable[Object]) -> set[str]:
         """Take one page of a list; returns its uids."""
         uids: set[str] = set()
@@ -78,6 +89,8 @@ class Inbox:
             known = self._rows(kind)
             for uid in [uid for uid, row in known.items() if uid not in uids and row.get("kind", kind) == kind]:
                 del known[uid]
+        if kind == "Pod":
+            self._unsettled = {uid: known for uid, known in self._unsettled.items() if uid in uids}
         if kind == "Node":
             self._nodes_ready = {uid: ready for uid, ready in self._nodes_ready.items() if uid in uids}
 
@@ -101,6 +114,9 @@ class Inbox:
                 batch.events[uid] = rows.event_row(obj, now)
         elif kind == "Pod":
             batch.pods[uid] = row = rows.pod_row(obj, now, deleted=deleted)
+            self._unsettled.pop(uid, None)
+            if not deleted and (due := settles_at(obj)) is not None and due > now:
+                self._unsettled[uid] = (due, obj)
             self._note(kind, uid, row["namespace"] if row["project"] else "", deleted=deleted)
         elif deleted:
             self._rows(kind).pop(uid, None)

@@ -47,12 +47,15 @@ def _explain(pod: PodFacts, cluster: ClusterFacts, now: datetime) -> Why | None:
     if why := terminating(pod, cluster, now) or stopped(pod):
         return why
     if pod.phase == "Failed":
-        return crash(pod) or _otherwise(pod)
+        return crash(pod, now) or _otherwise(pod)
     # A node that is gone from a cluster that can't be asked may be anything: only the cluster's silence is known.
     if cluster.answers and (why := lost(pod, cluster, now)):
         return why
-    if pod.ready or pod.health == "Healthy":
+    if pod.health == "Healthy":
         return None
+    if pod.ready:
+        # Ready for a moment is not well yet where it has ended again and again.
+        return crash(pod, now)
     if why := unschedulable(pod, cluster):
         return why
     trouble = _trouble(pod, now)
@@ -61,7 +64,7 @@ def _explain(pod: PodFacts, cluster: ClusterFacts, now: datetime) -> Why | None:
 
 def _trouble(pod: PodFacts, now: datetime) -> Why | None:
     """A container that ended, or a probe that fails: whichever is the cause of the other."""
-    ended, probed = crash(pod), probe(pod, now)
+    ended, probed = crash(pod, now), probe(pod, now)
     if ended is None or probed is None:
         return ended or probed
     if ended.state == "OOMKilled":

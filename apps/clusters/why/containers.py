@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from apps.clusters.quantities.words import plural
 from apps.clusters.why.facts import ContainerFacts, Ended, PodFacts, telling
 from apps.clusters.why.lastwords import last_line
+from apps.clusters.why.recovery import fails_still, may_fail_still
 from apps.clusters.why.result import Evidence, Why, said, stop
 from apps.clusters.why.runtime import RAISE_LIMIT, lacks_memory
 from apps.core.text.wording import bytes_text
@@ -102,10 +103,10 @@ def _config_error(name: str, text: str) -> tuple[str, str]:
     return f"Can't start: container {name}: {stop(said(text) or 'it could not be made')}", ""
 
 
-def worst_end(pod: PodFacts) -> tuple[ContainerFacts, Ended] | None:
+def worst_end(pod: PodFacts, now: datetime) -> tuple[ContainerFacts, Ended] | None:
     """The container that ended and should not have, or that is started again and again, with that end; of several
     the one that explains most."""
-    ends = [(container, end) for container in pod.containers if (end := _bad_end(container)) is not None]
+    ends = [(container, end) for container in pod.containers if (end := _bad_end(container, now)) is not None]
     return max(ends, key=_tells, default=None)
 
 
@@ -119,9 +120,9 @@ def restarted(pod: PodFacts) -> str:
     return f"{_how(most, end)}.{_again(most)}" if end is not None else _again(most).strip()
 
 
-def crash(pod: PodFacts) -> Why | None:
+def crash(pod: PodFacts, now: datetime) -> Why | None:
     """Why a container ended and should not have, or is started again and again."""
-    pair = worst_end(pod)
+    pair = worst_end(pod, now)
     if pair is None:
         return None
     container, end = pair
@@ -131,7 +132,7 @@ def crash(pod: PodFacts) -> Why | None:
     how = _how(container, end)
     if container.waiting == "CrashLoopBackOff" and end.exit_code is None:
         how = f"{container.kind} {container.name} keeps ending"
-    if container.waiting == "CrashLoopBackOff" and end.exit_code == 0 and end.reason != OOM:
+    if (container.waiting == "CrashLoopBackOff" or container.lasts) and end.exit_code == 0 and end.reason != OOM:
         how += ", as if its work were done, but it is to keep running"
     state = end.reason if end.reason == OOM else container.waiting or end.reason or "Error"
     step = what_to_do(end.exit_code, end.reason)
@@ -154,13 +155,15 @@ def _how(container: ContainerFacts, end: Ended) -> str:
     return how_it_ended(name, end.exit_code, end.reason, memory_limit=container.memory_limit)
 
 
-def _bad_end(container: ContainerFacts) -> Ended | None:
+def _bad_end(container: ContainerFacts, now: datetime) -> Ended | None:
     if container.waiting == "CrashLoopBackOff":
         return container.last_end or Ended(None)
     if container.ended is not None:
-        return container.ended if container.ended.exit_code != 0 or container.ended.reason == OOM else None
+        bad = container.ended.exit_code != 0 or container.ended.reason == OOM or may_fail_still(container)
+        return container.ended if bad else None
     # A new start that is not ready yet: the last end is the best explanation, unless all is well again.
-    return container.last_ended if container.restarts and not container.ready and not container.waiting else None
+    young = container.restarts and not container.ready and not container.waiting
+    return container.last_ended if young or fails_still(container, now) else None
 
 
 def _tells(pair: tuple[ContainerFacts, Ended]) -> tuple[bool, bool, bool, bool, int, float]:

@@ -26,6 +26,8 @@ class ContainerFacts:
     init: bool = False
     sidecar: bool = False
     """Of an init container: whether it goes on beside the others."""
+    lasts: bool = False
+    """Whether it is to run for ever: it is started again also when it ends well."""
     ready: bool = False
     started: bool | None = None
     """Whether its startup probe has passed; None where the cluster does not say."""

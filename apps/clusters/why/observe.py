@@ -34,6 +34,7 @@ def extras(metadata: Object, spec: Object) -> dict[str, Any]:
         "readiness_gates": readiness_gates(spec),
         "node_affinity": bool(affinity.get("requiredDuringSchedulingIgnoredDuringExecution")),
         "sidecars": sidecars.names_of(spec),
+        "starts_again": spec.get("restartPolicy") in (None, "Always"),
         "asks": reserved(spec, _special),
         "resources": {
             str(container.get("name") or ""): dict(container["resources"])
@@ -78,13 +79,13 @@ def containers_of(status: Object) -> tuple[ContainerFacts, ...]:
     """The containers in a stored status, init containers first."""
     resources = status.get("resources") or {}
     inits, mains = status.get("init_containers") or [], status.get("containers") or []
-    lasting = set(status.get("sidecars") or [])
+    lasting, again = set(status.get("sidecars") or []), bool(status.get("starts_again"))
     init_containers = [
-        replace(_container(each, resources), init=True, sidecar=sidecar)
+        replace(_container(each, resources), init=True, sidecar=sidecar, lasts=sidecar)
         for each in inits
         for sidecar in (each.get("name") in lasting,)
     ]
-    return (*init_containers, *(_container(each, resources) for each in mains))
+    return (*init_containers, *(replace(_container(each, resources), lasts=again) for each in mains))
 
 
 def conditions_of(stored: Iterable[Object]) -> tuple[Condition, ...]:
