@@ -164,6 +164,7 @@ ORDERS: dict[str, Getter] = {
     "params.p": param("p"),
     "tags.t": tag("t"),
     "attributes.start_time": start,
+    "started_at": lambda run: run.started_at,
     "end_time": lambda run: run.ended_at,
     "status": lambda run: MLFLOW_STATUS[run.state],
     "run_name": lambda run: run.name,
@@ -250,7 +251,9 @@ PAGE_SORTS: dict[str, tuple[Getter, bool] | None] = {
     "-params.p": (param("p"), True),
     "name": (lambda run: run.name, False),
     "-state": (lambda run: MLFLOW_STATUS[run.state], True),
-    "started": (start, False),
+    # "never" and "not yet" come last, whichever the direction.
+    "started": (lambda run: run.started_at, False),
+    "-started": (lambda run: run.started_at, True),
 }
 
 

@@ -1,6 +1,7 @@
 """Runs by what they logged, with queries that use the indexes."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -31,7 +32,9 @@ _TIMES = {
     "created": "shown_start",
     "created_at": "shown_start",
     "end_time": "ended_at",
+    "started_at": "started_at",
 }
+_OPTIONAL = frozenset({"end_time", "started_at"})
 _NEWEST = Key("shown_start", datetime, descending=True)
 # Letters are sorted by their code points, whatever the database's own collation is.
 _PLAIN = "C"
@@ -61,14 +64,22 @@ class RunSearch:
         return Page([row["pk"] for row in rows_page.rows], rows_page.previous, rows_page.next)
 
     def _parts(self) -> list[Part]:
-        """One query, or, ordered by a metric first, those with a number, with NaN, and without the metric.
+        """One query, or, ordered by a metric first, those with a number, with NaN, and without the metric; by the real
+        start first, those that have begun, and the others.
 
         Each of the first two is a range scan of (experiment, key, value); one query for all three would have to sort
         every run of the experiment. The latest value is one a run and key, so that nothing is found twice.
         """
-        if not self._orders or self._orders[0].kind != "metric":
-            return [self._part(self.rows, self._orders)]
+        if not self._orders:
+            return [self._part(self.rows, [])]
         first, rest = self._orders[0], self._orders[1:]
+        if first.kind == "attribute" and first.key.lower() == "started_at":
+            # Those that never began come last in either direction. Of all others it is what they are shown with.
+            began = self.rows.filter(started_at__isnull=False)
+            shown = replace(first, key="start_time")
+            return [self._part(began, [shown, *rest]), self._part(self.rows.filter(started_at__isnull=True), rest)]
+        if first.kind != "metric":
+            return [self._part(self.rows, self._orders)]
         latest = Q(latest_metrics__experiment_id__in=self._experiments, latest_metrics__key=first.key)
         with_value = self.rows.annotate(
             lead=FilteredRelation("latest_metrics", condition=latest), lead_value=F("lead__value")
@@ -126,7 +137,7 @@ class RunSearch:
 def _attribute_key(rows: QuerySet[Run], order: Ordering, alias: str) -> tuple[QuerySet[Run], Key]:
     key = order.key.lower()
     if key in _TIMES:
-        return rows, Key(_TIMES[key], datetime, order.descending, optional=key == "end_time")
+        return rows, Key(_TIMES[key], datetime, order.descending, optional=key in _OPTIONAL)
     column: Any = _status() if key == "status" else _artifact_uri() if key == "artifact_uri" else _TEXTS.get(key)
     if column is None:
         raise Invalid(f"Invalid order_by: a run has no attribute '{order.key[:100]}'.")

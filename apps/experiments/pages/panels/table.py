@@ -74,7 +74,7 @@ class RunTable:
         kind, _, name = key.partition(".")
         if kind in ("metrics", "params") and name and "`" not in name:
             return [f"{kind}.`{name}` {direction}"]
-        column = {"name": "run_name", "state": "status", "started": "start_time"}.get(key)
+        column = {"name": "run_name", "state": "status", "started": "started_at"}.get(key)
         return [f"attributes.{column} {direction}"] if column else []
 
     @property
