@@ -1,5 +1,6 @@
 """Judges a check of a cluster: facts in, a report with findings and a sentence out. Pure."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
@@ -106,6 +107,18 @@ def engines_of(report: Mapping[str, Any]) -> frozenset[str] | None:
     """The names of the engines that a stored report found; None where the last check could not ask."""
     engines = report.get("engines")
     return None if engines is None else frozenset(str(engine["name"]) for engine in engines)
+
+
+def version_of(report: Mapping[str, Any], engine: str) -> str:
+    """The version of an engine that a stored report found; "" where it could not read one."""
+    found = report.get("engines") or ()
+    return next((str(each.get("version") or "") for each in found if each["name"] == engine), "")
+
+
+def is_before(version: str, since: tuple[int, int]) -> bool:
+    """Whether a version is known, and an earlier one."""
+    known = re.match(r"v?(\d+)\.(\d+)", version)
+    return known is not None and (int(known[1]), int(known[2])) < since
 
 
 def skew_of(server: datetime, sent: datetime, received: datetime) -> Skew:

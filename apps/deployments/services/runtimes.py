@@ -1,10 +1,9 @@
 """What runs a revision, where that is not Kubernetes alone: whether it is there on every target."""
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from apps.clusters.connect.checks import engines_of
+from apps.clusters.connect.checks import engines_of, is_before, version_of
 from apps.core.errors import Conflict, Invalid
 from apps.deployments.manifests.kserve import ENGINE
 from apps.deployments.models import Deployment, Target
@@ -28,8 +27,8 @@ def check_runtime(spec: RevisionSpec, targets: Iterable[Target], autoscaling: Ma
                 field="runtime.kserve",
                 hint="Install KServe and check the cluster again, or leave the runtime out.",
             )
-        version = _version_on(target)
-        if _is_before(version, SINCE):
+        version = version_of(target.cluster.check_report, ENGINE)
+        if is_before(version, SINCE):
             raise Invalid(
                 f"{target.cluster.name} has KServe {version}, which knows no Standard mode without an autoscaler.",
                 field="runtime.kserve",
@@ -41,17 +40,6 @@ def check_runtime(spec: RevisionSpec, targets: Iterable[Target], autoscaling: Ma
             field="runtime.kserve",
             hint="Turn autoscaling off, or leave the runtime out.",
         )
-
-
-def _version_on(target: Target) -> str:
-    found = target.cluster.check_report.get("engines") or ()
-    return next((str(engine.get("version") or "") for engine in found if engine["name"] == ENGINE), "")
-
-
-def _is_before(version: str, since: tuple[int, int]) -> bool:
-    """Whether a version is known, and an earlier one."""
-    known = re.match(r"v?(\d+)\.(\d+)", version)
-    return known is not None and (int(known[1]), int(known[2])) < since
 
 
 def refuse_by_kserve(deployment: Deployment) -> None:
