@@ -41,31 +41,13 @@ from apps.deployments.states import UNFINISHED
 from tests import factories
 from tests.deployments import toycluster
 from tests.deployments.toygateway import Gateway
+from tests.deployments.toystrategies import STRATEGIES
 
 TARGETS = ("eu", "us")
 
 
 # Seconds after which nobody waits for anything: what is looked at now and then comes later.
 NEVER = 1e6
-STRATEGIES: list[dict[str, Any]] = [
-    {"kind": "rolling"},
-    {"kind": "recreate"},
-    {"kind": "rolling", "on_failure": "rollback", "waves": [{"targets": ["us"], "soak_seconds": 5}]},
-    {"kind": "canary", "steps": [{"set_weight": 20}, {"pause": {"seconds": 5}}, {"set_weight": 80}, {"pause": {}}]},
-    {
-        "kind": "canary",
-        "steps": [{"set_weight": 50}, {"analyse": {"interval_seconds": 2, "count": 3}}],
-        "waves": [{"targets": ["eu"], "soak_seconds": 5}, {"targets": ["us"]}],
-    },
-    {"kind": "canary", "on_failure": "hold", "waves": [{"targets": ["us"]}]},
-    {"kind": "blue_green", "auto_promote_seconds": 5, "waves": [{"targets": ["eu"]}, {"targets": ["us"]}]},
-    {
-        "kind": "blue_green",
-        "preview_replicas": 1,
-        "steps": [{"analyse": {"interval_seconds": 2, "count": 2}}, {"switch": {}}, {"analyse": {"count": 1}}],
-        "scale_down_delay_seconds": 0,
-    },
-]
 
 
 class Killed(Exception):
@@ -96,9 +78,11 @@ class RowFleet:
         # Since when more are wanted than are to be spread.
         self.over_since: datetime | None = None
         self._patch(patched)
+        # A shadow goes where all targets have a Gateway; elsewhere it is refused.
+        has_gateways = self.random.random() < 0.3
         for name in TARGETS:
             factories.cluster(name)
-            gateway = {"name": "g", "namespace": "n"} if self.random.random() < 0.5 else None
+            gateway = {"name": "g", "namespace": "n"} if has_gateways or self.random.random() < 0.5 else None
             services.create_target(principal=root, project=project, name=name, cluster=name, gateway=gateway)
         self.app = services.create_deployment(
             principal=root,
@@ -106,7 +90,7 @@ class RowFleet:
             name="app",
             targets=TARGETS,
             replicas=self.random.randint(1, 4),
-            spec={"image": "team/server:1", "strategy": self.random.choice(STRATEGIES)},
+            spec={"image": "team/server:1", "strategy": self._strategy()},
         )
         self.toys = {place.pk: toycluster.Cluster() for place in self.app.places}
         self.gateways = {place.pk: Gateway(timezone.now()) for place in self.app.places if place.target.gateway}
@@ -336,6 +320,11 @@ class RowFleet:
     def _spread(self) -> dict[str, int]:
         return {"replicas": self.random.randint(1, 6), "grace_seconds": 5, "return_after_seconds": 5}
 
+    def _strategy(self) -> dict[str, Any]:
+        """One that a person may choose here."""
+        gateways = set(Target.objects.values_list("gateway__name", flat=True))
+        return self.random.choice([each for each in STRATEGIES if gateways == {"g"} or each["kind"] != "shadow"])
+
     def _policy(self) -> None:
         """A target asks for approval from now on, or is frozen for a few minutes, or allows everything."""
         name, now = self.random.choice(self.targets), timezone.now()
@@ -481,7 +470,7 @@ class RowFleet:
             if rollout is None or rollout.pk <= newest or name in (*rollout.proven, *approved):
                 continue
             stage = rollout.stages.filter(placement__target__name=name).first()
-            assert stage is None or (stage.weight, stage.phase) == (0, ""), (name, stage, self.story)
+            assert stage is None or not stage.share, (name, stage, self.story)
 
     def _check_spread(self, *, is_rolling: bool) -> None:
         """As many are wanted as are to be spread, and for a while more: who takes a part over starts first."""
@@ -562,7 +551,7 @@ class RowFleet:
             wrong.append(f"wanted {app.current}, stable {app.stable}")
         number = app.current.number if app.current else 0
         for row in rows:
-            if (row.stable, row.coming, row.weight) != (app.current, None, 0):
+            if (row.stable, row.coming, row.weight, row.mirror) != (app.current, None, 0, 0):
                 wrong.append(f"{row.target}: {row.stable} serves, and {row.weight} % of {row.coming}")
             wanted = {number: row.wanted_replicas} if row.wanted_replicas else {}
             kind = parse_strategy(app.strategy).kind
@@ -570,7 +559,7 @@ class RowFleet:
             gateway = self.gateways.get(row.pk)
             if gateway is not None and (gateway.route, gateway.own) != (TO_SERVICE, {}):
                 wrong.append(f"{row.target}: the route says {gateway.route}, {gateway.own} have Services of their own")
-            is_one = kind is Kind.BLUE_GREEN or (kind is Kind.CANARY and gateway is not None)
+            is_one = kind is Kind.BLUE_GREEN or (kind in (Kind.CANARY, Kind.SHADOW) and gateway is not None)
             if selects != (number if is_one else None):
                 wrong.append(f"{row.target}: the Service selects {selects} under {kind}")
             if self.toys[row.pk].wanted != wanted:

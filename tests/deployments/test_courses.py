@@ -13,7 +13,7 @@ from apps.deployments.rollout.canary import CanarySpec, decide
 from apps.deployments.rollout.decisions import RolloutStatus
 from apps.deployments.rollout.rolling import RollingSpec
 from apps.deployments.rollout.rolling import decide as roll
-from apps.deployments.rollout.strategy import Strategy, parse_strategy
+from apps.deployments.rollout.strategy import Kind, Strategy, parse_strategy
 from apps.deployments.rollout.traffic import TO_SERVICE
 from apps.deployments.rollout.verdicts import Outcome, Verdict
 from apps.deployments.specs import ObservedRevision
@@ -134,11 +134,18 @@ def strategies(draw: st.DrawFn) -> Strategy:
         "max_unavailable": draw(st.integers(0, 1)),
         "progress_deadline_seconds": 120,
     }
-    asked["kind"] = draw(st.sampled_from(["rolling", "canary", "canary", "blue_green", "blue_green", "recreate"]))
+    asked["kind"] = draw(
+        st.sampled_from(["rolling", "canary", "canary", "blue_green", "blue_green", "shadow", "shadow", "recreate"])
+    )
     if asked["kind"] == "blue_green":
         asked["steps"] = draw(st.sampled_from([[], [{"analyse": {"count": 1}}, {"switch": {}}, {"analyse": {}}]]))
         asked |= {"preview_replicas": draw(st.sampled_from([None, 1, 3])), "scale_down_delay_seconds": draw(WAITS)}
         asked["auto_promote_seconds"] = draw(st.sampled_from([None, 0, 60]))
+    if asked["kind"] == "shadow":
+        less, more = sorted(draw(st.lists(st.integers(1, 100), min_size=2, max_size=2)))
+        waits = [step for step in draw(STEPS) if "set_weight" not in step]
+        asked["steps"] = [{"mirror": less}, *waits, {"mirror": more}, *waits]
+        asked["shadow_replicas"] = draw(st.sampled_from([None, 1, 3]))
     if asked["kind"] == "canary":
         steps, least = draw(STEPS), 1
         for step in steps:
@@ -243,6 +250,8 @@ def settle(world: World) -> None:
 def test_a_rollout_keeps_the_rules_and_ends_in_any_course_of_events(
     strategy: Strategy, desired: int, fresh: set[str], routed: set[str], events: list[tuple[str, str, int]], good: bool
 ) -> None:
+    # A shadow goes where there is a Gateway, and nowhere else.
+    routed = set("abc") if strategy.kind is Kind.SHADOW else routed
     places = [
         Place(target, desired, strategy, is_fresh=target in fresh, gateway=Gateway(START) if target in routed else None)
         for target in "abc"
@@ -274,8 +283,10 @@ def test_a_bad_version_is_taken_back_from_everywhere_by_itself(
     strategy: Strategy, desired: int, bad: str, loud: bool, data: st.DataObject
 ) -> None:
     waits = parse_strategy({"on_failure": "rollback"}, strategy)
+    routed = "abc" if waits.kind is Kind.SHADOW else "b"
     world = World(
-        waits, [Place(target, desired, waits, gateway=Gateway(START) if target == "b" else None) for target in "abc"]
+        waits,
+        [Place(target, desired, waits, gateway=Gateway(START) if target in routed else None) for target in "abc"],
     )
     world.places[bad].is_bad, world.places[bad].is_loud = True, loud
     for _ in range(120):

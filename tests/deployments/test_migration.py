@@ -27,8 +27,8 @@ OLD = {
 }  # fmt: skip
 # Columns that came later.
 YOUNGER = {
-    "deployments_placement": {"phase": "''", "traffic": "'{}'", "seat": "'{}'"},
-    "deployments_stage": {"phase": "''"},
+    "deployments_placement": {"phase": "''", "mirror": "0", "traffic": "'{}'", "seat": "'{}'", "chosen": "'{}'"},
+    "deployments_stage": {"phase": "''", "mirror": "0"},
 }
 SPEC = {"image": "team/server:1"}
 

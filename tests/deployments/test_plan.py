@@ -49,6 +49,8 @@ PLANS = [
      "preview 0 eu|analyse 0 eu|pause 0 eu 60|switch 0 eu|analyse 0 eu|promote 0 eu"),
     ("blue-green: at once", parse_strategy({"auto_promote_seconds": 0}, BLUE_GREEN), ["eu", "us"], "us",
      "preview 0 eu|switch 0 eu|keep 0 eu 30|promote 0 eu,us"),
+    ("shadow: what a person has written, then promoted", parse_strategy({"kind": "shadow"}), ["eu", "us"], "us",
+     "mirror 0 eu 20|pause 0 eu 60|mirror 0 eu 100|pause 0 eu|promote 0 eu,us"),
     ("all fresh", STAGED, ["staging", "eu", "lab"], "staging,eu,lab",
      "promote 0 staging|soak 0 staging 60|promote 1 eu|promote 2 lab"),
 ]  # fmt: skip
@@ -77,6 +79,7 @@ def test_a_plan_is_stored_and_read_back_as_it_was() -> None:
 
 def test_what_a_step_brings() -> None:
     assert PlanStep(Do.SET_WEIGHT, 0, ("eu",), weight=20).brings == Share(20)
+    assert PlanStep(Do.MIRROR, 0, ("eu",), weight=100).brings == Share(0, mirror=100)
     assert PlanStep(Do.PREVIEW, 0, ("eu",)).brings == Share(0, Phase.PREVIEW)
     assert PlanStep(Do.SWITCH, 0, ("eu",)).brings == Share(100, Phase.SWITCHED)
     assert PlanStep(Do.PROMOTE, 0, ("eu",)).brings == ALL

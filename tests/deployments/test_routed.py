@@ -25,6 +25,7 @@ from apps.deployments.rollout.traffic import (
     Selected,
     Share,
     Traffic,
+    actual_mirror,
     actual_weight,
 )
 from apps.deployments.specs import ObservedRevision
@@ -32,6 +33,7 @@ from apps.deployments.states import RolloutState
 
 NOW = datetime(2026, 11, 30, 3, 0, tzinfo=UTC)
 FIVE, HALF = Share(5), Share(50)
+SHADOW, COPY = Share(0, mirror=40), Route(2, 0, 40)
 GATEWAY = Gateway("public", "gateways")
 APP = Identity("demo", "app", "ml")
 # For so many seconds the route is taken; not yet; or refused.
@@ -101,6 +103,36 @@ STEPS = [
      {1: (4, 4), 2: (1, 1)}, {1: 4, 2: 0}, 1, TO_SERVICE, (), "Draining"),
     ("a superseded trial goes as one that is taken back", FIVE, 1, Route(3, 50), TAKEN, {3: 60},
      {1: (4, 4), 3: (2, 2)}, {1: 4, 2: 1, 3: 2}, 1, TO_SERVICE, (2, 3), "Creating"),
+    ("a shadow is made as a canary is", SHADOW, 1, TO_SERVICE, TAKEN, {}, {1: (4, 4)},
+     {1: 4, 2: 1}, 1, TO_SERVICE, (2,), "Creating"),
+    ("it has the part of the replicas that is mirrored", SHADOW, 1, TO_SERVICE, TAKEN, {2: 60}, {1: (4, 4), 2: (1, 1)},
+     {1: 4, 2: 2}, 1, TO_SERVICE, (2,), "WaitingForReady"),
+    ("no copy before its Service is known", SHADOW, 1, TO_SERVICE, TAKEN, {2: 1}, {1: (4, 4), 2: (2, 2)},
+     {1: 4, 2: 2}, 1, TO_SERVICE, (2,), "SettingMirror"),
+    ("then the mirror", SHADOW, 1, TO_SERVICE, TAKEN, {2: 60}, {1: (4, 4), 2: (2, 2)},
+     {1: 4, 2: 2}, 1, COPY, (2,), "SettingMirror"),
+    ("a mirror waits for the Gateway, too", SHADOW, 1, COPY, SILENT, {2: 60}, {1: (4, 4), 2: (2, 2)},
+     {1: 4, 2: 2}, 1, COPY, (2,), "WaitingForGateway"),
+    ("and is there", SHADOW, 1, COPY, TAKEN, {2: 60}, {1: (4, 4), 2: (2, 2)}, {1: 4, 2: 2}, 1, COPY, (2,),
+     "MirrorReached"),
+    ("a shadow that loses a replica gets less", SHADOW, 1, COPY, TAKEN, {2: 60}, {1: (4, 4), 2: (2, 1)},
+     {1: 4, 2: 2}, 1, Route(2, 0, 20), (2,), "WaitingForReady"),
+    ("and one without any nothing, whoever else serves", SHADOW, 1, COPY, TAKEN, {2: 60}, {1: (4, 0), 2: (2, 0)},
+     {1: 4, 2: 2}, 1, TO_SERVICE, (2,), "WaitingForReady"),
+    ("a shadow is promoted: the copies end first", ALL, 1, COPY, TAKEN, {2: 60}, {1: (4, 4), 2: (2, 2)},
+     {1: 4, 2: 4}, 1, TO_SERVICE, (2,), "WaitingForReady"),
+    ("a shadow is taken back: the copies go first", NOTHING, 1, COPY, TAKEN, {2: 60}, {1: (4, 4), 2: (2, 2)},
+     {1: 4, 2: 2}, 1, TO_SERVICE, (2,), "SettingWeight"),
+    ("also where nobody else serves", NOTHING, 1, COPY, TAKEN, {2: 60}, {1: (4, 0), 2: (2, 2)},
+     {1: 4, 2: 2}, 1, TO_SERVICE, (2,), "WaitingForReady"),
+    ("its replicas stay while the Gateway has not taken it", NOTHING, 1, TO_SERVICE, SILENT, {2: 60},
+     {1: (4, 4), 2: (2, 2)}, {1: 4, 2: 2}, 1, TO_SERVICE, (2,), "WaitingForGateway"),
+    ("a superseded shadow gets nothing any more", SHADOW, 1, Route(3, 0, 100), TAKEN, {3: 60},
+     {1: (4, 4), 3: (4, 4)}, {1: 4, 2: 1, 3: 4}, 1, TO_SERVICE, (2, 3), "Creating"),
+    ("nor does a canary that a shadow supersedes, while somebody else can", SHADOW, 1, Route(3, 50), TAKEN,
+     {2: 60, 3: 60}, {1: (4, 4), 2: (2, 2), 3: (2, 2)}, {1: 4, 2: 2, 3: 2}, 1, TO_SERVICE, (2, 3), "SettingMirror"),
+    ("but where nobody else can, the mirror waits", SHADOW, 1, Route(3, 50), TAKEN,
+     {2: 60, 3: 60}, {1: (4, 0), 2: (2, 2), 3: (2, 2)}, {1: 4, 2: 2, 3: 2}, 1, Route(3, 50), (2, 3), "SettingMirror"),
     ("no route yet", ALL, 0, None, SILENT, {}, {}, {2: 4}, 2, TO_SERVICE, (), "Creating"),
 ]  # fmt: skip
 
@@ -124,15 +156,29 @@ def test_each_step(row: tuple[Any, ...]) -> None:
     service = None if selects == 0 else Selected(selects, NOW - timedelta(minutes=1))
     seen = {number: ObservedRevision(existing, existing, ready) for number, (existing, ready) in observed.items()}
     status = RolloutStatus(RolloutState.PROGRESSING, NOW, 4, 0)
-    strategy, wanted = parse_strategy({"kind": "canary"}), Wanted(4, 1, 2, share)
+    kind = "shadow" if share.mirror or (route and route.mirror) else "canary"
+    strategy, wanted = parse_strategy({"kind": kind}), Wanted(4, 1, 2, share)
     decision = decide(wanted, strategy, status, seen, NOW, service, routed(route, stands, own))
     traffic = decision.traffic
     assert (dict(decision.replicas), traffic.selects, traffic.route, traffic.own, decision.reason) == (
         replicas, selects_next, route_next, own_next, reason,
     )  # fmt: skip
     assert decision.message.endswith(".")
-    is_there = reason in ("WeightReached", "Complete")
+    is_there = reason in ("WeightReached", "MirrorReached", "Complete")
     assert decision.state is (RolloutState.HEALTHY if is_there else RolloutState.PROGRESSING)
+
+
+def test_a_shadow_has_the_replicas_that_are_asked_for_and_needs_a_gateway() -> None:
+    seen, service = {1: ObservedRevision(4, 4, 4), 2: ObservedRevision(1, 1, 1)}, Selected(1, NOW - timedelta(hours=1))
+    status, wanted = RolloutStatus(RolloutState.PROGRESSING, NOW, 1, 4), Wanted(4, 1, 2, SHADOW)
+    for asked, has in ((1, 1), (3, 3), (9, 4)):
+        strategy = parse_strategy({"kind": "shadow", "shadow_replicas": asked})
+        decision = decide(wanted, strategy, status, seen, NOW, service, routed(TO_SERVICE, TAKEN, {2: 60}))
+        assert decision.replicas == {1: 4, 2: has}
+    decision = decide(wanted, parse_strategy({"kind": "shadow"}), status, seen, NOW, service)
+    assert (decision.replicas, decision.traffic.route) == ({1: 4, 2: 0}, None)
+    assert (decision.state, decision.reason) == (RolloutState.DEGRADED, "NoGateway")
+    assert decision.message.endswith("let it name one, or change the strategy.")
 
 
 def test_a_gateway_that_never_takes_the_route_is_degraded_and_says_why() -> None:
@@ -173,11 +219,13 @@ def test_another_strategy_waits_for_requests_by_the_route_of_an_earlier_rollout(
         (Traffic(selects=None, route=Route(2, 50)), 63),
         (Traffic(selects=1, route=Route(3, 50)), 0),
         (Traffic(selects=2, route=Route(3, 50)), 50),
+        (Traffic(selects=1, route=Route(2, 0, 30)), 0),
     ],
 )
 def test_the_weight_that_is_had(traffic: Traffic, weight: int) -> None:
     seen = {1: ObservedRevision(3, 3, 3), 2: ObservedRevision(1, 1, 1)}
     assert actual_weight(seen, 2, traffic) == weight
+    assert actual_mirror(2, traffic) == (30 if traffic.route == Route(2, 0, 30) else 0)
     assert Traffic.from_json(traffic.to_json()) == traffic
 
 
@@ -212,6 +260,16 @@ def test_the_route_as_the_gateway_api_documents_it() -> None:
     }
     assert route_in(APP, made) == Route(2, 5)
     assert route_in(APP, http_route(APP, GATEWAY, "app.ml", TO_SERVICE)) == TO_SERVICE
+    # Copies of a part; all of them are said without a share, as also before the Gateway API 1.3.
+    reference = {"group": "", "kind": "Service", "name": "app-r2", "port": 80}
+    for percent, share in ((20, {"percent": 20}), (100, {})):
+        copies = http_route(APP, GATEWAY, "app.ml", Route(2, 0, percent))
+        [rule] = copies["spec"]["rules"]
+        assert rule["filters"] == [{"type": "RequestMirror", "requestMirror": {"backendRef": reference, **share}}]
+        assert rule["backendRefs"] == [{**reference, "name": "app", "weight": 100}]
+        assert route_in(APP, copies) == Route(2, 0, percent)
+    rule["filters"][0]["requestMirror"]["fraction"] = {"numerator": 1, "denominator": 4}
+    assert route_in(APP, copies) == Route(2, 0, 25)
     # A hand has written other weights, and another Service beside.
     made["spec"]["rules"][0]["backendRefs"] = [
         {"name": "app", "weight": 1},

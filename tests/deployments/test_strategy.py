@@ -78,6 +78,19 @@ def test_a_blue_green_brings_a_delay_and_a_rollback_of_its_own() -> None:
     assert parse_strategy({"kind": "canary"}, had) == parse_strategy({"kind": "canary"})
 
 
+def test_a_shadow_brings_steps_that_end_with_a_person_and_a_rollback_of_its_own() -> None:
+    strategy = parse_strategy({"kind": "shadow"})
+    assert strategy.on_failure is OnFailure.ROLLBACK
+    assert strategy.to_json() == {
+        "kind": "shadow",
+        "steps": [{"mirror": 20}, {"pause": {"seconds": 60}}, {"mirror": 100}, {"pause": {}}],
+        **NUMBERS,
+    }
+    whole = {"kind": "shadow", "steps": [{"mirror": 5}, {"analyse": HEALTH}, {"mirror": 100}], "shadow_replicas": 2}
+    assert parse_strategy(whole).to_json() == {**whole, **NUMBERS}
+    assert parse_strategy({"kind": "canary"}, parse_strategy(whole)) == parse_strategy({"kind": "canary"})
+
+
 def test_what_is_left_out_stays_and_another_kind_begins_anew() -> None:
     had = parse_strategy(WHOLE)
     assert parse_strategy({"max_surge": 3}, had).to_json() == {**WHOLE, "max_surge": 3}
@@ -90,8 +103,8 @@ def test_what_is_left_out_stays_and_another_kind_begins_anew() -> None:
 
 REFUSED = [
     ([], "strategy", "an object"),
-    ({"kind": "shadow"}, "strategy.kind", "rolling, canary, blue_green, recreate"),
-    ({"kind": 3}, "strategy.kind", "rolling, canary, blue_green, recreate"),
+    ({"kind": "mirror"}, "strategy.kind", "rolling, canary, blue_green, shadow, recreate"),
+    ({"kind": 3}, "strategy.kind", "rolling, canary, blue_green, shadow, recreate"),
     ({"on_failure": "panic"}, "strategy.on_failure", "rollback, hold"),
     ({"surge": 1}, "strategy.surge", "nothing that Flotilla knows"),
     ({"max_surge": 0}, "strategy.max_surge", "can't both be 0"),
@@ -129,6 +142,16 @@ REFUSED = [
     ({"kind": "blue_green", "steps": [3]}, "strategy.steps[0]", "one key: analyse or switch"),
     ({"kind": "blue_green", "steps": [{"switch": {"at": 3}}]}, "strategy.steps[0].switch.at", "nothing that"),
     ({"kind": "blue_green", "steps": [{"switch": {}}, {"switch": {}}]}, "strategy.steps[1].switch", "switches once"),
+    ({"kind": "shadow", "steps": [{"pause": {}}]}, "strategy.steps[0]", "begins with a mirror"),
+    ({"kind": "shadow", "steps": [{"mirror": 0}]}, "strategy.steps[0].mirror", "from 1 to 100"),
+    ({"kind": "shadow", "steps": [{"mirror": {"percent": 20}}]}, "strategy.steps[0].mirror", "from 1 to 100"),
+    ({"kind": "shadow", "steps": [{"mirror": 20}, {"set_weight": 20}]}, "strategy.steps[1].set_weight", "nothing that"),
+    ({"kind": "shadow", "steps": [{"mirror": 20}, {"mirror": 5}]}, "strategy.steps[1].mirror", "as the mirror before"),
+    ({"kind": "shadow", "steps": [3]}, "strategy.steps[0]", "one key: mirror, pause or analyse"),
+    ({"kind": "canary", "steps": [{"mirror": 20}]}, "strategy.steps[0].mirror", "nothing that Flotilla knows"),
+    ({"kind": "shadow", "shadow_replicas": 0}, "strategy.shadow_replicas", "from 1 to 1000"),
+    ({"kind": "shadow", "preview_replicas": 1}, "strategy.preview_replicas", "shadow strategy has no preview_replicas"),
+    ({"kind": "blue_green", "shadow_replicas": 1}, "strategy.shadow_replicas", "has no shadow_replicas"),
     ({"waves": "eu"}, "strategy.waves", "a list"),
     ({"waves": [{"targets": [f"t{n}"]} for n in range(21)]}, "strategy.waves", "21 items: 20 at most"),
     ({"waves": [["eu"]]}, "strategy.waves[0]", "an object"),
@@ -168,7 +191,8 @@ STEPS = st.one_of(
 def test_what_is_written_reads_back_the_same(
     kind: Kind, weights: list[int], others: list[Any], names: list[str], waits: OnFailure
 ) -> None:
-    steps = [{"set_weight": weight} for weight in weights] + others
+    does = "mirror" if kind is Kind.SHADOW else "set_weight"
+    steps = [{does: weight} for weight in weights or [1]] + others
     asked = {"kind": kind.value, "on_failure": waits.value, "waves": [{"targets": [name]} for name in names]}
-    strategy = parse_strategy({**asked, "steps": steps if kind is Kind.CANARY else []})
+    strategy = parse_strategy({**asked, "steps": steps if kind in (Kind.CANARY, Kind.SHADOW) else []})
     assert parse_strategy(strategy.to_json()) == strategy

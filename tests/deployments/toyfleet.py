@@ -56,7 +56,7 @@ class Place:
     @property
     def is_routed(self) -> bool:
         """Whether an HTTPRoute gives the weights."""
-        return self.gateway is not None and self.strategy.kind is Kind.CANARY
+        return self.gateway is not None and self.strategy.kind in (Kind.CANARY, Kind.SHADOW)
 
     @property
     def broken(self) -> tuple[int, ...]:
@@ -85,8 +85,10 @@ class Place:
         else:
             self._keeps_capacity(decision)
         if self.gateway is not None:
-            deadline = self.strategy.progress_deadline
-            self.gateway.keeps(decision.traffic, decision.replicas, self.cluster.seen, self.desired, now, deadline)
+            deadline, shadow = self.strategy.progress_deadline, self.strategy.shadow_replicas
+            self.gateway.keeps(
+                decision.traffic, decision.replicas, self.cluster.seen, self.desired, now, deadline, shadow
+            )
             self.gateway.apply(decision.traffic, now)
         self.cluster.apply(decision.replicas)
         selects = decision.traffic.selects
@@ -129,6 +131,8 @@ class Place:
         if self.share.phase and not self.is_fresh:
             assert replicas[OLD] == self.desired, (self, decision)
             assert traffic.preview == NEW, (self, decision)
+        if self.share.mirror:
+            assert replicas[OLD] == self.desired and not traffic.takes(NEW), (self, decision)
         if self.share.phase is Phase.PREVIEW:
             assert replicas[NEW] <= (self.strategy.preview_replicas or self.desired), (self, decision)
         if not self.was_given:
@@ -249,4 +253,5 @@ class World:
 
 def _rank(share: Share) -> int:
     """How far a share is on the way from nothing to all."""
-    return {Phase.PREVIEW: 1, Phase.SWITCHED: 101}.get(share.phase, 0) or (2 * (share == ALL) + share.weight)
+    beside = {Phase.PREVIEW: 1, Phase.SWITCHED: 101}.get(share.phase, 0) or int(share.mirror > 0)
+    return beside or (2 * (share == ALL) + share.weight)

@@ -57,6 +57,7 @@ class Gateway:
         desired: int,
         now: datetime,
         deadline: timedelta,
+        shadow: int | None = None,
     ) -> None:
         """Capacity before traffic, on the way there and back; and a Service for whatever the route names."""
         before, after = self.route or Route(), decision.route or Route()
@@ -65,7 +66,9 @@ class Gateway:
             raised = after.weight > (before.weight if before.to == after.to else 0)
             ready = seen[after.to].surely_ready if after.to in seen else 0
             assert not raised or 100 * ready >= after.weight * desired, (before, after, seen)
-            assert not raised or now - self.own[after.to] >= DRAIN, (self.own, now)
+            copies = after.mirror > (before.mirror if before.to == after.to else 0)
+            assert not copies or 100 * ready >= after.mirror * min(desired, shadow or desired), (before, after, seen)
+            assert not (raised or copies) or now - self.own[after.to] >= DRAIN, (self.own, now)
         if not self.is_taken and now - self.since > deadline:
             return
         for number in self.sends_to | {number for number, at in self.left_at.items() if now - at < DRAIN}:
@@ -74,4 +77,5 @@ class Gateway:
                 assert replicas.get(number, 0) >= min(seen[number].surely_ready, desired), (number, replicas, seen)
 
     def _named(self) -> set[int]:
-        return {self.route.to} if self.route is not None and self.route.weight and self.route.to is not None else set()
+        route = self.route or Route()
+        return {route.to} if route.to is not None and (route.weight or route.mirror) else set()

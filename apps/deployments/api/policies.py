@@ -18,7 +18,8 @@ class StrategySerializer(Strict):
         child=serializers.DictField(),
         required=False,
         help_text='Of a canary: {"set_weight": 20}, {"pause": {"seconds": 60}}, {"pause": {}} until somebody promotes, '
-        '{"analyse": {…}}. Of a blue-green: {"analyse": {…}}, {"switch": {}}.',
+        '{"analyse": {…}}. Of a blue-green: {"analyse": {…}}, {"switch": {}}. Of a shadow: {"mirror": 20}, and pauses '
+        "and analyses as of a canary.",
     )
     waves = serializers.ListField(
         child=serializers.DictField(),
@@ -36,6 +37,9 @@ class StrategySerializer(Strict):
     scale_down_delay_seconds = serializers.IntegerField(
         required=False, help_text="Of a blue-green: how long the former revision is kept after the switch."
     )
+    shadow_replicas = serializers.IntegerField(
+        required=False, help_text="Of a shadow; the part of those that serve which its mirror needs, if unset."
+    )
 
 
 class RouteSerializer(serializers.Serializer[Any]):
@@ -43,6 +47,7 @@ class RouteSerializer(serializers.Serializer[Any]):
 
     to = serializers.IntegerField(allow_null=True, help_text="The revision; null where all go to the Service.")
     weight = serializers.IntegerField(help_text="Its percent of the requests; the others go to the Service.")
+    mirror = serializers.IntegerField(help_text="The percent of the requests of which it gets a copy, beside these.")
 
 
 class TrafficSerializer(serializers.Serializer[Any]):

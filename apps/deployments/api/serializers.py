@@ -50,8 +50,8 @@ class StageSerializer(serializers.ModelSerializer[Stage]):
     class Meta:
         model = Stage
         fields = (
-            "target", "wave", "weight", "phase", "actual", "state", "reason", "message", "trouble", "new_ready",
-            "old_left", "since", "progressed_at",
+            "target", "wave", "weight", "phase", "mirror", "actual", "state", "reason", "message", "trouble",
+            "new_ready", "old_left", "since", "progressed_at",
         )  # fmt: skip
 
 
@@ -154,7 +154,7 @@ class PlacementSerializer(serializers.ModelSerializer[Placement]):
         fields = (
             "target", "cluster", "namespace", "environment", "state", "health", "health_since", "reason", "message",
             "replicas", "scaled_to", "scaled_by", "ready_replicas", "revision", "coming_revision", "weight", "phase",
-            "traffic", "seat", "chosen", "generation", "observed_generation", "observed", "observed_at",
+            "mirror", "traffic", "seat", "chosen", "generation", "observed_generation", "observed", "observed_at",
         )  # fmt: skip
 
     @extend_schema_field(ReasonSerializer(allow_null=True))

@@ -164,6 +164,8 @@ class Placement(Observed):
     coming = models.ForeignKey("Revision", models.SET_NULL, null=True, blank=True, related_name="+")
     weight = models.PositiveSmallIntegerField(default=0)
     phase = models.CharField(max_length=16, blank=True)
+    # Of how many percent of the requests it gets copies, whose answers are dropped.
+    mirror = models.PositiveSmallIntegerField(default=0)
     # Where requests went as the last round left it: `rollout.traffic.Traffic`.
     traffic = models.JSONField(default=dict, blank=True)
     # The token that its replicas fetch the model with. The value is only in the cluster's Secret.
@@ -195,7 +197,7 @@ class Placement(Observed):
     @property
     def share(self) -> Share:
         """What is wanted of the coming revision."""
-        return Share(self.weight, Phase(self.phase))
+        return Share(self.weight, Phase(self.phase), self.mirror)
 
     @property
     def had_traffic(self) -> Traffic:

@@ -71,6 +71,7 @@ class Stage(models.Model):
     wave = models.PositiveIntegerField(default=0)
     weight = models.PositiveSmallIntegerField(default=0)
     phase = models.CharField(max_length=16, blank=True)
+    mirror = models.PositiveSmallIntegerField(default=0)
     # The share of the requests that the new revision gets, in percent; null while nobody gets any.
     actual = models.PositiveSmallIntegerField(null=True, blank=True)
     # Where the last round saw it stand with this weight, and why.
@@ -96,7 +97,7 @@ class Stage(models.Model):
     @property
     def share(self) -> Share:
         """What is wanted of the new revision there."""
-        return Share(self.weight, Phase(self.phase))
+        return Share(self.weight, Phase(self.phase), self.mirror)
 
 
 class AnalysisRun(models.Model):

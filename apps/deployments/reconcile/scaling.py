@@ -174,7 +174,7 @@ def _take_in(scaling: Scaling, policy: Autoscaling, scalers: _Scalers) -> None:
 def _passing(placement: Placement) -> Passing:
     return Passing(
         serving=placement.serving.number if placement.serving else None,
-        weight=placement.weight if placement.coming_id else 0,
+        weight=(placement.weight or placement.mirror) if placement.coming_id else 0,
         remembered=placement.scaled_to,
         start=placement.desired_replicas,
     )

@@ -2,11 +2,11 @@
 
 The row names the revision that serves, the one that comes, and its share. No share, or all of it, is the rolling
 strategy towards the one or the other; what lies between is a canary. A blue-green goes its own way between them, and so
-does a canary where an HTTPRoute gives the weights.
+does a canary where an HTTPRoute gives the weights, and a shadow, which nothing else can mirror to.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from apps.deployments.rollout import blue_green, canary, recreate, rolling, routed
@@ -16,6 +16,9 @@ from apps.deployments.rollout.strategy import Kind, Strategy
 from apps.deployments.rollout.traffic import NOTHING, TO_SERVICE, Phase, Route, Routed, Selected, Share
 from apps.deployments.specs import ObservedRevision
 from apps.deployments.states import RolloutState
+
+# Where there is an HTTPRoute it does what lies between nothing and all.
+_BY_ROUTE = (Kind.CANARY, Kind.SHADOW)
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,9 @@ def decide(
     """
     serve = _serve(wanted)
     if route is None:
-        return _by_replicas(wanted, strategy, serve, status, observed, now, selected)
-    if serve is not None and strategy.kind is Kind.CANARY:
+        decision = _by_replicas(wanted, strategy, serve, status, observed, now, selected)
+        return _unmirrored(decision) if wanted.share.mirror else decision
+    if serve is not None and strategy.kind in _BY_ROUTE:
         return routed.decide(_routed(wanted, strategy, serve), status, observed, selected, route, now)
     decision = _by_replicas(wanted, strategy, serve, status, observed, now, selected)
     return routed.beside(decision, observed, route, strategy.progress_deadline, now)
@@ -83,6 +87,12 @@ def _by_replicas(
     return _replace(wanted, strategy, serve, status, observed, now)
 
 
+def _unmirrored(decision: Decision) -> Decision:
+    """The same where nothing can be mirrored: what serves goes on alone, and somebody has to hear of it."""
+    message = "The target names no Gateway, so that nothing is mirrored: let it name one, or change the strategy."
+    return replace(decision, state=RolloutState.DEGRADED, reason="NoGateway", message=message)
+
+
 def _serve(wanted: Wanted) -> int | None:
     """The revision that is whole in the end of what is wanted now; None while nothing shall serve."""
     takes_over = wanted.share.weight == 100 or (wanted.stable is None and wanted.share.weight)
@@ -108,10 +118,11 @@ def _routed(wanted: Wanted, strategy: Strategy, serve: int) -> routed.RoutedSpec
     return routed.RoutedSpec(
         desired=wanted.desired,
         serve=serve,
-        goal=Route(wanted.coming, wanted.share.weight) if on_trial else TO_SERVICE,
+        goal=Route(wanted.coming, wanted.share.weight, wanted.share.mirror) if on_trial else TO_SERVICE,
         max_surge=strategy.max_surge,
         progress_deadline=strategy.progress_deadline,
         is_back=serve == wanted.stable and not on_trial,
+        shadow=strategy.shadow_replicas,
     )
 
 

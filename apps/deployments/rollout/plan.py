@@ -12,8 +12,8 @@ from apps.deployments.rollout.traffic import ALL, Phase, Share
 class PlanStep:
     """One step, for the targets of one wave; waves count from 0.
 
-    `weight` is set for `set_weight`, `seconds` for `soak`, `keep` and for a `pause` that ends by itself, `analysis`
-    for `analyse`.
+    `weight` is set for `set_weight` and `mirror`, `seconds` for `soak`, `keep` and for a `pause` that ends by itself,
+    `analysis` for `analyse`.
     """
 
     do: Do
@@ -28,6 +28,8 @@ class PlanStep:
         """What this step gives its targets of the new revision; None when it leaves them as they are."""
         if self.do is Do.SET_WEIGHT:
             return Share(self.weight or 0)
+        if self.do is Do.MIRROR:
+            return Share(0, mirror=self.weight or 0)
         return {Do.PREVIEW: Share(0, Phase.PREVIEW), Do.SWITCH: Share(100, Phase.SWITCHED), Do.PROMOTE: ALL}.get(
             self.do
         )

@@ -1,4 +1,5 @@
-"""Weights by an HTTPRoute: (a share, what was observed, what the Gateway follows, now) → replicas and route. Pure.
+"""Weights and mirrors by an HTTPRoute: (a share, what was observed, what the Gateway follows, now) → replicas and
+route. Pure.
 
 As in Argo Rollouts with traffic routing (docs/features/traffic-management): the revision that serves stays whole, and
 the one on trial has the replicas that its weight needs. The deployment's Service selects what serves and nothing else;
@@ -7,6 +8,8 @@ the trial has a Service of its own, which the HTTPRoute gives its weight.
 - Capacity before traffic: a weight rises when all replicas that it needs are ready, and falls with them.
 - Traffic before capacity on the way back: the weight goes first, and the replicas only when the Gateway has taken that
   and every proxy has had the time to hear of it. A Service of its own says for so long that requests may come to it.
+- A mirror sends copies, whose answers are dropped: no client ever waits for the trial. It begins as a weight does, and
+  ends at once.
 - A promotion is the switch of a blue-green: when the new revision is whole, the Service selects it; then the route
   needs no second Service any more.
 """
@@ -26,7 +29,8 @@ from apps.deployments.states import RolloutState
 class RoutedSpec:
     """What is wanted: `serve` is whole and gets all requests, but for what the `goal` gives the revision on trial.
 
-    `is_back` when what serves is to come back alone: what a Gateway does not say then holds nobody for ever.
+    `is_back` when what serves is to come back alone: what a Gateway does not say then holds nobody for ever. `shadow`
+    is how many replicas a mirror's trial has where somebody has said it.
     """
 
     desired: int
@@ -35,6 +39,7 @@ class RoutedSpec:
     max_surge: int = 1
     progress_deadline: timedelta = timedelta(minutes=10)
     is_back: bool = False
+    shadow: int | None = None
 
     @property
     def trial(self) -> int | None:
@@ -48,8 +53,17 @@ class RoutedSpec:
 
     @property
     def size(self) -> int:
-        """The replicas that the weight needs: its part of those desired, rounded up."""
-        return -(-self.desired * self.goal.weight // 100)
+        """The replicas that the weight or the mirror needs: its part of those desired, rounded up."""
+        if self.goal.mirror and self.shadow is not None:
+            return min(self.shadow, self.desired)
+        return -(-self.desired * (self.goal.weight or self.goal.mirror) // 100)
+
+    @property
+    def gets(self) -> str:
+        """What the trial gets, for people."""
+        if self.goal.mirror:
+            return f"copies of {self.goal.mirror} % of the requests"
+        return f"{self.goal.weight} % of the requests"
 
 
 def decide(
@@ -118,9 +132,16 @@ def _route(
     taker, ready = there.to, observed.get(there.to or 0, NOTHING).surely_ready
     carried = 100 if ready >= spec.desired else 100 * ready // spec.desired
     has_switched = _has_switched(spec, selected)
-    if spec.trial is not None and has_switched and _is_known(spec.trial, routed, now):
-        if observed.get(spec.trial, NOTHING).surely_ready >= spec.size:
-            return spec.goal
+    is_open = spec.trial is not None and has_switched and _is_known(spec.trial, routed, now)
+    # A mirror begins when nobody waits any more for what an earlier rollout gave a weight.
+    is_next = is_open and not (spec.goal.mirror and there.weight)
+    if is_next and observed.get(spec.target, NOTHING).surely_ready >= spec.size:
+        return spec.goal
+    if there.mirror and not there.weight:
+        # Nobody waits for the answer to a copy.
+        copied = spec.goal.mirror * ready // spec.size if is_open and taker == spec.trial else 0
+        return Route(taker, 0, min(there.mirror, copied)) if copied else TO_SERVICE
+    if is_next:
         weight = min(there.weight, carried) if taker == spec.trial else 0
     elif taker is not None and taker == spec.serve:
         is_drained = selected is not None and selected.revision == spec.serve and now >= selected.since + DRAIN
@@ -224,9 +245,10 @@ def _arrived(
     if not is_whole or not _has_switched(spec, selected) or move.going or changes(move.replicas, observed):
         return None
     if spec.trial is not None:
-        said = f"{_ready_of(spec, observed)}, with {spec.goal.weight} % of the requests by the HTTPRoute."
+        dropped = "; its answers are dropped" if spec.goal.mirror else ""
+        said = f"{_ready_of(spec, observed)}, with {spec.gets} by the HTTPRoute{dropped}."
         is_there = routed.route == spec.goal and routed.taken and set(routed.own) == {spec.trial}
-        return ("WeightReached", said) if is_there else None
+        return ("MirrorReached" if spec.goal.mirror else "WeightReached", said) if is_there else None
     is_there = routed.route in (TO_SERVICE, None) and not routed.own and (free if spec.is_back else routed.taken)
     return ("Complete", f"{_ready_of(spec, observed)}.") if is_there else None
 
@@ -240,7 +262,8 @@ def _waiting(
 ) -> tuple[str, str]:
     """CamelCase reason and sentence for what is on its way."""
     target = observed.get(spec.target)
-    on_trial = f" beside what serves, for a weight of {spec.goal.weight} %" if spec.trial is not None else ""
+    on_trial = f" beside what serves, for {spec.gets}" if spec.trial is not None else ""
+    sets = "SettingMirror" if spec.goal.mirror else "SettingWeight"
     if routed.refused and not spec.is_back:
         return routed.reason, routed.message
     if target is None:
@@ -252,11 +275,11 @@ def _waiting(
     if route != routed.route or (spec.trial is not None and route != spec.goal):
         if spec.trial is None:
             return "SettingWeight", f"The HTTPRoute goes back to revision {spec.serve}."
-        return "SettingWeight", f"Revision {spec.trial} gets a Service, then {spec.goal.weight} % by the HTTPRoute."
+        return sets, f"Revision {spec.trial} gets a Service, then {spec.gets} by the HTTPRoute."
     if not routed.taken and not routed.refused:
         return routed.reason or "WaitingForGateway", routed.message or "Waiting for the Gateway to take the route."
     if routed.own and spec.trial is None:
-        return "Draining", f"All requests go to revision {spec.serve}; what had a weight goes in a moment."
+        return "Draining", f"All requests go to revision {spec.serve}; what was on trial goes in a moment."
     if not target.fresh:
         return "Observing", f"Waiting for Kubernetes to act on revision {spec.target}."
     return "WaitingForOld", f"{_ready_of(spec, observed)}; replicas that are told to go are still there."

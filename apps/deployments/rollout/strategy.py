@@ -26,6 +26,7 @@ class Kind(enum.StrEnum):
     ROLLING = "rolling"
     CANARY = "canary"
     BLUE_GREEN = "blue_green"
+    SHADOW = "shadow"
     RECREATE = "recreate"
 
     @property
@@ -46,6 +47,7 @@ class Do(enum.StrEnum):
     them as steps."""
 
     SET_WEIGHT = "set_weight"
+    MIRROR = "mirror"
     PAUSE = "pause"
     ANALYSE = "analyse"
     PREVIEW = "preview"
@@ -57,7 +59,11 @@ class Do(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a canary or a blue-green. A pause without seconds lasts until a person goes on."""
+    """One step of a canary, a blue-green or a shadow. A pause without seconds lasts until a person goes on.
+
+    `weight` is in percent of the requests: those that the new revision answers, or of a mirror those that it gets
+    copies of.
+    """
 
     do: Do
     weight: int | None = None
@@ -65,9 +71,10 @@ class Step:
     analysis: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """{"set_weight": 20}, {"pause": {"seconds": 60}}, {"pause": {}}, {"switch": {}} or {"analyse": {…}}."""
-        if self.do is Do.SET_WEIGHT:
-            return {"set_weight": self.weight}
+        """{"set_weight": 20}, {"mirror": 20}, {"pause": {"seconds": 60}}, {"pause": {}}, {"switch": {}} or
+        {"analyse": {…}}."""
+        if self.do in OF_PERCENT:
+            return {self.do.value: self.weight}
         if self.do is Do.PAUSE:
             return {"pause": {} if self.seconds is None else {"seconds": self.seconds}}
         if self.do is Do.SWITCH:
@@ -88,15 +95,33 @@ class Wave:
         return {"targets": list(self.targets), **soak}
 
 
+# The steps that say how much.
+OF_PERCENT = (Do.SET_WEIGHT, Do.MIRROR)
 # The kinds that have steps, and what may stand in them.
-STEPS_OF = {Kind.CANARY: (Do.SET_WEIGHT, Do.PAUSE, Do.ANALYSE), Kind.BLUE_GREEN: (Do.ANALYSE, Do.SWITCH)}
-OF_BLUE_GREEN = ("preview_replicas", "auto_promote_seconds", "scale_down_delay_seconds")
+STEPS_OF = {
+    Kind.CANARY: (Do.SET_WEIGHT, Do.PAUSE, Do.ANALYSE),
+    Kind.BLUE_GREEN: (Do.ANALYSE, Do.SWITCH),
+    Kind.SHADOW: (Do.MIRROR, Do.PAUSE, Do.ANALYSE),
+}
+# The options that one kind alone has.
+OPTIONS_OF = {
+    Kind.BLUE_GREEN: ("preview_replicas", "auto_promote_seconds", "scale_down_delay_seconds"),
+    Kind.SHADOW: ("shadow_replicas",),
+}
 STANDARD_STEPS = (
     Step(Do.SET_WEIGHT, weight=20),
     Step(Do.PAUSE, seconds=60),
     Step(Do.SET_WEIGHT, weight=50),
     Step(Do.PAUSE, seconds=60),
 )
+# Nothing is compared unless somebody says what: then a person looks at it.
+STANDARD_SHADOW = (
+    Step(Do.MIRROR, weight=20),
+    Step(Do.PAUSE, seconds=60),
+    Step(Do.MIRROR, weight=100),
+    Step(Do.PAUSE),
+)
+_STANDARD = {Kind.CANARY: STANDARD_STEPS, Kind.SHADOW: STANDARD_SHADOW}
 
 
 @dataclass(frozen=True)
@@ -105,7 +130,8 @@ class Strategy:
     both can't be 0.
 
     Of a blue-green alone: how many replicas the preview has (None: all of them), after how many seconds it is promoted
-    (None: a person does it), and how long the former revision is kept after the switch.
+    (None: a person does it), and how long the former revision is kept after the switch. Of a shadow alone: how many
+    replicas it has (None: the part of those that serve which its mirror needs).
     """
 
     kind: Kind = Kind.ROLLING
@@ -118,6 +144,7 @@ class Strategy:
     preview_replicas: int | None = None
     auto_promote_seconds: int | None = None
     scale_down_delay_seconds: int = 30
+    shadow_replicas: int | None = None
 
     @property
     def progress_deadline(self) -> timedelta:
@@ -138,8 +165,8 @@ class Strategy:
             said["waves"] = [wave.to_json() for wave in self.waves]
         if self.on_failure is not failure_of(self.kind):
             said["on_failure"] = self.on_failure.value
-        if self.kind is Kind.BLUE_GREEN:
-            said |= {name: value for name in OF_BLUE_GREEN if (value := getattr(self, name)) is not None}
+        options = OPTIONS_OF.get(self.kind, ())
+        said |= {name: value for name in options if (value := getattr(self, name)) is not None}
         return said | {
             "max_surge": self.max_surge,
             "max_unavailable": self.max_unavailable,
@@ -183,7 +210,7 @@ def parse_strategy(data: Any, default: Strategy = Strategy()) -> Strategy:
             1,
             MAX_PROGRESS_DEADLINE_SECONDS,
         ),
-        **_of_blue_green(value, kind, default if same else Strategy()),
+        **_of_kind(value, kind, default if same else Strategy()),
     )
     if strategy.max_surge == 0 and strategy.max_unavailable == 0:
         raise Invalid(
@@ -193,18 +220,16 @@ def parse_strategy(data: Any, default: Strategy = Strategy()) -> Strategy:
     return strategy
 
 
-def _of_blue_green(value: Mapping[str, Any], kind: Kind, default: Strategy) -> dict[str, Any]:
-    """The options that a blue-green alone has."""
-    if kind is not Kind.BLUE_GREEN:
-        named = next((name for name in OF_BLUE_GREEN if value.get(name) is not None), None)
+def _of_kind(value: Mapping[str, Any], kind: Kind, default: Strategy) -> dict[str, Any]:
+    """The options that this kind alone has. Raises Invalid for those of another one."""
+    for owner, names in OPTIONS_OF.items():
+        named = next((name for name in names if owner is not kind and value.get(name) is not None), None)
         if named is not None:
-            field, hint = f"strategy.{named}", 'Only one of kind "blue_green" has it.'
+            field, hint = f"strategy.{named}", f'Only one of kind "{owner}" has it.'
             raise Invalid(f"A {kind} strategy has no {named}.", field=field, hint=hint)
-        return {}
-    bounds = {"preview_replicas": (1, MAX_REPLICAS)}
     asked = {}
-    for name in OF_BLUE_GREEN:
-        least, most = bounds.get(name, (0, MAX_WAIT_SECONDS))
+    for name in OPTIONS_OF.get(kind, ()):
+        least, most = (1, MAX_REPLICAS) if name.endswith("_replicas") else (0, MAX_WAIT_SECONDS)
         given, was = value.get(name), getattr(default, name)
         asked[name] = was if given is None else _required(given, f"strategy.{name}", least, most)
     return asked
@@ -216,24 +241,28 @@ def _steps(value: Any, kind: Kind, default: tuple[Step, ...]) -> tuple[Step, ...
             raise Invalid(
                 f"A {kind} strategy has no steps.",
                 field="strategy.steps",
-                hint='Only those of kind "canary" and "blue_green" have.',
+                hint='Only those of kind "canary", "blue_green" and "shadow" have.',
             )
         return ()
-    standard = STANDARD_STEPS if kind is Kind.CANARY else ()
+    standard = _STANDARD.get(kind, ())
     if value is None:
         return default or standard
     steps = tuple(_step(item, place, STEPS_OF[kind]) for item, place in _items(value, "strategy.steps", MAX_STEPS))
-    _check_order(steps)
+    _check_order(steps, kind)
     return steps or standard
 
 
-def _check_order(steps: Sequence[Step]) -> None:
-    """Weights grow, and a blue-green switches once. Raises Invalid."""
+def _check_order(steps: Sequence[Step], kind: Kind) -> None:
+    """Weights and mirrors grow, a blue-green switches once, a shadow begins with a mirror. Raises Invalid."""
+    if kind is Kind.SHADOW and steps and steps[0].do is not Do.MIRROR:
+        hint = 'For example {"mirror": 20}.'
+        raise Invalid("A shadow begins with a mirror: before it nothing comes.", field="strategy.steps[0]", hint=hint)
     least, is_switched = 1, False
     for number, step in enumerate(steps):
         place = f"strategy.steps[{number}].{step.do}"
         if step.weight is not None and step.weight < least:
-            raise Invalid(f"{place} has to be {least} at least, as the weight before it.", field=place)
+            word = "weight" if step.do is Do.SET_WEIGHT else step.do
+            raise Invalid(f"{place} has to be {least} at least, as the {word} before it.", field=place)
         if step.do is Do.SWITCH and is_switched:
             raise Invalid("It switches once.", field=place, hint="What follows the first switch comes after it.")
         least, is_switched = step.weight or least, is_switched or step.do is Do.SWITCH
@@ -241,7 +270,7 @@ def _check_order(steps: Sequence[Step]) -> None:
 
 def _step(value: Any, place: str, known: tuple[Do, ...]) -> Step:
     if not isinstance(value, Mapping) or len(value) != 1:
-        example = '{"set_weight": 20}' if Do.SET_WEIGHT in known else '{"analyse": {"provider": "health"}}'
+        example = '{"analyse": {"provider": "health"}}' if known[0] is Do.ANALYSE else f'{{"{known[0]}": 20}}'
         raise Invalid(
             f"{place} is an object with one key: {', '.join(known[:-1])} or {known[-1]}.",
             field=place,
@@ -250,8 +279,8 @@ def _step(value: Any, place: str, known: tuple[Do, ...]) -> Step:
     refuse_unknown(value, place, known)
     [(do, asked)] = value.items()
     where = f"{place}.{do}"
-    if do == Do.SET_WEIGHT:
-        return Step(Do.SET_WEIGHT, weight=_required(asked, where, 1, 100))
+    if do in OF_PERCENT:
+        return Step(Do(do), weight=_required(asked, where, 1, 100))
     said = an_object(asked, where)
     if do == Do.ANALYSE:
         return Step(Do.ANALYSE, analysis=parse_analysis(said, where))

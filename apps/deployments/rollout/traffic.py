@@ -26,10 +26,12 @@ class Phase(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Share:
-    """What a placement shall have of the coming revision: percent of the requests, and how it stands there."""
+    """What a placement shall have of the coming revision: percent of the requests, how it stands there, and of how
+    many percent of the requests it gets copies whose answers are dropped."""
 
     weight: int
     phase: Phase = Phase.WEIGHED
+    mirror: int = 0
 
     def __bool__(self) -> bool:
         """Whether it is anything at all."""
@@ -55,10 +57,11 @@ class Selected:
 @dataclass(frozen=True)
 class Route:
     """What an HTTPRoute says: requests go to the deployment's Service, but for `weight` percent of them, which go to
-    the Service that revision `to` has of its own."""
+    the Service that revision `to` has of its own. Of `mirror` percent that one gets a copy, and nobody its answer."""
 
     to: int | None = None
     weight: int = 0
+    mirror: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The form that is stored; what is not set is left out."""
@@ -67,7 +70,7 @@ class Route:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Route":
         """What `to_json` wrote."""
-        return cls(to=data.get("to"), weight=data.get("weight", 0))
+        return cls(to=data.get("to"), weight=data.get("weight", 0), mirror=data.get("mirror", 0))
 
 
 TO_SERVICE = Route()
@@ -146,3 +149,9 @@ def actual_weight(observed: Mapping[int, ObservedRevision], coming: int, traffic
     by_route = route.weight if route.to == coming else 0
     of_service = (100 - route.weight) * ready.get(coming, 0)
     return by_route + ((2 * of_service + total) // (2 * total) if total else 0)
+
+
+def actual_mirror(coming: int, traffic: Traffic = TO_ALL) -> int:
+    """Of how many percent of the requests the coming revision gets a copy, as the Gateway has taken it."""
+    route = traffic.route or TO_SERVICE
+    return route.mirror if route.to == coming else 0

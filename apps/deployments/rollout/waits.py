@@ -81,7 +81,9 @@ def _wait_for_share(fleet: Fleet, step: PlanStep, share: Share) -> Wait | None:
     behind = [seen for seen in fleet.placed(step.targets) if not seen.is_at(share)]
     here, _ = here_and_away(behind)
     one = len(here) == 1
-    if share.phase is Phase.PREVIEW:
+    if share.mirror:
+        reason, moves = "SettingMirror", f"{names_of(here)} {'mirrors' if one else 'mirror'} {share.mirror} %."
+    elif share.phase is Phase.PREVIEW:
         reason, moves = "BringingUpPreview", f"{names_of(here)} {'brings' if one else 'bring'} up the preview."
     elif share.phase is Phase.SWITCHED:
         reason, moves = "Switching", f"{names_of(here)} {'switches' if one else 'switch'} to the new revision."
@@ -107,6 +109,7 @@ def _wait_for_pause(fleet: Fleet, index: int, since: datetime) -> Wait | None:
     seen = list(fleet.placed(step.targets))
     share = shares[seen[0].target] if seen else NOTHING
     at = "with the preview up" if share.phase is Phase.PREVIEW else f"at {share.weight} %"
+    at = f"with {share.mirror} % of the requests mirrored" if share.mirror else at
     where = f"{at} on {names_of(seen)}" if seen else "where nothing is placed any more"
     if step.seconds is None:
         return Wait(RolloutState.PAUSED, "PauseStep", f"Paused {where} until a person goes on.")

@@ -23,6 +23,7 @@ from apps.deployments.scaling.schedule import stored_schedule
 from apps.deployments.selectors.loads import loads_of, promised_replicas
 from apps.deployments.selectors.placements import under_way
 from apps.deployments.services.autoscaling import check_engines
+from apps.deployments.services.mirroring import check_mirror
 from apps.deployments.services.numbers import Numbers
 from apps.deployments.services.policies import person_of
 from apps.deployments.services.runtimes import check_runtime
@@ -148,6 +149,7 @@ def _lacks(row: Target, wanted: Wanted) -> str:
     try:
         check_engines(numbers.policy, [row])
         check_runtime(wanted.spec, [row], numbers.to_json()["autoscaling"])
+        check_mirror(wanted.strategy, [row])
     except FlotillaError as error:
         return error.message.rstrip(".")
     return ""

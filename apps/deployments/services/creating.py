@@ -23,6 +23,7 @@ from apps.deployments.services import following
 from apps.deployments.services.autoscaling import check_engines
 from apps.deployments.services.choosing import Wanted, any_of, choose, tell_choice
 from apps.deployments.services.common import Wish, add_revision, hold, kept, resolve, tell
+from apps.deployments.services.mirroring import check_mirror
 from apps.deployments.services.numbers import numbers_of
 from apps.deployments.services.places import check_places, check_waves, held_targets, named_targets
 from apps.deployments.services.policies import Ask, check
@@ -210,6 +211,7 @@ def _places(
     check_places(places)
     check_waves(wanted.strategy, [place.name for place in places])
     check_engines(wanted.numbers.policy, places)
+    check_mirror(wanted.strategy, places)
     check_runtime(wanted.spec, places, wanted.numbers.to_json()["autoscaling"])
     size = wanted.spec.container.resources.sensible()
     check_all_fit((place.cluster, size) for place in places)

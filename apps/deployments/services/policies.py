@@ -15,6 +15,7 @@ from apps.deployments.rollout.policy import NOTHING, Answer, Load, Person, Wish,
 from apps.deployments.rollout.strategy import Kind, parse_strategy
 from apps.deployments.selectors.loads import loads_of, replicas_of, size_of
 from apps.deployments.services import common
+from apps.deployments.services.mirroring import check_mirror
 from apps.deployments.services.runtimes import check_runtime
 from apps.deployments.states import RolloutState
 
@@ -81,6 +82,9 @@ def check_rollout(
     """Raise what the targets of a held deployment refuse of a rollout; else those on which it comes back."""
     places, now = deployment.places, deployment.current
     check_runtime(wish.spec, [place.target for place in places], deployment.autoscaling)
+    if copied_from is None:
+        # What has served comes back whatever its strategy would need.
+        check_mirror(wish.strategy, [place.target for place in places])
     proven = _proven_on(places, wish.spec.digest, copied_from) if copied_from is not None else []
     if not any(place.target.policy for place in places):
         return proven

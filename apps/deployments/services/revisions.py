@@ -16,6 +16,7 @@ from apps.deployments.models import Deployment, Placement, Revision, Target
 from apps.deployments.rollout.strategy import parse_strategy
 from apps.deployments.services import following
 from apps.deployments.services.common import Wish, ask_all, hold, identity_of, kept, once_more, resolve, tell
+from apps.deployments.services.mirroring import check_mirror
 from apps.deployments.services.places import check_waves
 from apps.deployments.services.policies import as_they_are, check, check_rollout
 from apps.deployments.services.rollouts import go_on, roll, unfinished
@@ -154,8 +155,9 @@ def _keep(held: Deployment, columns: Mapping[str, Any], principal: Principal) ->
     before = kept(held)
     if before == columns:
         return
-    kind = parse_strategy(columns["strategy"]).kind
-    check(principal, held.project, as_they_are(held.places), strategy=kind)
+    strategy = parse_strategy(columns["strategy"])
+    check_mirror(strategy, [place.target for place in held.places])
+    check(principal, held.project, as_they_are(held.places), strategy=strategy.kind)
     put(held, **columns, generation=held.generation + 1)
     audit.record(
         principal=principal,

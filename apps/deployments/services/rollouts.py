@@ -335,11 +335,10 @@ def _want_former(deployment: Deployment, rollout: Rollout) -> None:
 def _give(place: Placement, stage: Stage, rollout: Rollout, share: Share, now: datetime) -> None:
     """Let another share of the new revision be wanted on a placement."""
     stable = rollout.from_revision if rollout.state == RolloutState.ROLLING_BACK else place.stable
-    change_wanted(place, stable=stable, coming=rollout.to_revision, weight=share.weight, phase=share.phase)
+    change_wanted(place, stable=stable, coming=rollout.to_revision, **vars(share))
     put(
         stage,
-        weight=share.weight,
-        phase=share.phase,
+        **vars(share),
         state=RolloutState.PENDING,
         reason="Waiting",
         message="Waiting for the first round.",
@@ -361,7 +360,7 @@ def _settle(place: Placement, rollout: Rollout, state: RolloutState, *, shut: bo
 
     Where nothing served, what the others go back to is new: a target that is `shut` gets it when it lets it in.
     """
-    nothing = {"weight": NOTHING.weight, "phase": NOTHING.phase}
+    nothing = vars(NOTHING)
     if state is RolloutState.HEALTHY:
         # What is wanted on the cluster is the same as before: no round is needed.
         put(place, stable=rollout.to_revision, coming=None, **nothing)

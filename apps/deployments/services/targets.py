@@ -22,6 +22,7 @@ from apps.core.text.names import NAMESPACE_PREFIX, check_name, is_dns_label, is_
 from apps.deployments.models import Approval, Follow, Placement, Rollout, Target
 from apps.deployments.rollout.gateway import ENGINE, parse_gateway
 from apps.deployments.rollout.policy import Decided, parse_policy
+from apps.deployments.rollout.strategy import Kind
 from apps.deployments.services.common import CLOCK, FOLLOW, KIND
 from apps.deployments.states import UNFINISHED
 
@@ -153,6 +154,14 @@ def _route_anew(target: Target) -> None:
         raise Conflict(
             f"A rollout of {', '.join(named)} is under way on {target.name}.",
             hint="Let it end, or take it back, before requests come another way.",
+        )
+    shadows = places.filter(deployment__strategy__kind=Kind.SHADOW).order_by("deployment__name")
+    named = [] if target.gateway else list(shadows.values_list("deployment__name", flat=True)[:5])
+    if named:
+        raise Conflict(
+            f"Without a Gateway on {target.name} nothing is mirrored to the shadow of {', '.join(named)}.",
+            hint="Change the strategy there first, or name another Gateway.",
+            field="gateway.name",
         )
     work.ask_many(KIND, [(pk, target.cluster_id) for pk in places.values_list("pk", flat=True)])
 
