@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from apps.deployments.models import AnalysisRun, Placement, Revision, Rollout, Stage, Target
+from apps.deployments.pages.mirrors import copied_to, shadow_of
 from apps.deployments.pages.panels import model_text
-from apps.deployments.pages.rolling import bars_of, steps_of
+from apps.deployments.pages.rolling import bars_of, steps_of, traffic_of
 from apps.deployments.pages.stepper import waves_of
 from apps.deployments.predict.examples import UNKNOWN, example_request, pretty
 from apps.deployments.rollout.plan import plan_of
@@ -101,6 +102,34 @@ def test_the_plan_by_waves(at: int, stands: dict[str, Any], label: str, says: tu
     stands_at = steps[at]
     assert stands_at.label == label
     assert (stands_at.state, stands_at.note, stands_at.share, stands_at.until) == says
+
+
+def test_a_mirror_is_told_as_wanted_and_as_had() -> None:
+    plan = plan_of(parse_strategy({"kind": "shadow"}), ["eu"], fresh=[])
+    one, two = Revision(pk=1, number=1), Revision(pk=2, number=2)
+    made = Rollout(
+        plan=[step.to_json() for step in plan], strategy={"kind": "shadow"}, state="Progressing", step=0,
+        step_since=NOW, from_revision=one, to_revision=two,
+    )  # fmt: skip
+    place = Placement(target=Target(name="eu"), stable=one, coming=two, mirror=20)
+    stages = [Stage(placement=place, mirror=20, actual=0, state="Progressing")]
+    had: dict[str, Any] = {"selects": 1, "route": {}}
+    for route, note, traffic, strip, share in (
+        ({}, "now 0\xa0%", "0 % of 20 % mirrored", "0 % of 20 % to revision 2", 0.0),
+        ({"to": 2, "mirror": 20}, "now 20\xa0%", "20 % mirrored", "20 % to revision 2", 100.0),
+        ({"to": 1, "mirror": 50}, "now 0\xa0%", "0 % of 20 % mirrored", "0 % of 20 % to revision 2", 0.0),
+    ):
+        place.traffic = had | {"route": route}
+        [wave] = waves_of(made, stages, [], NOW)
+        assert [step.label for step in wave.steps] == [
+            "Mirror 20\xa0%", "Wait 1\xa0m", "Mirror 100\xa0%", "Until promoted", "100\xa0%",
+        ]  # fmt: skip
+        assert (wave.steps[0].note, wave.steps[0].share) == (note, share)
+        assert traffic_of(made, stages) == {1: "100 %", 2: traffic}
+        assert shadow_of(stages, [place]) == (strip, "answers dropped")
+        assert copied_to([place]) == ({route["to"]} if route else set())
+    assert shadow_of([*stages, stage("us")], [place])[1] == "answers dropped on 1 of 2 targets"
+    assert shadow_of(stages, [Placement(target=Target(name="eu"))]) == ("", "")
 
 
 def seen(revision: int, wanted: int, existing: int, ready: int) -> dict[str, int]:

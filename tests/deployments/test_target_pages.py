@@ -254,3 +254,53 @@ def test_a_gateway_is_named_by_form_and_by_rest_and_stays_while_a_rollout_is_und
     revise(root, app, "new")
     rolls = api.patch(address, {"gateway": {}}, "application/json")
     assert (rolls.status_code, "A rollout of app is under way on us." in rolls.json()["detail"]) == (409, True)
+
+
+def test_a_shadow_goes_where_a_gateway_mirrors_and_nowhere_else_by_any_door(
+    app: Deployment, root: Principal, demo: Project
+) -> None:
+    """The targets are eu and us; each door says what to do next."""
+    client, page, api = signed_in(root), "/p/demo/deployments/app/", "/api/v1/deployments"
+    says = "us names no Gateway, and it is a Gateway that mirrors requests to a shadow."
+    gateway = {"name": "public", "namespace": "gateways"}
+    eu, us = Target.objects.get(name="eu"), Target.objects.get(name="us")
+    services.edit_target(principal=root, target=eu, gateway=gateway)
+    new = {"project": "demo", "name": "other", "targets": ["us"], **SPEC, "strategy": {"kind": "shadow"}}
+    for dry_run in ("false", "true"):
+        refused = client.post(f"{api}?dry_run={dry_run}", new, "application/json").json()
+        assert (refused["field"], refused["detail"]) == ("strategy.kind", says), refused
+        assert refused["hint"] == "Let the target name one, or choose a canary or a blue-green."
+    # Where nobody names targets, it is no choice.
+    unnamed = {name: value for name, value in new.items() if name != "targets"}
+    chosen = client.post(api, {**unnamed, "anywhere": {"targets": 2}}, "application/json").json()
+    assert "us names no Gateway" in chosen["detail"], chosen
+    for path in ("revisions", "preview"):
+        changed = {"env": {"TAG": "x"}, "strategy": {"kind": "shadow"}}
+        refused = client.post(f"{api}/app/{path}", changed, "application/json").json()
+        assert says in refused["detail"], refused
+    answer = client.post(f"{page}strategy", {"strategy": "waves: []\nkind: shadow"})
+    assert (answer.status_code, f"Line 2: {says}" in answer.context["form"].errors["strategy"][0]) == (400, True)
+    assert "us name no Gateway" not in answer.content.decode() and "us names no Gateway" in answer.content.decode()
+    assert reread(app).strategy.get("kind") != "shadow"
+    # A Gateway API of before 1.3 mirrors everything or nothing.
+    services.edit_target(principal=root, target=us, gateway=gateway)
+    us.cluster.check_report = {"engines": [{"name": "Gateway API", "version": "v1.2.1"}]}
+    us.cluster.save(update_fields=["check_report"])
+    old = client.post(f"{page}strategy", {"strategy": "kind: shadow\nsteps:\n  - mirror: 20"})
+    assert "Line 2: us has the Gateway API v1.2.1" in old.context["form"].errors["strategy"][0]
+    whole = client.post(f"{page}strategy", {"strategy": "kind: shadow\nsteps:\n  - mirror: 100"})
+    assert (whole.status_code, reread(app).strategy["kind"]) == (302, "shadow")
+    # From then on its targets keep a Gateway, and get no target without one.
+    lost = client.patch("/api/v1/targets/us", {"gateway": {}}, "application/json").json()
+    assert (lost["field"], "the shadow of app" in lost["detail"]) == ("gateway.name", True)
+    form = client.post("/p/demo/targets/us/", {"deployers": "developer", "gateway": ""})
+    assert list(form.context["form"].errors) == ["gateway"]
+    factories.cluster("asia")
+    services.create_target(principal=root, project=demo, name="asia", cluster="asia")
+    more = client.post(f"{api}/app/targets", {"target": "asia"}, "application/json").json()
+    assert "asia names no Gateway" in more["detail"], more
+    # A policy knows the kind, and what it does not allow is refused.
+    allow(root, strategies=["canary"])
+    assert "shadow" in client.post(f"{api}/app/revisions", {"env": {"TAG": "x"}}, "application/json").json()["detail"]
+    allow(root, strategies=["shadow"])
+    assert client.post(f"{api}/app/revisions", {"env": {"TAG": "x"}}, "application/json").status_code == 201

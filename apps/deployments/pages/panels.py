@@ -18,6 +18,7 @@ from apps.deployments import selectors
 from apps.deployments.models import AnalysisRun, Deployment, Heal, Revision, Rollout, Stage
 from apps.deployments.pages.evidence import AnalysisRow, analyses_of
 from apps.deployments.pages.links import pod_url, run_url
+from apps.deployments.pages.mirrors import shadow_of
 from apps.deployments.pages.rolling import Bar, Step, bars_of, in_a_line, steps_of, traffic_of, weights_by
 from apps.deployments.pages.rows import (
     DriftRow,
@@ -150,6 +151,11 @@ class Board:
     def scaler(self) -> Scaler | None:
         """What its autoscaling says; None where people say how many replicas there are."""
         return scaler_of(self.deployment)
+
+    @property
+    def shadow(self) -> tuple[str, str]:
+        """What is mirrored now, and what becomes of the answers."""
+        return shadow_of(self.stages, self.deployment.places) if self.deployment.under_way else ("", "")
 
     @property
     def plain(self) -> bool:

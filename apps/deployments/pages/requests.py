@@ -13,6 +13,7 @@ from apps.core.models import Project
 from apps.core.pages.base import PageRequest, page
 from apps.deployments import selectors
 from apps.deployments.models import Deployment
+from apps.deployments.pages.mirrors import DROPPED, copied_to
 from apps.deployments.scrape.asking import NOT_YET, SERVE_METRICS, requests_of
 from apps.deployments.scrape.requests import WHAT_TO_COUNT, Figures, Replica, Requests, Revision
 
@@ -78,6 +79,7 @@ class Card:
 
     def __init__(self, deployment: Deployment, asked: Requests) -> None:
         self._deployment, self._asked = deployment, asked
+        self._copied_to = copied_to(deployment.places)
         self.replicas = [each for revision in asked.revisions for each in revision.replicas]
         self.at = datetime.fromtimestamp(asked.at, UTC)
         self.seconds = round(asked.seconds)
@@ -102,8 +104,12 @@ class Card:
 
     @property
     def total(self) -> float:
-        """Requests a second to all of them."""
-        return sum(each.figures.per_second for each in self._asked.revisions if each.figures)
+        """Requests a second to all of them, each once: without copies."""
+        return sum(
+            each.figures.per_second
+            for each in self._asked.revisions
+            if each.figures and each.number not in self._copied_to
+        )
 
     @property
     def rows(self) -> Iterator[tuple[Row, list[Row]]]:
@@ -114,7 +120,8 @@ class Card:
     def _of_revision(self, revision: Revision) -> Row:
         share = ""
         if len(self._asked.revisions) > 1 and self.total and revision.figures:
-            share = f"{100 * revision.figures.per_second / self.total:.0f} % of all"
+            part = f"{100 * revision.figures.per_second / self.total:.0f} %"
+            share = f"copies of {part}, {DROPPED}" if revision.number in self._copied_to else f"{part} of all"
         name = f"Revision {revision.number}"
         return Row(name, revision.figures, share, revision.balance, not revision.balanced)
 

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from apps.clusters.quantities.words import plural
 from apps.deployments.models import Placement, Rollout, Stage
+from apps.deployments.pages.mirrors import had_by, mirrored
 from apps.deployments.rollout.strategy import Strategy
 from apps.deployments.states import RolloutState
 
@@ -98,6 +99,9 @@ def traffic_of(rollout: Rollout, stages: Sequence[Stage]) -> dict[int, str]:
     """The part of the requests that each of both revisions gets, of what it shall get; on one target alone."""
     if len(stages) != 1 or rollout.from_revision is None or stages[0].actual is None:
         return {}
+    if stages[0].mirror:
+        copies = mirrored(stages[0].mirror, had_by(stages[0].placement))
+        return {rollout.to_revision.number: copies, rollout.from_revision.number: "100 %"}
     wanted, actual = stages[0].weight, stages[0].actual
     pairs = {rollout.to_revision.number: (actual, wanted), rollout.from_revision.number: (100 - actual, 100 - wanted)}
     return {number: f"{had} %" if had == of else f"{had} % of {of} %" for number, (had, of) in pairs.items()}

@@ -12,6 +12,7 @@ from apps.core.states import Health
 from apps.deployments.health import ReplicaSeen
 from apps.deployments.models import Deployment, Placement, Revision, Stage
 from apps.deployments.models.observed import Observed
+from apps.deployments.pages.mirrors import had_by, mirrored
 from apps.deployments.pages.spread import note_of
 from apps.deployments.states import DeploymentState, RolloutState
 
@@ -101,6 +102,8 @@ class PlaceRow(NamedTuple):
         """ "20 %, now 25 %": the share of the coming revision, as wanted and as had; "" where none comes."""
         if self.stage is None:
             return ""
+        if self.stage.mirror:
+            return mirrored(self.stage.mirror, had_by(self.place))
         actual = self.stage.actual
         if actual is None or actual == self.stage.weight:
             return f"{self.stage.weight} %"

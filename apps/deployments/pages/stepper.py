@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from apps.core.text.wording import duration_text
 from apps.deployments.models import AnalysisRun, Rollout, Stage
+from apps.deployments.pages.mirrors import had_by
 from apps.deployments.pages.rolling import Step
 from apps.deployments.rollout.plan import PlanStep
 from apps.deployments.rollout.strategy import Do, Kind
@@ -112,10 +113,11 @@ def _moving(label: str, stages: Sequence[Stage], step: PlanStep) -> Step:
         return Step(label, f"on {there} of {len(mine)}", "current", 100 * there / len(mine))
     if step.do is Do.PREVIEW:
         return Step(label, f"{mine[0].new_ready if mine else 0} ready", "current")
-    actual = mine[0].actual if mine else None
+    actual = (mine[0].actual or 0) if mine else 0
     wanted = step.brings.weight if step.brings is not None else 0
-    share = min(100.0, 100.0 * (actual or 0) / (wanted or 100))
-    return Step(label, f"now {_percent(actual or 0)}", "current", share)
+    if step.do is Do.MIRROR:
+        actual, wanted = had_by(mine[0].placement) if mine else 0, step.weight or 0
+    return Step(label, f"now {_percent(actual)}", "current", min(100.0, 100.0 * actual / (wanted or 100)))
 
 
 def _measured(run: AnalysisRun | None) -> str:
@@ -125,6 +127,8 @@ def _measured(run: AnalysisRun | None) -> str:
 def _label(step: PlanStep, kind: Kind) -> str:
     if step.do is Do.SET_WEIGHT:
         return _percent(step.weight or 0)
+    if step.do is Do.MIRROR:
+        return f"Mirror {_percent(step.weight or 0)}"
     if step.do is Do.PAUSE:
         return "Until promoted" if step.seconds is None else f"Wait {_span(step)}"
     if step.do is Do.ANALYSE:

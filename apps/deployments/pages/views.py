@@ -38,6 +38,7 @@ from apps.deployments.pages.forms import (
     StrategyForm,
     a_blue_green,
     a_canary,
+    a_shadow,
     put_error_at_line,
 )
 from apps.deployments.pages.matrix import matrix_of
@@ -197,8 +198,9 @@ def strategy(request: PageRequest, project: Project, name: str) -> HttpResponse:
         else:
             messages.success(request, f"{name} rolls so from the next rollout on.")
             return redirect("deployments:detail", project=project.name, name=name)
-    examples_of = {"canary": a_canary(deployment), "blue_green": a_blue_green(deployment)}
-    context = {"project": project, "deployment": deployment, "form": form, **examples_of}
+    examples_of = {make.__name__[2:]: make(deployment) for make in (a_canary, a_blue_green, a_shadow)}
+    unrouted = [place.target.name for place in deployment.places if not place.target.gateway]
+    context = {"project": project, "deployment": deployment, "form": form, "unrouted": unrouted, **examples_of}
     return render(request, "deployments/strategy.html", context, status=400 if form.errors else 200)
 
 

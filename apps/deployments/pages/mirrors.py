@@ -1,0 +1,38 @@
+"""The words for a revision that gets copies of requests, on every part of the pages. Pure."""
+
+from collections.abc import Iterable, Sequence
+
+from apps.clusters.quantities.words import plural
+from apps.deployments.models import Placement, Stage
+from apps.deployments.rollout.traffic import actual_mirror
+
+DROPPED = "answers dropped"
+
+
+def had_by(place: Placement) -> int:
+    """Of how many percent of the requests what comes there gets copies, as the Gateway has taken it."""
+    return actual_mirror(place.coming.number, place.had_traffic) if place.coming is not None else 0
+
+
+def mirrored(wanted: int, had: int) -> str:
+    """ "20 % mirrored", or "0 % of 20 % mirrored" until it is there."""
+    return f"{wanted} % mirrored" if wanted == had else f"{had} % of {wanted} % mirrored"
+
+
+def shadow_of(stages: Sequence[Stage], places: Iterable[Placement]) -> tuple[str, str]:
+    """What is mirrored now, and beside it what becomes of the answers: "20 % to revision 3", "answers dropped". Empty
+    where nothing is."""
+    there = [place for place in places if place.mirror and place.coming is not None]
+    if not there:
+        return "", ""
+    [number, *_] = [place.coming.number for place in there if place.coming is not None]
+    wanted, had = max(place.mirror for place in there), min(had_by(place) for place in there)
+    share = f"{wanted} %" if wanted == had else f"{had} % of {wanted} %"
+    where = f" on {len(there)} of {plural(len(stages), 'target')}" if len(there) < len(stages) else ""
+    return f"{share} to revision {number}", f"{DROPPED}{where}"
+
+
+def copied_to(places: Iterable[Placement]) -> frozenset[int]:
+    """The revisions that get copies of requests on any of the placements."""
+    routes = (place.had_traffic.route for place in places)
+    return frozenset(route.to for route in routes if route is not None and route.mirror and route.to is not None)
