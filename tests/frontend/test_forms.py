@@ -26,7 +26,9 @@ def test_the_fold_opens_by_keyboard_and_keeps_what_is_wrong(open_page: Opener, s
     tolerations.fill(WRONG)
     page.get_by_label("Experiment").fill("digits")
     page.get_by_label("Image", exact=False).first.fill("python:3.11")
-    page.get_by_role("button", name="Launch", exact=True).click()
+    with page.expect_request(lambda request: request.method == "POST") as sent:
+        page.get_by_role("button", name="Launch", exact=True).click()
+    assert "_form=" in (sent.value.post_data or ""), "sent twice it would act once"
     expect(page.locator(".advanced .errors")).to_contain_text("tolerations[0].effect is NoSchedule")
     expect(tolerations).to_be_visible()
     expect(tolerations).to_have_value(WRONG)

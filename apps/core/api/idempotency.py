@@ -12,11 +12,9 @@ two minutes.
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db import OperationalError, connection, transaction
-from django.db.models import QuerySet
+from django.db import transaction
 from django.utils import timezone
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -26,25 +24,12 @@ from apps.core.access import principal_of
 from apps.core.errors import Conflict, Invalid
 from apps.core.models import IdempotencyRecord
 from apps.core.secrets.scrub import scrub
+from apps.core.services.claims import Claim
 
 KEPT = timedelta(hours=24)
 MAX_KEY = 200
-# How long a caller waits for another one with the same key, in milliseconds: well below any client's own timeout.
-WAIT_MS = 1000
 # After this long a request that asked a cluster and got no answer is taken for dead, and may be sent again.
 ABANDONED = timedelta(minutes=2)
-
-
-@dataclass(frozen=True)
-class _Claim:
-    """The caller, the key that it sent, and the request: `digest` is of method, address and body."""
-
-    owner: str
-    key: str
-    digest: str
-
-    def rows(self) -> QuerySet[IdempotencyRecord]:
-        return IdempotencyRecord.objects.filter(owner=self.owner, key=self.key)
 
 
 def once(request: Request, act: Callable[[], Response], *, asks_cluster: bool = False) -> Response:
@@ -61,11 +46,11 @@ def once(request: Request, act: Callable[[], Response], *, asks_cluster: bool = 
     if len(key) > MAX_KEY:
         raise Invalid(f"Idempotency-Key is longer than {MAX_KEY} characters.")
     said = f"{request.method} {request.get_full_path()}\n".encode() + request.body
-    claim = _Claim(principal_of(request._request).key, key, hashlib.sha256(said).hexdigest())
+    claim = Claim(principal_of(request._request).key, key, hashlib.sha256(said).hexdigest())
     return _asked_once(claim, act) if asks_cluster else _done_once(claim, act)
 
 
-def _done_once(claim: _Claim, act: Callable[[], Response]) -> Response:
+def _done_once(claim: Claim, act: Callable[[], Response]) -> Response:
     with transaction.atomic():
         known = _take(claim)
         if known is not None:
@@ -78,7 +63,7 @@ def _done_once(claim: _Claim, act: Callable[[], Response]) -> Response:
     return response
 
 
-def _asked_once(claim: _Claim, act: Callable[[], Response]) -> Response:
+def _asked_once(claim: Claim, act: Callable[[], Response]) -> Response:
     with transaction.atomic():
         known = _take(claim)
     if known is not None:
@@ -95,26 +80,12 @@ def _asked_once(claim: _Claim, act: Callable[[], Response]) -> Response:
     return response
 
 
-def _take(claim: _Claim) -> Response | None:
+def _take(claim: Claim) -> Response | None:
     """Claim the key in the transaction that is open, or give the answer that is known. Raises Invalid or Conflict."""
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{WAIT_MS}ms"])
-            cursor.execute(
-                "INSERT INTO core_idempotencyrecord (owner, key, request_digest, created_at)"
-                " VALUES (%s, %s, %s, now()) ON CONFLICT (owner, key) DO NOTHING",
-                [claim.owner, claim.key, claim.digest],
-            )
-            mine = cursor.rowcount == 1
-            cursor.execute("SET LOCAL lock_timeout TO DEFAULT")
-    except OperationalError as error:
-        if getattr(error.__cause__, "sqlstate", "") != "55P03":  # lock_not_available
-            raise
-        raise _under_way() from error
-    return None if mine else _known(claim)
+    return None if claim.take(_under_way()) else _known(claim)
 
 
-def _known(claim: _Claim) -> Response | None:
+def _known(claim: Claim) -> Response | None:
     record = claim.rows().first()
     if record is None:
         raise Conflict("A request with this Idempotency-Key has just failed.", hint="Send it again.")
@@ -133,7 +104,7 @@ def _under_way() -> Conflict:
     return Conflict("The first request with this Idempotency-Key is still under way.", hint="Try again shortly.")
 
 
-def _record(claim: _Claim, response: Response) -> None:
+def _record(claim: Claim, response: Response) -> None:
     body = JSONRenderer().render(response.data)
     claim.rows().update(status=response.status_code, body=scrub(json.loads(body) if body else None))
 

@@ -15,6 +15,7 @@ from apps.core.access import Principal, principal_of, project_or_404
 from apps.core.errors import Missing
 from apps.core.models import Project
 from apps.core.pages.addresses import own_address
+from apps.core.pages.once import once
 from apps.core.states import Role
 
 P = ParamSpec("P")
@@ -37,17 +38,22 @@ View = Callable[Concatenate[PageRequest, P], HttpResponseBase]
 def page(view: View[P]) -> Shown: ...
 @overload
 def page(
-    *, at_least: Role = Role.VIEWER, writes: Role | None = None, part_of: str = ""
+    *, at_least: Role = Role.VIEWER, writes: Role | None = None, part_of: str = "", acts_once: bool = False
 ) -> Callable[[View[P]], Shown]: ...
 def page(
-    view: View[P] | None = None, *, at_least: Role = Role.VIEWER, writes: Role | None = None, part_of: str = ""
+    view: View[P] | None = None,
+    *,
+    at_least: Role = Role.VIEWER,
+    writes: Role | None = None,
+    part_of: str = "",
+    acts_once: bool = False,
 ) -> Any:
     """Decorate a view: sign-in needed; a `project` in the URL is checked with role `at_least`.
 
     POST, PUT, PATCH and DELETE need `writes` (a developer, unless told otherwise). The view receives the Project
     in place of its name. Who opens a part of a page by its own address is sent to the page: the same address without
     `?part=`, or `part_of`, the name of the URL whose page fetches what this view answers; its parameters are the first
-    of the view's own.
+    of the view's own. What it makes would be made twice by a form that is sent twice: `acts_once` prevents that.
     """
 
     def decorate(inner: View[P]) -> Callable[..., HttpResponseBase]:
@@ -66,6 +72,8 @@ def page(
                 needed = at_least if safe else (writes or Role.DEVELOPER)
                 request.project = project_or_404(request.principal, kwargs["project"], needed)
                 kwargs["project"] = request.project
+            if acts_once:
+                return once(request, lambda: inner(request, *args, **kwargs))
             return inner(request, *args, **kwargs)
 
         return wrapped

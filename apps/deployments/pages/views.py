@@ -91,7 +91,7 @@ def detail(request: PageRequest, project: Project, name: str) -> HttpResponse:
     return render_page(request, "deployments/detail.html", _context(request, _deployment(request, project, name)))
 
 
-@page(at_least=Role.DEVELOPER)
+@page(at_least=Role.DEVELOPER, acts_once=True)
 def create(request: PageRequest, project: Project) -> HttpResponse:
     """Deploy a model version."""
     form = DeployForm(request.POST or None, project=project, initial=_initial(request, project))
@@ -172,7 +172,7 @@ STEERING: dict[str, tuple[Callable[..., Rollout], dict[str, Any], str]] = {
 }
 
 
-@page
+@page(acts_once=True)
 @require_POST
 def steer(request: PageRequest, project: Project, name: str, word: str) -> HttpResponse:
     """Tell the rollout that is under way to wait, to go on, or to take itself back."""
@@ -204,7 +204,7 @@ def strategy(request: PageRequest, project: Project, name: str) -> HttpResponse:
     return render(request, "deployments/strategy.html", context, status=400 if form.errors else 200)
 
 
-@page
+@page(acts_once=True)
 @require_POST
 def restart(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """Roll out a copy of the current revision."""

@@ -74,7 +74,7 @@ def detail(request: PageRequest, project: Project, name: str) -> HttpResponse:
     return render_page(request, "experiments/detail.html", context)
 
 
-@page(at_least=Role.DEVELOPER)
+@page(at_least=Role.DEVELOPER, acts_once=True)
 def launch(request: PageRequest, project: Project) -> HttpResponse:
     """Launch a run."""
     again = _again(request, project)
@@ -213,7 +213,7 @@ def cancel(request: PageRequest, project: Project, uid: str) -> HttpResponse:
     return redirect("experiments:run", project=project.name, uid=uid)
 
 
-@page
+@page(acts_once=True)
 @require_POST
 def register(request: PageRequest, project: Project, uid: str) -> HttpResponse:
     """Make a model version of what the run kept."""

@@ -17,6 +17,7 @@ from apps.clusters.services import connect
 from apps.core.api import idempotency
 from apps.core.models import IdempotencyRecord, Project, User
 from apps.core.secrets.tokens import issue_token
+from apps.core.services.claims import Claim
 from apps.core.states import Role
 from apps.experiments.models import Run
 from controlplane.embedded.waiting import wait_for
@@ -144,7 +145,7 @@ def test_a_call_to_a_cluster_inside_a_transaction_is_a_defect(token: str) -> Non
 
 
 def test_of_many_that_find_a_dead_claim_one_takes_it_over(token: str) -> None:
-    claim = idempotency._Claim("token:1", "k", "digest")
+    claim = Claim("token:1", "k", "digest")
     IdempotencyRecord.objects.create(owner="token:1", key="k", request_digest="digest")
     IdempotencyRecord.objects.update(created_at=timezone.now() - 2 * idempotency.ABANDONED)
     results = at_once([lambda: idempotency._known(claim)] * 4)

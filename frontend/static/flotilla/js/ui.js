@@ -83,6 +83,19 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+/* A form that is sent twice, by a second press or by a reload whose answer was lost, acts once: the server knows it by
+   this name (apps/core/pages/once.py). */
+const names = new WeakMap();
+document.addEventListener("formdata", (event) => {
+  const form = event.target;
+  if (form.method !== "post") return;
+  if (!names.has(form)) {
+    const random = crypto.getRandomValues(new Uint32Array(4));
+    names.set(form, Array.from(random, (part) => part.toString(36)).join("-"));
+  }
+  event.formData.set("_form", names.get(form));
+});
+
 /* Dialogs. */
 document.addEventListener("click", (event) => {
   const opener = event.target.closest("[data-open-dialog]");
