@@ -47,7 +47,7 @@ def once(request: HttpRequest, act: Callable[[], HttpResponseBase]) -> HttpRespo
 
 def _led_to(request: HttpRequest, claim: Claim) -> HttpResponse:
     record = claim.rows().first()
-    if record is None:
+    if record is None or not record.body:
         raise Conflict("This form has just failed.", hint="Send it again.")
     messages.info(request, "This form was sent before: here is what came of it.")
     return HttpResponseRedirect(record.body["location"])

@@ -1,5 +1,6 @@
 """Pages of core."""
 
+import logging
 import sys
 
 from django.conf import settings
@@ -21,6 +22,7 @@ from apps.core.pages.base import PageRequest, page, render_page
 from apps.core.pages.context import SESSION_PROJECT, current_project
 from apps.core.pages.forms import LoginForm
 
+logger = logging.getLogger(__name__)
 SECONDS_UNTIL_POSTGRES_MAY_ANSWER = 5
 
 
@@ -107,8 +109,15 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """500: says that it is our fault and where to look; 503 while Postgres can't be asked."""
     if isinstance(sys.exception(), OperationalError | InterfaceError):
         return _without_postgres(request)
+    title = "Something broke"
     detail = "This is our fault. Try again. If it stays, tell who runs Flotilla: the web process's log has the details."
-    return _error(request, 500, "Something broke", detail)
+    try:
+        return _error(request, 500, title, detail)
+    except Exception:
+        # What broke is in every page's frame, or that asks for what can't be had.
+        logger.exception("the frame of the page that tells of an error failed, too")
+        request.user = AnonymousUser()
+        return _error(request, 500, title, detail)
 
 
 def _without_postgres(request: HttpRequest) -> HttpResponse:

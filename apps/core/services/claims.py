@@ -37,7 +37,7 @@ class Claim:
                     " VALUES (%s, %s, %s, now()) ON CONFLICT (owner, key) DO NOTHING",
                     [self.owner, self.key, self.digest],
                 )
-                mine = cursor.rowcount == 1
+                mine = bool(cursor.rowcount)
                 cursor.execute("SET LOCAL lock_timeout TO DEFAULT")
         except OperationalError as error:
             if getattr(error.__cause__, "sqlstate", "") != "55P03":  # lock_not_available

@@ -27,6 +27,8 @@ _PRESSED = re.compile(
 _BEGINS = re.compile(
     r'(<(?:input|select|textarea)\b[^>]*?) autofocus\b(?:="[^"]*")?|(<script\b[^>]*?) data-model-name="[^"]*"'
 )
+# Also after unfold's script has shown the form: what is hidden when the page comes can't be in focus.
+_FOCUS = 'autofocus x-init="$nextTick(() => $el.focus())"'
 _NOTE, _INVALID = '<p class="errornote', ' aria-invalid="true"'
 _SAYS = {"dock_to_right": "Show or hide the pages", "close": "Hide the pages"}
 
@@ -43,8 +45,8 @@ def accessible(page: str) -> SafeString:
 def _in_focus(page: str) -> str:
     """The page. If it has a form that was refused, the first wrong field is in focus, or else the note above it."""
     for mark, focused in (
-        (_INVALID, f"{_INVALID} autofocus"),
-        (_NOTE, _NOTE.replace("<p", '<p tabindex="-1" autofocus')),
+        (_INVALID, f"{_INVALID} {_FOCUS}"),
+        (_NOTE, _NOTE.replace("<p", f'<p tabindex="-1" {_FOCUS}')),
     ):
         if mark in page:
             return _BEGINS.sub(r"\1\2", page).replace(mark, focused, 1)
