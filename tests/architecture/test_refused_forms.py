@@ -3,6 +3,7 @@
 Every form that asks for something is found by walking the pages, and must be in the table.
 """
 
+import html
 import io
 import re
 from dataclasses import dataclass, field
@@ -25,6 +26,12 @@ from tests.architecture.test_offers import project as project
 
 pytestmark = pytest.mark.django_db
 WRONG = "Not A Name!"
+# Here people type the names of fields themselves.
+TYPED_NAMES = {"spec", "strategy", "tolerations"}
+_ERRORS = re.compile(r'class="(?:errors|form-errors)".*?</(?:ul|div)>', re.DOTALL)
+_TAGS = re.compile(r"<[^>]*>|class=[^>]*>")
+# Names of fields as programs have them.
+_PATHS = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b|(?<![/\w])[a-z]+\.[a-z]+(?:_[a-z]+)*\b")
 # Of each form: what is sent, the field at which it is refused, and what of it is to be seen again.
 FORMS: dict[str, tuple[dict[str, str], str, str]] = {
     "/p/demo/deployments/new": (
@@ -149,6 +156,8 @@ def test_what_was_typed_is_kept_and_the_error_in_focus(project: Project, tmp_pat
         assert typed in answer.content.decode(), name
         assert (again.focus, again.invalid[:1]) == ((at, [at]) if at else ("form-errors", [])), name
         assert there[name] in again.asking, name
+        told = html.unescape(_TAGS.sub(" ", " ".join(_ERRORS.findall(answer.content.decode()))))
+        assert told and (at in TYPED_NAMES or not _PATHS.search(told)), (name, "a field is called by its label", told)
 
 
 def test_a_form_of_the_panel_that_is_refused_has_its_error_in_focus() -> None:

@@ -1,12 +1,16 @@
 """Text that people type into forms, parsed into lists and pairs."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.forms import BaseForm, ValidationError
 
 from apps.core.errors import FlotillaError
 from apps.core.text import shellwords
+
+# A name, or a path of names, as REST's errors have it: replicas, resources.cpu, autoscaling.triggers[0].query.
+_PATH = re.compile(r"(?<![\w.“\"'/-])[a-z][a-z_]*(?:\[\d+\])?(?:\.[a-z][a-z_]*(?:\[\d+\])?)*(?![\w/-])")
 
 
 def words(text: str) -> list[str]:
@@ -33,8 +37,41 @@ def as_lines(values: Mapping[str, Any]) -> str:
     return "\n".join(f"{name}={value}" for name, value in values.items())
 
 
+def check_each(form: BaseForm, checks: Mapping[str, Callable[[Any], object]]) -> None:
+    """Check what a service would refuse one after the other, each field by itself, so that a form says at once all that
+    is wrong. A check raises a FlotillaError; fields that are empty or refused already are left to others."""
+    for name in [name for name in checks if form.cleaned_data.get(name)]:
+        try:
+            checks[name](form.cleaned_data[name])
+        except FlotillaError as error:
+            form.add_error(name, by_labels(form, error.sentence))
+
+
 def put_error(form: BaseForm, error: FlotillaError) -> None:
     """Show a service's error at the field that it is about: `volumes` for volumes[0].name, `cpu` for resources.cpu, and
     `triggers` for autoscaling.triggers[0].query."""
     names = [part.partition("[")[0] for part in error.field.split(".")]
-    form.add_error(next((name for name in names if name in form.fields), None), error.sentence)
+    form.add_error(next((name for name in names if name in form.fields), None), by_labels(form, error.sentence))
+
+
+def by_labels(form: BaseForm, sentence: str) -> str:
+    """A sentence of a service, which names fields by REST's paths, with the labels that the form has for them:
+    “At most” for autoscaling.max. The rest of a path stays, for it is in what was typed: “Triggers”[0].query."""
+    return _PATH.sub(lambda path: _labelled(form, path[0]), sentence)
+
+
+def _labelled(form: BaseForm, path: str) -> str:
+    parts = path.split(".")
+    for number, part in enumerate(parts):
+        name, bracket, rest = part.partition("[")
+        # A single word may be one of the sentence's own.
+        if name in form.fields and (len(parts) > 1 or "_" in name or bracket):
+            within = ".".join([f"{bracket}{rest}", *parts[number + 1 :]])
+            return f"“{form[name].label}”{within}"
+    return f"“{options[path]}”" if "_" in path and path in (options := _options(form)) else path
+
+
+def _options(form: BaseForm) -> dict[str, str]:
+    """What the form calls the values that one chooses from."""
+    choices = [choice for each in form.fields.values() for choice in getattr(each, "choices", ())]
+    return {str(value): str(label) for value, label in choices}

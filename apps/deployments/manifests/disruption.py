@@ -82,4 +82,4 @@ def _amount(value: Any, field: str) -> int | str:
     if isinstance(value, str) and _PERCENT.match(value):
         return value
     said = f"{field.rpartition('.')[2]} is a number of replicas from 0 to {MAX_REPLICAS}, or a share up to 100%."
-    raise Invalid(said, field=field, hint=_HINT)
+    raise Invalid(said, field=field, hint='For example 1, or "25%".')

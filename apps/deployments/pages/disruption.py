@@ -11,6 +11,7 @@ from apps.core.errors import FlotillaError
 from apps.core.models import Project
 from apps.core.pages.base import PageRequest, page
 from apps.core.pages.formfields import SHORT
+from apps.core.pages.formtext import by_labels
 from apps.core.states import Role
 from apps.deployments import selectors, services
 from apps.deployments.models import Deployment
@@ -56,7 +57,7 @@ def budget(request: PageRequest, project: Project, name: str) -> HttpResponse:
         try:
             services.set_budget(principal=request.principal, deployment=deployment, budget=form.asked())
         except FlotillaError as error:
-            form.add_error("amount", error.sentence)
+            form.add_error("amount", by_labels(form, error.sentence))
         else:
             said = "has a disruption budget" if form.asked() else "has no disruption budget"
             messages.success(request, f"{name} {said}.")
