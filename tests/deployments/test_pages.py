@@ -245,6 +245,13 @@ def test_a_strategy_that_is_refused_is_shown_again_with_its_line(
     assert said in html.unescape(answer.content.decode()), "what was typed is kept"
 
 
+def test_the_form_tells_at_once_all_that_is_wrong(page: Client, target: Target) -> None:
+    wrong = {"name": "9-Digits", "image": "a b", "cpu": "lots", "memory": "some", "env": "PORT=1", "replicas": "-1"}
+    answer = page.post("/p/demo/deployments/new", wrong)
+    assert answer.status_code == 400
+    assert set(answer.context["form"].errors) == {*wrong, "target"}, "before a target is chosen, too"
+
+
 def test_the_form_for_a_revision_keeps_the_alias_unless_another_version_is_chosen(
     page: Client, digits: Deployment, developer: Principal
 ) -> None:

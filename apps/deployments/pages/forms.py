@@ -1,6 +1,7 @@
 """Forms of the pages. They turn text into what services take; services check it."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import yaml
@@ -12,20 +13,36 @@ from apps.clusters.pages.optionfields import PodOptionsForm, initial_of
 from apps.core.errors import FlotillaError
 from apps.core.models import Project
 from apps.core.pages.formfields import amount, gpus
-from apps.core.pages.formtext import pairs, words
+from apps.core.pages.formtext import check_each, pairs, words
 from apps.core.text import safeyaml
+from apps.core.text.names import check_service_name
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Revision, Target
 from apps.deployments.pages.scalingforms import NumbersForm
 from apps.deployments.rollout.strategy import Kind, parse_strategy
 from apps.deployments.services import server
-from apps.deployments.specs import MAX_REPLICAS
+from apps.deployments.specs import MAX_REPLICAS, parse_revision
 
 
 def _image() -> forms.CharField:
     served = " and ".join(server.FLAVOURS)
     help_text = f"Empty: Flotilla's own server, for models of {served}. Another one serves HTTP on $HOST:$PORT."
     return forms.CharField(max_length=500, required=False, help_text=help_text)
+
+
+# Fields that the service checks one after the other.
+_CHECKED: dict[str, Callable[[Any], object]] = {
+    "name": lambda name: check_service_name(name, "name"),
+    "image": lambda image: _check(image=image),
+    "cpu": lambda cpu: _check(resources={"cpu": cpu}),
+    "memory": lambda memory: _check(resources={"memory": memory}),
+    "env": lambda env: _check(env=env),
+}
+
+
+def _check(**part: Any) -> None:
+    """A part of a revision's spec, beside nothing else. Raises Invalid."""
+    parse_revision({"image": "checked", **part}).container.resources.sensible()
 
 
 class DeployForm(NumbersForm, PodOptionsForm):
@@ -82,8 +99,9 @@ class DeployForm(NumbersForm, PodOptionsForm):
         return pairs(self.cleaned_data["env"])
 
     def clean(self) -> dict[str, Any]:
-        """What is followed is an alias."""
+        """What is followed is an alias; and all that is wrong is said at once."""
         values = super().clean() or self.cleaned_data
+        check_each(self, _CHECKED)
         if values.get("follow") and "@" not in str(values.get("model")).rpartition(":")[2]:
             self.add_error("follow", "A version never moves. Choose an alias above, or leave this out.")
         return values

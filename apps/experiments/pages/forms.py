@@ -9,7 +9,7 @@ from apps.clusters.pages.optionfields import PodOptionsForm, initial_of
 from apps.clusters.pages.places import Place
 from apps.core.errors import Invalid
 from apps.core.pages.formfields import SHORT, amount, gpus
-from apps.core.pages.formtext import as_lines, pairs
+from apps.core.pages.formtext import as_lines, check_each, pairs
 from apps.experiments.models import Run
 from apps.experiments.services.launching import default_name
 from apps.experiments.specs import MAX_DEADLINE_SECONDS, MAX_RETRIES, MAX_TEXT, MAX_WORKERS, parse_spec
@@ -26,17 +26,22 @@ _SPEC_FIELDS = {
     "deadline_minutes": ("deadline_seconds",),
     "retries": ("retries", "retry_on"),
 }
-# Fields that the service checks one after the other: the part of a spec that each makes.
-_CHECKED: dict[str, Callable[[Any], dict[str, Any]]] = {
-    "image": lambda image: {"image": image},
-    "cpu": lambda cpu: {"resources": {"cpu": cpu}},
-    "memory": lambda memory: {"resources": {"memory": memory}},
-    "env": lambda env: {"env": env},
+# Fields that the service checks one after the other.
+_CHECKED: dict[str, Callable[[Any], object]] = {
+    "image": lambda image: _check(image=image),
+    "cpu": lambda cpu: _check(resources={"cpu": cpu}),
+    "memory": lambda memory: _check(resources={"memory": memory}),
+    "env": lambda env: _check(env=env),
 }
 # What a place is chosen by.
 _OF_PLACES = ("cluster", "cluster_selector", "cpu", "memory", "gpu", "workers")
 ANY = "Any cluster that fits"
 _LINES = {"class": "mono", "spellcheck": "false"}
+
+
+def _check(**part: Any) -> None:
+    """A part of a spec, beside nothing else. Raises Invalid."""
+    parse_spec({"image": "checked", **part}).resources.sensible()
 
 
 class LaunchForm(PodOptionsForm):
@@ -133,11 +138,7 @@ class LaunchForm(PodOptionsForm):
         """
         super().clean()
         values = self.cleaned_data
-        for name in _CHECKED.keys() & values.keys():
-            try:
-                parse_spec({"image": "checked", **_CHECKED[name](values[name])}).resources.sensible()
-            except Invalid as error:
-                self.add_error(name, error.sentence)
+        check_each(self, _CHECKED)
         if "command" not in values or "way" not in values or self._is_kept("command", "way"):
             return
         try:
