@@ -171,7 +171,9 @@ def attempt(run: Run, *, number: int = 1, **fields: Any) -> Attempt:
 def version(model: RegisteredModel, source: Run, *, alias: str = "") -> ModelVersion:
     model.last_version += 1
     model.save(update_fields=["last_version"])
-    made = ModelVersion.objects.create(model=model, version=model.last_version, run=source, artifact_path="model")
+    made = ModelVersion.objects.create(
+        model=model, version=model.last_version, run=source, source_run=source.uid, artifact_path="model"
+    )
     if alias:
         ModelAlias.objects.update_or_create(model=model, name=alias, defaults={"version": made})
     return made

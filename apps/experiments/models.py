@@ -13,6 +13,7 @@ from django.db.models.functions import Coalesce, Left
 
 from apps.clusters.models import Cluster
 from apps.core.models import Project
+from apps.experiments.registry.stages import Stage
 from apps.experiments.states import AttemptState, RunKind, RunState
 
 KEY_LENGTH = 250
@@ -304,9 +305,16 @@ class ModelVersion(models.Model):
     logged_model = models.ForeignKey(LoggedModel, models.SET_NULL, null=True, blank=True, related_name="model_versions")
     # The URI as the client gave it; shown, and never opened on the server.
     source = models.CharField(max_length=1000, blank=True)
+    # The id of its run, as the client gave it: that of `run` where there is one.
+    source_run = models.CharField(max_length=250, blank=True)
     # Where the model lies among the artifacts of `logged_model`, else of `run`.
     artifact_path = models.CharField(max_length=1000, blank=True)
+    # Where the files are, if Flotilla does not keep them: a URI that clients open, and the server never does.
+    location = models.CharField(max_length=1000, blank=True)
     state = models.CharField(max_length=32, default="READY")
+    stage = models.CharField(
+        max_length=16, default=Stage.NONE.value, choices=[(stage.value, stage.value) for stage in Stage]
+    )
     description = models.TextField(blank=True)
     tags = models.JSONField(default=dict, blank=True)
     created_by = models.CharField(max_length=200, blank=True)

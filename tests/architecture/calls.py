@@ -402,6 +402,7 @@ REGISTRY = [
     Ask("DELETE", f"{MLFLOW}/model-versions/delete", {"name": "free", "version": "1"}),
     Ask("POST", f"{MLFLOW}/model-versions/set-tag", {"name": "digits", "version": "1", "key": "a", "value": "b"}),
     Ask("DELETE", f"{MLFLOW}/model-versions/delete-tag", {"name": "digits", "version": "1", "key": "a"}),
+    Ask("POST", f"{MLFLOW}/model-versions/transition-stage", {"name": "digits", "version": "1", "stage": "Staging"}),
 ]
 
 # What is not measured, and why: by name of the page or by method and path of the endpoint.
@@ -427,6 +428,5 @@ NOT_MEASURED = {
     "POST /api/v1/deployments/{name}/predict/": OVER_A_SOCKET,
     "POST /api/v1/deployments/{name}/preview/": OVER_A_SOCKET,
     "GET /api/v1/deployments/{name}/requests/": OVER_A_SOCKET,
-    f"POST {MLFLOW}/model-versions/transition-stage": "refuses: there are no stages",
 }
 EVERYTHING = [*PAGES, *FORMS, *REST, *TRACKING, *LOGGED, *REGISTRY]

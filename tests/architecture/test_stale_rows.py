@@ -24,6 +24,7 @@ from apps.deployments import services as deployments
 from apps.deployments.models import Deployment, Revision
 from apps.experiments import services as experiments
 from apps.experiments.models import Experiment, LoggedModel, ModelVersion, RegisteredModel, Run
+from apps.experiments.registry.origin import Origin
 from tests import factories
 from tests.concurrent import at_once, meanwhile
 
@@ -45,7 +46,7 @@ def new_version(root: Principal, project: Project) -> ModelVersion:
     run = Run.objects.filter(experiment__project=project).earliest("id")
     run.artifacts.get_or_create(path="model/MLmodel", defaults={"key": factories.uid(), "size": 1})
     return experiments.create_version(
-        principal=root, project=project, model_name="digits", run=run, logged_model=None, artifact_path="model"
+        principal=root, project=project, model_name="digits", origin=Origin(run, path="model")
     )
 
 

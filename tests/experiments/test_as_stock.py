@@ -185,3 +185,29 @@ def test_prompts_are_kept_apart(stock: Stock, project: Project) -> None:
     condition = "tag.`mlflow.prompt.is_prompt` != 'true'"
     models = stock("GET", "registered-models/search", filter=condition).json()["registered_models"]
     assert [model["name"] for model in models] == ["m"]
+
+
+def test_stages_have_the_newest_version_of_each(stock: Stock, project: Project, run: Run) -> None:
+    model = RegisteredModel.objects.create(project=project, name="digits")
+    for _ in range(4):
+        factories.version(model, run)
+
+    def bring(version: int, stage: str, archive: bool = False) -> Any:
+        about = {"name": "digits", "version": str(version), "stage": stage, "archive_existing_versions": archive}
+        return stock("POST", "model-versions/transition-stage", **about)
+
+    def latest(*stages: str) -> list[tuple[str, str]]:
+        rows = stock("POST", "registered-models/get-latest-versions", name="digits", stages=stages).json()
+        return [(row["version"], row["current_stage"]) for row in rows["model_versions"]]
+
+    assert latest() == [("4", "None")]
+    assert bring(1, "staGing").json()["model_version"]["current_stage"] == "Staging"
+    assert bring(2, "Production").status_code == 200 and bring(3, "Staging", archive=True).status_code == 200
+    assert latest() == [("1", "Archived"), ("2", "Production"), ("3", "Staging"), ("4", "None")]
+    assert latest("production", "None") == [("2", "Production"), ("4", "None")]
+    shown = stock("GET", "registered-models/get", name="digits").json()["registered_model"]["latest_versions"]
+    found = stock("GET", "registered-models/search").json()["registered_models"][0]["latest_versions"]
+    assert [row["version"] for row in shown] == [row["version"] for row in found] == ["1", "2", "3", "4"]
+    for stage, archive in (("Archived", True), ("None", True), ("unknown", False), ("", False)):
+        assert bring(1, stage, archive).status_code == REFUSED
+    assert latest("Archived") == [("1", "Archived")]

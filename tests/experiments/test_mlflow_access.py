@@ -1,6 +1,7 @@
 """The MLflow door: who may do what, and what never gets through."""
 
 import json
+import socket
 from typing import Any
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ from apps.core.states import Role
 from apps.experiments import services
 from apps.experiments.files import artifacts
 from apps.experiments.models import Artifact, Experiment, ModelVersion, RegisteredModel, Run
+from apps.experiments.registry.flavours import flavours_of
 
 pytestmark = pytest.mark.django_db
 API = "/api/2.0/mlflow"
@@ -282,17 +284,40 @@ def test_downloads_can_not_act_in_a_browser(wire: Wire, runs: list[Run]) -> None
     assert reply["X-Content-Type-Options"] == "nosniff"
 
 
-def test_sources_outside_are_never_opened(wire: Wire, runs: list[Run]) -> None:
-    wire.post("registered-models/create", name="digits")
-    sources = (
-        "file:///etc/passwd",
-        "s3://bucket/key",
-        "http://169.254.169.254/",
-        "/etc",
-        "runs:/x/../y",
-        "models:/a/1",
-    )
-    for source in sources:
-        reply = wire.post("model-versions/create", name="digits", source=source)
-        assert code(reply) == "INVALID_PARAMETER_VALUE", source
+# What names files of one machine, leaves its folder, however often it is encoded, or is no address at all.
+PATHS_OF_ONE_MACHINE = [
+    "file:///etc/passwd", "file://host/etc", "FILE:/etc", "/etc", "model", "a/b", "../x", "runs:/x/../y", "v1",
+    "s3://bucket/../key", "s3://bucket/%2e%2e/key", "s3://bucket/%252e%252e/key", "dbfs:/a?b/../c", "dbfs:/a#../c",
+    "s3://bucket/a\\..\\b", "s3://bucket/\u202ekey", "%66ile:///etc", "%25" * 12 + "2e2e",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("source", PATHS_OF_ONE_MACHINE)
+def test_a_version_is_made_of_no_path_of_a_machine(wire: Wire, project: Project, source: str) -> None:
+    RegisteredModel.objects.create(project=project, name="digits")
+    reply = wire.post("model-versions/create", name="digits", source=source)
+    assert code(reply) == "INVALID_PARAMETER_VALUE", source
     assert RegisteredModel.objects.get().last_version == 0
+
+
+@pytest.mark.parametrize(
+    "source", ["s3://bucket/key", "http://169.254.169.254/", "dbfs:/a/b", "runs:/of-another/model"]
+)
+def test_a_source_elsewhere_is_kept_for_clients_and_never_opened(
+    wire: Wire, project: Project, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    RegisteredModel.objects.create(project=project, name="digits")
+    asked: list[str] = []
+    real = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *args, **kw: asked.append(host) or real(host, *args, **kw))
+    made = wire.post("model-versions/create", name="digits", source=source, run_id="of-another").json()
+    at = wire.get("model-versions/get-download-uri", name="digits", version="1").json()
+    copied = wire.post("model-versions/create", name="digits", source="models:/digits/1").json()["model_version"]
+    assert at == wire.get("model-versions/get-download-uri", name="digits", version="2").json()
+    assert not flavours_of(ModelVersion.objects.get(version=2))
+    assert not set(asked) - {"127.0.0.1", "localhost"}
+    assert (made["model_version"]["source"], made["model_version"]["run_id"]) == (source, "of-another")
+    assert at == {"artifact_uri": source} and copied["source"] == "models:/digits/1"
+    found = wire.get("model-versions/search", filter="run_id = 'of-another'").json()["model_versions"]
+    assert [row["version"] for row in found] == ["1"]
+    assert code(wire.post("model-versions/create", name="digits", source="models:/none/1")) == "RESOURCE_DOES_NOT_EXIST"

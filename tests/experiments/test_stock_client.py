@@ -90,6 +90,16 @@ def test_a_training_run_from_start_to_registered_model(client: str, tmp_path: Pa
     assert row.logged_model is not None and row.run is not None and row.run.uid == run.info.run_id
 
 
+def test_a_name_and_a_password_are_as_good_as_a_token(client: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "anybody")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", os.environ["MLFLOW_TRACKING_TOKEN"])
+    monkeypatch.delenv("MLFLOW_TRACKING_TOKEN")
+    assert mlflow.set_experiment("digits").name == "digits"
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "wrong")
+    with pytest.raises(mlflow.exceptions.MlflowException, match="unknown, expired or revoked"):
+        mlflow.set_experiment("digits")
+
+
 def test_a_name_that_does_not_exist_is_what_set_experiment_expects(client: str) -> None:
     assert mlflow.get_experiment_by_name("nowhere") is None
     with pytest.raises(mlflow.exceptions.MlflowException, match="not found") as caught:

@@ -332,6 +332,8 @@ class VersionSerializer(serializers.ModelSerializer[ModelVersion]):
     project = serializers.CharField(source="model.project.name")
     model = serializers.CharField(source="model.name")
     run_id = serializers.CharField(source="run.uid", default=None, allow_null=True)
+    location = serializers.CharField(help_text="Where its files are, if Flotilla does not keep them; else empty.")
+    stage = serializers.CharField(help_text="As MLflow's clients set it: None, Staging, Production or Archived.")
     experiment = serializers.CharField(source="run.experiment.name", default=None, allow_null=True)
     tags = serializers.DictField(child=serializers.CharField())
     aliases = serializers.SerializerMethodField()
@@ -340,8 +342,8 @@ class VersionSerializer(serializers.ModelSerializer[ModelVersion]):
     class Meta:
         model = ModelVersion
         fields = (
-            "project", "model", "version", "state", "run_id", "experiment", "source", "artifact_path", "description",
-            "tags", "aliases", "metrics", "created_by", "created_at", "updated_at",
+            "project", "model", "version", "state", "stage", "run_id", "experiment", "source", "artifact_path",
+            "location", "description", "tags", "aliases", "metrics", "created_by", "created_at", "updated_at",
         )  # fmt: skip
 
     @extend_schema_field({"type": "array", "items": {"type": "string"}})

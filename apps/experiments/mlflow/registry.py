@@ -1,6 +1,8 @@
 """`registered-models/*` and `model-versions/*` of MLflow's REST API."""
 
 import re
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from django.db.models import Prefetch
@@ -9,25 +11,21 @@ from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.models import Project
 from apps.core.states import Role
 from apps.experiments import selectors, services
-from apps.experiments.files import artifacts
 from apps.experiments.mlflow import render
 from apps.experiments.mlflow.lookup import check_own, logged_model_of, run_by_uid
 from apps.experiments.mlflow.paging import page_of, size_of, token
+from apps.experiments.mlflow.sources import origin_of
 from apps.experiments.mlflow.wire import Call, MlflowError
 from apps.experiments.models import LoggedModel, ModelAlias, ModelVersion, RegisteredModel, Run
 from apps.experiments.registry.files import uri_of
+from apps.experiments.registry.origin import Origin
+from apps.experiments.registry.stages import parse_stage
 from apps.experiments.registry.uses import InUse
-from apps.experiments.search import models, versions
+from apps.experiments.search import IS_PROMPT, models, versions
 from apps.experiments.tracking.ingest import check_key, check_text
 
 MAX_TAG_LENGTH = 100_000
 MOST_VERSIONS = 200_000
-_URI = re.compile(
-    r"models:/(?P<model>m-[0-9a-f]{32})(?P<model_path>/.*)?"
-    r"|runs:/(?P<run>[0-9a-f]{32})/(?P<run_path>.+)"
-    r"|mlflow-artifacts:/+\d+/models/(?P<store_model>m-[0-9a-f]{32})/artifacts/?(?P<store_model_path>.*)"
-    r"|mlflow-artifacts:/+\d+/(?P<store_run>[0-9a-f]{32})/artifacts/?(?P<store_run_path>.*)"
-)
 
 
 def _model(call: Call, at_least: Role = Role.VIEWER) -> RegisteredModel:
@@ -41,7 +39,7 @@ def _model(call: Call, at_least: Role = Role.VIEWER) -> RegisteredModel:
 def _version(call: Call, at_least: Role = Role.VIEWER) -> ModelVersion:
     name, number = call.text("name", required=True), call.text("version", required=True)
     if not re.fullmatch(r"[0-9]{1,9}", number):
-        raise Invalid("Model version must be an integer.")
+        raise Invalid(f"Parameter 'version' must be an integer, got '{number[:100]}'.")
     try:
         return selectors.model_version(call.project(at_least), name, int(number))
     except Missing as error:
@@ -49,8 +47,14 @@ def _version(call: Call, at_least: Role = Role.VIEWER) -> ModelVersion:
 
 
 def _rendered(model: RegisteredModel) -> dict[str, Any]:
-    latest = selectors.versions(model).first()
-    return {"registered_model": render.registered_model(model, latest)}
+    return {"registered_model": render.registered_model(model, _latest([model]))}
+
+
+def _latest(models: Iterable[RegisteredModel]) -> list[ModelVersion]:
+    """The newest version of each stage of each model, in the order of models and versions: one query, and a few."""
+    rows = ModelVersion.objects.filter(model__in=[model.pk for model in models])
+    newest = _related(rows.order_by("model_id", "stage", "-version").distinct("model_id", "stage"))
+    return sorted(newest, key=lambda row: (row.model_id, row.version))
 
 
 def create_model(call: Call) -> dict[str, Any]:
@@ -108,23 +112,26 @@ def search_models(call: Call) -> dict[str, Any]:
     size = 0 if none else size_of(call, default=100, most=1000)
     part = models(selectors.models(project=call.project()), call.text("filter"), call.strings("order_by"))
     page = page_of(part, call, size)
-    newest = ModelVersion.objects.filter(model__in=[row.pk for row in page.rows]).order_by("model_id", "-version")
-    latest = {row.model_id: row for row in _related(newest.distinct("model_id"))}
-    return {"registered_models": [render.registered_model(row, latest.get(row.pk)) for row in page.rows], **token(page)}
+    latest: dict[int, list[ModelVersion]] = {}
+    for version in _latest(page.rows):
+        latest.setdefault(version.model_id, []).append(version)
+    return {
+        "registered_models": [render.registered_model(row, latest.get(row.pk, ())) for row in page.rows],
+        **token(page),
+    }
 
 
 def _related(rows: Any) -> Any:
-    return rows.select_related("model", "run").prefetch_related(
+    return rows.select_related("model", "run", "logged_model").prefetch_related(
         Prefetch("aliases", ModelAlias.objects.order_by("name"))
     )
 
 
 def latest_versions(call: Call) -> dict[str, Any]:
-    """The newest version: Flotilla has aliases, and every version is in stage None."""
-    stages = {stage.lower() for stage in call.strings("stages")}
-    model = _model(call)
-    latest = selectors.versions(model).first() if not stages or "none" in stages else None
-    return {"model_versions": [render.model_version(latest)] if latest else []}
+    """The newest version of each stage that is asked for, or of all of them."""
+    stages = {parse_stage(stage) for stage in call.strings("stages")}
+    latest = _latest([_model(call)])
+    return {"model_versions": [render.model_version(row) for row in latest if not stages or row.stage in stages]}
 
 
 def set_model_tag(call: Call) -> dict[str, Any]:
@@ -171,52 +178,40 @@ def get_by_alias(call: Call) -> dict[str, Any]:
 
 
 def create_version(call: Call) -> dict[str, Any]:
-    """Make the next version from a source that Flotilla keeps; a run may, from what it logged itself."""
+    """Make the next version of the files at a source; a run may, from what it logged itself."""
     project = call.project(Role.DEVELOPER)
-    source = call.text("source", required=True, limit=1000)
-    run, logged, path = resolve_source(call, project, source)
+    source, model_id = call.text("source", required=True, limit=1000), call.text("model_id")
+    # A prompt's text is in a tag, and its source says so.
+    is_prompt = call.pairs("tags", MAX_TAG_LENGTH).get(IS_PROMPT) == "true"
+    origin = Origin(location=source) if is_prompt else origin_of(call, project, source)
+    logged = _logged(call, project, model_id) if model_id else origin.logged
+    run_id = call.text("run_id", limit=250)
+    run = origin.run or (logged.run if logged else None) or _run_named(call, project, run_id)
     check_own(call, run)
     version = services.create_version(
         principal=call.principal,
         project=project,
         model_name=call.text("name", required=True),
-        run=run,
-        logged_model=logged,
-        artifact_path=path,
+        origin=replace(origin, run=run, logged=logged),
         source=source,
+        source_run=run_id,
         description=call.text("description"),
         tags=call.pairs("tags", MAX_TAG_LENGTH),
     )
     return {"model_version": render.model_version(selectors.versions(version.model).get(pk=version.pk))}
 
 
-def resolve_source(call: Call, project: Project, source: str) -> tuple[Run | None, LoggedModel | None, str]:
-    """The artifacts at a source URI. Only those that Flotilla keeps for this project: no foreign URI is opened."""
-    match = _URI.fullmatch(source)
-    if match is None:
-        raise Invalid(
-            f"Invalid model version source: '{source[:200]}'.",
-            hint="Register what a run logged: models:/m-…, runs:/<run>/<path> or an mlflow-artifacts: URI of Flotilla.",
-        )
-    parts = match.groupdict(default="")
-    tails = ("model_path", "run_path", "store_model_path", "store_run_path")
-    path = artifacts.clean_path(next((parts[tail] for tail in tails if parts[tail]), ""), allow_root=True)
-    model_id, run_id = parts["model"] or parts["store_model"], parts["run"] or parts["store_run"]
-    logged: LoggedModel | None = None
-    run: Run | None = None
-    if model_id:
-        logged = logged_model_of(call, model_id, Role.DEVELOPER)
-        run = logged.run
-    else:
-        run = run_by_uid(call, run_id, Role.DEVELOPER)
-        # MLflow 3 keeps what `log_model(name=…)` wrote apart from the run's own files.
-        if not artifacts.list_folder(run, path):
-            logged = selectors.logged_model_of(run, path)
-            path = "" if logged else path
-    owner = logged.experiment.project_id if logged else run.experiment.project_id if run else None
-    if owner != project.pk:
-        raise Missing("The source belongs to another project.")
-    return run, logged, path
+def _logged(call: Call, project: Project, model_id: str) -> LoggedModel:
+    logged = logged_model_of(call, model_id, Role.DEVELOPER)
+    if logged.experiment.project_id != project.pk:
+        raise Missing("The logged model belongs to another project.")
+    return logged
+
+
+def _run_named(call: Call, project: Project, run_id: str) -> Run | None:
+    """The run of the project with this id, if there is one: stock takes any id, of a run of another server too."""
+    run = selectors.runs(experiment__project=project).filter(uid=run_id).first() if run_id else None
+    return run_by_uid(call, run.uid, Role.DEVELOPER) if run is not None else None
 
 
 def get_version(call: Call) -> dict[str, Any]:
@@ -246,8 +241,9 @@ def search_versions(call: Call) -> dict[str, Any]:
 
 
 def download_uri(call: Call) -> dict[str, Any]:
-    """Where a version's files lie: an `mlflow-artifacts:` URI, whatever its source was."""
-    return {"artifact_uri": uri_of(_version(call))}
+    """Where a version's files lie: an `mlflow-artifacts:` URI, whatever its source was, unless they are elsewhere."""
+    version = _version(call)
+    return {"artifact_uri": version.location or uri_of(version)}
 
 
 def set_version_tag(call: Call) -> dict[str, Any]:
@@ -266,5 +262,11 @@ def delete_version_tag(call: Call) -> dict[str, Any]:
 
 
 def transition_stage(call: Call) -> dict[str, Any]:
-    """Stages are deprecated in MLflow, and Flotilla has none."""
-    raise Invalid("Flotilla has no stages, which MLflow deprecated.", hint="Use an alias such as 'champion'.")
+    """Bring a version to a stage, and the others that are in it to the archive where that is asked for."""
+    services.set_stage(
+        principal=call.principal,
+        version=_version(call, Role.DEVELOPER),
+        stage=parse_stage(call.text("stage", required=True)),
+        archive_existing=str(call.body.get("archive_existing_versions", False)).lower() == "true",
+    )
+    return {"model_version": render.model_version(_version(call))}

@@ -117,25 +117,26 @@ def model_version(row: ModelVersion) -> dict[str, Any]:
         "creation_timestamp": millis(row.created_at),
         "last_updated_timestamp": millis(row.updated_at),
         "user_id": row.created_by,
-        "current_stage": "None",
+        "current_stage": row.stage,
         "description": row.description,
         "source": row.source,
-        "run_id": row.run.uid if row.run else "",
+        "run_id": row.source_run,
+        "model_id": row.logged_model.uid if row.logged_model else "",
         "status": row.state,
         "tags": pairs(row.tags),
         "aliases": sorted(alias.name for alias in row.aliases.all()),
     }
 
 
-def registered_model(row: RegisteredModel, latest: ModelVersion | None = None) -> dict[str, Any]:
-    """A RegisteredModel; `row` has its aliases prefetched."""
+def registered_model(row: RegisteredModel, latest: Iterable[ModelVersion] = ()) -> dict[str, Any]:
+    """A RegisteredModel with the latest version of each stage; `row` has its aliases prefetched."""
     return {
         "name": row.name,
         "creation_timestamp": millis(row.created_at),
         "last_updated_timestamp": millis(row.updated_at),
         "user_id": row.created_by,
         "description": row.description,
-        "latest_versions": [model_version(latest)] if latest else [],
+        "latest_versions": [model_version(version) for version in latest],
         "tags": pairs(row.tags),
         "aliases": [{"alias": alias.name, "version": str(alias.version.version)} for alias in row.aliases.all()],
     }

@@ -3,6 +3,7 @@
 Plain Django views: no serializer classes, because this is the path that training loops wait for.
 """
 
+import base64
 import enum
 import functools
 import json
@@ -202,19 +203,35 @@ def raw_body(handler: Handler) -> Handler:
 
 
 def authenticate(request: HttpRequest) -> Principal:
-    """The caller by bearer token. Raises MlflowError UNAUTHENTICATED: cookies never count here."""
-    scheme, _, text = request.headers.get("Authorization", "").partition(" ")
-    token = find_token(text.strip()) if scheme.lower() == "bearer" else None
+    """The caller by token, as a bearer's or as the password of any name. Raises MlflowError UNAUTHENTICATED: cookies
+    never count here."""
+    text = _token_text(request.headers.get("Authorization", ""))
+    token = find_token(text) if text else None
     if token is None:
         raise MlflowError(
             "UNAUTHENTICATED",
             "This token is unknown, expired or revoked. Set MLFLOW_TRACKING_TOKEN to a valid one."
             if text
-            else "No token was sent. Make one in Flotilla and set MLFLOW_TRACKING_TOKEN to it.",
+            else "No token was sent. Make one in Flotilla and set MLFLOW_TRACKING_TOKEN to it, or "
+            "MLFLOW_TRACKING_PASSWORD beside any MLFLOW_TRACKING_USERNAME.",
         )
     principal = Principal(user=token.user, token=token, ip=client_ip(request))
     request.principal = principal  # type: ignore[attr-defined]
     return principal
+
+
+def _token_text(header: str) -> str:
+    """The token in an Authorization header; "" where there is none. MLFLOW_TRACKING_USERNAME and _PASSWORD are sent as
+    Basic (https://www.rfc-editor.org/rfc/rfc7617)."""
+    scheme, _, said = header.partition(" ")
+    if scheme.lower() == "bearer":
+        return said.strip()
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return base64.b64decode(said.strip(), validate=True).decode().partition(":")[2]
+    except ValueError:
+        return ""
 
 
 def _limit(principal: Principal) -> None:

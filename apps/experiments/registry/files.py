@@ -18,7 +18,8 @@ class File:
 
 
 def uri_of(version: ModelVersion) -> str:
-    """The MLflow URI of the folder that the version is. Raises Missing where run and logged model are gone."""
+    """The MLflow URI of the folder that the version is. Raises Missing where run and logged model are gone,
+    and where Flotilla does not keep its files."""
     return "/".join(filter(None, [artifacts.root_uri(_owner(version)), version.artifact_path]))
 
 
@@ -31,6 +32,11 @@ def files_of(version: ModelVersion) -> list[File]:
 
 
 def _owner(version: ModelVersion) -> Owner:
+    if version.location:
+        raise Missing(
+            f"The files of {version} are at {version.location}, where Flotilla does not keep them.",
+            hint="Log the model to a run here and register that, or serve it by an image that fetches them itself.",
+        )
     owner = version.logged_model or version.run
     if owner is None:
         raise Missing("The run that this version was made from is gone, and its files with it.")

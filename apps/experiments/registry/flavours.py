@@ -12,7 +12,7 @@ LARGEST = 128 * 1024
 def flavours_of(version: ModelVersion) -> frozenset[str]:
     """The names of the version's flavours, such as `sklearn`; none where no model of MLflow's is there."""
     owner = version.logged_model or version.run
-    if owner is None:
+    if owner is None or version.location:
         return frozenset()
     try:
         artifact = artifacts.get(owner, "/".join(filter(None, [version.artifact_path, "MLmodel"])))

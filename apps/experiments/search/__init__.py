@@ -5,6 +5,6 @@
 """
 
 from apps.experiments.search.runs import RunSearch
-from apps.experiments.search.tables import experiments, logged_models, models, versions
+from apps.experiments.search.tables import IS_PROMPT, experiments, logged_models, models, versions
 
-__all__ = ["RunSearch", "experiments", "logged_models", "models", "versions"]
+__all__ = ["IS_PROMPT", "RunSearch", "experiments", "logged_models", "models", "versions"]

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from django.db.models import F, Q, QuerySet
-from django.db.models.functions import Collate
+from django.db.models import F, Q, QuerySet, Value
+from django.db.models.functions import Collate, NullIf
 
 from apps.core.database.keyset import Key, Part
 from apps.core.errors import Invalid
@@ -47,7 +47,7 @@ _MODELS = Table(
     orders={"name": "name", "timestamp": "updated_at", "last_updated_timestamp": "updated_at"},
 )
 _VERSIONS = Table(
-    texts={"name": "model__name", "run_id": "run__uid", "source_path": "source"},
+    texts={"name": "model__name", "run_id": "of_run", "source_path": "source"},
     numbers={"version_number": "version"},
     orders={
         "name": "model__name",
@@ -102,7 +102,7 @@ def versions(rows: QuerySet[ModelVersion], filter_text: str, order_by: Sequence[
         rows, comparisons = rows.exclude(model__in=prompts), _without_prompts(comparisons)
     usual = [] if orders else [Key("updated_at", datetime, descending=True)]
     ends = [*usual, Key("plain_name"), Key("version", int, descending=True)]
-    rows = rows.annotate(plain_name=Collate("model__name", _PLAIN))
+    rows = rows.annotate(plain_name=Collate("model__name", _PLAIN), of_run=NullIf("source_run", Value("")))
     return _part(_matching(rows, comparisons, _VERSIONS), _VERSIONS, orders, ends)
 
 

@@ -30,6 +30,7 @@ from apps.experiments.services.registry import (
     delete_version,
     register_version,
     set_alias,
+    set_stage,
     update_model,
     update_version,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "restore_run",
     "set_alias",
     "set_experiment_tag",
+    "set_stage",
     "update_model",
     "update_run",
     "update_version",

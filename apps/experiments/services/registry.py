@@ -4,6 +4,7 @@ import contextlib
 import re
 
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from apps.core import audit
 from apps.core.access import Principal, require_role
@@ -16,6 +17,8 @@ from apps.experiments import selectors
 from apps.experiments.files import artifacts
 from apps.experiments.models import LoggedModel, ModelAlias, ModelVersion, RegisteredModel, Run
 from apps.experiments.registry import moves, uses
+from apps.experiments.registry.origin import Origin
+from apps.experiments.registry.stages import Stage
 from apps.experiments.services.authors import author
 
 MAX_NAME = 250
@@ -68,13 +71,12 @@ def register_version(
     logged = selectors.logged_model_of(run, artifact_path)
     path = "" if logged else artifacts.clean_path(artifact_path or DEFAULT_ARTIFACT_PATH)
     source = f"models:/{logged.uid}" if logged else f"runs:/{run.uid}/{path}"
+    _require_files(run, logged, path)
     return create_version(
         principal=principal,
         project=run.experiment.project,
         model_name=model_name,
-        run=run,
-        logged_model=logged,
-        artifact_path=path,
+        origin=Origin(run, logged, path),
         source=source,
         description=description,
         tags=tags,
@@ -87,20 +89,18 @@ def create_version(
     principal: Principal,
     project: Project,
     model_name: str,
-    run: Run | None,
-    logged_model: LoggedModel | None,
-    artifact_path: str = "",
+    origin: Origin,
     source: str = "",
+    source_run: str = "",
     description: str = "",
     tags: dict[str, str] | None = None,
     create_missing: bool = False,
 ) -> ModelVersion:
-    """Append a version whose files are those of `logged_model`, else of `run` below `artifact_path`.
-
-    Needs the developer role.
+    """Append a version. `source_run` is the id of a run that is none of Flotilla's. As in MLflow, nobody asks whether
+    there are files yet. Needs the developer role.
     """
+    run = origin.run
     require_role(principal, project, Role.DEVELOPER)
-    _require_files(run, logged_model, artifact_path)
     if create_missing and not RegisteredModel.objects.filter(project=project, name=model_name).exists():
         # That somebody made it in between is as good.
         with contextlib.suppress(Conflict):
@@ -114,9 +114,11 @@ def create_version(
             model=model,
             version=model.last_version,
             run=run,
-            logged_model=logged_model,
+            logged_model=origin.logged,
             source=source[:1000],
-            artifact_path=artifact_path,
+            source_run=run.uid if run else source_run[:250],
+            artifact_path=origin.path,
+            location=origin.location,
             description=description,
             tags=tags or {},
             created_by=author(principal),
@@ -134,15 +136,12 @@ def create_version(
     return version
 
 
-def _require_files(run: Run | None, logged_model: LoggedModel | None, path: str) -> None:
-    owner = logged_model or run
-    if owner is None:
-        raise Invalid("A version is made from a run or a logged model.", field="run")
-    rows = artifacts.artifacts_of(owner)
+def _require_files(run: Run, logged_model: LoggedModel | None, path: str) -> None:
+    rows = artifacts.artifacts_of(logged_model or run)
     if path:
         rows = rows.filter(path=path) | rows.filter(path__gte=f"{path}/", path__lt=f"{path}0")
     if not rows.exists():
-        where = f"run {run.uid}" if run and logged_model is None else str(logged_model)
+        where = f"run {run.uid}" if logged_model is None else str(logged_model)
         raise Missing(
             f"{where} keeps no files{f' below {path!r}' if path else ''}, so there is nothing to register.",
             hint="Log the model first, or name the folder that it was logged to.",
@@ -239,16 +238,51 @@ def update_version(
 ) -> ModelVersion:
     """Describe or tag a version. Its run and files never change. Needs the developer role."""
     require_role(principal, version.model.project, Role.DEVELOPER)
-    model = held(version.model)
+    held(version.model)
     now = held(version, "model", expect=expect)
     before = {"description": now.description}
     after = {"description": now.description if description is None else description}
     put(now, **after, tags=merged(now.tags, tags))
-    _touched(model)
     project = version.model.project
+    hint("models", project.pk)
     audit.record(
         principal=principal, action="model.version.update", obj=now, project=project, before=before, after=after
     )
+    return now
+
+
+@transaction.atomic
+def set_stage(
+    *, principal: Principal, version: ModelVersion, stage: Stage, archive_existing: bool = False
+) -> ModelVersion:
+    """Bring a version to a stage; with `archive_existing`, the others that are in it are archived at the same moment.
+
+    Needs the developer role. Raises Invalid where a stage is to be cleared in which versions are not used.
+    """
+    require_role(principal, version.model.project, Role.DEVELOPER)
+    if archive_existing and not stage.serves:
+        raise Invalid(
+            f"Model version transition cannot archive existing model versions because '{stage}' is not an Active "
+            f"stage. Valid stages are {', '.join(each for each in Stage if each.serves)}",
+            field="archive_existing_versions",
+        )
+    model = held(version.model)
+    now, moment = held(version, "model"), timezone.now()
+    if archive_existing:
+        others = model.versions.filter(stage=stage).exclude(pk=now.pk)
+        others.update(stage=Stage.ARCHIVED, updated_at=moment)
+    before = {"stage": now.stage}
+    ModelVersion.objects.filter(pk=now.pk).update(stage=stage, updated_at=moment)
+    _touched(model)
+    audit.record(
+        principal=principal,
+        action="model.version.stage",
+        obj=now,
+        project=version.model.project,
+        before=before,
+        after={"stage": stage.value},
+    )
+    now.refresh_from_db(fields=["stage", "updated_at"])
     return now
 
 
