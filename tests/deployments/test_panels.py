@@ -122,7 +122,7 @@ def test_a_mirror_is_told_as_wanted_and_as_had() -> None:
         place.traffic = had | {"route": route}
         [wave] = waves_of(made, stages, [], NOW)
         assert [step.label for step in wave.steps] == [
-            "Mirror 20\xa0%", "Wait 1\xa0m", "Mirror 100\xa0%", "Until promoted", "100\xa0%",
+            "Mirror 20\xa0%", "Wait 1\xa0m", "Mirror 100\xa0%", "Until promoted", "Promoted",
         ]  # fmt: skip
         assert (wave.steps[0].note, wave.steps[0].share) == (note, share)
         assert traffic_of(made, stages) == {1: "100 %", 2: traffic}

@@ -241,9 +241,11 @@ def a_blue_green(deployment: Deployment) -> str:
 
 def a_shadow(deployment: Deployment) -> str:
     """The same as a shadow, whose answers are compared."""
-    compare = "analyse: {provider: probe, count: 6, min_agreement: 95}  # the same requests to both revisions"
     lines = ["kind: shadow", "steps:", "  - mirror: 20", "  - pause: {seconds: 60}", "  - mirror: 100"]
-    lines += [f"  - {compare}", "  - pause: {}  # until somebody promotes"]
+    lines += [
+        "  - analyse: {provider: probe, min_agreement: 95}  # asks both",
+        "  - pause: {}  # until somebody promotes",
+    ]
     return "\n".join([*lines, *_in_waves(deployment)])
 
 

@@ -13,7 +13,7 @@ from apps.core.models import Project
 from apps.core.pages.base import PageRequest, page
 from apps.deployments import selectors
 from apps.deployments.models import Deployment
-from apps.deployments.pages.mirrors import DROPPED, copied_to
+from apps.deployments.pages.mirrors import copied_to
 from apps.deployments.scrape.asking import NOT_YET, SERVE_METRICS, requests_of
 from apps.deployments.scrape.requests import WHAT_TO_COUNT, Figures, Replica, Requests, Revision
 
@@ -121,7 +121,7 @@ class Card:
         share = ""
         if len(self._asked.revisions) > 1 and self.total and revision.figures:
             part = f"{100 * revision.figures.per_second / self.total:.0f} %"
-            share = f"copies of {part}, {DROPPED}" if revision.number in self._copied_to else f"{part} of all"
+            share = f"{part} mirrored" if revision.number in self._copied_to else f"{part} of all"
         name = f"Revision {revision.number}"
         return Row(name, revision.figures, share, revision.balance, not revision.balanced)
 

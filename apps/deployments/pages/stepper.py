@@ -139,6 +139,8 @@ def _label(step: PlanStep, kind: Kind) -> str:
         return f"Old kept {_span(step)}"
     if step.do is Do.PROMOTE and kind is Kind.BLUE_GREEN:
         return "Done"
+    if step.do is Do.PROMOTE and kind is Kind.SHADOW:
+        return "Promoted"
     return {Do.PREVIEW: "Preview up", Do.SWITCH: "Switched"}.get(step.do, _percent(100))
 
 
