@@ -59,18 +59,18 @@ class Tally:
 
 
 @contextmanager
-def load(*addresses: Address) -> Iterator[Tally]:
+def load(*addresses: Address, host: str = "") -> Iterator[Tally]:
     """Send request after request, each on a connection of its own, for as long as the block runs.
 
     With one address none is repeated. With several the client asks them in turn, and where one does not answer the
-    next: a request has failed when none of them has answered.
+    next: a request has failed when none of them has answered. A Gateway tells deployments apart by the `host`.
     """
     tally, enough, turns = Tally(), threading.Event(), itertools.count()
 
     def send() -> None:
         while not enough.is_set():
             first = next(turns) % len(addresses)
-            _one([*addresses[first:], *addresses[:first]], tally)
+            _one([*addresses[first:], *addresses[:first]], tally, host)
             enough.wait(tally.pause_s)
 
     threads = [threading.Thread(target=send, daemon=True) for _ in range(SENDERS)]
@@ -84,11 +84,11 @@ def load(*addresses: Address) -> Iterator[Tally]:
             thread.join()
 
 
-def _one(addresses: list[Address], tally: Tally) -> None:
+def _one(addresses: list[Address], tally: Tally, host: str) -> None:
     began, failures = time.monotonic(), list[str]()
     for address in addresses:
         try:
-            said = _ask(address)
+            said = _ask(address, host)
         except (OSError, http.client.HTTPException, ValueError) as error:
             failures.append(f"{type(error).__name__}: {error}")
             continue
@@ -102,11 +102,11 @@ def _one(addresses: list[Address], tally: Tally) -> None:
     tally.failed.append("; ".join(failures))
 
 
-def _ask(address: Address) -> dict[str, Any]:
+def _ask(address: Address, host: str) -> dict[str, Any]:
     """One answer. Raises OSError, HTTPException and ValueError for anything else."""
     connection = http.client.HTTPConnection(*address, timeout=TIMEOUT_S)
     try:
-        connection.request("POST", "/v2/models/app/infer", BODY, HEADERS)
+        connection.request("POST", "/v2/models/app/infer", BODY, HEADERS | ({"Host": host} if host else {}))
         answer = connection.getresponse()
         text = answer.read()
         if answer.status != 200:
