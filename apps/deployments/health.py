@@ -10,6 +10,7 @@ from apps.clusters.manifests import REVISION
 from apps.clusters.observed.values import moment
 from apps.clusters.why.containers import signal_name
 from apps.core.states import Health
+from apps.deployments.rollout.standing import Standing
 from apps.deployments.specs import ObservedRevision
 from apps.deployments.states import RolloutState
 
@@ -76,6 +77,36 @@ def observed_revision(workload: Mapping[str, Any]) -> ObservedRevision:
         ready=int(status.get("readyReplicas") or 0),
         fresh=int(status.get("observedGeneration") or 0) >= generation,
     )
+
+
+def route_health(standing: Standing) -> Verdict:
+    """How an HTTPRoute fares: as its Gateway says."""
+    if standing.taken:
+        return Verdict(Health.HEALTHY, "Accepted", "The Gateway takes it as it is.")
+    return Verdict(Health.DEGRADED if standing.refused else Health.PROGRESSING, standing.reason, standing.message)
+
+
+def budget_health(budget: Mapping[str, Any]) -> Verdict:
+    """How a PodDisruptionBudget stands: how many replicas a drain may take away now.
+
+    One that lets none go waits for replicas, or is as it was asked for; neither is broken.
+    """
+    status, generation = budget.get("status") or {}, int((budget.get("metadata") or {}).get("generation") or 0)
+    said = {str(each.get("type")): each for each in status.get("conditions") or ()}.get("DisruptionAllowed") or {}
+    if said.get("reason") == "SyncFailed":
+        why = str(said.get("message") or "").strip() or "It says no reason."
+        return Verdict(Health.DEGRADED, "SyncFailed", f"Kubernetes can't count its replicas: {why}")
+    if int(status.get("observedGeneration") or 0) < generation or "disruptionsAllowed" not in status:
+        return Verdict(Health.PROGRESSING, "NotCounted", "Kubernetes has not counted its replicas yet.")
+    allowed, there, needed = (
+        int(status.get(name) or 0) for name in ("disruptionsAllowed", "currentHealthy", "desiredHealthy")
+    )
+    counted = f"{there} healthy, {needed} needed"
+    if allowed:
+        return Verdict(Health.HEALTHY, "DisruptionAllowed", f"{allowed} may be away now: {counted}.")
+    if there < needed:
+        return Verdict(Health.PROGRESSING, "InsufficientPods", f"Drains wait for replicas: {counted}.")
+    return Verdict(Health.HEALTHY, "NoneMayGo", f"None may be away, so that drains wait: {counted}.")
 
 
 def leaving(pods: Iterable[Mapping[str, Any]]) -> Counter[int]:

@@ -102,6 +102,7 @@ class RowFleet:
         class Toy:
             def __init__(self, client: Any, placement: Placement, identity: Any, live: Any, kept: Any) -> None:
                 self.placement = placement
+                self.unsettled = None
 
             @property
             def kept_scalers(self) -> list[str]:

@@ -101,8 +101,13 @@ def test_a_cluster_has_it_as_long_as_it_is_wanted(fleet: Fleet, monkeypatch: pyt
     def there() -> dict[str, Any]:
         return fleet.client.get(API_VERSION, KIND, "app", fleet.namespace)
 
+    def found() -> tuple[str, str]:
+        kept = AppliedObject.objects.get(placement=place_of(app), kind=KIND)
+        return kept.health, kept.message
+
     assert there()["spec"]["maxUnavailable"] == 1
-    fleet.until(app, lambda _: there().get("status", {}).get("disruptionsAllowed") == 1)
+    fleet.until(app, lambda _: found() == ("Healthy", "1 may be away now: 2 healthy, 1 needed."))
+    assert there()["status"]["disruptionsAllowed"] == 1
     # A hand's edit is told and put back when somebody asks for it.
     fleet.client.merge_patch(API_VERSION, KIND, "app", {"spec": {"maxUnavailable": 2}}, fleet.namespace)
     fleet.round(app)

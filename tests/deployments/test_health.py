@@ -2,11 +2,21 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from apps.core.states import Health
-from apps.deployments.health import ReplicaSeen, cause_of_drop, deployment_health, healed_message, replica_seen
+from apps.deployments.health import (
+    ReplicaSeen,
+    budget_health,
+    cause_of_drop,
+    deployment_health,
+    healed_message,
+    replica_seen,
+    route_health,
+)
+from apps.deployments.rollout.standing import Standing
 from apps.deployments.states import RolloutState
 
 NOW = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
@@ -85,3 +95,41 @@ def test_the_cause_is_the_last_end_of_what_is_not_ready() -> None:
 def test_the_time_to_heal_is_a_sentence() -> None:
     assert healed_message(3, 2.1234) == "3 of 3 ready again after 2.1 s."
     assert healed_message(3, 600) == "3 of 3 ready again after 10 min."
+
+
+def budget(
+    allowed: int | None, healthy: int = 0, needed: int = 0, *, seen: int = 2, reason: str = "", message: str = ""
+) -> dict[str, Any]:
+    counts = {"disruptionsAllowed": allowed, "currentHealthy": healthy, "desiredHealthy": needed}
+    said = [{"type": "DisruptionAllowed", "status": "False", "reason": reason, "message": message}] if reason else []
+    status = {**(counts if allowed is not None else {}), "observedGeneration": seen, "conditions": said}
+    return {"metadata": {"generation": 2}, "status": status}
+
+
+@pytest.mark.parametrize(
+    ("seen", "health", "message"),
+    [
+        ({}, "Progressing", "Kubernetes has not counted its replicas yet."),
+        (budget(1, 3, 2, seen=1), "Progressing", "Kubernetes has not counted its replicas yet."),
+        (budget(None), "Progressing", "Kubernetes has not counted its replicas yet."),
+        (budget(1, 3, 2), "Healthy", "1 may be away now: 3 healthy, 2 needed."),
+        (budget(0, 1, 2, reason="InsufficientPods"), "Progressing", "Drains wait for replicas: 1 healthy, 2 needed."),
+        (budget(0, 2, 2), "Healthy", "None may be away, so that drains wait: 2 healthy, 2 needed."),
+        (budget(0, 2, 2, reason="SyncFailed", message="No such owner."), "Degraded",
+         "Kubernetes can't count its replicas: No such owner."),
+    ],
+)  # fmt: skip
+def test_how_a_disruption_budget_stands(seen: dict[str, Any], health: str, message: str) -> None:
+    assert budget_health(seen)[::2] == (health, message)
+
+
+@pytest.mark.parametrize(
+    ("standing", "health"),
+    [
+        (Standing(taken=True), ("Healthy", "The Gateway takes it as it is.")),
+        (Standing(refused=True, reason="NoMatchingParent", message="No."), ("Degraded", "No.")),
+        (Standing(reason="WaitingForGateway", message="It waits."), ("Progressing", "It waits.")),
+    ],
+)
+def test_how_a_route_stands(standing: Standing, health: tuple[str, str]) -> None:
+    assert route_health(standing)[::2] == health

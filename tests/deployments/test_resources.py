@@ -58,6 +58,18 @@ def test_objects_with_what_is_below_them_the_worst_first(digits: Deployment) -> 
     assert tree.edited == 2 and "type: ClusterIP" in tree.resources[0].yaml
 
 
+def test_what_nobody_watches_is_as_the_last_round_found_it(digits: Deployment) -> None:
+    place = place_of(digits)
+    keep(place, "HTTPRoute", "digits")
+    keep(place, "PodDisruptionBudget", "digits")
+    AppliedObject.objects.filter(kind="HTTPRoute").update(health="Degraded", message="Gateway a/b does not take it.")
+    [tree] = trees_of(digits)
+    assert [(each.kind, each.health, each.said) for each in tree.resources] == [
+        ("HTTPRoute", "Degraded", "Gateway a/b does not take it."),
+        ("PodDisruptionBudget", "Applied", ""),
+    ]
+
+
 def test_a_crowd_is_cut_and_counted(digits: Deployment) -> None:
     place = place_of(digits)
     keep(place, "Deployment", "digits-r1")

@@ -51,7 +51,14 @@ def deploy(fleet: Fleet, strategy: dict[str, Any]) -> Deployment:
     app = fleet.deploy(2, env={"TAG": "old"}, strategy=strategy)
     fleet.until_healthy(app)
     assert objects(fleet) == ["app", "app:100"]
+    assert stands() == ("Healthy", "The Gateway takes it as it is.")
     return app
+
+
+def stands() -> tuple[str, str]:
+    """How the last round found the route, as the tree of objects shows it."""
+    kept = AppliedObject.objects.get(kind="HTTPRoute")
+    return kept.health, kept.message
 
 
 def revise(fleet: Fleet, app: Deployment, **env: str) -> Rollout:
@@ -189,6 +196,7 @@ def test_a_route_that_is_not_taken_or_not_ours_is_told_of_and_none_is_left_where
     fleet.client.delete(API_VERSION, "HTTPRoute", "app", fleet.namespace)
     fleet.until(app, lambda seen: seen.reason == "WaitingForGateway")
     assert "is there a Gateway kube-system/gone" in app.message
+    assert stands() == ("Progressing", app.message)
     name(GATEWAY)
     fleet.until_healthy(app)
     assert objects(fleet) == ["app", "app:100"]

@@ -17,6 +17,9 @@ class AppliedObject(models.Model):
     # The fields that we stated, in the API server's own words, without the number of replicas.
     manifest = models.JSONField()
     applied_at = models.DateTimeField(default=timezone.now)
+    # How the last round found it, of kinds that are not watched: its health, and a sentence. "" of those that are.
+    health = models.CharField(max_length=16, blank=True)
+    message = models.TextField(blank=True)
 
     class Meta:
         ordering: ClassVar = ["kind", "name"]

@@ -119,7 +119,8 @@ def _uphold(client: KubeClient, placement: Placement) -> Outcome:
     if applying.traffic != before or _says(applying.routed(now)) != _says(route):
         # No event tells of a Service or a route.
         return Again(1.0)
-    dues = [due for due in (decision.due, scaling.until, look_again(route, now)) if due is not None]
+    unsettled = now + applying.unsettled if applying.unsettled is not None else None
+    dues = [due for due in (decision.due, scaling.until, look_again(route, now), unsettled) if due is not None]
     if stage is not None and decision.state is RolloutState.PROGRESSING and decision.due is None:
         since = now if decision.progressed else status.progressed_at
         dues += _ahead(since + strategy.progress_deadline + timedelta(seconds=1), now)

@@ -8,14 +8,16 @@ found, told, and put back when somebody asks for that.
 import binascii
 from base64 import b64decode
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from apps.clusters import manifests as common
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import Forbidden, NamespaceMissing, NotFound
+from apps.core.states import Health
 from apps.deployments import manifests
 from apps.deployments.drift import Act, Difference, act_on, adopted, differences, is_noted, projection, undoing
 from apps.deployments.drift.ownership import counted_by
+from apps.deployments.health import budget_health, route_health
 from apps.deployments.manifests import disruption, routes
 from apps.deployments.manifests.disruption import stored_budget
 from apps.deployments.manifests.sizes import has_size, resizing, size_of, sized, unsized
@@ -24,6 +26,7 @@ from apps.deployments.reconcile.live import Live, Object, present
 from apps.deployments.reconcile.routing import LONG_AGO, look, routed
 from apps.deployments.reconcile.scaling import Scaling
 from apps.deployments.rollout.decisions import Decision
+from apps.deployments.rollout.standing import standing_of
 from apps.deployments.rollout.traffic import Route, Routed, Selected, Traffic
 from apps.deployments.scaling import KINDS as SCALERS
 from apps.deployments.scaling import kind_of, scaler
@@ -33,6 +36,8 @@ from apps.deployments.services.server import source_on
 from apps.deployments.specs import parse_revision
 
 REVISION_HISTORY_LIMIT = 10
+# How soon to look at a disruption budget again that Kubernetes has not counted yet, or that lacks replicas.
+UNCOUNTED, SHORT = timedelta(seconds=2), timedelta(seconds=30)
 
 
 class Applying:
@@ -49,6 +54,8 @@ class Applying:
         self._client, self._placement, self._identity, self._live = client, placement, identity, live
         self._kept = kept
         self._route = look(client, placement, identity, kept)
+        # When what nobody watches, and is not well yet, is to be looked at again.
+        self.unsettled: timedelta | None = None
 
     @property
     def kept_scalers(self) -> list[str]:
@@ -159,7 +166,9 @@ class Applying:
                 if live is not None and not is_noted(live):
                     # Somebody made it under the name that is ours: it is taken over, whatever it said.
                     return self._make(live, manifests.stamped(rendered, asked), asked)
-                return self._bring(live, rendered, asked)
+                drift = self._bring(live, rendered, asked)
+                self._note_budget(live, asked)
+                return drift
             if live is not None and is_noted(live):
                 uid = live["metadata"]["uid"]
                 self._client.delete(disruption.API_VERSION, kind, name, self._identity.namespace, uid=uid)
@@ -168,6 +177,16 @@ class Applying:
             said = f"It has no disruption budget: Flotilla may not make a {kind} here."
             scaling.note = f"{scaling.note} {said} The cluster's check page has the role to apply.".strip()
         return []
+
+    def _note_budget(self, live: Object | None, asked: str) -> None:
+        """How it stands; no event tells when Kubernetes has counted anew."""
+        key = (disruption.KIND, self._identity.deployment)
+        kept, stands = self._kept.get(key), budget_health(live or {})
+        if kept is None or kept.asked != asked or stands.reason == "NotCounted":
+            self.unsettled = UNCOUNTED
+        elif stands.health is Health.PROGRESSING:
+            self.unsettled = SHORT
+        applied.note_health(self._placement, self._kept, key, stands)
 
     def _find(self, api_version: str, kind: str, name: str) -> Object | None:
         try:
@@ -219,7 +238,10 @@ class Applying:
         hostname = hostname_of(self._placement)
         rendered = routes.http_route(identity, seen.gateway, hostname, route)
         try:
-            return self._bring(seen.live, rendered, routes.asked_for(identity, seen.gateway, hostname, route))
+            drift = self._bring(seen.live, rendered, routes.asked_for(identity, seen.gateway, hostname, route))
+            stands = route_health(standing_of(seen.live or rendered, seen.gateway))
+            applied.note_health(self._placement, self._kept, (routes.KIND, identity.deployment), stands)
+            return drift
         except Forbidden:
             seen.refuse()
             return []

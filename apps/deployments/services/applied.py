@@ -6,6 +6,7 @@ from typing import Any
 from django.utils import timezone
 
 from apps.core.database.prepared import FindAll
+from apps.deployments.health import Verdict
 from apps.deployments.models import AppliedObject, Placement
 
 Key = tuple[str, str]
@@ -33,6 +34,14 @@ def remember(placement: Placement, asked: str, manifest: Mapping[str, Any]) -> N
         unique_fields=["placement", "kind", "name"],
         update_fields=["asked", "manifest", "applied_at"],
     )
+
+
+def note_health(placement: Placement, kept: Mapping[Key, AppliedObject], key: Key, stands: Verdict) -> None:
+    """Keep how a round found an object that nobody watches. No statement where that is known."""
+    row, (kind, name) = kept.get(key), key
+    if row is None or (row.health, row.message) != (stands.health, stands.message):
+        rows = AppliedObject.objects.filter(placement=placement, kind=kind, name=name)
+        rows.update(health=stands.health, message=stands.message)
 
 
 def forget(placement: Placement, kind: str, name: str) -> None:
