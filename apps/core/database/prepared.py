@@ -53,7 +53,8 @@ def change(row: Model, known: Mapping[str, Any], columns: Mapping[str, Any]) -> 
 
     Values, no expressions; of a foreign key the column (`cluster_id`), not the object.
     """
-    sql, fields = _alteration(type(row), tuple(columns), tuple(known))
+    # By way of `_meta`: the person of a request is a lazy object, whose class is none of ours.
+    sql, fields = _alteration(row._meta.model, tuple(columns), tuple(known))
     written = [*columns.values(), row.pk, *known.values()]
     values = [field.get_db_prep_save(value, connection) for field, value in zip(fields, written, strict=True)]
     with cursor() as statement:
@@ -75,7 +76,7 @@ def _alteration(model: type[Model], columns: tuple[str, ...], known: tuple[str, 
 class _Find(Generic[M]):
     """Finds objects of `model` whose columns have these values, with what their foreign keys lead to.
 
-    `columns` are their names; "name__in" is for any of a list of values.
+    `columns` are their names; "name__in" is for any of a list of values. Those that are named in `empty` are null.
 
     `related` are paths of such keys, each after the one that it goes on from: "experiment", "experiment__project".
     They need not be loaded any more, as after `select_related`. Columns that are named in `without`, by such paths,
@@ -90,8 +91,10 @@ class _Find(Generic[M]):
         without: Iterable[str] = (),
         only: Iterable[str] = (),
         order_by: Iterable[str] = (),
+        empty: Iterable[str] = (),
     ) -> None:
         self._model, self._columns, self._related = model, columns, tuple(related)
+        self._empty = tuple(empty)
         self._without, self._only, self._order_by = frozenset(without), frozenset(only), tuple(order_by)
 
     def _rows(self, values: Sequence[Any]) -> list[M]:
@@ -124,6 +127,7 @@ class _Find(Generic[M]):
     def _sql(self) -> str:
         names = [f"{part.path}__{name}".removeprefix("__") for part in self._parts for name in part.names]
         rows, stand_ins = self._model._default_manager.order_by(*self._order_by), []
+        rows = rows.filter(**{f"{name}__isnull": True for name in self._empty})
         for column in self._columns:
             name, _, among = column.partition("__")
             stand_in = self._model._meta.get_field(name).to_python(_STAND_IN)  # type: ignore[union-attr]

@@ -11,6 +11,7 @@ from django.db import DataError
 from django.db.models import Model
 from django.utils import timezone
 
+from apps.core.database import prepared
 from apps.core.errors import Conflict
 
 M = TypeVar("M", bound=Model)
@@ -44,7 +45,11 @@ def put(row: Model, **columns: Any) -> None:
     """Write these columns of the row, and `updated_at` where it has one; the object carries the new values, too."""
     if any(field.name == "updated_at" for field in row._meta.concrete_fields):
         columns.setdefault("updated_at", timezone.now())
-    row._meta.model._default_manager.filter(pk=row.pk).update(**columns)
+    if any(hasattr(value, "resolve_expression") for value in columns.values()):
+        row._meta.model._default_manager.filter(pk=row.pk).update(**columns)
+    else:
+        plain = {name: value.pk if isinstance(value, Model) else value for name, value in columns.items()}
+        prepared.change(row, {}, plain)
     for name, value in columns.items():
         setattr(row, name, value)
 

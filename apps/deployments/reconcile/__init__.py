@@ -100,7 +100,7 @@ def _uphold(client: KubeClient, placement: Placement) -> Outcome:
     decision = decide(wish, strategy, status, seen, now, applying.selected, route)
     drift = applying.run(decision, scaling, now)
     # Read after the apply: the watcher's rows are then as new as they can be.
-    replicas = [*selectors.replicas_of(selectors.pods_of(placement)), *live.troubles]
+    replicas = [*selectors.replicas_of(selectors.pods_on(placement)), *live.troubles]
     this_round = observing.Round(
         seen,
         decision,

@@ -30,6 +30,7 @@ from apps.deployments.rollout.standing import standing_of
 from apps.deployments.rollout.traffic import Route, Routed, Selected, Traffic
 from apps.deployments.scaling import KINDS as SCALERS
 from apps.deployments.scaling import kind_of, scaler
+from apps.deployments.selectors import revisions_by_number
 from apps.deployments.services import access, applied
 from apps.deployments.services.common import hostname_of
 from apps.deployments.services.server import source_on
@@ -100,7 +101,7 @@ class Applying:
         serving = [
             each for each, count in decision.replicas.items() if count or each == number or each not in live.workloads
         ]
-        rows = {row.number: row for row in self._placement.deployment.revisions.filter(number__in=serving)}
+        rows = revisions_by_number(self._placement.deployment_id, serving)
         if any(row.spec.get("model") for row in [*rows.values(), *([main] if main else [])]):
             self._bring_secret(now)
         # An autoscaler leaves a revision before that one shrinks, and comes to one that is there.

@@ -1,5 +1,6 @@
 """Reads of placements: what a round decides from, and which of them have work left."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from apps.clusters.models import Workload
 from apps.core.database.prepared import FindAll, FindOne
 from apps.core.states import Health
 from apps.deployments.manifests.kserve import PREDICTOR
-from apps.deployments.models import Deployment, Heal, Placement, Rollout, Stage
+from apps.deployments.models import Deployment, Heal, Placement, Revision, Rollout, Stage
 from apps.deployments.models.following import Follow
 from apps.deployments.states import UNFINISHED, DeploymentState
 
@@ -33,6 +34,8 @@ _deployment = FindOne(Deployment, "id", related=("project", "current", "stable")
 _rollouts = FindAll(Rollout, "deployment", "state__in", related=("from_revision", "to_revision"))
 _follow = FindOne(Follow, "deployment")
 _stage = FindOne(Stage, "rollout", "placement")
+_stages = FindAll(Stage, "rollout", order_by=("wave", "id"))
+_revisions = FindAll(Revision, "deployment", "number__in")
 
 
 def for_reconcile(pk: int) -> Placement | None:
@@ -69,6 +72,19 @@ def stage_of(placement: Placement) -> Stage | None:
     if stage is not None and rollout is not None:
         stage.rollout = rollout
     return stage
+
+
+def stages_of(rollout: Rollout) -> list[Stage]:
+    """Where the rollout stands on each of its placements, in the order of its waves."""
+    stages = _stages(rollout.pk)
+    for stage in stages:
+        stage.rollout = rollout
+    return stages
+
+
+def revisions_by_number(deployment_id: int, numbers: Collection[int]) -> dict[int, Revision]:
+    """Some revisions of a deployment by their numbers, as far as there are such."""
+    return {row.number: row for row in _revisions(deployment_id, sorted(numbers))} if numbers else {}
 
 
 def unsettled(now: datetime, *, token_margin: timedelta) -> list[tuple[int, int | None]]:

@@ -12,6 +12,7 @@ from apps.clusters.models import KubeEvent, Pod
 from apps.clusters.observed.owners import Owner
 from apps.clusters.selectors.explain import explain_pods
 from apps.core.database import prepared
+from apps.core.database.prepared import FindAll
 from apps.core.errors import Missing
 from apps.core.pages import nav
 from apps.core.states import Health
@@ -21,11 +22,23 @@ from apps.deployments.models import Deployment, Placement, Revision
 
 # Phases of pods that ended for good.
 _ENDED = ("Succeeded", "Failed")
+_pods_on = FindAll(
+    Pod,
+    *("cluster", "namespace", "project", "deployment"),
+    empty=("deleted_at",),
+    order_by=("namespace", "name"),
+)
 
 
 def pods_of(of: Deployment | Placement) -> QuerySet[Pod]:
     """The observed pods, of all placements or of one, that are not known to be deleted, newest revision first."""
     return Pod.objects.present().filter(_places_of(of))
+
+
+def pods_on(placement: Placement) -> list[Pod]:
+    """`pods_of` one placement, as each round reads them."""
+    target, deployment = placement.target, placement.deployment
+    return _pods_on(target.cluster_id, target.namespace, deployment.project.name, deployment.name)
 
 
 def _places_of(of: Deployment | Placement) -> Q:

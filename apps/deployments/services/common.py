@@ -13,6 +13,7 @@ from apps.clusters.models import Cluster
 from apps.clusters.services import is_away
 from apps.core import work
 from apps.core.access import Principal
+from apps.core.database import prepared
 from apps.core.database.rows import Expect, held, put
 from apps.core.errors import Conflict, Invalid
 from apps.core.hints import hint
@@ -133,9 +134,9 @@ def hold(deployment: Deployment, expect: Expect | None = None) -> Deployment:
 
 def locked(pk: int) -> Deployment | None:
     """The deployment with its placements, locked until the transaction ends; None when it is gone."""
-    rows = Deployment.objects.filter(pk=pk)
     # Locked by a statement of its own: of a row that was waited for, a join gives nothing where `current` has changed.
-    list(rows.select_for_update(no_key=True).values_list("pk"))
+    with prepared.cursor() as cursor:
+        cursor.execute("SELECT id FROM deployments_deployment WHERE id = %s FOR NO KEY UPDATE", [pk])
     return with_places(pk)
 
 

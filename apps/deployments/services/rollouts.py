@@ -29,7 +29,7 @@ from apps.deployments.rollout.strategy import Do, OnFailure, parse_strategy
 from apps.deployments.rollout.traffic import NOTHING, Share
 from apps.deployments.rollout.verdicts import Outcome as AnalysisOutcome
 from apps.deployments.rollout.verdicts import Verdict
-from apps.deployments.selectors.placements import under_way
+from apps.deployments.selectors.placements import stages_of, under_way
 from apps.deployments.services.analysing import analyse, note, remember
 from apps.deployments.services.common import CLOCK, KIND, Wish, add_revision, change_wanted, kept, locked, tell
 from apps.deployments.services.holding import ask_for, held_by, lapse
@@ -204,7 +204,7 @@ def _end(rollout: Rollout | None, to: RolloutState, message: str, actor: str) ->
 
 def _advance(deployment: Deployment, rollout: Rollout, now: datetime, *, first: bool = False) -> bool:
     before = (rollout.state, rollout.step, rollout.message)
-    stages = {stage.placement_id: stage for stage in rollout.stages.all()}
+    stages = {stage.placement_id: stage for stage in stages_of(rollout)}
     places = [place for place in deployment.places if place.pk in stages]
     seen = {place.target.name: _seen(place, stages[place.pk], rollout) for place in places}
     plan, holds = tuple(PlanStep.from_json(step) for step in rollout.plan), held_by(rollout, places, now)

@@ -4,14 +4,18 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.db.models import Value
+from django.db.models.functions import Upper
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.core.database import prepared
 from apps.core.database.prepared import FindAll, FindOne
+from apps.core.database.rows import put
 from apps.core.models import ApiToken, AuditEntry, Project, User
 from apps.core.secrets.tokens import find_token, issue_token
 from apps.experiments.models import Attempt, Experiment, Run
+from apps.experiments.states import RunState
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -104,3 +108,25 @@ def test_a_token_is_looked_up_each_time() -> None:
         assert find_token(text) is None, change
         table.objects.update(**back)
         assert find_token(text) == token
+
+
+def test_columns_are_put_as_the_orm_would_whatever_they_hold() -> None:
+    project = Project.objects.create(name="demo")
+    run = factories.run(Experiment.objects.create(project=project, name="digits"))
+    again, now = factories.run(run.experiment), timezone.now()
+    columns = {"state": RunState.FAILED, "exit_code": None, "spec": {"b": [1]}, "ended_at": now, "rerun_of": run}
+    with CaptureQueriesContext(connection) as queries:
+        put(again, **columns)
+    assert len(queries) == 1
+    stored = Run.objects.get(pk=again.pk)
+    assert [getattr(stored, name) for name in columns] == [getattr(again, name) for name in columns]
+    assert list(columns.values()) == [getattr(stored, name) for name in columns]
+    put(again, message=Upper(Value("why")), rerun_of=None)
+    assert Run.objects.values_list("message", "rerun_of").get(pk=again.pk) == ("WHY", None)
+
+
+def test_rows_whose_column_is_empty_are_found_apart() -> None:
+    project = Project.objects.create(name="demo")
+    run = factories.run(Experiment.objects.create(project=project, name="digits"))
+    factories.run(run.experiment, deleted_at=timezone.now())
+    assert FindAll(Run, "experiment", empty=("deleted_at",))(run.experiment_id) == [run]
