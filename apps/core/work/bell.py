@@ -1,6 +1,7 @@
 """Ringing: "something is due", told to the workers after the commit. It may be lost: they look by themselves, too.
 
-A thread of its own sends it, so that a Redis that is away costs a request nothing.
+A thread of its own sends it, so that a Redis that is away costs a request nothing. Each lane has a bell of its own:
+threads that are rung look for a while, and what the fleet does in a stream is nothing to those who wait for people.
 """
 
 import logging
@@ -12,6 +13,8 @@ from celery import current_app
 from django.db import connection, transaction
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
+
+from apps.core.work.kinds import Lane
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +30,8 @@ PAUSE_AFTER_FAILURE = 1.0
 class Bell:
     """Sends one message for any number of rings that come while the one before is being sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, lane: Lane = Lane.FLEET) -> None:
+        self._lane = lane
         self.reset()
 
     def reset(self) -> None:
@@ -48,28 +52,26 @@ class Bell:
         while True:
             self._rung.wait()
             self._rung.clear()
-            time.sleep(BETWEEN if _send() else PAUSE_AFTER_FAILURE)
+            time.sleep(BETWEEN if _send(self._lane) else PAUSE_AFTER_FAILURE)
 
 
-_bell = Bell()
-os.register_at_fork(after_in_child=_bell.reset)
+_bells = {lane: Bell(lane) for lane in Lane}
+for _bell in _bells.values():
+    os.register_at_fork(after_in_child=_bell.reset)
 
 
-def ring() -> None:
-    """Tell the workers to look."""
-    _bell.ring()
-
-
-def ring_after_commit() -> None:
-    """Tell them once the open transaction is committed, and once only; at once where none is open."""
+def ring_after_commit(lane: Lane = Lane.FLEET) -> None:
+    """Tell the workers to look once the open transaction is committed, and once only; at once where none is open."""
+    bell = _bells[lane]
     waiting = connection.run_on_commit if connection.in_atomic_block else []
-    if not any(hook[1] is ring for hook in waiting):
-        transaction.on_commit(ring, robust=True)
+    # Bound methods of one object are equal, not the same.
+    if not any(hook[1] == bell.ring for hook in waiting):
+        transaction.on_commit(bell.ring, robust=True)
 
 
-def _send() -> bool:
+def _send(lane: Lane) -> bool:
     try:
-        current_app.send_task(DRAIN, expires=EXPIRES, retry=False)
+        current_app.send_task(DRAIN, args=[int(lane)], expires=EXPIRES, retry=False)
     except (OperationalError, RedisError, OSError) as error:
         logger.warning("no worker is rung (%s); they look by themselves", type(error).__name__)
         return False

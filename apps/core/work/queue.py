@@ -164,13 +164,13 @@ def ask_many(
     cluster_of = dict(objects)
     if not cluster_of:
         return
-    pks, lane = sorted(cluster_of), int(lane_of(kind))
+    pks, lane = sorted(cluster_of), lane_of(kind)
     begin = after if not first else -AT_ONCE if lane == Lane.PERSON else -HURRY
     pauses = [begin + spread * place / len(pks) for place in range(len(pks))]
     with prepared.cursor() as cursor:
         clusters = [cluster_of[pk] or 0 for pk in pks]
-        cursor.execute(_ASK, [[kind] * len(pks), pks, clusters, [lane] * len(pks), pauses])
-    bell.ring_after_commit()
+        cursor.execute(_ASK, [[kind] * len(pks), pks, clusters, [int(lane)] * len(pks), pauses])
+    bell.ring_after_commit(lane)
 
 
 def forget(kind: str, pk: int) -> None:

@@ -117,6 +117,11 @@ class Crew:
         self._threads = [threading.Thread(target=self._work, name=name, daemon=True) for name in names]
         self._threads.append(threading.Thread(target=self._watch, name=f"{lane.name.lower()}-look", daemon=True))
 
+    @property
+    def lane(self) -> Lane:
+        """Whose work it does."""
+        return self._lane
+
     def start(self) -> None:
         """Begin to look."""
         for thread in self._threads:

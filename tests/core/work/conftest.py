@@ -1,5 +1,6 @@
 """Kinds of work for tests, and other sessions of Postgres, as other processes have them."""
 
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -8,6 +9,7 @@ import pytest
 from django.db import connection
 
 from apps.core.work import kinds
+from apps.core.work.bell import _bells
 
 T = TypeVar("T")
 
@@ -23,7 +25,8 @@ def kind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def silent_bell(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Rings are noted, in place of being sent."""
     rings: list[str] = []
-    monkeypatch.setattr("apps.core.work.bell._bell.ring", lambda: rings.append("ring"))
+    for lane, bell in _bells.items():
+        monkeypatch.setattr(bell, "ring", functools.partial(rings.append, lane.name))
     return rings
 
 

@@ -74,7 +74,11 @@ def test_a_transaction_rings_once_and_after_it(silent_bell: list[str]) -> None:
         with transaction.atomic():
             work.ask_many("other", [(pk, 1) for pk in range(50)])
         assert silent_bell == []
-    assert silent_bell == ["ring"]
+    assert silent_bell == ["FLEET"]
+    with transaction.atomic():
+        work.ask("check", 1, cluster=1)
+        work.ask("check", 2, cluster=1)
+    assert silent_bell == ["FLEET", "PERSON"]
 
 
 def test_an_unknown_kind_is_refused_where_it_is_asked_for() -> None:
@@ -363,7 +367,7 @@ def test_a_disabled_cluster_is_left_alone_until_it_is_enabled(silent_bell: list[
     assert queue.seconds_until_due(Lane.FLEET) > 1e6  # type: ignore[operator]
     silent_bell.clear()
     work.open_up(1)
-    assert take() is not None and silent_bell == ["ring"]
+    assert take() is not None and silent_bell == ["FLEET"]
 
 
 def test_recovery_makes_due_what_waited_for_its_next_try() -> None:

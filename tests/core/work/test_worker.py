@@ -77,6 +77,14 @@ def test_a_ring_lets_it_look_at_once(crew: Callable[..., worker.Crew], monkeypat
     assert done.wait(10)
 
 
+def test_a_ring_is_for_its_lane_and_one_of_an_earlier_version_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    for rung, looking in ((int(Lane.PERSON), {Lane.PERSON}), (None, set(Lane))):
+        crews = [worker.Crew(lane) for lane in Lane]
+        monkeypatch.setattr(steps, "_crews", crews)
+        steps.drain(rung)
+        assert {crew.lane for crew in crews if crew._look_now.is_set()} == looking
+
+
 def test_threads_do_not_wake_each_other_for_nothing(
     crew: Callable[..., worker.Crew], monkeypatch: pytest.MonkeyPatch, settings: object
 ) -> None:
