@@ -1,8 +1,10 @@
 """What the overview says of a project's deployments, few or very many."""
 
+import re
 from typing import Any
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 
 from apps.clusters.models import Cluster, Pod
@@ -55,6 +57,33 @@ def test_the_tile_of_replicas_claims_no_more_than_is_known(health: Health, ready
 
 def scope_of(project: Project) -> Scope:
     return Scope(Principal(user=User.objects.create_superuser("root")), project)
+
+
+def test_only_what_is_on_a_target_that_can_not_be_asked_is_greyed() -> None:
+    project = factories.busy_project(size=1)
+    for table in (Deployment, Placement):
+        table.objects.update(health=Health.UNKNOWN)
+    [row] = serving(scope_of(project))
+    assert row.unheard and row.replicas and all(square["stale"] for square in row.replicas)
+    client = Client()
+    client.force_login(User.objects.get(username="root"))
+    page = f"/p/demo/deployments/{row.name}/"
+    assert 'class="card stale" id="replicas"' in client.get(page).content.decode()
+    calm = Target.objects.create(
+        project=project, name="calm", cluster=factories.cluster("calm"), namespace="n", environment="e"
+    )
+    served = project.deployments.get()
+    Placement.objects.create(
+        deployment=served, target=calm, health="Healthy", state="Active", stable=served.stable, desired_replicas=1
+    )
+    factories.pod(calm.cluster, project, namespace="n", deployment=served.name, revision="1", name="calm-pod")
+    text = client.get(page).content.decode()
+    assert 'class="card" id="replicas"' in text, "the others' replicas are known"
+    squares = {name: classes for classes, name in re.findall(r'class="([a-z ]+)" title="([\w-]+): ', text)}
+    assert "stale" not in squares.pop("calm-pod") and squares and all("stale" in each for each in squares.values())
+    [row] = serving(Scope(Principal(user=User.objects.get(username="root")), project))
+    assert not row.unheard and any(square["stale"] for square in row.replicas)
+    assert [square["stale"] for square in row.replicas if square["name"] == "calm-pod"] == [False]
 
 
 def many_deployments(count: int, **fields: Any) -> Project:

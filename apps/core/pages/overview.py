@@ -144,7 +144,10 @@ class RoomRow:
 
 @dataclass(frozen=True)
 class ServingRow:
-    """A deployment with its replicas, each a square (name, state, url, detail, young)."""
+    """A deployment with its replicas, each a square (name, state, url, detail, young, stale).
+
+    `unheard`: nothing is known now of any of them.
+    """
 
     name: str
     sub: str
@@ -153,6 +156,7 @@ class ServingRow:
     wanted: int
     replicas: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
+    unheard: bool = False
 
 
 @dataclass(frozen=True)

@@ -177,7 +177,8 @@ def spark(values: Iterable[float], label: str = "", width: int = 96, height: int
 
 @register.simple_tag
 def pods(items: Iterable[Any], dense: bool = False, limit: int = 500, more_url: str = "") -> SafeString:
-    """Squares, one a pod or replica: objects or dicts with `name`, `state`, and optionally `url`, `detail`, `young`."""
+    """Squares, one a pod or replica: objects or dicts with `name`, `state`, and optionally `url`, `detail`, `young`,
+    `stale`."""
     everything = list(items or [])
     squares = format_html_join("", "<li>{}</li>", ((_square(item),) for item in everything[:limit]))
     hidden = len(everything) - limit
@@ -202,7 +203,7 @@ def _square(item: Any) -> SafeString:
         '<span class="sr-only">{}</span></{}>',
         "a" if url else "span",
         seen.tone,
-        " young" if get("young") else "",
+        " stale" if get("stale") else " young" if get("young") else "",
         said,
         format_html(' href="{}"', url) if url else "",
         seen.icon,

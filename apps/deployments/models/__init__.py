@@ -9,6 +9,7 @@ from django.db.models import Q
 
 from apps.clusters.models import Cluster
 from apps.core.models import ApiToken, Project, validate_name
+from apps.core.states import Health
 from apps.deployments.health import heal_span
 from apps.deployments.models.applied import AppliedObject
 from apps.deployments.models.approvals import Approval
@@ -119,6 +120,12 @@ class Deployment(Observed):
         """Its placement, where it has just one."""
         places = self.places
         return places[0] if len(places) == 1 else None
+
+    @property
+    def is_unheard(self) -> bool:
+        """Whether nothing is known now of any of its replicas: where one target is lost, the others' are."""
+        places = self.places
+        return bool(places) and all(place.health == Health.UNKNOWN for place in places)
 
     @property
     def following(self) -> Follow | None:

@@ -253,8 +253,13 @@ def serving(scope: Scope) -> list[ServingRow]:
             stands(row),
             row.ready_replicas,
             row.wanted_replicas,
-            [{**square, "url": _url(row)} for place in row.places for square in squares.get(place.pk, [])],
+            [
+                {**square, "url": _url(row), "stale": place.health == Health.UNKNOWN}
+                for place in row.places
+                for square in squares.get(place.pk, [])
+            ],
             _url(row),
+            row.is_unheard,
         )
         for row in rows
     ]

@@ -13,6 +13,7 @@ from apps.clusters.selectors.visibility import visibility_of
 from apps.clusters.why import Why, together
 from apps.core.access import Principal, may
 from apps.core.database.transitions import transitions_of
+from apps.core.states import Health
 from apps.core.text.wording import look_of
 from apps.deployments import selectors
 from apps.deployments.models import AnalysisRun, Deployment, Heal, Revision, Rollout, Stage
@@ -74,10 +75,16 @@ class Board:
     def replicas(self) -> list[ReplicaRow]:
         """The replicas; those of the revision that is coming are marked young."""
         rollout = self.rollout
+        lost = [place.target for place in self.deployment.places if place.health == Health.UNKNOWN]
+        unheard = {(target.cluster_id, target.namespace) for target in lost}
         coming = str(rollout.to_revision.number) if rollout and not RolloutState(rollout.state).is_final else ""
         return [
             ReplicaRow(
-                pod, selectors.seen_of(pod), pod_url(self.deployment, pod), bool(coming) and pod.revision == coming
+                pod,
+                selectors.seen_of(pod),
+                pod_url(self.deployment, pod),
+                young=bool(coming) and pod.revision == coming,
+                stale=(pod.cluster_id, pod.namespace) in unheard,
             )
             for pod in self.pods
         ]

@@ -63,6 +63,8 @@ class ReplicaRow:
     seen: ReplicaSeen
     url: str
     young: bool
+    stale: bool = False
+    """Whether its target can't be asked now."""
 
     @property
     def name(self) -> str:
