@@ -1,6 +1,5 @@
 """The pages of one cluster, of one node and of a cluster's events. They read Postgres only."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -19,7 +18,7 @@ from apps.clusters.pages.urlparams import Labels, address, kept
 from apps.clusters.pages.usage_views import card_address
 from apps.clusters.selectors import squares
 from apps.clusters.selectors.explain import explain_pods, explain_worst
-from apps.clusters.selectors.pods import PodView, as_squares, pods_on
+from apps.clusters.selectors.pods import PodView, as_squares, others_on, pods_on
 from apps.clusters.selectors.visibility import visibility_of
 from apps.clusters.why import Why
 from apps.core.pages import nav
@@ -27,6 +26,7 @@ from apps.core.pages.base import PageRequest, page, render_page
 
 NODES_A_PAGE = 25
 SQUARES_A_PAGE = 500
+PODS_A_PAGE = 50
 EVENTS_SHOWN = 8
 HIDDEN_SHOWN = 3
 WHYS_SHOWN = 3
@@ -87,11 +87,7 @@ def node_detail(request: PageRequest, name: str, node: str) -> HttpResponse:
         "usage_url": card_address(request, "clusters:node-usage", cluster.name, node),
     }
     if part in {"", "pods"}:
-        views = selectors.pod_views(pods_on(cluster, node), cluster, request.principal)
-        named = [view.pod for view in views if view.pod is not None]
-        whys = explain_pods(named, sight=visibility_of(request.principal))
-        context["pods"] = [_told(view, whys) for view in views if view.pod is not None]
-        context["others"] = Counter(view.state for view in views if view.pod is None).most_common()
+        context |= _pods_on(request, cluster, node)
     if part in {"", "events"}:
         context["events"] = selectors.event_views(
             selectors.events_of_node(row.node)[:EVENTS_SHOWN], visibility_of(request.principal), cluster.name
@@ -122,6 +118,17 @@ def event_list(request: PageRequest, name: str) -> HttpResponse:
         **selectors.event_choices(events),
     }
     return render_page(request, "clusters/events.html", context)
+
+
+def _pods_on(request: PageRequest, cluster: Cluster, node: str) -> dict[str, Any]:
+    paged = Paginator(pods_on(cluster, node, request.principal), PODS_A_PAGE).get_page(request.GET.get("page"))
+    shown = list(paged.object_list)
+    whys = explain_pods(shown, sight=visibility_of(request.principal))
+    return {
+        "page_obj": paged,
+        "pods": [_told(view, whys) for view in selectors.pod_views(shown, cluster, request.principal)],
+        "others": others_on(cluster, node, request.principal),
+    }
 
 
 def _told(view: PodView, whys: Mapping[str, Why]) -> PodView:

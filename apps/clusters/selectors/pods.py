@@ -74,10 +74,20 @@ def squares_of(cluster: Cluster, principal: Principal, *, text: str = "") -> Que
     )
 
 
-def pods_on(cluster: Cluster, node: str) -> QuerySet[Pod]:
-    """Present pods of a node, those that need a person first, without the columns of a pod's own page."""
-    pods = Pod.objects.present().filter(cluster=cluster, node_name=node)
+def pods_on(cluster: Cluster, node: str, principal: Principal) -> QuerySet[Pod]:
+    """Present pods of a node that the viewer may know, those that need a person first, without the columns of a pod's
+    own page."""
+    pods, sight = Pod.objects.present().filter(cluster=cluster, node_name=node), visibility_of(principal)
+    pods = pods if sight.everything else pods.filter(project__in=sight.projects)
     return pods.defer("labels", "status").order_by(_SEVERITY, "namespace", "name", "id")
+
+
+def others_on(cluster: Cluster, node: str, principal: Principal) -> list[tuple[str, int]]:
+    """How many pods of a node that the viewer may not know are in which state, the most frequent first."""
+    sight = visibility_of(principal)
+    if sight.everything:
+        return []
+    return _counted(Pod.objects.present().filter(cluster=cluster, node_name=node).exclude(project__in=sight.projects))
 
 
 def as_squares(pods: QuerySet[Pod], cluster: Cluster, principal: Principal) -> list[Square]:
@@ -106,9 +116,12 @@ def as_squares(pods: QuerySet[Pod], cluster: Cluster, principal: Principal) -> l
 
 def states_of(cluster: Cluster) -> list[tuple[str, int]]:
     """How many present pods are in which state, by the word that squares say; the most frequent first. One query."""
+    return _counted(Pod.objects.present().filter(cluster=cluster))
+
+
+def _counted(pods: QuerySet[Pod]) -> list[tuple[str, int]]:
     counted: dict[str, int] = {}
-    groups = Pod.objects.present().filter(cluster=cluster).order_by().values_list("reason", "health")
-    for reason, health, count in groups.annotate(count=Count("id")):
+    for reason, health, count in pods.order_by().values_list("reason", "health").annotate(count=Count("id")):
         counted[word(reason, health)] = counted.get(word(reason, health), 0) + count
     return sorted(counted.items(), key=lambda state: (-state[1], state[0]))
 

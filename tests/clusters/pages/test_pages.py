@@ -412,6 +412,20 @@ def test_a_node_says_what_it_has_and_who_asks_for_it(viewer: Client, cluster: Cl
     assert "2 pods of other projects" in text and "secret" not in text
 
 
+def test_the_pods_of_a_node_come_a_page_at_a_time(
+    viewer: Client, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_views, "PODS_A_PAGE", 1)
+    mine = set(Pod.objects.filter(cluster=cluster, node_name="n0", project="demo").values_list("pk", flat=True))
+    shown: list[int] = []
+    for number in range(1, len(mine) + 1):
+        text = viewer.get(f"/clusters/gke-eu/nodes/n0/?page={number}").content.decode()
+        shown += [int(pk) for pk in re.findall(r'<tr id="pod-(\d+)"', text)]
+        assert f"{number}–{number} of {len(mine)}" in text
+        assert ("of other projects" in text) == (number == len(mine)), "counted at the end"
+    assert len(mine) > 1 and sorted(shown) == sorted(mine)
+
+
 def test_a_node_that_is_lost_says_so_of_its_pods(viewer: Client, cluster: Cluster) -> None:
     words = "Kubelet stopped posting node status."
     condition = {"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown", "message": words}
