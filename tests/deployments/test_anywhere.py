@@ -214,6 +214,70 @@ def test_one_more_target_may_be_chosen(api: Client, root: Principal, fleet: list
     )
 
 
+@pytest.fixture
+def person(developer: Principal, client: Client) -> Client:
+    assert developer.user is not None
+    client.force_login(developer.user)
+    return client
+
+
+FORM = {"name": "app", "where": "*", "targets": 1, "image": "team/server:1", "replicas": 2, "cpu": "2", "memory": "1Gi"}
+
+
+def test_the_form_shows_the_choice_before_it_makes_it(person: Client, fleet: list[Target]) -> None:
+    """The fragment beside the form, while it is filled in."""
+    Cluster.objects.update(check_report={"engines": []})
+    shown = person.get("/p/demo/deployments/new").content.decode()
+    assert "On any that fit" in shown and 'hx-get="/p/demo/deployments/new/place"' in shown
+
+    def place(**changed: Any) -> str:
+        asked = {name: value for name, value in (FORM | changed).items() if name not in ("name", "image")}
+        return " ".join(person.get("/p/demo/deployments/new/place", asked).content.decode().split())
+
+    said = place(environment="production")
+    assert "us</span>" in said and "most room of 2" in said and "staging" not in said
+    assert "eu</span>" in place(cluster_selector="region=eu") and "label region is us, not eu" in place(
+        cluster_selector="region=eu"
+    )
+    assert "It would wait there for room:</b> room for 6 of 9 pods" in place(replicas=9)
+    for wrong, why in (
+        ({"cpu": "64"}, "No target could ever take this."),
+        ({"cpu": "lots"}, "lots"),
+        ({"targets": 0}, "How many targets: "),
+        ({"cluster_selector": "eu"}, "Only clusters with: "),
+        ({"where": "named"}, "On the targets that you choose."),
+        ({"runtime": "kserve"}, "us has no KServe"),
+    ):
+        assert why in place(**wrong), wrong
+    assert not Deployment.objects.exists()
+
+
+def test_a_deployment_is_made_by_the_form_and_its_page_tells_why(person: Client, fleet: list[Target]) -> None:
+    refused = person.post("/p/demo/deployments/new", FORM | {"where": "named"})
+    assert refused.status_code == 400 and "Choose a target at least." in refused.content.decode()
+    refused = person.post("/p/demo/deployments/new", FORM | {"cpu": "64"})
+    assert refused.status_code == 400 and "No target could ever take this." in refused.content.decode()
+    made = person.post("/p/demo/deployments/new", FORM | {"environment": "production", "prefer": "room"}, follow=True)
+    page = made.content.decode()
+    assert "app is being deployed on us." in page
+    assert "on us: fits: 3 of 3 nodes have 2 CPU and 1 GiB free, most room of 2" in page
+    assert "not eu: fits: 1 of 1 node has" in page
+    form = person.get("/p/demo/deployments/app/targets/new").content.decode()
+    assert "Any that fits" in form and 'hx-get="/p/demo/deployments/app/targets/place"' in form
+    place = "/p/demo/deployments/app/targets/place"
+    assert (
+        "eu</span>" in person.get(place, {"target": "*", "replicas": 1, "environment": "production"}).content.decode()
+    )
+    assert "On eu, as you say." in person.get(place, {"target": "eu", "replicas": 1}).content.decode()
+    assert "Replicas: This field is required." in person.get(place, {"target": "*"}).content.decode()
+    asked = {"target": "*", "replicas": 1, "environment": "staging"}
+    added = person.post("/p/demo/deployments/app/targets/new", asked, follow=True).content.decode()
+    assert "app is being brought to staging." in added and "on staging: fits: 1 of 1" in added
+    assert [place.target.name for place in Deployment.objects.get().places] == ["us", "staging"]
+    # One target is left: there is nothing to choose.
+    assert "Any that fits" not in person.get("/p/demo/deployments/app/targets/new").content.decode()
+
+
 def test_what_was_asked_for_is_read_again_as_it_was_written() -> None:
     for asked in (Anywhere(), Anywhere(3, "staging", {"region": "eu"})):
         assert parse_anywhere(asked.to_json()) == asked

@@ -218,9 +218,15 @@ def test_a_deployment_is_made_by_the_form_with_errors_at_their_fields(page: Clie
     assert wrong.status_code == 400
     assert "&#x27;much&#x27; is not a quantity" in wrong.content.decode()
     assert page.post(f"{HOME}new", {**asked, "env": "nonsense"}).status_code == 400
-    made = page.post(f"{HOME}new", asked)
+    for field, value in (("model_format", "mlflow"), ("model_path", "models"), ("max_unavailable", "some")):
+        wrong = page.post(f"{HOME}new", {**asked, field: value})
+        assert (wrong.status_code, list(wrong.context["form"].errors)) == (400, [field])
+        assert wrong.context["form"].advanced_open
+    made = page.post(f"{HOME}new", {**asked, "model_path": "/models", "max_unavailable": "25%"})
     assert (made.status_code, made["Location"]) == (302, PAGE)
-    spec = Deployment.objects.get().current.spec  # type: ignore[union-attr]
+    digits = Deployment.objects.get()
+    spec = digits.current.spec  # type: ignore[union-attr]
+    assert (spec["model_path"], digits.disruption_budget) == ("/models", {"max_unavailable": "25%"})
     assert (spec["command"], spec["env"], spec["model"]["version"]) == (["python", "serve.py"], {"THREADS": "2"}, 2)
 
 
@@ -304,6 +310,18 @@ def test_a_new_deployment_is_offered_how_the_model_was_served_before(
     form = page.get(f"{HOME}new?model=digits&version=2").context["form"]
     assert shlex.split(form["command"].value()) == spec["command"]
     assert form["env"].value() == "THREADS=2"
+
+
+def test_a_deployment_that_kserve_runs_is_made_by_the_form(page: Client, target: Target, model: Any) -> None:
+    asked = {"name": "digits", "target": "local-production", "model": "digits:2", "replicas": "1", "cpu": "1",
+             "memory": "1Gi", "runtime": "kserve", "model_format": "sklearn", "max_unavailable": "1"}  # fmt: skip
+    assert page.post(f"{HOME}new", asked).status_code == 302
+    digits = Deployment.objects.get()
+    assert digits.disruption_budget == {"max_unavailable": 1} and digits.current is not None
+    assert digits.current.spec["runtime"]["kserve"]["serving_runtime"] == "kserve-sklearnserver"
+    # The next one of the model is offered the same.
+    form = page.get(f"{HOME}new?model=digits&version=2").context["form"]
+    assert [form[name].value() for name in ("runtime", "model_format")] == ["kserve", "sklearn"]
 
 
 def test_a_viewer_looks_and_a_stranger_finds_nothing(digits: Deployment, demo: Project) -> None:

@@ -10,7 +10,7 @@ from django.utils.html import format_html
 
 from apps.clusters import podoptions
 from apps.clusters.pages.optionfields import PodOptionsForm, initial_of
-from apps.core.errors import FlotillaError
+from apps.core.errors import FlotillaError, Invalid
 from apps.core.models import Project
 from apps.core.pages.formfields import amount, gpus
 from apps.core.pages.formtext import check_each, pairs, words
@@ -18,6 +18,8 @@ from apps.core.text import safeyaml
 from apps.core.text.names import check_service_name
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Revision, Target
+from apps.deployments.pages.placefields import ANY, ANY_OF, NAMED, AnyTargetFields, how_many
+from apps.deployments.pages.runtimefields import KSERVE, RUNTIME, RuntimeFields
 from apps.deployments.pages.scalingforms import NumbersForm
 from apps.deployments.rollout.strategy import Kind, parse_strategy
 from apps.deployments.services import server
@@ -45,20 +47,30 @@ def _check(**part: Any) -> None:
     parse_revision({"image": "checked", **part}).container.resources.sensible()
 
 
-class DeployForm(NumbersForm, PodOptionsForm):
+class DeployForm(NumbersForm, AnyTargetFields, RuntimeFields, PodOptionsForm):
     """A new deployment."""
 
-    advanced = ("image", "command", *PodOptionsForm.advanced)
-    advanced_about = "another image, nodes, spread, Secrets, volumes, image pulls"
+    advanced = ("image", "command", *RUNTIME, *PodOptionsForm.advanced)
+    advanced_about = "another image, KServe, drains, nodes, spread, Secrets, volumes, image pulls"
     # Those of the pods, which are not named here, come last.
-    field_order = ("name", "target", "model", "follow", "how", "cpu", "memory", "gpu", "env", "image", "command")
+    field_order = (
+        *("name", "where", "target", "model", "follow", "how"),
+        *("cpu", "memory", "gpu", "env", "image", "command", *RUNTIME),
+    )
 
     name = forms.CharField(max_length=40, help_text="It names the Service, too: small letters, digits, '-'.")
+    where = forms.ChoiceField(
+        choices=[(NAMED, "On targets that I choose"), (ANY, "On any that fit")],
+        initial=NAMED,
+        required=False,
+        widget=forms.RadioSelect,
+    )
+    targets = how_many()
     target = forms.MultipleChoiceField(
         label="Targets",
+        required=False,
         widget=forms.CheckboxSelectMultiple,
         help_text="It is placed on each that you choose. How it passes from one to the next is its strategy's.",
-        error_messages={"required": "Choose a target at least."},
     )
     model = forms.ChoiceField(label="Model version", required=False, help_text="What the replicas fetch and serve.")
     follow = forms.BooleanField(
@@ -86,8 +98,14 @@ class DeployForm(NumbersForm, PodOptionsForm):
         super().__init__(*args, **kwargs)
         rows = list(selectors.targets(project=project).order_by("name"))
         self.fields["target"].choices = [(row.name, _target_text(row)) for row in rows]  # type: ignore[attr-defined]
-        if len(rows) == 1:
-            self.fields["target"].initial = [rows[0].name]
+        if len(rows) > 1:
+            self.parts = (("where", "deployments/where.html"), *self.parts)
+            self.part_fields = (*self.part_fields, "where", "target", "targets", *ANY_OF)
+            self.offer(rows)
+        else:
+            for name in ("where", "targets", *ANY_OF):
+                del self.fields[name]
+            self.fields["target"].initial = [row.name for row in rows]
         self.fields["model"].choices = _models(project)  # type: ignore[attr-defined]
 
     def clean_command(self) -> list[str]:
@@ -99,9 +117,11 @@ class DeployForm(NumbersForm, PodOptionsForm):
         return pairs(self.cleaned_data["env"])
 
     def clean(self) -> dict[str, Any]:
-        """What is followed is an alias; and all that is wrong is said at once."""
+        """What is followed is an alias, and there is somewhere to go; and all that is wrong is said at once."""
         values = super().clean() or self.cleaned_data
         check_each(self, _CHECKED)
+        if values.get("where") != ANY and "target" in values and not values["target"]:
+            self.add_error("target", "Choose a target at least.")
         if values.get("follow") and "@" not in str(values.get("model")).rpartition(":")[2]:
             self.add_error("follow", "A version never moves. Choose an alias above, or leave this out.")
         return values
@@ -110,14 +130,35 @@ class DeployForm(NumbersForm, PodOptionsForm):
         """The keyword arguments of `create_deployment` beside who and where."""
         values = self.cleaned_data
         model, _, version = str(values["model"]).rpartition(":")
-        resources = {"cpu": values["cpu"], "memory": values["memory"], "gpu": values["gpu"] or 0}
         spec: dict[str, Any] = {"image": values["image"], "command": values["command"], "env": values["env"]}
-        spec |= {"resources": resources, **self.options()}
+        spec |= self._pods() | self.asked_runtime()
         if model and version.startswith("@"):
             spec |= {"model": model, "alias": version.removeprefix("@"), "follow": values["follow"]}
         elif model:
             spec |= {"model": model, "version": int(version)}
-        return {"name": values["name"], "targets": values["target"], "spec": spec, **self.numbers()}
+        return {"name": values["name"], "spec": spec, **self._place(), **self.numbers()}
+
+    def place_wish(self) -> dict[str, Any]:
+        """As much of it as targets are chosen by, whatever else is still to be filled in. Raises Invalid."""
+        self.is_valid()
+        of_places = (*ANY_OF, "targets", "cpu", "memory", "gpu", *self.part_fields, *PodOptionsForm.advanced)
+        wrong = next((name for name in of_places if name in self.errors), None)
+        if wrong is not None:
+            raise Invalid(f"{self[wrong].label}: {self.errors[wrong][0]}", field=wrong)
+        by: dict[str, Any] = {"runtime": {KSERVE: {}}} if self.cleaned_data.get("runtime") == KSERVE else {}
+        return {"spec": {"image": "any", **self._pods(), **by}, **self._place(), **self.numbers()}
+
+    def _pods(self) -> dict[str, Any]:
+        values = self.cleaned_data
+        resources = {"cpu": values["cpu"], "memory": values["memory"], "gpu": values["gpu"] or 0}
+        return {"resources": resources, **self.options()}
+
+    def _place(self) -> dict[str, Any]:
+        """The targets that are named, or what any is asked for by."""
+        values = self.cleaned_data
+        if values.get("where") != ANY:
+            return {"targets": values["target"]}
+        return {"anywhere": {"targets": values["targets"] or 1, **self.anywhere()}}
 
 
 class ReviseForm(PodOptionsForm):

@@ -1,8 +1,10 @@
 """Why a deployment is on its targets, where they were chosen. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from apps.clusters.quantities.words import listed
 from apps.deployments.models import Deployment
 
 SHOWN_OTHERS = 5
@@ -31,6 +33,16 @@ def placed_of(deployment: Deployment) -> Placed | None:
     others = {each["target"]: each["why"] for place in places for each in place.chosen["others"]}
     if not places:
         return None
-    on = [Line(place.target.name, place.chosen["why"]) for place in places]
+    on = [Line(place.target.name, _why(place.chosen)) for place in places]
     left = [Line(target, why) for target, why in others.items() if target not in there]
     return Placed(on, left[:SHOWN_OTHERS])
+
+
+def _why(chosen: Mapping[str, Any]) -> str:
+    return f"{'' if chosen['fits'] else 'it had to wait there, '}{chosen['why']}"
+
+
+def on_chosen(deployment: Deployment) -> str:
+    """ " on eu and us", where its targets were chosen; "" otherwise."""
+    chosen = [place.target.name for place in deployment.places if place.chosen]
+    return f" on {listed(chosen)}" if chosen else ""

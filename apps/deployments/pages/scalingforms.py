@@ -132,7 +132,7 @@ def scaling_defaults(most: int) -> dict[str, Any]:
 class AutoscalingForm(ScalingFields):
     """When a deployment shall have more replicas and when fewer."""
 
-    part, part_at, part_fields = "deployments/scaling_fields.html", "min", (*SCALING, *SCALING_MORE)
+    parts, part_fields = (("min", "deployments/scaling_fields.html"),), (*SCALING, *SCALING_MORE)
 
     def __init__(self, data: Any = None, *, deployment: Deployment, **kwargs: Any) -> None:
         initial = scaling_defaults(max([4, *(2 * place.wanted_replicas for place in deployment.places)]))
@@ -147,8 +147,8 @@ class AutoscalingForm(ScalingFields):
 class NumbersForm(SpreadFields, ScalingFields):
     """The part of the form of a new deployment that is about its replicas."""
 
-    part, part_at = "deployments/numbers.html", "how"
-    part_fields = ("how", "replicas", *SPREAD, *SCALING, *SCALING_MORE)
+    parts: tuple[tuple[str, str], ...] = (("how", "deployments/numbers.html"),)
+    part_fields: tuple[str, ...] = ("how", "replicas", *SPREAD, *SCALING, *SCALING_MORE)
 
     how = forms.ChoiceField(
         label="How many",

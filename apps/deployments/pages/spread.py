@@ -52,7 +52,7 @@ class SpreadForm(SpreadFields):
         required=False,
         widget=forms.NumberInput(attrs=SHORT),
     )
-    part, part_at, part_fields = "deployments/numbers.html", "how", ("how", "replicas", *SPREAD)
+    parts, part_fields = (("how", "deployments/numbers.html"),), ("how", "replicas", *SPREAD)
 
     def __init__(self, data: Any = None, *, deployment: Deployment, **kwargs: Any) -> None:
         now = parse_spread(deployment.spread) if deployment.spread else Spread(deployment.desired_replicas)

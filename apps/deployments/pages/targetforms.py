@@ -12,6 +12,7 @@ from apps.core.states import Role
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Target
 from apps.deployments.pages.gatewayfields import GatewayFields, shown_gateway
+from apps.deployments.pages.placefields import ANY, ANY_OF, AnyTargetFields
 from apps.deployments.pages.windowlines import line_of, window_of
 from apps.deployments.rollout.policy import Policy, parse_policy
 from apps.deployments.rollout.strategy import Kind
@@ -46,8 +47,10 @@ class TargetForm(GatewayFields):
         return own | {"gateway": self.asked_gateway()}
 
 
-class AddTargetForm(forms.Form):
-    """One more target for a deployment."""
+class AddTargetForm(AnyTargetFields):
+    """One more target for a deployment: by its name, or one that fits."""
+
+    field_order = ("target", *ANY_OF, "replicas")
 
     target = forms.ChoiceField(
         help_text="It gets what serves on the others; what a rollout that is under way brings it gets last."
@@ -59,7 +62,25 @@ class AddTargetForm(forms.Form):
         super().__init__(data, initial=initial, **kwargs)
         there = {place.target_id for place in deployment.placements.all()}
         rows = [row for row in selectors.targets(project=deployment.project).order_by("name") if row.pk not in there]
-        self.fields["target"].choices = [(row.name, f"{row.name} · {row.cluster.name}") for row in rows]  # type: ignore[attr-defined]
+        choices = [(row.name, f"{row.name} · {row.cluster.name}") for row in rows]
+        self.may_choose = len(rows) > 1
+        if self.may_choose:
+            self.parts, self.part_fields = (("target", "deployments/where_more.html"),), ("target", *ANY_OF)
+            self.offer(rows)
+            choices.insert(0, (ANY, "Any that fits"))
+        else:
+            for name in ANY_OF:
+                del self.fields[name]
+        self.fields["target"].choices = choices  # type: ignore[attr-defined]
+        if deployment.spread is not None:
+            # It gets its part of those that there are.
+            del self.fields["replicas"]
+
+    def asked(self) -> dict[str, Any]:
+        """What `add_target` takes."""
+        values = self.cleaned_data
+        where = {"anywhere": self.anywhere()} if values["target"] == ANY else {"target": values["target"]}
+        return {**where, "replicas": values.get("replicas")}
 
 
 class PolicyForm(GatewayFields):

@@ -95,11 +95,11 @@ def add_target(request: PageRequest, project: Project, name: str) -> HttpRespons
     form = AddTargetForm(request.POST if request.method == "POST" else None, deployment=deployment)
     if form.is_valid():
         try:
-            services.add_target(principal=request.principal, deployment=deployment, **form.cleaned_data)
+            changed = services.add_target(principal=request.principal, deployment=deployment, **form.asked())
         except FlotillaError as error:
             put_error(form, error)
         else:
-            messages.success(request, f"{name} is being brought to {form.cleaned_data['target']}.")
+            messages.success(request, f"{name} is being brought to {changed.places[-1].target.name}.")
             return redirect("deployments:detail", project=project.name, name=name)
     context = {
         "project": project,

@@ -9,6 +9,7 @@ from apps.deployments.pages import (
     edit,
     following,
     logs,
+    placing,
     requests,
     resources,
     scaling,
@@ -31,6 +32,7 @@ urlpatterns = [
     path("p/<slug:project>/approvals/<int:pk>/<slug:word>", approvals.decide, name="decide"),
     path("p/<slug:project>/deployments/", views.listing, name="list"),
     path("p/<slug:project>/deployments/new", views.create, name="create"),
+    path("p/<slug:project>/deployments/new/place", placing.place, name="place"),
     path("p/<slug:project>/deployments/<slug:name>/", views.detail, name="detail"),
     path("p/<slug:project>/deployments/<slug:name>/revise", views.revise, name="revise"),
     path("p/<slug:project>/deployments/<slug:name>/resources", resources.resources, name="resources"),
@@ -47,6 +49,7 @@ urlpatterns = [
     path("p/<slug:project>/deployments/<slug:name>/scale", views.scale, name="scale"),
     path("p/<slug:project>/deployments/<slug:name>/spread", spread.spread, name="spread"),
     path("p/<slug:project>/deployments/<slug:name>/targets/new", targets.add_target, name="add_target"),
+    path("p/<slug:project>/deployments/<slug:name>/targets/place", placing.place_more, name="place_more"),
     path(
         "p/<slug:project>/deployments/<slug:name>/targets/<slug:target>/remove",
         targets.remove_target,

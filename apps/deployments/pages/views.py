@@ -42,8 +42,9 @@ from apps.deployments.pages.forms import (
     put_error_at_line,
 )
 from apps.deployments.pages.matrix import matrix_of
-from apps.deployments.pages.placed import placed_of
+from apps.deployments.pages.placed import on_chosen, placed_of
 from apps.deployments.pages.rows import event_rows, model_text, ready_text, stands
+from apps.deployments.pages.runtimefields import runtime_initial
 from apps.deployments.pages.schedule import schedule_of
 from apps.deployments.pages.spread import spread_of
 from apps.deployments.predict import examples
@@ -101,7 +102,7 @@ def create(request: PageRequest, project: Project) -> HttpResponse:
         except FlotillaError as error:
             put_error(form, error)
         else:
-            messages.success(request, f"{deployment.name} is being deployed.")
+            messages.success(request, f"{deployment.name} is being deployed{on_chosen(deployment)}.")
             return redirect("deployments:detail", project=project.name, name=deployment.name)
     status = 400 if form.errors else 200
     has_targets = bool(form.fields["target"].choices)  # type: ignore[attr-defined]
@@ -109,6 +110,7 @@ def create(request: PageRequest, project: Project) -> HttpResponse:
         "project": project,
         "form": form,
         "has_targets": has_targets,
+        "may_choose": "where" in form.fields,
         "may_add_targets": may(request.principal, project, Role.ADMIN),
     }
     return render(request, "deployments/new.html", context, status=status)
@@ -341,7 +343,7 @@ def _initial(request: PageRequest, project: Project) -> dict[str, Any]:
     if before is not None:
         initial |= {"image": _shown_image(before), "command": shlex.join(before["command"]), **before["resources"]}
         initial["env"] = "\n".join(f"{name}={value}" for name, value in before["env"].items())
-        initial |= initial_of(before)
+        initial |= initial_of(before) | runtime_initial(before)
     return initial
 
 

@@ -3,7 +3,7 @@
 from apps.deployments.services.approving import approve, reject
 from apps.deployments.services.autoscaling import set_autoscaling, stop_autoscaling
 from apps.deployments.services.common import identity_of
-from apps.deployments.services.creating import create_deployment, preview_deployment
+from apps.deployments.services.creating import create_deployment, preview_choice, preview_deployment
 from apps.deployments.services.deployments import delete_deployment, restore, scale, set_spread
 from apps.deployments.services.disruption import set_budget
 from apps.deployments.services.placing import add_target, preview_target, remove_target
@@ -28,6 +28,7 @@ __all__ = [
     "edit_target",
     "identity_of",
     "pause",
+    "preview_choice",
     "preview_deployment",
     "preview_revision",
     "preview_target",

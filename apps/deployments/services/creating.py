@@ -16,7 +16,7 @@ from apps.core.states import Health, Role
 from apps.core.text.names import check_service_name
 from apps.deployments.manifests.disruption import NAME, stored_budget
 from apps.deployments.models import Deployment, Placement, Target
-from apps.deployments.rollout.anywhere import Anywhere, Choice
+from apps.deployments.rollout.anywhere import Anywhere, Choice, parse_anywhere
 from apps.deployments.rollout.policy import load_of
 from apps.deployments.rollout.strategy import Strategy
 from apps.deployments.services import following
@@ -32,6 +32,7 @@ from apps.deployments.services.rollouts import begin
 from apps.deployments.services.runtimes import check_runtime
 from apps.deployments.services.server import with_shutdown
 from apps.deployments.services.sources import check_sources
+from apps.deployments.specs import parse_revision
 from apps.deployments.states import DeploymentState
 
 
@@ -165,6 +166,26 @@ def preview_deployment(
     counted = zip(places, numbers.counts, strict=True)
     objects = [(place, first_objects(project, name, place, wish, count, numbers.policy)) for place, count in counted]
     return Preview(objects, choice)
+
+
+def preview_choice(
+    *,
+    principal: Principal,
+    project: Project,
+    anywhere: Mapping[str, Any],
+    spec: Mapping[str, Any],
+    replicas: int = 1,
+    autoscaling: Mapping[str, Any] | None = None,
+    spread: Mapping[str, Any] | None = None,
+) -> Choice:
+    """The targets that would be chosen now for so much of a deployment as they are chosen by. Needs the developer role.
+
+    Raises Invalid where no target could ever take it, and what is wrong with the wish.
+    """
+    require_role(principal, project, Role.DEVELOPER)
+    asked = parse_anywhere(anywhere)
+    numbers = numbers_of(asked.targets, replicas, autoscaling, spread, None)
+    return choose(principal, project, asked, Wanted(parse_revision(spec), Strategy(), numbers), rehearsal=True)
 
 
 def _check_policies(

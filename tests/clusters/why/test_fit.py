@@ -183,6 +183,8 @@ PICKS = [
     (Wish(PLAIN), [1, 1], [A, place("c", US, barred="c has a quota")], ["+ a: …"], ["x c: c has a quota"]),
     # What waits for a person or a freeze is taken last.
     (Wish(PLAIN, avoid={"c": "frozen"}), [1], [A, C], ["+ a: …, the only one that does"], ["+ c: …, frozen"]),
+    (Wish(PLAIN, avoid={"a": "frozen", "c": "frozen"}), [1], [A, C],
+     ["+ c: …, frozen; none that is better fits"], ["+ a: …, frozen"]),
     (Wish(PLAIN, avoid={"c": "frozen"}), [1], [C], ["+ c: …, frozen; no other fits"], []),
     (Wish(PLAIN), [0], [A], ["+ a: …"], []),
 ]  # fmt: skip

@@ -103,7 +103,8 @@ def _compared(fitting: Sequence[Judged], wish: Wish, by_price: bool) -> list[Jud
     for number, each in enumerate(fitting):
         price = _money(each)
         if each.name in wish.avoid:
-            tail = wish.avoid[each.name] + ("; no other fits" if number == 0 else "")
+            best = "; no other fits" if len(fitting) == 1 else "; none that is better fits"
+            tail = wish.avoid[each.name] + (best if number == 0 else "")
         elif number:
             tail = price if by_price else f"room for {each.room}" if each.room else ""
         elif len(rivals) == 1:
