@@ -54,9 +54,9 @@ OF_FRAMEWORKS = (
 )
 REGISTERED = ("@register*", "@admin.register*", "@action*", "@shared_task*", "@extend_schema*", "@csrf_exempt")
 # Read by their names elsewhere: fields of tables, of forms and of what REST says, in SQL, HTML and JSON.
-FIELDS = re.compile(r"/(models|forms|serializers|admin|settings|_bare_settings)\.py$|/api/")
+FIELDS = re.compile(r"/(models|forms|serializers|admin|settings|_bare_settings)\.py$|/(api|models)/")
 # Django makes one of each app's configuration and table.
-FOUND_BY_DJANGO = re.compile(r"/(apps|models)\.py$")
+FOUND_BY_DJANGO = re.compile(r"/(apps|models)\.py$|/models/")
 # Fields of a report that `asdict` turns into JSON, and what `get_…` of a serializer computes.
 BY_NAME = {"skew_s", "skew_uncertainty_s"}
 # The only member that is none of the others.

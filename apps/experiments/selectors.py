@@ -22,10 +22,12 @@ from apps.core.pages import nav
 from apps.core.states import Role
 from apps.experiments.models import (
     Attempt,
+    DatasetInput,
     Experiment,
     LatestMetric,
     LoggedModel,
     ModelAlias,
+    ModelInput,
     ModelVersion,
     Param,
     RegisteredModel,
@@ -78,6 +80,15 @@ def with_values(queryset: QuerySet[Run]) -> QuerySet[Run]:
         Prefetch("params", Param.objects.order_by("key")),
         Prefetch("latest_metrics", LatestMetric.objects.order_by("key")),
         Prefetch("tags", Tag.objects.order_by("key")),
+    )
+
+
+def for_clients(queryset: QuerySet[Run]) -> QuerySet[Run]:
+    """The same runs with all that MLflow's clients are told of them: six more queries, however many runs."""
+    return with_values(queryset).prefetch_related(
+        "logged_models",
+        Prefetch("dataset_inputs", DatasetInput.objects.select_related("dataset")),
+        Prefetch("model_inputs", ModelInput.objects.select_related("model")),
     )
 
 

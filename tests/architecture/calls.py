@@ -293,6 +293,11 @@ def _metric(number: int) -> Body:
     return {"key": f"m{number % 50}", "value": number, "timestamp": number, "step": number}
 
 
+def _dataset(number: int) -> dict[str, Any]:
+    columns = {"name": f"d{number}", "digest": str(number), "source_type": "local", "source": "{}"}
+    return {"dataset": columns, "tags": [{"key": "mlflow.data.context", "value": "training"}]}
+
+
 def _outputs(world: World) -> Body:
     return {"run_id": world.run, "models": [{"model_id": uid, "step": 2} for uid in world.models]}
 
@@ -354,6 +359,13 @@ TRACKING = [
     Ask(
         "POST", f"{MLFLOW}/runs/outputs", {"run_id": "{run}", "models": [{"model_id": "{logged}", "step": 1}]}, _outputs
     ),
+    Ask(
+        "POST",
+        f"{MLFLOW}/runs/log-inputs",
+        {"run_id": "{run}", "datasets": [_dataset(1)], "models": [{"model_id": "{logged}"}]},
+        _many("datasets", _dataset, 100, run_id="{run}"),
+    ),
+    Ask("POST", f"{MLFLOW}/experiments/search-datasets", {"experiment_ids": ["{experiment}"]}),
     Ask("PUT", f"{FILES}/{{experiment}}/{{run}}/artifacts/new.txt", {"some": "bytes"}),
     Ask("DELETE", f"{FILES}/{{experiment}}/{{run}}/artifacts/notes"),
 ]

@@ -229,6 +229,37 @@ def test_a_token_of_another_project_finds_nothing(client: str, monkeypatch: pyte
         mlflow.get_run(run.info.run_id)
 
 
+def test_what_a_run_was_given_is_told_and_found(client: str) -> None:
+    import pandas
+
+    frame = pandas.DataFrame({"x": [1, 2], "y": [0, 1]})
+    mlflow.set_experiment("digits")
+    with mlflow.start_run() as run:
+        data = mlflow.data.from_pandas(frame, name="digits", targets="y")
+        mlflow.log_input(data, context="training", tags={"split": "even"})
+        mlflow.log_input(data, context="said again")
+        mlflow.log_inputs([mlflow.data.from_pandas(frame[:1], name="part")], contexts=["testing"], tags_list=[None])
+    with mlflow.start_run() as other:
+        mlflow.log_input(data, context="testing")
+    api = mlflow.MlflowClient()
+    given = api.get_run(run.info.run_id).inputs.dataset_inputs
+    assert [(each.dataset.name, each.dataset.digest) for each in given] == [
+        ("digits", data.digest), ("part", given[1].dataset.digest),
+    ]  # fmt: skip
+    assert {tag.key: tag.value for tag in given[0].tags} == {"mlflow.data.context": "training", "split": "even"}
+    assert json.loads(given[0].dataset.schema) and json.loads(given[0].dataset.profile)["num_rows"] == 2
+    for condition, runs in {
+        "dataset.name = 'digits'": {run, other},
+        "dataset.name LIKE 'p%'": {run},
+        f"dataset.digest = '{data.digest}' AND dataset.context = 'training'": {run},
+        "dataset.name = 'digits' AND dataset.context = 'testing'": {run, other},
+        "dataset.context IN ('training', 'none')": {run},
+        "dataset.name = 'nothing'": set(),
+    }.items():
+        found = mlflow.search_runs(filter_string=condition, output_format="list")
+        assert {each.info.run_id for each in found} == {each.info.run_id for each in runs}, condition
+
+
 def test_a_figure_and_a_table_of_json_are_artifacts(client: str) -> None:
     mlflow.set_experiment("figures")
     with mlflow.start_run() as run:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from apps.experiments.files.artifacts import Entry, root_uri
-from apps.experiments.models import Experiment, LoggedModel, ModelVersion, RegisteredModel, Run
+from apps.experiments.models import DatasetInput, Experiment, LoggedModel, ModelVersion, RegisteredModel, Run
 from apps.experiments.states import MLFLOW_STATUS
 from apps.experiments.tracking.clock import millis
 
@@ -58,7 +58,7 @@ def run_info(row: Run) -> dict[str, Any]:
 
 
 def run(row: Run) -> dict[str, Any]:
-    """A Run with its data; `row` has params, latest metrics and tags prefetched."""
+    """A Run with its data; `row` has all that belongs to it prefetched, by `selectors.for_clients`."""
     return {
         "info": run_info(row),
         "data": {
@@ -66,13 +66,23 @@ def run(row: Run) -> dict[str, Any]:
             "params": [{"key": p.key, "value": p.value} for p in row.params.all()],
             "tags": [{"key": t.key, "value": t.value} for t in row.tags.all()],
         },
-        "inputs": {},
+        "inputs": {
+            "dataset_inputs": [dataset_input(each) for each in row.dataset_inputs.all()],
+            "model_inputs": [{"model_id": each.model.uid} for each in row.model_inputs.all()],
+        },
         "outputs": {
             "model_outputs": [
                 {"model_id": m.uid, "step": m.step} for m in row.logged_models.all() if m.step is not None
             ]
         },
     }
+
+
+def dataset_input(row: DatasetInput) -> dict[str, Any]:
+    """A DatasetInput; `row` has its dataset at hand."""
+    names = ("name", "digest", "source_type", "source", "schema", "profile")
+    columns = {name: value for name in names if (value := getattr(row.dataset, name))}
+    return {"dataset": columns, "tags": pairs(row.tags)}
 
 
 def metric(key: str, value: float, step: int, timestamp: int) -> dict[str, Any]:

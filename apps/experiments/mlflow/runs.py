@@ -43,8 +43,7 @@ def get(call: Call) -> dict[str, Any]:
 
 
 def _loaded(run: Run) -> Run:
-    rows = selectors.with_values(Run.objects.filter(pk=run.pk)).prefetch_related("logged_models")
-    return rows.get()
+    return selectors.for_clients(Run.objects.filter(pk=run.pk)).get()
 
 
 def update(call: Call) -> dict[str, Any]:
@@ -132,8 +131,7 @@ def search(call: Call) -> dict[str, Any]:
         active=VIEW_TYPES.get(view, True),
     )
     page = run_search.page(size_of(call, default=1000, most=50_000), call.text("page_token"))
-    loaded = selectors.with_values(Run.objects.filter(pk__in=page.rows)).prefetch_related("logged_models")
-    rows = {row.pk: row for row in loaded}
+    rows = {row.pk: row for row in selectors.for_clients(Run.objects.filter(pk__in=page.rows))}
     return {"runs": [render.run(rows[pk]) for pk in page.rows if pk in rows], **token(page)}
 
 

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 
 from django.urls import URLPattern, URLResolver, path, re_path
 
-from apps.experiments.mlflow import artifacts, experiments, logged_models, metrics, registry, runs, server
+from apps.experiments.mlflow import artifacts, experiments, inputs, logged_models, metrics, registry, runs, server
 from apps.experiments.mlflow.wire import Access, Handler, endpoint, not_here
 
 READ, RUN, WRITE = Access.READ, Access.RUN, Access.WRITE
 Row = Mapping[str, tuple[Access, Handler]]
 
 _EXPERIMENTS: dict[str, Row] = {
+    "search-datasets": {"POST": (READ, inputs.search)},
     "get-by-name": {"GET": (READ, experiments.get_by_name)},
     "get": {"GET": (READ, experiments.get)},
     "create": {"POST": (WRITE, experiments.create)},
@@ -21,6 +22,7 @@ _EXPERIMENTS: dict[str, Row] = {
     "search": {"GET": (READ, experiments.search), "POST": (READ, experiments.search)},
 }
 _RUNS: dict[str, Row] = {
+    "log-inputs": {"POST": (RUN, inputs.log)},
     "create": {"POST": (WRITE, runs.create)},
     "get": {"GET": (READ, runs.get)},
     "update": {"POST": (RUN, runs.update)},

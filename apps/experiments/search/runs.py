@@ -11,8 +11,9 @@ from django.db.models.functions import Cast, Coalesce, Collate, Concat, Left
 from apps.core.database import keyset
 from apps.core.database.keyset import Key, Page, Part
 from apps.core.errors import Invalid
-from apps.experiments.models import INDEXED_CHARS, LatestMetric, Param, Run, Tag
+from apps.experiments.models import CONTEXT, INDEXED_CHARS, DatasetInput, LatestMetric, Param, Run, Tag
 from apps.experiments.search import conditions
+from apps.experiments.search.conditions import TextIn
 from apps.experiments.search.grammar import Comparison, Ordering, matcher, parse_filter, parse_orderings
 from apps.experiments.states import MLFLOW_STATUS
 
@@ -110,8 +111,7 @@ class RunSearch:
         if comparison.kind == "attribute":
             return _attribute(comparison)
         if comparison.kind == "dataset":
-            # No run has one: Flotilla does not keep what runs were trained on.
-            return Q(pk__in=())
+            return self._dataset(comparison)
         table: Any = {"metric": LatestMetric, "param": Param, "tag": Tag}[comparison.kind]
         values = table.objects.filter(experiment_id__in=self._experiments, key=comparison.key)
         if comparison.op in ("IS NULL", "IS NOT NULL"):
@@ -132,6 +132,15 @@ class RunSearch:
                 head = Left("value", INDEXED_CHARS)
                 values = values.alias(head=head).filter(head=str(comparison.value)[:INDEXED_CHARS])
         return Q(pk__in=values.values("run_id"))
+
+    def _dataset(self, comparison: Comparison) -> Q:
+        """Runs that were given such a dataset. Raises Invalid."""
+        uses = DatasetInput.objects.filter(dataset__experiment_id__in=self._experiments)
+        column = {"name": "dataset__name", "digest": "dataset__digest", "context": "said"}.get(comparison.key.lower())
+        if column is None:
+            raise Invalid(f"Invalid filter: a dataset has no '{comparison.key[:100]}', but name, digest and context.")
+        uses = uses.alias(said=TextIn("tags", CONTEXT)).filter(conditions.text(column, comparison))
+        return Q(pk__in=uses.values("run_id"))
 
 
 def _attribute_key(rows: QuerySet[Run], order: Ordering, alias: str) -> tuple[QuerySet[Run], Key]:

@@ -15,7 +15,7 @@ from apps.core.models import Transition
 from apps.experiments import selectors
 from apps.experiments.files import artifacts
 from apps.experiments.files.filetree import Files, file_trees
-from apps.experiments.models import Attempt, Experiment, LatestMetric, LoggedModel, ModelVersion, Run
+from apps.experiments.models import Attempt, DatasetInput, Experiment, LatestMetric, LoggedModel, ModelVersion, Run
 from apps.experiments.pages import charts
 from apps.experiments.pages.panels.table import CHART_POINTS, PER_PAGE, prominence
 from apps.experiments.pages.whys import last_lines, told, why_of, why_of_attempt
@@ -169,6 +169,11 @@ class RunBoard:
     def params(self) -> list[Any]:
         """The params by name."""
         return list(self.run.params.order_by("key"))
+
+    @cached_property
+    def datasets(self) -> list[DatasetInput]:
+        """The datasets that it was given."""
+        return list(self.run.dataset_inputs.select_related("dataset").defer("dataset__schema", "dataset__profile")[:20])
 
     @cached_property
     def tags(self) -> list[Any]:

@@ -13,9 +13,36 @@ from django.db.models.functions import Coalesce, Left
 
 from apps.clusters.models import Cluster
 from apps.core.models import Project
+from apps.experiments.models.inputs import CONTEXT, Dataset, DatasetInput, ModelInput
 from apps.experiments.registry.stages import Stage
 from apps.experiments.states import AttemptState, RunKind, RunState
 
+__all__ = [
+    "CONTEXT",
+    "INDEXED_CHARS",
+    "KEY_LENGTH",
+    "PARAM_LENGTH",
+    "RUN_KINDS",
+    "RUN_STATES",
+    "TAG_LENGTH",
+    "Artifact",
+    "Attempt",
+    "Dataset",
+    "DatasetInput",
+    "Experiment",
+    "LatestMetric",
+    "LoggedModel",
+    "MetricPoint",
+    "ModelAlias",
+    "ModelInput",
+    "ModelVersion",
+    "Param",
+    "RegisteredModel",
+    "Run",
+    "Tag",
+    "new_model_uid",
+    "new_uid",
+]
 KEY_LENGTH = 250
 PARAM_LENGTH = 6000
 TAG_LENGTH = 8000
