@@ -304,3 +304,52 @@ def test_a_shadow_goes_where_a_gateway_mirrors_and_nowhere_else_by_any_door(
     assert "shadow" in client.post(f"{api}/app/revisions", {"env": {"TAG": "x"}}, "application/json").json()["detail"]
     allow(root, strategies=["shadow"])
     assert client.post(f"{api}/app/revisions", {"env": {"TAG": "x"}}, "application/json").status_code == 201
+
+
+def test_a_hostname_is_one_deployments_at_a_gateway(app: Deployment, root: Principal, demo: Project) -> None:
+    """The route that came second would get no request, and nobody would hear of it."""
+    client, api = signed_in(root), "/api/v1/deployments"
+    gateway = {"name": "public", "namespace": "gateways", "hostname": "{{deployment}}.example.com"}
+    eu, us = Target.objects.get(name="eu"), Target.objects.get(name="us")
+    # Another cluster has another Gateway.
+    for target in (eu, us):
+        services.edit_target(principal=root, target=target, gateway=gateway)
+    theirs = Project.objects.create(name="theirs")
+    private = {**gateway, "name": "private"}
+    for project, name, cluster, namespace, named in (
+        (demo, "us-2", "us", "second", gateway),
+        (theirs, "us-3", "us", "", gateway),
+        (theirs, "away", "eu", "", private),
+    ):
+        services.create_target(
+            principal=root, project=project, name=name, cluster=cluster, namespace=namespace, gateway=named
+        )
+
+    def asked(project: str, name: str, targets: list[str], query: str = "") -> Any:
+        body = {"project": project, "name": name, "targets": targets, **SPEC}
+        answer = client.post(f"{api}{query}", body, "application/json")
+        return answer.json().get("detail", answer.status_code)
+
+    older = "the hostname app.example.com at Gateway gateways/public: of two routes with one hostname only the older "
+    older += "is asked."
+    for query in ("", "?dry_run=true"):
+        assert asked("theirs", "app", ["us-3"], query) == f"Another project's deployment has {older}"
+    assert asked("theirs", "app", ["away"]) == 201
+    assert asked("demo", "other", ["us", "us-2"]) == (
+        f"us and us-2 would have {older}".replace("app.example.com", "other.example.com")
+    )
+    refused = client.post(f"{api}/app/targets?project=demo", {"target": "us-2"}, "application/json")
+    assert (refused.status_code, refused.json()["field"]) == (409, "target")
+    assert refused.json()["detail"] == f"us and us-2 would have {older}"
+    sent = {"name": "other", "target": ["us", "us-2"], "image": "a/b:1", "cpu": "1", "memory": "64Mi", "replicas": "1"}
+    form = client.post("/p/demo/deployments/new", sent)
+    assert (form.status_code, list(form.context["form"].errors)) == (400, ["name"])
+    # A target whose deployments have one, and that is to name the Gateway where others have it.
+    arrive(Deployment.objects.get(project=theirs))
+    changed = client.patch("/api/v1/targets/away?project=theirs", {"gateway": gateway}, "application/json").json()
+    assert (changed["field"], changed["detail"]) == ("gateway.hostname", f"Another project's deployment has {older}")
+    # What tells them apart is let through.
+    apart = {**gateway, "hostname": "{{deployment}}.{{target}}.example.com"}
+    services.edit_target(principal=root, target=Target.objects.get(name="us-2"), gateway=apart)
+    assert client.post(f"{api}/app/targets?project=demo", {"target": "us-2"}, "application/json").status_code == 201
+    services.edit_target(principal=root, target=us, policy={})

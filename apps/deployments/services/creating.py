@@ -23,6 +23,7 @@ from apps.deployments.services import following
 from apps.deployments.services.autoscaling import check_engines
 from apps.deployments.services.choosing import Wanted, any_of, choose, tell_choice
 from apps.deployments.services.common import Wish, add_revision, hold, kept, resolve, tell
+from apps.deployments.services.hostnames import Claim, check_hostnames
 from apps.deployments.services.mirroring import check_mirror
 from apps.deployments.services.numbers import numbers_of
 from apps.deployments.services.places import check_places, check_waves, held_targets, named_targets
@@ -73,6 +74,7 @@ def create_deployment(
         with transaction.atomic():
             places, choice = _places(principal, project, targets, asked, wanted)
             held = held_targets(places)
+            check_hostnames([Claim(place, project.name, name) for place in held], field="name")
             _check_policies(principal, project, zip(held, numbers.most, strict=True), wish)
             counted = list(zip(held, numbers.counts, strict=True))
             columns = wish.of_deployment | numbers.to_json() | {NAME: budget.to_json() if budget else {}}
@@ -162,6 +164,7 @@ def preview_deployment(
     numbers = numbers_of(asked.targets if asked else len(targets), replicas, autoscaling, spread, schedule)
     wanted = Wanted(wish.spec, wish.strategy, numbers)
     places, choice = _places(principal, project, targets, asked, wanted, rehearsal=True)
+    check_hostnames([Claim(place, project.name, name) for place in places], field="name")
     _check_policies(principal, project, zip(places, numbers.most, strict=True), wish)
     counted = zip(places, numbers.counts, strict=True)
     objects = [(place, first_objects(project, name, place, wish, count, numbers.policy)) for place, count in counted]

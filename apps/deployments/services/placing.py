@@ -23,6 +23,7 @@ from apps.deployments.selectors.loads import most_of, size_of
 from apps.deployments.services.autoscaling import check_engines
 from apps.deployments.services.choosing import choose_more, one_of, tell_choice
 from apps.deployments.services.common import KIND, hold, since_held, tell
+from apps.deployments.services.hostnames import Claim, check_hostnames
 from apps.deployments.services.mirroring import check_mirror
 from apps.deployments.services.places import check_places, held_targets, named_targets, placed_on
 from apps.deployments.services.policies import Ask, as_they_are, check, check_sizes, resized
@@ -142,8 +143,9 @@ def _check_there(held: Deployment, place: Target, count: int, principal: Princip
         asked = parse_revision(spec)
         check_runtime(asked, [place], held.autoscaling)
         check_all_fit([(place.cluster, asked.container.resources.sensible())])
-    strategy = parse_strategy(held.strategy)
+    strategy, there = parse_strategy(held.strategy), [*(each.target for each in held.places), place]
     check_mirror(strategy, [place])
+    check_hostnames([Claim(each, held.project.name, held.name) for each in there], field="target")
     ask = Ask(place, asked=load_of(most_of(held.schedule, held.autoscaling, count), size_of(spec)))
     check_sizes(principal, held, [ask], strategy=strategy.kind)
 

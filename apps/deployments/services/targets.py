@@ -24,6 +24,7 @@ from apps.deployments.rollout.gateway import ENGINE, parse_gateway
 from apps.deployments.rollout.policy import Decided, parse_policy
 from apps.deployments.rollout.strategy import Kind
 from apps.deployments.services.common import CLOCK, FOLLOW, KIND
+from apps.deployments.services.hostnames import Claim, check_hostnames
 from apps.deployments.states import UNFINISHED
 
 _SYSTEM_NAMESPACES = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
@@ -163,6 +164,8 @@ def _route_anew(target: Target) -> None:
             hint="Change the strategy there first, or name another Gateway.",
             field="gateway.name",
         )
+    on = places.values_list("deployment__project__name", "deployment__name")
+    check_hostnames([Claim(target, *names) for names in on], field="gateway.hostname")
     work.ask_many(KIND, [(pk, target.cluster_id) for pk in places.values_list("pk", flat=True)])
 
 
