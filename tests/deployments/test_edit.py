@@ -11,7 +11,7 @@ from apps.clusters.models import Cluster
 from apps.core.access import Principal
 from apps.core.errors import Invalid
 from apps.deployments import services
-from apps.deployments.models import Deployment
+from apps.deployments.models import Deployment, Target
 from apps.deployments.pages.spectext import as_text, changes_in, difference
 from apps.deployments.specs import parse_revision
 from tests.clusters.podoptions.test_podoptions import EVERYTHING
@@ -100,6 +100,30 @@ def test_a_difference_is_lines_that_go_and_come() -> None:
     assert difference(before, before) == []
 
 
+SURGES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    # the quota, the strategy, what is said of three replicas of 250m
+    "a surge": ({"replicas": 3}, {}, "Up to 4 replicas at once while it rolls out: local-production has a quota of 3"),
+    "room for it": ({"replicas": 4}, {}, ""),
+    "none": ({"replicas": 3}, {"max_surge": 0, "max_unavailable": 1}, ""),
+    "its own gap": ({"replicas": 3}, {"kind": "recreate"}, ""),
+    "twice": ({"replicas": 5}, {"kind": "blue_green"}, "Up to 6 replicas at once"),
+    "of other sizes": ({"cpu": "3"}, {}, "Up to 3.5 CPU at once"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SURGES)
+def test_a_preview_tells_of_more_at_once_than_the_quota(api: Client, digits: Deployment, case: str) -> None:
+    quota, strategy, told = SURGES[case]
+    Cluster.objects.update(state="Unreachable")
+    Target.objects.update(policy={"quota": quota})
+    size = {"cpu": "1" if "cpu" in quota else "250m"}
+    changes = {"resources": size, "env": {"A": "1"}, **({"strategy": strategy} if strategy else {})}
+    answer = api.post("/api/v1/deployments/digits/preview", changes, content_type="application/json")
+    assert answer.status_code == 200, answer.json()
+    [said] = answer.json()
+    assert said["note"].startswith(told) and bool(said["note"]) == bool(told), said["note"]
+
+
 def test_the_page_previews_against_an_absent_cluster_and_rolls_out_what_was_typed(
     page: Client, digits: Deployment, developer: Principal
 ) -> None:
@@ -110,7 +134,7 @@ def test_the_page_previews_against_an_absent_cluster_and_rolls_out_what_was_type
     previewed = page.post(f"{PAGE}/preview", {"of": of, "spec": edited})
     assert [(line.sign, line.text) for line in previewed.context["difference"]][-1] == ("+", "priority_class: serving")
     [answer] = previewed.context["answers"]
-    assert (answer.accepted, "can't be reached" in answer.message) == (None, True)
+    assert (answer.accepted, "can't be reached" in answer.message, answer.note) == (None, True, "")
     assert "priorityClassName: serving" in answer.yaml
     digits.refresh_from_db()
     assert digits.last_revision == 1, "a preview rolls nothing out"

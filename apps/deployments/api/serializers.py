@@ -284,3 +284,4 @@ class RehearsalSerializer(serializers.Serializer[Any]):
     objects = serializers.ListField(child=serializers.DictField())
     accepted = serializers.BooleanField(allow_null=True, help_text="null: the cluster could not be asked.")
     message = serializers.CharField(allow_blank=True, help_text="Why it is refused, or could not be asked.")
+    note = serializers.CharField(allow_blank=True, help_text="Where the rollout has more at once than the quota.")

@@ -142,8 +142,9 @@ class DeploymentViewSet(BudgetActions, ScalingActions, SpreadActions, ServiceVie
         body.is_valid(raise_exception=True)
         edit = self._edit(name)
         edit.pop("expect")(edit["deployment"])
-        _, wanted = services.preview_revision(**edit, changes=body.validated_data)
-        return Response(forms.RehearsalSerializer(services.rehearse(wanted), many=True).data)
+        spec, wanted = services.preview_revision(**edit, changes=body.validated_data)
+        notes = services.surges(edit["deployment"], spec, body.validated_data.get("strategy"))
+        return Response(forms.RehearsalSerializer(services.rehearse(wanted, notes), many=True).data)
 
     @extend_schema(operation_id="listRollouts", parameters=[PROJECT], responses=forms.RolloutSerializer(many=True))
     @action(detail=True)

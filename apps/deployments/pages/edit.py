@@ -59,7 +59,7 @@ def _previewed(request: PageRequest, deployment: Deployment, changes: dict[str, 
         return {"previewed": True}
     spec, wanted = services.preview_revision(principal=request.principal, deployment=deployment, changes=changes)
     after = as_text(spec.to_json(), own_server=is_own(spec.container.image))
-    answers = services.rehearse(wanted)
+    answers = services.rehearse(wanted, services.surges(deployment, spec))
     return {
         "previewed": True,
         "difference": difference(before, after),

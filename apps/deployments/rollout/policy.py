@@ -260,6 +260,20 @@ def _how_much(policy: Policy, wish: Wish) -> Ruling | None:
     return None
 
 
+def beyond(policy: Policy, target: str, at_once: Load, others: Load) -> str:
+    """What is to be said of a rollout that has so much there for a while: more than the quota, which does not count it;
+    "" where it fits."""
+    limits = policy.quota.limits if policy.quota.is_set else {}
+    for name, most in zip(_FIELDS, (at_once + others).parts, strict=True):
+        limit = limits.get(name)
+        if limit is not None and most > limit:
+            return (
+                f"Up to {_said(name, most)} at once while it rolls out: {target} has a quota of {_said(name, limit)}, "
+                "which does not count that. A ResourceQuota of the namespace does."
+            )
+    return ""
+
+
 def _said(name: str, count: int) -> str:
     if name == "replicas":
         return f"{count} replica{'' if count == 1 else 's'}"

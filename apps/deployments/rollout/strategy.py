@@ -151,6 +151,12 @@ class Strategy:
         """How long a rollout may stand still before it is Degraded."""
         return timedelta(seconds=self.progress_deadline_seconds)
 
+    def most_beside(self, replicas: int) -> int:
+        """The most replicas that a rollout over so many has beside them for a while."""
+        if self.kind is Kind.RECREATE:
+            return 0
+        return min(self.max_surge, replicas) if self.kind is Kind.ROLLING else replicas
+
     def without(self, target: str) -> "Strategy":
         """The same for a deployment that is not placed there any more."""
         left = (replace(wave, targets=tuple(each for each in wave.targets if each != target)) for wave in self.waves)

@@ -7,6 +7,7 @@ from apps.deployments.services.creating import create_deployment, preview_choice
 from apps.deployments.services.deployments import delete_deployment, restore, scale, set_spread
 from apps.deployments.services.disruption import set_budget
 from apps.deployments.services.placing import add_target, preview_target, remove_target
+from apps.deployments.services.policies import surges
 from apps.deployments.services.rehearsing import rehearse
 from apps.deployments.services.revisions import deploy_revision, preview_revision, restart, rollback, set_strategy
 from apps.deployments.services.scheduling import set_schedule
@@ -47,4 +48,5 @@ __all__ = [
     "set_spread",
     "set_strategy",
     "stop_autoscaling",
+    "surges",
 ]

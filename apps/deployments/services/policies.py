@@ -11,12 +11,13 @@ from apps.core.access import Principal, role_in
 from apps.core.errors import Conflict, FlotillaError, Invalid, NotAllowed
 from apps.core.models import Project
 from apps.deployments.models import Deployment, Placement, Stage, Target
-from apps.deployments.rollout.policy import NOTHING, Answer, Load, Person, Wish, load_of, parse_policy, rule
+from apps.deployments.rollout.policy import NOTHING, Answer, Load, Person, Wish, beyond, load_of, parse_policy, rule
 from apps.deployments.rollout.strategy import Kind, parse_strategy
 from apps.deployments.selectors.loads import loads_of, replicas_of, size_of
 from apps.deployments.services import common
 from apps.deployments.services.mirroring import check_mirror
 from apps.deployments.services.runtimes import check_runtime
+from apps.deployments.specs import RevisionSpec
 from apps.deployments.states import RolloutState
 
 
@@ -95,6 +96,25 @@ def check_rollout(
     ]
     check(principal, deployment.project, asks, strategy=wish.strategy.kind, deployment=deployment)
     return proven
+
+
+def surges(deployment: Deployment, spec: RevisionSpec, strategy: Any = None) -> dict[str, str]:
+    """Of each target whose quota is smaller than what a rollout to the spec has there for a while what is to be said of
+    it. `strategy` is what changes of the deployment's own. One query at most."""
+    rolls = parse_strategy(strategy, parse_strategy(deployment.strategy))
+    limited = [place for place in deployment.places if place.target.policy.get("quota")]
+    others = loads_of([place.target_id for place in limited], but=deployment)
+    new, said = spec.container.resources.sensible(), dict[str, str]()
+    old = size_of(deployment.current.spec) if deployment.current else new
+    for place in limited:
+        count = replicas_of(place)
+        more = rolls.most_beside(count)
+        pairs = ((load_of(count, old) + load_of(more, new)), (load_of(count, new) + load_of(more, old)))
+        at_once = Load(*map(max, *(pair.parts for pair in pairs)))
+        name = place.target.name
+        note = beyond(parse_policy(place.target.policy), name, at_once, others.get(place.target_id, NOTHING))
+        said |= {name: note} if note else {}
+    return said
 
 
 def as_they_are(places: Iterable[Placement]) -> list[Ask]:

@@ -1,8 +1,9 @@
 """Rehearsals: what each target's cluster says to the objects that would be applied there. Nothing is changed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -26,13 +27,14 @@ NOT_ASKED = "It was not asked: "
 @dataclass(frozen=True)
 class Rehearsal:
     """The objects for one target. `accepted` is None where its cluster could not be asked; `message` says why, or why
-    they are refused."""
+    they are refused. `note` is what else is to be known before."""
 
     target: str
     cluster: str
     objects: list[Object]
     accepted: bool | None
     message: str = ""
+    note: str = ""
 
     @property
     def yaml(self) -> str:
@@ -40,8 +42,10 @@ class Rehearsal:
         return str(yaml.safe_dump_all(self.objects, sort_keys=False))
 
 
-def rehearse(wanted: Sequence[tuple[Target, list[Object]]]) -> list[Rehearsal]:
-    """Let each cluster judge its objects by a server-side dry run, all of them at once.
+def rehearse(
+    wanted: Sequence[tuple[Target, list[Object]]], notes: Mapping[str, str] = MappingProxyType({})
+) -> list[Rehearsal]:
+    """Let each cluster judge its objects by a server-side dry run, all of them at once. `notes` are of targets.
 
     https://kubernetes.io/docs/reference/using-api/api-concepts/#dry-run
     """
@@ -51,7 +55,10 @@ def rehearse(wanted: Sequence[tuple[Target, list[Object]]]) -> list[Rehearsal]:
     wait(asked, timeout=DEADLINE_SECONDS)
     pool.shutdown(wait=False, cancel_futures=True)
     answers = zip(wanted, map(_said, asked), strict=True)
-    return [Rehearsal(target.name, target.cluster.name, objects, *said) for (target, objects), said in answers]
+    return [
+        Rehearsal(target.name, target.cluster.name, objects, *said, notes.get(target.name, ""))
+        for (target, objects), said in answers
+    ]
 
 
 def _client(target: Target) -> KubeClient | str:
