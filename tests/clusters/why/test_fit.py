@@ -183,6 +183,10 @@ PICKS = [
     (Wish(PLAIN), [1, 1], [A, place("c", US, barred="c has a quota")], ["+ a: …"], ["x c: c has a quota"]),
     # What waits for a person or a freeze is taken last.
     (Wish(PLAIN, avoid={"c": "frozen"}), [1], [A, C], ["+ a: …, the only one that does"], ["+ c: …, frozen"]),
+    # Rather beside another one than where nothing may begin now.
+    (Wish(PLAIN, avoid={"c": "frozen", "d": "frozen"}), [1, 1], [A, B, C, place("d", EU, "more")],
+     ["+ a: …, most room of 2", "+ b: …, on the same cluster as a; none that is better fits"],
+     ["+ c: …, frozen", "+ d: …, frozen, on the same cluster as a"]),
     (Wish(PLAIN, avoid={"a": "frozen", "c": "frozen"}), [1], [A, C],
      ["+ c: …, frozen; none that is better fits"], ["+ a: …, frozen"]),
     (Wish(PLAIN, avoid={"c": "frozen"}), [1], [C], ["+ c: …, frozen; no other fits"], []),

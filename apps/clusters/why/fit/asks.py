@@ -39,12 +39,17 @@ class Ask:
 @dataclass(frozen=True)
 class Wish:
     """An ask, with the labels that the cluster has to have. `avoid` is for clusters that are taken only where no other
-    one fits, each with why."""
+    one fits, each with why; `shared` for those that are taken just before them."""
 
     ask: Ask
     labels: Mapping[str, str] = field(default_factory=dict)
     prefer: Prefer = Prefer.PRICE
     avoid: Mapping[str, str] = field(default_factory=dict)
+    shared: Mapping[str, str] = field(default_factory=dict)
+
+    def last(self, name: str) -> str:
+        """Why the cluster is one of the last choices; "" where it is not."""
+        return ", ".join(why[name] for why in (self.avoid, self.shared) if name in why)
 
 
 def parse_selector(value: Any, name: str = "cluster_selector") -> dict[str, str]:

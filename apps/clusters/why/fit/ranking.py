@@ -84,27 +84,28 @@ def rank(wish: Wish, candidates: Sequence[Candidate], prices: Sequence[Price] = 
     return Ranking((*_compared(fitting, wish, by_price), *others))
 
 
-def _order(each: Judged, wish: Wish, by_price: bool) -> tuple[bool, bool, bool, Decimal, int, str]:
+def _order(each: Judged, wish: Wish, by_price: bool) -> tuple[bool, bool, bool, bool, Decimal, int, str]:
     price = each.price[0] if by_price and each.price else Decimal(0)
     unpriced = by_price and each.price is None
-    return each.name in wish.avoid, each.grows and not each.room, unpriced, price, -each.room, each.name
+    last = each.name in wish.avoid, each.name in wish.shared
+    return *last, each.grows and not each.room, unpriced, price, -each.room, each.name
 
 
 def _patience(each: Judged, wish: Wish) -> tuple[bool, bool, bool, bool, int, str]:
     """The order of what does not fit now: first what could hold it some time, is there, and has most of the room; last
     what nobody asked for."""
-    return not each.ever, each.unlike, each.away, each.name in wish.avoid, -each.room, each.name
+    return not each.ever, each.unlike, each.away, bool(wish.last(each.name)), -each.room, each.name
 
 
 def _compared(fitting: Sequence[Judged], wish: Wish, by_price: bool) -> list[Judged]:
     """The same, each with what it has over the others, or they over it."""
     said = []
-    rivals = [each for each in fitting if each.name not in wish.avoid]
+    rivals = [each for each in fitting if not wish.last(each.name)]
     for number, each in enumerate(fitting):
         price = _money(each)
-        if each.name in wish.avoid:
+        if last := wish.last(each.name):
             best = "; no other fits" if len(fitting) == 1 else "; none that is better fits"
-            tail = wish.avoid[each.name] + (best if number == 0 else "")
+            tail = last + (best if number == 0 else "")
         elif number:
             tail = price if by_price else f"room for {each.room}" if each.room else ""
         elif len(rivals) == 1:

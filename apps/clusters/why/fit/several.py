@@ -65,7 +65,7 @@ def _apart(wish: Wish, number: int, left: Sequence[Candidate], taken: Sequence[T
     """The wish for so many pods, with the clusters that are taken as the last choice."""
     on = {each.cluster: each.name for each in reversed(taken)}
     shared = {each.name: f"on the same cluster as {on[each.cluster]}" for each in left if each.cluster in on}
-    return replace(wish, ask=replace(wish.ask, number=max(1, number)), avoid={**shared, **wish.avoid})
+    return replace(wish, ask=replace(wish.ask, number=max(1, number)), shared=shared)
 
 
 def _open(left: Sequence[Candidate], taken: Sequence[Taken]) -> list[Candidate]:
