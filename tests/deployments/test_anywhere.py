@@ -1,5 +1,6 @@
 """Deployments that go to any targets that fit: chosen with a reason, by every door, and never what a policy refuses."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from apps.deployments import services
 from apps.deployments.models import Deployment, Placement, Rollout, Target
 from apps.deployments.rollout.anywhere import Anywhere, parse_anywhere
 from tests import factories
+from tests.concurrent import at_once
 from tests.deployments.places import arrive, reread
 from tests.deployments.test_api import post
 
@@ -156,6 +158,18 @@ def test_no_room_is_promised_twice(api: Client, fleet: list[Target]) -> None:
     assert made["placements"][0]["chosen"]["fits"] is False
     [told] = [each for each in transitions_of(Deployment.objects.get(name="app")) if each.reason == "NoRoom"]
     assert told.message.startswith("It waits on us for room: room for 2 of 3 pods beside")
+
+
+def test_who_asks_at_the_same_time_is_not_given_the_same_room(
+    transactional_db: None, root: Principal, demo: Project, fleet: list[Target]
+) -> None:
+    def create(name: str) -> Deployment:
+        wish: dict[str, Any] = {"anywhere": {"environment": "production"}, "replicas": 3, "spec": SPEC}
+        return services.create_deployment(principal=root, project=demo, name=name, **wish)
+
+    made = at_once([partial(create, name) for name in "abc"])
+    assert all(isinstance(each, Deployment) for each in made), made
+    assert sorted(place.chosen["fits"] for place in Placement.objects.all()) == [False, True, True], "room for six"
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
