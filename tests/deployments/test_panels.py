@@ -126,10 +126,9 @@ def test_a_mirror_is_told_as_wanted_and_as_had() -> None:
         ]  # fmt: skip
         assert (wave.steps[0].note, wave.steps[0].share) == (note, share)
         assert traffic_of(made, stages) == {1: "100 %", 2: traffic}
-        assert shadow_of(stages, [place]) == (strip, "answers dropped")
+        assert shadow_of([place]) == (strip, "answers dropped")
         assert copied_to([place]) == ({route["to"]} if route else set())
-    assert shadow_of([*stages, stage("us")], [place])[1] == "answers dropped on 1 of 2 targets"
-    assert shadow_of(stages, [Placement(target=Target(name="eu"))]) == ("", "")
+    assert shadow_of([Placement(target=Target(name="eu"))]) == ("", "")
 
 
 def seen(revision: int, wanted: int, existing: int, ready: int) -> dict[str, int]:

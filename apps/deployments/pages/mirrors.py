@@ -1,9 +1,8 @@
 """The words for a revision that gets copies of requests, on every part of the pages. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from apps.clusters.quantities.words import plural
-from apps.deployments.models import Placement, Stage
+from apps.deployments.models import Placement
 from apps.deployments.rollout.traffic import actual_mirror
 
 DROPPED = "answers dropped"
@@ -19,7 +18,7 @@ def mirrored(wanted: int, had: int) -> str:
     return f"{wanted} % mirrored" if wanted == had else f"{had} % of {wanted} % mirrored"
 
 
-def shadow_of(stages: Sequence[Stage], places: Iterable[Placement]) -> tuple[str, str]:
+def shadow_of(places: Iterable[Placement]) -> tuple[str, str]:
     """What is mirrored now, and beside it what becomes of the answers: "20 % to revision 3", "answers dropped". Empty
     where nothing is."""
     there = [place for place in places if place.mirror and place.coming is not None]
@@ -28,8 +27,7 @@ def shadow_of(stages: Sequence[Stage], places: Iterable[Placement]) -> tuple[str
     [number, *_] = [place.coming.number for place in there if place.coming is not None]
     wanted, had = max(place.mirror for place in there), min(had_by(place) for place in there)
     share = f"{wanted} %" if wanted == had else f"{had} % of {wanted} %"
-    where = f" on {len(there)} of {plural(len(stages), 'target')}" if len(there) < len(stages) else ""
-    return f"{share} to revision {number}", f"{DROPPED}{where}"
+    return f"{share} to revision {number}", DROPPED
 
 
 def copied_to(places: Iterable[Placement]) -> frozenset[int]:

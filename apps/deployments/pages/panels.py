@@ -162,7 +162,7 @@ class Board:
     @property
     def shadow(self) -> tuple[str, str]:
         """What is mirrored now, and what becomes of the answers."""
-        return shadow_of(self.stages, self.deployment.places) if self.deployment.under_way else ("", "")
+        return shadow_of(self.deployment.places) if self.deployment.under_way else ("", "")
 
     @property
     def plain(self) -> bool:
