@@ -66,7 +66,8 @@ def test_routes_and_services_are_taken_as_they_are_stated(
         assert route_in(identity, live) == route
         return standing_of(live, gateway).taken
 
-    for route in (TO_SERVICE, Route(2, 5), TO_SERVICE):
+    # And copies to it, of a part of the requests and of all.
+    for route in (TO_SERVICE, Route(2, 5), Route(2, 0, 20), Route(2, 0, 100), TO_SERVICE):
         put(path, http_route(identity, gateway, f"web.{namespace}", route))
         wait_until(f"the Gateway to take {route}", lambda route=route: stands(route))
     # A Service that is gone is told of, in the Gateway's own words.
