@@ -147,6 +147,13 @@ class RowFleet:
                 raise shell.Unreachable(0, "Timeout", "No answer.")
             return Placement.objects.get(target__cluster=cluster).pk
 
+        ask = work.ask
+
+        def ask_in_time(kind: str, pk: int, *, after: float = 0.0, **how: Any) -> None:
+            # The clock of the test's transaction stands still: what has a time is due so much later.
+            ask(kind, pk, after=after and after + fleet._since_begin(), **how)
+
+        patched.setattr(work, "ask", ask_in_time)
         patched.setattr(routing, "NOW_AND_THEN", timedelta(seconds=2 * NEVER))
         patched.setattr(timezone, "now", lambda: now() + fleet.late)
         patched.setattr(shell, "_client", client_of)
@@ -155,7 +162,7 @@ class RowFleet:
         patched.setattr(scaling, "counted_by", lambda _: "")
         patched.setattr(scaling, "_scalers", lambda *_, **__: scaling._Scalers())
         patched.setattr(shell, "Applying", Toy)
-        patched.setattr(shell.selectors, "pods_of", self._pods)
+        patched.setattr(shell.selectors, "pods_on", self._pods)
         patched.setattr(shell.selectors, "replicas_of", self._replicas)
 
     def _pods(self, of: Any) -> Any:
@@ -406,7 +413,7 @@ class RowFleet:
             outcome = Again(0.0)
         if outcome != DONE:
             assert isinstance(outcome, Again), outcome
-            work.ask(kind, pk, cluster=cluster, after=outcome.after + self._since_begin())
+            work.ask(kind, pk, cluster=cluster, after=outcome.after)
         return True
 
     def _since_begin(self) -> float:
