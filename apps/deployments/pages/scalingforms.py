@@ -151,7 +151,7 @@ class NumbersForm(SpreadFields, ScalingFields):
     part_fields: tuple[str, ...] = ("how", "replicas", *SPREAD, *SCALING, *SCALING_MORE)
 
     how = forms.ChoiceField(
-        label="How many",
+        label="How many replicas",
         choices=[
             (EACH, "A number for each target"),
             (ALL, "So many over all targets together"),
