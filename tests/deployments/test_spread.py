@@ -56,6 +56,7 @@ RULES = [
     ("still none", "eu 1 gone 90, us 2, asia 3", {"us": 0, "asia": 0}, "eu 1 out, us 2, asia 3", 60, 1),
     ("gone stays gone", "eu 0 gone 900, us 3, asia 3", {}, "eu 0 out, us 3, asia 3", None, 0),
     ("all are lost", "eu 2 lost 60, us 2 lost 60, asia 2 lost 60", {}, "eu 2 out, us 2 out, asia 2 out", 60, 6),
+    ("all that are left are lost", "eu 0 gone 900, us 2 gone 900", {}, "eu 2 out, us 4 out", 60, 6),
     ("back, not trusted yet", "eu 0 back 119, us 3, asia 3", {}, "eu 0 out, us 3, asia 3", 1, 0),
     ("back for long enough: it grows first", "eu 0 back 120, us 3, asia 3", {}, "eu 2, us 3, asia 3", None, 0),
     ("its replicas start", "eu 2 starting, us 3, asia 3", {}, "eu 2, us 3, asia 3", None, 0),

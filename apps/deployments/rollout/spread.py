@@ -177,7 +177,7 @@ def _is_settled(spread: Spread, seen: Sequence[Seat]) -> bool:
 
 def _wanted(spread: Spread, seen: Sequence[Seat], free: Mapping[str, int]) -> tuple[list[int], int]:
     """(the number for each seat in the end, how many of them find no room): even over those that are in, within their
-    room; what finds none stays where it was, and else is asked for evenly all the same."""
+    room; what finds none stays where it was, and else is asked for evenly all the same, also of those that are out."""
     inside = [number for number, seat in enumerate(seen) if not seat.out]
     counts, left = [0] * len(seen), spread.replicas
     limits = {number: _limit(seen[number], free, -(-spread.replicas // max(1, len(inside)))) for number in inside}
@@ -190,7 +190,9 @@ def _wanted(spread: Spread, seen: Sequence[Seat], free: Mapping[str, int]) -> tu
         stays = min(left, seat.replicas) if seat.out else 0
         counts[number] += stays
         left -= stays
-    for more, number in zip(even(left, len(inside)) if inside else [], inside, strict=True):
+    # Those that were on a target which was given up, while all others are lost, wait for whichever is back first.
+    rest = inside or list(range(len(seen)))
+    for more, number in zip(even(left, len(rest)) if rest else [], rest, strict=True):
         counts[number] += more
     return counts, short
 
