@@ -150,7 +150,7 @@ def test_an_evicted_pod_is_shown_with_its_reason(faulty: Faulty) -> None:
     eventually(lambda: Pod.objects.filter(name="victim", ready=True).exists(), "it runs", PATIENCE)
     faulty.switch("EvictPod", namespace="default", pod="victim")
     eventually(lambda: Pod.objects.filter(name="victim", reason="Evicted").exists(), "it is evicted", PATIENCE)
-    assert "low on resource: memory" in Pod.objects.get(name="victim").message
+    assert "the node was low on memory" in Pod.objects.get(name="victim").message
 
 
 def test_errors_of_one_kind_pass(faulty: Faulty) -> None:
