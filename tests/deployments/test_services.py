@@ -11,12 +11,13 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from apps.clusters.models import Cluster
+from apps.clusters.observed.rows import pod_row
 from apps.core.access import Principal
 from apps.core.errors import Conflict, FlotillaError, Invalid, Missing, NotAllowed
 from apps.core.models import AuditEntry, Membership, Project, Transition, User
 from apps.core.states import Health, Role
 from apps.deployments import selectors, services
-from apps.deployments.health import ReplicaSeen
+from apps.deployments.health import ReplicaSeen, replica_seen
 from apps.deployments.models import Deployment, Placement, Revision, Rollout, Target
 from apps.deployments.rollout.decisions import Decision, RolloutStatus
 from apps.deployments.rollout.rolling import RollingSpec, decide
@@ -25,6 +26,7 @@ from apps.deployments.services import observing
 from apps.deployments.services.observing import Round, record_round
 from apps.deployments.specs import ObservedRevision, RevisionSpec, parse_revision
 from apps.deployments.states import RolloutState
+from tests.clusters.why.test_recovery import course, looping
 from tests.deployments.conftest import SPEC
 from tests.deployments.places import arrive, place_of
 
@@ -403,6 +405,34 @@ def test_since_when_a_health_holds_moves_with_the_health_and_with_nothing_else(
             digits.refresh_from_db()
             assert digits.health == health, write
             assert (digits.health_since != long_ago) is dates_anew, (write, reason)
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_a_crash_loop_is_one_time_of_a_deployment_and_its_placement_being_degraded(
+    digits: Deployment, ready: bool
+) -> None:
+    """A replica without a readiness probe is ready at the beginning of each new try."""
+    arrive(digits)
+    told = set()
+    for at, pod in looping("main", course("main", [5, 4, 6, 5, 5], ready=ready, code=1)):
+        row = pod_row(pod, at)
+        replica = replica_seen(
+            name="digits-r1-a",
+            revision=1,
+            ready=row["ready"],
+            **{key: row[key] for key in ("reason", "message")},
+            health=Health(row["health"]),
+            containers=row["status"]["containers"],
+        )
+        place = selectors.for_reconcile(place_of(digits).pk)
+        assert place is not None
+        seen = ObservedRevision(wanted=3, existing=3, ready=2 + row["ready"])
+        decision = Decision({1: 3}, RolloutState.HEALTHY, "", "", 2, 0, False)
+        record_round(place, None, Round({1: seen}, decision, [replica], timezone.now()))
+        digits.refresh_from_db()
+        now = place_of(digits)
+        told.add((digits.health, digits.health_since, now.health, now.health_since))
+    assert len(told) == 1 and {digits.health, place_of(digits).health} == {Health.DEGRADED}
 
 
 def test_no_deployment_has_the_name_of_another_one_s_preview(
