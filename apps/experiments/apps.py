@@ -33,5 +33,6 @@ class ExperimentsConfig(AppConfig):
         dependents.register(holdings.holdings, holdings.give_up)
         belongings.register(holdings.of_project, holdings.forget_project)
         owners.register(selectors.owner_of_pod)
+        owners.tell_overran(selectors.overran)
         workloads.experiments(selectors.makers_of_runs)
         overview.connect()

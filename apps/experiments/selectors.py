@@ -14,12 +14,14 @@ from apps.clusters.models import KubeEvent, Pod
 from apps.clusters.observed.owners import Owner
 from apps.clusters.selectors import unlisted
 from apps.clusters.usage.workloads import Maker
+from apps.clusters.why.ended import OVERRAN
 from apps.core.access import Principal, get_scoped
 from apps.core.database import prepared
 from apps.core.errors import Missing
 from apps.core.models import Project
 from apps.core.pages import nav
 from apps.core.states import Role
+from apps.experiments.decision import DEADLINE, FAILING
 from apps.experiments.models import (
     Attempt,
     DatasetInput,
@@ -250,6 +252,17 @@ def owner_of_pod(pod: Pod) -> Owner | None:
     if owner is None or owner.experiment.project.name != pod.project:
         return None
     return Owner("Run", str(owner), nav.link("experiments:run", pod.project, owner.uid), owner.experiment.name)
+
+
+def overran(pods: Collection[Pod]) -> set[str]:
+    """The uids of the pods whose attempt was ended because the run took longer than its deadline. One query."""
+    by_job: dict[tuple[int | None, str, str], set[str]] = {}
+    for pod in pods:
+        by_job.setdefault((pod.cluster_id, pod.namespace, pod.owner_name), set()).add(pod.uid)
+    late = Q(reason=DEADLINE) | Q(reason=FAILING, message__contains=OVERRAN)
+    runs_of_pods = {int(pod.run) for pod in pods if pod.run.isascii() and pod.run.isdecimal() and len(pod.run) < 19}
+    jobs = Attempt.objects.filter(late, run__in=runs_of_pods).values_list("cluster_id", "namespace", "job_name")
+    return {uid for job in jobs for uid in by_job.get(job, ())}
 
 
 def events_of(

@@ -329,9 +329,12 @@ class PodSerializer(Shown):
     observed_at = serializers.DateTimeField(allow_null=True)
 
     def to_representation(self, instance: PodView) -> dict[str, Any]:
-        """Named or anonymous."""
+        """Named or anonymous; with the sentence of the pod's page where the context has it."""
+        pod = instance.pod
         shown = {"health": instance.health, "reason": instance.reason, "node": instance.node_name}
-        return shown | {key: getattr(instance.pod, key) if instance.pod else None for key in self._NAMED}
+        named = {key: getattr(pod, key) if pod else None for key in self._NAMED}
+        told = self.context["told"].get(pod.uid) if pod else None
+        return shown | named | ({"message": told} if told else {})
 
 
 class EventSerializer(Shown):

@@ -23,6 +23,7 @@ from apps.clusters.api.serializers import (
 )
 from apps.clusters.models import Cluster, Node
 from apps.clusters.selectors import reports
+from apps.clusters.selectors.explain import sentences_of
 from apps.clusters.selectors.visibility import visibility_of
 from apps.core.access import require_platform_admin
 from apps.core.api.etags import etag_of, if_match
@@ -199,7 +200,8 @@ class ClusterViewSet(ServiceViewSet):
         chosen = {key: request.query_params.get(key, "") for key in ("namespace", "node")}
         page = self.paginate_queryset(selectors.pods_of(cluster, self.principal, **chosen)) or []
         views = selectors.pod_views(page, cluster, self.principal)
-        return self.get_paginated_response(PodSerializer(views, many=True).data)
+        told = sentences_of(cluster, [view.pod for view in views if view.pod is not None])
+        return self.get_paginated_response(PodSerializer(views, many=True, context={"told": told}).data)
 
     @extend_schema(
         operation_id="listClusterEvents",

@@ -17,7 +17,8 @@ from apps.clusters.observed.health import Verdict, condition_of, text_of, true_c
 from apps.clusters.observed.status import pod_status
 from apps.clusters.why import ClusterFacts, PodFacts, Why, explain
 from apps.clusters.why.containers import config, restarted, worst_end
-from apps.clusters.why.facts import ContainerFacts
+from apps.clusters.why.ended import stopped
+from apps.clusters.why.facts import ContainerFacts, NodeFacts
 from apps.clusters.why.images import image
 from apps.clusters.why.observe import facts_of
 from apps.clusters.why.recovery import believed_at, fails_still
@@ -30,14 +31,18 @@ LATE = datetime.max.replace(tzinfo=UTC)
 _WELL = "All containers are ready."
 
 
-def pod_health(pod: Object, now: datetime = LATE) -> Verdict:
-    """A pod's state at a time, and the reason for it; `settles_at` says when it may be another without an event."""
+def pod_health(pod: Object, now: datetime = LATE, *, gone: bool = False) -> Verdict:
+    """A pod's state at a time, and the reason for it; `settles_at` says when it may be another without an event.
+
+    Of a pod that is `gone` nothing is said that was only true while it was there.
+    """
     status = pod.get("status") or {}
     if status.get("phase") == "Succeeded":
         return Verdict(Health.HEALTHY, "Completed", "All containers ended with exit code 0.", 0)
-    if status.get("phase") == "Running" and is_ready(pod) and not _has_restarted(status):
+    disrupted = true_condition(status, "DisruptionTarget") is not None
+    if status.get("phase") == "Running" and is_ready(pod) and not _has_restarted(status) and not disrupted:
         return Verdict(Health.HEALTHY, "Running", _WELL)
-    facts = _facts(pod)
+    facts = replace(_facts(pod), deleted=gone)
     verdict = _judge(facts, now)
     why = _alone(facts, now)
     if why is None or verdict.health is Health.HEALTHY or verdict.reason == "Unschedulable":
@@ -45,10 +50,22 @@ def pod_health(pod: Object, now: datetime = LATE) -> Verdict:
     return verdict._replace(message=why.quoted)
 
 
-def told(pod: Object) -> str:
-    """The sentence for a pod that does not go on, as far as its status alone tells it; "" where it does."""
-    why = _alone(_facts(pod), LATE)
+def told(pod: Object, node: NodeFacts | None = None) -> str:
+    """The sentence for a pod that does not go on, as far as its status tells it, and its `node` where that is silent;
+    "" where it goes on."""
+    why = _alone(_facts(pod), LATE, node)
     return why.quoted if why is not None else ""
+
+
+def lasting(facts: PodFacts) -> str:
+    """The sentence that is still true when the pod is gone: why it ended; "" where it does not tell."""
+    why = _alone(replace(facts, deleted=True), LATE)
+    return why.quoted if why is not None else ""
+
+
+def lasting_of(pod: Object) -> str:
+    """The same for an object."""
+    return lasting(_facts(pod))
 
 
 def words_of(facts: PodFacts) -> str:
@@ -109,9 +126,10 @@ def _facts(pod: Object) -> PodFacts:
     )
 
 
-def _alone(facts: PodFacts, now: datetime) -> Why | None:
-    """What a pod's status alone tells: nothing of its events, its node, or how long it has been so."""
-    return explain(replace(facts, deleting_since=now if facts.deleting_since else None), ClusterFacts(""), now)
+def _alone(facts: PodFacts, now: datetime, node: NodeFacts | None = None) -> Why | None:
+    """What a pod's status alone tells: nothing of its events, of nodes but that one, or how long it has been so."""
+    cluster = ClusterFacts("", (node,) if node is not None else ())
+    return explain(replace(facts, deleting_since=now if facts.deleting_since else None), cluster, now)
 
 
 def _judge(facts: PodFacts, now: datetime) -> Verdict:
@@ -122,6 +140,10 @@ def _judge(facts: PodFacts, now: datetime) -> Verdict:
         return _deleting(facts)
     if facts.phase not in {"Pending", "Running"}:
         return Verdict(Health.UNKNOWN, facts.reason or "Unknown", "")
+    target = facts.condition("DisruptionTarget")
+    if target is not None and target.status == "True" and stopped(facts) is not None:
+        # Its deletion follows. Where that comes to nothing, Kubernetes takes the condition back.
+        return Verdict(Health.PROGRESSING, target.reason, "")
     scheduled = facts.condition("PodScheduled")
     if facts.phase == "Pending" and scheduled is not None and scheduled.status == "False":
         if scheduled.reason == "SchedulingGated":

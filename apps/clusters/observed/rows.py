@@ -34,7 +34,7 @@ def pod_row(pod: Object, now: datetime, *, deleted: bool = False) -> Row:
     metadata, spec, status = _parts(pod)
     labels = _labels(metadata)
     ours = labels.get(manifests.MANAGED_BY) == "flotilla"
-    verdict = pod_health(pod, now)
+    verdict = pod_health(pod, now, gone=deleted)
     owner: Object = next(
         (reference for reference in metadata.get("ownerReferences") or [] if reference.get("controller")), {}
     )

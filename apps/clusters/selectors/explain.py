@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from apps.clusters.models import Cluster, KubeEvent, Node, Pod
+from apps.clusters.observed.owners import overran
 from apps.clusters.selectors.noderoom import NODE_COLUMNS, node_facts, requested_by_node
 from apps.clusters.selectors.sums import ENDED
 from apps.clusters.selectors.visibility import Visibility
@@ -37,8 +38,8 @@ def explain_pods(
 ) -> dict[str, Why]:
     """Why each of the pods waits or is unwell, by uid; those that are well are left out.
 
-    Ten queries at most. `sight` allows to name what holds a resource; `elsewhere` looks for other clusters with room.
-    `log_line` is the last line of the log where the caller has it.
+    Eleven queries at most. `sight` allows to name what holds a resource; `elsewhere` looks for other clusters with
+    room. `log_line` is the last line of the log where the caller has it.
     """
     listed = list(pods)
     clusters = Cluster.objects.in_bulk({pod.cluster_id for pod in listed}) if listed else {}
@@ -46,8 +47,11 @@ def explain_pods(
     if not unwell:
         return {}
     now = timezone.now()
-    events = _events_of(unwell)
-    facts = {pod.uid: replace(pod_facts(pod, events.get(pod.uid, ())), log_line=log_line) for pod in unwell}
+    events, late = _events_of(unwell), overran(pod for pod in unwell if pod.run and pod.status.get("deleting_since"))
+    facts = {
+        pod.uid: replace(pod_facts(pod, events.get(pod.uid, ())), log_line=log_line, overran=pod.uid in late)
+        for pod in unwell
+    }
     homeless = [pod for pod in unwell if not pod.node_name and pod.phase not in ENDED]
     others = _healthy_clusters() if elsewhere and homeless else {}
     nodes = _nodes_of(unwell, homeless, sight, set(others))
@@ -63,6 +67,15 @@ def explain_pods(
 def explain_pod(pod: Pod, *, sight: Visibility | None = None, log_line: str = "") -> Why | None:
     """Why one pod waits or is unwell, with the other clusters where it would fit; None when it is well."""
     return explain_pods([pod], sight=sight, elsewhere=True, log_line=log_line).get(pod.uid)
+
+
+def sentences_of(cluster: Cluster, pods: Iterable[Pod]) -> dict[str, str]:
+    """What the pages say now of pods of one cluster that are unwell on their nodes, by uid: their events, their nodes
+    and their owners may know more than their status did. Of a cluster that can't be asked, nothing beside the rows."""
+    if not _answers(cluster):
+        return {}
+    unwell = [pod for pod in pods if pod.node_name and pod.health != Health.HEALTHY]
+    return {uid: why.quoted for uid, why in explain_pods(unwell).items()} if unwell else {}
 
 
 def explain_worst(cluster: Cluster, sight: Visibility, *, limit: int) -> list[Why]:
@@ -135,7 +148,7 @@ def pod_facts(pod: Pod, events: Sequence[EventFacts] = ()) -> PodFacts:
 
 
 def _asks_why(pod: Pod, cluster: Cluster) -> bool:
-    if pod.phase == "Succeeded" or (pod.deleted_at is not None and pod.phase != "Failed"):
+    if pod.phase == "Succeeded":
         return False
     return pod.health != Health.HEALTHY or not _answers(cluster)
 

@@ -42,8 +42,11 @@ def explain(pod: PodFacts, cluster: ClusterFacts, now: datetime) -> Why | None:
 
 
 def _explain(pod: PodFacts, cluster: ClusterFacts, now: datetime) -> Why | None:
-    if pod.phase == "Succeeded" or (pod.deleted and pod.phase != "Failed"):
+    if pod.phase == "Succeeded":
         return None
+    if pod.deleted and pod.phase != "Failed":
+        # How it ended nobody saw, but perhaps why it had to.
+        return stopped(pod)
     if why := terminating(pod, cluster, now) or stopped(pod):
         return why
     if pod.phase == "Failed":

@@ -142,6 +142,8 @@ class PodFacts:
     started_at: datetime | None = None
     log_line: str = ""
     of_run: bool = False
+    overran: bool = False
+    """Whether that run was stopped because it ran longer than its deadline."""
 
     def condition(self, kind: str) -> Condition | None:
         """The condition of that type."""

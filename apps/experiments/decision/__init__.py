@@ -5,10 +5,12 @@ the run is, and `retries` whether it is tried again.
 """
 
 from apps.experiments.decision.attempts import Act, Decision, Facts, decide
-from apps.experiments.decision.causes import NO_SANDBOX, NODE_LOST, START_ERRORS, cause_of
+from apps.experiments.decision.causes import DEADLINE, NO_SANDBOX, NODE_LOST, START_ERRORS, cause_of
 from apps.experiments.decision.facts import AttemptFacts, RunFacts
 from apps.experiments.decision.runs import Standing, standing
 from apps.experiments.decision.sight import (
+    FAILING,
+    SUCCEEDING,
     WAITING_FOR,
     JobSeen,
     Object,
@@ -21,9 +23,12 @@ from apps.experiments.decision.sight import (
 )
 
 __all__ = [
+    "DEADLINE",
+    "FAILING",
     "NODE_LOST",
     "NO_SANDBOX",
     "START_ERRORS",
+    "SUCCEEDING",
     "WAITING_FOR",
     "Act",
     "AttemptFacts",

@@ -222,10 +222,12 @@ def _under_way(facts: Facts, job: JobSeen, now: datetime) -> Decision:
         # Why a pod is not made is told by an event alone; a watch of the pod doesn't show it.
         recheck = STARTING_SECONDS
     started = _started(job) if state == _S.RUNNING else None
-    message = shown.message if facts.workers == 1 or not shown.message else f"{shown.name}: {shown.message}"
+    told = shown.passing or shown.message
+    message = told if facts.workers == 1 or not told else f"{shown.name}: {told}"
     if job.suspended:
         return Decision(state=state, reason="Suspended", message=job.suspended, started_at=started, recheck=recheck)
-    return Decision(state=state, reason=shown.reason, message=message, started_at=started, recheck=recheck)
+    reason = shown.reason or ("Terminating" if shown.passing else "")
+    return Decision(state=state, reason=reason, message=message, started_at=started, recheck=recheck)
 
 
 def _without_pod(job: JobSeen) -> Decision:

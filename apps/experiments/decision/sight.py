@@ -1,18 +1,19 @@
 """A Job and its pods as the API server shows them → what a decision needs of them. Pure."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from apps.clusters.observed.podhealth import disruption_of, pod_health, told, words_in
+from apps.clusters.observed.podhealth import disruption_of, lasting_of, pod_health, told, words_in
 from apps.clusters.observed.values import moment
 from apps.clusters.why.admission import admission
 from apps.clusters.why.ended import OVERRAN
+from apps.clusters.why.facts import NodeFacts
 from apps.clusters.why.holds import suspended
 from apps.clusters.why.result import said, stop
 from apps.clusters.why.runtime import no_sandbox
-from apps.experiments.decision.causes import DEADLINE, NO_SANDBOX, NODE_LOST
+from apps.experiments.decision.causes import DEADLINE, NO_SANDBOX, NODE_LOST, START_ERRORS
 
 Object = Mapping[str, Any]
 
@@ -40,7 +41,9 @@ class PodSeen:
     phase: str = ""
     reason: str = ""
     message: str = ""
-    """The sentence that pages have."""
+    """The sentence that pages have, as it is still true when the pod is gone."""
+    passing: str = ""
+    """The whole sentence for a pod that is being deleted: true for a moment, and never remembered."""
     words: str = ""
     """Kubernetes' own words behind it, out of which its next step is read."""
     exit_code: int | None = None
@@ -143,15 +146,15 @@ def see(
     job: Object,
     pods: Iterable[Object] = (),
     warnings: Sequence[str] = (),
-    silent: Collection[str] = (),
+    silent: Mapping[str, str] | None = None,
     known: Iterable[PodSeen] = (),
     unmade: Mapping[str, str] | None = None,
 ) -> JobSeen:
     """The Job and its pods as `decide` wants them.
 
-    `warnings` explain a Job that has no pod, `silent` are the nodes that are not ready, `known` the pods that were
-    seen before: one that is deleted tells only once how it ended. `unmade` has by a pod's name why its sandbox could
-    not be made, in Kubernetes' words, where that is the last that was heard of it.
+    `warnings` explain a Job that has no pod, `silent` has the reasons of nodes that are not ready, `known` the pods
+    that were seen before: one that is deleted tells only once how it ended. `unmade` has by a pod's name why its
+    sandbox could not be made, in Kubernetes' words, where that is the last that was heard of it.
     """
     metadata, status = job.get("metadata") or {}, job.get("status") or {}
     true = {
@@ -163,13 +166,13 @@ def see(
     decided = "" if outcome else next((kind for kind in (FAILING, SUCCEEDING) if kind in true), "")
     decisive: Object = outcome or true.get(decided) or {}
     uid = str(metadata.get("uid") or "")
-    seen = [_without_sandbox(_see_pod(pod, silent), unmade or {}) for pod in pods if _owned(pod, uid)]
+    seen = [_without_sandbox(_see_pod(pod, silent or {}), unmade or {}) for pod in pods if _owned(pod, uid)]
     remembered_pods = {pod.name: pod for pod in known}
     names = {pod.name for pod in seen}
     seen = [
         replace(pod, logged=remembered_pods[pod.name].logged) if pod.name in remembered_pods else pod for pod in seen
     ]
-    seen += [replace(pod, gone=True) for name, pod in remembered_pods.items() if name not in names]
+    seen += [_gone(pod) for name, pod in remembered_pods.items() if name not in names]
     alone = warnings and not seen
     return JobSeen(
         uid=uid,
@@ -208,7 +211,14 @@ def node_of(pod: Object) -> str:
     return str((pod.get("spec") or {}).get("nodeName") or "")
 
 
-def _see_pod(pod: Object, silent: Collection[str]) -> PodSeen:
+def _gone(pod: PodSeen) -> PodSeen:
+    """A pod that is only remembered: with why it ended, without what it waited for."""
+    if pod.phase == "Failed" or pod.disrupted or pod.exit_code is not None or pod.reason in START_ERRORS:
+        return replace(pod, gone=True)
+    return replace(pod, gone=True, reason="", message="", words="")
+
+
+def _see_pod(pod: Object, silent: Mapping[str, str]) -> PodSeen:
     metadata, status, node = pod.get("metadata") or {}, pod.get("status") or {}, node_of(pod)
     phase = str(status.get("phase") or "Pending")
     verdict = pod_health(pod)
@@ -218,12 +228,13 @@ def _see_pod(pod: Object, silent: Collection[str]) -> PodSeen:
     states = [container.get("state") or {} for container in status.get("containerStatuses") or []]
     ended = [state["terminated"] for state in states if state.get("terminated")]
     begun = [state["running"] for state in states if state.get("running")] + ended
-    disruption = disruption_of(status)
+    disruption, is_over = disruption_of(status), phase in ("Succeeded", "Failed")
+    lost = NodeFacts(node, ready=False, reason=silent[node]) if node in silent and not is_over else None
     reason, message, words = verdict.reason, verdict.message, words_in(pod)
     if disruption is not None and not status.get("reason"):
-        reason, message = disruption, told(pod)
-    elif node in silent and phase not in ("Succeeded", "Failed"):
-        reason, message = NODE_LOST, f"Not heard of: node {node} is not ready."
+        reason, message = disruption, lasting_of(pod)
+    elif lost is not None:
+        reason, message = NODE_LOST, told(pod, lost)
     elif verdict.reason in _WELL:
         reason = message = words = ""
     return PodSeen(
@@ -233,6 +244,7 @@ def _see_pod(pod: Object, silent: Collection[str]) -> PodSeen:
         phase=phase,
         reason=reason,
         message=message,
+        passing=told(pod, lost) if metadata.get("deletionTimestamp") and not is_over else "",
         words=words,
         exit_code=verdict.exit_code,
         disrupted=disruption is not None,

@@ -17,13 +17,16 @@ from apps.clusters.why.holds import RESUME
 from apps.clusters.why.lastwords import last_line
 from apps.clusters.why.result import Evidence
 from apps.core.states import Health
-from apps.experiments.decision import NO_SANDBOX, NODE_LOST, START_ERRORS, WAITING_FOR
+from apps.experiments.decision import FAILING, NO_SANDBOX, NODE_LOST, START_ERRORS, SUCCEEDING, WAITING_FOR
 from apps.experiments.manifests import CONTAINER
 from apps.experiments.models import Attempt, Run
 from apps.experiments.selectors import newest_attempts
 from apps.experiments.services.placing import NO_ROOM
 from apps.experiments.specs.places import Placing
 from apps.experiments.states import FAILURES, SETTLED, AttemptState, RunKind, RunState
+
+# Words of a Job that is ended, or that has decided how it ends, while its last pods are still there.
+_ENDING = frozenset({FAILING, SUCCEEDING, "Deleting"})
 
 
 def why_of(run: Run, attempts: Sequence[Attempt], pods: Sequence[Pod], sight: Visibility) -> Why | None:
@@ -41,8 +44,8 @@ def why_of(run: Run, attempts: Sequence[Attempt], pods: Sequence[Pod], sight: Vi
     if run.state in FAILURES and (recorded := how_it_failed(run, last)):
         # The remains of the pod may tell how it was removed, not why.
         return recorded
-    if held := _held(run):
-        return held
+    if why := _held(run) or _decided(run, last):
+        return why
     pod = _telling(run, last, pods)
     if pod is not None and pod.phase != "Succeeded":
         why = explain_pod(pod, sight=sight, log_line=_last_line(last))
@@ -80,7 +83,7 @@ def whys_of(runs: Iterable[Run], sight: Visibility) -> dict[int, Why]:
     refusals = explain_absent(places.values(), "Job", waiting_for=WAITING_FOR) if places else {}
     reasons = {pk: refusals[place] for pk, place in places.items() if place in refusals}
     reasons |= {pk: whys[pod.uid] for pk, pod in telling.items() if pod.uid in whys}
-    reasons |= {run.pk: held for run in waiting if (held := _held(run))}
+    reasons |= {run.pk: why for run in waiting if (why := _held(run) or _decided(run, attempts.get(run.pk)))}
     return nowhere | reasons | {run.pk: _between(run, between[run.pk]) for run in waiting if run.pk in between}
 
 
@@ -120,6 +123,17 @@ def _held(run: Run) -> Why | None:
     if run.reason != "Suspended" or run.state in SETTLED:
         return None
     return Why("Suspended", run.message, (), RESUME, at=run.updated_at)
+
+
+def _decided(run: Run, last: Attempt | None) -> Why | None:
+    """Of an attempt that is being ended: why, which its pods don't tell."""
+    if run.state in SETTLED or last is None:
+        return None
+    if run.reason in _ENDING or (run.reason == NODE_LOST and run.state == RunState.CANCELING):
+        return Why(run.reason, run.message, (), "Nothing: it ends as soon as its pods have.", at=run.updated_at)
+    if last.state == AttemptState.STOPPING and run.state != RunState.CANCELING and run.reason:
+        return explain_attempt(run, last, reason=run.reason, message=run.message)
+    return None
 
 
 def _between(run: Run, last: Attempt) -> Why:

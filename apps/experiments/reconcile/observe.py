@@ -8,7 +8,7 @@ from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import KubeError, NotFound
 from apps.clusters.manifests import RUN
 from apps.clusters.models import KubeEvent, Node, Pod
-from apps.clusters.observed.podhealth import words_of
+from apps.clusters.observed.podhealth import lasting, words_of
 from apps.clusters.observed.values import moment
 from apps.clusters.selectors.explain import pod_facts
 from apps.core.database.prepared import FindAll
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 LOG_LINES = 200
 LOG_BYTES = 64 * 1024
-_nodes = FindAll(Node, "cluster", "name__in", only=("name", "ready"))
+_nodes = FindAll(Node, "cluster", "name__in", only=("name", "ready", "reason"))
 
 
 def look(run: Run, attempt: Attempt, client: KubeClient) -> JobSeen | None:
@@ -68,7 +68,7 @@ def _watched(attempt: Attempt) -> Iterator[PodSeen]:
             node=pod.node_name,
             phase=pod.phase,
             reason=target.reason if target is not None and disrupted else pod.reason,
-            message=pod.message,
+            message=lasting(facts),
             words=words_of(facts),
             exit_code=pod.exit_code,
             disrupted=disrupted,
@@ -92,12 +92,12 @@ def _find(run: Run, attempt: Attempt, client: KubeClient) -> Object | None:
     return job if manifests.is_ours(job, run.pk, run.uid) else None
 
 
-def _silent(attempt: Attempt, pods: Sequence[Object]) -> list[str]:
-    """The nodes of the pods which, as last observed, are not ready."""
+def _silent(attempt: Attempt, pods: Sequence[Object]) -> dict[str, str]:
+    """The nodes of the pods which, as last observed, are not ready, with the reasons."""
     nodes = {node_of(pod) for pod in pods} - {""}
     if not nodes:
-        return []
-    return [node.name for node in _nodes(attempt.cluster_id, list(nodes)) if not node.ready]
+        return {}
+    return {node.name: node.reason for node in _nodes(attempt.cluster_id, list(nodes)) if not node.ready}
 
 
 def _refusals(attempt: Attempt) -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 
 from apps.clusters.models import Pod
 from apps.clusters.observed.health import node_health
-from apps.clusters.observed.podhealth import is_ready, pod_health
+from apps.clusters.observed.podhealth import is_ready, lasting, pod_health
 from apps.clusters.observed.rows import pod_row
 from apps.clusters.selectors.explain import pod_facts
 from apps.clusters.why import ClusterFacts, explain
@@ -233,6 +233,22 @@ CASES = [
         "preempted after it had ended well", pod("Succeeded", conditions=[PREEMPTED]),
         Health.HEALTHY, "Completed", "exit code 0", 0,
     ),
+    ("chosen to be preempted, and not deleted yet", pod(ready=True, conditions=[PREEMPTED]),
+     Health.PROGRESSING, "PreemptionByScheduler", "Preempted: it had to make room for a pod of higher priority.", None),
+    ("preempted before it had a node", pod("Pending", conditions=[UNSCHEDULABLE, PREEMPTED]),
+     Health.PROGRESSING, "PreemptionByScheduler", "Preempted: it had to make room for a pod of higher priority.", None),
+    ("nobody preempts it any more", pod(ready=True, conditions=[PREEMPTED | {"status": "False"}]),
+     Health.HEALTHY, "Running", "All containers are ready.", None),
+    (
+        "a sidecar that ends again and again",
+        pod(ready=False, containerStatuses=[container({"running": {}}) | {"ready": True}],
+            initContainerStatuses=[
+                container(waiting("CrashLoopBackOff"), last=ended(3, "Error"), restarts=5, name="flaky")
+            ])
+        | {"spec": {"initContainers": [{"name": "flaky", "restartPolicy": "Always"}]}},
+        Health.DEGRADED, "CrashLoopBackOff",
+        "Sidecar flaky ended with exit code 3. Restarted 5 times; it waits for the next try.", None,
+    ),
     ("being preempted", pod(deleting=True, ready=True, conditions=[PREEMPTED]),
      Health.PROGRESSING, "PreemptionByScheduler", "Preempted: it had to make room for a pod of higher priority.", None),
     (
@@ -323,6 +339,16 @@ def test_the_message_is_the_sentence_of_the_pods_page(pod: dict[str, Any]) -> No
 def test_how_a_pod_ended_is_the_same_while_somebody_deletes_it(pod: dict[str, Any]) -> None:
     deleting = {**pod, "metadata": {**pod["metadata"], "deletionTimestamp": "2026-11-23T14:00:00Z"}}
     assert pod_health(deleting) == pod_health(pod)
+
+
+@pytest.mark.parametrize("pod", [case[1] for case in CASES], ids=[case[0] for case in CASES])
+def test_of_a_pod_that_is_gone_nothing_is_said_that_was_only_so_for_a_moment(pod: dict[str, Any]) -> None:
+    row = Pod(**pod_row({**pod, "metadata": pod.get("metadata") or {"name": "p"}}, NOW, deleted=True))
+    row.deleted_at = NOW
+    why = explain(pod_facts(row), ClusterFacts("c", (NodeFacts("n1"),)), NOW)
+    assert lasting(pod_facts(row)) == (why.quoted if why is not None else "")
+    if pod.get("status", {}).get("phase") not in {"Succeeded", "Failed"}:
+        assert "deleted" not in row.message and lasting(pod_facts(row)) in ("", row.message)
 
 
 def test_a_pod_that_is_being_deleted_takes_no_traffic() -> None:
