@@ -313,7 +313,10 @@ TRACKING = [
         f"{MLFLOW}/experiments/search?max_results=100",
         f"{MLFLOW}/runs/get?run_id={{run}}",
         f"{MLFLOW}/metrics/get-history?run_id={{run}}&metric_key=loss&max_results=1000",
+        f"{MLFLOW}/metrics/get-history-bulk?run_id={{run}}&metric_key=loss",
+        f"{MLFLOW}/metrics/get-history-bulk-interval?run_ids={{run}}&metric_key=loss&max_results=20",
         f"{MLFLOW}/artifacts/list?run_id={{run}}",
+        "/get-artifact?run_id={run}&path=note.txt",
         f"{FILES}?path={{experiment}}/{{run}}/artifacts",
         f"{FILES}/{{experiment}}/{{run}}/artifacts/note.txt",
     ),
@@ -324,6 +327,7 @@ TRACKING = [
     Ask(
         "POST", f"{MLFLOW}/experiments/set-experiment-tag", {"experiment_id": "{experiment}", "key": "a", "value": "b"}
     ),
+    Ask("POST", f"{MLFLOW}/experiments/delete-experiment-tag", {"experiment_id": "{experiment}", "key": "team"}),
     Ask("POST", f"{MLFLOW}/experiments/search", {"max_results": 100, "filter": "name LIKE 'd%'"}),
     Ask(
         "POST",
@@ -366,6 +370,7 @@ TRACKING = [
         _many("datasets", _dataset, 100, run_id="{run}"),
     ),
     Ask("POST", f"{MLFLOW}/experiments/search-datasets", {"experiment_ids": ["{experiment}"]}),
+    Ask("POST", f"{MLFLOW}/upload-artifact?run_uuid={{run}}&path=new.txt", {"some": "bytes"}),
     Ask("PUT", f"{FILES}/{{experiment}}/{{run}}/artifacts/new.txt", {"some": "bytes"}),
     Ask("DELETE", f"{FILES}/{{experiment}}/{{run}}/artifacts/notes"),
 ]
@@ -373,6 +378,7 @@ LOGGED = [
     *get(
         f"{MLFLOW}/logged-models/{{logged}}",
         f"{MLFLOW}/logged-models/{{logged}}/artifacts/directories",
+        f"{MLFLOW}/logged-models/{{logged}}/artifacts/files?artifact_file_path=model/MLmodel",
     ),
     Ask(
         "POST",
@@ -389,6 +395,7 @@ LOGGED = [
 ]
 REGISTRY = [
     *get(
+        "/model-versions/get-artifact?name=digits&version=1&path=MLmodel",
         f"{MLFLOW}/registered-models/get?name=digits",
         f"{MLFLOW}/registered-models/search?max_results=100",
         f"{MLFLOW}/registered-models/get-latest-versions?name=digits",

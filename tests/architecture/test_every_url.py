@@ -47,7 +47,7 @@ ELSEWHERE = {
 }
 # There is nothing to succeed: they refuse, send on, or are Django's own and reached by no link of ours.
 NOTHING = {
-    "api/2.0/mlflow/model-versions/transition-stage", r"^(?:ajax-)?api/[234]\.0/mlflow(?:-artifacts)?/",
+    r"^(?:ajax-)?api/[234]\.0/mlflow(?:-artifacts)?/",
     "admin/login/", "admin/logout/", "admin/autocomplete/", "admin/(?P<url>.*)$",
     "admin/r/<path:content_type_id>/<path:object_id>/",
 }  # fmt: skip

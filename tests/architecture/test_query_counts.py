@@ -24,6 +24,8 @@ from tests.architecture.calls import EVERYTHING, MLFLOW, NOT_MEASURED, Ask
 from tests.architecture.urls import every_url
 from tests.architecture.world import World, grow, small
 
+# What MLflow has beside its API, for a token as well.
+OF_MLFLOW = ("/get-artifact", "/model-versions/get-artifact")
 RECORD = Path(__file__).with_name("query_counts.json")
 
 
@@ -42,7 +44,7 @@ class Meter:
         path = self._world.fill(ask.path)
         body = ask.many(self._world) if many and ask.many else self._world.fill(ask.body or {})
         person = self._root if ask.platform else self._person
-        client = self._program if path.startswith(MLFLOW.rpartition("/")[0]) else person
+        client = self._program if path.startswith((MLFLOW.rpartition("/")[0], *OF_MLFLOW)) else person
         sent = {} if ask.body is None and ask.many is None else {"data": body}
         if sent and not ask.form:
             sent["content_type"] = "application/json"

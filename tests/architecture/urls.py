@@ -55,7 +55,8 @@ def _fill(route: str, project: str) -> tuple[str, frozenset[str]]:
         params.add(name)
         return project if name == "project" else SAMPLES.get(kind, "sample")
 
-    text = _CONVERTER.sub(lambda match: sample(match[2], match[1] or ""), _named_groups(route, sample))
+    named = _named_groups(route.replace("(?:ajax-)?", ""), sample)
+    text = _CONVERTER.sub(lambda match: sample(match[2], match[1] or ""), named)
     text = re.sub(r"\\(.)", r"\1", text.replace("\\Z", "").replace("/?", "").replace("^", "").replace("$", ""))
     return text, frozenset(params)
 

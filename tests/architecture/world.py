@@ -95,6 +95,7 @@ def small() -> World:
     factories.revision(project.deployments.get(name="digits"), factories.version(digits, first, alias="champion"))
     factories.version(RegisteredModel.objects.create(project=project, name="free"), first)
     logged = _model(first)
+    Experiment.objects.filter(pk=first.experiment_id).update(tags={"team": "vision"})
     Tag.objects.create(run=first, experiment=first.experiment, key="team", value="vision")
     artifacts.write(first, "note.txt", io.BytesIO(b"hello"))
     artifacts.write(first, "notes/one.txt", io.BytesIO(b"one"))

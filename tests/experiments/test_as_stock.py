@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.test import Client
@@ -19,12 +20,12 @@ class Stock:
     """One client of MLflow's API."""
 
     def __init__(self, token: str) -> None:
-        self._client = Client(headers={"authorization": f"Bearer {token}"})
+        self.client = Client(headers={"authorization": f"Bearer {token}"})
 
-    def __call__(self, method: str, path: str, **body: Any) -> Any:
+    def __call__(self, method: str, path: str, /, **body: Any) -> Any:
         if method == "GET":
-            return self._client.get(f"{API}/{path}", body)
-        return self._client.generic(method, f"{API}/{path}", json.dumps(body), content_type="application/json")
+            return self.client.get(f"{API}/{path}", body)
+        return self.client.generic(method, f"{API}/{path}", json.dumps(body), content_type="application/json")
 
 
 @pytest.fixture
@@ -211,3 +212,160 @@ def test_stages_have_the_newest_version_of_each(stock: Stock, project: Project, 
     for stage, archive in (("Archived", True), ("None", True), ("unknown", False), ("", False)):
         assert bring(1, stage, archive).status_code == REFUSED
     assert latest("Archived") == [("1", "Archived")]
+
+
+UNHEARD = ("Missing value for required parameter '{}'", "Invalid value {} for parameter '{}' supplied")
+METRIC = {"key": "m", "value": 1, "timestamp": 1}
+# An endpoint, what differs from a call that would do, and the sentence: the argument missing, or its value as JSON.
+MISTYPED: list[tuple[str, dict[str, Any], str, str]] = [
+    ("runs/log-metric", {"run_id": 31}, "run_id", "31"),
+    ("runs/log-metric", {"run_id": None}, "run_id", ""),
+    ("runs/log-metric", {"key": 31}, "key", "31"),
+    ("runs/log-metric", {"key": None}, "key", ""),
+    ("runs/log-metric", {"step": "foo"}, "step", '"foo"'),
+    ("runs/log-metric", {"timestamp": "foo"}, "timestamp", '"foo"'),
+    ("runs/log-metric", {"timestamp": None}, "timestamp", ""),
+    ("runs/log-metric", {"value": [1]}, "value", "[1]"),
+    ("runs/log-metric", {"value": None}, "value", ""),
+    ("runs/log-parameter", {"key": 31, "value": "x"}, "key", "31"),
+    ("runs/log-parameter", {"value": 41}, "value", "41"),
+    ("runs/set-tag", {"value": 41}, "value", "41"),
+    ("runs/set-tag", {"key": None, "value": "v"}, "key", ""),
+    ("runs/set-tag", {"run_id": {}}, "run_id", "{}"),
+    ("runs/set-tag", {"run_id": 31, "value": 41}, "run_id", "31"),
+    ("runs/delete-tag", {"key": False}, "key", "false"),
+    ("runs/update", {"run_name": 7}, "run_name", "7"),
+    ("runs/update", {"end_time": "late"}, "end_time", '"late"'),
+    ("runs/create", {"start_time": "soon"}, "start_time", '"soon"'),
+    ("runs/create", {"tags": "5"}, "tags", '"5"'),
+    ("runs/log-batch", {"metrics": "foo"}, "metrics", '"foo"'),
+    ("runs/log-batch", {"params": {"a": "b"}}, "params", '{"a":"b"}'),
+    ("runs/log-batch", {"tags": 0}, "tags", "0"),
+    ("runs/log-batch", {"metrics": [{"key": "m", "value": 1}]}, "metrics[0].timestamp", ""),
+    ("runs/log-batch", {"metrics": [METRIC, {"value": 1, "timestamp": 1}]}, "metrics[1].key", ""),
+    ("runs/log-batch", {"params": [{"key": "p", "value": 5}]}, "params[0].value", "5"),
+    ("runs/log-inputs", {"run_id": ""}, "run_id", ""),
+    ("runs/log-inputs", {"datasets": "x"}, "datasets", '"x"'),
+    ("runs/search", {"max_results": 123_456_789}, "max_results", "123456789"),
+    ("runs/search", {"filter": 5}, "filter", "5"),
+    ("runs/search", {"order_by": "name"}, "order_by", '"name"'),
+    ("runs/search", {"run_view_type": "SOME"}, "run_view_type", '"SOME"'),
+    ("experiments/search", {"view_type": 9}, "view_type", "9"),
+    ("experiments/create", {"name": 123}, "name", "123"),
+    ("experiments/create", {"name": None}, "name", ""),
+    ("experiments/create", {"artifact_location": 9.5}, "artifact_location", "9.5"),
+    ("experiments/create", {"tags": [{"key": "k", "value": 5}]}, "tags[0].value", "5"),
+    ("registered-models/create", {"name": ["m"]}, "name", '["m"]'),
+    ("logged-models", {"name": 5}, "name", "5"),
+]
+
+
+def test_a_wrong_type_is_told_in_stocks_words(stock: Stock, run: Run) -> None:
+    base: dict[str, Any] = {"run_id": run.uid, "name": "n", "experiment_id": str(run.experiment_id), **METRIC}
+    del base["value"]
+    held = run.tags.count(), run.params.count()
+    for path, changed, name, shown in MISTYPED:
+        given = base if "value" in changed or path != "runs/log-metric" else {**base, "value": 1}
+        reply = stock("POST", path, **{**given, "experiment_ids": [base["experiment_id"]], **changed})
+        assert reply.status_code == REFUSED, (path, changed, reply.content)
+        said = reply.json()
+        expected = UNHEARD[1].format(shown, name) if shown else UNHEARD[0].format(name)
+        assert (said["error_code"], expected in said["message"]) == ("INVALID_PARAMETER_VALUE", True), (expected, said)
+    assert (run.tags.count(), run.params.count()) == held
+
+
+def test_a_path_that_leaves_its_run_is_invalid_in_two_words(stock: Stock, run: Run) -> None:
+    client = stock.client
+    for path in ("../x", "a/../../x", "%2e%2e/x"):
+        replies = [
+            stock("GET", "artifacts/list", run_id=run.uid, path=path),
+            client.get("/get-artifact", {"run_id": run.uid, "path": path}),
+            client.get("/model-versions/get-artifact", {"name": "m", "version": "1", "path": path}),
+            client.post(
+                f"{API}/upload-artifact?run_uuid={run.uid}&path={quote(path)}", b"x", content_type="text/plain"
+            ),
+        ]
+        said = {"error_code": "INVALID_PARAMETER_VALUE", "message": "Invalid path"}
+        assert [(reply.status_code, reply.json()) for reply in replies] == [(REFUSED, said)] * 4, path
+
+
+def test_what_the_page_of_mlflow_asks_is_the_same_elsewhere(stock: Stock, run: Run) -> None:
+    page = "/ajax-api/2.0/mlflow"
+    sent = stock.client.post(
+        f"{page}/upload-artifact?run_uuid={run.uid}&path=a/b.txt", b"hi", content_type="text/plain"
+    )
+    assert sent.status_code == 200
+    listed = stock.client.get(f"{page}/artifacts/list", {"run_id": run.uid, "path": "a"}).json()
+    assert listed == stock("GET", "artifacts/list", run_id=run.uid, path="a").json()
+    assert [each["path"] for each in listed["files"]] == ["a/b.txt"]
+    reply: Any = stock.client.get("/get-artifact", {"run_uuid": run.uid, "path": "a/b.txt"})
+    assert reply.getvalue() == b"hi" and reply["Content-Disposition"].startswith("attachment")
+    for query, why in (("", "run_uuid"), (f"run_uuid={run.uid}", "path"), (f"run_uuid={run.uid}&path=a", "data")):
+        refused = stock.client.post(f"{page}/upload-artifact?{query}", b"", content_type="text/plain")
+        assert refused.status_code == REFUSED and f"must specify {why}" in refused.json()["message"]
+
+
+def test_the_default_experiment_has_always_been_there(stock: Stock, project: Project) -> None:
+    first = stock("GET", "experiments/search", max_results=10).json()["experiments"]
+    asked = [
+        stock("GET", "experiments/get", experiment_id="0").json()["experiment"],
+        stock("GET", "experiments/get-by-name", experiment_name="Default").json()["experiment"],
+    ]
+    assert [row["name"] for row in first] == ["Default"] and asked == first * 2
+    assert stock("POST", "runs/search", experiment_ids=["0"]).json() == {"runs": []}
+    run = stock("POST", "runs/create").json()["run"]
+    assert run["info"]["experiment_id"] == first[0]["experiment_id"]
+    assert Experiment.objects.filter(project=project).count() == 1
+
+
+def test_tags_of_an_experiment_go_and_its_files_stay_here(stock: Stock, project: Project) -> None:
+    wanted = {"name": "e", "artifact_location": "s3://bucket/here", "tags": [{"key": "team", "value": "vision"}]}
+    pk = stock("POST", "experiments/create", **wanted).json()["experiment_id"]
+    made = stock("GET", "experiments/get", experiment_id=pk).json()["experiment"]
+    assert made["artifact_location"] == f"mlflow-artifacts:/{pk}"
+    assert made["tags"] == [{"key": "team", "value": "vision"}]
+    assert stock("POST", "experiments/delete-experiment-tag", experiment_id=pk, key="team").status_code == 200
+    again = stock("POST", "experiments/delete-experiment-tag", experiment_id=pk, key="team")
+    assert (again.status_code, again.json()["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
+    for location in ("runs:/1/a", "s3://" + "x" * 3000):
+        reply = stock("POST", "experiments/create", name="other", artifact_location=location)
+        assert reply.status_code == REFUSED, location
+
+
+def history(stock: Stock, path: str, **query: Any) -> Any:
+    return stock("GET", f"metrics/{path}", metric_key="m", **query)
+
+
+def test_histories_of_several_runs(stock: Stock, experiment: Experiment) -> None:
+    runs = sorted((factories.run(experiment, state="Running", points=0) for _ in range(2)), key=lambda row: row.uid)
+    for run, steps in zip(runs, (10, 20), strict=True):
+        metrics = [{"key": "m", "value": 1, "timestamp": 1, "step": step} for step in range(steps)]
+        assert stock("POST", "runs/log-batch", run_id=run.uid, metrics=metrics).status_code == 200
+    uids = [run.uid for run in runs]
+    everything = history(stock, "get-history-bulk", run_id=uids).json()["metrics"]
+    places = [(uids.index(row["run_id"]), row["step"]) for row in everything]
+    assert places == [(0, step) for step in range(10)] + [(1, step) for step in range(20)]
+    assert history(stock, "get-history-bulk", run_id=uids, max_results=11).json()["metrics"] == everything[:11]
+    for asked, query, steps in (
+        (uids[:1], {"max_results": 5}, [[0, 2, 4, 6, 8, 9]]),
+        (uids, {"max_results": 5}, [[0, 4, 8, 9], [0, 4, 8, 9, 12, 16, 19]]),
+        (uids[1:], {"max_results": 5, "start_step": 3, "end_step": 7}, [[3, 4, 5, 6, 7]]),
+        (uids[::-1], {"max_results": 3}, [[0, 6, 9, 13, 19], [0, 6, 9]]),
+        (["f" * 32], {}, []),
+    ):
+        found = history(stock, "get-history-bulk-interval", run_ids=asked, **query).json()["metrics"]
+        shown = [[row["step"] for row in found if row["run_id"] == uid] for uid in asked]
+        assert [each for each in shown if each] == steps, query
+        assert [row["run_id"] for row in found] == sorted((row["run_id"] for row in found), key=asked.index)
+    for path, query, why in (
+        ("get-history-bulk", {}, "at least one run_id"),
+        ("get-history-bulk", {"run_id": ["a"] * 101}, "more than 100"),
+        ("get-history-bulk", {"run_id": ["a"] * 2000}, "Split it up"),
+        ("get-history-bulk-interval", {}, "'run_ids'"),
+        ("get-history-bulk-interval", {"run_ids": ["a"] * 101}, "at most 100"),
+        ("get-history-bulk-interval", {"run_ids": ["a"], "max_results": 0}, "between 1 and 2500"),
+        ("get-history-bulk-interval", {"run_ids": ["a"], "start_step": 1, "end_step": 0}, "end_step must be greater"),
+        ("get-history-bulk-interval", {"run_ids": ["a"], "start_step": 1}, "both must be specified"),
+    ):
+        reply = history(stock, path, **query)
+        assert reply.status_code == REFUSED and why in reply.json()["message"], (path, query)

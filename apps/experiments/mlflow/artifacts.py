@@ -9,17 +9,25 @@ from typing import Any
 from django.db import transaction
 from django.http import HttpResponseBase
 
-from apps.core.errors import Missing
+from apps.core.errors import Invalid, Missing
 from apps.core.states import Role
 from apps.experiments.files import artifacts
 from apps.experiments.files.artifacts import Owner
 from apps.experiments.files.downloads import file_response
 from apps.experiments.mlflow import render
 from apps.experiments.mlflow.lookup import check_own, logged_model_of, run_by_uid
-from apps.experiments.mlflow.wire import Call, raw_body
+from apps.experiments.mlflow.wire import Call, MlflowError, raw_body
 from apps.experiments.models import Run
 from apps.experiments.registry.uses import check_files_unused
 from apps.experiments.tracking import pulse
+
+
+def path_of(call: Call, name: str, *, allow_root: bool = False) -> str:
+    """A path below an owner's root, of an argument. Raises MlflowError: programs know the two words."""
+    try:
+        return artifacts.clean_path(call.text(name), allow_root=allow_root)
+    except Invalid as error:
+        raise MlflowError("INVALID_PARAMETER_VALUE", "Invalid path") from error
 
 
 def owner_of(call: Call, path: str, at_least: Role = Role.VIEWER) -> tuple[Owner, str]:

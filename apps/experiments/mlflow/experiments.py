@@ -7,21 +7,35 @@ from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.states import Role
 from apps.experiments import services
 from apps.experiments.mlflow import render
-from apps.experiments.mlflow.lookup import experiment_of
+from apps.experiments.mlflow.lookup import default_experiment, experiment_of
 from apps.experiments.mlflow.paging import page_of, size_of, token
-from apps.experiments.mlflow.wire import Call, MlflowError
+from apps.experiments.mlflow.wire import WORKSPACE_HEADER, Call, MlflowError, only
 from apps.experiments.models import Experiment
 from apps.experiments.search import experiments
+from apps.experiments.services.experiments import DEFAULT_NAME
+from apps.experiments.tracking.arguments import wrong
 from apps.experiments.tracking.ingest import check_key, check_text
 
 MAX_TAG_LENGTH = 20_000
+# mlflow/environment_variables.py: MLFLOW_ARTIFACT_LOCATION_MAX_LENGTH.
+MAX_LOCATION_LENGTH = 2048
 VIEW_TYPES = {"ACTIVE_ONLY": True, "DELETED_ONLY": False, "ALL": None, "1": True, "2": False, "3": None}
+
+
+def is_active(call: Call, name: str) -> bool | None:
+    """Whether a search is for what is active, or for what is deleted; None is for both. Raises Invalid."""
+    value = call.body.get(name) or "ACTIVE_ONLY"
+    if str(value) not in VIEW_TYPES:
+        raise wrong(name, value, "It must be ACTIVE_ONLY, DELETED_ONLY or ALL.")
+    return VIEW_TYPES[str(value)]
 
 
 def get_by_name(call: Call) -> dict[str, Any]:
     """The experiment of a name, deleted ones included: `set_experiment` wants to know of those."""
     # Names are kept without blanks around them, so that is how they are found.
     name = call.text("experiment_name", required=True).strip()
+    if name == DEFAULT_NAME:
+        return {"experiment": render.experiment(default_experiment(call))}
     experiment = Experiment.objects.filter(project=call.project(), name=name).first()
     if experiment is None:
         raise Missing(f"Could not find experiment with name '{name[:500]}'")
@@ -34,10 +48,10 @@ def get(call: Call) -> dict[str, Any]:
 
 
 def create(call: Call) -> dict[str, Any]:
-    """Make an experiment. A location for artifacts can't be chosen: they are kept by Flotilla."""
-    if call.text("artifact_location"):
-        raise Invalid("Flotilla keeps artifacts itself: leave artifact_location out.")
-    name = call.text("name", required=True)
+    """Make an experiment. Its artifacts are kept by Flotilla, wherever the client would have them."""
+    name, location = call.text("name", required=True), call.text("artifact_location", limit=MAX_LOCATION_LENGTH)
+    if location.startswith("runs:"):
+        raise Invalid(f"Artifact location cannot be a runs:/ URI. Given: '{location[:200]}'")
     try:
         experiment = services.create_experiment(
             principal=call.principal,
@@ -82,18 +96,31 @@ def set_tag(call: Call) -> dict[str, Any]:
         principal=call.principal,
         experiment=experiment,
         key=check_key(call.body.get("key"), "key"),
-        value=check_text(call.text("value"), MAX_TAG_LENGTH, "value"),
+        value=check_text(call.body.get("value"), MAX_TAG_LENGTH, "value"),
     )
+    return {}
+
+
+def delete_tag(call: Call) -> dict[str, Any]:
+    """Remove one tag. Raises Missing where it is not there."""
+    experiment = experiment_of(call, Role.DEVELOPER)
+    key = check_key(call.body.get("key"), "key")
+    services.delete_experiment_tag(principal=call.principal, experiment=experiment, key=key)
     return {}
 
 
 def search(call: Call) -> dict[str, Any]:
     """Experiments of the workspace, or of every visible project, newest first unless ordered otherwise."""
-    rows = Experiment.objects.filter(project__in=visible_projects(call.principal))
-    workspace = call.request.headers.get("X-MLFLOW-WORKSPACE", "")
-    if workspace:
-        rows = rows.filter(project=call.project())
-    active = VIEW_TYPES.get(call.text("view_type") or "ACTIVE_ONLY", True)
+    visible = visible_projects(call.principal)
+    rows = Experiment.objects.filter(project__in=visible)
+    bound = call.principal.token.project if call.principal.token else None
+    if call.request.headers.get(WORKSPACE_HEADER, ""):
+        bound = call.project()
+        rows = rows.filter(project=bound)
+    # Who sees several projects and names none is not told of experiments that nobody has asked for yet.
+    for project in [bound] if bound else only(visible):
+        services.default_experiment(project)
+    active = is_active(call, "view_type")
     if active is not None:
         rows = rows.filter(deleted_at__isnull=active)
     part = experiments(rows, call.text("filter"), call.strings("order_by"))

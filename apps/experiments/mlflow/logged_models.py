@@ -3,11 +3,15 @@
 import secrets
 from typing import Any
 
+from django.http import HttpResponseBase
+
 from apps.core.errors import Invalid
 from apps.core.states import Role
 from apps.experiments import services
 from apps.experiments.files import artifacts
+from apps.experiments.files.downloads import file_response
 from apps.experiments.mlflow import render
+from apps.experiments.mlflow.artifacts import path_of
 from apps.experiments.mlflow.lookup import check_own, experiment_of, experiment_pks, logged_model_of, run_by_uid
 from apps.experiments.mlflow.paging import page_of, token
 from apps.experiments.mlflow.wire import Call
@@ -115,5 +119,12 @@ def _ordering(item: dict[str, Any]) -> Ordering:
 def list_artifacts(call: Call, model_id: str) -> dict[str, Any]:
     """The entries of a folder of the model's files."""
     model = logged_model_of(call, model_id)
-    path = call.text("artifact_directory_path") or call.text("path")
+    name = "artifact_directory_path" if call.text("artifact_directory_path") else "path"
+    path = path_of(call, name, allow_root=True)
     return {"root_uri": artifacts.root_uri(model), "files": render.files(artifacts.list_folder(model, path))}
+
+
+def get_artifact(call: Call, model_id: str) -> HttpResponseBase:
+    """One of the model's files."""
+    path = path_of(call, "artifact_file_path")
+    return file_response(artifacts.get(logged_model_of(call, model_id, deleted=True), path))

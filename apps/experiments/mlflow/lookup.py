@@ -1,13 +1,15 @@
 """How MLflow's ids lead to rows: always through the door that checks project and role."""
 
+from collections.abc import Sequence
+
 from apps.core.access import get_scoped, require_role, visible_projects
 from apps.core.database.prepared import FindOne
-from apps.core.errors import Conflict, Invalid, Missing
+from apps.core.errors import Invalid, Missing
 from apps.core.states import Role
 from apps.experiments import services
 from apps.experiments.mlflow.wire import Call, MlflowError
 from apps.experiments.models import Experiment, LoggedModel, Run
-from apps.experiments.services.experiments import DEFAULT_NAME
+from apps.experiments.tracking.arguments import missing
 
 # Where a client logs that never called `set_experiment`: id 0 is MLflow's default experiment.
 DEFAULT_ID = "0"
@@ -22,7 +24,7 @@ def experiment_of(call: Call, at_least: Role = Role.VIEWER, *, name: str = "expe
     """The experiment that `experiment_id` names, deleted ones included. Raises Missing."""
     text = call.text(name, required=at_least is Role.VIEWER) or DEFAULT_ID
     if text == DEFAULT_ID:
-        return _default_experiment(call, at_least)
+        return default_experiment(call, at_least)
     pk = _number(text)
     try:
         return get_scoped(Experiment.objects.all(), call.principal, at_least, pk=pk)
@@ -38,7 +40,7 @@ def experiment_pks(call: Call, *, name: str = "experiment_ids") -> list[int]:
     texts = list(dict.fromkeys(call.strings(name)))
     if len(texts) > MAX_SEARCHED:
         raise Invalid(f"At most {MAX_SEARCHED} experiments can be searched together.")
-    default = [_default_experiment(call, Role.VIEWER).pk] if DEFAULT_ID in texts else []
+    default = [default_experiment(call, Role.VIEWER).pk] if DEFAULT_ID in texts else []
     asked = [_number(text) for text in texts if text != DEFAULT_ID]
     # A caller who sees a project is a viewer of it at least.
     visible = Experiment.objects.filter(pk__in=asked, project__in=visible_projects(call.principal))
@@ -51,28 +53,20 @@ def experiment_pks(call: Call, *, name: str = "experiment_ids") -> list[int]:
 
 def _number(text: str) -> int:
     if not text.isascii() or not text.isdecimal() or len(text) > _MAX_ID_DIGITS:
-        raise Invalid(f"Invalid experiment ID: '{text[:100]}'")
+        raise Invalid(f"Invalid experiment ID '{text[:100]}'. Experiment ID must be a valid integer.")
     return int(text)
 
 
-def _default_experiment(call: Call, at_least: Role) -> Experiment:
-    project = call.project(at_least)
-    rows = Experiment.objects.filter(project=project, name=DEFAULT_NAME)
-    experiment = rows.first()
-    if experiment is not None:
-        return experiment
-    if at_least is Role.VIEWER:
-        raise Missing("No Experiment with id=0 exists")
-    try:
-        return services.create_experiment(principal=call.principal, project=project, name=DEFAULT_NAME)
-    except Conflict:
-        # Another client that never chose one was a moment earlier, which is as good.
-        return rows.get()
+def default_experiment(call: Call, at_least: Role = Role.VIEWER) -> Experiment:
+    """The one of clients that never chose an experiment: there from a project's beginning, so far as they can tell."""
+    return services.default_experiment(call.project(at_least))
 
 
 def run_of(call: Call, at_least: Role = Role.VIEWER) -> Run:
     """The run that `run_id`, or the older `run_uuid`, names; deleted ones included. Raises Missing."""
-    uid = call.text("run_id") or call.text("run_uuid", required=True)
+    uid = call.text("run_id") or call.text("run_uuid")
+    if not uid:
+        raise missing("run_id")
     return run_by_uid(call, uid, at_least)
 
 
@@ -80,12 +74,19 @@ def run_by_uid(call: Call, uid: str, at_least: Role = Role.VIEWER) -> Run:
     """The run with this id, with experiment and project at hand: one query. Raises Missing."""
     run = _run_by_uid(uid) if len(uid) == 32 else None
     if run is None:
-        raise Missing(f"Run '{uid[:64]}' not found")
+        raise Missing(f"Run with id={uid[:64]} not found")
     try:
         require_role(call.principal, run.experiment.project, at_least)
     except Missing as error:
-        raise Missing(f"Run '{uid[:64]}' not found") from error
+        raise Missing(f"Run with id={uid[:64]} not found") from error
     return run
+
+
+def readable_runs(call: Call, uids: Sequence[str]) -> list[int]:
+    """The keys of those of the runs that the caller sees, in the order of their ids here, each once: one query."""
+    rows = Run.objects.filter(uid__in=uids, experiment__project__in=visible_projects(call.principal))
+    pks = dict(rows.values_list("uid", "pk"))
+    return [pks[uid] for uid in dict.fromkeys(uids) if uid in pks]
 
 
 def writable_run(call: Call) -> Run:

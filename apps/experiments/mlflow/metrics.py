@@ -10,22 +10,35 @@ asks for none gets everything, as from MLflow's own server, written while it is 
 import base64
 import binascii
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.http import HttpResponseBase, StreamingHttpResponse
 
 from apps.core.errors import Invalid
 from apps.experiments.mlflow import render
-from apps.experiments.mlflow.lookup import run_of
+from apps.experiments.mlflow.lookup import readable_runs, run_of
 from apps.experiments.mlflow.wire import Call
-from apps.experiments.tracking.curves import Point, is_out_of_time, points_after, points_later
+from apps.experiments.tracking.arguments import missing
+from apps.experiments.tracking.curves import (
+    FIRST_STEP,
+    LAST_STEP,
+    Point,
+    is_out_of_time,
+    points_after,
+    points_later,
+    points_of_runs,
+    sampled_points,
+)
 
 # The stock client's page size (mlflow/store/tracking: GET_METRIC_HISTORY_MAX_RESULTS); longer histories come in pages.
 PAGE = 25_000
 # How many points are read at a time for a client that asks for no pages.
 CHUNK = 2_000
 CHUNK_OUT_OF_TIME = 20_000
+# mlflow/server/handlers.py: of runs that are asked for together, and of sampled steps.
+MOST_RUNS = 100
+MOST_SAMPLED = 2500
 
 
 def history(call: Call) -> dict[str, Any] | HttpResponseBase:
@@ -43,6 +56,48 @@ def history(call: Call) -> dict[str, Any] | HttpResponseBase:
     points = (points_later if by_time else points_after)(run.pk, key, after, size + 1)
     token = {"next_page_token": _token(by_time, points[size - 1])} if len(points) > size else {}
     return {"metrics": [_rendered(key, point) for point in points[:size]], **token}
+
+
+def history_of_runs(call: Call) -> dict[str, Any]:
+    """The points of one metric of several runs: by run, time, step and value, the first of them all."""
+    uids, key = call.strings("run_id"), call.text("metric_key")
+    what = "GetMetricHistoryBulk request"
+    if not uids:
+        raise Invalid(f"{what} must specify at least one run_id.", field="run_id")
+    if len(uids) > MOST_RUNS:
+        raise Invalid(f"{what} cannot specify more than {MOST_RUNS} run_ids. Received {len(uids)} run_ids.")
+    if not key:
+        raise Invalid(f"{what} must specify a metric_key.", field="metric_key")
+    size = call.integer("max_results", PAGE) or 0
+    return _of_runs(key, points_of_runs(readable_runs(call, uids), key, max(0, min(size, PAGE))))
+
+
+def sampled_history(call: Call) -> dict[str, Any]:
+    """The points of one metric of several runs, at steps that lie evenly."""
+    uids = call.strings("run_ids")
+    if not uids:
+        raise missing("run_ids")
+    if len(uids) > MOST_RUNS:
+        raise Invalid(
+            f"GetMetricHistoryBulkInterval request must specify at most {MOST_RUNS} run_ids. Received {len(uids)} "
+            "run_ids."
+        )
+    key = call.text("metric_key", required=True)
+    size = call.integer("max_results", MOST_SAMPLED) or 0
+    if not 1 <= size <= MOST_SAMPLED:
+        raise Invalid(f"max_results must be between 1 and {MOST_SAMPLED}.", field="max_results")
+    first, last = call.integer("start_step"), call.integer("end_step")
+    if (first is None) != (last is None):
+        raise Invalid("If either start step or end step are specified, both must be specified.")
+    steps = (FIRST_STEP, LAST_STEP) if first is None or last is None else (first, last)
+    if steps[0] > steps[1]:
+        raise Invalid(f"end_step must be greater than start_step. Found start_step={steps[0]} and end_step={steps[1]}.")
+    points = sampled_points(readable_runs(call, uids), key, steps, most=size, limit=MOST_SAMPLED)
+    return _of_runs(key, points)
+
+
+def _of_runs(key: str, points: Iterable[tuple[str, Point]]) -> dict[str, Any]:
+    return {"metrics": [{**_rendered(key, point), "run_id": uid} for uid, point in points]}
 
 
 def _rendered(key: str, point: Point) -> dict[str, Any]:

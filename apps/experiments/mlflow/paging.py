@@ -2,15 +2,15 @@
 
 from apps.core.database import keyset
 from apps.core.database.keyset import Page, Part
-from apps.core.errors import Invalid
 from apps.experiments.mlflow.wire import Call
+from apps.experiments.tracking.arguments import wrong
 
 
 def size_of(call: Call, *, default: int, most: int) -> int:
     """How many rows the page has that is asked for. Raises Invalid."""
     size = call.integer("max_results", default)
     if size is None or not 1 <= size <= most:
-        raise Invalid(f"Invalid value for parameter 'max_results' supplied: it must be 1 to {most}, got {size}.")
+        raise wrong("max_results", size, f"It must be 1 to {most}.")
     return size
 
 

@@ -6,18 +6,21 @@ from dataclasses import replace
 from typing import Any
 
 from django.db.models import Prefetch
+from django.http import HttpResponseBase
 
 from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.models import Project
 from apps.core.states import Role
 from apps.experiments import selectors, services
+from apps.experiments.files.downloads import file_response
 from apps.experiments.mlflow import render
+from apps.experiments.mlflow.artifacts import path_of
 from apps.experiments.mlflow.lookup import check_own, logged_model_of, run_by_uid
 from apps.experiments.mlflow.paging import page_of, size_of, token
 from apps.experiments.mlflow.sources import origin_of
 from apps.experiments.mlflow.wire import Call, MlflowError
 from apps.experiments.models import LoggedModel, ModelAlias, ModelVersion, RegisteredModel, Run
-from apps.experiments.registry.files import uri_of
+from apps.experiments.registry.files import file_of, uri_of
 from apps.experiments.registry.origin import Origin
 from apps.experiments.registry.stages import parse_stage
 from apps.experiments.registry.uses import InUse
@@ -70,7 +73,10 @@ def create_model(call: Call) -> dict[str, Any]:
             tags=call.pairs("tags", MAX_TAG_LENGTH),
         )
     except Conflict as error:
-        raise MlflowError("RESOURCE_ALREADY_EXISTS", f"Registered Model (name={name}) already exists.") from error
+        # A prompt is a model with a tag.
+        taken = selectors.models(project=project).filter(name=name, tags__contains={IS_PROMPT: "true"})
+        kind = "Prompt" if taken.exists() else "Registered Model"
+        raise MlflowError("RESOURCE_ALREADY_EXISTS", f"{kind} (name={name}) already exists.") from error
     return _rendered(_model(call))
 
 
@@ -137,7 +143,7 @@ def latest_versions(call: Call) -> dict[str, Any]:
 def set_model_tag(call: Call) -> dict[str, Any]:
     """Set one tag of a model."""
     key = check_key(call.body.get("key"), "key")
-    value = check_text(call.text("value"), MAX_TAG_LENGTH, "value")
+    value = check_text(call.body.get("value"), MAX_TAG_LENGTH, "value")
     services.update_model(principal=call.principal, model=_model(call, Role.DEVELOPER), tags={key: value})
     return {}
 
@@ -246,10 +252,16 @@ def download_uri(call: Call) -> dict[str, Any]:
     return {"artifact_uri": version.location or uri_of(version)}
 
 
+def get_artifact(call: Call) -> HttpResponseBase:
+    """One of a version's files."""
+    path = path_of(call, "path")
+    return file_response(file_of(_version(call), path))
+
+
 def set_version_tag(call: Call) -> dict[str, Any]:
     """Set one tag of a version."""
     key = check_key(call.body.get("key"), "key")
-    value = check_text(call.text("value"), MAX_TAG_LENGTH, "value")
+    value = check_text(call.body.get("value"), MAX_TAG_LENGTH, "value")
     services.update_version(principal=call.principal, version=_version(call, Role.DEVELOPER), tags={key: value})
     return {}
 

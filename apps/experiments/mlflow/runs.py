@@ -1,17 +1,22 @@
 """`runs/*` of MLflow's REST API."""
 
+import io
 import uuid
 from typing import Any
+
+from django.http import HttpResponseBase
 
 from apps.core.errors import Invalid, Missing
 from apps.core.states import Role
 from apps.experiments import selectors, services
 from apps.experiments.files import artifacts
+from apps.experiments.files.downloads import file_response
 from apps.experiments.mlflow import render
-from apps.experiments.mlflow.experiments import VIEW_TYPES
+from apps.experiments.mlflow.artifacts import path_of
+from apps.experiments.mlflow.experiments import is_active
 from apps.experiments.mlflow.lookup import active_run, experiment_of, experiment_pks, run_of, writable_run
 from apps.experiments.mlflow.paging import size_of, token
-from apps.experiments.mlflow.wire import Call
+from apps.experiments.mlflow.wire import Call, raw_body
 from apps.experiments.models import PARAM_LENGTH, TAG_LENGTH, Run, Tag
 from apps.experiments.search import RunSearch
 from apps.experiments.services.tracking import RUN_NAME_TAG
@@ -79,26 +84,29 @@ def log_batch(call: Call) -> dict[str, Any]:
             f"Batched logging API requests must be at most {ingest.MAX_BATCH_BYTES} bytes, got a request of size "
             f"{len(call.request.body)}."
         )
-    return _store(active_run(call), ingest.parse_batch(call.body))
+    run = active_run(call)
+    return _store(run, ingest.parse_batch(call.body))
 
 
 def log_metric(call: Call) -> dict[str, Any]:
     """One metric."""
-    batch = ingest.Batch()
+    run, batch = active_run(call), ingest.Batch()
     batch.add_metric(call.body)
-    return _store(active_run(call), batch)
+    return _store(run, batch)
 
 
 def log_param(call: Call) -> dict[str, Any]:
     """One param."""
+    run = active_run(call)
     key, value = ingest.pair(call.body, PARAM_LENGTH)
-    return _store(active_run(call), ingest.Batch(params={key: value}))
+    return _store(run, ingest.Batch(params={key: value}))
 
 
 def set_tag(call: Call) -> dict[str, Any]:
     """One tag."""
+    run = active_run(call)
     key, value = ingest.pair(call.body, TAG_LENGTH)
-    return _store(active_run(call), ingest.Batch(tags={key: value}))
+    return _store(run, ingest.Batch(tags={key: value}))
 
 
 def _store(run: Run, batch: ingest.Batch) -> dict[str, Any]:
@@ -123,12 +131,11 @@ def delete_tag(call: Call) -> dict[str, Any]:
 
 def search(call: Call) -> dict[str, Any]:
     """Runs of some experiments by a filter, in an order."""
-    view = str(call.body.get("run_view_type") or "ACTIVE_ONLY")
     run_search = RunSearch(
         experiment_pks(call),
         filter_text=call.text("filter"),
         order_by=call.strings("order_by"),
-        active=VIEW_TYPES.get(view, True),
+        active=is_active(call, "run_view_type"),
     )
     page = run_search.page(size_of(call, default=1000, most=50_000), call.text("page_token"))
     rows = {row.pk: row for row in selectors.for_clients(Run.objects.filter(pk__in=page.rows))}
@@ -138,8 +145,29 @@ def search(call: Call) -> dict[str, Any]:
 def list_artifacts(call: Call) -> dict[str, Any]:
     """The entries of a folder of the run's artifacts. Paths are relative to the run's root."""
     run = run_of(call)
-    entries = artifacts.list_folder(run, call.text("path"))
+    entries = artifacts.list_folder(run, path_of(call, "path", allow_root=True))
     return {"root_uri": artifacts.root_uri(run), "files": render.files(entries)}
+
+
+def get_artifact(call: Call) -> HttpResponseBase:
+    """One of the run's files."""
+    path = path_of(call, "path")
+    return file_response(artifacts.get(run_of(call), path))
+
+
+@raw_body
+def upload_artifact(call: Call) -> dict[str, Any]:
+    """Store one small file, whose place the query names."""
+    call = call.about(**dict(call.request.GET.items()))
+    for name in ("run_uuid", "path"):
+        if not call.text(name):
+            raise Invalid(f"Request must specify {name}.", field=name)
+    path, run = path_of(call, "path"), active_run(call)
+    if not call.request.body:
+        raise Invalid("Request must specify data.", field="body")
+    artifacts.write(run, path, io.BytesIO(call.request.body))
+    pulse.run_logged(run.pk, run.experiment_id, run.experiment.project_id)
+    return {}
 
 
 def outputs(call: Call) -> dict[str, Any]:

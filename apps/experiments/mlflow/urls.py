@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from django.urls import URLPattern, URLResolver, path, re_path
+from django.urls import URLPattern, URLResolver, include, path, re_path
 
 from apps.experiments.mlflow import artifacts, experiments, inputs, logged_models, metrics, registry, runs, server
 from apps.experiments.mlflow.wire import Access, Handler, endpoint, not_here
@@ -19,6 +19,7 @@ _EXPERIMENTS: dict[str, Row] = {
     "delete": {"POST": (WRITE, experiments.delete)},
     "restore": {"POST": (WRITE, experiments.restore)},
     "set-experiment-tag": {"POST": (WRITE, experiments.set_tag)},
+    "delete-experiment-tag": {"POST": (WRITE, experiments.delete_tag)},
     "search": {"GET": (READ, experiments.search), "POST": (READ, experiments.search)},
 }
 _RUNS: dict[str, Row] = {
@@ -48,6 +49,7 @@ _LOGGED: dict[str, Row] = {
     "/<str:model_id>/tags": {"PATCH": (RUN, logged_models.set_tags)},
     "/<str:model_id>/tags/<path:key>": {"DELETE": (RUN, logged_models.delete_tag)},
     "/<str:model_id>/artifacts/directories": {"GET": (READ, logged_models.list_artifacts)},
+    "/<str:model_id>/artifacts/files": {"GET": (READ, logged_models.get_artifact)},
 }
 _MODELS: dict[str, Row] = {
     # With a run's token `registry.create_model` and `create_version` only add, and only what that run logged.
@@ -81,25 +83,39 @@ _NOT_HERE: Row = dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), (READ,
 
 
 def _routes(prefix: str, rows: Mapping[str, Row]) -> list[URLPattern]:
-    return [path(f"api/2.0/mlflow/{prefix}{tail}", endpoint(**row)) for tail, row in rows.items()]
+    return [path(f"{prefix}{tail}", endpoint(**row)) for tail, row in rows.items()]
 
+
+_API: list[URLPattern] = [
+    *_routes("runs/", _RUNS),
+    *_routes("experiments/", _EXPERIMENTS),
+    path("metrics/get-history", endpoint(GET=(READ, metrics.history))),
+    path("metrics/get-history-bulk", endpoint(GET=(READ, metrics.history_of_runs))),
+    path("metrics/get-history-bulk-interval", endpoint(GET=(READ, metrics.sampled_history))),
+    path("artifacts/list", endpoint(GET=(READ, runs.list_artifacts))),
+    path("upload-artifact", endpoint(POST=(RUN, runs.upload_artifact))),
+    *_routes("logged-models", _LOGGED),
+    *_routes("registered-models/", _MODELS),
+    *_routes("model-versions/", _VERSIONS),
+]
+_FILES: list[URLPattern] = [
+    path("artifacts", endpoint(GET=(READ, artifacts.listing))),
+    path(
+        "artifacts/<path:path>",
+        endpoint(GET=(READ, artifacts.download), PUT=(RUN, artifacts.upload), DELETE=(RUN, artifacts.delete)),
+    ),
+]
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("health", server.health),
     path("version", server.version),
     path("api/3.0/mlflow/server-info", server.server_info),
-    *_routes("experiments/", _EXPERIMENTS),
-    *_routes("runs/", _RUNS),
-    path("api/2.0/mlflow/metrics/get-history", endpoint(GET=(READ, metrics.history))),
-    path("api/2.0/mlflow/artifacts/list", endpoint(GET=(READ, runs.list_artifacts))),
-    *_routes("logged-models", _LOGGED),
-    *_routes("registered-models/", _MODELS),
-    *_routes("model-versions/", _VERSIONS),
-    path("api/2.0/mlflow-artifacts/artifacts", endpoint(GET=(READ, artifacts.listing))),
-    path(
-        "api/2.0/mlflow-artifacts/artifacts/<path:path>",
-        endpoint(GET=(READ, artifacts.download), PUT=(RUN, artifacts.upload), DELETE=(RUN, artifacts.delete)),
-    ),
+    # What MLflow's own page asks, and with it some clients, is the same elsewhere.
+    re_path(r"^(?:ajax-)?api/2\.0/mlflow/", include(_API)),
+    re_path(r"^(?:ajax-)?api/2\.0/mlflow-artifacts/", include(_FILES)),
+    path("get-artifact", endpoint(GET=(READ, runs.get_artifact))),
+    # Some clients ask with a slash too many.
+    re_path(r"^/?model-versions/get-artifact$", endpoint(GET=(READ, registry.get_artifact))),
     # Everything else under MLflow's prefixes needs a token too, and says that it is not here.
     re_path(r"^(?:ajax-)?api/[234]\.0/mlflow(?:-artifacts)?/", endpoint(**_NOT_HERE)),
 ]

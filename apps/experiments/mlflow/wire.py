@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import SuspiciousOperation
 from django.db import OperationalError
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.http.request import UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
@@ -26,6 +27,7 @@ from apps.core.limits import LIMITS, Rate, whole
 from apps.core.models import Project
 from apps.core.secrets.tokens import find_token
 from apps.core.states import Role
+from apps.experiments.tracking.arguments import missing, mistyped, wrong
 from apps.experiments.tracking.ingest import check_key, check_text, cut_text, int64
 
 logger = logging.getLogger(__name__)
@@ -103,14 +105,12 @@ class Call:
         value = self.body.get(name)
         if value is None or value == "":
             if required:
-                raise Invalid(f"Missing value for required parameter '{name}'.", field=name)
+                raise missing(name)
             return ""
         if not isinstance(value, str):
-            if isinstance(value, bool | dict | list):
-                raise Invalid(f"Invalid value for parameter '{name}' supplied: it is not a string.", field=name)
-            value = str(value)
+            raise mistyped(name, value, "a string")
         if "\x00" in value or len(value) > limit:
-            raise Invalid(f"Invalid value for parameter '{name}' supplied: too long, or with a NUL.", field=name)
+            raise wrong(name, value, f"It must have at most {limit} letters, and no NUL.")
         return value
 
     def integer(self, name: str, default: int | None = None) -> int | None:
@@ -120,9 +120,11 @@ class Call:
 
     def objects(self, name: str) -> list[dict[str, Any]]:
         """A list of objects, such as tags. Raises Invalid."""
-        value = self.body.get(name) or []
+        value = self.body.get(name)
+        if value is None:
+            return []
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-            raise Invalid(f"Invalid value for parameter '{name}' supplied: it is not a list of objects.", field=name)
+            raise mistyped(name, value, "a list of objects")
         return value
 
     def strings(self, name: str) -> list[str]:
@@ -132,18 +134,18 @@ class Call:
             return self.request.GET.getlist(name)
         if value is None:
             return []
-        items = value if isinstance(value, list) else [value]
-        if not all(isinstance(item, str) for item in items):
-            raise Invalid(f"Invalid value for parameter '{name}' supplied: it is not a list of strings.", field=name)
-        return items
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise mistyped(name, value, "a list of strings")
+        return value
 
     def pairs(self, name: str, limit: int, *, cut: bool = False) -> dict[str, str]:
         """A list of `{key, value}` as a dict; values longer than `limit` are cut or refused. Raises Invalid."""
         check = cut_text if cut else check_text
-        return {
-            check_key(item.get("key"), f"{name}.key"): check(item.get("value") or "", limit, f"{name}.value")
-            for item in self.objects(name)
-        }
+        given: dict[str, str] = {}
+        for number, item in enumerate(self.objects(name)):
+            key = check_key(item.get("key"), f"{name}[{number}].key")
+            given[key] = check(item.get("value"), limit, f"{name}[{number}].value")
+        return given
 
     @property
     def run_token(self) -> str:
@@ -158,13 +160,20 @@ class Call:
             name = token.project.name
         if name and (name != NO_WORKSPACE or visible_projects(self.principal).filter(name=name).exists()):
             return project_or_404(self.principal, name, at_least)
-        visible = list(visible_projects(self.principal)[:2])
-        if len(visible) != 1:
-            raise Invalid(
-                "Which project? This token sees several." if visible else "This token sees no project.",
-                hint="Set MLFLOW_WORKSPACE=<project>, or use a token of one project." if visible else "",
-            )
-        return project_or_404(self.principal, visible[0].name, at_least)
+        visible = visible_projects(self.principal)
+        for project in only(visible):
+            return project_or_404(self.principal, project.name, at_least)
+        several = visible.exists()
+        raise Invalid(
+            "Which project? This token sees several." if several else "This token sees no project.",
+            hint="Set MLFLOW_WORKSPACE=<project>, or use a token of one project." if several else "",
+        )
+
+
+def only(projects: QuerySet[Project]) -> list[Project]:
+    """The project where there is exactly one, else none."""
+    found = list(projects[:2])
+    return found if len(found) == 1 else []
 
 
 Handler = Callable[..., dict[str, Any] | HttpResponseBase]
@@ -277,7 +286,8 @@ def _explain(request: HttpRequest, error: Exception) -> tuple[str, str]:
     for kind, code in _CODES:
         if isinstance(error, kind):
             return code, error.sentence
-    if isinstance(error, RequestDataTooBig):
+    # Too many bytes, or arguments: what Django refuses before a handler sees it.
+    if isinstance(error, SuspiciousOperation):
         return "INVALID_PARAMETER_VALUE", "The request is larger than the server accepts. Split it up."
     if isinstance(error, NOT_STORABLE):
         return "INVALID_PARAMETER_VALUE", "A value in the request can't be stored."

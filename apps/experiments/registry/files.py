@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from apps.core.errors import Missing
 from apps.experiments.files import artifacts
 from apps.experiments.files.artifacts import Owner
-from apps.experiments.models import ModelVersion
+from apps.experiments.models import Artifact, ModelVersion
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,11 @@ def files_of(version: ModelVersion) -> list[File]:
     rows = artifacts.below(_owner(version), folder).order_by("path")
     skip = len(folder) + 1 if folder else 0
     return [File(path[skip:], size, sha256) for path, size, sha256 in rows.values_list("path", "size", "sha256")]
+
+
+def file_of(version: ModelVersion, path: str) -> Artifact:
+    """The file at a path below that folder. Raises Missing, also as `uri_of` does."""
+    return artifacts.get(_owner(version), "/".join(filter(None, [version.artifact_path, path])))
 
 
 def _owner(version: ModelVersion) -> Owner:

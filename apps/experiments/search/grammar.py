@@ -110,7 +110,7 @@ class _Parser:
         return self._next >= len(self._tokens)
 
     def _wrong(self, why: str) -> Invalid:
-        return Invalid(f"Invalid filter or order '{self._text[:300]}': {why}.")
+        return Invalid(f"Invalid filter string or order_by '{self._text[:300]}': {why}.")
 
     def _take(self, *kinds: str) -> tuple[str, str]:
         if self.done:
@@ -173,6 +173,9 @@ class _Parser:
             raise self._wrong("IN needs a list in parentheses")
         strings = [self._take("string")[1][1:-1]]
         while (mark := self._take("mark")[1]) == ",":
+            # Python writes a tuple of one as ('a',).
+            if not self.done and self._tokens[self._next] == ("mark", ")"):
+                continue
             strings.append(self._take("string")[1][1:-1])
         if mark != ")":
             raise self._wrong("the list of IN does not end")

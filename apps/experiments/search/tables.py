@@ -172,7 +172,8 @@ def _part(rows: QuerySet[Any], table: Table, orders: Sequence[Ordering], ends: S
     for number, order in enumerate(orders):
         column = table.orders.get(order.key.lower())
         if order.kind != "attribute" or column is None:
-            raise Invalid(f"Invalid order_by: '{order.key[:100]}' is none of {', '.join(table.orders)}.")
+            known = ", ".join(table.orders)
+            raise Invalid(f"Invalid order by key '{order.key[:100]}' specified: it is none of {known}.")
         alias = f"order{number}"
         if column in _KINDS:
             rows = rows.annotate(**{alias: F(column)})

@@ -2,7 +2,9 @@
 
 from apps.experiments.services.experiments import (
     create_experiment,
+    default_experiment,
     delete_experiment,
+    delete_experiment_tag,
     rename_experiment,
     restore_experiment,
     set_experiment_tag,
@@ -44,8 +46,10 @@ __all__ = [
     "create_logged_model",
     "create_model",
     "create_version",
+    "default_experiment",
     "delete_alias",
     "delete_experiment",
+    "delete_experiment_tag",
     "delete_logged_model",
     "delete_model",
     "delete_run",

@@ -8,7 +8,7 @@ from django.utils import timezone
 from apps.core import audit
 from apps.core.access import Principal, require_role
 from apps.core.database.rows import Expect, held, put
-from apps.core.errors import Conflict, Invalid
+from apps.core.errors import Conflict, Invalid, Missing
 from apps.core.hints import hint
 from apps.core.models import Project
 from apps.core.states import Role
@@ -53,6 +53,17 @@ def create_experiments(
         listed = ", ".join(repr(row.name) for row in rows)
         raise Conflict(f"Experiment {listed} exists already in project {project.name}.", field="name") from error
     return experiments
+
+
+def default_experiment(project: Project) -> Experiment:
+    """The experiment of clients that never chose one. As in MLflow it has always been there: who looks first finds it,
+    whatever the role, and nobody has made it."""
+    experiment, made = Experiment.objects.get_or_create(project=project, name=DEFAULT_NAME)
+    if made:
+        since = {"created_at": project.created_at, "updated_at": project.created_at}
+        Experiment.objects.filter(pk=experiment.pk).update(**since)
+        experiment.refresh_from_db()
+    return experiment
 
 
 def _checked_name(name: str) -> str:
@@ -129,3 +140,16 @@ def set_experiment_tag(*, principal: Principal, experiment: Experiment, key: str
             " updated_at = now() WHERE id = %s",
             [key, value, experiment.pk],
         )
+
+
+def delete_experiment_tag(*, principal: Principal, experiment: Experiment, key: str) -> None:
+    """Remove one tag. Raises Missing where it is not there. Needs the developer role."""
+    require_role(principal, experiment.project, Role.DEVELOPER)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE experiments_experiment SET tags = tags - %s::text, updated_at = now()"
+            " WHERE id = %s AND jsonb_exists(tags, %s)",
+            [key, experiment.pk, key],
+        )
+        if not cursor.rowcount:
+            raise Missing(f"No tag with name: {key[:100]} in experiment with id {experiment.pk}")

@@ -32,7 +32,10 @@ def create_logged_model(
     if experiment.deleted_at is not None:
         raise Conflict(f"The experiment {experiment.pk} is deleted.", hint="Restore it first.")
     if not name or len(name) > 500 or any(letter in name for letter in "/:.%\"'"):
-        raise Invalid("A logged model's name is 1 to 500 letters without / : . % and quotes.", field="name")
+        raise Invalid(
+            f"Invalid model name ({name[:100]!r}) provided. It is 1 to 500 letters without / : . % and quotes.",
+            field="name",
+        )
     return LoggedModel.objects.create(
         experiment=experiment, run=run, name=name, model_type=model_type[:500], params=params or {}, tags=tags or {}
     )

@@ -1,6 +1,7 @@
 """The points of metrics, thinned by Postgres: one query for any number of runs and keys."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from django.db import connection
 
@@ -125,3 +126,55 @@ def recent_values(metrics: Iterable[tuple[int, str]], *, last: int, limit: int) 
         for run_pk, value in cursor.fetchall():
             values_of.setdefault(run_pk, []).append(value)
     return values_of
+
+
+# Of several runs, each by its own order; the index gives a run's points together.
+_OF_RUNS = """
+SELECT run.uid, point.step, point."timestamp", point.value FROM experiments_run AS run
+JOIN experiments_metricpoint AS point ON point.run_id = run.id
+WHERE run.id = ANY(%s) AND point.key = %s
+ORDER BY run.uid, point."timestamp", point.step, point.value LIMIT %s
+"""
+# Of all steps that one of the runs has, `most` that lie evenly, beside the first and the last of each run: those are
+# compared at the same places. The steps of a run are read from the key alone.
+_SAMPLED = """
+WITH steps AS (
+  SELECT run_id, step FROM experiments_metricpoint
+  WHERE run_id = ANY(%(runs)s) AND key = %(key)s AND step BETWEEN %(first)s AND %(last)s GROUP BY run_id, step
+), numbered AS (
+  SELECT step, row_number() OVER (ORDER BY step) - 1 AS place, count(*) OVER () AS total
+  FROM (SELECT DISTINCT step FROM steps) AS every
+), chosen AS (
+  SELECT step FROM numbered WHERE (place * %(most)s + total - 1) / total * total < (place + 1) * %(most)s
+  UNION SELECT min(step) FROM steps GROUP BY run_id UNION SELECT max(step) FROM steps GROUP BY run_id
+)
+SELECT run.uid, sampled.step, sampled."timestamp", sampled.value
+FROM unnest(%(runs)s::bigint[]) WITH ORDINALITY AS wanted(run_id, place)
+JOIN experiments_run AS run ON run.id = wanted.run_id
+CROSS JOIN LATERAL (
+  SELECT step, "timestamp", value FROM experiments_metricpoint AS point
+  WHERE point.run_id = wanted.run_id AND point.key = %(key)s AND point.step IN (SELECT step FROM chosen)
+  ORDER BY step, "timestamp", value LIMIT %(limit)s
+) AS sampled
+ORDER BY wanted.place, sampled.step, sampled."timestamp", sampled.value
+"""
+FIRST_STEP, LAST_STEP = -(2**63), 2**63 - 1
+
+
+def points_of_runs(run_pks: Iterable[int], key: str, limit: int) -> list[tuple[str, Point]]:
+    """The first points of a metric of several runs, with the id of each one's run: by run, time, step and value."""
+    with connection.cursor() as cursor:
+        cursor.execute(_OF_RUNS, [list(run_pks), key, limit])
+        return [(uid, (step, timestamp, value)) for uid, step, timestamp, value in cursor.fetchall()]
+
+
+def sampled_points(
+    run_pks: Iterable[int], key: str, steps: tuple[int, int], *, most: int, limit: int
+) -> list[tuple[str, Point]]:
+    """The points of a metric of several runs, in this order, at about `most` of the steps from the first to the last
+    of `steps`; at most `limit` points a run."""
+    values: dict[str, Any] = {"runs": list(run_pks), "key": key, "most": most, "limit": limit}
+    values["first"], values["last"] = steps
+    with connection.cursor() as cursor:
+        cursor.execute(_SAMPLED, values)
+        return [(uid, (step, timestamp, value)) for uid, step, timestamp, value in cursor.fetchall()]

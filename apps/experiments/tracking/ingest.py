@@ -16,6 +16,7 @@ from django.db import transaction
 from apps.core.database import prepared
 from apps.core.errors import Invalid
 from apps.experiments.models import KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH
+from apps.experiments.tracking.arguments import missing, mistyped, wrong
 
 # Limits of one request, as MLflow's server has them (mlflow/utils/validation.py).
 MAX_METRICS = 1000
@@ -41,13 +42,13 @@ class Batch:
 
     def add_metric(self, metric: Mapping[str, Any], where: str = "") -> None:
         """Check and append one metric. Raises Invalid."""
-        self.keys.append(check_key(metric.get("key"), f"{where}name"))
+        self.keys.append(check_key(metric.get("key"), f"{where}key"))
         self.values.append(_double(metric.get("value"), f"{where}value"))
         timestamp = int64(metric.get("timestamp"), f"{where}timestamp")
         if timestamp < 0:
-            raise Invalid(f"Invalid value for parameter '{where}timestamp': it must not be negative.")
+            raise wrong(f"{where}timestamp", timestamp, "It must not be negative.")
         self.timestamps.append(timestamp)
-        self.steps.append(int64(metric.get("step") or 0, f"{where}step"))
+        self.steps.append(int64(0 if (step := metric.get("step")) is None else step, f"{where}step"))
 
 
 def parse_batch(body: Mapping[str, Any]) -> Batch:
@@ -77,22 +78,29 @@ def parse_batch(body: Mapping[str, Any]) -> Batch:
 def pair(item: Mapping[str, Any], limit: int, where: str = "") -> tuple[str, str]:
     """The checked key and value of a param or a tag; a longer value is cut to `limit` characters."""
     key = check_key(item.get("key"), f"{where}key")
-    value = item.get("value")
-    return key, cut_text("" if value is None else value, limit, f"{where}value")
+    return key, cut_text(item.get("value"), limit, f"{where}value")
 
 
 def cut_text(value: Any, limit: int, where: str) -> str:
     """A string that Postgres can keep, cut to `limit` characters: as MLflow does with what programs log, because a
-    training that ran for hours shall not end for a long remark."""
-    return _storable((value if isinstance(value, str) else str(value))[:limit], where)
+    training that ran for hours shall not end for a long remark. None is "". Raises Invalid."""
+    return _storable(_string(value, where)[:limit], where)
 
 
 def check_text(value: Any, limit: int, where: str) -> str:
-    """A string that Postgres can keep, of at most `limit` characters. Raises Invalid."""
-    text = value if isinstance(value, str) else str(value)
+    """A string that Postgres can keep, of at most `limit` characters; None is "". Raises Invalid."""
+    text = _string(value, where)
     if len(text) > limit:
         raise Invalid(f"'{where}' exceeds the maximum length of {limit} characters")
     return _storable(text, where)
+
+
+def _string(value: Any, where: str) -> str:
+    if isinstance(value, str):
+        return value
+    if value is not None:
+        raise mistyped(where, value, "a string")
+    return ""
 
 
 def _storable(text: str, where: str) -> str:
@@ -104,29 +112,33 @@ def _storable(text: str, where: str) -> str:
 @functools.lru_cache(maxsize=20_000)
 def _key_problem(key: str) -> str:
     if len(key) > KEY_LENGTH:
-        return f"it exceeds the maximum length of {KEY_LENGTH} characters"
+        return f"It exceeds the maximum length of {KEY_LENGTH} characters."
     if not _KEY.fullmatch(key):
-        return "names may only contain letters, digits, underscores, dashes, periods, spaces, colons and slashes"
+        return "Names may only contain alphanumerics, underscores, dashes, periods, spaces, colons and slashes."
     plain = posixpath.normpath(key)
     if plain != key or plain == "." or plain.startswith(("..", "/")):
-        return f"names may be treated as files in certain cases, and must not resolve to other names; use {plain!r}"
+        return f"Names may be treated as files in certain cases, and must not resolve to other names; use {plain!r}."
     return ""
 
 
 def check_key(key: Any, where: str) -> str:
     """The name of a metric, param or tag, as MLflow allows it. Raises Invalid."""
-    if not isinstance(key, str) or not key:
-        raise Invalid(f"Missing value for required parameter '{where}'. A key name must be provided.")
+    if key is None or key == "":
+        raise missing(where, "A key name must be provided.")
+    if not isinstance(key, str):
+        raise mistyped(where, key, "a string")
     problem = _key_problem(key)
     if problem:
-        raise Invalid(f"Invalid value {key[:300]!r} for parameter '{where}' supplied: {problem}.")
+        raise wrong(where, key, problem)
     return key
 
 
 def _list(body: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    value = body.get(name) or []
+    value = body.get(name)
+    if value is None:
+        return []
     if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
-        raise Invalid(f"Invalid value for parameter '{name}' supplied: it is not a list of objects.")
+        raise mistyped(name, value, "a list of objects")
     return value
 
 
@@ -143,26 +155,26 @@ def _double(value: Any, where: str) -> float:
     if isinstance(value, float):
         return value
     if value is None:
-        raise Invalid(f"Missing value for required parameter '{where}'.")
+        raise missing(where)
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise Invalid(f"Invalid value {value!r} for parameter '{where}' supplied: it is not a number.")
+        raise mistyped(where, value, "a number")
     try:
         return float(value)
     except (ValueError, OverflowError) as error:
-        raise Invalid(f"Invalid value {str(value)[:100]!r} for parameter '{where}': it is not a double.") from error
+        raise wrong(where, value, "It must be a double (64-bit floating point).") from error
 
 
 def int64(value: Any, where: str) -> int:
     """A 64-bit integer; protobuf's JSON may write it as a string."""
     if type(value) is not int:
         if value is None:
-            raise Invalid(f"Missing value for required parameter '{where}'.")
+            raise missing(where)
         whole = isinstance(value, float) and value.is_integer()
         if not whole and not (isinstance(value, str) and re.fullmatch(r"-?\d{1,19}", value)):
-            raise Invalid(f"Parameter '{where}' must be an integer, got '{str(value)[:100]}'.")
+            raise mistyped(where, value, "an integer")
         value = int(value)
     if not -_INT64 <= value < _INT64:
-        raise Invalid(f"Parameter '{where}' must fit 64 bits, got {value}.")
+        raise wrong(where, value, "It must fit 64 bits.")
     return int(value)
 
 
