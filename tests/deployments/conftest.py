@@ -7,6 +7,7 @@ import pytest
 from django.test import Client
 
 from apps.clusters.models import Cluster
+from apps.clusters.observed import store
 from apps.core.access import Principal
 from apps.core.models import Membership, Project, User
 from apps.core.secrets.tokens import issue_token
@@ -32,6 +33,12 @@ DRIFT = [
         "applied": "digits", "found": "", "manager": "", "at": "",
     },
 ]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def patient_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the watcher writes for its transaction goes on for a test's: on a busy machine that may wait for long."""
+    monkeypatch.setattr(store, "STOPPED_AFTER", "60s")
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from apps.deployments.rollout.decisions import RolloutStatus
@@ -67,7 +67,7 @@ class Placement:
     remembered: int | None = None
     scaler: tuple[int, bool] | None = None
     broken: set[int] = field(default_factory=set)
-    # As many as the load wanted when the new revision got its first replica.
+    # As many as the load wanted when the new revision got its first replica, or since it has wanted fewer and was let.
     began_with: int = 0
 
     @property
@@ -96,6 +96,8 @@ class Placement:
         wish = min(max(wish, least), BOUNDS.most)
         if wish > had or not holds:
             self.cluster.apply({number: wish})
+        if not holds:
+            self.began_with = min(self.began_with, wish)
 
     def round(self, dies_at: int = -1) -> None:
         """A round of the placement, killed before one of its writes."""
@@ -158,6 +160,9 @@ EVENTS = st.lists(
     is_bad=st.booleans(),
     ends_well=st.booleans(),
     far=st.integers(0, 6),
+)
+@example(
+    "canary", 3, [("step", 0), ("round", 0), ("back", 0), ("round", 0), ("round", 0), ("load", 0)], False, False, 0
 )
 def test_the_number_is_passed_on_in_any_course_of_events(
     kind: str, number: int, events: list[tuple[str, int]], is_bad: bool, ends_well: bool, far: int

@@ -158,7 +158,7 @@ def test_the_form_takes_triggers_and_the_page_says_what_keda_says(digits: Deploy
     page, form = browser(developer.user), f"{PAGE}autoscaling"
     asked = {"min": 0, "max": 4, "triggers": "- {type: prometheus, server_address: 'http://p', query: up}"}
     refused = page.post(form, asked)
-    assert refused.status_code == 400 and "triggers[0].threshold is a number" in words(refused)
+    assert refused.status_code == 400 and "“Triggers”[0].threshold is a number" in words(refused)
     assert 'name="triggers"' in refused.content.decode().partition('aria-invalid="true"')[0].rpartition("<")[2]
     assert "Triggers are a list" in words(page.post(form, asked | {"triggers": "type: cron"}))
     asked["triggers"] = asked["triggers"].replace("up", "up, threshold: 5")

@@ -184,7 +184,8 @@ def test_a_killed_replica_fails_no_request_and_a_busy_one_gets_no_more() -> None
             # It dies in the middle of an answer: the request goes on to another, since it may be asked twice.
             os.kill(side.pid("one"), signal.SIGKILL)
             assert [each.result() for each in await _all(busy)] == [(200, "two")] * 2
-            assert {await ask(method="POST", data=b"x" * 100_000) for _ in range(30)} == {(200, "two")}
+            # By now it may have been started again, and answers.
+            assert {(await ask(method="POST", data=b"x" * 100_000))[0] for _ in range(30)} == {200}
             await side.until(lambda: side.container("one")["restartCount"] and side.container("one")["ready"], 60)
             await until_all_answer()
             # A request that may have been carried out is not repeated.
