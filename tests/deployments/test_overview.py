@@ -26,6 +26,7 @@ from apps.deployments.pages.overview import (
     serving,
     tiles,
 )
+from apps.deployments.pages.replicas import parse_by
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -175,6 +176,35 @@ def test_of_very_many_replicas_those_that_are_not_ready_are_shown(monkeypatch: p
     board = panels.Board(served, Principal(user=User.objects.create_superuser("root")))
     assert (len(board.pods), board.hidden) == (5, 7)
     assert sum(not pod.ready for pod in board.pods) == 1
+
+
+def test_replicas_are_grouped_as_the_address_asks(client: Client) -> None:
+    project = factories.busy_project(size=1)
+    served = project.deployments.get()
+    [home], away = [place.target.cluster for place in served.places], factories.cluster("away", nodes=2)
+    target = Target.objects.create(project=project, name="far", cluster=away, namespace="demo", environment="prod")
+    Placement.objects.create(deployment=served, target=target, state="Active")
+    Pod.objects.all().delete()
+    for cluster, name, node, revision in (
+        (home, "a", "node-1", "1"), (home, "b", "node-2", "2"), (away, "c", "node-1", "2"), (away, "d", "", "1"),
+    ):  # fmt: skip
+        factories.pod(cluster, project, namespace="demo" if cluster == away else "", deployment="digits", name=name,
+                      revision=revision, node_name=node, ready=bool(node), used_cpu_m=1234)  # fmt: skip
+
+    def shown(by: str) -> list[tuple[str, str, list[str]]]:
+        board = panels.Board(served, Principal(user=User.objects.get(is_superuser=True)), parse_by(by))
+        return [(group.title, group.note, [row.name for row in group.rows]) for group in board.groups]
+
+    client.force_login(User.objects.create_superuser("root"))
+    assert shown("anything") == [("Revision 2", "", ["b", "c"]), ("Revision 1", "", ["a", "d"])]
+    assert shown("cluster") == [("away", "", ["c", "d"]), (home.name, "", ["b", "a"])]
+    assert shown("node") == [
+        ("On no node yet", "on away", ["d"]), ("node-1", "on away", ["c"]), ("node-1", f"on {home.name}", ["a"]),
+        ("node-2", f"on {home.name}", ["b"]),
+    ]  # fmt: skip
+    page = client.get("/p/demo/deployments/digits/?by=cluster").content.decode()
+    assert "part=replicas" in page and "by=cluster&amp;part=replicas" in page and "1 of 2 ready" in page
+    assert "1.23" in page, "what a replica uses"
 
 
 def test_a_pod_that_only_bears_the_labels_is_asked_for_no_prediction() -> None:

@@ -20,6 +20,7 @@ from apps.deployments.models import AnalysisRun, Deployment, Heal, Revision, Rol
 from apps.deployments.pages.evidence import AnalysisRow, analyses_of
 from apps.deployments.pages.links import pod_url, run_url
 from apps.deployments.pages.mirrors import shadow_of
+from apps.deployments.pages.replicas import By, Group, groups_of
 from apps.deployments.pages.rolling import Bar, Step, bars_of, in_a_line, steps_of, traffic_of, weights_by
 from apps.deployments.pages.rows import (
     DriftRow,
@@ -32,6 +33,7 @@ from apps.deployments.pages.rows import (
     model_text,
     options_of,
     ready_text,
+    revision_state,
     stands,
     who,
 )
@@ -42,7 +44,7 @@ from apps.deployments.predict.examples import UNKNOWN, pretty
 from apps.deployments.rollout.strategy import Do, Kind, parse_strategy
 from apps.deployments.rollout.verdicts import Outcome
 from apps.deployments.services.server import is_own
-from apps.deployments.states import RevisionState, RolloutState
+from apps.deployments.states import RolloutState
 
 SHOWN_REPLICAS = 300
 SHOWN_REVISIONS = 20
@@ -53,8 +55,9 @@ SHOWN_WHYS = 10
 class Board:
     """Everything that a deployment's page may show. Each part is read once, and only when the template asks."""
 
-    def __init__(self, deployment: Deployment, principal: Principal) -> None:
+    def __init__(self, deployment: Deployment, principal: Principal, by: By = By.REVISION) -> None:
         self.deployment = deployment
+        self.by = by
         self.now = timezone.now()
         self._sight = visibility_of(principal)
         self.may_change = may(principal, deployment.project)
@@ -90,12 +93,19 @@ class Board:
         ]
 
     @property
-    def by_revision(self) -> list[tuple[str, list[ReplicaRow]]]:
-        """The replicas of each revision, newest first."""
-        groups: dict[str, list[ReplicaRow]] = {}
-        for row in self.replicas:
-            groups.setdefault(row.pod.revision or "?", []).append(row)
-        return list(groups.items())
+    def groups(self) -> list[Group]:
+        """The replicas in groups, as the address asks for them."""
+        return groups_of(self.replicas, self.by, self._clusters)
+
+    @property
+    def ways(self) -> list[By]:
+        """What replicas can be grouped by: a cluster alone is no group."""
+        return [by for by in By if by is not By.CLUSTER or len(self._clusters) > 1]
+
+    @functools.cached_property
+    def _clusters(self) -> dict[int, str]:
+        places = [*self.deployment.places, *self.deployment.leaving]
+        return {place.target.cluster_id: place.target.cluster.name for place in places}
 
     @functools.cached_property
     def whys(self) -> list[Why]:
@@ -362,22 +372,8 @@ class Board:
 
     def _revision_row(self, revision: Revision) -> RevisionRow:
         entry = self._entry(revision.number)
-        state = _revision_state(self.deployment, revision, entry)
+        state = revision_state(self.deployment, revision, entry)
         return RevisionRow(revision, state, entry["wanted"], entry["ready"], entry["existing"])
-
-
-def _revision_state(deployment: Deployment, revision: Revision, entry: dict[str, int]) -> str:
-    rollout = deployment.under_way
-    if rollout is not None and revision.pk == rollout.to_revision_id:
-        return rollout.state
-    if revision.pk == deployment.current_id and rollout is None:
-        return deployment.health
-    if any(place.stable_id == revision.pk and place.share.weight < 100 for place in deployment.places):
-        return RevisionState.SERVING
-    if entry["existing"]:
-        return RevisionState.RETIRING
-    was = getattr(revision, "rollout_state", "")
-    return was if was in (RolloutState.FAILED, RolloutState.ABORTED) else RevisionState.RETIRED
 
 
 def _why(row: ReplicaRow, why: Why | None, now: datetime) -> Why | None:

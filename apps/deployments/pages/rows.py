@@ -14,7 +14,7 @@ from apps.deployments.models import Deployment, Placement, Revision, Stage
 from apps.deployments.models.observed import Observed
 from apps.deployments.pages.mirrors import had_by, mirrored
 from apps.deployments.pages.spread import note_of
-from apps.deployments.states import DeploymentState, RolloutState
+from apps.deployments.states import DeploymentState, RevisionState, RolloutState
 
 
 @dataclass(frozen=True)
@@ -209,3 +209,18 @@ def options_of(spec: Mapping[str, Any]) -> list[words.Row]:
     if spec.get("model_path"):
         rows.append(words.Row("Model's files", [f"fetched to {spec['model_path']} before it starts"], prose=True))
     return rows
+
+
+def revision_state(deployment: Deployment, revision: Revision, entry: dict[str, int]) -> str:
+    """How a revision stands; `entry` is what was observed of its replicas."""
+    rollout = deployment.under_way
+    if rollout is not None and revision.pk == rollout.to_revision_id:
+        return rollout.state
+    if revision.pk == deployment.current_id and rollout is None:
+        return deployment.health
+    if any(place.stable_id == revision.pk and place.share.weight < 100 for place in deployment.places):
+        return RevisionState.SERVING
+    if entry["existing"]:
+        return RevisionState.RETIRING
+    was = getattr(revision, "rollout_state", "")
+    return was if was in (RolloutState.FAILED, RolloutState.ABORTED) else RevisionState.RETIRED

@@ -43,6 +43,7 @@ from apps.deployments.pages.forms import (
 )
 from apps.deployments.pages.matrix import matrix_of
 from apps.deployments.pages.placed import on_chosen, placed_of
+from apps.deployments.pages.replicas import parse_by
 from apps.deployments.pages.rows import event_rows, model_text, ready_text, stands
 from apps.deployments.pages.runtimefields import runtime_initial
 from apps.deployments.pages.schedule import schedule_of
@@ -309,7 +310,7 @@ def _context(request: PageRequest, deployment: Deployment, scale_form: ScaleForm
     context: dict[str, Any] = {
         "project": deployment.project,
         "deployment": deployment,
-        "board": panels.Board(deployment, request.principal),
+        "board": panels.Board(deployment, request.principal, parse_by(request.GET.get("by", ""))),
         "followed": followed(deployment),
         "placed": placed_of(deployment),
         "budget": getattr(stored_budget(deployment.disruption_budget), "words", "no budget"),
