@@ -168,7 +168,7 @@ def _authorized(seen: Observation) -> Condition:
 def credential_refused(words: str) -> str:
     """The sentence for a 401; `words` are the API server's."""
     said = f" It says: {words.rstrip('.')}." if words else ""
-    return f"The API server refuses Flotilla's credential.{said} Give the cluster a new one."
+    return f"The API server refuses Flotilla's credential.{said} Give the cluster a new credential."
 
 
 def _synced(seen: Observation) -> Condition:

@@ -129,7 +129,7 @@ def test_of_a_cluster_that_cant_be_reached_no_more_is_claimed() -> None:
 def test_a_refused_credential_says_what_to_do() -> None:
     message = derive(but(authorized=False, error_message="Unauthorized"))[2]
     assert message == (
-        "The API server refuses Flotilla's credential. It says: Unauthorized. Give the cluster a new one."
+        "The API server refuses Flotilla's credential. It says: Unauthorized. Give the cluster a new credential."
     )
 
 

@@ -371,7 +371,7 @@ def test_a_cluster_that_refuses_the_credential_is_said_in_the_words_of_its_page(
     api.error, api.fail_at = Unauthorized(401, "Unauthorized", "expired"), 0
     assert isinstance(reconcile_run(run.pk), Away)
     told = Run.objects.get(pk=run.pk)
-    message = "The API server refuses Flotilla's credential. It says: expired. Give the cluster a new one."
+    message = "The API server refuses Flotilla's credential. It says: expired. Give the cluster a new credential."
     assert (told.state, told.reason, told.message) == (RunState.QUEUED, "CredentialRefused", f"home: {message}")
     assert run.cluster is not None
     _, reason, words = derive(Observation(ever_seen=True, authorized=False, error_message="expired"))

@@ -2,7 +2,7 @@
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests import factories
 from tests.frontend.conftest import Opener
@@ -35,3 +35,24 @@ def test_the_fold_opens_by_keyboard_and_keeps_what_is_wrong(open_page: Opener, s
     result = Axe().run(page)
     assert result.violations_count == 0, result.generate_report()
     assert page.locator("body").evaluate("body => body.scrollWidth <= innerWidth")
+
+
+def test_a_person_is_told_what_was_refused_also_within_a_panel_that_asks_for_itself(open_page: Opener) -> None:
+    def staging(page: Page) -> None:
+        page.route("**/deployments/digits/example", lambda route: route.fulfill(body="<p>An example.</p>"))
+        page.route("**/deployments/digits/predict", lambda route: route.fulfill(status=413, body="too much"))
+
+    page = open_page("/p/demo/deployments/digits/", expect_errors=True, before=staging)
+    predict = page.get_by_role("button", name="Predict")
+    expect(page.get_by_text("An example.")).to_be_visible()
+    predict.click()
+    expect(page.locator("[data-toast=error]")).to_contain_text("The server answered 413. That is more than it takes")
+    page.get_by_role("button", name="Dismiss").click()
+    # The panel itself asks again by itself, and says nothing.
+    page.route("**/deployments/digits/?part=*", lambda route: route.fulfill(status=500, body=""))
+    with page.expect_response("**/deployments/digits/?part=predict"):
+        page.locator("#predict").dispatch_event("hint")
+    page.route("**/deployments/digits/predict", lambda route: route.abort())
+    predict.click()
+    expect(page.locator("[data-toast=error]")).to_have_count(1)
+    expect(page.locator("[data-toast=error]")).to_contain_text("did not answer")

@@ -60,6 +60,8 @@ def pod_detail(request: PageRequest, name: str, namespace: str, pod: str) -> Htt
         "cluster": cluster,
         "state": selectors.state_word(observed),
         "stale": not selectors.is_current(cluster),
+        # How it ended stays known.
+        "over": observed.deleted_at is not None or observed.phase in ("Succeeded", "Failed"),
         "usage_url": card_address(request, "clusters:pod-usage", cluster.name, namespace, pod),
     }
     if part in {"", "facts"} and observed.node_name and selectors.has_node(cluster, observed.node_name):

@@ -265,8 +265,11 @@ def test_a_cluster_that_refuses_the_credential_is_as_old_as_its_last_watch(viewe
     for path in ("/clusters/gke-eu/", "/clusters/gke-eu/nodes/n0/"):
         text = viewer.get(path).content.decode()
         assert f"cut off {since}" in text and "stale" in text and watched.isoformat()[:16] in text, path
+    assert "when it was heard of last" in text and "It takes new pods" not in text
     pod = Pod.objects.get(name="demo-pod-0")
     text = viewer.get(f"/clusters/gke-eu/pods/{pod.namespace}/{pod.name}/").content.decode()
+    head = text[text.index('id="verdict"') :][:400]
+    assert "Unknown" in head and "Ready" not in head
     # Of yesterday it is said with its day.
     assert re.search(rf"As of (\d+ \w+, )?{watched:%H:%M} UTC", text) and "asked now" in text
 

@@ -203,12 +203,19 @@ if (toasts) {
 }
 document.addEventListener("click", (event) => event.target.closest("[data-dismiss]")?.closest("[data-toast]")?.remove());
 document.addEventListener("flotilla:toast", (event) => toast(event.detail.level, event.detail.text));
+/* A panel that asks for itself is silent: it asks again, and the mark at the top tells that the server is away. */
+function asksForItself({ target, detail }) {
+  if (target.matches("[data-live]")) return true;
+  const config = detail.requestConfig;
+  return config?.verb === "get" && !config.triggeringEvent?.isTrusted && !!target.closest("[data-live]");
+}
+const TOLD = { 403: "Your role does not allow this.", 413: "That is more than it takes: send less." };
 document.addEventListener("htmx:sendError", (event) => {
-  if (!event.target.closest("[data-live]")) toast("error", "The server did not answer. Nothing was changed; try again.");
+  if (!asksForItself(event)) toast("error", "The server did not answer. Nothing was changed; try again.");
 });
 document.addEventListener("htmx:responseError", (event) => {
-  if (event.target.closest("[data-live]")) return;
-  toast("error", `The server answered ${event.detail.xhr.status}. ${event.detail.xhr.status === 403 ? "Your role does not allow this." : "Reload the page and try again."}`);
+  const { status } = event.detail.xhr;
+  if (!asksForItself(event)) toast("error", `The server answered ${status}. ${TOLD[status] || "Reload the page and try again."}`);
 });
 
 /* Copying. */
