@@ -11,6 +11,7 @@ from apps.core.models import Project
 from apps.core.states import Role
 from apps.deployments import services
 from apps.deployments.models import Approval, Deployment, Placement, Target
+from apps.deployments.pages.matrix import MatrixRow
 from tests import factories
 from tests.deployments.places import arrive, reread
 from tests.deployments.test_placements import SPEC, revise
@@ -162,6 +163,15 @@ def test_the_matrix_tells_what_serves_where_and_what_is_behind(
     revise(developer, app, "2")
     page = client.get("/p/demo/deployments/?view=matrix").content.decode()
     assert text_of(page, f"row-{app.pk}").startswith("app 2 behind r2"), "what comes has not arrived"
+    # All of the requests shall go to what comes, of which nothing is ready: what was before serves.
+    Placement.objects.filter(deployment=app).update(coming=app.revisions.get(number=2), weight=100)
+    page = client.get("/p/demo/deployments/?view=matrix").content.decode()
+    told = re.findall(r'cut">revision (\d)</span><span class="sub">([^<]*)</span>', page)
+    assert told == [("1", "r1 → r2")] * 2, "and no dot leads to nothing"
+    seen = [{"revision": 2, "wanted": 1, "existing": 1, "ready": 1}]
+    Placement.objects.filter(deployment=app, target__name="us").update(observed=seen)
+    page = client.get("/p/demo/deployments/?view=matrix").content.decode()
+    assert re.findall(r'cut">revision (\d)</span>', page) == ["1", "2"]
     arrive(app)
     place = Placement.objects.get(deployment=app, target__name="us")
     Placement.objects.filter(pk=place.pk).update(stable=app.revisions.get(number=1), health="Degraded")
@@ -182,6 +192,7 @@ def test_a_rollout_that_is_held_before_its_first_replica_says_the_same_everywher
     client, row = signed_in(developer), f"row-{app.pk}"
     matrix = client.get("/p/demo/deployments/?view=matrix").content.decode()
     assert text_of(matrix, row) == "app 1 behind r1 revision 1 serves nobody yet Paused"
+    assert MatrixRow(app, "", []).stands == "r1", "one target is not everywhere"
     assert "not begun" in client.get("/p/demo/").content.decode()
     for page, said in {"": ("Paused", "not yet as wanted"), "app/": ("Paused", "Paused · 0 of 1 ready")}.items():
         shown = client.get(f"/p/demo/deployments/{page}").content.decode()

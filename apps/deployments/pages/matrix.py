@@ -15,6 +15,10 @@ def passes(place: Placement) -> bool:
     return place.stable is not None and place.coming is not None and place.weight > 0
 
 
+def _has_ready(place: Placement, number: int) -> bool:
+    return any(seen["revision"] == number and seen["ready"] > 0 for seen in place.observed)
+
+
 @dataclass(frozen=True)
 class Cell:
     """A deployment on a target. `behind`: another revision serves there than the one that is wanted, or none yet."""
@@ -27,8 +31,11 @@ class Cell:
 
     @property
     def serving(self) -> Revision | None:
-        """The revision that serves there."""
-        return self.place.serving or self.place.coming
+        """The revision that serves there: the one before, as long as no replica of the one that comes is ready."""
+        place = self.place
+        if place.coming is not None and passes(place) and not _has_ready(place, place.coming.number):
+            return place.stable
+        return place.serving or place.coming
 
     @property
     def version(self) -> str:
@@ -67,6 +74,14 @@ class MatrixRow:
     def behind(self) -> int:
         """On how many targets another revision serves than the one that is wanted."""
         return sum(cell.behind for cell in self.cells if cell is not None)
+
+    @property
+    def stands(self) -> str:
+        """ "2 behind r3", "r3 everywhere", or "r3" where it has one target."""
+        number = f"r{self.deployment.current.number}" if self.deployment.current else "r–"
+        if self.behind:
+            return f"{self.behind} behind {number}"
+        return number if self.deployment.only else f"{number} everywhere"
 
 
 @dataclass(frozen=True)
