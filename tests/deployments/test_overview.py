@@ -150,7 +150,13 @@ def test_what_serves_is_the_worst_first_and_no_more_is_loaded_than_shown() -> No
     assert len(rows[0].replicas) == SQUARES
     held = factories.canary(project.deployments.get(name="digits"), served.current.model_version)
     Deployment.objects.filter(pk=served.pk).update(health=Health.PROGRESSING)
-    assert serving(scope)[0].state == held.state == "Paused", "the same word as in the list and on its page"
+    row = serving(scope)[0]
+    assert row.state == held.state == "Paused", "the same word as in the list and on its page"
+    assert not any(square["young"] for square in row.replicas), "what is marked is not young, but of what comes"
+    # It sorts before the many that are shown.
+    factories.pod(served.places[0].target.cluster, project, deployment="digits", revision="0", name="comes")
+    Revision.objects.filter(pk=held.to_revision_id).update(number=0)
+    assert [square["name"] for square in serving(scope)[0].replicas if square["young"]] == ["comes"]
     assert len(selectors.first_pods_of([served], each=SQUARES)) == SQUARES
 
 

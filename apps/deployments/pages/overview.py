@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models import Count, Q, Window
-from django.utils import timezone
 
 from apps.clusters.services import cause_of
 from apps.core.access import Principal, visible_projects
@@ -19,7 +18,7 @@ from apps.core.states import Health
 from apps.core.text.alike import NAMED, Member, grouped
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Follow, Rollout
-from apps.deployments.pages.rows import stands, who
+from apps.deployments.pages.rows import coming_of, stands, who
 from apps.deployments.rollout.following import sentence
 from apps.deployments.selectors import following
 from apps.deployments.states import RolloutState
@@ -35,8 +34,6 @@ _COMPARED_BY = (
     *("name", "health", "health_since", "reason", "message"),
     *("ready_replicas", "desired_replicas", "scaled_to"),
 )
-# A replica this young is marked: it has just come.
-YOUNG_SECONDS = 120
 # "1 of 3 ready" at the beginning of a sentence, and the number of a revision within.
 _COUNT = re.compile(r"^\d+ of \d+ (replicas are )?ready|\brevision \d+")
 
@@ -243,9 +240,10 @@ def rollout_row(row: Deployment, rollout: Rollout) -> RolloutRow:
 def serving(scope: Scope) -> list[ServingRow]:
     """Deployments with a square for each replica, the worst first: two queries more, however many there are."""
     rows = list(selectors.worst_first(selectors.deployments(project=scope.project))[:SERVING_ROWS])
+    comes = {place.pk: coming_of(row) for row in rows for place in row.places}
     squares: dict[int, list[dict[str, Any]]] = {}
     for pod in selectors.first_pods_of(rows, each=SQUARES):
-        squares.setdefault(pod.placement, []).append(_square(pod))
+        squares.setdefault(pod.placement, []).append(_square(pod, comes[pod.placement]))
     return [
         ServingRow(
             row.name,
@@ -277,8 +275,8 @@ def targets_text(row: Deployment) -> str:
     return places[0].target.name if len(places) == 1 else f"{len(places)} targets"
 
 
-def _square(pod: selectors.Square) -> dict[str, Any]:
-    young = pod.started_at is not None and (timezone.now() - pod.started_at).total_seconds() < YOUNG_SECONDS
+def _square(pod: selectors.Square, coming: str) -> dict[str, Any]:
+    young = bool(coming) and pod.revision == coming
     return {"name": pod.name, "state": pod.health, "detail": pod.said, "young": young}
 
 

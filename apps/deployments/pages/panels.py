@@ -28,6 +28,7 @@ from apps.deployments.pages.rows import (
     PlaceRow,
     ReplicaRow,
     RevisionRow,
+    coming_of,
     event_rows,
     is_model_deleted,
     model_text,
@@ -77,10 +78,9 @@ class Board:
     @functools.cached_property
     def replicas(self) -> list[ReplicaRow]:
         """The replicas; those of the revision that is coming are marked young."""
-        rollout = self.rollout
         lost = [place.target for place in self.deployment.places if place.health == Health.UNKNOWN]
         unheard = {(target.cluster_id, target.namespace) for target in lost}
-        coming = str(rollout.to_revision.number) if rollout and not RolloutState(rollout.state).is_final else ""
+        coming = coming_of(self.deployment)
         return [
             ReplicaRow(
                 pod,

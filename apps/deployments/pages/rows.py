@@ -180,6 +180,12 @@ def stands(deployment: Deployment) -> str:
     return deployment.health
 
 
+def coming_of(deployment: Deployment) -> str:
+    """The number of the revision whose replicas are marked as coming, as pods tell it; "" where none rolls out."""
+    rollout = deployment.under_way
+    return str(rollout.to_revision.number) if rollout is not None else ""
+
+
 def stands_on(deployment: Deployment, place: Placement) -> str:
     """The same of one target: where the rollout that does not move on has still to come, it is that."""
     word, health = stands(deployment), place.health

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import NamedTuple
 
 from django.db.models import Q, QuerySet, TextField
@@ -58,14 +57,14 @@ class Square(NamedTuple):
     name: str
     health: str
     said: str
-    started_at: datetime | None
+    revision: str
 
 
 _SQUARES = """
-    SELECT placement, name, health, said, started_at FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[])
+    SELECT placement, name, health, said, revision FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[])
         AS place (placement, cluster, namespace, deployment),
     LATERAL (
-        SELECT revision, name, health, COALESCE(NULLIF(message, ''), reason) AS said, started_at FROM clusters_pod
+        SELECT revision, name, health, COALESCE(NULLIF(message, ''), reason) AS said FROM clusters_pod
         WHERE project = %s AND deployment = place.deployment AND cluster_id = place.cluster
             AND namespace = place.namespace AND deleted_at IS NULL AND phase <> ALL(%s)
         ORDER BY revision, name LIMIT %s
