@@ -1,6 +1,7 @@
 """Pages, as a person uses them: what they say, who may, and fragments that are parts of the page."""
 
 import html
+import json
 import re
 import shlex
 from datetime import timedelta
@@ -20,6 +21,7 @@ from apps.core.models import Membership, Project, User
 from apps.core.states import Health, Role
 from apps.deployments import predict, services
 from apps.deployments.models import Deployment, Heal, Placement, Target
+from apps.experiments.models import RegisteredModel
 from tests import factories
 from tests.clusters.podoptions.test_podoptions import EVERYTHING
 from tests.deployments.conftest import DRIFT, SPEC
@@ -86,8 +88,24 @@ def test_how_many_an_autoscaler_wants_is_what_the_page_counts_by(page: Client, d
     assert "3 of 3 ready" in text and "Autoscaler" not in text
 
 
+def command_body(page: Client) -> dict[str, Any]:
+    """What the command of the empty list sends."""
+    command = html.unescape(words(page.get(HOME)).partition("curl -X POST")[2])
+    assert "/api/v1/deployments" in command
+    body: dict[str, Any] = json.loads(re.findall(r"-d '(\{.*?\})'", command)[0])
+    return body
+
+
 def test_an_empty_list_shows_the_command_that_makes_the_first(page: Client, demo: Project) -> None:
-    assert "/api/v1/deployments" in words(page.get(HOME))
+    gaps = {"project": "demo", "name": "model", "target": "TARGET", "model": "MODEL", "version": "VERSION"}
+    assert command_body(page) == {**gaps, "replicas": 3}, "nothing is named that the project doesn't have"
+
+
+def test_the_command_of_an_empty_list_names_what_the_project_has(
+    page: Client, target: Target, model: RegisteredModel
+) -> None:
+    has = {"project": "demo", "name": "digits", "target": "local-production", "model": "digits", "version": 2}
+    assert command_body(page) == {**has, "replicas": 3}
 
 
 def test_the_page_tells_the_rollout_the_replicas_and_why(

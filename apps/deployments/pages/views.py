@@ -54,8 +54,7 @@ from apps.deployments.services.server import is_own
 PER_PAGE = 50
 DEPLOY_COMMAND = """curl -X POST {url}/api/v1/deployments \\
   -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\
-  -d '{{"project": "{project}", "name": "digits", "target": "local-production",
-       "model": "digits", "alias": "champion", "replicas": 3}}'"""
+  -d {body}"""
 
 
 @page
@@ -81,9 +80,27 @@ def listing(request: PageRequest, project: Project) -> HttpResponse:
         "filtered": bool(name_part or health),
         "healths": [word.value for word in Health],
         "may_change": may(request.principal, project),
-        "command": DEPLOY_COMMAND.format(url=settings.PUBLIC_URL, project=project.name),
+        "command": lambda: _deploy_command(project),
     }
     return render_page(request, "deployments/list.html", context)
+
+
+def _deploy_command(project: Project) -> str:
+    """How to deploy by REST, with a target and a model that the project has; with a gap to fill where it has none."""
+    target = selectors.targets(project=project).order_by("name").first()
+    [(value, _)] = selectors.version_choices(project, limit=1) or [("MODEL:VERSION", "")]
+    model, _, version = value.rpartition(":")
+    body = {
+        "project": project.name,
+        "name": service_name_from(model) or "NAME",
+        "target": target.name if target else "TARGET",
+        "model": model,
+        "version": int(version) if version.isdecimal() else version,
+        "replicas": 3,
+    }
+    return DEPLOY_COMMAND.format(
+        url=settings.PUBLIC_URL, body=shlex.quote(json.dumps(body, indent=2, ensure_ascii=False))
+    )
 
 
 @page
