@@ -99,26 +99,29 @@ def many_deployments(count: int, **fields: Any) -> Project:
 
 
 @pytest.mark.parametrize(
-    ("state", "step", "steps", "says", "share"),
+    ("state", "health", "step", "steps", "says", "share"),
     [
-        ("Progressing", 0, 1, "1 of 4 new ready", 25.0),
-        ("Progressing", 1, 4, "step 2 of 4", 25.0),
-        ("Paused", 2, 4, "paused at step 3 of 4", 50.0),
-        ("Progressing", 4, 4, "step 4 of 4", 100.0),
-        ("RollingBack", 2, 4, "1 new left", 0.0),
-        ("Held", 0, 1, "not begun", 0.0),
+        ("Progressing", "Progressing", 0, 1, "1 of 4 new ready, 2 not ready", 25.0),
+        # No progress is claimed beside a deployment in trouble.
+        ("Progressing", "Degraded", 0, 1, "1 of 4 new ready, 2 not ready", 25.0),
+        ("Progressing", "Progressing", 1, 4, "step 2 of 4", 25.0),
+        ("Paused", "Degraded", 2, 4, "paused at step 3 of 4", 50.0),
+        ("Progressing", "Progressing", 4, 4, "step 4 of 4", 100.0),
+        ("RollingBack", "Degraded", 2, 4, "1 new left", 0.0),
+        ("Held", "Progressing", 0, 1, "not begun", 0.0),
     ],
 )
 def test_a_rollout_on_the_overview_says_how_far_it_is(
-    state: str, step: int, steps: int, says: str, share: float
+    state: str, health: str, step: int, steps: int, says: str, share: float
 ) -> None:
-    new = {"revision": 2, "wanted": 1, "existing": 1, "ready": 1}
+    new = {"revision": 2, "wanted": 3, "existing": 3, "ready": 1}
     seen = [*([] if state == "Held" else [new]), {"revision": 1, "wanted": 4, "existing": 4, "ready": 4}]
     # It waits for an approval, say, before its first replica.
     state = "Paused" if state == "Held" else state
-    row = Deployment(name="digits", project=Project(name="demo"), desired_replicas=4, observed=seen)
+    row = Deployment(name="digits", project=Project(name="demo"), desired_replicas=4, observed=seen, health=health)
     rollout = Rollout(state=state, step=step, plan=[{}] * steps, to_revision=Revision(number=2))
     shown = rollout_row(row, rollout)
+    state = "Degraded" if (state, health) == ("Progressing", "Degraded") else state
     assert (shown.state, shown.text, shown.share) == (state, says, share)
 
 

@@ -45,7 +45,7 @@ def test_a_stuck_rollout_shows_where_it_failed() -> None:
     assert [(step.label, step.note, step.state) for step in steps] == [
         ("Create revision 2", "made", "done"),
         ("1 of 2 ready", "ready", "done"),
-        ("2 of 2 ready", "1 starting", "failed"),
+        ("Get 2 of 2 ready", "1 not ready", "failed"),
     ]
     assert steps[-1].share == 0.0, "where it failed nothing is filled"
 
@@ -54,7 +54,7 @@ def test_a_rollout_that_is_held_before_its_first_replica_does_not_look_for_room(
     steps = steps_of(rollout("Paused"), desired=1, ready=0, pods=0, old_left=0)
     assert [(step.label, step.note, step.state) for step in steps] == [
         ("Create revision 2", "waiting", "waiting"),
-        ("1 of 1 ready", "", "next"),
+        ("Get 1 of 1 ready", "", "next"),
         ("Retire revision 1", "", "next"),
     ]
 
@@ -147,11 +147,11 @@ def seen(revision: int, wanted: int, existing: int, ready: int) -> dict[str, int
         ([], 1, []),
     ],
 )
-def test_bars_tell_ready_starting_and_wanted_apart(
+def test_bars_tell_ready_not_ready_and_wanted_apart(
     observed: list[dict[str, int]], coming: int | None, bars: list[tuple[float, ...]]
 ) -> None:
     made = bars_of(observed, coming=coming, desired=3)
-    assert [(bar.revision, bar.ready_share, bar.starting_share, bar.wanted_share) for bar in made] == bars
+    assert [(bar.revision, bar.ready_share, bar.unready_share, bar.wanted_share) for bar in made] == bars
     assert all(bar.said.startswith(f"revision {bar.revision}: {bar.ready} ready") for bar in made)
 
 

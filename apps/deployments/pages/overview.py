@@ -18,7 +18,7 @@ from apps.core.states import Health
 from apps.core.text.alike import NAMED, Member, grouped
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Follow, Rollout
-from apps.deployments.pages.rows import coming_of, stands, who
+from apps.deployments.pages.rows import coming_of, rollout_stands, stands, who
 from apps.deployments.rollout.following import sentence
 from apps.deployments.selectors import following
 from apps.deployments.states import RolloutState
@@ -214,7 +214,9 @@ def rollout_row(row: Deployment, rollout: Rollout) -> RolloutRow:
     )
     ready = min(int(new.get("ready", 0)), wanted)
     older = rollout.from_revision
+    unready = max(0, int(new.get("existing", 0)) - int(new.get("ready", 0)))
     share, done = f"{ready} of {row.wanted_replicas} new ready", 100.0 * ready / wanted
+    share += f", {unready} not ready" if unready else ""
     if rollout.state == RolloutState.ROLLING_BACK:
         share, done = f"{ready} new left", 0.0
     elif rollout.state == RolloutState.PAUSED and not ready and rollout.step == 0:
@@ -228,7 +230,7 @@ def rollout_row(row: Deployment, rollout: Rollout) -> RolloutRow:
         f"revision {older.number} → {rollout.to_revision.number}"
         if older
         else f"revision {rollout.to_revision.number}",
-        rollout.state,
+        rollout_stands(row, rollout),
         share,
         done,
         why=rollout.message,

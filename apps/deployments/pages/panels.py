@@ -35,6 +35,7 @@ from apps.deployments.pages.rows import (
     options_of,
     ready_text,
     revision_state,
+    rollout_stands,
     stands,
     who,
 )
@@ -198,6 +199,11 @@ class Board:
     def stands(self) -> str:
         """The word at the head of the page: the health, or why a rollout that fares well does not move on."""
         return stands(self.deployment)
+
+    @property
+    def rollout_stands(self) -> str:
+        """The word at the head of the shown rollout."""
+        return rollout_stands(self.deployment, self.rollout) if self.rollout else ""
 
     @property
     def serves(self) -> str:

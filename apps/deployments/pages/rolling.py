@@ -28,11 +28,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Bar:
-    """The replicas of a revision: ready, starting, and wanted in the end; on a scale that its neighbours share."""
+    """The replicas of a revision: ready, not ready, and wanted in the end; on a scale that its neighbours share.
+
+    What is not ready starts, is broken or ends: the replicas themselves tell which.
+    """
 
     revision: int
     ready: int
-    starting: int
+    unready: int
     wanted: int
     scale: int
     # The part of the requests that it gets: "20 %", or "0 % of 20 %" until it is there; "" where it is not told.
@@ -44,9 +47,9 @@ class Bar:
         return self._percent(self.ready)
 
     @property
-    def starting_share(self) -> float:
+    def unready_share(self) -> float:
         """Pods that are there and not ready."""
-        return self._percent(self.starting)
+        return self._percent(self.unready)
 
     @property
     def wanted_share(self) -> float:
@@ -56,7 +59,7 @@ class Bar:
     @property
     def said(self) -> str:
         """The bar in words."""
-        return f"revision {self.revision}: {self.ready} ready, {self.starting} starting, {self.wanted} wanted"
+        return f"revision {self.revision}: {self.ready} ready, {self.unready} not ready, {self.wanted} wanted"
 
     def _percent(self, count: int) -> float:
         return round(100 * count / self.scale, 2)
@@ -85,13 +88,14 @@ def steps_of(rollout: Rollout, *, desired: int, ready: int, pods: int, old_left:
 
 
 def _ready_step(before: int, mark: int, desired: int, ready: int, pods: int, stands: str) -> Step:
-    label = f"{mark} of {desired} ready"
     if ready >= mark:
-        return Step(label, "ready", "done")
+        return Step(f"{mark} of {desired} ready", "ready", "done")
+    # What is still to come must not read as if it were there.
+    label = f"Get {mark} of {desired} ready"
     if ready < before or stands == "next":
         return Step(label, "", "next")
-    starting = max(0, min(pods, mark) - ready)
-    note = f"{starting} starting" if starting else "waits for room"
+    unready = max(0, min(pods, mark) - ready)
+    note = f"{unready} not ready" if unready else "waits for room"
     return Step(label, note, stands, 100.0 * (ready - before) / (mark - before))
 
 

@@ -10,7 +10,7 @@ from apps.clusters.podoptions import words
 from apps.clusters.why.probes import is_startup
 from apps.core.states import Health
 from apps.deployments.health import ReplicaSeen
-from apps.deployments.models import Deployment, Placement, Revision, Stage
+from apps.deployments.models import Deployment, Placement, Revision, Rollout, Stage
 from apps.deployments.models.observed import Observed
 from apps.deployments.pages.mirrors import had_by, mirrored
 from apps.deployments.pages.spread import note_of
@@ -180,6 +180,12 @@ def stands(deployment: Deployment) -> str:
     return deployment.health
 
 
+def rollout_stands(deployment: Deployment, rollout: Rollout) -> str:
+    """A rollout in a word: its state, and no progress beside a deployment that is in trouble."""
+    is_held_up = rollout.state == RolloutState.PROGRESSING and deployment.health == Health.DEGRADED
+    return RolloutState.DEGRADED if is_held_up else rollout.state
+
+
 def coming_of(deployment: Deployment) -> str:
     """The number of the revision whose replicas are marked as coming, as pods tell it; "" where none rolls out."""
     rollout = deployment.under_way
@@ -221,7 +227,7 @@ def revision_state(deployment: Deployment, revision: Revision, entry: dict[str, 
     """How a revision stands; `entry` is what was observed of its replicas."""
     rollout = deployment.under_way
     if rollout is not None and revision.pk == rollout.to_revision_id:
-        return rollout.state
+        return rollout_stands(deployment, rollout)
     if revision.pk == deployment.current_id and rollout is None:
         return deployment.health
     if any(place.stable_id == revision.pk and place.share.weight < 100 for place in deployment.places):

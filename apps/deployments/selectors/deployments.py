@@ -61,7 +61,7 @@ _LISTED_OF_ROLLOUTS = (
     *("deployment", "state", "message", "plan", "step", "started_at"),
     *("from_revision__number", "to_revision__number"),
 )
-_FIGURES = ("name", "observed", "desired_replicas", "scaled_to")
+_FIGURES = ("name", "health", "observed", "desired_replicas", "scaled_to")
 _UNLISTED = ("strategy", "autoscaling", "spread", "schedule", "disruption_budget")
 
 
