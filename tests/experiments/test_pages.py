@@ -136,6 +136,17 @@ def test_a_run_page_shows_all_that_was_logged(browser: Client, run: Run) -> None
         text(browser.get(f"/p/demo/runs/{run.uid}/?part={part}"))
 
 
+def test_a_run_that_has_ended_does_not_speak_of_what_is_to_come(browser: Client, experiment: Experiment) -> None:
+    yet = ("No curve yet", "while it grows", "No file yet", "No metric yet", "No param yet")
+    ended = ("No curve<", "It logged no file.", "It logged no metric<", "It logged no param<")
+    for state in (RunState.RUNNING, RunState.SUCCEEDED, RunState.FAILED):
+        bare = Run.objects.create(experiment=experiment, name="bare", kind=RunKind.EXTERNAL, state=state)
+        page = text(browser.get(f"/p/demo/runs/{bare.uid}/"))
+        shown, hidden = (yet, ended) if state == RunState.RUNNING else (ended, yet)
+        assert [words for words in shown if words not in page] == [], state
+        assert [words for words in hidden if words in page] == [], state
+
+
 def test_a_failed_run_begins_with_why(browser: Client, experiment: Experiment) -> None:
     run = factories.run(
         experiment,
