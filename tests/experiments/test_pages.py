@@ -147,6 +147,22 @@ def test_a_run_that_has_ended_does_not_speak_of_what_is_to_come(browser: Client,
         assert [words for words in hidden if words in page] == [], state
 
 
+def test_several_values_at_one_step_make_no_curve(
+    browser: Client, principal: Principal, experiment: Experiment
+) -> None:
+    run = services.create_external_run(principal=principal, experiment=experiment, name="three workers")
+
+    def page_after(*steps: int) -> str:
+        values = [{"key": "auc", "value": 0.9 + step, "timestamp": n, "step": step} for n, step in enumerate(steps)]
+        batch = ingest.parse_batch({"metrics": values})
+        ingest.store(run_pk=run.pk, run_uid=run.uid, experiment_pk=experiment.pk, batch=batch)
+        return text(browser.get(f"/p/demo/runs/{run.uid}/"))
+
+    page = page_after(0, 0, 0)
+    assert "metric-0-figure" not in page and "No curve yet" in page and ">auc<" in page, "the latest is in Metrics"
+    assert "metric-0-figure" in page_after(1)
+
+
 def test_a_failed_run_begins_with_why(browser: Client, experiment: Experiment) -> None:
     run = factories.run(
         experiment,

@@ -140,10 +140,11 @@ class RunBoard:
 
     @cached_property
     def curves(self) -> list[Curve]:
-        """A chart for each metric that has more than one point, the most telling first."""
+        """A chart for each metric that has more than one step, the most telling first."""
         keys = [metric.key for metric in self.metrics][: MAX_CHARTS * 2]
         every_series = selectors.metric_series(self.run.pk, keys, limit=CHART_POINTS)
-        grown = [series for series in every_series if len(series.points) > 1][:MAX_CHARTS]
+        # Several workers log at the same step: values above each other make no line. The first and the last are kept.
+        grown = [each for each in every_series if each.points and each.points[0][0] != each.points[-1][0]][:MAX_CHARTS]
         return [
             Curve(series.key, f"metric-{number}", charts.metric_chart(series.key, series.points), len(series.points))
             for number, series in enumerate(grown)
