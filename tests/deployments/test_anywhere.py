@@ -243,6 +243,9 @@ def test_the_form_shows_the_choice_before_it_makes_it(person: Client, fleet: lis
     Cluster.objects.update(check_report={"engines": []})
     shown = person.get("/p/demo/deployments/new").content.decode()
     assert "On any that fit" in shown and 'hx-get="/p/demo/deployments/new/place"' in shown
+    sent = shown.partition('hx-params="')[2].partition('"')[0].split(",")
+    assert {"where", "cluster_selector", "cpu", "replicas", "runtime", "affinity"} <= set(sent), sent
+    assert not {"command", "env", "name", "csrfmiddlewaretoken"} & set(sent), "they may be longer than an address"
 
     def place(**changed: Any) -> str:
         asked = {name: value for name, value in (FORM | changed).items() if name not in ("name", "image")}
@@ -278,6 +281,7 @@ def test_a_deployment_is_made_by_the_form_and_its_page_tells_why(person: Client,
     assert "not eu: fits: 1 of 1 node has" in page
     form = person.get("/p/demo/deployments/app/targets/new").content.decode()
     assert "Any that fits" in form and 'hx-get="/p/demo/deployments/app/targets/place"' in form
+    assert 'hx-params="target,environment,prefer,cluster_selector,replicas"' in form
     place = "/p/demo/deployments/app/targets/place"
     assert (
         "eu</span>" in person.get(place, {"target": "*", "replicas": 1, "environment": "production"}).content.decode()

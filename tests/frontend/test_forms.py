@@ -21,8 +21,21 @@ def test_the_fold_opens_by_keyboard_and_keeps_what_is_wrong(open_page: Opener, s
     tolerations, summary = page.get_by_label("Tolerations"), page.locator(".advanced > summary")
     expect(tolerations).to_be_hidden()
     expect(page.locator("#place")).to_contain_text("elsewhere")
+    # A command may be longer than an address: what no place is chosen by is not sent for the preview.
+    with page.expect_response(lambda response: "cpu=3" in response.url) as previewed:
+        page.locator("[name=command]").fill("echo " + "x" * 20_000)
+        page.locator("[name=cpu]").fill("3")
+        page.locator("[name=memory]").focus()
+    assert previewed.value.status == 200
+    assert "command=" not in previewed.value.url and "csrfmiddlewaretoken" not in previewed.value.url
+    page.locator("[name=command]").fill("")
     summary.focus()
     page.keyboard.press("Enter")
+    page.locator("[name=affinity]").fill("é" * 19_000)
+    tolerations.focus()
+    expect(page.locator("#place")).to_contain_text("as it is filled in now")
+    expect(page.locator("[data-toast]")).to_have_count(0)
+    page.locator("[name=affinity]").fill("")
     tolerations.fill(WRONG)
     page.get_by_label("Experiment").fill("digits")
     page.get_by_label("Image", exact=False).first.fill("python:3.11")

@@ -138,6 +138,12 @@ class DeployForm(NumbersForm, AnyTargetFields, RuntimeFields, PodOptionsForm):
             spec |= {"model": model, "version": int(version)}
         return {"name": values["name"], "spec": spec, **self._place(), **self.numbers()}
 
+    @property
+    def place_fields(self) -> tuple[str, ...]:
+        """The fields that targets are chosen by. The preview sends no others: an address has less room than a form."""
+        numbers = ("cpu", "memory", "gpu", *self.part_fields)
+        return tuple(dict.fromkeys(("where", "targets", *ANY_OF, *numbers, *RUNTIME, *PodOptionsForm.advanced)))
+
     def place_wish(self) -> dict[str, Any]:
         """As much of it as targets are chosen by, whatever else is still to be filled in. Raises Invalid."""
         self.is_valid()

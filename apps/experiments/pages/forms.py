@@ -168,10 +168,15 @@ class LaunchForm(PodOptionsForm):
                 wish |= {key: self._again[key] for key in keys if key in self._again}
         return wish
 
+    @property
+    def place_fields(self) -> tuple[str, ...]:
+        """The fields that a place is chosen by. The preview sends no others: an address has less room than a form."""
+        return (*_OF_PLACES, *self.advanced)
+
     def place_wish(self) -> dict[str, Any]:
         """As much of it as a place is chosen by, whatever else is still to be filled in. Raises Invalid."""
         self.is_valid()
-        wrong = next((name for name in (*_OF_PLACES, *self.advanced) if name in self.errors), None)
+        wrong = next((name for name in self.place_fields if name in self.errors), None)
         if wrong is not None:
             raise Invalid(f"{self[wrong].label}: {self.errors[wrong][0]}", field=wrong)
         return {"image": "any", **self._place()}

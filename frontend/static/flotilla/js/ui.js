@@ -209,13 +209,19 @@ function asksForItself({ target, detail }) {
   const config = detail.requestConfig;
   return config?.verb === "get" && !config.triggeringEvent?.isTrusted && !!target.closest("[data-live]");
 }
+/* Nobody pressed anything for a preview, and whether the form may be sent is not its to say: no toast. */
+function previewFailed(event) {
+  const preview = event.target.closest("[data-preview]");
+  if (preview) preview.textContent = "It can’t be told for the form as it is filled in now.";
+  return preview !== null;
+}
 const TOLD = { 403: "Your role does not allow this.", 413: "That is more than it takes: send less." };
 document.addEventListener("htmx:sendError", (event) => {
-  if (!asksForItself(event)) toast("error", "The server did not answer. Nothing was changed; try again.");
+  if (!asksForItself(event) && !previewFailed(event)) toast("error", "The server did not answer. Nothing was changed; try again.");
 });
 document.addEventListener("htmx:responseError", (event) => {
   const { status } = event.detail.xhr;
-  if (!asksForItself(event)) toast("error", `The server answered ${status}. ${TOLD[status] || "Reload the page and try again."}`);
+  if (!asksForItself(event) && !previewFailed(event)) toast("error", `The server answered ${status}. ${TOLD[status] || "Reload the page and try again."}`);
 });
 
 /* Copying. */
