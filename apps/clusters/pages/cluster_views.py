@@ -87,7 +87,10 @@ def node_detail(request: PageRequest, name: str, node: str) -> HttpResponse:
         "usage_url": card_address(request, "clusters:node-usage", cluster.name, node),
     }
     if part in {"", "pods"}:
-        context |= _pods_on(request, cluster, node)
+        context |= (on_it := _pods_on(request, cluster, node))
+        listed = on_it["page_obj"].paginator.count + sum(count for _, count in on_it["others"])
+        # Another query counted them: a pod may have come or gone between the two.
+        context["ended"] = max(0, listed - row.pods)
     if part in {"", "events"}:
         context["events"] = selectors.event_views(
             selectors.events_of_node(row.node)[:EVENTS_SHOWN], visibility_of(request.principal), cluster.name
@@ -175,7 +178,7 @@ def _nodes(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
 
 def _pods(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
     text = request.GET.get("pod", "").strip()[:200]
-    states = selectors.states_of(cluster)
+    states, ended = selectors.states_of(cluster)
     total = sum(count for _, count in states)
     matching = selectors.squares_of(cluster, request.principal, text=text)
     shown = Paginator(range(matching.count() if text else total), SQUARES_A_PAGE).get_page(request.GET.get("pods"))
@@ -190,6 +193,7 @@ def _pods(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
         "pod_text": text,
         "pod_states": [(state, count, address(request, pod=state, pods=None, **here)) for state, count in states],
         "pod_total": total,
+        "pod_ended": ended,
         "pods_kept": kept(request, "pod", "pods"),
         "pod_page": shown,
         "pod_shown": len(on_page),

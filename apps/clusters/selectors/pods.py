@@ -114,14 +114,22 @@ def as_squares(pods: QuerySet[Pod], cluster: Cluster, principal: Principal) -> l
     ]
 
 
-def states_of(cluster: Cluster) -> list[tuple[str, int]]:
-    """How many present pods are in which state, by the word that squares say; the most frequent first. One query."""
-    return _counted(Pod.objects.present().filter(cluster=cluster))
+def states_of(cluster: Cluster) -> tuple[list[tuple[str, int]], int]:
+    """How many present pods are in which state, by the word that squares say, the most frequent first; and how many of
+    them have ended. One query."""
+    pods = Pod.objects.present().filter(cluster=cluster).order_by()
+    groups = list(pods.values_list("reason", "health", "phase").annotate(count=Count("id")))
+    ended = sum(count for _, _, phase, count in groups if phase in ENDED)
+    return _by_word((reason, health, count) for reason, health, _, count in groups), ended
 
 
 def _counted(pods: QuerySet[Pod]) -> list[tuple[str, int]]:
+    return _by_word(pods.order_by().values_list("reason", "health").annotate(count=Count("id")))
+
+
+def _by_word(groups: Iterable[tuple[str, str, int]]) -> list[tuple[str, int]]:
     counted: dict[str, int] = {}
-    for reason, health, count in pods.order_by().values_list("reason", "health").annotate(count=Count("id")):
+    for reason, health, count in groups:
         counted[word(reason, health)] = counted.get(word(reason, health), 0) + count
     return sorted(counted.items(), key=lambda state: (-state[1], state[0]))
 

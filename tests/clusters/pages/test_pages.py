@@ -116,6 +116,9 @@ def test_none_fails_is_said_only_where_every_pod_is_known(
     facts = viewer.get("/clusters/gke-eu/?part=facts").content.decode()
     pods = facts[facts.index(">Pods<") :]
     assert pods[: pods.index("</div>")].endswith(f'<span class="v">{6 - failed}</span><span class="note">{note}</span>')
+    squares = viewer.get("/clusters/gke-eu/?part=pods").content.decode()
+    assert squares.count("<li id=") == 6 and ("; 2 of 6 have ended" in squares) == (failed == 2)
+    assert ("ended</span>" in squares) == bool(failed)
 
 
 @pytest.mark.parametrize("state", ["Pending", "Disabled"])
@@ -413,6 +416,10 @@ def test_a_node_says_what_it_has_and_who_asks_for_it(viewer: Client, cluster: Cl
     assert 'id="room-nvidia.com/gpu"' in text and "nvidia.com/gpu" in text
     assert "demo-pod-0" in text and "demo-pod-2" in text and "demo-pod-1" not in text
     assert "2 pods of other projects" in text and "secret" not in text
+    assert ">4 of at most 110</span>" in text
+    Pod.objects.filter(name="demo-pod-0").update(phase="Succeeded", health="Healthy", reason="Completed")
+    text = viewer.get("/clusters/gke-eu/nodes/n0/?part=pods").content.decode()
+    assert ">3 of at most 110, and 1 that has ended</span>" in text
 
 
 def test_the_pods_of_a_node_come_a_page_at_a_time(
