@@ -288,9 +288,12 @@ def test_a_deployment_is_made_by_the_form_and_its_page_tells_why(person: Client,
     )
     assert "On eu, as you say." in person.get(place, {"target": "eu", "replicas": 1}).content.decode()
     assert "Replicas: This field is required." in person.get(place, {"target": "*"}).content.decode()
-    asked = {"target": "*", "replicas": 1, "environment": "staging"}
+    asked = {"target": "*", "replicas": 1, "environment": "staging", "_form": "pressed-twice"}
     added = person.post("/p/demo/deployments/app/targets/new", asked, follow=True).content.decode()
     assert "app is being brought to staging." in added and "on staging: fits: 1 of 1" in added
+    # Pressed twice, it is one target: the second press would choose another one.
+    again = person.post("/p/demo/deployments/app/targets/new", asked, follow=True).content.decode()
+    assert "was sent before" in again
     assert [place.target.name for place in Deployment.objects.get().places] == ["us", "staging"]
     # One target is left: there is nothing to choose.
     assert "Any that fits" not in person.get("/p/demo/deployments/app/targets/new").content.decode()

@@ -88,7 +88,7 @@ def delete_target(request: PageRequest, project: Project, name: str) -> HttpResp
     return redirect("deployments:targets", project=project.name)
 
 
-@page(at_least=Role.DEVELOPER)
+@page(at_least=Role.DEVELOPER, acts_once=True)
 def add_target(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """Place a deployment on one more target."""
     deployment = selectors.deployment(request.principal, name, Role.DEVELOPER, project=project)
