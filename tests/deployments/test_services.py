@@ -18,7 +18,7 @@ from apps.core.models import AuditEntry, Membership, Project, Transition, User
 from apps.core.states import Health, Role
 from apps.deployments import selectors, services
 from apps.deployments.health import ReplicaSeen, replica_seen
-from apps.deployments.models import Deployment, Placement, Revision, Rollout, Target
+from apps.deployments.models import Deployment, Heal, Placement, Revision, Rollout, Target
 from apps.deployments.rollout.decisions import Decision, RolloutStatus
 from apps.deployments.rollout.rolling import RollingSpec, decide
 from apps.deployments.rollout.strategy import Strategy
@@ -433,6 +433,27 @@ def test_a_crash_loop_is_one_time_of_a_deployment_and_its_placement_being_degrad
         now = place_of(digits)
         told.add((digits.health, digits.health_since, now.health, now.health_since))
     assert len(told) == 1 and {digits.health, place_of(digits).health} == {Health.DEGRADED}
+
+
+def test_a_loss_before_a_rollout_is_healed_within_it_and_none_begins_there(
+    digits: Deployment, developer: Principal
+) -> None:
+    arrive(digits)
+
+    def round_of(number: int, ready: int) -> None:
+        place = selectors.for_reconcile(place_of(digits).pk)
+        assert place is not None
+        seen = {number: ObservedRevision(wanted=3, existing=3, ready=ready)}
+        decision = Decision({number: 3}, RolloutState.PROGRESSING, "", "", ready, 0, False)
+        record_round(place, selectors.stage_of(place), Round(seen, decision, [], timezone.now()))
+
+    round_of(1, 2)
+    assert Heal.objects.get().restored_at is None
+    services.deploy_revision(principal=developer, deployment=digits, changes={"env": {"A": "1"}})
+    round_of(1, 3)
+    assert Heal.objects.get().message.startswith("3 of 3 ready again after")
+    round_of(1, 1)
+    assert Heal.objects.count() == 1, "a rollout takes replicas away itself"
 
 
 def test_no_deployment_has_the_name_of_another_one_s_preview(

@@ -11,8 +11,13 @@ from apps.deployments.models import Heal, Placement
 HALF_A_SECOND = timedelta(seconds=0.5)
 
 
-def record_heal(placement: Placement, wanted: int, ready: int, replicas: Sequence[ReplicaSeen], now: datetime) -> None:
-    """Open a heal when replicas were lost that nobody asked away; close it when as many are ready as wanted."""
+def record_heal(
+    placement: Placement, wanted: int, ready: int, replicas: Sequence[ReplicaSeen], now: datetime, *, opens: bool = True
+) -> None:
+    """Open a heal when replicas were lost that nobody asked away; close it when as many are ready as wanted.
+
+    Without `opens` it is only closed: while a rollout takes replicas away, nobody can tell a loss from that.
+    """
     heal = Heal.objects.filter(placement=placement, restored_at=None).first()
     if heal is not None:
         changes: dict[str, Any] = {"lowest": min(heal.lowest, ready)}
@@ -25,7 +30,7 @@ def record_heal(placement: Placement, wanted: int, ready: int, replicas: Sequenc
         Heal.objects.filter(pk=heal.pk, restored_at=None).update(**changes)
         return
     nobody_asked = placement.observed_generation == placement.generation
-    if nobody_asked and placement.ready_replicas >= wanted > ready:
+    if opens and nobody_asked and placement.ready_replicas >= wanted > ready:
         # Whole seconds again: an end just after the last round may bear an earlier time.
         since = placement.observed_at - 2 * HALF_A_SECOND if placement.observed_at else None
         replica, cause = cause_of_drop(replicas, since=since)
