@@ -121,22 +121,24 @@ def _wait_for_pause(fleet: Fleet, index: int, since: datetime) -> Wait | None:
 
 def _wait_for_delay(fleet: Fleet, step: PlanStep, since: datetime) -> Wait | None:
     """The former revision is kept for a while, to go back to at once."""
-    seen = list(fleet.placed(step.targets))
-    due = since + timedelta(seconds=step.seconds or 0)
-    if fleet.now < due:
-        kept = f"The former revision is kept for {_span(step)} on {names_of(seen)}."
-        return Wait(RolloutState.PROGRESSING, "KeepingOld", kept, due)
-    return _wait_for_recovery(seen, Share(100, Phase.SWITCHED), "the wave")
+    kept = f"The former revision is kept for {_span(step)} on {names_of(list(fleet.placed(step.targets)))}."
+    return _wait_for_time(fleet, step, since, Share(100, Phase.SWITCHED), "KeepingOld", kept)
 
 
 def _wait_for_soak(fleet: Fleet, step: PlanStep, since: datetime) -> Wait | None:
     """Its time passes, and at the end of it all is well: what is just being repaired is no ground to go on upon."""
     seen = list(fleet.placed(step.targets))
+    watched = f"{names_of(seen)} {'is' if len(seen) == 1 else 'are'} watched for {_span(step)}."
+    return _wait_for_time(fleet, step, since, ALL, "Soaking", watched)
+
+
+def _wait_for_time(
+    fleet: Fleet, step: PlanStep, since: datetime, share: Share, reason: str, message: str
+) -> Wait | None:
     due = since + timedelta(seconds=step.seconds or 0)
     if fleet.now < due:
-        what = f"{names_of(seen)} {'is' if len(seen) == 1 else 'are'} watched for {_span(step)}."
-        return Wait(RolloutState.PROGRESSING, "Soaking", what, due)
-    return _wait_for_recovery(seen, ALL, "the wave")
+        return Wait(RolloutState.PROGRESSING, reason, message, due)
+    return _wait_for_recovery(list(fleet.placed(step.targets)), share, "the wave")
 
 
 def _wait_for_analysis(fleet: Fleet, index: int, promote: bool) -> Wait | None:

@@ -7,16 +7,19 @@ from apps.deployments.models import Deployment, Follow
 from apps.experiments.models import ModelAlias
 
 
+def _due() -> QuerySet[Follow]:
+    """Where the alias points to a version that was neither brought nor passed over (`Course.is_due`)."""
+    return Follow.objects.filter(version__isnull=False, model__isnull=False).exclude(done=F("moves"))
+
+
 def left_behind() -> list[tuple[int, int | None]]:
     """Deployments whose alias has moved, and that have not gone after it; no cluster is called for them."""
-    rows = Follow.objects.filter(version__isnull=False, model__isnull=False).exclude(done=F("moves"))
-    return [(pk, None) for pk in rows.values_list("deployment", flat=True)]
+    return [(pk, None) for pk in _due().values_list("deployment", flat=True)]
 
 
 def refused(project: Project) -> QuerySet[Follow]:
     """Those of a project's deployments that could not go after the last move of their alias, the latest first."""
-    rows = Follow.objects.filter(deployment__project=project, version__isnull=False, model__isnull=False)
-    rows = rows.exclude(refusal="").exclude(done=F("moves"))
+    rows = _due().filter(deployment__project=project).exclude(refusal="")
     return rows.select_related("deployment__project").order_by(F("moved_at").desc(nulls_last=True))
 
 

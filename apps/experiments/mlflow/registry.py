@@ -15,7 +15,7 @@ from apps.experiments import selectors, services
 from apps.experiments.files.downloads import file_response
 from apps.experiments.mlflow import render
 from apps.experiments.mlflow.artifacts import path_of
-from apps.experiments.mlflow.lookup import check_own, logged_model_of, run_by_uid
+from apps.experiments.mlflow.lookup import check_own, logged_model_of
 from apps.experiments.mlflow.paging import page_of, size_of, token
 from apps.experiments.mlflow.sources import origin_of
 from apps.experiments.mlflow.wire import Call, MlflowError
@@ -188,11 +188,11 @@ def create_version(call: Call) -> dict[str, Any]:
     project = call.project(Role.DEVELOPER)
     source, model_id = call.text("source", required=True, limit=1000), call.text("model_id")
     # A prompt's text is in a tag, and its source says so.
-    is_prompt = call.pairs("tags", MAX_TAG_LENGTH).get(IS_PROMPT) == "true"
-    origin = Origin(location=source) if is_prompt else origin_of(call, project, source)
+    tags = call.pairs("tags", MAX_TAG_LENGTH)
+    origin = Origin(location=source) if tags.get(IS_PROMPT) == "true" else origin_of(call, project, source)
     logged = _logged(call, project, model_id) if model_id else origin.logged
     run_id = call.text("run_id", limit=250)
-    run = origin.run or (logged.run if logged else None) or _run_named(call, project, run_id)
+    run = origin.run or (logged.run if logged else None) or _run_named(project, run_id)
     check_own(call, run)
     version = services.create_version(
         principal=call.principal,
@@ -202,7 +202,7 @@ def create_version(call: Call) -> dict[str, Any]:
         source=source,
         source_run=run_id,
         description=call.text("description"),
-        tags=call.pairs("tags", MAX_TAG_LENGTH),
+        tags=tags,
     )
     return {"model_version": render.model_version(selectors.versions(version.model).get(pk=version.pk))}
 
@@ -214,10 +214,9 @@ def _logged(call: Call, project: Project, model_id: str) -> LoggedModel:
     return logged
 
 
-def _run_named(call: Call, project: Project, run_id: str) -> Run | None:
+def _run_named(project: Project, run_id: str) -> Run | None:
     """The run of the project with this id, if there is one: stock takes any id, of a run of another server too."""
-    run = selectors.runs(experiment__project=project).filter(uid=run_id).first() if run_id else None
-    return run_by_uid(call, run.uid, Role.DEVELOPER) if run is not None else None
+    return selectors.runs(experiment__project=project).filter(uid=run_id).first() if run_id else None
 
 
 def get_version(call: Call) -> dict[str, Any]:

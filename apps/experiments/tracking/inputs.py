@@ -8,6 +8,7 @@ from django.db import transaction
 
 from apps.core.errors import Invalid
 from apps.experiments.models import Dataset, DatasetInput, LoggedModel, ModelInput, Run
+from apps.experiments.tracking.arguments import missing
 from apps.experiments.tracking.ingest import check_text
 
 # mlflow/utils/validation.py.
@@ -40,7 +41,7 @@ def parse_datasets(said: Sequence[Mapping[str, Any]]) -> list[Given]:
 def _given(item: Mapping[str, Any], place: str) -> Given:
     dataset = item.get("dataset")
     if not isinstance(dataset, dict):
-        raise Invalid(f"Missing value for required parameter '{place}.dataset'.", field=f"{place}.dataset")
+        raise missing(f"{place}.dataset")
     for name in _NEEDED:
         if not dataset.get(name):
             raise Invalid(f"Dataset {name} cannot be None", field=f"{place}.dataset.{name}")
@@ -68,11 +69,9 @@ def store(run: Run, given: Sequence[Given], models: Sequence[str]) -> None:
     with transaction.atomic():
         rows = [Dataset(experiment_id=run.experiment_id, **by_key[key].columns) for key in sorted(by_key)]
         Dataset.objects.bulk_create(rows, ignore_conflicts=True)
-        names = {name for name, _ in by_key}
-        known = {
-            (row.name, row.digest): row.pk
-            for row in Dataset.objects.filter(experiment=run.experiment_id, name__in=names).only("name", "digest")
-        }
+        names, digests = {name for name, _ in by_key}, {digest for _, digest in by_key}
+        there = Dataset.objects.filter(experiment=run.experiment_id, name__in=names, digest__in=digests)
+        known = {(row.name, row.digest): row.pk for row in there.only("name", "digest")}
         DatasetInput.objects.bulk_create(
             [DatasetInput(run=run, dataset_id=known[key], tags=dict(each.tags)) for key, each in by_key.items()],
             ignore_conflicts=True,
@@ -83,6 +82,6 @@ def store(run: Run, given: Sequence[Given], models: Sequence[str]) -> None:
                 "uid", "pk"
             )
         )
-        if missing := [uid for uid in uids if uid not in pks]:
-            raise Invalid(f"Logged model with ID '{missing[0][:64]}' not found.", field="models")
+        if unknown := [uid for uid in uids if uid not in pks]:
+            raise Invalid(f"Logged model with ID '{unknown[0][:64]}' not found.", field="models")
         ModelInput.objects.bulk_create([ModelInput(run=run, model_id=pks[uid]) for uid in uids], ignore_conflicts=True)
