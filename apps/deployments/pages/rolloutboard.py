@@ -1,0 +1,155 @@
+"""What the deployment's page shows of the rollout that is under way, or of the last one."""
+
+import functools
+from datetime import datetime
+
+from django.utils import timezone
+
+from apps.core.database.transitions import transitions_of
+from apps.deployments import selectors
+from apps.deployments.models import AnalysisRun, Deployment, Rollout, Stage
+from apps.deployments.pages.evidence import AnalysisRow, analyses_of
+from apps.deployments.pages.mirrors import shadow_of
+from apps.deployments.pages.rolling import Bar, Step, bars_of, steps_of, traffic_of, weights_by
+from apps.deployments.pages.rows import rollout_stands, who
+from apps.deployments.pages.stepper import FEW_STEPS, WaveRow, current_step, due_of, is_plain, waves_of
+from apps.deployments.pages.story import StoryRow, story_of
+from apps.deployments.rollout.strategy import Do, Kind, parse_strategy
+from apps.deployments.rollout.verdicts import Outcome
+from apps.deployments.states import RolloutState
+
+
+class RolloutBoard:
+    """All of it, each part read once, and only when the template asks."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self.now = timezone.now()
+
+    @functools.cached_property
+    def rollout(self) -> Rollout | None:
+        """The rollout under way, or else the last one."""
+        return self.deployment.under_way or selectors.rollouts_of(self.deployment).first()
+
+    @functools.cached_property
+    def stages(self) -> list[Stage]:
+        """Where the shown rollout stands on each target, in the order of the waves."""
+        return list(self.rollout.stages.select_related("placement__target__cluster")) if self.rollout else []
+
+    @functools.cached_property
+    def _runs(self) -> list[AnalysisRun]:
+        return list(self.rollout.analyses.all()) if self.rollout else []
+
+    @property
+    def kind(self) -> Kind:
+        """How the deployment rolls."""
+        return parse_strategy(self.deployment.strategy).kind
+
+    @property
+    def weights(self) -> str:
+        """What gives a canary its weight; "" of other kinds."""
+        return weights_by(self.deployment.places) if self.kind is Kind.CANARY else ""
+
+    @property
+    def shadow(self) -> tuple[str, str]:
+        """What is mirrored now, and what becomes of the answers."""
+        return shadow_of(self.deployment.places) if self.deployment.under_way else ("", "")
+
+    @property
+    def plain(self) -> bool:
+        """Whether the rollout is nothing but replicas replaced on one target."""
+        return self.rollout is not None and is_plain(self.rollout)
+
+    @property
+    def waits(self) -> bool:
+        """Whether the rollout is at a step that a person may go past: one that lets time pass, or an analysis that
+        was not good."""
+        step = current_step(self.rollout) if self.rollout else None
+        if step is None or self.rollout is None:
+            return False
+        stuck = self.rollout.reason in ("AnalysisFailed", "Inconclusive")
+        return step.do in (Do.PAUSE, Do.SOAK, Do.KEEP) or (step.do is Do.ANALYSE and stuck)
+
+    @property
+    def due(self) -> datetime | None:
+        """When the rollout goes on by itself, where it only lets time pass."""
+        return due_of(self.rollout) if self.rollout else None
+
+    @property
+    def rollout_stands(self) -> str:
+        """The word at the head of the shown rollout."""
+        return rollout_stands(self.deployment, self.rollout) if self.rollout else ""
+
+    @property
+    def rolled_by(self) -> str:
+        """The principal that started the rollout."""
+        return who(self.rollout.created_by) if self.rollout else ""
+
+    @functools.cached_property
+    def analyses(self) -> list[AnalysisRow]:
+        """The analyses of the shown rollout, the last first."""
+        return analyses_of(self.rollout, self._runs) if self.rollout else []
+
+    @property
+    def evidence(self) -> AnalysisRun | None:
+        """The analysis out of which follows why the rollout stands or was taken back."""
+        decided = [run for run in self._runs if run.state in (Outcome.FAILED, Outcome.INCONCLUSIVE)]
+        last = decided[-1] if decided else None
+        rests_on_it = last is not None and self.rollout is not None and last.message in self.rollout.message
+        return last if rests_on_it else None
+
+    @functools.cached_property
+    def story(self) -> list[StoryRow]:
+        """What the shown rollout has been through, the last first."""
+        return story_of(self.rollout, transitions_of(self.rollout)) if self.rollout else []
+
+    @functools.cached_property
+    def waves(self) -> list[WaveRow]:
+        """The plan of the rollout that is under way, or of the one that was taken back; none where replicas tell it
+        all."""
+        rollout = self.rollout if self.taken_back else self.deployment.under_way
+        if rollout is None or (is_plain(rollout) and not self.taken_back):
+            return []
+        return waves_of(rollout, self.stages, self._runs, self.now)
+
+    @property
+    def short_waves(self) -> bool:
+        """Whether several waves fit beside each other."""
+        return len(self.waves) > 1 and all(len(wave.steps) <= FEW_STEPS for wave in self.waves)
+
+    @property
+    def taken_back(self) -> bool:
+        """Whether the last rollout took itself back, or somebody did."""
+        return self.rollout is not None and self.rollout.state in (RolloutState.FAILED, RolloutState.ABORTED)
+
+    @property
+    def steers(self) -> bool:
+        """Whether a rollout is under way that can be told anything."""
+        rollout = self.deployment.under_way
+        return rollout is not None and rollout.state != RolloutState.ROLLING_BACK and self.deployment.state == "Active"
+
+    @property
+    def steps(self) -> list[Step]:
+        """The steps of a rollout that is under way and that its replicas tell of."""
+        rollout = self.deployment.under_way
+        if rollout is None or not is_plain(rollout):
+            return []
+        new = self._entry(rollout.to_revision.number)
+        return steps_of(
+            rollout,
+            desired=self.deployment.wanted_replicas,
+            ready=new["ready"],
+            pods=new["existing"],
+            old_left=sum(entry["existing"] for entry in self.deployment.observed if entry is not new),
+        )
+
+    @property
+    def bars(self) -> list[Bar]:
+        """The replicas of each revision while one replaces another."""
+        rollout, wanted = self.deployment.under_way, self.deployment.wanted_replicas
+        coming = rollout.to_revision.number if rollout and is_plain(rollout) else None
+        return bars_of(self.deployment.observed, coming, wanted, traffic_of(rollout, self.stages) if rollout else None)
+
+    def _entry(self, number: int) -> dict[str, int]:
+        nothing = {"revision": number, "wanted": 0, "existing": 0, "ready": 0}
+        return next((entry for entry in self.deployment.observed if entry["revision"] == number), nothing)
