@@ -253,8 +253,16 @@ def cause_of_drop(replicas: Iterable[ReplicaSeen], *, since: datetime | None) ->
     return (unready.name, f"{unready.name}: {unready.message}") if unready else ("", "")
 
 
+def lost_message(wanted: int, ready: int, failing: int) -> str:
+    """ "2 of 3 ready." While a heal lasts; what is ready may be in trouble all the same."""
+    trouble = f", but {failing} in trouble" if ready >= wanted and failing else ""
+    return f"{ready} of {wanted} ready{trouble}."
+
+
 def healed_message(wanted: int, seconds: float) -> str:
     """ "3 of 3 ready again after 2.1 s." """
+    if not wanted:
+        return f"Scaled to zero after {heal_span(seconds)}, before all were ready again."
     return f"{wanted} of {wanted} ready again after {heal_span(seconds)}."
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -23,6 +24,7 @@ from apps.deployments.rollout.decisions import Decision, RolloutStatus
 from apps.deployments.rollout.rolling import RollingSpec, decide
 from apps.deployments.rollout.strategy import Strategy
 from apps.deployments.services import observing
+from apps.deployments.services.healing import record_heal
 from apps.deployments.services.observing import Round, record_round
 from apps.deployments.specs import ObservedRevision, RevisionSpec, parse_revision
 from apps.deployments.states import RolloutState
@@ -433,6 +435,12 @@ def test_a_crash_loop_is_one_time_of_a_deployment_and_its_placement_being_degrad
         now = place_of(digits)
         told.add((digits.health, digits.health_since, now.health, now.health_since))
     assert len(told) == 1 and {digits.health, place_of(digits).health} == {Health.DEGRADED}
+    heal = Heal.objects.get()
+    assert heal.restored_at is None, heal.message
+    well, seen = replace(replica, health=Health.HEALTHY), replace(seen, ready=2 + ready)
+    record_round(place, None, Round({1: seen}, decision, [well], timezone.now()))
+    heal.refresh_from_db()
+    assert (heal.restored_at is not None) is ready, heal.message
 
 
 def test_a_loss_before_a_rollout_is_healed_within_it_and_none_begins_there(
@@ -454,6 +462,15 @@ def test_a_loss_before_a_rollout_is_healed_within_it_and_none_begins_there(
     assert Heal.objects.get().message.startswith("3 of 3 ready again after")
     round_of(1, 1)
     assert Heal.objects.count() == 1, "a rollout takes replicas away itself"
+
+
+def test_a_loss_is_not_healed_by_wanting_no_replica(digits: Deployment) -> None:
+    arrive(digits)
+    place = place_of(digits)
+    now = timezone.now()
+    for wanted, ready in ((3, 2), (0, 0)):
+        record_heal(place, wanted, ready, [], now)
+    assert Heal.objects.get().message == "Scaled to zero after 0.0 s, before all were ready again."
 
 
 def test_no_deployment_has_the_name_of_another_one_s_preview(

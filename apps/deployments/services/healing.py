@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from apps.deployments.health import ReplicaSeen, cause_of_drop, healed_message
+from apps.core.states import Health
+from apps.deployments.health import ReplicaSeen, cause_of_drop, healed_message, lost_message
 from apps.deployments.models import Heal, Placement
 
 # Kubernetes gives times in whole seconds: the middle of the second is the best guess.
@@ -12,25 +13,36 @@ HALF_A_SECOND = timedelta(seconds=0.5)
 
 
 def record_heal(
-    placement: Placement, wanted: int, ready: int, replicas: Sequence[ReplicaSeen], now: datetime, *, opens: bool = True
+    placement: Placement,
+    wanted: int,
+    ready: int,
+    replicas: Sequence[ReplicaSeen],
+    now: datetime,
+    *,
+    coming: int | None = None,
 ) -> None:
-    """Open a heal when replicas were lost that nobody asked away; close it when as many are ready as wanted.
+    """Open a heal when replicas were lost that nobody asked away; close it when as many are ready as wanted and none
+    of them is in trouble.
 
-    Without `opens` it is only closed: while a rollout takes replicas away, nobody can tell a loss from that.
+    While a rollout brings a `coming` revision a heal is only closed: nobody can tell a loss from what the rollout takes
+    away. What is wrong with that revision itself is no part of the loss.
     """
     heal = Heal.objects.filter(placement=placement, restored_at=None).first()
     if heal is not None:
-        changes: dict[str, Any] = {"lowest": min(heal.lowest, ready)}
-        if ready >= wanted:
+        # One that ends again and again is ready for the first seconds of each try, and in trouble all the while.
+        failing = sum(each.health is Health.DEGRADED for each in replicas if each.revision != coming)
+        changes: dict[str, Any] = {"lowest": min(heal.lowest, ready), "message": lost_message(wanted, ready, failing)}
+        if ready >= wanted and not (failing and wanted):
             changes["restored_at"] = now
             changes["message"] = healed_message(wanted, (now - heal.dropped_at).total_seconds())
         if not heal.cause:
             replica, cause = cause_of_drop(replicas, since=heal.dropped_at - timedelta(seconds=2))
             changes |= {"replica": replica, "cause": cause}
-        Heal.objects.filter(pk=heal.pk, restored_at=None).update(**changes)
+        if any(getattr(heal, name) != value for name, value in changes.items()):
+            Heal.objects.filter(pk=heal.pk, restored_at=None).update(**changes)
         return
     nobody_asked = placement.observed_generation == placement.generation
-    if opens and nobody_asked and placement.ready_replicas >= wanted > ready:
+    if coming is None and nobody_asked and placement.ready_replicas >= wanted > ready:
         # Whole seconds again: an end just after the last round may bear an earlier time.
         since = placement.observed_at - 2 * HALF_A_SECOND if placement.observed_at else None
         replica, cause = cause_of_drop(replicas, since=since)
@@ -40,7 +52,7 @@ def record_heal(
             lowest=ready,
             replica=replica,
             cause=cause,
-            message=f"{ready} of {wanted} ready.",
+            message=lost_message(wanted, ready, 0),
             dropped_at=_dropped_at(replicas, replica, now),
         )
 

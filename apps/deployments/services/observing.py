@@ -67,7 +67,8 @@ def record_round(placement: Placement, stage: Stage | None, seen: Round) -> None
             return
         ready = sum(entry.ready for entry in seen.observed.values())
         desired = placement.desired_replicas if seen.desired is None else seen.desired
-        record_heal(placement, desired, ready, seen.replicas, seen.now, opens=stage is None)
+        coming = stage.rollout.to_revision.number if stage is not None else None
+        record_heal(placement, desired, ready, seen.replicas, seen.now, coming=coming)
         fields = _status(placement, stage, seen, desired, ready)
         changed = any(getattr(place, name) != value for name, value in fields.items())
         since = since_held(place, fields["health"])
