@@ -1,16 +1,19 @@
 """The headline of the overview."""
 
+import re
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
-from apps.core.pages.overview import Attention, plural, verdict
+from apps.core.pages.overview import _NUMBERS, Attention, verdict
+from apps.core.text.wording import plural
 
 AT = datetime(2026, 11, 23, tzinfo=UTC)
 
 
-def need(noun: str, state: str = "Failed") -> Attention:
-    return Attention(state, "x", "why", noun, at=AT)
+def need(noun: str, state: str = "Failed", **more: Any) -> Attention:
+    return Attention(state, "x", "why", noun, at=AT, **more)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +40,19 @@ def need(noun: str, state: str = "Failed") -> Attention:
             "12 runs failed · everything else is as wanted",
             "Failed",
         ),
+        (
+            [
+                need("cluster unreachable", count=2, follows=(("run waiting", 1), ("deployment unknown", 3))),
+                need("run failed", count=3),
+                need("cluster unreachable", follows=(("deployment unknown", 1),)),
+                need("deployment unknown", "Unknown"),
+            ],
+            True,
+            "Seven things need you",
+            "3 clusters unreachable (and so 1 run waiting, 4 deployments unknown) · 3 runs failed"
+            " · 1 deployment unknown · everything else is as wanted",
+            "Failed",
+        ),
     ],
 )
 def test_the_headline_says_how_many_things_need_you(
@@ -44,6 +60,9 @@ def test_the_headline_says_how_many_things_need_you(
 ) -> None:
     said = verdict(needs, anything=anything)
     assert (said.sentence, said.detail, said.state) == (sentence, detail, state)
+    counted = sum(map(int, re.findall(r"(?:^|· )(\d+)", said.detail)))
+    number = said.sentence.partition(" ")[0]
+    assert not needs or counted == (int(number) if number.isdecimal() else _NUMBERS.index(number))
 
 
 def test_plurals() -> None:

@@ -45,8 +45,7 @@ def test_the_overview_says_the_verdict_first(client: Client, project: Project) -
     page = client.get("/p/demo/").content.decode()
     heading = re.search(r"<h1>(.*?)</h1>", page)
     assert heading is not None
-    # Two runs failed a moment ago, of one cause.
-    assert heading[1] == "One thing needs you"
+    assert heading[1] == "Two things need you"
     assert "2 runs failed" in text_of(page)
 
 
@@ -55,7 +54,7 @@ def test_an_unreachable_cluster_comes_first_and_counts(client: Client, project: 
     part = text_of(client.get("/p/demo/?part=attention").content.decode())
     assert "demo-cluster can't be reached" in part
     assert "Connection refused." in part
-    assert "Two things need you" in client.get("/p/demo/?part=verdict").content.decode()
+    assert "Three things need you" in client.get("/p/demo/?part=verdict").content.decode()
     assert "What is shown of it is as of then." in part
     Cluster.objects.update(last_seen_at=None)
     part = text_of(client.get("/p/demo/?part=attention").content.decode())

@@ -97,7 +97,7 @@ def count(principal: Principal, project: Project | None) -> nav.Count:
     """How many clusters there are, and how many of them are in trouble."""
     sick = Q(enabled=True, state__in=[ClusterState.UNREACHABLE, ClusterState.DEGRADED])
     counts = Cluster.objects.aggregate(total=Count("pk"), bad=Count("pk", filter=sick))
-    return nav.Count(counts["total"], counts["bad"])
+    return nav.Count("cluster", counts["total"], counts["bad"])
 
 
 def find_clusters(principal: Principal, query: str, limit: int) -> list[search.Hit]:

@@ -13,6 +13,7 @@ from django.urls import NoReverseMatch, reverse
 
 from apps.core.access import Principal
 from apps.core.models import Project
+from apps.core.text.wording import plural
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,18 @@ class Item:
 
 @dataclass(frozen=True)
 class Count:
-    """The number beside an entry. `bad` says how many of them need somebody."""
+    """The number beside an entry: how many things of the `noun` there are, or how many of them need somebody."""
 
-    total: int | None = None
+    noun: str
+    total: int
     bad: int = 0
+
+    @property
+    def title(self) -> str:
+        """What the number counts: "3 runs under way", "2 of 5 clusters need you"."""
+        if self.bad:
+            return f"{self.bad} of {self.total} {plural(self.noun, self.total)} need{'s' if self.bad == 1 else ''} you"
+        return f"{self.total} {plural(self.noun, self.total)}"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ An app fills this in from its AppConfig.ready(): `overview.register(Section.ROOM
 Scope and returns rows; its number of queries must not grow with them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from apps.core.access import Principal
 from apps.core.models import Project
 from apps.core.text.alike import NAMED, Member
-from apps.core.text.wording import look_of
+from apps.core.text.wording import look_of, plural
 
 T = TypeVar("T")
 
@@ -73,7 +73,10 @@ class Tile:
 
 @dataclass(frozen=True)
 class Attention:
-    """Something that needs a person. `noun` and `count` say it in the headline: "1 cluster unreachable"."""
+    """Something that needs a person. `noun` and `count` say it in the headline: "1 cluster unreachable".
+
+    An entry may stand for `count` things: the headline counts those, not entries.
+    """
 
     state: str
     title: str
@@ -105,7 +108,7 @@ class Attention:
         if not self.follows:
             return f"Show all {self.count}"
         own = ((self.noun, self.count),) if self.count > 1 else ()
-        return ", ".join(f"{n} {plural(noun, n)}" for noun, n in (*own, *self.follows))
+        return ", ".join(_counted(noun, n) for noun, n in (*own, *self.follows))
 
     @property
     def unnamed(self) -> int:
@@ -275,21 +278,25 @@ def verdict(needs: list[Attention], *, anything: bool) -> Verdict:
         if not anything:
             return Verdict("Ready when you are", "nothing runs here yet", "Idle")
         return Verdict("All is well", "everything is as wanted", "Healthy")
-    count = len(needs)
-    number = _NUMBERS[count] if count < len(_NUMBERS) else str(count)
     nouns: dict[str, int] = {}
+    after: dict[str, dict[str, int]] = {}
     for need in needs:
-        for noun, n in ((need.noun, need.count), *need.follows):
-            nouns[noun] = nouns.get(noun, 0) + n
-    said = [f"{n} {plural(noun, n)}" for noun, n in nouns.items()]
+        nouns[need.noun] = nouns.get(need.noun, 0) + need.count
+        for noun, n in need.follows:
+            follow = after.setdefault(need.noun, {})
+            follow[noun] = follow.get(noun, 0) + n
+    # What only follows from a thing needs nobody of its own: it stands behind that, and is not counted.
+    said = [_counted(noun, n) + _so(after.get(noun)) for noun, n in nouns.items()]
+    count = sum(nouns.values())
+    number = _NUMBERS[count] if count < len(_NUMBERS) else str(count)
     worst = min(needs, key=lambda a: _TONES.index(look_of(a.state).tone))
     sentence = f"{number} thing{'' if count == 1 else 's'} need{'s' if count == 1 else ''} you"
     return Verdict(sentence, " · ".join([*said, "everything else is as wanted"]), worst.state)
 
 
-def plural(noun: str, count: int) -> str:
-    """Say a noun of several things: `cluster unreachable` → `clusters unreachable`."""
-    if count == 1:
-        return noun
-    first, _, rest = noun.partition(" ")
-    return f"{first}s {rest}".rstrip()
+def _counted(noun: str, count: int) -> str:
+    return f"{count} {plural(noun, count)}"
+
+
+def _so(follow: Mapping[str, int] | None) -> str:
+    return f" (and so {', '.join(_counted(noun, n) for noun, n in follow.items())})" if follow else ""

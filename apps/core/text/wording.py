@@ -170,3 +170,11 @@ def _three(value: float) -> str:
         return f"{value:,.0f}"
     text = f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
     return text.rstrip("0").rstrip(".")
+
+
+def plural(noun: str, count: int) -> str:
+    """Say a noun of several things: `cluster unreachable` → `clusters unreachable`."""
+    if count == 1:
+        return noun
+    first, _, rest = noun.partition(" ")
+    return f"{first}s {rest}".rstrip()

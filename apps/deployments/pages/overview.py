@@ -111,9 +111,15 @@ def approvals(scope: Scope) -> list[Attention]:
 
 def not_followed(scope: Scope) -> list[Attention]:
     """Deployments that could not go after a move of the alias that they follow, one line for each move and reason."""
-    some = list(following.refused(scope.project)[:COMPARED])
-    groups = grouped(some, lambda row: (row.model_id, row.alias, row.version, row.refusal))
-    return [_not_followed(group) for group in groups[:ATTENTION_ROWS]]
+    some = list(following.refused(scope.project).annotate(all=Window(Count("pk")))[:COMPARED])
+    groups = grouped(some, lambda row: (row.model_id, row.alias, row.version, row.refusal))[:ATTENTION_ROWS]
+    return page.and_more(
+        [_not_followed(group) for group in groups],
+        of=getattr(some[0], "all") if some else 0,  # noqa: B009 - annotated above
+        noun="deployment left behind",
+        url=_list_of(scope.project),
+        why="The latest are shown.",
+    )
 
 
 def _not_followed(group: Sequence[Follow]) -> Attention:
@@ -289,7 +295,7 @@ def count(principal: Principal, project: Project | None) -> nav.Count | None:
     counts = Deployment.objects.filter(project=project).aggregate(
         total=Count("pk"), bad=Count("pk", filter=Q(health__in=selectors.TROUBLE))
     )
-    return nav.Count(counts["total"], counts["bad"])
+    return nav.Count("deployment", counts["total"], counts["bad"])
 
 
 def find(principal: Principal, query: str, limit: int) -> list[search.Hit]:

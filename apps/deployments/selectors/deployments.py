@@ -196,9 +196,10 @@ def unknown_by_cluster(project: Project, *, named: int, most: int = 50) -> list[
     """The deployments whose health is Unknown, by cluster and reason, most first: three queries and prefetches."""
     rows = Placement.objects.filter(deployment__project=project, health=Health.UNKNOWN).order_by()
     by_cluster = rows.values("target__cluster", "reason").annotate(
-        count=Count("pk"),
+        # One may be on several targets of the cluster.
+        count=Count("deployment", distinct=True),
         first=Min("deployment__name"),
-        names=ArrayAgg("deployment__name", order_by="deployment__name"),
+        names=ArrayAgg("deployment__name", distinct=True, order_by="deployment__name"),
     )
     groups = list(by_cluster.order_by("-count", "first")[:most])
     if not groups:

@@ -127,7 +127,7 @@ def _interest(key: str) -> tuple[int, str]:
 
 def count_models(principal: Principal, project: Project | None) -> nav.Count | None:
     """How many models the project has."""
-    return nav.Count(RegisteredModel.objects.filter(project=project).count()) if project else None
+    return nav.Count("model", RegisteredModel.objects.filter(project=project).count()) if project else None
 
 
 def count_runs(principal: Principal, project: Project | None) -> nav.Count | None:
@@ -135,7 +135,7 @@ def count_runs(principal: Principal, project: Project | None) -> nav.Count | Non
     if project is None:
         return None
     active = selectors.runs(experiment__project=project, state__in=UNSETTLED).count()
-    return nav.Count(active) if active else None
+    return nav.Count("run under way", active) if active else None
 
 
 def find_experiments(principal: Principal, query: str, limit: int) -> list[search.Hit]:
