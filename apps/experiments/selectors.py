@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Count, F, Max, OuterRef, Prefetch, Q, QuerySet, Subquery
+from django.db.models import Count, F, Max, OuterRef, Prefetch, Q, QuerySet, Subquery, prefetch_related_objects
 from django.db.models.functions import Right
 from django.urls import reverse
 from django.utils import timezone
@@ -30,6 +30,8 @@ from apps.experiments.models import (
     LoggedModel,
     ModelAlias,
     ModelInput,
+    ModelMetric,
+    ModelOutput,
     ModelVersion,
     Param,
     RegisteredModel,
@@ -88,10 +90,16 @@ def with_values(queryset: QuerySet[Run]) -> QuerySet[Run]:
 def for_clients(queryset: QuerySet[Run]) -> QuerySet[Run]:
     """The same runs with all that MLflow's clients are told of them: six more queries, however many runs."""
     return with_values(queryset).prefetch_related(
-        "logged_models",
+        Prefetch("model_outputs", ModelOutput.objects.select_related("model")),
         Prefetch("dataset_inputs", DatasetInput.objects.select_related("dataset")),
         Prefetch("model_inputs", ModelInput.objects.select_related("model")),
     )
+
+
+def with_metrics(models: Sequence[LoggedModel]) -> Sequence[LoggedModel]:
+    """The same logged models with their metrics at hand: one more query, however many models."""
+    prefetch_related_objects(models, Prefetch("metrics", ModelMetric.objects.annotate(run_uid=F("run__uid"))))
+    return models
 
 
 def runs_for_rest(**scope: Any) -> QuerySet[Run]:

@@ -293,6 +293,11 @@ def _metric(number: int) -> Body:
     return {"key": f"m{number % 50}", "value": number, "timestamp": number, "step": number}
 
 
+def _of_model(number: int) -> Body:
+    """`{logged}` has these metrics, each on a dataset of its own."""
+    return {**_metric(number), "model_id": "{logged}", "dataset_name": f"d{number}", "dataset_digest": "1"}
+
+
 def _dataset(number: int) -> dict[str, Any]:
     columns = {"name": f"d{number}", "digest": str(number), "source_type": "local", "source": "{}"}
     return {"dataset": columns, "tags": [{"key": "mlflow.data.context", "value": "training"}]}
@@ -345,6 +350,12 @@ TRACKING = [
         {"experiment_ids": ["{experiment}"], "filter": "params.alpha != 'x'", "order_by": ["metrics.loss"]},
     ),
     Ask("POST", f"{MLFLOW}/runs/log-metric", {"run_id": "{run}", **_metric(1)}),
+    Ask(
+        "POST",
+        f"{MLFLOW}/runs/log-batch?of a model",
+        {"run_id": "{run}", "metrics": [_of_model(1)]},
+        lambda world: world.fill({"run_id": "{run}", "metrics": [_of_model(number) for number in range(1000)]}),
+    ),
     Ask("POST", f"{MLFLOW}/runs/log-parameter", {"run_id": "{run}", "key": "p", "value": "1"}),
     Ask("POST", f"{MLFLOW}/runs/set-tag", {"run_id": "{run}", "key": "t", "value": "1"}),
     Ask("POST", f"{MLFLOW}/runs/delete-tag", {"run_id": "{run}", "key": "team"}),
@@ -387,6 +398,16 @@ LOGGED = [
         _many("params", _pair, 100, experiment_id="{experiment}", source_run_id="{run}", name="m"),
     ),
     Ask("POST", f"{MLFLOW}/logged-models/search", {"experiment_ids": ["{experiment}"]}, _everywhere),
+    Ask(
+        "POST",
+        f"{MLFLOW}/logged-models/search?measured",
+        {
+            "experiment_ids": ["{experiment}"],
+            "filter": "metrics.m1 >= 0",
+            "datasets": [{"dataset_name": "given-0"}],
+            "order_by": [{"field_name": "metrics.m1"}],
+        },
+    ),
     Ask("PATCH", f"{MLFLOW}/logged-models/{{logged}}", {"status": "LOGGED_MODEL_READY"}),
     Ask("DELETE", f"{MLFLOW}/logged-models/{{logged}}"),
     Ask("POST", f"{MLFLOW}/logged-models/{{logged}}/params", {"params": [_pair(1)]}, _many("params", _pair, 100)),

@@ -21,9 +21,14 @@ from apps.deployments.models import Approval, MetricsSource, Placement, Target
 from apps.experiments import services
 from apps.experiments.files import artifacts
 from apps.experiments.models import (
+    Dataset,
+    DatasetInput,
     Experiment,
     LatestMetric,
     LoggedModel,
+    ModelInput,
+    ModelMetric,
+    ModelOutput,
     ModelVersion,
     Param,
     RegisteredModel,
@@ -95,6 +100,7 @@ def small() -> World:
     factories.revision(project.deployments.get(name="digits"), factories.version(digits, first, alias="champion"))
     factories.version(RegisteredModel.objects.create(project=project, name="free"), first)
     logged = _model(first)
+    _give_and_take(first, logged, 0)
     Experiment.objects.filter(pk=first.experiment_id).update(tags={"team": "vision"})
     Tag.objects.create(run=first, experiment=first.experiment, key="team", value="vision")
     artifacts.write(first, "note.txt", io.BytesIO(b"hello"))
@@ -156,6 +162,7 @@ def grow(world: World) -> None:
         factories.pod(home, project, run=str(source.pk), namespace=f"more-{number}")
         world.models.append(_model(first).uid)
         _hang_on(first, number)
+        _give_and_take(first, _model(source), number + 1)
         issue_token(name=f"more-{number}", user=world.person)
     sample(home)
 
@@ -166,6 +173,16 @@ def _hang_on(run: Run, number: int) -> None:
     Tag.objects.create(**about, key=f"more-{number}", value="1")
     LatestMetric.objects.create(**about, key=f"more-{number}", value=1.0, step=0, timestamp=1)
     artifacts.write(run, f"notes/more-{number}.txt", io.BytesIO(b"more"))
+
+
+def _give_and_take(run: Run, model: LoggedModel, number: int) -> None:
+    """The run was given a dataset and a model, has put that out, and has measured the model that it made."""
+    data = Dataset.objects.create(experiment=run.experiment, name=f"given-{number}", digest="1", source_type="local")
+    DatasetInput.objects.create(run=run, dataset=data)
+    ModelInput.objects.create(run=run, model=model)
+    ModelOutput.objects.create(run=run, model=model, step=number)
+    about: dict[str, Any] = {"run": model.run, "model": run.logged_models.earliest("id"), "dataset_name": data.name}
+    ModelMetric.objects.create(**about, key="m1", value=number, step=0, timestamp=1)
 
 
 def sample(cluster: Cluster) -> None:

@@ -13,6 +13,7 @@ from apps.core.models import Membership, Project, User
 from apps.core.secrets.tokens import issue_token
 from apps.core.states import Role
 from apps.experiments.models import Experiment
+from tests.experiments.stock import Stock
 from tests.stack import LocalCluster
 from tests.webprocess import web_process
 
@@ -44,6 +45,12 @@ def principal(developer: User) -> Principal:
 @pytest.fixture
 def token(developer: User) -> str:
     return issue_token(name="test", user=developer)[1]
+
+
+@pytest.fixture
+def stock(token: str) -> Stock:
+    """The developer's client of MLflow's API."""
+    return Stock(token)
 
 
 @pytest.fixture

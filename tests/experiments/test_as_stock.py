@@ -5,32 +5,14 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from django.test import Client
 
 from apps.core.models import Project
 from apps.experiments.models import Experiment, LoggedModel, ModelVersion, RegisteredModel, Run
 from tests import factories
+from tests.experiments.stock import API, Stock
 
 pytestmark = pytest.mark.django_db
-API = "/api/2.0/mlflow"
 REFUSED = 400
-
-
-class Stock:
-    """One client of MLflow's API."""
-
-    def __init__(self, token: str) -> None:
-        self.client = Client(headers={"authorization": f"Bearer {token}"})
-
-    def __call__(self, method: str, path: str, /, **body: Any) -> Any:
-        if method == "GET":
-            return self.client.get(f"{API}/{path}", body)
-        return self.client.generic(method, f"{API}/{path}", json.dumps(body), content_type="application/json")
-
-
-@pytest.fixture
-def stock(token: str) -> Stock:
-    return Stock(token)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from django.http import HttpResponseBase
 
 from apps.core.errors import Invalid
 from apps.core.states import Role
-from apps.experiments import services
+from apps.experiments import selectors, services
 from apps.experiments.files import artifacts
 from apps.experiments.files.downloads import file_response
 from apps.experiments.mlflow import render
@@ -19,6 +19,7 @@ from apps.experiments.models import PARAM_LENGTH, TAG_LENGTH, LoggedModel
 from apps.experiments.search import logged_models
 from apps.experiments.search.grammar import Ordering
 from apps.experiments.services.logged import STATUSES
+from apps.experiments.tracking.ingest import check_text
 
 DEFAULT_PAGE, MOST_A_PAGE = 100, 1000
 # protobuf's enum LoggedModelStatus by number (mlflow/protos/service.proto).
@@ -42,13 +43,18 @@ def create(call: Call) -> dict[str, Any]:
         params=call.pairs("params", PARAM_LENGTH, cut=True),
         tags=call.pairs("tags", TAG_LENGTH, cut=True),
     )
-    return {"model": render.logged_model(model)}
+    return _told(model)
+
+
+def _told(model: LoggedModel) -> dict[str, Any]:
+    (row,) = selectors.with_metrics([model])
+    return {"model": render.logged_model(row)}
 
 
 def get(call: Call, model_id: str) -> dict[str, Any]:
     """One logged model."""
     deleted = call.text("allow_deleted").lower() == "true"
-    return {"model": render.logged_model(logged_model_of(call, model_id, deleted=deleted))}
+    return _told(logged_model_of(call, model_id, deleted=deleted))
 
 
 def finalize(call: Call, model_id: str) -> dict[str, Any]:
@@ -56,9 +62,7 @@ def finalize(call: Call, model_id: str) -> dict[str, Any]:
     model = logged_model_of(call, model_id, Role.DEVELOPER)
     status = call.body.get("status")
     name = _STATUS_NUMBERS.get(status, "") if isinstance(status, int) else call.text("status", required=True)
-    return {
-        "model": render.logged_model(services.finish_logged_model(principal=call.principal, model=model, status=name))
-    }
+    return _told(services.finish_logged_model(principal=call.principal, model=model, status=name))
 
 
 def delete(call: Call, model_id: str) -> dict[str, Any]:
@@ -80,8 +84,7 @@ def set_tags(call: Call, model_id: str) -> dict[str, Any]:
     """Add tags."""
     model = logged_model_of(call, model_id, Role.DEVELOPER)
     tags: dict[str, str | None] = {**call.pairs("tags", TAG_LENGTH, cut=True)}
-    changed = services.change_logged_model(principal=call.principal, model=model, tags=tags)
-    return {"model": render.logged_model(changed)}
+    return _told(services.change_logged_model(principal=call.principal, model=model, tags=tags))
 
 
 def delete_tag(call: Call, model_id: str, key: str) -> dict[str, Any]:
@@ -93,16 +96,18 @@ def delete_tag(call: Call, model_id: str, key: str) -> dict[str, Any]:
 
 def search(call: Call) -> dict[str, Any]:
     """The logged models of some experiments by a filter, the newest first unless asked otherwise."""
-    if call.objects("datasets"):
-        raise Invalid("Flotilla does not filter logged models by datasets yet: leave 'datasets' out.")
+    datasets = [_dataset(item, "datasets") for item in call.objects("datasets")]
+    if not all(name for name, _ in datasets):
+        raise Invalid("`dataset_name` in the `datasets` clause must be specified.", field="datasets")
     rows = LoggedModel.objects.filter(experiment_id__in=experiment_pks(call), deleted_at=None).select_related("run")
-    part = logged_models(rows, call.text("filter"), [_ordering(item) for item in call.objects("order_by")])
+    orders = [_ordering(item) for item in call.objects("order_by")]
+    part = logged_models(rows, call.text("filter"), orders, datasets)
     # MLflow takes 0 for no wish here, and any number; more than a page come in several.
     size = call.integer("max_results") or DEFAULT_PAGE
     if size < 0:
         raise Invalid("Invalid value for parameter 'max_results' supplied: it must not be negative.")
     page = page_of(part, call, min(size, MOST_A_PAGE))
-    return {"models": [render.logged_model(row) for row in page.rows], **token(page)}
+    return {"models": [render.logged_model(row) for row in selectors.with_metrics(page.rows)], **token(page)}
 
 
 def _ordering(item: dict[str, Any]) -> Ordering:
@@ -113,7 +118,14 @@ def _ordering(item: dict[str, Any]) -> Ordering:
     kind, dot, key = name.partition(".")
     if dot and kind != "metrics":
         raise Invalid(f"Invalid order_by: '{name[:100]}' is no attribute of a logged model, nor one of metrics.")
-    return Ordering("metric" if dot else "attribute", key if dot else name, descending=not ascending)
+    dataset = _dataset(item, "order_by")
+    return Ordering("metric" if dot else "attribute", key if dot else name, not ascending, dataset)
+
+
+def _dataset(item: dict[str, Any], where: str) -> tuple[str, str]:
+    """The name and the digest of a dataset, each "" where it does not matter. Raises Invalid."""
+    name, digest = (check_text(item.get(part), 500, f"{where}.{part}") for part in ("dataset_name", "dataset_digest"))
+    return name, digest
 
 
 def list_artifacts(call: Call, model_id: str) -> dict[str, Any]:

@@ -6,7 +6,14 @@ from datetime import datetime
 from typing import Any
 
 from apps.experiments.files.artifacts import Entry, root_uri
-from apps.experiments.models import DatasetInput, Experiment, LoggedModel, ModelVersion, RegisteredModel, Run
+from apps.experiments.models import (
+    DatasetInput,
+    Experiment,
+    LoggedModel,
+    ModelVersion,
+    RegisteredModel,
+    Run,
+)
 from apps.experiments.states import MLFLOW_STATUS
 from apps.experiments.tracking.clock import millis
 
@@ -71,9 +78,7 @@ def run(row: Run) -> dict[str, Any]:
             "model_inputs": [{"model_id": each.model.uid} for each in row.model_inputs.all()],
         },
         "outputs": {
-            "model_outputs": [
-                {"model_id": m.uid, "step": m.step} for m in row.logged_models.all() if m.step is not None
-            ]
+            "model_outputs": [{"model_id": each.model.uid, "step": each.step} for each in row.model_outputs.all()]
         },
     }
 
@@ -100,8 +105,16 @@ def files(entries: Iterable[Entry], prefix: str = "") -> list[dict[str, Any]]:
     return listed
 
 
+def model_metric(model_id: str, row: Any) -> dict[str, Any]:
+    """A Metric of a logged model; `row` is a ModelMetric of `selectors.with_metrics`."""
+    of = {"model_id": model_id, "run_id": row.run_uid}
+    if row.dataset_name:
+        of |= {"dataset_name": row.dataset_name, "dataset_digest": row.dataset_digest}
+    return {**metric(row.key, row.value, row.step, row.timestamp), **of}
+
+
 def logged_model(row: LoggedModel) -> dict[str, Any]:
-    """A LoggedModel."""
+    """A LoggedModel; `row` has its metrics at hand, by `selectors.with_metrics`."""
     return {
         "info": {
             "model_id": row.uid,
@@ -115,7 +128,7 @@ def logged_model(row: LoggedModel) -> dict[str, Any]:
             "source_run_id": row.run.uid if row.run else "",
             "tags": pairs(row.tags),
         },
-        "data": {"params": pairs(row.params), "metrics": []},
+        "data": {"params": pairs(row.params), "metrics": [model_metric(row.uid, each) for each in row.metrics.all()]},
     }
 
 

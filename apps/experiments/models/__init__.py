@@ -14,6 +14,7 @@ from django.db.models.functions import Coalesce, Left
 from apps.clusters.models import Cluster
 from apps.core.models import Project
 from apps.experiments.models.inputs import CONTEXT, Dataset, DatasetInput, ModelInput
+from apps.experiments.models.measured import ModelMetric, ModelOutput
 from apps.experiments.registry.stages import Stage
 from apps.experiments.states import AttemptState, RunKind, RunState
 
@@ -35,6 +36,8 @@ __all__ = [
     "MetricPoint",
     "ModelAlias",
     "ModelInput",
+    "ModelMetric",
+    "ModelOutput",
     "ModelVersion",
     "Param",
     "RegisteredModel",
@@ -262,8 +265,6 @@ class LoggedModel(models.Model):
     status = models.CharField(max_length=40, default="LOGGED_MODEL_PENDING")
     params = models.JSONField(default=dict, blank=True)
     tags = models.JSONField(default=dict, blank=True)
-    # The step at which the run put it out, once the client said so.
-    step = models.BigIntegerField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
     deleted_at = models.DateTimeField(null=True, blank=True)

@@ -94,6 +94,12 @@ def number(column: str, value: Any, comparison: Comparison) -> Q:
     return Q(**{f"{column}__{NUMERIC[comparison.op]}": value})
 
 
+def reading(column: str, value: float, comparison: Comparison) -> Q:
+    """As `number`, of a column with NaN in it: the greatest of all for Postgres, but for people only different."""
+    holds = number(column, value, comparison)
+    return holds if comparison.op == "!=" else holds & Q(**{f"{column}__lt": math.nan})
+
+
 def time(column: str, comparison: Comparison) -> Q:
     """A column of times, compared with milliseconds since the epoch as clients are shown them. Raises Invalid."""
     if not isinstance(comparison.value, float) or (comparison.op != "!=" and comparison.op not in NUMERIC):

@@ -62,6 +62,8 @@ class Ordering:
     kind: str
     key: str
     descending: bool
+    dataset: tuple[str, str] = ("", "")
+    """Of a logged model's metrics, on which dataset: its name and its digest, each "" for any."""
 
 
 def parse_filter(text: str) -> list[Comparison]:

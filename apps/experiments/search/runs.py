@@ -120,9 +120,7 @@ class RunSearch:
         if comparison.kind == "metric":
             if not isinstance(comparison.value, float):
                 raise Invalid(f"Invalid filter: metrics.{comparison.key} is compared with a number.")
-            holds = conditions.number("value", comparison.value, comparison)
-            # NaN is greater than all for Postgres, but for people it is only different from any number.
-            values = values.filter(holds) if comparison.op == "!=" else values.filter(holds, value__lt=_NAN)
+            values = values.filter(conditions.reading("value", comparison.value, comparison))
         elif not isinstance(comparison.value, str | tuple):
             raise Invalid(f"Invalid filter: {comparison.kind}s.{comparison.key} is compared with a string in quotes.")
         else:

@@ -1,16 +1,19 @@
 """Searches of tables with tags in a JSON column: experiments, registered models, versions and logged models."""
 
+import functools
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from django.db.models import F, Q, QuerySet, Value
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Collate, NullIf
 
 from apps.core.database.keyset import Key, Part
 from apps.core.errors import Invalid
-from apps.experiments.models import Experiment, LoggedModel, ModelVersion, RegisteredModel
+from apps.experiments.models import Experiment, LoggedModel, ModelMetric, ModelVersion, RegisteredModel
 from apps.experiments.search import conditions
 from apps.experiments.search.conditions import TextIn
 from apps.experiments.search.grammar import Comparison, Ordering, parse_filter, parse_orderings
@@ -106,15 +109,41 @@ def versions(rows: QuerySet[ModelVersion], filter_text: str, order_by: Sequence[
     return _part(_matching(rows, comparisons, _VERSIONS), _VERSIONS, orders, ends)
 
 
-def logged_models(rows: QuerySet[LoggedModel], filter_text: str, orders: Sequence[Ordering]) -> Part:
-    """Logged models by name, id, source run, type, status, times, tags and params; then the newest first.
-
-    Raises Invalid.
+def logged_models(
+    rows: QuerySet[LoggedModel], filter_text: str, orders: Sequence[Ordering], datasets: Sequence[tuple[str, str]] = ()
+) -> Part:
+    """Logged models by name, id, source run, type, status, times, tags, params and metrics, which are those on the
+    `datasets` (name, and digest or "") where there are any; then the newest first. Raises Invalid.
     """
-    # None has metrics of its own, so that none is told from another by them.
-    orders_of_columns = [order for order in orders if order.kind != "metric"]
     ends = [Key("created_at", datetime, descending=True), Key("uid")]
-    return _part(_matching(rows, parse_filter(filter_text), _LOGGED), _LOGGED, orders_of_columns, ends)
+    values = ModelMetric.objects.all()
+    if datasets:
+        values = values.filter(functools.reduce(operator.or_, (_on(*dataset) for dataset in datasets)))
+    others = []
+    measured = False
+    for each in parse_filter(filter_text):
+        if each.kind == "metric" and isinstance(each.value, float):
+            measured = True
+            holding = values.filter(conditions.reading("value", each.value, each), key=each.key)
+            rows = rows.filter(pk__in=holding.values("model"))
+        else:
+            others.append(each)
+    if datasets and not measured:
+        rows = rows.filter(pk__in=values.values("model"))
+    return _part(_matching(rows, others, _LOGGED), _LOGGED, orders, ends)
+
+
+def _on(name: str, digest: str) -> Q:
+    """Metrics on a dataset; "" for any."""
+    return Q(**({"dataset_name": name} if name else {}), **({"dataset_digest": digest} if digest else {}))
+
+
+def _latest(order: Ordering) -> Combinable:
+    """The latest value of a logged model's metric, so that the least comes first in the order: NaN after all numbers,
+    in either direction."""
+    values = ModelMetric.objects.filter(_on(*order.dataset), model=OuterRef("pk"), key=order.key)
+    latest = Subquery(values.order_by("-timestamp", "-step", "-value").values("value")[:1])
+    return -latest if order.descending else latest
 
 
 def _asks_for_prompts(comparisons: Iterable[Comparison]) -> bool:
@@ -134,8 +163,6 @@ def _matching(rows: QuerySet[Any], comparisons: Iterable[Comparison], table: Tab
             rows = rows.filter(conditions.optional_text(alias, each))
         elif each.kind == "attribute":
             rows = rows.filter(_attribute(each, table))
-        elif each.kind == "metric" and "param" in table.objects and isinstance(each.value, float):
-            rows = rows.none()
         else:
             raise conditions.refused(each)
     return rows
@@ -170,11 +197,15 @@ def _part(rows: QuerySet[Any], table: Table, orders: Sequence[Ordering], ends: S
     """The rows in the order asked for, then in that of `ends`, then by their keys."""
     keys: list[Key] = []
     for number, order in enumerate(orders):
+        alias = f"order{number}"
+        if order.kind == "metric" and table is _LOGGED:
+            rows = rows.annotate(**{alias: _latest(order)})
+            keys.append(Key(alias, float, optional=True))
+            continue
         column = table.orders.get(order.key.lower())
         if order.kind != "attribute" or column is None:
             known = ", ".join(table.orders)
             raise Invalid(f"Invalid order by key '{order.key[:100]}' specified: it is none of {known}.")
-        alias = f"order{number}"
         if column in _KINDS:
             rows = rows.annotate(**{alias: F(column)})
             keys.append(Key(alias, _KINDS[column], order.descending))

@@ -1,7 +1,6 @@
 """Writes of logged models: MLflow 3 keeps a model as an object of its own, with artifacts of its own."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from django.db import connection, transaction
 from django.utils import timezone
@@ -59,9 +58,8 @@ def change_logged_model(
     model: LoggedModel,
     params: dict[str, str] | None = None,
     tags: dict[str, str | None] | None = None,
-    step: int | None = None,
 ) -> LoggedModel:
-    """Add params, add tags (None removes one), or note the step. Needs the developer role.
+    """Add params, or add tags (None removes one). Needs the developer role.
 
     Clients that add different keys at once all succeed. Raises Missing for the removal of a tag that is not there.
     """
@@ -70,25 +68,27 @@ def change_logged_model(
     for key, value in (tags or {}).items():
         if value is None and key not in now.tags:
             raise Missing(f"No tag with key {key[:100]!r} on model {model.uid}.")
-    columns: dict[str, Any] = {"step": step} if step is not None else {}
-    put(now, params={**now.params, **(params or {})}, tags=merged(now.tags, tags), **columns)
+    put(now, params={**now.params, **(params or {})}, tags=merged(now.tags, tags))
     return now
 
 
 def note_model_steps(*, principal: Principal, run: Run, steps: Mapping[str, int]) -> None:
     """Note at which step the run put out each of its logged models, by their ids; one statement for all of them.
 
-    Ids that the run has no model of are left out. Needs the developer role.
+    Ids that the project has no model of are left out. Needs the developer role.
     """
     require_role(principal, run.experiment.project, Role.DEVELOPER)
     with connection.cursor() as cursor:
-        cursor.execute(_STEPS, [list(steps), list(steps.values()), run.pk])
+        cursor.execute(_STEPS, [run.pk, list(steps), list(steps.values()), run.experiment.project_id])
 
 
 _STEPS = """
-UPDATE experiments_loggedmodel AS model SET step = given.step, updated_at = now()
-FROM unnest(%s::text[], %s::bigint[]) AS given(uid, step)
-WHERE model.run_id = %s AND model.uid = given.uid
+INSERT INTO experiments_modeloutput AS stored (run_id, model_id, step)
+SELECT %s, model.id, given.step FROM unnest(%s::text[], %s::bigint[]) AS given(uid, step)
+JOIN experiments_loggedmodel AS model ON model.uid = given.uid
+JOIN experiments_experiment AS experiment ON experiment.id = model.experiment_id AND experiment.project_id = %s
+ORDER BY model.id
+ON CONFLICT (run_id, model_id) DO UPDATE SET step = EXCLUDED.step
 """
 
 

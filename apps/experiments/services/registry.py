@@ -1,6 +1,7 @@
 """Writes of the model registry."""
 
 import contextlib
+import json
 import re
 
 from django.db import IntegrityError, transaction
@@ -15,7 +16,7 @@ from apps.core.models import Project
 from apps.core.states import Role
 from apps.experiments import selectors
 from apps.experiments.files import artifacts
-from apps.experiments.models import LoggedModel, ModelAlias, ModelVersion, RegisteredModel, Run
+from apps.experiments.models import TAG_LENGTH, LoggedModel, ModelAlias, ModelVersion, RegisteredModel, Run
 from apps.experiments.registry import moves, uses
 from apps.experiments.registry.origin import Origin
 from apps.experiments.registry.stages import Stage
@@ -26,6 +27,8 @@ _ALIAS = re.compile(r"(?!\.)[\w.-]{1,250}")
 # MLflow keeps these for version numbers: "v3" and "latest" would be ambiguous in `models:/name@alias`.
 _RESERVED_ALIAS = re.compile(r"^(v\d+|latest|\d+)$", re.IGNORECASE)
 DEFAULT_ARTIFACT_PATH = "model"
+# mlflow/utils/mlflow_tags.py: MLFLOW_MODEL_VERSIONS.
+VERSIONS_TAG = "mlflow.modelVersions"
 
 
 def create_model(
@@ -106,10 +109,7 @@ def create_version(
         with contextlib.suppress(Conflict):
             create_model(principal=principal, project=project, name=model_name)
     with transaction.atomic():
-        model = RegisteredModel.objects.select_for_update().filter(project=project, name=model_name).first()
-        if model is None:
-            raise Missing(f"There is no model {model_name!r} in project {project.name}.", field="name")
-        put(model, last_version=model.last_version + 1)
+        model = _next_number(project, model_name)
         version = ModelVersion.objects.create(
             model=model,
             version=model.last_version,
@@ -123,6 +123,8 @@ def create_version(
             tags=tags or {},
             created_by=author(principal),
         )
+        if origin.logged is not None:
+            _note_version(origin.logged, version)
         audit.record(
             principal=principal,
             action="model.version",
@@ -134,6 +136,28 @@ def create_version(
         if run is not None:
             hint(f"run:{run.pk}", project.pk)
     return version
+
+
+def _next_number(project: Project, name: str) -> RegisteredModel:
+    """The model, locked, with the number of its next version. Raises Missing."""
+    model = RegisteredModel.objects.select_for_update().filter(project=project, name=name).first()
+    if model is None:
+        raise Missing(f"There is no model {name!r} in project {project.name}.", field="name")
+    put(model, last_version=model.last_version + 1)
+    return model
+
+
+def _note_version(logged: LoggedModel, version: ModelVersion) -> None:
+    """Tell the logged model of its version, in the tag where MLflow's clients look for it: the last that fit there."""
+    now = held(logged)
+    try:
+        told = json.loads(now.tags.get(VERSIONS_TAG, "[]"))
+    except (ValueError, RecursionError):  # anybody may write the tag
+        told = []
+    versions = [*(told if isinstance(told, list) else []), {"name": version.model.name, "version": version.version}]
+    while len(text := json.dumps(versions)) > TAG_LENGTH:
+        versions = versions[1 + len(versions) // 10 :]
+    put(now, tags={**now.tags, VERSIONS_TAG: text})
 
 
 def _require_files(run: Run, logged_model: LoggedModel | None, path: str) -> None:

@@ -16,7 +16,9 @@ from django.db import transaction
 from apps.core.database import prepared
 from apps.core.errors import Invalid
 from apps.experiments.models import KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH
+from apps.experiments.tracking import measured
 from apps.experiments.tracking.arguments import missing, mistyped, wrong
+from apps.experiments.tracking.measured import OfModel
 
 # Limits of one request, as MLflow's server has them (mlflow/utils/validation.py).
 MAX_METRICS = 1000
@@ -37,6 +39,7 @@ class Batch:
     values: list[float] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
     timestamps: list[int] = field(default_factory=list)
+    of_models: list[OfModel] = field(default_factory=list)
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
 
@@ -49,6 +52,14 @@ class Batch:
             raise wrong(f"{where}timestamp", timestamp, "It must not be negative.")
         self.timestamps.append(timestamp)
         self.steps.append(int64(0 if (step := metric.get("step")) is None else step, f"{where}step"))
+        if metric.get("model_id"):
+            self.of_models.append(_of_model(metric, where, len(self.keys) - 1))
+
+
+def _of_model(metric: Mapping[str, Any], where: str, at: int) -> OfModel:
+    parts = (("model_id", 64), ("dataset_name", 500), ("dataset_digest", 36))
+    uid, name, digest = (check_text(metric.get(part), most, f"{where}{part}") for part, most in parts)
+    return OfModel(uid, name, digest, at)
 
 
 def parse_batch(body: Mapping[str, Any]) -> Batch:
@@ -213,7 +224,7 @@ ON CONFLICT (run_id, key) DO UPDATE SET value = EXCLUDED.value
 
 def store(*, run_pk: int, run_uid: str, experiment_pk: int, batch: Batch) -> None:
     """Write a batch, all of it or nothing. Raises Invalid when a param has another value already."""
-    if sum(map(bool, (batch.keys, batch.params, batch.tags))) > 1:
+    if sum(map(bool, (batch.keys, batch.of_models, batch.params, batch.tags))) > 1:
         with transaction.atomic():
             _store(run_pk, run_uid, experiment_pk, batch)
     elif batch.params:
@@ -234,6 +245,8 @@ def _store(run_pk: int, run_uid: str, experiment_pk: int, batch: Batch) -> None:
         }
         with prepared.cursor() as cursor:
             cursor.execute(_METRICS, {"run": run_pk, "experiment": experiment_pk, **columns})
+        if batch.of_models:
+            measured.store(run_pk, experiment_pk, batch.of_models, columns)
     if batch.params:
         _store_params(run_pk, run_uid, experiment_pk, batch.params)
     if batch.tags:
