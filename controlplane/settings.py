@@ -75,6 +75,7 @@ MIDDLEWARE = [
     "apps.core.pages.middleware.Csrf",
     "apps.core.pages.middleware.Authentication",
     "apps.core.pages.middleware.Messages",
+    "apps.core.pages.middleware.OnlySent",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
     "apps.core.pages.middleware.Htmx",

@@ -14,7 +14,7 @@ from apps.core.states import Role
 from apps.deployments.models import Approval, Deployment, MetricsSource, Placement, Revision, Target
 from apps.experiments.models import Experiment, ModelVersion, RegisteredModel, Run
 from tests.architecture import world
-from tests.architecture.calls import PAGES
+from tests.architecture.calls import FORMS, PAGES
 
 pytestmark = pytest.mark.django_db
 MANY = 130
@@ -165,3 +165,18 @@ def test_what_a_card_says_follows_what_changes(pages: dict[str, str]) -> None:
                 stale.append((path, heading))
     assert stale == [], stale
     assert sum(len(Cards(html).cards) for html in pages.values()) > 80
+
+
+def test_the_address_of_a_button_that_is_opened_leads_to_its_page() -> None:
+    made = world.small()
+    client = Client(headers={"Accept": "text/html"})
+    client.force_login(made.person)
+    told = 0
+    for path in {made.fill(ask.path) for ask in FORMS if not ask.platform} | {"/logout/"}:
+        if (opened := client.get(path)).status_code == 302:
+            page = client.get(opened["Location"], follow=True)
+            assert (page.status_code, path.startswith(opened["Location"])) == (200, True), (path, opened["Location"])
+            told += "Nothing was done" in page.content.decode()
+        else:
+            assert opened.status_code == 200, path
+    assert told > 10

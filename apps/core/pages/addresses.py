@@ -4,6 +4,7 @@ This module does so for the rest: the page's own address, and names in which a b
 import re
 
 from django.http import HttpRequest, QueryDict
+from django.urls import Resolver404, resolve
 from django.utils.encoding import escape_uri_path
 
 # Between slashes, alone: browsers and proxies would go up with it, however it is quoted.
@@ -14,6 +15,18 @@ def own_address(request: HttpRequest, query: QueryDict | None = None) -> str:
     """The address of the page that is asked for, with another query. Django hands its path over unquoted."""
     path = escape_uri_path(request.path)
     return f"{path}?{query.urlencode()}" if query else path
+
+
+def page_above(path: str) -> str:
+    """The address nearest above `path` (unquoted, as Django hands it over) that something answers to, quoted."""
+    while path != "/":
+        path = path.rstrip("/").rpartition("/")[0] + "/"
+        try:
+            resolve(path)
+        except Resolver404:
+            continue
+        break
+    return escape_uri_path(path)
 
 
 class NamePath:

@@ -1,6 +1,7 @@
 """Middleware for browsers is skipped for programs. Errors that services raise become pages, never a 500."""
 
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -13,12 +14,14 @@ from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 from django.middleware.gzip import GZipMiddleware
 from django.shortcuts import redirect, render
+from django.utils.deprecation import MiddlewareMixin
 from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.middleware import HtmxMiddleware
 
 from apps.core.access import client_ip
 from apps.core.database.rows import NOT_STORABLE
 from apps.core.errors import FlotillaError, Invalid
+from apps.core.pages.addresses import page_above
 
 API = "/api/"
 LIVENESS = "/healthz"
@@ -80,6 +83,18 @@ class Compression(_ForBrowsers, GZipMiddleware):
 
 class Htmx(_ForBrowsers, HtmxMiddleware):
     """Whether a part of a page is asked for."""
+
+
+class OnlySent(_ForBrowsers, MiddlewareMixin):
+    """An address that takes only what a button sends is opened by itself, after signing in again or by a reload."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        """Go to the page that has the button; what answers would be an empty page of the browser's own."""
+        opened = request.method in {"GET", "HEAD"} and request.accepts("text/html")
+        if response.status_code != HTTPStatus.METHOD_NOT_ALLOWED or not opened or request.path.startswith(API):
+            return response
+        messages.warning(request, "Nothing was done: it takes the button, here.")
+        return redirect(page_above(request.path))
 
 
 class ErrorMiddleware:
