@@ -29,7 +29,7 @@ class Report:
         began, result = time.monotonic(), list[str]()
         yield result
         seconds = time.monotonic() - began
-        self.rows.append((name, "; ".join(result), seconds))
+        self.rows.append((name, "; ".join(line.removesuffix(".") for line in result), seconds))
         say(f"  ✓ {name:<{WIDTH}} {seconds:5.1f} s")
         for line in result:
             say(f"      {line}")
