@@ -1,12 +1,14 @@
-"""Runs that were launched before there were attempts keep their Job, pod, node and log, as their first attempt."""
+"""Rows of before keep what they tell: launched runs their Job, as their first attempt, and all runs who made them."""
 
 import importlib
 
 import pytest
 from django.db import connection
 
-from apps.core.models import Project
-from apps.experiments.models import Attempt, Experiment
+from apps.core.database import transitions
+from apps.core.models import Project, User
+from apps.core.secrets.tokens import issue_token
+from apps.experiments.models import Attempt, Experiment, Run
 from apps.experiments.states import RunState
 from tests import factories
 
@@ -49,3 +51,29 @@ def test_each_launched_run_becomes_its_first_attempt_and_comes_back(project: Pro
         cursor.execute(migration.BACK)
         cursor.execute("SELECT job_name, job_uid, pod_name, log_tail FROM experiments_run WHERE id = %s", [failed.pk])
         assert cursor.fetchone() == (f"run-{failed.pk}", f"u{failed.pk}", "p", "last words")
+
+
+def test_each_run_tells_who_was_authenticated_and_what_the_client_called_itself(project: Project) -> None:
+    migration = importlib.import_module("apps.experiments.migrations.0010_who_was_authenticated")
+    experiment = Experiment.objects.create(project=project, name="digits")
+    token, _ = issue_token(name="ci", project=project)
+    mine, _ = issue_token(name="laptop", user=User.objects.create_user("ada"))
+    actors = {
+        f"ada (token {mine.prefix})": "ada",
+        "eve": "eve",
+        f"project {project} (token {token.prefix})": "token ci",
+        f"project {project} (token gone)": f"project {project} (token gone)",
+        "": "unknown",
+    }
+    runs = {actor: factories.run(experiment, created_by="unknown") for actor in actors}
+    launched = factories.run(experiment, kind="launched", created_by="bob")
+    for actor, run in {**runs, "flotilla": launched}.items():
+        transitions.log(run, from_state="", to_state="Running", reason="Created", actor=actor)
+        transitions.log(run, from_state="Running", to_state="Failed", actor="somebody else")
+    with connection.cursor() as cursor:
+        cursor.execute(migration.APART)
+        made = dict(Run.objects.values_list("pk", "created_by"))
+        assert made == {**{runs[actor].pk: by for actor, by in actors.items()}, launched.pk: "bob"}
+        assert set(Run.objects.values_list("client_user", flat=True)) == {"unknown", "bob"}
+        cursor.execute(migration.TOGETHER)
+        assert set(Run.objects.values_list("created_by", flat=True)) == {"unknown", "bob"}

@@ -1,6 +1,7 @@
 """The MLflow door: who may do what, and what never gets through."""
 
 import json
+import re
 import socket
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -133,6 +134,34 @@ def test_a_runs_token_writes_to_its_run(run_wire: Wire, runs: list[Run]) -> None
     assert run_wire.post("registered-models/create", name="digits").status_code == 200
     reply = run_wire.post("model-versions/create", name="digits", source=f"models:/{model}", run_id=mine.uid)
     assert reply.json()["model_version"]["version"] == "1"
+    assert ModelVersion.objects.get().created_by == RegisteredModel.objects.get().created_by == "ada", "who launched it"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("unknown", "ada"), ("", "ada"), ("ada", "ada"), ("Root <b>", "ada as Root &lt;b&gt;")]
+)
+def test_a_run_is_by_who_was_authenticated_whatever_its_client_calls_itself(
+    wire: Wire, experiment: Experiment, browser: Client, name: str, shown: str
+) -> None:
+    made = wire.post("runs/create", experiment_id=str(experiment.pk), user_id=name).json()["run"]["info"]
+    assert made["user_id"] == (name or "ada")
+    rest = browser.get(f"/api/v1/runs/{made['run_id']}").json()
+    assert (rest["created_by"], rest["client_user"]) == ("ada", name or "ada")
+    for filter_text in ("user = 'ada'", "created_by = 'ada'", f"user_id = '{name or 'ada'}'"):
+        found = wire.post("runs/search", experiment_ids=[str(experiment.pk)], filter=filter_text).json()
+        assert [run["info"]["run_id"] for run in found["runs"]] == [made["run_id"]], filter_text
+    where = f"/p/{experiment.project.name}"
+    listed = browser.get(f"{where}/experiments/{experiment.name}/").content.decode()
+    assert f"external · {shown}</span>" in listed
+    page = re.sub(r"<[^>]+>", "", browser.get(f"{where}/runs/{made['run_id']}/").content.decode())
+    assert f"By{shown}\n" in page
+
+
+def test_a_run_by_a_project_s_token_has_its_name(project: Project, experiment: Experiment) -> None:
+    wire = Wire(issue_token(name="ci", project=project)[1])
+    made = wire.post("runs/create", experiment_id=str(experiment.pk), user_id="jenkins").json()["run"]["info"]
+    run = Run.objects.get(uid=made["run_id"])
+    assert (run.created_by, run.client_user, made["user_id"]) == ("token ci", "jenkins", "jenkins")
 
 
 def test_a_runs_token_writes_nowhere_else(run_wire: Wire, runs: list[Run], principal: Principal) -> None:

@@ -119,6 +119,7 @@ def runs(project: Project) -> list[Run]:
             kind="external",
             state=state,
             created_by=dice.choice(["ada", "Eve"]),
+            client_user=dice.choice(["alice", "Eve"]),
             started_at=None if state == "Pending" else at,
             ended_at=at + timedelta(seconds=dice.randrange(3)) if state not in ("Pending", "Running") else None,
             deleted_at=FIRST if number % 9 == 0 else None,
@@ -169,7 +170,8 @@ ORDERS: dict[str, Getter] = {
     "status": lambda run: MLFLOW_STATUS[run.state],
     "run_name": lambda run: run.name,
     "run_id": lambda run: run.uid,
-    "user_id": lambda run: run.created_by,
+    "user_id": lambda run: run.client_user,
+    "created_by": lambda run: run.created_by,
     "artifact_uri": lambda run: f"mlflow-artifacts:/{run.experiment_id}/{run.uid}/artifacts",
 }
 
@@ -203,7 +205,8 @@ FILTERS: dict[str, Callable[[Run], bool]] = {
     f"end_time <= {MILLIS}.5": has(lambda run: run.ended_at, lambda value: value <= AT),
     "status != 'FAILED'": lambda run: MLFLOW_STATUS[run.state] != "FAILED",
     "run_name IN ('a', 'B')": lambda run: run.name in ("a", "B"),
-    "user_id LIKE 'a%'": lambda run: run.created_by == "ada",
+    "user_id LIKE 'a%'": lambda run: run.client_user == "alice",
+    "created_by = 'ada'": lambda run: run.created_by == "ada",
     "dataset.name = 'x'": lambda run: False,
 }
 SIZES = [2, 5, 11, 100]

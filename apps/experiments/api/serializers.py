@@ -176,7 +176,7 @@ class RunSerializer(Shown, serializers.ModelSerializer[Run]):
         fields = (
             "run_id", "project", "experiment", "name", "kind", "state", "reason", "message", "exit_code", "metrics",
             "params", "tags", "spec", "cluster", "cluster_selector", "placement",
-            "namespace", "rerun_of", "created_by", "created_at", "started_at",
+            "namespace", "rerun_of", "created_by", "client_user", "created_at", "started_at",
             "ended_at", "retry_at",
         )  # fmt: skip
 

@@ -55,7 +55,7 @@ def run_info(row: Run) -> dict[str, Any]:
         "run_uuid": row.uid,
         "run_name": row.name,
         "experiment_id": str(row.experiment_id),
-        "user_id": row.created_by,
+        "user_id": row.client_user,
         "status": MLFLOW_STATUS[row.state],
         "start_time": millis(row.started_at or row.created_at),
         "artifact_uri": root_uri(row),

@@ -51,6 +51,8 @@ PARAM_LENGTH = 6000
 TAG_LENGTH = 8000
 # A btree entry may hold 2,700 bytes; longer values are told apart by the heap.
 INDEXED_CHARS = 200
+# What MLflow's client calls itself where the system gives it no name.
+NO_USER = "unknown"
 RUN_KINDS = [(kind.value, kind.value) for kind in RunKind]
 RUN_STATES = [(state.value, state.value) for state in RunState]
 
@@ -97,7 +99,9 @@ class Run(models.Model):
     name = models.CharField(max_length=250, blank=True)
     kind = models.CharField(max_length=16, choices=RUN_KINDS)
     state = models.CharField(max_length=16, choices=RUN_STATES)
+    # Who was authenticated, and what the client called itself: MLflow's `user_id`, which anyone may set.
     created_by = models.CharField(max_length=200, blank=True)
+    client_user = models.CharField(max_length=200, blank=True, default="", db_default="")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
     started_at = models.DateTimeField(null=True, blank=True)
@@ -138,6 +142,11 @@ class Run(models.Model):
 
     def __str__(self) -> str:
         return self.name or self.uid
+
+    @property
+    def called_itself(self) -> str:
+        """What its client called itself, where that is a name and another one than its author's."""
+        return self.client_user if self.client_user not in ("", NO_USER, self.created_by) else ""
 
 
 class Attempt(models.Model):

@@ -25,8 +25,9 @@ _TEXTS = {
     "run_name": "name",
     "run name": "name",
     "name": "name",
-    "user_id": "created_by",
+    "user_id": "client_user",
     "user": "created_by",
+    "created_by": "created_by",
 }
 _TIMES = {
     "start_time": "shown_start",

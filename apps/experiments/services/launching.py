@@ -239,13 +239,15 @@ def default_name(experiment: Experiment, pk: int) -> str:
 
 
 def _run(principal: Principal, pk: int, asked: Launch, cluster: Cluster | None, anywhere: Anywhere | None) -> Run:
+    by = author(principal)
     return Run(
         pk=pk,
         experiment=asked.experiment,
         name=asked.name.strip()[:250] or default_name(asked.experiment, pk),
         kind=RunKind.LAUNCHED,
         state=RunState.PENDING,
-        created_by=author(principal),
+        created_by=by,
+        client_user=by,
         spec={**asked.spec.to_json(), "params": {key: str(value) for key, value in asked.params.items()}},
         cluster=cluster,
         anywhere=anywhere.to_json() if anywhere is not None else None,

@@ -29,13 +29,14 @@ def create_external_run(
     user: str = "",
     tags: dict[str, str] | None = None,
 ) -> Run:
-    """Open a run for a program that runs elsewhere. Needs the developer role.
+    """Open a run for a program that runs elsewhere, which calls itself `user`. Needs the developer role.
 
     Raises Conflict when the experiment is deleted.
     """
     require_role(principal, experiment.project, Role.DEVELOPER)
     if experiment.deleted_at is not None:
         raise Conflict(f"The experiment {experiment.pk} is deleted.", hint="Restore it first.")
+    made_by = author(principal)
     run = Run.objects.create(
         experiment=experiment,
         name=name[:250],
@@ -43,7 +44,8 @@ def create_external_run(
         state=RunState.RUNNING,
         client_status="RUNNING",
         started_at=started_at or timezone.now(),
-        created_by=user or author(principal),
+        created_by=made_by,
+        client_user=user or made_by,
     )
     transitions.log(run, from_state="", to_state=run.state, reason="Created", actor=principal.label)
     rows = {**(tags or {}), RUN_NAME_TAG: name}
