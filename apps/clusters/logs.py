@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from textwrap import shorten
 from urllib.parse import quote
 
 from django.http import HttpResponse
@@ -20,10 +21,15 @@ from apps.clusters import services
 from apps.clusters.kube import slots
 from apps.clusters.kube.client import KubeClient
 from apps.clusters.kube.errors import Forbidden, Invalid, KubeError, NotFound, Unreachable
-from apps.clusters.models import Pod
+from apps.clusters.models import Cluster, Pod
 from apps.clusters.states import ClusterState
 from apps.core.errors import FlotillaError, Missing, Unavailable
+from apps.core.text.wording import moment_text
 
+# A header holds a sentence, not the names of forty replicas.
+NOTE_LENGTH = 300
+WHY_LENGTH = 160
+_NOTHING_KEPT = "Flotilla keeps no copy of this log: it is on the cluster's node, and is read as soon as that answers."
 # The most that one look brings, and that a download does.
 FIRST_LINES = 5_000
 PART_BYTES = 1024 * 1024
@@ -68,7 +74,8 @@ class LogPart:
     """Lines with their times. `ended`: nothing more will come. `more`: there is more to fetch at once; `older`: these
     are the newest of more.
 
-    `whose` names the pod or the attempt where there are several. `note` says why there is little or nothing.
+    `whose` names the pod or the attempt where there are several. `note` says why there is little or nothing, and `kept`
+    what Flotilla has of it all the same.
     `containers` are those whose log may be chosen, init ones first. `silent`: its cluster answers nobody now.
     """
 
@@ -76,6 +83,7 @@ class LogPart:
     ended: bool = False
     more: bool = False
     note: str = ""
+    kept: str = ""
     whose: str = ""
     timed: bool = True
     older: bool = False
@@ -108,13 +116,9 @@ def read(pod: Pod, query: LogQuery) -> LogPart:
     names, chosen = _containers(pod, query.container)
     part = LogPart(container=chosen, containers=names, restarted=_restarted(pod, chosen))
     over = query.previous or pod.phase in ENDED or pod.deleted_at is not None
-    if pod.cluster.state in {ClusterState.UNREACHABLE, ClusterState.DISABLED}:
-        return replace(
-            part,
-            note=f"{pod.cluster.name} can't be asked for the log now: {pod.cluster.message}".rstrip(": "),
-            ended=pod.deleted_at is not None,
-            silent=True,
-        )
+    cut = cut_off(pod.cluster)
+    if cut:
+        return replace(part, note=cut, kept=_NOTHING_KEPT, ended=pod.deleted_at is not None, silent=True)
     try:
         with _asking(pod, download=query.download) as client:
             text, more = _fetch(client, pod, replace(query, container=chosen))
@@ -126,7 +130,8 @@ def read(pod: Pod, query: LogQuery) -> LogPart:
         return replace(part, note=_not_yet(error.message, query), ended=over)
     except KubeError as error:
         silent = isinstance(error, Unreachable)
-        return replace(part, note=f"{pod.cluster.name} gives no log now: {error.message}", silent=silent)
+        note = f"{pod.cluster.name} gives no log now: {error.message}"
+        return replace(part, note=note, kept=_NOTHING_KEPT if silent else "", silent=silent)
     except FlotillaError as error:
         return replace(part, note=error.message)
     older = not (query.after or query.since or query.download) and text.count("\n") >= (query.lines or FIRST_LINES)
@@ -138,6 +143,9 @@ def pod_log(pod: Pod, *, container: str = "", tail_lines: int = 200) -> str:
 
     Raises Missing when the pod or its log is gone, Unavailable when the cluster does not answer.
     """
+    cut = cut_off(pod.cluster)
+    if cut:
+        raise Unavailable(f"{cut}.", hint=_NOTHING_KEPT)
     _, chosen = _containers(pod, container)
     try:
         with _asking(pod) as client:
@@ -171,15 +179,32 @@ def respond(part: LogPart, query: LogQuery, name: str = "log") -> HttpResponse:
     }
     for header in (header for header, on in flags.items() if on):
         response[f"X-Log-{header}"] = "1"
-    if part.note:
-        # A header holds ASCII only; a sentence holds more.
-        response["X-Log-Note"] = quote(" ".join(part.note.split())[:300])
+    add_note(response, part.note, part.kept)
     if part.whose:
         response["X-Log-Of"] = quote(part.whose)
     if part.containers:
         response["X-Log-Containers"] = ",".join(part.containers)
         response["X-Log-Container"] = part.container
     return response
+
+
+def add_note(response: HttpResponse, note: str, kept: str = "") -> None:
+    """Send along what there is to say of a log: a header holds ASCII only, a sentence holds more."""
+    for header, text in {"Note": note, "Kept": kept}.items():
+        if text:
+            response[f"X-Log-{header}"] = quote(" ".join(text.split())[:NOTE_LENGTH])
+
+
+def cut_off(cluster: Cluster) -> str:
+    """Why a cluster can't be asked for a log, without a full stop; "" where it can."""
+    if cluster.state == ClusterState.DISABLED:
+        return f"{cluster.name} is disabled, so that it is not asked for logs"
+    if cluster.state != ClusterState.UNREACHABLE:
+        return ""
+    since = cluster.as_of
+    answer = f"has not answered since {moment_text(since, timezone.now())}" if since else "has never answered"
+    why = shorten(cluster.message, WHY_LENGTH, placeholder=" …").rstrip(".")
+    return f"{cluster.name} {answer}{f': {why}' if why else ''}"
 
 
 def unseen(lines: Sequence[str], after: str, seen: int) -> list[str]:
@@ -263,6 +288,8 @@ def _for_file(part: LogPart, query: LogQuery) -> Iterable[str]:
         yield f"[Flotilla gives the first {DOWNLOAD_BYTES // 1024**2} MiB of a log; kubectl logs gives all of it.]"
     if part.note:
         yield f"[Flotilla: {part.note}]"
+    if part.kept:
+        yield f"[Flotilla: {part.kept}]"
 
 
 def _containers(pod: Pod, chosen: str) -> tuple[tuple[str, ...], str]:

@@ -7,7 +7,9 @@ from typing import Any
 from apps.clusters import logs
 from apps.clusters.logs import LogPart, LogQuery, pod_log
 from apps.clusters.models import Pod
+from apps.clusters.quantities.words import listed
 from apps.core.errors import Missing, Unavailable
+from apps.core.text.wording import plural
 from apps.experiments import selectors
 from apps.experiments.models import Attempt, Run
 from apps.experiments.states import SETTLED, RunKind
@@ -62,7 +64,7 @@ def run_log(run: Run, *, lines: int = FOLLOW_LINES, choice: Choice = Choice()) -
     try:
         return RunLog(pod_log(pod, tail_lines=lines), ended=False, attempt=number, pod=pod.name)
     except (Missing, Unavailable) as error:
-        return RunLog("", ended=False, note=error.message, attempt=number, pod=pod.name)
+        return RunLog("", ended=False, note=error.sentence, attempt=number, pod=pod.name)
 
 
 def run_log_part(run: Run, query: LogQuery, choice: Choice = Choice()) -> LogPart:
@@ -79,11 +81,22 @@ def run_log_part(run: Run, query: LogQuery, choice: Choice = Choice()) -> LogPar
     if pod is None or (over and pod.deleted_at is not None and not query.after):
         return _kept(attempt, query, choice, ended=ended) if over else LogPart(note=run.message or "waiting for a pod")
     part = replace(logs.read(pod, query), whose=whose(run, attempt, pod.name, choice))
+    part = replace(part, kept=_kept_before(run, attempt) or part.kept) if part.silent else part
     if not part.note or not over:
         # Between two attempts the next one's lines will follow.
         return replace(part, ended=part.ended and (ended or bool(choice.pod or choice.attempt)))
     # Lines of the pod itself stay: they are more than the stored ones.
     return replace(part, text="", ended=ended) if query.after else _kept(attempt, query, choice, ended=ended)
+
+
+def _kept_before(run: Run, attempt: Attempt | None) -> str:
+    """The earlier attempts of which the last lines are kept, while the log of this one can't be had."""
+    earlier = [each for each in selectors.attempts_of(run) if attempt is None or each.number < attempt.number]
+    numbers = [str(each.number) for each in earlier if getattr(each, "last_lines", "")]
+    if not numbers:
+        return ""
+    of = f"{plural('attempt', len(numbers))} {listed(numbers, len(numbers))}"
+    return f"Of {of} the last lines are kept. This one is on the cluster's node, and is read as soon as that answers."
 
 
 def whose(run: Run, attempt: Attempt | None, pod: str, choice: Choice = Choice()) -> str:

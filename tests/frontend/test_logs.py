@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from urllib.parse import parse_qs, urlparse
+from urllib.parse import parse_qs, quote, urlparse
 
 import pytest
 from playwright.sync_api import Page, Route, expect
@@ -73,9 +73,16 @@ def test_a_cluster_that_does_not_answer_is_said_and_what_is_shown_stays(open_pag
     page = open_page(path, before=staging(staged), expect_errors=True)
     expect(page.locator("[data-log-lines] span")).to_have_count(2)
     staged.lines = []
-    staged.headers["X-Log-Note"] = "gke-eu%20can%27t%20be%20asked%20for%20the%20log%20now"
-    expect(page.locator("[data-log-state]")).to_have_text("gke-eu can't be asked for the log now", timeout=PATIENT)
+    staged.headers["X-Log-Note"] = quote("gke-eu has not answered")
+    staged.headers["X-Log-Kept"] = quote("It is on the node.")
+    expect(page.locator("[data-log-state]")).to_have_text("gke-eu has not answered", timeout=PATIENT)
     expect(page.locator("[data-log-lines] span")).to_have_count(2)
+    page.get_by_label("Since").select_option("300")
+    expect(page.locator("[data-log-lines] span")).to_have_text("Gke-eu has not answered. It is on the node.")
+    expect(page.locator("[data-log-state]")).to_have_text("waiting")
+    staged.lines = [staged.line(0), staged.line(1)]
+    expect(page.locator("[data-log-lines] span")).to_have_count(2, timeout=PATIENT)
+    staged.lines = []
     staged.status = 502
     expect(page.locator("[data-log-state]")).to_have_text("not available (502)", timeout=PATIENT)
     staged.status = 200

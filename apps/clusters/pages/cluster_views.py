@@ -23,6 +23,7 @@ from apps.clusters.selectors.visibility import visibility_of
 from apps.clusters.why import Why
 from apps.core.pages import nav
 from apps.core.pages.base import PageRequest, page, render_page
+from apps.core.text.wording import moment_text
 
 NODES_A_PAGE = 25
 SQUARES_A_PAGE = 500
@@ -146,7 +147,7 @@ def _about(request: PageRequest, cluster: Cluster) -> dict[str, Any]:
         "conditions": shown(cluster.conditions),
         "stale": not selectors.is_current(cluster),
         "since": fleet.cut_off_since(cluster),
-        "moment": fleet.moment_text(fleet.cut_off_since(cluster), timezone.now()),
+        "moment": moment_text(fleet.cut_off_since(cluster), timezone.now()),
         "may_manage": request.principal.is_platform_admin,
     }
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.http import QueryDict
@@ -169,14 +169,6 @@ def troubled_since(cluster: Cluster) -> datetime | None:
     texts = [str(condition.get("last_transition_time") or "") for condition in about]
     moments = [moment for moment in map(parse_datetime, texts) if moment is not None]
     return min(moments, default=None)
-
-
-def moment_text(moment: datetime | None, now: datetime) -> str:
-    """A moment for people, in UTC: with its day where that is another one than today."""
-    if moment is None:
-        return ""
-    moment = moment.astimezone(UTC)
-    return f"{moment:%H:%M} UTC" if moment.date() == now.date() else f"{moment.day} {moment:%b %H:%M} UTC"
 
 
 def as_of(clusters: Iterable[Cluster]) -> datetime | None:

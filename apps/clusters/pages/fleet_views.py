@@ -23,6 +23,7 @@ from apps.clusters.states import ClusterState
 from apps.core.pages import nav
 from apps.core.pages.base import PageRequest, page, render_page
 from apps.core.pages.overview import Attention, Capacity
+from apps.core.text.wording import moment_text
 
 ROWS_A_PAGE = 100
 TROUBLES_SHOWN = 5
@@ -107,7 +108,7 @@ class _Group:
         rows = []
         for row in group.rows:
             since = fleet.cut_off_since(row.cluster)
-            rows.append(_Shown(row, links.tags(row.cluster.labels), since, fleet.moment_text(since, now)))
+            rows.append(_Shown(row, links.tags(row.cluster.labels), since, moment_text(since, now)))
         return cls(group.value, rows, together(row.room for row in group.rows))
 
 

@@ -3,7 +3,7 @@
 import functools
 import math
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 
 @dataclass(frozen=True)
@@ -178,3 +178,11 @@ def plural(noun: str, count: int) -> str:
         return noun
     first, _, rest = noun.partition(" ")
     return f"{first}s {rest}".rstrip()
+
+
+def moment_text(moment: datetime | None, now: datetime) -> str:
+    """A moment for people, in UTC: with its day where that is another one than today."""
+    if moment is None:
+        return ""
+    moment = moment.astimezone(UTC)
+    return f"{moment:%H:%M} UTC" if moment.date() == now.date() else f"{moment.day} {moment:%b %H:%M} UTC"

@@ -46,7 +46,8 @@ class Wish:
 class Together:
     """Lines of all replicas by time, as `merge.merged` writes them, and how far each was read.
 
-    `more`: there is more to fetch at once; `older`: these are the newest of more; `note` says what is missing, and why.
+    `more`: there is more to fetch at once; `older`: these are the newest of more; `note` says what is
+    missing, and why, `kept` what Flotilla has of that all the same.
     """
 
     lines: Sequence[str]
@@ -54,6 +55,7 @@ class Together:
     more: bool
     older: bool
     note: str
+    kept: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ def read(deployment: Deployment, wish: Wish) -> Together:
         more=any(part.more for part in parts.values()),
         older=cut or any(part.older for part in parts.values()),
         note=_note(found, parts, apart=apart),
+        kept=next((part.kept for part in parts.values() if part.kept), ""),
     )
 
 

@@ -1,13 +1,12 @@
 """The page with the logs of all replicas of a deployment, merged by time."""
 
 from typing import Any
-from urllib.parse import quote
 
 from django.http import HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from apps.clusters.logs import SPANS
+from apps.clusters.logs import SPANS, add_note
 from apps.core.errors import Unavailable
 from apps.core.models import Project
 from apps.core.pages.base import PageRequest, page, render_page
@@ -15,9 +14,6 @@ from apps.deployments import logs, selectors
 from apps.deployments.logs.merge import marks_text, parse_marks
 from apps.deployments.models import Deployment
 from apps.deployments.pages.links import pod_url
-
-# A header holds a sentence, not a list of forty replicas.
-NOTE_LENGTH = 300
 
 
 @page
@@ -85,8 +81,7 @@ def _answer(read: logs.Together) -> HttpResponse:
     for header, on in {"More": read.more, "Older": read.older}.items():
         if on:
             response[f"X-Log-{header}"] = "1"
-    if read.note:
-        response["X-Log-Note"] = quote(" ".join(read.note.split())[:NOTE_LENGTH])
+    add_note(response, read.note, read.kept)
     return response
 
 
@@ -94,7 +89,7 @@ def _file(read: logs.Together, name: str) -> HttpResponse:
     """As a file each line is its time, its replica and its text; who can't be heard is told at the end."""
     parts = (line.split(" ", 3) for line in read.lines)
     lines = [f"{time} {label} {text}\n" for time, _colour, label, text in parts]
-    lines += [f"[Flotilla: {read.note}]\n"] if read.note else []
+    lines += [f"[Flotilla: {text}]\n" for text in (read.note, read.kept) if text]
     response = HttpResponse("".join(lines), content_type="text/plain; charset=utf-8")
     response["Cache-Control"] = "no-store"
     response["Content-Disposition"] = f'attachment; filename="{name}.log"'

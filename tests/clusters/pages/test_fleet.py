@@ -13,6 +13,7 @@ from apps.clusters.selectors import Asked, Brief, ClusterRow, Free, GpuUse, Room
 from apps.clusters.selectors.squares import Square, draw, word
 from apps.clusters.selectors.sums import together
 from apps.core.pages.overview import Capacity
+from apps.core.text.wording import moment_text
 
 NOW = datetime(2026, 11, 25, 14, 2, tzinfo=UTC)
 
@@ -184,8 +185,8 @@ def test_which_new_pods_a_node_takes() -> None:
 def test_cut_off_since_the_last_answer_with_the_day_where_it_is_another() -> None:
     gone = cluster("gone", "Unreachable")
     assert fleet.cut_off_since(gone) == NOW and fleet.cut_off_since(cluster("here")) is None
-    assert fleet.moment_text(NOW, NOW.replace(hour=20)) == "14:02 UTC"
-    assert fleet.moment_text(NOW, NOW.replace(day=27)) == "25 Nov 14:02 UTC"
+    assert moment_text(NOW, NOW.replace(hour=20)) == "14:02 UTC"
+    assert moment_text(NOW, NOW.replace(day=27)) == "25 Nov 14:02 UTC"
     never = cluster("never", "Unreachable")
     never.last_seen_at = None
     never.conditions = [{"type": "Reachable", "status": "False", "last_transition_time": NOW.isoformat()}]

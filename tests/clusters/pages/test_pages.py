@@ -11,9 +11,10 @@ from django.urls import reverse
 from apps.clusters import services
 from apps.clusters.models import Cluster, KubeEvent, Node, Pod
 from apps.clusters.observed import rows
-from apps.clusters.pages import cluster_views, fleet
+from apps.clusters.pages import cluster_views
 from apps.core.access import Principal
 from apps.core.models import Membership, Project, User
+from apps.core.text.wording import moment_text
 from tests import factories
 from tests.clusters import fakeapi
 from tests.clusters.fakeapi import FakeApi
@@ -162,10 +163,7 @@ def test_what_is_wrong_comes_first(viewer: Client, cluster: Cluster, api: FakeAp
     text = viewer.get("/clusters/").content.decode()
     assert "One cluster can&#x27;t be reached" in text
     assert text.index(f'id="cluster-{gone.pk}"') < text.index(f'id="cluster-{cluster.pk}"')
-    assert (
-        f"since {fleet.moment_text(seen, datetime.now(UTC))}" in text
-        and f'id="cluster-{gone.pk}" class="stale"' in text
-    )
+    assert f"since {moment_text(seen, datetime.now(UTC))}" in text and f'id="cluster-{gone.pk}" class="stale"' in text
     assert "gke-eu: 1 pod fails" in text and "1 OOMKilled" in text
 
 
@@ -261,7 +259,7 @@ def test_a_cluster_that_refuses_the_credential_is_as_old_as_its_last_watch(viewe
     watched = now - timedelta(minutes=9)
     refused = [{"type": "Authorized", "status": "False"}, {"type": "Synced", "status": "False"}]
     Cluster.objects.update(state="Degraded", conditions=refused, last_seen_at=now, synced_at=watched)
-    since = f"since {fleet.moment_text(watched, now)}"
+    since = f"since {moment_text(watched, now)}"
     text = viewer.get("/clusters/").content.decode()
     assert f'id="cluster-{cluster.pk}" class="stale"' in text and since in text
     assert "1 cluster as last seen" in text and "nothing is free" in text

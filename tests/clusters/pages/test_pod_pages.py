@@ -303,10 +303,13 @@ def test_what_an_address_says_is_taken_only_when_it_makes_sense() -> None:
 
 def test_the_log_of_a_cluster_that_cant_be_asked_is_a_sentence_not_an_error(viewer: Client, cluster: Cluster) -> None:
     pod = ran_out_of_memory(cluster)
-    Cluster.objects.update(state="Unreachable")
+    heard = timezone.now() - timedelta(days=1)
+    Cluster.objects.update(state="Unreachable", message="No answer within 5 s.", last_seen_at=heard, synced_at=heard)
     answer = viewer.get(f"/clusters/gke-eu/pods/{pod.namespace}/{pod.name}/log/")
     assert answer.status_code == 200 and answer.content == b""
-    assert unquote(answer["X-Log-Note"]) == "gke-eu can't be asked for the log now"
+    since = f"{heard.day} {heard:%b %H:%M} UTC"
+    assert unquote(answer["X-Log-Note"]) == f"gke-eu has not answered since {since}: No answer within 5 s"
+    assert unquote(answer["X-Log-Kept"]).startswith("Flotilla keeps no copy of this log")
     assert answer["X-Log-Containers"] == "setup,main" and answer["X-Log-Restarted"] == "1"
     Cluster.objects.update(state="Healthy")
     answer = viewer.get(f"/clusters/gke-eu/pods/{pod.namespace}/{pod.name}/log/?container=setup")
@@ -318,6 +321,7 @@ def test_a_container_s_name_that_is_none_breaks_no_header(viewer: Client, cluste
     pod = ran_out_of_memory(cluster)
     pod.status["containers"].append({"name": "x\r\nSet-Cookie: a=b", "state": {}})
     pod.save()
-    Cluster.objects.update(state="Unreachable")
+    heard = timezone.now() - timedelta(days=1)
+    Cluster.objects.update(state="Unreachable", message="No answer within 5 s.", last_seen_at=heard, synced_at=heard)
     answer = viewer.get(f"/clusters/gke-eu/pods/{pod.namespace}/{pod.name}/log/")
     assert answer.status_code == 200 and answer["X-Log-Containers"] == "setup,main"

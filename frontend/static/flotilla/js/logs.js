@@ -117,6 +117,9 @@ class Log {
     this.kept = [];
     this.older = false;
     this.answered = false;
+    this.heard = false;
+    this.note = "";
+    this.keeps = "";
     this.asking?.abort();
     this.asking = null;
     this.draw();
@@ -155,7 +158,9 @@ class Log {
   take(answer, body, goesOn) {
     const header = (name) => answer.headers.get(`X-Log-${name}`);
     if (!answer.ok) return this.trouble(`not available (${answer.status})`);
+    this.heard = true;
     this.note = decodeURIComponent(header("Note") || "");
+    this.keeps = decodeURIComponent(header("Kept") || "");
     // Between two attempts the log goes on with another pod's.
     if (header("Of")) this.title.textContent = `Log of ${decodeURIComponent(header("Of"))}`;
     this.choices(header("Containers"), header("Container"), header("Restarted"));
@@ -177,6 +182,7 @@ class Log {
 
   trouble(text) {
     this.note = text;
+    this.keeps = "";
     this.wait = Math.min(this.wait * 1.6, SLOWEST);
     this.due = Date.now() + this.wait;
     this.tell();
@@ -313,9 +319,17 @@ class Log {
 
   empty() {
     const none = document.createElement("span");
-    none.className = "faint";
-    none.textContent = this.needle && this.kept.length ? "No line matches." : this.ended ? "Nothing was written." : "Nothing written yet.";
+    none.className = "faint said";
+    none.textContent = this.needle && this.kept.length ? "No line matches." : this.why();
     this.lines.append(none);
+  }
+
+  // Of a log that nobody has heard yet, or that can't be had now, it is not known whether anything was written.
+  why() {
+    const sentences = [this.note, this.keeps].filter(Boolean).map((text) => text[0].toUpperCase() + text.slice(1) + (/[.?!]$/.test(text) ? "" : "."));
+    if (sentences.length) return sentences.join(" ");
+    if (this.ended) return "Nothing was written.";
+    return this.heard ? "Nothing written yet." : "Asking for the log…";
   }
 
   append(shown) {
@@ -359,7 +373,8 @@ class Log {
 
   tell() {
     const going = this.ended ? "ended" : this.follow.checked ? "following" : "held";
-    const text = this.note || going;
+    // Where there is no line, what is to be said stands in place of the lines.
+    const text = !this.note ? going : this.rows || this.drawing ? this.note : this.ended ? "ended" : "waiting";
     if (this.state.textContent !== text) this.state.textContent = text;
     if (!this.rows && !this.drawing) { this.lines.replaceChildren(); this.empty(); }
   }
