@@ -4,7 +4,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-# Consecutive failed probes before a cluster counts as unreachable: one lost request must not make it flap.
+# Consecutive failed probes before a cluster that was well counts as unreachable: for one lost request it must not flap.
 FAILURES_UNTIL_UNREACHABLE = 3
 # Consecutive answered probes before an unreachable cluster counts as back, and how many when it is unstable.
 SUCCESSES_UNTIL_REACHABLE = 3
@@ -131,7 +131,9 @@ def _reachable(seen: Observation) -> Condition:
         return _still_unreachable(seen)
     if not seen.ever_seen:
         if seen.failures:
-            return Condition("Reachable", "Unknown", seen.error_reason or "Connecting", seen.error_message)
+            # One that was well before may have lost a request; one that never answered can't flap.
+            status = "Unknown" if seen.was in _WATCHED else "False"
+            return Condition("Reachable", status, seen.error_reason or "Connecting", seen.error_message)
         return Condition("Reachable", "Unknown", "Connecting", "The connection is being made.")
     return Condition("Reachable", "True", "Answering", "The API server answers.")
 
@@ -176,10 +178,11 @@ def _synced(seen: Observation) -> Condition:
         return Condition("Synced", "False", "WatcherFailing", seen.defect)
     streams = seen.streams or {}
     broken = {kind: error for kind, error in streams.items() if error}
-    if broken:
+    # Before the first answer it is the connection that fails, not the lists.
+    if broken and seen.ever_seen:
         kinds = ", ".join(sorted(broken))
         return Condition("Synced", "False", "WatchFailing", f"Not up to date: {kinds}. {next(iter(broken.values()))}")
-    if not streams or any(error is None for error in streams.values()):
+    if not streams or broken or any(error is None for error in streams.values()):
         return Condition("Synced", "Unknown", "Listing", "The first lists are being read.")
     if seen.silent:
         kind, seconds = max(seen.silent.items(), key=lambda item: item[1])

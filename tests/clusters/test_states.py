@@ -6,6 +6,7 @@ from apps.clusters.observed.conditions import merge
 from apps.clusters.states import MOVES, ClusterState, Condition, Observation, conditions, derive
 
 SYNCED = {"Node": "", "Pod": "", "Event": ""}
+BROKEN = {"Node": "Connection refused.", "Pod": "Connection refused."}
 WELL = Observation(ever_seen=True, streams=SYNCED, nodes=3, nodes_ready=3)
 
 
@@ -18,8 +19,13 @@ def but(**changes: object) -> Observation:
     [
         (WELL, ClusterState.HEALTHY, "AllWell"),
         (Observation(), ClusterState.PENDING, "Connecting"),
-        (Observation(failures=2, error_reason="Timeout"), ClusterState.PENDING, "Timeout"),
-        (Observation(failures=3, error_reason="Timeout"), ClusterState.UNREACHABLE, "Timeout"),
+        # One that has not answered yet can't flap: its first failure is told, and not what the lists make of it.
+        (Observation(failures=1, error_reason="Timeout"), ClusterState.UNREACHABLE, "Timeout"),
+        (Observation(failures=1, error_reason="Timeout", streams=BROKEN), ClusterState.UNREACHABLE, "Timeout"),
+        (Observation(was="Pending", streams=BROKEN), ClusterState.PENDING, "Connecting"),
+        (Observation(was="Healthy", streams=BROKEN), ClusterState.HEALTHY, "Resuming"),
+        (Observation(was="Healthy", failures=2, streams=BROKEN), ClusterState.HEALTHY, "Resuming"),
+        (Observation(streams=BROKEN, authorized=False), ClusterState.DEGRADED, "CredentialRefused"),
         (but(failures=1), ClusterState.HEALTHY, "AllWell"),
         (but(failures=2), ClusterState.HEALTHY, "AllWell"),
         (but(failures=3, error_reason="ConnectionRefused"), ClusterState.UNREACHABLE, "ConnectionRefused"),
