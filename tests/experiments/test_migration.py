@@ -54,7 +54,7 @@ def test_each_launched_run_becomes_its_first_attempt_and_comes_back(project: Pro
 
 
 def test_each_run_tells_who_was_authenticated_and_what_the_client_called_itself(project: Project) -> None:
-    migration = importlib.import_module("apps.experiments.migrations.0010_who_was_authenticated")
+    migration = importlib.import_module("apps.experiments.migrations.0011_who_was_authenticated")
     experiment = Experiment.objects.create(project=project, name="digits")
     token, _ = issue_token(name="ci", project=project)
     mine, _ = issue_token(name="laptop", user=User.objects.create_user("ada"))

@@ -25,7 +25,7 @@ TOGETHER = "UPDATE experiments_run SET created_by = client_user"
 class Migration(migrations.Migration):
     dependencies = [
         ("core", "0005_token_words"),
-        ("experiments", "0009_inputs"),
+        ("experiments", "0010_measured_models"),
     ]
 
     operations = [
