@@ -174,7 +174,9 @@ def test_rest_and_form_let_flotilla_choose(
     assert "Any cluster that fits" in form and 'value="region=us"' in form
     filled = {"cpu": "1", "memory": "1Gi", "gpu": "1", "cluster": "", "cluster_selector": "region=eu"}
     where = browser.get("/p/demo/runs/new/place", filled).content.decode()
-    assert "<b>eu</b> fits: 1 of 1 node has 1 CPU, 1 GiB and 1 GPU free, the only one that does." in where
+    chosen, others = where.split("</tr>")[:2]
+    assert "eu</span>" in chosen and "fits: 1 of 1 node has 1 CPU, 1 GiB and 1 GPU free, the only one" in chosen
+    assert ">us</th>" in others
     assert "label region is us, not eu" in where
     for other, says in (
         ({"gpu": 9}, "No cluster could ever hold this."),
