@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from apps.deployments.rollout.fleet import FleetDecision, decide
+from apps.deployments.rollout.passages import How
 from apps.deployments.rollout.plan import PlanStep, plan_of
 from apps.deployments.rollout.policy import FROZEN, REJECTED, UNAPPROVED, Answer, Ruling
 from apps.deployments.rollout.seen import FleetStatus, PlacementSeen
@@ -248,7 +249,7 @@ def test_each_rule(status: FleetStatus, placements: str, analyses: Mapping[int, 
     if decision.state.is_final:
         assert decide(PLAN, recorded, world, analyses, NOW).shares == decision.shares
     elif not (status.promote and decision.step == status.step):
-        assert decide(PLAN, recorded, world, analyses, NOW) == decision
+        assert decide(PLAN, recorded, world, analyses, NOW) == replace(decision, passed=())
 
 
 MESSAGES = [
@@ -315,6 +316,39 @@ def test_several_finished_steps_are_passed_at_once() -> None:
     plan: tuple[PlanStep, ...] = plan_of(parse_strategy({"waves": [{"targets": ["a"]}]}), ["a", "b"], fresh=())
     decision = decide(plan, at(0), seen("a 100, b 100"), {}, NOW)
     assert said(decision) == "a 100, b 100 @2 Healthy Complete"
+
+
+D, P, S, F, A = How.DONE, How.PROMOTED, How.SKIPPED, How.FAILED, How.ABORTED
+ON_A = "a 20, b 0, c 0"
+
+
+@pytest.mark.parametrize(
+    ("status", "placements", "analyses", "passed"),
+    [
+        (at(0, ago=9), "a 20 moving, b 0, c 0", {}, []),
+        (at(0, ago=9), ON_A, {}, [(0, 9, D)]),
+        (at(1, ago=60), ON_A, {}, [(1, 60, D)]),
+        (at(1, ago=5, promote=True), ON_A, {}, [(1, 5, P)]),
+        (at(1, ago=90, promote=True), ON_A, {}, [(1, 90, D)]),
+        (at(3, ago=5), ON_A, {3: OK}, [(3, 5, D)]),
+        (at(3, ago=5, promote=True), ON_A, {3: MAYBE}, [(3, 5, P)]),
+        (at(3, ago=5), ON_A, {3: BAD}, [(3, 5, F)]),
+        (at(0, ago=9, full=True), "a 0, b 0, c 0", {}, [(0, 9, S), (1, 0, S), (2, 0, S), (3, 0, S)]),
+        (at(0, ago=9, full=True), ON_A, {}, [(0, 9, D), (1, 0, S), (2, 0, S), (3, 0, S)]),
+        (at(4, ago=9, full=True), "a 100, b 0, c 0", {}, [(4, 9, D), *((step, 0, S) for step in range(5, 10))]),
+        (at(1, ago=5), "a 20 bad, b 0, c 0", {}, [(1, 5, F)]),
+        (at(1, ago=5, abort="no"), ON_A, {}, [(1, 5, A)]),
+        (at(1, ago=5, state=BACK), ON_A, {}, []),
+        (at(1, ago=5, paused=True), ON_A, {}, []),
+        (at(ALL, ago=5, abort="no"), "a 100, b 100, c 100", {}, []),
+        (at(0, state=RolloutState.ABORTED), ON_A, {}, []),
+    ],
+)
+def test_it_says_of_each_step_that_it_leaves_since_when_it_stood_there_and_why_it_left(
+    status: FleetStatus, placements: str, analyses: Mapping[int, Verdict], passed: list[tuple[int, int, How]]
+) -> None:
+    decision = decide(PLAN, status, seen(placements), analyses, NOW)
+    assert [(each.step, (NOW - each.since).seconds, each.how) for each in decision.passed] == passed
 
 
 def test_every_state_leads_to_an_end() -> None:

@@ -10,8 +10,9 @@ from apps.deployments.models import AnalysisRun, Placement, Revision, Rollout, S
 from apps.deployments.pages.mirrors import copied_to, shadow_of
 from apps.deployments.pages.panels import model_text
 from apps.deployments.pages.rolling import bars_of, steps_of, traffic_of
-from apps.deployments.pages.stepper import waves_of
+from apps.deployments.pages.waves import near, waves_of
 from apps.deployments.predict.examples import UNKNOWN, example_request, pretty
+from apps.deployments.rollout.passages import How, Passed
 from apps.deployments.rollout.plan import plan_of
 from apps.deployments.rollout.strategy import parse_strategy
 
@@ -96,12 +97,67 @@ def test_the_plan_by_waves(at: int, stands: dict[str, Any], label: str, says: tu
     run = AnalysisRun(step=2, asked={"count": 4}, measurements=[{}])
     waves = waves_of(made, [stage("eu", 10), stage("us"), stage("asia"), stage("africa")], [run], NOW)
     assert [(wave.name, wave.where) for wave in waves] == [("Wave 1", "eu"), ("Wave 2", "3 targets")]
+    assert [wave.folded for wave in waves] == [at > 4, at <= 4], "the one that it is at is unfolded"
     steps = [step for wave in waves for step in wave.steps]
     assert [step.state for step in steps[:at]] == ["done"] * at
     assert {step.state for step in steps[at + 1 :]} <= {"next"}
     stands_at = steps[at]
     assert stands_at.label == label
     assert (stands_at.state, stands_at.note, stands_at.share, stands_at.until) == says
+
+
+PASSED = [
+    # step, seconds, how, what its targets had, label and note
+    (0, 42, How.DONE, {"eu": 25}, ("20\xa0%", "got 25\xa0%", "done")),
+    (1, 12, How.PROMOTED, {"eu": 25}, ("Wait 1\xa0m", "promoted", "done")),
+    (2, 40, How.DONE, {"eu": 25}, ("Analyse health", "4 of 4 measured", "done")),
+    (3, 30, How.DONE, {"eu": 100}, ("100\xa0%", "got 100\xa0%", "done")),
+    (4, 0, How.SKIPPED, {"eu": 100}, ("Soak 10\xa0m", "skipped", "skipped")),
+    (5, 60, How.DONE, {"us": 17, "asia": 20, "africa": 25}, ("20\xa0%", "got 17\N{EN DASH}25\xa0%", "done")),
+    (6, 20, How.FAILED, {}, ("Wait 1\xa0m", "", "failed")),
+]
+
+
+def test_each_step_that_is_behind_it_tells_what_it_brought_and_how_long_it_took() -> None:
+    at, passed = NOW - timedelta(minutes=10), []
+    for step, seconds, how, had, _ in PASSED:
+        passed.append(Passed(step, at, at + timedelta(seconds=seconds), how, had).to_json())
+        at += timedelta(seconds=seconds)
+    made = Rollout(plan=[step.to_json() for step in PLAN], step=6, state="Failed", step_since=at, passed=passed)
+    run = AnalysisRun(step=2, asked={"count": 4}, measurements=[{}] * 4)
+    first, second = waves_of(made, [stage("eu", 0), stage("us"), stage("asia"), stage("africa")], [run], NOW)
+    left = [*first.steps, *second.steps][: len(PASSED)]
+    assert [(step.label, step.note, step.state) for step in left] == [told for *_, told in PASSED]
+    took = [(step.ended - step.since).total_seconds() if step.since and step.ended else 0 for step in left]
+    assert took == [seconds for _, seconds, *_ in PASSED]
+    assert first.since and first.ended and second.since and second.ended
+    assert (first.ended - first.since, second.ended - second.since) == (timedelta(seconds=124), timedelta(seconds=80))
+    assert (first.state, second.state, second.steps[-1].state) == ("done", "failed", "next")
+    made.passed = []
+    [old, _] = waves_of(made, [stage("eu")], [], NOW)
+    assert [step.note for step in old.steps] == [""] * 5, "of a rollout from before nothing is made up"
+
+
+def test_the_wave_under_way_tells_of_its_targets_and_waves_that_are_far_share_a_line() -> None:
+    names = [f"target-{number}" for number in range(60)]
+    parted = [names[:41], *([name] for name in names[41:])]
+    strategy = {"kind": "canary", "steps": [{"set_weight": 20}], "waves": [{"targets": part} for part in parted]}
+    plan = [step.to_json() for step in plan_of(parse_strategy(strategy), names, fresh=[])]
+    stages = [stage(name, 20) for name in names]
+    stages[7].actual, stages[7].trouble, stages[3].state = 10, "It crashes.", "Healthy"
+    for each in stages:
+        each.weight = 20
+    made = Rollout(plan=plan, step=0, state="Progressing", step_since=NOW - timedelta(seconds=5))
+    rows = waves_of(made, stages, [], NOW)
+    assert (rows[0].where, rows[0].share, rows[0].more) == ("41 targets", "20\xa0%, now 10\N{EN DASH}20\xa0%", 29)
+    assert ("target-7", "Degraded", "20 %, now 10 %") in rows[0].places, "those that it waits for come first"
+    assert "target-3" not in {row.name for row in rows[0].places}
+    for step, shown in ((0, (0, 4, 16)), (2, (0, 5, 15)), (20, (7, 7, 6)), (39, (16, 4, 0))):
+        made.step = step
+        assert tuple(map(len, near(waves_of(made, stages, [], NOW)))) == shown
+    made.state = "Healthy"
+    assert tuple(map(len, near(waves_of(made, stages, [], NOW)))) == (16, 4, 0)
+    assert near([]) == ([], [], [])
 
 
 def test_a_mirror_is_told_as_wanted_and_as_had() -> None:

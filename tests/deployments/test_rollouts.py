@@ -1,5 +1,6 @@
 """Rollouts over two clusters: real API servers, real processes; only the watcher is played by `Fleet.look`."""
 
+import itertools
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ from apps.deployments import services
 from apps.deployments.models import AnalysisRun, Deployment, Rollout
 from apps.deployments.reconcile.measuring import measure
 from apps.deployments.rollout import blue_green
+from apps.deployments.rollout.passages import Passed
 from tests.deployments.fleet import BODY, SPEC, Fleet
 from tests.deployments.loads import steady_load
 from tests.stack import LocalCluster
@@ -30,6 +32,12 @@ CANARY: dict[str, Any] = {
     "waves": [{"targets": ["here"], "soak_seconds": 1}, {"targets": ["there"]}],
     "progress_deadline_seconds": 3,
 }
+# What is kept of its steps when a person has promoted it on both targets.
+LEFT = [
+    (0, "Done", {"here": 50}), (1, "Done", {"here": 50}), (2, "Promoted", {"here": 50}), (3, "Done", {"here": 100}),
+    (4, "Done", {"here": 100}),
+    (5, "Done", {"there": 50}), (6, "Done", {"there": 50}), (7, "Promoted", {"there": 50}), (8, "Done", {"there": 100}),
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +124,9 @@ def test_a_canary_is_promoted_on_one_cluster_soaks_and_goes_on_to_the_next(fleet
     assert fleet.workloads(there) == {"app-r1": 0, "app-r2": 2}
     assert {said_by(fleet, app) for _ in range(8)} == {"new"}
     assert app.stable == app.current
+    left = [Passed.from_json(entry) for entry in rollout.passed]
+    assert [(each.step, each.how.value, dict(each.had)) for each in left] == LEFT
+    assert all(one.at == other.since for one, other in itertools.pairwise(left)), "no time is lost between two steps"
     analyses = list(AnalysisRun.objects.filter(rollout=rollout))
     assert [(each.state, each.message) for each in analyses] == 2 * [("Successful", "2 of 2 measurements were good.")]
     assert analyses[0].measurements[1]["value"] == {"wanted": 2, "ready": 2, "restarts": 0}

@@ -13,6 +13,7 @@ from apps.deployments.api.policies import AutoscalingSerializer, BudgetSerialize
 from apps.deployments.api.schedule import windows
 from apps.deployments.api.spread import SeatSerializer, SpreadSerializer
 from apps.deployments.models import Deployment, Heal, Placement, Revision, Rollout, Stage
+from apps.deployments.rollout.passages import How, Passed
 from apps.deployments.rollout.strategy import Do, parse_strategy
 
 OF_ONE = "Of the only placement; null where there are several."
@@ -66,11 +67,25 @@ class PlanStepSerializer(serializers.Serializer[Any]):
     analysis = serializers.DictField(required=False)
 
 
+class PassedSerializer(serializers.Serializer[Any]):
+    """A step of the plan that the rollout has left: since when it stood there, when it left, why, and what it had."""
+
+    step = serializers.IntegerField(help_text="Its place in the plan, from 0.")
+    since = serializers.DateTimeField()
+    at = serializers.DateTimeField()
+    seconds = serializers.FloatField()
+    how = serializers.ChoiceField(choices=[how.value for how in How])
+    had = serializers.DictField(
+        child=serializers.IntegerField(), help_text="The share of each of its targets when it left, in percent."
+    )
+
+
 class RolloutSerializer(serializers.ModelSerializer[Rollout]):
     """A rollout: its plan, where it stands, and a stage for each target."""
 
     plan = PlanStepSerializer(many=True)
     stages = StageSerializer(many=True)
+    passed = serializers.SerializerMethodField()
     from_revision = serializers.IntegerField(source="from_revision.number", default=None, allow_null=True)
     to_revision = serializers.IntegerField(source="to_revision.number")
 
@@ -78,8 +93,13 @@ class RolloutSerializer(serializers.ModelSerializer[Rollout]):
         model = Rollout
         fields = (
             "id", "from_revision", "to_revision", "state", "reason", "message", "plan", "step", "step_since",
-            "on_failure", "paused", "stages", "created_by", "started_at", "ended_at",
+            "passed", "on_failure", "paused", "stages", "created_by", "started_at", "ended_at",
         )  # fmt: skip
+
+    @extend_schema_field(PassedSerializer(many=True))
+    def get_passed(self, rollout: Rollout) -> Any:
+        """The steps that it has left, in order."""
+        return PassedSerializer([Passed.from_json(entry) for entry in rollout.passed], many=True).data
 
 
 class HealSerializer(serializers.ModelSerializer[Heal]):

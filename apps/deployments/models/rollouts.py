@@ -32,6 +32,8 @@ class Rollout(models.Model):
     plan = models.JSONField(default=list, blank=True)
     step = models.PositiveIntegerField(default=0)
     step_since = models.DateTimeField(default=timezone.now)
+    # What is kept of each step that it left, in order: `rollout.passages.Passed.to_json`.
+    passed = models.JSONField(default=list, blank=True)
     # As `rollout.strategy.Strategy.on_failure`.
     on_failure = models.CharField(max_length=16, default="hold")
     # What people asked of it: to wait, to pass the present step, to skip all waiting, to take it back (and why).

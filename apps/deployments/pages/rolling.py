@@ -21,9 +21,10 @@ class Step:
     note: str
     state: str
     share: float = 0.0
-    # When it ends by itself, and since when it waits: these tick in the page.
+    # When it ends by itself, or since when it is at it: these tick in the page. And when it was left.
     until: datetime | None = None
     since: datetime | None = None
+    ended: datetime | None = None
 
 
 @dataclass(frozen=True)

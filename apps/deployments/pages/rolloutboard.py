@@ -12,8 +12,9 @@ from apps.deployments.pages.evidence import AnalysisRow, analyses_of
 from apps.deployments.pages.mirrors import shadow_of
 from apps.deployments.pages.rolling import Bar, Step, bars_of, steps_of, traffic_of, weights_by
 from apps.deployments.pages.rows import rollout_stands, who
-from apps.deployments.pages.stepper import FEW_STEPS, WaveRow, current_step, due_of, is_plain, waves_of
+from apps.deployments.pages.stepper import current_step, due_of, is_plain
 from apps.deployments.pages.story import StoryRow, story_of
+from apps.deployments.pages.waves import Waves, near, waves_of
 from apps.deployments.rollout.strategy import Do, Kind, parse_strategy
 from apps.deployments.rollout.verdicts import Outcome
 from apps.deployments.states import RolloutState
@@ -34,7 +35,14 @@ class RolloutBoard:
     @functools.cached_property
     def stages(self) -> list[Stage]:
         """Where the shown rollout stands on each target, in the order of the waves."""
-        return list(self.rollout.stages.select_related("placement__target__cluster")) if self.rollout else []
+        if self.rollout is None:
+            return []
+        rows = list(self.rollout.stages.select_related("placement__target__cluster"))
+        places = {place.pk: place for place in self.deployment.places}
+        for row in rows:
+            # With its revisions.
+            row.placement = places.get(row.placement_id, row.placement)
+        return rows
 
     @functools.cached_property
     def _runs(self) -> list[AnalysisRun]:
@@ -104,18 +112,23 @@ class RolloutBoard:
         return story_of(self.rollout, transitions_of(self.rollout)) if self.rollout else []
 
     @functools.cached_property
-    def waves(self) -> list[WaveRow]:
-        """The plan of the rollout that is under way, or of the one that was taken back; none where replicas tell it
-        all."""
-        rollout = self.rollout if self.taken_back else self.deployment.under_way
+    def waves(self) -> Waves:
+        """The plan of the shown rollout, with what it took; none where replicas tell it all."""
+        rollout = self.rollout
         if rollout is None or (is_plain(rollout) and not self.taken_back):
-            return []
-        return waves_of(rollout, self.stages, self._runs, self.now)
+            return near([])
+        return near(waves_of(rollout, self.stages, self._runs, self.now))
 
     @property
     def short_waves(self) -> bool:
-        """Whether several waves fit beside each other."""
-        return len(self.waves) > 1 and all(len(wave.steps) <= FEW_STEPS for wave in self.waves)
+        """Whether several waves stand beside each other."""
+        rows = self.waves.near
+        return len(rows) > 1 and not any(row.folded for row in rows)
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether there is a rollout that matters now: one under way, or one that was taken back."""
+        return self.deployment.under_way is not None or self.taken_back
 
     @property
     def taken_back(self) -> bool:

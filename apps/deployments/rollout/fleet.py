@@ -10,11 +10,12 @@ clears `promote` when it records a decision that was made with it, so that one p
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 
 from apps.deployments.rollout.decisions import sentence
+from apps.deployments.rollout.passages import How, Passage
 from apps.deployments.rollout.plan import PlanStep
 from apps.deployments.rollout.policy import Ruling
 from apps.deployments.rollout.seen import Fleet, FleetStatus, PlacementSeen
@@ -31,7 +32,7 @@ class FleetDecision:
 
     `step` is the plan's length when all steps are done. `due` is when to look again by the clock; None where an event
     will tell. `verdict_reason` is why it is taken back by itself, or "". `asks` are the targets whose approval it waits
-    for.
+    for. `passed` are the steps that it leaves by this decision.
     """
 
     shares: dict[str, Share]
@@ -43,6 +44,7 @@ class FleetDecision:
     due: datetime | None = None
     verdict_reason: str = ""
     asks: tuple[str, ...] = ()
+    passed: tuple[Passage, ...] = ()
 
 
 def decide(
@@ -127,13 +129,24 @@ def _take_back(fleet: Fleet, verdict: str) -> FleetDecision:
         state, reason, what = RolloutState.FAILED, "RolledBack", "Rolled back."
     else:
         state, reason, what = RolloutState.ABORTED, "Aborted", "Aborted."
-    return _stay(fleet, shares, state, reason, f"{what} {why}{follows}".strip(), verdict)
+    decision = _stay(fleet, shares, state, reason, f"{what} {why}{follows}".strip(), verdict)
+    return replace(decision, passed=_turned_at(fleet, How.FAILED if verdict else How.ABORTED))
+
+
+def _turned_at(fleet: Fleet, how: How) -> tuple[Passage, ...]:
+    """The step at which it is taken back, once."""
+    status = fleet.status
+    if status.state is RolloutState.ROLLING_BACK or status.step >= len(fleet.plan):
+        return ()
+    return (Passage(status.step, status.since, how),)
 
 
 def _go_on(fleet: Fleet) -> FleetDecision:
     """Pass all steps that are done, and say what the next one waits for."""
     index, since, promote = fleet.status.step, fleet.status.since, fleet.status.promote
+    passed: list[Passage] = []
     while (wait := wait_of(fleet, index, since, promote)) is None:
+        passed.append(Passage(index, since, _how(fleet, index, since)))
         # A press of a button goes past the step that the person saw, no further.
         index, since, promote = index + 1, fleet.now, False
     if wait.failed:
@@ -143,4 +156,14 @@ def _go_on(fleet: Fleet) -> FleetDecision:
         # As before the step; what has got its share of this one already keeps it.
         kept = {seen.target: seen.share for seen in fleet.placed(fleet.plan[index].targets)}
         shares = fleet.shares_at(index - 1) | kept
-    return FleetDecision(shares, index, since, wait.state, wait.reason, wait.message, wait.due, asks=wait.asks)
+    return FleetDecision(
+        shares, index, since, wait.state, wait.reason, wait.message, wait.due, asks=wait.asks, passed=tuple(passed)
+    )
+
+
+def _how(fleet: Fleet, index: int, since: datetime) -> How:
+    """Why a step that is done is left: would it be, if nobody had asked to go past it?"""
+    patient = replace(fleet, status=replace(fleet.status, full=False))
+    if wait_of(patient, index, since, False) is None:
+        return How.DONE
+    return How.SKIPPED if fleet.status.full else How.PROMOTED

@@ -33,6 +33,7 @@ from apps.deployments.selectors.placements import stages_of, under_way
 from apps.deployments.services.analysing import analyse, note, remember
 from apps.deployments.services.common import CLOCK, KIND, Wish, add_revision, change_wanted, kept, locked, tell
 from apps.deployments.services.holding import ask_for, held_by, lapse
+from apps.deployments.services.passing import with_passed
 from apps.deployments.services.policies import check_rollout
 from apps.deployments.services.spreading import respread
 from apps.deployments.services.starting import Asker, join, keep_what_serves, started
@@ -219,7 +220,7 @@ def _advance(deployment: Deployment, rollout: Rollout, now: datetime, *, first: 
     says_more = decision.state is not RolloutState.PROGRESSING or decision.reason == "ClusterAway"
     if begun or says_more or rollout.state != RolloutState.PENDING:
         # What is just beginning waits for its first round, and says so.
-        _record(rollout, decision, now)
+        _record(rollout, decision, with_passed(rollout, decision.passed, places, stages, now), now)
     if turned:
         _want_former(deployment, rollout)
     ended = decision.state.is_final
@@ -293,14 +294,16 @@ def _seen(place: Placement, stage: Stage, rollout: Rollout) -> PlacementSeen:
     )
 
 
-def _record(rollout: Rollout, decision: fleet.FleetDecision, now: datetime) -> None:
-    """Store where the rollout stands; each step is a line of its history."""
+def _record(rollout: Rollout, decision: fleet.FleetDecision, passed: list[dict[str, Any]], now: datetime) -> None:
+    """Store where the rollout stands, and the steps that it has `passed`; each one is a line of its history."""
     columns: dict[str, Any] = {
         "step": decision.step,
         "step_since": decision.since,
         "promote_asked": False,
         "verdict": decision.verdict_reason,
     }
+    if decision.passed:
+        columns["passed"] = passed
     if decision.state.is_final:
         columns["ended_at"] = now
     if decision.state != rollout.state:
