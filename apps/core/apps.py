@@ -14,11 +14,14 @@ class CoreConfig(AppConfig):
         """Register what is done now and then, and what log lines say of a request."""
         from django_structlog.signals import bind_extra_request_metadata
 
+        from apps.core.models import Project
+        from apps.core.pages import objects
         from apps.core.pages.middleware import name_the_peer
         from apps.core.services import tidying
         from apps.core.work import register
         from apps.core.work.resync import EVERY, RESYNC, resync
 
         register(RESYNC, resync, every=EVERY)
+        objects.register(Project, objects.of_projects)
         bind_extra_request_metadata.connect(name_the_peer)
         register("core-tidy", tidying.tidy, every=60.0)

@@ -19,6 +19,7 @@ KINDS = (
     "person",
     "price",
     "project",
+    "rollout",
     "run",
     "source",
     "target",

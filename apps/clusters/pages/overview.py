@@ -1,6 +1,8 @@
 """The parts of the overview, the rail and the search that clusters give."""
 
-from django.db.models import Count, Q
+from typing import Any
+
+from django.db.models import Count, Q, QuerySet
 
 from apps.clusters import selectors
 from apps.clusters.models import Cluster, Node, Pod
@@ -9,7 +11,7 @@ from apps.clusters.selectors.sums import together
 from apps.clusters.states import ClusterState
 from apps.core.access import Principal, visible_projects
 from apps.core.models import Project
-from apps.core.pages import nav, search
+from apps.core.pages import nav, objects, search
 from apps.core.pages import overview as page
 from apps.core.pages.overview import Attention, RoomRow, Scope, Section, Tile
 
@@ -22,6 +24,7 @@ def connect() -> None:
     page.register(Section.ATTENTION, attention)
     page.register(Section.ROOM, room)
     nav.count("clusters", count)
+    objects.register(Cluster, addresses)
     search.register("cluster", find_clusters)
     search.register("node", find_nodes)
     search.register("pod", find_pods)
@@ -98,6 +101,11 @@ def count(principal: Principal, project: Project | None) -> nav.Count:
     sick = Q(enabled=True, state__in=[ClusterState.UNREACHABLE, ClusterState.DEGRADED])
     counts = Cluster.objects.aggregate(total=Count("pk"), bad=Count("pk", filter=sick))
     return nav.Count("cluster", counts["total"], counts["bad"])
+
+
+def addresses(rows: QuerySet[Any]) -> list[tuple[int, str]]:
+    """The pages of clusters."""
+    return [(pk, nav.link("clusters:detail", name)) for pk, name in rows.values_list("pk", "name")]
 
 
 def find_clusters(principal: Principal, query: str, limit: int) -> list[search.Hit]:

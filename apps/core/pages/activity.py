@@ -1,4 +1,4 @@
-"""The page of changes: its filters, and each change in words. Pure, but for the query."""
+"""The page of changes: its filters, and each change in words. Pure, but for the queries."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,9 @@ from django.http import QueryDict
 
 from apps.core.audit import KINDS
 from apps.core.models import AuditEntry
+from apps.core.pages.objects import addresses_of
 from apps.core.text import shellwords
+from apps.core.text.actions import action_text, actions_said
 
 A_PAGE = 50
 # Changes that are said beside an entry; the rest is folded.
@@ -59,11 +61,17 @@ class Change:
 
 @dataclass(frozen=True)
 class Told:
-    """An entry with its changes in words: the first ones, and the rest."""
+    """An entry with its changes in words: the first ones, and the rest; and the address of its object."""
 
     entry: AuditEntry
+    url: str
     shown: list[Change]
     folded: list[Change]
+
+    @property
+    def action(self) -> str:
+        """What was done, in words."""
+        return action_text(self.entry.action)
 
 
 @dataclass(frozen=True)
@@ -84,12 +92,13 @@ def chosen(entries: QuerySet[AuditEntry], wanted: Wanted) -> QuerySet[AuditEntry
     if wanted.text:
         text = wanted.text
         said = Q(actor__icontains=text) | Q(object_name__icontains=text) | Q(action__icontains=text)
-        entries = entries.filter(said)
+        entries = entries.filter(said | Q(action__in=actions_said(text)))
     return entries
 
 
 def page_of(entries: QuerySet[AuditEntry], wanted: Wanted) -> Pages:
-    """The entries of one page, by keyset: one query, two where a page of newer ones is the first."""
+    """The entries of one page, by keyset: one query, two where a page of newer ones is the first; and one for each type
+    of object."""
     newer: int | None
     older: int | None
     if wanted.after is not None:
@@ -105,7 +114,8 @@ def page_of(entries: QuerySet[AuditEntry], wanted: Wanted) -> Pages:
         rows = entries_and_next[:A_PAGE]
         newer = None if wanted.before is None else wanted.before - 1
         older = rows[-1].pk if len(entries_and_next) > A_PAGE else None
-    return Pages([_told(entry) for entry in rows], newer, older)
+    urls = addresses_of(rows)
+    return Pages([_told(entry, urls.get((entry.object_type, entry.object_id), "")) for entry in rows], newer, older)
 
 
 def changes_of(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> list[Change]:
@@ -137,9 +147,9 @@ def said(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _told(entry: AuditEntry) -> Told:
+def _told(entry: AuditEntry, url: str) -> Told:
     changes = changes_of(_mapping(entry.before), _mapping(entry.after))
-    return Told(entry, changes[:SHOWN], changes[SHOWN:])
+    return Told(entry, url, changes[:SHOWN], changes[SHOWN:])
 
 
 def _mapping(value: Any) -> dict[str, Any]:

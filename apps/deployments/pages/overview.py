@@ -6,18 +6,18 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, Q, Window
+from django.db.models import Count, Q, QuerySet, Window
 
 from apps.clusters.services import cause_of
 from apps.core.access import Principal, visible_projects
 from apps.core.models import Project
-from apps.core.pages import nav, search
+from apps.core.pages import nav, objects, search
 from apps.core.pages import overview as page
 from apps.core.pages.overview import Attention, RolloutRow, Scope, Section, ServingRow, Tile
 from apps.core.states import Health
 from apps.core.text.alike import NAMED, Member, grouped
 from apps.deployments import selectors
-from apps.deployments.models import Deployment, Follow, Rollout
+from apps.deployments.models import Deployment, Follow, MetricsSource, Rollout, Target
 from apps.deployments.pages.rows import coming_of, rollout_stands, stands, who
 from apps.deployments.rollout.following import sentence
 from apps.deployments.selectors import following
@@ -48,6 +48,9 @@ def connect() -> None:
     page.register(Section.SERVING, serving)
     page.probe(has_deployments)
     nav.count("deployments", count)
+    objects.register(Deployment, addresses)
+    objects.register(Target, target_addresses)
+    objects.register(MetricsSource, source_addresses)
     search.register("deployment", find)
 
 
@@ -296,6 +299,24 @@ def count(principal: Principal, project: Project | None) -> nav.Count | None:
         total=Count("pk"), bad=Count("pk", filter=Q(health__in=selectors.TROUBLE))
     )
     return nav.Count("deployment", counts["total"], counts["bad"])
+
+
+def addresses(rows: QuerySet[Any]) -> list[tuple[int, str]]:
+    """The pages of deployments."""
+    named = rows.values_list("pk", "project__name", "name")
+    return [(pk, nav.link("deployments:detail", project, name)) for pk, project, name in named]
+
+
+def target_addresses(rows: QuerySet[Any]) -> list[tuple[int, str]]:
+    """Where targets stand in the list of their project."""
+    named = rows.values_list("pk", "project__name")
+    return [(pk, f"{nav.link('deployments:targets', project)}#target-{pk}") for pk, project in named]
+
+
+def source_addresses(rows: QuerySet[Any]) -> list[tuple[int, str]]:
+    """Where metrics sources stand beside the targets of their project."""
+    named = rows.values_list("pk", "project__name")
+    return [(pk, f"{nav.link('deployments:targets', project)}#source-{pk}") for pk, project in named]
 
 
 def find(principal: Principal, query: str, limit: int) -> list[search.Hit]:

@@ -1,6 +1,7 @@
 """The share of runs and models in the overview, the rail and the search."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from django.db.models import Count, Min, Q, QuerySet
 from django.utils import timezone
@@ -8,13 +9,13 @@ from django.utils import timezone
 from apps.clusters.states import ClusterState
 from apps.core.access import Principal, visible_projects
 from apps.core.models import Project
-from apps.core.pages import nav, search
+from apps.core.pages import nav, objects, search
 from apps.core.pages import overview as page
 from apps.core.pages.overview import RunRow, Scope, Section, Tile
 from apps.core.text.wording import duration_text
 from apps.experiments import selectors
 from apps.experiments.decision.causes import NODE_LOST
-from apps.experiments.models import Experiment, LatestMetric, RegisteredModel, Run
+from apps.experiments.models import Experiment, LatestMetric, ModelVersion, RegisteredModel, Run
 from apps.experiments.pages.attention import WAITING, attention, earlier, url_of
 from apps.experiments.states import UNSETTLED
 from apps.experiments.tracking.curves import recent_values
@@ -35,6 +36,10 @@ def connect() -> None:
     page.probe(has_runs)
     nav.count("models", count_models)
     nav.count("experiments", count_runs)
+    objects.register(Experiment, experiment_addresses)
+    objects.register(Run, run_addresses)
+    objects.register(RegisteredModel, model_addresses)
+    objects.register(ModelVersion, version_addresses)
     search.register("experiment", find_experiments)
     search.register("run", find_runs)
     search.register("model", find_models)
@@ -136,6 +141,30 @@ def count_runs(principal: Principal, project: Project | None) -> nav.Count | Non
         return None
     active = selectors.runs(experiment__project=project, state__in=UNSETTLED).count()
     return nav.Count("run under way", active) if active else None
+
+
+def experiment_addresses(rows: QuerySet[Any]) -> list[tuple[int, str]]:
+    """The pages of experiments that are not in the bin."""
+    named = rows.filter(deleted_at=None).values_list("pk", "project__name", "name")
+    return [(pk, nav.link("experiments:detail", project, name)) for pk, project, name in named]
+
+
+def run_addresses(rows: QuerySet[Any]) -> list[tuple[int, str]]:
+    """The pages of runs that are not in the bin."""
+    named = rows.filter(deleted_at=None).values_list("pk", "experiment__project__name", "uid")
+    return [(pk, nav.link("experiments:run", project, uid)) for pk, project, uid in named]
+
+
+def model_addresses(rows: QuerySet[Any]) -> list[tuple[int, str]]:
+    """The pages of models."""
+    named = rows.values_list("pk", "project__name", "name")
+    return [(pk, nav.link("experiments:model", project, name)) for pk, project, name in named]
+
+
+def version_addresses(rows: QuerySet[Any]) -> list[tuple[int, str]]:
+    """The pages of the models that versions are of."""
+    named = rows.values_list("pk", "model__project__name", "model__name")
+    return [(pk, nav.link("experiments:model", project, name)) for pk, project, name in named]
 
 
 def find_experiments(principal: Principal, query: str, limit: int) -> list[search.Hit]:

@@ -7,13 +7,19 @@ from typing import Any
 import pytest
 from django.http import QueryDict
 from django.test import Client
+from django.utils import timezone
 
 from apps.core.audit import KINDS
 from apps.core.models import AuditEntry, Membership, Project, User
 from apps.core.pages.activity import A_PAGE, Change, Wanted, changes_of
 from apps.core.states import Role
+from apps.core.text import actions
+from apps.deployments.models import Target
+from apps.experiments.models import Experiment, RegisteredModel, Run
 from controlplane.embedded.fleet import BASE_DIR
+from tests import factories
 
+ACTION = re.compile(rf"({'|'.join(KINDS)})(\.[a-z_]+)+")
 ROWS = re.compile(r'id="entry-(\d+)"')
 
 
@@ -46,14 +52,55 @@ def test_what_makes_no_sense_in_an_address_is_left_out(query: str) -> None:
     assert Wanted.parse(QueryDict(query)) == Wanted()
 
 
-def test_every_action_is_of_a_kind_that_can_be_chosen() -> None:
-    begun = set()
+def test_every_action_is_of_a_kind_that_can_be_chosen_and_has_words() -> None:
+    # Those that no single literal has.
+    spoken = {f"deployment.{field}" for field in ("autoscaling", "disruption_budget", "schedule")}
+    spoken |= {"rollout.approve", "rollout.reject"}
     for path in (BASE_DIR / "apps").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
+            literal = isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value
+            if literal and path.parent.name == "services" and ACTION.fullmatch(literal):
+                spoken.add(literal)
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("audit.record", "audit.record_all"):
                 (action,) = (keyword.value for keyword in node.keywords if keyword.arg == "action")
-                begun |= {action.value.partition(".")[0]} if isinstance(action, ast.Constant) else set()
-    assert begun == set(KINDS)
+                spoken |= {action.value} if isinstance(action, ast.Constant) else set()
+    assert {action.partition(".")[0] for action in spoken} == set(KINDS)
+    assert spoken == set(actions.WORDS)
+    assert actions.action_text("model.made_of_old") == "Model made of old"
+
+
+def test_objects_are_linked_while_they_are_there(client: Client) -> None:
+    mine = Project.objects.get(name="mine")
+    experiment = Experiment.objects.create(project=mine, name="a b")
+    model = RegisteredModel.objects.create(project=mine, name="digits")
+    run = factories.run(experiment)
+    cluster = factories.cluster("home", nodes=0)
+    target = Target.objects.create(project=mine, name="t", cluster=cluster, namespace="n", environment="e")
+    version = model.versions.create(version=1, source="s")
+    made = [mine, experiment, model, run, cluster, target, version]
+    entries = [
+        AuditEntry(
+            action="run.launch",
+            object_type=each._meta.label_lower,
+            object_id=str(each.pk),
+            object_name="x",
+            project=mine,
+        )
+        for each in made
+    ]
+    AuditEntry.objects.bulk_create(entries)
+    html = client.get("/activity/").content.decode()
+    links = set(re.findall(r'<a class="name" href="([^"]*)">x</a>', html))
+    where = "/p/mine"
+    assert links == {
+        f"{where}/", f"{where}/experiments/a%20b/", f"{where}/models/digits/", f"{where}/runs/{run.uid}/",
+        "/clusters/home/", f"{where}/targets/#target-{target.pk}",
+    }  # fmt: skip
+    assert "Launched run" in html and 'title="run.launch"' in html
+    Run.objects.update(deleted_at=timezone.now())
+    target.delete()
+    html = client.get("/activity/?q=launched").content.decode()
+    assert f"{where}/runs/" not in html and "#target" not in html
 
 
 @pytest.fixture
