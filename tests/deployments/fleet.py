@@ -34,7 +34,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 if os.environ.get("CRASH"):
     os._exit(3)
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-counts, leaked = {}, []
+counts, leaked, hung = {}, [], []
 class Handler(BaseHTTPRequestHandler):
     def answer(self, status, body):
         data = json.dumps(body).encode()
@@ -43,6 +43,8 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
     def do_GET(self):
+        if hung:
+            return time.sleep(60)
         if self.path == "/metrics":
             said = "".join(f'requests_total{{code="{code}"}} {count}\\n' for code, count in counts.items()).encode()
             self.send_response(200)
@@ -56,6 +58,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(400, {"error": "Send numbers."})
         if asked["inputs"][0].get("data") == ["crash"]:
             os._exit(3)
+        if asked["inputs"][0].get("data") == ["hang"]:
+            hung.append(True)
         time.sleep(float(os.environ.get("SLOW", "0")))
         code = int(os.environ.get("CODE", "200"))
         counts[code] = counts.get(code, 0) + 1

@@ -14,14 +14,15 @@ from apps.clusters.services import connect
 from apps.core.database.transitions import transitions_of
 from apps.core.errors import Conflict, FlotillaError
 from apps.core.states import Health
+from apps.deployments import manifests, selectors, services
 from apps.deployments import reconcile as shell
-from apps.deployments import services
-from apps.deployments.models import AnalysisRun, Deployment, Rollout
+from apps.deployments.models import AnalysisRun, Deployment, Heal, Rollout
 from apps.deployments.reconcile.measuring import measure
 from apps.deployments.rollout import blue_green
 from apps.deployments.rollout.passages import Passed
 from tests.deployments.fleet import BODY, SPEC, Fleet
 from tests.deployments.loads import steady_load
+from tests.faulty import Faulty
 from tests.stack import LocalCluster
 
 pytestmark = [pytest.mark.django_db, pytest.mark.real_process]
@@ -42,7 +43,7 @@ LEFT = [
 
 @pytest.fixture(scope="module")
 def other_cluster() -> Iterator[LocalCluster]:
-    with LocalCluster.running() as cluster:
+    with LocalCluster.running("--faults", "--node-grace-seconds", "1") as cluster:
         yield cluster
 
 
@@ -211,6 +212,43 @@ def test_a_blue_green_switches_at_once_and_back_without_a_failed_request(
     assert [each["metadata"]["name"] for each in fleet.client.list("v1", "Service", fleet.namespace)] == ["app"]
     with pytest.raises(Conflict, match="no preview"):
         fleet.ask(app, preview=True)
+
+
+@pytest.fixture
+def faulty(other_cluster: LocalCluster) -> Iterator[Faulty]:
+    made = Faulty(other_cluster)
+    yield made
+    made.mend()
+
+
+def test_a_replica_that_hangs_and_one_on_a_lost_node_are_replaced_and_the_time_is_told(
+    fleet: Fleet, there: Cluster, faulty: Faulty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifests, "LIVENESS", {"periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": 1})
+    lost = {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute"}
+    spec = {**SPEC, "probes": {"ready_path": "/", "live_path": "/"}, "tolerations": [{**lost, "tolerationSeconds": 0}]}
+    app = services.create_deployment(
+        principal=fleet.root, project=fleet.project, name="app", targets=["there"], replicas=2, spec=spec
+    )
+    fleet.until_healthy(app)
+
+    def healed(number: int) -> Heal:
+        fleet.until(app, lambda seen: Heal.objects.filter(restored_at__isnull=False).count() == number)
+        fleet.until_healthy(app)
+        return Heal.objects.latest("id")
+
+    fleet.ask(app, {"inputs": [{**BODY["inputs"][0], "data": ["hang"]}]})
+    heal = healed(1)
+    assert (heal.wanted, heal.lowest) == (2, 1)
+    assert heal.message.startswith("2 of 2 ready again after ")
+    assert sum(pod.restarts for pod in selectors.pods_of(app)) == 1, "Kubernetes started it again"
+
+    node = selectors.pods_of(app)[0].node_name
+    faulty.switch("FailNode", node=node)
+    heal = healed(2)
+    assert heal.message.startswith("2 of 2 ready again after ")
+    assert heal.cause, "it says which one"
+    assert node not in {pod.node_name for pod in selectors.pods_of(app) if pod.ready}
 
 
 def is_at(rollout: Rollout, reason: str) -> bool:

@@ -24,7 +24,7 @@ from apps.experiments.specs import parse_spec
 from controlplane.embedded import ports
 from controlplane.embedded.processes import spawn
 from controlplane.embedded.waiting import wait_for
-from tests.clusters.watcher.test_faults import Faulty
+from tests.faulty import Faulty
 from tests.stack import LocalCluster
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -21,6 +21,8 @@ SERVICE_PORT = 80
 PORT_NAME = "http"
 CONTAINER = "server"
 PREVIEW_SUFFIX = "-preview"
+# A replica that is busy for half a minute is not taken for one that hangs.
+LIVENESS = {"periodSeconds": 5, "timeoutSeconds": 3, "failureThreshold": 6}
 # What is asked of a Service that selects one revision, beside its number.
 SELECTED, PREVIEW, OWN = "selected", "preview", "own"
 
@@ -253,10 +255,5 @@ def _probes(spec: RevisionSpec) -> dict[str, Any]:
             "timeoutSeconds": 2,
             "failureThreshold": spec.probes.startup_seconds,
         }
-        probes["livenessProbe"] = {
-            "httpGet": dict(get),
-            "periodSeconds": 5,
-            "timeoutSeconds": 3,
-            "failureThreshold": 6,
-        }
+        probes["livenessProbe"] = {"httpGet": dict(get), **LIVENESS}
     return probes

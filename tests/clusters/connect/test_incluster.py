@@ -24,8 +24,9 @@ from apps.experiments.reconcile import reconcile_run
 from apps.experiments.specs import parse_spec
 from tests.clusters.conftest import eventually
 from tests.clusters.test_api import Rest
-from tests.clusters.watcher.test_faults import PATIENCE, Faulty
+from tests.clusters.watcher.test_faults import PATIENCE
 from tests.clusters.watching import FAST, Watching
+from tests.faulty import Faulty
 from tests.role import apply_offered
 from tests.stack import LocalCluster
 

@@ -1,12 +1,8 @@
 """A real watcher on a local cluster that fails as real ones do: what is shown meanwhile, and that it comes back."""
 
-import json
-import ssl
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -16,39 +12,12 @@ from apps.clusters.watcher.timing import Timing
 from apps.core.access import Principal
 from tests.clusters.conftest import eventually
 from tests.clusters.watching import FAST, Watching
+from tests.faulty import Faulty
 from tests.stack import LocalCluster
 
 pytestmark = pytest.mark.django_db(transaction=True)
 #: Seconds. A loaded machine is slow.
 PATIENCE = 30.0
-
-
-class Faulty:
-    """A local cluster with `--faults`."""
-
-    def __init__(self, cluster: LocalCluster) -> None:
-        self.kubeconfig = cluster.kubeconfig
-        self._access = cluster.access
-
-    def send(self, method: str, body: Any = None) -> Any:
-        """Ask the endpoint of faults."""
-        request = urllib.request.Request(
-            self._access.server + "/localcluster/faults",
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {self._access.token}", "Content-Type": "application/json"},
-        )
-        context = ssl.create_default_context(cadata=self._access.ca)
-        with urllib.request.urlopen(request, context=context, timeout=30) as reply:
-            return json.loads(reply.read())
-
-    def switch(self, fault: str, **parameters: Any) -> Any:
-        """Switch a fault on."""
-        return self.send("POST", {"fault": fault, **parameters})
-
-    def mend(self) -> None:
-        """End all faults."""
-        self.send("DELETE")
 
 
 @pytest.fixture(scope="module")
