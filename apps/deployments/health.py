@@ -14,6 +14,7 @@ from apps.deployments.rollout.standing import Standing
 from apps.deployments.specs import ObservedRevision
 from apps.deployments.states import RolloutState
 
+GONE = ObservedRevision(wanted=0)
 # Restarts that are older than this say nothing about now.
 RECENT = timedelta(minutes=10)
 
@@ -251,6 +252,37 @@ def cause_of_drop(replicas: Iterable[ReplicaSeen], *, since: datetime | None) ->
         return last.name, f"{last.name} {how}{f' {signal}' if signal else ''}{oom}."
     unready = next((replica for replica in replicas if not replica.ready), None)
     return (unready.name, f"{unready.name}: {unready.message}") if unready else ("", "")
+
+
+def shortage(
+    wanted: int, observed: Mapping[int, ObservedRevision], replicas: Mapping[int, int], apart: int | None
+) -> int:
+    """How many ready replicas are missing while a rollout goes on: of `wanted` together, or of what each revision shall
+    have for now (`replicas`), whichever is more.
+
+    A revision that is `apart`, because it is only coming, makes up for none that another one has lost.
+    """
+    together = wanted - sum(seen.ready for seen in observed.values())
+    kept = {number: count for number, count in replicas.items() if number != apart}
+    return max(0, together, sum(max(0, count - observed.get(number, GONE).ready) for number, count in kept.items()))
+
+
+def has_lost(
+    before: Iterable[Mapping[str, int]],
+    observed: Mapping[int, ObservedRevision],
+    replicas: Mapping[int, int],
+    apart: int | None,
+) -> bool:
+    """Whether a revision that had all of its replicas in the round `before` has fewer now than it should have kept.
+
+    What a rollout takes away it asks for less of first, so that is no loss. Nor is anything of one that is `apart`.
+    """
+    whole = {entry["revision"]: entry["wanted"] for entry in before if entry["ready"] >= entry["wanted"]}
+    return any(
+        observed.get(number, GONE).ready < min(count, replicas.get(number, 0))
+        for number, count in whole.items()
+        if number != apart
+    )
 
 
 def lost_message(wanted: int, ready: int, failing: int) -> str:

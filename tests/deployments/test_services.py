@@ -1,7 +1,7 @@
 """What services write: revisions, rollouts, roles, audit; and what they refuse, naming the field."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -27,7 +27,7 @@ from apps.deployments.services import observing
 from apps.deployments.services.healing import record_heal
 from apps.deployments.services.observing import Round, record_round
 from apps.deployments.specs import ObservedRevision, RevisionSpec, parse_revision
-from apps.deployments.states import RolloutState
+from apps.deployments.states import UNFINISHED, RolloutState
 from tests.clusters.why.test_recovery import course, looping
 from tests.deployments.conftest import SPEC
 from tests.deployments.places import arrive, place_of
@@ -443,25 +443,34 @@ def test_a_crash_loop_is_one_time_of_a_deployment_and_its_placement_being_degrad
     assert (heal.restored_at is not None) is ready, heal.message
 
 
-def test_a_loss_before_a_rollout_is_healed_within_it_and_none_begins_there(
+def test_a_loss_before_a_rollout_is_healed_within_it_and_one_within_it_is_told_from_what_it_takes_away(
     digits: Deployment, developer: Principal
 ) -> None:
     arrive(digits)
 
-    def round_of(number: int, ready: int) -> None:
+    def round_of(wanted: Mapping[int, int], ready: Mapping[int, int], state: str = RolloutState.PROGRESSING) -> str:
         place = selectors.for_reconcile(place_of(digits).pk)
         assert place is not None
-        seen = {number: ObservedRevision(wanted=3, existing=3, ready=ready)}
-        decision = Decision({number: 3}, RolloutState.PROGRESSING, "", "", ready, 0, False)
+        seen = {number: ObservedRevision(count, count, ready.get(number, 0)) for number, count in wanted.items()}
+        decision = Decision(wanted, RolloutState(state), "", "", 0, 0, False)
         record_round(place, selectors.stage_of(place), Round(seen, decision, [], timezone.now()))
+        heal = Heal.objects.latest("id")
+        return f"{Heal.objects.count()} {heal.message}"
 
-    round_of(1, 2)
-    assert Heal.objects.get().restored_at is None
-    services.deploy_revision(principal=developer, deployment=digits, changes={"env": {"A": "1"}})
-    round_of(1, 3)
-    assert Heal.objects.get().message.startswith("3 of 3 ready again after")
-    round_of(1, 1)
-    assert Heal.objects.count() == 1, "a rollout takes replicas away itself"
+    assert round_of({1: 3}, {1: 2}) == "1 2 of 3 ready."
+    soaks = {"waves": [{"targets": [place_of(digits).target.name], "soak_seconds": 600}]}
+    services.deploy_revision(principal=developer, deployment=digits, changes={"env": {"A": "1"}, "strategy": soaks})
+    assert round_of({1: 3}, {1: 3}).startswith("1 3 of 3 ready again after")
+    assert round_of({1: 2, 2: 1}, {1: 3}).startswith("1 "), "it was asked for fewer"
+    assert round_of({1: 2, 2: 1}, {1: 2}).startswith("1 "), "and has them"
+    assert round_of({1: 2, 2: 1}, {1: 1, 2: 1}) == "2 2 of 3 ready.", "one more was lost"
+    assert round_of({1: 2, 2: 2}, {1: 1, 2: 2}) == "2 2 of 3 ready.", "what is coming does not make up for it"
+    assert round_of({1: 2, 2: 2}, {1: 2, 2: 1}).startswith("2 3 of 3 ready again after")
+    assert round_of({1: 1, 2: 2}, {1: 1, 2: 0}).startswith("2 3 of 3"), "how what is coming fares is the rollout's"
+    assert round_of({1: 0, 2: 3}, {2: 3}, RolloutState.HEALTHY).startswith("2 "), "whole on this target"
+    assert round_of({1: 0, 2: 3}, {2: 2}) == "3 2 of 3 ready."
+    assert round_of({1: 0, 2: 3}, {2: 3}).startswith("3 3 of 3 ready again after")
+    assert digits.rollouts.get(state__in=UNFINISHED).reason == "Soaking"
 
 
 def test_a_loss_is_not_healed_by_wanting_no_replica(digits: Deployment) -> None:
@@ -469,7 +478,7 @@ def test_a_loss_is_not_healed_by_wanting_no_replica(digits: Deployment) -> None:
     place = place_of(digits)
     now = timezone.now()
     for wanted, ready in ((3, 2), (0, 0)):
-        record_heal(place, wanted, ready, [], now)
+        record_heal(place, wanted, ready, [], now, lost=ready < wanted)
     assert Heal.objects.get().message == "Scaled to zero after 0.0 s, before all were ready again."
 
 

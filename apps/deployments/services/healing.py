@@ -19,18 +19,18 @@ def record_heal(
     replicas: Sequence[ReplicaSeen],
     now: datetime,
     *,
-    coming: int | None = None,
+    lost: bool,
+    apart: int | None = None,
 ) -> None:
-    """Open a heal when replicas were lost that nobody asked away; close it when as many are ready as wanted and none
+    """Open a heal when replicas were `lost` that nobody asked away; close it when as many are ready as wanted and none
     of them is in trouble.
 
-    While a rollout brings a `coming` revision a heal is only closed: nobody can tell a loss from what the rollout takes
-    away. What is wrong with that revision itself is no part of the loss.
+    What is wrong with a revision that is `apart`, because a rollout only brings it, is no part of the loss.
     """
     heal = Heal.objects.filter(placement=placement, restored_at=None).first()
     if heal is not None:
         # One that ends again and again is ready for the first seconds of each try, and in trouble all the while.
-        failing = sum(each.health is Health.DEGRADED for each in replicas if each.revision != coming)
+        failing = sum(each.health is Health.DEGRADED for each in replicas if each.revision != apart)
         changes: dict[str, Any] = {"lowest": min(heal.lowest, ready), "message": lost_message(wanted, ready, failing)}
         if ready >= wanted and not (failing and wanted):
             changes["restored_at"] = now
@@ -42,7 +42,7 @@ def record_heal(
             Heal.objects.filter(pk=heal.pk, restored_at=None).update(**changes)
         return
     nobody_asked = placement.observed_generation == placement.generation
-    if coming is None and nobody_asked and placement.ready_replicas >= wanted > ready:
+    if lost and nobody_asked:
         # Whole seconds again: an end just after the last round may bear an earlier time.
         since = placement.observed_at - 2 * HALF_A_SECOND if placement.observed_at else None
         replica, cause = cause_of_drop(replicas, since=since)

@@ -18,11 +18,11 @@ from apps.core.database.transitions import log
 from apps.core.hints import hint
 from apps.core.states import Health
 from apps.deployments.drift import Difference
-from apps.deployments.health import ReplicaSeen, Verdict, deployment_health, sentence_of
+from apps.deployments.health import ReplicaSeen, Verdict, deployment_health, has_lost, sentence_of, shortage
 from apps.deployments.models import Deployment, Placement, Rollout, Stage
 from apps.deployments.rollout.decisions import Decision
 from apps.deployments.rollout.strategy import parse_strategy
-from apps.deployments.rollout.traffic import TO_ALL, Traffic, actual_weight
+from apps.deployments.rollout.traffic import ALL, TO_ALL, Traffic, actual_weight
 from apps.deployments.services.access import revoke_model_tokens
 from apps.deployments.services.common import CLOCK, KIND, locked, since_held, since_it_is, tell
 from apps.deployments.services.healing import record_heal
@@ -67,14 +67,27 @@ def record_round(placement: Placement, stage: Stage | None, seen: Round) -> None
             return
         ready = sum(entry.ready for entry in seen.observed.values())
         desired = placement.desired_replicas if seen.desired is None else seen.desired
-        coming = stage.rollout.to_revision.number if stage is not None else None
-        record_heal(placement, desired, ready, seen.replicas, seen.now, coming=coming)
+        _record_heal(placement, stage, seen, desired, ready)
         fields = _status(placement, stage, seen, desired, ready)
         changed = any(getattr(place, name) != value for name, value in fields.items())
         since = since_held(place, fields["health"])
         put(place, **fields, health_since=since, observed_at=seen.now)
         moved = stage is not None and _record_stage(placement, stage, seen)
         _pass_on(deployment, seen.now, told=changed or moved)
+
+
+def _record_heal(placement: Placement, stage: Stage | None, seen: Round, desired: int, ready: int) -> None:
+    """Open, follow or close the heal of a placement. Within a rollout each revision is held against its own number."""
+    if stage is None:
+        lost = placement.ready_replicas >= desired > ready
+        record_heal(placement, desired, ready, seen.replicas, seen.now, lost=lost)
+        return
+    has_arrived = placement.share.weight == ALL.weight and stage.state == RolloutState.HEALTHY
+    apart = None if has_arrived else stage.rollout.to_revision.number
+    wished = seen.decision.replicas
+    lost = has_lost(placement.observed, seen.observed, wished, apart)
+    held = max(0, desired - shortage(desired, seen.observed, wished, apart))
+    record_heal(placement, desired, held, seen.replicas, seen.now, lost=lost, apart=apart)
 
 
 def remember_number(placement: Placement, count: int, scaler: str) -> None:
