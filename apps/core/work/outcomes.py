@@ -23,9 +23,13 @@ class Again:
 
 @dataclass(frozen=True)
 class Retry:
-    """The round could not do what it was to do; try again, each time after a longer pause."""
+    """The round could not do what it was to do; try again, each time after a longer pause.
+
+    No later than after `at_most` seconds, where something is due then whether the next try does better or not.
+    """
 
     reason: str = ""
+    at_most: float | None = None
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from django.db import connection
 from apps.core.database import prepared
 from apps.core.work import bell
 from apps.core.work.kinds import Lane, lane_of
-from apps.core.work.outcomes import Again, Away, Done, Outcome, retry_pause
+from apps.core.work.outcomes import Again, Away, Done, Outcome, Retry, retry_pause
 
 # Work that a person asked for is due so many seconds before now. In the lane of those who wait at a page it comes
 # before all work that nobody asked for.
@@ -225,6 +225,8 @@ def _next_try(taken: Claim, outcome: Outcome) -> tuple[int, float | None]:
         case Away() if taken.cluster:
             # It stays due: its cluster's gate holds it.
             return taken.failures, 0.0
+        case Retry(_, at_most) if at_most is not None:
+            return taken.failures + 1, max(0.0, min(at_most, retry_pause(taken.failures + 1)))
         case _:
             return taken.failures + 1, retry_pause(taken.failures + 1)
 

@@ -150,6 +150,12 @@ def test_again_and_retry_come_back_and_retry_waits_longer_each_time() -> None:
     Work.objects.update(due_at=timezone.now())
     taken = take()
     assert taken is not None
+    queue.finish(taken, Retry("refused", at_most=3.0))
+    row = Work.objects.get()
+    assert row.due_at is not None and 2 < (row.due_at - timezone.now()).total_seconds() <= 3, "something is due then"
+    Work.objects.update(due_at=timezone.now())
+    taken = take()
+    assert taken is not None and taken.failures == 13
     queue.finish(taken, Again(1.0))
     assert Work.objects.get().failures == 0, "a round that went well forgets the failures"
 
