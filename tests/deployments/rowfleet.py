@@ -4,6 +4,7 @@ Only Kubernetes and the clock are played. A round runs only when its row of work
 never done; between the decision of a round and its record anything may happen, the end of its process too.
 """
 
+import functools
 import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -19,7 +20,7 @@ from apps.core.access import Principal
 from apps.core.errors import FlotillaError
 from apps.core.models import Project
 from apps.core.states import Health
-from apps.core.work import DONE, Again, Away
+from apps.core.work import DONE, Again, Away, Retry
 from apps.core.work.resync import resync
 from apps.deployments import holdings, services
 from apps.deployments import reconcile as shell
@@ -30,8 +31,7 @@ from apps.deployments.reconcile.scaling import Scaling
 from apps.deployments.rollout.decisions import Decision
 from apps.deployments.rollout.policy import FROZEN, REJECTED, UNAPPROVED
 from apps.deployments.rollout.strategy import Kind, parse_strategy
-from apps.deployments.rollout.traffic import TO_SERVICE, Routed, Selected, Traffic
-from apps.deployments.scaling.manifest import KIND as KIND_OF_SCALER
+from apps.deployments.rollout.traffic import TO_SERVICE, Selected
 from apps.deployments.selectors.placements import stage_of
 from apps.deployments.selectors.replicas import pods_of
 from apps.deployments.services import observing
@@ -40,6 +40,7 @@ from apps.deployments.services.rollouts import tick
 from apps.deployments.states import UNFINISHED
 from tests import factories
 from tests.deployments import toycluster
+from tests.deployments.toyapplying import ToyApplying
 from tests.deployments.toygateway import Gateway
 from tests.deployments.toystrategies import STRATEGIES
 
@@ -67,6 +68,8 @@ class RowFleet:
         self.selected: dict[int, Selected] = {}
         # The Gateways of the placements whose target names one.
         self.gateways: dict[int, Gateway] = {}
+        # What API servers refuse, by placement and by object ("r2", "Service", "HTTPRoute", "scaler"), with the status.
+        self.refused: dict[tuple[int, str], int] = {}
         self.bad: set[int] = set()
         self.loud: set[int] = set()
         self.log: list[str] = []
@@ -99,46 +102,6 @@ class RowFleet:
     def _patch(self, patched: pytest.MonkeyPatch) -> None:
         fleet, now = self, timezone.now
 
-        class Toy:
-            def __init__(self, client: Any, placement: Placement, identity: Any, live: Any, kept: Any) -> None:
-                self.placement = placement
-                self.unsettled = None
-
-            @property
-            def kept_scalers(self) -> list[str]:
-                return [KIND_OF_SCALER] if self.placement.pk in fleet.scalers else []
-
-            @property
-            def selected(self) -> Selected | None:
-                return fleet.selected.get(self.placement.pk)
-
-            @property
-            def traffic(self) -> Traffic:
-                return Traffic(selects=self.selected.revision if self.selected else None)
-
-            def routed(self, now: datetime) -> Routed | None:
-                gateway = fleet.gateways.get(self.placement.pk)
-                if gateway is not None and fleet.is_calm:
-                    gateway.refuses = False
-                    gateway.act(now, takes=True)
-                return gateway.seen(now) if gateway is not None else None
-
-            def run(self, decision: Decision, scaling: Scaling, now: datetime) -> list[Any]:
-                fleet.may_die()
-                if toy := fleet.toys.get(self.placement.pk):
-                    fleet.keeps_capacity(self.placement, decision, scaling.desired)
-                    fleet.autoscale(self.placement, scaling)
-                    fleet.may_die()
-                    fleet.select(self.placement.pk, decision.traffic.selects, scaling.desired)
-                    fleet.may_die()
-                    if (gateway := fleet.gateways.get(self.placement.pk)) is not None:
-                        gateway.apply(decision.traffic, now)
-                        fleet.may_die()
-                    toy.apply(decision.replicas)
-                fleet.meanwhile()
-                fleet.may_die()
-                return []
-
         def observe(client: Any, *_: Any) -> Any:
             return toycluster.ToyLive(dict(fleet.toys[client].seen))  # type: ignore[arg-type]
 
@@ -161,7 +124,7 @@ class RowFleet:
         patched.setattr(shell, "_with_leaving", lambda client, identity, seen: seen)
         patched.setattr(scaling, "counted_by", lambda _: "")
         patched.setattr(scaling, "_scalers", lambda *_, **__: scaling._Scalers())
-        patched.setattr(shell, "Applying", Toy)
+        patched.setattr(shell, "Applying", functools.partial(ToyApplying, fleet))
         patched.setattr(shell.selectors, "pods_on", self._pods)
         patched.setattr(shell.selectors, "replicas_of", self._replicas)
 
@@ -218,7 +181,7 @@ class RowFleet:
         acts: list[Callable[[], None]] = [
             self._kubernetes, self._kubernetes, self._kubernetes, self._kubernetes,
             self._crash, self._go_away, self._come_back, self._come_back, self._person, self._person, self._person,
-            self._give_up, self._lose, self._load, self._load, self._decide, self._decide, self._take,
+            self._give_up, self._lose, self._load, self._load, self._decide, self._decide, self._take, self._refuse,
         ]  # fmt: skip
         self.random.choice(acts)()
 
@@ -256,6 +219,18 @@ class RowFleet:
         for gateway in self.gateways.values():
             gateway.refuses = self.random.random() < 0.2
             gateway.act(timezone.now(), takes=True)
+
+    def _refuse(self) -> None:
+        """An API server refuses an object from now on, or all of them no more."""
+        pk, status = self.random.choice(list(self.toys)), self.random.choice([403, 422, 500, 0, 0])
+        if status:
+            newest = Deployment.objects.get(pk=self.app.pk).last_revision
+            what = self.random.choice([f"r{newest}", f"r{newest}", "Service", "HTTPRoute", "scaler"])
+            self.refused[pk, what] = status
+            self.note(f"placement {pk}: {what} is refused ({status})")
+        else:
+            self.refused.clear()
+            self.note("nothing is refused")
 
     def _crash(self) -> None:
         pk = self.random.choice(list(self.toys))
@@ -411,6 +386,10 @@ class RowFleet:
         self.check()
         if isinstance(outcome, Away):
             outcome = Again(0.0)
+        if isinstance(outcome, Retry):
+            assert self.refused, (outcome, self.story)
+            # As the queue does, but for the lengthening of the pause.
+            outcome = Again(4.0 if outcome.at_most is None else min(4.0, outcome.at_most))
         if outcome != DONE:
             assert isinstance(outcome, Again), outcome
             work.ask(kind, pk, cluster=cluster, after=outcome.after)
@@ -497,6 +476,7 @@ class RowFleet:
     def settle(self) -> None:
         """Everything is well from now on, until nothing moves any more."""
         self.is_calm = True
+        self.refused.clear()
         for name in self.targets:
             self._cluster("Healthy", name)
         for _ in range(600):

@@ -150,7 +150,8 @@ def test_where_it_may_not_be_made_or_another_one_scales_it_the_page_says_so(
 
     def may_not_write(obj: dict[str, Any]) -> dict[str, Any]:
         if obj["kind"] == HPA[1]:
-            raise Forbidden(403, "Forbidden", "not in the role")
+            said = 'horizontalpodautoscalers.autoscaling "app" is forbidden: User "flotilla" cannot patch resource'
+            raise Forbidden(403, "Forbidden", said)
         return inner(obj)
 
     with monkeypatch.context() as patched:

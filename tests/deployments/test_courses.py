@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from apps.deployments.rollout.canary import CanarySpec, decide
 from apps.deployments.rollout.decisions import RolloutStatus
+from apps.deployments.rollout.refusals import Refusal
 from apps.deployments.rollout.rolling import RollingSpec
 from apps.deployments.rollout.rolling import decide as roll
 from apps.deployments.rollout.strategy import Kind, Strategy, parse_strategy
@@ -23,6 +24,8 @@ from tests.deployments.toyfleet import NEW, OLD, START, Place, World
 from tests.deployments.toygateway import Gateway
 
 NOW = datetime(2026, 11, 30, 3, 0, tzinfo=UTC)
+QUOTA = Refusal("Deployment app-r2", 403, "Forbidden", "exceeded quota: few")
+INVALID = Refusal("Deployment app-r2", 422, "Invalid", "spec.template: field is immutable")
 STATUS = RolloutStatus(RolloutState.PROGRESSING, NOW)
 
 SEEN = st.builds(
@@ -159,7 +162,7 @@ EVENTS = st.lists(
     st.tuples(
         st.sampled_from([
             "act", "act", "act", "round", "round", "time", "crash", "vanish", "away", "back", "bad", "mend",
-            "promote", "pause", "resume", "full", "abort", "verdict", "refuse", "take",
+            "promote", "pause", "resume", "full", "abort", "verdict", "refuse", "take", "forbid", "allow",
         ]),
         st.sampled_from("abc"), st.integers(0, 3),
     ),
@@ -194,6 +197,9 @@ def let_happen(world: World, event: tuple[str, str, int]) -> None:
         place.is_bad, place.is_loud = what == "bad", amount > 1
         if place.is_bad:
             place.cluster.crash(NEW, 99)
+    elif what in ("forbid", "allow"):
+        place.refusal = (QUOTA, INVALID)[amount % 2] if what == "forbid" else None
+        place.keeps_service = amount > 1
     elif what == "verdict":
         outcome = (Outcome.SUCCESSFUL, Outcome.FAILED, Outcome.INCONCLUSIVE, Outcome.RUNNING)[amount]
         world.analyses[world.rollout.step] = Verdict(outcome)
@@ -209,6 +215,7 @@ def calm_down(world: World, *, good: bool) -> None:
     """Nothing more happens to any cluster, and a person does what the rollout waits for, until it has ended."""
     for place in world.places.values():
         place.is_here, place.is_bad = True, place.is_bad and not good
+        place.refusal = place.refusal if place.refusal is INVALID and not good and not place.keeps_service else None
         if place.gateway is not None:
             place.gateway.refuses = False
     world.ask(paused=False)
@@ -277,10 +284,16 @@ def test_a_rollout_keeps_the_rules_and_ends_in_any_course_of_events(
             assert (place.gateway.route, place.gateway.own) == (TO_SERVICE, {})
 
 
-@settings(max_examples=60, deadline=None)
-@given(strategy=strategies(), desired=st.integers(1, 5), bad=st.sampled_from("abc"), loud=st.booleans(), data=st.data())
+@settings(max_examples=75, deadline=None)
+@given(
+    strategy=strategies(),
+    desired=st.integers(1, 5),
+    bad=st.sampled_from("abc"),
+    how=st.sampled_from(["quiet", "loud", "refused", "refused for good"]),
+    data=st.data(),
+)
 def test_a_bad_version_is_taken_back_from_everywhere_by_itself(
-    strategy: Strategy, desired: int, bad: str, loud: bool, data: st.DataObject
+    strategy: Strategy, desired: int, bad: str, how: str, data: st.DataObject
 ) -> None:
     waits = parse_strategy({"on_failure": "rollback"}, strategy)
     routed = "abc" if waits.kind is Kind.SHADOW else "b"
@@ -288,7 +301,9 @@ def test_a_bad_version_is_taken_back_from_everywhere_by_itself(
         waits,
         [Place(target, desired, waits, gateway=Gateway(START) if target in routed else None) for target in "abc"],
     )
-    world.places[bad].is_bad, world.places[bad].is_loud = True, loud
+    place = world.places[bad]
+    place.is_bad, place.is_loud = how in ("quiet", "loud"), how == "loud"
+    place.refusal = {"refused": QUOTA, "refused for good": INVALID}.get(how)
     for _ in range(120):
         if world.is_over:
             break
@@ -302,6 +317,9 @@ def test_a_bad_version_is_taken_back_from_everywhere_by_itself(
         world.move()
     assert world.rollout.state is RolloutState.FAILED
     assert world.rollout.verdict.startswith(f"{bad}: ")
+    if place.refusal is not None:
+        assert place.refusal.message in world.rollout.verdict
+        assert NEW not in place.cluster.seen, "it was never there, and nobody asks for it again"
     for place in world.places.values():
         place.is_here = True
     for _ in range(10):

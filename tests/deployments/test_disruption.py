@@ -126,7 +126,7 @@ def test_a_cluster_has_it_as_long_as_it_is_wanted(fleet: Fleet, monkeypatch: pyt
     assert fleet.workloads() == {"app-r1": 2}, "nothing restarted"
 
     def refused(*_: Any, **__: Any) -> None:
-        raise Forbidden(403, "Forbidden", "no")
+        raise Forbidden(403, "Forbidden", 'poddisruptionbudgets.policy "app" is forbidden: User "f" cannot get it')
 
     with monkeypatch.context() as patched:
         patched.setattr("apps.deployments.reconcile.applying.Applying._find", refused)

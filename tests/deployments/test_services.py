@@ -21,6 +21,7 @@ from apps.deployments import selectors, services
 from apps.deployments.health import ReplicaSeen, replica_seen
 from apps.deployments.models import Deployment, Heal, Placement, Revision, Rollout, Target
 from apps.deployments.rollout.decisions import Decision, RolloutStatus
+from apps.deployments.rollout.refusals import Refusal
 from apps.deployments.rollout.rolling import RollingSpec, decide
 from apps.deployments.rollout.strategy import Strategy
 from apps.deployments.services import observing
@@ -378,8 +379,12 @@ def test_since_when_a_health_holds_moves_with_the_health_and_with_nothing_else(
         Cluster.objects.filter(pk=cluster.pk).update(state="Unreachable", reason=reason, message=f"{reason}.")
         observing.follow_cluster(Cluster.objects.get(pk=cluster.pk))
 
-    def trouble(record: Callable[[Placement, str, str], None]) -> Callable[[str], None]:
-        return lambda reason: record(place_of(digits), reason, f"{reason}!")
+    def unreachable(reason: str) -> None:
+        observing.record_unreachable(place_of(digits), reason, f"{reason}!")
+
+    def refused(reason: str) -> None:
+        refusal = Refusal("", 403, reason, f"{reason}!")
+        observing.record_refused(place_of(digits), None, refusal, timezone.now())
 
     def scale(reason: str) -> None:
         Cluster.objects.update(state="Healthy")
@@ -392,9 +397,8 @@ def test_since_when_a_health_holds_moves_with_the_health_and_with_nothing_else(
     steps: list[tuple[Health, Callable[[str], None]]] = [
         (Health.DEGRADED, round_of),
         (Health.UNKNOWN, away),
-        (Health.DEGRADED, trouble(observing.record_refused)),
-        (Health.UNKNOWN, trouble(observing.record_unreachable)),
-        (Health.DEGRADED, trouble(observing.record_unusable)),
+        (Health.DEGRADED, refused),
+        (Health.UNKNOWN, unreachable),
         (Health.PROGRESSING, scale),
         (Health.DEGRADED, round_of),
         (Health.PROGRESSING, delete),

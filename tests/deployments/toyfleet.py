@@ -11,6 +11,7 @@ from apps.deployments.rollout import fleet, placement
 from apps.deployments.rollout.blue_green import DRAIN
 from apps.deployments.rollout.decisions import Decision, RolloutStatus
 from apps.deployments.rollout.plan import plan_of
+from apps.deployments.rollout.refusals import Refusal, held_up, told
 from apps.deployments.rollout.seen import FleetStatus, PlacementSeen
 from apps.deployments.rollout.strategy import Do, Kind, Strategy
 from apps.deployments.rollout.traffic import ALL, NOTHING, Phase, Selected, Share
@@ -36,6 +37,9 @@ class Place:
     # What is wrong with the new revision on this cluster: it never becomes ready; and whether Kubernetes says so.
     is_bad: bool = False
     is_loud: bool = False
+    # What the API server says to the new revision's workload, and whether to a change of the Service, too.
+    refusal: Refusal | None = None
+    keeps_service: bool = False
     share: Share = NOTHING
     was_given: bool = False
     # What the Service selects, and when each revision was deselected.
@@ -44,6 +48,7 @@ class Place:
     left_at: dict[int, datetime] = field(default_factory=dict)
     status: RolloutStatus = field(default_factory=lambda: RolloutStatus(RolloutState.PENDING, START))
     trouble: str = ""
+    refused: str = ""
 
     def __post_init__(self) -> None:
         if not self.is_fresh:
@@ -71,6 +76,7 @@ class Place:
         """Another share is wanted: its stage begins anew."""
         self.was_given |= bool(share)
         self.share, self.trouble, self.status = share, "", RolloutStatus(RolloutState.PENDING, now)
+        self.refused = ""
 
     def round(self, now: datetime) -> None:
         """Observe, decide, apply, record; nothing while the cluster is away."""
@@ -84,14 +90,16 @@ class Place:
             self._keeps_traffic(decision, now)
         else:
             self._keeps_capacity(decision)
+        refusals = self._refuse(decision)
         if self.gateway is not None:
             deadline, shadow = self.strategy.progress_deadline, self.strategy.shadow_replicas
             self.gateway.keeps(
                 decision.traffic, decision.replicas, self.cluster.seen, self.desired, now, deadline, shadow
             )
             self.gateway.apply(decision.traffic, now)
-        self.cluster.apply(decision.replicas)
-        selects = decision.traffic.selects
+        self.cluster.apply({n: count for n, count in decision.replicas.items() if not (refusals and n == NEW)})
+        selects = self.selected.revision if refusals and self.selected else decision.traffic.selects
+        decision = self._hold_up(decision, refusals, now)
         if self.selected is None or self.selected.revision != selects:
             self.left_at |= {n: now for n in self.cluster.seen if self.selected and self.selected.revision in (None, n)}
             self.selected = Selected(selects, now)
@@ -104,6 +112,26 @@ class Place:
         cries = self.is_bad and self.is_loud and NEW in self.cluster.seen and self.cluster.seen[NEW].existing > 0
         stuck = decision.message if decision.state is RolloutState.DEGRADED else ""
         self.trouble = ("It crashes." if cries else stuck) if self.share else ""
+
+    def _refuse(self, decision: Decision) -> list[Refusal]:
+        """What the API server refuses of what is decided: to make or resize the new revision, to switch the Service."""
+        makes = decision.replicas.get(NEW) not in (
+            None,
+            self.cluster.seen[NEW].wanted if NEW in self.cluster.seen else None,
+        )
+        switches = (
+            self.keeps_service and self.selected is not None and decision.traffic.selects != self.selected.revision
+        )
+        return [self.refusal] if self.refusal is not None and (makes or switches) else []
+
+    def _hold_up(self, decision: Decision, refusals: list[Refusal], now: datetime) -> Decision:
+        self.refused = told(refusals, self.target) if refusals else ""
+        if not refusals:
+            return decision
+        deadline = self.strategy.progress_deadline
+        held = held_up(decision, self.status, refusals, self.refused, now, deadline)
+        assert held.state is not RolloutState.HEALTHY
+        return held
 
     def _decide(self, now: datetime) -> Decision:
         wanted = placement.Wanted(self.desired, None if self.is_fresh else OLD, NEW, self.share)
@@ -203,7 +231,12 @@ class World:
     def _seen(self) -> dict[str, PlacementSeen]:
         return {
             target: PlacementSeen(
-                target, place.is_here, place.share, place.status.state is RolloutState.HEALTHY, place.trouble
+                target,
+                place.is_here,
+                place.share,
+                place.status.state is RolloutState.HEALTHY,
+                place.trouble,
+                place.refused,
             )
             for target, place in self.places.items()
         }

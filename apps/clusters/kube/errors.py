@@ -100,6 +100,10 @@ class NotTheApiServer(Unreachable):
         self.http_status = http_status
 
 
+# The errors that say nothing of what was asked for: the server has not answered, or has not come to look at it.
+UNHEARD = (Unauthorized, RefusedOnce, TooManyRequests, Unreachable)
+
+
 @dataclass(frozen=True)
 class Subject:
     """The subject of a request: a resource, and one object of it where `name` is given."""

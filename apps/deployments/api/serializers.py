@@ -154,6 +154,15 @@ class DriftSerializer(serializers.Serializer[Any]):
     differences = DifferenceSerializer(many=True)
 
 
+class RefusedSerializer(serializers.Serializer[Any]):
+    """What an API server refuses of a placement's objects."""
+
+    object = serializers.CharField(help_text="Kind and name; empty where Flotilla could not even look.")
+    reason = serializers.CharField(help_text="The server's own.")
+    message = serializers.CharField(help_text="What it said, and what to do next.")
+    since = serializers.DateTimeField()
+
+
 class PlacementSerializer(serializers.ModelSerializer[Placement]):
     """A deployment on one target."""
 
@@ -168,19 +177,26 @@ class PlacementSerializer(serializers.ModelSerializer[Placement]):
     observed = ObservedSerializer(many=True)
     seat = SeatSerializer(help_text="Of a spread; empty while the target has its part.")
     chosen = serializers.SerializerMethodField(help_text="Why it was chosen; null where somebody named it.")
+    refused = serializers.SerializerMethodField(help_text="What the API server refuses of it; null for nothing.")
 
     class Meta:
         model = Placement
         fields = (
             "target", "cluster", "namespace", "environment", "state", "health", "health_since", "reason", "message",
             "replicas", "scaled_to", "scaled_by", "ready_replicas", "revision", "coming_revision", "weight", "phase",
-            "mirror", "traffic", "seat", "chosen", "generation", "observed_generation", "observed", "observed_at",
+            "mirror", "traffic", "seat", "chosen", "refused", "generation", "observed_generation", "observed",
+            "observed_at",
         )  # fmt: skip
 
     @extend_schema_field(ReasonSerializer(allow_null=True))
     def get_chosen(self, placement: Placement) -> dict[str, Any] | None:
         """Why it was chosen, and what the other targets lacked."""
         return placement.chosen or None
+
+    @extend_schema_field(RefusedSerializer(allow_null=True))
+    def get_refused(self, placement: Placement) -> dict[str, Any] | None:
+        """What is refused, since when, and what to do next."""
+        return placement.refused or None
 
 
 class DeploymentSerializer(serializers.ModelSerializer[Deployment]):

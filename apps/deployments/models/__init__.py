@@ -177,6 +177,8 @@ class Placement(Observed):
     traffic = models.JSONField(default=dict, blank=True)
     # The token that its replicas fetch the model with. The value is only in the cluster's Secret.
     token = models.ForeignKey(ApiToken, models.SET_NULL, null=True, blank=True, related_name="+")
+    # What its cluster's API server refuses of it, while it does (`rollout.refusals.condition`). Empty: nothing.
+    refused = models.JSONField(default=dict, blank=True)
     # Somebody asked us for a number: it holds over what another field manager than an autoscaler has set.
     scale_asked = models.BooleanField(default=False)
     # Somebody asked to put back what was edited by hand.

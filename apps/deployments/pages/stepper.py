@@ -10,6 +10,7 @@ from apps.deployments.pages.mirrors import had_by
 from apps.deployments.pages.rolling import Step
 from apps.deployments.rollout.passages import How, Passed
 from apps.deployments.rollout.plan import PlanStep
+from apps.deployments.rollout.refusals import REFUSED
 from apps.deployments.rollout.strategy import Do, Kind
 from apps.deployments.states import RolloutState
 
@@ -107,6 +108,8 @@ def _moving(course: Course, label: str, step: PlanStep) -> Step:
     since = course.rollout.step_since
     mine = [stage for stage in course.stages if stage.placement.target.name in step.targets]
     there = sum(stage.state == RolloutState.HEALTHY for stage in mine)
+    if refused := sum(stage.reason == REFUSED for stage in mine):
+        return Step(label, "refused" if len(mine) == 1 else f"refused on {refused} of {len(mine)}", "waiting")
     if len(mine) > 1:
         return Step(label, f"on {there} of {len(mine)}", "current", 100 * there / len(mine), since=since)
     if step.do is Do.PREVIEW:

@@ -4,6 +4,7 @@ time.
 No transaction is open and no row is locked while the cluster is called.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -27,10 +28,10 @@ from apps.deployments.models import Placement, Stage
 from apps.deployments.reconcile.applying import Applying
 from apps.deployments.reconcile.live import observe
 from apps.deployments.reconcile.routing import complaint, followed, look_again
-from apps.deployments.reconcile.scaling import scaling_of
+from apps.deployments.reconcile.scaling import Scaling, scaling_of
 from apps.deployments.reconcile.takedown import take_down
-from apps.deployments.rollout.decisions import RolloutStatus
 from apps.deployments.rollout.placement import Wanted, decide
+from apps.deployments.rollout.refusals import Refusal, held_up, told
 from apps.deployments.rollout.strategy import Kind, parse_strategy
 from apps.deployments.rollout.traffic import Route, Routed
 from apps.deployments.services import applied, observing
@@ -59,12 +60,10 @@ def reconcile(pk: int) -> Outcome:
         observing.record_unreachable(placement, *silence(error))
         return Away(error.reason)
     except KubeError as error:
-        observing.record_refused(placement, error.reason, error.message)
-        return Retry(error.reason)
+        return _held_up(placement, Refusal("", error.status, error.reason, error.message))
     except FlotillaError as error:
         # The stored deployment makes no sense to us: that is its own trouble, not its cluster's.
-        observing.record_unusable(placement, type(error).__name__, error.sentence)
-        return Retry(type(error).__name__)
+        return _held_up(placement, Refusal("", 0, type(error).__name__, error.sentence))
 
 
 def _client(cluster: Cluster) -> KubeClient:
@@ -75,6 +74,22 @@ def _client(cluster: Cluster) -> KubeClient:
         raise Unreachable(0, type(error).__name__, error.message) from error
 
 
+def _held_up(placement: Placement, refusal: Refusal) -> Outcome:
+    """The round got no further than looking."""
+    now, stage = timezone.now(), _stage(placement)
+    observing.record_refused(placement, stage, refusal, now)
+    if stage is None:
+        return Retry(refusal.reason)
+    since = observing.status_of(stage, now).progressed_at
+    return Retry(refusal.reason, _soonest(_ahead(since, observing.deadline_of(stage), now), now))
+
+
+def _stage(placement: Placement) -> Stage | None:
+    """The stage of the rollout that the placement was read with."""
+    stage = selectors.stage_of(placement) if placement.state == DeploymentState.ACTIVE else None
+    return stage if stage is not None and stage.rollout.to_revision_id == placement.coming_id else None
+
+
 def _uphold(client: KubeClient, placement: Placement) -> Outcome:
     identity, stage = identity_of(placement), selectors.stage_of(placement)
     if stage is not None and stage.rollout.to_revision_id != placement.coming_id:
@@ -83,22 +98,19 @@ def _uphold(client: KubeClient, placement: Placement) -> Outcome:
     kept = applied.kept_of(placement)
     live = observe(client, placement, identity, kept)
     now, seen = timezone.now(), live.observed
-    status = _status(stage, now)
+    status = observing.status_of(stage, now)
     strategy = parse_strategy((stage.rollout if stage else placement.deployment).strategy)
     if stage is not None and strategy.kind is Kind.RECREATE:
         seen = _with_leaving(client, identity, seen)
     applying = Applying(client, placement, identity, live, kept)
     scaling = scaling_of(client, placement, identity, live.workloads, seen, now, kept=applying.kept_scalers)
-    wish = Wanted(
-        desired=scaling.desired,
-        stable=placement.stable.number if placement.stable else None,
-        coming=placement.coming.number if placement.coming else None,
-        share=placement.share,
-        scaled=scaling.is_foreign,
-    )
+    wish = _wish(placement, scaling)
     before, route = applying.traffic, applying.routed(now)
     decision = decide(wish, strategy, status, seen, now, applying.selected, route)
     drift = applying.run(decision, scaling, now)
+    if (refusals := applying.refusals) and stage is not None:
+        said = told(refusals, placement.target.cluster.name)
+        decision = held_up(decision, status, refusals, said, now, strategy.progress_deadline)
     # Read after the apply: the watcher's rows are then as new as they can be.
     replicas = [*selectors.replicas_of(selectors.pods_on(placement)), *live.troubles]
     this_round = observing.Round(
@@ -114,27 +126,45 @@ def _uphold(client: KubeClient, placement: Placement) -> Outcome:
         rests=scaling.rests,
         traffic=replace(applying.traffic, **followed(route, placement.had_traffic)),
         unrouted=complaint(route, now),
+        refused=refusals,
     )
     observing.record_round(placement, stage, this_round)
+    unsettled = now + applying.unsettled if applying.unsettled is not None else None
+    dues = [decision.due, scaling.until, look_again(route, now), unsettled]
     if applying.traffic != before or _says(applying.routed(now)) != _says(route):
         # No event tells of a Service or a route.
-        return Again(1.0)
-    unsettled = now + applying.unsettled if applying.unsettled is not None else None
-    dues = [due for due in (decision.due, scaling.until, look_again(route, now), unsettled) if due is not None]
-    if stage is not None and decision.state is RolloutState.PROGRESSING and decision.due is None:
+        dues = [now + timedelta(seconds=1)]
+    elif stage is not None and decision.state is RolloutState.PROGRESSING and decision.due is None:
         since = now if decision.progressed else status.progressed_at
-        dues += _ahead(since + strategy.progress_deadline + timedelta(seconds=1), now)
-    return Again(max(0.0, min((due - now).total_seconds() for due in dues))) if dues else DONE
+        dues += _ahead(since, strategy.progress_deadline, now)
+    soonest = _soonest(dues, now)
+    return Retry(refusals[0].reason, soonest) if refusals else DONE if soonest is None else Again(soonest)
+
+
+def _wish(placement: Placement, scaling: Scaling) -> Wanted:
+    return Wanted(
+        desired=scaling.desired,
+        stable=placement.stable.number if placement.stable else None,
+        coming=placement.coming.number if placement.coming else None,
+        share=placement.share,
+        scaled=scaling.is_foreign,
+    )
+
+
+def _soonest(dues: Sequence[datetime | None], now: datetime) -> float | None:
+    """In how many seconds the first of them is; None for none."""
+    return min((max(0.0, (due - now).total_seconds()) for due in dues if due is not None), default=None)
 
 
 def _says(route: Routed | None) -> Route | None:
     return route.route if route is not None else None
 
 
-def _ahead(deadline: datetime, now: datetime) -> list[datetime]:
+def _ahead(since: datetime, deadline: timedelta, now: datetime) -> list[datetime]:
     """Events bring every other round; that none comes any more is what the deadline is for. Behind it, events alone:
     replicas that are told to go and don't end are no trouble of the new revision."""
-    return [deadline] if deadline > now else []
+    passed = since + deadline + timedelta(seconds=1)
+    return [passed] if passed > now else []
 
 
 def _with_leaving(
@@ -143,11 +173,3 @@ def _with_leaving(
     """The same with the pods that go: as Kubernetes' own `Recreate`, which lists them, too."""
     left = leaving(client.list("v1", "Pod", identity.namespace, label_selector=identity.selector))
     return {number: replace(revision, leaving=left[number]) for number, revision in seen.items()}
-
-
-def _status(stage: Stage | None, now: datetime) -> RolloutStatus:
-    if stage is None:
-        return RolloutStatus(RolloutState.HEALTHY, now)
-    # A stage's clock starts with its first round, not while it waited for a worker.
-    since = now if stage.state == RolloutState.PENDING else stage.progressed_at
-    return RolloutStatus(RolloutState(stage.state), since, stage.new_ready, stage.old_left)

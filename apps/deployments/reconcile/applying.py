@@ -5,33 +5,34 @@ today's code would make of it: upgrading Flotilla, or changing its address, rest
 found, told, and put back when somebody asks for that.
 """
 
-import binascii
-from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from apps.clusters import manifests as common
 from apps.clusters.kube.client import KubeClient
-from apps.clusters.kube.errors import Forbidden, NamespaceMissing, NotFound
+from apps.clusters.kube.errors import UNHEARD, KubeError, NamespaceMissing, NotFound
 from apps.core.states import Health
 from apps.deployments import manifests
 from apps.deployments.drift import Act, Difference, act_on, adopted, differences, is_noted, projection, undoing
 from apps.deployments.drift.ownership import counted_by
 from apps.deployments.health import budget_health, route_health
 from apps.deployments.manifests import disruption, routes
-from apps.deployments.manifests.disruption import stored_budget
+from apps.deployments.manifests.disruption import Budget, stored_budget
 from apps.deployments.manifests.sizes import has_size, resizing, size_of, sized, unsized
 from apps.deployments.models import AppliedObject, Placement, Revision
-from apps.deployments.reconcile.live import Live, Object, present
+from apps.deployments.reconcile.live import Live, Object
+from apps.deployments.reconcile.modeltoken import bring_secret
 from apps.deployments.reconcile.routing import LONG_AGO, look, routed
 from apps.deployments.reconcile.scaling import Scaling
 from apps.deployments.rollout.decisions import Decision
+from apps.deployments.rollout.refusals import Refusal
 from apps.deployments.rollout.standing import standing_of
 from apps.deployments.rollout.traffic import Route, Routed, Selected, Traffic
 from apps.deployments.scaling import KINDS as SCALERS
 from apps.deployments.scaling import kind_of, scaler
 from apps.deployments.selectors import revisions_by_number
-from apps.deployments.services import access, applied
+from apps.deployments.services import applied
 from apps.deployments.services.common import hostname_of
 from apps.deployments.services.server import source_on
 from apps.deployments.specs import parse_revision
@@ -42,7 +43,11 @@ UNCOUNTED, SHORT = timedelta(seconds=2), timedelta(seconds=30)
 
 
 class Applying:
-    """One round's writes. May be killed between any two of them, and done again."""
+    """One round's writes. May be killed between any two of them, and done again.
+
+    What the API server refuses of one object is noted in `refusals`, and keeps no other object from being written: so
+    what was refused of a revision keeps nobody from taking it back.
+    """
 
     def __init__(
         self,
@@ -57,6 +62,7 @@ class Applying:
         self._route = look(client, placement, identity, kept)
         # When what nobody watches, and is not well yet, is to be looked at again.
         self.unsettled: timedelta | None = None
+        self.refusals: list[Refusal] = []
 
     @property
     def kept_scalers(self) -> list[str]:
@@ -103,11 +109,14 @@ class Applying:
         ]
         rows = revisions_by_number(self._placement.deployment_id, serving)
         if any(row.spec.get("model") for row in [*rows.values(), *([main] if main else [])]):
-            self._bring_secret(now)
+            with self._part("Secret", self._identity.secret):
+                bring_secret(self._client, self._placement, self._identity, self._put, now)
         # An autoscaler leaves a revision before that one shrinks, and comes to one that is there.
         is_there = number in live.workloads or scaling.policy is None
         drift = self._bring_scaler(scaling, number) if is_there else []
-        drift += self._bring_workloads(decision, rows)
+        if not any(refusal.holds for refusal in self._of_scalers()):
+            # Else its autoscaler would take back what is told to a revision that it has not left.
+            drift += self._bring_workloads(decision, rows)
         # Replicas take longest to be ready, so that they are asked for first.
         drift = self._bring_services(decision.traffic, number) + drift
         drift += self._bring_route(decision.traffic.route)
@@ -128,13 +137,14 @@ class Applying:
                 drift += self._bring(there, rendered, manifests.asked_of(identity, each, row.digest))
             elif there is not None:
                 # Retired, or of a revision that Postgres does not know.
-                self._resize(there, count)
+                with self._part(there["kind"], there["metadata"]["name"]):
+                    self._resize(there, count)
         return drift
 
     def _bring_scaler(self, scaling: Scaling, number: int) -> list[Difference]:
         """The autoscaler of the revision with this number, or none where nobody asks for one."""
         policy = scaling.policy
-        self._drop_scalers(scaling)
+        self._drop_scalers(scaling, number)
         if policy is None or not number or not scaling.is_allowed:
             return []
         rendered, asked = scaler(
@@ -145,14 +155,21 @@ class Applying:
             holds=scaling.holds,
             sleeps=scaling.sleeps,
         )
-        try:
-            if scaling.own is not None and not is_noted(scaling.own):
+        own = scaling.own
+        holds = own is not None and self._scales_another(own, number)
+        drift: list[Difference] = []
+        with self._part(rendered["kind"], rendered["metadata"]["name"], holds=holds, unless_allowed=scaling.refuse):
+            if own is not None and not is_noted(own):
                 # Somebody made it under the name that is ours: it is taken over, whatever it said.
-                return self._make(scaling.own, manifests.stamped(rendered, asked), asked)
-            return self._bring(scaling.own, rendered, asked)
-        except Forbidden:
-            scaling.refuse()
-            return []
+                drift = self._make(own, manifests.stamped(rendered, asked), asked)
+            else:
+                drift = self._brought(own, rendered, asked)
+        return drift
+
+    def _scales_another(self, scaler: Object, number: int) -> bool:
+        """Whether it scales another revision than this one."""
+        named = ((scaler.get("spec") or {}).get("scaleTargetRef") or {}).get("name")
+        return bool(number) and named != self._identity.workload(number)
 
     def _bring_budget(self, scaling: Scaling) -> list[Difference]:
         """The disruption budget, or none where nobody asks for one: then nobody is asked either."""
@@ -160,24 +177,31 @@ class Applying:
         kind, name = disruption.KIND, self._identity.deployment
         if budget is None and (kind, name) not in self._kept:
             return []
-        try:
-            live = self._find(disruption.API_VERSION, kind, name)
-            if budget is not None:
-                rendered, asked = disruption.budget_of(self._identity, budget)
-                if live is not None and not is_noted(live):
-                    # Somebody made it under the name that is ours: it is taken over, whatever it said.
-                    return self._make(live, manifests.stamped(rendered, asked), asked)
-                drift = self._bring(live, rendered, asked)
-                self._note_budget(live, asked)
-                return drift
-            if live is not None and is_noted(live):
-                uid = live["metadata"]["uid"]
-                self._client.delete(disruption.API_VERSION, kind, name, self._identity.namespace, uid=uid)
-            applied.forget(self._placement, kind, name)
-        except Forbidden:
+
+        def lack() -> None:
             said = f"It has no disruption budget: Flotilla may not make a {kind} here."
             scaling.note = f"{scaling.note} {said} The cluster's check page has the role to apply.".strip()
-        return []
+
+        drift: list[Difference] = []
+        with self._part(kind, name, holds=False, unless_allowed=lack):
+            live = self._find(disruption.API_VERSION, kind, name)
+            if budget is not None:
+                drift = self._keep_budget(live, budget)
+            else:
+                if live is not None and is_noted(live):
+                    uid = live["metadata"]["uid"]
+                    self._client.delete(disruption.API_VERSION, kind, name, self._identity.namespace, uid=uid)
+                applied.forget(self._placement, kind, name)
+        return drift
+
+    def _keep_budget(self, live: Object | None, budget: Budget) -> list[Difference]:
+        rendered, asked = disruption.budget_of(self._identity, budget)
+        if live is not None and not is_noted(live):
+            # Somebody made it under the name that is ours: it is taken over, whatever it said.
+            return self._make(live, manifests.stamped(rendered, asked), asked)
+        drift = self._brought(live, rendered, asked)
+        self._note_budget(live, asked)
+        return drift
 
     def _note_budget(self, live: Object | None, asked: str) -> None:
         """How it stands; no event tells when Kubernetes has counted anew."""
@@ -195,16 +219,18 @@ class Applying:
         except NotFound:
             return None
 
-    def _drop_scalers(self, scaling: Scaling) -> None:
+    def _drop_scalers(self, scaling: Scaling, number: int) -> None:
         """Those that were of an earlier policy."""
         for each in scaling.stale:
             metadata = each["metadata"]
-            self._client.delete(
-                each["apiVersion"], each["kind"], metadata["name"], self._identity.namespace, uid=metadata["uid"]
-            )
+            with self._part(each["kind"], metadata["name"], holds=self._scales_another(each, number)):
+                self._client.delete(
+                    each["apiVersion"], each["kind"], metadata["name"], self._identity.namespace, uid=metadata["uid"]
+                )
         wanted = kind_of(scaling.policy) if scaling.policy else ""
+        left = {refusal.about.partition(" ")[0] for refusal in self._of_scalers()}
         for kind in self.kept_scalers:
-            if kind != wanted:
+            if kind != wanted and kind not in left:
                 applied.forget(self._placement, kind, self._identity.deployment)
 
     def _bring_services(self, traffic: Traffic, serving: int) -> list[Difference]:
@@ -217,9 +243,10 @@ class Applying:
             drift += self._bring(there.get(rendered["metadata"]["name"]), rendered, asked)
         for name in there.keys() - {rendered["metadata"]["name"] for rendered, _ in wanted}:
             if name == identity.preview or manifests.owner_of_service(identity, there[name]) is not None:
-                self._client.delete("v1", "Service", name, identity.namespace)
-                applied.forget(self._placement, "Service", name)
-                del there[name]
+                with self._part("Service", name):
+                    self._client.delete("v1", "Service", name, identity.namespace)
+                    applied.forget(self._placement, "Service", name)
+                    del there[name]
         return drift
 
     def _bring_route(self, route: Route | None) -> list[Difference]:
@@ -228,27 +255,55 @@ class Applying:
         if seen.gateway is None:
             if seen.live is not None:
                 metadata = seen.live["metadata"]
-                self._client.delete(
-                    routes.API_VERSION, routes.KIND, metadata["name"], identity.namespace, uid=metadata["uid"]
-                )
-            if (routes.KIND, identity.deployment) in self._kept:
+                with self._part(routes.KIND, metadata["name"], holds=False):
+                    self._client.delete(
+                        routes.API_VERSION, routes.KIND, metadata["name"], identity.namespace, uid=metadata["uid"]
+                    )
+                    applied.forget(self._placement, routes.KIND, identity.deployment)
+            elif (routes.KIND, identity.deployment) in self._kept:
                 applied.forget(self._placement, routes.KIND, identity.deployment)
             return []
         if route is None or seen.reason:
             return []
         hostname = hostname_of(self._placement)
         rendered = routes.http_route(identity, seen.gateway, hostname, route)
-        try:
-            drift = self._bring(seen.live, rendered, routes.asked_for(identity, seen.gateway, hostname, route))
+        drift: list[Difference] = []
+        with self._part(routes.KIND, identity.deployment, unless_allowed=seen.refuse):
+            drift = self._brought(seen.live, rendered, routes.asked_for(identity, seen.gateway, hostname, route))
             stands = route_health(standing_of(seen.live or rendered, seen.gateway))
             applied.note_health(self._placement, self._kept, (routes.KIND, identity.deployment), stands)
-            return drift
-        except Forbidden:
-            seen.refuse()
-            return []
+        return drift
+
+    @contextmanager
+    def _part(
+        self, kind: str, name: str, *, holds: bool = True, unless_allowed: Callable[[], None] | None = None
+    ) -> Iterator[None]:
+        """The writes of one object: what the API server refuses of it is noted. `unless_allowed` is what is done
+        instead where the credential's role lacks an optional permission. Raises what says nothing of the object."""
+        try:
+            yield
+        except UNHEARD:
+            raise
+        except KubeError as error:
+            refusal = Refusal(f"{kind} {name}", error.status, error.reason, error.message, holds=holds)
+            if unless_allowed is not None and refusal.lacks_role:
+                unless_allowed()
+            else:
+                self.refusals.append(refusal)
+
+    def _of_scalers(self) -> list[Refusal]:
+        kinds = [kind for _, kind in SCALERS]
+        return [refusal for refusal in self.refusals if refusal.about.partition(" ")[0] in kinds]
 
     def _bring(self, live: Object | None, rendered: Object, asked: str) -> list[Difference]:
         """One object; returns what differs from what was applied of it."""
+        edits: list[Difference] = []
+        with self._part(rendered["kind"], rendered["metadata"]["name"]):
+            edits += self._brought(live, rendered, asked)
+        return edits
+
+    def _brought(self, live: Object | None, rendered: Object, asked: str) -> list[Difference]:
+        """The same, raising what the API server refuses of it."""
         kept = self._kept.get((rendered["kind"], rendered["metadata"]["name"]))
         act = act_on(live, rendered, asked, kept.asked if kept else None)
         if live is None or act in (Act.MAKE, Act.APPLY):
@@ -262,8 +317,10 @@ class Applying:
             return self._adopt(live, rendered, asked)
         edits = differences(live, kept.manifest)
         if edits and self._placement.restore_asked:
-            self._restore(live, kept.manifest, rendered)
-            return []
+            # It serves as it is, edits and all.
+            with self._part(rendered["kind"], rendered["metadata"]["name"], holds=False):
+                self._restore(live, kept.manifest, rendered)
+                edits = []
         return edits
 
     def _make(self, live: Object | None, manifest: Object, asked: str) -> list[Difference]:
@@ -318,15 +375,6 @@ class Applying:
             self._client.apply(common.namespace(self._identity.namespace, self._identity.project))
             return self._client.apply(obj)
 
-    def _bring_secret(self, now: datetime) -> None:
-        """The token with which replicas fetch their model. Its text is in the Secret alone: nothing of it is kept."""
-        live = present(self._client, "Secret", self._identity.secret, self._identity.namespace) or {}
-        annotations: Mapping[str, str] = (live.get("metadata") or {}).get("annotations") or {}
-        held = annotations.get(manifests.TOKEN_PREFIX, "")
-        if not access.token_in_place(self._placement, held, _token_in(live), now):
-            token, text = access.issue_model_token(self._placement, prefix_on_cluster=held)
-            self._put(manifests.token_secret(self._identity, prefix=token.prefix, token=text))
-
     def _applied_at(self, kind: str, name: str) -> datetime:
         kept = self._kept.get((kind, name))
         return kept.applied_at if kept else LONG_AGO
@@ -341,13 +389,6 @@ class Applying:
         ]
         for number in retired[REVISION_HISTORY_LIMIT:]:
             gone, name = self._live.workloads[number], self._identity.workload(number)
-            self._client.delete(gone["apiVersion"], gone["kind"], name, self._identity.namespace)
-            applied.forget(self._placement, gone["kind"], name)
-
-
-def _token_in(secret: Object) -> str:
-    """The token's text in a Secret; "" where somebody has put something else there."""
-    try:
-        return b64decode((secret.get("data") or {}).get(manifests.TOKEN_KEY) or "", validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError, TypeError, ValueError):
-        return ""
+            with self._part(gone["kind"], name, holds=False):
+                self._client.delete(gone["apiVersion"], gone["kind"], name, self._identity.namespace)
+                applied.forget(self._placement, gone["kind"], name)

@@ -22,7 +22,7 @@ from apps.deployments.rollout.seen import Fleet, FleetStatus, PlacementSeen
 from apps.deployments.rollout.strategy import OnFailure
 from apps.deployments.rollout.traffic import ALL, NOTHING, Share
 from apps.deployments.rollout.verdicts import Verdict
-from apps.deployments.rollout.waits import here_and_away, names_of, wait_of
+from apps.deployments.rollout.waits import here_and_away, names_of, refusals_of, wait_of
 from apps.deployments.states import RolloutState
 
 
@@ -124,7 +124,8 @@ def _take_back(fleet: Fleet, verdict: str) -> FleetDecision:
     why = sentence(verdict or fleet.status.abort)
     follows = f" {names_of(away)} could not be reached: what is there follows by itself." if away else ""
     if here:
-        state, reason, what = RolloutState.ROLLING_BACK, "RollingBack", f"Rolling back on {names_of(here)}."
+        what = f"Rolling back on {names_of(here)}. {refusals_of(here)}".strip()
+        state, reason = RolloutState.ROLLING_BACK, "RollingBack"
     elif verdict or not fleet.status.abort:
         state, reason, what = RolloutState.FAILED, "RolledBack", "Rolled back."
     else:

@@ -36,7 +36,7 @@ class PlacementSeen:
     """A placement as its last round left it.
 
     `share` is what is wanted of it now; `arrived` when a round for just this share found it Healthy. `trouble` is a
-    sentence when the new revision fares badly there.
+    sentence when the new revision fares badly there, `refused` one when its API server refuses what is wanted.
     """
 
     target: str
@@ -44,6 +44,7 @@ class PlacementSeen:
     share: Share
     arrived: bool
     trouble: str = ""
+    refused: str = ""
 
     def is_at(self, share: Share) -> bool:
         """Whether it is wanted to have this share, and has it."""

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from apps.deployments.rollout.decisions import in_time, in_words, sentence
 from apps.deployments.rollout.plan import PlanStep
 from apps.deployments.rollout.policy import FROZEN, REJECTED, UNAPPROVED
+from apps.deployments.rollout.refusals import REFUSED
 from apps.deployments.rollout.seen import Fleet, PlacementSeen
 from apps.deployments.rollout.strategy import Do, OnFailure
 from apps.deployments.rollout.traffic import ALL, NOTHING, Phase, Share
@@ -98,6 +99,8 @@ def _wait_for(behind: Sequence[PlacementSeen], reason: str, moves: str, held: st
     here, away = here_and_away(behind)
     if not behind:
         return None
+    if said := refusals_of(here):
+        return Wait(RolloutState.PROGRESSING, REFUSED, f"{moves} {said}")
     if not away:
         return Wait(RolloutState.PROGRESSING, reason, moves)
     gone = f"{_away(away)}: {held} waits until {'it is' if len(away) == 1 else 'they are'} back."
@@ -176,6 +179,15 @@ def _wait_for_recovery(seen: Sequence[PlacementSeen], share: Share, held: str) -
 def here_and_away(placements: Sequence[PlacementSeen]) -> tuple[list[PlacementSeen], list[PlacementSeen]]:
     """Those that can be reached, and those that can't."""
     return [seen for seen in placements if seen.reachable], [seen for seen in placements if not seen.reachable]
+
+
+def refusals_of(seen: Sequence[PlacementSeen]) -> str:
+    """What API servers refuse of these, in a sentence; "" where they refuse nothing."""
+    refused = [each for each in seen if each.refused]
+    if not refused:
+        return ""
+    more = f" So {'does' if len(refused) == 2 else 'do'} {len(refused) - 1} more." if len(refused) > 1 else ""
+    return f"{refused[0].target}: {sentence(refused[0].refused)}{more}"
 
 
 def _away(away: Sequence[PlacementSeen]) -> str:

@@ -183,7 +183,7 @@ def change_wanted(placement: Placement, **fields: Any) -> None:
     """
     first = first_words(placement.target.cluster)
     since = since_held(placement, first["health"])
-    put(placement, **fields, **first, health_since=since, generation=placement.generation + 1)
+    put(placement, **fields, **first, refused={}, health_since=since, generation=placement.generation + 1)
     work.ask(KIND, placement.pk, cluster=placement.target.cluster_id, first=True)
 
 

@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -15,20 +15,22 @@ from apps.clusters.services import is_away
 from apps.core import work
 from apps.core.database.rows import put
 from apps.core.database.transitions import log
+from apps.core.errors import Invalid
 from apps.core.hints import hint
 from apps.core.states import Health
 from apps.deployments.drift import Difference
 from apps.deployments.health import ReplicaSeen, Verdict, deployment_health, has_lost, sentence_of, shortage
 from apps.deployments.models import Deployment, Placement, Rollout, Stage
-from apps.deployments.rollout.decisions import Decision
-from apps.deployments.rollout.strategy import parse_strategy
+from apps.deployments.rollout.decisions import Decision, RolloutStatus
+from apps.deployments.rollout.refusals import Refusal, condition, foremost, held_up, told, unmade
+from apps.deployments.rollout.strategy import Strategy, parse_strategy
 from apps.deployments.rollout.traffic import ALL, TO_ALL, Traffic, actual_weight
 from apps.deployments.services.access import revoke_model_tokens
 from apps.deployments.services.common import CLOCK, KIND, locked, since_held, since_it_is, tell
 from apps.deployments.services.healing import record_heal
 from apps.deployments.services.rollouts import go_on
 from apps.deployments.specs import ObservedRevision
-from apps.deployments.states import UNFINISHED, RolloutState
+from apps.deployments.states import UNFINISHED, DeploymentState, RolloutState
 
 TROUBLE_LENGTH = 400
 
@@ -53,6 +55,8 @@ class Round:
     traffic: Traffic = TO_ALL
     # Reason and sentence where requests by a Gateway do not arrive.
     unrouted: tuple[str, str] | None = None
+    # What the API server refused of it.
+    refused: Sequence[Refusal] = ()
 
 
 def record_round(placement: Placement, stage: Stage | None, seen: Round) -> None:
@@ -71,6 +75,7 @@ def record_round(placement: Placement, stage: Stage | None, seen: Round) -> None
         fields = _status(placement, stage, seen, desired, ready)
         changed = any(getattr(place, name) != value for name, value in fields.items())
         since = since_held(place, fields["health"])
+        fields["refused"] = _condition(place, seen.refused, fields["message"], seen.now)
         put(place, **fields, health_since=since, observed_at=seen.now)
         moved = stage is not None and _record_stage(placement, stage, seen)
         _pass_on(deployment, seen.now, told=changed or moved)
@@ -118,6 +123,9 @@ def _status(placement: Placement, stage: Stage | None, seen: Round, desired: int
         verdict = Verdict(Health.DEGRADED, *seen.unrouted)
     if serving is None:
         verdict = Verdict(Health.SUSPENDED, seen.decision.reason, seen.decision.message)
+    if seen.refused:
+        said = told(seen.refused, placement.target.cluster.name)
+        verdict = Verdict(Health.DEGRADED, foremost(seen.refused).reason[:100], said)
     return {
         "observed_generation": placement.generation,
         "health": verdict.health,
@@ -129,9 +137,19 @@ def _status(placement: Placement, stage: Stage | None, seen: Round, desired: int
         "traffic": seen.traffic.to_json(),
         "observed": _entries(seen, serving.number if serving else 0),
         "drift": [edit.to_json() for edit in seen.drift],
-        "restore_asked": False,
-        "scale_asked": False,
+        # What was asked for once is asked for until it is done.
+        "restore_asked": placement.restore_asked and bool(seen.refused),
+        "scale_asked": placement.scale_asked and bool(seen.refused),
     }
+
+
+def _condition(place: Placement, refused: Sequence[Refusal], said: str, now: datetime) -> dict[str, Any]:
+    """What is refused, since when; {} for nothing."""
+    if not refused:
+        return {}
+    had = place.refused
+    is_same = had.get("object") == foremost(refused).about
+    return condition(refused, said, had["since"] if is_same else now.isoformat())
 
 
 def _under_way(placement: Placement, stage: Stage | None, decision: Decision) -> RolloutState | None:
@@ -144,27 +162,31 @@ def _under_way(placement: Placement, stage: Stage | None, decision: Decision) ->
 
 def _record_stage(placement: Placement, stage: Stage, seen: Round) -> bool:
     """Store where the rollout stands on this placement; returns whether any of it is new."""
-    decision, first = seen.decision, stage.state == RolloutState.PENDING
-    coming = stage.rollout.to_revision.number
+    decision, coming = seen.decision, stage.rollout.to_revision.number
     broken = [each for each in seen.replicas if each.revision == coming and each.health is Health.DEGRADED]
     trouble = ""
     if placement.share and decision.state is RolloutState.DEGRADED:
         trouble = f"{decision.message} {sentence_of(broken)}".strip()
     elif placement.share and broken:
         trouble = sentence_of(broken)
+    return _put_stage(stage, decision, trouble, actual_weight(seen.observed, coming, seen.traffic), seen.now)
+
+
+def _put_stage(stage: Stage, decision: Decision, trouble: str, actual: int | None, now: datetime) -> bool:
+    first = stage.state == RolloutState.PENDING
     fields: dict[str, Any] = {
         "state": decision.state,
         "reason": decision.reason,
         "message": decision.message,
         # The pod tells all of it; a rollout says it in a sentence.
         "trouble": textwrap.shorten(trouble, TROUBLE_LENGTH, placeholder=" …"),
-        "actual": actual_weight(seen.observed, coming, seen.traffic),
+        "actual": actual,
         "new_ready": max(stage.new_ready, decision.new_ready),
         "old_left": decision.old_left if first else min(stage.old_left, decision.old_left),
     }
     changed = any(getattr(stage, name) != value for name, value in fields.items())
     if decision.progressed or first:
-        fields["progressed_at"] = seen.now
+        fields["progressed_at"] = now
     put(stage, **fields)
     return changed
 
@@ -221,14 +243,51 @@ def follow_cluster(cluster: Cluster) -> None:
     work.ask_many(KIND, [(pk, cluster.pk) for pk, _, _ in places])
 
 
-def record_refused(placement: Placement, reason: str, message: str) -> None:
-    """The cluster answers and refuses what is wanted: a person has to do something."""
-    _record_trouble(placement, Health.DEGRADED, reason, f"{placement.target.cluster.name} refuses: {message}")
+def record_refused(placement: Placement, stage: Stage | None, refusal: Refusal, now: datetime) -> None:
+    """The round got no further than looking: the cluster answers and refuses, or the placement can't be brought about
+    as it is stored. A person has to do something; the rollout counts it as no progress.
+
+    Nothing is stored of a round for another wish than the present one.
+    """
+    said = told([refusal], placement.target.cluster.name)
+    with transaction.atomic():
+        deployment = locked(placement.deployment_id)
+        place = _place(deployment, placement)
+        if deployment is None or place is None or place.generation != placement.generation:
+            return
+        health = Health.DEGRADED
+        words = {"health": health, "reason": refusal.reason[:100], "message": said}
+        changed = any(getattr(place, name) != value for name, value in words.items())
+        fields: dict[str, Any] = {**words, "refused": _condition(place, [refusal], said, now)}
+        if place.state == DeploymentState.ACTIVE:
+            fields["observed_generation"] = place.generation
+        put(place, **fields, health_since=since_held(place, health))
+        moved = stage is not None and _hold_up(placement, stage, refusal, said, now)
+        _pass_on(deployment, now, told=changed or moved)
 
 
-def record_unusable(placement: Placement, reason: str, message: str) -> None:
-    """Store that the placement can't be brought about as it is stored: a person has to change it."""
-    _record_trouble(placement, Health.DEGRADED, reason, message)
+def _hold_up(placement: Placement, stage: Stage, refusal: Refusal, said: str, now: datetime) -> bool:
+    """Let the stage stand still; returns whether that is new."""
+    status = status_of(stage, now)
+    decision = held_up(unmade(status), status, [refusal], said, now, deadline_of(stage))
+    lasts = bool(placement.share) and decision.state is RolloutState.DEGRADED
+    return _put_stage(stage, decision, decision.message if lasts else "", stage.actual, now)
+
+
+def status_of(stage: Stage | None, now: datetime) -> RolloutStatus:
+    """What the last round recorded. A stage's clock starts with its first round, not while it waited for a worker."""
+    if stage is None:
+        return RolloutStatus(RolloutState.HEALTHY, now)
+    since = now if stage.state == RolloutState.PENDING else stage.progressed_at
+    return RolloutStatus(RolloutState(stage.state), since, stage.new_ready, stage.old_left)
+
+
+def deadline_of(stage: Stage) -> timedelta:
+    """How long it may stand still; as by default where what is stored makes no sense to this version."""
+    try:
+        return parse_strategy(stage.rollout.strategy).progress_deadline
+    except Invalid:
+        return Strategy().progress_deadline
 
 
 def record_deleting(placement: Placement, left: str) -> None:

@@ -24,6 +24,7 @@ from apps.deployments.rollout.analysis import Measurement
 from apps.deployments.rollout.decisions import in_words
 from apps.deployments.rollout.plan import PlanStep, plan_of
 from apps.deployments.rollout.policy import FROZEN, REJECTED, UNAPPROVED
+from apps.deployments.rollout.refusals import REFUSED, UNUSABLE
 from apps.deployments.rollout.seen import FleetStatus, PlacementSeen
 from apps.deployments.rollout.strategy import Do, OnFailure, parse_strategy
 from apps.deployments.rollout.traffic import NOTHING, Share
@@ -43,7 +44,7 @@ from apps.deployments.states import ROLLOUT_MOVES, TAKEN_BACK, RolloutState
 # The states in which a rollout over one placement has nothing to say that the placement's own stage doesn't say better.
 _TOLD_BY_STAGE = (RolloutState.PROGRESSING, RolloutState.DEGRADED, RolloutState.HEALTHY)
 # What targets hold a rollout for. Each is a line of its history.
-HOLDS = {REJECTED, UNAPPROVED, FROZEN}
+HOLDS = {REJECTED, UNAPPROVED, FROZEN, REFUSED, UNUSABLE}
 
 
 def roll(
@@ -291,6 +292,7 @@ def _seen(place: Placement, stage: Stage, rollout: Rollout) -> PlacementSeen:
         share=place.share if place.coming_id == rollout.to_revision_id else NOTHING,
         arrived=has_followed and stage.state == RolloutState.HEALTHY,
         trouble=stage.trouble if has_followed and counts else "",
+        refused=place.refused.get("message", "") if has_followed else "",
     )
 
 
