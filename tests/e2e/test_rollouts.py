@@ -1,5 +1,6 @@
 """A person takes a version to two clusters by a canary, from the page; and sees a bad one take itself back."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -26,6 +27,9 @@ waves:
   - targets: [{HERE}]
   - targets: [{THERE}]
 """
+# What the page tells of the steps of both waves, once they are done.
+GOT, ALL = r"50.%\s*got 50.%", r"100.%\s*got 100.%"
+STEPS = [re.compile(said) for said in (GOT, r"promoted", ALL, GOT, r"skipped", ALL)]
 
 
 @pytest.fixture
@@ -45,6 +49,12 @@ def roll_out(page: Page, image: str) -> None:
     form = page.locator("#rollout-form")
     form.get_by_label("Image").fill(image)
     form.get_by_role("button", name="Roll out").click()
+
+
+def confirmed(page: Page, name: str) -> None:
+    """Press a button that asks first."""
+    page.get_by_role("button", name=name, exact=True).click()
+    page.locator("dialog[open]").get_by_role("button", name=name, exact=True).click()
 
 
 def test_a_canary_over_two_clusters_and_a_bad_version_that_takes_itself_back(
@@ -71,6 +81,17 @@ def test_a_canary_over_two_clusters_and_a_bad_version_that_takes_itself_back(
     roll_out(page, "flotilla-examples/digits:1")
     expect(why).to_have_text(f"Paused at 50 % on {HERE} until a person goes on.")
     expect(verdict).to_contain_text("Paused")
+    confirmed(page, "Abort")
+    page.wait_for_url(f"**/deployments/{NAME}/")
+    mark(page)
+    expect(why).to_have_text("Aborted. admin took it back.")
+    expect(page.locator("#rollout-serves")).to_have_text("Revision 1 serves: 2 of 2 replicas ready.")
+    expect(shown.locator("#wave-1 li.failed")).to_contain_text("aborted")
+    expect(page.locator("#revision-2")).to_contain_text("Aborted")
+    assert was_not_reloaded(page)
+
+    page.get_by_role("button", name="Try revision 2 again", exact=True).click()
+    expect(why).to_have_text(f"Paused at 50 % on {HERE} until a person goes on.")
     page.get_by_role("button", name="Pause").click()
     expect(why).to_have_text("Paused by a person.")
     page.get_by_role("button", name="Resume").click()
@@ -81,18 +102,23 @@ def test_a_canary_over_two_clusters_and_a_bad_version_that_takes_itself_back(
     assert violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     page.set_viewport_size({"width": 1440, "height": 900})
-    page.get_by_role("button", name="Promote", exact=True).click()
+    confirmed(page, "Promote fully")
     expect(verdict).to_contain_text("Healthy")
     expect(shown).to_have_count(0)
-    expect(page.locator("#story")).to_contain_text("Promoted past the step that it waited at. admin")
+    story = page.locator("#story")
+    expect(story).to_contain_text("Promoted past the step that it waited at. admin")
+    expect(story).to_contain_text("Promoted fully")
+    story.locator("summary", has_text="Its steps").click()
+    steps = story.locator("#course .steps li")
+    expect(steps).to_have_text(STEPS)
 
     roll_out(page, "nowhere/missing:1")
     page.wait_for_url(f"**/deployments/{NAME}/")
     mark(page)
     expect(why).to_contain_text("Rolled back.")
     expect(why).to_contain_text(HERE)
-    expect(page.locator("#rollout-serves")).to_have_text("Revision 2 serves: 2 of 2 replicas ready.")
-    expect(page.locator("#revision-3")).to_contain_text("Failed")
+    expect(page.locator("#rollout-serves")).to_have_text("Revision 3 serves: 2 of 2 replicas ready.")
+    expect(page.locator("#revision-4")).to_contain_text("Failed")
     expect(verdict).to_contain_text("Healthy")
     assert was_not_reloaded(page)
 
