@@ -14,7 +14,7 @@ from apps.core.pages.base import PageRequest, page
 from apps.deployments import selectors
 from apps.deployments.models import Deployment
 from apps.deployments.pages.mirrors import copied_to
-from apps.deployments.scrape.asking import NOT_YET, SERVE_METRICS, requests_of
+from apps.deployments.scrape.asking import NOT_YET, SERVE_METRICS, known_of, requests_of
 from apps.deployments.scrape.requests import WHAT_TO_COUNT, Figures, Replica, Requests, Revision
 
 
@@ -28,7 +28,7 @@ def requests(request: PageRequest, project: Project, name: str) -> HttpResponse:
 
 
 # What is no trouble of a replica that serves.
-_EXPECTED = (NOT_YET, SERVE_METRICS, WHAT_TO_COUNT)
+_EXPECTED = ("counting", SERVE_METRICS, WHAT_TO_COUNT)
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,10 @@ class Row:
 
 
 class Card:
-    """What the template shows."""
+    """What the template shows. One that `asks` as soon as the page is there shows what was known last until then."""
 
-    def __init__(self, deployment: Deployment, asked: Requests) -> None:
+    def __init__(self, deployment: Deployment, asked: Requests, *, asks: bool = False) -> None:
+        self.asks = asks
         self._deployment, self._asked = deployment, asked
         self._copied_to = copied_to(deployment.places)
         self.replicas = [each for revision in asked.revisions for each in revision.replicas]
@@ -90,17 +91,13 @@ class Card:
     def trouble(self) -> str:
         """What all replicas have in common that have no figures; "" where one has some, or they differ."""
         troubles = {each.trouble for each in self.replicas}
-        return troubles.pop() if len(troubles) == 1 else ""
+        # Until the first figures the table stands already, so that nothing jumps when they come.
+        return troubles.pop() if len(troubles) == 1 and troubles != {NOT_YET} else ""
 
     @property
     def uncounted(self) -> bool:
         """Whether that is for the replicas to mend: they have to count their requests."""
         return self.trouble in (SERVE_METRICS, WHAT_TO_COUNT)
-
-    @property
-    def waits(self) -> bool:
-        """Whether this was the first look, after which nothing but the next one has to come."""
-        return self.trouble == NOT_YET
 
     @property
     def total(self) -> float:
@@ -128,8 +125,13 @@ class Card:
     def _of_replica(self, replica: Replica) -> Row:
         url = reverse("deployments:replica", args=[self._deployment.project.name, self._deployment.name, replica.name])
         where = "" if self._deployment.only else replica.target
-        remark = replica.trouble or ("" if replica.ready else "not ready")
+        remark = "counting" if replica.trouble == NOT_YET else replica.trouble or ("" if replica.ready else "not ready")
         return Row(replica.name, replica.figures, where, remark, bool(remark) and remark not in _EXPECTED, url)
+
+
+def known_card(deployment: Deployment) -> Card:
+    """The card as the page comes with it."""
+    return Card(deployment, known_of(deployment), asks=True)
 
 
 def _short(value: float) -> str:

@@ -44,6 +44,7 @@ from apps.deployments.pages.forms import (
 from apps.deployments.pages.matrix import matrix_of
 from apps.deployments.pages.placed import on_chosen, placed_of
 from apps.deployments.pages.replicas import parse_by
+from apps.deployments.pages.requests import known_card
 from apps.deployments.pages.rows import event_rows, model_text, ready_text, stands
 from apps.deployments.pages.runtimefields import runtime_initial
 from apps.deployments.pages.schedule import schedule_of
@@ -332,6 +333,8 @@ def _context(request: PageRequest, deployment: Deployment, scale_form: ScaleForm
         "placed": placed_of(deployment),
         "budget": getattr(stored_budget(deployment.disruption_budget), "words", "no budget"),
         "topic": f"deployment:{deployment.pk}",
+        # Called by the template where the whole page is asked for.
+        "known_card": lambda: known_card(deployment),
     }
     if request.GET.get("part", "summary") == "summary":
         context["spread"] = spread_of(deployment)

@@ -1,8 +1,8 @@
 """Asks a deployment's replicas for their metrics by way of their clusters' API servers, while somebody looks.
 
 As logs and predictions, this is no part of what is observed and stored: a look costs each replica one small request,
-and what is known lasts a few minutes, in Redis. Nothing waits for a replica longer than `LOOK_SECONDS`, nor for all of
-them longer than `DEADLINE_SECONDS`.
+and what is known lasts a quarter of an hour, in Redis. Nothing waits for a replica longer than `LOOK_SECONDS`, nor for
+all of them longer than `DEADLINE_SECONDS`.
 """
 
 import time
@@ -71,7 +71,26 @@ def requests_of(*, principal: Principal, deployment: Deployment) -> Requests:
         latest = _ask(places)
         if places:
             looks.keep(deployment.pk, latest, MOST_LOOKS)
-    return _together(places, before, latest, left_out)
+    seen = _together(places, before, latest, left_out)
+    # After a pause there is nothing to compare the first look with: until the next one the last figures are shown.
+    return _known(places, before, left_out) if before and _waits(seen) else seen
+
+
+def known_of(deployment: Deployment) -> Requests:
+    """The same as it was known last, with its age: nobody is asked. The caller has checked who may see it."""
+    places, left_out = _places(deployment)
+    return _known(places, looks.earlier(deployment.pk), left_out)
+
+
+def _known(places: Sequence[_Place], before: Sequence[looks.Round], left_out: int) -> Requests:
+    last = next((each for each in reversed(before) if not _waits(_together(places, before, each, left_out))), None)
+    return _together(places, before, last or looks.Round(time.time(), {}, {}), left_out)
+
+
+def _waits(seen: Requests) -> bool:
+    """Whether there are no figures yet, and the next look brings some."""
+    replicas = [each for revision in seen.revisions for each in revision.replicas]
+    return any(each.trouble == NOT_YET for each in replicas) and not any(each.figures for each in replicas)
 
 
 def _is_everybodys(latest: looks.Round, places: Sequence[_Place]) -> bool:
@@ -193,6 +212,6 @@ def _together(places: Sequence[_Place], before: Sequence[looks.Round], latest: l
         elif uid in latest.looks:
             rows.append(replace(row, trouble=NOT_YET if latest.looks[uid].samples else WHAT_TO_COUNT))
         else:
-            rows.append(replace(row, trouble=latest.troubles[uid]))
+            rows.append(replace(row, trouble=latest.troubles.get(uid, NOT_YET)))
     seconds = max((span.seconds for span in spans.values()), default=0.0)
     return Requests(latest.at, seconds, revisions_of(rows, spans), left_out)

@@ -1,4 +1,4 @@
-"""The last looks at a deployment's replicas, in Redis for a few minutes, so that whoever looks next has an earlier one.
+"""The last looks at a deployment's replicas, in Redis for a while, so that whoever looks next has an earlier one.
 
 Where Redis is away there is no earlier look: figures wait, nothing fails.
 """
@@ -18,7 +18,7 @@ from apps.deployments.scrape.figures import Look
 
 logger = logging.getLogger(__name__)
 
-KEPT_SECONDS = 180
+KEPT_SECONDS = 900
 _REDIS_SECONDS = 0.5
 
 

@@ -153,7 +153,7 @@ def test_each_replica_s_figures_are_shown_beside_the_others(
         says(api, pod, http(1000))
     first = page.get(card)
     assert "r1-a" in first.content.decode()  # r2-a serves no metrics, which is said at once
-    assert "The first figures come with the next look." in words(first)
+    assert "counting" in words(first) and "first figures come in a few seconds" in words(first)
     asked = len(api.requests)
     page.get(card)
     assert len(api.requests) == asked  # a look is everybody's for some seconds
@@ -164,6 +164,13 @@ def test_each_replica_s_figures_are_shown_beside_the_others(
     for said in ("Revision 2", "Revision 1", "the busiest gets 1.6 times its share", "2.5 %", "r1-b"):
         assert said in text, (said, text)
     assert asking.SERVE_METRICS in text and "r1-c" not in text
+    asked = len(api.requests)
+    opened = page.get(PAGE).content.decode()
+    assert "2.5 %" in opened and len(api.requests) == asked, "a page comes with what was known last"
+    # After a pause the first look can't be compared with anything: the last figures stay, with their age.
+    for _ in range(5):
+        earlier(digits)
+    assert "2.5 %" in words(page.get(card)) and len(api.requests) > asked
     body = page.get(REST).json()
     assert [each["revision"] for each in body["revisions"]] == [2, 1]
     assert body["revisions"][1]["balanced"] is False
