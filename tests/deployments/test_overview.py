@@ -99,30 +99,32 @@ def many_deployments(count: int, **fields: Any) -> Project:
 
 
 @pytest.mark.parametrize(
-    ("state", "health", "step", "steps", "says", "share"),
+    ("state", "health", "step", "steps", "says", "bar"),
     [
-        ("Progressing", "Progressing", 0, 1, "1 of 4 new ready, 2 not ready", 25.0),
+        # Ready, not ready, and where it ends when all are ready: by what is wanted at a step, or of it all.
+        ("Progressing", "Progressing", 0, 1, "1 of 4 new ready, 2 not ready", (25, 50, 100)),
         # No progress is claimed beside a deployment in trouble.
-        ("Progressing", "Degraded", 0, 1, "1 of 4 new ready, 2 not ready", 25.0),
-        ("Progressing", "Progressing", 1, 4, "step 2 of 4", 25.0),
-        ("Paused", "Degraded", 2, 4, "paused at step 3 of 4", 50.0),
-        ("Progressing", "Progressing", 4, 4, "step 4 of 4", 100.0),
-        ("RollingBack", "Degraded", 2, 4, "1 new left", 0.0),
-        ("Held", "Progressing", 0, 1, "not begun", 0.0),
+        ("Progressing", "Degraded", 0, 1, "1 of 4 new ready, 2 not ready", (25, 50, 100)),
+        ("Progressing", "Progressing", 1, 4, "step 2 of 4", (25, 50, 75)),
+        ("Paused", "Degraded", 2, 4, "paused at step 3 of 4", (25, 50, 75)),
+        ("Progressing", "Progressing", 4, 4, "step 4 of 4", (25, 50, 75)),
+        ("RollingBack", "Degraded", 2, 4, "1 new left", (25, 50, 75)),
+        ("Held", "Progressing", 0, 1, "not begun", (0, 0, 100)),
     ],
 )
 def test_a_rollout_on_the_overview_says_how_far_it_is(
-    state: str, health: str, step: int, steps: int, says: str, share: float
+    state: str, health: str, step: int, steps: int, says: str, bar: tuple[int, int, int]
 ) -> None:
     new = {"revision": 2, "wanted": 3, "existing": 3, "ready": 1}
     seen = [*([] if state == "Held" else [new]), {"revision": 1, "wanted": 4, "existing": 4, "ready": 4}]
     # It waits for an approval, say, before its first replica.
     state = "Paused" if state == "Held" else state
     row = Deployment(name="digits", project=Project(name="demo"), desired_replicas=4, observed=seen, health=health)
-    rollout = Rollout(state=state, step=step, plan=[{}] * steps, to_revision=Revision(number=2))
+    rollout = Rollout(state=state, step=step, plan=[{"targets": ["t"]}] * steps, to_revision=Revision(number=2))
     shown = rollout_row(row, rollout)
     state = "Degraded" if (state, health) == ("Progressing", "Degraded") else state
-    assert (shown.state, shown.text, shown.share) == (state, says, share)
+    assert (shown.state, shown.text) == (state, says)
+    assert (shown.replicas.ready_share, shown.replicas.unready_share, shown.replicas.wanted_share) == bar
 
 
 def test_of_very_many_deployments_in_trouble_the_worst_are_shown_and_the_rest_counted() -> None:

@@ -118,14 +118,25 @@ class Attention:
 
 
 @dataclass(frozen=True)
+class Replicas:
+    """The replicas of a revision in percent of a scale: those that are ready, those that are not, and where the bar
+    ends when all that are wanted are ready. `said` is the bar in words."""
+
+    ready_share: float
+    unready_share: float
+    wanted_share: float
+    said: str
+
+
+@dataclass(frozen=True)
 class RolloutRow:
-    """A rollout under way; `share` is how much of it is done, in percent."""
+    """A rollout under way, with the bar of its new replicas."""
 
     name: str
     sub: str
     state: str
     text: str
-    share: float
+    replicas: Replicas
     why: str = ""
     url: str = ""
     at: datetime | None = None

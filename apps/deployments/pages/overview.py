@@ -13,12 +13,14 @@ from apps.core.access import Principal, visible_projects
 from apps.core.models import Project
 from apps.core.pages import nav, objects, search
 from apps.core.pages import overview as page
-from apps.core.pages.overview import Attention, RolloutRow, Scope, Section, ServingRow, Tile
+from apps.core.pages.overview import Attention, Replicas, RolloutRow, Scope, Section, ServingRow, Tile
 from apps.core.states import Health
 from apps.core.text.alike import NAMED, Member, grouped
 from apps.deployments import selectors
 from apps.deployments.models import Deployment, Follow, MetricsSource, Rollout, Target
+from apps.deployments.pages.rolling import bars_of
 from apps.deployments.pages.rows import coming_of, rollout_stands, stands, who
+from apps.deployments.pages.stepper import is_plain
 from apps.deployments.rollout.following import sentence
 from apps.deployments.selectors import following
 from apps.deployments.states import RolloutState
@@ -224,16 +226,16 @@ def rollout_row(row: Deployment, rollout: Rollout) -> RolloutRow:
     ready = min(int(new.get("ready", 0)), wanted)
     older = rollout.from_revision
     unready = max(0, int(new.get("existing", 0)) - int(new.get("ready", 0)))
-    share, done = f"{ready} of {row.wanted_replicas} new ready", 100.0 * ready / wanted
+    share = f"{ready} of {row.wanted_replicas} new ready"
     share += f", {unready} not ready" if unready else ""
     if rollout.state == RolloutState.ROLLING_BACK:
-        share, done = f"{ready} new left", 0.0
+        share = f"{ready} new left"
     elif rollout.state == RolloutState.PAUSED and not ready and rollout.step == 0:
-        share, done = "not begun", 0.0
+        share = "not begun"
     elif len(rollout.plan) > 1:
         at = "paused at step" if rollout.state == RolloutState.PAUSED else "step"
         number = min(rollout.step + 1, len(rollout.plan))
-        share, done = f"{at} {number} of {len(rollout.plan)}", 100.0 * rollout.step / len(rollout.plan)
+        share = f"{at} {number} of {len(rollout.plan)}"
     return RolloutRow(
         row.name,
         f"revision {older.number} → {rollout.to_revision.number}"
@@ -241,11 +243,21 @@ def rollout_row(row: Deployment, rollout: Rollout) -> RolloutRow:
         else f"revision {rollout.to_revision.number}",
         rollout_stands(row, rollout),
         share,
-        done,
+        _new_replicas(row, rollout),
         why=rollout.message,
         url=_url(row),
         at=rollout.started_at,
     )
+
+
+def _new_replicas(row: Deployment, rollout: Rollout) -> Replicas:
+    """The bar of the new replicas, as the deployment's page draws it."""
+    number = rollout.to_revision.number
+    coming = number if is_plain(rollout) and rollout.state != RolloutState.ROLLING_BACK else None
+    nothing = {"revision": number, "wanted": 0, "existing": 0, "ready": 0}
+    there = row.observed if any(entry["revision"] == number for entry in row.observed) else [nothing, *row.observed]
+    bar = next(each for each in bars_of(there, coming, row.wanted_replicas) if each.revision == number)
+    return Replicas(bar.ready_share, bar.unready_share, bar.wanted_share, bar.said)
 
 
 def serving(scope: Scope) -> list[ServingRow]:
