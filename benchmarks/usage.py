@@ -20,6 +20,12 @@ def memory_bytes(pid: int) -> int:
     return int(psutil.Process(pid).memory_full_info().pss)
 
 
+def cpu_seconds_ever(pid: int) -> float:
+    """The same with all children, those that have ended as well, such as connections of Postgres."""
+    times = psutil.Process(pid).cpu_times()
+    return cpu_seconds(pid, with_children=True) + float(times.children_user + times.children_system)
+
+
 def _own(process: psutil.Process) -> float:
     times = process.cpu_times()
     return float(times.user + times.system)

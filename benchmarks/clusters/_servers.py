@@ -54,8 +54,8 @@ class Servers:
         postgres.initialise(data, PASSWORD)
         command = postgres.command(data, database, connections=100)
         settings = [part for name, value in self._options.items() for part in ("-c", f"{name}={value}")]
-        server = self._spawn(replace(command, argv=(*command.argv, *settings)))
-        self._spawn(valkey.command(self.directory / "valkey", cache, PASSWORD))
+        server = self.spawn(replace(command, argv=(*command.argv, *settings)))
+        self.spawn(valkey.command(self.directory / "valkey", cache, PASSWORD))
         wait_for(lambda: postgres.is_ready(data, server.pid), "Postgres to take connections")
         wait_for(lambda: valkey.is_ready(cache, PASSWORD), "Valkey to answer")
         self.database_url = postgres.url(database, PASSWORD)
@@ -85,7 +85,7 @@ class Servers:
     def start(self, name: str, *arguments: str) -> "subprocess.Popen[bytes]":
         """A program of ours that runs until `end` or the end of all."""
         command = Command(name, (sys.executable, *arguments), env=self.environment, cwd=BASE_DIR)
-        return self._spawn(command)
+        return self.spawn(command)
 
     def end(self, process: "subprocess.Popen[bytes]") -> None:
         """Ask one of them to end, and wait."""
@@ -118,7 +118,8 @@ class Servers:
         """The output of a program so far."""
         return (self.directory / f"{name}.log").read_text()
 
-    def _spawn(self, command: Command) -> "subprocess.Popen[bytes]":
+    def spawn(self, command: Command) -> "subprocess.Popen[bytes]":
+        """Any program that runs until the end of all."""
         process = spawn(command, self.directory / f"{command.name}.log")
         self._running.append((command, process))
         return process
