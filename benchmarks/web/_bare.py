@@ -9,9 +9,18 @@ from django.template import engines
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 
-from apps.experiments.tracking import ingest
-
 _RUN = "SELECT id, experiment_id FROM experiments_run WHERE uid = %s"
+_LOG = """
+WITH point AS (
+  INSERT INTO experiments_metricpoint (run_id, key, step, "timestamp", value)
+  VALUES (%(run)s, %(key)s, %(step)s, %(timestamp)s, %(value)s) ON CONFLICT DO NOTHING
+)
+INSERT INTO experiments_latestmetric AS latest (run_id, experiment_id, key, value, step, "timestamp")
+VALUES (%(run)s, %(experiment)s, %(key)s, %(value)s, %(step)s, %(timestamp)s)
+ON CONFLICT (run_id, key) DO UPDATE
+SET value = EXCLUDED.value, step = EXCLUDED.step, "timestamp" = EXCLUDED."timestamp"
+WHERE (latest.step, latest."timestamp", latest.value) < (EXCLUDED.step, EXCLUDED."timestamp", EXCLUDED.value)
+"""
 _RUNS = """
 SELECT run.uid, run.name, run.state, run.kind, run.created_by, run.created_at, run.started_at, run.ended_at,
   experiment.name, project.name,
@@ -32,12 +41,11 @@ _PAGE = "<!doctype html><title>{{ count }} runs</title>"
 def log_metric(request: HttpRequest) -> HttpResponse:
     """Store one metric of one run."""
     body = json.loads(request.body)
-    batch = ingest.Batch()
-    batch.add_metric(body)
+    values = {name: body[name] for name in ("key", "value", "step", "timestamp")}
     with connection.cursor() as cursor:
         cursor.execute(_RUN, [body["run_id"]])
         run_pk, experiment_pk = cursor.fetchone()
-    ingest.store(run_pk=run_pk, run_uid=body["run_id"], experiment_pk=experiment_pk, batch=batch)
+        cursor.execute(_LOG, {**values, "run": run_pk, "experiment": experiment_pk})
     return JsonResponse({})
 
 

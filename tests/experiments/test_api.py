@@ -19,7 +19,6 @@ from apps.experiments import services
 from apps.experiments.files import artifacts
 from apps.experiments.models import Experiment, Run
 from apps.experiments.states import RunKind, RunState
-from apps.experiments.tracking import ingest
 from tests import factories
 from tests.clusters.podoptions.test_podoptions import EVERYTHING
 
@@ -50,10 +49,8 @@ def cluster(project: Project) -> Any:
 
 def external(principal: Principal, experiment: Experiment, name: str = "trial", **metrics: float) -> Run:
     run = services.create_external_run(principal=principal, experiment=experiment, name=name)
-    batch = ingest.Batch(params={"kind": name})
-    for key, value in metrics.items():
-        batch.add_metric({"key": key, "value": value, "timestamp": 1, "step": 0})
-    ingest.store(run_pk=run.pk, run_uid=run.uid, experiment_pk=experiment.pk, batch=batch)
+    values = [{"key": key, "value": value, "timestamp": 1, "step": 0} for key, value in metrics.items()]
+    factories.log(run, params=[{"key": "kind", "value": name}], metrics=values)
     return run
 
 

@@ -17,6 +17,8 @@ from apps.experiments import services
 from apps.experiments.models import LatestMetric, MetricPoint, Param, Run, Tag
 from apps.experiments.tracking import ingest
 from apps.experiments.tracking.curves import curves
+from apps.experiments.tracking.store import store
+from tests.factories import log, writer
 
 
 def metric(key: str = "loss", value: Any = 0.5, timestamp: Any = 1, step: Any = 0) -> dict[str, Any]:
@@ -27,11 +29,6 @@ def metric(key: str = "loss", value: Any = 0.5, timestamp: Any = 1, step: Any = 
 def run(principal: Principal, project: Project) -> Run:
     experiment = services.create_experiment(principal=principal, project=project, name="digits")
     return services.create_external_run(principal=principal, experiment=experiment, name="trial")
-
-
-def store(run: Run, **body: Any) -> None:
-    batch = ingest.parse_batch(body)
-    ingest.store(run_pk=run.pk, run_uid=run.uid, experiment_pk=run.experiment_id, batch=batch)
 
 
 @pytest.mark.parametrize(
@@ -94,8 +91,8 @@ def test_a_batch_that_comes_again_changes_nothing(run: Run) -> None:
         "params": [{"key": "alpha", "value": "1"}],
         "tags": [{"key": "team", "value": "a"}],
     }
-    store(run, **body)
-    store(run, **body)
+    log(run, **body)
+    log(run, **body)
     assert MetricPoint.objects.filter(run_id=run.pk).count() == 3
     assert LatestMetric.objects.get(run=run).value == 0.5
     assert Param.objects.filter(run=run).count() == 1
@@ -103,11 +100,11 @@ def test_a_batch_that_comes_again_changes_nothing(run: Run) -> None:
 
 @pytest.mark.django_db
 def test_the_latest_value_is_that_of_the_greatest_step_then_time(run: Run) -> None:
-    store(run, metrics=[metric(value=3.0, step=3, timestamp=1), metric(value=1.0, step=1, timestamp=9)])
-    store(run, metrics=[metric(value=2.0, step=2, timestamp=99)])
+    log(run, metrics=[metric(value=3.0, step=3, timestamp=1), metric(value=1.0, step=1, timestamp=9)])
+    log(run, metrics=[metric(value=2.0, step=2, timestamp=99)])
     latest = LatestMetric.objects.get(run=run)
     assert (latest.value, latest.step) == (3.0, 3)
-    store(run, metrics=[metric(value=4.0, step=3, timestamp=2)])
+    log(run, metrics=[metric(value=4.0, step=3, timestamp=2)])
     latest.refresh_from_db()
     assert (latest.value, latest.timestamp) == (4.0, 2)
     assert latest.experiment_id == run.experiment_id
@@ -115,9 +112,9 @@ def test_the_latest_value_is_that_of_the_greatest_step_then_time(run: Run) -> No
 
 @pytest.mark.django_db
 def test_a_param_that_changes_refuses_the_whole_batch(run: Run) -> None:
-    store(run, params=[{"key": "alpha", "value": "1"}])
+    log(run, params=[{"key": "alpha", "value": "1"}])
     with pytest.raises(Invalid, match="Changing param values is not allowed"):
-        store(run, metrics=[metric()], params=[{"key": "alpha", "value": "2"}], tags=[{"key": "t", "value": "1"}])
+        log(run, metrics=[metric()], params=[{"key": "alpha", "value": "2"}], tags=[{"key": "t", "value": "1"}])
     assert Param.objects.get(run=run).value == "1"
     assert not MetricPoint.objects.exists() and not Tag.objects.filter(key="t").exists()
 
@@ -157,17 +154,22 @@ def test_a_batch_larger_than_a_megabyte_is_refused(run: Run, token: str) -> None
 def test_many_clients_of_one_run_never_deadlock(run: Run) -> None:
     """The same keys in opposite orders at the same time: what made MLflow's server deadlock (#4353)."""
     keys = [f"k{number:03}" for number in range(100)]
+    permit = writer(run)
     failures: list[BaseException] = []
 
     def client(number: int) -> None:
         try:
             for step in range(8):
                 ordered = keys if number % 2 else keys[::-1]
-                store(
-                    run,
-                    metrics=[metric(key=key, value=float(number), step=step, timestamp=number) for key in ordered],
-                    params=[{"key": key, "value": "same"} for key in ordered[:20]],
-                    tags=[{"key": key, "value": str(number)} for key in ordered[:20]],
+                values = [metric(key=key, value=float(number), step=step, timestamp=number) for key in ordered]
+                body = {
+                    "metrics": values,
+                    "params": [{"key": key, "value": "same"} for key in ordered[:20]],
+                    "tags": [{"key": key, "value": str(number)} for key in [*ordered[:20], "mlflow.runName"]],
+                }
+                # Some bring everything, some only a part.
+                assert store(
+                    permit, ingest.parse_batch(body if step % 2 else {"metrics": values, "tags": body["tags"]})
                 )
         except BaseException as error:  # noqa: BLE001 - whatever it is, the test must hear of it
             failures.append(error)
@@ -186,7 +188,7 @@ def test_many_clients_of_one_run_never_deadlock(run: Run) -> None:
 
 @pytest.mark.django_db
 def test_long_curves_are_thinned_and_keep_their_ends(run: Run) -> None:
-    store(run, metrics=[metric(value=float(step), step=step) for step in range(1000)])
+    log(run, metrics=[metric(value=float(step), step=step) for step in range(1000)])
     points = curves([run.pk], ["loss"], limit=100)[run.pk, "loss"]
     assert 100 <= len(points) <= 102
     assert (points[0][0], points[-1][0]) == (0, 999)

@@ -17,7 +17,6 @@ from apps.experiments import services
 from apps.experiments.files import artifacts
 from apps.experiments.models import Experiment, LoggedModel, ModelAlias, ModelVersion, Run
 from apps.experiments.states import RunKind, RunState
-from apps.experiments.tracking import ingest
 from tests import factories
 from tests.clusters.podoptions.test_podoptions import EVERYTHING
 
@@ -64,8 +63,7 @@ def test_the_table_sorts_and_filters_by_the_address(
 ) -> None:
     for number, loss in enumerate((0.3, 0.1, 0.2)):
         run = services.create_external_run(principal=principal, experiment=experiment, name=f"run-{number}")
-        batch = ingest.parse_batch({"metrics": [{"key": "loss", "value": loss, "timestamp": 1}]})
-        ingest.store(run_pk=run.pk, run_uid=run.uid, experiment_pk=experiment.pk, batch=batch)
+        factories.log(run, metrics=[{"key": "loss", "value": loss, "timestamp": 1}])
 
     def order(query: str) -> list[int]:
         page = text(browser.get(f"/p/demo/experiments/digits/?part=runs&{query}"))
@@ -154,8 +152,7 @@ def test_several_values_at_one_step_make_no_curve(
 
     def page_after(*steps: int) -> str:
         values = [{"key": "auc", "value": 0.9 + step, "timestamp": n, "step": step} for n, step in enumerate(steps)]
-        batch = ingest.parse_batch({"metrics": values})
-        ingest.store(run_pk=run.pk, run_uid=run.uid, experiment_pk=experiment.pk, batch=batch)
+        factories.log(run, metrics=values)
         return text(browser.get(f"/p/demo/runs/{run.uid}/"))
 
     page = page_after(0, 0, 0)

@@ -48,6 +48,27 @@ def _insertion(model: type[Model], *, with_key: bool) -> tuple[str, list[Any]]:
     return f"INSERT INTO {table} ({columns}) VALUES ({values}) RETURNING {key}", fields  # noqa: S608 - names of models
 
 
+def as_values(row: Model) -> tuple[str, str, dict[str, Any]]:
+    """A new row for a statement that makes it among other things: its columns without the key, the places of their
+    values, each with its type, and the values by the places' names."""
+    columns, places, fields = _places(type(row))
+    return (
+        columns,
+        places,
+        {f"_{field.column}": field.get_db_prep_save(field.pre_save(row, True), connection) for field in fields},
+    )
+
+
+@functools.cache
+def _places(model: type[Model]) -> tuple[str, str, list[Any]]:
+    quote: Any = connection.ops.quote_name
+    fields = [field for field in model._meta.concrete_fields if not field.primary_key]
+    # Without the length: a cast to `varchar(10)` cuts what is longer, where it must be refused.
+    types = {field: str(field.db_type(connection)).partition("(")[0] for field in fields}
+    places = ", ".join(f"%(_{field.column})s::{types[field]}" for field in fields)
+    return ", ".join(quote(field.column) for field in fields), places, fields
+
+
 def change(row: Model, known: Mapping[str, Any], columns: Mapping[str, Any]) -> bool:
     """Write values into columns of the row while it has the `known` values; whether it had. The object stays as it was.
 

@@ -9,7 +9,7 @@ from apps.experiments import services
 from apps.experiments.mlflow import render
 from apps.experiments.mlflow.lookup import default_experiment, experiment_of
 from apps.experiments.mlflow.paging import page_of, size_of, token
-from apps.experiments.mlflow.wire import WORKSPACE_HEADER, Call, MlflowError, only
+from apps.experiments.mlflow.wire import Call, MlflowError, only
 from apps.experiments.models import Experiment
 from apps.experiments.search import experiments
 from apps.experiments.services.experiments import DEFAULT_NAME
@@ -114,7 +114,7 @@ def search(call: Call) -> dict[str, Any]:
     visible = visible_projects(call.principal)
     rows = Experiment.objects.filter(project__in=visible)
     bound = call.principal.token.project if call.principal.token else None
-    if call.request.headers.get(WORKSPACE_HEADER, ""):
+    if call.workspace:
         bound = call.project()
         rows = rows.filter(project=bound)
     # Who sees several projects and names none is not told of experiments that nobody has asked for yet.

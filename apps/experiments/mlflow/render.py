@@ -83,6 +83,16 @@ def run(row: Run) -> dict[str, Any]:
     }
 
 
+def new_run(row: Run, tags: Mapping[str, str]) -> dict[str, Any]:
+    """A Run that has just been opened with these tags."""
+    return {
+        "info": run_info(row),
+        "data": {"metrics": [], "params": [], "tags": pairs(tags)},
+        "inputs": {"dataset_inputs": [], "model_inputs": []},
+        "outputs": {"model_outputs": []},
+    }
+
+
 def dataset_input(row: DatasetInput) -> dict[str, Any]:
     """A DatasetInput; `row` has its dataset at hand."""
     names = ("name", "digest", "source_type", "source", "schema", "profile")

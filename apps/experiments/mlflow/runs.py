@@ -2,10 +2,12 @@
 
 import io
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpResponseBase
 
+from apps.core.access import Principal
 from apps.core.errors import Invalid, Missing
 from apps.core.states import Role
 from apps.experiments import selectors, services
@@ -13,42 +15,54 @@ from apps.experiments.files import artifacts
 from apps.experiments.files.downloads import file_response
 from apps.experiments.mlflow import render
 from apps.experiments.mlflow.artifacts import path_of
+from apps.experiments.mlflow.direct import Visit, direct
 from apps.experiments.mlflow.experiments import is_active
-from apps.experiments.mlflow.lookup import active_run, experiment_of, experiment_pks, run_of, writable_run
+from apps.experiments.mlflow.lookup import active_run, experiment_pks, run_of, writable_run
 from apps.experiments.mlflow.paging import size_of, token
 from apps.experiments.mlflow.wire import Call, raw_body
-from apps.experiments.models import PARAM_LENGTH, TAG_LENGTH, Run, Tag
+from apps.experiments.models import PARAM_LENGTH, TAG_LENGTH, Experiment, Run, Tag
 from apps.experiments.search import RunSearch
-from apps.experiments.services.tracking import RUN_NAME_TAG
 from apps.experiments.tracking import ingest, pulse
 from apps.experiments.tracking.clock import moment
+from apps.experiments.tracking.permits import Permit
+from apps.experiments.tracking.store import RUN_NAME_TAG, store
 
 USER_TAG = "mlflow.user"
 _STATUS_NAMES = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
 
 
-def create(call: Call) -> dict[str, Any]:
+@direct
+def create(visit: Visit) -> dict[str, Any]:
     """Open an external run."""
-    tags = call.pairs("tags", TAG_LENGTH, cut=True)
-    name = call.text("run_name")[:TAG_LENGTH] or tags.get(RUN_NAME_TAG, "") or f"run-{uuid.uuid4().hex[:8]}"
-    run = services.create_external_run(
-        principal=call.principal,
-        experiment=experiment_of(call, Role.DEVELOPER),
-        name=name,
-        started_at=moment(call.integer("start_time", 0) or 0),
-        user=(call.text("user_id") or tags.get(USER_TAG, ""))[:200],
-        tags=tags,
-    )
-    return {"run": render.run(_loaded(run))}
+    about = visit.arguments
+
+    def work(permit: Permit | None, principal: Principal, experiment: Experiment) -> dict[str, Any] | None:
+        tags = about.pairs("tags", TAG_LENGTH, cut=True)
+        name = about.text("run_name")[:TAG_LENGTH] or tags.get(RUN_NAME_TAG, "") or f"run-{uuid.uuid4().hex[:8]}"
+        run = services.create_external_run(
+            principal=principal,
+            experiment=experiment,
+            name=name,
+            started_at=moment(about.integer("start_time", 0) or 0),
+            user=(about.text("user_id") or tags.get(USER_TAG, ""))[:200],
+            tags=tags,
+            permit=permit,
+        )
+        return None if run is None else {"run": render.new_run(run, {**tags, RUN_NAME_TAG: name})}
+
+    return visit.on_experiment(work)
 
 
-def get(call: Call) -> dict[str, Any]:
+@direct
+def get(visit: Visit) -> dict[str, Any]:
     """A run with its latest values."""
-    return {"run": render.run(_loaded(run_of(call)))}
+    return {"run": render.run(visit.on_run(_loaded))}
 
 
-def _loaded(run: Run) -> Run:
-    return selectors.for_clients(Run.objects.filter(pk=run.pk)).get()
+def _loaded(permit: Permit) -> Run | None:
+    if not permit.holds() or permit.run is None:
+        return None
+    return selectors.for_clients(Run.objects.filter(pk=permit.run.pk)).first()
 
 
 def update(call: Call) -> dict[str, Any]:
@@ -77,44 +91,47 @@ def restore(call: Call) -> dict[str, Any]:
     return {}
 
 
-def log_batch(call: Call) -> dict[str, Any]:
+@direct
+def log_batch(visit: Visit) -> dict[str, Any]:
     """Metrics, params and tags in one transaction."""
-    if len(call.request.body) > ingest.MAX_BATCH_BYTES:
-        raise Invalid(
-            f"Batched logging API requests must be at most {ingest.MAX_BATCH_BYTES} bytes, got a request of size "
-            f"{len(call.request.body)}."
-        )
-    run = active_run(call)
-    return _store(run, ingest.parse_batch(call.body))
+    size = len(visit.sent.body)
+
+    def parse(body: dict[str, Any]) -> ingest.Batch:
+        if size > ingest.MAX_BATCH_BYTES:
+            raise Invalid(
+                f"Batched logging API requests must be at most {ingest.MAX_BATCH_BYTES} bytes, got a request of size "
+                f"{size}."
+            )
+        return ingest.parse_batch(body)
+
+    return _log(visit, parse)
 
 
-def log_metric(call: Call) -> dict[str, Any]:
+@direct
+def log_metric(visit: Visit) -> dict[str, Any]:
     """One metric."""
-    run, batch = active_run(call), ingest.Batch()
-    batch.add_metric(call.body)
-    return _store(run, batch)
+    return _log(visit, ingest.one_metric)
 
 
-def log_param(call: Call) -> dict[str, Any]:
+@direct
+def log_param(visit: Visit) -> dict[str, Any]:
     """One param."""
-    run = active_run(call)
-    key, value = ingest.pair(call.body, PARAM_LENGTH)
-    return _store(run, ingest.Batch(params={key: value}))
+    return _log(visit, lambda body: ingest.Batch(params=dict([ingest.pair(body, PARAM_LENGTH)])))
 
 
-def set_tag(call: Call) -> dict[str, Any]:
+@direct
+def set_tag(visit: Visit) -> dict[str, Any]:
     """One tag."""
-    run = active_run(call)
-    key, value = ingest.pair(call.body, TAG_LENGTH)
-    return _store(run, ingest.Batch(tags={key: value}))
+    return _log(visit, lambda body: ingest.Batch(tags=dict([ingest.pair(body, TAG_LENGTH)])))
 
 
-def _store(run: Run, batch: ingest.Batch) -> dict[str, Any]:
-    ingest.store(run_pk=run.pk, run_uid=run.uid, experiment_pk=run.experiment_id, batch=batch)
-    name = batch.tags.get(RUN_NAME_TAG)
-    if name:
-        Run.objects.filter(pk=run.pk).update(name=name[:250])
-    pulse.run_logged(run.pk, run.experiment_id, run.experiment.project_id)
+def _log(visit: Visit, parse: Callable[[dict[str, Any]], ingest.Batch]) -> dict[str, Any]:
+    def work(permit: Permit) -> Permit | None:
+        return permit if store(permit, parse(visit.arguments.body)) else None
+
+    permit = visit.on_run(work)
+    if permit.run is not None:
+        pulse.run_logged(permit.run.pk, permit.experiment.pk, permit.experiment.project_id)
     return {}
 
 

@@ -1,10 +1,14 @@
 """URLs of the MLflow REST API, a row for each endpoint: the method, who may, and what answers."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
 
+from django.http import HttpResponseBase
 from django.urls import URLPattern, URLResolver, include, path, re_path
 
 from apps.experiments.mlflow import artifacts, experiments, inputs, logged_models, metrics, registry, runs, server
+from apps.experiments.mlflow.direct import answer_asgi, is_direct, view
 from apps.experiments.mlflow.wire import Access, Handler, endpoint, not_here
 
 READ, RUN, WRITE = Access.READ, Access.RUN, Access.WRITE
@@ -83,7 +87,22 @@ _NOT_HERE: Row = dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), (READ,
 
 
 def _routes(prefix: str, rows: Mapping[str, Row]) -> list[URLPattern]:
-    return [path(f"{prefix}{tail}", endpoint(**row)) for tail, row in rows.items()]
+    return [path(f"{prefix}{tail}", _view(row)) for tail, row in rows.items()]
+
+
+def _view(row: Row) -> Callable[..., HttpResponseBase]:
+    return (view if any(is_direct(handler) for _, handler in row.values()) else endpoint)(**row)
+
+
+def short() -> dict[tuple[str, str], Callable[[Mapping[str, Any], bytes], tuple[int, dict[str, str], bytes] | None]]:
+    """What the web process answers without Django, by method and path."""
+    return {
+        (method, f"{prefix}/runs/{tail}"): functools.partial(answer_asgi, handler, access)
+        for tail, row in _RUNS.items()
+        for method, (access, handler) in row.items()
+        if is_direct(handler)
+        for prefix in ("/api/2.0/mlflow", "/ajax-api/2.0/mlflow")
+    }
 
 
 _API: list[URLPattern] = [

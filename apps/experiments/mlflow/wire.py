@@ -9,7 +9,7 @@ import functools
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.conf import settings
@@ -89,16 +89,10 @@ class Access(enum.Enum):
 
 
 @dataclass
-class Call:
-    """One request: the caller and the arguments, of the query for GET and of the body otherwise."""
+class Arguments:
+    """What a client says: the query of a GET, the body otherwise."""
 
-    request: HttpRequest
-    principal: Principal
     body: dict[str, Any]
-
-    def about(self, **body: Any) -> "Call":
-        """The same caller with other arguments."""
-        return Call(self.request, self.principal, body)
 
     def text(self, name: str, *, required: bool = False, limit: int = 100_000) -> str:
         """A string argument, "" when it is absent. Raises Invalid."""
@@ -127,17 +121,6 @@ class Call:
             raise mistyped(name, value, "a list of objects")
         return value
 
-    def strings(self, name: str) -> list[str]:
-        """A list of strings; a query may repeat the name. Raises Invalid."""
-        value = self.body.get(name)
-        if self.request.method == "GET":
-            return self.request.GET.getlist(name)
-        if value is None:
-            return []
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise mistyped(name, value, "a list of strings")
-        return value
-
     def pairs(self, name: str, limit: int, *, cut: bool = False) -> dict[str, str]:
         """A list of `{key, value}` as a dict; values longer than `limit` are cut or refused. Raises Invalid."""
         check = cut_text if cut else check_text
@@ -147,6 +130,14 @@ class Call:
             given[key] = check(item.get("value"), limit, f"{name}[{number}].value")
         return given
 
+
+@dataclass
+class Ask(Arguments):
+    """The arguments and the caller, with the workspace that a header names."""
+
+    principal: Principal
+    workspace: str
+
     @property
     def run_token(self) -> str:
         """The id of the run that the caller's token belongs to, or ""."""
@@ -154,8 +145,7 @@ class Call:
 
     def project(self, at_least: Role = Role.VIEWER) -> Project:
         """The project that a name is looked up in: the token's, else the workspace's, else the only visible one."""
-        token = self.principal.token
-        name = self.request.headers.get(WORKSPACE_HEADER, "").strip()
+        token, name = self.principal.token, self.workspace
         if token is not None and token.project is not None and name in ("", NO_WORKSPACE):
             name = token.project.name
         if name and (name != NO_WORKSPACE or visible_projects(self.principal).filter(name=name).exists()):
@@ -168,6 +158,28 @@ class Call:
             "Which project? This token sees several." if several else "This token sees no project.",
             hint="Set MLFLOW_WORKSPACE=<project>, or use a token of one project." if several else "",
         )
+
+
+@dataclass
+class Call(Ask):
+    """One request that goes through Django."""
+
+    request: HttpRequest
+
+    def about(self, **body: Any) -> "Call":
+        """The same caller with other arguments."""
+        return replace(self, body=body)
+
+    def strings(self, name: str) -> list[str]:
+        """A list of strings; a query may repeat the name. Raises Invalid."""
+        value = self.body.get(name)
+        if self.request.method == "GET":
+            return self.request.GET.getlist(name)
+        if value is None:
+            return []
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise mistyped(name, value, "a list of strings")
+        return value
 
 
 def only(projects: QuerySet[Project]) -> list[Project]:
@@ -185,16 +197,14 @@ def endpoint(**methods: tuple[Access, Handler]) -> Callable[..., HttpResponseBas
     @csrf_exempt
     def view(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
         try:
-            principal = authenticate(request)
-            _limit(principal)
+            principal = authenticate(request.headers.get("Authorization", ""), client_ip(request))
+            request.principal = principal  # type: ignore[attr-defined]
+            limit(principal)
             if request.method not in methods:
                 raise MlflowError("ENDPOINT_NOT_FOUND", f"{request.path} does not answer {request.method}.")
             access, handler = methods[request.method]
-            if access is Access.WRITE and principal.token is not None and principal.token.run_uid:
-                raise MlflowError("PERMISSION_DENIED", "A run's token may only write to its own run.")
-            if access is not Access.READ and principal.read_only:
-                raise MlflowError("PERMISSION_DENIED", "This token may only read.")
-            call = Call(request, principal, {})
+            admit(principal, access)
+            call = Call({}, principal, request.headers.get(WORKSPACE_HEADER, "").strip(), request)
             if getattr(handler, "parses_body", True):
                 call.body = arguments(request)
             answer = handler(call, **kwargs)
@@ -211,10 +221,10 @@ def raw_body(handler: Handler) -> Handler:
     return handler
 
 
-def authenticate(request: HttpRequest) -> Principal:
+def authenticate(authorization: str, ip: str | None) -> Principal:
     """The caller by token, as a bearer's or as the password of any name. Raises MlflowError UNAUTHENTICATED: cookies
     never count here."""
-    text = _token_text(request.headers.get("Authorization", ""))
+    text = token_text(authorization)
     token = find_token(text) if text else None
     if token is None:
         raise MlflowError(
@@ -224,12 +234,18 @@ def authenticate(request: HttpRequest) -> Principal:
             else "No token was sent. Make one in Flotilla and set MLFLOW_TRACKING_TOKEN to it, or "
             "MLFLOW_TRACKING_PASSWORD beside any MLFLOW_TRACKING_USERNAME.",
         )
-    principal = Principal(user=token.user, token=token, ip=client_ip(request))
-    request.principal = principal  # type: ignore[attr-defined]
-    return principal
+    return Principal(user=token.user, token=token, ip=ip)
 
 
-def _token_text(header: str) -> str:
+def admit(principal: Principal, access: Access) -> None:
+    """Raise MlflowError where the token itself forbids what an endpoint does, whatever its owner may do."""
+    if access is Access.WRITE and principal.token is not None and principal.token.run_uid:
+        raise MlflowError("PERMISSION_DENIED", "A run's token may only write to its own run.")
+    if access is not Access.READ and principal.read_only:
+        raise MlflowError("PERMISSION_DENIED", "This token may only read.")
+
+
+def token_text(header: str) -> str:
     """The token in an Authorization header; "" where there is none. MLFLOW_TRACKING_USERNAME and _PASSWORD are sent as
     Basic (https://www.rfc-editor.org/rfc/rfc7617)."""
     scheme, _, said = header.partition(" ")
@@ -243,7 +259,8 @@ def _token_text(header: str) -> str:
         return ""
 
 
-def _limit(principal: Principal) -> None:
+def limit(principal: Principal) -> None:
+    """Raise TooMany when the caller has used the budget up."""
     wait = LIMITS.take(f"mlflow {principal.key}", _rate(settings.MLFLOW_RATE))
     if wait:
         raise TooMany(wait)
@@ -258,8 +275,13 @@ def arguments(request: HttpRequest) -> dict[str, Any]:
     """The client's arguments: the query of a GET, else the JSON object of the body."""
     if request.method == "GET" or not request.body:
         return dict(request.GET.items())
+    return parsed(request.body)
+
+
+def parsed(content: bytes) -> dict[str, Any]:
+    """The JSON object of a body. Raises MlflowError."""
     try:
-        body = json.loads(request.body)
+        body = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise MlflowError("BAD_REQUEST", f"The request's body is not JSON: {error}.") from error
     if not isinstance(body, dict):
@@ -269,18 +291,24 @@ def arguments(request: HttpRequest) -> dict[str, Any]:
 
 def failure(request: HttpRequest, error: Exception) -> HttpResponse:
     """Any exception as MLflow's `{error_code, message}` with its HTTP status."""
-    code, message = _explain(request, error)
-    response = JsonResponse({"error_code": code, "message": message}, status=STATUS[code])
+    status, answer, headers = explained(f"{request.method} {request.path}", error)
+    return JsonResponse(answer, status=status, headers=headers)
+
+
+def explained(asked: str, error: Exception) -> tuple[int, dict[str, str], dict[str, str]]:
+    """The status, the answer and the headers that tell a client of an exception. `asked` names the request in logs."""
+    code, message = _explain(asked, error)
+    headers: dict[str, str] = {}
     if code == "TEMPORARILY_UNAVAILABLE":
-        response["Retry-After"] = RETRY_AFTER_SECONDS
+        headers["Retry-After"] = RETRY_AFTER_SECONDS
     elif isinstance(error, TooMany):
-        response["Retry-After"] = str(whole(error.wait))
+        headers["Retry-After"] = str(whole(error.wait))
     elif code == "UNAUTHENTICATED":
-        response["WWW-Authenticate"] = 'Bearer realm="flotilla"'
-    return response
+        headers["WWW-Authenticate"] = 'Bearer realm="flotilla"'
+    return STATUS[code], {"error_code": code, "message": message}, headers
 
 
-def _explain(request: HttpRequest, error: Exception) -> tuple[str, str]:
+def _explain(asked: str, error: Exception) -> tuple[str, str]:
     if isinstance(error, MlflowError):
         return error.code, error.message
     for kind, code in _CODES:
@@ -292,9 +320,9 @@ def _explain(request: HttpRequest, error: Exception) -> tuple[str, str]:
     if isinstance(error, NOT_STORABLE):
         return "INVALID_PARAMETER_VALUE", "A value in the request can't be stored."
     if isinstance(error, OperationalError | UnreadablePostError):
-        logger.warning("%s %s: %s", request.method, request.path, type(error).__name__)
+        logger.warning("%s: %s", asked, type(error).__name__)
         return "TEMPORARILY_UNAVAILABLE", "The server can't do this now. Try again."
-    logger.error("%s %s failed", request.method, request.path, exc_info=error)
+    logger.error("%s failed", asked, exc_info=error)
     return "INTERNAL_ERROR", "The server failed. Its log has the details."
 
 

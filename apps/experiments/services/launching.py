@@ -23,11 +23,11 @@ from apps.experiments.models import PARAM_LENGTH, TAG_LENGTH, Experiment, Param,
 from apps.experiments.services.authors import author
 from apps.experiments.services.experiments import create_experiments
 from apps.experiments.services.placing import KIND, previewed, refuse_impossible
-from apps.experiments.services.tracking import RUN_NAME_TAG
 from apps.experiments.specs import RunSpec, parse_spec
 from apps.experiments.specs.places import Anywhere, Placing, parse_anywhere
 from apps.experiments.states import LAUNCHED_MOVES, SETTLED, RunKind, RunState
 from apps.experiments.tracking.pulse import run_changed
+from apps.experiments.tracking.store import RUN_NAME_TAG
 
 MAX_TOGETHER = 100
 # How often experiments that others make at the same time are looked for again.

@@ -2,24 +2,41 @@
 
 from datetime import datetime
 
-from django.db import transaction
+from django.db import DEFAULT_DB_ALIAS, transaction
 from django.utils import timezone
 
 from apps.core import audit
 from apps.core.access import Principal, require_role
-from apps.core.database import transitions
+from apps.core.database import prepared, transitions
 from apps.core.database.rows import held, put
 from apps.core.errors import Conflict, Invalid
+from apps.core.models import Transition
 from apps.core.states import Role
 from apps.experiments.models import Experiment, Run, Tag
 from apps.experiments.services.authors import author
 from apps.experiments.states import EXTERNAL_MOVES, FROM_MLFLOW, SETTLED, RunKind, RunState
+from apps.experiments.tracking.permits import IF_EXPERIMENT_ACTIVE, Permit
 from apps.experiments.tracking.pulse import run_changed
+from apps.experiments.tracking.store import NAME_LENGTH, RUN_NAME_TAG
 
-RUN_NAME_TAG = "mlflow.runName"
+# The row, its first state and its tags by one statement, and so in one transaction.
+_OPEN = f"""
+{{begin}}
+, made AS (
+  INSERT INTO {Run._meta.db_table} ({{columns}}) SELECT {{values}} FROM permit RETURNING id
+), history AS (
+  INSERT INTO {Transition._meta.db_table} (object_type, object_id, from_state, to_state, reason, message, actor, at)
+  SELECT '{Run._meta.label_lower}', id, '', %(state)s, 'Created', '', %(actor)s, now() FROM made
+), tags AS (
+  INSERT INTO {Tag._meta.db_table} (run_id, experiment_id, key, value)
+  SELECT made.id, %(experiment)s, key, value FROM made, unnest(%(tag_keys)s::text[], %(tag_values)s::text[])
+    AS given(key, value) ORDER BY key COLLATE "C"
+)
+SELECT id FROM made
+"""  # noqa: S608 - names of our own tables
+_ANYHOW = "WITH permit AS (SELECT 1 AS granted)"
 
 
-@transaction.atomic
 def create_external_run(
     *,
     principal: Principal,
@@ -28,18 +45,20 @@ def create_external_run(
     started_at: datetime | None = None,
     user: str = "",
     tags: dict[str, str] | None = None,
-) -> Run:
+    permit: Permit | None = None,
+) -> Run | None:
     """Open a run for a program that runs elsewhere, which calls itself `user`. Needs the developer role.
 
+    None, and nothing is written, when the permit does not hold any more that principal and experiment are from.
     Raises Conflict when the experiment is deleted.
     """
     require_role(principal, experiment.project, Role.DEVELOPER)
     if experiment.deleted_at is not None:
         raise Conflict(f"The experiment {experiment.pk} is deleted.", hint="Restore it first.")
     made_by = author(principal)
-    run = Run.objects.create(
+    run = Run(
         experiment=experiment,
-        name=name[:250],
+        name=name[:NAME_LENGTH],
         kind=RunKind.EXTERNAL,
         state=RunState.RUNNING,
         client_status="RUNNING",
@@ -47,9 +66,18 @@ def create_external_run(
         created_by=made_by,
         client_user=user or made_by,
     )
-    transitions.log(run, from_state="", to_state=run.state, reason="Created", actor=principal.label)
     rows = {**(tags or {}), RUN_NAME_TAG: name}
-    Tag.objects.bulk_create(Tag(run=run, experiment=experiment, key=key, value=rows[key]) for key in sorted(rows))
+    columns, places, values = prepared.as_values(run)
+    values |= {"state": run.state, "actor": principal.label[:200], "experiment": experiment.pk}
+    values |= {"tag_keys": list(rows), "tag_values": list(rows.values())}
+    begin = _ANYHOW if permit is None else IF_EXPERIMENT_ACTIVE
+    with prepared.cursor() as cursor:
+        statement = _OPEN.format(begin=begin, columns=columns, values=places)
+        cursor.execute(statement, values | (permit.values if permit is not None else {}))
+        made = cursor.fetchone()
+    if made is None:
+        return None
+    run.pk, run._state.adding, run._state.db = made[0], False, DEFAULT_DB_ALIAS
     run_changed(run)
     return run
 

@@ -1,8 +1,4 @@
-"""The hot path: logged values are parsed once and written with one statement for each kind.
-
-Two batches for the same run at the same time never deadlock: every statement touches its rows in the order of their
-keys, and the statements come in one order. A batch that a client sends again changes nothing.
-"""
+"""What clients log, checked as MLflow's server does: the values of one request as columns."""
 
 import functools
 import posixpath
@@ -11,12 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import transaction
-
-from apps.core.database import prepared
 from apps.core.errors import Invalid
 from apps.experiments.models import KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH
-from apps.experiments.tracking import measured
 from apps.experiments.tracking.arguments import missing, mistyped, wrong
 from apps.experiments.tracking.measured import OfModel
 
@@ -60,6 +52,13 @@ def _of_model(metric: Mapping[str, Any], where: str, at: int) -> OfModel:
     parts = (("model_id", 64), ("dataset_name", 500), ("dataset_digest", 36))
     uid, name, digest = (check_text(metric.get(part), most, f"{where}{part}") for part, most in parts)
     return OfModel(uid, name, digest, at)
+
+
+def one_metric(body: Mapping[str, Any]) -> Batch:
+    """The body of `runs/log-metric`. Raises Invalid."""
+    batch = Batch()
+    batch.add_metric(body)
+    return batch
 
 
 def parse_batch(body: Mapping[str, Any]) -> Batch:
@@ -187,85 +186,3 @@ def int64(value: Any, where: str) -> int:
     if not -_INT64 <= value < _INT64:
         raise wrong(where, value, "It must fit 64 bits.")
     return int(value)
-
-
-_METRICS = """
-WITH input AS MATERIALIZED (
-  SELECT key COLLATE "C" AS key, value, step, "timestamp"
-  FROM unnest(%(keys)s::text[], %(values)s::float8[], %(steps)s::int8[], %(timestamps)s::int8[])
-    AS given(key, value, step, "timestamp")
-), points AS (
-  INSERT INTO experiments_metricpoint (run_id, step, "timestamp", value, key)
-  SELECT %(run)s, step, "timestamp", value, key FROM input ORDER BY key, step, "timestamp", value
-  ON CONFLICT DO NOTHING
-)
-INSERT INTO experiments_latestmetric AS latest (run_id, experiment_id, key, value, step, "timestamp")
-SELECT DISTINCT ON (key) %(run)s, %(experiment)s, key, value, step, "timestamp"
-FROM input ORDER BY key, step DESC, "timestamp" DESC, value DESC
-ON CONFLICT (run_id, key) DO UPDATE
-SET value = EXCLUDED.value, step = EXCLUDED.step, "timestamp" = EXCLUDED."timestamp"
-WHERE (latest.step, latest."timestamp", latest.value) < (EXCLUDED.step, EXCLUDED."timestamp", EXCLUDED.value)
-"""
-
-# Writing the old value over itself returns what is stored, also when another client stored it a moment ago.
-_PARAMS = """
-INSERT INTO experiments_param AS stored (run_id, experiment_id, key, value)
-SELECT %(run)s, %(experiment)s, key, value FROM unnest(%(keys)s::text[], %(values)s::text[]) AS given(key, value)
-ON CONFLICT (run_id, key) DO UPDATE SET value = stored.value
-RETURNING key, value
-"""
-
-_TAGS = """
-INSERT INTO experiments_tag (run_id, experiment_id, key, value)
-SELECT %(run)s, %(experiment)s, key, value FROM unnest(%(keys)s::text[], %(values)s::text[]) AS given(key, value)
-ON CONFLICT (run_id, key) DO UPDATE SET value = EXCLUDED.value
-"""
-
-
-def store(*, run_pk: int, run_uid: str, experiment_pk: int, batch: Batch) -> None:
-    """Write a batch, all of it or nothing. Raises Invalid when a param has another value already."""
-    if sum(map(bool, (batch.keys, batch.of_models, batch.params, batch.tags))) > 1:
-        with transaction.atomic():
-            _store(run_pk, run_uid, experiment_pk, batch)
-    elif batch.params:
-        with transaction.atomic():
-            _store_params(run_pk, run_uid, experiment_pk, batch.params)
-    else:
-        # One statement is a transaction by itself: no BEGIN and COMMIT to wait for.
-        _store(run_pk, run_uid, experiment_pk, batch)
-
-
-def _store(run_pk: int, run_uid: str, experiment_pk: int, batch: Batch) -> None:
-    if batch.keys:
-        columns: dict[str, Any] = {
-            "keys": batch.keys,
-            "values": batch.values,
-            "steps": batch.steps,
-            "timestamps": batch.timestamps,
-        }
-        with prepared.cursor() as cursor:
-            cursor.execute(_METRICS, {"run": run_pk, "experiment": experiment_pk, **columns})
-        if batch.of_models:
-            measured.store(run_pk, experiment_pk, batch.of_models, columns)
-    if batch.params:
-        _store_params(run_pk, run_uid, experiment_pk, batch.params)
-    if batch.tags:
-        with prepared.cursor() as cursor:
-            cursor.execute(_TAGS, _columns(run_pk, experiment_pk, batch.tags))
-
-
-def _columns(run_pk: int, experiment_pk: int, pairs: Mapping[str, str]) -> dict[str, Any]:
-    keys = sorted(pairs)
-    return {"run": run_pk, "experiment": experiment_pk, "keys": keys, "values": [pairs[key] for key in keys]}
-
-
-def _store_params(run_pk: int, run_uid: str, experiment_pk: int, params: Mapping[str, str]) -> None:
-    with prepared.cursor() as cursor:
-        cursor.execute(_PARAMS, _columns(run_pk, experiment_pk, params))
-        stored = dict(cursor.fetchall())
-    for key, value in stored.items():
-        if value != params[key]:
-            raise Invalid(
-                f"Changing param values is not allowed. Param with key='{key}' was already logged with "
-                f"value='{value}' for run ID='{run_uid}'. Attempted logging new value '{params[key]}'."
-            )

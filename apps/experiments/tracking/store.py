@@ -1,0 +1,126 @@
+"""Logged values are written by one statement, which also proves that they may be.
+
+Two batches for the same run at the same time never deadlock: every part touches its rows in the order of their keys,
+and the parts come in one order. A batch that a client sends again changes nothing.
+"""
+
+import functools
+from typing import Any
+
+from django.db import transaction
+
+from apps.core.database import prepared
+from apps.core.errors import Invalid
+from apps.experiments.tracking import measured
+from apps.experiments.tracking.ingest import Batch
+from apps.experiments.tracking.permits import IF_RUN_ACTIVE, Permit
+
+RUN_NAME_TAG = "mlflow.runName"
+NAME_LENGTH = 250
+
+# Arrays are sent as text that is quickly made: keys have no line breaks (`ingest.check_key`).
+_METRICS = """
+, input AS MATERIALIZED (
+  SELECT key COLLATE "C" AS key, value, step, "timestamp"
+  FROM unnest(string_to_array(%(keys)s::text, chr(10)), %(values)s::float8[], %(steps)s::int8[], %(timestamps)s::int8[])
+    AS given(key, value, step, "timestamp"), permit
+), points AS (
+  INSERT INTO experiments_metricpoint (run_id, step, "timestamp", value, key)
+  SELECT %(run)s, step, "timestamp", value, key FROM input ORDER BY key, step, "timestamp", value
+  ON CONFLICT DO NOTHING
+), latest AS (
+  INSERT INTO experiments_latestmetric AS latest (run_id, experiment_id, key, value, step, "timestamp")
+  SELECT DISTINCT ON (key) %(run)s, %(experiment)s, key, value, step, "timestamp"
+  FROM input ORDER BY key, step DESC, "timestamp" DESC, value DESC
+  ON CONFLICT (run_id, key) DO UPDATE
+  SET value = EXCLUDED.value, step = EXCLUDED.step, "timestamp" = EXCLUDED."timestamp"
+  WHERE (latest.step, latest."timestamp", latest.value) < (EXCLUDED.step, EXCLUDED."timestamp", EXCLUDED.value)
+)
+"""
+_NAME = """
+, renamed AS (UPDATE experiments_run SET name = %(name)s FROM permit WHERE id = %(run)s RETURNING id)
+"""
+_TAGS = """
+, tags AS (
+  INSERT INTO experiments_tag (run_id, experiment_id, key, value)
+  SELECT %(run)s, %(experiment)s, key, value FROM unnest(%(tag_keys)s::text[], %(tag_values)s::text[])
+    AS given(key, value), permit {after} ORDER BY key COLLATE "C"
+  ON CONFLICT (run_id, key) DO UPDATE SET value = EXCLUDED.value
+)
+"""
+# As `runs/update` does, the run itself comes before its tags.
+_AFTER_NAME = "WHERE (SELECT count(*) FROM renamed) > 0"
+# Writing the old value over itself returns what is stored, also when another client stored it a moment ago.
+_PARAMS = """
+, params AS (
+  INSERT INTO experiments_param AS stored (run_id, experiment_id, key, value)
+  SELECT %(run)s, %(experiment)s, key, value FROM unnest(%(param_keys)s::text[], %(param_values)s::text[])
+    AS given(key, value), permit ORDER BY key COLLATE "C"
+  ON CONFLICT (run_id, key) DO UPDATE SET value = stored.value
+  RETURNING key, value
+)
+SELECT params.key, params.value FROM permit LEFT JOIN params ON true
+"""
+
+
+@functools.cache
+def _statement(*, metrics: bool, params: bool, tags: bool, name: bool) -> str:
+    parts = [IF_RUN_ACTIVE]
+    if metrics:
+        parts.append(_METRICS)
+    if name:
+        parts.append(_NAME)
+    if tags:
+        parts.append(_TAGS.format(after=_AFTER_NAME if name else ""))
+    parts.append(_PARAMS if params else "SELECT NULL, NULL FROM permit")
+    return "".join(parts)
+
+
+def store(permit: Permit, batch: Batch) -> bool:
+    """Write a batch to the run, all of it or nothing; False, and nothing, when the permit does not hold any more.
+
+    Raises Invalid when a param has another value already, and for a metric of a model that is none of the project's.
+    """
+    if batch.of_models or (batch.params and (len(batch.params) > 1 or batch.keys or batch.tags)):
+        # A param that has another value, or a model that is not there, undoes the rest.
+        with transaction.atomic():
+            return _store(permit, batch)
+    # One statement alone is a transaction by itself: no BEGIN and COMMIT to wait for.
+    return _store(permit, batch)
+
+
+def _store(permit: Permit, batch: Batch) -> bool:
+    values = permit.values
+    name = batch.tags.get(RUN_NAME_TAG, "")[:NAME_LENGTH]
+    if batch.keys:
+        values["keys"] = "\n".join(batch.keys)
+        values["values"] = _array(map(repr, batch.values))
+        values["steps"], values["timestamps"] = _array(map(str, batch.steps)), _array(map(str, batch.timestamps))
+    if name:
+        values["name"] = name
+    for kind, pairs in (("tag", batch.tags), ("param", batch.params)):
+        if pairs:
+            values[f"{kind}_keys"], values[f"{kind}_values"] = list(pairs), list(pairs.values())
+    statement = _statement(metrics=bool(batch.keys), params=bool(batch.params), tags=bool(batch.tags), name=bool(name))
+    with prepared.cursor() as cursor:
+        cursor.execute(statement, values)
+        rows = cursor.fetchall()
+    for key, value in rows:
+        if key is not None and value != batch.params[key]:
+            raise _changed(permit, key, value, batch.params[key])
+    if rows and batch.of_models and permit.run is not None:
+        columns = {name: getattr(batch, name) for name in ("keys", "values", "steps", "timestamps")}
+        measured.store(permit.run.pk, permit.experiment.pk, batch.of_models, columns)
+    return bool(rows)
+
+
+def _array(items: Any) -> str:
+    return f"{{{','.join(items)}}}"
+
+
+def _changed(permit: Permit, key: str, value: str, new: str) -> Invalid:
+    uid = permit.run.uid if permit.run is not None else ""
+    return Invalid(
+        f"Changing param values is not allowed. Param with key='{key}' was already logged with value='{value}' for run "
+        f"ID='{uid}'. Attempted logging new value '{new}'."
+    )
