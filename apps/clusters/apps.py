@@ -12,8 +12,9 @@ class ClustersConfig(AppConfig):
     def ready(self) -> None:
         """Give rows to the overview, counts to the rail and answers to the search; check what changes its state."""
         from apps.clusters import reconcile
-        from apps.clusters.observed import holdings, interests
+        from apps.clusters.observed import holdings, interests, owners
         from apps.clusters.pages import overview
+        from apps.clusters.selectors import jobs
         from apps.clusters.services import checking, reaching
         from apps.clusters.services.asking import CHECK
         from apps.clusters.usage import rollup
@@ -21,6 +22,7 @@ class ClustersConfig(AppConfig):
         from apps.core import work
 
         overview.connect()
+        owners.tell_overran(jobs.overran)
         belongings.register(holdings.of_project)
         # A check from before the cluster was lost, or came back, says nothing of it now.
         interests.on_state(lambda cluster: work.ask(CHECK, cluster.pk, cluster=cluster.pk))

@@ -10,9 +10,11 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from apps.clusters.models import Cluster, Node, Pod
+from apps.clusters.models import Cluster, Node, Pod, Workload
+from apps.clusters.observed.health import job_health
 from apps.clusters.observed.owners import overran
 from apps.clusters.observed.rows import pod_row
+from apps.clusters.selectors.explain import explain_pods
 from apps.experiments.decision import Facts, decide, remembered, see
 from apps.experiments.models import Attempt, Experiment, Run
 from apps.experiments.reconcile.observe import watched
@@ -163,6 +165,33 @@ def test_a_pod_that_was_ended_for_its_runs_deadline_says_so(
     # What had ended by itself before was not ended for that.
     by_deadline = ended_late and reason != "Error"
     assert says == (OVERRAN if by_deadline else "Container run was killed by SIGKILL (exit code 137).")
+
+
+@pytest.mark.parametrize(
+    ("condition", "by_deadline"),
+    [
+        ({"type": "Failed", "reason": "DeadlineExceeded"}, True),
+        ({"type": "FailureTarget", "message": "Job was active longer than specified deadline"}, True),
+        ({"type": "Failed", "reason": "BackoffLimitExceeded"}, False),
+    ],
+)
+def test_a_pod_that_was_ended_for_a_foreign_job_s_deadline_says_so(
+    experiment: Experiment, cluster: Cluster, condition: dict[str, str], by_deadline: bool
+) -> None:
+    now = timezone.now()
+    verdict = job_health({"status": {"conditions": [{**condition, "status": "True"}]}})
+    Workload.objects.create(
+        cluster=cluster, uid="u", kind="Job", namespace="batch", name="nightly", observed_at=now,
+        health=verdict.health, reason=verdict.reason, message=verdict.message,
+    )  # fmt: skip
+    run = launched(experiment, cluster, RunState.RUNNING)
+    pod = kube_pod(run, STAGES["its Job's deadline"])
+    ended = {"exitCode": 137, "reason": "Error", "finishedAt": (now + timedelta(seconds=30)).isoformat()}
+    pod["status"] |= {"phase": "Failed", "containerStatuses": [{"name": "run", "state": {"terminated": ended}}]}
+    watch(cluster, pod, deleted=True)
+    Pod.objects.update(namespace="batch", owner_kind="Job", owner_name="nightly", run="", project="")
+    [why] = explain_pods(Pod.objects.all()).values()
+    assert (why.sentence == OVERRAN) is by_deadline, why.sentence
 
 
 def test_rows_of_another_run_with_a_deadline_say_nothing_of_a_pod(experiment: Experiment, cluster: Cluster) -> None:

@@ -38,7 +38,7 @@ def explain_pods(
 ) -> dict[str, Why]:
     """Why each of the pods waits or is unwell, by uid; those that are well are left out.
 
-    Eleven queries at most. `sight` allows to name what holds a resource; `elsewhere` looks for other clusters with
+    Twelve queries at most. `sight` allows to name what holds a resource; `elsewhere` looks for other clusters with
     room. `log_line` is the last line of the log where the caller has it.
     """
     listed = list(pods)
@@ -47,7 +47,8 @@ def explain_pods(
     if not unwell:
         return {}
     now = timezone.now()
-    events, late = _events_of(unwell), overran(pod for pod in unwell if pod.run and pod.status.get("deleting_since"))
+    of_jobs = (pod for pod in unwell if pod.owner_kind == "Job" or pod.run)
+    events, late = _events_of(unwell), overran(pod for pod in of_jobs if pod.status.get("deleting_since"))
     facts = {
         pod.uid: replace(pod_facts(pod, events.get(pod.uid, ())), log_line=log_line, overran=pod.uid in late)
         for pod in unwell

@@ -91,13 +91,13 @@ def _preempted(pod: PodFacts) -> tuple[str, str, str] | None:
 
 
 def _deadline(pod: PodFacts) -> tuple[str, str, str] | None:
-    if pod.reason != "DeadlineExceeded" and not _was_ended_for_its_run(pod):
+    if pod.reason != "DeadlineExceeded" and not _was_ended_for_its_job(pod):
         return None
     return "DeadlineExceeded", OVERRAN, "Give it more time, or make it shorter."
 
 
-def _was_ended_for_its_run(pod: PodFacts) -> bool:
-    """Whether its run's time was over, so that somebody deleted it before it had ended."""
+def _was_ended_for_its_job(pod: PodFacts) -> bool:
+    """Whether the time of its Job, or of its run, was over, so that somebody deleted it before it had ended."""
     asked, ends = pod.deleting_since, [each.ended for each in pod.containers if each.ended and not each.init]
     return pod.overran and asked is not None and all(not end.finished_at or end.finished_at >= asked for end in ends)
 
