@@ -4,13 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.db.models import Case, Count, IntegerField, Q, QuerySet, Value, When
-from django.db.models.functions import Coalesce
-from django.db.models.lookups import GreaterThan
-from django.utils import timezone
 
 from apps.clusters.models import Cluster, Pod
 from apps.clusters.selectors.fleet import require_signed_in
-from apps.clusters.selectors.squares import YOUNG, Square, word
+from apps.clusters.selectors.squares import Square, word
 from apps.clusters.selectors.sums import ENDED
 from apps.clusters.selectors.visibility import Visibility, visibility_of
 from apps.core.access import Principal
@@ -40,7 +37,6 @@ class PodView:
     reason: str
     detail: str = ""
     url: str = ""
-    young: bool = False
     node_name: str = ""
     pod: Pod | None = None
 
@@ -93,11 +89,7 @@ def others_on(cluster: Cluster, node: str, principal: Principal) -> list[tuple[s
 def as_squares(pods: QuerySet[Pod], cluster: Cluster, principal: Principal) -> list[Square]:
     """Pods as squares; only the columns that they need are read."""
     sight = visibility_of(principal)
-    # Postgres compares the times: reading two for each of 500 pods takes longer than the query.
-    young = GreaterThan(Coalesce("started_at", "created_at"), timezone.now() - YOUNG)
-    rows = pods.annotate(young=young).values_list(
-        *("pk", "namespace", "name", "project", "node_name", "health", "reason", "message", "young")
-    )
+    columns = ("pk", "namespace", "name", "project", "node_name", "health", "reason", "message")
     return [
         Square(
             pk,
@@ -107,9 +99,8 @@ def as_squares(pods: QuerySet[Pod], cluster: Cluster, principal: Principal) -> l
             namespace if visible else "",
             project if visible else "",
             "" if not visible or health == Health.HEALTHY else message[:200],
-            bool(visible and young),
         )
-        for pk, namespace, name, project, node, health, reason, message, young in rows
+        for pk, namespace, name, project, node, health, reason, message in pods.values_list(*columns)
         for visible in (sight.allows(project),)
     ]
 
@@ -159,7 +150,6 @@ def pod_view(pod: Pod, cluster: Cluster, sight: Visibility) -> PodView:
     state = state_word(pod)
     if not sight.allows(pod.project):
         return PodView(ANONYMOUS, state, pod.health, pod.reason, node_name=pod.node_name)
-    started = pod.started_at or pod.created_at
     return PodView(
         name=pod.name,
         state=state,
@@ -167,7 +157,6 @@ def pod_view(pod: Pod, cluster: Cluster, sight: Visibility) -> PodView:
         reason=pod.reason,
         detail="" if pod.health == Health.HEALTHY else pod.message[:200],
         url=nav.link("clusters:pod", cluster.name, pod.namespace, pod.name),
-        young=started is not None and timezone.now() - started < YOUNG,
         node_name=pod.node_name,
         pod=pod,
     )

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
 
 # Django's own asks of each text whether it is a translation, which takes longer than to escape it.
 from html import escape
@@ -13,7 +12,6 @@ from django.utils.safestring import SafeString, mark_safe
 
 from apps.core.text import wording
 
-YOUNG = timedelta(minutes=2)
 ANONYMOUS = "a pod of another project"
 
 
@@ -28,7 +26,6 @@ class Square:
     namespace: str = ""
     project: str = ""
     detail: str = ""
-    young: bool = False
 
 
 def word(reason: str, health: str) -> str:
@@ -49,13 +46,12 @@ def draw(squares: Iterable[Square], cluster: str) -> SafeString:
 def _draw(square: Square, before: str, after: str) -> str:
     look = wording.look_of(square.state)
     detail = f", {square.detail}" if square.detail else ""
-    css = f"{look.tone} young" if square.young else look.tone
     shape = f'<svg aria-hidden="true"><use href="#s-{look.icon}"></use></svg>'
     words = " ".join(filter(None, (square.name, square.namespace, square.project, square.node, square.state)))
     item = f'<li id="pod-{square.pk}" data-words="{escape(words.lower())}">'
     if not square.name:
         title = escape(f"{ANONYMOUS}: {square.state}")
-        return f'{item}<span class="{css}" role="img" aria-label="{title}" title="{title}">{shape}</span></li>'
+        return f'{item}<span class="{look.tone}" role="img" aria-label="{title}" title="{title}">{shape}</span></li>'
     title = escape(f"{square.namespace}/{square.name}: {square.state}{detail}")
     to = f"{before}{quote(square.namespace, safe='')}/{quote(square.name, safe='')}{after}"
-    return f'{item}<a class="{css}" href="{to}" title="{title}">{shape}</a></li>'
+    return f'{item}<a class="{look.tone}" href="{to}" title="{title}">{shape}</a></li>'
