@@ -71,7 +71,9 @@ def _deployed(bench: Stage) -> list[str]:
     names = [f"app-{number}" for number in range(COUNT)]
     for name in names:
         services.create_deployment(
-            principal=bench.principal, project=bench.project, name=name, targets=["here"], replicas=2, spec=SPEC
+            principal=bench.principal,
+            project=bench.project,
+            asked=services.NewDeployment(name=name, targets=["here"], replicas=2, spec=SPEC),
         )
     until(lambda: Deployment.objects.filter(health="Healthy").count() == COUNT, "all to be Healthy", timeout=300)
     return names

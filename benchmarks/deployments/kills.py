@@ -143,10 +143,12 @@ class _Courses:
         services.create_deployment(
             principal=self._bench.principal,
             project=self._bench.project,
-            name=name,
-            targets=["one", "gated"] if _is_gated(number) else ["one", "two"],
-            spec={**SPEC, "strategy": _strategy(number)},
-            **spread,
+            asked=services.NewDeployment(
+                name=name,
+                targets=["one", "gated"] if _is_gated(number) else ["one", "two"],
+                spec={**SPEC, "strategy": _strategy(number)},
+                **spread,
+            ),
         )
 
     def _revise(self, name: str, number: int) -> None:

@@ -155,7 +155,9 @@ class Everything:
         spec = {"image": "python:3.11", "command": ["python", "-c", SERVER], "resources": resources}
         spec["shutdown"] = {"drain_seconds": 0}
         app = deployments.create_deployment(
-            principal=self.root, project=self.project, name="app", targets=["here"], replicas=1, spec=spec
+            principal=self.root,
+            project=self.project,
+            asked=deployments.NewDeployment(name="app", targets=["here"], replicas=1, spec=spec),
         )
         self.serves(app, 1)
         predict.predict(principal=self.root, deployment=app, body=BODY)
@@ -181,7 +183,9 @@ class Everything:
         """KServe's controller is not there: what we do with its objects is all the same."""
         spec = {"image": "python:3.11", "resources": {"cpu": "100m", "memory": "64Mi"}, "runtime": {"kserve": {}}}
         app = deployments.create_deployment(
-            principal=self.root, project=self.project, name="by-kserve", targets=["here"], replicas=0, spec=spec
+            principal=self.root,
+            project=self.project,
+            asked=deployments.NewDeployment(name="by-kserve", targets=["here"], replicas=0, spec=spec),
         )
         reconcile(app.placements.get().pk)
         self.delete(app)

@@ -80,7 +80,9 @@ def target(root: Principal, demo: Project, cluster: Cluster) -> Target:
 @pytest.fixture
 def digits(developer: Principal, demo: Project, target: Target, model: RegisteredModel) -> Deployment:
     return services.create_deployment(
-        principal=developer, project=demo, name="digits", targets=[target.name], replicas=3, spec=SPEC
+        principal=developer,
+        project=demo,
+        asked=services.NewDeployment(name="digits", targets=[target.name], replicas=3, spec=SPEC),
     )
 
 

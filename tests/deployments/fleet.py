@@ -107,10 +107,7 @@ class Fleet:
         return services.create_deployment(
             principal=self.root,
             project=self.project,
-            name="app",
-            targets=["here"],
-            replicas=replicas,
-            spec={**SPEC, **spec},
+            asked=services.NewDeployment(name="app", targets=["here"], replicas=replicas, spec={**SPEC, **spec}),
         )
 
     def look(self) -> None:

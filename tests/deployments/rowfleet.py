@@ -90,10 +90,12 @@ class RowFleet:
         self.app = services.create_deployment(
             principal=root,
             project=project,
-            name="app",
-            targets=TARGETS,
-            replicas=self.random.randint(1, 4),
-            spec={"image": "team/server:1", "strategy": self._strategy()},
+            asked=services.NewDeployment(
+                name="app",
+                targets=TARGETS,
+                replicas=self.random.randint(1, 4),
+                spec={"image": "team/server:1", "strategy": self._strategy()},
+            ),
         )
         self.toys = {place.pk: toycluster.Cluster() for place in self.app.places}
         self.gateways = {place.pk: Gateway(timezone.now()) for place in self.app.places if place.target.gateway}

@@ -165,7 +165,7 @@ def test_who_asks_at_the_same_time_is_not_given_the_same_room(
 ) -> None:
     def create(name: str) -> Deployment:
         wish: dict[str, Any] = {"anywhere": {"environment": "production"}, "replicas": 3, "spec": SPEC}
-        return services.create_deployment(principal=root, project=demo, name=name, **wish)
+        return services.create_deployment(principal=root, project=demo, asked=services.NewDeployment(name=name, **wish))
 
     made = at_once([partial(create, name) for name in "abc"])
     assert all(isinstance(each, Deployment) for each in made), made
@@ -200,7 +200,9 @@ def test_what_can_never_be_is_refused(api: Client, fleet: list[Target], model: A
 
 
 def test_one_more_target_may_be_chosen(api: Client, root: Principal, fleet: list[Target]) -> None:
-    app = services.create_deployment(principal=root, project=fleet[0].project, name="app", targets=["eu"], spec=SPEC)
+    app = services.create_deployment(
+        principal=root, project=fleet[0].project, asked=services.NewDeployment(name="app", targets=["eu"], spec=SPEC)
+    )
     arrive(app)
     path = "/api/v1/deployments/app/targets"
     dry = post(api, f"{path}?dry_run=true", {"anywhere": {}}).json()

@@ -57,14 +57,13 @@ def autoscale(fleet: Fleet, app: Deployment, **policy: Any) -> None:
 
 def test_it_follows_the_load_and_a_rollout_keeps_the_number(fleet: Fleet, tmp_path: Path) -> None:
     burn = tmp_path / "burn"
-    app = services.create_deployment(
-        principal=fleet.root, project=fleet.project, name="app", targets=["here"], replicas=1, autoscaling=QUICK,
-        spec={
-            "image": "python:3.11", "command": ["python", "-c", BURNING], "env": {"BURN": str(burn)},
-            "resources": {"cpu": "100m", "memory": "64Mi"},
-            "strategy": {"kind": "canary", "steps": [{"set_weight": 60}]},
-        },
-    )  # fmt: skip
+    spec = {
+        "image": "python:3.11", "command": ["python", "-c", BURNING], "env": {"BURN": str(burn)},
+        "resources": {"cpu": "100m", "memory": "64Mi"},
+        "strategy": {"kind": "canary", "steps": [{"set_weight": 60}]},
+    }  # fmt: skip
+    asked = services.NewDeployment(name="app", targets=["here"], replicas=1, autoscaling=QUICK, spec=spec)
+    app = services.create_deployment(principal=fleet.root, project=fleet.project, asked=asked)
     fleet.until_healthy(app)
     fleet.until(app, lambda _: scales(fleet) == ("app-r1", "Max"))
     burn.touch()

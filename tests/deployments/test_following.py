@@ -85,7 +85,9 @@ def app(developer: Principal, demo: Project, target: Target, model: RegisteredMo
     """Version 1 serves, to which champion points, and which is followed."""
     spec = {key: value for key, value in SPEC.items() if key != "version"} | {"alias": "champion", "follow": True}
     made = services.create_deployment(
-        principal=developer, project=demo, name="digits", targets=[target.name], replicas=1, spec=spec
+        principal=developer,
+        project=demo,
+        asked=services.NewDeployment(name="digits", targets=[target.name], replicas=1, spec=spec),
     )
     arrive(made)
     Work.objects.all().delete()
@@ -430,7 +432,9 @@ def test_only_an_alias_can_be_followed(
     developer: Principal, demo: Project, target: Target, model: RegisteredModel, spec: Any, says: str
 ) -> None:
     with pytest.raises(Invalid, match=says):
-        services.create_deployment(principal=developer, project=demo, name="x", targets=[target.name], spec=spec)
+        services.create_deployment(
+            principal=developer, project=demo, asked=services.NewDeployment(name="x", targets=[target.name], spec=spec)
+        )
 
 
 @pytest.mark.django_db

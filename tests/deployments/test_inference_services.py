@@ -250,7 +250,9 @@ LIKE_DIGITS = {key: value for key, value in SPEC.items() if key not in ("model",
 @pytest.fixture
 def served_by_kserve(developer: Principal, demo: Project, target: Target) -> Deployment:
     made = services.create_deployment(
-        principal=developer, project=demo, name="app", targets=[target.name], replicas=1, spec=LIKE_DIGITS | BY_KSERVE
+        principal=developer,
+        project=demo,
+        asked=services.NewDeployment(name="app", targets=[target.name], replicas=1, spec=LIKE_DIGITS | BY_KSERVE),
     )
     arrive(made)
     return made
@@ -262,10 +264,14 @@ def _revise(by: Principal, app: Deployment, **changes: Any) -> None:
 
 DOORS: dict[str, Callable[[Principal, Deployment], Any]] = {
     "a new one": lambda by, app: services.create_deployment(
-        principal=by, project=app.project, name="b", targets=["local-production"], spec=LIKE_DIGITS | BY_KSERVE
+        principal=by,
+        project=app.project,
+        asked=services.NewDeployment(name="b", targets=["local-production"], spec=LIKE_DIGITS | BY_KSERVE),
     ),
     "a new one's preview": lambda by, app: services.preview_deployment(
-        principal=by, project=app.project, name="b", targets=["local-production"], spec=LIKE_DIGITS | BY_KSERVE
+        principal=by,
+        project=app.project,
+        asked=services.NewDeployment(name="b", targets=["local-production"], spec=LIKE_DIGITS | BY_KSERVE),
     ),
     "a revision": lambda by, app: _revise(by, app, env={"A": "1"}),
     "a revision's preview": lambda by, app: services.preview_revision(
@@ -323,13 +329,12 @@ def test_nothing_is_autoscaled_that_kserve_runs(
         services.set_autoscaling(principal=developer, deployment=served_by_kserve, autoscaling={"max": 4})
     arrive(served_by_kserve)
     services.set_autoscaling(principal=developer, deployment=served_by_kserve, autoscaling={"max": 4})
+    spec = LIKE_DIGITS | BY_KSERVE
+    another = services.NewDeployment(name="b", targets=[target.name], autoscaling={"max": 4}, spec=spec)
     refused: list[Callable[[], Any]] = [
         lambda: _revise(developer, served_by_kserve, runtime={"kserve": {}}),
         lambda: services.rollback(principal=developer, deployment=served_by_kserve),
-        lambda: services.create_deployment(
-            principal=developer, project=demo, name="b", targets=[target.name], autoscaling={"max": 4},
-            spec=LIKE_DIGITS | BY_KSERVE,
-        ),
+        lambda: services.create_deployment(principal=developer, project=demo, asked=another),
     ]  # fmt: skip
     for door in refused:
         with pytest.raises(FlotillaError) as caught:

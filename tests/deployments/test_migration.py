@@ -27,7 +27,14 @@ OLD = {
 }  # fmt: skip
 # Columns that came later.
 YOUNGER = {
-    "deployments_placement": {"phase": "''", "mirror": "0", "traffic": "'{}'", "seat": "'{}'", "chosen": "'{}'"},
+    "deployments_placement": {
+        "phase": "''",
+        "mirror": "0",
+        "traffic": "'{}'",
+        "seat": "'{}'",
+        "refused": "'{}'",
+        "chosen": "'{}'",
+    },
     "deployments_stage": {"phase": "''", "mirror": "0"},
 }
 SPEC = {"image": "team/server:1"}
@@ -38,7 +45,9 @@ def test_each_deployment_becomes_its_first_placement(
 ) -> None:
     def deploy(name: str) -> Deployment:
         return services.create_deployment(
-            principal=root, project=demo, name=name, targets=[target.name], replicas=3, spec=SPEC
+            principal=root,
+            project=demo,
+            asked=services.NewDeployment(name=name, targets=[target.name], replicas=3, spec=SPEC),
         )
 
     settled, rolling, first, deleting = (deploy(name) for name in ("settled", "rolling", "first", "deleting"))

@@ -324,7 +324,9 @@ def test_a_new_deployment_is_offered_how_the_model_was_served_before(
     page: Client, developer: Principal, demo: Project, target: Target, model: Any
 ) -> None:
     spec = {**SPEC, "command": ["sh", "-c", "exec python serve.py"], "env": {"THREADS": "2"}}
-    services.create_deployment(principal=developer, project=demo, name="first", targets=[target.name], spec=spec)
+    services.create_deployment(
+        principal=developer, project=demo, asked=services.NewDeployment(name="first", targets=[target.name], spec=spec)
+    )
     form = page.get(f"{HOME}new?model=digits&version=2").context["form"]
     assert shlex.split(form["command"].value()) == spec["command"]
     assert form["env"].value() == "THREADS=2"

@@ -44,7 +44,9 @@ def both(root: Principal, demo: Project) -> list[Target]:
 
 def place(root: Principal, demo: Project, name: str = "app", **spec: Any) -> Deployment:
     return services.create_deployment(
-        principal=root, project=demo, name=name, targets=["eu", "us"], replicas=2, spec={**SPEC, **spec}
+        principal=root,
+        project=demo,
+        asked=services.NewDeployment(name=name, targets=["eu", "us"], replicas=2, spec={**SPEC, **spec}),
     )
 
 
@@ -104,12 +106,13 @@ def test_two_deployments_to_the_same_targets_in_another_order_are_both_made(
     transactional_db: None, root: Principal, demo: Project, both: list[Target]
 ) -> None:
     eu, us = both
-    create = partial(services.create_deployment, principal=root, project=demo, replicas=1, spec=SPEC)
+    asked = services.NewDeployment(name="app", targets=["us", "eu"], replicas=1, spec=SPEC)
+    create = partial(services.create_deployment, principal=root, project=demo, asked=asked)
 
     def hold(target: Target) -> None:
         list(Target.objects.select_for_update(no_key=True).filter(pk=target.pk))
 
-    made = meanwhile(partial(hold, eu), partial(create, name="app", targets=["us", "eu"]), then=partial(hold, us))
+    made = meanwhile(partial(hold, eu), create, then=partial(hold, us))
     assert isinstance(made, Deployment), made
     assert [row.target.name for row in made.places] == ["us", "eu"], "as they were named"
 
@@ -303,7 +306,9 @@ def test_what_people_tell_a_rollout_is_another_wish(api: Client, app: Deployment
 def test_what_is_told_of_stages_costs_the_same_however_many_there_are(
     api: Client, app: Deployment, root: Principal, demo: Project, action: str
 ) -> None:
-    services.create_deployment(principal=root, project=demo, name="solo", targets=["eu"], spec=SPEC)
+    services.create_deployment(
+        principal=root, project=demo, asked=services.NewDeployment(name="solo", targets=["eu"], spec=SPEC)
+    )
     counts = []
     for name in ("app", "solo"):
         revise(root, Deployment.objects.get(name=name), "2")

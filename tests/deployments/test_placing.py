@@ -30,7 +30,9 @@ def asia(root: Principal, demo: Project, both: list[Target]) -> Target:
 def app(root: Principal, demo: Project, asia: Target) -> Deployment:
     """Revision 1 serves on eu and us, and a canary would go from one to the other."""
     made = services.create_deployment(
-        principal=root, project=demo, name="app", targets=["eu", "us"], replicas=2, spec={**SPEC, "strategy": CANARY}
+        principal=root,
+        project=demo,
+        asked=services.NewDeployment(name="app", targets=["eu", "us"], replicas=2, spec={**SPEC, "strategy": CANARY}),
     )
     arrive(made)
     return made

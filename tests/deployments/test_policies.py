@@ -37,7 +37,9 @@ def bob(demo: Project) -> Principal:
 def app(developer: Principal, demo: Project, both: list[Target]) -> Deployment:
     """Revision 1 serves on eu, and then on us."""
     made = services.create_deployment(
-        principal=developer, project=demo, name="app", targets=["eu", "us"], replicas=2, spec=SPEC | {"strategy": WAVES}
+        principal=developer,
+        project=demo,
+        asked=services.NewDeployment(name="app", targets=["eu", "us"], replicas=2, spec=SPEC | {"strategy": WAVES}),
     )
     arrive(made)
     arrive(made)
@@ -127,7 +129,9 @@ def test_a_first_revision_that_is_rejected_goes_no_further(
 ) -> None:
     allow(root, approval=True)
     spec = SPEC | {"strategy": WAVES}
-    new = services.create_deployment(principal=developer, project=demo, name="new", targets=["eu", "us"], spec=spec)
+    new = services.create_deployment(
+        principal=developer, project=demo, asked=services.NewDeployment(name="new", targets=["eu", "us"], spec=spec)
+    )
     arrive_on(new, "eu")
     services.reject(principal=bob, approval=Approval.objects.get(), comment="Too early.")
     rollout = Rollout.objects.get(deployment=new)
@@ -236,7 +240,9 @@ def test_what_a_rollout_before_had_brought_opens_no_gate(
     developer: Principal, demo: Project, both: list[Target], root: Principal
 ) -> None:
     spec = SPEC | {"strategy": CANARY}
-    app = services.create_deployment(principal=developer, project=demo, name="app", targets=["eu", "us"], spec=spec)
+    app = services.create_deployment(
+        principal=developer, project=demo, asked=services.NewDeployment(name="app", targets=["eu", "us"], spec=spec)
+    )
     arrive(app)
     arrive(app)
     revise(developer, app, "2")
@@ -262,7 +268,9 @@ DOORS: dict[str, Callable[..., object]] = {
     "add": lambda **edit: services.add_target(**edit, target="asia"),
     "remove": lambda **edit: services.remove_target(**edit, target="us"),
     "create": lambda principal, deployment: services.create_deployment(
-        principal=principal, project=deployment.project, name="other", targets=["us"], spec=SPEC
+        principal=principal,
+        project=deployment.project,
+        asked=services.NewDeployment(name="other", targets=["us"], spec=SPEC),
     ),
     "rehearse": lambda **edit: services.preview_revision(**edit, changes={"env": {"TAG": "3"}}),
     # Who stops something or takes it back may always.

@@ -246,7 +246,9 @@ def test_all_deployments_of_a_cluster_that_goes_away_say_so_and_are_looked_at_wh
     app = fleet.deploy(replicas=0)
     fleet.until(app, lambda deployment: deployment.health == Health.SUSPENDED)
     young = services.create_deployment(
-        principal=fleet.root, project=fleet.project, name="young", targets=["here"], spec=SPEC
+        principal=fleet.root,
+        project=fleet.project,
+        asked=services.NewDeployment(name="young", targets=["here"], spec=SPEC),
     )
     gone = Observation(failures=3, ever_seen=True, error_reason="Timeout", error_message="No answer.")
     Cluster.objects.update(last_seen_at=timezone.now() + timedelta(minutes=1))

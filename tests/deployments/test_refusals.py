@@ -156,10 +156,9 @@ def placed(fleet: Fleet, **strategy: Any) -> Deployment:
     app = services.create_deployment(
         principal=fleet.root,
         project=fleet.project,
-        name="app",
-        targets=["here", "there"],
-        replicas=0,
-        spec={**SPEC, "env": {"TAG": "1"}, "strategy": rolls},
+        asked=services.NewDeployment(
+            name="app", targets=["here", "there"], replicas=0, spec={**SPEC, "env": {"TAG": "1"}, "strategy": rolls}
+        ),
     )
     fleet.until(app, lambda app: app.under_way is None)
     return app
@@ -264,10 +263,9 @@ def test_what_is_refused_of_one_object_keeps_no_other_from_being_made(
     limit(fleet, apart, what, 0)
     target = fleet.project.targets.get(name="there")
     services.edit_target(principal=fleet.root, target=target, gateway=GATEWAY)
-    app = services.create_deployment(
-        principal=fleet.root, project=fleet.project, name="app", targets=["there"], replicas=1,
-        spec={**SPEC, "disruption_budget": {"max_unavailable": 1}},
-    )  # fmt: skip
+    spec = {**SPEC, "disruption_budget": {"max_unavailable": 1}}
+    asked = services.NewDeployment(name="app", targets=["there"], replicas=1, spec=spec)
+    app = services.create_deployment(principal=fleet.root, project=fleet.project, asked=asked)
     services.set_autoscaling(principal=fleet.root, deployment=app, autoscaling={"min": 1, "max": 2})
     assert isinstance(reconcile(place_of(app).pk), Retry)
     reread(app)

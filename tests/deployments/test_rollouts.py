@@ -57,10 +57,12 @@ def placed(fleet: Fleet, **strategy: Any) -> Deployment:
     app = services.create_deployment(
         principal=fleet.root,
         project=fleet.project,
-        name="app",
-        targets=["here", "there"],
-        replicas=2,
-        spec={**SPEC, "env": {"TAG": "old"}, "strategy": {**CANARY, **strategy}},
+        asked=services.NewDeployment(
+            name="app",
+            targets=["here", "there"],
+            replicas=2,
+            spec={**SPEC, "env": {"TAG": "old"}, "strategy": {**CANARY, **strategy}},
+        ),
     )
     fleet.until_healthy(app)
     return app
@@ -228,7 +230,9 @@ def test_a_replica_that_hangs_and_one_on_a_lost_node_are_replaced_and_the_time_i
     lost = {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute"}
     spec = {**SPEC, "probes": {"ready_path": "/", "live_path": "/"}, "tolerations": [{**lost, "tolerationSeconds": 0}]}
     app = services.create_deployment(
-        principal=fleet.root, project=fleet.project, name="app", targets=["there"], replicas=2, spec=spec
+        principal=fleet.root,
+        project=fleet.project,
+        asked=services.NewDeployment(name="app", targets=["there"], replicas=2, spec=spec),
     )
     fleet.until_healthy(app)
 
@@ -319,7 +323,9 @@ def test_replicas_of_a_cluster_that_is_lost_run_on_the_other_and_return(
     """The one of two clusters is taken away for longer than its grace: what serves never falls below what is there."""
     spread = {"replicas": 4, "grace_seconds": 1, "return_after_seconds": 1}
     app = services.create_deployment(
-        principal=fleet.root, project=fleet.project, name="app", targets=["here", "there"], spec=SPEC, spread=spread
+        principal=fleet.root,
+        project=fleet.project,
+        asked=services.NewDeployment(name="app", targets=["here", "there"], spec=SPEC, spread=spread),
     )
     fleet.until_healthy(app)
     assert fleet.workloads() == fleet.workloads(there) == {"app-r1": 2}

@@ -1,6 +1,7 @@
 """Flotilla's own model server: for which versions it stands in where no image is named, and what is refused."""
 
 import io
+from functools import partial
 from typing import Any
 
 import pytest
@@ -81,11 +82,12 @@ def test_what_it_can_not_serve_needs_an_image(
     if mlmodel is not None:
         log(versions[0], mlmodel)
     asked: dict[str, Any] = {"model": "digits", "version": 1}
-    make: dict[str, Any] = {"project": target.project, "name": "digits", "targets": [target.name]}
+    make = partial(services.NewDeployment, name="digits", targets=[target.name])
+    who: dict[str, Any] = {"principal": developer, "project": target.project}
     with pytest.raises(Invalid, match=says) as caught:
-        services.create_deployment(principal=developer, spec=asked, **make)
+        services.create_deployment(**who, asked=make(spec=asked))
     assert caught.value.field == "image"
-    services.create_deployment(principal=developer, spec=asked | {"image": "team/digits:1"}, **make)
+    services.create_deployment(**who, asked=make(spec=asked | {"image": "team/digits:1"}))
 
 
 def test_a_version_whose_run_is_gone_has_no_flavour(versions: list[ModelVersion]) -> None:

@@ -58,7 +58,9 @@ def test_what_is_asked_for_while_the_cluster_is_away_does_not_look_under_way(
     assert digits.message == "local: An admin disabled it. What was asked for follows when it is back."
     spec = {**SPEC, "version": 2}
     made = services.create_deployment(
-        principal=developer, project=digits.project, name="other", targets=["local-production"], spec=spec
+        principal=developer,
+        project=digits.project,
+        asked=services.NewDeployment(name="other", targets=["local-production"], spec=spec),
     )
     assert made.health == Health.UNKNOWN
 
@@ -308,7 +310,7 @@ def test_what_is_wrong_is_named(
 ) -> None:
     values: dict[str, Any] = {"name": "digits", "targets": [target.name], "replicas": 1, "spec": SPEC, **asked}
     with pytest.raises(error) as caught:
-        services.create_deployment(principal=developer, project=demo, **values)
+        services.create_deployment(principal=developer, project=demo, asked=services.NewDeployment(**values))
     assert caught.value.field == field
     assert not Deployment.objects.exists()
 
@@ -489,9 +491,12 @@ def test_a_loss_is_not_healed_by_wanting_no_replica(digits: Deployment) -> None:
 def test_no_deployment_has_the_name_of_another_one_s_preview(
     digits: Deployment, developer: Principal, demo: Project, target: Target
 ) -> None:
-    made = {"principal": developer, "project": demo, "targets": [target.name], "spec": SPEC}
+    def create(name: str) -> None:
+        asked = services.NewDeployment(name=name, targets=[target.name], spec=SPEC)
+        services.create_deployment(principal=developer, project=demo, asked=asked)
+
     with pytest.raises(Conflict, match="The preview of digits would be called digits-preview"):
-        services.create_deployment(name="digits-preview", **made)
-    services.create_deployment(name="other-preview", **made)
+        create("digits-preview")
+    create("other-preview")
     with pytest.raises(Conflict, match="The preview of other would be called other-preview"):
-        services.create_deployment(name="other", **made)
+        create("other")

@@ -32,7 +32,9 @@ def app(root: Principal, demo: Project, asia: Target) -> Deployment:
     """Six replicas over three targets, all ready."""
     targets = ["eu", "us", "asia"]
     made = services.create_deployment(
-        principal=root, project=demo, name="app", targets=targets, spec=SPEC, spread=SPREAD
+        principal=root,
+        project=demo,
+        asked=services.NewDeployment(name="app", targets=targets, spec=SPEC, spread=SPREAD),
     )
     arrive(made)
     return made

@@ -187,7 +187,9 @@ def test_a_rollout_that_is_held_before_its_first_replica_says_the_same_everywher
     developer: Principal, root: Principal, demo: Project, both: list[Target]
 ) -> None:
     allow(root, "eu", approval=True)
-    app = services.create_deployment(principal=developer, project=demo, name="app", targets=["eu"], spec=SPEC)
+    app = services.create_deployment(
+        principal=developer, project=demo, asked=services.NewDeployment(name="app", targets=["eu"], spec=SPEC)
+    )
     arrive(app)
     client, row = signed_in(developer), f"row-{app.pk}"
     matrix = client.get("/p/demo/deployments/?view=matrix").content.decode()

@@ -19,7 +19,9 @@ def test_a_waiting_wave_is_approved_with_a_comment(open_page: Opener, project: P
     root, developer = Principal(user=person), Principal(user=factories.member(project, "dev"))
     services.create_target(principal=root, project=project, name="eu", cluster="far", policy=policy)
     spec = {"image": "team/server:1"}
-    services.create_deployment(principal=developer, project=project, name="new", targets=["eu"], spec=spec)
+    services.create_deployment(
+        principal=developer, project=project, asked=services.NewDeployment(name="new", targets=["eu"], spec=spec)
+    )
 
     page = open_page("/p/demo/approvals/", viewport=NARROW, expect_errors=True)
     expect(page.get_by_role("heading", level=1)).to_have_text("1 approval waits for you")

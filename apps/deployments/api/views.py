@@ -79,22 +79,21 @@ class DeploymentViewSet(BudgetActions, ScalingActions, SpreadActions, ServiceVie
         body = bodies.NewDeploymentSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         values = body.validated_data
-        asked: dict[str, Any] = {
-            "principal": self.principal,
-            "project": self.project(Role.DEVELOPER),
-            "name": values["name"],
-            "targets": values["targets"],
-            "anywhere": values.get("anywhere"),
-            "replicas": values["replicas"],
-            "autoscaling": values.get("autoscaling"),
-            "spread": values.get("spread"),
-            "schedule": values.get("schedule"),
-            "spec": {key: value for key, value in values.items() if key not in CURRENT},
-        }
+        asked = services.NewDeployment(
+            name=values["name"],
+            targets=values["targets"],
+            anywhere=values.get("anywhere"),
+            replicas=values["replicas"],
+            autoscaling=values.get("autoscaling"),
+            spread=values.get("spread"),
+            schedule=values.get("schedule"),
+            spec={key: value for key, value in values.items() if key not in CURRENT},
+        )
+        project = self.project(Role.DEVELOPER)
         if self.dry_run:
-            preview = services.preview_deployment(**asked)
+            preview = services.preview_deployment(principal=self.principal, project=project, asked=asked)
             return _manifests(preview.objects[0][1], preview.choice)
-        deployment = services.create_deployment(**asked)
+        deployment = services.create_deployment(principal=self.principal, project=project, asked=asked)
         return self._shown(deployment, status=201)
 
     def destroy(self, request: Request, name: str) -> Response:

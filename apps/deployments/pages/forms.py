@@ -16,7 +16,7 @@ from apps.core.pages.formfields import amount, gpus
 from apps.core.pages.formtext import check_each, pairs, words
 from apps.core.text import safeyaml
 from apps.core.text.names import check_service_name
-from apps.deployments import selectors
+from apps.deployments import selectors, services
 from apps.deployments.models import Deployment, Revision, Target
 from apps.deployments.pages.placefields import ANY, ANY_OF, NAMED, AnyTargetFields, how_many
 from apps.deployments.pages.runtimefields import KSERVE, RUNTIME, RuntimeFields
@@ -126,8 +126,8 @@ class DeployForm(NumbersForm, AnyTargetFields, RuntimeFields, PodOptionsForm):
             self.add_error("follow", "A version never moves. Choose an alias above, or leave this out.")
         return values
 
-    def asked(self) -> dict[str, Any]:
-        """The keyword arguments of `create_deployment` beside who and where."""
+    def asked(self) -> services.NewDeployment:
+        """What the form says."""
         values = self.cleaned_data
         model, _, version = str(values["model"]).rpartition(":")
         spec: dict[str, Any] = {"image": values["image"], "command": values["command"], "env": values["env"]}
@@ -136,7 +136,7 @@ class DeployForm(NumbersForm, AnyTargetFields, RuntimeFields, PodOptionsForm):
             spec |= {"model": model, "alias": version.removeprefix("@"), "follow": values["follow"]}
         elif model:
             spec |= {"model": model, "version": int(version)}
-        return {"name": values["name"], "spec": spec, **self._place(), **self.numbers()}
+        return services.NewDeployment(name=values["name"], spec=spec, **self._place(), **self.numbers())
 
     @property
     def place_fields(self) -> tuple[str, ...]:
@@ -144,7 +144,7 @@ class DeployForm(NumbersForm, AnyTargetFields, RuntimeFields, PodOptionsForm):
         numbers = ("cpu", "memory", "gpu", *self.part_fields)
         return tuple(dict.fromkeys(("where", "targets", *ANY_OF, *numbers, *RUNTIME, *PodOptionsForm.advanced)))
 
-    def place_wish(self) -> dict[str, Any]:
+    def place_wish(self) -> services.NewDeployment:
         """As much of it as targets are chosen by, whatever else is still to be filled in. Raises Invalid."""
         self.is_valid()
         of_places = (*ANY_OF, "targets", "cpu", "memory", "gpu", *self.part_fields, *PodOptionsForm.advanced)
@@ -152,7 +152,8 @@ class DeployForm(NumbersForm, AnyTargetFields, RuntimeFields, PodOptionsForm):
         if wrong is not None:
             raise Invalid(f"{self[wrong].label}: {self.errors[wrong][0]}", field=wrong)
         by: dict[str, Any] = {"runtime": {KSERVE: {}}} if self.cleaned_data.get("runtime") == KSERVE else {}
-        return {"spec": {"image": "any", **self._pods(), **by}, **self._place(), **self.numbers()}
+        spec = {"image": "any", **self._pods(), **by}
+        return services.NewDeployment(name="", spec=spec, **self._place(), **self.numbers())
 
     def _pods(self) -> dict[str, Any]:
         values = self.cleaned_data

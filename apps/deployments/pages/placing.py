@@ -23,8 +23,8 @@ def place(request: PageRequest, project: Project) -> HttpResponse:
     form, context = DeployForm(request.GET, project=project), dict[str, Any]()
     if request.GET.get("where") == ANY:
         try:
-            wish = form.place_wish()
-            context["choice"] = services.preview_choice(principal=request.principal, project=project, **wish)
+            asked = form.place_wish()
+            context["choice"] = services.preview_choice(principal=request.principal, project=project, asked=asked)
         except FlotillaError as error:
             context["trouble"] = error.sentence
     return render(request, "deployments/place.html", context)

@@ -186,7 +186,7 @@ class NumbersForm(SpreadFields, ScalingFields):
         return values
 
     def numbers(self) -> dict[str, Any]:
-        """The keyword arguments of `create_deployment` that say how many replicas there are."""
+        """What `NewDeployment` says of how many replicas there are."""
         values = self.cleaned_data
         if values["how"] == ALL:
             return {"spread": self.spread()}

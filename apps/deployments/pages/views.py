@@ -117,7 +117,7 @@ def create(request: PageRequest, project: Project) -> HttpResponse:
     form = DeployForm(request.POST or None, project=project, initial=_initial(request, project))
     if request.method == "POST" and form.is_valid():
         try:
-            deployment = services.create_deployment(principal=request.principal, project=project, **form.asked())
+            deployment = services.create_deployment(principal=request.principal, project=project, asked=form.asked())
         except FlotillaError as error:
             put_error(form, error)
         else:

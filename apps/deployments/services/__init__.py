@@ -3,7 +3,7 @@
 from apps.deployments.services.approving import approve, reject
 from apps.deployments.services.autoscaling import set_autoscaling, stop_autoscaling
 from apps.deployments.services.common import identity_of
-from apps.deployments.services.creating import create_deployment, preview_choice, preview_deployment
+from apps.deployments.services.creating import NewDeployment, create_deployment, preview_choice, preview_deployment
 from apps.deployments.services.deployments import delete_deployment, restore, scale, set_spread
 from apps.deployments.services.disruption import set_budget
 from apps.deployments.services.placing import add_target, preview_target, remove_target
@@ -16,6 +16,7 @@ from apps.deployments.services.steering import abort, pause, promote, resume
 from apps.deployments.services.targets import create_target, delete_target, edit_target
 
 __all__ = [
+    "NewDeployment",
     "abort",
     "add_target",
     "approve",

@@ -25,7 +25,7 @@ from apps.deployments.services.choosing import Wanted, any_of, choose, tell_choi
 from apps.deployments.services.common import Wish, add_revision, hold, kept, resolve, tell
 from apps.deployments.services.hostnames import Claim, check_hostnames
 from apps.deployments.services.mirroring import check_mirror
-from apps.deployments.services.numbers import numbers_of
+from apps.deployments.services.numbers import Numbers, numbers_of
 from apps.deployments.services.places import check_places, check_waves, held_targets, named_targets
 from apps.deployments.services.policies import Ask, check
 from apps.deployments.services.rendering import check_names_of_objects, first_objects
@@ -38,6 +38,38 @@ from apps.deployments.states import DeploymentState
 
 
 @dataclass(frozen=True)
+class NewDeployment:
+    """What a person or a program asks of a new deployment, not yet checked.
+
+    It is placed on each of the `targets`, or on those that fit `anywhere` best, with so many `replicas` on each, or
+    with those of `spread` over all of them; with `autoscaling` that is how many it begins with. `schedule` has other
+    numbers for windows of time. `spec` holds image, command, args, env, resources, port, probes, strategy, and model
+    with version or alias, which it may `follow`.
+    """
+
+    name: str
+    spec: Mapping[str, Any]
+    targets: Sequence[str] = ()
+    anywhere: Mapping[str, Any] | None = None
+    replicas: int = 1
+    autoscaling: Mapping[str, Any] | None = None
+    spread: Mapping[str, Any] | None = None
+    schedule: Sequence[Any] | None = None
+
+    @property
+    def anyhow(self) -> Anywhere | None:
+        """What is asked of targets that nobody names; None where somebody does. Raises Invalid for both and neither."""
+        return any_of(self.targets, self.anywhere)
+
+    @property
+    def numbers(self) -> Numbers:
+        """How many replicas there shall be on each target. Raises Invalid."""
+        any_ = self.anyhow
+        count = any_.targets if any_ else len(self.targets)
+        return numbers_of(count, self.replicas, self.autoscaling, self.spread, self.schedule)
+
+
+@dataclass(frozen=True)
 class Preview:
     """The Kubernetes objects on each target, and how the targets were chosen, where nobody has named them."""
 
@@ -45,50 +77,32 @@ class Preview:
     choice: Choice | None
 
 
-def create_deployment(
-    *,
-    principal: Principal,
-    project: Project,
-    name: str,
-    targets: Sequence[str] = (),
-    anywhere: Mapping[str, Any] | None = None,
-    replicas: int = 1,
-    autoscaling: Mapping[str, Any] | None = None,
-    spec: Mapping[str, Any],
-    spread: Mapping[str, Any] | None = None,
-    schedule: Sequence[Any] | None = None,
-) -> Deployment:
-    """Make a deployment with its first revision and roll it out. Needs the developer role.
-
-    It is placed on each of the targets, or on those that fit `anywhere` best, with so many replicas on each, or with
-    those of `spread` over all of them; with `autoscaling` that is how many it begins with. `schedule` has other numbers
-    for windows of time. `spec` holds image, command, args, env, resources, port, probes, strategy, and model with
-    version or alias, which it may `follow`.
-    """
+def create_deployment(*, principal: Principal, project: Project, asked: NewDeployment) -> Deployment:
+    """Make a deployment with its first revision and roll it out. Needs the developer role."""
     require_role(principal, project, Role.DEVELOPER)
-    wish, asked = _checked(project, name=name, spec=spec), any_of(targets, anywhere)
-    follows, budget = bool(spec.get("follow")), stored_budget(spec.get(NAME))
-    numbers = numbers_of(asked.targets if asked else len(targets), replicas, autoscaling, spread, schedule)
+    wish, anyhow = _checked(project, asked), asked.anyhow
+    follows, budget = bool(asked.spec.get("follow")), stored_budget(asked.spec.get(NAME))
+    numbers = asked.numbers
     wanted = Wanted(wish.spec, wish.strategy, numbers)
     try:
         with transaction.atomic():
-            places, choice = _places(principal, project, targets, asked, wanted)
+            places, choice = _places(principal, project, asked.targets, anyhow, wanted)
             held = held_targets(places)
-            check_hostnames([Claim(place, project.name, name) for place in held], field="name")
+            check_hostnames([Claim(place, project.name, asked.name) for place in held], field="name")
             _check_policies(principal, project, zip(held, numbers.most, strict=True), wish)
             counted = list(zip(held, numbers.counts, strict=True))
             columns = wish.of_deployment | numbers.to_json() | {NAME: budget.to_json() if budget else {}}
-            deployment = hold(_insert(project, name, counted, columns, principal, choice))
+            deployment = hold(_insert(project, asked.name, counted, columns, principal, choice))
             if follows:
                 following.freeze(deployment, wish.spec.model.name if wish.spec.model else "")
             said = {"targets": [place.name for place in places], "replicas": numbers.counts[0]}
-            _begin_first(deployment, wish, principal, said | ({"anywhere": asked.to_json()} if asked else {}))
+            _begin_first(deployment, wish, principal, said | ({"anywhere": anyhow.to_json()} if anyhow else {}))
             if choice is not None:
                 tell_choice(deployment, choice, principal)
             if follows:
                 following.start(deployment, wish, principal)
     except IntegrityError as error:
-        raise Conflict(f"There is a deployment {name!r} already.", field="name") from error
+        raise Conflict(f"There is a deployment {asked.name!r} already.", field="name") from error
     return deployment
 
 
@@ -142,53 +156,31 @@ def _begin_first(deployment: Deployment, wish: Wish, principal: Principal, asked
     tell(deployment)
 
 
-def preview_deployment(
-    *,
-    principal: Principal,
-    project: Project,
-    name: str,
-    targets: Sequence[str] = (),
-    anywhere: Mapping[str, Any] | None = None,
-    replicas: int = 1,
-    autoscaling: Mapping[str, Any] | None = None,
-    spec: Mapping[str, Any],
-    spread: Mapping[str, Any] | None = None,
-    schedule: Sequence[Any] | None = None,
-) -> Preview:
+def preview_deployment(*, principal: Principal, project: Project, asked: NewDeployment) -> Preview:
     """What `create_deployment` would make now, without making anything.
 
     Needs the developer role. Raises what `create_deployment` would raise of what is wrong with the wish.
     """
     require_role(principal, project, Role.DEVELOPER)
-    wish, asked = _checked(project, name=name, spec=spec), any_of(targets, anywhere)
-    numbers = numbers_of(asked.targets if asked else len(targets), replicas, autoscaling, spread, schedule)
+    wish, anyhow, numbers = _checked(project, asked), asked.anyhow, asked.numbers
     wanted = Wanted(wish.spec, wish.strategy, numbers)
-    places, choice = _places(principal, project, targets, asked, wanted, rehearsal=True)
-    check_hostnames([Claim(place, project.name, name) for place in places], field="name")
+    places, choice = _places(principal, project, asked.targets, anyhow, wanted, rehearsal=True)
+    check_hostnames([Claim(place, project.name, asked.name) for place in places], field="name")
     _check_policies(principal, project, zip(places, numbers.most, strict=True), wish)
     counted = zip(places, numbers.counts, strict=True)
-    objects = [(place, first_objects(project, name, place, wish, count, numbers.policy)) for place, count in counted]
+    name, policy = asked.name, numbers.policy
+    objects = [(place, first_objects(project, name, place, wish, count, policy)) for place, count in counted]
     return Preview(objects, choice)
 
 
-def preview_choice(
-    *,
-    principal: Principal,
-    project: Project,
-    anywhere: Mapping[str, Any],
-    spec: Mapping[str, Any],
-    replicas: int = 1,
-    autoscaling: Mapping[str, Any] | None = None,
-    spread: Mapping[str, Any] | None = None,
-) -> Choice:
+def preview_choice(*, principal: Principal, project: Project, asked: NewDeployment) -> Choice:
     """The targets that would be chosen now for so much of a deployment as they are chosen by. Needs the developer role.
 
     Raises Invalid where no target could ever take it, and what is wrong with the wish.
     """
     require_role(principal, project, Role.DEVELOPER)
-    asked = parse_anywhere(anywhere)
-    numbers = numbers_of(asked.targets, replicas, autoscaling, spread, None)
-    return choose(principal, project, asked, Wanted(parse_revision(spec), Strategy(), numbers), rehearsal=True)
+    wanted = Wanted(parse_revision(asked.spec), Strategy(), asked.numbers)
+    return choose(principal, project, parse_anywhere(asked.anywhere or {}), wanted, rehearsal=True)
 
 
 def _check_policies(
@@ -204,13 +196,13 @@ def _check_policies(
         check(principal, project, asks, strategy=wish.strategy.kind)
 
 
-def _checked(project: Project, *, name: str, spec: Mapping[str, Any]) -> Wish:
+def _checked(project: Project, asked: NewDeployment) -> Wish:
     """The wish, as far as it can be checked whatever the targets."""
-    check_service_name(name, "name")
-    check_names_of_objects(project, name)
-    if spec.get("follow"):
-        following.check_follows(spec)
-    wish = resolve(project, with_shutdown(spec), Strategy())
+    check_service_name(asked.name, "name")
+    check_names_of_objects(project, asked.name)
+    if asked.spec.get("follow"):
+        following.check_follows(asked.spec)
+    wish = resolve(project, with_shutdown(asked.spec), Strategy())
     check_sources(wish.strategy, project)
     return wish
 
