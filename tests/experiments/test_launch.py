@@ -88,7 +88,7 @@ def test_a_run_that_fails_says_why(principal: Principal, experiment: Experiment)
     assert (missing.state, missing.reason, missing.started_at) == (RunState.FAILED, "StartError", None)
     assert missing.ended_at is not None, "when it ended is known; it took no time"
     assert run.message == "Container run ended with exit code 3."
-    assert missing.message == "Can't start: the command no-such-program of run is not in the image."
+    assert missing.message == "Can't start: the command no-such-program is not in the image of container run."
     for each in (run, missing):
         why = how_it_failed(each, last(each))
         assert why is not None and why.sentence == each.message, "REST and the page say the same"

@@ -157,7 +157,7 @@ def test_out_of_memory_is_said_also_when_the_pod_is_gone(
             "StartError",
             "Container run can't start: its memory limit is too low to start with.",
             128,
-            "Can't start: run has a memory limit that is too low to start with.",
+            "Can't start: container run has a memory limit that is too low to start with.",
         ),
         ("SomethingNew", "It did a new thing.", None, "It did a new thing."),
     ],

@@ -79,7 +79,7 @@ def config(pod: PodFacts) -> Why | None:
         return None
     text = stuck.waiting_message
     evidence = (Evidence(f"Container {stuck.name}", said(text, 600)),) if text else ()
-    sentence, step = _config_error(stuck.name, text)
+    sentence, step = _config_error(_named(stuck), text)
     return Why(stuck.waiting, sentence, evidence, step, at=pod.created_at)
 
 
@@ -98,9 +98,14 @@ def _config_error(name: str, text: str) -> tuple[str, str]:
             "Give the image a user other than root, by its number.",
         )
     if command := _COMMAND.search(text):
-        cause = "may not be executed" if command[2].startswith("perm") else "is not in the image"
-        return f"Can't start: the command {command[1]} of {name} {cause}.", what_to_do(127, "")
-    return f"Can't start: container {name}: {stop(said(text) or 'it could not be made')}", ""
+        cause = f"may not be executed in {name}" if command[2].startswith("perm") else f"is not in the image of {name}"
+        return f"Can't start: the command {command[1]} {cause}.", what_to_do(127, "")
+    return f"Can't start: {name}: {stop(said(text) or 'it could not be made')}", ""
+
+
+def _named(container: ContainerFacts) -> str:
+    """ "container main", within a sentence."""
+    return f"{container.kind.lower()} {container.name}"
 
 
 def worst_end(pod: PodFacts, now: datetime) -> tuple[ContainerFacts, Ended] | None:
@@ -127,7 +132,7 @@ def crash(pod: PodFacts, now: datetime) -> Why | None:
         return None
     container, end = pair
     if end.reason in STARTS and end.message:
-        sentence, step = _config_error(container.name, end.message)
+        sentence, step = _config_error(_named(container), end.message)
         return Why(end.reason, f"{sentence}{_again(container)}", _ends(container, pod), step, at=end.finished_at)
     how = _how(container, end)
     if container.waiting == "CrashLoopBackOff" and end.exit_code is None:

@@ -70,12 +70,12 @@ CASES = [
     (
         "a memory limit too low to start with, ended",
         pod("Failed", containerStatuses=[container({"terminated": ended(128, "StartError", NO_MEMORY)})]),
-        Health.DEGRADED, "StartError", "Can't start: main has a memory limit that is too low to start with.", 128,
+        Health.DEGRADED, "StartError", "Can't start: container main has a memory limit that is too low to start with.", 128,
     ),
     (
         "a memory limit too low to start with, tried again",
         pod("Pending", containerStatuses=[container(waiting("RunContainerError", NO_MEMORY))]),
-        Health.DEGRADED, "RunContainerError", "Can't start: main has a memory limit that is too low to start", None,
+        Health.DEGRADED, "RunContainerError", "Can't start: container main has a memory limit that is too low to start", None,
     ),
     (
         "a memory limit too low to start with, again and again",
@@ -273,7 +273,7 @@ CASES = [
     (
         "a command that can't be executed",
         pod("Failed", containerStatuses=[container({"terminated": ended(128, "StartError", NO_COMMAND)})]),
-        Health.DEGRADED, "StartError", "Can't start: the command trian.py of main is not in the image.", 128,
+        Health.DEGRADED, "StartError", "Can't start: the command trian.py is not in the image of container main.", 128,
     ),
     (
         "a Secret that is not there",

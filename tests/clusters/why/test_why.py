@@ -447,19 +447,19 @@ def test_an_image_that_is_no_name_or_never_pulled() -> None:
         (
             "CreateContainerConfigError",
             "container has runAsNonRoot and image will run as root (pod: x, container: main)",
-            "Can't start: the image of main runs as root, which is not allowed here.",
+            "Can't start: the image of container main runs as root, which is not allowed here.",
         ),
         (
             "RunContainerError",
             "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create "
             'failed: unable to start container process: exec: "trian.py": executable file not found in $PATH: unknown',
-            "Can't start: the command trian.py of main is not in the image.",
+            "Can't start: the command trian.py is not in the image of container main.",
         ),
         (
             "RunContainerError",
             "failed to create containerd task: OCI runtime create failed: runc create failed: unable to start "
             "container process: container init was OOM-killed (memory limit too low?): unknown",
-            "Can't start: main has a memory limit that is too low to start with.",
+            "Can't start: container main has a memory limit that is too low to start with.",
         ),
         (
             "PostStartHookError",
