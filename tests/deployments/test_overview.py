@@ -121,6 +121,8 @@ def test_a_rollout_on_the_overview_says_how_far_it_is(
     state = "Paused" if state == "Held" else state
     row = Deployment(name="digits", project=Project(name="demo"), desired_replicas=4, observed=seen, health=health)
     rollout = Rollout(state=state, step=step, plan=[{"targets": ["t"]}] * steps, to_revision=Revision(number=2))
+    assert rollout_row(row, rollout).state == state, "the old replicas may be in trouble, and it goes on"
+    setattr(rollout, "in_trouble", True)  # noqa: B010 - annotated where rollouts are read
     shown = rollout_row(row, rollout)
     state = "Degraded" if (state, health) == ("Progressing", "Degraded") else state
     assert (shown.state, shown.text) == (state, says)

@@ -241,7 +241,7 @@ def rollout_row(row: Deployment, rollout: Rollout) -> RolloutRow:
         f"revision {older.number} → {rollout.to_revision.number}"
         if older
         else f"revision {rollout.to_revision.number}",
-        rollout_stands(row, rollout),
+        rollout_stands(row, rollout, in_trouble=getattr(rollout, "in_trouble", False)),
         share,
         _new_replicas(row, rollout),
         why=rollout.message,

@@ -241,7 +241,7 @@ class Board(RolloutBoard):
 
     def _revision_row(self, revision: Revision) -> RevisionRow:
         entry = self._entry(revision.number)
-        state = revision_state(self.deployment, revision, entry)
+        state = revision_state(self.deployment, revision, entry, in_trouble=self.in_trouble)
         return RevisionRow(revision, state, entry["wanted"], entry["ready"], entry["existing"])
 
 

@@ -86,7 +86,12 @@ class RolloutBoard:
     @property
     def rollout_stands(self) -> str:
         """The word at the head of the shown rollout."""
-        return rollout_stands(self.deployment, self.rollout) if self.rollout else ""
+        return rollout_stands(self.deployment, self.rollout, in_trouble=self.in_trouble) if self.rollout else ""
+
+    @property
+    def in_trouble(self) -> bool:
+        """Whether replicas that the rollout brings are in trouble anywhere."""
+        return any(stage.trouble for stage in self.stages)
 
     @property
     def rolled_by(self) -> str:

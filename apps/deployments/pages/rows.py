@@ -180,9 +180,13 @@ def stands(deployment: Deployment) -> str:
     return deployment.health
 
 
-def rollout_stands(deployment: Deployment, rollout: Rollout) -> str:
-    """A rollout in a word: its state, and no progress beside a deployment that is in trouble."""
-    is_held_up = rollout.state == RolloutState.PROGRESSING and deployment.health == Health.DEGRADED
+def rollout_stands(deployment: Deployment, rollout: Rollout, *, in_trouble: bool) -> str:
+    """A rollout in a word: its state, and no progress where what it brings is in trouble.
+
+    What is wrong with the replicas that it takes away is told by the deployment's health: as with Argo, the rollout
+    goes on all the same, and may be what mends it.
+    """
+    is_held_up = rollout.state == RolloutState.PROGRESSING and deployment.health == Health.DEGRADED and in_trouble
     return RolloutState.DEGRADED if is_held_up else rollout.state
 
 
@@ -223,11 +227,11 @@ def options_of(spec: Mapping[str, Any]) -> list[words.Row]:
     return rows
 
 
-def revision_state(deployment: Deployment, revision: Revision, entry: dict[str, int]) -> str:
-    """How a revision stands; `entry` is what was observed of its replicas."""
+def revision_state(deployment: Deployment, revision: Revision, entry: dict[str, int], *, in_trouble: bool) -> str:
+    """How a revision stands; `entry` is what was observed of its replicas, `in_trouble` those that a rollout brings."""
     rollout = deployment.under_way
     if rollout is not None and revision.pk == rollout.to_revision_id:
-        return rollout_stands(deployment, rollout)
+        return rollout_stands(deployment, rollout, in_trouble=in_trouble)
     if revision.pk == deployment.current_id and rollout is None:
         return deployment.health
     if any(place.stable_id == revision.pk and place.share.weight < 100 for place in deployment.places):

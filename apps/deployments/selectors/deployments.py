@@ -83,9 +83,11 @@ def deployments(**scope: Any) -> QuerySet[Deployment]:
 
 
 def under_way(**scope: Any) -> QuerySet[Rollout]:
-    """Rollouts that are not finished with their deployments, as lists show both, by the deployment's name."""
+    """Rollouts that are not finished with their deployments, as lists show both, by the deployment's name; `in_trouble`
+    says whether replicas that one brings are so anywhere."""
     rows = Rollout.objects.filter(state__in=UNFINISHED, **scope).order_by("deployment__name", "id")
     rows = rows.select_related("deployment__project", "from_revision", "to_revision")
+    rows = rows.annotate(in_trouble=Exists(Stage.objects.filter(rollout=OuterRef("pk")).exclude(trouble="")))
     return rows.only(*_LISTED_OF_ROLLOUTS, "deployment__project__name", *(f"deployment__{name}" for name in _FIGURES))
 
 

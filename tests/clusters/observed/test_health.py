@@ -70,12 +70,14 @@ CASES = [
     (
         "a memory limit too low to start with, ended",
         pod("Failed", containerStatuses=[container({"terminated": ended(128, "StartError", NO_MEMORY)})]),
-        Health.DEGRADED, "StartError", "Can't start: container main has a memory limit that is too low to start with.", 128,
+        Health.DEGRADED, "StartError",
+        "Can't start: container main has a memory limit that is too low to start with.", 128,
     ),
     (
         "a memory limit too low to start with, tried again",
         pod("Pending", containerStatuses=[container(waiting("RunContainerError", NO_MEMORY))]),
-        Health.DEGRADED, "RunContainerError", "Can't start: container main has a memory limit that is too low to start", None,
+        Health.DEGRADED, "RunContainerError",
+        "Can't start: container main has a memory limit that is too low to start", None,
     ),
     (
         "a memory limit too low to start with, again and again",
