@@ -150,6 +150,33 @@ def routed(route: Route | None, stands: int | str, own: dict[int, int]) -> Route
     )
 
 
+@pytest.mark.parametrize(
+    ("steps", "ready", "route"),
+    [
+        # Where nobody copies a part of the requests, the cluster may know of no part: the field would be refused.
+        ([100], 4, Route(2, 0, 100)),
+        ([100], 3, TO_SERVICE),
+        ([100], 0, TO_SERVICE),
+        ([100, 100], 3, TO_SERVICE),
+        ([20, 100], 3, Route(2, 0, 75)),
+        ([20, 100], 0, TO_SERVICE),
+    ],
+)
+def test_a_mirror_of_everything_is_all_or_nothing_where_no_step_copies_less(
+    steps: list[int], ready: int, route: Route
+) -> None:
+    strategy = parse_strategy({"kind": "shadow", "steps": [{"mirror": percent} for percent in steps]})
+    seen = {1: ObservedRevision(4, 4, 4), 2: ObservedRevision(4, 4, ready)}
+    status, service = RolloutStatus(RolloutState.PROGRESSING, NOW, 4, 0), Selected(1, NOW - timedelta(minutes=1))
+    there = routed(Route(2, 0, 100), TAKEN, {2: 60})
+    decision = decide(Wanted(4, 1, 2, Share(0, mirror=100)), strategy, status, seen, NOW, service, there)
+    assert decision.traffic.route == route
+    said = http_route(APP, GATEWAY, "app.ml", decision.traffic.route)["spec"]["rules"][0].get("filters", ())
+    assert all("percent" not in each["requestMirror"] for each in said) or min(steps) < 100
+    back = decide(Wanted(4, 1, 2, Share(0, mirror=100)), strategy, status, {**seen, 2: seen[1]}, NOW, service, there)
+    assert back.traffic.route == Route(2, 0, 100)
+
+
 @pytest.mark.parametrize("row", STEPS, ids=[row[0] for row in STEPS])
 def test_each_step(row: tuple[Any, ...]) -> None:
     _, share, selects, route, stands, own, observed, replicas, selects_next, route_next, own_next, reason = row

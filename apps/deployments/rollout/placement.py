@@ -123,6 +123,7 @@ def _routed(wanted: Wanted, strategy: Strategy, serve: int) -> routed.RoutedSpec
         progress_deadline=strategy.progress_deadline,
         is_back=serve == wanted.stable and not on_trial,
         shadow=strategy.shadow_replicas,
+        by_shares=strategy.mirrors_shares,
     )
 
 

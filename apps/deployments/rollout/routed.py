@@ -30,7 +30,8 @@ class RoutedSpec:
     """What is wanted: `serve` is whole and gets all requests, but for what the `goal` gives the revision on trial.
 
     `is_back` when what serves is to come back alone: what a Gateway does not say then holds nobody for ever. `shadow`
-    is how many replicas a mirror's trial has where somebody has said it.
+    is how many replicas a mirror's trial has where somebody has said it. `by_shares`: a mirror may copy a part of the
+    requests; else the cluster may know of none but of all.
     """
 
     desired: int
@@ -40,6 +41,7 @@ class RoutedSpec:
     progress_deadline: timedelta = timedelta(minutes=10)
     is_back: bool = False
     shadow: int | None = None
+    by_shares: bool = True
 
     @property
     def trial(self) -> int | None:
@@ -139,7 +141,7 @@ def _route(
         return spec.goal
     if there.mirror and not there.weight:
         # Nobody waits for the answer to a copy.
-        copied = spec.goal.mirror * ready // spec.size if is_open and taker == spec.trial else 0
+        copied = _carried(spec, ready) if is_open and taker == spec.trial else 0
         return Route(taker, 0, min(there.mirror, copied)) if copied else TO_SERVICE
     if is_next:
         weight = min(there.weight, carried) if taker == spec.trial else 0
@@ -152,6 +154,13 @@ def _route(
         # What the Service selects serves nobody: then whoever can does.
         return there
     return Route(taker, weight) if weight else TO_SERVICE
+
+
+def _carried(spec: RoutedSpec, ready: int) -> int:
+    """Of how many percent of the requests so many replicas can carry copies."""
+    if not spec.by_shares:
+        return spec.goal.mirror if ready >= spec.size else 0
+    return spec.goal.mirror * ready // spec.size
 
 
 def _has_switched(spec: RoutedSpec, selected: Selected | None) -> bool:

@@ -151,6 +151,12 @@ class Strategy:
         """How long a rollout may stand still before it is Degraded."""
         return timedelta(seconds=self.progress_deadline_seconds)
 
+    @property
+    def mirrors_shares(self) -> bool:
+        """Whether it copies a part of the requests anywhere: then its clusters have to know how to, which they do from
+        the Gateway API 1.3 on."""
+        return any(step.do is Do.MIRROR and step.weight is not None and step.weight < 100 for step in self.steps)
+
     def most_beside(self, replicas: int) -> int:
         """The most replicas that a rollout over so many has beside them for a while."""
         if self.kind is Kind.RECREATE:
