@@ -247,7 +247,7 @@ def test_the_form_shows_the_choice_before_it_makes_it(person: Client, fleet: lis
     assert "On any that fit" in shown and 'hx-get="/p/demo/deployments/new/place"' in shown
     sent = shown.partition('hx-params="')[2].partition('"')[0].split(",")
     assert {"where", "cluster_selector", "cpu", "replicas", "runtime", "affinity"} <= set(sent), sent
-    assert not {"command", "env", "name", "csrfmiddlewaretoken"} & set(sent), "they may be longer than an address"
+    assert not {"command", "env", "csrfmiddlewaretoken"} & set(sent), "they may be longer than an address"
 
     def place(**changed: Any) -> str:
         asked = {name: value for name, value in (FORM | changed).items() if name not in ("name", "image")}
@@ -306,3 +306,31 @@ def test_what_was_asked_for_is_read_again_as_it_was_written() -> None:
         assert parse_anywhere(asked.to_json()) == asked
     with pytest.raises(Invalid, match="is a name"):
         parse_anywhere({"environment": 3})
+
+
+def test_a_hostname_that_another_deployment_has_at_the_gateway_is_a_reason_against_a_target(
+    api: Client, person: Client, root: Principal, fleet: list[Target]
+) -> None:
+    gateway = {"name": "public", "namespace": "gateways", "hostname": "{{deployment}}.example.com"}
+    for row in fleet:
+        services.edit_target(principal=root, target=row, gateway=gateway)
+    other = Project.objects.create(name="other")
+    services.create_target(principal=root, project=other, name="theirs", cluster="us", gateway=gateway)
+    asked = services.NewDeployment(name="app", targets=["theirs"], spec=SPEC)
+    theirs = services.create_deployment(principal=root, project=other, asked=asked)
+    said = tried(api)
+    assert said["us"] == "Another project's deployment has the hostname app.example.com at Gateway gateways/public"
+    assert said["eu"].startswith("+ fits") and "hostname" not in said["staging"]
+    page = person.get("/p/demo/deployments/new/place", FORM).content.decode()
+    assert said["us"].replace("'", "&#x27;") in page
+    # Two of its own targets would share one: the second is not for it.
+    two = post(api, "/api/v1/deployments?dry_run=true", body({"targets": 2}))
+    assert two.status_code == 400 and "staging: the same hostname as eu" in two.json()["detail"], two.json()
+    made = post(api, "/api/v1/deployments", body())
+    assert [each["target"] for each in made.json()["placements"]] == ["eu"], made.json()
+    more = post(api, "/api/v1/deployments/app/targets?project=demo", {"project": "demo", "anywhere": {}})
+    assert more.status_code == 400 and "app on eu has the hostname app.example.com" in more.json()["detail"]
+    services.delete_deployment(principal=root, deployment=theirs)
+    Placement.objects.filter(deployment=theirs).delete()
+    more = post(api, "/api/v1/deployments/app/targets?project=demo", {"project": "demo", "anywhere": {}})
+    assert {each["target"] for each in more.json()["placements"]} == {"eu", "us"}, more.json()

@@ -142,7 +142,7 @@ class DeployForm(NumbersForm, AnyTargetFields, RuntimeFields, PodOptionsForm):
     def place_fields(self) -> tuple[str, ...]:
         """The fields that targets are chosen by. The preview sends no others: an address has less room than a form."""
         numbers = ("cpu", "memory", "gpu", *self.part_fields)
-        return tuple(dict.fromkeys(("where", "targets", *ANY_OF, *numbers, *RUNTIME, *PodOptionsForm.advanced)))
+        return tuple(dict.fromkeys(("where", "name", "targets", *ANY_OF, *numbers, *RUNTIME, *PodOptionsForm.advanced)))
 
     def place_wish(self) -> services.NewDeployment:
         """As much of it as targets are chosen by, whatever else is still to be filled in. Raises Invalid."""
@@ -153,7 +153,8 @@ class DeployForm(NumbersForm, AnyTargetFields, RuntimeFields, PodOptionsForm):
             raise Invalid(f"{self[wrong].label}: {self.errors[wrong][0]}", field=wrong)
         by: dict[str, Any] = {"runtime": {KSERVE: {}}} if self.cleaned_data.get("runtime") == KSERVE else {}
         spec = {"image": "any", **self._pods(), **by}
-        return services.NewDeployment(name="", spec=spec, **self._place(), **self.numbers())
+        name = self.cleaned_data.get("name") or ""
+        return services.NewDeployment(name=name, spec=spec, **self._place(), **self.numbers())
 
     def _pods(self) -> dict[str, Any]:
         values = self.cleaned_data

@@ -12,7 +12,7 @@ from apps.core.access import Principal
 from apps.core.database.transitions import log
 from apps.core.errors import Conflict, FlotillaError, Invalid
 from apps.core.models import Project
-from apps.deployments.models import Deployment, Target
+from apps.deployments.models import Deployment, Placement, Target
 from apps.deployments.rollout import policy
 from apps.deployments.rollout.anywhere import Anywhere, Choice, choice_of, parse_anywhere
 from apps.deployments.rollout.policy import FROZEN, NOTHING, Answer, Person, load_of, parse_policy, rule
@@ -23,6 +23,7 @@ from apps.deployments.scaling.schedule import stored_schedule
 from apps.deployments.selectors.loads import loads_of, promised_replicas
 from apps.deployments.selectors.placements import under_way
 from apps.deployments.services.autoscaling import check_engines
+from apps.deployments.services.hostnames import Claim, address_of, held_by_others
 from apps.deployments.services.mirroring import check_mirror
 from apps.deployments.services.numbers import Numbers
 from apps.deployments.services.policies import person_of
@@ -33,11 +34,13 @@ from apps.experiments.services.placing import in_turn, promised_runs
 
 @dataclass(frozen=True)
 class Wanted:
-    """What shall run on each target that is chosen: the spec, how it rolls, and how many replicas."""
+    """What shall run on each target that is chosen: the spec, how it rolls, how many replicas, and the deployment's
+    name; "" while nobody has said that."""
 
     spec: RevisionSpec
     strategy: Strategy
     numbers: Numbers
+    name: str = ""
 
 
 def choose(
@@ -52,7 +55,7 @@ def choose(
     """The targets of the project that fit best, out of those that the principal may deploy to and the deployment is not
     on. Raises Invalid where not so many could ever take it.
 
-    Inside a transaction, until whose end nobody else chooses; a rehearsal is held up by nobody. Nine queries at most.
+    Inside a transaction, until whose end nobody else chooses; a rehearsal is held up by nobody. Ten queries at most.
     """
     if not rehearsal:
         in_turn()
@@ -60,7 +63,9 @@ def choose(
     places = list(deployment.placements.all()) if deployment is not None else []
     there = {place.target_id for place in places}
     free = [row for row in rows if row.pk not in there]
-    words = _words(principal, project, free, wanted)
+    claims = [Claim(row, project.name, wanted.name) for row in free] if wanted.name else []
+    addresses = {claim.target.name: address_of(claim) for claim in claims}
+    words = _words(principal, project, free, wanted, held_by_others(claims))
     container = wanted.spec.container
     size = container.resources.sensible()
     wish = Wish(
@@ -69,9 +74,9 @@ def choose(
     picked = pick(
         wish,
         wanted.numbers.counts,
-        _candidates(free, {name: barred for name, (barred, _) in words.items()}),
+        _candidates(free, {name: barred for name, (barred, _) in words.items()}, addresses),
         prices(),
-        [Taken(place.target.name, place.target.cluster.name, place.target.namespace) for place in places],
+        [_taken(place, project, wanted.name) for place in places],
     )
     return choice_of(asked, picked, {row.name: row.cluster.name for row in rows})
 
@@ -102,7 +107,8 @@ def choose_more(
     if deployment.current is None:
         raise Conflict(f"{deployment.name} has no revision to bring anywhere.")
     numbers = Numbers([count], stored_policy(deployment.autoscaling), None, stored_schedule(deployment.schedule))
-    wanted = Wanted(parse_revision(deployment.current.spec), parse_strategy(deployment.strategy), numbers)
+    spec, strategy = parse_revision(deployment.current.spec), parse_strategy(deployment.strategy)
+    wanted = Wanted(spec, strategy, numbers, deployment.name)
     return choose(principal, deployment.project, asked, wanted, deployment=deployment, rehearsal=rehearsal)
 
 
@@ -130,14 +136,14 @@ def _targets(project: Project, environment: str) -> list[Target]:
 
 
 def _words(
-    principal: Principal, project: Project, rows: Sequence[Target], wanted: Wanted
+    principal: Principal, project: Project, rows: Sequence[Target], wanted: Wanted, held: Mapping[int, str]
 ) -> dict[str, tuple[str, str]]:
     """Of each target why it is no choice, and why it is the last one, in a few words; "" otherwise."""
     others = loads_of([row for row in rows if row.policy.get("quota")])
     person = person_of(principal, project)
     words = {}
     for row in rows:
-        barred = _lacks(row, wanted)
+        barred = _lacks(row, wanted) or held.get(row.pk, "")
         refused, waits = ("", "") if barred else _ruled(row, person, wanted, others.get(row.pk, NOTHING))
         words[row.name] = barred or refused, waits
     return words
@@ -170,7 +176,13 @@ def _ruled(row: Target, person: Person, wanted: Wanted, others: policy.Load) -> 
     return "", f"frozen until {until_text(ruling.due)}" if is_frozen and ruling.due else "it waits for an approval"
 
 
-def _candidates(rows: Sequence[Target], barred: Mapping[str, str]) -> list[Candidate]:
+def _taken(place: Placement, project: Project, name: str) -> Taken:
+    target = place.target
+    address = address_of(Claim(target, project.name, name))
+    return Taken(target.name, target.cluster.name, target.namespace, address)
+
+
+def _candidates(rows: Sequence[Target], barred: Mapping[str, str], addresses: Mapping[str, str]) -> list[Candidate]:
     promised: dict[int, list[Any]] = {pk: list(asks) for pk, asks in promised_runs().items()}
     for pk, asks in promised_replicas().items():
         promised.setdefault(pk, []).extend(asks)
@@ -183,6 +195,7 @@ def _candidates(rows: Sequence[Target], barred: Mapping[str, str]) -> list[Candi
             barred=clusters[row.cluster.name].barred or barred[row.name],
             cluster=row.cluster.name,
             namespace=row.namespace,
+            address=addresses.get(row.name, ""),
         )
         for row in rows
     ]

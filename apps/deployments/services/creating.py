@@ -83,7 +83,7 @@ def create_deployment(*, principal: Principal, project: Project, asked: NewDeplo
     wish, anyhow = _checked(project, asked), asked.anyhow
     follows, budget = bool(asked.spec.get("follow")), stored_budget(asked.spec.get(NAME))
     numbers = asked.numbers
-    wanted = Wanted(wish.spec, wish.strategy, numbers)
+    wanted = Wanted(wish.spec, wish.strategy, numbers, asked.name)
     try:
         with transaction.atomic():
             places, choice = _places(principal, project, asked.targets, anyhow, wanted)
@@ -163,7 +163,7 @@ def preview_deployment(*, principal: Principal, project: Project, asked: NewDepl
     """
     require_role(principal, project, Role.DEVELOPER)
     wish, anyhow, numbers = _checked(project, asked), asked.anyhow, asked.numbers
-    wanted = Wanted(wish.spec, wish.strategy, numbers)
+    wanted = Wanted(wish.spec, wish.strategy, numbers, asked.name)
     places, choice = _places(principal, project, asked.targets, anyhow, wanted, rehearsal=True)
     check_hostnames([Claim(place, project.name, asked.name) for place in places], field="name")
     _check_policies(principal, project, zip(places, numbers.most, strict=True), wish)
@@ -179,7 +179,7 @@ def preview_choice(*, principal: Principal, project: Project, asked: NewDeployme
     Raises Invalid where no target could ever take it, and what is wrong with the wish.
     """
     require_role(principal, project, Role.DEVELOPER)
-    wanted = Wanted(parse_revision(asked.spec), Strategy(), asked.numbers)
+    wanted = Wanted(parse_revision(asked.spec), Strategy(), asked.numbers, asked.name)
     return choose(principal, project, parse_anywhere(asked.anywhere or {}), wanted, rehearsal=True)
 
 

@@ -20,7 +20,7 @@ class Candidate:
     """A cluster as it is known, or a place on one: then `cluster` and `namespace` say which. `away` says why nothing
     can be had of it now, `barred` why nothing may be launched there; "" otherwise. `grows`: it makes nodes as they are
     needed. `promised` are pods that were launched there and have no node yet, but for those that the scheduler found
-    no room for."""
+    no room for. Of two places on one cluster with the same `address` requests would reach one; "" is none."""
 
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -31,6 +31,7 @@ class Candidate:
     promised: tuple[Ask, ...] = ()
     cluster: str = ""
     namespace: str = ""
+    address: str = ""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ class Taken:
     name: str
     cluster: str
     namespace: str
+    address: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def pick(
     """So many places, each for its number of the wish's pods. The same input in another order gives the same.
 
     The first of the ranking is chosen, also where it has no room now: of those that could hold it some time the one
-    that is there and has most. No two are the same namespace of a cluster.
+    that is there and has most. No two are the same namespace of a cluster, or have the same address there.
     """
     left, chosen = list(candidates), list[Judged]()
     judged: Sequence[Judged] = ()
@@ -51,7 +52,7 @@ def pick(
         best, judged = judged[0], judged[1:]
         chosen.append(best)
         there = next(each for each in left if each.name == best.name)
-        taken = (*taken, Taken(there.name, there.cluster, there.namespace))
+        taken = (*taken, Taken(there.name, there.cluster, there.namespace, there.address))
         promise = replace(wish.ask, number=number)
         left = [
             replace(each, promised=(*each.promised, promise)) if each.cluster == there.cluster else each
@@ -69,10 +70,12 @@ def _apart(wish: Wish, number: int, left: Sequence[Candidate], taken: Sequence[T
 
 
 def _open(left: Sequence[Candidate], taken: Sequence[Taken]) -> list[Candidate]:
-    """The same with those barred whose namespace is taken."""
-    spaces = {(each.cluster, each.namespace): each.name for each in reversed(taken)}
-    clash = {each.name: spaces.get((each.cluster, each.namespace), "") for each in left}
-    return [
-        replace(each, barred=each.barred or f"the same namespace as {clash[each.name]}") if clash[each.name] else each
+    """The same with those barred whose namespace or address is taken."""
+    spaces = {(each.cluster, each.namespace): f"the same namespace as {each.name}" for each in reversed(taken)}
+    doors = {(each.cluster, each.address): f"the same hostname as {each.name}" for each in reversed(taken)}
+    clash = {
+        each.name: spaces.get((each.cluster, each.namespace))
+        or (doors.get((each.cluster, each.address)) if each.address else None)
         for each in left
-    ]
+    }
+    return [replace(each, barred=each.barred or clash[each.name] or "") for each in left]
