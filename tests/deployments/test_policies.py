@@ -16,6 +16,7 @@ from apps.core.work.models import Work
 from apps.deployments import selectors, services
 from apps.deployments.models import Approval, Deployment, Rollout, Target
 from apps.deployments.rollout import policy as rules
+from apps.deployments.rollout import refusals
 from apps.deployments.services.rollouts import tick
 from tests import factories
 from tests.deployments.conftest import DRIFT, client_of
@@ -340,7 +341,7 @@ def test_what_a_target_does_not_allow_is_refused_before_anything_changes(
 def test_every_rule_by_which_a_wave_waits_is_told_in_its_history() -> None:
     from apps.deployments.services.rollouts import HOLDS
 
-    assert {rules.REJECTED, rules.UNAPPROVED, rules.FROZEN} == HOLDS
+    assert {rules.REJECTED, rules.UNAPPROVED, rules.FROZEN, refusals.REFUSED, refusals.UNUSABLE} == HOLDS
 
 
 def test_policies_and_approvals_by_rest(app: Deployment, developer: Principal, bob: Principal, root: Principal) -> None:
