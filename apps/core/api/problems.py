@@ -81,10 +81,22 @@ def _encodable(value: Any) -> Any:
     return whole(value) if isinstance(value, str) else value
 
 
+def _within(path: str, name: Any) -> str:
+    """The place of a value: of a field, or of an item of a list."""
+    if isinstance(name, int):
+        return f"{path}[{name}]"
+    return f"{path}.{name}" if path else str(name)
+
+
 def _first_sentence(detail: Any, path: str = "") -> str:
+    """The first error with the place of its value: "strategy.steps[1].weight has to be a whole number."."""
     if isinstance(detail, dict):
         name, first = next(iter(detail.items()), ("", ""))
-        return _first_sentence(first, name if name != "non_field_errors" else path)
+        deeper = path if name == "non_field_errors" else _within(path, name)
+        return _first_sentence(first, deeper)
     if isinstance(detail, list) and detail:
-        return _first_sentence(detail[0], path)
+        at = next((number for number, each in enumerate(detail) if each), 0)
+        return _first_sentence(detail[at], _within(path, at) if isinstance(detail[at], dict) else path)
+    if path and str(detail).startswith("It "):
+        return path + str(detail).removeprefix("It")
     return f"{path}: {detail}" if path else str(detail)

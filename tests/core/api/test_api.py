@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from rest_framework import serializers
 
+from apps.core.api.problems import exception_handler
+from apps.core.api.serializers import Strict
 from apps.core.models import ApiToken, AuditEntry, Membership, Project, User
 from apps.core.secrets.tokens import issue_token
 from apps.core.states import Role
@@ -71,8 +74,8 @@ def test_projects_with_and_without_the_slash(api: Client) -> None:
 @pytest.mark.parametrize(
     ("body", "status", "says"),
     [
-        ({"name": ""}, 400, "blank"),
-        ({}, 400, "required"),
+        ({"name": ""}, 400, "name is empty: give it a value."),
+        ({}, 400, "name is missing: add it"),
         ({"name": "Not A Name"}, 400, "lower-case"),
         ({"name": "x" * 41}, 400, "40"),
         ({"name": "demo"}, 409, "already"),
@@ -213,3 +216,52 @@ def test_the_form_for_tokens_offers_no_higher_role(role: Role, roles: list[str])
     assert more.status_code == 400 and not ApiToken.objects.exists()
     made = client.post("/settings/", {"name": "as much", "role": role, "days": "30"})
     assert "flt_" in made.content.decode() and ApiToken.objects.get().role == role
+
+
+class _Step(serializers.Serializer[Any]):
+    weight = serializers.IntegerField(max_value=100, min_value=0)
+
+
+class _Asked(Strict):
+    """A field of each kind that requests have."""
+
+    name = serializers.CharField(max_length=3)
+    on = serializers.BooleanField(required=False)
+    share = serializers.FloatField(required=False)
+    when = serializers.ChoiceField(["now"], required=False)
+    steps = _Step(many=True, required=False)
+    names = serializers.ListField(child=serializers.CharField(), allow_empty=False, required=False)
+    env = serializers.DictField(child=serializers.CharField(), required=False)
+    one = _Step(required=False)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({}, "name is missing: add it to the request."),
+        ({"name": None}, "name may not be null: give it a value, or leave it out."),
+        ({"name": ""}, "name is empty: give it a value."),
+        ({"name": []}, "name has to be text."),
+        ({"name": "abcd"}, "name may have at most 3 characters."),
+        ({"name": "a", "on": "maybe"}, "on has to be true or false."),
+        ({"name": "a", "share": "much"}, "share has to be a number."),
+        ({"name": "a", "when": "then"}, 'when can\'t be "then": the reference of the API lists what it can.'),
+        ({"name": "a", "steps": {}}, "steps has to be a list, and is of the type dict."),
+        ({"name": "a", "steps": [{"weight": 1}, {"weight": "x"}]}, "steps[1].weight has to be a whole number."),
+        ({"name": "a", "steps": [{"weight": 101}]}, "steps[0].weight may be at most 100."),
+        ({"name": "a", "names": []}, "names is an empty list: name at least one, or leave it out."),
+        ({"name": "a", "names": ["b", {}]}, "names[1] has to be text."),
+        ({"name": "a", "env": "A=1"}, "env has to be an object, and is of the type str."),
+        ({"name": "a", "env": {"A": None}}, "env.A may not be null: give it a value, or leave it out."),
+        ({"name": "a", "one": {}}, "one.weight is missing: add it to the request."),
+        ({"name": "a", "one": 3}, "one has to be an object with fields, and is of the type int."),
+        ({"name": "a", "nmae": 3}, "nmae: There is no such field."),
+    ],
+)
+def test_what_is_wrong_with_a_field_is_said_with_its_place_and_what_would_be_right(
+    body: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(serializers.ValidationError) as refused:
+        _Asked.read(body)
+    answer = exception_handler(refused.value, {})
+    assert answer is not None and answer.data["detail"] == says
