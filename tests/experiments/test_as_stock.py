@@ -342,7 +342,7 @@ def test_histories_of_several_runs(stock: Stock, experiment: Experiment) -> None
     for path, query, why in (
         ("get-history-bulk", {}, "at least one run_id"),
         ("get-history-bulk", {"run_id": ["a"] * 101}, "more than 100"),
-        ("get-history-bulk", {"run_id": ["a"] * 2000}, "Split it up"),
+        ("get-history-bulk", {"run_id": ["a"] * 2000}, "Received 2000 run_ids"),
         ("get-history-bulk-interval", {}, "'run_ids'"),
         ("get-history-bulk-interval", {"run_ids": ["a"] * 101}, "at most 100"),
         ("get-history-bulk-interval", {"run_ids": ["a"], "max_results": 0}, "between 1 and 2500"),
@@ -351,3 +351,54 @@ def test_histories_of_several_runs(stock: Stock, experiment: Experiment) -> None
     ):
         reply = history(stock, path, **query)
         assert reply.status_code == REFUSED and why in reply.json()["message"], (path, query)
+
+
+def test_a_prompt_and_a_model_share_their_names(stock: Stock, project: Project) -> None:
+    tag = [{"key": "mlflow.prompt.is_prompt", "value": "true"}]
+    for name, tags in (("m", []), ("p", tag)):
+        assert stock("POST", "registered-models/create", name=name, tags=tags).status_code == 200
+    for name, tags, said in (
+        ("m", [], "Registered Model (name=m) already exists"),
+        ("p", tag, "Prompt (name=p) already exists"),
+        ("m", tag, "Tried to create a prompt with name 'm', but the name is already taken by a registered model"),
+        ("p", [], "Tried to create a registered model with name 'p', but the name is already taken by a prompt"),
+    ):
+        reply = stock("POST", "registered-models/create", name=name, tags=tags)
+        assert (reply.status_code, reply.json()["error_code"]) == (REFUSED, "RESOURCE_ALREADY_EXISTS")
+        assert said in reply.json()["message"]
+
+
+def test_a_run_may_have_ended_before_1970(stock: Stock, run: Run) -> None:
+    assert stock("POST", "runs/update", run_id=run.uid, status="FINISHED", end_time=-123).status_code == 200
+    assert stock("GET", "runs/get", run_id=run.uid).json()["run"]["info"]["end_time"] == -123
+    for never in (-(10**18), 10**18):
+        assert stock("POST", "runs/update", run_id=run.uid, status="FINISHED", end_time=never).status_code == 200
+
+
+def test_a_page_of_logged_models_belongs_to_its_search(stock: Stock, run: Run) -> None:
+    for name in "abc":
+        LoggedModel.objects.create(experiment=run.experiment, run=run, name=name)
+    asked = {"experiment_ids": [str(run.experiment_id)], "max_results": 2}
+    token = stock("POST", "logged-models/search", **asked).json()["next_page_token"]
+    rest = stock("POST", "logged-models/search", **asked, page_token=token).json()["models"]
+    assert [row["info"]["name"] for row in rest] == ["a"]
+    other = Experiment.objects.create(project=run.experiment.project, name="other")
+    for changed, said in (
+        ({"experiment_ids": [str(other.pk)]}, "Experiment IDs in the page token do not match"),
+        ({"order_by": [{"field_name": "name"}]}, "Order by in the page token does not match"),
+        ({"filter": "name = 'a'"}, "Filter string in the page token does not match"),
+    ):
+        reply = stock("POST", "logged-models/search", **{**asked, **changed}, page_token=token)
+        assert reply.status_code == REFUSED and said in reply.json()["message"], reply.content
+
+
+def test_a_filter_that_makes_no_sense_is_told_so_in_stocks_words(stock: Stock, run: Run) -> None:
+    for condition, said in (
+        ("Foo", "Invalid filter string"),
+        ("name = 'foo' OR name = 'bar'", "Invalid filter string"),
+        ("foo.bar = 'a'", "Invalid entity type"),
+        ("name > 'foo'", "Invalid comparison operator"),
+        ("metrics.foo LIKE 0", "Invalid comparison operator"),
+    ):
+        reply = stock("POST", "logged-models/search", experiment_ids=[str(run.experiment_id)], filter=condition)
+        assert reply.status_code == REFUSED and said in reply.json()["message"], condition

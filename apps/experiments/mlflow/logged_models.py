@@ -1,10 +1,13 @@
 """`logged-models/*` of MLflow's REST API: what `log_model` of MLflow 3 speaks."""
 
+import json
 import secrets
+import zlib
 from typing import Any
 
 from django.http import HttpResponseBase
 
+from apps.core.database.keyset import Page
 from apps.core.errors import Invalid
 from apps.core.states import Role
 from apps.experiments import selectors, services
@@ -106,8 +109,39 @@ def search(call: Call) -> dict[str, Any]:
     size = call.integer("max_results") or DEFAULT_PAGE
     if size < 0:
         raise Invalid("Invalid value for parameter 'max_results' supplied: it must not be negative.")
-    page = page_of(part, call, min(size, MOST_A_PAGE))
-    return {"models": [render.logged_model(row) for row in selectors.with_metrics(page.rows)], **token(page)}
+    page = page_of(part, _without_scope(call), min(size, MOST_A_PAGE))
+    return {
+        "models": [render.logged_model(row) for row in selectors.with_metrics(page.rows)],
+        **_with_scope(call, page),
+    }
+
+
+# What a page token is bound to, as on MLflow's server, and what is said where it comes with something else.
+_SCOPE = {
+    "experiment_ids": "Experiment IDs in the page token do not match the requested ones.",
+    "order_by": "Order by in the page token does not match the requested one.",
+    "filter": "Filter string in the page token does not match the requested one.",
+}
+_MARK = 8
+
+
+def _marks(call: Call) -> list[str]:
+    """A short mark of each argument of the scope."""
+    said = [json.dumps(call.body.get(name) or None, sort_keys=True) for name in _SCOPE]
+    return [f"{zlib.crc32(text.encode()):0{_MARK}x}" for text in said]
+
+
+def _with_scope(call: Call, page: Page) -> dict[str, str]:
+    return {name: "".join(_marks(call)) + text for name, text in token(page).items()}
+
+
+def _without_scope(call: Call) -> Call:
+    """The call with the page's own token. Raises Invalid where that belongs to another search."""
+    said = call.text("page_token")
+    for number, (mark, why) in enumerate(zip(_marks(call), _SCOPE.values(), strict=True)):
+        if said and said[number * _MARK :][:_MARK] != mark:
+            raise Invalid(why, hint="Search from the first page on.", field="page_token")
+    return call.about(page_token=said[len(_SCOPE) * _MARK :])
 
 
 def _ordering(item: dict[str, Any]) -> Ordering:

@@ -1,7 +1,7 @@
 """`registered-models/*` and `model-versions/*` of MLflow's REST API."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -63,21 +63,27 @@ def _latest(models: Iterable[RegisteredModel]) -> list[ModelVersion]:
 def create_model(call: Call) -> dict[str, Any]:
     """Make an empty registered model; a run may, because logging with a registered name does."""
     name = call.text("name", required=True)
-    project = call.project(Role.DEVELOPER)
+    project, tags = call.project(Role.DEVELOPER), call.pairs("tags", MAX_TAG_LENGTH)
+    description = call.text("description")
     try:
-        services.create_model(
-            principal=call.principal,
-            project=project,
-            name=name,
-            description=call.text("description"),
-            tags=call.pairs("tags", MAX_TAG_LENGTH),
-        )
+        services.create_model(principal=call.principal, project=project, name=name, description=description, tags=tags)
     except Conflict as error:
-        # A prompt is a model with a tag.
-        taken = selectors.models(project=project).filter(name=name, tags__contains={IS_PROMPT: "true"})
-        kind = "Prompt" if taken.exists() else "Registered Model"
-        raise MlflowError("RESOURCE_ALREADY_EXISTS", f"{kind} (name={name}) already exists.") from error
+        raise _taken(project, name, tags) from error
     return _rendered(_model(call))
+
+
+def _taken(project: Project, name: str, tags: Mapping[str, str]) -> MlflowError:
+    """A prompt is a model with a tag, and clients tell people of the two kinds by these words."""
+    prompt = selectors.models(project=project).filter(name=name, tags__contains={IS_PROMPT: "true"}).exists()
+    kinds = ("Registered Model", "Prompt")
+    there, wanted = kinds[prompt], kinds[tags.get(IS_PROMPT) == "true"]
+    said = f"{there} (name={name}) already exists."
+    if there != wanted:
+        said = (
+            f"Tried to create a {wanted.lower()} with name {name!r}, but the name is already taken by a "
+            f"{there.lower()}. The two share their names: choose another."
+        )
+    return MlflowError("RESOURCE_ALREADY_EXISTS", said)
 
 
 def get_model(call: Call) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from apps.experiments.mlflow.direct import Visit, direct
 from apps.experiments.mlflow.experiments import is_active
 from apps.experiments.mlflow.lookup import active_run, experiment_pks, run_of, writable_run
 from apps.experiments.mlflow.paging import size_of, token
-from apps.experiments.mlflow.wire import Call, raw_body
+from apps.experiments.mlflow.wire import Call, query_of, raw_body
 from apps.experiments.models import PARAM_LENGTH, TAG_LENGTH, Experiment, Run, Tag
 from apps.experiments.search import RunSearch
 from apps.experiments.tracking import ingest, pulse
@@ -175,7 +175,7 @@ def get_artifact(call: Call) -> HttpResponseBase:
 @raw_body
 def upload_artifact(call: Call) -> dict[str, Any]:
     """Store one small file, whose place the query names."""
-    call = call.about(**dict(call.request.GET.items()))
+    call = call.about(**{name: values[-1] for name, values in query_of(call.request).items()})
     for name in ("run_uuid", "path"):
         if not call.text(name):
             raise Invalid(f"Request must specify {name}.", field=name)

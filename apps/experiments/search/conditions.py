@@ -65,7 +65,9 @@ class TextIn(Func):
 def refused(comparison: Comparison, try_these: str = "") -> Invalid:
     """A comparison that can't be made here."""
     hint = f" Try {try_these}." if try_these else ""
-    return Invalid(f"Invalid filter: '{comparison.key[:100]}' can't be compared by {comparison.op} so.{hint}")
+    return Invalid(
+        f"Invalid comparison operator or value: '{comparison.key[:100]}' can't be compared by {comparison.op} so.{hint}"
+    )
 
 
 def text(column: str, comparison: Comparison) -> Q:

@@ -148,7 +148,9 @@ class _Parser:
         head, _, tail = text.partition(".")
         group = KINDS.get(head.strip().lower())
         if group is None:
-            raise self._wrong(f"{head.strip()!r} is none of metrics, params, tags, attributes and datasets")
+            raise self._wrong(
+                f"Invalid entity type {head.strip()!r}, which is none of metrics, params, tags, attributes and datasets"
+            )
         return group, _unquoted(tail.strip())
 
     def _condition(self) -> Comparison:

@@ -13,6 +13,6 @@ def millis(moment: datetime | None) -> int:
 def moment(milliseconds: int) -> datetime | None:
     """The inverse; None for 0 and for what no calendar holds."""
     try:
-        return EPOCH + timedelta(milliseconds=milliseconds) if milliseconds > 0 else None
+        return EPOCH + timedelta(milliseconds=milliseconds) if milliseconds else None
     except OverflowError:
         return None
