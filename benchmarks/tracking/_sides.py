@@ -20,7 +20,7 @@ from controlplane.embedded.processes import Command
 from controlplane.embedded.waiting import wait_for
 
 API = "/api/2.0/mlflow"
-WORKERS = "2"
+WORKERS = 2
 PEER_DATABASE = "peer"
 
 
@@ -67,7 +67,17 @@ def sides() -> Iterator[tuple[Servers, Side, Side]]:
         yield servers, _ours(servers, json.loads(access_file.read_text())), _theirs(servers, command)
 
 
-def _ours(servers: Servers, access: dict[str, str]) -> Side:
+@contextmanager
+def with_processes(counts: tuple[int, ...]) -> Iterator[tuple[Servers, dict[int, Side]]]:
+    """Flotilla alone, several times on the same Postgres: with so many web processes each."""
+    with Servers() as servers:
+        access_file = servers.directory / "made.json"
+        servers.run("-m", "benchmarks.tracking._fill", str(access_file))
+        access = json.loads(access_file.read_text())
+        yield servers, {count: _ours(servers, access, count) for count in counts}
+
+
+def _ours(servers: Servers, access: dict[str, str], workers: int = WORKERS) -> Side:
     port = ports.free_port()
     os.environ |= {
         "FLOTILLA_ALLOWED_HOSTS": HOST,
@@ -75,8 +85,8 @@ def _ours(servers: Servers, access: dict[str, str]) -> Side:
         "FLOTILLA_DB_POOL": "true",
         "FLOTILLA_MLFLOW_RATE": "10000000/min",
     }
-    options = ("--host", HOST, "--port", str(port), "--no-server-header", "--no-access-log", "--workers", WORKERS)
-    process = servers.start("web", "-m", "uvicorn", "controlplane.asgi:application", *options)
+    options = ("--host", HOST, "--port", str(port), "--no-server-header", "--no-access-log", "--workers", str(workers))
+    process = servers.start(f"web-{workers}", "-m", "uvicorn", "controlplane.asgi:application", *options)
     return _ready("ours", port, process, {"Authorization": f"Bearer {access['token']}"}, access["experiment"])
 
 
@@ -89,7 +99,7 @@ def _theirs(servers: Servers, command: str) -> Side:
     artifacts = str(servers.directory / "mlartifacts")
     options = ["--backend-store-uri", store, "--artifacts-destination", artifacts, "--host", HOST, "--port", str(port)]
     # On a busy machine its workers start more slowly than they may.
-    options += ["--workers", WORKERS, "--uvicorn-opts", "--timeout-worker-healthcheck 120"]
+    options += ["--workers", str(WORKERS), "--uvicorn-opts", "--timeout-worker-healthcheck 120"]
     argv = (str(Path(command).absolute()), "server", *options)
     env = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     return _ready("theirs", port, servers.spawn(Command("mlflow", argv, env=env)), {}, "0")

@@ -62,10 +62,10 @@ def run() -> Iterator[Figure]:
     with sides() as (servers, ours, theirs):
         for keys in (BATCH, BATCH // 10):
             name = f"log-batch of {BATCH} metrics, {keys} keys, {CLIENTS} clients"
-            yield _rates(name, servers, (ours, theirs), functools.partial(_batches, keys=keys), 10.0)
-        yield _rates(f"log-metric, {CLIENTS} clients", servers, (ours, theirs), _metrics)
+            yield _rates(name, servers, (ours, theirs), functools.partial(batches, keys=keys), 10.0)
+        yield _rates(f"log-metric, {CLIENTS} clients", servers, (ours, theirs), metrics)
         for name, asks, goal in (
-            ("log-metric", _metrics, 0.25),
+            ("log-metric", metrics, 0.25),
             ("log-parameter", _params, None),
             ("set-tag", _tags, None),
             ("create run", _creations, 0.25),
@@ -74,7 +74,8 @@ def run() -> Iterator[Figure]:
             yield _medians(name, servers, (ours, theirs), asks, goal)
 
 
-def _batches(side: Side, *, keys: int) -> Asks:
+def batches(side: Side, *, keys: int) -> Asks:
+    """Batches of a run of its own, each of some steps of so many metrics."""
     at = int(STEP)
     metrics = [
         {"key": f"metric/{n % keys:03}", "value": 0.25 + n, "timestamp": 1700000000000 + at, "step": at + n // keys}
@@ -94,7 +95,8 @@ def _batches(side: Side, *, keys: int) -> Asks:
     return ask
 
 
-def _metrics(side: Side) -> Asks:
+def metrics(side: Side) -> Asks:
+    """One step after the other of a metric of a run of its own."""
     body = {"run_id": side.new_run(), "key": "loss", "value": 0.5, "timestamp": 1700000000000, "step": int(STEP)}
     return _numbered(side.post("runs/log-metric", body))
 
@@ -141,7 +143,7 @@ def _rates(
     totals = {side.name: Used() for side in both}
     for _ in range(ROUNDS):
         for side in both:
-            totals[side.name] += _round(servers, side, clients[side.name])
+            totals[side.name] += one_round(servers, side, clients[side.name])
     ours, theirs = (totals[side.name] for side in both)
     beside = {"per_second": round(ours.rate, 1), "mlflow_per_second": round(theirs.rate, 1)}
     return Figure(
@@ -154,7 +156,8 @@ def _rates(
     )
 
 
-def _round(servers: Servers, side: Side, clients: list[Asks]) -> Used:
+def one_round(servers: Servers, side: Side, clients: list[Asks]) -> Used:
+    """So many clients for some seconds."""
     counts, failed = [0] * len(clients), []
     before, began = _cpu(servers, side), time.perf_counter()
 

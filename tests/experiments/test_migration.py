@@ -4,11 +4,12 @@ import importlib
 
 import pytest
 from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 
 from apps.core.database import transitions
 from apps.core.models import Project, User
 from apps.core.secrets.tokens import issue_token
-from apps.experiments.models import Attempt, Experiment, Run
+from apps.experiments.models import Attempt, Experiment, LatestMetric, Param, Run, Tag
 from apps.experiments.states import RunState
 from tests import factories
 
@@ -77,3 +78,36 @@ def test_each_run_tells_who_was_authenticated_and_what_the_client_called_itself(
         assert set(Run.objects.values_list("client_user", flat=True)) == {"unknown", "bob"}
         cursor.execute(migration.TOGETHER)
         assert set(Run.objects.values_list("created_by", flat=True)) == {"unknown", "bob"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_runs_logged_is_known_by_run_and_key_and_comes_back(project: Project) -> None:
+    run = factories.run(Experiment.objects.create(project=project, name="digits"))
+    factories.log(run, params=[{"key": "b", "value": "1"}], tags=[{"key": "team", "value": "a"}])
+    tables = (Param, Tag, LatestMetric)
+
+    def keys() -> list[str]:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT indexdef FROM pg_indexes WHERE tablename = ANY(%s) ORDER BY indexname",
+                [[table._meta.db_table for table in tables]],
+            )
+            return [definition.partition(" USING btree ")[2] for (definition,) in cursor.fetchall()]
+
+    def rows() -> list[set[tuple[object, ...]]]:
+        return [set(table.objects.values_list("run_id", "key", "value")) for table in tables]
+
+    before, as_now = rows(), keys()
+    try:
+        MigrationExecutor(connection).migrate([("experiments", "0011_who_was_authenticated")])
+        assert keys().count("(id)") == keys().count("(run_id)") == keys().count("(run_id, key)") == len(tables)
+    finally:
+        # Twice: it is begun again where it was interrupted.
+        operations = importlib.import_module("apps.experiments.migrations.0012_keys_in_place_of_numbers")
+        with connection.cursor() as cursor:
+            for table in operations.TABLES:
+                for operation in operations.statements(*table):
+                    cursor.execute(operation.sql)
+        MigrationExecutor(connection).migrate([("experiments", "0012_keys_in_place_of_numbers")])
+    assert keys() == as_now and rows() == before and keys().count("(run_id, key)") == len(tables)
+    assert "(run_id)" not in as_now and "(id)" not in as_now

@@ -26,7 +26,9 @@ def insert(row: Model) -> None:
     sql, fields = _insertion(type(row), with_key=row.pk is not None)
     with cursor() as statement:
         statement.execute(sql, [field.get_db_prep_save(field.pre_save(row, True), connection) for field in fields])
-        (row.pk,) = statement.fetchone()
+        # A key of several columns is what was given.
+        if statement.description is not None:
+            (row.pk,) = statement.fetchone()
     row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
 
 
@@ -44,8 +46,9 @@ def _insertion(model: type[Model], *, with_key: bool) -> tuple[str, list[Any]]:
     fields = [field for field in model._meta.concrete_fields if with_key or not field.primary_key]
     columns = ", ".join(quote(field.column) for field in fields)
     values = ", ".join(["%s"] * len(fields))
-    table, key = quote(model._meta.db_table), quote(model._meta.pk.column)
-    return f"INSERT INTO {table} ({columns}) VALUES ({values}) RETURNING {key}", fields  # noqa: S608 - names of models
+    table, key = quote(model._meta.db_table), model._meta.pk.column
+    back = f" RETURNING {quote(key)}" if key else ""
+    return f"INSERT INTO {table} ({columns}) VALUES ({values}){back}", fields  # noqa: S608 - names of models
 
 
 def as_values(row: Model) -> tuple[str, str, dict[str, Any]]:

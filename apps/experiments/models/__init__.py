@@ -194,14 +194,14 @@ class Attempt(models.Model):
 class Param(models.Model):
     """An input of a run; written once."""
 
-    run = models.ForeignKey(Run, models.CASCADE, related_name="params")
+    pk = models.CompositePrimaryKey("run_id", "key")
+    run = models.ForeignKey(Run, models.CASCADE, related_name="params", db_index=False)
     experiment = _copied_experiment()
     key = models.CharField(max_length=KEY_LENGTH, db_collation="C")
     value = models.CharField(max_length=PARAM_LENGTH)
 
     class Meta:
         ordering: ClassVar = ["key"]
-        constraints: ClassVar = [models.UniqueConstraint(fields=["run", "key"], name="one_param_per_key")]
         indexes: ClassVar = [models.Index("experiment", "key", Left("value", INDEXED_CHARS), name="param_search")]
 
     def __str__(self) -> str:
@@ -211,14 +211,14 @@ class Param(models.Model):
 class Tag(models.Model):
     """A remark on a run; may change."""
 
-    run = models.ForeignKey(Run, models.CASCADE, related_name="tags")
+    pk = models.CompositePrimaryKey("run_id", "key")
+    run = models.ForeignKey(Run, models.CASCADE, related_name="tags", db_index=False)
     experiment = _copied_experiment()
     key = models.CharField(max_length=KEY_LENGTH, db_collation="C")
     value = models.CharField(max_length=TAG_LENGTH)
 
     class Meta:
         ordering: ClassVar = ["key"]
-        constraints: ClassVar = [models.UniqueConstraint(fields=["run", "key"], name="one_tag_per_key")]
         indexes: ClassVar = [models.Index("experiment", "key", Left("value", INDEXED_CHARS), name="tag_search")]
 
     def __str__(self) -> str:
@@ -228,7 +228,8 @@ class Tag(models.Model):
 class LatestMetric(models.Model):
     """The value of a metric at its greatest (step, timestamp). Searches filter and sort by it."""
 
-    run = models.ForeignKey(Run, models.CASCADE, related_name="latest_metrics")
+    pk = models.CompositePrimaryKey("run_id", "key")
+    run = models.ForeignKey(Run, models.CASCADE, related_name="latest_metrics", db_index=False)
     experiment = _copied_experiment()
     key = models.CharField(max_length=KEY_LENGTH, db_collation="C")
     # May be NaN, which Postgres sorts above Infinity.
@@ -239,7 +240,6 @@ class LatestMetric(models.Model):
 
     class Meta:
         ordering: ClassVar = ["key"]
-        constraints: ClassVar = [models.UniqueConstraint(fields=["run", "key"], name="one_latest_per_key")]
         indexes: ClassVar = [models.Index(fields=["experiment", "key", "value"], name="metric_search")]
 
     def __str__(self) -> str:
