@@ -272,10 +272,10 @@ REST = [
     Ask("PUT", "/api/v1/deployments/digits/autoscaling/", {"min": 2, "max": 8}),
     Ask("DELETE", "/api/v1/deployments/digits/autoscaling/"),
     Ask("POST", "/api/v1/deployments/digits/restart/"),
-    Ask("POST", "/api/v1/deployments/canary/pause/"),
-    Ask("POST", "/api/v1/deployments/canary/resume/"),
+    Ask("POST", "/api/v1/deployments/canary/pause/", {}),
+    Ask("POST", "/api/v1/deployments/canary/resume/", {}),
     Ask("POST", "/api/v1/deployments/canary/promote/", {"full": True}),
-    Ask("POST", "/api/v1/deployments/canary/abort/"),
+    Ask("POST", "/api/v1/deployments/canary/abort/", {}),
     Ask("POST", "/api/v1/deployments/digits-1/restore/"),
     Ask("DELETE", "/api/v1/deployments/digits/"),
 ]

@@ -1,12 +1,15 @@
 """Deployments on several targets, as rows: who waits for whom, what is asked for, and where everything goes back to."""
 
+import re
 from functools import partial
+from html import unescape
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
 from apps.clusters.models import Cluster
 from apps.core.access import Principal
@@ -300,6 +303,59 @@ def test_what_people_tell_a_rollout_is_another_wish(api: Client, app: Deployment
         assert post(api, f"/api/v1/deployments/app/{action}", **{"If-Match": tag}).status_code == 200
         late = post(api, f"/api/v1/deployments/app/{action}", **{"If-Match": tag})
         assert late.status_code == 412, f"somebody else has pressed {action} meanwhile"
+
+
+def test_a_press_goes_past_the_step_that_it_was_made_for_and_steers_no_other_rollout(
+    api: Client, client: Client, app: Deployment, root: Principal, demo: Project
+) -> None:
+    """Two people have the page open at the first gate and press in turn, when the second gate was just reached."""
+    client.force_login(root.user)  # type: ignore[arg-type]
+    services.set_strategy(
+        principal=root, deployment=app, strategy={**CANARY, "steps": [{"set_weight": 50}, {"pause": {}}, {"pause": {}}]}
+    )
+    rollout = revise(root, app, "2")
+    arrive_on(app, "eu")
+
+    def forms() -> dict[str, dict[str, str]]:
+        """What each form of the page sends, by its word."""
+        page = client.get(reverse("deployments:detail", args=["demo", "app"])).content.decode()
+        found = re.findall(r'/rollout/([a-z-]+)".*?name="stood" value="([0-9.]+)"', page)
+        return {word: {"stood": stood} for word, stood in found}
+
+    def press(word: str, form: dict[str, str]) -> str:
+        """Where it stands after the press, and what the person is told if nothing was done."""
+        answer = client.post(reverse("deployments:steer", args=["demo", "app", word]), form, follow=True)
+        said = re.search(r"[^<>]*Nothing was done\.[^<>]*", answer.content.decode())
+        rollout.refresh_from_db()
+        return f"{rollout.step} {unescape(said[0]).strip() if said else ''}".strip()
+
+    ada, bob = forms(), forms()
+    assert set(ada) == {"abort", "promote-fully", "pause", "promote"} and ada["promote"] != ada["pause"]
+    assert press("promote", ada["promote"]) == "2"
+    gone_on = "The rollout has gone on since: it is at step 3 of 8 now. Nothing was done."
+    assert press("promote", bob["promote"]).startswith(f"2 {gone_on} Paused at 50 % on eu until a person goes on.")
+    told = post(api, "/api/v1/deployments/app/promote", {"rollout": rollout.pk, "step": 1})
+    assert (told.status_code, told.json()["detail"].startswith(gone_on)) == (409, True), told.json()
+    assert rollout.step == 2 and not rollout.promote_asked
+    # A pause that somebody else has made since is not ended by whoever saw an earlier one; and a pause holds anywhere.
+    assert press("pause", bob["pause"]) == "2"
+    late = post(api, "/api/v1/deployments/app/resume", {"rollout": rollout.pk, "step": 1})
+    assert late.status_code == 409 and Rollout.objects.get(pk=rollout.pk).paused
+    assert press("resume", forms()["resume"]) == "2" and not rollout.paused
+    # Another rollout is nobody's who looks at this one.
+    newer = revise(root, app, "3")
+    for word in ("promote", "promote-fully", "pause", "abort"):
+        said = press(word, bob[word])
+        assert "The rollout to revision 2 that this was meant for ended Superseded, and revision 3 is rolled" in said
+    for word, body in (("abort", {}), ("pause", {}), ("promote", {"full": True})):
+        answer = post(api, f"/api/v1/deployments/app/{word}", {"rollout": rollout.pk, **body})
+        assert answer.status_code == 409, answer.json()
+    newer.refresh_from_db()
+    assert (newer.abort_asked, newer.full_asked, newer.paused) == ("", False, False)
+    assert post(api, "/api/v1/deployments/app/promote", {"step": 1}).status_code == 400
+    wrong = client.post(reverse("deployments:steer", args=["demo", "app", "abort"]), {"stood": "1.x"})
+    assert "Load the page again." in wrong.content.decode()
+    assert post(api, "/api/v1/deployments/app/abort", {"rollout": newer.pk}).status_code == 200
 
 
 @pytest.mark.parametrize("action", ["", "/pause", "/abort"])

@@ -11,6 +11,7 @@ from apps.deployments.api.policies import AutoscalingSerializer, BudgetSerialize
 from apps.deployments.api.runtimes import RuntimeSerializer
 from apps.deployments.api.schedule import windows
 from apps.deployments.api.spread import SpreadSerializer
+from apps.deployments.services import Stood
 
 
 class ReplicaResourcesSerializer(Strict):
@@ -119,7 +120,27 @@ class AddTargetSerializer(Strict):
     replicas = serializers.IntegerField(required=False, help_text="As many as on its first target unless given.")
 
 
-class PromoteSerializer(Strict):
+class SteerSerializer(Strict):
+    """The rollout that somebody decided about, and where it stood then: where it does not any more, nothing is done and
+    the answer is 409."""
+
+    rollout = serializers.IntegerField(required=False, min_value=1, help_text="Its `id`.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """As services take it."""
+        rollout, step = attrs.pop("rollout", None), attrs.pop("step", None)
+        if rollout is None and step is not None:
+            raise serializers.ValidationError({"rollout": "A step is one of a rollout: say which."})
+        return attrs | {"stood": Stood(rollout, step) if rollout is not None else None}
+
+
+class SteerAtStepSerializer(SteerSerializer):
+    """The same for what goes on from a step."""
+
+    step = serializers.IntegerField(required=False, min_value=0, help_text="Its `step`.")
+
+
+class PromoteSerializer(SteerAtStepSerializer):
     """How far a rollout shall go on."""
 
     full = serializers.BooleanField(default=False, help_text="Past all waiting, to the end.")

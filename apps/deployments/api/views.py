@@ -7,6 +7,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import Serializer
 
 from apps.core.access import project_or_404
 from apps.core.api.etags import etag_of, if_match
@@ -236,17 +237,27 @@ class DeploymentViewSet(BudgetActions, ScalingActions, SpreadActions, ServiceVie
         revision = services.restart(**self._edit(name))
         return Response(forms.RevisionSerializer(revision).data, status=201)
 
-    @extend_schema(operation_id="pauseRollout", parameters=[PROJECT], request=None, responses=forms.RolloutSerializer)
+    @extend_schema(
+        operation_id="pauseRollout",
+        parameters=[PROJECT],
+        request=bodies.SteerSerializer,
+        responses=forms.RolloutSerializer,
+    )
     @action(detail=True, methods=["post"])
     def pause(self, request: Request, name: str) -> Response:
         """Let the rollout stay as it is until somebody resumes, promotes or aborts it."""
-        return self._steered(services.pause(**self._edit(name)))
+        return self._steered(services.pause(**self._edit(name), **self._asked(bodies.SteerSerializer)))
 
-    @extend_schema(operation_id="resumeRollout", parameters=[PROJECT], request=None, responses=forms.RolloutSerializer)
+    @extend_schema(
+        operation_id="resumeRollout",
+        parameters=[PROJECT],
+        request=bodies.SteerAtStepSerializer,
+        responses=forms.RolloutSerializer,
+    )
     @action(detail=True, methods=["post"])
     def resume(self, request: Request, name: str) -> Response:
         """Let a paused rollout go on where it is."""
-        return self._steered(services.resume(**self._edit(name)))
+        return self._steered(services.resume(**self._edit(name), **self._asked(bodies.SteerAtStepSerializer)))
 
     @extend_schema(
         operation_id="promoteRollout",
@@ -257,15 +268,18 @@ class DeploymentViewSet(BudgetActions, ScalingActions, SpreadActions, ServiceVie
     @action(detail=True, methods=["post"])
     def promote(self, request: Request, name: str) -> Response:
         """Go on past what the rollout waits for now; with `full`, past all waiting, to the end."""
-        body = bodies.PromoteSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        return self._steered(services.promote(**self._edit(name), **body.validated_data))
+        return self._steered(services.promote(**self._edit(name), **self._asked(bodies.PromoteSerializer)))
 
-    @extend_schema(operation_id="abortRollout", parameters=[PROJECT], request=None, responses=forms.RolloutSerializer)
+    @extend_schema(
+        operation_id="abortRollout",
+        parameters=[PROJECT],
+        request=bodies.SteerSerializer,
+        responses=forms.RolloutSerializer,
+    )
     @action(detail=True, methods=["post"])
     def abort(self, request: Request, name: str) -> Response:
         """Take the new revision back from every target: what served before serves again."""
-        return self._steered(services.abort(**self._edit(name)))
+        return self._steered(services.abort(**self._edit(name), **self._asked(bodies.SteerSerializer)))
 
     @extend_schema(
         operation_id="restoreDeployment", parameters=[PROJECT], request=None, responses=forms.DeploymentSerializer
@@ -307,6 +321,13 @@ class DeploymentViewSet(BudgetActions, ScalingActions, SpreadActions, ServiceVie
 
     def _deployment(self, name: str, at_least: Role = Role.VIEWER) -> Deployment:
         return selectors.deployment(self.principal, name, at_least, **self.project_filter())
+
+    def _asked(self, form: type[Serializer[Any]]) -> dict[str, Any]:
+        """What the body asks for. Raises what is wrong with it."""
+        body = form(data=self.request.data)
+        body.is_valid(raise_exception=True)
+        asked: dict[str, Any] = body.validated_data
+        return asked
 
     def _edit(self, name: str) -> dict[str, Any]:
         """What every edit is told: who asks, of which deployment, and what `If-Match` expects of it."""

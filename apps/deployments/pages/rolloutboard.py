@@ -17,6 +17,7 @@ from apps.deployments.pages.story import StoryRow, story_of
 from apps.deployments.pages.waves import Waves, near, waves_of
 from apps.deployments.rollout.strategy import Do, Kind, parse_strategy
 from apps.deployments.rollout.verdicts import Outcome
+from apps.deployments.services import Stood
 from apps.deployments.states import RolloutState
 
 
@@ -67,6 +68,11 @@ class RolloutBoard:
     def plain(self) -> bool:
         """Whether the rollout is nothing but replicas replaced on one target."""
         return self.rollout is not None and is_plain(self.rollout)
+
+    @property
+    def stood(self) -> str:
+        """Where the rollout stands, for the forms that let it go on from there and no further."""
+        return str(Stood(self.rollout.pk, self.rollout.step)) if self.rollout else ""
 
     @property
     def waits(self) -> bool:

@@ -201,7 +201,8 @@ def steer(request: PageRequest, project: Project, name: str, word: str) -> HttpR
     if word not in STEERING:
         raise Missing(f"A rollout can't be told to {word}.")
     tell, how, said = STEERING[word]
-    tell(principal=request.principal, deployment=deployment, **how)
+    stood = services.Stood.parse(request.POST.get("stood", ""))
+    tell(principal=request.principal, deployment=deployment, stood=stood, **how)
     messages.success(request, said)
     return redirect("deployments:detail", project=project.name, name=name)
 

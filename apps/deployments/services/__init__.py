@@ -12,11 +12,12 @@ from apps.deployments.services.rehearsing import rehearse
 from apps.deployments.services.revisions import deploy_revision, preview_revision, restart, rollback, set_strategy
 from apps.deployments.services.scheduling import set_schedule
 from apps.deployments.services.sources import create_source, delete_source
-from apps.deployments.services.steering import abort, pause, promote, resume
+from apps.deployments.services.steering import Stood, abort, pause, promote, resume
 from apps.deployments.services.targets import create_target, delete_target, edit_target
 
 __all__ = [
     "NewDeployment",
+    "Stood",
     "abort",
     "add_target",
     "approve",

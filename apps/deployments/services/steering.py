@@ -1,6 +1,7 @@
 """What people tell a rollout that is under way: wait, go on, skip the waiting, take it back."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from django.db import transaction
 
@@ -8,7 +9,7 @@ from apps.core import audit
 from apps.core.access import Principal, require_role
 from apps.core.database.rows import Expect, put
 from apps.core.database.transitions import log
-from apps.core.errors import Conflict
+from apps.core.errors import Conflict, Invalid
 from apps.core.states import Role
 from apps.deployments.models import Deployment, Rollout
 from apps.deployments.rollout.decisions import in_words
@@ -27,42 +28,92 @@ _TOLD = {
     "deployment.rollback": "Told to take itself back.",
 }
 
+
+@dataclass(frozen=True)
+class Stood:
+    """Where the rollout stood when somebody decided what to tell it: its number, and its step, or None where that does
+    not matter. One press goes past one step, and steers one rollout, however old the page is that it is made on."""
+
+    rollout: int
+    step: int | None = None
+
+    def __str__(self) -> str:
+        """As a form carries it."""
+        return str(self.rollout) if self.step is None else f"{self.rollout}.{self.step}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Stood | None":
+        """What a form carried; None for nothing. Raises Invalid."""
+        rollout, _, step = text.partition(".")
+        if not all(part.isascii() and part.isdecimal() and len(part) < 10 for part in (rollout, step or "0") if text):
+            raise Invalid("That is no place where a rollout stands.", field="stood", hint="Load the page again.")
+        return cls(int(rollout), int(step) if step else None) if text else None
+
+    def check(self, held: Deployment, rollout: Rollout | None) -> None:
+        """Raise Conflict where the rollout of a held deployment does not stand there any more."""
+        if rollout is None or rollout.pk != self.rollout:
+            mine = held.rollouts.select_related("to_revision").filter(pk=self.rollout).first()
+            which = f"The rollout to revision {mine.to_revision.number}" if mine else "The rollout"
+            ended = f" ended {mine.state}" if mine and mine.ended_at else " is not under way"
+            now = f", and revision {rollout.to_revision.number} is rolled out now" if rollout else ""
+            raise Conflict(f"{which} that this was meant for{ended}{now}. Nothing was done.", hint=_AGAIN)
+        if self.step not in (None, rollout.step):
+            said = f"The rollout has gone on since: it is at step {rollout.step + 1} of {len(rollout.plan)} now"
+            raise Conflict(f"{said}. Nothing was done. {rollout.message}".strip(), hint=_AGAIN)
+
+
+_AGAIN = "Look where it stands, and say it again if you still want it."
+
 # For these one has to be among those who may deploy; who stops something or takes it back need not.
 _ONWARDS = ("rollout.resume", "rollout.promote", "rollout.promote_fully")
 
 
-def pause(*, principal: Principal, deployment: Deployment, expect: Expect | None = None) -> Rollout:
+def pause(
+    *, principal: Principal, deployment: Deployment, expect: Expect | None = None, stood: Stood | None = None
+) -> Rollout:
     """Let the rollout stay as it is until somebody resumes, promotes or aborts it. Needs the developer role.
 
-    Raises Conflict when no rollout is under way, as the others here do.
+    Raises Conflict when no rollout is under way, or it does not stand any more where it `stood` for whoever tells it,
+    as the others here do.
     """
-    return _steer(principal, deployment, expect, action="rollout.pause", paused=True)
+    return _steer(principal, deployment, expect, stood, action="rollout.pause", paused=True)
 
 
-def resume(*, principal: Principal, deployment: Deployment, expect: Expect | None = None) -> Rollout:
+def resume(
+    *, principal: Principal, deployment: Deployment, expect: Expect | None = None, stood: Stood | None = None
+) -> Rollout:
     """Let a paused rollout go on where it is. Needs the developer role."""
-    return _steer(principal, deployment, expect, action="rollout.resume", paused=False)
+    return _steer(principal, deployment, expect, stood, action="rollout.resume", paused=False)
 
 
 def promote(
-    *, principal: Principal, deployment: Deployment, full: bool = False, expect: Expect | None = None
+    *,
+    principal: Principal,
+    deployment: Deployment,
+    full: bool = False,
+    expect: Expect | None = None,
+    stood: Stood | None = None,
 ) -> Rollout:
     """Go on past what the rollout waits for now; with `full`, past all waiting, to the end. Needs the developer role.
 
     Waves stay in order, and capacity still comes before traffic.
     """
     if full:
-        return _steer(principal, deployment, expect, action="rollout.promote_fully", paused=False, full_asked=True)
-    return _steer(principal, deployment, expect, action="rollout.promote", paused=False, promote_asked=True)
+        return _steer(
+            principal, deployment, expect, stood, action="rollout.promote_fully", paused=False, full_asked=True
+        )
+    return _steer(principal, deployment, expect, stood, action="rollout.promote", paused=False, promote_asked=True)
 
 
-def abort(*, principal: Principal, deployment: Deployment, expect: Expect | None = None) -> Rollout:
+def abort(
+    *, principal: Principal, deployment: Deployment, expect: Expect | None = None, stood: Stood | None = None
+) -> Rollout:
     """Take the new revision back from every target: what served before serves again. Needs the developer role.
 
     Raises Conflict also where no revision served before.
     """
     said = f"{_name(principal)} took it back."
-    return _steer(principal, deployment, expect, action="rollout.abort", paused=False, abort_asked=said)
+    return _steer(principal, deployment, expect, stood, action="rollout.abort", paused=False, abort_asked=said)
 
 
 def roll_back(held: Deployment, rollout: Rollout, principal: Principal) -> None:
@@ -78,12 +129,20 @@ def _name(principal: Principal) -> str:
 
 
 def _steer(
-    principal: Principal, deployment: Deployment, expect: Expect | None, *, action: str, **columns: bool | str
+    principal: Principal,
+    deployment: Deployment,
+    expect: Expect | None,
+    stood: Stood | None,
+    *,
+    action: str,
+    **columns: bool | str,
 ) -> Rollout:
     require_role(principal, deployment.project, Role.DEVELOPER)
     with transaction.atomic():
         held = hold(deployment, expect)
         rollout = unfinished(held)
+        if stood is not None:
+            stood.check(held, rollout)
         if rollout is None:
             raise Conflict(f"No rollout of {held.name} is under way.", hint="Look again: it may just have ended.")
         if rollout.state == RolloutState.ROLLING_BACK:
