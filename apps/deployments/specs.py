@@ -35,6 +35,7 @@ RESERVED_ENV = frozenset({"HOST", "PORT", "FLOTILLA_MODEL_NAME", "FLOTILLA_MODEL
 _CONTAINER = ("image", "command", "args", "env", "resources", *podoptions.KEYS)
 # As long as people wait for a pod that ends: Kubernetes itself knows no bound.
 MAX_GRACE_SECONDS = 3600
+MAX_STARTUP_SECONDS = 24 * 3600
 _FORMAT = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]{0,200}")
 
@@ -319,7 +320,7 @@ def _probes(value: Mapping[str, Any]) -> Probes:
         ready_path=_path(value.get("ready_path"), "probes.ready_path", default.ready_path),
         live_path=_path(value.get("live_path"), "probes.live_path", default.live_path),
         startup_seconds=whole(
-            value.get("startup_seconds"), "probes.startup_seconds", default.startup_seconds, 1, 24 * 3600
+            value.get("startup_seconds"), "probes.startup_seconds", default.startup_seconds, 1, MAX_STARTUP_SECONDS
         ),
     )
 

@@ -463,6 +463,7 @@ NOT_MEASURED = {
     "deployments:access": OVER_A_SOCKET,
     "deployments:log": OVER_A_SOCKET,
     "deployments:preview": OVER_A_SOCKET,
+    "deployments:rehearse": OVER_A_SOCKET,
     "deployments:replica_log": OVER_A_SOCKET,
     "deployments:requests": OVER_A_SOCKET,
     "POST /api/v1/clusters/": OVER_A_SOCKET,

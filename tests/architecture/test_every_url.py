@@ -37,6 +37,7 @@ ELSEWHERE = {
     "deployments:example": "tests/deployments/test_pages.py",
     "deployments:replica_log": "tests/e2e/test_voyage.py",
     "deployments:preview": "tests/deployments/test_edit.py",
+    "deployments:rehearse": "tests/deployments/test_rollouts.py",
     "deployment-preview": "tests/deployments/test_edit.py",
     "deployment-predict": "tests/deployments/test_predict.py",
     "deployments:requests": "tests/deployments/scrape/test_requests.py",

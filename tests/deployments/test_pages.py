@@ -21,6 +21,10 @@ from apps.core.models import Membership, Project, User
 from apps.core.states import Health, Role
 from apps.deployments import predict, services
 from apps.deployments.models import Deployment, Heal, Placement, Target
+from apps.deployments.pages.forms import DeployForm
+from apps.deployments.pages.refusals import put_refusals
+from apps.deployments.services import Rehearsal
+from apps.deployments.specs import Probes
 from apps.experiments.models import RegisteredModel
 from tests import factories
 from tests.clusters.podoptions.test_podoptions import EVERYTHING
@@ -244,8 +248,72 @@ def test_a_deployment_is_made_by_the_form_with_errors_at_their_fields(page: Clie
     assert (made.status_code, made["Location"]) == (302, PAGE)
     digits = Deployment.objects.get()
     spec = digits.current.spec  # type: ignore[union-attr]
+    assert (spec["port"], spec["probes"], digits.strategy.get("kind", "rolling")) == (
+        8080,
+        Probes().to_json(),
+        "rolling",
+    )
     assert (spec["model_path"], digits.disruption_budget) == ("/models", {"max_unavailable": "25%"})
     assert (spec["command"], spec["env"], spec["model"]["version"]) == (["python", "serve.py"], {"THREADS": "2"}, 2)
+
+
+def test_the_form_says_how_it_rolls_out_and_where_it_is_probed(page: Client, target: Target) -> None:
+    empty = page.get(f"{HOME}new").context["form"]
+    assert (empty.rolls_open, empty.probes_open) == (False, False)
+    assert (empty.rolls_said, empty.probes_said) == ("rolling, replica by replica", "/v2/health/ready on 8080")
+    asked = {
+        "name": "app", "target": "local-production", "image": "team/app:1", "replicas": "2", "cpu": "1",
+        "memory": "1Gi",
+    }  # fmt: skip
+    for field, value, said in (
+        ("port", "70000", "less than or equal to 65535"),
+        ("ready_path", "ready", "probes.ready_path"),
+        ("strategy", "steps:\n  - set_weight: 200", "Line 2: "),
+        ("strategy", "kind: recreate", "Another kind is chosen above: canary."),
+        ("strategy", "- canary", "Begin with "),
+        ("strategy", "steps: [", "This is not valid YAML"),
+    ):
+        wrong = page.post(f"{HOME}new", {**asked, "kind": "canary", field: value})
+        form = wrong.context["form"]
+        assert (wrong.status_code, list(form.errors)) == (400, [field])
+        assert said in str(form.errors) or field == "ready_path"
+        assert form.rolls_open and (form.probes_open or field == "strategy"), "what is wrong is not folded away"
+    more = {"port": "9000", "ready_path": "/ready", "live_path": "", "startup_seconds": "60"}
+    steps = {"kind": "canary", "strategy": "steps:\n  - set_weight: 30\n  - pause: {}"}
+    assert page.post(f"{HOME}new", {**asked, **more, **steps}).status_code == 302
+    app = Deployment.objects.get()
+    assert app.current is not None and app.current.spec["port"] == 9000
+    assert app.current.spec["probes"] == {"ready_path": "/ready", "live_path": "", "startup_seconds": 60}
+    assert (app.strategy["kind"], app.strategy["steps"][0]) == ("canary", {"set_weight": 30})
+
+    revise = f"{HOME}app/revise"
+    shown = {**page.get(revise).context["form"].initial, "image": "team/app:1"}
+    page.post(revise, {**shown, "live_path": "/live"})
+    app.refresh_from_db()
+    assert (app.current.number, app.current.spec["port"]) == (2, 9000)  # type: ignore[union-attr]
+    assert app.current.spec["probes"] == {"ready_path": "/ready", "live_path": "/live", "startup_seconds": 60}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        ('pods "x" is forbidden: no PriorityClass with name high was found', "priority_class"),
+        ("spec.template.spec.containers[0].resources.limits[nvidia.com/gpu]: Invalid value", "gpu"),
+        ("spec.template.spec.containers[0].readinessProbe.httpGet.path: Required value", "ready_path"),
+        ("spec.template.spec.tolerations[0].effect: Unsupported value", "tolerations"),
+        ('pods "x" is forbidden: exceeded quota: small, requested: memory=1Gi', None),
+        ("admission webhook denied the request", None),
+    ],
+)
+def test_a_cluster_s_refusal_is_about_a_field_where_it_names_one(
+    message: str, field: str | None, demo: Project
+) -> None:
+    form = DeployForm({"target": []}, project=demo)
+    before = set(form.errors)
+    said = (("eu", False), ("asked-nobody", None), ("us", False), ("fits", True))
+    put_refusals(form, [Rehearsal(name, "c", [], accepted, message) for name, accepted in said])
+    assert set(form.errors) - before == ({field} if field else set())
+    assert not field or form.errors[field] == [f"eu, us: {message}"]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from apps.clusters.models import Cluster
 from apps.clusters.services import connect
@@ -91,6 +92,19 @@ def test_each_cluster_judges_what_would_be_applied_there(fleet: Fleet, there: Cl
     assert (here_says.target, here_says.accepted, here_says.message) == ("here", True, "")
     assert (there_says.target, there_says.accepted) == ("there", False)
     assert "exceeded quota: one" in there_says.message
+
+    page = Client()
+    page.force_login(fleet.root.user)  # type: ignore[arg-type]
+    asked = {
+        "name": "other", "target": ["here", "there"], "image": "team/app:1", "replicas": "1", "cpu": "1",
+        "memory": "1Gi",
+    }  # fmt: skip
+    where = f"/p/{fleet.project.name}/deployments/new/preview"
+    seen = page.post(where, asked)
+    assert [(each.target, each.accepted) for each in seen.context["answers"]] == [("here", True), ("there", False)]
+    assert (seen.status_code, bool(seen.context["form"].errors)) == (200, False), "a quota is no field's"
+    assert not Deployment.objects.filter(name="other").exists()
+    assert page.post(where, {**asked, "cpu": "much"}).status_code == 400
     assert [fleet.workloads(cluster) for cluster in (fleet.cluster, there)] == 2 * [{"app-r1": 2}]
 
 

@@ -13,9 +13,9 @@ from apps.core.pages.base import PageRequest, page
 from apps.core.states import Role
 from apps.deployments import selectors, services
 from apps.deployments.models import Deployment, Revision
-from apps.deployments.pages.forms import put_error_at_line
 from apps.deployments.pages.rows import who
 from apps.deployments.pages.spectext import FIELDS, as_text, changes_in, difference
+from apps.deployments.pages.yamlerrors import put_error_at_line
 from apps.deployments.services.server import is_own
 
 

@@ -1,6 +1,5 @@
 """Forms of the pages. They turn text into what services take; services check it."""
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,7 @@ from django.utils.html import format_html
 
 from apps.clusters import podoptions
 from apps.clusters.pages.optionfields import PodOptionsForm, initial_of
-from apps.core.errors import FlotillaError, Invalid
+from apps.core.errors import Invalid
 from apps.core.models import Project
 from apps.core.pages.formfields import amount, gpus
 from apps.core.pages.formtext import check_each, pairs, words
@@ -19,6 +18,8 @@ from apps.core.text.names import check_service_name
 from apps.deployments import selectors, services
 from apps.deployments.models import Deployment, Revision, Target
 from apps.deployments.pages.placefields import ANY, ANY_OF, NAMED, AnyTargetFields, how_many
+from apps.deployments.pages.probefields import PORT, PROBES, USUAL, ProbeFields, probes_initial
+from apps.deployments.pages.rollsfields import ROLLS, RollsFields
 from apps.deployments.pages.runtimefields import KSERVE, RUNTIME, RuntimeFields
 from apps.deployments.pages.scalingforms import NumbersForm
 from apps.deployments.rollout.strategy import Kind, parse_strategy
@@ -39,6 +40,8 @@ _CHECKED: dict[str, Callable[[Any], object]] = {
     "cpu": lambda cpu: _check(resources={"cpu": cpu}),
     "memory": lambda memory: _check(resources={"memory": memory}),
     "env": lambda env: _check(env=env),
+    "ready_path": lambda path: _check(probes={"ready_path": path}),
+    "live_path": lambda path: _check(probes={"live_path": path}),
 }
 
 
@@ -47,7 +50,7 @@ def _check(**part: Any) -> None:
     parse_revision({"image": "checked", **part}).container.resources.sensible()
 
 
-class DeployForm(NumbersForm, AnyTargetFields, RuntimeFields, PodOptionsForm):
+class DeployForm(NumbersForm, AnyTargetFields, RollsFields, ProbeFields, RuntimeFields, PodOptionsForm):
     """A new deployment."""
 
     advanced = ("image", "command", *RUNTIME, *PodOptionsForm.advanced)
@@ -55,8 +58,10 @@ class DeployForm(NumbersForm, AnyTargetFields, RuntimeFields, PodOptionsForm):
     # Those of the pods, which are not named here, come last.
     field_order = (
         *("name", "where", "target", "model", "follow", "how"),
-        *("cpu", "memory", "gpu", "env", "image", "command", *RUNTIME),
+        *("cpu", "memory", "gpu", "env", *ROLLS, *PORT, "image", "command", *RUNTIME),
     )
+    parts = (*NumbersForm.parts, ("kind", "deployments/rolls_fields.html"), ("port", "deployments/probe_fields.html"))
+    part_fields = (*NumbersForm.part_fields, *ROLLS, *PORT)
 
     name = forms.CharField(max_length=40, help_text="It names the Service, too: small letters, digits, '-'.")
     where = forms.ChoiceField(
@@ -95,6 +100,7 @@ class DeployForm(NumbersForm, AnyTargetFields, RuntimeFields, PodOptionsForm):
     )
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
+        kwargs["initial"] = USUAL | (kwargs.get("initial") or {})
         super().__init__(*args, **kwargs)
         rows = list(selectors.targets(project=project).order_by("name"))
         self.fields["target"].choices = [(row.name, _target_text(row)) for row in rows]  # type: ignore[attr-defined]
@@ -131,7 +137,7 @@ class DeployForm(NumbersForm, AnyTargetFields, RuntimeFields, PodOptionsForm):
         values = self.cleaned_data
         model, _, version = str(values["model"]).rpartition(":")
         spec: dict[str, Any] = {"image": values["image"], "command": values["command"], "env": values["env"]}
-        spec |= self._pods() | self.asked_runtime()
+        spec |= self._pods() | self.asked_runtime() | self.probes() | self.rolls()
         if model and version.startswith("@"):
             spec |= {"model": model, "alias": version.removeprefix("@"), "follow": values["follow"]}
         elif model:
@@ -141,13 +147,13 @@ class DeployForm(NumbersForm, AnyTargetFields, RuntimeFields, PodOptionsForm):
     @property
     def place_fields(self) -> tuple[str, ...]:
         """The fields that targets are chosen by. The preview sends no others: an address has less room than a form."""
-        numbers = ("cpu", "memory", "gpu", *self.part_fields)
+        numbers = ("cpu", "memory", "gpu", *NumbersForm.part_fields, "target")
         return tuple(dict.fromkeys(("where", "name", "targets", *ANY_OF, *numbers, *RUNTIME, *PodOptionsForm.advanced)))
 
     def place_wish(self) -> services.NewDeployment:
         """As much of it as targets are chosen by, whatever else is still to be filled in. Raises Invalid."""
         self.is_valid()
-        of_places = (*ANY_OF, "targets", "cpu", "memory", "gpu", *self.part_fields, *PodOptionsForm.advanced)
+        of_places = (*ANY_OF, "targets", "cpu", "memory", "gpu", *NumbersForm.part_fields, *PodOptionsForm.advanced)
         wrong = next((name for name in of_places if name in self.errors), None)
         if wrong is not None:
             raise Invalid(f"{self[wrong].label}: {self.errors[wrong][0]}", field=wrong)
@@ -169,12 +175,16 @@ class DeployForm(NumbersForm, AnyTargetFields, RuntimeFields, PodOptionsForm):
         return {"anywhere": {"targets": values["targets"] or 1, **self.anywhere()}}
 
 
-class ReviseForm(PodOptionsForm):
+class ReviseForm(ProbeFields, PodOptionsForm):
     """Another model version or image for a deployment that is there.
 
     It starts with what a revision has, and asks for what the person has changed of that, and nothing else: somebody
     else may have rolled out another one since the form was shown.
     """
+
+    parts = (("port", "deployments/probe_fields.html"),)
+    part_fields = PORT
+    field_order = ("of", "model", "image", *PORT)
 
     of = forms.IntegerField(widget=forms.HiddenInput)
     model = forms.ChoiceField(label="Model version", required=False)
@@ -183,6 +193,7 @@ class ReviseForm(PodOptionsForm):
     def __init__(self, data: Any = None, *, project: Project, revision: Revision, **kwargs: Any) -> None:
         self._spec: dict[str, Any] = revision.spec
         initial = {"of": revision.number, **initial_of(revision.spec), **_shown(revision.spec)}
+        initial |= probes_initial(revision.spec)
         # A form that leaves fields out, as the small one on the deployment's page does, leaves them as they are.
         super().__init__({**initial, **data.dict()} if data is not None else None, initial=initial, **kwargs)
         now, versions = str(self.initial.get("model") or ""), selectors.version_choices(project)
@@ -203,6 +214,11 @@ class ReviseForm(PodOptionsForm):
         changes: dict[str, Any] = {key: value for key, value in self.options().items() if value != before[key]}
         if "image" in self.changed_data:
             changes["image"] = self.cleaned_data["image"]
+        said = self.probes()
+        if "port" in self.changed_data:
+            changes["port"] = said["port"]
+        if not set(PROBES).isdisjoint(self.changed_data):
+            changes["probes"] = said["probes"]
         if "model" in self.changed_data:
             model, _, version = self.cleaned_data["model"].rpartition(":")
             changes |= {"model": model, "version": int(version)}
@@ -304,31 +320,6 @@ def _in_waves(deployment: Deployment) -> list[str]:
         return []
     lines = ["waves:", f"  - targets: [{names[0]}]", "    soak_seconds: 600", "  - targets:"]
     return [*lines, *(f"      - {name}" for name in names[1:])]
-
-
-def put_error_at_line(form: forms.Form, name: str, text: str, error: FlotillaError) -> None:
-    """Show a service's error at the field that holds the YAML `text`, with the line that it is about."""
-    # A text that is no YAML, or no object, is wrong as a whole, and has no line to look up.
-    inside = error.field not in ("", name)
-    at = error.field if error.field.startswith(f"{name}.") else f"{name}.{error.field}"
-    line = line_of(text, at) if inside else None
-    form.add_error(name, f"Line {line}: {error.sentence}" if line else error.sentence)
-
-
-def line_of(text: str, field: str) -> int | None:
-    """The line, from 1, at which YAML says `strategy.steps[1].set_weight`, or the part of that which is there."""
-    node, line = yaml.compose(text, Loader=yaml.SafeLoader), None
-    for word in re.findall(r"[^.\[\]]+", field)[1:]:
-        if isinstance(node, yaml.MappingNode):
-            pair = next(((key, value) for key, value in node.value if key.value == word), None)
-        elif isinstance(node, yaml.SequenceNode) and word.isdecimal() and int(word) < len(node.value):
-            pair = (node.value[int(word)],) * 2
-        else:
-            pair = None
-        if pair is None:
-            break
-        line, node = pair[0].start_mark.line + 1, pair[1]
-    return line
 
 
 def as_yaml(strategy: dict[str, Any]) -> str:

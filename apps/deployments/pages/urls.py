@@ -5,6 +5,7 @@ from django.urls import path
 from apps.deployments.pages import (
     access,
     approvals,
+    creating,
     disruption,
     edit,
     following,
@@ -31,7 +32,8 @@ urlpatterns = [
     path("p/<slug:project>/approvals/", approvals.approvals, name="approvals"),
     path("p/<slug:project>/approvals/<int:pk>/<slug:word>", approvals.decide, name="decide"),
     path("p/<slug:project>/deployments/", views.listing, name="list"),
-    path("p/<slug:project>/deployments/new", views.create, name="create"),
+    path("p/<slug:project>/deployments/new", creating.create, name="create"),
+    path("p/<slug:project>/deployments/new/preview", creating.rehearse, name="rehearse"),
     path("p/<slug:project>/deployments/new/place", placing.place, name="place"),
     path("p/<slug:project>/deployments/<slug:name>/", views.detail, name="detail"),
     path("p/<slug:project>/deployments/<slug:name>/revise", views.revise, name="revise"),

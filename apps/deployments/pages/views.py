@@ -14,7 +14,6 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from apps.clusters import logs
-from apps.clusters.pages.optionfields import initial_of
 from apps.clusters.selectors.explain import explain_pod
 from apps.clusters.selectors.visibility import visibility_of
 from apps.core.access import may
@@ -32,25 +31,22 @@ from apps.deployments.pages import panels
 from apps.deployments.pages.edit import tell_of
 from apps.deployments.pages.following import followed
 from apps.deployments.pages.forms import (
-    DeployForm,
     ReviseForm,
     ScaleForm,
     StrategyForm,
     a_blue_green,
     a_canary,
     a_shadow,
-    put_error_at_line,
 )
 from apps.deployments.pages.matrix import matrix_of
-from apps.deployments.pages.placed import on_chosen, placed_of
+from apps.deployments.pages.placed import placed_of
 from apps.deployments.pages.replicas import parse_by
 from apps.deployments.pages.requests import known_card
 from apps.deployments.pages.rows import event_rows, model_text, ready_text, stands
-from apps.deployments.pages.runtimefields import runtime_initial
 from apps.deployments.pages.schedule import schedule_of
 from apps.deployments.pages.spread import spread_of
+from apps.deployments.pages.yamlerrors import put_error_at_line
 from apps.deployments.predict import examples
-from apps.deployments.services.server import is_own
 
 PER_PAGE = 50
 DEPLOY_COMMAND = """curl -X POST {url}/api/v1/deployments \\
@@ -109,30 +105,6 @@ def _deploy_command(project: Project) -> str:
 def detail(request: PageRequest, project: Project, name: str) -> HttpResponse:
     """One deployment: how it is, what rolls, which replicas there are, and what one may do."""
     return render_page(request, "deployments/detail.html", _context(request, _deployment(request, project, name)))
-
-
-@page(at_least=Role.DEVELOPER, acts_once=True)
-def create(request: PageRequest, project: Project) -> HttpResponse:
-    """Deploy a model version."""
-    form = DeployForm(request.POST or None, project=project, initial=_initial(request, project))
-    if request.method == "POST" and form.is_valid():
-        try:
-            deployment = services.create_deployment(principal=request.principal, project=project, asked=form.asked())
-        except FlotillaError as error:
-            put_error(form, error)
-        else:
-            messages.success(request, f"{deployment.name} is being deployed{on_chosen(deployment)}.")
-            return redirect("deployments:detail", project=project.name, name=deployment.name)
-    status = 400 if form.errors else 200
-    has_targets = bool(form.fields["target"].choices)  # type: ignore[attr-defined]
-    context = {
-        "project": project,
-        "form": form,
-        "has_targets": has_targets,
-        "may_choose": "where" in form.fields,
-        "may_add_targets": may(request.principal, project, Role.ADMIN),
-    }
-    return render(request, "deployments/new.html", context, status=status)
 
 
 @page
@@ -349,24 +321,6 @@ def _context(request: PageRequest, deployment: Deployment, scale_form: ScaleForm
         initial = {"replicas": deployment.spread["replicas"] if deployment.spread else first}
         context["scale_form"] = scale_form or ScaleForm(initial=initial, deployment=deployment, auto_id="scale_%s")
     return context
-
-
-def _shown_image(spec: dict[str, Any]) -> str:
-    """The image for a form, where none stands for Flotilla's own server."""
-    image = str(spec.get("image", ""))
-    return "" if is_own(image) else image
-
-
-def _initial(request: PageRequest, project: Project) -> dict[str, Any]:
-    """What the address says, and how the model was served before."""
-    model, version = request.GET.get("model", ""), request.GET.get("version", "")
-    initial: dict[str, Any] = {"name": service_name_from(model), "model": f"{model}:{version}" if model else ""}
-    before = selectors.last_spec(project, model) if model else None
-    if before is not None:
-        initial |= {"image": _shown_image(before), "command": shlex.join(before["command"]), **before["resources"]}
-        initial["env"] = "\n".join(f"{name}={value}" for name, value in before["env"].items())
-        initial |= initial_of(before) | runtime_initial(before)
-    return initial
 
 
 def _outputs(answer: dict[str, Any]) -> list[tuple[str, str]]:

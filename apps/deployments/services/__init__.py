@@ -8,7 +8,7 @@ from apps.deployments.services.deployments import delete_deployment, restore, sc
 from apps.deployments.services.disruption import set_budget
 from apps.deployments.services.placing import add_target, preview_target, remove_target
 from apps.deployments.services.policies import surges
-from apps.deployments.services.rehearsing import rehearse
+from apps.deployments.services.rehearsing import Rehearsal, rehearse
 from apps.deployments.services.revisions import deploy_revision, preview_revision, restart, rollback, set_strategy
 from apps.deployments.services.scheduling import set_schedule
 from apps.deployments.services.sources import create_source, delete_source
@@ -17,6 +17,7 @@ from apps.deployments.services.targets import create_target, delete_target, edit
 
 __all__ = [
     "NewDeployment",
+    "Rehearsal",
     "Stood",
     "abort",
     "add_target",
