@@ -130,7 +130,7 @@ def read(pod: Pod, query: LogQuery) -> LogPart:
         return replace(part, note=_not_yet(error.message, query), ended=over)
     except KubeError as error:
         silent = isinstance(error, Unreachable)
-        note = f"{pod.cluster.name} gives no log now: {error.message}"
+        note = f"Cluster {pod.cluster.name} gives no log now: {error.message}"
         return replace(part, note=note, kept=_NOTHING_KEPT if silent else "", silent=silent)
     except FlotillaError as error:
         return replace(part, note=error.message)
@@ -157,7 +157,7 @@ def pod_log(pod: Pod, *, container: str = "", tail_lines: int = 200) -> str:
     except Forbidden as error:
         raise Unavailable("Flotilla's credential may not read logs on this cluster.", hint=error.message) from error
     except KubeError as error:
-        raise Unavailable(f"{pod.cluster.name} gives no log now.", hint=error.message) from error
+        raise Unavailable(f"Cluster {pod.cluster.name} gives no log now.", hint=error.message) from error
 
 
 def respond(part: LogPart, query: LogQuery, name: str = "log") -> HttpResponse:
@@ -198,13 +198,13 @@ def add_note(response: HttpResponse, note: str, kept: str = "") -> None:
 def cut_off(cluster: Cluster) -> str:
     """Why a cluster can't be asked for a log, without a full stop; "" where it can."""
     if cluster.state == ClusterState.DISABLED:
-        return f"{cluster.name} is disabled, so that it is not asked for logs"
+        return f"Cluster {cluster.name} is disabled, so that it is not asked for logs"
     if cluster.state != ClusterState.UNREACHABLE:
         return ""
     since = cluster.as_of
     answer = f"has not answered since {moment_text(since, timezone.now())}" if since else "has never answered"
     why = shorten(cluster.message, WHY_LENGTH, placeholder=" …").rstrip(".")
-    return f"{cluster.name} {answer}{f': {why}' if why else ''}"
+    return f"Cluster {cluster.name} {answer}{f': {why}' if why else ''}"
 
 
 def unseen(lines: Sequence[str], after: str, seen: int) -> list[str]:

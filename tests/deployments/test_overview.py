@@ -189,6 +189,10 @@ def test_of_very_many_replicas_those_that_are_not_ready_are_shown(monkeypatch: p
     board = panels.Board(served, Principal(user=User.objects.create_superuser("root")))
     assert (len(board.pods), board.hidden) == (5, 7)
     assert sum(not pod.ready for pod in board.pods) == 1
+    # Ready at the beginning of a new try, and no better than before it.
+    Pod.objects.filter(name="a-0").update(ready=True, health=Health.DEGRADED, reason="CrashLoopBackOff")
+    board = panels.Board(served, Principal(user=User.objects.get(username="root")))
+    assert {row.name: row.state for row in board.replicas}["a-0"] == "CrashLoopBackOff"
 
 
 def test_replicas_are_grouped_as_the_address_asks(client: Client) -> None:

@@ -3,6 +3,7 @@
 import html
 from datetime import timedelta
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from django.test import Client
@@ -137,6 +138,21 @@ def test_each_attempt_and_pod_has_its_log(browser: Client, experiment: Experimen
     assert other.content == b"" and other["X-Log-Note"].startswith("no%20log%20was%20kept%20but%20that%20of")
     one = canceled_with_log(experiment, cluster)
     assert "X-Log-Of" not in browser.get(f"/p/demo/runs/{one.uid}/log")
+
+
+def test_the_log_of_a_run_on_a_silent_cluster_says_what_is_kept(
+    browser: Client, experiment: Experiment, cluster: Cluster
+) -> None:
+    run = tried_three_times(experiment, cluster)
+    heard = timezone.now() - timedelta(minutes=3)
+    Cluster.objects.update(state="Unreachable", message="No answer.", last_seen_at=heard, synced_at=heard)
+    answer = browser.get(f"/p/demo/runs/{run.uid}/log")
+    note = unquote(answer["X-Log-Note"])
+    assert note.startswith(f"Cluster {cluster.name} has not answered since ") and note.endswith(": No answer")
+    kept = unquote(answer["X-Log-Kept"])
+    assert kept.startswith("Of attempts 1 and 2 the last lines are kept. This one is on the cluster's node"), kept
+    told = browser.get(f"/api/v1/runs/{run.uid}/logs").json()["note"]
+    assert told.startswith(note) and "Flotilla keeps no copy" in told
 
 
 def test_several_pods_are_listed_and_one_is_not(browser: Client, experiment: Experiment, cluster: Cluster) -> None:

@@ -159,7 +159,7 @@ def _part(pod: Pod, query: LogQuery) -> LogPart:
 
 
 def _late(pod: Pod) -> LogPart:
-    return LogPart(note=f"{pod.cluster.name} gave no log within {DEADLINE_SECONDS:g} s", silent=True)
+    return LogPart(note=f"Cluster {pod.cluster.name} gave no log within {DEADLINE_SECONDS:g} s", silent=True)
 
 
 def _note(found: Chosen, parts: Mapping[int, LogPart], *, apart: bool) -> str:

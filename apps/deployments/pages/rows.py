@@ -74,7 +74,9 @@ class ReplicaRow:
     @property
     def state(self) -> str:
         """The word that the square shows: the reason where it is not well, for that tells more."""
-        return "Ready" if self.pod.ready else (self.pod.reason or self.pod.health)
+        # One that ends again and again is ready at the beginning of each try, and not well.
+        well = self.pod.ready and self.pod.health != Health.DEGRADED
+        return "Ready" if well else (self.pod.reason or self.pod.health)
 
     @property
     def detail(self) -> str:

@@ -308,7 +308,7 @@ def test_the_log_of_a_cluster_that_cant_be_asked_is_a_sentence_not_an_error(view
     answer = viewer.get(f"/clusters/gke-eu/pods/{pod.namespace}/{pod.name}/log/")
     assert answer.status_code == 200 and answer.content == b""
     since = f"{heard.day} {heard:%b %H:%M} UTC"
-    assert unquote(answer["X-Log-Note"]) == f"gke-eu has not answered since {since}: No answer within 5 s"
+    assert unquote(answer["X-Log-Note"]) == f"Cluster gke-eu has not answered since {since}: No answer within 5 s"
     assert unquote(answer["X-Log-Kept"]).startswith("Flotilla keeps no copy of this log")
     assert answer["X-Log-Containers"] == "setup,main" and answer["X-Log-Restarted"] == "1"
     Cluster.objects.update(state="Healthy")
