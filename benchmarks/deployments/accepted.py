@@ -1,8 +1,9 @@
-"""From an accepted revision to its Kubernetes Deployment, against the same Deployments made by the official client.
+"""From an accepted revision to its Kubernetes Deployment, against the same Deployments updated by the official client.
 
-One local cluster, whose pods only pretend to run, and the processes of Flotilla. A Deployment exists when a watch tells
-of it, for both. A revision is accepted when its row is written, before its transaction ends. Both are asked for one
-after another, once while the worker sleeps and must be rung, and once while it is at work anyway; the two take turns.
+One local cluster, whose pods only pretend to run, and the processes of Flotilla. A Deployment exists, or is updated,
+when a watch tells of it. A revision is accepted when its row is written, before its transaction ends. Both are asked
+for one after another, once while the worker sleeps and must be rung, and once while it is at work anyway; the two take
+turns.
 """
 
 import json
@@ -10,12 +11,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import requests
 import urllib3
 from kubernetes import client, config
 
+from apps.deployments.manifests import CONTAINER
 from benchmarks.figures import Figure, percentile
 from benchmarks.spine._stage import Stage, stage, until
 
@@ -31,6 +32,8 @@ def run() -> Iterator[Figure]:
     with stage() as bench, _watched(bench) as seen:
         peer = _Official(bench)
         names = _deployed(bench)
+        for place in range(COUNT):
+            peer.create(f"direct-{place}")
         for state, pause in (("asleep", ASLEEP_S), ("awake", 0.0)):
             ours: dict[str, int] = {}
             direct: list[float] = []
@@ -39,10 +42,9 @@ def run() -> Iterator[Figure]:
                 number = _revise(bench, name, f"{state}-{place}")
                 _until_seen(seen, f"{name}-r{number}")
                 ours[name] = number
-                manifest = peer.manifest(f"direct-{state}-{place}")
                 began = time.time()
-                peer.create(manifest)
-                direct.append((_until_seen(seen, manifest["metadata"]["name"]) - began) * 1000)
+                generation = peer.update(f"direct-{place}", f"{state}-{place}")
+                direct.append((_until_seen(seen, f"direct-{place}@{generation}") - began) * 1000)
             yield _figure(state, _took(ours, seen), percentile(direct, 50))
 
 
@@ -95,7 +97,7 @@ class _Official:
         connection = config.new_client_from_config(str(bench.home.kubeconfig))
         self._apps = client.AppsV1Api(connection)
 
-    def manifest(self, name: str) -> dict[str, Any]:
+    def create(self, name: str) -> None:
         """A Deployment as ours, under another name."""
         from apps.deployments import services
         from apps.deployments.models import Deployment
@@ -105,16 +107,19 @@ class _Official:
             principal=self._bench.principal, deployment=ours, changes={"image": "other"}
         )
         text = json.dumps(made).replace(made["metadata"]["name"], name).replace("app-0", name)
-        return dict(json.loads(text))
+        self._namespace = str(made["metadata"]["namespace"])
+        self._apps.create_namespaced_deployment(self._namespace, json.loads(text))
 
-    def create(self, manifest: dict[str, Any]) -> None:
-        """One call."""
-        self._apps.create_namespaced_deployment(manifest["metadata"]["namespace"], manifest)
+    def update(self, name: str, word: str) -> int:
+        """The change that is asked of ours, in one call. Returns the generation that comes of it."""
+        container = {"name": CONTAINER, "env": [{"name": "WORD", "value": word}]}
+        patch = {"spec": {"template": {"spec": {"containers": [container]}}}}
+        return int(self._apps.patch_namespaced_deployment(name, self._namespace, patch).metadata.generation)
 
 
 @contextmanager
 def _watched(bench: Stage) -> Iterator[dict[str, float]]:
-    """When a watch told first of each Deployment, by name."""
+    """When a watch told first of each Deployment, by name, and of each of its generations, by "name@generation"."""
     access, seen, ended = bench.home.access, dict[str, float](), threading.Event()
     address = f"{access.server}/apis/apps/v1/deployments?watch=true&timeoutSeconds=3600"
     answer = requests.get(
@@ -125,7 +130,9 @@ def _watched(bench: Stage) -> Iterator[dict[str, float]]:
         try:
             for line in answer.iter_lines(chunk_size=None):  # type: ignore[call-overload]  # as they come
                 at = time.time()
-                seen.setdefault(json.loads(line)["object"]["metadata"]["name"], at)
+                about = json.loads(line)["object"]["metadata"]
+                seen.setdefault(about["name"], at)
+                seen.setdefault(f"{about['name']}@{about['generation']}", at)
         except (requests.RequestException, AttributeError):
             assert ended.is_set(), "the watch broke off"
 

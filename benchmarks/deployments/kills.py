@@ -1,9 +1,9 @@
 """Twenty rollouts at once on two clusters while worker and watcher are killed at random: where do they end?
 
-Every strategy, with waves, analyses, approvals by another person, and replicas spread over both targets; good versions,
-bad ones that are taken back, and such that a person aborts or rejects. The same twenty go their way once in peace and
-once under fire: what differs in the end, or was done twice, is the figure. Pods only pretend to run; a bad version is
-one that no node takes. There is no beat to kill: the clock is the workers' own.
+Every strategy, with waves, analyses, approvals by another person, weights and copies by Gateways, and replicas spread
+over both targets; good versions, bad ones that are taken back, and such that a person aborts or rejects. The same
+twenty go their way once in peace and once under fire: what differs in the end, or was done twice, is the figure. Pods
+only pretend to run; a bad version is one that no node takes. There is no beat to kill: the clock is the workers' own.
 """
 
 import random
@@ -30,6 +30,8 @@ VICTIMS = ("worker", "watcher")
 SPEC = {"image": "busybox", "command": ["serve"], "resources": {"cpu": "10m", "memory": "16Mi"}}
 NOWHERE: dict[str, Any] = {"node_selector": {"example.com/there-is": "none"}}
 WAVES = [{"targets": ["one"], "soak_seconds": 1}, {"targets": ["two"]}]
+ROUTED_WAVES = [{"targets": ["routed-one"], "soak_seconds": 1}, {"targets": ["routed-two"]}]
+GATEWAY = {"name": "local", "namespace": "kube-system"}
 ANALYSE = {"analyse": {"provider": "health", "interval_seconds": 1, "count": 2}}
 COMMON = {"on_failure": "rollback", "progress_deadline_seconds": 5}
 STRATEGIES: list[dict[str, Any]] = [
@@ -39,7 +41,11 @@ STRATEGIES: list[dict[str, Any]] = [
     {"kind": "blue_green", "waves": WAVES, "auto_promote_seconds": 1, "scale_down_delay_seconds": 1},
     {"kind": "canary", "steps": [{"set_weight": 25}, {"pause": {}}, {"set_weight": 75}, ANALYSE]},
     {"kind": "blue_green", "steps": [ANALYSE, {"switch": {}}, ANALYSE], "scale_down_delay_seconds": 1},
+    # By Gateways.
+    {"kind": "canary", "waves": ROUTED_WAVES, "steps": [{"set_weight": 30}, ANALYSE, {"set_weight": 60}]},
+    {"kind": "shadow", "waves": ROUTED_WAVES, "steps": [{"mirror": 50}, ANALYSE, {"mirror": 100}, {"pause": {}}]},
 ]
+ROUTED = len(STRATEGIES) - 2
 FATES = ("good", "bad", "taken back", "good", "rejected")
 
 
@@ -117,11 +123,12 @@ class _Courses:
         Membership.objects.create(user=other, project=bench.project, role="developer")
         self._approver = Principal(user=other)
         targets: list[tuple[str, str, dict[str, Any]]] = [
-            ("one", "home", {}), ("two", "away", {}), ("gated", "away", {"approval": True}),
+            ("one", "home", {}), ("two", "away", {}), ("gated", "away", {"policy": {"approval": True}}),
+            ("routed-one", "home", {"gateway": GATEWAY}), ("routed-two", "away", {"gateway": GATEWAY}),
         ]  # fmt: skip
-        for target, cluster, policy in targets:
+        for target, cluster, more in targets:
             services.create_target(
-                principal=bench.principal, project=bench.project, name=target, cluster=cluster, policy=policy
+                principal=bench.principal, project=bench.project, name=target, cluster=cluster, **more
             )
 
     def run(self, word: str) -> dict[int, dict[str, Any]]:
@@ -145,7 +152,7 @@ class _Courses:
             project=self._bench.project,
             asked=services.NewDeployment(
                 name=name,
-                targets=["one", "gated"] if _is_gated(number) else ["one", "two"],
+                targets=_targets(number),
                 spec={**SPEC, "strategy": _strategy(number)},
                 **spread,
             ),
@@ -206,8 +213,11 @@ class _Courses:
 
     @staticmethod
     def _wanted(name: str) -> list[int]:
-        places = {place.target.name: place.desired_replicas for place in _row(name).places}
-        return [places["one"], places.get("two", 0) + places.get("gated", 0)]
+        places = _row(name).places
+        return [
+            sum(place.desired_replicas for place in places if place.target.cluster.name == cluster)
+            for cluster in ("home", "away")
+        ]
 
     def _end(self, name: str) -> dict[str, Any]:
         """How one stands in the end, and what was done twice on its way."""
@@ -236,8 +246,18 @@ def _is_well(row: Any) -> bool:
     return row.health == "Healthy" and row.under_way is None
 
 
+def _is_routed(number: int) -> bool:
+    return number % len(STRATEGIES) >= ROUTED
+
+
 def _is_gated(number: int) -> bool:
-    return number % 4 == 3 or FATES[number % len(FATES)] == "rejected"
+    return not _is_routed(number) and (number % 4 == 3 or FATES[number % len(FATES)] == "rejected")
+
+
+def _targets(number: int) -> list[str]:
+    if _is_routed(number):
+        return ["routed-one", "routed-two"]
+    return ["one", "gated"] if _is_gated(number) else ["one", "two"]
 
 
 def _strategy(number: int) -> dict[str, Any]:
