@@ -21,20 +21,20 @@ from benchmarks.figures import Figure, percentile
 from benchmarks.spine._stage import Stage, stage, until
 
 COUNT, GOAL_MS = 40, 50.0
-# Longer than a worker stays awake after it was rung (`worker.AWAKE`).
-ASLEEP_S = 1.5
+# A worker stays awake for a while after it was rung (`worker.AWAKE`): the first pause is longer, the second is not.
+PAUSES_S = {"asleep": 1.5, "awake": 0.3, "busy": 0.0}
 SPEC = {"image": "busybox", "command": ["serve"], "resources": {"cpu": "10m", "memory": "16Mi"}}
 
 
 def run() -> Iterator[Figure]:
-    """The p50 over the official client's, with the worker asleep and awake."""
+    """The p50 over the official client's, by what the worker is at."""
     urllib3.disable_warnings()
     with stage() as bench, _watched(bench) as seen:
         peer = _Official(bench)
         names = _deployed(bench)
         for place in range(COUNT):
             peer.create(f"direct-{place}")
-        for state, pause in (("asleep", ASLEEP_S), ("awake", 0.0)):
+        for state, pause in PAUSES_S.items():
             ours: dict[str, int] = {}
             direct: list[float] = []
             for place, name in enumerate(names):
